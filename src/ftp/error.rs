@@ -1,0 +1,142 @@
+//! What can go wrong between this client and a server: one enum, so that a caller can tell a
+//! refusal (the session lives) from a failure (it does not).
+
+use std::io;
+
+use super::path::PathError;
+use super::reply::Reply;
+
+/// What the client was waiting for when time ran out or the line broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The TCP connection of the control connection.
+    Connect,
+    /// The server's 220.
+    Greeting,
+    /// Sending a command.
+    Command,
+    /// The answer to a command.
+    Reply,
+    /// The data connection: connecting it, or being connected to.
+    DataConnect,
+    /// Bytes of a download or a listing.
+    DataRead,
+    /// Room for bytes of an upload.
+    DataWrite,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting",
+            Self::Greeting => "waiting for the server's greeting",
+            Self::Command => "sending a command",
+            Self::Reply => "waiting for the server's reply",
+            Self::DataConnect => "opening the data connection",
+            Self::DataRead => "receiving data",
+            Self::DataWrite => "sending data",
+        })
+    }
+}
+
+/// An FTP operation's failure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host's name led to no address.
+    #[error("cannot find the host {host}: {source}")]
+    Resolve {
+        /// The name that was looked up.
+        host: String,
+        /// The resolver's answer.
+        source: io::Error,
+    },
+    /// No address of the host took the control connection.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        /// `host:port`.
+        address: String,
+        /// The last address's refusal.
+        source: io::Error,
+    },
+    /// A deadline passed.
+    #[error("the server took too long: timed out {0}")]
+    Timeout(Phase),
+    /// The socket failed.
+    #[error("connection failed {phase}: {source}")]
+    Io {
+        /// What was under way.
+        phase: Phase,
+        /// The socket's error.
+        source: io::Error,
+    },
+    /// The server closed the control connection where a reply was due.
+    #[error("the server closed the connection {0}")]
+    Closed(Phase),
+    /// The server answered, and the answer was no (4yz or 5yz, RFC 959 §4.2.1). Unless the reply is
+    /// a 421 the session can go on.
+    #[error("{command}: {reply}")]
+    Refused {
+        /// The verb that was refused, never its argument (which may be a password).
+        command: &'static str,
+        /// The server's words.
+        reply: Reply,
+    },
+    /// User or password was refused (430, 530, 532 that is not about limits).
+    #[error("login refused: {0}")]
+    Login(Reply),
+    /// The server has no room for one more session (421 or 530 "too many", RFC 959 §5.4).
+    #[error("the server takes no more connections: {0}")]
+    TooManySessions(Reply),
+    /// The server's words are not FTP.
+    #[error("the server sent something that is not {expected}: {line}")]
+    Malformed {
+        /// What was expected.
+        expected: &'static str,
+        /// What came, escaped and cut.
+        line: String,
+    },
+    /// The server sent more than this client will hold.
+    #[error("the server sent more than {limit} {what}")]
+    TooLong {
+        /// What was too long, with its unit: "bytes in a line", "lines in a reply".
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// A path that cannot be sent.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A local file that was being sent could not be read.
+    #[error("cannot read the local file: {0}")]
+    LocalFile(io::Error),
+}
+
+impl Error {
+    /// Whether the session is still good for another command.
+    pub fn leaves_session_usable(&self) -> bool {
+        match self {
+            Self::Refused { reply, .. } => reply.code().0 != 421,
+            Self::Path(_) => true,
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Timeout(_)
+            | Self::Io { .. }
+            | Self::Closed(_)
+            | Self::Login(_)
+            | Self::TooManySessions(_)
+            | Self::Malformed { .. }
+            | Self::TooLong { .. }
+            | Self::LocalFile(_) => false,
+        }
+    }
+
+    /// The server's refusal, where this is one.
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Refused { reply, .. } | Self::Login(reply) | Self::TooManySessions(reply) => {
+                Some(reply)
+            }
+            _ => None,
+        }
+    }
+}

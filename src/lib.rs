@@ -1,0 +1,30 @@
+//! ftpfs mounts a remote FTP server as a local directory.
+//!
+//! The crate is a house of floors; a floor uses only those below it:
+//!
+//! | floor | what it knows |
+//! |---|---|
+//! | [`cli`], [`source`], [`credentials`] | what was typed, where it leads, where the password comes from |
+//! | [`mount`] | the mount's life: start, background, signals, unmount |
+//! | [`fuse`] | fuser's callbacks and types |
+//! | [`vfs`] | inodes, open files, streams, spools; what an error means to a program |
+//! | [`cache`] | directory listings with their attributes |
+//! | [`remote`] | FTP as file operations on paths |
+//! | [`pool`] | logged-in connections, leased |
+//! | [`ftp`] | the protocol |
+//! | [`sys`] | the few libc calls |
+//!
+//! [`server`] stands in the garden: a small FTP server of its own that shares nothing with [`ftp`].
+
+pub mod cache;
+pub mod cli;
+pub mod credentials;
+pub mod ftp;
+pub mod fuse;
+pub mod mount;
+pub mod pool;
+pub mod remote;
+pub mod server;
+pub mod source;
+pub mod sys;
+pub mod vfs;

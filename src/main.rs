@@ -1,0 +1,7 @@
+//! The `ftpfs` program: runs the command line and turns its outcome into an exit status.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ftpfs::cli::run(std::env::args_os())
+}
