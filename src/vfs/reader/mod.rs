@@ -1,0 +1,437 @@
+//! An open remote file as its readers see it: any bytes, asked for from several threads at once.
+//!
+//! The kernel asks for a file in requests that come slightly out of order and side by side. Each
+//! belongs to one of a few [streams](stream): runs through the file, each filled by one thread
+//! ([pull]) with one transfer, read ahead within a bounded window. A request near a stream waits
+//! for it; one far from all of them begins a new stream in the place of the least recently used.
+//!
+//! What a reader holds in memory is at most `streams` times the window and the tail kept behind it.
+//!
+//! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
+
+mod bytes;
+mod pull;
+mod resume;
+mod stream;
+
+#[cfg(test)]
+pub(in crate::vfs) mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::ftp::RemotePath;
+use crate::remote::{Error, ErrorKind};
+
+pub(crate) use bytes::Bytes;
+use bytes::FreeList;
+pub(super) use resume::{Resuming, Step};
+use stream::{GAP, Stream};
+
+/// Pieces are filled and handed out in blocks aligned in the file; a block is as large as the
+/// kernel's requests are, between these bounds (Linux asks for 128 KiB, or up to 1 MiB where the
+/// device's `read_ahead_kb` was raised).
+const BLOCK: std::ops::RangeInclusive<u64> = 128 << 10..=1 << 20;
+
+/// A file on the server that transfers can be begun on.
+pub(crate) trait Source: Send + Sync {
+    /// Begins a transfer at `offset`.
+    fn open_at(&self, offset: u64) -> Result<Box<dyn Incoming>, Error>;
+
+    /// What the file is called now, for messages.
+    fn path(&self) -> RemotePath;
+}
+
+/// A transfer under way. Dropping it ends it, which may take a moment.
+pub(crate) trait Incoming: Send {
+    /// Some bytes into `buffer`; 0 when the server has confirmed the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+}
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadOptions {
+    /// Most bytes a stream goes beyond what was asked for, rounded up to the kernel's request size.
+    pub(crate) read_ahead: usize,
+    /// Most streams at once; at least one.
+    pub(crate) streams: usize,
+    /// Longest that a read waits without its transfer moving. A backstop: longer than the network's deadlines.
+    pub(crate) timeout: Duration,
+}
+
+/// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+}
+
+/// What the reader's callers and its transfers' threads have in common.
+struct Shared {
+    source: Arc<dyn Source>,
+    /// The size the listing gave.
+    size: Option<u64>,
+    options: ReadOptions,
+    state: Mutex<State>,
+    /// Bytes came, a transfer failed or a stream is free: readers look again.
+    arrived: Condvar,
+    free: Arc<FreeList>,
+}
+
+struct State {
+    streams: Vec<Stream>,
+    /// Where the file ends, as far as known: the given size, else the end the server confirmed.
+    end: Option<u64>,
+    /// The next stream's, transfer's or ticket's number.
+    next: u64,
+    /// Reads that wait until a stream is free of others.
+    queued: usize,
+    /// Size of the blocks that are filled now.
+    block: u64,
+    /// Whether anything was read yet.
+    begun: bool,
+}
+
+/// A read on its way through [`Reader::read`].
+struct Ticket {
+    id: u64,
+    offset: u64,
+    length: usize,
+    since: Instant,
+    place: Place,
+}
+
+/// Where a read waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Nowhere,
+    Queue,
+    Stream(u64),
+}
+
+/// What a waiting read finds.
+enum Look {
+    Here(VecDeque<Bytes>),
+    Failed(Error),
+    /// Nothing has moved since then.
+    Wait(Instant),
+}
+
+impl Reader {
+    /// Reads `source`, of `size` bytes where that is known: never beyond it, and an earlier end is an error.
+    pub(crate) fn new(source: Arc<dyn Source>, size: Option<u64>, options: ReadOptions) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                source,
+                size,
+                options,
+                state: Mutex::new(State {
+                    streams: Vec::new(),
+                    end: size,
+                    next: 0,
+                    queued: 0,
+                    block: *BLOCK.start(),
+                    begun: false,
+                }),
+                arrived: Condvar::new(),
+                free: Arc::new(FreeList::new(options.read_ahead)),
+            }),
+        }
+    }
+
+    /// The `length` bytes at `offset`, fewer at the end of the file; none when that means waiting.
+    pub(crate) fn try_read(&self, offset: u64, length: usize) -> Option<Bytes> {
+        let parts = {
+            let mut state = self.shared.lock();
+            let end = state.clip(offset, length);
+            if end <= offset {
+                return Some(Bytes::default());
+            }
+            state.find(offset, end)?
+        };
+        Some(Bytes::join(parts))
+    }
+
+    /// The `length` bytes at `offset`, fewer only at the end of the file. Waits for the network.
+    ///
+    /// # Errors
+    /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
+    /// the file's size; `TimedOut` when nothing moves. The next read tries anew.
+    pub(crate) fn read(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        let mut ticket = state.ticket(offset, length);
+        loop {
+            match shared.look(&mut state, &mut ticket) {
+                Look::Here(parts) => {
+                    shared.leave(&mut state, &mut ticket);
+                    drop(state);
+                    return Ok(Bytes::join(parts));
+                }
+                Look::Failed(error) => {
+                    shared.leave(&mut state, &mut ticket);
+                    return Err(error);
+                }
+                Look::Wait(since) => {
+                    let Some(left) = shared.options.timeout.checked_sub(since.elapsed()) else {
+                        shared.give_up(&mut state, &mut ticket);
+                        return Err(shared.timed_out());
+                    };
+                    state = shared
+                        .arrived
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+            }
+        }
+    }
+
+    /// Ends the transfers that nobody waits for or has read from for `older_than`, so that others can have their
+    /// connections. What they brought is kept, and reading goes on where they stopped.
+    pub(crate) fn release_idle(&self, older_than: Duration) {
+        let mut state = self.shared.lock();
+        for stream in &mut state.streams {
+            if !stream.is_awaited() && stream.used.elapsed() >= older_than {
+                stream.end();
+            }
+        }
+    }
+
+    /// Lets go of the bytes of streams without a transfer that nobody has read from for `older_than`.
+    pub(crate) fn forget_idle(&self, older_than: Duration) {
+        let mut state = self.shared.lock();
+        let is_old = |stream: &mut Stream| {
+            stream.transfer.is_none() && !stream.is_awaited() && stream.used.elapsed() >= older_than
+        };
+        let old: Vec<Stream> = state.streams.extract_if(.., is_old).collect();
+        let is_empty = state.streams.is_empty();
+        drop(state);
+        drop(old);
+        if is_empty {
+            self.shared.free.clear();
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let streams = std::mem::take(&mut self.shared.lock().streams);
+        for mut stream in streams {
+            stream.end();
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("path", &self.shared.source.path())
+            .field("size", &self.shared.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the read stands now; one that waits nowhere yet is given its place.
+    fn look(self: &Arc<Self>, state: &mut State, ticket: &mut Ticket) -> Look {
+        let offset = ticket.offset;
+        let end = state.clip(offset, ticket.length);
+        if end <= offset {
+            return Look::Here(VecDeque::new());
+        }
+        if let Some(parts) = state.find(offset, end) {
+            return Look::Here(parts);
+        }
+        let now = Instant::now();
+        if let Place::Stream(id) = ticket.place {
+            match state.stream(id) {
+                Some(stream) => {
+                    if let Some(error) = stream.error_of(ticket.id) {
+                        return Look::Failed(error);
+                    }
+                    if stream.transfer.is_some() {
+                        return Look::Wait(stream.moved.max(ticket.since));
+                    }
+                }
+                None => ticket.place = Place::Nowhere,
+            }
+        }
+        self.leave(state, ticket);
+        let found = match state.place_for(offset, self.options.streams) {
+            Some(Found::Running(id)) => Ok(id),
+            Some(Found::Stopped(id)) => self.begin(state, id, now),
+            Some(Found::Free) => {
+                let id = state.open(offset, self.options.read_ahead as u64, now);
+                self.begin(state, id, now)
+            }
+            None => {
+                state.queued += 1;
+                ticket.place = Place::Queue;
+                return Look::Wait(ticket.since);
+            }
+        };
+        let id = match found {
+            Ok(id) => id,
+            Err(error) => return Look::Failed(error),
+        };
+        if let Some(stream) = state.stream(id) {
+            stream.wait_for(ticket.id, offset, end);
+            stream.wanted(end, now);
+        }
+        ticket.place = Place::Stream(id);
+        Look::Wait(now)
+    }
+
+    /// Begins a transfer at the stream's position.
+    fn begin(self: &Arc<Self>, state: &mut State, id: u64, now: Instant) -> Result<u64, Error> {
+        let transfer = state.number();
+        if let Some(stream) = state.stream(id) {
+            stream.begin(transfer, now);
+            if let Err(error) = pull::spawn(self, stream, transfer) {
+                stream.end();
+                return Err(self.error(ErrorKind::Local, error.to_string()));
+            }
+        }
+        Ok(id)
+    }
+
+    /// The read waits no more; one that waits for a free stream may have it now.
+    fn leave(&self, state: &mut State, ticket: &mut Ticket) {
+        match std::mem::replace(&mut ticket.place, Place::Nowhere) {
+            Place::Nowhere => {}
+            Place::Queue => state.queued -= 1,
+            Place::Stream(id) => {
+                let queued = state.queued;
+                if let Some(stream) = state.stream(id) {
+                    stream.leave(ticket.id);
+                    if queued > 0 && !stream.is_awaited() {
+                        self.arrived.notify_all();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing moved for too long: the next read is not to wait for the same transfer.
+    fn give_up(&self, state: &mut State, ticket: &mut Ticket) {
+        let place = ticket.place;
+        self.leave(state, ticket);
+        if let Place::Stream(id) = place
+            && let Some(stream) = state.stream(id)
+            && !stream.is_awaited()
+        {
+            stream.end();
+        }
+    }
+
+    fn timed_out(&self) -> Error {
+        let seconds = self.options.timeout.as_secs();
+        let reason = format!("no data came within {seconds} seconds");
+        self.error(ErrorKind::TimedOut, reason)
+    }
+
+    fn error(&self, kind: ErrorKind, reason: String) -> Error {
+        Error {
+            kind,
+            operation: "read",
+            path: self.source.path(),
+            reason,
+        }
+    }
+}
+
+/// Which stream a read is for.
+enum Found {
+    /// One that is coming to its offset.
+    Running(u64),
+    /// One that stopped where the read goes on.
+    Stopped(u64),
+    /// None; there is room for a new one.
+    Free,
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn ticket(&mut self, offset: u64, length: usize) -> Ticket {
+        let request = (length as u64).min(*BLOCK.end()).next_power_of_two();
+        self.block = self.block.max(request);
+        Ticket {
+            id: self.number(),
+            offset,
+            length,
+            since: Instant::now(),
+            place: Place::Nowhere,
+        }
+    }
+
+    fn stream(&mut self, id: u64) -> Option<&mut Stream> {
+        self.streams.iter_mut().find(|stream| stream.id == id)
+    }
+
+    /// The stream that `transfer` still fills.
+    fn filled_by(&mut self, transfer: u64) -> Option<&mut Stream> {
+        let transfer = Some(transfer);
+        self.streams.iter_mut().find(|it| it.transfer == transfer)
+    }
+
+    /// Where a read of `length` bytes at `offset` ends, the end of the file considered.
+    fn clip(&self, offset: u64, length: usize) -> u64 {
+        let end = offset.saturating_add(length as u64);
+        self.end.map_or(end, |size| end.min(size))
+    }
+
+    /// The bytes, if they are here.
+    fn find(&mut self, offset: u64, end: u64) -> Option<VecDeque<Bytes>> {
+        let now = Instant::now();
+        self.streams.iter_mut().find_map(|stream| {
+            let parts = stream.find(offset, end)?;
+            stream.wanted(end, now);
+            Some(parts)
+        })
+    }
+
+    /// Which stream is to bring the bytes at `offset`; none while others wait for every one of them.
+    fn place_for(&mut self, offset: u64, most: usize) -> Option<Found> {
+        let streams = &self.streams;
+        let near = streams
+            .iter()
+            .filter_map(|it| Some((it.distance(offset)?, it.id)));
+        if let Some((_, id)) = near.min() {
+            return Some(Found::Running(id));
+        }
+        if let Some(stream) = streams.iter().find(|it| it.can_go_on(offset)) {
+            return Some(Found::Stopped(stream.id));
+        }
+        if streams.len() < most.max(1) {
+            return Some(Found::Free);
+        }
+        let unwanted = streams.iter().filter(|stream| !stream.is_awaited());
+        let id = unwanted.min_by_key(|stream| stream.used)?.id;
+        let index = streams.iter().position(|stream| stream.id == id)?;
+        self.streams.swap_remove(index).end();
+        Some(Found::Free)
+    }
+
+    /// A new stream for a read at `offset`.
+    fn open(&mut self, offset: u64, read_ahead: u64, now: Instant) -> u64 {
+        // Of the kernel's first requests any may come first: those near the start belong to it.
+        let at_start = !self.begun && offset <= GAP;
+        self.begun = true;
+        let position = if at_start { 0 } else { offset };
+        let id = self.number();
+        self.streams
+            .push(Stream::new(id, position, read_ahead, now));
+        id
+    }
+}
