@@ -1,6 +1,7 @@
 //! The file system's operations in POSIX words: inodes, open files, streams and spools.
 
 mod reader;
+mod store;
 mod write_spool;
 
 use std::path::PathBuf;
