@@ -5,7 +5,8 @@
 //! ([pull]) with one transfer, read ahead within a bounded window. A request near a stream waits
 //! for it; one far from all of them begins a new stream in the place of the least recently used.
 //!
-//! What a reader holds in memory is at most `streams` times the window and the tail kept behind it.
+//! What a reader holds in memory is bounded: for each stream the window and the tail kept behind it,
+//! and one window of buffers that wait for their next use.
 //!
 //! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
 

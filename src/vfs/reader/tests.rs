@@ -355,9 +355,12 @@ proptest! {
         // An end is only known to be early where the size is known.
         let plans: Vec<Plan> = breaks
             .iter()
-            .map(|(after, ends)| match *ends && known {
-                true => Plan::End(*after),
-                false => Plan::Break(*after, ErrorKind::ConnectionLost),
+            .map(|(after, ends)| {
+                if *ends && known {
+                    Plan::End(*after)
+                } else {
+                    Plan::Break(*after, ErrorKind::ConnectionLost)
+                }
             })
             .collect();
         let file = FakeFile::new(sample(2 * M + 12345), &plans);

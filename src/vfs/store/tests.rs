@@ -51,6 +51,21 @@ impl Open {
         self.store.commit(&RemotePath::root(), &Commit::default())
     }
 
+    /// Waits until the follower has taken what it is going to take.
+    fn rest(&self) {
+        self.wait_until(|state| {
+            state.ahead() < PIECE || !matches!(state.follower, Follower::Running)
+        });
+    }
+
+    fn wait_until(&self, condition: impl Fn(&State) -> bool) {
+        let started = Instant::now();
+        while !condition(&self.store.shared.lock()) {
+            assert!(started.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+    }
+
     fn bytes(&self) -> Vec<u8> {
         self.spool.read_at(0, 1 << 30).unwrap()
     }
@@ -145,6 +160,24 @@ fn a_change_of_what_was_not_sent_does_not() {
     open.commit().unwrap();
     assert!(server.file() == open.bytes());
     assert_eq!((server.begun(), server.commits()), (1, 1));
+}
+
+#[test]
+fn the_last_byte_that_was_taken_counts_and_the_next_does_not() {
+    for (at, uploads) in [(2 * M - 1, 2), (2 * M, 1)] {
+        let server = FakeServer::new(&[]);
+        server.allow(Some(M));
+        let open = Open::on(&server);
+        open.copy(0, 8 * M);
+        server.wait_for_sent(M);
+        // The second piece is read, and the network takes no more.
+        open.wait_until(|state| state.upload.taken == 2 * M);
+        open.write(at, b"x");
+        server.allow(None);
+        open.commit().unwrap();
+        assert!(server.file() == open.bytes());
+        assert_eq!(server.begun(), uploads);
+    }
 }
 
 #[test]
@@ -318,11 +351,7 @@ fn removing_a_file_ends_the_commit_that_runs_before_its_name_can_come_back() {
         let commit = scope.spawn(|| open.commit());
         server.wait_for_sent(M);
         let cancel = scope.spawn(|| open.store.cancel());
-        let started = Instant::now();
-        while open.store.is_dirty() {
-            assert!(started.elapsed() < PATIENCE);
-            thread::yield_now();
-        }
+        open.wait_until(|state| state.cancelled);
         assert!(!cancel.is_finished(), "an upload is under way");
         server.allow(None);
         cancel.join().unwrap();
@@ -360,34 +389,59 @@ fn a_store_that_is_dropped_stores_nothing() {
 
 #[test]
 fn writers_side_by_side_never_get_a_stale_byte_committed() {
-    const WRITERS: u64 = 3;
-    let server = FakeServer::new(&[]);
-    let open = Open::on(&server);
-    let round = AtomicU64::new(0);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for at in 0..12 {
-                open.copy(at * M, (at + 1) * M);
-                round.store(at + 1, Ordering::Release);
-            }
-        });
-        for writer in 0..WRITERS {
-            let (open, round) = (&open, &round);
-            scope.spawn(move || {
-                for stamp in 0..200_u64 {
-                    let written = round.load(Ordering::Acquire) * M;
-                    let at = (stamp * 7_919 + writer * 104_729) * 4096 % written.max(M);
-                    open.write(at, &[stamp as u8; 4096]);
+    const PATCHES: u64 = 4;
+    for round in 0..60 {
+        let server = FakeServer::new(&[]);
+        let open = Open::on(&server);
+        let end = AtomicU64::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for at in 0..64 {
+                    open.write(at * M / 8, &vec![1; M as usize / 8]);
+                    end.store((at + 1) * M / 8, Ordering::Release);
                 }
             });
-        }
-        for _ in 0..5 {
+            // Patches close to where the follower is, in some rounds before it and in some behind.
+            scope.spawn(|| {
+                for patch in 0..PATCHES {
+                    let from = (5 + patch / 2) * M;
+                    while end.load(Ordering::Acquire) < from {
+                        thread::yield_now();
+                    }
+                    open.write(from - 1 - round * M / 16, &[2 + patch as u8; 100]);
+                }
+            });
+        });
+        open.commit().unwrap();
+        assert!(server.file() == open.bytes());
+        assert!(!open.store.is_dirty());
+    }
+}
+
+#[test]
+fn a_sync_has_all_that_was_written_before_it_while_others_write_on() {
+    let server = FakeServer::new(&[]);
+    let open = Open::on(&server);
+    open.copy(0, 3 * M);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let places = (0..50_000).map(|step| step * 7_919 * 4096 % (2 * M));
+            for at in places.take_while(|_| !stop.load(Ordering::Relaxed)) {
+                open.write(at, &[9; 4096]);
+                thread::yield_now();
+            }
+        });
+        for stamp in 0..10_u8 {
+            open.write(5 * M / 2, &[stamp; 100]);
             open.commit().unwrap();
+            let at = 5 * M as usize / 2;
+            assert_eq!(server.file()[at..at + 100], [stamp; 100]);
         }
+        stop.store(true, Ordering::Relaxed);
     });
     open.commit().unwrap();
     assert!(server.file() == open.bytes());
-    assert!(!open.store.is_dirty());
 }
 
 #[derive(Debug, Clone)]
@@ -395,13 +449,15 @@ enum Step {
     Append(u64),
     Patch(u64, u64),
     Cut(u64),
+    Rest,
     Commit,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1..3 * M).prop_map(Step::Append),
-        1 => (0..10 * M, 1..M).prop_map(|(at, length)| Step::Patch(at, length)),
+        3 => Just(Step::Rest),
+        2 => (0..10 * M, 1..M).prop_map(|(at, length)| Step::Patch(at, length)),
         1 => (0..10 * M).prop_map(Step::Cut),
         1 => Just(Step::Commit),
     ]
@@ -443,6 +499,7 @@ proptest! {
                     model.resize(length as usize, 0);
                     open.cut(length);
                 }
+                Step::Rest => open.rest(),
                 Step::Commit => {
                     let was_dirty = open.store.is_dirty();
                     open.commit().unwrap();
