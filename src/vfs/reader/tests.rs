@@ -265,7 +265,7 @@ fn a_far_seek_begins_a_new_stream_in_place_of_the_least_recently_used() {
     file.wait_for_live(3);
     let opened = file.opened();
     reader.read((20 * M + 4 * K) as u64, 128 * K).unwrap();
-    reader.read((40 * M + 600 * K) as u64, 4 * K).unwrap();
+    reader.read((40 * M + 500 * K) as u64, 4 * K).unwrap();
     assert_eq!(file.opened(), opened, "both streams were still there");
     reader.read(64 * K as u64, 4 * K).unwrap();
     assert_eq!(file.opened().len(), opened.len() + 1, "the first was not");
