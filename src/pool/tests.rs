@@ -131,13 +131,13 @@ fn it_grows_to_its_limit_and_then_serves_in_order() {
     let second = pool.lease().unwrap();
     assert_eq!(pool.stats().leased, 2);
 
-    let served = Mutex::new(Vec::new());
+    let order = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for asker in 0..4 {
-            let (pool, served) = (&pool, &served);
+            let (pool, order) = (&pool, &order);
             scope.spawn(move || {
                 let lease = pool.lease().unwrap();
-                served.lock().unwrap().push(asker);
+                order.lock().unwrap().push(asker);
                 drop(lease);
             });
             wait_for("the asker to queue", || pool.shared.waiting() == asker + 1);
@@ -145,7 +145,7 @@ fn it_grows_to_its_limit_and_then_serves_in_order() {
         drop(first);
     });
     drop(second);
-    assert_eq!(*served.lock().unwrap(), [0, 1, 2, 3]);
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
     assert_eq!(server.dials.load(SeqCst), 2);
 }
 
