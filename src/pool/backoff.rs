@@ -56,9 +56,13 @@ impl Backoff {
         if now >= failing.until {
             return Advice::Dial;
         }
-        let hopeful = failing.count <= PATIENT
-            || established > 0
-            || matches!(*failing.error, Error::TooManySessions(_));
+        let hopeful = match *failing.error {
+            // A place there may be free any moment.
+            Error::TooManySessions(_) => true,
+            // The password will not become right.
+            Error::Login(_) => established > 0,
+            _ => failing.count <= PATIENT || established > 0,
+        };
         if hopeful {
             Advice::WaitUntil(failing.until)
         } else {

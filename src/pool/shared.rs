@@ -125,12 +125,14 @@ impl<S: Line> Shared<S> {
                 .lock()
                 .take_silent(self.rules.keep_alive, Instant::now());
             let Some(mut idle) = silent else { return };
-            if idle.session.noop().is_ok() && idle.session.is_usable() {
+            // A refusal is a sign of life, too.
+            let answer = idle.session.noop();
+            if idle.session.is_usable() {
                 let unwanted = self.lock().rest(idle.session, idle.used, Instant::now());
                 self.changed.notify_all();
                 drop(unwanted);
             } else {
-                log::debug!("an idle connection did not answer a NOOP");
+                log::debug!("an idle connection did not outlive a NOOP: {answer:?}");
                 self.vacate();
             }
         }

@@ -38,6 +38,10 @@ impl Dialect {
                     .any(|fact| fact.trim().eq_ignore_ascii_case(name))
             })
         };
+        // Without FEAT nothing is announced; SIZE is older than FEAT and worth a question.
+        let has_feat = ["MLST", "SIZE", "MDTM", "MFMT", "REST", "UTF8", "EPSV"]
+            .iter()
+            .any(|feature| features.has(feature));
         let time = [
             (TimeWay::Mfmt, features.has("MFMT")),
             (TimeWay::Mff, facts("modify")),
@@ -54,7 +58,7 @@ impl Dialect {
             // MLSD is announced as MLST (RFC 3659 §7.8).
             mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
             mlst: Has::new(features.has("MLST")),
-            size: Has::new(features.has("SIZE")),
+            size: Has::new(features.has("SIZE") || !has_feat),
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
             mode: Ways::new(mode),
@@ -81,7 +85,7 @@ impl Has {
     /// The server refused the command as unknown.
     pub(super) fn not(&self, command: &str) {
         if self.0.swap(false, Relaxed) {
-            log::info!("the server announces {command} and refuses it: going on without");
+            log::info!("the server has no {command}: going on without");
         }
     }
 }

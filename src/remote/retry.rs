@@ -33,22 +33,24 @@ impl<'pool> Dialogue<'pool> {
         Self { pool, lease }
     }
 
-    /// Runs a step once, on a session of which `reused` tells whether it had been idle.
+    /// Runs a step once. The outer error is that there was no session: nothing was sent.
     fn once<T>(
         &mut self,
-        reused: &mut bool,
         step: impl FnOnce(&mut Session) -> Result<T, ftp::Error>,
-    ) -> Result<T, pool::Error> {
+    ) -> Result<Result<T, Failure>, pool::Error> {
         let mut lease = self.take_lease()?;
-        *reused = lease.is_reused();
+        let reused = lease.is_reused();
         let outcome = step(&mut lease);
         if lease.is_usable() {
             self.lease = Some(lease);
         } else {
             drop(lease);
-            self.distrust_others(outcome.as_ref().err(), *reused);
+            self.distrust_others(outcome.as_ref().err(), reused);
         }
-        Ok(outcome?)
+        Ok(outcome.map_err(|error| Failure {
+            fault: error.into(),
+            reused,
+        }))
     }
 
     /// Runs a step that may be run again: it changes nothing, or to the same end.
@@ -58,13 +60,13 @@ impl<'pool> Dialogue<'pool> {
     ) -> Result<T, pool::Error> {
         let mut tries = 1;
         loop {
-            let mut reused = false;
-            match self.once(&mut reused, &mut step) {
-                Err(fault) if tries < TRIES && is_worth_repeating(&fault, reused) => {
-                    log::debug!("trying again: {fault}");
+            match self.once(&mut step)? {
+                Ok(done) => return Ok(done),
+                Err(failure) if tries < TRIES && failure.may_pass() => {
+                    log::debug!("trying again: {}", failure.fault);
                     tries += 1;
                 }
-                outcome => return outcome,
+                Err(failure) => return Err(failure.fault),
             }
         }
     }
@@ -78,17 +80,19 @@ impl<'pool> Dialogue<'pool> {
         loop {
             let lease = self.take_lease()?;
             let reused = lease.is_reused();
-            let fault = match lease.into_transfer(&step) {
+            let error = match lease.into_transfer(&step) {
                 Ok(started) => return Ok(started),
-                Err(error) => {
-                    self.distrust_others(Some(&error), reused);
-                    pool::Error::from(error)
-                }
+                Err(error) => error,
             };
-            if tries >= TRIES || !is_worth_repeating(&fault, reused) {
-                return Err(fault);
+            self.distrust_others(Some(&error), reused);
+            let failure = Failure {
+                fault: error.into(),
+                reused,
+            };
+            if tries >= TRIES || !failure.may_pass() {
+                return Err(failure.fault);
             }
-            log::debug!("starting the transfer again: {fault}");
+            log::debug!("starting the transfer again: {}", failure.fault);
             tries += 1;
         }
     }
@@ -102,9 +106,9 @@ impl<'pool> Dialogue<'pool> {
     ) -> Result<(), pool::Error> {
         let mut tries = 1;
         loop {
-            let fault = match self.once(&mut false, &mut step) {
+            let fault = match self.once(&mut step)? {
                 Ok(()) => return Ok(()),
-                Err(fault) => fault,
+                Err(failure) => failure.fault,
             };
             if !is_lost(&fault) {
                 return Err(fault);
@@ -174,13 +178,23 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
     }
 }
 
-/// Whether a step that failed so may go better another time. A new session that met silence will meet it
-/// again; a data connection that could not be made or broke (425, 426) need not.
-fn is_worth_repeating(fault: &pool::Error, reused: bool) -> bool {
-    if refusal(fault).is_some_and(|reply| matches!(reply.code().0, 425 | 426)) {
-        return true;
+/// A step's failure.
+#[derive(Debug)]
+struct Failure {
+    fault: pool::Error,
+    /// Whether its session had been idle before.
+    reused: bool,
+}
+
+impl Failure {
+    /// Whether the step may go better another time. A new session that met silence will meet it again; a data
+    /// connection that could not be made or broke (425, 426) need not.
+    fn may_pass(&self) -> bool {
+        if refusal(&self.fault).is_some_and(|reply| matches!(reply.code().0, 425 | 426)) {
+            return true;
+        }
+        is_lost(&self.fault) && (self.reused || !is_silence(&self.fault))
     }
-    is_lost(fault) && (reused || !is_silence(fault))
 }
 
 /// Whether the server did not answer within the longest wait.
