@@ -295,10 +295,7 @@ mod tests {
     #[test]
     fn who_names_nobody_is_anonymous() {
         let empty = file_with("", 0o600);
-        assert_eq!(
-            found(search(&empty)),
-            pair("anonymous", ANONYMOUS_PASSWORD)
-        );
+        assert_eq!(found(search(&empty)), pair("anonymous", ANONYMOUS_PASSWORD));
         let named = Search {
             user: Some("ftp".to_owned()),
             ..search(&empty)

@@ -222,8 +222,7 @@ fn without_type(path: &str) -> &str {
 }
 
 fn decode_login(encoded: &str) -> Result<String, SourceError> {
-    let text =
-        String::from_utf8(percent_decode(encoded)).map_err(|_| SourceError::LoginNotUtf8)?;
+    let text = String::from_utf8(percent_decode(encoded)).map_err(|_| SourceError::LoginNotUtf8)?;
     if text.chars().any(char::is_control) {
         return Err(SourceError::ControlCharacter);
     }

@@ -51,9 +51,7 @@ pub fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
     let memory = ProcessMemory::read()?;
     memory.check_single_thread()?;
     overwrite(memory.environment, |variable| {
-        let assigned = variable
-            .strip_prefix(name.as_bytes())?
-            .strip_prefix(b"=")?;
+        let assigned = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(variable.len() - assigned.len()..variable.len())
     });
     // SAFETY: no other thread is running (checked above) that could read the environment meanwhile.
@@ -96,8 +94,8 @@ pub fn fork() -> io::Result<Forked> {
 
 impl Starting {
     /// Waits for the child: true when it is ready, false when it ended before that.
-    pub fn wait(mut self) -> bool {
-        self.0.read_exact(&mut [0]).is_ok()
+    pub fn wait(&self) -> bool {
+        (&self.0).read_exact(&mut [0]).is_ok()
     }
 }
 
@@ -114,7 +112,10 @@ impl Readiness {
         // SAFETY: setsid(2) takes nothing; its one failure, being a group's leader, changes nothing.
         unsafe { libc::setsid() };
         std::env::set_current_dir("/")?;
-        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let null = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
         replace_standard_streams(&null)?;
         self.0.write_all(&[1])
     }
@@ -150,7 +151,8 @@ impl Signals {
                 libc::sigaddset(set.as_mut_ptr(), number);
             }
             let set = set.assume_init();
-            let failure = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            let failure =
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
             (set, failure)
         };
         match failure {

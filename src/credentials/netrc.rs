@@ -35,7 +35,10 @@ pub(super) enum NetrcError {
 
 /// The file's entries, in order.
 pub(super) fn parse(text: &str) -> Result<Vec<Entry>, NetrcError> {
-    let mut words = Words { rest: text, line: 1 };
+    let mut words = Words {
+        rest: text,
+        line: 1,
+    };
     let mut entries: Vec<Entry> = Vec::new();
     while let Some(word) = words.next_word()? {
         let line = words.line;
@@ -66,13 +69,16 @@ pub(super) fn find(entries: Vec<Entry>, host: &str, user: Option<&str>) -> Optio
         (Some(user), Some(login)) => user == login,
         _ => true,
     };
-    let names = |entry: &Entry| {
+    let is_for_host = |entry: &Entry| {
         let machine = entry.machine.as_deref();
         machine.is_some_and(|machine| machine.eq_ignore_ascii_case(host))
     };
-    let (named, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(names);
+    let (named, other): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_for_host);
     let mut defaults = other.into_iter().filter(|entry| entry.machine.is_none());
-    named.into_iter().find(&fits).or_else(|| defaults.find(&fits))
+    named
+        .into_iter()
+        .find(&fits)
+        .or_else(|| defaults.find(&fits))
 }
 
 fn last<'a>(
@@ -217,7 +223,10 @@ default login anonymous password me@example
 
     #[test]
     fn a_named_user_gets_his_own_entry() {
-        assert_eq!(login(FILE, "one.example", Some("eve")), pair("eve", "#three"));
+        assert_eq!(
+            login(FILE, "one.example", Some("eve")),
+            pair("eve", "#three")
+        );
         assert_eq!(login(FILE, "one.example", Some("bob")), None);
     }
 
