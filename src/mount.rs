@@ -8,6 +8,7 @@ mod requirements;
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -153,7 +154,7 @@ enum Event {
     /// The kernel's last request was answered.
     Ended(io::Result<()>),
     /// All is stored and every session ended.
-    ShutDown,
+    ShutDown(io::Result<()>),
 }
 
 impl Mount {
@@ -178,11 +179,13 @@ impl Mount {
         } = options;
         spawn("connect", move || {
             // The receiver is gone when a signal came first; then nobody needs the outcome.
-            let _ = to_connect.send(Event::Connected(Box::new(connect(remote, &path))));
+            let outcome = catch_unwind(AssertUnwindSafe(|| connect(remote, &path)));
+            let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
+            let _ = to_connect.send(Event::Connected(Box::new(outcome)));
         })?;
         let (remote, directory) = match events.recv() {
             Ok(Event::Connected(outcome)) => (*outcome)?,
-            Ok(Event::Stop | Event::Ended(_) | Event::ShutDown) | Err(_) => {
+            Ok(Event::Stop | Event::Ended(_) | Event::ShutDown(_)) | Err(_) => {
                 return Err(Error::Interrupted);
             }
         };
@@ -211,12 +214,13 @@ impl Mount {
         let served = self.serve_to_the_end();
         let (vfs, sender) = (Arc::clone(&self.vfs), self.sender.clone());
         spawn("shut-down", move || {
-            vfs.shut_down();
-            let _ = sender.send(Event::ShutDown);
+            let outcome = catch_unwind(AssertUnwindSafe(|| vfs.shut_down()));
+            let outcome = outcome.map_err(|_| panicked());
+            let _ = sender.send(Event::ShutDown(outcome));
         })?;
         loop {
             match self.events.recv() {
-                Ok(Event::ShutDown) => return served.map_err(Error::Service),
+                Ok(Event::ShutDown(stored)) => return served.and(stored).map_err(Error::Service),
                 Ok(Event::Stop) | Err(_) => return Err(Error::Abandoned),
                 Ok(Event::Connected(_) | Event::Ended(_)) => {}
             }
@@ -229,14 +233,14 @@ impl Mount {
             match self.events.recv() {
                 Ok(Event::Ended(outcome)) => return outcome,
                 Ok(Event::Stop) => break,
-                Ok(Event::Connected(_) | Event::ShutDown) => {}
+                Ok(Event::Connected(_) | Event::ShutDown(_)) => {}
                 Err(_) => return Ok(()),
             }
         }
         unmount(&self.mountpoint);
         match self.events.recv_timeout(BUSY_GRACE) {
             Ok(Event::Ended(outcome)) => outcome,
-            Ok(Event::Stop | Event::Connected(_) | Event::ShutDown)
+            Ok(Event::Stop | Event::Connected(_) | Event::ShutDown(_))
             | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 warn!("files are still open; what was not closed is not stored");
                 Ok(())
@@ -255,6 +259,11 @@ impl Stopper {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     let builder = thread::Builder::new().name(name.to_owned());
     builder.spawn(run).map(drop).map_err(Error::Start)
+}
+
+/// A thread's panic ends the mount; it must not leave the others waiting.
+fn panicked() -> io::Error {
+    io::Error::other("a thread panicked")
 }
 
 fn forward_signals(signals: Signals, to: &Sender<Event>) {
@@ -309,9 +318,7 @@ fn serve(
     let placeholder = thread::spawn(|| Ok(()));
     let serving = std::mem::replace(&mut session.guard, placeholder);
     spawn("ended", move || {
-        let outcome = serving
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
+        let outcome = serving.join().unwrap_or_else(|_| Err(panicked()));
         let _ = ended.send(Event::Ended(outcome));
     })
 }

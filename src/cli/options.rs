@@ -153,7 +153,7 @@ pub(super) static OPTIONS: &[Spec] = &[
     ),
     Spec {
         name: "netrc",
-        placeholder: "[FILE]",
+        placeholder: "FILE",
         default: "~/.netrc, where there is one",
         help: "Read user, password and account from FILE, or from ~/.netrc, which then must exist",
         group: Group::Login,
