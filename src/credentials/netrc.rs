@@ -193,8 +193,8 @@ mod tests {
         Some((entry.login?, password.reveal().to_owned()))
     }
 
-    fn pair(user: &str, password: &str) -> Option<(String, String)> {
-        Some((user.to_owned(), password.to_owned()))
+    fn pair(user: &str, password: &str) -> (String, String) {
+        (user.to_owned(), password.to_owned())
     }
 
     const FILE: &str = "\
@@ -214,10 +214,10 @@ default login anonymous password me@example
 
     #[test]
     fn the_machine_is_found_whatever_its_case() {
-        assert_eq!(login(FILE, "ONE.example", None), pair("ann", "one"));
+        assert_eq!(login(FILE, "ONE.example", None), Some(pair("ann", "one")));
         assert_eq!(
             login(FILE, "two.example", None),
-            pair("bob", "two words \"quoted\"")
+            Some(pair("bob", "two words \"quoted\""))
         );
     }
 
@@ -225,15 +225,21 @@ default login anonymous password me@example
     fn a_named_user_gets_his_own_entry() {
         assert_eq!(
             login(FILE, "one.example", Some("eve")),
-            pair("eve", "#three")
+            Some(pair("eve", "#three"))
         );
         assert_eq!(login(FILE, "one.example", Some("bob")), None);
     }
 
     #[test]
     fn other_machines_get_the_default() {
-        assert_eq!(login(FILE, "x", None), pair("anonymous", "me@example"));
-        assert_eq!(login(FILE, "trap", None), pair("anonymous", "me@example"));
+        assert_eq!(
+            login(FILE, "x", None),
+            Some(pair("anonymous", "me@example"))
+        );
+        assert_eq!(
+            login(FILE, "trap", None),
+            Some(pair("anonymous", "me@example"))
+        );
         assert_eq!(login("machine a login b password c", "x", None), None);
     }
 
