@@ -1,7 +1,20 @@
 //! Directory listings: one line, one entry (RFC 3659 §7 for MLSD; the dialects of LIST have no
 //! standard).
 //!
-//! What a server did not say is `None`; defaults are the vfs's policy.
+//! What a server did not say is `None`; defaults are the vfs's policy. Pure functions on bytes:
+//! the time it is now is an argument.
+
+mod calendar;
+mod dos;
+mod eplf;
+mod mlsd;
+mod unix;
+
+pub use mlsd::parse_mlst;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::path::check_name;
 
 /// What a listed name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,3 +92,88 @@ impl Entry {
         }
     }
 }
+
+/// A `unique` fact (RFC 3659 §7.5.2) in short, for telling one file from another; never 0.
+pub fn unique_hash(fact: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    fact.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+/// How a listing's lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// MLSD's facts.
+    Mlsd,
+    /// One of LIST's dialects, found out line by line.
+    List,
+}
+
+/// What a line of a listing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// An entry.
+    Entry(Entry),
+    /// Nothing to show: blank, `total n`, the directory itself or its parent.
+    Skip,
+    /// An entry that must not be used, and why.
+    Dropped(&'static str),
+    /// No line of a known dialect.
+    Unparsable,
+}
+
+/// Reads one line of LIST; `now` is in seconds since the epoch.
+type LineParser = fn(line: &[u8], now: i64) -> Option<Entry>;
+
+/// Strictest first: what the first takes for its own is no line of the others.
+const LIST_PARSERS: [LineParser; 3] = [eplf::parse, dos::parse, unix::parse];
+
+/// What `line`, without its line end, says. `now` is in UTC seconds since the epoch: a time
+/// without a year lies in the twelve months before it.
+pub fn parse_line(line: &[u8], format: Format, now: i64) -> Line {
+    if line.trim_ascii().is_empty() {
+        return Line::Skip;
+    }
+    let entry = match format {
+        Format::Mlsd => mlsd::parse(line),
+        Format::List if is_total(line) => return Line::Skip,
+        Format::List => LIST_PARSERS
+            .iter()
+            .find_map(|parse| parse(line, now))
+            .map(Some),
+    };
+    match entry {
+        None => Line::Unparsable,
+        Some(None) => Line::Skip,
+        Some(Some(entry)) => checked(entry),
+    }
+}
+
+fn checked(entry: Entry) -> Line {
+    if entry.name == b"." || entry.name == b".." {
+        return Line::Skip;
+    }
+    match check_name(&entry.name) {
+        Ok(()) => Line::Entry(entry),
+        Err(_) => Line::Dropped("a name that cannot be used"),
+    }
+}
+
+/// `total 48`, in the languages of ls: one word and a number.
+fn is_total(line: &[u8]) -> bool {
+    let mut words = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let (Some(word), Some(number), None) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    !word.iter().any(u8::is_ascii_digit) && number.iter().all(u8::is_ascii_digit)
+}
+
+/// A size in octets; what is no number, negative or beyond 64 bits is not known.
+fn size(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;
