@@ -189,7 +189,7 @@ impl Mount {
                 return Err(Error::Interrupted);
             }
         };
-        let vfs = Arc::new(Vfs::new(remote, directory, vfs));
+        let vfs = Vfs::new(remote, directory, vfs);
         serve(Arc::clone(&vfs), mountpoint, &kernel, sender.clone())?;
         raise_kernel_read_ahead(mountpoint);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());

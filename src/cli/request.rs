@@ -22,6 +22,10 @@ const IDLE: Duration = Duration::from_secs(180);
 /// NOOP on idle sessions this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
+/// How many times the longest silence a call waits for a connection while all are busy: with other
+/// programs' transfers, which end or time out, so waiting is better than failing.
+const LEASE_PATIENCE: u32 = 10;
+
 /// Threads that take the kernel's requests: none ever waits for the network, so few will do.
 const THREADS: usize = 4;
 
@@ -80,7 +84,7 @@ pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) ->
             connections: options.connections,
             idle: IDLE,
             keep_alive: KEEP_ALIVE,
-            lease_timeout: options.timeout,
+            lease_timeout: options.timeout * LEASE_PATIENCE,
         },
         timezone: options.timezone.clone(),
     }
@@ -124,6 +128,7 @@ pub(super) fn mount(
             dir_ttl: options.dir_ttl,
             attr_ttl: options.attr_ttl,
             read_ahead: options.read_ahead,
+            timeout: options.timeout * (LEASE_PATIENCE + 3),
             cache_bytes: options.cache_size,
             spool: options.spool.clone(),
             spool_size: options.spool_size,

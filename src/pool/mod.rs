@@ -123,6 +123,12 @@ impl<S: Line> Pool<S> {
         self.shared.drop_idle();
     }
 
+    /// Waits until somebody waits for a session while all are taken, for `patience` at the longest;
+    /// whether it is so. For whoever holds sessions that it could do without.
+    pub fn wait_for_shortage(&self, patience: Duration) -> bool {
+        self.shared.wait_for_shortage(patience)
+    }
+
     /// Figures for `ftpfs status` and tests.
     pub fn stats(&self) -> PoolStats {
         self.shared.stats()

@@ -216,6 +216,15 @@ impl<S> Places<S> {
         }
     }
 
+    /// Whether somebody waits while every session is in use and none is being made.
+    pub(super) fn is_short(&self) -> bool {
+        !self.queue.is_empty() && self.idle.is_empty() && self.dialling == 0 && !self.closed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()

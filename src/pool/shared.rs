@@ -48,6 +48,8 @@ pub(super) struct Shared<S: Line> {
     places: Mutex<Places<S>>,
     /// A place or a session was freed, a connection was made or failed, the queue moved.
     changed: Condvar,
+    /// An asker begins to wait, or the pool is closed.
+    short: Condvar,
     /// The housekeeper hears this end drop.
     _life: Sender<Infallible>,
 }
@@ -61,6 +63,7 @@ impl<S: Line> Shared<S> {
             dial,
             places: Mutex::new(Places::new(rules.connections, first, Instant::now())),
             changed: Condvar::new(),
+            short: Condvar::new(),
             _life: life,
         });
         if let Err(error) = keepalive::start(&shared, ended) {
@@ -160,6 +163,7 @@ impl<S: Line> Shared<S> {
             places.take_idle()
         };
         self.changed.notify_all();
+        self.short.notify_all();
         thread::scope(|scope| {
             for session in idle {
                 scope.spawn(move || session.quit());
@@ -169,6 +173,13 @@ impl<S: Line> Shared<S> {
 
     pub(super) fn stats(&self) -> PoolStats {
         self.lock().stats()
+    }
+
+    /// See [`super::Pool::wait_for_shortage`].
+    pub(super) fn wait_for_shortage(&self, patience: Duration) -> bool {
+        let plenty = |places: &mut Places<S>| !places.is_short() && !places.is_closed();
+        let waited = self.short.wait_timeout_while(self.lock(), patience, plenty);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_short()
     }
 
     /// How many askers wait.
@@ -223,6 +234,7 @@ impl<S: Line> Queued<'_, S> {
                     .filter(|moment| *moment > now)
                     .map_or(deadline, |moment| moment.min(deadline)),
             };
+            self.shared.short.notify_all();
             places = self
                 .shared
                 .changed

@@ -14,6 +14,8 @@ pub(super) struct Dialect {
     pub(super) mlst: Has,
     /// SIZE (RFC 3659 §4).
     pub(super) size: Has,
+    /// MDTM (RFC 3659 §3).
+    pub(super) mdtm: Has,
     /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
     pub(super) available: Has,
     /// How a time of modification is set.
@@ -59,6 +61,7 @@ impl Dialect {
             mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
             mlst: Has::new(features.has("MLST")),
             size: Has::new(features.has("SIZE") || !has_feat),
+            mdtm: Has::new(features.has("MDTM")),
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
             mode: Ways::new(mode),

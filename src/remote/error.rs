@@ -162,7 +162,10 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         ftp::Error::Login(_) => ErrorKind::LoginRefused,
         ftp::Error::Malformed { .. } | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
         ftp::Error::Path(PathError::TooLong) => ErrorKind::NameTooLong,
-        ftp::Error::Path(PathError::Unsendable | PathError::NotAName) => ErrorKind::InvalidName,
+        ftp::Error::Path(
+            PathError::Unsendable | PathError::NotAName | PathError::NotInCharset(_),
+        )
+        | ftp::Error::Unsendable(_) => ErrorKind::InvalidName,
         ftp::Error::LocalFile(_) => ErrorKind::Local,
     };
     Some(kind)

@@ -19,6 +19,7 @@ mod words;
 mod zone;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ftp::{self, Entry, RemotePath};
 use crate::pool::{self, Pool, PoolOptions, PoolStats};
@@ -49,8 +50,19 @@ pub struct Commit {
     pub size: u64,
     /// Time of modification to set, seconds since the epoch; best effort.
     pub modified: Option<i64>,
-    /// Mode to set; best effort.
+    /// Mode that the file is to have; best effort.
     pub mode: Option<u32>,
+}
+
+/// What the server says of a file that it has just stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Time of modification, UTC seconds since the epoch, where the server told.
+    pub modified: Option<i64>,
+    /// Permission bits, likewise.
+    pub mode: Option<u32>,
+    /// The `unique` fact (RFC 3659 §7.5.2) as [`crate::ftp::listing::unique_hash`] shortens it; 0 where there is none.
+    pub unique: u64,
 }
 
 /// Bytes on the server and for the user, by AVBL.
@@ -222,6 +234,12 @@ impl Remote {
     /// Free space, where the server tells (AVBL).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)
+    }
+
+    /// Waits until an operation waits for a connection while all are taken, for `patience` at the
+    /// longest; whether it is so. Transfers that nobody waits for can then be ended.
+    pub fn wait_for_shortage(&self, patience: Duration) -> bool {
+        self.pool().wait_for_shortage(patience)
     }
 
     /// The connections, for `ftpfs status`.

@@ -174,6 +174,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. }
         | ftp::Error::Path(_)
+        | ftp::Error::Unsendable(_)
         | ftp::Error::LocalFile(_) => false,
     }
 }

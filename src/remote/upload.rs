@@ -6,9 +6,13 @@ use std::mem;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::{Dialogue, is_lost};
-use super::{Commit, Error, ErrorKind, Remote, change, rename};
-use crate::ftp::{self, RemotePath};
+use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
+use crate::ftp::listing::unique_hash;
+use crate::ftp::{self, Entry, RemotePath};
 use crate::pool::{self, Permit};
+
+/// The mode that servers give a new file: their umask is 022 unless somebody changed it.
+const USUAL_MODE: u32 = 0o644;
 
 /// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
 #[derive(Debug)]
@@ -151,7 +155,7 @@ impl Upload {
     /// # Errors
     /// The old file is whole and the temporary one deleted, unless the upload went straight to its name
     /// (which was logged).
-    pub fn commit(mut self, target: &RemotePath, commit: &Commit) -> Result<(), Error> {
+    pub fn commit(mut self, target: &RemotePath, commit: &Commit) -> Result<Stored, Error> {
         let (transfer, permit) = match mem::replace(&mut self.state, State::Ended) {
             State::Sending(transfer, permit) => (transfer, permit),
             State::Failed(error) => return Err(error),
@@ -197,13 +201,13 @@ impl Upload {
         arrived: Result<(), pool::Error>,
         target: &RemotePath,
         commit: &Commit,
-    ) -> Result<(), Error> {
+    ) -> Result<Stored, Error> {
         let task = Task::new(Operation::Store, target);
-        let stored = match &arrived {
+        let found = match &arrived {
             Err(fault) if !is_lost(fault) => None,
-            _ => self.stored_size(dialogue, target)?,
+            _ => self.arrived(dialogue, target)?,
         };
-        match (arrived, stored) {
+        match (arrived, found.as_ref().and_then(|found| found.size)) {
             (_, Some(size)) if size != commit.size => {
                 let reason = format!("the server has {size} of {} bytes", commit.size);
                 return Err(task.error(ErrorKind::Truncated, &reason));
@@ -216,25 +220,40 @@ impl Upload {
             }
             (Err(fault), None) => return Err(self.remote.blame(dialogue, &task, &fault)),
         }
-        self.set_attributes(dialogue, commit);
-        if self.place.path() == target {
-            return Ok(());
+        let stored = self.set_attributes(dialogue, commit, found.as_ref());
+        if self.place.path() != target {
+            rename::rename(&self.remote, dialogue, self.place.path(), target)?;
         }
-        rename::rename(&self.remote, dialogue, self.place.path(), target)
+        Ok(stored)
     }
 
-    /// What SIZE says (RFC 3659 §4), where the server has it.
-    fn stored_size(
+    /// What the server has of the upload: one question answers for size, time and mode where the
+    /// server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
+    fn arrived(
         &self,
         dialogue: &mut Dialogue<'_>,
         target: &RemotePath,
-    ) -> Result<Option<u64>, Error> {
-        let dialect = self.remote.dialect();
-        if !dialect.size.get() {
+    ) -> Result<Option<Entry>, Error> {
+        let (dialect, path) = (self.remote.dialect(), self.place.path());
+        let asked = if dialect.mlst.get() {
+            dialogue.repeat(|session| session.mlst(path))
+        } else if dialect.size.get() {
+            dialogue.repeat(|session| {
+                let size = Some(session.size(path)?);
+                Ok(Entry {
+                    size,
+                    ..Entry::new(path.name(), ftp::Kind::File)
+                })
+            })
+        } else {
             return Ok(None);
-        }
-        match dialogue.repeat(|session| session.size(self.place.path())) {
-            Ok(size) => Ok(Some(size)),
+        };
+        match asked {
+            Ok(entry) => Ok(Some(entry)),
+            Err(fault) if is_unsupported(&fault) && dialect.mlst.get() => {
+                dialect.mlst.not("MLST");
+                self.arrived(dialogue, target)
+            }
             Err(fault) if is_unsupported(&fault) => {
                 dialect.size.not("SIZE");
                 Ok(None)
@@ -250,19 +269,51 @@ impl Upload {
         }
     }
 
-    fn set_attributes(&self, dialogue: &mut Dialogue<'_>, commit: &Commit) {
+    /// Makes time and mode what `commit` asks for, where they are not; tells what they are then.
+    fn set_attributes(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        commit: &Commit,
+        found: Option<&Entry>,
+    ) -> Stored {
         let (remote, path) = (&self.remote, self.place.path());
-        let time = commit
-            .modified
-            .map(|seconds| change::set_modified(remote, dialogue, path, seconds));
-        let mode = commit
+        let told_mode = found.and_then(|found| found.mode);
+        let mut stored = Stored {
+            modified: found
+                .and_then(|found| found.modified)
+                .map(|told| told.seconds),
+            mode: told_mode,
+            unique: found
+                .and_then(|found| found.unique.as_deref())
+                .map_or(0, unique_hash),
+        };
+        if let Some(mode) = commit
             .mode
-            .map(|mode| change::set_mode(remote, dialogue, path, mode));
-        for error in [time, mode].into_iter().flatten().filter_map(Result::err) {
-            let known = error.kind == ErrorKind::Unsupported;
-            if !known || remote.dialect().told_no_attributes.first() {
-                log::warn!("{error}");
+            .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode)
+        {
+            match change::set_mode(remote, dialogue, path, mode) {
+                Ok(()) => stored.mode = Some(mode),
+                Err(error) => self.note_unset(&error),
             }
+        }
+        if let Some(seconds) = commit.modified {
+            match change::set_modified(remote, dialogue, path, seconds) {
+                Ok(()) => stored.modified = Some(seconds),
+                Err(error) => self.note_unset(&error),
+            }
+        }
+        if stored.modified.is_none() && remote.dialect().mdtm.get() {
+            // Without MLST the time has to be asked for, or the first listing would show another
+            // one than was shown before, and editors would take the file for changed by others.
+            stored.modified = dialogue.repeat(|session| session.modified(path)).ok();
+        }
+        stored
+    }
+
+    fn note_unset(&self, error: &Error) {
+        let known = error.kind == ErrorKind::Unsupported;
+        if !known || self.remote.dialect().told_no_attributes.first() {
+            log::warn!("{error}");
         }
     }
 

@@ -119,7 +119,7 @@ impl Site {
             size: content.len() as u64,
             ..Commit::default()
         };
-        upload.commit(&target, &commit)
+        upload.commit(&target, &commit).map(drop)
     }
 
     /// Reads a file from `offset` to its end.

@@ -13,7 +13,7 @@ const KEPT_FROM: usize = 128 * 1024;
 
 /// Bytes of a file: cheap to clone, read-only, given back when the last clone is dropped.
 #[derive(Clone, Default)]
-pub(crate) struct Bytes {
+pub struct Bytes {
     piece: Arc<Piece>,
     range: Range<usize>,
 }

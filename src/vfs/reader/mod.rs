@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use crate::ftp::RemotePath;
 use crate::remote::{Error, ErrorKind};
 
-pub(crate) use bytes::Bytes;
+pub use bytes::Bytes;
 use bytes::FreeList;
 use place::{Found, Place, State, Ticket};
 pub(super) use resume::{Resuming, Step};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Follower, Outgoing, PIECE, Shared, State, Store};
 use crate::ftp::RemotePath;
-use crate::remote::{Commit, Error, ErrorKind};
+use crate::remote::{Commit, Error, ErrorKind, Stored};
 
 /// Fresh uploads after a connection that broke.
 const RETRIES: u32 = 3;
@@ -16,7 +16,7 @@ const RESTARTS: u32 = 3;
 
 /// How one upload of the whole file came out.
 enum Pass {
-    Stored,
+    Stored(Stored),
     /// The file was changed where it had been sent already.
     Changed,
     /// The file was removed meanwhile.
@@ -59,13 +59,17 @@ impl Drop for Turn<'_> {
 
 impl Store {
     /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time of
-    /// `commit`; its size is the spool's. Where nothing is dirty nothing is sent. Changes made while
-    /// this runs leave the store dirty.
+    /// `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
+    /// where nothing was dirty, and so nothing sent. Changes made while this runs leave the store dirty.
     ///
     /// # Errors
     /// What the server or the connection said, after a few fresh uploads where the connection broke.
     /// The store stays dirty, and the old file is whole.
-    pub(crate) fn commit(&self, target: &RemotePath, commit: &Commit) -> Result<(), Error> {
+    pub(crate) fn commit(
+        &self,
+        target: &RemotePath,
+        commit: &Commit,
+    ) -> Result<Option<Stored>, Error> {
         let shared = &*self.shared;
         let state = shared.lock();
         let (mut state, is_free) = shared.wait_while(state, |state| state.committing);
@@ -73,7 +77,7 @@ impl Store {
             return Err(stuck(target));
         }
         if !state.is_dirty() {
-            return Ok(());
+            return Ok(None);
         }
         state.committing = true;
         let _turn = Turn(shared);
@@ -100,15 +104,16 @@ impl Shared {
         mut early: Option<Box<dyn Outgoing>>,
         target: &RemotePath,
         commit: &Commit,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Stored>, Error> {
         let mut retries = 0;
         let mut restarts = 0;
         loop {
             let insist = restarts == RESTARTS;
             match self.pass(early.take(), target, commit, insist) {
-                Ok(Pass::Stored | Pass::Cancelled) => return Ok(()),
+                Ok(Pass::Stored(stored)) => return Ok(Some(stored)),
+                Ok(Pass::Cancelled) => return Ok(None),
                 Ok(Pass::Changed) => restarts += 1,
-                Err(_) if self.lock().cancelled => return Ok(()),
+                Err(_) if self.lock().cancelled => return Ok(None),
                 Err(error) if retries < RETRIES && is_the_connection(error.kind) => {
                     log::debug!("{error}; storing {target} anew");
                     retries += 1;
@@ -151,9 +156,9 @@ impl Shared {
             size: snapshot.length,
             ..commit.clone()
         };
-        upload.commit(target, &commit)?;
+        let stored = upload.commit(target, &commit)?;
         self.lock().stored = snapshot.generation;
-        Ok(Pass::Stored)
+        Ok(Pass::Stored(stored))
     }
 
     fn snapshot(&self, is_new: bool) -> Snapshot {

@@ -149,19 +149,15 @@ struct FakeOutgoing {
 }
 
 impl Outgoing for FakeOutgoing {
-    fn sent(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
-        let end = self.sent() + length;
+        let end = self.bytes.len() as u64 + length;
         if let Plan::Break(at, kind) = self.plan
             && end > at
         {
             return Err(error(kind));
         }
         let mut piece = vec![0; length as usize];
-        file.read_exact_at(&mut piece, self.sent())
+        file.read_exact_at(&mut piece, self.bytes.len() as u64)
             .map_err(|_| error(ErrorKind::Local))?;
         self.bytes.extend(piece);
         self.server.tell(Moment::Read(self.number, end));
@@ -179,14 +175,18 @@ impl Outgoing for FakeOutgoing {
         Ok(())
     }
 
-    fn commit(self: Box<Self>, _: &RemotePath, commit: &Commit) -> Result<(), Error> {
+    fn commit(
+        self: Box<Self>,
+        _: &RemotePath,
+        commit: &Commit,
+    ) -> Result<crate::remote::Stored, Error> {
         self.server.tell(Moment::Commit);
         if let Plan::Fail(kind) = self.plan {
             return Err(error(kind));
         }
         let stored = (self.bytes.clone(), commit.clone());
         self.server.state.lock().unwrap().committed.push(stored);
-        Ok(())
+        Ok(crate::remote::Stored::default())
     }
 }
 

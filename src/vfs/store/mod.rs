@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use super::write_spool::Spool;
 use crate::ftp::RemotePath;
-use crate::remote::{Commit, Error};
+use crate::remote::{Commit, Error, Stored};
 use sequence::Sequence;
 
 /// So much must stand there before an upload begins early: a small file is cheaper stored in one go,
@@ -46,14 +46,11 @@ pub(crate) trait Destination: Send + Sync {
 
 /// An upload under way. Dropping it gives it up and removes what has come of it.
 pub(crate) trait Outgoing: Send {
-    /// Bytes sent so far.
-    fn sent(&self) -> u64;
-
-    /// Sends the next `length` bytes, found at `self.sent()` in `file`.
+    /// Sends the next `length` bytes, which follow those sent before, of `file`.
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error>;
 
     /// Makes it the file at `target`, as `commit` says. On an error the old file is whole.
-    fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<(), Error>;
+    fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<Stored, Error>;
 }
 
 /// One spool's way to the server.

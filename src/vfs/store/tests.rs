@@ -48,7 +48,9 @@ impl Open {
     }
 
     fn commit(&self) -> Result<(), Error> {
-        self.store.commit(&RemotePath::root(), &Commit::default())
+        self.store
+            .commit(&RemotePath::root(), &Commit::default())
+            .map(drop)
     }
 
     /// Waits until the follower has taken what it is going to take.
