@@ -1,5 +1,12 @@
 //! A mount from its command to its end: background and foreground, signals, passwords, subcommands.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 mod support;
 
 use std::fs::{self, File};

@@ -1,5 +1,12 @@
 //! Mounts from a line in fstab, by mount(8) under both types, and by the automounter.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 mod support;
 
 use std::fs::{self, File};
