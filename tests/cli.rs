@@ -1,5 +1,12 @@
 //! What a user is told when something is wrong: one plain line, status 1, and nothing left mounted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 mod support;
 
 use std::ffi::OsStr;

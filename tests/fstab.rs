@@ -1,11 +1,19 @@
 //! Mounts from a line in fstab, by mount(8) under both types, and by the automounter.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 mod support;
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use support::{Kind, PASSWORD, TestServer, USER, is_mounted, wait_for};
@@ -16,10 +24,43 @@ const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 /// Longest wait for a mount to come or go.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where mount(8) looks for the helper of the type `ftpfs`.
-const HELPER: &str = "/sbin/mount.ftpfs";
+/// What an installation makes: the program where mount.fuse3 finds it for `fuse.ftpfs`, and mount(8)'s helper
+/// for the type `ftpfs`. Neither looks at the PATH or the HOME of who calls.
+const LINKS: [&str; 2] = ["/usr/local/bin/ftpfs", "/sbin/mount.ftpfs"];
 
-/// A machine whose root has a netrc for the server, an fstab and a place to mount at.
+/// Held by whoever has ftpfs installed.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// The links, as long as this lives.
+struct Installed {
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Installed {
+    fn new() -> Self {
+        let alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+        for link in LINKS {
+            // One that a killed test left is taken over.
+            if fs::read_link(link).is_ok_and(|target| target == Path::new(FTPFS)) {
+                continue;
+            }
+            symlink(FTPFS, link).unwrap_or_else(|error| panic!("{link}: {error}"));
+        }
+        Self { _alone: alone }
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        for link in LINKS {
+            if fs::read_link(link).is_ok_and(|target| target == Path::new(FTPFS)) {
+                let _ = fs::remove_file(link);
+            }
+        }
+    }
+}
+
+/// A netrc for the server, an fstab and a place to mount at.
 struct Machine {
     directory: TempDir,
     mountpoint: PathBuf,
@@ -33,9 +74,10 @@ impl Machine {
             .unwrap();
         let mountpoint = directory.path().join("mnt");
         fs::create_dir(&mountpoint).unwrap();
-        let netrc = format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n");
-        fs::write(directory.path().join(".netrc"), netrc).unwrap();
-        support::shell(directory.path(), "chmod 600 .netrc");
+        let entry = format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n");
+        let netrc = directory.path().join("netrc");
+        fs::write(&netrc, entry).unwrap();
+        fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
         Self {
             directory,
             mountpoint,
@@ -50,8 +92,10 @@ impl Machine {
             self.mountpoint.display()
         );
         fs::write(&fstab, line).unwrap();
-        let output = self
-            .with_program_in_path(Command::new("mount").arg("-a").arg("-T").arg(&fstab))
+        let output = Command::new("mount")
+            .arg("-a")
+            .arg("-T")
+            .arg(&fstab)
             .output()
             .unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
@@ -59,17 +103,9 @@ impl Machine {
         assert!(is_mounted(&self.mountpoint), "{words}");
     }
 
-    /// mount.fuse3 finds the program by its name, and the program its netrc by HOME.
-    fn with_program_in_path<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let programs = Path::new(FTPFS).parent().unwrap().display();
-        command
-            .env(
-                "PATH",
-                format!("{programs}:{}", std::env::var("PATH").unwrap()),
-            )
-            .env("HOME", self.directory.path())
-            .env_remove("FTPFS_PASSWORD")
-            .stdin(Stdio::null())
+    /// The option that names the netrc.
+    fn netrc(&self) -> String {
+        format!("netrc={}", self.directory.path().join("netrc").display())
     }
 
     fn mounts_here(&self) -> Vec<String> {
@@ -99,9 +135,13 @@ fn source(server: &TestServer) -> String {
 fn a_line_of_type_fuse_ftpfs_is_mounted_once_and_unmounted() {
     let server = TestServer::start(Kind::Embedded);
     server.write("greeting", "hello");
+    let _installed = Installed::new();
     let machine = Machine::new();
-    let options = "_netdev,nofail,netrc,x-systemd.automount,x-systemd.idle-timeout=60,uid=1000";
-    machine.mount_all(&source(&server), "fuse.ftpfs", options);
+    let options = format!(
+        "_netdev,nofail,{},x-systemd.automount,uid=1000",
+        machine.netrc()
+    );
+    machine.mount_all(&source(&server), "fuse.ftpfs", &options);
     assert_eq!(
         fs::read(machine.mountpoint.join("greeting")).unwrap(),
         b"hello"
@@ -109,7 +149,7 @@ fn a_line_of_type_fuse_ftpfs_is_mounted_once_and_unmounted() {
     fs::write(machine.mountpoint.join("answer"), "stored").unwrap();
 
     // A second `mount -a` sees by type and source that it is there.
-    machine.mount_all(&source(&server), "fuse.ftpfs", options);
+    machine.mount_all(&source(&server), "fuse.ftpfs", &options);
     let mounts = machine.mounts_here();
     assert_eq!(mounts.len(), 1, "{mounts:?}");
     assert!(mounts[0].starts_with(&source(&server)), "{mounts:?}");
@@ -119,42 +159,15 @@ fn a_line_of_type_fuse_ftpfs_is_mounted_once_and_unmounted() {
     assert_eq!(server.read("answer"), b"stored");
 }
 
-/// The link that an installation makes; removed with this, unless it was there before.
-struct HelperLink {
-    made: bool,
-}
-
-impl HelperLink {
-    fn new() -> Self {
-        match fs::read_link(HELPER) {
-            Ok(target) => {
-                assert_eq!(target, Path::new(FTPFS), "{HELPER} leads to another ftpfs");
-                Self { made: false }
-            }
-            Err(_) => {
-                symlink(FTPFS, HELPER).unwrap();
-                Self { made: true }
-            }
-        }
-    }
-}
-
-impl Drop for HelperLink {
-    fn drop(&mut self) {
-        if self.made {
-            let _ = fs::remove_file(HELPER);
-        }
-    }
-}
-
 #[test]
 fn a_line_of_type_ftpfs_is_mounted_through_the_helper() {
     let server = TestServer::start(Kind::Embedded);
     server.write("pub/greeting", "hello");
+    let _installed = Installed::new();
     let machine = Machine::new();
-    let _link = HelperLink::new();
     let source = format!("{}pub", source(&server));
-    machine.mount_all(&source, "ftpfs", "ro,_netdev,nofail,netrc,noatime");
+    let options = format!("ro,_netdev,nofail,{},noatime", machine.netrc());
+    machine.mount_all(&source, "ftpfs", &options);
     assert_eq!(
         fs::read(machine.mountpoint.join("greeting")).unwrap(),
         b"hello"
@@ -166,13 +179,11 @@ fn a_line_of_type_ftpfs_is_mounted_through_the_helper() {
 
 #[test]
 fn a_line_that_cannot_be_mounted_fails_with_the_reason() {
+    let _installed = Installed::new();
     let machine = Machine::new();
     let mut command = Command::new("mount");
     command.args(["-t", "fuse.ftpfs", "-o", "nonsense", "ftp://127.0.0.1/"]);
-    let output = machine
-        .with_program_in_path(command.arg(&machine.mountpoint))
-        .output()
-        .unwrap();
+    let output = command.arg(&machine.mountpoint).output().unwrap();
     assert!(!output.status.success());
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(words.contains("unknown option -o nonsense"), "{words}");
@@ -213,7 +224,7 @@ impl Automounter {
             .arg(&master)
             .stdout(output.try_clone().unwrap())
             .stderr(output);
-        let daemon = machine.with_program_in_path(&mut command).spawn().unwrap();
+        let daemon = command.stdin(Stdio::null()).spawn().unwrap();
         let started = Self {
             daemon,
             log,
@@ -255,9 +266,11 @@ impl Drop for Automounter {
 fn the_automounter_mounts_at_the_first_access() {
     let server = TestServer::start(Kind::Embedded);
     server.write("greeting", "hello");
+    let _installed = Installed::new();
     let machine = Machine::new();
     let map = format!(
-        "ftp -fstype=fuse.ftpfs,netrc,nosuid :ftp\\://127.0.0.1\\:{}/\n",
+        "ftp -fstype=fuse.ftpfs,{},nosuid :ftp\\://127.0.0.1\\:{}/\n",
+        machine.netrc(),
         server.port()
     );
     let automounter = Automounter::start(&machine, &map);
