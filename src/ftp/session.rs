@@ -111,6 +111,11 @@ impl Session {
         todo!()
     }
 
+    /// CWD.
+    pub fn change_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
+        todo!()
+    }
+
     /// NOOP.
     pub fn noop(&mut self) -> Result<(), Error> {
         todo!()

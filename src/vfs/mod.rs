@@ -1,5 +1,9 @@
 //! The file system's operations in POSIX words: inodes, open files, streams and spools.
 
+mod reader;
+mod store;
+mod write_spool;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
