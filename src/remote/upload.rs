@@ -221,6 +221,7 @@ impl Upload {
             return Ok(());
         }
         rename::rename(&self.remote, dialogue, self.place.path(), target)
+            .map_err(|error| task.error(error.kind, &error.reason))
     }
 
     /// What SIZE says (RFC 3659 §4), where the server has it.
