@@ -11,16 +11,18 @@ use crate::pool;
 
 impl Remote {
     /// The error for `fault`, met by `task`. After a refusal without a reason it looks at what is there, in
-    /// the same session.
+    /// the same session; also after "no such directory", which is what pyftpdlib says of a file.
     pub(super) fn blame(
         &self,
         dialogue: &mut Dialogue<'_>,
         task: &Task<'_>,
         fault: &pool::Error,
     ) -> Error {
-        let kind = meaning(fault, task.path)
-            .unwrap_or_else(|| self.seen(dialogue, task.operation, task.path));
-        task.error(kind, &fault)
+        let kind = match meaning(fault, task.path) {
+            Some(kind) if (task.operation, kind) != (Operation::List, ErrorKind::NotFound) => kind,
+            _ => self.seen(dialogue, task.operation, task.path),
+        };
+        task.error(kind, fault)
     }
 
     /// What is wrong with `path`, judged by what is there.

@@ -109,7 +109,7 @@ fn judge(
             _ => said.unwrap_or(ErrorKind::PermissionDenied),
         },
     };
-    let error = Task::new(Operation::Rename, to).error(kind, &fault);
+    let error = Task::new(Operation::Rename, to).error(kind, fault);
     (error, kind == ErrorKind::AlreadyExists)
 }
 

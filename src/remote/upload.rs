@@ -222,7 +222,8 @@ impl Upload {
         }
         let stored = self.set_attributes(dialogue, commit, found.as_ref());
         if self.place.path() != target {
-            rename::rename(&self.remote, dialogue, self.place.path(), target)?;
+            rename::rename(&self.remote, dialogue, self.place.path(), target)
+                .map_err(|error| task.error(error.kind, &error.reason))?;
         }
         Ok(stored)
     }

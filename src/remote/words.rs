@@ -112,6 +112,8 @@ const PHRASES: &[(ErrorKind, &[&str])] = &[
             "invalid character",
             "label syntax is incorrect",
             "prohibited file name",
+            "prohibited directory name",
+            "invalid directory name",
         ],
     ),
     (
@@ -147,7 +149,6 @@ const PHRASES: &[(ErrorKind, &[&str])] = &[
         ErrorKind::AlreadyExists,
         &[
             "already exist",
-            "file exist",
             "exists",
             "existiert bereits",
             "bereits vorhanden",
@@ -240,6 +241,8 @@ mod tests {
             ("The directory name is invalid. ", ErrorKind::NotDirectory),
             ("File name too long", ErrorKind::NameTooLong),
             ("Prohibited file name: .x", ErrorKind::InvalidName),
+            ("Prohibited directory name", ErrorKind::InvalidName),
+            ("/x: Invalid directory name", ErrorKind::InvalidName),
             (
                 "The filename, directory name, or volume label syntax is incorrect. ",
                 ErrorKind::InvalidName,
@@ -286,6 +289,7 @@ mod tests {
             "Failed to change directory.",
             "I can only retrieve regular files",
             "Could not delete x: Invalid argument",
+            "Can't check for file existence",
             "Requested action not taken. File unavailable (e.g., file not found, no access).",
         ] {
             assert_eq!(said(text, "/x"), None, "{text}");
