@@ -1,5 +1,10 @@
 //! The foreign servers that the other tests are held against: they start, let the account in, and end with their test.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is test code, where a panic is the way to fail"
+)]
+
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
