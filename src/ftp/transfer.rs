@@ -5,7 +5,7 @@
 //! ProFTPD sends its 226 only then. Only that reply says that all of it arrived.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
@@ -242,15 +242,16 @@ impl Upload {
     /// Sends `length` bytes of `file` from `offset` on: from the page cache to the socket, where
     /// the kernel can (sendfile). A file that ends before is [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
-        let mut file = file;
-        file.seek(SeekFrom::Start(offset))
-            .map_err(Error::LocalFile)?;
-        let sent = std::io::copy(&mut file.take(length), &mut self.data)
-            .map_err(|error| self.hung_up(error))?;
-        if sent == length {
-            return Ok(());
+        let mut sent = 0;
+        while sent < length {
+            match crate::sys::send_file(&self.data, file, offset + sent, length - sent) {
+                Ok(0) => return Err(Error::LocalFile(std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => sent += count as u64,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.hung_up(error)),
+            }
         }
-        Err(Error::LocalFile(std::io::ErrorKind::UnexpectedEof.into()))
+        Ok(())
     }
 
     /// Ends the data and takes the 226 or 250: only then is it stored.

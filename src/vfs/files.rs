@@ -16,6 +16,8 @@ use super::reader::Bytes;
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OpenMode {
+    /// For reading (O_RDONLY, O_RDWR).
+    pub read: bool,
     /// For writing (O_WRONLY, O_RDWR).
     pub write: bool,
     /// Every write goes to the end (O_APPEND).
@@ -40,7 +42,8 @@ pub enum Pages {
     Keep,
     /// Those it has are of other contents.
     Drop,
-    /// None: the size is not known, and with pages the kernel would read no further than the size it was told.
+    /// None are used: by a file opened only to be written, which spares a copy of every byte, and
+    /// by one whose size is not known, of which the kernel would read no more than the size it was told.
     Bypass,
 }
 
@@ -90,10 +93,11 @@ impl Vfs {
             file.truncate(0)?;
         }
         let clean = (!file.is_dirty()).then_some(version);
-        let pages = match (self.inodes.set_cached(ino, clean), version.size) {
-            (true, Some(_)) => Pages::Keep,
-            (false, Some(_)) => Pages::Drop,
-            (_, None) => Pages::Bypass,
+        let same = self.inodes.set_cached(ino, clean);
+        let pages = match (mode.read, version.size) {
+            (true, Some(_)) if same => Pages::Keep,
+            (true, Some(_)) => Pages::Drop,
+            (false, _) | (_, None) => Pages::Bypass,
         };
         Ok(Opened {
             handle: self.add_handle(file, mode),
@@ -219,8 +223,9 @@ impl Vfs {
         let Some(stored) = file.commit()? else {
             return Ok(());
         };
+        // What was written past the kernel's pages is not in them.
         let ino = file.ino();
-        self.inodes.set_cached(ino, Some(Version::from(&stored)));
+        self.inodes.set_cached(ino, None);
         // A file removed meanwhile has no place in a listing.
         if let Ok((directory, name)) = self.location(ino) {
             self.cache.insert(&directory, &name, stored);
@@ -239,7 +244,11 @@ impl Vfs {
         self.inodes.set_cached(ino, None);
         Ok(Opened {
             handle: self.add_handle(file, mode),
-            pages: Pages::Drop,
+            pages: if mode.read {
+                Pages::Drop
+            } else {
+                Pages::Bypass
+            },
         })
     }
 
