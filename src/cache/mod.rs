@@ -134,10 +134,8 @@ impl<E: Clone> Cache<E> {
         fetch: impl FnOnce() -> Result<Vec<Entry>, E>,
     ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
-            if let Some(snapshot) = self.snapshot(directory) {
-                return Ok(snapshot);
-            }
             match self.join_or_begin(directory) {
+                Joined::Known(snapshot) => return Ok(snapshot),
                 Joined::Mine(flight) => break flight,
                 Joined::Others(flight) => {
                     if let Some(outcome) = flight.wait() {
@@ -258,11 +256,7 @@ impl<E: Clone> Cache<E> {
     }
 
     fn snapshot_at(&self, directory: &RemotePath, now: Instant) -> Option<Arc<Snapshot>> {
-        let mut state = self.state();
-        let mut known = state.take(directory)?;
-        let snapshot = known.snapshot(now);
-        state.put(directory.clone(), known);
-        snapshot
+        self.state().snapshot(directory, now)
     }
 
     fn note(&self, directory: &RemotePath, name: &[u8], known: Known) {
@@ -282,6 +276,10 @@ impl<E: Clone> Cache<E> {
         let mut state = self.state();
         if let Some(flight) = state.flights.get(directory) {
             return Joined::Others(Arc::clone(flight));
+        }
+        // Under the same lock: a flight that has just ended has left its listing.
+        if let Some(snapshot) = state.snapshot(directory, Instant::now()) {
+            return Joined::Known(snapshot);
         }
         let flight = Arc::new(Flight::new());
         state.flights.insert(directory.clone(), Arc::clone(&flight));
@@ -343,6 +341,7 @@ impl<E: Clone> Cache<E> {
 }
 
 enum Joined<E> {
+    Known(Arc<Snapshot>),
     Mine(Arc<Flight<Landing<E>>>),
     Others(Arc<Flight<Landing<E>>>),
 }
@@ -376,6 +375,13 @@ impl<E> State<E> {
         self.take(&path);
         self.bytes += cost(&path, &directory);
         self.directories.put(path, directory);
+    }
+
+    fn snapshot(&mut self, path: &RemotePath, now: Instant) -> Option<Arc<Snapshot>> {
+        let mut known = self.take(path)?;
+        let snapshot = known.snapshot(now);
+        self.put(path.clone(), known);
+        snapshot
     }
 
     fn paths_below(&self, ancestor: &RemotePath) -> Vec<RemotePath> {
