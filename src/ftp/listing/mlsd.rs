@@ -12,10 +12,21 @@ struct Told {
     of_the_directory: bool,
 }
 
-/// The line's entry; the inner `None` is a line to skip: the directory itself or its parent.
-pub(super) fn parse(line: &[u8]) -> Option<Option<Entry>> {
+/// What an MLSD line lists.
+pub(super) enum Listed {
+    Entry(Entry),
+    /// The directory itself or its parent: nothing to show.
+    Surroundings,
+}
+
+/// What the line lists.
+pub(super) fn parse(line: &[u8]) -> Option<Listed> {
     let told = read(line)?;
-    Some((!told.of_the_directory).then_some(told.entry))
+    Some(if told.of_the_directory {
+        Listed::Surroundings
+    } else {
+        Listed::Entry(told.entry)
+    })
 }
 
 /// The entry in an MLST reply's inner line (RFC 3659 §7.2: it begins with a blank). Its name may

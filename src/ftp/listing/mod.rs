@@ -12,6 +12,8 @@ mod unix;
 
 pub use mlsd::parse_mlst;
 
+use mlsd::Listed;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::path::check_name;
@@ -135,18 +137,15 @@ pub fn parse_line(line: &[u8], format: Format, now: i64) -> Line {
         return Line::Skip;
     }
     let entry = match format {
-        Format::Mlsd => mlsd::parse(line),
+        Format::Mlsd => match mlsd::parse(line) {
+            Some(Listed::Surroundings) => return Line::Skip,
+            Some(Listed::Entry(entry)) => Some(entry),
+            None => None,
+        },
         Format::List if is_total(line) => return Line::Skip,
-        Format::List => LIST_PARSERS
-            .iter()
-            .find_map(|parse| parse(line, now))
-            .map(Some),
+        Format::List => LIST_PARSERS.iter().find_map(|parse| parse(line, now)),
     };
-    match entry {
-        None => Line::Unparsable,
-        Some(None) => Line::Skip,
-        Some(Some(entry)) => checked(entry),
-    }
+    entry.map_or(Line::Unparsable, checked)
 }
 
 fn checked(entry: Entry) -> Line {

@@ -83,10 +83,8 @@ fn permissions(words: &[Word<'_>]) -> Option<(Kind, Option<u32>, usize)> {
 
 /// `rwxr-sr-t`, and one mark after it for access lists (`+`, `.`, `@`).
 fn mode(bits: &[u8]) -> Option<u32> {
-    let bits = match bits {
-        [nine @ .., b'+' | b'.' | b'@'] => nine,
-        nine => nine,
-    };
+    let marked = bits.strip_suffix(b"+").or_else(|| bits.strip_suffix(b"."));
+    let bits = marked.or_else(|| bits.strip_suffix(b"@")).unwrap_or(bits);
     let nine: &[u8; 9] = bits.try_into().ok()?;
     let mut mode = 0;
     for (index, letter) in nine.iter().enumerate() {
