@@ -63,7 +63,7 @@ impl Passive {
                     self.opened = Some(DataConnection::new(stream, control)?);
                 }
                 Ok((_, from)) => {
-                    log::warn!("server: {from} reached for a data connection not its own")
+                    log::warn!("server: {from} reached for a data connection not its own");
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -73,8 +73,8 @@ impl Passive {
         Ok(())
     }
 
-    fn wait(mut self, control: &mut Control) -> Result<DataConnection, Stop> {
-        let deadline = Instant::now() + OPEN_DEADLINE;
+    fn wait(mut self, control: &mut Control, patience: Duration) -> Result<DataConnection, Stop> {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(opened) = self.opened {
                 return Ok(opened);
@@ -124,15 +124,21 @@ impl DataSetup {
     }
 
     /// Announces the transfer with 150 and opens its data connection.
-    pub(super) fn open(self, control: &mut Control, text: &str) -> Result<DataConnection, Stop> {
+    pub(super) fn open(
+        self,
+        control: &mut Control,
+        patience: Duration,
+        text: &str,
+    ) -> Result<DataConnection, Stop> {
         if matches!(self, Self::Unset) {
             return Err(no_setup());
         }
         control.reply(&Reply::new(150, text))?;
+        let patience = patience.min(OPEN_DEADLINE);
         match self {
             Self::Unset => Err(no_setup()),
-            Self::Passive(passive) => passive.wait(control),
-            Self::Active(address) => TcpStream::connect_timeout(&address, OPEN_DEADLINE)
+            Self::Passive(passive) => passive.wait(control, patience),
+            Self::Active(address) => TcpStream::connect_timeout(&address, patience)
                 .and_then(|stream| DataConnection::new(stream, control))
                 .map_err(|error| cannot_open(&error)),
         }

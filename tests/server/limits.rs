@@ -43,6 +43,17 @@ fn a_silent_data_connection_is_broken_off_with_426() {
 }
 
 #[test]
+fn a_data_connection_that_never_comes_is_given_up_with_425() {
+    let served = Served::with(|options| options.idle = Duration::from_millis(200));
+    let mut client = served.client();
+    client.expect("EPSV", 229);
+    client.expect("STOR file", 150);
+    assert_eq!(client.reply().code, 425);
+    assert!(!served.path("file").exists());
+    client.expect("NOOP", 200);
+}
+
+#[test]
 fn a_line_beyond_8_kib_is_refused_and_the_next_one_heard() {
     let served = Served::start();
     let mut client = served.client();
