@@ -74,9 +74,9 @@ mod tests {
     #[test]
     fn the_oldest_lines_make_room() {
         let log = CommandLog::default();
-        let long = [b"STOR ".as_slice(), &[b'x'; 8000]].concat();
+        let upload = [b"STOR ".as_slice(), &[b'x'; 8000]].concat();
         for _ in 0..3000 {
-            log.record(&command(&long));
+            log.record(&command(&upload));
         }
         log.record(&command(b"NOOP"));
         let lines = log.lines();

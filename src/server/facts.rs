@@ -84,12 +84,12 @@ impl Default for Facts {
 impl Facts {
     /// Chooses from the argument of OPTS MLST: `type;size;`. Unknown names are passed over (RFC 3659 §7.9).
     pub(super) fn choose(&mut self, names: &str) {
-        let named = |fact: &Fact| {
+        let chosen = |fact: &Fact| {
             names
                 .split(';')
                 .any(|name| name.eq_ignore_ascii_case(fact.name()))
         };
-        self.wanted = Fact::ALL.into_iter().filter(named).collect();
+        self.wanted = Fact::ALL.into_iter().filter(chosen).collect();
     }
 
     /// `type;size;`: the chosen ones.

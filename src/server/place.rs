@@ -53,7 +53,7 @@ impl Place {
     pub(super) fn stat(&self) -> io::Result<Stat> {
         Ok(statat(
             &self.directory,
-            self.name(),
+            self.name.as_slice(),
             AtFlags::SYMLINK_NOFOLLOW,
         )?)
     }
@@ -80,7 +80,7 @@ impl Place {
         }
         Ok(accessat(
             &self.directory,
-            self.name(),
+            self.name.as_slice(),
             Access::EXEC_OK,
             AtFlags::empty(),
         )?)
@@ -131,26 +131,34 @@ impl Place {
     pub(super) fn make_directory(&self) -> io::Result<()> {
         Ok(mkdirat(
             &self.directory,
-            self.name(),
+            self.name.as_slice(),
             Mode::from_raw_mode(0o777),
         )?)
     }
 
     pub(super) fn remove_file(&self) -> io::Result<()> {
-        Ok(unlinkat(&self.directory, self.name(), AtFlags::empty())?)
+        Ok(unlinkat(
+            &self.directory,
+            self.name.as_slice(),
+            AtFlags::empty(),
+        )?)
     }
 
     pub(super) fn remove_directory(&self) -> io::Result<()> {
-        Ok(unlinkat(&self.directory, self.name(), AtFlags::REMOVEDIR)?)
+        Ok(unlinkat(
+            &self.directory,
+            self.name.as_slice(),
+            AtFlags::REMOVEDIR,
+        )?)
     }
 
     /// Replaces a file at `to`.
     pub(super) fn rename(&self, to: &Self) -> io::Result<()> {
         Ok(renameat(
             &self.directory,
-            self.name(),
+            self.name.as_slice(),
             &to.directory,
-            to.name(),
+            to.name.as_slice(),
         )?)
     }
 
@@ -168,7 +176,7 @@ impl Place {
         };
         Ok(utimensat(
             &self.directory,
-            self.name(),
+            self.name.as_slice(),
             &times,
             AtFlags::SYMLINK_NOFOLLOW,
         )?)
@@ -190,12 +198,8 @@ impl Place {
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
-    fn name(&self) -> &[u8] {
-        &self.name
-    }
-
     fn open(&self, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-        openat(&self.directory, self.name(), flags | OPEN, mode)
+        openat(&self.directory, self.name.as_slice(), flags | OPEN, mode)
     }
 }
 

@@ -191,14 +191,12 @@ mod tests {
     #[test]
     fn links_that_point_inside_are_followed() {
         let served = served();
-        symlink("../a/file", served.root.join("a/b/../relative")).unwrap();
+        symlink("../a/file", served.root.join("a/relative")).unwrap();
         symlink(served.root.join("a/file"), served.root.join("absolute")).unwrap();
         symlink("a/b", served.root.join("directory")).unwrap();
         symlink("../file", served.root.join("a/b/up")).unwrap();
         for path in ["a/file", "a/relative", "absolute", "directory/up"] {
-            if path != "a/relative" {
-                assert_eq!(served.read(path).as_deref(), Ok("inside"), "{path}");
-            }
+            assert_eq!(served.read(path).as_deref(), Ok("inside"), "{path}");
         }
     }
 
