@@ -223,14 +223,19 @@ impl Session {
 
     /// Renames (RNFR, then RNTO at once).
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let reply = self.exchange("RNFR", &self.line(b"RNFR ", from, b"")?)?;
+        // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
+        let (rnfr, rnto) = (
+            self.line(b"RNFR ", from, b"")?,
+            self.line(b"RNTO ", to, b"")?,
+        );
+        let reply = self.exchange("RNFR", &rnfr)?;
         if reply.code().class() != ReplyClass::Intermediate {
             return Err(Error::Refused {
                 command: "RNFR",
                 reply,
             });
         }
-        self.on_path("RNTO", to).map(drop)
+        self.completed("RNTO", &rnto).map(drop)
     }
 
     /// Makes `path` the working directory (CWD).
