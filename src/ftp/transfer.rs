@@ -163,7 +163,7 @@ impl Session {
     /// has one completion reply, whatever it says. False when the session is of no use any more.
     pub(super) fn resynchronise(&mut self) -> bool {
         if self.end_of_transfer() {
-            return true;
+            return self.control.is_usable();
         }
         // The server has not noticed that its data goes nowhere.
         if self.control.send(b"ABOR").is_err() || !self.end_of_transfer() {
@@ -290,7 +290,8 @@ impl Upload {
             ..
         } = self;
         drop(data);
-        (ended.is_some() || session.resynchronise()).then_some(session)
+        let in_step = ended.is_some() || session.resynchronise();
+        (in_step && session.is_usable()).then_some(session)
     }
 
     /// Ends a write that another thread waits in.
