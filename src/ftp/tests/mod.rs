@@ -1,0 +1,4 @@
+//! The client's stories against a scripted server.
+
+mod login;
+mod replies;
