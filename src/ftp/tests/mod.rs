@@ -1,4 +1,6 @@
 //! The client's stories against a scripted server.
 
+mod data;
 mod login;
 mod replies;
+mod transfer;
