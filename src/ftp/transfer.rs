@@ -12,7 +12,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::control::socket_error;
-use super::data::open;
+use super::data::{Pending, open};
 use super::error::{Error, Phase};
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
@@ -102,12 +102,26 @@ impl Session {
     }
 
     /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    pub(super) fn begin(
+    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<TcpStream, Error> {
+        let (pending, reply) = self.ask_for_transfer(verb, line, offset)?;
+        if reply.code().class() != ReplyClass::Preliminary {
+            // A completion without a transfer: nothing was sent, nothing more will come.
+            return Err(Error::Refused {
+                command: verb,
+                reply,
+            });
+        }
+        self.accept(pending)
+    }
+
+    /// Agrees on a data connection, sends `line` over the control connection and takes its reply:
+    /// with a 1yz, the data connection is to be [accepted](Self::accept).
+    pub(super) fn ask_for_transfer(
         &mut self,
         verb: &'static str,
         line: &[u8],
         offset: u64,
-    ) -> Result<TcpStream, Error> {
+    ) -> Result<(Pending, Reply), Error> {
         let pending = open(&mut self.control, &mut self.data)?;
         if offset > 0 {
             // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
@@ -120,13 +134,11 @@ impl Session {
             }
         }
         let reply = self.exchange(verb, line)?;
-        if reply.code().class() != ReplyClass::Preliminary {
-            // A completion without a transfer: nothing was sent, nothing more will come.
-            return Err(Error::Refused {
-                command: verb,
-                reply,
-            });
-        }
+        Ok((pending, reply))
+    }
+
+    /// The data connection of a transfer that has begun.
+    pub(super) fn accept(&mut self, pending: Pending) -> Result<TcpStream, Error> {
         let accepted = pending.accept(self.peer, &self.data);
         if accepted.is_err() {
             // The transfer's reply is still to come, some time.
