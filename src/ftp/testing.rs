@@ -76,7 +76,7 @@ impl Peer {
     }
 
     /// The story was played to its end, and each line of it came true.
-    pub(super) fn is_done(self) {
+    pub(super) fn ends(self) {
         self.story.join().unwrap();
     }
 }
@@ -84,8 +84,9 @@ impl Peer {
 impl Stage {
     /// Sends `lines`, each with its line end.
     pub(super) fn say(&mut self, lines: &str) {
-        let lines: String = lines.lines().map(|line| format!("{line}\r\n")).collect();
-        self.send(lines.as_bytes());
+        for line in lines.lines() {
+            self.send(&[line.as_bytes(), b"\r\n"].concat());
+        }
     }
 
     /// Sends bytes as they are.

@@ -20,6 +20,8 @@ use super::session::{Failed, Session};
 
 /// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+/// Most replies that may still come of a transfer before NOOP is answered, with that answer.
+const MOST_REPLIES_BEFORE_NOOPS: usize = 3;
 /// How long a server that hung up on an upload has to say why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
 /// A line slower than this is taken for dead: bounds how long the last bytes, handed to the
@@ -174,29 +176,46 @@ impl Session {
     /// Brings the session back in step after the data connection was closed early: each transfer
     /// has one completion reply, whatever it says. False when the session is of no use any more.
     pub(super) fn resynchronise(&mut self) -> bool {
-        if self.end_of_transfer() {
-            return self.control.is_usable();
-        }
-        // The server has not noticed that its data goes nowhere.
-        if self.control.send(b"ABOR").is_err() || !self.end_of_transfer() {
-            self.control.give_up();
-            return false;
-        }
-        // One reply ended the transfer, the other answers ABOR (RFC 959 §4.1.3).
-        if !self.end_of_transfer() {
+        let in_step = match self.control.wait_for_reply(ABORT_PATIENCE) {
+            Some(Ok(reply)) if reply.code().class() == ReplyClass::Preliminary => {
+                self.passes_noop()
+            }
+            Some(Ok(_)) => true,
+            Some(Err(_)) => false,
+            // The server has not noticed that its data goes nowhere. One reply ends the transfer,
+            // the other answers ABOR (RFC 959 §4.1.3).
+            None => {
+                self.control.send(b"ABOR").is_ok()
+                    && self.end_of_transfer()
+                    && self.end_of_transfer()
+            }
+        };
+        if !in_step {
             self.control.give_up();
         }
         self.control.is_usable()
     }
 
+    /// Pure-FTPd ends a broken download with one more 150 and says nothing after it; another server
+    /// might mean it. NOOP's 200 is no transfer's reply, so all is said when it comes.
+    fn passes_noop(&mut self) -> bool {
+        if self.control.send(b"NOOP").is_err() {
+            return false;
+        }
+        for _ in 0..MOST_REPLIES_BEFORE_NOOPS {
+            match self.control.wait_for_reply(ABORT_PATIENCE) {
+                Some(Ok(reply)) if reply.code().0 == 200 => return true,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return false,
+            }
+        }
+        false
+    }
+
     fn end_of_transfer(&mut self) -> bool {
         match self.control.wait_for_reply(ABORT_PATIENCE) {
             Some(Ok(reply)) => reply.code().class() != ReplyClass::Preliminary,
-            Some(Err(_)) => {
-                self.control.give_up();
-                false
-            }
-            None => false,
+            Some(Err(_)) | None => false,
         }
     }
 

@@ -42,7 +42,7 @@ fn a_refused_epsv_is_not_asked_again() {
         }
     });
     download(download(peer.session()));
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn an_epsv_port_nobody_listens_at_is_replaced_by_pasv() {
         empty_file(stage, data);
     });
     download(peer.session());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn somebody_elses_address_in_a_227_is_not_called() {
         empty_file(stage, data);
     });
     download(peer.session());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_address_in_a_227_is_called_where_it_is_trusted() {
         ..peer.options()
     };
     download(Session::connect(&options).unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn over_ipv6_there_is_no_pasv_to_fall_back_to() {
     let mut session = failed.session.unwrap();
     session.noop().unwrap();
     download(session);
-    peer.is_done();
+    peer.ends();
 }
 
 /// Where the client listens, by its EPRT.
@@ -150,7 +150,7 @@ fn in_active_mode_the_server_calls() {
             ..peer.options()
         };
         download(Session::connect(&options).unwrap());
-        peer.is_done();
+        peer.ends();
     }
 }
 
@@ -178,7 +178,7 @@ fn a_server_without_eprt_is_told_by_port() {
         ..peer.options()
     };
     download(Session::connect(&options).unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_stranger_who_calls_first_is_hung_up_on() {
         ..peer.options()
     };
     download(Session::connect(&options).unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn a_server_that_never_calls_is_not_waited_for_longer_than_agreed() {
         "{error}"
     );
     assert!(failed.session.is_none());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -250,5 +250,5 @@ fn silent_data_times_out() {
     assert!(matches!(error, Error::Timeout(Phase::DataRead)), "{error}");
     assert!(start.elapsed() < Duration::from_secs(2));
     drop(download);
-    peer.is_done();
+    peer.ends();
 }

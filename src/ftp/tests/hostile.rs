@@ -33,6 +33,6 @@ proptest! {
         // At most a deadline for each step of a login, and some for a busy machine.
         prop_assert!(start.elapsed() < SHORT * 10 + Duration::from_secs(1));
         drop(session);
-        peer.is_done();
+        peer.ends();
     }
 }

@@ -55,7 +55,7 @@ fn names_that_could_leave_the_directory_are_passed_over() {
         ["a", "b c"]
     );
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_name_of_many_kilobytes_is_passed_over_and_the_next_one_is_not() {
     });
     let listed = names(&mut peer.session(), ListWith::Mlsd, "/d");
     assert_eq!(listed.unwrap(), ["a", "b"]);
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_listing_that_ends_with_a_refusal_is_an_error() {
     let error = names(&mut session, ListWith::Mlsd, "/d").unwrap_err();
     assert_eq!(error.to_string(), "MLSD: 451 disk error");
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn who_has_seen_enough_ends_the_listing_in_step() {
         .unwrap();
     assert_eq!(seen, 1);
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_path_with_blanks_is_entered_to_be_listed() {
     });
     let listed = names(&mut peer.session(), ListWith::List, "/my files");
     assert_eq!(listed.unwrap(), ["one", "two"]);
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_server_that_takes_dash_a_for_a_name_is_asked_without_from_then_on() {
             let listed = names(&mut session, ListWith::List, directory);
             assert_eq!(listed.unwrap(), ["one", "two"]);
         }
-        peer.is_done();
+        peer.ends();
     }
 }
 
@@ -158,7 +158,7 @@ fn a_directory_that_is_not_there_says_nothing_about_dash_a() {
     assert_eq!(error.to_string(), "LIST: 550 no such directory");
     let listed = names(&mut session, ListWith::List, "/d");
     assert_eq!(listed.unwrap(), ["one", "two"]);
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_listing_that_broke_is_not_begun_again() {
         ("LIST: 550 disk error", 2)
     );
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn an_empty_directory_may_be_told_without_a_transfer() {
         assert!(listed.unwrap().is_empty());
     }
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn entries_count_even_where_their_transfer_was_not_announced() {
     let mut session = peer.session();
     assert_eq!(names(&mut session, ListWith::Mlsd, "/d").unwrap(), ["a"]);
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -237,5 +237,5 @@ fn stat_lists_over_the_control_connection() {
     assert_eq!(listed.unwrap(), ["one", "two"]);
     assert!(names(&mut session, ListWith::Stat, "/gone").is_err());
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }

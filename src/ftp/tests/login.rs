@@ -7,7 +7,7 @@ use crate::ftp::{ConnectOptions, Error, Session};
 fn refused(story: impl FnOnce(&mut crate::ftp::testing::Stage) + Send + 'static) -> Error {
     let peer = Peer::plays(story);
     let error = Session::connect(&peer.options()).unwrap_err();
-    peer.is_done();
+    peer.ends();
     error
 }
 
@@ -18,7 +18,7 @@ fn a_server_that_needs_a_moment_is_waited_for() {
         stage.log_in();
     });
     peer.session();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_user_without_a_password_is_in_at_once() {
         stage.noop();
     });
     peer.session().noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_superfluous_password_is_no_error() {
         stage.answer("TYPE I", "200 binary");
     });
     peer.session();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_account_is_given_whenever_it_is_asked_for() {
             ..peer.options()
         };
         Session::connect(&options).unwrap();
-        peer.is_done();
+        peer.ends();
     }
 }
 
@@ -146,7 +146,7 @@ fn utf8_is_switched_on_where_it_is_listed_and_no_charset_is_set() {
             ..peer.options()
         };
         Session::connect(&options).unwrap();
-        peer.is_done();
+        peer.ends();
     }
 }
 
@@ -163,14 +163,14 @@ fn facts_that_are_off_are_switched_on() {
         stage.answer("TYPE I", "200 binary");
     });
     assert!(peer.session().features().has("MLST"));
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
 fn facts_that_are_on_are_left_alone() {
     let peer = Peer::plays(|stage| stage.log_in_with("211-F\n MLST type*;size*;\n211 End"));
     peer.session();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -195,5 +195,5 @@ fn a_login_name_cannot_carry_a_second_command() {
         ..peer.options()
     };
     assert!(Session::connect(&options).is_err());
-    peer.is_done();
+    peer.ends();
 }

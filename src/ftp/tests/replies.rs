@@ -15,7 +15,7 @@ fn inner_lines_may_look_like_replies() {
         stage.noop();
     });
     peer.session().noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_refusal_leaves_the_session_in_step() {
     assert_eq!(error.to_string(), "DELE: 550 No such file");
     assert!(error.leaves_session_usable());
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_421_ends_the_session() {
     let mut session = peer.session();
     let error = session.delete(&path("/a")).unwrap_err();
     assert!(!error.leaves_session_usable() && !session.is_usable());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_session_is_quiet_until_the_server_speaks_unasked_or_leaves() {
         let session = peer.session();
         assert!(session.is_quiet());
         go.send(()).unwrap();
-        peer.is_done();
+        peer.ends();
         let deadline = Instant::now() + Duration::from_secs(5);
         while session.is_quiet() {
             assert!(Instant::now() < deadline, "the end was never noticed");
@@ -73,7 +73,7 @@ fn a_silent_greeting_times_out() {
     let error = Session::connect(&peer.impatient()).unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Greeting)), "{error}");
     assert!(start.elapsed() >= SHORT && start.elapsed() < SHORT * 10);
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_silent_reply_times_out_and_the_session_with_it() {
     assert!(matches!(error, Error::Timeout(Phase::Reply)), "{error}");
     assert!(!session.is_usable());
     drop(session);
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_drip_of_bytes_does_not_stretch_a_deadline() {
     assert!(matches!(error, Error::Timeout(Phase::Reply)), "{error}");
     assert!(start.elapsed() < SHORT * 10);
     drop(go);
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_server_cannot_fill_the_memory() {
         assert!(matches!(error, Error::TooLong { .. }), "{error}");
         assert!(!session.is_usable());
         drop(session);
-        peer.is_done();
+        peer.ends();
     }
 }
 
@@ -143,7 +143,7 @@ fn words_that_are_no_reply_end_the_session() {
     let error = session.noop().unwrap_err();
     assert!(matches!(error, Error::Malformed { .. }), "{error}");
     assert!(!session.is_usable());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_refused_target_is_rntos_refusal() {
     let error = session.rename(&path("/a"), &path("/b")).unwrap_err();
     assert_eq!(error.to_string(), "RNTO: 553 not there");
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_target_that_cannot_be_spelled_is_refused_before_anything_is_sent() {
     let error = session.rename(&path("/a"), &path("/日")).unwrap_err();
     assert!(matches!(error, Error::Path(_)), "{error}");
     session.noop().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn names_are_spelled_in_the_servers_charset_both_ways() {
     .unwrap();
     session.change_directory(&path("/café")).unwrap();
     assert_eq!(session.working_directory().unwrap(), path("/café"));
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -211,5 +211,5 @@ fn one_file_is_asked_for_by_mlst() {
         (entry.name.as_slice(), entry.size),
         (b"f".as_slice(), Some(5_000_000_000))
     );
-    peer.is_done();
+    peer.ends();
 }

@@ -37,7 +37,7 @@ fn data_may_come_before_the_150() {
     let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert_eq!(read_all(&mut download), b"early");
     in_step(download.finish().unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn the_226_may_come_before_the_last_bytes() {
     let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert_eq!(read_all(&mut download), b"late");
     in_step(download.finish().unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn data_that_ended_with_a_refusal_is_not_whole() {
         let failed = download.finish().unwrap_err();
         assert_eq!(failed.error.to_string(), format!("RETR: {reply}"));
         in_step(failed.session.unwrap());
-        peer.is_done();
+        peer.ends();
     }
 }
 
@@ -90,7 +90,7 @@ fn a_refused_file_costs_nothing_but_its_refusal() {
     let failed = peer.session().retrieve(&path("/f"), 0).unwrap_err();
     assert_eq!(failed.error.to_string(), "RETR: 550 no such file");
     in_step(failed.session.unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_download_begins_beyond_four_gibibytes_where_asked_to() {
     let mut download = peer.session().retrieve(&path("/f"), 5_000_000_000).unwrap();
     assert_eq!(read_all(&mut download), b"");
     download.finish().unwrap();
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn an_upload_is_stored_when_the_server_says_so() {
     let (session, reply) = upload.finish().unwrap();
     assert_eq!(reply.to_string(), "226 stored");
     in_step(session);
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_full_disk_is_told_in_the_servers_words() {
     let failed = upload.finish().unwrap_err();
     assert_eq!(failed.error.to_string(), "STOR: 552 disk full");
     in_step(failed.session.unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_full_disk_is_told_of_a_file_being_sent_too() {
     let failed = upload.finish().unwrap_err();
     assert_eq!(failed.error.to_string(), "APPE: 552 disk full");
     in_step(failed.session.unwrap());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_file_that_is_too_short_is_a_local_failure() {
     let error = upload.send_file(&file, 2, 10).unwrap_err();
     assert!(matches!(error, Error::LocalFile(_)), "{error}");
     assert!(upload.abort().is_some());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -219,7 +219,27 @@ fn a_download_given_up_leaves_no_stray_reply() {
         });
         let download = peer.session().retrieve(&path("/f"), 0).unwrap();
         in_step(download.abort().unwrap());
-        peer.is_done();
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_second_150_is_told_from_the_end_by_noop() {
+    // Pure-FTPd says nothing after it; another server might.
+    for after in ["200 here", "226 sent\n200 here", "426 broken\n200 here"] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let data = stage.extended_passive();
+            stage.answer("RETR /f", "150 here it comes");
+            stage.say("150 0.3 seconds (measured here)");
+            stage.answer("NOOP", after);
+            drop(data);
+            stage.answer("PWD", "257 \"/\"");
+        });
+        let download = peer.session().retrieve(&path("/f"), 0).unwrap();
+        let mut session = download.abort().unwrap();
+        assert!(session.working_directory().unwrap().is_root());
+        peer.ends();
     }
 }
 
@@ -235,7 +255,7 @@ fn an_abort_with_one_reply_too_few_gives_the_session_up() {
     });
     let download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert!(download.abort().is_none());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -249,7 +269,7 @@ fn a_421_instead_of_an_end_gives_the_session_up() {
     });
     let download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert!(download.abort().is_none());
-    peer.is_done();
+    peer.ends();
 }
 
 #[test]
@@ -263,11 +283,11 @@ fn a_wait_for_data_ends_when_it_is_interrupted() {
     });
     let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
     let interrupter = download.interrupter().unwrap();
-    let interrupted = std::thread::spawn(move || interrupter.interrupt());
+    let other = std::thread::spawn(move || interrupter.interrupt());
     // The end of the data or an error, but no whole file.
     let read = download.read(&mut [0; 10]);
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
-    interrupted.join().unwrap();
+    other.join().unwrap();
     assert!(download.finish().is_err());
-    peer.is_done();
+    peer.ends();
 }
