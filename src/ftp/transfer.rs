@@ -24,6 +24,8 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 const MOST_REPLIES_BEFORE_NOOPS: usize = 3;
 /// How long a server that hung up on an upload has to say why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
+/// Time enough to take a reply that has arrived.
+const SAID_ALREADY: Duration = Duration::from_millis(10);
 /// A line slower than this is taken for dead: bounds how long the last bytes, handed to the
 /// kernel already, may be under way before the completion reply is due.
 const SLOWEST_BYTES_PER_SECOND: usize = 16 * 1024;
@@ -332,14 +334,13 @@ impl Upload {
 
     /// A broken data connection's reason, which the server gives on the control connection: 552 for a full disk.
     fn hung_up(&mut self, error: std::io::Error) -> Error {
-        let broken = matches!(
-            error.kind(),
-            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset
-        );
-        if !broken {
-            return socket_error(Phase::DataWrite, error);
-        }
-        match self.session.control.wait_for_reply(REASON_PATIENCE) {
+        let patience = match error.kind() {
+            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => REASON_PATIENCE,
+            // It stopped reading a whole timeout ago: what it had to say is here.
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => SAID_ALREADY,
+            _ => return socket_error(Phase::DataWrite, error),
+        };
+        match self.session.control.wait_for_reply(patience) {
             Some(Ok(reply)) => {
                 self.ended = Some(reply.clone());
                 Error::Refused {

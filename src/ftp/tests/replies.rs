@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ftp::testing::{Peer, SHORT, path};
+use crate::ftp::testing::{Peer, SHORT, Stage, path};
 use crate::ftp::{ConnectOptions, Error, Phase, Session};
 
 #[test]
@@ -68,7 +68,7 @@ fn a_session_is_quiet_until_the_server_speaks_unasked_or_leaves() {
 
 #[test]
 fn a_silent_greeting_times_out() {
-    let peer = Peer::plays(|stage| stage.is_left());
+    let peer = Peer::plays(Stage::is_left);
     let start = Instant::now();
     let error = Session::connect(&peer.impatient()).unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Greeting)), "{error}");

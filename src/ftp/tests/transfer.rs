@@ -154,6 +154,33 @@ fn a_full_disk_is_told_in_the_servers_words() {
 }
 
 #[test]
+fn a_server_that_stops_reading_without_hanging_up_is_heard() {
+    for (said, heard) in [
+        ("552 disk full", "STOR: 552 disk full"),
+        ("", "the server took too long: timed out sending data"),
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let data = stage.extended_passive();
+            stage.answer("STOR /f", "150 send");
+            stage.say(said);
+            stage.is_left();
+            drop(data);
+        });
+        let session = Session::connect(&peer.impatient()).unwrap();
+        let mut upload = session.store(&path("/f"), 0).unwrap();
+        let error = loop {
+            if let Err(error) = upload.write_all(&[0; 100_000]) {
+                break error;
+            }
+        };
+        assert_eq!(error.to_string(), heard);
+        drop(upload);
+        peer.ends();
+    }
+}
+
+#[test]
 fn a_full_disk_is_told_of_a_file_being_sent_too() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
