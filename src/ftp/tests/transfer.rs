@@ -142,7 +142,7 @@ fn a_full_disk_is_told_in_the_servers_words() {
     });
     let mut upload = peer.session().store(&path("/f"), 0).unwrap();
     let error = loop {
-        if let Err(error) = upload.write_all(&[0; 100_000]) {
+        if let Err(error) = upload.write_all(&[0; 10_000]) {
             break error;
         }
     };
@@ -170,7 +170,7 @@ fn a_server_that_stops_reading_without_hanging_up_is_heard() {
         let session = Session::connect(&peer.impatient()).unwrap();
         let mut upload = session.store(&path("/f"), 0).unwrap();
         let error = loop {
-            if let Err(error) = upload.write_all(&[0; 100_000]) {
+            if let Err(error) = upload.write_all(&[0; 10_000]) {
                 break error;
             }
         };
