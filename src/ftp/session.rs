@@ -196,10 +196,13 @@ impl Session {
         modified: Option<i64>,
         mode: Option<u32>,
     ) -> Result<(), Error> {
-        let time = modified.map(written_time).transpose()?;
-        let time = time.map_or(String::new(), |time| format!("Modify={time};"));
-        let mode = mode.map_or(String::new(), |mode| format!("UNIX.mode={mode:04o};"));
-        self.with_path("MFF", format!("MFF {time}{mode} ").as_bytes(), path, b"")
+        let modify = match modified {
+            Some(seconds) => format!("Modify={};", written_time(seconds)?),
+            None => String::new(),
+        };
+        let mode = mode.map_or_else(String::new, |mode| format!("UNIX.mode={mode:04o};"));
+        let before = format!("MFF {modify}{mode} ");
+        self.with_path("MFF", before.as_bytes(), path, b"")
     }
 
     /// Removes a file (DELE).
@@ -219,14 +222,19 @@ impl Session {
 
     /// Renames (RNFR, then RNTO at once).
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let reply = self.exchange("RNFR", &self.line(b"RNFR ", from, b"")?)?;
+        // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
+        let (rnfr, rnto) = (
+            self.line(b"RNFR ", from, b"")?,
+            self.line(b"RNTO ", to, b"")?,
+        );
+        let reply = self.exchange("RNFR", &rnfr)?;
         if reply.code().class() != ReplyClass::Intermediate {
             return Err(Error::Refused {
                 command: "RNFR",
                 reply,
             });
         }
-        self.on_path("RNTO", to).map(drop)
+        self.completed("RNTO", &rnto).map(drop)
     }
 
     /// Makes `path` the working directory (CWD).
@@ -246,6 +254,9 @@ impl Session {
     }
 
     /// `before`, the path as the server spells it, and `after`.
+    ///
+    /// A byte 0xFF goes as it is, although it is TELNET's IAC, which RFC 959 would have doubled:
+    /// vsftpd, Pure-FTPd and ProFTPD take it so, and only ProFTPD takes a doubled one for one.
     pub(super) fn line(
         &self,
         before: &[u8],
