@@ -1,0 +1,262 @@
+//! Whole lines of real servers and dialects, and hostile ones.
+
+use std::fmt::Write as _;
+
+use jiff::tz::Offset;
+use proptest::prelude::*;
+
+use super::*;
+
+/// 2026-11-23T12:00 UTC, the moment for which the fixtures' dates are given.
+const NOW: i64 = 1_795_435_200;
+
+/// `format`, the raw line (`\t` is a tab, `\xNN` a byte), and what it means:
+/// `name|kind|size|time|mode|owner|group|target`, separated by tabs.
+const FIXTURES: [(&str, &str); 5] = [
+    (
+        "dialects",
+        include_str!("../../../tests/fixtures/listing/dialects.txt"),
+    ),
+    (
+        "vsftpd",
+        include_str!("../../../tests/fixtures/listing/vsftpd.txt"),
+    ),
+    (
+        "proftpd",
+        include_str!("../../../tests/fixtures/listing/proftpd.txt"),
+    ),
+    (
+        "pure-ftpd",
+        include_str!("../../../tests/fixtures/listing/pure-ftpd.txt"),
+    ),
+    (
+        "pyftpdlib",
+        include_str!("../../../tests/fixtures/listing/pyftpdlib.txt"),
+    ),
+];
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    loop {
+        rest = match rest {
+            [] => return bytes,
+            [b'\\', b't', rest @ ..] => {
+                bytes.push(b'\t');
+                rest
+            }
+            [b'\\', b'x', high, low, rest @ ..] => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).unwrap();
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                rest
+            }
+            [byte, rest @ ..] => {
+                bytes.push(*byte);
+                rest
+            }
+        };
+    }
+}
+
+fn shown(bytes: Option<&Vec<u8>>) -> String {
+    let mut text = String::new();
+    for chunk in bytes.map_or(b"-".as_slice(), Vec::as_slice).utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\t', "\\t"));
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").unwrap();
+        }
+    }
+    text
+}
+
+fn described(line: &Line) -> String {
+    let entry = match line {
+        Line::Entry(entry) => entry,
+        Line::Skip => return "skip".to_owned(),
+        Line::Dropped(_) => return "drop".to_owned(),
+        Line::Unparsable => return "unparsable".to_owned(),
+    };
+    let time = entry.modified.map_or("-".to_owned(), |modified| {
+        let timestamp = jiff::Timestamp::from_second(modified.seconds).unwrap();
+        let form = match modified.precision {
+            Precision::Second => "%Y-%m-%dT%H:%M:%S",
+            Precision::Minute => "%Y-%m-%dT%H:%M",
+            Precision::Day => "%Y-%m-%d",
+        };
+        let zone = if modified.utc { "Z" } else { "" };
+        format!(
+            "{}{zone}",
+            Offset::UTC.to_datetime(timestamp).strftime(form)
+        )
+    });
+    let kind = match entry.kind {
+        Kind::File => "file",
+        Kind::Directory => "dir",
+        Kind::Symlink => "link",
+        Kind::Special => "special",
+        Kind::Unknown => "unknown",
+    };
+    [
+        shown(Some(&entry.name)),
+        kind.to_owned(),
+        entry.size.map_or("-".to_owned(), |size| size.to_string()),
+        time,
+        entry
+            .mode
+            .map_or("-".to_owned(), |mode| format!("{mode:o}")),
+        shown(entry.owner.as_ref()),
+        shown(entry.group.as_ref()),
+        shown(entry.target.as_ref()),
+    ]
+    .join("|")
+}
+
+#[test]
+fn every_recorded_line_means_what_the_fixtures_say() {
+    for (file, table) in FIXTURES {
+        let mut lines = 0;
+        for row in table.lines().filter(|row| !row.starts_with('#')) {
+            let [format, line, meaning] = *row.split('\t').collect::<Vec<_>>() else {
+                panic!("{file}: not three columns: {row}");
+            };
+            let format = match format {
+                "mlsd" => Format::Mlsd,
+                "list" => Format::List,
+                other => panic!("{file}: no such format: {other}"),
+            };
+            let parsed = parse_line(&unescaped(line), format, NOW);
+            assert_eq!(described(&parsed), meaning, "{file}: {line}");
+            lines += 1;
+        }
+        assert!(lines > 20, "{file} has only {lines} lines");
+    }
+}
+
+#[test]
+fn mlst_names_the_last_component_of_the_path_it_shows() {
+    let name = |line: &str| parse_mlst(line.as_bytes()).map(|entry| entry.name);
+    assert_eq!(name(" type=file;size=1; /a/b c"), Some(b"b c".to_vec()));
+    assert_eq!(name("type=file;size=1; b"), Some(b"b".to_vec()));
+    assert_eq!(name(" type=dir; /"), Some(Vec::new()));
+    assert_eq!(name(" type=cdir; ."), Some(Vec::new()));
+    assert_eq!(name("250 End"), None);
+}
+
+#[test]
+fn what_a_server_made_too_long_is_not_kept() {
+    let line = format!("type=OS.unix=slink:{}; x", "t".repeat(TARGET_MAX + 1));
+    let Line::Entry(entry) = parse_line(line.as_bytes(), Format::Mlsd, NOW) else {
+        panic!("a link is an entry");
+    };
+    assert_eq!(entry.target, None);
+    let long = format!("type=file; {}", "n".repeat(256));
+    let dropped = parse_line(long.as_bytes(), Format::Mlsd, NOW);
+    assert_eq!(dropped, Line::Dropped("its name is longer than 255 bytes"));
+}
+
+/// Lines made of the pieces that the grammars look for, so that random ones reach deep.
+fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        prop::sample::select(vec![
+            "-rw-r--r--",
+            "drwxr-xr-x",
+            "lrwxrwxrwx",
+            "crw-------",
+            "d [R----F--]",
+            " ",
+            "  ",
+            "\t",
+            "1",
+            "0",
+            "512",
+            "1,",
+            "99999999999999999999",
+            "Jan",
+            "d\u{e9}c.",
+            "11月",
+            "29",
+            "31",
+            "03:26",
+            "24:61",
+            "2024",
+            "9999",
+            "0000-00-00",
+            "2024-05-06",
+            "07:08:09.000",
+            "+0200",
+            "+9999",
+            " -> ",
+            "->",
+            "/",
+            "..",
+            ".",
+            "\0",
+            "\r",
+            "\n",
+            "04-27-00",
+            "09:09PM",
+            "<DIR>",
+            "<JUNCTION>",
+            "[c:\\x]",
+            "+",
+            "i1,",
+            "m1,",
+            "s1,",
+            "r,",
+            "type=",
+            "file",
+            "dir",
+            "cdir",
+            "OS.unix=slink:",
+            "size=",
+            "modify=",
+            "20230102030405",
+            "unique=",
+            "UNIX.mode=",
+            ";",
+            "; ",
+            "=",
+            "total",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+        prop::collection::vec(any::<u8>(), 0..6),
+    ];
+    prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_line_is_a_panic_or_an_unsafe_name(line in hostile_line(), now in any::<i64>()) {
+        for format in [Format::Mlsd, Format::List] {
+            if let Line::Entry(entry) = parse_line(&line, format, now) {
+                prop_assert_eq!(check_name(&entry.name), Ok(()));
+                prop_assert!(entry.mode.is_none_or(|mode| mode <= 0o7777));
+                prop_assert!(entry.target.is_none_or(|target| target.len() <= TARGET_MAX));
+            }
+        }
+        if let Some(entry) = parse_mlst(&line) {
+            prop_assert!(entry.name.is_empty() || check_name(&entry.name).is_ok());
+        }
+    }
+
+    #[test]
+    fn any_name_that_can_be_sent_survives_both_formats(
+        name in prop::collection::vec(any::<u8>(), 1..=255)
+            .prop_filter("a name", |name| check_name(name).is_ok()),
+    ) {
+        let lines = [
+            (Format::Mlsd, [b"type=file;size=1; ".as_slice(), &name].concat()),
+            (Format::List, [b"-rw-r--r-- 1 u g 1 Jan 29 03:26 ".as_slice(), &name].concat()),
+            (Format::List, [b"-rw-r--r-- 1 u g 1 Jan 29  2021 ".as_slice(), &name].concat()),
+            (Format::List, [b"04-27-00  09:09PM      1 ".as_slice(), &name].concat()),
+            (Format::List, [b"+r,s1,\t".as_slice(), &name].concat()),
+        ];
+        for (format, line) in lines {
+            match parse_line(&line, format, NOW) {
+                Line::Entry(entry) => prop_assert_eq!(&entry.name, &name),
+                other => prop_assert!(false, "{:?}: {:?}", line, other),
+            }
+        }
+    }
+}
