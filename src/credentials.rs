@@ -1,1 +1,387 @@
-//! Not yet written.
+//! Who logs in, and where the password comes from.
+//!
+//! The user: option `user`, the source, netrc, else anonymous (RFC 1635). The password: the source,
+//! `password_file`, `FTPFS_PASSWORD`, netrc, else a prompt where there is a terminal to ask on.
+
+mod netrc;
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::ftp::Password;
+
+/// Sent as the password of an anonymous login: an address, as RFC 1635 asks, that names nobody.
+pub const ANONYMOUS_PASSWORD: &str = "anonymous@";
+
+/// The environment variable that may hold the password.
+pub const PASSWORD_VARIABLE: &str = "FTPFS_PASSWORD";
+
+/// Longest password file's line and largest netrc, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// What a login sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// For USER.
+    pub user: String,
+    /// For PASS.
+    pub password: Password,
+    /// For ACCT; empty for none.
+    pub account: String,
+}
+
+/// Which netrc file is read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Netrc {
+    /// `~/.netrc`, where there is one.
+    #[default]
+    IfPresent,
+    /// `~/.netrc`, and that it is missing is an error.
+    Home,
+    /// This one.
+    File(PathBuf),
+}
+
+/// Where to look for user and password; what was typed wins over what is looked up.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// The host, as netrc names it.
+    pub host: String,
+    /// The user that was typed.
+    pub user: Option<String>,
+    /// The password that stood in the source.
+    pub password: Option<Password>,
+    /// A file whose first line is the password; `-` is the standard input.
+    pub password_file: Option<PathBuf>,
+    /// The value of [`PASSWORD_VARIABLE`].
+    pub environment: Option<Password>,
+    /// The netrc.
+    pub netrc: Netrc,
+}
+
+/// Why there are no credentials. No message holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not text, or larger than any password.
+    #[error("{} holds no password: {reason}", file.display())]
+    NotAPassword {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The netrc holds a password and others may read it.
+    #[error("{} holds a password and can be read by others: chmod 600 it", .0.display())]
+    OpenToOthers(PathBuf),
+    /// The netrc is not one.
+    #[error("{} is not a netrc file: {reason}", file.display())]
+    NotANetrc {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A netrc is wanted, and there is no home directory to find it in.
+    #[error("there is no home directory to read .netrc from; use netrc=FILE")]
+    NoHome,
+    /// Nothing gave a password, and there is nobody to ask.
+    #[error(
+        "no password for {user} at {host}: give one in netrc, with -o password_file=FILE, or in FTPFS_PASSWORD"
+    )]
+    NoPassword {
+        /// The user.
+        user: String,
+        /// The host.
+        host: String,
+    },
+    /// The prompt failed.
+    #[error("cannot ask for the password: {0}")]
+    Prompt(io::Error),
+    /// The password has a line end in it.
+    #[error("the password has a carriage return, line feed or NUL, which FTP cannot send")]
+    Unsendable,
+}
+
+impl Search {
+    /// Finds user and password; asks on the terminal as the last resort.
+    ///
+    /// # Errors
+    /// A file named by an option cannot be used, or a user was named and nothing gives the password.
+    pub fn find(self) -> Result<Credentials, CredentialsError> {
+        let given = self.given_password()?;
+        let entry = match (&given, &self.user, &self.netrc) {
+            // Nothing to look up, and no file was asked for that must be there.
+            (Some(_), Some(_), Netrc::IfPresent) => None,
+            _ => self.netrc_entry(given.is_none())?,
+        };
+        let entry = entry.unwrap_or_default();
+        let account = entry.account.unwrap_or_default();
+        let user = self.user.clone().or(entry.login);
+        let password = given.or(entry.password);
+        let (user, password) = match (user, password) {
+            (Some(user), Some(password)) => (user, password),
+            (Some(user), None) if is_anonymous(&user) => (user, Password::new(ANONYMOUS_PASSWORD)),
+            (Some(user), None) => {
+                let password = self.ask(&user)?;
+                (user, password)
+            }
+            (None, password) => (
+                "anonymous".to_owned(),
+                password.unwrap_or_else(|| Password::new(ANONYMOUS_PASSWORD)),
+            ),
+        };
+        if password.reveal().contains(['\r', '\n', '\0']) {
+            return Err(CredentialsError::Unsendable);
+        }
+        Ok(Credentials {
+            user,
+            password,
+            account,
+        })
+    }
+
+    fn given_password(&self) -> Result<Option<Password>, CredentialsError> {
+        if self.password.is_some() {
+            return Ok(self.password.clone());
+        }
+        match &self.password_file {
+            Some(file) => read_password_file(file).map(Some),
+            None => Ok(self.environment.clone()),
+        }
+    }
+
+    /// The netrc's entry for this host and user; `wanted` when its password would be used.
+    fn netrc_entry(&self, wanted: bool) -> Result<Option<netrc::Entry>, CredentialsError> {
+        let file = match &self.netrc {
+            Netrc::File(file) => file.clone(),
+            Netrc::Home => home_netrc().ok_or(CredentialsError::NoHome)?,
+            Netrc::IfPresent => match home_netrc() {
+                Some(file) if file.exists() => file,
+                _ => return Ok(None),
+            },
+        };
+        let (text, mode) = read_netrc(&file)?;
+        let entries = netrc::parse(&text).map_err(|error| CredentialsError::NotANetrc {
+            file: file.clone(),
+            reason: error.to_string(),
+        })?;
+        let entry = netrc::find(entries, &self.host, self.user.as_deref());
+        if let Some(entry) = &entry
+            && wanted
+            && mode & 0o077 != 0
+            && entry.password.is_some()
+            && !entry.login.as_deref().is_some_and(is_anonymous)
+        {
+            return Err(CredentialsError::OpenToOthers(file));
+        }
+        Ok(entry)
+    }
+
+    fn ask(&self, user: &str) -> Result<Password, CredentialsError> {
+        let host = &self.host;
+        if !io::stdin().is_terminal() {
+            return Err(CredentialsError::NoPassword {
+                user: user.to_owned(),
+                host: host.clone(),
+            });
+        }
+        rpassword::prompt_password(format!("Password for {user} at {host}: "))
+            .map(Password::new)
+            .map_err(CredentialsError::Prompt)
+    }
+}
+
+/// RFC 1635's name and the one older servers know.
+fn is_anonymous(user: &str) -> bool {
+    user.eq_ignore_ascii_case("anonymous") || user.eq_ignore_ascii_case("ftp")
+}
+
+fn home_netrc() -> Option<PathBuf> {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty())?;
+    Some(home.join(".netrc"))
+}
+
+fn read_password_file(file: &Path) -> Result<Password, CredentialsError> {
+    if file == Path::new("-") {
+        return first_line(file, io::stdin().lock());
+    }
+    first_line(file, BufReader::new(open(file)?))
+}
+
+fn first_line(file: &Path, reader: impl BufRead) -> Result<Password, CredentialsError> {
+    let refuse = |reason| CredentialsError::NotAPassword {
+        file: file.to_owned(),
+        reason,
+    };
+    let mut line = Vec::new();
+    reader
+        .take(LARGEST_FILE)
+        .read_until(b'\n', &mut line)
+        .map_err(|source| unreadable(file, source))?;
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = std::str::from_utf8(line).map_err(|_| refuse("its first line is not UTF-8"))?;
+    if text.is_empty() {
+        return Err(refuse("its first line is empty"));
+    }
+    Ok(Password::new(text))
+}
+
+fn read_netrc(file: &Path) -> Result<(String, u32), CredentialsError> {
+    let opened = open(file)?;
+    let mode = opened
+        .metadata()
+        .map_err(|source| unreadable(file, source))?
+        .permissions()
+        .mode();
+    let mut text = String::new();
+    opened
+        .take(LARGEST_FILE)
+        .read_to_string(&mut text)
+        .map_err(|source| unreadable(file, source))?;
+    Ok((text, mode))
+}
+
+fn open(file: &Path) -> Result<File, CredentialsError> {
+    fs::File::open(file).map_err(|source| unreadable(file, source))
+}
+
+fn unreadable(file: &Path, source: io::Error) -> CredentialsError {
+    CredentialsError::Unreadable {
+        file: file.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file_with(text: &str, mode: u32) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+        file
+    }
+
+    /// A search whose netrc is `file`, so that no test reads the netrc of whoever runs it.
+    fn search(file: &tempfile::NamedTempFile) -> Search {
+        Search {
+            host: "h".to_owned(),
+            netrc: Netrc::File(file.path().to_owned()),
+            ..Search::default()
+        }
+    }
+
+    fn found(search: Search) -> (String, String) {
+        let credentials = search.find().unwrap();
+        (credentials.user, credentials.password.reveal().to_owned())
+    }
+
+    fn pair(user: &str, password: &str) -> (String, String) {
+        (user.to_owned(), password.to_owned())
+    }
+
+    #[test]
+    fn who_names_nobody_is_anonymous() {
+        let empty = file_with("", 0o600);
+        assert_eq!(found(search(&empty)), pair("anonymous", ANONYMOUS_PASSWORD));
+        let named = Search {
+            user: Some("ftp".to_owned()),
+            ..search(&empty)
+        };
+        assert_eq!(found(named), pair("ftp", ANONYMOUS_PASSWORD));
+    }
+
+    #[test]
+    fn the_password_is_taken_from_the_first_place_that_has_one() {
+        let netrc = file_with("machine h login me password from-netrc", 0o600);
+        let line = file_with("from-file\r\nrest", 0o600);
+        let mut search = search(&netrc);
+        assert_eq!(found(search.clone()), pair("me", "from-netrc"));
+        search.environment = Some(Password::new("from-environment"));
+        assert_eq!(found(search.clone()), pair("me", "from-environment"));
+        search.password_file = Some(line.path().to_owned());
+        assert_eq!(found(search.clone()), pair("me", "from-file"));
+        search.password = Some(Password::new("from-source"));
+        assert_eq!(found(search.clone()), pair("me", "from-source"));
+        search.user = Some("you".to_owned());
+        assert_eq!(found(search), pair("you", "from-source"));
+    }
+
+    #[test]
+    fn the_account_comes_from_netrc() {
+        let netrc = file_with("machine h login me password p account a", 0o600);
+        assert_eq!(search(&netrc).find().unwrap().account, "a");
+    }
+
+    #[test]
+    fn a_netrc_open_to_others_is_refused_when_its_password_would_be_used() {
+        let netrc = file_with("machine h login me password p", 0o644);
+        assert!(matches!(
+            search(&netrc).find(),
+            Err(CredentialsError::OpenToOthers(_))
+        ));
+        let other_password = Search {
+            password: Some(Password::new("mine")),
+            ..search(&netrc)
+        };
+        assert_eq!(found(other_password), pair("me", "mine"));
+        let anonymous = file_with("default login anonymous password me@x", 0o644);
+        assert_eq!(found(search(&anonymous)), pair("anonymous", "me@x"));
+    }
+
+    #[test]
+    fn a_missing_file_that_was_asked_for_is_an_error() {
+        let gone = PathBuf::from("/nonexistent/file");
+        let netrc = Search {
+            netrc: Netrc::File(gone.clone()),
+            ..Search::default()
+        };
+        assert!(matches!(
+            netrc.find(),
+            Err(CredentialsError::Unreadable { .. })
+        ));
+        let password_file = Search {
+            password_file: Some(gone),
+            ..Search::default()
+        };
+        assert!(matches!(
+            password_file.find(),
+            Err(CredentialsError::Unreadable { .. })
+        ));
+    }
+
+    #[test]
+    fn an_empty_password_file_is_an_error() {
+        let empty = file_with("\n", 0o600);
+        let search = Search {
+            password_file: Some(empty.path().to_owned()),
+            ..Search::default()
+        };
+        assert!(matches!(
+            search.find(),
+            Err(CredentialsError::NotAPassword { .. })
+        ));
+    }
+
+    #[test]
+    fn a_password_cannot_end_its_command() {
+        let search = Search {
+            user: Some("me".to_owned()),
+            environment: Some(Password::new("a\r\nDELE b")),
+            ..Search::default()
+        };
+        assert!(matches!(search.find(), Err(CredentialsError::Unsendable)));
+    }
+}

@@ -1,19 +1,465 @@
 //! fuser's callbacks, translated into vfs calls and their answers into replies; no policy.
+//!
+//! A callback answers from memory when the vfs can. Otherwise the request and its reply go to a
+//! worker, and the FUSE loop takes the next request.
 
+mod translate;
+mod workers;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::vfs::Vfs;
+use fuser::{
+    AccessFlags, BsdFileFlags, FileHandle, FopenFlags, INodeNo, InitFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+};
+
+use crate::vfs::{Attr, Changes, Errno, Fresh, Handle, Vfs};
+
+use translate::{
+    GENERATION, attributes, data, empty, entry, error, file_attr, file_type, handle, ino, is_dots,
+    open_flags, open_mode, opened, statfs, written,
+};
+use workers::Workers;
+
+/// Largest WRITE the kernel is asked to send; it sends at most 1 MiB.
+const MAX_WRITE: u32 = 1 << 20;
+/// Requests the kernel may have under way in the background (read-ahead): enough to keep every connection busy.
+const MAX_BACKGROUND: u16 = 64;
 
 /// What is handed to `fuser::Session::new`.
 #[derive(Debug)]
-pub struct FuseFs {}
+pub struct FuseFs {
+    vfs: Arc<Vfs>,
+    workers: Workers,
+}
 
-#[allow(unused_variables)]
 impl FuseFs {
     /// The glue between the kernel and `vfs`.
     pub fn new(vfs: Arc<Vfs>) -> Self {
-        todo!()
+        Self {
+            vfs,
+            workers: Workers::default(),
+        }
+    }
+
+    /// Does in a worker what has to wait.
+    fn later(&self, job: impl FnOnce(&Vfs) + Send + 'static) {
+        let vfs = Arc::clone(&self.vfs);
+        self.workers.run(move || job(&vfs));
     }
 }
 
-impl fuser::Filesystem for FuseFs {}
+impl fuser::Filesystem for FuseFs {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Each refusal names the nearest value the kernel takes.
+        if let Err(most) = config.set_max_write(MAX_WRITE) {
+            let _ = config.set_max_write(most);
+        }
+        if let Err(most) = config.set_max_readahead(MAX_WRITE) {
+            let _ = config.set_max_readahead(most);
+        }
+        if let Err(most) = config.set_max_background(MAX_BACKGROUND) {
+            let _ = config.set_max_background(most);
+        }
+        // Readdirplus without AUTO: `find -size` costs one request a directory, not one a file.
+        for wanted in [
+            InitFlags::FUSE_ATOMIC_O_TRUNC,
+            InitFlags::FUSE_AUTO_INVAL_DATA,
+            InitFlags::FUSE_DO_READDIRPLUS,
+            InitFlags::FUSE_PARALLEL_DIROPS,
+        ] {
+            if config.add_capabilities(wanted).is_err() {
+                log::debug!("this kernel does without {wanted:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let parent = ino(parent);
+        if let Some(answer) = self.vfs.cached_lookup(parent, name.as_bytes()) {
+            return entry(reply, answer);
+        }
+        let name = name.to_owned();
+        self.later(move |vfs| entry(reply, vfs.lookup(parent, name.as_bytes())));
+    }
+
+    fn forget(&self, _request: &Request, number: INodeNo, lookups: u64) {
+        self.vfs.forget(ino(number), lookups);
+    }
+
+    fn getattr(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        _handle: Option<FileHandle>,
+        reply: ReplyAttr,
+    ) {
+        let number = ino(number);
+        if let Some(answer) = self.vfs.cached_getattr(number) {
+            return attributes(reply, answer);
+        }
+        self.later(move |vfs| attributes(reply, vfs.getattr(number)));
+    }
+
+    fn setattr(
+        &self,
+        _request: &Request,
+        number: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _accessed: Option<TimeOrNow>,
+        modified: Option<TimeOrNow>,
+        _changed: Option<SystemTime>,
+        file: Option<FileHandle>,
+        _created: Option<SystemTime>,
+        _flag_changed: Option<SystemTime>,
+        _backed_up: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let modified = modified.map(|time| match time {
+            TimeOrNow::SpecificTime(time) => time,
+            TimeOrNow::Now => SystemTime::now(),
+        });
+        let changes = Changes {
+            size,
+            mode,
+            uid,
+            gid,
+            modified,
+        };
+        let (number, file) = (ino(number), file.map(handle));
+        self.later(move |vfs| attributes(reply, vfs.setattr(number, file, &changes)));
+    }
+
+    fn readlink(&self, _request: &Request, number: INodeNo, reply: ReplyData) {
+        let number = ino(number);
+        let send = |reply: ReplyData, target: Result<Vec<u8>, Errno>| match target {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(error(errno)),
+        };
+        if let Some(answer) = self.vfs.cached_readlink(number) {
+            return send(reply, answer);
+        }
+        self.later(move |vfs| send(reply, vfs.readlink(number)));
+    }
+
+    fn mknod(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _device: u32,
+        reply: ReplyEntry,
+    ) {
+        if mode & libc::S_IFMT != libc::S_IFREG {
+            return reply.error(error(Errno::PERM));
+        }
+        let (parent, name) = (ino(parent), name.to_owned());
+        self.later(move |vfs| entry(reply, vfs.make_file(parent, name.as_bytes(), mode)));
+    }
+
+    fn mkdir(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let (parent, name) = (ino(parent), name.to_owned());
+        self.later(move |vfs| entry(reply, vfs.make_directory(parent, name.as_bytes(), mode)));
+    }
+
+    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (parent, name) = (ino(parent), name.to_owned());
+        self.later(move |vfs| empty(reply, vfs.unlink(parent, name.as_bytes())));
+    }
+
+    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let (parent, name) = (ino(parent), name.to_owned());
+        self.later(move |vfs| empty(reply, vfs.remove_directory(parent, name.as_bytes())));
+    }
+
+    fn symlink(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _link: &OsStr,
+        _target: &std::path::Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(error(Errno::PERM));
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if !RenameFlags::RENAME_NOREPLACE.contains(flags) {
+            return reply.error(error(Errno::INVAL));
+        }
+        let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
+        let (parent, name) = (ino(parent), name.to_owned());
+        let (new_parent, new_name) = (ino(new_parent), new_name.to_owned());
+        self.later(move |vfs| {
+            let from = (parent, name.as_bytes());
+            empty(
+                reply,
+                vfs.rename(from, (new_parent, new_name.as_bytes()), no_replace),
+            );
+        });
+    }
+
+    fn link(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _new_parent: INodeNo,
+        _new_name: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        reply.error(error(Errno::PERM));
+    }
+
+    fn open(&self, _request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (number, mode) = (ino(number), open_mode(flags));
+        if let Some(answer) = self.vfs.try_open(number, mode) {
+            return opened(reply, answer);
+        }
+        self.later(move |vfs| opened(reply, vfs.open(number, mode)));
+    }
+
+    fn read(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        file: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let (file, length) = (handle(file), size as usize);
+        if let Some(answer) = self.vfs.try_read(file, offset, length) {
+            return data(reply, answer);
+        }
+        self.later(move |vfs| data(reply, vfs.read(file, offset, length)));
+    }
+
+    fn write(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        file: FileHandle,
+        offset: u64,
+        bytes: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let file = handle(file);
+        if self.vfs.can_write_now(file) {
+            return written(reply, self.vfs.write(file, offset, bytes), bytes.len());
+        }
+        let bytes = bytes.to_vec();
+        self.later(move |vfs| written(reply, vfs.write(file, offset, &bytes), bytes.len()));
+    }
+
+    fn flush(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        file: FileHandle,
+        _owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        self.store(handle(file), reply);
+    }
+
+    fn fsync(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        file: FileHandle,
+        _data_only: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.store(handle(file), reply);
+    }
+
+    fn release(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        file: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        let file = handle(file);
+        if !self.vfs.owes_release(file) {
+            self.vfs.release(file);
+            return reply.ok();
+        }
+        self.later(move |vfs| {
+            vfs.release(file);
+            reply.ok();
+        });
+    }
+
+    fn opendir(&self, _request: &Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let number = ino(number);
+        let send = |reply: ReplyOpen, answer: Result<Handle, Errno>| match answer {
+            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+            Err(errno) => reply.error(error(errno)),
+        };
+        if let Some(answer) = self.vfs.try_open_directory(number) {
+            return send(reply, answer);
+        }
+        self.later(move |vfs| send(reply, vfs.open_directory(number)));
+    }
+
+    fn readdir(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        directory: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let told = self
+            .vfs
+            .read_directory(handle(directory), offset, |listed| {
+                let name = OsStr::from_bytes(listed.name);
+                let attr = listed.attr;
+                let full = reply.add(INodeNo(attr.ino.0), listed.next, file_type(attr.kind), name);
+                // The kernel counts no lookup for a plain readdir.
+                if !full && !is_dots(listed.name) {
+                    self.vfs.forget(attr.ino, 1);
+                }
+                !full
+            });
+        match told {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(error(errno)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        directory: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let told = self
+            .vfs
+            .read_directory(handle(directory), offset, |listed| {
+                let name = OsStr::from_bytes(listed.name);
+                let attr = file_attr(&listed.attr);
+                !reply.add(attr.ino, listed.next, name, &listed.ttl, &attr, GENERATION)
+            });
+        match told {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(error(errno)),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        directory: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.vfs.release_directory(handle(directory));
+        reply.ok();
+    }
+
+    /// Every change of a directory is on the server when its call returns.
+    fn fsyncdir(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _directory: FileHandle,
+        _data_only: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.ok();
+    }
+
+    fn statfs(&self, _request: &Request, _number: INodeNo, reply: ReplyStatfs) {
+        if let Some(space) = self.vfs.cached_space() {
+            return statfs(reply, space);
+        }
+        self.later(move |vfs| statfs(reply, vfs.space()));
+    }
+
+    fn access(&self, _request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        let (number, mask) = (ino(number), mask.bits());
+        let allowed = move |vfs: &Vfs, attr: Result<Fresh<Attr>, Errno>| {
+            attr.and_then(|attr| Vfs::access(&attr.value, vfs.options(), mask))
+        };
+        if let Some(attr) = self.vfs.cached_getattr(number) {
+            return empty(reply, allowed(&self.vfs, attr));
+        }
+        self.later(move |vfs| empty(reply, allowed(vfs, vfs.getattr(number))));
+    }
+
+    fn create(
+        &self,
+        _request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let mode_of_open = open_mode(OpenFlags(flags));
+        match self
+            .vfs
+            .create(ino(parent), name.as_bytes(), mode, mode_of_open)
+        {
+            Ok((fresh, opened)) => {
+                let attr = file_attr(&fresh.value);
+                let file = FileHandle(opened.handle.0);
+                let flags = open_flags(opened.pages);
+                reply.created(&fresh.ttl, &attr, GENERATION, file, flags);
+            }
+            Err(errno) => reply.error(error(errno)),
+        }
+    }
+}
+
+impl FuseFs {
+    fn store(&self, file: Handle, reply: ReplyEmpty) {
+        if !self.vfs.owes_flush(file) {
+            return reply.ok();
+        }
+        self.later(move |vfs| empty(reply, vfs.flush(file)));
+    }
+}

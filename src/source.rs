@@ -1,1 +1,322 @@
-//! Not yet written.
+//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`.
+//!
+//! RFC 1738 §3.2 and RFC 3986; paths mean what they mean to curl: relative to the directory the
+//! login starts in, and absolute where they begin with a `/` of their own (`//` or `/%2F` in a URL).
+
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+
+use url::Url;
+
+use crate::ftp::{Password, PathError, RemotePath};
+
+/// FTP's port (RFC 959 §8).
+pub const DEFAULT_PORT: u16 = 21;
+
+/// A server and a directory on it, as they were typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Host name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The control connection's port, where one was given.
+    pub port: Option<u16>,
+    /// The login name, where one was given.
+    pub user: Option<String>,
+    /// The password, where one was given.
+    pub password: Option<Password>,
+    /// The directory.
+    pub path: StartPath,
+    /// What was typed, without the password: this is shown in `/proc/mounts`.
+    pub shown: String,
+}
+
+/// The directory to mount, before the login told where it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartPath {
+    /// From the directory the login starts in; empty for that directory itself.
+    Relative(Vec<u8>),
+    /// From the server's root.
+    Absolute(Vec<u8>),
+}
+
+/// Why a source cannot be used. No message repeats the source: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// Neither form.
+    #[error("SOURCE is written host:path or ftp://host/path; a host alone needs a colon after it")]
+    NoForm,
+    /// A URL of another protocol.
+    #[error("cannot mount {0}:// addresses, only ftp://")]
+    OtherScheme(String),
+    /// A URL that asks for TLS.
+    #[error(
+        "{0}:// asks for TLS, which this version does not speak; it does not send the password in the clear instead"
+    )]
+    NoTls(String),
+    /// Nothing where the host's name should be.
+    #[error("SOURCE names no host")]
+    NoHost,
+    /// A host name that cannot be one.
+    #[error("SOURCE has a host name that cannot be one")]
+    BadHost,
+    /// Not a number from 1 to 65535.
+    #[error(
+        "SOURCE has a port that is not a number from 1 to 65535 (in a password, write / as %2F, : as %3A and @ as %40)"
+    )]
+    BadPort,
+    /// CR, LF, NUL or another control character.
+    #[error("SOURCE has a control character in it, which FTP cannot send")]
+    ControlCharacter,
+    /// A URL that is not UTF-8.
+    #[error("an ftp:// address must be UTF-8; write other bytes of a path as %XX")]
+    NotUtf8,
+    /// User or password with bytes that are not UTF-8.
+    #[error("the user or password in SOURCE is not UTF-8")]
+    LoginNotUtf8,
+    /// `#` in a URL.
+    #[error("write # in an ftp:// address as %23")]
+    Fragment,
+    /// `user:password@host:path`.
+    #[error(
+        "host:path cannot hold a password; use netrc, password_file or FTPFS_PASSWORD, and for a path with @ and : in it, ftp://host/path"
+    )]
+    PasswordInShortForm,
+    /// A path that is none.
+    #[error("the path in SOURCE cannot be mounted: {0}")]
+    Path(PathError),
+    /// Anything else the URL's grammar refuses.
+    #[error("SOURCE is not a correct ftp:// address: {0}")]
+    Grammar(url::ParseError),
+}
+
+impl Source {
+    /// Reads what was typed.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, never repeating it.
+    pub fn parse(typed: &OsStr) -> Result<Self, SourceError> {
+        let bytes = typed.as_bytes();
+        if bytes.iter().any(u8::is_ascii_control) {
+            return Err(SourceError::ControlCharacter);
+        }
+        let source = match bytes.windows(3).position(|window| window == b"://") {
+            Some(end) if is_scheme(bytes.get(..end).unwrap_or_default()) => {
+                parse_url(std::str::from_utf8(bytes).map_err(|_| SourceError::NotUtf8)?)
+            }
+            _ => parse_short(bytes),
+        }?;
+        source.path.resolve(&RemotePath::root())?;
+        Ok(source)
+    }
+}
+
+impl StartPath {
+    /// The directory, once it is known where the login starts.
+    ///
+    /// # Errors
+    /// A `..` in it, a name too long or one that cannot be sent.
+    pub fn resolve(&self, home: &RemotePath) -> Result<RemotePath, SourceError> {
+        match self {
+            Self::Absolute(path) => RemotePath::new(path),
+            Self::Relative(path) => path
+                .split(|byte| *byte == b'/')
+                .filter(|name| !name.is_empty() && *name != b".")
+                .try_fold(home.clone(), |directory, name| directory.join(name)),
+        }
+        .map_err(SourceError::Path)
+    }
+
+    fn new(path: Vec<u8>) -> Self {
+        match path.first() {
+            Some(b'/') => Self::Absolute(path),
+            _ => Self::Relative(path),
+        }
+    }
+}
+
+/// The bytes of `argument` that are a URL's password, to be hidden from other users.
+pub fn password_range(argument: &[u8]) -> Option<Range<usize>> {
+    let authority = argument.windows(3).position(|window| window == b"://")? + 3;
+    let rest = argument.get(authority..)?;
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'))
+        .unwrap_or(rest.len());
+    let at = rest.get(..end)?.iter().rposition(|byte| *byte == b'@')?;
+    let colon = rest.get(..at)?.iter().position(|byte| *byte == b':')?;
+    Some(authority + colon + 1..authority + at)
+}
+
+/// RFC 3986 §3.1.
+fn is_scheme(bytes: &[u8]) -> bool {
+    matches!(bytes, [first, rest @ ..] if first.is_ascii_alphabetic()
+        && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')))
+}
+
+fn parse_url(typed: &str) -> Result<Source, SourceError> {
+    let (scheme, rest) = typed.split_once("://").ok_or(SourceError::NoForm)?;
+    match scheme.to_ascii_lowercase() {
+        scheme if scheme == "ftp" => {}
+        scheme if scheme == "ftps" || scheme == "ftpes" => return Err(SourceError::NoTls(scheme)),
+        scheme => return Err(SourceError::OtherScheme(scheme)),
+    }
+    // The URL parser takes the first path component for a missing host.
+    if rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']) {
+        return Err(SourceError::NoHost);
+    }
+    let url = Url::parse(typed).map_err(|error| match error {
+        url::ParseError::EmptyHost => SourceError::NoHost,
+        url::ParseError::InvalidPort => SourceError::BadPort,
+        url::ParseError::IdnaError
+        | url::ParseError::InvalidIpv4Address
+        | url::ParseError::InvalidIpv6Address
+        | url::ParseError::InvalidDomainCharacter => SourceError::BadHost,
+        other => SourceError::Grammar(other),
+    })?;
+    if url.fragment().is_some() {
+        return Err(SourceError::Fragment);
+    }
+    if url.port() == Some(0) {
+        return Err(SourceError::BadPort);
+    }
+    let host = match url.host().ok_or(SourceError::NoHost)? {
+        url::Host::Domain(name) => name.to_owned(),
+        url::Host::Ipv4(address) => address.to_string(),
+        url::Host::Ipv6(address) => address.to_string(),
+    };
+    let user = decode_login(url.username())?;
+    let password = url.password().map(decode_login).transpose()?;
+    Ok(Source {
+        host,
+        port: url.port(),
+        user: (!user.is_empty()).then_some(user),
+        password: password.map(Password::new),
+        path: StartPath::new(url_path(&url)),
+        shown: without_password(typed),
+    })
+}
+
+/// The path behind the `/` that ends the authority; a `?` is part of it, for FTP has no queries.
+fn url_path(url: &Url) -> Vec<u8> {
+    let mut path = url.path().strip_prefix('/').unwrap_or_default().to_owned();
+    if let Some(query) = url.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    percent_decode(without_type(&path))
+}
+
+/// RFC 1738 §3.2.2's `;type=`: every transfer is an image here.
+fn without_type(path: &str) -> &str {
+    match path.rsplit_once(';') {
+        Some((path, parameter))
+            if ["type=a", "type=i", "type=d"]
+                .iter()
+                .any(|known| parameter.eq_ignore_ascii_case(known)) =>
+        {
+            path
+        }
+        _ => path,
+    }
+}
+
+fn decode_login(encoded: &str) -> Result<String, SourceError> {
+    let text = String::from_utf8(percent_decode(encoded)).map_err(|_| SourceError::LoginNotUtf8)?;
+    if text.chars().any(char::is_control) {
+        return Err(SourceError::ControlCharacter);
+    }
+    Ok(text)
+}
+
+/// RFC 3986 §2.1; a `%` without two hexadecimal digits stands for itself.
+fn percent_decode(encoded: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        if let (b'%', [high, low, tail @ ..]) = (first, tail)
+            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
+        {
+            decoded.push(high << 4 | low);
+            rest = tail;
+        } else {
+            decoded.push(*first);
+        }
+    }
+    decoded
+}
+
+fn without_password(typed: &str) -> String {
+    match password_range(typed.as_bytes()) {
+        Some(password) => {
+            let mut shown = typed.to_owned();
+            shown.replace_range(password.start - 1..password.end, "");
+            shown
+        }
+        None => typed.to_owned(),
+    }
+}
+
+fn parse_short(bytes: &[u8]) -> Result<Source, SourceError> {
+    let (login, path) = split_short(bytes).ok_or(SourceError::NoForm)?;
+    if let Some(at) = path.iter().position(|byte| *byte == b'@')
+        && path.get(at..).is_some_and(|rest| rest.contains(&b':'))
+    {
+        return Err(SourceError::PasswordInShortForm);
+    }
+    let login = std::str::from_utf8(login).map_err(|_| SourceError::BadHost)?;
+    let (user, host) = match login.rsplit_once('@') {
+        Some((user, host)) => (Some(user.to_owned()), host),
+        None => (None, login),
+    };
+    if user.as_deref() == Some("") {
+        return Err(SourceError::BadHost);
+    }
+    Ok(Source {
+        host: short_host(host)?,
+        port: None,
+        user,
+        password: None,
+        path: StartPath::new(path.to_vec()),
+        shown: String::from_utf8_lossy(bytes).into_owned(),
+    })
+}
+
+/// At the first colon that is not inside the brackets of an IPv6 address.
+fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut in_brackets = false;
+    let colon = bytes.iter().position(|byte| {
+        match byte {
+            b'[' => in_brackets = true,
+            b']' => in_brackets = false,
+            _ => {}
+        }
+        *byte == b':' && !in_brackets
+    })?;
+    Some((bytes.get(..colon)?, bytes.get(colon + 1..)?))
+}
+
+fn short_host(host: &str) -> Result<String, SourceError> {
+    if host.is_empty() {
+        return Err(SourceError::NoHost);
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address = inner.strip_suffix(']').ok_or(SourceError::BadHost)?;
+        // An interface may follow, as in fe80::1%eth0.
+        let number = address.split('%').next().unwrap_or_default();
+        return match number.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => Ok(address.to_owned()),
+            Err(_) => Err(SourceError::BadHost),
+        };
+    }
+    if host.contains(|c: char| c.is_whitespace() || "/\\[]<>\"'`$&;|*?#".contains(c)) {
+        return Err(SourceError::BadHost);
+    }
+    Ok(host.to_owned())
+}
+
+#[cfg(test)]
+#[path = "source/tests.rs"]
+mod tests;

@@ -1,1 +1,335 @@
-//! Not yet written.
+//! The few system calls std has no name for: the only `unsafe` in the crate.
+//!
+//! Secrets in the process's arguments, going to the background, signals, unmounting.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::TcpStream;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Most bytes handed to one sendfile(2): it sends no more at once (its manual page).
+const MOST_SENT: usize = 0x7fff_f000;
+
+/// The effective user id.
+pub fn effective_uid() -> u32 {
+    // SAFETY: geteuid(2) takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The effective group id.
+pub fn effective_gid() -> u32 {
+    // SAFETY: getegid(2) takes nothing and cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// Overwrites secrets in the arguments that other users see in `/proc/PID/cmdline`.
+///
+/// `secret` is asked for each argument in turn, the program's name first, and says which of its
+/// bytes are secret.
+///
+/// # Errors
+/// `/proc` cannot be read, or other threads are running already.
+pub fn hide_arguments(secret: impl FnMut(&[u8]) -> Option<Range<usize>>) -> io::Result<()> {
+    let memory = ProcessMemory::read()?;
+    memory.check_single_thread()?;
+    overwrite(memory.arguments, secret);
+    Ok(())
+}
+
+/// Takes a variable out of the environment: its value is returned, overwritten in
+/// `/proc/PID/environ` and not inherited by any program started later.
+///
+/// # Errors
+/// `/proc` cannot be read, or other threads are running already.
+pub fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
+    let Some(value) = std::env::var_os(name) else {
+        return Ok(None);
+    };
+    let memory = ProcessMemory::read()?;
+    memory.check_single_thread()?;
+    overwrite(memory.environment, |variable| {
+        let assigned = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(variable.len() - assigned.len()..variable.len())
+    });
+    // SAFETY: no other thread is running (checked above) that could read the environment meanwhile.
+    unsafe { std::env::remove_var(name) };
+    Ok(Some(value))
+}
+
+/// Sends up to `length` bytes of `file` from `offset` on over a connection, from the page cache to
+/// the socket without a copy in between (sendfile(2)); how many went, 0 where the file ends.
+///
+/// The file's own position stays where it is. Bytes that are changed in the file before the other
+/// side has acknowledged them may arrive changed.
+///
+/// # Errors
+/// The connection's or the file's; the connection's write time-out is `WouldBlock`.
+pub fn send_file(
+    connection: &TcpStream,
+    file: &File,
+    offset: u64,
+    length: u64,
+) -> io::Result<usize> {
+    let overflow = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let mut offset = libc::off_t::try_from(offset).map_err(overflow)?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(MOST_SENT);
+    // SAFETY: both descriptors are open as long as they are borrowed, and `offset` is ours.
+    let sent = unsafe {
+        libc::sendfile(
+            connection.as_raw_fd(),
+            file.as_raw_fd(),
+            &raw mut offset,
+            length,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Which of the two processes this is after [`fork`].
+#[derive(Debug)]
+pub enum Forked {
+    /// The one that was started; it waits for the other to be ready.
+    Parent(Starting),
+    /// The one that goes to the background.
+    Child(Readiness),
+}
+
+/// The parent's end: learns whether the child became ready.
+#[derive(Debug)]
+pub struct Starting(PipeReader);
+
+/// The child's end: tells the parent, and lets go of the terminal.
+#[derive(Debug)]
+pub struct Readiness(PipeWriter);
+
+/// Splits the process in two; to be called before any thread is started, for threads are not copied.
+///
+/// # Errors
+/// Other threads are running already, or the kernel refused.
+pub fn fork() -> io::Result<Forked> {
+    ProcessMemory::read()?.check_single_thread()?;
+    let (reader, writer) = io::pipe()?;
+    // SAFETY: this is the only thread (checked above), so no lock of another one can stay held in
+    // the child, which may then do all that a process may.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child(Readiness(writer))),
+        _ => Ok(Forked::Parent(Starting(reader))),
+    }
+}
+
+impl Starting {
+    /// Waits for the child: true when it is ready, false when it ended before that.
+    pub fn wait(&self) -> bool {
+        (&self.0).read_exact(&mut [0]).is_ok()
+    }
+}
+
+impl Readiness {
+    /// Leaves the terminal, its session and the working directory, then tells the parent.
+    ///
+    /// Only here and not at the fork: until the mount stands, Ctrl-C must reach this process, its
+    /// messages must reach the terminal, and an automounter must find it in its own process group
+    /// (the kernel's autofs would have any other wait for the very mount that is being made).
+    ///
+    /// # Errors
+    /// The parent is gone, so nobody wants this process any more; or `/dev/null` cannot be opened.
+    pub fn report(mut self) -> io::Result<()> {
+        // SAFETY: setsid(2) takes nothing; its one failure, being a group's leader, changes nothing.
+        unsafe { libc::setsid() };
+        std::env::set_current_dir("/")?;
+        let null = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
+        replace_standard_streams(&null)?;
+        self.0.write_all(&[1])
+    }
+}
+
+/// A signal that asks the process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// `kill`, a service's stop, a shutdown.
+    Terminate,
+    /// The terminal is gone.
+    HangUp,
+}
+
+/// The signals that ask the process to end, kept from ending it at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Signals(libc::sigset_t);
+
+impl Signals {
+    /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all it starts from now on.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn block() -> io::Result<Self> {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset writes the whole set before sigaddset and pthread_sigmask read it;
+        // the signal numbers are valid.
+        let (set, failure) = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for number in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                libc::sigaddset(set.as_mut_ptr(), number);
+            }
+            let set = set.assume_init();
+            let failure =
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+            (set, failure)
+        };
+        match failure {
+            0 => Ok(Self(set)),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
+    /// Waits for the next of them.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn wait(&self) -> io::Result<Signal> {
+        let mut number = 0;
+        // SAFETY: the set was initialised by `block`, the number is written before it is read.
+        match unsafe { libc::sigwait(&raw const self.0, &raw mut number) } {
+            0 => Ok(match number {
+                libc::SIGINT => Signal::Interrupt,
+                libc::SIGHUP => Signal::HangUp,
+                _ => Signal::Terminate,
+            }),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+}
+
+/// Unmounts what is mounted at `mountpoint`; needs the privilege to.
+///
+/// With `lazy` the mount leaves the tree at once, and ends when its last user does (MNT_DETACH).
+///
+/// # Errors
+/// EBUSY while it is in use and `lazy` is not asked, EPERM without the privilege.
+pub fn unmount(mountpoint: &Path, lazy: bool) -> io::Result<()> {
+    let path = CString::new(mountpoint.as_os_str().as_bytes())?;
+    let flags = libc::UMOUNT_NOFOLLOW | if lazy { libc::MNT_DETACH } else { 0 };
+    // SAFETY: `path` is a NUL-terminated string that outlives the call.
+    match unsafe { libc::umount2(path.as_ptr(), flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether this process may open `path` for reading and writing; devices are not opened for it.
+pub fn may_read_and_write(path: impl AsRef<OsStr>) -> bool {
+    let Ok(path) = CString::new(path.as_ref().as_bytes()) else {
+        return false;
+    };
+    // SAFETY: `path` is a NUL-terminated string that outlives the call.
+    unsafe { libc::eaccess(path.as_ptr(), libc::R_OK | libc::W_OK) == 0 }
+}
+
+fn replace_standard_streams(with: &File) -> io::Result<()> {
+    for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: both are descriptors; std's streams go on using the numbers 0 to 2, which stay open.
+        if unsafe { libc::dup2(with.as_raw_fd(), stream) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Where the kernel finds this process's arguments and environment, and how many threads there
+/// are: fields 48 to 51 and 20 of `/proc/self/stat` (proc_pid_stat(5)).
+struct ProcessMemory {
+    arguments: Range<usize>,
+    environment: Range<usize>,
+    threads: usize,
+}
+
+impl ProcessMemory {
+    fn read() -> io::Result<Self> {
+        let stat = std::fs::read("/proc/self/stat")?;
+        Self::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat is not understood"))
+    }
+
+    fn parse(stat: &[u8]) -> Option<Self> {
+        // The second field, the program's name, is in parentheses and may hold blanks and more.
+        let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse().ok();
+        Some(Self {
+            arguments: field(48)?..field(49)?,
+            environment: field(50)?..field(51)?,
+            threads: field(20)?,
+        })
+    }
+
+    fn check_single_thread(&self) -> io::Result<()> {
+        match self.threads {
+            1 => Ok(()),
+            _ => Err(io::Error::other("other threads are running already")),
+        }
+    }
+}
+
+/// Puts stars over what `secret` points at in each NUL-ended string of `region`.
+fn overwrite(region: Range<usize>, mut secret: impl FnMut(&[u8]) -> Option<Range<usize>>) {
+    if region.is_empty() || region.start == 0 {
+        return;
+    }
+    let start = std::ptr::with_exposed_provenance_mut::<u8>(region.start);
+    // SAFETY: the kernel says that this process's arguments (environment) lie there: writable bytes
+    // at the top of the stack, which stay mapped as long as the process lives. The callers checked
+    // that this is the only thread, and nothing here reads them by another way during the loop.
+    let strings = unsafe { std::slice::from_raw_parts_mut(start, region.len()) };
+    for string in strings.split_mut(|byte| *byte == 0) {
+        if let Some(range) = secret(string)
+            && let Some(bytes) = string.get_mut(range)
+        {
+            bytes.fill(b'*');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_found_behind_a_program_name_with_blanks_and_parentheses() {
+        let numbers: Vec<String> = (4..=52).map(|number| number.to_string()).collect();
+        let stat = format!("7 (a) b (c) S {}\n", numbers.join(" "));
+        let memory = ProcessMemory::parse(stat.as_bytes()).unwrap();
+        assert_eq!(memory.arguments, 48..49);
+        assert_eq!(memory.environment, 50..51);
+        assert_eq!(memory.threads, 20);
+    }
+
+    #[test]
+    fn a_cut_stat_line_is_no_place_to_write_to() {
+        assert!(ProcessMemory::parse(b"7 (a) S 1 2 3").is_none());
+        assert!(ProcessMemory::parse(b"").is_none());
+    }
+
+    #[test]
+    fn with_threads_running_nothing_is_overwritten_and_nothing_forks() {
+        // The test harness runs this in a thread of its own.
+        assert!(hide_arguments(|_| None).is_err());
+        assert!(fork().is_err());
+    }
+
+    #[test]
+    fn what_is_not_mounted_cannot_be_unmounted() {
+        assert!(unmount(Path::new("/nonexistent"), false).is_err());
+    }
+}

@@ -1,9 +1,88 @@
-//! Command line.
+//! The command line: what was typed, what it means, and one file for each subcommand.
+
+mod check;
+mod command;
+mod demo;
+mod listing;
+mod logging;
+mod mount;
+mod option_list;
+mod options;
+mod request;
+mod sample_tree;
+mod secrets;
+mod serve;
+mod settings;
+mod value;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
-/// Runs the program.
-pub fn run(_arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    todo!()
+use clap::ArgMatches;
+
+use crate::ftp::Password;
+
+/// Any subcommand's failure, to be printed once.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the program: `arguments` begin with its name.
+///
+/// Called as `mount.ftpfs` it takes mount(8)'s helper arguments instead of its own. Every failure
+/// is one line on the standard error and exit status 1.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let password = match secrets::hide() {
+        Ok(password) => password,
+        Err(error) => return fail(&*error),
+    };
+    let arguments: Vec<OsString> = arguments.collect();
+    let command = if command::is_mount_helper(&arguments) {
+        command::mount_helper()
+    } else {
+        command::ftpfs()
+    };
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(message) => return print_usage(&message),
+    };
+    match dispatch(&matches, password) {
+        Ok(status) => status,
+        Err(failure) => fail(&*failure),
+    }
+}
+
+fn dispatch(matches: &ArgMatches, password: Option<Password>) -> Result<ExitCode, Failure> {
+    match matches.subcommand() {
+        Some(("check", matches)) => check::run(matches, password),
+        Some(("demo", matches)) => demo::run(matches),
+        Some(("serve", matches)) => serve::run(matches, password),
+        Some(("man", _)) => print(&listing::man_page()?),
+        _ if command::is_set(matches, command::OPTIONS_TABLE) => {
+            print(listing::markdown_table().as_bytes())
+        }
+        _ => mount::run(matches, password),
+    }
+}
+
+fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(bytes)?;
+    output.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `--help` and `--version` are no failures; a mistake is mount(8)'s status 1, not clap's 2.
+fn print_usage(message: &clap::Error) -> ExitCode {
+    // Nothing can be said to a closed output.
+    let _ = message.print();
+    if message.use_stderr() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn fail(failure: &dyn std::error::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "ftpfs: {failure}");
+    ExitCode::FAILURE
 }

@@ -106,6 +106,9 @@ pub enum Error {
     /// A path that cannot be sent.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// An argument that the protocol has no way to write.
+    #[error("cannot be sent: {0}")]
+    Unsendable(&'static str),
     /// A local file that was being sent could not be read.
     #[error("cannot read the local file: {0}")]
     LocalFile(io::Error),
@@ -116,7 +119,7 @@ impl Error {
     pub fn leaves_session_usable(&self) -> bool {
         match self {
             Self::Refused { reply, .. } => reply.code().0 != 421,
-            Self::Path(_) => true,
+            Self::Path(_) | Self::Unsendable(_) => true,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Timeout(_)

@@ -1,18 +1,61 @@
-//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659).
+//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659), for any program to use.
 //!
-//! It knows replies, commands, control and data connections and listing dialects; nothing of
-//! inodes, caches or pools.
+//! It knows replies, commands, control and data connections and listing dialects. Every wait has
+//! a deadline, every size that a server chooses has a bound, and a path is bytes that cannot end
+//! a command.
+//!
+//! ```no_run
+//! use std::{ops::ControlFlow, time::Duration};
+//! use ftpfs::ftp::{ConnectOptions, ListWith, Password, RemotePath, Session};
+//!
+//! let options = ConnectOptions {
+//!     host: "ftp.example.org".to_owned(),
+//!     port: 21,
+//!     user: "anonymous".to_owned(),
+//!     password: Password::new("anonymous@"),
+//!     account: String::new(),
+//!     connect_timeout: Duration::from_secs(10),
+//!     timeout: Duration::from_secs(30),
+//!     active: false,
+//!     trust_pasv_address: false,
+//!     charset: None,
+//! };
+//! let mut session = Session::connect(&options)?;
+//! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
+//!     println!("{}", String::from_utf8_lossy(&entry.name));
+//!     ControlFlow::Continue(())
+//! })?;
+//!
+//! let mut download = session.retrieve(&RemotePath::new(b"/README")?, 0).map_err(|f| f.error)?;
+//! let mut buffer = [0; 8192];
+//! while download.read(&mut buffer)? > 0 {}
+//! download.finish().map_err(|f| f.error)?.quit();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod address;
+mod charset;
+mod connect;
+mod control;
+mod data;
 pub mod error;
 pub mod features;
+mod list;
 pub mod listing;
+mod login;
+mod options;
 pub mod path;
 pub mod reply;
 pub mod session;
+pub(crate) mod time;
+mod transfer;
 
 pub use error::{Error, Phase};
 pub use features::Features;
+pub use list::ListWith;
 pub use listing::{Entry, Kind, Modified, Precision};
+pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
-pub use reply::{Reply, ReplyCode};
-pub use session::{ConnectOptions, Download, Failed, ListWith, Password, Session, Upload};
+pub use reply::{Reply, ReplyClass, ReplyCode};
+pub use session::{Failed, Session};
+pub use transfer::{Download, Interrupter, Upload};

@@ -21,6 +21,9 @@ pub enum PathError {
     /// Longer than [`NAME_MAX`].
     #[error("the name is longer than 255 bytes")]
     TooLong,
+    /// The server's charset has no bytes for it.
+    #[error("the name cannot be written in the server's charset, {0}")]
+    NotInCharset(&'static str),
 }
 
 /// An absolute path on the server, byte for byte; cheap to clone.

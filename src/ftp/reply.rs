@@ -1,10 +1,38 @@
-//! Replies: three digits and text (RFC 959 §4.2).
+//! Replies: three digits and text, on one line or several (RFC 959 §4.2).
 
 use std::fmt;
 
 /// A reply's three digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyCode(pub u16);
+
+/// What a reply asks of the client: its code's first digit (RFC 959 §4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyClass {
+    /// 1yz: begun, another reply follows.
+    Preliminary,
+    /// 2yz: done.
+    Completion,
+    /// 3yz: the server waits for more.
+    Intermediate,
+    /// 4yz: not now.
+    Transient,
+    /// 5yz: no.
+    Permanent,
+}
+
+impl ReplyCode {
+    /// The first digit's meaning.
+    pub fn class(self) -> ReplyClass {
+        match self.0 / 100 {
+            1 => ReplyClass::Preliminary,
+            2 => ReplyClass::Completion,
+            3 => ReplyClass::Intermediate,
+            4 => ReplyClass::Transient,
+            _ => ReplyClass::Permanent,
+        }
+    }
+}
 
 /// A whole reply: its code and the text of its lines, without code, separator and line end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +56,16 @@ impl Reply {
     pub fn lines(&self) -> &[Vec<u8>] {
         &self.lines
     }
+
+    /// Whether the first digit is 2.
+    pub fn is_completion(&self) -> bool {
+        self.code.class() == ReplyClass::Completion
+    }
+
+    /// The text in lower case, for finding words in it.
+    pub(crate) fn words(&self) -> String {
+        String::from_utf8_lossy(&self.lines.join(&b' ')).to_lowercase()
+    }
 }
 
 impl fmt::Display for Reply {
@@ -38,5 +76,101 @@ impl fmt::Display for Reply {
             super::path::escape(line, f)?;
         }
         Ok(())
+    }
+}
+
+/// A reply's first line, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FirstLine<'a> {
+    pub(super) code: ReplyCode,
+    /// Whether more lines follow.
+    pub(super) more: bool,
+    pub(super) text: &'a [u8],
+}
+
+/// Takes a first line apart: `ddd text`, `ddd-text` or, as some servers send it, a bare `ddd`.
+pub(super) fn first_line(line: &[u8]) -> Option<FirstLine<'_>> {
+    let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = line else {
+        return None;
+    };
+    let digit = |byte: &u8| u16::from(byte - b'0');
+    let code = ReplyCode(digit(a) * 100 + digit(b) * 10 + digit(c));
+    match rest {
+        [b'-', text @ ..] => Some(FirstLine {
+            code,
+            more: true,
+            text,
+        }),
+        [] => Some(FirstLine {
+            code,
+            more: false,
+            text: rest,
+        }),
+        [b' ', text @ ..] => Some(FirstLine {
+            code,
+            more: false,
+            text,
+        }),
+        _ => None,
+    }
+}
+
+/// The text of `line` where it ends the reply that began with `code`: only the same code followed
+/// by a blank (or nothing) does; inner lines may begin with any digits.
+pub(super) fn last_line(line: &[u8], code: ReplyCode) -> Option<&[u8]> {
+    let last = first_line(line).filter(|last| last.code == code && !last.more)?;
+    Some(last.text)
+}
+
+/// An inner line's text: a repeated `ddd-` is the reply's dress, anything else belongs to the text.
+pub(super) fn inner_line(line: &[u8], code: ReplyCode) -> &[u8] {
+    match first_line(line) {
+        Some(inner) if inner.code == code && inner.more => inner.text,
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_is_a_code_and_what_follows() {
+        let taken = |line: &'static [u8]| first_line(line).map(|l| (l.code.0, l.more, l.text));
+        assert_eq!(taken(b"220 hello"), Some((220, false, b"hello".as_slice())));
+        assert_eq!(taken(b"220-hello"), Some((220, true, b"hello".as_slice())));
+        assert_eq!(taken(b"220"), Some((220, false, b"".as_slice())));
+        assert_eq!(taken(b"2200 hello"), None);
+        assert_eq!(taken(b"620 hello"), None);
+        assert_eq!(taken(b"22"), None);
+    }
+
+    #[test]
+    fn only_the_same_code_and_a_blank_end_a_reply() {
+        let code = ReplyCode(211);
+        assert_eq!(last_line(b"211 End", code), Some(b"End".as_slice()));
+        for inner in [
+            b"211-End".as_slice(),
+            b"226 End",
+            b" 211 End",
+            b"211End",
+            b"",
+        ] {
+            assert_eq!(last_line(inner, code), None);
+        }
+    }
+
+    #[test]
+    fn an_inner_line_keeps_all_but_the_repeated_code() {
+        let code = ReplyCode(220);
+        assert_eq!(inner_line(b"220-welcome", code), b"welcome");
+        assert_eq!(inner_line(b" MLST type*;", code), b" MLST type*;");
+        assert_eq!(inner_line(b"230-other", code), b"230-other");
+    }
+
+    #[test]
+    fn a_shown_reply_is_one_line() {
+        let reply = Reply::new(ReplyCode(550), vec![b"no\x07".to_vec(), b"way".to_vec()]);
+        assert_eq!(reply.to_string(), "550 no\\u{7} way");
     }
 }

@@ -1,58 +1,34 @@
-//! A logged-in control connection and what can be asked over it.
+//! A logged-in control connection and what can be asked over it. A transfer owns its session, so
+//! that two transfers on one control connection do not compile.
 
-use std::fs::File;
 use std::net::IpAddr;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::charset::encode;
+use super::connect::control_connection;
+use super::control::{Control, shown};
+use super::data::DataOptions;
+use super::error::{Error, Phase};
 use super::features::Features;
-use super::{Entry, Error, RemotePath, Reply};
+use super::listing::{Entry, parse_mlst};
+use super::options::ConnectOptions;
+use super::path::RemotePath;
+use super::reply::{Reply, ReplyClass};
+use super::time::{parse_timestamp, timestamp};
 
-/// A password that cannot be logged: its `Debug` prints stars.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
+/// How long a QUIT is waited for: it is a courtesy.
+const QUIT_PATIENCE: Duration = Duration::from_secs(1);
 
-impl Password {
-    /// Takes the secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// The secret itself, to be sent.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("****")
-    }
-}
-
-/// Where and how to connect; made once, used for every session.
-#[derive(Debug, Clone)]
-pub struct ConnectOptions {
-    /// Host name or address (an IPv6 address without brackets).
-    pub host: String,
-    /// The control connection's port; FTP's own is 21.
-    pub port: u16,
-    /// Login name.
-    pub user: String,
-    /// Its password.
-    pub password: Password,
-    /// Sent where the server asks for an account (332); empty for none.
-    pub account: String,
-    /// Longest wait for the TCP connection, of the control and of a data connection.
-    pub connect_timeout: Duration,
-    /// Longest silence of the server in a reply or a transfer.
-    pub timeout: Duration,
-    /// Active mode: the server connects to us (EPRT/PORT) instead of us to it.
-    pub active: bool,
-    /// Use the address in a 227 reply instead of the control connection's peer.
-    pub trust_pasv_address: bool,
-    /// The names' charset on the wire; `None` sends and takes names byte for byte.
-    pub charset: Option<&'static encoding_rs::Encoding>,
+/// A logged-in session under TYPE I.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) control: Control,
+    pub(super) data: DataOptions,
+    pub(super) peer: IpAddr,
+    features: Features,
+    charset: Option<&'static encoding_rs::Encoding>,
+    /// LIST took `-a` for a name: it is asked without.
+    pub(super) plain_list: bool,
 }
 
 /// An operation that consumed the session failed; the session comes back where it survived.
@@ -64,208 +40,320 @@ pub struct Failed {
     pub session: Option<Session>,
 }
 
-/// Which command lists a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListWith {
-    /// MLSD (RFC 3659 §7).
-    Mlsd,
-    /// LIST -a, with CWD first where the path needs it.
-    List,
-    /// STAT path, on the control connection.
-    Stat,
+impl Failed {
+    /// `error`, with `session` where it can go on.
+    pub(super) fn new(error: Error, session: Session) -> Box<Self> {
+        let usable = error.leaves_session_usable() && session.is_usable();
+        Box::new(Self {
+            error,
+            session: usable.then_some(session),
+        })
+    }
 }
 
-/// A logged-in session under TYPE I.
-#[derive(Debug)]
-pub struct Session {}
-
-#[allow(unused_variables)]
 impl Session {
-    /// Connects, logs in, asks FEAT, sets OPTS and TYPE I.
+    /// Connects, logs in, asks what the server can do, and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
-        todo!()
+        let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
+        let mut control = Control::new(stream, options.timeout)?;
+        let features = super::login::log_in(&mut control, options)?;
+        let data = DataOptions {
+            active: options.active,
+            trust_pasv_address: options.trust_pasv_address,
+            connect_timeout: options.connect_timeout,
+            timeout: options.timeout,
+            extended_refused: false,
+        };
+        let peer = control.peer()?.ip();
+        Ok(Self {
+            control,
+            data,
+            peer,
+            features,
+            charset: options.charset,
+            plain_list: false,
+        })
     }
 
-    /// What the server can do.
+    /// What the server can do, as it says.
     pub fn features(&self) -> &Features {
-        todo!()
+        &self.features
     }
 
     /// The control connection's other end.
     pub fn peer(&self) -> IpAddr {
-        todo!()
+        self.peer
     }
 
-    /// False after anything that broke the control connection.
+    /// False after anything that broke the control connection or put it out of step.
     pub fn is_usable(&self) -> bool {
-        todo!()
+        self.control.is_usable()
     }
 
-    /// Without waiting: whether the idle control connection is still open and nothing unasked has come.
+    /// Without waiting: whether the idle control connection is open and nothing unasked has come
+    /// over it (a 421, the end).
     pub fn is_quiet(&self) -> bool {
-        todo!()
+        self.control.is_quiet()
     }
 
-    /// PWD.
+    /// The working directory (PWD, RFC 959 §4.1.3).
     pub fn working_directory(&mut self) -> Result<RemotePath, Error> {
-        todo!()
+        let reply = self.completed("PWD", b"PWD")?;
+        let line = reply.lines().first().map(Vec::as_slice).unwrap_or_default();
+        let quoted = quoted_path(line).ok_or_else(|| nonsense(&reply, "a path in quotes"))?;
+        Ok(RemotePath::new(&super::charset::decode(
+            quoted,
+            self.charset,
+        ))?)
     }
 
-    /// NOOP.
+    /// Says something, so that the server does not take the session for dead (NOOP).
     pub fn noop(&mut self) -> Result<(), Error> {
-        todo!()
+        self.completed("NOOP", b"NOOP").map(drop)
     }
 
-    /// QUIT, with a short deadline.
-    pub fn quit(self) {
-        todo!()
+    /// Takes leave (QUIT). Waits a second at the most.
+    pub fn quit(mut self) {
+        if self.control.is_usable() && self.control.send(b"QUIT").is_ok() {
+            // Whatever is answered, the connection ends here.
+            let _ = self.control.reply_within(Phase::Reply, QUIT_PATIENCE);
+        }
     }
 
-    /// SIZE.
+    /// A file's size in octets (SIZE, RFC 3659 §4).
     pub fn size(&mut self, path: &RemotePath) -> Result<u64, Error> {
-        todo!()
+        let reply = self.on_path("SIZE", path)?;
+        let size = first_word(&reply).and_then(|digits| digits.parse().ok());
+        size.ok_or_else(|| nonsense(&reply, "a size"))
     }
 
-    /// MDTM, seconds since the epoch.
+    /// A file's time of modification, UTC seconds since the epoch (MDTM, RFC 3659 §3).
     pub fn modified(&mut self, path: &RemotePath) -> Result<i64, Error> {
-        todo!()
+        let reply = self.on_path("MDTM", path)?;
+        let time = first_word(&reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
+        time.ok_or_else(|| nonsense(&reply, "a time"))
     }
 
-    /// MLST.
+    /// What the server says of one name (MLST, RFC 3659 §7).
     pub fn mlst(&mut self, path: &RemotePath) -> Result<Entry, Error> {
-        todo!()
+        let reply = self.on_path("MLST", path)?;
+        let entry = reply.lines().get(1).and_then(|line| parse_mlst(line));
+        let entry = entry.ok_or_else(|| nonsense(&reply, "one line of facts"))?;
+        Ok(Entry {
+            name: path.name().to_vec(),
+            ..entry
+        })
     }
 
-    /// MFMT.
+    /// Sets a time of modification, UTC seconds since the epoch, by MFMT.
     pub fn set_modified_mfmt(&mut self, path: &RemotePath, seconds: i64) -> Result<(), Error> {
-        todo!()
+        let time = written_time(seconds)?;
+        self.with_path("MFMT", format!("MFMT {time} ").as_bytes(), path, b"")
     }
 
-    /// SITE UTIME.
+    /// Sets a time of modification by `SITE UTIME`, in the form that names the zone.
     pub fn set_modified_site_utime(
         &mut self,
         path: &RemotePath,
         seconds: i64,
     ) -> Result<(), Error> {
-        todo!()
+        let time = written_time(seconds)?;
+        let after = format!(" {time} {time} {time} UTC");
+        match self.with_path("SITE UTIME", b"SITE UTIME ", path, after.as_bytes()) {
+            Err(Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 501 | 504) => {
+                // The older form: the time first, to the minute or second.
+                self.with_path(
+                    "SITE UTIME",
+                    format!("SITE UTIME {time} ").as_bytes(),
+                    path,
+                    b"",
+                )
+            }
+            answer => answer,
+        }
     }
 
-    /// MDTM with a time.
+    /// Sets a time of modification by MDTM with a time before the path, as vsftpd takes it.
     pub fn set_modified_mdtm(&mut self, path: &RemotePath, seconds: i64) -> Result<(), Error> {
-        todo!()
+        let time = written_time(seconds)?;
+        self.with_path("MDTM", format!("MDTM {time} ").as_bytes(), path, b"")
     }
 
-    /// SITE CHMOD.
+    /// Sets permission bits (SITE CHMOD).
     pub fn change_mode(&mut self, path: &RemotePath, mode: u32) -> Result<(), Error> {
-        todo!()
+        self.with_path(
+            "SITE CHMOD",
+            format!("SITE CHMOD {mode:03o} ").as_bytes(),
+            path,
+            b"",
+        )
     }
 
-    /// MFF.
+    /// Sets time and mode at once (MFF).
     pub fn change_facts(
         &mut self,
         path: &RemotePath,
         modified: Option<i64>,
         mode: Option<u32>,
     ) -> Result<(), Error> {
-        todo!()
+        let mut facts = String::new();
+        if let Some(seconds) = modified {
+            facts.push_str(&format!("Modify={};", written_time(seconds)?));
+        }
+        if let Some(mode) = mode {
+            facts.push_str(&format!("UNIX.mode={mode:04o};"));
+        }
+        self.with_path("MFF", format!("MFF {facts} ").as_bytes(), path, b"")
     }
 
-    /// DELE.
+    /// Removes a file (DELE).
     pub fn delete(&mut self, path: &RemotePath) -> Result<(), Error> {
-        todo!()
+        self.on_path("DELE", path).map(drop)
     }
 
-    /// MKD.
+    /// Makes a directory (MKD).
     pub fn make_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
-        todo!()
+        self.on_path("MKD", path).map(drop)
     }
 
-    /// RMD.
+    /// Removes a directory (RMD).
     pub fn remove_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
-        todo!()
+        self.on_path("RMD", path).map(drop)
     }
 
-    /// RNFR and RNTO.
+    /// Renames (RNFR, then RNTO at once).
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        todo!()
+        let reply = self.exchange("RNFR", &self.line(b"RNFR ", from, b"")?)?;
+        if reply.code().class() != ReplyClass::Intermediate {
+            return Err(Error::Refused {
+                command: "RNFR",
+                reply,
+            });
+        }
+        self.on_path("RNTO", to).map(drop)
     }
 
-    /// AVBL, bytes.
+    /// Makes `path` the working directory (CWD).
+    pub fn change_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
+        self.on_path("CWD", path).map(drop)
+    }
+
+    /// Bytes that may still be stored in the directory `path` (AVBL).
     pub fn available(&mut self, path: &RemotePath) -> Result<u64, Error> {
-        todo!()
+        let reply = self.on_path("AVBL", path)?;
+        let bytes = first_word(&reply).and_then(|digits| digits.parse().ok());
+        bytes.ok_or_else(|| nonsense(&reply, "a number of bytes"))
     }
 
-    /// Streams a listing's entries to `sink`.
-    pub fn list(
-        &mut self,
-        with: ListWith,
+    pub(super) fn charset(&self) -> Option<&'static encoding_rs::Encoding> {
+        self.charset
+    }
+
+    /// `before`, the path as the server spells it, and `after`.
+    pub(super) fn line(
+        &self,
+        before: &[u8],
         path: &RemotePath,
-        sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+        after: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let mut line = before.to_vec();
+        line.extend_from_slice(&encode(path.as_bytes(), self.charset)?);
+        line.extend_from_slice(after);
+        Ok(line)
+    }
+
+    /// Sends a line and takes its reply, whatever it says.
+    pub(super) fn exchange(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+        log::debug!("> {}", shown(line));
+        self.control.send(line)?;
+        let reply = self.control.reply(Phase::Reply)?;
+        match reply.code().class() {
+            ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
+                command: verb,
+                reply,
+            }),
+            ReplyClass::Preliminary | ReplyClass::Completion | ReplyClass::Intermediate => {
+                Ok(reply)
+            }
+        }
+    }
+
+    fn completed(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+        let reply = self.exchange(verb, line)?;
+        if reply.is_completion() {
+            return Ok(reply);
+        }
+        // Another reply would follow, or be waited for: the two sides are out of step.
+        self.control.give_up();
+        Err(nonsense(&reply, "the end of a command"))
+    }
+
+    fn on_path(&mut self, verb: &'static str, path: &RemotePath) -> Result<Reply, Error> {
+        let line = self.line(format!("{verb} ").as_bytes(), path, b"")?;
+        self.completed(verb, &line)
+    }
+
+    fn with_path(
+        &mut self,
+        verb: &'static str,
+        before: &[u8],
+        path: &RemotePath,
+        after: &[u8],
     ) -> Result<(), Error> {
-        todo!()
-    }
-
-    /// RETR, after REST where `offset` is not 0.
-    pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
-        todo!()
-    }
-
-    /// STOR, after REST where `offset` is not 0.
-    pub fn store(self, path: &RemotePath, offset: u64) -> Result<Upload, Box<Failed>> {
-        todo!()
-    }
-
-    /// APPE.
-    pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
-        todo!()
+        let line = self.line(before, path, after)?;
+        self.completed(verb, &line).map(drop)
     }
 }
 
-/// A RETR under way; it owns its session. Dropped, it closes both connections.
-#[derive(Debug)]
-pub struct Download {}
-
-#[allow(unused_variables)]
-impl Download {
-    /// Some bytes; 0 at the end of the data.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        todo!()
+/// The path in a 257: between quotes, doubled where they belong to it (RFC 959 appendix II).
+/// Pure-FTPd does not double them, so the last quote on the line ends the path.
+fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
+    let open = line.iter().position(|byte| *byte == b'"')?;
+    let close = line.iter().rposition(|byte| *byte == b'"')?;
+    let inner = line.get(open + 1..close)?;
+    let mut path = Vec::with_capacity(inner.len());
+    let mut bytes = inner.iter().peekable();
+    while let Some(byte) = bytes.next() {
+        path.push(*byte);
+        if *byte == b'"' {
+            bytes.next_if_eq(&&b'"');
+        }
     }
+    Some(path)
+}
 
-    /// After the end of the data: closes the data connection, then takes the completion reply.
-    pub fn finish(self) -> Result<Session, Box<Failed>> {
-        todo!()
-    }
+fn first_word(reply: &Reply) -> Option<&str> {
+    std::str::from_utf8(reply.lines().first()?)
+        .ok()?
+        .split_whitespace()
+        .next()
+}
 
-    /// Before the end of the data: ends the transfer and brings the session back in step, or drops it in doubt.
-    pub fn abort(self) -> Option<Session> {
-        todo!()
+fn nonsense(reply: &Reply, expected: &'static str) -> Error {
+    Error::Malformed {
+        expected,
+        line: shown(reply.to_string().as_bytes()),
     }
 }
 
-/// A STOR or APPE under way; it owns its session. Dropped, it closes both connections.
-#[derive(Debug)]
-pub struct Upload {}
+fn written_time(seconds: i64) -> Result<String, Error> {
+    timestamp(seconds).ok_or_else(|| Error::Unsendable("a time outside the years 1 to 9999"))
+}
 
-#[allow(unused_variables)]
-impl Upload {
-    /// Sends these bytes.
-    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        todo!()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Sends `length` bytes of `file` from `offset` on.
-    pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
-        todo!()
-    }
-
-    /// Ends the data and takes the 226 or 250: only then is it stored.
-    pub fn finish(self) -> Result<(Session, Reply), Box<Failed>> {
-        todo!()
-    }
-
-    /// Gives the upload up; what the server keeps of it is unknown.
-    pub fn abort(self) -> Option<Session> {
-        todo!()
+    #[test]
+    fn a_257_gives_its_path_with_quotes_doubled_or_not() {
+        let path = |line: &[u8]| quoted_path(line).map(|path| String::from_utf8(path).unwrap());
+        assert_eq!(
+            path(b"\"/a b\" is the current directory").as_deref(),
+            Some("/a b")
+        );
+        assert_eq!(path(b"\"/a\"\"b\" is current").as_deref(), Some("/a\"b"));
+        assert_eq!(path(b"\"/a\"b\" is current").as_deref(), Some("/a\"b"));
+        assert_eq!(path(b"no path"), None);
+        assert_eq!(path(b"\"half"), None);
     }
 }

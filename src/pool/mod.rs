@@ -1,17 +1,36 @@
 //! The connection manager: logged-in sessions, leased one at a time.
+//!
+//! A lease is an idle session, else a new one where the limit allows, else the next to come back, in
+//! the order of asking. The limit is the option's until the server says "too many" (421 or 530,
+//! RFC 959 §5.4); then it is what the server allowed, and more is tried again after a while. A
+//! server that cannot be reached is asked again only after a pause that grows.
+//!
+//! One lock guards the places (`places.rs`); it is never held while a session speaks.
 
-use std::ops::{Deref, DerefMut};
+mod backoff;
+mod keepalive;
+mod lease;
+mod limit;
+mod line;
+mod places;
+mod shared;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ftp::{ConnectOptions, Error, Failed, Session};
+use crate::ftp::{self, ConnectOptions, Session};
+
+pub use lease::{Lease, Permit};
+pub use line::Line;
+
+use shared::{Rules, Shared};
 
 /// How many sessions, and for how long.
 #[derive(Debug, Clone)]
 pub struct PoolOptions {
     /// How each session is made.
     pub connect: ConnectOptions,
-    /// Most sessions at once.
+    /// Most sessions at once; 0 counts as 1.
     pub connections: usize,
     /// A session idle for longer is closed.
     pub idle: Duration,
@@ -32,74 +51,110 @@ pub struct PoolStats {
     pub limit: usize,
 }
 
+/// Why there is no session, or why the one there was failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// A session could not be made, or failed at its work; shared, because everyone who waits for a
+    /// dead server is told the same.
+    #[error(transparent)]
+    Session(Arc<ftp::Error>),
+    /// All sessions were in use for the whole wait.
+    #[error("all connections were busy for {0:?}")]
+    Exhausted(Duration),
+    /// [`Pool::close`] was called.
+    #[error("the connections were closed")]
+    Closed,
+}
+
+impl From<ftp::Error> for Error {
+    fn from(error: ftp::Error) -> Self {
+        Self::Session(Arc::new(error))
+    }
+}
+
 /// Logged-in sessions to one server; shared by handle.
-#[derive(Debug, Clone)]
-pub struct Pool {}
+///
+/// When the last handle and the last lease are gone, the idle sessions are closed and the
+/// housekeeper ends.
+pub struct Pool<S: Line = Session> {
+    shared: Arc<Shared<S>>,
+}
 
-/// A session and the permit to use it. Dropped: the session goes back when usable, else it is closed and its place freed.
-#[derive(Debug)]
-pub struct Lease {}
-
-/// The permit that outlives a session inside a transfer.
-#[derive(Debug)]
-pub struct Permit {}
-
-#[allow(unused_variables)]
-impl Pool {
+impl Pool<Session> {
     /// A pool with its first session made, so that a wrong host or password shows at once.
-    pub fn connect(options: PoolOptions) -> Result<Self, Error> {
-        todo!()
+    ///
+    /// # Errors
+    /// The first session's.
+    pub fn connect(options: PoolOptions) -> Result<Self, ftp::Error> {
+        let rules = Rules::new(
+            options.connections,
+            options.idle,
+            options.keep_alive,
+            options.lease_timeout,
+        );
+        let connect = options.connect;
+        Self::with(rules, move || Session::connect(&connect))
+    }
+}
+
+impl<S: Line> Pool<S> {
+    fn with(
+        rules: Rules,
+        dial: impl Fn() -> Result<S, ftp::Error> + Send + Sync + 'static,
+    ) -> Result<Self, ftp::Error> {
+        let first = dial()?;
+        let shared = Shared::new(rules, Box::new(dial), first);
+        Ok(Self { shared })
     }
 
-    /// A live session: an idle one that is still quiet, or a new one where the limit allows, else the next to come back.
-    pub fn lease(&self) -> Result<Lease, Error> {
-        todo!()
+    /// A live session: an idle one that is still quiet, or a new one where the limit allows, else
+    /// the next to come back.
+    ///
+    /// # Errors
+    /// The server's refusal or the socket's failure where no session is open and none can be made;
+    /// [`Error::Exhausted`] after [`PoolOptions::lease_timeout`]; [`Error::Closed`].
+    pub fn lease(&self) -> Result<Lease<S>, Error> {
+        self.shared.lease()
+    }
+
+    /// Closes the sessions that are idle now: one of them fell silent for as long as the longest
+    /// wait allows, so the way to the server may have changed for all of them.
+    pub fn distrust_idle(&self) {
+        self.shared.drop_idle();
+    }
+
+    /// Waits until somebody waits for a session while all are taken, for `patience` at the longest;
+    /// whether it is so. For whoever holds sessions that it could do without.
+    pub fn wait_for_shortage(&self, patience: Duration) -> bool {
+        self.shared.wait_for_shortage(patience)
     }
 
     /// Figures for `ftpfs status` and tests.
     pub fn stats(&self) -> PoolStats {
-        todo!()
+        self.shared.stats()
     }
 
     /// QUITs the idle sessions, lets leased ones end with their lease, refuses new leases.
     pub fn close(&self) {
-        todo!()
+        self.shared.close();
     }
 }
 
-#[allow(unused_variables)]
-impl Lease {
-    /// Runs a session-consuming step (`retrieve`, `store`). On success its outcome and the permit; on failure the session, if it survived, went back.
-    pub fn into_transfer<T>(
-        self,
-        start: impl FnOnce(Session) -> Result<T, Box<Failed>>,
-    ) -> Result<(T, Permit), Error> {
-        todo!()
+impl<S: Line> Clone for Pool<S> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
-impl Deref for Lease {
-    type Target = Session;
-    fn deref(&self) -> &Session {
-        todo!()
+impl<S: Line> std::fmt::Debug for Pool<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut Session {
-        todo!()
-    }
-}
-
-#[allow(unused_variables)]
-impl Permit {
-    /// Gives the session back after a transfer; a permit dropped without it frees the place.
-    pub fn give_back(self, session: Session) {
-        todo!()
-    }
-}
-
-#[allow(dead_code)]
-fn shared<T>(value: T) -> Arc<T> {
-    Arc::new(value)
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,11 @@
-//! What a failed operation means, decided once: the reply code says which family, its text
-//! sometimes which member, the operation the rest.
+//! What a failed operation means, decided once: the reply code says which family (RFC 959 §4.2.1), its
+//! text sometimes which member, the operation the rest.
 
-use crate::ftp::RemotePath;
+use std::fmt;
+
+use super::words;
+use crate::ftp::{self, PathError, RemotePath, Reply};
+use crate::pool;
 
 /// What went wrong, in words a file system understands; each has its own errno in the vfs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +64,218 @@ pub struct Error {
     pub operation: &'static str,
     /// On what.
     pub path: RemotePath,
-    /// The cause in words: the server's reply, the socket's error.
+    /// The cause in words: the server's reply, the socket's error. Never a secret.
     pub reason: String,
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Home,
+    Stat,
+    List,
+    ReadLink,
+    Read,
+    Store,
+    MakeDirectory,
+    RemoveDirectory,
+    Delete,
+    Rename,
+    SetTime,
+    SetMode,
+}
+
+impl Operation {
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Home => "find the home directory",
+            Self::Stat => "look up",
+            Self::List => "list",
+            Self::ReadLink => "read the link",
+            Self::Read => "read",
+            Self::Store => "store",
+            Self::MakeDirectory => "make the directory",
+            Self::RemoveDirectory => "remove the directory",
+            Self::Delete => "delete",
+            Self::Rename => "rename",
+            Self::SetTime => "set the time of",
+            Self::SetMode => "set the mode of",
+        }
+    }
+}
+
+/// An operation and its path: what an error names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) operation: Operation,
+    pub(super) path: &'a RemotePath,
+}
+
+impl<'a> Task<'a> {
+    pub(super) fn new(operation: Operation, path: &'a RemotePath) -> Self {
+        Self { operation, path }
+    }
+
+    pub(super) fn error(&self, kind: ErrorKind, reason: &(impl fmt::Display + ?Sized)) -> Error {
+        Error {
+            kind,
+            operation: self.operation.in_words(),
+            path: self.path.clone(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// The server's refusal, where this is one.
+pub(super) fn refusal(fault: &pool::Error) -> Option<&Reply> {
+    match fault {
+        pool::Error::Session(error) => match &**error {
+            ftp::Error::Refused { reply, .. } => Some(reply),
+            _ => None,
+        },
+        pool::Error::Exhausted(_) | pool::Error::Closed => None,
+    }
+}
+
+/// Whether the server does not know the command, or not in this form (RFC 959 §4.2.2: 500, 502, 504).
+pub(super) fn is_unsupported(fault: &pool::Error) -> bool {
+    refusal(fault).is_some_and(|reply| matches!(reply.code().0, 500 | 502 | 504))
+}
+
+/// What `fault` means of an operation on `path`; nothing where the server refused without a reason.
+pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKind> {
+    match fault {
+        pool::Error::Session(error) => session_meaning(error, path),
+        pool::Error::Exhausted(_) => Some(ErrorKind::TimedOut),
+        pool::Error::Closed => Some(ErrorKind::ConnectionLost),
+    }
+}
+
+fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
+    let kind = match error {
+        ftp::Error::Refused { reply, .. } => return reply_meaning(reply, path),
+        ftp::Error::Resolve { .. }
+        | ftp::Error::Connect { .. }
+        | ftp::Error::TooManySessions(_) => ErrorKind::Unreachable,
+        ftp::Error::Timeout(_) => ErrorKind::TimedOut,
+        ftp::Error::Io { .. } | ftp::Error::Closed(_) => ErrorKind::ConnectionLost,
+        ftp::Error::Login(_) => ErrorKind::LoginRefused,
+        ftp::Error::Malformed { .. } | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
+        ftp::Error::Path(PathError::TooLong) => ErrorKind::NameTooLong,
+        ftp::Error::Path(
+            PathError::Unsendable | PathError::NotAName | PathError::NotInCharset(_),
+        )
+        | ftp::Error::Unsendable(_) => ErrorKind::InvalidName,
+        ftp::Error::LocalFile(_) => ErrorKind::Local,
+    };
+    Some(kind)
+}
+
+fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
+    let said = || words::reason(reply.lines(), path);
+    match reply.code().0 {
+        421 | 425 | 426 => Some(ErrorKind::ConnectionLost),
+        430 | 530 | 532 => Some(ErrorKind::PermissionDenied),
+        450 => said().or(Some(ErrorKind::Busy)),
+        452 | 552 => match said() {
+            Some(ErrorKind::QuotaExceeded) => Some(ErrorKind::QuotaExceeded),
+            _ => Some(ErrorKind::NoSpace),
+        },
+        500 | 502 | 504 => Some(ErrorKind::Unsupported),
+        501 => said().or(Some(ErrorKind::InvalidName)),
+        521 | 522 | 534 | 536 => Some(ErrorKind::Protocol),
+        550 | 553 => said(),
+        _ => said().or(Some(ErrorKind::Other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::{Phase, ReplyCode};
+
+    fn refused(code: u16, text: &str) -> pool::Error {
+        let reply = Reply::new(ReplyCode(code), vec![text.as_bytes().to_vec()]);
+        let command = "DELE";
+        pool::Error::from(ftp::Error::Refused { command, reply })
+    }
+
+    #[test]
+    fn real_servers_refusals_mean_what_they_mean() {
+        let path = RemotePath::new(b"/x").unwrap();
+        for (code, text, kind) in [
+            (
+                550,
+                "x: No such file or directory",
+                Some(ErrorKind::NotFound),
+            ),
+            (
+                450,
+                "/x: No such file or directory",
+                Some(ErrorKind::NotFound),
+            ),
+            (450, "/x: File busy", Some(ErrorKind::Busy)),
+            (
+                451,
+                "Rename/move failure: Directory not empty",
+                Some(ErrorKind::NotEmpty),
+            ),
+            (451, "Local error in processing", Some(ErrorKind::Other)),
+            (452, "Error writing file", Some(ErrorKind::NoSpace)),
+            (
+                552,
+                "Transfer aborted. Disk quota exceeded",
+                Some(ErrorKind::QuotaExceeded),
+            ),
+            (552, "Exceeded storage allocation", Some(ErrorKind::NoSpace)),
+            (500, "Unknown SITE command.", Some(ErrorKind::Unsupported)),
+            (502, "Command not implemented", Some(ErrorKind::Unsupported)),
+            (
+                501,
+                "Invalid number of arguments",
+                Some(ErrorKind::InvalidName),
+            ),
+            (
+                530,
+                "Please login with USER and PASS.",
+                Some(ErrorKind::PermissionDenied),
+            ),
+            (553, "Could not create file.", None),
+            (
+                553,
+                "Can't open that file: No such file or directory",
+                Some(ErrorKind::NotFound),
+            ),
+            (550, "Delete operation failed.", None),
+            (
+                425,
+                "Can't open data connection.",
+                Some(ErrorKind::ConnectionLost),
+            ),
+        ] {
+            assert_eq!(meaning(&refused(code, text), &path), kind, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn failures_without_a_reply_have_their_kinds() {
+        let path = RemotePath::root();
+        let timeout = pool::Error::from(ftp::Error::Timeout(Phase::Reply));
+        assert_eq!(meaning(&timeout, &path), Some(ErrorKind::TimedOut));
+        let closed = pool::Error::from(ftp::Error::Closed(Phase::Reply));
+        assert_eq!(meaning(&closed, &path), Some(ErrorKind::ConnectionLost));
+        assert!(!is_unsupported(&closed));
+        assert!(is_unsupported(&refused(502, "no")));
+    }
+
+    #[test]
+    fn an_error_names_operation_path_and_the_servers_words() {
+        let path = RemotePath::new(b"/a/b").unwrap();
+        let error = Task::new(Operation::Store, &path)
+            .error(ErrorKind::QuotaExceeded, &refused(552, "quota exceeded"));
+        assert_eq!(
+            error.to_string(),
+            "cannot store /a/b: DELE: 552 quota exceeded"
+        );
+    }
 }

@@ -1,13 +1,38 @@
 //! FTP as file operations on paths.
+//!
+//! Each operation has its fallbacks, by what FEAT says and by what the server really answers, remembered
+//! for the mount (`dialect.rs`); what is safe to repeat on another session is repeated, what is not is first
+//! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
 
+mod blame;
+mod change;
+mod dialect;
+mod download;
 pub mod error;
+mod listing;
+mod rename;
+mod retry;
+mod stat;
+mod temporary;
+mod upload;
+mod words;
+mod zone;
 
-use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::ftp::{Entry, RemotePath};
-use crate::pool::{PoolOptions, PoolStats};
+use crate::ftp::{self, Entry, RemotePath};
+use crate::pool::{self, Pool, PoolOptions, PoolStats};
 
+pub use download::Download;
 pub use error::{Error, ErrorKind};
+pub use upload::Upload;
+
+use dialect::Dialect;
+use error::{Operation, Task};
+use retry::Dialogue;
+use temporary::TemporaryNames;
+use zone::Zone;
 
 /// How to reach the server and how to treat it.
 #[derive(Debug, Clone)]
@@ -23,10 +48,21 @@ pub struct RemoteOptions {
 pub struct Commit {
     /// The whole size that must have arrived.
     pub size: u64,
-    /// Time of modification to set, seconds since the epoch.
+    /// Time of modification to set, seconds since the epoch; best effort.
     pub modified: Option<i64>,
-    /// Mode to set, and whether failing to is an error.
+    /// Mode that the file is to have; best effort.
     pub mode: Option<u32>,
+}
+
+/// What the server says of a file that it has just stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Time of modification, UTC seconds since the epoch, where the server told.
+    pub modified: Option<i64>,
+    /// Permission bits, likewise.
+    pub mode: Option<u32>,
+    /// The `unique` fact (RFC 3659 §7.5.2) as [`crate::ftp::listing::unique_hash`] shortens it; 0 where there is none.
+    pub unique: u64,
 }
 
 /// Bytes on the server and for the user, by AVBL.
@@ -36,138 +72,203 @@ pub struct Space {
     pub available: u64,
 }
 
-/// A server, as files.
+/// A server, as files; shared by handle.
 #[derive(Debug, Clone)]
-pub struct Remote {}
+pub struct Remote {
+    inner: Arc<Inner>,
+}
 
-#[allow(unused_variables)]
+#[derive(Debug)]
+struct Inner {
+    pool: Pool,
+    dialect: Dialect,
+    zone: Zone,
+    names: TemporaryNames,
+    home: Result<RemotePath, Error>,
+}
+
 impl Remote {
-    /// Makes the first session.
-    pub fn connect(options: RemoteOptions) -> Result<Self, crate::ftp::Error> {
-        todo!()
+    /// Makes the first session, and learns from it what the server can do and where a login starts.
+    ///
+    /// # Errors
+    /// The first session's. That the server does not tell its working directory is none: see
+    /// [`Remote::home`].
+    pub fn connect(options: RemoteOptions) -> Result<Self, ftp::Error> {
+        let pool = Pool::connect(options.pool)?;
+        let root = RemotePath::root();
+        let task = Task::new(Operation::Home, &root);
+        let unknown = |fault: &pool::Error| {
+            let kind = error::meaning(fault, &root).unwrap_or(ErrorKind::Unsupported);
+            task.error(kind, &fault)
+        };
+        let mut dialogue = Dialogue::new(&pool);
+        let learned = dialogue.repeat(|session| {
+            let dialect = Dialect::new(session.features());
+            Ok((dialect, session.working_directory()))
+        });
+        let (dialect, home) = match learned {
+            Ok((dialect, home)) => (dialect, home.map_err(|error| unknown(&error.into()))),
+            Err(fault) => (
+                Dialect::new(&ftp::Features::default()),
+                Err(unknown(&fault)),
+            ),
+        };
+        drop(dialogue);
+        let inner = Inner {
+            pool,
+            dialect,
+            zone: Zone::new(options.timezone),
+            names: TemporaryNames::new(),
+            home,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
-    /// The directory a login starts in.
+    /// The directory a login starts in, asked once (PWD of the first session).
+    ///
+    /// # Errors
+    /// The server did not tell.
     pub fn home(&self) -> Result<RemotePath, Error> {
-        todo!()
+        self.inner.home.clone()
     }
 
     /// Whether [`Remote::stat`] costs one command; where not, a listing of the parent is the cheaper way.
     pub fn can_stat(&self) -> bool {
-        todo!()
+        self.dialect().mlst.get()
     }
 
     /// One path's entry (MLST; where the server has none: from its parent's listing; the root: by listing it).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where nothing is there.
     pub fn stat(&self, path: &RemotePath) -> Result<Entry, Error> {
-        todo!()
+        stat::stat(self, path)
     }
 
-    /// A directory's complete listing: no `.`, no `..`, no name twice, times in UTC.
+    /// A directory's complete listing: no `.`, no `..`, no name twice, no unfinished upload of ours, times in
+    /// UTC.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] and [`ErrorKind::NotDirectory`] also on servers that answer such a path with an
+    /// empty listing.
     pub fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, Error> {
-        todo!()
+        listing::list(self, path)
     }
 
     /// A symlink's target, where the listing did not give it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the server does not tell.
     pub fn read_link(&self, path: &RemotePath) -> Result<Vec<u8>, Error> {
-        todo!()
+        stat::read_link(self, path)
     }
 
     /// Starts reading `path` at `offset`.
+    ///
+    /// # Errors
+    /// Why the server does not send it.
     pub fn open_at(&self, path: &RemotePath, offset: u64) -> Result<Download, Error> {
-        todo!()
+        download::open_at(self, path, offset)
     }
 
-    /// Starts storing a whole file that will be at `path`: under a temporary name beside it.
+    /// Starts storing a whole file that will be at `path`: under a temporary name beside it. Where the server
+    /// takes no such name, straight at `path`, which is logged once.
+    ///
+    /// # Errors
+    /// Why the server does not take it.
     pub fn upload(&self, path: &RemotePath) -> Result<Upload, Error> {
-        todo!()
+        upload::upload(self, path)
     }
 
     /// MKD.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`], [`ErrorKind::NotFound`] for its parent, and others.
     pub fn make_directory(&self, path: &RemotePath) -> Result<(), Error> {
-        todo!()
+        change::make_directory(self, path)
     }
 
     /// RMD.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotEmpty`], [`ErrorKind::NotDirectory`] and others.
     pub fn remove_directory(&self, path: &RemotePath) -> Result<(), Error> {
-        todo!()
+        change::remove_directory(self, path)
     }
 
     /// DELE.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::IsDirectory`] and others.
     pub fn delete(&self, path: &RemotePath) -> Result<(), Error> {
-        todo!()
+        change::delete(self, path)
     }
 
     /// RNFR, RNTO; a file already at `to` is replaced.
+    ///
+    /// # Errors
+    /// Those of rename(2).
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        todo!()
+        rename::rename(self, &mut self.dialogue(), from, to)
     }
 
-    /// Sets the time of modification, seconds since the epoch: MFMT, SITE UTIME or MDTM, whichever the server takes.
+    /// Sets the time of modification, seconds since the epoch: MFMT, MFF, SITE UTIME or MDTM, whichever the
+    /// server takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where it takes none.
     pub fn set_modified(&self, path: &RemotePath, seconds: i64) -> Result<(), Error> {
-        todo!()
+        change::set_modified(self, &mut self.dialogue(), path, seconds)
     }
 
     /// SITE CHMOD or MFF.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the server takes none.
     pub fn set_mode(&self, path: &RemotePath, mode: u32) -> Result<(), Error> {
-        todo!()
+        change::set_mode(self, &mut self.dialogue(), path, mode)
     }
 
     /// Free space, where the server tells (AVBL).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
-        todo!()
+        change::space(self, path)
+    }
+
+    /// Waits until an operation waits for a connection while all are taken, for `patience` at the
+    /// longest; whether it is so. Transfers that nobody waits for can then be ended.
+    pub fn wait_for_shortage(&self, patience: Duration) -> bool {
+        self.pool().wait_for_shortage(patience)
     }
 
     /// The connections, for `ftpfs status`.
     pub fn pool_stats(&self) -> PoolStats {
-        todo!()
+        self.pool().stats()
     }
 
-    /// Ends all sessions.
+    /// Ends all sessions; operations fail from now on.
     pub fn close(&self) {
-        todo!()
-    }
-}
-
-/// A file being read from an offset on.
-#[derive(Debug)]
-pub struct Download {}
-
-#[allow(unused_variables)]
-impl Download {
-    /// Some bytes into `buffer`; 0 when the server ended the data and said so with its 226.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        todo!()
+        self.pool().close();
     }
 
-    /// Ends the transfer early and gives the session back where it can be saved. Dropping does the same.
-    pub fn abandon(self) {
-        todo!()
-    }
-}
-
-/// A file being stored under a temporary name.
-#[derive(Debug)]
-pub struct Upload {}
-
-#[allow(unused_variables)]
-impl Upload {
-    /// Bytes handed to the connection so far.
-    pub fn sent(&self) -> u64 {
-        todo!()
+    fn pool(&self) -> &Pool {
+        &self.inner.pool
     }
 
-    /// Sends the next `length` bytes, found at `self.sent()` in `file`.
-    pub fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
-        todo!()
+    fn dialect(&self) -> &Dialect {
+        &self.inner.dialect
     }
 
-    /// Takes the 226, checks the size, sets mode and time, renames over `target`. On an error the old file is whole.
-    pub fn commit(self, target: &RemotePath, commit: &Commit) -> Result<(), Error> {
-        todo!()
+    fn zone(&self) -> &Zone {
+        &self.inner.zone
     }
 
-    /// Gives up and removes the temporary file. Dropping does the same.
-    pub fn abandon(self) {
-        todo!()
+    fn names(&self) -> &TemporaryNames {
+        &self.inner.names
+    }
+
+    fn dialogue(&self) -> Dialogue<'_> {
+        Dialogue::new(self.pool())
     }
 }

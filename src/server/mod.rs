@@ -1,10 +1,47 @@
-//! A small FTP server over std sockets, for the demo and the tests; shares nothing with the client.
+//! A small FTP server over std sockets (RFC 959, 2389, 2428, 3659), for `serve`, the demo and the tests.
+//!
+//! It shares nothing with the client in [`crate::ftp`], so that a mistake in one shows in the other.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `serving` | the listening socket, what all sessions share, the limit on their number |
+//! | `session` | one client: who it is, where it stands, what it asked for last |
+//! | `commands` | the table of verbs, and each verb in one function |
+//! | `control`, `command_line`, `reply` | the control connection, its lines, its answers |
+//! | `data`, `address`, `transfer` | opening a data connection, the grammar of its address, moving bytes |
+//! | `tree`, `place`, `path` | the served directory, which no path leads out of |
+//! | `facts`, `long_listing`, `time` | how an entry is written: RFC 3659 facts, `ls -l`, times |
+//!
+//! A session is one thread. It waits with poll(2) on its control connection and on the data connection at
+//! once, so that ABOR, a closed client and a stopped server are noticed in the middle of a transfer.
+
+mod address;
+mod command_line;
+mod command_log;
+mod commands;
+mod control;
+mod data;
+mod facts;
+mod long_listing;
+mod open_sessions;
+mod path;
+mod place;
+mod reply;
+mod serving;
+mod session;
+mod time;
+mod transfer;
+mod tree;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use self::serving::Serving;
 
 /// Who may log in.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,46 +70,99 @@ pub struct ServerOptions {
     pub read_only: bool,
     /// Most sessions at once; one more is told 421.
     pub max_sessions: Option<usize>,
-    /// A session silent for longer is told 421 and closed.
+    /// A session silent for longer is told 421 and closed; a data connection silent for longer is broken off with 426.
     pub idle: Duration,
-    /// Waits this long before each reply and each data connection's first byte: a round trip's time.
+    /// A round trip's time, as a distant client would feel it: a reply leaves no sooner than this after
+    /// its command arrived, the reply to an upload no sooner than this after the upload's end, and a new connection
+    /// costs it once for its handshake. Commands that arrived together pay together, as on a real line.
     pub delay: Duration,
     /// Verbs and features that are refused with 502 and left out of FEAT, upper case: `MLSD`, `EPSV`, `SITE CHMOD`.
     pub disabled: BTreeSet<String>,
 }
 
-/// A running server; dropped, it stops and its sessions end.
-pub struct Server {}
+impl ServerOptions {
+    /// Serves `root` on a free port of 127.0.0.1, writable, without delay or limit on sessions,
+    /// idle for at most five minutes.
+    pub fn new(root: impl Into<PathBuf>, access: Access) -> Self {
+        Self {
+            root: root.into(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            access,
+            read_only: false,
+            max_sessions: None,
+            idle: Duration::from_secs(300),
+            delay: Duration::ZERO,
+            disabled: BTreeSet::new(),
+        }
+    }
+}
 
-#[allow(unused_variables)]
+/// A running server; dropped, it stops and its sessions end.
+pub struct Server {
+    serving: Arc<Serving>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
 impl Server {
     /// Binds, listens and serves in threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// The root is not a directory that can be opened, the address cannot be listened on, or no thread can be had.
     pub fn start(options: ServerOptions) -> io::Result<Self> {
-        todo!()
+        let listener = TcpListener::bind(options.listen)?;
+        let serving = Arc::new(Serving::new(listener, options)?);
+        let acceptor = serving::spawn_acceptor(&serving)?;
+        Ok(Self {
+            serving,
+            acceptor: Some(acceptor),
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        todo!()
+        self.serving.address()
+    }
+
+    /// Blocks until [`Server::stop`] is called from another thread.
+    pub fn wait(&self) {
+        self.serving.wait();
+    }
+
+    /// Stops listening and ends every session; waits a few seconds at most for their threads.
+    pub fn stop(&self) {
+        self.serving.stop();
     }
 
     /// Every command line received since the start, in order, over all sessions (PASS without its argument).
+    ///
+    /// Bytes that are not UTF-8 show as U+FFFD. Beyond 16 MiB the oldest lines are forgotten.
     pub fn commands(&self) -> Vec<String> {
-        todo!()
+        self.serving.log.lines()
     }
 
     /// Empties what [`Server::commands`] tells.
     pub fn clear_commands(&self) {
-        todo!()
+        self.serving.log.clear();
     }
 
     /// Control connections open now.
     pub fn sessions(&self) -> usize {
-        todo!()
+        self.serving.sessions.count()
     }
 
     /// Closes every control and data connection, goes on listening: what a restart does to clients.
     pub fn drop_sessions(&self) {
-        todo!()
+        self.serving.sessions.close_all();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(acceptor) = self.acceptor.take() {
+            // A panic in the acceptor has already been printed; there is nobody left to tell.
+            let _ = acceptor.join();
+        }
     }
 }

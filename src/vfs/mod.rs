@@ -1,10 +1,60 @@
 //! The file system's operations in POSIX words: inodes, open files, streams and spools.
+//!
+//! An operation comes in two forms where it may need the server: one that answers from memory or
+//! says that it cannot (`cached_…`, `try_…`), and one that waits. The vfs asks the cache, on a
+//! miss the server, and then tells the cache; it changes what it remembers only after the server
+//! agreed.
+//!
+//! Locks, in the order in which they may be taken: a file's append lock, the inode table, a file's
+//! state; a handle table and an open listing stand alone. None is held across the network. A
+//! file's gate is no lock of data: who holds it may wait for the server, and no FUSE loop ever
+//! waits for it.
+
+mod attr;
+mod attributes;
+mod backing;
+mod directories;
+pub mod errno;
+mod files;
+mod gate;
+mod handle;
+mod housekeeper;
+mod inode;
+mod names;
+mod open_file;
+mod reader;
+mod rename;
+mod store;
+mod symlink;
+mod unlink;
+mod write_spool;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use crate::cache::{Cache, CacheOptions};
 use crate::ftp::RemotePath;
-use crate::remote::Remote;
+use crate::remote::{self, Remote};
+
+pub use attr::{Attr, Fresh};
+pub use attributes::{Changes, SpaceLeft};
+pub use directories::Listed;
+pub use errno::Errno;
+pub use files::{OpenMode, Opened, Pages};
+pub use handle::Handle;
+pub use inode::Ino;
+pub use reader::Bytes;
+
+use backing::Backing;
+use handle::{DirectoryHandle, FileHandle, Handles};
+use housekeeper::Housekeeper;
+use inode::Inodes;
+use reader::ReadOptions;
+use write_spool::SpoolDir;
+
+/// Streams from one open file at once: a reader that jumps between a few places keeps them all.
+const STREAMS_PER_FILE: usize = 3;
 
 /// How the mount shows and keeps files.
 #[derive(Debug, Clone)]
@@ -23,8 +73,10 @@ pub struct VfsOptions {
     pub dir_ttl: Duration,
     /// How long the kernel may keep an entry's attributes; never longer than the listing lives.
     pub attr_ttl: Duration,
-    /// Most bytes that one open file is read ahead.
+    /// Most bytes that one stream of an open file is read ahead.
     pub read_ahead: usize,
+    /// Longest wait for bytes of a file: a backstop behind the network's own deadlines.
+    pub timeout: Duration,
     /// Most bytes of listings held.
     pub cache_bytes: usize,
     /// Where spool files are made; `None` is the system's temporary directory.
@@ -35,17 +87,75 @@ pub struct VfsOptions {
 
 /// The mounted tree; shared between the FUSE threads.
 #[derive(Debug)]
-pub struct Vfs {}
+pub struct Vfs {
+    options: VfsOptions,
+    root: RemotePath,
+    remote: Remote,
+    cache: Cache<remote::Error>,
+    inodes: Arc<Inodes>,
+    backing: Arc<Backing>,
+    files: Handles<FileHandle>,
+    directories: Handles<DirectoryHandle>,
+    space: attributes::SpaceMemory,
+    /// Stands for the times that no server tells.
+    mounted: SystemTime,
+    housekeeper: Housekeeper,
+}
 
-#[allow(unused_variables)]
 impl Vfs {
     /// The tree below `root` on `remote`. Sends nothing; that `root` is a directory was checked before.
-    pub fn new(remote: Remote, root: RemotePath, options: VfsOptions) -> Self {
-        todo!()
+    pub fn new(remote: Remote, root: RemotePath, options: VfsOptions) -> Arc<Self> {
+        let inodes = Arc::new(Inodes::new(root.clone()));
+        let read = ReadOptions {
+            read_ahead: options.read_ahead,
+            streams: STREAMS_PER_FILE,
+            timeout: options.timeout,
+        };
+        let backing = Arc::new(Backing {
+            remote: remote.clone(),
+            inodes: Arc::clone(&inodes),
+            spools: SpoolDir::new(options.spool.clone(), options.spool_size),
+            read,
+        });
+        let cache = Cache::new(CacheOptions {
+            ttl: options.dir_ttl,
+            max_bytes: options.cache_bytes,
+        });
+        let vfs = Arc::new(Self {
+            options,
+            root,
+            remote,
+            cache,
+            inodes,
+            backing,
+            files: Handles::default(),
+            directories: Handles::default(),
+            space: attributes::SpaceMemory::default(),
+            mounted: SystemTime::now(),
+            housekeeper: Housekeeper::default(),
+        });
+        vfs.housekeeper.start(&vfs);
+        vfs
     }
 
-    /// Waits until what is being stored is stored, ends all transfers and sessions; for after the unmount.
+    /// Stores what open files still owe, ends all transfers and sessions; for after the unmount.
     pub fn shut_down(&self) {
-        todo!()
+        self.housekeeper.stop();
+        for handle in self.files.all() {
+            if handle.file.owes_storing()
+                && let Err(errno) = self.store(&handle.file)
+            {
+                log::error!("a file that was open at the end of the mount is lost: {errno:?}");
+            }
+        }
+        self.remote.close();
+    }
+
+    fn check_writable(&self) -> Result<(), Errno> {
+        if self.options.read_only {
+            Err(Errno::ROFS)
+        } else {
+            Ok(())
+        }
     }
 }

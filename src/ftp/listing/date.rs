@@ -3,7 +3,7 @@
 
 use jiff::civil::{Date, Time};
 
-use super::{Modified, Precision, month, next_word, number, time};
+use super::{Modified, Precision, calendar, month, next_word, number};
 
 /// A date and what follows it, which begins with the blank before the name.
 type Split<'a> = (Option<Modified>, &'a [u8]);
@@ -55,7 +55,7 @@ impl Clock {
 
     fn in_latest_year(&self, month: i8, day: i8, now: i64) -> Option<Modified> {
         Some(Modified {
-            seconds: time::latest(month, day, self.time?, now)?,
+            seconds: calendar::latest(month, day, self.time?, now)?,
             precision: self.precision,
             utc: false,
         })
@@ -64,7 +64,7 @@ impl Clock {
 
 fn modified((year, month, day): Written, time: Time, precision: Precision) -> Option<Modified> {
     Some(Modified {
-        seconds: time::seconds(Date::new(year, month, day).ok()?, time)?,
+        seconds: calendar::seconds(Date::new(year, month, day).ok()?, time)?,
         precision,
         utc: false,
     })
@@ -141,7 +141,7 @@ fn clock(word: &[u8]) -> Option<Clock> {
         return None;
     }
     Some(Clock {
-        time: time::clock_time(hour, minute, second),
+        time: calendar::clock_time(hour, minute, second),
         precision,
     })
 }
@@ -175,6 +175,8 @@ fn year(word: &[u8]) -> Option<i16> {
 
 #[cfg(test)]
 mod tests {
+    use crate::ftp::time::parse_timestamp;
+
     use super::*;
 
     /// 2026-11-23T12:00 UTC.
@@ -188,7 +190,7 @@ mod tests {
     }
 
     fn at(text: &str) -> Option<i64> {
-        time::time_val(text.as_bytes())
+        parse_timestamp(text.as_bytes())
     }
 
     #[test]

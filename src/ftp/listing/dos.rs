@@ -3,7 +3,7 @@
 
 use jiff::civil::{Date, Time};
 
-use super::{Entry, Kind, Modified, Precision, is_blank, next_word, number, time};
+use super::{Entry, Kind, Modified, Precision, calendar, is_blank, next_word, number};
 
 /// `<DIR>` and its like fill a column of this width before the name.
 const TAG_WIDTH: usize = 15;
@@ -132,7 +132,7 @@ fn split_target(kind: Kind, bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
 fn modified((year, month, day): Written, (hour, minute): (i8, i8)) -> Option<Modified> {
     let time = Time::new(hour, minute, 0, 0).ok()?;
     Some(Modified {
-        seconds: time::seconds(Date::new(year, month, day).ok()?, time)?,
+        seconds: calendar::seconds(Date::new(year, month, day).ok()?, time)?,
         precision: Precision::Minute,
         utc: false,
     })
@@ -140,6 +140,8 @@ fn modified((year, month, day): Written, (hour, minute): (i8, i8)) -> Option<Mod
 
 #[cfg(test)]
 mod tests {
+    use crate::ftp::time::parse_timestamp;
+
     use super::*;
 
     fn seconds(line: &str) -> Option<i64> {
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn hours_count_from_midnight() {
-        let day = time::time_val(b"20231019000000").unwrap();
+        let day = parse_timestamp(b"20231019000000").unwrap();
         for (clock, hour) in [
             ("12:00AM", 0),
             ("1:00am", 1),
@@ -165,12 +167,12 @@ mod tests {
 
     #[test]
     fn dates_are_read_in_the_orders_of_windows() {
-        let expected = time::time_val(b"20040302050600");
+        let expected = parse_timestamp(b"20040302050600");
         for date in ["03-02-04", "03/02/2004", "2004-03-02", "02.03.2004"] {
             assert_eq!(seconds(&format!("{date}  05:06  5 x")), expected, "{date}");
         }
         let last_century = seconds("03-02-98  05:06  5 x");
-        assert_eq!(last_century, time::time_val(b"19980302050600"));
+        assert_eq!(last_century, parse_timestamp(b"19980302050600"));
     }
 
     #[test]

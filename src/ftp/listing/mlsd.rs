@@ -1,6 +1,8 @@
 //! One line of MLSD or MLST: `fact=value;fact=value; name` (RFC 3659 §7.2).
 
-use super::{Entry, Kind, Modified, Precision, number, octal_mode, time};
+use crate::ftp::time::parse_timestamp;
+
+use super::{Entry, Kind, Modified, Precision, number, octal_mode};
 
 /// A line of facts, its name not yet checked.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ fn target(value: &[u8]) -> Option<Vec<u8>> {
 
 fn modified(value: &[u8]) -> Option<Modified> {
     Some(Modified {
-        seconds: time::time_val(value)?,
+        seconds: parse_timestamp(value)?,
         precision: Precision::Second,
         utc: true,
     })

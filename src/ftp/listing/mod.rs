@@ -4,13 +4,15 @@
 //! Pure functions on one line without its terminator; "now" is an argument. What a server did not
 //! say is `None`; defaults are the vfs's policy.
 
+mod calendar;
 mod date;
 mod dos;
 mod eplf;
 mod mlsd;
 mod month;
-pub mod time;
 mod unix;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::path::{NAME_MAX, PathError, check_name};
 
@@ -116,6 +118,13 @@ impl Entry {
     }
 }
 
+/// A `unique` fact (RFC 3659 §7.5.2) in short, for telling one file from another; never 0.
+pub fn unique_hash(fact: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    fact.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
 /// Reads one line of a listing, its terminator already removed.
 ///
 /// `now` is the present in seconds since the epoch (UTC); it tells the year of dates without one.
@@ -188,6 +197,7 @@ fn checked(mut entry: Entry) -> Line {
         }
         Err(PathError::Unsendable) => Line::Dropped("its name has a CR, LF or NUL"),
         Err(PathError::NotAName) => Line::Dropped("its name is empty or has a slash"),
+        Err(PathError::NotInCharset(_)) => Line::Dropped("its name is not in the charset"),
         Err(PathError::TooLong) => Line::Dropped("its name is longer than 255 bytes"),
     }
 }

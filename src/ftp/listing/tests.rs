@@ -35,6 +35,9 @@ const FIXTURES: [(&str, &str); 5] = [
     ),
 ];
 
+/// Dialect, line and a shorter meaning: `name|kind|size|time|target`.
+const SAMPLES: &str = include_str!("../../../tests/fixtures/listing/samples.txt");
+
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -43,6 +46,10 @@ fn unescaped(text: &str) -> Vec<u8> {
             [] => return bytes,
             [b'\\', b't', rest @ ..] => {
                 bytes.push(b'\t');
+                rest
+            }
+            [b'\\', b'0', rest @ ..] => {
+                bytes.push(0);
                 rest
             }
             [b'\\', b'x', high, low, rest @ ..] => {
@@ -131,6 +138,30 @@ fn every_recorded_line_means_what_the_fixtures_say() {
         }
         assert!(lines > 20, "{file} has only {lines} lines");
     }
+}
+
+#[test]
+fn every_sample_means_what_it_says() {
+    let mut lines = 0;
+    for row in SAMPLES.lines().filter(|row| !row.starts_with('#')) {
+        let [dialect, line, meaning] = *row.split('\t').collect::<Vec<_>>() else {
+            panic!("not three columns: {row}");
+        };
+        let format = match dialect {
+            "mlsd" => Format::Mlsd,
+            _ => Format::List,
+        };
+        let long = described(&parse_line(&unescaped(line), format, NOW));
+        let short = match *long.split('|').collect::<Vec<_>>() {
+            [name, kind, size, time, _, _, _, target] => {
+                [name, kind, size, time.trim_end_matches('Z'), target].join("|")
+            }
+            _ => format!("-|{long}|-|-|-"),
+        };
+        assert_eq!(short, meaning, "{line}");
+        lines += 1;
+    }
+    assert!(lines > 60, "only {lines} samples were read");
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! One fetch for many askers: who comes while a listing is under way waits for its outcome.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Known;
+
+/// A fetch under way.
+#[derive(Debug)]
+pub(super) struct Flight<T> {
+    state: Mutex<State<T>>,
+    landed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    outcome: Outcome<T>,
+    /// What was changed since the fetch began: the server may have listed before or after it.
+    changes: Vec<(Box<[u8]>, Known)>,
+    /// The directory was forgotten or renamed meanwhile: the outcome serves who waits, nobody later.
+    stale: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Outcome<T> {
+    UnderWay,
+    Landed(T),
+    /// Who fetched is gone without an outcome.
+    Lost,
+}
+
+impl<T: Clone> Flight<T> {
+    pub(super) fn new() -> Self {
+        let state = State {
+            outcome: Outcome::UnderWay,
+            changes: Vec::new(),
+            stale: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            landed: Condvar::new(),
+        }
+    }
+
+    /// Waits for the outcome; none when there will be none.
+    ///
+    /// Whoever fetches has deadlines of its own, and its guard ends the flight whatever happens.
+    pub(super) fn wait(&self) -> Option<T> {
+        let under_way = |state: &mut State<T>| matches!(state.outcome, Outcome::UnderWay);
+        let state = self.landed.wait_while(self.state(), under_way);
+        match &state.unwrap_or_else(PoisonError::into_inner).outcome {
+            Outcome::Landed(outcome) => Some(outcome.clone()),
+            Outcome::UnderWay | Outcome::Lost => None,
+        }
+    }
+
+    pub(super) fn land(&self, outcome: Outcome<T>) {
+        self.state().outcome = outcome;
+        self.landed.notify_all();
+    }
+
+    pub(super) fn note(&self, name: &[u8], known: Known) {
+        self.state().changes.push((Box::from(name), known));
+    }
+
+    pub(super) fn make_stale(&self) {
+        self.state().stale = true;
+    }
+
+    /// The changes noted so far; none when the outcome must not be kept.
+    pub(super) fn changes(&self) -> Option<Vec<(Box<[u8]>, Known)>> {
+        let mut state = self.state();
+        (!state.stale).then(|| std::mem::take(&mut state.changes))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        // Only assignments happen under this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,246 @@
+//! `ftpfs check SOURCE`: what the server can do, and what that costs.
+//!
+//! It changes nothing on the server, so what a server does without announcing it in FEAT (RFC 2389)
+//! is called unannounced, not missing.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::ArgMatches;
+
+use super::option_list::{self, Unknown};
+use super::{Failure, request};
+use crate::ftp::{ConnectOptions, Error, Kind, ListWith, Password, RemotePath, Session};
+
+/// Round trips measured; the quickest one counts.
+const ROUND_TRIPS: usize = 5;
+
+/// Connects, logs in, lists, and says what was found.
+///
+/// # Errors
+/// The source, the login or the directory cannot be used.
+pub(super) fn run(
+    matches: &ArgMatches,
+    environment: Option<Password>,
+) -> Result<ExitCode, Failure> {
+    let source = request::source(matches)?;
+    let options = option_list::parse(request::lists(matches), Unknown::Refuse)?;
+    let login = request::credentials(&source, &options, environment)?;
+    let connect = request::remote(&source, &options, login).pool.connect;
+
+    let mut session = Session::connect(&connect)?;
+    let directory = source.path.resolve(&session.working_directory()?)?;
+    let round_trip = round_trip(&mut session)?;
+    let listed = list(&mut session, &directory)?;
+
+    let mut output = io::stdout().lock();
+    let ConnectOptions {
+        host, port, user, ..
+    } = &connect;
+    line(
+        &mut output,
+        "server",
+        &format!("{host} port {port}, at {}", session.peer()),
+    )?;
+    line(
+        &mut output,
+        "login",
+        &format!("as {user}; mounting would show {directory}"),
+    )?;
+    line(&mut output, "root", &listed.sentence())?;
+    line(
+        &mut output,
+        "round trip",
+        &format!("{:.1} ms", round_trip.as_secs_f64() * 1000.0),
+    )?;
+    let features = session.features();
+    for (topic, sentence) in describe(|name| features.has(name)) {
+        line(&mut output, topic, sentence)?;
+    }
+    line(
+        &mut output,
+        "connections",
+        &count_sessions(session, &connect, options.connections),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(output: &mut impl Write, topic: &str, sentence: &str) -> io::Result<()> {
+    writeln!(output, "{topic:<12} {sentence}")
+}
+
+fn round_trip(session: &mut Session) -> Result<Duration, Error> {
+    let mut quickest = Duration::MAX;
+    for _ in 0..ROUND_TRIPS {
+        let start = Instant::now();
+        session.noop()?;
+        quickest = quickest.min(start.elapsed());
+    }
+    Ok(quickest)
+}
+
+/// What a directory holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Listed {
+    files: usize,
+    directories: usize,
+    others: usize,
+}
+
+impl Listed {
+    fn add(&mut self, kind: Kind) {
+        match kind {
+            Kind::File => self.files += 1,
+            Kind::Directory => self.directories += 1,
+            Kind::Symlink | Kind::Special | Kind::Unknown => self.others += 1,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let Self {
+            files,
+            directories,
+            others,
+        } = self;
+        let others = match others {
+            0 => String::new(),
+            others => format!(", others: {others}"),
+        };
+        format!("directories: {directories}, files: {files}{others}")
+    }
+}
+
+fn list(session: &mut Session, directory: &RemotePath) -> Result<Listed, Failure> {
+    let with = if session.features().has("MLST") {
+        ListWith::Mlsd
+    } else {
+        ListWith::List
+    };
+    let mut listed = Listed::default();
+    let mut add = |entry: crate::ftp::Entry| {
+        if entry.name != b"." && entry.name != b".." {
+            listed.add(entry.kind);
+        }
+        ControlFlow::Continue(())
+    };
+    let outcome = session.list(with, directory, &mut add);
+    outcome.map_err(|error| format!("cannot list {directory}: {error}"))?;
+    Ok(listed)
+}
+
+/// What FEAT's answer means for whoever mounts this server.
+fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
+    let choose = |feature: &str, with: &'static str, without: &'static str| {
+        if has(feature) { with } else { without }
+    };
+    vec![
+        (
+            "listings",
+            choose(
+                "MLST",
+                "MLSD: exact sizes, times and kinds, one file asked for alone",
+                "LIST: times to the minute or the day, a file alone costs its directory's listing",
+            ),
+        ),
+        (
+            "resuming",
+            choose(
+                "REST",
+                "REST: reads start anywhere, broken ones go on where they stopped",
+                "REST is unannounced: it is tried, and without it reads start at the beginning",
+            ),
+        ),
+        (
+            "data",
+            choose(
+                "EPSV",
+                "EPSV: a data connection by any address and through NAT",
+                "EPSV is unannounced: it is tried first, then PASV, which costs one round trip once",
+            ),
+        ),
+        (
+            "setting times",
+            match (has("MFMT"), has("SITE UTIME"), has("MDTM")) {
+                (true, _, _) => "MFMT: exact, touch and rsync -t work",
+                (false, true, _) => "SITE UTIME: exact, touch and rsync -t work",
+                (false, false, true) => {
+                    "unannounced: MDTM with a time is tried, and without it touch is refused"
+                }
+                (false, false, false) => "unannounced: refused where no command for it works",
+            },
+        ),
+        (
+            "setting modes",
+            match (has("SITE CHMOD"), has("MFF")) {
+                (true, _) => "SITE CHMOD: chmod works",
+                (false, true) => "MFF: chmod works where it takes UNIX.mode",
+                (false, false) => {
+                    "unannounced: SITE CHMOD is tried, and without it chmod is refused"
+                }
+            },
+        ),
+        (
+            "names",
+            choose(
+                "UTF8",
+                "UTF-8",
+                "not said to be UTF-8: where they look wrong, use -o charset=",
+            ),
+        ),
+        (
+            "free space",
+            choose(
+                "AVBL",
+                "AVBL: df tells the truth",
+                "unknown: df shows a round number",
+            ),
+        ),
+    ]
+}
+
+/// Opens sessions beside the first one until there are enough or the server says so.
+fn count_sessions(first: Session, connect: &ConnectOptions, wanted: usize) -> String {
+    let mut sessions = vec![first];
+    let mut refusal = None;
+    while sessions.len() < wanted && refusal.is_none() {
+        match Session::connect(connect) {
+            Ok(session) => sessions.push(session),
+            Err(error) => refusal = Some(error),
+        }
+    }
+    let open = sessions.len();
+    for session in sessions {
+        session.quit();
+    }
+    match refusal {
+        None => format!("{open} at once, as many as wanted (-o connections={wanted})"),
+        Some(error) => format!("{open} at once; one more: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_topic_is_told_whatever_the_server_announces() {
+        let (all, nothing) = (describe(|_| true), describe(|_| false));
+        assert_eq!(all.len(), nothing.len());
+        for ((topic, with), (same, without)) in all.into_iter().zip(nothing) {
+            assert_eq!(topic, same);
+            assert_ne!(with, without, "{topic}");
+        }
+    }
+
+    #[test]
+    fn other_kinds_are_told_only_when_there_are_some() {
+        let mut listed = Listed::default();
+        listed.add(Kind::File);
+        listed.add(Kind::Directory);
+        assert_eq!(listed.sentence(), "directories: 1, files: 1");
+        listed.add(Kind::Symlink);
+        assert_eq!(listed.sentence(), "directories: 1, files: 1, others: 1");
+    }
+}

@@ -1,0 +1,260 @@
+//! The arguments, for clap: `ftpfs` with its subcommands, and the helper that mount(8) calls.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::{listing, value};
+
+/// The names of the arguments.
+pub(super) const SOURCE: &str = "SOURCE";
+pub(super) const MOUNTPOINT: &str = "MOUNTPOINT";
+pub(super) const OPTIONS: &str = "options";
+pub(super) const FOREGROUND: &str = "foreground";
+pub(super) const DEBUG: &str = "debug";
+pub(super) const SINGLE_THREAD: &str = "single-thread";
+pub(super) const SLOPPY: &str = "sloppy";
+pub(super) const FAKE: &str = "fake";
+pub(super) const OPTIONS_TABLE: &str = "options-table";
+pub(super) const DIRECTORY: &str = "DIR";
+pub(super) const LISTEN: &str = "listen";
+pub(super) const USER: &str = "user";
+pub(super) const PASSWORD: &str = "password";
+pub(super) const ANONYMOUS: &str = "anonymous";
+pub(super) const READ_ONLY: &str = "read-only";
+pub(super) const COMMAND: &str = "COMMAND";
+
+const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
+                           not begin with / (in a URL: with // or /%2F) starts where the login does";
+
+/// Whether the program was called as `mount.ftpfs`, as mount(8) does for the type `ftpfs`.
+pub(super) fn is_mount_helper(arguments: &[OsString]) -> bool {
+    let name = arguments.first().map(Path::new).and_then(Path::file_name);
+    name.is_some_and(|name| name.as_bytes().starts_with(b"mount."))
+}
+
+/// Whether a flag was given; the two forms have different ones.
+pub(super) fn is_set(matches: &ArgMatches, flag: &str) -> bool {
+    matches.try_get_one::<bool>(flag).ok().flatten() == Some(&true)
+}
+
+/// What users type.
+pub(super) fn ftpfs() -> Command {
+    Command::new("ftpfs")
+        .version(clap::crate_version!())
+        .about("Mount an FTP server as a local directory")
+        .override_usage(
+            "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]\n       \
+             ftpfs demo|serve|check ...\n       \
+             fusermount3 -u MOUNTPOINT",
+        )
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .after_help("ftpfs --help lists the options of -o.")
+        .after_long_help(listing::help_text())
+        .subcommand_negates_reqs(true)
+        .arg(source().required_unless_present(OPTIONS_TABLE))
+        .arg(mountpoint().required_unless_present(OPTIONS_TABLE))
+        .arg(options())
+        .arg(flag(FOREGROUND, 'f', "Stay in the foreground"))
+        .arg(flag(
+            DEBUG,
+            'd',
+            "Stay in the foreground and log every request and command",
+        ))
+        .arg(flag(
+            SINGLE_THREAD,
+            's',
+            "Take the kernel's requests with one thread",
+        ))
+        .arg(
+            Arg::new(OPTIONS_TABLE)
+                .long(OPTIONS_TABLE)
+                .hide(true)
+                .action(ArgAction::SetTrue),
+        )
+        .subcommand(demo())
+        .subcommand(serve())
+        .subcommand(check())
+        .subcommand(
+            Command::new("man")
+                .hide(true)
+                .about("Print the manual page"),
+        )
+}
+
+/// What mount(8) passes to `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N ns] [-o options] [-t type]`.
+pub(super) fn mount_helper() -> Command {
+    Command::new("mount.ftpfs")
+        .version(clap::crate_version!())
+        .about("Mount an FTP server for mount(8)")
+        .arg(source().required(true))
+        .arg(mountpoint().required(true))
+        .arg(options())
+        .arg(flag(SLOPPY, 's', "Skip unknown options"))
+        .arg(flag(FAKE, 'f', "Check the arguments, mount nothing"))
+        .arg(flag("no-mtab", 'n', "Taken and ignored"))
+        .arg(flag("verbose", 'v', "Taken and ignored").overrides_with("verbose"))
+        .arg(ignored("namespace", 'N'))
+        .arg(ignored("type", 't'))
+}
+
+fn demo() -> Command {
+    Command::new("demo")
+        .about("Serve a sample tree and mount it: the first thing to try")
+        .arg(
+            Arg::new(MOUNTPOINT)
+                .value_parser(value_parser!(PathBuf))
+                .help("Where to mount it; else in a new temporary directory"),
+        )
+        .arg(
+            Arg::new(COMMAND)
+                .last(true)
+                .num_args(1..)
+                .value_parser(value_parser!(OsString))
+                .help("Run COMMAND in the mounted directory, then unmount and return its status"),
+        )
+}
+
+fn serve() -> Command {
+    Command::new("serve")
+        .about("Serve a directory by FTP until interrupted")
+        .arg(
+            Arg::new(DIRECTORY)
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("The directory that clients see as /"),
+        )
+        .arg(
+            Arg::new(LISTEN)
+                .long(LISTEN)
+                .value_name("ADDRESS:PORT")
+                .default_value("127.0.0.1:2121")
+                .value_parser(value::listen_address)
+                .help("Where to listen; port 0 takes a free one"),
+        )
+        .arg(
+            Arg::new(USER)
+                .long(USER)
+                .value_name("NAME")
+                .required_unless_present(ANONYMOUS)
+                .help("Let NAME log in"),
+        )
+        .arg(
+            Arg::new(PASSWORD)
+                .long(PASSWORD)
+                .value_name("PASSWORD")
+                .requires(USER)
+                .help("NAME's password; else FTPFS_PASSWORD is it"),
+        )
+        .arg(
+            Arg::new(ANONYMOUS)
+                .long(ANONYMOUS)
+                .conflicts_with_all([USER, PASSWORD])
+                .action(ArgAction::SetTrue)
+                .help("Let anybody log in as anonymous"),
+        )
+        .arg(
+            Arg::new(READ_ONLY)
+                .long(READ_ONLY)
+                .action(ArgAction::SetTrue)
+                .help("Refuse every change"),
+        )
+}
+
+fn check() -> Command {
+    Command::new("check")
+        .about("Connect, log in, list the directory; say what the server can do")
+        .arg(source().required(true))
+        .arg(options())
+}
+
+fn source() -> Arg {
+    Arg::new(SOURCE)
+        .value_parser(value_parser!(OsString))
+        .help(SOURCE_HELP)
+}
+
+fn mountpoint() -> Arg {
+    Arg::new(MOUNTPOINT)
+        .value_parser(value_parser!(PathBuf))
+        .help("The directory to mount at: there, and empty")
+}
+
+fn options() -> Arg {
+    Arg::new(OPTIONS)
+        .short('o')
+        .value_name("OPT,...")
+        .action(ArgAction::Append)
+        .allow_hyphen_values(true)
+        .value_parser(value_parser!(OsString))
+        .help("Options, separated by commas; \\, is a comma in a value")
+}
+
+fn flag(id: &'static str, short: char, help: &'static str) -> Arg {
+    Arg::new(id)
+        .short(short)
+        .action(ArgAction::SetTrue)
+        .help(help)
+}
+
+fn ignored(id: &'static str, short: char) -> Arg {
+    Arg::new(id)
+        .short(short)
+        .action(ArgAction::Append)
+        .value_parser(value_parser!(OsString))
+        .help("Taken and ignored")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_mistake_in_the_definitions() {
+        ftpfs().debug_assert();
+        mount_helper().debug_assert();
+    }
+
+    #[test]
+    fn options_may_stand_before_between_and_behind() {
+        for line in [
+            "ftpfs h: /mnt -o ro -oport=21 -f",
+            "ftpfs -o ro,port=21 -f h: /mnt",
+            "ftpfs h: -f -o ro /mnt -o port=21",
+        ] {
+            let matches = ftpfs().try_get_matches_from(line.split(' ')).unwrap();
+            assert_eq!(matches.get_one::<OsString>(SOURCE).unwrap(), "h:");
+            assert_eq!(
+                matches.get_one::<PathBuf>(MOUNTPOINT).unwrap(),
+                Path::new("/mnt")
+            );
+            assert!(matches.get_flag(FOREGROUND));
+        }
+    }
+
+    #[test]
+    fn a_mountpoint_may_be_called_demo() {
+        let matches = ftpfs()
+            .try_get_matches_from(["ftpfs", "h:", "demo"])
+            .unwrap();
+        assert!(matches.subcommand().is_none());
+        assert_eq!(
+            matches.get_one::<PathBuf>(MOUNTPOINT).unwrap(),
+            Path::new("demo")
+        );
+    }
+
+    #[test]
+    fn the_arguments_of_mount_are_taken_under_its_helper_s_name() {
+        let line = "/sbin/mount.ftpfs ftp://h/ /mnt -n -s -v -v -N 7 -t ftpfs -o rw,nofail";
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        assert!(is_mount_helper(&arguments));
+        assert!(!is_mount_helper(&[OsString::from("/usr/bin/ftpfs")]));
+        let matches = mount_helper().try_get_matches_from(arguments).unwrap();
+        assert!(matches.get_flag(SLOPPY));
+        assert!(!matches.get_flag(FAKE));
+    }
+}

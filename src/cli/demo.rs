@@ -1,0 +1,188 @@
+//! `ftpfs demo`: the embedded server with a sample tree, mounted.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::thread;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::settings::Settings;
+use super::{Failure, command, logging, request, sample_tree};
+use crate::credentials::Credentials;
+use crate::ftp::Password;
+use crate::mount::{self, Mount, Mountpoint};
+use crate::server::{Access, Server, ServerOptions};
+use crate::source::{Source, StartPath};
+use crate::sys::Signals;
+
+const USER: &str = "demo";
+
+/// Told to COMMAND: the mounted directory, and the same one on the server's side.
+const MOUNTPOINT_VARIABLE: &str = "FTPFS_DEMO_MOUNTPOINT";
+const SERVED_VARIABLE: &str = "FTPFS_DEMO_SERVED";
+
+/// Serves and mounts until a signal comes, the mount is unmounted or COMMAND has ended.
+///
+/// # Errors
+/// As for a mount; what was made for the demo is removed.
+pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let signals = Signals::block()?;
+    let options = Settings::default();
+    logging::start(options.log_level, None, false)?;
+    let tree = tempfile::Builder::new()
+        .prefix("ftpfs-demo-served-")
+        .tempdir()?;
+    sample_tree::create(tree.path())?;
+    let password = random_password()?;
+    let server = Server::start(server_options(tree.path(), &password))
+        .map_err(|error| format!("cannot serve the sample tree: {error}"))?;
+    let place = Place::new(matches.get_one::<PathBuf>(command::MOUNTPOINT))?;
+    let mountpoint = Mountpoint::check(&place.path, false)?;
+    let source = source(server.address());
+    let login = Credentials {
+        user: USER.to_owned(),
+        password: Password::new(password),
+        account: String::new(),
+    };
+    let kernel = request::kernel(&source, &options, false);
+    mount::check(&mountpoint, &kernel, None, None)?;
+    let to_mount = request::mount(source, &options, login, kernel);
+    let mount = Mount::start(&mountpoint, to_mount, signals)?;
+    if let Some(words) = matches.get_many::<OsString>(command::COMMAND) {
+        return run_command(mount, mountpoint.path(), tree.path(), words.collect());
+    }
+    explain(mountpoint.path(), tree.path())?;
+    mount.wait()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn server_options(root: &Path, password: &str) -> ServerOptions {
+    ServerOptions {
+        root: root.to_owned(),
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        access: Access::Account {
+            user: USER.to_owned(),
+            password: password.to_owned(),
+        },
+        read_only: false,
+        max_sessions: None,
+        idle: Duration::from_secs(300),
+        delay: Duration::ZERO,
+        disabled: BTreeSet::new(),
+    }
+}
+
+fn source(address: SocketAddr) -> Source {
+    Source {
+        host: address.ip().to_string(),
+        port: Some(address.port()),
+        user: Some(USER.to_owned()),
+        password: None,
+        path: StartPath::Absolute(b"/".to_vec()),
+        shown: format!("ftp://{USER}@{address}/"),
+    }
+}
+
+/// Other users of this machine can reach the demo's server, too.
+fn random_password() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+/// Where the tree is mounted; removed at the end where it was made for the demo.
+struct Place {
+    path: PathBuf,
+    made: bool,
+}
+
+impl Place {
+    fn new(wanted: Option<&PathBuf>) -> io::Result<Self> {
+        match wanted {
+            Some(path) => Ok(Self {
+                path: path.clone(),
+                made: false,
+            }),
+            None => Ok(Self {
+                path: tempfile::Builder::new()
+                    .prefix("ftpfs-demo-")
+                    .tempdir()?
+                    .keep(),
+                made: true,
+            }),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Not with what is in it: should it still be mounted, that would be the server's files.
+        if self.made
+            && let Err(error) = fs::remove_dir(&self.path)
+        {
+            log::warn!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn explain(mountpoint: &Path, served: &Path) -> io::Result<()> {
+    let place = mountpoint.display();
+    let mut output = io::stdout();
+    writeln!(
+        output,
+        "An FTP server with a sample tree is mounted at {place}\n\
+         (on the server's side it is {served}).\n\n\
+         In another terminal, try:\n\
+         \x20 cd {place} && cat README.txt\n\
+         \x20 ls -lR\n\
+         \x20 grep -r boat .\n\
+         \x20 cp data/noise.bin copy.bin && cmp copy.bin {served}/data/noise.bin\n\
+         \x20 sed -i s/six/seven/ letters/reply.txt\n\n\
+         Ctrl-C here unmounts it and cleans up.",
+        served = served.display(),
+    )?;
+    output.flush()
+}
+
+/// Runs the command beside the mount, which ends with it.
+fn run_command(
+    mount: Mount,
+    mountpoint: &Path,
+    served: &Path,
+    words: Vec<&OsString>,
+) -> Result<ExitCode, Failure> {
+    let mut words = words.into_iter();
+    let mut command = Command::new(words.next().ok_or("COMMAND is missing")?);
+    command
+        .args(words)
+        .current_dir(mountpoint)
+        .env(MOUNTPOINT_VARIABLE, mountpoint)
+        .env(SERVED_VARIABLE, served);
+    let stopper = mount.stopper();
+    let running = thread::spawn(move || {
+        let status = command.status();
+        stopper.stop();
+        status
+    });
+    mount.wait()?;
+    let status = running
+        .join()
+        .map_err(|_| "the thread that ran COMMAND panicked")?;
+    let status = status.map_err(|error| format!("cannot run COMMAND: {error}"))?;
+    Ok(exit_code(status))
+}
+
+/// A shell's convention for a command that a signal ended.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}

@@ -1,0 +1,82 @@
+//! Where the log goes: the terminal, a file, or syslog (RFC 3164) for a mount in the background.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use env_logger::{Builder, Target};
+use log::{Level, LevelFilter};
+
+use super::Failure;
+
+/// Where programs of this machine send their log.
+const SYSLOG_SOCKET: &str = "/dev/log";
+
+/// RFC 3164 §4.1.1: facility `daemon`, times eight.
+const DAEMON: u8 = 3 << 3;
+
+/// Opens the log; to be called once.
+///
+/// # Errors
+/// The log file cannot be written.
+pub(super) fn start(
+    level: LevelFilter,
+    file: Option<&Path>,
+    background: bool,
+) -> Result<(), Failure> {
+    let mut builder = Builder::new();
+    builder.filter_level(level);
+    if let Some(path) = file {
+        builder.target(Target::Pipe(Box::new(open(path)?)));
+    } else if background {
+        builder.target(Target::Pipe(Box::new(Syslog::new()?)));
+        builder.format(|line, record| {
+            let priority = DAEMON | severity(record.level());
+            let process = std::process::id();
+            write!(line, "<{priority}>ftpfs[{process}]: {}", record.args())
+        });
+    } else {
+        builder.format_target(false);
+    }
+    builder.try_init()?;
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    file.map_err(|error| format!("cannot write the log file {}: {error}", path.display()).into())
+}
+
+/// RFC 3164 §4.1.1.
+fn severity(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// One datagram a record.
+struct Syslog(UnixDatagram);
+
+impl Syslog {
+    fn new() -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        Ok(Self(socket))
+    }
+}
+
+impl Write for Syslog {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        // Without syslog, or with one that is stuck, the record is lost: logging holds nothing up.
+        let _ = self.0.send_to(record, SYSLOG_SOCKET);
+        Ok(record.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The bare form, `ftpfs SOURCE MOUNTPOINT`, and mount(8)'s helper.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use log::LevelFilter;
+
+use super::option_list::{self, Unknown};
+use super::settings::Settings;
+use super::{Failure, command, logging, request};
+use crate::ftp::Password;
+use crate::mount::{self, Mount, MountOptions, Mountpoint};
+use crate::sys::{self, Forked, Readiness, Signals};
+
+/// Mounts; returns when the mount answers, or in the foreground when it has ended.
+///
+/// # Errors
+/// Nothing is left mounted.
+pub(super) fn run(
+    matches: &ArgMatches,
+    environment: Option<Password>,
+) -> Result<ExitCode, Failure> {
+    let source = request::source(matches)?;
+    let mut options = option_list::parse(request::lists(matches), unknown(matches))?;
+    if command::is_set(matches, command::DEBUG) {
+        options.log_level = options.log_level.max(LevelFilter::Debug);
+    }
+    let directory = matches.get_one::<PathBuf>(command::MOUNTPOINT);
+    let mountpoint =
+        Mountpoint::check(directory.ok_or("MOUNTPOINT is missing")?, options.nonempty)?;
+    let kernel = request::kernel(
+        &source,
+        &options,
+        command::is_set(matches, command::SINGLE_THREAD),
+    );
+    let (spool, log_file) = (options.spool.as_deref(), options.log_file.as_deref());
+    mount::check(&mountpoint, &kernel, spool, log_file)?;
+    if command::is_set(matches, command::FAKE) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let login = request::credentials(&source, &options, environment)?;
+    let to_mount = request::mount(source, &options, login, kernel);
+    if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
+        return serve(&mountpoint, to_mount, &options, None);
+    }
+    match sys::fork()? {
+        // The child has said why on the terminal they share.
+        Forked::Parent(starting) if starting.wait() => Ok(ExitCode::SUCCESS),
+        Forked::Parent(_) => Ok(ExitCode::FAILURE),
+        Forked::Child(readiness) => serve(&mountpoint, to_mount, &options, Some(readiness)),
+    }
+}
+
+fn serve(
+    mountpoint: &Mountpoint,
+    to_mount: MountOptions,
+    options: &Settings,
+    background: Option<Readiness>,
+) -> Result<ExitCode, Failure> {
+    let log_file = options.log_file.as_deref();
+    logging::start(options.log_level, log_file, background.is_some())?;
+    let mount = Mount::start(mountpoint, to_mount, Signals::block()?)?;
+    let in_background = background.is_some();
+    let reported = background.map_or(Ok(()), Readiness::report);
+    if reported.is_err() {
+        mount.stopper().stop();
+    }
+    let ended = mount.wait();
+    if in_background && let Err(error) = &ended {
+        // Nobody sees the standard error any more.
+        log::error!("{error}");
+    }
+    reported?;
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// mount(8)'s helper alone has -s in the sense of "sloppy".
+fn unknown(matches: &ArgMatches) -> Unknown {
+    if command::is_set(matches, command::SLOPPY) {
+        Unknown::Skip
+    } else {
+        Unknown::Refuse
+    }
+}

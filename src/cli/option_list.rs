@@ -1,0 +1,292 @@
+//! From the text of `-o` to [`Settings`]: splits lists, finds each name in the table, sets it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::options::{OPTIONS, Set, Spec};
+use super::settings::Settings;
+
+/// A `-o` option that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum OptionError {
+    /// Not in the table.
+    Unknown {
+        name: String,
+        nearest: Option<&'static str>,
+    },
+    /// A value is missing.
+    NeedsValue {
+        name: &'static str,
+        placeholder: &'static str,
+    },
+    /// A value where there is none to give.
+    TakesNoValue(&'static str),
+    /// A value of the wrong kind.
+    BadValue {
+        name: &'static str,
+        value: String,
+        expected: &'static str,
+    },
+}
+
+impl std::fmt::Display for OptionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unknown { name, nearest } => {
+                write!(f, "unknown option -o {name}")?;
+                match nearest {
+                    Some(nearest) => write!(f, " (did you mean {nearest}?)"),
+                    None => write!(f, " (ftpfs --help lists them)"),
+                }
+            }
+            Self::NeedsValue { name, placeholder } => {
+                write!(f, "option -o {name} needs a value: {name}={placeholder}")
+            }
+            Self::TakesNoValue(name) => write!(f, "option -o {name} takes no value"),
+            Self::BadValue {
+                name,
+                value,
+                expected,
+            } => write!(f, "option -o {name}={value}: {expected} is expected"),
+        }
+    }
+}
+
+impl std::error::Error for OptionError {}
+
+/// What becomes of options that are not in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// An error.
+    Refuse,
+    /// Skipped, as mount(8) asks with its -s.
+    Skip,
+}
+
+/// The options that these lists ask for, later ones winning.
+///
+/// # Errors
+/// The first option that is unknown or has a wrong value.
+pub(super) fn parse<'a>(
+    lists: impl IntoIterator<Item = &'a OsString>,
+    unknown: Unknown,
+) -> Result<Settings, OptionError> {
+    let mut options = Settings::default();
+    for option in lists.into_iter().flat_map(|list| split(list)) {
+        match set(&mut options, &option) {
+            Err(OptionError::Unknown { .. }) if unknown == Unknown::Skip => {}
+            outcome => outcome?,
+        }
+    }
+    Ok(options)
+}
+
+/// Splits at commas; a backslash takes the meaning from the byte behind it, as mount.fuse does.
+fn split(list: &OsStr) -> Vec<OsString> {
+    let mut options = vec![Vec::new()];
+    let mut bytes = list.as_bytes().iter();
+    while let Some(byte) = bytes.next() {
+        let literal = match byte {
+            b',' => {
+                options.push(Vec::new());
+                continue;
+            }
+            b'\\' => bytes.next().unwrap_or(byte),
+            _ => byte,
+        };
+        if let Some(option) = options.last_mut() {
+            option.push(*literal);
+        }
+    }
+    options.retain(|option| !option.is_empty());
+    options.into_iter().map(OsString::from_vec).collect()
+}
+
+fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
+    let bytes = option.as_bytes();
+    let mut parts = bytes.splitn(2, |byte| *byte == b'=');
+    let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    let value = parts.next().map(OsStr::from_bytes);
+    let Some(spec) = find(&name) else {
+        return Err(OptionError::Unknown {
+            nearest: nearest(&name),
+            name: name.escape_debug().to_string(),
+        });
+    };
+    let outcome = match (&spec.set, value) {
+        (Set::Flag(_), Some(_)) => return Err(OptionError::TakesNoValue(spec.name)),
+        (Set::Flag(set), None) => {
+            set(options);
+            Ok(())
+        }
+        (Set::Value(_), None) => {
+            return Err(OptionError::NeedsValue {
+                name: spec.name,
+                placeholder: spec.placeholder,
+            });
+        }
+        (Set::Value(set), Some(value)) => set(options, value),
+        (Set::Optional(set), value) => set(options, value),
+        (Set::Nothing, _) => Ok(()),
+    };
+    outcome.map_err(|expected| OptionError::BadValue {
+        name: spec.name,
+        value: value
+            .unwrap_or_default()
+            .to_string_lossy()
+            .escape_debug()
+            .to_string(),
+        expected,
+    })
+}
+
+fn find(name: &str) -> Option<&'static Spec> {
+    OPTIONS
+        .iter()
+        .find(|spec| match spec.name.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => spec.name == name,
+        })
+}
+
+/// The known option that `name` was most likely meant to be.
+fn nearest(name: &str) -> Option<&'static str> {
+    OPTIONS
+        .iter()
+        .map(|spec| (strsim::jaro_winkler(name, spec.name), spec.name))
+        .filter(|(likeness, _)| *likeness >= 0.75)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::credentials::Netrc;
+
+    fn options(lists: &[&str]) -> Result<Settings, OptionError> {
+        let lists: Vec<OsString> = lists.iter().map(OsString::from).collect();
+        parse(&lists, Unknown::Refuse)
+    }
+
+    fn message(list: &str) -> String {
+        options(&[list]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn lists_and_repeats_add_up_and_the_last_one_wins() {
+        let options = options(&["ro,timeout=1.5,", "connections=3", "timeout=2,rw"]).unwrap();
+        assert_eq!(options.timeout, Duration::from_secs(2));
+        assert_eq!(options.connections, 3);
+        assert!(!options.read_only);
+    }
+
+    #[test]
+    fn a_comma_in_a_value_is_escaped() {
+        let options = options(&[r"fsname=a\,b\\c,ro"]).unwrap();
+        assert_eq!(options.fsname.as_deref(), Some(r"a,b\c"));
+        assert!(options.read_only);
+    }
+
+    #[test]
+    fn what_mount_and_systemd_write_into_a_line_is_taken() {
+        let line = "rw,_netdev,nofail,noauto,user,netrc,x-systemd.automount,\
+                    x-systemd.idle-timeout=60,comment=hello,dev,suid,relatime,defaults,X-mount.mkdir";
+        let options = options(&[line]).unwrap();
+        let expected = Settings {
+            netrc: Netrc::Home,
+            ..Settings::default()
+        };
+        assert_eq!(options, expected);
+    }
+
+    #[test]
+    fn user_with_a_value_is_the_login() {
+        assert_eq!(options(&["user=me"]).unwrap().user.as_deref(), Some("me"));
+        assert_eq!(options(&["user"]).unwrap().user, None);
+    }
+
+    #[test]
+    fn netrc_may_name_its_file() {
+        let options = options(&["netrc=/etc/ftp.netrc"]).unwrap();
+        assert_eq!(options.netrc, Netrc::File(PathBuf::from("/etc/ftp.netrc")));
+    }
+
+    #[test]
+    fn an_unknown_option_is_named_with_the_nearest_known_one() {
+        assert_eq!(
+            message("conections=4"),
+            "unknown option -o conections (did you mean connections?)"
+        );
+        assert!(message("password=hunter2").contains("did you mean password_file?"));
+        assert!(!message("password=hunter2").contains("hunter2"));
+        assert_eq!(
+            message("q"),
+            "unknown option -o q (ftpfs --help lists them)"
+        );
+    }
+
+    #[test]
+    fn mount_s_sloppy_flag_skips_what_is_unknown_and_nothing_else() {
+        let lists = [OsString::from("nonsense,ro")];
+        assert!(parse(&lists, Unknown::Skip).unwrap().read_only);
+        let lists = [OsString::from("timeout=nonsense")];
+        assert!(parse(&lists, Unknown::Skip).is_err());
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_what_is_expected() {
+        assert_eq!(
+            message("timeout=soon"),
+            "option -o timeout=soon: seconds, such as 30 or 0.5, up to a year is expected"
+        );
+        assert_eq!(
+            message("umask=999"),
+            "option -o umask=999: permission bits in octal, such as 022 is expected"
+        );
+        assert_eq!(message("ro=yes"), "option -o ro takes no value");
+        assert_eq!(
+            message("timeout"),
+            "option -o timeout needs a value: timeout=SECONDS"
+        );
+        for wrong in [
+            "connections=0",
+            "port=0",
+            "port=70000",
+            "uid=me",
+            "timezone=Mars",
+        ] {
+            assert!(
+                matches!(options(&[wrong]), Err(OptionError::BadValue { .. })),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn options_of_later_versions_are_not_taken_by_mistake() {
+        for later in ["tls", "insecure", "writeback", "proxy=x", "cafile=x"] {
+            assert!(
+                matches!(options(&[later]), Err(OptionError::Unknown { .. })),
+                "{later}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = parse(&[OsString::from_vec(bytes)], Unknown::Refuse);
+        }
+
+        #[test]
+        fn no_value_makes_it_panic(at in 0..OPTIONS.len(), value in ".*") {
+            let _ = parse(&[OsString::from(format!("{}={value}", OPTIONS[at].name))], Unknown::Refuse);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! From what was typed to what the floors are asked for.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::settings::Settings;
+use super::{Failure, command};
+use crate::credentials::{Credentials, Search};
+use crate::ftp::{ConnectOptions, Password};
+use crate::mount::{KernelOptions, MountOptions};
+use crate::pool::PoolOptions;
+use crate::remote::RemoteOptions;
+use crate::source::{DEFAULT_PORT, Source};
+use crate::sys;
+use crate::vfs::VfsOptions;
+
+/// A session idle for longer is closed: servers' own limits begin at five minutes.
+const IDLE: Duration = Duration::from_secs(180);
+
+/// NOOP on idle sessions this often.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How many times the longest silence a call waits for a connection while all are busy: with other
+/// programs' transfers, which end or time out, so waiting is better than failing.
+const LEASE_PATIENCE: u32 = 10;
+
+/// Threads that take the kernel's requests: none ever waits for the network, so few will do.
+const THREADS: usize = 4;
+
+/// The source that was typed.
+///
+/// # Errors
+/// It is none.
+pub(super) fn source(matches: &ArgMatches) -> Result<Source, Failure> {
+    let typed = matches.get_one::<OsString>(command::SOURCE);
+    Ok(Source::parse(typed.ok_or("SOURCE is missing")?)?)
+}
+
+/// The `-o` lists that were typed.
+pub(super) fn lists(matches: &ArgMatches) -> Vec<&OsString> {
+    let lists = matches.get_many::<OsString>(command::OPTIONS);
+    lists.into_iter().flatten().collect()
+}
+
+/// User and password.
+///
+/// # Errors
+/// There is no password to be had.
+pub(super) fn credentials(
+    source: &Source,
+    options: &Settings,
+    environment: Option<Password>,
+) -> Result<Credentials, Failure> {
+    let search = Search {
+        host: source.host.clone(),
+        user: options.user.clone().or_else(|| source.user.clone()),
+        password: source.password.clone(),
+        password_file: options.password_file.clone(),
+        environment,
+        netrc: options.netrc.clone(),
+    };
+    Ok(search.find()?)
+}
+
+/// How sessions are made.
+pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) -> RemoteOptions {
+    let connect = ConnectOptions {
+        host: source.host.clone(),
+        port: options.port.or(source.port).unwrap_or(DEFAULT_PORT),
+        user: login.user,
+        password: login.password,
+        account: login.account,
+        connect_timeout: options.connect_timeout,
+        timeout: options.timeout,
+        active: options.active,
+        trust_pasv_address: options.pasv_address,
+        charset: options.charset,
+    };
+    RemoteOptions {
+        pool: PoolOptions {
+            connect,
+            connections: options.connections,
+            idle: IDLE,
+            keep_alive: KEEP_ALIVE,
+            lease_timeout: options.timeout * LEASE_PATIENCE,
+        },
+        timezone: options.timezone.clone(),
+    }
+}
+
+/// What the kernel is told.
+pub(super) fn kernel(source: &Source, options: &Settings, single_thread: bool) -> KernelOptions {
+    let name = options.fsname.clone();
+    let subtype = options.subtype.clone();
+    KernelOptions {
+        name: name.unwrap_or_else(|| source.shown.clone()),
+        subtype: subtype.unwrap_or_else(|| "ftpfs".to_owned()),
+        read_only: options.read_only,
+        no_exec: options.no_exec,
+        no_atime: options.no_atime,
+        sync: options.sync,
+        dir_sync: options.dir_sync,
+        sharing: options.sharing,
+        default_permissions: options.default_permissions,
+        auto_unmount: options.auto_unmount,
+        threads: if single_thread { 1 } else { THREADS },
+    }
+}
+
+/// All that a mount needs.
+pub(super) fn mount(
+    source: Source,
+    options: &Settings,
+    login: Credentials,
+    kernel: KernelOptions,
+) -> MountOptions {
+    MountOptions {
+        remote: remote(&source, options, login),
+        path: source.path,
+        vfs: VfsOptions {
+            uid: options.uid.unwrap_or_else(sys::effective_uid),
+            gid: options.gid.unwrap_or_else(sys::effective_gid),
+            fmask: options.fmask.or(options.umask),
+            dmask: options.dmask.or(options.umask),
+            read_only: options.read_only,
+            dir_ttl: options.dir_ttl,
+            attr_ttl: options.attr_ttl,
+            read_ahead: options.read_ahead,
+            timeout: options.timeout * (LEASE_PATIENCE + 3),
+            cache_bytes: options.cache_size,
+            spool: options.spool.clone(),
+            spool_size: options.spool_size,
+        },
+        kernel,
+    }
+}

@@ -1,0 +1,90 @@
+//! `ftpfs serve DIR`: the embedded server on its own.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use url::Url;
+
+use super::{Failure, command};
+use crate::ftp::Password;
+use crate::server::{Access, Server, ServerOptions};
+use crate::sys::Signals;
+
+/// A client silent for longer is told goodbye.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// Serves until a signal comes.
+///
+/// # Errors
+/// The directory or the address cannot be used.
+pub(super) fn run(
+    matches: &ArgMatches,
+    environment: Option<Password>,
+) -> Result<ExitCode, Failure> {
+    let signals = Signals::block()?;
+    let directory = matches.get_one::<PathBuf>(command::DIRECTORY);
+    let root = directory.ok_or("DIR is missing")?;
+    if !root.is_dir() {
+        return Err(format!("there is no directory {} to serve", root.display()).into());
+    }
+    let listen = matches.get_one::<SocketAddr>(command::LISTEN);
+    let access = access(matches, environment)?;
+    let user = matches.get_one::<String>(command::USER);
+    let options = ServerOptions {
+        root: root.clone(),
+        listen: *listen.ok_or("an address to listen on is missing")?,
+        access,
+        read_only: matches.get_flag(command::READ_ONLY),
+        max_sessions: None,
+        idle: IDLE,
+        delay: Duration::ZERO,
+        disabled: BTreeSet::new(),
+    };
+    let server = Server::start(options)
+        .map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
+    let mut output = std::io::stdout();
+    writeln!(
+        output,
+        "{}",
+        url(user.map(String::as_str), server.address())?
+    )?;
+    output.flush()?;
+    signals.wait()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What clients are to be given, without the password.
+fn url(user: Option<&str>, address: SocketAddr) -> Result<Url, Failure> {
+    let mut url = Url::parse(&format!("ftp://{address}/"))?;
+    // A URL with a host takes any user, escaping it.
+    let _ = url.set_username(user.unwrap_or_default());
+    Ok(url)
+}
+
+fn access(matches: &ArgMatches, environment: Option<Password>) -> Result<Access, Failure> {
+    let Some(user) = matches.get_one::<String>(command::USER).cloned() else {
+        return Ok(Access::Anonymous);
+    };
+    let typed = matches.get_one::<String>(command::PASSWORD).cloned();
+    let password = typed
+        .or_else(|| environment.map(|password| password.reveal().to_owned()))
+        .ok_or("a password is missing: --password, or better FTPFS_PASSWORD")?;
+    Ok(Access::Account { user, password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_can_be_typed_back() {
+        let address: SocketAddr = "[::1]:2121".parse().unwrap();
+        let url = url(Some("me@x"), address).unwrap();
+        assert_eq!(url.as_str(), "ftp://me%40x@[::1]:2121/");
+    }
+}

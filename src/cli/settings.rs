@@ -1,0 +1,95 @@
+//! What the `-o` options ask for: typed, defaults filled in. The table in `options` says what each is.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use crate::credentials::Netrc;
+use crate::mount::Sharing;
+
+/// What the options ask for, defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags that are independent of each other"
+)]
+pub(super) struct Settings {
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) netrc: Netrc,
+    pub(super) port: Option<u16>,
+    pub(super) connections: usize,
+    pub(super) timeout: Duration,
+    pub(super) connect_timeout: Duration,
+    pub(super) active: bool,
+    pub(super) pasv_address: bool,
+    pub(super) charset: Option<&'static encoding_rs::Encoding>,
+    pub(super) timezone: Option<TimeZone>,
+    pub(super) dir_ttl: Duration,
+    pub(super) attr_ttl: Duration,
+    pub(super) cache_size: usize,
+    pub(super) read_ahead: usize,
+    pub(super) spool: Option<PathBuf>,
+    pub(super) spool_size: Option<u64>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) umask: Option<u32>,
+    pub(super) fmask: Option<u32>,
+    pub(super) dmask: Option<u32>,
+    pub(super) log_level: log::LevelFilter,
+    pub(super) log_file: Option<PathBuf>,
+    pub(super) read_only: bool,
+    pub(super) no_exec: bool,
+    pub(super) no_atime: bool,
+    pub(super) sync: bool,
+    pub(super) dir_sync: bool,
+    pub(super) sharing: Sharing,
+    pub(super) default_permissions: bool,
+    pub(super) nonempty: bool,
+    pub(super) auto_unmount: bool,
+    pub(super) fsname: Option<String>,
+    pub(super) subtype: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            user: None,
+            password_file: None,
+            netrc: Netrc::IfPresent,
+            port: None,
+            connections: 8,
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            active: false,
+            pasv_address: false,
+            charset: None,
+            timezone: None,
+            dir_ttl: Duration::from_secs(20),
+            attr_ttl: Duration::from_secs(20),
+            cache_size: 64 << 20,
+            read_ahead: 4 << 20,
+            spool: None,
+            spool_size: None,
+            uid: None,
+            gid: None,
+            umask: None,
+            fmask: None,
+            dmask: None,
+            log_level: log::LevelFilter::Warn,
+            log_file: None,
+            read_only: false,
+            no_exec: false,
+            no_atime: false,
+            sync: false,
+            dir_sync: false,
+            sharing: Sharing::Owner,
+            default_permissions: false,
+            nonempty: false,
+            auto_unmount: false,
+            fsname: None,
+            subtype: None,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Values of `-o` options: seconds, sizes, masks and the like, from text to types with units.
+
+use std::ffi::OsStr;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::{Offset, TimeZone};
+
+/// What a value should have been; the caller knows the option's name and what was typed.
+pub(super) type Expected = &'static str;
+
+/// A text without control characters.
+pub(super) fn text(value: &OsStr) -> Result<String, Expected> {
+    match value.to_str() {
+        Some(text) if !text.is_empty() && !text.chars().any(char::is_control) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("text in UTF-8 without control characters"),
+    }
+}
+
+/// A path, made absolute: the background process works in `/`.
+pub(super) fn path(value: &OsStr) -> Result<PathBuf, Expected> {
+    std::path::absolute(value).map_err(|_| "a path")
+}
+
+/// A whole number in `range`.
+pub(super) fn number<T>(
+    value: &OsStr,
+    range: std::ops::RangeInclusive<T>,
+    expected: Expected,
+) -> Result<T, Expected>
+where
+    T: std::str::FromStr + PartialOrd,
+{
+    let digits = digits(value).ok_or(expected)?;
+    let number = digits.parse().map_err(|_| expected)?;
+    range.contains(&number).then_some(number).ok_or(expected)
+}
+
+/// Seconds, also with a fraction: `30`, `0.5`.
+pub(super) fn seconds(value: &OsStr) -> Result<Duration, Expected> {
+    const EXPECTED: Expected = "seconds, such as 30 or 0.5, up to a year";
+    const YEAR: u64 = 366 * 24 * 60 * 60;
+    let text = value.to_str().ok_or(EXPECTED)?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let whole: u64 = number(OsStr::new(whole), 0..=YEAR, EXPECTED)?;
+    let fraction = digits(OsStr::new(fraction)).ok_or(EXPECTED)?;
+    let nanoseconds: u64 = format!("{fraction:0<9.9}").parse().map_err(|_| EXPECTED)?;
+    Ok(Duration::from_secs(whole) + Duration::from_nanos(nanoseconds))
+}
+
+/// Seconds, and more than none.
+pub(super) fn deadline(value: &OsStr) -> Result<Duration, Expected> {
+    match seconds(value)? {
+        Duration::ZERO => Err("more than 0 seconds"),
+        duration => Ok(duration),
+    }
+}
+
+/// A size in bytes, `least` or more: `65536`, `64K`, `4M`, `1G`, `1T`, in powers of 1024.
+pub(super) fn size(value: &OsStr, least: u64) -> Result<u64, Expected> {
+    const EXPECTED: Expected = "a size, such as 65536, 512K, 64M or 2G";
+    let text = value.to_str().ok_or(EXPECTED)?;
+    let (number, shift) = match text.char_indices().next_back().ok_or(EXPECTED)? {
+        (at, 'k' | 'K') => (text.split_at(at).0, 10),
+        (at, 'm' | 'M') => (text.split_at(at).0, 20),
+        (at, 'g' | 'G') => (text.split_at(at).0, 30),
+        (at, 't' | 'T') => (text.split_at(at).0, 40),
+        _ => (text, 0),
+    };
+    let number: u64 = self::number(OsStr::new(number), 0..=u64::MAX >> shift, EXPECTED)?;
+    let size = number << shift;
+    if size < least {
+        return Err("a larger size");
+    }
+    Ok(size)
+}
+
+/// A size that memory can hold.
+pub(super) fn memory_size(value: &OsStr, least: u64) -> Result<usize, Expected> {
+    usize::try_from(size(value, least)?).map_err(|_| "a size that fits into memory")
+}
+
+/// Permission bits in octal: `022`.
+pub(super) fn mask(value: &OsStr) -> Result<u32, Expected> {
+    const EXPECTED: Expected = "permission bits in octal, such as 022";
+    let digits = digits(value).ok_or(EXPECTED)?;
+    match u32::from_str_radix(digits, 8) {
+        Ok(mask) if mask <= 0o777 => Ok(mask),
+        _ => Err(EXPECTED),
+    }
+}
+
+/// A charset by its WHATWG label; UTF-8 is `None`, for there names are taken byte for byte.
+pub(super) fn charset(value: &OsStr) -> Result<Option<&'static encoding_rs::Encoding>, Expected> {
+    let encoding = encoding_rs::Encoding::for_label_no_replacement(value.as_bytes())
+        .ok_or("a charset, such as windows-1252, koi8-r or shift_jis")?;
+    if !encoding.is_ascii_compatible() {
+        return Err("a charset that contains ASCII, for FTP's commands are ASCII");
+    }
+    Ok((encoding != encoding_rs::UTF_8).then_some(encoding))
+}
+
+/// A zone by its name in the zone database, or an offset: `Europe/Berlin`, `UTC`, `+02:00`.
+pub(super) fn time_zone(value: &OsStr) -> Result<TimeZone, Expected> {
+    const EXPECTED: Expected = "a time zone, such as UTC, +02:00 or Europe/Berlin";
+    let name = value.to_str().ok_or(EXPECTED)?;
+    let sign = match name.chars().next() {
+        Some('+') => 1,
+        Some('-') => -1,
+        _ => return TimeZone::get(name).map_err(|_| EXPECTED),
+    };
+    let digits: String = name.chars().skip(1).filter(|c| *c != ':').collect();
+    let (hours, minutes) = match digits.len() {
+        1 | 2 => (digits.as_str(), "0"),
+        4 => digits.split_at(2),
+        _ => return Err(EXPECTED),
+    };
+    let hours: i32 = number(OsStr::new(hours), 0..=14, EXPECTED)?;
+    let minutes: i32 = number(OsStr::new(minutes), 0..=59, EXPECTED)?;
+    Offset::from_seconds(sign * (hours * 3600 + minutes * 60))
+        .map(TimeZone::fixed)
+        .map_err(|_| EXPECTED)
+}
+
+/// How much is logged.
+pub(super) fn log_level(value: &OsStr) -> Result<log::LevelFilter, Expected> {
+    const EXPECTED: Expected = "error, warn, info, debug or trace";
+    value
+        .to_str()
+        .ok_or(EXPECTED)?
+        .parse()
+        .map_err(|_| EXPECTED)
+}
+
+/// `ADDRESS:PORT` to listen on.
+pub(super) fn listen_address(text: &str) -> Result<std::net::SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    match text.parse::<IpAddr>() {
+        Ok(address) => Err(format!("a port is missing, as in {address}:2121")),
+        Err(_) => Err("not an address and port, as in 127.0.0.1:2121 or [::1]:2121".to_owned()),
+    }
+}
+
+/// The value's text where it is nothing but digits: no sign, no blank.
+fn digits(value: &OsStr) -> Option<&str> {
+    let text = value.to_str()?;
+    let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn os(text: &str) -> &OsStr {
+        OsStr::new(text)
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction() {
+        assert_eq!(seconds(os("30")), Ok(Duration::from_secs(30)));
+        assert_eq!(seconds(os("0.5")), Ok(Duration::from_millis(500)));
+        assert_eq!(seconds(os("1.0000000019")), Ok(Duration::new(1, 1)));
+        for wrong in [
+            "",
+            "-1",
+            "1e9",
+            ".5",
+            "5.",
+            "1.5.2",
+            "ten",
+            "99999999999",
+            "3s",
+        ] {
+            assert!(seconds(os(wrong)).is_err(), "{wrong}");
+        }
+        assert!(deadline(os("0.0")).is_err());
+    }
+
+    #[test]
+    fn sizes_take_a_letter() {
+        assert_eq!(size(os("65536"), 0), Ok(65536));
+        assert_eq!(size(os("64k"), 0), Ok(65536));
+        assert_eq!(size(os("4M"), 0), Ok(4 << 20));
+        assert_eq!(size(os("2G"), 0), Ok(2 << 30));
+        for wrong in ["", "K", "-1K", "4MB", "1.5M", "99999999999G", "é"] {
+            assert!(size(os(wrong), 0).is_err(), "{wrong}");
+        }
+        assert!(size(os("1K"), 4096).is_err());
+    }
+
+    #[test]
+    fn masks_are_octal() {
+        assert_eq!(mask(os("022")), Ok(0o22));
+        for wrong in ["", "8", "1000", "0x12", "-1"] {
+            assert!(mask(os(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn charsets_are_known_by_label() {
+        assert_eq!(charset(os("latin1")), Ok(Some(encoding_rs::WINDOWS_1252)));
+        assert_eq!(charset(os("utf-8")), Ok(None));
+        assert!(charset(os("utf-16le")).is_err());
+        assert!(charset(os("klingon")).is_err());
+    }
+
+    #[test]
+    fn zones_are_names_or_offsets() {
+        let seconds = |zone: &str| {
+            let zone = time_zone(os(zone)).unwrap();
+            zone.to_offset(jiff::Timestamp::UNIX_EPOCH).seconds()
+        };
+        assert_eq!(seconds("UTC"), 0);
+        assert_eq!(seconds("+02:00"), 7200);
+        assert_eq!(seconds("-0330"), -12600);
+        assert_eq!(seconds("+5"), 18000);
+        for wrong in ["", "+", "+99", "+1:2:3", "Nowhere/Town"] {
+            assert!(time_zone(os(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_needs_its_port() {
+        assert!(listen_address("127.0.0.1:0").is_ok());
+        assert!(listen_address("[::1]:2121").is_ok());
+        assert!(listen_address("127.0.0.1").unwrap_err().contains("port"));
+        assert!(listen_address("here:1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_value_panic(text in ".*") {
+            let value = os(&text);
+            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value));
+        }
+    }
+}

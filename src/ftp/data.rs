@@ -1,0 +1,190 @@
+//! The data connection: EPSV, else PASV, or EPRT, else PORT (RFC 959 §3.2, RFC 2428).
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use socket2::SockRef;
+
+use super::address::{
+    extended_passive_port, extended_port_argument, passive_address, port_argument,
+};
+use super::connect::{connect, prepare};
+use super::control::{Control, shown, socket_error};
+use super::error::{Error, Phase};
+use super::reply::Reply;
+
+/// How this session opens its data connections; what a server refused once is not tried again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DataOptions {
+    pub(super) active: bool,
+    pub(super) trust_pasv_address: bool,
+    pub(super) connect_timeout: Duration,
+    pub(super) timeout: Duration,
+    /// EPSV or EPRT was refused, or its port could not be reached.
+    pub(super) extended_refused: bool,
+}
+
+/// A data connection, open or about to be opened by the server.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Connected(TcpStream),
+    /// Active mode: the server connects after it took the transfer's command.
+    Listening(TcpListener),
+}
+
+/// Agrees with the server on a data connection.
+pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<Pending, Error> {
+    if options.active {
+        return Ok(Pending::Listening(listen(control, options)?));
+    }
+    if !options.extended_refused {
+        match extended_passive(control, options) {
+            Ok(stream) => return Ok(Pending::Connected(stream)),
+            Err(error) if is_v4(control)? && may_fall_back(&error, control) => {
+                log::info!("EPSV does not work here ({error}): using PASV");
+                options.extended_refused = true;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Pending::Connected(passive(control, options)?))
+}
+
+impl Pending {
+    /// The connection itself; in active mode, waits for the server's. To be called after the
+    /// transfer's command was sent.
+    pub(super) fn accept(self, peer: IpAddr, options: &DataOptions) -> Result<TcpStream, Error> {
+        let stream = match self {
+            Self::Connected(stream) => stream,
+            Self::Listening(listener) => accept_from(&listener, peer, options.connect_timeout)?,
+        };
+        let failed = |error| socket_error(Phase::DataConnect, error);
+        stream
+            .set_read_timeout(Some(options.timeout))
+            .map_err(failed)?;
+        stream
+            .set_write_timeout(Some(options.timeout))
+            .map_err(failed)?;
+        Ok(stream)
+    }
+}
+
+fn is_v4(control: &Control) -> Result<bool, Error> {
+    Ok(control.peer()?.ip().to_canonical().is_ipv4())
+}
+
+/// Refused, or swallowed by a firewall that does not know EPSV: the session itself is well.
+fn may_fall_back(error: &Error, control: &Control) -> bool {
+    let of_the_data_connection = match error {
+        Error::Refused { reply, .. } => matches!(reply.code().0, 500..=504 | 522),
+        Error::Malformed { .. } => true,
+        Error::Timeout(phase) | Error::Io { phase, .. } => *phase == Phase::DataConnect,
+        _ => false,
+    };
+    of_the_data_connection && control.is_usable()
+}
+
+fn extended_passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {
+    let reply = ask(control, "EPSV", b"EPSV")?;
+    let port = reply
+        .lines()
+        .iter()
+        .find_map(|line| extended_passive_port(line));
+    let port = port.ok_or_else(|| nonsense(&reply, "an EPSV reply with a port"))?;
+    dial(SocketAddr::new(control.peer()?.ip(), port), options)
+}
+
+fn passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {
+    let reply = ask(control, "PASV", b"PASV")?;
+    let address = reply.lines().iter().find_map(|line| passive_address(line));
+    let address = address.ok_or_else(|| nonsense(&reply, "a PASV reply with an address"))?;
+    // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC 2577 §3).
+    let host = match control.peer()?.ip() {
+        _ if options.trust_pasv_address => IpAddr::V4(*address.ip()),
+        peer => peer,
+    };
+    dial(SocketAddr::new(host, address.port()), options)
+}
+
+fn dial(address: SocketAddr, options: &DataOptions) -> Result<TcpStream, Error> {
+    connect(address, options.connect_timeout)
+        .map_err(|error| socket_error(Phase::DataConnect, error))
+}
+
+fn listen(control: &mut Control, options: &mut DataOptions) -> Result<TcpListener, Error> {
+    let failed = |source| Error::Io {
+        phase: Phase::DataConnect,
+        source,
+    };
+    let listener = TcpListener::bind(SocketAddr::new(control.local()?.ip(), 0)).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let plain = match address {
+        SocketAddr::V4(address) => Some(address),
+        SocketAddr::V6(_) => None,
+    };
+    if !options.extended_refused {
+        let line = format!("EPRT {}", extended_port_argument(address));
+        match (ask(control, "EPRT", line.as_bytes()), plain) {
+            (Ok(_), _) => return Ok(listener),
+            (Err(error), Some(_)) if may_fall_back(&error, control) => {
+                options.extended_refused = true;
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    if let Some(plain) = plain {
+        ask(
+            control,
+            "PORT",
+            format!("PORT {}", port_argument(plain)).as_bytes(),
+        )?;
+    }
+    Ok(listener)
+}
+
+/// Takes the server's connection; anybody else's is hung up on.
+fn accept_from(
+    listener: &TcpListener,
+    peer: IpAddr,
+    timeout: Duration,
+) -> Result<TcpStream, Error> {
+    let failed = |error| socket_error(Phase::DataConnect, error);
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Error::Timeout(Phase::DataConnect));
+        }
+        // A receive time-out bounds accept(2), too (socket(7)).
+        SockRef::from(listener)
+            .set_read_timeout(Some(left))
+            .map_err(failed)?;
+        let (stream, from) = listener.accept().map_err(failed)?;
+        if from.ip().to_canonical() == peer.to_canonical() {
+            prepare(&stream).map_err(failed)?;
+            return Ok(stream);
+        }
+        log::warn!("refused a data connection from {from}, which is not the server");
+    }
+}
+
+fn ask(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+    log::debug!("> {}", String::from_utf8_lossy(line));
+    control.send(line)?;
+    let reply = control.reply(Phase::Reply)?;
+    if reply.is_completion() {
+        Ok(reply)
+    } else {
+        Err(Error::Refused {
+            command: verb,
+            reply,
+        })
+    }
+}
+
+fn nonsense(reply: &Reply, expected: &'static str) -> Error {
+    Error::Malformed {
+        expected,
+        line: shown(reply.to_string().as_bytes()),
+    }
+}

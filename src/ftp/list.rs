@@ -1,0 +1,265 @@
+//! Listing a directory: MLSD, LIST or STAT, parsed line by line as it comes (RFC 959 §4.1.3,
+//! RFC 3659 §7).
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::ops::ControlFlow;
+use std::time::SystemTime;
+
+use super::charset::decode;
+use super::control::{shown, socket_error};
+use super::error::{Error, Phase};
+use super::listing::{Entry, Format, Line, parse_line};
+use super::path::{RemotePath, check_name};
+use super::session::Session;
+
+/// Longest line of a listing; a longer one is passed over.
+const MAX_LINE: usize = 8 * 1024;
+/// Most bytes of one listing by MLSD or LIST: some ten million entries.
+const MAX_LISTING: u64 = 1 << 30;
+/// Most bytes of one listing by STAT.
+const MAX_STAT: usize = 64 << 20;
+/// Bytes read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// Which command lists a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListWith {
+    /// MLSD (RFC 3659 §7).
+    Mlsd,
+    /// `LIST -a`, with CWD first where the path has blanks or pattern characters.
+    List,
+    /// `STAT path`, on the control connection.
+    Stat,
+}
+
+impl Session {
+    /// Tells `sink` the entries of the directory `path` as they come, without `.` and `..`, until
+    /// it breaks. What is no entry is passed over and logged.
+    ///
+    /// # Errors
+    /// Also when the listing ended and the completion reply said that it was not whole.
+    pub fn list(
+        &mut self,
+        with: ListWith,
+        path: &RemotePath,
+        sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let format = if with == ListWith::Mlsd {
+            Format::Mlsd
+        } else {
+            Format::List
+        };
+        let mut parser = Parser::new(self, path, format, sink);
+        match with {
+            ListWith::Mlsd => {
+                let line = self.line(b"MLSD ", path, b"")?;
+                self.list_over_data("MLSD", &line, &mut parser)
+            }
+            ListWith::List => self.list_in_dialect(path, &mut parser),
+            ListWith::Stat => self.list_by_stat(path, &mut parser),
+        }
+    }
+
+    fn list_in_dialect(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
+        let inside = needs_working_directory(path.as_bytes());
+        if inside {
+            self.change_directory(path)?;
+        }
+        if !self.plain_list {
+            let line = self.list_line(b"LIST -a", path, inside)?;
+            match self.list_over_data("LIST", &line, parser) {
+                Err(Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 501 | 504) => {
+                    self.plain_list = true;
+                }
+                listed => return listed,
+            }
+        }
+        let line = self.list_line(b"LIST", path, inside)?;
+        self.list_over_data("LIST", &line, parser)
+    }
+
+    fn list_line(&self, verb: &[u8], path: &RemotePath, inside: bool) -> Result<Vec<u8>, Error> {
+        if inside {
+            Ok(verb.to_vec())
+        } else {
+            self.line(&[verb, b" "].concat(), path, b"")
+        }
+    }
+
+    fn list_over_data(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        parser: &mut Parser<'_>,
+    ) -> Result<(), Error> {
+        let data = self.begin(verb, line, 0)?;
+        match parser.read(data) {
+            Ok(ControlFlow::Continue(())) => {
+                self.complete(verb, self.data.timeout)?;
+                Ok(())
+            }
+            Ok(ControlFlow::Break(())) => {
+                self.resynchronise();
+                Ok(())
+            }
+            Err(error) => {
+                self.control.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    fn list_by_stat(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
+        let line = self.line(b"STAT ", path, b"")?;
+        log::debug!("> {}", shown(&line));
+        self.control.send(&line)?;
+        let mut flow = ControlFlow::Continue(());
+        let reply = self.control.long_reply(MAX_STAT, &mut |line| {
+            if flow.is_continue() {
+                // ProFTPD sets each line one blank in.
+                flow = parser.line(line.strip_prefix(b" ").unwrap_or(line));
+            }
+        })?;
+        if reply.is_completion() {
+            Ok(())
+        } else {
+            Err(Error::Refused {
+                command: "STAT",
+                reply,
+            })
+        }
+    }
+}
+
+/// Turns bytes into lines and lines into entries.
+struct Parser<'a> {
+    path: RemotePath,
+    format: Format,
+    charset: Option<&'static encoding_rs::Encoding>,
+    now: i64,
+    passed_over: usize,
+    sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
+}
+
+impl<'a> Parser<'a> {
+    fn new(
+        session: &Session,
+        path: &RemotePath,
+        format: Format,
+        sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |since| since.as_secs() as i64);
+        let charset = session.charset();
+        Self {
+            path: path.clone(),
+            format,
+            charset,
+            now,
+            passed_over: 0,
+            sink,
+        }
+    }
+
+    /// Reads the listing to its end, or until the sink breaks.
+    fn read(&mut self, mut data: TcpStream) -> Result<ControlFlow<()>, Error> {
+        let (mut chunk, mut unread) = (vec![0; CHUNK], Vec::new());
+        let (mut received, mut overlong) = (0_u64, false);
+        loop {
+            let count = match data.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(socket_error(Phase::DataRead, error)),
+            };
+            received += count as u64;
+            if received > MAX_LISTING {
+                let limit = MAX_LISTING as usize;
+                return Err(Error::TooLong {
+                    what: "bytes in a listing",
+                    limit,
+                });
+            }
+            let mut rest = chunk.get(..count).unwrap_or_default();
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                unread.extend_from_slice(rest.get(..end).unwrap_or_default());
+                rest = rest.get(end + 1..).unwrap_or_default();
+                let told = if overlong {
+                    ControlFlow::Continue(())
+                } else {
+                    self.line(&unread)
+                };
+                unread.clear();
+                overlong = false;
+                if told.is_break() {
+                    return Ok(told);
+                }
+            }
+            if unread.len() + rest.len() > MAX_LINE {
+                if !overlong {
+                    self.pass_over("a line too long", &unread);
+                }
+                overlong = true;
+                unread.clear();
+            } else if !overlong {
+                unread.extend_from_slice(rest);
+            }
+        }
+        if unread.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        Ok(self.line(&unread))
+    }
+
+    fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match parse_line(line, self.format, self.now) {
+            Line::Entry(entry) => return self.entry(entry),
+            Line::Skip => {}
+            Line::Dropped(why) => self.pass_over(why, line),
+            Line::Unparsable => self.pass_over("not a line of any dialect", line),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn entry(&mut self, mut entry: Entry) -> ControlFlow<()> {
+        entry.name = decode(entry.name, self.charset);
+        entry.target = entry.target.map(|target| decode(target, self.charset));
+        if check_name(&entry.name).is_err() {
+            self.pass_over("a name that cannot be used", &entry.name);
+            return ControlFlow::Continue(());
+        }
+        (self.sink)(entry)
+    }
+
+    /// The first one is shown, the others counted: a hostile listing must not fill the log.
+    fn pass_over(&mut self, why: &str, line: &[u8]) {
+        if self.passed_over == 0 {
+            log::warn!("listing {}: passed over {why}: {}", self.path, shown(line));
+        }
+        self.passed_over += 1;
+    }
+}
+
+impl Drop for Parser<'_> {
+    fn drop(&mut self) {
+        if self.passed_over > 1 {
+            log::warn!(
+                "listing {}: passed over {} lines in all",
+                self.path,
+                self.passed_over
+            );
+        }
+    }
+}
+
+/// Whether LIST would take part of the path for options, a pattern or a second argument.
+fn needs_working_directory(path: &[u8]) -> bool {
+    path.iter().any(|byte| {
+        matches!(
+            byte,
+            b' ' | b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'~' | b'\\' | b'\t'
+        )
+    })
+}

@@ -1,0 +1,211 @@
+//! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
+//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I.
+
+use super::control::Control;
+use super::error::{Error, Phase};
+use super::features::Features;
+use super::options::ConnectOptions;
+use super::reply::{Reply, ReplyClass};
+
+/// Facts worth asking for where MLST lists them.
+const FACTS: [&str; 8] = [
+    "type",
+    "size",
+    "modify",
+    "perm",
+    "unique",
+    "unix.mode",
+    "unix.owner",
+    "unix.group",
+];
+/// A server that says "ready in n minutes" (120) may say it so often.
+const MOST_DELAYS: usize = 10;
+/// USER, PASS and ACCT, and one to spare.
+const MOST_STEPS: usize = 4;
+
+/// Logs in over a fresh connection.
+pub(super) fn log_in(control: &mut Control, options: &ConnectOptions) -> Result<Features, Error> {
+    greeting(control)?;
+    authenticate(control, options)?;
+    let features = features(control)?;
+    if features.has("UTF8") && options.charset.is_none() {
+        // Pure-FTPd answers 504 and speaks UTF-8 all the same.
+        command(control, "OPTS", b"OPTS UTF8 ON")?;
+    }
+    if let Some(line) = wanted_facts(&features) {
+        command(control, "OPTS", line.as_bytes())?;
+    }
+    let reply = command(control, "TYPE", b"TYPE I")?;
+    if !reply.is_completion() {
+        return Err(Error::Refused {
+            command: "TYPE",
+            reply,
+        });
+    }
+    Ok(features)
+}
+
+fn greeting(control: &mut Control) -> Result<(), Error> {
+    for _ in 0..MOST_DELAYS {
+        let reply = control.reply(Phase::Greeting)?;
+        match reply.code().class() {
+            ReplyClass::Preliminary => log::info!("the server asks for patience: {reply}"),
+            ReplyClass::Completion => return Ok(()),
+            _ => return Err(turned_away(reply, "greeting")),
+        }
+    }
+    Err(Error::Timeout(Phase::Greeting))
+}
+
+fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), Error> {
+    let mut step = ("USER", options.user.as_str());
+    for _ in 0..MOST_STEPS {
+        let (verb, argument) = step;
+        let reply = secret_command(control, verb, argument)?;
+        step = match reply.code().0 {
+            // 202: a password was superfluous.
+            230 | 232 | 202 | 200 => return Ok(()),
+            331 => ("PASS", options.password.reveal()),
+            332 if !options.account.is_empty() => ("ACCT", options.account.as_str()),
+            332 => return Err(Error::Login(reply)),
+            _ => return Err(turned_away(reply, verb)),
+        };
+    }
+    Err(Error::Malformed {
+        expected: "the end of a login",
+        line: "one more question than RFC 959 knows".to_owned(),
+    })
+}
+
+/// A refusal at the door: because there is no room, or because of who we are.
+fn turned_away(reply: Reply, command: &'static str) -> Error {
+    if is_about_room(&reply) {
+        return Error::TooManySessions(reply);
+    }
+    match reply.code().0 {
+        430 | 530 | 531 | 532 => Error::Login(reply),
+        _ => Error::Refused { command, reply },
+    }
+}
+
+/// vsftpd, ProFTPD, Pure-FTPd and pyftpdlib each say it in their own words.
+fn is_about_room(reply: &Reply) -> bool {
+    if !matches!(reply.code().0, 421 | 430 | 530) {
+        return false;
+    }
+    let words = reply.words();
+    [
+        "too many",
+        "maximum",
+        "limit",
+        "no more",
+        "try again later",
+        "already logged in",
+        "busy",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
+}
+
+fn features(control: &mut Control) -> Result<Features, Error> {
+    let reply = command(control, "FEAT", b"FEAT")?;
+    // 500 and 502 mean that there are none (RFC 2389 §3.2).
+    Ok(if reply.is_completion() {
+        Features::parse(&reply)
+    } else {
+        Features::default()
+    })
+}
+
+/// The OPTS that asks for more facts than the server gives unasked; none where it gives them all.
+fn wanted_facts(features: &Features) -> Option<String> {
+    let offered = features.parameters("MLST")?;
+    let mut wanted = String::new();
+    let mut missing = false;
+    for fact in offered.split(';').filter(|fact| !fact.is_empty()) {
+        let (name, given) = fact
+            .strip_suffix('*')
+            .map_or((fact, false), |name| (name, true));
+        if FACTS.contains(&name.to_ascii_lowercase().as_str()) {
+            missing |= !given;
+            wanted.push_str(name);
+            wanted.push(';');
+        }
+    }
+    missing.then(|| format!("OPTS MLST {wanted}"))
+}
+
+fn command(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+    log::debug!("> {}", String::from_utf8_lossy(line));
+    control.send(line)?;
+    let reply = control.reply(Phase::Reply)?;
+    if reply.code().0 == 421 {
+        return Err(turned_away(reply, verb));
+    }
+    Ok(reply)
+}
+
+fn secret_command(
+    control: &mut Control,
+    verb: &'static str,
+    argument: &str,
+) -> Result<Reply, Error> {
+    let shown = if verb == "USER" { argument } else { "****" };
+    log::debug!("> {verb} {}", shown.escape_debug());
+    if argument.contains(['\r', '\n', '\0']) {
+        return Err(Error::Path(super::PathError::Unsendable));
+    }
+    control.send(format!("{verb} {argument}").as_bytes())?;
+    control.reply(Phase::Reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReplyCode;
+    use super::*;
+
+    fn reply(code: u16, text: &str) -> Reply {
+        Reply::new(ReplyCode(code), vec![text.as_bytes().to_vec()])
+    }
+
+    #[test]
+    fn no_room_is_told_from_no_entry() {
+        for (code, text) in [
+            (
+                421,
+                "There are too many connections from your internet address.",
+            ),
+            (
+                530,
+                "Sorry, the maximum number of clients (2) from your host are already connected.",
+            ),
+            (421, "2 users (the maximum) are already logged in, sorry"),
+            (
+                421,
+                "Too many connections. Service temporarily unavailable.",
+            ),
+        ] {
+            assert!(matches!(
+                turned_away(reply(code, text), "USER"),
+                Error::TooManySessions(_)
+            ));
+        }
+        let wrong = reply(530, "Login incorrect.");
+        assert!(matches!(turned_away(wrong, "PASS"), Error::Login(_)));
+    }
+
+    #[test]
+    fn facts_are_asked_for_only_where_some_are_missing() {
+        let features = |facts: &str| {
+            Features::parse(&Reply::new(
+                ReplyCode(211),
+                vec![format!(" MLST {facts}").into()],
+            ))
+        };
+        assert_eq!(wanted_facts(&features("type*;size*;modify*;")), None);
+        assert_eq!(
+            wanted_facts(&features("type*;size*;unix.mode;x.odd;")).as_deref(),
+            Some("OPTS MLST type;size;unix.mode;")
+        );
+    }
+}

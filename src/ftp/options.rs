@@ -1,0 +1,50 @@
+//! Where and how to connect, and as whom.
+
+use std::time::Duration;
+
+/// A password that cannot be logged: its `Debug` prints stars.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// Takes the secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself, to be sent.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("****")
+    }
+}
+
+/// Where and how to connect; made once, used for every session.
+#[derive(Debug, Clone)]
+pub struct ConnectOptions {
+    /// Host name or address (an IPv6 address without brackets).
+    pub host: String,
+    /// The control connection's port; FTP's own is 21.
+    pub port: u16,
+    /// Login name.
+    pub user: String,
+    /// Its password.
+    pub password: Password,
+    /// Sent where the server asks for an account (332); empty for none.
+    pub account: String,
+    /// Longest wait for the TCP connection, of the control and of a data connection.
+    pub connect_timeout: Duration,
+    /// Longest silence of the server in a reply or a transfer.
+    pub timeout: Duration,
+    /// Active mode: the server connects to us (EPRT, PORT) instead of us to it.
+    pub active: bool,
+    /// Use the address in a 227 reply instead of the control connection's peer.
+    pub trust_pasv_address: bool,
+    /// The names' charset on the wire; `None` sends and takes names byte for byte.
+    pub charset: Option<&'static encoding_rs::Encoding>,
+}

@@ -1,0 +1,76 @@
+//! Timestamps as MDTM, MFMT and the `modify` fact write them: UTC, `YYYYMMDDHHMMSS` with an
+//! optional fraction (RFC 3659 §2.3).
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+/// Seconds since the epoch of a timestamp; a fraction is cut off.
+pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (digits, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    // `19100` for the year 2000 (RFC 3659 §3.1 names the servers' bug): one digit more.
+    let digits = match digits.strip_prefix("191") {
+        Some(rest) if digits.len() == 15 => format!("20{rest}"),
+        _ => digits.to_owned(),
+    };
+    if digits.len() != 14 || !numeric(&digits) || !numeric(fraction) {
+        return None;
+    }
+    let field = |from: usize, to: usize| digits.get(from..to)?.parse::<i8>().ok();
+    // 60 is a leap second; the calendar has none.
+    let second = field(12, 14)?.min(59);
+    let time = DateTime::new(
+        digits.get(..4)?.parse().ok()?,
+        field(4, 6)?,
+        field(6, 8)?,
+        field(8, 10)?,
+        field(10, 12)?,
+        second,
+        0,
+    );
+    Some(Offset::UTC.to_timestamp(time.ok()?).ok()?.as_second())
+}
+
+/// The timestamp of `seconds` since the epoch; none outside the years 1 to 9999.
+pub(crate) fn timestamp(seconds: i64) -> Option<String> {
+    let time = Timestamp::from_second(seconds).ok()?;
+    let time = Offset::UTC.to_datetime(time);
+    (time.year() > 0).then(|| time.strftime("%Y%m%d%H%M%S").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_goes_there_and_back() {
+        assert_eq!(parse_timestamp(b"19700101000000"), Some(0));
+        assert_eq!(parse_timestamp(b"20240229120000.123"), Some(1_709_208_000));
+        assert_eq!(timestamp(1_709_208_000).as_deref(), Some("20240229120000"));
+        assert_eq!(timestamp(-1).as_deref(), Some("19691231235959"));
+    }
+
+    #[test]
+    fn a_year_written_as_19100_is_2000() {
+        assert_eq!(
+            parse_timestamp(b"191000101000000"),
+            parse_timestamp(b"20000101000000")
+        );
+    }
+
+    #[test]
+    fn what_is_no_timestamp_is_none() {
+        for bad in [
+            b"".as_slice(),
+            b"2024",
+            b"20241301000000",
+            b"2024022912000x",
+            b"-0240229120000",
+        ] {
+            assert_eq!(parse_timestamp(bad), None);
+        }
+        assert_eq!(timestamp(i64::MAX), None);
+    }
+}

@@ -1,0 +1,323 @@
+//! Transfers: RETR, STOR, APPE, each after REST where it begins in the middle (RFC 959 §4.1.3,
+//! RFC 3659 §5).
+//!
+//! Data is read to its end and the data connection closed before the completion reply is awaited:
+//! ProFTPD sends its 226 only then. Only that reply says that all of it arrived.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::control::socket_error;
+use super::data::open;
+use super::error::{Error, Phase};
+use super::path::RemotePath;
+use super::reply::{Reply, ReplyClass};
+use super::session::{Failed, Session};
+
+/// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
+const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a server that hung up on an upload has to say why.
+const REASON_PATIENCE: Duration = Duration::from_secs(2);
+/// A line slower than this is taken for dead: bounds how long the last bytes, handed to the
+/// kernel already, may be under way before the completion reply is due.
+const SLOWEST_BYTES_PER_SECOND: usize = 16 * 1024;
+
+/// A RETR under way; it owns its session. Dropped, it closes both connections.
+#[derive(Debug)]
+pub struct Download {
+    session: Session,
+    data: TcpStream,
+}
+
+/// A STOR or APPE under way; it owns its session. Dropped, it closes both connections.
+#[derive(Debug)]
+pub struct Upload {
+    session: Session,
+    data: TcpStream,
+    verb: &'static str,
+    /// The server ended the transfer before we did, and said this.
+    ended: Option<Reply>,
+}
+
+/// Ends another thread's wait on a transfer at once, by shutting its sockets down.
+#[derive(Debug)]
+pub struct Interrupter {
+    sockets: [TcpStream; 2],
+}
+
+impl Interrupter {
+    /// The transfer's reads, writes and waits fail from now on.
+    pub fn interrupt(&self) {
+        for socket in &self.sockets {
+            // It may be closed already, which is what is wanted.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Session {
+    /// Starts receiving `path` from `offset` on (RETR, after REST where `offset` is not 0).
+    pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
+        let (session, data) = self.start("RETR", path, offset)?;
+        Ok(Download { session, data })
+    }
+
+    /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
+    pub fn store(self, path: &RemotePath, offset: u64) -> Result<Upload, Box<Failed>> {
+        let (session, data) = self.start("STOR", path, offset)?;
+        Ok(Upload {
+            session,
+            data,
+            verb: "STOR",
+            ended: None,
+        })
+    }
+
+    /// Starts storing at the end of `path` (APPE).
+    pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
+        let (session, data) = self.start("APPE", path, 0)?;
+        Ok(Upload {
+            session,
+            data,
+            verb: "APPE",
+            ended: None,
+        })
+    }
+
+    fn start(
+        mut self,
+        verb: &'static str,
+        path: &RemotePath,
+        offset: u64,
+    ) -> Result<(Self, TcpStream), Box<Failed>> {
+        let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
+        match begun.and_then(|line| self.begin(verb, &line, offset)) {
+            Ok(data) => Ok((self, data)),
+            Err(error) => Err(Failed::new(error, self)),
+        }
+    }
+
+    /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
+    pub(super) fn begin(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        offset: u64,
+    ) -> Result<TcpStream, Error> {
+        let pending = open(&mut self.control, &mut self.data)?;
+        if offset > 0 {
+            // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
+            let reply = self.exchange("REST", format!("REST {offset}").as_bytes())?;
+            if reply.code().class() != ReplyClass::Intermediate {
+                return Err(Error::Refused {
+                    command: "REST",
+                    reply,
+                });
+            }
+        }
+        let reply = self.exchange(verb, line)?;
+        if reply.code().class() != ReplyClass::Preliminary {
+            // A completion without a transfer: nothing was sent, nothing more will come.
+            return Err(Error::Refused {
+                command: verb,
+                reply,
+            });
+        }
+        let accepted = pending.accept(self.peer, &self.data);
+        if accepted.is_err() {
+            // The transfer's reply is still to come, some time.
+            self.control.give_up();
+        }
+        accepted
+    }
+
+    /// Takes the reply that ends a transfer, its data connection being closed.
+    pub(super) fn complete(
+        &mut self,
+        verb: &'static str,
+        patience: Duration,
+    ) -> Result<Reply, Error> {
+        let reply = self.control.reply_within(Phase::Reply, patience)?;
+        match reply.code().class() {
+            ReplyClass::Completion => Ok(reply),
+            ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
+                command: verb,
+                reply,
+            }),
+            ReplyClass::Preliminary | ReplyClass::Intermediate => {
+                self.control.give_up();
+                let line = reply.to_string();
+                Err(Error::Malformed {
+                    expected: "the end of a transfer",
+                    line,
+                })
+            }
+        }
+    }
+
+    /// Brings the session back in step after the data connection was closed early: each transfer
+    /// has one completion reply, whatever it says. False when the session is of no use any more.
+    pub(super) fn resynchronise(&mut self) -> bool {
+        if self.end_of_transfer() {
+            return true;
+        }
+        // The server has not noticed that its data goes nowhere.
+        if self.control.send(b"ABOR").is_err() || !self.end_of_transfer() {
+            self.control.give_up();
+            return false;
+        }
+        // One reply ended the transfer, the other answers ABOR (RFC 959 §4.1.3).
+        if !self.end_of_transfer() {
+            self.control.give_up();
+        }
+        self.control.is_usable()
+    }
+
+    fn end_of_transfer(&mut self) -> bool {
+        match self.control.wait_for_reply(ABORT_PATIENCE) {
+            Some(Ok(reply)) => reply.code().class() != ReplyClass::Preliminary,
+            Some(Err(_)) => {
+                self.control.give_up();
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn interrupter(&self, data: &TcpStream) -> std::io::Result<Interrupter> {
+        Ok(Interrupter {
+            sockets: [data.try_clone()?, self.control.try_clone()?],
+        })
+    }
+}
+
+impl Download {
+    /// Some bytes into `buffer`; 0 at the end of the data, which [`Download::finish`] must confirm.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match self.data.read(buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(socket_error(Phase::DataRead, error)),
+                Ok(count) => return Ok(count),
+            }
+        }
+    }
+
+    /// After the end of the data: closes the data connection, then takes the completion reply.
+    /// A refusal there means that the data is not whole, however much came.
+    pub fn finish(self) -> Result<Session, Box<Failed>> {
+        let Self { mut session, data } = self;
+        drop(data);
+        match session.complete("RETR", session.data.timeout) {
+            Ok(_) => Ok(session),
+            Err(error) => Err(Failed::new(error, session)),
+        }
+    }
+
+    /// Before the end of the data: ends the transfer and brings the session back in step; none when in doubt.
+    pub fn abort(self) -> Option<Session> {
+        let Self { mut session, data } = self;
+        drop(data);
+        session.resynchronise().then_some(session)
+    }
+
+    /// Ends a `read` that another thread waits in.
+    pub fn interrupter(&self) -> std::io::Result<Interrupter> {
+        self.session.interrupter(&self.data)
+    }
+}
+
+impl Upload {
+    /// Sends these bytes.
+    pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.data
+            .write_all(bytes)
+            .map_err(|error| self.hung_up(error))
+    }
+
+    /// Sends `length` bytes of `file` from `offset` on: from the page cache to the socket, where
+    /// the kernel can (sendfile). A file that ends before is [`Error::LocalFile`].
+    pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
+        let mut sent = 0;
+        while sent < length {
+            match crate::sys::send_file(&self.data, file, offset + sent, length - sent) {
+                Ok(0) => return Err(Error::LocalFile(std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(count) => sent += count as u64,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.hung_up(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the data and takes the 226 or 250: only then is it stored.
+    pub fn finish(self) -> Result<(Session, Reply), Box<Failed>> {
+        let Self {
+            mut session,
+            data,
+            verb,
+            ended,
+        } = self;
+        if let Some(reply) = ended {
+            return Err(Failed::new(
+                Error::Refused {
+                    command: verb,
+                    reply,
+                },
+                session,
+            ));
+        }
+        let under_way = SockRef::from(&data).send_buffer_size().unwrap_or(0);
+        let seconds = (under_way / SLOWEST_BYTES_PER_SECOND) as u64;
+        // The end of the data; it may be refused only because the server hung up, and says why next.
+        let _ = data.shutdown(Shutdown::Write);
+        drop(data);
+        match session.complete(verb, session.data.timeout + Duration::from_secs(seconds)) {
+            Ok(reply) => Ok((session, reply)),
+            Err(error) => Err(Failed::new(error, session)),
+        }
+    }
+
+    /// Gives the upload up; what the server keeps of it is unknown.
+    pub fn abort(self) -> Option<Session> {
+        let Self {
+            mut session,
+            data,
+            ended,
+            ..
+        } = self;
+        drop(data);
+        (ended.is_some() || session.resynchronise()).then_some(session)
+    }
+
+    /// Ends a write that another thread waits in.
+    pub fn interrupter(&self) -> std::io::Result<Interrupter> {
+        self.session.interrupter(&self.data)
+    }
+
+    /// A broken data connection's reason, which the server gives on the control connection: 552 for a full disk.
+    fn hung_up(&mut self, error: std::io::Error) -> Error {
+        let broken = matches!(
+            error.kind(),
+            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset
+        );
+        if !broken {
+            return socket_error(Phase::DataWrite, error);
+        }
+        match self.session.control.wait_for_reply(REASON_PATIENCE) {
+            Some(Ok(reply)) => {
+                self.ended = Some(reply.clone());
+                Error::Refused {
+                    command: self.verb,
+                    reply,
+                }
+            }
+            Some(Err(error)) => error,
+            None => socket_error(Phase::DataWrite, error),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Between fuser's types and the vfs's: numbers, attributes, flags, answers into replies.
+
+use fuser::{
+    FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, OpenFlags, ReplyAttr,
+    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite,
+};
+
+use crate::ftp::Kind;
+use crate::vfs::{Attr, Bytes, Errno, Fresh, Handle, Ino, OpenMode, Opened, Pages, SpaceLeft};
+
+/// Block size shown by stat and statfs, and their unit.
+const BLOCK: u32 = 4096;
+/// Blocks shown where the server does not tell its free space: 1 PiB, so that no tool refuses to copy.
+const UNKNOWN_SPACE: u64 = (1 << 50) / BLOCK as u64;
+/// Numbers are never used twice, so there is one generation.
+pub(super) const GENERATION: Generation = Generation(0);
+
+pub(super) fn ino(number: INodeNo) -> Ino {
+    Ino(number.0)
+}
+
+pub(super) fn handle(file: FileHandle) -> Handle {
+    Handle(file.0)
+}
+
+pub(super) fn error(errno: Errno) -> fuser::Errno {
+    fuser::Errno::from_i32(errno.code())
+}
+
+pub(super) fn open_mode(flags: OpenFlags) -> OpenMode {
+    let bits = flags.0;
+    OpenMode {
+        read: bits & libc::O_ACCMODE != libc::O_WRONLY,
+        write: bits & libc::O_ACCMODE != libc::O_RDONLY,
+        append: bits & libc::O_APPEND != 0,
+        truncate: bits & libc::O_TRUNC != 0,
+    }
+}
+
+pub(super) fn is_dots(name: &[u8]) -> bool {
+    name == b"." || name == b".."
+}
+
+pub(super) fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::Directory => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        // Opening a socket fails at once, where a FIFO would hang and a device mean one of ours.
+        Kind::Special => FileType::Socket,
+        Kind::File | Kind::Unknown => FileType::RegularFile,
+    }
+}
+
+pub(super) fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        // stat(2) counts blocks of 512 bytes, whatever the block size.
+        blocks: attr.size.div_ceil(512),
+        atime: attr.modified,
+        mtime: attr.modified,
+        ctime: attr.modified,
+        crtime: attr.modified,
+        kind: file_type(attr.kind),
+        perm: attr.mode as u16,
+        // One for directories, too: find(1) takes it to mean that nobody counts subdirectories.
+        nlink: 1,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: BLOCK,
+        flags: 0,
+    }
+}
+
+pub(super) fn entry(reply: ReplyEntry, answer: Result<Fresh<Attr>, Errno>) {
+    match answer {
+        Ok(fresh) => reply.entry(&fresh.ttl, &file_attr(&fresh.value), GENERATION),
+        Err(errno) => reply.error(error(errno)),
+    }
+}
+
+pub(super) fn attributes(reply: ReplyAttr, answer: Result<Fresh<Attr>, Errno>) {
+    match answer {
+        Ok(fresh) => reply.attr(&fresh.ttl, &file_attr(&fresh.value)),
+        Err(errno) => reply.error(error(errno)),
+    }
+}
+
+pub(super) fn empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
+    match answer {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(error(errno)),
+    }
+}
+
+pub(super) fn opened(reply: ReplyOpen, answer: Result<Opened, Errno>) {
+    match answer {
+        Ok(opened) => reply.opened(FileHandle(opened.handle.0), open_flags(opened.pages)),
+        Err(errno) => reply.error(error(errno)),
+    }
+}
+
+pub(super) fn open_flags(pages: Pages) -> FopenFlags {
+    match pages {
+        Pages::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+        Pages::Drop => FopenFlags::empty(),
+        Pages::Bypass => FopenFlags::FOPEN_DIRECT_IO,
+    }
+}
+
+pub(super) fn data(reply: ReplyData, answer: Result<Bytes, Errno>) {
+    match answer {
+        Ok(bytes) => reply.data(&bytes),
+        Err(errno) => reply.error(error(errno)),
+    }
+}
+
+pub(super) fn written(reply: ReplyWrite, answer: Result<(), Errno>, length: usize) {
+    match answer {
+        Ok(()) => reply.written(length as u32),
+        Err(errno) => reply.error(error(errno)),
+    }
+}
+
+pub(super) fn statfs(reply: ReplyStatfs, SpaceLeft(free): SpaceLeft) {
+    let blocks = free.map_or(UNKNOWN_SPACE, |bytes| bytes / u64::from(BLOCK));
+    // Nobody counts files over FTP; a million free ones stop no tool.
+    let (files, name_max) = (1_000_000, crate::ftp::path::NAME_MAX as u32);
+    reply.statfs(blocks, blocks, blocks, files, files, BLOCK, name_max, BLOCK);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn the_kernels_flags_say_how_a_file_is_opened() {
+        let mode = |bits| open_mode(OpenFlags(bits));
+        assert!(mode(libc::O_RDONLY).read && !mode(libc::O_RDONLY).write);
+        assert!(!mode(libc::O_WRONLY).read);
+        assert!(mode(libc::O_WRONLY).write && mode(libc::O_RDWR).write);
+        assert!(mode(libc::O_WRONLY | libc::O_APPEND).append);
+        assert!(mode(libc::O_RDWR | libc::O_TRUNC).truncate);
+    }
+
+    #[test]
+    fn a_size_is_told_in_blocks_of_512_bytes() {
+        let attr = Attr {
+            ino: Ino(2),
+            kind: Kind::File,
+            size: 513,
+            modified: SystemTime::UNIX_EPOCH,
+            mode: 0o640,
+            uid: 1,
+            gid: 2,
+        };
+        let shown = file_attr(&attr);
+        assert_eq!((shown.blocks, shown.perm, shown.nlink), (2, 0o640, 1));
+    }
+}

@@ -1,0 +1,151 @@
+//! Threads for the answers that have to wait for the server, so that no FUSE loop ever does.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Most threads. What waits for one connection or for one open file waits in a thread; this is well
+/// above the connections a server grants, so that a few stuck calls do not hold up the others.
+const MOST: usize = 64;
+/// A thread with nothing to do for so long ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A pool of threads that grows with the work.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Workers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} jobs, {} of {} threads idle",
+            self.jobs.len(),
+            self.idle,
+            self.threads
+        )
+    }
+}
+
+impl Workers {
+    /// Runs `job` in a thread of its own as soon as there is one, in the order of asking.
+    pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        let mut state = self.shared.state();
+        state.jobs.push_back(Box::new(job));
+        if state.idle >= state.jobs.len() || state.threads >= MOST {
+            drop(state);
+            self.shared.work.notify_one();
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name("worker".to_owned());
+        if let Err(error) = thread.spawn(move || shared.work()) {
+            log::error!("no thread for a waiting call: {error}");
+            let only = {
+                let mut state = self.shared.state();
+                state.threads -= 1;
+                // With another thread alive the job is done later; without one it is done here.
+                if state.threads == 0 {
+                    state.jobs.pop_front()
+                } else {
+                    None
+                }
+            };
+            if let Some(job) = only {
+                job();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            job();
+        }
+    }
+
+    /// The next job; none when there was none for a while, and this thread is no longer counted.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            state.idle += 1;
+            let (woken, timeout) = self
+                .work
+                .wait_timeout(state, IDLE)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.jobs.is_empty() {
+                state.threads -= 1;
+                return None;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No job runs under this lock, so nothing can panic under it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn jobs_that_wait_for_each_other_all_run() {
+        let workers = Workers::default();
+        let (first_sender, first) = mpsc::channel();
+        let (second_sender, second) = mpsc::channel();
+        let (done_sender, done) = mpsc::channel();
+        workers.run(move || {
+            first.recv().unwrap();
+            second_sender.send(()).unwrap();
+        });
+        workers.run(move || {
+            second.recv().unwrap();
+            done_sender.send(()).unwrap();
+        });
+        workers.run(move || first_sender.send(()).unwrap());
+        done.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn more_jobs_than_threads_are_all_done() {
+        let workers = Workers::default();
+        let (sender, done) = mpsc::channel();
+        for number in 0..10 * MOST {
+            let sender = sender.clone();
+            workers.run(move || sender.send(number).unwrap());
+        }
+        let mut all: Vec<_> = (0..10 * MOST)
+            .map(|_| done.recv_timeout(Duration::from_secs(10)).unwrap())
+            .collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..10 * MOST));
+    }
+}

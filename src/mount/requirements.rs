@@ -1,0 +1,146 @@
+//! What this machine must have before anything is mounted, checked before the server is troubled.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{KernelOptions, Mountpoint, Sharing};
+use crate::sys;
+
+/// The kernel's door for FUSE file systems.
+const DEVICE: &str = "/dev/fuse";
+
+/// fusermount3's configuration (fuse(8)).
+const FUSE_CONF: &str = "/etc/fuse.conf";
+
+/// What is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum RequirementError {
+    /// No FUSE in the kernel.
+    #[error("there is no {DEVICE}: this kernel has no FUSE, or not yet (modprobe fuse)")]
+    NoDevice,
+    /// FUSE is not for this user.
+    #[error("no permission to use {DEVICE}")]
+    DeviceForbidden,
+    /// Only root mounts without it.
+    #[error("there is no fusermount3, which mounts for users other than root (package fuse3)")]
+    NoFusermount,
+    /// The system's owner does not want it.
+    #[error(
+        "allow_other and allow_root are for root alone until {FUSE_CONF} has a line user_allow_other"
+    )]
+    SharingForbidden,
+    /// fusermount3 would refuse it less clearly.
+    #[error("auto_unmount needs allow_other or allow_root")]
+    AutoUnmountAlone,
+    /// ftpfs would wait for itself.
+    #[error("the {what} {} is inside the mountpoint", path.display())]
+    InsideMountpoint {
+        /// `log file`, `spool directory`.
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+    },
+    /// Written files have nowhere to be kept.
+    #[error("cannot keep written files in {}: it is not a directory that can be written to", .0.display())]
+    NoSpool(PathBuf),
+}
+
+/// Checks all of it.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn check(
+    mountpoint: &Mountpoint,
+    kernel: &KernelOptions,
+    spool: Option<&Path>,
+    log_file: Option<&Path>,
+) -> Result<(), RequirementError> {
+    if !Path::new(DEVICE).exists() {
+        return Err(RequirementError::NoDevice);
+    }
+    if !sys::may_read_and_write(DEVICE) {
+        return Err(RequirementError::DeviceForbidden);
+    }
+    if kernel.auto_unmount && kernel.sharing == Sharing::Owner {
+        return Err(RequirementError::AutoUnmountAlone);
+    }
+    if needs_fusermount(kernel.auto_unmount) && find_fusermount().is_none() {
+        return Err(RequirementError::NoFusermount);
+    }
+    if kernel.sharing != Sharing::Owner && sys::effective_uid() != 0 && !others_are_allowed() {
+        return Err(RequirementError::SharingForbidden);
+    }
+    if let Some(log_file) = log_file
+        && log_file
+            .parent()
+            .is_some_and(|directory| mountpoint.contains(directory))
+    {
+        return Err(inside("log file", log_file));
+    }
+    let spool = spool.map_or_else(std::env::temp_dir, Path::to_owned);
+    if mountpoint.contains(&spool) {
+        return Err(inside("spool directory", &spool));
+    }
+    if !spool.is_dir() || !sys::may_read_and_write(&spool) {
+        return Err(RequirementError::NoSpool(spool));
+    }
+    Ok(())
+}
+
+/// Whether mounting takes fusermount3: root does it alone, but for auto_unmount.
+pub(super) fn needs_fusermount(auto_unmount: bool) -> bool {
+    auto_unmount || sys::effective_uid() != 0
+}
+
+/// fusermount3 where it will be looked for when mounting.
+pub(super) fn find_fusermount() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("FUSERMOUNT_PATH") {
+        return Some(PathBuf::from(path)).filter(|path| is_program(path));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<PathBuf> = std::env::split_paths(&path)
+        .chain(["/bin", "/sbin"].map(PathBuf::from))
+        .collect();
+    ["fusermount3", "fusermount"]
+        .into_iter()
+        .flat_map(|name| {
+            directories
+                .iter()
+                .map(move |directory| directory.join(name))
+        })
+        .find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// A configuration that cannot be read is fusermount3's to judge.
+fn others_are_allowed() -> bool {
+    fs::read_to_string(FUSE_CONF).map_or(true, |text| allows_others(&text))
+}
+
+fn allows_others(fuse_conf: &str) -> bool {
+    fuse_conf
+        .lines()
+        .any(|line| line.trim() == "user_allow_other")
+}
+
+fn inside(what: &'static str, path: &Path) -> RequirementError {
+    RequirementError::InsideMountpoint {
+        what,
+        path: path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_allows_nothing() {
+        assert!(!allows_others("# user_allow_other\nmount_max = 1000\n"));
+        assert!(allows_others("mount_max = 1000\n user_allow_other \n"));
+    }
+}

@@ -1,0 +1,236 @@
+//! Who has which place: the idle sessions, the queue, the counts. No thread and no clock of its own:
+//! the moment is an argument.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::backoff::{Advice, Backoff};
+use super::limit::Limit;
+use super::{Error, PoolStats};
+use crate::ftp;
+
+/// A place in the queue: the lower, the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// A session nobody uses.
+#[derive(Debug)]
+pub(super) struct Idle<S> {
+    pub(super) session: S,
+    /// When it was last given back by a lease.
+    pub(super) used: Instant,
+    /// When the server last heard of it.
+    heard: Instant,
+}
+
+/// What the holder of a ticket is to do.
+pub(super) enum Turn<S> {
+    /// This session is yours if it still lives: then say [`Places::served`], else [`Places::vacate`].
+    Take(S),
+    /// Make a session, then say [`Places::dialled`] or [`Places::dial_failed`].
+    Dial,
+    /// Wait for a change, or until this moment.
+    Wait(Option<Instant>),
+    /// There will be none.
+    Fail(Error),
+}
+
+/// What to do after a connection could not be made.
+pub(super) enum AfterFailure {
+    /// Queue again, at the same place.
+    Queue,
+    /// Tell the caller.
+    Tell,
+}
+
+/// All places, idle, leased or being made.
+#[derive(Debug)]
+pub(super) struct Places<S> {
+    /// In the order of their last use; taken from the back, so that surplus ages at the front.
+    idle: VecDeque<Idle<S>>,
+    /// Sessions that exist or are being made.
+    open: usize,
+    /// Of these, the ones being made.
+    dialling: usize,
+    queue: BTreeSet<Ticket>,
+    next_ticket: u64,
+    limit: Limit,
+    backoff: Backoff,
+    closed: bool,
+}
+
+impl<S> Places<S> {
+    /// One idle session and room for up to `allowed`.
+    pub(super) fn new(allowed: usize, first: S, now: Instant) -> Self {
+        let mut places = Self {
+            idle: VecDeque::new(),
+            open: 1,
+            dialling: 0,
+            queue: BTreeSet::new(),
+            next_ticket: 0,
+            limit: Limit::new(allowed),
+            backoff: Backoff::default(),
+            closed: false,
+        };
+        places.rest(first, now, now);
+        places
+    }
+
+    /// Takes the last place in the queue.
+    pub(super) fn queue(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.queue.insert(ticket);
+        ticket
+    }
+
+    /// Leaves the queue.
+    pub(super) fn leave(&mut self, ticket: Ticket) {
+        self.queue.remove(&ticket);
+    }
+
+    /// What `ticket`'s holder is to do now. After [`Turn::Dial`] the ticket has left the queue.
+    pub(super) fn turn(&mut self, ticket: Ticket, now: Instant) -> Turn<S> {
+        if self.closed {
+            return Turn::Fail(Error::Closed);
+        }
+        if self.queue.first() != Some(&ticket) {
+            return Turn::Wait(None);
+        }
+        if let Some(idle) = self.idle.pop_back() {
+            return Turn::Take(idle.session);
+        }
+        if self.open >= self.limit.at(now) {
+            return Turn::Wait(self.limit.next_try());
+        }
+        match self.backoff.advice(now, self.dialling, self.established()) {
+            Advice::Dial => {
+                self.leave(ticket);
+                self.open += 1;
+                self.dialling += 1;
+                Turn::Dial
+            }
+            Advice::WaitUntil(moment) => Turn::Wait(Some(moment)),
+            Advice::WaitForOutcome => Turn::Wait(None),
+            Advice::GiveUp(error) => Turn::Fail(Error::Session(error)),
+        }
+    }
+
+    /// The session of [`Turn::Dial`] was made.
+    pub(super) fn dialled(&mut self, now: Instant) {
+        self.dialling -= 1;
+        self.backoff.succeeded();
+        self.limit.grew(now, self.established());
+    }
+
+    /// The session of [`Turn::Dial`] could not be made. While other sessions live, or where the server is only
+    /// full, its asker goes back to its place in the queue: a session may come back.
+    pub(super) fn dial_failed(
+        &mut self,
+        ticket: Ticket,
+        error: &Arc<ftp::Error>,
+        now: Instant,
+    ) -> AfterFailure {
+        self.dialling -= 1;
+        self.open -= 1;
+        let established = self.established();
+        let full = matches!(**error, ftp::Error::TooManySessions(_));
+        if full {
+            self.limit.refused(now, established);
+        }
+        if !full || established == 0 {
+            self.backoff.failed(now, Arc::clone(error));
+        }
+        if self.closed || !(full || established > 0) {
+            return AfterFailure::Tell;
+        }
+        self.queue.insert(ticket);
+        AfterFailure::Queue
+    }
+
+    /// A leased session is gone.
+    pub(super) fn vacate(&mut self) {
+        self.open = self.open.saturating_sub(1);
+    }
+
+    /// A session comes back, last used at `used`. Handed back where the pool is closed: its place is free.
+    pub(super) fn rest(&mut self, session: S, used: Instant, now: Instant) -> Option<S> {
+        if self.closed {
+            self.vacate();
+            return Some(session);
+        }
+        let at = self.idle.partition_point(|other| other.used <= used);
+        self.idle.insert(
+            at,
+            Idle {
+                session,
+                used,
+                heard: now,
+            },
+        );
+        None
+    }
+
+    /// Takes out the idle sessions that nobody used for `age`; their places are free.
+    pub(super) fn take_surplus(&mut self, age: Duration, now: Instant) -> Vec<S> {
+        let surplus = self
+            .idle
+            .partition_point(|idle| now.saturating_duration_since(idle.used) >= age);
+        self.open = self.open.saturating_sub(surplus);
+        self.idle
+            .drain(..surplus)
+            .map(|idle| idle.session)
+            .collect()
+    }
+
+    /// Takes out one idle session that the server did not hear of for `silence`; its place stays taken.
+    pub(super) fn take_silent(&mut self, silence: Duration, now: Instant) -> Option<Idle<S>> {
+        let at = self
+            .idle
+            .iter()
+            .position(|idle| now.saturating_duration_since(idle.heard) >= silence)?;
+        self.idle.remove(at)
+    }
+
+    /// Takes out all idle sessions; their places are free.
+    pub(super) fn take_idle(&mut self) -> Vec<S> {
+        self.take_surplus(Duration::ZERO, Instant::now())
+    }
+
+    /// Refuses from now on.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Why the last connection could not be made, where none was made since.
+    pub(super) fn last_error(&self) -> Option<Arc<ftp::Error>> {
+        self.backoff.last_error()
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        PoolStats {
+            open: self.established(),
+            leased: self.established().saturating_sub(self.idle.len()),
+            limit: self.limit.known(),
+        }
+    }
+
+    /// Whether somebody waits while every session is in use and none is being made.
+    pub(super) fn is_short(&self) -> bool {
+        !self.queue.is_empty() && self.idle.is_empty() && self.dialling == 0 && !self.closed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn established(&self) -> usize {
+        self.open.saturating_sub(self.dialling)
+    }
+}

@@ -1,0 +1,277 @@
+//! The places behind their lock, and the waiting for them.
+
+use std::convert::Infallible;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::lease::{Lease, Permit};
+use super::line::Line;
+use super::places::{AfterFailure, Places, Ticket, Turn};
+use super::{Error, PoolStats, keepalive};
+use crate::ftp;
+
+/// Makes a session.
+pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
+
+/// The options that are not about how to connect.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) connections: usize,
+    pub(super) idle: Duration,
+    pub(super) keep_alive: Duration,
+    pub(super) lease_timeout: Duration,
+}
+
+impl Rules {
+    pub(super) fn new(
+        connections: usize,
+        idle: Duration,
+        keep_alive: Duration,
+        lease_timeout: Duration,
+    ) -> Self {
+        Self {
+            connections,
+            idle,
+            keep_alive,
+            lease_timeout,
+        }
+    }
+}
+
+/// What all handles of a pool share.
+pub(super) struct Shared<S: Line> {
+    rules: Rules,
+    dial: Dial<S>,
+    /// Taken alone, never while a session speaks or while another lock is taken.
+    places: Mutex<Places<S>>,
+    /// A place or a session was freed, a connection was made or failed, the queue moved.
+    changed: Condvar,
+    /// An asker begins to wait, or the pool is closed.
+    short: Condvar,
+    /// The housekeeper hears this end drop.
+    _life: Sender<Infallible>,
+}
+
+impl<S: Line> Shared<S> {
+    /// With its first session, and a housekeeper.
+    pub(super) fn new(rules: Rules, dial: Dial<S>, first: S) -> Arc<Self> {
+        let (life, ended) = mpsc::channel();
+        let shared = Arc::new(Self {
+            rules,
+            dial,
+            places: Mutex::new(Places::new(rules.connections, first, Instant::now())),
+            changed: Condvar::new(),
+            short: Condvar::new(),
+            _life: life,
+        });
+        if let Err(error) = keepalive::start(&shared, ended) {
+            log::warn!("idle connections will not be kept alive: no thread: {error}");
+        }
+        shared
+    }
+
+    /// See [`super::Pool::lease`].
+    pub(super) fn lease(self: &Arc<Self>) -> Result<Lease<S>, Error> {
+        let deadline = Instant::now() + self.rules.lease_timeout;
+        let ticket = self.lock().queue();
+        let mut queued = Queued {
+            shared: self,
+            ticket,
+        };
+        loop {
+            match queued.wait_for_turn(deadline)? {
+                Chance::Idle(session) if session.is_quiet() => {
+                    return Ok(Lease::new(session, true, self.permit()));
+                }
+                Chance::Idle(dead) => {
+                    log::debug!("an idle connection was closed by the server");
+                    self.lock().vacate();
+                    drop(dead);
+                }
+                Chance::New => {
+                    if let Some(session) = queued.dial()? {
+                        return Ok(Lease::new(session, false, self.permit()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A session comes back from a lease or a transfer.
+    pub(super) fn give_back(&self, session: S) {
+        if session.is_usable() {
+            let now = Instant::now();
+            let unwanted = self.lock().rest(session, now, now);
+            self.changed.notify_all();
+            drop(unwanted);
+        } else {
+            self.vacate();
+            drop(session);
+        }
+    }
+
+    /// A leased session is gone.
+    pub(super) fn vacate(&self) {
+        self.lock().vacate();
+        self.changed.notify_all();
+    }
+
+    /// Closes the sessions nobody used for long, and asks the others for a sign of life.
+    pub(super) fn tend(&self) {
+        let surplus = self.lock().take_surplus(self.rules.idle, Instant::now());
+        self.changed.notify_all();
+        surplus.into_iter().for_each(Line::quit);
+        loop {
+            let silent = self
+                .lock()
+                .take_silent(self.rules.keep_alive, Instant::now());
+            let Some(mut idle) = silent else { return };
+            // A refusal is a sign of life, too.
+            let answer = idle.session.noop();
+            if idle.session.is_usable() {
+                let unwanted = self.lock().rest(idle.session, idle.used, Instant::now());
+                self.changed.notify_all();
+                drop(unwanted);
+            } else {
+                log::debug!("an idle connection did not outlive a NOOP: {answer:?}");
+                self.vacate();
+            }
+        }
+    }
+
+    /// How often the housekeeper looks: often enough that neither age is overrun by more than a quarter.
+    pub(super) fn tending_interval(&self) -> Duration {
+        let shorter = self.rules.idle.min(self.rules.keep_alive);
+        (shorter / 4).clamp(Duration::from_millis(10), Duration::from_secs(10))
+    }
+
+    /// See [`super::Pool::distrust_idle`].
+    pub(super) fn drop_idle(&self) {
+        let idle = self.lock().take_idle();
+        self.changed.notify_all();
+        drop(idle);
+    }
+
+    /// See [`super::Pool::close`]. The goodbyes are said side by side: a dead server costs one deadline, not one
+    /// each.
+    pub(super) fn close(&self) {
+        let idle = {
+            let mut places = self.lock();
+            places.close();
+            places.take_idle()
+        };
+        self.changed.notify_all();
+        self.short.notify_all();
+        thread::scope(|scope| {
+            for session in idle {
+                scope.spawn(move || session.quit());
+            }
+        });
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        self.lock().stats()
+    }
+
+    /// See [`super::Pool::wait_for_shortage`].
+    pub(super) fn wait_for_shortage(&self, patience: Duration) -> bool {
+        let plenty = |places: &mut Places<S>| !places.is_short() && !places.is_closed();
+        let waited = self.short.wait_timeout_while(self.lock(), patience, plenty);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_short()
+    }
+
+    /// How many askers wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().waiting()
+    }
+
+    fn permit(self: &Arc<Self>) -> Permit<S> {
+        Permit::new(Arc::clone(self))
+    }
+
+    /// A panic of another holder leaves counts, at worst one place short; they stay usable.
+    fn lock(&self) -> MutexGuard<'_, Places<S>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A turn that came.
+enum Chance<S> {
+    Idle(S),
+    New,
+}
+
+/// A ticket that leaves the queue with its holder, however that ends.
+struct Queued<'pool, S: Line> {
+    shared: &'pool Shared<S>,
+    ticket: Ticket,
+}
+
+impl<S: Line> Queued<'_, S> {
+    fn wait_for_turn(&mut self, deadline: Instant) -> Result<Chance<S>, Error> {
+        let mut places = self.shared.lock();
+        loop {
+            let now = Instant::now();
+            let until = match places.turn(self.ticket, now) {
+                Turn::Take(session) => return Ok(Chance::Idle(session)),
+                Turn::Dial => {
+                    // The next in the queue may find room, too.
+                    self.shared.changed.notify_all();
+                    return Ok(Chance::New);
+                }
+                Turn::Fail(error) => return Err(error),
+                Turn::Wait(_) if now >= deadline => {
+                    return Err(places.last_error().map_or(
+                        Error::Exhausted(self.shared.rules.lease_timeout),
+                        Error::Session,
+                    ));
+                }
+                // A moment already passed means nothing is due: only a change can help.
+                Turn::Wait(moment) => moment
+                    .filter(|moment| *moment > now)
+                    .map_or(deadline, |moment| moment.min(deadline)),
+            };
+            self.shared.short.notify_all();
+            places = self
+                .shared
+                .changed
+                .wait_timeout(places, until.saturating_duration_since(now))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// A new session; none where the asker queues again.
+    fn dial(&mut self) -> Result<Option<S>, Error> {
+        let outcome = (self.shared.dial)();
+        let now = Instant::now();
+        let mut places = self.shared.lock();
+        let result = match outcome {
+            Ok(session) => {
+                places.dialled(now);
+                Ok(Some(session))
+            }
+            Err(error) => {
+                log::debug!("cannot open another connection: {error}");
+                let error = Arc::new(error);
+                match places.dial_failed(self.ticket, &error, now) {
+                    AfterFailure::Queue => Ok(None),
+                    AfterFailure::Tell => Err(Error::Session(error)),
+                }
+            }
+        };
+        drop(places);
+        self.shared.changed.notify_all();
+        result
+    }
+}
+
+impl<S: Line> Drop for Queued<'_, S> {
+    fn drop(&mut self) {
+        self.shared.lock().leave(self.ticket);
+        self.shared.changed.notify_all();
+    }
+}

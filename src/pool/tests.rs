@@ -1,0 +1,284 @@
+//! The pool's promises, on lines without sockets.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+use crate::ftp::{Phase, Reply, ReplyCode};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A server of which only the number of its sessions matters.
+#[derive(Default)]
+struct FakeServer {
+    down: AtomicBool,
+    /// 0 for no limit.
+    limit: AtomicUsize,
+    dials: AtomicUsize,
+    open: AtomicUsize,
+    most: AtomicUsize,
+    noops: AtomicUsize,
+    goodbyes: AtomicUsize,
+    /// Sessions of an earlier epoch are dead.
+    epoch: AtomicUsize,
+}
+
+struct FakeLine {
+    server: Arc<FakeServer>,
+    epoch: usize,
+    broken: bool,
+}
+
+impl FakeServer {
+    fn dial(self: &Arc<Self>) -> Result<FakeLine, ftp::Error> {
+        self.dials.fetch_add(1, SeqCst);
+        if self.down.load(SeqCst) {
+            return Err(ftp::Error::Closed(Phase::Greeting));
+        }
+        let before = self.open.fetch_add(1, SeqCst);
+        let limit = self.limit.load(SeqCst);
+        if limit > 0 && before >= limit {
+            self.open.fetch_sub(1, SeqCst);
+            let reply = Reply::new(ReplyCode(421), vec![b"Too many connections".to_vec()]);
+            return Err(ftp::Error::TooManySessions(reply));
+        }
+        self.most.fetch_max(before + 1, SeqCst);
+        Ok(FakeLine {
+            server: Arc::clone(self),
+            epoch: self.epoch.load(SeqCst),
+            broken: false,
+        })
+    }
+
+    fn restart(&self) {
+        self.epoch.fetch_add(1, SeqCst);
+    }
+}
+
+impl Line for FakeLine {
+    fn is_usable(&self) -> bool {
+        !self.broken
+    }
+    fn is_quiet(&self) -> bool {
+        self.epoch == self.server.epoch.load(SeqCst)
+    }
+    fn noop(&mut self) -> Result<(), ftp::Error> {
+        self.server.noops.fetch_add(1, SeqCst);
+        Ok(())
+    }
+    fn quit(self) {
+        self.server.goodbyes.fetch_add(1, SeqCst);
+    }
+}
+
+impl Drop for FakeLine {
+    fn drop(&mut self) {
+        self.server.open.fetch_sub(1, SeqCst);
+    }
+}
+
+fn rules(connections: usize) -> Rules {
+    let long = Duration::from_secs(600);
+    Rules::new(connections, long, long, SOON)
+}
+
+fn pool(server: &Arc<FakeServer>, rules: Rules) -> Pool<FakeLine> {
+    let server = Arc::clone(server);
+    Pool::with(rules, move || server.dial()).unwrap()
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !condition() {
+        assert!(Instant::now() < deadline, "in vain for {what}");
+        thread::yield_now();
+    }
+}
+
+/// `askers` threads, each leasing a few times; all are served.
+fn crowd(pool: &Pool<FakeLine>, askers: usize) {
+    thread::scope(|scope| {
+        for _ in 0..askers {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    drop(pool.lease().unwrap());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn one_user_needs_one_session() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(8));
+    for _ in 0..10 {
+        drop(pool.lease().unwrap());
+    }
+    assert_eq!(server.dials.load(SeqCst), 1);
+    let stats = pool.stats();
+    assert_eq!((stats.open, stats.leased, stats.limit), (1, 0, 8));
+}
+
+#[test]
+fn it_grows_to_its_limit_and_then_serves_in_order() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(2));
+    let first = pool.lease().unwrap();
+    let second = pool.lease().unwrap();
+    assert_eq!(pool.stats().leased, 2);
+
+    let order = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for asker in 0..4 {
+            let (pool, order) = (&pool, &order);
+            scope.spawn(move || {
+                let lease = pool.lease().unwrap();
+                order.lock().unwrap().push(asker);
+                drop(lease);
+            });
+            wait_for("the asker to queue", || pool.shared.waiting() == asker + 1);
+        }
+        drop(first);
+    });
+    drop(second);
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3]);
+    assert_eq!(server.dials.load(SeqCst), 2);
+}
+
+#[test]
+fn eight_askers_live_with_a_server_that_takes_two() {
+    for limit in [1, 2] {
+        let server = Arc::new(FakeServer::default());
+        server.limit.store(limit, SeqCst);
+        let pool = pool(&server, rules(8));
+        // All at once, so that the limit is met.
+        let held: Vec<_> = (0..limit).map(|_| pool.lease().unwrap()).collect();
+        thread::scope(|scope| {
+            scope.spawn(|| crowd(&pool, 8));
+            wait_for("the server's refusal", || pool.stats().limit == limit);
+            drop(held);
+        });
+        assert_eq!(server.most.load(SeqCst), limit);
+        assert!(server.dials.load(SeqCst) <= limit + 8, "not hammered");
+        assert_eq!(pool.stats().leased, 0);
+    }
+}
+
+#[test]
+fn sessions_that_died_idle_are_replaced_unseen() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(4));
+    let held: Vec<_> = (0..4).map(|_| pool.lease().unwrap()).collect();
+    drop(held);
+    server.restart();
+    let lease = pool.lease().unwrap();
+    assert!(lease.is_quiet());
+    assert!(!lease.is_reused());
+    assert_eq!(pool.stats().open, 1, "the other dead ones went, too");
+}
+
+#[test]
+fn a_broken_session_frees_its_place() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(1));
+    let mut lease = pool.lease().unwrap();
+    lease.broken = true;
+    drop(lease);
+    assert_eq!(pool.stats().open, 0);
+    assert!(pool.lease().unwrap().is_usable());
+}
+
+#[test]
+fn a_dead_server_is_not_hammered_and_found_when_it_is_back() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(8));
+    server.down.store(true, SeqCst);
+    server.restart();
+
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let error = pool.lease().unwrap_err();
+                    assert!(matches!(error, Error::Session(_)), "{error}");
+                }
+            });
+        }
+    });
+    let dials = server.dials.load(SeqCst) - 1;
+    let most = 8 + 4 + start.elapsed().as_millis() as usize / 600;
+    assert!(dials <= most, "{dials} dials, at most {most} expected");
+
+    server.down.store(false, SeqCst);
+    let back = Instant::now();
+    while pool.lease().is_err() {
+        assert!(back.elapsed() < Duration::from_secs(3));
+        thread::yield_now();
+    }
+    crowd(&pool, 8);
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(1);
+    rules.lease_timeout = Duration::from_millis(50);
+    let pool = pool(&server, rules);
+    let held = pool.lease().unwrap();
+    assert!(matches!(pool.lease(), Err(Error::Exhausted(_))));
+    drop(held);
+    assert!(pool.lease().is_ok(), "who gave up left the queue");
+}
+
+#[test]
+fn idle_sessions_are_closed_politely() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(4);
+    rules.idle = Duration::from_millis(40);
+    let pool = pool(&server, rules);
+    let held: Vec<_> = (0..4).map(|_| pool.lease().unwrap()).collect();
+    drop(held);
+    wait_for("the surplus to go", || server.goodbyes.load(SeqCst) == 4);
+    assert_eq!(pool.stats().open, 0);
+    assert!(pool.lease().is_ok());
+}
+
+#[test]
+fn idle_sessions_are_kept_awake() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(4);
+    rules.keep_alive = Duration::from_millis(20);
+    let pool = pool(&server, rules);
+    wait_for("two NOOPs", || server.noops.load(SeqCst) >= 2);
+    assert!(pool.lease().unwrap().is_reused());
+}
+
+#[test]
+fn closing_says_goodbye_and_refuses() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(4));
+    let held = pool.lease().unwrap();
+    drop(pool.lease().unwrap());
+    pool.close();
+    assert_eq!(server.goodbyes.load(SeqCst), 1);
+    assert!(matches!(pool.lease(), Err(Error::Closed)));
+    drop(held);
+    assert_eq!(server.open.load(SeqCst), 0);
+}
+
+#[test]
+fn the_housekeeper_leaves_with_the_last_handle() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(4));
+    let (life, ended) = mpsc::channel();
+    let housekeeper = keepalive::start(&pool.shared, ended).unwrap();
+    drop(pool);
+    wait_for("the pool to go", || server.open.load(SeqCst) == 0);
+    drop(life);
+    housekeeper.join().unwrap();
+}

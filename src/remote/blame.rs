@@ -1,0 +1,107 @@
+//! Why the server refused, where it does not say (vsftpd never does): a look at the path and its directory
+//! tells what a file system would have said.
+
+use super::error::{Operation, Task, meaning};
+use super::listing::list_all;
+use super::retry::Dialogue;
+use super::stat::{Look, look};
+use super::{Error, ErrorKind, Remote};
+use crate::ftp::{Kind, RemotePath};
+use crate::pool;
+
+impl Remote {
+    /// The error for `fault`, met by `task`. After a refusal without a reason it looks at what is there, in
+    /// the same session; also after "no such directory", which is what pyftpdlib says of a file.
+    pub(super) fn blame(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        task: &Task<'_>,
+        fault: &pool::Error,
+    ) -> Error {
+        let kind = match meaning(fault, task.path) {
+            Some(kind) if (task.operation, kind) != (Operation::List, ErrorKind::NotFound) => kind,
+            _ => self.seen(dialogue, task.operation, task.path),
+        };
+        task.error(kind, fault)
+    }
+
+    /// What is wrong with `path`, judged by what is there.
+    fn seen(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        operation: Operation,
+        path: &RemotePath,
+    ) -> ErrorKind {
+        // The root's absence has no other witness than the refusal itself.
+        if path.is_root() {
+            return ErrorKind::PermissionDenied;
+        }
+        let there = match look(self, dialogue, path) {
+            Ok(Look::Found(entry)) => entry.kind,
+            Ok(Look::Absent) => return absent(operation),
+            Ok(Look::NoParent(kind)) => return kind,
+            Err(_) => return unseen(operation),
+        };
+        let is_directory = there == Kind::Directory;
+        match operation {
+            Operation::List if is_directory => ErrorKind::PermissionDenied,
+            Operation::List => ErrorKind::NotDirectory,
+            Operation::Read | Operation::Store | Operation::Delete if is_directory => {
+                ErrorKind::IsDirectory
+            }
+            Operation::MakeDirectory => ErrorKind::AlreadyExists,
+            Operation::RemoveDirectory if there == Kind::File => ErrorKind::NotDirectory,
+            Operation::RemoveDirectory if self.is_filled(dialogue, path) => ErrorKind::NotEmpty,
+            Operation::Home
+            | Operation::Stat
+            | Operation::ReadLink
+            | Operation::Read
+            | Operation::Store
+            | Operation::RemoveDirectory
+            | Operation::Delete
+            | Operation::Rename
+            | Operation::SetTime
+            | Operation::SetMode => ErrorKind::PermissionDenied,
+        }
+    }
+
+    /// Whether `path` is a directory with something in it.
+    pub(super) fn is_filled(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> bool {
+        list_all(self, dialogue, path).is_ok_and(|entries| !entries.is_empty())
+    }
+}
+
+/// What a refusal means when nothing is at the path, and its directory is there.
+fn absent(operation: Operation) -> ErrorKind {
+    match operation {
+        Operation::Store | Operation::MakeDirectory => ErrorKind::PermissionDenied,
+        Operation::Home
+        | Operation::Stat
+        | Operation::List
+        | Operation::ReadLink
+        | Operation::Read
+        | Operation::RemoveDirectory
+        | Operation::Delete
+        | Operation::Rename
+        | Operation::SetTime
+        | Operation::SetMode => ErrorKind::NotFound,
+    }
+}
+
+/// What a refusal means when nothing can be seen.
+fn unseen(operation: Operation) -> ErrorKind {
+    match operation {
+        Operation::Home
+        | Operation::Stat
+        | Operation::List
+        | Operation::ReadLink
+        | Operation::Read => ErrorKind::NotFound,
+        Operation::Store
+        | Operation::MakeDirectory
+        | Operation::RemoveDirectory
+        | Operation::Delete
+        | Operation::Rename
+        | Operation::SetTime
+        | Operation::SetMode => ErrorKind::PermissionDenied,
+    }
+}

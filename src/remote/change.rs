@@ -1,0 +1,187 @@
+//! Changes to one path: directories made and removed, files deleted, times and modes set.
+
+use super::dialect::Ways;
+use super::error::{Operation, Task, is_unsupported, refusal};
+use super::retry::{Dialogue, Outcome};
+use super::stat::{Look, look};
+use super::temporary::is_temporary;
+use super::{Error, ErrorKind, Remote, Space, listing};
+use crate::ftp::{self, Kind, RemotePath, Session};
+use crate::pool;
+
+/// See [`Remote::make_directory`].
+pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
+    let mut dialogue = remote.dialogue();
+    let made = dialogue.change(
+        |session| session.make_directory(path),
+        |dialogue| match look(remote, dialogue, path) {
+            Ok(Look::Found(entry)) if entry.kind == Kind::Directory => Outcome::Done,
+            Ok(Look::Absent) => Outcome::NotDone,
+            Ok(Look::Found(_) | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
+        },
+    );
+    made.map_err(|fault| {
+        let task = Task::new(Operation::MakeDirectory, path);
+        remote.blame(&mut dialogue, &task, &fault)
+    })
+}
+
+/// See [`Remote::remove_directory`]. Unfinished uploads that a mount left behind do not show, so a directory
+/// with nothing else in it is empty to its user: they go with it.
+pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
+    let task = Task::new(Operation::RemoveDirectory, path);
+    let mut dialogue = remote.dialogue();
+    let Err(fault) = remove(remote, &mut dialogue, path, Session::remove_directory) else {
+        return Ok(());
+    };
+    let error = remote.blame(&mut dialogue, &task, &fault);
+    if error.kind != ErrorKind::NotEmpty || !clear_leftovers(remote, &mut dialogue, path) {
+        return Err(error);
+    }
+    remove(remote, &mut dialogue, path, Session::remove_directory)
+        .map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
+}
+
+/// Deletes what is in `directory` where all of it is unfinished uploads; whether there is nothing left.
+fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> bool {
+    let Ok(entries) = listing::list_all(remote, dialogue, directory) else {
+        return false;
+    };
+    if entries.is_empty() || !entries.iter().all(|entry| is_temporary(&entry.name)) {
+        return false;
+    }
+    log::warn!(
+        "removing {} unfinished uploads with {directory}",
+        entries.len()
+    );
+    entries.iter().all(|entry| {
+        directory
+            .join(&entry.name)
+            .is_ok_and(|path| remove(remote, dialogue, &path, Session::delete).is_ok())
+    })
+}
+
+/// See [`Remote::delete`].
+pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
+    let mut dialogue = remote.dialogue();
+    delete_in(remote, &mut dialogue, path).map_err(|fault| {
+        let task = Task::new(Operation::Delete, path);
+        remote.blame(&mut dialogue, &task, &fault)
+    })
+}
+
+/// DELE, verified where the connection broke.
+pub(super) fn delete_in(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<(), pool::Error> {
+    remove(remote, dialogue, path, Session::delete)
+}
+
+fn remove(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+    step: fn(&mut Session, &RemotePath) -> Result<(), ftp::Error>,
+) -> Result<(), pool::Error> {
+    dialogue.change(
+        |session| step(session, path),
+        |dialogue| match look(remote, dialogue, path) {
+            Ok(Look::Absent | Look::NoParent(_)) => Outcome::Done,
+            Ok(Look::Found(_)) => Outcome::NotDone,
+            Err(_) => Outcome::Unknown,
+        },
+    )
+}
+
+/// See [`Remote::set_modified`].
+pub(super) fn set_modified(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+    seconds: i64,
+) -> Result<(), Error> {
+    let task = Task::new(Operation::SetTime, path);
+    set(
+        remote,
+        dialogue,
+        &task,
+        &remote.dialect().time,
+        |session, way| way.set(session, path, seconds),
+    )
+}
+
+/// See [`Remote::set_mode`].
+pub(super) fn set_mode(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+    mode: u32,
+) -> Result<(), Error> {
+    let task = Task::new(Operation::SetMode, path);
+    set(
+        remote,
+        dialogue,
+        &task,
+        &remote.dialect().mode,
+        |session, way| way.set(session, path, mode),
+    )
+}
+
+/// Tries `ways` until the server knows one.
+fn set<T: Copy>(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    task: &Task<'_>,
+    ways: &Ways<T>,
+    mut step: impl FnMut(&mut Session, T) -> Result<(), ftp::Error>,
+) -> Result<(), Error> {
+    let mut last = None;
+    for (number, way) in ways.left() {
+        let Err(fault) = dialogue.repeat(|session| step(session, way)) else {
+            return Ok(());
+        };
+        if is_unsupported(&fault) {
+            ways.pass(number);
+        } else if !is_misunderstood(&fault) {
+            let error = remote.blame(dialogue, task, &fault);
+            // The last way may have been taken for a question about an odd name (MDTM): the file is there.
+            let missed = error.kind == ErrorKind::NotFound
+                && matches!(look(remote, dialogue, task.path), Ok(Look::Found(_)));
+            if !missed {
+                return Err(error);
+            }
+            ways.pass(number);
+        }
+        last = Some(fault);
+    }
+    let reason = last.map_or_else(
+        || "the server has no command for it".to_owned(),
+        |fault| fault.to_string(),
+    );
+    Err(task.error(ErrorKind::Unsupported, &reason))
+}
+
+/// Whether the server did not understand this argument (501): another command may suit it better, though
+/// another path may suit this one.
+fn is_misunderstood(fault: &pool::Error) -> bool {
+    refusal(fault).is_some_and(|reply| reply.code().0 == 501)
+}
+
+/// See [`Remote::space`].
+pub(super) fn space(remote: &Remote, path: &RemotePath) -> Option<Space> {
+    if !remote.dialect().available.get() {
+        return None;
+    }
+    match remote.dialogue().repeat(|session| session.available(path)) {
+        Ok(available) => Some(Space { available }),
+        Err(fault) => {
+            if is_unsupported(&fault) {
+                remote.dialect().available.not("AVBL");
+            }
+            log::debug!("no free space of {path}: {fault}");
+            None
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! How this server is spoken to: what FEAT promised (RFC 2389), corrected by what the server really
+//! answered. Shared by all its sessions.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use crate::ftp::{Error, Features, RemotePath, Session};
+
+/// One server's habits.
+#[derive(Debug)]
+pub(super) struct Dialect {
+    /// MLSD (RFC 3659 §7).
+    pub(super) mlsd: Has,
+    /// MLST (RFC 3659 §7).
+    pub(super) mlst: Has,
+    /// SIZE (RFC 3659 §4).
+    pub(super) size: Has,
+    /// MDTM (RFC 3659 §3).
+    pub(super) mdtm: Has,
+    /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
+    pub(super) available: Has,
+    /// How a time of modification is set.
+    pub(super) time: Ways<TimeWay>,
+    /// How a mode is set.
+    pub(super) mode: Ways<ModeWay>,
+    /// That RNTO does not replace was logged.
+    pub(super) told_no_replace: Once,
+    /// That uploads go straight to their name was logged.
+    pub(super) told_direct: Once,
+    /// That times or modes cannot be set was logged.
+    pub(super) told_no_attributes: Once,
+}
+
+impl Dialect {
+    /// What `features` promise.
+    pub(super) fn new(features: &Features) -> Self {
+        let facts = |name: &str| {
+            features.parameters("MFF").is_some_and(|facts| {
+                facts
+                    .split(';')
+                    .any(|fact| fact.trim().eq_ignore_ascii_case(name))
+            })
+        };
+        // Without FEAT nothing is announced; SIZE is older than FEAT and worth a question.
+        let has_feat = ["MLST", "SIZE", "MDTM", "MFMT", "REST", "UTF8", "EPSV"]
+            .iter()
+            .any(|feature| features.has(feature));
+        let time = [
+            (TimeWay::Mfmt, features.has("MFMT")),
+            (TimeWay::Mff, facts("modify")),
+            // Hardly a FEAT names it.
+            (TimeWay::SiteUtime, true),
+            // A server that only reads times takes the time for a part of the name, and says 550.
+            (TimeWay::Mdtm, features.has("MDTM")),
+        ];
+        let mode = [
+            (ModeWay::SiteChmod, true),
+            (ModeWay::Mff, facts("unix.mode")),
+        ];
+        Self {
+            // MLSD is announced as MLST (RFC 3659 §7.8).
+            mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
+            mlst: Has::new(features.has("MLST")),
+            size: Has::new(features.has("SIZE") || !has_feat),
+            mdtm: Has::new(features.has("MDTM")),
+            available: Has::new(features.has("AVBL")),
+            time: Ways::new(time),
+            mode: Ways::new(mode),
+            told_no_replace: Once::default(),
+            told_direct: Once::default(),
+            told_no_attributes: Once::default(),
+        }
+    }
+}
+
+/// Whether the server has a command: promised until found otherwise.
+#[derive(Debug)]
+pub(super) struct Has(AtomicBool);
+
+impl Has {
+    fn new(promised: bool) -> Self {
+        Self(AtomicBool::new(promised))
+    }
+
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    /// The server refused the command as unknown.
+    pub(super) fn not(&self, command: &str) {
+        if self.0.swap(false, Relaxed) {
+            log::info!("the server has no {command}: going on without");
+        }
+    }
+}
+
+/// Something said only once a mount.
+#[derive(Debug, Default)]
+pub(super) struct Once(AtomicBool);
+
+impl Once {
+    /// True the first time.
+    pub(super) fn first(&self) -> bool {
+        !self.0.swap(true, Relaxed)
+    }
+}
+
+/// Ways to the same end, the best first; those that the server does not know are passed over for good.
+#[derive(Debug)]
+pub(super) struct Ways<T> {
+    ways: Vec<T>,
+    passed: AtomicUsize,
+}
+
+impl<T: Copy> Ways<T> {
+    fn new(ways: impl IntoIterator<Item = (T, bool)>) -> Self {
+        Self {
+            ways: ways
+                .into_iter()
+                .filter_map(|(way, promised)| promised.then_some(way))
+                .collect(),
+            passed: AtomicUsize::new(0),
+        }
+    }
+
+    /// The ways still worth trying, each with its number for [`Ways::pass`].
+    pub(super) fn left(&self) -> impl Iterator<Item = (usize, T)> + '_ {
+        let passed = self.passed.load(Relaxed);
+        self.ways.iter().copied().enumerate().skip(passed)
+    }
+
+    /// The server does not know way `number`, nor those before it.
+    pub(super) fn pass(&self, number: usize) {
+        self.passed.fetch_max(number + 1, Relaxed);
+    }
+}
+
+/// How a time of modification is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimeWay {
+    /// MFMT (draft-somers-ftp-mfxx).
+    Mfmt,
+    /// MFF (draft-somers-ftp-mfxx).
+    Mff,
+    /// SITE UTIME.
+    SiteUtime,
+    /// MDTM with a time, as vsftpd takes it.
+    Mdtm,
+}
+
+impl TimeWay {
+    pub(super) fn set(
+        self,
+        session: &mut Session,
+        path: &RemotePath,
+        seconds: i64,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Mfmt => session.set_modified_mfmt(path, seconds),
+            Self::Mff => session.change_facts(path, Some(seconds), None),
+            Self::SiteUtime => session.set_modified_site_utime(path, seconds),
+            Self::Mdtm => session.set_modified_mdtm(path, seconds),
+        }
+    }
+}
+
+/// How a mode is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ModeWay {
+    /// SITE CHMOD.
+    SiteChmod,
+    /// MFF with UNIX.mode (draft-somers-ftp-mfxx).
+    Mff,
+}
+
+impl ModeWay {
+    pub(super) fn set(
+        self,
+        session: &mut Session,
+        path: &RemotePath,
+        mode: u32,
+    ) -> Result<(), Error> {
+        match self {
+            Self::SiteChmod => session.change_mode(path, mode),
+            Self::Mff => session.change_facts(path, None, Some(mode)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_the_server_does_not_know_is_not_tried_again() {
+        let ways = Ways::new([('a', true), ('b', false), ('c', true)]);
+        assert_eq!(ways.left().collect::<Vec<_>>(), [(0, 'a'), (1, 'c')]);
+        ways.pass(0);
+        assert_eq!(ways.left().collect::<Vec<_>>(), [(1, 'c')]);
+        ways.pass(1);
+        assert_eq!(ways.left().count(), 0);
+    }
+
+    #[test]
+    fn some_things_are_said_once() {
+        let once = Once::default();
+        assert!(once.first());
+        assert!(!once.first());
+    }
+}

@@ -1,0 +1,104 @@
+//! A file being read: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5).
+
+use std::mem;
+
+use super::error::{Operation, Task, meaning, refusal};
+use super::{Error, ErrorKind, Remote};
+use crate::ftp::{self, RemotePath};
+use crate::pool::{self, Permit};
+
+/// A file being read from an offset on. Dropped before its end, it ends the transfer and gives the
+/// session back, which may take a moment.
+#[derive(Debug)]
+pub struct Download {
+    path: RemotePath,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Receiving(ftp::Download, Permit),
+    /// The data ended and the server said that this was all.
+    Ended,
+    Failed(Error),
+}
+
+/// See [`Remote::open_at`].
+pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result<Download, Error> {
+    let mut dialogue = remote.dialogue();
+    match dialogue.start(|session| session.retrieve(path, offset)) {
+        Ok((transfer, permit)) => Ok(Download {
+            path: path.clone(),
+            state: State::Receiving(transfer, permit),
+        }),
+        Err(fault) => Err(remote.blame(&mut dialogue, &Task::new(Operation::Read, path), &fault)),
+    }
+}
+
+impl Download {
+    /// Some bytes into `buffer`; 0 when the server ended the data and said so with its 226.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Truncated`] where the data ended and the server said that it was not all; else what
+    /// broke. The same again when asked again.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        match &mut self.state {
+            State::Receiving(transfer, _) => match transfer.read(buffer) {
+                Ok(0) if !buffer.is_empty() => self.end(),
+                Ok(count) => Ok(count),
+                Err(error) => Err(self.fail(error)),
+            },
+            State::Ended => Ok(0),
+            State::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    /// Ends the transfer early and gives the session back where it can be saved. Dropping does the same.
+    pub fn abandon(self) {
+        drop(self);
+    }
+
+    /// The data ended: whether that was all, the completion reply tells.
+    fn end(&mut self) -> Result<usize, Error> {
+        let State::Receiving(transfer, permit) = mem::replace(&mut self.state, State::Ended) else {
+            return Ok(0);
+        };
+        match transfer.finish() {
+            Ok(session) => {
+                permit.give_back(session);
+                Ok(0)
+            }
+            Err(failed) => {
+                if let Some(session) = failed.session {
+                    permit.give_back(session);
+                }
+                Err(self.fail(failed.error))
+            }
+        }
+    }
+
+    /// Remembers the failure; what is left of the transfer is dropped.
+    fn fail(&mut self, error: ftp::Error) -> Error {
+        let fault = pool::Error::from(error);
+        let task = Task::new(Operation::Read, &self.path);
+        let kind = match meaning(&fault, &self.path) {
+            // The transfer had begun: a refusal now is about the rest of the data.
+            _ if refusal(&fault).is_some() => ErrorKind::Truncated,
+            Some(kind) => kind,
+            None => ErrorKind::Other,
+        };
+        let error = task.error(kind, &fault);
+        self.state = State::Failed(error.clone());
+        error
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if let State::Receiving(transfer, permit) = mem::replace(&mut self.state, State::Ended)
+            && let Some(session) = transfer.abort()
+        {
+            permit.give_back(session);
+        }
+    }
+}

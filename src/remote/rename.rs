@@ -1,0 +1,145 @@
+//! RNFR and RNTO (RFC 959 §4.1.3), made to replace. Unix servers replace a file that is in the way; others
+//! (IIS, several NAS) refuse, and the file is moved aside first: then there is a moment with neither.
+
+use super::error::{Operation, Task, meaning};
+use super::retry::{Dialogue, Outcome};
+use super::stat::{Look, look};
+use super::{Error, ErrorKind, Remote, change};
+use crate::ftp::{self, Entry, Kind, RemotePath};
+use crate::pool;
+
+/// See [`Remote::rename`].
+pub(super) fn rename(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> Result<(), Error> {
+    let Err(fault) = move_path(remote, dialogue, from, to) else {
+        return Ok(());
+    };
+    let (error, replaceable) = judge(remote, dialogue, from, to, &fault);
+    if replaceable {
+        return replace(remote, dialogue, from, to).map_err(|_| error);
+    }
+    Err(error)
+}
+
+/// The two commands; where the connection broke, a look at both names tells what became of them.
+fn move_path(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> Result<(), pool::Error> {
+    dialogue.change(
+        |session| session.rename(from, to),
+        |dialogue| match look(remote, dialogue, from) {
+            Ok(Look::Found(_)) => Outcome::NotDone,
+            Ok(Look::Absent | Look::NoParent(_)) => match look(remote, dialogue, to) {
+                Ok(Look::Found(_)) => Outcome::Done,
+                Ok(Look::Absent | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
+            },
+            Err(_) => Outcome::Unknown,
+        },
+    )
+}
+
+/// Moves the file at `to` aside, `from` into its place, and only then deletes the old one: it is whole
+/// whatever fails.
+fn replace(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> Result<(), pool::Error> {
+    let Some(aside) = remote.names().beside(to) else {
+        return Ok(());
+    };
+    move_path(remote, dialogue, to, &aside)?;
+    if remote.dialect().told_no_replace.first() {
+        log::warn!(
+            "the server does not rename onto an existing file: replacing one takes several steps here, \
+             and for a moment neither the old nor the new file has its name"
+        );
+    }
+    if let Err(fault) = move_path(remote, dialogue, from, to) {
+        if let Err(lost) = move_path(remote, dialogue, &aside, to) {
+            log::error!("the old {to} is now {aside}, and could not be moved back: {lost}");
+        }
+        return Err(fault);
+    }
+    if let Err(fault) = change::delete_in(remote, dialogue, &aside) {
+        log::warn!("cannot delete {aside}, which {to} replaced: {fault}");
+    }
+    Ok(())
+}
+
+/// Whether the server had taken the source and refused the target.
+fn is_about_target(fault: &pool::Error) -> bool {
+    match fault {
+        pool::Error::Session(error) => {
+            matches!(**error, ftp::Error::Refused { command, .. } if command == "RNTO")
+        }
+        pool::Error::Exhausted(_) | pool::Error::Closed => false,
+    }
+}
+
+/// Why `from` could not become `to`, and whether a file at `to` is all that is in the way. A refusal in any
+/// words may mean just that, so both are looked at.
+fn judge(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    to: &RemotePath,
+    fault: &pool::Error,
+) -> (Error, bool) {
+    if !is_about_target(fault) {
+        let task = Task::new(Operation::Rename, from);
+        return (remote.blame(dialogue, &task, fault), false);
+    }
+    let said = meaning(fault, to);
+    let kind = match said {
+        Some(told) if is_final(told) => told,
+        _ => match (look(remote, dialogue, from), look(remote, dialogue, to)) {
+            (Ok(Look::Found(source)), Ok(Look::Found(target))) => {
+                in_the_way(remote, dialogue, &source, &target, to)
+            }
+            (_, Ok(Look::NoParent(kind))) => kind,
+            _ => said.unwrap_or(ErrorKind::PermissionDenied),
+        },
+    };
+    let error = Task::new(Operation::Rename, to).error(kind, fault);
+    (error, kind == ErrorKind::AlreadyExists)
+}
+
+/// Whether the server's own words leave nothing to look for.
+fn is_final(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotEmpty
+            | ErrorKind::NoSpace
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::NameTooLong
+            | ErrorKind::InvalidName
+            | ErrorKind::Unsupported
+    )
+}
+
+/// What it means that `target` is where `source` should be (rename(2)).
+fn in_the_way(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    source: &Entry,
+    target: &Entry,
+    to: &RemotePath,
+) -> ErrorKind {
+    let is_directory = |entry: &Entry| entry.kind == Kind::Directory;
+    match (is_directory(source), is_directory(target)) {
+        (false, false) => ErrorKind::AlreadyExists,
+        (false, true) => ErrorKind::IsDirectory,
+        (true, false) => ErrorKind::NotDirectory,
+        (true, true) if remote.is_filled(dialogue, to) => ErrorKind::NotEmpty,
+        (true, true) => ErrorKind::PermissionDenied,
+    }
+}

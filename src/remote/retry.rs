@@ -1,0 +1,204 @@
+//! What is safe to repeat is repeated, what is not is first verified.
+//!
+//! A pooled session can die unseen: its server closed it, a NAT box forgot it. So one that breaks is
+//! replaced and the step repeated; a step that may have changed something is repeated only after a look at
+//! the server showed that it did not.
+
+use super::error::refusal;
+use crate::ftp::{self, Failed, Session};
+use crate::pool::{self, Lease, Permit, Pool};
+
+/// How often a step is tried.
+const TRIES: usize = 3;
+
+/// A conversation with the server over one leased session at a time, replaced when it breaks.
+///
+/// All steps of an operation share one, so that an operation never waits for a second session while it
+/// holds the first.
+#[derive(Debug)]
+pub(super) struct Dialogue<'pool> {
+    pool: &'pool Pool,
+    lease: Option<Lease>,
+}
+
+impl<'pool> Dialogue<'pool> {
+    /// With no session yet.
+    pub(super) fn new(pool: &'pool Pool) -> Self {
+        Self { pool, lease: None }
+    }
+
+    /// Going on with a session.
+    pub(super) fn with(pool: &'pool Pool, lease: Lease) -> Self {
+        let lease = Some(lease);
+        Self { pool, lease }
+    }
+
+    /// Runs a step once. The outer error is that there was no session: nothing was sent.
+    fn once<T>(
+        &mut self,
+        step: impl FnOnce(&mut Session) -> Result<T, ftp::Error>,
+    ) -> Result<Result<T, Failure>, pool::Error> {
+        let mut lease = self.take_lease()?;
+        let reused = lease.is_reused();
+        let outcome = step(&mut lease);
+        if lease.is_usable() {
+            self.lease = Some(lease);
+        } else {
+            drop(lease);
+            self.distrust_others(outcome.as_ref().err(), reused);
+        }
+        Ok(outcome.map_err(|error| Failure {
+            fault: error.into(),
+            reused,
+        }))
+    }
+
+    /// Runs a step that may be run again: it changes nothing, or to the same end.
+    pub(super) fn repeat<T>(
+        &mut self,
+        mut step: impl FnMut(&mut Session) -> Result<T, ftp::Error>,
+    ) -> Result<T, pool::Error> {
+        let mut tries = 1;
+        loop {
+            match self.once(&mut step)? {
+                Ok(done) => return Ok(done),
+                Err(failure) if tries < TRIES && failure.may_pass() => {
+                    log::debug!("trying again: {}", failure.fault);
+                    tries += 1;
+                }
+                Err(failure) => return Err(failure.fault),
+            }
+        }
+    }
+
+    /// Starts a transfer that may be started again.
+    pub(super) fn start<T>(
+        &mut self,
+        step: impl Fn(Session) -> Result<T, Box<Failed>>,
+    ) -> Result<(T, Permit), pool::Error> {
+        let mut tries = 1;
+        loop {
+            let lease = self.take_lease()?;
+            let reused = lease.is_reused();
+            let error = match lease.into_transfer(&step) {
+                Ok(started) => return Ok(started),
+                Err(error) => error,
+            };
+            self.distrust_others(Some(&error), reused);
+            let failure = Failure {
+                fault: error.into(),
+                reused,
+            };
+            if tries >= TRIES || !failure.may_pass() {
+                return Err(failure.fault);
+            }
+            log::debug!("starting the transfer again: {}", failure.fault);
+            tries += 1;
+        }
+    }
+
+    /// Runs a change that must not be run twice; where its session broke, `verify` finds out what became of
+    /// it.
+    pub(super) fn change(
+        &mut self,
+        mut step: impl FnMut(&mut Session) -> Result<(), ftp::Error>,
+        mut verify: impl FnMut(&mut Self) -> Outcome,
+    ) -> Result<(), pool::Error> {
+        let mut tries = 1;
+        loop {
+            let fault = match self.once(&mut step)? {
+                Ok(()) => return Ok(()),
+                Err(failure) => failure.fault,
+            };
+            if !is_lost(&fault) {
+                return Err(fault);
+            }
+            log::debug!("the connection broke in a change, looking what became of it: {fault}");
+            match verify(self) {
+                Outcome::Done => return Ok(()),
+                Outcome::NotDone if tries < TRIES => tries += 1,
+                Outcome::NotDone | Outcome::Unknown => return Err(fault),
+            }
+        }
+    }
+
+    /// The session in hand, or one from the pool. A server that restarts refuses for a moment: the pool
+    /// spaces these tries.
+    fn take_lease(&mut self) -> Result<Lease, pool::Error> {
+        if let Some(lease) = self.lease.take() {
+            return Ok(lease);
+        }
+        let mut tries = 1;
+        loop {
+            match self.pool.lease() {
+                Err(fault) if tries < TRIES && is_lost(&fault) && !is_silence(&fault) => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// After a session that had been idle met only silence, the other idle ones would cost the same wait
+    /// each.
+    fn distrust_others(&self, error: Option<&ftp::Error>, reused: bool) {
+        if reused && matches!(error, Some(ftp::Error::Timeout(_))) {
+            self.pool.distrust_idle();
+        }
+    }
+}
+
+/// What became of a change whose session broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was made.
+    Done,
+    /// It was not: it can be tried again.
+    NotDone,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// Whether the session broke, so that what the server did is not known.
+pub(super) fn is_lost(fault: &pool::Error) -> bool {
+    let pool::Error::Session(error) = fault else {
+        return false;
+    };
+    match &**error {
+        ftp::Error::Io { .. }
+        | ftp::Error::Closed(_)
+        | ftp::Error::Timeout(_)
+        | ftp::Error::Connect { .. } => true,
+        ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
+        ftp::Error::Resolve { .. }
+        | ftp::Error::Login(_)
+        | ftp::Error::TooManySessions(_)
+        | ftp::Error::Malformed { .. }
+        | ftp::Error::TooLong { .. }
+        | ftp::Error::Path(_)
+        | ftp::Error::Unsendable(_)
+        | ftp::Error::LocalFile(_) => false,
+    }
+}
+
+/// A step's failure.
+#[derive(Debug)]
+struct Failure {
+    fault: pool::Error,
+    /// Whether its session had been idle before.
+    reused: bool,
+}
+
+impl Failure {
+    /// Whether the step may go better another time. A new session that met silence will meet it again; a data
+    /// connection that could not be made or broke (425, 426) need not.
+    fn may_pass(&self) -> bool {
+        if refusal(&self.fault).is_some_and(|reply| matches!(reply.code().0, 425 | 426)) {
+            return true;
+        }
+        is_lost(&self.fault) && (self.reused || !is_silence(&self.fault))
+    }
+}
+
+/// Whether the server did not answer within the longest wait.
+fn is_silence(fault: &pool::Error) -> bool {
+    matches!(fault, pool::Error::Session(error) if matches!(**error, ftp::Error::Timeout(_)))
+}

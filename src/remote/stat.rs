@@ -1,0 +1,104 @@
+//! One path's entry: by MLST (RFC 3659 §7), else from its parent's listing.
+
+use super::error::{Operation, Task, is_unsupported, meaning};
+use super::listing::{list_all, list_lines};
+use super::retry::Dialogue;
+use super::{Error, ErrorKind, Remote};
+use crate::ftp::{Entry, Kind, RemotePath};
+
+/// What is at a path.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// This.
+    Found(Entry),
+    /// Nothing, in a directory that is there.
+    Absent,
+    /// Nothing, and its parent is no directory or is not there either.
+    NoParent(ErrorKind),
+}
+
+/// See [`Remote::stat`].
+pub(super) fn stat(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
+    let task = Task::new(Operation::Stat, path);
+    match look(remote, &mut remote.dialogue(), path)? {
+        Look::Found(entry) => Ok(entry),
+        Look::Absent => Err(task.error(ErrorKind::NotFound, &"the server does not list it")),
+        Look::NoParent(kind) => Err(task.error(kind, &"its directory is not there")),
+    }
+}
+
+/// What is at `path`.
+pub(super) fn look(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Look, Error> {
+    if remote.dialect().mlst.get() {
+        match dialogue.repeat(|session| session.mlst(path)) {
+            Ok(entry) => return Ok(Look::Found(named(entry, path))),
+            Err(fault) if is_unsupported(&fault) => remote.dialect().mlst.not("MLST"),
+            Err(fault) => {
+                return match meaning(&fault, path) {
+                    // A server that gives no reason for not showing a path mostly has none.
+                    None | Some(ErrorKind::NotFound) => Ok(Look::Absent),
+                    Some(kind @ ErrorKind::NotDirectory) => Ok(Look::NoParent(kind)),
+                    Some(kind) => Err(Task::new(Operation::Stat, path).error(kind, &fault)),
+                };
+            }
+        }
+    }
+    look_in_parent(remote, dialogue, path)
+}
+
+fn look_in_parent(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Look, Error> {
+    let Some(parent) = path.parent() else {
+        list_all(remote, dialogue, path)?;
+        return Ok(Look::Found(Entry::new(b"", Kind::Directory)));
+    };
+    match list_all(remote, dialogue, &parent) {
+        Ok(entries) => Ok(find(entries, path).map_or(Look::Absent, Look::Found)),
+        Err(error) => match error.kind {
+            ErrorKind::NotFound | ErrorKind::NotDirectory => Ok(Look::NoParent(error.kind)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// See [`Remote::read_link`].
+pub(super) fn read_link(remote: &Remote, path: &RemotePath) -> Result<Vec<u8>, Error> {
+    let task = Task::new(Operation::ReadLink, path);
+    let mut dialogue = remote.dialogue();
+    if remote.dialect().mlst.get()
+        && let Look::Found(entry) = look(remote, &mut dialogue, path)?
+        && let Some(target) = entry.target
+    {
+        return Ok(target);
+    }
+    let Some(parent) = path.parent() else {
+        return Err(task.error(ErrorKind::IsDirectory, &"the root is no link"));
+    };
+    let entries = list_lines(remote, &mut dialogue, &parent)?;
+    match find(entries, path) {
+        Some(entry) => entry.target.ok_or_else(|| {
+            task.error(
+                ErrorKind::Unsupported,
+                &"the server does not tell where it leads",
+            )
+        }),
+        None => Err(task.error(ErrorKind::NotFound, &"the server does not list it")),
+    }
+}
+
+fn find(entries: Vec<Entry>, path: &RemotePath) -> Option<Entry> {
+    entries.into_iter().find(|entry| entry.name == path.name())
+}
+
+/// MLST shows a name or the whole path, as the server likes (RFC 3659 §7.2).
+fn named(mut entry: Entry, path: &RemotePath) -> Entry {
+    entry.name = path.name().to_vec();
+    entry
+}

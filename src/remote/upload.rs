@@ -1,0 +1,379 @@
+//! A file being stored: under a temporary name beside its target, renamed over it when the server has all of
+//! it. Readers see the old file or the new one; a failed upload leaves the old one whole.
+
+use std::fs::File;
+use std::mem;
+
+use super::error::{Operation, Task, is_unsupported, meaning, refusal};
+use super::retry::{Dialogue, is_lost};
+use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
+use crate::ftp::listing::unique_hash;
+use crate::ftp::{self, Entry, RemotePath};
+use crate::pool::{self, Permit};
+
+/// The mode that servers give a new file: their umask is 022 unless somebody changed it.
+const USUAL_MODE: u32 = 0o644;
+
+/// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
+#[derive(Debug)]
+pub struct Upload {
+    remote: Remote,
+    /// What it was begun for; errors name it.
+    path: RemotePath,
+    place: Place,
+    state: State,
+    sent: u64,
+}
+
+/// Where the bytes go until the commit.
+#[derive(Debug, Clone)]
+enum Place {
+    /// A name of ours: whatever is there may be deleted.
+    Temporary(RemotePath),
+    /// The file itself: the directory takes no new names.
+    Direct(RemotePath),
+}
+
+impl Place {
+    fn path(&self) -> &RemotePath {
+        match self {
+            Self::Temporary(path) | Self::Direct(path) => path,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Sending(ftp::Upload, Permit),
+    Failed(Error),
+    /// Committed or given up.
+    Ended,
+}
+
+/// See [`Remote::upload`].
+pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error> {
+    let task = Task::new(Operation::Store, path);
+    let Some(temporary) = remote.names().beside(path) else {
+        return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
+    };
+    let mut dialogue = remote.dialogue();
+    let fault = match dialogue.start(|session| session.store(&temporary, 0)) {
+        Ok(started) => {
+            return Ok(Upload::new(
+                remote,
+                path,
+                Place::Temporary(temporary),
+                started,
+            ));
+        }
+        Err(fault) => fault,
+    };
+    if !may_be_about_the_name(&fault, &temporary) {
+        return Err(remote.blame(&mut dialogue, &task, &fault));
+    }
+    match dialogue.start(|session| session.store(path, 0)) {
+        Ok(started) => {
+            if remote.dialect().told_direct.first() {
+                log::warn!(
+                    "the server takes no new name beside {path} ({fault}): it is overwritten in place, and an \
+                     upload that fails leaves it cut short"
+                );
+            }
+            Ok(Upload::new(
+                remote,
+                path,
+                Place::Direct(path.clone()),
+                started,
+            ))
+        }
+        Err(fault) => Err(remote.blame(&mut dialogue, &task, &fault)),
+    }
+}
+
+/// Whether another name may be taken where this one was not: files in a directory that cannot be written to
+/// can still be writable.
+fn may_be_about_the_name(fault: &pool::Error, path: &RemotePath) -> bool {
+    if !refusal(fault).is_some_and(|reply| matches!(reply.code().0, 501 | 550 | 553)) {
+        return false;
+    }
+    matches!(
+        meaning(fault, path),
+        None | Some(
+            ErrorKind::PermissionDenied
+                | ErrorKind::InvalidName
+                | ErrorKind::NameTooLong
+                | ErrorKind::Other
+        )
+    )
+}
+
+impl Upload {
+    fn new(
+        remote: &Remote,
+        path: &RemotePath,
+        place: Place,
+        (transfer, permit): (ftp::Upload, Permit),
+    ) -> Self {
+        Self {
+            remote: remote.clone(),
+            path: path.clone(),
+            place,
+            state: State::Sending(transfer, permit),
+            sent: 0,
+        }
+    }
+
+    /// Bytes handed to the connection so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Sends the next `length` bytes, found at `self.sent()` in `file`.
+    ///
+    /// # Errors
+    /// What broke, in the server's words where it had any ([`ErrorKind::NoSpace`] …), or
+    /// [`ErrorKind::Local`]. The upload is given up then, and the same is said when asked again.
+    pub fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
+        match &mut self.state {
+            State::Sending(transfer, _) => match transfer.send_file(file, self.sent, length) {
+                Ok(()) => {
+                    self.sent += length;
+                    Ok(())
+                }
+                Err(error) => Err(self.fail(error)),
+            },
+            State::Failed(error) => Err(error.clone()),
+            State::Ended => Err(self.task().error(ErrorKind::Other, &"the upload has ended")),
+        }
+    }
+
+    /// Takes the 226, checks the size where the server tells it, sets mode and time, renames over `target`.
+    ///
+    /// Mode and time are best effort: a server that refuses them is logged, once where it has no command for
+    /// them, and the file is stored all the same.
+    ///
+    /// # Errors
+    /// The old file is whole and the temporary one deleted, unless the upload went straight to its name
+    /// (which was logged).
+    pub fn commit(mut self, target: &RemotePath, commit: &Commit) -> Result<Stored, Error> {
+        let (transfer, permit) = match mem::replace(&mut self.state, State::Ended) {
+            State::Sending(transfer, permit) => (transfer, permit),
+            State::Failed(error) => return Err(error),
+            State::Ended => {
+                return Err(self.task().error(ErrorKind::Other, &"the upload has ended"));
+            }
+        };
+        if self.sent != commit.size {
+            let reason = format!("{} of {} bytes were sent", self.sent, commit.size);
+            self.state = State::Sending(transfer, permit);
+            return Err(Task::new(Operation::Store, target).error(ErrorKind::Truncated, &reason));
+        }
+        let remote = self.remote.clone();
+        let (mut dialogue, arrived) = match transfer.finish() {
+            Ok((session, _)) => {
+                let lease = permit.into_lease(session);
+                (Dialogue::with(remote.pool(), lease), Ok(()))
+            }
+            Err(failed) => {
+                match failed.session {
+                    Some(session) => permit.give_back(session),
+                    None => drop(permit),
+                }
+                (remote.dialogue(), Err(pool::Error::from(failed.error)))
+            }
+        };
+        let done = self.settle(&mut dialogue, arrived, target, commit);
+        if done.is_err() {
+            self.remove_temporary(&mut dialogue);
+        }
+        done
+    }
+
+    /// Gives up and removes the temporary file. Dropping does the same.
+    pub fn abandon(self) {
+        drop(self);
+    }
+
+    /// From all bytes sent to the file in its place.
+    fn settle(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        arrived: Result<(), pool::Error>,
+        target: &RemotePath,
+        commit: &Commit,
+    ) -> Result<Stored, Error> {
+        let task = Task::new(Operation::Store, target);
+        let found = match &arrived {
+            Err(fault) if !is_lost(fault) => None,
+            _ => self.arrived(dialogue, target)?,
+        };
+        match (arrived, found.as_ref().and_then(|found| found.size)) {
+            (_, Some(size)) if size != commit.size => {
+                let reason = format!("the server has {size} of {} bytes", commit.size);
+                return Err(task.error(ErrorKind::Truncated, &reason));
+            }
+            (Ok(()), _) => {}
+            // The reply was lost on its way, the bytes were not: middleboxes forget control connections that
+            // are silent while the data flows.
+            (Err(fault), Some(_)) => {
+                log::info!("no completion reply for {target}, but its size is right: {fault}");
+            }
+            (Err(fault), None) => return Err(self.remote.blame(dialogue, &task, &fault)),
+        }
+        let stored = self.set_attributes(dialogue, commit, found.as_ref());
+        if self.place.path() != target {
+            rename::rename(&self.remote, dialogue, self.place.path(), target)
+                .map_err(|error| task.error(error.kind, &error.reason))?;
+        }
+        Ok(stored)
+    }
+
+    /// What the server has of the upload: one question answers for size, time and mode where the
+    /// server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
+    fn arrived(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        target: &RemotePath,
+    ) -> Result<Option<Entry>, Error> {
+        let (dialect, path) = (self.remote.dialect(), self.place.path());
+        let asked = if dialect.mlst.get() {
+            dialogue.repeat(|session| session.mlst(path))
+        } else if dialect.size.get() {
+            dialogue.repeat(|session| {
+                let size = Some(session.size(path)?);
+                Ok(Entry {
+                    size,
+                    ..Entry::new(path.name(), ftp::Kind::File)
+                })
+            })
+        } else {
+            return Ok(None);
+        };
+        match asked {
+            Ok(entry) => Ok(Some(entry)),
+            Err(fault) if is_unsupported(&fault) && dialect.mlst.get() => {
+                dialect.mlst.not("MLST");
+                self.arrived(dialogue, target)
+            }
+            Err(fault) if is_unsupported(&fault) => {
+                dialect.size.not("SIZE");
+                Ok(None)
+            }
+            Err(fault) if refusal(&fault).is_some() => {
+                log::debug!("the stored size of {target} is not told: {fault}");
+                Ok(None)
+            }
+            Err(fault) => {
+                let task = Task::new(Operation::Store, target);
+                Err(self.remote.blame(dialogue, &task, &fault))
+            }
+        }
+    }
+
+    /// Makes time and mode what `commit` asks for, where they are not; tells what they are then.
+    fn set_attributes(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        commit: &Commit,
+        found: Option<&Entry>,
+    ) -> Stored {
+        let (remote, path) = (&self.remote, self.place.path());
+        let told_mode = found.and_then(|found| found.mode);
+        let mut stored = Stored {
+            modified: found
+                .and_then(|found| found.modified)
+                .map(|told| told.seconds),
+            mode: told_mode,
+            unique: found
+                .and_then(|found| found.unique.as_deref())
+                .map_or(0, unique_hash),
+        };
+        if let Some(mode) = commit
+            .mode
+            .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode)
+        {
+            match change::set_mode(remote, dialogue, path, mode) {
+                Ok(()) => stored.mode = Some(mode),
+                Err(error) => self.note_unset(&error),
+            }
+        }
+        if let Some(seconds) = commit.modified {
+            match change::set_modified(remote, dialogue, path, seconds) {
+                Ok(()) => stored.modified = Some(seconds),
+                Err(error) => self.note_unset(&error),
+            }
+        }
+        if stored.modified.is_none() && remote.dialect().mdtm.get() {
+            // Without MLST the time has to be asked for, or the first listing would show another
+            // one than was shown before, and editors would take the file for changed by others.
+            stored.modified = dialogue.repeat(|session| session.modified(path)).ok();
+        }
+        stored
+    }
+
+    fn note_unset(&self, error: &Error) {
+        let known = error.kind == ErrorKind::Unsupported;
+        if !known || self.remote.dialect().told_no_attributes.first() {
+            log::warn!("{error}");
+        }
+    }
+
+    /// The transfer broke. Where the data connection did, the server may have said why on the control
+    /// connection: a full disk shows so.
+    fn fail(&mut self, error: ftp::Error) -> Error {
+        let remote = self.remote.clone();
+        let mut fault = pool::Error::from(error);
+        if let State::Sending(transfer, permit) = mem::replace(&mut self.state, State::Ended) {
+            let session = if is_lost(&fault) {
+                match transfer.finish() {
+                    Ok((session, _)) => Some(session),
+                    Err(failed) => {
+                        let heard = pool::Error::from(failed.error);
+                        if refusal(&heard).is_some() {
+                            fault = heard;
+                        }
+                        failed.session
+                    }
+                }
+            } else {
+                transfer.abort()
+            };
+            match session {
+                Some(session) => permit.give_back(session),
+                None => drop(permit),
+            }
+        }
+        let mut dialogue = remote.dialogue();
+        let error = remote.blame(&mut dialogue, &self.task(), &fault);
+        self.remove_temporary(&mut dialogue);
+        self.state = State::Failed(error.clone());
+        error
+    }
+
+    fn remove_temporary(&self, dialogue: &mut Dialogue<'_>) {
+        let Place::Temporary(path) = &self.place else {
+            return;
+        };
+        if let Err(fault) = change::delete_in(&self.remote, dialogue, path) {
+            log::debug!("the unfinished upload {path} could not be deleted: {fault}");
+        }
+    }
+
+    fn task(&self) -> Task<'_> {
+        Task::new(Operation::Store, &self.path)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let State::Sending(transfer, permit) = mem::replace(&mut self.state, State::Ended) else {
+            return;
+        };
+        match transfer.abort() {
+            Some(session) => permit.give_back(session),
+            None => drop(permit),
+        }
+        let remote = self.remote.clone();
+        self.remove_temporary(&mut remote.dialogue());
+    }
+}

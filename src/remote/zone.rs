@@ -1,0 +1,179 @@
+//! The zone of a server's LIST times. LIST shows local time and does not say whose; MLSD, MDTM and MFMT are
+//! UTC (RFC 3659 §2.3), so one MDTM of a listed file shows how far apart the two are.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session};
+
+/// Zones are whole quarters of an hour apart from UTC.
+const STEP: i64 = 15 * 60;
+/// No zone is farther away; more means that the file changed meanwhile, or the year was guessed wrong.
+const FARTHEST: i64 = 15 * 60 * 60;
+/// After so many files that told nothing, the server's time is taken for UTC.
+const ATTEMPTS: u32 = 3;
+
+/// What is known of the server's zone.
+#[derive(Debug)]
+pub(super) struct Zone {
+    /// The user's word.
+    given: Option<TimeZone>,
+    /// Seconds that the server's local time is ahead of UTC, once found out.
+    found: OnceLock<i64>,
+    attempts: AtomicU32,
+}
+
+impl Zone {
+    pub(super) fn new(given: Option<TimeZone>) -> Self {
+        Self {
+            given,
+            found: OnceLock::new(),
+            attempts: AtomicU32::new(0),
+        }
+    }
+
+    /// Turns the times of `entries`, just listed in `directory`, into UTC; may ask one MDTM, whose failure
+    /// does not matter to the listing.
+    pub(super) fn settle(
+        &self,
+        session: &mut Session,
+        directory: &RemotePath,
+        entries: &mut [Entry],
+    ) {
+        let local = |entry: &Entry| entry.modified.is_some_and(|modified| !modified.utc);
+        if !entries.iter().any(local) {
+            return;
+        }
+        let ahead = match &self.given {
+            Some(_) => 0,
+            None => self.ahead(session, directory, entries),
+        };
+        for modified in entries
+            .iter_mut()
+            .filter_map(|entry| entry.modified.as_mut())
+        {
+            if !modified.utc {
+                modified.seconds = match &self.given {
+                    Some(zone) => in_zone(modified.seconds, zone),
+                    None => modified.seconds.saturating_sub(ahead),
+                };
+                modified.utc = true;
+            }
+        }
+    }
+
+    fn ahead(&self, session: &mut Session, directory: &RemotePath, entries: &[Entry]) -> i64 {
+        if let Some(ahead) = self.found.get() {
+            return *ahead;
+        }
+        let Some((name, listed)) = most_recent(entries) else {
+            return 0;
+        };
+        let Ok(path) = directory.join(name) else {
+            return 0;
+        };
+        let measured = match session.modified(&path) {
+            Ok(utc) => difference(listed, utc),
+            Err(Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 502) => Some(0),
+            Err(error) => {
+                log::debug!("no time of {path} to find the server's zone by: {error}");
+                None
+            }
+        };
+        let attempts = self.attempts.fetch_add(1, Relaxed) + 1;
+        match measured.or((attempts >= ATTEMPTS).then_some(0)) {
+            Some(ahead) => {
+                log::debug!("the server's clock shows UTC plus {ahead} seconds");
+                *self.found.get_or_init(|| ahead)
+            }
+            None => 0,
+        }
+    }
+}
+
+/// The file whose time says most about the zone as it is now.
+fn most_recent(entries: &[Entry]) -> Option<(&[u8], i64)> {
+    entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::File)
+        .filter_map(|entry| match entry.modified {
+            Some(Modified {
+                seconds,
+                precision: Precision::Minute | Precision::Second,
+                utc: false,
+            }) => Some((entry.name.as_slice(), seconds)),
+            _ => None,
+        })
+        .max_by_key(|(_, seconds)| *seconds)
+}
+
+/// How far `listed`, to the minute, is ahead of `utc`.
+fn difference(listed: i64, utc: i64) -> Option<i64> {
+    let seconds = listed.checked_sub(utc)?;
+    let steps = seconds.checked_add(STEP / 2)?.div_euclid(STEP);
+    let rounded = steps.checked_mul(STEP)?;
+    (rounded.abs() <= FARTHEST).then_some(rounded)
+}
+
+/// The moment at which a clock in `zone` showed `seconds`.
+fn in_zone(seconds: i64, zone: &TimeZone) -> i64 {
+    let Ok(shown) = Timestamp::from_second(seconds) else {
+        return seconds;
+    };
+    let civil = TimeZone::UTC.to_datetime(shown);
+    zone.to_ambiguous_timestamp(civil)
+        .compatible()
+        .map_or(seconds, Timestamp::as_second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str, seconds: i64, precision: Precision) -> Entry {
+        let mut entry = Entry::new(name, Kind::File);
+        entry.modified = Some(Modified {
+            seconds,
+            precision,
+            utc: false,
+        });
+        entry
+    }
+
+    #[test]
+    fn the_difference_is_a_whole_zone_whatever_the_seconds() {
+        for (ahead, rounded) in [(0, 0), (3600, 3600), (-18000, -18000), (20700, 20700)] {
+            for second in 0..60 {
+                let utc = 1_700_000_040 + second;
+                let listed = 1_700_000_040 + ahead;
+                assert_eq!(difference(listed, utc), Some(rounded));
+            }
+        }
+        assert_eq!(difference(1_700_000_000, 1_600_000_000), None);
+        assert_eq!(difference(i64::MAX, i64::MIN), None);
+    }
+
+    #[test]
+    fn the_zone_is_told_by_the_youngest_file_with_a_time_of_day() {
+        let mut directory = file("dir", 900, Precision::Minute);
+        directory.kind = Kind::Directory;
+        let entries = [
+            file("old", 100, Precision::Minute),
+            file("young", 300, Precision::Minute),
+            file("dated", 500, Precision::Day),
+            directory,
+        ];
+        assert_eq!(most_recent(&entries), Some((b"young".as_slice(), 300)));
+    }
+
+    #[test]
+    fn a_given_zone_knows_its_summers() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        // 2024-01-15T12:00 and 2024-07-15T12:00 on the server's wall.
+        assert_eq!(in_zone(1_705_320_000, &zone), 1_705_320_000 - 3600);
+        assert_eq!(in_zone(1_721_044_800, &zone), 1_721_044_800 - 7200);
+    }
+}

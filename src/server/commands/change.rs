@@ -1,0 +1,71 @@
+//! DELE, RNFR, RNTO (RFC 959), MFMT (draft-somers-ftp-mfxx), SITE CHMOD, SITE UTIME.
+
+use crate::server::reply::{Answer, Reply, Stop, refused};
+use crate::server::session::Session;
+use crate::server::time;
+use crate::server::tree::LastLink;
+
+pub(super) fn dele(session: &mut Session, argument: &[u8]) -> Answer {
+    session.place(argument, LastLink::Kept)?.remove_file()?;
+    Ok(Reply::new(250, "File deleted"))
+}
+
+pub(super) fn rnfr(session: &mut Session, argument: &[u8]) -> Answer {
+    session.place(argument, LastLink::Kept)?.stat()?;
+    session.rename_from = Some(session.path(argument)?);
+    Ok(Reply::new(350, "Say RNTO now"))
+}
+
+/// Replaces a file or an empty directory that has the new name, as rename(2) does.
+pub(super) fn rnto(session: &mut Session, argument: &[u8]) -> Answer {
+    let from = session
+        .rename_from
+        .take()
+        .ok_or_else(|| refused(503, "Say RNFR first"))?;
+    let from = session.serving.tree.find(&from, LastLink::Kept)?;
+    from.rename(&session.place(argument, LastLink::Kept)?)?;
+    Ok(Reply::new(250, "Renamed"))
+}
+
+/// `MFMT YYYYMMDDHHMMSS path`, UTC.
+pub(super) fn mfmt(session: &mut Session, argument: &[u8]) -> Answer {
+    let (text, path) = word_and_path(argument)?;
+    let modified = time::parse(text).ok_or_else(|| refused(501, "Not a time"))?;
+    session
+        .place(path, LastLink::Followed)?
+        .set_modified(modified)?;
+    let mut line = format!("Modify={}; ", time::format(modified).unwrap_or_default()).into_bytes();
+    line.extend_from_slice(path);
+    Ok(Reply::new(213, line))
+}
+
+/// `SITE CHMOD 0644 path`.
+pub(super) fn site_chmod(session: &mut Session, argument: &[u8]) -> Answer {
+    let (digits, path) = word_and_path(argument)?;
+    let mode = std::str::from_utf8(digits)
+        .ok()
+        .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| refused(501, "Not an octal mode"))?;
+    session.place(path, LastLink::Followed)?.set_mode(mode)?;
+    Ok(Reply::new(200, "Mode changed"))
+}
+
+/// `SITE UTIME YYYYMMDDhhmm[ss] path`, UTC, as ProFTPD has it.
+pub(super) fn site_utime(session: &mut Session, argument: &[u8]) -> Answer {
+    let (text, path) = word_and_path(argument)?;
+    let modified = time::parse(text).ok_or_else(|| refused(501, "Not a time"))?;
+    session
+        .place(path, LastLink::Followed)?
+        .set_modified(modified)?;
+    Ok(Reply::new(200, "Time changed"))
+}
+
+fn word_and_path(argument: &[u8]) -> Result<(&[u8], &[u8]), Stop> {
+    let blank = argument.iter().position(|&byte| byte == b' ');
+    let (word, path) = argument.split_at(blank.unwrap_or(argument.len()));
+    match path.get(1..) {
+        Some(path) if !path.is_empty() => Ok((word, path)),
+        _ => Err(refused(501, "A path is missing")),
+    }
+}

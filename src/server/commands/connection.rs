@@ -1,0 +1,108 @@
+//! PASV, PORT, ABOR (RFC 959), EPSV, EPRT (RFC 2428), guarded against the bounce attack (RFC 2577).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+
+use crate::server::address::{BadAddress, epsv_text, parse_eprt, parse_port, pasv_text};
+use crate::server::data::{DataSetup, Passive};
+use crate::server::reply::{Answer, Reply, Stop, reason, refused};
+use crate::server::session::Session;
+
+/// Ports below belong to services that no client listens on (RFC 2577 §3).
+const FIRST_USER_PORT: u16 = 1024;
+
+pub(super) fn epsv(session: &mut Session, argument: &[u8]) -> Answer {
+    if argument.eq_ignore_ascii_case(b"ALL") {
+        session.epsv_only = true;
+        return Ok(Reply::new(200, "Only EPSV from now on"));
+    }
+    let own = protocol(session.local);
+    if !argument.is_empty() && argument != own.as_bytes() {
+        return Err(other_protocol(session));
+    }
+    let address = listen(session)?;
+    Ok(Reply::new(229, epsv_text(address.port())))
+}
+
+pub(super) fn pasv(session: &mut Session, _: &[u8]) -> Answer {
+    check_not_epsv_only(session)?;
+    let IpAddr::V4(local) = session.local else {
+        return Err(refused(
+            522,
+            "PASV has no room for an IPv6 address, use EPSV",
+        ));
+    };
+    let address = listen(session)?;
+    Ok(Reply::new(
+        227,
+        pasv_text(SocketAddrV4::new(local, address.port())),
+    ))
+}
+
+pub(super) fn eprt(session: &mut Session, argument: &[u8]) -> Answer {
+    check_not_epsv_only(session)?;
+    let address = parse_eprt(argument).map_err(|bad| match bad {
+        BadAddress::Protocol => other_protocol(session),
+        BadAddress::Syntax => refused(501, "Not an address"),
+    })?;
+    connect_later(session, address)
+}
+
+pub(super) fn port(session: &mut Session, argument: &[u8]) -> Answer {
+    check_not_epsv_only(session)?;
+    let address = parse_port(argument).map_err(|_| refused(501, "Not an address"))?;
+    connect_later(session, address)
+}
+
+/// A transfer under way has seen the command coming and ended with 426; what is left is to forget its arrangements.
+pub(super) fn abor(session: &mut Session, _: &[u8]) -> Answer {
+    session.data = DataSetup::Unset;
+    session.restart = 0;
+    Ok(Reply::new(226, "Nothing is under way any more"))
+}
+
+fn listen(session: &mut Session) -> Result<SocketAddr, Stop> {
+    let cannot = |error: io::Error| refused(425, format!("Cannot listen: {}", reason(&error)));
+    let passive = Passive::listen(session.local, session.peer).map_err(cannot)?;
+    let address = passive.address().map_err(cannot)?;
+    session.data = DataSetup::Passive(passive);
+    Ok(address)
+}
+
+fn connect_later(session: &mut Session, address: SocketAddr) -> Answer {
+    if address.ip().to_canonical() != session.peer || address.port() < FIRST_USER_PORT {
+        log::warn!(
+            "server: {} asked for a data connection to {address}",
+            session.peer
+        );
+        return Err(refused(504, "Only your own address and ports from 1024 on"));
+    }
+    session.data = DataSetup::Active(address);
+    Ok(Reply::new(200, "The data connection will be opened there"))
+}
+
+fn check_not_epsv_only(session: &Session) -> Result<(), Stop> {
+    if session.epsv_only {
+        Err(refused(501, "EPSV ALL is in force"))
+    } else {
+        Ok(())
+    }
+}
+
+fn other_protocol(session: &Session) -> Stop {
+    refused(
+        522,
+        format!(
+            "Network protocol not supported, use ({})",
+            protocol(session.local)
+        ),
+    )
+}
+
+/// The address family's number in RFC 2428.
+fn protocol(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "1",
+        IpAddr::V6(_) => "2",
+    }
+}

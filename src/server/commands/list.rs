@@ -1,0 +1,198 @@
+//! LIST, NLST, STAT (RFC 959), MLSD, MLST (RFC 3659 §7).
+//!
+//! Names are taken literally: no character is a pattern.
+
+use std::io;
+use std::mem::take;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::server::command_line::with_telnet;
+use crate::server::facts::Role;
+use crate::server::long_listing;
+use crate::server::place::{Entry, is_directory};
+use crate::server::reply::{Answer, Reply, Stop};
+use crate::server::session::Session;
+use crate::server::transfer::{Broken, Transfer, outcome};
+use crate::server::tree::LastLink;
+
+/// Listing lines are sent once so many bytes of them are together.
+const BATCH_BYTES: usize = 64 << 10;
+
+type Lines = Box<dyn Iterator<Item = io::Result<Vec<u8>>>>;
+
+/// `ls -l` of a directory or of one file. Options before the path are passed over; all names are shown.
+pub(super) fn list(session: &mut Session, argument: &[u8]) -> Answer {
+    let lines = long_lines(session, without_options(argument))?;
+    send_listing(session, lines)
+}
+
+/// The bare names; a path given stands before them, so that they are paths themselves.
+pub(super) fn nlst(session: &mut Session, argument: &[u8]) -> Answer {
+    let argument = without_options(argument).to_vec();
+    let listed = listed(session, &argument)?;
+    let mut prefix = if listed.is_directory {
+        argument
+    } else {
+        Vec::new()
+    };
+    if !prefix.is_empty() && !prefix.ends_with(b"/") {
+        prefix.push(b'/');
+    }
+    let lines = listed.entries.map(move |entry| {
+        let name = entry?.name;
+        Ok([prefix.as_slice(), &name, b"\r\n"].concat())
+    });
+    send_listing(session, Box::new(lines))
+}
+
+/// The facts of a directory's entries, of itself and of the one above it.
+pub(super) fn mlsd(session: &mut Session, argument: &[u8]) -> Answer {
+    let path = session.path(argument)?;
+    let place = session.place(argument, LastLink::Followed)?;
+    let entries = place.entries()?;
+    let own = place.entry(b".")?;
+    let removable = session.identity.may_change(&own.stat);
+    let mut named = vec![(Role::Current, Ok(own))];
+    if !path.is_root() {
+        let parent = session
+            .serving
+            .tree
+            .find(&path.parent(), LastLink::Followed)?;
+        named.push((Role::Parent, parent.entry(b"..")));
+    }
+    let (facts, identity) = (session.facts.clone(), session.identity.clone());
+    let members = entries.map(move |entry| (Role::Member { removable }, entry));
+    let lines = named.into_iter().chain(members).map(move |(role, entry)| {
+        let mut line = facts.line(&entry?, role, &identity);
+        line.extend_from_slice(b"\r\n");
+        Ok(line)
+    });
+    send_listing(session, Box::new(lines))
+}
+
+/// One path's facts, a symlink's own.
+pub(super) fn mlst(session: &mut Session, argument: &[u8]) -> Answer {
+    let path = session.path(argument)?;
+    let place = session.place(argument, LastLink::Kept)?;
+    let entry = place.entry(&path.to_bytes())?;
+    let removable = !path.is_root() && session.identity.may_change(&place.stat_directory()?);
+    let role = if path.is_root() {
+        Role::Current
+    } else {
+        Role::Member { removable }
+    };
+    let line = session.facts.line(&entry, role, &session.identity);
+    Ok(Reply::of_lines(250, "Facts:", vec![line], "End"))
+}
+
+/// The session's state, or with a path what LIST shows, on the control connection.
+pub(super) fn stat(session: &mut Session, argument: &[u8]) -> Answer {
+    if argument.is_empty() {
+        return Ok(status(session));
+    }
+    let lines = long_lines(session, without_options(argument))?;
+    let mut batch = b"213-Listing:\r\n".to_vec();
+    for line in lines {
+        batch.extend(with_telnet(&line?));
+        if batch.len() >= BATCH_BYTES {
+            session.control.send(&batch)?;
+            batch.clear();
+        }
+    }
+    session.control.send(&batch)?;
+    Ok(Reply::new(213, "End"))
+}
+
+fn status(session: &Session) -> Reply {
+    let directory = [
+        b"Working directory: ".as_slice(),
+        &session.directory.to_bytes(),
+    ]
+    .concat();
+    let lines = vec![
+        format!("Connected from {}", session.peer).into_bytes(),
+        directory,
+    ];
+    Reply::of_lines(211, "ftpfs server:", lines, "End")
+}
+
+/// What LIST, NLST and STAT show.
+struct Listed {
+    is_directory: bool,
+    entries: Box<dyn Iterator<Item = io::Result<Entry>>>,
+}
+
+/// A directory's entries, also through a symlink; anything else, a symlink that leads nowhere too, by itself.
+fn listed(session: &Session, argument: &[u8]) -> Result<Listed, Stop> {
+    if let Ok(place) = session.place(argument, LastLink::Followed)
+        && place.stat().is_ok_and(|stat| is_directory(&stat))
+    {
+        return Ok(Listed {
+            is_directory: true,
+            entries: Box::new(place.entries()?),
+        });
+    }
+    let entry = session.place(argument, LastLink::Kept)?.entry(argument)?;
+    Ok(Listed {
+        is_directory: false,
+        entries: Box::new(std::iter::once(Ok(entry))),
+    })
+}
+
+fn long_lines(session: &Session, argument: &[u8]) -> Result<Lines, Stop> {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    let entries = listed(session, argument)?.entries;
+    Ok(Box::new(
+        entries.map(move |entry| Ok(long_listing::line(&entry?, now))),
+    ))
+}
+
+/// The path behind words like `-al`; one that itself begins with a dash needs `./` before it.
+fn without_options(mut argument: &[u8]) -> &[u8] {
+    while argument.starts_with(b"-") {
+        let blank = argument.iter().position(|&byte| byte == b' ');
+        argument = blank
+            .and_then(|blank| argument.get(blank + 1..))
+            .unwrap_or_default();
+    }
+    argument
+}
+
+fn send_listing(session: &mut Session, lines: Lines) -> Answer {
+    session.restart = 0;
+    let setup = take(&mut session.data);
+    let connection = setup.open(&mut session.control, "Sending the listing")?;
+    let patience = session.patience();
+    let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
+    let sent = send_lines(&mut transfer, lines);
+    drop(transfer);
+    outcome(sent)
+}
+
+fn send_lines(transfer: &mut Transfer<'_>, lines: Lines) -> Result<(), Broken> {
+    let mut batch = Vec::with_capacity(BATCH_BYTES);
+    for line in lines {
+        batch.extend(line.map_err(Broken::File)?);
+        if batch.len() >= BATCH_BYTES {
+            transfer.send(&batch)?;
+            batch.clear();
+        }
+    }
+    transfer.send(&batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_passed_over_and_blanks_in_the_path_are_not() {
+        assert_eq!(without_options(b"-al"), b"");
+        assert_eq!(without_options(b"-a -l a b"), b"a b");
+        assert_eq!(without_options(b"/-a b"), b"/-a b");
+        assert_eq!(without_options(b"-a  b"), b" b");
+    }
+}

@@ -1,0 +1,164 @@
+//! The verbs: one table, one function each.
+//!
+//! A function gets the session and the argument and returns the verb's last reply.
+
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "a verb that cannot fail has the table's signature, too"
+)]
+
+mod about;
+mod change;
+mod connection;
+mod directory;
+mod list;
+mod login;
+mod parameter;
+mod retrieve;
+mod store;
+
+use super::command_line::Command;
+use super::reply::{Answer, refused};
+use super::session::Session;
+
+/// What must hold before a verb is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A login.
+    Login,
+    /// A login and an argument.
+    Argument,
+    /// A login, an argument and a server that is not read-only.
+    Change,
+}
+
+/// A row of the table.
+struct Verb {
+    name: &'static str,
+    needs: Needs,
+    /// Its line in FEAT (RFC 2389), if it has one.
+    feature: Option<&'static str>,
+    run: fn(&mut Session, &[u8]) -> Answer,
+}
+
+const fn verb(name: &'static str, needs: Needs, run: fn(&mut Session, &[u8]) -> Answer) -> Verb {
+    Verb {
+        name,
+        needs,
+        feature: None,
+        run,
+    }
+}
+
+const fn feature(
+    name: &'static str,
+    feature: &'static str,
+    needs: Needs,
+    run: fn(&mut Session, &[u8]) -> Answer,
+) -> Verb {
+    Verb {
+        name,
+        needs,
+        feature: Some(feature),
+        run,
+    }
+}
+
+/// Every verb the server knows, in the order HELP and FEAT show them.
+const VERBS: &[Verb] = &[
+    verb("USER", Needs::Nothing, login::user),
+    verb("PASS", Needs::Nothing, login::pass),
+    verb("ACCT", Needs::Nothing, login::acct),
+    verb("QUIT", Needs::Nothing, login::quit),
+    verb("FEAT", Needs::Nothing, about::feat),
+    verb("HELP", Needs::Nothing, about::help),
+    verb("SYST", Needs::Nothing, about::syst),
+    verb("NOOP", Needs::Nothing, about::noop),
+    feature("AVBL", "AVBL", Needs::Login, about::avbl),
+    verb("OPTS", Needs::Nothing, parameter::opts),
+    verb("TYPE", Needs::Login, parameter::transfer_type),
+    verb("MODE", Needs::Login, parameter::mode),
+    verb("STRU", Needs::Login, parameter::stru),
+    feature("REST", "REST STREAM", Needs::Login, parameter::rest),
+    verb("ALLO", Needs::Login, parameter::allo),
+    feature("EPSV", "EPSV", Needs::Login, connection::epsv),
+    verb("PASV", Needs::Login, connection::pasv),
+    feature("EPRT", "EPRT", Needs::Login, connection::eprt),
+    verb("PORT", Needs::Login, connection::port),
+    verb("ABOR", Needs::Nothing, connection::abor),
+    verb("PWD", Needs::Login, directory::pwd),
+    verb("XPWD", Needs::Login, directory::pwd),
+    verb("CWD", Needs::Login, directory::cwd),
+    verb("XCWD", Needs::Login, directory::cwd),
+    verb("CDUP", Needs::Login, directory::cdup),
+    verb("XCUP", Needs::Login, directory::cdup),
+    verb("MKD", Needs::Change, directory::mkd),
+    verb("XMKD", Needs::Change, directory::mkd),
+    verb("RMD", Needs::Change, directory::rmd),
+    verb("XRMD", Needs::Change, directory::rmd),
+    verb("LIST", Needs::Login, list::list),
+    verb("NLST", Needs::Login, list::nlst),
+    feature("MLST", "MLST", Needs::Login, list::mlst),
+    verb("MLSD", Needs::Login, list::mlsd),
+    verb("STAT", Needs::Login, list::stat),
+    verb("RETR", Needs::Argument, retrieve::retr),
+    feature("SIZE", "SIZE", Needs::Argument, retrieve::size),
+    feature("MDTM", "MDTM", Needs::Argument, retrieve::mdtm),
+    verb("STOR", Needs::Change, store::stor),
+    verb("APPE", Needs::Change, store::appe),
+    verb("DELE", Needs::Change, change::dele),
+    verb("RNFR", Needs::Change, change::rnfr),
+    verb("RNTO", Needs::Change, change::rnto),
+    feature("MFMT", "MFMT", Needs::Change, change::mfmt),
+    feature(
+        "SITE CHMOD",
+        "SITE CHMOD",
+        Needs::Change,
+        change::site_chmod,
+    ),
+    feature(
+        "SITE UTIME",
+        "SITE UTIME",
+        Needs::Change,
+        change::site_utime,
+    ),
+];
+
+/// Runs a command if it is known, switched on and allowed now.
+pub(super) fn run(session: &mut Session, command: &Command) -> Answer {
+    let name = command.verb.as_str();
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
+        return Err(refused(500, format!("Unknown command {name}")));
+    };
+    if session.serving.disabled(name) {
+        return Err(refused(502, format!("{name} is switched off")));
+    }
+    verb.needs.check(session, &command.argument)?;
+    if name != "RNTO" {
+        session.rename_from = None;
+    }
+    (verb.run)(session, &command.argument)
+}
+
+impl Needs {
+    fn check(self, session: &Session, argument: &[u8]) -> Result<(), super::reply::Stop> {
+        let (login, wants_argument, change) = match self {
+            Self::Nothing => (false, false, false),
+            Self::Login => (true, false, false),
+            Self::Argument => (true, true, false),
+            Self::Change => (true, true, true),
+        };
+        if login && !session.logged_in() {
+            return Err(refused(530, "Log in with USER and PASS first"));
+        }
+        if change && session.serving.options.read_only {
+            return Err(refused(550, "Permission denied: read-only"));
+        }
+        if wants_argument && argument.is_empty() {
+            return Err(refused(501, "An argument is missing"));
+        }
+        Ok(())
+    }
+}

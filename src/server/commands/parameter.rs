@@ -1,0 +1,77 @@
+//! TYPE, MODE, STRU, ALLO (RFC 959), REST (RFC 3659 §5), OPTS (RFC 2389).
+
+use crate::server::reply::{Answer, Reply, refused};
+use crate::server::session::Session;
+
+/// Image and ASCII are both taken, and both carry the octets as they are: files here have Unix line ends, and a
+/// text sent as stored comes back as stored. So SIZE holds under both types, too.
+pub(super) fn transfer_type(_: &mut Session, argument: &[u8]) -> Answer {
+    match argument.to_ascii_uppercase().as_slice() {
+        b"I" | b"L 8" => Ok(Reply::new(200, "Type is image")),
+        b"A" | b"A N" => Ok(Reply::new(
+            200,
+            "Type is ASCII, octets are sent as they are",
+        )),
+        _ => Err(refused(504, "Only types I and A are known")),
+    }
+}
+
+pub(super) fn mode(_: &mut Session, argument: &[u8]) -> Answer {
+    only(argument, b"S", "Mode is stream", "Only mode S is known")
+}
+
+pub(super) fn stru(_: &mut Session, argument: &[u8]) -> Answer {
+    only(
+        argument,
+        b"F",
+        "Structure is file",
+        "Only structure F is known",
+    )
+}
+
+/// The octet the next transfer starts at; other commands in between do not change it.
+pub(super) fn rest(session: &mut Session, argument: &[u8]) -> Answer {
+    let marker = std::str::from_utf8(argument)
+        .ok()
+        .and_then(|text| text.parse::<i64>().ok());
+    // No file of the system reaches beyond 2^63.
+    let Some(marker) = marker.and_then(|marker| u64::try_from(marker).ok()) else {
+        return Err(refused(501, "Not a restart marker"));
+    };
+    session.restart = marker;
+    Ok(Reply::new(350, format!("Restarting at {marker}")))
+}
+
+pub(super) fn allo(_: &mut Session, _: &[u8]) -> Answer {
+    Ok(Reply::new(202, "No storage needs to be allocated"))
+}
+
+pub(super) fn opts(session: &mut Session, argument: &[u8]) -> Answer {
+    let text = String::from_utf8_lossy(argument);
+    let (name, value) = text.split_once(' ').unwrap_or((&text, ""));
+    let name = name.to_ascii_uppercase();
+    if session.serving.disabled(&name) {
+        return Err(refused(502, format!("{name} is switched off")));
+    }
+    match name.as_str() {
+        "UTF8" if value.eq_ignore_ascii_case("ON") => {
+            Ok(Reply::new(200, "Names are sent as they are"))
+        }
+        "MLST" => {
+            session.facts.choose(value);
+            Ok(Reply::new(
+                200,
+                format!("MLST OPTS {}", session.facts.chosen()),
+            ))
+        }
+        _ => Err(refused(501, "No such option")),
+    }
+}
+
+fn only(argument: &[u8], known: &[u8], accepted: &str, otherwise: &str) -> Answer {
+    if argument.eq_ignore_ascii_case(known) {
+        Ok(Reply::new(200, accepted))
+    } else {
+        Err(refused(504, otherwise))
+    }
+}

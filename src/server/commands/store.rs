@@ -1,0 +1,66 @@
+//! STOR and APPE (RFC 959), with REST (RFC 3659 §5).
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::mem::take;
+
+use crate::server::reply::{Answer, Stop};
+use crate::server::session::Session;
+use crate::server::transfer::{Transfer, outcome};
+use crate::server::tree::LastLink;
+
+/// Where an upload's first byte goes.
+enum Start {
+    /// There; what was behind is gone.
+    At(u64),
+    /// Behind the last one.
+    End,
+}
+
+/// Replaces the file; after REST keeps so much of its beginning, with a hole where it was shorter.
+pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
+    let restart = take(&mut session.restart);
+    store(session, argument, Start::At(restart))
+}
+
+pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
+    session.restart = 0;
+    store(session, argument, Start::End)
+}
+
+fn store(session: &mut Session, argument: &[u8], start: Start) -> Answer {
+    let setup = take(&mut session.data);
+    let place = session.place(argument, LastLink::Followed)?;
+    let mut upload = place.open_to_write()?;
+    let connection = match setup.open(&mut session.control, "Ready to receive") {
+        Ok(connection) => connection,
+        Err(stop) => {
+            // Without a data connection nothing was stored, not even an empty file.
+            if upload.created
+                && let Err(error) = place.remove_file()
+            {
+                log::warn!("server: an empty upload stays behind: {error}");
+            }
+            return Err(stop);
+        }
+    };
+    position(&mut upload.file, &start)?;
+    let patience = session.patience();
+    let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
+    let received = transfer.receive_file(&upload.file);
+    drop(transfer);
+    outcome(received)
+}
+
+fn position(file: &mut File, start: &Start) -> Result<(), Stop> {
+    match start {
+        Start::At(offset) => {
+            file.set_len(*offset)?;
+            file.seek(SeekFrom::Start(*offset))?;
+        }
+        Start::End => {
+            file.seek(SeekFrom::End(0))?;
+        }
+    }
+    Ok(())
+}

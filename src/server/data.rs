@@ -1,0 +1,162 @@
+//! How the next data connection will be opened, and opening it (RFC 959 §3.2, RFC 2428, RFC 2577).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use super::control::{Control, Event};
+use super::reply::{Gone, Reply, Stop, reason, refused};
+
+/// A client that announced a data connection opens it, or lets it be opened, within this time.
+const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What PASV, EPSV, PORT or EPRT arranged for the next transfer.
+#[derive(Default)]
+pub(super) enum DataSetup {
+    /// Nothing yet.
+    #[default]
+    Unset,
+    /// The client connects here.
+    Passive(Passive),
+    /// The server connects there.
+    Active(SocketAddr),
+}
+
+/// A listening socket for one data connection from the control connection's peer.
+pub(super) struct Passive {
+    listener: TcpListener,
+    peer: IpAddr,
+    opened: Option<DataConnection>,
+}
+
+/// An open data connection; its socket does not block.
+pub(super) struct DataConnection {
+    pub(super) stream: TcpStream,
+    /// No byte is carried before.
+    pub(super) usable_from: Instant,
+}
+
+impl Passive {
+    /// Listens on the address the client has reached already.
+    pub(super) fn listen(local: IpAddr, peer: IpAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(SocketAddr::new(local, 0))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener,
+            peer,
+            opened: None,
+        })
+    }
+
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Takes the client's connection if it has come; one from any other address is closed.
+    fn accept(&mut self, control: &Control) -> io::Result<()> {
+        while self.opened.is_none() {
+            match self.listener.accept() {
+                Ok((stream, from)) if from.ip() == self.peer => {
+                    self.opened = Some(DataConnection::new(stream, control)?);
+                }
+                Ok((_, from)) => {
+                    log::warn!("server: {from} reached for a data connection not its own")
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(mut self, control: &mut Control) -> Result<DataConnection, Stop> {
+        let deadline = Instant::now() + OPEN_DEADLINE;
+        loop {
+            if let Some(opened) = self.opened {
+                return Ok(opened);
+            }
+            if control.wants_abort() {
+                return Err(refused(426, "Transfer aborted"));
+            }
+            match control.watch(Some((self.listener.as_fd(), PollFlags::IN)), deadline)? {
+                Event::Other => self.accept(control).map_err(|error| cannot_open(&error))?,
+                Event::Input => {}
+                Event::Deadline => return Err(refused(425, "No data connection came in time")),
+            }
+        }
+    }
+}
+
+impl DataConnection {
+    fn new(stream: TcpStream, control: &Control) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            usable_from: control.handshake_done(),
+        })
+    }
+}
+
+impl DataSetup {
+    /// Waits for input on the control connection, taking a data connection that is opened ahead of its command.
+    pub(super) fn watch(
+        &mut self,
+        control: &mut Control,
+        deadline: Instant,
+    ) -> Result<Event, Gone> {
+        let Some(listener) = self.awaited() else {
+            return control.watch(None, deadline);
+        };
+        let event = control.watch(Some((listener, PollFlags::IN)), deadline)?;
+        if event == Event::Other
+            && let Self::Passive(passive) = self
+            && let Err(error) = passive.accept(control)
+        {
+            log::warn!("server: cannot accept a data connection: {error}");
+            *self = Self::Unset;
+        }
+        Ok(event)
+    }
+
+    /// Announces the transfer with 150 and opens its data connection.
+    pub(super) fn open(self, control: &mut Control, text: &str) -> Result<DataConnection, Stop> {
+        if matches!(self, Self::Unset) {
+            return Err(no_setup());
+        }
+        control.reply(&Reply::new(150, text))?;
+        match self {
+            Self::Unset => Err(no_setup()),
+            Self::Passive(passive) => passive.wait(control),
+            Self::Active(address) => TcpStream::connect_timeout(&address, OPEN_DEADLINE)
+                .and_then(|stream| DataConnection::new(stream, control))
+                .map_err(|error| cannot_open(&error)),
+        }
+    }
+
+    fn awaited(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Passive(Passive {
+                listener,
+                opened: None,
+                ..
+            }) => Some(listener.as_fd()),
+            Self::Passive(_) | Self::Unset | Self::Active(_) => None,
+        }
+    }
+}
+
+fn no_setup() -> Stop {
+    refused(425, "Use EPSV, PASV, EPRT or PORT first")
+}
+
+fn cannot_open(error: &io::Error) -> Stop {
+    refused(
+        425,
+        format!("Cannot open the data connection: {}", reason(error)),
+    )
+}

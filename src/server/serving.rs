@@ -1,0 +1,131 @@
+//! What all sessions share, and the thread that accepts them.
+
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use super::ServerOptions;
+use super::command_log::CommandLog;
+use super::open_sessions::OpenSessions;
+use super::session;
+use super::tree::Tree;
+
+/// How long a failed accept (no file descriptors left) is waited out before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A refused client gets its 421 within this time or not at all.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The server's state that outlives any one session.
+pub(super) struct Serving {
+    pub(super) options: ServerOptions,
+    pub(super) tree: Tree,
+    pub(super) log: CommandLog,
+    pub(super) sessions: Arc<OpenSessions>,
+    listener: TcpListener,
+    address: SocketAddr,
+    stopping: AtomicBool,
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Serving {
+    pub(super) fn new(listener: TcpListener, options: ServerOptions) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Self {
+            tree: Tree::open(&options.root)?,
+            options,
+            log: CommandLog::default(),
+            sessions: Arc::new(OpenSessions::default()),
+            listener,
+            address,
+            stopping: AtomicBool::new(false),
+            stopped: Mutex::new(false),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether tests switched the verb or feature off.
+    pub(super) fn disabled(&self, name: &str) -> bool {
+        self.options.disabled.contains(name)
+    }
+
+    pub(super) fn wait(&self) {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        // The flag is set once and never cleared, so a poisoned wait has nothing to repair.
+        drop(self.changed.wait_while(stopped, |stopped| !*stopped));
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // On Linux this makes a blocked accept(2) return; std has no name for it.
+        if let Err(error) = SockRef::from(&self.listener).shutdown(Shutdown::Both) {
+            log::debug!("server: the listening socket was closed already: {error}");
+        }
+        self.sessions.close_all();
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// Starts the thread that accepts clients until the server stops.
+pub(super) fn spawn_acceptor(serving: &Arc<Serving>) -> io::Result<JoinHandle<()>> {
+    let serving = Arc::clone(serving);
+    thread::Builder::new()
+        .name("ftp-accept".into())
+        .spawn(move || accept_clients(&serving))
+}
+
+fn accept_clients(serving: &Arc<Serving>) {
+    while !serving.stopping() {
+        match serving.listener.accept() {
+            Ok((stream, peer)) => welcome(serving, stream, peer),
+            Err(_) if serving.stopping() => return,
+            Err(error) => {
+                log::warn!("server: cannot accept a client: {error}");
+                thread::sleep(ACCEPT_PAUSE);
+            }
+        }
+    }
+}
+
+fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
+    let slot = match OpenSessions::enter(&serving.sessions, &stream, serving.options.max_sessions) {
+        Ok(Some(slot)) => slot,
+        Ok(None) => return refuse(&stream, "421 Too many sessions, try again later\r\n"),
+        Err(error) => return log::warn!("server: cannot serve {peer}: {error}"),
+    };
+    // A client accepted while the server stopped would miss the closing of all sessions.
+    if serving.stopping() {
+        return;
+    }
+    let serving = Arc::clone(serving);
+    let spawned = thread::Builder::new()
+        .name("ftp-session".into())
+        .spawn(move || session::serve(serving, stream, slot));
+    if let Err(error) = spawned {
+        log::warn!("server: no thread for {peer}: {error}");
+    }
+}
+
+fn refuse(mut stream: &TcpStream, reply: &str) {
+    let told = stream
+        .set_write_timeout(Some(REFUSAL_DEADLINE))
+        .and_then(|()| stream.write_all(reply.as_bytes()));
+    if let Err(error) = told {
+        log::debug!("server: a refused client did not listen: {error}");
+    }
+}

@@ -1,0 +1,141 @@
+//! One client's session: what it has told so far, and its commands one after the other.
+
+use std::net::{IpAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::command_line::{Command, Line};
+use super::commands;
+use super::control::{Control, Event};
+use super::data::DataSetup;
+use super::facts::{Facts, Identity};
+use super::open_sessions::Slot;
+use super::path::VirtualPath;
+use super::place::Place;
+use super::reply::{Gone, Reply, Stop, refused};
+use super::serving::Serving;
+use super::tree::LastLink;
+
+/// The state of a session.
+pub(super) struct Session {
+    pub(super) serving: Arc<Serving>,
+    pub(super) control: Control,
+    /// The client's address, IPv4 also where it came as a mapped IPv6 one.
+    pub(super) peer: IpAddr,
+    /// The address the client reached.
+    pub(super) local: IpAddr,
+    pub(super) login: Login,
+    /// The working directory.
+    pub(super) directory: VirtualPath,
+    pub(super) data: DataSetup,
+    /// EPSV ALL was said: no other way to open a data connection is taken any more (RFC 2428 §4).
+    pub(super) epsv_only: bool,
+    /// The restart marker for the next transfer, in octets.
+    pub(super) restart: u64,
+    /// What RNFR named; RNTO must follow at once.
+    pub(super) rename_from: Option<VirtualPath>,
+    pub(super) facts: Facts,
+    pub(super) identity: Identity,
+    /// The session's place among those open; given back before the last reply, so that a client that has
+    /// read it can come again.
+    slot: Option<Slot>,
+}
+
+/// How far the login has come.
+pub(super) enum Login {
+    /// Nobody, after so many wrong passwords.
+    Nobody { failures: u32 },
+    /// USER was said; PASS must follow.
+    Named { user: Vec<u8>, failures: u32 },
+    /// Done.
+    Done,
+}
+
+/// Serves a client until it leaves, is silent for too long or the server stops.
+pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
+    // Both ways out mean that the control connection is closed, which is how a session ends.
+    if let Ok(mut session) = Session::new(serving, stream, slot) {
+        let _gone = session.run();
+    }
+}
+
+impl Session {
+    fn new(serving: Arc<Serving>, stream: TcpStream, slot: Slot) -> Result<Self, Gone> {
+        let peer = stream.peer_addr().map_err(|_| Gone)?.ip().to_canonical();
+        let local = stream.local_addr().map_err(|_| Gone)?.ip().to_canonical();
+        Ok(Self {
+            control: Control::new(stream, serving.options.delay)?,
+            identity: Identity::current(serving.options.read_only),
+            serving,
+            peer,
+            local,
+            login: Login::Nobody { failures: 0 },
+            directory: VirtualPath::default(),
+            data: DataSetup::Unset,
+            epsv_only: false,
+            restart: 0,
+            rename_from: None,
+            facts: Facts::default(),
+            slot: Some(slot),
+        })
+    }
+
+    fn run(&mut self) -> Result<(), Gone> {
+        self.control.reply(&Reply::new(220, "ftpfs server ready"))?;
+        loop {
+            let reply = match self.next_line()? {
+                Some(Line::Complete(line)) => self.obey(&Command::parse(&line))?,
+                Some(Line::TooLong) => Reply::new(500, "Command line too long"),
+                None => Reply::new(421, "Idle for too long, closing the connection"),
+            };
+            if reply.closes() {
+                self.slot = None;
+                return self.control.reply(&reply);
+            }
+            self.control.reply(&reply)?;
+        }
+    }
+
+    /// The next command line, or `None` after too long a silence.
+    fn next_line(&mut self) -> Result<Option<Line>, Gone> {
+        let deadline = Instant::now() + self.patience();
+        loop {
+            if let Some(line) = self.control.take_line()? {
+                return Ok(Some(line));
+            }
+            if self.data.watch(&mut self.control, deadline)? == Event::Deadline {
+                self.control.restart_delay();
+                return Ok(None);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: &Command) -> Result<Reply, Gone> {
+        self.serving.log.record(command);
+        match commands::run(self, command) {
+            Ok(reply) | Err(Stop::Refused(reply)) => Ok(reply),
+            Err(Stop::Gone) => Err(Gone),
+        }
+    }
+
+    /// How long the client may be silent on either connection.
+    pub(super) fn patience(&self) -> Duration {
+        self.serving.options.idle
+    }
+
+    pub(super) fn logged_in(&self) -> bool {
+        matches!(self.login, Login::Done)
+    }
+
+    /// The path an argument names, which may be empty for the working directory.
+    pub(super) fn path(&self, argument: &[u8]) -> Result<VirtualPath, Stop> {
+        self.directory
+            .join(argument)
+            .ok_or_else(|| refused(553, "Invalid file name"))
+    }
+
+    /// The place an argument names.
+    pub(super) fn place(&self, argument: &[u8], last: LastLink) -> Result<Place, Stop> {
+        Ok(self.serving.tree.find(&self.path(argument)?, last)?)
+    }
+}

@@ -1,0 +1,176 @@
+//! Changing attributes, and the file system's own: size, time, mode, free space.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::cache::Attributes;
+use crate::ftp::{Kind, Precision};
+use crate::remote::{ErrorKind, Space};
+
+use super::Vfs;
+use super::attr::{Attr, Fresh, Version, to_seconds};
+use super::errno::Errno;
+use super::handle::Handle;
+use super::inode::Ino;
+use super::open_file::OpenFile;
+
+/// How long an answer about free space is believed.
+const SPACE_TTL: Duration = Duration::from_secs(10);
+
+/// What setattr asks for; nothing where none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// New size.
+    pub size: Option<u64>,
+    /// New permission bits.
+    pub mode: Option<u32>,
+    /// New owner.
+    pub uid: Option<u32>,
+    /// New group.
+    pub gid: Option<u32>,
+    /// New time of last modification.
+    pub modified: Option<SystemTime>,
+}
+
+/// Free bytes, where the server tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpaceLeft(pub Option<u64>);
+
+/// The last answer about free space, and when it came.
+#[derive(Debug, Default)]
+pub(super) struct SpaceMemory(Mutex<Option<(SpaceLeft, Instant)>>);
+
+impl Vfs {
+    /// Makes the changes to `ino`; `handle` is the open file that ftruncate or futimens named.
+    pub fn setattr(
+        &self,
+        ino: Ino,
+        handle: Option<Handle>,
+        changes: &Changes,
+    ) -> Result<Fresh<Attr>, Errno> {
+        self.check_writable()?;
+        self.check_owner(changes)?;
+        if let Some(size) = changes.size {
+            self.set_size(ino, handle, size)?;
+        }
+        if let Some(mode) = changes.mode {
+            self.set_mode(ino, mode & 0o7777)?;
+        }
+        if let Some(modified) = changes.modified {
+            self.set_modified(ino, to_seconds(modified))?;
+        }
+        self.getattr(ino)
+    }
+
+    /// What is known of free space without asking.
+    pub fn cached_space(&self) -> Option<SpaceLeft> {
+        let memory = self.space.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory
+            .filter(|(_, asked)| asked.elapsed() < SPACE_TTL)
+            .map(|(space, _)| space)
+    }
+
+    /// The free space at the root of the mount.
+    pub fn space(&self) -> SpaceLeft {
+        let space = SpaceLeft(
+            self.remote
+                .space(&self.root)
+                .map(|Space { available }| available),
+        );
+        let mut memory = self.space.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *memory = Some((space, Instant::now()));
+        space
+    }
+
+    /// FTP has no chown: only the owner that is shown anyway can be asked for.
+    fn check_owner(&self, changes: &Changes) -> Result<(), Errno> {
+        let shown = |asked: Option<u32>, shown: u32| asked.is_none_or(|asked| asked == shown);
+        if shown(changes.uid, self.options.uid) && shown(changes.gid, self.options.gid) {
+            Ok(())
+        } else {
+            Err(Errno::PERM)
+        }
+    }
+
+    fn set_size(&self, ino: Ino, handle: Option<Handle>, size: u64) -> Result<(), Errno> {
+        if let Some(handle) = handle
+            && let Ok(opened) = self.files.find(handle)
+        {
+            self.inodes.set_cached(ino, None);
+            return opened.file.truncate(size);
+        }
+        let (directory, name) = self.location(ino)?;
+        let known = self
+            .inodes
+            .open_file(ino)
+            .and_then(|file| file.attributes());
+        let attributes = match known {
+            Some(attributes) => attributes,
+            None => self.attributes_of(&directory, &name)?.value,
+        };
+        if attributes.kind == Kind::Directory {
+            return Err(Errno::ISDIR);
+        }
+        let version = Version::from(&attributes);
+        let file = self.inodes.share_open_file(
+            ino,
+            |file| file.serves(version),
+            || Ok(OpenFile::existing(&self.backing, ino, attributes)),
+        )?;
+        self.inodes.set_cached(ino, None);
+        file.truncate(size)?;
+        self.store(&file)
+    }
+
+    fn set_mode(&self, ino: Ino, mode: u32) -> Result<(), Errno> {
+        let open = self.inodes.open_file(ino);
+        if open.as_ref().is_some_and(|file| file.set_mode_later(mode)) {
+            return Ok(());
+        }
+        if self.getattr(ino)?.value.mode == mode {
+            return Ok(());
+        }
+        self.remote.set_mode(&self.inodes.path(ino)?, mode)?;
+        self.remember(ino, |attributes| attributes.mode = Some(mode))
+    }
+
+    fn set_modified(&self, ino: Ino, seconds: i64) -> Result<(), Errno> {
+        let open = self.inodes.open_file(ino);
+        if open
+            .as_ref()
+            .is_some_and(|file| file.set_modified_later(seconds))
+        {
+            return Ok(());
+        }
+        match self.remote.set_modified(&self.inodes.path(ino)?, seconds) {
+            Ok(()) => self.remember(ino, |attributes| {
+                attributes.modified = Some((seconds, Precision::Second));
+            }),
+            // Several servers set times on files alone. A directory's time changes with each entry
+            // made in it; failing here would fail every `cp -a`, `tar x` and `rsync -a`.
+            Err(error)
+                if error.kind != ErrorKind::NotFound && self.inodes.shape(ino)?.is_directory() =>
+            {
+                log::debug!("{error}: the directory keeps its time");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes what the server agreed to.
+    fn remember(&self, ino: Ino, change: impl Fn(&mut Attributes)) -> Result<(), Errno> {
+        if let Some(file) = self.inodes.open_file(ino) {
+            file.update(&change);
+        }
+        if ino == Ino::ROOT {
+            return Ok(());
+        }
+        let (directory, name) = self.location(ino)?;
+        if let Some(Ok(mut fresh)) = self.cached_attributes(&directory, &name) {
+            change(&mut fresh.value);
+            self.cache.insert(&directory, &name, fresh.value);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! What an open file needs of the mount: where its bytes come from and where they go.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use crate::ftp::RemotePath;
+use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload};
+
+use super::inode::{Ino, Inodes};
+use super::reader::{Incoming, ReadOptions, Reader, Source};
+use super::store::{Destination, Outgoing, Store};
+use super::write_spool::{Spool, SpoolDir};
+
+/// The server, the names, and the room for spools.
+#[derive(Debug)]
+pub(super) struct Backing {
+    pub(super) remote: Remote,
+    pub(super) inodes: Arc<Inodes>,
+    pub(super) spools: SpoolDir,
+    pub(super) read: ReadOptions,
+}
+
+impl Backing {
+    /// Reads `ino` from the server, wherever a rename takes it.
+    pub(super) fn reader(&self, ino: Ino, size: Option<u64>) -> Reader {
+        Reader::new(self.place(ino), size, self.read.clone())
+    }
+
+    /// The whole of `ino`, fetched from the server.
+    pub(super) fn source(&self, ino: Ino) -> Arc<dyn Source> {
+        self.place(ino)
+    }
+
+    /// The way of `spool` to `ino`'s place on the server.
+    pub(super) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Store {
+        Store::new(self.place(ino), Arc::clone(spool))
+    }
+
+    fn place(&self, ino: Ino) -> Arc<Place> {
+        Arc::new(Place {
+            remote: self.remote.clone(),
+            inodes: Arc::clone(&self.inodes),
+            ino,
+        })
+    }
+}
+
+/// Where an inode is on the server at the moment of asking.
+struct Place {
+    remote: Remote,
+    inodes: Arc<Inodes>,
+    ino: Ino,
+}
+
+impl Place {
+    fn path_for(&self, operation: &'static str) -> Result<RemotePath, remote::Error> {
+        self.inodes.path(self.ino).map_err(|_| remote::Error {
+            kind: ErrorKind::NotFound,
+            operation,
+            path: RemotePath::root(),
+            reason: "the file was removed".to_owned(),
+        })
+    }
+}
+
+impl Source for Place {
+    fn path(&self) -> RemotePath {
+        self.inodes
+            .path(self.ino)
+            .unwrap_or_else(|_| RemotePath::root())
+    }
+
+    fn open_at(&self, offset: u64) -> Result<Box<dyn Incoming>, remote::Error> {
+        let download = self.remote.open_at(&self.path_for("read")?, offset)?;
+        Ok(Box::new(download))
+    }
+}
+
+impl Incoming for Download {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
+        Download::read(self, buffer)
+    }
+}
+
+impl Destination for Place {
+    fn begin(&self) -> Result<Box<dyn Outgoing>, remote::Error> {
+        Ok(Box::new(self.remote.upload(&self.path_for("store")?)?))
+    }
+}
+
+impl Outgoing for Upload {
+    fn send(&mut self, file: &File, length: u64) -> Result<(), remote::Error> {
+        Upload::send(self, file, length)
+    }
+
+    fn commit(
+        self: Box<Self>,
+        target: &RemotePath,
+        commit: &Commit,
+    ) -> Result<Stored, remote::Error> {
+        Upload::commit(*self, target, commit)
+    }
+}

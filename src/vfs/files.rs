@@ -1,0 +1,265 @@
+//! Files: open, create, read, write, flush, release.
+
+use std::sync::Arc;
+
+use crate::cache::Attributes;
+use crate::ftp::Kind;
+
+use super::Vfs;
+use super::attr::{Attr, Fresh, Version, made_now};
+use super::errno::Errno;
+use super::handle::{FileHandle, Handle};
+use super::inode::{Ino, Shape};
+use super::open_file::{OpenFile, Position};
+use super::reader::Bytes;
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenMode {
+    /// For reading (O_RDONLY, O_RDWR).
+    pub read: bool,
+    /// For writing (O_WRONLY, O_RDWR).
+    pub write: bool,
+    /// Every write goes to the end (O_APPEND).
+    pub append: bool,
+    /// Emptied at once (O_TRUNC).
+    pub truncate: bool,
+}
+
+/// An opened file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// Its handle.
+    pub handle: Handle,
+    /// What becomes of the kernel's pages of it.
+    pub pages: Pages,
+}
+
+/// What the kernel may do with its page cache of an opened file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// Those it has are of these contents.
+    Keep,
+    /// Those it has are of other contents.
+    Drop,
+    /// None are used: by a file opened only to be written, which spares a copy of every byte, and
+    /// by one whose size is not known, of which the kernel would read no more than the size it was told.
+    Bypass,
+}
+
+impl Vfs {
+    /// Opens `ino`, where nothing has to be asked for it.
+    pub fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
+        if self
+            .inodes
+            .open_file(ino)
+            .is_some_and(|file| file.is_spooled())
+        {
+            return Some(self.open(ino, mode));
+        }
+        let (directory, name) = self.location(ino).ok()?;
+        match self.cached_attributes(&directory, &name)? {
+            Ok(_) => Some(self.open(ino, mode)),
+            Err(errno) => Some(Err(errno)),
+        }
+    }
+
+    /// Opens `ino`.
+    pub fn open(&self, ino: Ino, mode: OpenMode) -> Result<Opened, Errno> {
+        if mode.write {
+            self.check_writable()?;
+        }
+        let known = self
+            .inodes
+            .open_file(ino)
+            .and_then(|file| file.attributes());
+        let attributes = match known {
+            Some(attributes) => attributes,
+            None => {
+                let (directory, name) = self.location(ino)?;
+                self.attributes_of(&directory, &name)?.value
+            }
+        };
+        if attributes.kind == Kind::Directory {
+            return Err(Errno::ISDIR);
+        }
+        let version = Version::from(&attributes);
+        let file = self.inodes.share_open_file(
+            ino,
+            |file| file.serves(version),
+            || Ok(OpenFile::existing(&self.backing, ino, attributes)),
+        )?;
+        if mode.write && mode.truncate {
+            file.truncate(0)?;
+        }
+        let clean = (!file.is_dirty()).then_some(version);
+        let same = self.inodes.set_cached(ino, clean);
+        let pages = match (mode.read, version.size) {
+            (true, Some(_)) if same => Pages::Keep,
+            (true, Some(_)) => Pages::Drop,
+            (false, _) | (_, None) => Pages::Bypass,
+        };
+        Ok(Opened {
+            handle: self.add_handle(file, mode),
+            pages,
+        })
+    }
+
+    /// Makes the file `name` in `parent` and opens it. The server has it when it is stored.
+    pub fn create(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        permissions: u32,
+        mode: OpenMode,
+    ) -> Result<(Fresh<Attr>, Opened), Errno> {
+        self.check_writable()?;
+        self.inodes.path_of(parent, name)?;
+        let attributes = made_now(Kind::File, Some(0), Some(permissions & 0o7777));
+        let ino = self.inodes.look_up(parent, name, Shape::Leaf)?;
+        let opened = self.open_created(ino, attributes.clone(), mode);
+        if opened.is_err() {
+            self.inodes.forget(ino, 1);
+        }
+        let attr = Fresh {
+            value: self.show(ino, &attributes),
+            ttl: std::time::Duration::ZERO,
+        };
+        Ok((attr, opened?))
+    }
+
+    /// Makes the empty file `name` in `parent` on the server at once (mknod).
+    pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32) -> Result<Fresh<Attr>, Errno> {
+        let write = OpenMode {
+            write: true,
+            ..OpenMode::default()
+        };
+        let (attr, opened) = self.create(parent, name, mode, write)?;
+        let stored = self.flush(opened.handle);
+        self.release(opened.handle);
+        stored.map(|()| attr)
+    }
+
+    /// Up to `length` bytes from `offset`, where they are at hand.
+    pub fn try_read(
+        &self,
+        handle: Handle,
+        offset: u64,
+        length: usize,
+    ) -> Option<Result<Bytes, Errno>> {
+        match self.files.find(handle) {
+            Ok(opened) => opened.file.try_read(offset, length),
+            Err(errno) => Some(Err(errno)),
+        }
+    }
+
+    /// Up to `length` bytes from `offset`; less only at the end of the file.
+    pub fn read(&self, handle: Handle, offset: u64, length: usize) -> Result<Bytes, Errno> {
+        self.files.find(handle)?.file.read(offset, length)
+    }
+
+    /// Whether writing to `handle` needs no answer from the server.
+    pub fn can_write_now(&self, handle: Handle) -> bool {
+        self.files
+            .find(handle)
+            .is_ok_and(|opened| opened.file.is_spooled())
+    }
+
+    /// Writes `data` at `offset`, or at the end of a file opened with O_APPEND.
+    pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        let opened = self.files.find(handle)?;
+        if !opened.writable {
+            return Err(Errno::BADF);
+        }
+        let position = if opened.append {
+            Position::End
+        } else {
+            Position::At(offset)
+        };
+        self.inodes.set_cached(opened.file.ino(), None);
+        opened.file.write(position, data)
+    }
+
+    /// Whether closing `handle` has something to store.
+    pub fn owes_flush(&self, handle: Handle) -> bool {
+        self.files
+            .find(handle)
+            .is_ok_and(|opened| opened.writable && opened.file.is_dirty())
+    }
+
+    /// Stores what was written (`close`, `fsync`): when it returns, the server has every byte, or the errno says why not.
+    pub fn flush(&self, handle: Handle) -> Result<(), Errno> {
+        let opened = self.files.find(handle)?;
+        // A reader's close does not wait for somebody else's upload.
+        if !opened.writable {
+            return Ok(());
+        }
+        self.store(&opened.file)
+    }
+
+    /// Whether giving up `handle` has something to store: pages of a shared mapping that were written after the last close.
+    pub fn owes_release(&self, handle: Handle) -> bool {
+        self.files
+            .find(handle)
+            .is_ok_and(|opened| opened.writable && opened.file.owes_storing())
+    }
+
+    /// Gives up `handle`; nobody hears of a failure here but the log.
+    pub fn release(&self, handle: Handle) {
+        let Some(opened) = self.files.remove(handle) else {
+            return;
+        };
+        let last_writer = opened.writable && opened.file.remove_writer();
+        if last_writer
+            && opened.file.owes_storing()
+            && let Err(errno) = self.store(&opened.file)
+        {
+            log::error!("what was written after the last close is lost: {errno:?}");
+        }
+    }
+
+    /// Stores `file` and remembers what it became.
+    pub(super) fn store(&self, file: &OpenFile) -> Result<(), Errno> {
+        let Some(stored) = file.commit()? else {
+            return Ok(());
+        };
+        // What was written past the kernel's pages is not in them.
+        let ino = file.ino();
+        self.inodes.set_cached(ino, None);
+        // A file removed meanwhile has no place in a listing.
+        if let Ok((directory, name)) = self.location(ino) {
+            self.cache.insert(&directory, &name, stored);
+        }
+        Ok(())
+    }
+
+    fn open_created(
+        &self,
+        ino: Ino,
+        attributes: Attributes,
+        mode: OpenMode,
+    ) -> Result<Opened, Errno> {
+        let made = OpenFile::created(&self.backing, ino, attributes)?;
+        let file = self.inodes.share_open_file(ino, |_| false, || Ok(made))?;
+        self.inodes.set_cached(ino, None);
+        Ok(Opened {
+            handle: self.add_handle(file, mode),
+            pages: if mode.read {
+                Pages::Drop
+            } else {
+                Pages::Bypass
+            },
+        })
+    }
+
+    fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode) -> Handle {
+        if mode.write {
+            file.add_writer();
+        }
+        self.files.insert(FileHandle {
+            file,
+            writable: mode.write,
+            append: mode.append,
+        })
+    }
+}

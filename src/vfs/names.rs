@@ -1,0 +1,224 @@
+//! From names to inodes and attributes.
+
+use crate::cache::{Answer, Attributes};
+use crate::ftp::{Kind, RemotePath};
+use crate::remote::ErrorKind;
+
+use super::attr::{Attr, Fresh};
+use super::errno::Errno;
+use super::inode::{Ino, Shape};
+use super::{Vfs, VfsOptions};
+
+/// So many names of a directory are asked for one by one; after them its whole listing is the
+/// cheaper way to know the rest.
+const STATS_BEFORE_LISTING: u32 = 2;
+
+impl Vfs {
+    /// `name` in `parent`, counted as one lookup, where memory has the answer.
+    pub fn cached_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<Fresh<Attr>, Errno>> {
+        if let Some(found) = self.open_lookup(parent, name) {
+            return Some(found);
+        }
+        let directory = match self.child_directory(parent, name) {
+            Ok(directory) => directory,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let answer = self.cached_attributes(&directory, name)?;
+        Some(answer.and_then(|fresh| self.count_lookup(parent, name, &fresh)))
+    }
+
+    /// `name` in `parent`, counted as one lookup.
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Fresh<Attr>, Errno> {
+        if let Some(found) = self.open_lookup(parent, name) {
+            return found;
+        }
+        let directory = self.child_directory(parent, name)?;
+        let fresh = self.attributes_of(&directory, name)?;
+        self.count_lookup(parent, name, &fresh)
+    }
+
+    /// The kernel dropped `count` lookups of `ino`.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        self.inodes.forget(ino, count);
+    }
+
+    /// The attributes of `ino`, where memory has them.
+    pub fn cached_getattr(&self, ino: Ino) -> Option<Result<Fresh<Attr>, Errno>> {
+        if let Some(known) = self.getattr_without_server(ino) {
+            return Some(known);
+        }
+        let (directory, name) = match self.location(ino) {
+            Ok(location) => location,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let answer = self.cached_attributes(&directory, &name)?;
+        Some(answer.and_then(|fresh| self.attr_of_inode(ino, &fresh)))
+    }
+
+    /// The attributes of `ino`.
+    pub fn getattr(&self, ino: Ino) -> Result<Fresh<Attr>, Errno> {
+        if let Some(known) = self.getattr_without_server(ino) {
+            return known;
+        }
+        let (directory, name) = self.location(ino)?;
+        let fresh = self.attributes_of(&directory, &name)?;
+        self.attr_of_inode(ino, &fresh)
+    }
+
+    /// Whether a program may do to `ino` what `mask` (R_OK, W_OK, X_OK) says, as far as this mount can tell.
+    ///
+    /// Who may what is the server's to decide; it answers when the thing is done.
+    pub fn access(attr: &Attr, options: &VfsOptions, mask: i32) -> Result<(), Errno> {
+        if mask & libc::W_OK != 0 && options.read_only {
+            return Err(Errno::ROFS);
+        }
+        let no_program = attr.kind == Kind::File && attr.mode & 0o111 == 0;
+        if mask & libc::X_OK != 0 && no_program {
+            return Err(Errno::ACCES);
+        }
+        Ok(())
+    }
+
+    /// The options the tree is shown with.
+    pub fn options(&self) -> &VfsOptions {
+        &self.options
+    }
+
+    /// What is known of `name` in `directory`, without asking the server.
+    pub(super) fn cached_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Option<Result<Fresh<Attributes>, Errno>> {
+        match self.cache.lookup(directory, name) {
+            Answer::Present(value, left) => Some(Ok(Fresh {
+                value,
+                ttl: left.min(self.options.attr_ttl),
+            })),
+            Answer::Absent(_) => Some(Err(Errno::NOENT)),
+            Answer::Unknown => None,
+        }
+    }
+
+    /// What is there by `name` in `directory`: from memory, else one stat, else the directory's listing.
+    pub(super) fn attributes_of(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Result<Fresh<Attributes>, Errno> {
+        if let Some(known) = self.cached_attributes(directory, name) {
+            return known;
+        }
+        if self.remote.can_stat() && self.cache.misses(directory) <= STATS_BEFORE_LISTING {
+            return self.stat(directory, name);
+        }
+        let listing = self
+            .cache
+            .snapshot_or_fetch(directory, || self.remote.list(directory))?;
+        let attributes = listing.find(name).ok_or(Errno::NOENT)?;
+        Ok(Fresh {
+            value: attributes,
+            ttl: self.options.attr_ttl.min(self.options.dir_ttl),
+        })
+    }
+
+    /// The directory that `ino` is in, and its name there. The root has none.
+    pub(super) fn location(&self, ino: Ino) -> Result<(RemotePath, Box<[u8]>), Errno> {
+        let (parent, name) = self.inodes.place(ino)?.ok_or(Errno::INVAL)?;
+        Ok((self.inodes.path(parent)?, Box::from(&*name)))
+    }
+
+    pub(super) fn show(&self, ino: Ino, attributes: &Attributes) -> Attr {
+        Attr::new(ino, attributes, &self.options, self.mounted)
+    }
+
+    fn stat(&self, directory: &RemotePath, name: &[u8]) -> Result<Fresh<Attributes>, Errno> {
+        match self.remote.stat(&directory.join(name)?) {
+            Ok(entry) => {
+                let value = Attributes::from(&entry);
+                self.cache.insert(directory, name, value.clone());
+                Ok(Fresh {
+                    value,
+                    ttl: self.options.attr_ttl.min(self.options.dir_ttl),
+                })
+            }
+            Err(error) => {
+                if error.kind == ErrorKind::NotFound {
+                    self.cache.remove(directory, name);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The path of `parent`; `name` is checked first, so that what cannot be sent is never looked for.
+    fn child_directory(&self, parent: Ino, name: &[u8]) -> Result<RemotePath, Errno> {
+        crate::ftp::path::check_name(name)?;
+        self.inodes.path(parent)
+    }
+
+    /// A file that is open knows better than any listing what it is.
+    fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<Fresh<Attr>, Errno>> {
+        let ino = self.inodes.known(parent, name)?;
+        let attributes = self.inodes.open_file(ino)?.attributes()?;
+        let counted = self.inodes.look_up(parent, name, Shape::Leaf);
+        Some(counted.map(|ino| self.momentary(ino, &attributes)))
+    }
+
+    fn getattr_without_server(&self, ino: Ino) -> Option<Result<Fresh<Attr>, Errno>> {
+        if ino == Ino::ROOT {
+            let root = super::attr::made_now(Kind::Directory, None, None);
+            let root = Attributes {
+                modified: None,
+                ..root
+            };
+            let value = self.show(ino, &root);
+            return Some(Ok(Fresh {
+                value,
+                ttl: self.options.attr_ttl,
+            }));
+        }
+        let attributes = self.inodes.open_file(ino)?.attributes()?;
+        Some(Ok(self.momentary(ino, &attributes)))
+    }
+
+    /// Attributes that the next write changes.
+    fn momentary(&self, ino: Ino, attributes: &Attributes) -> Fresh<Attr> {
+        Fresh {
+            value: self.show(ino, attributes),
+            ttl: std::time::Duration::ZERO,
+        }
+    }
+
+    fn count_lookup(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        fresh: &Fresh<Attributes>,
+    ) -> Result<Fresh<Attr>, Errno> {
+        let ino = self.inodes.look_up(parent, name, shape(fresh.value.kind))?;
+        Ok(Fresh {
+            value: self.show(ino, &fresh.value),
+            ttl: fresh.ttl,
+        })
+    }
+
+    /// The attributes of `ino`, unless its name became something of another shape.
+    fn attr_of_inode(&self, ino: Ino, fresh: &Fresh<Attributes>) -> Result<Fresh<Attr>, Errno> {
+        if self.inodes.shape(ino)? != shape(fresh.value.kind) {
+            return Err(Errno::STALE);
+        }
+        Ok(Fresh {
+            value: self.show(ino, &fresh.value),
+            ttl: fresh.ttl,
+        })
+    }
+}
+
+/// What kind of inode a listed kind needs.
+pub(super) fn shape(kind: Kind) -> Shape {
+    match kind {
+        Kind::Directory => Shape::Directory,
+        Kind::File | Kind::Symlink | Kind::Special | Kind::Unknown => Shape::Leaf,
+    }
+}

@@ -1,0 +1,193 @@
+//! What a read answers with: a slice of memory that the transfer filled, shared and not copied.
+//!
+//! Buffers are zeroed once, when they are allocated, and used again through a [`FreeList`] when the
+//! last reader has let go of them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Smallest buffer worth keeping for the next use; a smaller one is cheap to allocate.
+const KEPT_FROM: usize = 128 * 1024;
+
+/// Bytes of a file: cheap to clone, read-only, given back when the last clone is dropped.
+#[derive(Clone, Default)]
+pub struct Bytes {
+    piece: Arc<Piece>,
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// The `range` of `piece`; what lies outside the piece is left out.
+    pub(super) fn slice(piece: &Arc<Piece>, range: Range<usize>) -> Self {
+        Self {
+            piece: Arc::clone(piece),
+            range,
+        }
+    }
+
+    /// One run of bytes out of consecutive ones: copied only where there is more than one.
+    pub(super) fn join(mut parts: VecDeque<Self>) -> Self {
+        if parts.len() <= 1 {
+            return parts.pop_front().unwrap_or_default();
+        }
+        let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            joined.extend_from_slice(&part);
+        }
+        Self::from(joined)
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self {
+            range: 0..buffer.len(),
+            piece: Arc::new(Piece { buffer, home: None }),
+        }
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let range = self.range.clone();
+        self.piece.buffer.get(range).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({} bytes)", self.len())
+    }
+}
+
+/// A buffer that is no longer written to.
+#[derive(Default)]
+pub(super) struct Piece {
+    buffer: Vec<u8>,
+    /// Where the buffer goes when nobody reads it any more.
+    home: Option<Arc<FreeList>>,
+}
+
+impl Piece {
+    /// A filled `buffer` that came from `home`.
+    pub(super) fn recycled(buffer: Vec<u8>, home: &Arc<FreeList>) -> Self {
+        Self {
+            buffer,
+            home: Some(Arc::clone(home)),
+        }
+    }
+
+    /// A copy of `bytes`, exactly as large as they are.
+    pub(super) fn copied(bytes: &[u8]) -> Self {
+        Self {
+            buffer: bytes.to_vec(),
+            home: None,
+        }
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            home.give(std::mem::take(&mut self.buffer));
+        }
+    }
+}
+
+/// Buffers waiting for their next use. Its lock is the innermost: nothing else is locked under it.
+pub(super) struct FreeList {
+    buffers: Mutex<Vec<Vec<u8>>>,
+    /// Most bytes kept; what is given back beyond them goes to the allocator.
+    limit: usize,
+}
+
+impl FreeList {
+    /// Keeps at most `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            buffers: Mutex::default(),
+            limit,
+        }
+    }
+
+    /// A buffer of at least `size` bytes, all of them initialised.
+    pub(super) fn take(&self, size: usize) -> Vec<u8> {
+        if size < KEPT_FROM {
+            return vec![0; size];
+        }
+        // A smaller buffer is from before the requests grew; it is of no more use.
+        while let Some(buffer) = self.lock().pop() {
+            if buffer.len() >= size {
+                return buffer;
+            }
+        }
+        vec![0; size]
+    }
+
+    /// Takes a buffer that is no longer needed.
+    pub(super) fn give(&self, buffer: Vec<u8>) {
+        if buffer.len() < KEPT_FROM {
+            return;
+        }
+        let mut buffers = self.lock();
+        let held: usize = buffers.iter().map(Vec::len).sum();
+        if held + buffer.len() <= self.limit {
+            buffers.push(buffer);
+        }
+    }
+
+    /// Gives all to the allocator.
+    pub(super) fn clear(&self) {
+        let buffers = std::mem::take(&mut *self.lock());
+        drop(buffers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_used_again_when_its_last_reader_is_gone() {
+        let free = Arc::new(FreeList::new(1 << 20));
+        let mut buffer = free.take(KEPT_FROM);
+        buffer[0] = 7;
+        let piece = Arc::new(Piece::recycled(buffer, &free));
+        let bytes = Bytes::slice(&piece, 0..1);
+        drop(piece);
+        assert_eq!(*bytes, [7]);
+        assert!(free.lock().is_empty(), "still read by `bytes`");
+        drop(bytes);
+        assert_eq!(free.lock().len(), 1);
+        assert_eq!(free.take(KEPT_FROM)[0], 7, "not zeroed again");
+    }
+
+    #[test]
+    fn the_free_list_is_bounded() {
+        let free = FreeList::new(3 * KEPT_FROM);
+        for _ in 0..5 {
+            free.give(vec![0; KEPT_FROM]);
+        }
+        assert_eq!(free.lock().len(), 3);
+        assert_eq!(free.take(2 * KEPT_FROM).len(), 2 * KEPT_FROM);
+        assert!(free.lock().is_empty(), "too small for today's requests");
+    }
+
+    #[test]
+    fn one_part_is_shared_and_several_are_joined() {
+        let one = Bytes::from(b"hello ".to_vec());
+        let alone = Bytes::join(VecDeque::from([one.clone()]));
+        assert!(Arc::ptr_eq(&one.piece, &alone.piece));
+        let two = Bytes::from(b"world".to_vec());
+        assert_eq!(&*Bytes::join(VecDeque::from([one, two])), b"hello world");
+        assert!(Bytes::join(VecDeque::new()).is_empty());
+    }
+}

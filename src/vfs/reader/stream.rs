@@ -1,0 +1,374 @@
+//! One run through a file: the bytes that have come and are kept, how far they are wanted, and who
+//! waits for which. Pure bookkeeping: no thread, no lock, no network.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar};
+use std::time::Instant;
+
+use super::bytes::{Bytes, Piece};
+use crate::remote::Error;
+
+/// Kept behind the furthest byte asked for: the kernel's read-ahead comes slightly out of order.
+pub(super) const TAIL: u64 = 2 << 20;
+
+/// A gap this short is cheaper read through than jumped over by a new transfer.
+pub(super) const GAP: u64 = 512 << 10;
+
+/// The window before a reader has shown that it reads on: what TCP's own buffers would hold as well.
+const FIRST_WINDOW: u64 = 256 << 10;
+
+/// A read that waits for bytes of this stream.
+struct Waiter {
+    ticket: u64,
+    offset: u64,
+    end: u64,
+    /// Why the bytes will not come.
+    error: Option<Error>,
+}
+
+/// Some consecutive bytes and where in the file they are.
+struct Placed {
+    start: u64,
+    end: u64,
+    piece: Arc<Piece>,
+}
+
+/// What is to become of the bytes received and not yet published.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// More of them first.
+    GoOn,
+    /// A reader waits for just these.
+    Publish,
+}
+
+/// One run through a file.
+pub(super) struct Stream {
+    /// Its name among the reader's streams.
+    pub(super) id: u64,
+    /// The transfer that fills it; none when that ended, failed or was given up.
+    pub(super) transfer: Option<u64>,
+    /// Wakes the transfer's thread when it waits for room.
+    pub(super) room: Arc<Condvar>,
+    /// When it was last read from.
+    pub(super) used: Instant,
+    /// When the transfer last moved.
+    pub(super) moved: Instant,
+    /// Consecutive, the last one ends at `position`.
+    pieces: VecDeque<Placed>,
+    position: u64,
+    /// `position` and what is in the buffer being filled.
+    received: u64,
+    /// End of the furthest read so far.
+    furthest: u64,
+    /// How far beyond `furthest` the transfer goes now.
+    window: u64,
+    /// `furthest` when the window last grew.
+    grown_at: u64,
+    largest_window: u64,
+    /// Whether the transfer's thread waits for room.
+    parked: bool,
+    waiters: Vec<Waiter>,
+}
+
+impl Stream {
+    /// A stream that begins at `position`, read ahead by at most `largest_window` bytes.
+    pub(super) fn new(id: u64, position: u64, largest_window: u64, now: Instant) -> Self {
+        Self {
+            id,
+            transfer: None,
+            room: Arc::default(),
+            used: now,
+            moved: now,
+            pieces: VecDeque::new(),
+            position,
+            received: position,
+            furthest: position,
+            window: FIRST_WINDOW.min(largest_window),
+            grown_at: position,
+            largest_window,
+            parked: false,
+            waiters: Vec::new(),
+        }
+    }
+
+    /// End of the published bytes.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// First byte still kept.
+    pub(super) fn floor(&self) -> u64 {
+        self.pieces
+            .front()
+            .map_or(self.position, |piece| piece.start)
+    }
+
+    /// Bytes kept, published ones only.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> u64 {
+        self.position - self.floor()
+    }
+
+    /// Reads that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// How far a read at `offset` is from what has come; none when this stream will not bring it.
+    pub(super) fn distance(&self, offset: u64) -> Option<u64> {
+        let reach = (self.received + GAP).max(self.furthest + self.window);
+        (self.transfer.is_some() && (self.floor()..=reach).contains(&offset))
+            .then(|| offset.saturating_sub(self.received))
+    }
+
+    /// Whether a new transfer at `position` would bring `offset` without a gap.
+    pub(super) fn can_go_on(&self, offset: u64) -> bool {
+        self.transfer.is_none() && (self.floor()..=self.position).contains(&offset)
+    }
+
+    /// The bytes `offset..end`, if all of them are here.
+    pub(super) fn find(&self, offset: u64, end: u64) -> Option<VecDeque<Bytes>> {
+        if offset < self.floor() || end > self.position {
+            return None;
+        }
+        let first = self.pieces.partition_point(|placed| placed.end <= offset);
+        let parts = self.pieces.range(first..).take_while(|it| it.start < end);
+        Some(parts.map(|placed| placed.slice(offset, end)).collect())
+    }
+
+    /// A read of `offset..end` was answered or is going to be: the stream may go further. Wakes the transfer.
+    pub(super) fn wanted(&mut self, end: u64, now: Instant) {
+        self.used = now;
+        if end > self.furthest {
+            self.furthest = end;
+            if end - self.grown_at >= self.window {
+                self.window = (self.window * 2).min(self.largest_window);
+                self.grown_at = end;
+            }
+            self.trim();
+        }
+        if self.parked && self.has_room() {
+            self.parked = false;
+            self.room.notify_all();
+        }
+    }
+
+    /// Whether the transfer is to go on. Once parked it goes on when half a window is free or a
+    /// reader waits: not for every read.
+    pub(super) fn has_room(&self) -> bool {
+        let room = (self.furthest + self.window).saturating_sub(self.position);
+        let awaited = || self.waiters.iter().any(|it| it.end > self.position);
+        if self.parked {
+            room >= (self.window / 2).max(1) || awaited()
+        } else {
+            room > 0 || awaited()
+        }
+    }
+
+    /// The transfer's thread waits for room from now on.
+    pub(super) fn park(&mut self) {
+        self.parked = true;
+    }
+
+    /// A transfer `transfer` begins at the stream's position.
+    pub(super) fn begin(&mut self, transfer: u64, now: Instant) {
+        self.transfer = Some(transfer);
+        self.received = self.position;
+        self.parked = false;
+        self.moved = now;
+    }
+
+    /// No transfer from now on; its thread ends by itself. What has come is kept.
+    pub(super) fn end(&mut self) {
+        self.transfer = None;
+        self.received = self.position;
+        self.room.notify_all();
+    }
+
+    /// The transfer ended with `error`, which every read that waits now is given once.
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.end();
+        for waiter in &mut self.waiters {
+            waiter.error = Some(error.clone());
+        }
+    }
+
+    /// `count` bytes beyond the position are in the buffer being filled.
+    pub(super) fn receive(&mut self, count: u64, now: Instant) -> Received {
+        self.moved = now;
+        self.received = self.position + count;
+        if self.serves_a_waiter(self.received) {
+            Received::Publish
+        } else {
+            Received::GoOn
+        }
+    }
+
+    /// Adds `length` bytes of `piece` at the position. Says whether a reader can go on now.
+    pub(super) fn publish(&mut self, piece: Arc<Piece>, length: u64) -> bool {
+        let start = self.position;
+        let end = start + length;
+        let serves = self.serves_a_waiter(end);
+        self.pieces.push_back(Placed { start, end, piece });
+        self.position = end;
+        self.received = end;
+        self.trim();
+        serves
+    }
+
+    /// A read waits for `offset..end`.
+    pub(super) fn wait_for(&mut self, ticket: u64, offset: u64, end: u64) {
+        self.waiters.push(Waiter {
+            ticket,
+            offset,
+            end,
+            error: None,
+        });
+    }
+
+    /// Why the read will not be answered, if so.
+    pub(super) fn error_of(&self, ticket: u64) -> Option<Error> {
+        let waiter = self.waiters.iter().find(|it| it.ticket == ticket)?;
+        waiter.error.clone()
+    }
+
+    /// The read waits no more.
+    pub(super) fn leave(&mut self, ticket: u64) {
+        self.waiters.retain(|it| it.ticket != ticket);
+    }
+
+    /// Whether any read waits.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    fn serves_a_waiter(&self, end: u64) -> bool {
+        let news = self.position + 1..=end;
+        self.waiters.iter().any(|it| news.contains(&it.end))
+    }
+
+    /// Lets go of what is more than the tail behind, but nothing that is waited for.
+    fn trim(&mut self) {
+        let behind = self.furthest.saturating_sub(TAIL);
+        let awaited = self.waiters.iter().map(|it| it.offset).min();
+        let floor = awaited.map_or(behind, |offset| offset.min(behind));
+        while self.pieces.front().is_some_and(|it| it.end <= floor) {
+            self.pieces.pop_front();
+        }
+    }
+}
+
+impl Placed {
+    /// The part of it that lies in `offset..end`.
+    fn slice(&self, offset: u64, end: u64) -> Bytes {
+        let from = offset.max(self.start) - self.start;
+        let to = end.min(self.end) - self.start;
+        Bytes::slice(&self.piece, from as usize..to as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const K: u64 = 1 << 10;
+
+    fn stream(position: u64) -> Stream {
+        let mut stream = Stream::new(1, position, 4 << 20, Instant::now());
+        stream.begin(1, Instant::now());
+        stream
+    }
+
+    fn publish(stream: &mut Stream, length: u64) -> bool {
+        let bytes: Vec<u8> = (0..length)
+            .map(|at| (stream.position() + at) as u8)
+            .collect();
+        stream.publish(Arc::new(Piece::copied(&bytes)), length)
+    }
+
+    #[test]
+    fn a_read_across_pieces_is_found_in_parts() {
+        let mut stream = stream(100);
+        publish(&mut stream, 50);
+        publish(&mut stream, 50);
+        let joined = Bytes::join(stream.find(140, 160).unwrap());
+        assert_eq!(*joined, (140..160).map(|at| at as u8).collect::<Vec<_>>());
+        assert_eq!(stream.find(150, 151).unwrap().len(), 1);
+        assert!(stream.find(99, 101).is_none());
+        assert!(stream.find(190, 201).is_none());
+    }
+
+    #[test]
+    fn the_window_grows_as_the_reader_proves_sequential() {
+        let mut stream = stream(0);
+        let now = Instant::now();
+        stream.wanted(4 * K, now);
+        assert_eq!(stream.window, FIRST_WINDOW);
+        for read in 1..=128 {
+            stream.wanted(read * 128 * K, now);
+        }
+        assert_eq!(stream.window, 4 << 20);
+    }
+
+    #[test]
+    fn a_parked_transfer_is_woken_for_half_a_window_or_for_a_waiter() {
+        let mut stream = stream(0);
+        let now = Instant::now();
+        stream.wanted(K, now);
+        publish(&mut stream, K + FIRST_WINDOW);
+        assert!(!stream.has_room());
+        stream.park();
+        stream.wanted(2 * K, now);
+        assert!(stream.parked, "not for 1 KiB");
+        stream.wanted(2 * K + FIRST_WINDOW / 2, now);
+        assert!(!stream.parked);
+
+        stream.park();
+        let end = stream.position() + 1;
+        stream.wait_for(1, end - 1, end);
+        stream.wanted(end, now);
+        assert!(!stream.parked, "somebody waits");
+    }
+
+    #[test]
+    fn the_tail_is_kept_and_what_lies_behind_is_not_unless_awaited() {
+        let mut stream = stream(0);
+        for _ in 0..64 {
+            publish(&mut stream, 128 * K);
+        }
+        stream.wait_for(7, 128 * K, 256 * K);
+        stream.wanted(8 << 20, Instant::now());
+        assert_eq!(stream.floor(), 128 * K, "a read waits for it");
+        stream.leave(7);
+        stream.wanted((8 << 20) + 1, Instant::now());
+        assert!(stream.floor() > (5 << 20) && stream.floor() <= (6 << 20));
+        assert!(stream.held() <= TAIL + 128 * K);
+    }
+
+    #[test]
+    fn bytes_are_published_early_only_for_a_reader_that_waits_for_them() {
+        let mut stream = stream(0);
+        let now = Instant::now();
+        assert_eq!(stream.receive(4 * K, now), Received::GoOn);
+        stream.wait_for(1, 0, 8 * K);
+        assert_eq!(stream.receive(6 * K, now), Received::GoOn);
+        assert_eq!(stream.receive(9 * K, now), Received::Publish);
+        assert!(publish(&mut stream, 9 * K));
+        assert!(!publish(&mut stream, K), "that reader was served before");
+    }
+
+    #[test]
+    fn a_short_gap_or_one_inside_the_window_is_no_seek() {
+        let mut stream = stream(1 << 30);
+        let at = 1 << 30;
+        assert_eq!(stream.distance(at), Some(0));
+        assert_eq!(stream.distance(at + GAP), Some(GAP));
+        assert_eq!(stream.distance(at + GAP + 1), None);
+        assert_eq!(stream.distance(at - 1), None);
+        stream.end();
+        assert_eq!(stream.distance(at), None);
+        assert!(stream.can_go_on(at) && !stream.can_go_on(at + 1));
+    }
+}

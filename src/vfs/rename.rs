@@ -1,0 +1,164 @@
+//! Renaming, over an existing file or not.
+
+use crate::cache::Attributes;
+use crate::ftp::{Kind, RemotePath};
+use crate::remote::ErrorKind;
+
+use super::Vfs;
+use super::errno::Errno;
+use super::inode::Ino;
+
+/// Where a name is: its directory's inode and path, and the name.
+struct Place<'a> {
+    parent: Ino,
+    directory: RemotePath,
+    name: &'a [u8],
+    path: RemotePath,
+}
+
+impl Vfs {
+    /// Makes `from` be `to`. What is at `to` is replaced, unless `no_replace`: then it is EEXIST.
+    ///
+    /// Between the look at `to` and the renaming somebody else may make it: FTP has no rename that
+    /// refuses to replace, so `no_replace` holds against this mount's programs only.
+    pub fn rename(
+        &self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        no_replace: bool,
+    ) -> Result<(), Errno> {
+        self.check_writable()?;
+        let (from, to) = (self.rename_place(from)?, self.rename_place(to)?);
+        let moved = self.what_is_at(&from)?.ok_or(Errno::NOENT)?;
+        let replaced = self.what_is_at(&to)?;
+        if let Some(replaced) = &replaced {
+            if no_replace {
+                return Err(Errno::EXIST);
+            }
+            check_replaceable(moved.kind, replaced.kind)?;
+        }
+        let moved_file = self.open_at(&from);
+        let replaced_file = self.open_at(&to);
+        // Gates in the order of their inodes, so that two renames never wait for each other.
+        let mut gates: Vec<_> = moved_file.iter().chain(&replaced_file).collect();
+        gates.sort_by_key(|file| file.ino());
+        gates.dedup_by_key(|file| file.ino());
+        let passes: Vec<_> = gates
+            .iter()
+            .map(|file| (file.ino(), file.enter()))
+            .collect();
+        let pass_of = |ino| {
+            passes
+                .iter()
+                .find(|(of, _)| *of == ino)
+                .map(|(_, pass)| pass)
+        };
+
+        if let Some(file) = &replaced_file
+            && let Some(pass) = pass_of(file.ino())
+        {
+            file.keep_contents(pass)?;
+        }
+        if moved_file.as_ref().is_none_or(|file| file.is_on_server()) {
+            self.rename_on_server(&from, &to, moved.kind, replaced.as_ref())?;
+            self.cache.rename(&from.path, &to.path);
+        } else if let Some(file) = &moved_file {
+            self.cache.remove(&from.directory, from.name);
+            file.set_on_server(replaced.is_some());
+        }
+        if let Some(file) = &replaced_file
+            && let Some(pass) = pass_of(file.ino())
+        {
+            file.unlink(pass);
+        }
+        self.inodes
+            .rename((from.parent, from.name), (to.parent, to.name));
+        Ok(())
+    }
+
+    fn rename_place<'a>(&self, (parent, name): (Ino, &'a [u8])) -> Result<Place<'a>, Errno> {
+        let directory = self.inodes.path(parent)?;
+        let path = directory.join(name)?;
+        Ok(Place {
+            parent,
+            directory,
+            name,
+            path,
+        })
+    }
+
+    fn open_at(&self, place: &Place<'_>) -> Option<std::sync::Arc<super::open_file::OpenFile>> {
+        self.inodes
+            .open_file(self.inodes.known(place.parent, place.name)?)
+    }
+
+    fn what_is_at(&self, place: &Place<'_>) -> Result<Option<Attributes>, Errno> {
+        if let Some(known) = self.open_at(place).and_then(|file| file.attributes()) {
+            return Ok(Some(known));
+        }
+        match self.attributes_of(&place.directory, place.name) {
+            Ok(fresh) => Ok(Some(fresh.value)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn rename_on_server(
+        &self,
+        from: &Place<'_>,
+        to: &Place<'_>,
+        moved: Kind,
+        replaced: Option<&Attributes>,
+    ) -> Result<(), Errno> {
+        let Err(error) = self.remote.rename(&from.path, &to.path) else {
+            return Ok(());
+        };
+        let replaces_directory =
+            moved == Kind::Directory && replaced.is_some_and(|at| at.kind == Kind::Directory);
+        // rename(2) replaces an empty directory; not every server does.
+        let could_be_in_the_way = matches!(
+            error.kind,
+            ErrorKind::AlreadyExists | ErrorKind::PermissionDenied | ErrorKind::Other
+        );
+        if !(replaces_directory && could_be_in_the_way) {
+            if error.kind == ErrorKind::NotFound {
+                self.cache.forget(&from.directory);
+            }
+            return Err(error.into());
+        }
+        self.remote.remove_directory(&to.path)?;
+        if let Err(error) = self.remote.rename(&from.path, &to.path) {
+            self.cache.remove(&to.directory, to.name);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+}
+
+/// POSIX: a directory replaces only a directory, anything else only what is none.
+fn check_replaceable(moved: Kind, replaced: Kind) -> Result<(), Errno> {
+    match (moved == Kind::Directory, replaced == Kind::Directory) {
+        (true, false) => Err(Errno::NOTDIR),
+        (false, true) => Err(Errno::ISDIR),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_and_a_file_never_replace_each_other() {
+        assert_eq!(
+            check_replaceable(Kind::Directory, Kind::File),
+            Err(Errno::NOTDIR)
+        );
+        assert_eq!(
+            check_replaceable(Kind::Symlink, Kind::Directory),
+            Err(Errno::ISDIR)
+        );
+        assert_eq!(check_replaceable(Kind::File, Kind::Symlink), Ok(()));
+        assert_eq!(check_replaceable(Kind::Directory, Kind::Directory), Ok(()));
+    }
+}

@@ -1,0 +1,241 @@
+//! Closing or syncing a file: sends what is missing and makes it the file on the server.
+
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+use super::{Follower, Outgoing, PIECE, Shared, State, Store};
+use crate::ftp::RemotePath;
+use crate::remote::{Commit, Error, ErrorKind, Stored};
+
+/// Fresh uploads after a connection that broke.
+const RETRIES: u32 = 3;
+
+/// Fresh uploads because the file was changed while it was sent. What was written before the commit
+/// began is in every one of them; the last is good even if the writer never pauses.
+const RESTARTS: u32 = 3;
+
+/// How one upload of the whole file came out.
+enum Pass {
+    Stored(Stored),
+    /// The file was changed where it had been sent already.
+    Changed,
+    /// The file was removed meanwhile.
+    Cancelled,
+}
+
+/// What an upload is to do next.
+enum Claim {
+    /// Send so many bytes.
+    Send(u64),
+    /// All were sent, and they are still what the spool holds.
+    Complete,
+    /// End without having stored anything.
+    Void(Pass),
+}
+
+/// What an upload is to bring: the file as it is when this is taken.
+struct Snapshot {
+    id: u64,
+    generation: u64,
+    length: u64,
+}
+
+/// The right to commit; while it lives no other commit runs and no early upload begins.
+struct Turn<'a>(&'a Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.next_upload();
+        state.committing = false;
+        state.sequence = super::Sequence::default();
+        let left = std::mem::replace(&mut state.follower, Follower::None);
+        self.0.changed.notify_all();
+        drop(state);
+        // Giving up an upload speaks to the server.
+        drop(left);
+    }
+}
+
+impl Store {
+    /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time of
+    /// `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
+    /// where nothing was dirty, and so nothing sent. Changes made while this runs leave the store dirty.
+    ///
+    /// # Errors
+    /// What the server or the connection said, after a few fresh uploads where the connection broke.
+    /// The store stays dirty, and the old file is whole.
+    pub(crate) fn commit(
+        &self,
+        target: &RemotePath,
+        commit: &Commit,
+    ) -> Result<Option<Stored>, Error> {
+        let shared = &*self.shared;
+        let state = shared.lock();
+        let (mut state, is_free) = shared.wait_while(state, |state| state.committing);
+        if !is_free {
+            return Err(stuck(target));
+        }
+        if !state.is_dirty() {
+            return Ok(None);
+        }
+        state.committing = true;
+        let _turn = Turn(shared);
+        shared.changed.notify_all();
+        let early = shared.take_early(state);
+        shared.store(early, target, commit)
+    }
+}
+
+impl Shared {
+    /// The follower's upload, if it is good.
+    fn take_early(&self, state: MutexGuard<'_, State>) -> Option<Box<dyn Outgoing>> {
+        let runs = |state: &State| matches!(state.follower, Follower::Running);
+        let (mut state, _) = self.wait_while(state, runs);
+        match std::mem::replace(&mut state.follower, Follower::Spent) {
+            Follower::Handed(upload) => Some(upload),
+            Follower::None | Follower::Running | Follower::Spent => None,
+        }
+    }
+
+    /// Uploads until it is done, or it is plain that it cannot be.
+    fn store(
+        &self,
+        mut early: Option<Box<dyn Outgoing>>,
+        target: &RemotePath,
+        commit: &Commit,
+    ) -> Result<Option<Stored>, Error> {
+        let mut retries = 0;
+        let mut restarts = 0;
+        loop {
+            let insist = restarts == RESTARTS;
+            match self.pass(early.take(), target, commit, insist) {
+                Ok(Pass::Stored(stored)) => return Ok(Some(stored)),
+                Ok(Pass::Cancelled) => return Ok(None),
+                Ok(Pass::Changed) => restarts += 1,
+                Err(_) if self.lock().cancelled => return Ok(None),
+                Err(error) if retries < RETRIES && is_the_connection(error.kind) => {
+                    log::debug!("{error}; storing {target} anew");
+                    retries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One upload of the whole file, the rest of it where `early` has begun. `insist` takes no notice of changes.
+    fn pass(
+        &self,
+        early: Option<Box<dyn Outgoing>>,
+        target: &RemotePath,
+        commit: &Commit,
+        insist: bool,
+    ) -> Result<Pass, Error> {
+        let (mut upload, is_new) = match early {
+            Some(upload) => (upload, false),
+            None => (self.destination.begin()?, true),
+        };
+        let snapshot = self.snapshot(is_new);
+        loop {
+            let length = match self.claim(&snapshot, insist) {
+                Claim::Send(length) => length,
+                Claim::Complete => break,
+                Claim::Void(pass) => return Ok(pass),
+            };
+            if let Err(error) = upload.send(self.spool.file(), length) {
+                // A cut file cannot be sent to its old end; that is no failure of the server's.
+                let is_void = !insist && self.has_changed(&self.lock(), &snapshot);
+                return if is_void {
+                    Ok(Pass::Changed)
+                } else {
+                    Err(error)
+                };
+            }
+        }
+        let commit = Commit {
+            size: snapshot.length,
+            ..commit.clone()
+        };
+        let stored = upload.commit(target, &commit)?;
+        self.lock().stored = snapshot.generation;
+        Ok(Pass::Stored(stored))
+    }
+
+    fn snapshot(&self, is_new: bool) -> Snapshot {
+        let mut state = self.lock();
+        let id = if is_new {
+            state.next_upload()
+        } else {
+            state.upload.id
+        };
+        // In this order: a change that is counted is in the length, too.
+        let generation = state.generation;
+        Snapshot {
+            id,
+            generation,
+            length: self.spool.len(),
+        }
+    }
+
+    /// Claims the next bytes to send.
+    fn claim(&self, snapshot: &Snapshot, insist: bool) -> Claim {
+        let mut state = self.lock();
+        state.moved = Instant::now();
+        if state.cancelled {
+            return Claim::Void(Pass::Cancelled);
+        }
+        if !insist && self.has_changed(&state, snapshot) {
+            return Claim::Void(Pass::Changed);
+        }
+        match snapshot.length.saturating_sub(state.upload.taken) {
+            0 => Claim::Complete,
+            rest => {
+                let length = rest.min(PIECE);
+                state.upload.taken += length;
+                Claim::Send(length)
+            }
+        }
+    }
+
+    fn has_changed(&self, state: &State, snapshot: &Snapshot) -> bool {
+        state.upload.id != snapshot.id
+            || state.upload.spoiled
+            || self.spool.len() < snapshot.length
+            || snapshot.length < state.upload.taken
+    }
+}
+
+fn stuck(target: &RemotePath) -> Error {
+    Error {
+        kind: ErrorKind::TimedOut,
+        operation: "store",
+        path: target.clone(),
+        reason: "another store of the same file does not end".to_owned(),
+    }
+}
+
+/// Whether a fresh upload may do better.
+fn is_the_connection(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::ConnectionLost | ErrorKind::TimedOut => true,
+        ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::NotEmpty
+        | ErrorKind::IsDirectory
+        | ErrorKind::NotDirectory
+        | ErrorKind::PermissionDenied
+        | ErrorKind::NoSpace
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::InvalidName
+        | ErrorKind::NameTooLong
+        | ErrorKind::Busy
+        | ErrorKind::Unsupported
+        | ErrorKind::LoginRefused
+        | ErrorKind::Unreachable
+        | ErrorKind::Changed
+        | ErrorKind::Protocol
+        | ErrorKind::Truncated
+        | ErrorKind::Local
+        | ErrorKind::Other => false,
+    }
+}

@@ -1,0 +1,101 @@
+//! The early upload: a thread that sends what a writer leaves behind, and hands the upload to the
+//! commit that asks for it.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Follower, Outgoing, PIECE, Shared, State};
+
+/// A writer that pauses for longer does without: the connection is worth more to others.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the follower is to do next.
+enum Next {
+    /// Send so many bytes, which are claimed.
+    Send(u64),
+    /// A commit asks for the upload.
+    HandOver,
+    /// The upload is of no use.
+    GiveUp,
+}
+
+/// Starts the thread of the upload `id`.
+pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    let thread = thread::Builder::new().name("ftpfs-follow".to_owned());
+    thread.spawn(move || run(&shared, id)).map(drop)
+}
+
+fn run(shared: &Shared, id: u64) {
+    let mut upload = match shared.destination.begin() {
+        Ok(upload) => upload,
+        Err(error) => {
+            log::debug!("no early upload: {error}");
+            return give_up(shared, id);
+        }
+    };
+    loop {
+        match next(shared, id) {
+            Next::Send(length) => {
+                if let Err(error) = upload.send(shared.spool.file(), length) {
+                    log::debug!("the early upload failed: {error}");
+                    drop(upload);
+                    return give_up(shared, id);
+                }
+            }
+            Next::HandOver => return hand_over(shared, id, upload),
+            Next::GiveUp => {
+                drop(upload);
+                return give_up(shared, id);
+            }
+        }
+    }
+}
+
+/// Waits for a piece to send, or for the end.
+fn next(shared: &Shared, id: u64) -> Next {
+    let began = Instant::now();
+    let mut state = shared.lock();
+    state.moved = began;
+    loop {
+        if state.upload.id != id || state.upload.spoiled || state.cancelled {
+            return Next::GiveUp;
+        }
+        if state.committing {
+            return Next::HandOver;
+        }
+        if state.ahead() >= PIECE {
+            state.upload.taken += PIECE;
+            return Next::Send(PIECE);
+        }
+        let Some(left) = PATIENCE.checked_sub(began.elapsed()) else {
+            return Next::GiveUp;
+        };
+        state = shared
+            .changed
+            .wait_timeout(state, left)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+    }
+}
+
+fn hand_over(shared: &Shared, id: u64, upload: Box<dyn Outgoing>) {
+    leave(shared, id, |state| {
+        state.follower = Follower::Handed(upload);
+    });
+}
+
+fn give_up(shared: &Shared, id: u64) {
+    leave(shared, id, |state| state.follower = Follower::Spent);
+}
+
+/// Says how the upload ended, if anybody still asks for this one.
+fn leave(shared: &Shared, id: u64, say: impl FnOnce(&mut State)) {
+    let mut state = shared.lock();
+    if state.upload.id == id {
+        say(&mut state);
+        shared.changed.notify_all();
+    }
+}

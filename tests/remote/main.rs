@@ -1,0 +1,16 @@
+//! The `remote` floor against ftpfs's own server: file operations on paths, with features switched off one
+//! by one, counted commands and broken connections.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "a test's shared parts fail as tests do, and are seen by its other files alone"
+)]
+
+mod browse;
+mod change;
+mod connections;
+mod read;
+mod support;
+mod write;

@@ -1,0 +1,93 @@
+//! Downloads.
+
+use ftpfs::remote::ErrorKind;
+
+use crate::support::{Site, path, pattern, wait_for};
+
+#[test]
+fn a_file_is_read_whole_and_from_any_offset() {
+    for disabled in [&[] as &[&str], &["EPSV"]] {
+        let site = Site::without(disabled);
+        let content = pattern(300_000);
+        site.put("file", &content);
+        site.put("empty", b"");
+        for offset in [0, 1, 299_999, 300_000] {
+            let read = site.read("/file", offset as u64).unwrap();
+            assert!(read == content[offset..], "{disabled:?} from {offset}");
+        }
+        assert_eq!(site.read("/empty", 0).unwrap(), b"");
+        assert_eq!(site.remote.pool_stats().open, 1);
+    }
+}
+
+#[test]
+fn reading_costs_two_commands() {
+    let site = Site::new();
+    site.put("file", b"content");
+    site.read("/file", 0).unwrap();
+    assert_eq!(site.verbs(), ["EPSV", "RETR"]);
+}
+
+#[test]
+fn what_cannot_be_read_says_why() {
+    let site = Site::new();
+    site.make("dir");
+    site.put("file", b"x");
+    for (name, kind) in [
+        ("/none", ErrorKind::NotFound),
+        ("/none/none", ErrorKind::NotFound),
+        ("/dir", ErrorKind::IsDirectory),
+    ] {
+        let error = site.read(name, 0).unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert_eq!(error.path, path(name));
+    }
+    assert_eq!(site.read("/file", 0).unwrap(), b"x", "the session lives on");
+    assert_eq!(site.remote.pool_stats().open, 1);
+}
+
+#[test]
+fn a_download_given_up_leaves_no_session_out_of_step() {
+    let site = Site::new();
+    let content = pattern(8 << 20);
+    site.put("file", &content);
+    for _ in 0..3 {
+        let mut download = site.remote.open_at(&path("/file"), 0).unwrap();
+        let mut some = [0; 1000];
+        let count = download.read(&mut some).unwrap();
+        assert_eq!(some[..count], content[..count]);
+        download.abandon();
+        assert_eq!(site.listed("/"), ["file"]);
+    }
+    let stats = site.remote.pool_stats();
+    assert_eq!(stats.leased, 0);
+    assert!(stats.open <= 1, "{stats:?}");
+}
+
+#[test]
+fn a_download_that_breaks_is_never_taken_for_the_end() {
+    let site = Site::new();
+    site.put("file", pattern(64 << 20));
+    let mut download = site.remote.open_at(&path("/file"), 0).unwrap();
+    let mut buffer = vec![0; 1 << 16];
+    download.read(&mut buffer).unwrap();
+    site.server.drop_sessions();
+    let error = loop {
+        match download.read(&mut buffer) {
+            Ok(0) => panic!("taken for the end"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(error.kind, ErrorKind::ConnectionLost | ErrorKind::Truncated),
+        "{error}"
+    );
+    let again = download.read(&mut buffer).unwrap_err();
+    assert_eq!(again.kind, error.kind, "it stays broken");
+    drop(download);
+    wait_for("the place to be free", || {
+        site.remote.pool_stats().leased == 0
+    });
+    assert_eq!(site.listed("/"), ["file"], "on a new session");
+}

@@ -1,0 +1,200 @@
+//! A served temporary directory and a `Remote` on it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftpfs::ftp::{ConnectOptions, Password, RemotePath};
+use ftpfs::pool::PoolOptions;
+use ftpfs::remote::{Commit, Error, Remote, RemoteOptions};
+use ftpfs::server::{Access, Server, ServerOptions};
+
+pub const USER: &str = "ann";
+pub const PASSWORD: &str = "secret";
+
+/// A directory, its server and a client of it.
+pub struct Site {
+    pub remote: Remote,
+    pub server: Server,
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    /// A server that can do everything.
+    pub fn new() -> Self {
+        Self::without(&[])
+    }
+
+    /// A server without these verbs and features.
+    pub fn without(disabled: &[&str]) -> Self {
+        Self::with(|server, _| {
+            server.disabled = disabled.iter().map(ToString::to_string).collect();
+        })
+    }
+
+    /// A server and a client as `change` makes them.
+    pub fn with(change: impl FnOnce(&mut ServerOptions, &mut PoolOptions)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = server_options(directory.path().to_owned());
+        let mut pool = pool_options();
+        change(&mut options, &mut pool);
+        let server = Server::start(options).unwrap();
+        pool.connect.port = server.address().port();
+        let remote = Remote::connect(RemoteOptions {
+            pool,
+            timezone: None,
+        })
+        .unwrap();
+        server.clear_commands();
+        Self {
+            remote,
+            server,
+            directory,
+        }
+    }
+
+    /// Where a name is on the server's disk.
+    pub fn local(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Puts a file on the server's disk.
+    pub fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.local(name), content).unwrap();
+    }
+
+    /// Makes a directory on the server's disk.
+    pub fn make(&self, name: &str) {
+        fs::create_dir_all(self.local(name)).unwrap();
+    }
+
+    /// What is in a file on the server's disk.
+    pub fn content(&self, name: &str) -> Vec<u8> {
+        fs::read(self.local(name)).unwrap()
+    }
+
+    /// The names in a directory on the server's disk.
+    pub fn names(&self, directory: &str) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(self.local(directory))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The names that the client lists.
+    pub fn listed(&self, directory: &str) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .remote
+            .list(&path(directory))
+            .unwrap()
+            .into_iter()
+            .map(|entry| String::from_utf8(entry.name).unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The verbs received since the last time of asking.
+    pub fn verbs(&self) -> Vec<String> {
+        let verbs = self
+            .server
+            .commands()
+            .iter()
+            .map(|line| line.split(' ').next().unwrap().to_uppercase())
+            .collect();
+        self.server.clear_commands();
+        verbs
+    }
+
+    /// Stores `content` as a program would.
+    pub fn store(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let target = path(name);
+        let mut upload = self.remote.upload(&target)?;
+        upload.send(&spool(content), content.len() as u64)?;
+        let commit = Commit {
+            size: content.len() as u64,
+            ..Commit::default()
+        };
+        upload.commit(&target, &commit).map(drop)
+    }
+
+    /// Reads a file from `offset` to its end.
+    pub fn read(&self, name: &str, offset: u64) -> Result<Vec<u8>, Error> {
+        let mut download = self.remote.open_at(&path(name), offset)?;
+        let (mut content, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            match download.read(&mut buffer)? {
+                0 => return Ok(content),
+                count => content.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+}
+
+/// A server of one account on a free port of this machine.
+pub fn server_options(root: PathBuf) -> ServerOptions {
+    ServerOptions {
+        root,
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        access: Access::Account {
+            user: USER.into(),
+            password: PASSWORD.into(),
+        },
+        read_only: false,
+        max_sessions: None,
+        idle: Duration::from_secs(60),
+        delay: Duration::ZERO,
+        disabled: [].into(),
+    }
+}
+
+/// Eight connections, and no patience with what should be at once.
+pub fn pool_options() -> PoolOptions {
+    PoolOptions {
+        connect: ConnectOptions {
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            port: 0,
+            user: USER.into(),
+            password: Password::new(PASSWORD),
+            account: String::new(),
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            active: false,
+            trust_pasv_address: false,
+            charset: None,
+        },
+        connections: 8,
+        idle: Duration::from_secs(60),
+        keep_alive: Duration::from_secs(30),
+        lease_timeout: Duration::from_secs(20),
+    }
+}
+
+pub fn path(name: &str) -> RemotePath {
+    RemotePath::new(name.as_bytes()).unwrap()
+}
+
+/// A local file with this content.
+pub fn spool(content: &[u8]) -> fs::File {
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, content).unwrap();
+    file
+}
+
+/// Bytes of which every position can be told from its neighbours.
+pub fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index % 251) as u8).collect()
+}
+
+/// Waits for what the server does on its own time.
+pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "in vain for {what}");
+        thread::yield_now();
+    }
+}

@@ -1,0 +1,182 @@
+//! Uploads: atomic, checked, and gone without a trace when they fail.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
+
+use ftpfs::remote::{Commit, ErrorKind};
+
+use crate::support::{Site, path, pattern, spool, wait_for};
+
+#[test]
+fn a_stored_file_is_the_file_that_was_sent() {
+    for disabled in [
+        &[] as &[&str],
+        &["SIZE"],
+        &["EPSV"],
+        &["MLSD", "MLST", "SIZE"],
+    ] {
+        let site = Site::without(disabled);
+        for length in [0, 1, 300_000] {
+            let content = pattern(length);
+            site.store("/file", &content).unwrap();
+            assert!(site.content("file") == content, "{disabled:?} {length}");
+        }
+        assert_eq!(site.names(""), ["file"], "no temporary name is left");
+        assert_eq!(site.remote.pool_stats().open, 1);
+    }
+}
+
+#[test]
+fn storing_costs_five_commands() {
+    let site = Site::new();
+    site.store("/file", b"content").unwrap();
+    assert_eq!(site.verbs(), ["EPSV", "STOR", "MLST", "RNFR", "RNTO"]);
+}
+
+#[test]
+fn the_old_file_is_whole_until_the_new_one_is() {
+    let site = Site::new();
+    site.put("file", b"old");
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    upload.send(&spool(b"new content"), 11).unwrap();
+    assert_eq!(upload.sent(), 11);
+    assert_eq!(site.content("file"), b"old");
+    let commit = Commit {
+        size: 11,
+        ..Commit::default()
+    };
+    upload.commit(&path("/file"), &commit).unwrap();
+    assert_eq!(site.content("file"), b"new content");
+}
+
+#[test]
+fn an_upload_can_end_under_another_name() {
+    let site = Site::new();
+    site.make("dir");
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    upload.send(&spool(b"x"), 1).unwrap();
+    let commit = Commit {
+        size: 1,
+        ..Commit::default()
+    };
+    upload.commit(&path("/dir/moved"), &commit).unwrap();
+    assert_eq!(site.content("dir/moved"), b"x");
+    assert_eq!(site.names(""), ["dir"]);
+}
+
+#[test]
+fn an_upload_given_up_leaves_nothing() {
+    let site = Site::new();
+    site.put("file", b"old");
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    upload.send(&spool(&pattern(100_000)), 100_000).unwrap();
+    upload.abandon();
+    assert_eq!(site.names(""), ["file"]);
+    assert_eq!(site.content("file"), b"old");
+    site.store("/file", b"new").unwrap();
+    assert_eq!(site.content("file"), b"new");
+}
+
+#[test]
+fn too_few_bytes_are_not_committed() {
+    let site = Site::new();
+    site.put("file", b"old");
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    upload.send(&spool(b"new"), 3).unwrap();
+    let commit = Commit {
+        size: 4,
+        ..Commit::default()
+    };
+    let error = upload.commit(&path("/file"), &commit).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Truncated);
+    assert_eq!(site.names(""), ["file"]);
+    assert_eq!(site.content("file"), b"old");
+}
+
+#[test]
+fn a_spool_that_is_too_short_is_an_error_of_ours() {
+    let site = Site::new();
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    let error = upload.send(&spool(b"abc"), 10).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Local, "{error}");
+    let again = upload.send(&spool(b"abc"), 3).unwrap_err();
+    assert_eq!(again.kind, ErrorKind::Local);
+    drop(upload);
+    assert_eq!(site.names(""), [] as [&str; 0]);
+}
+
+#[test]
+fn time_and_mode_are_set_before_the_file_takes_its_place() {
+    let site = Site::new();
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    upload.send(&spool(b"x"), 1).unwrap();
+    let commit = Commit {
+        size: 1,
+        modified: Some(1_600_000_000),
+        mode: Some(0o640),
+    };
+    upload.commit(&path("/file"), &commit).unwrap();
+    let stored = fs::metadata(site.local("file")).unwrap();
+    assert_eq!(stored.permissions().mode() & 0o7777, 0o640);
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    assert_eq!(stored.modified().unwrap(), modified);
+    let verbs = site.verbs();
+    assert_eq!(verbs.last().unwrap(), "RNTO", "{verbs:?}");
+}
+
+#[test]
+fn a_server_that_sets_no_times_stores_all_the_same() {
+    let site = Site::without(&["MFMT", "MFF", "MDTM", "SITE UTIME", "SITE CHMOD"]);
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    upload.send(&spool(b"x"), 1).unwrap();
+    let commit = Commit {
+        size: 1,
+        modified: Some(1_600_000_000),
+        mode: Some(0o640),
+    };
+    upload.commit(&path("/file"), &commit).unwrap();
+    assert_eq!(site.content("file"), b"x");
+}
+
+#[test]
+fn what_cannot_be_stored_says_why() {
+    let site = Site::new();
+    site.make("dir");
+    for (name, kind) in [
+        ("/none/file", ErrorKind::NotFound),
+        ("/dir", ErrorKind::IsDirectory),
+        ("/", ErrorKind::IsDirectory),
+    ] {
+        let error = site.store(name, b"x").unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+    }
+    assert_eq!(site.names(""), ["dir"], "no temporary name is left");
+
+    let read_only = Site::with(|server, _| server.read_only = true);
+    let error = read_only.store("/file", b"x").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error}");
+}
+
+#[test]
+fn a_connection_that_breaks_in_an_upload_leaves_the_old_file() {
+    let site = Site::new();
+    site.put("file", b"old");
+    let mut upload = site.remote.upload(&path("/file")).unwrap();
+    let content = pattern(1 << 20);
+    let file = spool(&content);
+    upload.send(&file, 1 << 19).unwrap();
+    site.server.drop_sessions();
+    let commit = Commit {
+        size: 1 << 20,
+        ..Commit::default()
+    };
+    let result = upload
+        .send(&file, 1 << 19)
+        .and_then(|()| upload.commit(&path("/file"), &commit));
+    assert!(result.is_err());
+    assert_eq!(site.content("file"), b"old");
+    wait_for("the temporary name to go", || site.names("") == ["file"]);
+    site.store("/file", b"new").unwrap();
+    assert_eq!(site.content("file"), b"new");
+}

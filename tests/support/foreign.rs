@@ -1,0 +1,127 @@
+//! A foreign FTP server run by `scripts/ftpd`, which stops it when our end of its standard input closes:
+//! a test that is killed leaves no server behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::wait_for;
+
+/// How long `scripts/ftpd` may take to end its server.
+const STOP: Duration = Duration::from_secs(15);
+
+/// The running `scripts/ftpd`, and what it said about its server.
+pub(crate) struct Foreign {
+    runner: Child,
+    port: u16,
+    commands: Option<PathBuf>,
+}
+
+impl Foreign {
+    /// Starts a server of this kind and waits until it greets.
+    pub(crate) fn start(kind: &str, root: &Path, arguments: &[&str]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/ftpd");
+        let mut runner = Command::new(&script)
+            .args(["run", kind, "--root"])
+            .arg(root)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
+        let answer = first_line(runner.stdout.take().expect("its output is piped"));
+        let Some(port) = number(&answer, "port") else {
+            let words = everything(runner.stderr.take().expect("its errors are piped"));
+            let status = runner.wait().expect("it can be waited for");
+            panic!("{kind} did not start ({status}): {words}");
+        };
+        Self {
+            runner,
+            port,
+            commands: text(&answer, "commands").map(PathBuf::from),
+        }
+    }
+
+    /// The port it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Every command it logged so far.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let log = self
+            .commands
+            .as_ref()
+            .expect("this server keeps no log of commands");
+        let log = fs::read(log).unwrap_or_default();
+        String::from_utf8_lossy(&log)
+            .lines()
+            .filter_map(command)
+            .collect()
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.runner.try_wait().expect("our own child")
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        drop(self.runner.stdin.take());
+        let mut status = None;
+        wait_for(STOP, || {
+            status = self.ended();
+            status.is_some()
+        });
+        if status.is_none() {
+            let _ = self.runner.kill();
+            let _ = self.runner.wait();
+        }
+        if !std::thread::panicking() {
+            assert!(
+                status.is_some_and(|status| status.success()),
+                "scripts/ftpd: {status:?}"
+            );
+        }
+    }
+}
+
+/// The command in a line of a log: of vsftpd's `… [pid 7] … FTP command: Client "127.0.0.1", "NOOP"` the last word,
+/// of the others' the line itself.
+fn command(line: &str) -> Option<String> {
+    if let Some((_, told)) = line.split_once(" FTP command: Client ") {
+        let (_, command) = told.split_once("\", \"")?;
+        return Some(command.strip_suffix('"').unwrap_or(command).to_owned());
+    }
+    let is_other_note_of_vsftpd = line.contains(" [pid ");
+    (!is_other_note_of_vsftpd && !line.is_empty()).then(|| line.to_owned())
+}
+
+fn first_line(output: ChildStdout) -> String {
+    let mut line = String::new();
+    BufReader::new(output)
+        .read_line(&mut line)
+        .expect("scripts/ftpd speaks UTF-8");
+    line
+}
+
+fn everything(mut errors: ChildStderr) -> String {
+    let mut words = String::new();
+    let _ = errors.read_to_string(&mut words);
+    words
+}
+
+/// A number of the one flat JSON object that `scripts/ftpd` prints.
+fn number(json: &str, name: &str) -> Option<u16> {
+    let (_, value) = json.split_once(&format!("\"{name}\": "))?;
+    value.split([',', '}']).next()?.trim().parse().ok()
+}
+
+/// A string of it; none of them needs an escape.
+fn text<'a>(json: &'a str, name: &str) -> Option<&'a str> {
+    let (_, value) = json.split_once(&format!("\"{name}\": \""))?;
+    value.split('"').next()
+}

@@ -1,0 +1,92 @@
+//! What every integration test shares: servers to mount, mounts that are always taken down again, and the shell.
+//!
+//! A test file says `mod support;`, starts a [`TestServer`], mounts it with [`Mount`] and uses the
+//! mountpoint like any other directory. [`stories!`] runs one such story on every kind of server.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "each test file is a crate of its own and uses its own part of this"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unnecessary_debug_formatting,
+    reason = "all of this is test code: a panic is the way to fail, and a name is shown as it is"
+)]
+
+mod foreign;
+mod mount;
+mod server;
+mod shell;
+mod tree;
+
+pub(crate) use mount::{Mount, is_mounted};
+pub(crate) use server::{Kind, PASSWORD, TestServer, USER};
+pub(crate) use shell::{lines, run, run_with, shell, wait_for};
+pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with, sha256};
+
+/// Turns each function into a module with one test for each kind of server, so that
+/// `cargo test` names them one by one: `copy_a_tree::vsftpd`.
+///
+/// ```ignore
+/// stories! {
+///     /// `cp -r` brings a whole tree to the server.
+///     fn copy_a_tree(server: &TestServer, mount: &Mount) { … }
+///
+///     /// The same, with mount options.
+///     fn copy_a_tree_uncached(server: &TestServer, mount: &Mount) with ["dir_ttl=0"] { … }
+/// }
+/// ```
+macro_rules! stories {
+    ($($(#[$attribute:meta])* fn $name:ident($server:ident: &TestServer, $mount:ident: &Mount)
+        $(with [$($option:expr),* $(,)?])? $body:block)*) => {
+        $(
+            $(#[$attribute])*
+            #[cfg(test)]
+            mod $name {
+                #[allow(unused_imports, reason = "not every story needs what its file imports")]
+                use super::*;
+                use $crate::support::{Kind, Mount, TestServer};
+
+                #[allow(unused_variables, reason = "not every story looks at the server's side")]
+                fn story($server: &TestServer, $mount: &Mount) $body
+
+                fn tell(kind: Kind) {
+                    let server = TestServer::start(kind);
+                    let mount = Mount::with_options(&server, &[$($($option),*)?]);
+                    story(&server, &mount);
+                }
+
+                #[test]
+                fn embedded() {
+                    tell(Kind::Embedded);
+                }
+
+                #[test]
+                fn vsftpd() {
+                    tell(Kind::Vsftpd);
+                }
+
+                #[test]
+                fn proftpd() {
+                    tell(Kind::Proftpd);
+                }
+
+                #[test]
+                fn pure_ftpd() {
+                    tell(Kind::PureFtpd);
+                }
+
+                #[test]
+                fn pyftpdlib() {
+                    tell(Kind::Pyftpdlib);
+                }
+            }
+        )*
+    };
+}
+pub(crate) use stories;

@@ -1,0 +1,198 @@
+//! A real mount by the real program, which is always taken down again.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{TestServer, wait_for};
+
+/// How long a mount may take to answer.
+const START: Duration = Duration::from_secs(30);
+
+/// How long a mountpoint may stay busy after the last program was seen to end.
+const UNBUSY: Duration = Duration::from_secs(10);
+
+/// How long ftpfs may take to end once it is unmounted.
+const END: Duration = Duration::from_secs(30);
+
+/// A running `ftpfs -f` and its mountpoint; dropped, it is unmounted, and ftpfs must end well.
+pub(crate) struct Mount {
+    program: Child,
+    point: PathBuf,
+    log: PathBuf,
+    _directory: TempDir,
+}
+
+impl Mount {
+    /// Mounts the server's root with no options.
+    pub(crate) fn new(server: &TestServer) -> Self {
+        Self::with_options(server, &[])
+    }
+
+    /// Mounts it with `-o` for each option: `["dir_ttl=60", "ro"]`.
+    pub(crate) fn with_options(server: &TestServer, options: &[&str]) -> Self {
+        Self::of_url(&server.url(), server.password(), options)
+    }
+
+    /// Mounts any URL; the password goes by way of the environment.
+    pub(crate) fn of_url(url: &str, password: &str, options: &[&str]) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("ftpfs-mount-")
+            .tempdir()
+            .unwrap();
+        let point = directory.path().join("mnt");
+        fs::create_dir(&point).unwrap();
+        let log = directory.path().join("log");
+        let output = File::create(&log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+        command.arg("-f").arg(url).arg(&point);
+        for option in options {
+            command.args(["-o", option]);
+        }
+        let program = command
+            .env("FTPFS_PASSWORD", password)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .expect("the ftpfs program starts");
+        let mut mount = Self {
+            program,
+            point,
+            log,
+            _directory: directory,
+        };
+        mount.wait_until_it_answers();
+        mount
+    }
+
+    /// The mountpoint.
+    pub(crate) fn path(&self) -> &Path {
+        &self.point
+    }
+
+    /// A path below the mountpoint.
+    pub(crate) fn join(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.point.join(path)
+    }
+
+    /// The process that serves it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.id()
+    }
+
+    /// What ftpfs printed so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Takes it down now, as dropping would: what was written is on the server afterwards.
+    pub(crate) fn unmount(self) {
+        drop(self);
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let mut ended = None;
+        wait_for(START, || {
+            ended = self.ended();
+            ended.is_some() || is_mounted(&self.point)
+        });
+        if let Some(status) = ended {
+            panic!("ftpfs ended before it mounted ({status}):\n{}", self.log());
+        }
+        assert!(
+            is_mounted(&self.point),
+            "not mounted after {START:?}:\n{}",
+            self.log()
+        );
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.program.try_wait().expect("our own child")
+    }
+
+    /// Unmounts and lets the program end; what went wrong, if anything did.
+    fn take_down(&mut self) -> Result<(), String> {
+        let mut words = String::new();
+        let unmounted = wait_for(UNBUSY, || match unmount(&self.point, false) {
+            Ok(()) => true,
+            Err(error) => {
+                words = error;
+                !is_mounted(&self.point)
+            }
+        });
+        if !unmounted {
+            let _ = unmount(&self.point, true);
+            self.kill();
+            return Err(format!(
+                "{} is leaked or busy: {words}",
+                self.point.display()
+            ));
+        }
+        let mut status = None;
+        wait_for(END, || {
+            status = self.ended();
+            status.is_some()
+        });
+        match status {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("ftpfs ended with {status}")),
+            None => {
+                self.kill();
+                Err(format!("ftpfs had not ended {END:?} after the unmount"))
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let outcome = self.take_down();
+        if thread::panicking() {
+            eprintln!("the log of the mount:\n{}", self.log());
+        } else if let Err(problem) = outcome {
+            panic!("{problem}; its log:\n{}", self.log());
+        }
+    }
+}
+
+/// Whether something is mounted exactly there.
+pub(crate) fn is_mounted(point: &Path) -> bool {
+    let point = point.to_str().expect("a mountpoint of ours is UTF-8");
+    let escaped = point.replace('\\', "\\134").replace(' ', "\\040");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("Linux tells its mounts");
+    mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some(&escaped))
+}
+
+/// Root may unmount by itself; everyone else has fusermount3 for it.
+fn unmount(point: &Path, lazily: bool) -> Result<(), String> {
+    let mut command = if super::shell::is_root() {
+        Command::new("umount")
+    } else {
+        let mut command = Command::new("fusermount3");
+        command.arg("-u");
+        command
+    };
+    if lazily {
+        command.arg(if super::shell::is_root() { "-l" } else { "-z" });
+    }
+    let output = command
+        .arg(point)
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}

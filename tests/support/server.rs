@@ -1,0 +1,230 @@
+//! A server to test against: ftpfs's own, in this process, or a foreign one started by `scripts/ftpd`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ftpfs::server::{Access, Server, ServerOptions};
+use tempfile::TempDir;
+
+use super::foreign::Foreign;
+
+/// The account on every server; the one that `scripts/ftpd` creates.
+pub(crate) const USER: &str = "ftpfs-test";
+
+/// Its password.
+pub(crate) const PASSWORD: &str = "ftpfs-test-secret";
+
+/// The servers that ftpfs is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// ftpfs's own.
+    Embedded,
+    /// vsftpd: no MLSD, refusals without a reason.
+    Vsftpd,
+    /// ProFTPD.
+    Proftpd,
+    /// Pure-FTPd.
+    PureFtpd,
+    /// pyftpdlib.
+    Pyftpdlib,
+}
+
+impl Kind {
+    /// Every one of them.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Embedded,
+        Self::Vsftpd,
+        Self::Proftpd,
+        Self::PureFtpd,
+        Self::Pyftpdlib,
+    ];
+
+    /// The name `scripts/ftpd` knows it by.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Vsftpd => "vsftpd",
+            Self::Proftpd => "proftpd",
+            Self::PureFtpd => "pure-ftpd",
+            Self::Pyftpdlib => "pyftpdlib",
+        }
+    }
+}
+
+/// A running server with an empty root of its own; dropped, it is stopped and the root removed.
+pub(crate) struct TestServer {
+    kind: Kind,
+    running: Running,
+    port: u16,
+    root: PathBuf,
+    // Last, so that the server has ended before its root goes away.
+    _directory: TempDir,
+}
+
+enum Running {
+    Embedded(Server),
+    Foreign(Foreign),
+}
+
+impl TestServer {
+    /// A server of this kind in its ordinary configuration.
+    pub(crate) fn start(kind: Kind) -> Self {
+        match kind {
+            Kind::Embedded => Self::start_with(kind, |_| {}),
+            _ => Self::start_with_arguments(kind, &[]),
+        }
+    }
+
+    /// The embedded server with changed options: features off, a delay, limits.
+    pub(crate) fn start_with(kind: Kind, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        assert_eq!(
+            kind,
+            Kind::Embedded,
+            "only the embedded server takes ServerOptions"
+        );
+        let (directory, root) = new_root();
+        let mut options = ServerOptions {
+            root: root.clone(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            access: Access::Account {
+                user: USER.into(),
+                password: PASSWORD.into(),
+            },
+            read_only: false,
+            max_sessions: None,
+            idle: Duration::from_secs(300),
+            delay: Duration::ZERO,
+            disabled: BTreeSet::new(),
+        };
+        change(&mut options);
+        let server = Server::start(options).expect("the embedded server starts");
+        let port = server.address().port();
+        Self {
+            kind,
+            running: Running::Embedded(server),
+            port,
+            root,
+            _directory: directory,
+        }
+    }
+
+    /// A foreign server with arguments for `scripts/ftpd run`: `["--max-per-ip", "2"]`.
+    pub(crate) fn start_with_arguments(kind: Kind, arguments: &[&str]) -> Self {
+        assert_ne!(
+            kind,
+            Kind::Embedded,
+            "the embedded server is not run by scripts/ftpd"
+        );
+        let (directory, root) = new_root();
+        let foreign = Foreign::start(kind.name(), &root, arguments);
+        let port = foreign.port();
+        Self {
+            kind,
+            running: Running::Foreign(foreign),
+            port,
+            root,
+            _directory: directory,
+        }
+    }
+
+    /// Which server it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The directory that clients see as `/`. The server's account can write to it; what a test puts
+    /// below it is the test's own until [`TestServer::hand_over`].
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Gives everything below the root to the server's account, so that it may change it.
+    pub(crate) fn hand_over(&self) {
+        match &self.running {
+            Running::Embedded(_) => {}
+            Running::Foreign(_) => {
+                let owner = format!("{USER}:");
+                super::run_with(
+                    "chown",
+                    &["-hR".as_ref(), owner.as_ref(), self.root.as_os_str()],
+                );
+            }
+        }
+    }
+
+    /// Writes a file on the server's side, with the directories above it, and hands it over.
+    pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.root.join(path);
+        fs::create_dir_all(path.parent().expect("a file below the root")).unwrap();
+        fs::write(&path, content).unwrap();
+        self.hand_over();
+        path
+    }
+
+    /// Reads a file on the server's side.
+    pub(crate) fn read(&self, path: impl AsRef<Path>) -> Vec<u8> {
+        let path = self.root.join(path);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    /// `ftp://user@127.0.0.1:port/`
+    pub(crate) fn url(&self) -> String {
+        format!("ftp://{USER}@127.0.0.1:{}/", self.port)
+    }
+
+    /// `ftp://user:password@127.0.0.1:port/`
+    pub(crate) fn url_with_password(&self) -> String {
+        format!("ftp://{USER}:{PASSWORD}@127.0.0.1:{}/", self.port)
+    }
+
+    /// The account's name.
+    #[allow(clippy::unused_self, reason = "read at a server like its port")]
+    pub(crate) fn user(&self) -> &'static str {
+        USER
+    }
+
+    /// The account's password.
+    #[allow(clippy::unused_self, reason = "read at a server like its port")]
+    pub(crate) fn password(&self) -> &'static str {
+        PASSWORD
+    }
+
+    /// The port it listens on, on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The embedded server itself, when it is one.
+    pub(crate) fn embedded(&self) -> Option<&Server> {
+        match &self.running {
+            Running::Embedded(server) => Some(server),
+            Running::Foreign(_) => None,
+        }
+    }
+
+    /// Every command received so far, in order, over all sessions.
+    ///
+    /// Pure-FTPd keeps no log of commands: asking it is a mistake in the test.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        match &self.running {
+            Running::Embedded(server) => server.commands(),
+            Running::Foreign(foreign) => foreign.commands(),
+        }
+    }
+}
+
+/// An empty directory that the account can reach, and the temporary one it lies in.
+fn new_root() -> (TempDir, PathBuf) {
+    let directory = tempfile::Builder::new()
+        .prefix("ftpfs-server-")
+        .tempdir()
+        .unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let root = directory.path().join("root");
+    fs::create_dir(&root).unwrap();
+    (directory, root)
+}

@@ -1,0 +1,81 @@
+//! Programs run as a user runs them, and waiting for a condition with a deadline.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long [`wait_for`] rests between two looks.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Runs one command line of words without quoting, and asserts that it succeeds.
+pub(crate) fn run(command_line: &str) -> Output {
+    let mut words = command_line.split_whitespace();
+    let program = words.next().expect("a command");
+    run_with(program, &words.map(OsStr::new).collect::<Vec<_>>())
+}
+
+/// Runs a program with its arguments as they are, and asserts that it succeeds.
+pub(crate) fn run_with(program: &str, arguments: &[&OsStr]) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    succeed(command, &format!("{program} {arguments:?}"))
+}
+
+/// Runs a bash script in a directory; it stops at its first failing command, which fails the test.
+pub(crate) fn shell(directory: impl AsRef<Path>, script: &str) -> Output {
+    let mut command = Command::new("bash");
+    command
+        .args(["-euo", "pipefail", "-c", script])
+        .current_dir(directory);
+    succeed(command, script)
+}
+
+/// The lines of a program's standard output, sorted.
+pub(crate) fn lines(output: &Output) -> Vec<String> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// Looks until the condition holds or the time is over; whether it holds.
+pub(crate) fn wait_for(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Whether these tests run as root.
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+fn succeed(mut command: Command, told: &str) -> Output {
+    // The words of tools are compared, and nothing must wait for a terminal.
+    command
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .stdin(std::process::Stdio::null());
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{told}: {error}"));
+    assert!(
+        output.status.success(),
+        "{told}\nended with {}\n-- standard output:\n{}\n-- standard error:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    output
+}
