@@ -1,5 +1,10 @@
 //! A directory of a million files fits in memory, and the cache's account of it is honest.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 use std::time::Duration;
 
 use ftpfs::cache::{Attributes, Cache, CacheOptions};

@@ -360,6 +360,19 @@ fn a_directory_made_anew_during_a_fetch_stays_empty() {
 }
 
 #[test]
+fn a_directory_renamed_during_a_fetch_is_known_by_neither_name() {
+    let cache = cache();
+    let fetch = || {
+        cache.rename(&path("/d"), &path("/x"));
+        Ok(vec![file("f", 1)])
+    };
+    cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
+    for directory in ["/d", "/x"] {
+        assert_eq!(cache.lookup(&path(directory), b"f"), Answer::Unknown);
+    }
+}
+
+#[test]
 fn a_failure_is_told_to_all_who_waited_for_it() {
     let cache = cache();
     let fetching = Barrier::new(2);

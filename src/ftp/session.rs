@@ -196,14 +196,10 @@ impl Session {
         modified: Option<i64>,
         mode: Option<u32>,
     ) -> Result<(), Error> {
-        let mut facts = String::new();
-        if let Some(seconds) = modified {
-            facts.push_str(&format!("Modify={};", written_time(seconds)?));
-        }
-        if let Some(mode) = mode {
-            facts.push_str(&format!("UNIX.mode={mode:04o};"));
-        }
-        self.with_path("MFF", format!("MFF {facts} ").as_bytes(), path, b"")
+        let time = modified.map(written_time).transpose()?;
+        let time = time.map_or(String::new(), |time| format!("Modify={time};"));
+        let mode = mode.map_or(String::new(), |mode| format!("UNIX.mode={mode:04o};"));
+        self.with_path("MFF", format!("MFF {time}{mode} ").as_bytes(), path, b"")
     }
 
     /// Removes a file (DELE).
@@ -337,7 +333,7 @@ fn nonsense(reply: &Reply, expected: &'static str) -> Error {
 }
 
 fn written_time(seconds: i64) -> Result<String, Error> {
-    timestamp(seconds).ok_or_else(|| Error::Unsendable("a time outside the years 1 to 9999"))
+    timestamp(seconds).ok_or(Error::Unsendable("a time outside the years 1 to 9999"))
 }
 
 #[cfg(test)]

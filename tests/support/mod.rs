@@ -18,12 +18,14 @@
     reason = "all of this is test code: a panic is the way to fail, and a name is shown as it is"
 )]
 
+mod errno;
 mod foreign;
 mod mount;
 mod server;
 mod shell;
 mod tree;
 
+pub(crate) use errno::assert_errno;
 pub(crate) use mount::{Mount, is_mounted};
 pub(crate) use server::{Kind, PASSWORD, TestServer, USER};
 pub(crate) use shell::{lines, run, run_with, shell, wait_for};

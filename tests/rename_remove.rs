@@ -1,0 +1,199 @@
+//! Names moved and removed, also under the hands of programs that have the file open.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
+mod support;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use support::{assert_errno, shell, stories};
+
+/// What renameat2(2) calls them.
+const RENAME_NOREPLACE: u32 = 1;
+const RENAME_EXCHANGE: u32 = 2;
+
+/// renameat2(2), which std has no name for; the program's exit status is the errno.
+fn rename_with(flags: u32, from: &Path, to: &Path) -> io::Result<()> {
+    let script = "import ctypes, os, sys\n\
+        libc = ctypes.CDLL(None, use_errno=True)\n\
+        source, target = map(os.fsencode, sys.argv[2:])\n\
+        failed = libc.renameat2(-100, source, -100, target, int(sys.argv[1]))\n\
+        sys.exit(ctypes.get_errno() if failed else 0)\n";
+    let status = Command::new("python3")
+        .args(["-c", script, &flags.to_string()])
+        .args([from, to])
+        .status()
+        .unwrap();
+    match status.code().unwrap() {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// The names in a directory, sorted.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+stories! {
+    /// `mv` within a directory and into another one.
+    fn moved(server: &TestServer, mount: &Mount) {
+        server.write("from/file", "content");
+        server.write("to/other", "other");
+        shell(mount.path(), "mv from/file from/renamed; mv from/renamed to/");
+        assert_eq!(server.read("to/renamed"), b"content");
+        assert!(names(&server.root().join("from")).is_empty());
+        assert_eq!(names(&mount.join("to")), ["other", "renamed"]);
+        assert!(names(&mount.join("from")).is_empty());
+    }
+
+    /// `mv` over a file replaces it.
+    fn moved_over_a_file(server: &TestServer, mount: &Mount) {
+        server.write("old", "old content");
+        server.write("new", "new");
+        shell(mount.path(), "cat old > /dev/null; mv new old");
+        assert_eq!(server.read("old"), b"new");
+        assert_eq!(fs::read(mount.join("old")).unwrap(), b"new");
+        assert_eq!(names(server.root()), ["old"]);
+        assert_eq!(names(mount.path()), ["old"]);
+    }
+
+    /// A file that is being written is renamed: all of its content arrives at the new name.
+    fn renamed_while_written(server: &TestServer, mount: &Mount) {
+        let mut file = File::create(mount.join("download.part")).unwrap();
+        file.write_all(b"first half, ").unwrap();
+        fs::rename(mount.join("download.part"), mount.join("download")).unwrap();
+        file.write_all(b"second half").unwrap();
+        drop(file);
+        assert_eq!(server.read("download"), b"first half, second half");
+        assert_eq!(names(server.root()), ["download"]);
+        assert_eq!(fs::read(mount.join("download")).unwrap(), b"first half, second half");
+    }
+
+    /// The same with a file that was there before, changed in place.
+    fn renamed_while_changed(server: &TestServer, mount: &Mount) {
+        server.write("before", "0123456789");
+        let file = OpenOptions::new().read(true).write(true).open(mount.join("before")).unwrap();
+        file.write_all_at(b"XX", 2).unwrap();
+        fs::rename(mount.join("before"), mount.join("after")).unwrap();
+        file.write_all_at(b"YY", 6).unwrap();
+        drop(file);
+        assert_eq!(server.read("after"), b"01XX45YY89");
+        assert_eq!(names(server.root()), ["after"]);
+    }
+
+    /// Who has the replaced file open goes on reading the old content.
+    fn replaced_while_read(server: &TestServer, mount: &Mount) {
+        server.write("file", "the old content");
+        server.write("file.new", "the NEW content");
+        let mut reader = File::open(mount.join("file")).unwrap();
+        fs::rename(mount.join("file.new"), mount.join("file")).unwrap();
+        let mut seen = String::new();
+        reader.read_to_string(&mut seen).unwrap();
+        assert_eq!(seen, "the old content");
+        assert_eq!(fs::read(mount.join("file")).unwrap(), b"the NEW content");
+        drop(reader);
+        assert_eq!(server.read("file"), b"the NEW content");
+        assert_eq!(names(server.root()), ["file"]);
+    }
+
+    /// A directory is renamed above a file that is being written.
+    fn directory_renamed_above_an_open_file(server: &TestServer, mount: &Mount) {
+        fs::create_dir_all(mount.join("old/inner")).unwrap();
+        let mut file = File::create(mount.join("old/inner/file")).unwrap();
+        file.write_all(b"before ").unwrap();
+        fs::rename(mount.join("old"), mount.join("new")).unwrap();
+        file.write_all(b"after").unwrap();
+        drop(file);
+        assert_eq!(server.read("new/inner/file"), b"before after");
+        assert_eq!(names(server.root()), ["new"]);
+        assert_eq!(fs::read(mount.join("new/inner/file")).unwrap(), b"before after");
+        assert!(!mount.join("old").exists());
+    }
+
+    /// RENAME_NOREPLACE keeps what is there, and moves where nothing is.
+    fn renamed_without_replacing(server: &TestServer, mount: &Mount) {
+        server.write("a", "a");
+        server.write("b", "b");
+        let (a, b, c) = (mount.join("a"), mount.join("b"), mount.join("c"));
+        assert_errno(rename_with(RENAME_NOREPLACE, &a, &b), libc::EEXIST);
+        assert_eq!((server.read("a"), server.read("b")), (b"a".to_vec(), b"b".to_vec()));
+        rename_with(RENAME_NOREPLACE, &a, &c).unwrap();
+        assert_eq!(names(server.root()), ["b", "c"]);
+    }
+
+    /// FTP cannot exchange two names at once.
+    fn exchange_is_refused(server: &TestServer, mount: &Mount) {
+        server.write("a", "a");
+        server.write("b", "b");
+        assert_errno(rename_with(RENAME_EXCHANGE, &mount.join("a"), &mount.join("b")), libc::EINVAL);
+        assert_eq!((server.read("a"), server.read("b")), (b"a".to_vec(), b"b".to_vec()));
+    }
+
+    /// rmdir(2) takes empty directories only.
+    fn only_empty_directories_are_removed(server: &TestServer, mount: &Mount) {
+        server.write("full/file", "content");
+        assert_errno(fs::remove_dir(mount.join("full")), libc::ENOTEMPTY);
+        assert_eq!(server.read("full/file"), b"content");
+        shell(mount.path(), "rm full/file; rmdir full; mkdir full; rmdir full");
+        assert!(names(server.root()).is_empty());
+    }
+
+    /// `rm -r` takes a whole tree.
+    fn whole_tree_removed(server: &TestServer, mount: &Mount) {
+        server.write("tree/a/one", "1");
+        server.write("tree/a/b/two", "2");
+        server.write("tree/.hidden", "3");
+        server.write("kept", "4");
+        shell(mount.path(), "rm -r tree");
+        assert_eq!(names(server.root()), ["kept"]);
+        assert_eq!(names(mount.path()), ["kept"]);
+    }
+
+    /// A directory replaces an empty directory, never a full one.
+    fn directory_renamed_onto_another(server: &TestServer, mount: &Mount) {
+        server.write("source/file", "moved");
+        server.write("full/file", "kept");
+        fs::create_dir(server.root().join("empty")).unwrap();
+        server.hand_over();
+        let source = mount.join("source");
+        assert_errno(fs::rename(&source, mount.join("full")), libc::ENOTEMPTY);
+        assert_eq!(server.read("full/file"), b"kept");
+        assert_eq!(server.read("source/file"), b"moved");
+        fs::rename(&source, mount.join("empty")).unwrap();
+        assert_eq!(server.read("empty/file"), b"moved");
+        assert_eq!(names(server.root()), ["empty", "full"]);
+        assert_eq!(names(&mount.join("empty")), ["file"]);
+    }
+
+    /// A file does not replace a directory, nor a directory a file.
+    fn file_and_directory_do_not_mix(server: &TestServer, mount: &Mount) {
+        server.write("file", "content");
+        fs::create_dir(server.root().join("dir")).unwrap();
+        server.hand_over();
+        let (file, dir) = (mount.join("file"), mount.join("dir"));
+        assert_errno(fs::rename(&file, &dir), libc::EISDIR);
+        assert_errno(fs::rename(&dir, &file), libc::ENOTDIR);
+        assert_eq!(server.read("file"), b"content");
+        assert!(server.root().join("dir").is_dir());
+    }
+
+    /// A directory does not move into itself.
+    fn directory_not_moved_into_itself(server: &TestServer, mount: &Mount) {
+        server.write("dir/inner/file", "content");
+        assert_errno(fs::rename(mount.join("dir"), mount.join("dir/inner/dir")), libc::EINVAL);
+        assert_eq!(server.read("dir/inner/file"), b"content");
+    }
+}
