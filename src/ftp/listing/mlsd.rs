@@ -108,7 +108,9 @@ fn kind(value: &[u8]) -> (Kind, Option<Vec<u8>>) {
     )
 }
 
+/// An octal number; pyftpdlib writes it as Python does, `0o644`.
 fn octal(value: &[u8]) -> Option<u32> {
     let value = std::str::from_utf8(value).ok()?;
+    let value = value.strip_prefix("0o").unwrap_or(value);
     u32::from_str_radix(value, 8).ok().map(|mode| mode & 0o7777)
 }

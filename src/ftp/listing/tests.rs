@@ -125,6 +125,12 @@ fn facts_are_read_in_any_case() {
 }
 
 #[test]
+fn a_mode_may_be_written_as_python_writes_it() {
+    let entry = parse_mlst(b" type=file;size=5;unix.mode=0o755; /f").unwrap();
+    assert_eq!(entry.mode, Some(0o755));
+}
+
+#[test]
 fn an_mlst_line_may_tell_a_directory_of_itself() {
     let entry = parse_mlst(b" type=cdir;modify=20230102030405;UNIX.mode=0750; /pub").unwrap();
     assert_eq!((entry.kind, entry.mode), (Kind::Directory, Some(0o750)));
