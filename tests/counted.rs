@@ -60,7 +60,7 @@ fn second_walk_is_free() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR");
     let verbs = verbs_of(&server, || {
-        drop(shell(mount.path(), "ls -lR; find . -newer one"))
+        drop(shell(mount.path(), "ls -lR; find . -newer one"));
     });
     assert!(verbs.is_empty(), "{verbs:?}");
 }
@@ -71,7 +71,7 @@ fn listed_file_costs_one_transfer() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR");
     let verbs = verbs_of(&server, || {
-        drop(shell(mount.path(), "cat two/three/'file 1'"))
+        drop(shell(mount.path(), "cat two/three/'file 1'"));
     });
     assert_eq!(verbs, ["EPSV", "RETR"]);
 }
