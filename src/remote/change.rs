@@ -11,6 +11,10 @@ use crate::pool;
 
 /// See [`Remote::make_directory`].
 pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
+    let task = Task::new(Operation::MakeDirectory, path);
+    if !remote.dialect().keeps_name(path) {
+        return Err(task.name_not_kept());
+    }
     let mut dialogue = remote.dialogue();
     let made = dialogue.change(
         |session| session.make_directory(path),
@@ -20,10 +24,7 @@ pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), E
             Ok(Look::Found(_) | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
         },
     );
-    made.map_err(|fault| {
-        let task = Task::new(Operation::MakeDirectory, path);
-        remote.blame(&mut dialogue, &task, &fault)
-    })
+    made.map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
 }
 
 /// See [`Remote::remove_directory`]. Unfinished uploads that a mount left behind do not show, so a directory

@@ -22,6 +22,8 @@ pub(super) struct Dialect {
     pub(super) time: Ways<TimeWay>,
     /// How a mode is set.
     pub(super) mode: Ways<ModeWay>,
+    /// The server puts `_` for control characters and a last blank of every new name, and says nothing.
+    alters_names: bool,
     /// That RNTO does not replace was logged.
     pub(super) told_no_replace: Once,
     /// That uploads go straight to their name was logged.
@@ -65,10 +67,18 @@ impl Dialect {
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
             mode: Ways::new(mode),
+            // Extensions of Pure-FTPd's own, by which it is known.
+            alters_names: features.has("ESTA") && features.has("ESTP"),
             told_no_replace: Once::default(),
             told_direct: Once::default(),
             told_no_attributes: Once::default(),
         }
+    }
+
+    /// Whether what is made under this name would really have it, and not replace another file instead.
+    pub(super) fn keeps_name(&self, path: &RemotePath) -> bool {
+        let name = path.name();
+        !self.alters_names || !(name.ends_with(b" ") || name.iter().any(u8::is_ascii_control))
     }
 }
 

@@ -15,6 +15,9 @@ pub(super) fn rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
+    if !remote.dialect().keeps_name(to) {
+        return Err(Task::new(Operation::Rename, to).name_not_kept());
+    }
     let Err(fault) = move_path(remote, dialogue, from, to) else {
         return Ok(());
     };

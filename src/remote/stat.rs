@@ -35,6 +35,9 @@ pub(super) fn look(
 ) -> Result<Look, Error> {
     if remote.dialect().mlst.get() {
         match dialogue.repeat(|session| session.mlst(path)) {
+            Ok(entry) if may_be_a_link(&entry) => {
+                return look_again(remote, dialogue, path, named(entry, path));
+            }
             Ok(entry) => return Ok(Look::Found(named(entry, path))),
             Err(fault) if is_unsupported(&fault) => remote.dialect().mlst.not("MLST"),
             Err(fault) => {
@@ -48,6 +51,32 @@ pub(super) fn look(
         }
     }
     look_in_parent(remote, dialogue, path)
+}
+
+/// ProFTPD tells of a link the kind of what it leads to, but the link's own mode and size: the
+/// target would be cut to the length of its name. Every link has mode 0777, and no name is longer
+/// than `PATH_MAX`.
+fn may_be_a_link(told: &Entry) -> bool {
+    const PATH_MAX: u64 = 4096;
+    told.kind != Kind::Symlink
+        && told.mode == Some(0o777)
+        && told.size.is_none_or(|size| size < PATH_MAX)
+}
+
+/// What the parent's listing says, which shows a link as a link; what MLST told, where it is not listed.
+fn look_again(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+    told: Entry,
+) -> Result<Look, Error> {
+    if path.parent().is_none() {
+        return Ok(Look::Found(told));
+    }
+    match look_in_parent(remote, dialogue, path)? {
+        found @ Look::Found(_) => Ok(found),
+        Look::Absent | Look::NoParent(_) => Ok(Look::Found(told)),
+    }
 }
 
 fn look_in_parent(

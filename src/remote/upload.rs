@@ -53,6 +53,9 @@ enum State {
 /// See [`Remote::upload`].
 pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error> {
     let task = Task::new(Operation::Store, path);
+    if !remote.dialect().keeps_name(path) {
+        return Err(task.name_not_kept());
+    }
     let Some(temporary) = remote.names().beside(path) else {
         return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
     };

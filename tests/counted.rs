@@ -1,0 +1,143 @@
+//! What ordinary work costs in commands: round trips are what makes a mounted server slow.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use support::{Kind, Mount, TestServer, assert_errno, shell};
+
+/// Three directories, four files in each.
+fn start() -> (TestServer, Mount) {
+    let server = TestServer::start(Kind::Embedded);
+    for directory in ["one", "two", "two/three"] {
+        for file in 0..4 {
+            let path = Path::new(directory).join(format!("file {file}"));
+            server.write(path, format!("{directory} {file}"));
+        }
+    }
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600"]);
+    (server, mount)
+}
+
+/// The verbs of the commands that the work sends.
+fn verbs_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
+    server.embedded().unwrap().clear_commands();
+    work();
+    let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
+    server.commands().iter().map(verb).collect()
+}
+
+/// The same without those that only open a session.
+fn work_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
+    const LOGIN: [&str; 7] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "PWD", "SYST"];
+    let mut verbs = verbs_of(server, work);
+    verbs.retain(|verb| !LOGIN.contains(&verb.as_str()));
+    verbs
+}
+
+/// A tree costs one listing for each directory, and nothing for each file.
+#[test]
+fn first_walk_lists_each_directory_once() {
+    let (server, mount) = start();
+    let verbs = work_of(&server, || drop(shell(mount.path(), "ls -lR")));
+    let listings = verbs.iter().filter(|verb| *verb == "MLSD").count();
+    assert_eq!(listings, 4, "{verbs:?}");
+    assert!(
+        verbs.iter().all(|verb| verb == "MLSD" || verb == "EPSV"),
+        "{verbs:?}"
+    );
+}
+
+/// The second walk is answered from memory.
+#[test]
+fn second_walk_is_free() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR");
+    let verbs = verbs_of(&server, || {
+        drop(shell(mount.path(), "ls -lR; find . -newer one"));
+    });
+    assert!(verbs.is_empty(), "{verbs:?}");
+}
+
+/// A file that was just listed is read by the transfer alone.
+#[test]
+fn listed_file_costs_one_transfer() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR");
+    let verbs = verbs_of(&server, || {
+        drop(shell(mount.path(), "cat two/three/'file 1'"));
+    });
+    assert_eq!(verbs, ["EPSV", "RETR"]);
+}
+
+/// Names that a listing does not have are known to be absent.
+#[test]
+fn absent_names_are_free() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -l two");
+    let verbs = verbs_of(&server, || {
+        for number in 0..20 {
+            let absent = mount.join(format!("two/absent {number}"));
+            assert_errno(fs::metadata(absent), libc::ENOENT);
+        }
+    });
+    assert!(verbs.is_empty(), "{verbs:?}");
+}
+
+/// An unchanged file is kept by the kernel.
+#[test]
+fn second_read_is_free() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR; cat one/'file 1'");
+    let verbs = verbs_of(&server, || drop(shell(mount.path(), "cat one/'file 1'")));
+    assert!(verbs.is_empty(), "{verbs:?}");
+}
+
+/// A new small file: the transfer, one look at what arrived, and its name.
+#[test]
+fn new_file_costs_a_transfer_and_its_name() {
+    const NEEDED: [&str; 5] = ["EPSV", "STOR", "MLST", "RNFR", "RNTO"];
+    let (server, mount) = start();
+    let source = server.root().join("one/file 0");
+    shell(mount.path(), "ls -lR");
+    let verbs = work_of(&server, || {
+        drop(support::run_with(
+            "cp",
+            &[source.as_os_str(), mount.join("two/new").as_os_str()],
+        ));
+    });
+    assert_eq!(server.read("two/new"), b"one 0");
+    for needed in ["STOR", "RNTO"] {
+        assert!(verbs.iter().any(|verb| verb == needed), "{verbs:?}");
+    }
+    let mut left = NEEDED.to_vec();
+    for verb in &verbs {
+        let place = left.iter().position(|needed| needed == verb);
+        left.remove(place.unwrap_or_else(|| panic!("{verb} too much: {verbs:?}")));
+    }
+}
+
+/// What the mount itself changed it knows, without asking again.
+#[test]
+fn own_changes_need_no_listing() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR");
+    shell(
+        mount.path(),
+        "cp one/'file 0' two/new; mkdir made; rm one/'file 3'; mv one/'file 1' made/moved",
+    );
+    let verbs = verbs_of(&server, || {
+        shell(
+            mount.path(),
+            "test -f two/new; test -d made; test ! -e one/'file 3'; test ! -e one/'file 1'; stat made/moved",
+        );
+    });
+    assert!(verbs.is_empty(), "{verbs:?}");
+    assert_eq!(server.read("made/moved"), b"one 1");
+}
