@@ -1,5 +1,12 @@
 //! Looking around in a mounted server: ls, find, cat, grep, du, stat.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 mod support;
 
 use std::fs;

@@ -11,6 +11,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -222,6 +223,8 @@ impl Automounter {
             ])
             .arg(directory.join("automount.pid"))
             .arg(&master)
+            // The kernel mounts nothing for the daemon's own process group.
+            .process_group(0)
             .stdout(output.try_clone().unwrap())
             .stderr(output);
         let daemon = command.stdin(Stdio::null()).spawn().unwrap();

@@ -1,6 +1,13 @@
 //! Working in a mounted server with the tools people use: cp, mv, rm, mkdir, tar, rsync, git, sed,
 //! vim, dd. What they did is looked at on the server's side.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 mod support;
 
 use std::fs;

@@ -1,8 +1,12 @@
 //! One fetch for many askers: who comes while a listing is under way waits for its outcome.
 
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::Known;
+use super::directory::Known;
+
+/// What was changed while a fetch was under way, by name.
+pub(super) type Noted = BTreeMap<Box<[u8]>, Known>;
 
 /// A fetch under way.
 #[derive(Debug)]
@@ -15,7 +19,7 @@ pub(super) struct Flight<T> {
 struct State<T> {
     outcome: Outcome<T>,
     /// What was changed since the fetch began: the server may have listed before or after it.
-    changes: Vec<(Box<[u8]>, Known)>,
+    changes: Noted,
     /// The directory was forgotten or renamed meanwhile: the outcome serves who waits, nobody later.
     stale: bool,
 }
@@ -32,7 +36,7 @@ impl<T: Clone> Flight<T> {
     pub(super) fn new() -> Self {
         let state = State {
             outcome: Outcome::UnderWay,
-            changes: Vec::new(),
+            changes: Noted::new(),
             stale: false,
         };
         Self {
@@ -59,7 +63,7 @@ impl<T: Clone> Flight<T> {
     }
 
     pub(super) fn note(&self, name: &[u8], known: Known) {
-        self.state().changes.push((Box::from(name), known));
+        self.state().changes.insert(Box::from(name), known);
     }
 
     pub(super) fn make_stale(&self) {
@@ -67,7 +71,7 @@ impl<T: Clone> Flight<T> {
     }
 
     /// The changes noted so far; none when the outcome must not be kept.
-    pub(super) fn changes(&self) -> Option<Vec<(Box<[u8]>, Known)>> {
+    pub(super) fn changes(&self) -> Option<Noted> {
         let mut state = self.state();
         (!state.stale).then(|| std::mem::take(&mut state.changes))
     }

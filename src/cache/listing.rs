@@ -1,79 +1,89 @@
 //! A listing held in little memory: the names in one piece, a small record for each, in the order
 //! of the names.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::ftp::{Kind, Precision};
 
-use super::{Attributes, Known};
+use super::Attributes;
+use super::directory::{Changes, Known};
 
 /// A complete listing as it was at one moment; it never changes.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Names and symlink targets, back to back.
+    /// Names, each with its symlink target after it, back to back.
     text: Vec<u8>,
     /// In the order of their names.
     records: Vec<Record>,
-    expires: Instant,
+    listed: Instant,
+    ttl: Duration,
 }
 
 /// One entry in 48 bytes.
 #[derive(Debug, Clone, Copy)]
 struct Record {
-    name: Piece,
-    target: Piece,
-    size: u64,
-    modified: i64,
-    unique: u64,
+    /// Where in the text the name begins.
+    start: u64,
+    name_length: u16,
+    /// 0 where there is none: an empty target is none.
+    target_length: u16,
     mode: u16,
     kind: Kind,
     precision: Option<Precision>,
     has_size: bool,
     has_mode: bool,
-}
-
-/// Where in the text something stands; nothing stands nowhere.
-#[derive(Debug, Clone, Copy, Default)]
-struct Piece {
-    start: u32,
-    length: u16,
+    size: u64,
+    modified: i64,
+    unique: u64,
 }
 
 impl Snapshot {
-    /// The listing of `entries`; of names that come twice the first stays.
-    pub(super) fn new(mut entries: Vec<(Vec<u8>, Attributes)>, expires: Instant) -> Self {
+    /// The listing of `entries`, fresh for `ttl` from `listed` on; of names that come twice the first stays.
+    pub(super) fn new(
+        mut entries: Vec<(Vec<u8>, Attributes)>,
+        listed: Instant,
+        ttl: Duration,
+    ) -> Self {
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         entries.dedup_by(|(a, _), (b, _)| a == b);
-        let mut snapshot = Self::with_capacity(entries.len(), expires);
         let text =
             |(name, attributes): &(Vec<u8>, Attributes)| name.len() + target_length(attributes);
-        snapshot.text.reserve_exact(entries.iter().map(text).sum());
+        let mut snapshot = Self {
+            text: Vec::with_capacity(entries.iter().map(text).sum()),
+            records: Vec::with_capacity(entries.len()),
+            listed,
+            ttl,
+        };
         for (name, attributes) in &entries {
             snapshot.push(name, attributes);
         }
         snapshot
     }
 
-    /// This listing after `changes`.
-    pub(super) fn changed(&self, changes: &BTreeMap<Box<[u8]>, Known>) -> Self {
-        let mut merged = Self::with_capacity(self.len() + changes.len(), self.expires);
-        merged.text.reserve(self.text.len());
+    /// This listing after `changes`, as old as it is.
+    pub(super) fn changed(&self, changes: &Changes) -> Self {
+        let mut merged = Self {
+            text: Vec::with_capacity(self.text.len() + changes.len() * 16),
+            records: Vec::with_capacity(self.len() + changes.len()),
+            listed: self.listed,
+            ttl: self.ttl,
+        };
         let mut changes = changes.iter().peekable();
-        for index in 0..self.len() {
-            let Some((name, attributes)) = self.get(index) else {
-                break;
-            };
-            while let Some((new, known)) = changes.next_if(|(new, _)| ***new < *name) {
-                merged.push_known(new, known);
+        for record in &self.records {
+            let name = self.name(record);
+            while let Some((new, heard)) = changes.next_if(|(new, _)| ***new < *name) {
+                merged.push_known(new, &heard.known);
             }
             match changes.next_if(|(new, _)| ***new == *name) {
-                Some((_, known)) => merged.push_known(name, known),
-                None => merged.push(name, &attributes),
+                Some((_, heard)) => match &heard.known {
+                    Known::Doubtful(_) => merged.copy(self, record),
+                    known @ (Known::Present(_) | Known::Absent) => merged.push_known(name, known),
+                },
+                None => merged.copy(self, record),
             }
         }
-        for (new, known) in changes {
-            merged.push_known(new, known);
+        for (new, heard) in changes {
+            merged.push_known(new, &heard.known);
         }
         merged.records.shrink_to_fit();
         merged.text.shrink_to_fit();
@@ -93,14 +103,14 @@ impl Snapshot {
     /// The `index`th entry, in the order of the names' bytes.
     pub fn get(&self, index: usize) -> Option<(&[u8], Attributes)> {
         let record = self.records.get(index)?;
-        Some((self.text(record.name), self.attributes(record)))
+        Some((self.name(record), self.attributes(record)))
     }
 
     /// The entry of this name.
     pub fn find(&self, name: &[u8]) -> Option<Attributes> {
         let index = self
             .records
-            .binary_search_by(|record| self.text(record.name).cmp(name))
+            .binary_search_by(|record| self.name(record).cmp(name))
             .ok()?;
         Some(self.attributes(self.records.get(index)?))
     }
@@ -111,7 +121,8 @@ impl Snapshot {
     }
 
     pub(super) fn fresh_at(&self, now: Instant) -> Duration {
-        self.expires.saturating_duration_since(now)
+        self.ttl
+            .saturating_sub(now.saturating_duration_since(self.listed))
     }
 
     /// Bytes held.
@@ -119,61 +130,69 @@ impl Snapshot {
         size_of::<Self>() + self.text.capacity() + self.records.capacity() * size_of::<Record>()
     }
 
-    fn with_capacity(entries: usize, expires: Instant) -> Self {
-        Self {
-            text: Vec::new(),
-            records: Vec::with_capacity(entries),
-            expires,
-        }
-    }
-
     fn push_known(&mut self, name: &[u8], known: &Known) {
         match known {
             Known::Present(attributes) => self.push(name, attributes),
-            Known::Absent | Known::Doubtful => {}
+            Known::Absent | Known::Doubtful(_) => {}
         }
     }
 
+    /// Takes over another listing's record.
+    fn copy(&mut self, other: &Self, record: &Record) {
+        let start = self.text.len() as u64;
+        self.text.extend_from_slice(other.name(record));
+        self.text.extend_from_slice(other.target(record));
+        self.records.push(Record { start, ..*record });
+    }
+
     fn push(&mut self, name: &[u8], attributes: &Attributes) {
-        let name = self.keep(name);
-        let target = attributes.target.as_deref().map(|target| self.keep(target));
+        // A name longer than any that can be sent is none; a target longer than any path is not kept.
+        let Ok(name_length) = u16::try_from(name.len()) else {
+            return;
+        };
+        let start = self.text.len() as u64;
+        self.text.extend_from_slice(name);
+        let target = attributes.target.as_deref().unwrap_or_default();
+        let target_length = u16::try_from(target.len()).unwrap_or(0);
+        if target_length > 0 {
+            self.text.extend_from_slice(target);
+        }
         let (modified, precision) = match attributes.modified {
             Some((seconds, precision)) => (seconds, Some(precision)),
             None => (0, None),
         };
         self.records.push(Record {
-            name,
-            target: target.unwrap_or_default(),
-            size: attributes.size.unwrap_or(0),
-            modified,
-            unique: attributes.unique,
+            start,
+            name_length,
+            target_length,
             mode: attributes.mode.unwrap_or(0) as u16,
             kind: attributes.kind,
             precision,
             has_size: attributes.size.is_some(),
             has_mode: attributes.mode.is_some(),
+            size: attributes.size.unwrap_or(0),
+            modified,
+            unique: attributes.unique,
         });
     }
 
-    /// A text that does not fit is not kept: a listing is bounded well below it.
-    fn keep(&mut self, text: &[u8]) -> Piece {
-        match (u32::try_from(self.text.len()), u16::try_from(text.len())) {
-            (Ok(start), Ok(length)) => {
-                self.text.extend_from_slice(text);
-                Piece { start, length }
-            }
-            _ => Piece::default(),
-        }
+    fn name(&self, record: &Record) -> &[u8] {
+        self.piece(record.start as usize, record.name_length)
     }
 
-    fn text(&self, piece: Piece) -> &[u8] {
-        let start = piece.start as usize;
+    fn target(&self, record: &Record) -> &[u8] {
+        let start = record.start as usize + usize::from(record.name_length);
+        self.piece(start, record.target_length)
+    }
+
+    fn piece(&self, start: usize, length: u16) -> &[u8] {
         self.text
-            .get(start..start + usize::from(piece.length))
+            .get(start..start + usize::from(length))
             .unwrap_or_default()
     }
 
     fn attributes(&self, record: &Record) -> Attributes {
+        let target = self.target(record);
         Attributes {
             kind: record.kind,
             size: record.has_size.then_some(record.size),
@@ -181,7 +200,7 @@ impl Snapshot {
                 .precision
                 .map(|precision| (record.modified, precision)),
             mode: record.has_mode.then_some(u32::from(record.mode)),
-            target: (record.target.length > 0).then(|| Box::from(self.text(record.target))),
+            target: (!target.is_empty()).then(|| Box::from(target)),
             unique: record.unique,
         }
     }

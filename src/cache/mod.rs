@@ -7,20 +7,20 @@
 mod directory;
 mod flight;
 mod listing;
+mod state;
 
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use lru::LruCache;
 
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
 
 pub use listing::Snapshot;
 
-use directory::Directory;
+use directory::{Current, Directory, keep_exact_time};
 use flight::{Flight, Outcome};
+use state::State;
 
 /// How much and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -74,54 +74,54 @@ pub enum Answer {
     Unknown,
 }
 
-/// What was heard of one name apart from a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Known {
-    Present(Attributes),
-    Absent,
-    /// Something changed there, and what it is now is not known.
-    Doubtful,
-}
-
 /// The cache; shared by reference. `E` is what a fetch fails with.
 #[derive(Debug)]
 pub struct Cache<E> {
-    options: CacheOptions,
-    state: Mutex<State<E>>,
+    ttl: Duration,
+    clock: Clock,
+    state: Mutex<State<Landing<E>>>,
 }
 
 type Landing<E> = Result<Arc<Snapshot>, E>;
 
-#[derive(Debug)]
-struct State<E> {
-    directories: LruCache<RemotePath, Directory>,
-    bytes: usize,
-    flights: HashMap<RemotePath, Arc<Flight<Landing<E>>>>,
+/// Says what time it is.
+struct Clock(Box<dyn Fn() -> Instant + Send + Sync>);
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 impl<E: Clone> Cache<E> {
     /// An empty one.
     pub fn new(options: CacheOptions) -> Self {
-        let directories = LruCache::unbounded();
-        let state = State {
-            directories,
-            bytes: 0,
-            flights: HashMap::new(),
-        };
+        Self::with_clock(options, Instant::now)
+    }
+
+    /// An empty one that is told the time: for tests of what grows old.
+    pub fn with_clock(
+        options: CacheOptions,
+        clock: impl Fn() -> Instant + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            options,
-            state: Mutex::new(state),
+            ttl: options.ttl,
+            clock: Clock(Box::new(clock)),
+            state: Mutex::new(State::new(options)),
         }
     }
 
     /// What is known of `name` in `directory`, without waiting.
     pub fn lookup(&self, directory: &RemotePath, name: &[u8]) -> Answer {
-        self.lookup_at(directory, name, Instant::now())
+        let now = self.now();
+        self.state().lookup(directory, name, now)
     }
 
     /// The complete fresh listing of `directory`, without waiting.
     pub fn snapshot(&self, directory: &RemotePath) -> Option<Arc<Snapshot>> {
-        self.snapshot_at(directory, Instant::now())
+        let now = self.now();
+        let current = self.state().current(directory, now)?;
+        Some(self.settled(directory, &current))
     }
 
     /// The listing of `directory`: the one in memory, or what `fetch` brings.
@@ -134,10 +134,8 @@ impl<E: Clone> Cache<E> {
         fetch: impl FnOnce() -> Result<Vec<Entry>, E>,
     ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
-            if let Some(snapshot) = self.snapshot(directory) {
-                return Ok(snapshot);
-            }
             match self.join_or_begin(directory) {
+                Joined::Known(current) => return Ok(self.settled(directory, &current)),
                 Joined::Mine(flight) => break flight,
                 Joined::Others(flight) => {
                     if let Some(outcome) = flight.wait() {
@@ -160,132 +158,62 @@ impl<E: Clone> Cache<E> {
     /// How many lookups in `directory` went unanswered since it was last listed: after a few, a
     /// listing is the cheaper way to know.
     pub fn misses(&self, directory: &RemotePath) -> u32 {
-        self.state()
-            .directories
-            .peek(directory)
-            .map_or(0, Directory::misses)
+        self.state().misses(directory)
     }
 
     /// `name` is there with these attributes: the server said so, or it was made through the mount.
     pub fn insert(&self, directory: &RemotePath, name: &[u8], attributes: Attributes) {
-        self.note(directory, name, Known::Present(attributes));
+        let now = self.now();
+        self.state().insert(directory, name, attributes, now);
     }
 
     /// `name` is not there: it was removed through the mount, or the server said so.
     pub fn remove(&self, directory: &RemotePath, name: &[u8]) {
-        if let Ok(path) = directory.join(name) {
-            self.forget_tree(&path);
-        }
-        self.note(directory, name, Known::Absent);
+        let now = self.now();
+        self.state().remove(directory, name, now);
     }
 
     /// `from` is now `to`, and what is known below it moved along; what was at `to` is gone.
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) {
-        let (Some(old), Some(new)) = (from.parent(), to.parent()) else {
-            return;
-        };
-        self.forget_tree(to);
-        let known = {
-            let mut state = self.state();
-            let known = state
-                .directories
-                .peek(&old)
-                .and_then(|at| at.last_known(from.name()));
-            let below: Vec<_> = state.paths_below(from);
-            for path in below {
-                let Some(moved) = path.rebased(from, to) else {
-                    continue;
-                };
-                if let Some(directory) = state.take(&path) {
-                    state.put(moved, directory);
-                }
-            }
-            state.make_flights_stale(from);
-            known
-        };
-        self.note(&old, from.name(), Known::Absent);
-        self.note(
-            &new,
-            to.name(),
-            known.map_or(Known::Doubtful, Known::Present),
-        );
+        let now = self.now();
+        self.state().rename(from, to, now);
     }
 
     /// A directory made through the mount: it is known to be empty.
     pub fn insert_empty_directory(&self, directory: &RemotePath) {
-        let empty = Arc::new(Snapshot::new(Vec::new(), Instant::now() + self.options.ttl));
-        self.state()
-            .put(directory.clone(), Directory::listed(empty));
-        self.evict();
+        let empty = Arc::new(Snapshot::new(Vec::new(), self.now(), self.ttl));
+        let mut state = self.state();
+        state.forget_tree(directory);
+        state.put(directory, Directory::listed(empty));
     }
 
-    /// Forgets what is known of the names in `directory` (not of what is below them).
+    /// Forgets what is known of the names in `directory` (not of what is below them). A fetch that is
+    /// under way serves only who waits for it already.
     pub fn forget(&self, directory: &RemotePath) {
-        let mut state = self.state();
-        state.take(directory);
-        if let Some(flight) = state.flights.get(directory) {
-            flight.make_stale();
-        }
+        self.state().forget(directory);
     }
 
     /// Forgets `directory` and all below it.
     pub fn forget_tree(&self, directory: &RemotePath) {
-        let mut state = self.state();
-        for path in state.paths_below(directory) {
-            state.take(&path);
-        }
-        state.make_flights_stale(directory);
+        self.state().forget_tree(directory);
     }
 
-    /// Bytes held now.
+    /// Bytes held now, by a count that comes out a little high.
     pub fn bytes(&self) -> usize {
-        self.state().bytes
-    }
-
-    fn lookup_at(&self, directory: &RemotePath, name: &[u8], now: Instant) -> Answer {
-        let ttl = self.options.ttl;
-        let mut state = self.state();
-        if let Some(known) = state.directories.get_mut(directory) {
-            return known.lookup(name, ttl, now);
-        }
-        // The miss is counted, too.
-        let mut directory_known = Directory::default();
-        let answer = directory_known.lookup(name, ttl, now);
-        state.put(directory.clone(), directory_known);
-        drop(state);
-        self.evict();
-        answer
-    }
-
-    fn snapshot_at(&self, directory: &RemotePath, now: Instant) -> Option<Arc<Snapshot>> {
-        let mut state = self.state();
-        let mut known = state.take(directory)?;
-        let snapshot = known.snapshot(now);
-        state.put(directory.clone(), known);
-        snapshot
-    }
-
-    fn note(&self, directory: &RemotePath, name: &[u8], known: Known) {
-        {
-            let mut state = self.state();
-            if let Some(flight) = state.flights.get(directory) {
-                flight.note(name, known.clone());
-            }
-            let mut at = state.take(directory).unwrap_or_default();
-            at.note(name, known, Instant::now());
-            state.put(directory.clone(), at);
-        }
-        self.evict();
+        self.state().bytes()
     }
 
     fn join_or_begin(&self, directory: &RemotePath) -> Joined<E> {
+        let now = self.now();
         let mut state = self.state();
-        if let Some(flight) = state.flights.get(directory) {
-            return Joined::Others(Arc::clone(flight));
+        if let Some(flight) = state.flight(directory) {
+            return Joined::Others(flight);
         }
-        let flight = Arc::new(Flight::new());
-        state.flights.insert(directory.clone(), Arc::clone(&flight));
-        Joined::Mine(flight)
+        // Under the same lock: a flight that has just ended has left its listing.
+        match state.current(directory, now) {
+            Some(current) => Joined::Known(current),
+            None => Joined::Mine(state.begin_flight(directory)),
+        }
     }
 
     /// Keeps a fetched listing, with the changes made since the fetch began.
@@ -295,54 +223,72 @@ impl<E: Clone> Cache<E> {
         flight: &Flight<Landing<E>>,
         entries: Vec<Entry>,
     ) -> Arc<Snapshot> {
-        let now = Instant::now();
-        let mut listed: Vec<_> = entries
-            .into_iter()
-            .map(|entry| {
-                let attributes = Attributes::from(&entry);
-                (entry.name, attributes)
-            })
-            .collect();
-        let snapshot = {
+        let now = self.now();
+        let snapshot = Arc::new(Snapshot::new(
+            self.with_exact_times(directory, entries),
+            now,
+            self.ttl,
+        ));
+        let current = {
             let mut state = self.state();
-            let before = state.take(directory);
-            if let Some(before) = &before {
-                before.keep_exact_times(&mut listed);
-            }
-            let snapshot = Arc::new(Snapshot::new(listed, now + self.options.ttl));
             let Some(changes) = flight.changes() else {
                 return snapshot;
             };
-            let mut at = Directory::listed(Arc::clone(&snapshot));
-            for (name, known) in changes {
-                at.note(&name, known, now);
+            let mut known = Directory::listed(Arc::clone(&snapshot));
+            for (name, change) in changes {
+                known.note(&name, change, self.ttl, now);
             }
-            let merged = at.snapshot(now);
-            state.put(directory.clone(), at);
-            merged.unwrap_or(snapshot)
+            let current = known.as_it_is();
+            state.put(directory, known);
+            current
         };
-        self.evict();
-        snapshot
+        current.map_or(snapshot, |current| self.settled(directory, &current))
     }
 
-    /// Lets go of the directories that were not used for longest, until the rest fits.
-    fn evict(&self) {
-        let mut state = self.state();
-        while state.bytes > self.options.max_bytes {
-            let Some((path, directory)) = state.directories.pop_lru() else {
-                return;
-            };
-            state.bytes = state.bytes.saturating_sub(cost(&path, &directory));
+    /// What was listed, with the exact times known before in the place of rough ones.
+    fn with_exact_times(
+        &self,
+        directory: &RemotePath,
+        entries: Vec<Entry>,
+    ) -> Vec<(Vec<u8>, Attributes)> {
+        let memory = self.state().memory(directory);
+        let exact = |entry: Entry| {
+            let mut attributes = Attributes::from(&entry);
+            let is_rough = attributes
+                .modified
+                .is_some_and(|(_, precision)| precision > Precision::Second);
+            if is_rough
+                && let Some(before) = memory.as_ref().and_then(|m| m.last_known(&entry.name))
+            {
+                keep_exact_time(&before, &mut attributes);
+            }
+            (entry.name, attributes)
+        };
+        entries.into_iter().map(exact).collect()
+    }
+
+    /// The listing with its changes, put together without the lock and left for the next asker.
+    fn settled(&self, directory: &RemotePath, current: &Current) -> Arc<Snapshot> {
+        let merged = current.merged();
+        if !current.changes.is_empty() {
+            self.state()
+                .settle(directory, |known| known.settle(current, &merged));
         }
+        merged
     }
 
-    fn state(&self) -> MutexGuard<'_, State<E>> {
+    fn now(&self) -> Instant {
+        (self.clock.0)()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<Landing<E>>> {
         // A panic under this lock can at worst leave a directory out, which is then asked for anew.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 enum Joined<E> {
+    Known(Current),
     Mine(Arc<Flight<Landing<E>>>),
     Others(Arc<Flight<Landing<E>>>),
 }
@@ -356,54 +302,14 @@ struct Landed<'a, E: Clone> {
 
 impl<E: Clone> Drop for Landed<'_, E> {
     fn drop(&mut self) {
-        let mut state = self.cache.state();
-        state.flights.remove(self.directory);
-        drop(state);
+        self.cache.state().end_flight(self.directory, self.flight);
         if std::thread::panicking() {
             self.flight.land(Outcome::Lost);
         }
     }
 }
 
-impl<E> State<E> {
-    fn take(&mut self, path: &RemotePath) -> Option<Directory> {
-        let (path, directory) = self.directories.pop_entry(path)?;
-        self.bytes = self.bytes.saturating_sub(cost(&path, &directory));
-        Some(directory)
-    }
-
-    fn put(&mut self, path: RemotePath, directory: Directory) {
-        self.take(&path);
-        self.bytes += cost(&path, &directory);
-        self.directories.put(path, directory);
-    }
-
-    fn paths_below(&self, ancestor: &RemotePath) -> Vec<RemotePath> {
-        let below = |path: &&RemotePath| path.below(ancestor).is_some();
-        self.directories
-            .iter()
-            .map(|(path, _)| path)
-            .filter(below)
-            .cloned()
-            .collect()
-    }
-
-    fn make_flights_stale(&self, ancestor: &RemotePath)
-    where
-        E: Clone,
-    {
-        for (path, flight) in &self.flights {
-            if path.below(ancestor).is_some() {
-                flight.make_stale();
-            }
-        }
-    }
-}
-
-fn cost(path: &RemotePath, directory: &Directory) -> usize {
-    // The path, its count, and the LRU's node and hash slot.
-    path.as_bytes().len() + 96 + directory.bytes()
-}
-
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,8 @@
 //! What the cache is asked and told, and what it then knows.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
-
-use proptest::prelude::*;
 
 use crate::ftp::Modified;
 
@@ -70,13 +68,86 @@ fn a_listed_directory_answers_for_every_name_present_or_not() {
     assert_eq!(names(&cache.snapshot(&path("/d")).unwrap()), ["a", "b"]);
 }
 
+/// A cache whose seconds pass when they are told to.
+pub(super) fn cache_with_time(max_bytes: usize) -> (Cache<String>, Arc<AtomicU64>) {
+    let seconds = Arc::new(AtomicU64::new(0));
+    let (passed, start) = (Arc::clone(&seconds), Instant::now());
+    let clock = move || start + Duration::from_secs(passed.load(Ordering::SeqCst));
+    let options = CacheOptions {
+        ttl: TTL,
+        max_bytes,
+    };
+    (Cache::with_clock(options, clock), seconds)
+}
+
 #[test]
 fn a_listing_grows_old() {
-    let cache = cache();
+    let (cache, seconds) = cache_with_time(64 << 20);
     list(&cache, "/d", vec![file("a", 1)]);
-    let later = Instant::now() + TTL;
-    assert_eq!(cache.lookup_at(&path("/d"), b"a", later), Answer::Unknown);
-    assert!(cache.snapshot_at(&path("/d"), later).is_none());
+    seconds.store(59, Ordering::SeqCst);
+    let last_second = Duration::from_secs(1);
+    let present = Answer::Present(attributes(1), last_second);
+    assert_eq!(cache.lookup(&path("/d"), b"a"), present);
+    assert_eq!(cache.lookup(&path("/d"), b"b"), Answer::Absent(last_second));
+    seconds.store(60, Ordering::SeqCst);
+    assert_eq!(cache.lookup(&path("/d"), b"a"), Answer::Unknown);
+    assert_eq!(cache.lookup(&path("/d"), b"b"), Answer::Unknown);
+    assert!(cache.snapshot(&path("/d")).is_none());
+    assert_eq!(list(&cache, "/d", vec![]).len(), 0, "it is fetched anew");
+}
+
+#[test]
+fn a_single_answer_has_an_age_of_its_own() {
+    let (cache, seconds) = cache_with_time(64 << 20);
+    list(&cache, "/d", vec![file("a", 1)]);
+    seconds.store(50, Ordering::SeqCst);
+    cache.insert(&path("/d"), b"b", attributes(2));
+    cache.remove(&path("/d"), b"c");
+    seconds.store(70, Ordering::SeqCst);
+    assert_eq!(cache.lookup(&path("/d"), b"a"), Answer::Unknown);
+    let left = Duration::from_secs(40);
+    let present = Answer::Present(attributes(2), left);
+    assert_eq!(cache.lookup(&path("/d"), b"b"), present);
+    assert_eq!(cache.lookup(&path("/d"), b"c"), Answer::Absent(left));
+}
+
+#[test]
+fn a_ttl_without_end_is_one() {
+    let cache: Cache<String> = Cache::new(CacheOptions {
+        ttl: Duration::MAX,
+        max_bytes: 64 << 20,
+    });
+    list(&cache, "/d", vec![file("a", 1)]);
+    cache.insert(&path("/d"), b"b", attributes(2));
+    assert_eq!(size_of_name(&cache, "/d", "a"), Some(1));
+    assert_eq!(names(&cache.snapshot(&path("/d")).unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn a_ttl_of_nothing_keeps_nothing() {
+    let cache: Cache<String> = Cache::new(CacheOptions {
+        ttl: Duration::ZERO,
+        max_bytes: 64 << 20,
+    });
+    let fetch = || {
+        cache.insert(&path("/d"), b"new", attributes(2));
+        Ok(vec![file("a", 1)])
+    };
+    let listed = cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
+    assert_eq!(names(&listed), ["a", "new"]);
+    assert_eq!(cache.lookup(&path("/d"), b"a"), Answer::Unknown);
+    assert!(cache.snapshot(&path("/d")).is_none());
+}
+
+#[test]
+fn asking_for_ever_new_names_does_not_fill_the_memory() {
+    let (cache, seconds) = cache_with_time(64 << 20);
+    for name in 0..100_000_u64 {
+        seconds.store(name / 10, Ordering::SeqCst);
+        cache.remove(&path("/d"), name.to_string().as_bytes());
+    }
+    assert!(cache.bytes() < 2_000_000, "{} bytes", cache.bytes());
+    assert!(is_absent(&cache, "/d", "99999"));
 }
 
 #[test]
@@ -139,6 +210,38 @@ fn a_rename_of_something_unknown_leaves_no_false_absence() {
     assert_eq!(cache.lookup(&path("/to"), b"f"), Answer::Unknown);
     assert!(cache.snapshot(&path("/to")).is_none());
     assert!(is_absent(&cache, "/from", "f"));
+}
+
+#[test]
+fn a_rename_takes_the_place_of_what_was_there() {
+    let cache = cache();
+    list(&cache, "/", vec![file("f", 1), file("g", 2)]);
+    list(&cache, "/g", vec![file("below", 3)]);
+    cache.rename(&path("/f"), &path("/g"));
+    assert_eq!(names(&cache.snapshot(&path("/")).unwrap()), ["g"]);
+    assert_eq!(size_of_name(&cache, "/", "g"), Some(1));
+    assert_eq!(cache.lookup(&path("/g"), b"below"), Answer::Unknown);
+    cache.rename(&path("/g"), &path("/g"));
+    assert_eq!(size_of_name(&cache, "/", "g"), Some(1));
+}
+
+#[test]
+fn a_rename_of_what_was_known_long_ago_does_not_make_it_fresh() {
+    let (cache, seconds) = cache_with_time(64 << 20);
+    list(&cache, "/from", vec![file("f", 1)]);
+    seconds.store(60, Ordering::SeqCst);
+    list(&cache, "/to", vec![]);
+    cache.rename(&path("/from/f"), &path("/to/f"));
+    assert_eq!(cache.lookup(&path("/to"), b"f"), Answer::Unknown);
+    assert!(cache.snapshot(&path("/to")).is_none());
+}
+
+#[test]
+fn a_file_in_a_directorys_place_has_nothing_below_it() {
+    let cache = cache();
+    list(&cache, "/d", vec![file("f", 1)]);
+    cache.insert(&path("/"), b"d", attributes(1));
+    assert_eq!(cache.lookup(&path("/d"), b"f"), Answer::Unknown);
 }
 
 #[test]
@@ -226,6 +329,77 @@ fn a_directory_forgotten_during_a_fetch_is_not_kept() {
     assert_eq!(cache.lookup(&path("/d"), b"a"), Answer::Unknown);
 }
 
+#[test]
+fn who_asks_after_a_forget_does_not_get_what_was_fetched_before() {
+    let cache = cache();
+    for forget in [Cache::forget, Cache::forget_tree] {
+        let fetch = || {
+            forget(&cache, &path("/d"));
+            let newer = list(&cache, "/d", vec![file("new", 2)]);
+            assert_eq!(names(&newer), ["new"]);
+            Ok(vec![file("old", 1)])
+        };
+        let older = cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
+        assert_eq!(names(&older), ["old"]);
+        assert_eq!(size_of_name(&cache, "/d", "new"), Some(2));
+        assert!(is_absent(&cache, "/d", "old"));
+        cache.forget(&path("/d"));
+    }
+}
+
+#[test]
+fn a_directory_made_anew_during_a_fetch_stays_empty() {
+    let cache = cache();
+    let fetch = || {
+        cache.remove(&path("/"), b"d");
+        cache.insert_empty_directory(&path("/d"));
+        Ok(vec![file("old", 1)])
+    };
+    cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
+    assert!(is_absent(&cache, "/d", "old"));
+}
+
+#[test]
+fn a_directory_renamed_during_a_fetch_is_known_by_neither_name() {
+    let cache = cache();
+    let fetch = || {
+        cache.rename(&path("/d"), &path("/x"));
+        Ok(vec![file("f", 1)])
+    };
+    cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
+    for directory in ["/d", "/x"] {
+        assert_eq!(cache.lookup(&path(directory), b"f"), Answer::Unknown);
+    }
+}
+
+#[test]
+fn a_failure_is_told_to_all_who_waited_for_it() {
+    let cache = cache();
+    let fetching = Barrier::new(2);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let failed = cache.snapshot_or_fetch(&path("/d"), || {
+                fetching.wait();
+                fetching.wait();
+                Err("no".to_owned())
+            });
+            assert_eq!(failed.unwrap_err(), "no");
+        });
+        fetching.wait();
+        let waiters: Vec<_> = (0..8)
+            .map(|_| {
+                let flight = cache.state().flight(&path("/d")).unwrap();
+                scope.spawn(move || flight.wait())
+            })
+            .collect();
+        fetching.wait();
+        for waiter in waiters {
+            let told = waiter.join().unwrap().unwrap();
+            assert_eq!(told.unwrap_err(), "no");
+        }
+    });
+}
+
 fn timed(size: u64, seconds: i64, precision: Precision) -> Entry {
     let modified = Some(Modified {
         seconds,
@@ -268,6 +442,23 @@ fn an_exact_time_outlives_a_rough_listing_of_the_same_file() {
 }
 
 #[test]
+fn an_exact_time_outlives_many_listings_and_renames() {
+    let (cache, seconds) = cache_with_time(64 << 20);
+    let exact = Attributes::from(&timed(5, 90_125, Precision::Second));
+    cache.insert(&path("/d"), b"temporary", exact);
+    cache.rename(&path("/d/temporary"), &path("/d/f"));
+    for (rough, precision) in [(90_120, Precision::Minute), (86_400, Precision::Day)] {
+        seconds.fetch_add(1_000, Ordering::SeqCst);
+        let listed = list(&cache, "/d", vec![timed(5, rough, precision)]);
+        assert_eq!(time_of(&listed), Some((90_125, Precision::Second)));
+    }
+    let rough = Attributes::from(&timed(5, 90_120, Precision::Minute));
+    cache.insert(&path("/d"), b"f", rough);
+    let listed = cache.snapshot(&path("/d")).unwrap();
+    assert_eq!(time_of(&listed), Some((90_125, Precision::Second)));
+}
+
+#[test]
 fn what_was_not_used_for_longest_goes_first() {
     let many = || {
         (0..100)
@@ -305,6 +496,14 @@ fn a_directory_beyond_the_bound_still_serves_who_fetched_it() {
     assert_eq!(listed.len(), 100);
     assert!(cache.snapshot(&path("/d")).is_none());
     assert!(cache.bytes() <= 1_000);
+    list(&cache, "/small", vec![file("a", 1)]);
+    let huge = (0..100).map(|n| file(&n.to_string(), n)).collect();
+    list(&cache, "/d", huge);
+    assert_eq!(
+        size_of_name(&cache, "/small", "a"),
+        Some(1),
+        "it drives out nobody"
+    );
 }
 
 #[test]
@@ -331,58 +530,4 @@ fn twenty_thousand_files_made_one_by_one_are_all_there() {
     }
     assert_eq!(cache.snapshot(&path("/d")).unwrap().len(), 20_000);
     assert_eq!(size_of_name(&cache, "/d", "19999"), Some(19_999));
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Insert(u8, u64),
-    Remove(u8),
-    Rename(u8, u8),
-    List,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        (0..40_u8, any::<u64>()).prop_map(|(name, size)| Step::Insert(name, size)),
-        (0..40_u8).prop_map(Step::Remove),
-        (0..40_u8, 0..40_u8).prop_map(|(from, to)| Step::Rename(from, to)),
-        Just(Step::List),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn after_any_changes_a_listed_directory_is_known_exactly(
-        steps in proptest::collection::vec(step(), 0..200),
-    ) {
-        let cache = cache();
-        let mut model = std::collections::BTreeMap::new();
-        list(&cache, "/d", vec![]);
-        for step in steps {
-            match step {
-                Step::Insert(name, size) => {
-                    cache.insert(&path("/d"), name.to_string().as_bytes(), attributes(size));
-                    model.insert(name.to_string(), size);
-                }
-                Step::Remove(name) => {
-                    cache.remove(&path("/d"), name.to_string().as_bytes());
-                    model.remove(&name.to_string());
-                }
-                Step::Rename(from, to) if from != to => {
-                    let Some(size) = model.remove(&from.to_string()) else { continue };
-                    cache.rename(&path(&format!("/d/{from}")), &path(&format!("/d/{to}")));
-                    model.insert(to.to_string(), size);
-                }
-                Step::Rename(..) => {}
-                Step::List => {
-                    let snapshot = cache.snapshot(&path("/d")).unwrap();
-                    prop_assert_eq!(names(&snapshot), model.keys().cloned().collect::<Vec<_>>());
-                }
-            }
-            for name in 0..40_u8 {
-                let name = name.to_string();
-                prop_assert_eq!(size_of_name(&cache, "/d", &name), model.get(&name).copied());
-            }
-        }
-    }
 }

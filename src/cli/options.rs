@@ -350,7 +350,7 @@ pub(super) static OPTIONS: &[Spec] = &[
         Group::Memory,
         "spool",
         "DIR",
-        "TMPDIR, else /tmp",
+        "TMPDIR, else /var/tmp",
         "Where written files are kept until the server has them",
         |to, value| {
             to.spool = Some(value::path(value)?);

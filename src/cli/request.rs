@@ -1,6 +1,7 @@
 //! From what was typed to what the floors are asked for.
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -130,9 +131,16 @@ pub(super) fn mount(
             read_ahead: options.read_ahead,
             timeout: options.timeout * (LEASE_PATIENCE + 3),
             cache_bytes: options.cache_size,
-            spool: options.spool.clone(),
+            spool: options.spool.clone().or_else(spool_directory),
             spool_size: options.spool_size,
         },
         kernel,
     }
+}
+
+/// Where spools go unasked: /tmp may be memory, /var/tmp is the place for what is large; with TMPDIR
+/// the user has said so.
+fn spool_directory() -> Option<PathBuf> {
+    let large = Path::new("/var/tmp");
+    (std::env::var_os("TMPDIR").is_none() && large.is_dir()).then(|| large.to_owned())
 }

@@ -134,14 +134,19 @@ impl Control {
 
     /// The next reply, if one begins within `patience`; none leaves the connection as it was.
     pub(super) fn wait_for_reply(&mut self, patience: Duration) -> Option<Result<Reply, Error>> {
-        let before = self.usable;
-        match self.reply_within(Phase::Reply, patience) {
-            Err(Error::Timeout(_)) => {
-                self.usable = before;
-                None
+        let (before, deadline) = (self.usable, Instant::now() + patience);
+        while self.unread.is_empty() {
+            match self.receive(Phase::Reply, deadline) {
+                Ok(()) => {}
+                Err(Error::Timeout(_)) => {
+                    self.usable = before;
+                    return None;
+                }
+                Err(error) => return Some(self.poison(Err(error))),
             }
-            answer => Some(answer),
         }
+        // Begun, it has the time of any reply: lines taken cannot be put back.
+        Some(self.reply(Phase::Reply))
     }
 
     /// The next reply, its inner lines told one by one as they come: for listings by STAT, whose

@@ -21,20 +21,35 @@ impl Features {
             .iter()
             .filter(|line| line.first() == Some(&b' '))
             .take(MOST);
-        let by_name = inner
-            .filter_map(|line| {
-                let line = String::from_utf8_lossy(line);
-                let line = line.trim();
-                let (name, parameters) = line.split_once(' ').unwrap_or((line, ""));
-                (!name.is_empty()).then(|| (name.to_ascii_uppercase(), parameters.to_owned()))
-            })
-            .collect();
+        let mut by_name = HashMap::new();
+        for line in inner {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim();
+            let (name, parameters) = line.split_once(' ').unwrap_or((line, ""));
+            if name.is_empty() {
+                continue;
+            }
+            // Some servers give SITE a line for each of its words.
+            let all: &mut String = by_name.entry(name.to_ascii_uppercase()).or_default();
+            if !all.is_empty() {
+                all.push(' ');
+            }
+            all.push_str(parameters);
+        }
         Self { by_name }
     }
 
-    /// Whether FEAT named `feature`, in any case: `MLST`, `MFMT`, `SIZE` …
+    /// Whether FEAT named `feature`, in any case: `MLST`, `MFMT`, `SIZE` …; of two words, whether
+    /// it named the first with the second among its parameters: `SITE UTIME`.
     pub fn has(&self, feature: &str) -> bool {
-        self.parameters(feature).is_some()
+        match feature.split_once(' ') {
+            None => self.parameters(feature).is_some(),
+            Some((name, parameter)) => self.parameters(name).is_some_and(|parameters| {
+                parameters
+                    .split([' ', ';', ','])
+                    .any(|given| given.eq_ignore_ascii_case(parameter))
+            }),
+        }
     }
 
     /// The parameters FEAT gave with `feature`: for `MLST`, `type*;size*;`.
@@ -74,5 +89,19 @@ mod tests {
         assert_eq!(features.parameters("MLST"), Some("Type*;Size*;"));
         assert!(features.has("utf8") && features.has("REST"));
         assert!(!features.has("End") && !features.has("Features:"));
+    }
+
+    #[test]
+    fn a_word_of_site_is_found_however_it_is_listed() {
+        for lines in [
+            [" SITE CHMOD", " SITE UTIME"].as_slice(),
+            &[" SITE CHMOD;UTIME;"],
+            &[" SITE chmod utime"],
+        ] {
+            let features = features(lines);
+            assert!(features.has("SITE CHMOD") && features.has("site utime"));
+            assert!(features.has("SITE") && !features.has("SITE SYMLINK"));
+        }
+        assert!(!features(&[" UTF8"]).has("SITE CHMOD"));
     }
 }

@@ -4,13 +4,15 @@
 use std::io::Read;
 use std::net::TcpStream;
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::charset::decode;
 use super::control::{shown, socket_error};
+use super::data::Pending;
 use super::error::{Error, Phase};
 use super::listing::{Entry, Format, Line, parse_line};
 use super::path::{RemotePath, check_name};
+use super::reply::ReplyClass;
 use super::session::Session;
 
 /// Longest line of a listing; a longer one is passed over.
@@ -19,6 +21,8 @@ const MAX_LINE: usize = 8 * 1024;
 const MAX_LISTING: u64 = 1 << 30;
 /// Most bytes of one listing by STAT.
 const MAX_STAT: usize = 64 << 20;
+/// How long data is waited for after a listing was called done without having begun.
+const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -68,15 +72,18 @@ impl Session {
         }
         if !self.plain_list {
             let line = self.list_line(b"LIST -a", path, inside)?;
-            match self.list_over_data("LIST", &line, parser) {
-                Err(Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 501 | 504) => {
-                    self.plain_list = true;
-                }
-                listed => return listed,
+            let listed = self.list_over_data("LIST", &line, parser);
+            match &listed {
+                // 450 and 550: pyftpdlib looks for a directory named `-a /path`.
+                Err(Error::Refused { reply, .. })
+                    if parser.is_fresh() && matches!(reply.code().0, 450 | 500..=504 | 550) => {}
+                _ => return listed,
             }
         }
         let line = self.list_line(b"LIST", path, inside)?;
-        self.list_over_data("LIST", &line, parser)
+        self.list_over_data("LIST", &line, parser)?;
+        self.plain_list = true;
+        Ok(())
     }
 
     fn list_line(&self, verb: &[u8], path: &RemotePath, inside: bool) -> Result<Vec<u8>, Error> {
@@ -93,7 +100,18 @@ impl Session {
         line: &[u8],
         parser: &mut Parser<'_>,
     ) -> Result<(), Error> {
-        let data = self.begin(verb, line, 0)?;
+        let (pending, reply) = self.ask_for_transfer(verb, line, 0)?;
+        match reply.code().class() {
+            ReplyClass::Preliminary => {}
+            ReplyClass::Completion => return self.list_without_a_150(pending, parser),
+            _ => {
+                return Err(Error::Refused {
+                    command: verb,
+                    reply,
+                });
+            }
+        }
+        let data = self.accept(pending)?;
         match parser.read(data) {
             Ok(ControlFlow::Continue(())) => {
                 self.complete(verb, self.data.timeout)?;
@@ -107,6 +125,25 @@ impl Session {
                 self.control.give_up();
                 Err(error)
             }
+        }
+    }
+
+    /// Some servers tell of an empty directory that the listing is done before it began; they may
+    /// never touch the data connection. Should there be entries on it all the same, they count.
+    fn list_without_a_150(
+        &mut self,
+        pending: Pending,
+        parser: &mut Parser<'_>,
+    ) -> Result<(), Error> {
+        let Pending::Connected(data) = pending else {
+            return Ok(());
+        };
+        let patience = self.data.timeout.min(UNANNOUNCED_PATIENCE);
+        data.set_read_timeout(Some(patience))
+            .map_err(|error| socket_error(Phase::DataRead, error))?;
+        match parser.read(data) {
+            Err(Error::Timeout(_) | Error::Io { .. }) if parser.is_fresh() => Ok(()),
+            read => read.map(drop),
         }
     }
 
@@ -139,6 +176,7 @@ struct Parser<'a> {
     charset: Option<&'static encoding_rs::Encoding>,
     now: i64,
     passed_over: usize,
+    received: u64,
     sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
 }
 
@@ -158,14 +196,20 @@ impl<'a> Parser<'a> {
             charset,
             now,
             passed_over: 0,
+            received: 0,
             sink,
         }
+    }
+
+    /// Whether nothing of the listing came yet, so that another command may begin it.
+    fn is_fresh(&self) -> bool {
+        self.received == 0
     }
 
     /// Reads the listing to its end, or until the sink breaks.
     fn read(&mut self, mut data: TcpStream) -> Result<ControlFlow<()>, Error> {
         let (mut chunk, mut unread) = (vec![0; CHUNK], Vec::new());
-        let (mut received, mut overlong) = (0_u64, false);
+        let mut overlong = false;
         loop {
             let count = match data.read(&mut chunk) {
                 Ok(0) => break,
@@ -173,8 +217,8 @@ impl<'a> Parser<'a> {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
             };
-            received += count as u64;
-            if received > MAX_LISTING {
+            self.received += count as u64;
+            if self.received > MAX_LISTING {
                 let limit = MAX_LISTING as usize;
                 return Err(Error::TooLong {
                     what: "bytes in a listing",

@@ -47,6 +47,10 @@ mod options;
 pub mod path;
 pub mod reply;
 pub mod session;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub(crate) mod time;
 mod transfer;
 

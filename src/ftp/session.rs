@@ -196,14 +196,13 @@ impl Session {
         modified: Option<i64>,
         mode: Option<u32>,
     ) -> Result<(), Error> {
-        let mut facts = String::new();
-        if let Some(seconds) = modified {
-            facts.push_str(&format!("Modify={};", written_time(seconds)?));
-        }
-        if let Some(mode) = mode {
-            facts.push_str(&format!("UNIX.mode={mode:04o};"));
-        }
-        self.with_path("MFF", format!("MFF {facts} ").as_bytes(), path, b"")
+        let modify = match modified {
+            Some(seconds) => format!("Modify={};", written_time(seconds)?),
+            None => String::new(),
+        };
+        let mode = mode.map_or_else(String::new, |mode| format!("UNIX.mode={mode:04o};"));
+        let before = format!("MFF {modify}{mode} ");
+        self.with_path("MFF", before.as_bytes(), path, b"")
     }
 
     /// Removes a file (DELE).
@@ -223,14 +222,19 @@ impl Session {
 
     /// Renames (RNFR, then RNTO at once).
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let reply = self.exchange("RNFR", &self.line(b"RNFR ", from, b"")?)?;
+        // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
+        let (rnfr, rnto) = (
+            self.line(b"RNFR ", from, b"")?,
+            self.line(b"RNTO ", to, b"")?,
+        );
+        let reply = self.exchange("RNFR", &rnfr)?;
         if reply.code().class() != ReplyClass::Intermediate {
             return Err(Error::Refused {
                 command: "RNFR",
                 reply,
             });
         }
-        self.on_path("RNTO", to).map(drop)
+        self.completed("RNTO", &rnto).map(drop)
     }
 
     /// Makes `path` the working directory (CWD).
@@ -250,6 +254,9 @@ impl Session {
     }
 
     /// `before`, the path as the server spells it, and `after`.
+    ///
+    /// A byte 0xFF goes as it is, although it is TELNET's IAC, which RFC 959 would have doubled:
+    /// vsftpd, Pure-FTPd and ProFTPD take it so, and only ProFTPD takes a doubled one for one.
     pub(super) fn line(
         &self,
         before: &[u8],
@@ -337,7 +344,7 @@ fn nonsense(reply: &Reply, expected: &'static str) -> Error {
 }
 
 fn written_time(seconds: i64) -> Result<String, Error> {
-    timestamp(seconds).ok_or_else(|| Error::Unsendable("a time outside the years 1 to 9999"))
+    timestamp(seconds).ok_or(Error::Unsendable("a time outside the years 1 to 9999"))
 }
 
 #[cfg(test)]

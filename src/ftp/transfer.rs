@@ -12,7 +12,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use super::control::socket_error;
-use super::data::open;
+use super::data::{Pending, open};
 use super::error::{Error, Phase};
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
@@ -20,8 +20,12 @@ use super::session::{Failed, Session};
 
 /// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+/// Most replies that may still come of a transfer before NOOP is answered, with that answer.
+const MOST_REPLIES_BEFORE_NOOPS: usize = 3;
 /// How long a server that hung up on an upload has to say why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
+/// Time enough to take a reply that has arrived.
+const SAID_ALREADY: Duration = Duration::from_millis(10);
 /// A line slower than this is taken for dead: bounds how long the last bytes, handed to the
 /// kernel already, may be under way before the completion reply is due.
 const SLOWEST_BYTES_PER_SECOND: usize = 16 * 1024;
@@ -102,12 +106,26 @@ impl Session {
     }
 
     /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    pub(super) fn begin(
+    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<TcpStream, Error> {
+        let (pending, reply) = self.ask_for_transfer(verb, line, offset)?;
+        if reply.code().class() != ReplyClass::Preliminary {
+            // A completion without a transfer: nothing was sent, nothing more will come.
+            return Err(Error::Refused {
+                command: verb,
+                reply,
+            });
+        }
+        self.accept(pending)
+    }
+
+    /// Agrees on a data connection, sends `line` over the control connection and takes its reply:
+    /// with a 1yz, the data connection is to be [accepted](Self::accept).
+    pub(super) fn ask_for_transfer(
         &mut self,
         verb: &'static str,
         line: &[u8],
         offset: u64,
-    ) -> Result<TcpStream, Error> {
+    ) -> Result<(Pending, Reply), Error> {
         let pending = open(&mut self.control, &mut self.data)?;
         if offset > 0 {
             // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
@@ -120,13 +138,11 @@ impl Session {
             }
         }
         let reply = self.exchange(verb, line)?;
-        if reply.code().class() != ReplyClass::Preliminary {
-            // A completion without a transfer: nothing was sent, nothing more will come.
-            return Err(Error::Refused {
-                command: verb,
-                reply,
-            });
-        }
+        Ok((pending, reply))
+    }
+
+    /// The data connection of a transfer that has begun.
+    pub(super) fn accept(&mut self, pending: Pending) -> Result<TcpStream, Error> {
         let accepted = pending.accept(self.peer, &self.data);
         if accepted.is_err() {
             // The transfer's reply is still to come, some time.
@@ -162,29 +178,46 @@ impl Session {
     /// Brings the session back in step after the data connection was closed early: each transfer
     /// has one completion reply, whatever it says. False when the session is of no use any more.
     pub(super) fn resynchronise(&mut self) -> bool {
-        if self.end_of_transfer() {
-            return true;
-        }
-        // The server has not noticed that its data goes nowhere.
-        if self.control.send(b"ABOR").is_err() || !self.end_of_transfer() {
-            self.control.give_up();
-            return false;
-        }
-        // One reply ended the transfer, the other answers ABOR (RFC 959 §4.1.3).
-        if !self.end_of_transfer() {
+        let in_step = match self.control.wait_for_reply(ABORT_PATIENCE) {
+            Some(Ok(reply)) if reply.code().class() == ReplyClass::Preliminary => {
+                self.passes_noop()
+            }
+            Some(Ok(_)) => true,
+            Some(Err(_)) => false,
+            // The server has not noticed that its data goes nowhere. One reply ends the transfer,
+            // the other answers ABOR (RFC 959 §4.1.3).
+            None => {
+                self.control.send(b"ABOR").is_ok()
+                    && self.end_of_transfer()
+                    && self.end_of_transfer()
+            }
+        };
+        if !in_step {
             self.control.give_up();
         }
         self.control.is_usable()
     }
 
+    /// Pure-FTPd ends a broken download with one more 150 and says nothing after it; another server
+    /// might mean it. NOOP's 200 is no transfer's reply, so all is said when it comes.
+    fn passes_noop(&mut self) -> bool {
+        if self.control.send(b"NOOP").is_err() {
+            return false;
+        }
+        for _ in 0..MOST_REPLIES_BEFORE_NOOPS {
+            match self.control.wait_for_reply(ABORT_PATIENCE) {
+                Some(Ok(reply)) if reply.code().0 == 200 => return true,
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return false,
+            }
+        }
+        false
+    }
+
     fn end_of_transfer(&mut self) -> bool {
         match self.control.wait_for_reply(ABORT_PATIENCE) {
             Some(Ok(reply)) => reply.code().class() != ReplyClass::Preliminary,
-            Some(Err(_)) => {
-                self.control.give_up();
-                false
-            }
-            None => false,
+            Some(Err(_)) | None => false,
         }
     }
 
@@ -291,7 +324,8 @@ impl Upload {
             ..
         } = self;
         drop(data);
-        (ended.is_some() || session.resynchronise()).then_some(session)
+        let in_step = ended.is_some() || session.resynchronise();
+        (in_step && session.is_usable()).then_some(session)
     }
 
     /// Ends a write that another thread waits in.
@@ -301,14 +335,13 @@ impl Upload {
 
     /// A broken data connection's reason, which the server gives on the control connection: 552 for a full disk.
     fn hung_up(&mut self, error: std::io::Error) -> Error {
-        let broken = matches!(
-            error.kind(),
-            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset
-        );
-        if !broken {
-            return socket_error(Phase::DataWrite, error);
-        }
-        match self.session.control.wait_for_reply(REASON_PATIENCE) {
+        let patience = match error.kind() {
+            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => REASON_PATIENCE,
+            // It stopped reading a whole timeout ago: what it had to say is here.
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => SAID_ALREADY,
+            _ => return socket_error(Phase::DataWrite, error),
+        };
+        match self.session.control.wait_for_reply(patience) {
             Some(Ok(reply)) => {
                 self.ended = Some(reply.clone());
                 Error::Refused {

@@ -6,7 +6,9 @@ use fuser::{
 };
 
 use crate::ftp::Kind;
-use crate::vfs::{Attr, Bytes, Errno, Fresh, Handle, Ino, OpenMode, Opened, Pages, SpaceLeft};
+use crate::vfs::{
+    Access, Attr, Bytes, Errno, Fresh, Handle, Ino, OpenMode, Opened, Pages, SpaceLeft,
+};
 
 /// Block size shown by stat and statfs, and their unit.
 const BLOCK: u32 = 4096;
@@ -29,9 +31,13 @@ pub(super) fn error(errno: Errno) -> fuser::Errno {
 
 pub(super) fn open_mode(flags: OpenFlags) -> OpenMode {
     let bits = flags.0;
+    let access = match bits & libc::O_ACCMODE {
+        libc::O_RDONLY => Access::Read,
+        libc::O_WRONLY => Access::Write,
+        _ => Access::ReadWrite,
+    };
     OpenMode {
-        read: bits & libc::O_ACCMODE != libc::O_WRONLY,
-        write: bits & libc::O_ACCMODE != libc::O_RDONLY,
+        access,
         append: bits & libc::O_APPEND != 0,
         truncate: bits & libc::O_TRUNC != 0,
     }
@@ -139,9 +145,9 @@ mod tests {
     #[test]
     fn the_kernels_flags_say_how_a_file_is_opened() {
         let mode = |bits| open_mode(OpenFlags(bits));
-        assert!(mode(libc::O_RDONLY).read && !mode(libc::O_RDONLY).write);
-        assert!(!mode(libc::O_WRONLY).read);
-        assert!(mode(libc::O_WRONLY).write && mode(libc::O_RDWR).write);
+        assert_eq!(mode(libc::O_RDONLY).access, Access::Read);
+        assert_eq!(mode(libc::O_WRONLY).access, Access::Write);
+        assert_eq!(mode(libc::O_RDWR).access, Access::ReadWrite);
         assert!(mode(libc::O_WRONLY | libc::O_APPEND).append);
         assert!(mode(libc::O_RDWR | libc::O_TRUNC).truncate);
     }

@@ -26,7 +26,7 @@ pub(super) struct Idle<S> {
 
 /// What the holder of a ticket is to do.
 pub(super) enum Turn<S> {
-    /// This session is yours if it still lives: then say [`Places::served`], else [`Places::vacate`].
+    /// This session is yours if it still lives; else say [`Places::vacate`].
     Take(S),
     /// Make a session, then say [`Places::dialled`] or [`Places::dial_failed`].
     Dial,

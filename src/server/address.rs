@@ -103,6 +103,18 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_address_survives_and_any_text_is_survived(address: SocketAddr, text: Vec<u8>) {
+            let protocol = if address.is_ipv4() { 1 } else { 2 };
+            let argument = format!("|{protocol}|{}|{}|", address.ip(), address.port());
+            let same = SocketAddr::new(address.ip(), address.port());
+            proptest::prop_assert_eq!(parse_eprt(argument.as_bytes()), Ok(same));
+            // Only that they return.
+            let _ = (parse_port(&text), parse_eprt(&text));
+        }
+    }
+
     #[test]
     fn passive_replies_carry_the_port() {
         let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1930);

@@ -238,6 +238,20 @@ mod tests {
         assert!(!queue.is_full());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_upset_it_and_none_of_an_argument_is_lost(bytes: Vec<u8>, cut: usize) {
+            let mut queue = LineQueue::default();
+            let (head, rest) = bytes.split_at(cut % (bytes.len() + 1));
+            queue.push(head, Instant::now());
+            queue.push(rest, Instant::now());
+            let ends = bytes.split(|byte| *byte == b'\n').count() - 1;
+            proptest::prop_assert_eq!(all(&mut queue).len(), ends);
+            let line = [b"STOR ".as_slice(), &with_telnet(&bytes)].concat();
+            proptest::prop_assert_eq!(Command::parse(&line).argument, bytes);
+        }
+    }
+
     #[test]
     fn an_abort_is_seen_behind_other_commands() {
         let mut queue = LineQueue::default();

@@ -85,7 +85,8 @@ impl Control {
 
     /// When a connection opened now can carry its first byte.
     pub(super) fn handshake_done(&self) -> Instant {
-        // One delay for the handshake, one for the first byte's own way: connect and wait, as the client does.
+        // On loopback the client's connect returns at once: one delay stands for the round trip it would have waited
+        // there, the other for the one until the first byte answers it.
         Instant::now() + 2 * self.delay
     }
 

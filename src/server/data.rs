@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
 
 use super::control::{Control, Event};
 use super::reply::{Gone, Reply, Stop, reason, refused};
@@ -63,7 +65,7 @@ impl Passive {
                     self.opened = Some(DataConnection::new(stream, control)?);
                 }
                 Ok((_, from)) => {
-                    log::warn!("server: {from} reached for a data connection not its own")
+                    log::warn!("server: {from} reached for a data connection not its own");
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -73,20 +75,13 @@ impl Passive {
         Ok(())
     }
 
-    fn wait(mut self, control: &mut Control) -> Result<DataConnection, Stop> {
-        let deadline = Instant::now() + OPEN_DEADLINE;
+    fn wait(mut self, control: &mut Control, deadline: Instant) -> Result<DataConnection, Stop> {
         loop {
             if let Some(opened) = self.opened {
                 return Ok(opened);
             }
-            if control.wants_abort() {
-                return Err(refused(426, "Transfer aborted"));
-            }
-            match control.watch(Some((self.listener.as_fd(), PollFlags::IN)), deadline)? {
-                Event::Other => self.accept(control).map_err(|error| cannot_open(&error))?,
-                Event::Input => {}
-                Event::Deadline => return Err(refused(425, "No data connection came in time")),
-            }
+            await_opening(control, self.listener.as_fd(), PollFlags::IN, deadline)?;
+            self.accept(control).map_err(|error| cannot_open(&error))?;
         }
     }
 }
@@ -99,6 +94,20 @@ impl DataConnection {
             stream,
             usable_from: control.handshake_done(),
         })
+    }
+
+    /// Connects to the client; ABOR and the end of the session are heard meanwhile.
+    fn connect(
+        address: SocketAddr,
+        control: &mut Control,
+        deadline: Instant,
+    ) -> Result<Self, Stop> {
+        let socket = begin_connect(address).map_err(|error| cannot_open(&error))?;
+        await_opening(control, socket.as_fd(), PollFlags::OUT, deadline)?;
+        match socket.take_error() {
+            Ok(None) => Self::new(socket.into(), control).map_err(|error| cannot_open(&error)),
+            Ok(Some(error)) | Err(error) => Err(cannot_open(&error)),
+        }
     }
 }
 
@@ -124,17 +133,21 @@ impl DataSetup {
     }
 
     /// Announces the transfer with 150 and opens its data connection.
-    pub(super) fn open(self, control: &mut Control, text: &str) -> Result<DataConnection, Stop> {
+    pub(super) fn open(
+        self,
+        control: &mut Control,
+        patience: Duration,
+        text: &str,
+    ) -> Result<DataConnection, Stop> {
         if matches!(self, Self::Unset) {
             return Err(no_setup());
         }
         control.reply(&Reply::new(150, text))?;
+        let deadline = Instant::now() + patience.min(OPEN_DEADLINE);
         match self {
             Self::Unset => Err(no_setup()),
-            Self::Passive(passive) => passive.wait(control),
-            Self::Active(address) => TcpStream::connect_timeout(&address, OPEN_DEADLINE)
-                .and_then(|stream| DataConnection::new(stream, control))
-                .map_err(|error| cannot_open(&error)),
+            Self::Passive(passive) => passive.wait(control, deadline),
+            Self::Active(address) => DataConnection::connect(address, control, deadline),
         }
     }
 
@@ -146,6 +159,35 @@ impl DataSetup {
                 ..
             }) => Some(listener.as_fd()),
             Self::Passive(_) | Self::Unset | Self::Active(_) => None,
+        }
+    }
+}
+
+/// Starts a connect(2) that goes on by itself; writable, the socket has come to its end.
+fn begin_connect(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => Err(error),
+        Ok(()) | Err(_) => Ok(socket),
+    }
+}
+
+/// Waits until something happens on the socket that the data connection is to come from.
+fn await_opening(
+    control: &mut Control,
+    socket: BorrowedFd<'_>,
+    readiness: PollFlags,
+    deadline: Instant,
+) -> Result<(), Stop> {
+    loop {
+        if control.wants_abort() {
+            return Err(refused(426, "Transfer aborted"));
+        }
+        match control.watch(Some((socket, readiness)), deadline)? {
+            Event::Other => return Ok(()),
+            Event::Input => {}
+            Event::Deadline => return Err(refused(425, "No data connection came in time")),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use rustix::fs::{FileType, Stat};
-use rustix::process::{getegid, geteuid, getgroups};
+use rustix::process::{Gid, getegid, geteuid, getgroups};
 
 use super::place::Entry;
 use super::time;
@@ -130,7 +130,7 @@ impl Identity {
         let mut groups: Vec<u32> = getgroups()
             .unwrap_or_default()
             .into_iter()
-            .map(|group| group.as_raw())
+            .map(Gid::as_raw)
             .collect();
         groups.push(getegid().as_raw());
         Self {
@@ -190,7 +190,7 @@ fn value(fact: Fact, entry: &Entry, role: Role, identity: &Identity) -> Option<V
             FileType::RegularFile => stat.st_size.to_string(),
             _ => return None,
         },
-        Fact::Modify => time::format(stat.st_mtime as i64)?,
+        Fact::Modify => time::format(stat.st_mtime)?,
         Fact::Perm => identity.perm(stat, role),
         Fact::Unique => format!("{:x}g{:x}", stat.st_dev, stat.st_ino),
         Fact::Mode => format!("{:04o}", stat.st_mode & 0o7777),

@@ -22,7 +22,7 @@ pub(super) fn line(entry: &Entry, now: i64) -> Vec<u8> {
         stat.st_uid,
         stat.st_gid,
         size(stat),
-        date(stat.st_mtime as i64, now),
+        date(stat.st_mtime, now),
     )
     .into_bytes();
     line.extend_from_slice(&entry.name);

@@ -31,7 +31,7 @@ impl VirtualPath {
         Some(path)
     }
 
-    /// The path of `name` in this directory.
+    /// The directory this is in; the root's is the root.
     pub(super) fn parent(&self) -> Self {
         let mut path = self.clone();
         path.components.pop();

@@ -184,11 +184,11 @@ impl Place {
 
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
         let opened = self.open(OFlags::PATH, Mode::empty())?;
-        // fchmod(2) takes no O_PATH descriptor, and fchmodat(2) follows symlinks; this name leads to the descriptor alone.
-        let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        if FileType::from_raw_mode(self.stat()?.st_mode) == FileType::Symlink {
+        if FileType::from_raw_mode(fstat(&opened)?.st_mode) == FileType::Symlink {
             return Err(Errno::OPNOTSUPP.into());
         }
+        // fchmod(2) takes no O_PATH descriptor, and fchmodat(2) follows symlinks; this name leads to the descriptor alone.
+        let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         fs::set_permissions(path, Permissions::from_mode(mode))
     }
 

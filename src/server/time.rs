@@ -78,6 +78,19 @@ mod tests {
         assert_eq!(parse(b"200002291234"), Some(951_827_640));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn every_time_of_a_four_digit_year_survives(seconds in -62_167_219_200_i64..253_402_207_200) {
+            let text = format(seconds).unwrap();
+            proptest::prop_assert_eq!(parse(text.as_bytes()), Some(seconds));
+        }
+
+        #[test]
+        fn no_bytes_upset_the_parser(text in "[0-9.+é ]{0,20}") {
+            let _ = parse(text.as_bytes());
+        }
+    }
+
     #[test]
     fn what_is_no_time_is_refused() {
         for text in [

@@ -87,7 +87,7 @@ impl Walk<'_> {
                 continue;
             }
             if !self.ahead.is_empty() {
-                self.enter(name)?;
+                self.enter(&name)?;
                 continue;
             }
             if last == LastLink::Followed
@@ -105,11 +105,11 @@ impl Walk<'_> {
         Arc::clone(self.trail.last().unwrap_or(&self.tree.root))
     }
 
-    fn enter(&mut self, name: Vec<u8>) -> io::Result<()> {
-        match openat(&self.here(), name.as_slice(), STEP, Mode::empty()) {
+    fn enter(&mut self, name: &[u8]) -> io::Result<()> {
+        match openat(self.here(), name, STEP, Mode::empty()) {
             Ok(directory) => self.trail.push(Arc::new(directory)),
             Err(error @ (Errno::NOTDIR | Errno::LOOP)) => {
-                let target = self.link(&name)?.ok_or(error)?;
+                let target = self.link(name)?.ok_or(error)?;
                 self.follow(&target)?;
             }
             Err(error) => return Err(error.into()),
@@ -119,7 +119,7 @@ impl Walk<'_> {
 
     /// The target if the name is a symlink.
     fn link(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        match readlinkat(&self.here(), name, Vec::new()) {
+        match readlinkat(self.here(), name, Vec::new()) {
             Ok(target) => Ok(Some(target.into_bytes())),
             // Another kind of file, or none yet: what that means is for the operation to say.
             Err(Errno::INVAL | Errno::NOENT) => Ok(None),

@@ -4,15 +4,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cache::Attributes;
-use crate::ftp::{Kind, Precision};
+use crate::ftp::Precision;
 use crate::remote::{ErrorKind, Space};
 
 use super::Vfs;
-use super::attr::{Attr, Fresh, Version, to_seconds};
+use super::attr::{Attr, Fresh, to_seconds};
 use super::errno::Errno;
 use super::handle::Handle;
 use super::inode::Ino;
-use super::open_file::OpenFile;
 
 /// How long an answer about free space is believed.
 const SPACE_TTL: Duration = Duration::from_secs(10);
@@ -99,24 +98,7 @@ impl Vfs {
             self.inodes.set_cached(ino, None);
             return opened.file.truncate(size);
         }
-        let (directory, name) = self.location(ino)?;
-        let known = self
-            .inodes
-            .open_file(ino)
-            .and_then(|file| file.attributes());
-        let attributes = match known {
-            Some(attributes) => attributes,
-            None => self.attributes_of(&directory, &name)?.value,
-        };
-        if attributes.kind == Kind::Directory {
-            return Err(Errno::ISDIR);
-        }
-        let version = Version::from(&attributes);
-        let file = self.inodes.share_open_file(
-            ino,
-            |file| file.serves(version),
-            || Ok(OpenFile::existing(&self.backing, ino, attributes)),
-        )?;
+        let (file, _) = self.share(ino)?;
         self.inodes.set_cached(ino, None);
         file.truncate(size)?;
         self.store(&file)

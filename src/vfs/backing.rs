@@ -23,7 +23,7 @@ pub(super) struct Backing {
 impl Backing {
     /// Reads `ino` from the server, wherever a rename takes it.
     pub(super) fn reader(&self, ino: Ino, size: Option<u64>) -> Reader {
-        Reader::new(self.place(ino), size, self.read.clone())
+        Reader::new(self.place(ino), size, self.read)
     }
 
     /// The whole of `ino`, fetched from the server.

@@ -13,17 +13,36 @@ use super::inode::{Ino, Shape};
 use super::open_file::{OpenFile, Position};
 use super::reader::Bytes;
 
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// O_RDONLY.
+    Read,
+    /// O_WRONLY.
+    Write,
+    /// O_RDWR.
+    ReadWrite,
+}
+
 /// How a file is opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenMode {
-    /// For reading (O_RDONLY, O_RDWR).
-    pub read: bool,
-    /// For writing (O_WRONLY, O_RDWR).
-    pub write: bool,
+    /// What for.
+    pub access: Access,
     /// Every write goes to the end (O_APPEND).
     pub append: bool,
     /// Emptied at once (O_TRUNC).
     pub truncate: bool,
+}
+
+impl OpenMode {
+    fn reads(self) -> bool {
+        self.access != Access::Write
+    }
+
+    fn writes(self) -> bool {
+        self.access != Access::Read
+    }
 }
 
 /// An opened file.
@@ -66,35 +85,16 @@ impl Vfs {
 
     /// Opens `ino`.
     pub fn open(&self, ino: Ino, mode: OpenMode) -> Result<Opened, Errno> {
-        if mode.write {
+        if mode.writes() {
             self.check_writable()?;
         }
-        let known = self
-            .inodes
-            .open_file(ino)
-            .and_then(|file| file.attributes());
-        let attributes = match known {
-            Some(attributes) => attributes,
-            None => {
-                let (directory, name) = self.location(ino)?;
-                self.attributes_of(&directory, &name)?.value
-            }
-        };
-        if attributes.kind == Kind::Directory {
-            return Err(Errno::ISDIR);
-        }
-        let version = Version::from(&attributes);
-        let file = self.inodes.share_open_file(
-            ino,
-            |file| file.serves(version),
-            || Ok(OpenFile::existing(&self.backing, ino, attributes)),
-        )?;
-        if mode.write && mode.truncate {
+        let (file, version) = self.share(ino)?;
+        if mode.writes() && mode.truncate {
             file.truncate(0)?;
         }
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
-        let pages = match (mode.read, version.size) {
+        let pages = match (mode.reads(), version.size) {
             (true, Some(_)) if same => Pages::Keep,
             (true, Some(_)) => Pages::Drop,
             (false, _) | (_, None) => Pages::Bypass,
@@ -131,12 +131,13 @@ impl Vfs {
     /// Makes the empty file `name` in `parent` on the server at once (mknod).
     pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32) -> Result<Fresh<Attr>, Errno> {
         let write = OpenMode {
-            write: true,
-            ..OpenMode::default()
+            access: Access::Write,
+            append: false,
+            truncate: false,
         };
-        let (attr, opened) = self.create(parent, name, mode, write)?;
-        let stored = self.flush(opened.handle);
-        self.release(opened.handle);
+        let (attr, file) = self.create(parent, name, mode, write)?;
+        let stored = self.flush(file.handle);
+        self.release(file.handle);
         stored.map(|()| attr)
     }
 
@@ -233,18 +234,39 @@ impl Vfs {
         Ok(())
     }
 
+    /// The contents of the file `ino`, shared with whoever has it open, and what they are of.
+    pub(super) fn share(&self, ino: Ino) -> Result<(Arc<OpenFile>, Version), Errno> {
+        let open = self.inodes.open_file(ino);
+        let attributes = if let Some(known) = open.and_then(|file| file.attributes()) {
+            known
+        } else {
+            let (directory, name) = self.location(ino)?;
+            self.attributes_of(&directory, &name)?.value
+        };
+        if attributes.kind == Kind::Directory {
+            return Err(Errno::ISDIR);
+        }
+        let version = Version::from(&attributes);
+        let file = self.inodes.share_open_file(
+            ino,
+            |file| file.serves(version),
+            || OpenFile::existing(&self.backing, ino, attributes),
+        )?;
+        Ok((file, version))
+    }
+
     fn open_created(
         &self,
         ino: Ino,
         attributes: Attributes,
         mode: OpenMode,
     ) -> Result<Opened, Errno> {
-        let made = OpenFile::created(&self.backing, ino, attributes)?;
-        let file = self.inodes.share_open_file(ino, |_| false, || Ok(made))?;
+        let new = OpenFile::created(&self.backing, ino, attributes)?;
+        let file = self.inodes.share_open_file(ino, |_| false, || new)?;
         self.inodes.set_cached(ino, None);
         Ok(Opened {
             handle: self.add_handle(file, mode),
-            pages: if mode.read {
+            pages: if mode.reads() {
                 Pages::Drop
             } else {
                 Pages::Bypass
@@ -253,12 +275,12 @@ impl Vfs {
     }
 
     fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode) -> Handle {
-        if mode.write {
+        if mode.writes() {
             file.add_writer();
         }
         self.files.insert(FileHandle {
             file,
-            writable: mode.write,
+            writable: mode.writes(),
             append: mode.append,
         })
     }

@@ -36,6 +36,9 @@ impl Shape {
     }
 }
 
+/// Where an inode hangs: its directory, and its name there.
+type Place = (Ino, Arc<[u8]>);
+
 /// All inodes the kernel knows.
 #[derive(Debug)]
 pub(super) struct Inodes {
@@ -52,7 +55,7 @@ struct Table {
 #[derive(Debug)]
 struct Node {
     /// Where it hangs; none for the root and for what was removed while the kernel still held it.
-    place: Option<(Ino, Arc<[u8]>)>,
+    place: Option<Place>,
     shape: Shape,
     /// How many times the kernel was told of it and has not yet forgotten.
     lookups: u64,
@@ -65,7 +68,7 @@ struct Node {
 }
 
 impl Node {
-    fn new(place: Option<(Ino, Arc<[u8]>)>, shape: Shape) -> Self {
+    fn new(place: Option<Place>, shape: Shape) -> Self {
         let children = HashMap::new();
         Self {
             place,
@@ -139,7 +142,7 @@ impl Inodes {
     }
 
     /// The directory `ino` hangs in and its name there; none for the root.
-    pub(super) fn place(&self, ino: Ino) -> Result<Option<(Ino, Arc<[u8]>)>, Errno> {
+    pub(super) fn place(&self, ino: Ino) -> Result<Option<Place>, Errno> {
         let table = self.lock();
         let place = table.node(ino)?.place.clone();
         if place.is_none() && ino != Ino::ROOT {
@@ -176,14 +179,14 @@ impl Inodes {
         &self,
         ino: Ino,
         serves: impl FnOnce(&OpenFile) -> bool,
-        open: impl FnOnce() -> Result<OpenFile, Errno>,
+        open: impl FnOnce() -> OpenFile,
     ) -> Result<Arc<OpenFile>, Errno> {
         let mut table = self.lock();
         let node = table.node_mut(ino)?;
         if let Some(file) = node.open.upgrade().filter(|file| serves(file)) {
             return Ok(file);
         }
-        let file = Arc::new(open()?);
+        let file = Arc::new(open());
         node.open = Arc::downgrade(&file);
         Ok(file)
     }

@@ -41,7 +41,7 @@ pub use attr::{Attr, Fresh};
 pub use attributes::{Changes, SpaceLeft};
 pub use directories::Listed;
 pub use errno::Errno;
-pub use files::{OpenMode, Opened, Pages};
+pub use files::{Access, OpenMode, Opened, Pages};
 pub use handle::Handle;
 pub use inode::Ino;
 pub use reader::Bytes;

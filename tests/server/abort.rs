@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use crate::client::{Client, Served, wait_until};
+use crate::client::{Client, Served, Unanswering, wait_until};
 
 /// A download of a file far larger than what sockets hold, with nothing read from it yet.
 fn stalled_download(served: &Served) -> (Client, TcpStream) {
@@ -66,6 +66,18 @@ fn abor_ends_the_wait_for_a_data_connection() {
     client.expect("ABOR", 426);
     assert_eq!(client.reply().code, 226);
     client.expect("NOOP", 200);
+}
+
+#[test]
+fn abor_ends_the_wait_for_a_client_that_does_not_take_the_connection() {
+    let served = Served::start();
+    let unanswering = Unanswering::new();
+    let mut client = served.client();
+    client.expect(unanswering.eprt(), 200);
+    client.expect("MLSD", 150);
+    client.expect("ABOR", 426);
+    assert_eq!(client.reply().code, 226);
+    assert!(client.lines("NLST").is_empty());
 }
 
 #[test]

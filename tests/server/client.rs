@@ -229,6 +229,45 @@ impl Client {
     }
 }
 
+/// A client's address that neither takes nor refuses a connection: its queue is full, and stays so while this lives.
+pub(crate) struct Unanswering {
+    listener: socket2::Socket,
+    _queued: Vec<socket2::Socket>,
+}
+
+impl Unanswering {
+    pub(crate) fn new() -> Self {
+        let listener = tcp_socket();
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let queued = (0..4)
+            .map(|_| {
+                let socket = tcp_socket();
+                socket.set_nonblocking(true).unwrap();
+                // Those for which the queue has no room any more stay under way.
+                let _ = socket.connect(&address);
+                socket
+            })
+            .collect();
+        Self {
+            listener,
+            _queued: queued,
+        }
+    }
+
+    /// The command that asks for a data connection to here.
+    pub(crate) fn eprt(&self) -> String {
+        let address = self.listener.local_addr().unwrap().as_socket().unwrap();
+        format!("EPRT |1|{}|{}|", address.ip(), address.port())
+    }
+}
+
+fn tcp_socket() -> socket2::Socket {
+    socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap()
+}
+
 /// Waits until `holds`, and fails after the deadline.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {

@@ -129,10 +129,10 @@ fn a_hundred_commands_in_one_write_are_answered_in_order() {
         served.write(&format!("file{size}"), vec![b'x'; size]);
     }
     let mut client = served.client();
-    let batch: String = (0..100)
+    let batch: Vec<String> = (0..100)
         .map(|size| format!("SIZE file{size}\r\n"))
         .collect();
-    client.send(batch.as_bytes());
+    client.send(batch.concat().as_bytes());
     for size in 0..100 {
         let reply = client.reply();
         assert_eq!((reply.code, reply.text), (213, size.to_string()));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Served, wait_until};
+use crate::client::{Client, Served, Unanswering, wait_until};
 
 #[test]
 fn one_session_too_many_is_told_421() {
@@ -43,6 +43,17 @@ fn a_silent_data_connection_is_broken_off_with_426() {
 }
 
 #[test]
+fn a_data_connection_that_never_comes_is_given_up_with_425() {
+    let served = Served::with(|options| options.idle = Duration::from_millis(200));
+    let mut client = served.client();
+    client.expect("EPSV", 229);
+    client.expect("STOR file", 150);
+    assert_eq!(client.reply().code, 425);
+    assert!(!served.path("file").exists());
+    client.expect("NOOP", 200);
+}
+
+#[test]
 fn a_line_beyond_8_kib_is_refused_and_the_next_one_heard() {
     let served = Served::start();
     let mut client = served.client();
@@ -66,6 +77,47 @@ fn a_dropped_server_closes_its_sessions_at_once() {
     );
     client.expect_closed();
     assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_dropped_server_gives_up_a_connection_it_is_opening() {
+    let served = Served::start();
+    let unanswering = Unanswering::new();
+    let mut client = served.client();
+    client.expect(unanswering.eprt(), 200);
+    client.expect("MLSD", 150);
+    let start = Instant::now();
+    drop(served);
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
+    client.expect_closed();
+}
+
+#[test]
+fn a_client_that_never_takes_its_connection_is_told_425() {
+    let served = Served::with(|options| options.idle = Duration::from_millis(200));
+    let unanswering = Unanswering::new();
+    let mut client = served.client();
+    client.expect(unanswering.eprt(), 200);
+    client.expect("MLSD", 150);
+    assert_eq!(client.reply().code, 425);
+}
+
+#[test]
+fn a_client_that_refuses_its_connection_is_told_425() {
+    let served = Served::start();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut client = served.client();
+    client.expect(format!("EPRT |1|127.0.0.1|{port}|"), 200);
+    client.expect("MLSD", 150);
+    let reply = client.reply();
+    assert_eq!(reply.code, 425, "{reply:?}");
+    assert!(reply.text.contains("refused"), "{reply:?}");
 }
 
 #[test]

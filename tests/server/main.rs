@@ -1,5 +1,12 @@
 //! ftpfs's own FTP server, as its clients meet it: over raw sockets, with curl, lftp and Python's ftplib.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a broken assumption in a test is a failed test"
+)]
+
 mod abort;
 mod changes;
 mod client;

@@ -114,7 +114,7 @@ fn every_command_is_in_the_log_and_no_password() {
     );
 }
 
-const DELAY: Duration = Duration::from_millis(100);
+const DELAY: Duration = Duration::from_millis(200);
 
 fn distant() -> Served {
     let served = Served::with(|options| options.delay = DELAY);
@@ -162,7 +162,8 @@ fn a_download_costs_three_round_trips_and_an_armed_one_one() {
     assert_eq!(client.receive("RETR file").0, b"from afar");
     assert_trips(start.elapsed(), 3);
     let armed = client.extended_passive();
-    std::thread::sleep(2 * DELAY);
+    client.expect("NOOP", 200);
+    client.expect("NOOP", 200);
     let start = Instant::now();
     assert_eq!(client.receive_over(armed, "RETR file").0, b"from afar");
     assert_trips(start.elapsed(), 1);

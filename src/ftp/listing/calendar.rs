@@ -1,88 +1,73 @@
-//! Dates as listings write them.
+//! From the calendar to seconds, and the year that ls leaves out.
 
-use jiff::civil::DateTime;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 
-const DAY: i64 = 86_400;
+/// How far a listed time without a year may lie ahead of us: the server's zone is unknown.
+const ZONES_APART: i64 = 24 * 3600;
 
-/// The beginnings of the months' names in the languages that servers were seen to speak: English,
-/// German, French, Spanish, Italian, Portuguese, Dutch; lower case. Where a name begins another's
-/// (`mar`, `mai`), the month is the same.
-const MONTHS: [&[&str]; 12] = [
-    &["jan", "ene", "gen", "jän"],
-    &["feb", "fev", "fév"],
-    &["mar", "mär", "mrz", "maa", "mrt"],
-    &["apr", "avr", "abr"],
-    &["may", "mai", "mag", "mei"],
-    &["jun", "juin", "giu"],
-    &["jul", "juil", "lug"],
-    &["aug", "aoû", "aou", "ago"],
-    &["sep", "set"],
-    &["oct", "okt", "ott", "out"],
-    &["nov"],
-    &["dec", "dez", "déc", "dic"],
-];
+/// Years to look back for a month and day: 29 February can be eight years ago (1896, 1904).
+const LONGEST_GAP: i16 = 8;
 
-/// Seconds since the epoch of a moment in a zone that is taken for UTC.
-pub(super) fn seconds(date: (i16, i8, i8), time: (i8, i8, i8)) -> Option<i64> {
-    let moment = DateTime::new(date.0, date.1, date.2, time.0, time.1, time.2, 0).ok()?;
-    Some(Offset::UTC.to_timestamp(moment).ok()?.as_second())
+/// A time of day; none when it is none. Second 60, a leap second, becomes 59.
+pub(super) fn clock_time(hour: i8, minute: i8, second: i8) -> Option<Time> {
+    let second = if second == 60 { 59 } else { second };
+    Time::new(hour, minute, second, 0).ok()
 }
 
-/// The year that a date without one belongs to: the latest in which it is not later than a day
-/// from `now` (the server's clock may be in another zone).
-pub(super) fn without_year(month: i8, day: i8, (hour, minute): (i8, i8), now: i64) -> Option<i64> {
-    let today = Offset::UTC.to_datetime(jiff::Timestamp::from_second(now).ok()?);
-    // Eight years hold a leap day, whatever century they are in.
-    (0..=8)
-        .filter_map(|back| seconds((today.year() + 1 - back, month, day), (hour, minute, 0)))
-        .find(|moment| *moment <= now + DAY)
+/// Seconds since the epoch, as if the date and time were UTC.
+pub(super) fn seconds(date: Date, time: Time) -> Option<i64> {
+    let timestamp = Offset::UTC.to_timestamp(DateTime::from_parts(date, time));
+    Some(timestamp.ok()?.as_second())
 }
 
-/// 1 to 12, by name or as East Asian locales write it (`11月`).
-pub(super) fn month(word: &[u8]) -> Option<i8> {
-    let word = std::str::from_utf8(word)
-        .ok()?
-        .trim_end_matches(['.', ','])
-        .to_lowercase();
-    if let Some(digits) = word.strip_suffix(['月', '월']) {
-        return digits.parse().ok().filter(|month| (1..=12).contains(month));
-    }
-    if word.chars().count() < 3 {
-        return None;
-    }
-    // The longest beginning decides: `juin` is not `juil`, and neither is in English.
-    let begins = |names: &&&[&str]| names.iter().any(|name| word.starts_with(*name));
-    let index = MONTHS.iter().position(|names| begins(&names))?;
-    (index as i8).checked_add(1)
+/// Seconds since the epoch of the latest such day and time that is not in the future, give or take
+/// a day for the zone.
+pub(super) fn latest(month: i8, day: i8, time: Time, now: i64) -> Option<i64> {
+    let this_year = Offset::UTC
+        .to_datetime(Timestamp::from_second(now).ok()?)
+        .year();
+    let oldest = this_year.saturating_sub(LONGEST_GAP);
+    (oldest..=this_year.saturating_add(1))
+        .rev()
+        .filter_map(|year| seconds(Date::new(year, month, day).ok()?, time))
+        .find(|seconds| *seconds <= now.saturating_add(ZONES_APART))
 }
 
-/// 1 to 31, with what locales put behind it (`23.`, `23日`).
-pub(super) fn day(word: &[u8]) -> Option<i8> {
-    let word = std::str::from_utf8(word)
-        .ok()?
-        .trim_end_matches(['.', ',', '日', '일']);
-    if word.is_empty() || word.len() > 2 {
-        return None;
-    }
-    word.parse().ok().filter(|day| (1..=31).contains(day))
-}
+#[cfg(test)]
+mod tests {
+    use crate::ftp::time::parse_timestamp;
 
-/// `hh:mm`.
-pub(super) fn hour_minute(word: &[u8]) -> Option<(i8, i8)> {
-    let (hour, minute) = std::str::from_utf8(word).ok()?.split_once(':')?;
-    if hour.is_empty() || hour.len() > 2 || minute.len() != 2 {
-        return None;
-    }
-    let (hour, minute) = (hour.parse().ok()?, minute.parse().ok()?);
-    ((0..24).contains(&hour) && (0..60).contains(&minute)).then_some((hour, minute))
-}
+    use super::*;
 
-/// A year of four digits.
-pub(super) fn year(word: &[u8]) -> Option<i16> {
-    let word = std::str::from_utf8(word).ok()?.trim_end_matches('年');
-    if word.len() != 4 {
-        return None;
+    fn at(text: &str) -> i64 {
+        parse_timestamp(text.as_bytes()).unwrap()
     }
-    word.parse().ok().filter(|year| *year > 0)
+
+    fn latest_at_ten(month: i8, day: i8, now: &str) -> i64 {
+        latest(month, day, Time::constant(10, 0, 0, 0), at(now)).unwrap()
+    }
+
+    #[test]
+    fn a_date_without_a_year_is_the_latest_that_was() {
+        let now = "20261123120000";
+        assert_eq!(latest_at_ten(11, 23, now), at("20261123100000"));
+        assert_eq!(latest_at_ten(11, 24, now), at("20261124100000"));
+        assert_eq!(latest_at_ten(11, 25, now), at("20251125100000"));
+        assert_eq!(latest_at_ten(1, 1, "20261231233000"), at("20270101100000"));
+    }
+
+    #[test]
+    fn a_leap_day_without_a_year_is_in_the_last_leap_year() {
+        assert_eq!(latest_at_ten(2, 29, "20261123120000"), at("20240229100000"));
+        assert_eq!(latest_at_ten(2, 29, "21031123120000"), at("20960229100000"));
+    }
+
+    #[test]
+    fn a_day_that_never_was_is_none() {
+        let ten = Time::constant(10, 0, 0, 0);
+        assert_eq!(latest(2, 30, ten, 0), None);
+        assert_eq!(latest(1, 1, ten, i64::MAX), None);
+    }
 }

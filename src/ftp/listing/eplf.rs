@@ -1,9 +1,9 @@
-//! EPLF, D. J. Bernstein's easily parsed list format: `+facts,\tname`.
+//! One line of EPLF, the easily parsed LIST format: `+facts,` a tab, and the name.
 
-use super::{Entry, Kind, Modified, Precision, size};
+use super::{Entry, Kind, Modified, Precision, number, octal_mode};
 
-/// The entry of an EPLF line.
-pub(super) fn parse(line: &[u8], _now: i64) -> Option<Entry> {
+/// Reads the line; none when it is not EPLF.
+pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let line = line.strip_prefix(b"+")?;
     let tab = line.iter().position(|byte| *byte == b'\t')?;
     let (facts, name) = (line.get(..tab)?, line.get(tab + 1..)?);
@@ -11,30 +11,50 @@ pub(super) fn parse(line: &[u8], _now: i64) -> Option<Entry> {
     for fact in facts.split(|byte| *byte == b',') {
         match fact {
             b"/" => entry.kind = Kind::Directory,
-            // A file that can be retrieved; a directory with `r` is one all the same.
-            b"r" if entry.kind == Kind::Unknown => entry.kind = Kind::File,
-            [b's', digits @ ..] => entry.size = size(digits),
+            b"r" => entry.kind = Kind::File,
+            [b's', digits @ ..] => entry.size = number(digits),
             [b'm', digits @ ..] => entry.modified = modified(digits),
-            [b'i', unique @ ..] => entry.unique = Some(unique.to_vec()),
-            [b'u', b'p', mode @ ..] => {
-                let mode = std::str::from_utf8(mode).ok();
-                entry.mode = mode.and_then(|mode| u32::from_str_radix(mode, 8).ok());
-                entry.mode = entry.mode.map(|mode| mode & 0o7777);
-            }
+            [b'i', id @ ..] => entry.unique = Some(id.to_vec()),
+            [b'u', b'p', digits @ ..] => entry.mode = octal_mode(digits),
             _ => {}
         }
-    }
-    if entry.kind == Kind::Directory {
-        entry.size = None;
     }
     Some(entry)
 }
 
 fn modified(digits: &[u8]) -> Option<Modified> {
-    let seconds = std::str::from_utf8(digits).ok()?.parse().ok()?;
     Some(Modified {
-        seconds,
+        seconds: number(digits)?,
         precision: Precision::Second,
         utc: true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_in_any_order_describe_the_entry() {
+        let entry = parse(b"+s12,up4755,m1,i8.9,r,zfuture,\ta,b\tc").unwrap();
+        assert_eq!(entry.name, b"a,b\tc");
+        assert_eq!(entry.kind, Kind::File);
+        assert_eq!(entry.size, Some(12));
+        assert_eq!(entry.mode, Some(0o4755));
+        assert_eq!(entry.unique.as_deref(), Some(b"8.9".as_slice()));
+        assert_eq!(entry.modified.map(|modified| modified.seconds), Some(1));
+    }
+
+    #[test]
+    fn what_the_facts_do_not_say_is_unknown() {
+        let entry = parse(b"+\tx").unwrap();
+        assert_eq!(entry, Entry::new("x", Kind::Unknown));
+        assert_eq!(parse(b"+m99999999999999999999,\tx").unwrap().modified, None);
+    }
+
+    #[test]
+    fn other_lines_are_not_eplf() {
+        assert_eq!(parse(b"+r,s12 no tab"), None);
+        assert_eq!(parse(b"-r,\tx"), None);
+    }
 }

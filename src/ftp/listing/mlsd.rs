@@ -1,116 +1,177 @@
-//! MLSD and MLST lines: `fact=value;fact=value; name` (RFC 3659 §7.2), with the UNIX facts and
-//! `OS.unix` types that servers agree on.
+//! One line of MLSD or MLST: `fact=value;fact=value; name` (RFC 3659 §7.2).
 
 use crate::ftp::time::parse_timestamp;
 
-use super::{Entry, Kind, Modified, Precision, size};
+use super::{Entry, Kind, Modified, Precision, number, octal_mode};
 
-/// What a line says, before it is known whether it is to be shown.
-struct Told {
-    entry: Entry,
-    /// The listed directory itself (`cdir`) or its parent (`pdir`).
-    of_the_directory: bool,
+/// A line of facts, its name not yet checked.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// What the facts say.
+    pub(super) entry: Entry,
+    /// Whether this is the listed directory itself or its parent (`cdir`, `pdir`).
+    pub(super) is_listed_directory: bool,
 }
 
-/// The line's entry; the inner `None` is a line to skip: the directory itself or its parent.
-pub(super) fn parse(line: &[u8]) -> Option<Option<Entry>> {
-    let told = read(line)?;
-    Some((!told.of_the_directory).then_some(told.entry))
-}
-
-/// The entry in an MLST reply's inner line (RFC 3659 §7.2: it begins with a blank). Its name may
-/// be a whole path: the caller knows what it asked for.
-pub fn parse_mlst(line: &[u8]) -> Option<Entry> {
-    // A directory asked for by its path is told as `cdir` by some servers.
-    read(line.strip_prefix(b" ").unwrap_or(line)).map(|told| told.entry)
-}
-
-fn read(line: &[u8]) -> Option<Told> {
+/// Reads the facts and the name; none when the line has neither form.
+pub(super) fn parse(line: &[u8]) -> Option<Parsed> {
     let (facts, name) = split(line)?;
-    let mut told = Told {
+    let mut parsed = Parsed {
         entry: Entry::new(name, Kind::Unknown),
-        of_the_directory: false,
+        is_listed_directory: false,
     };
+    let mut owner = Ranked::default();
+    let mut group = Ranked::default();
     for fact in facts.split(|byte| *byte == b';') {
-        let Some(equals) = fact.iter().position(|byte| *byte == b'=') else {
+        if fact.is_empty() {
             continue;
-        };
-        let (fact, value) = (fact.get(..equals)?, fact.get(equals + 1..)?);
-        let name = fact.to_ascii_lowercase();
-        if name == b"type" {
-            (told.entry.kind, told.entry.target) = kind(value);
-            told.of_the_directory =
-                value.eq_ignore_ascii_case(b"cdir") || value.eq_ignore_ascii_case(b"pdir");
-        } else {
-            note(&mut told.entry, &name, value);
+        }
+        let equals = fact.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = (fact.get(..equals)?, fact.get(equals + 1..)?);
+        match key.to_ascii_lowercase().as_slice() {
+            b"type" => set_type(&mut parsed, value),
+            b"size" => parsed.entry.size = number(value),
+            b"modify" => parsed.entry.modified = modified(value),
+            b"unique" => parsed.entry.unique = Some(value.to_vec()),
+            b"unix.mode" => parsed.entry.mode = octal_mode(value),
+            b"unix.ownername" => owner.offer(3, value),
+            b"unix.owner" => owner.offer(2, value),
+            b"unix.uid" => owner.offer(1, value),
+            b"unix.groupname" => group.offer(3, value),
+            b"unix.group" => group.offer(2, value),
+            b"unix.gid" => group.offer(1, value),
+            _ => {}
         }
     }
-    if told.entry.kind == Kind::Directory {
-        told.entry.size = None;
-    }
-    Some(told)
+    parsed.entry.owner = owner.value();
+    parsed.entry.group = group.value();
+    Some(parsed)
 }
 
-/// Facts and name. Every fact ends in `;`, one blank follows the last: any more belong to the
-/// name. A line without facts begins with the blank.
+/// Where the facts end: at the first `; `, for a value may hold blanks and a name semicolons.
+///
+/// Without one, at the first blank: some servers leave out the last semicolon.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    if let Some(name) = line.strip_prefix(b" ") {
-        return Some((b"", name));
+    if let [b' ', name @ ..] = line {
+        return Some((&[], name));
     }
-    let end = line.windows(2).position(|pair| pair == b"; ")?;
-    Some((line.get(..end)?, line.get(end + 2..)?))
+    let blank = match line.windows(2).position(|pair| pair == b"; ") {
+        Some(semicolon) => semicolon + 1,
+        None => line.iter().position(|byte| *byte == b' ')?,
+    };
+    Some((line.get(..blank)?, line.get(blank + 1..)?))
 }
 
-fn note(entry: &mut Entry, fact: &[u8], value: &[u8]) {
-    match fact {
-        b"size" => entry.size = size(value),
-        b"modify" => {
-            entry.modified = parse_timestamp(value).map(|seconds| Modified {
-                seconds,
-                precision: Precision::Second,
-                utc: true,
-            });
-        }
-        b"unix.mode" => entry.mode = octal(value),
-        b"unix.owner" | b"unix.ownername" => entry.owner = Some(value.to_vec()),
-        b"unix.uid" if entry.owner.is_none() => entry.owner = Some(value.to_vec()),
-        b"unix.group" | b"unix.groupname" => entry.group = Some(value.to_vec()),
-        b"unix.gid" if entry.group.is_none() => entry.group = Some(value.to_vec()),
-        b"unique" => entry.unique = Some(value.to_vec()),
-        // Facts that nobody knows are passed over (RFC 3659 §7.2).
-        _ => {}
-    }
-}
-
-/// Kind, and symlink target where it is told.
-fn kind(value: &[u8]) -> (Kind, Option<Vec<u8>>) {
+fn set_type(parsed: &mut Parsed, value: &[u8]) {
     let lower = value.to_ascii_lowercase();
+    let entry = &mut parsed.entry;
     match lower.as_slice() {
-        b"file" => return (Kind::File, None),
-        b"dir" | b"cdir" | b"pdir" => return (Kind::Directory, None),
-        b"os.unix=slink" | b"os.unix=symlink" => return (Kind::Symlink, None),
-        _ => {}
-    }
-    for link in [b"os.unix=slink:".as_slice(), b"os.unix=symlink:"] {
-        if lower.starts_with(link) {
-            let target = value.get(link.len()..).filter(|target| !target.is_empty());
-            return (Kind::Symlink, target.map(<[u8]>::to_vec));
+        b"file" => entry.kind = Kind::File,
+        b"dir" => entry.kind = Kind::Directory,
+        b"cdir" | b"pdir" => {
+            entry.kind = Kind::Directory;
+            parsed.is_listed_directory = true;
+        }
+        other => {
+            if let Some(unix) = other.strip_prefix(b"os.unix=") {
+                entry.kind = unix_kind(unix);
+                entry.target = target(value);
+            }
         }
     }
-    let known_system = lower.starts_with(b"os.unix=");
-    (
-        if known_system {
-            Kind::Special
-        } else {
-            Kind::Unknown
-        },
-        None,
-    )
 }
 
-/// An octal number; pyftpdlib writes it as Python does, `0o644`.
-fn octal(value: &[u8]) -> Option<u32> {
-    let value = std::str::from_utf8(value).ok()?;
-    let value = value.strip_prefix("0o").unwrap_or(value);
-    u32::from_str_radix(value, 8).ok().map(|mode| mode & 0o7777)
+/// `OS.unix=slink`, `OS.unix=symlink`, else a device, socket or pipe: `OS.unix=chr-8/0`.
+fn unix_kind(unix: &[u8]) -> Kind {
+    let word = unix.split(|byte| *byte == b':').next().unwrap_or(unix);
+    match word {
+        b"slink" | b"symlink" => Kind::Symlink,
+        _ => Kind::Special,
+    }
+}
+
+/// What follows the colon of `OS.unix=slink:target`.
+fn target(value: &[u8]) -> Option<Vec<u8>> {
+    let colon = value.iter().position(|byte| *byte == b':')?;
+    value.get(colon + 1..).map(<[u8]>::to_vec)
+}
+
+fn modified(value: &[u8]) -> Option<Modified> {
+    Some(Modified {
+        seconds: parse_timestamp(value)?,
+        precision: Precision::Second,
+        utc: true,
+    })
+}
+
+/// The best of several facts that say the same: a name before a number.
+#[derive(Default)]
+struct Ranked<'a> {
+    rank: u8,
+    value: &'a [u8],
+}
+
+impl<'a> Ranked<'a> {
+    fn offer(&mut self, rank: u8, value: &'a [u8]) {
+        if rank > self.rank && !value.is_empty() {
+            *self = Self { rank, value };
+        }
+    }
+
+    fn value(&self) -> Option<Vec<u8>> {
+        (self.rank > 0).then(|| self.value.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(line: &str) -> Entry {
+        parse(line.as_bytes()).unwrap().entry
+    }
+
+    #[test]
+    fn the_best_owner_is_kept_whatever_the_order() {
+        let line = "UNIX.uid=0;UNIX.owner=7;unix.ownername=root;unix.gid=5;UNIX.group=6; x";
+        assert_eq!(entry(line).owner.as_deref(), Some(b"root".as_slice()));
+        assert_eq!(entry(line).group.as_deref(), Some(b"6".as_slice()));
+        let backwards = entry("UNIX.ownername=root;UNIX.owner=0; x");
+        assert_eq!(backwards.owner.as_deref(), Some(b"root".as_slice()));
+    }
+
+    #[test]
+    fn a_links_target_keeps_its_case() {
+        let link = entry("type=os.UNIX=SLINK:/Target; x");
+        assert_eq!(link.kind, Kind::Symlink);
+        assert_eq!(link.target.as_deref(), Some(b"/Target".as_slice()));
+    }
+
+    #[test]
+    fn a_directory_says_whether_it_is_the_listed_one() {
+        assert!(parse(b"type=cdir; /a").unwrap().is_listed_directory);
+        assert!(parse(b"Type=PDIR; ..").unwrap().is_listed_directory);
+        assert!(!parse(b"type=dir; a").unwrap().is_listed_directory);
+    }
+
+    #[test]
+    fn a_mode_keeps_only_its_permission_bits() {
+        assert_eq!(entry("UNIX.mode=0104755; x").mode, Some(0o4755));
+        // As pyftpdlib writes it, by Python's oct().
+        assert_eq!(entry("unix.mode=0o755; x").mode, Some(0o755));
+        assert_eq!(entry("UNIX.mode=rwx; x").mode, None);
+    }
+
+    #[test]
+    fn a_line_without_facts_or_name_is_none() {
+        for line in [
+            "",
+            "nothing",
+            "no facts here",
+            "type=file;size=1;",
+            "550 No",
+        ] {
+            assert!(parse(line.as_bytes()).is_none(), "{line}");
+        }
+    }
 }

@@ -1,20 +1,45 @@
 //! Directory listings: one line, one entry (RFC 3659 §7 for MLSD; the dialects of LIST have no
 //! standard).
 //!
-//! What a server did not say is `None`; defaults are the vfs's policy. Pure functions on bytes:
-//! the time it is now is an argument.
+//! Pure functions on one line without its terminator; "now" is an argument. What a server did not
+//! say is `None`; defaults are the vfs's policy.
 
 mod calendar;
+mod date;
 mod dos;
 mod eplf;
 mod mlsd;
+mod month;
 mod unix;
-
-pub use mlsd::parse_mlst;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::path::check_name;
+use super::path::{NAME_MAX, PathError, check_name};
+
+/// Longest symlink target, in bytes, that is kept: Linux's PATH_MAX without its NUL.
+pub const TARGET_MAX: usize = 4095;
+
+/// Which grammar a listing's lines follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// MLSD's facts (RFC 3659 §7.2).
+    Mlsd,
+    /// What LIST and STAT print: EPLF, MS-DOS, Unix or NetWare, told apart line by line.
+    List,
+}
+
+/// What one line of a listing says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// An entry; its name passes [`check_name`].
+    Entry(Entry),
+    /// No entry, and rightly so: a blank line, `total 48`, the directory itself or its parent.
+    Skip,
+    /// An entry that must not be used; says why, for the log.
+    Dropped(&'static str),
+    /// Not understood.
+    Unparsable,
+}
 
 /// What a listed name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,79 +125,128 @@ pub fn unique_hash(fact: &[u8]) -> u64 {
     hasher.finish().max(1)
 }
 
-/// How a listing's lines are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// MLSD's facts.
-    Mlsd,
-    /// One of LIST's dialects, found out line by line.
-    List,
-}
-
-/// What a line of a listing is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
-    /// An entry.
-    Entry(Entry),
-    /// Nothing to show: blank, `total n`, the directory itself or its parent.
-    Skip,
-    /// An entry that must not be used, and why.
-    Dropped(&'static str),
-    /// No line of a known dialect.
-    Unparsable,
-}
-
-/// Reads one line of LIST; `now` is in seconds since the epoch.
-type LineParser = fn(line: &[u8], now: i64) -> Option<Entry>;
-
-/// Strictest first: what the first takes for its own is no line of the others.
-const LIST_PARSERS: [LineParser; 3] = [eplf::parse, dos::parse, unix::parse];
-
-/// What `line`, without its line end, says. `now` is in UTC seconds since the epoch: a time
-/// without a year lies in the twelve months before it.
+/// Reads one line of a listing, its terminator already removed.
+///
+/// `now` is the present in seconds since the epoch (UTC); it tells the year of dates without one.
 pub fn parse_line(line: &[u8], format: Format, now: i64) -> Line {
-    if line.trim_ascii().is_empty() {
+    match format {
+        Format::Mlsd => parse_mlsd(line),
+        Format::List => parse_list(line, now),
+    }
+}
+
+/// Reads the line of facts in an MLST reply (RFC 3659 §7.2), with or without its leading blank.
+///
+/// The name is the last component of the path the server shows; empty where that is not a name
+/// (the root is shown as `/`): who asked for one path knows what it is called.
+pub fn parse_mlst(line: &[u8]) -> Option<Entry> {
+    let mlsd::Parsed { mut entry, .. } = mlsd::parse(line.strip_prefix(b" ").unwrap_or(line))?;
+    if let Some(slash) = entry.name.iter().rposition(|byte| *byte == b'/') {
+        entry.name.drain(..=slash);
+    }
+    if check_name(&entry.name).is_err() {
+        entry.name.clear();
+    }
+    bound(&mut entry);
+    Some(entry)
+}
+
+fn parse_mlsd(line: &[u8]) -> Line {
+    if line.is_empty() {
         return Line::Skip;
     }
-    let entry = match format {
-        Format::Mlsd => mlsd::parse(line),
-        Format::List if is_total(line) => return Line::Skip,
-        Format::List => LIST_PARSERS
-            .iter()
-            .find_map(|parse| parse(line, now))
-            .map(Some),
-    };
-    match entry {
+    match mlsd::parse(line) {
+        Some(parsed) if parsed.is_listed_directory => Line::Skip,
+        Some(parsed) => checked(parsed.entry),
         None => Line::Unparsable,
-        Some(None) => Line::Skip,
-        Some(Some(entry)) => checked(entry),
     }
 }
 
-fn checked(entry: Entry) -> Line {
-    if entry.name == b"." || entry.name == b".." {
+fn parse_list(line: &[u8], now: i64) -> Line {
+    let entry = eplf::parse(line)
+        .or_else(|| dos::parse(line))
+        .or_else(|| unix::parse(line, now));
+    match entry {
+        Some(entry) => checked(entry),
+        None if line.trim_ascii().is_empty() || is_total(line) => Line::Skip,
+        None => Line::Unparsable,
+    }
+}
+
+/// Whether this is ls's sum of blocks, in any language: a word and a number.
+fn is_total(line: &[u8]) -> bool {
+    let Some((word, rest)) = next_word(line) else {
+        return false;
+    };
+    let ([number @ .., b'k' | b'K' | b'M' | b'G' | b'T'] | number) = rest.trim_ascii();
+    !word.iter().any(u8::is_ascii_digit)
+        && number.first().is_some_and(u8::is_ascii_digit)
+        && number
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','))
+}
+
+fn checked(mut entry: Entry) -> Line {
+    if matches!(entry.name.as_slice(), b"." | b"..") {
         return Line::Skip;
     }
     match check_name(&entry.name) {
-        Ok(()) => Line::Entry(entry),
-        Err(_) => Line::Dropped("a name that cannot be used"),
+        Ok(()) => {
+            bound(&mut entry);
+            Line::Entry(entry)
+        }
+        Err(PathError::Unsendable) => Line::Dropped("its name has a CR, LF or NUL"),
+        Err(PathError::NotAName) => Line::Dropped("its name is empty or has a slash"),
+        Err(PathError::NotInCharset(_)) => Line::Dropped("its name is not in the charset"),
+        Err(PathError::TooLong) => Line::Dropped("its name is longer than 255 bytes"),
     }
 }
 
-/// `total 48`, in the languages of ls: one word and a number.
-fn is_total(line: &[u8]) -> bool {
-    let mut words = line
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty());
-    let (Some(word), Some(number), None) = (words.next(), words.next(), words.next()) else {
-        return false;
+/// Takes away what is of no use or too long to keep: a listing's line may be some KiB.
+fn bound(entry: &mut Entry) {
+    if !matches!(entry.kind, Kind::File | Kind::Symlink | Kind::Unknown) {
+        entry.size = None;
+    }
+    let usable = |most: usize| {
+        move |bytes: &Vec<u8>| !bytes.is_empty() && bytes.len() <= most && !bytes.contains(&0)
     };
-    !word.iter().any(u8::is_ascii_digit) && number.iter().all(u8::is_ascii_digit)
+    entry.target = entry.target.take().filter(usable(TARGET_MAX));
+    entry.owner = entry.owner.take().filter(usable(NAME_MAX));
+    entry.group = entry.group.take().filter(usable(NAME_MAX));
+    entry.unique = entry.unique.take().filter(usable(NAME_MAX));
 }
 
-/// A size in octets; what is no number, negative or beyond 64 bits is not known.
-fn size(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// The next word after any blanks, and what follows it.
+fn next_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = bytes.iter().position(|byte| !is_blank(*byte))?;
+    let bytes = bytes.get(start..)?;
+    let end = bytes.iter().position(|byte| is_blank(*byte));
+    bytes.split_at_checked(end.unwrap_or(bytes.len()))
+}
+
+/// A number made of nothing but digits; none when it does not fit.
+fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
+    if digits.is_empty() {
+        return None;
+    }
+    let value = digits.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })?;
+    T::try_from(value).ok()
+}
+
+/// Permission bits written in octal, without the bits for the file's type.
+///
+/// pyftpdlib writes them as Python does: `0o644`.
+fn octal_mode(digits: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(digits.strip_prefix(b"0o").unwrap_or(digits)).ok()?;
+    let bits = u32::from_str_radix(text, 8).ok()?;
+    Some(bits & 0o7777)
 }
 
 #[cfg(test)]

@@ -1,165 +1,292 @@
-//! Lines as servers send them, and what they mean.
+//! Whole lines of real servers and dialects, and hostile ones.
 
+use std::fmt::Write as _;
+
+use jiff::tz::Offset;
 use proptest::prelude::*;
 
 use super::*;
 
-/// 2026-11-23T12:00:00Z.
+/// 2026-11-23T12:00 UTC, the moment for which the fixtures' dates are given.
 const NOW: i64 = 1_795_435_200;
 
-/// Dialect, line and meaning, tab-separated; see the file's head.
+/// `format`, the raw line (`\t` is a tab, `\xNN` a byte), and what it means:
+/// `name|kind|size|time|mode|owner|group|target`, separated by tabs.
+const FIXTURES: [(&str, &str); 5] = [
+    (
+        "dialects",
+        include_str!("../../../tests/fixtures/listing/dialects.txt"),
+    ),
+    (
+        "vsftpd",
+        include_str!("../../../tests/fixtures/listing/vsftpd.txt"),
+    ),
+    (
+        "proftpd",
+        include_str!("../../../tests/fixtures/listing/proftpd.txt"),
+    ),
+    (
+        "pure-ftpd",
+        include_str!("../../../tests/fixtures/listing/pure-ftpd.txt"),
+    ),
+    (
+        "pyftpdlib",
+        include_str!("../../../tests/fixtures/listing/pyftpdlib.txt"),
+    ),
+];
+
+/// Dialect, line and a shorter meaning: `name|kind|size|time|target`.
 const SAMPLES: &str = include_str!("../../../tests/fixtures/listing/samples.txt");
 
-fn described(line: &Line) -> String {
-    match line {
-        Line::Skip => "-|skip|-|-|-".to_owned(),
-        Line::Dropped(_) => "-|drop|-|-|-".to_owned(),
-        Line::Unparsable => "-|unparsable|-|-|-".to_owned(),
-        Line::Entry(entry) => {
-            let kind = match entry.kind {
-                Kind::File => "file",
-                Kind::Directory => "dir",
-                Kind::Symlink => "link",
-                Kind::Special => "special",
-                Kind::Unknown => "unknown",
-            };
-            let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let time = entry.modified.map(|modified| {
-                let time = jiff::Timestamp::from_second(modified.seconds).unwrap();
-                let precise = match modified.precision {
-                    Precision::Day => "%Y-%m-%d",
-                    Precision::Minute => "%Y-%m-%dT%H:%M",
-                    Precision::Second => "%Y-%m-%dT%H:%M:%S",
-                };
-                time.strftime(precise).to_string()
-            });
-            format!(
-                "{}|{kind}|{}|{}|{}",
-                shown(&entry.name),
-                entry.size.map_or("-".to_owned(), |size| size.to_string()),
-                time.unwrap_or("-".to_owned()),
-                entry.target.as_deref().map_or("-".to_owned(), shown),
-            )
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    loop {
+        rest = match rest {
+            [] => return bytes,
+            [b'\\', b't', rest @ ..] => {
+                bytes.push(b'\t');
+                rest
+            }
+            [b'\\', b'0', rest @ ..] => {
+                bytes.push(0);
+                rest
+            }
+            [b'\\', b'x', high, low, rest @ ..] => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).unwrap();
+                bytes.push(u8::from_str_radix(digits, 16).unwrap());
+                rest
+            }
+            [byte, rest @ ..] => {
+                bytes.push(*byte);
+                rest
+            }
+        };
+    }
+}
+
+fn shown(bytes: Option<&Vec<u8>>) -> String {
+    let mut text = String::new();
+    for chunk in bytes.map_or(b"-".as_slice(), Vec::as_slice).utf8_chunks() {
+        text.push_str(&chunk.valid().replace('\t', "\\t"));
+        for byte in chunk.invalid() {
+            write!(text, "\\x{byte:02x}").unwrap();
         }
+    }
+    text
+}
+
+fn described(line: &Line) -> String {
+    let entry = match line {
+        Line::Entry(entry) => entry,
+        Line::Skip => return "skip".to_owned(),
+        Line::Dropped(_) => return "drop".to_owned(),
+        Line::Unparsable => return "unparsable".to_owned(),
+    };
+    let time = entry.modified.map_or("-".to_owned(), |modified| {
+        let timestamp = jiff::Timestamp::from_second(modified.seconds).unwrap();
+        let form = match modified.precision {
+            Precision::Second => "%Y-%m-%dT%H:%M:%S",
+            Precision::Minute => "%Y-%m-%dT%H:%M",
+            Precision::Day => "%Y-%m-%d",
+        };
+        let zone = if modified.utc { "Z" } else { "" };
+        format!(
+            "{}{zone}",
+            Offset::UTC.to_datetime(timestamp).strftime(form)
+        )
+    });
+    let kind = match entry.kind {
+        Kind::File => "file",
+        Kind::Directory => "dir",
+        Kind::Symlink => "link",
+        Kind::Special => "special",
+        Kind::Unknown => "unknown",
+    };
+    [
+        shown(Some(&entry.name)),
+        kind.to_owned(),
+        entry.size.map_or("-".to_owned(), |size| size.to_string()),
+        time,
+        entry
+            .mode
+            .map_or("-".to_owned(), |mode| format!("{mode:o}")),
+        shown(entry.owner.as_ref()),
+        shown(entry.group.as_ref()),
+        shown(entry.target.as_ref()),
+    ]
+    .join("|")
+}
+
+#[test]
+fn every_recorded_line_means_what_the_fixtures_say() {
+    for (file, table) in FIXTURES {
+        let mut lines = 0;
+        for row in table.lines().filter(|row| !row.starts_with('#')) {
+            let [format, line, meaning] = *row.split('\t').collect::<Vec<_>>() else {
+                panic!("{file}: not three columns: {row}");
+            };
+            let format = match format {
+                "mlsd" => Format::Mlsd,
+                "list" => Format::List,
+                other => panic!("{file}: no such format: {other}"),
+            };
+            let parsed = parse_line(&unescaped(line), format, NOW);
+            assert_eq!(described(&parsed), meaning, "{file}: {line}");
+            lines += 1;
+        }
+        assert!(lines > 20, "{file} has only {lines} lines");
     }
 }
 
 #[test]
 fn every_sample_means_what_it_says() {
-    let mut count = 0;
-    for sample in SAMPLES.lines().filter(|line| !line.starts_with('#')) {
-        let fields: Vec<_> = sample.split('\t').collect();
-        let [dialect, line, meaning] = fields.as_slice() else {
-            panic!("three fields: {sample}")
+    let mut lines = 0;
+    for row in SAMPLES.lines().filter(|row| !row.starts_with('#')) {
+        let [dialect, line, meaning] = *row.split('\t').collect::<Vec<_>>() else {
+            panic!("not three columns: {row}");
         };
-        let format = if *dialect == "mlsd" {
-            Format::Mlsd
-        } else {
-            Format::List
+        let format = match dialect {
+            "mlsd" => Format::Mlsd,
+            _ => Format::List,
         };
-        let line = line.replace("\\t", "\t").replace("\\0", "\0");
-        let parsed = parse_line(line.as_bytes(), format, NOW);
-        assert_eq!(described(&parsed), *meaning, "{dialect}: {line}");
-        count += 1;
+        let long = described(&parse_line(&unescaped(line), format, NOW));
+        let short = match *long.split('|').collect::<Vec<_>>() {
+            [name, kind, size, time, _, _, _, target] => {
+                [name, kind, size, time.trim_end_matches('Z'), target].join("|")
+            }
+            _ => format!("-|{long}|-|-|-"),
+        };
+        assert_eq!(short, meaning, "{line}");
+        lines += 1;
     }
-    assert!(count > 60, "only {count} samples were read");
+    assert!(lines > 60, "only {lines} samples were read");
 }
 
 #[test]
-fn a_mode_is_read_with_its_special_bits() {
-    for (bits, mode) in [
-        ("rwxr-xr-x", 0o755),
-        ("rwsr-sr-t", 0o7755),
-        ("rwSr-Sr-T", 0o7644),
-        ("---------", 0),
-    ] {
-        let line = format!("-{bits} 1 u g 1 Jan  1  2022 f");
-        let Line::Entry(entry) = parse_line(line.as_bytes(), Format::List, NOW) else {
-            panic!("{line}")
-        };
-        assert_eq!(entry.mode, Some(mode), "{line}");
-    }
+fn mlst_names_the_last_component_of_the_path_it_shows() {
+    let name = |line: &str| parse_mlst(line.as_bytes()).map(|entry| entry.name);
+    assert_eq!(name(" type=file;size=1; /a/b c"), Some(b"b c".to_vec()));
+    assert_eq!(name("type=file;size=1; b"), Some(b"b".to_vec()));
+    assert_eq!(name(" type=dir; /"), Some(Vec::new()));
+    assert_eq!(name(" type=cdir; ."), Some(Vec::new()));
+    assert_eq!(name("250 End"), None);
 }
 
 #[test]
-fn owner_and_group_are_what_stands_before_the_size() {
-    let owners = |line: &str| {
-        let Line::Entry(entry) = parse_line(line.as_bytes(), Format::List, NOW) else {
-            panic!("{line}")
-        };
-        let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8(bytes).unwrap());
-        (text(entry.owner), text(entry.group))
+fn what_a_server_made_too_long_is_not_kept() {
+    let line = format!("type=OS.unix=slink:{}; x", "t".repeat(TARGET_MAX + 1));
+    let Line::Entry(entry) = parse_line(line.as_bytes(), Format::Mlsd, NOW) else {
+        panic!("a link is an entry");
     };
-    let some = |text: &str| Some(text.to_owned());
-    assert_eq!(
-        owners("-rw-r--r-- 1 me us 5 Jan  1  2022 f"),
-        (some("me"), some("us"))
-    );
-    assert_eq!(
-        owners("-rw-r--r-- 1 1000 100 5 Jan  1  2022 f"),
-        (some("1000"), some("100"))
-    );
-    assert_eq!(
-        owners("-rw-r--r-- 1 me 5 Jan  1  2022 f"),
-        (some("me"), None)
-    );
-    assert_eq!(
-        owners("-rw-r--r-- 1 Domain Users us 5 Jan  1  2022 f"),
-        (some("Domain Users"), some("us"))
-    );
+    assert_eq!(entry.target, None);
+    let long = format!("type=file; {}", "n".repeat(256));
+    let dropped = parse_line(long.as_bytes(), Format::Mlsd, NOW);
+    assert_eq!(dropped, Line::Dropped("its name is longer than 255 bytes"));
 }
 
-#[test]
-fn facts_are_read_in_any_case() {
-    let line = b"TYPE=file;Size=7;UNIX.Mode=0640;unix.OWNER=me;Unix.gid=9;Unique=8U1; f";
-    let Line::Entry(entry) = parse_line(line, Format::Mlsd, NOW) else {
-        panic!()
-    };
-    assert_eq!(
-        (entry.kind, entry.size, entry.mode),
-        (Kind::File, Some(7), Some(0o640))
-    );
-    assert_eq!(entry.owner.as_deref(), Some(b"me".as_slice()));
-    assert_eq!(entry.group.as_deref(), Some(b"9".as_slice()));
-    assert_eq!(entry.unique.as_deref(), Some(b"8U1".as_slice()));
-}
-
-#[test]
-fn a_mode_may_be_written_as_python_writes_it() {
-    let entry = parse_mlst(b" type=file;size=5;unix.mode=0o755; /f").unwrap();
-    assert_eq!(entry.mode, Some(0o755));
-}
-
-#[test]
-fn an_mlst_line_may_tell_a_directory_of_itself() {
-    let entry = parse_mlst(b" type=cdir;modify=20230102030405;UNIX.mode=0750; /pub").unwrap();
-    assert_eq!((entry.kind, entry.mode), (Kind::Directory, Some(0o750)));
-    let entry = parse_mlst(b" type=file;size=5; /pub/f").unwrap();
-    assert_eq!((entry.kind, entry.size), (Kind::File, Some(5)));
+/// Lines made of the pieces that the grammars look for, so that random ones reach deep.
+fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        prop::sample::select(vec![
+            "-rw-r--r--",
+            "drwxr-xr-x",
+            "lrwxrwxrwx",
+            "crw-------",
+            "d [R----F--]",
+            " ",
+            "  ",
+            "\t",
+            "1",
+            "0",
+            "512",
+            "1,",
+            "99999999999999999999",
+            "Jan",
+            "d\u{e9}c.",
+            "11月",
+            "29",
+            "31",
+            "03:26",
+            "24:61",
+            "2024",
+            "9999",
+            "0000-00-00",
+            "2024-05-06",
+            "07:08:09.000",
+            "+0200",
+            "+9999",
+            " -> ",
+            "->",
+            "/",
+            "..",
+            ".",
+            "\0",
+            "\r",
+            "\n",
+            "04-27-00",
+            "09:09PM",
+            "<DIR>",
+            "<JUNCTION>",
+            "[c:\\x]",
+            "+",
+            "i1,",
+            "m1,",
+            "s1,",
+            "r,",
+            "type=",
+            "file",
+            "dir",
+            "cdir",
+            "OS.unix=slink:",
+            "size=",
+            "modify=",
+            "20230102030405",
+            "unique=",
+            "UNIX.mode=",
+            ";",
+            "; ",
+            "=",
+            "total",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+        prop::collection::vec(any::<u8>(), 0..6),
+    ];
+    prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
     #[test]
-    fn no_bytes_make_a_parser_panic_or_give_a_name_that_cannot_be_used(
-        line in proptest::collection::vec(any::<u8>(), 0..300),
-        now in any::<i64>(),
-    ) {
+    fn no_line_is_a_panic_or_an_unsafe_name(line in hostile_line(), now in any::<i64>()) {
         for format in [Format::Mlsd, Format::List] {
             if let Line::Entry(entry) = parse_line(&line, format, now) {
-                prop_assert!(check_name(&entry.name).is_ok());
+                prop_assert_eq!(check_name(&entry.name), Ok(()));
+                prop_assert!(entry.mode.is_none_or(|mode| mode <= 0o7777));
+                prop_assert!(entry.target.is_none_or(|target| target.len() <= TARGET_MAX));
             }
         }
-        let _ = parse_mlst(&line);
+        if let Some(entry) = parse_mlst(&line) {
+            prop_assert!(entry.name.is_empty() || check_name(&entry.name).is_ok());
+        }
     }
 
     #[test]
-    fn almost_a_line_makes_no_parser_panic(
-        line in "[-dlbc+][-rwxsStT]{0,10}[+.@]? [ 0-9a-zA-Z,:.<>/;=é月-]{0,80}",
-        now in -1_000_000_000_000..1_000_000_000_000_i64,
+    fn any_name_that_can_be_sent_survives_both_formats(
+        name in prop::collection::vec(any::<u8>(), 1..=255)
+            .prop_filter("a name", |name| check_name(name).is_ok()),
     ) {
-        for format in [Format::Mlsd, Format::List] {
-            if let Line::Entry(entry) = parse_line(line.as_bytes(), format, now) {
-                prop_assert!(check_name(&entry.name).is_ok());
+        let lines = [
+            (Format::Mlsd, [b"type=file;size=1; ".as_slice(), &name].concat()),
+            (Format::List, [b"-rw-r--r-- 1 u g 1 Jan 29 03:26 ".as_slice(), &name].concat()),
+            (Format::List, [b"-rw-r--r-- 1 u g 1 Jan 29  2021 ".as_slice(), &name].concat()),
+            (Format::List, [b"04-27-00  09:09PM      1 ".as_slice(), &name].concat()),
+            (Format::List, [b"+r,s1,\t".as_slice(), &name].concat()),
+        ];
+        for (format, line) in lines {
+            match parse_line(&line, format, NOW) {
+                Line::Entry(entry) => prop_assert_eq!(&entry.name, &name),
+                other => prop_assert!(false, "{:?}: {:?}", line, other),
             }
         }
     }

@@ -1,231 +1,241 @@
-//! `ls -l` in its dialects, and NetWare's likeness of it.
-//!
-//! The date is the landmark: what stands before it is size, group and owner, of which some may be
-//! missing or hold blanks; exactly one blank after it begins the name.
+//! One line of Unix's `ls -l` in its dialects, and NetWare's, which differs in its rights:
+//! `-rw-r--r--   1 owner group  531 Jan 29 03:26 name`.
 
-use super::calendar::{day, hour_minute, month, seconds, without_year, year};
-use super::{Entry, Kind, Modified, Precision, size};
+use super::{Entry, Kind, date, is_blank, next_word, number};
 
-/// More words than this stand before no date.
+/// Most words looked at before the date: links, owner and group (with blanks in them) and size.
 const MOST_WORDS: usize = 16;
 
-/// A word, and where it ends in the line.
-#[derive(Clone, Copy)]
-struct Word<'a> {
-    text: &'a [u8],
-    start: usize,
-    end: usize,
-}
-
-/// The entry of an `ls -l` line.
+/// Reads the line; none when it does not begin with permissions or has no size and date.
+///
+/// One leading blank is passed over: ProFTPD begins the lines of its STAT so.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
-    let line = line.strip_prefix(b" ").unwrap_or(line);
-    let words = words(line);
-    let (kind, mode, head) = permissions(&words)?;
-    let (at, modified, date_end) = find_date(&words, head, now)?;
-    let name = line.get(date_end..)?.strip_prefix(b" ")?;
-    let mut entry = Entry::new(name, kind);
-    entry.mode = mode;
-    entry.modified = Some(modified);
-    if kind == Kind::File || kind == Kind::Symlink {
-        entry.size = words.get(at - 1).and_then(|word| size(word.text));
+    let (permissions, mut rest) = permissions(line.strip_prefix(b" ").unwrap_or(line))?;
+    let kind = permissions.kind;
+    let mut before = Vec::with_capacity(6);
+    while before.len() < MOST_WORDS {
+        let (word, after) = next_word(rest)?;
+        rest = after;
+        if is_size(word, kind)
+            && let Some((modified, after)) = date::split(after, now)
+        {
+            let (name, target) = name_and_target(&permissions, after);
+            let (owner, group) = owner_and_group(&before, &permissions);
+            let mut entry = Entry::new(name, kind);
+            entry.size = number(word);
+            entry.modified = modified;
+            entry.mode = permissions.mode;
+            entry.owner = owner.map(<[u8]>::to_vec);
+            entry.group = group.map(<[u8]>::to_vec);
+            entry.target = target.map(<[u8]>::to_vec);
+            return Some(entry);
+        }
+        before.push(word);
     }
-    (entry.owner, entry.group) = owners(line, words.get(head..at - 1)?);
-    if kind == Kind::Symlink {
-        split_target(&mut entry);
+    None
+}
+
+/// The first column.
+struct Permissions {
+    kind: Kind,
+    mode: Option<u32>,
+    is_netware: bool,
+}
+
+fn permissions(line: &[u8]) -> Option<(Permissions, &[u8])> {
+    let (letter, rest) = line.split_first()?;
+    let kind = kind(*letter)?;
+    if let Some(rest) = netware_rights(rest) {
+        let permissions = Permissions {
+            kind,
+            mode: None,
+            is_netware: true,
+        };
+        return Some((permissions, rest));
     }
-    Some(entry)
-}
-
-fn words(line: &[u8]) -> Vec<Word<'_>> {
-    let mut words = Vec::with_capacity(MOST_WORDS);
-    let mut at = 0;
-    while words.len() < MOST_WORDS {
-        let rest = line.get(at..).unwrap_or_default();
-        let Some(skip) = rest.iter().position(|byte| *byte != b' ') else {
-            break;
-        };
-        let start = at + skip;
-        let text = line.get(start..).unwrap_or_default();
-        let length = text
-            .iter()
-            .position(|byte| *byte == b' ')
-            .unwrap_or(text.len());
-        let end = start + length;
-        words.push(Word {
-            text: line.get(start..end).unwrap_or_default(),
-            start,
-            end,
-        });
-        at = end;
-    }
-    words
-}
-
-/// Kind and mode, and how many words they take.
-fn permissions(words: &[Word<'_>]) -> Option<(Kind, Option<u32>, usize)> {
-    let first = words.first()?.text;
-    let (letter, bits) = first.split_first()?;
-    let kind = match letter {
-        b'-' => Kind::File,
-        b'd' => Kind::Directory,
-        b'l' => Kind::Symlink,
-        b'b' | b'c' | b'p' | b's' | b'D' => Kind::Special,
-        _ => return None,
-    };
-    if bits.is_empty() {
-        // NetWare: `d [R----F--] owner size date name`.
-        let rights = words.get(1)?.text;
-        return rights.starts_with(b"[").then_some((kind, None, 2));
-    }
-    Some((kind, Some(mode(bits)?), 1))
-}
-
-/// `rwxr-sr-t`, and one mark after it for access lists (`+`, `.`, `@`).
-fn mode(bits: &[u8]) -> Option<u32> {
-    let bits = match bits {
-        [nine @ .., b'+' | b'.' | b'@'] => nine,
-        nine => nine,
-    };
-    let nine: &[u8; 9] = bits.try_into().ok()?;
-    let mut mode = 0;
-    for (index, letter) in nine.iter().enumerate() {
-        let bit = 0o400 >> index;
-        let special = 0o4000 >> (index / 3);
-        mode |= match (index % 3, letter) {
-            (_, b'-') => 0,
-            (0, b'r') | (1, b'w') | (2, b'x') => bit,
-            (2, b's' | b't') => bit | special,
-            (2, b'S' | b'T' | b'l' | b'L') => special,
-            _ => return None,
-        };
-    }
-    Some(mode)
-}
-
-/// The first date that follows a size: its index, the time, and where in the line it ends.
-fn find_date(words: &[Word<'_>], head: usize, now: i64) -> Option<(usize, Modified, usize)> {
-    (head + 1..words.len()).find_map(|at| {
-        let sized = words.get(at - 1)?.text.iter().all(u8::is_ascii_digit);
-        let (modified, count) = date(words.get(at..).filter(|_| sized)?, now)?;
-        Some((at, modified, words.get(at + count - 1)?.end))
-    })
-}
-
-/// The date that `words` begin with, and how many of them it is.
-fn date(words: &[Word<'_>], now: i64) -> Option<(Modified, usize)> {
-    iso_date(words).or_else(|| {
-        let [first, second, third, ..] = words else {
-            return None;
-        };
-        let (month, day) = match (month(first.text), month(second.text)) {
-            (Some(month), _) => (month, day(second.text)?),
-            (None, Some(month)) => (month, day(first.text)?),
-            (None, None) => return None,
-        };
-        let (seconds, precision) = if let Some(clock) = hour_minute(third.text) {
-            (without_year(month, day, clock, now)?, Precision::Minute)
-        } else {
-            (
-                seconds((year(third.text)?, month, day), (0, 0, 0))?,
-                Precision::Day,
-            )
-        };
-        Some((
-            Modified {
-                seconds,
-                precision,
-                utc: false,
-            },
-            3,
-        ))
-    })
-}
-
-/// `2024-05-06 07:08`, `2024-05-06 07:08:09.000000000 +0200`.
-fn iso_date(words: &[Word<'_>]) -> Option<(Modified, usize)> {
-    let [date, clock, rest @ ..] = words else {
+    let (letters, rest) = rest.split_at_checked(9)?;
+    let mode = mode(letters)?;
+    // An access control list, a SELinux context, an extended attribute.
+    let ([b'+' | b'.' | b'@', rest @ ..] | rest) = rest;
+    if !rest.first().is_some_and(|byte| is_blank(*byte)) {
         return None;
+    }
+    let permissions = Permissions {
+        kind,
+        mode: Some(mode),
+        is_netware: false,
     };
-    let mut parts = date.text.split(|byte| *byte == b'-');
-    let date = (
-        year(parts.next()?)?,
-        day(parts.next()?)?,
-        day(parts.next()?)?,
-    );
-    let clock = clock.text.split(|byte| *byte == b'.').next()?;
-    let (hour, minute) = hour_minute(clock.get(..5)?)?;
-    let Some(second) = clock.get(5..).filter(|rest| !rest.is_empty()) else {
-        let seconds = seconds(date, (hour, minute, 0))?;
-        return Some((
-            Modified {
-                seconds,
-                precision: Precision::Minute,
-                utc: false,
-            },
-            2,
-        ));
-    };
-    let second = std::str::from_utf8(second.strip_prefix(b":")?)
-        .ok()?
-        .parse()
-        .ok()?;
-    let local = seconds(date, (hour, minute, second))?;
-    let offset = rest.first().and_then(|zone| zone_offset(zone.text));
-    let seconds = local - offset.unwrap_or(0);
-    let utc = offset.is_some();
-    Some((
-        Modified {
-            seconds,
-            precision: Precision::Second,
-            utc,
-        },
-        2 + usize::from(utc),
-    ))
+    Some((permissions, rest))
 }
 
-/// Seconds east of UTC of `+0200`.
-fn zone_offset(word: &[u8]) -> Option<i64> {
-    let (sign, digits) = word.split_first()?;
-    let sign = match sign {
-        b'+' => 1,
-        b'-' => -1,
-        _ => return None,
-    };
-    let digits = std::str::from_utf8(digits)
-        .ok()
-        .filter(|digits| digits.len() == 4)?;
-    let number: i64 = digits.parse().ok()?;
-    Some(sign * (number / 100 * 3600 + number % 100 * 60))
+fn kind(letter: u8) -> Option<Kind> {
+    match letter {
+        // `C` is a contiguous file, `M` one moved to slower storage.
+        b'-' | b'C' | b'M' => Some(Kind::File),
+        b'd' => Some(Kind::Directory),
+        b'l' => Some(Kind::Symlink),
+        // `D` is a door, `n` a network file, `P` a port, `w` a whiteout.
+        b'b' | b'c' | b'p' | b's' | b'D' | b'n' | b'P' | b'w' => Some(Kind::Special),
+        b'?' => Some(Kind::Unknown),
+        _ => None,
+    }
 }
 
-/// Owner and group among the words between mode and size: a number of links first, where there is
-/// one; the last word is the group, what is before it the owner, blanks and all.
-fn owners(line: &[u8], words: &[Word<'_>]) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+/// What follows NetWare's `[R----F--]`.
+fn netware_rights(bytes: &[u8]) -> Option<&[u8]> {
+    let (word, rest) = next_word(bytes)?;
+    let rights = word.strip_prefix(b"[")?.strip_suffix(b"]")?;
+    let is_rights = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b' ');
+    rights.iter().all(is_rights).then_some(rest)
+}
+
+/// The permission bits of `rwxr-sr-t`.
+fn mode(letters: &[u8]) -> Option<u32> {
+    letters
+        .iter()
+        .enumerate()
+        .try_fold(0, |mode, (at, letter)| {
+            let bit = 0o400 >> at;
+            let special = 0o4000 >> (at / 3);
+            let bits = match (at % 3, letter) {
+                (_, b'-') => 0,
+                (0, b'r') | (1, b'w') | (2, b'x') => bit,
+                (2, b's' | b't') => bit | special,
+                // `l` is mandatory locking: the set-group bit without the right to execute.
+                (2, b'S' | b'T' | b'l' | b'L') => special,
+                _ => return None,
+            };
+            Some(mode | bits)
+        })
+}
+
+/// Whether the word may stand where a size stands: a number, or a device's `1,3`.
+fn is_size(word: &[u8], kind: Kind) -> bool {
+    let unsigned = word.strip_prefix(b"-").unwrap_or(word);
+    let is_comma = |byte: &u8| *byte == b',' && kind == Kind::Special;
+    unsigned.last().is_some_and(u8::is_ascii_digit)
+        && unsigned
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || is_comma(byte))
+}
+
+/// The words between links and size. Of more than two it cannot be told where the owner ends.
+fn owner_and_group<'a>(
+    before: &[&'a [u8]],
+    permissions: &Permissions,
+) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+    let words = match before {
+        // A device's major number, its comma apart from the minor.
+        [words @ .., major] if major.ends_with(b",") => words,
+        words => words,
+    };
     let words = match words {
-        [links, rest @ ..] if links.text.iter().all(u8::is_ascii_digit) && !rest.is_empty() => rest,
+        words if permissions.is_netware => words,
+        [links, words @ ..] if links.iter().all(u8::is_ascii_digit) => words,
         words => words,
     };
     match words {
-        [] => (None, None),
-        [owner] => (Some(owner.text.to_vec()), None),
-        [first, .., last_of_owner, group] => {
-            let owner = line.get(first.start..last_of_owner.end).map(<[u8]>::to_vec);
-            (owner, Some(group.text.to_vec()))
-        }
-        [owner, group] => (Some(owner.text.to_vec()), Some(group.text.to_vec())),
+        [owner] => (Some(owner), None),
+        [owner, group] => (Some(owner), Some(group)),
+        _ => (None, None),
     }
 }
 
-fn split_target(entry: &mut Entry) {
-    const ARROW: &[u8] = b" -> ";
-    let Some(at) = entry
-        .name
-        .windows(ARROW.len())
-        .position(|part| part == ARROW)
-    else {
-        return;
+/// The name after exactly one blank, so that its own blanks stay; NetWare pads it.
+fn name_and_target<'a>(permissions: &Permissions, bytes: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
+    let name = match bytes {
+        bytes if permissions.is_netware => bytes.trim_ascii_start(),
+        [_, name @ ..] => name,
+        [] => bytes,
     };
-    entry.target = entry.name.get(at + ARROW.len()..).map(<[u8]>::to_vec);
-    entry.name.truncate(at);
+    if permissions.kind != Kind::Symlink {
+        return (name, None);
+    }
+    match name.windows(4).position(|window| window == b" -> ") {
+        Some(arrow) => (name.get(..arrow).unwrap_or(name), name.get(arrow + 4..)),
+        None => (name, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(line: &str) -> Entry {
+        parse(line.as_bytes(), 1_795_435_200).unwrap()
+    }
+
+    #[test]
+    fn letters_become_permission_bits() {
+        for (letters, bits) in [
+            ("rwxrwxrwx", 0o777),
+            ("---------", 0),
+            ("rwsr-sr-t", 0o7755),
+            ("rwSr-Sr-T", 0o7644),
+            ("rw-r-lr--", 0o2644),
+        ] {
+            assert_eq!(mode(letters.as_bytes()), Some(bits), "{letters}");
+        }
+        assert_eq!(mode(b"rwxrwxrwy"), None);
+        assert_eq!(mode(b"wrxrwxrwx"), None);
+    }
+
+    #[test]
+    fn owner_and_group_are_told_apart_where_they_can_be() {
+        let pair = |line: &str| {
+            let entry = entry(line);
+            let text = |bytes: Option<Vec<u8>>| bytes.map(|b| String::from_utf8(b).unwrap());
+            (text(entry.owner), text(entry.group))
+        };
+        let both = (Some("u".to_owned()), Some("g".to_owned()));
+        assert_eq!(pair("-rw-r--r-- 1 u g 5 Jan 29 03:26 x"), both);
+        assert_eq!(pair("-rw-r--r-- u g 5 Jan 29 03:26 x"), both);
+        assert_eq!(pair("crw-r--r-- 1 u g 5, 6 Jan 29 03:26 x"), both);
+        assert_eq!(pair("crw-r--r-- 1 u g 5,6 Jan 29 03:26 x"), both);
+        let owner = (Some("u".to_owned()), None);
+        assert_eq!(pair("-rw-r--r-- 1 u 5 Jan 29 03:26 x"), owner);
+        assert_eq!(pair("- [RWCEAFMS] u 5 Jan 29 03:26 x"), owner);
+        let neither = (None, None);
+        assert_eq!(pair("-rw-r--r-- 1 u g h 5 Jan 29 03:26 x"), neither);
+    }
+
+    #[test]
+    fn a_link_without_an_arrow_has_no_target() {
+        let link = entry("lrwxrwxrwx 1 u g 5 Jan 29 03:26 x");
+        assert_eq!((link.name.as_slice(), link.target), (b"x".as_slice(), None));
+    }
+
+    #[test]
+    fn an_arrow_in_a_files_name_is_part_of_it() {
+        assert_eq!(
+            entry("-rw-r--r-- 1 u g 5 Jan 29 03:26 a -> b").name,
+            b"a -> b"
+        );
+    }
+
+    #[test]
+    fn numeric_owners_and_month_like_names_do_not_hide_the_date() {
+        let tricky = entry("-rw-r--r-- 1 0 5 23 Nov 4 10:00 x");
+        assert_eq!(tricky.size, Some(23));
+        let tricky = entry("-rw-r--r-- 1 jan may 12 Mar 3 10:00 4 Jul 2021");
+        assert_eq!(
+            (tricky.size, tricky.name),
+            (Some(12), b"4 Jul 2021".to_vec())
+        );
+    }
+
+    #[test]
+    fn lines_that_only_look_alike_are_none() {
+        for line in [
+            "-rw-r--r--",
+            "-rw-r--r-- 1 u g 5",
+            "-rw-r--r-- 1 u g 5 Jan 29",
+            "-rw-r--r--1 u g 5 Jan 29 03:26 x",
+            "drwxr-xr 1 u g 5 Jan 29 03:26 x",
+            "xrwxr-xr-x 1 u g 5 Jan 29 03:26 x",
+            "-rw-r--r-- 1 u g five Jan 29 03:26 x",
+        ] {
+            assert_eq!(parse(line.as_bytes(), 0), None, "{line}");
+        }
+    }
 }

@@ -164,8 +164,8 @@ fn without_options(mut argument: &[u8]) -> &[u8] {
 fn send_listing(session: &mut Session, lines: Lines) -> Answer {
     session.restart = 0;
     let setup = take(&mut session.data);
-    let connection = setup.open(&mut session.control, "Sending the listing")?;
     let patience = session.patience();
+    let connection = setup.open(&mut session.control, patience, "Sending the listing")?;
     let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
     let sent = send_lines(&mut transfer, lines);
     drop(transfer);

@@ -12,6 +12,7 @@ use crate::server::tree::LastLink;
 pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
     let restart = take(&mut session.restart);
     let setup = take(&mut session.data);
+    let patience = session.patience();
     let mut file = session
         .place(argument, LastLink::Followed)?
         .open_to_read()?;
@@ -23,11 +24,8 @@ pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
         ));
     }
     file.seek(SeekFrom::Start(restart))?;
-    let connection = setup.open(
-        &mut session.control,
-        &format!("Sending {} bytes", size - restart),
-    )?;
-    let patience = session.patience();
+    let text = format!("Sending {} bytes", size - restart);
+    let connection = setup.open(&mut session.control, patience, &text)?;
     let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
     let sent = transfer.send_file(&file);
     drop(transfer);
@@ -41,7 +39,7 @@ pub(super) fn size(session: &mut Session, argument: &[u8]) -> Answer {
 
 pub(super) fn mdtm(session: &mut Session, argument: &[u8]) -> Answer {
     let stat = session.place(argument, LastLink::Followed)?.stat()?;
-    let time = time::format(stat.st_mtime as i64);
+    let time = time::format(stat.st_mtime);
     Ok(Reply::new(
         213,
         time.ok_or_else(|| refused(550, "The time has no four-digit year"))?,

@@ -20,19 +20,20 @@ enum Start {
 /// Replaces the file; after REST keeps so much of its beginning, with a hole where it was shorter.
 pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
     let restart = take(&mut session.restart);
-    store(session, argument, Start::At(restart))
+    store(session, argument, &Start::At(restart))
 }
 
 pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
     session.restart = 0;
-    store(session, argument, Start::End)
+    store(session, argument, &Start::End)
 }
 
-fn store(session: &mut Session, argument: &[u8], start: Start) -> Answer {
+fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
     let setup = take(&mut session.data);
+    let patience = session.patience();
     let place = session.place(argument, LastLink::Followed)?;
     let mut upload = place.open_to_write()?;
-    let connection = match setup.open(&mut session.control, "Ready to receive") {
+    let connection = match setup.open(&mut session.control, patience, "Ready to receive") {
         Ok(connection) => connection,
         Err(stop) => {
             // Without a data connection nothing was stored, not even an empty file.
@@ -44,8 +45,7 @@ fn store(session: &mut Session, argument: &[u8], start: Start) -> Answer {
             return Err(stop);
         }
     };
-    position(&mut upload.file, &start)?;
-    let patience = session.patience();
+    position(&mut upload.file, start)?;
     let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
     let received = transfer.receive_file(&upload.file);
     drop(transfer);

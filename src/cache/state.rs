@@ -1,0 +1,246 @@
+//! The directories in memory in the order of their use, and the fetches under way.
+//!
+//! Every method is called under the cache's lock and takes moments.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lru::LruCache;
+
+use crate::ftp::{Kind, RemotePath};
+
+use super::directory::{Current, Directory, Known, Memory, keep_exact_time};
+use super::flight::Flight;
+use super::{Answer, Attributes, CacheOptions};
+
+/// What a directory costs beside its own bytes and its path's: the path's counts, the LRU's node
+/// and its slot in the hash table.
+const NODE_BYTES: usize = 112;
+
+#[derive(Debug)]
+pub(super) struct State<T> {
+    options: CacheOptions,
+    directories: LruCache<RemotePath, Directory>,
+    bytes: usize,
+    flights: HashMap<RemotePath, Arc<Flight<T>>>,
+}
+
+impl<T: Clone> State<T> {
+    pub(super) fn new(options: CacheOptions) -> Self {
+        Self {
+            options,
+            directories: LruCache::unbounded(),
+            bytes: 0,
+            flights: HashMap::new(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn misses(&self, path: &RemotePath) -> u32 {
+        self.directories.peek(path).map_or(0, Directory::misses)
+    }
+
+    pub(super) fn memory(&self, path: &RemotePath) -> Option<Memory> {
+        self.directories.peek(path).map(Directory::memory)
+    }
+
+    pub(super) fn lookup(&mut self, path: &RemotePath, name: &[u8], now: Instant) -> Answer {
+        let ttl = self.options.ttl;
+        if let Some(known) = self.directories.get_mut(path) {
+            return known.lookup(name, ttl, now);
+        }
+        // The miss is counted, too.
+        self.change(path, |directory| directory.lookup(name, ttl, now))
+    }
+
+    pub(super) fn current(&mut self, path: &RemotePath, now: Instant) -> Option<Current> {
+        self.directories.get(path)?.current(now)
+    }
+
+    pub(super) fn settle(&mut self, path: &RemotePath, change: impl FnOnce(&mut Directory)) {
+        if self.directories.contains(path) {
+            self.change(path, change);
+        }
+    }
+
+    pub(super) fn insert(
+        &mut self,
+        path: &RemotePath,
+        name: &[u8],
+        mut attributes: Attributes,
+        now: Instant,
+    ) {
+        if let Some(before) = self.last_known(path, name) {
+            keep_exact_time(&before, &mut attributes);
+        }
+        if matches!(attributes.kind, Kind::File | Kind::Special)
+            && let Ok(listed_before) = path.join(name)
+        {
+            self.forget(&listed_before);
+        }
+        self.note(path, name, Known::Present(attributes), now);
+    }
+
+    pub(super) fn remove(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
+        let before = self.last_known(path, name).map(|before| before.kind);
+        // Below a file nothing is known, and there may be many files to remove.
+        if !matches!(before, Some(Kind::File | Kind::Special))
+            && let Ok(below) = path.join(name)
+        {
+            self.forget_tree(&below);
+        }
+        self.note(path, name, Known::Absent, now);
+    }
+
+    pub(super) fn rename(&mut self, from: &RemotePath, to: &RemotePath, now: Instant) {
+        if from == to {
+            return;
+        }
+        let (Some(old), Some(new)) = (from.parent(), to.parent()) else {
+            return self.forget_tree(&RemotePath::root());
+        };
+        let known = match self.directories.peek(&old) {
+            Some(directory) => directory.known(from.name(), self.options.ttl, now),
+            None => Known::Doubtful(None),
+        };
+        self.forget_tree(to);
+        if to.below(from).is_some() || from.below(to).is_some() {
+            // No server moves a directory into itself: whatever it did, nothing is known now.
+            self.forget_tree(from);
+            self.note(&old, from.name(), Known::Doubtful(None), now);
+            return self.note(&new, to.name(), Known::Doubtful(None), now);
+        }
+        self.move_tree(from, to);
+        self.note(&old, from.name(), Known::Absent, now);
+        self.note(&new, to.name(), known, now);
+    }
+
+    pub(super) fn put(&mut self, path: &RemotePath, new: Directory) {
+        self.change(path, |directory| *directory = new);
+    }
+
+    pub(super) fn forget(&mut self, path: &RemotePath) {
+        self.take(path);
+        if let Some(flight) = self.flights.remove(path) {
+            flight.make_stale();
+        }
+    }
+
+    pub(super) fn forget_tree(&mut self, ancestor: &RemotePath) {
+        for path in self.paths_below(ancestor) {
+            self.take(&path);
+        }
+        self.end_flights_below(ancestor);
+    }
+
+    /// The fetch of this directory that is under way.
+    pub(super) fn flight(&self, path: &RemotePath) -> Option<Arc<Flight<T>>> {
+        self.flights.get(path).cloned()
+    }
+
+    pub(super) fn begin_flight(&mut self, path: &RemotePath) -> Arc<Flight<T>> {
+        let flight = Arc::new(Flight::new());
+        self.flights.insert(path.clone(), Arc::clone(&flight));
+        flight
+    }
+
+    /// Nobody joins this flight any more; another one that took its place goes on.
+    pub(super) fn end_flight(&mut self, path: &RemotePath, flight: &Arc<Flight<T>>) {
+        if self
+            .flights
+            .get(path)
+            .is_some_and(|newest| Arc::ptr_eq(newest, flight))
+        {
+            self.flights.remove(path);
+        }
+    }
+
+    fn last_known(&self, path: &RemotePath, name: &[u8]) -> Option<Attributes> {
+        self.directories.peek(path)?.last_known(name)
+    }
+
+    fn note(&mut self, path: &RemotePath, name: &[u8], known: Known, now: Instant) {
+        if let Some(flight) = self.flights.get(path) {
+            flight.note(name, known.clone());
+        }
+        let ttl = self.options.ttl;
+        self.change(path, |directory| directory.note(name, known, ttl, now));
+    }
+
+    fn move_tree(&mut self, from: &RemotePath, to: &RemotePath) {
+        // Last used last, so that their order stays.
+        for path in self.paths_below(from).into_iter().rev() {
+            if let Some(moved) = path.rebased(from, to)
+                && let Some(directory) = self.take(&path)
+            {
+                self.put(&moved, directory);
+            }
+        }
+        self.end_flights_below(from);
+    }
+
+    /// What is under way there may tell what was: it serves who waits already, nobody later.
+    fn end_flights_below(&mut self, ancestor: &RemotePath) {
+        self.flights.retain(|path, flight| {
+            let stays = path.below(ancestor).is_none();
+            if !stays {
+                flight.make_stale();
+            }
+            stays
+        });
+    }
+
+    /// Changes one directory, makes it the last used, and keeps the account and the bound.
+    fn change<R>(&mut self, path: &RemotePath, change: impl FnOnce(&mut Directory) -> R) -> R {
+        let mut directory = self.take(path).unwrap_or_default();
+        let result = change(&mut directory);
+        let cost = cost(path, &directory);
+        // One that cannot be kept must not drive out the others.
+        if cost <= self.options.max_bytes {
+            self.bytes += cost;
+            self.directories.put(path.clone(), directory);
+            self.evict();
+        }
+        result
+    }
+
+    fn take(&mut self, path: &RemotePath) -> Option<Directory> {
+        let directory = self.directories.pop(path)?;
+        self.bytes = self.bytes.saturating_sub(cost(path, &directory));
+        Some(directory)
+    }
+
+    /// Lets go of the directories that were not used for longest, until the rest fits.
+    fn evict(&mut self) {
+        while self.bytes > self.options.max_bytes {
+            let Some((path, directory)) = self.directories.pop_lru() else {
+                return;
+            };
+            self.bytes = self.bytes.saturating_sub(cost(&path, &directory));
+        }
+    }
+
+    fn paths_below(&self, ancestor: &RemotePath) -> Vec<RemotePath> {
+        let below = |path: &&RemotePath| path.below(ancestor).is_some();
+        self.directories
+            .iter()
+            .map(|(path, _)| path)
+            .filter(below)
+            .cloned()
+            .collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn recounted_bytes(&self) -> usize {
+        let directories = self.directories.iter();
+        directories.map(|(path, known)| cost(path, known)).sum()
+    }
+}
+
+fn cost(path: &RemotePath, directory: &Directory) -> usize {
+    path.as_bytes().len() + NODE_BYTES + directory.bytes()
+}

@@ -1,0 +1,216 @@
+//! Months as servers in many countries write them in their listings.
+
+/// English, which nearly every server speaks.
+const ENGLISH: [&[u8; 3]; 12] = [
+    b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
+];
+
+/// How other languages' names begin, without accents; a longer beginning before a shorter one.
+///
+/// Finnish `marras` is November where other languages begin March so; Croatian, whose `lip` and
+/// `lis` are other months than the Polish ones, is left out.
+const BEGINNINGS: &[(&str, i8)] = &[
+    ("marr", 11),
+    ("juin", 6),
+    ("juil", 7),
+    // Dutch, German, French, Spanish, Italian, Portuguese, the Nordic languages, Hungarian.
+    ("jan", 1),
+    ("ene", 1),
+    ("gen", 1),
+    ("feb", 2),
+    ("fev", 2),
+    ("mar", 3),
+    ("mrt", 3),
+    ("mrz", 3),
+    ("apr", 4),
+    ("avr", 4),
+    ("abr", 4),
+    ("may", 5),
+    ("mai", 5),
+    ("maj", 5),
+    ("mei", 5),
+    ("mag", 5),
+    ("jun", 6),
+    ("giu", 6),
+    ("jul", 7),
+    ("lug", 7),
+    ("aug", 8),
+    ("aou", 8),
+    ("ago", 8),
+    ("sep", 9),
+    ("set", 9),
+    ("szept", 9),
+    ("okt", 10),
+    ("oct", 10),
+    ("out", 10),
+    ("ott", 10),
+    ("nov", 11),
+    ("dec", 12),
+    ("dez", 12),
+    ("des", 12),
+    ("dic", 12),
+    // Polish and Czech.
+    ("sty", 1),
+    ("led", 1),
+    ("lut", 2),
+    ("uno", 2),
+    ("bre", 3),
+    ("kwi", 4),
+    ("dub", 4),
+    ("kve", 5),
+    ("cze", 6),
+    ("cen", 6),
+    ("cer", 6),
+    ("cec", 7),
+    ("lip", 7),
+    ("sie", 8),
+    ("srp", 8),
+    ("wrz", 9),
+    ("zar", 9),
+    ("paz", 10),
+    ("rij", 10),
+    ("lis", 11),
+    ("gru", 12),
+    ("pro", 12),
+    // Turkish.
+    ("oca", 1),
+    ("sub", 2),
+    ("nis", 4),
+    ("haz", 6),
+    ("agu", 8),
+    ("tem", 7),
+    ("eyl", 9),
+    ("eki", 10),
+    ("kas", 11),
+    ("ara", 12),
+    // Russian.
+    ("янв", 1),
+    ("фев", 2),
+    ("мар", 3),
+    ("апр", 4),
+    ("май", 5),
+    ("мая", 5),
+    ("июн", 6),
+    ("июл", 7),
+    ("авг", 8),
+    ("сен", 9),
+    ("окт", 10),
+    ("ноя", 11),
+    ("дек", 12),
+    // Finnish, which shares no beginning but `marras` with the others.
+    ("tammi", 1),
+    ("helmi", 2),
+    ("maalis", 3),
+    ("huhti", 4),
+    ("touko", 5),
+    ("kes", 6),
+    ("hein", 7),
+    ("elo", 8),
+    ("syys", 9),
+    ("loka", 10),
+    ("joulu", 12),
+];
+
+/// The month's number that `word` names: `Nov`, `nov.`, `Dez`, `févr.` or `11月`.
+pub(super) fn parse(word: &[u8]) -> Option<i8> {
+    english(word).or_else(|| match digits_before_unit(word) {
+        Some(digits) => super::number(digits).filter(|month| (1..=12).contains(month)),
+        None => localised(word),
+    })
+}
+
+/// The digits of a number that has its unit attached, as in `11月`: no ASCII, in any charset.
+pub(super) fn digits_before_unit(word: &[u8]) -> Option<&[u8]> {
+    let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, unit) = word.split_at_checked(digits)?;
+    let is_unit = !unit.is_empty() && unit.len() <= 4 && !unit.iter().any(u8::is_ascii);
+    (is_unit && !digits.is_empty()).then_some(digits)
+}
+
+fn english(word: &[u8]) -> Option<i8> {
+    let month = ENGLISH.iter().position(|m| m.eq_ignore_ascii_case(word))?;
+    i8::try_from(month + 1).ok()
+}
+
+fn localised(word: &[u8]) -> Option<i8> {
+    let name = plain(word)?;
+    let known = BEGINNINGS.iter().find(|(start, _)| name.starts_with(start));
+    known.map(|(_, month)| *month)
+}
+
+/// The word in lower case without accents or a final full stop; none when it is not letters.
+fn plain(word: &[u8]) -> Option<String> {
+    let word = word.strip_suffix(b".").unwrap_or(word);
+    if word.len() > 24 || word.iter().any(u8::is_ascii_digit) {
+        return None;
+    }
+    let text = match std::str::from_utf8(word) {
+        Ok(text) => text.to_lowercase(),
+        // Latin-1's bytes are the first code points.
+        Err(_) => word
+            .iter()
+            .flat_map(|byte| char::from(*byte).to_lowercase())
+            .collect(),
+    };
+    let letters = text.chars().map(without_accent).collect::<String>();
+    letters.chars().all(char::is_alphabetic).then_some(letters)
+}
+
+fn without_accent(letter: char) -> char {
+    match letter {
+        'á' | 'à' | 'â' | 'ä' | 'å' => 'a',
+        'é' | 'è' | 'ê' | 'ě' => 'e',
+        'í' => 'i',
+        'ó' => 'o',
+        'ú' | 'ů' | 'û' | 'ü' => 'u',
+        'č' | 'ç' => 'c',
+        'ř' => 'r',
+        'ş' | 'š' | 'ś' => 's',
+        'ž' | 'ź' => 'z',
+        'ğ' => 'g',
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_month_is_known_in_the_common_languages() {
+        for language in [
+            "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
+            "Jan Feb Mär Apr Mai Jun Jul Aug Sep Okt Nov Dez",
+            "janv. févr. mars avril mai juin juil. août sept. oct. nov. déc.",
+            "ene feb mar abr may jun jul ago sep oct nov dic",
+            "gen feb mar apr mag giu lug ago set ott nov dic",
+            "jan fev mar abr mai jun jul ago set out nov dez",
+            "jan feb mrt apr mei jun jul aug sep okt nov dec",
+            "jan feb mars apr maj juni juli aug sep okt nov dec",
+            "sty lut mar kwi maj cze lip sie wrz paź lis gru",
+            "led úno bře dub kvě čen čec srp zář říj lis pro",
+            "Oca Şub Mar Nis May Haz Tem Ağu Eyl Eki Kas Ara",
+            "янв фев мар апр мая июн июл авг сен окт ноя дек",
+            "1月 2月 3月 4月 5月 6月 7月 8月 9月 10月 11月 12月",
+            "tammi helmi maalis huhti touko kesä heinä elo syys loka marras joulu",
+        ] {
+            let months: Vec<_> = language.split(' ').map(|m| parse(m.as_bytes())).collect();
+            let expected: Vec<_> = (1..=12).map(Some).collect();
+            assert_eq!(months, expected, "{language}");
+        }
+    }
+
+    #[test]
+    fn names_in_old_charsets_are_known() {
+        assert_eq!(parse(b"M\xe4r"), Some(3));
+        assert_eq!(parse(b"d\xe9c."), Some(12));
+        assert_eq!(parse(b"11\xd4\xc2"), Some(11));
+    }
+
+    #[test]
+    fn other_words_are_no_month() {
+        for word in ["", ".", "x", "1", "12", "13月", "0月", "ja", "root", "2021"] {
+            assert_eq!(parse(word.as_bytes()), None, "{word}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A peer that plays a server's part line by line, as a story tells it: for what no real server
+//! can be made to say.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::{ConnectOptions, Password, RemotePath, Session};
+
+/// Longer than any step of a story: it ends a story that hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The client's deadline in stories about silence.
+pub(super) const SHORT: Duration = Duration::from_millis(200);
+
+/// A server that waits for one control connection.
+pub(super) struct Peer {
+    address: SocketAddr,
+    story: JoinHandle<()>,
+}
+
+/// The control connection, from the server's side.
+pub(super) struct Stage {
+    control: BufReader<TcpStream>,
+}
+
+impl Peer {
+    /// Plays `story` to the first client on 127.0.0.1.
+    pub(super) fn plays(story: impl FnOnce(&mut Stage) + Send + 'static) -> Self {
+        Self::plays_at("127.0.0.1:0", story)
+    }
+
+    /// Plays `story` to the first client at `address`.
+    pub(super) fn plays_at(address: &str, story: impl FnOnce(&mut Stage) + Send + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let story = std::thread::spawn(move || {
+            let (control, _) = listener.accept().unwrap();
+            control.set_read_timeout(Some(PATIENCE)).unwrap();
+            control.set_nodelay(true).unwrap();
+            let mut stage = Stage {
+                control: BufReader::new(control),
+            };
+            story(&mut stage);
+        });
+        Self { address, story }
+    }
+
+    /// Options that lead here, with a deadline no healthy story meets.
+    pub(super) fn options(&self) -> ConnectOptions {
+        ConnectOptions {
+            host: self.address.ip().to_string(),
+            port: self.address.port(),
+            user: "alice".to_owned(),
+            password: Password::new("open sesame"),
+            account: String::new(),
+            connect_timeout: PATIENCE / 2,
+            timeout: PATIENCE / 2,
+            active: false,
+            trust_pasv_address: false,
+            charset: None,
+        }
+    }
+
+    /// The same, with a deadline for stories about silence.
+    pub(super) fn impatient(&self) -> ConnectOptions {
+        ConnectOptions {
+            timeout: SHORT,
+            ..self.options()
+        }
+    }
+
+    /// A session here; the story begins with [`Stage::log_in`].
+    pub(super) fn session(&self) -> Session {
+        Session::connect(&self.options()).unwrap()
+    }
+
+    /// The story was played to its end, and each line of it came true.
+    pub(super) fn ends(self) {
+        self.story.join().unwrap();
+    }
+}
+
+impl Stage {
+    /// Sends `lines`, each with its line end.
+    pub(super) fn say(&mut self, lines: &str) {
+        for line in lines.lines() {
+            self.send(&[line.as_bytes(), b"\r\n"].concat());
+        }
+    }
+
+    /// Sends bytes as they are.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.control.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// The client's next command is `line`.
+    #[track_caller]
+    pub(super) fn hear(&mut self, line: &str) {
+        assert_eq!(String::from_utf8_lossy(&self.heard()), line);
+    }
+
+    /// The client's next command.
+    pub(super) fn heard(&mut self) -> Vec<u8> {
+        let mut line = Vec::new();
+        self.control.read_until(b'\n', &mut line).unwrap();
+        assert!(line.ends_with(b"\r\n"), "not a line: {line:?}");
+        line.truncate(line.len() - 2);
+        line
+    }
+
+    /// The client's next command is `line`, and is answered so.
+    #[track_caller]
+    pub(super) fn answer(&mut self, line: &str, reply: &str) {
+        self.hear(line);
+        self.say(reply);
+    }
+
+    /// Greets, lets in, has no features.
+    #[track_caller]
+    pub(super) fn log_in(&mut self) {
+        self.log_in_with("502 no FEAT");
+    }
+
+    /// Greets, lets in, answers FEAT with `features`.
+    #[track_caller]
+    pub(super) fn log_in_with(&mut self, features: &str) {
+        self.say("220 ready");
+        self.answer("USER alice", "331 password?");
+        self.answer("PASS open sesame", "230 in");
+        self.answer("FEAT", features);
+        self.answer("TYPE I", "200 binary");
+    }
+
+    /// Agrees on a data connection by EPSV and takes it.
+    #[track_caller]
+    pub(super) fn extended_passive(&mut self) -> TcpStream {
+        self.hear("EPSV");
+        let listener = TcpListener::bind((self.local().ip(), 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        self.say(&format!("229 Entering (|||{port}|)"));
+        taken(&listener)
+    }
+
+    /// The end of the control connection on this side.
+    pub(super) fn local(&self) -> SocketAddr {
+        self.control.get_ref().local_addr().unwrap()
+    }
+
+    /// The client leaves without another word.
+    pub(super) fn is_left(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is leaving, too.
+        let _ = self.control.read_to_end(&mut rest);
+        assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+
+    /// Reads what the client says until it leaves.
+    pub(super) fn drain(&mut self) {
+        // A reset is leaving, too.
+        let _ = self.control.read_to_end(&mut Vec::new());
+    }
+
+    /// The client is still there and in step.
+    #[track_caller]
+    pub(super) fn noop(&mut self) {
+        self.answer("NOOP", "200 here");
+    }
+}
+
+/// The next connection to `listener`.
+pub(super) fn taken(listener: &TcpListener) -> TcpStream {
+    let (data, _) = listener.accept().unwrap();
+    data.set_read_timeout(Some(PATIENCE)).unwrap();
+    data
+}
+
+/// A path.
+pub(super) fn path(bytes: &str) -> RemotePath {
+    RemotePath::new(bytes.as_bytes()).unwrap()
+}

@@ -1,0 +1,254 @@
+//! How data connections come to be, each way round.
+
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::ftp::testing::{Peer, SHORT, Stage, path, taken};
+use crate::ftp::{ConnectOptions, Error, Phase, Session};
+
+/// A PASV reply that names `host` and a port of ours.
+fn passive_reply(stage: &Stage, host: &str) -> (TcpListener, String) {
+    let listener = TcpListener::bind((stage.local().ip(), 0)).unwrap();
+    let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
+    let reply = format!("227 Entering Passive Mode ({host},{high},{low}).");
+    (listener, reply)
+}
+
+/// Answers a RETR that sends nothing.
+fn empty_file(stage: &mut Stage, data: TcpStream) {
+    stage.answer("RETR /f", "150 here it comes");
+    drop(data);
+    stage.say("226 all");
+}
+
+/// Downloads the empty file.
+fn download(session: Session) -> Session {
+    let mut download = session.retrieve(&path("/f"), 0).unwrap();
+    assert_eq!(download.read(&mut [0; 10]).unwrap(), 0);
+    download.finish().unwrap()
+}
+
+#[test]
+fn a_refused_epsv_is_not_asked_again() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("EPSV", "502 what?");
+        for _ in 0..2 {
+            stage.hear("PASV");
+            let (listener, reply) = passive_reply(stage, "127,0,0,1");
+            stage.say(&reply);
+            let data = taken(&listener);
+            empty_file(stage, data);
+        }
+    });
+    download(download(peer.session()));
+    peer.ends();
+}
+
+#[test]
+fn an_epsv_port_nobody_listens_at_is_replaced_by_pasv() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.hear("EPSV");
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        stage.say(&format!("229 Entering (|||{}|)", closed.port()));
+        stage.hear("PASV");
+        let (listener, reply) = passive_reply(stage, "127,0,0,1");
+        stage.say(&reply);
+        let data = taken(&listener);
+        empty_file(stage, data);
+    });
+    download(peer.session());
+    peer.ends();
+}
+
+#[test]
+fn somebody_elses_address_in_a_227_is_not_called() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("EPSV", "500 what?");
+        stage.hear("PASV");
+        let (listener, reply) = passive_reply(stage, "127,0,0,9");
+        stage.say(&reply);
+        let data = taken(&listener);
+        empty_file(stage, data);
+    });
+    download(peer.session());
+    peer.ends();
+}
+
+#[test]
+fn the_address_in_a_227_is_called_where_it_is_trusted() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("EPSV", "500 what?");
+        stage.hear("PASV");
+        let listener = TcpListener::bind("127.0.0.9:0").unwrap();
+        let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
+        stage.say(&format!(
+            "227 Entering Passive Mode (127,0,0,9,{high},{low})"
+        ));
+        let data = taken(&listener);
+        empty_file(stage, data);
+    });
+    let options = ConnectOptions {
+        trust_pasv_address: true,
+        ..peer.options()
+    };
+    download(Session::connect(&options).unwrap());
+    peer.ends();
+}
+
+#[test]
+fn over_ipv6_there_is_no_pasv_to_fall_back_to() {
+    let peer = Peer::plays_at("[::1]:0", |stage| {
+        stage.log_in();
+        stage.answer("EPSV", "502 what?");
+        stage.noop();
+        let data = stage.extended_passive();
+        empty_file(stage, data);
+    });
+    let failed = peer.session().retrieve(&path("/f"), 0).unwrap_err();
+    assert_eq!(failed.error.to_string(), "EPSV: 502 what?");
+    let mut session = failed.session.unwrap();
+    session.noop().unwrap();
+    download(session);
+    peer.ends();
+}
+
+/// Where the client listens, by its EPRT.
+fn extended_port(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line).into_owned();
+    let fields: Vec<&str> = line.strip_prefix("EPRT ").unwrap().split('|').collect();
+    let [_, family, address, port, _] = fields.as_slice() else {
+        panic!("not an EPRT: {line}");
+    };
+    assert_eq!(*family, if address.contains(':') { "2" } else { "1" });
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
+}
+
+#[test]
+fn in_active_mode_the_server_calls() {
+    for home in ["127.0.0.1:0", "[::1]:0"] {
+        let peer = Peer::plays_at(home, |stage| {
+            stage.log_in();
+            let address = extended_port(&stage.heard());
+            stage.say("200 noted");
+            stage.answer("RETR /f", "150 calling you");
+            drop(TcpStream::connect(address).unwrap());
+            stage.say("226 all");
+        });
+        let options = ConnectOptions {
+            active: true,
+            ..peer.options()
+        };
+        download(Session::connect(&options).unwrap());
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_server_without_eprt_is_told_by_port() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        assert!(stage.heard().starts_with(b"EPRT |1|127.0.0.1|"));
+        stage.say("500 what?");
+        let line = String::from_utf8(stage.heard()).unwrap();
+        let numbers: Vec<u16> = line
+            .strip_prefix("PORT 127,0,0,1,")
+            .unwrap()
+            .split(',')
+            .map(|number| number.parse().unwrap())
+            .collect();
+        stage.say("200 noted");
+        stage.answer("RETR /f", "150 calling you");
+        let port = numbers[0] * 256 + numbers[1];
+        drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        stage.say("226 all");
+    });
+    let options = ConnectOptions {
+        active: true,
+        ..peer.options()
+    };
+    download(Session::connect(&options).unwrap());
+    peer.ends();
+}
+
+#[test]
+fn a_stranger_who_calls_first_is_hung_up_on() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let address: std::net::SocketAddr = extended_port(&stage.heard()).parse().unwrap();
+        stage.say("200 noted");
+        let stranger = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let stranger = stranger.unwrap();
+        let home: std::net::SocketAddr = "127.0.0.7:0".parse().unwrap();
+        stranger.bind(&home.into()).unwrap();
+        stranger.connect(&address.into()).unwrap();
+        stage.answer("RETR /f", "150 calling you");
+        drop(TcpStream::connect(address).unwrap());
+        stage.say("226 all");
+        let mut stranger = TcpStream::from(stranger);
+        let heard = std::io::Read::read(&mut stranger, &mut [0; 10]);
+        assert!(matches!(heard, Ok(0) | Err(_)), "the stranger was served");
+    });
+    let options = ConnectOptions {
+        active: true,
+        ..peer.options()
+    };
+    download(Session::connect(&options).unwrap());
+    peer.ends();
+}
+
+#[test]
+fn a_server_that_never_calls_is_not_waited_for_longer_than_agreed() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.heard();
+        stage.say("200 noted");
+        stage.answer("RETR /f", "150 calling you");
+        stage.is_left();
+    });
+    let options = ConnectOptions {
+        active: true,
+        connect_timeout: SHORT,
+        ..peer.options()
+    };
+    let failed = Session::connect(&options)
+        .unwrap()
+        .retrieve(&path("/f"), 0)
+        .unwrap_err();
+    let error = &failed.error;
+    assert!(
+        matches!(error, Error::Timeout(Phase::DataConnect)),
+        "{error}"
+    );
+    assert!(failed.session.is_none());
+    peer.ends();
+}
+
+#[test]
+fn silent_data_times_out() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("RETR /f", "150 here it comes");
+        stage.is_left();
+        drop(data);
+    });
+    let session = Session::connect(&peer.impatient()).unwrap();
+    let mut download = session.retrieve(&path("/f"), 0).unwrap();
+    let start = std::time::Instant::now();
+    let error = download.read(&mut [0; 10]).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::DataRead)), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(2));
+    drop(download);
+    peer.ends();
+}

@@ -1,0 +1,241 @@
+//! Listing a directory, by each of the three commands.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use crate::ftp::testing::{Peer, Stage, path};
+use crate::ftp::{Error, ListWith, Session};
+
+const TWO_LINES: &str = "-rw-r--r-- 1 a b 3 Jan  1  2020 one\r\n\
+                         -rw-r--r-- 1 a b 4 Jan  1  2020 two\r\n";
+
+/// The listed names.
+fn names(session: &mut Session, with: ListWith, directory: &str) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    session.list(with, &path(directory), &mut |entry| {
+        names.push(String::from_utf8_lossy(&entry.name).into_owned());
+        ControlFlow::Continue(())
+    })?;
+    Ok(names)
+}
+
+/// Answers `command` with `listing` over a data connection.
+#[track_caller]
+fn lists(stage: &mut Stage, command: &str, listing: &str) {
+    let mut data = stage.extended_passive();
+    stage.answer(command, "150 here it comes");
+    data.write_all(listing.as_bytes()).unwrap();
+    drop(data);
+    stage.say("226 all");
+}
+
+/// Refuses `command`, its data connection being open.
+#[track_caller]
+fn refuses(stage: &mut Stage, command: &str, reply: &str) {
+    let data = stage.extended_passive();
+    stage.answer(command, reply);
+    drop(data);
+}
+
+#[test]
+fn names_that_could_leave_the_directory_are_passed_over() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        lists(
+            stage,
+            "MLSD /d",
+            "type=cdir; /d\r\ntype=pdir; /\r\ntype=file; a\r\ntype=file; x/y\r\ntype=file; ..\r\n\
+             nonsense\r\ntype=file;size=7; b c\r\n",
+        );
+        stage.noop();
+    });
+    let mut session = peer.session();
+    assert_eq!(
+        names(&mut session, ListWith::Mlsd, "/d").unwrap(),
+        ["a", "b c"]
+    );
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_name_of_many_kilobytes_is_passed_over_and_the_next_one_is_not() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let long = "x".repeat(200_000);
+        lists(
+            stage,
+            "MLSD /d",
+            &format!("type=file; a\r\ntype=file; {long}\r\ntype=file; b\r\n"),
+        );
+    });
+    let listed = names(&mut peer.session(), ListWith::Mlsd, "/d");
+    assert_eq!(listed.unwrap(), ["a", "b"]);
+    peer.ends();
+}
+
+#[test]
+fn a_listing_that_ends_with_a_refusal_is_an_error() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("MLSD /d", "150 here it comes");
+        data.write_all(b"type=file; a\r\n").unwrap();
+        drop(data);
+        stage.say("451 disk error");
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let error = names(&mut session, ListWith::Mlsd, "/d").unwrap_err();
+    assert_eq!(error.to_string(), "MLSD: 451 disk error");
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn who_has_seen_enough_ends_the_listing_in_step() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("MLSD /d", "150 here it comes");
+        data.write_all(b"type=file; a\r\ntype=file; b\r\n").unwrap();
+        stage.say("426 you hung up");
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let mut seen = 0;
+    session
+        .list(ListWith::Mlsd, &path("/d"), &mut |_| {
+            seen += 1;
+            ControlFlow::Break(())
+        })
+        .unwrap();
+    assert_eq!(seen, 1);
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_path_with_blanks_is_entered_to_be_listed() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("CWD /my files", "250 there");
+        lists(stage, "LIST -a", TWO_LINES);
+    });
+    let listed = names(&mut peer.session(), ListWith::List, "/my files");
+    assert_eq!(listed.unwrap(), ["one", "two"]);
+    peer.ends();
+}
+
+#[test]
+fn a_server_that_takes_dash_a_for_a_name_is_asked_without_from_then_on() {
+    for refusal in ["501 bad argument", "550 no such directory", "450 no files"] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            refuses(stage, "LIST -a /d", refusal);
+            lists(stage, "LIST /d", TWO_LINES);
+            lists(stage, "LIST /e", TWO_LINES);
+        });
+        let mut session = peer.session();
+        for directory in ["/d", "/e"] {
+            let listed = names(&mut session, ListWith::List, directory);
+            assert_eq!(listed.unwrap(), ["one", "two"]);
+        }
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_says_nothing_about_dash_a() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        refuses(stage, "LIST -a /gone", "550 no such directory");
+        refuses(stage, "LIST /gone", "550 no such directory");
+        lists(stage, "LIST -a /d", TWO_LINES);
+    });
+    let mut session = peer.session();
+    let error = names(&mut session, ListWith::List, "/gone").unwrap_err();
+    assert_eq!(error.to_string(), "LIST: 550 no such directory");
+    let listed = names(&mut session, ListWith::List, "/d");
+    assert_eq!(listed.unwrap(), ["one", "two"]);
+    peer.ends();
+}
+
+#[test]
+fn a_listing_that_broke_is_not_begun_again() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("LIST -a /d", "150 here it comes");
+        data.write_all(TWO_LINES.as_bytes()).unwrap();
+        drop(data);
+        stage.say("550 disk error");
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let mut seen = 0;
+    let error = session
+        .list(ListWith::List, &path("/d"), &mut |_| {
+            seen += 1;
+            ControlFlow::Continue(())
+        })
+        .unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), seen),
+        ("LIST: 550 disk error", 2)
+    );
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn an_empty_directory_may_be_told_without_a_transfer() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        refuses(stage, "MLSD /d", "226 nothing there");
+        let data = stage.extended_passive();
+        stage.answer("MLSD /e", "226 nothing there either");
+        stage.noop();
+        drop(data);
+    });
+    let mut session = Session::connect(&peer.impatient()).unwrap();
+    for directory in ["/d", "/e"] {
+        let listed = names(&mut session, ListWith::Mlsd, directory);
+        assert!(listed.unwrap().is_empty());
+    }
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn entries_count_even_where_their_transfer_was_not_announced() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("MLSD /d", "226 all of it");
+        data.write_all(b"type=file; a\r\n").unwrap();
+        drop(data);
+        stage.noop();
+    });
+    let mut session = peer.session();
+    assert_eq!(names(&mut session, ListWith::Mlsd, "/d").unwrap(), ["a"]);
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn stat_lists_over_the_control_connection() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let lines = TWO_LINES.replace("\r\n", "\n");
+        stage.answer("STAT /d", &format!("213-Status:\n{lines}213 End"));
+        stage.answer("STAT /gone", "550 no such directory");
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let listed = names(&mut session, ListWith::Stat, "/d");
+    assert_eq!(listed.unwrap(), ["one", "two"]);
+    assert!(names(&mut session, ListWith::Stat, "/gone").is_err());
+    session.noop().unwrap();
+    peer.ends();
+}

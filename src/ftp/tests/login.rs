@@ -1,0 +1,199 @@
+//! From the greeting to TYPE I.
+
+use crate::ftp::testing::Peer;
+use crate::ftp::{ConnectOptions, Error, Session};
+
+/// The error of a login during which the server does this.
+fn refused(story: impl FnOnce(&mut crate::ftp::testing::Stage) + Send + 'static) -> Error {
+    let peer = Peer::plays(story);
+    let error = Session::connect(&peer.options()).unwrap_err();
+    peer.ends();
+    error
+}
+
+#[test]
+fn a_server_that_needs_a_moment_is_waited_for() {
+    let peer = Peer::plays(|stage| {
+        stage.say("120 ready in 0 minutes");
+        stage.log_in();
+    });
+    peer.session();
+    peer.ends();
+}
+
+#[test]
+fn a_server_that_always_needs_a_moment_is_given_up() {
+    let error = refused(|stage| {
+        for _ in 0..10 {
+            stage.say("120 ready in 0 minutes");
+        }
+        stage.is_left();
+    });
+    assert!(matches!(error, Error::Timeout(_)), "{error}");
+}
+
+#[test]
+fn a_user_without_a_password_is_in_at_once() {
+    let peer = Peer::plays(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "230 no password for you");
+        stage.answer("FEAT", "500 what?");
+        stage.answer("TYPE I", "200 binary");
+        stage.noop();
+    });
+    peer.session().noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_superfluous_password_is_no_error() {
+    let peer = Peer::plays(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "331 password?");
+        stage.answer("PASS open sesame", "202 not needed");
+        stage.answer("FEAT", "502 no");
+        stage.answer("TYPE I", "200 binary");
+    });
+    peer.session();
+    peer.ends();
+}
+
+#[test]
+fn an_account_is_given_whenever_it_is_asked_for() {
+    for account_first in [true, false] {
+        let peer = Peer::plays(move |stage| {
+            stage.say("220 ready");
+            if account_first {
+                stage.answer("USER alice", "332 account?");
+                stage.answer("ACCT books", "331 password?");
+                stage.answer("PASS open sesame", "230 in");
+            } else {
+                stage.answer("USER alice", "331 password?");
+                stage.answer("PASS open sesame", "332 account?");
+                stage.answer("ACCT books", "230 in");
+            }
+            stage.answer("FEAT", "502 no");
+            stage.answer("TYPE I", "200 binary");
+        });
+        let options = ConnectOptions {
+            account: "books".to_owned(),
+            ..peer.options()
+        };
+        Session::connect(&options).unwrap();
+        peer.ends();
+    }
+}
+
+#[test]
+fn an_account_nobody_gave_is_a_refused_login() {
+    let error = refused(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "332 account?");
+        stage.is_left();
+    });
+    assert_eq!(error.to_string(), "login refused: 332 account?");
+}
+
+#[test]
+fn a_wrong_password_is_a_refused_login() {
+    let error = refused(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "331 password?");
+        stage.answer("PASS open sesame", "530 Login incorrect.");
+    });
+    assert!(matches!(error, Error::Login(_)), "{error}");
+}
+
+#[test]
+fn a_full_server_says_so_at_the_door_or_after_the_password() {
+    let door = refused(|stage| stage.say("421 Too many connections (2) from this IP"));
+    assert!(matches!(door, Error::TooManySessions(_)), "{door}");
+    let later = refused(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "331 password?");
+        stage.answer("PASS open sesame", "530 Maximum number of clients reached");
+    });
+    assert!(matches!(later, Error::TooManySessions(_)), "{later}");
+}
+
+#[test]
+fn a_server_that_asks_for_passwords_forever_is_given_up() {
+    let error = refused(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "331 password?");
+        for _ in 0..3 {
+            stage.answer("PASS open sesame", "331 password?");
+        }
+        stage.is_left();
+    });
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+}
+
+#[test]
+fn utf8_is_switched_on_where_it_is_listed_and_no_charset_is_set() {
+    for charset in [None, Some(encoding_rs::WINDOWS_1252)] {
+        let peer = Peer::plays(move |stage| {
+            stage.say("220 ready");
+            stage.answer("USER alice", "230 in");
+            stage.answer("FEAT", "211-Features:\n UTF8\n211 End");
+            if charset.is_none() {
+                stage.answer("OPTS UTF8 ON", "504 always");
+            }
+            stage.answer("TYPE I", "200 binary");
+        });
+        let options = ConnectOptions {
+            charset,
+            ..peer.options()
+        };
+        Session::connect(&options).unwrap();
+        peer.ends();
+    }
+}
+
+#[test]
+fn facts_that_are_off_are_switched_on() {
+    let peer = Peer::plays(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "230 in");
+        stage.answer("FEAT", "211-Features:\n MLST type*;size*;modify;\n211 End");
+        stage.answer(
+            "OPTS MLST type;size;modify;",
+            "200 MLST OPTS type;size;modify;",
+        );
+        stage.answer("TYPE I", "200 binary");
+    });
+    assert!(peer.session().features().has("MLST"));
+    peer.ends();
+}
+
+#[test]
+fn facts_that_are_on_are_left_alone() {
+    let peer = Peer::plays(|stage| stage.log_in_with("211-F\n MLST type*;size*;\n211 End"));
+    peer.session();
+    peer.ends();
+}
+
+#[test]
+fn a_server_without_binary_transfers_is_refused() {
+    let error = refused(|stage| {
+        stage.say("220 ready");
+        stage.answer("USER alice", "230 in");
+        stage.answer("FEAT", "502 no");
+        stage.answer("TYPE I", "504 text only");
+    });
+    assert_eq!(error.to_string(), "TYPE: 504 text only");
+}
+
+#[test]
+fn a_login_name_cannot_carry_a_second_command() {
+    let peer = Peer::plays(|stage| {
+        stage.say("220 ready");
+        stage.is_left();
+    });
+    let options = ConnectOptions {
+        user: "alice\r\nDELE /x".to_owned(),
+        ..peer.options()
+    };
+    assert!(Session::connect(&options).is_err());
+    peer.ends();
+}

@@ -1,0 +1,215 @@
+//! Replies of every shape, and the silence between them.
+
+use std::time::{Duration, Instant};
+
+use crate::ftp::testing::{Peer, SHORT, Stage, path};
+use crate::ftp::{ConnectOptions, Error, Phase, Session};
+
+#[test]
+fn inner_lines_may_look_like_replies() {
+    let peer = Peer::plays(|stage| {
+        stage.say("220-Welcome\n226 files served\n 220 today\n220-bye\n220 ready");
+        stage.answer("USER alice", "230-x\n230");
+        stage.answer("FEAT", "502 no");
+        stage.answer("TYPE I", "200");
+        stage.noop();
+    });
+    peer.session().noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_refusal_leaves_the_session_in_step() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("DELE /a", "550-No\n550 such file");
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let error = session.delete(&path("/a")).unwrap_err();
+    assert_eq!(error.to_string(), "DELE: 550 No such file");
+    assert!(error.leaves_session_usable());
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_421_ends_the_session() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("DELE /a", "421 going down");
+    });
+    let mut session = peer.session();
+    let error = session.delete(&path("/a")).unwrap_err();
+    assert!(!error.leaves_session_usable() && !session.is_usable());
+    peer.ends();
+}
+
+#[test]
+fn a_session_is_quiet_until_the_server_speaks_unasked_or_leaves() {
+    for last_word in ["421 idle for too long", ""] {
+        let (go, gone) = std::sync::mpsc::channel();
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            gone.recv().unwrap();
+            stage.say(last_word);
+        });
+        let session = peer.session();
+        assert!(session.is_quiet());
+        go.send(()).unwrap();
+        peer.ends();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while session.is_quiet() {
+            assert!(Instant::now() < deadline, "the end was never noticed");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_silent_greeting_times_out() {
+    let peer = Peer::plays(Stage::is_left);
+    let start = Instant::now();
+    let error = Session::connect(&peer.impatient()).unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Greeting)), "{error}");
+    assert!(start.elapsed() >= SHORT && start.elapsed() < SHORT * 10);
+    peer.ends();
+}
+
+#[test]
+fn a_silent_reply_times_out_and_the_session_with_it() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.hear("NOOP");
+        stage.is_left();
+    });
+    let mut session = Session::connect(&peer.impatient()).unwrap();
+    let error = session.noop().unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Reply)), "{error}");
+    assert!(!session.is_usable());
+    drop(session);
+    peer.ends();
+}
+
+#[test]
+fn a_drip_of_bytes_does_not_stretch_a_deadline() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let peer = Peer::plays(move |stage| {
+        stage.log_in();
+        stage.hear("NOOP");
+        // One byte each 20 ms, until the client has had enough.
+        let pause = Duration::from_millis(20);
+        while gone.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            stage.send(b"2");
+        }
+    });
+    let mut session = Session::connect(&peer.impatient()).unwrap();
+    let start = Instant::now();
+    let error = session.noop().unwrap_err();
+    assert!(matches!(error, Error::Timeout(Phase::Reply)), "{error}");
+    assert!(start.elapsed() < SHORT * 10);
+    drop(go);
+    peer.ends();
+}
+
+#[test]
+fn a_server_cannot_fill_the_memory() {
+    let line = [b'x'; 9000];
+    let lines = "200-again\r\n".repeat(2100);
+    for flood in [line.as_slice(), lines.as_bytes()] {
+        let flood = flood.to_vec();
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            stage.hear("NOOP");
+            stage.send(&flood);
+            stage.drain();
+        });
+        let mut session = peer.session();
+        let error = session.noop().unwrap_err();
+        assert!(matches!(error, Error::TooLong { .. }), "{error}");
+        assert!(!session.is_usable());
+        drop(session);
+        peer.ends();
+    }
+}
+
+#[test]
+fn words_that_are_no_reply_end_the_session() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("NOOP", "HTTP/1.1 400 Bad Request");
+    });
+    let mut session = peer.session();
+    let error = session.noop().unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
+    assert!(!session.is_usable());
+    peer.ends();
+}
+
+#[test]
+fn a_refused_target_is_rntos_refusal() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("RNFR /a", "350 and to?");
+        stage.answer("RNTO /b", "553 not there");
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let error = session.rename(&path("/a"), &path("/b")).unwrap_err();
+    assert_eq!(error.to_string(), "RNTO: 553 not there");
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_target_that_cannot_be_spelled_is_refused_before_anything_is_sent() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.noop();
+    });
+    let mut session = Session::connect(&ConnectOptions {
+        charset: Some(encoding_rs::WINDOWS_1252),
+        ..peer.options()
+    })
+    .unwrap();
+    let error = session.rename(&path("/a"), &path("/日")).unwrap_err();
+    assert!(matches!(error, Error::Path(_)), "{error}");
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn names_are_spelled_in_the_servers_charset_both_ways() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        assert_eq!(stage.heard(), b"CWD /caf\xe9");
+        stage.say("250 there");
+        stage.hear("PWD");
+        stage.send(b"257 \"/caf\xe9\" is where you are\r\n");
+    });
+    let mut session = Session::connect(&ConnectOptions {
+        charset: Some(encoding_rs::WINDOWS_1252),
+        ..peer.options()
+    })
+    .unwrap();
+    session.change_directory(&path("/café")).unwrap();
+    assert_eq!(session.working_directory().unwrap(), path("/café"));
+    peer.ends();
+}
+
+#[test]
+fn one_file_is_asked_for_by_mlst() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer(
+            "MLST /d/f",
+            "250-Listing\n type=file;size=5000000000; /d/f\n250 End",
+        );
+    });
+    let entry = peer.session().mlst(&path("/d/f")).unwrap();
+    assert_eq!(
+        (entry.name.as_slice(), entry.size),
+        (b"f".as_slice(), Some(5_000_000_000))
+    );
+    peer.ends();
+}

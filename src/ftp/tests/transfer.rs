@@ -1,0 +1,320 @@
+//! Downloads and uploads, whole, refused, broken off.
+
+use std::io::{Read, Write};
+
+use crate::ftp::testing::{Peer, path};
+use crate::ftp::{Error, Session};
+
+/// Reads to the end of the data.
+fn read_all(download: &mut crate::ftp::Download) -> Vec<u8> {
+    let (mut all, mut chunk) = (Vec::new(), [0; 1000]);
+    loop {
+        let count = download.read(&mut chunk).unwrap();
+        if count == 0 {
+            return all;
+        }
+        all.extend_from_slice(&chunk[..count]);
+    }
+}
+
+/// The session answers, and what it hears is the answer to what it asked.
+fn in_step(mut session: Session) {
+    session.noop().unwrap();
+}
+
+#[test]
+fn data_may_come_before_the_150() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.hear("RETR /f");
+        data.write_all(b"early").unwrap();
+        drop(data);
+        stage.say("150 here it comes");
+        stage.say("226 all");
+        stage.noop();
+    });
+    let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
+    assert_eq!(read_all(&mut download), b"early");
+    in_step(download.finish().unwrap());
+    peer.ends();
+}
+
+#[test]
+fn the_226_may_come_before_the_last_bytes() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("RETR /f", "150 here it comes");
+        stage.say("226 all");
+        data.write_all(b"late").unwrap();
+        drop(data);
+        stage.noop();
+    });
+    let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
+    assert_eq!(read_all(&mut download), b"late");
+    in_step(download.finish().unwrap());
+    peer.ends();
+}
+
+#[test]
+fn data_that_ended_with_a_refusal_is_not_whole() {
+    for reply in ["426 broken", "451 disk error"] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let mut data = stage.extended_passive();
+            stage.answer("RETR /f", "150 here it comes");
+            data.write_all(b"half").unwrap();
+            drop(data);
+            stage.say(reply);
+            stage.noop();
+        });
+        let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
+        assert_eq!(read_all(&mut download), b"half");
+        let failed = download.finish().unwrap_err();
+        assert_eq!(failed.error.to_string(), format!("RETR: {reply}"));
+        in_step(failed.session.unwrap());
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_refused_file_costs_nothing_but_its_refusal() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("RETR /f", "550 no such file");
+        drop(data);
+        stage.noop();
+    });
+    let failed = peer.session().retrieve(&path("/f"), 0).unwrap_err();
+    assert_eq!(failed.error.to_string(), "RETR: 550 no such file");
+    in_step(failed.session.unwrap());
+    peer.ends();
+}
+
+#[test]
+fn a_download_begins_beyond_four_gibibytes_where_asked_to() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("REST 5000000000", "350 from there");
+        stage.answer("RETR /f", "150 here it comes");
+        drop(data);
+        stage.say("226 all");
+    });
+    let mut download = peer.session().retrieve(&path("/f"), 5_000_000_000).unwrap();
+    assert_eq!(read_all(&mut download), b"");
+    download.finish().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn an_upload_is_stored_when_the_server_says_so() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("STOR /f", "150 send");
+        let mut stored = Vec::new();
+        data.read_to_end(&mut stored).unwrap();
+        assert_eq!(stored, b"words");
+        stage.say("226 stored");
+        stage.noop();
+    });
+    let mut upload = peer.session().store(&path("/f"), 0).unwrap();
+    upload.write_all(b"words").unwrap();
+    let (session, reply) = upload.finish().unwrap();
+    assert_eq!(reply.to_string(), "226 stored");
+    in_step(session);
+    peer.ends();
+}
+
+#[test]
+fn a_full_disk_is_told_in_the_servers_words() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("STOR /f", "150 send");
+        data.read_exact(&mut [0; 1000]).unwrap();
+        drop(data);
+        stage.say("552 disk full");
+        stage.noop();
+    });
+    let mut upload = peer.session().store(&path("/f"), 0).unwrap();
+    let error = loop {
+        if let Err(error) = upload.write_all(&[0; 10_000]) {
+            break error;
+        }
+    };
+    assert_eq!(error.to_string(), "STOR: 552 disk full");
+    let failed = upload.finish().unwrap_err();
+    assert_eq!(failed.error.to_string(), "STOR: 552 disk full");
+    in_step(failed.session.unwrap());
+    peer.ends();
+}
+
+#[test]
+fn a_server_that_stops_reading_without_hanging_up_is_heard() {
+    for (said, heard) in [
+        ("552 disk full", "STOR: 552 disk full"),
+        ("", "the server took too long: timed out sending data"),
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let data = stage.extended_passive();
+            stage.answer("STOR /f", "150 send");
+            stage.say(said);
+            stage.is_left();
+            drop(data);
+        });
+        let session = Session::connect(&peer.impatient()).unwrap();
+        let mut upload = session.store(&path("/f"), 0).unwrap();
+        let error = loop {
+            if let Err(error) = upload.write_all(&[0; 10_000]) {
+                break error;
+            }
+        };
+        assert_eq!(error.to_string(), heard);
+        drop(upload);
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_of_a_file_being_sent_too() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("APPE /f", "150 send");
+        data.read_exact(&mut [0; 1000]).unwrap();
+        drop(data);
+        stage.say("552 disk full");
+        stage.noop();
+    });
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(64 << 20).unwrap();
+    let mut upload = peer.session().append(&path("/f")).unwrap();
+    let error = upload.send_file(&file, 0, 64 << 20).unwrap_err();
+    assert_eq!(error.to_string(), "APPE: 552 disk full");
+    let failed = upload.finish().unwrap_err();
+    assert_eq!(failed.error.to_string(), "APPE: 552 disk full");
+    in_step(failed.session.unwrap());
+    peer.ends();
+}
+
+#[test]
+fn a_file_that_is_too_short_is_a_local_failure() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("STOR /f", "150 send");
+        let mut stored = Vec::new();
+        data.read_to_end(&mut stored).unwrap();
+        assert_eq!(stored, b"ort");
+        stage.say("226 stored");
+    });
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"short").unwrap();
+    let mut upload = peer.session().store(&path("/f"), 0).unwrap();
+    let error = upload.send_file(&file, 2, 10).unwrap_err();
+    assert!(matches!(error, Error::LocalFile(_)), "{error}");
+    assert!(upload.abort().is_some());
+    peer.ends();
+}
+
+#[test]
+fn a_download_given_up_leaves_no_stray_reply() {
+    // What the server says when its data goes nowhere, and after ABOR where it needs one.
+    for (unasked, to_abor) in [
+        ("426 broken", ""),
+        ("226 sent it all", ""),
+        ("426-broken\n426 for good", ""),
+        ("", "426 broken\n226 aborted"),
+        ("", "226 sent\n225 nothing to abort"),
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let data = stage.extended_passive();
+            stage.answer("RETR /f", "150 here it comes");
+            if to_abor.is_empty() {
+                stage.say(unasked);
+            } else {
+                stage.answer("ABOR", to_abor);
+            }
+            drop(data);
+            stage.noop();
+        });
+        let download = peer.session().retrieve(&path("/f"), 0).unwrap();
+        in_step(download.abort().unwrap());
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_second_150_is_told_from_the_end_by_noop() {
+    // Pure-FTPd says nothing after it; another server might.
+    for after in ["200 here", "226 sent\n200 here", "426 broken\n200 here"] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let data = stage.extended_passive();
+            stage.answer("RETR /f", "150 here it comes");
+            stage.say("150 0.3 seconds (measured here)");
+            stage.answer("NOOP", after);
+            drop(data);
+            stage.answer("PWD", "257 \"/\"");
+        });
+        let download = peer.session().retrieve(&path("/f"), 0).unwrap();
+        let mut session = download.abort().unwrap();
+        assert!(session.working_directory().unwrap().is_root());
+        peer.ends();
+    }
+}
+
+#[test]
+fn an_abort_with_one_reply_too_few_gives_the_session_up() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("RETR /f", "150 here it comes");
+        stage.answer("ABOR", "426 which of the two is this?");
+        stage.is_left();
+        drop(data);
+    });
+    let download = peer.session().retrieve(&path("/f"), 0).unwrap();
+    assert!(download.abort().is_none());
+    peer.ends();
+}
+
+#[test]
+fn a_421_instead_of_an_end_gives_the_session_up() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("RETR /f", "150 here it comes");
+        stage.say("421 going down");
+        drop(data);
+    });
+    let download = peer.session().retrieve(&path("/f"), 0).unwrap();
+    assert!(download.abort().is_none());
+    peer.ends();
+}
+
+#[test]
+fn a_wait_for_data_ends_when_it_is_interrupted() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("RETR /f", "150 here it comes");
+        stage.is_left();
+        drop(data);
+    });
+    let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
+    let interrupter = download.interrupter().unwrap();
+    let other = std::thread::spawn(move || interrupter.interrupt());
+    // The end of the data or an error, but no whole file.
+    let read = download.read(&mut [0; 10]);
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    other.join().unwrap();
+    assert!(download.finish().is_err());
+    peer.ends();
+}
