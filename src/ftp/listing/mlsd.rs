@@ -157,6 +157,8 @@ mod tests {
     #[test]
     fn a_mode_keeps_only_its_permission_bits() {
         assert_eq!(entry("UNIX.mode=0104755; x").mode, Some(0o4755));
+        // As pyftpdlib writes it, by Python's oct().
+        assert_eq!(entry("unix.mode=0o755; x").mode, Some(0o755));
         assert_eq!(entry("UNIX.mode=rwx; x").mode, None);
     }
 
