@@ -1,0 +1,108 @@
+//! What `-o` changes: how the server is spoken to, and how its files are shown.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use support::{Kind, Mount, PASSWORD, TestServer, lines, shell, stories};
+
+stories! {
+    /// In active mode the server makes the data connections.
+    fn active_mode_lists_reads_and_writes(server: &TestServer, mount: &Mount) with ["active"] {
+        server.write("there", "on the server");
+        server.hand_over();
+        assert_eq!(lines(&shell(mount.path(), "ls")), ["there"]);
+        assert_eq!(fs::read(mount.join("there")).unwrap(), b"on the server");
+        shell(mount.path(), "seq 100000 > numbers");
+        assert_eq!(shell(server.root(), "seq 100000 | cmp - numbers").stdout, b"");
+    }
+
+    /// Owner, group and modes are shown as asked for.
+    fn owner_and_modes_are_shown_as_asked(server: &TestServer, mount: &Mount)
+        with ["uid=1234,gid=4321", "fmask=137", "dmask=027"]
+    {
+        server.write("d/f", "x");
+        server.hand_over();
+        shell(server.root(), "chmod 777 d; chmod 666 d/f");
+        let (directory, file) = (fs::metadata(mount.join("d")).unwrap(), fs::metadata(mount.join("d/f")).unwrap());
+        assert_eq!((directory.uid(), directory.gid()), (1234, 4321));
+        assert_eq!((directory.mode() & 0o777, file.mode() & 0o777), (0o750, 0o640));
+    }
+
+    /// One connection is enough for everything, one thing after the other.
+    fn one_connection_is_enough(server: &TestServer, mount: &Mount) with ["connections=1"] {
+        server.write("a", vec![b'a'; 3_000_000]);
+        server.hand_over();
+        shell(mount.path(), "cp a b; cmp a b; mkdir d; mv b d; tar cf t.tar d; rm -r d; ls -lR > /dev/null");
+        assert_eq!(lines(&shell(server.root(), "tar tf t.tar")), ["d/", "d/b"]);
+    }
+}
+
+/// A server that keeps names in an old charset, seen in UTF-8.
+#[test]
+fn an_old_charset_is_shown_in_utf_8() {
+    let server = TestServer::start(Kind::Vsftpd);
+    let latin = |bytes: &[u8]| server.root().join(OsStr::from_bytes(bytes));
+    fs::write(latin(b"caf\xe9"), "before").unwrap();
+    server.hand_over();
+    let mount = Mount::with_options(&server, &["charset=windows-1252"]);
+    assert_eq!(lines(&shell(mount.path(), "ls")), ["café"]);
+    shell(
+        mount.path(),
+        "cat café; echo after > café; echo new > Übung; mkdir Straße; mv café Straße/",
+    );
+    assert_eq!(fs::read(latin(b"Stra\xdfe/caf\xe9")).unwrap(), b"after\n");
+    assert_eq!(fs::read(latin(b"\xdcbung")).unwrap(), b"new\n");
+    let refused = fs::write(mount.join("日本"), "x").map(|()| fs::File::open(mount.join("日本")));
+    assert!(
+        !matches!(refused, Ok(Ok(_))),
+        "the charset has no such characters"
+    );
+    assert_eq!(fs::read_dir(server.root()).unwrap().count(), 2);
+}
+
+/// A server that lists in its own zone's time.
+#[test]
+fn a_servers_zone_is_believed_or_found_out() {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options
+            .disabled
+            .extend(["MLSD".to_owned(), "MLST".to_owned()]);
+    });
+    server.write("f", "x");
+    shell(server.root(), "touch -d '2 days ago' f");
+    let there = fs::metadata(server.root().join("f")).unwrap().mtime();
+    let told = |options: &[&str]| {
+        let mount = Mount::with_options(&server, options);
+        fs::metadata(mount.join("f")).unwrap().mtime()
+    };
+    assert!((0..60).contains(&(there - told(&[]))), "found out by MDTM");
+    assert!((0..60).contains(&(there - told(&["timezone=UTC"]))));
+    assert!((0..60).contains(&(there - told(&["timezone=+02:00"]) - 7_200)));
+}
+
+/// A server reached by IPv6.
+#[test]
+fn a_server_is_mounted_over_ipv6() {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.listen = "[::1]:0".parse().unwrap();
+    });
+    server.write("f", "six");
+    for options in [&[][..], &["active"]] {
+        let url = format!("ftp://{}@[::1]:{}/", support::USER, server.port());
+        let mount = Mount::of_url(&url, PASSWORD, options);
+        assert_eq!(fs::read(mount.join("f")).unwrap(), b"six");
+        shell(mount.path(), "echo written > g");
+        assert_eq!(server.read("g"), b"written\n");
+    }
+}
