@@ -174,6 +174,39 @@ fn a_busy_mount_ends_on_a_signal_all_the_same() {
 }
 
 #[test]
+fn a_file_still_open_for_writing_at_the_end_is_not_stored_by_half() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("file", "the old content");
+    let home = Home::new();
+    let mut program = foreground(&home, &server);
+    // A program that starts no other: a descriptor closed in a child stores what was written.
+    let script = "import os, sys; f = os.open('mnt/file', os.O_WRONLY | os.O_TRUNC); \
+                  [os.write(f, b'n' * 1000000) for _ in range(9)]; print('written', flush=True); sys.stdin.read()";
+    let mut writer = Command::new("python3")
+        .args(["-c", script])
+        .current_dir(home.directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(writer.stdout.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    assert_eq!(said, "written\n");
+    signal(program.id(), "TERM");
+    assert_eq!(end_of(&mut program).code(), Some(0));
+    drop(writer.stdin.take());
+    writer.wait().unwrap();
+    assert!(
+        server.read("file") == b"the old content",
+        "half a file was stored"
+    );
+    let left: Vec<_> = fs::read_dir(server.root()).unwrap().collect();
+    assert_eq!(left.len(), 1, "an unfinished upload is left: {left:?}");
+}
+
+#[test]
 fn a_signal_before_the_server_answered_leaves_nothing() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let home = Home::new();

@@ -69,6 +69,10 @@ pub enum Pages {
 impl Vfs {
     /// Opens `ino`, where nothing has to be asked for it.
     pub fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
+        if mode.truncate {
+            // The file may be under way to the server, which is to end first.
+            return None;
+        }
         if self
             .inodes
             .open_file(ino)

@@ -138,14 +138,18 @@ impl Vfs {
         vfs
     }
 
-    /// Stores what open files still owe, ends all transfers and sessions; for after the unmount.
+    /// Waits until what is being stored is stored, ends all transfers and sessions; for after the
+    /// unmount.
+    ///
+    /// What a program still has open, neither closed nor synced, is half a file: it is given up,
+    /// and the server keeps what it had.
     pub fn shut_down(&self) {
         self.housekeeper.stop();
         for handle in self.files.all() {
-            if handle.file.owes_storing()
-                && let Err(errno) = self.store(&handle.file)
-            {
-                log::error!("a file that was open at the end of the mount is lost: {errno:?}");
+            if handle.writable && handle.file.give_up() {
+                let path = self.inodes.path(handle.file.ino());
+                let path = path.map_or("a file".to_owned(), |path| path.to_string());
+                log::warn!("{path} was still open for writing: the server keeps what it had");
             }
         }
         self.remote.close();

@@ -269,6 +269,18 @@ impl OpenFile {
         }
     }
 
+    /// Lets a storing that is under way end, then sees to it that nothing more is stored; whether
+    /// something was left.
+    pub(super) fn give_up(&self) -> bool {
+        let pass = self.gate.enter();
+        let left = self.is_dirty();
+        self.unlink(&pass);
+        if let Contents::Spooled(spooled) = self.contents() {
+            spooled.store.wait_for_early_upload();
+        }
+        left
+    }
+
     /// Notes a time to be set when the waiting bytes are stored; false where none wait.
     pub(super) fn set_modified_later(&self, seconds: i64) -> bool {
         if !self.is_dirty() && !self.state().unlinked {

@@ -179,6 +179,12 @@ impl Store {
         let _ended = self.shared.wait_while(state, |state| state.committing);
     }
 
+    /// Waits until an early upload that was given up has ended and is off the server.
+    pub(crate) fn wait_for_early_upload(&self) {
+        let runs = |state: &State| matches!(state.follower, Follower::Running);
+        let _ended = self.shared.wait_while(self.shared.lock(), runs);
+    }
+
     fn follow(&self, state: &mut State) {
         let id = state.next_upload();
         state.follower = match follow::spawn(&self.shared, id) {
