@@ -1,6 +1,6 @@
 //! A small FTP server over std sockets (RFC 959, 2389, 2428, 3659), for `serve`, the demo and the tests.
 //!
-//! It shares nothing with the client in [`crate::ftp`], so that a mistake in one shows in the other.
+//! It shares nothing with the client in `ftp`, so that a mistake in one shows in the other.
 //!
 //! | file | what it knows |
 //! |---|---|
