@@ -48,8 +48,6 @@ struct State {
     failure_told: bool,
     /// Set by utimens while bytes wait to be stored; set on the server with them.
     modified: Option<i64>,
-    /// The mode that the file is to have once stored.
-    mode: Option<u32>,
 }
 
 /// Where the bytes are.
@@ -78,15 +76,7 @@ impl OpenFile {
     /// A file on the server, of these attributes.
     pub(super) fn existing(backing: &Arc<Backing>, ino: Ino, attributes: Attributes) -> Self {
         let reader = Arc::new(backing.reader(ino, attributes.size));
-        let mode = attributes.mode;
-        Self::new(
-            backing,
-            ino,
-            Contents::Remote(reader),
-            attributes,
-            true,
-            mode,
-        )
+        Self::new(backing, ino, Contents::Remote(reader), attributes, true)
     }
 
     /// A file that is to be made: empty, not on the server before it is stored.
@@ -96,14 +86,12 @@ impl OpenFile {
         attributes: Attributes,
     ) -> Result<Self, Errno> {
         let spooled = empty_spool(backing, ino)?;
-        let mode = attributes.mode;
         Ok(Self::new(
             backing,
             ino,
             Contents::Spooled(spooled),
             attributes,
             false,
-            mode,
         ))
     }
 
@@ -113,7 +101,6 @@ impl OpenFile {
         contents: Contents,
         attributes: Attributes,
         on_server: bool,
-        mode: Option<u32>,
     ) -> Self {
         let state = State {
             contents,
@@ -122,7 +109,6 @@ impl OpenFile {
             unlinked: false,
             failure_told: false,
             modified: None,
-            mode,
         };
         Self {
             ino,
@@ -269,6 +255,13 @@ impl OpenFile {
         }
     }
 
+    /// Takes an early upload off the server before its directory gets another name.
+    pub(super) fn end_early_upload(&self, _pass: &Pass<'_>) {
+        if let Contents::Spooled(spooled) = self.contents() {
+            spooled.store.end_early_upload();
+        }
+    }
+
     /// Lets a storing that is under way end, then sees to it that nothing more is stored; whether
     /// something was left.
     pub(super) fn give_up(&self) -> bool {
@@ -276,7 +269,7 @@ impl OpenFile {
         let left = self.is_dirty();
         self.unlink(&pass);
         if let Contents::Spooled(spooled) = self.contents() {
-            spooled.store.wait_for_early_upload();
+            spooled.store.end_early_upload();
         }
         left
     }
@@ -298,7 +291,6 @@ impl OpenFile {
             return false;
         }
         let mut state = self.state();
-        state.mode = Some(mode);
         state.attributes.mode = Some(mode);
         true
     }
@@ -322,7 +314,7 @@ impl OpenFile {
         let target = self.backing.inodes.path(self.ino)?;
         let (modified, mode) = {
             let state = self.state();
-            (state.modified, state.mode)
+            (state.modified, state.attributes.mode)
         };
         let commit = Commit {
             size: spooled.spool.len(),

@@ -1,5 +1,7 @@
 //! Renaming, over an existing file or not.
 
+use std::sync::Arc;
+
 use crate::cache::Attributes;
 use crate::ftp::{Kind, RemotePath};
 use crate::remote::ErrorKind;
@@ -7,6 +9,7 @@ use crate::remote::ErrorKind;
 use super::Vfs;
 use super::errno::Errno;
 use super::inode::Ino;
+use super::open_file::OpenFile;
 
 /// Where a name is: its directory's inode and path, and the name.
 struct Place<'a> {
@@ -40,7 +43,12 @@ impl Vfs {
         let moved_file = self.open_at(&from);
         let replaced_file = self.open_at(&to);
         // Gates in the order of their inodes, so that two renames never wait for each other.
-        let mut gates: Vec<_> = moved_file.iter().chain(&replaced_file).collect();
+        let below = self.open_below(&from.path);
+        let mut gates: Vec<_> = moved_file
+            .iter()
+            .chain(&replaced_file)
+            .chain(&below)
+            .collect();
         gates.sort_by_key(|file| file.ino());
         gates.dedup_by_key(|file| file.ino());
         let passes: Vec<_> = gates
@@ -59,6 +67,11 @@ impl Vfs {
         {
             file.keep_contents(pass)?;
         }
+        for file in &below {
+            if let Some(pass) = pass_of(file.ino()) {
+                file.end_early_upload(pass);
+            }
+        }
         if moved_file.as_ref().is_none_or(|file| file.is_on_server()) {
             self.rename_on_server(&from, &to, moved.kind, replaced.as_ref())?;
             self.cache.rename(&from.path, &to.path);
@@ -76,6 +89,21 @@ impl Vfs {
         Ok(())
     }
 
+    /// The files that are open for writing below a directory: an upload of theirs is under a name in it.
+    fn open_below(&self, directory: &RemotePath) -> Vec<Arc<OpenFile>> {
+        let is_below = |file: &OpenFile| {
+            self.inodes
+                .path(file.ino())
+                .is_ok_and(|path| path.below(directory).is_some_and(|rest| !rest.is_empty()))
+        };
+        let handles = self.files.all();
+        let writers = handles.iter().filter(|handle| handle.writable);
+        writers
+            .map(|handle| Arc::clone(&handle.file))
+            .filter(|file| is_below(file))
+            .collect()
+    }
+
     fn rename_place<'a>(&self, (parent, name): (Ino, &'a [u8])) -> Result<Place<'a>, Errno> {
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
@@ -87,7 +115,7 @@ impl Vfs {
         })
     }
 
-    fn open_at(&self, place: &Place<'_>) -> Option<std::sync::Arc<super::open_file::OpenFile>> {
+    fn open_at(&self, place: &Place<'_>) -> Option<Arc<OpenFile>> {
         self.inodes
             .open_file(self.inodes.known(place.parent, place.name)?)
     }

@@ -179,10 +179,15 @@ impl Store {
         let _ended = self.shared.wait_while(state, |state| state.committing);
     }
 
-    /// Waits until an early upload that was given up has ended and is off the server.
-    pub(crate) fn wait_for_early_upload(&self) {
+    /// Gives an early upload up and waits until it is off the server; the next commit begins anew.
+    pub(crate) fn end_early_upload(&self) {
         let runs = |state: &State| matches!(state.follower, Follower::Running);
-        let _ended = self.shared.wait_while(self.shared.lock(), runs);
+        let mut state = self.shared.lock();
+        if runs(&state) && !state.committing {
+            state.upload.spoiled = true;
+            self.shared.changed.notify_all();
+            let _ended = self.shared.wait_while(state, runs);
+        }
     }
 
     fn follow(&self, state: &mut State) {
