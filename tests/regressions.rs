@@ -12,7 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use support::{TestServer, stories, wait_for};
+use support::{stories, wait_for};
 
 stories! {
     /// A directory is renamed while a large file in it is on its way to the server.
