@@ -10,6 +10,7 @@
 //! | [`vfs`] | inodes, open files, streams, spools; what an error means to a program |
 //! | [`cache`] | directory listings with their attributes |
 //! | [`remote`] | FTP as file operations on paths |
+//! | [`journal`] | what the next mount must know should this one be killed |
 //! | [`pool`] | logged-in connections, leased |
 //! | [`ftp`] | the protocol |
 //! | [`sys`] | the few libc calls |
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod credentials;
 pub mod ftp;
 pub mod fuse;
+pub mod journal;
 pub mod mount;
 pub mod pool;
 pub mod remote;

@@ -5,6 +5,7 @@
 mod mountinfo;
 mod mountpoint;
 mod requirements;
+mod state;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -21,13 +22,15 @@ use log::{debug, info, warn};
 
 use crate::ftp::{self, Kind, RemotePath};
 use crate::fuse::FuseFs;
+use crate::journal::{Journal, JournalError};
 use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
 use crate::sys::{self, Signals};
-use crate::vfs::{Vfs, VfsOptions};
+use crate::vfs::{Vfs, VfsOptions, recovery};
 
 pub use mountpoint::{Mountpoint, MountpointError};
-pub use requirements::{RequirementError, check};
+pub use requirements::{LocalPaths, RequirementError, check};
+pub use state::StateOptions;
 
 /// How long the last users of a busy mount may take to leave once it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
@@ -86,6 +89,8 @@ pub struct MountOptions {
     pub path: StartPath,
     /// How files are shown and kept.
     pub vfs: VfsOptions,
+    /// What is kept for the next mount.
+    pub state: StateOptions,
     /// What the kernel is told.
     pub kernel: KernelOptions,
 }
@@ -99,6 +104,9 @@ pub enum Error {
     /// Something this machine needs for mounting is missing.
     #[error(transparent)]
     Requirement(#[from] RequirementError),
+    /// The directory for written files that was asked for cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// No session with the server.
     #[error("{}", login_hint(.0))]
     Connect(#[from] ftp::Error),
@@ -175,11 +183,15 @@ impl Mount {
             remote,
             path,
             vfs,
+            state,
             kernel,
         } = options;
+        let journal = state.open()?;
+        let to_note = journal.clone();
         spawn("connect", move || {
             // The receiver is gone when a signal came first; then nobody needs the outcome.
-            let outcome = catch_unwind(AssertUnwindSafe(|| connect(remote, &path)));
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| connect(remote, &path, to_note, &state)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
             let _ = to_connect.send(Event::Connected(Box::new(outcome)));
         })?;
@@ -189,7 +201,7 @@ impl Mount {
                 return Err(Error::Interrupted);
             }
         };
-        let vfs = Vfs::new(remote, directory, vfs);
+        let vfs = Vfs::new(remote, directory, vfs, journal);
         serve(Arc::clone(&vfs), mountpoint, &kernel, sender.clone())?;
         raise_kernel_read_ahead(mountpoint);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());
@@ -278,13 +290,21 @@ fn forward_signals(signals: Signals, to: &Sender<Event>) {
     }
 }
 
-fn connect(options: RemoteOptions, path: &StartPath) -> Result<(Remote, RemotePath), Error> {
-    let remote = Remote::connect(options)?;
+fn connect(
+    options: RemoteOptions,
+    path: &StartPath,
+    journal: Journal,
+    state: &StateOptions,
+) -> Result<(Remote, RemotePath), Error> {
+    let remote = Remote::connect(options, journal)?;
     let home = remote.home()?;
     let directory = path.resolve(&home)?;
     // A login starts in a directory, and the root is one.
     if directory != home && !directory.is_root() {
         check_directory(&remote, &directory)?;
+    }
+    if let Some(place) = &state.place {
+        recovery::recover(&remote, place);
     }
     Ok((remote, directory))
 }

@@ -17,7 +17,7 @@ use super::settings::Settings;
 use super::{Failure, command, logging, request, sample_tree};
 use crate::credentials::Credentials;
 use crate::ftp::Password;
-use crate::mount::{self, Mount, Mountpoint};
+use crate::mount::{self, LocalPaths, Mount, Mountpoint};
 use crate::server::{Access, Server, ServerOptions};
 use crate::source::{Source, StartPath};
 use crate::sys::Signals;
@@ -52,8 +52,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         account: String::new(),
     };
     let kernel = request::kernel(&source, &options, false);
-    mount::check(&mountpoint, &kernel, None, None)?;
-    let to_mount = request::mount(source, &options, login, kernel);
+    mount::check(&mountpoint, &kernel, &LocalPaths::default())?;
+    let to_mount = request::mount(source, &options, login, kernel, None);
     let mount = Mount::start(&mountpoint, to_mount, signals)?;
     if let Some(words) = matches.get_many::<OsString>(command::COMMAND) {
         return run_command(mount, mountpoint.path(), tree.path(), words.collect());

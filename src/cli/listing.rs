@@ -164,9 +164,14 @@ fn closing_sections() -> Roff {
         ),
         (
             "ENVIRONMENT",
-            "FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR",
+            "FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_STATE_HOME",
         ),
-        ("FILES", "/dev/fuse, /etc/fuse.conf, ~/.netrc"),
+        (
+            "FILES",
+            "/dev/fuse, /etc/fuse.conf, ~/.netrc; $XDG_STATE_HOME/ftpfs, else /var/lib/ftpfs for root \
+             and ~/.local/state/ftpfs for others: what is being stored, for the next mount should \
+             ftpfs be killed",
+        ),
         ("SEE ALSO", "fusermount3(1), mount(8), fstab(5), netrc(5)"),
     ];
     for (title, text) in sections {

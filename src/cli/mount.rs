@@ -10,7 +10,7 @@ use super::option_list::{self, Unknown};
 use super::settings::Settings;
 use super::{Failure, command, logging, request};
 use crate::ftp::Password;
-use crate::mount::{self, Mount, MountOptions, Mountpoint};
+use crate::mount::{self, LocalPaths, Mount, MountOptions, Mountpoint};
 use crate::sys::{self, Forked, Readiness, Signals};
 
 /// Mounts; returns when the mount answers, or in the foreground when it has ended.
@@ -34,13 +34,18 @@ pub(super) fn run(
         &options,
         command::is_set(matches, command::SINGLE_THREAD),
     );
-    let (spool, log_file) = (options.spool.as_deref(), options.log_file.as_deref());
-    mount::check(&mountpoint, &kernel, spool, log_file)?;
+    let state = request::state_home();
+    let local = LocalPaths {
+        spool: options.spool.clone(),
+        log_file: options.log_file.clone(),
+        state: state.clone(),
+    };
+    mount::check(&mountpoint, &kernel, &local)?;
     if command::is_set(matches, command::FAKE) {
         return Ok(ExitCode::SUCCESS);
     }
     let login = request::credentials(&source, &options, environment)?;
-    let to_mount = request::mount(source, &options, login, kernel);
+    let to_mount = request::mount(source, &options, login, kernel, state.as_deref());
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
         return serve(&mountpoint, to_mount, &options, None);
     }

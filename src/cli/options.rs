@@ -350,7 +350,7 @@ pub(super) static OPTIONS: &[Spec] = &[
         Group::Memory,
         "spool",
         "DIR",
-        "TMPDIR, else /var/tmp",
+        "the state directory",
         "Where written files are kept until the server has them",
         |to, value| {
             to.spool = Some(value::path(value)?);

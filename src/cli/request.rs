@@ -10,7 +10,8 @@ use super::settings::Settings;
 use super::{Failure, command};
 use crate::credentials::{Credentials, Search};
 use crate::ftp::{ConnectOptions, Password};
-use crate::mount::{KernelOptions, MountOptions};
+use crate::journal::{self, Place};
+use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::RemoteOptions;
 use crate::source::{DEFAULT_PORT, Source};
@@ -116,8 +117,15 @@ pub(super) fn mount(
     options: &Settings,
     login: Credentials,
     kernel: KernelOptions,
+    state: Option<&Path>,
 ) -> MountOptions {
+    let port = options.port.or(source.port).unwrap_or(DEFAULT_PORT);
+    let place = state.map(|state| Place::of(state, &login.user, &source.host, port));
     MountOptions {
+        state: StateOptions {
+            place: place.filter(|_| !options.read_only),
+            spool: options.spool.clone(),
+        },
         remote: remote(&source, options, login),
         path: source.path,
         vfs: VfsOptions {
@@ -131,16 +139,13 @@ pub(super) fn mount(
             read_ahead: options.read_ahead,
             timeout: options.timeout * (LEASE_PATIENCE + 3),
             cache_bytes: options.cache_size,
-            spool: options.spool.clone().or_else(spool_directory),
             spool_size: options.spool_size,
         },
         kernel,
     }
 }
 
-/// Where spools go unasked: /tmp may be memory, /var/tmp is the place for what is large; with TMPDIR
-/// the user has said so.
-fn spool_directory() -> Option<PathBuf> {
-    let large = Path::new("/var/tmp");
-    (std::env::var_os("TMPDIR").is_none() && large.is_dir()).then(|| large.to_owned())
+/// ftpfs's state directory for this user.
+pub(super) fn state_home() -> Option<PathBuf> {
+    journal::state_home(sys::effective_uid() == 0, |name| std::env::var_os(name))
 }

@@ -46,6 +46,17 @@ pub enum RequirementError {
     NoSpool(PathBuf),
 }
 
+/// Where ftpfs keeps files of its own.
+#[derive(Debug, Clone, Default)]
+pub struct LocalPaths {
+    /// Where written files are kept, where the user said so.
+    pub spool: Option<PathBuf>,
+    /// Where the log goes.
+    pub log_file: Option<PathBuf>,
+    /// Where the state of mounts is kept.
+    pub state: Option<PathBuf>,
+}
+
 /// Checks all of it.
 ///
 /// # Errors
@@ -53,8 +64,7 @@ pub enum RequirementError {
 pub fn check(
     mountpoint: &Mountpoint,
     kernel: &KernelOptions,
-    spool: Option<&Path>,
-    log_file: Option<&Path>,
+    local: &LocalPaths,
 ) -> Result<(), RequirementError> {
     if !Path::new(DEVICE).exists() {
         return Err(RequirementError::NoDevice);
@@ -71,14 +81,19 @@ pub fn check(
     if kernel.sharing != Sharing::Owner && sys::effective_uid() != 0 && !others_are_allowed() {
         return Err(RequirementError::SharingForbidden);
     }
-    if let Some(log_file) = log_file
+    if let Some(log_file) = &local.log_file
         && log_file
             .parent()
             .is_some_and(|directory| mountpoint.contains(directory))
     {
         return Err(inside("log file", log_file));
     }
-    let spool = spool.map_or_else(std::env::temp_dir, Path::to_owned);
+    if let Some(state) = &local.state
+        && mountpoint.contains(state)
+    {
+        return Err(inside("state directory", state));
+    }
+    let spool = local.spool.clone().unwrap_or_else(std::env::temp_dir);
     if mountpoint.contains(&spool) {
         return Err(inside("spool directory", &spool));
     }

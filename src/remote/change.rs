@@ -6,7 +6,7 @@ use super::retry::{Dialogue, Outcome};
 use super::stat::{Look, look};
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, Space, listing};
-use crate::ftp::{self, Kind, RemotePath, Session};
+use crate::ftp::{self, Entry, Kind, RemotePath, Session};
 use crate::pool;
 
 /// See [`Remote::make_directory`].
@@ -27,8 +27,8 @@ pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), E
     made.map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
 }
 
-/// See [`Remote::remove_directory`]. Unfinished uploads that a mount left behind do not show, so a directory
-/// with nothing else in it is empty to its user: they go with it.
+/// See [`Remote::remove_directory`]. Unfinished uploads do not show, so a directory with nothing else in it is
+/// empty to its user: those of this mount go with it, those of others may be under way.
 pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let task = Task::new(Operation::RemoveDirectory, path);
     let mut dialogue = remote.dialogue();
@@ -43,12 +43,20 @@ pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(),
         .map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
 }
 
-/// Deletes what is in `directory` where all of it is unfinished uploads; whether there is nothing left.
+/// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether there is nothing left.
 fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> bool {
     let Ok(entries) = listing::list_all(remote, dialogue, directory) else {
         return false;
     };
-    if entries.is_empty() || !entries.iter().all(|entry| is_temporary(&entry.name)) {
+    let others = |entry: &&Entry| !remote.names().is_ours(&entry.name);
+    if let Some(other) = entries.iter().find(others) {
+        if entries.iter().all(|entry| is_temporary(&entry.name)) {
+            let name = String::from_utf8_lossy(&other.name);
+            log::warn!("{directory} holds an unfinished upload of another mount: {name}");
+        }
+        return false;
+    }
+    if entries.is_empty() {
         return false;
     }
     log::warn!(

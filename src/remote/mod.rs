@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ftp::{self, Entry, RemotePath};
+use crate::journal::Journal;
 use crate::pool::{self, Pool, PoolOptions, PoolStats};
 
 pub use download::Download;
@@ -88,12 +89,13 @@ struct Inner {
 }
 
 impl Remote {
-    /// Makes the first session, and learns from it what the server can do and where a login starts.
+    /// Makes the first session, and learns from it what the server can do and where a login starts. What is under way
+    /// later is noted in `journal`.
     ///
     /// # Errors
     /// The first session's. That the server does not tell its working directory is none: see
     /// [`Remote::home`].
-    pub fn connect(options: RemoteOptions) -> Result<Self, ftp::Error> {
+    pub fn connect(options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
         let task = Task::new(Operation::Home, &root);
@@ -118,7 +120,7 @@ impl Remote {
             pool,
             dialect,
             zone: Zone::new(options.timezone),
-            names: TemporaryNames::new(),
+            names: TemporaryNames::new(journal),
             home,
         };
         Ok(Self {

@@ -2,9 +2,9 @@
 //! (IIS, several NAS) refuse, and the file is moved aside first: then there is a moment with neither.
 
 use super::error::{Operation, Task, meaning};
-use super::retry::{Dialogue, Outcome};
+use super::retry::{Dialogue, Outcome, is_lost};
 use super::stat::{Look, look};
-use super::{Error, ErrorKind, Remote, change};
+use super::{Error, ErrorKind, Remote};
 use crate::ftp::{self, Entry, Kind, RemotePath};
 use crate::pool;
 
@@ -56,10 +56,15 @@ fn replace(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), pool::Error> {
-    let Some(aside) = remote.names().beside(to) else {
+    let Some(aside) = remote.new_aside(to) else {
         return Ok(());
     };
-    move_path(remote, dialogue, to, &aside)?;
+    if let Err(fault) = move_path(remote, dialogue, to, aside.path()) {
+        if !is_lost(&fault) {
+            aside.gone();
+        }
+        return Err(fault);
+    }
     if remote.dialect().told_no_replace.first() {
         log::warn!(
             "the server does not rename onto an existing file: replacing one takes several steps here, \
@@ -67,14 +72,16 @@ fn replace(
         );
     }
     if let Err(fault) = move_path(remote, dialogue, from, to) {
-        if let Err(lost) = move_path(remote, dialogue, &aside, to) {
-            log::error!("the old {to} is now {aside}, and could not be moved back: {lost}");
+        match move_path(remote, dialogue, aside.path(), to) {
+            Ok(()) => aside.gone(),
+            Err(lost) => log::error!(
+                "the old {to} is now {}, and could not be moved back: {lost}",
+                aside.path()
+            ),
         }
         return Err(fault);
     }
-    if let Err(fault) = change::delete_in(remote, dialogue, &aside) {
-        log::warn!("cannot delete {aside}, which {to} replaced: {fault}");
-    }
+    aside.delete(dialogue);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::mem;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::{Dialogue, is_lost};
+use super::temporary::Temporary;
 use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{self, Entry, RemotePath};
@@ -26,18 +27,21 @@ pub struct Upload {
 }
 
 /// Where the bytes go until the commit.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Place {
     /// A name of ours: whatever is there may be deleted.
-    Temporary(RemotePath),
+    Temporary(Temporary),
     /// The file itself: the directory takes no new names.
     Direct(RemotePath),
+    /// Nowhere any more: the temporary name is gone.
+    Gone(RemotePath),
 }
 
 impl Place {
     fn path(&self) -> &RemotePath {
         match self {
-            Self::Temporary(path) | Self::Direct(path) => path,
+            Self::Temporary(temporary) => temporary.path(),
+            Self::Direct(path) | Self::Gone(path) => path,
         }
     }
 }
@@ -56,11 +60,11 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
     if !remote.dialect().keeps_name(path) {
         return Err(task.name_not_kept());
     }
-    let Some(temporary) = remote.names().beside(path) else {
+    let Some(temporary) = remote.new_part(path) else {
         return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
     };
     let mut dialogue = remote.dialogue();
-    let fault = match dialogue.start(|session| session.store(&temporary, 0)) {
+    let fault = match dialogue.start(|session| session.store(temporary.path(), 0)) {
         Ok(started) => {
             return Ok(Upload::new(
                 remote,
@@ -71,7 +75,13 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
         }
         Err(fault) => fault,
     };
-    if !may_be_about_the_name(&fault, &temporary) {
+    let is_about_the_name = may_be_about_the_name(&fault, temporary.path());
+    if refusal(&fault).is_some() {
+        temporary.gone();
+    } else {
+        temporary.delete(&mut dialogue);
+    }
+    if !is_about_the_name {
         return Err(remote.blame(&mut dialogue, &task, &fault));
     }
     match dialogue.start(|session| session.store(path, 0)) {
@@ -117,6 +127,9 @@ impl Upload {
         place: Place,
         (transfer, permit): (ftp::Upload, Permit),
     ) -> Self {
+        if let Place::Direct(path) = &place {
+            remote.names().in_place(path);
+        }
         Self {
             remote: remote.clone(),
             path: path.clone(),
@@ -186,8 +199,9 @@ impl Upload {
             }
         };
         let done = self.settle(&mut dialogue, arrived, target, commit);
-        if done.is_err() {
-            self.remove_temporary(&mut dialogue);
+        match done {
+            Ok(_) => self.leave_place(),
+            Err(_) => self.remove_temporary(&mut dialogue),
         }
         done
     }
@@ -353,13 +367,26 @@ impl Upload {
         error
     }
 
-    fn remove_temporary(&self, dialogue: &mut Dialogue<'_>) {
-        let Place::Temporary(path) = &self.place else {
-            return;
-        };
-        if let Err(fault) = change::delete_in(&self.remote, dialogue, path) {
-            log::debug!("the unfinished upload {path} could not be deleted: {fault}");
+    /// Deletes what has come of it, where that is under a name of its own.
+    fn remove_temporary(&mut self, dialogue: &mut Dialogue<'_>) {
+        if let Place::Temporary(temporary) = self.take_place() {
+            temporary.delete(dialogue);
         }
+    }
+
+    /// The temporary name became the target's.
+    fn leave_place(&mut self) {
+        if let Place::Temporary(temporary) = self.take_place() {
+            temporary.gone();
+        }
+    }
+
+    fn take_place(&mut self) -> Place {
+        let path = self.place.path().clone();
+        if matches!(self.place, Place::Direct(_)) {
+            self.remote.names().not_in_place(&path);
+        }
+        mem::replace(&mut self.place, Place::Gone(path))
     }
 
     fn task(&self) -> Task<'_> {

@@ -1,5 +1,5 @@
 //! The one thread that looks after what nobody waits for: transfers that hold a connection without
-//! being read, bytes that were kept to be read again.
+//! being read, bytes that were kept to be read again, temporary names that could not be cleared away.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -57,6 +57,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     for handle in vfs.files.all() {
         handle.file.release_idle(patience, IDLE_BYTES);
     }
+    vfs.remote.clear_orphans();
     drop(vfs);
     if in_need {
         // What is read right now is not idle yet; it may be when this has passed.

@@ -23,18 +23,19 @@ mod inode;
 mod names;
 mod open_file;
 mod reader;
+pub mod recovery;
 mod rename;
 mod store;
 mod symlink;
 mod unlink;
 mod write_spool;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
 use crate::ftp::RemotePath;
+use crate::journal::Journal;
 use crate::remote::{self, Remote};
 
 pub use attr::{Attr, Fresh};
@@ -79,8 +80,6 @@ pub struct VfsOptions {
     pub timeout: Duration,
     /// Most bytes of listings held.
     pub cache_bytes: usize,
-    /// Where spool files are made; `None` is the system's temporary directory.
-    pub spool: Option<PathBuf>,
     /// Most bytes of all spool files together.
     pub spool_size: Option<u64>,
 }
@@ -103,8 +102,13 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// The tree below `root` on `remote`. Sends nothing; that `root` is a directory was checked before.
-    pub fn new(remote: Remote, root: RemotePath, options: VfsOptions) -> Arc<Self> {
+    /// The tree below `root` on `remote`, its spool files noted in `journal`. Sends nothing; that `root` is a directory was checked before.
+    pub fn new(
+        remote: Remote,
+        root: RemotePath,
+        options: VfsOptions,
+        journal: Journal,
+    ) -> Arc<Self> {
         let inodes = Arc::new(Inodes::new(root.clone()));
         let read = ReadOptions {
             read_ahead: options.read_ahead,
@@ -114,7 +118,7 @@ impl Vfs {
         let backing = Arc::new(Backing {
             remote: remote.clone(),
             inodes: Arc::clone(&inodes),
-            spools: SpoolDir::new(options.spool.clone(), options.spool_size),
+            spools: SpoolDir::new(journal, options.spool_size),
             read,
         });
         let cache = Cache::new(CacheOptions {
@@ -145,6 +149,7 @@ impl Vfs {
     /// and the server keeps what it had.
     pub fn shut_down(&self) {
         self.housekeeper.stop();
+        self.backing.spools.ending();
         for handle in self.files.all() {
             if handle.writable && handle.file.give_up() {
                 let path = self.inodes.path(handle.file.ino());
@@ -152,7 +157,9 @@ impl Vfs {
                 log::warn!("{path} was still open for writing: the server keeps what it had");
             }
         }
+        self.remote.clear_orphans();
         self.remote.close();
+        self.backing.spools.end();
     }
 
     fn check_writable(&self) -> Result<(), Errno> {

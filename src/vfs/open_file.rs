@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
 use crate::ftp::Precision;
+use crate::journal::{Before, Pending};
 use crate::remote::{Commit, Stored};
 
 use super::attr::{Version, to_seconds};
@@ -42,6 +43,8 @@ struct State {
     attributes: Attributes,
     /// Whether the server has a file of this name.
     on_server: bool,
+    /// What the server had before anything was written here.
+    before: Before,
     /// The name was removed: nothing is stored any more.
     unlinked: bool,
     /// Storing failed and a program was told: release does not try again.
@@ -102,7 +105,13 @@ impl OpenFile {
         attributes: Attributes,
         on_server: bool,
     ) -> Self {
+        let before = if on_server {
+            before(&attributes)
+        } else {
+            Before::Absent
+        };
         let state = State {
+            before,
             contents,
             attributes,
             on_server,
@@ -312,23 +321,33 @@ impl OpenFile {
             return Ok(None);
         }
         let target = self.backing.inodes.path(self.ino)?;
-        let (modified, mode) = {
+        let (modified, mode, before) = {
             let state = self.state();
-            (state.modified, state.attributes.mode)
+            (state.modified, state.attributes.mode, state.before)
         };
         let commit = Commit {
             size: spooled.spool.len(),
             modified,
             mode,
         };
+        let kept = spooled.spool.kept();
+        kept.pending(&Pending {
+            target: target.clone(),
+            size: commit.size,
+            mode,
+            modified,
+            before,
+        });
         match spooled.store.commit(&target, &commit) {
             Ok(stored) => {
+                kept.stored();
                 let mut state = self.state();
                 state.on_server = true;
                 state.failure_told = false;
                 state.attributes.size = Some(spooled.spool.len());
                 if let Some(stored) = stored {
                     note_stored(&mut state.attributes, stored);
+                    state.before = before_next(&state.attributes, stored);
                 }
                 if state.modified == modified {
                     state.modified = None;
@@ -336,6 +355,7 @@ impl OpenFile {
                 Ok(Some(state.attributes.clone()))
             }
             Err(error) => {
+                kept.refused();
                 self.state().failure_told = true;
                 Err(error.into())
             }
@@ -422,8 +442,24 @@ fn note_stored(attributes: &mut Attributes, stored: Stored) {
     }
 }
 
+/// What the server has of a file of these attributes.
+fn before(attributes: &Attributes) -> Before {
+    Before::File {
+        size: attributes.size,
+        modified: attributes.modified.map(|(seconds, _)| seconds),
+    }
+}
+
+/// What the server has of a file that it has just stored.
+fn before_next(attributes: &Attributes, stored: Stored) -> Before {
+    Before::File {
+        size: attributes.size,
+        modified: stored.modified,
+    }
+}
+
 fn empty_spool_clean(backing: &Backing, ino: Ino) -> Result<Spooled, Errno> {
-    let spool = Arc::new(backing.spools.create()?);
+    let spool = Arc::new(backing.spools.create(&backing.inodes.path(ino)?)?);
     let store = Arc::new(backing.store(ino, &spool));
     Ok(Spooled { spool, store })
 }

@@ -1,15 +1,15 @@
-//! Bytes that a program wrote and the server does not have yet: an unnamed local file for each open
-//! remote file, and the account of how much all of them take.
+//! Bytes that a program wrote and the server does not have yet: a local file for each open remote file, and the account of how much all of them take.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::reader::{Resuming, Source, Step};
+use crate::ftp::RemotePath;
+use crate::journal::{Journal, SpoolFile};
 use crate::remote;
 
 /// Size of the buffer through which a whole file comes.
@@ -57,7 +57,7 @@ pub(crate) enum FillError {
 /// Where spool files are made, and how much they may take together.
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolDir {
-    dir: Option<PathBuf>,
+    journal: Journal,
     account: Arc<Account>,
 }
 
@@ -68,13 +68,13 @@ struct Account {
     used: AtomicU64,
 }
 
-/// One unnamed file of bytes; it vanishes with this. Any number of threads may read and write it.
+/// One file of bytes; it vanishes with this. Any number of threads may read and write it.
 ///
 /// Locks: `shape`, then `reserved`. `shape` is held during local file operations, by writers
 /// together and by a change of length alone: a write must not land beyond an end that is being
 /// moved, or the length would promise bytes that are not there.
 pub(crate) struct Spool {
-    file: File,
+    kept: SpoolFile,
     account: Arc<Account>,
     shape: RwLock<()>,
     length: AtomicU64,
@@ -83,10 +83,10 @@ pub(crate) struct Spool {
 }
 
 impl SpoolDir {
-    /// Spool files in `dir`, or the system's temporary directory, of at most `limit` bytes together.
-    pub(crate) fn new(dir: Option<PathBuf>, limit: Option<u64>) -> Self {
+    /// Spool files where `journal` keeps them, of at most `limit` bytes together.
+    pub(crate) fn new(journal: Journal, limit: Option<u64>) -> Self {
         Self {
-            dir,
+            journal,
             account: Arc::new(Account {
                 limit,
                 used: AtomicU64::new(0),
@@ -94,19 +94,28 @@ impl SpoolDir {
         }
     }
 
-    /// An empty spool; only this process can open its file.
-    pub(crate) fn create(&self) -> Result<Spool, SpoolError> {
-        let file = match &self.dir {
-            Some(dir) => tempfile::tempfile_in(dir)?,
-            None => tempfile::tempfile()?,
-        };
+    /// An empty spool for what is written to `path`.
+    pub(crate) fn create(&self, path: &RemotePath) -> Result<Spool, SpoolError> {
         Ok(Spool {
-            file,
+            kept: self.journal.spool_file(path)?,
             account: Arc::clone(&self.account),
             shape: RwLock::default(),
             length: AtomicU64::new(0),
             reserved: Mutex::default(),
         })
+    }
+
+    /// The mount ends: what cannot be stored from now on waits for the next one.
+    pub(crate) fn ending(&self) {
+        self.journal.ending();
+    }
+
+    /// The mount has ended; what it could not store is logged.
+    pub(crate) fn end(&self) {
+        for path in self.journal.waiting() {
+            log::warn!("{path} is not stored yet: the next mount of this server finishes it");
+        }
+        self.journal.end();
     }
 
     /// Bytes that all spool files take now.
@@ -134,7 +143,12 @@ impl Account {
 impl Spool {
     /// The file itself, for sending from it.
     pub(crate) fn file(&self) -> &File {
-        &self.file
+        &self.kept.file
+    }
+
+    /// Its account in the journal.
+    pub(crate) fn kept(&self) -> &SpoolFile {
+        &self.kept
     }
 
     /// Its length in bytes.
@@ -148,7 +162,7 @@ impl Spool {
         let mut bytes = vec![0; (length as u64).min(there) as usize];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|it| !it.is_empty()) {
-            match self.file.read_at(rest, offset + filled as u64) {
+            match self.file().read_at(rest, offset + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -169,7 +183,7 @@ impl Spool {
         let result = {
             let _together = self.shape.read().unwrap_or_else(PoisonError::into_inner);
             self.reserve(end)?;
-            let result = self.file.write_all_at(bytes, offset);
+            let result = self.file().write_all_at(bytes, offset);
             if result.is_ok() {
                 self.length.fetch_max(end, Ordering::AcqRel);
             }
@@ -186,7 +200,7 @@ impl Spool {
         let result = {
             let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
             self.reserve(length)?;
-            let result = self.file.set_len(length);
+            let result = self.file().set_len(length);
             if result.is_ok() {
                 self.length.store(length, Ordering::Release);
             }
@@ -274,8 +288,12 @@ mod tests {
     use super::*;
     use crate::remote::ErrorKind;
 
+    fn spools(limit: Option<u64>) -> SpoolDir {
+        SpoolDir::new(Journal::keeping_nothing(None), limit)
+    }
+
     fn spool() -> Spool {
-        SpoolDir::new(None, None).create().unwrap()
+        spools(None).create(&RemotePath::root()).unwrap()
     }
 
     #[test]
@@ -300,8 +318,11 @@ mod tests {
 
     #[test]
     fn the_limit_holds_for_all_spools_together_and_space_comes_back() {
-        let dir = SpoolDir::new(None, Some(10));
-        let (one, two) = (dir.create().unwrap(), dir.create().unwrap());
+        let dir = spools(Some(10));
+        let (one, two) = (
+            dir.create(&RemotePath::root()).unwrap(),
+            dir.create(&RemotePath::root()).unwrap(),
+        );
         one.write_at(0, b"123456").unwrap();
         one.write_at(2, b"1234").unwrap();
         assert_eq!(dir.used(), 6, "an overwritten byte counts once");
@@ -319,8 +340,8 @@ mod tests {
 
     #[test]
     fn an_impossible_size_is_refused_and_not_counted() {
-        let dir = SpoolDir::new(None, None);
-        let spool = dir.create().unwrap();
+        let dir = spools(None);
+        let spool = dir.create(&RemotePath::root()).unwrap();
         let beyond = spool.write_at(u64::MAX, b"x");
         assert!(matches!(beyond, Err(SpoolError::TooLarge)));
         assert!(matches!(spool.set_len(u64::MAX), Err(SpoolError::TooLarge)));
@@ -329,8 +350,8 @@ mod tests {
 
     #[test]
     fn many_writers_and_a_cutter_leave_a_length_that_is_true() {
-        let dir = SpoolDir::new(None, None);
-        let spool = dir.create().unwrap();
+        let dir = spools(None);
+        let spool = dir.create(&RemotePath::root()).unwrap();
         thread::scope(|scope| {
             for writer in 0..4_u64 {
                 let spool = &spool;
@@ -378,7 +399,7 @@ mod tests {
     #[test]
     fn a_file_too_large_for_the_spool_is_told() {
         let file = FakeFile::new(sample(2 << 20), &[]);
-        let spool = SpoolDir::new(None, Some(1 << 20)).create().unwrap();
+        let spool = spools(Some(1 << 20)).create(&RemotePath::root()).unwrap();
         let source = Arc::new(FakeSource(Arc::clone(&file)));
         let full = spool.fill(source, None);
         assert!(matches!(full, Err(FillError::Spool(SpoolError::NoSpace))));

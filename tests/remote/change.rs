@@ -36,12 +36,26 @@ fn directories_are_made_and_removed() {
 }
 
 #[test]
-fn a_directory_with_nothing_but_an_unfinished_upload_is_empty() {
+fn a_directory_with_nothing_but_our_unfinished_upload_is_empty() {
     let site = Site::new();
     site.make("dir");
-    site.put("dir/.ftpfs-0123456789abcdef.part", b"x");
+    let upload = site.remote.upload(&path("/dir/file")).unwrap();
+    assert_eq!(site.names("dir").len(), 1, "the upload is under way");
     site.remote.remove_directory(&path("/dir")).unwrap();
     assert!(!site.local("dir").exists());
+    drop(upload);
+}
+
+#[test]
+fn anothers_unfinished_upload_is_not_ours_to_remove() {
+    let site = Site::new();
+    site.make("dir");
+    let theirs = "dir/.ftpfs-0123456789abcdef.part";
+    site.put(theirs, b"x");
+    assert_eq!(site.remote.list(&path("/dir")).unwrap(), []);
+    let removed = site.remote.remove_directory(&path("/dir"));
+    assert_eq!(removed.unwrap_err().kind, ErrorKind::NotEmpty);
+    assert_eq!(site.content(theirs), b"x");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use ftpfs::ftp;
+use ftpfs::journal::Journal;
 use ftpfs::remote::{ErrorKind, Remote, RemoteOptions};
 use ftpfs::server::Server;
 
@@ -126,7 +127,7 @@ fn a_wrong_password_shows_at_once_and_is_not_told() {
         pool,
         timezone: None,
     };
-    let error = Remote::connect(options).unwrap_err();
+    let error = Remote::connect(options, Journal::keeping_nothing(None)).unwrap_err();
     assert!(matches!(error, ftp::Error::Login(_)), "{error}");
     assert!(!format!("{error} {error:?}").contains("a wrong one"));
 }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ftpfs::ftp::{ConnectOptions, Password, RemotePath};
+use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
 use ftpfs::remote::{Commit, Error, Remote, RemoteOptions};
 use ftpfs::server::{Access, Server, ServerOptions};
@@ -42,11 +43,11 @@ impl Site {
         change(&mut options, &mut pool);
         let server = Server::start(options).unwrap();
         pool.connect.port = server.address().port();
-        let remote = Remote::connect(RemoteOptions {
+        let options = RemoteOptions {
             pool,
             timezone: None,
-        })
-        .unwrap();
+        };
+        let remote = Remote::connect(options, Journal::keeping_nothing(None)).unwrap();
         server.clear_commands();
         Self {
             remote,

@@ -24,6 +24,8 @@ pub(crate) struct Mount {
     program: Child,
     point: PathBuf,
     log: PathBuf,
+    /// Killed and unmounted already.
+    is_down: bool,
     _directory: TempDir,
 }
 
@@ -40,6 +42,15 @@ impl Mount {
 
     /// Mounts any URL; the password goes by way of the environment.
     pub(crate) fn of_url(url: &str, password: &str, options: &[&str]) -> Self {
+        Self::start(url, password, options, None)
+    }
+
+    /// Mounts it with what an earlier mount left in `state`, and leaves there what it has to leave.
+    pub(crate) fn with_state(server: &TestServer, options: &[&str], state: &Path) -> Self {
+        Self::start(&server.url(), server.password(), options, Some(state))
+    }
+
+    fn start(url: &str, password: &str, options: &[&str], state: Option<&Path>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("ftpfs-mount-")
             .tempdir()
@@ -53,8 +64,10 @@ impl Mount {
         for option in options {
             command.args(["-o", option]);
         }
+        let own_state = directory.path().join("state");
         let program = command
             .env("FTPFS_PASSWORD", password)
+            .env("XDG_STATE_HOME", state.unwrap_or(&own_state))
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -64,6 +77,7 @@ impl Mount {
             program,
             point,
             log,
+            is_down: false,
             _directory: directory,
         };
         mount.wait_until_it_answers();
@@ -88,6 +102,14 @@ impl Mount {
     /// What ftpfs printed so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// kill -9, and the dead mount taken out of the way; what ftpfs had printed.
+    pub(crate) fn kill_nine(mut self) -> String {
+        self.kill();
+        unmount(&self.point, true).expect("a dead mount can be unmounted");
+        self.is_down = true;
+        self.log()
     }
 
     /// Takes it down now, as dropping would: what was written is on the server afterwards.
@@ -156,6 +178,9 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if self.is_down {
+            return;
+        }
         let outcome = self.take_down();
         if thread::panicking() {
             eprintln!("the log of the mount:\n{}", self.log());

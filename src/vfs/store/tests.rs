@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::super::write_spool::SpoolDir;
 use super::fake::{FakeDestination, FakeServer, Moment, Plan};
 use super::*;
+use crate::journal::Journal;
 use crate::remote::ErrorKind;
 use crate::vfs::reader::fake::{PATIENCE, sample};
 
@@ -23,7 +24,11 @@ struct Open {
 
 impl Open {
     fn on(server: &Arc<FakeServer>) -> Arc<Self> {
-        let spool = Arc::new(SpoolDir::new(None, None).create().unwrap());
+        let spool = Arc::new(
+            SpoolDir::new(Journal::keeping_nothing(None), None)
+                .create(&RemotePath::root())
+                .unwrap(),
+        );
         let destination = Arc::new(FakeDestination(Arc::clone(server)));
         let store = Store::new(destination, Arc::clone(&spool));
         Arc::new(Self { spool, store })

@@ -1,0 +1,275 @@
+//! What the next mount of the same server must know should this one be killed: the temporary names that
+//! are on the server, and the files that wait in the spool to be stored.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `place` | the state directory: one directory a server and login, in it one *page* a running mount |
+//! | `page` | a page: locked by its mount, its log, the spool files |
+//! | `log` | a file of records that is appended to, and written anew when most of it is of the past |
+//! | `record` | one line of it |
+//! | `left` | the pages of mounts that ended without cleaning up |
+//!
+//! A record is handed to the kernel before what it is about happens, so a killed process loses none; it is
+//! not forced to the disk, which a small file could not afford: after a power failure a temporary file may
+//! stay on the server that nobody knows of.
+
+mod left;
+mod log;
+mod page;
+mod place;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ftp::RemotePath;
+
+pub use left::{Left, Waiting};
+pub use place::{Place, state_home};
+pub use record::{Before, Pending};
+
+use self::log::Log;
+use page::Page;
+use record::Record;
+
+/// Why there can be no journal.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep the state of this mount in {}: {source}", path.display())]
+pub struct JournalError {
+    /// The file or directory that failed.
+    pub path: PathBuf,
+    /// How.
+    pub source: io::Error,
+}
+
+/// What this mount notes of itself; shared by handle.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Which mount this is among all that ever were: part of its temporary names.
+    mount: u32,
+    keeping: Keeping,
+}
+
+#[derive(Debug)]
+enum Keeping {
+    /// In a page of the state directory.
+    Page {
+        page: Page,
+        log: Mutex<Log>,
+        /// What cannot be stored any more waits for the next mount.
+        ending: AtomicBool,
+    },
+    /// Nothing; spool files have no names.
+    Nothing { spool: Option<PathBuf> },
+}
+
+/// A spool file; removed with this, unless the process is killed before.
+#[derive(Debug)]
+pub struct SpoolFile {
+    /// The bytes.
+    pub file: File,
+    kept: Option<Kept>,
+}
+
+/// A named spool file and its records.
+#[derive(Debug)]
+struct Kept {
+    journal: Journal,
+    number: u64,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens a new page at `place`, with its spool files in a directory of their own in `spool`, or in the page itself.
+    ///
+    /// # Errors
+    /// The state or the spool directory cannot be made or written to.
+    pub fn open(place: &Place, spool: Option<&Path>) -> Result<Self, JournalError> {
+        let (page, log) = Page::create(place, spool)?;
+        Ok(Self::new(Shared {
+            mount: page.mount(),
+            keeping: Keeping::Page {
+                page,
+                log: Mutex::new(log),
+                ending: AtomicBool::new(false),
+            },
+        }))
+    }
+
+    /// Keeps nothing: for what changes nothing on the server, and where there is no state directory. Spool files are unnamed
+    /// ones in `spool`, or the system's temporary directory.
+    pub fn keeping_nothing(spool: Option<PathBuf>) -> Self {
+        Self::new(Shared {
+            mount: page::random(),
+            keeping: Keeping::Nothing { spool },
+        })
+    }
+
+    /// Which mount this is among all that ever were.
+    pub fn mount(&self) -> u32 {
+        self.shared.mount
+    }
+
+    /// An unfinished upload will be at `path`: it may be deleted by whoever finds it there after this mount.
+    pub fn part(&self, path: &RemotePath) {
+        self.note(&Record::Part(path.clone()));
+    }
+
+    /// The file at `target` will be moved to `aside` for a moment: it is to be moved back where nothing has taken its place.
+    pub fn aside(&self, aside: &RemotePath, target: &RemotePath) {
+        self.note(&Record::Aside(aside.clone(), target.clone()));
+    }
+
+    /// Nothing is at the temporary name `path` any more.
+    pub fn gone(&self, path: &RemotePath) {
+        self.note(&Record::Gone(path.clone()));
+    }
+
+    /// The file at `path` is being overwritten in its place: whatever is there after this mount may be a part of it.
+    pub fn in_place(&self, path: &RemotePath) {
+        self.note(&Record::InPlace(path.clone()));
+    }
+
+    /// A new spool file, for what is written to `path`.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn spool_file(&self, path: &RemotePath) -> io::Result<SpoolFile> {
+        let (page, mut log) = match &self.shared.keeping {
+            Keeping::Page { page, log, .. } => (page, lock(log)),
+            Keeping::Nothing { spool } => {
+                let file = match spool {
+                    Some(directory) => tempfile::tempfile_in(directory),
+                    None => tempfile::tempfile(),
+                }?;
+                return Ok(SpoolFile { file, kept: None });
+            }
+        };
+        let number = log.next_number();
+        let name = page.spool_file(number);
+        let file = place::new_file(&name)?;
+        log.note(&Record::Open(number, path.clone()));
+        drop(log);
+        let kept = Some(Kept {
+            journal: self.clone(),
+            number,
+            path: name,
+        });
+        Ok(SpoolFile { file, kept })
+    }
+
+    /// The mount ends: a file whose storing fails from now on waits for the next mount.
+    pub fn ending(&self) {
+        if let Keeping::Page { ending, .. } = &self.shared.keeping {
+            ending.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The mount has ended: its page goes, unless the next mount has something to do.
+    pub fn end(&self) {
+        if let Keeping::Page { page, log, .. } = &self.shared.keeping
+            && lock(log).holds().is_empty()
+        {
+            page.remove();
+        }
+    }
+
+    /// Files that were being stored when the mount ended.
+    pub fn waiting(&self) -> Vec<RemotePath> {
+        match &self.shared.keeping {
+            Keeping::Page { log, .. } => {
+                let log = lock(log);
+                let pending = log.holds().pending();
+                pending.map(|(_, pending)| pending.target.clone()).collect()
+            }
+            Keeping::Nothing { .. } => Vec::new(),
+        }
+    }
+
+    fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    fn note(&self, record: &Record) {
+        if let Keeping::Page { log, .. } = &self.shared.keeping {
+            lock(log).note(record);
+        }
+    }
+}
+
+impl SpoolFile {
+    /// What the file holds is about to be stored: from now on the next mount finishes it, until
+    /// [`SpoolFile::stored`] or [`SpoolFile::refused`].
+    pub fn pending(&self, pending: &Pending) {
+        if let Some(kept) = &self.kept {
+            kept.note(&Record::Pending(kept.number, pending.clone()));
+        }
+    }
+
+    /// The server has it.
+    pub fn stored(&self) {
+        if let Some(kept) = &self.kept {
+            kept.note(&Record::Settled(kept.number));
+        }
+    }
+
+    /// The server does not have it, and whoever asked for it was told; while the mount ends nobody is
+    /// left to be told, and it waits for the next one.
+    pub fn refused(&self) {
+        if let Some(kept) = &self.kept
+            && !kept.is_ending()
+        {
+            kept.note(&Record::Settled(kept.number));
+        }
+    }
+}
+
+impl Kept {
+    fn note(&self, record: &Record) {
+        self.journal.note(record);
+    }
+
+    fn is_ending(&self) -> bool {
+        match &self.journal.shared.keeping {
+            Keeping::Page { ending, .. } => ending.load(Ordering::Relaxed),
+            Keeping::Nothing { .. } => false,
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        match &self.journal.shared.keeping {
+            Keeping::Page { log, .. } => lock(log).holds().is_pending(self.number),
+            Keeping::Nothing { .. } => false,
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.is_ending() && self.is_pending() {
+            return;
+        }
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            ::log::warn!("cannot remove {}: {error}", self.path.display());
+        }
+        self.note(&Record::Closed(self.number));
+    }
+}
+
+fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
+    // A record that was cut by a panic is skipped by whoever reads the log.
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}

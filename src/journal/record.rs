@@ -1,0 +1,271 @@
+//! One line of the log: a word, then fields between tabs; bytes that could end a field or a line are escaped.
+
+use crate::ftp::RemotePath;
+
+/// Something the next mount must know, or need no longer know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Record {
+    /// An unfinished upload is, or will be, at this path.
+    Part(RemotePath),
+    /// A file was, or will be, moved to the first path from the second.
+    Aside(RemotePath, RemotePath),
+    /// Nothing is at this temporary path any more.
+    Gone(RemotePath),
+    /// The file at this path is overwritten where it is.
+    InPlace(RemotePath),
+    /// The spool file of this number is for this path.
+    Open(u64, RemotePath),
+    /// … and is being stored.
+    Pending(u64, Pending),
+    /// … and is not being stored any more.
+    Settled(u64),
+    /// … and is removed.
+    Closed(u64),
+}
+
+/// What is to become of a spool file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The file it is to be on the server.
+    pub target: RemotePath,
+    /// Its length, bytes.
+    pub size: u64,
+    /// The mode it is to have.
+    pub mode: Option<u32>,
+    /// The time of modification it is to have, seconds since the epoch.
+    pub modified: Option<i64>,
+    /// What the server had at `target` when its bytes were written.
+    pub before: Before,
+}
+
+/// What the server had before a file was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Absent,
+    /// A file of this size and time, as far as the server told them.
+    File {
+        /// Bytes.
+        size: Option<u64>,
+        /// Seconds since the epoch.
+        modified: Option<i64>,
+    },
+}
+
+impl Record {
+    /// The line, with its end.
+    pub(super) fn to_line(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        match self {
+            Self::Part(path) => put(&mut line, "part", &[path.as_bytes()]),
+            Self::Aside(aside, target) => {
+                put(&mut line, "aside", &[aside.as_bytes(), target.as_bytes()]);
+            }
+            Self::Gone(path) => put(&mut line, "gone", &[path.as_bytes()]),
+            Self::InPlace(path) => put(&mut line, "inplace", &[path.as_bytes()]),
+            Self::Open(number, path) => {
+                put(
+                    &mut line,
+                    "open",
+                    &[number.to_string().as_bytes(), path.as_bytes()],
+                );
+            }
+            Self::Pending(number, pending) => put_pending(&mut line, *number, pending),
+            Self::Settled(number) => put(&mut line, "settled", &[number.to_string().as_bytes()]),
+            Self::Closed(number) => put(&mut line, "closed", &[number.to_string().as_bytes()]),
+        }
+        line
+    }
+
+    /// The record of a line without its end; none where it is no whole record.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let fields: Option<Vec<_>> = line.split(|byte| *byte == b'\t').map(unescape).collect();
+        let fields = fields?;
+        let (word, rest) = fields.split_first()?;
+        match (word.as_slice(), rest) {
+            (b"part", [path]) => Some(Self::Part(to_path(path)?)),
+            (b"aside", [aside, target]) => Some(Self::Aside(to_path(aside)?, to_path(target)?)),
+            (b"gone", [path]) => Some(Self::Gone(to_path(path)?)),
+            (b"inplace", [path]) => Some(Self::InPlace(to_path(path)?)),
+            (b"open", [number, path]) => Some(Self::Open(to_number(number)?, to_path(path)?)),
+            (b"pending", [number, rest @ ..]) => {
+                Some(Self::Pending(to_number(number)?, to_pending(rest)?))
+            }
+            (b"settled", [number]) => Some(Self::Settled(to_number(number)?)),
+            (b"closed", [number]) => Some(Self::Closed(to_number(number)?)),
+            _ => None,
+        }
+    }
+}
+
+fn put(line: &mut Vec<u8>, word: &str, fields: &[&[u8]]) {
+    line.extend_from_slice(word.as_bytes());
+    for field in fields {
+        line.push(b'\t');
+        escape(line, field);
+    }
+    line.push(b'\n');
+}
+
+fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
+    let (kind, size, modified) = match pending.before {
+        Before::Absent => ("absent", None, None),
+        Before::File { size, modified } => ("file", size, modified),
+    };
+    let fields = [
+        number.to_string(),
+        pending.size.to_string(),
+        option(pending.mode),
+        option(pending.modified),
+        kind.to_owned(),
+        option(size),
+        option(modified),
+    ];
+    let mut fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
+    fields.push(pending.target.as_bytes());
+    put(line, "pending", &fields);
+}
+
+fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
+    let [size, mode, modified, kind, old_size, old_modified, target] = fields else {
+        return None;
+    };
+    let before = match kind.as_slice() {
+        b"absent" => Before::Absent,
+        b"file" => Before::File {
+            size: to_option(old_size)?,
+            modified: to_option(old_modified)?,
+        },
+        _ => return None,
+    };
+    Some(Pending {
+        target: to_path(target)?,
+        size: to_number(size)?,
+        mode: to_option(mode)?,
+        modified: to_option(modified)?,
+        before,
+    })
+}
+
+fn option(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn to_number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+/// The outer option is that of the grammar, the inner one that of the value.
+#[expect(
+    clippy::option_option,
+    reason = "a field that is no value is not a value that is missing"
+)]
+fn to_option<T: std::str::FromStr>(field: &[u8]) -> Option<Option<T>> {
+    match field {
+        b"-" => Some(None),
+        field => to_number(field).map(Some),
+    }
+}
+
+fn to_path(field: &[u8]) -> Option<RemotePath> {
+    RemotePath::new(field).ok()
+}
+
+fn escape(line: &mut Vec<u8>, field: &[u8]) {
+    for &byte in field {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            line.push(byte);
+        } else {
+            line.extend_from_slice(format!("%{byte:02x}").as_bytes());
+        }
+    }
+}
+
+fn unescape(field: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = tail.get(2..)?;
+        } else {
+            bytes.push(*first);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path() -> impl Strategy<Value = RemotePath> {
+        proptest::collection::vec(1_u8.., 1..20)
+            .prop_filter_map("no path", |bytes| RemotePath::new(&bytes).ok())
+    }
+
+    fn pending() -> impl Strategy<Value = Pending> {
+        let before = prop_oneof![
+            Just(Before::Absent),
+            any::<(Option<u64>, Option<i64>)>()
+                .prop_map(|(size, modified)| Before::File { size, modified }),
+        ];
+        (path(), any::<(u64, Option<u32>, Option<i64>)>(), before).prop_map(
+            |(target, (size, mode, modified), before)| Pending {
+                target,
+                size,
+                mode,
+                modified,
+                before,
+            },
+        )
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        prop_oneof![
+            path().prop_map(Record::Part),
+            (path(), path()).prop_map(|(aside, target)| Record::Aside(aside, target)),
+            path().prop_map(Record::Gone),
+            path().prop_map(Record::InPlace),
+            (any::<u64>(), path()).prop_map(|(number, path)| Record::Open(number, path)),
+            (any::<u64>(), pending()).prop_map(|(number, it)| Record::Pending(number, it)),
+            any::<u64>().prop_map(Record::Settled),
+            any::<u64>().prop_map(Record::Closed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_noted_is_read(record in record()) {
+            let line = record.to_line();
+            let (end, line) = line.split_last().unwrap();
+            prop_assert_eq!(*end, b'\n');
+            prop_assert!(!line.contains(&b'\n'));
+            prop_assert_eq!(Record::parse(line), Some(record));
+        }
+
+        #[test]
+        fn no_line_is_a_surprise(line in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Record::parse(&line);
+        }
+    }
+
+    #[test]
+    fn half_a_record_is_none() {
+        for line in [
+            "",
+            "part",
+            "part\t/a\t/b",
+            "open\t/a",
+            "pending\t1\t2",
+            "gone\t/%2",
+            "settled\t-",
+        ] {
+            assert_eq!(Record::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+}

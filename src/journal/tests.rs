@@ -1,0 +1,269 @@
+//! A mount's page from its opening to its end, and what is found of it after a crash.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A state directory with the place of one server in it, and a spool directory elsewhere.
+struct State {
+    directory: TempDir,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            directory: TempDir::new().unwrap(),
+        }
+    }
+
+    fn place(&self) -> Place {
+        Place::of(self.directory.path(), "anna", "host", 21)
+    }
+
+    fn open(&self) -> Journal {
+        Journal::open(&self.place(), None).unwrap()
+    }
+
+    fn left(&self) -> Vec<Left> {
+        Left::claim_all(&self.place()).unwrap()
+    }
+
+    fn pages(&self) -> Vec<PathBuf> {
+        self.place().pages().unwrap()
+    }
+
+    /// What would be on the disk if the process were killed now.
+    fn as_if_killed_now(&self) -> Self {
+        let killed = Self::new();
+        let place = killed.place();
+        drop(place.guard().unwrap());
+        for page in self.pages() {
+            let copy = place.directory().join(page.file_name().unwrap());
+            fs::create_dir(&copy).unwrap();
+            for entry in fs::read_dir(&page).unwrap() {
+                let entry = entry.unwrap();
+                fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+            }
+        }
+        killed
+    }
+}
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::new(text.as_bytes()).unwrap()
+}
+
+fn pending(target: &str) -> Pending {
+    Pending {
+        target: path(target),
+        size: 3,
+        mode: Some(0o644),
+        modified: None,
+        before: Before::Absent,
+    }
+}
+
+fn spool(journal: &Journal, target: &str) -> SpoolFile {
+    let mut spool = journal.spool_file(&path(target)).unwrap();
+    spool.file.write_all(b"abc").unwrap();
+    spool
+}
+
+#[test]
+fn a_mount_that_ends_well_leaves_nothing() {
+    let state = State::new();
+    let journal = state.open();
+    journal.part(&path("/d/.part"));
+    let spool = spool(&journal, "/d/f");
+    spool.pending(&pending("/d/f"));
+    spool.stored();
+    journal.gone(&path("/d/.part"));
+    drop(spool);
+    journal.end();
+    assert!(state.pages().is_empty());
+}
+
+#[test]
+fn what_was_under_way_at_a_crash_is_found_once() {
+    let state = State::new();
+    let journal = state.open();
+    journal.part(&path("/d/one.part"));
+    journal.part(&path("/d/two.part"));
+    journal.gone(&path("/d/one.part"));
+    journal.aside(&path("/d/old"), &path("/d/f"));
+    journal.in_place(&path("/d/g"));
+    let (closed, open, done) = (
+        spool(&journal, "/d/f"),
+        spool(&journal, "/d/half\tway "),
+        spool(&journal, "/d/done"),
+    );
+    closed.pending(&pending("/d/f"));
+    done.pending(&pending("/d/done"));
+    done.stored();
+    drop(done);
+
+    let killed = state.as_if_killed_now();
+    let mut left = killed.left();
+    let [page] = left.as_mut_slice() else {
+        panic!("one page is left: {left:?}");
+    };
+    assert_eq!(page.parts(), [path("/d/two.part")]);
+    assert_eq!(page.asides(), [(path("/d/old"), path("/d/f"))]);
+    assert_eq!(page.in_place(), [path("/d/g")]);
+    assert_eq!(page.unfinished(), [path("/d/half\tway ")]);
+    let waiting = page.waiting();
+    let [file] = waiting.as_slice() else {
+        panic!("one file waits: {waiting:?}");
+    };
+    assert_eq!(file.pending, pending("/d/f"));
+    assert_eq!(fs::read(&file.file).unwrap(), b"abc");
+
+    assert!(
+        killed.left().is_empty(),
+        "nobody else claims a claimed page"
+    );
+    page.stored(file);
+    page.gone(&path("/d/two.part"));
+    drop(left);
+    let mut left = killed.left();
+    assert!(
+        left[0].waiting().is_empty(),
+        "what was done is not done again"
+    );
+    for place in ["/d/old", "/d/g"] {
+        left[0].gone(&path(place));
+    }
+    left.into_iter().for_each(Left::finish);
+    assert!(killed.pages().is_empty());
+    drop((closed, open));
+}
+
+#[test]
+fn a_mount_that_runs_is_nobody_elses() {
+    let state = State::new();
+    let journal = state.open();
+    journal.part(&path("/part"));
+    assert!(state.left().is_empty());
+    let other = state.open();
+    assert_ne!(journal.mount(), other.mount());
+    drop(journal);
+    assert_eq!(state.left().len(), 1, "the lock ends with its mount");
+}
+
+#[test]
+fn a_file_whose_storing_failed_was_told_and_one_at_the_end_waits() {
+    let state = State::new();
+    let journal = state.open();
+    let told = spool(&journal, "/told");
+    told.pending(&pending("/told"));
+    told.refused();
+    journal.ending();
+    let late = spool(&journal, "/late");
+    late.pending(&pending("/late"));
+    late.refused();
+    assert_eq!(journal.waiting(), [path("/late")]);
+    drop((told, late));
+    journal.end();
+    drop(journal);
+    let left = state.left();
+    let waiting = left[0].waiting();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(fs::read(&waiting[0].file).unwrap(), b"abc");
+}
+
+#[test]
+fn what_cannot_be_stored_is_kept_for_its_user() {
+    let state = State::new();
+    let elsewhere = TempDir::new().unwrap();
+    let journal = Journal::open(&state.place(), Some(elsewhere.path())).unwrap();
+    journal.ending();
+    let file = spool(&journal, "/d/report");
+    file.pending(&pending("/d/report"));
+    file.refused();
+    drop(file);
+    drop(journal);
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+
+    let mut left = state.left().pop().unwrap();
+    let waiting = left.waiting().pop().unwrap();
+    let kept = left.keep(&waiting, &state.place()).unwrap();
+    assert_eq!(fs::read(&kept).unwrap(), b"abc");
+    assert!(
+        kept.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("report.")
+    );
+    assert!(left.waiting().is_empty());
+    left.finish();
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    assert!(state.pages().is_empty());
+}
+
+#[test]
+fn nobody_else_reads_what_is_kept() {
+    let state = State::new();
+    let journal = state.open();
+    let _file = spool(&journal, "/f");
+    for page in state.pages() {
+        assert_eq!(mode(&page), 0o700);
+        for entry in fs::read_dir(page).unwrap() {
+            assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_or_spoilt_tells_the_rest() {
+    let state = State::new();
+    let journal = state.open();
+    journal.part(&path("/one"));
+    journal.part(&path("/two"));
+    let killed = state.as_if_killed_now();
+    let log = killed.pages()[0].join("log");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes.truncate(bytes.len() - 3);
+    bytes.splice(0..0, b"\xff\xfe\t\0garbage\n".iter().copied());
+    fs::write(&log, bytes).unwrap();
+    let mut left = killed.left().pop().unwrap();
+    assert_eq!(left.parts(), [path("/one")]);
+    left.gone(&path("/one"));
+    drop(left);
+    assert!(killed.left()[0].parts().is_empty());
+}
+
+#[test]
+fn a_log_does_not_grow_with_the_work() {
+    let state = State::new();
+    let journal = state.open();
+    journal.part(&path("/stays"));
+    for number in 0..20_000 {
+        let part = path(&format!("/part-{number}"));
+        journal.part(&part);
+        journal.gone(&part);
+    }
+    let log = state.pages()[0].join("log");
+    assert!(fs::metadata(&log).unwrap().len() < 256 << 10);
+    let killed = state.as_if_killed_now();
+    assert_eq!(killed.left()[0].parts(), [path("/stays")]);
+}
+
+#[test]
+fn without_a_state_directory_files_are_spooled_all_the_same() {
+    let directory = TempDir::new().unwrap();
+    let journal = Journal::keeping_nothing(Some(directory.path().to_owned()));
+    let file = spool(&journal, "/f");
+    file.pending(&pending("/f"));
+    assert!(journal.waiting().is_empty());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_eq!(file.file.metadata().unwrap().len(), 3);
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}

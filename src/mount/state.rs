@@ -1,0 +1,44 @@
+//! What a mount keeps on the local disk for the next one.
+
+use std::path::PathBuf;
+
+use crate::journal::{Journal, JournalError, Place};
+
+/// Where it is kept.
+#[derive(Debug, Clone, Default)]
+pub struct StateOptions {
+    /// The journals of this server and login; none where nothing is to be kept.
+    pub place: Option<Place>,
+    /// Where spool files are to be, where the user said so.
+    pub spool: Option<PathBuf>,
+}
+
+impl StateOptions {
+    /// Opens this mount's journal. Without a state directory that can be written to the mount does without,
+    /// which is logged.
+    ///
+    /// # Errors
+    /// The directory that the user asked for cannot be used.
+    pub(super) fn open(&self) -> Result<Journal, JournalError> {
+        let nothing = || Journal::keeping_nothing(self.spool.clone());
+        let Some(place) = &self.place else {
+            return Ok(nothing());
+        };
+        match Journal::open(place, self.spool.as_deref()) {
+            Ok(journal) => Ok(journal),
+            Err(error) if self.is_of_spool(&error) => Err(error),
+            Err(error) => {
+                log::warn!(
+                    "{error}; should ftpfs be killed, what it was storing is not finished by the next mount \
+                     (XDG_STATE_HOME names another directory)"
+                );
+                Ok(nothing())
+            }
+        }
+    }
+
+    fn is_of_spool(&self, error: &JournalError) -> bool {
+        let spool = self.spool.as_deref();
+        spool.is_some_and(|spool| error.path.starts_with(spool))
+    }
+}

@@ -1,0 +1,195 @@
+//! Finishing what a mount that was killed had under way: its temporary names are cleared away, what a program
+//! had closed or synced is stored, what it was still writing is reported.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::ftp::{Entry, Kind, RemotePath};
+use crate::journal::{Before, Left, Pending, Place, Waiting};
+use crate::remote::{self, Commit, ErrorKind, Remote};
+
+/// Bytes that are compared at a time.
+const COMPARE: usize = 256 << 10;
+
+/// Why a file that waits was not stored.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// Somebody else changed the file on the server since.
+    #[error("{0} was changed on the server meanwhile")]
+    Changed(RemotePath),
+    /// The server did not take it.
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
+    /// The spool file cannot be read.
+    #[error("the spool file cannot be read: {0}")]
+    Spool(#[from] io::Error),
+}
+
+/// Finishes what earlier mounts of the same server and login left at `place`; what cannot be finished now is
+/// left for the next mount. All of it is logged.
+pub fn recover(remote: &Remote, place: &Place) {
+    match Left::claim_all(place) {
+        Ok(left) => left
+            .into_iter()
+            .for_each(|left| recover_page(remote, place, left)),
+        Err(error) => log::warn!("{error}"),
+    }
+}
+
+fn recover_page(remote: &Remote, place: &Place, mut left: Left) {
+    for path in left.unfinished() {
+        log::warn!(
+            "ftpfs was killed while {path} was being written, neither closed nor synced: the server keeps what it had"
+        );
+    }
+    clear_names(remote, &mut left);
+    for waiting in left.waiting() {
+        let target = &waiting.pending.target;
+        match finish(remote, &left, &waiting) {
+            Ok(()) => {
+                log::warn!("{target}, closed before ftpfs was killed, is stored now");
+                left.stored(&waiting);
+            }
+            Err(Problem::Remote(error)) if may_pass(error.kind) => {
+                log::warn!(
+                    "{target}, closed before ftpfs was killed, waits for the next mount: {error}"
+                );
+            }
+            Err(problem) => keep(&mut left, place, &waiting, &problem),
+        }
+    }
+    for path in left.in_place() {
+        if !left.waiting().iter().any(|it| it.pending.target == path) {
+            log::warn!(
+                "{path} was being overwritten in its place when ftpfs was killed: it may be half a file"
+            );
+            left.gone(&path);
+        }
+    }
+    left.finish();
+}
+
+/// Clears away the temporary names.
+fn clear_names(remote: &Remote, left: &mut Left) {
+    for path in left.parts() {
+        match remote.delete_part(&path) {
+            Ok(()) => left.gone(&path),
+            Err(fault) => log::warn!("cannot delete the unfinished upload {path}: {fault}"),
+        }
+    }
+    for (aside, target) in left.asides() {
+        match remote.settle_aside(&aside, &target) {
+            Ok(()) => left.gone(&aside),
+            Err(fault) => log::warn!("{aside} may be what {target} was before: {fault}"),
+        }
+    }
+}
+
+/// Sees to it that the server has the file.
+fn finish(remote: &Remote, left: &Left, waiting: &Waiting) -> Result<(), Problem> {
+    let Pending { target, before, .. } = &waiting.pending;
+    let file = File::open(&waiting.file)?;
+    let size = file.metadata()?.len();
+    let found = match remote.stat(target) {
+        Ok(entry) => Some(entry),
+        Err(error) if error.kind == ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(found) = &found
+        && found.size == Some(size)
+        && is_same(remote, target, &waiting.file)?
+    {
+        return Ok(());
+    }
+    if !left.was_in_place(target) && !is_as_before(before, found.as_ref()) {
+        return Err(Problem::Changed(target.clone()));
+    }
+    let mut upload = remote.upload(target)?;
+    upload.send(&file, size)?;
+    let commit = Commit {
+        size,
+        modified: waiting.pending.modified,
+        mode: waiting.pending.mode,
+    };
+    upload.commit(target, &commit)?;
+    Ok(())
+}
+
+/// Whether the server has what it had before the file was to be stored.
+fn is_as_before(before: &Before, found: Option<&Entry>) -> bool {
+    match (before, found) {
+        (Before::Absent, None) => true,
+        (Before::File { size, modified }, Some(found)) => {
+            let told = found.modified.map(|told| told.seconds);
+            found.kind == Kind::File && agree(*size, found.size) && agree(*modified, told)
+        }
+        (Before::Absent, Some(_)) | (Before::File { .. }, None) => false,
+    }
+}
+
+fn agree<T: PartialEq + Copy>(one: Option<T>, other: Option<T>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
+/// Whether the server's file has the same bytes: it was stored, and ftpfs killed before it could note so.
+fn is_same(remote: &Remote, target: &RemotePath, file: &Path) -> Result<bool, Problem> {
+    let mut ours = io::BufReader::with_capacity(COMPARE, File::open(file)?);
+    let mut download = remote.open_at(target, 0)?;
+    let (mut theirs, mut mine) = (vec![0; COMPARE], vec![0; COMPARE]);
+    loop {
+        let count = download.read(&mut theirs)?;
+        let (Some(theirs), Some(mine)) = (theirs.get(..count), mine.get_mut(..count)) else {
+            return Ok(false);
+        };
+        if count == 0 {
+            return Ok(ours.read(&mut [0])? == 0);
+        }
+        match ours.read_exact(mine) {
+            Ok(()) if mine == theirs => {}
+            Ok(()) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether the server may take the file another day.
+fn may_pass(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::ConnectionLost
+        | ErrorKind::TimedOut
+        | ErrorKind::Unreachable
+        | ErrorKind::LoginRefused
+        | ErrorKind::Busy
+        | ErrorKind::NoSpace
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::Truncated => true,
+        ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::NotEmpty
+        | ErrorKind::IsDirectory
+        | ErrorKind::NotDirectory
+        | ErrorKind::PermissionDenied
+        | ErrorKind::InvalidName
+        | ErrorKind::NameTooLong
+        | ErrorKind::Unsupported
+        | ErrorKind::Changed
+        | ErrorKind::Protocol
+        | ErrorKind::Local
+        | ErrorKind::Other => false,
+    }
+}
+
+fn keep(left: &mut Left, place: &Place, waiting: &Waiting, problem: &Problem) {
+    let target = &waiting.pending.target;
+    match left.keep(waiting, place) {
+        Ok(kept) => log::warn!(
+            "{target}, closed before ftpfs was killed, cannot be stored: {problem}; its bytes are in {}",
+            kept.display()
+        ),
+        Err(error) => {
+            log::warn!("{target} cannot be stored: {problem}; nor can it be kept: {error}");
+        }
+    }
+}
