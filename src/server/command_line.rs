@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::fault::CONNECT;
+
 /// Longest command line taken; a longer one is answered 500.
 pub(super) const LINE_LIMIT: usize = 8 << 10;
 
@@ -23,6 +25,14 @@ pub(super) struct Command {
 }
 
 impl Command {
+    /// What a client says by connecting.
+    pub(super) fn connecting() -> Self {
+        Self {
+            verb: CONNECT.to_owned(),
+            argument: Vec::new(),
+        }
+    }
+
     /// Splits a line without its line end.
     pub(super) fn parse(line: &[u8]) -> Self {
         let line = without_telnet(line);

@@ -15,6 +15,9 @@ use super::reply::{Gone, Reply};
 /// A client that does not take a reply for this long is given up.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long one of the waits of a stalled session is; a client that goes is noticed at once.
+const HANG: Duration = Duration::from_secs(60);
+
 /// Bytes read from the control connection at once.
 const READ_SIZE: usize = 8 << 10;
 
@@ -73,6 +76,11 @@ impl Control {
         }
     }
 
+    /// Whether the client sends nothing more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Lets the delay of the next reply count from now.
     pub(super) fn restart_delay(&mut self) {
         self.cause = Instant::now();
@@ -107,6 +115,12 @@ impl Control {
             self.watch(None, moment)?;
         }
         Ok(())
+    }
+
+    /// Waits until the client has closed its side, deaf to what it sends.
+    pub(super) fn hang(&mut self) -> Gone {
+        while !self.ended && self.watch(None, Instant::now() + HANG).is_ok() {}
+        Gone
     }
 
     /// Waits until `other` is ready, the client has sent something or the deadline is over, and queues what was sent.

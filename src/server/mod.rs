@@ -9,6 +9,7 @@
 //! | `commands` | the table of verbs, and each verb in one function |
 //! | `control`, `command_line`, `reply` | the control connection, its lines, its answers |
 //! | `data`, `address`, `transfer` | opening a data connection, the grammar of its address, moving bytes |
+//! | `fault`, `misbehave` | what tests ask to go wrong, and doing it wrong |
 //! | `tree`, `place`, `path` | the served directory, which no path leads out of |
 //! | `facts`, `long_listing`, `time` | how an entry is written: RFC 3659 facts, `ls -l`, times |
 //!
@@ -22,7 +23,9 @@ mod commands;
 mod control;
 mod data;
 mod facts;
+mod fault;
 mod long_listing;
+mod misbehave;
 mod open_sessions;
 mod path;
 mod place;
@@ -40,6 +43,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub use self::fault::{ANY, CONNECT, Fault, Faults, Misdeed};
 
 use self::serving::Serving;
 
@@ -144,6 +149,11 @@ impl Server {
     /// Empties what [`Server::commands`] tells.
     pub fn clear_commands(&self) {
         self.serving.log.clear();
+    }
+
+    /// What is to go wrong; nothing at first.
+    pub fn faults(&self) -> &Faults {
+        &self.serving.faults
     }
 
     /// Control connections open now.

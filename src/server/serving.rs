@@ -11,6 +11,7 @@ use socket2::SockRef;
 
 use super::ServerOptions;
 use super::command_log::CommandLog;
+use super::fault::Faults;
 use super::open_sessions::OpenSessions;
 use super::session;
 use super::tree::Tree;
@@ -26,6 +27,7 @@ pub(super) struct Serving {
     pub(super) options: ServerOptions,
     pub(super) tree: Tree,
     pub(super) log: CommandLog,
+    pub(super) faults: Faults,
     pub(super) sessions: Arc<OpenSessions>,
     listener: TcpListener,
     address: SocketAddr,
@@ -41,6 +43,7 @@ impl Serving {
             tree: Tree::open(&options.root)?,
             options,
             log: CommandLog::default(),
+            faults: Faults::default(),
             sessions: Arc::new(OpenSessions::default()),
             listener,
             address,

@@ -1,5 +1,6 @@
 //! One client's session: what it has told so far, and its commands one after the other.
 
+use std::mem::take;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +10,13 @@ use super::commands;
 use super::control::{Control, Event};
 use super::data::DataSetup;
 use super::facts::{Facts, Identity};
+use super::fault::Misdeed;
 use super::open_sessions::Slot;
 use super::path::VirtualPath;
 use super::place::Place;
 use super::reply::{Gone, Reply, Stop, refused};
 use super::serving::Serving;
+use super::transfer::Transfer;
 use super::tree::LastLink;
 
 /// The state of a session.
@@ -36,6 +39,8 @@ pub(super) struct Session {
     pub(super) rename_from: Option<VirtualPath>,
     pub(super) facts: Facts,
     pub(super) identity: Identity,
+    /// What is to go wrong with the command under way.
+    pub(super) misdeed: Option<Misdeed>,
     /// The session's place among those open; given back before the last reply, so that a client that has
     /// read it can come again.
     slot: Option<Slot>,
@@ -49,6 +54,13 @@ pub(super) enum Login {
     Named { user: Vec<u8>, failures: u32 },
     /// Done.
     Done,
+}
+
+/// Whether the session ends with a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Yes,
+    No,
 }
 
 /// Serves a client until it leaves, is silent for too long or the server stops.
@@ -76,23 +88,31 @@ impl Session {
             restart: 0,
             rename_from: None,
             facts: Facts::default(),
+            misdeed: None,
             slot: Some(slot),
         })
     }
 
     fn run(&mut self) -> Result<(), Gone> {
-        self.control.reply(&Reply::new(220, "ftpfs server ready"))?;
-        loop {
-            let reply = match self.next_line()? {
+        let mut ended = self.greet()?;
+        while ended == Ended::No {
+            ended = match self.next_line()? {
                 Some(Line::Complete(line)) => self.obey(&Command::parse(&line))?,
-                Some(Line::TooLong) => Reply::new(500, "Command line too long"),
-                None => Reply::new(421, "Idle for too long, closing the connection"),
+                Some(Line::TooLong) => self.tell(&Reply::new(500, "Command line too long"))?,
+                None => self.tell(&Reply::new(
+                    421,
+                    "Idle for too long, closing the connection",
+                ))?,
             };
-            if reply.closes() {
-                self.slot = None;
-                return self.control.reply(&reply);
-            }
-            self.control.reply(&reply)?;
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self) -> Result<Ended, Gone> {
+        let connecting = Command::connecting();
+        match self.serving.faults.strike(&connecting) {
+            Some(misdeed) => self.misbehave(&connecting, &misdeed),
+            None => self.done(&connecting).and_then(|reply| self.tell(&reply)),
         }
     }
 
@@ -110,12 +130,41 @@ impl Session {
         }
     }
 
-    fn obey(&mut self, command: &Command) -> Result<Reply, Gone> {
+    fn obey(&mut self, command: &Command) -> Result<Ended, Gone> {
         self.serving.log.record(command);
+        match self.serving.faults.strike(command) {
+            Some(misdeed) => self.misbehave(command, &misdeed),
+            None => self.done(command).and_then(|reply| self.tell(&reply)),
+        }
+    }
+
+    /// Does what `command` asks for; its last reply is still to be sent.
+    pub(super) fn done(&mut self, command: &Command) -> Result<Reply, Gone> {
         match commands::run(self, command) {
             Ok(reply) | Err(Stop::Refused(reply)) => Ok(reply),
             Err(Stop::Gone) => Err(Gone),
         }
+    }
+
+    /// Sends a reply.
+    pub(super) fn tell(&mut self, reply: &Reply) -> Result<Ended, Gone> {
+        if !reply.closes() {
+            return self.control.reply(reply).map(|()| Ended::No);
+        }
+        self.slot = None;
+        self.control.reply(reply).map(|()| Ended::Yes)
+    }
+
+    /// Announces a transfer and opens its data connection.
+    pub(super) fn begin_transfer(&mut self, text: &str) -> Result<Transfer<'_>, Stop> {
+        let setup = take(&mut self.data);
+        let patience = self.patience();
+        if self.misdeed == Some(Misdeed::RefuseData) {
+            return Err(refused(425, "Cannot open the data connection"));
+        }
+        let connection = setup.open(&mut self.control, patience, text)?;
+        let cut = self.misdeed.as_ref().and_then(Misdeed::cut);
+        Ok(Transfer::new(&mut self.control, connection, patience, cut)?)
     }
 
     /// How long the client may be silent on either connection.

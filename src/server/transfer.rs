@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 use rustix::fs::sendfile;
 use rustix::io::Errno;
+use socket2::SockRef;
 
 use super::control::{Control, Event};
 use super::data::DataConnection;
+use super::misbehave::{Cut, CutHow};
 use super::reply::{Answer, Gone, Reply, Stop, is_full, reason, refused};
 
 /// Bytes handed to sendfile(2) at once.
@@ -30,6 +32,7 @@ pub(super) struct Transfer<'a> {
     stream: TcpStream,
     /// A data connection that moves nothing for this long is broken off.
     patience: Duration,
+    cut: Option<Cut>,
 }
 
 /// Why a transfer did not come to its end.
@@ -44,6 +47,10 @@ pub(super) enum Broken {
     Connection(io::Error),
     /// The file could not be read or written.
     File(io::Error),
+    /// It was to be cut and called complete.
+    Short,
+    /// It was to be refused with this code.
+    Refused(u16),
 }
 
 impl<'a> Transfer<'a> {
@@ -52,12 +59,14 @@ impl<'a> Transfer<'a> {
         control: &'a mut Control,
         connection: DataConnection,
         patience: Duration,
+        cut: Option<Cut>,
     ) -> Result<Self, Gone> {
         control.pause_until(connection.usable_from)?;
         Ok(Self {
             control,
             stream: connection.stream,
             patience,
+            cut,
         })
     }
 
@@ -65,9 +74,11 @@ impl<'a> Transfer<'a> {
     pub(super) fn send_file(&mut self, file: &File) -> Result<(), Broken> {
         loop {
             self.wait(PollFlags::OUT)?;
-            match sendfile(&self.stream, file, None, SEND_SIZE) {
+            let length = self.allowed(SEND_SIZE)?;
+            match sendfile(&self.stream, file, None, length) {
                 Ok(0) => return Ok(()),
-                Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+                Ok(count) => self.moved(count),
+                Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error @ (Errno::PIPE | Errno::CONNRESET)) => {
                     return Err(Broken::Connection(error.into()));
                 }
@@ -80,8 +91,12 @@ impl<'a> Transfer<'a> {
     pub(super) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
         while !bytes.is_empty() {
             self.wait(PollFlags::OUT)?;
-            match self.stream.write(bytes) {
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            let length = self.allowed(bytes.len())?;
+            match self.stream.write(bytes.get(..length).unwrap_or_default()) {
+                Ok(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    self.moved(count);
+                }
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(Broken::Connection(error)),
             }
@@ -94,13 +109,16 @@ impl<'a> Transfer<'a> {
         let mut buffer = vec![0; RECEIVE_SIZE];
         let mut unwatched = WATCH_BYTES;
         loop {
+            let length = self.allowed(RECEIVE_SIZE)?;
             if unwatched >= WATCH_BYTES {
                 self.wait(PollFlags::IN)?;
                 unwatched = 0;
             }
-            match self.stream.read(&mut buffer) {
+            let buffer = buffer.get_mut(..length).unwrap_or_default();
+            match self.stream.read(buffer) {
                 Ok(0) => break,
                 Ok(count) => {
+                    self.moved(count);
                     file.write_all(buffer.get(..count).unwrap_or_default())
                         .map_err(Broken::File)?;
                     unwatched += count;
@@ -111,6 +129,58 @@ impl<'a> Transfer<'a> {
         }
         self.control.restart_delay();
         Ok(())
+    }
+
+    /// How many of `length` bytes may be moved before the transfer is to be cut; cuts it where none may.
+    fn allowed(&mut self, length: usize) -> Result<usize, Broken> {
+        match self.cut {
+            None => Ok(length),
+            Some(Cut { after: 0, how }) => Err(self.cut_now(how)),
+            Some(Cut { after, .. }) => Ok(length.min(usize::try_from(after).unwrap_or(usize::MAX))),
+        }
+    }
+
+    fn moved(&mut self, count: usize) {
+        if let Some(cut) = &mut self.cut {
+            cut.after = cut.after.saturating_sub(count as u64);
+        }
+    }
+
+    fn cut_now(&mut self, how: CutHow) -> Broken {
+        match how {
+            CutHow::Short => Broken::Short,
+            CutHow::Break(code) => Broken::Refused(code),
+            CutHow::Drop => {
+                // Closed without a linger it is reset. A socket that does not take the option is broken, as it should be.
+                let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                Broken::Connection(ErrorKind::ConnectionReset.into())
+            }
+            CutHow::Stall => self.stall(),
+        }
+    }
+
+    /// Waits until the client gives up.
+    fn stall(&mut self) -> Broken {
+        loop {
+            if self.control.wants_abort() {
+                return Broken::Aborted;
+            }
+            if self.control.has_ended() {
+                return Broken::Gone;
+            }
+            let closed = (self.stream.as_fd(), PollFlags::empty());
+            match self
+                .control
+                .watch(Some(closed), Instant::now() + self.patience)
+            {
+                Ok(Event::Other) => {
+                    return Broken::Connection(ErrorKind::ConnectionAborted.into());
+                }
+                Ok(Event::Input) => {}
+                Ok(Event::Deadline) => return Broken::Stalled,
+                Err(Gone) => return Broken::Gone,
+            }
+        }
     }
 
     fn wait(&mut self, readiness: PollFlags) -> Result<(), Broken> {
@@ -138,6 +208,8 @@ pub(super) fn outcome(moved: Result<(), Broken>) -> Answer {
         Err(error) => error,
     };
     Err(match error {
+        Broken::Short => return Ok(Reply::new(226, "Transfer complete")),
+        Broken::Refused(code) => refused(code, refusal_text(code)),
         Broken::Aborted => refused(426, "Transfer aborted"),
         Broken::Stalled => refused(426, "Data connection idle for too long"),
         Broken::Connection(error) => {
@@ -147,6 +219,16 @@ pub(super) fn outcome(moved: Result<(), Broken>) -> Answer {
         Broken::File(error) => refused(451, format!("Local error: {}", reason(&error))),
         Broken::Gone => Stop::Gone,
     })
+}
+
+/// What servers say to these codes.
+fn refusal_text(code: u16) -> &'static str {
+    match code {
+        452 => "No space left on device",
+        552 => "Disk quota exceeded",
+        426 => "Connection closed; transfer aborted",
+        _ => "Requested action aborted",
+    }
 }
 
 impl From<Gone> for Broken {

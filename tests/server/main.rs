@@ -13,6 +13,7 @@ mod client;
 mod confinement;
 mod connections;
 mod curl;
+mod faults;
 mod foreign;
 mod limits;
 mod listings;

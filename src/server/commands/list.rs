@@ -3,11 +3,11 @@
 //! Names are taken literally: no character is a pattern.
 
 use std::io;
-use std::mem::take;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::server::command_line::with_telnet;
 use crate::server::facts::Role;
+use crate::server::fault::Misdeed;
 use crate::server::long_listing;
 use crate::server::place::{Entry, is_directory};
 use crate::server::reply::{Answer, Reply, Stop};
@@ -61,9 +61,10 @@ pub(super) fn mlsd(session: &mut Session, argument: &[u8]) -> Answer {
         named.push((Role::Parent, parent.entry(b"..")));
     }
     let (facts, identity) = (session.facts.clone(), session.identity.clone());
+    let skew = session.skew();
     let members = entries.map(move |entry| (Role::Member { removable }, entry));
     let lines = named.into_iter().chain(members).map(move |(role, entry)| {
-        let mut line = facts.line(&entry?, role, &identity);
+        let mut line = facts.line(&skewed(entry?, skew), role, &identity);
         line.extend_from_slice(b"\r\n");
         Ok(line)
     });
@@ -74,7 +75,7 @@ pub(super) fn mlsd(session: &mut Session, argument: &[u8]) -> Answer {
 pub(super) fn mlst(session: &mut Session, argument: &[u8]) -> Answer {
     let path = session.path(argument)?;
     let place = session.place(argument, LastLink::Kept)?;
-    let entry = place.entry(&path.to_bytes())?;
+    let entry = skewed(place.entry(&path.to_bytes())?, session.skew());
     let removable = !path.is_root() && session.identity.may_change(&place.stat_directory()?);
     let role = if path.is_root() {
         Role::Current
@@ -145,9 +146,18 @@ fn long_lines(session: &Session, argument: &[u8]) -> Result<Lines, Stop> {
         .unwrap_or_default();
     let now = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
     let entries = listed(session, argument)?.entries;
-    Ok(Box::new(
-        entries.map(move |entry| Ok(long_listing::line(&entry?, now))),
-    ))
+    let skew = session.skew();
+    Ok(Box::new(entries.map(move |entry| {
+        Ok(long_listing::line(&skewed(entry?, skew), now))
+    })))
+}
+
+/// The entry with a file's size told so much too large.
+fn skewed(mut entry: Entry, skew: i64) -> Entry {
+    if !is_directory(&entry.stat) {
+        entry.stat.st_size = entry.stat.st_size.saturating_add(skew);
+    }
+    entry
 }
 
 /// The path behind words like `-al`; one that itself begins with a dash needs `./` before it.
@@ -163,13 +173,23 @@ fn without_options(mut argument: &[u8]) -> &[u8] {
 
 fn send_listing(session: &mut Session, lines: Lines) -> Answer {
     session.restart = 0;
-    let setup = take(&mut session.data);
-    let patience = session.patience();
-    let connection = setup.open(&mut session.control, patience, "Sending the listing")?;
-    let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
+    let lines: Lines = if session.misdeed == Some(Misdeed::EndlessListing) {
+        Box::new(lines.chain(endless()))
+    } else {
+        lines
+    };
+    let mut transfer = session.begin_transfer("Sending the listing")?;
     let sent = send_lines(&mut transfer, lines);
     drop(transfer);
     outcome(sent)
+}
+
+/// Lines without an end, each an entry of its own in LIST, in MLSD and in NLST.
+fn endless() -> impl Iterator<Item = io::Result<Vec<u8>>> {
+    (0_u64..).map(|number| {
+        let facts = "type=file;size=1;";
+        Ok(format!("{facts} -rw-r--r-- 1 ftp ftp 1 Jan 1 2020 endless-{number}\r\n").into_bytes())
+    })
 }
 
 fn send_lines(transfer: &mut Transfer<'_>, lines: Lines) -> Result<(), Broken> {

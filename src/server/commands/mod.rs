@@ -18,7 +18,8 @@ mod retrieve;
 mod store;
 
 use super::command_line::Command;
-use super::reply::{Answer, refused};
+use super::fault::CONNECT;
+use super::reply::{Answer, Reply, refused};
 use super::session::Session;
 
 /// What must hold before a verb is run.
@@ -129,6 +130,9 @@ const VERBS: &[Verb] = &[
 /// Runs a command if it is known, switched on and allowed now.
 pub(super) fn run(session: &mut Session, command: &Command) -> Answer {
     let name = command.verb.as_str();
+    if name == CONNECT {
+        return Ok(Reply::new(220, "ftpfs server ready"));
+    }
     let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
         return Err(refused(500, format!("Unknown command {name}")));
     };

@@ -6,13 +6,11 @@ use std::mem::take;
 use crate::server::reply::{Answer, Reply, refused};
 use crate::server::session::Session;
 use crate::server::time;
-use crate::server::transfer::{Transfer, outcome};
+use crate::server::transfer::outcome;
 use crate::server::tree::LastLink;
 
 pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
     let restart = take(&mut session.restart);
-    let setup = take(&mut session.data);
-    let patience = session.patience();
     let mut file = session
         .place(argument, LastLink::Followed)?
         .open_to_read()?;
@@ -25,8 +23,7 @@ pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
     }
     file.seek(SeekFrom::Start(restart))?;
     let text = format!("Sending {} bytes", size - restart);
-    let connection = setup.open(&mut session.control, patience, &text)?;
-    let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
+    let mut transfer = session.begin_transfer(&text)?;
     let sent = transfer.send_file(&file);
     drop(transfer);
     outcome(sent)
@@ -34,7 +31,8 @@ pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
 
 pub(super) fn size(session: &mut Session, argument: &[u8]) -> Answer {
     let stat = session.place(argument, LastLink::Followed)?.stat_file()?;
-    Ok(Reply::new(213, stat.st_size.to_string()))
+    let size = stat.st_size.saturating_add(session.skew());
+    Ok(Reply::new(213, size.to_string()))
 }
 
 pub(super) fn mdtm(session: &mut Session, argument: &[u8]) -> Answer {

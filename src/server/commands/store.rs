@@ -6,7 +6,7 @@ use std::mem::take;
 
 use crate::server::reply::{Answer, Stop};
 use crate::server::session::Session;
-use crate::server::transfer::{Transfer, outcome};
+use crate::server::transfer::outcome;
 use crate::server::tree::LastLink;
 
 /// Where an upload's first byte goes.
@@ -29,12 +29,10 @@ pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
 }
 
 fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
-    let setup = take(&mut session.data);
-    let patience = session.patience();
     let place = session.place(argument, LastLink::Followed)?;
     let mut upload = place.open_to_write()?;
-    let connection = match setup.open(&mut session.control, patience, "Ready to receive") {
-        Ok(connection) => connection,
+    let mut transfer = match session.begin_transfer("Ready to receive") {
+        Ok(transfer) => transfer,
         Err(stop) => {
             // Without a data connection nothing was stored, not even an empty file.
             if upload.created
@@ -46,7 +44,6 @@ fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
         }
     };
     position(&mut upload.file, start)?;
-    let mut transfer = Transfer::new(&mut session.control, connection, patience)?;
     let received = transfer.receive_file(&upload.file);
     drop(transfer);
     outcome(received)

@@ -1,0 +1,107 @@
+//! Doing wrong what a test asked to be done wrong.
+
+use std::time::Instant;
+
+use super::command_line::Command;
+use super::fault::Misdeed;
+use super::reply::{Gone, Reply};
+use super::session::{Ended, Session};
+
+/// The line an endless reply is made of.
+const ENDLESS_LINE: &[u8] = b"211-and so on\r\n";
+
+/// What goes wrong with a transfer under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    /// Bytes that are moved before.
+    pub(super) after: u64,
+    pub(super) how: CutHow,
+}
+
+/// How a transfer is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CutHow {
+    /// The connection is reset.
+    Drop,
+    /// Nothing moves any more.
+    Stall,
+    /// It is ended and refused with this code.
+    Break(u16),
+    /// It is ended and called complete.
+    Short,
+}
+
+impl Misdeed {
+    /// What it does to a transfer.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        let (after, how) = match *self {
+            Self::DropData { after } => (after, CutHow::Drop),
+            Self::StallData { after } => (after, CutHow::Stall),
+            Self::BreakData { after, code } => (after, CutHow::Break(code)),
+            Self::ShortThen226 { after } => (after, CutHow::Short),
+            _ => return None,
+        };
+        Some(Cut { after, how })
+    }
+}
+
+impl Session {
+    /// Obeys `command` in the way of `misdeed`.
+    pub(super) fn misbehave(
+        &mut self,
+        command: &Command,
+        misdeed: &Misdeed,
+    ) -> Result<Ended, Gone> {
+        match misdeed {
+            Misdeed::DropControl => Err(Gone),
+            Misdeed::StallControl => Err(self.control.hang()),
+            Misdeed::Refuse { code, text } => self.tell(&Reply::new(*code, text.as_bytes())),
+            Misdeed::EndlessReply => loop {
+                self.control.send(ENDLESS_LINE)?;
+            },
+            Misdeed::DoneThenDrop => {
+                self.done(command)?;
+                Err(Gone)
+            }
+            Misdeed::DoneThenRefuse { code, text } => {
+                self.done(command)?;
+                self.tell(&Reply::new(*code, text.as_bytes()))
+            }
+            Misdeed::NoReply => {
+                self.done(command)?;
+                Ok(Ended::No)
+            }
+            Misdeed::LateReply(delay) => {
+                let reply = self.done(command)?;
+                self.control.pause_until(Instant::now() + *delay)?;
+                self.tell(&reply)
+            }
+            Misdeed::CutReply(count) => {
+                let bytes = self.done(command)?.to_bytes();
+                self.control.send(bytes.get(..*count).unwrap_or(&bytes))?;
+                Err(Gone)
+            }
+            Misdeed::RefuseData
+            | Misdeed::DropData { .. }
+            | Misdeed::StallData { .. }
+            | Misdeed::BreakData { .. }
+            | Misdeed::ShortThen226 { .. }
+            | Misdeed::WrongSize(_)
+            | Misdeed::EndlessListing
+            | Misdeed::NoReplace => {
+                self.misdeed = Some(misdeed.clone());
+                let reply = self.done(command);
+                self.misdeed = None;
+                self.tell(&reply?)
+            }
+        }
+    }
+
+    /// How many bytes too large sizes are to be told.
+    pub(super) fn skew(&self) -> i64 {
+        match self.misdeed {
+            Some(Misdeed::WrongSize(by)) => by,
+            _ => 0,
+        }
+    }
+}
