@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use support::{stories, wait_for};
+use ftpfs::server::{Fault, Misdeed};
+use support::{Kind, Mount, TestServer, stories, wait_for};
 use tempfile::TempDir;
 
 /// Time enough for a transfer to get under way.
@@ -105,4 +106,140 @@ stories! {
         assert!(server.read("file") == vec![7; LARGE]);
         assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
     }
+}
+
+/// A program that writes a file and says how its close went.
+fn close_in_python(path: &Path, contents: &str) -> Child {
+    let script = "import sys; f = open(sys.argv[1], 'w'); f.write(sys.argv[2]); f.close()";
+    let program = Command::new("python3")
+        .args(["-c", script])
+        .arg(path)
+        .arg(contents)
+        .stderr(Stdio::null())
+        .spawn();
+    program.unwrap()
+}
+
+/// A server on which the storing of `file` hangs at `verb`, a program that waits for it in close, and ftpfs
+/// killed: what the next mount finds.
+struct Killed {
+    server: TestServer,
+    state: TempDir,
+}
+
+impl Killed {
+    fn at(verb: &str, old: Option<&str>, new: &str) -> Self {
+        let server = TestServer::start(Kind::Embedded);
+        let state = TempDir::new().unwrap();
+        if let Some(old) = old {
+            server.write("file", old);
+        }
+        let mount = Mount::with_state(&server, &[], state.path());
+        let faults = server.embedded().unwrap().faults();
+        let name = if verb == "RNTO" { "/file" } else { ".part" };
+        faults.add(Fault::on(verb, Misdeed::StallControl).named(name).always());
+        let mut closing = close_in_python(&mount.join("file"), new);
+        assert!(wait_for(SOON, || faults.happened() > 0));
+        mount.kill_nine();
+        assert!(
+            !closing.wait().unwrap().success(),
+            "its close did not say that all was well"
+        );
+        faults.clear();
+        Self { server, state }
+    }
+
+    fn next_mount(&self) -> Mount {
+        Mount::with_state(&self.server, &[], self.state.path())
+    }
+
+    fn assert_nothing_is_left(self, mount: Mount) {
+        mount.unmount();
+        assert_eq!(temporary_names(self.server.root()), [""; 0]);
+        assert_eq!(left_in(self.state.path()), [""; 0].map(PathBuf::from));
+    }
+}
+
+#[test]
+fn a_file_that_was_being_closed_is_stored_by_the_next_mount() {
+    for verb in ["STOR", "MLST", "RNFR", "RNTO"] {
+        for old in [None, Some("old")] {
+            let killed = Killed::at(verb, old, "new contents");
+            let before = fs::read_to_string(killed.server.root().join("file")).ok();
+            assert_eq!(before.as_deref(), old, "{verb}");
+            let mount = killed.next_mount();
+            let stored = fs::read_to_string(mount.join("file")).ok();
+            let log = mount.log();
+            assert_eq!(stored.as_deref(), Some("new contents"), "{verb}: {log}");
+            assert!(mount.log().contains("is stored now"), "{}", mount.log());
+            killed.assert_nothing_is_left(mount);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_others_changed_meanwhile_is_kept_aside_and_told() {
+    let killed = Killed::at("RNTO", Some("old"), "new contents");
+    killed.server.write("file", "somebody else's");
+    let mount = killed.next_mount();
+    assert_eq!(fs::read(mount.join("file")).unwrap(), b"somebody else's");
+    let log = mount.log();
+    let kept = log.split("its bytes are in ").nth(1).expect(&log);
+    let kept = kept.lines().next().unwrap();
+    assert_eq!(fs::read(kept).unwrap(), b"new contents");
+    fs::remove_dir_all(Path::new(kept).parent().unwrap()).unwrap();
+    killed.assert_nothing_is_left(mount);
+}
+
+#[test]
+fn a_file_that_cannot_be_stored_yet_waits_for_another_mount() {
+    let killed = Killed::at("RNTO", Some("old"), "new contents");
+    let faults = killed.server.embedded().unwrap().faults();
+    let full = Misdeed::BreakData {
+        after: 0,
+        code: 452,
+    };
+    faults.add(Fault::on("STOR", full).always());
+    let mount = killed.next_mount();
+    assert_eq!(fs::read(mount.join("file")).unwrap(), b"old");
+    assert!(
+        mount.log().contains("waits for the next mount"),
+        "{}",
+        mount.log()
+    );
+    mount.unmount();
+    faults.clear();
+    let mount = killed.next_mount();
+    assert_eq!(fs::read(mount.join("file")).unwrap(), b"new contents");
+    killed.assert_nothing_is_left(mount);
+}
+
+#[test]
+fn a_file_moved_aside_by_a_server_that_does_not_replace_is_found_again() {
+    let server = TestServer::start(Kind::Embedded);
+    let state = TempDir::new().unwrap();
+    server.write("file", "old");
+    let mount = Mount::with_state(&server, &[], state.path());
+    let faults = server.embedded().unwrap().faults();
+    faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/file"));
+    // The old file is moved aside, and nothing takes its place.
+    faults.add(
+        Fault::on("RNTO", Misdeed::StallControl)
+            .named("/file")
+            .always(),
+    );
+    let mut closing = close_in_python(&mount.join("file"), "new");
+    assert!(wait_for(SOON, || faults.happened() > 1));
+    assert!(
+        !server.root().join("file").exists(),
+        "the moment with neither"
+    );
+    mount.kill_nine();
+    assert!(!closing.wait().unwrap().success());
+    faults.clear();
+    let mount = Mount::with_state(&server, &[], state.path());
+    assert_eq!(fs::read(mount.join("file")).unwrap(), b"new");
+    mount.unmount();
+    assert_eq!(temporary_names(server.root()), [""; 0]);
+    assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
 }
