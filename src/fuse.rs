@@ -3,6 +3,10 @@
 //! A callback answers from memory when the vfs can. Otherwise the request and its reply go to a
 //! worker, and the FUSE loop takes the next request.
 
+mod agreement;
+mod asking;
+mod caller;
+mod interrupts;
 mod translate;
 mod workers;
 
@@ -13,30 +17,27 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use crate::vfs::{Attr, Changes, Errno, Fresh, Handle, Vfs};
 
+use interrupts::Interrupts;
 use translate::{
     GENERATION, attributes, data, empty, entry, error, file_attr, file_type, handle, ino, is_dots,
     open_flags, open_mode, opened, statfs, written,
 };
 use workers::Workers;
 
-/// Largest WRITE the kernel is asked to send; it sends at most 1 MiB.
-const MAX_WRITE: u32 = 1 << 20;
-/// Requests the kernel may have under way in the background (read-ahead): enough to keep every connection busy.
-const MAX_BACKGROUND: u16 = 64;
-
 /// What is handed to `fuser::Session::new`.
 #[derive(Debug)]
 pub struct FuseFs {
     vfs: Arc<Vfs>,
     workers: Workers,
+    interrupts: Interrupts,
 }
 
 impl FuseFs {
@@ -45,49 +46,26 @@ impl FuseFs {
         Self {
             vfs,
             workers: Workers::default(),
+            interrupts: Interrupts::default(),
         }
-    }
-
-    /// Does in a worker what has to wait.
-    fn later(&self, job: impl FnOnce(&Vfs) + Send + 'static) {
-        let vfs = Arc::clone(&self.vfs);
-        self.workers.run(move || job(&vfs));
     }
 }
 
 impl fuser::Filesystem for FuseFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Each refusal names the nearest value the kernel takes.
-        if let Err(most) = config.set_max_write(MAX_WRITE) {
-            let _ = config.set_max_write(most);
-        }
-        if let Err(most) = config.set_max_readahead(MAX_WRITE) {
-            let _ = config.set_max_readahead(most);
-        }
-        if let Err(most) = config.set_max_background(MAX_BACKGROUND) {
-            let _ = config.set_max_background(most);
-        }
-        // Readdirplus without AUTO: `find -size` costs one request a directory, not one a file.
-        for wanted in [
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_AUTO_INVAL_DATA,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_PARALLEL_DIROPS,
-        ] {
-            if config.add_capabilities(wanted).is_err() {
-                log::debug!("this kernel does without {wanted:?}");
-            }
-        }
+        agreement::reach(config);
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let parent = ino(parent);
         if let Some(answer) = self.vfs.cached_lookup(parent, name.as_bytes()) {
             return entry(reply, answer);
         }
         let name = name.to_owned();
-        self.later(move |vfs| entry(reply, vfs.lookup(parent, name.as_bytes())));
+        self.enter(request, reply, move |vfs| {
+            vfs.lookup(parent, name.as_bytes())
+        });
     }
 
     fn forget(&self, _request: &Request, number: INodeNo, lookups: u64) {
@@ -96,7 +74,7 @@ impl fuser::Filesystem for FuseFs {
 
     fn getattr(
         &self,
-        _request: &Request,
+        request: &Request,
         number: INodeNo,
         _handle: Option<FileHandle>,
         reply: ReplyAttr,
@@ -105,12 +83,12 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.cached_getattr(number) {
             return attributes(reply, answer);
         }
-        self.later(move |vfs| attributes(reply, vfs.getattr(number)));
+        self.ask(request, reply, move |vfs| vfs.getattr(number), attributes);
     }
 
     fn setattr(
         &self,
-        _request: &Request,
+        request: &Request,
         number: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -138,10 +116,15 @@ impl fuser::Filesystem for FuseFs {
             modified,
         };
         let (number, file) = (ino(number), file.map(handle));
-        self.later(move |vfs| attributes(reply, vfs.setattr(number, file, &changes)));
+        self.ask(
+            request,
+            reply,
+            move |vfs| vfs.setattr(number, file, &changes),
+            attributes,
+        );
     }
 
-    fn readlink(&self, _request: &Request, number: INodeNo, reply: ReplyData) {
+    fn readlink(&self, request: &Request, number: INodeNo, reply: ReplyData) {
         let number = ino(number);
         let send = |reply: ReplyData, target: Result<Vec<u8>, Errno>| match target {
             Ok(target) => reply.data(&target),
@@ -150,12 +133,12 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.cached_readlink(number) {
             return send(reply, answer);
         }
-        self.later(move |vfs| send(reply, vfs.readlink(number)));
+        self.ask(request, reply, move |vfs| vfs.readlink(number), send);
     }
 
     fn mknod(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
@@ -167,12 +150,14 @@ impl fuser::Filesystem for FuseFs {
             return reply.error(error(Errno::PERM));
         }
         let (parent, name) = (ino(parent), name.to_owned());
-        self.later(move |vfs| entry(reply, vfs.make_file(parent, name.as_bytes(), mode)));
+        self.enter(request, reply, move |vfs| {
+            vfs.make_file(parent, name.as_bytes(), mode)
+        });
     }
 
     fn mkdir(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
@@ -180,17 +165,29 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEntry,
     ) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.later(move |vfs| entry(reply, vfs.make_directory(parent, name.as_bytes(), mode)));
+        self.enter(request, reply, move |vfs| {
+            vfs.make_directory(parent, name.as_bytes(), mode)
+        });
     }
 
-    fn unlink(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.later(move |vfs| empty(reply, vfs.unlink(parent, name.as_bytes())));
+        self.ask(
+            request,
+            reply,
+            move |vfs| vfs.unlink(parent, name.as_bytes()),
+            empty,
+        );
     }
 
-    fn rmdir(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.later(move |vfs| empty(reply, vfs.remove_directory(parent, name.as_bytes())));
+        self.ask(
+            request,
+            reply,
+            move |vfs| vfs.remove_directory(parent, name.as_bytes()),
+            empty,
+        );
     }
 
     fn symlink(
@@ -206,7 +203,7 @@ impl fuser::Filesystem for FuseFs {
 
     fn rename(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         new_parent: INodeNo,
@@ -220,13 +217,11 @@ impl fuser::Filesystem for FuseFs {
         let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
         let (parent, name) = (ino(parent), name.to_owned());
         let (new_parent, new_name) = (ino(new_parent), new_name.to_owned());
-        self.later(move |vfs| {
-            let from = (parent, name.as_bytes());
-            empty(
-                reply,
-                vfs.rename(from, (new_parent, new_name.as_bytes()), no_replace),
-            );
-        });
+        let job = move |vfs: &Vfs| {
+            let (from, to) = ((parent, name.as_bytes()), (new_parent, new_name.as_bytes()));
+            vfs.rename(from, to, no_replace)
+        };
+        self.ask(request, reply, job, empty);
     }
 
     fn link(
@@ -240,17 +235,27 @@ impl fuser::Filesystem for FuseFs {
         reply.error(error(Errno::PERM));
     }
 
-    fn open(&self, _request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (number, mode) = (ino(number), open_mode(flags));
         if let Some(answer) = self.vfs.try_open(number, mode) {
             return opened(reply, answer);
         }
-        self.later(move |vfs| opened(reply, vfs.open(number, mode)));
+        self.later(
+            request,
+            reply,
+            move |vfs| vfs.open(number, mode),
+            opened,
+            |vfs, opened| {
+                if let Ok(opened) = opened {
+                    vfs.release(opened.handle);
+                }
+            },
+        );
     }
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         _number: INodeNo,
         file: FileHandle,
         offset: u64,
@@ -263,12 +268,17 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.try_read(file, offset, length) {
             return data(reply, answer);
         }
-        self.later(move |vfs| data(reply, vfs.read(file, offset, length)));
+        self.ask(
+            request,
+            reply,
+            move |vfs| vfs.read(file, offset, length),
+            data,
+        );
     }
 
     fn write(
         &self,
-        _request: &Request,
+        request: &Request,
         _number: INodeNo,
         file: FileHandle,
         offset: u64,
@@ -282,30 +292,35 @@ impl fuser::Filesystem for FuseFs {
         if self.vfs.can_write_now(file) {
             return written(reply, self.vfs.write(file, offset, bytes), bytes.len());
         }
-        let bytes = bytes.to_vec();
-        self.later(move |vfs| written(reply, vfs.write(file, offset, &bytes), bytes.len()));
+        let (bytes, length) = (bytes.to_vec(), bytes.len());
+        self.ask(
+            request,
+            reply,
+            move |vfs| vfs.write(file, offset, &bytes),
+            move |reply, answer| written(reply, answer, length),
+        );
     }
 
     fn flush(
         &self,
-        _request: &Request,
+        request: &Request,
         _number: INodeNo,
         file: FileHandle,
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.store(handle(file), reply);
+        self.store(request, handle(file), reply);
     }
 
     fn fsync(
         &self,
-        _request: &Request,
+        request: &Request,
         _number: INodeNo,
         file: FileHandle,
         _data_only: bool,
         reply: ReplyEmpty,
     ) {
-        self.store(handle(file), reply);
+        self.store(request, handle(file), reply);
     }
 
     fn release(
@@ -323,13 +338,15 @@ impl fuser::Filesystem for FuseFs {
             self.vfs.release(file);
             return reply.ok();
         }
-        self.later(move |vfs| {
+        // Nobody waits for this answer.
+        let vfs = Arc::clone(&self.vfs);
+        self.workers.run(move || {
             vfs.release(file);
             reply.ok();
         });
     }
 
-    fn opendir(&self, _request: &Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn opendir(&self, request: &Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let number = ino(number);
         let send = |reply: ReplyOpen, answer: Result<Handle, Errno>| match answer {
             Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
@@ -338,7 +355,17 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.try_open_directory(number) {
             return send(reply, answer);
         }
-        self.later(move |vfs| send(reply, vfs.open_directory(number)));
+        self.later(
+            request,
+            reply,
+            move |vfs| vfs.open_directory(number),
+            send,
+            |vfs, opened| {
+                if let Ok(handle) = opened {
+                    vfs.release_directory(handle);
+                }
+            },
+        );
     }
 
     fn readdir(
@@ -412,11 +439,11 @@ impl fuser::Filesystem for FuseFs {
         reply.ok();
     }
 
-    fn statfs(&self, _request: &Request, _number: INodeNo, reply: ReplyStatfs) {
+    fn statfs(&self, request: &Request, _number: INodeNo, reply: ReplyStatfs) {
         if let Some(space) = self.vfs.cached_space() {
             return statfs(reply, space);
         }
-        self.later(move |vfs| statfs(reply, vfs.space()));
+        self.ask(request, reply, Vfs::space, statfs);
     }
 
     // FTP has no extended attributes, holes or ranges to copy. ENOSYS, and the kernel never asks
@@ -509,7 +536,7 @@ impl fuser::Filesystem for FuseFs {
         reply.error(fuser::Errno::ENOTTY);
     }
 
-    fn access(&self, _request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+    fn access(&self, request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let (number, mask) = (ino(number), mask.bits());
         let allowed = move |vfs: &Vfs, attr: Result<Fresh<Attr>, Errno>| {
             attr.and_then(|attr| Vfs::access(&attr.value, vfs.options(), mask))
@@ -517,7 +544,12 @@ impl fuser::Filesystem for FuseFs {
         if let Some(attr) = self.vfs.cached_getattr(number) {
             return empty(reply, allowed(&self.vfs, attr));
         }
-        self.later(move |vfs| empty(reply, allowed(vfs, vfs.getattr(number))));
+        self.ask(
+            request,
+            reply,
+            move |vfs| allowed(vfs, vfs.getattr(number)),
+            empty,
+        );
     }
 
     fn create(
@@ -543,14 +575,5 @@ impl fuser::Filesystem for FuseFs {
             }
             Err(errno) => reply.error(error(errno)),
         }
-    }
-}
-
-impl FuseFs {
-    fn store(&self, file: Handle, reply: ReplyEmpty) {
-        if !self.vfs.owes_flush(file) {
-            return reply.ok();
-        }
-        self.later(move |vfs| empty(reply, vfs.flush(file)));
     }
 }

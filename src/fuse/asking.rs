@@ -1,0 +1,67 @@
+//! A request that has to wait: it goes to a worker with its reply, and its caller may be let go before.
+
+use std::sync::Arc;
+
+use fuser::{ReplyEmpty, ReplyEntry, Request};
+
+use crate::vfs::{Attr, Errno, Fresh, Handle, Vfs};
+
+use super::FuseFs;
+use super::interrupts::Refusable;
+use super::translate::{empty, entry};
+
+impl FuseFs {
+    /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before; what was done for
+    /// it is then undone.
+    pub(super) fn later<R: Refusable, T>(
+        &self,
+        request: &Request,
+        reply: R,
+        job: impl FnOnce(&Vfs) -> T + Send + 'static,
+        answer: impl FnOnce(R, T) + Send + 'static,
+        undo: impl FnOnce(&Vfs, T) + Send + 'static,
+    ) {
+        let vfs = Arc::clone(&self.vfs);
+        let reply = self.interrupts.watch(request.pid(), reply);
+        self.workers.run(move || {
+            let done = job(&vfs);
+            match reply.take() {
+                Some(reply) => answer(reply, done),
+                None => undo(&vfs, done),
+            }
+        });
+    }
+
+    /// … what leaves nothing to undo: the program was told that it may have been done.
+    pub(super) fn ask<R: Refusable, T>(
+        &self,
+        request: &Request,
+        reply: R,
+        job: impl FnOnce(&Vfs) -> T + Send + 'static,
+        answer: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        self.later(request, reply, job, answer, |_, _| {});
+    }
+
+    /// … what gives an entry, which the kernel would count.
+    pub(super) fn enter(
+        &self,
+        request: &Request,
+        reply: ReplyEntry,
+        job: impl FnOnce(&Vfs) -> Result<Fresh<Attr>, Errno> + Send + 'static,
+    ) {
+        self.later(request, reply, job, entry, |vfs, entered| {
+            if let Ok(fresh) = entered {
+                vfs.forget(fresh.value.ino, 1);
+            }
+        });
+    }
+
+    /// Stores what was written through a handle, if anything was.
+    pub(super) fn store(&self, request: &Request, file: Handle, reply: ReplyEmpty) {
+        if !self.vfs.owes_flush(file) {
+            return reply.ok();
+        }
+        self.ask(request, reply, move |vfs| vfs.flush(file), empty);
+    }
+}

@@ -1,0 +1,247 @@
+//! Ctrl-C and kill, for programs that wait for the server.
+//!
+//! The kernel lets a program that waits for an answer go only with the answer, and fuser has no hook for the
+//! kernel's word that it was interrupted. So the callers of requests that take long are looked at, and those
+//! that are to stop get EINTR. What was begun for them goes on, and its outcome is undone.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fuser::{
+    Errno, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite,
+};
+
+use super::caller;
+
+/// A request is answered within this time, or its caller is looked at.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// How often.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// A reply that may be an error.
+pub(super) trait Refusable: Send + 'static {
+    /// Replies with an error.
+    fn refuse(self, errno: Errno);
+}
+
+macro_rules! refusable {
+    ($($reply:ty),*) => {
+        $(impl Refusable for $reply {
+            fn refuse(self, errno: Errno) {
+                self.error(errno);
+            }
+        })*
+    };
+}
+
+refusable!(
+    ReplyAttr,
+    ReplyData,
+    ReplyEmpty,
+    ReplyEntry,
+    ReplyOpen,
+    ReplyStatfs,
+    ReplyWrite
+);
+
+/// A reply that is given once: by who has the answer, or by who sees that nobody wants it any more.
+#[derive(Debug)]
+pub(super) struct Once<R>(Arc<Mutex<Option<R>>>);
+
+impl<R> Once<R> {
+    /// The reply, for whoever comes first.
+    pub(super) fn take(&self) -> Option<R> {
+        take(&self.0)
+    }
+}
+
+fn take<R>(slot: &Mutex<Option<R>>) -> Option<R> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Looks at the callers of requests that take long.
+#[derive(Debug, Default)]
+pub(super) struct Interrupts {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    asked: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    has_thread: bool,
+    /// The thread looks up by itself.
+    is_awake: bool,
+    ended: bool,
+}
+
+/// A request under way.
+struct Waiting {
+    tid: u32,
+    since: Instant,
+    reply: Weak<dyn Interruptible>,
+}
+
+/// A reply that may be given already.
+trait Interruptible: Send + Sync {
+    fn interrupt(&self);
+    fn is_given(&self) -> bool;
+}
+
+impl<R: Refusable> Interruptible for Mutex<Option<R>> {
+    fn interrupt(&self) {
+        if let Some(reply) = take(self) {
+            reply.refuse(Errno::EINTR);
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        self.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+    }
+}
+
+impl Interrupts {
+    /// `reply` to the thread `tid`, for a request that may take long.
+    pub(super) fn watch<R: Refusable>(&self, tid: u32, reply: R) -> Once<R> {
+        let slot = Arc::new(Mutex::new(Some(reply)));
+        let weak = Arc::downgrade(&slot);
+        let mut state = self.shared.lock();
+        state.waiting.push(Waiting {
+            tid,
+            since: Instant::now(),
+            reply: weak,
+        });
+        if !state.has_thread {
+            state.has_thread = start(&self.shared);
+        } else if !state.is_awake {
+            self.shared.asked.notify_one();
+        }
+        Once(slot)
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.asked.notify_one();
+    }
+}
+
+fn start(shared: &Arc<Shared>) -> bool {
+    let shared = Arc::clone(shared);
+    let thread = thread::Builder::new().name("interrupts".to_owned());
+    match thread.spawn(move || while shared.round() {}) {
+        Ok(_) => true,
+        Err(error) => {
+            log::warn!("Ctrl-C waits for the server's answer: no thread: {error}");
+            false
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until there is something to look at, then looks; whether there is another round.
+    fn round(&self) -> bool {
+        let mut state = self.lock();
+        state.is_awake = false;
+        let idle = |state: &mut State| state.waiting.is_empty() && !state.ended;
+        let mut state = self
+            .asked
+            .wait_while(state, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.ended {
+            return false;
+        }
+        // Until the next round nobody need wake this thread, however many requests come.
+        state.is_awake = true;
+        drop(state);
+        thread::sleep(ROUND);
+        for (tid, reply) in self.long_waiting() {
+            if caller::wants_no_answer(tid) {
+                log::debug!("thread {tid} is to stop: it waits no longer");
+                reply.interrupt();
+            }
+        }
+        true
+    }
+
+    /// Forgets the requests that are answered; those that wait for long.
+    fn long_waiting(&self) -> Vec<(u32, Arc<dyn Interruptible>)> {
+        let mut long = Vec::new();
+        self.lock().waiting.retain(|waiting| {
+            let reply = waiting.reply.upgrade().filter(|reply| !reply.is_given());
+            let is_long = waiting.since.elapsed() >= PATIENCE;
+            match reply {
+                Some(reply) if is_long => long.push((waiting.tid, reply)),
+                Some(_) => {}
+                None => return false,
+            }
+            true
+        });
+        long
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The list is changed by whole elements.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} since {:?}", self.tid, self.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    struct Told(Sender<Errno>);
+
+    impl Refusable for Told {
+        fn refuse(self, errno: Errno) {
+            self.0.send(errno).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_caller_that_is_to_stop_is_let_go_and_the_answer_comes_to_nobody() {
+        let interrupts = Interrupts::default();
+        let (sender, told) = channel();
+        // A process that is ending but has not been waited for is exiting.
+        let mut ended = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
+        let reply = interrupts.watch(ended.id(), Told(sender));
+        assert_eq!(
+            told.recv_timeout(DEADLINE).unwrap().code(),
+            Errno::EINTR.code()
+        );
+        assert!(reply.take().is_none());
+        ended.wait().unwrap();
+    }
+
+    #[test]
+    fn a_caller_that_goes_on_gets_its_answer() {
+        let interrupts = Interrupts::default();
+        let (sender, told) = channel();
+        let reply = interrupts.watch(std::process::id(), Told(sender));
+        assert!(
+            told.recv_timeout(PATIENCE * 3).is_err(),
+            "it is not refused"
+        );
+        assert!(reply.take().is_some());
+    }
+}
