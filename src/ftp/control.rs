@@ -85,9 +85,16 @@ impl Control {
 
     /// Sends one command line; `line` has no line end.
     pub(super) fn send(&mut self, line: &[u8]) -> Result<(), Error> {
-        let mut bytes = Vec::with_capacity(line.len() + 2);
-        bytes.extend_from_slice(line);
-        bytes.extend_from_slice(b"\r\n");
+        self.send_together(&[line])
+    }
+
+    /// Sends several command lines in one write; each has its own reply.
+    pub(super) fn send_together(&mut self, lines: &[&[u8]]) -> Result<(), Error> {
+        let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
+        for line in lines {
+            bytes.extend_from_slice(line);
+            bytes.extend_from_slice(b"\r\n");
+        }
         self.stream
             .write_all(&bytes)
             .map_err(|error| self.broken(Phase::Command, error))

@@ -40,6 +40,9 @@ pub struct Failed {
     pub session: Option<Session>,
 }
 
+/// A file's size and time of modification, each told or refused for itself.
+pub type SizeAndModified = (Result<u64, Error>, Result<i64, Error>);
+
 impl Failed {
     /// `error`, with `session` where it can go on.
     pub(super) fn new(error: Error, session: Session) -> Box<Self> {
@@ -123,15 +126,35 @@ impl Session {
     /// A file's size in octets (SIZE, RFC 3659 §4).
     pub fn size(&mut self, path: &RemotePath) -> Result<u64, Error> {
         let reply = self.on_path("SIZE", path)?;
-        let size = first_word(&reply).and_then(|digits| digits.parse().ok());
-        size.ok_or_else(|| nonsense(&reply, "a size"))
+        told_size(&reply)
     }
 
     /// A file's time of modification, UTC seconds since the epoch (MDTM, RFC 3659 §3).
     pub fn modified(&mut self, path: &RemotePath) -> Result<i64, Error> {
         let reply = self.on_path("MDTM", path)?;
-        let time = first_word(&reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
-        time.ok_or_else(|| nonsense(&reply, "a time"))
+        told_time(&reply)
+    }
+
+    /// Size and time of modification at once: SIZE and MDTM in one write, for one round trip. Either may be
+    /// refused for itself.
+    ///
+    /// # Errors
+    /// The session broke.
+    pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<SizeAndModified, Error> {
+        let lines = [
+            self.line(b"SIZE ", path, b"")?,
+            self.line(b"MDTM ", path, b"")?,
+        ];
+        for line in &lines {
+            log::debug!("> {}", shown(line));
+        }
+        let [size, mdtm] = &lines;
+        self.control.send_together(&[size, mdtm])?;
+        let size = self.completion("SIZE").and_then(|it| told_size(&it));
+        let size = self.unless_broken(size)?;
+        let modified = self.completion("MDTM").and_then(|it| told_time(&it));
+        let modified = self.unless_broken(modified)?;
+        Ok((size, modified))
     }
 
     /// What the server says of one name (MLST, RFC 3659 §7).
@@ -273,6 +296,11 @@ impl Session {
     pub(super) fn exchange(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
         log::debug!("> {}", shown(line));
         self.control.send(line)?;
+        self.answer(verb)
+    }
+
+    /// The next reply, whatever it says.
+    fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.control.reply(Phase::Reply)?;
         match reply.code().class() {
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
@@ -286,13 +314,28 @@ impl Session {
     }
 
     fn completed(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
-        let reply = self.exchange(verb, line)?;
+        log::debug!("> {}", shown(line));
+        self.control.send(line)?;
+        self.completion(verb)
+    }
+
+    /// The next reply, which is to end a command.
+    fn completion(&mut self, verb: &'static str) -> Result<Reply, Error> {
+        let reply = self.answer(verb)?;
         if reply.is_completion() {
             return Ok(reply);
         }
         // Another reply would follow, or be waited for: the two sides are out of step.
         self.control.give_up();
         Err(nonsense(&reply, "the end of a command"))
+    }
+
+    /// The answer to one of several commands, where the next one's can still be heard.
+    fn unless_broken<T>(&self, answer: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+        match answer {
+            Err(error) if !self.control.is_usable() => Err(error),
+            answer => Ok(answer),
+        }
     }
 
     fn on_path(&mut self, verb: &'static str, path: &RemotePath) -> Result<Reply, Error> {
@@ -334,6 +377,18 @@ fn first_word(reply: &Reply) -> Option<&str> {
         .ok()?
         .split_whitespace()
         .next()
+}
+
+/// The size in SIZE's reply.
+fn told_size(reply: &Reply) -> Result<u64, Error> {
+    let size = first_word(reply).and_then(|digits| digits.parse().ok());
+    size.ok_or_else(|| nonsense(reply, "a size"))
+}
+
+/// The time in MDTM's reply.
+fn told_time(reply: &Reply) -> Result<i64, Error> {
+    let time = first_word(reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
+    time.ok_or_else(|| nonsense(reply, "a time"))
 }
 
 fn nonsense(reply: &Reply, expected: &'static str) -> Error {

@@ -15,6 +15,7 @@ mod retry;
 mod stat;
 mod temporary;
 mod upload;
+mod version;
 mod words;
 mod zone;
 
@@ -28,6 +29,7 @@ use crate::pool::{self, Pool, PoolOptions, PoolStats};
 pub use download::Download;
 pub use error::{Error, ErrorKind};
 pub use upload::Upload;
+pub use version::Version;
 
 use dialect::Dialect;
 use error::{Operation, Task};
@@ -147,6 +149,15 @@ impl Remote {
     /// [`ErrorKind::NotFound`] where nothing is there.
     pub fn stat(&self, path: &RemotePath) -> Result<Entry, Error> {
         stat::stat(self, path)
+    }
+
+    /// What identifies `path`'s contents now, as far as the server tells (MLST, else SIZE and MDTM together, else
+    /// from its parent's listing): one round trip where the server has any of the three.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where nothing is there.
+    pub fn version(&self, path: &RemotePath) -> Result<Version, Error> {
+        version::version(self, path)
     }
 
     /// A directory's complete listing: no `.`, no `..`, no name twice, no unfinished upload of ours, times in

@@ -12,5 +12,8 @@ mod browse;
 mod change;
 mod connections;
 mod read;
+#[path = "../support/mod.rs"]
+mod servers;
 mod support;
+mod version;
 mod write;

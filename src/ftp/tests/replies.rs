@@ -34,6 +34,51 @@ fn a_refusal_leaves_the_session_in_step() {
 }
 
 #[test]
+fn size_and_time_are_asked_for_in_one_write_and_answered_each_for_itself() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        for replies in [
+            "213 12\n213 20240229120000",
+            "213-12\n213 12\n550 no time",
+            "500 what?\n213 20240229120000.5",
+            "550 none\n550 none",
+        ] {
+            stage.hear("SIZE /a");
+            stage.hear("MDTM /a");
+            stage.say(replies);
+        }
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let mut told = || {
+        let (size, modified) = session.size_and_modified(&path("/a")).unwrap();
+        (size.ok(), modified.ok())
+    };
+    assert_eq!(told(), (Some(12), Some(1_709_208_000)));
+    assert_eq!(told(), (Some(12), None));
+    assert_eq!(told(), (None, Some(1_709_208_000)));
+    assert_eq!(told(), (None, None));
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_session_that_breaks_between_two_answers_gives_neither() {
+    for replies in ["213 12", "421 going down", "213 12\n421 going down"] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            stage.hear("SIZE /a");
+            stage.hear("MDTM /a");
+            stage.say(replies);
+        });
+        let mut session = peer.session();
+        session.size_and_modified(&path("/a")).unwrap_err();
+        assert!(!session.is_usable(), "{replies}");
+        peer.ends();
+    }
+}
+
+#[test]
 fn a_421_ends_the_session() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
