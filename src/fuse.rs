@@ -268,12 +268,7 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.try_read(file, offset, length) {
             return data(reply, answer);
         }
-        self.ask(
-            request,
-            reply,
-            move |vfs| vfs.read(file, offset, length),
-            data,
-        );
+        self.read_later(request, file, offset, length, reply);
     }
 
     fn write(
@@ -443,7 +438,8 @@ impl fuser::Filesystem for FuseFs {
         if let Some(space) = self.vfs.cached_space() {
             return statfs(reply, space);
         }
-        self.ask(request, reply, Vfs::space, statfs);
+        let vfs = Arc::clone(&self.vfs);
+        self.ask(request, reply, move |_| vfs.space(), statfs);
     }
 
     // FTP has no extended attributes, holes or ranges to copy. ENOSYS, and the kernel never asks

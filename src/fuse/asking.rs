@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use fuser::{ReplyEmpty, ReplyEntry, Request};
+use fuser::{ReplyData, ReplyEmpty, ReplyEntry, Request};
 
 use crate::vfs::{Attr, Errno, Fresh, Handle, Vfs};
 
 use super::FuseFs;
 use super::interrupts::Refusable;
-use super::translate::{empty, entry};
+use super::translate::{data, empty, entry};
 
 impl FuseFs {
     /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before; what was done for
@@ -53,6 +53,25 @@ impl FuseFs {
         self.later(request, reply, job, entry, |vfs, entered| {
             if let Ok(fresh) = entered {
                 vfs.forget(fresh.value.ino, 1);
+            }
+        });
+    }
+
+    /// Reads what is not at hand, as long as the caller waits for it.
+    pub(super) fn read_later(
+        &self,
+        request: &Request,
+        file: Handle,
+        offset: u64,
+        length: usize,
+        reply: ReplyData,
+    ) {
+        let vfs = Arc::clone(&self.vfs);
+        let reply = self.interrupts.watch(request.pid(), reply);
+        self.workers.run(move || {
+            let read = vfs.read(file, offset, length, &|| !reply.is_given());
+            if let Some(reply) = reply.take() {
+                data(reply, read);
             }
         });
     }

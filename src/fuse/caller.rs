@@ -4,6 +4,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
 /// /proc's texts about a thread are shorter, bytes.
 const LONGEST: u64 = 16 << 10;
 
@@ -20,12 +23,19 @@ const fn bit(signal: u32) -> u64 {
     1 << (signal - 1)
 }
 
-/// Whether the thread `tid` has a signal waiting that ends it or is to stop it, or is ending already. A signal that a
+/// Whether the thread `tid` has a signal waiting that ends it or is to stop it, is ending already, or has ended: what
+/// the kernel reads ahead for it others may wait for, who can ask anew. A signal that a
 /// program takes in its stride, as a timer's is, does not count: a read or a close that fails by it would be a surprise.
 /// What cannot be found out, as in another namespace of processes, is no.
 pub(super) fn wants_no_answer(tid: u32) -> bool {
     let told = |file: &str| read(&format!("/proc/{tid}/{file}")).unwrap_or_default();
-    is_to_stop(&told("status")) || is_exiting(&told("stat"))
+    is_to_stop(&told("status")) || is_exiting(&told("stat")) || is_gone(tid)
+}
+
+/// The kernel gives callers outside this namespace of processes the number 0.
+fn is_gone(tid: u32) -> bool {
+    let pid = i32::try_from(tid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 fn read(path: &str) -> io::Result<Vec<u8>> {
@@ -61,6 +71,8 @@ fn is_exiting(stat: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     fn status(pending: u64, blocked: u64, ignored: u64, caught: u64) -> Vec<u8> {
@@ -108,8 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn this_thread_wants_its_answers_and_a_missing_one_is_not_known() {
+    fn this_thread_wants_its_answers_and_one_that_ended_does_not() {
         assert!(!wants_no_answer(std::process::id()));
-        assert!(!wants_no_answer(u32::MAX));
+        assert!(!wants_no_answer(0));
+        let mut ended = Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        assert!(wants_no_answer(ended.id()));
     }
 }

@@ -49,10 +49,15 @@ refusable!(
 #[derive(Debug)]
 pub(super) struct Once<R>(Arc<Mutex<Option<R>>>);
 
-impl<R> Once<R> {
+impl<R: Refusable> Once<R> {
     /// The reply, for whoever comes first.
     pub(super) fn take(&self) -> Option<R> {
         take(&self.0)
+    }
+
+    /// Whether it was given.
+    pub(super) fn is_given(&self) -> bool {
+        self.0.is_given()
     }
 }
 

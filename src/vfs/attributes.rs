@@ -1,20 +1,16 @@
-//! Changing attributes, and the file system's own: size, time, mode, free space.
+//! Changing attributes: size, time, mode.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use crate::cache::Attributes;
 use crate::ftp::Precision;
-use crate::remote::{ErrorKind, Space};
+use crate::remote::ErrorKind;
 
 use super::Vfs;
 use super::attr::{Attr, Fresh, to_seconds};
 use super::errno::Errno;
 use super::handle::Handle;
 use super::inode::Ino;
-
-/// How long an answer about free space is believed.
-const SPACE_TTL: Duration = Duration::from_secs(10);
 
 /// What setattr asks for; nothing where none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,14 +26,6 @@ pub struct Changes {
     /// New time of last modification.
     pub modified: Option<SystemTime>,
 }
-
-/// Free bytes, where the server tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpaceLeft(pub Option<u64>);
-
-/// The last answer about free space, and when it came.
-#[derive(Debug, Default)]
-pub(super) struct SpaceMemory(Mutex<Option<(SpaceLeft, Instant)>>);
 
 impl Vfs {
     /// Makes the changes to `ino`; `handle` is the open file that ftruncate or futimens named.
@@ -59,26 +47,6 @@ impl Vfs {
             self.set_modified(ino, to_seconds(modified))?;
         }
         self.getattr(ino)
-    }
-
-    /// What is known of free space without asking.
-    pub fn cached_space(&self) -> Option<SpaceLeft> {
-        let memory = self.space.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory
-            .filter(|(_, asked)| asked.elapsed() < SPACE_TTL)
-            .map(|(space, _)| space)
-    }
-
-    /// The free space at the root of the mount.
-    pub fn space(&self) -> SpaceLeft {
-        let space = SpaceLeft(
-            self.remote
-                .space(&self.root)
-                .map(|Space { available }| available),
-        );
-        let mut memory = self.space.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *memory = Some((space, Instant::now()));
-        space
     }
 
     /// FTP has no chown: only the owner that is shown anyway can be asked for.

@@ -158,9 +158,16 @@ impl Vfs {
         }
     }
 
-    /// Up to `length` bytes from `offset`; less only at the end of the file.
-    pub fn read(&self, handle: Handle, offset: u64, length: usize) -> Result<Bytes, Errno> {
-        self.files.find(handle)?.file.read(offset, length)
+    /// Up to `length` bytes from `offset`; less only at the end of the file, or once `wanted` says that nobody
+    /// waits for them any more.
+    pub fn read(
+        &self,
+        handle: Handle,
+        offset: u64,
+        length: usize,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Bytes, Errno> {
+        self.files.find(handle)?.file.read(offset, length, wanted)
     }
 
     /// Whether writing to `handle` needs no answer from the server.

@@ -25,6 +25,7 @@ mod open_file;
 mod reader;
 pub mod recovery;
 mod rename;
+mod space;
 mod store;
 mod symlink;
 mod unlink;
@@ -39,19 +40,21 @@ use crate::journal::Journal;
 use crate::remote::{self, Remote};
 
 pub use attr::{Attr, Fresh};
-pub use attributes::{Changes, SpaceLeft};
+pub use attributes::Changes;
 pub use directories::Listed;
 pub use errno::Errno;
 pub use files::{Access, OpenMode, Opened, Pages};
 pub use handle::Handle;
 pub use inode::Ino;
 pub use reader::Bytes;
+pub use space::SpaceLeft;
 
 use backing::Backing;
 use handle::{DirectoryHandle, FileHandle, Handles};
 use housekeeper::Housekeeper;
 use inode::Inodes;
 use reader::ReadOptions;
+use space::SpaceMemory;
 use write_spool::SpoolDir;
 
 /// Streams from one open file at once: a reader that jumps between a few places keeps them all.
@@ -95,7 +98,7 @@ pub struct Vfs {
     backing: Arc<Backing>,
     files: Handles<FileHandle>,
     directories: Handles<DirectoryHandle>,
-    space: attributes::SpaceMemory,
+    space: SpaceMemory,
     /// Stands for the times that no server tells.
     mounted: SystemTime,
     housekeeper: Housekeeper,
@@ -134,7 +137,7 @@ impl Vfs {
             backing,
             files: Handles::default(),
             directories: Handles::default(),
-            space: attributes::SpaceMemory::default(),
+            space: SpaceMemory::default(),
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
         });

@@ -203,10 +203,15 @@ impl OpenFile {
         }
     }
 
-    /// Up to `length` bytes from `offset`; less only at the end of the file.
-    pub(super) fn read(&self, offset: u64, length: usize) -> Result<Bytes, Errno> {
+    /// Up to `length` bytes from `offset`; less only at the end of the file, or once they are not `wanted`.
+    pub(super) fn read(
+        &self,
+        offset: u64,
+        length: usize,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Bytes, Errno> {
         match self.contents() {
-            Contents::Remote(reader) => Ok(reader.read(offset, length)?),
+            Contents::Remote(reader) => Ok(reader.read_while(offset, length, wanted)?),
             Contents::Spooled(spooled) => read_spool(&spooled.spool, offset, length),
         }
     }

@@ -2,9 +2,10 @@
 //! a test that is killed leaves no server behind.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::wait_for;
@@ -15,6 +16,7 @@ const STOP: Duration = Duration::from_secs(15);
 /// The running `scripts/ftpd`, and what it said about its server.
 pub(crate) struct Foreign {
     runner: Child,
+    answers: Mutex<BufReader<ChildStdout>>,
     port: u16,
     commands: Option<PathBuf>,
 }
@@ -32,7 +34,8 @@ impl Foreign {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        let answer = first_line(runner.stdout.take().expect("its output is piped"));
+        let mut answers = BufReader::new(runner.stdout.take().expect("its output is piped"));
+        let answer = line(&mut answers);
         let Some(port) = number(&answer, "port") else {
             let words = everything(runner.stderr.take().expect("its errors are piped"));
             let status = runner.wait().expect("it can be waited for");
@@ -40,6 +43,7 @@ impl Foreign {
         };
         Self {
             runner,
+            answers: Mutex::new(answers),
             port,
             commands: text(&answer, "commands").map(PathBuf::from),
         }
@@ -61,6 +65,14 @@ impl Foreign {
             .lines()
             .filter_map(command)
             .collect()
+    }
+
+    /// Has `scripts/ftpd` do something to its server: `kill`, `start`, `freeze` or `thaw`.
+    pub(crate) fn tell(&self, command: &str) {
+        let mut answers = self.answers.lock().expect("no test panics in here");
+        let mut input = self.runner.stdin.as_ref().expect("open until the end");
+        writeln!(input, "{command}").expect("it reads");
+        assert_eq!(line(&mut answers).trim_end(), command);
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {
@@ -100,9 +112,9 @@ fn command(line: &str) -> Option<String> {
     (!is_other_note_of_vsftpd && !line.is_empty()).then(|| line.to_owned())
 }
 
-fn first_line(output: ChildStdout) -> String {
+fn line(answers: &mut BufReader<ChildStdout>) -> String {
     let mut line = String::new();
-    BufReader::new(output)
+    answers
         .read_line(&mut line)
         .expect("scripts/ftpd speaks UTF-8");
     line

@@ -5,9 +5,10 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ftpfs::server::{Access, Server, ServerOptions};
+use ftpfs::server::{ANY, Access, CONNECT, Fault, Misdeed, Server, ServerOptions};
 use tempfile::TempDir;
 
 use super::foreign::Foreign;
@@ -17,6 +18,9 @@ pub(crate) const USER: &str = "ftpfs-test";
 
 /// Its password.
 pub(crate) const PASSWORD: &str = "ftpfs-test-secret";
+
+/// How long a port may take to be free again.
+const PORT_FREE: Duration = Duration::from_secs(10);
 
 /// The servers that ftpfs is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +70,11 @@ pub(crate) struct TestServer {
 }
 
 enum Running {
-    Embedded(Server),
+    Embedded {
+        /// None while it is killed.
+        server: Mutex<Option<Arc<Server>>>,
+        options: ServerOptions,
+    },
     Foreign(Foreign),
 }
 
@@ -101,11 +109,13 @@ impl TestServer {
             disabled: BTreeSet::new(),
         };
         change(&mut options);
-        let server = Server::start(options).expect("the embedded server starts");
+        let server = Server::start(options.clone()).expect("the embedded server starts");
         let port = server.address().port();
+        options.listen = server.address();
+        let server = Mutex::new(Some(Arc::new(server)));
         Self {
             kind,
-            running: Running::Embedded(server),
+            running: Running::Embedded { server, options },
             port,
             root,
             _directory: directory,
@@ -145,7 +155,7 @@ impl TestServer {
     /// Gives everything below the root to the server's account, so that it may change it.
     pub(crate) fn hand_over(&self) {
         match &self.running {
-            Running::Embedded(_) => {}
+            Running::Embedded { .. } => {}
             Running::Foreign(_) => {
                 let owner = format!("{USER}:");
                 super::run_with(
@@ -198,11 +208,62 @@ impl TestServer {
         self.port
     }
 
-    /// The embedded server itself, when it is one.
-    pub(crate) fn embedded(&self) -> Option<&Server> {
+    /// The embedded server itself, when it is one and runs.
+    pub(crate) fn embedded(&self) -> Option<Arc<Server>> {
         match &self.running {
-            Running::Embedded(server) => Some(server),
+            Running::Embedded { server, .. } => server.lock().unwrap().clone(),
             Running::Foreign(_) => None,
+        }
+    }
+
+    /// Kills it with its sessions; its files stay.
+    pub(crate) fn kill(&self) {
+        match &self.running {
+            Running::Embedded { server, .. } => {
+                if let Some(server) = server.lock().unwrap().take() {
+                    server.stop();
+                }
+            }
+            Running::Foreign(foreign) => foreign.tell("kill"),
+        }
+    }
+
+    /// Starts it again, at the same port, after [`TestServer::kill`].
+    pub(crate) fn start_again(&self) {
+        match &self.running {
+            Running::Embedded { server, options } => {
+                // An outgoing connection may have been given the port meanwhile, for a moment.
+                let is_up = super::wait_for(PORT_FREE, || {
+                    let started = Server::start(options.clone()).ok().map(Arc::new);
+                    let is_up = started.is_some();
+                    *server.lock().unwrap() = started;
+                    is_up
+                });
+                assert!(is_up, "the port {} stays in use", self.port);
+            }
+            Running::Foreign(foreign) => foreign.tell("start"),
+        }
+    }
+
+    /// From now on it accepts connections and commands, and answers none.
+    pub(crate) fn freeze(&self) {
+        match &self.running {
+            Running::Embedded { .. } => {
+                let server = self.embedded().expect("it runs");
+                for verb in [CONNECT, ANY] {
+                    let fault = Fault::on(verb, Misdeed::StallControl);
+                    server.faults().add(fault.always());
+                }
+            }
+            Running::Foreign(foreign) => foreign.tell("freeze"),
+        }
+    }
+
+    /// After [`TestServer::freeze`] it goes on.
+    pub(crate) fn thaw(&self) {
+        match &self.running {
+            Running::Embedded { .. } => self.embedded().expect("it runs").faults().clear(),
+            Running::Foreign(foreign) => foreign.tell("thaw"),
         }
     }
 
@@ -211,7 +272,10 @@ impl TestServer {
     /// Pure-FTPd keeps no log of commands: asking it is a mistake in the test.
     pub(crate) fn commands(&self) -> Vec<String> {
         match &self.running {
-            Running::Embedded(server) => server.commands(),
+            Running::Embedded { .. } => self
+                .embedded()
+                .map(|server| server.commands())
+                .unwrap_or_default(),
             Running::Foreign(foreign) => foreign.commands(),
         }
     }

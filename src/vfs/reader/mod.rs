@@ -35,6 +35,9 @@ use place::{Found, Place, State, Ticket};
 pub(super) use resume::{Resuming, Step};
 use stream::Stream;
 
+/// How often a waiting read looks whether it is still wanted.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
 /// A file on the server that transfers can be begun on.
 pub(crate) trait Source: Send + Sync {
     /// Begins a transfer at `offset`.
@@ -114,12 +117,18 @@ impl Reader {
         Some(Bytes::join(parts))
     }
 
-    /// The `length` bytes at `offset`, fewer only at the end of the file. Waits for the network.
+    /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says that nobody waits
+    /// for them any more. Waits for the network.
     ///
     /// # Errors
     /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
     /// the file's size; `TimedOut` when nothing moves. The next read tries anew.
-    pub(crate) fn read(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
+    pub(crate) fn read_while(
+        &self,
+        offset: u64,
+        length: usize,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Bytes, Error> {
         let shared = &self.shared;
         let mut state = shared.lock();
         let mut ticket = state.ticket(offset, length);
@@ -134,6 +143,10 @@ impl Reader {
                     shared.leave(&mut state, &mut ticket);
                     return Err(error);
                 }
+                Look::Wait(_) if !wanted() => {
+                    shared.give_up(&mut state, &mut ticket);
+                    return Ok(Bytes::default());
+                }
                 Look::Wait(since) => {
                     let Some(left) = shared.options.timeout.checked_sub(since.elapsed()) else {
                         shared.give_up(&mut state, &mut ticket);
@@ -141,7 +154,7 @@ impl Reader {
                     };
                     state = shared
                         .arrived
-                        .wait_timeout(state, left)
+                        .wait_timeout(state, left.min(LOOK_UP))
                         .unwrap_or_else(PoisonError::into_inner)
                         .0;
                 }
@@ -279,7 +292,7 @@ impl Shared {
         }
     }
 
-    /// Nothing moved for too long: the next read is not to wait for the same transfer.
+    /// Nothing moved for too long, or the reader went: the next read is not to wait for the same transfer.
     fn give_up(&self, state: &mut State, ticket: &mut Ticket) {
         let place = ticket.place;
         self.leave(state, ticket);

@@ -36,6 +36,13 @@ fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
     }
 }
 
+impl Reader {
+    /// Reads for somebody who waits to the end.
+    fn read(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
+        self.read_while(offset, length, &|| true)
+    }
+}
+
 #[test]
 fn a_file_read_from_start_to_end_takes_one_transfer() {
     let file = FakeFile::new(sample(9 * M + 77), &[]);
@@ -380,4 +387,16 @@ proptest! {
         drop(reader);
         file.wait_for_live(0);
     }
+}
+
+#[test]
+fn a_transfer_is_given_up_with_the_last_who_waits_for_it() {
+    let file = FakeFile::new(sample(M), &[]);
+    file.allow(Some(0));
+    let reader = reader(&file, Some(M));
+    assert!(reader.read_while(0, 10, &|| false).unwrap().is_empty());
+    let is_given_up = |stream: &Stream| stream.transfer.is_none();
+    assert!(reader.shared.lock().streams.iter().all(is_given_up));
+    file.allow(None);
+    assert_eq!(*reader.read(0, 10).unwrap(), file.bytes()[..10]);
 }
