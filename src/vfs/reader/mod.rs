@@ -35,7 +35,7 @@ use place::{Found, Place, State, Ticket};
 pub(super) use resume::{Resuming, Step};
 use stream::Stream;
 
-/// How often a waiting read looks whether it is still wanted.
+/// How often a waiting read looks whether it is still wanted; a transfer that did not move for so long stalls.
 const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// A file on the server that transfers can be begun on.
@@ -292,15 +292,16 @@ impl Shared {
         }
     }
 
-    /// Nothing moved for too long, or the reader went: the next read is not to wait for the same transfer.
+    /// Nothing moved for too long, or the reader went: the next read is not to wait for a transfer that stalls.
     fn give_up(&self, state: &mut State, ticket: &mut Ticket) {
         let place = ticket.place;
         self.leave(state, ticket);
         if let Place::Stream(id) = place
             && let Some(stream) = state.stream(id)
-            && !stream.is_awaited()
+            && (!stream.is_awaited() || stream.moved.elapsed() >= LOOK_UP)
         {
             stream.end();
+            self.arrived.notify_all();
         }
     }
 
