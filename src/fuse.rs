@@ -7,6 +7,7 @@ mod agreement;
 mod asking;
 mod caller;
 mod interrupts;
+mod kernel;
 mod translate;
 mod workers;
 
@@ -23,9 +24,10 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::vfs::{Attr, Changes, Errno, Fresh, Handle, Vfs};
+use crate::vfs::{Attr, Changes, Errno, Fresh, Handle, Opened, Vfs};
 
 use interrupts::Interrupts;
+pub use kernel::Kernel;
 use translate::{
     GENERATION, attributes, data, empty, entry, error, file_attr, file_type, handle, ino, is_dots,
     open_flags, open_mode, opened, statfs, written,
@@ -38,6 +40,7 @@ pub struct FuseFs {
     vfs: Arc<Vfs>,
     workers: Workers,
     interrupts: Interrupts,
+    kernel: Kernel,
 }
 
 impl FuseFs {
@@ -47,7 +50,13 @@ impl FuseFs {
             vfs,
             workers: Workers::default(),
             interrupts: Interrupts::default(),
+            kernel: Kernel::default(),
         }
+    }
+
+    /// Where the session's way to the kernel's memory is to be given.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel.clone()
     }
 }
 
@@ -237,14 +246,21 @@ impl fuser::Filesystem for FuseFs {
 
     fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (number, mode) = (ino(number), open_mode(flags));
-        if let Some(answer) = self.vfs.try_open(number, mode) {
-            return opened(reply, answer);
+        let kernel = self.kernel.clone();
+        let answer = move |reply: ReplyOpen, answer: Result<Opened, Errno>| {
+            if answer.is_ok_and(|opened| opened.changed) {
+                kernel.forget_attributes(number);
+            }
+            opened(reply, answer);
+        };
+        if let Some(done) = self.vfs.try_open(number, mode) {
+            return answer(reply, done);
         }
         self.later(
             request,
             reply,
             move |vfs| vfs.open(number, mode),
-            opened,
+            answer,
             |vfs, opened| {
                 if let Ok(opened) = opened {
                     vfs.release(opened.handle);

@@ -329,8 +329,11 @@ fn serve(
     kernel: &KernelOptions,
     ended: Sender<Event>,
 ) -> Result<(), Error> {
-    let session = fuser::Session::new(FuseFs::new(vfs), mountpoint.path(), &fuser_config(kernel))
+    let filesystem = FuseFs::new(vfs);
+    let memory = filesystem.kernel();
+    let session = fuser::Session::new(filesystem, mountpoint.path(), &fuser_config(kernel))
         .map_err(Error::Mount)?;
+    memory.reach_by(session.notifier());
     let session = session.spawn().map_err(Error::Mount)?;
     // fuser 0.18 takes a mount that is gone for one that is there, and on its drop would unmount
     // what somebody mounted at the same place since. So it is never dropped; see `unmount`.

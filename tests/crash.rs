@@ -135,7 +135,8 @@ impl Killed {
             server.write("file", old);
         }
         let mount = Mount::with_state(&server, &[], state.path());
-        let faults = server.embedded().unwrap().faults();
+        let embedded = server.embedded().unwrap();
+        let faults = embedded.faults();
         let name = if verb == "RNTO" { "/file" } else { ".part" };
         faults.add(Fault::on(verb, Misdeed::StallControl).named(name).always());
         let mut closing = close_in_python(&mount.join("file"), new);
@@ -194,7 +195,8 @@ fn a_file_that_others_changed_meanwhile_is_kept_aside_and_told() {
 #[test]
 fn a_file_that_cannot_be_stored_yet_waits_for_another_mount() {
     let killed = Killed::at("RNTO", Some("old"), "new contents");
-    let faults = killed.server.embedded().unwrap().faults();
+    let embedded = killed.server.embedded().unwrap();
+    let faults = embedded.faults();
     let full = Misdeed::BreakData {
         after: 0,
         code: 452,
@@ -220,7 +222,8 @@ fn a_file_moved_aside_by_a_server_that_does_not_replace_is_found_again() {
     let state = TempDir::new().unwrap();
     server.write("file", "old");
     let mount = Mount::with_state(&server, &[], state.path());
-    let faults = server.embedded().unwrap().faults();
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
     faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/file"));
     // The old file is moved aside, and nothing takes its place.
     faults.add(

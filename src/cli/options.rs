@@ -260,6 +260,17 @@ pub(super) static OPTIONS: &[Spec] = &[
     ),
     valued(
         Group::Files,
+        "open_ttl",
+        "SECONDS",
+        "1",
+        "How old what is known of a file may be when it is opened; older is asked for",
+        |to, value| {
+            to.open_ttl = value::seconds(value)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Files,
         "attr_ttl",
         "SECONDS",
         "20",

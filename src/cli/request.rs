@@ -135,6 +135,7 @@ pub(super) fn mount(
             dmask: options.dmask.or(options.umask),
             read_only: options.read_only,
             dir_ttl: options.dir_ttl,
+            open_ttl: options.open_ttl,
             attr_ttl: options.attr_ttl,
             read_ahead: options.read_ahead,
             timeout: options.timeout * (LEASE_PATIENCE + 3),

@@ -16,6 +16,8 @@ pub(super) struct Dialect {
     pub(super) size: Has,
     /// MDTM (RFC 3659 §3).
     pub(super) mdtm: Has,
+    /// REST before RETR (RFC 3659 §5): tried whether or not FEAT has it.
+    pub(super) restart: Has,
     /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
     pub(super) available: Has,
     /// How a time of modification is set.
@@ -64,6 +66,7 @@ impl Dialect {
             mlst: Has::new(features.has("MLST")),
             size: Has::new(features.has("SIZE") || !has_feat),
             mdtm: Has::new(features.has("MDTM")),
+            restart: Has::new(true),
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
             mode: Ways::new(mode),

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::error::{Operation, Task, meaning, refusal};
+use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{self, RemotePath};
 use crate::pool::{self, Permit};
@@ -12,6 +12,7 @@ use crate::pool::{self, Permit};
 #[derive(Debug)]
 pub struct Download {
     path: RemotePath,
+    start: u64,
     state: State,
 }
 
@@ -26,16 +27,37 @@ enum State {
 /// See [`Remote::open_at`].
 pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result<Download, Error> {
     let mut dialogue = remote.dialogue();
-    match dialogue.start(|session| session.retrieve(path, offset)) {
+    let has_restart = &remote.dialect().restart;
+    let start = if has_restart.get() { offset } else { 0 };
+    match dialogue.start(|session| session.retrieve(path, start)) {
         Ok((transfer, permit)) => Ok(Download {
             path: path.clone(),
+            start,
             state: State::Receiving(transfer, permit),
         }),
+        Err(fault) if start > 0 && refuses_restart(&fault) => {
+            has_restart.not("REST");
+            open_at(remote, path, 0)
+        }
         Err(fault) => Err(remote.blame(&mut dialogue, &Task::new(Operation::Read, path), &fault)),
     }
 }
 
+/// Whether the server begins transfers only at the start of a file.
+fn refuses_restart(fault: &pool::Error) -> bool {
+    let is_unknown =
+        |fault| is_unsupported(fault) || refusal(fault).is_some_and(|it| it.code().0 == 501);
+    matches!(fault, pool::Error::Session(error)
+        if matches!(&**error, ftp::Error::Refused { command, .. } if *command == "REST"))
+        && is_unknown(fault)
+}
+
 impl Download {
+    /// Offset of the first byte: the one asked for, or 0 where the server knows no REST.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Some bytes into `buffer`; 0 when the server ended the data and said so with its 226.
     ///
     /// # Errors

@@ -54,6 +54,27 @@ pub enum ErrorKind {
     Other,
 }
 
+impl ErrorKind {
+    /// Whether the failure is the connection's, so that another one may do better.
+    pub fn is_the_connection(self) -> bool {
+        matches!(self, Self::ConnectionLost | Self::TimedOut)
+    }
+
+    /// Whether the server may do it another day.
+    pub fn may_pass(self) -> bool {
+        self.is_the_connection()
+            || matches!(
+                self,
+                Self::Unreachable
+                    | Self::LoginRefused
+                    | Self::Busy
+                    | Self::NoSpace
+                    | Self::QuotaExceeded
+                    | Self::Truncated
+            )
+    }
+}
+
 /// A failed operation on a path.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot {operation} {path}: {reason}")]

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
 use crate::ftp::{Kind, Precision};
+use crate::remote::Version;
 
 use super::VfsOptions;
 use super::inode::Ino;
@@ -43,19 +44,11 @@ pub struct Fresh<T> {
     pub ttl: Duration,
 }
 
-/// What identifies a file's contents as far as FTP can tell: they changed when this did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Version {
-    pub(super) size: Option<u64>,
-    pub(super) modified: Option<i64>,
-    pub(super) unique: u64,
-}
-
 impl From<&Attributes> for Version {
     fn from(attributes: &Attributes) -> Self {
         Self {
             size: attributes.size,
-            modified: attributes.modified.map(|(seconds, _)| seconds),
+            modified: attributes.modified,
             unique: attributes.unique,
         }
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use crate::ftp::RemotePath;
-use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload};
+use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, Version};
 
 use super::inode::{Ino, Inodes};
 use super::reader::{Incoming, ReadOptions, Reader, Source};
@@ -22,8 +22,8 @@ pub(super) struct Backing {
 
 impl Backing {
     /// Reads `ino` from the server, wherever a rename takes it.
-    pub(super) fn reader(&self, ino: Ino, size: Option<u64>) -> Reader {
-        Reader::new(self.place(ino), size, self.read)
+    pub(super) fn reader(&self, ino: Ino, version: Version) -> Reader {
+        Reader::new(self.place(ino), version, self.read)
     }
 
     /// The whole of `ino`, fetched from the server.
@@ -70,9 +70,14 @@ impl Source for Place {
             .unwrap_or_else(|_| RemotePath::root())
     }
 
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Incoming>, remote::Error> {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), remote::Error> {
         let download = self.remote.open_at(&self.path_for("read")?, offset)?;
-        Ok(Box::new(download))
+        let start = download.start();
+        Ok((Box::new(download), start))
+    }
+
+    fn version(&self) -> Result<Version, remote::Error> {
+        self.remote.version(&self.path_for("look up")?)
     }
 }
 

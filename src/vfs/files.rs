@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::cache::Attributes;
 use crate::ftp::Kind;
+use crate::remote::Version;
 
 use super::Vfs;
-use super::attr::{Attr, Fresh, Version, made_now};
+use super::attr::{Attr, Fresh, made_now};
 use super::errno::Errno;
 use super::handle::{FileHandle, Handle};
 use super::inode::{Ino, Shape};
@@ -52,6 +53,15 @@ pub struct Opened {
     pub handle: Handle,
     /// What becomes of the kernel's pages of it.
     pub pages: Pages,
+    /// The file is another one than was shown last: the kernel is to ask for its size anew.
+    pub changed: bool,
+}
+
+/// What a file was found to be when it was opened.
+struct Confirmed {
+    version: Version,
+    /// It is not what this mount knew.
+    changed: bool,
 }
 
 /// What the kernel may do with its page cache of an opened file.
@@ -81,10 +91,8 @@ impl Vfs {
             return Some(self.open(ino, mode));
         }
         let (directory, name) = self.location(ino).ok()?;
-        match self.cached_attributes(&directory, &name)? {
-            Ok(_) => Some(self.open(ino, mode)),
-            Err(errno) => Some(Err(errno)),
-        }
+        self.recent_attributes(&directory, &name)
+            .map(|_| self.open(ino, mode))
     }
 
     /// Opens `ino`.
@@ -92,10 +100,14 @@ impl Vfs {
         if mode.writes() {
             self.check_writable()?;
         }
-        let (file, version) = self.share(ino)?;
-        if mode.writes() && mode.truncate {
+        let (file, Confirmed { version, changed }) = if mode.writes() && mode.truncate {
+            let (file, version) = self.share(ino)?;
             file.truncate(0)?;
-        }
+            let changed = false;
+            (file, Confirmed { version, changed })
+        } else {
+            self.share_confirmed(ino)?
+        };
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
         let pages = match (mode.reads(), version.size) {
@@ -106,6 +118,7 @@ impl Vfs {
         Ok(Opened {
             handle: self.add_handle(file, mode),
             pages,
+            changed,
         })
     }
 
@@ -167,7 +180,15 @@ impl Vfs {
         length: usize,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Bytes, Errno> {
-        self.files.find(handle)?.file.read(offset, length, wanted)
+        let file = &self.files.find(handle)?.file;
+        let read = file.read(offset, length, wanted);
+        if matches!(read, Err(Errno::STALE))
+            && let Ok((directory, _)) = self.location(file.ino())
+        {
+            // The next open is to see the file that is there now.
+            self.cache.forget(&directory);
+        }
+        read
     }
 
     /// Whether writing to `handle` needs no answer from the server.
@@ -247,21 +268,48 @@ impl Vfs {
 
     /// The contents of the file `ino`, shared with whoever has it open, and what they are of.
     pub(super) fn share(&self, ino: Ino) -> Result<(Arc<OpenFile>, Version), Errno> {
+        if let Some(shared) = self.share_spooled(ino)? {
+            return Ok(shared);
+        }
+        let (directory, name) = self.location(ino)?;
+        let attributes = self.attributes_of(&directory, &name)?.value;
+        self.share_as(ino, attributes)
+    }
+
+    /// … which the server has said to be those a moment ago.
+    fn share_confirmed(&self, ino: Ino) -> Result<(Arc<OpenFile>, Confirmed), Errno> {
+        if let Some((file, version)) = self.share_spooled(ino)? {
+            let changed = false;
+            return Ok((file, Confirmed { version, changed }));
+        }
+        let (directory, name) = self.location(ino)?;
+        let (attributes, changed) = self.confirmed_attributes(&directory, &name)?;
+        let (file, version) = self.share_as(ino, attributes)?;
+        Ok((file, Confirmed { version, changed }))
+    }
+
+    /// … where this mount knows better than the server what they are.
+    fn share_spooled(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Version)>, Errno> {
         let open = self.inodes.open_file(ino);
-        let attributes = if let Some(known) = open.and_then(|file| file.attributes()) {
-            known
-        } else {
-            let (directory, name) = self.location(ino)?;
-            self.attributes_of(&directory, &name)?.value
+        let Some(known) = open.and_then(|file| file.attributes()) else {
+            return Ok(None);
         };
+        self.share_as(ino, known).map(Some)
+    }
+
+    fn share_as(
+        &self,
+        ino: Ino,
+        attributes: Attributes,
+    ) -> Result<(Arc<OpenFile>, Version), Errno> {
         if attributes.kind == Kind::Directory {
             return Err(Errno::ISDIR);
         }
         let version = Version::from(&attributes);
         let file = self.inodes.share_open_file(
             ino,
-            |file| file.serves(version),
-            || OpenFile::existing(&self.backing, ino, attributes),
+            |file| file.serves(&attributes),
+            || OpenFile::existing(&self.backing, ino, attributes.clone()),
         )?;
         Ok((file, version))
     }
@@ -282,6 +330,7 @@ impl Vfs {
             } else {
                 Pages::Bypass
             },
+            changed: false,
         })
     }
 

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::ftp::RemotePath;
+use crate::remote::Version;
 
-use super::attr::Version;
 use super::errno::Errno;
 use super::open_file::OpenFile;
 
@@ -198,7 +198,9 @@ impl Inodes {
             return false;
         };
         let before = std::mem::replace(&mut node.cached, version);
-        before.is_some() && before == version
+        before
+            .zip(version)
+            .is_some_and(|(before, now)| before.agrees(&now))
     }
 
     /// `name` in `parent` is gone; its inode lives on while the kernel holds it.
@@ -314,6 +316,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::Precision;
 
     fn inodes() -> Inodes {
         Inodes::new(RemotePath::new(b"/srv").unwrap())
@@ -398,12 +401,12 @@ mod tests {
         let file = inodes.look_up(Ino::ROOT, b"f", Shape::Leaf).unwrap();
         let version = Some(Version {
             size: Some(1),
-            modified: Some(2),
+            modified: Some((2, Precision::Second)),
             unique: 0,
         });
         let changed = Some(Version {
             size: Some(1),
-            modified: Some(3),
+            modified: Some((3, Precision::Second)),
             unique: 0,
         });
         assert!(!inodes.set_cached(file, version));

@@ -13,6 +13,7 @@
 mod attr;
 mod attributes;
 mod backing;
+mod confirm;
 mod directories;
 pub mod errno;
 mod files;
@@ -75,6 +76,8 @@ pub struct VfsOptions {
     pub read_only: bool,
     /// How long a directory's listing is believed.
     pub dir_ttl: Duration,
+    /// How long what the server said of a file is good enough to open it by.
+    pub open_ttl: Duration,
     /// How long the kernel may keep an entry's attributes; never longer than the listing lives.
     pub attr_ttl: Duration,
     /// Most bytes that one stream of an open file is read ahead.

@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime};
 use crate::cache::Attributes;
 use crate::ftp::Precision;
 use crate::journal::{Before, Pending};
-use crate::remote::{Commit, Stored};
+use crate::remote::{Commit, Stored, Version};
 
-use super::attr::{Version, to_seconds};
+use super::attr::to_seconds;
 use super::backing::Backing;
 use super::errno::Errno;
 use super::gate::{Gate, Pass};
@@ -78,7 +78,7 @@ pub(super) enum Position {
 impl OpenFile {
     /// A file on the server, of these attributes.
     pub(super) fn existing(backing: &Arc<Backing>, ino: Ino, attributes: Attributes) -> Self {
-        let reader = Arc::new(backing.reader(ino, attributes.size));
+        let reader = Arc::new(backing.reader(ino, Version::from(&attributes)));
         Self::new(backing, ino, Contents::Remote(reader), attributes, true)
     }
 
@@ -144,16 +144,24 @@ impl OpenFile {
         self.writers.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
-    /// Whether a file found on the server as `version` can share these contents.
-    pub(super) fn serves(&self, version: Version) -> bool {
-        let state = self.state();
-        match state.contents {
-            Contents::Spooled(_) => true,
-            Contents::Remote(_) => {
-                self.writers.load(Ordering::Relaxed) > 0
-                    || Version::from(&state.attributes) == version
-            }
+    /// Whether a file found on the server with `attributes` can share these contents. Those that a program may still
+    /// write to are then that file's: what is written is to be seen by all.
+    pub(super) fn serves(&self, attributes: &Attributes) -> bool {
+        let mut state = self.state();
+        if let Contents::Spooled(_) = state.contents {
+            return true;
         }
+        let version = Version::from(attributes);
+        if Version::from(&state.attributes).agrees(&version) {
+            return true;
+        }
+        if self.writers.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        state.contents = Contents::Remote(Arc::new(self.backing.reader(self.ino, version)));
+        state.before = before(attributes);
+        state.attributes = attributes.clone();
+        true
     }
 
     /// What `stat` is to show, where this file knows better than the server does.
@@ -389,12 +397,14 @@ impl OpenFile {
 
     /// The contents in a spool; for the holder of the gate.
     fn fetch(&self) -> Result<Spooled, Errno> {
-        let size = match self.contents() {
-            Contents::Spooled(spooled) => return Ok(spooled),
-            Contents::Remote(_) => self.state().attributes.size,
-        };
+        if let Contents::Spooled(spooled) = self.contents() {
+            return Ok(spooled);
+        }
+        let version = Version::from(&self.state().attributes);
         let spooled = empty_spool_clean(&self.backing, self.ino)?;
-        spooled.spool.fill(self.backing.source(self.ino), size)?;
+        spooled
+            .spool
+            .fill(&self.backing.source(self.ino), version)?;
         self.state().contents = Contents::Spooled(spooled.clone());
         Ok(spooled)
     }

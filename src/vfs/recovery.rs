@@ -51,7 +51,7 @@ fn recover_page(remote: &Remote, place: &Place, mut left: Left) {
                 log::warn!("{target}, closed before ftpfs was killed, is stored now");
                 left.stored(&waiting);
             }
-            Err(Problem::Remote(error)) if may_pass(error.kind) => {
+            Err(Problem::Remote(error)) if error.kind.may_pass() => {
                 log::warn!(
                     "{target}, closed before ftpfs was killed, waits for the next mount: {error}"
                 );
@@ -151,33 +151,6 @@ fn is_same(remote: &Remote, target: &RemotePath, file: &Path) -> Result<bool, Pr
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// Whether the server may take the file another day.
-fn may_pass(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::ConnectionLost
-        | ErrorKind::TimedOut
-        | ErrorKind::Unreachable
-        | ErrorKind::LoginRefused
-        | ErrorKind::Busy
-        | ErrorKind::NoSpace
-        | ErrorKind::QuotaExceeded
-        | ErrorKind::Truncated => true,
-        ErrorKind::NotFound
-        | ErrorKind::AlreadyExists
-        | ErrorKind::NotEmpty
-        | ErrorKind::IsDirectory
-        | ErrorKind::NotDirectory
-        | ErrorKind::PermissionDenied
-        | ErrorKind::InvalidName
-        | ErrorKind::NameTooLong
-        | ErrorKind::Unsupported
-        | ErrorKind::Changed
-        | ErrorKind::Protocol
-        | ErrorKind::Local
-        | ErrorKind::Other => false,
     }
 }
 

@@ -7,13 +7,16 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::reader::{Resuming, Source, Step};
+use super::reader::{Expected, Resuming, Source, Step, Trust};
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, SpoolFile};
-use crate::remote;
+use crate::remote::{self, ErrorKind, Version};
 
 /// Size of the buffer through which a whole file comes.
 const FILL_BUFFER: usize = 512 << 10;
+
+/// So often a file that is changed while it comes is begun anew.
+const FILL_TRIES: u32 = 3;
 
 /// Why bytes could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -214,15 +217,35 @@ impl Spool {
         }
     }
 
-    /// Downloads the whole of `source` to the start of the spool. `expected` is the least size that is believed
-    /// to be all; what the server has beyond it is taken as well. Gives the size.
+    /// Downloads the whole of `source` to the start of the spool. Its size in `version` is the least that is believed
+    /// to be all; what the server has beyond it is taken as well. A file that changes meanwhile is taken anew as it
+    /// is then. Gives the size.
     pub(crate) fn fill(
         &self,
-        source: Arc<dyn Source>,
-        expected: Option<u64>,
+        source: &Arc<dyn Source>,
+        mut version: Version,
     ) -> Result<u64, FillError> {
+        let mut tries = 1;
+        loop {
+            match self.fill_with(source, version) {
+                Err(FillError::Remote(error))
+                    if error.kind == ErrorKind::Changed && tries < FILL_TRIES =>
+                {
+                    log::debug!("{error}; reading it anew");
+                    tries += 1;
+                    version = source.version()?;
+                    self.set_len(0)?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// … of one version.
+    fn fill_with(&self, source: &Arc<dyn Source>, version: Version) -> Result<u64, FillError> {
         let mut buffer = vec![0; FILL_BUFFER];
-        let mut resuming = Resuming::new(source, 0, expected);
+        let expected = Arc::new(Expected::new(version));
+        let mut resuming = Resuming::new(Arc::clone(source), 0, expected, Trust::Known);
         let mut filled = 0;
         loop {
             let step = match buffer.get_mut(filled..) {
@@ -286,10 +309,16 @@ mod tests {
 
     use super::super::reader::fake::{FakeFile, FakeSource, Plan, sample};
     use super::*;
-    use crate::remote::ErrorKind;
 
     fn spools(limit: Option<u64>) -> SpoolDir {
         SpoolDir::new(Journal::keeping_nothing(None), limit)
+    }
+
+    fn sized(size: u64) -> Version {
+        Version {
+            size: Some(size),
+            ..Version::default()
+        }
     }
 
     fn spool() -> Spool {
@@ -379,8 +408,8 @@ mod tests {
         ];
         let file = FakeFile::new(sample(3 << 20), &plans);
         let spool = spool();
-        let source = Arc::new(FakeSource(Arc::clone(&file)));
-        assert_eq!(spool.fill(source, Some(3 << 20)).unwrap(), 3 << 20);
+        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        assert_eq!(spool.fill(&source, sized(3 << 20)).unwrap(), 3 << 20);
         assert!(spool.read_at(0, 4 << 20).unwrap() == file.bytes());
     }
 
@@ -389,9 +418,9 @@ mod tests {
         let file = FakeFile::new(sample(1000), &[]);
         let spool = spool();
         let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
-        assert_eq!(spool.fill(Arc::clone(&source), Some(10)).unwrap(), 1000);
-        assert_eq!(spool.fill(Arc::clone(&source), None).unwrap(), 1000);
-        let shrunk = spool.fill(source, Some(2000));
+        assert_eq!(spool.fill(&source, sized(10)).unwrap(), 1000);
+        assert_eq!(spool.fill(&source, Version::default()).unwrap(), 1000);
+        let shrunk = spool.fill(&source, sized(2000));
         let kind = ErrorKind::Truncated;
         assert!(matches!(shrunk, Err(FillError::Remote(error)) if error.kind == kind));
     }
@@ -400,8 +429,8 @@ mod tests {
     fn a_file_too_large_for_the_spool_is_told() {
         let file = FakeFile::new(sample(2 << 20), &[]);
         let spool = spools(Some(1 << 20)).create(&RemotePath::root()).unwrap();
-        let source = Arc::new(FakeSource(Arc::clone(&file)));
-        let full = spool.fill(source, None);
+        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        let full = spool.fill(&source, Version::default());
         assert!(matches!(full, Err(FillError::Spool(SpoolError::NoSpace))));
         file.wait_for_live(0);
     }

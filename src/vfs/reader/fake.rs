@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Incoming, Source};
 use crate::ftp::RemotePath;
-use crate::remote::{Error, ErrorKind};
+use crate::remote::{Error, ErrorKind, Version};
 
 /// Longest that a test waits for what must happen.
 pub(in crate::vfs) const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,6 +43,12 @@ struct Fake {
     allowed: Option<u64>,
     /// Most bytes a read gives.
     packet: usize,
+    /// What the server says of the file; nothing by itself.
+    version: Option<Version>,
+    /// How often it was asked.
+    asked: usize,
+    /// The server knows no REST.
+    restarts_at_zero: bool,
 }
 
 /// Bytes that tell where in a file they are.
@@ -82,6 +88,21 @@ impl FakeFile {
 
     pub(in crate::vfs) fn packet(&self, packet: usize) {
         self.state.lock().unwrap().packet = packet;
+    }
+
+    /// The server says that the file is `version` from now on.
+    pub(in crate::vfs) fn says(&self, version: Version) {
+        self.state.lock().unwrap().version = Some(version);
+    }
+
+    /// How often the server was asked for the version.
+    pub(in crate::vfs) fn asked(&self) -> usize {
+        self.state.lock().unwrap().asked
+    }
+
+    /// Every transfer begins at the start of the file.
+    pub(in crate::vfs) fn restart_at_zero(&self) {
+        self.state.lock().unwrap().restarts_at_zero = true;
     }
 
     pub(in crate::vfs) fn opened(&self) -> Vec<u64> {
@@ -128,7 +149,7 @@ pub(in crate::vfs) fn error(kind: ErrorKind) -> Error {
 pub(in crate::vfs) struct FakeSource(pub(in crate::vfs) Arc<FakeFile>);
 
 impl Source for FakeSource {
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Incoming>, Error> {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
         let mut state = self.0.state.lock().unwrap();
         state.opened.push(offset);
         let plan = state.plans.pop_front();
@@ -137,12 +158,20 @@ impl Source for FakeSource {
         }
         state.live += 1;
         self.0.changed.notify_all();
-        Ok(Box::new(FakeIncoming {
+        let start = if state.restarts_at_zero { 0 } else { offset };
+        let incoming = FakeIncoming {
             file: Arc::clone(&self.0),
-            position: usize::try_from(offset).unwrap(),
+            position: usize::try_from(start).unwrap(),
             brought: 0,
             plan,
-        }))
+        };
+        Ok((Box::new(incoming), start))
+    }
+
+    fn version(&self) -> Result<Version, Error> {
+        let mut state = self.0.state.lock().unwrap();
+        state.asked += 1;
+        Ok(state.version.unwrap_or_default())
     }
 
     fn path(&self) -> RemotePath {

@@ -11,6 +11,7 @@
 //! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
 
 mod bytes;
+mod expected;
 mod place;
 mod pull;
 mod resume;
@@ -27,12 +28,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
-use crate::remote::{Error, ErrorKind};
+use crate::remote::{Error, ErrorKind, Version};
 
 pub use bytes::Bytes;
 use bytes::FreeList;
+pub(super) use expected::Expected;
 use place::{Found, Place, State, Ticket};
-pub(super) use resume::{Resuming, Step};
+pub(super) use resume::{Resuming, Step, Trust};
 use stream::Stream;
 
 /// How often a waiting read looks whether it is still wanted; a transfer that did not move for so long stalls.
@@ -40,8 +42,11 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// A file on the server that transfers can be begun on.
 pub(crate) trait Source: Send + Sync {
-    /// Begins a transfer at `offset`.
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Incoming>, Error>;
+    /// Begins a transfer at `offset`, or before it where the server cannot: gives where it begins.
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error>;
+
+    /// What the server says of the file now.
+    fn version(&self) -> Result<Version, Error>;
 
     /// What the file is called now, for messages.
     fn path(&self) -> RemotePath;
@@ -72,8 +77,8 @@ pub(crate) struct Reader {
 /// What the reader's callers and its transfers' threads have in common.
 struct Shared {
     source: Arc<dyn Source>,
-    /// The size the listing gave.
-    size: Option<u64>,
+    /// What the file was when it was opened.
+    expected: Arc<Expected>,
     options: ReadOptions,
     state: Mutex<State>,
     /// Bytes came, a transfer failed or a stream is free: readers look again.
@@ -90,14 +95,15 @@ enum Look {
 }
 
 impl Reader {
-    /// Reads `source`, of `size` bytes where that is known: never beyond it, and an earlier end is an error.
-    pub(crate) fn new(source: Arc<dyn Source>, size: Option<u64>, options: ReadOptions) -> Self {
+    /// Reads `source`, which the server said to be `version` just now: never beyond its size, where that is known, and
+    /// no other version's bytes.
+    pub(crate) fn new(source: Arc<dyn Source>, version: Version, options: ReadOptions) -> Self {
         Self {
             shared: Arc::new(Shared {
                 source,
-                size,
+                expected: Arc::new(Expected::new(version)),
                 options,
-                state: Mutex::new(State::new(size)),
+                state: Mutex::new(State::new(version.size)),
                 arrived: Condvar::new(),
                 free: Arc::new(FreeList::new(options.read_ahead)),
             }),
@@ -122,7 +128,7 @@ impl Reader {
     ///
     /// # Errors
     /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
-    /// the file's size; `TimedOut` when nothing moves. The next read tries anew.
+    /// the file's size; `Changed` when the server has another version by now; `TimedOut` when nothing moves. The next read tries anew.
     pub(crate) fn read_while(
         &self,
         offset: u64,
@@ -202,7 +208,7 @@ impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
             .field("path", &self.shared.source.path())
-            .field("size", &self.shared.size)
+            .field("expected", &self.shared.expected)
             .finish_non_exhaustive()
     }
 }
@@ -239,10 +245,15 @@ impl Shared {
         self.leave(state, ticket);
         let found = match state.place_for(offset, self.options.streams) {
             Some(Found::Running(id)) => Ok(id),
-            Some(Found::Stopped(id)) => self.begin(state, id, now),
+            Some(Found::Stopped(id)) => self.begin(state, id, now, Trust::Unsure),
             Some(Found::Free) => {
                 let id = state.open(offset, self.options.read_ahead as u64, now);
-                self.begin(state, id, now)
+                let trust = if self.expected.is_confirmed() {
+                    Trust::Known
+                } else {
+                    Trust::Unsure
+                };
+                self.begin(state, id, now, trust)
             }
             None => {
                 state.queued += 1;
@@ -263,11 +274,17 @@ impl Shared {
     }
 
     /// Begins a transfer at the stream's position.
-    fn begin(self: &Arc<Self>, state: &mut State, id: u64, now: Instant) -> Result<u64, Error> {
+    fn begin(
+        self: &Arc<Self>,
+        state: &mut State,
+        id: u64,
+        now: Instant,
+        trust: Trust,
+    ) -> Result<u64, Error> {
         let transfer = state.number();
         if let Some(stream) = state.stream(id) {
             stream.begin(transfer, now);
-            if let Err(error) = pull::spawn(self, stream, transfer) {
+            if let Err(error) = pull::spawn(self, stream, transfer, trust) {
                 stream.end();
                 return Err(self.error(ErrorKind::Local, error.to_string()));
             }

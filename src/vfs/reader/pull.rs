@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::bytes::Piece;
 use super::stream::{Received, Stream};
-use super::{Resuming, Shared, State, Step};
+use super::{Resuming, Shared, State, Step, Trust};
 use crate::remote::Error;
 
 /// How often a thread that waits for room looks whether it was forgotten; the wake-up normally comes.
@@ -34,12 +34,22 @@ enum Filled {
 }
 
 /// Starts the thread that fills `stream` from its position on.
-pub(super) fn spawn(shared: &Arc<Shared>, stream: &Stream, transfer: u64) -> io::Result<()> {
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    stream: &Stream,
+    transfer: u64,
+    trust: Trust,
+) -> io::Result<()> {
     let source = Arc::clone(&shared.source);
     let pull = Pull {
         shared: Arc::clone(shared),
         transfer,
-        resuming: Resuming::new(source, stream.position(), shared.size),
+        resuming: Resuming::new(
+            source,
+            stream.position(),
+            Arc::clone(&shared.expected),
+            trust,
+        ),
     };
     let thread = thread::Builder::new().name("ftpfs-read".to_owned());
     thread.spawn(move || pull.run()).map(drop)
@@ -54,7 +64,7 @@ impl Pull {
                 Ok(Filled::Unwanted) => return,
                 Err(error) => return self.failed(&error),
             }
-            if self.shared.size == Some(self.resuming.position()) {
+            if self.shared.expected.size() == Some(self.resuming.position()) {
                 self.ended();
                 return self.take_completion();
             }
@@ -70,7 +80,11 @@ impl Pull {
             if stream.has_room() {
                 let start = stream.position();
                 let boundary = (start / block + 1).saturating_mul(block);
-                let end = self.shared.size.map_or(boundary, |size| size.min(boundary));
+                let end = self
+                    .shared
+                    .expected
+                    .size()
+                    .map_or(boundary, |size| size.min(boundary));
                 return Some((end - start) as usize);
             }
             stream.park();

@@ -20,9 +20,16 @@ fn options() -> ReadOptions {
     }
 }
 
+fn sized(size: Option<usize>) -> Version {
+    Version {
+        size: size.map(|size| size as u64),
+        ..Version::default()
+    }
+}
+
 fn reader(file: &Arc<FakeFile>, size: Option<usize>) -> Reader {
     let source = Arc::new(FakeSource(Arc::clone(file)));
-    Reader::new(source, size.map(|size| size as u64), options())
+    Reader::new(source, sized(size), options())
 }
 
 fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
@@ -342,7 +349,7 @@ fn a_transfer_that_does_not_move_is_given_up() {
         timeout: Duration::from_millis(50),
         ..options()
     };
-    let reader = Reader::new(source, Some(M as u64), options);
+    let reader = Reader::new(source, sized(Some(M)), options);
     assert_eq!(reader.read(0, 10).unwrap_err().kind, ErrorKind::TimedOut);
     file.allow(None);
     file.wait_for_live(0);
@@ -372,9 +379,9 @@ proptest! {
             .collect();
         let file = FakeFile::new(sample(2 * M + 12345), &plans);
         let source = Arc::new(FakeSource(Arc::clone(&file)));
-        let size = known.then_some(file.bytes().len() as u64);
+        let size = known.then_some(file.bytes().len());
         let options = ReadOptions { read_ahead, streams, timeout: PATIENCE };
-        let reader = Reader::new(source, size, options);
+        let reader = Reader::new(source, sized(size), options);
         for (offset, length) in reads {
             let bytes = match reader.try_read(offset as u64, length) {
                 Some(bytes) => bytes,

@@ -114,7 +114,7 @@ impl Shared {
                 Ok(Pass::Cancelled) => return Ok(None),
                 Ok(Pass::Changed) => restarts += 1,
                 Err(_) if self.lock().cancelled => return Ok(None),
-                Err(error) if retries < RETRIES && is_the_connection(error.kind) => {
+                Err(error) if retries < RETRIES && error.kind.is_the_connection() => {
                     log::debug!("{error}; storing {target} anew");
                     retries += 1;
                 }
@@ -211,31 +211,5 @@ fn stuck(target: &RemotePath) -> Error {
         operation: "store",
         path: target.clone(),
         reason: "another store of the same file does not end".to_owned(),
-    }
-}
-
-/// Whether a fresh upload may do better.
-fn is_the_connection(kind: ErrorKind) -> bool {
-    match kind {
-        ErrorKind::ConnectionLost | ErrorKind::TimedOut => true,
-        ErrorKind::NotFound
-        | ErrorKind::AlreadyExists
-        | ErrorKind::NotEmpty
-        | ErrorKind::IsDirectory
-        | ErrorKind::NotDirectory
-        | ErrorKind::PermissionDenied
-        | ErrorKind::NoSpace
-        | ErrorKind::QuotaExceeded
-        | ErrorKind::InvalidName
-        | ErrorKind::NameTooLong
-        | ErrorKind::Busy
-        | ErrorKind::Unsupported
-        | ErrorKind::LoginRefused
-        | ErrorKind::Unreachable
-        | ErrorKind::Changed
-        | ErrorKind::Protocol
-        | ErrorKind::Truncated
-        | ErrorKind::Local
-        | ErrorKind::Other => false,
     }
 }

@@ -1,0 +1,90 @@
+//! Close-to-open: what is known of a file when it is opened is what the server says, not what was listed long ago.
+
+use crate::cache::{Answer, Attributes};
+use crate::ftp::{Kind, RemotePath};
+use crate::remote::{ErrorKind, Version};
+
+use super::Vfs;
+use super::errno::Errno;
+
+impl Vfs {
+    /// What is known of `name` in `directory`, where the server said it so lately that a file may be opened by it.
+    pub(super) fn recent_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Option<Attributes> {
+        match self.cache.lookup(directory, name) {
+            Answer::Present(known, left) => {
+                let age = self.options.dir_ttl.saturating_sub(left);
+                (age < self.options.open_ttl || known.kind == Kind::Directory).then_some(known)
+            }
+            Answer::Absent(_) | Answer::Unknown => None,
+        }
+    }
+
+    /// What `name` in `directory` is now, and whether that is something else than this mount knew.
+    ///
+    /// # Errors
+    /// `STALE` where it was removed: the kernel looks the name up again then.
+    pub(super) fn confirmed_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Result<(Attributes, bool), Errno> {
+        if let Some(recent) = self.recent_attributes(directory, name) {
+            return Ok((recent, false));
+        }
+        let known = match self.cache.lookup(directory, name) {
+            Answer::Present(known, _) if self.remote.can_stat() => known,
+            Answer::Present(known, _) => return self.listed_anew(directory, name, &known),
+            Answer::Absent(_) => return Err(Errno::STALE),
+            Answer::Unknown => {
+                // The kernel knew the name: what it is now may be anything.
+                return match self.attributes_of(directory, name) {
+                    Ok(fresh) => Ok((fresh.value, true)),
+                    Err(Errno::NOENT) => Err(Errno::STALE),
+                    Err(errno) => Err(errno),
+                };
+            }
+        };
+        match self.remote.version(&directory.join(name)?) {
+            Ok(told) => {
+                let listed = Version::from(&known);
+                let changed = !told.agrees(&listed);
+                let now = if changed { told } else { told.with(listed) };
+                let attributes = Attributes {
+                    size: now.size,
+                    modified: now.modified,
+                    unique: now.unique,
+                    ..known
+                };
+                self.cache.insert(directory, name, attributes.clone());
+                Ok((attributes, changed))
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.cache.remove(directory, name);
+                Err(Errno::STALE)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// … of a server that tells only whole listings.
+    fn listed_anew(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        known: &Attributes,
+    ) -> Result<(Attributes, bool), Errno> {
+        self.cache.forget(directory);
+        match self.attributes_of(directory, name) {
+            Ok(fresh) => {
+                let changed = !Version::from(&fresh.value).agrees(&Version::from(known));
+                Ok((fresh.value, changed))
+            }
+            Err(Errno::NOENT) => Err(Errno::STALE),
+            Err(errno) => Err(errno),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a file was when it was opened, so that a later transfer never goes on in another one.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Source;
+use crate::remote::{Error, ErrorKind, Version};
+
+/// For so long after the server confirmed the version, a program that jumps in the file may have it as
+/// confirmed: FTP's times tell no two changes within a second apart anyhow.
+const CONFIRMED: Duration = Duration::from_secs(1);
+
+/// The version of a file that is read, and when the server last said that it still has it.
+#[derive(Debug)]
+pub(in crate::vfs) struct Expected {
+    version: Version,
+    confirmed: Mutex<Instant>,
+}
+
+impl Expected {
+    /// The server has just said `version`, or what has been read so far is of it.
+    pub(in crate::vfs) fn new(version: Version) -> Self {
+        Self {
+            version,
+            confirmed: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The size in bytes, where the server told one.
+    pub(in crate::vfs) fn size(&self) -> Option<u64> {
+        self.version.size
+    }
+
+    /// Whether the server said so a moment ago.
+    pub(super) fn is_confirmed(&self) -> bool {
+        let confirmed = self.confirmed.lock();
+        confirmed.unwrap_or_else(PoisonError::into_inner).elapsed() < CONFIRMED
+    }
+
+    /// Asks the server whether it still has this version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be asked.
+    pub(super) fn confirm(&self, source: &dyn Source) -> Result<(), Error> {
+        match source.version() {
+            Ok(version) if version.agrees(&self.version) => {
+                let mut confirmed = self
+                    .confirmed
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                *confirmed = Instant::now();
+                Ok(())
+            }
+            Ok(_) => Err(changed(source)),
+            Err(error) if error.kind == ErrorKind::NotFound => Err(changed(source)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The file is another one than was opened.
+pub(super) fn changed(source: &dyn Source) -> Error {
+    Error {
+        kind: ErrorKind::Changed,
+        operation: "read",
+        path: source.path(),
+        reason: "it was changed on the server while it was read".to_owned(),
+    }
+}
