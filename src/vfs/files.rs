@@ -83,12 +83,10 @@ impl Vfs {
             // The file may be under way to the server, which is to end first.
             return None;
         }
-        if self
-            .inodes
-            .open_file(ino)
-            .is_some_and(|file| file.is_spooled())
-        {
-            return Some(self.open(ino, mode));
+        match self.inodes.open_file(ino) {
+            Some(file) if file.is_spooled() => return Some(self.open(ino, mode)),
+            Some(file) if file.has_changed() => return None,
+            Some(_) | None => {}
         }
         let (directory, name) = self.location(ino).ok()?;
         self.recent_attributes(&directory, &name)
@@ -99,6 +97,9 @@ impl Vfs {
     pub fn open(&self, ino: Ino, mode: OpenMode) -> Result<Opened, Errno> {
         if mode.writes() {
             self.check_writable()?;
+        }
+        if let Some(open) = self.inodes.open_file(ino) {
+            self.forget_changed(&open);
         }
         let (file, Confirmed { version, changed }) = if mode.writes() && mode.truncate {
             let (file, version) = self.share(ino)?;
@@ -182,13 +183,22 @@ impl Vfs {
     ) -> Result<Bytes, Errno> {
         let file = &self.files.find(handle)?.file;
         let read = file.read(offset, length, wanted);
-        if matches!(read, Err(Errno::STALE))
-            && let Ok((directory, _)) = self.location(file.ino())
-        {
-            // The next open is to see the file that is there now.
-            self.cache.forget(&directory);
+        if matches!(read, Err(Errno::STALE)) {
+            self.forget_changed(file);
         }
         read
+    }
+
+    /// The next open is to see the file that the server has now, and none of the pages that the kernel was given while
+    /// it changed.
+    fn forget_changed(&self, file: &OpenFile) {
+        if !file.has_changed() {
+            return;
+        }
+        self.inodes.set_cached(file.ino(), None);
+        if let Ok((directory, _)) = self.location(file.ino()) {
+            self.cache.forget(&directory);
+        }
     }
 
     /// Whether writing to `handle` needs no answer from the server.
@@ -242,6 +252,7 @@ impl Vfs {
         let Some(opened) = self.files.remove(handle) else {
             return;
         };
+        self.forget_changed(&opened.file);
         let last_writer = opened.writable && opened.file.remove_writer();
         if last_writer
             && opened.file.owes_storing()
@@ -273,7 +284,7 @@ impl Vfs {
         }
         let (directory, name) = self.location(ino)?;
         let attributes = self.attributes_of(&directory, &name)?.value;
-        self.share_as(ino, attributes)
+        self.share_as(ino, &attributes)
     }
 
     /// … which the server has said to be those a moment ago.
@@ -284,7 +295,7 @@ impl Vfs {
         }
         let (directory, name) = self.location(ino)?;
         let (attributes, changed) = self.confirmed_attributes(&directory, &name)?;
-        let (file, version) = self.share_as(ino, attributes)?;
+        let (file, version) = self.share_as(ino, &attributes)?;
         Ok((file, Confirmed { version, changed }))
     }
 
@@ -294,21 +305,21 @@ impl Vfs {
         let Some(known) = open.and_then(|file| file.attributes()) else {
             return Ok(None);
         };
-        self.share_as(ino, known).map(Some)
+        self.share_as(ino, &known).map(Some)
     }
 
     fn share_as(
         &self,
         ino: Ino,
-        attributes: Attributes,
+        attributes: &Attributes,
     ) -> Result<(Arc<OpenFile>, Version), Errno> {
         if attributes.kind == Kind::Directory {
             return Err(Errno::ISDIR);
         }
-        let version = Version::from(&attributes);
+        let version = Version::from(attributes);
         let file = self.inodes.share_open_file(
             ino,
-            |file| file.serves(&attributes),
+            |file| file.serves(attributes),
             || OpenFile::existing(&self.backing, ino, attributes.clone()),
         )?;
         Ok((file, version))

@@ -152,7 +152,7 @@ impl OpenFile {
             return true;
         }
         let version = Version::from(attributes);
-        if Version::from(&state.attributes).agrees(&version) {
+        if !state.contents.has_changed() && Version::from(&state.attributes).agrees(&version) {
             return true;
         }
         if self.writers.load(Ordering::Relaxed) == 0 {
@@ -162,6 +162,11 @@ impl OpenFile {
         state.before = before(attributes);
         state.attributes = attributes.clone();
         true
+    }
+
+    /// Whether the server was found to have another file while this one was read.
+    pub(super) fn has_changed(&self) -> bool {
+        self.state().contents.has_changed()
     }
 
     /// What `stat` is to show, where this file knows better than the server does.
@@ -435,6 +440,16 @@ impl OpenFile {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is changed by plain assignments, none of which can panic half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contents {
+    /// Whether they may be a mixture of two versions of the file.
+    fn has_changed(&self) -> bool {
+        match self {
+            Self::Remote(reader) => reader.has_changed(),
+            Self::Spooled(_) => false,
+        }
     }
 }
 

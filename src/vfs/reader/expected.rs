@@ -1,5 +1,6 @@
 //! What a file was when it was opened, so that a later transfer never goes on in another one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const CONFIRMED: Duration = Duration::from_secs(1);
 pub(in crate::vfs) struct Expected {
     version: Version,
     confirmed: Mutex<Instant>,
+    /// The server was found to have another version: what a transfer brought may be of either.
+    changed: AtomicBool,
 }
 
 impl Expected {
@@ -23,6 +26,7 @@ impl Expected {
         Self {
             version,
             confirmed: Mutex::new(Instant::now()),
+            changed: AtomicBool::new(false),
         }
     }
 
@@ -51,19 +55,25 @@ impl Expected {
                 *confirmed = Instant::now();
                 Ok(())
             }
-            Ok(_) => Err(changed(source)),
-            Err(error) if error.kind == ErrorKind::NotFound => Err(changed(source)),
+            Ok(_) => Err(self.changed(source)),
+            Err(error) if error.kind == ErrorKind::NotFound => Err(self.changed(source)),
             Err(error) => Err(error),
         }
     }
-}
 
-/// The file is another one than was opened.
-pub(super) fn changed(source: &dyn Source) -> Error {
-    Error {
-        kind: ErrorKind::Changed,
-        operation: "read",
-        path: source.path(),
-        reason: "it was changed on the server while it was read".to_owned(),
+    /// The server has another file than was opened: notes it, and says so.
+    pub(super) fn changed(&self, source: &dyn Source) -> Error {
+        self.changed.store(true, Ordering::Release);
+        Error {
+            kind: ErrorKind::Changed,
+            operation: "read",
+            path: source.path(),
+            reason: "it was changed on the server while it was read".to_owned(),
+        }
+    }
+
+    /// Whether a transfer found that the server has another file.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Acquire)
     }
 }

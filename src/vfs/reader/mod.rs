@@ -112,6 +112,9 @@ impl Reader {
 
     /// The `length` bytes at `offset`, fewer at the end of the file; none when that means waiting.
     pub(crate) fn try_read(&self, offset: u64, length: usize) -> Option<Bytes> {
+        if self.has_changed() {
+            return None;
+        }
         let parts = {
             let mut state = self.shared.lock();
             let end = state.clip(offset, length);
@@ -128,7 +131,8 @@ impl Reader {
     ///
     /// # Errors
     /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
-    /// the file's size; `Changed` when the server has another version by now; `TimedOut` when nothing moves. The next read tries anew.
+    /// the file's size; `TimedOut` when nothing moves: the next read tries anew. `Changed` when the server has another
+    /// version by now, from then on.
     pub(crate) fn read_while(
         &self,
         offset: u64,
@@ -166,6 +170,11 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Whether the server was found to have another version: bytes read so far may be of either.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.shared.expected.has_changed()
     }
 
     /// Ends the transfers that nobody waits for or has read from for `older_than`, so that others can have their
@@ -221,6 +230,9 @@ impl Shared {
     /// How the read stands now; one that waits nowhere yet is given its place.
     fn look(self: &Arc<Self>, state: &mut State, ticket: &mut Ticket) -> Look {
         let offset = ticket.offset;
+        if self.expected.has_changed() {
+            return Look::Failed(self.expected.changed(&*self.source));
+        }
         let end = state.clip(offset, ticket.length);
         if end <= offset {
             return Look::Here(VecDeque::new());

@@ -4,12 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::expected::{Expected, changed};
+use super::expected::Expected;
 use super::{Incoming, Source};
 use crate::remote::{Error, ErrorKind};
 
-/// Failures in a row, without a byte in between, that are made good by opening anew.
+/// Failures in a row, with less than [`PROGRESS`] in between, that are made good by opening anew.
 const RESUMES: u32 = 3;
+
+/// Bytes that show that a transfer gets on: one that always ends after a few would go on for ever.
+const PROGRESS: u64 = 16 << 10;
 
 /// A transfer of more bytes, or one that took longer, is asked at its end whether the file stayed the same: one
 /// in a moment leaves hardly time for a change, and is not to cost another round trip.
@@ -45,8 +48,10 @@ pub(in crate::vfs) struct Resuming {
     before: u64,
     position: u64,
     began: (u64, Instant),
-    /// Failures since the last byte.
+    /// Failures in a row.
     failures: u32,
+    /// Where the last one was.
+    failed_at: u64,
     /// Whether the server ever let the file be opened: only then can a failure be the connection's.
     opened: bool,
     /// The last byte came, and the file is still the same.
@@ -70,6 +75,7 @@ impl Resuming {
             position,
             began: (position, Instant::now()),
             failures: 0,
+            failed_at: position,
             opened: false,
             complete: false,
         }
@@ -108,7 +114,6 @@ impl Resuming {
             Ok(count) => {
                 let count = count.min(buffer.len());
                 self.position += count as u64;
-                self.failures = 0;
                 if self.expected.size() == Some(self.position) && self.was_long() {
                     self.close(incoming)?;
                 } else {
@@ -188,7 +193,7 @@ impl Resuming {
         drop(incoming);
         match ended {
             Ok(0) => {}
-            Ok(_) => return Err(changed(&*self.source)),
+            Ok(_) => return Err(self.expected.changed(&*self.source)),
             Err(error) => log::debug!("after the last byte: {error}"),
         }
         self.expected.confirm(&*self.source)?;
@@ -202,7 +207,11 @@ impl Resuming {
     }
 
     fn failed(&mut self, error: Error) -> Result<Step, Error> {
+        if self.position - self.failed_at >= PROGRESS {
+            self.failures = 0;
+        }
         self.failures += 1;
+        self.failed_at = self.position;
         let may_pass = error.kind.is_the_connection() || error.kind == ErrorKind::Truncated;
         if self.opened && self.failures <= RESUMES && may_pass {
             log::debug!("{error}; reading on at {}", self.position);
@@ -298,6 +307,17 @@ mod tests {
         file.says(sized(M / 2));
         let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
         assert_eq!(changed.kind, ErrorKind::Changed);
+    }
+
+    #[test]
+    fn transfers_that_bring_next_to_nothing_are_not_begun_for_ever() {
+        let file = FakeFile::new(sample(M), &[Plan::End(100); 3]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        let file = FakeFile::new(sample(M), &[Plan::End(100); 4]);
+        let short = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        assert_eq!(short.kind, ErrorKind::Truncated);
+        let file = FakeFile::new(sample(M), &[Plan::End(M / 8); 7]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
     }
 
     #[test]
