@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use support::{Kind, assert_errno, shell, stories};
+use support::{Kind, shell, stories};
 
 /// Names that break a client which quotes, trims, expands or decodes.
 const PLAIN: &[&str] = &[
