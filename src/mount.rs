@@ -35,6 +35,9 @@ pub use state::StateOptions;
 /// How long the last users of a busy mount may take to leave once it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
 
+/// A server that has said nothing for so long when the mount ends is asked for a greeting, for which it has as long.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
 /// The largest read-ahead asked of the kernel, in KiB: its largest request, 1 MiB.
 const KERNEL_READ_AHEAD: &str = "1024";
 
@@ -137,6 +140,11 @@ pub enum Error {
     /// A second signal came while files were still being stored.
     #[error("interrupted while files were still being stored: the server may not have them")]
     Abandoned,
+    /// The server died before it had everything.
+    #[error(
+        "the server does not answer: what it has not acknowledged is left to the next mount of it"
+    )]
+    ServerGone,
 }
 
 /// A mount that answers.
@@ -146,6 +154,8 @@ pub struct Mount {
     vfs: Arc<Vfs>,
     events: Receiver<Event>,
     sender: Sender<Event>,
+    /// The server's host and port.
+    server: (String, u16),
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -161,7 +171,9 @@ enum Event {
     Stop,
     /// The kernel's last request was answered.
     Ended(io::Result<()>),
-    /// All is stored and every session ended.
+    /// All is stored.
+    Stored,
+    /// … and every session ended.
     ShutDown(io::Result<()>),
 }
 
@@ -186,6 +198,7 @@ impl Mount {
             state,
             kernel,
         } = options;
+        let server = (remote.pool.connect.host.clone(), remote.pool.connect.port);
         let journal = state.open()?;
         let to_note = journal.clone();
         spawn("connect", move || {
@@ -197,7 +210,7 @@ impl Mount {
         })?;
         let (remote, directory) = match events.recv() {
             Ok(Event::Connected(outcome)) => (*outcome)?,
-            Ok(Event::Stop | Event::Ended(_) | Event::ShutDown(_)) | Err(_) => {
+            Ok(Event::Stop | Event::Ended(_) | Event::Stored | Event::ShutDown(_)) | Err(_) => {
                 return Err(Error::Interrupted);
             }
         };
@@ -210,6 +223,7 @@ impl Mount {
             vfs,
             events,
             sender,
+            server,
         })
     }
 
@@ -218,25 +232,45 @@ impl Mount {
         Stopper(self.sender.clone())
     }
 
-    /// Serves until the mount is unmounted or a signal comes, then stores what is not stored yet.
+    /// Serves until the mount is unmounted or a signal comes, then stores what is not stored yet, for as long as the
+    /// server shows signs of life.
     ///
     /// # Errors
-    /// The service broke, or a second signal cut the storing short.
+    /// The service broke; a second signal or the server's silence cut the storing short.
     pub fn wait(self) -> Result<(), Error> {
         let served = self.serve_to_the_end();
         let (vfs, sender) = (Arc::clone(&self.vfs), self.sender.clone());
         spawn("shut-down", move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| vfs.shut_down()));
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                vfs.finish_stores();
+                let _ = sender.send(Event::Stored);
+                vfs.take_leave();
+            }));
             let outcome = outcome.map_err(|_| panicked());
             let _ = sender.send(Event::ShutDown(outcome));
         })?;
+        let mut is_stored = false;
         loop {
-            match self.events.recv() {
+            match self.events.recv_timeout(SIGN_OF_LIFE) {
+                Ok(Event::Stored) => is_stored = true,
                 Ok(Event::ShutDown(stored)) => return served.and(stored).map_err(Error::Service),
-                Ok(Event::Stop) | Err(_) => return Err(Error::Abandoned),
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::Abandoned);
+                }
                 Ok(Event::Connected(_) | Event::Ended(_)) => {}
+                Err(RecvTimeoutError::Timeout) if self.is_server_alive() => {}
+                Err(RecvTimeoutError::Timeout) if is_stored => {
+                    warn!("the server does not answer: its sessions end without a goodbye");
+                    return served.map_err(Error::Service);
+                }
+                Err(RecvTimeoutError::Timeout) => return Err(Error::ServerGone),
             }
         }
+    }
+
+    fn is_server_alive(&self) -> bool {
+        let (host, port) = &self.server;
+        ftp::greets(host, *port, SIGN_OF_LIFE)
     }
 
     /// Until the kernel has sent its last request, or the users of a busy mount had their time.
@@ -245,14 +279,14 @@ impl Mount {
             match self.events.recv() {
                 Ok(Event::Ended(outcome)) => return outcome,
                 Ok(Event::Stop) => break,
-                Ok(Event::Connected(_) | Event::ShutDown(_)) => {}
+                Ok(Event::Connected(_) | Event::Stored | Event::ShutDown(_)) => {}
                 Err(_) => return Ok(()),
             }
         }
         unmount(&self.mountpoint);
         match self.events.recv_timeout(BUSY_GRACE) {
             Ok(Event::Ended(outcome)) => outcome,
-            Ok(Event::Stop | Event::Connected(_) | Event::ShutDown(_))
+            Ok(Event::Stop | Event::Connected(_) | Event::Stored | Event::ShutDown(_))
             | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 warn!("files are still open; what was not closed is not stored");
                 Ok(())

@@ -61,5 +61,5 @@ pub use listing::{Entry, Kind, Modified, Precision};
 pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
 pub use reply::{Reply, ReplyClass, ReplyCode};
-pub use session::{Failed, Session};
+pub use session::{Failed, Session, greets};
 pub use transfer::{Download, Interrupter, Upload};

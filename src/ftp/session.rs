@@ -54,6 +54,14 @@ impl Failed {
     }
 }
 
+/// Whether a server at `host` speaks at all: a greeting begins, even one that refuses, within `patience` of
+/// connecting, which may take as long.
+pub fn greets(host: &str, port: u16, patience: Duration) -> bool {
+    let control =
+        control_connection(host, port, patience).and_then(|stream| Control::new(stream, patience));
+    control.is_ok_and(|mut control| control.reply(Phase::Greeting).is_ok())
+}
+
 impl Session {
     /// Connects, logs in, asks what the server can do, and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {

@@ -148,12 +148,11 @@ impl Vfs {
         vfs
     }
 
-    /// Waits until what is being stored is stored, ends all transfers and sessions; for after the
-    /// unmount.
+    /// Waits until what is being stored is stored; for after the unmount.
     ///
     /// What a program still has open, neither closed nor synced, is half a file: it is given up,
     /// and the server keeps what it had.
-    pub fn shut_down(&self) {
+    pub fn finish_stores(&self) {
         self.housekeeper.stop();
         self.backing.spools.ending();
         for handle in self.files.all() {
@@ -163,6 +162,11 @@ impl Vfs {
                 log::warn!("{path} was still open for writing: the server keeps what it had");
             }
         }
+    }
+
+    /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was left there and
+    /// ends the sessions.
+    pub fn take_leave(&self) {
         self.remote.clear_orphans();
         self.remote.close();
         self.backing.spools.end();

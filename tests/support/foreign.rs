@@ -17,6 +17,7 @@ const STOP: Duration = Duration::from_secs(15);
 pub(crate) struct Foreign {
     runner: Child,
     answers: Mutex<BufReader<ChildStdout>>,
+    errors: Mutex<Option<ChildStderr>>,
     port: u16,
     commands: Option<PathBuf>,
 }
@@ -41,8 +42,10 @@ impl Foreign {
             let status = runner.wait().expect("it can be waited for");
             panic!("{kind} did not start ({status}): {words}");
         };
+        let errors = Mutex::new(runner.stderr.take());
         Self {
             runner,
+            errors,
             answers: Mutex::new(answers),
             port,
             commands: text(&answer, "commands").map(PathBuf::from),
@@ -71,8 +74,12 @@ impl Foreign {
     pub(crate) fn tell(&self, command: &str) {
         let mut answers = self.answers.lock().expect("no test panics in here");
         let mut input = self.runner.stdin.as_ref().expect("open until the end");
-        writeln!(input, "{command}").expect("it reads");
-        assert_eq!(line(&mut answers).trim_end(), command);
+        let sent = input.write_all(format!("{command}\n").as_bytes());
+        if sent.is_err() || line(&mut answers).trim_end() != command {
+            let errors = self.errors.lock().expect("no test panics in here").take();
+            let words = errors.map(everything).unwrap_or_default();
+            panic!("scripts/ftpd cannot {command} its server: {words}");
+        }
     }
 
     fn ended(&mut self) -> Option<ExitStatus> {

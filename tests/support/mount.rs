@@ -112,6 +112,29 @@ impl Mount {
         self.log()
     }
 
+    /// Ends it by a SIGTERM, or by an unmount from elsewhere, while its server may be gone: how ftpfs ended, and what it
+    /// had printed. It must within `patience`.
+    pub(crate) fn end_within(mut self, patience: Duration, by: Ending) -> (ExitStatus, String) {
+        match by {
+            Ending::Signal => {
+                let pid = self.pid().to_string();
+                super::run_with("kill", &["-TERM".as_ref(), pid.as_ref()]);
+            }
+            Ending::Unmount => unmount(&self.point, false).expect("nobody uses it"),
+        }
+        let mut status = None;
+        wait_for(patience, || {
+            status = self.ended();
+            status.is_some()
+        });
+        let Some(status) = status else {
+            panic!("ftpfs goes on {patience:?} after it was to end");
+        };
+        assert!(!is_mounted(&self.point), "it leaves its mount behind");
+        self.is_down = true;
+        (status, self.log())
+    }
+
     /// Takes it down now, as dropping would: what was written is on the server afterwards.
     pub(crate) fn unmount(self) {
         drop(self);
@@ -174,6 +197,13 @@ impl Mount {
         let _ = self.program.kill();
         let _ = self.program.wait();
     }
+}
+
+/// What ends a mount.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ending {
+    Signal,
+    Unmount,
 }
 
 impl Drop for Mount {
