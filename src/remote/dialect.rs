@@ -24,6 +24,8 @@ pub(super) struct Dialect {
     pub(super) time: Ways<TimeWay>,
     /// How a mode is set.
     pub(super) mode: Ways<ModeWay>,
+    /// How an upload that broke goes on.
+    pub(super) resume: Ways<ResumeWay>,
     /// The server puts `_` for control characters and a last blank of every new name, and says nothing.
     alters_names: bool,
     /// That RNTO does not replace was logged.
@@ -70,6 +72,7 @@ impl Dialect {
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
             mode: Ways::new(mode),
+            resume: Ways::new([(ResumeWay::Restart, true), (ResumeWay::Append, true)]),
             // Extensions of Pure-FTPd's own, by which it is known.
             alters_names: features.has("ESTA") && features.has("ESTP"),
             told_no_replace: Once::default(),
@@ -197,6 +200,15 @@ impl ModeWay {
             Self::Mff => session.change_facts(path, None, Some(mode)),
         }
     }
+}
+
+/// How an upload that broke goes on. ProFTPD refuses both unless its AllowStoreRestart is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResumeWay {
+    /// REST before STOR (RFC 3659 §5).
+    Restart,
+    /// APPE (RFC 959 §4.1.3).
+    Append,
 }
 
 #[cfg(test)]

@@ -203,6 +203,8 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
 fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
     let said = || words::reason(reply.lines(), path);
     match reply.code().0 {
+        // Before the data's end.
+        200..=299 => Some(ErrorKind::Truncated),
         421 | 425 | 426 => Some(ErrorKind::ConnectionLost),
         430 | 530 | 532 => Some(ErrorKind::PermissionDenied),
         450 => said().or(Some(ErrorKind::Busy)),

@@ -12,6 +12,7 @@ pub mod error;
 mod listing;
 mod rename;
 mod retry;
+mod sending;
 mod stat;
 mod temporary;
 mod upload;

@@ -199,6 +199,6 @@ impl Failure {
 }
 
 /// Whether the server did not answer within the longest wait.
-fn is_silence(fault: &pool::Error) -> bool {
+pub(super) fn is_silence(fault: &pool::Error) -> bool {
     matches!(fault, pool::Error::Session(error) if matches!(**error, ftp::Error::Timeout(_)))
 }

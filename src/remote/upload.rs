@@ -5,7 +5,8 @@ use std::fs::File;
 use std::mem;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
-use super::retry::{Dialogue, is_lost};
+use super::retry::Dialogue;
+use super::sending::Sending;
 use super::temporary::Temporary;
 use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
 use crate::ftp::listing::unique_hash;
@@ -23,7 +24,6 @@ pub struct Upload {
     path: RemotePath,
     place: Place,
     state: State,
-    sent: u64,
 }
 
 /// Where the bytes go until the commit.
@@ -48,7 +48,7 @@ impl Place {
 
 #[derive(Debug)]
 enum State {
-    Sending(ftp::Upload, Permit),
+    Sending(Box<Sending>),
     Failed(Error),
     /// Committed or given up.
     Ended,
@@ -125,45 +125,64 @@ impl Upload {
         remote: &Remote,
         path: &RemotePath,
         place: Place,
-        (transfer, permit): (ftp::Upload, Permit),
+        started: (ftp::Upload, Permit),
     ) -> Self {
         if let Place::Direct(path) = &place {
             remote.names().in_place(path);
         }
+        let is_ours = matches!(place, Place::Temporary(_));
+        let sending = Sending::new(remote, place.path(), is_ours, started);
         Self {
             remote: remote.clone(),
             path: path.clone(),
             place,
-            state: State::Sending(transfer, permit),
-            sent: 0,
+            state: State::Sending(Box::new(sending)),
         }
     }
 
     /// Bytes handed to the connection so far.
     pub fn sent(&self) -> u64 {
-        self.sent
+        match &self.state {
+            State::Sending(sending) => sending.sent(),
+            State::Failed(_) | State::Ended => 0,
+        }
     }
 
-    /// Sends the next `length` bytes, found at `self.sent()` in `file`.
+    /// Sends the next `length` bytes, found at `self.sent()` in `file`. A connection that breaks is replaced, and the
+    /// transfer goes on where the server has got to, if it can.
     ///
     /// # Errors
     /// What broke, in the server's words where it had any ([`ErrorKind::NoSpace`] …), or
     /// [`ErrorKind::Local`]. The upload is given up then, and the same is said when asked again.
     pub fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
+        self.step(|sending| sending.send(file, length))
+    }
+
+    /// Waits until the server has acknowledged what was sent; bytes that were lost with their connection are sent
+    /// again from `file`.
+    ///
+    /// # Errors
+    /// Those of [`Upload::send`].
+    pub fn arrive(&mut self, file: &File) -> Result<(), Error> {
+        self.step(|sending| sending.finish(Some(file)))
+    }
+
+    fn step(
+        &mut self,
+        step: impl FnOnce(&mut Sending) -> Result<(), pool::Error>,
+    ) -> Result<(), Error> {
         match &mut self.state {
-            State::Sending(transfer, _) => match transfer.send_file(file, self.sent, length) {
-                Ok(()) => {
-                    self.sent += length;
-                    Ok(())
-                }
-                Err(error) => Err(self.fail(error)),
+            State::Sending(sending) => match step(sending) {
+                Ok(()) => Ok(()),
+                Err(fault) => Err(self.fail(&fault)),
             },
             State::Failed(error) => Err(error.clone()),
             State::Ended => Err(self.task().error(ErrorKind::Other, &"the upload has ended")),
         }
     }
 
-    /// Takes the 226, checks the size where the server tells it, sets mode and time, renames over `target`.
+    /// Takes the 226 unless it [has arrived](Self::arrive), checks the size where the server tells it, sets mode and
+    /// time, renames over `target`.
     ///
     /// Mode and time are best effort: a server that refuses them is logged, once where it has no command for
     /// them, and the file is stored all the same.
@@ -172,33 +191,22 @@ impl Upload {
     /// The old file is whole and the temporary one deleted, unless the upload went straight to its name
     /// (which was logged).
     pub fn commit(mut self, target: &RemotePath, commit: &Commit) -> Result<Stored, Error> {
-        let (transfer, permit) = match mem::replace(&mut self.state, State::Ended) {
-            State::Sending(transfer, permit) => (transfer, permit),
-            State::Failed(error) => return Err(error),
-            State::Ended => {
-                return Err(self.task().error(ErrorKind::Other, &"the upload has ended"));
-            }
-        };
-        if self.sent != commit.size {
-            let reason = format!("{} of {} bytes were sent", self.sent, commit.size);
-            self.state = State::Sending(transfer, permit);
+        let sent = self.sent();
+        if matches!(self.state, State::Sending(_)) && sent != commit.size {
+            let reason = format!("{sent} of {} bytes were sent", commit.size);
             return Err(Task::new(Operation::Store, target).error(ErrorKind::Truncated, &reason));
         }
+        self.step(|sending| sending.finish(None))?;
         let remote = self.remote.clone();
-        let (mut dialogue, arrived) = match transfer.finish() {
-            Ok((session, _)) => {
-                let lease = permit.into_lease(session);
-                (Dialogue::with(remote.pool(), lease), Ok(()))
-            }
-            Err(failed) => {
-                match failed.session {
-                    Some(session) => permit.give_back(session),
-                    None => drop(permit),
-                }
-                (remote.dialogue(), Err(pool::Error::from(failed.error)))
-            }
+        let lease = match mem::replace(&mut self.state, State::Ended) {
+            State::Sending(sending) => sending.into_lease(),
+            State::Failed(_) | State::Ended => None,
         };
-        let done = self.settle(&mut dialogue, arrived, target, commit);
+        let mut dialogue = lease.map_or_else(
+            || remote.dialogue(),
+            |lease| Dialogue::with(remote.pool(), lease),
+        );
+        let done = self.settle(&mut dialogue, target, commit);
         match done {
             Ok(_) => self.leave_place(),
             Err(_) => self.remove_temporary(&mut dialogue),
@@ -211,31 +219,20 @@ impl Upload {
         drop(self);
     }
 
-    /// From all bytes sent to the file in its place.
+    /// From all bytes acknowledged to the file in its place.
     fn settle(
         &self,
         dialogue: &mut Dialogue<'_>,
-        arrived: Result<(), pool::Error>,
         target: &RemotePath,
         commit: &Commit,
     ) -> Result<Stored, Error> {
         let task = Task::new(Operation::Store, target);
-        let found = match &arrived {
-            Err(fault) if !is_lost(fault) => None,
-            _ => self.arrived(dialogue, target)?,
-        };
-        match (arrived, found.as_ref().and_then(|found| found.size)) {
-            (_, Some(size)) if size != commit.size => {
-                let reason = format!("the server has {size} of {} bytes", commit.size);
-                return Err(task.error(ErrorKind::Truncated, &reason));
-            }
-            (Ok(()), _) => {}
-            // The reply was lost on its way, the bytes were not: middleboxes forget control connections that
-            // are silent while the data flows.
-            (Err(fault), Some(_)) => {
-                log::info!("no completion reply for {target}, but its size is right: {fault}");
-            }
-            (Err(fault), None) => return Err(self.remote.blame(dialogue, &task, &fault)),
+        let found = self.arrived(dialogue, target)?;
+        if let Some(size) = found.as_ref().and_then(|found| found.size)
+            && size != commit.size
+        {
+            let reason = format!("the server has {size} of {} bytes", commit.size);
+            return Err(task.error(ErrorKind::Truncated, &reason));
         }
         let stored = self.set_attributes(dialogue, commit, found.as_ref());
         if self.place.path() != target {
@@ -335,33 +332,12 @@ impl Upload {
         }
     }
 
-    /// The transfer broke. Where the data connection did, the server may have said why on the control
-    /// connection: a full disk shows so.
-    fn fail(&mut self, error: ftp::Error) -> Error {
+    /// It cannot be stored: says why, in the server's words where it had any.
+    fn fail(&mut self, fault: &pool::Error) -> Error {
         let remote = self.remote.clone();
-        let mut fault = pool::Error::from(error);
-        if let State::Sending(transfer, permit) = mem::replace(&mut self.state, State::Ended) {
-            let session = if is_lost(&fault) {
-                match transfer.finish() {
-                    Ok((session, _)) => Some(session),
-                    Err(failed) => {
-                        let heard = pool::Error::from(failed.error);
-                        if refusal(&heard).is_some() {
-                            fault = heard;
-                        }
-                        failed.session
-                    }
-                }
-            } else {
-                transfer.abort()
-            };
-            match session {
-                Some(session) => permit.give_back(session),
-                None => drop(permit),
-            }
-        }
+        self.state = State::Ended;
         let mut dialogue = remote.dialogue();
-        let error = remote.blame(&mut dialogue, &self.task(), &fault);
+        let error = remote.blame(&mut dialogue, &self.task(), fault);
         self.remove_temporary(&mut dialogue);
         self.state = State::Failed(error.clone());
         error
@@ -396,13 +372,11 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let State::Sending(transfer, permit) = mem::replace(&mut self.state, State::Ended) else {
+        if !matches!(self.state, State::Sending(_)) {
             return;
-        };
-        match transfer.abort() {
-            Some(session) => permit.give_back(session),
-            None => drop(permit),
         }
+        // The transfer is ended before its name is cleared away.
+        self.state = State::Ended;
         let remote = self.remote.clone();
         self.remove_temporary(&mut remote.dialogue());
     }

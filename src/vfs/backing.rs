@@ -98,6 +98,10 @@ impl Outgoing for Upload {
         Upload::send(self, file, length)
     }
 
+    fn arrive(&mut self, file: &File) -> Result<(), remote::Error> {
+        Upload::arrive(self, file)
+    }
+
     fn commit(
         self: Box<Self>,
         target: &RemotePath,

@@ -107,6 +107,7 @@ fn finish(remote: &Remote, left: &Left, waiting: &Waiting) -> Result<(), Problem
     }
     let mut upload = remote.upload(target)?;
     upload.send(&file, size)?;
+    upload.arrive(&file)?;
     let commit = Commit {
         size,
         modified: waiting.pending.modified,

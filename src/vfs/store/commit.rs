@@ -114,7 +114,7 @@ impl Shared {
                 Ok(Pass::Cancelled) => return Ok(None),
                 Ok(Pass::Changed) => restarts += 1,
                 Err(_) if self.lock().cancelled => return Ok(None),
-                Err(error) if retries < RETRIES && error.kind.is_the_connection() => {
+                Err(error) if retries < RETRIES && may_go_better(error.kind) => {
                     log::debug!("{error}; storing {target} anew");
                     retries += 1;
                 }
@@ -136,13 +136,19 @@ impl Shared {
             None => (self.destination.begin()?, true),
         };
         let snapshot = self.snapshot(is_new);
+        let mut has_arrived = false;
         loop {
-            let length = match self.claim(&snapshot, insist) {
-                Claim::Send(length) => length,
-                Claim::Complete => break,
+            let done = match self.claim(&snapshot, insist) {
+                Claim::Send(length) => upload.send(self.spool.file(), length),
+                Claim::Complete if has_arrived => break,
+                // What was lost on the way is read from the spool again: only the claim after it is the last.
+                Claim::Complete => {
+                    has_arrived = true;
+                    upload.arrive(self.spool.file())
+                }
                 Claim::Void(pass) => return Ok(pass),
             };
-            if let Err(error) = upload.send(self.spool.file(), length) {
+            if let Err(error) = done {
                 // A cut file cannot be sent to its old end; that is no failure of the server's.
                 let is_void = !insist && self.has_changed(&self.lock(), &snapshot);
                 return if is_void {
@@ -203,6 +209,12 @@ impl Shared {
             || self.spool.len() < snapshot.length
             || snapshot.length < state.upload.taken
     }
+}
+
+/// Whether another upload of the whole file may succeed. One of the wrong size may be an upload that was gone on with
+/// while the server still wrote what it had of it.
+fn may_go_better(kind: ErrorKind) -> bool {
+    kind.is_the_connection() || kind == ErrorKind::Truncated
 }
 
 fn stuck(target: &RemotePath) -> Error {

@@ -27,6 +27,8 @@ pub(super) enum Plan {
 pub(super) enum Moment {
     /// The bytes up to here were read from the spool, by the so-manieth upload.
     Read(usize, u64),
+    /// The server is about to acknowledge all bytes.
+    Arrive,
     /// The file is about to be committed.
     Commit,
 }
@@ -68,6 +70,10 @@ impl FakeServer {
     pub(super) fn allow(&self, allowed: Option<u64>) {
         self.state.lock().unwrap().allowed = allowed;
         self.changed.notify_all();
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.state.lock().unwrap().live
     }
 
     pub(super) fn begun(&self) -> usize {
@@ -172,6 +178,11 @@ impl Outgoing for FakeOutgoing {
         state.sent += length;
         drop(state);
         self.server.changed.notify_all();
+        Ok(())
+    }
+
+    fn arrive(&mut self, _: &File) -> Result<(), Error> {
+        self.server.tell(Moment::Arrive);
         Ok(())
     }
 

@@ -59,6 +59,7 @@ fn next(shared: &Shared, id: u64) -> Next {
     let began = Instant::now();
     let mut state = shared.lock();
     state.moved = began;
+    state.sending = false;
     loop {
         if state.upload.id != id || state.upload.spoiled || state.cancelled {
             return Next::GiveUp;
@@ -68,6 +69,7 @@ fn next(shared: &Shared, id: u64) -> Next {
         }
         if state.ahead() >= PIECE {
             state.upload.taken += PIECE;
+            state.sending = true;
             return Next::Send(PIECE);
         }
         let Some(left) = PATIENCE.checked_sub(began.elapsed()) else {
@@ -95,6 +97,7 @@ fn give_up(shared: &Shared, id: u64) {
 fn leave(shared: &Shared, id: u64, say: impl FnOnce(&mut State)) {
     let mut state = shared.lock();
     if state.upload.id == id {
+        state.sending = false;
         say(&mut state);
         shared.changed.notify_all();
     }

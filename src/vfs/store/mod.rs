@@ -49,6 +49,9 @@ pub(crate) trait Outgoing: Send {
     /// Sends the next `length` bytes, which follow those sent before, of `file`.
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error>;
 
+    /// Waits until the server has all that was sent; sends again from `file` what was lost on the way.
+    fn arrive(&mut self, file: &File) -> Result<(), Error>;
+
     /// Makes it the file at `target`, as `commit` says. On an error the old file is whole.
     fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<Stored, Error>;
 }
@@ -80,6 +83,8 @@ struct State {
     cancelled: bool,
     /// When an upload last moved.
     moved: Instant,
+    /// The follower has something to send, and is not waiting for its writer.
+    sending: bool,
 }
 
 /// What the upload under way has taken of the spool.
@@ -121,6 +126,7 @@ impl Store {
                     committing: false,
                     cancelled: false,
                     moved: Instant::now(),
+                    sending: false,
                 }),
                 changed: Condvar::new(),
             }),
@@ -162,7 +168,7 @@ impl Store {
     /// uploads the whole file.
     pub(crate) fn release_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
-        let is_idle = state.moved.elapsed() >= older_than;
+        let is_idle = !state.sending && state.moved.elapsed() >= older_than;
         if is_idle && matches!(state.follower, Follower::Running) && !state.committing {
             state.follower = Follower::Spent;
             state.next_upload();

@@ -1,0 +1,242 @@
+//! A file's bytes on their way to the server, over as many transfers as that takes: what breaks goes on where the
+//! server has got to (REST and STOR, RFC 3659 §5; APPE, RFC 959 §4.1.3).
+
+use std::fs::File;
+use std::mem;
+
+use super::Remote;
+use super::dialect::ResumeWay;
+use super::error::refusal;
+use super::retry::{Dialogue, is_lost, is_silence};
+use crate::ftp::{self, RemotePath};
+use crate::pool::{self, Lease, Permit};
+
+/// Failures in a row, with less than [`PROGRESS`] in between, that are made good by going on.
+const RESUMES: u32 = 3;
+
+/// Bytes that show that an upload gets on.
+const PROGRESS: u64 = 16 << 10;
+
+/// A transfer to one path. Dropped, it ends, which may take a moment.
+#[derive(Debug)]
+pub(super) struct Sending {
+    remote: Remote,
+    path: RemotePath,
+    /// Whether nobody else writes there, so that what the server has of it is of this transfer.
+    is_ours: bool,
+    line: Line,
+    sent: u64,
+    failures: u32,
+    failed_at: u64,
+}
+
+/// The connection.
+#[derive(Debug)]
+enum Line {
+    Open(ftp::Upload, Permit),
+    /// The server has it all; its session, where it is still good.
+    Arrived(Option<Lease>),
+    Broken,
+}
+
+impl Sending {
+    /// Goes on with a transfer that was begun at the start of `path`; `is_ours` where only it writes there.
+    pub(super) fn new(
+        remote: &Remote,
+        path: &RemotePath,
+        is_ours: bool,
+        (transfer, permit): (ftp::Upload, Permit),
+    ) -> Self {
+        Self {
+            remote: remote.clone(),
+            path: path.clone(),
+            is_ours,
+            line: Line::Open(transfer, permit),
+            sent: 0,
+            failures: 0,
+            failed_at: 0,
+        }
+    }
+
+    /// Bytes handed to the connection so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Sends the next `length` bytes of `file`.
+    ///
+    /// # Errors
+    /// What broke or was refused, where going on was no way out.
+    pub(super) fn send(&mut self, file: &File, length: u64) -> Result<(), pool::Error> {
+        let end = self.sent + length;
+        loop {
+            let Line::Open(transfer, _) = &mut self.line else {
+                return Err(pool::Error::Closed);
+            };
+            let Err(error) = transfer.send_file(file, self.sent, end - self.sent) else {
+                self.sent = end;
+                return Ok(());
+            };
+            let fault = self.hang_up(error);
+            self.go_on(fault, end)?;
+        }
+    }
+
+    /// Waits until the server has acknowledged all that was sent; what was lost on the way is sent again from `file`,
+    /// where there is one.
+    ///
+    /// # Errors
+    /// The server's refusal, or what broke.
+    pub(super) fn finish(&mut self, file: Option<&File>) -> Result<(), pool::Error> {
+        let size = self.sent;
+        loop {
+            let (transfer, permit) = match mem::replace(&mut self.line, Line::Broken) {
+                Line::Open(transfer, permit) => (transfer, permit),
+                Line::Arrived(lease) => {
+                    self.line = Line::Arrived(lease);
+                    return Ok(());
+                }
+                Line::Broken => return Err(pool::Error::Closed),
+            };
+            let fault = match transfer.finish() {
+                Ok((session, _)) => {
+                    self.line = Line::Arrived(Some(permit.into_lease(session)));
+                    return Ok(());
+                }
+                Err(failed) => {
+                    give_back(permit, failed.session);
+                    pool::Error::from(failed.error)
+                }
+            };
+            // The reply was lost on its way, the bytes were not: middleboxes forget control connections that are
+            // silent while the data flows.
+            if is_lost(&fault) && self.size_there(&mut self.remote.dialogue()) == Some(size) {
+                log::info!(
+                    "no completion reply for {}, but its size is right: {fault}",
+                    self.path
+                );
+                self.line = Line::Arrived(None);
+                return Ok(());
+            }
+            let Some(file) = file else { return Err(fault) };
+            self.go_on(fault, size)?;
+            self.send(file, size - self.sent)?;
+        }
+    }
+
+    /// The session, after [`Sending::finish`], where it is still good.
+    pub(super) fn into_lease(mut self) -> Option<Lease> {
+        match mem::replace(&mut self.line, Line::Broken) {
+            Line::Arrived(lease) => lease,
+            Line::Open(..) | Line::Broken => None,
+        }
+    }
+
+    /// The transfer broke. Where the data connection did, the server may have said why on the control connection: a
+    /// full disk shows so.
+    fn hang_up(&mut self, error: ftp::Error) -> pool::Error {
+        let fault = pool::Error::from(error);
+        let Line::Open(transfer, permit) = mem::replace(&mut self.line, Line::Broken) else {
+            return fault;
+        };
+        // One that fell silent has no more to say than the transfer's own wait brought.
+        if !is_lost(&fault) || is_silence(&fault) {
+            give_back(permit, transfer.abort());
+            return fault;
+        }
+        match transfer.finish() {
+            Ok((session, _)) => {
+                permit.give_back(session);
+                fault
+            }
+            Err(failed) => {
+                give_back(permit, failed.session);
+                let heard = pool::Error::from(failed.error);
+                if refusal(&heard).is_some() {
+                    heard
+                } else {
+                    fault
+                }
+            }
+        }
+    }
+
+    /// After `fault`: a new transfer, from where the server has got to, which is not beyond `most`. Anything else is no
+    /// part of what was sent.
+    fn go_on(&mut self, fault: pool::Error, most: u64) -> Result<(), pool::Error> {
+        // A completion before the end is that of a server that took a broken connection for the end.
+        let broke = is_lost(&fault)
+            || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299 | 425 | 426));
+        if !self.is_ours || !broke || self.remote.dialect().resume.left().next().is_none() {
+            return Err(fault);
+        }
+        let remote = self.remote.clone();
+        let mut dialogue = remote.dialogue();
+        let there = self.size_there(&mut dialogue);
+        let Some(there) = there.filter(|there| (1..=most).contains(there)) else {
+            return Err(fault);
+        };
+        if there.saturating_sub(self.failed_at) >= PROGRESS {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        self.failed_at = there;
+        if self.failures > RESUMES {
+            return Err(fault);
+        }
+        let Some((transfer, permit)) = self.restart(&mut dialogue, there) else {
+            return Err(fault);
+        };
+        log::debug!("{fault}; storing {} on at {there}", self.path);
+        self.line = Line::Open(transfer, permit);
+        self.sent = there;
+        Ok(())
+    }
+
+    fn restart(&self, dialogue: &mut Dialogue<'_>, there: u64) -> Option<(ftp::Upload, Permit)> {
+        let resume = &self.remote.dialect().resume;
+        for (number, way) in resume.left() {
+            let started = dialogue.start(|session| match way {
+                ResumeWay::Restart => session.store(&self.path, there),
+                ResumeWay::Append => session.append(&self.path),
+            });
+            match started {
+                Ok(started) => return Some(started),
+                Err(fault) if refusal(&fault).is_some() => {
+                    log::debug!("{way:?} is no way to go on here: {fault}");
+                    resume.pass(number);
+                }
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    /// How much the server has; nothing where it does not tell.
+    fn size_there(&self, dialogue: &mut Dialogue<'_>) -> Option<u64> {
+        let dialect = self.remote.dialect();
+        if dialect.size.get() {
+            return dialogue.repeat(|session| session.size(&self.path)).ok();
+        }
+        if dialect.mlst.get() {
+            let entry = dialogue.repeat(|session| session.mlst(&self.path)).ok();
+            return entry?.size;
+        }
+        None
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Line::Open(transfer, permit) = mem::replace(&mut self.line, Line::Broken) {
+            give_back(permit, transfer.abort());
+        }
+    }
+}
+
+fn give_back(permit: Permit, session: Option<ftp::Session>) {
+    match session {
+        Some(session) => permit.give_back(session),
+        None => drop(permit),
+    }
+}
