@@ -92,6 +92,20 @@ pub fn send_file(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// How many bytes that were written to `connection` its other end has not acknowledged (SIOCOUTQ, tcp(7)).
+///
+/// # Errors
+/// The socket is none that is connected.
+pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes one int to `bytes`.
+    let outcome = unsafe { libc::ioctl(connection.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Which of the two processes this is after [`fork`].
 #[derive(Debug)]
 pub enum Forked {

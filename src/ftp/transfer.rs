@@ -7,9 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
-
-use socket2::SockRef;
+use std::time::{Duration, Instant};
 
 use super::control::socket_error;
 use super::data::{Pending, open};
@@ -26,9 +24,8 @@ const MOST_REPLIES_BEFORE_NOOPS: usize = 3;
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
 /// Time enough to take a reply that has arrived.
 const SAID_ALREADY: Duration = Duration::from_millis(10);
-/// A line slower than this is taken for dead: bounds how long the last bytes, handed to the
-/// kernel already, may be under way before the completion reply is due.
-const SLOWEST_BYTES_PER_SECOND: usize = 16 * 1024;
+/// How often the last bytes of an upload, handed to the kernel already, are looked after: first, and at the longest.
+const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
 /// A RETR under way; it owns its session. Dropped, it closes both connections.
 #[derive(Debug)]
@@ -158,6 +155,11 @@ impl Session {
         patience: Duration,
     ) -> Result<Reply, Error> {
         let reply = self.control.reply_within(Phase::Reply, patience)?;
+        self.judge(verb, reply)
+    }
+
+    /// What the reply that ends a transfer says.
+    fn judge(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
         match reply.code().class() {
             ReplyClass::Completion => Ok(reply),
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
@@ -212,6 +214,31 @@ impl Session {
             }
         }
         false
+    }
+
+    /// Waits until the server's end has acknowledged all data, for as long as some is acknowledged within the
+    /// timeout; the transfer's reply, should it come first.
+    fn drain(&mut self, data: &TcpStream) -> Result<Option<Reply>, Error> {
+        let (mut left, mut moved) = (usize::MAX, Instant::now());
+        let [mut pause, longest] = LOOKS;
+        loop {
+            // A socket that does not tell is asked for no more.
+            let now = crate::sys::unacknowledged(data).unwrap_or(0);
+            if now == 0 {
+                return Ok(None);
+            }
+            if now < left {
+                (left, moved) = (now, Instant::now());
+            }
+            if moved.elapsed() >= self.data.timeout {
+                self.control.give_up();
+                return Err(Error::Timeout(Phase::DataWrite));
+            }
+            if let Some(reply) = self.control.wait_for_reply(pause) {
+                return reply.map(Some);
+            }
+            pause = (pause * 2).min(longest);
+        }
     }
 
     fn end_of_transfer(&mut self) -> bool {
@@ -304,12 +331,17 @@ impl Upload {
                 session,
             ));
         }
-        let under_way = SockRef::from(&data).send_buffer_size().unwrap_or(0);
-        let seconds = (under_way / SLOWEST_BYTES_PER_SECOND) as u64;
         // The end of the data; it may be refused only because the server hung up, and says why next.
         let _ = data.shutdown(Shutdown::Write);
+        let early = session.drain(&data);
         drop(data);
-        match session.complete(verb, session.data.timeout + Duration::from_secs(seconds)) {
+        let patience = session.data.timeout;
+        let reply = match early {
+            Ok(Some(reply)) => session.judge(verb, reply),
+            Ok(None) => session.complete(verb, patience),
+            Err(error) => Err(error),
+        };
+        match reply {
             Ok(reply) => Ok((session, reply)),
             Err(error) => Err(Failed::new(error, session)),
         }
