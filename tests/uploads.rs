@@ -204,6 +204,38 @@ fn what_the_server_refuses_is_told_in_its_sense_and_the_old_file_stays() {
     }
 }
 
+#[test]
+fn overwriting_is_as_atomic_as_was_asked_for() {
+    let no_replace = || Fault::on("RNTO", Misdeed::NoReplace).always();
+    let no_new_name = || {
+        let misdeed = Misdeed::Refuse {
+            code: 553,
+            text: "Permission denied".to_owned(),
+        };
+        Fault::on("STOR", misdeed).named(".part").always()
+    };
+    for fault in [no_replace(), no_new_name()] {
+        let stored = Stored::under(&[fault], &["atomic=auto"]);
+        stored.outcome.as_ref().unwrap();
+        assert!(stored.is_whole());
+    }
+    for (fault, errno) in [
+        (no_replace(), libc::EOPNOTSUPP),
+        (no_new_name(), libc::EACCES),
+    ] {
+        let stored = Stored::under(&[fault], &["atomic=require"]);
+        stored.failed_with(errno);
+        assert_eq!(stored.server.read("file"), b"old");
+        assert_eq!(stored.leftovers(), [""; 0]);
+    }
+    let stored = Stored::under(&[], &["atomic=never"]);
+    stored.outcome.as_ref().unwrap();
+    assert!(stored.is_whole());
+    let commands = stored.server.commands();
+    assert!(commands.iter().any(|it| it == "STOR /file"));
+    assert!(!commands.iter().any(|it| it.starts_with("RNFR")));
+}
+
 /// A program of its own: in this process every child of another test would close a copy of the descriptor, and so
 /// store the file too early.
 struct Copy(Child);

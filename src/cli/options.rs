@@ -227,6 +227,17 @@ pub(super) static OPTIONS: &[Spec] = &[
     ),
     valued(
         Group::Files,
+        "atomic",
+        "HOW",
+        "auto",
+        "Overwrite files at once: always or not at all (require), where the server can (auto), or in place (never)",
+        |to, value| {
+            to.atomic = value::atomic(value)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Files,
         "charset",
         "NAME",
         "none: names byte for byte",

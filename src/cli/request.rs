@@ -89,6 +89,7 @@ pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) ->
             lease_timeout: options.timeout * LEASE_PATIENCE,
         },
         timezone: options.timezone.clone(),
+        atomic: options.atomic,
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::credentials::Netrc;
 use crate::mount::Sharing;
+use crate::remote::Atomic;
 
 /// What the options ask for, defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,7 @@ pub(super) struct Settings {
     pub(super) pasv_address: bool,
     pub(super) charset: Option<&'static encoding_rs::Encoding>,
     pub(super) timezone: Option<TimeZone>,
+    pub(super) atomic: Atomic,
     pub(super) dir_ttl: Duration,
     pub(super) open_ttl: Duration,
     pub(super) attr_ttl: Duration,
@@ -67,6 +69,7 @@ impl Default for Settings {
             pasv_address: false,
             charset: None,
             timezone: None,
+            atomic: Atomic::Auto,
             dir_ttl: Duration::from_secs(20),
             open_ttl: Duration::from_secs(1),
             attr_ttl: Duration::from_secs(20),

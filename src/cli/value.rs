@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 
+use crate::remote::Atomic;
+
 /// What a value should have been; the caller knows the option's name and what was typed.
 pub(super) type Expected = &'static str;
 
@@ -104,6 +106,16 @@ pub(super) fn charset(value: &OsStr) -> Result<Option<&'static encoding_rs::Enco
     Ok((encoding != encoding_rs::UTF_8).then_some(encoding))
 }
 
+/// How files are overwritten.
+pub(super) fn atomic(value: &OsStr) -> Result<Atomic, Expected> {
+    match value.as_bytes() {
+        b"never" => Ok(Atomic::Never),
+        b"auto" => Ok(Atomic::Auto),
+        b"require" => Ok(Atomic::Require),
+        _ => Err("never, auto or require"),
+    }
+}
+
 /// A zone by its name in the zone database, or an offset: `Europe/Berlin`, `UTC`, `+02:00`.
 pub(super) fn time_zone(value: &OsStr) -> Result<TimeZone, Expected> {
     const EXPECTED: Expected = "a time zone, such as UTC, +02:00 or Europe/Berlin";
@@ -116,7 +128,7 @@ pub(super) fn time_zone(value: &OsStr) -> Result<TimeZone, Expected> {
     let digits: String = name.chars().skip(1).filter(|c| *c != ':').collect();
     let (hours, minutes) = match digits.len() {
         1 | 2 => (digits.as_str(), "0"),
-        4 => digits.split_at(2),
+        4 => digits.split_at_checked(2).ok_or(EXPECTED)?,
         _ => return Err(EXPECTED),
     };
     let hours: i32 = number(OsStr::new(hours), 0..=14, EXPECTED)?;
@@ -223,7 +235,7 @@ mod tests {
         assert_eq!(seconds("+02:00"), 7200);
         assert_eq!(seconds("-0330"), -12600);
         assert_eq!(seconds("+5"), 18000);
-        for wrong in ["", "+", "+99", "+1:2:3", "Nowhere/Town"] {
+        for wrong in ["+\u{57045}", "", "+", "+99", "+1:2:3", "Nowhere/Town"] {
             assert!(time_zone(os(wrong)).is_err(), "{wrong}");
         }
     }
@@ -240,7 +252,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
             let value = os(&text);
-            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value));
+            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value), atomic(value));
         }
     }
 }

@@ -45,6 +45,20 @@ pub struct RemoteOptions {
     pub pool: PoolOptions,
     /// The server's zone for LIST times; `None` finds it out with one MDTM.
     pub timezone: Option<jiff::tz::TimeZone>,
+    /// How files are overwritten.
+    pub atomic: Atomic,
+}
+
+/// How a file is overwritten.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Atomic {
+    /// Straight at its name: an upload that fails leaves it cut short.
+    Never,
+    /// At once where the server lets it be, else as safely as can be, which is logged.
+    #[default]
+    Auto,
+    /// At once or not at all.
+    Require,
 }
 
 /// What is to hold of a file when its upload is committed.
@@ -88,6 +102,7 @@ struct Inner {
     dialect: Dialect,
     zone: Zone,
     names: TemporaryNames,
+    atomic: Atomic,
     home: Result<RemotePath, Error>,
 }
 
@@ -124,6 +139,7 @@ impl Remote {
             dialect,
             zone: Zone::new(options.timezone),
             names: TemporaryNames::new(journal),
+            atomic: options.atomic,
             home,
         };
         Ok(Self {
@@ -276,6 +292,10 @@ impl Remote {
 
     fn zone(&self) -> &Zone {
         &self.inner.zone
+    }
+
+    fn atomic(&self) -> Atomic {
+        self.inner.atomic
     }
 
     fn names(&self) -> &TemporaryNames {

@@ -4,7 +4,7 @@
 use super::error::{Operation, Task, meaning};
 use super::retry::{Dialogue, Outcome, is_lost};
 use super::stat::{Look, look};
-use super::{Error, ErrorKind, Remote};
+use super::{Atomic, Error, ErrorKind, Remote};
 use crate::ftp::{self, Entry, Kind, RemotePath};
 use crate::pool;
 
@@ -22,6 +22,10 @@ pub(super) fn rename(
         return Ok(());
     };
     let (error, replaceable) = judge(remote, dialogue, from, to, &fault);
+    if replaceable && remote.atomic() == Atomic::Require {
+        let reason = "the server does not rename onto an existing file, and atomic=require rules out other ways";
+        return Err(Task::new(Operation::Rename, to).error(ErrorKind::Unsupported, reason));
+    }
     if replaceable {
         return replace(remote, dialogue, from, to).map_err(|_| error);
     }

@@ -8,7 +8,7 @@ use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
 use super::sending::Sending;
 use super::temporary::Temporary;
-use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
+use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{self, Entry, RemotePath};
 use crate::pool::{self, Permit};
@@ -64,6 +64,10 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
         return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
     };
     let mut dialogue = remote.dialogue();
+    if remote.atomic() == Atomic::Never {
+        temporary.gone();
+        return direct(remote, &mut dialogue, &task);
+    }
     let fault = match dialogue.start(|session| session.store(temporary.path(), 0)) {
         Ok(started) => {
             return Ok(Upload::new(
@@ -81,25 +85,30 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
     } else {
         temporary.delete(&mut dialogue);
     }
-    if !is_about_the_name {
+    if !is_about_the_name || remote.atomic() == Atomic::Require {
         return Err(remote.blame(&mut dialogue, &task, &fault));
     }
+    let upload = direct(remote, &mut dialogue, &task)?;
+    if remote.dialect().told_direct.first() {
+        log::warn!(
+            "the server takes no new name beside {path} ({fault}): it is overwritten in place, and an \
+             upload that fails leaves it cut short"
+        );
+    }
+    Ok(upload)
+}
+
+/// Begins an upload straight at its name.
+fn direct(remote: &Remote, dialogue: &mut Dialogue<'_>, task: &Task<'_>) -> Result<Upload, Error> {
+    let path = task.path;
     match dialogue.start(|session| session.store(path, 0)) {
-        Ok(started) => {
-            if remote.dialect().told_direct.first() {
-                log::warn!(
-                    "the server takes no new name beside {path} ({fault}): it is overwritten in place, and an \
-                     upload that fails leaves it cut short"
-                );
-            }
-            Ok(Upload::new(
-                remote,
-                path,
-                Place::Direct(path.clone()),
-                started,
-            ))
-        }
-        Err(fault) => Err(remote.blame(&mut dialogue, &task, &fault)),
+        Ok(started) => Ok(Upload::new(
+            remote,
+            path,
+            Place::Direct(path.clone()),
+            started,
+        )),
+        Err(fault) => Err(remote.blame(dialogue, task, &fault)),
     }
 }
 

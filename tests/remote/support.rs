@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftpfs::ftp::{ConnectOptions, Password, RemotePath};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{Commit, Error, Remote, RemoteOptions};
+use ftpfs::remote::{Atomic, Commit, Error, Remote, RemoteOptions};
 use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
@@ -46,6 +46,7 @@ impl Site {
         let options = RemoteOptions {
             pool,
             timezone: None,
+            atomic: Atomic::Auto,
         };
         let remote = Remote::connect(options, Journal::keeping_nothing(None)).unwrap();
         server.clear_commands();

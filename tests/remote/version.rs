@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ftpfs::ftp::{Password, Precision};
 use ftpfs::journal::Journal;
-use ftpfs::remote::{ErrorKind, Remote, RemoteOptions, Version};
+use ftpfs::remote::{Atomic, ErrorKind, Remote, RemoteOptions, Version};
 
 use crate::servers::{Kind, TestServer};
 use crate::support::{Site, path, pool_options};
@@ -21,6 +21,7 @@ fn client(server: &TestServer) -> Remote {
     let options = RemoteOptions {
         pool,
         timezone: None,
+        atomic: Atomic::Auto,
     };
     Remote::connect(options, Journal::keeping_nothing(None)).unwrap()
 }
