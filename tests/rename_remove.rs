@@ -9,7 +9,7 @@ mod support;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -48,6 +48,33 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 stories! {
+    /// An open file that was removed has no name left, as fstat(2) tells.
+    fn removed_and_nameless(server: &TestServer, mount: &Mount) {
+        server.write("file", "content");
+        let file = File::open(mount.join("file")).unwrap();
+        assert_eq!(file.metadata().unwrap().nlink(), 1);
+        fs::remove_file(mount.join("file")).unwrap();
+        assert_eq!(file.metadata().unwrap().nlink(), 0);
+    }
+
+    /// What comes, goes or moves shows in its directory's time: git and others look for changes there.
+    fn seen_in_the_time_of_the_directory(server: &TestServer, mount: &Mount) with ["dir_ttl=3600"] {
+        let make = "mkdir -p made dir-made removed emptied/x left entered; touch removed/x left/x";
+        shell(server.root(), make);
+        server.hand_over();
+        let names = ["made", "dir-made", "removed", "emptied", "left", "entered"];
+        shell(server.root(), "touch -d @981173106 *");
+        let times = || names.map(|name| fs::metadata(mount.join(name)).unwrap().mtime());
+        let before = times();
+        shell(
+            mount.path(),
+            "touch made/new; mkdir dir-made/new; rm removed/x; rmdir emptied/x; mv left/x entered/y",
+        );
+        for (name, (before, after)) in names.iter().zip(before.iter().zip(times())) {
+            assert!(after > *before, "{name}: {before}, then {after}");
+        }
+    }
+
     /// `mv` within a directory and into another one.
     fn moved(server: &TestServer, mount: &Mount) {
         server.write("from/file", "content");

@@ -40,6 +40,14 @@ stories! {
         assert!(fs::read(mount.join("file")).unwrap() == content);
     }
 
+    /// O_CREAT makes a file, whatever it is opened for.
+    fn made_by_an_open_for_reading(server: &TestServer, mount: &Mount) {
+        let made = "import os; os.close(os.open('file', os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o640))";
+        shell(mount.path(), &format!("python3 -c \"{made}\""));
+        assert_eq!(server.read("file"), b"");
+        assert_eq!(fs::metadata(mount.join("file")).unwrap().len(), 0);
+    }
+
     /// What lies between the old end and a later write reads as zeros.
     fn hole_reads_as_zeros(server: &TestServer, mount: &Mount) {
         server.write("file", "begin");

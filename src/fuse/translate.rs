@@ -69,8 +69,7 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
         crtime: attr.modified,
         kind: file_type(attr.kind),
         perm: attr.mode as u16,
-        // One for directories, too: find(1) takes it to mean that nobody counts subdirectories.
-        nlink: 1,
+        nlink: attr.links,
         uid: attr.uid,
         gid: attr.gid,
         rdev: 0,
@@ -160,6 +159,7 @@ mod tests {
             size: 513,
             modified: SystemTime::UNIX_EPOCH,
             mode: 0o640,
+            links: 1,
             uid: 1,
             gid: 2,
         };

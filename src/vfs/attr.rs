@@ -29,6 +29,8 @@ pub struct Attr {
     pub modified: SystemTime,
     /// Permission bits.
     pub mode: u32,
+    /// Names: one, for directories, too (find(1) takes it to mean that nobody counts subdirectories); none once removed.
+    pub links: u32,
     /// Owner.
     pub uid: u32,
     /// Group.
@@ -70,6 +72,7 @@ impl Attr {
                 .modified
                 .map_or(mounted, |(seconds, _)| from_seconds(seconds)),
             mode: shown_mode(attributes, options),
+            links: 1,
             uid: options.uid,
             gid: options.gid,
         }

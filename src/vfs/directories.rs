@@ -127,6 +127,7 @@ impl Vfs {
         }
         self.cache.insert(&directory, name, attributes.clone());
         self.cache.insert_empty_directory(&path);
+        self.note_modified(&directory);
         let ino = self.inodes.look_up(parent, name, Shape::Directory)?;
         Ok(Fresh {
             value: self.show(ino, &attributes),
@@ -158,6 +159,7 @@ impl Vfs {
             }
         }
         self.cache.remove(&directory, name);
+        self.note_modified(&directory);
         self.inodes.remove(parent, name);
         Ok(())
     }

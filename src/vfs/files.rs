@@ -117,7 +117,7 @@ impl Vfs {
             (false, _) | (_, None) => Pages::Bypass,
         };
         Ok(Opened {
-            handle: self.add_handle(file, mode),
+            handle: self.add_handle(file, mode, false),
             pages,
             changed,
         })
@@ -133,6 +133,7 @@ impl Vfs {
     ) -> Result<(Fresh<Attr>, Opened), Errno> {
         self.check_writable()?;
         self.inodes.path_of(parent, name)?;
+        self.note_modified(&self.inodes.path(parent)?);
         let attributes = made_now(Kind::File, Some(0), Some(permissions & 0o7777));
         let ino = self.inodes.look_up(parent, name, Shape::Leaf)?;
         let opened = self.open_created(ino, attributes.clone(), mode);
@@ -227,14 +228,14 @@ impl Vfs {
     pub fn owes_flush(&self, handle: Handle) -> bool {
         self.files
             .find(handle)
-            .is_ok_and(|opened| opened.writable && opened.file.is_dirty())
+            .is_ok_and(|opened| opened.stores && opened.file.is_dirty())
     }
 
     /// Stores what was written (`close`, `fsync`): when it returns, the server has every byte, or the errno says why not.
     pub fn flush(&self, handle: Handle) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for somebody else's upload.
-        if !opened.writable {
+        if !opened.stores {
             return Ok(());
         }
         self.store(&opened.file)
@@ -244,7 +245,7 @@ impl Vfs {
     pub fn owes_release(&self, handle: Handle) -> bool {
         self.files
             .find(handle)
-            .is_ok_and(|opened| opened.writable && opened.file.owes_storing())
+            .is_ok_and(|opened| opened.stores && opened.file.owes_storing())
     }
 
     /// Gives up `handle`; nobody hears of a failure here but the log.
@@ -253,7 +254,7 @@ impl Vfs {
             return;
         };
         self.forget_changed(&opened.file);
-        let last_writer = opened.writable && opened.file.remove_writer();
+        let last_writer = opened.stores && opened.file.remove_writer();
         if last_writer
             && opened.file.owes_storing()
             && let Err(errno) = self.store(&opened.file)
@@ -273,6 +274,7 @@ impl Vfs {
         // A file removed meanwhile has no place in a listing.
         if let Ok((directory, name)) = self.location(ino) {
             self.cache.insert(&directory, &name, stored);
+            self.note_modified(&directory);
         }
         Ok(())
     }
@@ -335,7 +337,7 @@ impl Vfs {
         let file = self.inodes.share_open_file(ino, |_| false, || new)?;
         self.inodes.set_cached(ino, None);
         Ok(Opened {
-            handle: self.add_handle(file, mode),
+            handle: self.add_handle(file, mode, true),
             pages: if mode.reads() {
                 Pages::Drop
             } else {
@@ -345,13 +347,15 @@ impl Vfs {
         })
     }
 
-    fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode) -> Handle {
-        if mode.writes() {
+    fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode, created: bool) -> Handle {
+        let stores = mode.writes() || created;
+        if stores {
             file.add_writer();
         }
         self.files.insert(FileHandle {
             file,
             writable: mode.writes(),
+            stores,
             append: mode.append,
         })
     }

@@ -156,7 +156,7 @@ impl Vfs {
         self.housekeeper.stop();
         self.backing.spools.ending();
         for handle in self.files.all() {
-            if handle.writable && handle.file.give_up() {
+            if handle.stores && handle.file.give_up() {
                 let path = self.inodes.path(handle.file.ino());
                 let path = path.map_or("a file".to_owned(), |path| path.to_string());
                 log::warn!("{path} was still open for writing: the server keeps what it had");

@@ -4,7 +4,7 @@ use crate::cache::{Answer, Attributes};
 use crate::ftp::{Kind, RemotePath};
 use crate::remote::ErrorKind;
 
-use super::attr::{Attr, Fresh};
+use super::attr::{Attr, Fresh, made_now};
 use super::errno::Errno;
 use super::inode::{Ino, Shape};
 use super::{Vfs, VfsOptions};
@@ -122,6 +122,19 @@ impl Vfs {
         })
     }
 
+    /// A name came or went in `directory`, or means another file: as far as this mount knows, it was modified now. The
+    /// server's word, by its own clock, comes with the next listing.
+    pub(super) fn note_modified(&self, directory: &RemotePath) {
+        let Some(parent) = directory.parent() else {
+            return;
+        };
+        if let Answer::Present(known, _) = self.cache.lookup(&parent, directory.name()) {
+            let Attributes { modified, .. } = made_now(Kind::Directory, None, None);
+            let attributes = Attributes { modified, ..known };
+            self.cache.insert(&parent, directory.name(), attributes);
+        }
+    }
+
     /// The directory that `ino` is in, and its name there. The root has none.
     pub(super) fn location(&self, ino: Ino) -> Result<(RemotePath, Box<[u8]>), Errno> {
         let (parent, name) = self.inodes.place(ino)?.ok_or(Errno::INVAL)?;
@@ -167,7 +180,7 @@ impl Vfs {
 
     fn getattr_without_server(&self, ino: Ino) -> Option<Result<Fresh<Attr>, Errno>> {
         if ino == Ino::ROOT {
-            let root = super::attr::made_now(Kind::Directory, None, None);
+            let root = made_now(Kind::Directory, None, None);
             let root = Attributes {
                 modified: None,
                 ..root
@@ -178,8 +191,10 @@ impl Vfs {
                 ttl: self.options.attr_ttl,
             }));
         }
-        let attributes = self.inodes.open_file(ino)?.attributes()?;
-        Some(Ok(self.momentary(ino, &attributes)))
+        let file = self.inodes.open_file(ino)?;
+        let mut fresh = self.momentary(ino, &file.attributes()?);
+        fresh.value.links = u32::from(!file.is_unlinked());
+        Some(Ok(fresh))
     }
 
     /// Attributes that the next write changes.

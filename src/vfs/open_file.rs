@@ -194,6 +194,11 @@ impl OpenFile {
         self.state().on_server = on_server;
     }
 
+    /// Whether the file has no name any more.
+    pub(super) fn is_unlinked(&self) -> bool {
+        self.state().unlinked
+    }
+
     /// Whether something is waiting to be stored.
     pub(super) fn is_dirty(&self) -> bool {
         let state = self.state();

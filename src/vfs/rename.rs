@@ -84,6 +84,8 @@ impl Vfs {
         {
             file.unlink(pass);
         }
+        self.note_modified(&from.directory);
+        self.note_modified(&to.directory);
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
         Ok(())
@@ -97,7 +99,7 @@ impl Vfs {
                 .is_ok_and(|path| path.below(directory).is_some_and(|rest| !rest.is_empty()))
         };
         let handles = self.files.all();
-        let writers = handles.iter().filter(|handle| handle.writable);
+        let writers = handles.iter().filter(|handle| handle.stores);
         writers
             .map(|handle| Arc::clone(&handle.file))
             .filter(|file| is_below(file))

@@ -35,6 +35,7 @@ impl Vfs {
             file.unlink(pass);
         }
         self.cache.remove(&directory, name);
+        self.note_modified(&directory);
         self.inodes.remove(parent, name);
         Ok(())
     }
