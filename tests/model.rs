@@ -15,9 +15,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use support::{Kind, Mount, TestServer, assert_same_tree};
+use support::{Kind, Mount, Random, TestServer, assert_same_tree};
 
 /// After how many operations both trees are compared as a whole.
 const STEPS: usize = 25;
@@ -25,45 +24,18 @@ const STEPS: usize = 25;
 /// Few names, so that operations meet.
 const NAMES: [&str; 4] = ["a", "b c", "é", "-x"];
 
-/// Marsaglia's xorshift64.
-struct Random(u64);
+/// A path of one to three names.
+fn random_path(random: &mut Random) -> String {
+    let depth = [1, 1, 2, 2, 3][random.below(5)];
+    let names: Vec<&str> = (0..depth)
+        .map(|_| NAMES[random.below(NAMES.len())])
+        .collect();
+    names.join("/")
+}
 
-impl Random {
-    /// From the environment, else from the clock; printed with a test that fails.
-    fn new() -> Self {
-        let given = std::env::var("FTPFS_TEST_SEED").ok();
-        let seed = given.map_or_else(
-            || {
-                SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap()
-                    .as_nanos() as u64
-            },
-            |seed| seed.parse().expect("a seed is a number"),
-        );
-        println!("FTPFS_TEST_SEED={seed}");
-        Self(seed.max(1))
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        // The upper half: the lowest bits are the least random.
-        (self.0 >> 32) as usize % limit
-    }
-
-    /// A path of one to three names.
-    fn path(&mut self) -> String {
-        let depth = [1, 1, 2, 2, 3][self.below(5)];
-        let names: Vec<&str> = (0..depth).map(|_| NAMES[self.below(NAMES.len())]).collect();
-        names.join("/")
-    }
-
-    fn content(&mut self) -> Vec<u8> {
-        let length = [0, 1, 100, 5_000, 70_000][self.below(5)];
-        (0..length).map(|_| self.below(256) as u8).collect()
-    }
+fn random_content(random: &mut Random) -> Vec<u8> {
+    let length = [0, 1, 100, 5_000, 70_000][random.below(5)];
+    random.bytes(length)
 }
 
 /// Something that a program does to a tree.
@@ -87,29 +59,29 @@ enum Operation {
 impl Operation {
     /// One that finds what it needs below `root` more often than chance would have it.
     fn random(random: &mut Random, root: &Path) -> Self {
-        let path = random.path();
+        let path = random_path(random);
         let mut files = Vec::new();
         collect_files(root, "", &mut files);
         files.sort();
         let file = if files.is_empty() || random.below(4) == 0 {
-            random.path()
+            random_path(random)
         } else {
             files.swap_remove(random.below(files.len()))
         };
         match random.below(18) {
-            0..=2 => Self::Write(path, random.content()),
-            3 => Self::Write(file, random.content()),
-            4..=5 => Self::Append(file, random.content()),
-            6..=7 => Self::WriteAt(file, random.below(10_000) as u64, random.content()),
+            0..=2 => Self::Write(path, random_content(random)),
+            3 => Self::Write(file, random_content(random)),
+            4..=5 => Self::Append(file, random_content(random)),
+            6..=7 => Self::WriteAt(file, random.below(10_000) as u64, random_content(random)),
             8 => Self::Truncate(file, random.below(10_000) as u64),
-            9 => Self::WriteAndRename(file, path, random.content()),
+            9 => Self::WriteAndRename(file, path, random_content(random)),
             10 => Self::Read(file),
             11..=12 => Self::MakeDirectory(path),
             13 => Self::RemoveDirectory(path),
             14 => Self::Remove(file),
             15 => Self::Rename(
                 if random.below(2) == 0 { file } else { path },
-                random.path(),
+                random_path(random),
             ),
             16 => Self::List(path),
             _ => Self::Look(path),

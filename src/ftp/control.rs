@@ -24,6 +24,8 @@ pub(super) struct Control {
     /// Bytes received and not yet taken as lines.
     unread: Vec<u8>,
     usable: bool,
+    /// Commands are answered; before that, replies are about the session.
+    logged_in: bool,
 }
 
 impl Control {
@@ -39,6 +41,7 @@ impl Control {
             timeout,
             unread: Vec::new(),
             usable: true,
+            logged_in: false,
         })
     }
 
@@ -61,6 +64,11 @@ impl Control {
     /// A second handle on the socket, to shut it down from another thread.
     pub(super) fn try_clone(&self) -> std::io::Result<TcpStream> {
         self.stream.try_clone()
+    }
+
+    /// The login is done.
+    pub(super) fn logged_in(&mut self) {
+        self.logged_in = true;
     }
 
     /// Whether nothing went wrong that puts client and server out of step.
@@ -136,6 +144,11 @@ impl Control {
         log::debug!("< {reply}");
         // 421: the server closes the connection, whatever was asked (RFC 959 §4.2.2).
         self.usable &= code.0 != 421;
+        if self.logged_in && reply.is_dying_word() {
+            log::info!("the server's session ended by a fault of its own: {reply}");
+            self.usable = false;
+            return Err(Error::Closed(phase));
+        }
         Ok(reply)
     }
 

@@ -62,6 +62,13 @@ impl Reply {
         self.code.class() == ReplyClass::Completion
     }
 
+    /// Whether the server's session ends here by a fault of its own: vsftpd's `500 OOPS: …`, which answers no command,
+    /// and tells nothing of one.
+    pub(crate) fn is_dying_word(&self) -> bool {
+        let text = self.lines.first();
+        self.code.0 == 500 && text.is_some_and(|text| text.starts_with(b"OOPS:"))
+    }
+
     /// The text in lower case, for finding words in it.
     pub(crate) fn words(&self) -> String {
         String::from_utf8_lossy(&self.lines.join(&b' ')).to_lowercase()

@@ -68,6 +68,7 @@ impl Session {
         let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout)?;
         let features = super::login::log_in(&mut control, options)?;
+        control.logged_in();
         let data = DataOptions {
             active: options.active,
             trust_pasv_address: options.trust_pasv_address,

@@ -1,6 +1,7 @@
 //! A file being stored: under a temporary name beside its target, renamed over it when the server has all of
 //! it. Readers see the old file or the new one; a failed upload leaves the old one whole.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::mem;
 
@@ -10,7 +11,7 @@ use super::sending::Sending;
 use super::temporary::Temporary;
 use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, change, rename};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{self, Entry, RemotePath};
+use crate::ftp::{self, Entry, RemotePath, Session};
 use crate::pool::{self, Permit};
 
 /// The mode that servers give a new file: their umask is 022 unless somebody changed it.
@@ -68,7 +69,12 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
         temporary.gone();
         return direct(remote, &mut dialogue, &task);
     }
-    let fault = match dialogue.start(|session| session.store(temporary.path(), 0)) {
+    let asked = Cell::new(0);
+    let store = |session: Session| {
+        asked.set(asked.get() + 1);
+        session.store(temporary.path(), 0)
+    };
+    let fault = match dialogue.start(store) {
         Ok(started) => {
             return Ok(Upload::new(
                 remote,
@@ -80,7 +86,7 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
         Err(fault) => fault,
     };
     let is_about_the_name = may_be_about_the_name(&fault, temporary.path());
-    if refusal(&fault).is_some() {
+    if has_made_nothing(&fault, asked.get()) {
         temporary.gone();
     } else {
         temporary.delete(&mut dialogue);
@@ -96,6 +102,13 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
         );
     }
     Ok(upload)
+}
+
+/// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A connection that is
+/// lost leaves that open; before a 425 vsftpd has made the file.
+fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
+    let for_good = refusal(fault).is_some_and(|reply| reply.code().0 >= 500);
+    tries == 0 || (tries == 1 && for_good)
 }
 
 /// Begins an upload straight at its name.

@@ -54,7 +54,7 @@ pub enum Misdeed {
     CutReply(usize),
     /// A reply without an end.
     EndlessReply,
-    /// No data connection can be opened (425).
+    /// No data connection can be opened (425); a file that STOR had made for it stays.
     RefuseData,
     /// The data connection is reset.
     DropData {

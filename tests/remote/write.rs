@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use ftpfs::remote::{Commit, ErrorKind};
+use ftpfs::server::{Fault, Misdeed};
 
 use crate::support::{Site, path, pattern, spool, wait_for};
 
@@ -156,6 +157,23 @@ fn what_cannot_be_stored_says_why() {
     let read_only = Site::with(|server, _| server.read_only = true);
     let error = read_only.store("/file", b"x").unwrap_err();
     assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error}");
+}
+
+#[test]
+fn what_a_refused_start_of_an_upload_left_is_deleted() {
+    for times in [1, 2] {
+        let site = Site::new();
+        let faults = site.server.faults();
+        faults.add(Fault::on("STOR", Misdeed::RefuseData).times(times));
+        let refused = Misdeed::Refuse {
+            code: 553,
+            text: "no".to_owned(),
+        };
+        faults.add(Fault::on("STOR", refused).always());
+        site.store("/file", b"new").unwrap_err();
+        site.remote.clear_orphans();
+        assert_eq!(site.names(""), [""; 0]);
+    }
 }
 
 #[test]

@@ -21,12 +21,14 @@
 mod errno;
 mod foreign;
 mod mount;
+mod random;
 mod server;
 mod shell;
 mod tree;
 
 pub(crate) use errno::assert_errno;
 pub(crate) use mount::{Ending, Mount, is_mounted};
+pub(crate) use random::Random;
 pub(crate) use server::{Kind, PASSWORD, TestServer, USER};
 pub(crate) use shell::{lines, run, run_with, shell, wait_for};
 pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with, sha256};

@@ -258,3 +258,17 @@ fn one_file_is_asked_for_by_mlst() {
     );
     peer.ends();
 }
+
+/// vsftpd says so when a process of its died, in the place of any reply: SIZE has not become unknown.
+#[test]
+fn the_last_word_of_a_dying_session_answers_no_command() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("SIZE /a", "500 OOPS: priv_sock_get_result");
+    });
+    let mut session = peer.session();
+    let error = session.size(&path("/a")).unwrap_err();
+    assert!(matches!(error, Error::Closed(Phase::Reply)), "{error}");
+    assert!(!session.is_usable());
+    peer.ends();
+}

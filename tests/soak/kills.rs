@@ -1,0 +1,170 @@
+//! kill -9 of ftpfs at random moments in uploads over existing files: the server has the old file or the new one, and
+//! the next mount leaves nothing behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::amount;
+use crate::programs::ends_in_time;
+use crate::support::{Kind, Mount, Random, TestServer};
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+/// From what is stored in one go to what is on its way while it is written.
+const LENGTHS: [usize; 6] = [1, 4 << 10, 300 << 10, 1 << 20, 4 << 20, 12 << 20];
+
+/// The latest moments of a kill, in µs: when a small one, a larger one and the largest are about stored.
+const LATEST: [usize; 3] = [8_000, 25_000, 90_000];
+
+/// One file and its overwriting.
+struct File {
+    name: &'static str,
+    old: Vec<u8>,
+    new: Vec<u8>,
+    /// Its program ended well.
+    is_acknowledged: bool,
+}
+
+/// How the overwritings ended.
+#[derive(Debug, Default)]
+struct Tally {
+    kills: usize,
+    /// Its program was told that the file is stored.
+    acknowledged: usize,
+    /// It was not, and the new file is there.
+    stored_untold: usize,
+    stored_by_the_next_mount: usize,
+    old: usize,
+    temporary_names_after_a_kill: usize,
+}
+
+impl File {
+    /// Bytes that tell which content they are of wherever it is cut, quickly made.
+    fn content(random: &mut Random) -> Vec<u8> {
+        let pattern = random.bytes(997);
+        let length = LENGTHS[random.below(LENGTHS.len())];
+        pattern.into_iter().cycle().take(length).collect()
+    }
+
+    /// Whether the new one is on the server, which has one or the other.
+    fn is_new(&self, root: &Path, when: &str) -> bool {
+        let now = fs::read(root.join(self.name))
+            .unwrap_or_else(|error| panic!("{} {when}: {error}", self.name));
+        let is_new = now == self.new;
+        assert!(
+            is_new || now == self.old,
+            "{} {when}: {} bytes, neither the old {} nor the new {}",
+            self.name,
+            now.len(),
+            self.old.len(),
+            self.new.len()
+        );
+        assert!(
+            is_new || !self.is_acknowledged,
+            "{} {when}: its cp ended well, and it is the old one",
+            self.name
+        );
+        is_new
+    }
+}
+
+fn temporary_names(root: &Path) -> usize {
+    let entries = fs::read_dir(root).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.as_encoded_bytes().starts_with(b".ftpfs-"))
+        .count()
+}
+
+fn copy(from: &Path, to: &Path) -> Child {
+    Command::new("cp")
+        .args([from, to])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn kill_again_and_again(kind: Kind, kills: usize) {
+    let server = TestServer::start(kind);
+    let state = TempDir::new().unwrap();
+    let local = TempDir::new().unwrap();
+    let mut random = Random::new();
+    let mut tally = Tally::default();
+    let mut files = NAMES.map(|name| {
+        let old = File::content(&mut random);
+        server.write(name, &old);
+        File {
+            name,
+            new: old.clone(),
+            old,
+            is_acknowledged: false,
+        }
+    });
+    for _ in 0..kills {
+        let mount = Mount::with_state(&server, &["timeout=10"], state.path());
+        settle(&server, &mut files, &mut tally);
+        for file in &mut files {
+            file.new = File::content(&mut random);
+            fs::write(local.path().join(file.name), &file.new).unwrap();
+        }
+        let mut programs = NAMES.map(|name| copy(&local.path().join(name), &mount.join(name)));
+        let latest = LATEST[random.below(LATEST.len())];
+        thread::sleep(Duration::from_micros(random.below(latest) as u64));
+        mount.kill_nine();
+        tally.kills += 1;
+        tally.temporary_names_after_a_kill += temporary_names(server.root());
+        for (file, program) in files.iter_mut().zip(&mut programs) {
+            assert!(ends_in_time(program), "cp hangs on a dead mount");
+            file.is_acknowledged = program.wait().unwrap().success();
+            let is_new = file.is_new(server.root(), "after the kill");
+            tally.acknowledged += usize::from(file.is_acknowledged);
+            tally.stored_untold += usize::from(is_new && !file.is_acknowledged);
+            tally.stored_by_the_next_mount += usize::from(!is_new);
+        }
+    }
+    let last = Mount::with_state(&server, &[], state.path());
+    settle(&server, &mut files, &mut tally);
+    last.unmount();
+    println!(
+        "{kind:?}: {tally:?}; neither old nor new: 0; temporary names after the next mount: 0"
+    );
+}
+
+/// After the mount that follows a kill.
+fn settle(server: &TestServer, files: &mut [File], tally: &mut Tally) {
+    assert_eq!(temporary_names(server.root()), 0, "after the next mount");
+    for file in files {
+        if !file.is_new(server.root(), "after the next mount") {
+            tally.stored_by_the_next_mount -= 1;
+            tally.old += 1;
+            continue;
+        }
+        file.old = file.new.clone();
+        file.is_acknowledged = false;
+    }
+}
+
+/// The kills are shared out among the servers.
+fn share() -> usize {
+    amount("FTPFS_SOAK_KILLS", 30).div_ceil(3)
+}
+
+#[test]
+fn embedded() {
+    kill_again_and_again(Kind::Embedded, share());
+}
+
+#[test]
+fn vsftpd() {
+    kill_again_and_again(Kind::Vsftpd, share());
+}
+
+#[test]
+fn proftpd() {
+    kill_again_and_again(Kind::Proftpd, share());
+}

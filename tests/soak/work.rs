@@ -1,0 +1,225 @@
+//! Several workers at random work, and everything going wrong: a call that succeeded is done, a file is what it must be,
+//! nothing hangs or leaks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftpfs::server::{ANY, Fault, Misdeed};
+use tempfile::TempDir;
+
+use crate::amount;
+use crate::programs::DEADLINE;
+use crate::support::{Kind, Mount, Random, TestServer, wait_for};
+use crate::worker::{Clock, Tally, Worker};
+
+const WORKERS: usize = 4;
+
+/// Longest pause between two faults, in milliseconds.
+const FAULT_EVERY: usize = 150;
+
+/// What ftpfs may hold more of after the work than before it.
+const MORE_DESCRIPTORS: usize = 16;
+const MORE_KIB: usize = 64 << 10;
+
+/// What the mount's connections are limited to.
+const CONNECTIONS: usize = 4;
+
+/// What the process of a mount holds.
+#[derive(Debug)]
+struct Held {
+    descriptors: usize,
+    sockets: usize,
+    kib: usize,
+}
+
+impl Held {
+    fn by(mount: &Mount) -> Self {
+        let process = Path::new("/proc").join(mount.pid().to_string());
+        let descriptors = fs::read_dir(process.join("fd")).unwrap();
+        let targets: Vec<_> = descriptors
+            .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+            .collect();
+        let is_socket = |target: &&PathBuf| target.to_string_lossy().starts_with("socket:");
+        let status = fs::read_to_string(process.join("status")).unwrap();
+        let rss = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        Self {
+            descriptors: targets.len(),
+            sockets: targets.iter().filter(is_socket).count(),
+            kib: rss.split_whitespace().next().unwrap().parse().unwrap(),
+        }
+    }
+}
+
+/// One random misdeed at the next command it can happen at.
+fn fault(random: &mut Random) -> Fault {
+    let code = [426, 450, 451, 452, 552][random.below(5)];
+    let after = [0, 1, 4_000, 100_000, 1 << 20][random.below(5)] as u64;
+    let text = "not now".to_owned();
+    let any = ["RETR", "STOR", "MLSD", "RNTO", "DELE", "MLST", "EPSV", ANY][random.below(8)];
+    let transfer = ["RETR", "STOR", "MLSD"][random.below(3)];
+    let fault = match random.below(16) {
+        0 => Fault::on(any, Misdeed::DropControl),
+        1 => Fault::on(any, Misdeed::DoneThenDrop),
+        2 => Fault::on(any, Misdeed::StallControl),
+        3 => Fault::on(any, Misdeed::Refuse { code: 421, text }),
+        4 => Fault::on(any, Misdeed::Refuse { code: 450, text }),
+        5 => Fault::on(any, Misdeed::DoneThenRefuse { code: 451, text }),
+        6 => Fault::on(any, Misdeed::NoReply),
+        7 => Fault::on(any, Misdeed::LateReply(Duration::from_millis(500))),
+        8 => Fault::on(any, Misdeed::CutReply(2)),
+        9 => Fault::on(any, Misdeed::EndlessReply),
+        10 => Fault::on(transfer, Misdeed::RefuseData),
+        11 => Fault::on(transfer, Misdeed::DropData { after }),
+        12 => Fault::on(transfer, Misdeed::StallData { after }),
+        13 => Fault::on(transfer, Misdeed::BreakData { after, code }),
+        14 => Fault::on("RETR", Misdeed::ShortThen226 { after }),
+        _ => Fault::on("RNTO", Misdeed::NoReplace),
+    };
+    fault.skip(random.below(4) as u32)
+}
+
+/// What goes wrong with the server for a moment; how many faults that was.
+fn disturb(server: &TestServer, random: &mut Random) -> u64 {
+    let moment = Duration::from_millis(random.below(700) as u64);
+    if let Some(embedded) = server.embedded()
+        && random.below(30) > 0
+    {
+        let before = embedded.faults().happened();
+        embedded.faults().add(fault(random));
+        thread::sleep(Duration::from_millis(random.below(FAULT_EVERY) as u64));
+        return embedded.faults().happened() - before;
+    }
+    // vsftpd may never answer what was sent to it while it was stopped.
+    if random.below(2) == 0 && server.kind() != Kind::Vsftpd {
+        server.freeze();
+        thread::sleep(moment);
+        server.thaw();
+    } else {
+        server.kill();
+        thread::sleep(moment);
+        server.start_again();
+    }
+    thread::sleep(Duration::from_millis(random.below(2_000) as u64));
+    1
+}
+
+fn work(kind: Kind) {
+    let duration = Duration::from_secs(amount("FTPFS_SOAK_SECONDS", 18) as u64) / 3;
+    let server = TestServer::start(kind);
+    let state = TempDir::new().unwrap();
+    let connections = format!("connections={CONNECTIONS}");
+    let options = ["timeout=2", "connect_timeout=2", &connections];
+    let mount = Mount::with_state(&server, &options, state.path());
+    let mut random = Random::new();
+    let tally = Arc::new(Tally::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clocks = Vec::new();
+    let mut workers = Vec::new();
+    for number in 0..WORKERS {
+        let name = format!("worker-{number}");
+        fs::create_dir(mount.join(&name)).unwrap();
+        let (worker, clock) = Worker::new(mount.join(name), random.fork(), &tally);
+        clocks.push(clock);
+        let stop = Arc::clone(&stop);
+        workers.push(thread::spawn(move || worker.run(&stop)));
+    }
+    let end = Instant::now() + duration;
+    thread::sleep(duration / 8);
+    let before = Held::by(&mount);
+    let mut faults = 0;
+    while Instant::now() < end {
+        faults += disturb(&server, &mut random);
+        if clocks.iter().any(is_over) {
+            tally.hung.fetch_add(1, Ordering::Relaxed);
+            break;
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    if let Some(embedded) = server.embedded() {
+        embedded.faults().clear();
+    }
+    let all_ended = wait_for(DEADLINE, || {
+        workers.iter().all(thread::JoinHandle::is_finished)
+    });
+    if !all_ended {
+        println!("{}", mount.kill_nine());
+        panic!("{kind:?}: a call hangs; {tally:?}");
+    }
+    for worker in workers {
+        let worker = worker.join().unwrap();
+        let name = worker.directory.file_name().unwrap();
+        worker.check(&server.root().join(name));
+    }
+    let after = Held::by(&mount);
+    mount.unmount();
+    Mount::with_state(&server, &options, state.path()).unmount();
+    let left = temporary_names(server.root());
+    println!(
+        "{kind:?}: {} operations, {faults} faults, {} errors returned, {} mismatches, {} hung calls; \
+        connections {} (at most {CONNECTIONS}), descriptors {} to {}, memory {} to {} KiB, \
+        temporary names left: {}",
+        tally.operations.load(Ordering::Relaxed),
+        tally.errors.load(Ordering::Relaxed),
+        tally.mismatches.lock().unwrap().len(),
+        tally.hung.load(Ordering::Relaxed),
+        after.sockets,
+        before.descriptors,
+        after.descriptors,
+        before.kib,
+        after.kib,
+        left.len(),
+    );
+    let mismatches = tally.mismatches.lock().unwrap();
+    assert!(mismatches.is_empty(), "{mismatches:#?}");
+    assert_eq!(tally.hung.load(Ordering::Relaxed), 0);
+    assert!(faults > 0, "nothing went wrong");
+    assert_eq!(left, [""; 0].map(PathBuf::from));
+    // A connection is a control and perhaps a data connection.
+    assert!(after.sockets <= 2 * CONNECTIONS, "{after:?}");
+    assert!(after.descriptors <= before.descriptors + MORE_DESCRIPTORS);
+    assert!(after.kib <= before.kib + MORE_KIB);
+}
+
+fn is_over(clock: &Clock) -> bool {
+    clock
+        .lock()
+        .unwrap()
+        .is_some_and(|began| began.elapsed() > DEADLINE)
+}
+
+/// Names of ftpfs's own below.
+fn temporary_names(root: &Path) -> Vec<PathBuf> {
+    let mut names = Vec::new();
+    for directory in fs::read_dir(root).unwrap() {
+        for entry in fs::read_dir(directory.unwrap().path()).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().as_encoded_bytes();
+            if name.starts_with(b".ftpfs-") {
+                names.push(path);
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn embedded() {
+    work(Kind::Embedded);
+}
+
+#[test]
+fn vsftpd() {
+    work(Kind::Vsftpd);
+}
+
+#[test]
+fn proftpd() {
+    work(Kind::Proftpd);
+}

@@ -1,0 +1,291 @@
+//! A program at random work in a directory that only it changes, which knows what each file may hold: what it was last
+//! known to hold, or what was tried since and failed aloud.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::support::{Random, wait_for};
+
+/// Of each worker, so that operations meet.
+const NAMES: [&str; 5] = ["a", "b c", "é", "-x", "e"];
+
+const LENGTHS: [usize; 6] = [0, 1, 100, 5_000, 200_000, 2 << 20];
+
+/// Until the server's own misdeeds are over, and the mount has noticed.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// What a name may hold now; no file where there is no content.
+type Possible = Vec<Option<Arc<Vec<u8>>>>;
+
+/// What all workers share.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) operations: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) hung: AtomicU64,
+    pub(crate) mismatches: Mutex<Vec<String>>,
+}
+
+/// One program, with a directory that only it changes.
+pub(crate) struct Worker {
+    pub(crate) directory: PathBuf,
+    random: Random,
+    files: Vec<(&'static str, Possible)>,
+    tally: Arc<Tally>,
+    began: Clock,
+}
+
+/// When the present call of a worker began.
+pub(crate) type Clock = Arc<Mutex<Option<Instant>>>;
+
+impl Worker {
+    /// One in a new directory, which is there and empty.
+    pub(crate) fn new(directory: PathBuf, random: Random, tally: &Arc<Tally>) -> (Self, Clock) {
+        let began = Clock::default();
+        let worker = Self {
+            directory,
+            random,
+            files: NAMES.map(|name| (name, vec![None])).to_vec(),
+            tally: Arc::clone(tally),
+            began: Arc::clone(&began),
+        };
+        (worker, began)
+    }
+
+    /// Works until it is to stop.
+    pub(crate) fn run(mut self, stop: &AtomicBool) -> Self {
+        while !stop.load(Ordering::Relaxed) {
+            *self.began.lock().unwrap() = Some(Instant::now());
+            self.step();
+            *self.began.lock().unwrap() = None;
+            self.tally.operations.fetch_add(1, Ordering::Relaxed);
+        }
+        self
+    }
+
+    fn step(&mut self) {
+        let index = self.random.below(NAMES.len());
+        match self.random.below(12) {
+            0..=3 => self.overwrite(index),
+            4 => self.append(index),
+            5 => self.change_the_middle(index),
+            6 => self.truncate(index),
+            7 => self.remove(index),
+            8 => self.rename(index),
+            9 => self.list(),
+            _ => self.read(index),
+        }
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        self.directory.join(self.files[index].0)
+    }
+
+    fn content(&mut self) -> Vec<u8> {
+        let length = LENGTHS[self.random.below(LENGTHS.len())];
+        let pattern = self.random.bytes(251);
+        pattern.into_iter().cycle().take(length).collect()
+    }
+
+    /// After a change of the file at `index` from any of what it may hold.
+    fn changed(&mut self, index: usize, outcome: &io::Result<()>, becomes: Possible) {
+        let possible = &mut self.files[index].1;
+        if outcome.is_ok() {
+            *possible = becomes;
+            return;
+        }
+        self.tally.errors.fetch_add(1, Ordering::Relaxed);
+        for content in becomes {
+            if !possible.contains(&content) {
+                possible.push(content);
+            }
+        }
+    }
+
+    fn overwrite(&mut self, index: usize) {
+        let content = self.content();
+        let outcome = File::create(self.path(index)).and_then(|file| store(&file, &content));
+        self.changed(index, &outcome, vec![Some(Arc::new(content))]);
+    }
+
+    fn append(&mut self, index: usize) {
+        let more = self.content();
+        let file = OpenOptions::new().append(true).open(self.path(index));
+        let longer = |old: &[u8]| [old, &more].concat();
+        let outcome = file.and_then(|file| store(&file, &more));
+        self.change(index, &outcome, longer);
+    }
+
+    fn change_the_middle(&mut self, index: usize) {
+        let bytes = self.content();
+        let at = self.random.below(10_000);
+        let file = OpenOptions::new().write(true).open(self.path(index));
+        let outcome = file.and_then(|file| {
+            file.write_all_at(&bytes, at as u64)?;
+            file.sync_all()
+        });
+        self.change(index, &outcome, |old| {
+            let mut new = old.to_vec();
+            // Nothing written is nothing extended.
+            if !bytes.is_empty() {
+                new.resize(old.len().max(at + bytes.len()), 0);
+                new[at..at + bytes.len()].copy_from_slice(&bytes);
+            }
+            new
+        });
+    }
+
+    fn truncate(&mut self, index: usize) {
+        let size = self.random.below(300_000);
+        let file = OpenOptions::new().write(true).open(self.path(index));
+        let outcome = file.and_then(|file| {
+            file.set_len(size as u64)?;
+            file.sync_all()
+        });
+        self.change(index, &outcome, |old| {
+            let mut new = old.to_vec();
+            new.resize(size, 0);
+            new
+        });
+    }
+
+    /// A change of what is there.
+    fn change(&mut self, index: usize, outcome: &io::Result<()>, how: impl Fn(&[u8]) -> Vec<u8>) {
+        if is_absent(outcome) {
+            self.found(index, None);
+            return;
+        }
+        let possible = self.files[index].1.iter().flatten();
+        let becomes = possible
+            .map(|old| Some(Arc::new(how(old))))
+            .collect::<Vec<_>>();
+        if outcome.is_ok() && becomes.is_empty() {
+            self.mismatch(index, "is changed, and was not there");
+        }
+        self.changed(index, outcome, becomes);
+    }
+
+    fn remove(&mut self, index: usize) {
+        let outcome = fs::remove_file(self.path(index));
+        if is_absent(&outcome) {
+            self.found(index, None);
+            return;
+        }
+        self.changed(index, &outcome, vec![None]);
+    }
+
+    fn rename(&mut self, from: usize) {
+        let to = self.random.below(NAMES.len());
+        let outcome = fs::rename(self.path(from), self.path(to));
+        if is_absent(&outcome) {
+            self.found(from, None);
+            return;
+        }
+        if to == from {
+            return;
+        }
+        let moved = self.files[from].1.iter().filter(|it| it.is_some());
+        let moved = moved.cloned().collect();
+        self.changed(to, &outcome, moved);
+        self.changed(from, &outcome, vec![None]);
+    }
+
+    fn list(&mut self) {
+        let names = fs::read_dir(&self.directory).and_then(|entries| {
+            let names = entries.map(|entry| Ok(entry?.file_name()));
+            names.collect::<io::Result<Vec<_>>>()
+        });
+        let Ok(names) = names else {
+            self.tally.errors.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        for index in 0..NAMES.len() {
+            let is_listed = names.iter().any(|name| name == self.files[index].0);
+            let can_be = self.files[index]
+                .1
+                .iter()
+                .any(|content| content.is_some() == is_listed);
+            if !can_be {
+                self.mismatch(index, &format!("listed: {is_listed}"));
+            }
+        }
+        if names.len() > NAMES.len() {
+            self.mismatch(0, &format!("listed with others: {names:?}"));
+        }
+    }
+
+    fn read(&mut self, index: usize) {
+        match fs::read(self.path(index)) {
+            Ok(content) => self.found(index, Some(content)),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.found(index, None),
+            Err(_) => {
+                self.tally.errors.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What the mount says there is.
+    fn found(&self, index: usize, content: Option<Vec<u8>>) {
+        if !self.may_hold(index, content.as_deref()) {
+            let size = content.map(|content| content.len());
+            self.mismatch(index, &format!("has {size:?} bytes"));
+        }
+    }
+
+    fn may_hold(&self, index: usize, content: Option<&[u8]>) -> bool {
+        let possible = self.files[index].1.iter();
+        let mut possible = possible.map(|content| content.as_deref().map(Vec::as_slice));
+        possible.any(|possible| possible == content)
+    }
+
+    fn mismatch(&self, index: usize, what: &str) {
+        let (name, possible) = &self.files[index];
+        let sizes: Vec<_> = possible
+            .iter()
+            .map(|content| content.as_ref().map(|content| content.len()))
+            .collect();
+        let directory = self.directory.display();
+        let text = format!("{directory}/{name} {what}; it may have {sizes:?}");
+        self.tally.mismatches.lock().unwrap().push(text);
+    }
+
+    /// With nothing going wrong any more: the mount and the server's disk.
+    pub(crate) fn check(&self, on_server: &Path) {
+        for (index, (name, _)) in self.files.iter().enumerate() {
+            let path = self.path(index);
+            let mut seen = Ok(None);
+            let is_told = wait_for(RECOVERY, || {
+                seen = read_if_there(&path);
+                seen.is_ok()
+            });
+            assert!(is_told, "{name}: {seen:?} long after all is well");
+            self.found(index, seen.unwrap());
+            let stored = read_if_there(&on_server.join(name)).unwrap();
+            self.found(index, stored);
+        }
+    }
+}
+
+fn store(mut file: &File, content: &[u8]) -> io::Result<()> {
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn is_absent(outcome: &io::Result<()>) -> bool {
+    outcome
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
