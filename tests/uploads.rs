@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use ftpfs::server::{Fault, Misdeed};
-use support::{Kind, Mount, TestServer, stories, wait_for};
+use support::{Kind, Mount, TestServer, shell, stories, wait_for};
 
 const SIZE: usize = 12 << 20;
 
@@ -40,7 +40,10 @@ struct Stored {
 
 impl Stored {
     fn under(faults: &[Fault], options: &[&str]) -> Self {
-        let server = TestServer::start(Kind::Embedded);
+        Self::on(TestServer::start(Kind::Embedded), faults, options)
+    }
+
+    fn on(server: TestServer, faults: &[Fault], options: &[&str]) -> Self {
         server.write("file", "old");
         let mount = Mount::with_options(&server, options);
         let embedded = server.embedded().unwrap();
@@ -234,6 +237,70 @@ fn overwriting_is_as_atomic_as_was_asked_for() {
     let commands = stored.server.commands();
     assert!(commands.iter().any(|it| it == "STOR /file"));
     assert!(!commands.iter().any(|it| it.starts_with("RNFR")));
+}
+
+/// The embedded server, which tells digests by `verb` alone.
+fn with_digests_by(verb: &str) -> TestServer {
+    TestServer::start_with(Kind::Embedded, |options| {
+        options.digests = true;
+        let others = DIGESTS.iter().filter(|other| **other != verb);
+        options.disabled = others.map(ToString::to_string).collect();
+    })
+}
+
+const DIGESTS: [&str; 5] = ["HASH", "XSHA256", "XSHA1", "XMD5", "XCRC"];
+
+#[test]
+fn a_file_that_is_another_on_the_server_is_sent_again_or_told() {
+    let corrupt = || Fault::on("STOR", Misdeed::Corrupt).named(".part");
+    for verb in DIGESTS {
+        let stored = Stored::on(with_digests_by(verb), &[corrupt()], &[]);
+        stored.outcome.as_ref().unwrap();
+        assert_eq!(stored.happened, 1, "{verb}");
+        assert!(stored.is_whole(), "{verb}");
+        let commands = stored.server.commands();
+        let asked = commands.iter().filter(|it| it.starts_with(verb));
+        assert_eq!(asked.count(), 2, "{verb}: {commands:?}");
+    }
+    let stored = Stored::on(with_digests_by("HASH"), &[corrupt().always()], &[]);
+    stored.failed_with(libc::EIO);
+    assert_eq!(stored.server.read("file"), b"old");
+    assert_eq!(stored.leftovers(), [""; 0]);
+
+    let unseen = Stored::on(with_digests_by("HASH"), &[corrupt()], &["verify=size"]);
+    unseen.outcome.as_ref().unwrap();
+    assert!(!unseen.is_whole(), "its size is right");
+}
+
+/// The 226 and the size stand.
+#[test]
+fn a_digest_that_is_not_told_is_no_fault_of_the_file() {
+    for (code, times) in [(500, 1), (550, 1), (450, 9)] {
+        let refused = Misdeed::Refuse {
+            code,
+            text: "no digest".to_owned(),
+        };
+        let fault = Fault::on("XMD5", refused).times(times);
+        let stored = Stored::on(with_digests_by("XMD5"), &[fault], &[]);
+        stored.outcome.as_ref().unwrap();
+        assert!(stored.happened > 0);
+        assert!(stored.is_whole());
+    }
+}
+
+#[test]
+fn proftpds_digest_is_that_of_the_file() {
+    let server = TestServer::start_with_arguments(Kind::Proftpd, &["--digests"]);
+    let mount = Mount::with_options(&server, &["log_level=debug"]);
+    shell(
+        mount.path(),
+        "mkdir 'a b'; seq 100000 >'a b/c d'; seq 9 >e; : >empty",
+    );
+    let log = mount.log();
+    assert!(log.matches("] > HASH /").count() >= 2, "{log}");
+    assert!(log.matches("digest SHA-1 0-").count() >= 2, "{log}");
+    assert!(!log.contains("does not tell digests"), "{log}");
+    assert!(!log.contains("no digest of"), "{log}");
 }
 
 /// A program of its own: in this process every child of another test would close a copy of the descriptor, and so

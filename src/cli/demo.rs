@@ -76,6 +76,7 @@ fn server_options(root: &Path, password: &str) -> ServerOptions {
         idle: Duration::from_secs(300),
         delay: Duration::ZERO,
         disabled: BTreeSet::new(),
+        digests: true,
     }
 }
 

@@ -238,6 +238,17 @@ pub(super) static OPTIONS: &[Spec] = &[
     ),
     valued(
         Group::Files,
+        "verify",
+        "HOW",
+        "digest",
+        "Look at each upload by its size, or by its digest, too, where the server tells one",
+        |to, value| {
+            to.verify = value::verify(value)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Files,
         "charset",
         "NAME",
         "none: names byte for byte",
@@ -546,49 +557,4 @@ pub(super) static OPTIONS: &[Spec] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_option_is_there_twice() {
-        let mut names: Vec<&str> = OPTIONS.iter().map(|spec| spec.name).collect();
-        names.sort_unstable();
-        let all = names.len();
-        names.dedup();
-        assert_eq!(names.len(), all);
-    }
-
-    #[test]
-    fn the_defaults_shown_are_the_defaults_used() {
-        for spec in OPTIONS {
-            let Set::Value(set) = spec.set else { continue };
-            let mut settings = Settings::default();
-            // A default in words says what happens where there is no value.
-            if set(&mut settings, OsStr::new(spec.default)).is_ok()
-                && ![
-                    "uid",
-                    "gid",
-                    "fsname",
-                    "subtype",
-                    "spool",
-                    "log_file",
-                    "password_file",
-                ]
-                .contains(&spec.name)
-            {
-                assert_eq!(settings, Settings::default(), "{}", spec.name);
-            }
-        }
-    }
-
-    #[test]
-    fn every_option_that_does_something_is_explained() {
-        for spec in OPTIONS.iter().filter(|spec| spec.group != Group::Elsewhere) {
-            assert!(
-                !spec.help.is_empty() && !spec.help.ends_with('.'),
-                "{}",
-                spec.name
-            );
-        }
-    }
-}
+mod tests;

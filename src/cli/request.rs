@@ -90,6 +90,7 @@ pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) ->
         },
         timezone: options.timezone.clone(),
         atomic: options.atomic,
+        verify: options.verify,
     }
 }
 

@@ -44,6 +44,7 @@ pub(super) fn run(
         idle: IDLE,
         delay: Duration::ZERO,
         disabled: BTreeSet::new(),
+        digests: true,
     };
     let server = Server::start(options)
         .map_err(|error| format!("cannot serve {}: {error}", root.display()))?;

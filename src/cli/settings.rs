@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::credentials::Netrc;
 use crate::mount::Sharing;
-use crate::remote::Atomic;
+use crate::remote::{Atomic, Verify};
 
 /// What the options ask for, defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub(super) charset: Option<&'static encoding_rs::Encoding>,
     pub(super) timezone: Option<TimeZone>,
     pub(super) atomic: Atomic,
+    pub(super) verify: Verify,
     pub(super) dir_ttl: Duration,
     pub(super) open_ttl: Duration,
     pub(super) attr_ttl: Duration,
@@ -70,6 +71,7 @@ impl Default for Settings {
             charset: None,
             timezone: None,
             atomic: Atomic::Auto,
+            verify: Verify::Digest,
             dir_ttl: Duration::from_secs(20),
             open_ttl: Duration::from_secs(1),
             attr_ttl: Duration::from_secs(20),

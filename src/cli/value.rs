@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 
-use crate::remote::Atomic;
+use crate::remote::{Atomic, Verify};
 
 /// What a value should have been; the caller knows the option's name and what was typed.
 pub(super) type Expected = &'static str;
@@ -113,6 +113,15 @@ pub(super) fn atomic(value: &OsStr) -> Result<Atomic, Expected> {
         b"auto" => Ok(Atomic::Auto),
         b"require" => Ok(Atomic::Require),
         _ => Err("never, auto or require"),
+    }
+}
+
+/// How uploads are looked at.
+pub(super) fn verify(value: &OsStr) -> Result<Verify, Expected> {
+    match value.as_bytes() {
+        b"size" => Ok(Verify::Size),
+        b"digest" => Ok(Verify::Digest),
+        _ => Err("size or digest"),
     }
 }
 
@@ -252,7 +261,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
             let value = os(&text);
-            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value), atomic(value));
+            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value), atomic(value), verify(value));
         }
     }
 }

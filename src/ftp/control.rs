@@ -113,6 +113,11 @@ impl Control {
         self.reply_within(phase, self.timeout)
     }
 
+    /// The next reply, whole, within the timeout and `longer`.
+    pub(super) fn reply_after(&mut self, phase: Phase, longer: Duration) -> Result<Reply, Error> {
+        self.reply_within(phase, self.timeout.saturating_add(longer))
+    }
+
     /// The next reply, whole, within `patience`.
     pub(super) fn reply_within(
         &mut self,

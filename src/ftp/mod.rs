@@ -38,6 +38,7 @@ mod charset;
 mod connect;
 mod control;
 mod data;
+pub mod digest;
 pub mod error;
 pub mod features;
 mod list;
@@ -54,6 +55,7 @@ mod tests;
 pub(crate) mod time;
 mod transfer;
 
+pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;
 pub use list::ListWith;

@@ -8,6 +8,7 @@ use super::charset::encode;
 use super::connect::control_connection;
 use super::control::{Control, shown};
 use super::data::DataOptions;
+use super::digest::{Digest, DigestCommand};
 use super::error::{Error, Phase};
 use super::features::Features;
 use super::listing::{Entry, parse_mlst};
@@ -164,6 +165,25 @@ impl Session {
         let modified = self.completion("MDTM").and_then(|it| told_time(&it));
         let modified = self.unless_broken(modified)?;
         Ok((size, modified))
+    }
+
+    /// A file's digest; none where the answer holds none. The server may take `patience` longer than for another reply:
+    /// it reads the whole file.
+    pub fn digest(
+        &mut self,
+        command: DigestCommand,
+        path: &RemotePath,
+        patience: Duration,
+    ) -> Result<Option<Digest>, Error> {
+        let line = self.line(format!("{} ", command.verb()).as_bytes(), path, b"")?;
+        log::debug!("> {}", shown(&line));
+        self.control.send(&line)?;
+        let reply = self.control.reply_after(Phase::Reply, patience)?;
+        if !reply.is_completion() {
+            let command = command.verb();
+            return Err(Error::Refused { command, reply });
+        }
+        Ok(command.told(&reply))
     }
 
     /// What the server says of one name (MLST, RFC 3659 §7).

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use crate::ftp::{Error, Features, RemotePath, Session};
+use crate::ftp::{DigestCommand, Error, Features, RemotePath, Session};
 
 /// One server's habits.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Dialect {
     pub(super) time: Ways<TimeWay>,
     /// How a mode is set.
     pub(super) mode: Ways<ModeWay>,
+    /// How a digest is asked for.
+    pub(super) digest: Ways<DigestCommand>,
     /// How an upload that broke goes on.
     pub(super) resume: Ways<ResumeWay>,
     /// The server puts `_` for control characters and a last blank of every new name, and says nothing.
@@ -62,6 +64,7 @@ impl Dialect {
             (ModeWay::SiteChmod, true),
             (ModeWay::Mff, facts("unix.mode")),
         ];
+        let digests = DigestCommand::ALL.map(|command| (command, features.has(command.verb())));
         Self {
             // MLSD is announced as MLST (RFC 3659 §7.8).
             mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
@@ -72,6 +75,7 @@ impl Dialect {
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
             mode: Ways::new(mode),
+            digest: Ways::new(digests),
             resume: Ways::new([(ResumeWay::Restart, true), (ResumeWay::Append, true)]),
             // Extensions of Pure-FTPd's own, by which it is known.
             alters_names: features.has("ESTA") && features.has("ESTP"),

@@ -7,6 +7,7 @@
 mod blame;
 mod change;
 mod dialect;
+mod digest;
 mod download;
 pub mod error;
 mod listing;
@@ -47,6 +48,18 @@ pub struct RemoteOptions {
     pub timezone: Option<jiff::tz::TimeZone>,
     /// How files are overwritten.
     pub atomic: Atomic,
+    /// How an upload is looked at before it takes its place.
+    pub verify: Verify,
+}
+
+/// How an upload is looked at when the server has acknowledged it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// By its size.
+    Size,
+    /// By its digest, too, where the server tells one (HASH, XSHA256, XSHA1, XMD5 or XCRC in FEAT).
+    #[default]
+    Digest,
 }
 
 /// How a file is overwritten.
@@ -103,6 +116,7 @@ struct Inner {
     zone: Zone,
     names: TemporaryNames,
     atomic: Atomic,
+    verify: Verify,
     home: Result<RemotePath, Error>,
 }
 
@@ -140,6 +154,7 @@ impl Remote {
             zone: Zone::new(options.timezone),
             names: TemporaryNames::new(journal),
             atomic: options.atomic,
+            verify: options.verify,
             home,
         };
         Ok(Self {
@@ -296,6 +311,10 @@ impl Remote {
 
     fn atomic(&self) -> Atomic {
         self.inner.atomic
+    }
+
+    fn verify(&self) -> Verify {
+        self.inner.verify
     }
 
     fn names(&self) -> &TemporaryNames {

@@ -33,6 +33,11 @@ impl<'pool> Dialogue<'pool> {
         Self { pool, lease }
     }
 
+    /// The session in hand, for what comes after.
+    pub(super) fn into_lease(self) -> Option<Lease> {
+        self.lease
+    }
+
     /// Runs a step once. The outer error is that there was no session: nothing was sent.
     fn once<T>(
         &mut self,

@@ -124,6 +124,21 @@ impl Sending {
         }
     }
 
+    /// The session, after [`Sending::finish`], where it is still good: to ask something, and put it back.
+    pub(super) fn lend_lease(&mut self) -> Option<Lease> {
+        match &mut self.line {
+            Line::Arrived(lease) => lease.take(),
+            Line::Open(..) | Line::Broken => None,
+        }
+    }
+
+    /// … and back.
+    pub(super) fn put_lease_back(&mut self, session: Option<Lease>) {
+        if let Line::Arrived(lease) = &mut self.line {
+            *lease = session;
+        }
+    }
+
     /// The session, after [`Sending::finish`], where it is still good.
     pub(super) fn into_lease(mut self) -> Option<Lease> {
         match mem::replace(&mut self.line, Line::Broken) {

@@ -180,13 +180,24 @@ impl Upload {
         self.step(|sending| sending.send(file, length))
     }
 
-    /// Waits until the server has acknowledged what was sent; bytes that were lost with their connection are sent
-    /// again from `file`.
+    /// Waits until the server has acknowledged what was sent, and has the same bytes where it tells a digest; bytes that
+    /// were lost with their connection are sent again from `file`.
     ///
     /// # Errors
     /// Those of [`Upload::send`].
     pub fn arrive(&mut self, file: &File) -> Result<(), Error> {
-        self.step(|sending| sending.finish(Some(file)))
+        self.step(|sending| sending.finish(Some(file)))?;
+        let State::Sending(sending) = &mut self.state else {
+            return Ok(());
+        };
+        let (remote, size) = (self.remote.clone(), sending.sent());
+        let mut dialogue = sending.lend_lease().map_or_else(
+            || remote.dialogue(),
+            |lease| Dialogue::with(remote.pool(), lease),
+        );
+        let verified = remote.verify_digest(&mut dialogue, self.place.path(), file, size);
+        sending.put_lease_back(dialogue.into_lease());
+        verified
     }
 
     fn step(

@@ -82,6 +82,8 @@ pub enum Misdeed {
     WrongSize(i64),
     /// A listing without an end.
     EndlessListing,
+    /// The first byte of what was stored is another one: 0xFF.
+    Corrupt,
     /// RNTO does not replace a file.
     NoReplace,
 }

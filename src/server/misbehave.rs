@@ -1,11 +1,13 @@
 //! Doing wrong what a test asked to be done wrong.
 
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use super::command_line::Command;
 use super::fault::Misdeed;
 use super::reply::{Gone, Reply};
 use super::session::{Ended, Session};
+use super::tree::LastLink;
 
 /// The line an endless reply is made of.
 const ENDLESS_LINE: &[u8] = b"211-and so on\r\n";
@@ -46,6 +48,17 @@ impl Misdeed {
 }
 
 impl Session {
+    /// Puts another byte for the first of a file.
+    fn spoil(&self, argument: &[u8]) {
+        let Ok(place) = self.place(argument, LastLink::Followed) else {
+            return;
+        };
+        let opened = place.open_to_write();
+        if let Err(error) = opened.and_then(|opened| opened.file.write_at(&[0xFF], 0)) {
+            log::warn!("server: there is no file to spoil: {error}");
+        }
+    }
+
     /// Obeys `command` in the way of `misdeed`.
     pub(super) fn misbehave(
         &mut self,
@@ -66,6 +79,11 @@ impl Session {
             Misdeed::DoneThenRefuse { code, text } => {
                 self.done(command)?;
                 self.tell(&Reply::new(*code, text.as_bytes()))
+            }
+            Misdeed::Corrupt => {
+                let reply = self.done(command)?;
+                self.spoil(&command.argument);
+                self.tell(&reply)
             }
             Misdeed::NoReply => {
                 self.done(command)?;

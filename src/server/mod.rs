@@ -83,6 +83,8 @@ pub struct ServerOptions {
     pub delay: Duration,
     /// Verbs and features that are refused with 502 and left out of FEAT, upper case: `MLSD`, `EPSV`, `SITE CHMOD`.
     pub disabled: BTreeSet<String>,
+    /// Whether digests of files are told: HASH, XSHA256, XSHA1, XMD5 and XCRC, unless [disabled](Self::disabled).
+    pub digests: bool,
 }
 
 impl ServerOptions {
@@ -98,6 +100,7 @@ impl ServerOptions {
             idle: Duration::from_secs(300),
             delay: Duration::ZERO,
             disabled: BTreeSet::new(),
+            digests: false,
         }
     }
 }

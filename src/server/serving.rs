@@ -11,6 +11,7 @@ use socket2::SockRef;
 
 use super::ServerOptions;
 use super::command_log::CommandLog;
+use super::commands::digest;
 use super::fault::Faults;
 use super::open_sessions::OpenSessions;
 use super::session;
@@ -57,9 +58,10 @@ impl Serving {
         self.address
     }
 
-    /// Whether tests switched the verb or feature off.
+    /// Whether the verb or feature is switched off.
     pub(super) fn disabled(&self, name: &str) -> bool {
-        self.options.disabled.contains(name)
+        let is_withheld = !self.options.digests && digest::VERBS.contains(&name);
+        is_withheld || self.options.disabled.contains(name)
     }
 
     pub(super) fn wait(&self) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftpfs::ftp;
 use ftpfs::journal::Journal;
-use ftpfs::remote::{Atomic, ErrorKind, Remote, RemoteOptions};
+use ftpfs::remote::{Atomic, ErrorKind, Remote, RemoteOptions, Verify};
 use ftpfs::server::Server;
 
 use crate::support::{Site, path, pattern, pool_options, server_options, wait_for};
@@ -127,6 +127,7 @@ fn a_wrong_password_shows_at_once_and_is_not_told() {
         pool,
         timezone: None,
         atomic: Atomic::Auto,
+        verify: Verify::Digest,
     };
     let error = Remote::connect(options, Journal::keeping_nothing(None)).unwrap_err();
     assert!(matches!(error, ftp::Error::Login(_)), "{error}");

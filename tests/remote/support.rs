@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftpfs::ftp::{ConnectOptions, Password, RemotePath};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{Atomic, Commit, Error, Remote, RemoteOptions};
+use ftpfs::remote::{Atomic, Commit, Error, Remote, RemoteOptions, Verify};
 use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
@@ -47,6 +47,7 @@ impl Site {
             pool,
             timezone: None,
             atomic: Atomic::Auto,
+            verify: Verify::Digest,
         };
         let remote = Remote::connect(options, Journal::keeping_nothing(None)).unwrap();
         server.clear_commands();
@@ -151,6 +152,7 @@ pub fn server_options(root: PathBuf) -> ServerOptions {
         idle: Duration::from_secs(60),
         delay: Duration::ZERO,
         disabled: [].into(),
+        digests: false,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ftpfs::ftp::{Password, Precision};
 use ftpfs::journal::Journal;
-use ftpfs::remote::{Atomic, ErrorKind, Remote, RemoteOptions, Version};
+use ftpfs::remote::{Atomic, ErrorKind, Remote, RemoteOptions, Verify, Version};
 
 use crate::servers::{Kind, TestServer};
 use crate::support::{Site, path, pool_options};
@@ -22,6 +22,7 @@ fn client(server: &TestServer) -> Remote {
         pool,
         timezone: None,
         atomic: Atomic::Auto,
+        verify: Verify::Digest,
     };
     Remote::connect(options, Journal::keeping_nothing(None)).unwrap()
 }

@@ -107,6 +107,7 @@ impl TestServer {
             idle: Duration::from_secs(300),
             delay: Duration::ZERO,
             disabled: BTreeSet::new(),
+            digests: false,
         };
         change(&mut options);
         let server = Server::start(options.clone()).expect("the embedded server starts");

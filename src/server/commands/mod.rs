@@ -10,6 +10,7 @@
 mod about;
 mod change;
 mod connection;
+pub(super) mod digest;
 mod directory;
 mod list;
 mod login;
@@ -112,6 +113,11 @@ const VERBS: &[Verb] = &[
     verb("DELE", Needs::Change, change::dele),
     verb("RNFR", Needs::Change, change::rnfr),
     verb("RNTO", Needs::Change, change::rnto),
+    feature("HASH", "HASH SHA-256*", Needs::Argument, digest::hash),
+    feature("XSHA256", "XSHA256", Needs::Argument, digest::xsha256),
+    feature("XSHA1", "XSHA1", Needs::Argument, digest::xsha1),
+    feature("XMD5", "XMD5", Needs::Argument, digest::xmd5),
+    feature("XCRC", "XCRC", Needs::Argument, digest::xcrc),
     feature("MFMT", "MFMT", Needs::Change, change::mfmt),
     feature(
         "SITE CHMOD",

@@ -1,0 +1,264 @@
+//! Digests of files, as servers tell them: HASH (draft-bryan-ftpext-hash), and the older XSHA256, XSHA1, XMD5 and XCRC,
+//! which no RFC has and many servers do.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use md5::Md5;
+use sha1::Sha1;
+use sha2::digest::DynDigest;
+use sha2::{Sha256, Sha512};
+
+use super::Reply;
+
+/// Bytes of a file that are taken at a time.
+const PIECE: usize = 256 << 10;
+
+/// How a digest is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// SHA-512.
+    Sha512,
+    /// SHA-256.
+    Sha256,
+    /// SHA-1.
+    Sha1,
+    /// MD5.
+    Md5,
+    /// CRC-32, as zip and Ethernet have it.
+    Crc32,
+}
+
+/// The command that asks for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestCommand {
+    /// HASH, by the algorithm that the server has chosen.
+    Hash,
+    /// XSHA256.
+    Xsha256,
+    /// XSHA1.
+    Xsha1,
+    /// XMD5.
+    Xmd5,
+    /// XCRC.
+    Xcrc,
+}
+
+/// A file's digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    algorithm: Algorithm,
+    bytes: Vec<u8>,
+}
+
+impl Algorithm {
+    /// The length of its digests in octets.
+    fn length(self) -> usize {
+        match self {
+            Self::Sha512 => 64,
+            Self::Sha256 => 32,
+            Self::Sha1 => 20,
+            Self::Md5 => 16,
+            Self::Crc32 => 4,
+        }
+    }
+
+    /// By its name in HASH's reply (draft-bryan-ftpext-hash §3).
+    fn named(name: &str) -> Option<Self> {
+        let names = [
+            ("SHA-512", Self::Sha512),
+            ("SHA-256", Self::Sha256),
+            ("SHA-1", Self::Sha1),
+            ("MD5", Self::Md5),
+            ("CRC32", Self::Crc32),
+        ];
+        let found = names
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, algorithm)| *algorithm)
+    }
+}
+
+impl DigestCommand {
+    /// All, the best first: HASH takes any path, ProFTPD's others none with a blank.
+    pub const ALL: [Self; 5] = [
+        Self::Hash,
+        Self::Xsha256,
+        Self::Xsha1,
+        Self::Xmd5,
+        Self::Xcrc,
+    ];
+
+    /// As it is sent, and as FEAT names it.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Hash => "HASH",
+            Self::Xsha256 => "XSHA256",
+            Self::Xsha1 => "XSHA1",
+            Self::Xmd5 => "XMD5",
+            Self::Xcrc => "XCRC",
+        }
+    }
+
+    /// The digest in its reply: HASH's `213 SHA-256 0-49 6ae8… path`, the others' `250 6AE8…`, where some put the path
+    /// before the digest, and ProFTPD a line that it is at work.
+    pub(super) fn told(self, reply: &Reply) -> Option<Digest> {
+        let text = String::from_utf8_lossy(reply.lines().last()?).into_owned();
+        let mut words = text.split_ascii_whitespace();
+        let algorithm = match self {
+            Self::Hash => {
+                let algorithm = Algorithm::named(words.next()?)?;
+                let _range = words.next()?;
+                return Digest::parse(algorithm, words.next()?);
+            }
+            Self::Xsha256 => Algorithm::Sha256,
+            Self::Xsha1 => Algorithm::Sha1,
+            Self::Xmd5 => Algorithm::Md5,
+            Self::Xcrc => Algorithm::Crc32,
+        };
+        Digest::parse(algorithm, words.next_back()?)
+    }
+}
+
+impl Digest {
+    /// How it was made.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// That of the first `length` bytes of `file`.
+    ///
+    /// # Errors
+    /// The file's; that it is shorter is one.
+    pub fn of(algorithm: Algorithm, file: &File, length: u64) -> io::Result<Self> {
+        let mut state = State::new(algorithm);
+        let mut piece = vec![0; PIECE];
+        let mut at = 0;
+        while at < length {
+            let wanted = usize::try_from(length - at).map_or(PIECE, |left| left.min(PIECE));
+            let part = piece.get_mut(..wanted).unwrap_or_default();
+            file.read_exact_at(part, at)?;
+            state.update(part);
+            at += wanted as u64;
+        }
+        Ok(Self {
+            algorithm,
+            bytes: state.end(),
+        })
+    }
+
+    /// From hexadecimal digits, of which a CRC may lack the first zeros.
+    fn parse(algorithm: Algorithm, digits: &str) -> Option<Self> {
+        let length = algorithm.length() * 2;
+        let is_whole = digits.len() == length
+            || (algorithm == Algorithm::Crc32 && (1..length).contains(&digits.len()));
+        if !is_whole || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let digits = format!("{digits:0>length$}");
+        let pair = |at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+        let bytes = (0..length).step_by(2).map(pair).collect::<Option<_>>()?;
+        Some(Self { algorithm, bytes })
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ", self.algorithm)?;
+        self.bytes
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A digest that is being made.
+enum State {
+    Long(Box<dyn DynDigest>),
+    Crc(crc32fast::Hasher),
+}
+
+impl State {
+    fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha512 => Self::Long(Box::new(Sha512::default())),
+            Algorithm::Sha256 => Self::Long(Box::new(Sha256::default())),
+            Algorithm::Sha1 => Self::Long(Box::new(Sha1::default())),
+            Algorithm::Md5 => Self::Long(Box::new(Md5::default())),
+            Algorithm::Crc32 => Self::Crc(crc32fast::Hasher::new()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Long(state) => state.update(bytes),
+            Self::Crc(state) => state.update(bytes),
+        }
+    }
+
+    fn end(self) -> Vec<u8> {
+        match self {
+            Self::Long(state) => state.finalize().into_vec(),
+            Self::Crc(state) => state.finalize().to_be_bytes().to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::ReplyCode;
+    use super::*;
+
+    fn told(command: DigestCommand, text: &str) -> Option<Digest> {
+        let lines = vec![b"Computing".to_vec(), text.into()];
+        command.told(&Reply::new(ReplyCode(250), lines))
+    }
+
+    /// The digests of `abc` in FIPS 180-4, RFC 1321 and by cksum.
+    #[test]
+    fn a_digest_is_the_one_in_the_books_however_it_is_told() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"abcdef").unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let cases = [
+            (DigestCommand::Xsha256, sha256.to_uppercase()),
+            (DigestCommand::Hash, format!("SHA-256 0-3 {sha256} /a b")),
+            (
+                DigestCommand::Xsha1,
+                "a9993e364706816aba3e25717850c26c9cd0d89d".to_owned(),
+            ),
+            (
+                DigestCommand::Xmd5,
+                "/abc 900150983CD24FB0D6963F7D28E17F72".to_owned(),
+            ),
+            (DigestCommand::Xcrc, "352441C2".to_owned()),
+        ];
+        for (command, text) in cases {
+            let told = told(command, &text).unwrap();
+            let made = Digest::of(told.algorithm(), &file, 3).unwrap();
+            assert_eq!(told, made, "{command:?}");
+            let longer = Digest::of(told.algorithm(), &file, 4).unwrap();
+            assert_ne!(told, longer, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_digest_is_none() {
+        for (command, text) in [
+            (DigestCommand::Xmd5, ""),
+            (DigestCommand::Xmd5, "900150983CD24FB0D6963F7D28E17F7"),
+            (DigestCommand::Xmd5, "900150983CD24FB0D6963F7D28E17F7x"),
+            (DigestCommand::Xcrc, "352441C2A"),
+            (DigestCommand::Xcrc, "é"),
+            (DigestCommand::Hash, "TTH 0-3 352441C2 /a"),
+            (DigestCommand::Hash, "CRC32"),
+        ] {
+            assert_eq!(told(command, text), None, "{text}");
+        }
+        let zeros = told(DigestCommand::Xcrc, "1f").unwrap();
+        assert_eq!(zeros.to_string(), "Crc32 0000001f");
+    }
+}
