@@ -81,9 +81,12 @@ fn temporary_names(root: &Path) -> usize {
         .count()
 }
 
-fn copy(from: &Path, to: &Path) -> Child {
+/// From within the mount: by its path a `cp` that begins late would find the directory below it.
+fn copy(from: &Path, mount: &Mount, name: &str) -> Child {
     Command::new("cp")
-        .args([from, to])
+        .arg(from)
+        .arg(name)
+        .current_dir(mount.path())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
@@ -112,7 +115,7 @@ fn kill_again_and_again(kind: Kind, kills: usize) {
             file.new = File::content(&mut random);
             fs::write(local.path().join(file.name), &file.new).unwrap();
         }
-        let mut programs = NAMES.map(|name| copy(&local.path().join(name), &mount.join(name)));
+        let mut programs = NAMES.map(|name| copy(&local.path().join(name), &mount, name));
         let latest = LATEST[random.below(LATEST.len())];
         thread::sleep(Duration::from_micros(random.below(latest) as u64));
         mount.kill_nine();
