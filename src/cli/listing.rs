@@ -7,7 +7,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::command;
-use super::options::{Group, OPTIONS, Spec};
+use super::options::{self, Group, Spec};
 
 /// Column of the explanations in `--help`.
 const HELP_COLUMN: usize = 26;
@@ -86,7 +86,7 @@ The password is taken from the first of: the URL, password_file, FTPFS_PASSWORD,
 ";
 
 fn of(group: Group) -> impl Iterator<Item = &'static Spec> {
-    OPTIONS.iter().filter(move |spec| spec.group == group)
+    options::all().filter(move |spec| spec.group == group)
 }
 
 fn names_of(group: Group) -> Vec<&'static str> {
@@ -191,7 +191,7 @@ mod tests {
             .unwrap()
             .replace('\\', "");
         let (help, table) = (help_text(), markdown_table());
-        for spec in OPTIONS {
+        for spec in options::all() {
             for text in [&page, &help, &table] {
                 assert!(text.contains(spec.name), "{}", spec.name);
             }

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::options::{OPTIONS, Set, Spec};
+use super::options::{self, Set, Spec};
 use super::settings::Settings;
 
 /// A `-o` option that cannot be.
@@ -141,18 +141,15 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
 }
 
 fn find(name: &str) -> Option<&'static Spec> {
-    OPTIONS
-        .iter()
-        .find(|spec| match spec.name.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => spec.name == name,
-        })
+    options::all().find(|spec| match spec.name.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => spec.name == name,
+    })
 }
 
 /// The known option that `name` was most likely meant to be.
 fn nearest(name: &str) -> Option<&'static str> {
-    OPTIONS
-        .iter()
+    options::all()
         .map(|spec| (strsim::jaro_winkler(name, spec.name), spec.name))
         .filter(|(likeness, _)| *likeness >= 0.75)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
@@ -285,8 +282,9 @@ mod tests {
         }
 
         #[test]
-        fn no_value_makes_it_panic(at in 0..OPTIONS.len(), value in ".*") {
-            let _ = parse(&[OsString::from(format!("{}={value}", OPTIONS[at].name))], Unknown::Refuse);
+        fn no_value_makes_it_panic(at in 0..super::options::all().count(), value in ".*") {
+            let name = super::options::all().nth(at).unwrap().name;
+            let _ = parse(&[OsString::from(format!("{name}={value}"))], Unknown::Refuse);
         }
     }
 }

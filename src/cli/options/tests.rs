@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn no_option_is_there_twice() {
-    let mut names: Vec<&str> = OPTIONS.iter().map(|spec| spec.name).collect();
+    let mut names: Vec<&str> = all().map(|spec| spec.name).collect();
     names.sort_unstable();
     let all = names.len();
     names.dedup();
@@ -11,7 +11,7 @@ fn no_option_is_there_twice() {
 
 #[test]
 fn the_defaults_shown_are_the_defaults_used() {
-    for spec in OPTIONS {
+    for spec in all() {
         let Set::Value(set) = spec.set else { continue };
         let mut settings = Settings::default();
         // A default in words says what happens where there is no value.
@@ -34,7 +34,7 @@ fn the_defaults_shown_are_the_defaults_used() {
 
 #[test]
 fn every_option_that_does_something_is_explained() {
-    for spec in OPTIONS.iter().filter(|spec| spec.group != Group::Elsewhere) {
+    for spec in all().filter(|spec| spec.group != Group::Elsewhere) {
         assert!(
             !spec.help.is_empty() && !spec.help.ends_with('.'),
             "{}",

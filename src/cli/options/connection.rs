@@ -1,0 +1,67 @@
+//! How the server is spoken to.
+
+use super::{Group, Spec, flag, valued};
+use crate::cli::value;
+
+pub(super) static SPECS: &[Spec] = &[
+    valued(
+        Group::Connection,
+        "port",
+        "N",
+        "the source's, else 21",
+        "Connect to port N",
+        |to, value| {
+            to.port = Some(value::number(
+                value,
+                1..=u16::MAX,
+                "a port from 1 to 65535",
+            )?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Connection,
+        "connections",
+        "N",
+        "8",
+        "Keep at most N connections to the server; fewer where it allows fewer",
+        |to, value| {
+            to.connections = value::number(value, 1..=256, "a number from 1 to 256")?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Connection,
+        "timeout",
+        "SECONDS",
+        "30",
+        "Longest silence of the server in a reply or a transfer",
+        |to, value| {
+            to.timeout = value::deadline(value)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Connection,
+        "connect_timeout",
+        "SECONDS",
+        "10",
+        "Longest wait for a connection to be made",
+        |to, value| {
+            to.connect_timeout = value::deadline(value)?;
+            Ok(())
+        },
+    ),
+    flag(
+        Group::Connection,
+        "active",
+        "Have the server connect to this machine for data (EPRT, PORT) instead of the other way",
+        |to| to.active = true,
+    ),
+    flag(
+        Group::Connection,
+        "pasv_address",
+        "Trust the address in the server's answer to PASV instead of using the server's own",
+        |to| to.pasv_address = true,
+    ),
+];

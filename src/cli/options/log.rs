@@ -1,0 +1,29 @@
+//! What is logged, and where.
+
+use super::{Group, Spec, valued};
+use crate::cli::value;
+
+pub(super) static SPECS: &[Spec] = &[
+    valued(
+        Group::Log,
+        "log_level",
+        "LEVEL",
+        "warn",
+        "How much is logged: error, warn, info, debug or trace",
+        |to, value| {
+            to.log_level = value::log_level(value)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Log,
+        "log_file",
+        "FILE",
+        "the terminal in the foreground, else syslog",
+        "Append the log to FILE",
+        |to, value| {
+            to.log_file = Some(value::path(value)?);
+            Ok(())
+        },
+    ),
+];
