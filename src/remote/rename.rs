@@ -27,7 +27,8 @@ pub(super) fn rename(
         return Err(Task::new(Operation::Rename, to).error(ErrorKind::Unsupported, reason));
     }
     if replaceable {
-        return replace(remote, dialogue, from, to).map_err(|_| error);
+        return replace(remote, dialogue, from, to)
+            .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, to), &fault));
     }
     Err(error)
 }
@@ -63,30 +64,33 @@ fn replace(
     let Some(aside) = remote.new_aside(to) else {
         return Ok(());
     };
-    if let Err(fault) = move_path(remote, dialogue, to, aside.path()) {
-        if !is_lost(&fault) {
-            aside.gone();
+    let mut moved = move_path(remote, dialogue, to, aside.path());
+    if moved.is_ok() {
+        if remote.dialect().told_no_replace.first() {
+            log::warn!(
+                "the server does not rename onto an existing file: replacing one takes several steps here, \
+                 and for a moment neither the old nor the new file has its name"
+            );
         }
-        return Err(fault);
+        moved = move_path(remote, dialogue, from, to);
     }
-    if remote.dialect().told_no_replace.first() {
-        log::warn!(
-            "the server does not rename onto an existing file: replacing one takes several steps here, \
-             and for a moment neither the old nor the new file has its name"
-        );
+    match moved {
+        Ok(()) => aside.delete(dialogue),
+        // A server may do what it refuses, so the names are looked at.
+        Err(ref fault) => aside.put_back(dialogue, is_lost(fault)),
     }
-    if let Err(fault) = move_path(remote, dialogue, from, to) {
-        match move_path(remote, dialogue, aside.path(), to) {
-            Ok(()) => aside.gone(),
-            Err(lost) => log::error!(
-                "the old {to} is now {}, and could not be moved back: {lost}",
-                aside.path()
-            ),
-        }
-        return Err(fault);
-    }
-    aside.delete(dialogue);
-    Ok(())
+    moved
+}
+
+/// Gives the file moved aside its name back, which no other file has taken.
+pub(super) fn put_back(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    aside: &RemotePath,
+    to: &RemotePath,
+) -> Result<(), Error> {
+    move_path(remote, dialogue, aside, to)
+        .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault))
 }
 
 /// Whether the server had taken the source and refused the target.

@@ -119,17 +119,7 @@ impl Remote {
     /// # Errors
     /// Whether it is there is not known, or it is.
     pub fn delete_part(&self, path: &RemotePath) -> Result<(), Error> {
-        let mut dialogue = self.dialogue();
-        let Err(fault) = change::delete_in(self, &mut dialogue, path) else {
-            return Ok(());
-        };
-        match look(self, &mut dialogue, path) {
-            Ok(Look::Absent | Look::NoParent(_)) => Ok(()),
-            Ok(Look::Found(_)) | Err(_) => {
-                let task = Task::new(Operation::Delete, path);
-                Err(self.blame(&mut dialogue, &task, &fault))
-            }
-        }
+        delete_part(self, &mut self.dialogue(), path)
     }
 
     /// Moves the file at `aside` back to `target`, unless another has taken its place: then it is deleted.
@@ -137,15 +127,40 @@ impl Remote {
     /// # Errors
     /// What became of it is not known.
     pub fn settle_aside(&self, aside: &RemotePath, target: &RemotePath) -> Result<(), Error> {
-        let mut dialogue = self.dialogue();
-        match look(self, &mut dialogue, target)? {
-            Look::Found(_) => self.delete_part(aside),
-            Look::NoParent(_) => Ok(()),
-            Look::Absent => match look(self, &mut dialogue, aside)? {
-                Look::Absent | Look::NoParent(_) => Ok(()),
-                Look::Found(_) => rename::rename(self, &mut dialogue, aside, target),
-            },
+        settle_aside(self, &mut self.dialogue(), aside, target)
+    }
+}
+
+fn delete_part(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<(), Error> {
+    let Err(fault) = change::delete_in(remote, dialogue, path) else {
+        return Ok(());
+    };
+    match look(remote, dialogue, path) {
+        Ok(Look::Absent | Look::NoParent(_)) => Ok(()),
+        Ok(Look::Found(_)) | Err(_) => {
+            let task = Task::new(Operation::Delete, path);
+            Err(remote.blame(dialogue, &task, &fault))
         }
+    }
+}
+
+fn settle_aside(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    aside: &RemotePath,
+    target: &RemotePath,
+) -> Result<(), Error> {
+    match look(remote, dialogue, target)? {
+        Look::Found(_) => delete_part(remote, dialogue, aside),
+        Look::NoParent(_) => Ok(()),
+        Look::Absent => match look(remote, dialogue, aside)? {
+            Look::Absent | Look::NoParent(_) => Ok(()),
+            Look::Found(_) => rename::put_back(remote, dialogue, aside, target),
+        },
     }
 }
 
@@ -185,6 +200,21 @@ impl Temporary {
         match change::delete_in(&self.remote, dialogue, &self.path) {
             Ok(()) => self.gone(),
             Err(fault) => log::debug!("{} is to be deleted later: {fault}", self.path),
+        }
+    }
+
+    /// Moves a file that may have been moved aside back, unless another has its name now. Where that fails it is an
+    /// orphan; where the server may still be `at_work` on it, too.
+    pub(super) fn put_back(self, dialogue: &mut Dialogue<'_>, at_work: bool) {
+        let Some(Orphan::Aside(aside, target)) = &self.orphan else {
+            return;
+        };
+        match settle_aside(&self.remote, dialogue, aside, target) {
+            Ok(()) if at_work => {}
+            Ok(()) => self.gone(),
+            Err(fault) => log::error!(
+                "the old {target} may now be {aside}, which is moved back as soon as it can be: {fault}"
+            ),
         }
     }
 }
