@@ -4,6 +4,7 @@
 
 mod mountinfo;
 mod mountpoint;
+mod privileged;
 mod requirements;
 mod state;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 use fuser::{Config, MountOption, SessionACL};
 use log::{debug, info, warn};
 
-use crate::ftp::{self, Kind, RemotePath};
+use crate::ftp::{self, ConnectOptions, Kind, RemotePath};
 use crate::fuse::FuseFs;
 use crate::journal::{Journal, JournalError};
 use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
@@ -29,6 +30,7 @@ use crate::sys::{self, Signals};
 use crate::vfs::{Vfs, VfsOptions, recovery};
 
 pub use mountpoint::{Mountpoint, MountpointError};
+pub use privileged::Privileged;
 pub use requirements::{LocalPaths, RequirementError, check};
 pub use state::StateOptions;
 
@@ -131,6 +133,9 @@ pub enum Error {
     /// A thread or a signal mask was refused.
     #[error("cannot start: {0}")]
     Start(io::Error),
+    /// The kernel would not take privileges away.
+    #[error("cannot give up privileges: {0}")]
+    Privilege(io::Error),
     /// Ended by a signal before it was mounted.
     #[error("interrupted before the mount was ready")]
     Interrupted,
@@ -154,8 +159,9 @@ pub struct Mount {
     vfs: Arc<Vfs>,
     events: Receiver<Event>,
     sender: Sender<Event>,
-    /// The server's host and port.
-    server: (String, u16),
+    privileged: Privileged,
+    /// How the server is reached.
+    server: ConnectOptions,
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -180,12 +186,15 @@ enum Event {
 impl Mount {
     /// Connects, logs in, looks at the directory, mounts it and serves it.
     ///
+    /// Everything but the mounting itself is done with the calling thread's privileges.
+    ///
     /// # Errors
     /// Nothing is mounted then.
     pub fn start(
         mountpoint: &Mountpoint,
         options: MountOptions,
         signals: Signals,
+        privileged: Privileged,
     ) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel();
         let to_signal = sender.clone();
@@ -198,7 +207,7 @@ impl Mount {
             state,
             kernel,
         } = options;
-        let server = (remote.pool.connect.host.clone(), remote.pool.connect.port);
+        let server = remote.pool.connect.clone();
         let journal = state.open()?;
         let to_note = journal.clone();
         spawn("connect", move || {
@@ -215,7 +224,13 @@ impl Mount {
             }
         };
         let vfs = Vfs::new(remote, directory, vfs, journal);
-        serve(Arc::clone(&vfs), mountpoint, &kernel, sender.clone())?;
+        serve(
+            Arc::clone(&vfs),
+            mountpoint,
+            &kernel,
+            sender.clone(),
+            &privileged,
+        )?;
         raise_kernel_read_ahead(mountpoint);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());
         Ok(Self {
@@ -223,6 +238,7 @@ impl Mount {
             vfs,
             events,
             sender,
+            privileged,
             server,
         })
     }
@@ -269,8 +285,7 @@ impl Mount {
     }
 
     fn is_server_alive(&self) -> bool {
-        let (host, port) = &self.server;
-        ftp::greets(host, *port, SIGN_OF_LIFE)
+        ftp::greets(&self.server, SIGN_OF_LIFE)
     }
 
     /// Until the kernel has sent its last request, or the users of a busy mount had their time.
@@ -283,7 +298,7 @@ impl Mount {
                 Err(_) => return Ok(()),
             }
         }
-        unmount(&self.mountpoint);
+        unmount_by(&self.privileged, &self.mountpoint);
         match self.events.recv_timeout(BUSY_GRACE) {
             Ok(Event::Ended(outcome)) => outcome,
             Ok(Event::Stop | Event::Connected(_) | Event::Stored | Event::ShutDown(_))
@@ -362,13 +377,18 @@ fn serve(
     mountpoint: &Mountpoint,
     kernel: &KernelOptions,
     ended: Sender<Event>,
+    privileged: &Privileged,
 ) -> Result<(), Error> {
     let filesystem = FuseFs::new(vfs);
     let memory = filesystem.kernel();
-    let session = fuser::Session::new(filesystem, mountpoint.path(), &fuser_config(kernel))
-        .map_err(Error::Mount)?;
+    let (path, config) = (mountpoint.path().to_owned(), fuser_config(kernel));
+    let mounted = privileged.run(move || fuser::Session::new(filesystem, path, &config));
+    let session = mounted.and_then(|mounted| mounted).map_err(Error::Mount)?;
     memory.reach_by(session.notifier());
-    let session = session.spawn().map_err(Error::Mount)?;
+    let session = session.spawn().map_err(|error| {
+        unmount_by(privileged, mountpoint.path());
+        Error::Mount(error)
+    })?;
     // fuser 0.18 takes a mount that is gone for one that is there, and on its drop would unmount
     // what somebody mounted at the same place since. So it is never dropped; see `unmount`.
     let mut session = ManuallyDrop::new(session);
@@ -420,6 +440,13 @@ fn escaped_for_fusermount(name: &str, auto_unmount: bool) -> String {
         name.replace('\\', r"\\").replace(',', r"\,")
     } else {
         name.to_owned()
+    }
+}
+
+fn unmount_by(privileged: &Privileged, mountpoint: &std::path::Path) {
+    let path = mountpoint.to_owned();
+    if let Err(error) = privileged.run(move || unmount(&path)) {
+        warn!("cannot unmount {}: {error}", mountpoint.display());
     }
 }
 

@@ -1,15 +1,20 @@
-//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`.
+//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`, and by which proxy.
 //!
 //! RFC 1738 §3.2 and RFC 3986; paths mean what they mean to curl: relative to the directory the
 //! login starts in, and absolute where they begin with a `/` of their own (`//` or `/%2F` in a URL).
 
+mod proxy;
+mod secret;
+
 use std::ffi::OsStr;
-use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 
 use url::Url;
 
 use crate::ftp::{Password, PathError, RemotePath};
+
+pub use proxy::{ProxyUrlError, parse_proxy};
+pub use secret::{conceal, password_ranges};
 
 /// FTP's port (RFC 959 §8).
 pub const DEFAULT_PORT: u16 = 21;
@@ -135,19 +140,6 @@ impl StartPath {
     }
 }
 
-/// The bytes of `argument` that are a URL's password, to be hidden from other users.
-pub fn password_range(argument: &[u8]) -> Option<Range<usize>> {
-    let authority = argument.windows(3).position(|window| window == b"://")? + 3;
-    let rest = argument.get(authority..)?;
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?' | b'#' | b'\\'))
-        .unwrap_or(rest.len());
-    let at = rest.get(..end)?.iter().rposition(|byte| *byte == b'@')?;
-    let colon = rest.get(..at)?.iter().position(|byte| *byte == b':')?;
-    Some(authority + colon + 1..authority + at)
-}
-
 /// RFC 3986 §3.1.
 fn is_scheme(bytes: &[u8]) -> bool {
     matches!(bytes, [first, rest @ ..] if first.is_ascii_alphabetic()
@@ -193,7 +185,7 @@ fn parse_url(typed: &str) -> Result<Source, SourceError> {
         user: (!user.is_empty()).then_some(user),
         password: password.map(Password::new),
         path: StartPath::new(url_path(&url)),
-        shown: without_password(typed),
+        shown: secret::without_password(typed),
     })
 }
 
@@ -246,17 +238,6 @@ fn percent_decode(encoded: &str) -> Vec<u8> {
         }
     }
     decoded
-}
-
-fn without_password(typed: &str) -> String {
-    match password_range(typed.as_bytes()) {
-        Some(password) => {
-            let mut shown = typed.to_owned();
-            shown.replace_range(password.start - 1..password.end, "");
-            shown
-        }
-        None => typed.to_owned(),
-    }
 }
 
 fn parse_short(bytes: &[u8]) -> Result<Source, SourceError> {

@@ -1,8 +1,11 @@
 //! The few system calls std has no name for: the only `unsafe` in the crate.
 //!
-//! Secrets in the process's arguments, going to the background, signals, unmounting.
+//! Secrets in the process's arguments, going to the background, signals, unmounting, inherited descriptors; in
+//! `privilege`, what the process may do.
 
 #![allow(unsafe_code)]
+
+mod privilege;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -10,9 +13,11 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+pub use privilege::{forbid_dumps, keep_only_mounting, renounce};
 
 /// Most bytes handed to one sendfile(2): it sends no more at once (its manual page).
 const MOST_SENT: usize = 0x7fff_f000;
@@ -29,17 +34,44 @@ pub fn effective_gid() -> u32 {
     unsafe { libc::getegid() }
 }
 
+/// Files and directories that this process makes from now on are closed to all other users (umask(2)).
+pub fn make_files_private() {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// Closes all descriptors but the standard streams: whoever started this process left them open in it, perhaps a lock or
+/// a pipe whose end somebody waits for.
+///
+/// To be called while this process uses none of its own.
+///
+/// # Errors
+/// `/proc` cannot be read, or other threads are running already.
+pub(crate) fn close_inherited_descriptors() -> io::Result<()> {
+    ProcessMemory::read()?.check_single_thread()?;
+    let names = std::fs::read_dir("/proc/self/fd")?;
+    let numbers: Vec<RawFd> = names
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > libc::STDERR_FILENO)
+        .collect();
+    for number in numbers {
+        // SAFETY: this is the only thread (checked above) and the caller uses no descriptor, so nobody owns this one; the
+        // one that listed the others is closed already, and closing a number twice is an error without effect.
+        unsafe { libc::close(number) };
+    }
+    Ok(())
+}
+
 /// Overwrites secrets in the arguments that other users see in `/proc/PID/cmdline`.
 ///
-/// `secret` is asked for each argument in turn, the program's name first, and says which of its
+/// `secrets` is asked for each argument in turn, the program's name first, and says which of its
 /// bytes are secret.
 ///
 /// # Errors
 /// `/proc` cannot be read, or other threads are running already.
-pub fn hide_arguments(secret: impl FnMut(&[u8]) -> Option<Range<usize>>) -> io::Result<()> {
+pub fn hide_arguments(secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) -> io::Result<()> {
     let memory = ProcessMemory::read()?;
     memory.check_single_thread()?;
-    overwrite(memory.arguments, secret);
+    overwrite(memory.arguments, secrets);
     Ok(())
 }
 
@@ -55,8 +87,10 @@ pub fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
     let memory = ProcessMemory::read()?;
     memory.check_single_thread()?;
     overwrite(memory.environment, |variable| {
-        let assigned = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(variable.len() - assigned.len()..variable.len())
+        let named = variable.strip_prefix(name.as_bytes());
+        let assigned = named.and_then(|rest| rest.strip_prefix(b"="));
+        let value = assigned.map(|assigned| variable.len() - assigned.len()..variable.len());
+        value.into_iter().collect()
     });
     // SAFETY: no other thread is running (checked above) that could read the environment meanwhile.
     unsafe { std::env::remove_var(name) };
@@ -296,8 +330,8 @@ impl ProcessMemory {
     }
 }
 
-/// Puts stars over what `secret` points at in each NUL-ended string of `region`.
-fn overwrite(region: Range<usize>, mut secret: impl FnMut(&[u8]) -> Option<Range<usize>>) {
+/// Puts stars over what `secrets` point at in each NUL-ended string of `region`.
+fn overwrite(region: Range<usize>, mut secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) {
     if region.is_empty() || region.start == 0 {
         return;
     }
@@ -307,10 +341,10 @@ fn overwrite(region: Range<usize>, mut secret: impl FnMut(&[u8]) -> Option<Range
     // that this is the only thread, and nothing here reads them by another way during the loop.
     let strings = unsafe { std::slice::from_raw_parts_mut(start, region.len()) };
     for string in strings.split_mut(|byte| *byte == 0) {
-        if let Some(range) = secret(string)
-            && let Some(bytes) = string.get_mut(range)
-        {
-            bytes.fill(b'*');
+        for range in secrets(string) {
+            if let Some(bytes) = string.get_mut(range) {
+                bytes.fill(b'*');
+            }
         }
     }
 }
@@ -336,10 +370,11 @@ mod tests {
     }
 
     #[test]
-    fn with_threads_running_nothing_is_overwritten_and_nothing_forks() {
+    fn with_threads_running_nothing_is_overwritten_and_nothing_forks_or_is_closed() {
         // The test harness runs this in a thread of its own.
-        assert!(hide_arguments(|_| None).is_err());
+        assert!(hide_arguments(|_| Vec::new()).is_err());
         assert!(fork().is_err());
+        assert!(close_inherited_descriptors().is_err());
     }
 
     #[test]

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use clap::ArgMatches;
 
 use super::option_list::{self, Unknown};
+use super::secrets::Environment;
 use super::{Failure, request};
-use crate::ftp::{ConnectOptions, Error, Kind, ListWith, Password, RemotePath, Session};
+use crate::ftp::{ConnectOptions, Error, Kind, ListWith, RemotePath, Session};
 
 /// Round trips measured; the quickest one counts.
 const ROUND_TRIPS: usize = 5;
@@ -21,14 +22,14 @@ const ROUND_TRIPS: usize = 5;
 ///
 /// # Errors
 /// The source, the login or the directory cannot be used.
-pub(super) fn run(
-    matches: &ArgMatches,
-    environment: Option<Password>,
-) -> Result<ExitCode, Failure> {
+pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
     let source = request::source(matches)?;
     let options = option_list::parse(request::lists(matches), Unknown::Refuse)?;
-    let login = request::credentials(&source, &options, environment)?;
-    let connect = request::remote(&source, &options, login).pool.connect;
+    let proxy = request::proxy(&source, &options, &environment.proxies)?;
+    let login = request::credentials(&source, &options, environment.password)?;
+    let connect = request::remote(&source, &options, login, proxy)
+        .pool
+        .connect;
 
     let mut session = Session::connect(&connect)?;
     let directory = source.path.resolve(&session.working_directory()?)?;
@@ -39,11 +40,11 @@ pub(super) fn run(
     let ConnectOptions {
         host, port, user, ..
     } = &connect;
-    line(
-        &mut output,
-        "server",
-        &format!("{host} port {port}, at {}", session.peer()),
-    )?;
+    let way = match &connect.proxy {
+        Some(proxy) => format!("by the proxy {proxy}"),
+        None => format!("at {}", session.peer()),
+    };
+    line(&mut output, "server", &format!("{host} port {port}, {way}"))?;
     line(
         &mut output,
         "login",

@@ -17,7 +17,7 @@ use super::settings::Settings;
 use super::{Failure, command, logging, request, sample_tree};
 use crate::credentials::Credentials;
 use crate::ftp::Password;
-use crate::mount::{self, LocalPaths, Mount, Mountpoint};
+use crate::mount::{self, LocalPaths, Mount, Mountpoint, Privileged};
 use crate::server::{Access, Server, ServerOptions};
 use crate::source::{Source, StartPath};
 use crate::sys::Signals;
@@ -53,8 +53,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     let kernel = request::kernel(&source, &options, false);
     mount::check(&mountpoint, &kernel, &LocalPaths::default())?;
-    let to_mount = request::mount(source, &options, login, kernel, None);
-    let mount = Mount::start(&mountpoint, to_mount, signals)?;
+    let to_mount = request::mount(source, &options, login, None, kernel, None);
+    // This thread keeps its privileges, for COMMAND is the user's own.
+    let mount = Mount::start(&mountpoint, to_mount, signals, Privileged::start()?)?;
     if let Some(words) = matches.get_many::<OsString>(command::COMMAND) {
         return run_command(mount, mountpoint.path(), tree.path(), words.collect());
     }

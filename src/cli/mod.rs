@@ -8,6 +8,7 @@ mod logging;
 mod mount;
 mod option_list;
 mod options;
+mod proxies;
 mod request;
 mod sample_tree;
 mod secrets;
@@ -21,7 +22,8 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use crate::ftp::Password;
+use self::secrets::Environment;
+use crate::source;
 
 /// Any subcommand's failure, to be printed once.
 type Failure = Box<dyn std::error::Error>;
@@ -31,8 +33,8 @@ type Failure = Box<dyn std::error::Error>;
 /// Called as `mount.ftpfs` it takes mount(8)'s helper arguments instead of its own. Every failure
 /// is one line on the standard error and exit status 1.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let password = match secrets::hide() {
-        Ok(password) => password,
+    let environment = match secrets::hide() {
+        Ok(environment) => environment,
         Err(error) => return fail(&*error),
     };
     let arguments: Vec<OsString> = arguments.collect();
@@ -45,22 +47,22 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(matches) => matches,
         Err(message) => return print_usage(&message),
     };
-    match dispatch(&matches, password) {
+    match dispatch(&matches, environment) {
         Ok(status) => status,
         Err(failure) => fail(&*failure),
     }
 }
 
-fn dispatch(matches: &ArgMatches, password: Option<Password>) -> Result<ExitCode, Failure> {
+fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
-        Some(("check", matches)) => check::run(matches, password),
+        Some(("check", matches)) => check::run(matches, environment),
         Some(("demo", matches)) => demo::run(matches),
-        Some(("serve", matches)) => serve::run(matches, password),
+        Some(("serve", matches)) => serve::run(matches, environment.password),
         Some(("man", _)) => print(&listing::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
             print(listing::markdown_table().as_bytes())
         }
-        _ => mount::run(matches, password),
+        _ => mount::run(matches, environment),
     }
 }
 
@@ -73,8 +75,14 @@ fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
 
 /// `--help` and `--version` are no failures; a mistake is mount(8)'s status 1, not clap's 2.
 fn print_usage(message: &clap::Error) -> ExitCode {
-    // Nothing can be said to a closed output.
-    let _ = message.print();
+    let text = message.to_string();
+    let concealed = source::conceal(&text);
+    // Nothing can be said to a closed output. What clap repeats may be a source with its password.
+    let _ = if concealed == text {
+        message.print()
+    } else {
+        write!(std::io::stderr(), "{concealed}")
+    };
     if message.use_stderr() {
         ExitCode::FAILURE
     } else {

@@ -7,20 +7,17 @@ use clap::ArgMatches;
 use log::LevelFilter;
 
 use super::option_list::{self, Unknown};
+use super::secrets::Environment;
 use super::settings::Settings;
 use super::{Failure, command, logging, request};
-use crate::ftp::Password;
-use crate::mount::{self, LocalPaths, Mount, MountOptions, Mountpoint};
+use crate::mount::{self, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::sys::{self, Forked, Readiness, Signals};
 
 /// Mounts; returns when the mount answers, or in the foreground when it has ended.
 ///
 /// # Errors
 /// Nothing is left mounted.
-pub(super) fn run(
-    matches: &ArgMatches,
-    environment: Option<Password>,
-) -> Result<ExitCode, Failure> {
+pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
     let source = request::source(matches)?;
     let mut options = option_list::parse(request::lists(matches), unknown(matches))?;
     if command::is_set(matches, command::DEBUG) {
@@ -44,8 +41,11 @@ pub(super) fn run(
     if command::is_set(matches, command::FAKE) {
         return Ok(ExitCode::SUCCESS);
     }
-    let login = request::credentials(&source, &options, environment)?;
-    let to_mount = request::mount(source, &options, login, kernel, state.as_deref());
+    let proxy = request::proxy(&source, &options, &environment.proxies)?;
+    let login = request::credentials(&source, &options, environment.password)?;
+    let to_mount = request::mount(source, &options, login, proxy, kernel, state.as_deref());
+    // Not before the password was read: it may come by one of them, as in password_file=<(pass show ftp).
+    sys::close_inherited_descriptors()?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
         return serve(&mountpoint, to_mount, &options, None);
     }
@@ -63,9 +63,13 @@ fn serve(
     options: &Settings,
     background: Option<Readiness>,
 ) -> Result<ExitCode, Failure> {
+    sys::make_files_private();
     let log_file = options.log_file.as_deref();
     logging::start(options.log_level, log_file, background.is_some())?;
-    let mount = Mount::start(mountpoint, to_mount, Signals::block()?)?;
+    let signals = Signals::block()?;
+    let privileged = Privileged::start()?;
+    sys::renounce().map_err(mount::Error::Privilege)?;
+    let mount = Mount::start(mountpoint, to_mount, signals, privileged)?;
     let in_background = background.is_some();
     let reported = background.map_or(Ok(()), Readiness::report);
     if reported.is_err() {

@@ -14,6 +14,8 @@ pub(super) enum OptionError {
         name: String,
         nearest: Option<&'static str>,
     },
+    /// Not in the table, and nothing that could be.
+    NoName,
     /// A value is missing.
     NeedsValue {
         name: &'static str,
@@ -21,6 +23,11 @@ pub(super) enum OptionError {
     },
     /// A value where there is none to give.
     TakesNoValue(&'static str),
+    /// A value of the wrong kind, which may hold a password.
+    BadSecret {
+        name: &'static str,
+        expected: &'static str,
+    },
     /// A value of the wrong kind.
     BadValue {
         name: &'static str,
@@ -39,8 +46,14 @@ impl std::fmt::Display for OptionError {
                     None => write!(f, " (ftpfs --help lists them)"),
                 }
             }
+            Self::NoName => f.write_str(
+                "what stands behind a comma in -o is no option; a comma in a value is written \\,",
+            ),
             Self::NeedsValue { name, placeholder } => {
                 write!(f, "option -o {name} needs a value: {name}={placeholder}")
+            }
+            Self::BadSecret { name, expected } => {
+                write!(f, "option -o {name}: {expected} is expected")
             }
             Self::TakesNoValue(name) => write!(f, "option -o {name} takes no value"),
             Self::BadValue {
@@ -74,7 +87,7 @@ pub(super) fn parse<'a>(
     let mut options = Settings::default();
     for option in lists.into_iter().flat_map(|list| split(list)) {
         match set(&mut options, &option) {
-            Err(OptionError::Unknown { .. }) if unknown == Unknown::Skip => {}
+            Err(OptionError::Unknown { .. } | OptionError::NoName) if unknown == Unknown::Skip => {}
             outcome => outcome?,
         }
     }
@@ -108,10 +121,7 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
     let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let value = parts.next().map(OsStr::from_bytes);
     let Some(spec) = find(&name) else {
-        return Err(OptionError::Unknown {
-            nearest: nearest(&name),
-            name: name.escape_debug().to_string(),
-        });
+        return Err(unknown(&name));
     };
     let outcome = match (&spec.set, value) {
         (Set::Flag(_), Some(_)) => return Err(OptionError::TakesNoValue(spec.name)),
@@ -119,11 +129,16 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
             set(options);
             Ok(())
         }
-        (Set::Value(_), None) => {
+        (Set::Value(_) | Set::Secret(_), None) => {
             return Err(OptionError::NeedsValue {
                 name: spec.name,
                 placeholder: spec.placeholder,
             });
+        }
+        (Set::Secret(set), Some(value)) => {
+            let name = spec.name;
+            return set(options, value)
+                .map_err(|expected| OptionError::BadSecret { name, expected });
         }
         (Set::Value(set), Some(value)) => set(options, value),
         (Set::Optional(set), value) => set(options, value),
@@ -138,6 +153,18 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
             .to_string(),
         expected,
     })
+}
+
+/// What cannot be an option's name is not repeated: it may be a password's part behind a comma.
+fn unknown(name: &str) -> OptionError {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    if !name.chars().all(is_name) {
+        return OptionError::NoName;
+    }
+    OptionError::Unknown {
+        nearest: nearest(name),
+        name: name.to_owned(),
+    }
 }
 
 fn find(name: &str) -> Option<&'static Spec> {
@@ -164,6 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cli::proxies::Choice;
     use crate::credentials::Netrc;
 
     fn options(lists: &[&str]) -> Result<Settings, OptionError> {
@@ -266,8 +294,41 @@ mod tests {
     }
 
     #[test]
+    fn no_message_repeats_what_may_be_a_password() {
+        for list in [
+            "proxy=socks5://me:hunter2@h:x",
+            "proxy=socks4://me:hunter2@h:1",
+            "proxy=hunter2",
+            "proxy=socks5://me:a,hunter2@h:1",
+            "password=hunter2",
+        ] {
+            let message = message(list);
+            assert!(!message.contains("hunter2"), "{message}");
+        }
+        let message = message("proxy=socks5://me:a,hunter2@h:1");
+        assert!(
+            message.contains("a port") || message.contains(r"\,"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_proxy_is_read_and_can_be_declined() {
+        let proxy = options(&["proxy=socks5h://me:x@h:1"]).unwrap().proxy;
+        assert!(matches!(proxy, Choice::By(proxy) if proxy.host == "h"));
+        let none = options(&["proxy=socks5://h:1,proxy=none"]).unwrap().proxy;
+        assert_eq!(none, Choice::Straight);
+    }
+
+    #[test]
+    fn a_shown_source_holds_no_password() {
+        let options = options(&["fsname=ftp://me:hunter2@h/"]).unwrap();
+        assert_eq!(options.fsname.as_deref(), Some("ftp://me:****@h/"));
+    }
+
+    #[test]
     fn options_of_later_versions_are_not_taken_by_mistake() {
-        for later in ["tls", "insecure", "writeback", "proxy=x", "cafile=x"] {
+        for later in ["tls", "insecure", "writeback", "cafile=x"] {
             assert!(
                 matches!(options(&[later]), Err(OptionError::Unknown { .. })),
                 "{later}"

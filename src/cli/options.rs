@@ -73,6 +73,8 @@ pub(super) enum Set {
     Flag(fn(&mut Settings)),
     /// Needs a value.
     Value(fn(&mut Settings, &OsStr) -> Result<(), Expected>),
+    /// Needs a value, which may hold a password: no message repeats it.
+    Secret(fn(&mut Settings, &OsStr) -> Result<(), Expected>),
     /// May have a value.
     Optional(fn(&mut Settings, Option<&OsStr>) -> Result<(), Expected>),
     /// Changes nothing, whatever its value.

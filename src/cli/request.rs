@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
+use super::proxies::{self, Variables};
 use super::settings::Settings;
 use super::{Failure, command};
 use crate::credentials::{Credentials, Search};
-use crate::ftp::{ConnectOptions, Password};
+use crate::ftp::{ConnectOptions, Password, Proxy};
 use crate::journal::{self, Place};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
@@ -66,8 +67,33 @@ pub(super) fn credentials(
     Ok(search.find()?)
 }
 
+/// The proxy.
+///
+/// # Errors
+/// It cannot be used, or not in active mode.
+pub(super) fn proxy(
+    source: &Source,
+    options: &Settings,
+    variables: &Variables,
+) -> Result<Option<Proxy>, Failure> {
+    let proxy = proxies::choose(&options.proxy, variables, &source.host)?;
+    match proxy {
+        Some(proxy) if options.active => Err(format!(
+            "-o active does not work by a proxy ({proxy}): the server would connect to this machine; leave one of them out \
+             (-o proxy=none ignores the environment)"
+        )
+        .into()),
+        proxy => Ok(proxy),
+    }
+}
+
 /// How sessions are made.
-pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) -> RemoteOptions {
+pub(super) fn remote(
+    source: &Source,
+    options: &Settings,
+    login: Credentials,
+    proxy: Option<Proxy>,
+) -> RemoteOptions {
     let connect = ConnectOptions {
         host: source.host.clone(),
         port: options.port.or(source.port).unwrap_or(DEFAULT_PORT),
@@ -76,6 +102,7 @@ pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) ->
         account: login.account,
         connect_timeout: options.connect_timeout,
         timeout: options.timeout,
+        proxy,
         active: options.active,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
@@ -118,6 +145,7 @@ pub(super) fn mount(
     source: Source,
     options: &Settings,
     login: Credentials,
+    proxy: Option<Proxy>,
     kernel: KernelOptions,
     state: Option<&Path>,
 ) -> MountOptions {
@@ -128,7 +156,7 @@ pub(super) fn mount(
             place: place.filter(|_| !options.read_only),
             spool: options.spool.clone(),
         },
-        remote: remote(&source, options, login),
+        remote: remote(&source, options, login, proxy),
         path: source.path,
         vfs: VfsOptions {
             uid: options.uid.unwrap_or_else(sys::effective_uid),

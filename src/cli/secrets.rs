@@ -1,9 +1,11 @@
 //! Takes what is secret out of the process's arguments and environment, before anything slow happens.
 
+use std::ffi::OsString;
 use std::io;
 use std::ops::Range;
 
 use super::Failure;
+use super::proxies::{self, Variables};
 use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
 use crate::{source, sys};
@@ -11,38 +13,103 @@ use crate::{source, sys};
 /// The option of `ftpfs serve` that holds one.
 const PASSWORD_OPTION: &[u8] = b"--password";
 
-/// Hides every password from other users, and returns the one from the environment.
+/// `-o` options that other programs have for one. Here they are refused, after they were seen.
+const FOREIGN_OPTIONS: [&[u8]; 3] = [b"password=", b"passwd=", b"pass="];
+
+/// What the environment held.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    /// The server's password.
+    pub(super) password: Option<Password>,
+    /// The proxies.
+    pub(super) proxies: Variables,
+}
+
+/// Hides every password from other users, and returns what was in the environment.
 ///
 /// # Errors
 /// It cannot be hidden, so nothing should be done with it; or it is not UTF-8.
-pub(super) fn hide() -> Result<Option<Password>, Failure> {
+pub(super) fn hide() -> Result<Environment, Failure> {
+    sys::forbid_dumps().map_err(|error| explain("a core dump", &error))?;
     let mut previous = Vec::new();
     sys::hide_arguments(|argument| {
-        let secret = secret_in(argument, &previous);
+        let secrets = secrets_in(argument, &previous);
         previous = argument.to_vec();
-        secret
+        secrets
     })
     .map_err(|error| explain("the arguments", &error))?;
-    let value = sys::take_environment_variable(PASSWORD_VARIABLE)
-        .map_err(|error| explain(PASSWORD_VARIABLE, &error))?;
-    match value.map(std::ffi::OsString::into_string) {
-        None => Ok(None),
-        Some(Ok(password)) => Ok(Some(Password::new(password))),
-        Some(Err(_)) => Err(format!("{PASSWORD_VARIABLE} is not UTF-8").into()),
+    let value = take(PASSWORD_VARIABLE)?;
+    let password = match value.map(OsString::into_string) {
+        None => None,
+        Some(Ok(password)) => Some(Password::new(password)),
+        Some(Err(_)) => return Err(format!("{PASSWORD_VARIABLE} is not UTF-8").into()),
+    };
+    let proxies = proxies::variables(|name| {
+        let value = std::env::var_os(name)?;
+        Some(value.to_string_lossy().into_owned())
+    });
+    for name in proxies::NAMES {
+        if std::env::var_os(name).is_some_and(|value| holds_password(&value)) {
+            take(name)?;
+        }
     }
+    Ok(Environment { password, proxies })
 }
 
-fn secret_in(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
+fn take(name: &str) -> Result<Option<OsString>, Failure> {
+    sys::take_environment_variable(name).map_err(|error| explain(name, &error))
+}
+
+/// Also in a proxy without a scheme, which `http://` is meant of.
+fn holds_password(value: &std::ffi::OsStr) -> bool {
+    value.as_encoded_bytes().contains(&b'@')
+}
+
+fn secrets_in(argument: &[u8], previous: &[u8]) -> Vec<Range<usize>> {
     if previous == PASSWORD_OPTION {
-        return Some(0..argument.len());
+        return from(0, argument).collect();
     }
     let value = argument
         .strip_prefix(PASSWORD_OPTION)
         .and_then(|rest| rest.strip_prefix(b"="));
     if let Some(password) = value {
-        return Some(argument.len() - password.len()..argument.len());
+        return from(argument.len() - password.len(), argument).collect();
     }
-    source::password_range(argument)
+    let mut secrets = source::password_ranges(argument);
+    secrets.extend(short_form(argument, previous));
+    secrets.extend(foreign_options(argument));
+    secrets
+}
+
+/// The rest of `argument` from `start` on.
+fn from(start: usize, argument: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    std::iter::once(start..argument.len())
+}
+
+/// `user:password@host:path`, which is refused, after it was seen.
+fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
+    let is_a_url = argument.windows(3).any(|window| window == b"://");
+    if is_a_url || argument.starts_with(b"-") || argument.starts_with(b"/") || previous == b"-o" {
+        return None;
+    }
+    let colon = argument.iter().position(|byte| *byte == b':')?;
+    let at = argument.iter().rposition(|byte| *byte == b'@')?;
+    let host = argument.get(at..)?;
+    (at > colon && host.contains(&b':')).then_some(colon + 1..at)
+}
+
+fn foreign_options(argument: &[u8]) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let mut secrets = Vec::new();
+    for option in argument.split(|byte| *byte == b',') {
+        let named = option.strip_prefix(b"-o").unwrap_or(option);
+        if let Some(name) = FOREIGN_OPTIONS.iter().find(|name| named.starts_with(name)) {
+            let value = start + option.len() - named.len() + name.len();
+            secrets.push(value..start + option.len());
+        }
+        start += option.len() + 1;
+    }
+    secrets
 }
 
 fn explain(place: &str, error: &io::Error) -> Failure {
@@ -53,16 +120,42 @@ fn explain(place: &str, error: &io::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn secret<'a>(argument: &'a str, previous: &str) -> Option<&'a str> {
-        secret_in(argument.as_bytes(), previous.as_bytes()).map(|range| &argument[range])
+    fn secrets<'a>(argument: &'a str, previous: &str) -> Vec<&'a str> {
+        let ranges = secrets_in(argument.as_bytes(), previous.as_bytes());
+        ranges.into_iter().map(|range| &argument[range]).collect()
     }
 
     #[test]
     fn a_password_is_found_in_each_place_it_may_stand() {
-        assert_eq!(secret("ftp://me:secret@h/", "ftpfs"), Some("secret"));
-        assert_eq!(secret("secret", "--password"), Some("secret"));
-        assert_eq!(secret("--password=secret", "serve"), Some("secret"));
-        assert_eq!(secret("--passwords", "serve"), None);
-        assert_eq!(secret("me@h:path", "ftpfs"), None);
+        for (argument, previous) in [
+            ("ftp://me:secret@h/", "ftpfs"),
+            ("ftps://me:secret@h/", "ftpfs"),
+            ("ftpes://me:secret@h/", "ftpfs"),
+            ("secret", "--password"),
+            ("--password=secret", "serve"),
+            ("ro,proxy=socks5://p:secret@h:1,user=me", "-o"),
+            ("-oproxy=http://p:secret@h:1", "mnt"),
+            ("rw,password=secret,user=me", "-o"),
+            ("-opass=secret", "mnt"),
+            ("me:secret@h:path", "ftpfs"),
+        ] {
+            assert_eq!(secrets(argument, previous), ["secret"], "{argument}");
+        }
+        let two = "proxy=http://p:one@h:1,password=two";
+        assert_eq!(secrets(two, "-o"), ["one", "two"]);
+    }
+
+    #[test]
+    fn what_is_no_password_is_left() {
+        for (argument, previous) in [
+            ("--passwords", "serve"),
+            ("me@h:path", "ftpfs"),
+            ("h:a@b", "ftpfs"),
+            ("/mnt/a:b@c:d", "h:"),
+            ("password_file=/etc/x,netrc=a:b@c:d", "-o"),
+            ("-opassword_file=-", "mnt"),
+        ] {
+            assert_eq!(secrets(argument, previous), [""; 0], "{argument}");
+        }
     }
 }

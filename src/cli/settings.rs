@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::proxies::Choice;
 use crate::credentials::Netrc;
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Verify};
@@ -23,6 +24,7 @@ pub(super) struct Settings {
     pub(super) connections: usize,
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) proxy: Choice,
     pub(super) active: bool,
     pub(super) pasv_address: bool,
     pub(super) charset: Option<&'static encoding_rs::Encoding>,
@@ -66,6 +68,7 @@ impl Default for Settings {
             connections: 8,
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            proxy: Choice::Environment,
             active: false,
             pasv_address: false,
             charset: None,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 
+use super::proxies::Choice;
 use crate::remote::{Atomic, Verify};
+use crate::source::parse_proxy;
 
 /// What a value should have been; the caller knows the option's name and what was typed.
 pub(super) type Expected = &'static str;
@@ -145,6 +147,18 @@ pub(super) fn time_zone(value: &OsStr) -> Result<TimeZone, Expected> {
     Offset::from_seconds(sign * (hours * 3600 + minutes * 60))
         .map(TimeZone::fixed)
         .map_err(|_| EXPECTED)
+}
+
+/// A proxy's URL, or `none`.
+pub(super) fn proxy(value: &OsStr) -> Result<Choice, Expected> {
+    if value == "none" {
+        return Ok(Choice::Straight);
+    }
+    let url = value.to_str().ok_or("a proxy's URL in UTF-8")?;
+    match parse_proxy(url) {
+        Ok(proxy) => Ok(Choice::By(proxy)),
+        Err(error) => Err(error.expected()),
+    }
 }
 
 /// How much is logged.

@@ -1,50 +1,131 @@
-//! TCP connections made with a deadline.
+//! TCP connections made with a deadline, straight or by a proxy.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 
+use super::control::socket_error;
 use super::error::{Error, Phase};
+use super::options::ConnectOptions;
+use super::proxy::{Proxy, Target, host_and_port};
 
 /// The control connection is silent during a transfer; address translators forget silent
 /// connections after minutes, so the kernel is asked to speak up.
 const KEEP_ALIVE: Duration = Duration::from_secs(45);
 
-/// Connects to `host`: all its addresses are tried in turn, within `timeout` together.
+/// How connections to the server are made: the data connections as the control connection was.
+#[derive(Debug, Clone)]
+pub(super) enum Route {
+    /// To the control connection's other end.
+    Straight,
+    /// By a proxy, to what it was asked for when it made the control connection.
+    By(Box<(Proxy, Target)>),
+}
+
+/// The control connection, made within `timeout`, and the way it took.
 pub(super) fn control_connection(
-    host: &str,
-    port: u16,
+    options: &ConnectOptions,
     timeout: Duration,
-) -> Result<TcpStream, Error> {
-    let resolved = |source| Error::Resolve {
-        host: host.to_owned(),
-        source,
+) -> Result<(TcpStream, Route), Error> {
+    let (host, port) = (options.host.as_str(), options.port);
+    let Some(proxy) = &options.proxy else {
+        return straight(host, port, timeout).map(|stream| (stream, Route::Straight));
     };
-    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(resolved)?.collect();
+    let mut last = None;
+    let targets = targets(proxy, host, port)?;
+    let deadline = Instant::now() + timeout;
+    for (index, target) in targets.iter().enumerate() {
+        match proxy.connect(target, port, share(deadline, targets.len() - index)) {
+            Ok(stream) => {
+                let route = Route::By(Box::new((proxy.clone(), target.clone())));
+                return Ok((stream, route));
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| no_address(host)))
+}
+
+/// What the proxy is asked to connect to: the first that works is the server.
+fn targets(proxy: &Proxy, host: &str, port: u16) -> Result<Vec<Target>, Error> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![Target::Address(address)]);
+    }
+    if !proxy.wants_addresses() {
+        return Ok(vec![Target::Name(host.to_owned())]);
+    }
+    let addresses = resolve(host, port)?;
+    let addresses = addresses.iter().map(SocketAddr::ip);
+    Ok(addresses.map(Target::Address).collect())
+}
+
+/// Connects to `host`: all its addresses are tried in turn, within `timeout` together.
+fn straight(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error> {
+    let addresses = resolve(host, port)?;
     let deadline = Instant::now() + timeout;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (index, address) in addresses.iter().enumerate() {
-        // What is left is shared among the addresses left, so that a dead first one leaves time for the next.
-        let left = deadline.saturating_duration_since(Instant::now());
-        let share = left / u32::try_from(addresses.len() - index).unwrap_or(1);
-        match connect(*address, share) {
+        match connect(*address, share(deadline, addresses.len() - index)) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
-    let address = if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    };
     match last.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(Error::Timeout(Phase::Connect)),
         _ => Err(Error::Connect {
-            address,
+            address: host_and_port(host, port),
             source: last,
         }),
+    }
+}
+
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let resolved = (host, port).to_socket_addrs();
+    let addresses = resolved.map_err(|source| Error::Resolve {
+        host: host.to_owned(),
+        source,
+    })?;
+    Ok(addresses.collect())
+}
+
+fn no_address(host: &str) -> Error {
+    Error::Resolve {
+        host: host.to_owned(),
+        source: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
+    }
+}
+
+/// What is left until `deadline` is shared among what is left to try, so that a dead first one leaves time for the next.
+pub(super) fn share(deadline: Instant, left_to_try: usize) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left / u32::try_from(left_to_try).unwrap_or(1).max(1)
+}
+
+impl Route {
+    /// A data connection to the `port` that the server told, at the address it told where that one is trusted.
+    pub(super) fn data_connection(
+        &self,
+        peer: IpAddr,
+        told: Option<IpAddr>,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<TcpStream, Error> {
+        match self {
+            Self::Straight => connect(SocketAddr::new(told.unwrap_or(peer), port), timeout)
+                .map_err(|error| socket_error(Phase::DataConnect, error)),
+            Self::By(way) => {
+                let (proxy, server) = &**way;
+                let told = told.map(Target::Address);
+                proxy.connect(told.as_ref().unwrap_or(server), port, timeout)
+            }
+        }
+    }
+
+    /// Whether the control connection's other end is the server.
+    pub(super) fn is_straight(&self) -> bool {
+        matches!(self, Self::Straight)
     }
 }
 

@@ -8,14 +8,15 @@ use socket2::SockRef;
 use super::address::{
     extended_passive_port, extended_port_argument, passive_address, port_argument,
 };
-use super::connect::{connect, prepare};
+use super::connect::{Route, prepare};
 use super::control::{Control, shown, socket_error};
 use super::error::{Error, Phase};
 use super::reply::Reply;
 
 /// How this session opens its data connections; what a server refused once is not tried again.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct DataOptions {
+    pub(super) route: Route,
     pub(super) active: bool,
     pub(super) trust_pasv_address: bool,
     pub(super) connect_timeout: Duration,
@@ -40,7 +41,7 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
     if !options.extended_refused {
         match extended_passive(control, options) {
             Ok(stream) => return Ok(Pending::Connected(stream)),
-            Err(error) if is_v4(control)? && may_fall_back(&error, control) => {
+            Err(error) if may_be_v4(control, options)? && may_fall_back(&error, control) => {
                 log::info!("EPSV does not work here ({error}): using PASV");
                 options.extended_refused = true;
             }
@@ -69,15 +70,16 @@ impl Pending {
     }
 }
 
-fn is_v4(control: &Control) -> Result<bool, Error> {
-    Ok(control.peer()?.ip().to_canonical().is_ipv4())
+/// Whether PASV, which knows no other addresses, may have an answer; a proxy does not tell how it reaches the server.
+fn may_be_v4(control: &Control, options: &DataOptions) -> Result<bool, Error> {
+    Ok(!options.route.is_straight() || control.peer()?.ip().to_canonical().is_ipv4())
 }
 
 /// Refused, or swallowed by a firewall that does not know EPSV: the session itself is well.
 fn may_fall_back(error: &Error, control: &Control) -> bool {
     let of_the_data_connection = match error {
         Error::Refused { reply, .. } => matches!(reply.code().0, 500..=504 | 522),
-        Error::Malformed { .. } => true,
+        Error::Malformed { .. } | Error::Proxy { .. } => true,
         Error::Timeout(phase) | Error::Io { phase, .. } => *phase == Phase::DataConnect,
         _ => false,
     };
@@ -91,7 +93,7 @@ fn extended_passive(control: &mut Control, options: &DataOptions) -> Result<TcpS
         .iter()
         .find_map(|line| extended_passive_port(line));
     let port = port.ok_or_else(|| nonsense(&reply, "an EPSV reply with a port"))?;
-    dial(SocketAddr::new(control.peer()?.ip(), port), options)
+    dial(control, None, port, options)
 }
 
 fn passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {
@@ -99,16 +101,19 @@ fn passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Er
     let address = reply.lines().iter().find_map(|line| passive_address(line));
     let address = address.ok_or_else(|| nonsense(&reply, "a PASV reply with an address"))?;
     // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC 2577 §3).
-    let host = match control.peer()?.ip() {
-        _ if options.trust_pasv_address => IpAddr::V4(*address.ip()),
-        peer => peer,
-    };
-    dial(SocketAddr::new(host, address.port()), options)
+    let told = options.trust_pasv_address.then(|| (*address.ip()).into());
+    dial(control, told, address.port(), options)
 }
 
-fn dial(address: SocketAddr, options: &DataOptions) -> Result<TcpStream, Error> {
-    connect(address, options.connect_timeout)
-        .map_err(|error| socket_error(Phase::DataConnect, error))
+fn dial(
+    control: &Control,
+    told: Option<IpAddr>,
+    port: u16,
+    options: &DataOptions,
+) -> Result<TcpStream, Error> {
+    let peer = control.peer()?.ip();
+    let route = &options.route;
+    route.data_connection(peer, told, port, options.connect_timeout)
 }
 
 fn listen(control: &mut Control, options: &mut DataOptions) -> Result<TcpListener, Error> {

@@ -4,6 +4,7 @@
 use std::io;
 
 use super::path::PathError;
+use super::proxy::ProxyProblem;
 use super::reply::Reply;
 
 /// What the client was waiting for when time ran out or the line broke.
@@ -58,6 +59,17 @@ pub enum Error {
         /// The last address's refusal.
         source: io::Error,
     },
+    /// The proxy did not make the connection.
+    #[error("the proxy {proxy} {problem}")]
+    Proxy {
+        /// As a URL, without its login.
+        proxy: String,
+        /// What went wrong.
+        problem: ProxyProblem,
+    },
+    /// In active mode the server connects to this machine, which a proxy is not there for.
+    #[error("active mode does not work by a proxy: the server would connect to this machine")]
+    ActiveByProxy,
     /// A deadline passed.
     #[error("the server took too long: timed out {0}")]
     Timeout(Phase),
@@ -122,6 +134,8 @@ impl Error {
             Self::Path(_) | Self::Unsendable(_) => true,
             Self::Resolve { .. }
             | Self::Connect { .. }
+            | Self::Proxy { .. }
+            | Self::ActiveByProxy
             | Self::Timeout(_)
             | Self::Io { .. }
             | Self::Closed(_)

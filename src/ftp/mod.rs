@@ -16,6 +16,7 @@
 //!     account: String::new(),
 //!     connect_timeout: Duration::from_secs(10),
 //!     timeout: Duration::from_secs(30),
+//!     proxy: None,
 //!     active: false,
 //!     trust_pasv_address: false,
 //!     charset: None,
@@ -46,6 +47,7 @@ pub mod listing;
 mod login;
 mod options;
 pub mod path;
+pub mod proxy;
 pub mod reply;
 pub mod session;
 #[cfg(test)]
@@ -62,6 +64,7 @@ pub use list::ListWith;
 pub use listing::{Entry, Kind, Modified, Precision};
 pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
+pub use proxy::{Proxy, ProxyKind, ProxyProblem};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::{Failed, Session, greets};
 pub use transfer::{Download, Interrupter, Upload};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::proxy::Proxy;
+
 /// A password that cannot be logged: its `Debug` prints stars.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
@@ -41,7 +43,9 @@ pub struct ConnectOptions {
     pub connect_timeout: Duration,
     /// Longest silence of the server in a reply or a transfer.
     pub timeout: Duration,
-    /// Active mode: the server connects to us (EPRT, PORT) instead of us to it.
+    /// What makes the connections in our place; `None` connects straight.
+    pub proxy: Option<Proxy>,
+    /// Active mode: the server connects to us (EPRT, PORT) instead of us to it. Not by a proxy.
     pub active: bool,
     /// Use the address in a 227 reply instead of the control connection's peer.
     pub trust_pasv_address: bool,

@@ -55,22 +55,26 @@ impl Failed {
     }
 }
 
-/// Whether a server at `host` speaks at all: a greeting begins, even one that refuses, within `patience` of
+/// Whether the server speaks at all: a greeting begins, even one that refuses, within `patience` of
 /// connecting, which may take as long.
-pub fn greets(host: &str, port: u16, patience: Duration) -> bool {
-    let control =
-        control_connection(host, port, patience).and_then(|stream| Control::new(stream, patience));
+pub fn greets(options: &ConnectOptions, patience: Duration) -> bool {
+    let control = control_connection(options, patience)
+        .and_then(|(stream, _)| Control::new(stream, patience));
     control.is_ok_and(|mut control| control.reply(Phase::Greeting).is_ok())
 }
 
 impl Session {
     /// Connects, logs in, asks what the server can do, and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
-        let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
+        if options.active && options.proxy.is_some() {
+            return Err(Error::ActiveByProxy);
+        }
+        let (stream, route) = control_connection(options, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout)?;
         let features = super::login::log_in(&mut control, options)?;
         control.logged_in();
         let data = DataOptions {
+            route,
             active: options.active,
             trust_pasv_address: options.trust_pasv_address,
             connect_timeout: options.connect_timeout,
@@ -93,7 +97,7 @@ impl Session {
         &self.features
     }
 
-    /// The control connection's other end.
+    /// The control connection's other end: the server, or the proxy that connects to it.
     pub fn peer(&self) -> IpAddr {
         self.peer
     }

@@ -56,6 +56,7 @@ impl Peer {
             account: String::new(),
             connect_timeout: PATIENCE / 2,
             timeout: PATIENCE / 2,
+            proxy: None,
             active: false,
             trust_pasv_address: false,
             charset: None,

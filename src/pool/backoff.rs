@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ftp::Error;
+use crate::ftp::{Error, ProxyProblem};
 
 /// Pause after the first failure to reach the server.
 const FIRST: Duration = Duration::from_millis(100);
@@ -60,7 +60,7 @@ impl Backoff {
             // A place there may be free any moment.
             Error::TooManySessions(_) => true,
             // The password will not become right.
-            Error::Login(_) => established > 0,
+            _ if is_about_a_password(&failing.error) => established > 0,
             _ => failing.count <= PATIENT || established > 0,
         };
         if hopeful {
@@ -73,9 +73,10 @@ impl Backoff {
     /// A connection failed.
     pub(super) fn failed(&mut self, now: Instant, error: Arc<Error>) {
         let count = self.failing.as_ref().map_or(0, |failing| failing.count) + 1;
-        let factor = match *error {
-            Error::Login(_) => LOGIN_FACTOR,
-            _ => 1,
+        let factor = if is_about_a_password(&error) {
+            LOGIN_FACTOR
+        } else {
+            1
         };
         self.failing = Some(Failing {
             count,
@@ -103,6 +104,18 @@ fn pause(count: u32, chance: u64) -> Duration {
     let capped = doubled.min(LONGEST);
     let percent = 75 + (chance % 51) as u32;
     capped * percent / 100
+}
+
+/// The server's, or the proxy's.
+fn is_about_a_password(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Login(_)
+            | Error::Proxy {
+                problem: ProxyProblem::LoginRefused | ProxyProblem::WantsLogin,
+                ..
+            }
+    )
 }
 
 #[cfg(test)]

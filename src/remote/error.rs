@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::words;
-use crate::ftp::{self, PathError, RemotePath, Reply};
+use crate::ftp::{self, PathError, ProxyProblem, RemotePath, Reply};
 use crate::pool;
 
 /// What went wrong, in words a file system understands; each has its own errno in the vfs.
@@ -183,10 +183,16 @@ pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKin
 fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
     let kind = match error {
         ftp::Error::Refused { reply, .. } => return reply_meaning(reply, path),
+        ftp::Error::Timeout(_)
+        | ftp::Error::Proxy {
+            problem: ProxyProblem::Slow,
+            ..
+        } => ErrorKind::TimedOut,
         ftp::Error::Resolve { .. }
         | ftp::Error::Connect { .. }
+        | ftp::Error::Proxy { .. }
+        | ftp::Error::ActiveByProxy
         | ftp::Error::TooManySessions(_) => ErrorKind::Unreachable,
-        ftp::Error::Timeout(_) => ErrorKind::TimedOut,
         ftp::Error::Io { .. } | ftp::Error::Closed(_) => ErrorKind::ConnectionLost,
         ftp::Error::Login(_) => ErrorKind::LoginRefused,
         ftp::Error::Malformed { .. } | ftp::Error::TooLong { .. } => ErrorKind::Protocol,

@@ -5,7 +5,7 @@
 //! the server showed that it did not.
 
 use super::error::refusal;
-use crate::ftp::{self, Failed, Session};
+use crate::ftp::{self, Failed, ProxyProblem, Session};
 use crate::pool::{self, Lease, Permit, Pool};
 
 /// How often a step is tried.
@@ -172,8 +172,10 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::Closed(_)
         | ftp::Error::Timeout(_)
         | ftp::Error::Connect { .. } => true,
+        ftp::Error::Proxy { problem, .. } => problem.may_pass(),
         ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
         ftp::Error::Resolve { .. }
+        | ftp::Error::ActiveByProxy
         | ftp::Error::Login(_)
         | ftp::Error::TooManySessions(_)
         | ftp::Error::Malformed { .. }
@@ -205,5 +207,15 @@ impl Failure {
 
 /// Whether the server did not answer within the longest wait.
 pub(super) fn is_silence(fault: &pool::Error) -> bool {
-    matches!(fault, pool::Error::Session(error) if matches!(**error, ftp::Error::Timeout(_)))
+    let pool::Error::Session(error) = fault else {
+        return false;
+    };
+    matches!(
+        **error,
+        ftp::Error::Timeout(_)
+            | ftp::Error::Proxy {
+                problem: ProxyProblem::Slow,
+                ..
+            }
+    )
 }

@@ -167,6 +167,7 @@ pub fn pool_options() -> PoolOptions {
             account: String::new(),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
+            proxy: None,
             active: false,
             trust_pasv_address: false,
             charset: None,

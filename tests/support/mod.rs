@@ -21,6 +21,7 @@
 mod errno;
 mod foreign;
 mod mount;
+mod proxy;
 mod random;
 mod server;
 mod shell;
@@ -28,6 +29,7 @@ mod tree;
 
 pub(crate) use errno::assert_errno;
 pub(crate) use mount::{Ending, Mount, is_mounted};
+pub(crate) use proxy::{HOST_BEHIND, Manner, Speaks, TestProxy};
 pub(crate) use random::Random;
 pub(crate) use server::{Kind, PASSWORD, TestServer, USER};
 pub(crate) use shell::{lines, run, run_with, shell, wait_for};

@@ -42,15 +42,31 @@ impl Mount {
 
     /// Mounts any URL; the password goes by way of the environment.
     pub(crate) fn of_url(url: &str, password: &str, options: &[&str]) -> Self {
-        Self::start(url, password, options, None)
+        Self::start(url, password, options, None, &[])
+    }
+
+    /// The same, with more environment variables.
+    pub(crate) fn in_environment(
+        url: &str,
+        password: &str,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
+        Self::start(url, password, options, None, variables)
     }
 
     /// Mounts it with what an earlier mount left in `state`, and leaves there what it has to leave.
     pub(crate) fn with_state(server: &TestServer, options: &[&str], state: &Path) -> Self {
-        Self::start(&server.url(), server.password(), options, Some(state))
+        Self::start(&server.url(), server.password(), options, Some(state), &[])
     }
 
-    fn start(url: &str, password: &str, options: &[&str], state: Option<&Path>) -> Self {
+    fn start(
+        url: &str,
+        password: &str,
+        options: &[&str],
+        state: Option<&Path>,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("ftpfs-mount-")
             .tempdir()
@@ -68,6 +84,7 @@ impl Mount {
         let program = command
             .env("FTPFS_PASSWORD", password)
             .env("XDG_STATE_HOME", state.unwrap_or(&own_state))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)

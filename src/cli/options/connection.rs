@@ -1,6 +1,6 @@
 //! How the server is spoken to.
 
-use super::{Group, Spec, flag, valued};
+use super::{Group, Set, Spec, flag, valued};
 use crate::cli::value;
 
 pub(super) static SPECS: &[Spec] = &[
@@ -52,6 +52,17 @@ pub(super) static SPECS: &[Spec] = &[
             Ok(())
         },
     ),
+    Spec {
+        name: "proxy",
+        placeholder: "URL",
+        default: "the environment's",
+        help: "Connect by a proxy: socks5://, socks5h:// or http:// with [user:password@]host:port; none for none",
+        group: Group::Connection,
+        set: Set::Secret(|to, value| {
+            to.proxy = value::proxy(value)?;
+            Ok(())
+        }),
+    },
     flag(
         Group::Connection,
         "active",

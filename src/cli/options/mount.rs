@@ -3,6 +3,7 @@
 use super::{Group, Spec, flag, valued};
 use crate::cli::value;
 use crate::mount::Sharing;
+use crate::source::conceal;
 
 pub(super) static SPECS: &[Spec] = &[
     flag(Group::Mount, "ro", "Change nothing on the server", |to| {
@@ -60,7 +61,7 @@ pub(super) static SPECS: &[Spec] = &[
         "the source, without its password",
         "What is shown as the mount's source",
         |to, value| {
-            to.fsname = Some(value::text(value)?);
+            to.fsname = Some(conceal(&value::text(value)?));
             Ok(())
         },
     ),

@@ -1,0 +1,257 @@
+//! Connections made by a proxy: SOCKS5 (`socks`: RFC 1928, RFC 1929) or HTTP CONNECT (`http`: RFC 9110 §9.3.6).
+//!
+//! All that is said to a proxy and read from it is over by one deadline and has a bound; what it answers is told with its
+//! address, never with the password.
+
+mod http;
+mod socks;
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::connect::{connect, share};
+use super::error::Error;
+use super::options::Password;
+
+/// What is spoken to a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// SOCKS5; names are looked up on this machine (`socks5://`).
+    Socks5,
+    /// SOCKS5; names are looked up by the proxy (`socks5h://`).
+    Socks5h,
+    /// HTTP's CONNECT; names are looked up by the proxy (`http://`).
+    Http,
+}
+
+/// A proxy that makes the control and the data connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// What it speaks.
+    pub kind: ProxyKind,
+    /// Host name or address (an IPv6 address without brackets).
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// User and password, where it wants them.
+    pub login: Option<(String, Password)>,
+}
+
+/// What went wrong between this client and a proxy.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyProblem {
+    /// Its name led to no address.
+    #[error("cannot be found: {0}")]
+    Unknown(io::Error),
+    /// It took no connection.
+    #[error("cannot be connected to: {0}")]
+    Unreachable(io::Error),
+    /// The deadline passed.
+    #[error("took too long")]
+    Slow,
+    /// The connection to it broke.
+    #[error("broke the connection: {0}")]
+    Broken(io::Error),
+    /// It closed the connection where an answer was due.
+    #[error("closed the connection without an answer")]
+    Closed,
+    /// It speaks something else.
+    #[error("does not speak {0}")]
+    Foreign(&'static str),
+    /// It wants to know who asks.
+    #[error("wants a user and password")]
+    WantsLogin,
+    /// User or password is wrong.
+    #[error("refused the user or password")]
+    LoginRefused,
+    /// It refused to connect to the server, or could not; in its words.
+    #[error("did not connect to {target}: {reason}")]
+    Refused {
+        /// `host:port`.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// A host name or a login that its protocol has no way to write.
+    #[error("cannot be told {0}")]
+    Unsendable(&'static str),
+}
+
+/// Where a proxy is asked to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Address(IpAddr),
+    Name(String),
+}
+
+impl ProxyProblem {
+    /// Whether it may go better another time.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::Slow
+            | Self::Broken(_)
+            | Self::Closed
+            | Self::Refused { .. } => true,
+            Self::Unknown(_)
+            | Self::Foreign(_)
+            | Self::WantsLogin
+            | Self::LoginRefused
+            | Self::Unsendable(_) => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Proxy {
+    /// Without the login.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = match self.kind {
+            ProxyKind::Socks5 => "socks5",
+            ProxyKind::Socks5h => "socks5h",
+            ProxyKind::Http => "http",
+        };
+        write!(f, "{scheme}://{}", host_and_port(&self.host, self.port))
+    }
+}
+
+impl Target {
+    fn with_port(&self, port: u16) -> String {
+        match self {
+            Self::Address(address) => host_and_port(&address.to_string(), port),
+            Self::Name(name) => host_and_port(name, port),
+        }
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+impl Proxy {
+    /// Whether names are looked up on this machine.
+    pub(super) fn wants_addresses(&self) -> bool {
+        self.kind == ProxyKind::Socks5
+    }
+
+    /// A connection to `port` of `target` by this proxy, made within `timeout`.
+    pub(super) fn connect(
+        &self,
+        target: &Target,
+        port: u16,
+        timeout: Duration,
+    ) -> Result<TcpStream, Error> {
+        let outcome = self.try_connect(target, port, Instant::now() + timeout);
+        outcome.map_err(|problem| Error::Proxy {
+            proxy: self.to_string(),
+            problem,
+        })
+    }
+
+    fn try_connect(
+        &self,
+        target: &Target,
+        port: u16,
+        deadline: Instant,
+    ) -> Result<TcpStream, ProxyProblem> {
+        let mut talk = Talk {
+            stream: self.reach(deadline)?,
+            deadline,
+        };
+        log::debug!("asking the proxy {self} for {}", target.with_port(port));
+        let login = self.login.as_ref();
+        match self.kind {
+            ProxyKind::Socks5 | ProxyKind::Socks5h => {
+                socks::ask(&mut talk, login, target, port)?;
+            }
+            ProxyKind::Http => http::ask(&mut talk, login, target, port)?,
+        }
+        talk.end()
+    }
+
+    /// A connection to the proxy itself: all its addresses are tried in turn.
+    fn reach(&self, deadline: Instant) -> Result<TcpStream, ProxyProblem> {
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        let addresses: Vec<_> = addresses.map_err(ProxyProblem::Unknown)?.collect();
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for (index, address) in addresses.iter().enumerate() {
+            match connect(*address, share(deadline, addresses.len() - index)) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        match last.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(ProxyProblem::Slow),
+            _ => Err(ProxyProblem::Unreachable(last)),
+        }
+    }
+}
+
+/// What is said before the connection is the server's.
+struct Talk {
+    stream: TcpStream,
+    deadline: Instant,
+}
+
+impl Talk {
+    fn say(&mut self, bytes: &[u8]) -> Result<(), ProxyProblem> {
+        let left = self.left()?;
+        let written = self.stream.set_write_timeout(Some(left));
+        written
+            .and_then(|()| self.stream.write_all(bytes))
+            .map_err(broken)
+    }
+
+    /// Fills `bytes`, and reads nothing beyond: that would be the server's.
+    fn hear(&mut self, bytes: &mut [u8]) -> Result<(), ProxyProblem> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let left = self.left()?;
+            self.stream.set_read_timeout(Some(left)).map_err(broken)?;
+            match self.stream.read(rest) {
+                Ok(0) => return Err(ProxyProblem::Closed),
+                Ok(count) => rest = rest.get_mut(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear_array<const N: usize>(&mut self) -> Result<[u8; N], ProxyProblem> {
+        let mut bytes = [0; N];
+        self.hear(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn left(&self) -> Result<Duration, ProxyProblem> {
+        match self.deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(ProxyProblem::Slow),
+            left => Ok(left),
+        }
+    }
+
+    /// The connection, from here on the server's.
+    fn end(self) -> Result<TcpStream, ProxyProblem> {
+        let unlimited = self.stream.set_read_timeout(None);
+        unlimited
+            .and_then(|()| self.stream.set_write_timeout(None))
+            .map_err(broken)?;
+        Ok(self.stream)
+    }
+}
+
+fn broken(error: io::Error) -> ProxyProblem {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ProxyProblem::Slow,
+        _ => ProxyProblem::Broken(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! HTTP's CONNECT (RFC 9110 §9.3.6) in HTTP/1.1's form (RFC 9112), with Basic authentication (RFC 7617).
+
+use super::{ProxyProblem, Talk, Target};
+use crate::ftp::control::shown;
+use crate::ftp::options::Password;
+
+/// Longest head of an answer, bytes.
+const MAX_HEAD: usize = 16 * 1024;
+const FOREIGN: ProxyProblem = ProxyProblem::Foreign("HTTP");
+
+/// RFC 4648 §4.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Has the proxy connect to `port` of `target`.
+pub(super) fn ask(
+    talk: &mut Talk,
+    login: Option<&(String, Password)>,
+    target: &Target,
+    port: u16,
+) -> Result<(), ProxyProblem> {
+    let target = target.with_port(port);
+    // The name stands in a line of its own.
+    if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ProxyProblem::Unsendable(
+            "a host name that is not ASCII by HTTP",
+        ));
+    }
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    if let Some((user, password)) = login {
+        let pair = base64(format!("{user}:{}", password.reveal()).as_bytes());
+        request.push_str("Proxy-Authorization: Basic ");
+        request.push_str(&pair);
+        request.push_str("\r\n");
+    }
+    request.push_str("\r\n");
+    talk.say(request.as_bytes())?;
+
+    let head = head(talk)?;
+    let status = head.split(|byte| *byte == b'\n').next();
+    let status = status.unwrap_or_default().trim_ascii_end();
+    match (status_code(status).ok_or(FOREIGN)?, login) {
+        // A CONNECT's success has no body, whatever its head says.
+        (200..=299, _) => Ok(()),
+        (407, None) => Err(ProxyProblem::WantsLogin),
+        (407, Some(_)) => Err(ProxyProblem::LoginRefused),
+        (_, login) => Err(ProxyProblem::Refused {
+            target,
+            reason: without_password(shown(status), login),
+        }),
+    }
+}
+
+/// A proxy that repeats what it was told does not bring the password into a log.
+fn without_password(text: String, login: Option<&(String, Password)>) -> String {
+    match login.map(|(_, password)| password.reveal()) {
+        Some(password) if !password.is_empty() => text.replace(password, "****"),
+        _ => text,
+    }
+}
+
+/// The answer's head, read to its empty line and no further: the server's greeting may follow at once.
+fn head(talk: &mut Talk) -> Result<Vec<u8>, ProxyProblem> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
+        let [byte] = talk.hear_array()?;
+        head.push(byte);
+        // What does not begin so is another protocol's, and need not have an empty line.
+        let beginning = b"HTTP/1.".get(..head.len()).unwrap_or(b"HTTP/1.");
+        if head.len() > MAX_HEAD || !head.starts_with(beginning) {
+            return Err(FOREIGN);
+        }
+    }
+    Ok(head)
+}
+
+/// RFC 9112 §4.
+fn status_code(line: &[u8]) -> Option<u16> {
+    let code = line.split(|byte| *byte == b' ').nth(1)?;
+    let text = std::str::from_utf8(code).ok()?;
+    text.parse().ok().filter(|code| (100..600).contains(code))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let letter = |bits: u32| char::from(*ALPHABET.get((bits & 63) as usize).unwrap_or(&b'='));
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = [16, 8, 0].into_iter().zip(chunk);
+        let bits = bits.fold(0, |sum, (shift, byte)| sum | u32::from(*byte) << shift);
+        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+            text.push(if index <= chunk.len() {
+                letter(bits >> shift)
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+
+    #[test]
+    fn a_status_line_gives_its_code() {
+        assert_eq!(
+            status_code(b"HTTP/1.1 200 Connection established"),
+            Some(200)
+        );
+        assert_eq!(status_code(b"HTTP/1.0 407"), Some(407));
+        for bad in [
+            b"HTTP/1.1".as_slice(),
+            b"HTTP/1.1 ok",
+            b"HTTP/1.1 -20",
+            b"HTTP/1.1 20",
+            b"",
+        ] {
+            assert_eq!(status_code(bad), None);
+        }
+    }
+}

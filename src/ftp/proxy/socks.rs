@@ -1,0 +1,131 @@
+//! SOCKS5: the method (RFC 1928 §3), user and password (RFC 1929), CONNECT (RFC 1928 §4 to §6).
+
+use std::net::IpAddr;
+
+use super::{ProxyProblem, Talk, Target};
+use crate::ftp::options::Password;
+
+const VERSION: u8 = 5;
+/// RFC 1929's own.
+const LOGIN_VERSION: u8 = 1;
+const CONNECT: u8 = 1;
+const FOREIGN: ProxyProblem = ProxyProblem::Foreign("SOCKS5");
+
+const NO_LOGIN: u8 = 0;
+const USER_AND_PASSWORD: u8 = 2;
+const NO_METHOD: u8 = 0xff;
+
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+/// Has the proxy connect to `port` of `target`.
+pub(super) fn ask(
+    talk: &mut Talk,
+    login: Option<&(String, Password)>,
+    target: &Target,
+    port: u16,
+) -> Result<(), ProxyProblem> {
+    // What cannot be written is found out before anything is sent.
+    let request = request(target, port)?;
+    let login = login.map(login_request).transpose()?;
+    let methods: &[u8] = match login {
+        None => &[VERSION, 1, NO_LOGIN],
+        Some(_) => &[VERSION, 2, NO_LOGIN, USER_AND_PASSWORD],
+    };
+    talk.say(methods)?;
+    match (talk.hear_array()?, login) {
+        ([VERSION, NO_LOGIN], _) => {}
+        ([VERSION, USER_AND_PASSWORD], Some(login)) => log_in(talk, &login)?,
+        ([VERSION, NO_METHOD], None) => return Err(ProxyProblem::WantsLogin),
+        ([VERSION, NO_METHOD], Some(_)) => return Err(ProxyProblem::LoginRefused),
+        _ => return Err(FOREIGN),
+    }
+    talk.say(&request)?;
+    answer(talk, target, port)
+}
+
+fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, ProxyProblem> {
+    let mut request = vec![LOGIN_VERSION];
+    for text in [user.as_str(), password.reveal()] {
+        let length = u8::try_from(text.len());
+        let too_long =
+            |_| ProxyProblem::Unsendable("a user or password of more than 255 bytes by SOCKS5");
+        request.push(length.map_err(too_long)?);
+        request.extend_from_slice(text.as_bytes());
+    }
+    Ok(request)
+}
+
+fn log_in(talk: &mut Talk, request: &[u8]) -> Result<(), ProxyProblem> {
+    talk.say(request)?;
+    match talk.hear_array()? {
+        // Some send version 5 here.
+        [LOGIN_VERSION | VERSION, 0] => Ok(()),
+        [LOGIN_VERSION | VERSION, _] => Err(ProxyProblem::LoginRefused),
+        _ => Err(FOREIGN),
+    }
+}
+
+fn request(target: &Target, port: u16) -> Result<Vec<u8>, ProxyProblem> {
+    let mut request = vec![VERSION, CONNECT, 0];
+    match target {
+        Target::Address(IpAddr::V4(address)) => {
+            request.push(IPV4);
+            request.extend(address.octets());
+        }
+        Target::Address(IpAddr::V6(address)) => {
+            request.push(IPV6);
+            request.extend(address.octets());
+        }
+        Target::Name(name) => {
+            let length = u8::try_from(name.len());
+            let too_long =
+                |_| ProxyProblem::Unsendable("a host name of more than 255 bytes by SOCKS5");
+            request.extend([NAME, length.map_err(too_long)?]);
+            request.extend_from_slice(name.as_bytes());
+        }
+    }
+    request.extend(port.to_be_bytes());
+    Ok(request)
+}
+
+/// The proxy's answer, and the address it connects from, which nobody needs: it is not the server's.
+fn answer(talk: &mut Talk, target: &Target, port: u16) -> Result<(), ProxyProblem> {
+    let [version, code, _, kind] = talk.hear_array()?;
+    if version != VERSION {
+        return Err(FOREIGN);
+    }
+    if code != 0 {
+        return Err(ProxyProblem::Refused {
+            target: target.with_port(port),
+            reason: reason(code),
+        });
+    }
+    match kind {
+        IPV4 => talk.hear_array::<4>().map(drop)?,
+        IPV6 => talk.hear_array::<16>().map(drop)?,
+        NAME => {
+            let [length] = talk.hear_array()?;
+            talk.hear(&mut vec![0; usize::from(length)])?;
+        }
+        _ => return Err(FOREIGN),
+    }
+    talk.hear_array::<2>().map(drop)
+}
+
+/// RFC 1928 §6.
+fn reason(code: u8) -> String {
+    let words = match code {
+        1 => "general failure",
+        2 => "not allowed by its rules",
+        3 => "network unreachable",
+        4 => "host unreachable",
+        5 => "connection refused",
+        6 => "TTL expired",
+        7 => "it has no CONNECT",
+        8 => "it does not take this kind of address (socks5h:// has it look up names)",
+        _ => "no reason that is known",
+    };
+    format!("{words} (SOCKS5 reply {code})")
+}

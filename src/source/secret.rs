@@ -1,0 +1,130 @@
+//! Where in a text the passwords of URLs stand, to be hidden from others.
+
+use std::ops::Range;
+
+/// What is shown in a password's place.
+const STARS: &str = "****";
+
+/// The bytes of `text` that are passwords of URLs, of any scheme, in it.
+///
+/// Rather too much than too little: where a password holds a character that it cannot hold unless written `%XX`, the URL
+/// is refused later, and everything up to the last `@` is hidden until then.
+pub fn password_ranges(text: &[u8]) -> Vec<Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut start = 0;
+    while let Some(rest) = text.get(start..)
+        && let Some(scheme) = rest.windows(3).position(|window| window == b"://")
+    {
+        let authority = start + scheme + 3;
+        let range = text.get(authority..).and_then(password_in);
+        let range = range.map(|range| authority + range.start..authority + range.end);
+        start = range.as_ref().map_or(authority, |range| range.end);
+        ranges.extend(range);
+    }
+    ranges
+}
+
+/// `text` with stars for the passwords of URLs in it.
+pub fn conceal(text: &str) -> String {
+    let mut concealed = text.to_owned();
+    for range in password_ranges(text.as_bytes()).into_iter().rev() {
+        concealed.replace_range(range, STARS);
+    }
+    concealed
+}
+
+/// A URL without its password and the colon before it.
+pub(super) fn without_password(url: &str) -> String {
+    let mut shown = url.to_owned();
+    for range in password_ranges(url.as_bytes()).into_iter().rev() {
+        shown.replace_range(range.start - 1..range.end, "");
+    }
+    shown
+}
+
+/// The password in what stands behind a `://`.
+fn password_in(text: &[u8]) -> Option<Range<usize>> {
+    let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#' | b'\\');
+    let end = text.iter().position(ends).unwrap_or(text.len());
+    let authority = text.get(..end)?;
+    if let Some(at) = authority.iter().rposition(|byte| *byte == b'@') {
+        let colon = authority.get(..at)?.iter().position(|byte| *byte == b':')?;
+        return Some(colon + 1..at);
+    }
+    // No login, or one whose password holds what ends an authority: then no port stands behind the colon.
+    let colon = authority.iter().position(|byte| *byte == b':')?;
+    let is_port = authority.get(colon + 1..)?.iter().all(u8::is_ascii_digit);
+    if is_port || authority.starts_with(b"[") {
+        return None;
+    }
+    let at = text.iter().rposition(|byte| *byte == b'@')?;
+    (at > colon).then_some(colon + 1..at)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_password_of_every_scheme_is_found() {
+        for (text, concealed) in [
+            ("ftp://me:secret@h/", "ftp://me:****@h/"),
+            ("ftps://me:secret@h", "ftps://me:****@h"),
+            ("FTPES://me:se:c@ret@h:21/a@b", "FTPES://me:****@h:21/a@b"),
+            (
+                "-oproxy=socks5h://p:secret@h:1",
+                "-oproxy=socks5h://p:****@h:1",
+            ),
+            (
+                "ro,proxy=http://p:a\\,b@h:1,fsname=ftp://x:y@z",
+                "ro,proxy=http://p:****@z",
+            ),
+            (
+                "proxy=http://p:a@h:1,fsname=ftp://x:y@z/",
+                "proxy=http://p:****@h:1,fsname=ftp://x:****@z/",
+            ),
+            ("ftp://me:a/b#c?@h/", "ftp://me:****@h/"),
+            ("ftp://:secret@h/", "ftp://:****@h/"),
+        ] {
+            assert_eq!(conceal(text), concealed);
+        }
+    }
+
+    #[test]
+    fn what_is_no_password_stays() {
+        for text in [
+            "ftp://h:21/a@b",
+            "ftp://[::1]:21/a@b",
+            "ftp://me@h/a:b@c",
+            "me@h:path",
+            "ftp://h",
+            "://",
+            "",
+        ] {
+            assert_eq!(conceal(text), text);
+        }
+    }
+
+    #[test]
+    fn a_shown_url_has_neither_password_nor_colon() {
+        assert_eq!(without_password("ftp://me:x@h:2/p"), "ftp://me@h:2/p");
+        assert_eq!(without_password("ftp://me@h:2/p"), "ftp://me@h:2/p");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, text in "(://|[a:@/,é\\\\])*") {
+            password_ranges(&bytes);
+            conceal(&text);
+            without_password(&text);
+        }
+
+        #[test]
+        fn a_password_is_hidden_whatever_it_holds(password in "[a-z]([!-~]{0,8}[a-z])?") {
+            let shown = conceal(&format!("ftp://USER:{password}@HOST/"));
+            prop_assert_eq!(shown, "ftp://USER:****@HOST/");
+        }
+    }
+}
