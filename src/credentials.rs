@@ -80,7 +80,7 @@ pub enum CredentialsError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The netrc holds a password and others may read it.
+    /// The file holds a password and others may read it.
     #[error("{} holds a password and can be read by others: chmod 600 it", .0.display())]
     OpenToOthers(PathBuf),
     /// The netrc is not one.
@@ -178,7 +178,7 @@ impl Search {
         let entry = netrc::find(entries, &self.host, self.user.as_deref());
         if let Some(entry) = &entry
             && wanted
-            && mode & 0o077 != 0
+            && is_open_to_others(mode)
             && entry.password.is_some()
             && !entry.login.as_deref().is_some_and(is_anonymous)
         {
@@ -215,7 +215,19 @@ fn read_password_file(file: &Path) -> Result<Password, CredentialsError> {
     if file == Path::new("-") {
         return first_line(file, io::stdin().lock());
     }
-    first_line(file, BufReader::new(open(file)?))
+    let opened = open(file)?;
+    let about = opened
+        .metadata()
+        .map_err(|source| unreadable(file, source))?;
+    // A pipe's mode says nothing: whoever reads it takes it from the others.
+    if about.is_file() && is_open_to_others(about.permissions().mode()) {
+        return Err(CredentialsError::OpenToOthers(file.to_owned()));
+    }
+    first_line(file, BufReader::new(opened))
+}
+
+fn is_open_to_others(mode: u32) -> bool {
+    mode & 0o077 != 0
 }
 
 fn first_line(file: &Path, reader: impl BufRead) -> Result<Password, CredentialsError> {
@@ -360,6 +372,21 @@ mod tests {
             password_file.find(),
             Err(CredentialsError::Unreadable { .. })
         ));
+    }
+
+    #[test]
+    fn a_password_file_open_to_others_is_refused() {
+        for mode in [0o644, 0o640, 0o602] {
+            let file = file_with("secret", mode);
+            let search = Search {
+                password_file: Some(file.path().to_owned()),
+                ..Search::default()
+            };
+            assert!(matches!(
+                search.find(),
+                Err(CredentialsError::OpenToOthers(_))
+            ));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
@@ -12,6 +13,9 @@ use super::Failure;
 
 /// Where programs of this machine send their log.
 const SYSLOG_SOCKET: &str = "/dev/log";
+
+/// A new log file is for this user alone: it names the files that are worked on.
+const PRIVATE_FILE: u32 = 0o600;
 
 /// RFC 3164 §4.1.1: facility `daemon`, times eight.
 const DAEMON: u8 = 3 << 3;
@@ -44,7 +48,11 @@ pub(super) fn start(
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new().append(true).create(true).open(path);
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(PRIVATE_FILE)
+        .open(path);
     file.map_err(|error| format!("cannot write the log file {}: {error}", path.display()).into())
 }
 

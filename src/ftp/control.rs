@@ -1,5 +1,6 @@
 //! The control connection: lines out, replies in, each wait with a deadline (RFC 959 §4, §5.3).
 
+use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(super) struct Control {
     usable: bool,
     /// Commands are answered; before that, replies are about the session.
     logged_in: bool,
+    /// What was sent that is in no log or message, though the server may repeat it.
+    secrets: Vec<Vec<u8>>,
 }
 
 impl Control {
@@ -42,6 +45,7 @@ impl Control {
             unread: Vec::new(),
             usable: true,
             logged_in: false,
+            secrets: Vec::new(),
         })
     }
 
@@ -64,6 +68,18 @@ impl Control {
     /// A second handle on the socket, to shut it down from another thread.
     pub(super) fn try_clone(&self) -> std::io::Result<TcpStream> {
         self.stream.try_clone()
+    }
+
+    /// Stars stand for `secret` in replies, until [`Control::reveal`].
+    pub(super) fn conceal(&mut self, secret: &str) {
+        if !secret.is_empty() {
+            self.secrets.push(secret.as_bytes().to_vec());
+        }
+    }
+
+    /// Replies are taken as they come: they may hold what only looks like a secret.
+    pub(super) fn reveal(&mut self) {
+        self.secrets.clear();
     }
 
     /// The login is done.
@@ -226,18 +242,31 @@ impl Control {
         let Some(first) = first_line(&line) else {
             return Err(Error::Malformed {
                 expected: "a reply",
-                line: shown(&line),
+                line: shown(&self.concealed(&line)),
             });
         };
-        keep(first.text)?;
+        keep(&self.concealed(first.text))?;
         let mut more = first.more;
         while more {
             let line = self.line(phase, deadline())?;
             let text = last_line(&line, first.code);
             more = text.is_none();
-            keep(text.unwrap_or_else(|| inner_line(&line, first.code)))?;
+            let text = text.unwrap_or_else(|| inner_line(&line, first.code));
+            keep(&self.concealed(text))?;
         }
         Ok(first.code)
+    }
+
+    fn concealed<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        self.secrets
+            .iter()
+            .fold(Cow::Borrowed(text), |text, secret| {
+                if text.windows(secret.len()).any(|window| window == secret) {
+                    Cow::Owned(without(&text, secret))
+                } else {
+                    text
+                }
+            })
     }
 
     /// One line, without its end; a bare LF ends one, too.
@@ -292,6 +321,22 @@ impl Control {
         self.usable &= result.is_ok();
         result
     }
+}
+
+/// `text` with stars for each `secret` in it, which is not empty.
+fn without(text: &[u8], secret: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        if let Some(behind) = rest.strip_prefix(secret) {
+            shown.extend_from_slice(b"****");
+            rest = behind;
+        } else {
+            shown.push(*first);
+            rest = tail;
+        }
+    }
+    shown
 }
 
 /// A socket's error, told apart from a deadline's end.

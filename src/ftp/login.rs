@@ -27,6 +27,7 @@ const MOST_STEPS: usize = 4;
 pub(super) fn log_in(control: &mut Control, options: &ConnectOptions) -> Result<Features, Error> {
     greeting(control)?;
     authenticate(control, options)?;
+    control.reveal();
     let features = features(control)?;
     if features.has("UTF8") && options.charset.is_none() {
         // Pure-FTPd answers 504 and speaks UTF-8 all the same.
@@ -154,6 +155,9 @@ fn secret_command(
     log::debug!("> {verb} {}", shown.escape_debug());
     if argument.contains(['\r', '\n', '\0']) {
         return Err(Error::Path(super::PathError::Unsendable));
+    }
+    if verb != "USER" {
+        control.conceal(argument);
     }
     control.send(format!("{verb} {argument}").as_bytes())?;
     control.reply(Phase::Reply)

@@ -124,7 +124,11 @@ impl Log {
             return Ok(());
         }
         let new = self.path.with_extension("new");
-        fs::write(&new, &lines)?;
+        // A mount that was killed here left one.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => super::place::new_file(&new)?.write_all(&lines)?,
+        }
         let file = open(&new)?;
         fs::rename(&new, &self.path)?;
         self.file = file;
@@ -198,5 +202,6 @@ fn open(path: &Path) -> io::Result<File> {
         .append(true)
         .create(true)
         .mode(super::place::PRIVATE_FILE)
+        .custom_flags(super::place::NO_LINK)
         .open(path)
 }

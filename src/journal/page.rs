@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::JournalError;
 use super::log::Log;
-use super::place::{Place, new_directories, new_file, open_lock};
+use super::place::{Place, check_private, new_directory, new_file, open_lock};
 
 /// Hexadecimal digits of a page's name.
 const DIGITS: usize = 8;
@@ -34,7 +34,7 @@ impl Page {
         let _guard = place.guard()?;
         let name = format!("{:0DIGITS$x}", random());
         let directory = place.directory().join(&name);
-        new_directories(&directory)?;
+        new_directory(&directory)?;
         let lock = match take_lock(&directory.join(LOCK)) {
             Ok(Some(lock)) => lock,
             Ok(None) => return Err(failed(&directory)(io::ErrorKind::WouldBlock.into())),
@@ -46,9 +46,10 @@ impl Page {
             Some(spool) => {
                 let spool = spool.join(format!("ftpfs-{name}"));
                 // Noted before it is made, so that it is found whenever this ends.
-                fs::write(directory.join(SPOOL), spool.as_os_str().as_bytes())
+                new_file(&directory.join(SPOOL))
+                    .and_then(|mut note| note.write_all(spool.as_os_str().as_bytes()))
                     .map_err(failed(&directory))?;
-                new_directories(&spool)?;
+                new_directory(&spool)?;
                 spool
             }
         };
@@ -75,6 +76,13 @@ impl Page {
             Err(error) if error.kind() == io::ErrorKind::NotFound => directory.to_owned(),
             Err(error) => return Err(error),
         };
+        // Who empties the spool's directory makes room for others to put files there.
+        match check_private(&spool) {
+            Err(error) if error.source.kind() != io::ErrorKind::NotFound => {
+                return Err(error.source);
+            }
+            _ => {}
+        }
         Ok(Some(Self {
             directory: directory.to_owned(),
             spool,

@@ -8,14 +8,23 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 use super::JournalError;
 
 /// Nobody else is to read what is under way.
 pub(super) const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// The permission bits by which group and others write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// A link in a file's place is not followed (open(2)).
+pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
 
 /// Where programs of root keep their state.
 const ROOT_STATE: &str = "/var/lib";
@@ -66,6 +75,10 @@ impl Place {
     /// Keeps other mounts from opening or claiming pages while it lives; for local file operations only.
     pub(super) fn guard(&self) -> Result<File, JournalError> {
         new_directories(&self.directory)?;
+        let state = self.directory.parent();
+        for directory in state.into_iter().chain([self.directory.as_path()]) {
+            check_private(directory)?;
+        }
         let path = self.directory.join("lock");
         let locked = open_lock(&path).and_then(|file| file.lock().map(|()| file));
         locked.map_err(|source| JournalError { path, source })
@@ -107,6 +120,43 @@ pub(super) fn new_directories(path: &Path) -> Result<(), JournalError> {
     })
 }
 
+/// Makes `path`, which must not be there yet, for this user alone.
+pub(super) fn new_directory(path: &Path) -> Result<(), JournalError> {
+    let made = DirBuilder::new().mode(PRIVATE_DIRECTORY).create(path);
+    made.map_err(|source| JournalError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// That nobody else has put `directory` there, or can put anything into it: what is found in it will be stored on the
+/// server under this user's login.
+pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
+    let error = |source| JournalError {
+        path: directory.to_owned(),
+        source,
+    };
+    let refuse = |words: &str| {
+        Err(error(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            words,
+        )))
+    };
+    let own = geteuid().as_raw();
+    let itself = fs::symlink_metadata(directory).map_err(error)?;
+    if itself.is_symlink() && itself.uid() != own {
+        return refuse("it is another user's link");
+    }
+    let leads_to = fs::metadata(directory).map_err(error)?;
+    if leads_to.uid() != own {
+        return refuse("it belongs to another user");
+    }
+    if leads_to.mode() & WRITABLE_BY_OTHERS != 0 {
+        return refuse("others can write to it (chmod go-w)");
+    }
+    Ok(())
+}
+
 /// A new file for this user alone, to be read and written.
 pub(super) fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
@@ -124,6 +174,7 @@ pub(super) fn open_lock(path: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .mode(PRIVATE_FILE)
+        .custom_flags(NO_LINK)
         .open(path)
 }
 

@@ -267,3 +267,55 @@ fn without_a_state_directory_files_are_spooled_all_the_same() {
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
+
+#[test]
+fn a_state_directory_that_others_can_write_to_is_not_used() {
+    let state = State::new();
+    drop(state.open());
+    for (directory, open_to_others) in [
+        (state.directory.path(), 0o777),
+        (state.place().directory(), 0o720),
+    ] {
+        fs::set_permissions(directory, fs::Permissions::from_mode(open_to_others)).unwrap();
+        let error = Journal::open(&state.place(), None).unwrap_err();
+        assert!(
+            error.to_string().contains("others can write to it"),
+            "{error}"
+        );
+        assert!(Left::claim_all(&state.place()).is_err());
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    drop(state.open());
+}
+
+#[test]
+fn a_link_in_a_file_s_place_is_not_followed() {
+    let state = State::new();
+    let elsewhere = TempDir::new().unwrap();
+    let target = elsewhere.path().join("target");
+    drop(state.open());
+    let lock = state.place().directory().join("lock");
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink(&target, &lock).unwrap();
+    assert!(Journal::open(&state.place(), None).is_err());
+    assert!(!target.exists());
+}
+
+#[test]
+fn a_spool_that_others_could_fill_is_not_believed() {
+    let state = State::new();
+    let elsewhere = TempDir::new().unwrap();
+    let journal = Journal::open(&state.place(), Some(elsewhere.path())).unwrap();
+    let file = spool(&journal, "/f");
+    file.pending(&pending("/f"));
+    let killed = state.as_if_killed_now();
+    let spool = fs::read_dir(elsewhere.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    fs::set_permissions(spool.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(killed.left().is_empty());
+    fs::set_permissions(spool.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(killed.left()[0].waiting().len(), 1);
+}

@@ -1,7 +1,7 @@
 //! What this machine must have before anything is mounted, checked before the server is troubled.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{KernelOptions, Mountpoint, Sharing};
@@ -9,6 +9,10 @@ use crate::sys;
 
 /// The kernel's door for FUSE file systems.
 const DEVICE: &str = "/dev/fuse";
+
+/// The permission bits by which group and others write, and the one by which they rename only their own (inode(7)).
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
 
 /// fusermount3's configuration (fuse(8)).
 const FUSE_CONF: &str = "/etc/fuse.conf";
@@ -44,6 +48,17 @@ pub enum RequirementError {
     /// Written files have nowhere to be kept.
     #[error("cannot keep written files in {}: it is not a directory that can be written to", .0.display())]
     NoSpool(PathBuf),
+    /// Others could put their files in the place of written ones.
+    #[error(
+        "cannot keep written files in {}: {reason}",
+        path.display()
+    )]
+    SpoolOfOthers {
+        /// The directory.
+        path: PathBuf,
+        /// Who could.
+        reason: &'static str,
+    },
 }
 
 /// Where ftpfs keeps files of its own.
@@ -100,7 +115,28 @@ pub fn check(
     if !spool.is_dir() || !sys::may_read_and_write(&spool) {
         return Err(RequirementError::NoSpool(spool));
     }
+    // Spool files in the temporary directory have no names.
+    if let Some(path) = &local.spool
+        && let Some(reason) = fs::metadata(path).ok().as_ref().and_then(owned_by_others)
+    {
+        return Err(RequirementError::SpoolOfOthers {
+            path: path.clone(),
+            reason,
+        });
+    }
     Ok(())
+}
+
+/// Why others could rename what is in this directory.
+fn owned_by_others(directory: &Metadata) -> Option<&'static str> {
+    let is_sticky = directory.mode() & STICKY != 0;
+    if ![0, sys::effective_uid()].contains(&directory.uid()) {
+        Some("it belongs to another user, who could put other files in their place")
+    } else if directory.mode() & WRITABLE_BY_OTHERS != 0 && !is_sticky {
+        Some("others could put other files in their place (chmod go-w or +t)")
+    } else {
+        None
+    }
 }
 
 /// Whether mounting takes fusermount3: root does it alone, but for auto_unmount.

@@ -1,7 +1,7 @@
 //! From the greeting to TYPE I.
 
 use crate::ftp::testing::Peer;
-use crate::ftp::{ConnectOptions, Error, Session};
+use crate::ftp::{ConnectOptions, Error, Password, Session};
 
 /// The error of a login during which the server does this.
 fn refused(story: impl FnOnce(&mut crate::ftp::testing::Stage) + Send + 'static) -> Error {
@@ -102,6 +102,48 @@ fn a_wrong_password_is_a_refused_login() {
         stage.answer("PASS open sesame", "530 Login incorrect.");
     });
     assert!(matches!(error, Error::Login(_)), "{error}");
+}
+
+#[test]
+fn a_server_that_repeats_the_password_brings_it_into_no_message() {
+    for words in [
+        "530-no open sesame for alice\r\n530 (open sesame)",
+        "nonsense: open sesame",
+    ] {
+        let error = refused(move |stage| {
+            stage.say("220 ready");
+            stage.answer("USER alice", "331 password?");
+            stage.answer("PASS open sesame", words);
+        });
+        let (shown, debugged) = (error.to_string(), format!("{error:?}"));
+        assert!(shown.contains("****"), "{shown}");
+        assert!(!shown.contains("sesame"), "{shown}");
+        let bytes = format!("{:?}", b"open sesame");
+        let bytes = bytes.trim_matches(['[', ']']);
+        assert!(
+            !debugged.contains("sesame") && !debugged.contains(bytes),
+            "{debugged}"
+        );
+    }
+}
+
+#[test]
+fn a_password_that_looks_like_a_reply_garbles_none() {
+    for password in ["**", "MDTM"] {
+        let peer = Peer::plays(move |stage| {
+            stage.say("220 ready");
+            stage.answer("USER alice", "331 password?");
+            stage.answer(&format!("PASS {password}"), "230 ***** MDTM");
+            stage.answer("FEAT", "211-its\r\n MDTM\r\n211 end");
+            stage.answer("TYPE I", "200 binary");
+        });
+        let options = ConnectOptions {
+            password: Password::new(password),
+            ..peer.options()
+        };
+        assert!(Session::connect(&options).unwrap().features().has("MDTM"));
+        peer.ends();
+    }
 }
 
 #[test]
