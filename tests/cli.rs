@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use support::{Kind, Mount, PASSWORD, TestServer, USER, is_mounted};
+use support::{Kind, Mount, OPEN_DEVICE, PASSWORD, TestServer, USER, is_mounted};
 use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -274,33 +274,9 @@ fn nothing_ftpfs_needs_may_be_inside_the_mountpoint() {
     );
 }
 
-/// Runs a script in a mount namespace of its own, so that what it hides is hidden from nobody else.
 fn in_own_namespace(user: &User, script: &str, arguments: &[&OsStr]) -> Output {
-    let mut command = Command::new("unshare");
-    command
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "bash",
-            "-euc",
-            script,
-            "bash",
-        ])
-        .args(arguments)
-        .current_dir(user.home.path())
-        .env("HOME", user.home.path())
-        .env_remove("FTPFS_PASSWORD")
-        .stdin(Stdio::null());
-    command.output().unwrap()
+    support::in_own_namespace(user.home.path(), script, arguments)
 }
-
-/// A device node that everyone may use, as udev makes it, in place of the machine's own.
-const OPEN_DEVICE: &str = "
-    mknod fuse c 10 229; chmod 666 fuse; mount --bind fuse /dev/fuse
-    chmod 755 .; chown nobody mnt
-    as_nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups \"$@\"; }
-";
 
 fn says_as_failure(output: &Output, words: &str) {
     let message = String::from_utf8_lossy(&output.stderr);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use support::{Kind, Mount, PASSWORD, TestServer, USER, is_mounted, wait_for};
+use support::{Kind, Mount, PASSWORD, Process, TestServer, USER, contains, is_mounted, wait_for};
 use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -100,18 +100,6 @@ fn end_of(child: &mut Child) -> ExitStatus {
     status.unwrap()
 }
 
-/// The process that has `word` among its arguments.
-fn process_with_argument(word: &str) -> Option<u32> {
-    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let arguments = fs::read(entry.path().join("cmdline")).ok()?;
-        let found = arguments
-            .split(|byte| *byte == 0)
-            .any(|argument| argument == word.as_bytes());
-        found.then_some(pid)
-    })
-}
-
 #[test]
 fn the_command_returns_when_the_mount_answers_and_the_rest_goes_to_the_background() {
     let server = TestServer::start(Kind::Embedded);
@@ -130,18 +118,18 @@ fn the_command_returns_when_the_mount_answers_and_the_rest_goes_to_the_backgroun
         b"hello"
     );
 
-    let pid = process_with_argument(mountpoint).unwrap();
-    let process = PathBuf::from(format!("/proc/{pid}"));
-    assert_eq!(fs::read_link(process.join("cwd")).unwrap(), Path::new("/"));
+    let process = Process::with_argument(mountpoint).unwrap();
+    let place = process.place().to_owned();
+    assert_eq!(fs::read_link(place.join("cwd")).unwrap(), Path::new("/"));
     assert_eq!(
-        fs::read_link(process.join("fd/1")).unwrap(),
+        fs::read_link(place.join("fd/1")).unwrap(),
         Path::new("/dev/null")
     );
 
     fs::write(home.mountpoint.join("answer"), "stored").unwrap();
     home.unmount();
     // One that ended has no arguments, even before its parent has taken notice.
-    let has_ended = || fs::read(process.join("cmdline")).map_or(true, |words| words.is_empty());
+    let has_ended = || process.read("cmdline").is_none_or(|words| words.is_empty());
     assert!(wait_for(LIMIT, has_ended), "still running");
     assert_eq!(server.read("answer"), b"stored");
 }
@@ -308,47 +296,6 @@ fn a_password_can_be_piped_or_typed() {
         "echoed"
     );
     home.unmount();
-}
-
-#[test]
-fn no_secret_is_left_where_others_look() {
-    let server = TestServer::start(Kind::Embedded);
-    server.write("file", "content");
-    let from_url = Mount::of_url(&server.url_with_password(), PASSWORD, &["log_level=trace"]);
-    assert_eq!(fs::read(from_url.join("file")).unwrap(), b"content");
-    let process = PathBuf::from(format!("/proc/{}", from_url.pid()));
-    let arguments = fs::read(process.join("cmdline")).unwrap();
-    let environment = fs::read(process.join("environ")).unwrap();
-    let mounts = fs::read("/proc/self/mountinfo").unwrap();
-    let log = from_url.log();
-
-    assert!(
-        contains(&arguments, format!("{USER}:*").as_bytes()),
-        "the rest of it is still there"
-    );
-    assert!(
-        contains(&environment, b"FTPFS_PASSWORD=*"),
-        "the rest of it is still there"
-    );
-    assert!(
-        contains(&mounts, server.url().as_bytes()),
-        "the source is shown"
-    );
-    assert!(
-        log.contains("DEBUG") || log.contains("TRACE"),
-        "nothing was logged:\n{log}"
-    );
-    for place in [&arguments, &environment, &mounts, &log.into_bytes()] {
-        assert!(
-            !contains(place, PASSWORD.as_bytes()),
-            "{}",
-            String::from_utf8_lossy(place)
-        );
-    }
-}
-
-fn contains(place: &[u8], words: &[u8]) -> bool {
-    place.windows(words.len()).any(|window| window == words)
 }
 
 #[test]

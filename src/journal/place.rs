@@ -74,9 +74,9 @@ impl Place {
 
     /// Keeps other mounts from opening or claiming pages while it lives; for local file operations only.
     pub(super) fn guard(&self) -> Result<File, JournalError> {
-        new_directories(&self.directory)?;
         let state = self.directory.parent();
         for directory in state.into_iter().chain([self.directory.as_path()]) {
+            new_directories(directory)?;
             check_private(directory)?;
         }
         let path = self.directory.join("lock");

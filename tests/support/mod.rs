@@ -21,6 +21,8 @@
 mod errno;
 mod foreign;
 mod mount;
+mod namespace;
+mod process;
 mod proxy;
 mod random;
 mod server;
@@ -29,6 +31,8 @@ mod tree;
 
 pub(crate) use errno::assert_errno;
 pub(crate) use mount::{Ending, Mount, is_mounted};
+pub(crate) use namespace::{OPEN_DEVICE, in_own_namespace};
+pub(crate) use process::{Process, contains};
 pub(crate) use proxy::{HOST_BEHIND, Manner, Speaks, TestProxy};
 pub(crate) use random::Random;
 pub(crate) use server::{Kind, PASSWORD, TestServer, USER};

@@ -152,6 +152,13 @@ impl Mount {
         (status, self.log())
     }
 
+    /// It was killed, and its mount is taken away already.
+    pub(crate) fn is_gone(mut self) {
+        assert!(!is_mounted(&self.point));
+        let _ = self.program.wait();
+        self.is_down = true;
+    }
+
     /// Takes it down now, as dropping would: what was written is on the server afterwards.
     pub(crate) fn unmount(self) {
         drop(self);
