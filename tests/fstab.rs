@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use support::{Kind, PASSWORD, TestServer, USER, is_mounted, wait_for};
+use support::{Kind, PASSWORD, Process, TestServer, USER, contains, is_mounted, wait_for};
 use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
@@ -189,6 +189,48 @@ fn a_line_that_cannot_be_mounted_fails_with_the_reason() {
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(words.contains("unknown option -o nonsense"), "{words}");
     assert!(!is_mounted(&machine.mountpoint));
+}
+
+/// mount(8) and its helper's shell show a password of the source as long as they run; afterwards nobody does. (With
+/// options of its own, such as `_netdev`, mount(8) notes the source in /run/mount/utab: no helper can keep it from that.)
+#[test]
+fn a_password_in_a_line_s_source_is_nowhere_to_be_seen_once_it_is_mounted() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("greeting", "hello");
+    let _installed = Installed::new();
+    for kind in ["fuse.ftpfs", "ftpfs"] {
+        let machine = Machine::new();
+        machine.mount_all(&server.url_with_password(), kind, "rw,nofail");
+        let greeting = fs::read(machine.mountpoint.join("greeting")).unwrap();
+        assert_eq!(greeting, b"hello");
+        let secret = PASSWORD.as_bytes();
+        assert!(!contains(
+            &fs::read("/proc/self/mountinfo").unwrap(),
+            secret
+        ));
+        // libmount's own table of mounts, where this machine has it.
+        let own_table = fs::read("/run/mount/utab").unwrap_or_default();
+        assert!(
+            !contains(&own_table, secret),
+            "{}",
+            String::from_utf8_lossy(&own_table)
+        );
+        let mountpoint = machine.mountpoint.to_str().unwrap();
+        let mut shown = 0;
+        for process in Process::all().filter(|process| process.has_argument(mountpoint)) {
+            shown += 1;
+            for file in ["cmdline", "environ"] {
+                let text = process.read(file).unwrap_or_default();
+                assert!(
+                    !contains(&text, secret),
+                    "{}",
+                    String::from_utf8_lossy(&text)
+                );
+            }
+        }
+        assert!(shown > 0, "the process is there");
+        support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+    }
 }
 
 /// autofs's daemon with one indirect map, mounted at the machine's mountpoint.

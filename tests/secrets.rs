@@ -249,7 +249,7 @@ fn an_ordinary_user_s_other_programs_cannot_look_into_the_process() {
             cat mnt/file
             for file in environ mem maps; do
                 head -c 1 /proc/$other/$file > /dev/null || [ $file = mem ]
-                ! head -c 1 /proc/$mounted/$file 2> /dev/null || exit 9
+                ! head -c 1 /proc/$mounted/$file 2> /dev/null || {{ kill $mounted $other; exit 9; }}
             done
             kill $mounted $other
             wait $mounted

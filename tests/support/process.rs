@@ -20,17 +20,22 @@ impl Process {
         }
     }
 
+    /// All that run.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|entry| Some(Self::of(entry.file_name().to_str()?.parse().ok()?)))
+    }
+
     /// The one that has `word` among its arguments.
     pub(crate) fn with_argument(word: &str) -> Option<Self> {
-        fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            let process = Self::of(pid);
-            let arguments = process.read("cmdline")?;
-            let found = arguments
-                .split(|byte| *byte == 0)
-                .any(|argument| argument == word.as_bytes());
-            found.then_some(process)
-        })
+        Self::all().find(|process| process.has_argument(word))
+    }
+
+    /// Whether `word` is among its arguments.
+    pub(crate) fn has_argument(&self, word: &str) -> bool {
+        let arguments = self.read("cmdline").unwrap_or_default();
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        arguments.any(|argument| argument == word.as_bytes())
     }
 
     /// Its directory in /proc.
@@ -41,12 +46,6 @@ impl Process {
     /// A file in there; none when the process has ended.
     pub(crate) fn read(&self, file: &str) -> Option<Vec<u8>> {
         fs::read(self.place.join(file)).ok()
-    }
-
-    /// The number of its process.
-    pub(crate) fn pid(&self) -> u32 {
-        let name = self.place.file_name().and_then(|name| name.to_str());
-        name.and_then(|name| name.parse().ok()).unwrap()
     }
 
     /// Of each of its threads the name and the value of a line in its status.
