@@ -122,7 +122,7 @@ fn auto_unmount_takes_away_the_mount_of_a_killed_process() {
     let pid = mount.pid().to_string();
     run_with("kill", &["-KILL".as_ref(), pid.as_ref()]);
     assert!(wait_for(LIMIT, || !is_mounted(&point)));
-    mount.is_gone();
+    mount.forget();
 }
 
 /// fusermount3 has the set-user-ID bit: the thread that starts it may gain by it, and no other.

@@ -180,3 +180,35 @@ pub(super) fn mount(
 pub(super) fn state_home() -> Option<PathBuf> {
     journal::state_home(sys::effective_uid() == 0, |name| std::env::var_os(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::super::{option_list, secrets};
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_passed_on_prints_a_password() {
+        let source = Source::parse(OsStr::new("ftp://me:hunter2@h/")).unwrap();
+        let list = [OsString::from("proxy=http://me:hunter2@p:1")];
+        let options = option_list::parse(&list, option_list::Unknown::Refuse).unwrap();
+        let value = |name: &str| {
+            name.contains("PROXY")
+                .then(|| "http://me:hunter2@e:1".to_owned())
+        };
+        let environment = secrets::Environment {
+            password: Some(Password::new("hunter2")),
+            proxies: proxies::variables(value),
+        };
+        let proxy = proxy(&source, &options, &environment.proxies).unwrap();
+        assert!(proxy.is_some());
+        let login = credentials(&source, &options, environment.password.clone()).unwrap();
+        let kernel = kernel(&source, &options, false);
+        let printed = format!("{source:?} {options:?} {environment:?} {login:?} {proxy:?}");
+        let to_mount = mount(source, &options, login, proxy, kernel, None);
+        let printed = format!("{printed} {to_mount:?}");
+        assert!(printed.contains("****"), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+}

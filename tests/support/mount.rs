@@ -153,7 +153,7 @@ impl Mount {
     }
 
     /// It was killed, and its mount is taken away already.
-    pub(crate) fn is_gone(mut self) {
+    pub(crate) fn forget(mut self) {
         assert!(!is_mounted(&self.point));
         let _ = self.program.wait();
         self.is_down = true;
