@@ -193,10 +193,7 @@ mod tests {
         let source = Source::parse(OsStr::new("ftp://me:hunter2@h/")).unwrap();
         let list = [OsString::from("proxy=http://me:hunter2@p:1")];
         let options = option_list::parse(&list, option_list::Unknown::Refuse).unwrap();
-        let value = |name: &str| {
-            name.contains("PROXY")
-                .then(|| "http://me:hunter2@e:1".to_owned())
-        };
+        let value = |name: &str| (name == "FTP_PROXY").then(|| "http://me:hunter2@e:1".to_owned());
         let environment = secrets::Environment {
             password: Some(Password::new("hunter2")),
             proxies: proxies::variables(value),
