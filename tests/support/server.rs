@@ -108,6 +108,7 @@ impl TestServer {
             delay: Duration::ZERO,
             disabled: BTreeSet::new(),
             digests: false,
+            tls: None,
         };
         change(&mut options);
         let server = Server::start(options.clone()).expect("the embedded server starts");
