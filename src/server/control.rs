@@ -217,6 +217,15 @@ impl Control {
         Gone
     }
 
+    /// Waits until the client says something that it has not said yet.
+    pub(super) fn await_input(&mut self) -> Result<(), Gone> {
+        let deadline = Instant::now() + HANDSHAKE_DEADLINE;
+        match self.watch(None, deadline)? {
+            Event::Input => Ok(()),
+            Event::Other | Event::Deadline => Err(Gone),
+        }
+    }
+
     /// Says nothing more, and waits until the client has closed its side: what was said reaches it.
     pub(super) fn hang_up(&mut self) -> Gone {
         // A client that has gone already need not be told.

@@ -138,6 +138,7 @@ impl Session {
         match &self.misdeed {
             Some(Misdeed::StallHandshake) => Err(self.control.hang()),
             Some(Misdeed::InsteadOfHandshake(bytes)) => {
+                self.control.await_input()?;
                 self.control.send(bytes)?;
                 Err(self.control.hang_up())
             }
@@ -154,10 +155,11 @@ impl Session {
         };
         let patience = self.patience();
         let mut transfer = Transfer::new(&mut self.control, connection, patience, None)?;
-        let spoilt = match transfer.send(bytes) {
-            Ok(()) if bytes.is_empty() => transfer.stall(),
-            Ok(()) => transfer.hang_up(),
-            Err(broken) => broken,
+        let spoilt = if bytes.is_empty() {
+            transfer.wait_for_end()
+        } else {
+            let sent = transfer.await_input().and_then(|()| transfer.send(bytes));
+            sent.err().unwrap_or_else(|| transfer.hang_up())
         };
         drop(transfer);
         match outcome(Err(spoilt)) {

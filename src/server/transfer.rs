@@ -201,12 +201,12 @@ impl<'a> Transfer<'a> {
                 let _ = SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO));
                 Broken::Connection(ErrorKind::ConnectionReset.into())
             }
-            CutHow::Stall => self.stall(),
+            CutHow::Stall => self.stall(PollFlags::empty()),
         }
     }
 
-    /// Waits until the client gives up.
-    pub(super) fn stall(&mut self) -> Broken {
+    /// Waits until the client gives up, which shows by an error of the connection or by one of the `signs`.
+    fn stall(&mut self, signs: PollFlags) -> Broken {
         loop {
             if self.control.wants_abort() {
                 return Broken::Aborted;
@@ -214,7 +214,7 @@ impl<'a> Transfer<'a> {
             if self.control.has_ended() {
                 return Broken::Gone;
             }
-            let closed = (self.stream.as_fd(), PollFlags::empty());
+            let closed = (self.stream.as_fd(), signs);
             match self
                 .control
                 .watch(Some(closed), Instant::now() + self.patience)
@@ -229,11 +229,21 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Waits until the client sends something.
+    pub(super) fn await_input(&mut self) -> Result<(), Broken> {
+        self.wait(PollFlags::IN)
+    }
+
     /// Says nothing more, and waits until the client gives up: what was sent reaches it.
     pub(super) fn hang_up(&mut self) -> Broken {
         // A client that has gone already need not be told.
         let _ = self.stream.socket().shutdown(Shutdown::Write);
-        self.stall()
+        self.wait_for_end()
+    }
+
+    /// Waits until the client closes its side.
+    pub(super) fn wait_for_end(&mut self) -> Broken {
+        self.stall(PollFlags::RDHUP)
     }
 
     fn wait(&mut self, readiness: PollFlags) -> Result<(), Broken> {
