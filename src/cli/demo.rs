@@ -77,6 +77,7 @@ fn server_options(root: &Path, password: &str) -> ServerOptions {
         delay: Duration::ZERO,
         disabled: BTreeSet::new(),
         digests: true,
+        tls: None,
     }
 }
 

@@ -153,6 +153,7 @@ pub fn server_options(root: PathBuf) -> ServerOptions {
         delay: Duration::ZERO,
         disabled: [].into(),
         digests: false,
+        tls: None,
     }
 }
 
