@@ -16,7 +16,7 @@ use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
 use super::time::{parse_timestamp, timestamp};
-use super::tls::{Connector, Security, Tls};
+use super::tls::{Connector, Security, Tls, TlsConfig};
 
 /// How long a QUIT is waited for: it is a courtesy.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -77,6 +77,15 @@ pub fn greets(host: &str, port: u16, tls: &Tls, patience: Duration) -> bool {
 impl Session {
     /// Connects, logs in, asks what the server can do, and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
+        match Self::connect_once(options) {
+            Err(Error::Tls(_)) if options.tls.config().is_some_and(TlsConfig::gives_up_tls12) => {
+                Self::connect_once(options)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn connect_once(options: &ConnectOptions) -> Result<Self, Error> {
         let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout)?;
         let tls = Connector::new(&options.tls, &options.host)?;

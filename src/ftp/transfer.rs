@@ -282,8 +282,6 @@ impl Session {
         let [mut pause, longest] = LOOKS;
         while Instant::now() < deadline && !stream.has_ended() {
             if let Some(reply) = self.control.wait_for_reply(pause) {
-                // What was said before the reply is here: tickets for the next data connection.
-                stream.has_ended();
                 return Some(reply);
             }
             pause = (pause * 2).min(longest);
@@ -409,7 +407,11 @@ impl Upload {
             Ok(None) => session.listen_to_the_end(&mut data).transpose(),
             early => early,
         };
+        data.take_tickets();
         drop(data);
+        if let Some(tls) = &session.tls {
+            tls.note_upload();
+        }
         let patience = session.data.timeout;
         let reply = match early {
             Ok(Some(reply)) => session.judge(verb, reply),
@@ -426,10 +428,11 @@ impl Upload {
     pub fn abort(self) -> Option<Session> {
         let Self {
             mut session,
-            data,
+            mut data,
             ended,
             ..
         } = self;
+        data.take_tickets();
         drop(data);
         let in_step = ended.is_some() || session.resynchronise();
         (in_step && session.is_usable()).then_some(session)

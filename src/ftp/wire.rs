@@ -52,6 +52,13 @@ impl Wire {
         Ok(sent.map(|()| count))
     }
 
+    /// Takes what has come on a connection that is only written to: tickets for the next one.
+    pub(super) fn take_tickets(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.has_ended();
+        }
+    }
+
     /// Ends what this side sends: close_notify where there is TLS, then the FIN.
     ///
     /// # Errors

@@ -9,8 +9,10 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Most characters shown of a name, which the server chose.
 const MOST_CHARACTERS: usize = 120;
-/// Most names shown; some certificates have hundreds.
-const MOST_NAMES: usize = 16;
+/// Most names kept; some certificates have hundreds.
+const MOST_NAMES: usize = 64;
+/// Names shown in one line; the others are counted.
+const SHOWN_NAMES: usize = 6;
 
 /// The SHA-256 digest of a certificate's DER.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,7 +115,14 @@ impl fmt::Display for Certificate {
         let names = if self.names.is_empty() {
             "no names".to_owned()
         } else {
-            self.names.join(", ")
+            let shown: Vec<_> = self.names.iter().take(SHOWN_NAMES).cloned().collect();
+            let more = self.names.len() - shown.len();
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            format!("{}{more}", shown.join(", "))
         };
         write!(
             f,

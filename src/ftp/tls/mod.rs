@@ -10,6 +10,7 @@ mod trust;
 use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,11 @@ use trust::Judge;
 /// A session that old is not begun another transfer on: servers forget what it would resume, the first of them
 /// (ProFTPD's cache) after half an hour.
 const OLD: Duration = Duration::from_secs(20 * 60);
+
+/// The versions a session may have: both; TLS 1.2 for want of tickets; both, for the server has no TLS 1.2.
+const BOTH: u8 = 0;
+const ONLY_12: u8 = 1;
+const NEVER_ONLY_12: u8 = 2;
 
 /// Whether and how a connection is protected.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +75,9 @@ pub struct TlsConfig(Arc<Loaded>);
 
 struct Loaded {
     config: ClientConfig,
+    /// The same for TLS 1.2 alone, whose session can be resumed any number of times.
+    tls12: ClientConfig,
+    versions: AtomicU8,
     /// Where anybody is trusted: that it was said so.
     warned: Option<Once>,
 }
@@ -140,6 +149,16 @@ impl HandshakeError {
     }
 }
 
+impl Tls {
+    /// What TLS is made with, where there is any.
+    pub(super) fn config(&self) -> Option<&TlsConfig> {
+        match self {
+            Self::Off => None,
+            Self::Explicit(config) | Self::Implicit(config) => Some(config),
+        }
+    }
+}
+
 impl TlsConfig {
     /// Reads the files and finds the roots.
     ///
@@ -149,24 +168,50 @@ impl TlsConfig {
         let provider = Arc::new(ring::default_provider());
         let judge = Arc::new(Judge::new(&options.trust, &provider)?);
         let setup = |error: rustls::Error| ConfigError::Setup(error.to_string());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(setup)?
-            .dangerous()
-            .with_custom_certificate_verifier(judge);
-        let config = match &options.identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                let chain = trust::certificates(&identity.certificate)?;
-                let key = private_key(identity.key.as_ref().unwrap_or(&identity.certificate))?;
-                let bad = |error: rustls::Error| {
-                    ConfigError::BadKey(identity.certificate.clone(), error.to_string())
-                };
-                builder.with_client_auth_cert(chain, key).map_err(bad)?
-            }
+        let make = |versions| {
+            let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_protocol_versions(versions)
+                .map_err(setup)?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::clone(&judge) as _);
+            let Some(identity) = &options.identity else {
+                return Ok(builder.with_no_client_auth());
+            };
+            let chain = trust::certificates(&identity.certificate)?;
+            let key = private_key(identity.key.as_ref().unwrap_or(&identity.certificate))?;
+            let bad = |error: rustls::Error| {
+                ConfigError::BadKey(identity.certificate.clone(), error.to_string())
+            };
+            builder.with_client_auth_cert(chain, key).map_err(bad)
         };
+        let config = make(rustls::ALL_VERSIONS)?;
+        let tls12 = make(&[&rustls::version::TLS12])?;
         let warned = (options.trust == Trust::Anyone).then(Once::new);
-        Ok(Self(Arc::new(Loaded { config, warned })))
+        Ok(Self(Arc::new(Loaded {
+            config,
+            tls12,
+            versions: AtomicU8::new(BOTH),
+            warned,
+        })))
+    }
+
+    /// A server's TLS 1.3 tickets ran out, for it gives none with uploads (ProFTPD does not), and rustls takes each for
+    /// one connection: sessions made from now on are of TLS 1.2.
+    fn starve(&self) {
+        let only = self.versions().compare_exchange(BOTH, ONLY_12, Relaxed, Relaxed);
+        if only.is_ok() {
+            log::debug!("the server gives too few TLS 1.3 tickets: going on with TLS 1.2");
+        }
+    }
+
+    /// Whether TLS 1.2 alone was tried, for want of tickets; it is not tried again.
+    pub(super) fn gives_up_tls12(&self) -> bool {
+        let only = self.versions().compare_exchange(ONLY_12, NEVER_ONLY_12, Relaxed, Relaxed);
+        only.is_ok()
+    }
+
+    fn versions(&self) -> &AtomicU8 {
+        &self.0.versions
     }
 
     fn warn_once(&self) {
@@ -189,6 +234,7 @@ impl std::fmt::Debug for TlsConfig {
 /// Makes the TLS connections of one session: the control connection's, and the data connections' that resume it.
 #[derive(Debug)]
 pub(super) struct Connector {
+    loaded: TlsConfig,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     tickets: Arc<Tickets>,
@@ -201,20 +247,23 @@ impl Connector {
     /// # Errors
     /// The host's name is none that a certificate can have.
     pub(super) fn new(tls: &Tls, host: &str) -> Result<Option<Self>, Error> {
-        let config = match tls {
-            Tls::Off => return Ok(None),
-            Tls::Explicit(config) | Tls::Implicit(config) => config,
+        let Some(loaded) = tls.config() else {
+            return Ok(None);
         };
-        config.warn_once();
+        loaded.warn_once();
         // The zone of a link-local address is this machine's own affair.
         let address = host.split('%').next().unwrap_or(host);
         let name = ServerName::try_from(address.trim_end_matches('.').to_owned());
         let name =
             name.map_err(|_| Error::Tls(format!("no certificate can have the name {host}")))?;
         let tickets = Arc::new(Tickets::default());
-        let mut config = config.0.config.clone();
+        let mut config = match loaded.versions().load(Relaxed) {
+            ONLY_12 => loaded.0.tls12.clone(),
+            _ => loaded.0.config.clone(),
+        };
         config.resumption = Resumption::store(Arc::clone(&tickets) as _);
         Ok(Some(Self {
+            loaded: loaded.clone(),
             config: Arc::new(config),
             name,
             tickets,
@@ -241,6 +290,13 @@ impl Connector {
     /// Whether a data connection could no longer resume the session, where the server had let it.
     pub(super) fn is_spent(&self) -> bool {
         self.tickets.left() == Some(0) || self.made.elapsed() > OLD
+    }
+
+    /// A whole upload brought no ticket: where none is left, so will the next ones.
+    pub(super) fn note_upload(&self) {
+        if self.tickets.left() == Some(0) {
+            self.loaded.starve();
+        }
     }
 
     fn over(&self, socket: TcpStream, room: usize) -> Result<TlsStream, Error> {
