@@ -150,6 +150,11 @@ impl TestServer {
         }
     }
 
+    /// A foreign server that speaks no TLS, whatever the environment asks for.
+    pub(crate) fn start_plain(kind: Kind) -> Self {
+        Self::start_foreign(kind, None, &[])
+    }
+
     /// A foreign server with arguments for `scripts/ftpd run`: `["--max-per-ip", "2"]`.
     pub(crate) fn start_with_arguments(kind: Kind, arguments: &[&str]) -> Self {
         assert_ne!(

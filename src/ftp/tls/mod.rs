@@ -198,7 +198,9 @@ impl TlsConfig {
     /// A server's TLS 1.3 tickets ran out, for it gives none with uploads (ProFTPD does not), and rustls takes each for
     /// one connection: sessions made from now on are of TLS 1.2.
     fn starve(&self) {
-        let only = self.versions().compare_exchange(BOTH, ONLY_12, Relaxed, Relaxed);
+        let only = self
+            .versions()
+            .compare_exchange(BOTH, ONLY_12, Relaxed, Relaxed);
         if only.is_ok() {
             log::debug!("the server gives too few TLS 1.3 tickets: going on with TLS 1.2");
         }
@@ -206,7 +208,9 @@ impl TlsConfig {
 
     /// Whether TLS 1.2 alone was tried, for want of tickets; it is not tried again.
     pub(super) fn gives_up_tls12(&self) -> bool {
-        let only = self.versions().compare_exchange(ONLY_12, NEVER_ONLY_12, Relaxed, Relaxed);
+        let only = self
+            .versions()
+            .compare_exchange(ONLY_12, NEVER_ONLY_12, Relaxed, Relaxed);
         only.is_ok()
     }
 

@@ -40,6 +40,8 @@ pub(in crate::ftp) struct TlsStream {
     taken: usize,
     /// The server's close_notify came.
     ended: bool,
+    /// What broke it: rustls must not look at a connection again that it has given up.
+    broken: Option<rustls::Error>,
 }
 
 /// Where data goes that is decrypted.
@@ -90,6 +92,7 @@ impl TlsStream {
             plain: Vec::new(),
             taken: 0,
             ended: false,
+            broken: None,
         }
     }
 
@@ -117,10 +120,6 @@ impl TlsStream {
     pub(in crate::ftp) fn handshake(&mut self, deadline: Instant) -> Result<(), HandshakeError> {
         loop {
             let stand = self.drive(Want::Nothing, &mut Sink::none());
-            if stand.is_err() {
-                // The alert that tells the server why.
-                let _ = self.drive(Want::Nothing, &mut Sink::none());
-            }
             let flushed = self.flush_out();
             if stand? != Stand::Handshake {
                 return Ok(());
@@ -198,9 +197,31 @@ impl TlsStream {
         chain.iter().map(|it| Certificate::read(it)).collect()
     }
 
+    /// [Looks](Self::look_through) through what was received, unless it broke before; when it breaks, the alert that
+    /// tells the server why is put into `outgoing`.
+    fn drive(&mut self, want: Want<'_>, sink: &mut Sink<'_>) -> Result<Stand, rustls::Error> {
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
+        let looked = self.look_through(want, sink);
+        if let Err(error) = &looked {
+            self.broken = Some(error.clone());
+            if let Ok(ConnectionState::EncodeTlsData(mut alert)) =
+                self.connection.process_tls_records(&mut []).state
+            {
+                append(&mut self.outgoing, MESSAGE, |room| alert.encode(room))?;
+            }
+        }
+        looked
+    }
+
     /// Has rustls look through what was received, and do what is `want`ed. Data goes to `sink` and, where that has no
     /// room, to `plain`; messages to send are put into `outgoing`.
-    fn drive(&mut self, want: Want<'_>, sink: &mut Sink<'_>) -> Result<Stand, rustls::Error> {
+    fn look_through(
+        &mut self,
+        want: Want<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Stand, rustls::Error> {
         loop {
             let UnbufferedStatus { discard, state } =
                 self.connection.process_tls_records(self.incoming.unread());

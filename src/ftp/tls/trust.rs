@@ -236,6 +236,10 @@ fn in_words(error: &rustls::Error, leaf: &[u8], host: &ServerName<'_>) -> String
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("it is not for {}", host.to_str())
         }
+        CertificateError::BadSignature => {
+            let issuer = certificate().issuer;
+            format!("it names a trusted issuer, {issuer}, whose signature it does not bear")
+        }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "it signed itself, as an authority's".to_owned()
         }
