@@ -12,8 +12,8 @@ use std::fs;
 use std::process::{Command, Output, Stdio};
 
 use support::{
-    HOST_BEHIND, Kind, Manner, Mount, PASSWORD, Speaks, TestProxy, TestServer, USER, is_mounted,
-    lines, shell,
+    HOST_BEHIND, Kind, Manner, Mount, PASSWORD, Speaks, TestProxy, TestServer, Tls, USER,
+    is_mounted, lines, shell,
 };
 
 const SCHEMES: [(&str, Speaks); 3] = [
@@ -133,6 +133,22 @@ fn foreign_servers_are_reached_by_every_kind_of_proxy() {
             assert_all_by(&proxy, &server, "127.0.0.1");
             shell(mount.path(), "rm -r d");
         }
+    }
+}
+
+#[test]
+fn tls_is_spoken_with_the_server_and_not_with_the_proxy() {
+    for (kind, speaks, scheme) in [
+        (Kind::Embedded, Speaks::Socks5, "socks5h"),
+        (Kind::Vsftpd, Speaks::Http, "http"),
+    ] {
+        let server = TestServer::start_tls(kind, Tls::REQUIRED.with_reuse());
+        fill(&server);
+        let proxy = TestProxy::start(speaks, Manner::ServesUsers);
+        let option = format!("proxy={}", proxy.url_with_password(scheme));
+        let mount = Mount::with_options(&server, &[&option]);
+        work_with(&server, &mount);
+        assert_all_by(&proxy, &server, "127.0.0.1");
     }
 }
 

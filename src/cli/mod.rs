@@ -12,6 +12,7 @@ mod proxies;
 mod request;
 mod sample_tree;
 mod secrets;
+mod security;
 mod serve;
 mod settings;
 mod value;

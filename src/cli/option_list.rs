@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_not_taken_by_mistake() {
-        for later in ["tls", "insecure", "writeback", "cafile=x"] {
+        for later in ["writeback", "writeback_cache"] {
             assert!(
                 matches!(options(&[later]), Err(OptionError::Unknown { .. })),
                 "{later}"

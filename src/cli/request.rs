@@ -8,14 +8,14 @@ use clap::ArgMatches;
 
 use super::proxies::{self, Variables};
 use super::settings::Settings;
-use super::{Failure, command};
+use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
 use crate::ftp::{ConnectOptions, Password, Proxy};
 use crate::journal::{self, Place};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::RemoteOptions;
-use crate::source::{DEFAULT_PORT, Source};
+use crate::source::Source;
 use crate::sys;
 use crate::vfs::VfsOptions;
 
@@ -88,18 +88,22 @@ pub(super) fn proxy(
 }
 
 /// How sessions are made.
+///
+/// # Errors
+/// TLS cannot be had as wanted.
 pub(super) fn remote(
     source: &Source,
     options: &Settings,
     login: Credentials,
     proxy: Option<Proxy>,
-) -> RemoteOptions {
+) -> Result<RemoteOptions, Failure> {
     let connect = ConnectOptions {
         host: source.host.clone(),
-        port: options.port.or(source.port).unwrap_or(DEFAULT_PORT),
+        port: security::port(source, options),
         user: login.user,
         password: login.password,
         account: login.account,
+        tls: security::tls(source, options)?,
         connect_timeout: options.connect_timeout,
         timeout: options.timeout,
         proxy,
@@ -107,7 +111,7 @@ pub(super) fn remote(
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
     };
-    RemoteOptions {
+    Ok(RemoteOptions {
         pool: PoolOptions {
             connect,
             connections: options.connections,
@@ -118,7 +122,7 @@ pub(super) fn remote(
         timezone: options.timezone.clone(),
         atomic: options.atomic,
         verify: options.verify,
-    }
+    })
 }
 
 /// What the kernel is told.
@@ -141,6 +145,9 @@ pub(super) fn kernel(source: &Source, options: &Settings, single_thread: bool) -
 }
 
 /// All that a mount needs.
+///
+/// # Errors
+/// TLS cannot be had as wanted.
 pub(super) fn mount(
     source: Source,
     options: &Settings,
@@ -148,15 +155,15 @@ pub(super) fn mount(
     proxy: Option<Proxy>,
     kernel: KernelOptions,
     state: Option<&Path>,
-) -> MountOptions {
-    let port = options.port.or(source.port).unwrap_or(DEFAULT_PORT);
+) -> Result<MountOptions, Failure> {
+    let port = security::port(&source, options);
     let place = state.map(|state| Place::of(state, &login.user, &source.host, port));
-    MountOptions {
+    Ok(MountOptions {
         state: StateOptions {
             place: place.filter(|_| !options.read_only),
             spool: options.spool.clone(),
         },
-        remote: remote(&source, options, login, proxy),
+        remote: remote(&source, options, login, proxy)?,
         path: source.path,
         vfs: VfsOptions {
             uid: options.uid.unwrap_or_else(sys::effective_uid),
@@ -173,7 +180,7 @@ pub(super) fn mount(
             spool_size: options.spool_size,
         },
         kernel,
-    }
+    })
 }
 
 /// ftpfs's state directory for this user.

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::proxies::Choice;
 use crate::credentials::Netrc;
+use crate::ftp::tls::Fingerprint;
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Verify};
 
@@ -27,6 +28,12 @@ pub(super) struct Settings {
     pub(super) proxy: Choice,
     pub(super) active: bool,
     pub(super) pasv_address: bool,
+    pub(super) tls: bool,
+    pub(super) cafile: Option<PathBuf>,
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) insecure: bool,
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
     pub(super) charset: Option<&'static encoding_rs::Encoding>,
     pub(super) timezone: Option<TimeZone>,
     pub(super) atomic: Atomic,
@@ -71,6 +78,12 @@ impl Default for Settings {
             proxy: Choice::Environment,
             active: false,
             pasv_address: false,
+            tls: false,
+            cafile: None,
+            fingerprint: None,
+            insecure: false,
+            cert: None,
+            key: None,
             charset: None,
             timezone: None,
             atomic: Atomic::Auto,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::proxy::Proxy;
+use super::tls::Tls;
 
 /// A password that cannot be logged: its `Debug` prints stars.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,7 +40,9 @@ pub struct ConnectOptions {
     pub password: Password,
     /// Sent where the server asks for an account (332); empty for none.
     pub account: String,
-    /// Longest wait for the TCP connection, of the control and of a data connection.
+    /// Whether and how the session is protected.
+    pub tls: Tls,
+    /// Longest wait for the TCP connection, of the control and of a data connection, and as long for TLS over it.
     pub connect_timeout: Duration,
     /// Longest silence of the server in a reply or a transfer.
     pub timeout: Duration,

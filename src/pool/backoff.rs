@@ -59,7 +59,10 @@ impl Backoff {
         let hopeful = match *failing.error {
             // A place there may be free any moment.
             Error::TooManySessions(_) => true,
-            // The password will not become right.
+            // The password will not become right, and the certificate not be trusted.
+            Error::Certificate(_) | Error::TlsRefused { .. } | Error::TlsDemanded { .. } => {
+                established > 0
+            }
             _ if is_about_a_password(&failing.error) => established > 0,
             _ => failing.count <= PATIENT || established > 0,
         };

@@ -177,6 +177,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         ftp::Error::Io { .. }
         | ftp::Error::Closed(_)
         | ftp::Error::Timeout(_)
+        | ftp::Error::CutOff
         | ftp::Error::Connect { .. } => true,
         ftp::Error::Proxy { problem, .. } => problem.may_pass(),
         ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
@@ -184,6 +185,11 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::ActiveByProxy
         | ftp::Error::Login(_)
         | ftp::Error::TooManySessions(_)
+        | ftp::Error::TlsRefused { .. }
+        | ftp::Error::TlsDemanded { .. }
+        | ftp::Error::Injected
+        | ftp::Error::Certificate(_)
+        | ftp::Error::Tls(_)
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. }
         | ftp::Error::Path(_)

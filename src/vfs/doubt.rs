@@ -33,6 +33,7 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::Busy
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable
+        | ErrorKind::NotSecure
         | ErrorKind::ConnectionLost
         | ErrorKind::Changed
         | ErrorKind::Protocol
