@@ -4,6 +4,7 @@
 //! `password_file`, `FTPFS_PASSWORD`, netrc, else a prompt where there is a terminal to ask on.
 
 mod netrc;
+mod prompt;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
@@ -195,7 +196,7 @@ impl Search {
                 host: host.clone(),
             });
         }
-        rpassword::prompt_password(format!("Password for {user} at {host}: "))
+        prompt::ask(&format!("Password for {user} at {host}: "))
             .map(Password::new)
             .map_err(CredentialsError::Prompt)
     }
