@@ -8,13 +8,24 @@ use super::address::{parse_eprt, parse_port};
 use super::command_line::{Command, LINE_LIMIT, Line, LineQueue, with_telnet};
 use super::path::VirtualPath;
 
+/// Bytes that arrive at a time.
+const PIECE: usize = 256;
+
 /// Command lines as they arrive, in pieces; and what their arguments may mean.
 pub fn command(input: &[u8]) {
     let (mut queue, now) = (LineQueue::default(), Instant::now());
-    for piece in input.chunks(7) {
+    for piece in input.chunks(PIECE) {
         queue.push(piece, now);
         queue.has_abort();
+        if queue.is_full() {
+            take(&mut queue);
+        }
     }
+    take(&mut queue);
+    assert!(!queue.is_full());
+}
+
+fn take(queue: &mut LineQueue) {
     while let Some((line, _)) = queue.pop() {
         let Line::Complete(line) = line else { continue };
         assert!(line.len() <= LINE_LIMIT && !line.contains(&b'\n'));
@@ -29,5 +40,4 @@ pub fn command(input: &[u8]) {
             assert_eq!(VirtualPath::default().join(&path.to_bytes()), Some(path));
         }
     }
-    assert!(!queue.is_full());
 }
