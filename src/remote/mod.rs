@@ -13,6 +13,7 @@ mod download;
 pub mod error;
 pub mod links;
 mod listing;
+mod orphan;
 mod rename;
 mod retry;
 mod sending;
