@@ -332,10 +332,14 @@ fn connect(
     state: &StateOptions,
 ) -> Result<(Remote, RemotePath), Error> {
     let remote = Remote::connect(options, journal)?;
-    let home = remote.home()?;
-    let directory = path.resolve(&home)?;
+    // A server that does not tell where a login starts is mounted by an absolute path.
+    let home = match path {
+        StartPath::Absolute(_) => remote.home().ok(),
+        StartPath::Relative(_) => Some(remote.home()?),
+    };
+    let directory = path.resolve(home.as_ref().unwrap_or(&RemotePath::root()))?;
     // A login starts in a directory, and the root is one.
-    if directory != home && !directory.is_root() {
+    if home.as_ref() != Some(&directory) && !directory.is_root() {
         check_directory(&remote, &directory)?;
     }
     if let Some(place) = &state.place {

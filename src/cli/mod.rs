@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod demo;
 mod listing;
+mod log_limit;
 mod logging;
 mod mount;
 mod option_list;

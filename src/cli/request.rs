@@ -28,6 +28,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// programs' transfers, which end or time out, so waiting is better than failing.
 const LEASE_PATIENCE: u32 = 10;
 
+/// How many times the cache's size listings may take while they are received, before they are packed for it.
+const LISTINGS_IN_CACHES: usize = 8;
+/// However small the cache is, directories of some hundred thousand entries are to be listed, in bytes.
+const LEAST_FOR_LISTINGS: usize = 128 << 20;
+
 /// Threads that take the kernel's requests: none ever waits for the network, so few will do.
 const THREADS: usize = 4;
 
@@ -99,6 +104,11 @@ pub(super) fn remote(
         timezone: options.timezone.clone(),
         atomic: options.atomic,
         verify: options.verify,
+        links: options.symlinks,
+        listing_bytes: options
+            .cache_size
+            .saturating_mul(LISTINGS_IN_CACHES)
+            .max(LEAST_FOR_LISTINGS),
     })
 }
 

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Phase};
+use super::list::Pace;
 use super::reply::{Reply, first_line, inner_line, last_line};
 use super::tls::{self, Connector, Security};
 use super::wire::Wire;
@@ -236,13 +237,14 @@ impl Control {
     }
 
     /// The next reply, its inner lines told one by one as they come: for listings by STAT, whose
-    /// length is the directory's. Each line may take the timeout. First and last line are kept.
+    /// length is the directory's. Each line may take the timeout, all of them a listing's pace. First and last line are kept.
     pub(super) fn long_reply(
         &mut self,
         limit: usize,
         tell: &mut dyn FnMut(&[u8]),
     ) -> Result<Reply, Error> {
         let timeout = self.timeout;
+        let pace = Pace::new(timeout);
         let (mut count, mut bytes) = (0_usize, 0);
         let (mut first, mut last) = (Vec::new(), Vec::new());
         let mut keep = |line: &[u8]| {
@@ -253,6 +255,7 @@ impl Control {
                     limit,
                 });
             }
+            pace.check(bytes as u64)?;
             // The line before this one has another after it, so it was no last line.
             if count > 1 {
                 tell(&last);

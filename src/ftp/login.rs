@@ -196,7 +196,7 @@ fn features(control: &mut Control) -> Result<Features, Error> {
 }
 
 /// The OPTS that asks for more facts than the server gives unasked; none where it gives them all.
-fn wanted_facts(features: &Features) -> Option<String> {
+pub(super) fn wanted_facts(features: &Features) -> Option<String> {
     let offered = features.parameters("MLST")?;
     let mut wanted = String::new();
     let mut missing = false;

@@ -44,6 +44,8 @@ mod data;
 pub mod digest;
 pub mod error;
 pub mod features;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod list;
 pub mod listing;
 mod login;

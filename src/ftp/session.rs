@@ -11,7 +11,7 @@ use super::data::DataOptions;
 use super::digest::{Digest, DigestCommand};
 use super::error::{Error, Phase};
 use super::features::Features;
-use super::listing::{Entry, parse_mlst};
+use super::listing::{Entry, SIZE_MAX, parse_mlst};
 use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
@@ -415,7 +415,7 @@ impl Session {
 
 /// The path in a 257: between quotes, doubled where they belong to it (RFC 959 appendix II).
 /// Pure-FTPd does not double them, so the last quote on the line ends the path.
-fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     let open = line.iter().position(|byte| *byte == b'"')?;
     let close = line.iter().rposition(|byte| *byte == b'"')?;
     let inner = line.get(open + 1..close)?;
@@ -438,13 +438,14 @@ fn first_word(reply: &Reply) -> Option<&str> {
 }
 
 /// The size in SIZE's reply.
-fn told_size(reply: &Reply) -> Result<u64, Error> {
+pub(super) fn told_size(reply: &Reply) -> Result<u64, Error> {
     let size = first_word(reply).and_then(|digits| digits.parse().ok());
+    let size = size.filter(|size| *size <= SIZE_MAX);
     size.ok_or_else(|| nonsense(reply, "a size"))
 }
 
 /// The time in MDTM's reply.
-fn told_time(reply: &Reply) -> Result<i64, Error> {
+pub(super) fn told_time(reply: &Reply) -> Result<i64, Error> {
     let time = first_word(reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
     time.ok_or_else(|| nonsense(reply, "a time"))
 }

@@ -13,6 +13,8 @@
 //! not forced to the disk, which a small file could not afford: after a power failure a temporary file may
 //! stay on the server that nobody knows of.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod left;
 mod log;
 mod page;

@@ -5,11 +5,13 @@
 //! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
 
 mod blame;
+mod budget;
 mod change;
 mod dialect;
 mod digest;
 mod download;
 pub mod error;
+pub mod links;
 mod listing;
 mod orphan;
 mod rename;
@@ -31,9 +33,11 @@ use crate::pool::{self, Pool, PoolOptions, PoolStats};
 
 pub use download::Download;
 pub use error::{Error, ErrorKind};
+pub use links::Links;
 pub use upload::Upload;
 pub use version::Version;
 
+use budget::Budget;
 use dialect::Dialect;
 use error::{Operation, Task};
 use retry::Dialogue;
@@ -51,6 +55,10 @@ pub struct RemoteOptions {
     pub atomic: Atomic,
     /// How an upload is looked at before it takes its place.
     pub verify: Verify,
+    /// How symbolic links are treated.
+    pub links: Links,
+    /// Most bytes of all listings that are being received.
+    pub listing_bytes: usize,
 }
 
 /// How an upload is looked at when the server has acknowledged it.
@@ -118,6 +126,8 @@ struct Inner {
     names: TemporaryNames,
     atomic: Atomic,
     verify: Verify,
+    links: Links,
+    listings: Budget,
     home: Result<RemotePath, Error>,
 }
 
@@ -156,6 +166,8 @@ impl Remote {
             names: TemporaryNames::new(journal),
             atomic: options.atomic,
             verify: options.verify,
+            links: options.links,
+            listings: Budget::new(options.listing_bytes),
             home,
         };
         Ok(Self {
@@ -316,6 +328,14 @@ impl Remote {
 
     fn verify(&self) -> Verify {
         self.inner.verify
+    }
+
+    fn links(&self) -> Links {
+        self.inner.links
+    }
+
+    fn listings(&self) -> &Budget {
+        &self.inner.listings
     }
 
     fn names(&self) -> &TemporaryNames {

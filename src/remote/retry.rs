@@ -190,6 +190,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::Tls(_)
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. }
+        | ftp::Error::TooSlow(_)
         | ftp::Error::Path(_)
         | ftp::Error::Unsendable(_)
         | ftp::Error::LocalFile(_) => false,

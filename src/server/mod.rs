@@ -25,6 +25,8 @@ mod control;
 mod data;
 mod facts;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod long_listing;
 mod misbehave;
 mod open_sessions;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftpfs::ftp::{ConnectOptions, Password, RemotePath, Tls};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{Atomic, Commit, Error, Remote, RemoteOptions, Verify};
+use ftpfs::remote::{Atomic, Commit, Error, Links, Remote, RemoteOptions, Verify};
 use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
@@ -48,6 +48,8 @@ impl Site {
             timezone: None,
             atomic: Atomic::Auto,
             verify: Verify::Digest,
+            links: Links::Show,
+            listing_bytes: 64 << 20,
         };
         let remote = Remote::connect(options, Journal::keeping_nothing(None)).unwrap();
         server.clear_commands();

@@ -28,6 +28,17 @@ pub(super) static SPECS: &[Spec] = &[
     ),
     valued(
         Group::Files,
+        "symlinks",
+        "HOW",
+        "show",
+        "Show links as links that stay inside the mount, show what the server finds behind them (follow), or hide them",
+        |to, value| {
+            to.symlinks = value::links(value)?;
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Files,
         "charset",
         "NAME",
         "none: names byte for byte",
