@@ -110,6 +110,11 @@ pub enum Error {
     /// The directory for written files that was asked for cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// There is no place for what writeback must keep.
+    #[error(
+        "writeback needs a directory for what is not stored yet: set HOME or XDG_STATE_HOME, or leave the option out"
+    )]
+    NoState,
     /// No session with the server.
     #[error("{}", login_hint(.0))]
     Connect(#[from] ftp::Error),
@@ -255,6 +260,7 @@ impl Mount {
                 Ok(Event::Stored) => is_stored = true,
                 Ok(Event::ShutDown(stored)) => return served.and(stored).map_err(Error::Service),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.vfs.tell_waiting();
                     return Err(Error::Abandoned);
                 }
                 Ok(Event::Connected(_) | Event::Ended(_)) => {}
@@ -263,7 +269,10 @@ impl Mount {
                     warn!("the server does not answer: its sessions end without a goodbye");
                     return served.map_err(Error::Service);
                 }
-                Err(RecvTimeoutError::Timeout) => return Err(Error::ServerGone),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.vfs.tell_waiting();
+                    return Err(Error::ServerGone);
+                }
             }
         }
     }

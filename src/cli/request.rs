@@ -127,6 +127,7 @@ pub(super) fn mount(
         state: StateOptions {
             place: place.filter(|_| !options.read_only),
             spool: options.spool.clone(),
+            is_needed: options.writeback && !options.read_only,
         },
         remote: remote(&source, options, login),
         path: source.path,
@@ -143,6 +144,7 @@ pub(super) fn mount(
             timeout: options.timeout * (LEASE_PATIENCE + 3),
             cache_bytes: options.cache_size,
             spool_size: options.spool_size,
+            writeback: options.writeback && !options.read_only,
         },
         kernel,
     }

@@ -6,7 +6,7 @@
 //! agreed.
 //!
 //! Locks, in the order in which they may be taken: a file's append lock, the inode table, a file's
-//! state; a handle table and an open listing stand alone. None is held across the network. A
+//! state; a handle table, an open listing and the queue of what waits to be stored stand alone. None is held across the network. A
 //! file's gate is no lock of data: who holds it may wait for the server, and no FUSE loop ever
 //! waits for it.
 
@@ -31,6 +31,7 @@ mod store;
 mod symlink;
 mod unlink;
 mod write_spool;
+mod writeback;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -57,6 +58,7 @@ use inode::Inodes;
 use reader::ReadOptions;
 use space::SpaceMemory;
 use write_spool::SpoolDir;
+use writeback::Writeback;
 
 /// Streams from one open file at once: a reader that jumps between a few places keeps them all.
 const STREAMS_PER_FILE: usize = 3;
@@ -88,6 +90,8 @@ pub struct VfsOptions {
     pub cache_bytes: usize,
     /// Most bytes of all spool files together.
     pub spool_size: Option<u64>,
+    /// Closed files are stored in the background; the journal must be kept for that.
+    pub writeback: bool,
 }
 
 /// The mounted tree; shared between the FUSE threads.
@@ -105,6 +109,7 @@ pub struct Vfs {
     /// Stands for the times that no server tells.
     mounted: SystemTime,
     housekeeper: Housekeeper,
+    writeback: Arc<Writeback>,
 }
 
 impl Vfs {
@@ -143,8 +148,12 @@ impl Vfs {
             space: SpaceMemory::default(),
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
+            writeback: Arc::default(),
         });
         vfs.housekeeper.start(&vfs);
+        if vfs.options.writeback {
+            vfs.writeback.start(&vfs);
+        }
         vfs
     }
 
@@ -155,6 +164,7 @@ impl Vfs {
     pub fn finish_stores(&self) {
         self.housekeeper.stop();
         self.backing.spools.ending();
+        self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.give_up() {
                 let path = self.inodes.path(handle.file.ino());
@@ -162,6 +172,11 @@ impl Vfs {
                 log::warn!("{path} was still open for writing: the server keeps what it had");
             }
         }
+    }
+
+    /// Logs what the next mount is to store, where this one ends before it could.
+    pub fn tell_waiting(&self) {
+        self.backing.spools.tell_waiting();
     }
 
     /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was left there and

@@ -113,11 +113,16 @@ impl SpoolDir {
         self.journal.ending();
     }
 
-    /// The mount has ended; what it could not store is logged.
-    pub(crate) fn end(&self) {
+    /// Logs what is not stored yet.
+    pub(crate) fn tell_waiting(&self) {
         for path in self.journal.waiting() {
             log::warn!("{path} is not stored yet: the next mount of this server finishes it");
         }
+    }
+
+    /// The mount has ended; what it could not store is logged.
+    pub(crate) fn end(&self) {
+        self.tell_waiting();
         self.journal.end();
     }
 
