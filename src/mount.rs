@@ -6,6 +6,7 @@ mod mountinfo;
 mod mountpoint;
 mod requirements;
 mod state;
+pub mod status;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -31,6 +32,7 @@ use crate::vfs::{Vfs, VfsOptions, recovery};
 pub use mountpoint::{Mountpoint, MountpointError};
 pub use requirements::{LocalPaths, RequirementError, check};
 pub use state::StateOptions;
+use status::{Identity, Socket, Sockets};
 
 /// How long the last users of a busy mount may take to leave once it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
@@ -94,6 +96,8 @@ pub struct MountOptions {
     pub vfs: VfsOptions,
     /// What is kept for the next mount.
     pub state: StateOptions,
+    /// Where `ftpfs status` asks; none where it cannot.
+    pub sockets: Option<Sockets>,
     /// What the kernel is told.
     pub kernel: KernelOptions,
 }
@@ -161,6 +165,7 @@ pub struct Mount {
     sender: Sender<Event>,
     /// The server's host and port.
     server: (String, u16),
+    socket: Option<Socket>,
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -201,9 +206,17 @@ impl Mount {
             path,
             vfs,
             state,
+            sockets,
             kernel,
         } = options;
-        let server = (remote.pool.connect.host.clone(), remote.pool.connect.port);
+        let identity = Identity {
+            mountpoint: mountpoint.path().to_owned(),
+            source: kernel.name.clone(),
+            host: remote.pool.connect.host.clone(),
+            port: remote.pool.connect.port,
+            user: remote.pool.connect.user.clone(),
+        };
+        let server = (identity.host.clone(), identity.port);
         let journal = state.open()?;
         let to_note = journal.clone();
         spawn("connect", move || {
@@ -221,7 +234,11 @@ impl Mount {
         };
         let vfs = Vfs::new(remote, directory, vfs, journal);
         serve(Arc::clone(&vfs), mountpoint, &kernel, sender.clone())?;
-        raise_kernel_read_ahead(mountpoint);
+        let device = mountinfo::at(mountpoint.path()).map(|mounted| mounted.device);
+        if let Some(device) = &device {
+            raise_kernel_read_ahead(device);
+        }
+        let socket = open_socket(sockets.as_ref(), device.as_deref(), identity, &vfs);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());
         Ok(Self {
             mountpoint: mountpoint.path().to_owned(),
@@ -229,6 +246,7 @@ impl Mount {
             events,
             sender,
             server,
+            socket,
         })
     }
 
@@ -242,8 +260,11 @@ impl Mount {
     ///
     /// # Errors
     /// The service broke; a second signal or the server's silence cut the storing short.
-    pub fn wait(self) -> Result<(), Error> {
+    pub fn wait(mut self) -> Result<(), Error> {
         let served = self.serve_to_the_end();
+        if let Some(socket) = &mut self.socket {
+            socket.unmounted();
+        }
         let (vfs, sender) = (Arc::clone(&self.vfs), self.sender.clone());
         spawn("shut-down", move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -469,12 +490,25 @@ fn fusermount(mountpoint: &std::path::Path, flags: &str) -> io::Result<()> {
     ))
 }
 
+/// Nothing but `ftpfs status` depends on it.
+fn open_socket(
+    sockets: Option<&Sockets>,
+    device: Option<&str>,
+    identity: Identity,
+    vfs: &Arc<Vfs>,
+) -> Option<Socket> {
+    match Socket::open(sockets?, device?, identity, vfs) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            info!("ftpfs status will not find this mount: {error}");
+            None
+        }
+    }
+}
+
 /// Only root may, and only speed depends on it.
-fn raise_kernel_read_ahead(mountpoint: &Mountpoint) {
-    let Some(mounted) = mountinfo::at(mountpoint.path()) else {
-        return;
-    };
-    let file = format!("/sys/class/bdi/{}/read_ahead_kb", mounted.device);
+fn raise_kernel_read_ahead(device: &str) {
+    let file = format!("/sys/class/bdi/{device}/read_ahead_kb");
     match std::fs::write(&file, KERNEL_READ_AHEAD) {
         Ok(()) => debug!("{file} is now {KERNEL_READ_AHEAD}"),
         Err(error) => debug!("the kernel's read-ahead stays as it is: {file}: {error}"),

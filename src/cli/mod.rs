@@ -13,6 +13,7 @@ mod sample_tree;
 mod secrets;
 mod serve;
 mod settings;
+mod status;
 mod value;
 
 use std::ffi::OsString;
@@ -55,6 +56,7 @@ fn dispatch(matches: &ArgMatches, password: Option<Password>) -> Result<ExitCode
     match matches.subcommand() {
         Some(("check", matches)) => check::run(matches, password),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("status", matches)) => status::run(matches),
         Some(("serve", matches)) => serve::run(matches, password),
         Some(("man", _)) => print(&listing::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {

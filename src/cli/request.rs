@@ -9,8 +9,9 @@ use clap::ArgMatches;
 use super::settings::Settings;
 use super::{Failure, command};
 use crate::credentials::{Credentials, Search};
-use crate::ftp::{ConnectOptions, Password};
+use crate::ftp::{CommandCounts, ConnectOptions, Password};
 use crate::journal::{self, Place};
+use crate::mount::status::{Sockets, runtime_home};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::RemoteOptions;
@@ -79,6 +80,7 @@ pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) ->
         active: options.active,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
+        counts: CommandCounts::default(),
     };
     RemoteOptions {
         pool: PoolOptions {
@@ -129,6 +131,7 @@ pub(super) fn mount(
             spool: options.spool.clone(),
             is_needed: options.writeback && !options.read_only,
         },
+        sockets: sockets(state),
         remote: remote(&source, options, login),
         path: source.path,
         vfs: VfsOptions {
@@ -148,6 +151,13 @@ pub(super) fn mount(
         },
         kernel,
     }
+}
+
+/// Where the control sockets of this user's mounts are; `state` is [`state_home`]'s.
+pub(super) fn sockets(state: Option<&Path>) -> Option<Sockets> {
+    runtime_home(sys::effective_uid() == 0, state, |name| {
+        std::env::var_os(name)
+    })
 }
 
 /// ftpfs's state directory for this user.

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::counts::CommandCounts;
 use super::error::{Error, Phase};
 use super::reply::{Reply, first_line, inner_line, last_line};
 
@@ -26,6 +27,7 @@ pub(super) struct Control {
     usable: bool,
     /// Commands are answered; before that, replies are about the session.
     logged_in: bool,
+    counts: CommandCounts,
 }
 
 impl Control {
@@ -42,6 +44,7 @@ impl Control {
             unread: Vec::new(),
             usable: true,
             logged_in: false,
+            counts: CommandCounts::default(),
         })
     }
 
@@ -64,6 +67,11 @@ impl Control {
     /// A second handle on the socket, to shut it down from another thread.
     pub(super) fn try_clone(&self) -> std::io::Result<TcpStream> {
         self.stream.try_clone()
+    }
+
+    /// Commands are counted there from now on.
+    pub(super) fn count_in(&mut self, counts: &CommandCounts) {
+        self.counts = counts.clone();
     }
 
     /// The login is done.
@@ -102,6 +110,7 @@ impl Control {
         for line in lines {
             bytes.extend_from_slice(line);
             bytes.extend_from_slice(b"\r\n");
+            self.counts.count(line);
         }
         self.stream
             .write_all(&bytes)

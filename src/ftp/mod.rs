@@ -6,7 +6,7 @@
 //!
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
-//! use ftpfs::ftp::{ConnectOptions, ListWith, Password, RemotePath, Session};
+//! use ftpfs::ftp::{CommandCounts, ConnectOptions, ListWith, Password, RemotePath, Session};
 //!
 //! let options = ConnectOptions {
 //!     host: "ftp.example.org".to_owned(),
@@ -19,6 +19,7 @@
 //!     active: false,
 //!     trust_pasv_address: false,
 //!     charset: None,
+//!     counts: CommandCounts::default(),
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
@@ -37,6 +38,7 @@ mod address;
 mod charset;
 mod connect;
 mod control;
+mod counts;
 mod data;
 pub mod digest;
 pub mod error;
@@ -55,6 +57,7 @@ mod tests;
 pub(crate) mod time;
 mod transfer;
 
+pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;

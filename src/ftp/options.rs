@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::CommandCounts;
+
 /// A password that cannot be logged: its `Debug` prints stars.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
@@ -47,4 +49,6 @@ pub struct ConnectOptions {
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
+    /// Counts what is sent.
+    pub counts: CommandCounts,
 }

@@ -68,6 +68,7 @@ impl Session {
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
         let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout)?;
+        control.count_in(&options.counts);
         let features = super::login::log_in(&mut control, options)?;
         control.logged_in();
         let data = DataOptions {

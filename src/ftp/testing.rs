@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{ConnectOptions, Password, RemotePath, Session};
+use super::{CommandCounts, ConnectOptions, Password, RemotePath, Session};
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,6 +59,7 @@ impl Peer {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            counts: CommandCounts::default(),
         }
     }
 

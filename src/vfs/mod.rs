@@ -26,9 +26,11 @@ mod open_file;
 mod reader;
 pub mod recovery;
 mod rename;
+mod report;
 mod space;
 mod store;
 mod symlink;
+mod transfers;
 mod unlink;
 mod write_spool;
 mod writeback;
@@ -49,7 +51,9 @@ pub use files::{Access, OpenMode, Opened, Pages};
 pub use handle::Handle;
 pub use inode::Ino;
 pub use reader::Bytes;
+pub use report::{Report, Stage, Waiting};
 pub use space::SpaceLeft;
+pub use transfers::{Direction, Transfer};
 
 use backing::Backing;
 use handle::{DirectoryHandle, FileHandle, Handles};
@@ -57,6 +61,7 @@ use housekeeper::Housekeeper;
 use inode::Inodes;
 use reader::ReadOptions;
 use space::SpaceMemory;
+use transfers::Transfers;
 use write_spool::SpoolDir;
 use writeback::Writeback;
 
@@ -131,6 +136,7 @@ impl Vfs {
             inodes: Arc::clone(&inodes),
             spools: SpoolDir::new(journal, options.spool_size),
             read,
+            transfers: Transfers::default(),
         });
         let cache = Cache::new(CacheOptions {
             ttl: options.dir_ttl,

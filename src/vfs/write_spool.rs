@@ -127,7 +127,6 @@ impl SpoolDir {
     }
 
     /// Bytes that all spool files take now.
-    #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
         self.account.used.load(Ordering::Relaxed)
     }

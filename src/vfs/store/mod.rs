@@ -78,6 +78,10 @@ struct Shared {
     changed: Condvar,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what holds of a commit, of a file and of a thread is independent"
+)]
 struct State {
     /// Counts the changes.
     generation: u64,

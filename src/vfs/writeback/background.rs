@@ -132,7 +132,7 @@ impl Vfs {
         let handles = self.files.all();
         let mut files: Vec<_> = handles.iter().map(|it| Arc::clone(&it.file)).collect();
         files.extend(self.writeback.files());
-        files.sort_by_key(|file| Arc::as_ptr(file));
+        files.sort_by_key(Arc::as_ptr);
         files.dedup_by_key(|file| Arc::as_ptr(file));
         files
     }
