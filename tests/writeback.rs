@@ -130,9 +130,6 @@ stories! {
         shell(mount.path(), &format!(
             "cp -a {from}/t copied; mkdir untarred; tar xf {from}/t.tar -C untarred --strip-components=1; rsync -a {from}/t/ synced"
         ));
-        for tree in ["copied", "untarred", "synced"] {
-            assert_same_tree(local.path().join("t"), mount.join(tree));
-        }
         shell(mount.path(), "sync .");
         for tree in ["copied", "untarred", "synced"] {
             assert_same_tree(local.path().join("t"), server.root().join(tree));
@@ -144,6 +141,9 @@ stories! {
         let again = lines(&shell(mount.path(), &format!("rsync -a --itemize-changes {from}/t/ synced")));
         let sent: Vec<_> = again.iter().filter(|line| line.starts_with(">f")).collect();
         assert!(sent.is_empty(), "{sent:?}");
+        for tree in ["copied", "untarred", "synced"] {
+            assert_same_tree(local.path().join("t"), mount.join(tree));
+        }
         let left = shell(server.root(), "find . -name '.ftpfs-*'");
         assert_eq!(lines(&left), [""; 0]);
     }
