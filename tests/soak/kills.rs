@@ -102,9 +102,10 @@ fn copy(from: &Path, mount: &Mount, name: &str) -> Child {
 }
 
 fn kill_again_and_again(kind: Kind, kills: usize, acknowledged: Promise) {
-    let options: &[&str] = match acknowledged {
-        Promise::Now => &["timeout=10"],
-        Promise::Later => &["timeout=10", "writeback"],
+    // With writeback, what comes after the close counts, too: the background's uploads.
+    let (options, stretch): (&[&str], usize) = match acknowledged {
+        Promise::Now => (&["timeout=10"], 1),
+        Promise::Later => (&["timeout=10", "writeback"], 8),
     };
     let server = TestServer::start(kind);
     let state = TempDir::new().unwrap();
@@ -129,7 +130,7 @@ fn kill_again_and_again(kind: Kind, kills: usize, acknowledged: Promise) {
             fs::write(local.path().join(file.name), &file.new).unwrap();
         }
         let mut programs = NAMES.map(|name| copy(&local.path().join(name), &mount, name));
-        let latest = LATEST[random.below(LATEST.len())];
+        let latest = LATEST[random.below(LATEST.len())] * stretch;
         thread::sleep(Duration::from_micros(random.below(latest) as u64));
         mount.kill_nine();
         tally.kills += 1;
