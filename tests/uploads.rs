@@ -260,6 +260,29 @@ fn an_old_file_comes_back_though_its_moving_aside_was_refused() {
     assert_eq!(stored.leftovers(), [""; 0]);
 }
 
+#[test]
+fn what_was_replaced_does_not_come_back_when_its_name_is_free_again() {
+    let server = TestServer::start(Kind::Embedded);
+    let mount = Mount::new(&server);
+    let faults = || server.embedded().unwrap();
+    server.write("file", "old");
+    let no_replace = Fault::on("RNTO", Misdeed::NoReplace);
+    faults().faults().add(no_replace.always());
+    let undeletable = Fault::on("DELE", Misdeed::DropControl).named(".old");
+    faults().faults().add(undeletable.always());
+    let new = tempfile::NamedTempFile::new().unwrap();
+    fs::write(new.path(), "new").unwrap();
+    Copy::start(new.path(), &mount.join("file"))
+        .outcome()
+        .unwrap();
+    assert_eq!(names(server.root()).len(), 2, "the old one is aside");
+    faults().faults().clear();
+    shell(mount.path(), "mv file renamed");
+    mount.unmount();
+    assert_eq!(names(server.root()), ["renamed"]);
+    assert_eq!(server.read("renamed"), b"new");
+}
+
 /// The embedded server, which tells digests by `verb` alone.
 fn with_digests_by(verb: &str) -> TestServer {
     TestServer::start_with(Kind::Embedded, |options| {

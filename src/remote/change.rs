@@ -36,6 +36,9 @@ pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(),
         return Ok(());
     };
     let error = remote.blame(&mut dialogue, &task, &fault);
+    if error.kind == ErrorKind::NotEmpty {
+        remote.settle_before(&mut dialogue, path);
+    }
     if error.kind != ErrorKind::NotEmpty || !clear_leftovers(remote, &mut dialogue, path) {
         return Err(error);
     }
@@ -73,6 +76,7 @@ fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &Rem
 /// See [`Remote::delete`].
 pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let mut dialogue = remote.dialogue();
+    remote.settle_before(&mut dialogue, path);
     delete_in(remote, &mut dialogue, path).map_err(|fault| {
         let task = Task::new(Operation::Delete, path);
         remote.blame(&mut dialogue, &task, &fault)

@@ -11,6 +11,7 @@ mod digest;
 mod download;
 pub mod error;
 mod listing;
+mod orphan;
 mod rename;
 mod retry;
 mod sending;

@@ -18,6 +18,9 @@ pub(super) fn rename(
     if !remote.dialect().keeps_name(to) {
         return Err(Task::new(Operation::Rename, to).name_not_kept());
     }
+    for path in [from, to] {
+        remote.settle_before(dialogue, path);
+    }
     let Err(fault) = move_path(remote, dialogue, from, to) else {
         return Ok(());
     };

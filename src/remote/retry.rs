@@ -38,6 +38,12 @@ impl<'pool> Dialogue<'pool> {
         self.lease
     }
 
+    /// Takes a session, where there is none in hand.
+    pub(super) fn connect(&mut self) -> Result<(), pool::Error> {
+        self.lease = Some(self.take_lease()?);
+        Ok(())
+    }
+
     /// Runs a step once. The outer error is that there was no session: nothing was sent.
     fn once<T>(
         &mut self,

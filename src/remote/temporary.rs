@@ -1,15 +1,11 @@
 //! The names that unfinished uploads, and files moved aside, have on the server for a while: the one place
-//! that makes and knows them. Each is in the journal from before it is used until it is known to be gone.
+//! that makes them. Each is in the journal from before it is used until it is known to be gone.
 
-use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use super::change;
-use super::error::{Operation, Task};
+use super::orphan::{Orphan, Orphans};
 use super::retry::Dialogue;
-use super::stat::{Look, look};
-use super::{Error, Remote, rename};
+use super::{Remote, change};
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
 
@@ -24,7 +20,7 @@ const DIGITS: usize = 16;
 pub(super) struct TemporaryNames {
     journal: Journal,
     made: AtomicU32,
-    orphans: Mutex<Vec<Orphan>>,
+    orphans: Orphans,
 }
 
 /// A temporary name in use. Dropped before it is [gone](Self::gone), it is an orphan, which
@@ -36,21 +32,12 @@ pub(super) struct Temporary {
     path: RemotePath,
 }
 
-/// What may still be on the server though nobody works with it any more.
-#[derive(Debug, Clone)]
-enum Orphan {
-    /// An unfinished upload.
-    Part(RemotePath),
-    /// A file that was moved aside, and from where.
-    Aside(RemotePath, RemotePath),
-}
-
 impl TemporaryNames {
     pub(super) fn new(journal: Journal) -> Self {
         Self {
             journal,
             made: AtomicU32::new(0),
-            orphans: Mutex::default(),
+            orphans: Orphans::default(),
         }
     }
 
@@ -67,6 +54,16 @@ impl TemporaryNames {
     /// Whether this mount made `name`.
     pub(super) fn is_ours(&self, name: &[u8]) -> bool {
         is_temporary(name) && name.starts_with(&self.start())
+    }
+
+    /// Those that nobody works with any more.
+    pub(super) fn orphans(&self) -> &Orphans {
+        &self.orphans
+    }
+
+    /// What is noted of them.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     fn beside(&self, target: &RemotePath, suffix: &[u8]) -> Option<RemotePath> {
@@ -95,84 +92,6 @@ impl Remote {
         let orphan = Orphan::Aside(path.clone(), target.clone());
         Some(Temporary::new(self, path, orphan))
     }
-
-    /// Clears away what could not be when it should have been, because the connection was lost. What cannot
-    /// be now either waits for the next call.
-    pub fn clear_orphans(&self) {
-        for orphan in self.names().take_orphans() {
-            let cleared = match &orphan {
-                Orphan::Part(path) => self.delete_part(path),
-                Orphan::Aside(aside, target) => self.settle_aside(aside, target),
-            };
-            match cleared {
-                Ok(()) => self.names().journal.gone(orphan.path()),
-                Err(fault) => {
-                    log::debug!("{} is still to be cleared away: {fault}", orphan.path());
-                    self.names().add_orphan(orphan);
-                }
-            }
-        }
-    }
-
-    /// Deletes the unfinished upload at `path`, which may be gone already.
-    ///
-    /// # Errors
-    /// Whether it is there is not known, or it is.
-    pub fn delete_part(&self, path: &RemotePath) -> Result<(), Error> {
-        delete_part(self, &mut self.dialogue(), path)
-    }
-
-    /// Moves the file at `aside` back to `target`, unless another has taken its place: then it is deleted.
-    ///
-    /// # Errors
-    /// What became of it is not known.
-    pub fn settle_aside(&self, aside: &RemotePath, target: &RemotePath) -> Result<(), Error> {
-        settle_aside(self, &mut self.dialogue(), aside, target)
-    }
-}
-
-fn delete_part(
-    remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    path: &RemotePath,
-) -> Result<(), Error> {
-    let Err(fault) = change::delete_in(remote, dialogue, path) else {
-        return Ok(());
-    };
-    match look(remote, dialogue, path) {
-        Ok(Look::Absent | Look::NoParent(_)) => Ok(()),
-        Ok(Look::Found(_)) | Err(_) => {
-            let task = Task::new(Operation::Delete, path);
-            Err(remote.blame(dialogue, &task, &fault))
-        }
-    }
-}
-
-fn settle_aside(
-    remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    aside: &RemotePath,
-    target: &RemotePath,
-) -> Result<(), Error> {
-    match look(remote, dialogue, target)? {
-        Look::Found(_) => delete_part(remote, dialogue, aside),
-        Look::NoParent(_) => Ok(()),
-        Look::Absent => match look(remote, dialogue, aside)? {
-            Look::Absent | Look::NoParent(_) => Ok(()),
-            Look::Found(_) => rename::put_back(remote, dialogue, aside, target),
-        },
-    }
-}
-
-impl TemporaryNames {
-    fn take_orphans(&self) -> Vec<Orphan> {
-        mem::take(&mut *self.orphans.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn add_orphan(&self, orphan: Orphan) {
-        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
-        orphans.push(orphan);
-    }
 }
 
 impl Temporary {
@@ -196,7 +115,11 @@ impl Temporary {
     }
 
     /// Deletes what is there. Where that fails it is an orphan.
-    pub(super) fn delete(self, dialogue: &mut Dialogue<'_>) {
+    pub(super) fn delete(mut self, dialogue: &mut Dialogue<'_>) {
+        if let Some(orphan) = &mut self.orphan {
+            // What was moved aside for the file that has its place now is never to come back.
+            orphan.condemn(&self.remote);
+        }
         match change::delete_in(&self.remote, dialogue, &self.path) {
             Ok(()) => self.gone(),
             Err(fault) => log::debug!("{} is to be deleted later: {fault}", self.path),
@@ -205,15 +128,16 @@ impl Temporary {
 
     /// Moves a file that may have been moved aside back, unless another has its name now. Where that fails it is an
     /// orphan; where the server may still be `at_work` on it, too.
-    pub(super) fn put_back(self, dialogue: &mut Dialogue<'_>, at_work: bool) {
-        let Some(Orphan::Aside(aside, target)) = &self.orphan else {
+    pub(super) fn put_back(mut self, dialogue: &mut Dialogue<'_>, at_work: bool) {
+        let Some(orphan) = &mut self.orphan else {
             return;
         };
-        match settle_aside(&self.remote, dialogue, aside, target) {
+        match orphan.settle(&self.remote, dialogue) {
             Ok(()) if at_work => {}
             Ok(()) => self.gone(),
             Err(fault) => log::error!(
-                "the old {target} may now be {aside}, which is moved back as soon as it can be: {fault}"
+                "an old file may now be {}, and is moved back as soon as it can be: {fault}",
+                self.path
             ),
         }
     }
@@ -222,15 +146,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(orphan) = self.orphan.take() {
-            self.remote.names().add_orphan(orphan);
-        }
-    }
-}
-
-impl Orphan {
-    fn path(&self) -> &RemotePath {
-        match self {
-            Self::Part(path) | Self::Aside(path, _) => path,
+            self.remote.names().orphans.add(orphan);
         }
     }
 }

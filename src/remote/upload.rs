@@ -114,6 +114,7 @@ fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
 /// Begins an upload straight at its name.
 fn direct(remote: &Remote, dialogue: &mut Dialogue<'_>, task: &Task<'_>) -> Result<Upload, Error> {
     let path = task.path;
+    remote.settle_before(dialogue, path);
     match dialogue.start(|session| session.store(path, 0)) {
         Ok(started) => Ok(Upload::new(
             remote,

@@ -309,17 +309,28 @@ impl Vfs {
 
     /// Stores `file` and remembers what it became.
     pub(super) fn store(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
-        if let Some(stored) = file.commit()? {
+        let committed = file.commit();
+        if committed.is_err() {
+            self.doubt_stored(file);
+        }
+        if let Some(stored) = committed? {
             self.note_stored(file, stored);
         }
         self.forget_waiting(file);
         Ok(())
     }
 
+    /// `file` could not be stored: the server may have the new one all the same.
+    pub(super) fn doubt_stored(&self, file: &OpenFile) {
+        if let Ok((directory, _)) = self.location(file.ino()) {
+            self.cache.forget(&directory);
+        }
+    }
+
     /// Remembers what `file` became when it was stored.
     pub(super) fn note_stored(&self, file: &OpenFile, stored: Attributes) {
-        // What was written past the kernel's pages is not in them.
         let ino = file.ino();
+        // What was written past the kernel's pages is not in them.
         self.inodes.set_cached(ino, None);
         // A file removed meanwhile has no place in a listing.
         if let Ok((directory, name)) = self.location(ino) {

@@ -158,6 +158,7 @@ fn work(kind: Kind) {
         worker.check(&server.root().join(name));
     }
     let after = Held::by(&mount);
+    let log = mount.log();
     mount.unmount();
     Mount::with_state(&server, &options, state.path()).unmount();
     let left = temporary_names(server.root());
@@ -177,7 +178,11 @@ fn work(kind: Kind) {
         left.len(),
     );
     let mismatches = tally.mismatches.lock().unwrap();
-    assert!(mismatches.is_empty(), "{mismatches:#?}");
+    assert!(
+        mismatches.is_empty(),
+        "{}\nthe mount's log:\n{log}",
+        mismatches.join("\n")
+    );
     assert_eq!(tally.hung.load(Ordering::Relaxed), 0);
     assert!(faults > 0, "nothing went wrong");
     assert_eq!(left, [""; 0].map(PathBuf::from));

@@ -1,6 +1,8 @@
 //! A program at random work in a directory that only it changes, which knows what each file may hold: what it was last
 //! known to hold, or what was tried since and failed aloud.
 
+use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
@@ -15,6 +17,9 @@ use crate::support::{Random, wait_for};
 const NAMES: [&str; 5] = ["a", "b c", "é", "-x", "e"];
 
 const LENGTHS: [usize; 6] = [0, 1, 100, 5_000, 200_000, 2 << 20];
+
+/// Steps of a worker that are remembered.
+const TRAIL: usize = 24;
 
 /// Until the server's own misdeeds are over, and the mount has noticed.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -36,6 +41,8 @@ pub(crate) struct Worker {
     pub(crate) directory: PathBuf,
     random: Random,
     files: Vec<(&'static str, Possible)>,
+    /// The last of what was done, for whoever looks for the reason of a mismatch.
+    trail: VecDeque<String>,
     tally: Arc<Tally>,
     began: Clock,
 }
@@ -51,6 +58,7 @@ impl Worker {
             directory,
             random,
             files: NAMES.map(|name| (name, vec![None])).to_vec(),
+            trail: VecDeque::new(),
             tally: Arc::clone(tally),
             began: Arc::clone(&began),
         };
@@ -82,6 +90,14 @@ impl Worker {
         }
     }
 
+    fn note(&mut self, index: usize, what: &str, outcome: &impl Debug) {
+        let name = self.files[index].0;
+        self.trail.push_back(format!("{what} {name}: {outcome:?}"));
+        if self.trail.len() > TRAIL {
+            self.trail.pop_front();
+        }
+    }
+
     fn path(&self, index: usize) -> PathBuf {
         self.directory.join(self.files[index].0)
     }
@@ -110,6 +126,11 @@ impl Worker {
     fn overwrite(&mut self, index: usize) {
         let content = self.content();
         let outcome = File::create(self.path(index)).and_then(|file| store(&file, &content));
+        self.note(
+            index,
+            &format!("overwrite ({} bytes)", content.len()),
+            &outcome,
+        );
         self.changed(index, &outcome, vec![Some(Arc::new(content))]);
     }
 
@@ -118,6 +139,7 @@ impl Worker {
         let file = OpenOptions::new().append(true).open(self.path(index));
         let longer = |old: &[u8]| [old, &more].concat();
         let outcome = file.and_then(|file| store(&file, &more));
+        self.note(index, &format!("append {} bytes to", more.len()), &outcome);
         self.change(index, &outcome, longer);
     }
 
@@ -129,6 +151,11 @@ impl Worker {
             file.write_all_at(&bytes, at as u64)?;
             file.sync_all()
         });
+        self.note(
+            index,
+            &format!("write {} bytes at {at} to", bytes.len()),
+            &outcome,
+        );
         self.change(index, &outcome, |old| {
             let mut new = old.to_vec();
             // Nothing written is nothing extended.
@@ -147,6 +174,7 @@ impl Worker {
             file.set_len(size as u64)?;
             file.sync_all()
         });
+        self.note(index, &format!("cut to {size} bytes"), &outcome);
         self.change(index, &outcome, |old| {
             let mut new = old.to_vec();
             new.resize(size, 0);
@@ -172,6 +200,7 @@ impl Worker {
 
     fn remove(&mut self, index: usize) {
         let outcome = fs::remove_file(self.path(index));
+        self.note(index, "remove", &outcome);
         if is_absent(&outcome) {
             self.found(index, None);
             return;
@@ -182,6 +211,7 @@ impl Worker {
     fn rename(&mut self, from: usize) {
         let to = self.random.below(NAMES.len());
         let outcome = fs::rename(self.path(from), self.path(to));
+        self.note(from, &format!("rename to {}", NAMES[to]), &outcome);
         if is_absent(&outcome) {
             self.found(from, None);
             return;
@@ -232,8 +262,14 @@ impl Worker {
     /// What the mount says there is.
     fn found(&self, index: usize, content: Option<Vec<u8>>) {
         if !self.may_hold(index, content.as_deref()) {
+            let known = self.files[index].1.iter().flatten();
+            let differs = content.as_deref().map(|content| {
+                known
+                    .map(|known| difference(content, known))
+                    .collect::<Vec<_>>()
+            });
             let size = content.map(|content| content.len());
-            self.mismatch(index, &format!("has {size:?} bytes"));
+            self.mismatch(index, &format!("has {size:?} bytes, others {differs:?}"));
         }
     }
 
@@ -250,7 +286,8 @@ impl Worker {
             .map(|content| content.as_ref().map(|content| content.len()))
             .collect();
         let directory = self.directory.display();
-        let text = format!("{directory}/{name} {what}; it may have {sizes:?}");
+        let trail = &self.trail;
+        let text = format!("{directory}/{name} {what}; it may have {sizes:?} after {trail:#?}");
         self.tally.mismatches.lock().unwrap().push(text);
     }
 
@@ -269,6 +306,14 @@ impl Worker {
             self.found(index, stored);
         }
     }
+}
+
+/// Where two contents differ, and how many bytes do; the shorter one's end counts for a difference.
+fn difference(one: &[u8], other: &[u8]) -> (Option<usize>, usize) {
+    let differ = |at: &usize| one.get(*at) != other.get(*at);
+    let mut places = (0..one.len().max(other.len())).filter(differ);
+    let first = places.next();
+    (first, usize::from(first.is_some()) + places.count())
 }
 
 fn store(mut file: &File, content: &[u8]) -> io::Result<()> {

@@ -107,7 +107,11 @@ impl Vfs {
 
     /// Stores what was closed of `file` now.
     pub(in super::super) fn store_closed_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
-        if let Some(stored) = file.store_closed(Waited::For)? {
+        let stored = file.store_closed(Waited::For);
+        if stored.is_err() {
+            self.doubt_stored(file);
+        }
+        if let Some(stored) = stored? {
             self.note_stored(file, stored);
         }
         self.forget_waiting(file);
@@ -167,6 +171,7 @@ impl Vfs {
     }
 
     fn failed(&self, file: &OpenFile, error: &remote::Error) -> Outcome {
+        self.doubt_stored(file);
         let errno = Errno::from(error.kind);
         let failure = Failure {
             errno,
