@@ -310,21 +310,18 @@ impl Vfs {
     /// Stores `file` and remembers what it became.
     pub(super) fn store(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
         let committed = file.commit();
-        if committed.is_err() {
-            self.doubt_stored(file);
+        if committed.is_err()
+            && !file.has_closed()
+            && let Ok((directory, _)) = self.location(file.ino())
+        {
+            // The server may have the new file all the same. What waits is shown as it is here, whatever the server has.
+            self.cache.forget(&directory);
         }
         if let Some(stored) = committed? {
             self.note_stored(file, stored);
         }
         self.forget_waiting(file);
         Ok(())
-    }
-
-    /// `file` could not be stored: the server may have the new one all the same.
-    pub(super) fn doubt_stored(&self, file: &OpenFile) {
-        if let Ok((directory, _)) = self.location(file.ino()) {
-            self.cache.forget(&directory);
-        }
     }
 
     /// Remembers what `file` became when it was stored.

@@ -107,11 +107,7 @@ impl Vfs {
 
     /// Stores what was closed of `file` now.
     pub(in super::super) fn store_closed_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
-        let stored = file.store_closed(Waited::For);
-        if stored.is_err() {
-            self.doubt_stored(file);
-        }
-        if let Some(stored) = stored? {
+        if let Some(stored) = file.store_closed(Waited::For)? {
             self.note_stored(file, stored);
         }
         self.forget_waiting(file);
@@ -171,7 +167,6 @@ impl Vfs {
     }
 
     fn failed(&self, file: &OpenFile, error: &remote::Error) -> Outcome {
-        self.doubt_stored(file);
         let errno = Errno::from(error.kind);
         let failure = Failure {
             errno,
