@@ -15,6 +15,7 @@ mod secrets;
 mod security;
 mod serve;
 mod settings;
+mod status;
 mod value;
 
 use std::ffi::OsString;
@@ -57,6 +58,7 @@ fn dispatch(matches: &ArgMatches, password: Option<Password>) -> Result<ExitCode
     match matches.subcommand() {
         Some(("check", matches)) => check::run(matches, password),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("status", matches)) => status::run(matches),
         Some(("serve", matches)) => serve::run(matches, password),
         Some(("man", _)) => print(&listing::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {

@@ -9,8 +9,9 @@ use clap::ArgMatches;
 use super::settings::Settings;
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
-use crate::ftp::{ConnectOptions, Password};
+use crate::ftp::{CommandCounts, ConnectOptions, Password};
 use crate::journal::{self, Place};
+use crate::mount::status::{Sockets, runtime_home};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::RemoteOptions;
@@ -92,6 +93,7 @@ pub(super) fn remote(
         active: options.active,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
+        counts: CommandCounts::default(),
     };
     Ok(RemoteOptions {
         pool: PoolOptions {
@@ -148,7 +150,9 @@ pub(super) fn mount(
         state: StateOptions {
             place: place.filter(|_| !options.read_only),
             spool: options.spool.clone(),
+            is_needed: options.writeback && !options.read_only,
         },
+        sockets: sockets(state),
         remote: remote(&source, options, login)?,
         path: source.path,
         vfs: VfsOptions {
@@ -164,8 +168,16 @@ pub(super) fn mount(
             timeout: options.timeout * (LEASE_PATIENCE + 3),
             cache_bytes: options.cache_size,
             spool_size: options.spool_size,
+            writeback: options.writeback && !options.read_only,
         },
         kernel,
+    })
+}
+
+/// Where the control sockets of this user's mounts are; `state` is [`state_home`]'s.
+pub(super) fn sockets(state: Option<&Path>) -> Option<Sockets> {
+    runtime_home(sys::effective_uid() == 0, state, |name| {
+        std::env::var_os(name)
     })
 }
 

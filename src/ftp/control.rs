@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::counts::CommandCounts;
 use super::error::{Error, Phase};
 use super::list::Pace;
 use super::reply::{Reply, first_line, inner_line, last_line};
@@ -31,6 +32,7 @@ pub(super) struct Control {
     usable: bool,
     /// Commands are answered; before that, replies are about the session.
     logged_in: bool,
+    counts: CommandCounts,
 }
 
 impl Control {
@@ -47,6 +49,7 @@ impl Control {
             unread: Vec::new(),
             usable: true,
             logged_in: false,
+            counts: CommandCounts::default(),
         })
     }
 
@@ -108,6 +111,11 @@ impl Control {
         }
     }
 
+    /// Commands are counted there from now on.
+    pub(super) fn count_in(&mut self, counts: &CommandCounts) {
+        self.counts = counts.clone();
+    }
+
     /// The login is done.
     pub(super) fn logged_in(&mut self) {
         self.logged_in = true;
@@ -164,6 +172,7 @@ impl Control {
         for line in lines {
             bytes.extend_from_slice(line);
             bytes.extend_from_slice(b"\r\n");
+            self.counts.count(line);
         }
         self.stream
             .write_all(&bytes)

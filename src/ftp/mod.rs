@@ -7,7 +7,7 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
 //! use ftpfs::ftp::{
-//!     ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
+//!     CommandCounts, ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
 //! };
 //!
 //! let options = ConnectOptions {
@@ -22,6 +22,7 @@
 //!     active: false,
 //!     trust_pasv_address: false,
 //!     charset: None,
+//!     counts: CommandCounts::default(),
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
@@ -40,6 +41,7 @@ mod address;
 mod charset;
 mod connect;
 mod control;
+mod counts;
 mod data;
 pub mod digest;
 pub mod error;
@@ -62,6 +64,7 @@ pub mod tls;
 mod transfer;
 mod wire;
 
+pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::CommandCounts;
 use super::tls::Tls;
 
 /// A password that cannot be logged: its `Debug` prints stars.
@@ -51,4 +52,6 @@ pub struct ConnectOptions {
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
+    /// Counts what is sent.
+    pub counts: CommandCounts,
 }

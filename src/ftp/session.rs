@@ -88,6 +88,7 @@ impl Session {
     fn connect_once(options: &ConnectOptions) -> Result<Self, Error> {
         let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout)?;
+        control.count_in(&options.counts);
         let tls = Connector::new(&options.tls, &options.host)?;
         let features = super::login::log_in(&mut control, options, tls.as_ref())?;
         control.logged_in();

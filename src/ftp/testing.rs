@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{ConnectOptions, Password, RemotePath, Session, Tls};
+use super::{CommandCounts, ConnectOptions, Password, RemotePath, Session, Tls};
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -112,6 +112,7 @@ impl Peer {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            counts: CommandCounts::default(),
         }
     }
 

@@ -24,13 +24,15 @@ mod version;
 mod words;
 mod zone;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ftp::{self, Entry, RemotePath};
+use crate::ftp::{self, CommandCounts, Entry, RemotePath};
 use crate::journal::Journal;
-use crate::pool::{self, Pool, PoolOptions, PoolStats};
+use crate::pool::{self, Pool, PoolOptions};
 
+pub use crate::pool::PoolStats;
 pub use download::Download;
 pub use error::{Error, ErrorKind};
 pub use links::Links;
@@ -129,6 +131,7 @@ struct Inner {
     links: Links,
     listings: Budget,
     home: Result<RemotePath, Error>,
+    counts: CommandCounts,
 }
 
 impl Remote {
@@ -139,6 +142,7 @@ impl Remote {
     /// The first session's. That the server does not tell its working directory is none: see
     /// [`Remote::home`].
     pub fn connect(options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
+        let counts = options.pool.connect.counts.clone();
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
         let task = Task::new(Operation::Home, &root);
@@ -169,6 +173,7 @@ impl Remote {
             links: options.links,
             listings: Budget::new(options.listing_bytes),
             home,
+            counts,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -303,6 +308,11 @@ impl Remote {
     /// The connections, for `ftpfs status`.
     pub fn pool_stats(&self) -> PoolStats {
         self.pool().stats()
+    }
+
+    /// How often each command was sent, for `ftpfs status`.
+    pub fn command_counts(&self) -> BTreeMap<String, u64> {
+        self.inner.counts.so_far()
     }
 
     /// Ends all sessions; operations fail from now on.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::ftp::{ConnectOptions, Password, RemotePath, Tls};
+use ftpfs::ftp::{CommandCounts, ConnectOptions, Password, RemotePath, Tls};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
 use ftpfs::remote::{Atomic, Commit, Error, Links, Remote, RemoteOptions, Verify};
@@ -174,6 +174,7 @@ pub fn pool_options() -> PoolOptions {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            counts: CommandCounts::default(),
         },
         connections: 8,
         idle: Duration::from_secs(60),

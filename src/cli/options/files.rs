@@ -1,6 +1,6 @@
 //! What files look like, and how they are stored.
 
-use super::{Group, Spec, valued};
+use super::{Group, Spec, flag, valued};
 use crate::cli::value;
 
 pub(super) static SPECS: &[Spec] = &[
@@ -25,6 +25,12 @@ pub(super) static SPECS: &[Spec] = &[
             to.verify = value::verify(value)?;
             Ok(())
         },
+    ),
+    flag(
+        Group::Files,
+        "writeback",
+        "Let close return when the local disk has a file, and store it in the background",
+        |to| to.writeback = true,
     ),
     valued(
         Group::Files,

@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 use std::time::Instant;
 
-use super::{Follower, Outgoing, PIECE, Shared, State, Store};
+use super::{Follower, Outgoing, PIECE, Shared, State, Store, Waited};
 use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind, Stored};
 
@@ -19,7 +19,7 @@ enum Pass {
     Stored(Stored),
     /// The file was changed where it had been sent already.
     Changed,
-    /// The file was removed meanwhile.
+    /// The file was removed meanwhile, or nobody minds if it is stored later.
     Cancelled,
 }
 
@@ -48,6 +48,7 @@ impl Drop for Turn<'_> {
         let mut state = self.0.lock();
         state.next_upload();
         state.committing = false;
+        state.interrupted = false;
         state.sequence = super::Sequence::default();
         let left = std::mem::replace(&mut state.follower, Follower::None);
         self.0.changed.notify_all();
@@ -60,7 +61,8 @@ impl Drop for Turn<'_> {
 impl Store {
     /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time of
     /// `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
-    /// where nothing was dirty, and so nothing sent. Changes made while this runs leave the store dirty.
+    /// where nothing was dirty, and so nothing sent, or where it was called off. Changes made while this runs leave
+    /// the store dirty.
     ///
     /// # Errors
     /// What the server or the connection said, after a few fresh uploads where the connection broke.
@@ -69,6 +71,7 @@ impl Store {
         &self,
         target: &RemotePath,
         commit: &Commit,
+        waited: Waited,
     ) -> Result<Option<Stored>, Error> {
         let shared = &*self.shared;
         let state = shared.lock();
@@ -80,6 +83,7 @@ impl Store {
             return Ok(None);
         }
         state.committing = true;
+        state.yields = waited == Waited::ForByNobody;
         let _turn = Turn(shared);
         shared.changed.notify_all();
         let early = shared.take_early(state);
@@ -113,7 +117,7 @@ impl Shared {
                 Ok(Pass::Stored(stored)) => return Ok(Some(stored)),
                 Ok(Pass::Cancelled) => return Ok(None),
                 Ok(Pass::Changed) => restarts += 1,
-                Err(_) if self.lock().cancelled => return Ok(None),
+                Err(_) if self.lock().is_called_off() => return Ok(None),
                 Err(error) if retries < RETRIES && may_go_better(error.kind) => {
                     log::debug!("{error}; storing {target} anew");
                     retries += 1;
@@ -187,7 +191,7 @@ impl Shared {
     fn claim(&self, snapshot: &Snapshot, insist: bool) -> Claim {
         let mut state = self.lock();
         state.moved = Instant::now();
-        if state.cancelled {
+        if state.is_called_off() {
             return Claim::Void(Pass::Cancelled);
         }
         if !insist && self.has_changed(&state, snapshot) {

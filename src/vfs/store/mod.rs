@@ -56,6 +56,15 @@ pub(crate) trait Outgoing: Send {
     fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<Stored, Error>;
 }
 
+/// Who waits for a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// A program.
+    For,
+    /// Nobody: [`Store::interrupt`] ends it.
+    ForByNobody,
+}
+
 /// One spool's way to the server.
 pub(crate) struct Store {
     shared: Arc<Shared>,
@@ -69,6 +78,10 @@ struct Shared {
     changed: Condvar,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what holds of a commit, of a file and of a thread is independent"
+)]
 struct State {
     /// Counts the changes.
     generation: u64,
@@ -79,6 +92,10 @@ struct State {
     follower: Follower,
     /// Whether a commit is running; only one does at a time.
     committing: bool,
+    /// The running commit is nobody's who waits for it: it may be interrupted.
+    yields: bool,
+    /// … and is to end.
+    interrupted: bool,
     /// The file has no name any more.
     cancelled: bool,
     /// When an upload last moved.
@@ -124,6 +141,8 @@ impl Store {
                     upload: Claims::default(),
                     follower: Follower::None,
                     committing: false,
+                    yields: false,
+                    interrupted: false,
                     cancelled: false,
                     moved: Instant::now(),
                     sending: false,
@@ -157,6 +176,17 @@ impl Store {
     /// The server does not have the file as it is, though no byte was written: it was just created.
     pub(crate) fn mark_dirty(&self) {
         self.shared.lock().generation += 1;
+    }
+
+    /// Counts the changes that were told.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.lock().generation
+    }
+
+    /// Ends a commit that nobody waits for, soon and without having stored anything; the store stays dirty.
+    pub(crate) fn interrupt(&self) {
+        let mut state = self.shared.lock();
+        state.interrupted |= state.committing && state.yields;
     }
 
     /// Whether the next commit has something to do.
@@ -262,6 +292,11 @@ impl Shared {
 impl State {
     fn is_dirty(&self) -> bool {
         self.generation != self.stored && !self.cancelled
+    }
+
+    /// Whether a running commit is to end.
+    fn is_called_off(&self) -> bool {
+        self.cancelled || self.interrupted
     }
 
     /// Bytes that were written in sequence and are not claimed yet.
