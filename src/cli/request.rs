@@ -79,6 +79,7 @@ pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) ->
         active: options.active,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
+        pipelining: true,
     };
     RemoteOptions {
         pool: PoolOptions {

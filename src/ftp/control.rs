@@ -26,6 +26,16 @@ pub(super) struct Control {
     usable: bool,
     /// Commands are answered; before that, replies are about the session.
     logged_in: bool,
+    ahead: Ahead,
+}
+
+/// The reply to a command that was sent ahead of its use: it comes before all others.
+#[derive(Debug, Default)]
+enum Ahead {
+    #[default]
+    None,
+    Owed,
+    Arrived(Reply),
 }
 
 impl Control {
@@ -42,6 +52,7 @@ impl Control {
             unread: Vec::new(),
             usable: true,
             logged_in: false,
+            ahead: Ahead::None,
         })
     }
 
@@ -82,8 +93,14 @@ impl Control {
     }
 
     /// Without waiting: whether the connection is open and nothing has come that nobody asked for.
-    pub(super) fn is_quiet(&self) -> bool {
-        if !self.usable || !self.unread.is_empty() || self.stream.set_nonblocking(true).is_err() {
+    pub(super) fn is_quiet(&mut self) -> bool {
+        if !self.usable || self.look_ahead().is_err() {
+            return false;
+        }
+        if matches!(self.ahead, Ahead::Owed) {
+            return true;
+        }
+        if !self.unread.is_empty() || self.stream.set_nonblocking(true).is_err() {
             return false;
         }
         let peeked = self.stream.peek(&mut [0]);
@@ -108,6 +125,51 @@ impl Control {
             .map_err(|error| self.broken(Phase::Command, error))
     }
 
+    /// Sends a command whose reply nobody waits for: it is set aside when it comes. One at a time.
+    pub(super) fn send_ahead(&mut self, line: &[u8]) -> Result<(), Error> {
+        self.send(line)?;
+        self.ahead = Ahead::Owed;
+        Ok(())
+    }
+
+    /// Whether the reply to a command sent ahead is still to come.
+    pub(super) fn owes_ahead(&self) -> bool {
+        matches!(self.ahead, Ahead::Owed)
+    }
+
+    /// The reply to the command sent ahead, where it has come.
+    pub(super) fn take_ahead(&mut self) -> Option<Reply> {
+        match std::mem::take(&mut self.ahead) {
+            Ahead::Arrived(reply) => Some(reply),
+            other => {
+                self.ahead = other;
+                None
+            }
+        }
+    }
+
+    /// Waits for the reply to the command sent ahead, where one is owed.
+    pub(super) fn hear_ahead(&mut self) -> Result<(), Error> {
+        if self.owes_ahead() {
+            let reply = self.next_reply(Phase::Reply, Instant::now() + self.timeout)?;
+            self.ahead = Ahead::Arrived(reply);
+        }
+        Ok(())
+    }
+
+    /// Without waiting: takes the reply to the command sent ahead, if all of it has come.
+    pub(super) fn look_ahead(&mut self) -> Result<(), Error> {
+        if !self.owes_ahead() {
+            return Ok(());
+        }
+        let received = self.receive_now();
+        self.poison(received)?;
+        if holds_reply(&self.unread) {
+            self.hear_ahead()?;
+        }
+        Ok(())
+    }
+
     /// The next reply, whole, within the timeout.
     pub(super) fn reply(&mut self, phase: Phase) -> Result<Reply, Error> {
         self.reply_within(phase, self.timeout)
@@ -125,6 +187,17 @@ impl Control {
         patience: Duration,
     ) -> Result<Reply, Error> {
         let deadline = Instant::now() + patience;
+        if self.owes_ahead() {
+            let reply = self.next_reply(phase, deadline)?;
+            if !self.usable {
+                return Ok(reply);
+            }
+            self.ahead = Ahead::Arrived(reply);
+        }
+        self.next_reply(phase, deadline)
+    }
+
+    fn next_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         let mut keep = |line: &[u8]| {
             bytes += line.len();
@@ -182,6 +255,7 @@ impl Control {
         tell: &mut dyn FnMut(&[u8]),
     ) -> Result<Reply, Error> {
         let timeout = self.timeout;
+        self.hear_ahead()?;
         let (mut count, mut bytes) = (0_usize, 0);
         let (mut first, mut last) = (Vec::new(), Vec::new());
         let mut keep = |line: &[u8]| {
@@ -283,6 +357,27 @@ impl Control {
         }
     }
 
+    /// Takes what has come, without waiting.
+    fn receive_now(&mut self) -> Result<(), Error> {
+        let failed = |error| socket_error(Phase::Reply, error);
+        let mut chunk = [0; CHUNK];
+        self.stream.set_nonblocking(true).map_err(failed)?;
+        let read = self.stream.read(&mut chunk);
+        self.stream.set_nonblocking(false).map_err(failed)?;
+        match read {
+            Ok(0) => Err(Error::Closed(Phase::Reply)),
+            Ok(count) => {
+                self.unread
+                    .extend_from_slice(chunk.get(..count).unwrap_or_default());
+                Ok(())
+            }
+            Err(error) => match error.kind() {
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted => Ok(()),
+                _ => Err(failed(error)),
+            },
+        }
+    }
+
     fn broken(&mut self, phase: Phase, error: std::io::Error) -> Error {
         self.usable = false;
         socket_error(phase, error)
@@ -291,6 +386,34 @@ impl Control {
     fn poison<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.usable &= result.is_ok();
         result
+    }
+}
+
+impl Drop for Control {
+    /// Another handle on the socket, [to wait with](super::Watch), must not keep the connection open.
+    fn drop(&mut self) {
+        // It may be closed already, which is what is wanted.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Whether `bytes` begin with a whole reply, or with what will never be one.
+fn holds_reply(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let text = line.strip_suffix(b"\n")?;
+        Some(text.strip_suffix(b"\r").unwrap_or(text))
+    });
+    let Some(line) = lines.next().flatten() else {
+        return bytes.len() > MAX_LINE;
+    };
+    match first_line(line) {
+        Some(first) if first.more => {
+            bytes.len() > MAX_BYTES
+                || lines
+                    .flatten()
+                    .any(|line| last_line(line, first.code).is_some())
+        }
+        Some(_) | None => true,
     }
 }
 
@@ -311,4 +434,30 @@ pub(super) fn shown(line: &[u8]) -> String {
         &mut text,
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_whole_with_its_last_line() {
+        for whole in [
+            b"229 ok\r\n".as_slice(),
+            b"229 ok\n",
+            b"229-one\r\n220 two\r\n229 three\r\n",
+            b"229 ok\r\n226",
+            b"nonsense\r\n",
+        ] {
+            assert!(holds_reply(whole), "{}", shown(whole));
+        }
+        for part in [
+            b"".as_slice(),
+            b"229 ok",
+            b"229-one\r\n",
+            b"229-one\r\n229 tw",
+        ] {
+            assert!(!holds_reply(part), "{}", shown(part));
+        }
+    }
 }

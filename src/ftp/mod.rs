@@ -19,6 +19,7 @@
 //!     active: false,
 //!     trust_pasv_address: false,
 //!     charset: None,
+//!     pipelining: true,
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
@@ -34,6 +35,7 @@
 //! ```
 
 mod address;
+mod ahead;
 mod charset;
 mod connect;
 mod control;
@@ -41,6 +43,7 @@ mod data;
 pub mod digest;
 pub mod error;
 pub mod features;
+mod habits;
 mod list;
 pub mod listing;
 mod login;
@@ -55,6 +58,7 @@ mod tests;
 pub(crate) mod time;
 mod transfer;
 
+pub use ahead::{Readiness, Watch};
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;

@@ -47,4 +47,8 @@ pub struct ConnectOptions {
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
+    /// Send ahead what need not wait: commands together where the server queues them, and EPSV or PASV for the next
+    /// transfer when one has ended. Where the server turns out not to queue commands they are sent one by one, and
+    /// [`Session::queues`](super::Session::queues) tells.
+    pub pipelining: bool,
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::charset::encode;
 use super::connect::control_connection;
 use super::control::{Control, shown};
@@ -11,7 +12,9 @@ use super::data::DataOptions;
 use super::digest::{Digest, DigestCommand};
 use super::error::{Error, Phase};
 use super::features::Features;
+use super::habits::Habits;
 use super::listing::{Entry, parse_mlst};
+use super::login::{LoggedIn, log_in};
 use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
@@ -26,7 +29,10 @@ pub struct Session {
     pub(super) control: Control,
     pub(super) data: DataOptions,
     pub(super) peer: IpAddr,
+    /// The next transfer's data connection.
+    pub(super) ahead: Ahead,
     features: Features,
+    pub(super) habits: Habits,
     charset: Option<&'static encoding_rs::Encoding>,
     /// LIST took `-a` for a name: it is asked without.
     pub(super) plain_list: bool,
@@ -66,10 +72,17 @@ pub fn greets(host: &str, port: u16, patience: Duration) -> bool {
 impl Session {
     /// Connects, logs in, asks what the server can do, and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
-        let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
-        let mut control = Control::new(stream, options.timeout)?;
-        let features = super::login::log_in(&mut control, options)?;
-        control.logged_in();
+        let (control, features, habits) = match Self::logged_in(options, options.pipelining)? {
+            (control, LoggedIn::As(features, habits)) => (control, features, habits),
+            (control, LoggedIn::Swallowed) => {
+                log::info!("the server wants its commands one by one");
+                drop(control);
+                match Self::logged_in(options, false)? {
+                    (control, LoggedIn::As(features, habits)) => (control, features, habits),
+                    (_, LoggedIn::Swallowed) => return Err(Error::Timeout(Phase::Reply)),
+                }
+            }
+        };
         let data = DataOptions {
             active: options.active,
             trust_pasv_address: options.trust_pasv_address,
@@ -78,14 +91,33 @@ impl Session {
             extended_refused: false,
         };
         let peer = control.peer()?.ip();
-        Ok(Self {
+        let mut session = Self {
             control,
             data,
             peer,
+            ahead: Ahead::new(options.pipelining && habits.queues && !options.active),
             features,
+            habits,
             charset: options.charset,
             plain_list: false,
-        })
+        };
+        // It was made for something, most often for a transfer.
+        session.arm();
+        Ok(session)
+    }
+
+    fn logged_in(options: &ConnectOptions, together: bool) -> Result<(Control, LoggedIn), Error> {
+        let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
+        let mut control = Control::new(stream, options.timeout)?;
+        let outcome = log_in(&mut control, options, together)?;
+        control.logged_in();
+        Ok((control, outcome))
+    }
+
+    /// Whether the server answers commands that come together, as seen at the login; false also where
+    /// [`ConnectOptions::pipelining`] is off.
+    pub fn queues(&self) -> bool {
+        self.habits.queues
     }
 
     /// What the server can do, as it says.
@@ -105,7 +137,7 @@ impl Session {
 
     /// Without waiting: whether the idle control connection is open and nothing unasked has come
     /// over it (a 421, the end).
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&mut self) -> bool {
         self.control.is_quiet()
     }
 
@@ -159,6 +191,12 @@ impl Session {
             log::debug!("> {}", shown(line));
         }
         let [size, mdtm] = &lines;
+        if !self.habits.queues {
+            let size = self.completed("SIZE", size).and_then(|it| told_size(&it));
+            let size = self.unless_broken(size)?;
+            let modified = self.completed("MDTM", mdtm).and_then(|it| told_time(&it));
+            return Ok((size, self.unless_broken(modified)?));
+        }
         self.control.send_together(&[size, mdtm])?;
         let size = self.completion("SIZE").and_then(|it| told_size(&it));
         let size = self.unless_broken(size)?;
@@ -272,21 +310,45 @@ impl Session {
         self.on_path("RMD", path).map(drop)
     }
 
-    /// Renames (RNFR, then RNTO at once).
+    /// Renames: RNFR and RNTO, together where the server queues commands.
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
         // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
         let (rnfr, rnto) = (
             self.line(b"RNFR ", from, b"")?,
             self.line(b"RNTO ", to, b"")?,
         );
-        let reply = self.exchange("RNFR", &rnfr)?;
-        if reply.code().class() != ReplyClass::Intermediate {
-            return Err(Error::Refused {
-                command: "RNFR",
-                reply,
-            });
+        if !self.habits.queues {
+            let asked = self.exchange("RNFR", &rnfr);
+            self.intermediate("RNFR", asked)?;
+            return self.completed("RNTO", &rnto).map(drop);
         }
-        self.completed("RNTO", &rnto).map(drop)
+        for line in [&rnfr, &rnto] {
+            log::debug!("> {}", shown(line));
+        }
+        self.control.send_together(&[&rnfr, &rnto])?;
+        let asked = self.answer("RNFR");
+        if let Err(refused) = self.intermediate("RNFR", asked) {
+            if !self.is_usable() {
+                return Err(refused);
+            }
+            // Its RNTO is answered, too: 503, for there is nothing to rename.
+            let answered = self.completion("RNTO");
+            self.unless_broken(answered)?.ok();
+            return Err(refused);
+        }
+        self.completion("RNTO").map(drop)
+    }
+
+    /// The 3yz that a command is to be answered with, before another.
+    pub(super) fn intermediate(
+        &self,
+        command: &'static str,
+        answer: Result<Reply, Error>,
+    ) -> Result<(), Error> {
+        match answer? {
+            reply if reply.code().class() == ReplyClass::Intermediate => Ok(()),
+            reply => Err(Error::Refused { command, reply }),
+        }
     }
 
     /// Makes `path` the working directory (CWD).
@@ -329,8 +391,9 @@ impl Session {
     }
 
     /// The next reply, whatever it says.
-    fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
+    pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.control.reply(Phase::Reply)?;
+        self.settle();
         match reply.code().class() {
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
                 command: verb,

@@ -59,6 +59,7 @@ impl Peer {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            pipelining: false,
         }
     }
 
@@ -73,6 +74,25 @@ impl Peer {
     /// A session here; the story begins with [`Stage::log_in`].
     pub(super) fn session(&self) -> Session {
         Session::connect(&self.options()).unwrap()
+    }
+
+    /// A session that sends commands together, and opens no data connection ahead: it is an active one.
+    pub(super) fn queueing_session(&self) -> Session {
+        let options = ConnectOptions {
+            pipelining: true,
+            active: true,
+            ..self.options()
+        };
+        Session::connect(&options).unwrap()
+    }
+
+    /// A session that sends ahead all it can; the story begins with [`Stage::log_in`].
+    pub(super) fn armed_session(&self) -> Session {
+        let options = ConnectOptions {
+            pipelining: true,
+            ..self.options()
+        };
+        Session::connect(&options).unwrap()
     }
 
     /// The story was played to its end, and each line of it came true.

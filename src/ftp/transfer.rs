@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::control::socket_error;
+use super::control::{shown, socket_error};
 use super::data::{Pending, open};
 use super::error::{Error, Phase};
 use super::path::RemotePath;
@@ -27,6 +27,9 @@ const SAID_ALREADY: Duration = Duration::from_millis(10);
 /// How often the last bytes of an upload, handed to the kernel already, are looked after: first, and at the longest.
 const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
+/// A file of at most so many bytes is sent with its STOR: a socket takes them without anybody reading.
+const EARLY: u64 = 64 << 10;
+
 /// A RETR under way; it owns its session. Dropped, it closes both connections.
 #[derive(Debug)]
 pub struct Download {
@@ -40,6 +43,8 @@ pub struct Upload {
     session: Session,
     data: TcpStream,
     verb: &'static str,
+    /// Bytes sent with the command.
+    sent_early: u64,
     /// The server ended the transfer before we did, and said this.
     ended: Option<Reply>,
 }
@@ -70,23 +75,70 @@ impl Session {
     /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
     pub fn store(self, path: &RemotePath, offset: u64) -> Result<Upload, Box<Failed>> {
         let (session, data) = self.start("STOR", path, offset)?;
-        Ok(Upload {
-            session,
-            data,
-            verb: "STOR",
-            ended: None,
-        })
+        Ok(Upload::new(session, data, "STOR", 0))
+    }
+
+    /// Starts storing `path`, which is to have the first `length` bytes of `file` and no more (STOR). Few bytes go with
+    /// the command, all of them, where the server is known to bear it and its data connection is open already: then
+    /// [`Upload::sent_early`] says `length`. Else none were sent.
+    pub fn store_whole(
+        mut self,
+        path: &RemotePath,
+        file: &File,
+        length: u64,
+    ) -> Result<Upload, Box<Failed>> {
+        if length > EARLY || !self.habits.takes_data_early {
+            return self.store(path, 0);
+        }
+        match self.begin_early(path, file, length) {
+            Ok(Some(data)) => Ok(Upload::new(self, data, "STOR", length)),
+            Ok(None) => self.store(path, 0),
+            Err(error) => Err(Failed::new(error, self)),
+        }
+    }
+
+    /// Sends STOR and the whole of its data, then takes the 1yz; none where there was no data connection for it.
+    fn begin_early(
+        &mut self,
+        path: &RemotePath,
+        file: &File,
+        length: u64,
+    ) -> Result<Option<TcpStream>, Error> {
+        let line = self.line(b"STOR ", path, b"")?;
+        let Some(armed) = self.take_armed()? else {
+            return Ok(None);
+        };
+        self.ahead.used_up();
+        let data = self.accept(Pending::Connected(armed))?;
+        log::debug!("> {}", shown(&line));
+        self.control.send(&line)?;
+        let sent = send_file(&data, file, 0, length);
+        // The end of the data; where the server hung up, its reply says why.
+        let _ = data.shutdown(Shutdown::Write);
+        match self.answer("STOR") {
+            Ok(reply) if reply.code().class() == ReplyClass::Preliminary => {}
+            Ok(reply) => {
+                let command = "STOR";
+                return Err(Error::Refused { command, reply });
+            }
+            Err(error) if has_no_data_connection(&error) => {
+                self.forgot_armed(&error);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        self.ahead.was_alive();
+        if sent.is_err() {
+            // What there is of it is no whole file, and its completion is still to come.
+            self.control.give_up();
+        }
+        sent.map(|()| Some(data))
     }
 
     /// Starts storing at the end of `path` (APPE).
     pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
         let (session, data) = self.start("APPE", path, 0)?;
-        Ok(Upload {
-            session,
-            data,
-            verb: "APPE",
-            ended: None,
-        })
+        Ok(Upload::new(session, data, "APPE", 0))
     }
 
     fn start(
@@ -123,19 +175,63 @@ impl Session {
         line: &[u8],
         offset: u64,
     ) -> Result<(Pending, Reply), Error> {
-        let pending = open(&mut self.control, &mut self.data)?;
-        if offset > 0 {
-            // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
-            let reply = self.exchange("REST", format!("REST {offset}").as_bytes())?;
-            if reply.code().class() != ReplyClass::Intermediate {
-                return Err(Error::Refused {
-                    command: "REST",
-                    reply,
-                });
+        if let Some(armed) = self.take_armed()? {
+            self.ahead.used_up();
+            match self.command_transfer(verb, line, offset) {
+                Err(error) if has_no_data_connection(&error) => self.forgot_armed(&error),
+                reply => {
+                    self.ahead.was_alive();
+                    return Ok((Pending::Connected(armed), reply?));
+                }
             }
         }
-        let reply = self.exchange(verb, line)?;
+        let pending = open(&mut self.control, &mut self.data)?;
+        self.ahead.used_up();
+        let reply = self.command_transfer(verb, line, offset)?;
         Ok((pending, reply))
+    }
+
+    /// The transfer's command, after REST where it begins in the middle, and its reply.
+    fn command_transfer(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        offset: u64,
+    ) -> Result<Reply, Error> {
+        if offset == 0 {
+            return self.exchange(verb, line);
+        }
+        // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
+        let rest = format!("REST {offset}");
+        // A STOR whose REST was refused would cut the file short.
+        if verb != "RETR" || !self.habits.queues {
+            let asked = self.exchange("REST", rest.as_bytes());
+            self.intermediate("REST", asked)?;
+            return self.exchange(verb, line);
+        }
+        log::debug!("> {rest}");
+        log::debug!("> {}", shown(line));
+        self.control.send_together(&[rest.as_bytes(), line])?;
+        let asked = self.answer("REST");
+        let begun = self.intermediate("REST", asked);
+        if !self.control.is_usable() {
+            return begun.and_then(|()| self.answer(verb));
+        }
+        let reply = self.answer(verb);
+        if let Err(refused) = begun {
+            // It would begin at the start: its data connection is closed by whoever asked.
+            if reply.is_ok_and(|reply| reply.code().class() == ReplyClass::Preliminary) {
+                self.control.give_up();
+            }
+            return Err(refused);
+        }
+        reply
+    }
+
+    /// The server no longer knows the data connection that was opened ahead: nothing was transferred.
+    pub(super) fn forgot_armed(&mut self, error: &Error) {
+        log::debug!("a data connection opened ahead was forgotten: {error}");
+        self.ahead.was_dead();
     }
 
     /// The data connection of a transfer that has begun.
@@ -255,6 +351,30 @@ impl Session {
     }
 }
 
+/// Sends `length` bytes of `file` from `offset` on; what the socket says is [`Error::Io`].
+fn send_file(data: &TcpStream, file: &File, offset: u64, length: u64) -> Result<(), Error> {
+    let mut sent = 0;
+    while sent < length {
+        match crate::sys::send_file(data, file, offset + sent, length - sent) {
+            Ok(0) => return Err(Error::LocalFile(std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => sent += count as u64,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(source) => {
+                let phase = Phase::DataWrite;
+                return Err(Error::Io { phase, source });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a transfer was refused before it began for want of a data connection: it can be asked for again.
+fn has_no_data_connection(error: &Error) -> bool {
+    error
+        .reply()
+        .is_some_and(|reply| matches!(reply.code().0, 425 | 426))
+}
+
 impl Download {
     /// Some bytes into `buffer`; 0 at the end of the data, which [`Download::finish`] must confirm.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
@@ -292,6 +412,21 @@ impl Download {
 }
 
 impl Upload {
+    fn new(session: Session, data: TcpStream, verb: &'static str, sent_early: u64) -> Self {
+        Self {
+            session,
+            data,
+            verb,
+            sent_early,
+            ended: None,
+        }
+    }
+
+    /// Bytes that went with the command: all there are to be, or none.
+    pub fn sent_early(&self) -> u64 {
+        self.sent_early
+    }
+
     /// Sends these bytes.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.data
@@ -302,16 +437,10 @@ impl Upload {
     /// Sends `length` bytes of `file` from `offset` on: from the page cache to the socket, where
     /// the kernel can (sendfile). A file that ends before is [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
-        let mut sent = 0;
-        while sent < length {
-            match crate::sys::send_file(&self.data, file, offset + sent, length - sent) {
-                Ok(0) => return Err(Error::LocalFile(std::io::ErrorKind::UnexpectedEof.into())),
-                Ok(count) => sent += count as u64,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.hung_up(error)),
-            }
+        match send_file(&self.data, file, offset, length) {
+            Err(Error::Io { source, .. }) => Err(self.hung_up(source)),
+            sent => sent,
         }
-        Ok(())
     }
 
     /// Ends the data and takes the 226 or 250: only then is it stored.
@@ -321,6 +450,7 @@ impl Upload {
             data,
             verb,
             ended,
+            ..
         } = self;
         if let Some(reply) = ended {
             return Err(Failed::new(
@@ -342,7 +472,11 @@ impl Upload {
             Err(error) => Err(error),
         };
         match reply {
-            Ok(reply) => Ok((session, reply)),
+            Ok(reply) => {
+                // What is asked about the file next goes with it.
+                session.arm();
+                Ok((session, reply))
+            }
             Err(error) => Err(Failed::new(error, session)),
         }
     }

@@ -8,9 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::lease::{Lease, Permit};
 use super::line::Line;
-use super::places::{AfterFailure, Places, Ticket, Turn};
-use super::{Error, PoolStats, keepalive};
-use crate::ftp;
+use super::places::{AfterFailure, Idle, Places, Ticket, Turn};
+use super::{Error, PoolStats, Purpose, armourer, keepalive};
+use crate::ftp::{self, Readiness, Watch};
+
+/// Most sessions made for transfers that follow one another faster than data connections are opened: one at work, and the
+/// two round trips of EPSV and connecting beside it.
+const MOST_IN_TURN: usize = 3;
+/// After its last use, a session's data connection is renewed for so long.
+const RENEWED_FOR: Duration = Duration::from_secs(120);
 
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
@@ -50,6 +56,8 @@ pub(super) struct Shared<S: Line> {
     changed: Condvar,
     /// An asker begins to wait, or the pool is closed.
     short: Condvar,
+    /// What the armourer waits for.
+    watches: Sender<Watch>,
     /// The housekeeper hears this end drop.
     _life: Sender<Infallible>,
 }
@@ -58,37 +66,45 @@ impl<S: Line> Shared<S> {
     /// With its first session, and a housekeeper.
     pub(super) fn new(rules: Rules, dial: Dial<S>, first: S) -> Arc<Self> {
         let (life, ended) = mpsc::channel();
+        let (watches, watched) = mpsc::channel();
         let shared = Arc::new(Self {
             rules,
             dial,
             places: Mutex::new(Places::new(rules.connections, first, Instant::now())),
             changed: Condvar::new(),
             short: Condvar::new(),
+            watches,
             _life: life,
         });
+        if let Err(error) = armourer::start(&shared, watched) {
+            log::warn!("data connections will not be opened ahead: no thread: {error}");
+        }
         if let Err(error) = keepalive::start(&shared, ended) {
             log::warn!("idle connections will not be kept alive: no thread: {error}");
         }
+        shared.advance();
         shared
     }
 
     /// See [`super::Pool::lease`].
-    pub(super) fn lease(self: &Arc<Self>) -> Result<Lease<S>, Error> {
+    pub(super) fn lease(self: &Arc<Self>, purpose: Purpose) -> Result<Lease<S>, Error> {
         let deadline = Instant::now() + self.rules.lease_timeout;
         let ticket = self.lock().queue();
         let mut queued = Queued {
             shared: self,
             ticket,
+            purpose,
         };
         loop {
             match queued.wait_for_turn(deadline)? {
-                Chance::Idle(session) if session.is_quiet() => {
-                    return Ok(Lease::new(session, true, self.permit()));
-                }
-                Chance::Idle(dead) => {
+                Chance::Idle(mut session) => {
+                    if session.is_quiet() {
+                        self.keep_pace(purpose, &session);
+                        return Ok(Lease::new(session, true, self.permit()));
+                    }
                     log::debug!("an idle connection was closed by the server");
                     self.lock().vacate();
-                    drop(dead);
+                    drop(session);
                 }
                 Chance::New => {
                     if let Some(session) = queued.dial()? {
@@ -100,12 +116,14 @@ impl<S: Line> Shared<S> {
     }
 
     /// A session comes back from a lease or a transfer.
-    pub(super) fn give_back(&self, session: S) {
+    pub(super) fn give_back(&self, mut session: S) {
+        session.arm();
         if session.is_usable() {
-            let now = Instant::now();
+            let (now, watch) = (Instant::now(), session.watch());
             let unwanted = self.lock().rest(session, now, now);
             self.changed.notify_all();
             drop(unwanted);
+            self.look_for(watch);
         } else {
             self.vacate();
             drop(session);
@@ -118,11 +136,77 @@ impl<S: Line> Shared<S> {
         self.changed.notify_all();
     }
 
+    /// Does for the data connections that idle sessions asked for what can be done now.
+    pub(super) fn advance(&self) {
+        let coming = self.lock().take_coming();
+        for mut idle in coming {
+            idle.session.advance();
+            self.put_back(idle);
+        }
+    }
+
+    /// Renews data connections that wait for long, or closes them where nothing was transferred lately.
+    fn tend_arms(&self) {
+        let old = self.lock().take_with_old_arms();
+        for mut idle in old {
+            let is_worth_it = idle.used.elapsed() < RENEWED_FOR;
+            idle.session.replace_arm(is_worth_it);
+            self.put_back(idle);
+        }
+    }
+
+    fn put_back(&self, idle: Idle<S>) {
+        let watch = idle.session.watch();
+        let unwanted = self.lock().put_back(idle);
+        self.changed.notify_all();
+        drop(unwanted);
+        self.look_for(watch);
+    }
+
+    fn look_for(&self, watch: Option<Watch>) {
+        if let Some(watch) = watch {
+            // Without an armourer whoever leases the session waits for the rest.
+            let _ = self.watches.send(watch);
+        }
+    }
+
+    /// A transfer that has to wait for its data connection shows that transfers follow one another faster than those are
+    /// made: one more session makes them in turn.
+    fn keep_pace(self: &Arc<Self>, purpose: Purpose, session: &S) {
+        if purpose != Purpose::Transfer || session.readiness() != Readiness::Coming {
+            return;
+        }
+        if self.lock().take_spare(MOST_IN_TURN, Instant::now())
+            && let Err(error) = armourer::start_spare(self)
+        {
+            let error = Arc::new(ftp::Error::LocalFile(error));
+            self.lock().spare_failed(&error, Instant::now());
+        }
+    }
+
+    /// Makes the session of [`Places::take_spare`].
+    pub(super) fn make_spare(&self) {
+        let outcome = (self.dial)();
+        let now = Instant::now();
+        match outcome {
+            Ok(session) => {
+                self.lock().dialled(now);
+                self.give_back(session);
+            }
+            Err(error) => {
+                log::debug!("cannot open another connection: {error}");
+                self.lock().spare_failed(&Arc::new(error), now);
+                self.changed.notify_all();
+            }
+        }
+    }
+
     /// Closes the sessions nobody used for long, and asks the others for a sign of life.
     pub(super) fn tend(&self) {
         let surplus = self.lock().take_surplus(self.rules.idle, Instant::now());
         self.changed.notify_all();
         surplus.into_iter().for_each(Line::quit);
+        self.tend_arms();
         loop {
             let silent = self
                 .lock()
@@ -208,6 +292,7 @@ enum Chance<S> {
 struct Queued<'pool, S: Line> {
     shared: &'pool Shared<S>,
     ticket: Ticket,
+    purpose: Purpose,
 }
 
 impl<S: Line> Queued<'_, S> {
@@ -215,7 +300,7 @@ impl<S: Line> Queued<'_, S> {
         let mut places = self.shared.lock();
         loop {
             let now = Instant::now();
-            let until = match places.turn(self.ticket, now) {
+            let until = match places.turn(self.ticket, self.purpose, now) {
                 Turn::Take(session) => return Ok(Chance::Idle(session)),
                 Turn::Dial => {
                     // The next in the queue may find room, too.

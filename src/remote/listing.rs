@@ -16,7 +16,7 @@ const MOST_ENTRIES: usize = 5_000_000;
 
 /// The listing as users see it.
 pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<Vec<Entry>, Error> {
-    let mut entries = list_all(remote, &mut remote.dialogue(), path)?;
+    let mut entries = list_all(remote, &mut Dialogue::to_list(remote.pool()), path)?;
     entries.retain(|entry| !is_temporary(&entry.name));
     Ok(entries)
 }

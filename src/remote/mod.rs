@@ -21,6 +21,7 @@ mod version;
 mod words;
 mod zone;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,7 +225,21 @@ impl Remote {
     /// # Errors
     /// Why the server does not take it.
     pub fn upload(&self, path: &RemotePath) -> Result<Upload, Error> {
-        upload::upload(self, path)
+        upload::upload(self, path, None)
+    }
+
+    /// The same of a small file that is to have the first `length` bytes of `file`, and no more: where the server bears
+    /// it they go with the command, and [`Upload::sent`] tells.
+    ///
+    /// # Errors
+    /// Those of [`Remote::upload`].
+    pub fn upload_whole(
+        &self,
+        path: &RemotePath,
+        file: &File,
+        length: u64,
+    ) -> Result<Upload, Error> {
+        upload::upload(self, path, Some((file, length)))
     }
 
     /// MKD.

@@ -11,7 +11,7 @@ use super::sending::Sending;
 use super::temporary::Temporary;
 use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, change, rename};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{self, Entry, RemotePath, Session};
+use crate::ftp::{self, Entry, Failed, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
 /// The mode that servers give a new file: their umask is 022 unless somebody changed it.
@@ -56,7 +56,11 @@ enum State {
 }
 
 /// See [`Remote::upload`].
-pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error> {
+pub(super) fn upload(
+    remote: &Remote,
+    path: &RemotePath,
+    whole: Option<(&File, u64)>,
+) -> Result<Upload, Error> {
     let task = Task::new(Operation::Store, path);
     if !remote.dialect().keeps_name(path) {
         return Err(task.name_not_kept());
@@ -67,14 +71,14 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
     let mut dialogue = remote.dialogue();
     if remote.atomic() == Atomic::Never {
         temporary.gone();
-        return direct(remote, &mut dialogue, &task);
+        return direct(remote, &mut dialogue, &task, whole);
     }
     let asked = Cell::new(0);
-    let store = |session: Session| {
+    let begin = |session: Session| {
         asked.set(asked.get() + 1);
-        session.store(temporary.path(), 0)
+        store(session, temporary.path(), whole)
     };
-    let fault = match dialogue.start(store) {
+    let fault = match dialogue.start(begin) {
         Ok(started) => {
             return Ok(Upload::new(
                 remote,
@@ -94,7 +98,7 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
     if !is_about_the_name || remote.atomic() == Atomic::Require {
         return Err(remote.blame(&mut dialogue, &task, &fault));
     }
-    let upload = direct(remote, &mut dialogue, &task)?;
+    let upload = direct(remote, &mut dialogue, &task, whole)?;
     if remote.dialect().told_direct.first() {
         log::warn!(
             "the server takes no new name beside {path} ({fault}): it is overwritten in place, and an \
@@ -102,6 +106,40 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
         );
     }
     Ok(upload)
+}
+
+/// STOR, with all the data at once where they are at hand.
+fn store(
+    session: Session,
+    path: &RemotePath,
+    whole: Option<(&File, u64)>,
+) -> Result<ftp::Upload, Box<Failed>> {
+    match whole {
+        Some((file, length)) => session.store_whole(path, file, length),
+        None => session.store(path, 0),
+    }
+}
+
+/// What SIZE, and MDTM with it, tell of a file.
+fn size_and_time(
+    session: &mut Session,
+    path: &RemotePath,
+    has_mdtm: bool,
+) -> Result<Entry, ftp::Error> {
+    let (size, modified) = if has_mdtm {
+        let (size, modified) = session.size_and_modified(path)?;
+        (size?, modified.ok())
+    } else {
+        (session.size(path)?, None)
+    };
+    let mut entry = Entry::new(path.name(), ftp::Kind::File);
+    entry.size = Some(size);
+    entry.modified = modified.map(|seconds| Modified {
+        seconds,
+        precision: Precision::Second,
+        utc: true,
+    });
+    Ok(entry)
 }
 
 /// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A connection that is
@@ -112,9 +150,14 @@ fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
 }
 
 /// Begins an upload straight at its name.
-fn direct(remote: &Remote, dialogue: &mut Dialogue<'_>, task: &Task<'_>) -> Result<Upload, Error> {
+fn direct(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    task: &Task<'_>,
+    whole: Option<(&File, u64)>,
+) -> Result<Upload, Error> {
     let path = task.path;
-    match dialogue.start(|session| session.store(path, 0)) {
+    match dialogue.start(|session| store(session, path, whole)) {
         Ok(started) => Ok(Upload::new(
             remote,
             path,
@@ -286,13 +329,7 @@ impl Upload {
         let asked = if dialect.mlst.get() {
             dialogue.repeat(|session| session.mlst(path))
         } else if dialect.size.get() {
-            dialogue.repeat(|session| {
-                let size = Some(session.size(path)?);
-                Ok(Entry {
-                    size,
-                    ..Entry::new(path.name(), ftp::Kind::File)
-                })
-            })
+            dialogue.repeat(|session| size_and_time(session, path, dialect.mdtm.get()))
         } else {
             return Ok(None);
         };

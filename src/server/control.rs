@@ -30,6 +30,10 @@ pub(super) struct Control {
     delay: Duration,
     /// When the event happened that the next reply answers: the delay counts from it.
     cause: Instant,
+    /// When the last reply was sent.
+    replied: Instant,
+    /// The line taken last arrived after a reply: the client may have waited for that.
+    is_new_flight: bool,
 }
 
 /// What a wait ended with.
@@ -61,6 +65,8 @@ impl Control {
             ended: false,
             delay,
             cause: Instant::now() + delay,
+            replied: Instant::now(),
+            is_new_flight: true,
         })
     }
 
@@ -69,11 +75,17 @@ impl Control {
         match self.queue.pop() {
             Some((line, arrived)) => {
                 self.cause = arrived;
+                self.is_new_flight = arrived > self.replied;
                 Ok(Some(line))
             }
             None if self.ended => Err(Gone),
             None => Ok(None),
         }
+    }
+
+    /// Whether the line taken last began another flight: it did not arrive before the replies to those ahead of it.
+    pub(super) fn is_new_flight(&self) -> bool {
+        self.is_new_flight
     }
 
     /// Whether the client sends nothing more.
@@ -106,7 +118,9 @@ impl Control {
     /// Sends reply lines as they stand.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         self.pause_until(self.cause + self.delay)?;
-        self.stream.write_all(bytes).map_err(|_| Gone)
+        self.stream.write_all(bytes).map_err(|_| Gone)?;
+        self.replied = Instant::now();
+        Ok(())
     }
 
     /// Waits, still reading what the client sends.

@@ -91,11 +91,20 @@ impl Destination for Place {
     fn begin(&self) -> Result<Box<dyn Outgoing>, remote::Error> {
         Ok(Box::new(self.remote.upload(&self.path_for("store")?)?))
     }
+
+    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, remote::Error> {
+        let path = self.path_for("store")?;
+        Ok(Box::new(self.remote.upload_whole(&path, file, length)?))
+    }
 }
 
 impl Outgoing for Upload {
     fn send(&mut self, file: &File, length: u64) -> Result<(), remote::Error> {
         Upload::send(self, file, length)
+    }
+
+    fn sent(&self) -> u64 {
+        Upload::sent(self)
     }
 
     fn arrive(&mut self, file: &File) -> Result<(), remote::Error> {

@@ -170,6 +170,7 @@ pub fn pool_options() -> PoolOptions {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            pipelining: true,
         },
         connections: 8,
         idle: Duration::from_secs(60),
