@@ -44,6 +44,8 @@ pub(super) struct Ahead {
     /// A transfer used the last connection up.
     due: bool,
     dead: u8,
+    /// [`OLDEST`], which tests do not wait for.
+    pub(super) oldest: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +95,7 @@ impl Ahead {
             enabled,
             due: true,
             dead: 0,
+            oldest: OLDEST,
         }
     }
 
@@ -158,7 +161,9 @@ impl Session {
     /// [closed](Self::disarm).
     pub fn has_old_arm(&self) -> bool {
         match &self.ahead.state {
-            State::Connecting(arm) | State::Connected(arm) => arm.since.elapsed() >= OLDEST / 2,
+            State::Connecting(arm) | State::Connected(arm) => {
+                arm.since.elapsed() >= self.ahead.oldest / 2
+            }
             State::None | State::Asked(_) => false,
         }
     }
@@ -210,7 +215,7 @@ impl Session {
             State::Connecting(arm) | State::Connected(arm) => arm,
             State::None | State::Asked(_) => return Ok(None),
         };
-        if arm.since.elapsed() >= OLDEST {
+        if arm.since.elapsed() >= self.ahead.oldest {
             return Ok(None);
         }
         let left = self

@@ -34,14 +34,20 @@ impl Peer {
     pub(super) fn plays_at(address: &str, story: impl FnOnce(&mut Stage) + Send + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
+        let story = std::thread::spawn(move || story(&mut Stage::next(&listener)));
+        Self { address, story }
+    }
+
+    /// Plays the one story to the first client, then the other to the second.
+    pub(super) fn plays_two(
+        one: impl FnOnce(&mut Stage) + Send + 'static,
+        other: impl FnOnce(&mut Stage) + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
         let story = std::thread::spawn(move || {
-            let (control, _) = listener.accept().unwrap();
-            control.set_read_timeout(Some(PATIENCE)).unwrap();
-            control.set_nodelay(true).unwrap();
-            let mut stage = Stage {
-                control: BufReader::new(control),
-            };
-            story(&mut stage);
+            one(&mut Stage::next(&listener));
+            other(&mut Stage::next(&listener));
         });
         Self { address, story }
     }
@@ -102,6 +108,16 @@ impl Peer {
 }
 
 impl Stage {
+    /// With the next client at `listener`.
+    fn next(listener: &TcpListener) -> Self {
+        let (control, _) = listener.accept().unwrap();
+        control.set_read_timeout(Some(PATIENCE)).unwrap();
+        control.set_nodelay(true).unwrap();
+        Self {
+            control: BufReader::new(control),
+        }
+    }
+
     /// Sends `lines`, each with its line end.
     pub(super) fn say(&mut self, lines: &str) {
         for line in lines.lines() {

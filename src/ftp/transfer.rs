@@ -97,7 +97,7 @@ impl Session {
         }
     }
 
-    /// Sends STOR and the whole of its data, then takes the 1yz; none where there was no data connection for it.
+    /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data connection for it yet.
     fn begin_early(
         &mut self,
         path: &RemotePath,
@@ -115,19 +115,12 @@ impl Session {
         let sent = send_file(&data, file, 0, length);
         // The end of the data; where the server hung up, its reply says why.
         let _ = data.shutdown(Shutdown::Write);
-        match self.answer("STOR") {
-            Ok(reply) if reply.code().class() == ReplyClass::Preliminary => {}
-            Ok(reply) => {
-                let command = "STOR";
-                return Err(Error::Refused { command, reply });
-            }
-            Err(error) if has_no_data_connection(&error) => {
-                self.forgot_armed(&error);
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+        let reply = self.answer("STOR");
+        let reply = self.note_armed(reply)?;
+        if reply.code().class() != ReplyClass::Preliminary {
+            let command = "STOR";
+            return Err(Error::Refused { command, reply });
         }
-        self.ahead.was_alive();
         if sent.is_err() {
             // What there is of it is no whole file, and its completion is still to come.
             self.control.give_up();
@@ -177,12 +170,12 @@ impl Session {
     ) -> Result<(Pending, Reply), Error> {
         if let Some(armed) = self.take_armed()? {
             self.ahead.used_up();
-            match self.command_transfer(verb, line, offset) {
-                Err(error) if has_no_data_connection(&error) => self.forgot_armed(&error),
-                reply => {
-                    self.ahead.was_alive();
-                    return Ok((Pending::Connected(armed), reply?));
-                }
+            let reply = self.command_transfer(verb, line, offset);
+            match self.note_armed(reply) {
+                // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's decision.
+                Err(error)
+                    if has_no_data_connection(&error) && !matches!(verb, "STOR" | "APPE") => {}
+                reply => return Ok((Pending::Connected(armed), reply?)),
             }
         }
         let pending = open(&mut self.control, &mut self.data)?;
@@ -228,10 +221,16 @@ impl Session {
         reply
     }
 
-    /// The server no longer knows the data connection that was opened ahead: nothing was transferred.
-    pub(super) fn forgot_armed(&mut self, error: &Error) {
-        log::debug!("a data connection opened ahead was forgotten: {error}");
-        self.ahead.was_dead();
+    /// Notes whether the server still knew the data connection that was opened ahead of this answer.
+    fn note_armed(&mut self, reply: Result<Reply, Error>) -> Result<Reply, Error> {
+        match &reply {
+            Err(error) if has_no_data_connection(error) => {
+                log::debug!("a data connection opened ahead was forgotten: {error}");
+                self.ahead.was_dead();
+            }
+            _ => self.ahead.was_alive(),
+        }
+        reply
     }
 
     /// The data connection of a transfer that has begun.

@@ -52,6 +52,8 @@ pub struct PoolStats {
     pub open: usize,
     /// Sessions leased.
     pub leased: usize,
+    /// Idle sessions with the data connection of their next transfer open.
+    pub armed: usize,
     /// Most sessions the pool will open: the option, or what the server was found to allow.
     pub limit: usize,
 }

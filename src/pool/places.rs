@@ -177,7 +177,6 @@ impl<S: Line> Places<S> {
         let is_wanted = !self.closed
             && self.dialling == 0
             && self.open < most.min(self.limit.at(now))
-            && self.queue.is_empty()
             && matches!(
                 self.backoff.advice(now, 0, self.established()),
                 Advice::Dial
@@ -295,7 +294,14 @@ impl<S: Line> Places<S> {
     pub(super) fn stats(&self) -> PoolStats {
         PoolStats {
             open: self.established(),
-            leased: self.established().saturating_sub(self.idle.len()),
+            leased: self
+                .established()
+                .saturating_sub(self.idle.len() + self.away),
+            armed: self
+                .idle
+                .iter()
+                .filter(|idle| idle.session.readiness() == Readiness::Armed)
+                .count(),
             limit: self.limit.known(),
         }
     }

@@ -326,3 +326,86 @@ fn the_housekeeper_leaves_with_the_last_handle() {
     drop(life);
     housekeeper.join().unwrap();
 }
+
+/// A pool on a server whose sessions open data connections ahead.
+fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeLine> {
+    server.arms.store(true, SeqCst);
+    pool(server, rules(connections))
+}
+
+#[test]
+fn a_transfer_is_given_the_session_that_is_ready_for_it_and_a_command_another() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(8));
+    let (mut first, second) = (
+        pool.lease(Purpose::Command).unwrap(),
+        pool.lease(Purpose::Command).unwrap(),
+    );
+    first.readiness = Readiness::Armed;
+    drop(first);
+    drop(second);
+    assert_eq!(pool.stats().armed, 1);
+    let command = pool.lease(Purpose::Command).unwrap();
+    assert_eq!(command.readiness(), Readiness::Cold);
+    let transfer = pool.lease(Purpose::Transfer).unwrap();
+    assert_eq!(transfer.readiness(), Readiness::Armed);
+    drop(command);
+    drop(transfer);
+    let held = pool.lease(Purpose::Command).unwrap();
+    let last = pool.lease(Purpose::Command).unwrap();
+    assert_eq!(last.readiness(), Readiness::Armed, "rather than none");
+    drop(held);
+    assert_eq!(server.dials.load(SeqCst), 2);
+}
+
+#[test]
+fn transfers_faster_than_their_data_connections_take_turns_on_a_few_sessions() {
+    let server = Arc::new(FakeServer::default());
+    let pool = arming_pool(&server, 8);
+    drop(pool.lease(Purpose::Command).unwrap());
+    for _ in 0..20 {
+        drop(pool.lease(Purpose::Command).unwrap());
+    }
+    assert_eq!(pool.stats().open, 1, "commands need no data connection");
+    wait_for("the spares", || {
+        drop(pool.lease(Purpose::Transfer).unwrap());
+        pool.stats().open == 3
+    });
+    for _ in 0..100 {
+        drop(pool.lease(Purpose::Transfer).unwrap());
+    }
+    assert_eq!(pool.stats().open, 3);
+    assert_eq!(server.dials.load(SeqCst), 3);
+}
+
+#[test]
+fn a_spare_is_not_made_where_one_session_is_all_there_may_be() {
+    for (connections, limit) in [(1, 0), (8, 1)] {
+        let server = Arc::new(FakeServer::default());
+        let pool = arming_pool(&server, connections);
+        server.limit.store(limit, SeqCst);
+        for _ in 0..200 {
+            drop(pool.lease(Purpose::Transfer).unwrap());
+            thread::yield_now();
+        }
+        wait_for("the refusal", || pool.stats().limit == 1);
+        assert_eq!(pool.stats().open, 1);
+        assert!(server.dials.load(SeqCst) <= 2, "not hammered");
+    }
+}
+
+#[test]
+fn old_data_connections_are_renewed_while_transfers_are_not_long_ago() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(8);
+    rules.keep_alive = Duration::from_millis(20);
+    let pool = pool(&server, rules);
+    let mut lease = pool.lease(Purpose::Command).unwrap();
+    lease.readiness = Readiness::Armed;
+    server.ages.store(true, SeqCst);
+    drop(lease);
+    wait_for("a new one", || server.replaced.load(SeqCst) > 0);
+    wait_for("it to be asked for", || {
+        pool.lease(Purpose::Command).unwrap().readiness() != Readiness::Cold
+    });
+}

@@ -101,13 +101,21 @@ impl Site {
         names
     }
 
-    /// The verbs received since the last time of asking.
+    /// Waits until a session has the data connection of its next transfer.
+    pub fn await_arm(&self) {
+        wait_for("an open data connection", || {
+            self.remote.pool_stats().armed > 0
+        });
+    }
+
+    /// The verbs received since the last time of asking; without EPSV, which comes ahead of its use.
     pub fn verbs(&self) -> Vec<String> {
         let verbs = self
             .server
             .commands()
             .iter()
             .map(|line| line.split(' ').next().unwrap().to_uppercase())
+            .filter(|verb| verb != "EPSV")
             .collect();
         self.server.clear_commands();
         verbs
@@ -116,10 +124,11 @@ impl Site {
     /// Stores `content` as a program would.
     pub fn store(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let target = path(name);
-        let mut upload = self.remote.upload(&target)?;
-        upload.send(&spool(content), content.len() as u64)?;
+        let (file, size) = (spool(content), content.len() as u64);
+        let mut upload = self.remote.upload_whole(&target, &file, size)?;
+        upload.send(&file, size - upload.sent())?;
         let commit = Commit {
-            size: content.len() as u64,
+            size,
             ..Commit::default()
         };
         upload.commit(&target, &commit).map(drop)

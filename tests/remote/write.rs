@@ -29,10 +29,10 @@ fn a_stored_file_is_the_file_that_was_sent() {
 }
 
 #[test]
-fn storing_costs_five_commands() {
+fn storing_costs_four_commands() {
     let site = Site::new();
     site.store("/file", b"content").unwrap();
-    assert_eq!(site.verbs(), ["EPSV", "STOR", "MLST", "RNFR", "RNTO"]);
+    assert_eq!(site.verbs(), ["STOR", "MLST", "RNFR", "RNTO"]);
 }
 
 #[test]

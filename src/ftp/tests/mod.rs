@@ -1,5 +1,6 @@
 //! The client's stories against a scripted server.
 
+mod ahead;
 mod data;
 mod hostile;
 mod listing;
