@@ -1,4 +1,4 @@
-//! What ordinary work costs in commands: round trips are what makes a mounted server slow.
+//! What ordinary work costs in commands and in flights of them: round trips are what makes a mounted server slow.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,20 +9,58 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use support::{Kind, Mount, TestServer, assert_errno, shell};
+use support::{Kind, Mount, TestServer, assert_errno, shell, wait_for};
+
+/// Longer than the client takes for commands that wait for nothing.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// Three directories, four files in each.
 fn start() -> (TestServer, Mount) {
-    let server = TestServer::start(Kind::Embedded);
+    start_at(Duration::ZERO)
+}
+
+/// The same on a server so far away.
+fn start_at(delay: Duration) -> (TestServer, Mount) {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.delay = delay);
     for directory in ["one", "two", "two/three"] {
         for file in 0..4 {
             let path = Path::new(directory).join(format!("file {file}"));
             server.write(path, format!("{directory} {file}"));
         }
     }
-    let mount = Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600"]);
+    // One connection, so that what each step costs is told in its order.
+    let options = [
+        "dir_ttl=600",
+        "attr_ttl=600",
+        "open_ttl=600",
+        "connections=1",
+    ];
+    let mount = Mount::with_options(&server, &options);
     (server, mount)
+}
+
+/// Waits until the next transfer's data connection was asked for.
+fn await_arm(server: &TestServer) {
+    let is_asked = || server.commands().last().is_some_and(|it| it == "EPSV");
+    assert!(
+        wait_for(Duration::from_secs(10), is_asked),
+        "{:?}",
+        server.commands()
+    );
+}
+
+/// The verbs that the work sends, by flight, until the next transfer's data connection is asked for.
+fn flights_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
+    await_arm(server);
+    server.embedded().unwrap().clear_commands();
+    work();
+    await_arm(server);
+    let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
+    let flights = server.embedded().unwrap().flights();
+    let verbs = |flight: &Vec<String>| flight.iter().map(verb).collect::<Vec<_>>().join("+");
+    flights.iter().map(verbs).collect()
 }
 
 /// The verbs of the commands that the work sends.
@@ -70,10 +108,71 @@ fn second_walk_is_free() {
 fn listed_file_costs_one_transfer() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR");
-    let verbs = verbs_of(&server, || {
+    let flights = flights_of(&server, || {
         drop(shell(mount.path(), "cat two/three/'file 1'"));
     });
-    assert_eq!(verbs, ["EPSV", "RETR"]);
+    assert_eq!(flights, ["RETR", "EPSV"], "the EPSV is for the next one");
+}
+
+/// So does a directory, wherever the data connection is open already.
+#[test]
+fn directory_costs_one_listing() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls");
+    let flights = flights_of(&server, || drop(shell(mount.path(), "ls one")));
+    assert_eq!(flights, ["MLSD", "EPSV"]);
+}
+
+/// A small file on a distant server: its bytes go with STOR; then the next data connection is asked for together with
+/// the look at what arrived; then the name is changed in one flight.
+#[test]
+fn new_file_costs_three_round_trips() {
+    let (server, mount) = start_at(ROUND_TRIP);
+    let source = server.root().join("one/file 0");
+    shell(mount.path(), "ls -lR");
+    await_arm(&server);
+    server.embedded().unwrap().clear_commands();
+    support::run_with(
+        "cp",
+        &[source.as_os_str(), mount.join("two/new").as_os_str()],
+    );
+    let flights = server.embedded().unwrap().flights();
+    assert_eq!(server.read("two/new"), b"one 0");
+    let [stor, look, name] = flights.as_slice() else {
+        panic!("{flights:?}")
+    };
+    assert!(stor.len() == 1 && stor[0].starts_with("STOR "), "{stor:?}");
+    assert!(
+        look.len() == 2 && look[0] == "EPSV" && look[1].starts_with("MLST "),
+        "{look:?}"
+    );
+    assert!(
+        name.len() == 2 && name[0].starts_with("RNFR ") && name[1] == "RNTO /two/new",
+        "{name:?}"
+    );
+}
+
+/// Without MLST the look is SIZE and MDTM, together.
+#[test]
+fn new_file_costs_three_round_trips_without_mlst() {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.delay = ROUND_TRIP;
+        options.disabled = ["MLST", "MLSD"].map(str::to_owned).into();
+    });
+    server.write("one", "one");
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "open_ttl=600", "connections=1"]);
+    shell(mount.path(), "ls -l");
+    await_arm(&server);
+    server.embedded().unwrap().clear_commands();
+    shell(mount.path(), "printf new >new");
+    let flights = server.embedded().unwrap().flights();
+    let verbs = |flight: &Vec<String>| {
+        let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
+        flight.iter().map(verb).collect::<Vec<_>>().join("+")
+    };
+    let told: Vec<String> = flights.iter().map(verbs).collect();
+    assert_eq!(told, ["STOR", "EPSV+SIZE+MDTM", "RNFR+RNTO"]);
+    assert_eq!(server.read("new"), b"new");
 }
 
 /// Names that a listing does not have are known to be absent.

@@ -28,7 +28,7 @@ pub(super) fn run(
     let source = request::source(matches)?;
     let options = option_list::parse(request::lists(matches), Unknown::Refuse)?;
     let login = request::credentials(&source, &options, environment)?;
-    let connect = request::remote(&source, &options, login).pool.connect;
+    let connect = request::remote(&source, &options, login)?.pool.connect;
 
     let mut session = Session::connect(&connect)?;
     let directory = source.path.resolve(&session.working_directory()?)?;

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connect::prepare;
 use super::control::socket_error;
-use super::data::{extended_passive_target, is_v4, passive_target};
+use super::data::{extended_passive_target, is_v4, may_fall_back, passive_target};
 use super::error::{Error, Phase};
 use super::reply::Reply;
 use super::session::Session;
@@ -270,7 +270,9 @@ impl Session {
 
     /// There is no data connection by `way`: another way is taken from now on, or none ahead.
     fn not_reached(&mut self, way: Way, error: &Error) {
-        if way == Way::Extended && is_v4(&self.control).unwrap_or(false) {
+        if !may_fall_back(error, &self.control) {
+            log::debug!("no data connection ahead this time: {error}");
+        } else if way == Way::Extended && is_v4(&self.control).unwrap_or(false) {
             log::info!("EPSV does not work here ({error}): using PASV");
             self.data.extended_refused = true;
             self.ahead.due = true;

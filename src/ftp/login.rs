@@ -1,5 +1,5 @@
 //! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
-//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I.
+//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT between (RFC 4217).
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::features::Features;
 use super::habits::Habits;
 use super::options::ConnectOptions;
 use super::reply::{Reply, ReplyClass};
+use super::tls::{Connector, Tls};
 
 /// Facts worth asking for where MLST lists them.
 const FACTS: [&str; 8] = [
@@ -43,10 +44,10 @@ pub(super) enum LoggedIn {
 pub(super) fn log_in(
     control: &mut Control,
     options: &ConnectOptions,
+    tls: Option<&Connector>,
     together: bool,
 ) -> Result<LoggedIn, Error> {
-    let greeting = greeting(control)?;
-    authenticate(control, options)?;
+    let greeting = enter(control, options, tls)?;
     if together {
         for line in ["FEAT", "TYPE I"] {
             log::debug!("> {line}");
@@ -75,6 +76,28 @@ pub(super) fn log_in(
     }
     let habits = Habits::new(together, &greeting, &features);
     Ok(LoggedIn::As(features, habits))
+}
+
+/// From the greeting to the end of the login, with TLS between.
+fn enter(
+    control: &mut Control,
+    options: &ConnectOptions,
+    tls: Option<&Connector>,
+) -> Result<Reply, Error> {
+    if let (Tls::Implicit(_), Some(connector)) = (&options.tls, tls) {
+        control.secure(connector, options.connect_timeout)?;
+    }
+    let greeting = greeting(control)?;
+    if let (Tls::Explicit(_), Some(connector)) = (&options.tls, tls) {
+        ask_for_tls(control)?;
+        control.secure(connector, options.connect_timeout)?;
+    }
+    let protected = tls.is_none() || protect_data(control)?.is_none();
+    authenticate(control, options)?;
+    if !protected && let Some(refused) = protect_data(control)? {
+        return Err(refused);
+    }
+    Ok(greeting)
 }
 
 /// Sends `wishes`, whatever the server says to them.
@@ -110,6 +133,30 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
     Err(Error::Timeout(Phase::Greeting))
 }
 
+/// AUTH TLS (RFC 4217 §4).
+fn ask_for_tls(control: &mut Control) -> Result<(), Error> {
+    let reply = command(control, "AUTH", b"AUTH TLS")?;
+    // 334 would have more to say, of another mechanism (RFC 2228 §3).
+    if reply.is_completion() {
+        return Ok(());
+    }
+    let command = "AUTH TLS";
+    Err(Error::TlsRefused { command, reply })
+}
+
+/// PBSZ 0 and PROT P: data goes over TLS, too (RFC 4217 §9). The refusal, where there is one: some servers take these
+/// only after the login.
+fn protect_data(control: &mut Control) -> Result<Option<Error>, Error> {
+    for (verb, line) in [("PBSZ", "PBSZ 0"), ("PROT", "PROT P")] {
+        let reply = command(control, verb, line.as_bytes())?;
+        if !reply.is_completion() {
+            let command = verb;
+            return Ok(Some(Error::TlsRefused { command, reply }));
+        }
+    }
+    Ok(None)
+}
+
 fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), Error> {
     let mut step = ("USER", options.user.as_str());
     for _ in 0..MOST_STEPS {
@@ -121,6 +168,10 @@ fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), E
             331 => ("PASS", options.password.reveal()),
             332 if !options.account.is_empty() => ("ACCT", options.account.as_str()),
             332 => return Err(Error::Login(reply)),
+            _ if matches!(options.tls, Tls::Off) && is_about_tls(&reply) => {
+                let url = protected_url(options);
+                return Err(Error::TlsDemanded { reply, url });
+            }
             _ => return Err(turned_away(reply, verb)),
         };
     }
@@ -160,6 +211,36 @@ fn is_about_room(reply: &Reply) -> bool {
     .any(|sign| words.contains(sign))
 }
 
+/// A refusal because the session is in the clear: vsftpd says "must use encryption", ProFTPD and pyftpdlib "SSL/TLS
+/// required", Pure-FTPd "cleartext sessions … are not accepted", FileZilla Server "Use AUTH first".
+fn is_about_tls(reply: &Reply) -> bool {
+    let words = reply.words();
+    [
+        "tls",
+        "ssl",
+        "encrypt",
+        "cleartext",
+        "secure connection",
+        "auth first",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
+}
+
+/// The same server, with TLS.
+fn protected_url(options: &ConnectOptions) -> String {
+    let host = &options.host;
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
+    match options.port {
+        21 => format!("ftpes://{host}/"),
+        port => format!("ftpes://{host}:{port}/"),
+    }
+}
+
 fn features(reply: Reply) -> Features {
     // 500 and 502 mean that there are none (RFC 2389 §3.2).
     if reply.is_completion() {
@@ -190,6 +271,11 @@ fn wanted_facts(features: &Features) -> Option<String> {
 fn send(control: &mut Control, line: &[u8]) -> Result<(), Error> {
     log::debug!("> {}", String::from_utf8_lossy(line));
     control.send(line)
+}
+
+fn command(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+    send(control, line)?;
+    answer(control, verb)
 }
 
 fn answer(control: &mut Control, verb: &'static str) -> Result<Reply, Error> {

@@ -19,6 +19,7 @@ use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
 use super::time::{parse_timestamp, timestamp};
+use super::tls::{Connector, Security, Tls};
 
 /// How long a QUIT is waited for: it is a courtesy.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -31,6 +32,10 @@ pub struct Session {
     pub(super) peer: IpAddr,
     /// The next transfer's data connection.
     pub(super) ahead: Ahead,
+    /// Makes TLS data connections; none in the clear.
+    pub(super) tls: Option<Connector>,
+    /// Whether the last data connection resumed the control connection's TLS session.
+    pub(super) data_resumed: Option<bool>,
     features: Features,
     pub(super) habits: Habits,
     charset: Option<&'static encoding_rs::Encoding>,
@@ -62,22 +67,30 @@ impl Failed {
 }
 
 /// Whether a server at `host` speaks at all: a greeting begins, even one that refuses, within `patience` of
-/// connecting, which may take as long.
-pub fn greets(host: &str, port: u16, patience: Duration) -> bool {
-    let control =
-        control_connection(host, port, patience).and_then(|stream| Control::new(stream, patience));
-    control.is_ok_and(|mut control| control.reply(Phase::Greeting).is_ok())
+/// connecting, which may take as long, and so may implicit TLS.
+pub fn greets(host: &str, port: u16, tls: &Tls, patience: Duration) -> bool {
+    let greeting = || {
+        let stream = control_connection(host, port, patience)?;
+        let mut control = Control::new(stream, patience)?;
+        if let (Tls::Implicit(_), Some(connector)) = (tls, Connector::new(tls, host)?) {
+            control.secure(&connector, patience)?;
+        }
+        control.reply(Phase::Greeting)
+    };
+    greeting().is_ok()
 }
 
 impl Session {
     /// Connects, logs in, asks what the server can do, and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
-        let (control, features, habits) = match Self::logged_in(options, options.pipelining)? {
+        let tls = Connector::new(&options.tls, &options.host)?;
+        let attempt = |together| Self::logged_in(options, tls.as_ref(), together);
+        let (control, features, habits) = match attempt(options.pipelining)? {
             (control, LoggedIn::As(features, habits)) => (control, features, habits),
             (control, LoggedIn::Swallowed) => {
                 log::info!("the server wants its commands one by one");
                 drop(control);
-                match Self::logged_in(options, false)? {
+                match attempt(false)? {
                     (control, LoggedIn::As(features, habits)) => (control, features, habits),
                     (_, LoggedIn::Swallowed) => return Err(Error::Timeout(Phase::Reply)),
                 }
@@ -96,6 +109,8 @@ impl Session {
             data,
             peer,
             ahead: Ahead::new(options.pipelining && habits.queues && !options.active),
+            tls,
+            data_resumed: None,
             features,
             habits,
             charset: options.charset,
@@ -106,10 +121,14 @@ impl Session {
         Ok(session)
     }
 
-    fn logged_in(options: &ConnectOptions, together: bool) -> Result<(Control, LoggedIn), Error> {
+    fn logged_in(
+        options: &ConnectOptions,
+        tls: Option<&Connector>,
+        together: bool,
+    ) -> Result<(Control, LoggedIn), Error> {
         let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout)?;
-        let outcome = log_in(&mut control, options, together)?;
+        let outcome = log_in(&mut control, options, tls, together)?;
         control.logged_in();
         Ok((control, outcome))
     }
@@ -130,9 +149,15 @@ impl Session {
         self.peer
     }
 
-    /// False after anything that broke the control connection or put it out of step.
+    /// What TLS came to, where the session has any.
+    pub fn security(&self) -> Option<Security> {
+        self.control.security(self.data_resumed)
+    }
+
+    /// False after anything that broke the control connection or put it out of step, and once its TLS session can be
+    /// resumed no more.
     pub fn is_usable(&self) -> bool {
-        self.control.is_usable()
+        self.control.is_usable() && !self.tls.as_ref().is_some_and(Connector::is_spent)
     }
 
     /// Without waiting: whether the idle control connection is open and nothing unasked has come

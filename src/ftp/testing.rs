@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{ConnectOptions, Password, RemotePath, Session};
+use super::{ConnectOptions, Password, RemotePath, Session, Tls};
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +60,7 @@ impl Peer {
             user: "alice".to_owned(),
             password: Password::new("open sesame"),
             account: String::new(),
+            tls: Tls::Off,
             connect_timeout: PATIENCE / 2,
             timeout: PATIENCE / 2,
             active: false,

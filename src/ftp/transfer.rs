@@ -5,16 +5,17 @@
 //! ProFTPD sends its 226 only then. Only that reply says that all of it arrived.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::control::{shown, socket_error};
-use super::data::{Pending, open};
+use super::begin::send_file;
+use super::control::socket_error;
 use super::error::{Error, Phase};
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
 use super::session::{Failed, Session};
+use super::wire::Wire;
 
 /// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -34,14 +35,18 @@ const EARLY: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Download {
     session: Session,
-    data: TcpStream,
+    data: Wire,
+    /// The data ended without TLS's word that it was all.
+    cut_off: bool,
 }
 
 /// A STOR or APPE under way; it owns its session. Dropped, it closes both connections.
 #[derive(Debug)]
 pub struct Upload {
     session: Session,
-    data: TcpStream,
+    data: Wire,
+    /// What of a file is on its way into TLS.
+    piece: Vec<u8>,
     verb: &'static str,
     /// Bytes sent with the command.
     sent_early: u64,
@@ -69,7 +74,11 @@ impl Session {
     /// Starts receiving `path` from `offset` on (RETR, after REST where `offset` is not 0).
     pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
         let (session, data) = self.start("RETR", path, offset)?;
-        Ok(Download { session, data })
+        Ok(Download {
+            session,
+            data,
+            cut_off: false,
+        })
     }
 
     /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
@@ -87,7 +96,8 @@ impl Session {
         file: &File,
         length: u64,
     ) -> Result<Upload, Box<Failed>> {
-        if length > EARLY || !self.habits.takes_data_early {
+        // TLS shakes hands first, which takes the server's word.
+        if length > EARLY || !self.habits.takes_data_early || self.tls.is_some() {
             return self.store(path, 0);
         }
         match self.begin_early(path, file, length) {
@@ -97,150 +107,10 @@ impl Session {
         }
     }
 
-    /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data connection for it yet.
-    fn begin_early(
-        &mut self,
-        path: &RemotePath,
-        file: &File,
-        length: u64,
-    ) -> Result<Option<TcpStream>, Error> {
-        let line = self.line(b"STOR ", path, b"")?;
-        let Some(armed) = self.take_armed()? else {
-            return Ok(None);
-        };
-        self.ahead.used_up();
-        let data = self.accept(Pending::Connected(armed))?;
-        log::debug!("> {}", shown(&line));
-        self.control.send(&line)?;
-        let sent = send_file(&data, file, 0, length);
-        // The end of the data; where the server hung up, its reply says why.
-        let _ = data.shutdown(Shutdown::Write);
-        let reply = self.answer("STOR");
-        let reply = self.note_armed(reply)?;
-        if reply.code().class() != ReplyClass::Preliminary {
-            let command = "STOR";
-            return Err(Error::Refused { command, reply });
-        }
-        if sent.is_err() {
-            // What there is of it is no whole file, and its completion is still to come.
-            self.control.give_up();
-        }
-        sent.map(|()| Some(data))
-    }
-
     /// Starts storing at the end of `path` (APPE).
     pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
         let (session, data) = self.start("APPE", path, 0)?;
         Ok(Upload::new(session, data, "APPE", 0))
-    }
-
-    fn start(
-        mut self,
-        verb: &'static str,
-        path: &RemotePath,
-        offset: u64,
-    ) -> Result<(Self, TcpStream), Box<Failed>> {
-        let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
-        match begun.and_then(|line| self.begin(verb, &line, offset)) {
-            Ok(data) => Ok((self, data)),
-            Err(error) => Err(Failed::new(error, self)),
-        }
-    }
-
-    /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<TcpStream, Error> {
-        let (pending, reply) = self.ask_for_transfer(verb, line, offset)?;
-        if reply.code().class() != ReplyClass::Preliminary {
-            // A completion without a transfer: nothing was sent, nothing more will come.
-            return Err(Error::Refused {
-                command: verb,
-                reply,
-            });
-        }
-        self.accept(pending)
-    }
-
-    /// Agrees on a data connection, sends `line` over the control connection and takes its reply:
-    /// with a 1yz, the data connection is to be [accepted](Self::accept).
-    pub(super) fn ask_for_transfer(
-        &mut self,
-        verb: &'static str,
-        line: &[u8],
-        offset: u64,
-    ) -> Result<(Pending, Reply), Error> {
-        if let Some(armed) = self.take_armed()? {
-            self.ahead.used_up();
-            let reply = self.command_transfer(verb, line, offset);
-            match self.note_armed(reply) {
-                // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's decision.
-                Err(error)
-                    if has_no_data_connection(&error) && !matches!(verb, "STOR" | "APPE") => {}
-                reply => return Ok((Pending::Connected(armed), reply?)),
-            }
-        }
-        let pending = open(&mut self.control, &mut self.data)?;
-        self.ahead.used_up();
-        let reply = self.command_transfer(verb, line, offset)?;
-        Ok((pending, reply))
-    }
-
-    /// The transfer's command, after REST where it begins in the middle, and its reply.
-    fn command_transfer(
-        &mut self,
-        verb: &'static str,
-        line: &[u8],
-        offset: u64,
-    ) -> Result<Reply, Error> {
-        if offset == 0 {
-            return self.exchange(verb, line);
-        }
-        // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
-        let rest = format!("REST {offset}");
-        // A STOR whose REST was refused would cut the file short.
-        if verb != "RETR" || !self.habits.queues {
-            let asked = self.exchange("REST", rest.as_bytes());
-            self.intermediate("REST", asked)?;
-            return self.exchange(verb, line);
-        }
-        log::debug!("> {rest}");
-        log::debug!("> {}", shown(line));
-        self.control.send_together(&[rest.as_bytes(), line])?;
-        let asked = self.answer("REST");
-        let begun = self.intermediate("REST", asked);
-        if !self.control.is_usable() {
-            return begun.and_then(|()| self.answer(verb));
-        }
-        let reply = self.answer(verb);
-        if let Err(refused) = begun {
-            // It would begin at the start: its data connection is closed by whoever asked.
-            if reply.is_ok_and(|reply| reply.code().class() == ReplyClass::Preliminary) {
-                self.control.give_up();
-            }
-            return Err(refused);
-        }
-        reply
-    }
-
-    /// Notes whether the server still knew the data connection that was opened ahead of this answer.
-    fn note_armed(&mut self, reply: Result<Reply, Error>) -> Result<Reply, Error> {
-        match &reply {
-            Err(error) if has_no_data_connection(error) => {
-                log::debug!("a data connection opened ahead was forgotten: {error}");
-                self.ahead.was_dead();
-            }
-            _ => self.ahead.was_alive(),
-        }
-        reply
-    }
-
-    /// The data connection of a transfer that has begun.
-    pub(super) fn accept(&mut self, pending: Pending) -> Result<TcpStream, Error> {
-        let accepted = pending.accept(self.peer, &self.data);
-        if accepted.is_err() {
-            // The transfer's reply is still to come, some time.
-            self.control.give_up();
-        }
-        accepted
     }
 
     /// Takes the reply that ends a transfer, its data connection being closed.
@@ -313,12 +183,12 @@ impl Session {
 
     /// Waits until the server's end has acknowledged all data, for as long as some is acknowledged within the
     /// timeout; the transfer's reply, should it come first.
-    fn drain(&mut self, data: &TcpStream) -> Result<Option<Reply>, Error> {
+    fn drain(&mut self, data: &Wire) -> Result<Option<Reply>, Error> {
         let (mut left, mut moved) = (usize::MAX, Instant::now());
         let [mut pause, longest] = LOOKS;
         loop {
             // A socket that does not tell is asked for no more.
-            let now = crate::sys::unacknowledged(data).unwrap_or(0);
+            let now = crate::sys::unacknowledged(data.socket()).unwrap_or(0);
             if now == 0 {
                 return Ok(None);
             }
@@ -336,6 +206,24 @@ impl Session {
         }
     }
 
+    /// After an upload: takes what the server still says on the data connection (tickets, its close_notify) until it
+    /// closes it. A socket closed with that unread would be reset, and vsftpd takes a reset for a broken upload. The
+    /// transfer's reply, should it come first, is enough, too.
+    fn listen_to_the_end(&mut self, data: &mut Wire) -> Option<Result<Reply, Error>> {
+        let Wire::Tls(stream) = data else { return None };
+        let deadline = Instant::now() + REASON_PATIENCE;
+        let [mut pause, longest] = LOOKS;
+        while Instant::now() < deadline && !stream.has_ended() {
+            if let Some(reply) = self.control.wait_for_reply(pause) {
+                // What was said before the reply is here: tickets for the next data connection.
+                stream.has_ended();
+                return Some(reply);
+            }
+            pause = (pause * 2).min(longest);
+        }
+        None
+    }
+
     fn end_of_transfer(&mut self) -> bool {
         match self.control.wait_for_reply(ABORT_PATIENCE) {
             Some(Ok(reply)) => reply.code().class() != ReplyClass::Preliminary,
@@ -343,35 +231,11 @@ impl Session {
         }
     }
 
-    fn interrupter(&self, data: &TcpStream) -> std::io::Result<Interrupter> {
+    fn interrupter(&self, data: &Wire) -> std::io::Result<Interrupter> {
         Ok(Interrupter {
-            sockets: [data.try_clone()?, self.control.try_clone()?],
+            sockets: [data.socket().try_clone()?, self.control.try_clone()?],
         })
     }
-}
-
-/// Sends `length` bytes of `file` from `offset` on; what the socket says is [`Error::Io`].
-fn send_file(data: &TcpStream, file: &File, offset: u64, length: u64) -> Result<(), Error> {
-    let mut sent = 0;
-    while sent < length {
-        match crate::sys::send_file(data, file, offset + sent, length - sent) {
-            Ok(0) => return Err(Error::LocalFile(std::io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => sent += count as u64,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(source) => {
-                let phase = Phase::DataWrite;
-                return Err(Error::Io { phase, source });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether a transfer was refused before it began for want of a data connection: it can be asked for again.
-fn has_no_data_connection(error: &Error) -> bool {
-    error
-        .reply()
-        .is_some_and(|reply| matches!(reply.code().0, 425 | 426))
 }
 
 impl Download {
@@ -379,7 +243,11 @@ impl Download {
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.data.read(buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.cut_off = true;
+                    return Ok(0);
+                }
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
                 Ok(count) => return Ok(count),
             }
@@ -388,10 +256,21 @@ impl Download {
 
     /// After the end of the data: closes the data connection, then takes the completion reply.
     /// A refusal there means that the data is not whole, however much came.
+    ///
+    /// # Errors
+    /// [`Error::CutOff`] where all else is well but TLS did not tell the end: the data is whole where its size is known
+    /// otherwise, and right.
     pub fn finish(self) -> Result<Session, Box<Failed>> {
-        let Self { mut session, data } = self;
+        let Self {
+            mut session,
+            mut data,
+            cut_off,
+        } = self;
+        // Some servers wait for this side's word that it has seen the end; one that hung up does not.
+        let _ = data.end();
         drop(data);
         match session.complete("RETR", session.data.timeout) {
+            Ok(_) if cut_off => Err(Failed::new(Error::CutOff, session)),
             Ok(_) => Ok(session),
             Err(error) => Err(Failed::new(error, session)),
         }
@@ -399,7 +278,9 @@ impl Download {
 
     /// Before the end of the data: ends the transfer and brings the session back in step; none when in doubt.
     pub fn abort(self) -> Option<Session> {
-        let Self { mut session, data } = self;
+        let Self {
+            mut session, data, ..
+        } = self;
         drop(data);
         session.resynchronise().then_some(session)
     }
@@ -411,12 +292,13 @@ impl Download {
 }
 
 impl Upload {
-    fn new(session: Session, data: TcpStream, verb: &'static str, sent_early: u64) -> Self {
+    fn new(session: Session, data: Wire, verb: &'static str, sent_early: u64) -> Self {
         Self {
             session,
             data,
             verb,
             sent_early,
+            piece: Vec::new(),
             ended: None,
         }
     }
@@ -436,17 +318,15 @@ impl Upload {
     /// Sends `length` bytes of `file` from `offset` on: from the page cache to the socket, where
     /// the kernel can (sendfile). A file that ends before is [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
-        match send_file(&self.data, file, offset, length) {
-            Err(Error::Io { source, .. }) => Err(self.hung_up(source)),
-            sent => sent,
-        }
+        send_file(&mut self.data, file, offset, length, &mut self.piece)?
+            .map_err(|error| self.hung_up(error))
     }
 
     /// Ends the data and takes the 226 or 250: only then is it stored.
     pub fn finish(self) -> Result<(Session, Reply), Box<Failed>> {
         let Self {
             mut session,
-            data,
+            mut data,
             verb,
             ended,
             ..
@@ -461,8 +341,11 @@ impl Upload {
             ));
         }
         // The end of the data; it may be refused only because the server hung up, and says why next.
-        let _ = data.shutdown(Shutdown::Write);
-        let early = session.drain(&data);
+        let _ = data.end();
+        let early = match session.drain(&data) {
+            Ok(None) => session.listen_to_the_end(&mut data).transpose(),
+            early => early,
+        };
         drop(data);
         let patience = session.data.timeout;
         let reply = match early {
@@ -501,9 +384,9 @@ impl Upload {
     /// A broken data connection's reason, which the server gives on the control connection: 552 for a full disk.
     fn hung_up(&mut self, error: std::io::Error) -> Error {
         let patience = match error.kind() {
-            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => REASON_PATIENCE,
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => REASON_PATIENCE,
             // It stopped reading a whole timeout ago: what it had to say is here.
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => SAID_ALREADY,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => SAID_ALREADY,
             _ => return socket_error(Phase::DataWrite, error),
         };
         match self.session.control.wait_for_reply(patience) {

@@ -131,6 +131,43 @@ fn a_server_with_neither_is_asked_for_nothing_ahead() {
 }
 
 #[test]
+fn a_server_out_of_ports_is_asked_again_after_the_next_transfer() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("EPSV", "425 no port is free");
+        stage.noop();
+        let data = stage.extended_passive();
+        stage.hear("RETR /a");
+        send(stage, data, b"content");
+        drop(stage.extended_passive());
+    });
+    let mut session = peer.armed_session();
+    become_ready(&mut session, Readiness::Cold);
+    session.arm();
+    session.noop().unwrap();
+    let (content, mut session) = all(session.retrieve(&path("/a"), 0).unwrap());
+    assert_eq!(content, b"content");
+    session.arm();
+    become_ready(&mut session, Readiness::Armed);
+    peer.ends();
+}
+
+#[test]
+fn a_goodbye_in_the_place_of_an_answer_to_epsv_ends_the_session() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("EPSV", "421 idle for too long");
+    });
+    let mut session = peer.armed_session();
+    peer.ends();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while session.is_quiet() {
+        assert!(Instant::now() < deadline, "the end was never noticed");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn in_active_mode_nothing_is_opened_ahead() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
