@@ -159,12 +159,12 @@ fn new_file_costs_three_round_trips_without_mlst() {
         options.delay = ROUND_TRIP;
         options.disabled = ["MLST", "MLSD"].map(str::to_owned).into();
     });
-    server.write("one", "one");
+    let source = server.write("one", "new");
     let mount = Mount::with_options(&server, &["dir_ttl=600", "open_ttl=600", "connections=1"]);
     shell(mount.path(), "ls -l");
     await_arm(&server);
     server.embedded().unwrap().clear_commands();
-    shell(mount.path(), "printf new >new");
+    support::run_with("cp", &[source.as_os_str(), mount.join("new").as_os_str()]);
     let flights = server.embedded().unwrap().flights();
     let verbs = |flight: &Vec<String>| {
         let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
@@ -194,6 +194,7 @@ fn absent_names_are_free() {
 fn second_read_is_free() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR; cat one/'file 1'");
+    await_arm(&server);
     let verbs = verbs_of(&server, || drop(shell(mount.path(), "cat one/'file 1'")));
     assert!(verbs.is_empty(), "{verbs:?}");
 }

@@ -6,6 +6,7 @@
 //! noticed before it is used, and one that it forgot by its 425.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -73,7 +74,7 @@ struct Arm {
     since: Instant,
 }
 
-/// Waits for what a session's data connection needs next, without the session.
+/// What a session's data connection needs next, to be waited for without the session.
 #[derive(Debug)]
 pub struct Watch {
     socket: TcpStream,
@@ -81,10 +82,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Waits until the session can [`advance`](Session::advance), for `patience` at the longest.
-    pub fn wait(&self, patience: Duration) {
-        // Whatever comes of it: a look at the session tells.
-        let _ = wait_for(&self.socket, self.sign, patience);
+    /// Waits until one of the sessions can [`advance`](Session::advance) or `bell` is readable, for `patience` at the
+    /// longest.
+    pub fn wait_for_any(watches: &[Self], bell: &UnixStream, patience: Duration) {
+        let mut polled: Vec<_> = watches
+            .iter()
+            .map(|watch| PollFd::new(&watch.socket, watch.sign))
+            .collect();
+        polled.push(PollFd::new(bell, PollFlags::IN));
+        // Whatever comes of it: a look at the sessions tells.
+        let _ = poll(&mut polled, Timespec::try_from(patience).ok().as_ref());
     }
 }
 

@@ -1,8 +1,8 @@
 //! The armourer: one thread a pool, which sees the data connections through that idle sessions have asked for. A session
 //! can be leased meanwhile; it waits for the rest itself then.
 
-use std::io;
-use std::sync::mpsc::Receiver;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -11,23 +11,42 @@ use super::line::Line;
 use super::shared::Shared;
 use crate::ftp::Watch;
 
-/// Longest wait for one sign of the server: sessions behind it wait as long for their next step.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for a sign of a server or for more to do: only a backstop.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts the armourer, which ends when the other end of `watches` goes: with the pool's last handle.
-pub(super) fn start<S: Line>(shared: &Arc<Shared<S>>, watches: Receiver<Watch>) -> io::Result<()> {
+/// Rouses the armourer; when it goes, the armourer ends.
+#[derive(Debug)]
+pub(super) struct Bell(UnixStream);
+
+impl Bell {
+    /// A session has asked for its data connection.
+    pub(super) fn ring(&self) {
+        // One that is full of rings is loud enough.
+        let _ = (&self.0).write(&[0]);
+    }
+}
+
+/// A bell, and what hears it.
+pub(super) fn bell() -> io::Result<(Bell, UnixStream)> {
+    let (rung, heard) = UnixStream::pair()?;
+    rung.set_nonblocking(true)?;
+    heard.set_nonblocking(true)?;
+    Ok((Bell(rung), heard))
+}
+
+/// Starts the armourer. It holds no handle of the pool while it waits.
+pub(super) fn start<S: Line>(shared: &Arc<Shared<S>>, mut heard: UnixStream) -> io::Result<()> {
     let pool = Arc::downgrade(shared);
     let thread = thread::Builder::new().name("ftpfs-arm".into());
     thread
         .spawn(move || {
-            // In the order of asking, which is that of answering.
-            for watch in watches {
-                watch.wait(PATIENCE);
-                drop(watch);
-                let Some(shared) = Weak::upgrade(&pool) else {
-                    return;
-                };
-                shared.advance();
+            while let Some(shared) = Weak::upgrade(&pool) {
+                let watches = shared.advance();
+                drop(shared);
+                Watch::wait_for_any(&watches, &heard, PATIENCE);
+                drop(watches);
+                // All rings so far are answered by the next look.
+                let _ = heard.read(&mut [0; 64]);
             }
         })
         .map(drop)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::armourer::Bell;
 use super::lease::{Lease, Permit};
 use super::line::Line;
 use super::places::{AfterFailure, Idle, Places, Ticket, Turn};
@@ -56,8 +57,8 @@ pub(super) struct Shared<S: Line> {
     changed: Condvar,
     /// An asker begins to wait, or the pool is closed.
     short: Condvar,
-    /// What the armourer waits for.
-    watches: Sender<Watch>,
+    /// The armourer's; none where there is no armourer.
+    bell: Option<Bell>,
     /// The housekeeper hears this end drop.
     _life: Sender<Infallible>,
 }
@@ -66,23 +67,25 @@ impl<S: Line> Shared<S> {
     /// With its first session, and a housekeeper.
     pub(super) fn new(rules: Rules, dial: Dial<S>, first: S) -> Arc<Self> {
         let (life, ended) = mpsc::channel();
-        let (watches, watched) = mpsc::channel();
+        let (bell, heard) = armourer::bell().map_or((None, None), |it| (Some(it.0), Some(it.1)));
         let shared = Arc::new(Self {
             rules,
             dial,
             places: Mutex::new(Places::new(rules.connections, first, Instant::now())),
             changed: Condvar::new(),
             short: Condvar::new(),
-            watches,
+            bell,
             _life: life,
         });
-        if let Err(error) = armourer::start(&shared, watched) {
-            log::warn!("data connections will not be opened ahead: no thread: {error}");
+        let armourer = heard.map(|heard| armourer::start(&shared, heard));
+        if !matches!(armourer, Some(Ok(()))) {
+            log::warn!(
+                "data connections will not be opened ahead: no thread for them: {armourer:?}"
+            );
         }
         if let Err(error) = keepalive::start(&shared, ended) {
             log::warn!("idle connections will not be kept alive: no thread: {error}");
         }
-        shared.advance();
         shared
     }
 
@@ -119,11 +122,11 @@ impl<S: Line> Shared<S> {
     pub(super) fn give_back(&self, mut session: S) {
         session.arm();
         if session.is_usable() {
-            let (now, watch) = (Instant::now(), session.watch());
+            let (now, is_coming) = (Instant::now(), session.readiness() == Readiness::Coming);
             let unwanted = self.lock().rest(session, now, now);
             self.changed.notify_all();
             drop(unwanted);
-            self.look_for(watch);
+            self.rouse(is_coming);
         } else {
             self.vacate();
             drop(session);
@@ -136,13 +139,16 @@ impl<S: Line> Shared<S> {
         self.changed.notify_all();
     }
 
-    /// Does for the data connections that idle sessions asked for what can be done now.
-    pub(super) fn advance(&self) {
+    /// Does for the data connections that idle sessions asked for what can be done now; what is waited for then.
+    pub(super) fn advance(&self) -> Vec<Watch> {
         let coming = self.lock().take_coming();
+        let mut watches = Vec::new();
         for mut idle in coming {
             idle.session.advance();
+            watches.extend(idle.session.watch());
             self.put_back(idle);
         }
+        watches
     }
 
     /// Renews data connections that wait for long, or closes them where nothing was transferred lately.
@@ -152,21 +158,21 @@ impl<S: Line> Shared<S> {
             let is_worth_it = idle.used.elapsed() < RENEWED_FOR;
             idle.session.replace_arm(is_worth_it);
             self.put_back(idle);
+            self.rouse(is_worth_it);
         }
     }
 
     fn put_back(&self, idle: Idle<S>) {
-        let watch = idle.session.watch();
         let unwanted = self.lock().put_back(idle);
         self.changed.notify_all();
         drop(unwanted);
-        self.look_for(watch);
     }
 
-    fn look_for(&self, watch: Option<Watch>) {
-        if let Some(watch) = watch {
-            // Without an armourer whoever leases the session waits for the rest.
-            let _ = self.watches.send(watch);
+    /// Has the armourer look at the idle sessions, where one's data connection is coming. Without an armourer whoever
+    /// leases the session waits for the rest.
+    fn rouse(&self, is_coming: bool) {
+        if let Some(bell) = self.bell.as_ref().filter(|_| is_coming) {
+            bell.ring();
         }
     }
 

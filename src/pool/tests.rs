@@ -24,6 +24,8 @@ struct FakeServer {
     goodbyes: AtomicUsize,
     /// Its sessions open data connections ahead, once they come back.
     arms: AtomicBool,
+    /// They never come to an end of that.
+    arms_slowly: AtomicBool,
     /// These grow old.
     ages: AtomicBool,
     replaced: AtomicUsize,
@@ -85,7 +87,9 @@ impl Line for FakeLine {
         }
     }
     fn advance(&mut self) {
-        self.readiness = Readiness::Armed;
+        if !self.server.arms_slowly.load(SeqCst) {
+            self.readiness = Readiness::Armed;
+        }
     }
     fn watch(&self) -> Option<Watch> {
         None
@@ -327,9 +331,10 @@ fn the_housekeeper_leaves_with_the_last_handle() {
     housekeeper.join().unwrap();
 }
 
-/// A pool on a server whose sessions open data connections ahead.
+/// A pool on a server whose sessions are slow to open data connections ahead.
 fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeLine> {
     server.arms.store(true, SeqCst);
+    server.arms_slowly.store(true, SeqCst);
     pool(server, rules(connections))
 }
 
@@ -408,4 +413,14 @@ fn old_data_connections_are_renewed_while_transfers_are_not_long_ago() {
     wait_for("it to be asked for", || {
         pool.lease(Purpose::Command).unwrap().readiness() != Readiness::Cold
     });
+}
+
+#[test]
+fn the_data_connection_of_an_idle_session_is_seen_through() {
+    let server = Arc::new(FakeServer::default());
+    server.arms.store(true, SeqCst);
+    let pool = pool(&server, rules(4));
+    drop(pool.lease(Purpose::Command).unwrap());
+    wait_for("it to be open", || pool.stats().armed == 1);
+    assert_eq!(pool.stats().open, 1);
 }

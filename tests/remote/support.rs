@@ -108,14 +108,25 @@ impl Site {
         });
     }
 
-    /// The verbs received since the last time of asking; without EPSV, which comes ahead of its use.
+    /// Who works alone needs no more sessions than take turns in opening data connections, and gives each back.
+    pub fn assert_few_sessions(&self) {
+        wait_for("all sessions to be idle", || {
+            self.remote.pool_stats().leased == 0
+        });
+        let stats = self.remote.pool_stats();
+        assert!(stats.open <= 3, "{stats:?}");
+    }
+
+    /// The verbs received since the last time of asking; without those of sessions and of data connections, which may be
+    /// made ahead of their use.
     pub fn verbs(&self) -> Vec<String> {
+        const AHEAD: [&str; 6] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "EPSV"];
         let verbs = self
             .server
             .commands()
             .iter()
             .map(|line| line.split(' ').next().unwrap().to_uppercase())
-            .filter(|verb| verb != "EPSV")
+            .filter(|verb| !AHEAD.contains(&verb.as_str()))
             .collect();
         self.server.clear_commands();
         verbs

@@ -24,7 +24,7 @@ fn a_stored_file_is_the_file_that_was_sent() {
             assert!(site.content("file") == content, "{disabled:?} {length}");
         }
         assert_eq!(site.names(""), ["file"], "no temporary name is left");
-        assert_eq!(site.remote.pool_stats().open, 1);
+        site.assert_few_sessions();
     }
 }
 

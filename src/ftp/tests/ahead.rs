@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::ftp::testing::{Peer, Stage, path, taken};
-use crate::ftp::{ConnectOptions, Download, Error, Readiness, Session};
+use crate::ftp::{ConnectOptions, Download, Error, Readiness, Session, Watch};
 
 /// FEAT of a server that leaves alone what comes over a data connection early.
 const PATIENT: &str = "211-Features:\n ESTA\n ESTP\n211 End";
@@ -28,8 +29,10 @@ fn become_ready(session: &mut Session, wanted: Readiness) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while session.readiness() != wanted {
         assert!(Instant::now() < deadline, "{:?}", session.readiness());
-        if let Some(watch) = session.watch() {
-            watch.wait(Duration::from_secs(1));
+        let (_quiet, bell) = UnixStream::pair().unwrap();
+        let watches: Vec<_> = session.watch().into_iter().collect();
+        if !watches.is_empty() {
+            Watch::wait_for_any(&watches, &bell, Duration::from_secs(10));
         }
         session.advance();
     }
