@@ -61,7 +61,7 @@ enum State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Extended,
     Passive,
 }
@@ -111,6 +111,12 @@ impl Ahead {
         self.due = true;
     }
 
+    /// The reply to EPSV or PASV is owed from now on.
+    pub(super) fn asked(&mut self, way: Way) {
+        self.due = false;
+        self.state = State::Asked(way);
+    }
+
     /// The server forgot a connection that was open, or closed it.
     pub(super) fn was_dead(&mut self) {
         self.dead += 1;
@@ -141,19 +147,29 @@ impl Session {
 
     /// Asks for another data connection in the place of one that grows old. Does not wait.
     pub fn renew_arm(&mut self) {
-        if !self.ahead.enabled || self.control.owes_ahead() {
+        if !self.ahead.enabled || self.control.owes_anything() {
             return;
         }
-        let (way, line) = if self.data.extended_refused {
-            (Way::Passive, b"PASV")
-        } else {
-            (Way::Extended, b"EPSV")
-        };
-        log::debug!("> {} (ahead)", String::from_utf8_lossy(line));
+        let way = self.best_way();
+        log::debug!("> {} (ahead)", way.verb());
         // One that cannot be sent leaves the session unusable, which shows.
-        if self.control.send_ahead(line).is_ok() {
-            self.ahead.due = false;
-            self.ahead.state = State::Asked(way);
+        if self.control.send(way.verb().as_bytes()).is_ok() {
+            self.control.owe_ahead();
+            self.ahead.asked(way);
+        }
+    }
+
+    /// How the next data connection would be asked for now; none where it should not.
+    pub(super) fn way_ahead(&self) -> Option<Way> {
+        let is_wanted = self.ahead.enabled && self.ahead.due && !self.control.owes_anything();
+        is_wanted.then(|| self.best_way())
+    }
+
+    fn best_way(&self) -> Way {
+        if self.data.extended_refused {
+            Way::Passive
+        } else {
+            Way::Extended
         }
     }
 
@@ -290,7 +306,7 @@ impl Session {
 }
 
 impl Way {
-    fn verb(self) -> &'static str {
+    pub(super) fn verb(self) -> &'static str {
         match self {
             Self::Extended => "EPSV",
             Self::Passive => "PASV",

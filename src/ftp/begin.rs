@@ -161,6 +161,7 @@ impl Session {
         path: &RemotePath,
         file: &File,
         length: u64,
+        look: bool,
     ) -> Result<Option<Wire>, Error> {
         let line = self.line(b"STOR ", path, b"")?;
         let Some(armed) = self.take_armed()? else {
@@ -173,9 +174,19 @@ impl Session {
         let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
         // The end of the data; where the server hung up, its reply says why.
         let _ = data.end();
+        if self.habits.waits_its_turn && sent.is_ok() {
+            self.send_behind(look.then_some(path))?;
+        }
         let reply = self.answer("STOR");
+        let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
+        if reply
+            .as_ref()
+            .map_or_else(|error| error.reply().is_some(), is_over)
+        {
+            self.transfer_ended();
+        }
         let reply = self.note_armed(reply)?;
-        if reply.code().class() != ReplyClass::Preliminary {
+        if is_over(&reply) {
             let command = "STOR";
             return Err(Error::Refused { command, reply });
         }

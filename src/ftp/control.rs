@@ -31,6 +31,10 @@ pub(super) struct Control {
     /// Commands are answered; before that, replies are about the session.
     logged_in: bool,
     ahead: Ahead,
+    /// Replies to questions about a file that were sent already: they come next, behind the one sent ahead.
+    looked: usize,
+    /// Such replies that nobody wants any more.
+    unwanted: usize,
 }
 
 /// The reply to a command that was sent ahead of its use: it comes before all others.
@@ -57,6 +61,8 @@ impl Control {
             usable: true,
             logged_in: false,
             ahead: Ahead::None,
+            looked: 0,
+            unwanted: 0,
         })
     }
 
@@ -138,8 +144,9 @@ impl Control {
         if self.look_ahead().is_err() || !self.usable {
             return false;
         }
-        if matches!(self.ahead, Ahead::Owed) {
-            return true;
+        if self.owes_anything() {
+            let received = self.receive_now();
+            return self.poison(received).is_ok();
         }
         if !self.unread.is_empty() || self.stream.socket().set_nonblocking(true).is_err() {
             return false;
@@ -173,6 +180,7 @@ impl Control {
 
     /// Sends several command lines in one write; each has its own reply.
     pub(super) fn send_together(&mut self, lines: &[&[u8]]) -> Result<(), Error> {
+        self.unwanted += std::mem::take(&mut self.looked);
         let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
         for line in lines {
             bytes.extend_from_slice(line);
@@ -183,11 +191,25 @@ impl Control {
             .map_err(|error| self.broken(Phase::Command, error))
     }
 
-    /// Sends a command whose reply nobody waits for: it is set aside when it comes. One at a time.
-    pub(super) fn send_ahead(&mut self, line: &[u8]) -> Result<(), Error> {
-        self.send(line)?;
+    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes. One at a time.
+    pub(super) fn owe_ahead(&mut self) {
         self.ahead = Ahead::Owed;
-        Ok(())
+    }
+
+    /// The next `replies` are those to a question sent already, which [is taken](Self::take_look) before another command
+    /// is sent, or not at all.
+    pub(super) fn owe_look(&mut self, replies: usize) {
+        self.looked = replies;
+    }
+
+    /// The question sent already is asked now: whether its replies are the next.
+    pub(super) fn take_look(&mut self) -> bool {
+        std::mem::take(&mut self.looked) > 0
+    }
+
+    /// Whether replies are still to come to anything sent.
+    pub(super) fn owes_anything(&self) -> bool {
+        self.owes_ahead() || self.looked > 0 || self.unwanted > 0
     }
 
     /// Whether the reply to a command sent ahead is still to come.
@@ -252,7 +274,16 @@ impl Control {
             }
             self.ahead = Ahead::Arrived(reply);
         }
+        self.pass_unwanted(phase, deadline)?;
         self.next_reply(phase, deadline)
+    }
+
+    fn pass_unwanted(&mut self, phase: Phase, deadline: Instant) -> Result<(), Error> {
+        while self.unwanted > 0 && self.usable {
+            self.unwanted -= 1;
+            self.next_reply(phase, deadline)?;
+        }
+        Ok(())
     }
 
     fn next_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
@@ -314,6 +345,7 @@ impl Control {
     ) -> Result<Reply, Error> {
         let timeout = self.timeout;
         self.hear_ahead()?;
+        self.pass_unwanted(Phase::Reply, Instant::now() + timeout)?;
         let (mut count, mut bytes) = (0_usize, 0);
         let (mut first, mut last) = (Vec::new(), Vec::new());
         let mut keep = |line: &[u8]| {

@@ -7,6 +7,9 @@
 //! Whether it leaves alone what comes over a data connection before its command cannot be observed without harm:
 //! pyftpdlib closes such a connection, then waits for another. So that is believed of the servers it was tried on
 //! only, which are known by their greeting or by what FEAT names.
+//!
+//! So is whether a command that comes during an upload waits for the upload's end, as on vsftpd: Pure-FTPd takes any for
+//! ABOR, ProFTPD looks for commands while it receives, pyftpdlib acts on them at once.
 
 use super::features::Features;
 use super::reply::Reply;
@@ -18,33 +21,56 @@ pub(super) struct Habits {
     pub(super) queues: bool,
     /// Bytes of an upload may come before its 150.
     pub(super) takes_data_early: bool,
+    /// A command that comes during an upload is acted upon when that has ended.
+    pub(super) waits_its_turn: bool,
+}
+
+/// A server that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Vsftpd,
+    Proftpd,
+    PureFtpd,
+    /// This program's own.
+    Ftpfs,
 }
 
 impl Habits {
     /// Those of a server that greets and announces itself so.
     pub(super) fn new(queues: bool, greeting: &Reply, features: &Features) -> Self {
+        let family = family(&greeting.words(), features);
         Self {
             queues,
-            takes_data_early: is_patient(&greeting.words(), features),
+            takes_data_early: family.is_some(),
+            waits_its_turn: matches!(family, Some(Family::Vsftpd | Family::Ftpfs)),
         }
     }
 }
 
-/// vsftpd, ProFTPD, Pure-FTPd and ftpfs's own: each session waits for a command before it looks at the data connection.
-fn is_patient(greeting: &str, features: &Features) -> bool {
-    let has_all = |names: &[&str]| names.iter().all(|name| features.has(name));
-    if greeting.contains("pyftpdlib") {
-        return false;
+/// One whose sessions wait for a command before they look at the data connection.
+fn family(greeting: &str, features: &Features) -> Option<Family> {
+    let greets = [
+        ("vsftpd", Family::Vsftpd),
+        ("proftpd", Family::Proftpd),
+        ("pure-ftpd", Family::PureFtpd),
+        ("ftpfs server", Family::Ftpfs),
+    ];
+    if let Some((_, family)) = greets.iter().find(|it| greeting.contains(it.0)) {
+        return Some(*family);
     }
-    // PASV is older than FEAT: only vsftpd announces it.
-    let is_vsftpd = has_all(&["PASV", "EPRT", "TVFS"]) && !features.has("MLST");
-    // Extensions of Pure-FTPd's own.
-    let is_pure_ftpd = has_all(&["ESTA", "ESTP"]);
-    let is_proftpd = features
-        .parameters("MFF")
-        .is_some_and(|facts| facts.contains("UNIX.group"));
-    let greets_so = ["vsftpd", "proftpd", "pure-ftpd", "ftpfs server"];
-    is_vsftpd || is_pure_ftpd || is_proftpd || greets_so.iter().any(|it| greeting.contains(it))
+    let has_all = |names: &[&str]| names.iter().all(|name| features.has(name));
+    let facts = features.parameters("MFF").unwrap_or_default();
+    if has_all(&["PASV", "EPRT", "TVFS"]) && !features.has("MLST") {
+        // PASV is older than FEAT: only vsftpd announces it.
+        Some(Family::Vsftpd)
+    } else if has_all(&["ESTA", "ESTP"]) {
+        // Extensions of Pure-FTPd's own.
+        Some(Family::PureFtpd)
+    } else if facts.contains("UNIX.group") {
+        Some(Family::Proftpd)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +93,10 @@ mod tests {
             "---------- Welcome to Pure-FTPd [privsep] [TLS] ----------",
             "ftpfs server ready",
         ] {
-            assert!(habits(greeting, &[]).takes_data_early, "{greeting}");
+            let habits = habits(greeting, &[]);
+            assert!(habits.takes_data_early, "{greeting}");
+            let waits = greeting.contains("vsFTPd") || greeting.contains("ftpfs");
+            assert_eq!(habits.waits_its_turn, waits, "{greeting}");
         }
         for greeting in ["pyftpdlib 2.2.0 ready.", "Microsoft FTP Service", ""] {
             assert!(!habits(greeting, &[]).takes_data_early, "{greeting}");

@@ -40,6 +40,7 @@
 mod address;
 mod ahead;
 mod begin;
+mod behind;
 mod charset;
 mod connect;
 mod control;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::ahead::Ahead;
+use super::behind::{Behind, Look, Looked};
 use super::charset::encode;
 use super::connect::control_connection;
 use super::control::{Control, shown};
@@ -36,6 +37,10 @@ pub struct Session {
     pub(super) tls: Option<Connector>,
     /// Whether the last data connection resumed the control connection's TLS session.
     pub(super) data_resumed: Option<bool>,
+    /// What was sent behind the transfer under way.
+    pub(super) behind: Option<Behind>,
+    /// A question about a file that was sent already.
+    pub(super) looked: Option<Looked>,
     features: Features,
     pub(super) habits: Habits,
     charset: Option<&'static encoding_rs::Encoding>,
@@ -111,6 +116,8 @@ impl Session {
             ahead: Ahead::new(options.pipelining && habits.queues && !options.active),
             tls,
             data_resumed: None,
+            behind: None,
+            looked: None,
             features,
             habits,
             charset: options.charset,
@@ -208,21 +215,20 @@ impl Session {
     /// # Errors
     /// The session broke.
     pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<SizeAndModified, Error> {
-        let lines = [
-            self.line(b"SIZE ", path, b"")?,
-            self.line(b"MDTM ", path, b"")?,
-        ];
-        for line in &lines {
-            log::debug!("> {}", shown(line));
-        }
-        let [size, mdtm] = &lines;
         if !self.habits.queues {
-            let size = self.completed("SIZE", size).and_then(|it| told_size(&it));
+            let size = self.size(path);
             let size = self.unless_broken(size)?;
-            let modified = self.completed("MDTM", mdtm).and_then(|it| told_time(&it));
+            let modified = self.modified(path);
             return Ok((size, self.unless_broken(modified)?));
         }
-        self.control.send_together(&[size, mdtm])?;
+        if !self.was_asked(path, Look::SizeAndTime) {
+            let lines = self.look_lines(path, Look::SizeAndTime)?;
+            for line in &lines {
+                log::debug!("> {}", shown(line));
+            }
+            let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+            self.control.send_together(&lines)?;
+        }
         let size = self.completion("SIZE").and_then(|it| told_size(&it));
         let size = self.unless_broken(size)?;
         let modified = self.completion("MDTM").and_then(|it| told_time(&it));
@@ -251,7 +257,11 @@ impl Session {
 
     /// What the server says of one name (MLST, RFC 3659 §7).
     pub fn mlst(&mut self, path: &RemotePath) -> Result<Entry, Error> {
-        let reply = self.on_path("MLST", path)?;
+        let reply = if self.was_asked(path, Look::Mlst) {
+            self.completion("MLST")?
+        } else {
+            self.on_path("MLST", path)?
+        };
         let entry = reply.lines().get(1).and_then(|line| parse_mlst(line));
         let entry = entry.ok_or_else(|| nonsense(&reply, "one line of facts"))?;
         Ok(Entry {

@@ -162,7 +162,13 @@ impl Stage {
     /// Greets, lets in, answers FEAT with `features`.
     #[track_caller]
     pub(super) fn log_in_with(&mut self, features: &str) {
-        self.say("220 ready");
+        self.log_in_as("ready", features);
+    }
+
+    /// The same after this greeting.
+    #[track_caller]
+    pub(super) fn log_in_as(&mut self, greeting: &str, features: &str) {
+        self.say(&format!("220 {greeting}"));
         self.answer("USER alice", "331 password?");
         self.answer("PASS open sesame", "230 in");
         self.answer("FEAT", features);

@@ -89,18 +89,20 @@ impl Session {
 
     /// Starts storing `path`, which is to have the first `length` bytes of `file` and no more (STOR). Few bytes go with
     /// the command, all of them, where the server is known to bear it and its data connection is open already: then
-    /// [`Upload::sent_early`] says `length`. Else none were sent.
+    /// [`Upload::sent_early`] says `length`. Else none were sent. With `look`, a question about the file goes along where it
+    /// can, so that [`Session::mlst`] or [`Session::size_and_modified`] as the first thing after it costs no round trip.
     pub fn store_whole(
         mut self,
         path: &RemotePath,
         file: &File,
         length: u64,
+        look: bool,
     ) -> Result<Upload, Box<Failed>> {
         // TLS shakes hands first, which takes the server's word.
         if length > EARLY || !self.habits.takes_data_early || self.tls.is_some() {
             return self.store(path, 0);
         }
-        match self.begin_early(path, file, length) {
+        match self.begin_early(path, file, length, look) {
             Ok(Some(data)) => Ok(Upload::new(self, data, "STOR", length)),
             Ok(None) => self.store(path, 0),
             Err(error) => Err(Failed::new(error, self)),
@@ -125,6 +127,12 @@ impl Session {
 
     /// What the reply that ends a transfer says.
     fn judge(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
+        if self.is_skipped_by(&reply) {
+            log::warn!("the server did not say how {verb} ended, and went on with {reply}");
+            self.control.give_up();
+            return Err(Error::Closed(Phase::Reply));
+        }
+        self.transfer_ended();
         match reply.code().class() {
             ReplyClass::Completion => Ok(reply),
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
@@ -145,6 +153,10 @@ impl Session {
     /// Brings the session back in step after the data connection was closed early: each transfer
     /// has one completion reply, whatever it says. False when the session is of no use any more.
     pub(super) fn resynchronise(&mut self) -> bool {
+        if self.has_sent_behind() {
+            self.control.give_up();
+            return false;
+        }
         let in_step = match self.control.wait_for_reply(ABORT_PATIENCE) {
             Some(Ok(reply)) if reply.code().class() == ReplyClass::Preliminary => {
                 self.passes_noop()
@@ -269,6 +281,7 @@ impl Download {
         // Some servers wait for this side's word that it has seen the end; one that hung up does not.
         let _ = data.end();
         drop(data);
+        session.arm_behind();
         match session.complete("RETR", session.data.timeout) {
             Ok(_) if cut_off => Err(Failed::new(Error::CutOff, session)),
             Ok(_) => Ok(session),

@@ -38,6 +38,7 @@ use dialect::Dialect;
 use error::{Operation, Task};
 use retry::Dialogue;
 use temporary::TemporaryNames;
+use upload::Whole;
 use zone::Zone;
 
 /// How to reach the server and how to treat it.
@@ -239,7 +240,10 @@ impl Remote {
         file: &File,
         length: u64,
     ) -> Result<Upload, Error> {
-        upload::upload(self, path, Some((file, length)))
+        let is_hashed =
+            self.verify() == Verify::Digest && self.dialect().digest.left().next().is_some();
+        let look = !is_hashed;
+        upload::upload(self, path, Some(Whole { file, length, look }))
     }
 
     /// MKD.

@@ -27,6 +27,16 @@ pub struct Upload {
     state: State,
 }
 
+/// A small file, all of whose bytes are there when its upload begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole<'a> {
+    pub(super) file: &'a File,
+    /// It is to have so many bytes.
+    pub(super) length: u64,
+    /// What arrived is asked for first of all.
+    pub(super) look: bool,
+}
+
 /// Where the bytes go until the commit.
 #[derive(Debug)]
 enum Place {
@@ -59,7 +69,7 @@ enum State {
 pub(super) fn upload(
     remote: &Remote,
     path: &RemotePath,
-    whole: Option<(&File, u64)>,
+    whole: Option<Whole<'_>>,
 ) -> Result<Upload, Error> {
     let task = Task::new(Operation::Store, path);
     if !remote.dialect().keeps_name(path) {
@@ -112,10 +122,10 @@ pub(super) fn upload(
 fn store(
     session: Session,
     path: &RemotePath,
-    whole: Option<(&File, u64)>,
+    whole: Option<Whole<'_>>,
 ) -> Result<ftp::Upload, Box<Failed>> {
     match whole {
-        Some((file, length)) => session.store_whole(path, file, length),
+        Some(whole) => session.store_whole(path, whole.file, whole.length, whole.look),
         None => session.store(path, 0),
     }
 }
@@ -154,7 +164,7 @@ fn direct(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     task: &Task<'_>,
-    whole: Option<(&File, u64)>,
+    whole: Option<Whole<'_>>,
 ) -> Result<Upload, Error> {
     let path = task.path;
     match dialogue.start(|session| store(session, path, whole)) {
