@@ -10,7 +10,7 @@ use super::data::{Pending, open};
 use super::error::{Error, Phase};
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
-use super::session::{Failed, Session};
+use super::session::{Failed, Session, intermediate};
 use super::wire::Wire;
 
 /// How long a server that broke a handshake off has to say why.
@@ -80,7 +80,7 @@ impl Session {
         let together = offset > 0 && verb == "RETR" && self.habits.queues;
         if offset > 0 && !together {
             let asked = self.exchange("REST", rest.as_bytes());
-            self.intermediate("REST", asked)?;
+            intermediate("REST", asked)?;
         }
         if together {
             log::debug!("> {rest}");
@@ -93,7 +93,7 @@ impl Session {
         let pending = pending.greet(self.tls.as_ref())?;
         if together {
             let asked = self.answer("REST");
-            let marked = self.intermediate("REST", asked);
+            let marked = intermediate("REST", asked);
             self.or_end_transfer(verb, marked)?;
         }
         let reply = self.answer(verb)?;

@@ -56,7 +56,7 @@ pub(super) fn log_in(
     } else {
         send(control, b"FEAT")?;
     }
-    let features = features(answer(control, "FEAT")?);
+    let features = features(&answer(control, "FEAT")?);
     if together {
         match control.wait_for_reply(options.timeout.min(SWALLOWED_AFTER)) {
             Some(reply) => check_type(told(reply?, "TYPE")?)?,
@@ -241,10 +241,10 @@ fn protected_url(options: &ConnectOptions) -> String {
     }
 }
 
-fn features(reply: Reply) -> Features {
+fn features(reply: &Reply) -> Features {
     // 500 and 502 mean that there are none (RFC 2389 §3.2).
     if reply.is_completion() {
-        Features::parse(&reply)
+        Features::parse(reply)
     } else {
         Features::default()
     }

@@ -354,7 +354,7 @@ impl Session {
         );
         if !self.habits.queues {
             let asked = self.exchange("RNFR", &rnfr);
-            self.intermediate("RNFR", asked)?;
+            intermediate("RNFR", asked)?;
             return self.completed("RNTO", &rnto).map(drop);
         }
         for line in [&rnfr, &rnto] {
@@ -362,7 +362,7 @@ impl Session {
         }
         self.control.send_together(&[&rnfr, &rnto])?;
         let asked = self.answer("RNFR");
-        if let Err(refused) = self.intermediate("RNFR", asked) {
+        if let Err(refused) = intermediate("RNFR", asked) {
             if !self.is_usable() {
                 return Err(refused);
             }
@@ -372,18 +372,6 @@ impl Session {
             return Err(refused);
         }
         self.completion("RNTO").map(drop)
-    }
-
-    /// The 3yz that a command is to be answered with, before another.
-    pub(super) fn intermediate(
-        &self,
-        command: &'static str,
-        answer: Result<Reply, Error>,
-    ) -> Result<(), Error> {
-        match answer? {
-            reply if reply.code().class() == ReplyClass::Intermediate => Ok(()),
-            reply => Err(Error::Refused { command, reply }),
-        }
     }
 
     /// Makes `path` the working directory (CWD).
@@ -479,6 +467,17 @@ impl Session {
     ) -> Result<(), Error> {
         let line = self.line(before, path, after)?;
         self.completed(verb, &line).map(drop)
+    }
+}
+
+/// The 3yz that a command is to be answered with, before another.
+pub(super) fn intermediate(
+    command: &'static str,
+    answer: Result<Reply, Error>,
+) -> Result<(), Error> {
+    match answer? {
+        reply if reply.code().class() == ReplyClass::Intermediate => Ok(()),
+        reply => Err(Error::Refused { command, reply }),
     }
 }
 

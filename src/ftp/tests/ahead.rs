@@ -1,19 +1,15 @@
 //! Data connections opened ahead, and commands sent together.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::ftp::testing::{Peer, Stage, path, taken};
-use crate::ftp::{ConnectOptions, Download, Error, Readiness, Session, Watch};
-
-/// The greeting of a server that leaves alone what comes early: data before its command, commands during an upload.
-const PATIENT: &str = "ftpfs server";
+use crate::ftp::{Download, Readiness, Session, Watch};
 
 /// All of a download, and its session.
-fn all(mut download: Download) -> (Vec<u8>, Session) {
+pub(super) fn all(mut download: Download) -> (Vec<u8>, Session) {
     let mut content = Vec::new();
     let mut buffer = [0; 100];
     loop {
@@ -25,7 +21,7 @@ fn all(mut download: Download) -> (Vec<u8>, Session) {
 }
 
 /// Lets the session do what it can without waiting until it is `wanted`.
-fn become_ready(session: &mut Session, wanted: Readiness) {
+pub(super) fn become_ready(session: &mut Session, wanted: Readiness) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while session.readiness() != wanted {
         assert!(Instant::now() < deadline, "{:?}", session.readiness());
@@ -39,17 +35,11 @@ fn become_ready(session: &mut Session, wanted: Readiness) {
 }
 
 /// Sends a file of these bytes.
-fn send(stage: &mut Stage, mut data: TcpStream, bytes: &[u8]) {
+pub(super) fn send(stage: &mut Stage, mut data: TcpStream, bytes: &[u8]) {
     stage.say("150 here it comes");
     data.write_all(bytes).unwrap();
     drop(data);
     stage.say("226 all");
-}
-
-fn spool(bytes: &[u8]) -> File {
-    let mut file = tempfile::tempfile().unwrap();
-    file.write_all(bytes).unwrap();
-    file
 }
 
 #[test]
@@ -302,303 +292,5 @@ fn an_upload_whose_connection_was_forgotten_is_its_callers_matter() {
     let failed = session.store(&path("/a"), 0).unwrap_err();
     assert_eq!(failed.error.to_string(), "STOR: 425 which connection?");
     failed.session.unwrap().noop().unwrap();
-    peer.ends();
-}
-
-/// Hears a small upload and what is sent behind it; all is answered at once, the end of the upload so.
-fn small_upload(
-    stage: &mut Stage,
-    mut data: TcpStream,
-    behind: &[&str],
-    end: &str,
-) -> (Vec<u8>, TcpListener) {
-    let mut stored = Vec::new();
-    stage.hear("STOR /a");
-    data.read_to_end(&mut stored).unwrap();
-    stage.hear("EPSV");
-    for line in behind {
-        stage.hear(line);
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    stage.say(end);
-    stage.say(&format!("229 Entering (|||{port}|)"));
-    (stored, listener)
-}
-
-#[test]
-fn a_small_upload_goes_with_its_command() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in_as(PATIENT, "502 no FEAT");
-        let mut data = stage.extended_passive();
-        for content in [b"content".as_slice(), b""] {
-            let (stored, listener) = small_upload(stage, data, &[], "150 go on\n226 stored");
-            assert_eq!(stored, content, "before a word was said");
-            data = taken(&listener);
-        }
-        stage.noop();
-    });
-    let mut session = peer.armed_session();
-    for content in [b"content".as_slice(), b""] {
-        become_ready(&mut session, Readiness::Armed);
-        let (file, length) = (spool(content), content.len() as u64);
-        let upload = session.store_whole(&path("/a"), &file, length, true);
-        let upload = upload.unwrap();
-        assert_eq!(upload.sent_early(), length);
-        session = upload.finish().unwrap().0;
-    }
-    become_ready(&mut session, Readiness::Armed);
-    session.noop().unwrap();
-    peer.ends();
-}
-
-#[test]
-fn what_arrived_is_asked_for_behind_a_small_upload() {
-    for (features, lines, replies) in [
-        (
-            "MLST size*;",
-            ["MLST /a"].as_slice(),
-            "250-Listing\n size=7; /a\n250 End",
-        ),
-        (
-            "SIZE\n MDTM",
-            &["SIZE /a", "MDTM /a"],
-            "213 7\n213 20240229120000",
-        ),
-    ] {
-        let peer = Peer::plays(move |stage| {
-            stage.log_in_as(PATIENT, &format!("211-Features:\n {features}\n211 End"));
-            let data = stage.extended_passive();
-            let (_, listener) = small_upload(stage, data, lines, "150 go on\n226 stored");
-            stage.say(replies);
-            let _next = taken(&listener);
-            stage.noop();
-        });
-        let mut session = peer.armed_session();
-        become_ready(&mut session, Readiness::Armed);
-        let file = spool(b"content");
-        let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
-        let (mut session, reply) = upload.finish().unwrap();
-        assert_eq!(reply.to_string(), "226 stored");
-        let size = if lines.len() == 1 {
-            session.mlst(&path("/a")).unwrap().size
-        } else {
-            session.size_and_modified(&path("/a")).unwrap().0.ok()
-        };
-        assert_eq!(size, Some(7));
-        become_ready(&mut session, Readiness::Armed);
-        session.noop().unwrap();
-        peer.ends();
-    }
-}
-
-#[test]
-fn an_answer_that_nobody_asks_for_any_more_is_not_taken_for_another() {
-    for other in ["/b", "/a"] {
-        let peer = Peer::plays(move |stage| {
-            stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
-            let data = stage.extended_passive();
-            let (_, listener) = small_upload(stage, data, &["MLST /a"], "150 go on\n226 stored");
-            stage.say("250-Listing\n size=7; /a\n250 End");
-            stage.noop();
-            let _next = taken(&listener);
-            stage.answer(
-                &format!("MLST {other}"),
-                "250-Listing\n size=8; /x\n250 End",
-            );
-        });
-        let mut session = peer.armed_session();
-        become_ready(&mut session, Readiness::Armed);
-        let file = spool(b"content");
-        let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
-        let (mut session, _) = upload.finish().unwrap();
-        assert!(session.is_quiet(), "replies are owed");
-        session.noop().unwrap();
-        assert_eq!(session.mlst(&path(other)).unwrap().size, Some(8));
-        peer.ends();
-    }
-}
-
-#[test]
-fn a_refused_small_upload_says_why_and_leaves_the_session() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
-        let data = stage.extended_passive();
-        let (_, listener) = small_upload(stage, data, &["MLST /a"], "553 no such name");
-        stage.say("550 nothing there");
-        stage.noop();
-        let _next = taken(&listener);
-    });
-    let mut session = peer.armed_session();
-    become_ready(&mut session, Readiness::Armed);
-    let file = spool(b"content");
-    let failed = session.store_whole(&path("/a"), &file, 7, true);
-    let failed = failed.unwrap_err();
-    assert_eq!(failed.error.to_string(), "STOR: 553 no such name");
-    failed.session.unwrap().noop().unwrap();
-    peer.ends();
-}
-
-#[test]
-fn the_next_answer_is_not_taken_for_a_missing_end_of_a_transfer() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in_as(PATIENT, "502 no FEAT");
-        let data = stage.extended_passive();
-        small_upload(stage, data, &[], "150 go on");
-        stage.is_left();
-    });
-    let mut session = peer.armed_session();
-    become_ready(&mut session, Readiness::Armed);
-    let file = spool(b"content");
-    let upload = session.store_whole(&path("/a"), &file, 7, false).unwrap();
-    let failed = upload.finish().unwrap_err();
-    assert!(matches!(failed.error, Error::Closed(_)), "{}", failed.error);
-    assert!(failed.session.is_none());
-    peer.ends();
-    let peer = Peer::plays(|stage| {
-        stage.log_in();
-        let data = stage.extended_passive();
-        stage.answer("RETR /a", "150 here it comes");
-        drop(data);
-        stage.answer("EPSV", "229 Entering (|||1|)");
-        stage.is_left();
-    });
-    let mut session = peer.armed_session();
-    become_ready(&mut session, Readiness::Armed);
-    let failed = session.retrieve(&path("/a"), 0).unwrap().finish();
-    assert!(failed.unwrap_err().session.is_none());
-    peer.ends();
-}
-
-#[test]
-fn an_upload_waits_for_the_150_of_a_server_that_is_not_known_to_bear_it() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in();
-        let mut data = stage.extended_passive();
-        stage.answer("STOR /a", "150 go on");
-        let mut stored = Vec::new();
-        data.read_to_end(&mut stored).unwrap();
-        assert_eq!(stored, b"content");
-        stage.say("226 stored");
-        stage.hear("EPSV");
-    });
-    let mut session = peer.armed_session();
-    become_ready(&mut session, Readiness::Armed);
-    let file = spool(b"content");
-    let mut upload = session.store_whole(&path("/a"), &file, 7, false).unwrap();
-    assert_eq!(upload.sent_early(), 0);
-    upload.send_file(&file, 0, 7).unwrap();
-    upload.finish().unwrap();
-    peer.ends();
-}
-
-#[test]
-fn a_file_shorter_than_was_said_is_no_upload() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in_as(PATIENT, "502 no FEAT");
-        let _data = stage.extended_passive();
-        stage.answer("STOR /a", "150 go on");
-        stage.is_left();
-    });
-    let mut session = peer.armed_session();
-    become_ready(&mut session, Readiness::Armed);
-    let file = spool(b"half");
-    let failed = session
-        .store_whole(&path("/a"), &file, 8, false)
-        .unwrap_err();
-    assert!(matches!(failed.error, Error::LocalFile(_)));
-    assert!(failed.session.is_none());
-    peer.ends();
-}
-
-#[test]
-fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in();
-        for replies in [
-            "350 and?\n250 done",
-            "550 none\n503 RNFR first",
-            "350 and?\n553 no",
-        ] {
-            stage.hear("RNFR /a");
-            stage.hear("RNTO /b");
-            stage.say(replies);
-            stage.noop();
-        }
-    });
-    let mut session = peer.queueing_session();
-    let mut rename = || {
-        let renamed = session.rename(&path("/a"), &path("/b"));
-        session.noop().unwrap();
-        renamed.map_err(|error| error.to_string())
-    };
-    assert_eq!(rename(), Ok(()));
-    assert_eq!(rename(), Err("RNFR: 550 none".to_owned()));
-    assert_eq!(rename(), Err("RNTO: 553 no".to_owned()));
-    peer.ends();
-}
-
-#[test]
-fn a_restart_marker_goes_with_its_command() {
-    let peer = Peer::plays(|stage| {
-        stage.log_in();
-        let data = stage.extended_passive();
-        stage.hear("REST 3");
-        stage.hear("RETR /a");
-        stage.say("350 noted");
-        send(stage, data, b"tent");
-    });
-    let session = peer.armed_session();
-    let (content, _) = all(session.retrieve(&path("/a"), 3).unwrap());
-    assert_eq!(content, b"tent");
-    peer.ends();
-}
-
-#[test]
-fn a_refused_restart_marker_is_told_and_the_whole_file_not_taken() {
-    for (reply, is_in_step) in [("150 all of it", false), ("554 refused with it", true)] {
-        let peer = Peer::plays(move |stage| {
-            stage.log_in();
-            let _data = stage.extended_passive();
-            stage.hear("REST 3");
-            stage.hear("RETR /a");
-            stage.say("502 what?");
-            stage.say(reply);
-            stage.is_left();
-        });
-        let session = peer.armed_session();
-        let failed = session.retrieve(&path("/a"), 3).unwrap_err();
-        assert_eq!(failed.error.to_string(), "REST: 502 what?");
-        assert_eq!(failed.session.is_some(), is_in_step, "{reply}");
-        drop(failed);
-        peer.ends();
-    }
-}
-
-#[test]
-fn a_server_that_swallows_commands_is_served_one_by_one() {
-    let peer = Peer::plays_two(
-        |stage| {
-            stage.say("220 ready");
-            stage.answer("USER alice", "230 in");
-            stage.answer("FEAT", "502 what?");
-            stage.hear("TYPE I");
-            stage.is_left();
-        },
-        |stage| {
-            stage.log_in();
-            stage.answer("RNFR /a", "350 and?");
-            stage.answer("RNTO /b", "250 done");
-            stage.noop();
-        },
-    );
-    let options = ConnectOptions {
-        pipelining: true,
-        ..peer.impatient()
-    };
-    let mut session = Session::connect(&options).unwrap();
-    assert!(!session.queues());
-    session.rename(&path("/a"), &path("/b")).unwrap();
-    session.noop().unwrap();
     peer.ends();
 }

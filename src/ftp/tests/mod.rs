@@ -1,9 +1,11 @@
 //! The client's stories against a scripted server.
 
 mod ahead;
+mod behind;
 mod data;
 mod hostile;
 mod listing;
 mod login;
 mod replies;
+mod together;
 mod transfer;
