@@ -94,6 +94,7 @@ pub(super) fn remote(
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
         counts: CommandCounts::default(),
+        pipelining: true,
     };
     Ok(RemoteOptions {
         pool: PoolOptions {

@@ -124,6 +124,7 @@ impl Session {
         drop(data);
         match read {
             Ok(ControlFlow::Continue(())) => {
+                self.arm_behind();
                 self.complete(verb, self.data.timeout)?;
                 Ok(())
             }

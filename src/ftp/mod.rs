@@ -23,6 +23,7 @@
 //!     trust_pasv_address: false,
 //!     charset: None,
 //!     counts: CommandCounts::default(),
+//!     pipelining: true,
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
@@ -38,6 +39,9 @@
 //! ```
 
 mod address;
+mod ahead;
+mod begin;
+mod behind;
 mod charset;
 mod connect;
 mod control;
@@ -48,6 +52,7 @@ pub mod error;
 pub mod features;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod habits;
 mod list;
 pub mod listing;
 mod login;
@@ -64,6 +69,7 @@ pub mod tls;
 mod transfer;
 mod wire;
 
+pub use ahead::{Readiness, Watch};
 pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};

@@ -54,4 +54,8 @@ pub struct ConnectOptions {
     pub charset: Option<&'static encoding_rs::Encoding>,
     /// Counts what is sent.
     pub counts: CommandCounts,
+    /// Send ahead what need not wait: commands together where the server queues them, and EPSV or PASV for the next
+    /// transfer when one has ended. Where the server turns out not to queue commands they are sent one by one, and
+    /// [`Session::queues`](super::Session::queues) tells.
+    pub pipelining: bool,
 }

@@ -25,6 +25,7 @@ mod words;
 mod zone;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ use dialect::Dialect;
 use error::{Operation, Task};
 use retry::Dialogue;
 use temporary::TemporaryNames;
+use upload::Whole;
 use zone::Zone;
 
 /// How to reach the server and how to treat it.
@@ -242,7 +244,24 @@ impl Remote {
     /// # Errors
     /// Why the server does not take it.
     pub fn upload(&self, path: &RemotePath) -> Result<Upload, Error> {
-        upload::upload(self, path)
+        upload::upload(self, path, None)
+    }
+
+    /// The same of a small file that is to have the first `length` bytes of `file`, and no more: where the server bears
+    /// it they go with the command, and [`Upload::sent`] tells.
+    ///
+    /// # Errors
+    /// Those of [`Remote::upload`].
+    pub fn upload_whole(
+        &self,
+        path: &RemotePath,
+        file: &File,
+        length: u64,
+    ) -> Result<Upload, Error> {
+        let is_hashed =
+            self.verify() == Verify::Digest && self.dialect().digest.left().next().is_some();
+        let look = !is_hashed;
+        upload::upload(self, path, Some(Whole { file, length, look }))
     }
 
     /// MKD.

@@ -108,6 +108,14 @@ impl Destination for Place {
         let ticket = self.transfers.begin(path, Direction::Upload);
         Ok(Box::new(Counted { transfer, ticket }))
     }
+
+    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, remote::Error> {
+        let path = self.path_for("store")?;
+        let transfer = self.remote.upload_whole(&path, file, length)?;
+        let ticket = self.transfers.begin(path, Direction::Upload);
+        ticket.moved(transfer.sent());
+        Ok(Box::new(Counted { transfer, ticket }))
+    }
 }
 
 impl Outgoing for Counted<Upload> {
@@ -115,6 +123,10 @@ impl Outgoing for Counted<Upload> {
         self.transfer.send(file, length)?;
         self.ticket.moved(length);
         Ok(())
+    }
+
+    fn sent(&self) -> u64 {
+        self.transfer.sent()
     }
 
     fn arrive(&mut self, file: &File) -> Result<(), remote::Error> {

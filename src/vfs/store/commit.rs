@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 use std::time::Instant;
 
-use super::{Follower, Outgoing, PIECE, Shared, State, Store, Waited};
+use super::{Follower, Outgoing, PIECE, Shared, State, Store, WHOLE, Waited};
 use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind, Stored};
 
@@ -39,6 +39,9 @@ struct Snapshot {
     generation: u64,
     length: u64,
 }
+
+/// An upload, and what it is to bring.
+type Begun = (Box<dyn Outgoing>, Snapshot);
 
 /// The right to commit; while it lives no other commit runs and no early upload begins.
 struct Turn<'a>(&'a Shared);
@@ -113,7 +116,9 @@ impl Shared {
         let mut restarts = 0;
         loop {
             let insist = restarts == RESTARTS;
-            match self.pass(early.take(), target, commit, insist) {
+            // What was lost with its command is not sent so again.
+            let whole = retries == 0 && self.spool.len() <= WHOLE;
+            match self.pass(early.take(), whole, target, commit, insist) {
                 Ok(Pass::Stored(stored)) => return Ok(Some(stored)),
                 Ok(Pass::Cancelled) => return Ok(None),
                 Ok(Pass::Changed) => restarts += 1,
@@ -127,19 +132,24 @@ impl Shared {
         }
     }
 
-    /// One upload of the whole file, the rest of it where `early` has begun. `insist` takes no notice of changes.
+    /// One upload of the whole file, the rest of it where `early` has begun; with its command where it is `whole`.
+    /// `insist` takes no notice of changes.
     fn pass(
         &self,
         early: Option<Box<dyn Outgoing>>,
+        whole: bool,
         target: &RemotePath,
         commit: &Commit,
         insist: bool,
     ) -> Result<Pass, Error> {
-        let (mut upload, is_new) = match early {
-            Some(upload) => (upload, false),
-            None => (self.destination.begin()?, true),
+        let (mut upload, snapshot) = match early {
+            Some(upload) => (upload, self.snapshot(false)),
+            None if whole => match self.begin_whole(insist)? {
+                Ok(begun) => begun,
+                Err(pass) => return Ok(pass),
+            },
+            None => (self.destination.begin()?, self.snapshot(true)),
         };
-        let snapshot = self.snapshot(is_new);
         let mut has_arrived = false;
         loop {
             let done = match self.claim(&snapshot, insist) {
@@ -153,13 +163,7 @@ impl Shared {
                 Claim::Void(pass) => return Ok(pass),
             };
             if let Err(error) = done {
-                // A cut file cannot be sent to its old end; that is no failure of the server's.
-                let is_void = !insist && self.has_changed(&self.lock(), &snapshot);
-                return if is_void {
-                    Ok(Pass::Changed)
-                } else {
-                    Err(error)
-                };
+                return self.unless_void(&snapshot, insist, error);
             }
         }
         let commit = Commit {
@@ -169,6 +173,37 @@ impl Shared {
         let stored = upload.commit(target, &commit)?;
         self.lock().stored = snapshot.generation;
         Ok(Pass::Stored(stored))
+    }
+
+    /// Begins an upload of a small file with all its bytes; what could not go with the command is sent after it.
+    fn begin_whole(&self, insist: bool) -> Result<Result<Begun, Pass>, Error> {
+        let snapshot = self.snapshot(true);
+        let claimed = match self.claim(&snapshot, insist) {
+            Claim::Send(length) => length,
+            Claim::Complete => 0,
+            Claim::Void(pass) => return Ok(Err(pass)),
+        };
+        let file = self.spool.file();
+        let begun = self.destination.begin_whole(file, claimed);
+        let sent = begun.and_then(|mut upload| {
+            let left = claimed.saturating_sub(upload.sent());
+            if left > 0 {
+                upload.send(file, left)?;
+            }
+            Ok(upload)
+        });
+        match sent {
+            Ok(upload) => Ok(Ok((upload, snapshot))),
+            Err(error) => self.unless_void(&snapshot, insist, error).map(Err),
+        }
+    }
+
+    /// A cut file cannot be sent to its old end; that is no failure of the server's.
+    fn unless_void(&self, snapshot: &Snapshot, insist: bool, error: Error) -> Result<Pass, Error> {
+        if !insist && self.has_changed(&self.lock(), snapshot) {
+            return Ok(Pass::Changed);
+        }
+        Err(error)
     }
 
     fn snapshot(&self, is_new: bool) -> Snapshot {

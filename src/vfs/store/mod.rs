@@ -31,6 +31,9 @@ use sequence::Sequence;
 /// and a program that patches the beginning has often done so by then.
 const FOLLOW_FROM: u64 = 4 << 20;
 
+/// A file of at most so many bytes is begun with them.
+const WHOLE: u64 = 64 << 10;
+
 /// What is claimed and sent at a time.
 const PIECE: u64 = 1 << 20;
 
@@ -42,12 +45,19 @@ const STUCK: Duration = Duration::from_secs(1800);
 pub(crate) trait Destination: Send + Sync {
     /// Begins an upload, under a temporary name.
     fn begin(&self) -> Result<Box<dyn Outgoing>, Error>;
+
+    /// Begins an upload of a small file, which is to have the first `length` bytes of `file` and no more: those may go
+    /// with the command that begins it.
+    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, Error>;
 }
 
 /// An upload under way. Dropping it gives it up and removes what has come of it.
 pub(crate) trait Outgoing: Send {
     /// Sends the next `length` bytes, which follow those sent before, of `file`.
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error>;
+
+    /// Bytes sent so far.
+    fn sent(&self) -> u64;
 
     /// Waits until the server has all that was sent; sends again from `file` what was lost on the way.
     fn arrive(&mut self, file: &File) -> Result<(), Error>;
