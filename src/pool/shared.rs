@@ -165,7 +165,10 @@ impl<S: Line> Shared<S> {
     fn put_back(&self, idle: Idle<S>) {
         let unwanted = self.lock().put_back(idle);
         self.changed.notify_all();
-        drop(unwanted);
+        if let Some(unwanted) = unwanted {
+            // The pool was closed meanwhile, or the session broke, which leaves nothing to say.
+            unwanted.quit();
+        }
     }
 
     /// Has the armourer look at the idle sessions, where one's data connection is coming. Without an armourer whoever
