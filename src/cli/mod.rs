@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod demo;
 mod listing;
+mod log_limit;
 mod logging;
 mod mount;
 mod option_list;
@@ -15,6 +16,7 @@ mod secrets;
 mod security;
 mod serve;
 mod settings;
+mod status;
 mod value;
 
 use std::ffi::OsString;
@@ -58,6 +60,7 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
     match matches.subcommand() {
         Some(("check", matches)) => check::run(matches, environment),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("status", matches)) => status::run(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
         Some(("man", _)) => print(&listing::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {

@@ -326,16 +326,6 @@ mod tests {
         assert_eq!(options.fsname.as_deref(), Some("ftp://me:****@h/"));
     }
 
-    #[test]
-    fn options_of_later_versions_are_not_taken_by_mistake() {
-        for later in ["writeback", "writeback_cache"] {
-            assert!(
-                matches!(options(&[later]), Err(OptionError::Unknown { .. })),
-                "{later}"
-            );
-        }
-    }
-
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {

@@ -9,7 +9,7 @@ use super::proxies::Choice;
 use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
 use crate::mount::Sharing;
-use crate::remote::{Atomic, Verify};
+use crate::remote::{Atomic, Links, Verify};
 
 /// What the options ask for, defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +38,8 @@ pub(super) struct Settings {
     pub(super) timezone: Option<TimeZone>,
     pub(super) atomic: Atomic,
     pub(super) verify: Verify,
+    pub(super) symlinks: Links,
+    pub(super) writeback: bool,
     pub(super) dir_ttl: Duration,
     pub(super) open_ttl: Duration,
     pub(super) attr_ttl: Duration,
@@ -88,6 +90,8 @@ impl Default for Settings {
             timezone: None,
             atomic: Atomic::Auto,
             verify: Verify::Digest,
+            symlinks: Links::Show,
+            writeback: false,
             dir_ttl: Duration::from_secs(20),
             open_ttl: Duration::from_secs(1),
             attr_ttl: Duration::from_secs(20),

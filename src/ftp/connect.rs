@@ -1,7 +1,7 @@
 //! TCP connections made with a deadline, straight or by a proxy.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
@@ -104,21 +104,23 @@ pub(super) fn share(deadline: Instant, left_to_try: usize) -> Duration {
 }
 
 impl Route {
-    /// A data connection to the `port` that the server told, at the address it told where that one is trusted.
+    /// A data connection to `address`; by a proxy, to its port at the server, unless the server itself named the address
+    /// (`is_told`).
     pub(super) fn data_connection(
         &self,
-        peer: IpAddr,
-        told: Option<IpAddr>,
-        port: u16,
+        address: SocketAddr,
+        is_told: bool,
         timeout: Duration,
     ) -> Result<TcpStream, Error> {
         match self {
-            Self::Straight => connect(SocketAddr::new(told.unwrap_or(peer), port), timeout)
-                .map_err(|error| socket_error(Phase::DataConnect, error)),
+            Self::Straight => {
+                connect(address, timeout).map_err(|error| socket_error(Phase::DataConnect, error))
+            }
             Self::By(way) => {
                 let (proxy, server) = &**way;
-                let told = told.map(Target::Address);
-                proxy.connect(told.as_ref().unwrap_or(server), port, timeout)
+                let told = is_told.then(|| Target::Address(address.ip()));
+                let target = told.as_ref().unwrap_or(server);
+                proxy.connect(target, address.port(), timeout)
             }
         }
     }

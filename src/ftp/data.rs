@@ -112,11 +112,15 @@ fn over(socket: TcpStream, tls: Option<&Connector>) -> Result<Wire, Error> {
 
 /// Whether PASV, which knows no other addresses, may have an answer; a proxy does not tell how it reaches the server.
 fn may_be_v4(control: &Control, options: &DataOptions) -> Result<bool, Error> {
-    Ok(!options.route.is_straight() || control.peer()?.ip().to_canonical().is_ipv4())
+    Ok(!options.route.is_straight() || is_v4(control)?)
+}
+
+pub(super) fn is_v4(control: &Control) -> Result<bool, Error> {
+    Ok(control.peer()?.ip().to_canonical().is_ipv4())
 }
 
 /// Refused, or swallowed by a firewall that does not know EPSV: the session itself is well.
-fn may_fall_back(error: &Error, control: &Control) -> bool {
+pub(super) fn may_fall_back(error: &Error, control: &Control) -> bool {
     let of_the_data_connection = match error {
         Error::Refused { reply, .. } => matches!(reply.code().0, 500..=504 | 522),
         Error::Malformed { .. } | Error::Proxy { .. } => true,
@@ -128,32 +132,48 @@ fn may_fall_back(error: &Error, control: &Control) -> bool {
 
 fn extended_passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {
     let reply = ask(control, "EPSV", b"EPSV")?;
+    dial(extended_passive_target(&reply, control)?, false, options)
+}
+
+/// Where the reply to EPSV leads.
+pub(super) fn extended_passive_target(
+    reply: &Reply,
+    control: &Control,
+) -> Result<SocketAddr, Error> {
     let port = reply
         .lines()
         .iter()
         .find_map(|line| extended_passive_port(line));
-    let port = port.ok_or_else(|| nonsense(&reply, "an EPSV reply with a port"))?;
-    dial(control, None, port, options)
+    let port = port.ok_or_else(|| nonsense(reply, "an EPSV reply with a port"))?;
+    Ok(SocketAddr::new(control.peer()?.ip(), port))
 }
 
 fn passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {
     let reply = ask(control, "PASV", b"PASV")?;
-    let address = reply.lines().iter().find_map(|line| passive_address(line));
-    let address = address.ok_or_else(|| nonsense(&reply, "a PASV reply with an address"))?;
-    // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC 2577 §3).
-    let told = options.trust_pasv_address.then(|| (*address.ip()).into());
-    dial(control, told, address.port(), options)
+    let target = passive_target(&reply, control, options)?;
+    dial(target, options.trust_pasv_address, options)
 }
 
-fn dial(
+/// Where the reply to PASV leads.
+pub(super) fn passive_target(
+    reply: &Reply,
     control: &Control,
-    told: Option<IpAddr>,
-    port: u16,
     options: &DataOptions,
-) -> Result<TcpStream, Error> {
-    let peer = control.peer()?.ip();
+) -> Result<SocketAddr, Error> {
+    let address = reply.lines().iter().find_map(|line| passive_address(line));
+    let address = address.ok_or_else(|| nonsense(reply, "a PASV reply with an address"))?;
+    // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC 2577 §3).
+    let host = match control.peer()?.ip() {
+        _ if options.trust_pasv_address => IpAddr::V4(*address.ip()),
+        peer => peer,
+    };
+    Ok(SocketAddr::new(host, address.port()))
+}
+
+/// `is_told` of an address that the server itself named, and that is trusted.
+fn dial(address: SocketAddr, is_told: bool, options: &DataOptions) -> Result<TcpStream, Error> {
     let route = &options.route;
-    route.data_connection(peer, told, port, options.connect_timeout)
+    route.data_connection(address, is_told, options.connect_timeout)
 }
 
 fn listen(control: &mut Control, options: &mut DataOptions) -> Result<TcpListener, Error> {

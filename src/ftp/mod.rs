@@ -7,7 +7,7 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
 //! use ftpfs::ftp::{
-//!     ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
+//!     CommandCounts, ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
 //! };
 //!
 //! let options = ConnectOptions {
@@ -23,6 +23,8 @@
 //!     active: false,
 //!     trust_pasv_address: false,
 //!     charset: None,
+//!     counts: CommandCounts::default(),
+//!     pipelining: true,
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
@@ -38,13 +40,20 @@
 //! ```
 
 mod address;
+mod ahead;
+mod begin;
+mod behind;
 mod charset;
 mod connect;
 mod control;
+mod counts;
 mod data;
 pub mod digest;
 pub mod error;
 pub mod features;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod habits;
 mod list;
 pub mod listing;
 mod login;
@@ -52,6 +61,7 @@ mod options;
 pub mod path;
 pub mod proxy;
 pub mod reply;
+mod secrets;
 pub mod session;
 #[cfg(test)]
 mod testing;
@@ -62,6 +72,8 @@ pub mod tls;
 mod transfer;
 mod wire;
 
+pub use ahead::{Readiness, Watch};
+pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;

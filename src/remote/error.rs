@@ -187,6 +187,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
     let kind = match error {
         ftp::Error::Refused { reply, .. } => return reply_meaning(reply, path),
         ftp::Error::Timeout(_)
+        | ftp::Error::TooSlow(_)
         | ftp::Error::Proxy {
             problem: ProxyProblem::Slow,
             ..
