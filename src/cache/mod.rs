@@ -189,6 +189,12 @@ impl<E: Clone> Cache<E> {
         self.state().remove(directory, name, now);
     }
 
+    /// Something may have become of `name`: what it is, and what is below it, is not known any more.
+    pub fn doubt(&self, directory: &RemotePath, name: &[u8]) {
+        let now = self.now();
+        self.state().doubt(directory, name, now);
+    }
+
     /// `from` is now `to`, and what is known below it moved along; what was at `to` is gone.
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) {
         let now = self.now();

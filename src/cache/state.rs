@@ -105,6 +105,14 @@ impl<T: Clone> State<T> {
         self.note(path, name, Known::Absent, now);
     }
 
+    pub(super) fn doubt(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
+        if let Ok(below) = path.join(name) {
+            self.forget_tree(&below);
+        }
+        let before = self.last_known(path, name);
+        self.note(path, name, Known::Doubtful(before), now);
+    }
+
     pub(super) fn rename(&mut self, from: &RemotePath, to: &RemotePath, now: Instant) {
         if from == to {
             return;

@@ -124,7 +124,7 @@ impl Vfs {
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
         if let Err(error) = self.remote.make_directory(&path) {
-            self.doubt(&directory, error.kind);
+            self.doubt(&directory, name, error.kind);
             return Err(error.into());
         }
         let mut attributes = made_now(Kind::Directory, None, None);
@@ -165,7 +165,7 @@ impl Vfs {
                 if error.kind == ErrorKind::NotFound {
                     self.cache.remove(&directory, name);
                 }
-                self.doubt(&directory, error.kind);
+                self.doubt(&directory, name, error.kind);
                 return Err(error.into());
             }
         }

@@ -7,10 +7,10 @@ use crate::remote::ErrorKind;
 use super::Vfs;
 
 impl Vfs {
-    /// A change of a name in `directory` failed for this reason: unless that leaves no doubt, the server is asked anew.
-    pub(super) fn doubt(&self, directory: &RemotePath, reason: ErrorKind) {
+    /// A change of `name` in `directory` failed for this reason: unless that leaves no doubt, the server is asked anew.
+    pub(super) fn doubt(&self, directory: &RemotePath, name: &[u8], reason: ErrorKind) {
         if !was_plainly_refused(reason) {
-            self.cache.forget(directory);
+            self.cache.doubt(directory, name);
         }
     }
 }

@@ -312,10 +312,10 @@ impl Vfs {
         let committed = file.commit();
         if committed.is_err()
             && !file.has_closed()
-            && let Ok((directory, _)) = self.location(file.ino())
+            && let Ok((directory, name)) = self.location(file.ino())
         {
             // The server may have the new file all the same. What waits is shown as it is here, whatever the server has.
-            self.cache.forget(&directory);
+            self.cache.doubt(&directory, &name);
         }
         if let Some(stored) = committed? {
             self.note_stored(file, stored);

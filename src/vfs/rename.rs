@@ -183,7 +183,7 @@ impl Vfs {
                 self.cache.forget(&from.directory);
             }
             for place in [from, to] {
-                self.doubt(&place.directory, error.kind);
+                self.doubt(&place.directory, place.name, error.kind);
             }
             return Err(error.into());
         }

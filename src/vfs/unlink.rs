@@ -30,7 +30,7 @@ impl Vfs {
                     if error.kind == ErrorKind::NotFound {
                         self.cache.remove(&directory, name);
                     }
-                    self.doubt(&directory, error.kind);
+                    self.doubt(&directory, name, error.kind);
                     return Err(error.into());
                 }
             }
