@@ -106,12 +106,16 @@ impl Snapshot {
         Some((self.name(record), self.attributes(record)))
     }
 
+    /// At which place the entry of this name is.
+    pub fn position(&self, name: &[u8]) -> Option<usize> {
+        self.records
+            .binary_search_by(|record| self.name(record).cmp(name))
+            .ok()
+    }
+
     /// The entry of this name.
     pub fn find(&self, name: &[u8]) -> Option<Attributes> {
-        let index = self
-            .records
-            .binary_search_by(|record| self.name(record).cmp(name))
-            .ok()?;
+        let index = self.position(name)?;
         Some(self.attributes(self.records.get(index)?))
     }
 
@@ -126,7 +130,7 @@ impl Snapshot {
     }
 
     /// Bytes held.
-    pub(super) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.text.capacity() + self.records.capacity() * size_of::<Record>()
     }
 

@@ -160,15 +160,18 @@ impl<E: Clone> Cache<E> {
                 }
             }
         };
-        let guard = Landed {
-            cache: self,
-            directory,
-            flight: &flight,
-        };
-        let outcome = fetch().map(|entries| self.keep(directory, &flight, entries));
-        flight.land(Outcome::Landed(outcome.clone()));
-        drop(guard);
-        outcome
+        let begun = Begun::new(self, directory, flight);
+        let outcome = fetch();
+        begun.end(outcome)
+    }
+
+    /// Begins to fetch the listing of `directory` before anybody asked for it; none where it is known or being fetched.
+    /// Who asks for it meanwhile waits for [`Begun::land`]; a `Begun` dropped lets them fetch it themselves.
+    pub fn begin(&self, directory: &RemotePath) -> Option<Begun<'_, E>> {
+        match self.join_or_begin(directory) {
+            Joined::Mine(flight) => Some(Begun::new(self, directory, flight)),
+            Joined::Known(_) | Joined::Others(_) => None,
+        }
     }
 
     /// How many lookups in `directory` went unanswered since it was last listed: after a few, a
@@ -315,17 +318,54 @@ enum Joined<E> {
     Others(Arc<Flight<Landing<E>>>),
 }
 
-/// Ends a flight however its fetch ends.
-struct Landed<'a, E: Clone> {
+/// A fetch under way. However it ends, nobody waits for it in vain.
+#[derive(Debug)]
+pub struct Begun<'a, E: Clone> {
     cache: &'a Cache<E>,
-    directory: &'a RemotePath,
-    flight: &'a Arc<Flight<Landing<E>>>,
+    directory: RemotePath,
+    flight: Arc<Flight<Landing<E>>>,
+    landed: bool,
 }
 
-impl<E: Clone> Drop for Landed<'_, E> {
+impl<'a, E: Clone> Begun<'a, E> {
+    fn new(cache: &'a Cache<E>, directory: &RemotePath, flight: Arc<Flight<Landing<E>>>) -> Self {
+        Self {
+            cache,
+            directory: directory.clone(),
+            flight,
+            landed: false,
+        }
+    }
+
+    /// Which directory is fetched.
+    pub fn directory(&self) -> &RemotePath {
+        &self.directory
+    }
+
+    /// The listing has come: it is kept, and given to who waits.
+    pub fn land(mut self, entries: Vec<Entry>) -> Arc<Snapshot> {
+        let snapshot = self.cache.keep(&self.directory, &self.flight, entries);
+        self.tell(Ok(Arc::clone(&snapshot)));
+        snapshot
+    }
+
+    fn end(mut self, outcome: Result<Vec<Entry>, E>) -> Landing<E> {
+        let outcome =
+            outcome.map(|entries| self.cache.keep(&self.directory, &self.flight, entries));
+        self.tell(outcome.clone());
+        outcome
+    }
+
+    fn tell(&mut self, outcome: Landing<E>) {
+        self.landed = true;
+        self.flight.land(Outcome::Landed(outcome));
+    }
+}
+
+impl<E: Clone> Drop for Begun<'_, E> {
     fn drop(&mut self) {
-        self.cache.state().end_flight(self.directory, self.flight);
-        if std::thread::panicking() {
+        self.cache.state().end_flight(&self.directory, &self.flight);
+        if !self.landed {
             self.flight.land(Outcome::Lost);
         }
     }

@@ -531,3 +531,26 @@ fn twenty_thousand_files_made_one_by_one_are_all_there() {
     assert_eq!(cache.snapshot(&path("/d")).unwrap().len(), 20_000);
     assert_eq!(size_of_name(&cache, "/d", "19999"), Some(19_999));
 }
+
+#[test]
+fn who_asks_for_what_is_fetched_ahead_waits_for_it_or_fetches_it_where_that_failed() {
+    let cache = cache();
+    let begun = cache.begin(&path("/d")).unwrap();
+    assert!(cache.begin(&path("/d")).is_none(), "it is under way");
+    thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            cache
+                .snapshot_or_fetch(&path("/d"), || panic!("it is there, or under way"))
+                .unwrap()
+        });
+        begun.land(vec![file("a", 1)]);
+        assert_eq!(asker.join().unwrap().len(), 1);
+    });
+    assert!(cache.begin(&path("/d")).is_none(), "it is known");
+
+    let begun = cache.begin(&path("/e")).unwrap();
+    let flight = cache.state().flight(&path("/e")).unwrap();
+    drop(begun);
+    assert!(flight.wait().is_none());
+    assert_eq!(list(&cache, "/e", vec![file("b", 2)]).len(), 1);
+}

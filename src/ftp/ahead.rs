@@ -44,9 +44,21 @@ pub(super) struct Ahead {
     enabled: bool,
     /// A transfer used the last connection up.
     due: bool,
+    promise: Promise,
     dead: u8,
     /// [`OLDEST`], which tests do not wait for.
     pub(super) oldest: Duration,
+}
+
+/// What is known of the transfers to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    /// Nothing; nor whether connections opened ahead are of use here.
+    Unproven,
+    /// Nothing, but one opened ahead has carried a transfer.
+    Proven,
+    /// Another transfer will follow the next one at once.
+    More,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +113,7 @@ impl Ahead {
             state: State::None,
             enabled,
             due: true,
+            promise: Promise::Unproven,
             dead: 0,
             oldest: OLDEST,
         }
@@ -128,6 +141,18 @@ impl Ahead {
     /// The connection carried a transfer.
     pub(super) fn was_alive(&mut self) {
         self.dead = 0;
+        if self.promise == Promise::Unproven {
+            self.promise = Promise::Proven;
+        }
+    }
+
+    /// Whether another transfer follows the one that begins at once, as [told](Session::expect_more).
+    pub(super) fn expects_more(&mut self) -> bool {
+        let expected = self.promise == Promise::More;
+        if expected {
+            self.promise = Promise::Proven;
+        }
+        expected
     }
 
     fn stop(&mut self, why: &str) {
@@ -137,6 +162,17 @@ impl Ahead {
 }
 
 impl Session {
+    /// Says whether another transfer will follow the next one at once: then its data connection is asked for in one write
+    /// with the next one's command, where the server is known to answer that after the transfer. It spares a round trip
+    /// between the two.
+    pub fn expect_more(&mut self, more: bool) {
+        self.ahead.promise = match (self.ahead.promise, more) {
+            (Promise::Unproven, _) => Promise::Unproven,
+            (Promise::Proven | Promise::More, true) => Promise::More,
+            (Promise::Proven | Promise::More, false) => Promise::Proven,
+        };
+    }
+
     /// Asks for the next transfer's data connection, where one has used up the last and none is coming. Does not wait.
     pub fn arm(&mut self) {
         if !self.ahead.enabled || !self.ahead.due || !self.is_usable() {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use super::control::{shown, socket_error};
@@ -87,8 +88,7 @@ impl Session {
             log::debug!("> {}", shown(line));
             self.control.send_together(&[rest.as_bytes(), line])?;
         } else {
-            log::debug!("> {}", shown(line));
-            self.control.send(line)?;
+            self.send_command(verb, line, offset, &pending)?;
         }
         let pending = pending.greet(self.tls.as_ref())?;
         if together {
@@ -96,8 +96,37 @@ impl Session {
             let marked = intermediate("REST", asked);
             self.or_end_transfer(verb, marked)?;
         }
-        let reply = self.answer(verb)?;
-        Ok((pending, reply))
+        let reply = self.answer(verb);
+        let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
+        let refused = |error: &Error| error.reply().is_some();
+        if reply.as_ref().map_or_else(refused, is_over) {
+            self.transfer_ended();
+        }
+        Ok((pending, reply?))
+    }
+
+    /// Sends the transfer's command, with what comes next where it may.
+    fn send_command(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        offset: u64,
+        pending: &Pending,
+    ) -> Result<(), Error> {
+        let Pending::Connected(data) = pending else {
+            log::debug!("> {}", shown(line));
+            return self.control.send(line);
+        };
+        let is_download = offset == 0 && !matches!(verb, "STOR" | "APPE");
+        if !is_download || !self.send_with_next(line)? {
+            log::debug!("> {}", shown(line));
+            return self.control.send(line);
+        }
+        if self.habits.waits_for_our_end {
+            // A server that has closed it says so in its reply.
+            let _ = data.shutdown(Shutdown::Write);
+        }
+        Ok(())
     }
 
     /// Where REST was refused, `verb` begins at the start: what comes of it is not wanted.

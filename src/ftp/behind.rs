@@ -1,5 +1,5 @@
-//! Commands sent behind a transfer, before its completion reply: the next transfer's EPSV or PASV, and behind a small
-//! upload the look at what arrived. Their replies come with the 226, or right behind it, in the order of sending: first
+//! Commands sent behind a transfer, before its completion reply: the next transfer's EPSV or PASV, with the command
+//! itself where downloads follow one another, and behind a small upload the look at what arrived. Their replies come with the 226, or right behind it, in the order of sending: first
 //! that to EPSV, whose code no transfer ends with, then the look's. A look that nobody asks for is thrown away by the next command (`control.rs`).
 
 use super::ahead::Way;
@@ -52,6 +52,9 @@ impl Session {
     /// Behind an upload whose bytes were all sent: asks for the next data connection, and for what will have arrived
     /// where `look` says so.
     pub(super) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
+        if self.has_sent_behind() {
+            return Ok(());
+        }
         // Without EPSV the look would come first, and could be taken for the completion reply.
         let Some(way) = self.way_ahead() else {
             return Ok(());
@@ -76,6 +79,23 @@ impl Session {
         self.control.send_together(&lines)?;
         self.behind = Some(Behind { way, look });
         Ok(())
+    }
+
+    /// Sends a download's command, and behind it at once the EPSV or PASV of the next, where another is
+    /// [expected](Session::expect_more) and the server takes commands in turn; whether it did.
+    pub(super) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
+        let is_borne = self.habits.takes_data_early && self.tls.is_none();
+        if !self.ahead.expects_more() || !is_borne {
+            return Ok(false);
+        }
+        let Some(way) = self.way_ahead() else {
+            return Ok(false);
+        };
+        log::debug!("> {}", shown(line));
+        log::debug!("> {} (behind)", way.verb());
+        self.control.send_together(&[line, way.verb().as_bytes()])?;
+        self.behind = Some(Behind { way, look: None });
+        Ok(true)
     }
 
     /// The transfer's last reply has come: those to what was sent behind it are the next.

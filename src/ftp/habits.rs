@@ -8,6 +8,9 @@
 //! pyftpdlib closes such a connection, then waits for another. So that is believed of the servers it was tried on
 //! only, which are known by their greeting or by what FEAT names.
 //!
+//! The same servers take a command that comes during a download when that has ended; pyftpdlib acts on an EPSV at once,
+//! which resets the download.
+//!
 //! So is whether a command that comes during an upload waits for the upload's end, as on vsftpd: Pure-FTPd takes any for
 //! ABOR, ProFTPD looks for commands while it receives, pyftpdlib acts on them at once.
 
@@ -16,13 +19,20 @@ use super::reply::Reply;
 
 /// What the server puts up with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "habits that are independent of each other"
+)]
 pub(super) struct Habits {
     /// Commands that come together are answered one after the other.
     pub(super) queues: bool,
-    /// Bytes of an upload may come before its 150.
+    /// Bytes of an upload may come before its 150, and a command during a download.
     pub(super) takes_data_early: bool,
     /// A command that comes during an upload is acted upon when that has ended.
     pub(super) waits_its_turn: bool,
+    /// A download's completion reply comes only when this side has ended its direction of the data connection, which
+    /// may be from the start.
+    pub(super) waits_for_our_end: bool,
 }
 
 /// A server that was tried.
@@ -42,6 +52,7 @@ impl Habits {
         Self {
             queues,
             takes_data_early: family.is_some(),
+            waits_for_our_end: family == Some(Family::Proftpd),
             waits_its_turn: matches!(family, Some(Family::Vsftpd | Family::Ftpfs)),
         }
     }

@@ -19,7 +19,7 @@ const MAX_LINE: usize = 8 * 1024;
 /// Most bytes of one listing by MLSD or LIST: some ten million entries.
 const MAX_LISTING: u64 = 1 << 30;
 /// Most bytes of one listing by STAT.
-const MAX_STAT: usize = 64 << 20;
+pub(super) const MAX_STAT: usize = 64 << 20;
 /// How long data is waited for after a listing was called done without having begun.
 const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
 /// How many timeouts a listing may take, however little of it comes.
@@ -193,12 +193,15 @@ pub(super) struct Parser<'a> {
     now: i64,
     passed_over: usize,
     received: u64,
+    /// A line for the directory itself came.
+    named_itself: bool,
     /// How slowly they may come; none where they are all here.
     pace: Option<Pace>,
     sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
 }
 
 impl<'a> Parser<'a> {
+    /// Of the listing of `path`, whose entries go to `sink`.
     pub(super) fn new(
         charset: Option<&'static encoding_rs::Encoding>,
         path: &RemotePath,
@@ -214,9 +217,15 @@ impl<'a> Parser<'a> {
             now,
             passed_over: 0,
             received: 0,
+            named_itself: false,
             pace: None,
             sink,
         }
+    }
+
+    /// Whether the listing has a line for the directory itself.
+    pub(super) fn named_itself(&self) -> bool {
+        self.named_itself
     }
 
     /// Whether nothing of the listing came yet, so that another command may begin it.
@@ -285,10 +294,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
+    /// Takes one line.
+    pub(super) fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         match parse_line(line, self.format, self.now) {
             Line::Entry(entry) => return self.entry(entry),
+            Line::Itself => self.named_itself = true,
             Line::Skip => {}
             Line::Dropped(why) => self.pass_over(why, line),
             Line::Unparsable => self.pass_over("not a line of any dialect", line),

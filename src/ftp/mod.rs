@@ -69,6 +69,7 @@ mod testing;
 mod tests;
 pub(crate) mod time;
 pub mod tls;
+mod together;
 mod transfer;
 mod wire;
 
@@ -85,4 +86,5 @@ pub use proxy::{Proxy, ProxyKind, ProxyProblem};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::{Failed, Session, greets};
 pub use tls::{Tls, TlsConfig, TlsOptions, Trust};
+pub use together::StatListing;
 pub use transfer::{Download, Interrupter, Upload};

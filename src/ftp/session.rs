@@ -455,7 +455,7 @@ impl Session {
     }
 
     /// The next reply, which is to end a command.
-    fn completion(&mut self, verb: &'static str) -> Result<Reply, Error> {
+    pub(super) fn completion(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.answer(verb)?;
         if reply.is_completion() {
             return Ok(reply);
@@ -466,7 +466,10 @@ impl Session {
     }
 
     /// The answer to one of several commands, where the next one's can still be heard.
-    fn unless_broken<T>(&self, answer: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+    pub(super) fn unless_broken<T>(
+        &self,
+        answer: Result<T, Error>,
+    ) -> Result<Result<T, Error>, Error> {
         match answer {
             Err(error) if !self.control.is_usable() => Err(error),
             answer => Ok(answer),
@@ -538,7 +541,7 @@ pub(super) fn told_time(reply: &Reply) -> Result<i64, Error> {
     time.ok_or_else(|| nonsense(reply, "a time"))
 }
 
-fn nonsense(reply: &Reply, expected: &'static str) -> Error {
+pub(super) fn nonsense(reply: &Reply, expected: &'static str) -> Error {
     Error::Malformed {
         expected,
         line: shown(reply.to_string().as_bytes()),

@@ -143,6 +143,12 @@ impl<S: Line> Pool<S> {
         self.shared.lease(purpose)
     }
 
+    /// A session for work that nobody waits for: an idle one beside another idle one, or a new one within the limit. None
+    /// while somebody waits for a session, nor the last place there is; it is waited for, for `patience` at the longest.
+    pub fn spare_lease(&self, patience: Duration) -> Option<Lease<S>> {
+        self.shared.spare_lease(patience)
+    }
+
     /// Closes the sessions that are idle now: one of them fell silent for as long as the longest
     /// wait allows, so the way to the server may have changed for all of them.
     pub fn distrust_idle(&self) {

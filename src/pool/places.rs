@@ -37,6 +37,14 @@ pub(super) enum Turn<S> {
     Fail(Error),
 }
 
+/// What work that nobody waits for may have.
+pub(super) enum Spare<S> {
+    /// This session, if it still lives; else say [`Places::vacate`].
+    Take(S),
+    /// A new one; then say [`Places::dialled`] or [`Places::spare_dial_failed`].
+    Dial,
+}
+
 /// What to do after a connection could not be made.
 pub(super) enum AfterFailure {
     /// Queue again, at the same place.
@@ -122,6 +130,42 @@ impl<S: Line> Places<S> {
             Advice::WaitForOutcome => Turn::Wait(None),
             Advice::GiveUp(error) => Turn::Fail(Error::Session(error)),
         }
+    }
+
+    /// What may be had by work that nobody waits for: an idle session beside another one, or a new one; nothing while
+    /// somebody waits, and never the last place.
+    pub(super) fn spare(&mut self, now: Instant) -> Option<Spare<S>> {
+        let limit = self.limit.known();
+        let busy = self.open.saturating_sub(self.idle.len() + self.away);
+        if self.closed || !self.queue.is_empty() || busy + 1 >= limit {
+            return None;
+        }
+        if self.idle.len() > 1 {
+            return self.second_fittest().map(Spare::Take);
+        }
+        // The only idle session is left to whoever comes next: a new one would cost them a login.
+        let advice = self.backoff.advice(now, self.dialling, self.established());
+        if self.open >= limit || self.away > 0 || !matches!(advice, Advice::Dial) {
+            return None;
+        }
+        self.open += 1;
+        self.dialling += 1;
+        Some(Spare::Dial)
+    }
+
+    /// Takes out the idle session that suits a transfer best but for one, which is left to whoever comes next.
+    fn second_fittest(&mut self) -> Option<S> {
+        let mut order: Vec<usize> = (0..self.idle.len()).rev().collect();
+        order.sort_by_key(|at| {
+            let readiness = self.idle.get(*at).map(|idle| idle.session.readiness());
+            std::cmp::Reverse(readiness)
+        });
+        self.idle.remove(*order.get(1)?).map(|idle| idle.session)
+    }
+
+    /// The session of [`Spare::Dial`] could not be made.
+    pub(super) fn spare_dial_failed(&mut self, error: &Arc<ftp::Error>, now: Instant) {
+        self.not_dialled(error, now);
     }
 
     /// Takes out the idle session that suits best, of those the last one used: a transfer wants the data connection that
@@ -214,6 +258,16 @@ impl<S: Line> Places<S> {
         error: &Arc<ftp::Error>,
         now: Instant,
     ) -> AfterFailure {
+        let may_come_back = self.not_dialled(error, now);
+        if self.closed || !may_come_back {
+            return AfterFailure::Tell;
+        }
+        self.queue.insert(ticket);
+        AfterFailure::Queue
+    }
+
+    /// Notes that a session could not be made; whether another may come back.
+    fn not_dialled(&mut self, error: &Arc<ftp::Error>, now: Instant) -> bool {
         self.dialling -= 1;
         self.open -= 1;
         let established = self.established();
@@ -224,11 +278,7 @@ impl<S: Line> Places<S> {
         if !full || established == 0 {
             self.backoff.failed(now, Arc::clone(error));
         }
-        if self.closed || !(full || established > 0) {
-            return AfterFailure::Tell;
-        }
-        self.queue.insert(ticket);
-        AfterFailure::Queue
+        full || established > 0
     }
 
     /// A leased session is gone.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::armourer::Bell;
 use super::lease::{Lease, Permit};
 use super::line::Line;
-use super::places::{AfterFailure, Idle, Places, Ticket, Turn};
+use super::places::{AfterFailure, Idle, Places, Spare, Ticket, Turn};
 use super::{Error, PoolStats, Purpose, armourer, keepalive};
 use crate::ftp::{self, Readiness, Watch};
 
@@ -116,6 +116,64 @@ impl<S: Line> Shared<S> {
                 }
             }
         }
+    }
+
+    /// See [`super::Pool::spare_lease`].
+    pub(super) fn spare_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.wait_for_spare(deadline)? {
+                Spare::Take(mut session) => {
+                    if session.is_quiet() {
+                        return Some(Lease::new(session, true, self.permit()));
+                    }
+                    self.vacate();
+                    drop(session);
+                }
+                Spare::Dial => {
+                    let session = self.dial_spare()?;
+                    return Some(Lease::new(session, false, self.permit()));
+                }
+            }
+        }
+    }
+
+    fn wait_for_spare(&self, deadline: Instant) -> Option<Spare<S>> {
+        let mut places = self.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(spare) = places.spare(now) {
+                return Some(spare);
+            }
+            if now >= deadline || places.is_closed() {
+                return None;
+            }
+            places = self
+                .changed
+                .wait_timeout(places, deadline.saturating_duration_since(now))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn dial_spare(&self) -> Option<S> {
+        let outcome = (self.dial)();
+        let now = Instant::now();
+        let mut places = self.lock();
+        let session = match outcome {
+            Ok(session) => {
+                places.dialled(now);
+                Some(session)
+            }
+            Err(error) => {
+                log::debug!("cannot open another connection to work ahead: {error}");
+                places.spare_dial_failed(&Arc::new(error), now);
+                None
+            }
+        };
+        drop(places);
+        self.changed.notify_all();
+        session
     }
 
     /// A session comes back from a lease or a transfer.

@@ -331,6 +331,66 @@ fn the_housekeeper_leaves_with_the_last_handle() {
     housekeeper.join().unwrap();
 }
 
+/// Of four places work that nobody waits for has three at the most, and the first idle session never.
+#[test]
+fn work_ahead_leaves_a_place_to_whoever_comes() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(4));
+    let spare: Vec<_> = std::iter::from_fn(|| pool.spare_lease(Duration::ZERO)).collect();
+    assert_eq!(spare.len(), 3);
+    assert_eq!(server.dials.load(SeqCst), 4, "the idle one is left alone");
+    drop(pool.lease(Purpose::Transfer).unwrap());
+    assert_eq!(server.dials.load(SeqCst), 4);
+    drop(spare);
+    let lease = pool.spare_lease(Duration::ZERO).unwrap();
+    assert!(lease.is_reused());
+    let held: Vec<_> = (0..2)
+        .map(|_| pool.lease(Purpose::Transfer).unwrap())
+        .collect();
+    assert!(pool.spare_lease(Duration::ZERO).is_none());
+    drop(held);
+    assert!(pool.spare_lease(Duration::ZERO).is_some());
+}
+
+#[test]
+fn work_ahead_gets_nothing_where_one_session_is_all_or_somebody_waits() {
+    let server = Arc::new(FakeServer::default());
+    let single = pool(&server, rules(1));
+    assert!(single.spare_lease(Duration::ZERO).is_none());
+
+    let server = Arc::new(FakeServer::default());
+    server.limit.store(2, SeqCst);
+    let pool = pool(&server, rules(8));
+    let held: Vec<_> = (0..2)
+        .map(|_| pool.lease(Purpose::Transfer).unwrap())
+        .collect();
+    assert!(
+        pool.spare_lease(Duration::ZERO).is_none(),
+        "the server is full"
+    );
+    thread::scope(|scope| {
+        scope.spawn(|| drop(pool.lease(Purpose::Transfer).unwrap()));
+        wait_for("the asker to queue", || pool.shared.waiting() == 1);
+        assert!(pool.spare_lease(Duration::ZERO).is_none());
+        drop(held);
+    });
+    assert!(pool.spare_lease(Duration::ZERO).is_some());
+    assert_eq!(pool.stats().limit, 2);
+}
+
+/// It comes when a session comes back.
+#[test]
+fn work_ahead_waits_for_a_session() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(2));
+    let held = pool.lease(Purpose::Transfer).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| pool.spare_lease(SOON).is_some());
+        drop(held);
+        assert!(waiting.join().unwrap());
+    });
+}
+
 /// A pool on a server whose sessions are slow to open data connections ahead.
 fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeLine> {
     server.arms.store(true, SeqCst);

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use super::stat_listing::StatTrust;
 use crate::ftp::{DigestCommand, Error, Features, RemotePath, Session};
 
 /// One server's habits.
@@ -12,6 +13,8 @@ pub(super) struct Dialect {
     pub(super) mlsd: Has,
     /// MLST (RFC 3659 §7).
     pub(super) mlst: Has,
+    /// STAT in the place of LIST.
+    pub(super) stat: StatTrust,
     /// SIZE (RFC 3659 §4).
     pub(super) size: Has,
     /// MDTM (RFC 3659 §3).
@@ -69,6 +72,7 @@ impl Dialect {
             // MLSD is announced as MLST (RFC 3659 §7.8).
             mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
             mlst: Has::new(features.has("MLST")),
+            stat: StatTrust::default(),
             size: Has::new(features.has("SIZE") || !has_feat),
             mdtm: Has::new(features.has("MDTM")),
             restart: Has::new(true),

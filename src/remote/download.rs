@@ -3,6 +3,7 @@
 use std::mem;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
+use super::retry::Dialogue;
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{self, RemotePath};
 use crate::pool::{self, Permit};
@@ -27,7 +28,16 @@ enum State {
 
 /// See [`Remote::open_at`].
 pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result<Download, Error> {
-    let mut dialogue = remote.dialogue();
+    open_in(remote, &mut remote.dialogue(), path, offset)
+}
+
+/// … over the session of `dialogue`.
+pub(super) fn open_in(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+    offset: u64,
+) -> Result<Download, Error> {
     let has_restart = &remote.dialect().restart;
     let start = if has_restart.get() { offset } else { 0 };
     match dialogue.start(|session| session.retrieve(path, start)) {
@@ -39,9 +49,9 @@ pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result
         }),
         Err(fault) if start > 0 && refuses_restart(&fault) => {
             has_restart.not("REST");
-            open_at(remote, path, 0)
+            open_in(remote, dialogue, path, 0)
         }
-        Err(fault) => Err(remote.blame(&mut dialogue, &Task::new(Operation::Read, path), &fault)),
+        Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Read, path), &fault)),
     }
 }
 

@@ -1,4 +1,5 @@
-//! A directory's listing, by MLSD where the server has it, else by LIST, whose answers need doubt: an empty
+//! A directory's listing, by MLSD where the server has it, else by STAT where that is as good as LIST, else by LIST,
+//! whose answers need doubt: an empty
 //! one or one with a single name may come of a path that is a file, or of none at all.
 
 use std::collections::HashSet;
@@ -8,7 +9,7 @@ use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::links::treat_all;
 use super::retry::Dialogue;
 use super::temporary::is_temporary;
-use super::{Error, ErrorKind, Remote};
+use super::{Error, ErrorKind, Remote, stat_listing};
 use crate::ftp::{Entry, Kind, ListWith, RemotePath};
 use crate::pool;
 
@@ -39,11 +40,18 @@ pub(super) fn list_all(
             Err(fault) => return Err(remote.blame(dialogue, &task, &fault)),
         }
     }
+    if let Some(entries) = stat_listing::list(remote, dialogue, directory) {
+        return Ok(without_repeats(entries));
+    }
     match fetch(remote, dialogue, ListWith::List, directory) {
         Ok(Some(entries)) if entries.is_empty() || may_be_a_file(&entries, directory) => {
             confirmed(remote, dialogue, directory, entries)
         }
-        Ok(Some(entries)) => Ok(without_repeats(entries)),
+        Ok(Some(entries)) => {
+            let entries = without_repeats(entries);
+            stat_listing::compare(remote, dialogue, directory, &entries);
+            Ok(entries)
+        }
         Ok(None) => Err(too_large(remote, directory)),
         Err(fault) if says_empty(&fault, directory) => {
             confirmed(remote, dialogue, directory, Vec::new())

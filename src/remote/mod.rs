@@ -17,7 +17,9 @@ mod orphan;
 mod rename;
 mod retry;
 mod sending;
+mod spare;
 mod stat;
+mod stat_listing;
 mod temporary;
 mod upload;
 mod version;
@@ -37,6 +39,7 @@ pub use crate::pool::PoolStats;
 pub use download::Download;
 pub use error::{Error, ErrorKind};
 pub use links::Links;
+pub use spare::Spare;
 pub use upload::Upload;
 pub use version::Version;
 
@@ -316,6 +319,12 @@ impl Remote {
     /// Free space, where the server tells (AVBL).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)
+    }
+
+    /// A connection for work that nobody waits for, if there is one to spare within `patience`: never the last one, and
+    /// none while somebody waits.
+    pub fn spare(&self, patience: Duration) -> Option<Spare> {
+        spare::spare(self, patience)
     }
 
     /// Waits until an operation waits for a connection while all are taken, for `patience` at the

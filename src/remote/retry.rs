@@ -4,6 +4,8 @@
 //! replaced and the step repeated; a step that may have changed something is repeated only after a look at
 //! the server showed that it did not.
 
+use std::time::Duration;
+
 use super::error::refusal;
 use crate::ftp::{self, Failed, ProxyProblem, Session};
 use crate::pool::{self, Lease, Permit, Pool, Purpose};
@@ -21,6 +23,8 @@ pub(super) struct Dialogue<'pool> {
     lease: Option<Lease>,
     /// What a session is first leased for.
     purpose: Purpose,
+    /// There is no session after the one in hand: nobody waits for what is done.
+    is_spare: bool,
 }
 
 impl<'pool> Dialogue<'pool> {
@@ -30,6 +34,7 @@ impl<'pool> Dialogue<'pool> {
             pool,
             lease: None,
             purpose: Purpose::Command,
+            is_spare: false,
         }
     }
 
@@ -46,6 +51,14 @@ impl<'pool> Dialogue<'pool> {
         Self {
             lease: Some(lease),
             ..Self::new(pool)
+        }
+    }
+
+    /// With this session or none.
+    pub(super) fn only(pool: &'pool Pool, lease: Lease) -> Self {
+        Self {
+            is_spare: true,
+            ..Self::with(pool, lease)
         }
     }
 
@@ -154,6 +167,9 @@ impl<'pool> Dialogue<'pool> {
     fn take_lease(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
         if let Some(lease) = self.lease.take() {
             return Ok(lease);
+        }
+        if self.is_spare {
+            return Err(pool::Error::Exhausted(Duration::ZERO));
         }
         let mut tries = 1;
         loop {

@@ -120,7 +120,11 @@ fn size_and_time(
 
 /// What the server told in answer to `verb`; none where it refused, and it is not asked again where it does
 /// not know the command.
-fn told<T>(answer: Result<T, ftp::Error>, has: &Has, verb: &str) -> Result<Option<T>, ftp::Error> {
+pub(super) fn told<T>(
+    answer: Result<T, ftp::Error>,
+    has: &Has,
+    verb: &str,
+) -> Result<Option<T>, ftp::Error> {
     match answer {
         Ok(told) => Ok(Some(told)),
         Err(ftp::Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 502 | 504) => {

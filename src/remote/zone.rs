@@ -47,22 +47,25 @@ impl Zone {
         if !entries.iter().any(local) {
             return;
         }
-        let ahead = match &self.given {
-            Some(_) => 0,
-            None => self.ahead(session, directory, entries),
-        };
-        for modified in entries
-            .iter_mut()
-            .filter_map(|entry| entry.modified.as_mut())
-        {
-            if !modified.utc {
-                modified.seconds = match &self.given {
-                    Some(zone) => in_zone(modified.seconds, zone),
-                    None => modified.seconds.saturating_sub(ahead),
-                };
-                modified.utc = true;
-            }
+        if self.given.is_none() {
+            let ahead = self.ahead(session, directory, entries);
+            return settle_by(entries, |seconds| seconds.saturating_sub(ahead));
         }
+        self.settle_as_known(entries);
+    }
+
+    /// Whether nothing has to be asked to settle a time.
+    pub(super) fn is_known(&self) -> bool {
+        self.given.is_some() || self.found.get().is_some()
+    }
+
+    /// Turns the times of `entries` into UTC by what is known already.
+    pub(super) fn settle_as_known(&self, entries: &mut [Entry]) {
+        if let Some(zone) = &self.given {
+            return settle_by(entries, |seconds| in_zone(seconds, zone));
+        }
+        let ahead = self.found.get().copied().unwrap_or(0);
+        settle_by(entries, |seconds| seconds.saturating_sub(ahead));
     }
 
     fn ahead(&self, session: &mut Session, directory: &RemotePath, entries: &[Entry]) -> i64 {
@@ -91,6 +94,14 @@ impl Zone {
             }
             None => 0,
         }
+    }
+}
+
+fn settle_by(entries: &mut [Entry], utc: impl Fn(i64) -> i64) {
+    let times = entries.iter_mut().filter_map(|it| it.modified.as_mut());
+    for modified in times.filter(|modified| !modified.utc) {
+        modified.seconds = utc(modified.seconds);
+        modified.utc = true;
     }
 }
 

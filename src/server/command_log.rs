@@ -1,6 +1,6 @@
 //! The command lines received, for tests to count.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::command_line::Command;
@@ -9,7 +9,14 @@ use super::command_line::Command;
 const LIMIT_BYTES: usize = 16 << 20;
 
 /// What one line costs beside its bytes.
-const LINE_BYTES: usize = size_of::<(u64, String)>();
+const LINE_BYTES: usize = size_of::<(Flight, String)>();
+
+/// Some commands of one session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Flight {
+    session: u64,
+    number: u64,
+}
 
 /// Command lines in the order they were acted upon, over all sessions.
 #[derive(Default)]
@@ -20,20 +27,29 @@ pub(super) struct CommandLog {
 #[derive(Default)]
 struct Kept {
     /// Each with its flight.
-    lines: VecDeque<(u64, String)>,
+    lines: VecDeque<(Flight, String)>,
     bytes: usize,
     flights: u64,
+    sessions: u64,
 }
 
 impl CommandLog {
-    /// Another flight: commands that one session sent without waiting for replies.
-    pub(super) fn begin_flight(&self) -> u64 {
+    /// Another session, by its number.
+    pub(super) fn begin_session(&self) -> u64 {
         let mut kept = self.lock();
-        kept.flights += 1;
-        kept.flights
+        kept.sessions += 1;
+        kept.sessions
     }
 
-    pub(super) fn record(&self, command: &Command, flight: u64) {
+    /// Another flight: commands that `session` sent without waiting for replies.
+    pub(super) fn begin_flight(&self, session: u64) -> Flight {
+        let mut kept = self.lock();
+        kept.flights += 1;
+        let number = kept.flights;
+        Flight { session, number }
+    }
+
+    pub(super) fn record(&self, command: &Command, flight: Flight) {
         let line = match command.verb.as_str() {
             "PASS" => "PASS ***".to_owned(),
             verb if command.argument.is_empty() => verb.to_owned(),
@@ -57,7 +73,7 @@ impl CommandLog {
 
     /// The lines by flight, in the order of the flights' first lines.
     pub(super) fn flights(&self) -> Vec<Vec<String>> {
-        let mut flights: Vec<(u64, Vec<String>)> = Vec::new();
+        let mut flights: Vec<(Flight, Vec<String>)> = Vec::new();
         for (flight, line) in &self.lock().lines {
             match flights.iter_mut().rev().find(|it| it.0 == *flight) {
                 Some((_, lines)) => lines.push(line.clone()),
@@ -65,6 +81,18 @@ impl CommandLog {
             }
         }
         flights.into_iter().map(|it| it.1).collect()
+    }
+
+    /// The number of flights of the session that had the most.
+    pub(super) fn most_flights(&self) -> usize {
+        let kept = self.lock();
+        let flights: BTreeSet<Flight> = kept.lines.iter().map(|it| it.0).collect();
+        drop(kept);
+        let mut of_sessions: BTreeMap<u64, usize> = BTreeMap::new();
+        for flight in flights {
+            *of_sessions.entry(flight.session).or_default() += 1;
+        }
+        of_sessions.into_values().max().unwrap_or(0)
     }
 
     pub(super) fn clear(&self) {
@@ -89,8 +117,8 @@ mod tests {
     #[test]
     fn a_password_is_never_kept() {
         let log = CommandLog::default();
-        log.record(&command(b"USER joe"), 1);
-        log.record(&command(b"pass secret"), 2);
+        log.record(&command(b"USER joe"), log.begin_flight(1));
+        log.record(&command(b"pass secret"), log.begin_flight(1));
         assert_eq!(log.lines(), ["USER joe", "PASS ***"]);
     }
 
@@ -99,9 +127,9 @@ mod tests {
         let log = CommandLog::default();
         let upload = [b"STOR ".as_slice(), &[b'x'; 8000]].concat();
         for _ in 0..3000 {
-            log.record(&command(&upload), 1);
+            log.record(&command(&upload), Flight::default());
         }
-        log.record(&command(b"NOOP"), 2);
+        log.record(&command(b"NOOP"), Flight::default());
         let lines = log.lines();
         assert!(lines.len() < 2200, "{} lines kept", lines.len());
         assert_eq!(lines.last().map(String::as_str), Some("NOOP"));
@@ -110,12 +138,15 @@ mod tests {
     #[test]
     fn lines_of_sessions_side_by_side_are_told_by_flight() {
         let log = CommandLog::default();
-        let (one, other) = (log.begin_flight(), log.begin_flight());
+        let (one, other) = (log.begin_flight(1), log.begin_flight(2));
         for (line, flight) in [("RNFR a", one), ("EPSV", other), ("RNTO b", one)] {
             log.record(&command(line.as_bytes()), flight);
         }
         assert_eq!(log.flights(), [vec!["RNFR a", "RNTO b"], vec!["EPSV"]]);
+        assert_eq!(log.most_flights(), 1);
+        log.record(&command(b"NOOP"), log.begin_flight(1));
+        assert_eq!(log.most_flights(), 2);
         log.clear();
-        assert!(log.flights().is_empty() && log.begin_flight() > other);
+        assert!(log.flights().is_empty() && log.begin_flight(2) > other);
     }
 }

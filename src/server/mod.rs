@@ -166,6 +166,12 @@ impl Server {
         self.serving.log.flights()
     }
 
+    /// How many [flights](Self::flights) the session had that had the most: so many round trips one client waited for in
+    /// turn.
+    pub fn most_flights_of_a_session(&self) -> usize {
+        self.serving.log.most_flights()
+    }
+
     /// Empties what [`Server::commands`] and [`Server::flights`] tell.
     pub fn clear_commands(&self) {
         self.serving.log.clear();

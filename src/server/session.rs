@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::command_line::{Command, Line};
+use super::command_log::Flight;
 use super::commands;
 use super::control::{Control, Event};
 use super::data::DataSetup;
@@ -44,7 +45,9 @@ pub(super) struct Session {
     /// What is to go wrong with the command under way.
     pub(super) misdeed: Option<Misdeed>,
     /// Which of all flights the command under way belongs to.
-    flight: u64,
+    flight: Flight,
+    /// Its number in the log.
+    number: u64,
     /// The session's place among those open; given back before the last reply, so that a client that has
     /// read it can come again.
     slot: Option<Slot>,
@@ -88,6 +91,7 @@ impl Session {
                 Gone
             })?,
             identity: Identity::current(serving.options.read_only),
+            number: serving.log.begin_session(),
             serving,
             peer,
             local,
@@ -99,7 +103,7 @@ impl Session {
             rename_from: None,
             facts: Facts::default(),
             misdeed: None,
-            flight: 0,
+            flight: Flight::default(),
             slot: Some(slot),
         })
     }
@@ -149,7 +153,7 @@ impl Session {
 
     fn obey(&mut self, command: &Command) -> Result<Ended, Gone> {
         if self.control.is_new_flight() {
-            self.flight = self.serving.log.begin_flight();
+            self.flight = self.serving.log.begin_flight(self.number);
         }
         self.serving.log.record(command, self.flight);
         match self.serving.faults.strike(command) {

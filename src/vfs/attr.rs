@@ -56,6 +56,18 @@ impl From<&Attributes> for Version {
     }
 }
 
+impl Attributes {
+    /// These, of contents that are `version`.
+    pub(super) fn of_version(self, version: Version) -> Self {
+        Self {
+            size: version.size,
+            modified: version.modified,
+            unique: version.unique,
+            ..self
+        }
+    }
+}
+
 impl Attr {
     /// What `options` make of `attributes`; `mounted` stands for a time nobody told.
     pub(super) fn new(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ftp::RemotePath;
 use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, Version};
 
+use super::ahead::Ahead;
 use super::inode::{Ino, Inodes};
 use super::reader::{Incoming, ReadOptions, Reader, Source};
 use super::store::{Destination, Outgoing, Store};
@@ -17,6 +18,7 @@ use super::write_spool::{Spool, SpoolDir};
 pub(super) struct Backing {
     pub(super) remote: Remote,
     pub(super) inodes: Arc<Inodes>,
+    pub(super) ahead: Ahead,
     pub(super) spools: SpoolDir,
     pub(super) read: ReadOptions,
     pub(super) transfers: Transfers,
@@ -25,7 +27,12 @@ pub(super) struct Backing {
 impl Backing {
     /// Reads `ino` from the server, wherever a rename takes it.
     pub(super) fn reader(&self, ino: Ino, version: Version) -> Reader {
-        Reader::new(self.place(ino), version, self.read)
+        let source = FromServer {
+            place: self.place(ino),
+            ahead: self.ahead.clone(),
+            version,
+        };
+        Reader::new(Arc::new(source), version, self.read)
     }
 
     /// The whole of `ino`, fetched from the server.
@@ -90,6 +97,34 @@ impl Source for Place {
 
     fn version(&self) -> Result<Version, remote::Error> {
         self.remote.version(&self.path_for("look up")?)
+    }
+}
+
+/// A file that programs read: what was fetched ahead of them comes first.
+struct FromServer {
+    place: Arc<Place>,
+    ahead: Ahead,
+    /// What it was when it was opened.
+    version: Version,
+}
+
+impl Source for FromServer {
+    fn path(&self) -> RemotePath {
+        self.place.path()
+    }
+
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), remote::Error> {
+        if offset == 0 {
+            let path = self.place.path_for("read")?;
+            if let Some(fetched) = self.ahead.open_file(&path, &self.version) {
+                return Ok((fetched, 0));
+            }
+        }
+        self.place.open_at(offset)
+    }
+
+    fn version(&self) -> Result<Version, remote::Error> {
+        self.place.version()
     }
 }
 

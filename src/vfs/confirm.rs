@@ -17,7 +17,13 @@ impl Vfs {
         match self.cache.lookup(directory, name) {
             Answer::Present(known, left) => {
                 let age = self.options.dir_ttl.saturating_sub(left);
-                (age < self.options.open_ttl || known.kind == Kind::Directory).then_some(known)
+                if age < self.options.open_ttl || known.kind == Kind::Directory {
+                    return Some(known);
+                }
+                let listed = Version::from(&known);
+                let path = directory.join(name).ok()?;
+                let (said, age) = self.ahead.said(&path, &listed)?;
+                (age < self.options.open_ttl).then(|| known.of_version(said.with(listed)))
             }
             Answer::Absent(_) | Answer::Unknown => None,
         }
@@ -53,12 +59,7 @@ impl Vfs {
                 let listed = Version::from(&known);
                 let changed = !told.agrees(&listed);
                 let now = if changed { told } else { told.with(listed) };
-                let attributes = Attributes {
-                    size: now.size,
-                    modified: now.modified,
-                    unique: now.unique,
-                    ..known
-                };
+                let attributes = known.of_version(now);
                 self.cache.insert(directory, name, attributes.clone());
                 Ok((attributes, changed))
             }

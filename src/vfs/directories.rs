@@ -38,6 +38,7 @@ impl Vfs {
             Err(errno) => return Some(Err(errno)),
         };
         let snapshot = self.cache.snapshot(&directory)?;
+        self.ahead.opened_directory(&directory, &snapshot);
         Some(Ok(self.add_directory(ino, snapshot)))
     }
 
@@ -47,6 +48,7 @@ impl Vfs {
         let snapshot = self
             .cache
             .snapshot_or_fetch(&directory, || self.remote.list(&directory))?;
+        self.ahead.opened_directory(&directory, &snapshot);
         Ok(self.add_directory(ino, snapshot))
     }
 
@@ -170,6 +172,7 @@ impl Vfs {
             }
         }
         self.cache.remove(&directory, name);
+        self.ahead.forget(&path);
         self.note_modified(&directory);
         self.inodes.remove(parent, name);
         Ok(())

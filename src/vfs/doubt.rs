@@ -10,8 +10,14 @@ impl Vfs {
     /// A change of `name` in `directory` failed for this reason: unless that leaves no doubt, the server is asked anew.
     pub(super) fn doubt(&self, directory: &RemotePath, name: &[u8], reason: ErrorKind) {
         if !was_plainly_refused(reason) {
-            self.cache.doubt(directory, name);
+            self.doubt_name(directory, name);
         }
+    }
+
+    /// Whatever is known of `name` in `directory`, the server may have another file there.
+    pub(super) fn doubt_name(&self, directory: &RemotePath, name: &[u8]) {
+        self.cache.doubt(directory, name);
+        self.ahead.forget(directory);
     }
 }
 

@@ -315,7 +315,7 @@ impl Vfs {
             && let Ok((directory, name)) = self.location(file.ino())
         {
             // The server may have the new file all the same. What waits is shown as it is here, whatever the server has.
-            self.cache.doubt(&directory, &name);
+            self.doubt_name(&directory, &name);
         }
         if let Some(stored) = committed? {
             self.note_stored(file, stored);
@@ -331,6 +331,9 @@ impl Vfs {
         self.inodes.set_cached(ino, None);
         // A file removed meanwhile has no place in a listing.
         if let Ok((directory, name)) = self.location(ino) {
+            if let Ok(path) = directory.join(&name) {
+                self.ahead.forget(&path);
+            }
             self.cache.insert(&directory, &name, stored);
             self.note_modified(&directory);
         }

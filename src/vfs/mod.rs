@@ -10,6 +10,7 @@
 //! file's gate is no lock of data: who holds it may wait for the server, and no FUSE loop ever
 //! waits for it.
 
+mod ahead;
 mod attr;
 mod attributes;
 mod backing;
@@ -56,6 +57,7 @@ pub use report::{Report, Stage, Waiting};
 pub use space::SpaceLeft;
 pub use transfers::{Direction, Transfer};
 
+use ahead::Ahead;
 use backing::Backing;
 use handle::{DirectoryHandle, FileHandle, Handles};
 use housekeeper::Housekeeper;
@@ -106,7 +108,9 @@ pub struct Vfs {
     options: VfsOptions,
     root: RemotePath,
     remote: Remote,
-    cache: Cache<remote::Error>,
+    cache: Arc<Cache<remote::Error>>,
+    /// What is asked before anybody asks for it.
+    ahead: Ahead,
     inodes: Arc<Inodes>,
     backing: Arc<Backing>,
     files: Handles<FileHandle>,
@@ -132,22 +136,25 @@ impl Vfs {
             streams: STREAMS_PER_FILE,
             timeout: options.timeout,
         };
+        let cache = Arc::new(Cache::new(CacheOptions {
+            ttl: options.dir_ttl,
+            max_bytes: options.cache_bytes,
+        }));
+        let ahead = Ahead::new(remote.clone(), Arc::clone(&cache), &options);
         let backing = Arc::new(Backing {
             remote: remote.clone(),
             inodes: Arc::clone(&inodes),
+            ahead: ahead.clone(),
             spools: SpoolDir::new(journal, options.spool_size),
             read,
             transfers: Transfers::default(),
-        });
-        let cache = Cache::new(CacheOptions {
-            ttl: options.dir_ttl,
-            max_bytes: options.cache_bytes,
         });
         let vfs = Arc::new(Self {
             options,
             root,
             remote,
             cache,
+            ahead,
             inodes,
             backing,
             files: Handles::default(),
@@ -170,6 +177,7 @@ impl Vfs {
     /// and the server keeps what it had.
     pub fn finish_stores(&self) {
         self.housekeeper.stop();
+        self.ahead.stop();
         self.backing.spools.ending();
         self.writeback.drain();
         for handle in self.files.all() {

@@ -80,6 +80,8 @@ impl Vfs {
         if moved_file.as_ref().is_none_or(|file| file.is_on_server()) {
             self.rename_on_server(&from, &to, moved.kind, replaced.as_ref())?;
             self.cache.rename(&from.path, &to.path);
+            self.ahead.forget(&from.path);
+            self.ahead.forget(&to.path);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
             file.set_before(match (&replaced_file, &replaced) {

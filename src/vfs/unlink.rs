@@ -40,6 +40,7 @@ impl Vfs {
             self.forget_waiting(file);
         }
         self.cache.remove(&directory, name);
+        self.ahead.forget(&path);
         self.note_modified(&directory);
         self.inodes.remove(parent, name);
         Ok(())

@@ -36,7 +36,9 @@ pub enum Format {
 pub enum Line {
     /// An entry; its name passes [`check_name`].
     Entry(Entry),
-    /// No entry, and rightly so: a blank line, `total 48`, the directory itself or its parent.
+    /// The listed directory itself: `.`.
+    Itself,
+    /// No entry, and rightly so: a blank line, `total 48`, the listed directory's parent.
     Skip,
     /// An entry that must not be used; says why, for the log.
     Dropped(&'static str),
@@ -190,8 +192,10 @@ fn is_total(line: &[u8]) -> bool {
 }
 
 fn checked(mut entry: Entry) -> Line {
-    if matches!(entry.name.as_slice(), b"." | b"..") {
-        return Line::Skip;
+    match entry.name.as_slice() {
+        b"." if entry.kind == Kind::Directory => return Line::Itself,
+        b"." | b".." => return Line::Skip,
+        _ => {}
     }
     match check_name(&entry.name) {
         Ok(()) => {

@@ -80,7 +80,7 @@ fn shown(bytes: Option<&Vec<u8>>) -> String {
 fn described(line: &Line) -> String {
     let entry = match line {
         Line::Entry(entry) => entry,
-        Line::Skip => return "skip".to_owned(),
+        Line::Itself | Line::Skip => return "skip".to_owned(),
         Line::Dropped(_) => return "drop".to_owned(),
         Line::Unparsable => return "unparsable".to_owned(),
     };

@@ -222,3 +222,64 @@ fn a_file_shorter_than_was_said_is_no_upload() {
     assert!(failed.session.is_none());
     peer.ends();
 }
+
+/// Hears a download's command with the next EPSV in one write, sends the bytes, and tells where the next connection goes.
+fn download_with_next(stage: &mut Stage, command: &str, mut data: TcpStream) -> TcpListener {
+    stage.hear(command);
+    stage.hear("EPSV");
+    stage.say("150 here it comes");
+    data.write_all(b"content").unwrap();
+    drop(data);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    stage.say(&format!("226 all\n229 Entering (|||{port}|)"));
+    listener
+}
+
+#[test]
+fn downloads_that_follow_one_another_ask_for_the_next_connection_with_their_command() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(PATIENT, "502 no FEAT");
+        let mut data = stage.extended_passive();
+        stage.answer("RETR /a", "150 here it comes");
+        data.write_all(b"content").unwrap();
+        drop(data);
+        stage.hear("EPSV");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        stage.say(&format!("226 all\n229 Entering (|||{port}|)"));
+        let next = download_with_next(stage, "RETR /a", taken(&listener));
+        // What is refused is answered before the EPSV behind it, too.
+        let data = taken(&next);
+        stage.hear("RETR /a");
+        stage.hear("EPSV");
+        drop(data);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        stage.say(&format!("550 gone\n229 Entering (|||{port}|)"));
+        let _data = taken(&listener);
+        stage.noop();
+    });
+    let mut session = peer.armed_session();
+    for _ in 0..2 {
+        become_ready(&mut session, Readiness::Armed);
+        session.expect_more(true);
+        let mut download = session.retrieve(&path("/a"), 0).unwrap();
+        let (mut content, mut buffer) = (Vec::new(), [0; 100]);
+        loop {
+            match download.read(&mut buffer).unwrap() {
+                0 => break,
+                count => content.extend_from_slice(&buffer[..count]),
+            }
+        }
+        assert_eq!(content, b"content");
+        session = download.finish().unwrap();
+    }
+    become_ready(&mut session, Readiness::Armed);
+    session.expect_more(true);
+    let failed = session.retrieve(&path("/a"), 0).unwrap_err();
+    session = failed.session.expect("a refusal leaves it usable");
+    become_ready(&mut session, Readiness::Armed);
+    session.noop().unwrap();
+    peer.ends();
+}

@@ -239,3 +239,38 @@ fn stat_lists_over_the_control_connection() {
     session.noop().unwrap();
     peer.ends();
 }
+
+#[test]
+fn many_listings_come_of_one_write_and_a_refusal_stops_none() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        for directory in ["/a", "/none", "/gone", "/b"] {
+            stage.hear(&format!("STAT {directory}"));
+        }
+        let itself = "drwxr-xr-x 2 a b 0 Jan  1  2020 .\n";
+        let lines = TWO_LINES.replace("\r\n", "\n");
+        stage.say(&format!("213-Status:\n{itself}{lines}213 End"));
+        stage.say("213-Status:\n213 End");
+        stage.say("550 no such directory");
+        stage.say(&format!("212-Status:\n {itself}212 End"));
+        stage.noop();
+    });
+    let mut session = peer.session();
+    let paths = ["/a", "/none", "/gone", "/b"].map(path);
+    let mut told = Vec::new();
+    session
+        .stat_together(&paths, &mut |number, listing| {
+            let listing = listing.map(|it| (it.entries.len(), it.names_itself));
+            told.push((number, listing.ok()));
+        })
+        .unwrap();
+    let expected = [
+        (0, Some((2, true))),
+        (1, Some((0, false))),
+        (2, None),
+        (3, Some((0, true))),
+    ];
+    assert_eq!(told, expected);
+    session.noop().unwrap();
+    peer.ends();
+}

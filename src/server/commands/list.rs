@@ -86,14 +86,19 @@ pub(super) fn mlst(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::of_lines(250, "Facts:", vec![line], "End"))
 }
 
-/// The session's state, or with a path what LIST shows, on the control connection.
+/// The session's state, or with a path what LIST shows, on the control connection, and the directory itself before it.
 pub(super) fn stat(session: &mut Session, argument: &[u8]) -> Answer {
     if argument.is_empty() {
         return Ok(status(session));
     }
-    let lines = long_lines(session, without_options(argument))?;
+    let argument = without_options(argument);
+    let lines = long_lines(session, argument)?;
     let mut batch = b"213-Listing:\r\n".to_vec();
-    for line in lines {
+    for line in own_lines(session, argument)?
+        .into_iter()
+        .map(Ok)
+        .chain(lines)
+    {
         batch.extend(with_telnet(&line?));
         if batch.len() >= BATCH_BYTES {
             session.control.send(&batch)?;
@@ -102,6 +107,21 @@ pub(super) fn stat(session: &mut Session, argument: &[u8]) -> Answer {
     }
     session.control.send(&batch)?;
     Ok(Reply::new(213, "End"))
+}
+
+/// A directory's lines for itself and for the one above it, as `ls -a` begins with them.
+fn own_lines(session: &Session, argument: &[u8]) -> Result<Vec<Vec<u8>>, Stop> {
+    let Ok(place) = session.place(argument, LastLink::Followed) else {
+        return Ok(Vec::new());
+    };
+    if !place.stat().is_ok_and(|stat| is_directory(&stat)) {
+        return Ok(Vec::new());
+    }
+    let above = session.path(argument)?.parent();
+    let above = session.serving.tree.find(&above, LastLink::Followed)?;
+    let now = now();
+    let own = [place.entry(b".")?, above.entry(b"..")?];
+    Ok(own.map(|entry| long_listing::line(&entry, now)).into())
 }
 
 fn status(session: &Session) -> Reply {
@@ -140,11 +160,16 @@ fn listed(session: &Session, argument: &[u8]) -> Result<Listed, Stop> {
     })
 }
 
-fn long_lines(session: &Session, argument: &[u8]) -> Result<Lines, Stop> {
+/// Seconds since the epoch.
+fn now() -> i64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    let now = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn long_lines(session: &Session, argument: &[u8]) -> Result<Lines, Stop> {
+    let now = now();
     let entries = listed(session, argument)?.entries;
     let skew = session.skew();
     Ok(Box::new(entries.map(move |entry| {

@@ -1,0 +1,126 @@
+//! Many questions in one write, for one round trip: listings by STAT (RFC 959 §4.1.3), facts by MLST, sizes and times
+//! (RFC 3659). Only for servers that queue commands; who asks sees to it that few enough bytes go out at once.
+
+use std::ops::ControlFlow;
+
+use super::control::shown;
+use super::error::Error;
+use super::list::{MAX_STAT, Parser};
+use super::listing::{Entry, Format, parse_mlst};
+use super::path::RemotePath;
+use super::session::{Session, SizeAndModified, nonsense, told_size, told_time};
+
+/// What STAT said of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatListing {
+    /// The names.
+    pub entries: Vec<Entry>,
+    /// The listing has a line for the directory itself (`.`): it is a directory's, and hides no names. Without
+    /// it, it may be a file's, or that of nothing at all.
+    pub names_itself: bool,
+}
+
+impl Session {
+    /// Lists the directories `paths` by STAT, all in one write, and tells each listing as it comes with its number in
+    /// `paths`. A refusal is told, too, and does not keep the others from coming.
+    ///
+    /// # Errors
+    /// The session broke, or a path cannot be sent: what was not told will not be.
+    pub fn stat_together(
+        &mut self,
+        paths: &[RemotePath],
+        tell: &mut dyn FnMut(usize, Result<StatListing, Error>),
+    ) -> Result<(), Error> {
+        self.send_each(b"STAT ", paths)?;
+        for (number, path) in paths.iter().enumerate() {
+            let listing = self.stat_listing(path);
+            let listing = self.unless_broken(listing)?;
+            tell(number, listing);
+        }
+        Ok(())
+    }
+
+    /// What the server says of each of `paths` (MLST), all asked in one write.
+    ///
+    /// # Errors
+    /// The session broke, or a path cannot be sent.
+    pub fn mlst_together(
+        &mut self,
+        paths: &[RemotePath],
+    ) -> Result<Vec<Result<Entry, Error>>, Error> {
+        self.send_each(b"MLST ", paths)?;
+        paths.iter().map(|path| self.mlst_answer(path)).collect()
+    }
+
+    /// Size and time of modification of each of `paths`, all asked in one write; each may be refused for itself.
+    ///
+    /// # Errors
+    /// The session broke, or a path cannot be sent.
+    pub fn sizes_and_times(&mut self, paths: &[RemotePath]) -> Result<Vec<SizeAndModified>, Error> {
+        let mut lines = Vec::with_capacity(2 * paths.len());
+        for path in paths {
+            lines.push(self.line(b"SIZE ", path, b"")?);
+            lines.push(self.line(b"MDTM ", path, b"")?);
+        }
+        self.send_all(&lines)?;
+        paths.iter().map(|_| self.size_and_time_answer()).collect()
+    }
+
+    fn send_each(&mut self, verb: &[u8], paths: &[RemotePath]) -> Result<(), Error> {
+        let line = |path| self.line(verb, path, b"");
+        let lines = paths.iter().map(line).collect::<Result<Vec<_>, _>>()?;
+        self.send_all(&lines)
+    }
+
+    fn send_all(&mut self, lines: &[Vec<u8>]) -> Result<(), Error> {
+        for line in lines {
+            log::debug!("> {}", shown(line));
+        }
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        self.control.send_together(&lines)
+    }
+
+    fn stat_listing(&mut self, path: &RemotePath) -> Result<StatListing, Error> {
+        let mut entries = Vec::new();
+        let mut sink = |entry| {
+            entries.push(entry);
+            ControlFlow::Continue(())
+        };
+        let mut parser = Parser::new(self.charset(), path, Format::List, &mut sink);
+        let reply = self.control.long_reply(MAX_STAT, &mut |line| {
+            // ProFTPD sets each line one blank in.
+            let _ = parser.line(line.strip_prefix(b" ").unwrap_or(line));
+        })?;
+        let names_itself = parser.named_itself();
+        drop(parser);
+        self.settle();
+        if reply.is_completion() {
+            Ok(StatListing {
+                entries,
+                names_itself,
+            })
+        } else {
+            let command = "STAT";
+            Err(Error::Refused { command, reply })
+        }
+    }
+
+    fn mlst_answer(&mut self, path: &RemotePath) -> Result<Result<Entry, Error>, Error> {
+        let answer = self.completion("MLST").and_then(|reply| {
+            let entry = reply.lines().get(1).and_then(|line| parse_mlst(line));
+            entry.ok_or_else(|| nonsense(&reply, "one line of facts"))
+        });
+        let named = answer.map(|entry| Entry {
+            name: path.name().to_vec(),
+            ..entry
+        });
+        self.unless_broken(named)
+    }
+
+    fn size_and_time_answer(&mut self) -> Result<SizeAndModified, Error> {
+        let size = self.completion("SIZE").and_then(|it| told_size(&it));
+        let size = self.unless_broken(size)?;
+        let modified = self.completion("MDTM").and_then(|it| told_time(&it));
+        Ok((size, self.unless_broken(modified)?))
+    }
+}

@@ -1,0 +1,200 @@
+//! A connection for work that nobody waits for: what it brings is of use if it comes, and nothing is lost if it does not.
+//!
+//! Nothing here is tried again, nothing waits for another connection, and what the server refuses is left to whoever
+//! asks for it one day.
+
+use std::time::Duration;
+
+use super::listing::list_all;
+use super::retry::Dialogue;
+use super::stat_listing::{self, believed, is_literal};
+use super::temporary::is_temporary;
+use super::version::told;
+use super::{Error, Remote, Version};
+use crate::ftp::{self, Entry, Precision, RemotePath};
+use crate::pool::Lease;
+
+/// Most questions in one write …
+const MOST_TOGETHER: usize = 64;
+/// … and most bytes of them: a server that answers while more comes must not be stuck.
+const MOST_BYTES: usize = 8 << 10;
+/// What a question costs beside its path.
+const VERB_BYTES: usize = 8;
+
+/// A connection that nobody else has a use for now. Dropped, it goes back.
+#[derive(Debug)]
+pub struct Spare {
+    remote: Remote,
+    lease: Option<Lease>,
+}
+
+/// See [`Remote::spare`].
+pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<Spare> {
+    let mut lease = remote.pool().spare_lease(patience)?;
+    lease.expect_more(true);
+    Some(Spare {
+        remote: remote.clone(),
+        lease: Some(lease),
+    })
+}
+
+impl Spare {
+    /// How many directories should be [listed](Self::list) at once: as many as one round trip tells of.
+    pub fn most_to_list(&self) -> usize {
+        let queues = self.lease.as_ref().is_some_and(|lease| lease.queues());
+        if queues && self.lists_together() {
+            MOST_TOGETHER
+        } else {
+            1
+        }
+    }
+
+    /// Lists `directories` and tells each listing, as [`Remote::list`] would, with its number among them. One that is
+    /// not told could not be listed.
+    pub fn list(&mut self, directories: &[RemotePath], tell: &mut dyn FnMut(usize, Vec<Entry>)) {
+        let mut tell = |number, mut entries: Vec<Entry>| {
+            entries.retain(|entry| !is_temporary(&entry.name));
+            tell(number, entries);
+        };
+        let mut done = 0;
+        while let Some(rest) = directories.get(done..).filter(|rest| !rest.is_empty()) {
+            let literal = rest.iter().take_while(|path| is_literal(path)).count();
+            let some = rest.get(..literal).unwrap_or_default();
+            let some = some.get(..together(some)).unwrap_or_default();
+            if some.len() > 1 && self.lists_together() {
+                self.list_together(some, &mut |number, entries| tell(done + number, entries));
+                done += some.len();
+                continue;
+            }
+            let Some(directory) = rest.first() else {
+                return;
+            };
+            let number = done;
+            done += 1;
+            let remote = self.remote.clone();
+            let Some(mut dialogue) = self.dialogue(&remote) else {
+                return;
+            };
+            let listed = list_all(&remote, &mut dialogue, directory);
+            self.lease = dialogue.into_lease();
+            match listed {
+                Ok(entries) => tell(number, entries),
+                Err(error) => log::debug!("not listed ahead: {error}"),
+            }
+        }
+    }
+
+    /// What the server says of each of `paths` now, asked in few round trips; none of what it does not tell of.
+    pub fn versions(&mut self, paths: &[RemotePath]) -> Vec<Option<Version>> {
+        let mut versions = Vec::with_capacity(paths.len());
+        while let Some(rest) = paths.get(versions.len()..).filter(|rest| !rest.is_empty()) {
+            let some = rest.get(..together(rest).max(1)).unwrap_or_default();
+            match self.some_versions(some) {
+                Some(told) => versions.extend(told),
+                None => break,
+            }
+        }
+        versions.resize(paths.len(), None);
+        versions
+    }
+
+    /// The whole of `path`; none where it is more than `limit` bytes.
+    ///
+    /// # Errors
+    /// Why it did not come.
+    pub fn fetch(&mut self, path: &RemotePath, limit: usize) -> Result<Option<Vec<u8>>, Error> {
+        let remote = self.remote.clone();
+        let Some(mut dialogue) = self.dialogue(&remote) else {
+            return Ok(None);
+        };
+        let mut download = super::download::open_in(&remote, &mut dialogue, path, 0)?;
+        let mut bytes = vec![0; limit + 1];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match download.read(rest)? {
+                0 => {
+                    bytes.truncate(filled);
+                    bytes.shrink_to_fit();
+                    return Ok(Some(bytes));
+                }
+                count => filled += count,
+            }
+        }
+        Ok(None)
+    }
+
+    fn list_together(
+        &mut self,
+        directories: &[RemotePath],
+        tell: &mut dyn FnMut(usize, Vec<Entry>),
+    ) {
+        let Some(lease) = self.lease.as_mut() else {
+            return;
+        };
+        let zone = self.remote.zone();
+        let listed = lease.stat_together(directories, &mut |number, listing| {
+            if let Some(mut entries) = believed(listing) {
+                zone.settle_as_known(&mut entries);
+                tell(number, entries);
+            }
+        });
+        if let Err(error) = listed {
+            log::debug!(
+                "not all of {} directories were listed: {error}",
+                directories.len()
+            );
+        }
+    }
+
+    fn lists_together(&self) -> bool {
+        // A zone to be found out takes a question of its own in between.
+        stat_listing::is_believed(&self.remote) && self.remote.zone().is_known()
+    }
+
+    fn some_versions(&mut self, paths: &[RemotePath]) -> Option<Vec<Option<Version>>> {
+        let dialect = self.remote.dialect();
+        let lease = self.lease.as_mut().filter(|lease| lease.is_usable())?;
+        if dialect.mlst.get() {
+            let told = lease.mlst_together(paths).ok()?;
+            let version = |entry: Result<Entry, ftp::Error>| Some(Version::from(&entry.ok()?));
+            return Some(told.into_iter().map(version).collect());
+        }
+        if !dialect.size.get() || !dialect.mdtm.get() {
+            return None;
+        }
+        let answers = lease.sizes_and_times(paths).ok()?;
+        let version = |(size, time)| {
+            let size = told(size, &dialect.size, "SIZE").ok()??;
+            let time = told(time, &dialect.mdtm, "MDTM").ok()??;
+            Some(Version {
+                size: Some(size),
+                modified: Some((time, Precision::Second)),
+                unique: 0,
+            })
+        };
+        Some(answers.into_iter().map(version).collect())
+    }
+
+    fn dialogue<'pool>(&mut self, remote: &'pool Remote) -> Option<Dialogue<'pool>> {
+        let lease = self.lease.take().filter(|lease| lease.is_usable())?;
+        Some(Dialogue::only(remote.pool(), lease))
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.expect_more(false);
+        }
+    }
+}
+
+/// How many of `paths`, the first ones, fit in one write.
+fn together(paths: &[RemotePath]) -> usize {
+    let mut bytes = 0;
+    let fits = |path: &&RemotePath| {
+        bytes += path.as_bytes().len() + VERB_BYTES;
+        bytes <= MOST_BYTES
+    };
+    paths.iter().take(MOST_TOGETHER).take_while(fits).count()
+}

@@ -1,0 +1,176 @@
+//! Listings by `STAT path` (RFC 959 §4.1.3): one round trip on the control connection, without a data connection, and
+//! many of them in one write.
+//!
+//! Only instead of LIST: MLSD's times are to the second, and STAT prints what LIST does. Servers differ in what STAT
+//! makes of a path, so it is believed after one of its listings was the same as LIST's, and each time only where the
+//! listing has a line for the directory itself: vsftpd answers 213 and nothing for a path that is not there, others leave
+//! out names with a dot.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::Remote;
+use super::retry::Dialogue;
+use crate::ftp::{Entry, Error, RemotePath, StatListing};
+
+/// The largest listing that is asked for twice, to compare.
+const LARGEST_COMPARED: usize = 2_000;
+/// After so many that differed, which a change in between may explain, STAT is not tried any more.
+const MOST_DIFFERENT: u32 = 3;
+const BELIEVED: u32 = u32::MAX;
+
+/// What is known of the server's STAT.
+#[derive(Debug, Default)]
+pub(super) struct StatTrust(AtomicU32);
+
+impl StatTrust {
+    fn is_believed(&self) -> bool {
+        self.0.load(Relaxed) == BELIEVED
+    }
+
+    fn is_worth_a_try(&self) -> bool {
+        self.0.load(Relaxed) < MOST_DIFFERENT
+    }
+
+    fn compared(&self, same: bool) {
+        if same {
+            self.0.store(BELIEVED, Relaxed);
+        } else {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn give_up(&self) {
+        self.0.store(MOST_DIFFERENT, Relaxed);
+    }
+}
+
+/// Whether directories are listed by STAT.
+pub(super) fn is_believed(remote: &Remote) -> bool {
+    !remote.dialect().mlsd.get() && remote.dialect().stat.is_believed()
+}
+
+/// The listing of `directory` by STAT; none where STAT is not to be believed of it.
+pub(super) fn list(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+) -> Option<Vec<Entry>> {
+    if !is_believed(remote) || !is_literal(directory) {
+        return None;
+    }
+    let listed = dialogue.repeat(|session| {
+        let mut entries = None;
+        session.stat_together(std::slice::from_ref(directory), &mut |_, listing| {
+            entries = believed(listing);
+        })?;
+        if let Some(entries) = &mut entries {
+            remote.zone().settle(session, directory, entries);
+        }
+        Ok(entries)
+    });
+    listed.ok().flatten()
+}
+
+/// Finds out with `entries`, just listed by LIST, whether STAT lists the same.
+pub(super) fn compare(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    entries: &[Entry],
+) {
+    let trust = &remote.dialect().stat;
+    let is_fit = (1..=LARGEST_COMPARED).contains(&entries.len()) && is_literal(directory);
+    if remote.dialect().mlsd.get() || !trust.is_worth_a_try() || !is_fit {
+        return;
+    }
+    let mut same = false;
+    let asked = dialogue.repeat(|session| {
+        session.stat_together(std::slice::from_ref(directory), &mut |_, listing| {
+            same = believed(listing).is_some_and(|listed| are_same(&listed, entries));
+        })
+    });
+    match asked {
+        Ok(()) => trust.compared(same),
+        Err(fault) => {
+            log::debug!("directories are not listed by STAT: {fault}");
+            trust.give_up();
+        }
+    }
+}
+
+/// The entries, where the listing is a whole directory's.
+pub(super) fn believed(listing: Result<StatListing, Error>) -> Option<Vec<Entry>> {
+    listing
+        .ok()
+        .filter(|listing| listing.names_itself)
+        .map(|listing| listing.entries)
+}
+
+/// Whether every server takes the path for what it is, not for a pattern or for several.
+pub(super) fn is_literal(path: &RemotePath) -> bool {
+    let is_special =
+        |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'~' | b'\\');
+    let bytes = path.as_bytes();
+    // `/a -b`: vsftpd and others look for options behind a blank.
+    !bytes.iter().any(is_special) && !bytes.windows(2).any(|two| two == b" -")
+}
+
+fn are_same(one: &[Entry], other: &[Entry]) -> bool {
+    let sorted = |entries: &[Entry]| {
+        let mut shown: Vec<_> = entries
+            .iter()
+            .map(|it| {
+                let tells = (it.size.is_some(), it.modified.is_some());
+                (it.name.clone(), it.kind as u8, it.target.clone(), tells)
+            })
+            .collect();
+        shown.sort();
+        shown
+    };
+    sorted(one) == sorted(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::Kind;
+
+    #[test]
+    fn stat_is_believed_after_one_listing_like_lists_and_given_up_after_three_that_were_not() {
+        let trust = StatTrust::default();
+        for _ in 0..2 {
+            trust.compared(false);
+        }
+        assert!(trust.is_worth_a_try() && !trust.is_believed());
+        trust.compared(true);
+        assert!(trust.is_believed() && !trust.is_worth_a_try());
+        let trust = StatTrust::default();
+        trust.give_up();
+        assert!(!trust.is_worth_a_try() && !trust.is_believed());
+    }
+
+    #[test]
+    fn listings_are_the_same_whatever_their_order_and_not_with_another_name_or_kind() {
+        let [a, b] = ["a", "b"].map(|name| Entry::new(name, Kind::File));
+        assert!(are_same(&[a.clone(), b.clone()], &[b.clone(), a.clone()]));
+        assert!(!are_same(&[a.clone(), b.clone()], std::slice::from_ref(&a)));
+        assert!(!are_same(&[b], &[Entry::new("b", Kind::Directory)]));
+        assert!(!are_same(&[a], &[]));
+    }
+
+    #[test]
+    fn patterns_are_no_paths() {
+        for (path, literal) in [
+            ("/a b/.c", true),
+            ("/-a", true),
+            ("/a -b", false),
+            ("/a*", false),
+            ("/[a]", false),
+        ] {
+            assert_eq!(
+                is_literal(&RemotePath::new(path.as_bytes()).unwrap()),
+                literal
+            );
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Which directories a program that goes through a tree will open next. Pure bookkeeping: no thread, no network.
+//!
+//! Programs open a directory, then those in it, one after the other (find, ls -R, du, rsync, grep -r). So when a
+//! directory is opened whose parent was opened lately, what lies in it, and beside it behind it, is listed ahead, in the
+//! order in which a depth-first walk comes to it; and what lies in those, as far as the window goes. The window grows as
+//! what was listed ahead is opened, so that somebody who looks around costs little.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::ftp::RemotePath;
+
+/// Directories listed and not opened yet, at first …
+const FIRST_WINDOW: usize = 16;
+/// … and at the most.
+const LARGEST_WINDOW: usize = 512;
+/// Most directories remembered that are still to be listed.
+const MOST_PENDING: usize = 16_384;
+/// Most directories remembered that were opened.
+const MOST_OPENED: usize = 64;
+/// A directory opened longer ago is not where a program that opens one in it comes from.
+const LATELY: Duration = Duration::from_secs(10);
+/// A walk that opens nothing for so long has ended.
+const LIVES: Duration = Duration::from_secs(3);
+
+/// A path in the order of a depth-first walk: a directory, then what is below it, then what comes after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct InOrder(RemotePath);
+
+impl Ord for InOrder {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let is_slash = |byte: &u8| *byte == b'/';
+        let (one, other) = (self.0.as_bytes(), other.0.as_bytes());
+        one.split(is_slash).cmp(other.split(is_slash))
+    }
+}
+
+impl PartialOrd for InOrder {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The walks through the mount.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// To be listed.
+    pending: BTreeSet<InOrder>,
+    /// Being listed.
+    under_way: usize,
+    /// Listed and not opened yet, with the bytes they take.
+    ahead: HashMap<RemotePath, usize>,
+    ahead_bytes: usize,
+    most_bytes: usize,
+    /// Opened lately, the last one at the back.
+    opened: VecDeque<(RemotePath, Instant)>,
+    position: InOrder,
+    window: usize,
+    /// When a step was last made.
+    moved: Instant,
+}
+
+/// What an opened directory means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing.
+    Stray,
+    /// A walk goes on, as expected: what lies in it is to be [added](Walk::add).
+    Expected,
+    /// A walk begins or took another way: what lies in it and beside it is to be added.
+    Unexpected,
+}
+
+impl Walk {
+    /// With at most `most_bytes` of listings that nobody has opened yet.
+    pub(super) fn new(most_bytes: usize, now: Instant) -> Self {
+        Self {
+            pending: BTreeSet::new(),
+            under_way: 0,
+            ahead: HashMap::new(),
+            ahead_bytes: 0,
+            most_bytes,
+            opened: VecDeque::new(),
+            position: InOrder(RemotePath::root()),
+            window: FIRST_WINDOW,
+            moved: now,
+        }
+    }
+
+    /// A program opened `directory`.
+    pub(super) fn opened(&mut self, directory: &RemotePath, now: Instant) -> Step {
+        self.end_if_old(now);
+        let place = InOrder(directory.clone());
+        let was_ahead = self.ahead.remove(directory);
+        self.ahead_bytes -= was_ahead.unwrap_or(0);
+        let was_pending = self.pending.remove(&place);
+        let comes_from = directory.parent().is_some_and(|parent| {
+            let lately = |at: &Instant| now.saturating_duration_since(*at) < LATELY;
+            self.opened
+                .iter()
+                .any(|(path, at)| *path == parent && lately(at))
+        });
+        self.remember(directory, now);
+        if was_ahead.is_some() {
+            self.window = (self.window * 2).min(LARGEST_WINDOW);
+        } else if !was_pending && !comes_from {
+            return Step::Stray;
+        }
+        self.position = place;
+        self.moved = now;
+        if was_ahead.is_some() || was_pending {
+            Step::Expected
+        } else {
+            Step::Unexpected
+        }
+    }
+
+    /// A program is at work in a tree: a walk is not over because it opens no directories.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.end_if_old(now);
+        self.moved = now;
+    }
+
+    /// `directories` are to be listed, as far as they come after the place where the walk is.
+    pub(super) fn add(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
+        for directory in directories {
+            let place = InOrder(directory);
+            if place > self.position && !self.ahead.contains_key(&place.0) {
+                self.pending.insert(place);
+                if self.pending.len() > MOST_PENDING {
+                    self.pending.pop_last();
+                }
+            }
+        }
+    }
+
+    /// How many directories may be listed now.
+    pub(super) fn wanted(&mut self, now: Instant) -> usize {
+        self.end_if_old(now);
+        if self.ahead_bytes >= self.most_bytes {
+            return 0;
+        }
+        let room = self
+            .window
+            .saturating_sub(self.ahead.len() + self.under_way);
+        room.min(self.pending.len())
+    }
+
+    /// The next `most` directories to list; each is to be [listed](Self::listed) or [given up](Self::given_up).
+    pub(super) fn take(&mut self, most: usize, now: Instant) -> Vec<RemotePath> {
+        let most = most.min(self.wanted(now));
+        let after = self.pending.range(&self.position..).take(most).cloned();
+        let mut next: Vec<InOrder> = after.collect();
+        let missing = most - next.len();
+        // A walk in another order leaves some behind.
+        next.extend(self.pending.iter().take(missing).cloned());
+        for place in &next {
+            self.pending.remove(place);
+        }
+        self.under_way += next.len();
+        next.into_iter().map(|place| place.0).collect()
+    }
+
+    /// A directory that was taken is listed in `bytes`, `directories` in it.
+    pub(super) fn listed(
+        &mut self,
+        directory: RemotePath,
+        bytes: usize,
+        directories: Vec<RemotePath>,
+    ) {
+        self.under_way -= 1;
+        let is_opened = self.opened.iter().any(|(path, _)| *path == directory);
+        if !is_opened {
+            let before = self.ahead.insert(directory, bytes);
+            self.ahead_bytes += bytes;
+            self.ahead_bytes -= before.unwrap_or(0);
+        }
+        self.add(directories);
+    }
+
+    /// A directory that was taken is not listed.
+    pub(super) fn given_up(&mut self) {
+        self.under_way -= 1;
+    }
+
+    fn remember(&mut self, directory: &RemotePath, now: Instant) {
+        self.opened.retain(|(path, _)| path != directory);
+        self.opened.push_back((directory.clone(), now));
+        if self.opened.len() > MOST_OPENED {
+            self.opened.pop_front();
+        }
+    }
+
+    fn end_if_old(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.moved) < LIVES {
+            return;
+        }
+        self.pending.clear();
+        self.ahead.clear();
+        self.ahead_bytes = 0;
+        self.window = FIRST_WINDOW;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RemotePath {
+        RemotePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn paths(texts: &[&str]) -> Vec<RemotePath> {
+        texts.iter().map(|text| path(text)).collect()
+    }
+
+    fn walk(now: Instant) -> Walk {
+        Walk::new(1 << 20, now)
+    }
+
+    #[test]
+    fn a_directory_opened_from_its_parent_begins_a_walk_and_another_does_not() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        assert_eq!(walk.opened(&path("/"), now), Step::Stray);
+        assert_eq!(walk.opened(&path("/x/y"), now), Step::Stray);
+        assert_eq!(walk.opened(&path("/a"), now), Step::Unexpected);
+        walk.add(paths(&["/a/1", "/a/2", "/b"]));
+        assert_eq!(walk.take(1, now), paths(&["/a/1"]));
+        walk.listed(path("/a/1"), 100, Vec::new());
+        assert_eq!(walk.opened(&path("/a/1"), now), Step::Expected);
+        let later = now + LATELY;
+        assert_eq!(walk.opened(&path("/b"), later), Step::Stray);
+    }
+
+    #[test]
+    fn what_comes_next_in_a_depth_first_walk_is_listed_first() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        walk.opened(&path("/"), now);
+        walk.opened(&path("/b"), now);
+        walk.add(paths(&["/c", "/b/2", "/b-", "/b/1", "/a", "/b/1/x"]));
+        let expected = paths(&["/b/1", "/b/1/x", "/b/2", "/b-", "/c"]);
+        assert_eq!(walk.take(10, now), expected, "and nothing that lies behind");
+    }
+
+    #[test]
+    fn the_window_bounds_what_is_ahead_and_grows_with_what_is_used() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        walk.opened(&path("/"), now);
+        walk.opened(&path("/0"), now);
+        let many = (0..2000).map(|number| path(&format!("/d{number:04}")));
+        walk.add(many);
+        let first = walk.take(5000, now);
+        assert_eq!(first.len(), FIRST_WINDOW);
+        assert_eq!(walk.wanted(now), 0);
+        for directory in &first {
+            walk.listed(directory.clone(), 100, Vec::new());
+        }
+        assert_eq!(walk.wanted(now), 0, "listed and not opened");
+        for directory in &first {
+            walk.opened(directory, now);
+        }
+        assert_eq!(walk.wanted(now), LARGEST_WINDOW);
+    }
+
+    #[test]
+    fn listings_beyond_their_bytes_wait_for_those_before_to_be_opened() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        walk.opened(&path("/"), now);
+        walk.opened(&path("/a"), now);
+        walk.add(paths(&["/b", "/c"]));
+        assert_eq!(walk.take(1, now), paths(&["/b"]));
+        walk.listed(path("/b"), 1 << 20, Vec::new());
+        assert_eq!(walk.wanted(now), 0);
+        walk.opened(&path("/b"), now);
+        assert_eq!(walk.wanted(now), 1);
+    }
+
+    #[test]
+    fn a_walk_that_stopped_lists_nothing_more() {
+        let now = Instant::now();
+        let mut walk = walk(now);
+        walk.opened(&path("/"), now);
+        walk.opened(&path("/a"), now);
+        walk.add(paths(&["/b", "/c"]));
+        walk.touch(now + LIVES / 2);
+        assert_eq!(walk.wanted(now + LIVES), 2);
+        assert_eq!(walk.wanted(now + LIVES * 2), 0);
+        assert!(walk.take(10, now + LIVES * 2).is_empty());
+    }
+}
