@@ -55,11 +55,16 @@ def rows_of(report, rtt):
             if not report.of(rtt, key, ours):
                 continue
             ratios = [report.best(rtt, key, programs, ours) for _, programs, _ in SERIES]
-            trips = report.round_trips(rtt, key, ours)
-            told = f"{trips:.2f} RTT a {item}" if trips is not None else f"{report.seconds(rtt, key, ours):.2f} s"
-            if any(ratios):
-                rows.append((name + (", writeback" if ours != "ftpfs" else ""), told, ratios))
+            rows.append((name + (", writeback" if ours != "ftpfs" else ""), pace(report, rtt, key, ours, item), ratios))
     return rows
+
+
+def pace(report, rtt, key, program, item):
+    """How fast it was, in the words that fit the work."""
+    seconds, trips = report.seconds(rtt, key, program), report.round_trips(rtt, key, program)
+    if mib := report.of(rtt, key, program)[0].mib:
+        return f"{mib / seconds:.0f} MiB/s"
+    return f"{seconds:.2f} s" if trips is None else f"{trips:.2f} RTT a {item}"
 
 
 def legend(report):

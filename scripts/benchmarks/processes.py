@@ -1,11 +1,16 @@
 """Running programs to their end, and what a running one has used."""
 
+import ctypes
 import dataclasses
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
+
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 
 
 class Failure(Exception):
@@ -27,8 +32,9 @@ def run(*command, limit=300, **options):
     command = [str(word) for word in command]
     began = time.monotonic()
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **options
-    )
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: end_with_parent(signal.SIGKILL), **options,
+    )  # fmt: skip
     try:
         output, complaint = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
@@ -42,6 +48,11 @@ def run(*command, limit=300, **options):
         words = complaint.decode(errors="replace").strip().splitlines() or [f"ended with {process.returncode}"]
         raise Failure(f"{' '.join(command)[:200]}: {words[0][:300]}")
     return Done(took, output.decode(errors="replace"))
+
+
+def end_with_parent(number):
+    """Between fork and exec: whatever ends this program, the new one gets that signal then."""
+    LIBC.prctl(PR_SET_PDEATHSIG, number)
 
 
 def end_group(process):

@@ -4,11 +4,12 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
 
-from .processes import Failure, cpu_seconds, peak_mb, run
+from .processes import Failure, cpu_seconds, end_with_parent, peak_mb, run
 from .servers import PASSWORD, USER
 
 MOUNT_SECONDS = 30
@@ -94,7 +95,10 @@ def start_curlftpfs(server, place, mnt, log):
 
 def spawn(command, environment, log):
     command = [str(word) for word in command]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    # SIGTERM: each of them unmounts then.
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=lambda: end_with_parent(signal.SIGTERM)
+    )
 
 
 @dataclasses.dataclass

@@ -46,6 +46,8 @@ class Work:
     mib: int = 0
     # These, too, do the sample only.
     sampled: tuple = ()
+    # Done only when it is asked for: it looks at one thing that is agreed with the kernel.
+    is_special: bool = False
 
 
 def whole(count):
@@ -54,7 +56,8 @@ def whole(count):
 
 def works(place, server):
     """All of it, for one server."""
-    return [*large_files(place, server), *small_files(place, server), *trees(place, server), *programs(place, server)]
+    usual = [*large_files(place, server), *small_files(place, server), *trees(place, server), *programs(place, server)]
+    return [*usual, *special(place)]
 
 
 def lftp(server, script):
@@ -165,3 +168,26 @@ def programs(place, server):
     ]  # fmt: skip
 
 
+
+
+def special(place):
+    big, mib = place.local / place.big, place.large_mib
+    return [
+        Work(
+            "again", "read the large file again", "file", whole(1), mib=mib, is_warm=True, is_special=True,
+            mounted=lambda mnt, part: ["dd", f"if={mnt}/{place.big}", "of=/dev/null", "bs=1M"],
+        ),
+        Work(
+            "sizes", f"find -size in {place.sizes.many:,} names", "directory", whole(1), is_special=True,
+            mounted=lambda mnt, part: ["find", f"{mnt}/many", "-size", "+1"],
+        ),
+        Work(
+            "names", f"find -name in {place.sizes.many:,} names", "directory", whole(1), is_special=True,
+            mounted=lambda mnt, part: ["find", f"{mnt}/many", "-name", "*7.txt"],
+        ),
+        Work(
+            "pieces", "write in pieces of 4 KiB", "file", whole(1), mib=mib, is_special=True,
+            mounted=lambda mnt, part: ["dd", f"if={big}", f"of={mnt}/in/{place.big}", "bs=4k"],
+            stores=lambda part: place.big,
+        ),
+    ]  # fmt: skip
