@@ -20,7 +20,7 @@ use std::time::Duration;
 use fuser::{Config, MountOption, SessionACL};
 use log::{debug, info, warn};
 
-use crate::ftp::{self, Kind, RemotePath};
+use crate::ftp::{self, Kind, RemotePath, Tls};
 use crate::fuse::FuseFs;
 use crate::journal::{Journal, JournalError};
 use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
@@ -154,8 +154,8 @@ pub struct Mount {
     vfs: Arc<Vfs>,
     events: Receiver<Event>,
     sender: Sender<Event>,
-    /// The server's host and port.
-    server: (String, u16),
+    /// The server's host and port, and how it is spoken to there.
+    server: (String, u16, Tls),
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -198,7 +198,8 @@ impl Mount {
             state,
             kernel,
         } = options;
-        let server = (remote.pool.connect.host.clone(), remote.pool.connect.port);
+        let how = &remote.pool.connect;
+        let server = (how.host.clone(), how.port, how.tls.clone());
         let journal = state.open()?;
         let to_note = journal.clone();
         spawn("connect", move || {
@@ -269,8 +270,8 @@ impl Mount {
     }
 
     fn is_server_alive(&self) -> bool {
-        let (host, port) = &self.server;
-        ftp::greets(host, *port, SIGN_OF_LIFE)
+        let (host, port, tls) = &self.server;
+        ftp::greets(host, *port, tls, SIGN_OF_LIFE)
     }
 
     /// Until the kernel has sent its last request, or the users of a busy mount had their time.

@@ -1,4 +1,5 @@
-//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`.
+//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`, with `ftpes://` and
+//! `ftps://` for explicit and implicit TLS.
 //!
 //! RFC 1738 §3.2 and RFC 3986; paths mean what they mean to curl: relative to the directory the
 //! login starts in, and absolute where they begin with a `/` of their own (`//` or `/%2F` in a URL).
@@ -14,9 +15,25 @@ use crate::ftp::{Password, PathError, RemotePath};
 /// FTP's port (RFC 959 §8).
 pub const DEFAULT_PORT: u16 = 21;
 
+/// The port of FTP over implicit TLS (IANA's ftps).
+pub const IMPLICIT_TLS_PORT: u16 = 990;
+
+/// How a source asks for the connection to be protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `ftp://`, and `host:path`: not by itself.
+    Plain,
+    /// `ftpes://`: by AUTH TLS (RFC 4217).
+    ExplicitTls,
+    /// `ftps://`: from the first byte.
+    ImplicitTls,
+}
+
 /// A server and a directory on it, as they were typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
+    /// Whether it asks for TLS.
+    pub scheme: Scheme,
     /// Host name or address; an IPv6 address without its brackets.
     pub host: String,
     /// The control connection's port, where one was given.
@@ -47,13 +64,10 @@ pub enum SourceError {
     #[error("SOURCE is written host:path or ftp://host/path; a host alone needs a colon after it")]
     NoForm,
     /// A URL of another protocol.
-    #[error("cannot mount {0}:// addresses, only ftp://")]
-    OtherScheme(String),
-    /// A URL that asks for TLS.
     #[error(
-        "{0}:// asks for TLS, which this version does not speak; it does not send the password in the clear instead"
+        "cannot mount {0}:// addresses, only ftp://, and with TLS ftpes:// (explicit) and ftps:// (implicit)"
     )]
-    NoTls(String),
+    OtherScheme(String),
     /// Nothing where the host's name should be.
     #[error("SOURCE names no host")]
     NoHost,
@@ -156,16 +170,19 @@ fn is_scheme(bytes: &[u8]) -> bool {
 
 fn parse_url(typed: &str) -> Result<Source, SourceError> {
     let (scheme, rest) = typed.split_once("://").ok_or(SourceError::NoForm)?;
-    match scheme.to_ascii_lowercase() {
-        scheme if scheme == "ftp" => {}
-        scheme if scheme == "ftps" || scheme == "ftpes" => return Err(SourceError::NoTls(scheme)),
-        scheme => return Err(SourceError::OtherScheme(scheme)),
-    }
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "ftp" => Scheme::Plain,
+        "ftpes" => Scheme::ExplicitTls,
+        "ftps" => Scheme::ImplicitTls,
+        other => return Err(SourceError::OtherScheme(other.to_owned())),
+    };
     // The URL parser takes the first path component for a missing host.
     if rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']) {
         return Err(SourceError::NoHost);
     }
-    let url = Url::parse(typed).map_err(|error| match error {
+    // The scheme alone decides how the parser reads a host, and it knows only ftp's.
+    let as_ftp = format!("ftp://{rest}");
+    let url = Url::parse(&as_ftp).map_err(|error| match error {
         url::ParseError::EmptyHost => SourceError::NoHost,
         url::ParseError::InvalidPort => SourceError::BadPort,
         url::ParseError::IdnaError
@@ -188,13 +205,19 @@ fn parse_url(typed: &str) -> Result<Source, SourceError> {
     let user = decode_login(url.username())?;
     let password = url.password().map(decode_login).transpose()?;
     Ok(Source {
+        scheme,
         host,
-        port: url.port(),
+        port: url.port().or_else(|| port_21(rest)),
         user: (!user.is_empty()).then_some(user),
         password: password.map(Password::new),
         path: StartPath::new(url_path(&url)),
         shown: without_password(typed),
     })
+}
+
+/// A port that was typed although it is ftp's own, which the URL parser takes for none: it is not ftps's.
+fn port_21(rest: &str) -> Option<u16> {
+    Url::parse(&format!("http://{rest}")).ok()?.port()
 }
 
 /// The path behind the `/` that ends the authority; a `?` is part of it, for FTP has no queries.
@@ -275,6 +298,7 @@ fn parse_short(bytes: &[u8]) -> Result<Source, SourceError> {
         return Err(SourceError::BadHost);
     }
     Ok(Source {
+        scheme: Scheme::Plain,
         host: short_host(host)?,
         port: None,
         user,

@@ -114,13 +114,25 @@ fn a_source_that_cannot_be_is_told_why() {
 #[test]
 fn a_source_that_asks_for_tls_never_goes_in_the_clear() {
     let user = User::new();
-    for source in [
-        "ftps://me:hunter2@127.0.0.1/",
-        "ftpes://me:hunter2@127.0.0.1/",
-    ] {
-        let message = user.is_refused(source, &[]);
-        assert_says(&message, "asks for TLS, which this version does not speak");
+    for (scheme, heard) in [("ftpes", b"AUTH TLS\r\n".as_slice()), ("ftps", &[22, 3])] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            client
+                .write_all(b"220 ready\r\n502 no TLS here\r\n")
+                .unwrap();
+            let mut said = Vec::new();
+            let _ = client.read_to_end(&mut said);
+            said
+        });
+        let source = format!("{scheme}://me:hunter2@127.0.0.1:{port}/");
+        let message = user.is_refused(&source, &["-o", "insecure"]);
+        assert_says(&message, "TLS");
         assert!(!message.contains("hunter2"));
+        let said = server.join().unwrap();
+        assert!(said.starts_with(heard), "{said:?}");
+        assert!(!said.windows(4).any(|word| word == b"USER"), "{said:?}");
     }
 }
 

@@ -8,11 +8,44 @@
 mod support;
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use support::{stories, wait_for};
+use ftpfs::server::{Fault, Misdeed};
+use support::{Kind, Mount, TestServer, stories, wait_for};
+
+/// A server may do what it then refuses: what was known of the names is looked up again.
+#[test]
+fn a_change_that_failed_and_was_made_shows_no_mixture() {
+    let server = TestServer::start(Kind::Embedded);
+    let (short, long) = (vec![b's'; 1000], vec![b'l'; 3000]);
+    server.write("short", &short);
+    server.write("long", &long);
+    server.write("stored", &short);
+    let mount = Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600", "open_ttl=600"]);
+    for name in ["short", "long", "stored"] {
+        fs::read(mount.join(name)).unwrap();
+    }
+    let refuse = || {
+        let text = "not now".to_owned();
+        let refused = Misdeed::DoneThenRefuse { code: 451, text };
+        let embedded = server.embedded().unwrap();
+        embedded.faults().add(Fault::on("RNTO", refused));
+    };
+    refuse();
+    fs::rename(mount.join("long"), mount.join("short")).unwrap_err();
+    assert!(fs::read(mount.join("short")).unwrap() == long);
+    let gone = fs::metadata(mount.join("long")).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+
+    refuse();
+    let file = File::create(mount.join("stored")).unwrap();
+    (&file).write_all(&long).unwrap();
+    file.sync_all().unwrap_err();
+    drop(file);
+    assert!(fs::read(mount.join("stored")).unwrap() == long);
+}
 
 stories! {
     /// A directory is renamed while a large file in it is on its way to the server.

@@ -12,6 +12,7 @@ use clap::ArgMatches;
 
 use super::option_list::{self, Unknown};
 use super::{Failure, request};
+use crate::ftp::tls::Security;
 use crate::ftp::{ConnectOptions, Error, Kind, ListWith, Password, RemotePath, Session};
 
 /// Round trips measured; the quickest one counts.
@@ -28,7 +29,7 @@ pub(super) fn run(
     let source = request::source(matches)?;
     let options = option_list::parse(request::lists(matches), Unknown::Refuse)?;
     let login = request::credentials(&source, &options, environment)?;
-    let connect = request::remote(&source, &options, login).pool.connect;
+    let connect = request::remote(&source, &options, login)?.pool.connect;
 
     let mut session = Session::connect(&connect)?;
     let directory = source.path.resolve(&session.working_directory()?)?;
@@ -49,6 +50,9 @@ pub(super) fn run(
         "login",
         &format!("as {user}; mounting would show {directory}"),
     )?;
+    for (topic, sentence) in security(&session) {
+        line(&mut output, topic, &sentence)?;
+    }
     line(&mut output, "root", &listed.sentence())?;
     line(
         &mut output,
@@ -69,6 +73,39 @@ pub(super) fn run(
 
 fn line(output: &mut impl Write, topic: &str, sentence: &str) -> io::Result<()> {
     writeln!(output, "{topic:<12} {sentence}")
+}
+
+/// How the session is protected, and the certificates the server showed, its own first.
+fn security(session: &Session) -> Vec<(&'static str, String)> {
+    let Some(security) = session.security() else {
+        let offered = if session.features().has("AUTH") {
+            ", though the server offers TLS: write ftpes:// or add -o tls"
+        } else {
+            ""
+        };
+        return vec![("security", format!("none: all goes in the clear{offered}"))];
+    };
+    let data = match security.data_resumed {
+        Some(true) => "; the data connection resumed its session",
+        Some(false) => "; the data connection had a handshake of its own",
+        None => "",
+    };
+    let Security {
+        version, cipher, ..
+    } = &security;
+    let mut lines = vec![("security", format!("{version}, {cipher}{data}"))];
+    for (number, certificate) in security.certificates.iter().enumerate() {
+        let topic = if number == 0 {
+            "certificate"
+        } else {
+            "sent along"
+        };
+        lines.push((
+            topic,
+            format!("{certificate}; issued by {}", certificate.issuer),
+        ));
+    }
+    lines
 }
 
 fn round_trip(session: &mut Session) -> Result<Duration, Error> {

@@ -24,6 +24,11 @@ pub(super) const USER: &str = "user";
 pub(super) const PASSWORD: &str = "password";
 pub(super) const ANONYMOUS: &str = "anonymous";
 pub(super) const READ_ONLY: &str = "read-only";
+pub(super) const TLS: &str = "tls";
+pub(super) const TLS_CERTIFICATE: &str = "tls-cert";
+pub(super) const TLS_KEY: &str = "tls-key";
+pub(super) const TLS_REUSE: &str = "tls-reuse";
+pub(super) const TLS_CLIENT_CA: &str = "tls-client-ca";
 pub(super) const COMMAND: &str = "COMMAND";
 
 const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
@@ -119,6 +124,44 @@ fn demo() -> Command {
 }
 
 fn serve() -> Command {
+    serve_in_the_clear().args(serve_tls())
+}
+
+/// How `serve` speaks TLS.
+fn serve_tls() -> [Arg; 5] {
+    let file = |id: &'static str| {
+        Arg::new(id)
+            .long(id)
+            .value_name("FILE")
+            .requires(TLS)
+            .value_parser(value_parser!(PathBuf))
+    };
+    [
+        Arg::new(TLS)
+            .long(TLS)
+            .value_name("HOW")
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_parser(["required", "offered", "implicit"])
+            .default_missing_value("required")
+            .help("Speak TLS: clients must (required) or may (offered) begin it, or it begins by itself (implicit)"),
+        file(TLS_CERTIFICATE)
+            .requires(TLS_KEY)
+            .help("The certificate, in PEM, with what leads to its authority; else one is made on the spot"),
+        file(TLS_KEY)
+            .requires(TLS_CERTIFICATE)
+            .help("The certificate's private key, in PEM"),
+        Arg::new(TLS_REUSE)
+            .long(TLS_REUSE)
+            .requires(TLS)
+            .action(ArgAction::SetTrue)
+            .help("Refuse data connections that do not resume their control connection's TLS session"),
+        file(TLS_CLIENT_CA)
+            .help("Let in only clients whose certificate an authority in FILE (PEM) has signed"),
+    ]
+}
+
+fn serve_in_the_clear() -> Command {
     Command::new("serve")
         .about("Serve a directory by FTP until interrupted")
         .arg(

@@ -19,7 +19,7 @@ use crate::credentials::Credentials;
 use crate::ftp::Password;
 use crate::mount::{self, LocalPaths, Mount, Mountpoint};
 use crate::server::{Access, Server, ServerOptions};
-use crate::source::{Source, StartPath};
+use crate::source::{Scheme, Source, StartPath};
 use crate::sys::Signals;
 
 const USER: &str = "demo";
@@ -53,7 +53,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     };
     let kernel = request::kernel(&source, &options, false);
     mount::check(&mountpoint, &kernel, &LocalPaths::default())?;
-    let to_mount = request::mount(source, &options, login, kernel, None);
+    let to_mount = request::mount(source, &options, login, kernel, None)?;
     let mount = Mount::start(&mountpoint, to_mount, signals)?;
     if let Some(words) = matches.get_many::<OsString>(command::COMMAND) {
         return run_command(mount, mountpoint.path(), tree.path(), words.collect());
@@ -77,11 +77,13 @@ fn server_options(root: &Path, password: &str) -> ServerOptions {
         delay: Duration::ZERO,
         disabled: BTreeSet::new(),
         digests: true,
+        tls: None,
     }
 }
 
 fn source(address: SocketAddr) -> Source {
     Source {
+        scheme: Scheme::Plain,
         host: address.ip().to_string(),
         port: Some(address.port()),
         user: Some(USER.to_owned()),

@@ -11,6 +11,7 @@ mod options;
 mod request;
 mod sample_tree;
 mod secrets;
+mod security;
 mod serve;
 mod settings;
 mod value;

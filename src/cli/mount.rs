@@ -45,7 +45,7 @@ pub(super) fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let login = request::credentials(&source, &options, environment)?;
-    let to_mount = request::mount(source, &options, login, kernel, state.as_deref());
+    let to_mount = request::mount(source, &options, login, kernel, state.as_deref())?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
         return serve(&mountpoint, to_mount, &options, None);
     }

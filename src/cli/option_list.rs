@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn options_of_later_versions_are_not_taken_by_mistake() {
-        for later in ["tls", "insecure", "writeback", "proxy=x", "cafile=x"] {
+        for later in ["writeback", "proxy=x"] {
             assert!(
                 matches!(options(&[later]), Err(OptionError::Unknown { .. })),
                 "{later}"

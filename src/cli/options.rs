@@ -10,6 +10,7 @@ mod memory;
 mod mount;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::ffi::OsStr;
 
@@ -35,6 +36,7 @@ pub(super) struct Spec {
 pub(super) enum Group {
     Login,
     Connection,
+    Tls,
     Files,
     Memory,
     Log,
@@ -44,9 +46,10 @@ pub(super) enum Group {
 
 impl Group {
     /// All, in the order they are shown.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Login,
         Self::Connection,
+        Self::Tls,
         Self::Files,
         Self::Memory,
         Self::Log,
@@ -58,6 +61,7 @@ impl Group {
         match self {
             Self::Login => "Login",
             Self::Connection => "Connection",
+            Self::Tls => "TLS",
             Self::Files => "Files",
             Self::Memory => "Memory and disk",
             Self::Log => "Log",
@@ -129,6 +133,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Spec> {
     [
         login::SPECS,
         connection::SPECS,
+        tls::SPECS,
         files::SPECS,
         memory::SPECS,
         log::SPECS,

@@ -7,14 +7,14 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::settings::Settings;
-use super::{Failure, command};
+use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
 use crate::ftp::{ConnectOptions, Password};
 use crate::journal::{self, Place};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::RemoteOptions;
-use crate::source::{DEFAULT_PORT, Source};
+use crate::source::Source;
 use crate::sys;
 use crate::vfs::VfsOptions;
 
@@ -67,20 +67,28 @@ pub(super) fn credentials(
 }
 
 /// How sessions are made.
-pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) -> RemoteOptions {
+///
+/// # Errors
+/// TLS cannot be had as wanted.
+pub(super) fn remote(
+    source: &Source,
+    options: &Settings,
+    login: Credentials,
+) -> Result<RemoteOptions, Failure> {
     let connect = ConnectOptions {
         host: source.host.clone(),
-        port: options.port.or(source.port).unwrap_or(DEFAULT_PORT),
+        port: security::port(source, options),
         user: login.user,
         password: login.password,
         account: login.account,
+        tls: security::tls(source, options)?,
         connect_timeout: options.connect_timeout,
         timeout: options.timeout,
         active: options.active,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
     };
-    RemoteOptions {
+    Ok(RemoteOptions {
         pool: PoolOptions {
             connect,
             connections: options.connections,
@@ -91,7 +99,7 @@ pub(super) fn remote(source: &Source, options: &Settings, login: Credentials) ->
         timezone: options.timezone.clone(),
         atomic: options.atomic,
         verify: options.verify,
-    }
+    })
 }
 
 /// What the kernel is told.
@@ -114,21 +122,24 @@ pub(super) fn kernel(source: &Source, options: &Settings, single_thread: bool) -
 }
 
 /// All that a mount needs.
+///
+/// # Errors
+/// TLS cannot be had as wanted.
 pub(super) fn mount(
     source: Source,
     options: &Settings,
     login: Credentials,
     kernel: KernelOptions,
     state: Option<&Path>,
-) -> MountOptions {
-    let port = options.port.or(source.port).unwrap_or(DEFAULT_PORT);
+) -> Result<MountOptions, Failure> {
+    let port = security::port(&source, options);
     let place = state.map(|state| Place::of(state, &login.user, &source.host, port));
-    MountOptions {
+    Ok(MountOptions {
         state: StateOptions {
             place: place.filter(|_| !options.read_only),
             spool: options.spool.clone(),
         },
-        remote: remote(&source, options, login),
+        remote: remote(&source, options, login)?,
         path: source.path,
         vfs: VfsOptions {
             uid: options.uid.unwrap_or_else(sys::effective_uid),
@@ -145,7 +156,7 @@ pub(super) fn mount(
             spool_size: options.spool_size,
         },
         kernel,
-    }
+    })
 }
 
 /// ftpfs's state directory for this user.

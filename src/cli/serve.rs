@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{Failure, command};
 use crate::ftp::Password;
-use crate::server::{Access, Server, ServerOptions};
+use crate::server::{Access, Certificate, Server, ServerOptions, TlsMode, TlsOptions};
 use crate::sys::Signals;
 
 /// A client silent for longer is told goodbye.
@@ -33,11 +33,13 @@ pub(super) fn run(
         return Err(format!("there is no directory {} to serve", root.display()).into());
     }
     let listen = matches.get_one::<SocketAddr>(command::LISTEN);
+    let listen = *listen.ok_or("an address to listen on is missing")?;
     let access = access(matches, environment)?;
+    let tls = tls(matches, listen)?;
     let user = matches.get_one::<String>(command::USER);
     let options = ServerOptions {
         root: root.clone(),
-        listen: *listen.ok_or("an address to listen on is missing")?,
+        listen,
         access,
         read_only: matches.get_flag(command::READ_ONLY),
         max_sessions: None,
@@ -45,26 +47,65 @@ pub(super) fn run(
         delay: Duration::ZERO,
         disabled: BTreeSet::new(),
         digests: true,
+        tls: tls.clone(),
     };
     let server = Server::start(options)
         .map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
     let mut output = std::io::stdout();
+    let scheme = scheme(tls.as_ref());
     writeln!(
         output,
         "{}",
-        url(user.map(String::as_str), server.address())?
+        url(scheme, user.map(String::as_str), server.address())?
     )?;
+    if let Some(tls) = tls.filter(|_| !matches.contains_id(command::TLS_CERTIFICATE)) {
+        writeln!(
+            output,
+            "its certificate was made on the spot; clients trust it by -o fingerprint={}",
+            tls.certificate.fingerprint()
+        )?;
+    }
     output.flush()?;
     signals.wait()?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What clients are to be given, without the password.
-fn url(user: Option<&str>, address: SocketAddr) -> Result<Url, Failure> {
-    let mut url = Url::parse(&format!("ftp://{address}/"))?;
+fn url(scheme: &str, user: Option<&str>, address: SocketAddr) -> Result<Url, Failure> {
+    let mut url = Url::parse(&format!("{scheme}://{address}/"))?;
     // A URL with a host takes any user, escaping it.
     let _ = url.set_username(user.unwrap_or_default());
     Ok(url)
+}
+
+/// What a URL of the server begins with: TLS is worth it where it is only offered, too.
+fn scheme(tls: Option<&TlsOptions>) -> &'static str {
+    match tls.map(|tls| tls.mode) {
+        None => "ftp",
+        Some(TlsMode::Offered | TlsMode::Required) => "ftpes",
+        Some(TlsMode::Implicit) => "ftps",
+    }
+}
+
+fn tls(matches: &ArgMatches, listen: SocketAddr) -> Result<Option<TlsOptions>, Failure> {
+    let Some(how) = matches.get_one::<String>(command::TLS) else {
+        return Ok(None);
+    };
+    let file = |id| matches.get_one::<PathBuf>(id);
+    let certificate = match (file(command::TLS_CERTIFICATE), file(command::TLS_KEY)) {
+        (Some(certificate), Some(key)) => Certificate::from_files(certificate, key)?,
+        _ => Certificate::made_for(listen.ip())?,
+    };
+    Ok(Some(TlsOptions {
+        mode: match how.as_str() {
+            "offered" => TlsMode::Offered,
+            "implicit" => TlsMode::Implicit,
+            _ => TlsMode::Required,
+        },
+        reuse: matches.get_flag(command::TLS_REUSE),
+        client_ca: file(command::TLS_CLIENT_CA).cloned(),
+        ..TlsOptions::new(certificate)
+    }))
 }
 
 fn access(matches: &ArgMatches, environment: Option<Password>) -> Result<Access, Failure> {
@@ -85,7 +126,9 @@ mod tests {
     #[test]
     fn the_url_can_be_typed_back() {
         let address: SocketAddr = "[::1]:2121".parse().unwrap();
-        let url = url(Some("me@x"), address).unwrap();
-        assert_eq!(url.as_str(), "ftp://me%40x@[::1]:2121/");
+        for scheme in ["ftp", "ftpes", "ftps"] {
+            let url = url(scheme, Some("me@x"), address).unwrap();
+            assert_eq!(url.as_str(), format!("{scheme}://me%40x@[::1]:2121/"));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::credentials::Netrc;
+use crate::ftp::tls::Fingerprint;
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Verify};
 
@@ -25,6 +26,12 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) active: bool,
     pub(super) pasv_address: bool,
+    pub(super) tls: bool,
+    pub(super) cafile: Option<PathBuf>,
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) insecure: bool,
+    pub(super) cert: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
     pub(super) charset: Option<&'static encoding_rs::Encoding>,
     pub(super) timezone: Option<TimeZone>,
     pub(super) atomic: Atomic,
@@ -68,6 +75,12 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             active: false,
             pasv_address: false,
+            tls: false,
+            cafile: None,
+            fingerprint: None,
+            insecure: false,
+            cert: None,
+            key: None,
             charset: None,
             timezone: None,
             atomic: Atomic::Auto,

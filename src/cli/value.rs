@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 
+use crate::ftp::tls::Fingerprint;
 use crate::remote::{Atomic, Verify};
 
 /// What a value should have been; the caller knows the option's name and what was typed.
@@ -26,6 +27,12 @@ pub(super) fn text(value: &OsStr) -> Result<String, Expected> {
 /// A path, made absolute: the background process works in `/`.
 pub(super) fn path(value: &OsStr) -> Result<PathBuf, Expected> {
     std::path::absolute(value).map_err(|_| "a path")
+}
+
+/// A certificate's digest: `sha256:` and 64 hexadecimal digits.
+pub(super) fn fingerprint(value: &OsStr) -> Result<Fingerprint, Expected> {
+    let parsed = value.to_str().and_then(|text| text.parse().ok());
+    parsed.ok_or("sha256: and 64 hexadecimal digits, with or without colons between pairs")
 }
 
 /// A whole number in `range`.

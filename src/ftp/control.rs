@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::error::{Error, Phase};
 use super::reply::{Reply, first_line, inner_line, last_line};
+use super::tls::{self, Connector, Security};
+use super::wire::Wire;
 
 /// Longest line of a reply.
 const MAX_LINE: usize = 8 * 1024;
@@ -15,11 +17,13 @@ const MAX_LINES: usize = 2_000;
 const MAX_BYTES: usize = 256 * 1024;
 /// Most bytes read at a time.
 const CHUNK: usize = 16 * 1024;
+/// Most TLS records without data that an idle connection may have received: tickets, a few at a time.
+const MOST_WORDLESS: usize = 16;
 
 /// A control connection.
 #[derive(Debug)]
 pub(super) struct Control {
-    stream: TcpStream,
+    stream: Wire,
     timeout: Duration,
     /// Bytes received and not yet taken as lines.
     unread: Vec<u8>,
@@ -37,7 +41,7 @@ impl Control {
         };
         stream.set_write_timeout(Some(timeout)).map_err(io)?;
         Ok(Self {
-            stream,
+            stream: Wire::Clear(stream),
             timeout,
             unread: Vec::new(),
             usable: true,
@@ -47,23 +51,60 @@ impl Control {
 
     /// The server's address.
     pub(super) fn peer(&self) -> Result<SocketAddr, Error> {
-        self.stream.peer_addr().map_err(|source| Error::Io {
-            phase: Phase::Connect,
-            source,
-        })
+        self.stream
+            .socket()
+            .peer_addr()
+            .map_err(|source| Error::Io {
+                phase: Phase::Connect,
+                source,
+            })
     }
 
     /// Our address, as the server sees it where nothing translates it.
     pub(super) fn local(&self) -> Result<SocketAddr, Error> {
-        self.stream.local_addr().map_err(|source| Error::Io {
-            phase: Phase::Connect,
-            source,
-        })
+        self.stream
+            .socket()
+            .local_addr()
+            .map_err(|source| Error::Io {
+                phase: Phase::Connect,
+                source,
+            })
     }
 
     /// A second handle on the socket, to shut it down from another thread.
     pub(super) fn try_clone(&self) -> std::io::Result<TcpStream> {
-        self.stream.try_clone()
+        self.stream.socket().try_clone()
+    }
+
+    /// Goes on over TLS, its handshake done within `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Injected`] where bytes came before it; what the server or its certificate lacks; the socket's.
+    pub(super) fn secure(
+        &mut self,
+        connector: &Connector,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let io = |source| Error::Io {
+            phase: Phase::Handshake,
+            source,
+        };
+        if !self.is_quiet() {
+            return Err(Error::Injected);
+        }
+        let socket = self.stream.socket().try_clone().map_err(io)?;
+        let mut stream = connector.over_control(socket)?;
+        let shaken = stream.handshake(Instant::now() + patience);
+        self.stream = Wire::Tls(Box::new(stream));
+        shaken.map_err(|error| error.told(Phase::Handshake))
+    }
+
+    /// What TLS came to, where there is any.
+    pub(super) fn security(&self, data_resumed: Option<bool>) -> Option<Security> {
+        match &self.stream {
+            Wire::Clear(_) => None,
+            Wire::Tls(stream) => Some(stream.security(data_resumed)),
+        }
     }
 
     /// The login is done.
@@ -82,13 +123,33 @@ impl Control {
     }
 
     /// Without waiting: whether the connection is open and nothing has come that nobody asked for.
-    pub(super) fn is_quiet(&self) -> bool {
-        if !self.usable || !self.unread.is_empty() || self.stream.set_nonblocking(true).is_err() {
+    pub(super) fn is_quiet(&mut self) -> bool {
+        if !self.usable
+            || !self.unread.is_empty()
+            || self.stream.socket().set_nonblocking(true).is_err()
+        {
             return false;
         }
-        let peeked = self.stream.peek(&mut [0]);
-        let restored = self.stream.set_nonblocking(false).is_ok();
-        restored && matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        let received = self.receive_wordless();
+        let restored = self.stream.socket().set_nonblocking(false).is_ok();
+        restored && matches!(received, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+
+    /// What there is to receive; what TLS has to say between data (tickets) is none.
+    fn receive_wordless(&mut self) -> std::io::Result<usize> {
+        let mut chunk = [0; CHUNK];
+        for _ in 0..MOST_WORDLESS {
+            match self.stream.read(&mut chunk) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                received => {
+                    let count = received?;
+                    self.unread
+                        .extend_from_slice(chunk.get(..count).unwrap_or_default());
+                    return Ok(count);
+                }
+            }
+        }
+        Ok(0)
     }
 
     /// Sends one command line; `line` has no line end.
@@ -270,7 +331,7 @@ impl Control {
             return Err(Error::Timeout(phase));
         }
         let mut chunk = [0; CHUNK];
-        let set = self.stream.set_read_timeout(Some(left));
+        let set = self.stream.socket().set_read_timeout(Some(left));
         match set.and_then(|()| self.stream.read(&mut chunk)) {
             Ok(0) => Err(Error::Closed(phase)),
             Ok(count) => {
@@ -279,13 +340,21 @@ impl Control {
                 Ok(())
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(Error::Closed(phase))
+            }
             Err(error) => Err(self.broken(phase, error)),
         }
     }
 
     fn broken(&mut self, phase: Phase, error: std::io::Error) -> Error {
         self.usable = false;
-        socket_error(phase, error)
+        // A server that wants this side's certificate says so only when the handshake is over (RFC 8446 §4.4.2.4).
+        let said = error.get_ref().and_then(|error| error.downcast_ref());
+        match said {
+            Some(alert @ rustls::Error::AlertReceived(_)) if !self.logged_in => tls::told(alert),
+            _ => socket_error(phase, error),
+        }
     }
 
     fn poison<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {

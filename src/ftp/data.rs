@@ -12,6 +12,8 @@ use super::connect::{connect, prepare};
 use super::control::{Control, shown, socket_error};
 use super::error::{Error, Phase};
 use super::reply::Reply;
+use super::tls::Connector;
+use super::wire::Wire;
 
 /// How this session opens its data connections; what a server refused once is not tried again.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,8 @@ pub(super) struct DataOptions {
 #[derive(Debug)]
 pub(super) enum Pending {
     Connected(TcpStream),
+    /// Connected, and the client's hello is under way.
+    Greeted(Wire),
     /// Active mode: the server connects after it took the transfer's command.
     Listening(TcpListener),
 }
@@ -51,22 +55,58 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
 }
 
 impl Pending {
-    /// The connection itself; in active mode, waits for the server's. To be called after the
-    /// transfer's command was sent.
-    pub(super) fn accept(self, peer: IpAddr, options: &DataOptions) -> Result<TcpStream, Error> {
-        let stream = match self {
-            Self::Connected(stream) => stream,
-            Self::Listening(listener) => accept_from(&listener, peer, options.connect_timeout)?,
+    /// The transfer's command was sent: the TLS handshake may begin. That spares a round trip, and some servers wait
+    /// for it before they answer.
+    pub(super) fn greet(self, tls: Option<&Connector>) -> Result<Self, Error> {
+        match (self, tls) {
+            (Self::Connected(socket), Some(tls)) if tls.may_greet_early() => {
+                let mut stream = tls.over_data(socket)?;
+                // A server that hung up says why on the control connection.
+                let _ = stream.hello();
+                Ok(Self::Greeted(Wire::Tls(Box::new(stream))))
+            }
+            (pending, _) => Ok(pending),
+        }
+    }
+
+    /// The connection itself, over TLS where that is asked for; in active mode, waits for the server's. To be called
+    /// after the transfer's command was sent.
+    pub(super) fn accept(
+        self,
+        peer: IpAddr,
+        options: &DataOptions,
+        tls: Option<&Connector>,
+    ) -> Result<Wire, Error> {
+        let mut wire = match (self, tls) {
+            (Self::Greeted(wire), _) => wire,
+            (Self::Connected(socket), tls) => over(socket, tls)?,
+            (Self::Listening(listener), tls) => {
+                over(accept_from(&listener, peer, options.connect_timeout)?, tls)?
+            }
         };
         let failed = |error| socket_error(Phase::DataConnect, error);
-        stream
-            .set_read_timeout(Some(options.timeout))
-            .map_err(failed)?;
-        stream
+        let socket = wire.socket();
+        socket
             .set_write_timeout(Some(options.timeout))
             .map_err(failed)?;
-        Ok(stream)
+        if let Wire::Tls(stream) = &mut wire {
+            let deadline = Instant::now() + options.connect_timeout;
+            let shaken = stream.handshake(deadline);
+            shaken.map_err(|error| error.told(Phase::DataConnect))?;
+        }
+        let socket = wire.socket();
+        socket
+            .set_read_timeout(Some(options.timeout))
+            .map_err(failed)?;
+        Ok(wire)
     }
+}
+
+fn over(socket: TcpStream, tls: Option<&Connector>) -> Result<Wire, Error> {
+    Ok(match tls {
+        None => Wire::Clear(socket),
+        Some(tls) => Wire::Tls(Box::new(tls.over_data(socket)?)),
+    })
 }
 
 fn is_v4(control: &Control) -> Result<bool, Error> {

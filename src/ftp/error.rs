@@ -5,12 +5,15 @@ use std::io;
 
 use super::path::PathError;
 use super::reply::Reply;
+use super::tls::Distrust;
 
 /// What the client was waiting for when time ran out or the line broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The TCP connection of the control connection.
     Connect,
+    /// The TLS handshake of the control connection.
+    Handshake,
     /// The server's 220.
     Greeting,
     /// Sending a command.
@@ -29,6 +32,7 @@ impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Connect => "connecting",
+            Self::Handshake => "in the TLS handshake",
             Self::Greeting => "waiting for the server's greeting",
             Self::Command => "sending a command",
             Self::Reply => "waiting for the server's reply",
@@ -87,6 +91,39 @@ pub enum Error {
     /// The server has no room for one more session (421 or 530 "too many", RFC 959 §5.4).
     #[error("the server takes no more connections: {0}")]
     TooManySessions(Reply),
+    /// The server takes no TLS (AUTH, PBSZ or PROT refused, RFC 4217); nothing secret was sent.
+    #[error(
+        "the server refuses TLS, which was asked for, and nothing goes in the clear instead: {command}: {reply}"
+    )]
+    TlsRefused {
+        /// The verb that was refused.
+        command: &'static str,
+        /// The server's words.
+        reply: Reply,
+    },
+    /// The server lets nobody in without TLS, and none was asked for.
+    #[error("the server demands TLS: {reply}; connect to {url} instead")]
+    TlsDemanded {
+        /// The server's words.
+        reply: Reply,
+        /// Where it would go on, with TLS.
+        url: String,
+    },
+    /// Bytes came in the clear behind the answer to AUTH TLS: somebody on the way may have put them there, to be taken
+    /// for protected ones.
+    #[error(
+        "bytes came in the clear where the TLS handshake was to begin: somebody may have put them there"
+    )]
+    Injected,
+    /// The server's certificate is not trusted.
+    #[error(transparent)]
+    Certificate(Box<Distrust>),
+    /// The two sides cannot agree on TLS.
+    #[error("no TLS with this server: {0}")]
+    Tls(String),
+    /// Data over TLS ended without the close_notify that tells its end (RFC 8446 §6.1).
+    #[error("the data ended without TLS's word that it was all: it may have been cut off")]
+    CutOff,
     /// The server's words are not FTP.
     #[error("the server sent something that is not {expected}: {line}")]
     Malformed {
@@ -119,7 +156,7 @@ impl Error {
     pub fn leaves_session_usable(&self) -> bool {
         match self {
             Self::Refused { reply, .. } => reply.code().0 != 421,
-            Self::Path(_) | Self::Unsendable(_) => true,
+            Self::Path(_) | Self::Unsendable(_) | Self::CutOff => true,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Timeout(_)
@@ -127,6 +164,11 @@ impl Error {
             | Self::Closed(_)
             | Self::Login(_)
             | Self::TooManySessions(_)
+            | Self::TlsRefused { .. }
+            | Self::TlsDemanded { .. }
+            | Self::Injected
+            | Self::Certificate(_)
+            | Self::Tls(_)
             | Self::Malformed { .. }
             | Self::TooLong { .. }
             | Self::LocalFile(_) => false,

@@ -2,7 +2,6 @@
 //! RFC 3659 §7).
 
 use std::io::Read;
-use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +13,7 @@ use super::listing::{Entry, Format, Line, parse_line};
 use super::path::{RemotePath, check_name};
 use super::reply::ReplyClass;
 use super::session::Session;
+use super::wire::Wire;
 
 /// Longest line of a listing; a longer one is passed over.
 const MAX_LINE: usize = 8 * 1024;
@@ -111,8 +111,14 @@ impl Session {
                 });
             }
         }
-        let data = self.accept(pending)?;
-        match parser.read(data) {
+        let mut data = self.accept(verb, pending)?;
+        let read = parser.read(&mut data);
+        if matches!(read, Ok(ControlFlow::Continue(()))) {
+            // Some servers wait for this side's word that it has seen the end; one that hung up does not.
+            let _ = data.end();
+        }
+        drop(data);
+        match read {
             Ok(ControlFlow::Continue(())) => {
                 self.complete(verb, self.data.timeout)?;
                 Ok(())
@@ -135,14 +141,19 @@ impl Session {
         pending: Pending,
         parser: &mut Parser<'_>,
     ) -> Result<(), Error> {
-        let Pending::Connected(data) = pending else {
+        if matches!(pending, Pending::Listening(_)) {
             return Ok(());
-        };
-        let patience = self.data.timeout.min(UNANNOUNCED_PATIENCE);
-        data.set_read_timeout(Some(patience))
-            .map_err(|error| socket_error(Phase::DataRead, error))?;
-        match parser.read(data) {
-            Err(Error::Timeout(_) | Error::Io { .. }) if parser.is_fresh() => Ok(()),
+        }
+        let mut options = self.data;
+        options.timeout = options.timeout.min(UNANNOUNCED_PATIENCE);
+        options.connect_timeout = options.connect_timeout.min(UNANNOUNCED_PATIENCE);
+        let data = pending.accept(self.peer, &options, self.tls.as_ref());
+        match data.and_then(|mut data| parser.read(&mut data)) {
+            Err(Error::Timeout(_) | Error::Io { .. } | Error::Tls(_) | Error::CutOff)
+                if parser.is_fresh() =>
+            {
+                Ok(())
+            }
             read => read.map(drop),
         }
     }
@@ -207,7 +218,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads the listing to its end, or until the sink breaks.
-    fn read(&mut self, mut data: TcpStream) -> Result<ControlFlow<()>, Error> {
+    fn read(&mut self, data: &mut Wire) -> Result<ControlFlow<()>, Error> {
         let (mut chunk, mut unread) = (vec![0; CHUNK], Vec::new());
         let mut overlong = false;
         loop {
@@ -215,6 +226,9 @@ impl<'a> Parser<'a> {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    return Err(Error::CutOff);
+                }
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
             };
             self.received += count as u64;

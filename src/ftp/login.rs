@@ -1,11 +1,12 @@
 //! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
-//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I.
+//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT between (RFC 4217).
 
 use super::control::Control;
 use super::error::{Error, Phase};
 use super::features::Features;
 use super::options::ConnectOptions;
 use super::reply::{Reply, ReplyClass};
+use super::tls::{Connector, Tls};
 
 /// Facts worth asking for where MLST lists them.
 const FACTS: [&str; 8] = [
@@ -24,9 +25,24 @@ const MOST_DELAYS: usize = 10;
 const MOST_STEPS: usize = 4;
 
 /// Logs in over a fresh connection.
-pub(super) fn log_in(control: &mut Control, options: &ConnectOptions) -> Result<Features, Error> {
+pub(super) fn log_in(
+    control: &mut Control,
+    options: &ConnectOptions,
+    tls: Option<&Connector>,
+) -> Result<Features, Error> {
+    if let (Tls::Implicit(_), Some(connector)) = (&options.tls, tls) {
+        control.secure(connector, options.connect_timeout)?;
+    }
     greeting(control)?;
+    if let (Tls::Explicit(_), Some(connector)) = (&options.tls, tls) {
+        ask_for_tls(control)?;
+        control.secure(connector, options.connect_timeout)?;
+    }
+    let protected = tls.is_none() || protect_data(control)?.is_none();
     authenticate(control, options)?;
+    if !protected && let Some(refused) = protect_data(control)? {
+        return Err(refused);
+    }
     let features = features(control)?;
     if features.has("UTF8") && options.charset.is_none() {
         // Pure-FTPd answers 504 and speaks UTF-8 all the same.
@@ -57,6 +73,30 @@ fn greeting(control: &mut Control) -> Result<(), Error> {
     Err(Error::Timeout(Phase::Greeting))
 }
 
+/// AUTH TLS (RFC 4217 §4).
+fn ask_for_tls(control: &mut Control) -> Result<(), Error> {
+    let reply = command(control, "AUTH", b"AUTH TLS")?;
+    // 334 would have more to say, of another mechanism (RFC 2228 §3).
+    if reply.is_completion() {
+        return Ok(());
+    }
+    let command = "AUTH TLS";
+    Err(Error::TlsRefused { command, reply })
+}
+
+/// PBSZ 0 and PROT P: data goes over TLS, too (RFC 4217 §9). The refusal, where there is one: some servers take these
+/// only after the login.
+fn protect_data(control: &mut Control) -> Result<Option<Error>, Error> {
+    for (verb, line) in [("PBSZ", "PBSZ 0"), ("PROT", "PROT P")] {
+        let reply = command(control, verb, line.as_bytes())?;
+        if !reply.is_completion() {
+            let command = verb;
+            return Ok(Some(Error::TlsRefused { command, reply }));
+        }
+    }
+    Ok(None)
+}
+
 fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), Error> {
     let mut step = ("USER", options.user.as_str());
     for _ in 0..MOST_STEPS {
@@ -68,6 +108,10 @@ fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), E
             331 => ("PASS", options.password.reveal()),
             332 if !options.account.is_empty() => ("ACCT", options.account.as_str()),
             332 => return Err(Error::Login(reply)),
+            _ if matches!(options.tls, Tls::Off) && is_about_tls(&reply) => {
+                let url = protected_url(options);
+                return Err(Error::TlsDemanded { reply, url });
+            }
             _ => return Err(turned_away(reply, verb)),
         };
     }
@@ -105,6 +149,36 @@ fn is_about_room(reply: &Reply) -> bool {
     ]
     .iter()
     .any(|sign| words.contains(sign))
+}
+
+/// A refusal because the session is in the clear: vsftpd says "must use encryption", ProFTPD and pyftpdlib "SSL/TLS
+/// required", Pure-FTPd "cleartext sessions … are not accepted", FileZilla Server "Use AUTH first".
+fn is_about_tls(reply: &Reply) -> bool {
+    let words = reply.words();
+    [
+        "tls",
+        "ssl",
+        "encrypt",
+        "cleartext",
+        "secure connection",
+        "auth first",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
+}
+
+/// The same server, with TLS.
+fn protected_url(options: &ConnectOptions) -> String {
+    let host = &options.host;
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
+    match options.port {
+        21 => format!("ftpes://{host}/"),
+        port => format!("ftpes://{host}:{port}/"),
+    }
 }
 
 fn features(control: &mut Control) -> Result<Features, Error> {

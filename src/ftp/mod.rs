@@ -1,12 +1,14 @@
-//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659), for any program to use.
+//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659, 4217), for any program to use.
 //!
-//! It knows replies, commands, control and data connections and listing dialects. Every wait has
+//! It knows replies, commands, control and data connections, TLS and listing dialects. Every wait has
 //! a deadline, every size that a server chooses has a bound, and a path is bytes that cannot end
 //! a command.
 //!
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
-//! use ftpfs::ftp::{ConnectOptions, ListWith, Password, RemotePath, Session};
+//! use ftpfs::ftp::{
+//!     ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
+//! };
 //!
 //! let options = ConnectOptions {
 //!     host: "ftp.example.org".to_owned(),
@@ -14,6 +16,7 @@
 //!     user: "anonymous".to_owned(),
 //!     password: Password::new("anonymous@"),
 //!     account: String::new(),
+//!     tls: Tls::Explicit(TlsConfig::load(&TlsOptions { trust: Trust::System, identity: None })?),
 //!     connect_timeout: Duration::from_secs(10),
 //!     timeout: Duration::from_secs(30),
 //!     active: false,
@@ -53,7 +56,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;
+pub mod tls;
 mod transfer;
+mod wire;
 
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
@@ -64,4 +69,5 @@ pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::{Failed, Session, greets};
+pub use tls::{Tls, TlsConfig, TlsOptions, Trust};
 pub use transfer::{Download, Interrupter, Upload};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::tls::Tls;
+
 /// A password that cannot be logged: its `Debug` prints stars.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
@@ -37,7 +39,9 @@ pub struct ConnectOptions {
     pub password: Password,
     /// Sent where the server asks for an account (332); empty for none.
     pub account: String,
-    /// Longest wait for the TCP connection, of the control and of a data connection.
+    /// Whether and how the session is protected.
+    pub tls: Tls,
+    /// Longest wait for the TCP connection, of the control and of a data connection, and as long for TLS over it.
     pub connect_timeout: Duration,
     /// Longest silence of the server in a reply or a transfer.
     pub timeout: Duration,

@@ -62,6 +62,14 @@ impl Reply {
         self.code.class() == ReplyClass::Completion
     }
 
+    /// Whether the first digit is 4 or 5.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(
+            self.code.class(),
+            ReplyClass::Transient | ReplyClass::Permanent
+        )
+    }
+
     /// Whether the server's session ends here by a fault of its own: vsftpd's `500 OOPS: …`, which answers no command,
     /// and tells nothing of one.
     pub(crate) fn is_dying_word(&self) -> bool {

@@ -16,6 +16,7 @@ use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
 use super::time::{parse_timestamp, timestamp};
+use super::tls::{Connector, Security, Tls, TlsConfig};
 
 /// How long a QUIT is waited for: it is a courtesy.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -26,6 +27,10 @@ pub struct Session {
     pub(super) control: Control,
     pub(super) data: DataOptions,
     pub(super) peer: IpAddr,
+    /// Makes TLS data connections; none in the clear.
+    pub(super) tls: Option<Connector>,
+    /// Whether the last data connection resumed the control connection's TLS session.
+    pub(super) data_resumed: Option<bool>,
     features: Features,
     charset: Option<&'static encoding_rs::Encoding>,
     /// LIST took `-a` for a name: it is asked without.
@@ -56,19 +61,35 @@ impl Failed {
 }
 
 /// Whether a server at `host` speaks at all: a greeting begins, even one that refuses, within `patience` of
-/// connecting, which may take as long.
-pub fn greets(host: &str, port: u16, patience: Duration) -> bool {
-    let control =
-        control_connection(host, port, patience).and_then(|stream| Control::new(stream, patience));
-    control.is_ok_and(|mut control| control.reply(Phase::Greeting).is_ok())
+/// connecting, which may take as long, and so may implicit TLS.
+pub fn greets(host: &str, port: u16, tls: &Tls, patience: Duration) -> bool {
+    let greeting = || {
+        let stream = control_connection(host, port, patience)?;
+        let mut control = Control::new(stream, patience)?;
+        if let (Tls::Implicit(_), Some(connector)) = (tls, Connector::new(tls, host)?) {
+            control.secure(&connector, patience)?;
+        }
+        control.reply(Phase::Greeting)
+    };
+    greeting().is_ok()
 }
 
 impl Session {
     /// Connects, logs in, asks what the server can do, and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
+        match Self::connect_once(options) {
+            Err(Error::Tls(_)) if options.tls.config().is_some_and(TlsConfig::gives_up_tls12) => {
+                Self::connect_once(options)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn connect_once(options: &ConnectOptions) -> Result<Self, Error> {
         let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout)?;
-        let features = super::login::log_in(&mut control, options)?;
+        let tls = Connector::new(&options.tls, &options.host)?;
+        let features = super::login::log_in(&mut control, options, tls.as_ref())?;
         control.logged_in();
         let data = DataOptions {
             active: options.active,
@@ -82,6 +103,8 @@ impl Session {
             control,
             data,
             peer,
+            tls,
+            data_resumed: None,
             features,
             charset: options.charset,
             plain_list: false,
@@ -98,14 +121,20 @@ impl Session {
         self.peer
     }
 
-    /// False after anything that broke the control connection or put it out of step.
+    /// What TLS came to, where the session has any.
+    pub fn security(&self) -> Option<Security> {
+        self.control.security(self.data_resumed)
+    }
+
+    /// False after anything that broke the control connection or put it out of step, and once its TLS session can be
+    /// resumed no more.
     pub fn is_usable(&self) -> bool {
-        self.control.is_usable()
+        self.control.is_usable() && !self.tls.as_ref().is_some_and(Connector::is_spent)
     }
 
     /// Without waiting: whether the idle control connection is open and nothing unasked has come
     /// over it (a 421, the end).
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&mut self) -> bool {
         self.control.is_quiet()
     }
 
@@ -329,7 +358,7 @@ impl Session {
     }
 
     /// The next reply, whatever it says.
-    fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
+    pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.control.reply(Phase::Reply)?;
         match reply.code().class() {
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {

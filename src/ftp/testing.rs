@@ -3,10 +3,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::{ConnectOptions, Password, RemotePath, Session};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::{ConnectOptions, Password, RemotePath, Session, Tls};
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,7 +24,56 @@ pub(super) struct Peer {
 
 /// The control connection, from the server's side.
 pub(super) struct Stage {
-    control: BufReader<TcpStream>,
+    control: BufReader<Channel>,
+}
+
+/// A connection, from the server's side.
+pub(super) enum Channel {
+    Clear(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
+
+impl Channel {
+    /// The TCP socket below.
+    pub(super) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Clear(socket) => socket,
+            Self::Tls(stream) => stream.get_ref(),
+        }
+    }
+
+    /// The TLS connection.
+    pub(super) fn tls(&mut self) -> &mut StreamOwned<ServerConnection, TcpStream> {
+        match self {
+            Self::Clear(_) => panic!("in the clear"),
+            Self::Tls(stream) => stream,
+        }
+    }
+}
+
+impl Read for Channel {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Clear(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Channel {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Clear(socket) => socket.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Clear(socket) => socket.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 impl Peer {
@@ -39,7 +91,7 @@ impl Peer {
             control.set_read_timeout(Some(PATIENCE)).unwrap();
             control.set_nodelay(true).unwrap();
             let mut stage = Stage {
-                control: BufReader::new(control),
+                control: BufReader::new(Channel::Clear(control)),
             };
             story(&mut stage);
         });
@@ -54,6 +106,7 @@ impl Peer {
             user: "alice".to_owned(),
             password: Password::new("open sesame"),
             account: String::new(),
+            tls: Tls::Off,
             connect_timeout: PATIENCE / 2,
             timeout: PATIENCE / 2,
             active: false,
@@ -144,7 +197,19 @@ impl Stage {
 
     /// The end of the control connection on this side.
     pub(super) fn local(&self) -> SocketAddr {
-        self.control.get_ref().local_addr().unwrap()
+        self.control.get_ref().socket().local_addr().unwrap()
+    }
+
+    /// The control connection goes on over TLS.
+    pub(super) fn secure(&mut self, config: &Arc<ServerConfig>) {
+        assert_eq!(self.control.buffer(), b"", "said before the handshake");
+        let socket = self.control.get_ref().socket().try_clone().unwrap();
+        self.control = BufReader::new(secured(socket, config));
+    }
+
+    /// The control connection itself.
+    pub(super) fn channel(&mut self) -> &mut Channel {
+        self.control.get_mut()
     }
 
     /// The client leaves without another word.
@@ -166,6 +231,12 @@ impl Stage {
     pub(super) fn noop(&mut self) {
         self.answer("NOOP", "200 here");
     }
+}
+
+/// A connection over TLS, whose handshake is done with the first byte read or written.
+pub(super) fn secured(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
+    let connection = ServerConnection::new(Arc::clone(config)).unwrap();
+    Channel::Tls(Box::new(StreamOwned::new(connection, socket)))
 }
 
 /// The next connection to `listener`.

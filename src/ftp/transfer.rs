@@ -5,16 +5,17 @@
 //! ProFTPD sends its 226 only then. Only that reply says that all of it arrived.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::control::socket_error;
+use super::control::{shown, socket_error};
 use super::data::{Pending, open};
 use super::error::{Error, Phase};
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
 use super::session::{Failed, Session};
+use super::wire::Wire;
 
 /// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -31,14 +32,18 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(10
 #[derive(Debug)]
 pub struct Download {
     session: Session,
-    data: TcpStream,
+    data: Wire,
+    /// The data ended without TLS's word that it was all.
+    cut_off: bool,
 }
 
 /// A STOR or APPE under way; it owns its session. Dropped, it closes both connections.
 #[derive(Debug)]
 pub struct Upload {
     session: Session,
-    data: TcpStream,
+    data: Wire,
+    /// What of a file is on its way into TLS.
+    piece: Vec<u8>,
     verb: &'static str,
     /// The server ended the transfer before we did, and said this.
     ended: Option<Reply>,
@@ -64,7 +69,11 @@ impl Session {
     /// Starts receiving `path` from `offset` on (RETR, after REST where `offset` is not 0).
     pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
         let (session, data) = self.start("RETR", path, offset)?;
-        Ok(Download { session, data })
+        Ok(Download {
+            session,
+            data,
+            cut_off: false,
+        })
     }
 
     /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
@@ -73,6 +82,7 @@ impl Session {
         Ok(Upload {
             session,
             data,
+            piece: Vec::new(),
             verb: "STOR",
             ended: None,
         })
@@ -84,6 +94,7 @@ impl Session {
         Ok(Upload {
             session,
             data,
+            piece: Vec::new(),
             verb: "APPE",
             ended: None,
         })
@@ -94,7 +105,7 @@ impl Session {
         verb: &'static str,
         path: &RemotePath,
         offset: u64,
-    ) -> Result<(Self, TcpStream), Box<Failed>> {
+    ) -> Result<(Self, Wire), Box<Failed>> {
         let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
         match begun.and_then(|line| self.begin(verb, &line, offset)) {
             Ok(data) => Ok((self, data)),
@@ -103,7 +114,7 @@ impl Session {
     }
 
     /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<TcpStream, Error> {
+    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<Wire, Error> {
         let (pending, reply) = self.ask_for_transfer(verb, line, offset)?;
         if reply.code().class() != ReplyClass::Preliminary {
             // A completion without a transfer: nothing was sent, nothing more will come.
@@ -112,7 +123,7 @@ impl Session {
                 reply,
             });
         }
-        self.accept(pending)
+        self.accept(verb, pending)
     }
 
     /// Agrees on a data connection, sends `line` over the control connection and takes its reply:
@@ -134,18 +145,39 @@ impl Session {
                 });
             }
         }
-        let reply = self.exchange(verb, line)?;
+        log::debug!("> {}", shown(line));
+        self.control.send(line)?;
+        let pending = pending.greet(self.tls.as_ref())?;
+        let reply = self.answer(verb)?;
         Ok((pending, reply))
     }
 
     /// The data connection of a transfer that has begun.
-    pub(super) fn accept(&mut self, pending: Pending) -> Result<TcpStream, Error> {
-        let accepted = pending.accept(self.peer, &self.data);
-        if accepted.is_err() {
-            // The transfer's reply is still to come, some time.
-            self.control.give_up();
+    pub(super) fn accept(&mut self, verb: &'static str, pending: Pending) -> Result<Wire, Error> {
+        let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
+            Ok(Wire::Tls(stream)) => {
+                self.data_resumed = Some(stream.is_resumed());
+                return Ok(Wire::Tls(stream));
+            }
+            Ok(wire) => return Ok(wire),
+            Err(error) => error,
+        };
+        // A server that breaks the handshake off (no session resumed) says why.
+        let reason = match (&self.tls, &error) {
+            (Some(_), Error::Io { .. } | Error::Tls(_)) => {
+                self.control.wait_for_reply(REASON_PATIENCE)
+            }
+            _ => None,
+        };
+        if let Some(Ok(reply)) = reason
+            && reply.is_refusal()
+        {
+            let command = verb;
+            return Err(Error::Refused { command, reply });
         }
-        accepted
+        // The transfer's reply is still to come, some time.
+        self.control.give_up();
+        Err(error)
     }
 
     /// Takes the reply that ends a transfer, its data connection being closed.
@@ -218,12 +250,12 @@ impl Session {
 
     /// Waits until the server's end has acknowledged all data, for as long as some is acknowledged within the
     /// timeout; the transfer's reply, should it come first.
-    fn drain(&mut self, data: &TcpStream) -> Result<Option<Reply>, Error> {
+    fn drain(&mut self, data: &Wire) -> Result<Option<Reply>, Error> {
         let (mut left, mut moved) = (usize::MAX, Instant::now());
         let [mut pause, longest] = LOOKS;
         loop {
             // A socket that does not tell is asked for no more.
-            let now = crate::sys::unacknowledged(data).unwrap_or(0);
+            let now = crate::sys::unacknowledged(data.socket()).unwrap_or(0);
             if now == 0 {
                 return Ok(None);
             }
@@ -241,6 +273,22 @@ impl Session {
         }
     }
 
+    /// After an upload: takes what the server still says on the data connection (tickets, its close_notify) until it
+    /// closes it. A socket closed with that unread would be reset, and vsftpd takes a reset for a broken upload. The
+    /// transfer's reply, should it come first, is enough, too.
+    fn listen_to_the_end(&mut self, data: &mut Wire) -> Option<Result<Reply, Error>> {
+        let Wire::Tls(stream) = data else { return None };
+        let deadline = Instant::now() + REASON_PATIENCE;
+        let [mut pause, longest] = LOOKS;
+        while Instant::now() < deadline && !stream.has_ended() {
+            if let Some(reply) = self.control.wait_for_reply(pause) {
+                return Some(reply);
+            }
+            pause = (pause * 2).min(longest);
+        }
+        None
+    }
+
     fn end_of_transfer(&mut self) -> bool {
         match self.control.wait_for_reply(ABORT_PATIENCE) {
             Some(Ok(reply)) => reply.code().class() != ReplyClass::Preliminary,
@@ -248,9 +296,9 @@ impl Session {
         }
     }
 
-    fn interrupter(&self, data: &TcpStream) -> std::io::Result<Interrupter> {
+    fn interrupter(&self, data: &Wire) -> std::io::Result<Interrupter> {
         Ok(Interrupter {
-            sockets: [data.try_clone()?, self.control.try_clone()?],
+            sockets: [data.socket().try_clone()?, self.control.try_clone()?],
         })
     }
 }
@@ -260,7 +308,11 @@ impl Download {
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.data.read(buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.cut_off = true;
+                    return Ok(0);
+                }
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
                 Ok(count) => return Ok(count),
             }
@@ -269,10 +321,21 @@ impl Download {
 
     /// After the end of the data: closes the data connection, then takes the completion reply.
     /// A refusal there means that the data is not whole, however much came.
+    ///
+    /// # Errors
+    /// [`Error::CutOff`] where all else is well but TLS did not tell the end: the data is whole where its size is known
+    /// otherwise, and right.
     pub fn finish(self) -> Result<Session, Box<Failed>> {
-        let Self { mut session, data } = self;
+        let Self {
+            mut session,
+            mut data,
+            cut_off,
+        } = self;
+        // Some servers wait for this side's word that it has seen the end; one that hung up does not.
+        let _ = data.end();
         drop(data);
         match session.complete("RETR", session.data.timeout) {
+            Ok(_) if cut_off => Err(Failed::new(Error::CutOff, session)),
             Ok(_) => Ok(session),
             Err(error) => Err(Failed::new(error, session)),
         }
@@ -280,7 +343,9 @@ impl Download {
 
     /// Before the end of the data: ends the transfer and brings the session back in step; none when in doubt.
     pub fn abort(self) -> Option<Session> {
-        let Self { mut session, data } = self;
+        let Self {
+            mut session, data, ..
+        } = self;
         drop(data);
         session.resynchronise().then_some(session)
     }
@@ -304,10 +369,14 @@ impl Upload {
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
         let mut sent = 0;
         while sent < length {
-            match crate::sys::send_file(&self.data, file, offset + sent, length - sent) {
-                Ok(0) => return Err(Error::LocalFile(std::io::ErrorKind::UnexpectedEof.into())),
+            let piece = self
+                .data
+                .send_file(file, offset + sent, length - sent, &mut self.piece)
+                .map_err(Error::LocalFile)?;
+            match piece {
+                Ok(0) => return Err(Error::LocalFile(ErrorKind::UnexpectedEof.into())),
                 Ok(count) => sent += count as u64,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.hung_up(error)),
             }
         }
@@ -318,9 +387,10 @@ impl Upload {
     pub fn finish(self) -> Result<(Session, Reply), Box<Failed>> {
         let Self {
             mut session,
-            data,
+            mut data,
             verb,
             ended,
+            ..
         } = self;
         if let Some(reply) = ended {
             return Err(Failed::new(
@@ -332,9 +402,16 @@ impl Upload {
             ));
         }
         // The end of the data; it may be refused only because the server hung up, and says why next.
-        let _ = data.shutdown(Shutdown::Write);
-        let early = session.drain(&data);
+        let _ = data.end();
+        let early = match session.drain(&data) {
+            Ok(None) => session.listen_to_the_end(&mut data).transpose(),
+            early => early,
+        };
+        data.take_tickets();
         drop(data);
+        if let Some(tls) = &session.tls {
+            tls.note_upload();
+        }
         let patience = session.data.timeout;
         let reply = match early {
             Ok(Some(reply)) => session.judge(verb, reply),
@@ -351,10 +428,11 @@ impl Upload {
     pub fn abort(self) -> Option<Session> {
         let Self {
             mut session,
-            data,
+            mut data,
             ended,
             ..
         } = self;
+        data.take_tickets();
         drop(data);
         let in_step = ended.is_some() || session.resynchronise();
         (in_step && session.is_usable()).then_some(session)
@@ -368,9 +446,9 @@ impl Upload {
     /// A broken data connection's reason, which the server gives on the control connection: 552 for a full disk.
     fn hung_up(&mut self, error: std::io::Error) -> Error {
         let patience = match error.kind() {
-            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => REASON_PATIENCE,
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => REASON_PATIENCE,
             // It stopped reading a whole timeout ago: what it had to say is here.
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => SAID_ALREADY,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => SAID_ALREADY,
             _ => return socket_error(Phase::DataWrite, error),
         };
         match self.session.control.wait_for_reply(patience) {

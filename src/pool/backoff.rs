@@ -59,8 +59,11 @@ impl Backoff {
         let hopeful = match *failing.error {
             // A place there may be free any moment.
             Error::TooManySessions(_) => true,
-            // The password will not become right.
-            Error::Login(_) => established > 0,
+            // The password will not become right, and the certificate not be trusted.
+            Error::Login(_)
+            | Error::Certificate(_)
+            | Error::TlsRefused { .. }
+            | Error::TlsDemanded { .. } => established > 0,
             _ => failing.count <= PATIENT || established > 0,
         };
         if hopeful {

@@ -8,7 +8,7 @@ pub trait Line: Send + 'static {
     fn is_usable(&self) -> bool;
 
     /// Without waiting: whether it is open and nothing unasked has come (a 421 before the close).
-    fn is_quiet(&self) -> bool;
+    fn is_quiet(&mut self) -> bool;
 
     /// Asks for a sign of life (NOOP, RFC 959 §4.1.3).
     ///
@@ -25,7 +25,7 @@ impl Line for Session {
         Session::is_usable(self)
     }
 
-    fn is_quiet(&self) -> bool {
+    fn is_quiet(&mut self) -> bool {
         Session::is_quiet(self)
     }
 

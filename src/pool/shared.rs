@@ -82,13 +82,13 @@ impl<S: Line> Shared<S> {
         };
         loop {
             match queued.wait_for_turn(deadline)? {
-                Chance::Idle(session) if session.is_quiet() => {
-                    return Ok(Lease::new(session, true, self.permit()));
-                }
-                Chance::Idle(dead) => {
+                Chance::Idle(mut session) => {
+                    if session.is_quiet() {
+                        return Ok(Lease::new(session, true, self.permit()));
+                    }
                     log::debug!("an idle connection was closed by the server");
                     self.lock().vacate();
-                    drop(dead);
+                    drop(session);
                 }
                 Chance::New => {
                     if let Some(session) = queued.dial()? {

@@ -62,7 +62,7 @@ impl Line for FakeLine {
     fn is_usable(&self) -> bool {
         !self.broken
     }
-    fn is_quiet(&self) -> bool {
+    fn is_quiet(&mut self) -> bool {
         self.epoch == self.server.epoch.load(SeqCst)
     }
     fn noop(&mut self) -> Result<(), ftp::Error> {
@@ -175,7 +175,7 @@ fn sessions_that_died_idle_are_replaced_unseen() {
     let held: Vec<_> = (0..4).map(|_| pool.lease().unwrap()).collect();
     drop(held);
     server.restart();
-    let lease = pool.lease().unwrap();
+    let mut lease = pool.lease().unwrap();
     assert!(lease.is_quiet());
     assert!(!lease.is_reused());
     assert_eq!(pool.stats().open, 1, "the other dead ones went, too");

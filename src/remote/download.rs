@@ -13,12 +13,13 @@ use crate::pool::{self, Permit};
 pub struct Download {
     path: RemotePath,
     start: u64,
+    received: u64,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Receiving(ftp::Download, Permit),
+    Receiving(Box<ftp::Download>, Permit),
     /// The data ended and the server said that this was all.
     Ended,
     Failed(Error),
@@ -33,7 +34,8 @@ pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result
         Ok((transfer, permit)) => Ok(Download {
             path: path.clone(),
             start,
-            state: State::Receiving(transfer, permit),
+            received: 0,
+            state: State::Receiving(Box::new(transfer), permit),
         }),
         Err(fault) if start > 0 && refuses_restart(&fault) => {
             has_restart.not("REST");
@@ -67,7 +69,10 @@ impl Download {
         match &mut self.state {
             State::Receiving(transfer, _) => match transfer.read(buffer) {
                 Ok(0) if !buffer.is_empty() => self.end(),
-                Ok(count) => Ok(count),
+                Ok(count) => {
+                    self.received += count as u64;
+                    Ok(count)
+                }
                 Err(error) => Err(self.fail(error)),
             },
             State::Ended => Ok(0),
@@ -91,12 +96,31 @@ impl Download {
                 Ok(0)
             }
             Err(failed) => {
-                if let Some(session) = failed.session {
+                let ftp::Failed { error, session } = *failed;
+                let mut session = session;
+                let is_whole = matches!(error, ftp::Error::CutOff)
+                    && session
+                        .as_mut()
+                        .is_some_and(|session| self.is_whole(session));
+                if let Some(session) = session {
                     permit.give_back(session);
                 }
-                Err(self.fail(failed.error))
+                if is_whole {
+                    return Ok(0);
+                }
+                Err(self.fail(error))
             }
         }
+    }
+
+    /// TLS did not tell the end of the data: whether the server says that the file has just the size that came.
+    fn is_whole(&self, session: &mut ftp::Session) -> bool {
+        let size = session.size(&self.path);
+        log::debug!(
+            "the end of {} is not TLS's, its size is {size:?}",
+            self.path
+        );
+        size.is_ok_and(|size| size == self.start.saturating_add(self.received))
     }
 
     /// Remembers the failure; what is left of the transfer is dropped.

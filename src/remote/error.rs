@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Unsupported,
     /// User or password refused.
     LoginRefused,
+    /// No TLS to be had with this server, or its certificate is not trusted.
+    NotSecure,
     /// A deadline passed.
     TimedOut,
     /// No route, no host, refused.
@@ -67,6 +69,7 @@ impl ErrorKind {
                 self,
                 Self::Unreachable
                     | Self::LoginRefused
+                    | Self::NotSecure
                     | Self::Busy
                     | Self::NoSpace
                     | Self::QuotaExceeded
@@ -189,6 +192,12 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         ftp::Error::Timeout(_) => ErrorKind::TimedOut,
         ftp::Error::Io { .. } | ftp::Error::Closed(_) => ErrorKind::ConnectionLost,
         ftp::Error::Login(_) => ErrorKind::LoginRefused,
+        ftp::Error::TlsRefused { .. }
+        | ftp::Error::TlsDemanded { .. }
+        | ftp::Error::Injected
+        | ftp::Error::Certificate(_)
+        | ftp::Error::Tls(_) => ErrorKind::NotSecure,
+        ftp::Error::CutOff => ErrorKind::Truncated,
         ftp::Error::Malformed { .. } | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
         ftp::Error::Path(PathError::TooLong) => ErrorKind::NameTooLong,
         ftp::Error::Path(

@@ -132,20 +132,28 @@ impl Orphans {
 
 impl Remote {
     /// Clears away what could not be when it should have been, because the connection was lost. What cannot
-    /// be now either waits for the next call.
+    /// be now either waits for the next call; with no connection to be had, all of it does.
     pub fn clear_orphans(&self) {
+        let mut dialogue = self.dialogue();
         for _ in 0..self.names().orphans().count() {
+            // Whoever waits for one that is taken may hold a session that this would need.
+            if dialogue.connect().is_err() {
+                return;
+            }
             let Some(orphan) = self.names().orphans().take() else {
                 return;
             };
-            self.clear(&mut self.dialogue(), &orphan);
+            match self.clear(&mut dialogue, &orphan) {
+                Err(error) if error.kind.is_the_connection() => return,
+                Ok(()) | Err(_) => {}
+            }
         }
     }
 
     /// Before a change of the file or directory at `path`: what is left from an earlier one is not to come between.
     pub(super) fn settle_before(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) {
         while let Some(orphan) = self.names().orphans().take_about(path) {
-            if !self.clear(dialogue, &orphan) {
+            if self.clear(dialogue, &orphan).is_err() {
                 return;
             }
         }
@@ -167,7 +175,7 @@ impl Remote {
         Orphan::Aside(aside.clone(), target.clone()).settle(self, &mut self.dialogue())
     }
 
-    fn clear(&self, dialogue: &mut Dialogue<'_>, taken: &Orphan) -> bool {
+    fn clear(&self, dialogue: &mut Dialogue<'_>, taken: &Orphan) -> Result<(), Error> {
         let mut orphan = taken.clone();
         let cleared = orphan.settle(self, dialogue);
         let left = match &cleared {
@@ -181,7 +189,7 @@ impl Remote {
             }
         };
         self.names().orphans().put(taken, left);
-        cleared.is_ok()
+        cleared
     }
 }
 

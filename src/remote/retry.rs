@@ -38,6 +38,12 @@ impl<'pool> Dialogue<'pool> {
         self.lease
     }
 
+    /// Takes a session, where there is none in hand.
+    pub(super) fn connect(&mut self) -> Result<(), pool::Error> {
+        self.lease = Some(self.take_lease()?);
+        Ok(())
+    }
+
     /// Runs a step once. The outer error is that there was no session: nothing was sent.
     fn once<T>(
         &mut self,
@@ -171,11 +177,17 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         ftp::Error::Io { .. }
         | ftp::Error::Closed(_)
         | ftp::Error::Timeout(_)
+        | ftp::Error::CutOff
         | ftp::Error::Connect { .. } => true,
         ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
         ftp::Error::Resolve { .. }
         | ftp::Error::Login(_)
         | ftp::Error::TooManySessions(_)
+        | ftp::Error::TlsRefused { .. }
+        | ftp::Error::TlsDemanded { .. }
+        | ftp::Error::Injected
+        | ftp::Error::Certificate(_)
+        | ftp::Error::Tls(_)
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. }
         | ftp::Error::Path(_)

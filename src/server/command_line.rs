@@ -92,6 +92,11 @@ impl LineQueue {
         self.cost >= QUEUE_LIMIT
     }
 
+    /// Whether nothing has arrived that was not taken, not even the beginning of a line.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.partial.is_empty() && !self.overlong
+    }
+
     /// Whether an ABOR is among the waiting lines.
     pub(super) fn has_abort(&self) -> bool {
         self.lines.iter().any(|(line, _)| match line {

@@ -1,16 +1,22 @@
 //! The control connection: lines in, replies out, and the watch over it while something else is waited for.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustls::ServerConfig;
 use socket2::SockRef;
 
 use super::command_line::{Line, LineQueue};
 use super::reply::{Gone, Reply};
+use super::tls::Stream;
+
+/// A client whose TLS handshake takes longer is given up.
+pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A client that does not take a reply for this long is given up.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
@@ -23,7 +29,7 @@ const READ_SIZE: usize = 8 << 10;
 
 /// The control connection of one session.
 pub(super) struct Control {
-    stream: TcpStream,
+    stream: Stream,
     queue: LineQueue,
     /// The client sends nothing more; what it sent is still answered.
     ended: bool,
@@ -47,8 +53,6 @@ impl Control {
     /// Takes over a connection accepted just now.
     pub(super) fn new(stream: TcpStream, delay: Duration) -> Result<Self, Gone> {
         let prepare = || {
-            stream.set_nodelay(true)?;
-            stream.set_write_timeout(Some(WRITE_DEADLINE))?;
             let socket = SockRef::from(&stream);
             socket.set_keepalive(true)?;
             // ABOR may come as TELNET urgent data; out of line its last byte would be lost.
@@ -56,7 +60,7 @@ impl Control {
         };
         prepare().map_err(|_| Gone)?;
         Ok(Self {
-            stream,
+            stream: Stream::new(stream).map_err(|_| Gone)?,
             queue: LineQueue::default(),
             ended: false,
             delay,
@@ -98,6 +102,11 @@ impl Control {
         Instant::now() + 2 * self.delay
     }
 
+    /// When what the client sends now has crossed a distant line.
+    pub(super) fn one_way_done(&self) -> Instant {
+        Instant::now() + self.delay
+    }
+
     /// Sends a reply once its time has come.
     pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         self.send(&reply.to_bytes())
@@ -106,7 +115,92 @@ impl Control {
     /// Sends reply lines as they stand.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         self.pause_until(self.cause + self.delay)?;
-        self.stream.write_all(bytes).map_err(|_| Gone)
+        let deadline = Instant::now() + WRITE_DEADLINE;
+        let mut left = bytes;
+        while !left.is_empty() {
+            let taken = self.stream.write(left);
+            let count = self.or_wait(taken, deadline)?.unwrap_or(0);
+            left = left.get(count..).unwrap_or_default();
+        }
+        self.flush(deadline)
+    }
+
+    /// Whether what is said here can be read by nobody else.
+    pub(super) fn is_secure(&self) -> bool {
+        self.stream.is_secure()
+    }
+
+    /// Begins TLS, as its server. What came in the clear behind the command that asked for it was said by anybody:
+    /// it ends the session, and so does a handshake that fails.
+    pub(super) fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), Gone> {
+        if !self.queue.is_empty() {
+            log::warn!("server: commands in the clear behind AUTH TLS: the session is closed");
+            return Err(Gone);
+        }
+        self.rest_until(Instant::now() + self.delay)?;
+        self.stream.begin_tls(config).map_err(|_| Gone)?;
+        let deadline = Instant::now() + HANDSHAKE_DEADLINE;
+        loop {
+            match self.stream.handshake() {
+                Ok(None) => break,
+                Ok(Some(awaited)) => self.wait_for(awaited, deadline)?,
+                Err(error) => {
+                    log::info!("server: no TLS on a control connection: {error}");
+                    return Err(Gone);
+                }
+            }
+        }
+        self.restart_delay();
+        Ok(())
+    }
+
+    /// Ends what the server says, so that the client can tell it from a connection that was cut.
+    pub(super) fn end(&mut self) {
+        self.stream.end();
+        // The client may have gone with the last reply.
+        let _ = self.flush(Instant::now() + WRITE_DEADLINE);
+    }
+
+    fn flush(&mut self, deadline: Instant) -> Result<(), Gone> {
+        loop {
+            let flushed = self.stream.flush();
+            if self.or_wait(flushed, deadline)?.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What was done; where it could not be done yet, waits for the client to take what was sent.
+    fn or_wait<T>(&self, done: io::Result<T>, deadline: Instant) -> Result<Option<T>, Gone> {
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.wait_for(PollFlags::OUT, deadline)?;
+                Ok(None)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
+            Err(_) => Err(Gone),
+        }
+    }
+
+    /// Waits for the control connection alone.
+    fn wait_for(&self, readiness: PollFlags, deadline: Instant) -> Result<(), Gone> {
+        let (_, ready) = self.poll(false, Some((self.stream.as_fd(), readiness)), deadline)?;
+        if ready.is_empty() || ready.intersects(PollFlags::ERR | PollFlags::NVAL) {
+            return Err(Gone);
+        }
+        Ok(())
+    }
+
+    /// Waits, and leaves what the client sends where it is.
+    fn rest_until(&self, moment: Instant) -> Result<(), Gone> {
+        while Instant::now() < moment {
+            let (control, _) = self.poll(false, None, moment)?;
+            if !control.is_empty() {
+                return Err(Gone);
+            }
+        }
+        Ok(())
     }
 
     /// Waits, still reading what the client sends.
@@ -123,12 +217,31 @@ impl Control {
         Gone
     }
 
+    /// Waits until the client says something that it has not said yet.
+    pub(super) fn await_input(&mut self) -> Result<(), Gone> {
+        let deadline = Instant::now() + HANDSHAKE_DEADLINE;
+        match self.watch(None, deadline)? {
+            Event::Input => Ok(()),
+            Event::Other | Event::Deadline => Err(Gone),
+        }
+    }
+
+    /// Says nothing more, and waits until the client has closed its side: what was said reaches it.
+    pub(super) fn hang_up(&mut self) -> Gone {
+        // A client that has gone already need not be told.
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
+        self.hang()
+    }
+
     /// Waits until `other` is ready, the client has sent something or the deadline is over, and queues what was sent.
     pub(super) fn watch(
         &mut self,
         other: Option<(BorrowedFd<'_>, PollFlags)>,
         deadline: Instant,
     ) -> Result<Event, Gone> {
+        if self.take_held()? {
+            return Ok(Event::Input);
+        }
         let reading = !self.ended && !self.queue.is_full();
         let (control, awaited) = self.poll(reading, other, deadline)?;
         if control.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
@@ -142,6 +255,15 @@ impl Control {
             return Ok(Event::Other);
         }
         Ok(if heard { Event::Input } else { Event::Deadline })
+    }
+
+    /// Queues what TLS had received already, which poll(2) does not show; whether there was anything.
+    fn take_held(&mut self) -> Result<bool, Gone> {
+        let mut came = false;
+        while self.stream.holds_input() && !self.ended && !self.queue.is_full() {
+            came |= self.fill()?;
+        }
+        Ok(came)
     }
 
     /// poll(2) over the control connection and the other descriptor; both empty when the deadline passed.
@@ -175,16 +297,24 @@ impl Control {
         Ok((control.revents(), other.revents()))
     }
 
-    fn fill(&mut self) -> Result<(), Gone> {
+    /// Reads once; whether anything came, were it the end.
+    fn fill(&mut self) -> Result<bool, Gone> {
         let mut bytes = [0; READ_SIZE];
         match self.stream.read(&mut bytes) {
+            // Clients leave without a word, in TLS too: what they said before is whole lines or nothing.
             Ok(0) => self.ended = true,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.ended = true,
             Ok(count) => self
                 .queue
                 .push(bytes.get(..count).unwrap_or_default(), Instant::now()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_passing(&error) => return Ok(false),
             Err(_) => return Err(Gone),
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// Whether it is no error, but a reason to try again.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

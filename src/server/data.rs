@@ -3,14 +3,17 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
+use rustls::ServerConfig;
 use socket2::{Domain, Socket, Type};
 
-use super::control::{Control, Event};
+use super::control::{Control, Event, HANDSHAKE_DEADLINE};
 use super::reply::{Gone, Reply, Stop, reason, refused};
+use super::tls::Stream;
 
 /// A client that announced a data connection opens it, or lets it be opened, within this time.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
@@ -34,9 +37,9 @@ pub(super) struct Passive {
     opened: Option<DataConnection>,
 }
 
-/// An open data connection; its socket does not block.
+/// An open data connection.
 pub(super) struct DataConnection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// No byte is carried before.
     pub(super) usable_from: Instant,
 }
@@ -88,12 +91,36 @@ impl Passive {
 
 impl DataConnection {
     fn new(stream: TcpStream, control: &Control) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
         Ok(Self {
-            stream,
+            stream: Stream::new(stream)?,
             usable_from: control.handshake_done(),
         })
+    }
+
+    /// Begins TLS on it; where `reuse` is demanded, by a session of its control connection.
+    pub(super) fn secure(
+        &mut self,
+        control: &mut Control,
+        config: Arc<ServerConfig>,
+        reuse: bool,
+    ) -> Result<(), Stop> {
+        control.pause_until(self.usable_from)?;
+        self.stream
+            .begin_tls(config)
+            .map_err(|error| no_tls(&error))?;
+        let deadline = Instant::now() + HANDSHAKE_DEADLINE;
+        while let Some(awaited) = self.stream.handshake().map_err(|error| no_tls(&error))? {
+            await_opening(control, self.stream.as_fd(), awaited, deadline)?;
+        }
+        if reuse && !self.stream.is_resumed() {
+            return Err(refused(
+                522,
+                "The data connection must resume the TLS session of its control connection",
+            ));
+        }
+        // The client's last message of the handshake is on its way for as long as any reply.
+        self.usable_from = control.one_way_done();
+        Ok(())
     }
 
     /// Connects to the client; ABOR and the end of the session are heard meanwhile.
@@ -194,6 +221,13 @@ fn await_opening(
 
 fn no_setup() -> Stop {
     refused(425, "Use EPSV, PASV, EPRT or PORT first")
+}
+
+fn no_tls(error: &io::Error) -> Stop {
+    refused(
+        522,
+        format!("No TLS on the data connection: {}", reason(error)),
+    )
 }
 
 fn cannot_open(error: &io::Error) -> Stop {

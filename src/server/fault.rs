@@ -11,6 +11,9 @@ pub const CONNECT: &str = "connect";
 /// Stands for every command in [`Fault::on`].
 pub const ANY: &str = "*";
 
+/// A fatal alert of TLS, handshake_failure (RFC 8446 §6), for [`Misdeed::InsteadOfHandshake`].
+pub const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+
 /// One thing that is to go wrong.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -78,6 +81,18 @@ pub enum Misdeed {
         /// After so many bytes.
         after: u64,
     },
+    /// The transfer's TLS connection ends without its close_notify, and is said to be complete.
+    Unclosed {
+        /// After so many bytes, or at the end of the file where that comes first.
+        after: u64,
+    },
+    /// At AUTH: these bytes follow the 234 in the clear, before the handshake.
+    Inject(Vec<u8>),
+    /// At AUTH (where TLS is implicit at [`CONNECT`]) or at the command of a transfer: the client waits in vain for the
+    /// TLS handshake on the control or the data connection.
+    StallHandshake,
+    /// There: these bytes answer the client's handshake, and the connection is closed.
+    InsteadOfHandshake(Vec<u8>),
     /// Sizes are told (SIZE, MLST, MLSD, LIST, STAT) so many bytes too large.
     WrongSize(i64),
     /// A listing without an end.

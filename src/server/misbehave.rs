@@ -4,9 +4,11 @@ use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use super::command_line::Command;
+use super::data::DataConnection;
 use super::fault::Misdeed;
-use super::reply::{Gone, Reply};
+use super::reply::{Gone, Reply, Stop, refused};
 use super::session::{Ended, Session};
+use super::transfer::{Transfer, outcome};
 use super::tree::LastLink;
 
 /// The line an endless reply is made of.
@@ -31,6 +33,8 @@ pub(super) enum CutHow {
     Break(u16),
     /// It is ended and called complete.
     Short,
+    /// The same, without the close_notify that ends a TLS connection.
+    Unclosed,
 }
 
 impl Misdeed {
@@ -41,6 +45,7 @@ impl Misdeed {
             Self::StallData { after } => (after, CutHow::Stall),
             Self::BreakData { after, code } => (after, CutHow::Break(code)),
             Self::ShortThen226 { after } => (after, CutHow::Short),
+            Self::Unclosed { after } => (after, CutHow::Unclosed),
             _ => return None,
         };
         Some(Cut { after, how })
@@ -104,14 +109,62 @@ impl Session {
             | Misdeed::StallData { .. }
             | Misdeed::BreakData { .. }
             | Misdeed::ShortThen226 { .. }
+            | Misdeed::Unclosed { .. }
+            | Misdeed::Inject(_)
+            | Misdeed::StallHandshake
+            | Misdeed::InsteadOfHandshake(_)
             | Misdeed::WrongSize(_)
             | Misdeed::EndlessListing
             | Misdeed::NoReplace => {
                 self.misdeed = Some(misdeed.clone());
-                let reply = self.done(command);
+                let told = self.done(command).and_then(|reply| self.tell(&reply));
                 self.misdeed = None;
-                self.tell(&reply?)
+                told
             }
+        }
+    }
+
+    /// The reply that TLS begins behind, with what is to follow it in the clear.
+    pub(super) fn with_injected(&self, reply: &Reply) -> Vec<u8> {
+        let mut bytes = reply.to_bytes();
+        if let Some(Misdeed::Inject(more)) = &self.misdeed {
+            bytes.extend(more);
+        }
+        bytes
+    }
+
+    /// Does to the control connection what is to happen instead of its TLS handshake.
+    pub(super) fn disturb_control(&mut self) -> Result<(), Gone> {
+        match &self.misdeed {
+            Some(Misdeed::StallHandshake) => Err(self.control.hang()),
+            Some(Misdeed::InsteadOfHandshake(bytes)) => {
+                self.control.await_input()?;
+                self.control.send(bytes)?;
+                Err(self.control.hang_up())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Does to a data connection what is to happen instead of its TLS handshake; gives it back where that is nothing.
+    pub(super) fn disturb(&mut self, connection: DataConnection) -> Result<DataConnection, Stop> {
+        let bytes = match &self.misdeed {
+            Some(Misdeed::StallHandshake) => &[],
+            Some(Misdeed::InsteadOfHandshake(bytes)) => bytes.as_slice(),
+            _ => return Ok(connection),
+        };
+        let patience = self.patience();
+        let mut transfer = Transfer::new(&mut self.control, connection, patience, None)?;
+        let spoilt = if bytes.is_empty() {
+            transfer.wait_for_end()
+        } else {
+            let sent = transfer.await_input().and_then(|()| transfer.send(bytes));
+            sent.err().unwrap_or_else(|| transfer.hang_up())
+        };
+        drop(transfer);
+        match outcome(Err(spoilt)) {
+            Err(Stop::Gone) => Err(Stop::Gone),
+            Ok(_) | Err(Stop::Refused(_)) => Err(refused(522, "No TLS on the data connection")),
         }
     }
 

@@ -9,6 +9,7 @@
 //! | `commands` | the table of verbs, and each verb in one function |
 //! | `control`, `command_line`, `reply` | the control connection, its lines, its answers |
 //! | `data`, `address`, `transfer` | opening a data connection, the grammar of its address, moving bytes |
+//! | `tls`, `security` | certificates, encrypted connections; what of a session is protected |
 //! | `fault`, `misbehave` | what tests ask to go wrong, and doing it wrong |
 //! | `tree`, `place`, `path` | the served directory, which no path leads out of |
 //! | `facts`, `long_listing`, `time` | how an entry is written: RFC 3659 facts, `ls -l`, times |
@@ -30,9 +31,11 @@ mod open_sessions;
 mod path;
 mod place;
 mod reply;
+mod security;
 mod serving;
 mod session;
 mod time;
+mod tls;
 mod transfer;
 mod tree;
 
@@ -44,7 +47,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use self::fault::{ANY, CONNECT, Fault, Faults, Misdeed};
+pub use self::fault::{ANY, CONNECT, Fault, Faults, HANDSHAKE_FAILURE, Misdeed};
+pub use self::tls::{Certificate, TlsMode, TlsOptions, TlsVersions};
 
 use self::serving::Serving;
 
@@ -85,6 +89,8 @@ pub struct ServerOptions {
     pub disabled: BTreeSet<String>,
     /// Whether digests of files are told: HASH, XSHA256, XSHA1, XMD5 and XCRC, unless [disabled](Self::disabled).
     pub digests: bool,
+    /// How TLS is spoken; all is in the clear where there is none.
+    pub tls: Option<TlsOptions>,
 }
 
 impl ServerOptions {
@@ -101,6 +107,7 @@ impl ServerOptions {
             delay: Duration::ZERO,
             disabled: BTreeSet::new(),
             digests: false,
+            tls: None,
         }
     }
 }
@@ -116,7 +123,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The root is not a directory that can be opened, the address cannot be listened on, or no thread can be had.
+    /// The root is not a directory that can be opened, the address cannot be listened on, the certificate is not the
+    /// key's, or no thread can be had.
     pub fn start(options: ServerOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         let serving = Arc::new(Serving::new(listener, options)?);

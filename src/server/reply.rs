@@ -56,6 +56,11 @@ impl Reply {
         matches!(self.code, 221 | 421)
     }
 
+    /// Whether TLS begins after it: 234 says so.
+    pub(super) fn begins_tls(&self) -> bool {
+        self.code == 234
+    }
+
     /// As it goes over the wire.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let code = self.code.to_string();

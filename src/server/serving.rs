@@ -11,10 +11,11 @@ use socket2::SockRef;
 
 use super::ServerOptions;
 use super::command_log::CommandLog;
-use super::commands::digest;
+use super::commands::{digest, security};
 use super::fault::Faults;
 use super::open_sessions::OpenSessions;
 use super::session;
+use super::tls::{Tls, TlsMode};
 use super::tree::Tree;
 
 /// How long a failed accept (no file descriptors left) is waited out before the next try.
@@ -26,6 +27,8 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 /// The server's state that outlives any one session.
 pub(super) struct Serving {
     pub(super) options: ServerOptions,
+    /// None where the server does not speak it.
+    pub(super) tls: Option<Tls>,
     pub(super) tree: Tree,
     pub(super) log: CommandLog,
     pub(super) faults: Faults,
@@ -41,6 +44,7 @@ impl Serving {
     pub(super) fn new(listener: TcpListener, options: ServerOptions) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self {
+            tls: options.tls.as_ref().map(Tls::new).transpose()?,
             tree: Tree::open(&options.root)?,
             options,
             log: CommandLog::default(),
@@ -60,7 +64,8 @@ impl Serving {
 
     /// Whether the verb or feature is switched off.
     pub(super) fn disabled(&self, name: &str) -> bool {
-        let is_withheld = !self.options.digests && digest::VERBS.contains(&name);
+        let is_withheld = (!self.options.digests && digest::VERBS.contains(&name))
+            || (self.tls.is_none() && security::VERBS.contains(&name));
         is_withheld || self.options.disabled.contains(name)
     }
 
@@ -110,7 +115,13 @@ fn accept_clients(serving: &Arc<Serving>) {
 fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
     let slot = match OpenSessions::enter(&serving.sessions, &stream, serving.options.max_sessions) {
         Ok(Some(slot)) => slot,
-        Ok(None) => return refuse(&stream, "421 Too many sessions, try again later\r\n"),
+        Ok(None) => {
+            return refuse(
+                serving,
+                &stream,
+                "421 Too many sessions, try again later\r\n",
+            );
+        }
         Err(error) => return log::warn!("server: cannot serve {peer}: {error}"),
     };
     // A client accepted while the server stopped would miss the closing of all sessions.
@@ -126,7 +137,11 @@ fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-fn refuse(mut stream: &TcpStream, reply: &str) {
+fn refuse(serving: &Serving, mut stream: &TcpStream, reply: &str) {
+    if matches!(&serving.tls, Some(tls) if tls.mode == TlsMode::Implicit) {
+        // It expects a handshake, and would not understand a word.
+        return log::info!("server: a client is turned away: {reply}");
+    }
     let told = stream
         .set_write_timeout(Some(REFUSAL_DEADLINE))
         .and_then(|()| stream.write_all(reply.as_bytes()));

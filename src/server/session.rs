@@ -15,6 +15,7 @@ use super::open_sessions::Slot;
 use super::path::VirtualPath;
 use super::place::Place;
 use super::reply::{Gone, Reply, Stop, refused};
+use super::security::Security;
 use super::serving::Serving;
 use super::transfer::Transfer;
 use super::tree::LastLink;
@@ -28,6 +29,7 @@ pub(super) struct Session {
     /// The address the client reached.
     pub(super) local: IpAddr,
     pub(super) login: Login,
+    pub(super) security: Security,
     /// The working directory.
     pub(super) directory: VirtualPath,
     pub(super) data: DataSetup,
@@ -66,8 +68,10 @@ pub(super) enum Ended {
 /// Serves a client until it leaves, is silent for too long or the server stops.
 pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
     // Both ways out mean that the control connection is closed, which is how a session ends.
-    if let Ok(mut session) = Session::new(serving, stream, slot) {
-        let _gone = session.run();
+    if let Ok(mut session) = Session::new(serving, stream, slot)
+        && session.run().is_ok()
+    {
+        session.control.end();
     }
 }
 
@@ -77,6 +81,10 @@ impl Session {
         let local = stream.local_addr().map_err(|_| Gone)?.ip().to_canonical();
         Ok(Self {
             control: Control::new(stream, serving.options.delay)?,
+            security: Security::of(serving.tls.as_ref()).map_err(|error| {
+                log::warn!("server: no TLS for {peer}: {error}");
+                Gone
+            })?,
             identity: Identity::current(serving.options.read_only),
             serving,
             peer,
@@ -110,7 +118,13 @@ impl Session {
 
     fn greet(&mut self) -> Result<Ended, Gone> {
         let connecting = Command::connecting();
-        match self.serving.faults.strike(&connecting) {
+        let misdeed = self.serving.faults.strike(&connecting);
+        if self.security.is_implicit() {
+            self.misdeed.clone_from(&misdeed);
+            self.secure()?;
+            self.misdeed = None;
+        }
+        match misdeed {
             Some(misdeed) => self.misbehave(&connecting, &misdeed),
             None => self.done(&connecting).and_then(|reply| self.tell(&reply)),
         }
@@ -148,6 +162,10 @@ impl Session {
 
     /// Sends a reply.
     pub(super) fn tell(&mut self, reply: &Reply) -> Result<Ended, Gone> {
+        if reply.begins_tls() {
+            self.control.send(&self.with_injected(reply))?;
+            return self.secure().map(|()| Ended::No);
+        }
         if !reply.closes() {
             return self.control.reply(reply).map(|()| Ended::No);
         }
@@ -155,14 +173,31 @@ impl Session {
         self.control.reply(reply).map(|()| Ended::Yes)
     }
 
+    /// Begins TLS on the control connection: whoever had logged in before is nobody now (RFC 4217 §4).
+    fn secure(&mut self) -> Result<(), Gone> {
+        let Some(config) = self.security.for_control() else {
+            return Ok(());
+        };
+        self.disturb_control()?;
+        self.control.secure(config)?;
+        self.security.begin();
+        self.login = Login::Nobody { failures: 0 };
+        Ok(())
+    }
+
     /// Announces a transfer and opens its data connection.
     pub(super) fn begin_transfer(&mut self, text: &str) -> Result<Transfer<'_>, Stop> {
         let setup = take(&mut self.data);
         let patience = self.patience();
+        self.security.check_data()?;
         if self.misdeed == Some(Misdeed::RefuseData) {
             return Err(refused(425, "Cannot open the data connection"));
         }
-        let connection = setup.open(&mut self.control, patience, text)?;
+        let mut connection = setup.open(&mut self.control, patience, text)?;
+        if let Some((config, reuse)) = self.security.for_data() {
+            connection = self.disturb(connection)?;
+            connection.secure(&mut self.control, config, reuse)?;
+        }
         let cut = self.misdeed.as_ref().and_then(Misdeed::cut);
         Ok(Transfer::new(&mut self.control, connection, patience, cut)?)
     }

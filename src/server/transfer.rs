@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,17 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 use socket2::SockRef;
 
-use super::control::{Control, Event};
+use super::control::{Control, Event, is_passing};
 use super::data::DataConnection;
 use super::misbehave::{Cut, CutHow};
 use super::reply::{Answer, Gone, Reply, Stop, is_full, reason, refused};
+use super::tls::Stream;
 
 /// Bytes handed to sendfile(2) at once.
 const SEND_SIZE: usize = 4 << 20;
+
+/// Bytes read from a file at once to be encrypted: four records of TLS.
+const ENCRYPT_SIZE: usize = 64 << 10;
 
 /// Bytes read from an upload at once: large enough that system calls do not show, small enough for the cache.
 const RECEIVE_SIZE: usize = 128 << 10;
@@ -29,7 +33,7 @@ const WATCH_BYTES: usize = 4 << 20;
 /// A transfer under way.
 pub(super) struct Transfer<'a> {
     control: &'a mut Control,
-    stream: TcpStream,
+    stream: Stream,
     /// A data connection that moves nothing for this long is broken off.
     patience: Duration,
     cut: Option<Cut>,
@@ -72,10 +76,13 @@ impl<'a> Transfer<'a> {
 
     /// Sends the file from its position to its end.
     pub(super) fn send_file(&mut self, file: &File) -> Result<(), Broken> {
+        if self.stream.is_secure() {
+            return self.send_read(file);
+        }
         loop {
             self.wait(PollFlags::OUT)?;
             let length = self.allowed(SEND_SIZE)?;
-            match sendfile(&self.stream, file, None, length) {
+            match sendfile(self.stream.socket(), file, None, length) {
                 Ok(0) => return Ok(()),
                 Ok(count) => self.moved(count),
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -83,6 +90,40 @@ impl<'a> Transfer<'a> {
                     return Err(Broken::Connection(error.into()));
                 }
                 Err(error) => return Err(Broken::File(error.into())),
+            }
+        }
+    }
+
+    /// The same by way of memory, where the bytes are encrypted.
+    fn send_read(&mut self, mut file: &File) -> Result<(), Broken> {
+        let mut buffer = vec![0; ENCRYPT_SIZE];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.send(buffer.get(..count).unwrap_or_default())?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Broken::File(error)),
+            }
+        }
+    }
+
+    /// Says that everything was sent: in TLS without this it counts as cut off (RFC 8446 §6.1).
+    pub(super) fn finish(&mut self) -> Result<(), Broken> {
+        let is_left_open = matches!(
+            self.cut,
+            Some(Cut {
+                how: CutHow::Unclosed,
+                ..
+            })
+        );
+        if !is_left_open {
+            self.stream.end();
+        }
+        loop {
+            match self.stream.flush() {
+                Ok(()) => return Ok(()),
+                Err(error) if is_passing(&error) => self.wait(PollFlags::OUT)?,
+                Err(error) => return Err(Broken::Connection(error)),
             }
         }
     }
@@ -127,6 +168,8 @@ impl<'a> Transfer<'a> {
                 Err(error) => return Err(Broken::Connection(error)),
             }
         }
+        // The client's end is answered by one of our own, which it need not wait for.
+        let _ = self.finish();
         self.control.restart_delay();
         Ok(())
     }
@@ -148,19 +191,22 @@ impl<'a> Transfer<'a> {
 
     fn cut_now(&mut self, how: CutHow) -> Broken {
         match how {
-            CutHow::Short => Broken::Short,
+            CutHow::Short | CutHow::Unclosed => match self.finish() {
+                Ok(()) => Broken::Short,
+                Err(broken) => broken,
+            },
             CutHow::Break(code) => Broken::Refused(code),
             CutHow::Drop => {
                 // Closed without a linger it is reset. A socket that does not take the option is broken, as it should be.
-                let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                let _ = SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO));
                 Broken::Connection(ErrorKind::ConnectionReset.into())
             }
-            CutHow::Stall => self.stall(),
+            CutHow::Stall => self.stall(PollFlags::empty()),
         }
     }
 
-    /// Waits until the client gives up.
-    fn stall(&mut self) -> Broken {
+    /// Waits until the client gives up, which shows by an error of the connection or by one of the `signs`.
+    fn stall(&mut self, signs: PollFlags) -> Broken {
         loop {
             if self.control.wants_abort() {
                 return Broken::Aborted;
@@ -168,7 +214,7 @@ impl<'a> Transfer<'a> {
             if self.control.has_ended() {
                 return Broken::Gone;
             }
-            let closed = (self.stream.as_fd(), PollFlags::empty());
+            let closed = (self.stream.as_fd(), signs);
             match self
                 .control
                 .watch(Some(closed), Instant::now() + self.patience)
@@ -183,8 +229,32 @@ impl<'a> Transfer<'a> {
         }
     }
 
+    /// Waits until the client sends something.
+    pub(super) fn await_input(&mut self) -> Result<(), Broken> {
+        self.wait(PollFlags::IN)
+    }
+
+    /// Says nothing more, and waits until the client gives up: what was sent reaches it.
+    pub(super) fn hang_up(&mut self) -> Broken {
+        // A client that has gone already need not be told.
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
+        self.wait_for_end()
+    }
+
+    /// Waits until the client closes its side.
+    pub(super) fn wait_for_end(&mut self) -> Broken {
+        self.stall(PollFlags::RDHUP)
+    }
+
     fn wait(&mut self, readiness: PollFlags) -> Result<(), Broken> {
-        let deadline = Instant::now() + self.patience;
+        // What TLS may hold already is to be read at once: nothing shows that it is there.
+        let is_held = readiness == PollFlags::IN && self.stream.holds_input();
+        let patience = if is_held {
+            Duration::ZERO
+        } else {
+            self.patience
+        };
+        let deadline = Instant::now() + patience;
         loop {
             if self.control.wants_abort() {
                 return Err(Broken::Aborted);
@@ -195,6 +265,7 @@ impl<'a> Transfer<'a> {
             {
                 Event::Other => return Ok(()),
                 Event::Input => {}
+                Event::Deadline if is_held => return Ok(()),
                 Event::Deadline => return Err(Broken::Stalled),
             }
         }
@@ -235,8 +306,4 @@ impl From<Gone> for Broken {
     fn from(_: Gone) -> Self {
         Self::Gone
     }
-}
-
-fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

@@ -45,6 +45,26 @@ fn a_url_names_everything() {
 }
 
 #[test]
+fn the_scheme_says_how_the_connection_is_protected() {
+    for (typed, scheme, port) in [
+        ("h:", Scheme::Plain, None),
+        ("ftp://h/", Scheme::Plain, None),
+        ("ftpes://h/", Scheme::ExplicitTls, None),
+        ("FTPS://h/", Scheme::ImplicitTls, None),
+        ("ftps://h:21/", Scheme::ImplicitTls, Some(21)),
+        ("ftps://h:80/", Scheme::ImplicitTls, Some(80)),
+        ("ftpes://h:990/", Scheme::ExplicitTls, Some(990)),
+    ] {
+        let source = parse(typed).unwrap();
+        assert_eq!((source.scheme, source.port), (scheme, port), "{typed}");
+    }
+    let source = parse("ftps://me:hunter2@[::1]//a%20b").unwrap();
+    assert_eq!(source.host, "::1");
+    assert_eq!(source.path, StartPath::Absolute(b"/a b".to_vec()));
+    assert_eq!(source.shown, "ftps://me@[::1]//a%20b");
+}
+
+#[test]
 fn ipv6_addresses_stand_in_brackets() {
     assert_eq!(parse("ftp://[::1]:2121/").unwrap().host, "::1");
     assert_eq!(parse("me@[::1]:/pub").unwrap().host, "::1");
@@ -96,8 +116,6 @@ fn each_wrong_source_is_told_what_is_wrong() {
         ("[::1:x]:", SourceError::BadHost),
         ("http://h/", SourceError::OtherScheme("http".to_owned())),
         ("SFTP://h/", SourceError::OtherScheme("sftp".to_owned())),
-        ("ftps://h/", SourceError::NoTls("ftps".to_owned())),
-        ("ftpes://u:p@h/", SourceError::NoTls("ftpes".to_owned())),
         ("ftp://", SourceError::NoHost),
         ("ftp:///path", SourceError::NoHost),
         ("ftp://u:p@/path", SourceError::NoHost),

@@ -116,7 +116,10 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
-        self.remote.make_directory(&path)?;
+        if let Err(error) = self.remote.make_directory(&path) {
+            self.doubt(&directory, error.kind);
+            return Err(error.into());
+        }
         let mut attributes = made_now(Kind::Directory, None, None);
         let permissions = permissions & 0o7777;
         if permissions != super::attr::DIRECTORY_MODE {
@@ -155,6 +158,7 @@ impl Vfs {
                 if error.kind == ErrorKind::NotFound {
                     self.cache.remove(&directory, name);
                 }
+                self.doubt(&directory, error.kind);
                 return Err(error.into());
             }
         }

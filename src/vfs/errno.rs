@@ -73,7 +73,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::TimedOut => libc::ETIMEDOUT,
             ErrorKind::Unreachable => libc::EHOSTUNREACH,
             ErrorKind::Changed => libc::ESTALE,
-            ErrorKind::Protocol => libc::EPROTO,
+            ErrorKind::Protocol | ErrorKind::NotSecure => libc::EPROTO,
             ErrorKind::ConnectionLost
             | ErrorKind::Truncated
             | ErrorKind::Local

@@ -265,11 +265,18 @@ impl Vfs {
 
     /// Stores `file` and remembers what it became.
     pub(super) fn store(&self, file: &OpenFile) -> Result<(), Errno> {
-        let Some(stored) = file.commit()? else {
+        let ino = file.ino();
+        let committed = file.commit();
+        if committed.is_err()
+            && let Ok((directory, _)) = self.location(ino)
+        {
+            // The server may have the new file all the same.
+            self.cache.forget(&directory);
+        }
+        let Some(stored) = committed? else {
             return Ok(());
         };
         // What was written past the kernel's pages is not in them.
-        let ino = file.ino();
         self.inodes.set_cached(ino, None);
         // A file removed meanwhile has no place in a listing.
         if let Ok((directory, name)) = self.location(ino) {

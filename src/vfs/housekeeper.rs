@@ -57,7 +57,9 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     for handle in vfs.files.all() {
         handle.file.release_idle(patience, IDLE_BYTES);
     }
-    vfs.remote.clear_orphans();
+    if !in_need {
+        vfs.remote.clear_orphans();
+    }
     drop(vfs);
     if in_need {
         // What is read right now is not idle yet; it may be when this has passed.

@@ -15,6 +15,7 @@ mod attributes;
 mod backing;
 mod confirm;
 mod directories;
+mod doubt;
 pub mod errno;
 mod files;
 mod gate;

@@ -154,6 +154,9 @@ impl Vfs {
             if error.kind == ErrorKind::NotFound {
                 self.cache.forget(&from.directory);
             }
+            for place in [from, to] {
+                self.doubt(&place.directory, error.kind);
+            }
             return Err(error.into());
         }
         self.remote.remove_directory(&to.path)?;

@@ -27,6 +27,7 @@ impl Vfs {
                     if error.kind == ErrorKind::NotFound {
                         self.cache.remove(&directory, name);
                     }
+                    self.doubt(&directory, error.kind);
                     return Err(error.into());
                 }
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::ftp::{ConnectOptions, Password, RemotePath};
+use ftpfs::ftp::{ConnectOptions, Password, RemotePath, Tls};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
 use ftpfs::remote::{Atomic, Commit, Error, Remote, RemoteOptions, Verify};
@@ -153,6 +153,7 @@ pub fn server_options(root: PathBuf) -> ServerOptions {
         delay: Duration::ZERO,
         disabled: [].into(),
         digests: false,
+        tls: None,
     }
 }
 
@@ -165,6 +166,7 @@ pub fn pool_options() -> PoolOptions {
             user: USER.into(),
             password: Password::new(PASSWORD),
             account: String::new(),
+            tls: Tls::Off,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             active: false,

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use ftpfs::server::{Access, Server, ServerOptions};
 
+use crate::secure::Connection;
+
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A server on a directory that vanishes with it.
@@ -85,7 +87,7 @@ pub(crate) struct Reply {
 }
 
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Connection>,
 }
 
 impl Client {
@@ -93,13 +95,23 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, DEADLINE).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self::of(Connection::Clear(stream))
+    }
+
+    pub(crate) fn of(connection: Connection) -> Self {
         Self {
-            stream: BufReader::new(stream),
+            stream: BufReader::new(connection),
         }
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
-        self.stream.get_ref()
+        self.stream.get_ref().socket()
+    }
+
+    /// The socket alone; nothing that was received may be left unread.
+    pub(crate) fn into_socket(self) -> TcpStream {
+        assert!(self.stream.buffer().is_empty());
+        self.socket().try_clone().unwrap()
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {

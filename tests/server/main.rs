@@ -18,5 +18,7 @@ mod foreign;
 mod limits;
 mod listings;
 mod login;
+mod secure;
 mod switches;
+mod tls;
 mod transfers;

@@ -20,6 +20,8 @@ pub(crate) struct Foreign {
     errors: Mutex<Option<ChildStderr>>,
     port: u16,
     commands: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    client: Option<(PathBuf, PathBuf)>,
 }
 
 impl Foreign {
@@ -43,18 +45,31 @@ impl Foreign {
             panic!("{kind} did not start ({status}): {words}");
         };
         let errors = Mutex::new(runner.stderr.take());
+        let file = |name| text(&answer, name).map(PathBuf::from);
         Self {
             runner,
             errors,
             answers: Mutex::new(answers),
             port,
-            commands: text(&answer, "commands").map(PathBuf::from),
+            commands: file("commands"),
+            ca: file("ca"),
+            client: file("client_cert").zip(file("client_key")),
         }
     }
 
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The authority of its certificate, where it speaks TLS.
+    pub(crate) fn ca(&self) -> Option<&Path> {
+        self.ca.as_deref()
+    }
+
+    /// The certificate and the key that a client may show there.
+    pub(crate) fn client(&self) -> Option<&(PathBuf, PathBuf)> {
+        self.client.as_ref()
     }
 
     /// Every command it logged so far.

@@ -24,6 +24,7 @@ mod mount;
 mod random;
 mod server;
 mod shell;
+mod tls;
 mod tree;
 
 pub(crate) use errno::assert_errno;
@@ -31,6 +32,7 @@ pub(crate) use mount::{Ending, Mount, is_mounted};
 pub(crate) use random::Random;
 pub(crate) use server::{Kind, PASSWORD, TestServer, USER};
 pub(crate) use shell::{lines, run, run_with, shell, wait_for};
+pub(crate) use tls::Tls;
 pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with, sha256};
 
 /// Turns each function into a module with one test for each kind of server, so that

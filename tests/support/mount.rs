@@ -37,7 +37,7 @@ impl Mount {
 
     /// Mounts it with `-o` for each option: `["dir_ttl=60", "ro"]`.
     pub(crate) fn with_options(server: &TestServer, options: &[&str]) -> Self {
-        Self::of_url(&server.url(), server.password(), options)
+        Self::of_server(server, options, None)
     }
 
     /// Mounts any URL; the password goes by way of the environment.
@@ -47,7 +47,14 @@ impl Mount {
 
     /// Mounts it with what an earlier mount left in `state`, and leaves there what it has to leave.
     pub(crate) fn with_state(server: &TestServer, options: &[&str], state: &Path) -> Self {
-        Self::start(&server.url(), server.password(), options, Some(state))
+        Self::of_server(server, options, Some(state))
+    }
+
+    fn of_server(server: &TestServer, options: &[&str], state: Option<&Path>) -> Self {
+        let needed = server.needed_options();
+        let needed = needed.iter().map(String::as_str);
+        let options: Vec<&str> = needed.chain(options.iter().copied()).collect();
+        Self::start(&server.url(), server.password(), &options, state)
     }
 
     fn start(url: &str, password: &str, options: &[&str], state: Option<&Path>) -> Self {

@@ -12,6 +12,7 @@ use ftpfs::server::{ANY, Access, CONNECT, Fault, Misdeed, Server, ServerOptions}
 use tempfile::TempDir;
 
 use super::foreign::Foreign;
+use super::tls::{Secured, Tls};
 
 /// The account on every server; the one that `scripts/ftpd` creates.
 pub(crate) const USER: &str = "ftpfs-test";
@@ -57,6 +58,11 @@ impl Kind {
             Self::Pyftpdlib => "pyftpdlib",
         }
     }
+
+    /// Whether it can demand that a data connection resumes a TLS session.
+    pub(crate) fn demands_reuse(self) -> bool {
+        matches!(self, Self::Embedded | Self::Vsftpd | Self::Proftpd)
+    }
 }
 
 /// A running server with an empty root of its own; dropped, it is stopped and the root removed.
@@ -65,6 +71,7 @@ pub(crate) struct TestServer {
     running: Running,
     port: u16,
     root: PathBuf,
+    secured: Option<Secured>,
     // Last, so that the server has ended before its root goes away.
     _directory: TempDir,
 }
@@ -87,6 +94,19 @@ impl TestServer {
         }
     }
 
+    /// A server that speaks TLS.
+    pub(crate) fn start_tls(kind: Kind, tls: Tls) -> Self {
+        match kind {
+            Kind::Embedded => Self::start_embedded(Some(tls), |_| {}),
+            _ => Self::start_foreign(kind, Some(tls), &[]),
+        }
+    }
+
+    /// The embedded server that speaks TLS, with changed options.
+    pub(crate) fn start_tls_with(tls: Tls, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        Self::start_embedded(Some(tls), change)
+    }
+
     /// The embedded server with changed options: features off, a delay, limits.
     pub(crate) fn start_with(kind: Kind, change: impl FnOnce(&mut ServerOptions)) -> Self {
         assert_eq!(
@@ -94,7 +114,12 @@ impl TestServer {
             Kind::Embedded,
             "only the embedded server takes ServerOptions"
         );
+        Self::start_embedded(Tls::everywhere(kind), change)
+    }
+
+    fn start_embedded(tls: Option<Tls>, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let (directory, root) = new_root();
+        let (tls, secured) = tls.map(|tls| tls.options(directory.path())).unzip();
         let mut options = ServerOptions {
             root: root.clone(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -108,6 +133,7 @@ impl TestServer {
             delay: Duration::ZERO,
             disabled: BTreeSet::new(),
             digests: false,
+            tls,
         };
         change(&mut options);
         let server = Server::start(options.clone()).expect("the embedded server starts");
@@ -115,12 +141,18 @@ impl TestServer {
         options.listen = server.address();
         let server = Mutex::new(Some(Arc::new(server)));
         Self {
-            kind,
+            kind: Kind::Embedded,
+            secured,
             running: Running::Embedded { server, options },
             port,
             root,
             _directory: directory,
         }
+    }
+
+    /// A foreign server that speaks no TLS, whatever the environment asks for.
+    pub(crate) fn start_plain(kind: Kind) -> Self {
+        Self::start_foreign(kind, None, &[])
     }
 
     /// A foreign server with arguments for `scripts/ftpd run`: `["--max-per-ip", "2"]`.
@@ -130,11 +162,22 @@ impl TestServer {
             Kind::Embedded,
             "the embedded server is not run by scripts/ftpd"
         );
+        Self::start_foreign(kind, Tls::everywhere(kind), arguments)
+    }
+
+    fn start_foreign(kind: Kind, tls: Option<Tls>, arguments: &[&str]) -> Self {
         let (directory, root) = new_root();
-        let foreign = Foreign::start(kind.name(), &root, arguments);
+        let tls_arguments = tls.map(Tls::arguments).unwrap_or_default();
+        let foreign = Foreign::start(kind.name(), &root, &[&tls_arguments, arguments].concat());
         let port = foreign.port();
+        let secured = tls.map(|tls| Secured {
+            scheme: tls.scheme(),
+            ca: foreign.ca().expect("scripts/ftpd tells it").to_owned(),
+            client: foreign.client().cloned(),
+        });
         Self {
             kind,
+            secured,
             running: Running::Foreign(foreign),
             port,
             root,
@@ -182,14 +225,40 @@ impl TestServer {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// `ftp://user@127.0.0.1:port/`
+    /// `ftp://user@127.0.0.1:port/`; with TLS `ftpes://…` or `ftps://…`
     pub(crate) fn url(&self) -> String {
-        format!("ftp://{USER}@127.0.0.1:{}/", self.port)
+        format!("{}://{USER}@127.0.0.1:{}/", self.scheme(), self.port)
     }
 
-    /// `ftp://user:password@127.0.0.1:port/`
+    /// `ftp://user:password@127.0.0.1:port/`, or the same with TLS
     pub(crate) fn url_with_password(&self) -> String {
-        format!("ftp://{USER}:{PASSWORD}@127.0.0.1:{}/", self.port)
+        format!(
+            "{}://{USER}:{PASSWORD}@127.0.0.1:{}/",
+            self.scheme(),
+            self.port
+        )
+    }
+
+    fn scheme(&self) -> &'static str {
+        self.secured.as_ref().map_or("ftp", |tls| tls.scheme)
+    }
+
+    /// The file of the authority that its certificate is to be believed by, where it speaks TLS.
+    pub(crate) fn ca(&self) -> Option<&Path> {
+        Some(&self.secured.as_ref()?.ca)
+    }
+
+    /// A client's certificate and its key, which it takes where it [demands](Tls::with_clients_known) one.
+    pub(crate) fn client_certificate(&self) -> (&Path, &Path) {
+        let client = self.secured.as_ref().and_then(|tls| tls.client.as_ref());
+        let (certificate, key) = client.expect("a server that knows clients' certificates");
+        (certificate, key)
+    }
+
+    /// The `-o` that any mount of it needs.
+    pub(crate) fn needed_options(&self) -> Vec<String> {
+        let ca = self.ca().map(|ca| format!("cafile={}", ca.display()));
+        ca.into_iter().collect()
     }
 
     /// The account's name.

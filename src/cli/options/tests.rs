@@ -24,6 +24,8 @@ fn the_defaults_shown_are_the_defaults_used() {
                 "spool",
                 "log_file",
                 "password_file",
+                "cafile",
+                "key",
             ]
             .contains(&spec.name)
         {

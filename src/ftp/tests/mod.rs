@@ -5,4 +5,5 @@ mod hostile;
 mod listing;
 mod login;
 mod replies;
+mod tls;
 mod transfer;

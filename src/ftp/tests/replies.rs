@@ -99,7 +99,7 @@ fn a_session_is_quiet_until_the_server_speaks_unasked_or_leaves() {
             gone.recv().unwrap();
             stage.say(last_word);
         });
-        let session = peer.session();
+        let mut session = peer.session();
         assert!(session.is_quiet());
         go.send(()).unwrap();
         peer.ends();

@@ -201,7 +201,8 @@ fn send_lines(transfer: &mut Transfer<'_>, lines: Lines) -> Result<(), Broken> {
             batch.clear();
         }
     }
-    transfer.send(&batch)
+    transfer.send(&batch)?;
+    transfer.finish()
 }
 
 #[cfg(test)]

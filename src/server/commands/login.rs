@@ -9,6 +9,9 @@ use crate::server::session::{Login, Session};
 const MOST_FAILURES: u32 = 3;
 
 pub(super) fn user(session: &mut Session, argument: &[u8]) -> Answer {
+    if session.security.is_required() && !session.control.is_secure() {
+        return Err(refused(530, "TLS is required: say AUTH TLS first"));
+    }
     let failures = match session.login {
         Login::Nobody { failures } | Login::Named { failures, .. } => failures,
         Login::Done => 0,

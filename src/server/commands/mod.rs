@@ -16,6 +16,7 @@ mod list;
 mod login;
 mod parameter;
 mod retrieve;
+pub(super) mod security;
 mod store;
 
 use super::command_line::Command;
@@ -74,6 +75,9 @@ const VERBS: &[Verb] = &[
     verb("PASS", Needs::Nothing, login::pass),
     verb("ACCT", Needs::Nothing, login::acct),
     verb("QUIT", Needs::Nothing, login::quit),
+    feature("AUTH", "AUTH TLS", Needs::Nothing, security::auth),
+    feature("PBSZ", "PBSZ", Needs::Nothing, security::pbsz),
+    feature("PROT", "PROT", Needs::Nothing, security::prot),
     verb("FEAT", Needs::Nothing, about::feat),
     verb("HELP", Needs::Nothing, about::help),
     verb("SYST", Needs::Nothing, about::syst),

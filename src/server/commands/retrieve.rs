@@ -24,7 +24,7 @@ pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
     file.seek(SeekFrom::Start(restart))?;
     let text = format!("Sending {} bytes", size - restart);
     let mut transfer = session.begin_transfer(&text)?;
-    let sent = transfer.send_file(&file);
+    let sent = transfer.send_file(&file).and_then(|()| transfer.finish());
     drop(transfer);
     outcome(sent)
 }

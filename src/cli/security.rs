@@ -1,0 +1,84 @@
+//! From the source's scheme and the TLS options to what the connection is made with.
+
+use super::Failure;
+use super::settings::Settings;
+use crate::ftp::tls::Identity;
+use crate::ftp::{Tls, TlsConfig, TlsOptions, Trust};
+use crate::source::{DEFAULT_PORT, IMPLICIT_TLS_PORT, Scheme, Source};
+
+/// The control connection's port.
+pub(super) fn port(source: &Source, options: &Settings) -> u16 {
+    let default = match source.scheme {
+        Scheme::Plain | Scheme::ExplicitTls => DEFAULT_PORT,
+        Scheme::ImplicitTls => IMPLICIT_TLS_PORT,
+    };
+    options.port.or(source.port).unwrap_or(default)
+}
+
+/// How the connection is protected; its files are read here, before anything is sent.
+///
+/// # Errors
+/// A file that cannot be used, options that contradict each other, or that would do nothing without TLS.
+pub(super) fn tls(source: &Source, options: &Settings) -> Result<Tls, Failure> {
+    let is_implicit = match (source.scheme, options.tls) {
+        (Scheme::ImplicitTls, _) => true,
+        (Scheme::ExplicitTls, _) | (Scheme::Plain, true) => false,
+        (Scheme::Plain, false) => {
+            return match without_tls(options) {
+                Some(name) => Err(format!(
+                    "-o {name} is about TLS, which nothing asks for: add -o tls, or write ftpes:// or ftps://"
+                )
+                .into()),
+                None => Ok(Tls::Off),
+            };
+        }
+    };
+    let config = TlsConfig::load(&TlsOptions {
+        trust: trust(options)?,
+        identity: identity(options)?,
+    })?;
+    Ok(if is_implicit {
+        Tls::Implicit(config)
+    } else {
+        Tls::Explicit(config)
+    })
+}
+
+/// An option that does nothing without TLS.
+fn without_tls(options: &Settings) -> Option<&'static str> {
+    [
+        (options.cafile.is_some(), "cafile"),
+        (options.fingerprint.is_some(), "fingerprint"),
+        (options.insecure, "insecure"),
+        (options.cert.is_some(), "cert"),
+        (options.key.is_some(), "key"),
+    ]
+    .into_iter()
+    .find_map(|(is_given, name)| is_given.then_some(name))
+}
+
+fn trust(options: &Settings) -> Result<Trust, Failure> {
+    match (&options.cafile, options.fingerprint, options.insecure) {
+        (None, None, false) => Ok(Trust::System),
+        (Some(file), None, false) => Ok(Trust::File(file.clone())),
+        (None, Some(fingerprint), false) => Ok(Trust::Pin(fingerprint)),
+        (None, None, true) => Ok(Trust::Anyone),
+        _ => Err(
+            "-o cafile=, -o fingerprint= and -o insecure say whom to trust: give one of them"
+                .into(),
+        ),
+    }
+}
+
+fn identity(options: &Settings) -> Result<Option<Identity>, Failure> {
+    match (&options.cert, &options.key) {
+        (Some(certificate), key) => Ok(Some(Identity {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            Err("-o key= belongs to a client certificate: name it with -o cert=".into())
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What a certificate says of itself (RFC 5280 §4), for people who must decide whether to trust it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Most characters shown of a name, which the server chose.
+const MOST_CHARACTERS: usize = 120;
+/// Most names kept; some certificates have hundreds.
+const MOST_NAMES: usize = 64;
+/// Names shown in one line; the others are counted.
+const SHOWN_NAMES: usize = 6;
+
+/// The SHA-256 digest of a certificate's DER.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+/// A certificate, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its subject; empty where it has none.
+    pub subject: String,
+    /// Its issuer's subject.
+    pub issuer: String,
+    /// The host names and addresses that it is for (subjectAltName).
+    pub names: Vec<String>,
+    /// The first second it is valid, UTC since the epoch.
+    pub not_before: i64,
+    /// The last second it is valid, UTC since the epoch.
+    pub not_after: i64,
+    /// What a pin compares.
+    pub fingerprint: Fingerprint,
+}
+
+impl Fingerprint {
+    /// That of a certificate's DER.
+    pub fn of(der: &[u8]) -> Self {
+        Self(Sha256::digest(der).into())
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = ();
+
+    /// `sha256:` and 64 hexadecimal digits, with colons between pairs or without.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (algorithm, digits) = text.split_once(':').ok_or(())?;
+        if !algorithm.eq_ignore_ascii_case("sha256") {
+            return Err(());
+        }
+        let digits: Vec<u8> = digits
+            .chars()
+            .filter(|character| *character != ':')
+            .map(|character| character.to_digit(16).map(|digit| digit as u8).ok_or(()))
+            .collect::<Result<_, _>>()?;
+        let pairs = digits.chunks_exact(2);
+        if !pairs.remainder().is_empty() {
+            return Err(());
+        }
+        let bytes: Vec<u8> = pairs
+            .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+            .collect();
+        bytes.try_into().map(Self).map_err(|_| ())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Certificate {
+    /// Reads it; what cannot be read is shown as not readable, for the fingerprint tells it all the same.
+    pub(super) fn read(der: &[u8]) -> Self {
+        let fingerprint = Fingerprint::of(der);
+        let Ok((_, certificate)) = X509Certificate::from_der(der) else {
+            return Self {
+                subject: "not readable".to_owned(),
+                issuer: "not readable".to_owned(),
+                names: Vec::new(),
+                not_before: i64::MIN,
+                not_after: i64::MAX,
+                fingerprint,
+            };
+        };
+        let names = certificate.subject_alternative_name().ok().flatten();
+        let names = names.map_or_else(Vec::new, |names| {
+            let names = names.value.general_names.iter();
+            names.filter_map(shown_name).take(MOST_NAMES).collect()
+        });
+        Self {
+            subject: shown(&certificate.subject().to_string()),
+            issuer: shown(&certificate.issuer().to_string()),
+            names,
+            not_before: certificate.validity().not_before.timestamp(),
+            not_after: certificate.validity().not_after.timestamp(),
+            fingerprint,
+        }
+    }
+}
+
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = if self.names.is_empty() {
+            "no names".to_owned()
+        } else {
+            let shown: Vec<_> = self.names.iter().take(SHOWN_NAMES).cloned().collect();
+            let more = self.names.len() - shown.len();
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            format!("{}{more}", shown.join(", "))
+        };
+        write!(
+            f,
+            "{} for {names}, valid from {} to {}, {}",
+            if self.subject.is_empty() {
+                "no subject"
+            } else {
+                &self.subject
+            },
+            day(self.not_before),
+            day(self.not_after),
+            self.fingerprint
+        )
+    }
+}
+
+/// The day of a time, UTC.
+pub(super) fn day(seconds: i64) -> String {
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d").to_string(),
+        Err(_) => "a day without a date".to_owned(),
+    }
+}
+
+fn shown_name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(shown(name)),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+            _ => <[u8; 16]>::try_from(*bytes)
+                .ok()
+                .map(|bytes| std::net::Ipv6Addr::from(bytes).to_string()),
+        },
+        _ => None,
+    }
+}
+
+/// A text that the server chose, fit for a terminal and a log.
+fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(MOST_CHARACTERS)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(MOST_CHARACTERS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_read_with_and_without_colons_in_any_case() {
+        let hex = "0123456789abcdef".repeat(4);
+        let plain: Fingerprint = format!("sha256:{hex}").parse().unwrap();
+        assert_eq!(plain.to_string(), format!("sha256:{hex}"));
+        let pairs: Vec<_> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(String::from_utf8_lossy)
+            .collect();
+        let colons = format!("SHA256:{}", pairs.join(":").to_uppercase());
+        assert_eq!(colons.parse(), Ok(plain));
+        for bad in [
+            hex.as_str(),
+            "sha256:",
+            "sha256:12",
+            "sha1:0123456789abcdef0123456789abcdef01234567",
+            &format!("sha256:{hex}0"),
+            &format!("sha256:{hex}00"),
+            &format!("sha256:{}g", &hex[1..]),
+        ] {
+            assert_eq!(bad.parse::<Fingerprint>(), Err(()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_shown_by_its_fingerprint() {
+        let certificate = Certificate::read(b"junk");
+        let text = certificate.to_string();
+        assert!(text.contains("not readable"), "{text}");
+        assert!(
+            text.contains(&Fingerprint::of(b"junk").to_string()),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_write_on_the_terminal() {
+        assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(
+            shown(&"x".repeat(1000)).chars().count(),
+            MOST_CHARACTERS + 1
+        );
+    }
+}

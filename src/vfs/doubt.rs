@@ -1,0 +1,44 @@
+//! What becomes of what is known once a change failed: a server may have done what it says it has not, or what nobody
+//! heard the end of.
+
+use crate::ftp::RemotePath;
+use crate::remote::ErrorKind;
+
+use super::Vfs;
+
+impl Vfs {
+    /// A change of a name in `directory` failed for this reason: unless that leaves no doubt, the server is asked anew.
+    pub(super) fn doubt(&self, directory: &RemotePath, reason: ErrorKind) {
+        if !was_plainly_refused(reason) {
+            self.cache.forget(directory);
+        }
+    }
+}
+
+/// Whether nothing was done, beyond doubt: the reasons that a server gives for what it looked at first.
+fn was_plainly_refused(reason: ErrorKind) -> bool {
+    match reason {
+        ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::NotEmpty
+        | ErrorKind::IsDirectory
+        | ErrorKind::NotDirectory
+        | ErrorKind::PermissionDenied
+        | ErrorKind::InvalidName
+        | ErrorKind::NameTooLong
+        | ErrorKind::Unsupported
+        | ErrorKind::LoginRefused => true,
+        ErrorKind::NoSpace
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::Busy
+        | ErrorKind::TimedOut
+        | ErrorKind::Unreachable
+        | ErrorKind::NotSecure
+        | ErrorKind::ConnectionLost
+        | ErrorKind::Changed
+        | ErrorKind::Protocol
+        | ErrorKind::Truncated
+        | ErrorKind::Local
+        | ErrorKind::Other => false,
+    }
+}
