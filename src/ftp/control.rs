@@ -89,7 +89,7 @@ impl Control {
             phase: Phase::Handshake,
             source,
         };
-        if !self.is_quiet() {
+        if !self.unread.is_empty() {
             return Err(Error::Injected);
         }
         let socket = self.stream.socket().try_clone().map_err(io)?;

@@ -36,6 +36,10 @@ pub(super) fn log_in(
     greeting(control)?;
     if let (Tls::Explicit(_), Some(connector)) = (&options.tls, tls) {
         ask_for_tls(control)?;
+        // The server's turn to speak comes behind the client's hello; what is here already nobody has authenticated.
+        if !control.is_quiet() {
+            return Err(Error::Injected);
+        }
         control.secure(connector, options.connect_timeout)?;
     }
     let protected = tls.is_none() || protect_data(control)?.is_none();
