@@ -156,7 +156,7 @@ fn a_run_is_told_in_tables_a_picture_and_a_page() {
     );
     let bench = script("bench");
     let ftpfs = env!("CARGO_BIN_EXE_ftpfs");
-    let options = "--quick --rounds 1 --rtt 0,10 --work deep,walk --peers curl";
+    let options = "--quick --rounds 1 --rtt 0,10 --work mount,deep,walk --peers curl";
     let mut words: Vec<&std::ffi::OsStr> = options.split(' ').map(AsRef::as_ref).collect();
     words.extend::<[&std::ffi::OsStr; 4]>([
         "--ftpfs".as_ref(),

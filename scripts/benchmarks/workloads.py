@@ -136,8 +136,9 @@ def trees(place, server):
             },
         ),
         Work("walk-warm", "walk it again", "directory", directories, is_warm=True, **walk),
+        Work("mount", "mount", "mount", whole(1), has_mount=True, mounted=lambda mnt, part: ["stat", mnt]),
         Work(
-            "deep", f"mount and look {LEVELS} directories deep", "path", whole(1), has_mount=True,
+            "deep", f"look {LEVELS} directories deep, first of all", "path", whole(1),
             mounted=lambda mnt, part: ["stat", f"{mnt}/{place.deep}"],
             wire={"curl": lambda part: curl(server, "--ftp-method", "nocwd", "-I", f"{server.url}/{place.deep}")},
         ),
