@@ -66,11 +66,12 @@ def far(report, rtt):
     def best(work, ours="ftpfs"):
         return report.best(rtt, work, MOUNTS, ours)
 
+    writeback = report.round_trips(rtt, "small-write", "ftpfs writeback")
     goals_ = [
         at_most(f"{rtt} ms: small file read, round trips", report.round_trips(rtt, "small-read"), 0.5),
         at_least(f"{rtt} ms: small file read beside the best peer mount", best("small-read"), 5),
         at_most(f"{rtt} ms: small file written, close waiting, round trips", report.round_trips(rtt, "small-write"), 3.2),
-        at_most(f"{rtt} ms: small file written with writeback, round trips", report.round_trips(rtt, "small-write", "ftpfs writeback"), 0.6),
+        at_most(f"{rtt} ms: small file written with writeback, round trips", writeback, 0.6),
         at_most(f"{rtt} ms: walk, round trips a directory", report.round_trips(rtt, "walk"), 0.35),
         at_least(f"{rtt} ms: walk beside the best peer mount", best("walk"), 8),
         at_least(f"{rtt} ms: walk beside lftp find", report.ratio(rtt, "walk", "lftp")[0], 2),
@@ -86,4 +87,8 @@ def far(report, rtt):
 
 def cpu_per_gib(report, program, work="large-read", rtt=0):
     """CPU seconds of the mount's process for each GiB that was moved."""
-    return report.median(rtt, work, program, lambda result: None if result.cpu_seconds is None else result.cpu_seconds * 1024 / result.mib)
+
+    def per_gib(result):
+        return None if result.cpu_seconds is None else result.cpu_seconds * 1024 / result.mib
+
+    return report.median(rtt, work, program, per_gib)

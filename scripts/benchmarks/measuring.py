@@ -77,7 +77,12 @@ def once(place, server, program, work):
         # A time for work that was not done is none.
         if program.name in OURS:
             raise
-        return Result(place.rtt, work.key, program.name, work.items[part], 0, 0, failure=str(failure))
+        return Result(place.rtt, work.key, program.name, work.items[part], 0, 0, failure=why(failure, place))
+
+
+def why(failure, place):
+    """Without the name of the scratch directory, which says nothing to a reader."""
+    return str(failure).replace(str(place.local), "").replace(str(place.root), "")
 
 
 def on_the_wire(place, server, program, work, part, limit):

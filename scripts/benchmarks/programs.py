@@ -97,8 +97,9 @@ def spawn(command, environment, log):
     command = [str(word) for word in command]
     # SIGTERM: each of them unmounts then.
     return subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=lambda: end_with_parent(signal.SIGTERM)
-    )
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        preexec_fn=lambda: end_with_parent(signal.SIGTERM),
+    )  # fmt: skip
 
 
 @dataclasses.dataclass
