@@ -3,6 +3,8 @@
 //! The user: option `user`, the source, netrc, else anonymous (RFC 1635). The password: the source,
 //! `password_file`, `FTPFS_PASSWORD`, netrc, else a prompt where there is a terminal to ask on.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod netrc;
 
 use std::fs::{self, File};

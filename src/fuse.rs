@@ -300,8 +300,8 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyWrite,
     ) {
         let file = handle(file);
-        if self.vfs.can_write_now(file) {
-            return written(reply, self.vfs.write(file, offset, bytes), bytes.len());
+        if let Some(done) = self.vfs.try_write(file, offset, bytes) {
+            return written(reply, done, bytes.len());
         }
         let (bytes, length) = (bytes.to_vec(), bytes.len());
         self.ask(
@@ -320,7 +320,11 @@ impl fuser::Filesystem for FuseFs {
         _owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.store(request, handle(file), reply);
+        let file = handle(file);
+        if !self.vfs.owes_flush(file) {
+            return reply.ok();
+        }
+        self.ask(request, reply, move |vfs| vfs.flush(file), empty);
     }
 
     fn fsync(
@@ -331,7 +335,11 @@ impl fuser::Filesystem for FuseFs {
         _data_only: bool,
         reply: ReplyEmpty,
     ) {
-        self.store(request, handle(file), reply);
+        let file = handle(file);
+        if !self.vfs.owes_sync(file) {
+            return reply.ok();
+        }
+        self.ask(request, reply, move |vfs| vfs.sync(file), empty);
     }
 
     fn release(
@@ -438,16 +446,16 @@ impl fuser::Filesystem for FuseFs {
         reply.ok();
     }
 
-    /// Every change of a directory is on the server when its call returns.
     fn fsyncdir(
         &self,
-        _request: &Request,
-        _number: INodeNo,
+        request: &Request,
+        number: INodeNo,
         _directory: FileHandle,
         _data_only: bool,
         reply: ReplyEmpty,
     ) {
-        reply.ok();
+        let number = ino(number);
+        self.ask(request, reply, move |vfs| vfs.sync_directory(number), empty);
     }
 
     fn statfs(&self, request: &Request, _number: INodeNo, reply: ReplyStatfs) {

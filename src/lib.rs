@@ -22,6 +22,9 @@ pub mod cli;
 pub mod credentials;
 pub mod ftp;
 pub mod fuse;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod journal;
 pub mod mount;
 pub mod pool;

@@ -6,6 +6,7 @@ mod mountinfo;
 mod mountpoint;
 mod requirements;
 mod state;
+pub mod status;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -31,6 +32,7 @@ use crate::vfs::{Vfs, VfsOptions, recovery};
 pub use mountpoint::{Mountpoint, MountpointError};
 pub use requirements::{LocalPaths, RequirementError, check};
 pub use state::StateOptions;
+use status::{Identity, Socket, Sockets};
 
 /// How long the last users of a busy mount may take to leave once it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
@@ -94,6 +96,8 @@ pub struct MountOptions {
     pub vfs: VfsOptions,
     /// What is kept for the next mount.
     pub state: StateOptions,
+    /// Where `ftpfs status` asks; none where it cannot.
+    pub sockets: Option<Sockets>,
     /// What the kernel is told.
     pub kernel: KernelOptions,
 }
@@ -110,6 +114,11 @@ pub enum Error {
     /// The directory for written files that was asked for cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// There is no place for what writeback must keep.
+    #[error(
+        "writeback needs a directory for what is not stored yet: set HOME or XDG_STATE_HOME, or leave the option out"
+    )]
+    NoState,
     /// No session with the server.
     #[error("{}", login_hint(.0))]
     Connect(#[from] ftp::Error),
@@ -156,6 +165,7 @@ pub struct Mount {
     sender: Sender<Event>,
     /// The server's host and port, and how it is spoken to there.
     server: (String, u16, Tls),
+    socket: Option<Socket>,
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -196,10 +206,18 @@ impl Mount {
             path,
             vfs,
             state,
+            sockets,
             kernel,
         } = options;
         let how = &remote.pool.connect;
         let server = (how.host.clone(), how.port, how.tls.clone());
+        let identity = Identity {
+            mountpoint: mountpoint.path().to_owned(),
+            source: kernel.name.clone(),
+            host: how.host.clone(),
+            port: how.port,
+            user: how.user.clone(),
+        };
         let journal = state.open()?;
         let to_note = journal.clone();
         spawn("connect", move || {
@@ -217,7 +235,11 @@ impl Mount {
         };
         let vfs = Vfs::new(remote, directory, vfs, journal);
         serve(Arc::clone(&vfs), mountpoint, &kernel, sender.clone())?;
-        raise_kernel_read_ahead(mountpoint);
+        let device = mountinfo::at(mountpoint.path()).map(|mounted| mounted.device);
+        if let Some(device) = &device {
+            raise_kernel_read_ahead(device);
+        }
+        let socket = open_socket(sockets.as_ref(), device.as_deref(), identity, &vfs);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());
         Ok(Self {
             mountpoint: mountpoint.path().to_owned(),
@@ -225,6 +247,7 @@ impl Mount {
             events,
             sender,
             server,
+            socket,
         })
     }
 
@@ -238,8 +261,11 @@ impl Mount {
     ///
     /// # Errors
     /// The service broke; a second signal or the server's silence cut the storing short.
-    pub fn wait(self) -> Result<(), Error> {
+    pub fn wait(mut self) -> Result<(), Error> {
         let served = self.serve_to_the_end();
+        if let Some(socket) = &mut self.socket {
+            socket.unmounted();
+        }
         let (vfs, sender) = (Arc::clone(&self.vfs), self.sender.clone());
         spawn("shut-down", move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -256,6 +282,7 @@ impl Mount {
                 Ok(Event::Stored) => is_stored = true,
                 Ok(Event::ShutDown(stored)) => return served.and(stored).map_err(Error::Service),
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    self.vfs.tell_waiting();
                     return Err(Error::Abandoned);
                 }
                 Ok(Event::Connected(_) | Event::Ended(_)) => {}
@@ -264,7 +291,10 @@ impl Mount {
                     warn!("the server does not answer: its sessions end without a goodbye");
                     return served.map_err(Error::Service);
                 }
-                Err(RecvTimeoutError::Timeout) => return Err(Error::ServerGone),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.vfs.tell_waiting();
+                    return Err(Error::ServerGone);
+                }
             }
         }
     }
@@ -332,10 +362,14 @@ fn connect(
     state: &StateOptions,
 ) -> Result<(Remote, RemotePath), Error> {
     let remote = Remote::connect(options, journal)?;
-    let home = remote.home()?;
-    let directory = path.resolve(&home)?;
+    // A server that does not tell where a login starts is mounted by an absolute path.
+    let home = match path {
+        StartPath::Absolute(_) => remote.home().ok(),
+        StartPath::Relative(_) => Some(remote.home()?),
+    };
+    let directory = path.resolve(home.as_ref().unwrap_or(&RemotePath::root()))?;
     // A login starts in a directory, and the root is one.
-    if directory != home && !directory.is_root() {
+    if home.as_ref() != Some(&directory) && !directory.is_root() {
         check_directory(&remote, &directory)?;
     }
     if let Some(place) = &state.place {
@@ -461,12 +495,25 @@ fn fusermount(mountpoint: &std::path::Path, flags: &str) -> io::Result<()> {
     ))
 }
 
+/// Nothing but `ftpfs status` depends on it.
+fn open_socket(
+    sockets: Option<&Sockets>,
+    device: Option<&str>,
+    identity: Identity,
+    vfs: &Arc<Vfs>,
+) -> Option<Socket> {
+    match Socket::open(sockets?, device?, identity, vfs) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            info!("ftpfs status will not find this mount: {error}");
+            None
+        }
+    }
+}
+
 /// Only root may, and only speed depends on it.
-fn raise_kernel_read_ahead(mountpoint: &Mountpoint) {
-    let Some(mounted) = mountinfo::at(mountpoint.path()) else {
-        return;
-    };
-    let file = format!("/sys/class/bdi/{}/read_ahead_kb", mounted.device);
+fn raise_kernel_read_ahead(device: &str) {
+    let file = format!("/sys/class/bdi/{device}/read_ahead_kb");
     match std::fs::write(&file, KERNEL_READ_AHEAD) {
         Ok(()) => debug!("{file} is now {KERNEL_READ_AHEAD}"),
         Err(error) => debug!("the kernel's read-ahead stays as it is: {file}: {error}"),

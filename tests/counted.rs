@@ -1,4 +1,4 @@
-//! What ordinary work costs in commands: round trips are what makes a mounted server slow.
+//! What ordinary work costs in commands and in flights of them: round trips are what makes a mounted server slow.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,8 +9,12 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use support::{Kind, Mount, TestServer, assert_errno, shell};
+use support::{Kind, Mount, TestServer, assert_errno, shell, wait_for};
+
+/// Longer than the client takes for commands that wait for nothing.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
 
 /// Three directories, four files in each.
 fn start() -> (TestServer, Mount) {
@@ -21,8 +25,42 @@ fn start() -> (TestServer, Mount) {
             server.write(path, format!("{directory} {file}"));
         }
     }
-    let mount = Mount::with_options(&server, &["dir_ttl=600", "attr_ttl=600"]);
+    // One connection, so that what each step costs is told in its order.
+    let options = [
+        "dir_ttl=600",
+        "attr_ttl=600",
+        "open_ttl=600",
+        "connections=1",
+    ];
+    let mount = Mount::with_options(&server, &options);
     (server, mount)
+}
+
+/// Waits until the next transfer's data connection was asked for.
+fn await_arm(server: &TestServer) {
+    let is_asked = || server.commands().last().is_some_and(|it| it == "EPSV");
+    assert!(
+        wait_for(Duration::from_secs(10), is_asked),
+        "{:?}",
+        server.commands()
+    );
+}
+
+/// The verbs that the work sends, by flight, until the next transfer's data connection is asked for.
+fn flights_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
+    await_arm(server);
+    server.embedded().unwrap().clear_commands();
+    work();
+    await_arm(server);
+    verbs_by_flight(server)
+}
+
+/// The verbs of each flight, joined.
+fn verbs_by_flight(server: &TestServer) -> Vec<String> {
+    let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
+    let verbs = |flight: &Vec<String>| flight.iter().map(verb).collect::<Vec<_>>().join("+");
+    let flights = server.embedded().unwrap().flights();
+    flights.iter().map(verbs).collect()
 }
 
 /// The verbs of the commands that the work sends.
@@ -70,10 +108,58 @@ fn second_walk_is_free() {
 fn listed_file_costs_one_transfer() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR");
-    let verbs = verbs_of(&server, || {
+    let flights = flights_of(&server, || {
         drop(shell(mount.path(), "cat two/three/'file 1'"));
     });
-    assert_eq!(verbs, ["EPSV", "RETR"]);
+    assert_eq!(
+        flights.join("+"),
+        "RETR+EPSV",
+        "the EPSV is for the next one"
+    );
+}
+
+/// So does a directory, wherever the data connection is open already.
+#[test]
+fn directory_costs_one_listing() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls");
+    let flights = flights_of(&server, || drop(shell(mount.path(), "ls one")));
+    assert_eq!(flights.join("+"), "MLSD+EPSV");
+}
+
+/// The verbs of what `cp` of a small file to a distant server sends, by flight.
+fn flights_of_a_copy(without: &[&str]) -> Vec<String> {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.delay = ROUND_TRIP;
+        options.disabled = without.iter().map(ToString::to_string).collect();
+    });
+    let source = server.write("one", "content");
+    // A zone to be found out is one question more.
+    let options = [
+        "dir_ttl=600",
+        "open_ttl=600",
+        "connections=1",
+        "timezone=UTC",
+    ];
+    let mount = Mount::with_options(&server, &options);
+    shell(mount.path(), "ls -l");
+    await_arm(&server);
+    server.embedded().unwrap().clear_commands();
+    support::run_with("cp", &[source.as_os_str(), mount.join("new").as_os_str()]);
+    assert_eq!(server.read("new"), b"content");
+    verbs_by_flight(&server)
+}
+
+/// A small file on a distant server: its bytes go with STOR, and the look at what arrived behind them, with the EPSV of
+/// the next transfer; then its name is changed.
+#[test]
+fn new_file_costs_two_flights() {
+    assert_eq!(flights_of_a_copy(&[]), ["STOR+EPSV+MLST", "RNFR+RNTO"]);
+    let old = ["MLST", "MLSD"];
+    assert_eq!(
+        flights_of_a_copy(&old),
+        ["STOR+EPSV+SIZE+MDTM", "RNFR+RNTO"]
+    );
 }
 
 /// Names that a listing does not have are known to be absent.
@@ -95,6 +181,7 @@ fn absent_names_are_free() {
 fn second_read_is_free() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR; cat one/'file 1'");
+    await_arm(&server);
     let verbs = verbs_of(&server, || drop(shell(mount.path(), "cat one/'file 1'")));
     assert!(verbs.is_empty(), "{verbs:?}");
 }

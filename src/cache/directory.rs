@@ -166,6 +166,11 @@ impl Directory {
         self.misses
     }
 
+    /// Names in its listing.
+    pub(super) fn names(&self) -> usize {
+        self.listing.as_ref().map_or(0, |listing| listing.len())
+    }
+
     /// Bytes held, without what others hold with it.
     pub(super) fn bytes(&self) -> usize {
         let listing = self.listing.as_ref().map_or(0, |listing| listing.bytes());

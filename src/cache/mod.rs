@@ -48,6 +48,17 @@ pub struct Attributes {
     pub unique: u64,
 }
 
+/// How much is in the cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Directories of which something is known.
+    pub directories: usize,
+    /// Names in their listings.
+    pub names: usize,
+    /// Bytes that all of it takes.
+    pub bytes: usize,
+}
+
 impl From<&Entry> for Attributes {
     fn from(entry: &Entry) -> Self {
         Self {
@@ -115,6 +126,11 @@ impl<E: Clone> Cache<E> {
     pub fn lookup(&self, directory: &RemotePath, name: &[u8]) -> Answer {
         let now = self.now();
         self.state().lookup(directory, name, now)
+    }
+
+    /// How much is remembered now.
+    pub fn stats(&self) -> CacheStats {
+        self.state().stats()
     }
 
     /// The complete fresh listing of `directory`, without waiting.

@@ -12,7 +12,7 @@ use crate::ftp::{Kind, RemotePath};
 
 use super::directory::{Current, Directory, Known, Memory, keep_exact_time};
 use super::flight::Flight;
-use super::{Answer, Attributes, CacheOptions};
+use super::{Answer, Attributes, CacheOptions, CacheStats};
 
 /// What a directory costs beside its own bytes and its path's: the path's counts, the LRU's node
 /// and its slot in the hash table.
@@ -38,6 +38,15 @@ impl<T: Clone> State<T> {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(super) fn stats(&self) -> CacheStats {
+        let directories = self.directories.iter();
+        CacheStats {
+            directories: self.directories.len(),
+            names: directories.map(|(_, directory)| directory.names()).sum(),
+            bytes: self.bytes,
+        }
     }
 
     pub(super) fn misses(&self, path: &RemotePath) -> u32 {

@@ -30,6 +30,7 @@ pub(super) const TLS_KEY: &str = "tls-key";
 pub(super) const TLS_REUSE: &str = "tls-reuse";
 pub(super) const TLS_CLIENT_CA: &str = "tls-client-ca";
 pub(super) const COMMAND: &str = "COMMAND";
+pub(super) const JSON: &str = "json";
 
 const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
@@ -52,7 +53,7 @@ pub(super) fn ftpfs() -> Command {
         .about("Mount an FTP server as a local directory")
         .override_usage(
             "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]\n       \
-             ftpfs demo|serve|check ...\n       \
+             ftpfs demo|serve|check|status ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
         .args_conflicts_with_subcommands(true)
@@ -83,6 +84,7 @@ pub(super) fn ftpfs() -> Command {
         .subcommand(demo())
         .subcommand(serve())
         .subcommand(check())
+        .subcommand(status())
         .subcommand(
             Command::new("man")
                 .hide(true)
@@ -212,6 +214,22 @@ fn check() -> Command {
         .about("Connect, log in, list the directory; say what the server can do")
         .arg(source().required(true))
         .arg(options())
+}
+
+fn status() -> Command {
+    Command::new("status")
+        .about("Tell what a running mount is doing, or all of yours")
+        .arg(
+            Arg::new(MOUNTPOINT)
+                .value_parser(value_parser!(PathBuf))
+                .help("Where it is mounted; else all mounts of this user are told"),
+        )
+        .arg(
+            Arg::new(JSON)
+                .long(JSON)
+                .action(ArgAction::SetTrue)
+                .help("Tell it in JSON: an object, or an array of all mounts' objects"),
+        )
 }
 
 fn source() -> Arg {

@@ -122,6 +122,7 @@ fn synopsis() -> Roff {
         "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
         "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous] [--read-only]",
         "ftpfs check SOURCE [-o OPT,...]",
+        "ftpfs status [MOUNTPOINT] [--json]",
         "fusermount3 -u MOUNTPOINT",
     ] {
         roff.text([bold(line)]);

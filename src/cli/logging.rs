@@ -9,6 +9,7 @@ use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
 use super::Failure;
+use super::log_limit::Limited;
 
 /// Where programs of this machine send their log.
 const SYSLOG_SOCKET: &str = "/dev/log";
@@ -39,7 +40,9 @@ pub(super) fn start(
     } else {
         builder.format_target(false);
     }
-    builder.try_init()?;
+    let log = builder.build();
+    log::set_max_level(log.filter());
+    log::set_boxed_logger(Box::new(Limited::new(log)))?;
     Ok(())
 }
 

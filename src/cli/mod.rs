@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod demo;
 mod listing;
+mod log_limit;
 mod logging;
 mod mount;
 mod option_list;
@@ -14,6 +15,7 @@ mod secrets;
 mod security;
 mod serve;
 mod settings;
+mod status;
 mod value;
 
 use std::ffi::OsString;
@@ -56,6 +58,7 @@ fn dispatch(matches: &ArgMatches, password: Option<Password>) -> Result<ExitCode
     match matches.subcommand() {
         Some(("check", matches)) => check::run(matches, password),
         Some(("demo", matches)) => demo::run(matches),
+        Some(("status", matches)) => status::run(matches),
         Some(("serve", matches)) => serve::run(matches, password),
         Some(("man", _)) => print(&listing::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {

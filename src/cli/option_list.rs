@@ -265,16 +265,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn options_of_later_versions_are_not_taken_by_mistake() {
-        for later in ["writeback", "proxy=x"] {
-            assert!(
-                matches!(options(&[later]), Err(OptionError::Unknown { .. })),
-                "{later}"
-            );
-        }
-    }
-
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {

@@ -9,8 +9,9 @@ use clap::ArgMatches;
 use super::settings::Settings;
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
-use crate::ftp::{ConnectOptions, Password};
+use crate::ftp::{CommandCounts, ConnectOptions, Password};
 use crate::journal::{self, Place};
+use crate::mount::status::{Sockets, runtime_home};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::RemoteOptions;
@@ -27,6 +28,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How many times the longest silence a call waits for a connection while all are busy: with other
 /// programs' transfers, which end or time out, so waiting is better than failing.
 const LEASE_PATIENCE: u32 = 10;
+
+/// How many times the cache's size listings may take while they are received, before they are packed for it.
+const LISTINGS_IN_CACHES: usize = 8;
+/// However small the cache is, directories of some hundred thousand entries are to be listed, in bytes.
+const LEAST_FOR_LISTINGS: usize = 128 << 20;
 
 /// Threads that take the kernel's requests: none ever waits for the network, so few will do.
 const THREADS: usize = 4;
@@ -87,6 +93,8 @@ pub(super) fn remote(
         active: options.active,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
+        counts: CommandCounts::default(),
+        pipelining: true,
     };
     Ok(RemoteOptions {
         pool: PoolOptions {
@@ -99,6 +107,11 @@ pub(super) fn remote(
         timezone: options.timezone.clone(),
         atomic: options.atomic,
         verify: options.verify,
+        links: options.symlinks,
+        listing_bytes: options
+            .cache_size
+            .saturating_mul(LISTINGS_IN_CACHES)
+            .max(LEAST_FOR_LISTINGS),
     })
 }
 
@@ -138,7 +151,9 @@ pub(super) fn mount(
         state: StateOptions {
             place: place.filter(|_| !options.read_only),
             spool: options.spool.clone(),
+            is_needed: options.writeback && !options.read_only,
         },
+        sockets: sockets(state),
         remote: remote(&source, options, login)?,
         path: source.path,
         vfs: VfsOptions {
@@ -154,8 +169,16 @@ pub(super) fn mount(
             timeout: options.timeout * (LEASE_PATIENCE + 3),
             cache_bytes: options.cache_size,
             spool_size: options.spool_size,
+            writeback: options.writeback && !options.read_only,
         },
         kernel,
+    })
+}
+
+/// Where the control sockets of this user's mounts are; `state` is [`state_home`]'s.
+pub(super) fn sockets(state: Option<&Path>) -> Option<Sockets> {
+    runtime_home(sys::effective_uid() == 0, state, |name| {
+        std::env::var_os(name)
     })
 }
 

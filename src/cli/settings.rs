@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
 use crate::mount::Sharing;
-use crate::remote::{Atomic, Verify};
+use crate::remote::{Atomic, Links, Verify};
 
 /// What the options ask for, defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub(super) timezone: Option<TimeZone>,
     pub(super) atomic: Atomic,
     pub(super) verify: Verify,
+    pub(super) symlinks: Links,
+    pub(super) writeback: bool,
     pub(super) dir_ttl: Duration,
     pub(super) open_ttl: Duration,
     pub(super) attr_ttl: Duration,
@@ -85,6 +87,8 @@ impl Default for Settings {
             timezone: None,
             atomic: Atomic::Auto,
             verify: Verify::Digest,
+            symlinks: Links::Show,
+            writeback: false,
             dir_ttl: Duration::from_secs(20),
             open_ttl: Duration::from_secs(1),
             attr_ttl: Duration::from_secs(20),

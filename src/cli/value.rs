@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::tz::{Offset, TimeZone};
 
 use crate::ftp::tls::Fingerprint;
-use crate::remote::{Atomic, Verify};
+use crate::remote::{Atomic, Links, Verify};
 
 /// What a value should have been; the caller knows the option's name and what was typed.
 pub(super) type Expected = &'static str;
@@ -129,6 +129,16 @@ pub(super) fn verify(value: &OsStr) -> Result<Verify, Expected> {
         b"size" => Ok(Verify::Size),
         b"digest" => Ok(Verify::Digest),
         _ => Err("size or digest"),
+    }
+}
+
+/// How symbolic links are treated.
+pub(super) fn links(value: &OsStr) -> Result<Links, Expected> {
+    match value.as_bytes() {
+        b"follow" => Ok(Links::Follow),
+        b"show" => Ok(Links::Show),
+        b"hide" => Ok(Links::Hide),
+        _ => Err("follow, show or hide"),
     }
 }
 
@@ -268,7 +278,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
             let value = os(&text);
-            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value), atomic(value), verify(value));
+            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value), atomic(value), verify(value), links(value));
         }
     }
 }

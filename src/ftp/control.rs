@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::counts::CommandCounts;
 use super::error::{Error, Phase};
+use super::list::Pace;
 use super::reply::{Reply, first_line, inner_line, last_line};
 use super::tls::{self, Connector, Security};
 use super::wire::Wire;
@@ -30,6 +32,21 @@ pub(super) struct Control {
     usable: bool,
     /// Commands are answered; before that, replies are about the session.
     logged_in: bool,
+    counts: CommandCounts,
+    ahead: Ahead,
+    /// Replies to questions about a file that were sent already: they come next, behind the one sent ahead.
+    looked: usize,
+    /// Such replies that nobody wants any more.
+    unwanted: usize,
+}
+
+/// The reply to a command that was sent ahead of its use: it comes before all others.
+#[derive(Debug, Default)]
+enum Ahead {
+    #[default]
+    None,
+    Owed,
+    Arrived(Reply),
 }
 
 impl Control {
@@ -46,6 +63,10 @@ impl Control {
             unread: Vec::new(),
             usable: true,
             logged_in: false,
+            counts: CommandCounts::default(),
+            ahead: Ahead::None,
+            looked: 0,
+            unwanted: 0,
         })
     }
 
@@ -107,6 +128,11 @@ impl Control {
         }
     }
 
+    /// Commands are counted there from now on.
+    pub(super) fn count_in(&mut self, counts: &CommandCounts) {
+        self.counts = counts.clone();
+    }
+
     /// The login is done.
     pub(super) fn logged_in(&mut self) {
         self.logged_in = true;
@@ -124,10 +150,14 @@ impl Control {
 
     /// Without waiting: whether the connection is open and nothing has come that nobody asked for.
     pub(super) fn is_quiet(&mut self) -> bool {
-        if !self.usable
-            || !self.unread.is_empty()
-            || self.stream.socket().set_nonblocking(true).is_err()
-        {
+        if self.look_ahead().is_err() || !self.usable {
+            return false;
+        }
+        if self.owes_anything() {
+            let received = self.receive_now();
+            return self.poison(received).is_ok();
+        }
+        if !self.unread.is_empty() || self.stream.socket().set_nonblocking(true).is_err() {
             return false;
         }
         let received = self.receive_wordless();
@@ -159,14 +189,75 @@ impl Control {
 
     /// Sends several command lines in one write; each has its own reply.
     pub(super) fn send_together(&mut self, lines: &[&[u8]]) -> Result<(), Error> {
+        self.unwanted += std::mem::take(&mut self.looked);
         let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
         for line in lines {
             bytes.extend_from_slice(line);
             bytes.extend_from_slice(b"\r\n");
+            self.counts.count(line);
         }
         self.stream
             .write_all(&bytes)
             .map_err(|error| self.broken(Phase::Command, error))
+    }
+
+    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes. One at a time.
+    pub(super) fn owe_ahead(&mut self) {
+        self.ahead = Ahead::Owed;
+    }
+
+    /// The next `replies` are those to a question sent already, which [is taken](Self::take_look) before another command
+    /// is sent, or not at all.
+    pub(super) fn owe_look(&mut self, replies: usize) {
+        self.looked = replies;
+    }
+
+    /// The question sent already is asked now: whether its replies are the next.
+    pub(super) fn take_look(&mut self) -> bool {
+        std::mem::take(&mut self.looked) > 0
+    }
+
+    /// Whether replies are still to come to anything sent.
+    pub(super) fn owes_anything(&self) -> bool {
+        self.owes_ahead() || self.looked > 0 || self.unwanted > 0
+    }
+
+    /// Whether the reply to a command sent ahead is still to come.
+    pub(super) fn owes_ahead(&self) -> bool {
+        matches!(self.ahead, Ahead::Owed)
+    }
+
+    /// The reply to the command sent ahead, where it has come.
+    pub(super) fn take_ahead(&mut self) -> Option<Reply> {
+        match std::mem::take(&mut self.ahead) {
+            Ahead::Arrived(reply) => Some(reply),
+            other => {
+                self.ahead = other;
+                None
+            }
+        }
+    }
+
+    /// Waits for the reply to the command sent ahead, where one is owed.
+    pub(super) fn hear_ahead(&mut self) -> Result<(), Error> {
+        if self.owes_ahead() {
+            let reply = self.next_reply(Phase::Reply, Instant::now() + self.timeout)?;
+            self.ahead = Ahead::Arrived(reply);
+        }
+        Ok(())
+    }
+
+    /// Without waiting: takes the reply to the command sent ahead, if all of it has come.
+    pub(super) fn look_ahead(&mut self) -> Result<(), Error> {
+        if !self.owes_ahead() {
+            return Ok(());
+        }
+        let received = self.receive_now();
+        self.poison(received)?;
+        if holds_reply(&self.unread) {
+            self.hear_ahead()?;
+        }
+        Ok(())
     }
 
     /// The next reply, whole, within the timeout.
@@ -186,6 +277,26 @@ impl Control {
         patience: Duration,
     ) -> Result<Reply, Error> {
         let deadline = Instant::now() + patience;
+        if self.owes_ahead() {
+            let reply = self.next_reply(phase, deadline)?;
+            if !self.usable {
+                return Ok(reply);
+            }
+            self.ahead = Ahead::Arrived(reply);
+        }
+        self.pass_unwanted(phase, deadline)?;
+        self.next_reply(phase, deadline)
+    }
+
+    fn pass_unwanted(&mut self, phase: Phase, deadline: Instant) -> Result<(), Error> {
+        while self.unwanted > 0 && self.usable {
+            self.unwanted -= 1;
+            self.next_reply(phase, deadline)?;
+        }
+        Ok(())
+    }
+
+    fn next_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         let mut keep = |line: &[u8]| {
             bytes += line.len();
@@ -236,13 +347,16 @@ impl Control {
     }
 
     /// The next reply, its inner lines told one by one as they come: for listings by STAT, whose
-    /// length is the directory's. Each line may take the timeout. First and last line are kept.
+    /// length is the directory's. Each line may take the timeout, all of them a listing's pace. First and last line are kept.
     pub(super) fn long_reply(
         &mut self,
         limit: usize,
         tell: &mut dyn FnMut(&[u8]),
     ) -> Result<Reply, Error> {
         let timeout = self.timeout;
+        let pace = Pace::new(timeout);
+        self.hear_ahead()?;
+        self.pass_unwanted(Phase::Reply, Instant::now() + timeout)?;
         let (mut count, mut bytes) = (0_usize, 0);
         let (mut first, mut last) = (Vec::new(), Vec::new());
         let mut keep = |line: &[u8]| {
@@ -253,6 +367,7 @@ impl Control {
                     limit,
                 });
             }
+            pace.check(bytes as u64)?;
             // The line before this one has another after it, so it was no last line.
             if count > 1 {
                 tell(&last);
@@ -347,6 +462,26 @@ impl Control {
         }
     }
 
+    /// Takes what has come, without waiting.
+    fn receive_now(&mut self) -> Result<(), Error> {
+        let failed = |error| socket_error(Phase::Reply, error);
+        self.stream.socket().set_nonblocking(true).map_err(failed)?;
+        let received = self.receive_wordless();
+        self.stream
+            .socket()
+            .set_nonblocking(false)
+            .map_err(failed)?;
+        match received {
+            Ok(0) => Err(Error::Closed(Phase::Reply)),
+            Ok(_) => Ok(()),
+            Err(error) => match error.kind() {
+                std::io::ErrorKind::WouldBlock => Ok(()),
+                std::io::ErrorKind::UnexpectedEof => Err(Error::Closed(Phase::Reply)),
+                _ => Err(failed(error)),
+            },
+        }
+    }
+
     fn broken(&mut self, phase: Phase, error: std::io::Error) -> Error {
         self.usable = false;
         // A server that wants this side's certificate says so only when the handshake is over (RFC 8446 §4.4.2.4).
@@ -360,6 +495,34 @@ impl Control {
     fn poison<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.usable &= result.is_ok();
         result
+    }
+}
+
+impl Drop for Control {
+    /// Another handle on the socket, [to wait with](super::Watch), must not keep the connection open.
+    fn drop(&mut self) {
+        // It may be closed already, which is what is wanted.
+        let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// Whether `bytes` begin with a whole reply, or with what will never be one.
+fn holds_reply(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let text = line.strip_suffix(b"\n")?;
+        Some(text.strip_suffix(b"\r").unwrap_or(text))
+    });
+    let Some(line) = lines.next().flatten() else {
+        return bytes.len() > MAX_LINE;
+    };
+    match first_line(line) {
+        Some(first) if first.more => {
+            bytes.len() > MAX_BYTES
+                || lines
+                    .flatten()
+                    .any(|line| last_line(line, first.code).is_some())
+        }
+        Some(_) | None => true,
     }
 }
 
@@ -380,4 +543,30 @@ pub(super) fn shown(line: &[u8]) -> String {
         &mut text,
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_whole_with_its_last_line() {
+        for whole in [
+            b"229 ok\r\n".as_slice(),
+            b"229 ok\n",
+            b"229-one\r\n220 two\r\n229 three\r\n",
+            b"229 ok\r\n226",
+            b"nonsense\r\n",
+        ] {
+            assert!(holds_reply(whole), "{}", shown(whole));
+        }
+        for part in [
+            b"".as_slice(),
+            b"229 ok",
+            b"229-one\r\n",
+            b"229-one\r\n229 tw",
+        ] {
+            assert!(!holds_reply(part), "{}", shown(part));
+        }
+    }
 }

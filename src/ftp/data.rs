@@ -109,12 +109,12 @@ fn over(socket: TcpStream, tls: Option<&Connector>) -> Result<Wire, Error> {
     })
 }
 
-fn is_v4(control: &Control) -> Result<bool, Error> {
+pub(super) fn is_v4(control: &Control) -> Result<bool, Error> {
     Ok(control.peer()?.ip().to_canonical().is_ipv4())
 }
 
 /// Refused, or swallowed by a firewall that does not know EPSV: the session itself is well.
-fn may_fall_back(error: &Error, control: &Control) -> bool {
+pub(super) fn may_fall_back(error: &Error, control: &Control) -> bool {
     let of_the_data_connection = match error {
         Error::Refused { reply, .. } => matches!(reply.code().0, 500..=504 | 522),
         Error::Malformed { .. } => true,
@@ -126,24 +126,41 @@ fn may_fall_back(error: &Error, control: &Control) -> bool {
 
 fn extended_passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {
     let reply = ask(control, "EPSV", b"EPSV")?;
+    dial(extended_passive_target(&reply, control)?, options)
+}
+
+/// Where the reply to EPSV leads.
+pub(super) fn extended_passive_target(
+    reply: &Reply,
+    control: &Control,
+) -> Result<SocketAddr, Error> {
     let port = reply
         .lines()
         .iter()
         .find_map(|line| extended_passive_port(line));
-    let port = port.ok_or_else(|| nonsense(&reply, "an EPSV reply with a port"))?;
-    dial(SocketAddr::new(control.peer()?.ip(), port), options)
+    let port = port.ok_or_else(|| nonsense(reply, "an EPSV reply with a port"))?;
+    Ok(SocketAddr::new(control.peer()?.ip(), port))
 }
 
 fn passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {
     let reply = ask(control, "PASV", b"PASV")?;
+    dial(passive_target(&reply, control, options)?, options)
+}
+
+/// Where the reply to PASV leads.
+pub(super) fn passive_target(
+    reply: &Reply,
+    control: &Control,
+    options: &DataOptions,
+) -> Result<SocketAddr, Error> {
     let address = reply.lines().iter().find_map(|line| passive_address(line));
-    let address = address.ok_or_else(|| nonsense(&reply, "a PASV reply with an address"))?;
+    let address = address.ok_or_else(|| nonsense(reply, "a PASV reply with an address"))?;
     // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC 2577 §3).
     let host = match control.peer()?.ip() {
         _ if options.trust_pasv_address => IpAddr::V4(*address.ip()),
         peer => peer,
     };
-    dial(SocketAddr::new(host, address.port()), options)
+    Ok(SocketAddr::new(host, address.port()))
 }
 
 fn dial(address: SocketAddr, options: &DataOptions) -> Result<TcpStream, Error> {

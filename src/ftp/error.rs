@@ -140,6 +140,9 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// Each wait was short enough, and all of them together were not.
+    #[error("the server sends {0} too slowly to wait for its end")]
+    TooSlow(&'static str),
     /// A path that cannot be sent.
     #[error(transparent)]
     Path(#[from] PathError),
@@ -171,6 +174,7 @@ impl Error {
             | Self::Tls(_)
             | Self::Malformed { .. }
             | Self::TooLong { .. }
+            | Self::TooSlow(_)
             | Self::LocalFile(_) => false,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::charset::decode;
 use super::control::{shown, socket_error};
@@ -13,7 +13,6 @@ use super::listing::{Entry, Format, Line, parse_line};
 use super::path::{RemotePath, check_name};
 use super::reply::ReplyClass;
 use super::session::Session;
-use super::wire::Wire;
 
 /// Longest line of a listing; a longer one is passed over.
 const MAX_LINE: usize = 8 * 1024;
@@ -23,6 +22,10 @@ const MAX_LISTING: u64 = 1 << 30;
 const MAX_STAT: usize = 64 << 20;
 /// How long data is waited for after a listing was called done without having begun.
 const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
+/// How many timeouts a listing may take, however little of it comes.
+const PATIENCE_IN_TIMEOUTS: u32 = 4;
+/// What a listing that takes longer must bring on average.
+const LEAST_BYTES_A_SECOND: u64 = 1024;
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -54,7 +57,8 @@ impl Session {
         } else {
             Format::List
         };
-        let mut parser = Parser::new(self, path, format, sink);
+        let mut parser = Parser::new(self.charset(), path, format, sink);
+        parser.pace = Some(Pace::new(self.data.timeout));
         match with {
             ListWith::Mlsd => {
                 let line = self.line(b"MLSD ", path, b"")?;
@@ -120,6 +124,7 @@ impl Session {
         drop(data);
         match read {
             Ok(ControlFlow::Continue(())) => {
+                self.arm_behind();
                 self.complete(verb, self.data.timeout)?;
                 Ok(())
             }
@@ -181,26 +186,27 @@ impl Session {
 }
 
 /// Turns bytes into lines and lines into entries.
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     path: RemotePath,
     format: Format,
     charset: Option<&'static encoding_rs::Encoding>,
     now: i64,
     passed_over: usize,
     received: u64,
+    /// How slowly they may come; none where they are all here.
+    pace: Option<Pace>,
     sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
 }
 
 impl<'a> Parser<'a> {
-    fn new(
-        session: &Session,
+    pub(super) fn new(
+        charset: Option<&'static encoding_rs::Encoding>,
         path: &RemotePath,
         format: Format,
         sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs() as i64);
-        let charset = session.charset();
         Self {
             path: path.clone(),
             format,
@@ -208,6 +214,7 @@ impl<'a> Parser<'a> {
             now,
             passed_over: 0,
             received: 0,
+            pace: None,
             sink,
         }
     }
@@ -218,7 +225,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads the listing to its end, or until the sink breaks.
-    fn read(&mut self, data: &mut Wire) -> Result<ControlFlow<()>, Error> {
+    pub(super) fn read(&mut self, mut data: impl Read) -> Result<ControlFlow<()>, Error> {
         let (mut chunk, mut unread) = (vec![0; CHUNK], Vec::new());
         let mut overlong = false;
         loop {
@@ -232,13 +239,7 @@ impl<'a> Parser<'a> {
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
             };
             self.received += count as u64;
-            if self.received > MAX_LISTING {
-                let limit = MAX_LISTING as usize;
-                return Err(Error::TooLong {
-                    what: "bytes in a listing",
-                    limit,
-                });
-            }
+            self.check_bounds()?;
             let mut rest = chunk.get(..count).unwrap_or_default();
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 unread.extend_from_slice(rest.get(..end).unwrap_or_default());
@@ -268,6 +269,20 @@ impl<'a> Parser<'a> {
             return Ok(ControlFlow::Continue(()));
         }
         Ok(self.line(&unread))
+    }
+
+    fn check_bounds(&self) -> Result<(), Error> {
+        if self.received > MAX_LISTING {
+            let limit = MAX_LISTING as usize;
+            return Err(Error::TooLong {
+                what: "bytes in a listing",
+                limit,
+            });
+        }
+        match &self.pace {
+            Some(pace) => pace.check(self.received),
+            None => Ok(()),
+        }
     }
 
     fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
@@ -309,6 +324,32 @@ impl Drop for Parser<'_> {
                 self.passed_over
             );
         }
+    }
+}
+
+/// How slowly a listing may come as a whole: each byte may keep to its deadline, and all of them take for ever.
+#[derive(Debug)]
+pub(super) struct Pace {
+    began: Instant,
+    patience: Duration,
+}
+
+impl Pace {
+    /// A listing begins now, and no byte of it takes longer than `timeout`.
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            began: Instant::now(),
+            patience: timeout.saturating_mul(PATIENCE_IN_TIMEOUTS),
+        }
+    }
+
+    /// Whether `received` bytes are enough by now.
+    pub(super) fn check(&self, received: u64) -> Result<(), Error> {
+        let earned = Duration::from_secs(received / LEAST_BYTES_A_SECOND);
+        if self.began.elapsed() > self.patience.saturating_add(earned) {
+            return Err(Error::TooSlow("a listing"));
+        }
+        Ok(())
     }
 }
 

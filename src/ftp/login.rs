@@ -1,9 +1,12 @@
 //! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
 //! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT between (RFC 4217).
 
+use std::time::Duration;
+
 use super::control::Control;
 use super::error::{Error, Phase};
 use super::features::Features;
+use super::habits::Habits;
 use super::options::ConnectOptions;
 use super::reply::{Reply, ReplyClass};
 use super::tls::{Connector, Tls};
@@ -24,16 +27,67 @@ const MOST_DELAYS: usize = 10;
 /// USER, PASS and ACCT, and one to spare.
 const MOST_STEPS: usize = 4;
 
-/// Logs in over a fresh connection.
+/// After the answer to the first of two commands, the second's is waited for so long.
+const SWALLOWED_AFTER: Duration = Duration::from_secs(5);
+
+/// What a login taught.
+#[derive(Debug)]
+pub(super) enum LoggedIn {
+    /// All is well.
+    As(Features, Habits),
+    /// Of two commands in one write the server answered the first alone: it wants them one by one, on another
+    /// connection, for the second answer may come yet.
+    Swallowed,
+}
+
+/// Logs in over a fresh connection; `together` sends commands together that need not wait for one another.
 pub(super) fn log_in(
     control: &mut Control,
     options: &ConnectOptions,
     tls: Option<&Connector>,
-) -> Result<Features, Error> {
+    together: bool,
+) -> Result<LoggedIn, Error> {
+    let greeting = enter(control, options, tls)?;
+    if together {
+        for line in ["FEAT", "TYPE I"] {
+            log::debug!("> {line}");
+        }
+        control.send_together(&[b"FEAT", b"TYPE I"])?;
+    } else {
+        send(control, b"FEAT")?;
+    }
+    let features = features(&answer(control, "FEAT")?);
+    if together {
+        match control.wait_for_reply(options.timeout.min(SWALLOWED_AFTER)) {
+            Some(reply) => check_type(told(reply?, "TYPE")?)?,
+            None => return Ok(LoggedIn::Swallowed),
+        }
+    }
+    let mut wishes = Vec::new();
+    if features.has("UTF8") && options.charset.is_none() {
+        // Pure-FTPd answers 504 and speaks UTF-8 all the same.
+        wishes.push("OPTS UTF8 ON".to_owned());
+    }
+    wishes.extend(wanted_facts(&features));
+    tell(control, &wishes, together)?;
+    if !together {
+        send(control, b"TYPE I")?;
+        check_type(answer(control, "TYPE")?)?;
+    }
+    let habits = Habits::new(together, &greeting, &features);
+    Ok(LoggedIn::As(features, habits))
+}
+
+/// From the greeting to the end of the login, with TLS between.
+fn enter(
+    control: &mut Control,
+    options: &ConnectOptions,
+    tls: Option<&Connector>,
+) -> Result<Reply, Error> {
     if let (Tls::Implicit(_), Some(connector)) = (&options.tls, tls) {
         control.secure(connector, options.connect_timeout)?;
     }
-    greeting(control)?;
+    let greeting = greeting(control)?;
     if let (Tls::Explicit(_), Some(connector)) = (&options.tls, tls) {
         ask_for_tls(control)?;
         // The server's turn to speak comes behind the client's hello; what is here already nobody has authenticated.
@@ -47,30 +101,36 @@ pub(super) fn log_in(
     if !protected && let Some(refused) = protect_data(control)? {
         return Err(refused);
     }
-    let features = features(control)?;
-    if features.has("UTF8") && options.charset.is_none() {
-        // Pure-FTPd answers 504 and speaks UTF-8 all the same.
-        command(control, "OPTS", b"OPTS UTF8 ON")?;
-    }
-    if let Some(line) = wanted_facts(&features) {
-        command(control, "OPTS", line.as_bytes())?;
-    }
-    let reply = command(control, "TYPE", b"TYPE I")?;
-    if !reply.is_completion() {
-        return Err(Error::Refused {
-            command: "TYPE",
-            reply,
-        });
-    }
-    Ok(features)
+    Ok(greeting)
 }
 
-fn greeting(control: &mut Control) -> Result<(), Error> {
+/// Sends `wishes`, whatever the server says to them.
+fn tell(control: &mut Control, wishes: &[String], together: bool) -> Result<(), Error> {
+    for some in wishes.chunks(if together { wishes.len().max(1) } else { 1 }) {
+        for line in some {
+            send(control, line.as_bytes())?;
+        }
+        for _ in some {
+            answer(control, "OPTS")?;
+        }
+    }
+    Ok(())
+}
+
+fn check_type(reply: Reply) -> Result<(), Error> {
+    if reply.is_completion() {
+        return Ok(());
+    }
+    let command = "TYPE";
+    Err(Error::Refused { command, reply })
+}
+
+fn greeting(control: &mut Control) -> Result<Reply, Error> {
     for _ in 0..MOST_DELAYS {
         let reply = control.reply(Phase::Greeting)?;
         match reply.code().class() {
             ReplyClass::Preliminary => log::info!("the server asks for patience: {reply}"),
-            ReplyClass::Completion => return Ok(()),
+            ReplyClass::Completion => return Ok(reply),
             _ => return Err(turned_away(reply, "greeting")),
         }
     }
@@ -185,18 +245,17 @@ fn protected_url(options: &ConnectOptions) -> String {
     }
 }
 
-fn features(control: &mut Control) -> Result<Features, Error> {
-    let reply = command(control, "FEAT", b"FEAT")?;
+fn features(reply: &Reply) -> Features {
     // 500 and 502 mean that there are none (RFC 2389 §3.2).
-    Ok(if reply.is_completion() {
-        Features::parse(&reply)
+    if reply.is_completion() {
+        Features::parse(reply)
     } else {
         Features::default()
-    })
+    }
 }
 
 /// The OPTS that asks for more facts than the server gives unasked; none where it gives them all.
-fn wanted_facts(features: &Features) -> Option<String> {
+pub(super) fn wanted_facts(features: &Features) -> Option<String> {
     let offered = features.parameters("MLST")?;
     let mut wanted = String::new();
     let mut missing = false;
@@ -213,10 +272,21 @@ fn wanted_facts(features: &Features) -> Option<String> {
     missing.then(|| format!("OPTS MLST {wanted}"))
 }
 
-fn command(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+fn send(control: &mut Control, line: &[u8]) -> Result<(), Error> {
     log::debug!("> {}", String::from_utf8_lossy(line));
-    control.send(line)?;
-    let reply = control.reply(Phase::Reply)?;
+    control.send(line)
+}
+
+fn command(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+    send(control, line)?;
+    answer(control, verb)
+}
+
+fn answer(control: &mut Control, verb: &'static str) -> Result<Reply, Error> {
+    told(control.reply(Phase::Reply)?, verb)
+}
+
+fn told(reply: Reply, verb: &'static str) -> Result<Reply, Error> {
     if reply.code().0 == 421 {
         return Err(turned_away(reply, verb));
     }

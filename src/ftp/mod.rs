@@ -7,7 +7,7 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
 //! use ftpfs::ftp::{
-//!     ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
+//!     CommandCounts, ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
 //! };
 //!
 //! let options = ConnectOptions {
@@ -22,6 +22,8 @@
 //!     active: false,
 //!     trust_pasv_address: false,
 //!     charset: None,
+//!     counts: CommandCounts::default(),
+//!     pipelining: true,
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
@@ -37,13 +39,20 @@
 //! ```
 
 mod address;
+mod ahead;
+mod begin;
+mod behind;
 mod charset;
 mod connect;
 mod control;
+mod counts;
 mod data;
 pub mod digest;
 pub mod error;
 pub mod features;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod habits;
 mod list;
 pub mod listing;
 mod login;
@@ -60,6 +69,8 @@ pub mod tls;
 mod transfer;
 mod wire;
 
+pub use ahead::{Readiness, Watch};
+pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::CommandCounts;
 use super::tls::Tls;
 
 /// A password that cannot be logged: its `Debug` prints stars.
@@ -51,4 +52,10 @@ pub struct ConnectOptions {
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
+    /// Counts what is sent.
+    pub counts: CommandCounts,
+    /// Send ahead what need not wait: commands together where the server queues them, and EPSV or PASV for the next
+    /// transfer when one has ended. Where the server turns out not to queue commands they are sent one by one, and
+    /// [`Session::queues`](super::Session::queues) tells.
+    pub pipelining: bool,
 }

@@ -86,6 +86,23 @@ impl RemotePath {
         self.0.len() == 1
     }
 
+    /// Where a link in this directory to `target` leads, by its words alone: `..` takes the last name away, and at
+    /// the root nothing. None where a name in it cannot be one.
+    pub fn resolve(&self, target: &[u8]) -> Option<Self> {
+        let start = if target.starts_with(b"/") {
+            Self::root()
+        } else {
+            self.clone()
+        };
+        target
+            .split(|byte| *byte == b'/')
+            .try_fold(start, |path, name| match name {
+                b"" | b"." => Some(path),
+                b".." => Some(path.parent().unwrap_or(path)),
+                name => path.join(name).ok(),
+            })
+    }
+
     /// This path's rest below `ancestor`, without a leading `/`; empty where they are the same.
     pub fn below(&self, ancestor: &Self) -> Option<&[u8]> {
         if ancestor.is_root() {
@@ -153,12 +170,22 @@ impl fmt::Debug for RemotePath {
     }
 }
 
+/// Bytes that a server chose, for a log or a message: as [`RemotePath`] shows its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        escape(self.0, f)
+    }
+}
+
 /// Writes bytes that a server chose so that they cannot disturb a terminal or forge a log line.
 pub(crate) fn escape(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
+            if c.is_control() || turns_text(c) {
+                write!(f, "{}", c.escape_unicode())?;
             } else {
                 f.write_char(c)?;
             }
@@ -168,6 +195,15 @@ pub(crate) fn escape(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Whether the character has no shape of its own and changes what is beside it: the direction of writing (Unicode's
+/// bidirectional controls), or the line.
+fn turns_text(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 #[cfg(test)]
@@ -207,6 +243,17 @@ mod tests {
     }
 
     #[test]
+    fn a_links_words_lead_somewhere_below_the_root() {
+        let resolved = |target: &str| path("/a/b").resolve(target.as_bytes());
+        assert_eq!(resolved("c"), Some(path("/a/b/c")));
+        assert_eq!(resolved("../c//./d/"), Some(path("/a/c/d")));
+        assert_eq!(resolved("../../../../etc"), Some(path("/etc")));
+        assert_eq!(resolved("/../x"), Some(path("/x")));
+        assert_eq!(resolved("."), Some(path("/a/b")));
+        assert_eq!(resolved("a\nb"), None);
+    }
+
+    #[test]
     fn a_renamed_directory_takes_its_entries_along() {
         let moved = path("/a/b/c").rebased(&path("/a/b"), &path("/x"));
         assert_eq!(moved, Some(path("/x/c")));
@@ -227,5 +274,6 @@ mod tests {
             RemotePath::new(b"/a\x1b[2Jb\xff").unwrap().to_string(),
             "/a\\u{1b}[2Jb\\xff"
         );
+        assert_eq!(path("/a\u{202e}txt.b").to_string(), "/a\\u{202e}txt.b");
     }
 }

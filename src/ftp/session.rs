@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::ahead::Ahead;
+use super::behind::{Behind, Look, Looked};
 use super::charset::encode;
 use super::connect::control_connection;
 use super::control::{Control, shown};
@@ -11,7 +13,9 @@ use super::data::DataOptions;
 use super::digest::{Digest, DigestCommand};
 use super::error::{Error, Phase};
 use super::features::Features;
-use super::listing::{Entry, parse_mlst};
+use super::habits::Habits;
+use super::listing::{Entry, SIZE_MAX, parse_mlst};
+use super::login::{LoggedIn, log_in};
 use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
@@ -27,11 +31,18 @@ pub struct Session {
     pub(super) control: Control,
     pub(super) data: DataOptions,
     pub(super) peer: IpAddr,
+    /// The next transfer's data connection.
+    pub(super) ahead: Ahead,
     /// Makes TLS data connections; none in the clear.
     pub(super) tls: Option<Connector>,
     /// Whether the last data connection resumed the control connection's TLS session.
     pub(super) data_resumed: Option<bool>,
+    /// What was sent behind the transfer under way.
+    pub(super) behind: Option<Behind>,
+    /// A question about a file that was sent already.
+    pub(super) looked: Option<Looked>,
     features: Features,
+    pub(super) habits: Habits,
     charset: Option<&'static encoding_rs::Encoding>,
     /// LIST took `-a` for a name: it is asked without.
     pub(super) plain_list: bool,
@@ -86,11 +97,19 @@ impl Session {
     }
 
     fn connect_once(options: &ConnectOptions) -> Result<Self, Error> {
-        let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
-        let mut control = Control::new(stream, options.timeout)?;
         let tls = Connector::new(&options.tls, &options.host)?;
-        let features = super::login::log_in(&mut control, options, tls.as_ref())?;
-        control.logged_in();
+        let attempt = |together| Self::logged_in(options, tls.as_ref(), together);
+        let (control, features, habits) = match attempt(options.pipelining)? {
+            (control, LoggedIn::As(features, habits)) => (control, features, habits),
+            (control, LoggedIn::Swallowed) => {
+                log::info!("the server wants its commands one by one");
+                drop(control);
+                match attempt(false)? {
+                    (control, LoggedIn::As(features, habits)) => (control, features, habits),
+                    (_, LoggedIn::Swallowed) => return Err(Error::Timeout(Phase::Reply)),
+                }
+            }
+        };
         let data = DataOptions {
             active: options.active,
             trust_pasv_address: options.trust_pasv_address,
@@ -99,16 +118,42 @@ impl Session {
             extended_refused: false,
         };
         let peer = control.peer()?.ip();
-        Ok(Self {
+        let mut session = Self {
             control,
             data,
             peer,
+            ahead: Ahead::new(options.pipelining && habits.queues && !options.active),
             tls,
             data_resumed: None,
+            behind: None,
+            looked: None,
             features,
+            habits,
             charset: options.charset,
             plain_list: false,
-        })
+        };
+        // It was made for something, most often for a transfer.
+        session.arm();
+        Ok(session)
+    }
+
+    fn logged_in(
+        options: &ConnectOptions,
+        tls: Option<&Connector>,
+        together: bool,
+    ) -> Result<(Control, LoggedIn), Error> {
+        let stream = control_connection(&options.host, options.port, options.connect_timeout)?;
+        let mut control = Control::new(stream, options.timeout)?;
+        control.count_in(&options.counts);
+        let outcome = log_in(&mut control, options, tls, together)?;
+        control.logged_in();
+        Ok((control, outcome))
+    }
+
+    /// Whether the server answers commands that come together, as seen at the login; false also where
+    /// [`ConnectOptions::pipelining`] is off.
+    pub fn queues(&self) -> bool {
+        self.habits.queues
     }
 
     /// What the server can do, as it says.
@@ -180,15 +225,20 @@ impl Session {
     /// # Errors
     /// The session broke.
     pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<SizeAndModified, Error> {
-        let lines = [
-            self.line(b"SIZE ", path, b"")?,
-            self.line(b"MDTM ", path, b"")?,
-        ];
-        for line in &lines {
-            log::debug!("> {}", shown(line));
+        if !self.habits.queues {
+            let size = self.size(path);
+            let size = self.unless_broken(size)?;
+            let modified = self.modified(path);
+            return Ok((size, self.unless_broken(modified)?));
         }
-        let [size, mdtm] = &lines;
-        self.control.send_together(&[size, mdtm])?;
+        if !self.was_asked(path, Look::SizeAndTime) {
+            let lines = self.look_lines(path, Look::SizeAndTime)?;
+            for line in &lines {
+                log::debug!("> {}", shown(line));
+            }
+            let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+            self.control.send_together(&lines)?;
+        }
         let size = self.completion("SIZE").and_then(|it| told_size(&it));
         let size = self.unless_broken(size)?;
         let modified = self.completion("MDTM").and_then(|it| told_time(&it));
@@ -217,7 +267,11 @@ impl Session {
 
     /// What the server says of one name (MLST, RFC 3659 §7).
     pub fn mlst(&mut self, path: &RemotePath) -> Result<Entry, Error> {
-        let reply = self.on_path("MLST", path)?;
+        let reply = if self.was_asked(path, Look::Mlst) {
+            self.completion("MLST")?
+        } else {
+            self.on_path("MLST", path)?
+        };
         let entry = reply.lines().get(1).and_then(|line| parse_mlst(line));
         let entry = entry.ok_or_else(|| nonsense(&reply, "one line of facts"))?;
         Ok(Entry {
@@ -301,21 +355,33 @@ impl Session {
         self.on_path("RMD", path).map(drop)
     }
 
-    /// Renames (RNFR, then RNTO at once).
+    /// Renames: RNFR and RNTO, together where the server queues commands.
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
         // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
         let (rnfr, rnto) = (
             self.line(b"RNFR ", from, b"")?,
             self.line(b"RNTO ", to, b"")?,
         );
-        let reply = self.exchange("RNFR", &rnfr)?;
-        if reply.code().class() != ReplyClass::Intermediate {
-            return Err(Error::Refused {
-                command: "RNFR",
-                reply,
-            });
+        if !self.habits.queues {
+            let asked = self.exchange("RNFR", &rnfr);
+            intermediate("RNFR", asked)?;
+            return self.completed("RNTO", &rnto).map(drop);
         }
-        self.completed("RNTO", &rnto).map(drop)
+        for line in [&rnfr, &rnto] {
+            log::debug!("> {}", shown(line));
+        }
+        self.control.send_together(&[&rnfr, &rnto])?;
+        let asked = self.answer("RNFR");
+        if let Err(refused) = intermediate("RNFR", asked) {
+            if !self.is_usable() {
+                return Err(refused);
+            }
+            // Its RNTO is answered, too: 503, for there is nothing to rename.
+            let answered = self.completion("RNTO");
+            self.unless_broken(answered)?.ok();
+            return Err(refused);
+        }
+        self.completion("RNTO").map(drop)
     }
 
     /// Makes `path` the working directory (CWD).
@@ -360,6 +426,7 @@ impl Session {
     /// The next reply, whatever it says.
     pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.control.reply(Phase::Reply)?;
+        self.settle();
         match reply.code().class() {
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
                 command: verb,
@@ -413,9 +480,20 @@ impl Session {
     }
 }
 
+/// The 3yz that a command is to be answered with, before another.
+pub(super) fn intermediate(
+    command: &'static str,
+    answer: Result<Reply, Error>,
+) -> Result<(), Error> {
+    match answer? {
+        reply if reply.code().class() == ReplyClass::Intermediate => Ok(()),
+        reply => Err(Error::Refused { command, reply }),
+    }
+}
+
 /// The path in a 257: between quotes, doubled where they belong to it (RFC 959 appendix II).
 /// Pure-FTPd does not double them, so the last quote on the line ends the path.
-fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     let open = line.iter().position(|byte| *byte == b'"')?;
     let close = line.iter().rposition(|byte| *byte == b'"')?;
     let inner = line.get(open + 1..close)?;
@@ -438,13 +516,14 @@ fn first_word(reply: &Reply) -> Option<&str> {
 }
 
 /// The size in SIZE's reply.
-fn told_size(reply: &Reply) -> Result<u64, Error> {
+pub(super) fn told_size(reply: &Reply) -> Result<u64, Error> {
     let size = first_word(reply).and_then(|digits| digits.parse().ok());
+    let size = size.filter(|size| *size <= SIZE_MAX);
     size.ok_or_else(|| nonsense(reply, "a size"))
 }
 
 /// The time in MDTM's reply.
-fn told_time(reply: &Reply) -> Result<i64, Error> {
+pub(super) fn told_time(reply: &Reply) -> Result<i64, Error> {
     let time = first_word(reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
     time.ok_or_else(|| nonsense(reply, "a time"))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{ConnectOptions, Password, RemotePath, Session, Tls};
+use super::{CommandCounts, ConnectOptions, Password, RemotePath, Session, Tls};
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -86,14 +86,20 @@ impl Peer {
     pub(super) fn plays_at(address: &str, story: impl FnOnce(&mut Stage) + Send + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
+        let story = std::thread::spawn(move || story(&mut Stage::next(&listener)));
+        Self { address, story }
+    }
+
+    /// Plays the one story to the first client, then the other to the second.
+    pub(super) fn plays_two(
+        one: impl FnOnce(&mut Stage) + Send + 'static,
+        other: impl FnOnce(&mut Stage) + Send + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
         let story = std::thread::spawn(move || {
-            let (control, _) = listener.accept().unwrap();
-            control.set_read_timeout(Some(PATIENCE)).unwrap();
-            control.set_nodelay(true).unwrap();
-            let mut stage = Stage {
-                control: BufReader::new(Channel::Clear(control)),
-            };
-            story(&mut stage);
+            one(&mut Stage::next(&listener));
+            other(&mut Stage::next(&listener));
         });
         Self { address, story }
     }
@@ -112,6 +118,8 @@ impl Peer {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            counts: CommandCounts::default(),
+            pipelining: false,
         }
     }
 
@@ -128,6 +136,25 @@ impl Peer {
         Session::connect(&self.options()).unwrap()
     }
 
+    /// A session that sends commands together, and opens no data connection ahead: it is an active one.
+    pub(super) fn queueing_session(&self) -> Session {
+        let options = ConnectOptions {
+            pipelining: true,
+            active: true,
+            ..self.options()
+        };
+        Session::connect(&options).unwrap()
+    }
+
+    /// A session that sends ahead all it can; the story begins with [`Stage::log_in`].
+    pub(super) fn armed_session(&self) -> Session {
+        let options = ConnectOptions {
+            pipelining: true,
+            ..self.options()
+        };
+        Session::connect(&options).unwrap()
+    }
+
     /// The story was played to its end, and each line of it came true.
     pub(super) fn ends(self) {
         self.story.join().unwrap();
@@ -135,6 +162,16 @@ impl Peer {
 }
 
 impl Stage {
+    /// With the next client at `listener`.
+    fn next(listener: &TcpListener) -> Self {
+        let (control, _) = listener.accept().unwrap();
+        control.set_read_timeout(Some(PATIENCE)).unwrap();
+        control.set_nodelay(true).unwrap();
+        Self {
+            control: BufReader::new(Channel::Clear(control)),
+        }
+    }
+
     /// Sends `lines`, each with its line end.
     pub(super) fn say(&mut self, lines: &str) {
         for line in lines.lines() {
@@ -178,7 +215,13 @@ impl Stage {
     /// Greets, lets in, answers FEAT with `features`.
     #[track_caller]
     pub(super) fn log_in_with(&mut self, features: &str) {
-        self.say("220 ready");
+        self.log_in_as("ready", features);
+    }
+
+    /// The same after this greeting.
+    #[track_caller]
+    pub(super) fn log_in_as(&mut self, greeting: &str, features: &str) {
+        self.say(&format!("220 {greeting}"));
         self.answer("USER alice", "331 password?");
         self.answer("PASS open sesame", "230 in");
         self.answer("FEAT", features);

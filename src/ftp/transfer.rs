@@ -9,8 +9,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::control::{shown, socket_error};
-use super::data::{Pending, open};
+use super::begin::send_file;
+use super::control::socket_error;
 use super::error::{Error, Phase};
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
@@ -27,6 +27,9 @@ const REASON_PATIENCE: Duration = Duration::from_secs(2);
 const SAID_ALREADY: Duration = Duration::from_millis(10);
 /// How often the last bytes of an upload, handed to the kernel already, are looked after: first, and at the longest.
 const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
+
+/// A file of at most so many bytes is sent with its STOR: a socket takes them without anybody reading.
+const EARLY: u64 = 64 << 10;
 
 /// A RETR under way; it owns its session. Dropped, it closes both connections.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub struct Upload {
     /// What of a file is on its way into TLS.
     piece: Vec<u8>,
     verb: &'static str,
+    /// Bytes sent with the command.
+    sent_early: u64,
     /// The server ended the transfer before we did, and said this.
     ended: Option<Reply>,
 }
@@ -79,105 +84,35 @@ impl Session {
     /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
     pub fn store(self, path: &RemotePath, offset: u64) -> Result<Upload, Box<Failed>> {
         let (session, data) = self.start("STOR", path, offset)?;
-        Ok(Upload {
-            session,
-            data,
-            piece: Vec::new(),
-            verb: "STOR",
-            ended: None,
-        })
+        Ok(Upload::new(session, data, "STOR", 0))
+    }
+
+    /// Starts storing `path`, which is to have the first `length` bytes of `file` and no more (STOR). Few bytes go with
+    /// the command, all of them, where the server is known to bear it and its data connection is open already: then
+    /// [`Upload::sent_early`] says `length`. Else none were sent. With `look`, a question about the file goes along where it
+    /// can, so that [`Session::mlst`] or [`Session::size_and_modified`] as the first thing after it costs no round trip.
+    pub fn store_whole(
+        mut self,
+        path: &RemotePath,
+        file: &File,
+        length: u64,
+        look: bool,
+    ) -> Result<Upload, Box<Failed>> {
+        // TLS shakes hands first, which takes the server's word.
+        if length > EARLY || !self.habits.takes_data_early || self.tls.is_some() {
+            return self.store(path, 0);
+        }
+        match self.begin_early(path, file, length, look) {
+            Ok(Some(data)) => Ok(Upload::new(self, data, "STOR", length)),
+            Ok(None) => self.store(path, 0),
+            Err(error) => Err(Failed::new(error, self)),
+        }
     }
 
     /// Starts storing at the end of `path` (APPE).
     pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
         let (session, data) = self.start("APPE", path, 0)?;
-        Ok(Upload {
-            session,
-            data,
-            piece: Vec::new(),
-            verb: "APPE",
-            ended: None,
-        })
-    }
-
-    fn start(
-        mut self,
-        verb: &'static str,
-        path: &RemotePath,
-        offset: u64,
-    ) -> Result<(Self, Wire), Box<Failed>> {
-        let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
-        match begun.and_then(|line| self.begin(verb, &line, offset)) {
-            Ok(data) => Ok((self, data)),
-            Err(error) => Err(Failed::new(error, self)),
-        }
-    }
-
-    /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<Wire, Error> {
-        let (pending, reply) = self.ask_for_transfer(verb, line, offset)?;
-        if reply.code().class() != ReplyClass::Preliminary {
-            // A completion without a transfer: nothing was sent, nothing more will come.
-            return Err(Error::Refused {
-                command: verb,
-                reply,
-            });
-        }
-        self.accept(verb, pending)
-    }
-
-    /// Agrees on a data connection, sends `line` over the control connection and takes its reply:
-    /// with a 1yz, the data connection is to be [accepted](Self::accept).
-    pub(super) fn ask_for_transfer(
-        &mut self,
-        verb: &'static str,
-        line: &[u8],
-        offset: u64,
-    ) -> Result<(Pending, Reply), Error> {
-        let pending = open(&mut self.control, &mut self.data)?;
-        if offset > 0 {
-            // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
-            let reply = self.exchange("REST", format!("REST {offset}").as_bytes())?;
-            if reply.code().class() != ReplyClass::Intermediate {
-                return Err(Error::Refused {
-                    command: "REST",
-                    reply,
-                });
-            }
-        }
-        log::debug!("> {}", shown(line));
-        self.control.send(line)?;
-        let pending = pending.greet(self.tls.as_ref())?;
-        let reply = self.answer(verb)?;
-        Ok((pending, reply))
-    }
-
-    /// The data connection of a transfer that has begun.
-    pub(super) fn accept(&mut self, verb: &'static str, pending: Pending) -> Result<Wire, Error> {
-        let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
-            Ok(Wire::Tls(stream)) => {
-                self.data_resumed = Some(stream.is_resumed());
-                return Ok(Wire::Tls(stream));
-            }
-            Ok(wire) => return Ok(wire),
-            Err(error) => error,
-        };
-        // A server that breaks the handshake off (no session resumed) says why.
-        let reason = match (&self.tls, &error) {
-            (Some(_), Error::Io { .. } | Error::Tls(_)) => {
-                self.control.wait_for_reply(REASON_PATIENCE)
-            }
-            _ => None,
-        };
-        if let Some(Ok(reply)) = reason
-            && reply.is_refusal()
-        {
-            let command = verb;
-            return Err(Error::Refused { command, reply });
-        }
-        // The transfer's reply is still to come, some time.
-        self.control.give_up();
-        Err(error)
+        Ok(Upload::new(session, data, "APPE", 0))
     }
 
     /// Takes the reply that ends a transfer, its data connection being closed.
@@ -192,6 +127,12 @@ impl Session {
 
     /// What the reply that ends a transfer says.
     fn judge(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
+        if self.is_skipped_by(&reply) {
+            log::warn!("the server did not say how {verb} ended, and went on with {reply}");
+            self.control.give_up();
+            return Err(Error::Closed(Phase::Reply));
+        }
+        self.transfer_ended();
         match reply.code().class() {
             ReplyClass::Completion => Ok(reply),
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
@@ -212,6 +153,10 @@ impl Session {
     /// Brings the session back in step after the data connection was closed early: each transfer
     /// has one completion reply, whatever it says. False when the session is of no use any more.
     pub(super) fn resynchronise(&mut self) -> bool {
+        if self.has_sent_behind() {
+            self.control.give_up();
+            return false;
+        }
         let in_step = match self.control.wait_for_reply(ABORT_PATIENCE) {
             Some(Ok(reply)) if reply.code().class() == ReplyClass::Preliminary => {
                 self.passes_noop()
@@ -334,6 +279,7 @@ impl Download {
         // Some servers wait for this side's word that it has seen the end; one that hung up does not.
         let _ = data.end();
         drop(data);
+        session.arm_behind();
         match session.complete("RETR", session.data.timeout) {
             Ok(_) if cut_off => Err(Failed::new(Error::CutOff, session)),
             Ok(_) => Ok(session),
@@ -357,6 +303,22 @@ impl Download {
 }
 
 impl Upload {
+    fn new(session: Session, data: Wire, verb: &'static str, sent_early: u64) -> Self {
+        Self {
+            session,
+            data,
+            verb,
+            sent_early,
+            piece: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// Bytes that went with the command: all there are to be, or none.
+    pub fn sent_early(&self) -> u64 {
+        self.sent_early
+    }
+
     /// Sends these bytes.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.data
@@ -367,20 +329,8 @@ impl Upload {
     /// Sends `length` bytes of `file` from `offset` on: from the page cache to the socket, where
     /// the kernel can (sendfile). A file that ends before is [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
-        let mut sent = 0;
-        while sent < length {
-            let piece = self
-                .data
-                .send_file(file, offset + sent, length - sent, &mut self.piece)
-                .map_err(Error::LocalFile)?;
-            match piece {
-                Ok(0) => return Err(Error::LocalFile(ErrorKind::UnexpectedEof.into())),
-                Ok(count) => sent += count as u64,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.hung_up(error)),
-            }
-        }
-        Ok(())
+        send_file(&mut self.data, file, offset, length, &mut self.piece)?
+            .map_err(|error| self.hung_up(error))
     }
 
     /// Ends the data and takes the 226 or 250: only then is it stored.
@@ -419,7 +369,11 @@ impl Upload {
             Err(error) => Err(error),
         };
         match reply {
-            Ok(reply) => Ok((session, reply)),
+            Ok(reply) => {
+                // What is asked about the file next goes with it.
+                session.arm();
+                Ok((session, reply))
+            }
             Err(error) => Err(Failed::new(error, session)),
         }
     }

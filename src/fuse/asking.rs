@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use fuser::{ReplyData, ReplyEmpty, ReplyEntry, Request};
+use fuser::{ReplyData, ReplyEntry, Request};
 
 use crate::vfs::{Attr, Errno, Fresh, Handle, Vfs};
 
 use super::FuseFs;
 use super::interrupts::Refusable;
-use super::translate::{data, empty, entry};
+use super::translate::{data, entry};
 
 impl FuseFs {
     /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before; what was done for
@@ -74,13 +74,5 @@ impl FuseFs {
                 data(reply, read);
             }
         });
-    }
-
-    /// Stores what was written through a handle, if anything was.
-    pub(super) fn store(&self, request: &Request, file: Handle, reply: ReplyEmpty) {
-        if !self.vfs.owes_flush(file) {
-            return reply.ok();
-        }
-        self.ask(request, reply, move |vfs| vfs.flush(file), empty);
     }
 }

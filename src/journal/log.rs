@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::record::{Pending, Record};
 use crate::ftp::RemotePath;
@@ -22,13 +23,19 @@ const LONGEST: u64 = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     bytes: u64,
+    /// The last line has no end: the disk was full.
+    is_torn: bool,
     holds: Holds,
     /// That a record could not be written was logged.
     told: bool,
     numbers: u64,
 }
+
+/// The log as it is on its way to the disk; whoever has it needs no lock to wait for that.
+#[derive(Debug, Clone)]
+pub(super) struct Unsynced(Arc<File>);
 
 /// What still holds of all that was noted.
 #[derive(Debug, Default)]
@@ -37,6 +44,8 @@ pub(super) struct Holds {
     pub(super) places: BTreeMap<RemotePath, Record>,
     /// Spool files by their number.
     pub(super) spools: BTreeMap<u64, Spooled>,
+    /// Counts what was noted as pending.
+    turns: u64,
 }
 
 /// What is known of a spool file.
@@ -46,6 +55,8 @@ pub(super) struct Spooled {
     pub(super) path: RemotePath,
     /// What it is to become, while it is being stored.
     pub(super) pending: Option<Pending>,
+    /// When that was noted, among all: of two that are to become the same file the later one is to last.
+    turn: u64,
 }
 
 impl Log {
@@ -74,8 +85,9 @@ impl Log {
     fn new(path: PathBuf, file: File, bytes: u64, holds: Holds) -> Self {
         Self {
             path,
-            file,
+            file: Arc::new(file),
             bytes,
+            is_torn: false,
             holds,
             told: false,
             numbers: 0,
@@ -95,10 +107,7 @@ impl Log {
 
     /// Notes `record`. A disk that is full costs the safety against a crash, not the work: it is logged once.
     pub(super) fn note(&mut self, record: &Record) {
-        let line = record.to_line();
-        self.holds.apply(record.clone());
-        let written = self.append(&line).and_then(|()| self.tidy());
-        if let Err(error) = written
+        if let Err(error) = self.write(record)
             && !std::mem::replace(&mut self.told, true)
         {
             ::log::warn!(
@@ -109,9 +118,22 @@ impl Log {
         }
     }
 
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Notes `record`, or tells why it cannot; what is given has then to be [synced](Unsynced::sync).
+    pub(super) fn note_surely(&mut self, record: &Record) -> io::Result<Unsynced> {
+        self.write(record)?;
+        Ok(Unsynced(Arc::clone(&self.file)))
+    }
+
+    fn write(&mut self, record: &Record) -> io::Result<()> {
+        let mut line = record.to_line();
+        self.holds.apply(record.clone());
+        if std::mem::replace(&mut self.is_torn, true) {
+            line.insert(0, b'\n');
+        }
         self.bytes += line.len() as u64;
-        self.file.write_all(line)
+        (&*self.file).write_all(&line)?;
+        self.is_torn = false;
+        self.tidy()
     }
 
     /// Writes the log anew when most of it is of the past.
@@ -126,10 +148,20 @@ impl Log {
         let new = self.path.with_extension("new");
         fs::write(&new, &lines)?;
         let file = open(&new)?;
+        // Some of it was promised to be on the disk.
+        file.sync_data()?;
         fs::rename(&new, &self.path)?;
-        self.file = file;
+        sync_directory(&self.path)?;
+        self.file = Arc::new(file);
         self.bytes = lines.len() as u64;
         Ok(())
+    }
+}
+
+impl Unsynced {
+    /// Returns when all that was noted before is on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
     }
 }
 
@@ -139,11 +171,19 @@ impl Holds {
         self.places.is_empty() && self.pending().next().is_none()
     }
 
-    /// The spool files that were being stored.
+    /// The spool files that were being stored, in the order in which that was noted.
     pub(super) fn pending(&self) -> impl Iterator<Item = (u64, &Pending)> {
-        self.spools
+        let mut pending: Vec<_> = self
+            .spools
             .iter()
-            .filter_map(|(number, spooled)| Some((*number, spooled.pending.as_ref()?)))
+            .filter_map(|(number, spooled)| {
+                Some((spooled.turn, *number, spooled.pending.as_ref()?))
+            })
+            .collect();
+        pending.sort_unstable_by_key(|(turn, _, _)| *turn);
+        pending
+            .into_iter()
+            .map(|(_, number, pending)| (number, pending))
     }
 
     /// Whether the spool file of this number was being stored.
@@ -162,11 +202,17 @@ impl Holds {
                 self.places.remove(&path);
             }
             Record::Open(number, path) => {
-                let pending = None;
-                self.spools.insert(number, Spooled { path, pending });
+                let spooled = Spooled {
+                    path,
+                    pending: None,
+                    turn: 0,
+                };
+                self.spools.insert(number, spooled);
             }
             Record::Pending(number, pending) => {
                 if let Some(spooled) = self.spools.get_mut(&number) {
+                    self.turns += 1;
+                    spooled.turn = self.turns;
                     spooled.pending = Some(pending);
                 }
             }
@@ -183,13 +229,13 @@ impl Holds {
 
     fn to_lines(&self) -> Vec<u8> {
         let places = self.places.values().map(Record::to_line);
-        let spools = self.spools.iter().flat_map(|(number, spooled)| {
-            let open = Record::Open(*number, spooled.path.clone()).to_line();
-            let pending = spooled.pending.clone();
-            let pending = pending.map(|pending| Record::Pending(*number, pending).to_line());
-            std::iter::once(open).chain(pending)
-        });
-        places.chain(spools).flatten().collect()
+        let spools = self.spools.iter();
+        let spools =
+            spools.map(|(number, spooled)| Record::Open(*number, spooled.path.clone()).to_line());
+        let pending = self.pending();
+        let pending =
+            pending.map(|(number, pending)| Record::Pending(number, pending.clone()).to_line());
+        places.chain(spools).chain(pending).flatten().collect()
     }
 }
 
@@ -199,4 +245,12 @@ fn open(path: &Path) -> io::Result<File> {
         .create(true)
         .mode(super::place::PRIVATE_FILE)
         .open(path)
+}
+
+/// Returns when the name of `path` is on the disk.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }

@@ -11,8 +11,11 @@
 //!
 //! A record is handed to the kernel before what it is about happens, so a killed process loses none; it is
 //! not forced to the disk, which a small file could not afford: after a power failure a temporary file may
-//! stay on the server that nobody knows of.
+//! stay on the server that nobody knows of. The exception is what is [kept](SpoolFile::keep) instead of being
+//! stored at once.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod left;
 mod log;
 mod page;
@@ -116,6 +119,11 @@ impl Journal {
         })
     }
 
+    /// Whether anything outlives this process.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.shared.keeping, Keeping::Page { .. })
+    }
+
     /// Which mount this is among all that ever were.
     pub fn mount(&self) -> u32 {
         self.shared.mount
@@ -212,15 +220,28 @@ impl Journal {
 
 impl SpoolFile {
     /// What the file holds is about to be stored: from now on the next mount finishes it, until
-    /// [`SpoolFile::stored`] or [`SpoolFile::refused`].
+    /// [`SpoolFile::settled`] or [`SpoolFile::refused`].
     pub fn pending(&self, pending: &Pending) {
         if let Some(kept) = &self.kept {
             kept.note(&Record::Pending(kept.number, pending.clone()));
         }
     }
 
-    /// The server has it.
-    pub fn stored(&self) {
+    /// … and is to be stored some time: when this returns, its bytes and that they wait are on the local disk.
+    ///
+    /// # Errors
+    /// They are not; it is no more pending than before.
+    pub fn keep(&self, pending: &Pending) -> io::Result<()> {
+        let Some(kept) = &self.kept else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        self.file.sync_data()?;
+        log::sync_directory(&kept.path)?;
+        kept.note_surely(&Record::Pending(kept.number, pending.clone()))
+    }
+
+    /// Nothing of it is to be stored any more: the server has it, or nobody wants it.
+    pub fn settled(&self) {
         if let Some(kept) = &self.kept {
             kept.note(&Record::Settled(kept.number));
         }
@@ -240,6 +261,15 @@ impl SpoolFile {
 impl Kept {
     fn note(&self, record: &Record) {
         self.journal.note(record);
+    }
+
+    fn note_surely(&self, record: &Record) -> io::Result<()> {
+        let Keeping::Page { log, .. } = &self.journal.shared.keeping else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        // The lock is not waited with: others have their own to note meanwhile.
+        let unsynced = lock(log).note_surely(record)?;
+        unsynced.sync()
     }
 
     fn is_ending(&self) -> bool {

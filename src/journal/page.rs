@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::JournalError;
-use super::log::Log;
+use super::log::{Log, sync_directory};
 use super::place::{Place, new_directories, new_file, open_lock};
 
 /// Hexadecimal digits of a page's name.
@@ -62,6 +62,7 @@ impl Page {
         new_file(&probe)
             .and_then(|_| fs::remove_file(&probe))
             .map_err(failed(&page.spool))?;
+        page.sync_names().map_err(failed(&page.directory))?;
         Ok((page, log))
     }
 
@@ -80,6 +81,18 @@ impl Page {
             spool,
             _lock: lock,
         }))
+    }
+
+    /// Returns when a power failure cannot take the page away with what is synced in it.
+    fn sync_names(&self) -> io::Result<()> {
+        if self.spool != self.directory {
+            File::open(self.directory.join(SPOOL))?.sync_data()?;
+            // A directory that may be written to and not be read cannot be synced.
+            let _ = sync_directory(&self.spool);
+        }
+        // In the page, in its place and, of a first mount, in the state directory.
+        let log = self.directory.join(LOG);
+        log.ancestors().take(3).try_for_each(sync_directory)
     }
 
     /// The page's name as a number.

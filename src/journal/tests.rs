@@ -80,7 +80,7 @@ fn a_mount_that_ends_well_leaves_nothing() {
     journal.part(&path("/d/.part"));
     let spool = spool(&journal, "/d/f");
     spool.pending(&pending("/d/f"));
-    spool.stored();
+    spool.settled();
     journal.gone(&path("/d/.part"));
     drop(spool);
     journal.end();
@@ -103,7 +103,7 @@ fn what_was_under_way_at_a_crash_is_found_once() {
     );
     closed.pending(&pending("/d/f"));
     done.pending(&pending("/d/done"));
-    done.stored();
+    done.settled();
     drop(done);
 
     let killed = state.as_if_killed_now();

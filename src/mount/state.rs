@@ -11,6 +11,8 @@ pub struct StateOptions {
     pub place: Option<Place>,
     /// Where spool files are to be, where the user said so.
     pub spool: Option<PathBuf>,
+    /// Whether the mount cannot do without.
+    pub is_needed: bool,
 }
 
 impl StateOptions {
@@ -18,15 +20,19 @@ impl StateOptions {
     /// which is logged.
     ///
     /// # Errors
-    /// The directory that the user asked for cannot be used.
-    pub(super) fn open(&self) -> Result<Journal, JournalError> {
+    /// The directory that the user asked for cannot be used, or none where one is needed.
+    pub(super) fn open(&self) -> Result<Journal, super::Error> {
         let nothing = || Journal::keeping_nothing(self.spool.clone());
         let Some(place) = &self.place else {
-            return Ok(nothing());
+            return if self.is_needed {
+                Err(super::Error::NoState)
+            } else {
+                Ok(nothing())
+            };
         };
         match Journal::open(place, self.spool.as_deref()) {
             Ok(journal) => Ok(journal),
-            Err(error) if self.is_of_spool(&error) => Err(error),
+            Err(error) if self.is_needed || self.is_of_spool(&error) => Err(error.into()),
             Err(error) => {
                 log::warn!(
                     "{error}; should ftpfs be killed, what it was storing is not finished by the next mount \

@@ -1,6 +1,6 @@
 //! What the pool asks of a session; a trait, so that the pool's rules are tested without sockets.
 
-use crate::ftp::{Error, Session};
+use crate::ftp::{Error, Readiness, Session, Watch};
 
 /// A control connection with someone logged in at its other end.
 pub trait Line: Send + 'static {
@@ -18,6 +18,24 @@ pub trait Line: Send + 'static {
 
     /// Says goodbye (QUIT), within a short deadline.
     fn quit(self);
+
+    /// Asks for the next transfer's data connection if it used one up, without waiting.
+    fn arm(&mut self);
+
+    /// Does for the data connection asked for what can be done without waiting.
+    fn advance(&mut self);
+
+    /// What [`Line::advance`] waits for.
+    fn watch(&self) -> Option<Watch>;
+
+    /// How near it is to a transfer.
+    fn readiness(&self) -> Readiness;
+
+    /// Whether its data connection waits for so long that it should be asked for again.
+    fn has_old_arm(&self) -> bool;
+
+    /// Puts another data connection into its place, or none. Does not wait.
+    fn replace_arm(&mut self, is_worth_it: bool);
 }
 
 impl Line for Session {
@@ -35,5 +53,33 @@ impl Line for Session {
 
     fn quit(self) {
         Session::quit(self);
+    }
+
+    fn arm(&mut self) {
+        Session::arm(self);
+    }
+
+    fn advance(&mut self) {
+        Session::advance(self);
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        Session::watch(self)
+    }
+
+    fn readiness(&self) -> Readiness {
+        Session::readiness(self)
+    }
+
+    fn has_old_arm(&self) -> bool {
+        Session::has_old_arm(self)
+    }
+
+    fn replace_arm(&mut self, is_worth_it: bool) {
+        if is_worth_it {
+            Session::renew_arm(self);
+        } else {
+            Session::disarm(self);
+        }
     }
 }

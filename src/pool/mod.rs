@@ -5,8 +5,12 @@
 //! RFC 959 §5.4); then it is what the server allowed, and more is tried again after a while. A
 //! server that cannot be reached is asked again only after a pause that grows.
 //!
+//! A session that did a transfer is armed when it comes back: it opens the data connection of its next one while nobody
+//! waits (`armourer.rs`).
+//!
 //! One lock guards the places (`places.rs`); it is never held while a session speaks.
 
+mod armourer;
 mod backoff;
 mod keepalive;
 mod lease;
@@ -16,6 +20,7 @@ mod places;
 mod shared;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::ftp::{self, ConnectOptions, Session};
@@ -47,8 +52,19 @@ pub struct PoolStats {
     pub open: usize,
     /// Sessions leased.
     pub leased: usize,
+    /// Idle sessions with the data connection of their next transfer open.
+    pub armed: usize,
     /// Most sessions the pool will open: the option, or what the server was found to allow.
     pub limit: usize,
+}
+
+/// What a session is leased for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// RETR, STOR, MLSD, LIST: the session whose data connection is open already comes first.
+    Transfer,
+    /// Anything else: the session whose data connection is open already comes last.
+    Command,
 }
 
 /// Why there is no session, or why the one there was failed.
@@ -93,7 +109,17 @@ impl Pool<Session> {
             options.lease_timeout,
         );
         let connect = options.connect;
-        Self::with(rules, move || Session::connect(&connect))
+        // What one session found out spares the others the finding out.
+        let one_by_one = AtomicBool::new(!connect.pipelining);
+        Self::with(rules, move || {
+            let pipelining = !one_by_one.load(Relaxed);
+            let session = Session::connect(&ConnectOptions {
+                pipelining,
+                ..connect.clone()
+            })?;
+            one_by_one.fetch_or(!session.queues(), Relaxed);
+            Ok(session)
+        })
     }
 }
 
@@ -113,8 +139,8 @@ impl<S: Line> Pool<S> {
     /// # Errors
     /// The server's refusal or the socket's failure where no session is open and none can be made;
     /// [`Error::Exhausted`] after [`PoolOptions::lease_timeout`]; [`Error::Closed`].
-    pub fn lease(&self) -> Result<Lease<S>, Error> {
-        self.shared.lease()
+    pub fn lease(&self, purpose: Purpose) -> Result<Lease<S>, Error> {
+        self.shared.lease(purpose)
     }
 
     /// Closes the sessions that are idle now: one of them fell silent for as long as the longest

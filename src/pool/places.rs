@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{Advice, Backoff};
 use super::limit::Limit;
-use super::{Error, PoolStats};
-use crate::ftp;
+use super::line::Line;
+use super::{Error, PoolStats, Purpose};
+use crate::ftp::{self, Readiness};
 
 /// A place in the queue: the lower, the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +54,8 @@ pub(super) struct Places<S> {
     open: usize,
     /// Of these, the ones being made.
     dialling: usize,
+    /// Of these, the idle ones that are looked after and come back at once.
+    away: usize,
     queue: BTreeSet<Ticket>,
     next_ticket: u64,
     limit: Limit,
@@ -60,13 +63,14 @@ pub(super) struct Places<S> {
     closed: bool,
 }
 
-impl<S> Places<S> {
+impl<S: Line> Places<S> {
     /// One idle session and room for up to `allowed`.
     pub(super) fn new(allowed: usize, first: S, now: Instant) -> Self {
         let mut places = Self {
             idle: VecDeque::new(),
             open: 1,
             dialling: 0,
+            away: 0,
             queue: BTreeSet::new(),
             next_ticket: 0,
             limit: Limit::new(allowed),
@@ -91,15 +95,18 @@ impl<S> Places<S> {
     }
 
     /// What `ticket`'s holder is to do now. After [`Turn::Dial`] the ticket has left the queue.
-    pub(super) fn turn(&mut self, ticket: Ticket, now: Instant) -> Turn<S> {
+    pub(super) fn turn(&mut self, ticket: Ticket, purpose: Purpose, now: Instant) -> Turn<S> {
         if self.closed {
             return Turn::Fail(Error::Closed);
         }
         if self.queue.first() != Some(&ticket) {
             return Turn::Wait(None);
         }
-        if let Some(idle) = self.idle.pop_back() {
-            return Turn::Take(idle.session);
+        if let Some(session) = self.fittest(purpose) {
+            return Turn::Take(session);
+        }
+        if self.away > 0 {
+            return Turn::Wait(None);
         }
         if self.open >= self.limit.at(now) {
             return Turn::Wait(self.limit.next_try());
@@ -114,6 +121,81 @@ impl<S> Places<S> {
             Advice::WaitUntil(moment) => Turn::Wait(Some(moment)),
             Advice::WaitForOutcome => Turn::Wait(None),
             Advice::GiveUp(error) => Turn::Fail(Error::Session(error)),
+        }
+    }
+
+    /// Takes out the idle session that suits best, of those the last one used: a transfer wants the data connection that
+    /// a command has no use for.
+    fn fittest(&mut self, purpose: Purpose) -> Option<S> {
+        let readiness = |idle: &Idle<S>| idle.session.readiness();
+        let at = match purpose {
+            Purpose::Transfer => {
+                let best = self.idle.iter().map(readiness).max()?;
+                self.idle.iter().rposition(|idle| readiness(idle) == best)
+            }
+            Purpose::Command => self
+                .idle
+                .iter()
+                .rposition(|idle| readiness(idle) != Readiness::Armed)
+                .or(self.idle.len().checked_sub(1)),
+        };
+        self.idle.remove(at?).map(|idle| idle.session)
+    }
+
+    /// Takes out the idle sessions whose data connections are on their way, for a moment that must not be a wait.
+    pub(super) fn take_coming(&mut self) -> Vec<Idle<S>> {
+        self.take_away(|session| session.readiness() == Readiness::Coming)
+    }
+
+    /// Takes out the idle sessions whose data connections wait for long, for a moment that must not be a wait.
+    pub(super) fn take_with_old_arms(&mut self) -> Vec<Idle<S>> {
+        self.take_away(S::has_old_arm)
+    }
+
+    fn take_away(&mut self, is_meant: impl Fn(&S) -> bool) -> Vec<Idle<S>> {
+        let (away, stay) = std::mem::take(&mut self.idle)
+            .into_iter()
+            .partition::<Vec<_>, _>(|idle| is_meant(&idle.session));
+        self.idle = stay.into();
+        self.away += away.len();
+        away
+    }
+
+    /// Puts back what was taken for a moment, as if it had not been away; what is broken or too many is handed back.
+    pub(super) fn put_back(&mut self, idle: Idle<S>) -> Option<S> {
+        self.away -= 1;
+        if !idle.session.is_usable() {
+            self.vacate();
+            return Some(idle.session);
+        }
+        self.rest(idle.session, idle.used, idle.heard)
+    }
+
+    /// Whether one more session is worth making beside those that still open their data connections: one asker after the
+    /// other is faster than they are. Then it is counted: [`Places::dialled`] or [`Places::spare_failed`] must follow.
+    pub(super) fn take_spare(&mut self, most: usize, now: Instant) -> bool {
+        let is_wanted = !self.closed
+            && self.dialling == 0
+            && self.open < most.min(self.limit.at(now))
+            && matches!(
+                self.backoff.advice(now, 0, self.established()),
+                Advice::Dial
+            );
+        if is_wanted {
+            self.open += 1;
+            self.dialling += 1;
+        }
+        is_wanted
+    }
+
+    /// The session of [`Places::take_spare`] could not be made.
+    pub(super) fn spare_failed(&mut self, error: &Arc<ftp::Error>, now: Instant) {
+        self.dialling -= 1;
+        self.open -= 1;
+        if matches!(**error, ftp::Error::TooManySessions(_)) {
+            self.limit.refused(now, self.established());
+        } else {
+            self.backoff.failed(now, Arc::clone(error));
         }
     }
 
@@ -154,7 +236,8 @@ impl<S> Places<S> {
         self.open = self.open.saturating_sub(1);
     }
 
-    /// A session comes back, last used at `used`. Handed back where the pool is closed: its place is free.
+    /// A session comes back, last used at `used`, heard of at `now`. Handed back where the pool is closed: its place is
+    /// free.
     pub(super) fn rest(&mut self, session: S, used: Instant, now: Instant) -> Option<S> {
         if self.closed {
             self.vacate();
@@ -211,7 +294,14 @@ impl<S> Places<S> {
     pub(super) fn stats(&self) -> PoolStats {
         PoolStats {
             open: self.established(),
-            leased: self.established().saturating_sub(self.idle.len()),
+            leased: self
+                .established()
+                .saturating_sub(self.idle.len() + self.away),
+            armed: self
+                .idle
+                .iter()
+                .filter(|idle| idle.session.readiness() == Readiness::Armed)
+                .count(),
             limit: self.limit.known(),
         }
     }

@@ -6,11 +6,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::armourer::Bell;
 use super::lease::{Lease, Permit};
 use super::line::Line;
-use super::places::{AfterFailure, Places, Ticket, Turn};
-use super::{Error, PoolStats, keepalive};
-use crate::ftp;
+use super::places::{AfterFailure, Idle, Places, Ticket, Turn};
+use super::{Error, PoolStats, Purpose, armourer, keepalive};
+use crate::ftp::{self, Readiness, Watch};
+
+/// Most sessions made for transfers that follow one another faster than data connections are opened: one at work, and the
+/// two round trips of EPSV and connecting beside it.
+const MOST_IN_TURN: usize = 3;
+/// After its last use, a session's data connection is renewed for so long.
+const RENEWED_FOR: Duration = Duration::from_secs(120);
 
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
@@ -50,6 +57,8 @@ pub(super) struct Shared<S: Line> {
     changed: Condvar,
     /// An asker begins to wait, or the pool is closed.
     short: Condvar,
+    /// The armourer's; none where there is no armourer.
+    bell: Option<Bell>,
     /// The housekeeper hears this end drop.
     _life: Sender<Infallible>,
 }
@@ -58,14 +67,22 @@ impl<S: Line> Shared<S> {
     /// With its first session, and a housekeeper.
     pub(super) fn new(rules: Rules, dial: Dial<S>, first: S) -> Arc<Self> {
         let (life, ended) = mpsc::channel();
+        let (bell, heard) = armourer::bell().map_or((None, None), |it| (Some(it.0), Some(it.1)));
         let shared = Arc::new(Self {
             rules,
             dial,
             places: Mutex::new(Places::new(rules.connections, first, Instant::now())),
             changed: Condvar::new(),
             short: Condvar::new(),
+            bell,
             _life: life,
         });
+        let armourer = heard.map(|heard| armourer::start(&shared, heard));
+        if !matches!(armourer, Some(Ok(()))) {
+            log::warn!(
+                "data connections will not be opened ahead: no thread for them: {armourer:?}"
+            );
+        }
         if let Err(error) = keepalive::start(&shared, ended) {
             log::warn!("idle connections will not be kept alive: no thread: {error}");
         }
@@ -73,17 +90,19 @@ impl<S: Line> Shared<S> {
     }
 
     /// See [`super::Pool::lease`].
-    pub(super) fn lease(self: &Arc<Self>) -> Result<Lease<S>, Error> {
+    pub(super) fn lease(self: &Arc<Self>, purpose: Purpose) -> Result<Lease<S>, Error> {
         let deadline = Instant::now() + self.rules.lease_timeout;
         let ticket = self.lock().queue();
         let mut queued = Queued {
             shared: self,
             ticket,
+            purpose,
         };
         loop {
             match queued.wait_for_turn(deadline)? {
                 Chance::Idle(mut session) => {
                     if session.is_quiet() {
+                        self.keep_pace(purpose, &session);
                         return Ok(Lease::new(session, true, self.permit()));
                     }
                     log::debug!("an idle connection was closed by the server");
@@ -100,12 +119,14 @@ impl<S: Line> Shared<S> {
     }
 
     /// A session comes back from a lease or a transfer.
-    pub(super) fn give_back(&self, session: S) {
+    pub(super) fn give_back(&self, mut session: S) {
+        session.arm();
         if session.is_usable() {
-            let now = Instant::now();
+            let (now, is_coming) = (Instant::now(), session.readiness() == Readiness::Coming);
             let unwanted = self.lock().rest(session, now, now);
             self.changed.notify_all();
             drop(unwanted);
+            self.rouse(is_coming);
         } else {
             self.vacate();
             drop(session);
@@ -118,11 +139,83 @@ impl<S: Line> Shared<S> {
         self.changed.notify_all();
     }
 
+    /// Does for the data connections that idle sessions asked for what can be done now; what is waited for then.
+    pub(super) fn advance(&self) -> Vec<Watch> {
+        let coming = self.lock().take_coming();
+        let mut watches = Vec::new();
+        for mut idle in coming {
+            idle.session.advance();
+            watches.extend(idle.session.watch());
+            self.put_back(idle);
+        }
+        watches
+    }
+
+    /// Renews data connections that wait for long, or closes them where nothing was transferred lately.
+    fn tend_arms(&self) {
+        let old = self.lock().take_with_old_arms();
+        for mut idle in old {
+            let is_worth_it = idle.used.elapsed() < RENEWED_FOR;
+            idle.session.replace_arm(is_worth_it);
+            self.put_back(idle);
+            self.rouse(is_worth_it);
+        }
+    }
+
+    fn put_back(&self, idle: Idle<S>) {
+        let unwanted = self.lock().put_back(idle);
+        self.changed.notify_all();
+        if let Some(unwanted) = unwanted {
+            // The pool was closed meanwhile, or the session broke, which leaves nothing to say.
+            unwanted.quit();
+        }
+    }
+
+    /// Has the armourer look at the idle sessions, where one's data connection is coming. Without an armourer whoever
+    /// leases the session waits for the rest.
+    fn rouse(&self, is_coming: bool) {
+        if let Some(bell) = self.bell.as_ref().filter(|_| is_coming) {
+            bell.ring();
+        }
+    }
+
+    /// A transfer that has to wait for its data connection shows that transfers follow one another faster than those are
+    /// made: one more session makes them in turn.
+    fn keep_pace(self: &Arc<Self>, purpose: Purpose, session: &S) {
+        if purpose != Purpose::Transfer || session.readiness() != Readiness::Coming {
+            return;
+        }
+        if self.lock().take_spare(MOST_IN_TURN, Instant::now())
+            && let Err(error) = armourer::start_spare(self)
+        {
+            let error = Arc::new(ftp::Error::LocalFile(error));
+            self.lock().spare_failed(&error, Instant::now());
+        }
+    }
+
+    /// Makes the session of [`Places::take_spare`].
+    pub(super) fn make_spare(&self) {
+        let outcome = (self.dial)();
+        let now = Instant::now();
+        match outcome {
+            Ok(session) => {
+                self.lock().dialled(now);
+                self.give_back(session);
+            }
+            Err(error) => {
+                log::debug!("cannot open another connection: {error}");
+                self.lock().spare_failed(&Arc::new(error), now);
+                self.changed.notify_all();
+            }
+        }
+    }
+
     /// Closes the sessions nobody used for long, and asks the others for a sign of life.
     pub(super) fn tend(&self) {
         let surplus = self.lock().take_surplus(self.rules.idle, Instant::now());
         self.changed.notify_all();
         surplus.into_iter().for_each(Line::quit);
+        self.tend_arms();
         loop {
             let silent = self
                 .lock()
@@ -208,6 +301,7 @@ enum Chance<S> {
 struct Queued<'pool, S: Line> {
     shared: &'pool Shared<S>,
     ticket: Ticket,
+    purpose: Purpose,
 }
 
 impl<S: Line> Queued<'_, S> {
@@ -215,7 +309,7 @@ impl<S: Line> Queued<'_, S> {
         let mut places = self.shared.lock();
         loop {
             let now = Instant::now();
-            let until = match places.turn(self.ticket, now) {
+            let until = match places.turn(self.ticket, self.purpose, now) {
                 Turn::Take(session) => return Ok(Chance::Idle(session)),
                 Turn::Dial => {
                     // The next in the queue may find room, too.

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::ftp::{Phase, Reply, ReplyCode};
+use crate::ftp::{Phase, Readiness, Reply, ReplyCode, Watch};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -22,6 +22,13 @@ struct FakeServer {
     most: AtomicUsize,
     noops: AtomicUsize,
     goodbyes: AtomicUsize,
+    /// Its sessions open data connections ahead, once they come back.
+    arms: AtomicBool,
+    /// They never come to an end of that.
+    arms_slowly: AtomicBool,
+    /// These grow old.
+    ages: AtomicBool,
+    replaced: AtomicUsize,
     /// Sessions of an earlier epoch are dead.
     epoch: AtomicUsize,
 }
@@ -30,6 +37,7 @@ struct FakeLine {
     server: Arc<FakeServer>,
     epoch: usize,
     broken: bool,
+    readiness: Readiness,
 }
 
 impl FakeServer {
@@ -50,6 +58,7 @@ impl FakeServer {
             server: Arc::clone(self),
             epoch: self.epoch.load(SeqCst),
             broken: false,
+            readiness: Readiness::Cold,
         })
     }
 
@@ -71,6 +80,33 @@ impl Line for FakeLine {
     }
     fn quit(self) {
         self.server.goodbyes.fetch_add(1, SeqCst);
+    }
+    fn arm(&mut self) {
+        if self.server.arms.load(SeqCst) {
+            self.readiness = Readiness::Coming;
+        }
+    }
+    fn advance(&mut self) {
+        if !self.server.arms_slowly.load(SeqCst) {
+            self.readiness = Readiness::Armed;
+        }
+    }
+    fn watch(&self) -> Option<Watch> {
+        None
+    }
+    fn readiness(&self) -> Readiness {
+        self.readiness
+    }
+    fn has_old_arm(&self) -> bool {
+        self.readiness == Readiness::Armed && self.server.ages.load(SeqCst)
+    }
+    fn replace_arm(&mut self, is_worth_it: bool) {
+        self.server.replaced.fetch_add(1, SeqCst);
+        self.readiness = if is_worth_it {
+            Readiness::Coming
+        } else {
+            Readiness::Cold
+        };
     }
 }
 
@@ -104,7 +140,7 @@ fn crowd(pool: &Pool<FakeLine>, askers: usize) {
         for _ in 0..askers {
             scope.spawn(|| {
                 for _ in 0..20 {
-                    drop(pool.lease().unwrap());
+                    drop(pool.lease(Purpose::Command).unwrap());
                 }
             });
         }
@@ -116,7 +152,7 @@ fn one_user_needs_one_session() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(8));
     for _ in 0..10 {
-        drop(pool.lease().unwrap());
+        drop(pool.lease(Purpose::Command).unwrap());
     }
     assert_eq!(server.dials.load(SeqCst), 1);
     let stats = pool.stats();
@@ -127,8 +163,8 @@ fn one_user_needs_one_session() {
 fn it_grows_to_its_limit_and_then_serves_in_order() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(2));
-    let first = pool.lease().unwrap();
-    let second = pool.lease().unwrap();
+    let first = pool.lease(Purpose::Command).unwrap();
+    let second = pool.lease(Purpose::Command).unwrap();
     assert_eq!(pool.stats().leased, 2);
 
     let order = Mutex::new(Vec::new());
@@ -136,7 +172,7 @@ fn it_grows_to_its_limit_and_then_serves_in_order() {
         for asker in 0..4 {
             let (pool, order) = (&pool, &order);
             scope.spawn(move || {
-                let lease = pool.lease().unwrap();
+                let lease = pool.lease(Purpose::Command).unwrap();
                 order.lock().unwrap().push(asker);
                 drop(lease);
             });
@@ -156,7 +192,9 @@ fn eight_askers_live_with_a_server_that_takes_two() {
         server.limit.store(limit, SeqCst);
         let pool = pool(&server, rules(8));
         // All at once, so that the limit is met.
-        let held: Vec<_> = (0..limit).map(|_| pool.lease().unwrap()).collect();
+        let held: Vec<_> = (0..limit)
+            .map(|_| pool.lease(Purpose::Command).unwrap())
+            .collect();
         thread::scope(|scope| {
             scope.spawn(|| crowd(&pool, 8));
             wait_for("the server's refusal", || pool.stats().limit == limit);
@@ -172,10 +210,12 @@ fn eight_askers_live_with_a_server_that_takes_two() {
 fn sessions_that_died_idle_are_replaced_unseen() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
-    let held: Vec<_> = (0..4).map(|_| pool.lease().unwrap()).collect();
+    let held: Vec<_> = (0..4)
+        .map(|_| pool.lease(Purpose::Command).unwrap())
+        .collect();
     drop(held);
     server.restart();
-    let mut lease = pool.lease().unwrap();
+    let mut lease = pool.lease(Purpose::Command).unwrap();
     assert!(lease.is_quiet());
     assert!(!lease.is_reused());
     assert_eq!(pool.stats().open, 1, "the other dead ones went, too");
@@ -185,11 +225,11 @@ fn sessions_that_died_idle_are_replaced_unseen() {
 fn a_broken_session_frees_its_place() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(1));
-    let mut lease = pool.lease().unwrap();
+    let mut lease = pool.lease(Purpose::Command).unwrap();
     lease.broken = true;
     drop(lease);
     assert_eq!(pool.stats().open, 0);
-    assert!(pool.lease().unwrap().is_usable());
+    assert!(pool.lease(Purpose::Command).unwrap().is_usable());
 }
 
 #[test]
@@ -204,7 +244,7 @@ fn a_dead_server_is_not_hammered_and_found_when_it_is_back() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let error = pool.lease().unwrap_err();
+                    let error = pool.lease(Purpose::Command).unwrap_err();
                     assert!(matches!(error, Error::Session(_)), "{error}");
                 }
             });
@@ -216,7 +256,7 @@ fn a_dead_server_is_not_hammered_and_found_when_it_is_back() {
 
     server.down.store(false, SeqCst);
     let back = Instant::now();
-    while pool.lease().is_err() {
+    while pool.lease(Purpose::Command).is_err() {
         assert!(back.elapsed() < Duration::from_secs(3));
         thread::yield_now();
     }
@@ -229,10 +269,16 @@ fn a_wait_ends_at_its_deadline() {
     let mut rules = rules(1);
     rules.lease_timeout = Duration::from_millis(50);
     let pool = pool(&server, rules);
-    let held = pool.lease().unwrap();
-    assert!(matches!(pool.lease(), Err(Error::Exhausted(_))));
+    let held = pool.lease(Purpose::Command).unwrap();
+    assert!(matches!(
+        pool.lease(Purpose::Command),
+        Err(Error::Exhausted(_))
+    ));
     drop(held);
-    assert!(pool.lease().is_ok(), "who gave up left the queue");
+    assert!(
+        pool.lease(Purpose::Command).is_ok(),
+        "who gave up left the queue"
+    );
 }
 
 #[test]
@@ -241,11 +287,13 @@ fn idle_sessions_are_closed_politely() {
     let mut rules = rules(4);
     rules.idle = Duration::from_millis(40);
     let pool = pool(&server, rules);
-    let held: Vec<_> = (0..4).map(|_| pool.lease().unwrap()).collect();
+    let held: Vec<_> = (0..4)
+        .map(|_| pool.lease(Purpose::Command).unwrap())
+        .collect();
     drop(held);
     wait_for("the surplus to go", || server.goodbyes.load(SeqCst) == 4);
     assert_eq!(pool.stats().open, 0);
-    assert!(pool.lease().is_ok());
+    assert!(pool.lease(Purpose::Command).is_ok());
 }
 
 #[test]
@@ -255,18 +303,18 @@ fn idle_sessions_are_kept_awake() {
     rules.keep_alive = Duration::from_millis(20);
     let pool = pool(&server, rules);
     wait_for("two NOOPs", || server.noops.load(SeqCst) >= 2);
-    assert!(pool.lease().unwrap().is_reused());
+    assert!(pool.lease(Purpose::Command).unwrap().is_reused());
 }
 
 #[test]
 fn closing_says_goodbye_and_refuses() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
-    let held = pool.lease().unwrap();
-    drop(pool.lease().unwrap());
+    let held = pool.lease(Purpose::Command).unwrap();
+    drop(pool.lease(Purpose::Command).unwrap());
     pool.close();
     assert_eq!(server.goodbyes.load(SeqCst), 1);
-    assert!(matches!(pool.lease(), Err(Error::Closed)));
+    assert!(matches!(pool.lease(Purpose::Command), Err(Error::Closed)));
     drop(held);
     assert_eq!(server.open.load(SeqCst), 0);
 }
@@ -281,4 +329,98 @@ fn the_housekeeper_leaves_with_the_last_handle() {
     wait_for("the pool to go", || server.open.load(SeqCst) == 0);
     drop(life);
     housekeeper.join().unwrap();
+}
+
+/// A pool on a server whose sessions are slow to open data connections ahead.
+fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeLine> {
+    server.arms.store(true, SeqCst);
+    server.arms_slowly.store(true, SeqCst);
+    pool(server, rules(connections))
+}
+
+#[test]
+fn a_transfer_is_given_the_session_that_is_ready_for_it_and_a_command_another() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(8));
+    let (mut first, second) = (
+        pool.lease(Purpose::Command).unwrap(),
+        pool.lease(Purpose::Command).unwrap(),
+    );
+    first.readiness = Readiness::Armed;
+    drop(first);
+    drop(second);
+    assert_eq!(pool.stats().armed, 1);
+    let command = pool.lease(Purpose::Command).unwrap();
+    assert_eq!(command.readiness(), Readiness::Cold);
+    let transfer = pool.lease(Purpose::Transfer).unwrap();
+    assert_eq!(transfer.readiness(), Readiness::Armed);
+    drop(command);
+    drop(transfer);
+    let held = pool.lease(Purpose::Command).unwrap();
+    let last = pool.lease(Purpose::Command).unwrap();
+    assert_eq!(last.readiness(), Readiness::Armed, "rather than none");
+    drop(held);
+    assert_eq!(server.dials.load(SeqCst), 2);
+}
+
+#[test]
+fn transfers_faster_than_their_data_connections_take_turns_on_a_few_sessions() {
+    let server = Arc::new(FakeServer::default());
+    let pool = arming_pool(&server, 8);
+    drop(pool.lease(Purpose::Command).unwrap());
+    for _ in 0..20 {
+        drop(pool.lease(Purpose::Command).unwrap());
+    }
+    assert_eq!(pool.stats().open, 1, "commands need no data connection");
+    wait_for("the spares", || {
+        drop(pool.lease(Purpose::Transfer).unwrap());
+        pool.stats().open == 3
+    });
+    for _ in 0..100 {
+        drop(pool.lease(Purpose::Transfer).unwrap());
+    }
+    assert_eq!(pool.stats().open, 3);
+    assert_eq!(server.dials.load(SeqCst), 3);
+}
+
+#[test]
+fn a_spare_is_not_made_where_one_session_is_all_there_may_be() {
+    for (connections, limit) in [(1, 0), (8, 1)] {
+        let server = Arc::new(FakeServer::default());
+        let pool = arming_pool(&server, connections);
+        server.limit.store(limit, SeqCst);
+        for _ in 0..200 {
+            drop(pool.lease(Purpose::Transfer).unwrap());
+            thread::yield_now();
+        }
+        wait_for("the refusal", || pool.stats().limit == 1);
+        assert_eq!(pool.stats().open, 1);
+        assert!(server.dials.load(SeqCst) <= 2, "not hammered");
+    }
+}
+
+#[test]
+fn old_data_connections_are_renewed_while_transfers_are_not_long_ago() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(8);
+    rules.keep_alive = Duration::from_millis(20);
+    let pool = pool(&server, rules);
+    let mut lease = pool.lease(Purpose::Command).unwrap();
+    lease.readiness = Readiness::Armed;
+    server.ages.store(true, SeqCst);
+    drop(lease);
+    wait_for("a new one", || server.replaced.load(SeqCst) > 0);
+    wait_for("it to be asked for", || {
+        pool.lease(Purpose::Command).unwrap().readiness() != Readiness::Cold
+    });
+}
+
+#[test]
+fn the_data_connection_of_an_idle_session_is_seen_through() {
+    let server = Arc::new(FakeServer::default());
+    server.arms.store(true, SeqCst);
+    let pool = pool(&server, rules(4));
+    drop(pool.lease(Purpose::Command).unwrap());
+    wait_for("it to be open", || pool.stats().armed == 1);
+    assert_eq!(pool.stats().open, 1);
 }

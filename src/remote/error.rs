@@ -189,7 +189,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         ftp::Error::Resolve { .. }
         | ftp::Error::Connect { .. }
         | ftp::Error::TooManySessions(_) => ErrorKind::Unreachable,
-        ftp::Error::Timeout(_) => ErrorKind::TimedOut,
+        ftp::Error::Timeout(_) | ftp::Error::TooSlow(_) => ErrorKind::TimedOut,
         ftp::Error::Io { .. } | ftp::Error::Closed(_) => ErrorKind::ConnectionLost,
         ftp::Error::Login(_) => ErrorKind::LoginRefused,
         ftp::Error::TlsRefused { .. }

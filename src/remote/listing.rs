@@ -5,20 +5,20 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
+use super::links::treat_all;
 use super::retry::Dialogue;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{Entry, Kind, ListWith, RemotePath};
 use crate::pool;
 
-/// Most entries of one directory; more would not be a directory, but an attack on memory.
-const MOST_ENTRIES: usize = 5_000_000;
-
 /// The listing as users see it.
 pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<Vec<Entry>, Error> {
-    let mut entries = list_all(remote, &mut remote.dialogue(), path)?;
+    let mut dialogue = Dialogue::to_list(remote.pool());
+    let mut entries = list_all(remote, &mut dialogue, path)?;
     entries.retain(|entry| !is_temporary(&entry.name));
-    Ok(entries)
+    treat_all(remote, &mut dialogue, path, entries)
+        .map_err(|fault| remote.blame(&mut dialogue, &Task::new(Operation::List, path), &fault))
 }
 
 /// The listing of `directory` with unfinished uploads in it.
@@ -34,7 +34,7 @@ pub(super) fn list_all(
                 return Ok(without_repeats(entries));
             }
             Ok(Some(entries)) => return confirmed(remote, dialogue, directory, entries),
-            Ok(None) => return Err(too_many(directory)),
+            Ok(None) => return Err(too_large(remote, directory)),
             Err(fault) if is_unsupported(&fault) => remote.dialect().mlsd.not("MLSD"),
             Err(fault) => return Err(remote.blame(dialogue, &task, &fault)),
         }
@@ -44,7 +44,7 @@ pub(super) fn list_all(
             confirmed(remote, dialogue, directory, entries)
         }
         Ok(Some(entries)) => Ok(without_repeats(entries)),
-        Ok(None) => Err(too_many(directory)),
+        Ok(None) => Err(too_large(remote, directory)),
         Err(fault) if says_empty(&fault, directory) => {
             confirmed(remote, dialogue, directory, Vec::new())
         }
@@ -60,7 +60,7 @@ pub(super) fn list_lines(
 ) -> Result<Vec<Entry>, Error> {
     match fetch(remote, dialogue, ListWith::List, directory) {
         Ok(Some(entries)) => Ok(entries),
-        Ok(None) => Err(too_many(directory)),
+        Ok(None) => Err(too_large(remote, directory)),
         Err(fault) => {
             let task = Task::new(Operation::List, directory);
             Err(remote.blame(dialogue, &task, &fault))
@@ -68,7 +68,7 @@ pub(super) fn list_lines(
     }
 }
 
-/// One listing with its times in UTC; none when it has too many entries.
+/// One listing with its times in UTC; none when memory has no room for it.
 fn fetch(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -77,16 +77,19 @@ fn fetch(
 ) -> Result<Option<Vec<Entry>>, pool::Error> {
     dialogue.repeat(|session| {
         let mut entries = Vec::new();
-        let mut too_many = false;
-        let listed = session.list(with, directory, &mut |entry| {
-            if entries.len() == MOST_ENTRIES {
-                too_many = true;
+        let mut share = remote.listings().share();
+        let mut too_large = false;
+        let listed = session.list(with, directory, &mut |mut entry| {
+            // Nobody asks for them, and they are of the server's length.
+            (entry.owner, entry.group) = (None, None);
+            if !share.take(cost(&entry)) {
+                too_large = true;
                 return ControlFlow::Break(());
             }
             entries.push(entry);
             ControlFlow::Continue(())
         });
-        if too_many {
+        if too_large {
             return Ok(None);
         }
         listed?;
@@ -143,10 +146,22 @@ fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-fn too_many(directory: &RemotePath) -> Error {
+/// What an entry holds, in bytes: each allocation has a little around it, and a vector that grows has room to spare.
+fn cost(entry: &Entry) -> usize {
+    let held = |bytes: Option<&Vec<u8>>| bytes.map_or(0, |bytes| bytes.capacity() + 16);
+    size_of::<Entry>() * 3 / 2
+        + held(Some(&entry.name))
+        + held(entry.target.as_ref())
+        + held(entry.unique.as_ref())
+}
+
+fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
+    let mebibytes = remote.listings().most() >> 20;
     Task::new(Operation::List, directory).error(
         ErrorKind::Protocol,
-        &format!("the directory has more than {MOST_ENTRIES} entries"),
+        &format!(
+            "the listings under way take more than {mebibytes} MiB of memory: see -o cache_size"
+        ),
     )
 }
 

@@ -5,11 +5,13 @@
 //! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
 
 mod blame;
+mod budget;
 mod change;
 mod dialect;
 mod digest;
 mod download;
 pub mod error;
+pub mod links;
 mod listing;
 mod orphan;
 mod rename;
@@ -22,22 +24,28 @@ mod version;
 mod words;
 mod zone;
 
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ftp::{self, Entry, RemotePath};
+use crate::ftp::{self, CommandCounts, Entry, RemotePath};
 use crate::journal::Journal;
-use crate::pool::{self, Pool, PoolOptions, PoolStats};
+use crate::pool::{self, Pool, PoolOptions};
 
+pub use crate::pool::PoolStats;
 pub use download::Download;
 pub use error::{Error, ErrorKind};
+pub use links::Links;
 pub use upload::Upload;
 pub use version::Version;
 
+use budget::Budget;
 use dialect::Dialect;
 use error::{Operation, Task};
 use retry::Dialogue;
 use temporary::TemporaryNames;
+use upload::Whole;
 use zone::Zone;
 
 /// How to reach the server and how to treat it.
@@ -51,6 +59,10 @@ pub struct RemoteOptions {
     pub atomic: Atomic,
     /// How an upload is looked at before it takes its place.
     pub verify: Verify,
+    /// How symbolic links are treated.
+    pub links: Links,
+    /// Most bytes of all listings that are being received.
+    pub listing_bytes: usize,
 }
 
 /// How an upload is looked at when the server has acknowledged it.
@@ -118,7 +130,10 @@ struct Inner {
     names: TemporaryNames,
     atomic: Atomic,
     verify: Verify,
+    links: Links,
+    listings: Budget,
     home: Result<RemotePath, Error>,
+    counts: CommandCounts,
 }
 
 impl Remote {
@@ -129,6 +144,7 @@ impl Remote {
     /// The first session's. That the server does not tell its working directory is none: see
     /// [`Remote::home`].
     pub fn connect(options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
+        let counts = options.pool.connect.counts.clone();
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
         let task = Task::new(Operation::Home, &root);
@@ -156,7 +172,10 @@ impl Remote {
             names: TemporaryNames::new(journal),
             atomic: options.atomic,
             verify: options.verify,
+            links: options.links,
+            listings: Budget::new(options.listing_bytes),
             home,
+            counts,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -225,7 +244,24 @@ impl Remote {
     /// # Errors
     /// Why the server does not take it.
     pub fn upload(&self, path: &RemotePath) -> Result<Upload, Error> {
-        upload::upload(self, path)
+        upload::upload(self, path, None)
+    }
+
+    /// The same of a small file that is to have the first `length` bytes of `file`, and no more: where the server bears
+    /// it they go with the command, and [`Upload::sent`] tells.
+    ///
+    /// # Errors
+    /// Those of [`Remote::upload`].
+    pub fn upload_whole(
+        &self,
+        path: &RemotePath,
+        file: &File,
+        length: u64,
+    ) -> Result<Upload, Error> {
+        let is_hashed =
+            self.verify() == Verify::Digest && self.dialect().digest.left().next().is_some();
+        let look = !is_hashed;
+        upload::upload(self, path, Some(Whole { file, length, look }))
     }
 
     /// MKD.
@@ -293,6 +329,11 @@ impl Remote {
         self.pool().stats()
     }
 
+    /// How often each command was sent, for `ftpfs status`.
+    pub fn command_counts(&self) -> BTreeMap<String, u64> {
+        self.inner.counts.so_far()
+    }
+
     /// Ends all sessions; operations fail from now on.
     pub fn close(&self) {
         self.pool().close();
@@ -316,6 +357,14 @@ impl Remote {
 
     fn verify(&self) -> Verify {
         self.inner.verify
+    }
+
+    fn links(&self) -> Links {
+        self.inner.links
+    }
+
+    fn listings(&self) -> &Budget {
+        &self.inner.listings
     }
 
     fn names(&self) -> &TemporaryNames {

@@ -6,7 +6,7 @@
 
 use super::error::refusal;
 use crate::ftp::{self, Failed, Session};
-use crate::pool::{self, Lease, Permit, Pool};
+use crate::pool::{self, Lease, Permit, Pool, Purpose};
 
 /// How often a step is tried.
 const TRIES: usize = 3;
@@ -19,18 +19,34 @@ const TRIES: usize = 3;
 pub(super) struct Dialogue<'pool> {
     pool: &'pool Pool,
     lease: Option<Lease>,
+    /// What a session is first leased for.
+    purpose: Purpose,
 }
 
 impl<'pool> Dialogue<'pool> {
     /// With no session yet.
     pub(super) fn new(pool: &'pool Pool) -> Self {
-        Self { pool, lease: None }
+        Self {
+            pool,
+            lease: None,
+            purpose: Purpose::Command,
+        }
+    }
+
+    /// With no session yet, to begin with a listing.
+    pub(super) fn to_list(pool: &'pool Pool) -> Self {
+        Self {
+            purpose: Purpose::Transfer,
+            ..Self::new(pool)
+        }
     }
 
     /// Going on with a session.
     pub(super) fn with(pool: &'pool Pool, lease: Lease) -> Self {
-        let lease = Some(lease);
-        Self { pool, lease }
+        Self {
+            lease: Some(lease),
+            ..Self::new(pool)
+        }
     }
 
     /// The session in hand, for what comes after.
@@ -40,7 +56,7 @@ impl<'pool> Dialogue<'pool> {
 
     /// Takes a session, where there is none in hand.
     pub(super) fn connect(&mut self) -> Result<(), pool::Error> {
-        self.lease = Some(self.take_lease()?);
+        self.lease = Some(self.take_lease(Purpose::Command)?);
         Ok(())
     }
 
@@ -49,7 +65,7 @@ impl<'pool> Dialogue<'pool> {
         &mut self,
         step: impl FnOnce(&mut Session) -> Result<T, ftp::Error>,
     ) -> Result<Result<T, Failure>, pool::Error> {
-        let mut lease = self.take_lease()?;
+        let mut lease = self.take_lease(self.purpose)?;
         let reused = lease.is_reused();
         let outcome = step(&mut lease);
         if lease.is_usable() {
@@ -89,7 +105,7 @@ impl<'pool> Dialogue<'pool> {
     ) -> Result<(T, Permit), pool::Error> {
         let mut tries = 1;
         loop {
-            let lease = self.take_lease()?;
+            let lease = self.take_lease(Purpose::Transfer)?;
             let reused = lease.is_reused();
             let error = match lease.into_transfer(&step) {
                 Ok(started) => return Ok(started),
@@ -135,13 +151,13 @@ impl<'pool> Dialogue<'pool> {
 
     /// The session in hand, or one from the pool. A server that restarts refuses for a moment: the pool
     /// spaces these tries.
-    fn take_lease(&mut self) -> Result<Lease, pool::Error> {
+    fn take_lease(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
         if let Some(lease) = self.lease.take() {
             return Ok(lease);
         }
         let mut tries = 1;
         loop {
-            match self.pool.lease() {
+            match self.pool.lease(purpose) {
                 Err(fault) if tries < TRIES && is_lost(&fault) && !is_silence(&fault) => tries += 1,
                 outcome => return outcome,
             }
@@ -190,6 +206,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::Tls(_)
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. }
+        | ftp::Error::TooSlow(_)
         | ftp::Error::Path(_)
         | ftp::Error::Unsendable(_)
         | ftp::Error::LocalFile(_) => false,

@@ -51,8 +51,8 @@ impl Sending {
             remote: remote.clone(),
             path: path.clone(),
             is_ours,
+            sent: transfer.sent_early(),
             line: Line::Open(transfer, permit),
-            sent: 0,
             failures: 0,
             failed_at: 0,
         }

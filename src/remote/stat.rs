@@ -1,6 +1,7 @@
 //! One path's entry: by MLST (RFC 3659 §7), else from its parent's listing.
 
 use super::error::{Operation, Task, is_unsupported, meaning};
+use super::links::treat;
 use super::listing::{list_all, list_lines};
 use super::retry::Dialogue;
 use super::{Error, ErrorKind, Remote};
@@ -20,10 +21,24 @@ pub(super) enum Look {
 /// See [`Remote::stat`].
 pub(super) fn stat(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
     let task = Task::new(Operation::Stat, path);
-    match look(remote, &mut remote.dialogue(), path)? {
+    match look_as_shown(remote, &mut remote.dialogue(), path)? {
         Look::Found(entry) => Ok(entry),
         Look::Absent => Err(task.error(ErrorKind::NotFound, &"the server does not list it")),
         Look::NoParent(kind) => Err(task.error(kind, &"its directory is not there")),
+    }
+}
+
+/// What is at `path`, links treated as the mount shows them.
+pub(super) fn look_as_shown(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Look, Error> {
+    match (look(remote, dialogue, path)?, path.parent()) {
+        (Look::Found(entry), Some(parent)) => treat(remote, dialogue, &parent, entry)
+            .map(|shown| shown.map_or(Look::Absent, Look::Found))
+            .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Stat, path), &fault)),
+        (found, _) => Ok(found),
     }
 }
 

@@ -11,7 +11,7 @@ use super::sending::Sending;
 use super::temporary::Temporary;
 use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, change, rename};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{self, Entry, RemotePath, Session};
+use crate::ftp::{self, Entry, Failed, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
 /// The mode that servers give a new file: their umask is 022 unless somebody changed it.
@@ -25,6 +25,16 @@ pub struct Upload {
     path: RemotePath,
     place: Place,
     state: State,
+}
+
+/// A small file, all of whose bytes are there when its upload begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole<'a> {
+    pub(super) file: &'a File,
+    /// It is to have so many bytes.
+    pub(super) length: u64,
+    /// What arrived is asked for first of all.
+    pub(super) look: bool,
 }
 
 /// Where the bytes go until the commit.
@@ -56,7 +66,11 @@ enum State {
 }
 
 /// See [`Remote::upload`].
-pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error> {
+pub(super) fn upload(
+    remote: &Remote,
+    path: &RemotePath,
+    whole: Option<Whole<'_>>,
+) -> Result<Upload, Error> {
     let task = Task::new(Operation::Store, path);
     if !remote.dialect().keeps_name(path) {
         return Err(task.name_not_kept());
@@ -67,14 +81,14 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
     let mut dialogue = remote.dialogue();
     if remote.atomic() == Atomic::Never {
         temporary.gone();
-        return direct(remote, &mut dialogue, &task);
+        return direct(remote, &mut dialogue, &task, whole);
     }
     let asked = Cell::new(0);
-    let store = |session: Session| {
+    let begin = |session: Session| {
         asked.set(asked.get() + 1);
-        session.store(temporary.path(), 0)
+        store(session, temporary.path(), whole)
     };
-    let fault = match dialogue.start(store) {
+    let fault = match dialogue.start(begin) {
         Ok(started) => {
             return Ok(Upload::new(
                 remote,
@@ -94,7 +108,7 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
     if !is_about_the_name || remote.atomic() == Atomic::Require {
         return Err(remote.blame(&mut dialogue, &task, &fault));
     }
-    let upload = direct(remote, &mut dialogue, &task)?;
+    let upload = direct(remote, &mut dialogue, &task, whole)?;
     if remote.dialect().told_direct.first() {
         log::warn!(
             "the server takes no new name beside {path} ({fault}): it is overwritten in place, and an \
@@ -102,6 +116,40 @@ pub(super) fn upload(remote: &Remote, path: &RemotePath) -> Result<Upload, Error
         );
     }
     Ok(upload)
+}
+
+/// STOR, with all the data at once where they are at hand.
+fn store(
+    session: Session,
+    path: &RemotePath,
+    whole: Option<Whole<'_>>,
+) -> Result<ftp::Upload, Box<Failed>> {
+    match whole {
+        Some(whole) => session.store_whole(path, whole.file, whole.length, whole.look),
+        None => session.store(path, 0),
+    }
+}
+
+/// What SIZE, and MDTM with it, tell of a file.
+fn size_and_time(
+    session: &mut Session,
+    path: &RemotePath,
+    has_mdtm: bool,
+) -> Result<Entry, ftp::Error> {
+    let (size, modified) = if has_mdtm {
+        let (size, modified) = session.size_and_modified(path)?;
+        (size?, modified.ok())
+    } else {
+        (session.size(path)?, None)
+    };
+    let mut entry = Entry::new(path.name(), ftp::Kind::File);
+    entry.size = Some(size);
+    entry.modified = modified.map(|seconds| Modified {
+        seconds,
+        precision: Precision::Second,
+        utc: true,
+    });
+    Ok(entry)
 }
 
 /// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A connection that is
@@ -112,10 +160,15 @@ fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
 }
 
 /// Begins an upload straight at its name.
-fn direct(remote: &Remote, dialogue: &mut Dialogue<'_>, task: &Task<'_>) -> Result<Upload, Error> {
+fn direct(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    task: &Task<'_>,
+    whole: Option<Whole<'_>>,
+) -> Result<Upload, Error> {
     let path = task.path;
     remote.settle_before(dialogue, path);
-    match dialogue.start(|session| session.store(path, 0)) {
+    match dialogue.start(|session| store(session, path, whole)) {
         Ok(started) => Ok(Upload::new(
             remote,
             path,
@@ -287,13 +340,7 @@ impl Upload {
         let asked = if dialect.mlst.get() {
             dialogue.repeat(|session| session.mlst(path))
         } else if dialect.size.get() {
-            dialogue.repeat(|session| {
-                let size = Some(session.size(path)?);
-                Ok(Entry {
-                    size,
-                    ..Entry::new(path.name(), ftp::Kind::File)
-                })
-            })
+            dialogue.repeat(|session| size_and_time(session, path, dialect.mdtm.get()))
         } else {
             return Ok(None);
         };

@@ -4,7 +4,7 @@
 use super::dialect::Has;
 use super::error::{Operation, Task};
 use super::retry::Dialogue;
-use super::stat::{Look, look};
+use super::stat::{Look, look_as_shown};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{self, Entry, Precision, RemotePath};
@@ -81,7 +81,7 @@ pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Err
     }
     let absent =
         |kind: ErrorKind, reason: &str| Task::new(Operation::Stat, path).error(kind, reason);
-    match look(remote, &mut dialogue, path)? {
+    match look_as_shown(remote, &mut dialogue, path)? {
         Look::Found(entry) => Ok(Version::from(&entry)),
         Look::Absent => Err(absent(ErrorKind::NotFound, "it is no longer there")),
         Look::NoParent(kind) => Err(absent(kind, "its directory is no longer there")),

@@ -36,6 +36,10 @@ pub(super) struct Control {
     delay: Duration,
     /// When the event happened that the next reply answers: the delay counts from it.
     cause: Instant,
+    /// When the last reply was sent.
+    replied: Instant,
+    /// The line taken last arrived after a reply: the client may have waited for that.
+    is_new_flight: bool,
 }
 
 /// What a wait ended with.
@@ -65,6 +69,8 @@ impl Control {
             ended: false,
             delay,
             cause: Instant::now() + delay,
+            replied: Instant::now(),
+            is_new_flight: true,
         })
     }
 
@@ -73,11 +79,17 @@ impl Control {
         match self.queue.pop() {
             Some((line, arrived)) => {
                 self.cause = arrived;
+                self.is_new_flight = arrived > self.replied;
                 Ok(Some(line))
             }
             None if self.ended => Err(Gone),
             None => Ok(None),
         }
+    }
+
+    /// Whether the line taken last began another flight: it did not arrive before the replies to those ahead of it.
+    pub(super) fn is_new_flight(&self) -> bool {
+        self.is_new_flight
     }
 
     /// Whether the client sends nothing more.
@@ -122,7 +134,9 @@ impl Control {
             let count = self.or_wait(taken, deadline)?.unwrap_or(0);
             left = left.get(count..).unwrap_or_default();
         }
-        self.flush(deadline)
+        self.flush(deadline)?;
+        self.replied = Instant::now();
+        Ok(())
     }
 
     /// Whether what is said here can be read by nobody else.

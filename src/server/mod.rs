@@ -25,6 +25,8 @@ mod control;
 mod data;
 mod facts;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod long_listing;
 mod misbehave;
 mod open_sessions;
@@ -157,7 +159,14 @@ impl Server {
         self.serving.log.lines()
     }
 
-    /// Empties what [`Server::commands`] tells.
+    /// The same by flight: command lines that one client sent without waiting for replies in between, so that each
+    /// flight is one round trip of that client's. Lines sent one by one are one flight only with a
+    /// [delay](ServerOptions::delay) that is longer than the client takes to send them.
+    pub fn flights(&self) -> Vec<Vec<String>> {
+        self.serving.log.flights()
+    }
+
+    /// Empties what [`Server::commands`] and [`Server::flights`] tell.
     pub fn clear_commands(&self) {
         self.serving.log.clear();
     }

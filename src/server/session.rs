@@ -43,6 +43,8 @@ pub(super) struct Session {
     pub(super) identity: Identity,
     /// What is to go wrong with the command under way.
     pub(super) misdeed: Option<Misdeed>,
+    /// Which of all flights the command under way belongs to.
+    flight: u64,
     /// The session's place among those open; given back before the last reply, so that a client that has
     /// read it can come again.
     slot: Option<Slot>,
@@ -97,6 +99,7 @@ impl Session {
             rename_from: None,
             facts: Facts::default(),
             misdeed: None,
+            flight: 0,
             slot: Some(slot),
         })
     }
@@ -145,7 +148,10 @@ impl Session {
     }
 
     fn obey(&mut self, command: &Command) -> Result<Ended, Gone> {
-        self.serving.log.record(command);
+        if self.control.is_new_flight() {
+            self.flight = self.serving.log.begin_flight();
+        }
+        self.serving.log.record(command, self.flight);
         match self.serving.faults.strike(command) {
             Some(misdeed) => self.misbehave(command, &misdeed),
             None => self.done(command).and_then(|reply| self.tell(&reply)),

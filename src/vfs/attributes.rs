@@ -64,12 +64,12 @@ impl Vfs {
             && let Ok(opened) = self.files.find(handle)
         {
             self.inodes.set_cached(ino, None);
-            return opened.file.truncate(size);
+            return self.with_room(|| opened.file.truncate(size));
         }
         let (file, _) = self.share(ino)?;
         self.inodes.set_cached(ino, None);
-        file.truncate(size)?;
-        self.store(&file)
+        self.with_room(|| file.truncate(size))?;
+        self.close_file(&file)
     }
 
     fn set_mode(&self, ino: Ino, mode: u32) -> Result<(), Errno> {

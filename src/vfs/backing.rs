@@ -9,6 +9,7 @@ use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, V
 use super::inode::{Ino, Inodes};
 use super::reader::{Incoming, ReadOptions, Reader, Source};
 use super::store::{Destination, Outgoing, Store};
+use super::transfers::{Direction, Ticket, Transfers};
 use super::write_spool::{Spool, SpoolDir};
 
 /// The server, the names, and the room for spools.
@@ -18,6 +19,7 @@ pub(super) struct Backing {
     pub(super) inodes: Arc<Inodes>,
     pub(super) spools: SpoolDir,
     pub(super) read: ReadOptions,
+    pub(super) transfers: Transfers,
 }
 
 impl Backing {
@@ -40,6 +42,7 @@ impl Backing {
         Arc::new(Place {
             remote: self.remote.clone(),
             inodes: Arc::clone(&self.inodes),
+            transfers: self.transfers.clone(),
             ino,
         })
     }
@@ -49,7 +52,14 @@ impl Backing {
 struct Place {
     remote: Remote,
     inodes: Arc<Inodes>,
+    transfers: Transfers,
     ino: Ino,
+}
+
+/// A transfer whose bytes are counted.
+struct Counted<T> {
+    transfer: T,
+    ticket: Ticket,
 }
 
 impl Place {
@@ -71,9 +81,11 @@ impl Source for Place {
     }
 
     fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), remote::Error> {
-        let download = self.remote.open_at(&self.path_for("read")?, offset)?;
-        let start = download.start();
-        Ok((Box::new(download), start))
+        let path = self.path_for("read")?;
+        let transfer = self.remote.open_at(&path, offset)?;
+        let start = transfer.start();
+        let ticket = self.transfers.begin(path, Direction::Download);
+        Ok((Box::new(Counted { transfer, ticket }), start))
     }
 
     fn version(&self) -> Result<Version, remote::Error> {
@@ -81,25 +93,44 @@ impl Source for Place {
     }
 }
 
-impl Incoming for Download {
+impl Incoming for Counted<Download> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
-        Download::read(self, buffer)
+        let count = self.transfer.read(buffer)?;
+        self.ticket.moved(count as u64);
+        Ok(count)
     }
 }
 
 impl Destination for Place {
     fn begin(&self) -> Result<Box<dyn Outgoing>, remote::Error> {
-        Ok(Box::new(self.remote.upload(&self.path_for("store")?)?))
+        let path = self.path_for("store")?;
+        let transfer = self.remote.upload(&path)?;
+        let ticket = self.transfers.begin(path, Direction::Upload);
+        Ok(Box::new(Counted { transfer, ticket }))
+    }
+
+    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, remote::Error> {
+        let path = self.path_for("store")?;
+        let transfer = self.remote.upload_whole(&path, file, length)?;
+        let ticket = self.transfers.begin(path, Direction::Upload);
+        ticket.moved(transfer.sent());
+        Ok(Box::new(Counted { transfer, ticket }))
     }
 }
 
-impl Outgoing for Upload {
+impl Outgoing for Counted<Upload> {
     fn send(&mut self, file: &File, length: u64) -> Result<(), remote::Error> {
-        Upload::send(self, file, length)
+        self.transfer.send(file, length)?;
+        self.ticket.moved(length);
+        Ok(())
+    }
+
+    fn sent(&self) -> u64 {
+        self.transfer.sent()
     }
 
     fn arrive(&mut self, file: &File) -> Result<(), remote::Error> {
-        Upload::arrive(self, file)
+        self.transfer.arrive(file)
     }
 
     fn commit(
@@ -107,6 +138,6 @@ impl Outgoing for Upload {
         target: &RemotePath,
         commit: &Commit,
     ) -> Result<Stored, remote::Error> {
-        Upload::commit(*self, target, commit)
+        self.transfer.commit(target, commit)
     }
 }

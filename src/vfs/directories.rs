@@ -106,6 +106,13 @@ impl Vfs {
         self.directories.remove(handle);
     }
 
+    /// Stores what was closed in the directory `ino` and below it, and waits for that (`fsync` of a directory). All else is
+    /// on the server when its call returns.
+    pub fn sync_directory(&self, ino: Ino) -> Result<(), Errno> {
+        let failure = self.store_below(&self.inodes.path(ino)?);
+        failure.map_or(Ok(()), Err)
+    }
+
     /// Makes the directory `name` in `parent`.
     pub fn make_directory(
         &self,

@@ -104,7 +104,11 @@ impl From<PathError> for Errno {
 
 impl From<SpoolError> for Errno {
     fn from(error: SpoolError) -> Self {
-        log::warn!("{error}");
+        match error {
+            // A writer may wait and try again; when it does not, its program is told.
+            SpoolError::NoSpace => log::debug!("{error}"),
+            _ => log::warn!("{error}"),
+        }
         match error {
             SpoolError::NoSpace => Self::NOSPC,
             SpoolError::QuotaExceeded => Self(libc::EDQUOT),

@@ -100,10 +100,15 @@ impl Vfs {
         }
         if let Some(open) = self.inodes.open_file(ino) {
             self.forget_changed(&open);
+            if mode.writes()
+                && let Some(failure) = open.take_failure()
+            {
+                return Err(failure);
+            }
         }
         let (file, Confirmed { version, changed }) = if mode.writes() && mode.truncate {
             let (file, version) = self.share(ino)?;
-            file.truncate(0)?;
+            self.with_room(|| file.truncate(0))?;
             let changed = false;
             (file, Confirmed { version, changed })
         } else {
@@ -202,15 +207,25 @@ impl Vfs {
         }
     }
 
-    /// Whether writing to `handle` needs no answer from the server.
-    pub fn can_write_now(&self, handle: Handle) -> bool {
-        self.files
-            .find(handle)
-            .is_ok_and(|opened| opened.file.is_spooled())
+    /// Writes as [`Vfs::write`] does, where nothing has to be waited for.
+    pub fn try_write(&self, handle: Handle, offset: u64, data: &[u8]) -> Option<Result<(), Errno>> {
+        let (opened, position) = match self.writable(handle, offset) {
+            Ok(found) => found,
+            Err(errno) => return Some(Err(errno)),
+        };
+        match opened.file.try_write(position, data)? {
+            Err(Errno::NOSPC) if self.writeback.is_hopeful() => None,
+            written => Some(written),
+        }
     }
 
     /// Writes `data` at `offset`, or at the end of a file opened with O_APPEND.
     pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<(), Errno> {
+        let (opened, position) = self.writable(handle, offset)?;
+        self.with_room(|| opened.file.write(position, data))
+    }
+
+    fn writable(&self, handle: Handle, offset: u64) -> Result<(Arc<FileHandle>, Position), Errno> {
         let opened = self.files.find(handle)?;
         if !opened.writable {
             return Err(Errno::BADF);
@@ -221,31 +236,56 @@ impl Vfs {
             Position::At(offset)
         };
         self.inodes.set_cached(opened.file.ino(), None);
-        opened.file.write(position, data)
+        Ok((opened, position))
     }
 
-    /// Whether closing `handle` has something to store.
+    /// Whether closing `handle` has something to do.
     pub fn owes_flush(&self, handle: Handle) -> bool {
         self.files
             .find(handle)
-            .is_ok_and(|opened| opened.stores && opened.file.is_dirty())
+            .is_ok_and(|opened| opened.stores && self.owes_closing(&opened.file))
     }
 
-    /// Stores what was written (`close`, `fsync`): when it returns, the server has every byte, or the errno says why not.
+    /// What was written is stored (`close`): when it returns, the server has every byte, or the errno says why not. In
+    /// `-o writeback` it is the local disk that has it.
     pub fn flush(&self, handle: Handle) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for somebody else's upload.
         if !opened.stores {
             return Ok(());
         }
-        self.store(&opened.file)
+        self.close_file(&opened.file)
+    }
+
+    /// Whether syncing `handle` has something to do.
+    pub fn owes_sync(&self, handle: Handle) -> bool {
+        self.files.find(handle).is_ok_and(|opened| {
+            (opened.stores && opened.file.is_dirty()) || opened.file.has_closed()
+        })
+    }
+
+    /// Stores what was written, and what waits to be stored (`fsync`): when it returns, the server has every byte, or the
+    /// errno says why not.
+    pub fn sync(&self, handle: Handle) -> Result<(), Errno> {
+        let opened = self.files.find(handle)?;
+        // What happened before is of no interest to who asks how it is now.
+        let _told = opened.file.take_failure();
+        if opened.stores {
+            self.store(&opened.file)
+        } else {
+            self.store_closed_now(&opened.file)
+        }
     }
 
     /// Whether giving up `handle` has something to store: pages of a shared mapping that were written after the last close.
     pub fn owes_release(&self, handle: Handle) -> bool {
-        self.files
-            .find(handle)
-            .is_ok_and(|opened| opened.stores && opened.file.owes_storing())
+        self.files.find(handle).is_ok_and(|opened| {
+            opened.stores && opened.file.owes_storing() && self.owes_closing(&opened.file)
+        })
+    }
+
+    fn owes_closing(&self, file: &OpenFile) -> bool {
+        file.is_dirty() && (!file.is_kept_as_it_is() || self.writeback.is_refused(file.ino()))
     }
 
     /// Gives up `handle`; nobody hears of a failure here but the log.
@@ -257,25 +297,36 @@ impl Vfs {
         let last_writer = opened.stores && opened.file.remove_writer();
         if last_writer
             && opened.file.owes_storing()
-            && let Err(errno) = self.store(&opened.file)
+            && !opened.file.is_kept_as_it_is()
+            && let Err(errno) = self.close_file(&opened.file)
         {
             log::error!("what was written after the last close is lost: {errno:?}");
+        }
+        if last_writer {
+            self.writeback.written(opened.file.ino());
         }
     }
 
     /// Stores `file` and remembers what it became.
-    pub(super) fn store(&self, file: &OpenFile) -> Result<(), Errno> {
-        let ino = file.ino();
+    pub(super) fn store(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
         let committed = file.commit();
         if committed.is_err()
-            && let Ok((directory, _)) = self.location(ino)
+            && !file.has_closed()
+            && let Ok((directory, _)) = self.location(file.ino())
         {
-            // The server may have the new file all the same.
+            // The server may have the new file all the same. What waits is shown as it is here, whatever the server has.
             self.cache.forget(&directory);
         }
-        let Some(stored) = committed? else {
-            return Ok(());
-        };
+        if let Some(stored) = committed? {
+            self.note_stored(file, stored);
+        }
+        self.forget_waiting(file);
+        Ok(())
+    }
+
+    /// Remembers what `file` became when it was stored.
+    pub(super) fn note_stored(&self, file: &OpenFile, stored: Attributes) {
+        let ino = file.ino();
         // What was written past the kernel's pages is not in them.
         self.inodes.set_cached(ino, None);
         // A file removed meanwhile has no place in a listing.
@@ -283,7 +334,6 @@ impl Vfs {
             self.cache.insert(&directory, &name, stored);
             self.note_modified(&directory);
         }
-        Ok(())
     }
 
     /// The contents of the file `ino`, shared with whoever has it open, and what they are of.

@@ -54,8 +54,8 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
         return false;
     };
     let patience = if in_need { IDLE_IN_NEED } else { IDLE_TRANSFER };
-    for handle in vfs.files.all() {
-        handle.file.release_idle(patience, IDLE_BYTES);
+    for file in vfs.files_in_use() {
+        file.release_idle(patience, IDLE_BYTES);
     }
     if !in_need {
         vfs.remote.clear_orphans();

@@ -126,6 +126,13 @@ impl Inodes {
         }
     }
 
+    /// Keeps `ino` for this mount's own use, as a lookup would, until it is forgotten once; false where it is gone already.
+    pub(super) fn hold(&self, ino: Ino) -> bool {
+        let mut table = self.lock();
+        let node = table.node_mut(ino);
+        node.map(|node| node.lookups += 1).is_ok()
+    }
+
     /// The inode of `name` in `parent`, where the kernel knows one; no lookup is counted.
     pub(super) fn known(&self, parent: Ino, name: &[u8]) -> Option<Ino> {
         self.lock().child(parent, name).ok().flatten()

@@ -6,7 +6,7 @@
 //! agreed.
 //!
 //! Locks, in the order in which they may be taken: a file's append lock, the inode table, a file's
-//! state; a handle table and an open listing stand alone. None is held across the network. A
+//! state; a handle table, an open listing and the queue of what waits to be stored stand alone. None is held across the network. A
 //! file's gate is no lock of data: who holds it may wait for the server, and no FUSE loop ever
 //! waits for it.
 
@@ -27,11 +27,14 @@ mod open_file;
 mod reader;
 pub mod recovery;
 mod rename;
+mod report;
 mod space;
 mod store;
 mod symlink;
+mod transfers;
 mod unlink;
 mod write_spool;
+mod writeback;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -49,7 +52,9 @@ pub use files::{Access, OpenMode, Opened, Pages};
 pub use handle::Handle;
 pub use inode::Ino;
 pub use reader::Bytes;
+pub use report::{Report, Stage, Waiting};
 pub use space::SpaceLeft;
+pub use transfers::{Direction, Transfer};
 
 use backing::Backing;
 use handle::{DirectoryHandle, FileHandle, Handles};
@@ -57,7 +62,9 @@ use housekeeper::Housekeeper;
 use inode::Inodes;
 use reader::ReadOptions;
 use space::SpaceMemory;
+use transfers::Transfers;
 use write_spool::SpoolDir;
+use writeback::Writeback;
 
 /// Streams from one open file at once: a reader that jumps between a few places keeps them all.
 const STREAMS_PER_FILE: usize = 3;
@@ -89,6 +96,8 @@ pub struct VfsOptions {
     pub cache_bytes: usize,
     /// Most bytes of all spool files together.
     pub spool_size: Option<u64>,
+    /// Closed files are stored in the background; the journal must be kept for that.
+    pub writeback: bool,
 }
 
 /// The mounted tree; shared between the FUSE threads.
@@ -106,6 +115,7 @@ pub struct Vfs {
     /// Stands for the times that no server tells.
     mounted: SystemTime,
     housekeeper: Housekeeper,
+    writeback: Arc<Writeback>,
 }
 
 impl Vfs {
@@ -127,6 +137,7 @@ impl Vfs {
             inodes: Arc::clone(&inodes),
             spools: SpoolDir::new(journal, options.spool_size),
             read,
+            transfers: Transfers::default(),
         });
         let cache = Cache::new(CacheOptions {
             ttl: options.dir_ttl,
@@ -144,8 +155,12 @@ impl Vfs {
             space: SpaceMemory::default(),
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
+            writeback: Arc::default(),
         });
         vfs.housekeeper.start(&vfs);
+        if vfs.options.writeback {
+            vfs.writeback.start(&vfs);
+        }
         vfs
     }
 
@@ -156,6 +171,7 @@ impl Vfs {
     pub fn finish_stores(&self) {
         self.housekeeper.stop();
         self.backing.spools.ending();
+        self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.give_up() {
                 let path = self.inodes.path(handle.file.ino());
@@ -163,6 +179,11 @@ impl Vfs {
                 log::warn!("{path} was still open for writing: the server keeps what it had");
             }
         }
+    }
+
+    /// Logs what the next mount is to store, where this one ends before it could.
+    pub fn tell_waiting(&self) {
+        self.backing.spools.tell_waiting();
     }
 
     /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was left there and

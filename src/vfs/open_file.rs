@@ -4,15 +4,20 @@
 //! What touches the file as a whole (fetching it into a spool, storing it, removing or renaming
 //! it) goes through the gate, one at a time. The state's own lock is held for moments only, never
 //! across I/O.
+//!
+//! How the contents get to the server is in `storing`, what waits for that since it was closed in `closed`.
+
+mod closed;
+mod storing;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
 use crate::ftp::Precision;
-use crate::journal::{Before, Pending};
-use crate::remote::{Commit, Stored, Version};
+use crate::journal::Before;
+use crate::remote::Version;
 
 use super::attr::to_seconds;
 use super::backing::Backing;
@@ -22,6 +27,7 @@ use super::inode::Ino;
 use super::reader::{Bytes, Reader};
 use super::store::Store;
 use super::write_spool::Spool;
+use closed::Closed;
 
 /// An open file.
 #[derive(Debug)]
@@ -33,24 +39,32 @@ pub(super) struct OpenFile {
     gate: Gate,
     /// Makes "find the end, write there" one step; held for local I/O only.
     append: Mutex<()>,
+    /// Held by those who change the spool together, and alone by who puts another one in its place; for local I/O only.
+    changing: RwLock<()>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     contents: Contents,
+    /// What waits to be stored since a program closed it; the contents, or what they were then.
+    closed: Option<Closed>,
+    /// What is being stored.
+    storing: Option<Arc<Spool>>,
     /// What the server, or this mount, last said of the file.
     attributes: Attributes,
-    /// Whether the server has a file of this name.
-    on_server: bool,
-    /// What the server had before anything was written here.
+    /// What the server has by this name.
     before: Before,
     /// The name was removed: nothing is stored any more.
     unlinked: bool,
     /// Storing failed and a program was told: release does not try again.
     failure_told: bool,
+    /// Why what was closed could not be stored, as long as no program was told.
+    failure: Option<Errno>,
     /// Set by utimens while bytes wait to be stored; set on the server with them.
     modified: Option<i64>,
+    /// Set by chmod while they are being stored; set on the server after them.
+    late_mode: Option<u32>,
 }
 
 /// Where the bytes are.
@@ -65,6 +79,13 @@ enum Contents {
 struct Spooled {
     spool: Arc<Spool>,
     store: Arc<Store>,
+}
+
+/// What a change needs of what was there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    All,
+    Nothing,
 }
 
 /// Where a write goes.
@@ -113,11 +134,14 @@ impl OpenFile {
         let state = State {
             before,
             contents,
+            closed: None,
+            storing: None,
             attributes,
-            on_server,
             unlinked: false,
             failure_told: false,
+            failure: None,
             modified: None,
+            late_mode: None,
         };
         Self {
             ino,
@@ -125,6 +149,7 @@ impl OpenFile {
             writers: AtomicU32::new(0),
             gate: Gate::default(),
             append: Mutex::new(()),
+            changing: RwLock::new(()),
             state: Mutex::new(state),
         }
     }
@@ -144,6 +169,11 @@ impl OpenFile {
         self.writers.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
+    /// Whether it may still be written to.
+    pub(super) fn has_writers(&self) -> bool {
+        self.writers.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether a file found on the server with `attributes` can share these contents. Those that a program may still
     /// write to are then that file's: what is written is to be seen by all.
     pub(super) fn serves(&self, attributes: &Attributes) -> bool {
@@ -155,7 +185,7 @@ impl OpenFile {
         if !state.contents.has_changed() && Version::from(&state.attributes).agrees(&version) {
             return true;
         }
-        if self.writers.load(Ordering::Relaxed) == 0 {
+        if !self.has_writers() {
             return false;
         }
         state.contents = Contents::Remote(Arc::new(self.backing.reader(self.ino, version)));
@@ -184,14 +214,19 @@ impl OpenFile {
         }
     }
 
-    /// Whether the server has a file of this name.
-    pub(super) fn is_on_server(&self) -> bool {
-        self.state().on_server
+    /// What the server has by this file's name.
+    pub(super) fn before(&self) -> Before {
+        self.state().before
     }
 
-    /// The file has a new name, by which the server has a file or not.
-    pub(super) fn set_on_server(&self, on_server: bool) {
-        self.state().on_server = on_server;
+    /// Whether the server has a file of this name.
+    pub(super) fn is_on_server(&self) -> bool {
+        self.before() != Before::Absent
+    }
+
+    /// The file has a new name, by which the server has this.
+    pub(super) fn set_before(&self, before: Before) {
+        self.state().before = before;
     }
 
     /// Whether the file has no name any more.
@@ -201,11 +236,7 @@ impl OpenFile {
 
     /// Whether something is waiting to be stored.
     pub(super) fn is_dirty(&self) -> bool {
-        let state = self.state();
-        match &state.contents {
-            Contents::Remote(_) => false,
-            Contents::Spooled(spooled) => !state.unlinked && spooled.store.is_dirty(),
-        }
+        self.state().is_dirty()
     }
 
     /// Whether nothing was stored yet and no program knows of a failure: for the last release.
@@ -236,40 +267,42 @@ impl OpenFile {
 
     /// Whether a write needs no answer from the server.
     pub(super) fn is_spooled(&self) -> bool {
-        matches!(self.state().contents, Contents::Spooled(_))
+        self.state().is_spooled()
     }
 
     /// Writes `data` into the spool, fetching the file into one first where there is none yet.
     pub(super) fn write(&self, position: Position, data: &[u8]) -> Result<(), Errno> {
-        let spooled = self.spooled()?;
-        match position {
-            Position::At(offset) => spooled.write(offset, data)?,
-            Position::End => {
-                let _one_at_a_time = self.append.lock().unwrap_or_else(PoisonError::into_inner);
-                spooled.write(spooled.spool.len(), data)?;
-            }
+        self.change(Needed::All, |spooled| self.put(spooled, position, data))
+    }
+
+    /// … where that needs no other spool, and waits for nobody.
+    pub(super) fn try_write(&self, position: Position, data: &[u8]) -> Option<Result<(), Errno>> {
+        let _together = self.changing.try_read().ok()?;
+        let changeable = self.state().changeable();
+        let written = self.put(&changeable?, position, data);
+        if written.is_ok() {
+            self.touch();
         }
-        self.touch();
-        Ok(())
+        Some(written)
     }
 
     /// Cuts or extends the file; extended by zeros.
     pub(super) fn truncate(&self, size: u64) -> Result<(), Errno> {
-        let spooled = if size == 0 {
-            self.emptied()?
+        let needed = if size == 0 {
+            Needed::Nothing
         } else {
-            self.spooled()?
+            Needed::All
         };
-        spooled.spool.set_len(size)?;
-        spooled.store.truncated(size);
-        self.touch();
-        Ok(())
+        self.change(needed, |spooled| {
+            spooled.spool.set_len(size)?;
+            spooled.store.truncated(size);
+            Ok(())
+        })
     }
 
     /// Takes the file's contents along before its name goes to another file or to none.
     pub(super) fn keep_contents(&self, _pass: &Pass<'_>) -> Result<(), Errno> {
-        self.fetch()?;
-        Ok(())
+        self.fetch()
     }
 
     /// Waits until nobody else changes the file as a whole.
@@ -279,10 +312,16 @@ impl OpenFile {
 
     /// The name is gone: the contents live until the last handle goes, and are stored nowhere.
     pub(super) fn unlink(&self, _pass: &Pass<'_>) {
-        let mut state = self.state();
-        state.unlinked = true;
-        state.on_server = false;
-        if let Contents::Spooled(spooled) = &state.contents {
+        let (closed, contents) = {
+            let mut state = self.state();
+            state.unlinked = true;
+            state.before = Before::Absent;
+            (state.closed.take(), state.contents.clone())
+        };
+        if let Some(closed) = closed {
+            closed.spooled.spool.kept().settled();
+        }
+        if let Contents::Spooled(spooled) = contents {
             spooled.store.cancel();
         }
     }
@@ -294,95 +333,9 @@ impl OpenFile {
         }
     }
 
-    /// Lets a storing that is under way end, then sees to it that nothing more is stored; whether
-    /// something was left.
-    pub(super) fn give_up(&self) -> bool {
-        let pass = self.gate.enter();
-        let left = self.is_dirty();
-        self.unlink(&pass);
-        if let Contents::Spooled(spooled) = self.contents() {
-            spooled.store.end_early_upload();
-        }
-        left
-    }
-
-    /// Notes a time to be set when the waiting bytes are stored; false where none wait.
-    pub(super) fn set_modified_later(&self, seconds: i64) -> bool {
-        if !self.is_dirty() && !self.state().unlinked {
-            return false;
-        }
-        let mut state = self.state();
-        state.modified = Some(seconds);
-        state.attributes.modified = Some((seconds, Precision::Second));
-        true
-    }
-
-    /// Notes a mode to be set when the waiting bytes are stored; false where none wait.
-    pub(super) fn set_mode_later(&self, mode: u32) -> bool {
-        if !self.is_dirty() && !self.state().unlinked {
-            return false;
-        }
-        let mut state = self.state();
-        state.attributes.mode = Some(mode);
-        true
-    }
-
     /// The server was told of new attributes by the file's name.
     pub(super) fn update(&self, change: impl FnOnce(&mut Attributes)) {
         change(&mut self.state().attributes);
-    }
-
-    /// Stores what waits: returns when the server has acknowledged every byte, or with the reason why not.
-    ///
-    /// The attributes are the stored file's; none where nothing had to be stored.
-    pub(super) fn commit(&self) -> Result<Option<Attributes>, Errno> {
-        let _pass = self.gate.enter();
-        let Contents::Spooled(spooled) = self.contents() else {
-            return Ok(None);
-        };
-        if !self.is_dirty() {
-            return Ok(None);
-        }
-        let target = self.backing.inodes.path(self.ino)?;
-        let (modified, mode, before) = {
-            let state = self.state();
-            (state.modified, state.attributes.mode, state.before)
-        };
-        let commit = Commit {
-            size: spooled.spool.len(),
-            modified,
-            mode,
-        };
-        let kept = spooled.spool.kept();
-        kept.pending(&Pending {
-            target: target.clone(),
-            size: commit.size,
-            mode,
-            modified,
-            before,
-        });
-        match spooled.store.commit(&target, &commit) {
-            Ok(stored) => {
-                kept.stored();
-                let mut state = self.state();
-                state.on_server = true;
-                state.failure_told = false;
-                state.attributes.size = Some(spooled.spool.len());
-                if let Some(stored) = stored {
-                    note_stored(&mut state.attributes, stored);
-                    state.before = before_next(&state.attributes, stored);
-                }
-                if state.modified == modified {
-                    state.modified = None;
-                }
-                Ok(Some(state.attributes.clone()))
-            }
-            Err(error) => {
-                kept.refused();
-                self.state().failure_told = true;
-                Err(error.into())
-            }
-        }
     }
 
     /// Gives back the connections of transfers that moved nothing for `transfers`, and lets go of
@@ -397,37 +350,102 @@ impl OpenFile {
         }
     }
 
-    fn spooled(&self) -> Result<Spooled, Errno> {
-        if let Contents::Spooled(spooled) = self.contents() {
-            return Ok(spooled);
+    /// Notes a time to be set when the waiting bytes are stored; false where none wait.
+    pub(super) fn set_modified_later(&self, seconds: i64) -> bool {
+        let mut state = self.state();
+        if !state.takes_attributes() {
+            return false;
         }
-        let _pass = self.gate.enter();
-        self.fetch()
+        state.modified = Some(seconds);
+        state.attributes.modified = Some((seconds, Precision::Second));
+        drop(state);
+        self.note_attributes();
+        true
+    }
+
+    /// Notes a mode to be set when the waiting bytes are stored; false where none wait.
+    pub(super) fn set_mode_later(&self, mode: u32) -> bool {
+        let mut state = self.state();
+        if !state.takes_attributes() {
+            return false;
+        }
+        state.attributes.mode = Some(mode);
+        if state.storing.is_some() {
+            state.late_mode = Some(mode);
+        }
+        drop(state);
+        self.note_attributes();
+        true
+    }
+
+    /// Makes `change` to a spool of this file that may be changed: fetched, where the file was only read so far, or made
+    /// empty where nothing of it is `needed`; and another one than that of contents that wait to be stored.
+    fn change(
+        &self,
+        needed: Needed,
+        change: impl Fn(&Spooled) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        loop {
+            self.make_changeable(needed)?;
+            let _together = self.changing.read().unwrap_or_else(PoisonError::into_inner);
+            let changeable = self.state().changeable();
+            if let Some(spooled) = changeable {
+                change(&spooled)?;
+                self.touch();
+                return Ok(());
+            }
+        }
+    }
+
+    fn put(&self, spooled: &Spooled, position: Position, data: &[u8]) -> Result<(), Errno> {
+        match position {
+            Position::At(offset) => spooled.write(offset, data),
+            Position::End => {
+                let _one_at_a_time = self.append.lock().unwrap_or_else(PoisonError::into_inner);
+                spooled.write(spooled.spool.len(), data)
+            }
+        }
+    }
+
+    fn make_changeable(&self, needed: Needed) -> Result<(), Errno> {
+        let (is_closed, is_spooled) = {
+            let state = self.state();
+            (state.closed_is_current(), state.is_spooled())
+        };
+        match (is_closed, is_spooled, needed) {
+            (true, _, _) => self.leave_closed(needed),
+            (false, true, Needed::All) => Ok(()),
+            (false, _, Needed::All) => {
+                let _pass = self.gate.enter();
+                self.fetch().map(drop)
+            }
+            (false, _, Needed::Nothing) => self.empty(),
+        }
     }
 
     /// The contents in a spool; for the holder of the gate.
-    fn fetch(&self) -> Result<Spooled, Errno> {
-        if let Contents::Spooled(spooled) = self.contents() {
-            return Ok(spooled);
+    fn fetch(&self) -> Result<(), Errno> {
+        if self.is_spooled() {
+            return Ok(());
         }
         let version = Version::from(&self.state().attributes);
         let spooled = empty_spool_clean(&self.backing, self.ino)?;
         spooled
             .spool
             .fill(&self.backing.source(self.ino), version)?;
-        self.state().contents = Contents::Spooled(spooled.clone());
-        Ok(spooled)
+        self.state().contents = Contents::Spooled(spooled);
+        Ok(())
     }
 
-    /// An empty spool instead of whatever was there; nothing needs to be fetched for it.
-    fn emptied(&self) -> Result<Spooled, Errno> {
+    /// A spool instead of whatever was there; nothing needs to be fetched for it.
+    fn empty(&self) -> Result<(), Errno> {
+        // The file may be under way to the server, which is to end first.
         let _pass = self.gate.enter();
-        if let Contents::Spooled(spooled) = self.contents() {
-            return Ok(spooled);
+        if !self.is_spooled() {
+            let spooled = empty_spool(&self.backing, self.ino)?;
+            self.state().contents = Contents::Spooled(spooled);
         }
-        let spooled = empty_spool(&self.backing, self.ino)?;
-        self.state().contents = Contents::Spooled(spooled.clone());
-        Ok(spooled)
+        Ok(())
     }
 
     fn touch(&self) {
@@ -445,6 +463,24 @@ impl OpenFile {
     fn state(&self) -> MutexGuard<'_, State> {
         // The state is changed by plain assignments, none of which can panic half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_spooled(&self) -> bool {
+        matches!(self.contents, Contents::Spooled(_))
+    }
+
+    fn is_dirty(&self) -> bool {
+        match &self.contents {
+            Contents::Remote(_) => false,
+            Contents::Spooled(spooled) => !self.unlinked && spooled.store.is_dirty(),
+        }
+    }
+
+    /// Whether attributes are to be noted, to go to the server with bytes that wait.
+    fn takes_attributes(&self) -> bool {
+        self.unlinked || self.storing.is_some() || self.is_dirty()
     }
 }
 
@@ -466,30 +502,11 @@ impl Spooled {
     }
 }
 
-/// What the server said of the stored file; what it did not say stays as it was written.
-fn note_stored(attributes: &mut Attributes, stored: Stored) {
-    attributes.unique = stored.unique;
-    if let Some(seconds) = stored.modified {
-        attributes.modified = Some((seconds, Precision::Second));
-    }
-    if let Some(mode) = stored.mode {
-        attributes.mode = Some(mode);
-    }
-}
-
 /// What the server has of a file of these attributes.
-fn before(attributes: &Attributes) -> Before {
+pub(super) fn before(attributes: &Attributes) -> Before {
     Before::File {
         size: attributes.size,
         modified: attributes.modified.map(|(seconds, _)| seconds),
-    }
-}
-
-/// What the server has of a file that it has just stored.
-fn before_next(attributes: &Attributes, stored: Stored) -> Before {
-    Before::File {
-        size: attributes.size,
-        modified: stored.modified,
     }
 }
 

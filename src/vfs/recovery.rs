@@ -1,6 +1,7 @@
 //! Finishing what a mount that was killed had under way: its temporary names are cleared away, what a program
 //! had closed or synced is stored, what it was still writing is reported.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -44,11 +45,15 @@ fn recover_page(remote: &Remote, place: &Place, mut left: Left) {
         );
     }
     clear_names(remote, &mut left);
+    let mut stored = BTreeSet::new();
     for waiting in left.waiting() {
         let target = &waiting.pending.target;
-        match finish(remote, &left, &waiting) {
+        // What is there since is of the same mount: closed, written anew and closed again.
+        let is_ours = stored.contains(target) || left.was_in_place(target);
+        match finish(remote, &waiting, is_ours) {
             Ok(()) => {
                 log::warn!("{target}, closed before ftpfs was killed, is stored now");
+                stored.insert(target.clone());
                 left.stored(&waiting);
             }
             Err(Problem::Remote(error)) if error.kind.may_pass() => {
@@ -86,8 +91,8 @@ fn clear_names(remote: &Remote, left: &mut Left) {
     }
 }
 
-/// Sees to it that the server has the file.
-fn finish(remote: &Remote, left: &Left, waiting: &Waiting) -> Result<(), Problem> {
+/// Sees to it that the server has the file. What it has by that name may be overwritten where it `is_ours`.
+fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Problem> {
     let Pending { target, before, .. } = &waiting.pending;
     let file = File::open(&waiting.file)?;
     let size = file.metadata()?.len();
@@ -102,7 +107,7 @@ fn finish(remote: &Remote, left: &Left, waiting: &Waiting) -> Result<(), Problem
     {
         return Ok(());
     }
-    if !left.was_in_place(target) && !is_as_before(before, found.as_ref()) {
+    if !is_ours && !is_as_before(before, found.as_ref()) {
         return Err(Problem::Changed(target.clone()));
     }
     let mut upload = remote.upload(target)?;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::cache::Attributes;
 use crate::ftp::{Kind, RemotePath};
+use crate::journal::Before;
 use crate::remote::ErrorKind;
 
 use super::Vfs;
 use super::errno::Errno;
 use super::inode::Ino;
-use super::open_file::OpenFile;
+use super::open_file::{self, OpenFile};
 
 /// Where a name is: its directory's inode and path, and the name.
 struct Place<'a> {
@@ -42,6 +43,10 @@ impl Vfs {
         }
         let moved_file = self.open_at(&from);
         let replaced_file = self.open_at(&to);
+        self.prepare_waiting(&from.path, moved.kind, moved_file.as_ref());
+        for file in moved_file.iter().chain(&replaced_file) {
+            file.interrupt_storing();
+        }
         // Gates in the order of their inodes, so that two renames never wait for each other.
         let below = self.open_below(&from.path);
         let mut gates: Vec<_> = moved_file
@@ -77,31 +82,54 @@ impl Vfs {
             self.cache.rename(&from.path, &to.path);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
-            file.set_on_server(replaced.is_some());
-        }
-        if let Some(file) = &replaced_file
-            && let Some(pass) = pass_of(file.ino())
-        {
-            file.unlink(pass);
+            file.set_before(match (&replaced_file, &replaced) {
+                (Some(file), _) => file.before(),
+                (None, Some(replaced)) => open_file::before(replaced),
+                (None, None) => Before::Absent,
+            });
         }
         self.note_modified(&from.directory);
         self.note_modified(&to.directory);
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
+        // What is replaced is forgotten after its successor is remembered: a kill between the two costs nothing.
+        for file in moved_file.iter().chain(&below) {
+            if let Some(pass) = pass_of(file.ino()) {
+                file.note_new_place(pass);
+            }
+        }
+        if let Some(file) = &replaced_file
+            && let Some(pass) = pass_of(file.ino())
+        {
+            file.unlink(pass);
+            self.forget_waiting(file);
+        }
         Ok(())
     }
 
-    /// The files that are open for writing below a directory: an upload of theirs is under a name in it.
+    /// Stores what was closed and is to be moved on the server: what the next mount knows of it would be wrong in the moment
+    /// after its moving. A file that the server does not have yet is moved by name alone.
+    fn prepare_waiting(&self, from: &RemotePath, moved: Kind, file: Option<&Arc<OpenFile>>) {
+        if moved == Kind::Directory {
+            self.store_below(from);
+        }
+        if let Some(file) = file.filter(|file| file.has_closed() && file.is_on_server())
+            && let Err(errno) = self.store_closed_now(file)
+        {
+            log::debug!("{from} is moved before it is stored: {errno:?}");
+        }
+    }
+
+    /// The files below a directory that may be written to, or wait to be stored: an upload of theirs is under a name in it.
     fn open_below(&self, directory: &RemotePath) -> Vec<Arc<OpenFile>> {
         let is_below = |file: &OpenFile| {
             self.inodes
                 .path(file.ino())
                 .is_ok_and(|path| path.below(directory).is_some_and(|rest| !rest.is_empty()))
         };
-        let handles = self.files.all();
-        let writers = handles.iter().filter(|handle| handle.stores);
-        writers
-            .map(|handle| Arc::clone(&handle.file))
+        let files = self.files_in_use().into_iter();
+        files
+            .filter(|file| file.has_writers() || file.has_closed())
             .filter(|file| is_below(file))
             .collect()
     }

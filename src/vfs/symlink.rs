@@ -1,6 +1,8 @@
-//! Where symbolic links lead: kept inside the mount where they can be.
+//! Where symbolic links lead: inside the mount, or nowhere.
 
-use crate::ftp::{Kind, RemotePath};
+use crate::ftp::listing::TARGET_MAX;
+use crate::ftp::path::Shown;
+use crate::ftp::{Kind, PathError, RemotePath};
 
 use super::Vfs;
 use super::errno::Errno;
@@ -17,7 +19,7 @@ impl Vfs {
         if attributes.kind != Kind::Symlink {
             return Some(Err(Errno::INVAL));
         }
-        Some(Ok(inside(&self.root, &directory, &attributes.target?)))
+        Some(self.shown_target(&directory, &name, &attributes.target?))
     }
 
     /// The target of the link `ino`.
@@ -34,65 +36,142 @@ impl Vfs {
                 .read_link(&directory.join(&name)?)?
                 .into_boxed_slice(),
         };
-        let shown = inside(&self.root, &directory, &target);
+        let shown = self.shown_target(&directory, &name, &target);
         attributes.target = Some(target);
         self.cache.insert(&directory, &name, attributes);
+        shown
+    }
+
+    fn shown_target(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Vec<u8>, Errno> {
+        let Some(shown) = inside(&self.root, directory, target) else {
+            let (link, target) = (directory.join(name)?, Shown(target));
+            log::warn!(
+                "the link {link} leads to {target}, which is not below {}",
+                self.root
+            );
+            return Err(Errno::ACCES);
+        };
+        if shown.len() > TARGET_MAX {
+            return Err(PathError::TooLong.into());
+        }
         Ok(shown)
     }
 }
 
-/// What a link in `directory` to `target` is to say, seen from the mount of `root`: an absolute
-/// path means the server's tree, so the way there is told relative to the link. What lies outside
-/// `root` is told as it is, and dangles.
-fn inside(root: &RemotePath, directory: &RemotePath, target: &[u8]) -> Vec<u8> {
-    let absolute = target
-        .starts_with(b"/")
-        .then(|| RemotePath::new(target).ok())
-        .flatten();
-    let Some((below, depth)) = absolute.as_ref().and_then(|target| {
-        let depth = components(directory.below(root)?);
-        Some((target.below(root)?, depth))
-    }) else {
-        return target.to_vec();
-    };
-    let mut relative = b"../".repeat(depth);
-    relative.extend_from_slice(below);
-    match relative.as_slice() {
-        [] => b".".to_vec(),
-        _ => relative,
+/// What a link in `directory` to `target` is to say, seen from the mount of `root`; none where it leads out of `root`.
+///
+/// The kernel follows what it is told through this machine's tree, so no more `..` may be in it than there are
+/// directories up to the mountpoint, and each of them before the first name: a name may be a link itself, of which
+/// only the server knows where `..` from its target leads. An absolute path means the server's tree. So what is
+/// not told as it is, is told as the way from `directory`.
+fn inside(root: &RemotePath, directory: &RemotePath, target: &[u8]) -> Option<Vec<u8>> {
+    let depth = names(directory.below(root)?).count();
+    if climbs_first(target).is_some_and(|climbs| climbs <= depth) {
+        return Some(target.to_vec());
     }
+    let leads_to = directory.resolve(target)?;
+    leads_to.below(root)?;
+    let (from, to) = (directory.as_bytes(), leads_to.as_bytes());
+    let common = names(from)
+        .zip(names(to))
+        .take_while(|(one, other)| one == other)
+        .count();
+    let up = names(from).skip(common).map(|_| b"..".as_slice());
+    let way: Vec<&[u8]> = up.chain(names(to).skip(common)).collect();
+    Some(match way.as_slice() {
+        [] => b".".to_vec(),
+        way => way.join(&b'/'),
+    })
 }
 
-fn components(path: &[u8]) -> usize {
+/// How many `..` a relative target begins with; none where it is absolute or has one after a name.
+fn climbs_first(target: &[u8]) -> Option<usize> {
+    if target.starts_with(b"/") {
+        return None;
+    }
+    let climbs = names(target).take_while(|name| *name == b"..").count();
+    let goes_back = names(target).skip(climbs).any(|name| name == b"..");
+    (!goes_back).then_some(climbs)
+}
+
+/// The names that a path is made of.
+fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
-        .filter(|name| !name.is_empty())
-        .count()
+        .filter(|name| !matches!(*name, b"" | b"."))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn shown(root: &str, directory: &str, target: &str) -> String {
-        let path = |text: &str| RemotePath::new(text.as_bytes()).unwrap();
-        String::from_utf8(inside(&path(root), &path(directory), target.as_bytes())).unwrap()
+    fn path(text: &str) -> RemotePath {
+        RemotePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn shown(root: &str, directory: &str, target: &str) -> Option<String> {
+        let shown = inside(&path(root), &path(directory), target.as_bytes())?;
+        Some(String::from_utf8(shown).unwrap())
     }
 
     #[test]
     fn a_relative_target_is_told_as_it_is() {
-        assert_eq!(shown("/", "/a", "../b"), "../b");
+        for target in ["b", "../b", "./c//d/", ".", ".."] {
+            assert_eq!(shown("/", "/a", target).as_deref(), Some(target));
+        }
     }
 
     #[test]
     fn an_absolute_target_leads_into_the_mount() {
-        assert_eq!(shown("/", "/", "/x/y"), "x/y");
-        assert_eq!(shown("/", "/a/b", "/x"), "../../x");
-        assert_eq!(shown("/srv", "/srv/a", "/srv/x"), "../x");
-        assert_eq!(shown("/srv", "/srv", "/srv"), ".");
+        assert_eq!(shown("/", "/", "/x/y").as_deref(), Some("x/y"));
+        assert_eq!(shown("/", "/a/b", "/x").as_deref(), Some("../../x"));
+        assert_eq!(shown("/", "/a/b", "/a/c").as_deref(), Some("../c"));
+        assert_eq!(shown("/srv", "/srv/a", "/srv/x").as_deref(), Some("../x"));
+        assert_eq!(shown("/srv", "/srv", "/srv").as_deref(), Some("."));
     }
 
     #[test]
-    fn a_target_outside_the_mount_dangles() {
-        assert_eq!(shown("/srv", "/srv/a", "/etc/passwd"), "/etc/passwd");
+    fn the_servers_root_has_nothing_above_it() {
+        assert_eq!(
+            shown("/", "/a", "../../../etc/passwd").as_deref(),
+            Some("../etc/passwd")
+        );
+        assert_eq!(shown("/", "/", "..").as_deref(), Some("."));
+        assert_eq!(shown("/", "/", "/../../etc").as_deref(), Some("etc"));
+    }
+
+    /// `c` may be a link to the mount's root, and the kernel would go up from there.
+    #[test]
+    fn no_name_comes_before_a_way_up() {
+        assert_eq!(shown("/", "/a", "c/../x").as_deref(), Some("x"));
+        assert_eq!(shown("/", "/a/b", "c/../../x").as_deref(), Some("../x"));
+    }
+
+    #[test]
+    fn a_target_outside_the_mount_is_not_told() {
+        for target in ["/etc/passwd", "../../etc/passwd", "../..", "/", "/srvother"] {
+            assert_eq!(shown("/srv", "/srv/a", target), None, "{target}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_target_climbs_above_the_mountpoint(
+            depth in 0_usize..4,
+            target in "(/|a|b|\\.\\.|\\.|//){0,12}",
+        ) {
+            let directory = path(&format!("/srv/m{}", "/d".repeat(depth)));
+            let Some(shown) = inside(&path("/srv/m"), &directory, target.as_bytes()) else {
+                return Ok(());
+            };
+            prop_assert!(!shown.is_empty() || target.is_empty());
+            prop_assert!(climbs_first(&shown).is_some_and(|climbs| climbs <= depth));
+        }
     }
 }

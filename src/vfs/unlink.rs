@@ -16,6 +16,9 @@ impl Vfs {
             .inodes
             .known(parent, name)
             .and_then(|ino| self.inodes.open_file(ino));
+        if let Some(file) = &open {
+            file.interrupt_storing();
+        }
         let pass = open.as_ref().map(|file| file.enter());
         if let (Some(file), Some(pass)) = (&open, &pass) {
             file.keep_contents(pass)?;
@@ -34,6 +37,7 @@ impl Vfs {
         }
         if let (Some(file), Some(pass)) = (&open, &pass) {
             file.unlink(pass);
+            self.forget_waiting(file);
         }
         self.cache.remove(&directory, name);
         self.note_modified(&directory);

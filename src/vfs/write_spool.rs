@@ -113,16 +113,20 @@ impl SpoolDir {
         self.journal.ending();
     }
 
-    /// The mount has ended; what it could not store is logged.
-    pub(crate) fn end(&self) {
+    /// Logs what is not stored yet.
+    pub(crate) fn tell_waiting(&self) {
         for path in self.journal.waiting() {
             log::warn!("{path} is not stored yet: the next mount of this server finishes it");
         }
+    }
+
+    /// The mount has ended; what it could not store is logged.
+    pub(crate) fn end(&self) {
+        self.tell_waiting();
         self.journal.end();
     }
 
     /// Bytes that all spool files take now.
-    #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
         self.account.used.load(Ordering::Relaxed)
     }

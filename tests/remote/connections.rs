@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ftpfs::ftp;
 use ftpfs::journal::Journal;
-use ftpfs::remote::{Atomic, ErrorKind, Remote, RemoteOptions, Verify};
+use ftpfs::remote::{Atomic, ErrorKind, Links, Remote, RemoteOptions, Verify};
 use ftpfs::server::Server;
 
 use crate::support::{Site, path, pattern, pool_options, server_options, wait_for};
@@ -128,6 +128,8 @@ fn a_wrong_password_shows_at_once_and_is_not_told() {
         timezone: None,
         atomic: Atomic::Auto,
         verify: Verify::Digest,
+        links: Links::Show,
+        listing_bytes: 64 << 20,
     };
     let error = Remote::connect(options, Journal::keeping_nothing(None)).unwrap_err();
     assert!(matches!(error, ftp::Error::Login(_)), "{error}");

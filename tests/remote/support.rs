@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::ftp::{ConnectOptions, Password, RemotePath, Tls};
+use ftpfs::ftp::{CommandCounts, ConnectOptions, Password, RemotePath, Tls};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{Atomic, Commit, Error, Remote, RemoteOptions, Verify};
+use ftpfs::remote::{Atomic, Commit, Error, Links, Remote, RemoteOptions, Verify};
 use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
@@ -48,6 +48,8 @@ impl Site {
             timezone: None,
             atomic: Atomic::Auto,
             verify: Verify::Digest,
+            links: Links::Show,
+            listing_bytes: 64 << 20,
         };
         let remote = Remote::connect(options, Journal::keeping_nothing(None)).unwrap();
         server.clear_commands();
@@ -101,13 +103,32 @@ impl Site {
         names
     }
 
-    /// The verbs received since the last time of asking.
+    /// Waits until a session has the data connection of its next transfer.
+    pub fn await_arm(&self) {
+        wait_for("an open data connection", || {
+            self.remote.pool_stats().armed > 0
+        });
+    }
+
+    /// Who works alone needs no more sessions than take turns in opening data connections, and gives each back.
+    pub fn assert_few_sessions(&self) {
+        wait_for("all sessions to be idle", || {
+            self.remote.pool_stats().leased == 0
+        });
+        let stats = self.remote.pool_stats();
+        assert!(stats.open <= 3, "{stats:?}");
+    }
+
+    /// The verbs received since the last time of asking; without those of sessions and of data connections, which may be
+    /// made ahead of their use.
     pub fn verbs(&self) -> Vec<String> {
+        const AHEAD: [&str; 6] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "EPSV"];
         let verbs = self
             .server
             .commands()
             .iter()
             .map(|line| line.split(' ').next().unwrap().to_uppercase())
+            .filter(|verb| !AHEAD.contains(&verb.as_str()))
             .collect();
         self.server.clear_commands();
         verbs
@@ -116,10 +137,11 @@ impl Site {
     /// Stores `content` as a program would.
     pub fn store(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let target = path(name);
-        let mut upload = self.remote.upload(&target)?;
-        upload.send(&spool(content), content.len() as u64)?;
+        let (file, size) = (spool(content), content.len() as u64);
+        let mut upload = self.remote.upload_whole(&target, &file, size)?;
+        upload.send(&file, size - upload.sent())?;
         let commit = Commit {
-            size: content.len() as u64,
+            size,
             ..Commit::default()
         };
         upload.commit(&target, &commit).map(drop)
@@ -172,6 +194,8 @@ pub fn pool_options() -> PoolOptions {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            counts: CommandCounts::default(),
+            pipelining: true,
         },
         connections: 8,
         idle: Duration::from_secs(60),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ftpfs::ftp::{Password, Precision};
 use ftpfs::journal::Journal;
-use ftpfs::remote::{Atomic, ErrorKind, Remote, RemoteOptions, Verify, Version};
+use ftpfs::remote::{Atomic, ErrorKind, Links, Remote, RemoteOptions, Verify, Version};
 
 use crate::servers::{Kind, TestServer};
 use crate::support::{Site, path, pool_options};
@@ -23,6 +23,8 @@ fn client(server: &TestServer) -> Remote {
         timezone: None,
         atomic: Atomic::Auto,
         verify: Verify::Digest,
+        links: Links::Show,
+        listing_bytes: 64 << 20,
     };
     Remote::connect(options, Journal::keeping_nothing(None)).unwrap()
 }

@@ -1,7 +1,7 @@
 //! TLS with curl, which resumes the control connection's session on its own, and byte by byte with a client of the tests.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -129,6 +129,23 @@ fn many_data_connections_in_a_row_resume_the_session() {
             assert_eq!((bytes.as_slice(), code), (&b"over and over"[..], 226));
         }
     }
+}
+
+#[test]
+fn the_server_is_tls_s_server_where_it_opens_the_data_connection_too() {
+    let secured = Secured::with(|tls| tls.reuse = true);
+    secured.served.write("file", "over there");
+    let config = secured.config();
+    let mut client = secured.client(&config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    client.expect(format!("EPRT |1|127.0.0.1|{port}|"), 200);
+    client.expect("RETR file", 150);
+    let mut data = Connection::secure(listener.accept().unwrap().0, &config);
+    let mut text = String::new();
+    data.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "over there");
+    assert_eq!(client.reply().code, 226);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What files look like, and how they are stored.
 
-use super::{Group, Spec, valued};
+use super::{Group, Spec, flag, valued};
 use crate::cli::value;
 
 pub(super) static SPECS: &[Spec] = &[
@@ -23,6 +23,23 @@ pub(super) static SPECS: &[Spec] = &[
         "Look at each upload by its size, or by its digest, too, where the server tells one",
         |to, value| {
             to.verify = value::verify(value)?;
+            Ok(())
+        },
+    ),
+    flag(
+        Group::Files,
+        "writeback",
+        "Let close return when the local disk has a file, and store it in the background",
+        |to| to.writeback = true,
+    ),
+    valued(
+        Group::Files,
+        "symlinks",
+        "HOW",
+        "show",
+        "Show links as links that stay inside the mount, show what the server finds behind them (follow), or hide them",
+        |to, value| {
+            to.symlinks = value::links(value)?;
             Ok(())
         },
     ),

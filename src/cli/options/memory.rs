@@ -26,7 +26,7 @@ pub(super) static SPECS: &[Spec] = &[
         "cache_size",
         "SIZE",
         "64M",
-        "Most memory for directory listings",
+        "Most memory for directory listings; 8 times as much, or 128M, while they are received",
         |to, value| {
             to.cache_size = value::memory_size(value, LEAST_CACHE)?;
             Ok(())

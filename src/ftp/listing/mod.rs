@@ -19,6 +19,9 @@ use super::path::{NAME_MAX, PathError, check_name};
 /// Longest symlink target, in bytes, that is kept: Linux's PATH_MAX without its NUL.
 pub const TARGET_MAX: usize = 4095;
 
+/// Largest size in octets that is believed: Linux's offsets go no further. A larger one is unknown.
+pub const SIZE_MAX: u64 = i64::MAX as u64;
+
 /// Which grammar a listing's lines follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -207,6 +210,7 @@ fn bound(entry: &mut Entry) {
     if !matches!(entry.kind, Kind::File | Kind::Symlink | Kind::Unknown) {
         entry.size = None;
     }
+    entry.size = entry.size.filter(|size| *size <= SIZE_MAX);
     let usable = |most: usize| {
         move |bytes: &Vec<u8>| !bytes.is_empty() && bytes.len() <= most && !bytes.contains(&0)
     };

@@ -1,9 +1,12 @@
 //! The client's stories against a scripted server.
 
+mod ahead;
+mod behind;
 mod data;
 mod hostile;
 mod listing;
 mod login;
 mod replies;
 mod tls;
+mod together;
 mod transfer;

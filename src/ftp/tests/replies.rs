@@ -49,7 +49,7 @@ fn size_and_time_are_asked_for_in_one_write_and_answered_each_for_itself() {
         }
         stage.noop();
     });
-    let mut session = peer.session();
+    let mut session = peer.queueing_session();
     let mut told = || {
         let (size, modified) = session.size_and_modified(&path("/a")).unwrap();
         (size.ok(), modified.ok())
@@ -71,7 +71,7 @@ fn a_session_that_breaks_between_two_answers_gives_neither() {
             stage.hear("MDTM /a");
             stage.say(replies);
         });
-        let mut session = peer.session();
+        let mut session = peer.queueing_session();
         session.size_and_modified(&path("/a")).unwrap_err();
         assert!(!session.is_usable(), "{replies}");
         peer.ends();

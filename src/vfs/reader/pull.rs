@@ -192,7 +192,11 @@ impl Pull {
     fn take_completion(mut self) {
         match self.resuming.step(&mut [0; 1]) {
             Ok(Step::End | Step::Again) => {}
-            Ok(Step::Bytes(_)) => log::debug!("a file is longer than its listing said"),
+            Ok(Step::Bytes(_)) => log::warn!(
+                "{}: more came than the server says it has: it has grown, or comes in another form than it is stored \
+                 in (TYPE I)",
+                self.shared.source.path()
+            ),
             Err(error) => log::debug!("after the last byte: {error}"),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 use std::time::Instant;
 
-use super::{Follower, Outgoing, PIECE, Shared, State, Store};
+use super::{Follower, Outgoing, PIECE, Shared, State, Store, WHOLE, Waited};
 use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind, Stored};
 
@@ -19,7 +19,7 @@ enum Pass {
     Stored(Stored),
     /// The file was changed where it had been sent already.
     Changed,
-    /// The file was removed meanwhile.
+    /// The file was removed meanwhile, or nobody minds if it is stored later.
     Cancelled,
 }
 
@@ -40,6 +40,9 @@ struct Snapshot {
     length: u64,
 }
 
+/// An upload, and what it is to bring.
+type Begun = (Box<dyn Outgoing>, Snapshot);
+
 /// The right to commit; while it lives no other commit runs and no early upload begins.
 struct Turn<'a>(&'a Shared);
 
@@ -48,6 +51,7 @@ impl Drop for Turn<'_> {
         let mut state = self.0.lock();
         state.next_upload();
         state.committing = false;
+        state.interrupted = false;
         state.sequence = super::Sequence::default();
         let left = std::mem::replace(&mut state.follower, Follower::None);
         self.0.changed.notify_all();
@@ -60,7 +64,8 @@ impl Drop for Turn<'_> {
 impl Store {
     /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time of
     /// `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
-    /// where nothing was dirty, and so nothing sent. Changes made while this runs leave the store dirty.
+    /// where nothing was dirty, and so nothing sent, or where it was called off. Changes made while this runs leave
+    /// the store dirty.
     ///
     /// # Errors
     /// What the server or the connection said, after a few fresh uploads where the connection broke.
@@ -69,6 +74,7 @@ impl Store {
         &self,
         target: &RemotePath,
         commit: &Commit,
+        waited: Waited,
     ) -> Result<Option<Stored>, Error> {
         let shared = &*self.shared;
         let state = shared.lock();
@@ -80,6 +86,7 @@ impl Store {
             return Ok(None);
         }
         state.committing = true;
+        state.yields = waited == Waited::ForByNobody;
         let _turn = Turn(shared);
         shared.changed.notify_all();
         let early = shared.take_early(state);
@@ -109,11 +116,13 @@ impl Shared {
         let mut restarts = 0;
         loop {
             let insist = restarts == RESTARTS;
-            match self.pass(early.take(), target, commit, insist) {
+            // What was lost with its command is not sent so again.
+            let whole = retries == 0 && self.spool.len() <= WHOLE;
+            match self.pass(early.take(), whole, target, commit, insist) {
                 Ok(Pass::Stored(stored)) => return Ok(Some(stored)),
                 Ok(Pass::Cancelled) => return Ok(None),
                 Ok(Pass::Changed) => restarts += 1,
-                Err(_) if self.lock().cancelled => return Ok(None),
+                Err(_) if self.lock().is_called_off() => return Ok(None),
                 Err(error) if retries < RETRIES && may_go_better(error.kind) => {
                     log::debug!("{error}; storing {target} anew");
                     retries += 1;
@@ -123,19 +132,24 @@ impl Shared {
         }
     }
 
-    /// One upload of the whole file, the rest of it where `early` has begun. `insist` takes no notice of changes.
+    /// One upload of the whole file, the rest of it where `early` has begun; with its command where it is `whole`.
+    /// `insist` takes no notice of changes.
     fn pass(
         &self,
         early: Option<Box<dyn Outgoing>>,
+        whole: bool,
         target: &RemotePath,
         commit: &Commit,
         insist: bool,
     ) -> Result<Pass, Error> {
-        let (mut upload, is_new) = match early {
-            Some(upload) => (upload, false),
-            None => (self.destination.begin()?, true),
+        let (mut upload, snapshot) = match early {
+            Some(upload) => (upload, self.snapshot(false)),
+            None if whole => match self.begin_whole(insist)? {
+                Ok(begun) => begun,
+                Err(pass) => return Ok(pass),
+            },
+            None => (self.destination.begin()?, self.snapshot(true)),
         };
-        let snapshot = self.snapshot(is_new);
         let mut has_arrived = false;
         loop {
             let done = match self.claim(&snapshot, insist) {
@@ -149,13 +163,7 @@ impl Shared {
                 Claim::Void(pass) => return Ok(pass),
             };
             if let Err(error) = done {
-                // A cut file cannot be sent to its old end; that is no failure of the server's.
-                let is_void = !insist && self.has_changed(&self.lock(), &snapshot);
-                return if is_void {
-                    Ok(Pass::Changed)
-                } else {
-                    Err(error)
-                };
+                return self.unless_void(&snapshot, insist, error);
             }
         }
         let commit = Commit {
@@ -165,6 +173,37 @@ impl Shared {
         let stored = upload.commit(target, &commit)?;
         self.lock().stored = snapshot.generation;
         Ok(Pass::Stored(stored))
+    }
+
+    /// Begins an upload of a small file with all its bytes; what could not go with the command is sent after it.
+    fn begin_whole(&self, insist: bool) -> Result<Result<Begun, Pass>, Error> {
+        let snapshot = self.snapshot(true);
+        let claimed = match self.claim(&snapshot, insist) {
+            Claim::Send(length) => length,
+            Claim::Complete => 0,
+            Claim::Void(pass) => return Ok(Err(pass)),
+        };
+        let file = self.spool.file();
+        let begun = self.destination.begin_whole(file, claimed);
+        let sent = begun.and_then(|mut upload| {
+            let left = claimed.saturating_sub(upload.sent());
+            if left > 0 {
+                upload.send(file, left)?;
+            }
+            Ok(upload)
+        });
+        match sent {
+            Ok(upload) => Ok(Ok((upload, snapshot))),
+            Err(error) => self.unless_void(&snapshot, insist, error).map(Err),
+        }
+    }
+
+    /// A cut file cannot be sent to its old end; that is no failure of the server's.
+    fn unless_void(&self, snapshot: &Snapshot, insist: bool, error: Error) -> Result<Pass, Error> {
+        if !insist && self.has_changed(&self.lock(), snapshot) {
+            return Ok(Pass::Changed);
+        }
+        Err(error)
     }
 
     fn snapshot(&self, is_new: bool) -> Snapshot {
@@ -187,7 +226,7 @@ impl Shared {
     fn claim(&self, snapshot: &Snapshot, insist: bool) -> Claim {
         let mut state = self.lock();
         state.moved = Instant::now();
-        if state.cancelled {
+        if state.is_called_off() {
             return Claim::Void(Pass::Cancelled);
         }
         if !insist && self.has_changed(&state, snapshot) {

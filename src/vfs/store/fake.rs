@@ -145,6 +145,10 @@ impl Destination for FakeDestination {
             plan,
         }))
     }
+
+    fn begin_whole(&self, _: &File, _: u64) -> Result<Box<dyn Outgoing>, Error> {
+        self.begin()
+    }
 }
 
 struct FakeOutgoing {
@@ -179,6 +183,10 @@ impl Outgoing for FakeOutgoing {
         drop(state);
         self.server.changed.notify_all();
         Ok(())
+    }
+
+    fn sent(&self) -> u64 {
+        self.bytes.len() as u64
     }
 
     fn arrive(&mut self, _: &File) -> Result<(), Error> {

@@ -31,6 +31,9 @@ use sequence::Sequence;
 /// and a program that patches the beginning has often done so by then.
 const FOLLOW_FROM: u64 = 4 << 20;
 
+/// A file of at most so many bytes is begun with them.
+const WHOLE: u64 = 64 << 10;
+
 /// What is claimed and sent at a time.
 const PIECE: u64 = 1 << 20;
 
@@ -42,6 +45,10 @@ const STUCK: Duration = Duration::from_secs(1800);
 pub(crate) trait Destination: Send + Sync {
     /// Begins an upload, under a temporary name.
     fn begin(&self) -> Result<Box<dyn Outgoing>, Error>;
+
+    /// Begins an upload of a small file, which is to have the first `length` bytes of `file` and no more: those may go
+    /// with the command that begins it.
+    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, Error>;
 }
 
 /// An upload under way. Dropping it gives it up and removes what has come of it.
@@ -49,11 +56,23 @@ pub(crate) trait Outgoing: Send {
     /// Sends the next `length` bytes, which follow those sent before, of `file`.
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error>;
 
+    /// Bytes sent so far.
+    fn sent(&self) -> u64;
+
     /// Waits until the server has all that was sent; sends again from `file` what was lost on the way.
     fn arrive(&mut self, file: &File) -> Result<(), Error>;
 
     /// Makes it the file at `target`, as `commit` says. On an error the old file is whole.
     fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<Stored, Error>;
+}
+
+/// Who waits for a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// A program.
+    For,
+    /// Nobody: [`Store::interrupt`] ends it.
+    ForByNobody,
 }
 
 /// One spool's way to the server.
@@ -69,6 +88,10 @@ struct Shared {
     changed: Condvar,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what holds of a commit, of a file and of a thread is independent"
+)]
 struct State {
     /// Counts the changes.
     generation: u64,
@@ -79,6 +102,10 @@ struct State {
     follower: Follower,
     /// Whether a commit is running; only one does at a time.
     committing: bool,
+    /// The running commit is nobody's who waits for it: it may be interrupted.
+    yields: bool,
+    /// … and is to end.
+    interrupted: bool,
     /// The file has no name any more.
     cancelled: bool,
     /// When an upload last moved.
@@ -124,6 +151,8 @@ impl Store {
                     upload: Claims::default(),
                     follower: Follower::None,
                     committing: false,
+                    yields: false,
+                    interrupted: false,
                     cancelled: false,
                     moved: Instant::now(),
                     sending: false,
@@ -157,6 +186,17 @@ impl Store {
     /// The server does not have the file as it is, though no byte was written: it was just created.
     pub(crate) fn mark_dirty(&self) {
         self.shared.lock().generation += 1;
+    }
+
+    /// Counts the changes that were told.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.lock().generation
+    }
+
+    /// Ends a commit that nobody waits for, soon and without having stored anything; the store stays dirty.
+    pub(crate) fn interrupt(&self) {
+        let mut state = self.shared.lock();
+        state.interrupted |= state.committing && state.yields;
     }
 
     /// Whether the next commit has something to do.
@@ -262,6 +302,11 @@ impl Shared {
 impl State {
     fn is_dirty(&self) -> bool {
         self.generation != self.stored && !self.cancelled
+    }
+
+    /// Whether a running commit is to end.
+    fn is_called_off(&self) -> bool {
+        self.cancelled || self.interrupted
     }
 
     /// Bytes that were written in sequence and are not claimed yet.

@@ -54,7 +54,7 @@ impl Open {
 
     fn commit(&self) -> Result<(), Error> {
         self.store
-            .commit(&RemotePath::root(), &Commit::default())
+            .commit(&RemotePath::root(), &Commit::default(), Waited::For)
             .map(drop)
     }
 

@@ -1,0 +1,151 @@
+//! Keeps a server from filling the log: each place in the program that warns may do so a few times a minute, and what
+//! it held back is counted and told with the next one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::{Level, Log, Metadata, Record};
+
+/// Records of one place in one [`WINDOW`].
+const MOST: u32 = 20;
+/// How long a place is counted for before it may speak again.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// A line of the source, which says one kind of thing.
+type Place = (Option<&'static str>, Option<u32>);
+
+/// A log that says each thing so many times at most; whoever asked for debugging gets all of that.
+pub(super) struct Limited<L> {
+    log: L,
+    places: Mutex<HashMap<Place, Said>>,
+}
+
+struct Said {
+    since: Instant,
+    count: u32,
+    held_back: u64,
+}
+
+/// What is to become of a record.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is written; so many like it were held back before.
+    Write(u64),
+    /// It is written, as the last one for a while.
+    WriteAsLast,
+    HoldBack,
+}
+
+impl<L: Log> Limited<L> {
+    /// Writes to `log`.
+    pub(super) fn new(log: L) -> Self {
+        Self {
+            log,
+            places: Mutex::default(),
+        }
+    }
+
+    fn judge(&self, record: &Record<'_>, now: Instant) -> Verdict {
+        if record.level() > Level::Info {
+            return Verdict::Write(0);
+        }
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (record.file_static(), record.line());
+        let said = places.entry(place).or_insert_with(|| Said::new(now));
+        said.judge(now)
+    }
+
+    fn write(&self, about: &Record<'_>, text: std::fmt::Arguments<'_>) {
+        let mut record = Record::builder();
+        record.metadata(about.metadata().clone()).args(text);
+        self.log.log(&record.build());
+    }
+}
+
+impl Said {
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            count: 0,
+            held_back: 0,
+        }
+    }
+
+    fn judge(&mut self, now: Instant) -> Verdict {
+        let mut held_back = 0;
+        if now.saturating_duration_since(self.since) >= WINDOW {
+            held_back = self.held_back;
+            *self = Self::new(now);
+        }
+        self.count = self.count.saturating_add(1);
+        match self.count {
+            ..MOST => Verdict::Write(held_back),
+            MOST => Verdict::WriteAsLast,
+            _ => {
+                self.held_back += 1;
+                Verdict::HoldBack
+            }
+        }
+    }
+}
+
+impl<L: Log> Log for Limited<L> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.log.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        match self.judge(record, Instant::now()) {
+            Verdict::HoldBack => {}
+            Verdict::Write(0) => self.log.log(record),
+            Verdict::Write(held_back) => {
+                self.write(record, format_args!("{held_back} more were like this one:"));
+                self.log.log(record);
+            }
+            Verdict::WriteAsLast => {
+                self.log.log(record);
+                self.write(
+                    record,
+                    format_args!("more like this are only counted for a minute"),
+                );
+            }
+        }
+    }
+
+    fn flush(&self) {
+        self.log.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thing_is_said_a_few_times_and_counted_then() {
+        let start = Instant::now();
+        let mut said = Said::new(start);
+        for _ in 1..MOST {
+            assert_eq!(said.judge(start), Verdict::Write(0));
+        }
+        assert_eq!(said.judge(start), Verdict::WriteAsLast);
+        for _ in 0..1_000_000 {
+            assert_eq!(said.judge(start), Verdict::HoldBack);
+        }
+        assert_eq!(said.judge(start + WINDOW), Verdict::Write(1_000_000));
+        assert_eq!(said.judge(start + WINDOW), Verdict::Write(0));
+    }
+
+    #[test]
+    fn a_step_of_debugging_is_never_held_back() {
+        let limited = Limited::new(env_logger::Builder::new().build());
+        let record = Record::builder().level(Level::Debug).build();
+        for _ in 0..100 {
+            assert_eq!(limited.judge(&record, Instant::now()), Verdict::Write(0));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `ftpfs status [MOUNTPOINT]`: what running mounts are doing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+
+use super::{Failure, command, print, request};
+use crate::mount::status::{self, Form};
+
+/// Prints the figures of one mount, or of all that are this user's.
+///
+/// # Errors
+/// The directory is none of them, or its ftpfs does not answer.
+pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    let state = request::state_home();
+    let sockets = request::sockets(state.as_deref())
+        .ok_or("no place for control sockets: set XDG_RUNTIME_DIR or HOME")?;
+    let is_json = command::is_set(matches, command::JSON);
+    let form = if is_json { Form::Json } else { Form::Text };
+    if let Some(mountpoint) = matches.get_one::<PathBuf>(command::MOUNTPOINT) {
+        return print(status::at(&sockets, mountpoint, form)?.as_bytes());
+    }
+    let answers = status::all(&sockets, form)?;
+    let text = match form {
+        Form::Json => {
+            let objects: Vec<_> = answers.iter().map(|it| it.trim_end()).collect();
+            format!("[{}]\n", objects.join(","))
+        }
+        Form::Text if answers.is_empty() => "no mounts of yours\n".to_owned(),
+        Form::Text => answers.join("\n"),
+    };
+    print(text.as_bytes())
+}

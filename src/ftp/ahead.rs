@@ -1,0 +1,360 @@
+//! The next transfer's data connection, opened ahead of it: EPSV or PASV is sent when a transfer has ended, and the
+//! connection made while nobody waits, so that the next transfer begins with its verb (RFC 959 §3.2, RFC 2428).
+//!
+//! Nothing here waits but [`Session::take_armed`]. The connection belongs to its session: servers keep it across
+//! other commands until a transfer takes it or another EPSV replaces it. One that the server closed meanwhile is
+//! noticed before it is used, and one that it forgot by its 425.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::connect::prepare;
+use super::control::socket_error;
+use super::data::{extended_passive_target, is_v4, may_fall_back, passive_target};
+use super::error::{Error, Phase};
+use super::reply::Reply;
+use super::session::Session;
+
+/// An older connection is not trusted: address translators and servers forget silent ones, pyftpdlib after 300 s.
+const OLDEST: Duration = Duration::from_secs(45);
+/// Connections in a row that were dead when they were needed, after which none is opened ahead any more.
+const MOST_DEAD: u8 = 3;
+
+/// How near a session is to a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Readiness {
+    /// A transfer has to ask for its data connection first.
+    Cold,
+    /// The data connection is being made.
+    Coming,
+    /// A transfer begins with its verb.
+    Armed,
+}
+
+/// What a session opens ahead.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    state: State,
+    /// False in active mode, where it is not wanted, and where the server does not bear it.
+    enabled: bool,
+    /// A transfer used the last connection up.
+    due: bool,
+    dead: u8,
+    /// [`OLDEST`], which tests do not wait for.
+    pub(super) oldest: Duration,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    None,
+    /// The reply to EPSV or PASV is owed.
+    Asked(Way),
+    /// TCP connects by itself.
+    Connecting(Arm),
+    Connected(Arm),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Extended,
+    Passive,
+}
+
+/// A data connection ahead of its use; its socket does not block.
+#[derive(Debug)]
+struct Arm {
+    socket: TcpStream,
+    way: Way,
+    since: Instant,
+}
+
+/// What a session's data connection needs next, to be waited for without the session.
+#[derive(Debug)]
+pub struct Watch {
+    socket: TcpStream,
+    sign: PollFlags,
+}
+
+impl Watch {
+    /// Waits until one of the sessions can [`advance`](Session::advance) or `bell` is readable, for `patience` at the
+    /// longest.
+    pub fn wait_for_any(watches: &[Self], bell: &UnixStream, patience: Duration) {
+        let mut polled: Vec<_> = watches
+            .iter()
+            .map(|watch| PollFd::new(&watch.socket, watch.sign))
+            .collect();
+        polled.push(PollFd::new(bell, PollFlags::IN));
+        // Whatever comes of it: a look at the sessions tells.
+        let _ = poll(&mut polled, Timespec::try_from(patience).ok().as_ref());
+    }
+}
+
+impl Ahead {
+    pub(super) fn new(enabled: bool) -> Self {
+        Self {
+            state: State::None,
+            enabled,
+            due: true,
+            dead: 0,
+            oldest: OLDEST,
+        }
+    }
+
+    /// A transfer begins: whatever was opened ahead is used up.
+    pub(super) fn used_up(&mut self) {
+        self.due = true;
+    }
+
+    /// The reply to EPSV or PASV is owed from now on.
+    pub(super) fn asked(&mut self, way: Way) {
+        self.due = false;
+        self.state = State::Asked(way);
+    }
+
+    /// The server forgot a connection that was open, or closed it.
+    pub(super) fn was_dead(&mut self) {
+        self.dead += 1;
+        if self.dead >= MOST_DEAD {
+            self.stop("the server closes data connections that are idle");
+        }
+    }
+
+    /// The connection carried a transfer.
+    pub(super) fn was_alive(&mut self) {
+        self.dead = 0;
+    }
+
+    fn stop(&mut self, why: &str) {
+        log::info!("no more data connections ahead of their transfers: {why}");
+        self.enabled = false;
+    }
+}
+
+impl Session {
+    /// Asks for the next transfer's data connection, where one has used up the last and none is coming. Does not wait.
+    pub fn arm(&mut self) {
+        if !self.ahead.enabled || !self.ahead.due || !self.is_usable() {
+            return;
+        }
+        self.renew_arm();
+    }
+
+    /// Asks for another data connection in the place of one that grows old. Does not wait.
+    pub fn renew_arm(&mut self) {
+        if !self.ahead.enabled || self.control.owes_anything() {
+            return;
+        }
+        let way = self.best_way();
+        log::debug!("> {} (ahead)", way.verb());
+        // One that cannot be sent leaves the session unusable, which shows.
+        if self.control.send(way.verb().as_bytes()).is_ok() {
+            self.control.owe_ahead();
+            self.ahead.asked(way);
+        }
+    }
+
+    /// How the next data connection would be asked for now; none where it should not.
+    pub(super) fn way_ahead(&self) -> Option<Way> {
+        let is_wanted = self.ahead.enabled && self.ahead.due && !self.control.owes_anything();
+        is_wanted.then(|| self.best_way())
+    }
+
+    fn best_way(&self) -> Way {
+        if self.data.extended_refused {
+            Way::Passive
+        } else {
+            Way::Extended
+        }
+    }
+
+    /// Closes a data connection opened ahead.
+    pub fn disarm(&mut self) {
+        if !self.control.owes_ahead() {
+            self.ahead.state = State::None;
+        }
+    }
+
+    /// Whether a data connection opened ahead is so old that it should be [renewed](Self::renew_arm) or
+    /// [closed](Self::disarm).
+    pub fn has_old_arm(&self) -> bool {
+        match &self.ahead.state {
+            State::Connecting(arm) | State::Connected(arm) => {
+                arm.since.elapsed() >= self.ahead.oldest / 2
+            }
+            State::None | State::Asked(_) => false,
+        }
+    }
+
+    /// How near the session is to a transfer, as of its last [`advance`](Self::advance).
+    pub fn readiness(&self) -> Readiness {
+        match &self.ahead.state {
+            State::None => Readiness::Cold,
+            State::Asked(_) | State::Connecting(_) => Readiness::Coming,
+            State::Connected(_) => Readiness::Armed,
+        }
+    }
+
+    /// What [`advance`](Self::advance) waits for; none where there is nothing to wait for.
+    pub fn watch(&self) -> Option<Watch> {
+        let (socket, sign) = match &self.ahead.state {
+            State::Asked(_) => (self.control.try_clone(), PollFlags::IN),
+            State::Connecting(arm) => (arm.socket.try_clone(), PollFlags::OUT),
+            State::None | State::Connected(_) => return None,
+        };
+        let socket = socket.ok()?;
+        Some(Watch { socket, sign })
+    }
+
+    /// Does what can be done for the next transfer's data connection without waiting.
+    pub fn advance(&mut self) {
+        // A failure shows in the session.
+        if self.control.look_ahead().is_ok() {
+            self.settle();
+        }
+        // Refused EPSV leaves PASV to be asked for.
+        self.arm();
+        if let State::Connecting(arm) = &self.ahead.state
+            && matches!(
+                wait_for(&arm.socket, PollFlags::OUT, Duration::ZERO),
+                Ok(true)
+            )
+            && let State::Connecting(arm) = std::mem::take(&mut self.ahead.state)
+        {
+            self.ahead.state = State::Connected(arm);
+        }
+    }
+
+    /// The data connection opened ahead, if it is good: waits for as much of it as is still to come.
+    pub(super) fn take_armed(&mut self) -> Result<Option<TcpStream>, Error> {
+        self.control.hear_ahead()?;
+        self.settle();
+        let arm = match std::mem::take(&mut self.ahead.state) {
+            State::Connecting(arm) | State::Connected(arm) => arm,
+            State::None | State::Asked(_) => return Ok(None),
+        };
+        if arm.since.elapsed() >= self.ahead.oldest {
+            return Ok(None);
+        }
+        let left = self
+            .data
+            .connect_timeout
+            .saturating_sub(arm.since.elapsed());
+        match connected(&arm.socket, left) {
+            Ok(()) if is_open(&arm.socket) => {}
+            Ok(()) => {
+                log::debug!("the server closed a data connection opened ahead");
+                self.ahead.was_dead();
+                return Ok(None);
+            }
+            Err(error) => {
+                self.not_reached(arm.way, &error);
+                return Ok(None);
+            }
+        }
+        let failed = |error| socket_error(Phase::DataConnect, error);
+        arm.socket.set_nonblocking(false).map_err(failed)?;
+        Ok(Some(arm.socket))
+    }
+
+    /// Acts on the reply to EPSV or PASV, where it has come.
+    pub(super) fn settle(&mut self) {
+        let Some(reply) = self.control.take_ahead() else {
+            return;
+        };
+        let State::Asked(way) = std::mem::take(&mut self.ahead.state) else {
+            return;
+        };
+        match self.begin_connect(way, &reply) {
+            Ok(socket) => {
+                let since = Instant::now();
+                self.ahead.state = State::Connecting(Arm { socket, way, since });
+            }
+            Err(error) => self.not_reached(way, &error),
+        }
+    }
+
+    fn begin_connect(&self, way: Way, reply: &Reply) -> Result<TcpStream, Error> {
+        if !reply.is_completion() {
+            let (command, reply) = (way.verb(), reply.clone());
+            return Err(Error::Refused { command, reply });
+        }
+        let target = match way {
+            Way::Extended => extended_passive_target(reply, &self.control)?,
+            Way::Passive => passive_target(reply, &self.control, &self.data)?,
+        };
+        begin_connect(target).map_err(|error| socket_error(Phase::DataConnect, error))
+    }
+
+    /// There is no data connection by `way`: another way is taken from now on, or none ahead.
+    fn not_reached(&mut self, way: Way, error: &Error) {
+        if !may_fall_back(error, &self.control) {
+            log::debug!("no data connection ahead this time: {error}");
+        } else if way == Way::Extended && is_v4(&self.control).unwrap_or(false) {
+            log::info!("EPSV does not work here ({error}): using PASV");
+            self.data.extended_refused = true;
+            self.ahead.due = true;
+        } else {
+            self.ahead.stop(&error.to_string());
+        }
+    }
+}
+
+impl Way {
+    pub(super) fn verb(self) -> &'static str {
+        match self {
+            Self::Extended => "EPSV",
+            Self::Passive => "PASV",
+        }
+    }
+}
+
+/// Starts a connect(2) that goes on by itself; writable, the socket has come to its end.
+fn begin_connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let stream = TcpStream::from(socket);
+    prepare(&stream)?;
+    Ok(stream)
+}
+
+/// Waits until the connection is made.
+fn connected(socket: &TcpStream, patience: Duration) -> Result<(), Error> {
+    let failed = |error| socket_error(Phase::DataConnect, error);
+    if !wait_for(socket, PollFlags::OUT, patience).map_err(failed)? {
+        return Err(Error::Timeout(Phase::DataConnect));
+    }
+    match socket.take_error() {
+        Ok(None) => Ok(()),
+        Ok(Some(error)) | Err(error) => Err(failed(error)),
+    }
+}
+
+/// Without waiting: whether the server has neither closed the connection nor sent anything over it unasked.
+fn is_open(socket: &TcpStream) -> bool {
+    matches!(socket.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// Waits until `socket` shows `sign` or fails; whether it does.
+fn wait_for(socket: &TcpStream, sign: PollFlags, patience: Duration) -> std::io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut polled = [PollFd::new(socket, sign)];
+        match poll(&mut polled, Timespec::try_from(left).ok().as_ref()) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! How a transfer begins: its data connection, REST where it begins in the middle, its command and the 1yz (RFC 959
+//! §4.1.3, RFC 3659 §5).
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use super::control::{shown, socket_error};
+use super::data::{Pending, open};
+use super::error::{Error, Phase};
+use super::path::RemotePath;
+use super::reply::{Reply, ReplyClass};
+use super::session::{Failed, Session, intermediate};
+use super::wire::Wire;
+
+/// How long a server that broke a handshake off has to say why.
+const REASON_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Session {
+    pub(super) fn start(
+        mut self,
+        verb: &'static str,
+        path: &RemotePath,
+        offset: u64,
+    ) -> Result<(Self, Wire), Box<Failed>> {
+        let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
+        match begun.and_then(|line| self.begin(verb, &line, offset)) {
+            Ok(data) => Ok((self, data)),
+            Err(error) => Err(Failed::new(error, self)),
+        }
+    }
+
+    /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
+    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<Wire, Error> {
+        let (pending, reply) = self.ask_for_transfer(verb, line, offset)?;
+        if reply.code().class() != ReplyClass::Preliminary {
+            // A completion without a transfer: nothing was sent, nothing more will come.
+            return Err(Error::Refused {
+                command: verb,
+                reply,
+            });
+        }
+        self.accept(verb, pending)
+    }
+
+    /// Agrees on a data connection, unless one was opened ahead, sends `line` over the control connection and takes its
+    /// reply: with a 1yz, the data connection is to be [accepted](Self::accept).
+    pub(super) fn ask_for_transfer(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        offset: u64,
+    ) -> Result<(Pending, Reply), Error> {
+        if let Some(armed) = self.take_armed()? {
+            self.ahead.used_up();
+            let begun = self.command_transfer(verb, line, offset, Pending::Connected(armed));
+            match self.note_armed(begun) {
+                // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's decision.
+                Err(error)
+                    if has_no_data_connection(&error) && !matches!(verb, "STOR" | "APPE") => {}
+                begun => return begun,
+            }
+        }
+        let pending = open(&mut self.control, &mut self.data)?;
+        self.ahead.used_up();
+        self.command_transfer(verb, line, offset, pending)
+    }
+
+    /// The transfer's command, after REST where it begins in the middle, and its reply.
+    fn command_transfer(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        offset: u64,
+        pending: Pending,
+    ) -> Result<(Pending, Reply), Error> {
+        // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
+        let rest = format!("REST {offset}");
+        // A STOR whose REST was refused would cut the file short.
+        let together = offset > 0 && verb == "RETR" && self.habits.queues;
+        if offset > 0 && !together {
+            let asked = self.exchange("REST", rest.as_bytes());
+            intermediate("REST", asked)?;
+        }
+        if together {
+            log::debug!("> {rest}");
+            log::debug!("> {}", shown(line));
+            self.control.send_together(&[rest.as_bytes(), line])?;
+        } else {
+            log::debug!("> {}", shown(line));
+            self.control.send(line)?;
+        }
+        let pending = pending.greet(self.tls.as_ref())?;
+        if together {
+            let asked = self.answer("REST");
+            let marked = intermediate("REST", asked);
+            self.or_end_transfer(verb, marked)?;
+        }
+        let reply = self.answer(verb)?;
+        Ok((pending, reply))
+    }
+
+    /// Where REST was refused, `verb` begins at the start: what comes of it is not wanted.
+    fn or_end_transfer(
+        &mut self,
+        verb: &'static str,
+        marked: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if marked.is_err() && self.control.is_usable() {
+            let begun = self.answer(verb);
+            if begun.is_ok_and(|reply| reply.code().class() == ReplyClass::Preliminary) {
+                self.control.give_up();
+            }
+        }
+        marked
+    }
+
+    /// Notes whether the server still knew the data connection that was opened ahead of this answer.
+    fn note_armed<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
+        match &answer {
+            Err(error) if has_no_data_connection(error) => {
+                log::debug!("a data connection opened ahead was forgotten: {error}");
+                self.ahead.was_dead();
+            }
+            _ => self.ahead.was_alive(),
+        }
+        answer
+    }
+
+    /// The data connection of a transfer that has begun.
+    pub(super) fn accept(&mut self, verb: &'static str, pending: Pending) -> Result<Wire, Error> {
+        let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
+            Ok(Wire::Tls(stream)) => {
+                self.data_resumed = Some(stream.is_resumed());
+                return Ok(Wire::Tls(stream));
+            }
+            Ok(wire) => return Ok(wire),
+            Err(error) => error,
+        };
+        // A server that breaks the handshake off (no session resumed) says why.
+        let reason = match (&self.tls, &error) {
+            (Some(_), Error::Io { .. } | Error::Tls(_)) => {
+                self.control.wait_for_reply(REASON_PATIENCE)
+            }
+            _ => None,
+        };
+        if let Some(Ok(reply)) = reason
+            && reply.is_refusal()
+        {
+            let command = verb;
+            return Err(Error::Refused { command, reply });
+        }
+        // The transfer's reply is still to come, some time.
+        self.control.give_up();
+        Err(error)
+    }
+
+    /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data connection for it yet.
+    pub(super) fn begin_early(
+        &mut self,
+        path: &RemotePath,
+        file: &File,
+        length: u64,
+        look: bool,
+    ) -> Result<Option<Wire>, Error> {
+        let line = self.line(b"STOR ", path, b"")?;
+        let Some(armed) = self.take_armed()? else {
+            return Ok(None);
+        };
+        self.ahead.used_up();
+        let mut data = self.accept("STOR", Pending::Connected(armed))?;
+        log::debug!("> {}", shown(&line));
+        self.control.send(&line)?;
+        let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
+        // The end of the data; where the server hung up, its reply says why.
+        let _ = data.end();
+        if self.habits.waits_its_turn && sent.is_ok() {
+            self.send_behind(look.then_some(path))?;
+        }
+        let reply = self.answer("STOR");
+        let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
+        if reply
+            .as_ref()
+            .map_or_else(|error| error.reply().is_some(), is_over)
+        {
+            self.transfer_ended();
+        }
+        let reply = self.note_armed(reply)?;
+        if is_over(&reply) {
+            let command = "STOR";
+            return Err(Error::Refused { command, reply });
+        }
+        let sent =
+            sent.and_then(|sent| sent.map_err(|error| socket_error(Phase::DataWrite, error)));
+        if sent.is_err() {
+            // What there is of it is no whole file, and its completion is still to come.
+            self.control.give_up();
+        }
+        sent.map(|()| Some(data))
+    }
+}
+
+/// Sends `length` bytes of `file` from `offset` on; the outer error is the file's, the inner one the connection's.
+pub(super) fn send_file(
+    data: &mut Wire,
+    file: &File,
+    offset: u64,
+    length: u64,
+    piece: &mut Vec<u8>,
+) -> Result<io::Result<()>, Error> {
+    let mut sent = 0;
+    while sent < length {
+        let sending = data.send_file(file, offset + sent, length - sent, piece);
+        match sending.map_err(Error::LocalFile)? {
+            Ok(0) => return Err(Error::LocalFile(ErrorKind::UnexpectedEof.into())),
+            Ok(count) => sent += count as u64,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Whether a transfer was refused before it began for want of a data connection: it can be asked for again.
+fn has_no_data_connection(error: &Error) -> bool {
+    error
+        .reply()
+        .is_some_and(|reply| matches!(reply.code().0, 425 | 426))
+}

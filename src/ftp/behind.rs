@@ -1,0 +1,132 @@
+//! Commands sent behind a transfer, before its completion reply: the next transfer's EPSV or PASV, and behind a small
+//! upload the look at what arrived. Their replies come with the 226, or right behind it, in the order of sending: first
+//! that to EPSV, whose code no transfer ends with, then the look's. A look that nobody asks for is thrown away by the next command (`control.rs`).
+
+use super::ahead::Way;
+use super::control::shown;
+use super::error::Error;
+use super::path::RemotePath;
+use super::reply::Reply;
+use super::session::Session;
+
+/// What was sent behind the transfer under way.
+#[derive(Debug)]
+pub(super) struct Behind {
+    way: Way,
+    look: Option<Looked>,
+}
+
+/// A question about a file whose answer was not taken yet.
+#[derive(Debug)]
+pub(super) struct Looked {
+    path: RemotePath,
+    with: Look,
+}
+
+/// How a file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// MLST.
+    Mlst,
+    /// SIZE and MDTM.
+    SizeAndTime,
+}
+
+impl Look {
+    fn replies(self) -> usize {
+        match self {
+            Self::Mlst => 1,
+            Self::SizeAndTime => 2,
+        }
+    }
+}
+
+impl Session {
+    /// The data has ended: asks for the next transfer's data connection, before the completion reply has come. Servers
+    /// answer when they have sent that.
+    pub(super) fn arm_behind(&mut self) {
+        // One that cannot be sent shows in the completion reply.
+        let _ = self.send_behind(None);
+    }
+
+    /// Behind an upload whose bytes were all sent: asks for the next data connection, and for what will have arrived
+    /// where `look` says so.
+    pub(super) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
+        // Without EPSV the look would come first, and could be taken for the completion reply.
+        let Some(way) = self.way_ahead() else {
+            return Ok(());
+        };
+        // A server may still take part in the end of the data connection's TLS.
+        if self.tls.is_some() {
+            return Ok(());
+        }
+        let mut lines = vec![way.verb().as_bytes().to_vec()];
+        let look = match look.zip(self.best_look()) {
+            Some((path, with)) => {
+                lines.extend(self.look_lines(path, with)?);
+                let path = path.clone();
+                Some(Looked { path, with })
+            }
+            None => None,
+        };
+        for line in &lines {
+            log::debug!("> {} (behind)", shown(line));
+        }
+        let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+        self.control.send_together(&lines)?;
+        self.behind = Some(Behind { way, look });
+        Ok(())
+    }
+
+    /// The transfer's last reply has come: those to what was sent behind it are the next.
+    pub(super) fn transfer_ended(&mut self) {
+        let Some(behind) = self.behind.take() else {
+            return;
+        };
+        self.control.owe_ahead();
+        self.ahead.asked(behind.way);
+        if let Some(looked) = behind.look {
+            self.control.owe_look(looked.with.replies());
+            self.looked = Some(looked);
+        }
+    }
+
+    /// Whether something was sent behind the transfer under way, so that the order of replies is not the usual one.
+    pub(super) fn has_sent_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// Whether `reply`, the first after the data, is already that to EPSV or PASV: the completion reply is missing.
+    pub(super) fn is_skipped_by(&self, reply: &Reply) -> bool {
+        self.has_sent_behind() && matches!(reply.code().0, 227 | 229)
+    }
+
+    /// Whether just this question was sent already, and its answers are the next to come.
+    pub(super) fn was_asked(&mut self, path: &RemotePath, with: Look) -> bool {
+        let looked = self.looked.take();
+        looked.is_some_and(|looked| looked.path == *path && looked.with == with)
+            && self.control.take_look()
+    }
+
+    fn best_look(&self) -> Option<Look> {
+        let features = self.features();
+        if features.has("MLST") {
+            Some(Look::Mlst)
+        } else if features.has("SIZE") && features.has("MDTM") {
+            Some(Look::SizeAndTime)
+        } else {
+            None
+        }
+    }
+
+    /// The command lines of a look.
+    pub(super) fn look_lines(&self, path: &RemotePath, with: Look) -> Result<Vec<Vec<u8>>, Error> {
+        match with {
+            Look::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
+            Look::SizeAndTime => Ok(vec![
+                self.line(b"SIZE ", path, b"")?,
+                self.line(b"MDTM ", path, b"")?,
+            ]),
+        }
+    }
+}

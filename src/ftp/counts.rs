@@ -1,0 +1,48 @@
+//! How many commands were sent, by their verbs; never what they were about.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Counts the commands of all sessions that share it; shared by handle.
+#[derive(Debug, Clone, Default)]
+pub struct CommandCounts(Arc<Mutex<BTreeMap<Vec<u8>, u64>>>);
+
+impl CommandCounts {
+    /// How often each verb was sent so far.
+    pub fn so_far(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = counts
+            .iter()
+            .map(|(verb, count)| (String::from_utf8_lossy(verb).into_owned(), *count));
+        told.collect()
+    }
+
+    /// The command `line` is sent. Its verb is one of the client's own, so there are only so many.
+    pub(super) fn count(&self, line: &[u8]) {
+        let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(verb) {
+            Some(count) => *count += 1,
+            None => {
+                counts.insert(verb.to_owned(), 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_counted_and_arguments_forgotten() {
+        let counts = CommandCounts::default();
+        let shared = counts.clone();
+        for line in [b"PASS secret".as_slice(), b"RETR /a b", b"PWD", b"RETR /c"] {
+            shared.count(line);
+        }
+        let told: Vec<_> = counts.so_far().into_iter().collect();
+        let expected = [("PASS", 1), ("PWD", 1), ("RETR", 2)];
+        assert_eq!(told, expected.map(|(verb, count)| (verb.to_owned(), count)));
+    }
+}

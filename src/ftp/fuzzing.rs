@@ -1,0 +1,207 @@
+//! The grammars of what a server sends, fed with anything (see [`crate::fuzzing`]).
+
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::expect_used,
+    reason = "a panic is how a fuzzer is told"
+)]
+
+use std::fmt::Display;
+use std::ops::ControlFlow;
+
+use super::address::{extended_passive_port, passive_address};
+use super::digest::DigestCommand;
+use super::features::Features;
+use super::list::Parser;
+use super::listing::{Entry, Format, Kind, Line, TARGET_MAX, parse_line, parse_mlst};
+use super::path::{NAME_MAX, RemotePath, check_name};
+use super::reply::{Reply, ReplyCode, first_line, inner_line, last_line};
+use super::session::{quoted_path, told_size, told_time};
+
+/// 2026-11-23T12:00 UTC, as for the recorded listings.
+const NOW: i64 = 1_795_435_200;
+
+/// Replies, one after the other, and what is taken from them.
+pub fn reply(input: &[u8]) {
+    for reply in replies(input) {
+        is_one_line(&reply);
+        reply.words();
+        reply.is_dying_word();
+        if let Ok(size) = told_size(&reply) {
+            assert!(i64::try_from(size).is_ok());
+        }
+        let _ = told_time(&reply);
+        for line in reply.lines() {
+            if let Some(path) = quoted_path(line) {
+                is_safe(RemotePath::new(&path).ok().as_ref());
+            }
+        }
+    }
+}
+
+/// FEAT's answer.
+pub fn feat(input: &[u8]) {
+    for reply in replies(input) {
+        let features = Features::parse(&reply);
+        for name in features.names() {
+            assert!(features.parameters(name).is_some());
+        }
+        super::login::wanted_facts(&features).inspect(is_one_line);
+    }
+}
+
+/// The answers to EPSV and PASV.
+pub fn data_address(input: &[u8]) {
+    for line in lines(input) {
+        assert_ne!(extended_passive_port(line), Some(0));
+        assert!(passive_address(line).is_none_or(|address| address.port() != 0));
+    }
+}
+
+/// The answers to HASH, XSHA256 and the like.
+pub fn digest(input: &[u8]) {
+    for reply in replies(input) {
+        for command in DigestCommand::ALL {
+            command.told(&reply).iter().for_each(is_one_line);
+        }
+    }
+}
+
+/// Lines of MLSD.
+pub fn mlsd(input: &[u8]) {
+    each_line(input, Format::Mlsd);
+}
+
+/// Lines of MLST.
+pub fn mlst(input: &[u8]) {
+    for mut entry in lines(input).filter_map(parse_mlst) {
+        if entry.name.is_empty() {
+            // It is called what was asked for.
+            entry.name = b"name".to_vec();
+        }
+        is_bounded(&entry);
+    }
+}
+
+/// Lines of `ls -l`.
+pub fn unix(input: &[u8]) {
+    each_line(input, Format::List);
+}
+
+/// Lines of IIS.
+pub fn dos(input: &[u8]) {
+    each_line(input, Format::List);
+}
+
+/// Lines of EPLF.
+pub fn eplf(input: &[u8]) {
+    each_line(input, Format::List);
+}
+
+/// Whole listings as they stream in: the first byte is the format, the second how many bytes come at a time.
+pub fn listing(input: &[u8]) {
+    let [format, step, rest @ ..] = input else {
+        return;
+    };
+    let format = if format % 2 == 0 {
+        Format::List
+    } else {
+        Format::Mlsd
+    };
+    let charset = (format == Format::List).then_some(encoding_rs::SHIFT_JIS);
+    let mut sink = |entry: Entry| {
+        // Another charset's bytes may be more in UTF-8.
+        check_name(&entry.name).expect("a name that can be used");
+        ControlFlow::Continue(())
+    };
+    let root = RemotePath::root();
+    let mut parser = Parser::new(charset, &root, format, &mut sink);
+    let pieces = Pieces {
+        rest,
+        step: usize::from(*step).max(1),
+    };
+    assert!(parser.read(pieces).is_ok_and(|flow| flow.is_continue()));
+}
+
+/// Gives some bytes at a time.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    step: usize,
+}
+
+impl std::io::Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = self.step.min(buffer.len());
+        let count = self.rest.read(buffer.get_mut(..most).unwrap_or_default())?;
+        Ok(count)
+    }
+}
+
+fn each_line(input: &[u8], format: Format) {
+    for line in lines(input) {
+        if let Line::Entry(entry) = parse_line(line, format, NOW) {
+            is_bounded(&entry);
+        }
+    }
+}
+
+fn lines(input: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = input.split(|byte| *byte == b'\n');
+    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// The replies in `input`; one that does not end is none.
+fn replies(input: &[u8]) -> Vec<Reply> {
+    let (mut replies, mut lines) = (Vec::new(), lines(input));
+    while let Some(line) = lines.next() {
+        let Some(first) = first_line(line) else {
+            continue;
+        };
+        let mut text = vec![first.text.to_vec()];
+        let mut more = first.more;
+        while more {
+            let Some(line) = lines.next() else {
+                return replies;
+            };
+            let last = last_line(line, first.code);
+            more = last.is_none();
+            text.push(
+                last.unwrap_or_else(|| inner_line(line, first.code))
+                    .to_vec(),
+            );
+        }
+        let ReplyCode(code) = first.code;
+        assert!((100..=599).contains(&code));
+        replies.push(Reply::new(first.code, text));
+    }
+    replies
+}
+
+/// The entry can be joined to a path, and holds no more than it may.
+fn is_bounded(entry: &Entry) {
+    assert_eq!(check_name(&entry.name), Ok(()));
+    is_safe(RemotePath::root().join(&entry.name).ok().as_ref());
+    let is_within = |bytes: &Option<Vec<u8>>, most: usize| {
+        bytes
+            .as_ref()
+            .is_none_or(|bytes| !bytes.is_empty() && bytes.len() <= most && !bytes.contains(&0))
+    };
+    assert!(is_within(&entry.owner, NAME_MAX) && is_within(&entry.group, NAME_MAX));
+    assert!(is_within(&entry.unique, NAME_MAX) && is_within(&entry.target, TARGET_MAX));
+    assert!(entry.mode.is_none_or(|mode| mode <= 0o7777));
+    assert!(entry.size.is_none_or(|size| i64::try_from(size).is_ok()));
+    assert!(entry.kind != Kind::Directory || entry.size.is_none());
+}
+
+/// The path can be shown in a log and sent in a command.
+fn is_safe(path: Option<&RemotePath>) {
+    let Some(path) = path else { return };
+    is_one_line(path);
+    let is_unsendable = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+    assert!(!path.as_bytes().iter().any(is_unsendable));
+}
+
+/// What is shown of the server's words cannot disturb a terminal.
+fn is_one_line(shown: &impl Display) {
+    assert!(!shown.to_string().contains(char::is_control));
+}

@@ -1,0 +1,224 @@
+//! What is sent with a transfer's command and behind it, before its completion reply.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use super::ahead::become_ready;
+use crate::ftp::testing::{Peer, Stage, path, taken};
+use crate::ftp::{Error, Readiness};
+
+/// The greeting of a server that leaves alone what comes early: data before its command, commands during an upload.
+const PATIENT: &str = "ftpfs server";
+
+fn spool(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// Hears a small upload and what is sent behind it; all is answered at once, the end of the upload so.
+fn small_upload(
+    stage: &mut Stage,
+    mut data: TcpStream,
+    behind: &[&str],
+    end: &str,
+) -> (Vec<u8>, TcpListener) {
+    let mut stored = Vec::new();
+    stage.hear("STOR /a");
+    data.read_to_end(&mut stored).unwrap();
+    stage.hear("EPSV");
+    for line in behind {
+        stage.hear(line);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    stage.say(end);
+    stage.say(&format!("229 Entering (|||{port}|)"));
+    (stored, listener)
+}
+
+#[test]
+fn a_small_upload_goes_with_its_command() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(PATIENT, "502 no FEAT");
+        let mut data = stage.extended_passive();
+        for content in [b"content".as_slice(), b""] {
+            let (stored, listener) = small_upload(stage, data, &[], "150 go on\n226 stored");
+            assert_eq!(stored, content, "before a word was said");
+            data = taken(&listener);
+        }
+        stage.noop();
+    });
+    let mut session = peer.armed_session();
+    for content in [b"content".as_slice(), b""] {
+        become_ready(&mut session, Readiness::Armed);
+        let (file, length) = (spool(content), content.len() as u64);
+        let upload = session.store_whole(&path("/a"), &file, length, true);
+        let upload = upload.unwrap();
+        assert_eq!(upload.sent_early(), length);
+        session = upload.finish().unwrap().0;
+    }
+    become_ready(&mut session, Readiness::Armed);
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn what_arrived_is_asked_for_behind_a_small_upload() {
+    for (features, lines, replies) in [
+        (
+            "MLST size*;",
+            ["MLST /a"].as_slice(),
+            "250-Listing\n size=7; /a\n250 End",
+        ),
+        (
+            "SIZE\n MDTM",
+            &["SIZE /a", "MDTM /a"],
+            "213 7\n213 20240229120000",
+        ),
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in_as(PATIENT, &format!("211-Features:\n {features}\n211 End"));
+            let data = stage.extended_passive();
+            let (_, listener) = small_upload(stage, data, lines, "150 go on\n226 stored");
+            stage.say(replies);
+            let _next = taken(&listener);
+            stage.noop();
+        });
+        let mut session = peer.armed_session();
+        become_ready(&mut session, Readiness::Armed);
+        let file = spool(b"content");
+        let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
+        let (mut session, reply) = upload.finish().unwrap();
+        assert_eq!(reply.to_string(), "226 stored");
+        let size = if lines.len() == 1 {
+            session.mlst(&path("/a")).unwrap().size
+        } else {
+            session.size_and_modified(&path("/a")).unwrap().0.ok()
+        };
+        assert_eq!(size, Some(7));
+        become_ready(&mut session, Readiness::Armed);
+        session.noop().unwrap();
+        peer.ends();
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_asks_for_any_more_is_not_taken_for_another() {
+    for other in ["/b", "/a"] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
+            let data = stage.extended_passive();
+            let (_, listener) = small_upload(stage, data, &["MLST /a"], "150 go on\n226 stored");
+            stage.say("250-Listing\n size=7; /a\n250 End");
+            stage.noop();
+            let _next = taken(&listener);
+            stage.answer(
+                &format!("MLST {other}"),
+                "250-Listing\n size=8; /x\n250 End",
+            );
+        });
+        let mut session = peer.armed_session();
+        become_ready(&mut session, Readiness::Armed);
+        let file = spool(b"content");
+        let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
+        let (mut session, _) = upload.finish().unwrap();
+        assert!(session.is_quiet(), "replies are owed");
+        session.noop().unwrap();
+        assert_eq!(session.mlst(&path(other)).unwrap().size, Some(8));
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_refused_small_upload_says_why_and_leaves_the_session() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
+        let data = stage.extended_passive();
+        let (_, listener) = small_upload(stage, data, &["MLST /a"], "553 no such name");
+        stage.say("550 nothing there");
+        stage.noop();
+        let _next = taken(&listener);
+    });
+    let mut session = peer.armed_session();
+    become_ready(&mut session, Readiness::Armed);
+    let file = spool(b"content");
+    let failed = session.store_whole(&path("/a"), &file, 7, true);
+    let failed = failed.unwrap_err();
+    assert_eq!(failed.error.to_string(), "STOR: 553 no such name");
+    failed.session.unwrap().noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn the_next_answer_is_not_taken_for_a_missing_end_of_a_transfer() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(PATIENT, "502 no FEAT");
+        let data = stage.extended_passive();
+        small_upload(stage, data, &[], "150 go on");
+        stage.is_left();
+    });
+    let mut session = peer.armed_session();
+    become_ready(&mut session, Readiness::Armed);
+    let file = spool(b"content");
+    let upload = session.store_whole(&path("/a"), &file, 7, false).unwrap();
+    let failed = upload.finish().unwrap_err();
+    assert!(matches!(failed.error, Error::Closed(_)), "{}", failed.error);
+    assert!(failed.session.is_none());
+    peer.ends();
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("RETR /a", "150 here it comes");
+        drop(data);
+        stage.answer("EPSV", "229 Entering (|||1|)");
+        stage.is_left();
+    });
+    let mut session = peer.armed_session();
+    become_ready(&mut session, Readiness::Armed);
+    let failed = session.retrieve(&path("/a"), 0).unwrap().finish();
+    assert!(failed.unwrap_err().session.is_none());
+    peer.ends();
+}
+
+#[test]
+fn an_upload_waits_for_the_150_of_a_server_that_is_not_known_to_bear_it() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("STOR /a", "150 go on");
+        let mut stored = Vec::new();
+        data.read_to_end(&mut stored).unwrap();
+        assert_eq!(stored, b"content");
+        stage.say("226 stored");
+        stage.hear("EPSV");
+    });
+    let mut session = peer.armed_session();
+    become_ready(&mut session, Readiness::Armed);
+    let file = spool(b"content");
+    let mut upload = session.store_whole(&path("/a"), &file, 7, false).unwrap();
+    assert_eq!(upload.sent_early(), 0);
+    upload.send_file(&file, 0, 7).unwrap();
+    upload.finish().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_file_shorter_than_was_said_is_no_upload() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in_as(PATIENT, "502 no FEAT");
+        let _data = stage.extended_passive();
+        stage.answer("STOR /a", "150 go on");
+        stage.is_left();
+    });
+    let mut session = peer.armed_session();
+    become_ready(&mut session, Readiness::Armed);
+    let file = spool(b"half");
+    let failed = session
+        .store_whole(&path("/a"), &file, 8, false)
+        .unwrap_err();
+    assert!(matches!(failed.error, Error::LocalFile(_)));
+    assert!(failed.session.is_none());
+    peer.ends();
+}

@@ -1,0 +1,97 @@
+//! Commands sent in one write, and servers that do not bear it.
+
+use super::ahead::{all, send};
+use crate::ftp::testing::{Peer, path};
+use crate::ftp::{ConnectOptions, Session};
+
+#[test]
+fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        for replies in [
+            "350 and?\n250 done",
+            "550 none\n503 RNFR first",
+            "350 and?\n553 no",
+        ] {
+            stage.hear("RNFR /a");
+            stage.hear("RNTO /b");
+            stage.say(replies);
+            stage.noop();
+        }
+    });
+    let mut session = peer.queueing_session();
+    let mut rename = || {
+        let renamed = session.rename(&path("/a"), &path("/b"));
+        session.noop().unwrap();
+        renamed.map_err(|error| error.to_string())
+    };
+    assert_eq!(rename(), Ok(()));
+    assert_eq!(rename(), Err("RNFR: 550 none".to_owned()));
+    assert_eq!(rename(), Err("RNTO: 553 no".to_owned()));
+    peer.ends();
+}
+
+#[test]
+fn a_restart_marker_goes_with_its_command() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.hear("REST 3");
+        stage.hear("RETR /a");
+        stage.say("350 noted");
+        send(stage, data, b"tent");
+    });
+    let session = peer.armed_session();
+    let (content, _) = all(session.retrieve(&path("/a"), 3).unwrap());
+    assert_eq!(content, b"tent");
+    peer.ends();
+}
+
+#[test]
+fn a_refused_restart_marker_is_told_and_the_whole_file_not_taken() {
+    for (reply, is_in_step) in [("150 all of it", false), ("554 refused with it", true)] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let _data = stage.extended_passive();
+            stage.hear("REST 3");
+            stage.hear("RETR /a");
+            stage.say("502 what?");
+            stage.say(reply);
+            stage.is_left();
+        });
+        let session = peer.armed_session();
+        let failed = session.retrieve(&path("/a"), 3).unwrap_err();
+        assert_eq!(failed.error.to_string(), "REST: 502 what?");
+        assert_eq!(failed.session.is_some(), is_in_step, "{reply}");
+        drop(failed);
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_server_that_swallows_commands_is_served_one_by_one() {
+    let peer = Peer::plays_two(
+        |stage| {
+            stage.say("220 ready");
+            stage.answer("USER alice", "230 in");
+            stage.answer("FEAT", "502 what?");
+            stage.hear("TYPE I");
+            stage.is_left();
+        },
+        |stage| {
+            stage.log_in();
+            stage.answer("RNFR /a", "350 and?");
+            stage.answer("RNTO /b", "250 done");
+            stage.noop();
+        },
+    );
+    let options = ConnectOptions {
+        pipelining: true,
+        ..peer.impatient()
+    };
+    let mut session = Session::connect(&options).unwrap();
+    assert!(!session.queues());
+    session.rename(&path("/a"), &path("/b")).unwrap();
+    session.noop().unwrap();
+    peer.ends();
+}

@@ -1,0 +1,117 @@
+//! Where the control sockets are: `/run/ftpfs` for root, `$XDG_RUNTIME_DIR/ftpfs` for others (XDG Base Directory
+//! Specification), and `run` in ftpfs's state directory where that is not set.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::sys;
+
+const ROOT_RUNTIME: &str = "/run";
+const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// The end of a socket's name.
+const EXTENSION: &str = "sock";
+
+/// The directory of a user's control sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sockets(PathBuf);
+
+/// The directory of the control sockets; `state` is ftpfs's state directory, `variable` reads the environment. None where
+/// nothing tells of one.
+pub fn runtime_home(
+    is_root: bool,
+    state: Option<&Path>,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Option<Sockets> {
+    if is_root {
+        return Some(Sockets(Path::new(ROOT_RUNTIME).join("ftpfs")));
+    }
+    let told = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match told.filter(|path| path.is_absolute()) {
+        Some(runtime) => Some(Sockets(runtime.join("ftpfs"))),
+        None => Some(Sockets(state?.join("run"))),
+    }
+}
+
+impl Sockets {
+    /// Makes the directory, for this user alone.
+    pub(super) fn make(&self) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(PRIVATE_DIRECTORY)
+            .create(&self.0)?;
+        let found = fs::symlink_metadata(&self.0)?;
+        let is_ours = found.is_dir()
+            && found.uid() == sys::effective_uid()
+            && found.mode() & 0o777 == PRIVATE_DIRECTORY;
+        if is_ours {
+            Ok(())
+        } else {
+            let reason = format!("{} is not this user's alone", self.0.display());
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+        }
+    }
+
+    /// The socket of the mount with this device number (`0:98`).
+    pub(super) fn of_device(&self, device: &str) -> PathBuf {
+        self.0.join(format!("{device}.{EXTENSION}"))
+    }
+
+    /// The socket of a process whose mount is gone.
+    pub(super) fn of_process(&self, process: u32) -> PathBuf {
+        self.0.join(format!("ending-{process}.{EXTENSION}"))
+    }
+
+    /// All of them, in the order of their names.
+    pub(super) fn all(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut sockets = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == EXTENSION) {
+                sockets.push(path);
+            }
+        }
+        sockets.sort();
+        Ok(sockets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sockets_are_where_the_user_s_programs_keep_theirs() {
+        let home = |is_root, state: Option<&str>, runtime: Option<&str>| {
+            let variable = |name: &str| {
+                runtime
+                    .filter(|_| name == "XDG_RUNTIME_DIR")
+                    .map(OsString::from)
+            };
+            runtime_home(is_root, state.map(Path::new), variable).map(|it| it.0)
+        };
+        assert_eq!(home(true, None, Some("/r")), Some("/run/ftpfs".into()));
+        assert_eq!(home(false, None, Some("/r")), Some("/r/ftpfs".into()));
+        assert_eq!(home(false, Some("/s"), Some("r")), Some("/s/run".into()));
+        assert_eq!(home(false, None, None), None);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let sockets = Sockets(directory.path().join("run"));
+        sockets.make().unwrap();
+        sockets.make().unwrap();
+        fs::set_permissions(&sockets.0, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(sockets.make().is_err());
+    }
+}

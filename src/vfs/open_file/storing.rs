@@ -1,0 +1,250 @@
+//! A file's way to the server: one storing at a time, by the gate.
+
+use std::sync::Arc;
+
+use super::super::errno::Errno;
+use super::super::store::Waited;
+use super::{Contents, OpenFile, Spooled, State};
+use crate::cache::Attributes;
+use crate::ftp::{Precision, RemotePath};
+use crate::journal::{Before, Pending};
+use crate::remote::{self, Commit, ErrorKind, Stored};
+
+/// What a storing left to be set: it was asked for while the bytes were under way.
+struct Late {
+    modified: Option<i64>,
+    mode: Option<u32>,
+}
+
+impl OpenFile {
+    /// Stores what waits: returns when the server has acknowledged every byte, or with the reason why not.
+    ///
+    /// The attributes are the stored file's; none where nothing had to be stored.
+    pub(in super::super) fn commit(&self) -> Result<Option<Attributes>, Errno> {
+        let _pass = self.gate.enter();
+        let Contents::Spooled(spooled) = self.contents() else {
+            return Ok(None);
+        };
+        if !self.is_dirty() {
+            return Ok(None);
+        }
+        let stored = self.store(&spooled, Waited::For);
+        if stored.is_err() {
+            self.state().failure_told = true;
+        }
+        Ok(stored?)
+    }
+
+    /// Stores what was closed last and waits, in the background; nothing where it was interrupted, or stored already.
+    pub(in super::super) fn store_closed(
+        &self,
+        waited: Waited,
+    ) -> Result<Option<Attributes>, remote::Error> {
+        let _pass = self.gate.enter();
+        let closed = self.state().closed.clone();
+        closed.map_or(Ok(None), |closed| self.store(&closed.spooled, waited))
+    }
+
+    /// Stores `spooled`; for the holder of the gate.
+    fn store(
+        &self,
+        spooled: &Spooled,
+        waited: Waited,
+    ) -> Result<Option<Attributes>, remote::Error> {
+        {
+            let mut state = self.state();
+            state.storing = Some(Arc::clone(&spooled.spool));
+            state.late_mode = None;
+        }
+        let Some(pending) = self.what_is_stored(spooled) else {
+            self.has_not_stored(spooled);
+            return Err(nowhere());
+        };
+        let commit = Commit {
+            size: pending.size,
+            modified: pending.modified,
+            mode: pending.mode,
+        };
+        spooled.spool.kept().pending(&pending);
+        let outcome = spooled.store.commit(&pending.target, &commit, waited);
+        match outcome {
+            Ok(Some(stored)) => Ok(Some(self.has_stored(spooled, &pending, stored))),
+            Ok(None) => {
+                self.has_not_stored(spooled);
+                Ok(None)
+            }
+            Err(error) => {
+                self.has_not_stored(spooled);
+                Err(error)
+            }
+        }
+    }
+
+    /// What `spooled` is to become on the server; none where the file has no place any more.
+    pub(super) fn what_is_stored(&self, spooled: &Spooled) -> Option<Pending> {
+        let target = self.backing.inodes.path(self.ino).ok()?;
+        let size = spooled.spool.len();
+        let state = self.state();
+        let (modified, mode) = match &state.closed {
+            Some(closed) if closed.is_of(spooled) => (closed.modified, closed.mode),
+            _ => (state.modified, state.attributes.mode),
+        };
+        Some(Pending {
+            target,
+            size,
+            mode,
+            modified,
+            before: state.before,
+        })
+    }
+
+    /// After the server took `spooled`, as `pending` says: what the file is now.
+    fn has_stored(&self, spooled: &Spooled, pending: &Pending, stored: Stored) -> Attributes {
+        let mut told = {
+            let mut state = self.state();
+            state.failure_told = false;
+            state.failure = None;
+            if state.is_current(spooled) {
+                state.attributes.size = Some(spooled.spool.len());
+                let late_mode = state.late_mode;
+                note_stored(&mut state.attributes, stored);
+                if late_mode.is_some() {
+                    state.attributes.mode = late_mode;
+                }
+                if state.modified == pending.modified {
+                    state.modified = None;
+                }
+                state.attributes.clone()
+            } else {
+                let mut told = state.attributes.clone();
+                told.size = Some(pending.size);
+                note_stored(&mut told, stored);
+                told
+            }
+        };
+        while let Some(late) = self.take_late(spooled) {
+            self.set_late(&pending.target, &late, &mut told);
+        }
+        self.settle(spooled, before_next(&told, stored));
+        told
+    }
+
+    /// What was asked for while `spooled` was under way; when there is nothing more of it, nothing is being stored.
+    fn take_late(&self, spooled: &Spooled) -> Option<Late> {
+        let mut state = self.state();
+        let late = Late {
+            modified: state.modified.filter(|_| !state.is_dirty()),
+            mode: state.late_mode.take(),
+        };
+        let is_late = late.modified.is_some() || late.mode.is_some();
+        if !state.is_current(spooled) || !is_late {
+            state.storing = None;
+            return None;
+        }
+        if late.modified.is_some() {
+            state.modified = None;
+        }
+        Some(late)
+    }
+
+    fn set_late(&self, target: &RemotePath, late: &Late, told: &mut Attributes) {
+        let remote = &self.backing.remote;
+        if let Some(mode) = late.mode {
+            match remote.set_mode(target, mode) {
+                Ok(()) => told.mode = Some(mode),
+                Err(error) => log::warn!("{error}"),
+            }
+        }
+        if let Some(seconds) = late.modified {
+            match remote.set_modified(target, seconds) {
+                Ok(()) => told.modified = Some((seconds, Precision::Second)),
+                Err(error) => log::warn!("{error}"),
+            }
+        }
+    }
+
+    /// The server has `spooled`, which need not be remembered any longer, nor what was closed before it. What was closed
+    /// after it is to replace it.
+    fn settle(&self, spooled: &Spooled, before: Before) {
+        let (earlier, later) = {
+            let mut state = self.state();
+            state.before = before;
+            match state.closed.take() {
+                None => (None, None),
+                Some(same) if same.is_of(spooled) => {
+                    if spooled.store.is_dirty() {
+                        state.closed = Some(same);
+                        return;
+                    }
+                    (None, None)
+                }
+                Some(other) if state.is_current(spooled) => (Some(other), None),
+                Some(other) => {
+                    state.closed = Some(other.clone());
+                    (None, Some(other))
+                }
+            }
+        };
+        if let Some(later) = later {
+            self.note_again(&later.spooled);
+        }
+        for stored in earlier.iter().map(|it| &it.spooled).chain([spooled]) {
+            stored.spool.kept().settled();
+        }
+    }
+
+    fn has_not_stored(&self, spooled: &Spooled) {
+        let (waits, is_superseded) = {
+            let mut state = self.state();
+            state.storing = None;
+            let waits = state.closed.as_ref().map(|closed| closed.is_of(spooled));
+            (
+                waits == Some(true),
+                waits == Some(false) && !state.is_current(spooled),
+            )
+        };
+        if is_superseded {
+            spooled.spool.kept().settled();
+        } else if !waits {
+            spooled.spool.kept().refused();
+        }
+    }
+}
+
+impl State {
+    pub(super) fn is_current(&self, spooled: &Spooled) -> bool {
+        match &self.contents {
+            Contents::Spooled(current) => Arc::ptr_eq(&current.spool, &spooled.spool),
+            Contents::Remote(_) => false,
+        }
+    }
+}
+
+/// What the server said of the stored file; what it did not say stays as it was written.
+fn note_stored(attributes: &mut Attributes, stored: Stored) {
+    attributes.unique = stored.unique;
+    if let Some(seconds) = stored.modified {
+        attributes.modified = Some((seconds, Precision::Second));
+    }
+    if let Some(mode) = stored.mode {
+        attributes.mode = Some(mode);
+    }
+}
+
+/// What the server has of a file that it has just stored.
+fn before_next(attributes: &Attributes, stored: Stored) -> Before {
+    let modified = attributes.modified.map(|(seconds, _)| seconds);
+    Before::File {
+        size: attributes.size,
+        modified: stored.modified.and(modified),
+    }
+}
+
+fn nowhere() -> remote::Error {
+    remote::Error {
+        kind: ErrorKind::NotFound,
+        operation: "store",
+        path: RemotePath::root(),
+        reason: "the file's directory is gone".to_owned(),
+    }
+}

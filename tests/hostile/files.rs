@@ -1,0 +1,125 @@
+//! Files that are not what their size says, and uploads that were not taken.
+
+use super::*;
+
+#[test]
+fn a_file_that_ends_before_its_size_is_an_error() {
+    let victim = Victim::of(with_file(1_000_000, "short"));
+    assert_errno(fs::read(victim.mount.join("file")), libc::EIO);
+    victim.lives_within(MODEST);
+}
+
+#[test]
+fn a_file_as_large_as_can_be_takes_no_memory() {
+    let victim = Victim::of(with_file(i64::MAX as u64, "short"));
+    let mut opened = File::open(victim.mount.join("file")).unwrap();
+    assert_errno(io::copy(&mut opened, &mut io::sink()), libc::EIO);
+    victim.lives_within(MODEST);
+}
+
+/// As from a server that sends text with its line ends changed, whatever TYPE it agreed to.
+#[test]
+fn more_than_a_files_size_is_noticed() {
+    let victim = Victim::of(with_file(6, "a\r\nb\r\nc\r\n"));
+    let mut seen = Vec::new();
+    let mut opened = File::open(victim.mount.join("file")).unwrap();
+    let read = opened.read_to_end(&mut seen);
+    assert!(read.is_err() || seen.len() == 6, "{read:?} {seen:?}");
+    assert!(wait_for(Duration::from_secs(10), || victim
+        .said("more came than")
+        == 1));
+    victim.lives_within(MODEST);
+}
+
+#[test]
+fn a_file_without_an_end_is_read_to_its_size() {
+    let server = Scripted::start(move |line| match line {
+        "MLSD /" => Act::send(file("1000", "file") + "type=dir; good\r\n"),
+        "MLST /file" => {
+            Act::say("250-it\n type=file;size=1000;modify=20260102030405; /file\n250 is")
+        }
+        "RETR /file" => Act::transfer(|data| for_ever(data, b"x")),
+        _ => None,
+    });
+    let victim = Victim::of(server);
+    let read = fs::read(victim.mount.join("file"));
+    assert!(
+        read.is_err() || read.as_ref().unwrap().len() == 1000,
+        "{read:?}"
+    );
+    victim.lives_within(MODEST);
+}
+
+/// Whatever it says it has, each time something else.
+#[test]
+fn a_file_whose_size_is_another_each_time_is_never_half_of_two() {
+    let asked = Arc::new(AtomicUsize::new(10));
+    let server = Scripted::start(move |line| {
+        let size = asked.fetch_add(1, Ordering::Relaxed);
+        match line {
+            "MLST /file" => Act::say(&format!("250-it\n type=file;size={size}; /file\n250 is")),
+            "RETR /file" => Act::send(vec![b'x'; 5]),
+            _ => None,
+        }
+    });
+    let victim = Victim::of(server);
+    let read = fs::read(victim.mount.join("file")).unwrap_err();
+    assert!(
+        matches!(read.raw_os_error(), Some(libc::ESTALE | libc::EIO)),
+        "{read}"
+    );
+    victim.lives_within(MODEST);
+}
+
+/// A server that says 226 before it took anything has stored nothing.
+#[test]
+fn an_upload_acknowledged_before_it_was_taken_is_an_error() {
+    let stored: Arc<Mutex<Vec<String>>> = Arc::default();
+    let server = Scripted::start(move |line| match line.split_once(' ') {
+        Some(("STOR", path)) => {
+            stored.lock().unwrap().push(path.to_owned());
+            Act::transfer(|_| Ok(()))
+        }
+        Some(("MLST", path)) if stored.lock().unwrap().iter().any(|it| it == path) => {
+            Act::say(&format!("250-it\n type=file;size=0; {path}\n250 is"))
+        }
+        Some(("SIZE", path)) if stored.lock().unwrap().iter().any(|it| it == path) => {
+            Act::say("213 0")
+        }
+        Some(("DELE", _)) => Act::say("250 gone"),
+        Some(("RNFR", _)) => Act::say("350 and to?"),
+        Some(("RNTO", _)) => Act::say("250 moved"),
+        _ => None,
+    });
+    let victim = Victim::of(server);
+    let mut made = File::create(victim.mount.join("new")).unwrap();
+    made.write_all(&vec![b'x'; 4 << 20]).unwrap();
+    assert!(made.sync_all().is_err());
+    drop(made);
+    victim.lives_within(MODEST);
+}
+
+#[test]
+fn any_name_a_program_asks_for_is_sent_whole_or_not_at_all() {
+    let server = Scripted::listing("");
+    let victim = Victim::of(server);
+    for name in [
+        b"x\r\nDELE good".as_slice(),
+        b"x\nDELE good",
+        b"x\rDELE good",
+    ] {
+        let path = victim.mount.join(OsStr::from_bytes(name));
+        assert_errno(fs::metadata(&path), libc::EINVAL);
+        assert_errno(fs::remove_file(&path), libc::EINVAL);
+    }
+    assert!(
+        !victim
+            .server
+            .commands()
+            .iter()
+            .any(|line| line.starts_with("DELE"))
+    );
+    let name = OsString::from_vec(b"\xff\xf4 telnet".to_vec());
+    assert_errno(fs::metadata(victim.mount.join(name)), libc::ENOENT);
+    victim.lives_within(MODEST);
+}

@@ -1,0 +1,210 @@
+//! A server that lies: where a test says nothing it is a small ordinary one, and elsewhere it does what the test says.
+//!
+//! It has a directory `good` with the file `alive` in it, by which a test sees that the mount goes on.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What the file `good/alive` holds.
+pub(crate) const ALIVE: &str = "it lives";
+
+/// What it does on a connection.
+type Deed = Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>;
+
+/// What the server does instead of what is right.
+pub(crate) enum Act {
+    /// Sends this on the control connection, as it is.
+    Say(Vec<u8>),
+    /// Sends on the control connection whatever this sends.
+    Speak(Deed),
+    /// A transfer: `150`, whatever this does on the data connection, then this on the control connection.
+    Transfer(Deed, &'static str),
+}
+
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "the arms of a script are options: None is what is right"
+)]
+impl Act {
+    /// These lines, with their line ends.
+    pub(crate) fn say(lines: &str) -> Option<Self> {
+        let lines = lines.lines().map(|line| format!("{line}\r\n"));
+        Some(Self::Say(lines.collect::<String>().into_bytes()))
+    }
+
+    /// A transfer of these bytes that ends well.
+    pub(crate) fn send(bytes: impl Into<Vec<u8>>) -> Option<Self> {
+        let bytes = bytes.into();
+        Self::transfer(move |data| data.write_all(&bytes))
+    }
+
+    /// A transfer that ends well, whatever this does on the data connection.
+    pub(crate) fn transfer(
+        act: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static,
+    ) -> Option<Self> {
+        Some(Self::Transfer(Box::new(act), "226 done\r\n"))
+    }
+
+    /// Whatever this sends on the control connection.
+    pub(crate) fn speak(
+        act: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static,
+    ) -> Option<Self> {
+        Some(Self::Speak(Box::new(act)))
+    }
+}
+
+type Script = dyn Fn(&str) -> Option<Act> + Send + Sync;
+
+/// The server; dropped, it takes no more connections.
+pub(crate) struct Scripted {
+    port: u16,
+    ended: Arc<AtomicBool>,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Scripted {
+    /// A server that does what `script` says to a command line, and what is right where it says nothing.
+    pub(crate) fn start(script: impl Fn(&str) -> Option<Act> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (ended, heard) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let script: Arc<Script> = Arc::new(script);
+        let server = Self {
+            port,
+            ended: Arc::clone(&ended),
+            heard: Arc::clone(&heard),
+        };
+        thread::spawn(move || {
+            for control in listener.incoming() {
+                if ended.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (script, heard) = (Arc::clone(&script), Arc::clone(&heard));
+                // A client that hangs up ends its session; there is nobody to tell.
+                thread::spawn(move || control.and_then(|control| serve(control, &*script, &heard)));
+            }
+        });
+        server
+    }
+
+    /// One that lists these lines of facts for the root, and `good` beside them.
+    pub(crate) fn listing(lines: impl Into<Vec<u8>>) -> Self {
+        let mut listing = lines.into();
+        listing.extend_from_slice(b"type=dir; good\r\n");
+        Self::start(move |line| {
+            (line == "MLSD /")
+                .then(|| Act::send(listing.clone()))
+                .flatten()
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("ftp://liar@127.0.0.1:{}/", self.port)
+    }
+
+    /// Every command so far.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn serve(control: TcpStream, script: &Script, heard: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    control.set_nodelay(true)?;
+    let mut lines = BufReader::new(control.try_clone()?);
+    let mut session = Session {
+        control,
+        passive: None,
+    };
+    session.act("CONNECT", script)?;
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        let command = String::from_utf8_lossy(&line)
+            .trim_end_matches(['\r', '\n'])
+            .to_owned();
+        line.clear();
+        heard.lock().unwrap().push(command.clone());
+        session.act(&command, script)?;
+    }
+    Ok(())
+}
+
+struct Session {
+    control: TcpStream,
+    passive: Option<TcpListener>,
+}
+
+impl Session {
+    fn act(&mut self, line: &str, script: &Script) -> std::io::Result<()> {
+        match script(line).or_else(|| self.ordinary(line)) {
+            Some(Act::Say(bytes)) => self.control.write_all(&bytes),
+            Some(Act::Speak(act)) => act(&mut self.control),
+            Some(Act::Transfer(act, after)) => self.transfer(act, after),
+            None => self.control.write_all(b"502 unknown here\r\n"),
+        }
+    }
+
+    fn transfer(&mut self, act: Deed, after: &str) -> std::io::Result<()> {
+        let Some(listener) = self.passive.take() else {
+            return self.control.write_all(b"425 no data connection\r\n");
+        };
+        let (mut data, _) = listener.accept()?;
+        self.control.write_all(b"150 here it comes\r\n")?;
+        // Where the client hangs up, the transfer ends for it, too.
+        let _ = act(&mut data);
+        drop(data);
+        self.control.write_all(after.as_bytes())
+    }
+
+    fn ordinary(&mut self, line: &str) -> Option<Act> {
+        let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let answers = BTreeMap::from([
+            ("CONNECT", "220 ready"),
+            ("USER", "331 password?"),
+            ("PASS", "230 in"),
+            (
+                "FEAT",
+                "211-Features\n MLST type*;size*;modify*;\n REST STREAM\n SIZE\n211 End",
+            ),
+            ("OPTS", "200 so be it"),
+            ("TYPE", "200 so be it"),
+            ("NOOP", "200 here"),
+            ("PWD", "257 \"/\" is where you are"),
+            ("CWD", "250 there"),
+            ("REST", "350 from there"),
+            ("ABOR", "226 nothing to abort"),
+            ("QUIT", "221 bye"),
+        ]);
+        match (verb, argument) {
+            ("EPSV", _) => {
+                let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+                let port = listener.local_addr().ok()?.port();
+                self.passive = Some(listener);
+                Act::say(&format!("229 there (|||{port}|)"))
+            }
+            ("MLSD", "/") => Act::send("type=dir; good\r\n"),
+            ("MLSD", "/good") => Act::send(format!("type=file;size={}; alive\r\n", ALIVE.len())),
+            ("MLST", "/" | "/good") => Act::say(&format!("250-it\n type=dir; {argument}\n250 is")),
+            ("MLST", "/good/alive") => {
+                let size = ALIVE.len();
+                Act::say(&format!(
+                    "250-it\n type=file;size={size}; {argument}\n250 is"
+                ))
+            }
+            ("RETR", "/good/alive") => Act::send(ALIVE),
+            ("MLSD" | "MLST" | "RETR" | "SIZE", _) => Act::say("550 no such file"),
+            _ => answers.get(verb).and_then(|answer| Act::say(answer)),
+        }
+    }
+}
