@@ -1,5 +1,10 @@
 //! Measuring: a link with a round-trip time, and what scripts/bench tells of a run.
 
+#![allow(
+    clippy::expect_used,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
 mod support;
 
 use std::fs;
@@ -166,19 +171,16 @@ fn a_run_is_told_in_tables_a_picture_and_a_page() {
     ]);
     let told = run_with(bench.to_str().expect("a path"), &words);
     let told = String::from_utf8_lossy(&told.stdout);
-    assert!(told.contains("Round-trip time 10 ms"), "{told}");
-    let row = told
-        .lines()
-        .find(|line| line.starts_with("| walk a tree"))
-        .expect("its row");
-    assert!(told.contains(" a directory "), "round trips an item: {row}");
-    // Each of the tree's directories was listed: the server's log says so.
-    let costs = told.split("What ftpfs asked").nth(1).expect("the costs");
-    let walk = costs
-        .lines()
-        .find(|line| line.starts_with("| walk a tree"))
-        .expect("its costs");
-    assert!(walk.contains("USER:"), "{walk}");
+    let row_of = |part: &str| {
+        let after = told.split(part).nth(1).expect(part);
+        let row = after.lines().find(|line| line.starts_with("| walk"));
+        row.expect("the walk's row").to_owned()
+    };
+    let far = row_of("Round-trip time 10 ms");
+    assert!(far.contains(" a directory "), "round trips an item: {far}");
+    // From the server's log.
+    let costs = row_of("What ftpfs asked");
+    assert!(costs.contains("USER:"), "{costs}");
 
     fs::write(
         &page,
