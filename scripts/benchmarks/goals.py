@@ -1,0 +1,94 @@
+"""What is to be reached, and whether a run reached it."""
+
+import dataclasses
+
+from .sizes import MOUNTS
+
+# Below this a round trip is not what counts.
+FAR = 40
+PEAK_MB = 200
+
+
+@dataclasses.dataclass
+class Goal:
+    """A figure that is at least, or at most, another."""
+
+    name: str
+    figure: float | None
+    wanted: float
+    is_least: bool
+
+    @property
+    def is_reached(self):
+        if self.figure is None:
+            return None
+        return self.figure >= self.wanted if self.is_least else self.figure <= self.wanted
+
+    def __str__(self):
+        if self.figure is None:
+            return f"not measured: {self.name}"
+        relation = "at least" if self.is_least else "at most"
+        return f"{'yes' if self.is_reached else 'NO ':3} {self.figure:8.2f}, {relation} {self.wanted:g}: {self.name}"
+
+
+def at_least(name, figure, wanted):
+    return Goal(name, figure, wanted, True)
+
+
+def at_most(name, figure, wanted):
+    return Goal(name, figure, wanted, False)
+
+
+def goals(report):
+    """Those that this run's round-trip times let be judged."""
+    found = []
+    for rtt in report.rtts:
+        if not rtt:
+            found += near(report)
+        elif rtt >= FAR:
+            found += far(report, rtt)
+    peaks = [result.peak_mb for result in report.results if result.program.startswith("ftpfs") and result.peak_mb]
+    found.append(at_most("peak memory of ftpfs in any work, MB", max(peaks, default=None), PEAK_MB))
+    return found
+
+
+def near(report):
+    ours = cpu_per_gib(report, "ftpfs")
+    theirs = [value for value in (cpu_per_gib(report, name) for name in ("rclone", "rclone full")) if value]
+    share = ours / min(theirs) if ours is not None and theirs else None
+    return [
+        at_least("0 ms: large read beside curl", report.ratio(0, "large-read", "curl")[0], 0.9),
+        at_most("0 ms: CPU seconds per GiB read beside rclone mount's", share, 0.5),
+    ]
+
+
+def far(report, rtt):
+    def best(work, ours="ftpfs"):
+        return report.best(rtt, work, MOUNTS, ours)
+
+    writeback = report.round_trips(rtt, "small-write", "ftpfs writeback")
+    goals_ = [
+        at_most(f"{rtt} ms: small file read, round trips", report.round_trips(rtt, "small-read"), 0.5),
+        at_least(f"{rtt} ms: small file read beside the best peer mount", best("small-read"), 5),
+        at_most(f"{rtt} ms: small file written, close waiting, round trips", report.round_trips(rtt, "small-write"), 3.2),
+        at_most(f"{rtt} ms: small file written with writeback, round trips", writeback, 0.6),
+        at_most(f"{rtt} ms: walk, round trips a directory", report.round_trips(rtt, "walk"), 0.35),
+        at_least(f"{rtt} ms: walk beside the best peer mount", best("walk"), 8),
+        at_least(f"{rtt} ms: walk beside lftp find", report.ratio(rtt, "walk", "lftp")[0], 2),
+        at_least(f"{rtt} ms: walk beside rclone lsf -R", report.ratio(rtt, "walk", "rclone lsf")[0], 1),
+        at_most(f"{rtt} ms: random read, round trips", report.round_trips(rtt, "random"), 2),
+        at_most(f"{rtt} ms: look six directories deep on a new mount, round trips", report.round_trips(rtt, "deep"), 8),
+    ]
+    if rtt >= 100:
+        goals_.append(at_least(f"{rtt} ms: large read beside lftp pget -n 8", report.ratio(rtt, "large-read", "lftp")[0], 1))
+        goals_.append(at_least(f"{rtt} ms: large read beside the best peer mount", best("large-read"), 3))
+    return goals_
+
+
+def cpu_per_gib(report, program, work="large-read", rtt=0):
+    """CPU seconds of the mount's process for each GiB that was moved."""
+
+    def per_gib(result):
+        return None if result.cpu_seconds is None else result.cpu_seconds * 1024 / result.mib
+
+    return report.median(rtt, work, program, per_gib)

@@ -1,0 +1,163 @@
+"""A server's root, the local files that go to it, and what is laid out in both before the work."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+from .processes import Failure, run
+from .sizes import Sizes
+
+SMALL_BYTES = 4096
+FILES_IN_DIRECTORY = 10
+STREAMS = 8
+LEVELS = 6
+MIB = 1 << 20
+# Old enough for git to trust the times in its index.
+LONG_AGO = 1_700_000_000
+
+
+@dataclasses.dataclass
+class Place:
+    """Where the work is done. `root` is the server's, seen from here; `local` is a directory of ours."""
+
+    root: Path
+    local: Path
+    sizes: Sizes
+    rtt: int
+
+    @property
+    def is_far(self):
+        return self.rtt > 0
+
+    @property
+    def large_mib(self):
+        return self.sizes.large_far if self.is_far else self.sizes.large
+
+    @property
+    def big(self):
+        """The large file's name, here and there."""
+        return f"big-{self.large_mib}"
+
+    @property
+    def deep(self):
+        """A file below six directories."""
+        return "deep/" + "/".join(f"level-{number}" for number in range(1, LEVELS + 1)) + "/file"
+
+    def fill(self):
+        """Lays out what is read and what is written."""
+        self.root.mkdir()
+        self.local.mkdir()
+        for mib in {self.sizes.large, self.sizes.large_far}:
+            write_random(self.local / f"big-{mib}", mib)
+            os.link(self.local / f"big-{mib}", self.root / f"big-{mib}")
+        write_random(self.root / "random", self.sizes.random_mib)
+        for part, small, directories, source in self.parts():
+            (self.local / part).mkdir()
+            (self.root / part).mkdir()
+            write_small(self.local / part / "small", small)
+            shutil.copytree(self.local / part / "small", self.root / part / "small")
+            grow_tree(self.root / part / "tree", directories)
+            write_source(self.local / part, source)
+        (self.root / "many").mkdir()
+        for number in range(self.sizes.many):
+            (self.root / "many" / f"file-{number:05}.txt").touch()
+        (self.root / "streams").mkdir()
+        for number in range(STREAMS):
+            write_random(self.root / "streams" / str(number), self.sizes.stream)
+        (self.root / self.deep).parent.mkdir(parents=True)
+        (self.root / self.deep).write_bytes(os.urandom(SMALL_BYTES))
+        make_repository(self.root / "repository", self.sizes.repository)
+        (self.root / "in").mkdir()
+        (self.local / "out").mkdir()
+        run("chown", "-R", "ftpfs-test:", self.root)
+
+    def parts(self):
+        sizes = self.sizes
+        yield "all", sizes.small, sizes.directories, sizes.source
+        yield "sample", sizes.small_sample, sizes.directories_sample, sizes.source_sample
+
+    def empty(self):
+        """Takes away what the last work wrote."""
+        for directory in (self.root / "in", self.local / "out"):
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+        shutil.chown(self.root / "in", "ftpfs-test", "ftpfs-test")
+
+    def wait_until_stored(self, name, limit):
+        """Until the server has all of `local / name` in its directory `in`; a program may return before that."""
+        deadline = time.monotonic() + limit
+        ours, theirs = self.local / name, self.root / "in" / Path(name).name
+        wanted = [(theirs / path.relative_to(ours), path.stat().st_size) for path in files_in(ours)]
+        for path, size in wanted:
+            while not path.is_file() or path.stat().st_size != size:
+                if time.monotonic() > deadline:
+                    raise Failure(f"{path.relative_to(self.root)} is not on the server after {limit} s")
+                time.sleep(0.001)
+
+    def check(self, name):
+        """The server has what was sent, byte for byte."""
+        run("diff", "-rq", self.local / name, self.root / "in" / Path(name).name)
+
+
+def files_in(path):
+    return [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file()]
+
+
+def write_random(path, mib):
+    with open(path, "wb") as file:
+        for _ in range(mib):
+            file.write(os.urandom(MIB))
+
+
+def write_small(directory, count):
+    directory.mkdir()
+    for number in range(count):
+        (directory / f"{number:04}").write_bytes(os.urandom(SMALL_BYTES))
+
+
+def grow_tree(top, count):
+    """`count` directories on two levels, with ten files each."""
+    top.mkdir()
+    upper = max(1, count // 20)
+    outer = [top / f"directory-{number:03}" for number in range(upper)]
+    inner = [outer[number % upper] / f"inner-{number:03}" for number in range(count - upper)]
+    for directory in (*outer, *inner):
+        directory.mkdir()
+        for number in range(FILES_IN_DIRECTORY):
+            (directory / f"file-{number}.txt").write_text("x" * 100)
+
+
+def write_source(directory, count):
+    """A small source tree, `source`, and an archive of it."""
+    source = directory / "source"
+    lay_source(source, count)
+    with tarfile.open(directory / "source.tar", "w") as archive:
+        archive.add(source, "source")
+
+
+def lay_source(top, count):
+    for number in range(count):
+        path = top / f"module-{number // 6}" / f"file-{number}.rs"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"// %d\n" % number + b"fn work() {}\n" * (100 + 50 * (number % 7)))
+
+
+def make_repository(directory, count):
+    """A committed work tree, as one that was made through the mount: git believes size and time."""
+    lay_source(directory, count)
+    for path in directory.rglob("*"):
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    git = ["git", "-C", directory, "-c", "user.name=bench", "-c", "user.email=bench@example.org"]
+    settings = ("core.checkStat", "minimal"), ("gc.auto", "0")
+    try:
+        run(*git, "init", "-q")
+        for name, value in settings:
+            run(*git, "config", name, value)
+        run(*git, "add", ".")
+        run(*git, "commit", "-qm", "Begin")
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Failure(f"cannot make a repository: {error}") from None

@@ -1,0 +1,156 @@
+"""Who does the work: programs that speak FTP themselves, and mounts."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from .processes import Failure, cpu_seconds, end_with_parent, peak_mb, run
+from .servers import PASSWORD, USER
+
+MOUNT_SECONDS = 30
+# What is measured, and must do all of the work.
+OURS = ("ftpfs", "ftpfs writeback")
+
+
+@dataclasses.dataclass
+class Program:
+    """One that is measured. `start` of a mount is told server, place, mountpoint and log."""
+
+    name: str
+    start: object = None
+    # Only for work that writes: in everything else it is the same as another.
+    only_writes: bool = False
+    # Over a link it does the sample only.
+    is_sampled: bool = False
+
+    @property
+    def is_mount(self):
+        return self.start is not None
+
+    def can(self, work):
+        if self.is_mount:
+            return work.stores is not None or not self.only_writes
+        return self.name in work.wire
+
+
+def known(ftpfs, beside, peers):
+    """All that can be measured on this machine, in the order of their turns."""
+    mounts = {
+        "rclone": Program("rclone", rclone("off"), is_sampled=True),
+        "rclone full": Program("rclone full", rclone("full"), is_sampled=True),
+        "curlftpfs": Program("curlftpfs", start_curlftpfs, is_sampled=True),
+    }
+    if not shutil.which("curlftpfs"):
+        del mounts["curlftpfs"]
+    chosen = [mounts.get(name) or Program(name) for name in peers if name != "curlftpfs" or name in mounts]
+    chosen.append(Program("ftpfs", mount_of(ftpfs)))
+    if "writeback" in run(ftpfs, "--help").output:
+        chosen.append(Program("ftpfs writeback", mount_of(ftpfs, "writeback"), only_writes=True))
+    if beside:
+        chosen.append(Program("beside", mount_of(beside)))
+    return chosen
+
+
+def mount_of(ftpfs, *more):
+    def start(server, place, mnt, log):
+        secured = ["tls", f"cafile={server.authority}"] if server.authority else []
+        options = [option for word in (*secured, *more) for option in ("-o", word)]
+        # A state of its own: nothing of it is recovered by a mount that is not measured.
+        environment = {**os.environ, "FTPFS_PASSWORD": PASSWORD, "XDG_STATE_HOME": str(place.local / "state")}
+        source = f"ftp://{USER}@{server.address}:{server.port}/"
+        return spawn([ftpfs, "-f", *options, source, mnt], environment, log)
+
+    return start
+
+
+def rclone_environment(server):
+    obscured = run("rclone", "obscure", PASSWORD).output.strip()
+    settings = {"HOST": server.address, "PORT": str(server.port), "USER": USER, "PASS": obscured}
+    if server.authority:
+        settings |= {"EXPLICIT_TLS": "true", "NO_CHECK_CERTIFICATE": "true"}
+    return {**os.environ, **{f"RCLONE_FTP_{name}": value for name, value in settings.items()}}
+
+
+def rclone(cache):
+    def start(server, place, mnt, log):
+        kept = place.local / "rclone-cache"
+        shutil.rmtree(kept, ignore_errors=True)
+        command = ["rclone", "mount", ":ftp:", mnt, "--config", "/dev/null", "--vfs-cache-mode", cache]
+        # Without the five seconds that it waits before it begins to store.
+        command += ["--vfs-write-back", "0s", "--cache-dir", kept]
+        return spawn(command, rclone_environment(server), log)
+
+    return start
+
+
+def start_curlftpfs(server, place, mnt, log):
+    command = ["curlftpfs", "-f", f"{server.address}:{server.port}", mnt, "-o", f"user={USER}:{PASSWORD}"]
+    return spawn(command, os.environ, log)
+
+
+def spawn(command, environment, log):
+    command = [str(word) for word in command]
+    # SIGTERM: each of them unmounts then.
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        preexec_fn=lambda: end_with_parent(signal.SIGTERM),
+    )  # fmt: skip
+
+
+@dataclasses.dataclass
+class Mounted:
+    """A mount that is there, and what its process used until it was unmounted."""
+
+    path: Path
+    process: subprocess.Popen
+
+    def cpu_seconds(self):
+        return cpu_seconds(self.process.pid)
+
+    def peak_mb(self):
+        return peak_mb(self.process.pid)
+
+
+@contextlib.contextmanager
+def mounted(program, server, place):
+    """A new mount, for the length of the block."""
+    mnt = place.local / "mnt"
+    mnt.mkdir(exist_ok=True)
+    with open(place.local / "mount.log", "w+") as log:
+        process = program.start(server, place, mnt, log)
+        try:
+            wait_until_mounted(mnt, process, log)
+            yield Mounted(mnt, process)
+        finally:
+            unmount(mnt, process)
+
+
+def is_mounted(mnt):
+    return f" {mnt} " in Path("/proc/self/mountinfo").read_text()
+
+
+def wait_until_mounted(mnt, process, log):
+    deadline = time.monotonic() + MOUNT_SECONDS
+    while not is_mounted(mnt):
+        if process.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            raise Failure(f"{process.args[0]} did not mount: {log.read().strip()[-500:]}")
+        time.sleep(0.002)
+
+
+def unmount(mnt, process):
+    deadline = time.monotonic() + MOUNT_SECONDS
+    while is_mounted(mnt) and subprocess.run(["umount", mnt], capture_output=True).returncode:
+        if time.monotonic() > deadline or process.poll() is not None:
+            subprocess.run(["umount", "-l", mnt], capture_output=True)
+        time.sleep(0.05)
+    try:
+        process.wait(MOUNT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

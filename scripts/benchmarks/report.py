@@ -1,0 +1,81 @@
+"""What a run came to: read from and written to a file, and asked for medians and ratios."""
+
+import dataclasses
+import json
+import statistics
+
+from .measuring import Result
+
+
+@dataclasses.dataclass
+class Report:
+    """One run. `works` are keys, names and items in the order of the table."""
+
+    about: dict
+    works: list
+    results: list
+
+    @classmethod
+    def read(cls, path):
+        with open(path) as file:
+            told = json.load(file)
+        return cls(told["about"], told["works"], [Result(**result) for result in told["results"]])
+
+    def write(self, path):
+        told = {"about": self.about, "works": self.works, "results": [dataclasses.asdict(result) for result in self.results]}
+        path.write_text(json.dumps(told, indent=1) + "\n")
+
+    @property
+    def rtts(self):
+        return sorted({result.rtt for result in self.results})
+
+    def of(self, rtt, work, program):
+        wanted = (rtt, work, program)
+        return [result for result in self.results if (result.rtt, result.work, result.program) == wanted and not result.failure]
+
+    def failures(self):
+        """Programs that could not do a work, each once."""
+        failed = {(result.program, result.work): result.failure for result in self.results if result.failure}
+        return [f"{program} failed at {work}: {why.rpartition(': ')[2]}" for (program, work), why in failed.items()]
+
+    def programs(self, rtt):
+        """In the order of their turns."""
+        return list(dict.fromkeys(result.program for result in self.results if result.rtt == rtt))
+
+    def median(self, rtt, work, program, figure):
+        """Of `figure(result)` over the rounds; none where there is none."""
+        figures = [figure(result) for result in self.of(rtt, work, program)]
+        figures = [value for value in figures if value is not None]
+        return statistics.median(figures) if figures else None
+
+    def seconds(self, rtt, work, program):
+        return self.median(rtt, work, program, lambda result: result.seconds)
+
+    def round_trips(self, rtt, work, program="ftpfs"):
+        """How many of them an item took: seconds / round-trip time / items."""
+        if not rtt:
+            return None
+        return self.median(rtt, work, program, lambda result: result.seconds * 1000 / rtt / result.items)
+
+    def ratio(self, rtt, work, program, ours="ftpfs"):
+        """How many times as fast as the other one ours was, an item; and whether it is more than that.
+
+        The median over the rounds that both did, each round's two being measured next to each other.
+        """
+        pairs = list(zip(self.of(rtt, work, program), self.of(rtt, work, ours)))
+        if not pairs:
+            return None, False
+        ratios = [(their.seconds / their.items) / (our.seconds / our.items) for their, our in pairs]
+        return statistics.median(ratios), any(their.is_over for their, _ in pairs)
+
+    def best(self, rtt, work, programs, ours="ftpfs"):
+        """The ratio to the fastest of `programs`."""
+        ratios = [self.ratio(rtt, work, program, ours)[0] for program in programs]
+        return min((ratio for ratio in ratios if ratio is not None), default=None)
+
+    def commands(self, rtt, work, program="ftpfs"):
+        """The most frequent of the last round, as text."""
+        rounds = self.of(rtt, work, program)
+        counted = rounds[-1].commands if rounds else {}
+        ordered = sorted(counted.items(), key=lambda pair: -pair[1])
+        return " ".join(f"{verb}:{count}" for verb, count in ordered)

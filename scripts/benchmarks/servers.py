@@ -1,0 +1,121 @@
+"""A server here or behind a link, and what it was asked."""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .processes import Failure
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+USER, PASSWORD = "ftpfs-test", "ftpfs-test-secret"
+# vsftpd's log tells more than commands; the others' lines are commands.
+VSFTPD_COMMAND = re.compile(r'FTP command: Client "[^"]*", "([^" ]+)')
+DATA_CONNECTIONS = ("EPSV", "PASV", "EPRT", "PORT")
+
+
+@dataclasses.dataclass
+class Server:
+    """One that listens."""
+
+    address: str
+    port: int
+    # Its certificate's authority, where it speaks TLS.
+    authority: str | None
+    # Where it writes down each command, where it does.
+    log: Path | None
+
+    @property
+    def url(self):
+        return f"ftp://{USER}:{PASSWORD}@{self.address}:{self.port}"
+
+    def written(self):
+        """How long its log is."""
+        return self.log.stat().st_size if self.log else 0
+
+    def lines_since(self, position):
+        if self.log is None:
+            return []
+        with open(self.log, "rb") as log:
+            log.seek(position)
+            return log.read().decode(errors="replace").splitlines()
+
+    def asked_since(self, position):
+        """How often it got each command; none where it does not tell."""
+        counted = collections.Counter()
+        for line in self.lines_since(position):
+            if verb := verb_of(line):
+                counted[verb] += 1
+        return dict(counted)
+
+
+def verb_of(line):
+    if match := VSFTPD_COMMAND.search(line):
+        return match.group(1).upper()
+    if "[pid " in line or not line:
+        return None
+    return line.split()[0].upper()
+
+
+def connections(asked):
+    """How many sessions logged in."""
+    return asked.get("USER", 0)
+
+
+def data_connections(asked):
+    return sum(asked.get(verb, 0) for verb in DATA_CONNECTIONS)
+
+
+@contextlib.contextmanager
+def started(command, environment=None):
+    """A program that tells where it is in one line and ends when its input closes."""
+    process = subprocess.Popen(
+        [str(word) for word in command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        told = process.stdout.readline()
+        if not told:
+            raise Failure(f"{command[0]} did not start")
+        yield process, told
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def link(rtt, rate):
+    """A network namespace behind a link: how to start a program there, and its address."""
+    with started([SCRIPTS / "wan", f"rtt={rtt}", f"rate={rate}"]) as (_, told):
+        told = json.loads(told)
+        yield ["nsenter", f"--net=/proc/{told['pid']}/ns/net"], told["address"]
+
+
+@contextlib.contextmanager
+def server(kind, root, ftpfs, rtt=0, rate=0, tls=False):
+    """A server that ends with the block: on 127.0.0.1, or `rtt` ms away."""
+    with contextlib.ExitStack() as stack:
+        there, address = stack.enter_context(link(rtt, rate)) if rtt else ([], "127.0.0.1")
+        environment = {**os.environ, "FTPFS_PASSWORD": PASSWORD, "FTPFS_SERVER_ADDRESS": address}
+        if kind == "embedded":
+            command = [ftpfs, "serve", root, "--user", USER, "--listen", f"{address}:0"]
+        else:
+            command = [sys.executable, SCRIPTS / "ftpd", "run", kind, "--root", root]
+            command += ["--tls", "required"] if tls else []
+        process, told = stack.enter_context(started([*there, *command], environment))
+        if kind == "embedded":
+            # It does not look at its input.
+            stack.callback(process.terminate)
+            yield Server(address, int(told.strip().rstrip("/").rpartition(":")[2]), None, None)
+            return
+        told = json.loads(told)
+        log = Path(told["commands"]) if "commands" in told else None
+        yield Server(address, told["port"], told.get("ca"), log)

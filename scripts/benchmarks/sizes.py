@@ -1,0 +1,51 @@
+"""How much of everything is read and written."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class Sizes:
+    """`sample` is what slow programs do of it over a link: their time for one item tells the rest."""
+
+    rtts: tuple
+    rounds: int
+    minutes: float
+    # MiB of the large file, here and over a link.
+    large: int
+    large_far: int
+    small: int
+    small_sample: int
+    directories: int
+    directories_sample: int
+    many: int
+    # Of 4 KiB each, in a file of so many MiB.
+    random: int
+    random_sample: int
+    random_mib: int
+    # MiB of each of the files that are read at once.
+    stream: int
+    source: int
+    source_sample: int
+    repository: int
+    peers: tuple
+    # Seconds after which a peer is ended: it takes longer than that.
+    limit: float
+
+
+MOUNTS = ("rclone", "rclone full", "curlftpfs")
+
+QUICK = Sizes(
+    rtts=(0, 40), rounds=2, minutes=3, large=128, large_far=32, small=200, small_sample=10, directories=80, directories_sample=10,
+    many=5000, random=60, random_sample=10, random_mib=64, stream=2, source=20, source_sample=6, repository=12,
+    peers=("curl", "lftp", "rclone lsf", "rclone"), limit=15,
+)  # fmt: skip
+DEFAULT = Sizes(
+    rtts=(0, 20, 100), rounds=3, minutes=12, large=512, large_far=64, small=200, small_sample=16, directories=300,
+    directories_sample=15, many=20000, random=100, random_sample=15, random_mib=64, stream=4, source=60, source_sample=10,
+    repository=24, peers=("curl", "lftp", "rclone lsf", *MOUNTS), limit=40,
+)  # fmt: skip
+FULL = Sizes(
+    rtts=(0, 20, 40, 100), rounds=5, minutes=90, large=1024, large_far=256, small=200, small_sample=50, directories=300,
+    directories_sample=60, many=20000, random=100, random_sample=50, random_mib=64, stream=16, source=200, source_sample=30,
+    repository=60, peers=("curl", "lftp", "rclone lsf", *MOUNTS), limit=240,
+)  # fmt: skip
