@@ -38,7 +38,15 @@ fn start() -> (TestServer, Mount) {
 
 /// Waits until the next transfer's data connection was asked for.
 fn await_arm(server: &TestServer) {
-    let is_asked = || server.commands().last().is_some_and(|it| it == "EPSV");
+    // A listing may be compared with STAT's afterwards.
+    let is_other = |line: &&String| !line.starts_with("STAT");
+    let is_asked = || {
+        let commands = server.commands();
+        commands
+            .iter()
+            .rfind(is_other)
+            .is_some_and(|it| it == "EPSV")
+    };
     assert!(
         wait_for(Duration::from_secs(10), is_asked),
         "{:?}",
