@@ -111,8 +111,9 @@ stories! {
     }
 
     /// What is known is answered while the server is gone, what is not is an error in time, and once the server is
-    /// back everything works, without a new mount.
-    fn the_mount_lives_on_when_the_server_is_back(server: &TestServer, mount: &Mount) with ["timeout=5", "connect_timeout=3", "dir_ttl=600"] {
+    /// back everything works, without a new mount. Over one connection: nothing is fetched ahead then, and no session of
+    /// vsftpd is logging in when it is stopped, after which that one keeps its log locked for ever.
+    fn the_mount_lives_on_when_the_server_is_back(server: &TestServer, mount: &Mount) with ["timeout=5", "connect_timeout=3", "dir_ttl=600", "connections=1"] {
         server.write("known/file", "content");
         for unknown in ["unknown0/file", "unknown1/file"] {
             server.write(unknown, "content");

@@ -75,7 +75,10 @@ fn socket(point: &Path) -> PathBuf {
         .lines()
         .find(|line| line.contains(point.to_str().unwrap()));
     let device = line.unwrap().split(' ').nth(2).unwrap();
-    Path::new("/run/ftpfs").join(format!("{device}.sock"))
+    let socket = Path::new("/run/ftpfs").join(format!("{device}.sock"));
+    // It is made when the mount answers.
+    assert!(wait_for(SOON, || socket.exists()));
+    socket
 }
 
 #[test]
