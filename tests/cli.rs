@@ -161,6 +161,9 @@ fn wrong_arguments_are_status_1_and_help_is_status_0() {
     assert_eq!(status(&["h:", "mnt", "--nonsense"]), Some(1));
     for arguments in [["--help"], ["-h"], ["--version"], ["-V"], ["man"]] {
         assert_eq!(status(&arguments), Some(0), "{arguments:?}");
+        let told = user.command(&arguments).output().unwrap();
+        assert!(!told.stdout.is_empty(), "{arguments:?} is for a pager");
+        assert!(told.stderr.is_empty(), "{arguments:?} is no complaint");
     }
 }
 

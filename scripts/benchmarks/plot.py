@@ -39,7 +39,8 @@ class Scale:
 
     def __init__(self, least, most):
         self.ticks = [tick for tick in TICKS if least / 2 <= tick <= most * 2 or tick == 1]
-        self.low = math.log(min(least, self.ticks[0], 0.5))
+        # Room for the shortest bar's figure.
+        self.low = math.log(min(0.7 * least, self.ticks[0], 0.5))
         self.high = math.log(max(most, self.ticks[-1], 2))
 
     def at(self, ratio):

@@ -35,7 +35,7 @@ class Sizes:
 MOUNTS = ("rclone", "rclone full", "curlftpfs")
 
 QUICK = Sizes(
-    rtts=(0, 40), rounds=2, minutes=3, large=128, large_far=32, small=200, small_sample=10, directories=80, directories_sample=10,
+    rtts=(0, 40), rounds=2, minutes=3, large=128, large_far=32, small=200, small_sample=10, directories=300, directories_sample=10,
     many=5000, random=60, random_sample=10, random_mib=64, stream=2, source=20, source_sample=6, repository=12,
     peers=("curl", "lftp", "rclone lsf", "rclone"), limit=15,
 )  # fmt: skip

@@ -69,7 +69,8 @@ def costs(report):
         one = report.of(rtt, key, program)[-1]
         cpu_seconds = report.median(rtt, key, program, lambda result: result.cpu_seconds)
         peak = max(result.peak_mb or 0 for result in report.of(rtt, key, program))
-        counts = (sum(one.commands.values()), one.connections, one.data_connections)
+        # Pure-FTPd and the embedded server write no log of their commands.
+        counts = (sum(one.commands.values()), one.connections, one.data_connections) if one.commands else "---"
         used = (f"{cpu_seconds:.2f}", f"{peak:.0f}")
         rows.append([name, *map(str, counts), *used, report.commands(rtt, key, program)])
     return lay_out(["work", "commands", "connections", "data connections", "CPU s", "peak MB", "the commands"], rows)

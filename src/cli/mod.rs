@@ -79,19 +79,20 @@ fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
 
 /// `--help` and `--version` are no failures; a mistake is mount(8)'s status 1, not clap's 2.
 fn print_usage(message: &clap::Error) -> ExitCode {
+    // Nothing can be said to a closed output.
+    if !message.use_stderr() {
+        let _ = message.print();
+        return ExitCode::SUCCESS;
+    }
     let text = message.to_string();
     let concealed = source::conceal(&text);
-    // Nothing can be said to a closed output. What clap repeats may be a source with its password.
+    // What clap repeats may be a source with its password.
     let _ = if concealed == text {
         message.print()
     } else {
         write!(std::io::stderr(), "{concealed}")
     };
-    if message.use_stderr() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    ExitCode::FAILURE
 }
 
 fn fail(failure: &dyn std::error::Error) -> ExitCode {
