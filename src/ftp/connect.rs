@@ -61,10 +61,8 @@ fn targets(proxy: &Proxy, host: &str, port: u16) -> Result<Vec<Target>, Error> {
     Ok(addresses.map(Target::Address).collect())
 }
 
-/// Connects to `host`: all its addresses are tried in turn, within `timeout` together.
-fn straight(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error> {
-    let addresses = resolve(host, port)?;
-    let deadline = Instant::now() + timeout;
+/// Connects to the first of `addresses` that takes it: all are tried in turn, before `deadline`.
+pub(super) fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (index, address) in addresses.iter().enumerate() {
         match connect(*address, share(deadline, addresses.len() - index)) {
@@ -72,6 +70,16 @@ fn straight(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error
             Err(error) => last = error,
         }
     }
+    Err(last)
+}
+
+/// Connects to `host`, within `timeout` for all its addresses together.
+fn straight(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error> {
+    let addresses = resolve(host, port)?;
+    let last = match connect_to_any(&addresses, Instant::now() + timeout) {
+        Ok(stream) => return Ok(stream),
+        Err(error) => error,
+    };
     match last.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(Error::Timeout(Phase::Connect)),
         _ => Err(Error::Connect {
@@ -98,7 +106,7 @@ fn no_address(host: &str) -> Error {
 }
 
 /// What is left until `deadline` is shared among what is left to try, so that a dead first one leaves time for the next.
-pub(super) fn share(deadline: Instant, left_to_try: usize) -> Duration {
+fn share(deadline: Instant, left_to_try: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left / u32::try_from(left_to_try).unwrap_or(1).max(1)
 }
@@ -132,7 +140,7 @@ impl Route {
 }
 
 /// Connects to one address.
-pub(super) fn connect(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+fn connect(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1)))?;
     prepare(&stream)?;
     Ok(stream)

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use super::connect::{connect, share};
+use super::connect::connect_to_any;
 use super::error::Error;
 use super::options::Password;
 
@@ -178,17 +178,10 @@ impl Proxy {
     fn reach(&self, deadline: Instant) -> Result<TcpStream, ProxyProblem> {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
         let addresses: Vec<_> = addresses.map_err(ProxyProblem::Unknown)?.collect();
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for (index, address) in addresses.iter().enumerate() {
-            match connect(*address, share(deadline, addresses.len() - index)) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        match last.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Err(ProxyProblem::Slow),
-            _ => Err(ProxyProblem::Unreachable(last)),
-        }
+        connect_to_any(&addresses, deadline).map_err(|last| match last.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ProxyProblem::Slow,
+            _ => ProxyProblem::Unreachable(last),
+        })
     }
 }
 
