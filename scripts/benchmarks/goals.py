@@ -43,7 +43,10 @@ def goals(report):
     """Those that this run's round-trip times let be judged."""
     found = []
     for rtt in report.rtts:
-        if not rtt:
+        if report.about["tls"]:
+            beside = report.ratio(rtt, "large-read", "curl")[0]
+            found.append(at_least(f"{rtt} ms: large read over TLS beside curl --ssl-reqd", beside, 0.9))
+        elif not rtt:
             found += near(report)
         elif rtt >= FAR:
             found += far(report, rtt)

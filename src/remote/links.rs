@@ -99,12 +99,18 @@ fn follow(
         // What it is there tells more than the link's words, which may lead by way of other links.
         let entered = dialogue.repeat(|session| {
             session.change_directory(&path)?;
-            session.working_directory()
+            match session.working_directory() {
+                Ok(place) => Ok(Some(place)),
+                // A server that does not say where it is leads nowhere.
+                Err(_) if session.is_usable() => Ok(None),
+                Err(fault) => Err(fault),
+            }
         });
         let leads_up = |place: &RemotePath| directory.below(place).is_some();
         match entered {
-            Ok(place) if leads_up(&place) => return Ok(()),
-            Ok(_) => {}
+            Ok(None) => return Ok(()),
+            Ok(Some(place)) if leads_up(&place) => return Ok(()),
+            Ok(Some(_)) => {}
             Err(fault) if refusal(&fault).is_some() => return Ok(()),
             Err(fault) => return Err(fault),
         }

@@ -123,3 +123,26 @@ fn any_name_a_program_asks_for_is_sent_whole_or_not_at_all() {
     assert_errno(fs::metadata(victim.mount.join(name)), libc::ENOENT);
     victim.lives_within(MODEST);
 }
+
+/// RFC 959 §3.4.3: what is compressed is not what the file holds, and nobody asked for it.
+#[test]
+fn a_server_that_compresses_unasked_is_an_error() {
+    // The 128 bytes of `to be compressed` eight times.
+    let packed: &[u8] = b"\x78\xda\x2b\xc9\x57\x48\x4a\x55\x48\xce\xcf\x2d\x28\x4a\x2d\x2e\x4e\x4d\x29\xa1\x33\x1f\x00\x45\xd4\x30\xf9";
+    let server = Scripted::start(move |line| match line {
+        "FEAT" => Act::say("211-Features\n MLST type*;size*;modify*;\n SIZE\n MODE Z\n211 End"),
+        "MLSD /" => Act::send(file("128", "file") + "type=dir; good\r\n"),
+        "MLST /file" => {
+            Act::say("250-it\n type=file;size=128;modify=20260102030405; /file\n250 is")
+        }
+        "REST 27" => Act::say("502 from the start or not at all"),
+        "MLSD /packed" | "RETR /file" => Act::send(packed),
+        _ => None,
+    });
+    let victim = Victim::of(server);
+    assert_errno(fs::read(victim.mount.join("file")), libc::EIO);
+    assert!(names(&victim.mount.join("packed")).is_err());
+    let commands = victim.server.commands();
+    assert!(!commands.iter().any(|line| line.starts_with("MODE")));
+    victim.lives_within(MODEST);
+}

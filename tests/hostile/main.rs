@@ -9,6 +9,7 @@
     reason = "all of this is test code: a panic is the way to fail"
 )]
 
+mod directories;
 mod files;
 mod listings;
 mod names;

@@ -19,6 +19,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, InvalidMessage};
+use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint};
 pub use trust::{Distrust, Trust};
@@ -339,6 +340,7 @@ pub(super) fn told(error: &rustls::Error) -> Error {
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, ConfigError> {
     let text = std::fs::read(path)
+        .map(Zeroizing::new)
         .map_err(|error| ConfigError::Unreadable(path.to_owned(), error.to_string()))?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|_| ConfigError::NoKey(path.to_owned()))
 }
