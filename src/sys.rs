@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 pub use privilege::{forbid_dumps, keep_only_mounting, renounce};
 
@@ -138,6 +139,32 @@ pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
         return Err(io::Error::last_os_error());
     }
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// How long a packet takes on `connection` to its other end and back, smoothed by the kernel (TCP_INFO, tcp(7)).
+///
+/// # Errors
+/// The socket is none that is connected.
+pub fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes at most `length` bytes, which is the
+    // size of `info`.
+    let outcome = unsafe {
+        libc::getsockopt(
+            connection.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is made of integers, for which zeros are a value, and the kernel wrote over some of them.
+    let info = unsafe { info.assume_init() };
+    Ok(Duration::from_micros(u64::from(info.tcpi_rtt)))
 }
 
 /// Which of the two processes this is after [`fork`].

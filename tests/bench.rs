@@ -8,89 +8,25 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{run_with, wait_for};
+use support::{Told, behind, link, run_with, script, wait_for, word};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("scripts")
-        .join(name)
-}
-
-/// A program that tells where it is in one line, ended with this.
-struct Told {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    first: String,
-}
-
-impl Told {
-    fn start(command: &mut Command) -> Self {
-        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = piped.spawn().expect("it starts");
-        let input = process.stdin.take().expect("its input");
-        let output = BufReader::new(process.stdout.take().expect("its output"));
-        let mut told = Self {
-            process,
-            input,
-            output,
-            first: String::new(),
-        };
-        told.first = told.line();
-        told
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("a line");
-        line.trim().to_owned()
-    }
-
-    fn say(&mut self, line: &str) {
-        writeln!(self.input, "{line}").expect("it listens");
-        assert_eq!(self.line(), line, "what is done is answered with itself");
-    }
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A value of one of scripts/wan's words.
-fn word<'a>(told: &'a str, name: &str) -> &'a str {
-    let (_, after) = told.split_once(&format!("\"{name}\": ")).expect(name);
-    after
-        .split([',', '}'])
-        .next()
-        .expect(name)
-        .trim_matches('"')
-}
-
 /// A link, and a server at its far end that answers each connection with a byte.
 fn link_with_a_server() -> (Told, Told, String) {
-    let link =
-        Told::start(Command::new(script("wan")).arg(format!("rtt={}", ROUND_TRIP.as_millis())));
+    let link = link(&[&format!("rtt={}", ROUND_TRIP.as_millis())]);
     let address = format!("{}:7000", word(&link.first, "address"));
     let serve = "import socket, sys\n\
         host, port = sys.argv[1].split(':')\n\
         listening = socket.create_server((host, int(port)))\n\
         print('ready', flush=True)\n\
         while True:\n    connection, _ = listening.accept()\n    connection.sendall(b'!')\n    connection.close()";
-    let mut there = Command::new("nsenter");
-    there.arg(format!("--net=/proc/{}/ns/net", word(&link.first, "pid")));
-    let server = Told::start(there.args(["python3", "-c", serve, &address]));
+    let server = Told::start(behind(&link).args(["python3", "-c", serve, &address]));
     assert_eq!(server.first, "ready");
     (link, server, address)
 }

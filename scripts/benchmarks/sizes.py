@@ -40,7 +40,7 @@ QUICK = Sizes(
     peers=("curl", "lftp", "rclone lsf", "rclone"), limit=15,
 )  # fmt: skip
 DEFAULT = Sizes(
-    rtts=(0, 20, 100), rounds=3, minutes=12, large=512, large_far=64, small=200, small_sample=16, directories=300,
+    rtts=(0, 20, 100), rounds=3, minutes=12, large=512, large_far=256, small=200, small_sample=16, directories=300,
     directories_sample=15, many=20000, random=100, random_sample=15, random_mib=64, stream=4, source=60, source_sample=10,
     repository=24, peers=("curl", "lftp", "rclone lsf", *MOUNTS), limit=40,
 )  # fmt: skip

@@ -300,6 +300,11 @@ impl Download {
     pub fn interrupter(&self) -> std::io::Result<Interrupter> {
         self.session.interrupter(&self.data)
     }
+
+    /// How long a packet takes to the server and back, as the kernel saw it on the data connection.
+    pub fn round_trip(&self) -> Option<Duration> {
+        crate::sys::round_trip(self.data.socket()).ok()
+    }
 }
 
 impl Upload {

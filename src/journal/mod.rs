@@ -177,6 +177,18 @@ impl Journal {
         Ok(SpoolFile { file, kept })
     }
 
+    /// A file without a name where the spool files are, for what need not outlive the process.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn scratch_file(&self) -> io::Result<File> {
+        match &self.shared.keeping {
+            Keeping::Page { page, .. } => tempfile::tempfile_in(page.spool_directory()),
+            Keeping::Nothing { spool: Some(spool) } => tempfile::tempfile_in(spool),
+            Keeping::Nothing { spool: None } => tempfile::tempfile(),
+        }
+    }
+
     /// The mount ends: a file whose storing fails from now on waits for the next mount.
     pub fn ending(&self) {
         if let Keeping::Page { ending, .. } = &self.shared.keeping {

@@ -115,6 +115,11 @@ impl Page {
         self.directory.join(LOG)
     }
 
+    /// Where its spool files are.
+    pub(super) fn spool_directory(&self) -> &Path {
+        &self.spool
+    }
+
     /// The path of the spool file of this number.
     pub(super) fn spool_file(&self, number: u64) -> PathBuf {
         self.spool.join(format!("{number}.data"))

@@ -149,6 +149,11 @@ impl<S: Line> Pool<S> {
         self.shared.spare_lease(patience)
     }
 
+    /// So many sessions will be wanted in a moment: those that are missing, within the limit, are made in the background.
+    pub fn expect(&self, sessions: usize) {
+        self.shared.expect(sessions);
+    }
+
     /// Closes the sessions that are idle now: one of them fell silent for as long as the longest
     /// wait allows, so the way to the server may have changed for all of them.
     pub fn distrust_idle(&self) {

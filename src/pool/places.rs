@@ -218,13 +218,19 @@ impl<S: Line> Places<S> {
     /// Whether one more session is worth making beside those that still open their data connections: one asker after the
     /// other is faster than they are. Then it is counted: [`Places::dialled`] or [`Places::spare_failed`] must follow.
     pub(super) fn take_spare(&mut self, most: usize, now: Instant) -> bool {
+        self.dialling == 0 && self.take_one_of(most, now)
+    }
+
+    /// Whether one more session is to be made, where there are to be `most` soon. Then it is counted as by
+    /// [`Places::take_spare`].
+    pub(super) fn take_one_of(&mut self, most: usize, now: Instant) -> bool {
+        let advice = |places: &mut Self| {
+            let established = places.established();
+            places.backoff.advice(now, places.dialling, established)
+        };
         let is_wanted = !self.closed
-            && self.dialling == 0
             && self.open < most.min(self.limit.at(now))
-            && matches!(
-                self.backoff.advice(now, 0, self.established()),
-                Advice::Dial
-            );
+            && matches!(advice(self), Advice::Dial);
         if is_wanted {
             self.open += 1;
             self.dialling += 1;

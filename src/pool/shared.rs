@@ -243,12 +243,28 @@ impl<S: Line> Shared<S> {
         if purpose != Purpose::Transfer || session.readiness() != Readiness::Coming {
             return;
         }
-        if self.lock().take_spare(MOST_IN_TURN, Instant::now())
-            && let Err(error) = armourer::start_spare(self)
-        {
-            let error = Arc::new(ftp::Error::LocalFile(error));
-            self.lock().spare_failed(&error, Instant::now());
+        if self.lock().take_spare(MOST_IN_TURN, Instant::now()) {
+            self.start_spare();
         }
+    }
+
+    /// See [`super::Pool::expect`].
+    pub(super) fn expect(self: &Arc<Self>, most: usize) {
+        while self.lock().take_one_of(most, Instant::now()) {
+            if !self.start_spare() {
+                return;
+            }
+        }
+    }
+
+    /// Has a session made that was counted; whether there is a thread for it.
+    fn start_spare(self: &Arc<Self>) -> bool {
+        let Err(error) = armourer::start_spare(self) else {
+            return true;
+        };
+        let error = Arc::new(ftp::Error::LocalFile(error));
+        self.lock().spare_failed(&error, Instant::now());
+        false
     }
 
     /// Makes the session of [`Places::take_spare`].

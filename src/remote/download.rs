@@ -1,6 +1,7 @@
 //! A file being read: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5).
 
 use std::mem;
+use std::time::Duration;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
@@ -87,6 +88,14 @@ impl Download {
             },
             State::Ended => Ok(0),
             State::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    /// How long a packet takes to the server and back, where the kernel knows; by a proxy, to that.
+    pub fn round_trip(&self) -> Option<Duration> {
+        match &self.state {
+            State::Receiving(transfer, _) => transfer.round_trip(),
+            State::Ended | State::Failed(_) => None,
         }
     }
 

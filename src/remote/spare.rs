@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use super::error::{Operation, Task};
 use super::listing::list_all;
 use super::retry::Dialogue;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
 use super::version::told;
-use super::{Error, Remote, Version};
+use super::{Download, Error, ErrorKind, Remote, Version};
 use crate::ftp::{self, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
@@ -121,6 +122,37 @@ impl Spare {
             }
         }
         Ok(None)
+    }
+
+    /// Begins to receive `path`, which is to be `version`, at `offset`.
+    ///
+    /// # Errors
+    /// The transfer's; [`ErrorKind::Changed`] where the server does not say that it is that version, and
+    /// [`ErrorKind::Unsupported`] where it does not begin at that offset.
+    pub fn open_at(
+        mut self,
+        path: &RemotePath,
+        version: &Version,
+        offset: u64,
+    ) -> Result<Download, Error> {
+        let task = Task::new(Operation::Read, path);
+        let told = self.versions(std::slice::from_ref(path));
+        if !matches!(told.first(), Some(Some(told)) if told.agrees(version)) {
+            return Err(task.error(ErrorKind::Changed, &"the server says otherwise by now"));
+        }
+        if let Some(lease) = &mut self.lease {
+            // The transfer ends early: nothing must have been asked for behind it.
+            lease.expect_more(false);
+        }
+        let remote = self.remote.clone();
+        let Some(mut dialogue) = self.dialogue(&remote) else {
+            return Err(task.error(ErrorKind::ConnectionLost, &"the connection was lost"));
+        };
+        let transfer = super::download::open_in(&remote, &mut dialogue, path, offset)?;
+        if transfer.start() != offset {
+            return Err(task.error(ErrorKind::Unsupported, &"no transfer begins there"));
+        }
+        Ok(transfer)
     }
 
     fn list_together(

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ftp::RemotePath;
 use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, Version};
 
 use super::ahead::Ahead;
 use super::inode::{Ino, Inodes};
+use super::parts::{Parts, Wide};
 use super::reader::{Incoming, ReadOptions, Reader, Source};
 use super::store::{Destination, Outgoing, Store};
 use super::transfers::{Direction, Ticket, Transfers};
@@ -22,6 +24,7 @@ pub(super) struct Backing {
     pub(super) spools: SpoolDir,
     pub(super) read: ReadOptions,
     pub(super) transfers: Transfers,
+    pub(super) parts: Parts,
 }
 
 impl Backing {
@@ -30,6 +33,7 @@ impl Backing {
         let source = FromServer {
             place: self.place(ino),
             ahead: self.ahead.clone(),
+            parts: self.parts.clone(),
             version,
         };
         Reader::new(Arc::new(source), version, self.read)
@@ -100,10 +104,42 @@ impl Source for Place {
     }
 }
 
+impl Wide for Place {
+    fn most_beside(&self) -> usize {
+        // One is the reader's, and one is left to whoever comes next.
+        self.remote.pool_stats().limit.saturating_sub(2)
+    }
+
+    fn prepare_beside(&self) {
+        self.remote.expect_all();
+    }
+
+    fn open_beside(
+        &self,
+        patience: Duration,
+        version: &Version,
+        choose: &mut dyn FnMut() -> Option<u64>,
+    ) -> Option<Result<Box<dyn Incoming>, remote::Error>> {
+        let spare = self.remote.spare(patience)?;
+        let offset = choose()?;
+        let opened = self.path_for("read").and_then(|path| {
+            let transfer = spare.open_at(&path, version, offset)?;
+            let ticket = self.transfers.begin(path, Direction::Download);
+            Ok(Box::new(Counted { transfer, ticket }) as _)
+        });
+        Some(opened)
+    }
+
+    fn is_needed_elsewhere(&self) -> bool {
+        self.remote.wait_for_shortage(Duration::ZERO)
+    }
+}
+
 /// A file that programs read: what was fetched ahead of them comes first.
 struct FromServer {
     place: Arc<Place>,
     ahead: Ahead,
+    parts: Parts,
     /// What it was when it was opened.
     version: Version,
 }
@@ -120,7 +156,13 @@ impl Source for FromServer {
                 return Ok((fetched, 0));
             }
         }
-        self.place.open_at(offset)
+        let (transfer, start) = self.place.open_at(offset)?;
+        if start != offset {
+            return Ok((transfer, start));
+        }
+        let place: Arc<dyn Wide> = Arc::clone(&self.place) as _;
+        let transfer = self.parts.beside(transfer, place, self.version, offset);
+        Ok((transfer, start))
     }
 
     fn version(&self) -> Result<Version, remote::Error> {
@@ -133,6 +175,10 @@ impl Incoming for Counted<Download> {
         let count = self.transfer.read(buffer)?;
         self.ticket.moved(count as u64);
         Ok(count)
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.transfer.round_trip()
     }
 }
 

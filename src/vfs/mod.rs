@@ -25,10 +25,12 @@ mod housekeeper;
 mod inode;
 mod names;
 mod open_file;
+mod parts;
 mod reader;
 pub mod recovery;
 mod rename;
 mod report;
+mod scratch;
 mod space;
 mod store;
 mod symlink;
@@ -62,6 +64,7 @@ use backing::Backing;
 use handle::{DirectoryHandle, FileHandle, Handles};
 use housekeeper::Housekeeper;
 use inode::Inodes;
+use parts::Parts;
 use reader::ReadOptions;
 use space::SpaceMemory;
 use transfers::Transfers;
@@ -141,11 +144,13 @@ impl Vfs {
             max_bytes: options.cache_bytes,
         }));
         let ahead = Ahead::new(remote.clone(), Arc::clone(&cache), &options);
+        let spools = SpoolDir::new(journal, options.spool_size);
         let backing = Arc::new(Backing {
             remote: remote.clone(),
             inodes: Arc::clone(&inodes),
             ahead: ahead.clone(),
-            spools: SpoolDir::new(journal, options.spool_size),
+            parts: Parts::new(spools.clone()),
+            spools,
             read,
             transfers: Transfers::default(),
         });

@@ -1,4 +1,4 @@
-//! Bytes that a program wrote and the server does not have yet: a local file for each open remote file, and the account of how much all of them take.
+//! Bytes that a program wrote and the server does not have yet: a local file for each open remote file.
 
 use std::fmt;
 use std::fs::File;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::reader::{Expected, Resuming, Source, Step, Trust};
+use super::scratch::{Account, Scratch};
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, SpoolFile};
 use crate::remote::{self, ErrorKind, Version};
@@ -64,13 +65,6 @@ pub(crate) struct SpoolDir {
     account: Arc<Account>,
 }
 
-/// Bytes that all spool files may grow to, and do.
-#[derive(Debug)]
-struct Account {
-    limit: Option<u64>,
-    used: AtomicU64,
-}
-
 /// One file of bytes; it vanishes with this. Any number of threads may read and write it.
 ///
 /// Locks: `shape`, then `reserved`. `shape` is held during local file operations, by writers
@@ -90,10 +84,7 @@ impl SpoolDir {
     pub(crate) fn new(journal: Journal, limit: Option<u64>) -> Self {
         Self {
             journal,
-            account: Arc::new(Account {
-                limit,
-                used: AtomicU64::new(0),
-            }),
+            account: Arc::new(Account::new(limit)),
         }
     }
 
@@ -106,6 +97,14 @@ impl SpoolDir {
             length: AtomicU64::new(0),
             reserved: Mutex::default(),
         })
+    }
+
+    /// A local file of `bytes` bytes for what the server has anyhow.
+    ///
+    /// # Errors
+    /// The account or the disk has no room for it.
+    pub(crate) fn scratch(&self, bytes: u64) -> Result<Scratch, SpoolError> {
+        Scratch::new(&self.account, bytes, || self.journal.scratch_file())
     }
 
     /// The mount ends: what cannot be stored from now on waits for the next one.
@@ -128,22 +127,7 @@ impl SpoolDir {
 
     /// Bytes that all spool files take now.
     pub(crate) fn used(&self) -> u64 {
-        self.account.used.load(Ordering::Relaxed)
-    }
-}
-
-impl Account {
-    fn take(&self, count: u64) -> Result<(), SpoolError> {
-        let limit = self.limit.unwrap_or(u64::MAX);
-        let grown = |used: u64| used.checked_add(count).filter(|sum| *sum <= limit);
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
-            .map(drop)
-            .map_err(|_| SpoolError::NoSpace)
-    }
-
-    fn give(&self, count: u64) {
-        self.used.fetch_sub(count, Ordering::Relaxed);
+        self.account.used()
     }
 }
 

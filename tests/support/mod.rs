@@ -20,6 +20,7 @@
 
 mod errno;
 mod foreign;
+mod link;
 mod mount;
 mod namespace;
 mod process;
@@ -32,6 +33,7 @@ mod tls;
 mod tree;
 
 pub(crate) use errno::assert_errno;
+pub(crate) use link::{Told, behind, link, script, word};
 pub(crate) use mount::{Ending, Mount, is_mounted};
 pub(crate) use namespace::{OPEN_DEVICE, in_own_namespace};
 pub(crate) use process::{Process, contains};

@@ -56,6 +56,11 @@ pub(crate) trait Source: Send + Sync {
 pub(crate) trait Incoming: Send {
     /// Some bytes into `buffer`; 0 when the server has confirmed the end.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+
+    /// How long a packet takes to the server and back, where that is known.
+    fn round_trip(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// How a file is read.

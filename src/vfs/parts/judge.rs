@@ -1,0 +1,245 @@
+//! Whether several transfers of one file at once bring more than one does. Nothing but arithmetic: no clock, no thread.
+//!
+//! One TCP stream brings at most a window a round trip. Where that is less than the line carries, others beside it bring
+//! as much again; where the line is full, they only share it. Which of the two it is shows when others are tried: all of
+//! them together are faster than the one was, or they are not.
+
+use std::time::Duration;
+
+/// What the first transfer brings before others are tried: its reader reads on.
+const FIRST: u64 = 1 << 20;
+/// Below this round-trip time one stream fills the line.
+pub(super) const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(5);
+/// Rates are measured over so many round trips: TCP sends in bursts.
+const ROUND_TRIPS_A_RATE: u32 = 2;
+/// So many round trips after the others' first bytes they are judged: TCP starts slowly.
+const ROUND_TRIPS_TO_SETTLE: u32 = 10;
+/// Others pay where all together are so many times as fast as the first one was, in percent.
+const GAIN: u64 = 150;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The first stream left room on the line.
+    Pays,
+    /// The line was full, or the server is the slow one.
+    DoesNotPay,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Advice {
+    /// As before.
+    GoOn,
+    /// Others beside the first transfer.
+    Begin,
+    /// What was tried came to this.
+    Found(Verdict),
+}
+
+/// How a file has come so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sample {
+    /// Since the first transfer began.
+    pub(super) elapsed: Duration,
+    /// Of that, what its reader waited for the network.
+    pub(super) waited: Duration,
+    /// Bytes that the first transfer brought.
+    pub(super) first: u64,
+    /// Bytes that the others brought.
+    pub(super) others: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Only the first transfer.
+    Alone,
+    /// Others are on their way, or there since that moment.
+    Trying(Option<Duration>),
+    Settled,
+}
+
+/// Watches one file being read.
+#[derive(Debug)]
+pub(super) struct Judge {
+    round_trip: Duration,
+    state: State,
+    /// The last rate was measured up to here.
+    last: Sample,
+    /// Bytes a second of the first transfer at its best, while it was alone.
+    best: u64,
+}
+
+impl Judge {
+    /// Of a file whose server is `round_trip` away; `known` was found with another file a while ago.
+    pub(super) fn new(round_trip: Duration, known: Option<Verdict>) -> Self {
+        let is_far = round_trip >= SHORTEST_ROUND_TRIP;
+        let state = if is_far && known != Some(Verdict::DoesNotPay) {
+            State::Alone
+        } else {
+            State::Settled
+        };
+        Self {
+            round_trip,
+            state,
+            last: Sample::default(),
+            best: 0,
+        }
+    }
+
+    /// What follows from how it has come so far.
+    pub(super) fn look(&mut self, now: Sample) -> Advice {
+        if matches!(self.state, State::Settled) {
+            return Advice::GoOn;
+        }
+        let rate = self.rate(now);
+        match (&mut self.state, rate) {
+            (State::Alone, rate) => {
+                self.best = self.best.max(rate.map_or(0, |rate| rate.first));
+                if now.first < FIRST || !is_mostly(now.waited, now.elapsed) {
+                    return Advice::GoOn;
+                }
+                self.state = State::Trying(None);
+                Advice::Begin
+            }
+            (State::Trying(there @ None), rate) => {
+                if now.others > 0 {
+                    *there = Some(now.elapsed);
+                } else {
+                    self.best = self.best.max(rate.map_or(0, |rate| rate.first));
+                }
+                Advice::GoOn
+            }
+            (State::Trying(Some(there)), Some(rate)) => {
+                let settled = *there + self.round_trip * ROUND_TRIPS_TO_SETTLE;
+                // A reader that is slower than the network shows nothing.
+                if now.elapsed < settled || !rate.is_awaited {
+                    return Advice::GoOn;
+                }
+                self.state = State::Settled;
+                let pays = (rate.first + rate.others) * 100 >= self.best * GAIN;
+                Advice::Found(if pays {
+                    Verdict::Pays
+                } else {
+                    Verdict::DoesNotPay
+                })
+            }
+            (State::Trying(Some(_)) | State::Settled, _) => Advice::GoOn,
+        }
+    }
+
+    /// Bytes a second since the last time, where that is long enough ago.
+    fn rate(&mut self, now: Sample) -> Option<Rate> {
+        let span = now.elapsed.saturating_sub(self.last.elapsed);
+        if span < self.round_trip * ROUND_TRIPS_A_RATE {
+            return None;
+        }
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX).max(1);
+        let a_second = |bytes: u64| bytes.saturating_mul(1_000_000) / micros;
+        let rate = Rate {
+            first: a_second(now.first - self.last.first),
+            others: a_second(now.others - self.last.others),
+            is_awaited: is_mostly(now.waited.saturating_sub(self.last.waited), span),
+        };
+        self.last = now;
+        Some(rate)
+    }
+}
+
+/// Bytes a second.
+struct Rate {
+    first: u64,
+    others: u64,
+    /// The reader waited for them.
+    is_awaited: bool,
+}
+
+/// Whether `part` is most of `whole`.
+fn is_mostly(part: Duration, whole: Duration) -> bool {
+    part * 3 >= whole * 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUND_TRIP: Duration = Duration::from_millis(100);
+    const M: u64 = 1 << 20;
+
+    /// Tells `judge` of a second after a second, in which the two brought so many MiB; its advice, where it gave any.
+    fn seconds(judge: &mut Judge, at: &mut Sample, rates: &[(u64, u64)]) -> Option<Advice> {
+        rates.iter().find_map(|(first, others)| {
+            at.elapsed += Duration::from_secs(1);
+            at.waited += Duration::from_secs(1);
+            at.first += first * M;
+            at.others += others * M;
+            let advice = judge.look(*at);
+            (advice != Advice::GoOn).then_some(advice)
+        })
+    }
+
+    #[test]
+    fn where_the_first_left_room_others_pay() {
+        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        assert_eq!(
+            seconds(&mut judge, &mut at, &[(25, 0)]),
+            Some(Advice::Begin)
+        );
+        let found = seconds(
+            &mut judge,
+            &mut at,
+            &[(25, 0), (25, 10), (25, 75), (25, 150)],
+        );
+        assert_eq!(found, Some(Advice::Found(Verdict::Pays)));
+        assert_eq!(seconds(&mut judge, &mut at, &[(25, 0), (25, 0)]), None);
+    }
+
+    #[test]
+    fn where_the_line_is_full_they_do_not() {
+        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        assert_eq!(
+            seconds(&mut judge, &mut at, &[(12, 0)]),
+            Some(Advice::Begin)
+        );
+        let found = seconds(&mut judge, &mut at, &[(12, 0), (8, 4), (2, 10), (2, 10)]);
+        assert_eq!(found, Some(Advice::Found(Verdict::DoesNotPay)));
+    }
+
+    #[test]
+    fn they_are_not_judged_before_they_have_come_up_to_speed() {
+        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        seconds(&mut judge, &mut at, &[(12, 0)]);
+        assert_eq!(seconds(&mut judge, &mut at, &[(12, 1)]), None);
+    }
+
+    #[test]
+    fn a_reader_that_makes_the_network_wait_shows_nothing() {
+        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        at.elapsed = Duration::from_secs(60);
+        assert_eq!(seconds(&mut judge, &mut at, &[(1, 0); 5]), None);
+        // The reader slows down while others are tried: their rate is his.
+        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        seconds(&mut judge, &mut at, &[(25, 0), (25, 1)]);
+        for _ in 0..5 {
+            at.elapsed += Duration::from_secs(60);
+            assert_eq!(seconds(&mut judge, &mut at, &[(1, 1)]), None);
+        }
+        let found = seconds(&mut judge, &mut at, &[(25, 75)]);
+        assert_eq!(found, Some(Advice::Found(Verdict::Pays)));
+    }
+
+    #[test]
+    fn a_server_nearby_and_one_where_they_did_not_pay_are_spared_the_trial() {
+        let near = Duration::from_millis(1);
+        for mut judge in [
+            Judge::new(near, Some(Verdict::Pays)),
+            Judge::new(ROUND_TRIP, Some(Verdict::DoesNotPay)),
+        ] {
+            let mut at = Sample::default();
+            assert_eq!(seconds(&mut judge, &mut at, &[(25, 0); 9]), None);
+        }
+        let mut judge = Judge::new(ROUND_TRIP, Some(Verdict::Pays));
+        let began = seconds(&mut judge, &mut Sample::default(), &[(1, 0)]);
+        assert_eq!(began, Some(Advice::Begin));
+    }
+}
