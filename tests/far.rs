@@ -7,7 +7,8 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -117,6 +118,28 @@ fn other_work_goes_on_beside_a_large_file() {
     copy.wait().unwrap();
     let under_way = || status(&mount, &[]).contains("transfer ");
     assert!(wait_for(PATIENCE, || !under_way()));
+}
+
+/// Each jump costs a round trip or two, until the file was fetched whole beside them.
+#[test]
+fn a_program_that_jumps_about_in_a_file_soon_waits_no_more() {
+    let server = FarServer::start();
+    let mount = Mount::of_url(&server.url, PASSWORD, &[]);
+    let there = File::open(server.root.path().join("large")).unwrap();
+    let here = File::open(mount.join("large")).unwrap();
+    let mut random = Random::new();
+    let mut jump = || {
+        let at = random.below(LARGE - 4096) as u64;
+        let mut blocks = [[0; 4096]; 2];
+        there.read_exact_at(&mut blocks[0], at).unwrap();
+        here.read_exact_at(&mut blocks[1], at).unwrap();
+        assert!(blocks[0] == blocks[1], "at byte {at}");
+    };
+    assert!(wait_for(PATIENCE, || {
+        let before = sent(&mount, "RETR");
+        (0..20).for_each(|_| jump());
+        sent(&mount, "RETR") == before
+    }));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, V
 
 use super::ahead::Ahead;
 use super::inode::{Ino, Inodes};
-use super::parts::{Parts, Wide};
+use super::parts::{Kept, Parts, Wide};
 use super::reader::{Incoming, ReadOptions, Reader, Source};
 use super::store::{Destination, Outgoing, Store};
 use super::transfers::{Direction, Ticket, Transfers};
@@ -36,7 +36,9 @@ impl Backing {
             parts: self.parts.clone(),
             version,
         };
-        Reader::new(Arc::new(source), version, self.read)
+        let place: Arc<dyn Wide> = Arc::clone(&source.place) as _;
+        let kept = Kept::new(self.parts.clone(), place, version);
+        Reader::new(Arc::new(source), version, self.read).with(Box::new(kept))
     }
 
     /// The whole of `ino`, fetched from the server.

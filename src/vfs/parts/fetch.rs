@@ -90,6 +90,10 @@ impl Fetcher {
             if part.is_over() {
                 return Ok(Outcome::Cut);
             }
+            if !self.plan.has_time() {
+                self.plan.stop();
+                return Ok(Outcome::Cut);
+            }
             if self.source.is_needed_elsewhere() && !self.plan.is_next(part) {
                 return Ok(Outcome::Cut);
             }

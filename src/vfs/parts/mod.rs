@@ -8,6 +8,7 @@
 
 mod fetch;
 mod judge;
+mod kept;
 mod part;
 mod plan;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use super::reader::{Incoming, Source};
 use super::write_spool::SpoolDir;
 use fetch::Fetcher;
 use judge::{Advice, Judge, SHORTEST_ROUND_TRIP, Sample, Verdict};
+pub(super) use kept::Kept;
 use part::{Found, Outcome};
 use plan::{Place, Plan};
 
@@ -116,6 +118,23 @@ impl Parts {
             began: Instant::now(),
             sample: Sample::default(),
         })
+    }
+
+    /// Starts `threads` that fetch what `plan` says of `source`, which is to be `version`.
+    fn fetch(&self, plan: &Arc<Plan>, threads: usize, source: &Arc<dyn Wide>, version: &Version) {
+        for _ in 0..threads {
+            let fetcher = Fetcher {
+                source: Arc::clone(source),
+                version: *version,
+                plan: Arc::clone(plan),
+                spools: self.spools.clone(),
+            };
+            let thread = thread::Builder::new().name("ftpfs-part".to_owned());
+            if let Err(error) = thread.spawn(move || fetcher.run()) {
+                log::debug!("fewer transfers at once: no thread: {error}");
+                break;
+            }
+        }
     }
 
     fn known(&self) -> Option<Verdict> {
@@ -226,19 +245,7 @@ impl SideBySide {
             return;
         }
         let plan = Arc::new(Plan::new(self.position, self.size, most));
-        for _ in 0..most {
-            let fetcher = Fetcher {
-                source: Arc::clone(&self.source),
-                version: self.version,
-                plan: Arc::clone(&plan),
-                spools: self.parts.spools.clone(),
-            };
-            let thread = thread::Builder::new().name("ftpfs-part".to_owned());
-            if let Err(error) = thread.spawn(move || fetcher.run()) {
-                log::debug!("fewer transfers at once: no thread: {error}");
-                break;
-            }
-        }
+        self.parts.fetch(&plan, most, &self.source, &self.version);
         self.plan = Some(plan);
     }
 

@@ -106,12 +106,9 @@ impl Part {
     /// The local file's.
     pub(super) fn read(&self, position: u64, buffer: &mut [u8]) -> io::Result<Found> {
         let at = position.saturating_sub(self.start);
-        let there = {
+        {
             let mut progress = self.lock();
-            loop {
-                if progress.filled > at {
-                    break progress.filled - at;
-                }
+            while progress.filled <= at {
                 if let Some(outcome) = progress.outcome {
                     return Ok(Found::Nothing(outcome));
                 }
@@ -121,13 +118,23 @@ impl Part {
                     .unwrap_or_else(PoisonError::into_inner)
                     .0;
             }
-        };
+        }
+        self.copy(position, buffer).map(Found::Bytes)
+    }
+
+    /// What is there at `position` now, into `buffer`; how many bytes.
+    ///
+    /// # Errors
+    /// The local file's.
+    pub(super) fn copy(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let at = position.saturating_sub(self.start);
+        let there = self.filled().saturating_sub(at);
         let length = buffer
             .len()
             .min(usize::try_from(there).unwrap_or(usize::MAX));
         let wanted = buffer.get_mut(..length).unwrap_or_default();
         self.scratch.file().read_exact_at(wanted, at)?;
-        Ok(Found::Bytes(length))
+        Ok(length)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::part::{Outcome, Part};
 use crate::vfs::scratch::Scratch;
@@ -40,6 +40,8 @@ struct State {
     /// Where the next one begins.
     next: u64,
     is_stopped: bool,
+    /// When fetching has to end, where it has to.
+    until: Option<Instant>,
 }
 
 /// Where a reader is.
@@ -69,9 +71,64 @@ impl Plan {
                 parts: VecDeque::new(),
                 next: position.saturating_add(lead + length),
                 is_stopped: false,
+                until: None,
             }),
             room: Condvar::new(),
         }
+    }
+
+    /// Of a whole file of `end` bytes that `threads` fetch, from its start on, in as much time as they are given.
+    pub(super) fn whole(end: u64, threads: usize) -> Self {
+        let share = end / (threads.max(1) as u64);
+        let length = share
+            .clamp(LENGTHS.0, LENGTHS.1)
+            .next_multiple_of(ALIGNMENT);
+        Self {
+            end,
+            length,
+            most: usize::MAX,
+            brought: AtomicU64::new(0),
+            state: Mutex::new(State {
+                parts: VecDeque::new(),
+                next: 0,
+                is_stopped: false,
+                until: Some(Instant::now()),
+            }),
+            room: Condvar::new(),
+        }
+    }
+
+    /// Its fetching may go on for so much longer.
+    pub(super) fn give_time(&self, time: Duration) {
+        let mut state = self.lock();
+        state.until = state.until.and_then(|until| until.checked_add(time));
+    }
+
+    /// Whether there is time left for fetching.
+    pub(super) fn has_time(&self) -> bool {
+        self.lock().until.is_none_or(|until| Instant::now() < until)
+    }
+
+    /// Fills `bytes` with those at `offset`; whether all of them were there.
+    pub(super) fn copy(&self, offset: u64, bytes: &mut [u8]) -> bool {
+        let mut done = 0;
+        while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset.saturating_add(done as u64);
+            let part = {
+                let state = self.lock();
+                let of = |part: &&Arc<Part>| (part.start()..part.end()).contains(&at);
+                state.parts.iter().find(of).cloned()
+            };
+            match part.map(|part| part.copy(at, rest)) {
+                Some(Ok(count)) if count > 0 => done += count,
+                Some(Err(error)) => {
+                    log::warn!("cannot read what was kept: {error}");
+                    return false;
+                }
+                Some(Ok(_)) | None => return false,
+            }
+        }
+        true
     }
 
     /// Waits until a part can be claimed; false when none ever can.

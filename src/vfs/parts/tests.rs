@@ -7,7 +7,7 @@ use super::*;
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
 use crate::vfs::reader::fake::{FakeFile, FakeSource, PATIENCE, Plan as Script, sample};
-use crate::vfs::reader::{Expected, Resuming, Step, Trust};
+use crate::vfs::reader::{Expected, Keeper, Resuming, Step, Trust};
 
 const M: usize = 1 << 20;
 const SIZE: usize = 40 * M;
@@ -254,5 +254,52 @@ fn a_reader_that_goes_ends_the_parts() {
     far.file.allow(None);
     far.file.wait_for_live(0);
     wait_for(|| far.parts.spools.used() == 0);
+    assert!(far.file.sent() < SIZE as u64);
+}
+
+/// Readers of `far` that jumped so often, each time for so long.
+fn jumped(far: &Arc<Far>, times: u32, waited: Duration) -> Kept {
+    let kept = Kept::new(far.parts.clone(), Arc::clone(far) as _, version());
+    for _ in 0..times {
+        kept.jumped(waited);
+    }
+    kept
+}
+
+#[test]
+fn a_file_whose_readers_jump_is_fetched_whole_and_kept_while_it_is_used() {
+    let far = far(&[], |_| ());
+    far.file.allow(None);
+    let kept = jumped(&far, 8, PATIENCE);
+    wait_for(|| kept.find(0, SIZE as u64).is_some());
+    let (from, to) = (7 * M - 3, 15 * M + 5);
+    assert!(kept.find(from as u64, to as u64).unwrap()[..] == far.file.bytes()[from..to]);
+    assert_eq!(far.file.sent(), SIZE as u64);
+    kept.forget_idle(PATIENCE);
+    assert!(kept.find(0, 1).is_some());
+    kept.forget_idle(Duration::ZERO);
+    assert!(kept.find(0, 1).is_none());
+    wait_for(|| far.parts.spools.used() == 0);
+}
+
+#[test]
+fn few_jumps_and_short_ones_fetch_nothing_nor_do_those_on_a_full_line() {
+    let far = far(&[], |_| ());
+    jumped(&far, 7, PATIENCE);
+    jumped(&far, 1000, Duration::from_micros(100));
+    far.parts.remember(Verdict::DoesNotPay);
+    jumped(&far, 8, PATIENCE);
+    assert!(far.file.opened().is_empty());
+}
+
+#[test]
+fn fetching_takes_no_longer_than_the_readers_have_waited_some_times_over() {
+    let far = far(&[], |_| ());
+    let kept = jumped(&far, 8, SHORTEST_ROUND_TRIP);
+    trickle_until(&far, || !far.file.opened().is_empty());
+    thread::sleep(SHORTEST_ROUND_TRIP * 16);
+    far.file.allow(None);
+    far.file.wait_for_live(0);
+    assert!(kept.find(0, SIZE as u64).is_none());
     assert!(far.file.sent() < SIZE as u64);
 }

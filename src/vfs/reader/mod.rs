@@ -63,6 +63,18 @@ pub(crate) trait Incoming: Send {
     }
 }
 
+/// Where else bytes of a file may be: fetched when its readers jump so much that this is cheaper.
+pub(crate) trait Keeper: Send + Sync {
+    /// The bytes `offset..end`, if all of them are there; does not wait for the network.
+    fn find(&self, offset: u64, end: u64) -> Option<Bytes>;
+
+    /// A read where no other one had been waited so long.
+    fn jumped(&self, waited: Duration);
+
+    /// Lets go of all of it, if nobody read from it for `older_than`.
+    fn forget_idle(&self, older_than: Duration);
+}
+
 /// How a file is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadOptions {
@@ -77,6 +89,7 @@ pub(crate) struct ReadOptions {
 /// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
 pub(crate) struct Reader {
     shared: Arc<Shared>,
+    keeper: Option<Box<dyn Keeper>>,
 }
 
 /// What the reader's callers and its transfers' threads have in common.
@@ -112,7 +125,14 @@ impl Reader {
                 arrived: Condvar::new(),
                 free: Arc::new(FreeList::new(options.read_ahead)),
             }),
+            keeper: None,
         }
+    }
+
+    /// The same, with `keeper` beside it.
+    pub(crate) fn with(mut self, keeper: Box<dyn Keeper>) -> Self {
+        self.keeper = Some(keeper);
+        self
     }
 
     /// The `length` bytes at `offset`, fewer at the end of the file; none when that means waiting.
@@ -120,15 +140,18 @@ impl Reader {
         if self.has_changed() {
             return None;
         }
-        let parts = {
+        let end = {
             let mut state = self.shared.lock();
             let end = state.clip(offset, length);
             if end <= offset {
                 return Some(Bytes::default());
             }
-            state.find(offset, end)?
+            if let Some(parts) = state.find(offset, end) {
+                return Some(Bytes::join(parts));
+            }
+            end
         };
-        Some(Bytes::join(parts))
+        self.keeper.as_ref()?.find(offset, end)
     }
 
     /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says that nobody waits
@@ -144,6 +167,9 @@ impl Reader {
         length: usize,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Bytes, Error> {
+        if let Some(kept) = self.try_read(offset, length) {
+            return Ok(kept);
+        }
         let shared = &self.shared;
         let mut state = shared.lock();
         let mut ticket = state.ticket(offset, length);
@@ -152,6 +178,11 @@ impl Reader {
                 Look::Here(parts) => {
                     shared.leave(&mut state, &mut ticket);
                     drop(state);
+                    if ticket.is_jump
+                        && let Some(keeper) = &self.keeper
+                    {
+                        keeper.jumped(ticket.since.elapsed());
+                    }
                     return Ok(Bytes::join(parts));
                 }
                 Look::Failed(error) => {
@@ -205,6 +236,9 @@ impl Reader {
         drop(old);
         if is_empty {
             self.shared.free.clear();
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.forget_idle(older_than);
         }
     }
 }
@@ -264,6 +298,7 @@ impl Shared {
             Some(Found::Running(id)) => Ok(id),
             Some(Found::Stopped(id)) => self.begin(state, id, now, Trust::Unsure),
             Some(Found::Free) => {
+                ticket.is_jump = state.has_begun();
                 let id = state.open(offset, self.options.read_ahead as u64, now);
                 let trust = if self.expected.is_confirmed() {
                     Trust::Known

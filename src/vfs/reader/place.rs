@@ -34,6 +34,8 @@ pub(super) struct Ticket {
     pub(super) length: usize,
     pub(super) since: Instant,
     pub(super) place: Place,
+    /// It went on where no other one had been.
+    pub(super) is_jump: bool,
 }
 
 /// Where a read waits.
@@ -83,7 +85,13 @@ impl State {
             length,
             since: Instant::now(),
             place: Place::Nowhere,
+            is_jump: false,
         }
+    }
+
+    /// Whether anything was read yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// The stream of that number, if it is still there.
