@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::control::{shown, socket_error};
 use super::data::{Pending, open};
 use super::error::{Error, Phase};
+use super::mark::Mark;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
 use super::session::{Failed, Session, intermediate};
@@ -22,18 +23,18 @@ impl Session {
         mut self,
         verb: &'static str,
         path: &RemotePath,
-        offset: u64,
+        mark: &Mark,
     ) -> Result<(Self, Wire), Box<Failed>> {
         let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
-        match begun.and_then(|line| self.begin(verb, &line, offset)) {
+        match begun.and_then(|line| self.begin(verb, &line, mark)) {
             Ok(data) => Ok((self, data)),
             Err(error) => Err(Failed::new(error, self)),
         }
     }
 
     /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    fn begin(&mut self, verb: &'static str, line: &[u8], offset: u64) -> Result<Wire, Error> {
-        let (pending, reply) = self.ask_for_transfer(verb, line, offset)?;
+    fn begin(&mut self, verb: &'static str, line: &[u8], mark: &Mark) -> Result<Wire, Error> {
+        let (pending, reply) = self.ask_for_transfer(verb, line, mark)?;
         if reply.code().class() != ReplyClass::Preliminary {
             // A completion without a transfer: nothing was sent, nothing more will come.
             return Err(Error::Refused {
@@ -50,11 +51,11 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        offset: u64,
+        mark: &Mark,
     ) -> Result<(Pending, Reply), Error> {
         if let Some(armed) = self.take_armed()? {
             self.ahead.used_up();
-            let begun = self.command_transfer(verb, line, offset, Pending::Connected(armed));
+            let begun = self.command_transfer(verb, line, mark, Pending::Connected(armed));
             match self.note_armed(begun) {
                 // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's decision.
                 Err(error)
@@ -64,36 +65,37 @@ impl Session {
         }
         let pending = open(&mut self.control, &mut self.data)?;
         self.ahead.used_up();
-        self.command_transfer(verb, line, offset, pending)
+        self.command_transfer(verb, line, mark, pending)
     }
 
-    /// The transfer's command, after REST where it begins in the middle, and its reply.
+    /// The transfer's command, after REST or RANG where it is not of the whole file, and its reply.
     fn command_transfer(
         &mut self,
         verb: &'static str,
         line: &[u8],
-        offset: u64,
+        mark: &Mark,
         pending: Pending,
     ) -> Result<(Pending, Reply), Error> {
-        // REST holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
-        let rest = format!("REST {offset}");
+        // It holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
+        let marking = mark.command();
         // A STOR whose REST was refused would cut the file short.
-        let together = offset > 0 && verb == "RETR" && self.habits.queues;
-        if offset > 0 && !together {
-            let asked = self.exchange("REST", rest.as_bytes());
-            intermediate("REST", asked)?;
+        let is_queued = verb == "RETR" && self.habits.queues;
+        let together = marking.as_ref().filter(|_| is_queued);
+        if let Some((word, marking)) = marking.as_ref().filter(|_| !is_queued) {
+            let asked = self.exchange(word, marking.as_bytes());
+            intermediate(word, asked)?;
         }
-        if together {
-            log::debug!("> {rest}");
+        if let Some((_, marking)) = together {
+            log::debug!("> {marking}");
             log::debug!("> {}", shown(line));
-            self.control.send_together(&[rest.as_bytes(), line])?;
+            self.control.send_together(&[marking.as_bytes(), line])?;
         } else {
-            self.send_command(verb, line, offset, &pending)?;
+            self.send_command(verb, line, mark, &pending)?;
         }
         let pending = pending.greet(self.tls.as_ref())?;
-        if together {
-            let asked = self.answer("REST");
-            let marked = intermediate("REST", asked);
+        if let Some((word, _)) = together {
+            let asked = self.answer(word);
+            let marked = intermediate(word, asked);
             self.or_end_transfer(verb, marked)?;
         }
         let reply = self.answer(verb);
@@ -110,14 +112,14 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        offset: u64,
+        mark: &Mark,
         pending: &Pending,
     ) -> Result<(), Error> {
         let Pending::Connected(data) = pending else {
             log::debug!("> {}", shown(line));
             return self.control.send(line);
         };
-        let is_download = offset == 0 && !matches!(verb, "STOR" | "APPE");
+        let is_download = *mark == Mark::None && !matches!(verb, "STOR" | "APPE");
         if !is_download || !self.send_with_next(line)? {
             log::debug!("> {}", shown(line));
             return self.control.send(line);
@@ -129,7 +131,7 @@ impl Session {
         Ok(())
     }
 
-    /// Where REST was refused, `verb` begins at the start: what comes of it is not wanted.
+    /// Where REST or RANG was refused, `verb` begins at the start: what comes of it is not wanted.
     fn or_end_transfer(
         &mut self,
         verb: &'static str,

@@ -10,6 +10,7 @@ use super::control::{shown, socket_error};
 use super::data::Pending;
 use super::error::{Error, Phase};
 use super::listing::{Entry, Format, Line, parse_line};
+use super::mark::Mark;
 use super::path::{RemotePath, check_name};
 use super::reply::ReplyClass;
 use super::session::Session;
@@ -104,7 +105,7 @@ impl Session {
         line: &[u8],
         parser: &mut Parser<'_>,
     ) -> Result<(), Error> {
-        let (pending, reply) = self.ask_for_transfer(verb, line, 0)?;
+        let (pending, reply) = self.ask_for_transfer(verb, line, &Mark::None)?;
         match reply.code().class() {
             ReplyClass::Preliminary => {}
             ReplyClass::Completion => return self.list_without_a_150(pending, parser),

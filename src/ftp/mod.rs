@@ -57,6 +57,7 @@ mod habits;
 mod list;
 pub mod listing;
 mod login;
+mod mark;
 mod options;
 pub mod path;
 pub mod proxy;

@@ -7,11 +7,13 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::begin::send_file;
 use super::control::socket_error;
 use super::error::{Error, Phase};
+use super::mark::Mark;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
 use super::session::{Failed, Session};
@@ -73,7 +75,22 @@ impl Interrupter {
 impl Session {
     /// Starts receiving `path` from `offset` on (RETR, after REST where `offset` is not 0).
     pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
-        let (session, data) = self.start("RETR", path, offset)?;
+        let (session, data) = self.start("RETR", path, &Mark::at(offset))?;
+        Ok(Download {
+            session,
+            data,
+            cut_off: false,
+        })
+    }
+
+    /// Starts receiving the bytes of `path` in `range`, which is not empty (RANG, RETR): the transfer ends by itself where
+    /// they end. For servers whose FEAT has RANG.
+    pub fn retrieve_within(
+        self,
+        path: &RemotePath,
+        range: Range<u64>,
+    ) -> Result<Download, Box<Failed>> {
+        let (session, data) = self.start("RETR", path, &Mark::Within(range))?;
         Ok(Download {
             session,
             data,
@@ -83,7 +100,7 @@ impl Session {
 
     /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
     pub fn store(self, path: &RemotePath, offset: u64) -> Result<Upload, Box<Failed>> {
-        let (session, data) = self.start("STOR", path, offset)?;
+        let (session, data) = self.start("STOR", path, &Mark::at(offset))?;
         Ok(Upload::new(session, data, "STOR", 0))
     }
 
@@ -111,7 +128,7 @@ impl Session {
 
     /// Starts storing at the end of `path` (APPE).
     pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
-        let (session, data) = self.start("APPE", path, 0)?;
+        let (session, data) = self.start("APPE", path, &Mark::None)?;
         Ok(Upload::new(session, data, "APPE", 0))
     }
 

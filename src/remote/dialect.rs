@@ -21,6 +21,8 @@ pub(super) struct Dialect {
     pub(super) mdtm: Has,
     /// REST before RETR (RFC 3659 §5): tried whether or not FEAT has it.
     pub(super) restart: Has,
+    /// RANG before RETR (draft-bryan-ftp-range).
+    pub(super) range: Has,
     /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
     pub(super) available: Has,
     /// How a time of modification is set.
@@ -76,6 +78,7 @@ impl Dialect {
             size: Has::new(features.has("SIZE") || !has_feat),
             mdtm: Has::new(features.has("MDTM")),
             restart: Has::new(true),
+            range: Has::new(features.has("RANG")),
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
             mode: Ways::new(mode),

@@ -1,6 +1,7 @@
-//! A file being read: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5).
+//! A file being read: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5), or of a range (draft-bryan-ftp-range).
 
 use std::mem;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
@@ -32,6 +33,33 @@ pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result
     open_in(remote, &mut remote.dialogue(), path, offset)
 }
 
+/// The bytes of `path` in `range`, over the session of `dialogue`: where the server knows RANG the transfer ends by itself,
+/// elsewhere it goes on behind them.
+pub(super) fn open_within(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+    range: &Range<u64>,
+) -> Result<Download, Error> {
+    let has_range = &remote.dialect().range;
+    if !has_range.get() || range.is_empty() {
+        return open_in(remote, dialogue, path, range.start);
+    }
+    match dialogue.start(|session| session.retrieve_within(path, range.clone())) {
+        Ok((transfer, permit)) => Ok(Download {
+            path: path.clone(),
+            start: range.start,
+            received: 0,
+            state: State::Receiving(Box::new(transfer), permit),
+        }),
+        Err(fault) if refuses(&fault, "RANG") => {
+            has_range.not("RANG");
+            open_in(remote, dialogue, path, range.start)
+        }
+        Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Read, path), &fault)),
+    }
+}
+
 /// … over the session of `dialogue`.
 pub(super) fn open_in(
     remote: &Remote,
@@ -48,7 +76,7 @@ pub(super) fn open_in(
             received: 0,
             state: State::Receiving(Box::new(transfer), permit),
         }),
-        Err(fault) if start > 0 && refuses_restart(&fault) => {
+        Err(fault) if start > 0 && refuses(&fault, "REST") => {
             has_restart.not("REST");
             open_in(remote, dialogue, path, 0)
         }
@@ -56,12 +84,12 @@ pub(super) fn open_in(
     }
 }
 
-/// Whether the server begins transfers only at the start of a file.
-fn refuses_restart(fault: &pool::Error) -> bool {
+/// Whether the server does not know `mark`, the word before a transfer.
+fn refuses(fault: &pool::Error, mark: &str) -> bool {
     let is_unknown =
         |fault| is_unsupported(fault) || refusal(fault).is_some_and(|it| it.code().0 == 501);
     matches!(fault, pool::Error::Session(error)
-        if matches!(&**error, ftp::Error::Refused { command, .. } if *command == "REST"))
+        if matches!(&**error, ftp::Error::Refused { command, .. } if *command == mark))
         && is_unknown(fault)
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here is tried again, nothing waits for another connection, and what the server refuses is left to whoever
 //! asks for it one day.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::error::{Operation, Task};
@@ -124,16 +125,16 @@ impl Spare {
         Ok(None)
     }
 
-    /// Begins to receive `path`, which is to be `version`, at `offset`.
+    /// Begins to receive `path`, which is to be `version`, where `range` begins; where the server can end there, it does.
     ///
     /// # Errors
     /// The transfer's; [`ErrorKind::Changed`] where the server does not say that it is that version, and
     /// [`ErrorKind::Unsupported`] where it does not begin at that offset.
-    pub fn open_at(
+    pub fn open_within(
         mut self,
         path: &RemotePath,
         version: &Version,
-        offset: u64,
+        range: &Range<u64>,
     ) -> Result<Download, Error> {
         let task = Task::new(Operation::Read, path);
         let told = self.versions(std::slice::from_ref(path));
@@ -148,8 +149,8 @@ impl Spare {
         let Some(mut dialogue) = self.dialogue(&remote) else {
             return Err(task.error(ErrorKind::ConnectionLost, &"the connection was lost"));
         };
-        let transfer = super::download::open_in(&remote, &mut dialogue, path, offset)?;
-        if transfer.start() != offset {
+        let transfer = super::download::open_within(&remote, &mut dialogue, path, range)?;
+        if transfer.start() != range.start {
             return Err(task.error(ErrorKind::Unsupported, &"no transfer begins there"));
         }
         Ok(transfer)

@@ -21,6 +21,15 @@ use super::serving::Serving;
 use super::transfer::Transfer;
 use super::tree::LastLink;
 
+/// Which octets of a file a transfer is of: all of them from a place on, or up to another.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mark {
+    /// Of the first one (REST, RANG).
+    pub(super) start: u64,
+    /// Behind the last one (RANG).
+    pub(super) end: Option<u64>,
+}
+
 /// The state of a session.
 pub(super) struct Session {
     pub(super) serving: Arc<Serving>,
@@ -36,8 +45,8 @@ pub(super) struct Session {
     pub(super) data: DataSetup,
     /// EPSV ALL was said: no other way to open a data connection is taken any more (RFC 2428 §4).
     pub(super) epsv_only: bool,
-    /// The restart marker for the next transfer, in octets.
-    pub(super) restart: u64,
+    /// Which octets the next transfer is of.
+    pub(super) mark: Mark,
     /// What RNFR named; RNTO must follow at once.
     pub(super) rename_from: Option<VirtualPath>,
     pub(super) facts: Facts,
@@ -99,7 +108,7 @@ impl Session {
             directory: VirtualPath::default(),
             data: DataSetup::Unset,
             epsv_only: false,
-            restart: 0,
+            mark: Mark::default(),
             rename_from: None,
             facts: Facts::default(),
             misdeed: None,

@@ -74,17 +74,22 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    /// Sends the file from its position to its end.
-    pub(super) fn send_file(&mut self, file: &File) -> Result<(), Broken> {
+    /// Sends the file from its position to its end, or `most` octets of it.
+    pub(super) fn send_file(&mut self, file: &File, most: u64) -> Result<(), Broken> {
         if self.stream.is_secure() {
-            return self.send_read(file);
+            return self.send_read(file, most);
         }
-        loop {
+        let mut left = most;
+        while left > 0 {
             self.wait(PollFlags::OUT)?;
             let length = self.allowed(SEND_SIZE)?;
+            let length = usize::try_from(left).map_or(length, |left| left.min(length));
             match sendfile(self.stream.socket(), file, None, length) {
                 Ok(0) => return Ok(()),
-                Ok(count) => self.moved(count),
+                Ok(count) => {
+                    left -= count as u64;
+                    self.moved(count);
+                }
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error @ (Errno::PIPE | Errno::CONNRESET)) => {
                     return Err(Broken::Connection(error.into()));
@@ -92,10 +97,12 @@ impl<'a> Transfer<'a> {
                 Err(error) => return Err(Broken::File(error.into())),
             }
         }
+        Ok(())
     }
 
     /// The same by way of memory, where the bytes are encrypted.
-    fn send_read(&mut self, mut file: &File) -> Result<(), Broken> {
+    fn send_read(&mut self, file: &File, most: u64) -> Result<(), Broken> {
+        let mut file = file.take(most);
         let mut buffer = vec![0; ENCRYPT_SIZE];
         loop {
             match file.read(&mut buffer) {

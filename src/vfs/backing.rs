@@ -1,6 +1,7 @@
 //! What an open file needs of the mount: where its bytes come from and where they go.
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,12 +121,12 @@ impl Wide for Place {
         &self,
         patience: Duration,
         version: &Version,
-        choose: &mut dyn FnMut() -> Option<u64>,
+        choose: &mut dyn FnMut() -> Option<Range<u64>>,
     ) -> Option<Result<Box<dyn Incoming>, remote::Error>> {
         let spare = self.remote.spare(patience)?;
-        let offset = choose()?;
+        let range = choose()?;
         let opened = self.path_for("read").and_then(|path| {
-            let transfer = spare.open_at(&path, version, offset)?;
+            let transfer = spare.open_within(&path, version, &range)?;
             let ticket = self.transfers.begin(path, Direction::Download);
             Ok(Box::new(Counted { transfer, ticket }) as _)
         });

@@ -1,6 +1,9 @@
 //! Downloads.
 
+use std::time::Duration;
+
 use ftpfs::remote::ErrorKind;
+use ftpfs::server::{Fault, Misdeed};
 
 use crate::support::{Site, path, pattern, wait_for};
 
@@ -88,4 +91,72 @@ fn a_download_that_breaks_is_never_taken_for_the_end() {
         site.remote.pool_stats().leased == 0
     });
     assert_eq!(site.listed("/"), ["file"], "on a new session");
+}
+
+/// draft-bryan-ftp-range; elsewhere whoever reads ends the transfer.
+#[test]
+fn a_part_of_a_file_ends_by_itself_where_the_server_knows_ranges() {
+    for (disabled, mark) in [(vec![], "RANG 10 19"), (vec!["RANG"], "REST 10")] {
+        let site = Site::without(&disabled);
+        let content = pattern(1 << 20);
+        site.put("file", &content);
+        let version = site.remote.version(&path("/file")).unwrap();
+        let spare = site.remote.spare(Duration::from_secs(10)).unwrap();
+        let mut part = spare
+            .open_within(&path("/file"), &version, &(10..20))
+            .unwrap();
+        let mut bytes = [0; 10];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            filled += part.read(&mut bytes[filled..]).unwrap();
+        }
+        assert_eq!(bytes, content[10..20]);
+        let is_over = part.read(&mut [0; 1]).unwrap() == 0;
+        assert_eq!(is_over, mark.starts_with("RANG"));
+        assert!(site.server.commands().iter().any(|line| line == mark));
+    }
+}
+
+#[test]
+fn no_part_is_begun_of_another_version() {
+    let site = Site::new();
+    site.put("file", b"content");
+    let version = site.remote.version(&path("/file")).unwrap();
+    site.put("file", b"another content");
+    let spare = site.remote.spare(Duration::from_secs(10)).unwrap();
+    let error = spare
+        .open_within(&path("/file"), &version, &(1..2))
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Changed);
+    assert!(
+        !site
+            .server
+            .commands()
+            .iter()
+            .any(|line| line.starts_with("RETR"))
+    );
+}
+
+/// One that promises ranges in FEAT and then knows none is asked for none again.
+#[test]
+fn a_server_that_refuses_the_ranges_it_promised_is_read_from_an_offset() {
+    let site = Site::new();
+    let (code, text) = (501, "no ranges".to_owned());
+    let refuse = Misdeed::Refuse { code, text };
+    site.server.faults().add(Fault::on("RANG", refuse));
+    let content = pattern(1 << 10);
+    site.put("file", &content);
+    let version = site.remote.version(&path("/file")).unwrap();
+    let begin = || {
+        let spare = site.remote.spare(Duration::from_secs(10)).unwrap();
+        spare.open_within(&path("/file"), &version, &(10..20))
+    };
+    // The RETR behind it brought the whole file, which ended the session.
+    assert!(begin().is_err());
+    let mut byte = [0; 1];
+    assert_eq!(begin().unwrap().read(&mut byte).unwrap(), 1);
+    assert_eq!(byte[0], content[10]);
+    let asked = site.server.commands();
+    let ranges = asked.iter().filter(|line| line.starts_with("RANG"));
+    assert_eq!(ranges.count(), 1);
 }

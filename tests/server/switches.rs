@@ -27,6 +27,7 @@ fn everything_is_on_unless_it_is_switched_off() {
         "MDTM",
         "MFMT",
         "REST STREAM",
+        "RANG STREAM",
         "SIZE",
         "TVFS",
         "UTF8",

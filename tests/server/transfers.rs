@@ -58,6 +58,32 @@ fn a_restart_marker_holds_for_one_transfer_only() {
     assert_eq!(client.receive("RETR file").1.code, 554);
 }
 
+/// draft-bryan-ftp-range: the last octet is in it, and `RANG 1 0` takes it back.
+#[test]
+fn a_range_holds_for_one_download_and_ends_it() {
+    let served = Served::start();
+    served.write("file", "0123456789");
+    let mut client = served.client();
+    client.expect("RANG 4 6", 350);
+    let (content, reply) = client.receive("RETR file");
+    assert_eq!((&content[..], reply.code), (&b"456"[..], 226));
+    assert_eq!(client.receive("RETR file").0, b"0123456789");
+    client.expect("RANG 8 100", 350);
+    assert_eq!(client.receive("RETR file").0, b"89");
+    client.expect("RANG 4 6", 350);
+    client.expect("RANG 1 0", 350);
+    assert_eq!(client.receive("RETR file").0, b"0123456789");
+    client.expect("RANG 4 6", 350);
+    client.expect("REST 7", 350);
+    assert_eq!(client.receive("RETR file").0, b"789");
+    for bad in ["RANG", "RANG 1", "RANG 6 4", "RANG -1 4", "RANG a b"] {
+        client.expect(bad, 501);
+    }
+    client.expect("RANG 4 6", 350);
+    assert_eq!(client.upload("STOR file", b"xy").code, 503);
+    assert_eq!(served.read("file"), b"0123456789");
+}
+
 #[test]
 fn an_upload_goes_on_where_it_broke_off() {
     let served = Served::start();

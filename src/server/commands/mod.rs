@@ -88,6 +88,7 @@ const VERBS: &[Verb] = &[
     verb("MODE", Needs::Login, parameter::mode),
     verb("STRU", Needs::Login, parameter::stru),
     feature("REST", "REST STREAM", Needs::Login, parameter::rest),
+    feature("RANG", "RANG STREAM", Needs::Login, parameter::rang),
     verb("ALLO", Needs::Login, parameter::allo),
     feature("EPSV", "EPSV", Needs::Login, connection::epsv),
     verb("PASV", Needs::Login, connection::pasv),

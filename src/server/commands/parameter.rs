@@ -1,7 +1,7 @@
-//! TYPE, MODE, STRU, ALLO (RFC 959), REST (RFC 3659 §5), OPTS (RFC 2389).
+//! TYPE, MODE, STRU, ALLO (RFC 959), REST (RFC 3659 §5), RANG (draft-bryan-ftp-range), OPTS (RFC 2389).
 
 use crate::server::reply::{Answer, Reply, refused};
-use crate::server::session::Session;
+use crate::server::session::{Mark, Session};
 
 /// Image and ASCII are both taken, and both carry the octets as they are: files here have Unix line ends, and a
 /// text sent as stored comes back as stored. So SIZE holds under both types, too.
@@ -38,8 +38,33 @@ pub(super) fn rest(session: &mut Session, argument: &[u8]) -> Answer {
     let Some(marker) = marker.and_then(|marker| u64::try_from(marker).ok()) else {
         return Err(refused(501, "Not a restart marker"));
     };
-    session.restart = marker;
+    session.mark = Mark {
+        start: marker,
+        end: None,
+    };
     Ok(Reply::new(350, format!("Restarting at {marker}")))
+}
+
+/// The first and the last octet of the next RETR; `RANG 1 0` means all of them again.
+pub(super) fn rang(session: &mut Session, argument: &[u8]) -> Answer {
+    let octet = |text: &str| {
+        text.parse::<i64>()
+            .ok()
+            .and_then(|it| u64::try_from(it).ok())
+    };
+    let octets = std::str::from_utf8(argument)
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .and_then(|(first, last)| Some((octet(first)?, octet(last)?)));
+    session.mark = match octets {
+        Some((1, 0)) => Mark::default(),
+        Some((first, last)) if first <= last => Mark {
+            start: first,
+            end: Some(last + 1),
+        },
+        _ => return Err(refused(501, "Not a range of octets")),
+    };
+    Ok(Reply::new(350, "The range holds for the next RETR"))
 }
 
 pub(super) fn allo(_: &mut Session, _: &[u8]) -> Answer {

@@ -10,21 +10,26 @@ use crate::server::transfer::outcome;
 use crate::server::tree::LastLink;
 
 pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
-    let restart = take(&mut session.restart);
+    let mark = take(&mut session.mark);
     let mut file = session
         .place(argument, LastLink::Followed)?
         .open_to_read()?;
     let size = file.metadata()?.len();
-    if restart > size {
+    if mark.start > size {
         return Err(refused(
             554,
             "The restart marker lies beyond the end of the file",
         ));
     }
-    file.seek(SeekFrom::Start(restart))?;
-    let text = format!("Sending {} bytes", size - restart);
+    file.seek(SeekFrom::Start(mark.start))?;
+    let length = mark.end.map_or(size, |end| end.min(size)) - mark.start;
+    // A file that grows meanwhile is sent with what it has grown by, unless only a part of it was asked for.
+    let most = mark.end.map_or(u64::MAX, |_| length);
+    let text = format!("Sending {length} bytes");
     let mut transfer = session.begin_transfer(&text)?;
-    let sent = transfer.send_file(&file).and_then(|()| transfer.finish());
+    let sent = transfer
+        .send_file(&file, most)
+        .and_then(|()| transfer.finish());
     drop(transfer);
     outcome(sent)
 }

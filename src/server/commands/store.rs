@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::mem::take;
 
-use crate::server::reply::{Answer, Stop};
-use crate::server::session::Session;
+use crate::server::reply::{Answer, Stop, refused};
+use crate::server::session::{Mark, Session};
 use crate::server::transfer::outcome;
 use crate::server::tree::LastLink;
 
@@ -19,12 +19,15 @@ enum Start {
 
 /// Replaces the file; after REST keeps so much of its beginning, with a hole where it was shorter.
 pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
-    let restart = take(&mut session.restart);
-    store(session, argument, &Start::At(restart))
+    let mark = take(&mut session.mark);
+    if mark.end.is_some() {
+        return Err(refused(503, "A range is for RETR"));
+    }
+    store(session, argument, &Start::At(mark.start))
 }
 
 pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
-    session.restart = 0;
+    session.mark = Mark::default();
     store(session, argument, &Start::End)
 }
 

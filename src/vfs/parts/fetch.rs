@@ -33,7 +33,7 @@ impl Fetcher {
             let mut claimed = None;
             let opened = self.source.open_beside(PATIENCE, &self.version, &mut || {
                 claimed = self.plan.claim(|length| self.scratch(length));
-                claimed.as_ref().map(|part| part.start())
+                claimed.as_ref().map(|part| part.start()..part.end())
             });
             let Some(part) = claimed else {
                 self.plan.pause(PATIENCE);

@@ -14,6 +14,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,8 +42,8 @@ pub(super) trait Wide: Source {
     /// Makes the connections for them in the background, where there are not so many yet.
     fn prepare_beside(&self);
 
-    /// Begins a transfer over a connection that nobody else has a use for, where there is one within `patience`, at the
-    /// offset that `choose` tells then: none where it tells none.
+    /// Begins a transfer over a connection that nobody else has a use for, where there is one within `patience`, of the
+    /// bytes that `choose` tells then: none where it tells none. It may go on behind them.
     ///
     /// # Errors
     /// The transfer's; [`ErrorKind::Changed`] where the file is not `version` any more.
@@ -50,7 +51,7 @@ pub(super) trait Wide: Source {
         &self,
         patience: Duration,
         version: &Version,
-        choose: &mut dyn FnMut() -> Option<u64>,
+        choose: &mut dyn FnMut() -> Option<Range<u64>>,
     ) -> Option<Result<Box<dyn Incoming>, Error>>;
 
     /// Whether somebody waits for a connection.

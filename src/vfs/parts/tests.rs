@@ -55,13 +55,13 @@ impl Wide for Far {
         &self,
         patience: Duration,
         version: &Version,
-        choose: &mut dyn FnMut() -> Option<u64>,
+        choose: &mut dyn FnMut() -> Option<Range<u64>>,
     ) -> Option<Result<Box<dyn Incoming>, Error>> {
         if !self.has_spares {
             thread::sleep(patience.min(Duration::from_millis(1)));
             return None;
         }
-        let offset = choose()?;
+        let offset = choose()?.start;
         let opened = self.version().and_then(|told| {
             if !told.agrees(version) {
                 return Err(crate::vfs::reader::fake::error(ErrorKind::Changed));
