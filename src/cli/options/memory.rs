@@ -48,7 +48,7 @@ pub(super) static SPECS: &[Spec] = &[
         "spool_size",
         "SIZE",
         "none: the disk's",
-        "Most disk space for written files",
+        "Most disk space for written files, and for parts of far ones that are read",
         |to, value| {
             to.spool_size = Some(value::size(value, LEAST_CACHE)?);
             Ok(())
