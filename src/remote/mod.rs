@@ -14,6 +14,7 @@ pub mod error;
 pub mod links;
 mod listing;
 mod orphan;
+mod placing;
 mod rename;
 mod retry;
 mod sending;
