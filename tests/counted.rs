@@ -137,6 +137,29 @@ fn directory_costs_one_listing() {
     assert_eq!(flights.join("+"), "MLSD+EPSV");
 }
 
+/// A session is ready for its first transfer when it is logged in: the data connection is asked for with what the server
+/// can do.
+#[test]
+fn first_data_connection_costs_no_flight() {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.delay = ROUND_TRIP);
+    let _mount = Mount::with_options(&server, &["connections=1"]);
+    let flights = verbs_by_flight(&server);
+    assert_eq!(flights, ["USER", "PASS", "FEAT+TYPE+EPSV", "OPTS", "PWD"]);
+}
+
+/// vsftpd's STAT lists as its LIST does: it is not asked twice to find that out.
+#[test]
+fn vsftpd_lists_a_directory_in_one_command() {
+    let server = TestServer::start(Kind::Vsftpd);
+    server.write("one/a file", "content");
+    let mount = Mount::new(&server);
+    let shown = shell(mount.path(), "ls; ls one").stdout;
+    assert_eq!(shown, b"one\na file\n");
+    let commands = server.commands();
+    let of = |verb: &str| commands.iter().filter(|it| it.starts_with(verb)).count();
+    assert_eq!((of("STAT"), of("LIST")), (2, 0), "{commands:?}");
+}
+
 /// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option of `cp`.
 fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     let server = TestServer::start_with(Kind::Embedded, |options| {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Way};
 use super::behind::{Behind, Look, Looked};
 use super::charset::encode;
 use super::connect::{Route, control_connection};
@@ -116,6 +116,7 @@ impl Session {
                 }
             }
         };
+        let may_arm = options.may_arm() && habits.queues;
         let data = DataOptions {
             route,
             active: options.active,
@@ -129,10 +130,7 @@ impl Session {
             control,
             data,
             peer,
-            // Begun without waiting, a connection by a proxy would be none.
-            ahead: Ahead::new(
-                options.pipelining && habits.queues && !options.active && options.proxy.is_none(),
-            ),
+            ahead: Ahead::new(may_arm),
             tls,
             data_resumed: None,
             behind: None,
@@ -142,8 +140,11 @@ impl Session {
             charset: options.charset,
             plain_list: false,
         };
-        // It was made for something, most often for a transfer.
-        session.arm();
+        if may_arm {
+            // The login asked for it.
+            session.ahead.asked(Way::Extended);
+            session.advance();
+        }
         Ok(session)
     }
 
@@ -164,6 +165,11 @@ impl Session {
     /// [`ConnectOptions::pipelining`] is off.
     pub fn queues(&self) -> bool {
         self.habits.queues
+    }
+
+    /// Whether this is a server whose STAT of a directory is known to list what LIST does.
+    pub fn lists_by_stat(&self) -> bool {
+        self.habits.lists_by_stat
     }
 
     /// What the server can do, as it says.

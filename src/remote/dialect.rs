@@ -42,8 +42,8 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// What `features` promise.
-    pub(super) fn new(features: &Features) -> Self {
+    /// What `features` promise; `lists_by_stat` where the server is known for that.
+    pub(super) fn new(features: &Features, lists_by_stat: bool) -> Self {
         let facts = |name: &str| {
             features.parameters("MFF").is_some_and(|facts| {
                 facts
@@ -72,7 +72,7 @@ impl Dialect {
             // MLSD is announced as MLST (RFC 3659 §7.8).
             mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
             mlst: Has::new(features.has("MLST")),
-            stat: StatTrust::default(),
+            stat: StatTrust::new(lists_by_stat),
             size: Has::new(features.has("SIZE") || !has_feat),
             mdtm: Has::new(features.has("MDTM")),
             restart: Has::new(true),

@@ -113,6 +113,7 @@ fn a_server_that_swallows_commands_is_served_one_by_one() {
             stage.answer("USER alice", "230 in");
             stage.answer("FEAT", "502 what?");
             stage.hear("TYPE I");
+            stage.hear("EPSV");
             stage.is_left();
         },
         |stage| {
