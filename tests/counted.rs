@@ -7,7 +7,9 @@
 
 mod support;
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -135,13 +137,37 @@ fn directory_costs_one_listing() {
     assert_eq!(flights.join("+"), "MLSD+EPSV");
 }
 
-/// The verbs of what `cp` of a small file to a distant server sends, by flight.
-fn flights_of_a_copy(without: &[&str]) -> Vec<String> {
+/// A session is ready for its first transfer when it is logged in: the data connection is asked for with what the server
+/// can do.
+#[test]
+fn first_data_connection_costs_no_flight() {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.delay = ROUND_TRIP);
+    let _mount = Mount::with_options(&server, &["connections=1"]);
+    let flights = verbs_by_flight(&server);
+    assert_eq!(flights, ["USER", "PASS", "FEAT+TYPE+EPSV", "OPTS", "PWD"]);
+}
+
+/// vsftpd's STAT lists as its LIST does: it is not asked twice to find that out.
+#[test]
+fn vsftpd_lists_a_directory_in_one_command() {
+    let server = TestServer::start(Kind::Vsftpd);
+    server.write("one/a file", "content");
+    let mount = Mount::new(&server);
+    let shown = shell(mount.path(), "ls; ls one").stdout;
+    assert_eq!(shown, b"one\na file\n");
+    let commands = server.commands();
+    let of = |verb: &str| commands.iter().filter(|it| it.starts_with(verb)).count();
+    assert_eq!((of("STAT"), of("LIST")), (2, 0), "{commands:?}");
+}
+
+/// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option of `cp`.
+fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     let server = TestServer::start_with(Kind::Embedded, |options| {
         options.delay = ROUND_TRIP;
         options.disabled = without.iter().map(ToString::to_string).collect();
     });
     let source = server.write("one", "content");
+    fs::set_permissions(&source, Permissions::from_mode(0o600)).unwrap();
     // A zone to be found out is one question more.
     let options = [
         "dir_ttl=600",
@@ -153,7 +179,11 @@ fn flights_of_a_copy(without: &[&str]) -> Vec<String> {
     shell(mount.path(), "ls -l");
     await_arm(&server);
     server.embedded().unwrap().clear_commands();
-    support::run_with("cp", &[source.as_os_str(), mount.join("new").as_os_str()]);
+    let target = mount.join("new");
+    support::run_with(
+        "cp",
+        &[OsStr::new(how), source.as_os_str(), target.as_os_str()],
+    );
     assert_eq!(server.read("new"), b"content");
     verbs_by_flight(&server)
 }
@@ -162,11 +192,24 @@ fn flights_of_a_copy(without: &[&str]) -> Vec<String> {
 /// the next transfer; then its name is changed.
 #[test]
 fn new_file_costs_two_flights() {
-    assert_eq!(flights_of_a_copy(&[]), ["STOR+EPSV+MLST", "RNFR+RNTO"]);
+    let place = "RNFR+RNTO";
+    assert_eq!(
+        flights_of_a_copy(&[], "--no-preserve=all"),
+        ["STOR+EPSV+MLST", place]
+    );
     let old = ["MLST", "MLSD"];
     assert_eq!(
-        flights_of_a_copy(&old),
-        ["STOR+EPSV+SIZE+MDTM", "RNFR+RNTO"]
+        flights_of_a_copy(&old, "--no-preserve=all"),
+        ["STOR+EPSV+SIZE+MDTM", place]
+    );
+}
+
+/// So does one with a mode and a time of its own: they are set in the flight that gives it its name.
+#[test]
+fn mode_and_time_of_a_new_file_cost_no_flight_more() {
+    assert_eq!(
+        flights_of_a_copy(&[], "--preserve=mode,timestamps"),
+        ["STOR+EPSV+MLST", "SITE+MFMT+RNFR+RNTO"]
     );
 }
 

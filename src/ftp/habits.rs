@@ -13,6 +13,8 @@
 //!
 //! So is whether a command that comes during an upload waits for the upload's end, as on vsftpd: Pure-FTPd takes any for
 //! ABOR, ProFTPD looks for commands while it receives, pyftpdlib acts on them at once.
+//!
+//! vsftpd makes both its LIST and its STAT in one place: the one is as good as the other.
 
 use super::features::Features;
 use super::reply::Reply;
@@ -33,6 +35,8 @@ pub(super) struct Habits {
     /// A download's completion reply comes only when this side has ended its direction of the data connection, which
     /// may be from the start.
     pub(super) waits_for_our_end: bool,
+    /// Its STAT of a directory lists what LIST does.
+    pub(super) lists_by_stat: bool,
 }
 
 /// A server that was tried.
@@ -54,6 +58,7 @@ impl Habits {
             takes_data_early: family.is_some(),
             waits_for_our_end: family == Some(Family::Proftpd),
             waits_its_turn: matches!(family, Some(Family::Vsftpd | Family::Ftpfs)),
+            lists_by_stat: family == Some(Family::Vsftpd),
         }
     }
 }
@@ -108,6 +113,8 @@ mod tests {
             assert!(habits.takes_data_early, "{greeting}");
             let waits = greeting.contains("vsFTPd") || greeting.contains("ftpfs");
             assert_eq!(habits.waits_its_turn, waits, "{greeting}");
+            let is_vsftpd = greeting.contains("vsFTPd");
+            assert_eq!(habits.lists_by_stat, is_vsftpd, "{greeting}");
         }
         for greeting in ["pyftpdlib 2.2.0 ready.", "Microsoft FTP Service", ""] {
             assert!(!habits(greeting, &[]).takes_data_early, "{greeting}");

@@ -48,11 +48,16 @@ pub(super) fn log_in(
     together: bool,
 ) -> Result<LoggedIn, Error> {
     let greeting = enter(control, options, tls)?;
+    // The session is made for something, most often for a transfer: its data connection is asked for at once.
+    let arms = together && options.may_arm();
     if together {
-        for line in ["FEAT", "TYPE I"] {
+        let lines = ["FEAT", "TYPE I", "EPSV"];
+        let lines = lines.get(..if arms { 3 } else { 2 }).unwrap_or_default();
+        for line in lines {
             log::debug!("> {line}");
         }
-        control.send_together(&[b"FEAT", b"TYPE I"])?;
+        let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+        control.send_together(&lines)?;
     } else {
         send(control, b"FEAT")?;
     }
@@ -62,6 +67,9 @@ pub(super) fn log_in(
             Some(reply) => check_type(told(reply?, "TYPE")?)?,
             None => return Ok(LoggedIn::Swallowed),
         }
+    }
+    if arms {
+        control.owe_ahead();
     }
     let mut wishes = Vec::new();
     if features.has("UTF8") && options.charset.is_none() {

@@ -64,6 +64,7 @@ pub mod proxy;
 pub mod reply;
 mod secrets;
 pub mod session;
+mod setting;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -86,6 +87,7 @@ pub use path::{PathError, RemotePath};
 pub use proxy::{Proxy, ProxyKind, ProxyProblem};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::{Failed, Session, greets};
+pub use setting::Setting;
 pub use tls::{Tls, TlsConfig, TlsOptions, Trust};
 pub use together::StatListing;
 pub use transfer::{Download, Interrupter, Upload};

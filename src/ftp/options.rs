@@ -62,3 +62,11 @@ pub struct ConnectOptions {
     /// [`Session::queues`](super::Session::queues) tells.
     pub pipelining: bool,
 }
+
+impl ConnectOptions {
+    /// Whether data connections may be opened ahead of their transfers, where the server queues commands. Begun without
+    /// waiting, one by a proxy would be none.
+    pub(super) fn may_arm(&self) -> bool {
+        self.pipelining && !self.active && self.proxy.is_none()
+    }
+}

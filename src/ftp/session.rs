@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Way};
 use super::behind::{Behind, Look, Looked};
 use super::charset::encode;
 use super::connect::{Route, control_connection};
@@ -19,7 +19,7 @@ use super::login::{LoggedIn, log_in};
 use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
-use super::time::{parse_timestamp, timestamp};
+use super::time::parse_timestamp;
 use super::tls::{Connector, Security, Tls, TlsConfig};
 
 /// How long a QUIT is waited for: it is a courtesy.
@@ -116,6 +116,7 @@ impl Session {
                 }
             }
         };
+        let may_arm = options.may_arm() && habits.queues;
         let data = DataOptions {
             route,
             active: options.active,
@@ -129,10 +130,7 @@ impl Session {
             control,
             data,
             peer,
-            // Begun without waiting, a connection by a proxy would be none.
-            ahead: Ahead::new(
-                options.pipelining && habits.queues && !options.active && options.proxy.is_none(),
-            ),
+            ahead: Ahead::new(may_arm),
             tls,
             data_resumed: None,
             behind: None,
@@ -142,8 +140,11 @@ impl Session {
             charset: options.charset,
             plain_list: false,
         };
-        // It was made for something, most often for a transfer.
-        session.arm();
+        if may_arm {
+            // The login asked for it.
+            session.ahead.asked(Way::Extended);
+            session.advance();
+        }
         Ok(session)
     }
 
@@ -164,6 +165,11 @@ impl Session {
     /// [`ConnectOptions::pipelining`] is off.
     pub fn queues(&self) -> bool {
         self.habits.queues
+    }
+
+    /// Whether this is a server whose STAT of a directory is known to list what LIST does.
+    pub fn lists_by_stat(&self) -> bool {
+        self.habits.lists_by_stat
     }
 
     /// What the server can do, as it says.
@@ -290,66 +296,6 @@ impl Session {
         })
     }
 
-    /// Sets a time of modification, UTC seconds since the epoch, by MFMT.
-    pub fn set_modified_mfmt(&mut self, path: &RemotePath, seconds: i64) -> Result<(), Error> {
-        let time = written_time(seconds)?;
-        self.with_path("MFMT", format!("MFMT {time} ").as_bytes(), path, b"")
-    }
-
-    /// Sets a time of modification by `SITE UTIME`, in the form that names the zone.
-    pub fn set_modified_site_utime(
-        &mut self,
-        path: &RemotePath,
-        seconds: i64,
-    ) -> Result<(), Error> {
-        let time = written_time(seconds)?;
-        let after = format!(" {time} {time} {time} UTC");
-        match self.with_path("SITE UTIME", b"SITE UTIME ", path, after.as_bytes()) {
-            Err(Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 501 | 504) => {
-                // The older form: the time first, to the minute or second.
-                self.with_path(
-                    "SITE UTIME",
-                    format!("SITE UTIME {time} ").as_bytes(),
-                    path,
-                    b"",
-                )
-            }
-            answer => answer,
-        }
-    }
-
-    /// Sets a time of modification by MDTM with a time before the path, as vsftpd takes it.
-    pub fn set_modified_mdtm(&mut self, path: &RemotePath, seconds: i64) -> Result<(), Error> {
-        let time = written_time(seconds)?;
-        self.with_path("MDTM", format!("MDTM {time} ").as_bytes(), path, b"")
-    }
-
-    /// Sets permission bits (SITE CHMOD).
-    pub fn change_mode(&mut self, path: &RemotePath, mode: u32) -> Result<(), Error> {
-        self.with_path(
-            "SITE CHMOD",
-            format!("SITE CHMOD {mode:03o} ").as_bytes(),
-            path,
-            b"",
-        )
-    }
-
-    /// Sets time and mode at once (MFF).
-    pub fn change_facts(
-        &mut self,
-        path: &RemotePath,
-        modified: Option<i64>,
-        mode: Option<u32>,
-    ) -> Result<(), Error> {
-        let modify = match modified {
-            Some(seconds) => format!("Modify={};", written_time(seconds)?),
-            None => String::new(),
-        };
-        let mode = mode.map_or_else(String::new, |mode| format!("UNIX.mode={mode:04o};"));
-        let before = format!("MFF {modify}{mode} ");
-        self.with_path("MFF", before.as_bytes(), path, b"")
-    }
-
     /// Removes a file (DELE).
     pub fn delete(&mut self, path: &RemotePath) -> Result<(), Error> {
         self.on_path("DELE", path).map(drop)
@@ -363,35 +309,6 @@ impl Session {
     /// Removes a directory (RMD).
     pub fn remove_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
         self.on_path("RMD", path).map(drop)
-    }
-
-    /// Renames: RNFR and RNTO, together where the server queues commands.
-    pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
-        let (rnfr, rnto) = (
-            self.line(b"RNFR ", from, b"")?,
-            self.line(b"RNTO ", to, b"")?,
-        );
-        if !self.habits.queues {
-            let asked = self.exchange("RNFR", &rnfr);
-            intermediate("RNFR", asked)?;
-            return self.completed("RNTO", &rnto).map(drop);
-        }
-        for line in [&rnfr, &rnto] {
-            log::debug!("> {}", shown(line));
-        }
-        self.control.send_together(&[&rnfr, &rnto])?;
-        let asked = self.answer("RNFR");
-        if let Err(refused) = intermediate("RNFR", asked) {
-            if !self.is_usable() {
-                return Err(refused);
-            }
-            // Its RNTO is answered, too: 503, for there is nothing to rename.
-            let answered = self.completion("RNTO");
-            self.unless_broken(answered)?.ok();
-            return Err(refused);
-        }
-        self.completion("RNTO").map(drop)
     }
 
     /// Makes `path` the working directory (CWD).
@@ -448,7 +365,7 @@ impl Session {
         }
     }
 
-    fn completed(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
+    pub(super) fn completed(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
         log::debug!("> {}", shown(line));
         self.control.send(line)?;
         self.completion(verb)
@@ -479,17 +396,6 @@ impl Session {
     fn on_path(&mut self, verb: &'static str, path: &RemotePath) -> Result<Reply, Error> {
         let line = self.line(format!("{verb} ").as_bytes(), path, b"")?;
         self.completed(verb, &line)
-    }
-
-    fn with_path(
-        &mut self,
-        verb: &'static str,
-        before: &[u8],
-        path: &RemotePath,
-        after: &[u8],
-    ) -> Result<(), Error> {
-        let line = self.line(before, path, after)?;
-        self.completed(verb, &line).map(drop)
     }
 }
 
@@ -546,10 +452,6 @@ pub(super) fn nonsense(reply: &Reply, expected: &'static str) -> Error {
         expected,
         line: shown(reply.to_string().as_bytes()),
     }
-}
-
-fn written_time(seconds: i64) -> Result<String, Error> {
-    timestamp(seconds).ok_or(Error::Unsendable("a time outside the years 1 to 9999"))
 }
 
 #[cfg(test)]

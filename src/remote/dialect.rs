@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use super::stat_listing::StatTrust;
-use crate::ftp::{DigestCommand, Error, Features, RemotePath, Session};
+use crate::ftp::{DigestCommand, Error, Features, RemotePath, Session, Setting};
 
 /// One server's habits.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// What `features` promise.
-    pub(super) fn new(features: &Features) -> Self {
+    /// What `features` promise; `lists_by_stat` where the server is known for that.
+    pub(super) fn new(features: &Features, lists_by_stat: bool) -> Self {
         let facts = |name: &str| {
             features.parameters("MFF").is_some_and(|facts| {
                 facts
@@ -74,7 +74,7 @@ impl Dialect {
             // MLSD is announced as MLST (RFC 3659 §7.8).
             mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
             mlst: Has::new(features.has("MLST")),
-            stat: StatTrust::default(),
+            stat: StatTrust::new(lists_by_stat),
             size: Has::new(features.has("SIZE") || !has_feat),
             mdtm: Has::new(features.has("MDTM")),
             restart: Has::new(true),
@@ -175,17 +175,29 @@ pub(super) enum TimeWay {
 }
 
 impl TimeWay {
+    /// The command that sets a time of `seconds` so, tried first.
+    pub(super) fn setting(self, seconds: i64) -> Setting {
+        match self {
+            Self::Mfmt => Setting::Mfmt(seconds),
+            Self::Mff => Setting::MffModify(seconds),
+            Self::SiteUtime => Setting::SiteUtime(seconds),
+            Self::Mdtm => Setting::Mdtm(seconds),
+        }
+    }
+
     pub(super) fn set(
         self,
         session: &mut Session,
         path: &RemotePath,
         seconds: i64,
     ) -> Result<(), Error> {
-        match self {
-            Self::Mfmt => session.set_modified_mfmt(path, seconds),
-            Self::Mff => session.change_facts(path, Some(seconds), None),
-            Self::SiteUtime => session.set_modified_site_utime(path, seconds),
-            Self::Mdtm => session.set_modified_mdtm(path, seconds),
+        match session.set(path, self.setting(seconds)) {
+            Err(Error::Refused { reply, .. })
+                if self == Self::SiteUtime && matches!(reply.code().0, 500 | 501 | 504) =>
+            {
+                session.set(path, Setting::OldSiteUtime(seconds))
+            }
+            answer => answer,
         }
     }
 }
@@ -200,16 +212,21 @@ pub(super) enum ModeWay {
 }
 
 impl ModeWay {
+    /// The command that sets `mode` so.
+    pub(super) fn setting(self, mode: u32) -> Setting {
+        match self {
+            Self::SiteChmod => Setting::SiteChmod(mode),
+            Self::Mff => Setting::MffMode(mode),
+        }
+    }
+
     pub(super) fn set(
         self,
         session: &mut Session,
         path: &RemotePath,
         mode: u32,
     ) -> Result<(), Error> {
-        match self {
-            Self::SiteChmod => session.change_mode(path, mode),
-            Self::Mff => session.change_facts(path, None, Some(mode)),
-        }
+        session.set(path, self.setting(mode))
     }
 }
 

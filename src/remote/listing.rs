@@ -15,7 +15,11 @@ use crate::pool;
 
 /// The listing as users see it.
 pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<Vec<Entry>, Error> {
-    let mut dialogue = Dialogue::to_list(remote.pool());
+    let mut dialogue = if stat_listing::is_believed(remote) {
+        remote.dialogue()
+    } else {
+        Dialogue::to_list(remote.pool())
+    };
     let mut entries = list_all(remote, &mut dialogue, path)?;
     entries.retain(|entry| !is_temporary(&entry.name));
     treat_all(remote, &mut dialogue, path, entries)

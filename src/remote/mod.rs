@@ -14,6 +14,7 @@ pub mod error;
 pub mod links;
 mod listing;
 mod orphan;
+mod placing;
 mod rename;
 mod retry;
 mod sending;
@@ -157,13 +158,13 @@ impl Remote {
         };
         let mut dialogue = Dialogue::new(&pool);
         let learned = dialogue.repeat(|session| {
-            let dialect = Dialect::new(session.features());
+            let dialect = Dialect::new(session.features(), session.lists_by_stat());
             Ok((dialect, session.working_directory()))
         });
         let (dialect, home) = match learned {
             Ok((dialect, home)) => (dialect, home.map_err(|error| unknown(&error.into()))),
             Err(fault) => (
-                Dialect::new(&ftp::Features::default()),
+                Dialect::new(&ftp::Features::default(), false),
                 Err(unknown(&fault)),
             ),
         };

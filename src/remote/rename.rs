@@ -5,7 +5,7 @@ use super::error::{Operation, Task, meaning};
 use super::retry::{Dialogue, Outcome, is_lost};
 use super::stat::{Look, look};
 use super::{Atomic, Error, ErrorKind, Remote};
-use crate::ftp::{self, Entry, Kind, RemotePath};
+use crate::ftp::{self, Entry, Kind, RemotePath, Setting};
 use crate::pool;
 
 /// See [`Remote::rename`].
@@ -15,14 +15,26 @@ pub(super) fn rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
+    set_and_rename(remote, dialogue, &[], from, to).map(drop)
+}
+
+/// … and makes `settings` of the file in the same flight; tells which of them it is known to have.
+pub(super) fn set_and_rename(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    settings: &[Setting],
+    from: &RemotePath,
+    to: &RemotePath,
+) -> Result<Vec<Setting>, Error> {
     if !remote.dialect().keeps_name(to) {
         return Err(Task::new(Operation::Rename, to).name_not_kept());
     }
     for path in [from, to] {
         remote.settle_before(dialogue, path);
     }
-    let Err(fault) = move_path(remote, dialogue, from, to) else {
-        return Ok(());
+    let fault = match move_path(remote, dialogue, settings, from, to) {
+        Ok(made) => return Ok(made),
+        Err(fault) => fault,
     };
     let (error, replaceable) = judge(remote, dialogue, from, to, &fault);
     if replaceable && remote.atomic() == Atomic::Require {
@@ -31,20 +43,34 @@ pub(super) fn rename(
     }
     if replaceable {
         return replace(remote, dialogue, from, to)
+            .map(|()| Vec::new())
             .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, to), &fault));
     }
     Err(error)
 }
 
-/// The two commands; where the connection broke, a look at both names tells what became of them.
+/// The two commands, after `settings` of `from`, and which of these were made; where the connection broke, a look at
+/// both names tells what became of them.
 fn move_path(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
+    settings: &[Setting],
     from: &RemotePath,
     to: &RemotePath,
-) -> Result<(), pool::Error> {
+) -> Result<Vec<Setting>, pool::Error> {
+    let mut made = Vec::new();
     dialogue.change(
-        |session| session.rename(from, to),
+        |session| {
+            made.clear();
+            let answers = session.set_and_rename(settings, from, to)?;
+            for (setting, answer) in settings.iter().zip(answers) {
+                match answer {
+                    Ok(()) => made.push(*setting),
+                    Err(refused) => log::debug!("{from}: {refused}"),
+                }
+            }
+            Ok(())
+        },
         |dialogue| match look(remote, dialogue, from) {
             Ok(Look::Found(_)) => Outcome::NotDone,
             Ok(Look::Absent | Look::NoParent(_)) => match look(remote, dialogue, to) {
@@ -53,7 +79,8 @@ fn move_path(
             },
             Err(_) => Outcome::Unknown,
         },
-    )
+    )?;
+    Ok(made)
 }
 
 /// Moves the file at `to` aside, `from` into its place, and only then deletes the old one: it is whole
@@ -67,7 +94,7 @@ fn replace(
     let Some(aside) = remote.new_aside(to) else {
         return Ok(());
     };
-    let mut moved = move_path(remote, dialogue, to, aside.path());
+    let mut moved = move_path(remote, dialogue, &[], to, aside.path()).map(drop);
     if moved.is_ok() {
         if remote.dialect().told_no_replace.first() {
             log::warn!(
@@ -75,7 +102,7 @@ fn replace(
                  and for a moment neither the old nor the new file has its name"
             );
         }
-        moved = move_path(remote, dialogue, from, to);
+        moved = move_path(remote, dialogue, &[], from, to).map(drop);
     }
     match moved {
         Ok(()) => aside.delete(dialogue),
@@ -92,7 +119,8 @@ pub(super) fn put_back(
     aside: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
-    move_path(remote, dialogue, aside, to)
+    move_path(remote, dialogue, &[], aside, to)
+        .map(drop)
         .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault))
 }
 

@@ -2,8 +2,8 @@
 //! many of them in one write.
 //!
 //! Only instead of LIST: MLSD's times are to the second, and STAT prints what LIST does. Servers differ in what STAT
-//! makes of a path, so it is believed after one of its listings was the same as LIST's, and each time only where the
-//! listing has a line for the directory itself: vsftpd answers 213 and nothing for a path that is not there, others leave
+//! makes of a path, so it is believed of those that are known for it, of others after one of its listings was the same as
+//! LIST's, and each time only where the listing has a line for the directory itself: vsftpd answers 213 and nothing for a path that is not there, others leave
 //! out names with a dot.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -19,10 +19,15 @@ const MOST_DIFFERENT: u32 = 3;
 const BELIEVED: u32 = u32::MAX;
 
 /// What is known of the server's STAT.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StatTrust(AtomicU32);
 
 impl StatTrust {
+    /// Of a server that is known for its STAT, or one that is to prove it.
+    pub(super) fn new(is_known: bool) -> Self {
+        Self(AtomicU32::new(if is_known { BELIEVED } else { 0 }))
+    }
+
     fn is_believed(&self) -> bool {
         self.0.load(Relaxed) == BELIEVED
     }
@@ -137,16 +142,18 @@ mod tests {
 
     #[test]
     fn stat_is_believed_after_one_listing_like_lists_and_given_up_after_three_that_were_not() {
-        let trust = StatTrust::default();
+        let trust = StatTrust::new(false);
         for _ in 0..2 {
             trust.compared(false);
         }
         assert!(trust.is_worth_a_try() && !trust.is_believed());
         trust.compared(true);
         assert!(trust.is_believed() && !trust.is_worth_a_try());
-        let trust = StatTrust::default();
+        let trust = StatTrust::new(false);
         trust.give_up();
         assert!(!trust.is_worth_a_try() && !trust.is_believed());
+        let trust = StatTrust::new(true);
+        assert!(!trust.is_worth_a_try() && trust.is_believed());
     }
 
     #[test]

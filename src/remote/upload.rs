@@ -9,13 +9,9 @@ use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
 use super::sending::Sending;
 use super::temporary::Temporary;
-use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, change, rename};
-use crate::ftp::listing::unique_hash;
+use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, placing};
 use crate::ftp::{self, Entry, Failed, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
-
-/// The mode that servers give a new file: their umask is 022 unless somebody changed it.
-const USUAL_MODE: u32 = 0o644;
 
 /// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
 #[derive(Debug)]
@@ -321,12 +317,8 @@ impl Upload {
             let reason = format!("the server has {size} of {} bytes", commit.size);
             return Err(task.error(ErrorKind::Truncated, &reason));
         }
-        let stored = self.set_attributes(dialogue, commit, found.as_ref());
-        if self.place.path() != target {
-            rename::rename(&self.remote, dialogue, self.place.path(), target)
-                .map_err(|error| task.error(error.kind, &error.reason))?;
-        }
-        Ok(stored)
+        let from = self.place.path();
+        placing::place(&self.remote, dialogue, from, target, commit, found.as_ref())
     }
 
     /// What the server has of the upload: one question answers for size, time and mode where the
@@ -362,54 +354,6 @@ impl Upload {
                 let task = Task::new(Operation::Store, target);
                 Err(self.remote.blame(dialogue, &task, &fault))
             }
-        }
-    }
-
-    /// Makes time and mode what `commit` asks for, where they are not; tells what they are then.
-    fn set_attributes(
-        &self,
-        dialogue: &mut Dialogue<'_>,
-        commit: &Commit,
-        found: Option<&Entry>,
-    ) -> Stored {
-        let (remote, path) = (&self.remote, self.place.path());
-        let told_mode = found.and_then(|found| found.mode);
-        let mut stored = Stored {
-            modified: found
-                .and_then(|found| found.modified)
-                .map(|told| told.seconds),
-            mode: told_mode,
-            unique: found
-                .and_then(|found| found.unique.as_deref())
-                .map_or(0, unique_hash),
-        };
-        if let Some(mode) = commit
-            .mode
-            .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode)
-        {
-            match change::set_mode(remote, dialogue, path, mode) {
-                Ok(()) => stored.mode = Some(mode),
-                Err(error) => self.note_unset(&error),
-            }
-        }
-        if let Some(seconds) = commit.modified {
-            match change::set_modified(remote, dialogue, path, seconds) {
-                Ok(()) => stored.modified = Some(seconds),
-                Err(error) => self.note_unset(&error),
-            }
-        }
-        if stored.modified.is_none() && remote.dialect().mdtm.get() {
-            // Without MLST the time has to be asked for, or the first listing would show another
-            // one than was shown before, and editors would take the file for changed by others.
-            stored.modified = dialogue.repeat(|session| session.modified(path)).ok();
-        }
-        stored
-    }
-
-    fn note_unset(&self, error: &Error) {
-        let known = error.kind == ErrorKind::Unsupported;
-        if !known || self.remote.dialect().told_no_attributes.first() {
-            log::warn!("{error}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::ahead::{all, send};
 use crate::ftp::testing::{Peer, path};
-use crate::ftp::{ConnectOptions, Session};
+use crate::ftp::{ConnectOptions, Session, Setting};
 
 #[test]
 fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
@@ -28,6 +28,43 @@ fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
     assert_eq!(rename(), Ok(()));
     assert_eq!(rename(), Err("RNFR: 550 none".to_owned()));
     assert_eq!(rename(), Err("RNTO: 553 no".to_owned()));
+    peer.ends();
+}
+
+#[test]
+fn what_is_set_goes_with_the_name_and_a_refusal_does_not_keep_it_from_its_file() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        for replies in [
+            "200 mode\n213 time\n350 and?\n250 done",
+            "500 what?\n213 time\n350 and?\n250 done",
+            "200 mode\n550 no\n550 none\n503 RNFR first",
+        ] {
+            stage.hear("SITE CHMOD 600 /a");
+            stage.hear("MFMT 20240302010203 /a");
+            stage.hear("RNFR /a");
+            stage.hear("RNTO /b");
+            stage.say(replies);
+            stage.noop();
+        }
+        stage.hear("RNFR /a");
+        stage.hear("RNTO /b");
+        stage.say("350 and?\n250 done");
+        stage.noop();
+    });
+    let mut session = peer.queueing_session();
+    let mut place = |settings: &[Setting]| {
+        let placed = session.set_and_rename(settings, &path("/a"), &path("/b"));
+        session.noop().unwrap();
+        let placed = placed.map(|made| made.iter().map(Result::is_ok).collect::<Vec<_>>());
+        placed.map_err(|error| error.to_string())
+    };
+    let settings = [Setting::SiteChmod(0o600), Setting::Mfmt(1_709_341_323)];
+    assert_eq!(place(&settings), Ok(vec![true, true]));
+    assert_eq!(place(&settings), Ok(vec![false, true]));
+    assert_eq!(place(&settings), Err("RNFR: 550 none".to_owned()));
+    // A time that cannot be written does not keep the file from its name either.
+    assert_eq!(place(&[Setting::Mfmt(i64::MAX)]), Ok(vec![false]));
     peer.ends();
 }
 
@@ -76,6 +113,7 @@ fn a_server_that_swallows_commands_is_served_one_by_one() {
             stage.answer("USER alice", "230 in");
             stage.answer("FEAT", "502 what?");
             stage.hear("TYPE I");
+            stage.hear("EPSV");
             stage.is_left();
         },
         |stage| {

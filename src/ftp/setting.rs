@@ -1,0 +1,176 @@
+//! What is set of a file: its time of modification (MFMT and MFF of draft-somers-ftp-mfxx, SITE UTIME, MDTM), its mode
+//! (SITE CHMOD, MFF), its name (RNFR and RNTO, RFC 959 §4.1.3); all in one write where the server queues commands.
+
+use super::control::shown;
+use super::error::Error;
+use super::path::RemotePath;
+use super::session::{Session, intermediate};
+use super::time::timestamp;
+
+/// A file's time or mode, and the command that sets it. Times are UTC seconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// A time, by MFMT.
+    Mfmt(i64),
+    /// A time, by MFF.
+    MffModify(i64),
+    /// A time, by `SITE UTIME` in the form that names the zone.
+    SiteUtime(i64),
+    /// A time, by `SITE UTIME` in the older form: the time first, to the minute or second.
+    OldSiteUtime(i64),
+    /// A time, by MDTM with a time before the path, as vsftpd takes it.
+    Mdtm(i64),
+    /// Permission bits, by `SITE CHMOD`.
+    SiteChmod(u32),
+    /// Permission bits, by MFF.
+    MffMode(u32),
+}
+
+impl Setting {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Mfmt(_) => "MFMT",
+            Self::MffModify(_) | Self::MffMode(_) => "MFF",
+            Self::SiteUtime(_) | Self::OldSiteUtime(_) => "SITE UTIME",
+            Self::Mdtm(_) => "MDTM",
+            Self::SiteChmod(_) => "SITE CHMOD",
+        }
+    }
+
+    /// What goes before the path and what behind it.
+    fn around(self) -> Result<(String, String), Error> {
+        let before = match self {
+            Self::Mfmt(seconds) => format!("MFMT {} ", written(seconds)?),
+            Self::MffModify(seconds) => format!("MFF Modify={}; ", written(seconds)?),
+            Self::SiteUtime(seconds) => {
+                let time = written(seconds)?;
+                return Ok((
+                    "SITE UTIME ".to_owned(),
+                    format!(" {time} {time} {time} UTC"),
+                ));
+            }
+            Self::OldSiteUtime(seconds) => format!("SITE UTIME {} ", written(seconds)?),
+            Self::Mdtm(seconds) => format!("MDTM {} ", written(seconds)?),
+            Self::SiteChmod(mode) => format!("SITE CHMOD {mode:03o} "),
+            Self::MffMode(mode) => format!("MFF UNIX.mode={mode:04o}; "),
+        };
+        Ok((before, String::new()))
+    }
+}
+
+impl Session {
+    /// Sets time or mode of `path`.
+    pub fn set(&mut self, path: &RemotePath, setting: Setting) -> Result<(), Error> {
+        let line = self.setting_line(path, setting)?;
+        self.completed(setting.verb(), &line).map(drop)
+    }
+
+    /// Renames: RNFR and RNTO, together where the server queues commands.
+    pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
+        self.set_and_rename(&[], from, to).map(drop)
+    }
+
+    /// Makes `settings` of `from` and [renames](Self::rename) it, all of it together where the server queues commands.
+    /// What became of each setting: one that is refused does not keep the file from its name.
+    ///
+    /// # Errors
+    /// The rename was refused, or the session broke.
+    pub fn set_and_rename(
+        &mut self,
+        settings: &[Setting],
+        from: &RemotePath,
+        to: &RemotePath,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
+        let (rnfr, rnto) = (
+            self.line(b"RNFR ", from, b"")?,
+            self.line(b"RNTO ", to, b"")?,
+        );
+        if !self.habits.queues {
+            let mut made = Vec::with_capacity(settings.len());
+            for setting in settings {
+                let answer = self.set(from, *setting);
+                made.push(self.unless_broken(answer)?);
+            }
+            let asked = self.exchange("RNFR", &rnfr);
+            intermediate("RNFR", asked)?;
+            return self.completed("RNTO", &rnto).map(|_| made);
+        }
+        let spelled: Vec<_> = settings
+            .iter()
+            .map(|setting| self.setting_line(from, *setting))
+            .collect();
+        let mut lines: Vec<&[u8]> = spelled.iter().flatten().map(Vec::as_slice).collect();
+        lines.extend([rnfr.as_slice(), &rnto]);
+        for line in &lines {
+            log::debug!("> {}", shown(line));
+        }
+        self.control.send_together(&lines)?;
+        let mut made = Vec::with_capacity(settings.len());
+        for (setting, line) in settings.iter().zip(spelled) {
+            let answer = line.and_then(|_| self.completion(setting.verb()).map(drop));
+            made.push(self.unless_broken(answer)?);
+        }
+        self.renamed().map(|()| made)
+    }
+
+    /// The answers to RNFR and RNTO, both sent.
+    fn renamed(&mut self) -> Result<(), Error> {
+        let asked = self.answer("RNFR");
+        let Err(refused) = intermediate("RNFR", asked) else {
+            return self.completion("RNTO").map(drop);
+        };
+        if self.is_usable() {
+            // Its RNTO is answered, too: 503, for there is nothing to rename.
+            let answered = self.completion("RNTO");
+            self.unless_broken(answered)?.ok();
+        }
+        Err(refused)
+    }
+
+    fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
+        let (before, after) = setting.around()?;
+        self.line(before.as_bytes(), path, after.as_bytes())
+    }
+}
+
+fn written(seconds: i64) -> Result<String, Error> {
+    timestamp(seconds).ok_or(Error::Unsendable("a time outside the years 1 to 9999"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_setting_is_spelled_as_its_command_wants_it() {
+        let spelled = |setting: Setting| {
+            let (before, after) = setting.around().unwrap();
+            format!("{before}/f{after}")
+        };
+        let time = "20240302010203";
+        let seconds = 1_709_341_323;
+        for (setting, line) in [
+            (Setting::Mfmt(seconds), format!("MFMT {time} /f")),
+            (
+                Setting::MffModify(seconds),
+                format!("MFF Modify={time}; /f"),
+            ),
+            (
+                Setting::SiteUtime(seconds),
+                format!("SITE UTIME /f {time} {time} {time} UTC"),
+            ),
+            (
+                Setting::OldSiteUtime(seconds),
+                format!("SITE UTIME {time} /f"),
+            ),
+            (Setting::Mdtm(seconds), format!("MDTM {time} /f")),
+            (Setting::SiteChmod(0o644), "SITE CHMOD 644 /f".to_owned()),
+            (Setting::MffMode(0o644), "MFF UNIX.mode=0644; /f".to_owned()),
+        ] {
+            assert_eq!(spelled(setting), line);
+            assert!(line.starts_with(setting.verb()));
+        }
+        assert!(Setting::Mfmt(i64::MAX).around().is_err());
+    }
+}

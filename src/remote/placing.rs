@@ -1,0 +1,109 @@
+//! The last step of an upload: the file's mode, time and name, in one flight where the server queues commands (RFC 959
+//! §4.1.3, draft-somers-ftp-mfxx). What that did not set is set afterwards, in the ways that are left.
+
+use super::error::{Operation, Task};
+use super::retry::Dialogue;
+use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
+use crate::ftp::listing::unique_hash;
+use crate::ftp::{Entry, RemotePath, Setting};
+
+/// The mode that servers give a new file: their umask is 022 unless somebody changed it.
+const USUAL_MODE: u32 = 0o644;
+
+/// Makes time and mode of the file at `from`, which was `found` so, what `commit` asks for, where they are not, and
+/// renames it to `target` where it has another name. Tells what time and mode are then, which is best effort.
+pub(super) fn place(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    target: &RemotePath,
+    commit: &Commit,
+    found: Option<&Entry>,
+) -> Result<Stored, Error> {
+    let told_mode = found.and_then(|found| found.mode);
+    let mut placing = Placing {
+        remote,
+        path: target,
+        mode: commit
+            .mode
+            .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode),
+        modified: commit.modified,
+        stored: Stored {
+            modified: found
+                .and_then(|found| found.modified)
+                .map(|told| told.seconds),
+            mode: told_mode,
+            unique: found
+                .and_then(|found| found.unique.as_deref())
+                .map_or(0, unique_hash),
+        },
+    };
+    if from != target {
+        placing.rename(dialogue, from)?;
+    }
+    placing.set_the_rest(dialogue);
+    Ok(placing.stored)
+}
+
+/// A file that gets its place.
+struct Placing<'a> {
+    remote: &'a Remote,
+    path: &'a RemotePath,
+    /// The mode that is still to be set.
+    mode: Option<u32>,
+    /// The time that is still to be set.
+    modified: Option<i64>,
+    stored: Stored,
+}
+
+impl Placing<'_> {
+    fn rename(&mut self, dialogue: &mut Dialogue<'_>, from: &RemotePath) -> Result<(), Error> {
+        let dialect = self.remote.dialect();
+        let mode = self.mode.zip(dialect.mode.left().next());
+        let mode = mode.map(|(mode, (_, way))| way.setting(mode));
+        let time = self.modified.zip(dialect.time.left().next());
+        let time = time.map(|(seconds, (_, way))| way.setting(seconds));
+        let settings: Vec<Setting> = mode.into_iter().chain(time).collect();
+        let kept = rename::set_and_rename(self.remote, dialogue, &settings, from, self.path)
+            .map_err(|error| {
+                Task::new(Operation::Store, self.path).error(error.kind, &error.reason)
+            })?;
+        for setting in kept {
+            if Some(setting) == mode {
+                self.stored.mode = self.mode.take();
+            } else {
+                self.stored.modified = self.modified.take();
+            }
+        }
+        Ok(())
+    }
+
+    fn set_the_rest(&mut self, dialogue: &mut Dialogue<'_>) {
+        let (remote, path) = (self.remote, self.path);
+        if let Some(mode) = self.mode {
+            match change::set_mode(remote, dialogue, path, mode) {
+                Ok(()) => self.stored.mode = Some(mode),
+                Err(error) => self.note_unset(&error),
+            }
+        }
+        if let Some(seconds) = self.modified {
+            match change::set_modified(remote, dialogue, path, seconds) {
+                Ok(()) => self.stored.modified = Some(seconds),
+                Err(error) => self.note_unset(&error),
+            }
+        }
+        if self.stored.modified.is_none() && remote.dialect().mdtm.get() {
+            // Without MLST the time has to be asked for, or the first listing would show another
+            // one than was shown before, and editors would take the file for changed by others.
+            let told = dialogue.repeat(|session| session.modified(path));
+            self.stored.modified = told.ok();
+        }
+    }
+
+    fn note_unset(&self, error: &Error) {
+        let known = error.kind == ErrorKind::Unsupported;
+        if !known || self.remote.dialect().told_no_attributes.first() {
+            log::warn!("{error}");
+        }
+    }
+}
