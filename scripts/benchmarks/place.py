@@ -45,7 +45,7 @@ class Place:
     @property
     def deep(self):
         """A file below six directories."""
-        return "deep/" + "/".join(f"level-{number}" for number in range(1, LEVELS + 1)) + "/file"
+        return "/".join(["deep", *(f"level-{number}" for number in range(2, LEVELS + 1)), "file"])
 
     def fill(self):
         """Lays out what is read and what is written."""
