@@ -160,6 +160,30 @@ fn vsftpd_lists_a_directory_in_one_command() {
     assert_eq!((of("STAT"), of("LIST")), (2, 0), "{commands:?}");
 }
 
+/// A name is asked for once on each level, one after the other; what vsftpd's local times mean, once. Pure-FTPd does not
+/// write down what it is asked.
+#[test]
+fn a_path_six_directories_deep_costs_eight_round_trips_at_most() {
+    for kind in [Kind::Embedded, Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib] {
+        let server = TestServer::start(kind);
+        server.write("1/2/3/4/5/6/file", "content");
+        server.hand_over();
+        let mount = Mount::new(&server);
+        let before = server.commands().len();
+        fs::metadata(mount.join("1/2/3/4/5/6/file")).unwrap();
+        let commands = server.commands();
+        let asked: Vec<&String> = commands.iter().skip(before).collect();
+        let of = |verb: &str| asked.iter().filter(|it| it.starts_with(verb)).count();
+        let looks = of("MLST") + of("STAT") + of("MDTM");
+        assert!((7..=8).contains(&looks), "{kind:?}: {asked:?}");
+        assert_eq!(
+            of("LIST") + of("MLSD") + of("CWD"),
+            0,
+            "{kind:?}: {asked:?}"
+        );
+    }
+}
+
 /// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option of `cp`.
 fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     let server = TestServer::start_with(Kind::Embedded, |options| {
