@@ -49,6 +49,9 @@ impl Fetcher {
                 Outcome::Failed
             });
             part.end_with(outcome);
+            if outcome == Outcome::Cut {
+                self.plan.leave(&part);
+            }
             if outcome == Outcome::Failed {
                 return self.plan.stop();
             }
@@ -90,7 +93,7 @@ impl Fetcher {
             if part.is_over() {
                 return Ok(Outcome::Cut);
             }
-            if !self.plan.has_time() {
+            if !self.plan.has_time_within(PATIENCE) {
                 self.plan.stop();
                 return Ok(Outcome::Cut);
             }

@@ -1,6 +1,7 @@
 //! Which parts of a file come by themselves: claimed in order by the threads that fetch them, passed in order by the reader.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ struct State {
     parts: VecDeque<Arc<Part>>,
     /// Where the next one begins.
     next: u64,
+    /// What is left of parts that were cut, where all of the file is wanted.
+    gaps: Vec<Range<u64>>,
     is_stopped: bool,
     /// When fetching has to end, where it has to.
     until: Option<Instant>,
@@ -70,6 +73,7 @@ impl Plan {
             state: Mutex::new(State {
                 parts: VecDeque::new(),
                 next: position.saturating_add(lead + length),
+                gaps: Vec::new(),
                 is_stopped: false,
                 until: None,
             }),
@@ -91,6 +95,7 @@ impl Plan {
             state: Mutex::new(State {
                 parts: VecDeque::new(),
                 next: 0,
+                gaps: Vec::new(),
                 is_stopped: false,
                 until: Some(Instant::now()),
             }),
@@ -102,11 +107,20 @@ impl Plan {
     pub(super) fn give_time(&self, time: Duration) {
         let mut state = self.lock();
         state.until = state.until.and_then(|until| until.checked_add(time));
+        drop(state);
+        self.room.notify_all();
     }
 
-    /// Whether there is time left for fetching.
-    pub(super) fn has_time(&self) -> bool {
-        self.lock().until.is_none_or(|until| Instant::now() < until)
+    /// Whether there is time left for fetching, or is given within `patience`.
+    pub(super) fn has_time_within(&self, patience: Duration) -> bool {
+        let lacks_time = |state: &mut State| {
+            !state.is_stopped && state.until.is_some_and(|until| Instant::now() >= until)
+        };
+        let waited = self
+            .room
+            .wait_timeout_while(self.lock(), patience, lacks_time);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.until.is_none_or(|until| Instant::now() < until)
     }
 
     /// Fills `bytes` with those at `offset`; whether all of them were there.
@@ -116,7 +130,8 @@ impl Plan {
             let at = offset.saturating_add(done as u64);
             let part = {
                 let state = self.lock();
-                let of = |part: &&Arc<Part>| (part.start()..part.end()).contains(&at);
+                let of =
+                    |part: &&Arc<Part>| (part.start()..part.start() + part.filled()).contains(&at);
                 state.parts.iter().find(of).cloned()
             };
             match part.map(|part| part.copy(at, rest)) {
@@ -159,13 +174,16 @@ impl Plan {
         if self.is_over(&state) || state.parts.len() >= self.most {
             return None;
         }
-        let (start, end) = (state.next, self.end.min(state.next + self.length));
-        let Some(scratch) = scratch(end - start) else {
+        let next = || state.next..self.end.min(state.next + self.length);
+        let range = state.gaps.last().cloned().unwrap_or_else(next);
+        let Some(scratch) = scratch(range.end - range.start) else {
             state.is_stopped = true;
             return None;
         };
-        let part = Arc::new(Part::new(start, end, scratch));
-        state.next = end;
+        let part = Arc::new(Part::new(range.start, range.end, scratch));
+        if state.gaps.pop().is_none() {
+            state.next = range.end;
+        }
         state.parts.push_back(Arc::clone(&part));
         Some(part)
     }
@@ -193,6 +211,17 @@ impl Plan {
     /// `part` ended early: what is left of it is none of a part.
     pub(super) fn pass(&self, part: &Arc<Part>) {
         self.lock().parts.retain(|it| !Arc::ptr_eq(it, part));
+        self.room.notify_one();
+    }
+
+    /// `part` was cut: where all of the file is wanted, what is left of it is fetched another time.
+    pub(super) fn leave(&self, part: &Part) {
+        let gap = part.start() + part.filled()..part.end();
+        let mut state = self.lock();
+        if state.until.is_some() && !gap.is_empty() {
+            state.gaps.push(gap);
+        }
+        drop(state);
         self.room.notify_one();
     }
 
@@ -242,7 +271,7 @@ impl Plan {
     }
 
     fn is_over(&self, state: &State) -> bool {
-        state.is_stopped || state.next >= self.end
+        state.is_stopped || (state.next >= self.end && state.gaps.is_empty())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -333,6 +362,23 @@ mod tests {
             plan.place(second.start() - M),
             Place::Before(Some(M))
         ));
+    }
+
+    #[test]
+    fn what_is_left_of_a_part_of_a_whole_file_is_fetched_another_time() {
+        let plan = Plan::whole(20 * M, 2);
+        let first = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
+        assert_eq!(claim(&plan), Some((10, 20)));
+        first.add(&vec![1; 3 << 20]).unwrap();
+        plan.leave(&first);
+        assert!(plan.wait_for_room());
+        let rest = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
+        assert_eq!((rest.start(), rest.end()), (3 * M, 10 * M));
+        rest.add(&[2; 10]).unwrap();
+        let mut bytes = [0; 20];
+        assert!(plan.copy(3 * M - 10, &mut bytes));
+        assert_eq!((bytes[9], bytes[10]), (1, 2));
+        assert!(!plan.wait_for_room());
     }
 
     #[test]

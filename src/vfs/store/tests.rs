@@ -364,7 +364,9 @@ fn removing_a_file_ends_the_commit_that_runs_before_its_name_can_come_back() {
         cancel.join().unwrap();
         commit.join().unwrap().unwrap();
     });
-    assert_eq!((server.commits(), server.sent()), (0, 2 * M));
+    assert_eq!(server.commits(), 0);
+    // What was on its way may have come, too.
+    assert!((M..=2 * M).contains(&server.sent()));
     server.wait_for_live(0);
 }
 
