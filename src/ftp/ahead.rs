@@ -195,7 +195,7 @@ impl Session {
         }
     }
 
-    /// How the next data connection would be asked for now; none where it should not.
+    /// How the next data connection would be asked for as things are; none where it should not.
     pub(super) fn way_ahead(&self) -> Option<Way> {
         let is_wanted = self.ahead.enabled && self.ahead.due && !self.control.owes_anything();
         is_wanted.then(|| self.best_way())

@@ -75,12 +75,7 @@ impl Interrupter {
 impl Session {
     /// Starts receiving `path` from `offset` on (RETR, after REST where `offset` is not 0).
     pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
-        let (session, data) = self.start("RETR", path, &Mark::at(offset))?;
-        Ok(Download {
-            session,
-            data,
-            cut_off: false,
-        })
+        self.retrieve_marked(path, &Mark::at(offset))
     }
 
     /// Starts receiving the bytes of `path` in `range`, which is not empty (RANG, RETR): the transfer ends by itself where
@@ -90,7 +85,11 @@ impl Session {
         path: &RemotePath,
         range: Range<u64>,
     ) -> Result<Download, Box<Failed>> {
-        let (session, data) = self.start("RETR", path, &Mark::Within(range))?;
+        self.retrieve_marked(path, &Mark::Within(range))
+    }
+
+    fn retrieve_marked(self, path: &RemotePath, mark: &Mark) -> Result<Download, Box<Failed>> {
+        let (session, data) = self.start("RETR", path, mark)?;
         Ok(Download {
             session,
             data,

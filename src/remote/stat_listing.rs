@@ -3,8 +3,8 @@
 //!
 //! Only instead of LIST: MLSD's times are to the second, and STAT prints what LIST does. Servers differ in what STAT
 //! makes of a path, so it is believed of those that are known for it, of others after one of its listings was the same as
-//! LIST's, and each time only where the listing has a line for the directory itself: vsftpd answers 213 and nothing for a path that is not there, others leave
-//! out names with a dot.
+//! LIST's, and each time only where the listing has a line for the directory itself: vsftpd answers 213 and nothing for a
+//! path that is not there, others leave out names with a dot.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 

@@ -48,6 +48,10 @@ impl Fetcher {
                 log::debug!("a part was not fetched: {error}");
                 Outcome::Failed
             });
+            if outcome == Outcome::Whole && self.plan.is_whole() && !self.is_still_that() {
+                // What came may be of two files; nobody who reads on in order would ask at the end.
+                return self.plan.give_up();
+            }
             part.end_with(outcome);
             if outcome == Outcome::Cut {
                 self.plan.leave(&part);
@@ -56,6 +60,12 @@ impl Fetcher {
                 return self.plan.stop();
             }
         }
+    }
+
+    /// Whether the server says that the file is what it was to be.
+    fn is_still_that(&self) -> bool {
+        let told = self.source.version();
+        told.is_ok_and(|told| told.agrees(&self.version))
     }
 
     fn scratch(&self, length: u64) -> Option<Scratch> {

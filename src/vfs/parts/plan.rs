@@ -65,20 +65,13 @@ impl Plan {
         let length = share
             .clamp(LENGTHS.0, LENGTHS.1)
             .next_multiple_of(ALIGNMENT);
-        Self {
+        Self::of(
             end,
             length,
             most,
-            brought: AtomicU64::new(0),
-            state: Mutex::new(State {
-                parts: VecDeque::new(),
-                next: position.saturating_add(lead + length),
-                gaps: Vec::new(),
-                is_stopped: false,
-                until: None,
-            }),
-            room: Condvar::new(),
-        }
+            position.saturating_add(lead + length),
+            None,
+        )
     }
 
     /// Of a whole file of `end` bytes that `threads` fetch, from its start on, in as much time as they are given.
@@ -87,20 +80,29 @@ impl Plan {
         let length = share
             .clamp(LENGTHS.0, LENGTHS.1)
             .next_multiple_of(ALIGNMENT);
+        Self::of(end, length, usize::MAX, 0, Some(Instant::now()))
+    }
+
+    fn of(end: u64, length: u64, most: usize, next: u64, until: Option<Instant>) -> Self {
         Self {
             end,
             length,
-            most: usize::MAX,
+            most,
             brought: AtomicU64::new(0),
             state: Mutex::new(State {
                 parts: VecDeque::new(),
-                next: 0,
+                next,
                 gaps: Vec::new(),
                 is_stopped: false,
-                until: Some(Instant::now()),
+                until,
             }),
             room: Condvar::new(),
         }
+    }
+
+    /// Whether all of the file is wanted, in any order.
+    pub(super) fn is_whole(&self) -> bool {
+        self.lock().until.is_some()
     }
 
     /// Its fetching may go on for so much longer.

@@ -110,6 +110,13 @@ fn version() -> Version {
     }
 }
 
+fn another_version() -> Version {
+    Version {
+        size: Some(SIZE as u64 + 1),
+        ..Version::default()
+    }
+}
+
 fn parts(limit: Option<u64>) -> Parts {
     Parts::new(SpoolDir::new(Journal::keeping_nothing(None), limit))
 }
@@ -219,11 +226,7 @@ fn parts_make_way_for_who_waits_for_a_connection() {
 #[test]
 fn no_part_is_of_another_file() {
     let far = far(&[], |_| ());
-    let other = Version {
-        size: Some(SIZE as u64 + 1),
-        ..Version::default()
-    };
-    far.file.says(other);
+    far.file.says(another_version());
     let reading = read(&far);
     trickle_until(&far, || far.file.asked() >= 1);
     far.file.allow(None);
@@ -280,6 +283,19 @@ fn a_file_whose_readers_jump_is_fetched_whole_and_kept_while_it_is_used() {
     kept.forget_idle(Duration::ZERO);
     assert!(kept.find(0, 1).is_none());
     wait_for(|| far.parts.spools.used() == 0);
+}
+
+#[test]
+fn nothing_is_kept_of_a_file_that_changed_while_it_came() {
+    let far = far(&[], |_| ());
+    let kept = jumped(&far, 8, PATIENCE);
+    trickle_until(&far, || {
+        !far.file.opened().is_empty() && kept.find(0, 1).is_some()
+    });
+    far.file.says(another_version());
+    far.file.allow(None);
+    wait_for(|| kept.find(0, 1).is_none());
+    far.file.wait_for_live(0);
 }
 
 #[test]
