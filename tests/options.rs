@@ -91,6 +91,37 @@ fn a_servers_zone_is_believed_or_found_out() {
     assert!((0..60).contains(&(there - told(&["timezone=+02:00"]) - 7_200)));
 }
 
+/// vsftpd tells and takes local times by MDTM as well: nothing shows its zone but the user's word, which holds for both.
+#[test]
+fn the_zone_of_vsftpds_times_holds_for_reading_and_for_setting_them() {
+    let server = TestServer::start_with_arguments(Kind::Vsftpd, &["--zone", "IST-5:30"]);
+    let content = vec![b'x'; 8 << 20];
+    server.write("large", &content);
+    shell(server.root(), "touch -d '2 days ago' large");
+    let time_of = |name: &str| fs::metadata(server.root().join(name)).unwrap().mtime();
+    let there = time_of("large");
+    server.hand_over();
+    let mount = Mount::with_options(&server, &["timezone=+05:30"]);
+    let told = fs::metadata(mount.join("large")).unwrap().mtime();
+    assert!((0..60).contains(&(there - told)), "{there} {told}");
+    assert!(
+        fs::read(mount.join("large")).unwrap() == content,
+        "a long read is asked at its end whether the file is the same"
+    );
+    shell(
+        mount.path(),
+        "cp -p large copy; touch -d '2001-02-03 04:05:06 UTC' large",
+    );
+    assert_eq!(time_of("copy"), told);
+    assert_eq!(time_of("large"), 981_173_106);
+    mount.unmount();
+
+    let mount = Mount::new(&server);
+    let told = fs::metadata(mount.join("copy")).unwrap().mtime();
+    assert_eq!(told - time_of("copy"), 19_800, "for all that is known");
+    assert!(fs::read(mount.join("large")).unwrap() == content);
+}
+
 /// A server reached by IPv6.
 #[test]
 fn a_server_is_mounted_over_ipv6() {

@@ -116,6 +116,7 @@ pub(super) fn remote(
         active: options.active,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
+        timezone: options.timezone.clone(),
         counts: CommandCounts::default(),
         pipelining: true,
     };
@@ -127,7 +128,6 @@ pub(super) fn remote(
             keep_alive: KEEP_ALIVE,
             lease_timeout: options.timeout * LEASE_PATIENCE,
         },
-        timezone: options.timezone.clone(),
         atomic: options.atomic,
         verify: options.verify,
         links: options.symlinks,

@@ -14,7 +14,8 @@
 //! So is whether a command that comes during an upload waits for the upload's end, as on vsftpd: Pure-FTPd takes any for
 //! ABOR, ProFTPD looks for commands while it receives, pyftpdlib acts on them at once.
 //!
-//! vsftpd makes both its LIST and its STAT in one place: the one is as good as the other.
+//! vsftpd makes both its LIST and its STAT in one place: the one is as good as the other. And its `use_localtime` holds
+//! for LIST and for MDTM alike, told or set (vsftpd.conf(5)), where RFC 3659 §2.3 wants MDTM in UTC.
 
 use super::features::Features;
 use super::reply::Reply;
@@ -37,6 +38,8 @@ pub(super) struct Habits {
     pub(super) waits_for_our_end: bool,
     /// Its STAT of a directory lists what LIST does.
     pub(super) lists_by_stat: bool,
+    /// MDTM's times are in LIST's zone.
+    pub(super) tells_times_alike: bool,
 }
 
 /// A server that was tried.
@@ -59,6 +62,7 @@ impl Habits {
             waits_for_our_end: family == Some(Family::Proftpd),
             waits_its_turn: matches!(family, Some(Family::Vsftpd | Family::Ftpfs)),
             lists_by_stat: family == Some(Family::Vsftpd),
+            tells_times_alike: family == Some(Family::Vsftpd),
         }
     }
 }
@@ -115,6 +119,7 @@ mod tests {
             assert_eq!(habits.waits_its_turn, waits, "{greeting}");
             let is_vsftpd = greeting.contains("vsFTPd");
             assert_eq!(habits.lists_by_stat, is_vsftpd, "{greeting}");
+            assert_eq!(habits.tells_times_alike, is_vsftpd, "{greeting}");
         }
         for greeting in ["pyftpdlib 2.2.0 ready.", "Microsoft FTP Service", ""] {
             assert!(!habits(greeting, &[]).takes_data_early, "{greeting}");

@@ -55,6 +55,9 @@ pub struct ConnectOptions {
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
+    /// The zone of the times in LIST, and in MDTM where the server [tells both alike](super::Session::tells_times_alike);
+    /// `None` where it is to be found out.
+    pub timezone: Option<jiff::tz::TimeZone>,
     /// Counts what is sent.
     pub counts: CommandCounts,
     /// Send ahead what need not wait: commands together where the server queues them, and EPSV or PASV for the next

@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use super::ahead::{Ahead, Way};
 use super::behind::{Behind, Look, Looked};
 use super::charset::encode;
@@ -19,7 +21,7 @@ use super::login::{LoggedIn, log_in};
 use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
-use super::time::parse_timestamp;
+use super::time::{moment, parse_timestamp, shown_at};
 use super::tls::{Connector, Security, Tls, TlsConfig};
 
 /// How long a QUIT is waited for: it is a courtesy.
@@ -44,6 +46,8 @@ pub struct Session {
     features: Features,
     pub(super) habits: Habits,
     charset: Option<&'static encoding_rs::Encoding>,
+    /// The zone of MDTM's times, where that is not UTC.
+    mdtm_zone: Option<TimeZone>,
     /// LIST took `-a` for a name: it is asked without.
     pub(super) plain_list: bool,
 }
@@ -138,6 +142,10 @@ impl Session {
             features,
             habits,
             charset: options.charset,
+            mdtm_zone: options
+                .timezone
+                .clone()
+                .filter(|_| habits.tells_times_alike),
             plain_list: false,
         };
         if may_arm {
@@ -170,6 +178,12 @@ impl Session {
     /// Whether this is a server whose STAT of a directory is known to list what LIST does.
     pub fn lists_by_stat(&self) -> bool {
         self.habits.lists_by_stat
+    }
+
+    /// Whether this is a server whose MDTM is known to tell, and to take, the time that its LIST shows: nothing is found
+    /// out by comparing them.
+    pub fn tells_times_alike(&self) -> bool {
+        self.habits.tells_times_alike
     }
 
     /// What the server can do, as it says.
@@ -232,7 +246,7 @@ impl Session {
     /// A file's time of modification, UTC seconds since the epoch (MDTM, RFC 3659 §3).
     pub fn modified(&mut self, path: &RemotePath) -> Result<i64, Error> {
         let reply = self.on_path("MDTM", path)?;
-        told_time(&reply)
+        self.told_time(&reply)
     }
 
     /// Size and time of modification at once: SIZE and MDTM in one write, for one round trip. Either may be
@@ -257,9 +271,31 @@ impl Session {
         }
         let size = self.completion("SIZE").and_then(|it| told_size(&it));
         let size = self.unless_broken(size)?;
-        let modified = self.completion("MDTM").and_then(|it| told_time(&it));
-        let modified = self.unless_broken(modified)?;
+        let modified = self.modified_answer()?;
         Ok((size, modified))
+    }
+
+    /// The answer to an MDTM that was sent.
+    ///
+    /// # Errors
+    /// The session broke.
+    pub(super) fn modified_answer(&mut self) -> Result<Result<i64, Error>, Error> {
+        let answer = self.completion("MDTM");
+        let modified = answer.and_then(|reply| self.told_time(&reply));
+        self.unless_broken(modified)
+    }
+
+    /// The moment in MDTM's reply, UTC seconds since the epoch.
+    fn told_time(&self, reply: &Reply) -> Result<i64, Error> {
+        let told = told_time(reply)?;
+        let zone = self.mdtm_zone.as_ref();
+        Ok(zone.map_or(told, |zone| moment(told, zone)))
+    }
+
+    /// What MDTM is to be told to set a time of `seconds`, UTC.
+    pub(super) fn mdtm_time(&self, seconds: i64) -> i64 {
+        let zone = self.mdtm_zone.as_ref();
+        zone.map_or(seconds, |zone| shown_at(seconds, zone))
     }
 
     /// A file's digest; none where the answer holds none. The server may take `patience` longer than for another reply:

@@ -129,7 +129,10 @@ impl Session {
     }
 
     fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
-        let (before, after) = setting.around()?;
+        let (before, after) = match setting {
+            Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).around()?,
+            other => other.around()?,
+        };
         self.line(before.as_bytes(), path, after.as_bytes())
     }
 }

@@ -120,6 +120,7 @@ impl Peer {
             trust_pasv_address: false,
             charset: None,
             counts: CommandCounts::default(),
+            timezone: None,
             pipelining: false,
         }
     }

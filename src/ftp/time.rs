@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::tz::Offset;
+use jiff::tz::{Offset, TimeZone};
 
 /// Seconds since the epoch of a timestamp; a fraction is cut off.
 pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
@@ -40,9 +40,44 @@ pub(crate) fn timestamp(seconds: i64) -> Option<String> {
     (time.year() > 0).then(|| time.strftime("%Y%m%d%H%M%S").to_string())
 }
 
+/// The moment at which a clock in `zone` showed what a clock in UTC shows `shown` seconds after the epoch; the earlier one
+/// where it showed it twice.
+pub(crate) fn moment(shown: i64, zone: &TimeZone) -> i64 {
+    let Ok(read) = Timestamp::from_second(shown) else {
+        return shown;
+    };
+    let civil = TimeZone::UTC.to_datetime(read);
+    zone.to_ambiguous_timestamp(civil)
+        .compatible()
+        .map_or(shown, Timestamp::as_second)
+}
+
+/// What a clock in `zone` shows at `moment`, as seconds after the epoch in UTC.
+pub(crate) fn shown_at(moment: i64, zone: &TimeZone) -> i64 {
+    let Ok(time) = Timestamp::from_second(moment) else {
+        return moment;
+    };
+    let civil = zone.to_datetime(time);
+    TimeZone::UTC
+        .to_timestamp(civil)
+        .map_or(moment, Timestamp::as_second)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_knows_its_summers() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        // 2024-01-15T12:00 and 2024-07-15T12:00 on its walls.
+        for (shown, ahead) in [(1_705_320_000, 3600), (1_721_044_800, 7200)] {
+            assert_eq!(moment(shown, &zone), shown - ahead);
+            assert_eq!(shown_at(shown - ahead, &zone), shown);
+        }
+        assert_eq!(moment(i64::MAX, &zone), i64::MAX);
+        assert_eq!(shown_at(i64::MAX, &zone), i64::MAX);
+    }
 
     #[test]
     fn a_timestamp_goes_there_and_back() {

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::list::{MAX_STAT, Parser};
 use super::listing::{Entry, Format, parse_mlst};
 use super::path::RemotePath;
-use super::session::{Session, SizeAndModified, nonsense, told_size, told_time};
+use super::session::{Session, SizeAndModified, nonsense, told_size};
 
 /// What STAT said of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,6 @@ impl Session {
     fn size_and_time_answer(&mut self) -> Result<SizeAndModified, Error> {
         let size = self.completion("SIZE").and_then(|it| told_size(&it));
         let size = self.unless_broken(size)?;
-        let modified = self.completion("MDTM").and_then(|it| told_time(&it));
-        Ok((size, self.unless_broken(modified)?))
+        Ok((size, self.modified_answer()?))
     }
 }

@@ -57,8 +57,6 @@ use zone::Zone;
 pub struct RemoteOptions {
     /// The sessions.
     pub pool: PoolOptions,
-    /// The server's zone for LIST times; `None` finds it out with one MDTM.
-    pub timezone: Option<jiff::tz::TimeZone>,
     /// How files are overwritten.
     pub atomic: Atomic,
     /// How an upload is looked at before it takes its place.
@@ -149,6 +147,7 @@ impl Remote {
     /// [`Remote::home`].
     pub fn connect(options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
         let counts = options.pool.connect.counts.clone();
+        let timezone = options.pool.connect.timezone.clone();
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
         let task = Task::new(Operation::Home, &root);
@@ -159,20 +158,24 @@ impl Remote {
         let mut dialogue = Dialogue::new(&pool);
         let learned = dialogue.repeat(|session| {
             let dialect = Dialect::new(session.features(), session.lists_by_stat());
-            Ok((dialect, session.working_directory()))
+            let alike = session.tells_times_alike();
+            Ok((dialect, alike, session.working_directory()))
         });
-        let (dialect, home) = match learned {
-            Ok((dialect, home)) => (dialect, home.map_err(|error| unknown(&error.into()))),
-            Err(fault) => (
-                Dialect::new(&ftp::Features::default(), false),
-                Err(unknown(&fault)),
-            ),
+        let (dialect, alike, home) = match learned {
+            Ok((dialect, alike, home)) => {
+                let home = home.map_err(|error| unknown(&error.into()));
+                (dialect, alike, home)
+            }
+            Err(fault) => {
+                let dialect = Dialect::new(&ftp::Features::default(), false);
+                (dialect, false, Err(unknown(&fault)))
+            }
         };
         drop(dialogue);
         let inner = Inner {
             pool,
             dialect,
-            zone: Zone::new(options.timezone),
+            zone: Zone::new(timezone, alike),
             names: TemporaryNames::new(journal),
             atomic: options.atomic,
             verify: options.verify,

@@ -4,10 +4,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session};
+use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session, time::moment};
 
 /// Zones are whole quarters of an hour apart from UTC.
 const STEP: i64 = 15 * 60;
@@ -27,10 +26,16 @@ pub(super) struct Zone {
 }
 
 impl Zone {
-    pub(super) fn new(given: Option<TimeZone>) -> Self {
+    /// The zone that was `given`. Where MDTM tells times `alike`, it shows nothing, and the server's time is UTC for all that
+    /// is known.
+    pub(super) fn new(given: Option<TimeZone>, alike: bool) -> Self {
         Self {
             given,
-            found: OnceLock::new(),
+            found: if alike {
+                OnceLock::from(0)
+            } else {
+                OnceLock::new()
+            },
             attempts: AtomicU32::new(0),
         }
     }
@@ -62,7 +67,7 @@ impl Zone {
     /// Turns the times of `entries` into UTC by what is known already.
     pub(super) fn settle_as_known(&self, entries: &mut [Entry]) {
         if let Some(zone) = &self.given {
-            return settle_by(entries, |seconds| in_zone(seconds, zone));
+            return settle_by(entries, |seconds| moment(seconds, zone));
         }
         let ahead = self.found.get().copied().unwrap_or(0);
         settle_by(entries, |seconds| seconds.saturating_sub(ahead));
@@ -129,17 +134,6 @@ fn difference(listed: i64, utc: i64) -> Option<i64> {
     (rounded.abs() <= FARTHEST).then_some(rounded)
 }
 
-/// The moment at which a clock in `zone` showed `seconds`.
-fn in_zone(seconds: i64, zone: &TimeZone) -> i64 {
-    let Ok(shown) = Timestamp::from_second(seconds) else {
-        return seconds;
-    };
-    let civil = TimeZone::UTC.to_datetime(shown);
-    zone.to_ambiguous_timestamp(civil)
-        .compatible()
-        .map_or(seconds, Timestamp::as_second)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,13 +172,5 @@ mod tests {
             directory,
         ];
         assert_eq!(most_recent(&entries), Some((b"young".as_slice(), 300)));
-    }
-
-    #[test]
-    fn a_given_zone_knows_its_summers() {
-        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        // 2024-01-15T12:00 and 2024-07-15T12:00 on the server's wall.
-        assert_eq!(in_zone(1_705_320_000, &zone), 1_705_320_000 - 3600);
-        assert_eq!(in_zone(1_721_044_800, &zone), 1_721_044_800 - 7200);
     }
 }

@@ -125,7 +125,6 @@ fn a_wrong_password_shows_at_once_and_is_not_told() {
     pool.connect.password = ftp::Password::new("a wrong one");
     let options = RemoteOptions {
         pool,
-        timezone: None,
         atomic: Atomic::Auto,
         verify: Verify::Digest,
         links: Links::Show,

@@ -45,7 +45,6 @@ impl Site {
         pool.connect.port = server.address().port();
         let options = RemoteOptions {
             pool,
-            timezone: None,
             atomic: Atomic::Auto,
             verify: Verify::Digest,
             links: Links::Show,
@@ -195,6 +194,7 @@ pub fn pool_options() -> PoolOptions {
             active: false,
             trust_pasv_address: false,
             charset: None,
+            timezone: None,
             counts: CommandCounts::default(),
             pipelining: true,
         },

@@ -20,7 +20,6 @@ fn client(server: &TestServer) -> Remote {
     pool.connect.password = Password::new(server.password());
     let options = RemoteOptions {
         pool,
-        timezone: None,
         atomic: Atomic::Auto,
         verify: Verify::Digest,
         links: Links::Show,

@@ -58,8 +58,8 @@ pub(super) static SPECS: &[Spec] = &[
         Group::Files,
         "timezone",
         "ZONE",
-        "found out",
-        "The zone of the times in the server's LIST, such as UTC, +02:00 or Europe/Berlin",
+        "found out; UTC on vsftpd",
+        "The zone of the times that the server shows, such as UTC, +02:00 or Europe/Berlin",
         |to, value| {
             to.timezone = Some(value::time_zone(value)?);
             Ok(())
