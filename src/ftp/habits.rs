@@ -40,6 +40,8 @@ pub(super) struct Habits {
     pub(super) lists_by_stat: bool,
     /// MDTM's times are in LIST's zone.
     pub(super) tells_times_alike: bool,
+    /// A transfer begins where REST says.
+    pub(super) restarts: bool,
 }
 
 /// A server that was tried.
@@ -63,6 +65,7 @@ impl Habits {
             waits_its_turn: matches!(family, Some(Family::Vsftpd | Family::Ftpfs)),
             lists_by_stat: family == Some(Family::Vsftpd),
             tells_times_alike: family == Some(Family::Vsftpd),
+            restarts: family.is_some(),
         }
     }
 }
@@ -114,7 +117,7 @@ mod tests {
             "ftpfs server ready",
         ] {
             let habits = habits(greeting, &[]);
-            assert!(habits.takes_data_early, "{greeting}");
+            assert!(habits.takes_data_early && habits.restarts, "{greeting}");
             let waits = greeting.contains("vsFTPd") || greeting.contains("ftpfs");
             assert_eq!(habits.waits_its_turn, waits, "{greeting}");
             let is_vsftpd = greeting.contains("vsFTPd");
@@ -122,7 +125,8 @@ mod tests {
             assert_eq!(habits.tells_times_alike, is_vsftpd, "{greeting}");
         }
         for greeting in ["pyftpdlib 2.2.0 ready.", "Microsoft FTP Service", ""] {
-            assert!(!habits(greeting, &[]).takes_data_early, "{greeting}");
+            let habits = habits(greeting, &[]);
+            assert!(!habits.takes_data_early && !habits.restarts, "{greeting}");
         }
     }
 

@@ -186,6 +186,11 @@ impl Session {
         self.habits.tells_times_alike
     }
 
+    /// Whether this is a server whose transfers are known to begin where REST says.
+    pub fn restarts(&self) -> bool {
+        self.habits.restarts
+    }
+
     /// What the server can do, as it says.
     pub fn features(&self) -> &Features {
         &self.features

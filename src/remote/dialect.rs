@@ -3,8 +3,30 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use super::restart::Restart;
 use super::stat_listing::StatTrust;
 use crate::ftp::{DigestCommand, Error, Features, RemotePath, Session, Setting};
+
+/// What a server is known for, and need not prove.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// See [`Session::lists_by_stat`].
+    pub(super) lists_by_stat: bool,
+    /// See [`Session::restarts`].
+    pub(super) restarts: bool,
+    /// See [`Session::tells_times_alike`].
+    pub(super) tells_times_alike: bool,
+}
+
+impl From<&Session> for Known {
+    fn from(session: &Session) -> Self {
+        Self {
+            lists_by_stat: session.lists_by_stat(),
+            restarts: session.restarts(),
+            tells_times_alike: session.tells_times_alike(),
+        }
+    }
+}
 
 /// One server's habits.
 #[derive(Debug)]
@@ -19,8 +41,8 @@ pub(super) struct Dialect {
     pub(super) size: Has,
     /// MDTM (RFC 3659 §3).
     pub(super) mdtm: Has,
-    /// REST before RETR (RFC 3659 §5): tried whether or not FEAT has it.
-    pub(super) restart: Has,
+    /// REST before RETR.
+    pub(super) restart: Restart,
     /// RANG before RETR (draft-bryan-ftp-range).
     pub(super) range: Has,
     /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
@@ -44,8 +66,8 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// What `features` promise; `lists_by_stat` where the server is known for that.
-    pub(super) fn new(features: &Features, lists_by_stat: bool) -> Self {
+    /// What `features` promise, and what the server is known for.
+    pub(super) fn new(features: &Features, known: Known) -> Self {
         let facts = |name: &str| {
             features.parameters("MFF").is_some_and(|facts| {
                 facts
@@ -74,10 +96,10 @@ impl Dialect {
             // MLSD is announced as MLST (RFC 3659 §7.8).
             mlsd: Has::new(features.has("MLST") || features.has("MLSD")),
             mlst: Has::new(features.has("MLST")),
-            stat: StatTrust::new(lists_by_stat),
+            stat: StatTrust::new(known.lists_by_stat),
             size: Has::new(features.has("SIZE") || !has_feat),
             mdtm: Has::new(features.has("MDTM")),
-            restart: Has::new(true),
+            restart: Restart::new(known.restarts),
             range: Has::new(features.has("RANG")),
             available: Has::new(features.has("AVBL")),
             time: Ways::new(time),
@@ -104,7 +126,7 @@ impl Dialect {
 pub(super) struct Has(AtomicBool);
 
 impl Has {
-    fn new(promised: bool) -> Self {
+    pub(super) fn new(promised: bool) -> Self {
         Self(AtomicBool::new(promised))
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
-use super::{Error, ErrorKind, Remote};
+use super::{Error, ErrorKind, Remote, restart};
 use crate::ftp::{self, RemotePath};
 use crate::pool::{self, Permit};
 
@@ -30,7 +30,11 @@ enum State {
 
 /// See [`Remote::open_at`].
 pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result<Download, Error> {
-    open_in(remote, &mut remote.dialogue(), path, offset)
+    let mut dialogue = remote.dialogue();
+    if offset > 0 && remote.dialect().restart.is_to_be_proven() {
+        restart::prove(remote, &mut dialogue, path)?;
+    }
+    open_in(remote, &mut dialogue, path, offset)
 }
 
 /// The bytes of `path` in `range`, over the session of `dialogue`: where the server knows RANG the transfer ends by itself,
@@ -77,7 +81,7 @@ pub(super) fn open_in(
             state: State::Receiving(Box::new(transfer), permit),
         }),
         Err(fault) if start > 0 && refuses(&fault, "REST") => {
-            has_restart.not("REST");
+            has_restart.not();
             open_in(remote, dialogue, path, 0)
         }
         Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Read, path), &fault)),

@@ -16,6 +16,7 @@ mod listing;
 mod orphan;
 mod placing;
 mod rename;
+mod restart;
 mod retry;
 mod sending;
 mod spare;
@@ -45,7 +46,7 @@ pub use upload::Upload;
 pub use version::Version;
 
 use budget::Budget;
-use dialect::Dialect;
+use dialect::{Dialect, Known};
 use error::{Operation, Task};
 use retry::Dialogue;
 use temporary::TemporaryNames;
@@ -157,25 +158,26 @@ impl Remote {
         };
         let mut dialogue = Dialogue::new(&pool);
         let learned = dialogue.repeat(|session| {
-            let dialect = Dialect::new(session.features(), session.lists_by_stat());
-            let alike = session.tells_times_alike();
-            Ok((dialect, alike, session.working_directory()))
+            let known = Known::from(&*session);
+            let dialect = Dialect::new(session.features(), known);
+            Ok((dialect, known, session.working_directory()))
         });
-        let (dialect, alike, home) = match learned {
-            Ok((dialect, alike, home)) => {
+        let (dialect, known, home) = match learned {
+            Ok((dialect, known, home)) => {
                 let home = home.map_err(|error| unknown(&error.into()));
-                (dialect, alike, home)
+                (dialect, known, home)
             }
             Err(fault) => {
-                let dialect = Dialect::new(&ftp::Features::default(), false);
-                (dialect, false, Err(unknown(&fault)))
+                let known = Known::default();
+                let dialect = Dialect::new(&ftp::Features::default(), known);
+                (dialect, known, Err(unknown(&fault)))
             }
         };
         drop(dialogue);
         let inner = Inner {
             pool,
             dialect,
-            zone: Zone::new(timezone, alike),
+            zone: Zone::new(timezone, known.tells_times_alike),
             names: TemporaryNames::new(journal),
             atomic: options.atomic,
             verify: options.verify,

@@ -12,7 +12,7 @@ use super::retry::Dialogue;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
 use super::version::told;
-use super::{Download, Error, ErrorKind, Remote, Version};
+use super::{Download, Error, ErrorKind, Remote, Version, restart};
 use crate::ftp::{self, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
@@ -20,6 +20,8 @@ use crate::pool::Lease;
 const MOST_TOGETHER: usize = 64;
 /// … and most bytes of them: a server that answers while more comes must not be stuck.
 const MOST_BYTES: usize = 8 << 10;
+/// So long it may take until the connection by which REST was tried can be had again.
+const PROVEN: Duration = Duration::from_secs(1);
 /// What a question costs beside its path.
 const VERB_BYTES: usize = 8;
 
@@ -141,11 +143,17 @@ impl Spare {
         if !matches!(told.first(), Some(Some(told)) if told.agrees(version)) {
             return Err(task.error(ErrorKind::Changed, &"the server says otherwise by now"));
         }
+        let remote = self.remote.clone();
+        if range.start > 0 && remote.dialect().restart.is_to_be_proven() {
+            self.prove_restart(&remote, path)?;
+            if remote.dialect().restart.is_to_be_proven() {
+                return Err(task.error(ErrorKind::Unsupported, &"REST is not to be trusted yet"));
+            }
+        }
         if let Some(lease) = &mut self.lease {
             // The transfer ends early: nothing must have been asked for behind it.
             lease.expect_more(false);
         }
-        let remote = self.remote.clone();
         let Some(mut dialogue) = self.dialogue(&remote) else {
             return Err(task.error(ErrorKind::ConnectionLost, &"the connection was lost"));
         };
@@ -154,6 +162,15 @@ impl Spare {
             return Err(task.error(ErrorKind::Unsupported, &"no transfer begins there"));
         }
         Ok(transfer)
+    }
+
+    /// Sees by `path` whether transfers begin where REST says, and goes on with another spare connection.
+    fn prove_restart(&mut self, remote: &Remote, path: &RemotePath) -> Result<(), Error> {
+        if let Some(mut dialogue) = self.dialogue(remote) {
+            restart::prove(remote, &mut dialogue, path)?;
+        }
+        self.lease = remote.pool().spare_lease(PROVEN);
+        Ok(())
     }
 
     fn list_together(

@@ -146,3 +146,29 @@ fn a_server_that_compresses_unasked_is_an_error() {
     assert!(!commands.iter().any(|line| line.starts_with("MODE")));
     victim.lives_within(MODEST);
 }
+
+/// It says 350 to REST, as to anything, and sends the file from its start: nobody may be given these bytes for others.
+#[test]
+fn a_server_that_takes_rest_and_begins_at_the_start_is_found_out() {
+    const SIZE: usize = 3_000_000;
+    let content: Vec<u8> = (0..SIZE).flat_map(usize::to_be_bytes).take(SIZE).collect();
+    for (first, tail) in [(SIZE, 2_000_000..2_001_000), (SIZE / 2, 0..SIZE)] {
+        let (sent, first) = (content.clone(), AtomicUsize::new(first));
+        let server = Scripted::start(move |line| match line {
+            "MLSD /" => Act::send(file(&SIZE.to_string(), "file") + "type=dir; good\r\n"),
+            "MLST /file" => Act::say(&format!(
+                "250-it\n type=file;size={SIZE};modify=20260102030405; /file\n250 is"
+            )),
+            "SIZE /file" => Act::say(&format!("213 {SIZE}")),
+            "RETR /file" => Act::send(&sent[..first.swap(SIZE, Ordering::Relaxed)]),
+            _ => None,
+        });
+        let victim = Victim::of(server);
+        let mut read = vec![0; tail.len()];
+        let opened = File::open(victim.mount.join("file")).unwrap();
+        opened.read_exact_at(&mut read, tail.start as u64).unwrap();
+        assert!(read == content[tail.clone()], "{tail:?}");
+        assert_eq!(victim.said("begins at the start"), 1, "{tail:?}");
+        victim.lives_within(MODEST);
+    }
+}

@@ -4,11 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use ftpfs::ftp;
-use ftpfs::journal::Journal;
-use ftpfs::remote::{Atomic, ErrorKind, Links, Remote, RemoteOptions, Verify};
+use ftpfs::remote::ErrorKind;
 use ftpfs::server::Server;
 
-use crate::support::{Site, path, pattern, pool_options, server_options, wait_for};
+use crate::support::{Site, connect, path, pattern, pool_options, server_options, wait_for};
 
 #[test]
 fn eight_askers_share_what_the_server_allows() {
@@ -123,14 +122,7 @@ fn a_wrong_password_shows_at_once_and_is_not_told() {
     let mut pool = pool_options();
     pool.connect.port = server.address().port();
     pool.connect.password = ftp::Password::new("a wrong one");
-    let options = RemoteOptions {
-        pool,
-        atomic: Atomic::Auto,
-        verify: Verify::Digest,
-        links: Links::Show,
-        listing_bytes: 64 << 20,
-    };
-    let error = Remote::connect(options, Journal::keeping_nothing(None)).unwrap_err();
+    let error = connect(pool).unwrap_err();
     assert!(matches!(error, ftp::Error::Login(_)), "{error}");
     assert!(!format!("{error} {error:?}").contains("a wrong one"));
 }

@@ -1,11 +1,13 @@
 //! Downloads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ftpfs::remote::ErrorKind;
 use ftpfs::server::{Fault, Misdeed};
 
-use crate::support::{Site, path, pattern, wait_for};
+use crate::servers::{Act, Scripted};
+use crate::support::{Site, connect, path, pattern, pool_options, wait_for};
 
 #[test]
 fn a_file_is_read_whole_and_from_any_offset() {
@@ -114,6 +116,45 @@ fn a_part_of_a_file_ends_by_itself_where_the_server_knows_ranges() {
         let is_over = part.read(&mut [0; 1]).unwrap() == 0;
         assert_eq!(is_over, mark.starts_with("RANG"));
         assert!(site.server.commands().iter().any(|line| line == mark));
+    }
+}
+
+/// Parts of a file that all begin at its start would make another file of it.
+#[test]
+fn no_part_is_begun_where_rest_is_not_what_it_says() {
+    const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
+    for honest in [true, false] {
+        let restart = AtomicUsize::new(0);
+        let server = Scripted::start(move |line| match line.split_once(' ') {
+            Some(("MLST", "/file")) => Act::say("250-it\n type=file;size=26; /file\n250 is"),
+            Some(("SIZE", "/file")) => Act::say("213 26"),
+            Some(("REST", offset)) if honest => {
+                restart.store(offset.parse().unwrap(), Ordering::Relaxed);
+                None
+            }
+            Some(("RETR", "/file")) => Act::send(&LETTERS[restart.swap(0, Ordering::Relaxed)..]),
+            _ => None,
+        });
+        let mut pool = pool_options();
+        pool.connect.port = server.port();
+        let remote = connect(pool).unwrap();
+        let version = remote.version(&path("/file")).unwrap();
+        let begin = || {
+            let spare = remote.spare(Duration::from_secs(10)).unwrap();
+            spare.open_within(&path("/file"), &version, &(10..20))
+        };
+        if !honest {
+            assert_eq!(begin().unwrap_err().kind, ErrorKind::Unsupported);
+            continue;
+        }
+        for _ in 0..2 {
+            let mut some = [0; 5];
+            assert_eq!(begin().unwrap().read(&mut some).unwrap(), 5);
+            assert_eq!(&some, b"klmno");
+        }
+        let commands = server.commands();
+        let looks = commands.iter().filter(|line| *line == "REST 25");
+        assert_eq!(looks.count(), 1, "it is proven: {commands:?}");
     }
 }
 

@@ -43,14 +43,7 @@ impl Site {
         change(&mut options, &mut pool);
         let server = Server::start(options).unwrap();
         pool.connect.port = server.address().port();
-        let options = RemoteOptions {
-            pool,
-            atomic: Atomic::Auto,
-            verify: Verify::Digest,
-            links: Links::Show,
-            listing_bytes: 64 << 20,
-        };
-        let remote = Remote::connect(options, Journal::keeping_nothing(None)).unwrap();
+        let remote = connect(pool).unwrap();
         server.clear_commands();
         Self {
             remote,
@@ -176,6 +169,18 @@ pub fn server_options(root: PathBuf) -> ServerOptions {
         digests: false,
         tls: None,
     }
+}
+
+/// A client as a mount has it by itself, over such connections.
+pub fn connect(pool: PoolOptions) -> Result<Remote, ftpfs::ftp::Error> {
+    let options = RemoteOptions {
+        pool,
+        atomic: Atomic::Auto,
+        verify: Verify::Digest,
+        links: Links::Show,
+        listing_bytes: 64 << 20,
+    };
+    Remote::connect(options, Journal::keeping_nothing(None))
 }
 
 /// Eight connections, and no patience with what should be at once.

@@ -5,11 +5,10 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use ftpfs::ftp::{Password, Precision};
-use ftpfs::journal::Journal;
-use ftpfs::remote::{Atomic, ErrorKind, Links, Remote, RemoteOptions, Verify, Version};
+use ftpfs::remote::{ErrorKind, Remote, Version};
 
 use crate::servers::{Kind, TestServer};
-use crate::support::{Site, path, pool_options};
+use crate::support::{Site, connect, path, pool_options};
 
 /// A client of any server.
 fn client(server: &TestServer) -> Remote {
@@ -18,14 +17,7 @@ fn client(server: &TestServer) -> Remote {
     pool.connect.port = server.port();
     server.user().clone_into(&mut pool.connect.user);
     pool.connect.password = Password::new(server.password());
-    let options = RemoteOptions {
-        pool,
-        atomic: Atomic::Auto,
-        verify: Verify::Digest,
-        links: Links::Show,
-        listing_bytes: 64 << 20,
-    };
-    Remote::connect(options, Journal::keeping_nothing(None)).unwrap()
+    connect(pool).unwrap()
 }
 
 fn set_time(file: &std::path::Path, time: SystemTime) {

@@ -18,6 +18,10 @@ const NAMES: [&str; 5] = ["a", "b c", "é", "-x", "e"];
 
 const LENGTHS: [usize; 6] = [0, 1, 100, 5_000, 200_000, 2 << 20];
 
+/// A file that may hold more than so many contents is only overwritten, until it is known again: each failed change of what
+/// is there makes them twice as many.
+const MOST_POSSIBLE: usize = 16;
+
 /// Steps of a worker that are remembered.
 const TRAIL: usize = 24;
 
@@ -78,6 +82,9 @@ impl Worker {
 
     fn step(&mut self) {
         let index = self.random.below(NAMES.len());
+        if self.files[index].1.len() > MOST_POSSIBLE {
+            return self.overwrite(index);
+        }
         match self.random.below(12) {
             0..=3 => self.overwrite(index),
             4 => self.append(index),

@@ -102,6 +102,10 @@ impl Scripted {
         })
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("ftp://liar@127.0.0.1:{}/", self.port)
