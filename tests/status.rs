@@ -87,6 +87,11 @@ fn an_idle_mount_tells_who_and_where_it_is() {
     server.write("dir/file", "content");
     let mount = Mount::with_options(&server, &["spool_size=1G", "connections=5"]);
     shell(mount.path(), "cat dir/file; ls -R; echo new > new");
+    assert!(
+        wait_for(SOON, || status_of(mount.path())
+            .contains(" 0 in use, 1 ready for a transfer, at most 5")),
+        "the next transfer's data connection is open"
+    );
     let text = status_of(mount.path());
     for told in [
         format!("{} at {}", server.url(), mount.path().display()),
@@ -95,7 +100,6 @@ fn an_idle_mount_tells_who_and_where_it_is() {
             server.port(),
             server.user()
         ),
-        "in use, at most 5".to_owned(),
         "cache        2 directories with 2 names".to_owned(),
         "spool        0 bytes of 1.0 GiB".to_owned(),
         "uploads      none waits".to_owned(),
@@ -114,7 +118,10 @@ fn an_idle_mount_tells_who_and_where_it_is() {
         ("j['mountpoint']", mount.path().to_str().unwrap().to_owned()),
         ("j['pid']", mount.pid().to_string()),
         ("j['server']['port']", server.port().to_string()),
-        ("j['connections']['limit']", "5".to_owned()),
+        (
+            "j['connections']['armed'], j['connections']['limit']",
+            "1 5".to_owned(),
+        ),
         (
             "j['spool']",
             format!("{{'bytes': 0, 'limit_bytes': {}}}", 1 << 30),

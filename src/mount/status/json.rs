@@ -17,6 +17,7 @@ pub(super) fn of(told: &Told<'_>) -> String {
     let connections = object(&[
         ("open", report.connections.open.to_string()),
         ("leased", report.connections.leased.to_string()),
+        ("armed", report.connections.armed.to_string()),
         ("limit", report.connections.limit.to_string()),
     ]);
     let cache = object(&[

@@ -32,8 +32,8 @@ pub(super) fn of(told: &Told<'_>) -> String {
     line(&mut text, "process", &process);
     let connections = report.connections;
     let figures = format!(
-        "{} open, {} in use, at most {}",
-        connections.open, connections.leased, connections.limit
+        "{} open, {} in use, {} ready for a transfer, at most {}",
+        connections.open, connections.leased, connections.armed, connections.limit
     );
     line(&mut text, "connections", &figures);
     for transfer in &report.transfers {
