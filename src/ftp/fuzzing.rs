@@ -9,6 +9,7 @@
 use std::fmt::Display;
 use std::ops::ControlFlow;
 
+use super::about::{told_size, told_time};
 use super::address::{extended_passive_port, passive_address};
 use super::digest::DigestCommand;
 use super::features::Features;
@@ -16,7 +17,7 @@ use super::list::Parser;
 use super::listing::{Entry, Format, Kind, Line, TARGET_MAX, parse_line, parse_mlst};
 use super::path::{NAME_MAX, RemotePath, check_name};
 use super::reply::{Reply, ReplyCode, first_line, inner_line, last_line};
-use super::session::{quoted_path, told_size, told_time};
+use super::session::quoted_path;
 
 /// 2026-11-23T12:00 UTC, as for the recorded listings.
 const NOW: i64 = 1_795_435_200;

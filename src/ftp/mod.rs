@@ -39,6 +39,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
 mod address;
 mod ahead;
 mod begin;
@@ -75,6 +76,7 @@ mod together;
 mod transfer;
 mod wire;
 
+pub use about::SizeAndModified;
 pub use ahead::{Readiness, Watch};
 pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};

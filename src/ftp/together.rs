@@ -3,12 +3,13 @@
 
 use std::ops::ControlFlow;
 
+use super::about::{SizeAndModified, told_entry, told_size};
 use super::control::shown;
 use super::error::Error;
 use super::list::{MAX_STAT, Parser};
-use super::listing::{Entry, Format, parse_mlst};
+use super::listing::{Entry, Format};
 use super::path::RemotePath;
-use super::session::{Session, SizeAndModified, nonsense, told_size};
+use super::session::Session;
 
 /// What STAT said of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,14 +107,8 @@ impl Session {
     }
 
     fn mlst_answer(&mut self, path: &RemotePath) -> Result<Result<Entry, Error>, Error> {
-        let answer = self.completion("MLST").and_then(|reply| {
-            let entry = reply.lines().get(1).and_then(|line| parse_mlst(line));
-            entry.ok_or_else(|| nonsense(&reply, "one line of facts"))
-        });
-        let named = answer.map(|entry| Entry {
-            name: path.name().to_vec(),
-            ..entry
-        });
+        let answer = self.completion("MLST");
+        let named = answer.and_then(|reply| told_entry(&reply, path));
         self.unless_broken(named)
     }
 

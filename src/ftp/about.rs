@@ -1,0 +1,131 @@
+//! What the server says of one file: its size, its time of modification, its facts, its digest.
+
+use std::time::Duration;
+
+use super::behind::Look;
+use super::control::shown;
+use super::digest::{Digest, DigestCommand};
+use super::error::{Error, Phase};
+use super::listing::{Entry, SIZE_MAX, parse_mlst};
+use super::path::RemotePath;
+use super::reply::Reply;
+use super::session::{Session, first_word, nonsense};
+use super::time::{moment, parse_timestamp, shown_at};
+
+/// A file's size and time of modification, each told or refused for itself.
+pub type SizeAndModified = (Result<u64, Error>, Result<i64, Error>);
+
+impl Session {
+    /// A file's size in octets (SIZE, RFC 3659 §4).
+    pub fn size(&mut self, path: &RemotePath) -> Result<u64, Error> {
+        let reply = self.on_path("SIZE", path)?;
+        told_size(&reply)
+    }
+
+    /// A file's time of modification, UTC seconds since the epoch (MDTM, RFC 3659 §3).
+    pub fn modified(&mut self, path: &RemotePath) -> Result<i64, Error> {
+        let reply = self.on_path("MDTM", path)?;
+        self.told_time(&reply)
+    }
+
+    /// Size and time of modification at once: SIZE and MDTM in one write, for one round trip. Either may be
+    /// refused for itself.
+    ///
+    /// # Errors
+    /// The session broke.
+    pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<SizeAndModified, Error> {
+        if !self.habits.queues {
+            let size = self.size(path);
+            let size = self.unless_broken(size)?;
+            let modified = self.modified(path);
+            return Ok((size, self.unless_broken(modified)?));
+        }
+        if !self.was_asked(path, Look::SizeAndTime) {
+            let lines = self.look_lines(path, Look::SizeAndTime)?;
+            for line in &lines {
+                log::debug!("> {}", shown(line));
+            }
+            let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
+            self.control.send_together(&lines)?;
+        }
+        let size = self.completion("SIZE").and_then(|it| told_size(&it));
+        let size = self.unless_broken(size)?;
+        let modified = self.modified_answer()?;
+        Ok((size, modified))
+    }
+
+    /// The answer to an MDTM that was sent.
+    ///
+    /// # Errors
+    /// The session broke.
+    pub(super) fn modified_answer(&mut self) -> Result<Result<i64, Error>, Error> {
+        let answer = self.completion("MDTM");
+        let modified = answer.and_then(|reply| self.told_time(&reply));
+        self.unless_broken(modified)
+    }
+
+    /// The moment in MDTM's reply, UTC seconds since the epoch.
+    fn told_time(&self, reply: &Reply) -> Result<i64, Error> {
+        let told = told_time(reply)?;
+        let zone = self.mdtm_zone.as_ref();
+        Ok(zone.map_or(told, |zone| moment(told, zone)))
+    }
+
+    /// What MDTM is to be told to set a time of `seconds`, UTC.
+    pub(super) fn mdtm_time(&self, seconds: i64) -> i64 {
+        let zone = self.mdtm_zone.as_ref();
+        zone.map_or(seconds, |zone| shown_at(seconds, zone))
+    }
+
+    /// A file's digest; none where the answer holds none. The server may take `patience` longer than for another reply:
+    /// it reads the whole file.
+    pub fn digest(
+        &mut self,
+        command: DigestCommand,
+        path: &RemotePath,
+        patience: Duration,
+    ) -> Result<Option<Digest>, Error> {
+        let line = self.line(format!("{} ", command.verb()).as_bytes(), path, b"")?;
+        log::debug!("> {}", shown(&line));
+        self.control.send(&line)?;
+        let reply = self.control.reply_after(Phase::Reply, patience)?;
+        if !reply.is_completion() {
+            let command = command.verb();
+            return Err(Error::Refused { command, reply });
+        }
+        Ok(command.told(&reply))
+    }
+
+    /// What the server says of one name (MLST, RFC 3659 §7).
+    pub fn mlst(&mut self, path: &RemotePath) -> Result<Entry, Error> {
+        let reply = if self.was_asked(path, Look::Mlst) {
+            self.completion("MLST")?
+        } else {
+            self.on_path("MLST", path)?
+        };
+        told_entry(&reply, path)
+    }
+}
+
+/// The size in SIZE's reply.
+pub(super) fn told_size(reply: &Reply) -> Result<u64, Error> {
+    let size = first_word(reply).and_then(|digits| digits.parse().ok());
+    let size = size.filter(|size| *size <= SIZE_MAX);
+    size.ok_or_else(|| nonsense(reply, "a size"))
+}
+
+/// The time in MDTM's reply.
+pub(super) fn told_time(reply: &Reply) -> Result<i64, Error> {
+    let time = first_word(reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
+    time.ok_or_else(|| nonsense(reply, "a time"))
+}
+
+/// The entry in MLST's reply, by the name it was asked for.
+pub(super) fn told_entry(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
+    let entry = reply.lines().get(1).and_then(|line| parse_mlst(line));
+    let entry = entry.ok_or_else(|| nonsense(reply, "one line of facts"))?;
+    Ok(Entry {
+        name: path.name().to_vec(),
+        ..entry
+    })
+}
