@@ -1,16 +1,20 @@
 //! The control connection: lines out, replies in, each wait with a deadline (RFC 959 §4, §5.3).
 
-use std::io::{Read, Write};
+mod lines;
+mod owed;
+
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::counts::CommandCounts;
 use super::error::{Error, Phase};
 use super::list::Pace;
-use super::reply::{Reply, first_line, inner_line, last_line};
+use super::reply::Reply;
 use super::secrets::Secrets;
 use super::tls::{self, Connector, Security};
 use super::wire::Wire;
+use owed::Ahead;
 
 /// Longest line of a reply.
 const MAX_LINE: usize = 8 * 1024;
@@ -18,10 +22,6 @@ const MAX_LINE: usize = 8 * 1024;
 const MAX_LINES: usize = 2_000;
 /// Most bytes of a reply that is kept.
 const MAX_BYTES: usize = 256 * 1024;
-/// Most bytes read at a time.
-const CHUNK: usize = 16 * 1024;
-/// Most TLS records without data that an idle connection may have received: tickets, a few at a time.
-const MOST_WORDLESS: usize = 16;
 
 /// A control connection.
 #[derive(Debug)]
@@ -41,15 +41,6 @@ pub(super) struct Control {
     looked: usize,
     /// Such replies that nobody wants any more.
     unwanted: usize,
-}
-
-/// The reply to a command that was sent ahead of its use: it comes before all others.
-#[derive(Debug, Default)]
-enum Ahead {
-    #[default]
-    None,
-    Owed,
-    Arrived(Reply),
 }
 
 impl Control {
@@ -179,23 +170,6 @@ impl Control {
         restored && matches!(received, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 
-    /// What there is to receive; what TLS has to say between data (tickets) is none.
-    fn receive_wordless(&mut self) -> std::io::Result<usize> {
-        let mut chunk = [0; CHUNK];
-        for _ in 0..MOST_WORDLESS {
-            match self.stream.read(&mut chunk) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                received => {
-                    let count = received?;
-                    self.unread
-                        .extend_from_slice(chunk.get(..count).unwrap_or_default());
-                    return Ok(count);
-                }
-            }
-        }
-        Ok(0)
-    }
-
     /// Sends one command line; `line` has no line end.
     pub(super) fn send(&mut self, line: &[u8]) -> Result<(), Error> {
         self.send_together(&[line])
@@ -213,65 +187,6 @@ impl Control {
         self.stream
             .write_all(&bytes)
             .map_err(|error| self.broken(Phase::Command, error))
-    }
-
-    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes. One at a time.
-    pub(super) fn owe_ahead(&mut self) {
-        self.ahead = Ahead::Owed;
-    }
-
-    /// The next `replies` are those to a question sent already, which [is taken](Self::take_look) before another command
-    /// is sent, or not at all.
-    pub(super) fn owe_look(&mut self, replies: usize) {
-        self.looked = replies;
-    }
-
-    /// The question sent already is asked now: whether its replies are the next.
-    pub(super) fn take_look(&mut self) -> bool {
-        std::mem::take(&mut self.looked) > 0
-    }
-
-    /// Whether replies are still to come to anything sent.
-    pub(super) fn owes_anything(&self) -> bool {
-        self.owes_ahead() || self.looked > 0 || self.unwanted > 0
-    }
-
-    /// Whether the reply to a command sent ahead is still to come.
-    pub(super) fn owes_ahead(&self) -> bool {
-        matches!(self.ahead, Ahead::Owed)
-    }
-
-    /// The reply to the command sent ahead, where it has come.
-    pub(super) fn take_ahead(&mut self) -> Option<Reply> {
-        match std::mem::take(&mut self.ahead) {
-            Ahead::Arrived(reply) => Some(reply),
-            other => {
-                self.ahead = other;
-                None
-            }
-        }
-    }
-
-    /// Waits for the reply to the command sent ahead, where one is owed.
-    pub(super) fn hear_ahead(&mut self) -> Result<(), Error> {
-        if self.owes_ahead() {
-            let reply = self.next_reply(Phase::Reply, Instant::now() + self.timeout)?;
-            self.ahead = Ahead::Arrived(reply);
-        }
-        Ok(())
-    }
-
-    /// Without waiting: takes the reply to the command sent ahead, if all of it has come.
-    pub(super) fn look_ahead(&mut self) -> Result<(), Error> {
-        if !self.owes_ahead() {
-            return Ok(());
-        }
-        let received = self.receive_now();
-        self.poison(received)?;
-        if holds_reply(&self.unread) {
-            self.hear_ahead()?;
-        }
-        Ok(())
     }
 
     /// The next reply, whole, within the timeout.
@@ -406,97 +321,6 @@ impl Control {
         Ok(reply)
     }
 
-    fn each_line(
-        &mut self,
-        phase: Phase,
-        deadline: &mut dyn FnMut() -> Instant,
-        keep: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
-    ) -> Result<super::ReplyCode, Error> {
-        let line = self.line(phase, deadline())?;
-        let Some(first) = first_line(&line) else {
-            return Err(Error::Malformed {
-                expected: "a reply",
-                line: shown(&self.secrets.conceal_in(&line)),
-            });
-        };
-        keep(&self.secrets.conceal_in(first.text))?;
-        let mut more = first.more;
-        while more {
-            let line = self.line(phase, deadline())?;
-            let text = last_line(&line, first.code);
-            more = text.is_none();
-            let text = text.unwrap_or_else(|| inner_line(&line, first.code));
-            keep(&self.secrets.conceal_in(text))?;
-        }
-        Ok(first.code)
-    }
-
-    /// One line, without its end; a bare LF ends one, too.
-    fn line(&mut self, phase: Phase, deadline: Instant) -> Result<Vec<u8>, Error> {
-        let mut searched = 0;
-        loop {
-            let rest = self.unread.get(searched..).unwrap_or_default();
-            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let mut line: Vec<u8> = self.unread.drain(..=searched + end).collect();
-                line.pop();
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
-                return Ok(line);
-            }
-            searched = self.unread.len();
-            if searched > MAX_LINE {
-                return Err(Error::TooLong {
-                    what: "bytes in a line",
-                    limit: MAX_LINE,
-                });
-            }
-            self.receive(phase, deadline)?;
-        }
-    }
-
-    fn receive(&mut self, phase: Phase, deadline: Instant) -> Result<(), Error> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Error::Timeout(phase));
-        }
-        let mut chunk = [0; CHUNK];
-        let set = self.stream.socket().set_read_timeout(Some(left));
-        match set.and_then(|()| self.stream.read(&mut chunk)) {
-            Ok(0) => Err(Error::Closed(phase)),
-            Ok(count) => {
-                self.unread
-                    .extend_from_slice(chunk.get(..count).unwrap_or_default());
-                Ok(())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(Error::Closed(phase))
-            }
-            Err(error) => Err(self.broken(phase, error)),
-        }
-    }
-
-    /// Takes what has come, without waiting.
-    fn receive_now(&mut self) -> Result<(), Error> {
-        let failed = |error| socket_error(Phase::Reply, error);
-        self.stream.socket().set_nonblocking(true).map_err(failed)?;
-        let received = self.receive_wordless();
-        self.stream
-            .socket()
-            .set_nonblocking(false)
-            .map_err(failed)?;
-        match received {
-            Ok(0) => Err(Error::Closed(Phase::Reply)),
-            Ok(_) => Ok(()),
-            Err(error) => match error.kind() {
-                std::io::ErrorKind::WouldBlock => Ok(()),
-                std::io::ErrorKind::UnexpectedEof => Err(Error::Closed(Phase::Reply)),
-                _ => Err(failed(error)),
-            },
-        }
-    }
-
     fn broken(&mut self, phase: Phase, error: std::io::Error) -> Error {
         self.usable = false;
         // A server that wants this side's certificate says so only when the handshake is over (RFC 8446 §4.4.2.4).
@@ -521,26 +345,6 @@ impl Drop for Control {
     }
 }
 
-/// Whether `bytes` begin with a whole reply, or with what will never be one.
-fn holds_reply(bytes: &[u8]) -> bool {
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
-        let text = line.strip_suffix(b"\n")?;
-        Some(text.strip_suffix(b"\r").unwrap_or(text))
-    });
-    let Some(line) = lines.next().flatten() else {
-        return bytes.len() > MAX_LINE;
-    };
-    match first_line(line) {
-        Some(first) if first.more => {
-            bytes.len() > MAX_BYTES
-                || lines
-                    .flatten()
-                    .any(|line| last_line(line, first.code).is_some())
-        }
-        Some(_) | None => true,
-    }
-}
-
 /// A socket's error, told apart from a deadline's end.
 pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
     match source.kind() {
@@ -558,30 +362,4 @@ pub(super) fn shown(line: &[u8]) -> String {
         &mut text,
     );
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reply_is_whole_with_its_last_line() {
-        for whole in [
-            b"229 ok\r\n".as_slice(),
-            b"229 ok\n",
-            b"229-one\r\n220 two\r\n229 three\r\n",
-            b"229 ok\r\n226",
-            b"nonsense\r\n",
-        ] {
-            assert!(holds_reply(whole), "{}", shown(whole));
-        }
-        for part in [
-            b"".as_slice(),
-            b"229 ok",
-            b"229-one\r\n",
-            b"229-one\r\n229 tw",
-        ] {
-            assert!(!holds_reply(part), "{}", shown(part));
-        }
-    }
 }

@@ -1,0 +1,125 @@
+//! Replies that come before those to what is asked next: to a command sent ahead of its use, to a question about a file
+//! that was sent behind its transfer.
+
+use std::time::Instant;
+
+use super::super::error::{Error, Phase};
+use super::super::reply::{Reply, first_line, last_line};
+use super::{Control, MAX_BYTES, MAX_LINE};
+
+/// The reply to a command that was sent ahead of its use: it comes before all others.
+#[derive(Debug, Default)]
+pub(super) enum Ahead {
+    #[default]
+    None,
+    Owed,
+    Arrived(Reply),
+}
+
+impl Control {
+    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes. One at a time.
+    pub(in crate::ftp) fn owe_ahead(&mut self) {
+        self.ahead = Ahead::Owed;
+    }
+
+    /// The next `replies` are those to a question sent already, which [is taken](Self::take_look) before another command
+    /// is sent, or not at all.
+    pub(in crate::ftp) fn owe_look(&mut self, replies: usize) {
+        self.looked = replies;
+    }
+
+    /// The question sent already is asked now: whether its replies are the next.
+    pub(in crate::ftp) fn take_look(&mut self) -> bool {
+        std::mem::take(&mut self.looked) > 0
+    }
+
+    /// Whether replies are still to come to anything sent.
+    pub(in crate::ftp) fn owes_anything(&self) -> bool {
+        self.owes_ahead() || self.looked > 0 || self.unwanted > 0
+    }
+
+    /// Whether the reply to a command sent ahead is still to come.
+    pub(in crate::ftp) fn owes_ahead(&self) -> bool {
+        matches!(self.ahead, Ahead::Owed)
+    }
+
+    /// The reply to the command sent ahead, where it has come.
+    pub(in crate::ftp) fn take_ahead(&mut self) -> Option<Reply> {
+        match std::mem::take(&mut self.ahead) {
+            Ahead::Arrived(reply) => Some(reply),
+            other => {
+                self.ahead = other;
+                None
+            }
+        }
+    }
+
+    /// Waits for the reply to the command sent ahead, where one is owed.
+    pub(in crate::ftp) fn hear_ahead(&mut self) -> Result<(), Error> {
+        if self.owes_ahead() {
+            let reply = self.next_reply(Phase::Reply, Instant::now() + self.timeout)?;
+            self.ahead = Ahead::Arrived(reply);
+        }
+        Ok(())
+    }
+
+    /// Without waiting: takes the reply to the command sent ahead, if all of it has come.
+    pub(in crate::ftp) fn look_ahead(&mut self) -> Result<(), Error> {
+        if !self.owes_ahead() {
+            return Ok(());
+        }
+        let received = self.receive_now();
+        self.poison(received)?;
+        if holds_reply(&self.unread) {
+            self.hear_ahead()?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether `bytes` begin with a whole reply, or with what will never be one.
+fn holds_reply(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let text = line.strip_suffix(b"\n")?;
+        Some(text.strip_suffix(b"\r").unwrap_or(text))
+    });
+    let Some(line) = lines.next().flatten() else {
+        return bytes.len() > MAX_LINE;
+    };
+    match first_line(line) {
+        Some(first) if first.more => {
+            bytes.len() > MAX_BYTES
+                || lines
+                    .flatten()
+                    .any(|line| last_line(line, first.code).is_some())
+        }
+        Some(_) | None => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shown;
+    use super::*;
+
+    #[test]
+    fn a_reply_is_whole_with_its_last_line() {
+        for whole in [
+            b"229 ok\r\n".as_slice(),
+            b"229 ok\n",
+            b"229-one\r\n220 two\r\n229 three\r\n",
+            b"229 ok\r\n226",
+            b"nonsense\r\n",
+        ] {
+            assert!(holds_reply(whole), "{}", shown(whole));
+        }
+        for part in [
+            b"".as_slice(),
+            b"229 ok",
+            b"229-one\r\n",
+            b"229-one\r\n229 tw",
+        ] {
+            assert!(!holds_reply(part), "{}", shown(part));
+        }
+    }
+}
