@@ -28,7 +28,12 @@ impl Session {
         let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
         match begun.and_then(|line| self.begin(verb, &line, mark)) {
             Ok(data) => Ok((self, data)),
-            Err(error) => Err(Failed::new(error, self)),
+            Err(error) => {
+                if mark.may_be_left_by(&error) {
+                    self.control.give_up();
+                }
+                Err(Failed::new(error, self))
+            }
         }
     }
 

@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+use super::error::Error;
+use super::reply::Reply;
+
 /// What is said before a transfer's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -36,11 +39,41 @@ impl Mark {
             )),
         }
     }
+
+    /// Whether the server may still hold it for another transfer, after `error` in the place of its own: a mark holds until
+    /// one begins, and not all servers forget it when one is refused.
+    pub(super) fn may_be_left_by(&self, error: &Error) -> bool {
+        let Some((word, _)) = self.command() else {
+            return false;
+        };
+        let is_unknown = |reply: &Reply| matches!(reply.code().0, 500 | 501 | 502 | 504);
+        !matches!(error, Error::Refused { command, reply } if *command == word && is_unknown(reply))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ReplyCode;
     use super::*;
+
+    #[test]
+    fn a_mark_is_left_to_the_next_transfer_unless_the_server_knows_none() {
+        let refused = |command, code| Error::Refused {
+            command,
+            reply: Reply::new(ReplyCode(code), Vec::new()),
+        };
+        let mark = Mark::at(7);
+        for (command, code, left) in [
+            ("REST", 502, false),
+            ("REST", 451, true),
+            ("RETR", 502, true),
+            ("RETR", 550, true),
+        ] {
+            let error = refused(command, code);
+            assert_eq!(mark.may_be_left_by(&error), left, "{command} {code}");
+            assert!(!Mark::None.may_be_left_by(&error));
+        }
+    }
 
     #[test]
     fn a_transfer_of_the_whole_file_needs_no_mark() {

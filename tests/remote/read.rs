@@ -7,7 +7,7 @@ use ftpfs::remote::ErrorKind;
 use ftpfs::server::{Fault, Misdeed};
 
 use crate::servers::{Act, Scripted};
-use crate::support::{Site, connect, path, pattern, pool_options, wait_for};
+use crate::support::{Site, connect, path, pattern, pool_options, rest_of, wait_for};
 
 #[test]
 fn a_file_is_read_whole_and_from_any_offset() {
@@ -176,6 +176,37 @@ fn no_part_is_begun_of_another_version() {
             .iter()
             .any(|line| line.starts_with("RETR"))
     );
+}
+
+/// The offset holds until a transfer begins (RFC 3659 §5.3): one that was refused leaves it to whatever comes next.
+#[test]
+fn an_offset_is_not_left_to_the_next_transfer_when_its_own_is_refused() {
+    let text = || "not now".to_owned();
+    for disabled in [&["RANG"][..], &[]] {
+        let refused = |code| Misdeed::Refuse { code, text: text() };
+        let done = |code| Misdeed::DoneThenRefuse { code, text: text() };
+        for fault in [
+            Fault::on("RETR", refused(450)),
+            Fault::on("RETR", refused(550)),
+            Fault::on("REST", done(451)),
+            Fault::on("RANG", done(451)),
+        ] {
+            let site = Site::without(disabled);
+            let content = pattern(300_000);
+            site.put("file", &content);
+            let version = site.remote.version(&path("/file")).unwrap();
+            site.server.faults().add(fault.clone());
+            let spare = site.remote.spare(Duration::from_secs(10)).unwrap();
+            let begun = spare.open_within(&path("/file"), &version, &(100_000..200_000));
+            drop(begun);
+            // By whatever sessions there are.
+            let transfers = [0; 2].map(|offset| site.remote.open_at(&path("/file"), offset));
+            for transfer in transfers {
+                let whole = rest_of(transfer.unwrap()).unwrap();
+                assert!(whole == content, "{fault:?}: {} bytes", whole.len());
+            }
+        }
+    }
 }
 
 /// One that promises ranges in FEAT and then knows none is asked for none again.

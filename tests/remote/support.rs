@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ftpfs::ftp::{CommandCounts, ConnectOptions, Password, RemotePath, Tls};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{Atomic, Commit, Error, Links, Remote, RemoteOptions, Verify};
+use ftpfs::remote::{Atomic, Commit, Download, Error, Links, Remote, RemoteOptions, Verify};
 use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
@@ -141,13 +141,17 @@ impl Site {
 
     /// Reads a file from `offset` to its end.
     pub fn read(&self, name: &str, offset: u64) -> Result<Vec<u8>, Error> {
-        let mut download = self.remote.open_at(&path(name), offset)?;
-        let (mut content, mut buffer) = (Vec::new(), [0; 4096]);
-        loop {
-            match download.read(&mut buffer)? {
-                0 => return Ok(content),
-                count => content.extend_from_slice(&buffer[..count]),
-            }
+        rest_of(self.remote.open_at(&path(name), offset)?)
+    }
+}
+
+/// All that is still to come.
+pub fn rest_of(mut download: Download) -> Result<Vec<u8>, Error> {
+    let (mut content, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match download.read(&mut buffer)? {
+            0 => return Ok(content),
+            count => content.extend_from_slice(&buffer[..count]),
         }
     }
 }
