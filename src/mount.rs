@@ -2,6 +2,7 @@
 //!
 //! What a read or a write does is not known here.
 
+mod kernel;
 mod mountinfo;
 mod mountpoint;
 mod privileged;
@@ -13,23 +14,22 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use fuser::{Config, MountOption, SessionACL};
-use log::{debug, info, warn};
+use log::{info, warn};
 
 use crate::ftp::{self, ConnectOptions, Kind, RemotePath};
 use crate::fuse::FuseFs;
 use crate::journal::{Journal, JournalError};
 use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
-use crate::sys::{self, Signals};
+use crate::sys::Signals;
 use crate::vfs::{Vfs, VfsOptions, recovery};
 
+pub use kernel::{KernelOptions, Sharing};
 pub use mountpoint::{Mountpoint, MountpointError};
 pub use privileged::Privileged;
 pub use requirements::{LocalPaths, RequirementError, check};
@@ -41,51 +41,6 @@ const BUSY_GRACE: Duration = Duration::from_secs(3);
 
 /// A server that has said nothing for so long when the mount ends is asked for a greeting, for which it has as long.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
-
-/// The largest read-ahead asked of the kernel, in KiB: its largest request, 1 MiB.
-const KERNEL_READ_AHEAD: &str = "1024";
-
-/// Who may use the mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
-    /// The user who mounts, and nobody else, not even root: FUSE's way.
-    Owner,
-    /// That user and root.
-    OwnerAndRoot,
-    /// All users.
-    Everyone,
-}
-
-/// What the kernel is told about the mount.
-#[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "mount(2)'s flags are independent"
-)]
-pub struct KernelOptions {
-    /// Shown as the mount's source.
-    pub name: String,
-    /// Shown behind `fuse.` as the mount's type.
-    pub subtype: String,
-    /// MS_RDONLY.
-    pub read_only: bool,
-    /// MS_NOEXEC.
-    pub no_exec: bool,
-    /// MS_NOATIME.
-    pub no_atime: bool,
-    /// MS_SYNCHRONOUS.
-    pub sync: bool,
-    /// MS_DIRSYNC.
-    pub dir_sync: bool,
-    /// Who may use it.
-    pub sharing: Sharing,
-    /// The kernel judges by the modes shown.
-    pub default_permissions: bool,
-    /// fusermount3 stays and unmounts when this process is gone.
-    pub auto_unmount: bool,
-    /// Threads that take the kernel's requests.
-    pub threads: usize,
-}
 
 /// All that a mount needs.
 #[derive(Debug, Clone)]
@@ -251,7 +206,7 @@ impl Mount {
         )?;
         let device = mountinfo::at(mountpoint.path()).map(|mounted| mounted.device);
         if let Some(device) = &device {
-            raise_kernel_read_ahead(device);
+            kernel::raise_read_ahead(device);
         }
         let socket = open_socket(sockets.as_ref(), device.as_deref(), identity, &vfs);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());
@@ -328,7 +283,7 @@ impl Mount {
                 Err(_) => return Ok(()),
             }
         }
-        unmount_by(&self.privileged, &self.mountpoint);
+        kernel::unmount_by(&self.privileged, &self.mountpoint);
         match self.events.recv_timeout(BUSY_GRACE) {
             Ok(Event::Ended(outcome)) => outcome,
             Ok(Event::Stop | Event::Connected(_) | Event::Stored | Event::ShutDown(_))
@@ -409,18 +364,18 @@ fn check_directory(remote: &Remote, directory: &RemotePath) -> Result<(), Error>
 fn serve(
     vfs: Arc<Vfs>,
     mountpoint: &Mountpoint,
-    kernel: &KernelOptions,
+    options: &KernelOptions,
     ended: Sender<Event>,
     privileged: &Privileged,
 ) -> Result<(), Error> {
     let filesystem = FuseFs::new(vfs);
     let memory = filesystem.kernel();
-    let (path, config) = (mountpoint.path().to_owned(), fuser_config(kernel));
+    let (path, config) = (mountpoint.path().to_owned(), kernel::config(options));
     let mounted = privileged.run(move || fuser::Session::new(filesystem, path, &config));
     let session = mounted.and_then(|mounted| mounted).map_err(Error::Mount)?;
     memory.reach_by(session.notifier());
     let session = session.spawn().map_err(|error| {
-        unmount_by(privileged, mountpoint.path());
+        kernel::unmount_by(privileged, mountpoint.path());
         Error::Mount(error)
     })?;
     // fuser 0.18 takes a mount that is gone for one that is there, and on its drop would unmount
@@ -432,93 +387,6 @@ fn serve(
         let outcome = serving.join().unwrap_or_else(|_| Err(panicked()));
         let _ = ended.send(Event::Ended(outcome));
     })
-}
-
-fn fuser_config(kernel: &KernelOptions) -> Config {
-    // fuser's own Subtype is lost where it calls mount(2) itself; the kernel takes it as an option.
-    let mut options = vec![
-        MountOption::FSName(escaped_for_fusermount(&kernel.name, kernel.auto_unmount)),
-        MountOption::CUSTOM(format!("subtype={}", kernel.subtype)),
-        MountOption::NoSuid,
-        MountOption::NoDev,
-    ];
-    let flags = [
-        (kernel.read_only, MountOption::RO),
-        (kernel.no_exec, MountOption::NoExec),
-        (kernel.no_atime, MountOption::NoAtime),
-        (kernel.sync, MountOption::Sync),
-        (kernel.dir_sync, MountOption::DirSync),
-        (kernel.default_permissions, MountOption::DefaultPermissions),
-        (kernel.auto_unmount, MountOption::AutoUnmount),
-    ];
-    options.extend(
-        flags
-            .into_iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, option)| option),
-    );
-    let mut config = Config::default();
-    config.mount_options = options;
-    config.n_threads = Some(kernel.threads);
-    config.acl = match kernel.sharing {
-        Sharing::Owner => SessionACL::Owner,
-        Sharing::OwnerAndRoot => SessionACL::RootAndOwner,
-        Sharing::Everyone => SessionACL::All,
-    };
-    config
-}
-
-/// fusermount3 reads a list of options, mount(2) a name as it is.
-fn escaped_for_fusermount(name: &str, auto_unmount: bool) -> String {
-    if requirements::needs_fusermount(auto_unmount) {
-        name.replace('\\', r"\\").replace(',', r"\,")
-    } else {
-        name.to_owned()
-    }
-}
-
-fn unmount_by(privileged: &Privileged, mountpoint: &std::path::Path) {
-    let path = mountpoint.to_owned();
-    if let Err(error) = privileged.run(move || unmount(&path)) {
-        warn!("cannot unmount {}: {error}", mountpoint.display());
-    }
-}
-
-/// Takes the mount out of the tree: at once where it is idle, else as soon as its last user leaves.
-fn unmount(mountpoint: &std::path::Path) {
-    let outcome = match sys::unmount(mountpoint, false) {
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-            warn!(
-                "{} is in use: unmounted when its last user leaves",
-                mountpoint.display()
-            );
-            sys::unmount(mountpoint, true)
-        }
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            fusermount(mountpoint, "-u").or_else(|_| fusermount(mountpoint, "-uz"))
-        }
-        outcome => outcome,
-    };
-    // Somebody else may have unmounted it meanwhile: then the service ends by itself.
-    if let Err(error) = outcome {
-        warn!("cannot unmount {}: {error}", mountpoint.display());
-    }
-}
-
-fn fusermount(mountpoint: &std::path::Path, flags: &str) -> io::Result<()> {
-    let program = requirements::find_fusermount().ok_or(io::ErrorKind::NotFound)?;
-    let output = Command::new(program)
-        .arg(flags)
-        .arg("--")
-        .arg(mountpoint)
-        .stdin(Stdio::null())
-        .output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(io::Error::other(
-        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    ))
 }
 
 /// Nothing but `ftpfs status` depends on it.
@@ -534,15 +402,6 @@ fn open_socket(
             info!("ftpfs status will not find this mount: {error}");
             None
         }
-    }
-}
-
-/// Only root may, and only speed depends on it.
-fn raise_kernel_read_ahead(device: &str) {
-    let file = format!("/sys/class/bdi/{device}/read_ahead_kb");
-    match std::fs::write(&file, KERNEL_READ_AHEAD) {
-        Ok(()) => debug!("{file} is now {KERNEL_READ_AHEAD}"),
-        Err(error) => debug!("the kernel's read-ahead stays as it is: {file}: {error}"),
     }
 }
 
