@@ -77,7 +77,10 @@ fn fault(random: &mut Random) -> Fault {
     let code = [426, 450, 451, 452, 552][random.below(5)];
     let after = [0, 1, 4_000, 100_000, 1 << 20][random.below(5)] as u64;
     let text = "not now".to_owned();
-    let any = ["RETR", "STOR", "MLSD", "RNTO", "DELE", "MLST", "EPSV", ANY][random.below(8)];
+    let verbs = [
+        "RETR", "REST", "STOR", "MLSD", "RNTO", "DELE", "MLST", "EPSV", ANY,
+    ];
+    let any = verbs[random.below(verbs.len())];
     let transfer = ["RETR", "STOR", "MLSD"][random.below(3)];
     let fault = match random.below(16) {
         0 => Fault::on(any, Misdeed::DropControl),

@@ -257,7 +257,9 @@ impl Worker {
     }
 
     fn read(&mut self, index: usize) {
-        match fs::read(self.path(index)) {
+        let outcome = fs::read(self.path(index));
+        self.note(index, "read", &outcome.as_ref().map(Vec::len));
+        match outcome {
             Ok(content) => self.found(index, Some(content)),
             Err(error) if error.kind() == ErrorKind::NotFound => self.found(index, None),
             Err(_) => {
