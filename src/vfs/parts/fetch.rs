@@ -48,8 +48,8 @@ impl Fetcher {
                 log::debug!("a part was not fetched: {error}");
                 Outcome::Failed
             });
-            if outcome == Outcome::Whole && self.plan.is_whole() && !self.is_still_that() {
-                // What came may be of two files; nobody who reads on in order would ask at the end.
+            // However it ended, what came may be of two files, and nobody who reads on in order asks at the end.
+            if self.plan.is_kept_for_any_order(&part) && !self.is_still_that() {
                 return self.plan.give_up();
             }
             part.end_with(outcome);

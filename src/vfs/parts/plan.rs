@@ -100,9 +100,10 @@ impl Plan {
         }
     }
 
-    /// Whether all of the file is wanted, in any order.
-    pub(super) fn is_whole(&self) -> bool {
-        self.lock().until.is_some()
+    /// Whether `part` is kept for readers that want all of the file, in any order.
+    pub(super) fn is_kept_for_any_order(&self, part: &Arc<Part>) -> bool {
+        let state = self.lock();
+        state.until.is_some() && state.parts.iter().any(|it| Arc::ptr_eq(it, part))
     }
 
     /// Its fetching may go on for so much longer.

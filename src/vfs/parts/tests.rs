@@ -285,17 +285,26 @@ fn a_file_whose_readers_jump_is_fetched_whole_and_kept_while_it_is_used() {
     wait_for(|| far.parts.spools.used() == 0);
 }
 
+/// Whether its parts come whole, end before they should, or have no more time.
 #[test]
 fn nothing_is_kept_of_a_file_that_changed_while_it_came() {
-    let far = far(&[], |_| ());
-    let kept = jumped(&far, 8, PATIENCE);
-    trickle_until(&far, || {
-        !far.file.opened().is_empty() && kept.find(0, 1).is_some()
-    });
-    far.file.says(another_version());
-    far.file.allow(None);
-    wait_for(|| kept.find(0, 1).is_none());
-    far.file.wait_for_live(0);
+    let short = [Script::End(2 * M); MOST];
+    let whole: &[Script] = &[];
+    for (scripts, time) in [
+        (whole, PATIENCE),
+        (&short, PATIENCE),
+        (whole, SHORTEST_ROUND_TRIP),
+    ] {
+        let far = far(scripts, |_| ());
+        let kept = jumped(&far, 8, time);
+        trickle_until(&far, || {
+            !far.file.opened().is_empty() && kept.find(0, 1).is_some()
+        });
+        far.file.says(another_version());
+        far.file.allow(None);
+        wait_for(|| kept.find(0, 1).is_none());
+        far.file.wait_for_live(0);
+    }
 }
 
 #[test]
