@@ -32,7 +32,7 @@ enum State {
 pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result<Download, Error> {
     let mut dialogue = remote.dialogue();
     if offset > 0 && remote.dialect().restart.is_to_be_proven() {
-        restart::prove(remote, &mut dialogue, path)?;
+        restart::prove(remote, &mut dialogue, path);
     }
     open_in(remote, &mut dialogue, path, offset)
 }

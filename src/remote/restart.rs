@@ -1,8 +1,9 @@
 //! Whether REST before RETR is what the server says it is (RFC 3659 §5).
 //!
-//! One that says 350 and sends the file from its start all the same, or a gateway that does so in its place, would have the
-//! wrong bytes read for the right ones, and nothing would show it: a transfer does not say where it begins. So of a server
-//! that is not known for its REST a file's last byte is asked for, once, before any other offset: what comes is one byte.
+//! One that says 350 and sends the file from its start all the same would have the wrong bytes read for the right ones, and
+//! nothing would show it: a transfer does not say where it begins. So of a server that is not known for its REST a file's
+//! last byte is asked for, once, before any other offset: what comes is one byte. Where sizes are not told, REST is taken
+//! at its word.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -12,8 +13,11 @@ use super::retry::Dialogue;
 use super::{Error, Remote};
 use crate::ftp::RemotePath;
 
-/// So many bytes, where the last one was asked for, are no growth of the file in the meantime.
-const NO_GROWTH: u64 = 64 << 10;
+/// So many bytes, or the file's size where that is less, tell a transfer from the start from one of the last byte.
+const ENOUGH: u64 = 64 << 10;
+
+/// How often it is tried by one file: the connection may break.
+const TRIES: u32 = 2;
 
 /// What is known of the server's REST: tried whether or not FEAT has it.
 #[derive(Debug)]
@@ -47,16 +51,18 @@ impl Restart {
     }
 }
 
-/// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out, the next file is to show
+/// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out, another file is to show
 /// it.
-///
-/// # Errors
-/// The transfer's.
-pub(super) fn prove(
-    remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    path: &RemotePath,
-) -> Result<(), Error> {
+pub(super) fn prove(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) {
+    for _ in 0..TRIES {
+        match tried(remote, dialogue, path) {
+            Ok(()) => return,
+            Err(error) => log::debug!("REST could not be tried: {error}"),
+        }
+    }
+}
+
+fn tried(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Result<(), Error> {
     let restart = &remote.dialect().restart;
     let Some(size) = size_of(remote, dialogue, path) else {
         return Ok(());
@@ -68,7 +74,7 @@ pub(super) fn prove(
     if transfer.start() != last {
         return Ok(());
     }
-    let too_many = size.min(NO_GROWTH);
+    let too_many = size.min(ENOUGH);
     let (mut came, mut buffer) = (0, [0; 4 << 10]);
     while came < too_many {
         match transfer.read(&mut buffer)? {
@@ -76,26 +82,29 @@ pub(super) fn prove(
             count => came += count as u64,
         }
     }
-    if came >= too_many {
+    drop(transfer);
+    if came == 1 {
+        restart.proven.store(true, Relaxed);
+    }
+    // It may have grown meanwhile.
+    let is_none = came >= too_many && size_of(remote, dialogue, path) == Some(size);
+    if is_none && restart.is_to_be_proven() {
         log::warn!("the server takes REST and begins at the start of the file all the same");
         restart.not();
-    } else if came == 1 {
-        restart.proven.store(true, Relaxed);
     }
     Ok(())
 }
 
 fn size_of(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Option<u64> {
     let dialect = remote.dialect();
-    let told = if dialect.size.get() {
-        dialogue.repeat(|session| session.size(path)).map(Some)
-    } else if dialect.mlst.get() {
-        let told = dialogue.repeat(|session| session.mlst(path));
-        told.map(|entry| entry.size)
-    } else {
-        return None;
-    };
-    told.inspect_err(|fault| log::debug!("no size of {path} to try REST by: {fault}"))
-        .ok()
-        .flatten()
+    let by_size = dialect.size.get().then(|| {
+        let told = dialogue.repeat(|session| session.size(path));
+        told.map(Some)
+    });
+    if let Some(Ok(size)) = by_size {
+        return size;
+    }
+    let has_mlst = dialect.mlst.get();
+    let entry = has_mlst.then(|| dialogue.repeat(|session| session.mlst(path)));
+    entry?.ok()?.size
 }

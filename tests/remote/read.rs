@@ -1,6 +1,6 @@
 //! Downloads.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ftpfs::remote::ErrorKind;
@@ -155,6 +155,43 @@ fn no_part_is_begun_where_rest_is_not_what_it_says() {
         let commands = server.commands();
         let looks = commands.iter().filter(|line| *line == "REST 25");
         assert_eq!(looks.count(), 1, "it is proven: {commands:?}");
+    }
+}
+
+/// What it is tried by may grow, and a connection may break: neither says anything of REST, nor keeps a program from reading.
+#[test]
+fn rest_is_not_given_up_for_a_file_that_grows_or_a_connection_that_breaks() {
+    for breaks in [true, false] {
+        let size = AtomicUsize::new(100);
+        let restart = AtomicUsize::new(0);
+        let is_first = AtomicBool::new(true);
+        let server = Scripted::start(move |line| match line.split_once(' ') {
+            Some(("SIZE", "/file")) => Act::say(&format!("213 {}", size.load(Ordering::Relaxed))),
+            Some(("REST", offset)) => {
+                restart.store(offset.parse().unwrap(), Ordering::Relaxed);
+                None
+            }
+            Some(("RETR", "/file")) => {
+                if is_first.swap(false, Ordering::Relaxed) {
+                    if breaks {
+                        return Some(Act::Transfer(Box::new(|_| Ok(())), "426 broken\r\n"));
+                    }
+                    size.store(300, Ordering::Relaxed);
+                }
+                let begin = restart.swap(0, Ordering::Relaxed);
+                Act::send(pattern(size.load(Ordering::Relaxed))[begin..].to_vec())
+            }
+            _ => None,
+        });
+        let mut pool = pool_options();
+        pool.connect.port = server.port();
+        let remote = connect(pool).unwrap();
+        for offset in [50, 60] {
+            let transfer = remote.open_at(&path("/file"), offset).unwrap();
+            assert_eq!(transfer.start(), offset, "breaks: {breaks}");
+            let rest = rest_of(transfer).unwrap();
+            assert!(pattern(300)[offset as usize..].starts_with(&rest) && !rest.is_empty());
+        }
     }
 }
 
