@@ -29,7 +29,7 @@ impl Session {
         match begun.and_then(|line| self.begin(verb, &line, mark)) {
             Ok(data) => Ok((self, data)),
             Err(error) => {
-                if mark.may_be_left_by(&error) {
+                if self.is_marked && mark.may_be_left_by(&error) {
                     self.control.give_up();
                 }
                 Err(Failed::new(error, self))
@@ -86,6 +86,7 @@ impl Session {
         // A STOR whose REST was refused would cut the file short.
         let is_queued = verb == "RETR" && self.habits.queues;
         let together = marking.as_ref().filter(|_| is_queued);
+        self.is_marked = marking.is_some();
         if let Some((word, marking)) = marking.as_ref().filter(|_| !is_queued) {
             let asked = self.exchange(word, marking.as_bytes());
             intermediate(word, asked)?;
@@ -109,6 +110,8 @@ impl Session {
         if reply.as_ref().map_or_else(refused, is_over) {
             self.transfer_ended();
         }
+        let has_begun = reply.as_ref().is_ok_and(|reply| !is_over(reply));
+        self.is_marked &= !has_begun;
         Ok((pending, reply?))
     }
 

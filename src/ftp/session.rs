@@ -45,6 +45,8 @@ pub struct Session {
     charset: Option<&'static encoding_rs::Encoding>,
     /// The zone of MDTM's times, where that is not UTC.
     pub(super) mdtm_zone: Option<TimeZone>,
+    /// REST or RANG was sent, and no transfer has begun since.
+    pub(super) is_marked: bool,
     /// LIST took `-a` for a name: it is asked without.
     pub(super) plain_list: bool,
 }
@@ -140,6 +142,7 @@ impl Session {
                 .timezone
                 .clone()
                 .filter(|_| habits.tells_times_alike),
+            is_marked: false,
             plain_list: false,
         };
         if may_arm {

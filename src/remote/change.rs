@@ -114,15 +114,13 @@ pub(super) fn set_modified(
     dialogue: &mut Dialogue<'_>,
     path: &RemotePath,
     seconds: i64,
-) -> Result<(), Error> {
+) -> Result<i64, Error> {
     let task = Task::new(Operation::SetTime, path);
-    set(
-        remote,
-        dialogue,
-        &task,
-        &remote.dialect().time,
-        |session, way| way.set(session, path, seconds),
-    )
+    let ways = &remote.dialect().time;
+    set(remote, dialogue, &task, ways, |session, way| {
+        way.set(session, path, seconds)
+    })?;
+    Ok(remote.zone().told(seconds))
 }
 
 /// See [`Remote::set_mode`].

@@ -306,11 +306,11 @@ impl Remote {
     }
 
     /// Sets the time of modification, seconds since the epoch: MFMT, MFF, SITE UTIME or MDTM, whichever the
-    /// server takes.
+    /// server takes. Gives the time that it tells then.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] where it takes none.
-    pub fn set_modified(&self, path: &RemotePath, seconds: i64) -> Result<(), Error> {
+    pub fn set_modified(&self, path: &RemotePath, seconds: i64) -> Result<i64, Error> {
         change::set_modified(self, &mut self.dialogue(), path, seconds)
     }
 

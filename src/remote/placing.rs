@@ -72,7 +72,8 @@ impl Placing<'_> {
             if Some(setting) == mode {
                 self.stored.mode = self.mode.take();
             } else {
-                self.stored.modified = self.modified.take();
+                let set = self.modified.take();
+                self.stored.modified = set.map(|seconds| self.remote.zone().told(seconds));
             }
         }
         Ok(())
@@ -88,7 +89,7 @@ impl Placing<'_> {
         }
         if let Some(seconds) = self.modified {
             match change::set_modified(remote, dialogue, path, seconds) {
-                Ok(()) => self.stored.modified = Some(seconds),
+                Ok(told) => self.stored.modified = Some(told),
                 Err(error) => self.note_unset(&error),
             }
         }

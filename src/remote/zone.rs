@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use jiff::tz::TimeZone;
 
-use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session, time::moment};
+use crate::ftp::time::{moment, shown_at};
+use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session};
 
 /// Zones are whole quarters of an hour apart from UTC.
 const STEP: i64 = 15 * 60;
@@ -20,6 +21,8 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct Zone {
     /// The user's word.
     given: Option<TimeZone>,
+    /// MDTM's times are in it, too.
+    alike: bool,
     /// Seconds that the server's local time is ahead of UTC, once found out.
     found: OnceLock<i64>,
     attempts: AtomicU32,
@@ -31,6 +34,7 @@ impl Zone {
     pub(super) fn new(given: Option<TimeZone>, alike: bool) -> Self {
         Self {
             given,
+            alike,
             found: if alike {
                 OnceLock::from(0)
             } else {
@@ -71,6 +75,15 @@ impl Zone {
         }
         let ahead = self.found.get().copied().unwrap_or(0);
         settle_by(entries, |seconds| seconds.saturating_sub(ahead));
+    }
+
+    /// The time that the server tells of a file whose time was set to `seconds`, UTC: not every moment has a time of its
+    /// own where a zone's clocks are put back.
+    pub(super) fn told(&self, seconds: i64) -> i64 {
+        match &self.given {
+            Some(zone) if self.alike => moment(shown_at(seconds, zone), zone),
+            _ => seconds,
+        }
     }
 
     fn ahead(&self, session: &mut Session, directory: &RemotePath, entries: &[Entry]) -> i64 {
@@ -159,6 +172,21 @@ mod tests {
         }
         assert_eq!(difference(1_700_000_000, 1_600_000_000), None);
         assert_eq!(difference(i64::MAX, i64::MIN), None);
+    }
+
+    #[test]
+    fn in_the_hour_that_comes_twice_the_first_is_told() {
+        let berlin = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").ok();
+        // 2024-10-27, 00:30, 01:30 and 02:30 UTC; at 01:00 UTC the clocks are put back to 02:00.
+        let (first, second, after) = (1_729_989_000, 1_729_992_600, 1_729_996_200);
+        for (given, alike, told) in [
+            (berlin(), true, [first, first, after]),
+            (berlin(), false, [first, second, after]),
+            (None, true, [first, second, after]),
+        ] {
+            let zone = Zone::new(given, alike);
+            assert_eq!([first, second, after].map(|it| zone.told(it)), told);
+        }
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Vfs {
             return Ok(());
         }
         match self.remote.set_modified(&self.inodes.path(ino)?, seconds) {
-            Ok(()) => self.remember(ino, |attributes| {
+            Ok(seconds) => self.remember(ino, |attributes| {
                 attributes.modified = Some((seconds, Precision::Second));
             }),
             // Several servers set times on files alone. A directory's time changes with each entry

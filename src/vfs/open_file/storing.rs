@@ -157,7 +157,7 @@ impl OpenFile {
         }
         if let Some(seconds) = late.modified {
             match remote.set_modified(target, seconds) {
-                Ok(()) => told.modified = Some((seconds, Precision::Second)),
+                Ok(seconds) => told.modified = Some((seconds, Precision::Second)),
                 Err(error) => log::warn!("{error}"),
             }
         }
