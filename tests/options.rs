@@ -27,6 +27,23 @@ stories! {
         assert_eq!(shell(server.root(), "seq 100000 | cmp - numbers").stdout, b"");
     }
 
+    /// Past the kernel's pages: read in small and large pieces, mapped into memory, changed in place, added to.
+    fn files_are_used_past_the_page_cache(server: &TestServer, mount: &Mount) with ["direct_io"] {
+        shell(server.root(), "seq 300000 > numbers");
+        server.hand_over();
+        shell(
+            mount.path(),
+            "seq 300000 > /tmp/expected.$$; for size in 4k 1M 999; do dd if=numbers bs=$size status=none | cmp - /tmp/expected.$$ || exit 1; done
+             tail -c 1000 numbers | cmp - <(tail -c 1000 /tmp/expected.$$); rm /tmp/expected.$$",
+        );
+        let map = "import mmap; file = open('numbers', 'r+b'); map = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+assert map[:] == ''.join(f'{number}\\n' for number in range(1, 300001)).encode()
+file.seek(2); file.write(b'X'); file.flush(); file.seek(0); assert file.read(4) == b'1\\nX\\n'";
+        shell(mount.path(), &format!("python3 -c \"{map}\"; echo end >> numbers; cp numbers copy"));
+        let expected = "(printf '1\\nX\\n'; seq 3 300000; echo end) | cmp -";
+        shell(server.root(), &format!("{expected} numbers; {expected} copy"));
+    }
+
     /// Owner, group and modes are shown as asked for.
     fn owner_and_modes_are_shown_as_asked(server: &TestServer, mount: &Mount)
         with ["uid=1234,gid=4321", "fmask=137", "dmask=027"]
@@ -69,6 +86,21 @@ fn an_old_charset_is_shown_in_utf_8() {
         "the charset has no such characters"
     );
     assert_eq!(fs::read_dir(server.root()).unwrap().count(), 2);
+}
+
+/// The kernel keeps nothing of a file, so reading it again is asking again.
+#[test]
+fn without_the_page_cache_each_reading_is_a_transfer() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("f", "content");
+    for (options, transfers) in [(&[][..], 1), (&["direct_io"], 2)] {
+        let mount = Mount::with_options(&server, options);
+        server.embedded().unwrap().clear_commands();
+        shell(mount.path(), "cat f; cat f");
+        let commands = server.commands();
+        let retrieved = commands.iter().filter(|line| *line == "RETR /f");
+        assert_eq!(retrieved.count(), transfers, "{options:?}: {commands:?}");
+    }
 }
 
 /// A server that lists in its own zone's time.

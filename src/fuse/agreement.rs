@@ -23,6 +23,8 @@ pub(super) fn reach(config: &mut KernelConfig) {
     for wanted in [
         InitFlags::FUSE_ATOMIC_O_TRUNC,
         InitFlags::FUSE_AUTO_INVAL_DATA,
+        // Else a file whose pages are bypassed could not be mapped to be shared.
+        InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
         InitFlags::FUSE_DO_READDIRPLUS,
         InitFlags::FUSE_PARALLEL_DIROPS,
     ] {

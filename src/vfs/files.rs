@@ -71,8 +71,8 @@ pub enum Pages {
     Keep,
     /// Those it has are of other contents.
     Drop,
-    /// None are used: by a file opened only to be written, which spares a copy of every byte, and
-    /// by one whose size is not known, of which the kernel would read no more than the size it was told.
+    /// None are used: by a file opened only to be written, which spares a copy of every byte, by one whose size is not
+    /// known, of which the kernel would read no more than the size it was told, and by all where the user wants it so.
     Bypass,
 }
 
@@ -116,7 +116,7 @@ impl Vfs {
         };
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
-        let pages = match (mode.reads(), version.size) {
+        let pages = match (self.may_have_pages(mode), version.size) {
             (true, Some(_)) if same => Pages::Keep,
             (true, Some(_)) => Pages::Drop,
             (false, _) | (_, None) => Pages::Bypass,
@@ -398,13 +398,17 @@ impl Vfs {
         self.inodes.set_cached(ino, None);
         Ok(Opened {
             handle: self.add_handle(file, mode, true),
-            pages: if mode.reads() {
+            pages: if self.may_have_pages(mode) {
                 Pages::Drop
             } else {
                 Pages::Bypass
             },
             changed: false,
         })
+    }
+
+    fn may_have_pages(&self, mode: OpenMode) -> bool {
+        mode.reads() && !self.options.direct_io
     }
 
     fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode, created: bool) -> Handle {

@@ -103,6 +103,8 @@ pub struct VfsOptions {
     pub spool_size: Option<u64>,
     /// Closed files are stored in the background; the journal must be kept for that.
     pub writeback: bool,
+    /// The kernel keeps no pages of files.
+    pub direct_io: bool,
 }
 
 /// The mounted tree; shared between the FUSE threads.

@@ -32,6 +32,12 @@ pub(super) static SPECS: &[Spec] = &[
         "Let close return when the local disk has a file, and store it in the background",
         |to| to.writeback = true,
     ),
+    flag(
+        Group::Files,
+        "direct_io",
+        "Read past the kernel's page cache: faster where a near server is read once in large pieces, else slower",
+        |to| to.direct_io = true,
+    ),
     valued(
         Group::Files,
         "symlinks",
