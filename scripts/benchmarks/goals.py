@@ -61,6 +61,7 @@ def near(report):
     share = ours / min(theirs) if ours is not None and theirs else None
     return [
         at_least("0 ms: large read beside curl", report.ratio(0, "large-read", "curl")[0], 0.9),
+        at_least("0 ms: large read with direct_io beside curl", report.ratio(0, "large-read", "curl", "ftpfs direct_io")[0], 0.9),
         at_most("0 ms: CPU seconds per GiB read beside rclone mount's", share, 0.5),
     ]
 

@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from .programs import OURS
+from .programs import OURS, way
 from .sizes import MOUNTS
 
 WIRE = ("curl", "lftp", "rclone lsf")
@@ -56,7 +56,7 @@ def rows_of(report, rtt):
             if not report.of(rtt, key, ours):
                 continue
             ratios = [report.best(rtt, key, programs, ours) for _, programs, _ in SERIES]
-            rows.append((name + (", writeback" if ours != "ftpfs" else ""), pace(report, rtt, key, ours, item), ratios))
+            rows.append((name + way(ours), pace(report, rtt, key, ours, item), ratios))
     return rows
 
 

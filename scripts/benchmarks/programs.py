@@ -14,7 +14,7 @@ from .servers import PASSWORD, USER
 
 MOUNT_SECONDS = 30
 # What is measured, and must do all of the work.
-OURS = ("ftpfs", "ftpfs writeback")
+OURS = ("ftpfs", "ftpfs writeback", "ftpfs direct_io")
 
 
 @dataclasses.dataclass
@@ -23,8 +23,8 @@ class Program:
 
     name: str
     start: object = None
-    # Only for work that writes: in everything else it is the same as another.
-    only_writes: bool = False
+    # What of the work it is for: in everything else it is the same as another.
+    only: object = None
     # Over a link it does the sample only.
     is_sampled: bool = False
 
@@ -34,8 +34,14 @@ class Program:
 
     def can(self, work):
         if self.is_mount:
-            return work.stores is not None or not self.only_writes
+            return self.only is None or self.only(work)
         return self.name in work.wire
+
+
+def way(ours):
+    """What is said of the way in which ftpfs does it, behind the work's name."""
+    option = ours.removeprefix("ftpfs").strip()
+    return f", {option}" if option else ""
 
 
 def known(ftpfs, beside, peers):
@@ -49,8 +55,8 @@ def known(ftpfs, beside, peers):
         del mounts["curlftpfs"]
     chosen = [mounts.get(name) or Program(name) for name in peers if name != "curlftpfs" or name in mounts]
     chosen.append(Program("ftpfs", mount_of(ftpfs)))
-    if "writeback" in run(ftpfs, "--help").output:
-        chosen.append(Program("ftpfs writeback", mount_of(ftpfs, "writeback"), only_writes=True))
+    chosen.append(Program("ftpfs writeback", mount_of(ftpfs, "writeback"), only=lambda work: work.stores is not None))
+    chosen.append(Program("ftpfs direct_io", mount_of(ftpfs, "direct_io"), only=lambda work: work.key == "large-read"))
     if beside:
         chosen.append(Program("beside", mount_of(beside)))
     return chosen

@@ -1,7 +1,7 @@
 """A report as tables of text, which are Markdown as well."""
 
 from .goals import cpu_per_gib, goals
-from .programs import OURS
+from .programs import OURS, way
 
 PEERS = ("curl", "lftp", "rclone lsf", "rclone", "rclone full", "curlftpfs", "beside")
 
@@ -40,7 +40,7 @@ def ours(report, rtt):
     for key, name, item in report.works:
         for program in OURS:
             if report.of(rtt, key, program):
-                yield key, name + (", writeback" if program != "ftpfs" else ""), item, program
+                yield key, name + way(program), item, program
 
 
 def ratios(report, rtt):
