@@ -23,6 +23,7 @@
 //!     active: false,
 //!     trust_pasv_address: false,
 //!     charset: None,
+//!     timezone: None,
 //!     counts: CommandCounts::default(),
 //!     pipelining: true,
 //! };
