@@ -502,7 +502,7 @@ fn writers_wait_for_room_in_the_spool() {
     assert!((1..=12).all(|n| server.read(n.to_string()).len() == 1_000_000));
     let too_large = shell(
         mount.path(),
-        "head -c 5000000 /dev/zero > large 2> /dev/null || echo refused",
+        "head -c 5000000 /dev/zero > large 2> /dev/null || echo refused; sync .",
     );
     assert_eq!(lines(&too_large), ["refused"]);
     refuse(&server, 552);
