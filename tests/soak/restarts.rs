@@ -23,6 +23,9 @@ const REST: Duration = Duration::from_millis(100);
 /// Until the mount has noticed that the server is back.
 const BACK: Duration = Duration::from_secs(10);
 
+/// Until what an upload left whose connection was lost, and which was begun anew, is cleared away.
+const CLEARED: Duration = Duration::from_secs(30);
+
 /// What the programs of one loop did.
 #[derive(Debug, Default)]
 struct Tally {
@@ -43,7 +46,12 @@ fn copy_again_and_again(server: &TestServer, mount: &Mount, stop: &AtomicBool) -
         match outcome {
             None => tally.hung += 1,
             Some(output) if output.status.success() => {
-                assert_same_tree(server.root().join("source"), server.root().join(&copy));
+                let copied = server.root().join(&copy);
+                assert!(
+                    wait_for(CLEARED, || !has_temporary_names(&copied)),
+                    "what a lost upload left in {copy} is not cleared away"
+                );
+                assert_same_tree(server.root().join("source"), copied);
                 tally.done += 1;
             }
             Some(output) => {
@@ -55,6 +63,13 @@ fn copy_again_and_again(server: &TestServer, mount: &Mount, stop: &AtomicBool) -
         let _ = fs::remove_dir_all(server.root().join(copy));
     }
     tally
+}
+
+fn has_temporary_names(directory: &Path) -> bool {
+    let names = fs::read_dir(directory).unwrap();
+    names
+        .map(|entry| entry.unwrap().file_name())
+        .any(|name| name.as_encoded_bytes().starts_with(b".ftpfs-"))
 }
 
 /// `sha256sum` of that tree, past the kernel's pages: each line that it prints is right.
