@@ -82,7 +82,7 @@ impl File {
     }
 }
 
-fn temporary_names(root: &Path) -> usize {
+pub(crate) fn temporary_names(root: &Path) -> usize {
     let entries = fs::read_dir(root).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name());
     names

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::amount;
+use crate::kills::temporary_names;
 use crate::programs;
 use crate::support::{Kind, Mount, Random, TestServer, assert_same_tree, lines, shell, wait_for};
 
@@ -48,7 +49,7 @@ fn copy_again_and_again(server: &TestServer, mount: &Mount, stop: &AtomicBool) -
             Some(output) if output.status.success() => {
                 let copied = server.root().join(&copy);
                 assert!(
-                    wait_for(CLEARED, || !has_temporary_names(&copied)),
+                    wait_for(CLEARED, || temporary_names(&copied) == 0),
                     "what a lost upload left in {copy} is not cleared away"
                 );
                 assert_same_tree(server.root().join("source"), copied);
@@ -63,13 +64,6 @@ fn copy_again_and_again(server: &TestServer, mount: &Mount, stop: &AtomicBool) -
         let _ = fs::remove_dir_all(server.root().join(copy));
     }
     tally
-}
-
-fn has_temporary_names(directory: &Path) -> bool {
-    let names = fs::read_dir(directory).unwrap();
-    names
-        .map(|entry| entry.unwrap().file_name())
-        .any(|name| name.as_encoded_bytes().starts_with(b".ftpfs-"))
 }
 
 /// `sha256sum` of that tree, past the kernel's pages: each line that it prints is right.
