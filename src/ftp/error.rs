@@ -97,6 +97,14 @@ pub enum Error {
         /// The server's words.
         reply: Reply,
     },
+    /// The server said that a listing is complete (2yz) without having announced or sent it.
+    #[error("{command}: the server says that it is done and sent no listing: {reply}")]
+    NoTransfer {
+        /// The verb of the listing.
+        command: &'static str,
+        /// The server's words.
+        reply: Reply,
+    },
     /// User or password was refused (430, 530, 532 that is not about limits).
     #[error("login refused: {0}")]
     Login(Reply),
@@ -171,7 +179,7 @@ impl Error {
     pub fn leaves_session_usable(&self) -> bool {
         match self {
             Self::Refused { reply, .. } => reply.code().0 != 421,
-            Self::Path(_) | Self::Unsendable(_) | Self::CutOff => true,
+            Self::NoTransfer { .. } | Self::Path(_) | Self::Unsendable(_) | Self::CutOff => true,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Proxy { .. }

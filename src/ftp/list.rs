@@ -9,10 +9,10 @@ use super::charset::decode;
 use super::control::{shown, socket_error};
 use super::data::Pending;
 use super::error::{Error, Phase};
-use super::listing::{Entry, Format, Line, parse_line};
+use super::listing::{Entry, Format, Line, ListingOutcome, parse_line};
 use super::mark::Mark;
 use super::path::{RemotePath, check_name};
-use super::reply::ReplyClass;
+use super::reply::{Reply, ReplyClass};
 use super::session::Session;
 
 /// Longest line of a listing; a longer one is passed over.
@@ -21,7 +21,7 @@ const MAX_LINE: usize = 8 * 1024;
 const MAX_LISTING: u64 = 1 << 30;
 /// Most bytes of one listing by STAT.
 pub(super) const MAX_STAT: usize = 64 << 20;
-/// How long data is waited for after a listing was called done without having begun.
+/// How long to wait for the data of a listing whose end was announced and whose beginning was not.
 const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
 /// How many timeouts a listing may take, however little of it comes.
 const PATIENCE_IN_TIMEOUTS: u32 = 4;
@@ -42,17 +42,18 @@ pub enum ListWith {
 }
 
 impl Session {
-    /// Tells `sink` the entries of the directory `path` as they come, without `.` and `..`, until
-    /// it breaks. What is no entry is passed over and logged.
+    /// Hands the entries of the directory `path` to `sink` as they arrive, without `.` and `..`,
+    /// until it breaks. The outcome says whether lines gave no entry; the first one is logged.
     ///
     /// # Errors
-    /// Also when the listing ended and the completion reply said that it was not whole.
+    /// Also when the listing ended and the completion reply said that it was not whole, and
+    /// [`Error::NoTransfer`] when the server said that it is done and sent nothing.
     pub fn list(
         &mut self,
         with: ListWith,
         path: &RemotePath,
         sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    ) -> Result<ListingOutcome, Error> {
         let format = if with == ListWith::Mlsd {
             Format::Mlsd
         } else {
@@ -63,11 +64,12 @@ impl Session {
         match with {
             ListWith::Mlsd => {
                 let line = self.line(b"MLSD ", path, b"")?;
-                self.list_over_data("MLSD", &line, &mut parser)
+                self.list_over_data("MLSD", &line, &mut parser)?;
             }
-            ListWith::List => self.list_in_dialect(path, &mut parser),
-            ListWith::Stat => self.list_by_stat(path, &mut parser),
+            ListWith::List => self.list_in_dialect(path, &mut parser)?,
+            ListWith::Stat => self.list_by_stat(path, &mut parser)?,
         }
+        Ok(parser.finish())
     }
 
     fn list_in_dialect(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
@@ -108,7 +110,9 @@ impl Session {
         let (pending, reply) = self.ask_for_transfer(verb, line, &Mark::None)?;
         match reply.code().class() {
             ReplyClass::Preliminary => {}
-            ReplyClass::Completion => return self.list_without_a_150(pending, parser),
+            ReplyClass::Completion => {
+                return self.list_without_a_150(verb, reply, pending, parser);
+            }
             _ => {
                 return Err(Error::Refused {
                     command: verb,
@@ -140,28 +144,32 @@ impl Session {
         }
     }
 
-    /// Some servers tell of an empty directory that the listing is done before it began; they may
-    /// never touch the data connection. Should there be entries on it all the same, they count.
+    /// The listing of a server that announced its end and not its beginning (226 without 150). What
+    /// arrives up to an orderly end counts. Nothing at all is no empty directory: the server may have
+    /// failed to open its data connection.
     fn list_without_a_150(
         &mut self,
+        verb: &'static str,
+        reply: Reply,
         pending: Pending,
         parser: &mut Parser<'_>,
     ) -> Result<(), Error> {
-        if matches!(pending, Pending::Listening(_)) {
-            return Ok(());
-        }
         let mut options = self.data.clone();
         options.timeout = options.timeout.min(UNANNOUNCED_PATIENCE);
         options.connect_timeout = options.connect_timeout.min(UNANNOUNCED_PATIENCE);
-        let data = pending.accept(self.peer, &options, self.tls.as_ref());
-        match data.and_then(|mut data| parser.read(&mut data)) {
-            Err(Error::Timeout(_) | Error::Io { .. } | Error::Tls(_) | Error::CutOff)
-                if parser.is_fresh() =>
-            {
-                Ok(())
+        if !matches!(pending, Pending::Listening(_)) {
+            let data = pending.accept(self.peer, &options, self.tls.as_ref());
+            match data.and_then(|mut data| parser.read(&mut data)) {
+                Err(error) if !parser.is_fresh() => return Err(error),
+                Err(error) => log::debug!("{verb} was not announced, and no data came: {error}"),
+                Ok(_) => {}
             }
-            read => read.map(drop),
         }
+        if parser.is_fresh() {
+            let command = verb;
+            return Err(Error::NoTransfer { command, reply });
+        }
+        Ok(())
     }
 
     fn list_by_stat(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
@@ -192,17 +200,14 @@ pub(super) struct Parser<'a> {
     format: Format,
     charset: Option<&'static encoding_rs::Encoding>,
     now: i64,
-    passed_over: usize,
-    received: u64,
-    /// A line for the directory itself came.
-    named_itself: bool,
-    /// How slowly they may come; none where they are all here.
+    outcome: ListingOutcome,
+    /// How slowly the bytes may come; none where they are all here.
     pace: Option<Pace>,
     sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
 }
 
 impl<'a> Parser<'a> {
-    /// Of the listing of `path`, whose entries go to `sink`.
+    /// For the listing of `path`, whose entries go to `sink`.
     pub(super) fn new(
         charset: Option<&'static encoding_rs::Encoding>,
         path: &RemotePath,
@@ -216,22 +221,31 @@ impl<'a> Parser<'a> {
             format,
             charset,
             now,
-            passed_over: 0,
-            received: 0,
-            named_itself: false,
+            outcome: ListingOutcome::default(),
             pace: None,
             sink,
         }
     }
 
-    /// Whether the listing has a line for the directory itself.
-    pub(super) fn named_itself(&self) -> bool {
-        self.named_itself
+    /// What came of the listing; logs once how many lines gave no entry.
+    pub(super) fn finish(self) -> ListingOutcome {
+        let outcome = self.outcome;
+        if let Some(sample) = &outcome.sample {
+            log::warn!(
+                "listing {}: {} of {} lines gave no entry; the first one ({}): {}",
+                self.path,
+                outcome.unreadable + outcome.dropped,
+                outcome.lines,
+                sample.reason,
+                shown(&sample.text)
+            );
+        }
+        outcome
     }
 
     /// Whether nothing of the listing came yet, so that another command may begin it.
     fn is_fresh(&self) -> bool {
-        self.received == 0
+        self.outcome.bytes == 0
     }
 
     /// Reads the listing to its end, or until the sink breaks.
@@ -248,7 +262,7 @@ impl<'a> Parser<'a> {
                 }
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
             };
-            self.received += count as u64;
+            self.outcome.bytes += count as u64;
             self.check_bounds()?;
             let mut rest = chunk.get(..count).unwrap_or_default();
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -257,7 +271,7 @@ impl<'a> Parser<'a> {
                 let told = if overlong {
                     ControlFlow::Continue(())
                 } else {
-                    self.line(&unread)
+                    self.take_line(&unread)
                 };
                 unread.clear();
                 overlong = false;
@@ -267,7 +281,8 @@ impl<'a> Parser<'a> {
             }
             if unread.len() + rest.len() > MAX_LINE {
                 if !overlong {
-                    self.pass_over("a line too long", &unread);
+                    self.outcome.lines += 1;
+                    self.outcome.count_unreadable("a line too long", &unread);
                 }
                 overlong = true;
                 unread.clear();
@@ -278,11 +293,11 @@ impl<'a> Parser<'a> {
         if unread.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        Ok(self.line(&unread))
+        Ok(self.take_line(&unread))
     }
 
     fn check_bounds(&self) -> Result<(), Error> {
-        if self.received > MAX_LISTING {
+        if self.outcome.bytes > MAX_LISTING {
             let limit = MAX_LISTING as usize;
             return Err(Error::TooLong {
                 what: "bytes in a listing",
@@ -290,20 +305,30 @@ impl<'a> Parser<'a> {
             });
         }
         match &self.pace {
-            Some(pace) => pace.check(self.received),
+            Some(pace) => pace.check(self.outcome.bytes),
             None => Ok(()),
         }
     }
 
-    /// Takes one line.
+    /// Takes one line of a STAT reply.
     pub(super) fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
+        self.outcome.bytes += line.len() as u64;
+        self.take_line(line)
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> ControlFlow<()> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if !line.trim_ascii().is_empty() {
+            self.outcome.lines += 1;
+        }
         match parse_line(line, self.format, self.now) {
             Line::Entry(entry) => return self.entry(entry),
-            Line::Itself => self.named_itself = true,
+            Line::Itself => self.outcome.names_itself = true,
             Line::Skip => {}
-            Line::Dropped(why) => self.pass_over(why, line),
-            Line::Unparsable => self.pass_over("not a line of any dialect", line),
+            Line::Dropped(why) => self.outcome.count_dropped(why, line),
+            Line::Unparsable => self
+                .outcome
+                .count_unreadable("not a line of any dialect", line),
         }
         ControlFlow::Continue(())
     }
@@ -312,30 +337,14 @@ impl<'a> Parser<'a> {
         entry.name = decode(entry.name, self.charset);
         entry.target = entry.target.map(|target| decode(target, self.charset));
         if check_name(&entry.name).is_err() {
-            self.pass_over("a name that cannot be used", &entry.name);
+            let reason = "a name that cannot be used";
+            self.outcome.count_dropped(reason, &entry.name);
             return ControlFlow::Continue(());
         }
-        (self.sink)(entry)
-    }
-
-    /// The first one is shown, the others counted: a hostile listing must not fill the log.
-    fn pass_over(&mut self, why: &str, line: &[u8]) {
-        if self.passed_over == 0 {
-            log::warn!("listing {}: passed over {why}: {}", self.path, shown(line));
-        }
-        self.passed_over += 1;
-    }
-}
-
-impl Drop for Parser<'_> {
-    fn drop(&mut self) {
-        if self.passed_over > 1 {
-            log::warn!(
-                "listing {}: passed over {} lines in all",
-                self.path,
-                self.passed_over
-            );
-        }
+        self.outcome.entries += 1;
+        let flow = (self.sink)(entry);
+        self.outcome.stopped |= flow.is_break();
+        flow
     }
 }
 

@@ -84,7 +84,7 @@ pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;
 pub use list::ListWith;
-pub use listing::{Entry, Kind, Modified, Precision};
+pub use listing::{Completeness, Entry, Kind, ListingOutcome, Modified, Precision, UnusedLine};
 pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
 pub use proxy::{Proxy, ProxyKind, ProxyProblem};

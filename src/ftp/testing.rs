@@ -51,6 +51,13 @@ impl Channel {
     }
 }
 
+/// Resets the connection: closed without a linger it sends RST.
+pub(super) fn reset(socket: TcpStream) {
+    let lingerless = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+    lingerless.unwrap();
+    drop(socket);
+}
+
 impl Read for Channel {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match self {

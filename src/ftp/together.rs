@@ -7,18 +7,18 @@ use super::about::{SizeAndModified, told_entry, told_size};
 use super::control::shown;
 use super::error::Error;
 use super::list::{MAX_STAT, Parser};
-use super::listing::{Entry, Format};
+use super::listing::{Entry, Format, ListingOutcome};
 use super::path::RemotePath;
 use super::session::Session;
 
-/// What STAT said of a path.
+/// A path's listing by STAT. Without a line for the directory itself
+/// ([`names_itself`](ListingOutcome::names_itself)) it may be a file's, or that of nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatListing {
-    /// The names.
+    /// The entries.
     pub entries: Vec<Entry>,
-    /// The listing has a line for the directory itself (`.`): it is a directory's, and hides no names. Without
-    /// it, it may be a file's, or that of nothing at all.
-    pub names_itself: bool,
+    /// Whether they are all.
+    pub outcome: ListingOutcome,
 }
 
 impl Session {
@@ -92,14 +92,10 @@ impl Session {
             // ProFTPD sets each line one blank in.
             let _ = parser.line(line.strip_prefix(b" ").unwrap_or(line));
         })?;
-        let names_itself = parser.named_itself();
-        drop(parser);
+        let outcome = parser.finish();
         self.settle();
         if reply.is_completion() {
-            Ok(StatListing {
-                entries,
-                names_itself,
-            })
+            Ok(StatListing { entries, outcome })
         } else {
             let command = "STAT";
             Err(Error::Refused { command, reply })

@@ -205,7 +205,9 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         | ftp::Error::Certificate(_)
         | ftp::Error::Tls(_) => ErrorKind::NotSecure,
         ftp::Error::CutOff => ErrorKind::Truncated,
-        ftp::Error::Malformed { .. } | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
+        ftp::Error::NoTransfer { .. }
+        | ftp::Error::Malformed { .. }
+        | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
         ftp::Error::Path(PathError::TooLong) => ErrorKind::NameTooLong,
         ftp::Error::Path(
             PathError::Unsendable | PathError::NotAName | PathError::NotInCharset(_),

@@ -214,6 +214,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         ftp::Error::Proxy { problem, .. } => problem.may_pass(),
         ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
         ftp::Error::Resolve { .. }
+        | ftp::Error::NoTransfer { .. }
         | ftp::Error::ActiveByProxy
         | ftp::Error::Login(_)
         | ftp::Error::TooManySessions(_)

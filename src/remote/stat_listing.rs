@@ -107,7 +107,7 @@ pub(super) fn compare(
 pub(super) fn believed(listing: Result<StatListing, Error>) -> Option<Vec<Entry>> {
     listing
         .ok()
-        .filter(|listing| listing.names_itself)
+        .filter(|listing| listing.outcome.names_itself)
         .map(|listing| listing.entries)
 }
 

@@ -9,8 +9,19 @@ use super::{Entry, Kind, Modified, Precision, number, octal_mode};
 pub(super) struct Parsed {
     /// What the facts say.
     pub(super) entry: Entry,
-    /// Whether this is the listed directory itself or its parent (`cdir`, `pdir`).
-    pub(super) is_listed_directory: bool,
+    /// What the line is about.
+    pub(super) subject: Subject,
+}
+
+/// Which directory a line of facts is about, as its type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// One of the names in the listed directory.
+    Name,
+    /// The listed directory (`cdir`).
+    Itself,
+    /// The listed directory's parent (`pdir`).
+    Parent,
 }
 
 /// Reads the facts and the name; none when the line has neither form.
@@ -18,7 +29,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Parsed> {
     let (facts, name) = split(line)?;
     let mut parsed = Parsed {
         entry: Entry::new(name, Kind::Unknown),
-        is_listed_directory: false,
+        subject: Subject::Name,
     };
     let mut owner = Ranked::default();
     let mut group = Ranked::default();
@@ -68,9 +79,13 @@ fn set_type(parsed: &mut Parsed, value: &[u8]) {
     match lower.as_slice() {
         b"file" => entry.kind = Kind::File,
         b"dir" => entry.kind = Kind::Directory,
-        b"cdir" | b"pdir" => {
+        b"cdir" => {
             entry.kind = Kind::Directory;
-            parsed.is_listed_directory = true;
+            parsed.subject = Subject::Itself;
+        }
+        b"pdir" => {
+            entry.kind = Kind::Directory;
+            parsed.subject = Subject::Parent;
         }
         other => {
             if let Some(unix) = other.strip_prefix(b"os.unix=") {
@@ -149,9 +164,10 @@ mod tests {
 
     #[test]
     fn a_directory_says_whether_it_is_the_listed_one() {
-        assert!(parse(b"type=cdir; /a").unwrap().is_listed_directory);
-        assert!(parse(b"Type=PDIR; ..").unwrap().is_listed_directory);
-        assert!(!parse(b"type=dir; a").unwrap().is_listed_directory);
+        let subject = |line: &[u8]| parse(line).unwrap().subject;
+        assert_eq!(subject(b"type=cdir; /a"), Subject::Itself);
+        assert_eq!(subject(b"Type=PDIR; .."), Subject::Parent);
+        assert_eq!(subject(b"type=dir; a"), Subject::Name);
     }
 
     #[test]

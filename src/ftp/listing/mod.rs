@@ -10,9 +10,14 @@ mod dos;
 mod eplf;
 mod mlsd;
 mod month;
+mod outcome;
 mod unix;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+pub use outcome::{Completeness, ListingOutcome, UnusedLine};
+
+use mlsd::Subject;
 
 use super::path::{NAME_MAX, PathError, check_name};
 
@@ -36,7 +41,7 @@ pub enum Format {
 pub enum Line {
     /// An entry; its name passes [`check_name`].
     Entry(Entry),
-    /// The listed directory itself: `.`.
+    /// The listed directory itself: `.`, or `type=cdir`.
     Itself,
     /// No entry, and rightly so: a blank line, `total 48`, the listed directory's parent.
     Skip,
@@ -161,8 +166,11 @@ fn parse_mlsd(line: &[u8]) -> Line {
         return Line::Skip;
     }
     match mlsd::parse(line) {
-        Some(parsed) if parsed.is_listed_directory => Line::Skip,
-        Some(parsed) => checked(parsed.entry),
+        Some(parsed) => match parsed.subject {
+            Subject::Name => checked(parsed.entry),
+            Subject::Itself => Line::Itself,
+            Subject::Parent => Line::Skip,
+        },
         None => Line::Unparsable,
     }
 }

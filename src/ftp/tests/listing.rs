@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use crate::ftp::testing::{Peer, Stage, path};
-use crate::ftp::{Error, ListWith, Session};
+use crate::ftp::testing::{Peer, Stage, path, reset};
+use crate::ftp::{Completeness, Error, ListWith, Session};
 
 const TWO_LINES: &str = "-rw-r--r-- 1 a b 3 Jan  1  2020 one\r\n\
                          -rw-r--r-- 1 a b 4 Jan  1  2020 two\r\n";
@@ -189,21 +189,73 @@ fn a_listing_that_broke_is_not_begun_again() {
 }
 
 #[test]
-fn an_empty_directory_may_be_told_without_a_transfer() {
+fn a_listing_without_a_transfer_is_no_empty_directory() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        refuses(stage, "MLSD /d", "226 nothing there");
+        refuses(stage, "MLSD /closed", "226 nothing there");
         let data = stage.extended_passive();
-        stage.answer("MLSD /e", "226 nothing there either");
+        stage.answer("MLSD /silent", "226 nothing there either");
         stage.noop();
         drop(data);
     });
     let mut session = Session::connect(&peer.impatient()).unwrap();
-    for directory in ["/d", "/e"] {
-        let listed = names(&mut session, ListWith::Mlsd, directory);
-        assert!(listed.unwrap().is_empty());
+    for directory in ["/closed", "/silent"] {
+        let error = names(&mut session, ListWith::Mlsd, directory).unwrap_err();
+        assert!(matches!(error, Error::NoTransfer { .. }), "{error}");
     }
     session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_listing_whose_data_connection_was_reset_is_an_error() {
+    for before in ["", "type=file; a\r\n"] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let mut data = stage.extended_passive();
+            stage.answer("MLSD /d", "150 here it comes");
+            data.write_all(before.as_bytes()).unwrap();
+            reset(data);
+            stage.say("226 all");
+        });
+        let mut session = peer.session();
+        let error = names(&mut session, ListWith::Mlsd, "/d").unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        assert!(!session.is_usable());
+    }
+}
+
+#[test]
+fn the_outcome_tells_what_gave_no_entry() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let long = "x".repeat(200_000);
+        let lines = format!(
+            "type=cdir; /d\r\n\r\ntype=file; a\r\nnonsense\r\n{long}\r\ntype=file; x/y\r\n"
+        );
+        lists(stage, "MLSD /d", &lines);
+        lists(stage, "MLSD /odd", "nonsense\r\n");
+        lists(stage, "MLSD /empty", "type=cdir; /empty\r\n");
+        lists(stage, "MLSD /bare", "");
+    });
+    let mut session = peer.session();
+    let mut outcome = |directory| {
+        let sink = &mut |_| ControlFlow::Continue(());
+        session
+            .list(ListWith::Mlsd, &path(directory), sink)
+            .unwrap()
+    };
+    let mixed = outcome("/d");
+    assert_eq!((mixed.lines, mixed.entries), (5, 1));
+    assert_eq!((mixed.unreadable, mixed.dropped), (2, 1));
+    assert_eq!(mixed.sample.as_ref().unwrap().text, b"nonsense");
+    assert!(mixed.names_itself && mixed.bytes > 200_000);
+    assert_eq!(mixed.completeness(), Completeness::Incomplete);
+    assert_eq!(outcome("/odd").completeness(), Completeness::Unreadable);
+    let empty = outcome("/empty");
+    assert_eq!(empty.completeness(), Completeness::Complete);
+    assert!(empty.names_itself && !empty.is_empty());
+    assert!(outcome("/bare").is_empty());
     peer.ends();
 }
 
@@ -260,7 +312,7 @@ fn many_listings_come_of_one_write_and_a_refusal_stops_none() {
     let mut told = Vec::new();
     session
         .stat_together(&paths, &mut |number, listing| {
-            let listing = listing.map(|it| (it.entries.len(), it.names_itself));
+            let listing = listing.map(|it| (it.entries.len(), it.outcome.names_itself));
             told.push((number, listing.ok()));
         })
         .unwrap();

@@ -1,0 +1,124 @@
+//! What came of receiving a listing, beside its entries: whether every line was understood.
+
+/// Most bytes of the first line that was not understood that are kept to show.
+const SAMPLE_MAX: usize = 160;
+
+/// How far a listing can be trusted to name all that the directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    /// Every line was understood: a name that is not among the entries is not in the directory.
+    Complete,
+    /// Some names are missing: lines were not understood, names cannot be used here, or the receiver
+    /// stopped before the end.
+    Incomplete,
+    /// Lines came, none was understood, and no entry was found: this says nothing about the
+    /// directory.
+    Unreadable,
+}
+
+/// A line of a listing that gave no entry although it may stand for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedLine {
+    /// Why it gave none.
+    pub reason: &'static str,
+    /// How the line (or the name, where that is what cannot be used) begins, unescaped; 160 bytes at
+    /// most.
+    pub text: Vec<u8>,
+}
+
+/// What came of receiving a listing, beside its entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListingOutcome {
+    /// Octets received. For a listing by STAT, those of the reply's inner lines.
+    pub bytes: u64,
+    /// Lines received, blank ones not counted.
+    pub lines: u64,
+    /// Entries handed over.
+    pub entries: u64,
+    /// Lines that no dialect explains, too long ones among them.
+    pub unreadable: u64,
+    /// Entries dropped because their names cannot be used: with a slash, cut by the server, too long.
+    pub dropped: u64,
+    /// The first line counted in `unreadable` or `dropped`.
+    pub sample: Option<UnusedLine>,
+    /// The listing has a line for the directory itself (`.`, or `type=cdir`): it is a directory's, and
+    /// one that hides no names that begin with a dot.
+    pub names_itself: bool,
+    /// The receiver had enough before the end.
+    pub stopped: bool,
+}
+
+impl ListingOutcome {
+    /// How far the listing can be trusted.
+    pub fn completeness(&self) -> Completeness {
+        if self.unreadable > 0 && self.entries == 0 && self.dropped == 0 {
+            Completeness::Unreadable
+        } else if self.unreadable > 0 || self.dropped > 0 || self.stopped {
+            Completeness::Incomplete
+        } else {
+            Completeness::Complete
+        }
+    }
+
+    /// Whether not even the directory itself was listed: nothing shows that the server looked at one.
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0 && !self.names_itself
+    }
+
+    /// Counts a line that no dialect explains.
+    pub(in crate::ftp) fn count_unreadable(&mut self, reason: &'static str, line: &[u8]) {
+        self.unreadable += 1;
+        self.keep_sample(reason, line);
+    }
+
+    /// Counts an entry whose name cannot be used.
+    pub(in crate::ftp) fn count_dropped(&mut self, reason: &'static str, name: &[u8]) {
+        self.dropped += 1;
+        self.keep_sample(reason, name);
+    }
+
+    fn keep_sample(&mut self, reason: &'static str, text: &[u8]) {
+        if self.sample.is_none() {
+            let text = text.get(..SAMPLE_MAX).unwrap_or(text).to_vec();
+            self.sample = Some(UnusedLine { reason, text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_complete_when_every_line_was_understood() {
+        let mut outcome = ListingOutcome::default();
+        assert_eq!(outcome.completeness(), Completeness::Complete);
+        assert!(outcome.is_empty());
+        outcome.entries = 2;
+        assert_eq!(outcome.completeness(), Completeness::Complete);
+        outcome.count_unreadable("odd", b"x");
+        assert_eq!(outcome.completeness(), Completeness::Incomplete);
+    }
+
+    #[test]
+    fn lines_without_an_entry_say_nothing_about_the_directory() {
+        let mut outcome = ListingOutcome {
+            names_itself: true,
+            ..ListingOutcome::default()
+        };
+        outcome.count_unreadable("odd", b"x");
+        assert_eq!(outcome.completeness(), Completeness::Unreadable);
+        outcome.count_dropped("a slash", b"a/b");
+        assert_eq!(outcome.completeness(), Completeness::Incomplete);
+    }
+
+    #[test]
+    fn the_first_unused_line_is_kept_and_cut() {
+        let mut outcome = ListingOutcome::default();
+        outcome.count_unreadable("odd", &[b'x'; 5_000]);
+        outcome.count_dropped("a slash", b"a/b");
+        let sample = outcome.sample.unwrap();
+        assert_eq!((sample.reason, sample.text.len()), ("odd", SAMPLE_MAX));
+        assert_eq!((outcome.unreadable, outcome.dropped), (1, 1));
+    }
+}
