@@ -353,8 +353,7 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let file = handle(file);
-        if !self.vfs.owes_release(file) {
-            self.vfs.release(file);
+        if self.vfs.try_release(file) {
             return reply.ok();
         }
         // Nobody waits for this answer.

@@ -49,9 +49,33 @@ pub(super) fn set_and_rename(
     Err(error)
 }
 
+/// How moving a file aside came out.
+pub(super) enum Moved {
+    Done,
+    /// The file has its name.
+    Refused(pool::Error),
+    /// The file may have either name.
+    Unknown(pool::Error),
+}
+
+/// Moves the file at `from` to the temporary name `aside`, which nothing has.
+pub(super) fn move_aside(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    aside: &RemotePath,
+) -> Moved {
+    match move_path(remote, dialogue, &[], from, aside) {
+        Ok(_) => Moved::Done,
+        // A server may do what it refuses, but not before it was given the new name.
+        Err(fault) if is_lost(&fault) || is_about_target(&fault) => Moved::Unknown(fault),
+        Err(fault) => Moved::Refused(fault),
+    }
+}
+
 /// The two commands, after `settings` of `from`, and which of these were made; where the connection broke, a look at
 /// both names tells what became of them.
-fn move_path(
+pub(super) fn move_path(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     settings: &[Setting],

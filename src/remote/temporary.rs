@@ -108,6 +108,30 @@ impl Temporary {
         &self.path
     }
 
+    /// It is deleted when it is cleared away, whatever else becomes of its old name.
+    pub(super) fn condemn(&mut self) {
+        if let Some(orphan) = &mut self.orphan {
+            orphan.condemn(&self.remote);
+        }
+    }
+
+    /// A directory above it is about to be renamed, after which it is at `path`.
+    pub(super) fn expect_at(&self, path: &RemotePath) {
+        self.remote.names().journal.part(path);
+    }
+
+    /// It is at `path` now, [as expected](Self::expect_at), and is deleted when it is cleared away.
+    pub(super) fn is_at(&mut self, path: RemotePath) {
+        self.remote.names().journal.gone(&self.path);
+        self.orphan = Some(Orphan::Part(path.clone()));
+        self.path = path;
+    }
+
+    /// It did not get to `path`, where it was [expected](Self::expect_at).
+    pub(super) fn is_not_at(&self, path: &RemotePath) {
+        self.remote.names().journal.gone(path);
+    }
+
     /// Nothing is there any more, or never was.
     pub(super) fn gone(mut self) {
         self.orphan = None;
@@ -116,10 +140,8 @@ impl Temporary {
 
     /// Deletes what is there. Where that fails it is an orphan.
     pub(super) fn delete(mut self, dialogue: &mut Dialogue<'_>) {
-        if let Some(orphan) = &mut self.orphan {
-            // What was moved aside for the file that has its place now is never to come back.
-            orphan.condemn(&self.remote);
-        }
+        // What was moved aside for the file that has its place now never comes back.
+        self.condemn();
         match change::delete_in(&self.remote, dialogue, &self.path) {
             Ok(()) => self.gone(),
             Err(fault) => log::debug!("{} is to be deleted later: {fault}", self.path),

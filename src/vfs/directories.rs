@@ -152,14 +152,12 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
-        if let Some(ino) = self.inodes.known(parent, name)
-            && self
-                .inodes
-                .open_files_in(ino)
-                .iter()
-                .any(|(_, file)| !file.is_on_server())
-        {
-            return Err(Errno::NOTEMPTY);
+        if let Some(ino) = self.inodes.known(parent, name) {
+            let open = self.inodes.open_files_in(ino);
+            if open.iter().any(|(_, file)| file.is_unstored()) {
+                return Err(Errno::NOTEMPTY);
+            }
+            self.move_hidden_out(ino, parent)?;
         }
         match self.remote.remove_directory(&path) {
             Ok(()) => {}
@@ -188,7 +186,7 @@ impl Vfs {
             .inodes
             .open_files_in(ino)
             .into_iter()
-            .filter(|(name, _)| snapshot.find(name).is_none())
+            .filter(|(name, file)| !file.is_unlinked() && snapshot.find(name).is_none())
             .filter_map(|(name, file)| Some((name, file.attributes()?)))
             .collect();
         OpenListing { snapshot, unstored }

@@ -277,10 +277,13 @@ impl Vfs {
         }
     }
 
-    /// Whether giving up `handle` has something to store: pages of a shared mapping that were written after the last close.
-    pub fn owes_release(&self, handle: Handle) -> bool {
+    /// Whether giving up `handle` has something to do on the server: to store pages of a shared mapping that were written
+    /// after the last close, or to delete a file that lost its name.
+    fn owes_release(&self, handle: Handle) -> bool {
         self.files.find(handle).is_ok_and(|opened| {
-            opened.stores && opened.file.owes_storing() && self.owes_closing(&opened.file)
+            let stores =
+                opened.stores && opened.file.owes_storing() && self.owes_closing(&opened.file);
+            stores || opened.file.is_hidden()
         })
     }
 
@@ -288,11 +291,26 @@ impl Vfs {
         file.is_dirty() && (!file.is_kept_as_it_is() || self.writeback.is_refused(file.ino()))
     }
 
-    /// Gives up `handle`; nobody hears of a failure here but the log.
+    /// Gives up `handle`; failures are only logged.
     pub fn release(&self, handle: Handle) {
-        let Some(opened) = self.files.remove(handle) else {
-            return;
-        };
+        if let Some(file) = self.close_handle(handle) {
+            self.discard_hidden(&file);
+        }
+    }
+
+    /// Gives up `handle` where that does not wait for the server; false where it does.
+    pub fn try_release(&self, handle: Handle) -> bool {
+        if self.owes_release(handle) {
+            return false;
+        }
+        // A file that was hidden this very moment is cleared away by the housekeeper.
+        self.close_handle(handle);
+        true
+    }
+
+    /// Gives up `handle`; the file, where no handle of it is left.
+    fn close_handle(&self, handle: Handle) -> Option<Arc<OpenFile>> {
+        let opened = self.files.remove(handle)?;
         self.forget_changed(&opened.file);
         let last_writer = opened.stores && opened.file.remove_writer();
         if last_writer
@@ -305,6 +323,8 @@ impl Vfs {
         if last_writer {
             self.writeback.written(opened.file.ino());
         }
+        let is_last = opened.file.remove_handle();
+        is_last.then(|| Arc::clone(&opened.file))
     }
 
     /// Stores `file` and remembers what it became.
@@ -413,6 +433,7 @@ impl Vfs {
 
     fn add_handle(&self, file: Arc<OpenFile>, mode: OpenMode, created: bool) -> Handle {
         let stores = mode.writes() || created;
+        file.add_handle();
         if stores {
             file.add_writer();
         }

@@ -218,6 +218,11 @@ impl Inodes {
         }
     }
 
+    /// The name of `ino` is gone; it lives on while the kernel holds it.
+    pub(super) fn detach(&self, ino: Ino) {
+        self.lock().detach(ino);
+    }
+
     /// What was `from` is now `to`; what was at `to` is gone.
     pub(super) fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8])) {
         let mut table = self.lock();

@@ -21,6 +21,7 @@ pub mod errno;
 mod files;
 mod gate;
 mod handle;
+mod hidden;
 mod housekeeper;
 mod inode;
 mod names;
@@ -204,6 +205,7 @@ impl Vfs {
     /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was left there and
     /// ends the sessions.
     pub fn take_leave(&self) {
+        self.discard_all_hidden();
         self.remote.clear_orphans();
         self.remote.close();
         self.backing.spools.end();

@@ -173,7 +173,8 @@ impl Vfs {
     /// A file that is open knows better than any listing what it is.
     fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<Fresh<Attr>, Errno>> {
         let ino = self.inodes.known(parent, name)?;
-        let attributes = self.inodes.open_file(ino)?.attributes()?;
+        let file = self.inodes.open_file(ino)?;
+        let attributes = file.attributes().filter(|_| !file.is_unlinked())?;
         let counted = self.inodes.look_up(parent, name, Shape::Leaf);
         Some(counted.map(|ino| self.momentary(ino, &attributes)))
     }

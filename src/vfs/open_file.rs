@@ -5,9 +5,11 @@
 //! it) goes through the gate, one at a time. The state's own lock is held for moments only, never
 //! across I/O.
 //!
-//! How the contents get to the server is in `storing`, what waits for that since it was closed in `closed`.
+//! How the contents get to the server is in `storing`, what waits for that since it was closed in `closed`, and what
+//! becomes of them when the file loses its name in `naming`.
 
 mod closed;
+mod naming;
 mod storing;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,13 +30,16 @@ use super::reader::{Bytes, Reader};
 use super::store::Store;
 use super::write_spool::Spool;
 use closed::Closed;
+use naming::Naming;
 
 /// An open file.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     ino: Ino,
     backing: Arc<Backing>,
-    /// Handles that may write.
+    /// Open handles.
+    handles: AtomicU32,
+    /// Those of them that may write.
     writers: AtomicU32,
     gate: Gate,
     /// Makes "find the end, write there" one step; held for local I/O only.
@@ -55,8 +60,7 @@ struct State {
     attributes: Attributes,
     /// What the server has by this name.
     before: Before,
-    /// The name was removed: nothing is stored any more.
-    unlinked: bool,
+    naming: Naming,
     /// Storing failed and a program was told: release does not try again.
     failure_told: bool,
     /// Why what was closed could not be stored, as long as no program was told.
@@ -137,7 +141,7 @@ impl OpenFile {
             closed: None,
             storing: None,
             attributes,
-            unlinked: false,
+            naming: Naming::Linked,
             failure_told: false,
             failure: None,
             modified: None,
@@ -146,6 +150,7 @@ impl OpenFile {
         Self {
             ino,
             backing: Arc::clone(backing),
+            handles: AtomicU32::new(0),
             writers: AtomicU32::new(0),
             gate: Gate::default(),
             append: Mutex::new(()),
@@ -157,6 +162,16 @@ impl OpenFile {
     /// The inode whose contents these are.
     pub(super) fn ino(&self) -> Ino {
         self.ino
+    }
+
+    /// Counts one more handle.
+    pub(super) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one handle less; whether it was the last.
+    pub(super) fn remove_handle(&self) -> bool {
+        self.handles.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
     /// One more handle that may write.
@@ -178,7 +193,7 @@ impl OpenFile {
     /// write to are then that file's: what is written is to be seen by all.
     pub(super) fn serves(&self, attributes: &Attributes) -> bool {
         let mut state = self.state();
-        if let Contents::Spooled(_) = state.contents {
+        if state.is_spooled() || state.naming.is_unlinked() {
             return true;
         }
         let version = Version::from(attributes);
@@ -199,10 +214,11 @@ impl OpenFile {
         self.state().contents.has_changed()
     }
 
-    /// What `stat` is to show, where this file knows better than the server does.
+    /// The attributes to show, where this file knows better than the server does.
     pub(super) fn attributes(&self) -> Option<Attributes> {
         let state = self.state();
         match &state.contents {
+            Contents::Remote(_) if state.naming.is_unlinked() => Some(state.attributes.clone()),
             Contents::Remote(_) => None,
             Contents::Spooled(spooled) => {
                 let size = Some(spooled.spool.len());
@@ -224,14 +240,15 @@ impl OpenFile {
         self.before() != Before::Absent
     }
 
+    /// Whether the file has a name that the server does not know yet.
+    pub(super) fn is_unstored(&self) -> bool {
+        let state = self.state();
+        state.before == Before::Absent && !state.naming.is_unlinked()
+    }
+
     /// The file has a new name, by which the server has this.
     pub(super) fn set_before(&self, before: Before) {
         self.state().before = before;
-    }
-
-    /// Whether the file has no name any more.
-    pub(super) fn is_unlinked(&self) -> bool {
-        self.state().unlinked
     }
 
     /// Whether something is waiting to be stored.
@@ -300,30 +317,9 @@ impl OpenFile {
         })
     }
 
-    /// Takes the file's contents along before its name goes to another file or to none.
-    pub(super) fn keep_contents(&self, _pass: &Pass<'_>) -> Result<(), Errno> {
-        self.fetch()
-    }
-
     /// Waits until nobody else changes the file as a whole.
     pub(super) fn enter(&self) -> Pass<'_> {
         self.gate.enter()
-    }
-
-    /// The name is gone: the contents live until the last handle goes, and are stored nowhere.
-    pub(super) fn unlink(&self, _pass: &Pass<'_>) {
-        let (closed, contents) = {
-            let mut state = self.state();
-            state.unlinked = true;
-            state.before = Before::Absent;
-            (state.closed.take(), state.contents.clone())
-        };
-        if let Some(closed) = closed {
-            closed.spooled.spool.kept().settled();
-        }
-        if let Contents::Spooled(spooled) = contents {
-            spooled.store.cancel();
-        }
     }
 
     /// Takes an early upload off the server before its directory gets another name.
@@ -474,13 +470,13 @@ impl State {
     fn is_dirty(&self) -> bool {
         match &self.contents {
             Contents::Remote(_) => false,
-            Contents::Spooled(spooled) => !self.unlinked && spooled.store.is_dirty(),
+            Contents::Spooled(spooled) => !self.naming.is_unlinked() && spooled.store.is_dirty(),
         }
     }
 
     /// Whether attributes are to be noted, to go to the server with bytes that wait.
     fn takes_attributes(&self) -> bool {
-        self.unlinked || self.storing.is_some() || self.is_dirty()
+        self.naming.is_unlinked() || self.storing.is_some() || self.is_dirty()
     }
 }
 

@@ -43,7 +43,15 @@ impl Vfs {
         }
         let moved_file = self.open_at(&from);
         let replaced_file = self.open_at(&to);
-        self.prepare_waiting(&from.path, moved.kind, moved_file.as_ref());
+        let replaces_read_file = replaced_file
+            .as_ref()
+            .is_some_and(|file| file.needs_server());
+        self.prepare_waiting(
+            &from.path,
+            moved.kind,
+            moved_file.as_ref(),
+            replaces_read_file,
+        );
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_storing();
         }
@@ -67,18 +75,50 @@ impl Vfs {
                 .map(|(_, pass)| pass)
         };
 
+        let moves_on_server = moved_file.as_ref().is_none_or(|file| file.is_on_server());
+        let mut hidden = None;
         if let Some(file) = &replaced_file
             && let Some(pass) = pass_of(file.ino())
+            && file.needs_server()
         {
-            file.keep_contents(pass)?;
+            if moves_on_server {
+                hidden = self.hide(file, pass, (to.parent, to.name), &to.path)?;
+            } else {
+                // Its successor is still being written: until that is stored, the server has this one.
+                file.keep_contents(pass)?;
+            }
         }
+        let mut hidden_below = Vec::new();
         for file in &below {
             if let Some(pass) = pass_of(file.ino()) {
                 file.end_early_upload(pass);
+                if let Some(hidden) = file.take_hidden(pass) {
+                    hidden_below.push((file, pass, hidden));
+                }
             }
         }
-        if moved_file.as_ref().is_none_or(|file| file.is_on_server()) {
-            self.rename_on_server(&from, &to, moved.kind, replaced.as_ref())?;
+        if moves_on_server {
+            for (_, _, hidden) in &hidden_below {
+                if let Some(path) = hidden.path().rebased(&from.path, &to.path) {
+                    hidden.expect_at(&path);
+                }
+            }
+            let renamed = self.rename_on_server(&from, &to, moved.kind, replaced.as_ref());
+            for (file, pass, mut hidden) in hidden_below {
+                if let Some(path) = hidden.path().rebased(&from.path, &to.path) {
+                    match renamed {
+                        Ok(()) => hidden.is_at(path),
+                        Err(_) => hidden.is_not_at(&path),
+                    }
+                }
+                file.put_hidden(pass, hidden);
+            }
+            if let Err(errno) = renamed {
+                if let Some(hidden) = hidden {
+                    self.unhide((to.parent, to.name), hidden);
+                }
+                return Err(errno);
+            }
             self.cache.rename(&from.path, &to.path);
             self.ahead.forget(&from.path);
             self.ahead.forget(&to.path);
@@ -103,26 +143,38 @@ impl Vfs {
         if let Some(file) = &replaced_file
             && let Some(pass) = pass_of(file.ino())
         {
-            file.unlink(pass);
+            match hidden {
+                Some(hidden) => self.keep_hidden(file, pass, hidden),
+                None => file.unlink(pass),
+            }
             self.forget_waiting(file);
         }
         Ok(())
     }
 
-    /// Stores what was closed and is to be moved on the server: what the next mount knows of it would be wrong in the moment
-    /// after its moving. A file that the server does not have yet is moved by name alone.
-    fn prepare_waiting(&self, from: &RemotePath, moved: Kind, file: Option<&Arc<OpenFile>>) {
+    /// Stores what was closed and moves on the server: until the journal knows its new name, the next mount would store
+    /// it by the old one. A file that the server does not have yet moves by name alone, unless programs read the one that
+    /// it `replaces` there.
+    fn prepare_waiting(
+        &self,
+        from: &RemotePath,
+        moved: Kind,
+        file: Option<&Arc<OpenFile>>,
+        replaces: bool,
+    ) {
         if moved == Kind::Directory {
             self.store_below(from);
         }
-        if let Some(file) = file.filter(|file| file.has_closed() && file.is_on_server())
+        if let Some(file) = file.filter(|file| file.has_closed())
+            && (replaces || file.is_on_server())
             && let Err(errno) = self.store_closed_now(file)
         {
             log::debug!("{from} is moved before it is stored: {errno:?}");
         }
     }
 
-    /// The files below a directory that may be written to, or wait to be stored: an upload of theirs is under a name in it.
+    /// The files below a directory that may be written to, wait to be stored, or are hidden: they have a temporary name in
+    /// it.
     fn open_below(&self, directory: &RemotePath) -> Vec<Arc<OpenFile>> {
         let is_below = |file: &OpenFile| {
             self.inodes
@@ -131,7 +183,7 @@ impl Vfs {
         };
         let files = self.files_in_use().into_iter();
         files
-            .filter(|file| file.has_writers() || file.has_closed())
+            .filter(|file| file.has_writers() || file.has_closed() || file.is_hidden())
             .filter(|file| is_below(file))
             .collect()
     }

@@ -7,7 +7,7 @@ use super::errno::Errno;
 use super::inode::Ino;
 
 impl Vfs {
-    /// Removes the file `name` in `parent`; whoever has it open goes on reading and writing it.
+    /// Removes the file `name` in `parent`. Programs that have it open go on reading and writing it.
     pub fn unlink(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
@@ -19,30 +19,36 @@ impl Vfs {
         if let Some(file) = &open {
             file.interrupt_storing();
         }
-        let pass = open.as_ref().map(|file| file.enter());
-        if let (Some(file), Some(pass)) = (&open, &pass) {
-            file.keep_contents(pass)?;
+        let open = open.as_ref().map(|file| (file, file.enter()));
+        let mut hidden = None;
+        if let Some((file, pass)) = &open
+            && file.needs_server()
+        {
+            hidden = self.hide(file, pass, (parent, name), &path)?;
         }
-        if open.as_ref().is_none_or(|file| file.is_on_server()) {
-            match self.remote.delete(&path) {
-                Ok(()) => {}
-                Err(error) => {
-                    if error.kind == ErrorKind::NotFound {
-                        self.cache.remove(&directory, name);
-                    }
-                    self.doubt(&directory, name, error.kind);
-                    return Err(error.into());
-                }
+        let is_on_server = open.as_ref().is_none_or(|(file, _)| file.is_on_server());
+        if hidden.is_none()
+            && is_on_server
+            && let Err(error) = self.remote.delete(&path)
+        {
+            if error.kind == ErrorKind::NotFound {
+                self.cache.remove(&directory, name);
             }
-        }
-        if let (Some(file), Some(pass)) = (&open, &pass) {
-            file.unlink(pass);
-            self.forget_waiting(file);
+            self.doubt(&directory, name, error.kind);
+            return Err(error.into());
         }
         self.cache.remove(&directory, name);
         self.ahead.forget(&path);
         self.note_modified(&directory);
+        // The inode of a hidden file has another name by now.
         self.inodes.remove(parent, name);
+        if let Some((file, pass)) = &open {
+            match hidden {
+                Some(hidden) => self.keep_hidden(file, pass, hidden),
+                None => file.unlink(pass),
+            }
+            self.forget_waiting(file);
+        }
         Ok(())
     }
 }

@@ -207,7 +207,7 @@ impl OpenFile {
         };
         let superseded = {
             let mut state = self.state();
-            if state.unlinked || !spooled.store.is_dirty() {
+            if state.naming.is_unlinked() || !spooled.store.is_dirty() {
                 return false;
             }
             state.failure = None;

@@ -1,0 +1,113 @@
+//! Files that lost their name while programs still have them open: they stay on the server under a temporary name, as
+//! NFS's "silly rename" does, until the last of these programs closes them.
+
+use super::error::{Operation, Task};
+use super::rename::{Moved, move_aside, move_path};
+use super::retry::is_lost;
+use super::temporary::Temporary;
+use super::{Error, ErrorKind, Remote};
+use crate::ftp::RemotePath;
+
+/// A file under a temporary name that programs still read.
+///
+/// Until it is [condemned](Self::condemn), the journal says that it gets its name back; after that, that it is deleted.
+/// Dropped, it is cleared away later.
+#[derive(Debug)]
+pub struct HiddenFile {
+    remote: Remote,
+    temporary: Temporary,
+}
+
+impl Remote {
+    /// Renames the file at `path` to a temporary name beside it: RNFR and RNTO, one round trip where the server
+    /// pipelines. [`Remote::list`] does not show that name.
+    ///
+    /// # Errors
+    /// Those of rename(2). The file has its name, or gets it back.
+    pub fn hide(&self, path: &RemotePath) -> Result<HiddenFile, Error> {
+        let mut dialogue = self.dialogue();
+        self.settle_before(&mut dialogue, path);
+        let Some(temporary) = self.new_aside(path) else {
+            let task = Task::new(Operation::Rename, path);
+            return Err(task.error(ErrorKind::IsDirectory, "the root is a directory"));
+        };
+        let fault = match move_aside(self, &mut dialogue, path, temporary.path()) {
+            Moved::Done => {
+                let remote = self.clone();
+                return Ok(HiddenFile { remote, temporary });
+            }
+            Moved::Refused(fault) => {
+                temporary.gone();
+                fault
+            }
+            Moved::Unknown(fault) => {
+                temporary.put_back(&mut dialogue, is_lost(&fault));
+                fault
+            }
+        };
+        Err(self.blame(&mut dialogue, &Task::new(Operation::Rename, path), &fault))
+    }
+}
+
+impl HiddenFile {
+    /// Where it is on the server.
+    pub fn path(&self) -> &RemotePath {
+        self.temporary.path()
+    }
+
+    /// Its name is gone for good: the next mount deletes it, should this one be killed.
+    pub fn condemn(&mut self) {
+        self.temporary.condemn();
+    }
+
+    /// Gives the file its old name back, unless another has it now. Where that fails it is tried again later.
+    pub fn put_back(self) {
+        let Self { remote, temporary } = self;
+        temporary.put_back(&mut remote.dialogue(), false);
+    }
+
+    /// Deletes it: nothing has it open any more. Where that fails it is tried again later.
+    pub fn delete(self) {
+        let Self { remote, temporary } = self;
+        temporary.delete(&mut remote.dialogue());
+    }
+
+    /// Moves it into `directory`, because its own is removed.
+    ///
+    /// # Errors
+    /// The server refused; it is where it was.
+    pub fn move_to(&mut self, directory: &RemotePath) -> Result<(), Error> {
+        let old = self.path().clone();
+        let task = Task::new(Operation::Rename, &old);
+        let Ok(new) = directory.join(old.name()) else {
+            return Err(task.error(ErrorKind::NameTooLong, "its new path would be too long"));
+        };
+        self.expect_at(&new);
+        let mut dialogue = self.remote.dialogue();
+        match move_path(&self.remote, &mut dialogue, &[], &old, &new) {
+            Ok(_) => {
+                self.is_at(new);
+                Ok(())
+            }
+            Err(fault) => {
+                self.is_not_at(&new);
+                Err(self.remote.blame(&mut dialogue, &task, &fault))
+            }
+        }
+    }
+
+    /// A directory above it is about to be renamed: should this mount be killed, it may be at `path`.
+    pub fn expect_at(&self, path: &RemotePath) {
+        self.temporary.expect_at(path);
+    }
+
+    /// That directory was renamed: it is at `path` now.
+    pub fn is_at(&mut self, path: RemotePath) {
+        self.temporary.is_at(path);
+    }
+
+    /// That directory was not renamed.
+    pub fn is_not_at(&self, path: &RemotePath) {
+        self.temporary.is_not_at(path);
+    }
+}
