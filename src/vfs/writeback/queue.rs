@@ -277,7 +277,8 @@ impl<F: Numbered> Queue<F> {
                 entry.failures += 1;
                 entry.failure = Some(failure);
                 entry.step = if is_far {
-                    Step::Due(now + pause(entry.failures))
+                    // Who asked while this try was under way does not wait for the pause.
+                    Step::Due(again.unwrap_or_else(|| now + pause(entry.failures)))
                 } else if entry.failures < TRIES_AT_THE_END {
                     Step::Due(now + FIRST_PAUSE)
                 } else {
@@ -433,6 +434,22 @@ mod tests {
             assert_eq!(queue.due(now), Err(Some(Duration::from_secs(seconds))));
         }
         assert!(queue.is_hopeful());
+    }
+
+    #[test]
+    fn who_asks_during_a_try_that_fails_does_not_wait_for_the_pause() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        for _ in 0..8 {
+            assert!(!try_once(&mut queue, 7, Outcome::MayPass(failure()), now));
+        }
+        queue.hurry(&[Ino(7)], now);
+        assert!(queue.start(Ino(7)).is_some());
+        let tried = queue.hurry(&[Ino(7)], now);
+        let failed = Outcome::MayPass(failure());
+        assert!(queue.done(Ino(7), failed, now, SETTLE).is_none());
+        assert!(queue.is_undecided(Ino(7), &tried));
+        assert_eq!(queue.due(now), Ok(Ino(7)), "the pause would be 60 s");
     }
 
     #[test]
