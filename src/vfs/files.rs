@@ -77,24 +77,44 @@ pub enum Pages {
 }
 
 impl Vfs {
-    /// Opens `ino`, where nothing has to be asked for it.
+    /// Opens `ino` by what memory has of it. `None` where the server has to be asked, or waited for.
     pub fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
         if mode.truncate {
-            // The file may be under way to the server, which is to end first.
+            // An upload of the file may be under way, which ends first.
             return None;
         }
-        match self.inodes.open_file(ino) {
-            Some(file) if file.is_spooled() => return Some(self.open(ino, mode)),
-            Some(file) if file.has_changed() => return None,
-            Some(_) | None => {}
+        if self
+            .inodes
+            .open_file(ino)
+            .is_some_and(|file| file.has_changed())
+        {
+            return None;
         }
-        let (directory, name) = self.location(ino).ok()?;
-        self.recent_attributes(&directory, &name)
-            .map(|_| self.open(ino, mode))
+        if let Err(errno) = self.prepare_open(ino, mode) {
+            return Some(Err(errno));
+        }
+        match self.share_known(ino).transpose()? {
+            Ok(shared) => Some(Ok(self.opened(ino, mode, shared))),
+            Err(errno) => Some(Err(errno)),
+        }
     }
 
     /// Opens `ino`.
     pub fn open(&self, ino: Ino, mode: OpenMode) -> Result<Opened, Errno> {
+        self.prepare_open(ino, mode)?;
+        let shared = if mode.writes() && mode.truncate {
+            let (file, version) = self.share(ino)?;
+            self.with_room(|| file.truncate(0))?;
+            let changed = false;
+            (file, Confirmed { version, changed })
+        } else {
+            self.share_confirmed(ino)?
+        };
+        Ok(self.opened(ino, mode, shared))
+    }
+
+    /// What an open begins with, whether it waits or not.
+    fn prepare_open(&self, ino: Ino, mode: OpenMode) -> Result<(), Errno> {
         if mode.writes() {
             self.check_writable()?;
         }
@@ -106,14 +126,16 @@ impl Vfs {
                 return Err(failure);
             }
         }
-        let (file, Confirmed { version, changed }) = if mode.writes() && mode.truncate {
-            let (file, version) = self.share(ino)?;
-            self.with_room(|| file.truncate(0))?;
-            let changed = false;
-            (file, Confirmed { version, changed })
-        } else {
-            self.share_confirmed(ino)?
-        };
+        Ok(())
+    }
+
+    /// A new handle of the shared contents of `ino`.
+    fn opened(
+        &self,
+        ino: Ino,
+        mode: OpenMode,
+        (file, Confirmed { version, changed }): (Arc<OpenFile>, Confirmed),
+    ) -> Opened {
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
         let pages = match (self.may_have_pages(mode), version.size) {
@@ -121,11 +143,11 @@ impl Vfs {
             (true, Some(_)) => Pages::Drop,
             (false, _) | (_, None) => Pages::Bypass,
         };
-        Ok(Opened {
+        Opened {
             handle: self.add_handle(file, mode, false),
             pages,
             changed,
-        })
+        }
     }
 
     /// Makes the file `name` in `parent` and opens it. The server has it when it is stored.
@@ -369,11 +391,10 @@ impl Vfs {
         self.share_as(ino, &attributes)
     }
 
-    /// … which the server has said to be those a moment ago.
+    /// The same, of the version that the server has now.
     fn share_confirmed(&self, ino: Ino) -> Result<(Arc<OpenFile>, Confirmed), Errno> {
-        if let Some((file, version)) = self.share_spooled(ino)? {
-            let changed = false;
-            return Ok((file, Confirmed { version, changed }));
+        if let Some(known) = self.share_known(ino)? {
+            return Ok(known);
         }
         let (directory, name) = self.location(ino)?;
         let (attributes, changed) = self.confirmed_attributes(&directory, &name)?;
@@ -381,7 +402,22 @@ impl Vfs {
         Ok((file, Confirmed { version, changed }))
     }
 
-    /// … where this mount knows better than the server what they are.
+    /// The same, where memory has it: the file is in the spool, or the server told its version lately.
+    fn share_known(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Confirmed)>, Errno> {
+        let (file, version) = if let Some(shared) = self.share_spooled(ino)? {
+            shared
+        } else {
+            let (directory, name) = self.location(ino)?;
+            let Some(recent) = self.recent_attributes(&directory, &name) else {
+                return Ok(None);
+            };
+            self.share_as(ino, &recent)?
+        };
+        let changed = false;
+        Ok(Some((file, Confirmed { version, changed })))
+    }
+
+    /// The same, where this mount knows better than the server what they are.
     fn share_spooled(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Version)>, Errno> {
         let open = self.inodes.open_file(ino);
         let Some(known) = open.and_then(|file| file.attributes()) else {
