@@ -231,12 +231,13 @@ impl Upload {
     }
 
     /// Waits until the server has acknowledged what was sent, and has the same bytes where it tells a digest; bytes that
-    /// were lost with their connection are sent again from `file`.
+    /// were lost with their connection are sent again from `file`. Without a file, nothing is compared or sent again.
     ///
     /// # Errors
     /// Those of [`Upload::send`].
-    pub fn arrive(&mut self, file: &File) -> Result<(), Error> {
-        self.step(|sending| sending.finish(Some(file)))?;
+    pub fn arrive(&mut self, file: Option<&File>) -> Result<(), Error> {
+        self.step(|sending| sending.finish(file))?;
+        let Some(file) = file else { return Ok(()) };
         let State::Sending(sending) = &mut self.state else {
             return Ok(());
         };

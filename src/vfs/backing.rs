@@ -11,7 +11,7 @@ use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, V
 use super::ahead::Ahead;
 use super::inode::{Ino, Inodes};
 use super::parts::{Kept, Parts, Wide};
-use super::reader::{Incoming, ReadOptions, Reader, Source};
+use super::reader::{Expected, Incoming, ReadOptions, Reader, Source};
 use super::store::{Destination, Outgoing, Store};
 use super::transfers::{Direction, Ticket, Transfers};
 use super::write_spool::{Spool, SpoolDir};
@@ -38,8 +38,9 @@ impl Backing {
             version,
         };
         let place: Arc<dyn Wide> = Arc::clone(&source.place) as _;
-        let kept = Kept::new(self.parts.clone(), place, version);
-        Reader::new(Arc::new(source), version, self.read).with(Box::new(kept))
+        let expected = Arc::new(Expected::new(version));
+        let kept = Kept::new(self.parts.clone(), place, Arc::clone(&expected));
+        Reader::new(Arc::new(source), expected, self.read).with(Box::new(kept))
     }
 
     /// The whole of `ino`, fetched from the server.
@@ -213,7 +214,7 @@ impl Outgoing for Counted<Upload> {
         self.transfer.sent()
     }
 
-    fn arrive(&mut self, file: &File) -> Result<(), remote::Error> {
+    fn arrive(&mut self, file: Option<&File>) -> Result<(), remote::Error> {
         self.transfer.arrive(file)
     }
 

@@ -112,7 +112,7 @@ fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Probl
     }
     let mut upload = remote.upload(target)?;
     upload.send(&file, size)?;
-    upload.arrive(&file)?;
+    upload.arrive(Some(&file))?;
     let commit = Commit {
         size,
         modified: waiting.pending.modified,

@@ -47,6 +47,9 @@ impl From<io::Error> for SpoolError {
     }
 }
 
+/// Bytes copied at a time.
+const FROZEN_AT_A_TIME: u64 = 1 << 20;
+
 /// Why a spool could not be filled from the server.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FillError {
@@ -72,6 +75,7 @@ pub(crate) struct SpoolDir {
 /// moved, or the length would promise bytes that are not there.
 pub(crate) struct Spool {
     kept: SpoolFile,
+    journal: Journal,
     account: Arc<Account>,
     shape: RwLock<()>,
     length: AtomicU64,
@@ -92,6 +96,7 @@ impl SpoolDir {
     pub(crate) fn create(&self, path: &RemotePath) -> Result<Spool, SpoolError> {
         Ok(Spool {
             kept: self.journal.spool_file(path)?,
+            journal: self.journal.clone(),
             account: Arc::clone(&self.account),
             shape: RwLock::default(),
             length: AtomicU64::new(0),
@@ -145,6 +150,26 @@ impl Spool {
     /// Its length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.length.load(Ordering::Acquire)
+    }
+
+    /// A copy of the bytes as they are now, and its length: what is written from now on does not change it.
+    ///
+    /// # Errors
+    /// There is no room for it, or the local disk failed.
+    pub(crate) fn freeze(&self) -> Result<(Scratch, u64), SpoolError> {
+        let wanted = self.len();
+        let copy = Scratch::new(&self.account, wanted, || self.journal.scratch_file())?;
+        let mut length = 0;
+        while length < wanted {
+            let piece = (wanted - length).min(FROZEN_AT_A_TIME);
+            let bytes = self.read_at(length, usize::try_from(piece).unwrap_or(usize::MAX))?;
+            if bytes.is_empty() {
+                break;
+            }
+            copy.file().write_all_at(&bytes, length)?;
+            length += bytes.len() as u64;
+        }
+        Ok((copy, length))
     }
 
     /// The `length` bytes at `offset`, fewer at the end.

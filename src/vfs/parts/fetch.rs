@@ -8,7 +8,7 @@ use super::Wide;
 use super::part::{Outcome, Part};
 use super::plan::Plan;
 use crate::remote::{Error, Version};
-use crate::vfs::reader::Incoming;
+use crate::vfs::reader::{Expected, Incoming};
 use crate::vfs::scratch::Scratch;
 use crate::vfs::write_spool::SpoolDir;
 
@@ -20,8 +20,10 @@ const BUFFER: usize = 256 << 10;
 /// One of them.
 pub(super) struct Fetcher {
     pub(super) source: Arc<dyn Wide>,
-    /// What the file is to be.
+    /// The version of the file that its reader expects.
     pub(super) version: Version,
+    /// The same where parts are kept for readers in any order, none of which asks the server at the end of the file.
+    pub(super) expected: Option<Arc<Expected>>,
     pub(super) plan: Arc<Plan>,
     pub(super) spools: SpoolDir,
 }
@@ -48,9 +50,13 @@ impl Fetcher {
                 log::debug!("a part was not fetched: {error}");
                 Outcome::Failed
             });
-            // However it ended, what came may be of two files, and nobody who reads on in order asks at the end.
-            if self.plan.is_kept_for_any_order(&part) && !self.is_still_that() {
-                return self.plan.give_up();
+            // However it ended, what came may be of two files: no reader sees it before the server says that it is not.
+            if let Some(expected) = &self.expected {
+                if let Err(error) = expected.confirm(&*self.source) {
+                    log::debug!("what was fetched is not kept: {error}");
+                    return self.plan.give_up();
+                }
+                part.confirm();
             }
             part.end_with(outcome);
             if outcome == Outcome::Cut {
@@ -60,12 +66,6 @@ impl Fetcher {
                 return self.plan.stop();
             }
         }
-    }
-
-    /// Whether the server says that the file is what it was to be.
-    fn is_still_that(&self) -> bool {
-        let told = self.source.version();
-        told.is_ok_and(|told| told.agrees(&self.version))
     }
 
     fn scratch(&self, length: u64) -> Option<Scratch> {

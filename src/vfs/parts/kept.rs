@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use super::judge::{SHORTEST_ROUND_TRIP, Verdict};
 use super::plan::Plan;
 use super::{Parts, Wide};
-use crate::remote::Version;
-use crate::vfs::reader::{Bytes, Keeper};
+use crate::vfs::reader::{Bytes, Expected, Keeper};
 
 /// A larger file is not fetched whole.
 const MOST: u64 = 256 << 20;
@@ -25,7 +24,8 @@ const TIMES_WAITED: u32 = 2;
 pub(in crate::vfs) struct Kept {
     parts: Parts,
     source: Arc<dyn Wide>,
-    version: Version,
+    /// Shared with the reader, which reads no more once the file was found changed.
+    expected: Arc<Expected>,
     state: Mutex<State>,
 }
 
@@ -55,12 +55,16 @@ impl Rent {
 }
 
 impl Kept {
-    /// Nothing yet of `source`, which is `version`.
-    pub(in crate::vfs) fn new(parts: Parts, source: Arc<dyn Wide>, version: Version) -> Self {
+    /// Nothing yet of `source`, which is `expected`.
+    pub(in crate::vfs) fn new(
+        parts: Parts,
+        source: Arc<dyn Wide>,
+        expected: Arc<Expected>,
+    ) -> Self {
         Self {
             parts,
             source,
-            version,
+            expected,
             state: Mutex::new(State {
                 rent: Rent::default(),
                 plan: None,
@@ -70,7 +74,8 @@ impl Kept {
     }
 
     fn begin(&self) -> Option<Arc<Plan>> {
-        let size = self.version.size.filter(|size| *size <= MOST)?;
+        let version = self.expected.version();
+        let size = version.size.filter(|size| *size <= MOST)?;
         // The readers' own transfers need connections, too.
         let most = self.source.most_beside() / 2;
         if most == 0 || self.parts.known() == Some(Verdict::DoesNotPay) {
@@ -78,7 +83,9 @@ impl Kept {
         }
         log::debug!("{} is fetched whole: its readers jump", self.source.path());
         let plan = Arc::new(Plan::whole(size, most));
-        self.parts.fetch(&plan, most, &self.source, &self.version);
+        let expected = Some(&self.expected);
+        self.parts
+            .fetch(&plan, most, &self.source, &version, expected);
         Some(plan)
     }
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::remote::{Error, ErrorKind, Version};
 
-use super::reader::{Incoming, Source};
+use super::reader::{Expected, Incoming, Source};
 use super::write_spool::SpoolDir;
 use fetch::Fetcher;
 use judge::{Advice, Judge, SHORTEST_ROUND_TRIP, Sample, Verdict};
@@ -121,12 +121,21 @@ impl Parts {
         })
     }
 
-    /// Starts `threads` that fetch what `plan` says of `source`, which is to be `version`.
-    fn fetch(&self, plan: &Arc<Plan>, threads: usize, source: &Arc<dyn Wide>, version: &Version) {
+    /// Starts `threads` that fetch what `plan` says of `source`, which is to be `version`. Where it is `expected`, the
+    /// server is asked after each part whether it still is.
+    fn fetch(
+        &self,
+        plan: &Arc<Plan>,
+        threads: usize,
+        source: &Arc<dyn Wide>,
+        version: &Version,
+        expected: Option<&Arc<Expected>>,
+    ) {
         for _ in 0..threads {
             let fetcher = Fetcher {
                 source: Arc::clone(source),
                 version: *version,
+                expected: expected.cloned(),
                 plan: Arc::clone(plan),
                 spools: self.spools.clone(),
             };
@@ -246,7 +255,8 @@ impl SideBySide {
             return;
         }
         let plan = Arc::new(Plan::new(self.position, self.size, most));
-        self.parts.fetch(&plan, most, &self.source, &self.version);
+        self.parts
+            .fetch(&plan, most, &self.source, &self.version, None);
         self.plan = Some(plan);
     }
 

@@ -1,6 +1,7 @@
 //! One part of a remote file on its way into a local one: filled by one thread, read by another that follows it.
 
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub(super) struct Part {
 struct Progress {
     /// Bytes that are there.
     filled: u64,
+    /// So many of them are of the expected version of the file.
+    confirmed: u64,
     outcome: Option<Outcome>,
 }
 
@@ -87,6 +90,17 @@ impl Part {
         self.lock().filled += bytes.len() as u64;
         self.moved.notify_all();
         Ok(())
+    }
+
+    /// The server said that the file is still the expected one, after all that is there had come.
+    pub(super) fn confirm(&self) {
+        let mut progress = self.lock();
+        progress.confirmed = progress.filled;
+    }
+
+    /// The bytes of the file that are known to be of the expected version.
+    pub(super) fn confirmed(&self) -> Range<u64> {
+        self.start..self.start + self.lock().confirmed
     }
 
     /// No more will come; the first word counts.

@@ -11,6 +11,9 @@ use crate::vfs::scratch::Scratch;
 
 /// Smaller parts are not worth a transfer of their own; larger ones would take too much of the disk.
 const LENGTHS: (u64, u64) = (4 << 20, 64 << 20);
+
+/// Longest part of a file that is fetched whole: no reader sees bytes of a part before all of it came.
+const LONGEST_KEPT: u64 = 16 << 20;
 /// The reader's own transfer has begun before the others log in and TCP has grown their windows: so much farther it
 /// comes, in parts of what is left of the file and in bytes.
 const LEAD: (u64, u64) = (8, 32 << 20);
@@ -78,7 +81,7 @@ impl Plan {
     pub(super) fn whole(end: u64, threads: usize) -> Self {
         let share = end / (threads.max(1) as u64);
         let length = share
-            .clamp(LENGTHS.0, LENGTHS.1)
+            .clamp(LENGTHS.0, LONGEST_KEPT)
             .next_multiple_of(ALIGNMENT);
         Self::of(end, length, usize::MAX, 0, Some(Instant::now()))
     }
@@ -98,12 +101,6 @@ impl Plan {
             }),
             room: Condvar::new(),
         }
-    }
-
-    /// Whether `part` is kept for readers that want all of the file, in any order.
-    pub(super) fn is_kept_for_any_order(&self, part: &Arc<Part>) -> bool {
-        let state = self.lock();
-        state.until.is_some() && state.parts.iter().any(|it| Arc::ptr_eq(it, part))
     }
 
     /// Its fetching may go on for so much longer.
@@ -126,15 +123,15 @@ impl Plan {
         state.until.is_none_or(|until| Instant::now() < until)
     }
 
-    /// Fills `bytes` with those at `offset`; whether all of them were there.
+    /// Fills `bytes` with those at `offset`, from parts that the server [confirmed](Part::confirm); whether all of them
+    /// were there.
     pub(super) fn copy(&self, offset: u64, bytes: &mut [u8]) -> bool {
         let mut done = 0;
         while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let at = offset.saturating_add(done as u64);
             let part = {
                 let state = self.lock();
-                let of =
-                    |part: &&Arc<Part>| (part.start()..part.start() + part.filled()).contains(&at);
+                let of = |part: &&Arc<Part>| part.confirmed().contains(&at);
                 state.parts.iter().find(of).cloned()
             };
             match part.map(|part| part.copy(at, rest)) {
@@ -373,12 +370,15 @@ mod tests {
         let first = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
         assert_eq!(claim(&plan), Some((10, 20)));
         first.add(&vec![1; 3 << 20]).unwrap();
+        first.confirm();
         plan.leave(&first);
         assert!(plan.wait_for_room());
         let rest = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
         assert_eq!((rest.start(), rest.end()), (3 * M, 10 * M));
         rest.add(&[2; 10]).unwrap();
         let mut bytes = [0; 20];
+        assert!(!plan.copy(3 * M - 10, &mut bytes), "it is not confirmed");
+        rest.confirm();
         assert!(plan.copy(3 * M - 10, &mut bytes));
         assert_eq!((bytes[9], bytes[10]), (1, 2));
         assert!(!plan.wait_for_room());

@@ -262,7 +262,13 @@ fn a_reader_that_goes_ends_the_parts() {
 
 /// Readers of `far` that jumped so often, each time for so long.
 fn jumped(far: &Arc<Far>, times: u32, waited: Duration) -> Kept {
-    let kept = Kept::new(far.parts.clone(), Arc::clone(far) as _, version());
+    let expected = Arc::new(Expected::new(version()));
+    jumped_in(far, &expected, times, waited)
+}
+
+fn jumped_in(far: &Arc<Far>, expected: &Arc<Expected>, times: u32, waited: Duration) -> Kept {
+    let source = Arc::clone(far) as _;
+    let kept = Kept::new(far.parts.clone(), source, Arc::clone(expected));
     for _ in 0..times {
         kept.jumped(waited);
     }
@@ -287,7 +293,7 @@ fn a_file_whose_readers_jump_is_fetched_whole_and_kept_while_it_is_used() {
 
 /// Whether its parts come whole, end before they should, or have no more time.
 #[test]
-fn nothing_is_kept_of_a_file_that_changed_while_it_came() {
+fn nothing_is_seen_of_a_file_that_changed_while_it_came() {
     let short = [Script::End(2 * M); MOST];
     let whole: &[Script] = &[];
     for (scripts, time) in [
@@ -296,15 +302,26 @@ fn nothing_is_kept_of_a_file_that_changed_while_it_came() {
         (whole, SHORTEST_ROUND_TRIP),
     ] {
         let far = far(scripts, |_| ());
-        let kept = jumped(&far, 8, time);
-        trickle_until(&far, || {
-            !far.file.opened().is_empty() && kept.find(0, 1).is_some()
-        });
+        let expected = Arc::new(Expected::new(version()));
+        let kept = jumped_in(&far, &expected, 8, time);
+        trickle_until(&far, || !far.file.opened().is_empty());
         far.file.says(another_version());
         far.file.allow(None);
-        wait_for(|| kept.find(0, 1).is_none());
+        wait_for(|| expected.has_changed());
+        assert!(kept.find(0, 1).is_none(), "its bytes may be of two files");
         far.file.wait_for_live(0);
     }
+}
+
+#[test]
+fn bytes_are_seen_once_the_server_confirmed_them() {
+    let far = far(&[], |_| ());
+    let kept = jumped(&far, 8, PATIENCE);
+    trickle_until(&far, || far.file.sent() > 2 * M as u64);
+    assert!(kept.find(0, 1).is_none());
+    far.file.allow(None);
+    wait_for(|| kept.find(0, SIZE as u64).is_some());
+    assert!(far.file.asked() > 0);
 }
 
 #[test]

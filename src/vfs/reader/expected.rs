@@ -30,6 +30,11 @@ impl Expected {
         }
     }
 
+    /// The version.
+    pub(in crate::vfs) fn version(&self) -> Version {
+        self.version
+    }
+
     /// The size in bytes, where the server told one.
     pub(in crate::vfs) fn size(&self) -> Option<u64> {
         self.version.size
@@ -45,7 +50,7 @@ impl Expected {
     ///
     /// # Errors
     /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be asked.
-    pub(super) fn confirm(&self, source: &dyn Source) -> Result<(), Error> {
+    pub(in crate::vfs) fn confirm(&self, source: &dyn Source) -> Result<(), Error> {
         match source.version() {
             Ok(version) if version.agrees(&self.version) => {
                 let mut confirmed = self
@@ -73,7 +78,7 @@ impl Expected {
     }
 
     /// Whether a transfer found that the server has another file.
-    pub(super) fn has_changed(&self) -> bool {
+    pub(in crate::vfs) fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Acquire)
     }
 }

@@ -113,15 +113,19 @@ enum Look {
 }
 
 impl Reader {
-    /// Reads `source`, which the server said to be `version` just now: never beyond its size, where that is known, and
-    /// no other version's bytes.
-    pub(crate) fn new(source: Arc<dyn Source>, version: Version, options: ReadOptions) -> Self {
+    /// Reads `source`, which is `expected`: never beyond its size, where that is known, and no other version's bytes.
+    pub(in crate::vfs) fn new(
+        source: Arc<dyn Source>,
+        expected: Arc<Expected>,
+        options: ReadOptions,
+    ) -> Self {
+        let size = expected.size();
         Self {
             shared: Arc::new(Shared {
                 source,
-                expected: Arc::new(Expected::new(version)),
+                expected,
                 options,
-                state: Mutex::new(State::new(version.size)),
+                state: Mutex::new(State::new(size)),
                 arrived: Condvar::new(),
                 free: Arc::new(FreeList::new(options.read_ahead)),
             }),

@@ -20,6 +20,10 @@ fn options() -> ReadOptions {
     }
 }
 
+fn expected(size: Option<usize>) -> Arc<Expected> {
+    Arc::new(Expected::new(sized(size)))
+}
+
 fn sized(size: Option<usize>) -> Version {
     Version {
         size: size.map(|size| size as u64),
@@ -29,7 +33,7 @@ fn sized(size: Option<usize>) -> Version {
 
 fn reader(file: &Arc<FakeFile>, size: Option<usize>) -> Reader {
     let source = Arc::new(FakeSource(Arc::clone(file)));
-    Reader::new(source, sized(size), options())
+    Reader::new(source, expected(size), options())
 }
 
 fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
@@ -349,7 +353,7 @@ fn a_transfer_that_does_not_move_is_given_up() {
         timeout: Duration::from_millis(50),
         ..options()
     };
-    let reader = Reader::new(source, sized(Some(M)), options);
+    let reader = Reader::new(source, expected(Some(M)), options);
     assert_eq!(reader.read(0, 10).unwrap_err().kind, ErrorKind::TimedOut);
     file.allow(None);
     file.wait_for_live(0);
@@ -381,7 +385,7 @@ proptest! {
         let source = Arc::new(FakeSource(Arc::clone(&file)));
         let size = known.then_some(file.bytes().len());
         let options = ReadOptions { read_ahead, streams, timeout: PATIENCE };
-        let reader = Reader::new(source, sized(size), options);
+        let reader = Reader::new(source, expected(size), options);
         for (offset, length) in reads {
             let bytes = match reader.try_read(offset as u64, length) {
                 Some(bytes) => bytes,

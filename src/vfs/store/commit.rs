@@ -1,11 +1,14 @@
 //! Closing or syncing a file: sends what is missing and makes it the file on the server.
 
+use std::fs::File;
 use std::sync::MutexGuard;
 use std::time::Instant;
 
 use super::{Follower, Outgoing, PIECE, Shared, State, Store, WHOLE, Waited};
 use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind, Stored};
+use crate::vfs::scratch::Scratch;
+use crate::vfs::write_spool::Spool;
 
 /// Fresh uploads after a connection that broke.
 const RETRIES: u32 = 3;
@@ -33,11 +36,20 @@ enum Claim {
     Void(Pass),
 }
 
-/// What an upload is to bring: the file as it is when this is taken.
+/// What an upload brings: the file as it is when this is taken.
 struct Snapshot {
     id: u64,
     generation: u64,
     length: u64,
+    /// The bytes themselves, where the writer does not pause.
+    frozen: Option<Scratch>,
+}
+
+impl Snapshot {
+    /// The file to send from.
+    fn file<'a>(&'a self, spool: &'a Spool) -> &'a File {
+        self.frozen.as_ref().map_or(spool.file(), Scratch::file)
+    }
 }
 
 /// An upload, and what it is to bring.
@@ -133,7 +145,7 @@ impl Shared {
     }
 
     /// One upload of the whole file, the rest of it where `early` has begun; with its command where it is `whole`.
-    /// `insist` takes no notice of changes.
+    /// `insist` ignores changes: it sends a copy of the file, so that the server's digest is of the same bytes.
     fn pass(
         &self,
         early: Option<Box<dyn Outgoing>>,
@@ -143,22 +155,28 @@ impl Shared {
         insist: bool,
     ) -> Result<Pass, Error> {
         let (mut upload, snapshot) = match early {
-            Some(upload) => (upload, self.snapshot(false)),
-            None if whole => match self.begin_whole(insist)? {
+            Some(upload) => (upload, self.snapshot(false, false, target)),
+            None if whole => match self.begin_whole(insist, target)? {
                 Ok(begun) => begun,
                 Err(pass) => return Ok(pass),
             },
-            None => (self.destination.begin()?, self.snapshot(true)),
+            None => {
+                let upload = self.destination.begin()?;
+                (upload, self.snapshot(true, insist, target))
+            }
         };
+        let file = snapshot.file(&self.spool);
         let mut has_arrived = false;
         loop {
             let done = match self.claim(&snapshot, insist) {
-                Claim::Send(length) => upload.send(self.spool.file(), length),
+                Claim::Send(length) => upload.send(file, length),
                 Claim::Complete if has_arrived => break,
                 // What was lost on the way is read from the spool again: only the claim after it is the last.
                 Claim::Complete => {
                     has_arrived = true;
-                    upload.arrive(self.spool.file())
+                    // Without a copy, what was sent may be nowhere any more.
+                    let is_at_hand = !insist || snapshot.frozen.is_some();
+                    upload.arrive(is_at_hand.then_some(file))
                 }
                 Claim::Void(pass) => return Ok(pass),
             };
@@ -176,14 +194,14 @@ impl Shared {
     }
 
     /// Begins an upload of a small file with all its bytes; what could not go with the command is sent after it.
-    fn begin_whole(&self, insist: bool) -> Result<Result<Begun, Pass>, Error> {
-        let snapshot = self.snapshot(true);
+    fn begin_whole(&self, insist: bool, target: &RemotePath) -> Result<Result<Begun, Pass>, Error> {
+        let snapshot = self.snapshot(true, insist, target);
         let claimed = match self.claim(&snapshot, insist) {
             Claim::Send(length) => length,
             Claim::Complete => 0,
             Claim::Void(pass) => return Ok(Err(pass)),
         };
-        let file = self.spool.file();
+        let file = snapshot.file(&self.spool);
         let begun = self.destination.begin_whole(file, claimed);
         let sent = begun.and_then(|mut upload| {
             let left = claimed.saturating_sub(upload.sent());
@@ -206,19 +224,31 @@ impl Shared {
         Err(error)
     }
 
-    fn snapshot(&self, is_new: bool) -> Snapshot {
-        let mut state = self.lock();
-        let id = if is_new {
-            state.next_upload()
-        } else {
-            state.upload.id
+    fn snapshot(&self, is_new: bool, is_frozen: bool, target: &RemotePath) -> Snapshot {
+        let (id, generation) = {
+            let mut state = self.lock();
+            let id = if is_new {
+                state.next_upload()
+            } else {
+                state.upload.id
+            };
+            (id, state.generation)
         };
-        // In this order: a change that is counted is in the length, too.
-        let generation = state.generation;
+        // In this order: a change that is counted is in the length and in the copy, too.
+        let frozen = is_frozen.then(|| self.spool.freeze());
+        let (frozen, length) = match frozen {
+            Some(Ok((frozen, length))) => (Some(frozen), length),
+            Some(Err(error)) => {
+                log::warn!("{target} is stored while it is written, with no copy of it: {error}");
+                (None, self.spool.len())
+            }
+            None => (None, self.spool.len()),
+        };
         Snapshot {
             id,
             generation,
-            length: self.spool.len(),
+            length,
+            frozen,
         }
     }
 

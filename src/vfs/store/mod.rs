@@ -59,8 +59,9 @@ pub(crate) trait Outgoing: Send {
     /// Bytes sent so far.
     fn sent(&self) -> u64;
 
-    /// Waits until the server has all that was sent; sends again from `file` what was lost on the way.
-    fn arrive(&mut self, file: &File) -> Result<(), Error>;
+    /// Waits until the server has all that was sent; sends again from `file` what was lost on the way. None where the
+    /// file holds other bytes by now.
+    fn arrive(&mut self, file: Option<&File>) -> Result<(), Error>;
 
     /// Makes it the file at `target`, as `commit` says. On an error the old file is whole.
     fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<Stored, Error>;

@@ -1,6 +1,6 @@
 //! What is on the server after a program closed the file it wrote, whatever happened meanwhile.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -278,6 +278,27 @@ fn a_change_during_the_commit_of_what_was_sent_starts_over() {
         assert!(server.file() == open.bytes());
         assert_eq!((server.begun(), server.commits()), (2, 1));
         assert!(!open.store.is_dirty(), "the second upload has it");
+    }
+}
+
+/// The server tells digests: what it has is what was sent, whatever the writer did to the spool meanwhile.
+#[test]
+fn a_file_whose_writer_never_pauses_is_stored_as_it_was_once() {
+    for size in [3 * M, 1000] {
+        let server = FakeServer::new(&[]);
+        let open = Open::on(&server);
+        open.copy(0, size);
+        let writer: Weak<Open> = Arc::downgrade(&open);
+        let stamp = AtomicU8::new(0);
+        server.hook(move |_| {
+            let stamp = stamp.fetch_add(1, Ordering::Relaxed);
+            writer.upgrade().unwrap().write(10, &[stamp; 90]);
+        });
+        open.commit().unwrap();
+        assert_eq!(server.commits(), 1);
+        assert!(server.file()[10..100].windows(2).all(|it| it[0] == it[1]));
+        assert_eq!(server.file().len() as u64, size);
+        assert!(open.store.is_dirty(), "what came later is for the next one");
     }
 }
 
