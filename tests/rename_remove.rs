@@ -12,8 +12,13 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use support::{assert_errno, shell, stories};
+use ftpfs::server::{Fault, Misdeed};
+use support::{Kind, Mount, TestServer, assert_errno, shell, stories, wait_for};
+
+/// Longest that what a close leaves to do takes.
+const SOON: Duration = Duration::from_secs(20);
 
 /// What renameat2(2) calls them.
 const RENAME_NOREPLACE: u32 = 1;
@@ -133,7 +138,8 @@ stories! {
         assert_eq!(fs::read(mount.join("file")).unwrap(), b"the NEW content");
         drop(reader);
         assert_eq!(server.read("file"), b"the NEW content");
-        assert_eq!(names(server.root()), ["file"]);
+        let is_alone = || names(server.root()) == ["file"];
+        assert!(wait_for(SOON, is_alone), "the old file goes with its last close");
     }
 
     /// A directory is renamed above a file that is being written.
@@ -223,4 +229,48 @@ stories! {
         assert_errno(fs::rename(mount.join("dir"), mount.join("dir/inner/dir")), libc::EINVAL);
         assert_eq!(server.read("dir/inner/file"), b"content");
     }
+}
+
+/// Servers overwrite a directory that is in the way, or merge the two: they are not asked.
+#[test]
+fn a_full_directory_in_the_way_is_found_without_the_server() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("source/file", "moved");
+    fs::create_dir(server.root().join("full")).unwrap();
+    let mount = Mount::with_options(&server, &["dir_ttl=600"]);
+    assert!(names(&mount.join("full")).is_empty());
+    server.write("full/file", "made by another client");
+    let renamed = fs::rename(mount.join("source"), mount.join("full"));
+    assert_errno(renamed, libc::ENOTEMPTY);
+    let into_itself = fs::rename(mount.join("source"), mount.join("source/source"));
+    assert_errno(into_itself, libc::EINVAL);
+    let commands = server.commands();
+    assert!(
+        !commands.iter().any(|it| it.starts_with("RNFR")),
+        "{commands:?}"
+    );
+    assert!(
+        !commands.iter().any(|it| it.starts_with("RMD")),
+        "{commands:?}"
+    );
+}
+
+/// The directory that made way comes back when the rename fails.
+#[test]
+fn an_empty_directory_survives_a_rename_that_fails() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("source/file", "kept");
+    fs::create_dir(server.root().join("empty")).unwrap();
+    let mount = Mount::new(&server);
+    let refused = Misdeed::Refuse {
+        code: 550,
+        text: "Permission denied.".to_owned(),
+    };
+    let fault = Fault::on("RNTO", refused).always();
+    server.embedded().unwrap().faults().add(fault);
+    let renamed = fs::rename(mount.join("source"), mount.join("empty"));
+    assert_errno(renamed, libc::EACCES);
+    assert_eq!(names(server.root()), ["empty", "source"]);
+    assert_eq!(names(mount.path()), ["empty", "source"]);
+    assert_eq!(server.read("source/file"), b"kept");
 }

@@ -153,11 +153,7 @@ impl Vfs {
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
         if let Some(ino) = self.inodes.known(parent, name) {
-            let open = self.inodes.open_files_in(ino);
-            if open.iter().any(|(_, file)| file.is_unstored()) {
-                return Err(Errno::NOTEMPTY);
-            }
-            self.move_hidden_out(ino, parent)?;
+            self.clear_directory(ino, parent)?;
         }
         match self.remote.remove_directory(&path) {
             Ok(()) => {}
@@ -174,6 +170,18 @@ impl Vfs {
         self.note_modified(&directory);
         self.inodes.remove(parent, name);
         Ok(())
+    }
+
+    /// Moves what programs do not see out of the directory `ino` in `parent`, before it is removed.
+    ///
+    /// # Errors
+    /// `NOTEMPTY` where a file was made in it that the server does not have yet.
+    pub(super) fn clear_directory(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
+        let open = self.inodes.open_files_in(ino);
+        if open.iter().any(|(_, file)| file.is_unstored()) {
+            return Err(Errno::NOTEMPTY);
+        }
+        self.move_hidden_out(ino, parent)
     }
 
     fn add_directory(&self, ino: Ino, snapshot: Arc<Snapshot>) -> Handle {

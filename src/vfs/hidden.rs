@@ -2,7 +2,7 @@
 //! the last program closes them. No contents are moved.
 //!
 //! 1. [`Vfs::hide`] renames the file to a temporary name. Its inode goes with it, so that readers follow.
-//! 2. What took the name away succeeds: [`Vfs::keep_hidden`]. Or it fails: [`Vfs::unhide`].
+//! 2. What took the name away succeeds: [`OpenFile::hide`]. Or it fails: [`Vfs::unhide`].
 //! 3. [`Vfs::discard_hidden`] deletes the file at the last close, [`Vfs::discard_all_hidden`] at the end of the mount, and
 //!    the next mount what a killed one left.
 
@@ -46,12 +46,6 @@ impl Vfs {
                 Err(error.into())
             }
         }
-    }
-
-    /// The name of `file` is gone for good.
-    pub(super) fn keep_hidden(&self, file: &OpenFile, pass: &Pass<'_>, mut hidden: HiddenFile) {
-        hidden.condemn();
-        file.hide(pass, hidden);
     }
 
     /// Gives the file its name back: what was to take it failed.

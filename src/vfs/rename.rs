@@ -9,6 +9,7 @@ use crate::remote::ErrorKind;
 
 use super::Vfs;
 use super::errno::Errno;
+use super::gate::Pass;
 use super::inode::Ino;
 use super::open_file::{self, OpenFile};
 
@@ -33,6 +34,12 @@ impl Vfs {
     ) -> Result<(), Errno> {
         self.check_writable()?;
         let (from, to) = (self.rename_place(from)?, self.rename_place(to)?);
+        if from.path == to.path {
+            return Ok(());
+        }
+        if to.path.below(&from.path).is_some() {
+            return Err(Errno::INVAL);
+        }
         let moved = self.what_is_at(&from)?.ok_or(Errno::NOENT)?;
         let replaced = self.what_is_at(&to)?;
         if let Some(replaced) = &replaced {
@@ -40,9 +47,22 @@ impl Vfs {
                 return Err(Errno::EXIST);
             }
             check_replaceable(moved.kind, replaced.kind)?;
+            if replaced.kind == Kind::Directory {
+                self.check_empty(&to)?;
+            }
         }
-        let moved_file = self.open_at(&from);
-        let replaced_file = self.open_at(&to);
+        self.rename_checked(&from, &to, &moved, replaced.as_ref())
+    }
+
+    fn rename_checked(
+        &self,
+        from: &Place<'_>,
+        to: &Place<'_>,
+        moved: &Attributes,
+        replaced: Option<&Attributes>,
+    ) -> Result<(), Errno> {
+        let moved_file = self.open_at(from);
+        let replaced_file = self.open_at(to);
         let replaces_read_file = replaced_file
             .as_ref()
             .is_some_and(|file| file.needs_server());
@@ -76,43 +96,29 @@ impl Vfs {
         };
 
         let moves_on_server = moved_file.as_ref().is_none_or(|file| file.is_on_server());
-        let mut hidden = None;
-        if let Some(file) = &replaced_file
-            && let Some(pass) = pass_of(file.ino())
-            && file.needs_server()
-        {
-            if moves_on_server {
-                hidden = self.hide(file, pass, (to.parent, to.name), &to.path)?;
-            } else {
+        let replaced_open = replaced_file
+            .as_ref()
+            .and_then(|file| Some((file, pass_of(file.ino())?)));
+        let hidden = match replaced_open {
+            Some((file, pass)) if file.needs_server() && moves_on_server => {
+                self.hide(file, pass, (to.parent, to.name), &to.path)?
+            }
+            Some((file, pass)) => {
                 // Its successor is still being written: until that is stored, the server has this one.
                 file.keep_contents(pass)?;
+                None
             }
-        }
-        let mut hidden_below = Vec::new();
-        for file in &below {
-            if let Some(pass) = pass_of(file.ino()) {
-                file.end_early_upload(pass);
-                if let Some(hidden) = file.take_hidden(pass) {
-                    hidden_below.push((file, pass, hidden));
-                }
-            }
+            None => None,
+        };
+        let below: Vec<_> = below
+            .iter()
+            .filter_map(|file| Some((file, pass_of(file.ino())?)))
+            .collect();
+        for (file, pass) in &below {
+            file.end_early_upload(pass);
         }
         if moves_on_server {
-            for (_, _, hidden) in &hidden_below {
-                if let Some(path) = hidden.path().rebased(&from.path, &to.path) {
-                    hidden.expect_at(&path);
-                }
-            }
-            let renamed = self.rename_on_server(&from, &to, moved.kind, replaced.as_ref());
-            for (file, pass, mut hidden) in hidden_below {
-                if let Some(path) = hidden.path().rebased(&from.path, &to.path) {
-                    match renamed {
-                        Ok(()) => hidden.is_at(path),
-                        Err(_) => hidden.is_not_at(&path),
-                    }
-                }
-                file.put_hidden(pass, hidden);
-            }
+            let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below);
             if let Err(errno) = renamed {
                 if let Some(hidden) = hidden {
                     self.unhide((to.parent, to.name), hidden);
@@ -124,7 +130,7 @@ impl Vfs {
             self.ahead.forget(&to.path);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
-            file.set_before(match (&replaced_file, &replaced) {
+            file.set_before(match (&replaced_file, replaced) {
                 (Some(file), _) => file.before(),
                 (None, Some(replaced)) => open_file::before(replaced),
                 (None, None) => Before::Absent,
@@ -135,21 +141,51 @@ impl Vfs {
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
         // What is replaced is forgotten after its successor is remembered: a kill between the two costs nothing.
-        for file in moved_file.iter().chain(&below) {
-            if let Some(pass) = pass_of(file.ino()) {
-                file.note_new_place(pass);
-            }
+        let moved = moved_file
+            .iter()
+            .filter_map(|file| Some((file, pass_of(file.ino())?)));
+        for (file, pass) in moved.chain(below) {
+            file.note_new_place(pass);
         }
-        if let Some(file) = &replaced_file
-            && let Some(pass) = pass_of(file.ino())
-        {
+        if let Some((file, pass)) = replaced_open {
             match hidden {
-                Some(hidden) => self.keep_hidden(file, pass, hidden),
+                Some(hidden) => file.hide(pass, hidden),
                 None => file.unlink(pass),
             }
             self.forget_waiting(file);
         }
         Ok(())
+    }
+
+    /// Renames on the server; the hidden ones of the files `below` a directory go with it.
+    fn rename_with_hidden(
+        &self,
+        from: &Place<'_>,
+        to: &Place<'_>,
+        moved: Kind,
+        replaced: Option<&Attributes>,
+        below: &[(&Arc<OpenFile>, &Pass<'_>)],
+    ) -> Result<(), Errno> {
+        let mut hidden = Vec::new();
+        for (file, pass) in below {
+            if let Some(taken) = file.take_hidden(pass) {
+                let path = taken.path().rebased(&from.path, &to.path);
+                if let Some(path) = &path {
+                    taken.expect_at(path);
+                }
+                hidden.push((file, pass, taken, path));
+            }
+        }
+        let renamed = self.rename_on_server(from, to, moved, replaced);
+        for (file, pass, mut taken, path) in hidden {
+            match (path, renamed) {
+                (Some(path), Ok(())) => taken.is_at(path),
+                (Some(path), Err(_)) => taken.is_not_at(&path),
+                (None, _) => {}
+            }
+            file.put_hidden(pass, taken);
+        }
+        renamed
     }
 
     /// Stores what was closed and moves on the server: until the journal knows its new name, the next mount would store
@@ -215,6 +251,19 @@ impl Vfs {
         }
     }
 
+    /// ENOTEMPTY where the directory at `place` has something in it, as rename(2) wants it: servers overwrite such a
+    /// directory, or merge the two. It is listed anew, and hidden files in it are moved out of the way.
+    fn check_empty(&self, place: &Place<'_>) -> Result<(), Errno> {
+        if let Some(ino) = self.inodes.known(place.parent, place.name) {
+            self.clear_directory(ino, place.parent)?;
+        }
+        if self.remote.list(&place.path)?.is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::NOTEMPTY)
+        }
+    }
+
     fn rename_on_server(
         &self,
         from: &Place<'_>,
@@ -222,31 +271,38 @@ impl Vfs {
         moved: Kind,
         replaced: Option<&Attributes>,
     ) -> Result<(), Errno> {
+        // Not every server renames onto an empty directory.
+        let directory = replaced.filter(|_| moved == Kind::Directory);
+        if directory.is_some() {
+            self.remote.remove_directory(&to.path)?;
+        }
         let Err(error) = self.remote.rename(&from.path, &to.path) else {
             return Ok(());
         };
-        let replaces_directory =
-            moved == Kind::Directory && replaced.is_some_and(|at| at.kind == Kind::Directory);
-        // rename(2) replaces an empty directory; not every server does.
-        let could_be_in_the_way = matches!(
-            error.kind,
-            ErrorKind::AlreadyExists | ErrorKind::PermissionDenied | ErrorKind::Other
-        );
-        if !(replaces_directory && could_be_in_the_way) {
-            if error.kind == ErrorKind::NotFound {
-                self.cache.forget(&from.directory);
-            }
-            for place in [from, to] {
-                self.doubt(&place.directory, place.name, error.kind);
-            }
-            return Err(error.into());
+        if let Some(directory) = directory {
+            self.restore_directory(to, directory);
         }
-        self.remote.remove_directory(&to.path)?;
-        if let Err(error) = self.remote.rename(&from.path, &to.path) {
-            self.cache.remove(&to.directory, to.name);
-            return Err(error.into());
+        if error.kind == ErrorKind::NotFound {
+            self.cache.forget(&from.directory);
         }
-        Ok(())
+        for place in [from, to] {
+            self.doubt(&place.directory, place.name, error.kind);
+        }
+        Err(error.into())
+    }
+
+    /// Makes the empty directory again that made way for one that then was not renamed.
+    fn restore_directory(&self, place: &Place<'_>, was: &Attributes) {
+        if let Err(error) = self.remote.make_directory(&place.path) {
+            log::error!("{error}: it was removed for a rename that failed");
+            self.cache.doubt(&place.directory, place.name);
+            return;
+        }
+        if let Some(mode) = was.mode
+            && let Err(error) = self.remote.set_mode(&place.path, mode)
+        {
+            log::info!("{error}: the directory has the server's default mode now");
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Vfs {
         self.inodes.remove(parent, name);
         if let Some((file, pass)) = &open {
             match hidden {
-                Some(hidden) => self.keep_hidden(file, pass, hidden),
+                Some(hidden) => file.hide(pass, hidden),
                 None => file.unlink(pass),
             }
             self.forget_waiting(file);

@@ -56,8 +56,9 @@ impl OpenFile {
         self.lose_name(Naming::Unlinked);
     }
 
-    /// The name is gone; the server keeps the file as `hidden`.
-    pub(in super::super) fn hide(&self, _pass: &Pass<'_>, hidden: HiddenFile) {
+    /// The name is gone; the server keeps the file as `hidden`, and never gives it its name back.
+    pub(in super::super) fn hide(&self, _pass: &Pass<'_>, mut hidden: HiddenFile) {
+        hidden.condemn();
         self.lose_name(Naming::Hidden(hidden));
     }
 
