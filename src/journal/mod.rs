@@ -144,9 +144,19 @@ impl Journal {
         self.note(&Record::Gone(path.clone()));
     }
 
-    /// The file at `path` is being overwritten in its place: whatever is there after this mount may be a part of it.
+    /// The file at `path` is about to be overwritten in its place: what is there after this mount
+    /// may be a part of it.
     pub fn in_place(&self, path: &RemotePath) {
         self.note(&Record::InPlace(path.clone()));
+    }
+
+    /// Overwriting the file at `path` has failed, and its writer knows. While the mount ends no
+    /// writer is left, and the record stays for the next mount, as the [spool file](SpoolFile::refused)
+    /// does.
+    pub fn in_place_failed(&self, path: &RemotePath) {
+        if !self.is_ending() {
+            self.gone(path);
+        }
     }
 
     /// A new spool file, for what is written to `path`.
@@ -228,6 +238,13 @@ impl Journal {
             lock(log).note(record);
         }
     }
+
+    fn is_ending(&self) -> bool {
+        match &self.shared.keeping {
+            Keeping::Page { ending, .. } => ending.load(Ordering::Relaxed),
+            Keeping::Nothing { .. } => false,
+        }
+    }
 }
 
 impl SpoolFile {
@@ -263,7 +280,7 @@ impl SpoolFile {
     /// left to be told, and it waits for the next one.
     pub fn refused(&self) {
         if let Some(kept) = &self.kept
-            && !kept.is_ending()
+            && !kept.journal.is_ending()
         {
             kept.note(&Record::Settled(kept.number));
         }
@@ -284,13 +301,6 @@ impl Kept {
         unsynced.sync()
     }
 
-    fn is_ending(&self) -> bool {
-        match &self.journal.shared.keeping {
-            Keeping::Page { ending, .. } => ending.load(Ordering::Relaxed),
-            Keeping::Nothing { .. } => false,
-        }
-    }
-
     fn is_pending(&self) -> bool {
         match &self.journal.shared.keeping {
             Keeping::Page { log, .. } => lock(log).holds().is_pending(self.number),
@@ -301,7 +311,7 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if self.is_ending() && self.is_pending() {
+        if self.journal.is_ending() && self.is_pending() {
             return;
         }
         if let Err(error) = std::fs::remove_file(&self.path) {

@@ -32,6 +32,16 @@ pub(super) struct Temporary {
     path: RemotePath,
 }
 
+/// A file that is being overwritten where it is. The journal holds a record of it from before the
+/// server can have touched the file. Dropped before it [is whole](Self::is_whole), the record stays
+/// only where the next mount is to store the file.
+#[derive(Debug)]
+pub(super) struct InPlace {
+    remote: Remote,
+    path: RemotePath,
+    is_whole: bool,
+}
+
 impl TemporaryNames {
     pub(super) fn new(journal: Journal) -> Self {
         Self {
@@ -39,16 +49,6 @@ impl TemporaryNames {
             made: AtomicU32::new(0),
             orphans: Orphans::default(),
         }
-    }
-
-    /// The file at `path` is overwritten where it is.
-    pub(super) fn in_place(&self, path: &RemotePath) {
-        self.journal.in_place(path);
-    }
-
-    /// … and is so no more.
-    pub(super) fn not_in_place(&self, path: &RemotePath) {
-        self.journal.gone(path);
     }
 
     /// Whether this mount made `name`.
@@ -91,6 +91,41 @@ impl Remote {
         self.names().journal.aside(&path, target);
         let orphan = Orphan::Aside(path.clone(), target.clone());
         Some(Temporary::new(self, path, orphan))
+    }
+}
+
+impl Remote {
+    /// Notes that the file at `path` is about to be overwritten where it is.
+    pub(super) fn overwrite(&self, path: &RemotePath) -> InPlace {
+        self.names().journal.in_place(path);
+        InPlace {
+            remote: self.clone(),
+            path: path.clone(),
+            is_whole: false,
+        }
+    }
+}
+
+impl InPlace {
+    /// The file's path on the server.
+    pub(super) fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    /// The server has the old file or all of the new one.
+    pub(super) fn is_whole(mut self) {
+        self.is_whole = true;
+    }
+}
+
+impl Drop for InPlace {
+    fn drop(&mut self) {
+        let journal = &self.remote.names().journal;
+        if self.is_whole {
+            journal.gone(&self.path);
+        } else {
+            journal.in_place_failed(&self.path);
+        }
     }
 }
 

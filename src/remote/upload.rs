@@ -8,7 +8,7 @@ use std::mem;
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
 use super::sending::Sending;
-use super::temporary::Temporary;
+use super::temporary::{InPlace, Temporary};
 use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, placing};
 use crate::ftp::{self, Entry, Failed, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
@@ -39,7 +39,7 @@ enum Place {
     /// A name of ours: whatever is there may be deleted.
     Temporary(Temporary),
     /// The file itself: the directory takes no new names.
-    Direct(RemotePath),
+    Direct(InPlace),
     /// Nowhere any more: the temporary name is gone.
     Gone(RemotePath),
 }
@@ -48,7 +48,8 @@ impl Place {
     fn path(&self) -> &RemotePath {
         match self {
             Self::Temporary(temporary) => temporary.path(),
-            Self::Direct(path) | Self::Gone(path) => path,
+            Self::Direct(in_place) => in_place.path(),
+            Self::Gone(path) => path,
         }
     }
 }
@@ -155,7 +156,7 @@ fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
     tries == 0 || (tries == 1 && for_good)
 }
 
-/// Begins an upload straight at its name.
+/// Begins an upload straight at its name. The journal knows of it before the server does.
 fn direct(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -164,14 +165,20 @@ fn direct(
 ) -> Result<Upload, Error> {
     let path = task.path;
     remote.settle_before(dialogue, path);
-    match dialogue.start(|session| store(session, path, whole)) {
-        Ok(started) => Ok(Upload::new(
-            remote,
-            path,
-            Place::Direct(path.clone()),
-            started,
-        )),
-        Err(fault) => Err(remote.blame(dialogue, task, &fault)),
+    let in_place = remote.overwrite(path);
+    let tries = Cell::new(0);
+    let begin = |session: Session| {
+        tries.set(tries.get() + 1);
+        store(session, path, whole)
+    };
+    match dialogue.start(begin) {
+        Ok(started) => Ok(Upload::new(remote, path, Place::Direct(in_place), started)),
+        Err(fault) => {
+            if has_made_nothing(&fault, tries.get()) {
+                in_place.is_whole();
+            }
+            Err(remote.blame(dialogue, task, &fault))
+        }
     }
 }
 
@@ -199,9 +206,6 @@ impl Upload {
         place: Place,
         started: (ftp::Upload, Permit),
     ) -> Self {
-        if let Place::Direct(path) = &place {
-            remote.names().in_place(path);
-        }
         let is_ours = matches!(place, Place::Temporary(_));
         let sending = Sending::new(remote, place.path(), is_ours, started);
         Self {
@@ -376,18 +380,17 @@ impl Upload {
         }
     }
 
-    /// The temporary name became the target's.
+    /// The file has its name and all its bytes.
     fn leave_place(&mut self) {
-        if let Place::Temporary(temporary) = self.take_place() {
-            temporary.gone();
+        match self.take_place() {
+            Place::Temporary(temporary) => temporary.gone(),
+            Place::Direct(in_place) => in_place.is_whole(),
+            Place::Gone(_) => {}
         }
     }
 
     fn take_place(&mut self) -> Place {
         let path = self.place.path().clone();
-        if matches!(self.place, Place::Direct(_)) {
-            self.remote.names().not_in_place(&path);
-        }
         mem::replace(&mut self.place, Place::Gone(path))
     }
 

@@ -177,14 +177,23 @@ pub fn server_options(root: PathBuf) -> ServerOptions {
 
 /// A client as a mount has it by itself, over such connections.
 pub fn connect(pool: PoolOptions) -> Result<Remote, ftpfs::ftp::Error> {
+    connect_with(pool, Atomic::Auto, Journal::keeping_nothing(None))
+}
+
+/// A client that overwrites files as `atomic` says and notes in `journal` what is under way.
+pub fn connect_with(
+    pool: PoolOptions,
+    atomic: Atomic,
+    journal: Journal,
+) -> Result<Remote, ftpfs::ftp::Error> {
     let options = RemoteOptions {
         pool,
-        atomic: Atomic::Auto,
+        atomic,
         verify: Verify::Digest,
         links: Links::Show,
         listing_bytes: 64 << 20,
     };
-    Remote::connect(options, Journal::keeping_nothing(None))
+    Remote::connect(options, journal)
 }
 
 /// Eight connections, and no patience with what should be at once.

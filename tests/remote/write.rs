@@ -4,10 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
-use ftpfs::remote::{Commit, ErrorKind};
+use ftpfs::journal::{Journal, Place};
+use ftpfs::remote::{Atomic, Commit, ErrorKind};
 use ftpfs::server::{Fault, Misdeed};
 
-use crate::support::{Site, path, pattern, spool, wait_for};
+use crate::support::{Site, connect_with, path, pattern, pool_options, spool, wait_for};
 
 #[test]
 fn a_stored_file_is_the_file_that_was_sent() {
@@ -197,4 +198,37 @@ fn a_connection_that_breaks_in_an_upload_leaves_the_old_file_where_none_can_go_o
     wait_for("the temporary name to go", || site.names("") == ["file"]);
     site.store("/file", b"new").unwrap();
     assert_eq!(site.content("file"), b"new");
+}
+
+#[test]
+fn the_journal_knows_of_a_file_overwritten_in_place_before_the_server_does() {
+    let site = Site::new();
+    site.put("file", b"old");
+    let state = tempfile::tempdir().unwrap();
+    let place = Place::of(state.path(), "ann", "host", 21);
+    let journal = Journal::open(&place, None).unwrap();
+    let page = fs::read_dir(place.directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.is_dir())
+        .unwrap();
+    let noted = || fs::read_to_string(page.join("log")).unwrap();
+    let mut pool = pool_options();
+    pool.connect.port = site.server.address().port();
+    pool.connect.timeout = Duration::from_secs(1);
+    let remote = connect_with(pool, Atomic::Never, journal).unwrap();
+
+    let faults = site.server.faults();
+    faults.add(Fault::on("STOR", Misdeed::StallControl).always());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_for("the STOR", || faults.happened() > 0);
+            let noted = noted();
+            remote.close();
+            assert!(noted.contains("inplace\t/file\n"), "{noted}");
+        });
+        let content = spool(b"new");
+        assert!(remote.upload_whole(&path("/file"), &content, 3).is_err());
+    });
+    assert!(noted().ends_with("gone\t/file\n"), "its writer knows");
 }
