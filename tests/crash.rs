@@ -108,6 +108,52 @@ stories! {
     }
 }
 
+stories! {
+    fn a_file_saved_twice_is_stored_as_it_was_saved_the_second_time(server: &TestServer, mount: &Mount) {
+        let state = TempDir::new().unwrap();
+        let killed = Mount::with_state(server, &[], state.path());
+        fs::write(killed.join("file"), "first").unwrap();
+        assert_eq!(server.read("file"), b"first");
+        server.freeze();
+        let mut closing = close_in_python(&killed.join("file"), "second");
+        assert!(
+            wait_for(SOON, || is_pending(state.path(), "/file")),
+            "it is being stored"
+        );
+        killed.kill_nine();
+        closing.wait().unwrap();
+        // Sessions that go on after the freeze must not store it after all.
+        server.kill();
+        server.start_again();
+
+        let next = Mount::with_state(server, &[], state.path());
+        let stored = fs::read(next.join("file")).unwrap();
+        assert_eq!(stored, b"second", "{}", next.log());
+        next.unmount();
+    }
+}
+
+/// Whether the journal of a running mount says that the file at `path` is being stored.
+fn is_pending(state: &Path, path: &str) -> bool {
+    let logs = left_in(state).into_iter().map(|page| page.join("log"));
+    let end = format!("\t{path}");
+    let records: Vec<String> = logs
+        .flat_map(|log| {
+            fs::read_to_string(log)
+                .unwrap_or_default()
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .filter(|line| {
+            line.starts_with("settled") || line.starts_with("pending") && line.ends_with(&end)
+        })
+        .collect();
+    records
+        .last()
+        .is_some_and(|last| last.starts_with("pending"))
+}
+
 /// A program that writes a file and says how its close went.
 fn close_in_python(path: &Path, contents: &str) -> Child {
     let script = "import sys; f = open(sys.argv[1], 'w'); f.write(sys.argv[2]); f.close()";

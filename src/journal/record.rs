@@ -1,6 +1,6 @@
 //! One line of the log: a word, then fields between tabs; bytes that could end a field or a line are escaped.
 
-use crate::ftp::RemotePath;
+use crate::ftp::{Precision, RemotePath};
 
 /// Something the next mount must know, or need no longer know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub enum Before {
     File {
         /// Bytes.
         size: Option<u64>,
-        /// Seconds since the epoch.
-        modified: Option<i64>,
+        /// Seconds since the epoch, and how exact they are.
+        modified: Option<(i64, Precision)>,
     },
 }
 
@@ -119,7 +119,7 @@ fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
         option(pending.modified),
         kind.to_owned(),
         option(size),
-        option(modified),
+        modified.map_or_else(|| "-".to_owned(), moment),
     ];
     let mut fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
     fields.push(pending.target.as_bytes());
@@ -134,7 +134,7 @@ fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
         b"absent" => Before::Absent,
         b"file" => Before::File {
             size: to_option(old_size)?,
-            modified: to_option(old_modified)?,
+            modified: to_moment(old_modified)?,
         },
         _ => return None,
     };
@@ -165,6 +165,40 @@ fn to_option<T: std::str::FromStr>(field: &[u8]) -> Option<Option<T>> {
         b"-" => Some(None),
         field => to_number(field).map(Some),
     }
+}
+
+/// Seconds since the epoch, then `s`, `m` or `d` for their precision.
+fn moment((seconds, precision): (i64, Precision)) -> String {
+    let unit = match precision {
+        Precision::Second => 's',
+        Precision::Minute => 'm',
+        Precision::Day => 'd',
+    };
+    format!("{seconds}{unit}")
+}
+
+/// Older journals have no precision: such a time is only as exact as it looks.
+#[expect(
+    clippy::option_option,
+    reason = "a field that is no time is not a time that is missing"
+)]
+fn to_moment(field: &[u8]) -> Option<Option<(i64, Precision)>> {
+    let (seconds, precision) = match field {
+        b"-" => return Some(None),
+        [seconds @ .., b's'] => (to_number(seconds)?, Precision::Second),
+        [seconds @ .., b'm'] => (to_number(seconds)?, Precision::Minute),
+        [seconds @ .., b'd'] => (to_number(seconds)?, Precision::Day),
+        seconds => {
+            let seconds: i64 = to_number(seconds)?;
+            let precision = match seconds {
+                _ if seconds % 86_400 == 0 => Precision::Day,
+                _ if seconds % 60 == 0 => Precision::Minute,
+                _ => Precision::Second,
+            };
+            (seconds, precision)
+        }
+    };
+    Some(Some((seconds, precision)))
 }
 
 fn to_path(field: &[u8]) -> Option<RemotePath> {
@@ -208,10 +242,19 @@ mod tests {
             .prop_filter_map("no path", |bytes| RemotePath::new(&bytes).ok())
     }
 
+    fn moment() -> impl Strategy<Value = (i64, Precision)> {
+        let precision = prop_oneof![
+            Just(Precision::Second),
+            Just(Precision::Minute),
+            Just(Precision::Day),
+        ];
+        (any::<i64>(), precision)
+    }
+
     fn pending() -> impl Strategy<Value = Pending> {
         let before = prop_oneof![
             Just(Before::Absent),
-            any::<(Option<u64>, Option<i64>)>()
+            (any::<Option<u64>>(), proptest::option::of(moment()))
                 .prop_map(|(size, modified)| Before::File { size, modified }),
         ];
         (path(), any::<(u64, Option<u32>, Option<i64>)>(), before).prop_map(
@@ -255,6 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn a_time_written_without_its_precision_is_as_exact_as_it_looks() {
+        for (written, precision) in [
+            ("1700000001", Precision::Second),
+            ("1700000040", Precision::Minute),
+            ("1699920000", Precision::Day),
+            ("1699920000s", Precision::Second),
+        ] {
+            let line = format!("pending\t1\t3\t-\t-\tfile\t7\t{written}\t/f");
+            let Some(Record::Pending(1, pending)) = Record::parse(line.as_bytes()) else {
+                panic!("{line}");
+            };
+            let Before::File { modified, .. } = pending.before else {
+                panic!("{pending:?}");
+            };
+            assert_eq!(modified.map(|it| it.1), Some(precision), "{written}");
+        }
+    }
+
+    #[test]
     fn half_a_record_is_none() {
         for line in [
             "",
@@ -262,6 +324,7 @@ mod tests {
             "part\t/a\t/b",
             "open\t/a",
             "pending\t1\t2",
+            "pending\t1\t3\t-\t-\tfile\t7\tm\t/f",
             "gone\t/%2",
             "settled\t-",
         ] {

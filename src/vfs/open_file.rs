@@ -502,7 +502,7 @@ impl Spooled {
 pub(super) fn before(attributes: &Attributes) -> Before {
     Before::File {
         size: attributes.size,
-        modified: attributes.modified.map(|(seconds, _)| seconds),
+        modified: attributes.modified,
     }
 }
 

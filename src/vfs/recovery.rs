@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::ftp::{Entry, Kind, RemotePath};
+use crate::ftp::{Entry, Kind, Precision, RemotePath};
 use crate::journal::{Before, Left, Pending, Place, Waiting};
-use crate::remote::{self, Commit, ErrorKind, Remote};
+use crate::remote::{self, Commit, ErrorKind, Remote, Version};
 
 /// Bytes that are compared at a time.
 const COMPARE: usize = 256 << 10;
@@ -107,8 +107,13 @@ fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Probl
     {
         return Ok(());
     }
-    if !is_ours && !is_as_before(before, found.as_ref()) {
-        return Err(Problem::Changed(target.clone()));
+    if !is_ours {
+        let found = found
+            .map(|found| exact(remote, target, found))
+            .transpose()?;
+        if !is_as_before(before, found.as_ref()) {
+            return Err(Problem::Changed(target.clone()));
+        }
     }
     let mut upload = remote.upload(target)?;
     upload.send(&file, size)?;
@@ -122,20 +127,36 @@ fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Probl
     Ok(())
 }
 
+/// The kind of what the server has, and its version with an exact time where the server knows one:
+/// listings round times, so another change within the minute would not show.
+fn exact(
+    remote: &Remote,
+    target: &RemotePath,
+    found: Entry,
+) -> Result<(Kind, Version), remote::Error> {
+    let listed = Version::from(&found);
+    let is_exact = matches!(listed.modified, Some((_, Precision::Second)));
+    if is_exact || found.kind != Kind::File {
+        return Ok((found.kind, listed));
+    }
+    let asked = remote.version(target)?;
+    Ok((found.kind, asked.with(listed)))
+}
+
 /// Whether the server has what it had before the file was to be stored.
-fn is_as_before(before: &Before, found: Option<&Entry>) -> bool {
-    match (before, found) {
+fn is_as_before(before: &Before, found: Option<&(Kind, Version)>) -> bool {
+    match (*before, found) {
         (Before::Absent, None) => true,
-        (Before::File { size, modified }, Some(found)) => {
-            let told = found.modified.map(|told| told.seconds);
-            found.kind == Kind::File && agree(*size, found.size) && agree(*modified, told)
+        (Before::File { size, modified }, Some((kind, found))) => {
+            let before = Version {
+                size,
+                modified,
+                unique: 0,
+            };
+            *kind == Kind::File && before.agrees(found)
         }
         (Before::Absent, Some(_)) | (Before::File { .. }, None) => false,
     }
-}
-
-fn agree<T: PartialEq + Copy>(one: Option<T>, other: Option<T>) -> bool {
-    one.is_none() || other.is_none() || one == other
 }
 
 /// Whether the server's file has the same bytes: it was stored, and ftpfs killed before it could note so.
@@ -170,5 +191,45 @@ fn keep(left: &mut Left, place: &Place, waiting: &Waiting, problem: &Problem) {
         Err(error) => {
             log::warn!("{target} cannot be stored: {problem}; nor can it be kept: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A moment that is the beginning of no minute.
+    const MOMENT: i64 = 1_700_000_017;
+
+    #[test]
+    fn a_file_is_as_before_if_its_time_is_as_far_as_it_is_known() {
+        let before = |precision| Before::File {
+            size: Some(7),
+            modified: Some((MOMENT, precision)),
+        };
+        let found = |seconds, precision| {
+            let version = Version {
+                size: Some(7),
+                modified: Some((seconds, precision)),
+                unique: 5,
+            };
+            (Kind::File, version)
+        };
+        let minute = MOMENT - MOMENT.rem_euclid(60);
+        let stored = before(Precision::Second);
+        for (seconds, precision, expected) in [
+            (MOMENT, Precision::Second, true),
+            (MOMENT + 1, Precision::Second, false),
+            (minute, Precision::Minute, true),
+            (minute + 60, Precision::Minute, false),
+        ] {
+            let found = found(seconds, precision);
+            assert_eq!(is_as_before(&stored, Some(&found)), expected, "{found:?}");
+        }
+        let directory = (Kind::Directory, Version::default());
+        assert!(!is_as_before(&stored, Some(&directory)));
+        assert!(!is_as_before(&stored, None));
+        assert!(!is_as_before(&Before::Absent, Some(&directory)));
+        assert!(is_as_before(&Before::Absent, None));
     }
 }

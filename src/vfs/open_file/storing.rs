@@ -233,10 +233,9 @@ fn note_stored(attributes: &mut Attributes, stored: Stored) {
 
 /// What the server has of a file that it has just stored.
 fn before_next(attributes: &Attributes, stored: Stored) -> Before {
-    let modified = attributes.modified.map(|(seconds, _)| seconds);
     Before::File {
         size: attributes.size,
-        modified: stored.modified.and(modified),
+        modified: stored.modified.and(attributes.modified),
     }
 }
 
