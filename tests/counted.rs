@@ -179,6 +179,28 @@ fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
     }
 }
 
+/// Two names of a directory are asked for one by one, the third is answered by its listing, and with it all others.
+#[test]
+fn the_third_name_of_a_directory_lists_it() {
+    let server = TestServer::start(Kind::Embedded);
+    for name in ["a", "b", "c", "d"] {
+        server.write(Path::new("dir").join(name), "content");
+    }
+    let mount = Mount::new(&server);
+    fs::metadata(mount.join("dir")).unwrap();
+    let verbs = verbs_of(&server, || {
+        for name in ["a", "b", "c", "d"] {
+            fs::metadata(mount.join("dir").join(name)).unwrap();
+        }
+    });
+    let asked: Vec<&str> = verbs
+        .iter()
+        .map(String::as_str)
+        .filter(|verb| matches!(*verb, "MLST" | "MLSD"))
+        .collect();
+    assert_eq!(asked, ["MLST", "MLST", "MLSD"]);
+}
+
 /// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option of `cp`.
 fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     let server = TestServer::start_with(Kind::Embedded, |options| {

@@ -85,17 +85,14 @@ impl Directory {
         }
     }
 
-    pub(super) fn lookup(&mut self, name: &[u8], ttl: Duration, now: Instant) -> Answer {
-        let answer = self.answer(name, ttl, now);
-        if answer == Answer::Unknown {
-            self.misses = self.misses.saturating_add(1);
-        }
-        answer
+    pub(super) fn count_miss(&mut self) -> u32 {
+        self.misses = self.misses.saturating_add(1);
+        self.misses
     }
 
     /// What may be said of `name` elsewhere, where it is moved to.
     pub(super) fn known(&self, name: &[u8], ttl: Duration, now: Instant) -> Known {
-        match self.answer(name, ttl, now) {
+        match self.lookup(name, ttl, now) {
             Answer::Present(attributes, _) => Known::Present(attributes),
             Answer::Absent(_) | Answer::Unknown => Known::Doubtful(self.last_known(name)),
         }
@@ -162,10 +159,6 @@ impl Directory {
         }
     }
 
-    pub(super) fn misses(&self) -> u32 {
-        self.misses
-    }
-
     /// Names in its listing.
     pub(super) fn names(&self) -> usize {
         self.listing.as_ref().map_or(0, |listing| listing.len())
@@ -177,7 +170,7 @@ impl Directory {
         size_of::<Self>() + listing + self.changes_bytes
     }
 
-    fn answer(&self, name: &[u8], ttl: Duration, now: Instant) -> Answer {
+    pub(super) fn lookup(&self, name: &[u8], ttl: Duration, now: Instant) -> Answer {
         if let Some(heard) = self.changes.get(name) {
             let left = left(heard, ttl, now);
             return match &heard.known {

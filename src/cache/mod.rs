@@ -122,7 +122,8 @@ impl<E: Clone> Cache<E> {
         }
     }
 
-    /// What is known of `name` in `directory`, without waiting.
+    /// What is known of `name` in `directory`, without waiting. Asking counts as no
+    /// [miss](Self::count_miss).
     pub fn lookup(&self, directory: &RemotePath, name: &[u8]) -> Answer {
         let now = self.now();
         self.state().lookup(directory, name, now)
@@ -174,10 +175,10 @@ impl<E: Clone> Cache<E> {
         }
     }
 
-    /// How many lookups in `directory` went unanswered since it was last listed: after a few, a
-    /// listing is the cheaper way to know.
-    pub fn misses(&self, directory: &RemotePath) -> u32 {
-        self.state().misses(directory)
+    /// Counts a lookup in `directory` that the server has to answer. Returns how many there were since
+    /// the directory was last listed: after a few, a listing is the cheaper way to answer the next.
+    pub fn count_miss(&self, directory: &RemotePath) -> u32 {
+        self.state().count_miss(directory)
     }
 
     /// `name` is there with these attributes: the server said so, or it was made through the mount.

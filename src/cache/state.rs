@@ -49,8 +49,8 @@ impl<T: Clone> State<T> {
         }
     }
 
-    pub(super) fn misses(&self, path: &RemotePath) -> u32 {
-        self.directories.peek(path).map_or(0, Directory::misses)
+    pub(super) fn count_miss(&mut self, path: &RemotePath) -> u32 {
+        self.change(path, Directory::count_miss)
     }
 
     pub(super) fn memory(&self, path: &RemotePath) -> Option<Memory> {
@@ -58,12 +58,9 @@ impl<T: Clone> State<T> {
     }
 
     pub(super) fn lookup(&mut self, path: &RemotePath, name: &[u8], now: Instant) -> Answer {
-        let ttl = self.options.ttl;
-        if let Some(known) = self.directories.get_mut(path) {
-            return known.lookup(name, ttl, now);
-        }
-        // The miss is counted, too.
-        self.change(path, |directory| directory.lookup(name, ttl, now))
+        self.directories.get(path).map_or(Answer::Unknown, |known| {
+            known.lookup(name, self.options.ttl, now)
+        })
     }
 
     pub(super) fn current(&mut self, path: &RemotePath, now: Instant) -> Option<Current> {

@@ -179,14 +179,16 @@ fn single_answers_are_remembered_without_a_listing() {
 }
 
 #[test]
-fn lookups_without_an_answer_are_counted_until_the_listing() {
+fn misses_are_counted_until_the_listing_and_lookups_are_none() {
     let cache = cache();
     for expected in 1..=3 {
-        cache.lookup(&path("/d"), b"x");
-        assert_eq!(cache.misses(&path("/d")), expected);
+        for _ in 0..5 {
+            assert_eq!(cache.lookup(&path("/d"), b"x"), Answer::Unknown);
+        }
+        assert_eq!(cache.count_miss(&path("/d")), expected);
     }
     list(&cache, "/d", vec![]);
-    assert_eq!(cache.misses(&path("/d")), 0);
+    assert_eq!(cache.count_miss(&path("/d")), 1);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::errno::Errno;
 use super::inode::{Ino, Shape};
 use super::{Vfs, VfsOptions};
 
-/// So many names of a directory are asked for one by one; after them its whole listing is the
-/// cheaper way to know the rest.
+/// Names of a directory that the server is asked for one by one. After them a listing of the
+/// directory is the cheaper way to learn the rest.
 const STATS_BEFORE_LISTING: u32 = 2;
 
 impl Vfs {
@@ -109,7 +109,7 @@ impl Vfs {
         if let Some(known) = self.cached_attributes(directory, name) {
             return known;
         }
-        if self.remote.can_stat() && self.cache.misses(directory) <= STATS_BEFORE_LISTING {
+        if self.remote.can_stat() && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING {
             return self.stat(directory, name);
         }
         let listing = self
