@@ -19,6 +19,9 @@ const MOST_OF_THE_PAST: u64 = 4;
 /// A log longer than this was not written by a mount that ran, bytes.
 const LONGEST: u64 = 256 << 20;
 
+/// The name of a log that is being written anew.
+pub(super) const NEW_LOG: &str = "log.new";
+
 /// The log of one page.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -145,7 +148,7 @@ impl Log {
         if (lines.len() as u64) * MOST_OF_THE_PAST > self.bytes {
             return Ok(());
         }
-        let new = self.path.with_extension("new");
+        let new = self.path.with_file_name(NEW_LOG);
         // A mount that was killed here left one.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,14 +1,15 @@
 //! One mount's page: a directory that its mount holds locked as long as it runs, however it ends.
 
+use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use super::JournalError;
-use super::log::{Log, sync_directory};
-use super::place::{Place, check_private, new_directory, new_file, open_lock};
+use super::log::{Log, NEW_LOG, sync_directory};
+use super::place::{Place, check_private, is_own_directory, new_directory, new_file, open_lock};
 
 /// Hexadecimal digits of a page's name.
 const DIGITS: usize = 8;
@@ -18,6 +19,12 @@ const LOCK: &str = "lock";
 const LOG: &str = "log";
 /// Names the directory of the spool files, where it is another.
 const SPOOL: &str = "spool";
+/// Written and removed to find out whether files can be.
+const PROBE: &str = "probe";
+/// How the name of a spool file ends.
+const DATA: &str = ".data";
+/// How the name of a spool directory begins, before the page's name.
+const SPOOL_PREFIX: &str = "ftpfs-";
 
 /// A locked page.
 #[derive(Debug)]
@@ -44,7 +51,8 @@ impl Page {
         let spool = match spool {
             None => directory.clone(),
             Some(spool) => {
-                let spool = spool.join(format!("ftpfs-{name}"));
+                let spool = path::absolute(spool).map_err(failed(spool))?;
+                let spool = spool.join(format!("{SPOOL_PREFIX}{name}"));
                 // Noted before it is made, so that it is found whenever this ends.
                 new_file(&directory.join(SPOOL))
                     .and_then(|mut note| note.write_all(spool.as_os_str().as_bytes()))
@@ -59,7 +67,7 @@ impl Page {
             _lock: lock,
         };
         // What cannot be written to is found out now, not when the first file is.
-        let probe = page.spool.join("probe");
+        let probe = page.spool.join(PROBE);
         new_file(&probe)
             .and_then(|_| fs::remove_file(&probe))
             .map_err(failed(&page.spool))?;
@@ -73,7 +81,9 @@ impl Page {
             return Ok(None);
         };
         let spool = match fs::read(directory.join(SPOOL)) {
-            Ok(spool) => PathBuf::from(std::ffi::OsString::from_vec(spool)),
+            // The mount was killed before it could write the path, and so before the directory was made.
+            Ok(spool) if spool.is_empty() => directory.to_owned(),
+            Ok(spool) => spool_of_page(directory, spool)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => directory.to_owned(),
             Err(error) => return Err(error),
         };
@@ -122,20 +132,61 @@ impl Page {
 
     /// The path of the spool file of this number.
     pub(super) fn spool_file(&self, number: u64) -> PathBuf {
-        self.spool.join(format!("{number}.data"))
+        self.spool.join(format!("{number}{DATA}"))
     }
 
-    /// Removes the page with all that is in it.
+    /// Removes the page and its spool directory. Files that ftpfs does not make, and the directory
+    /// they are in, stay.
     pub(super) fn remove(&self) {
         let separate = (self.spool != self.directory).then_some(&self.spool);
         for directory in separate.into_iter().chain([&self.directory]) {
-            match fs::remove_dir_all(directory) {
+            match remove_directory(directory) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => ::log::warn!("cannot remove {}: {error}", directory.display()),
             }
         }
     }
+}
+
+/// The spool directory that a page's note names. A page has only the one that its mount made.
+fn spool_of_page(page: &Path, note: Vec<u8>) -> io::Result<PathBuf> {
+    let spool = PathBuf::from(OsString::from_vec(note));
+    let name = page.file_name().unwrap_or_default().as_bytes();
+    let expected = [SPOOL_PREFIX.as_bytes(), name].concat();
+    let is_of_page = spool.is_absolute()
+        && spool.file_name().map(OsStrExt::as_bytes) == Some(expected.as_slice());
+    if is_of_page {
+        return Ok(spool);
+    }
+    let words = format!(
+        "{} is not the spool directory of this page",
+        spool.display()
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, words))
+}
+
+/// Removes a page or spool directory of this user, with the files in it that ftpfs makes.
+fn remove_directory(directory: &Path) -> io::Result<()> {
+    if !is_own_directory(directory)? {
+        let words = "it is not a directory of this user";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if is_file_of_page(entry.file_name().as_bytes()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_dir(directory)
+}
+
+/// Whether ftpfs makes files of this name in a page or a spool directory.
+fn is_file_of_page(name: &[u8]) -> bool {
+    let named = [LOCK, LOG, NEW_LOG, SPOOL, PROBE];
+    let number = name.strip_suffix(DATA.as_bytes());
+    named.iter().any(|file| file.as_bytes() == name)
+        || number.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
 /// Whether a file of this name is a page.

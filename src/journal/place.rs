@@ -157,6 +157,12 @@ pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
+/// Whether `path` is a directory itself, not a link to one, and belongs to this user.
+pub(super) fn is_own_directory(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok(metadata.is_dir() && metadata.uid() == geteuid().as_raw())
+}
+
 /// A new file for this user alone, to be read and written.
 pub(super) fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()

@@ -319,3 +319,52 @@ fn a_spool_that_others_could_fill_is_not_believed() {
     fs::set_permissions(spool.path(), fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(killed.left()[0].waiting().len(), 1);
 }
+
+#[test]
+fn no_directory_but_its_own_is_removed_with_a_page() {
+    let elsewhere = TempDir::new().unwrap();
+    let home = elsewhere.path().join("home");
+    fs::create_dir(&home).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(home.join("1.data"), "precious").unwrap();
+    let link_to_home = |own: &str| {
+        let link = elsewhere.path().join(own);
+        std::os::unix::fs::symlink(&home, &link).unwrap();
+        link
+    };
+    let spools: [&dyn Fn(&str) -> PathBuf; 4] = [
+        &|_| home.clone(),
+        &|own| home.join("..").join(own).join("..").join("home"),
+        &|own| PathBuf::from(own),
+        &link_to_home,
+    ];
+    for spool in spools {
+        let state = State::new();
+        drop(state.open());
+        let killed = state.as_if_killed_now();
+        let page = killed.pages().remove(0);
+        let name = page.file_name().unwrap().to_str().unwrap();
+        let spool = spool(&format!("ftpfs-{name}"));
+        fs::write(page.join("spool"), spool.as_os_str().as_encoded_bytes()).unwrap();
+        killed.left().into_iter().for_each(Left::finish);
+        let kept = fs::read(home.join("1.data")).unwrap();
+        assert_eq!(kept, b"precious", "{}", spool.display());
+    }
+}
+
+#[test]
+fn files_that_ftpfs_did_not_make_stay() {
+    let state = State::new();
+    let elsewhere = TempDir::new().unwrap();
+    let journal = Journal::open(&state.place(), Some(elsewhere.path())).unwrap();
+    let killed = state.as_if_killed_now();
+    let spool = fs::read_dir(elsewhere.path()).unwrap().next().unwrap();
+    let spool = spool.unwrap().path();
+    fs::write(spool.join("7.data"), "left").unwrap();
+    fs::write(spool.join("letter"), "precious").unwrap();
+    drop(journal);
+    killed.left().into_iter().for_each(Left::finish);
+    assert_eq!(fs::read(spool.join("letter")).unwrap(), b"precious");
+    assert!(!spool.join("7.data").exists());
+    assert!(killed.pages().is_empty());
+}
