@@ -33,7 +33,7 @@ pub(super) struct Temporary {
 }
 
 /// A file that is being overwritten where it is. The journal holds a record of it from before the
-/// server can have touched the file. Dropped before it [is whole](Self::is_whole), the record stays
+/// server can have touched the file. Dropped before it is [finished](Self::finished), the record stays
 /// only where the next mount is to store the file.
 #[derive(Debug)]
 pub(super) struct InPlace {
@@ -113,7 +113,7 @@ impl InPlace {
     }
 
     /// The server has the old file or all of the new one.
-    pub(super) fn is_whole(mut self) {
+    pub(super) fn finished(mut self) {
         self.is_whole = true;
     }
 }

@@ -175,7 +175,7 @@ fn direct(
         Ok(started) => Ok(Upload::new(remote, path, Place::Direct(in_place), started)),
         Err(fault) => {
             if has_made_nothing(&fault, tries.get()) {
-                in_place.is_whole();
+                in_place.finished();
             }
             Err(remote.blame(dialogue, task, &fault))
         }
@@ -384,7 +384,7 @@ impl Upload {
     fn leave_place(&mut self) {
         match self.take_place() {
             Place::Temporary(temporary) => temporary.gone(),
-            Place::Direct(in_place) => in_place.is_whole(),
+            Place::Direct(in_place) => in_place.finished(),
             Place::Gone(_) => {}
         }
     }

@@ -109,6 +109,7 @@ fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Probl
     }
     if !is_ours {
         let found = found
+            .as_ref()
             .map(|found| exact(remote, target, found))
             .transpose()?;
         if !is_as_before(before, found.as_ref()) {
@@ -132,9 +133,9 @@ fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Probl
 fn exact(
     remote: &Remote,
     target: &RemotePath,
-    found: Entry,
+    found: &Entry,
 ) -> Result<(Kind, Version), remote::Error> {
-    let listed = Version::from(&found);
+    let listed = Version::from(found);
     let is_exact = matches!(listed.modified, Some((_, Precision::Second)));
     if is_exact || found.kind != Kind::File {
         return Ok((found.kind, listed));
