@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::time::Duration;
 
+use super::beside::Beside;
 use super::control::{shown, socket_error};
 use super::data::{Pending, open};
 use super::error::{Error, Phase};
@@ -98,8 +99,28 @@ impl Session {
         } else {
             self.send_command(verb, line, mark, &pending)?;
         }
-        let pending = pending.greet(self.tls.as_ref())?;
-        if let Some((word, _)) = together {
+        let word = together.map(|(word, _)| *word);
+        let Some(tls) = self.tls.clone() else {
+            return Ok((pending, self.transfer_answer(verb, word)?));
+        };
+        let pending = pending.greet(Some(&tls))?;
+        let beside = Beside::new(pending, tls, self.peer);
+        self.control.shake_hands_beside(Some(beside));
+        let reply = self.transfer_answer(verb, word);
+        let beside = self.control.take_beside();
+        let pending = beside
+            .ok_or(Error::Closed(Phase::DataConnect))?
+            .into_pending();
+        Ok((pending, reply?))
+    }
+
+    /// The reply to the transfer's command, after that to `word` where it was sent in one write with it.
+    fn transfer_answer(
+        &mut self,
+        verb: &'static str,
+        word: Option<&'static str>,
+    ) -> Result<Reply, Error> {
+        if let Some(word) = word {
             let asked = self.answer(word);
             let marked = intermediate(word, asked);
             self.or_end_transfer(verb, marked)?;
@@ -112,7 +133,7 @@ impl Session {
         }
         let has_begun = reply.as_ref().is_ok_and(|reply| !is_over(reply));
         self.is_marked &= !has_begun;
-        Ok((pending, reply?))
+        reply
     }
 
     /// Sends the transfer's command, with what comes next where it may.

@@ -1,7 +1,7 @@
 //! TCP connections made with a deadline, straight or by a proxy.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
@@ -10,6 +10,7 @@ use super::control::socket_error;
 use super::error::{Error, Phase};
 use super::options::ConnectOptions;
 use super::proxy::{Proxy, Target, host_and_port};
+use super::resolve::resolve;
 
 /// The control connection is silent during a transfer; address translators forget silent
 /// connections after minutes, so the kernel is asked to speak up.
@@ -34,7 +35,7 @@ pub(super) fn control_connection(
         return straight(host, port, timeout).map(|stream| (stream, Route::Straight));
     };
     let mut last = None;
-    let targets = targets(proxy, host, port)?;
+    let targets = targets(proxy, host, port, timeout)?;
     let deadline = Instant::now() + timeout;
     for (index, target) in targets.iter().enumerate() {
         match proxy.connect(target, port, share(deadline, targets.len() - index)) {
@@ -49,14 +50,14 @@ pub(super) fn control_connection(
 }
 
 /// What the proxy is asked to connect to: the first that works is the server.
-fn targets(proxy: &Proxy, host: &str, port: u16) -> Result<Vec<Target>, Error> {
+fn targets(proxy: &Proxy, host: &str, port: u16, timeout: Duration) -> Result<Vec<Target>, Error> {
     if let Ok(address) = host.parse() {
         return Ok(vec![Target::Address(address)]);
     }
     if !proxy.wants_addresses() {
         return Ok(vec![Target::Name(host.to_owned())]);
     }
-    let addresses = resolve(host, port)?;
+    let addresses = look_up(host, port, timeout)?;
     let addresses = addresses.iter().map(SocketAddr::ip);
     Ok(addresses.map(Target::Address).collect())
 }
@@ -73,9 +74,9 @@ pub(super) fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io:
     Err(last)
 }
 
-/// Connects to `host`, within `timeout` for all its addresses together.
+/// Connects to `host`, within `timeout` for all its addresses together; looking them up may take as long.
 fn straight(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error> {
-    let addresses = resolve(host, port)?;
+    let addresses = look_up(host, port, timeout)?;
     let last = match connect_to_any(&addresses, Instant::now() + timeout) {
         Ok(stream) => return Ok(stream),
         Err(error) => error,
@@ -89,13 +90,14 @@ fn straight(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error
     }
 }
 
-fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
-    let resolved = (host, port).to_socket_addrs();
-    let addresses = resolved.map_err(|source| Error::Resolve {
-        host: host.to_owned(),
-        source,
-    })?;
-    Ok(addresses.collect())
+fn look_up(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, Error> {
+    resolve(host, port, timeout).map_err(|source| match source.kind() {
+        io::ErrorKind::TimedOut => Error::Timeout(Phase::Resolve),
+        _ => Error::Resolve {
+            host: host.to_owned(),
+            source,
+        },
+    })
 }
 
 fn no_address(host: &str) -> Error {

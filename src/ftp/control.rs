@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::beside::Beside;
 use super::counts::CommandCounts;
 use super::error::{Error, Phase};
 use super::list::Pace;
@@ -41,6 +42,8 @@ pub(super) struct Control {
     looked: usize,
     /// Such replies that nobody wants any more.
     unwanted: usize,
+    /// A data connection that is seen to while a reply is waited for.
+    beside: Option<Beside>,
 }
 
 impl Control {
@@ -62,7 +65,18 @@ impl Control {
             ahead: Ahead::None,
             looked: 0,
             unwanted: 0,
+            beside: None,
         })
+    }
+
+    /// The TLS handshake of a data connection goes on while replies are waited for.
+    pub(super) fn shake_hands_beside(&mut self, beside: Option<Beside>) {
+        self.beside = beside;
+    }
+
+    /// The data connection of [`Self::shake_hands_beside`], as far as it has come.
+    pub(super) fn take_beside(&mut self) -> Option<Beside> {
+        self.beside.take()
     }
 
     /// The server's address.

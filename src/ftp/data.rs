@@ -1,5 +1,6 @@
 //! The data connection: EPSV, else PASV, or EPRT, else PORT (RFC 959 §3.2, RFC 2428).
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::connect::{Route, prepare};
 use super::control::{Control, shown, socket_error};
 use super::error::{Error, Phase};
 use super::reply::Reply;
-use super::tls::Connector;
+use super::tls::{Connector, TlsStream};
 use super::wire::Wire;
 
 /// How this session opens its data connections; what a server refused once is not tried again.
@@ -32,7 +33,7 @@ pub(super) struct DataOptions {
 pub(super) enum Pending {
     Connected(TcpStream),
     /// Connected, and the client's hello is under way.
-    Greeted(Wire),
+    Greeted(Box<TlsStream>),
     /// Active mode: the server connects after it took the transfer's command.
     Listening(TcpListener),
 }
@@ -60,12 +61,7 @@ impl Pending {
     /// for it before they answer.
     pub(super) fn greet(self, tls: Option<&Connector>) -> Result<Self, Error> {
         match (self, tls) {
-            (Self::Connected(socket), Some(tls)) if tls.may_greet_early() => {
-                let mut stream = tls.over_data(socket)?;
-                // A server that hung up says why on the control connection.
-                let _ = stream.hello();
-                Ok(Self::Greeted(Wire::Tls(Box::new(stream))))
-            }
+            (Self::Connected(socket), Some(tls)) => greeted(socket, tls).map(Self::Greeted),
             (pending, _) => Ok(pending),
         }
     }
@@ -79,7 +75,7 @@ impl Pending {
         tls: Option<&Connector>,
     ) -> Result<Wire, Error> {
         let mut wire = match (self, tls) {
-            (Self::Greeted(wire), _) => wire,
+            (Self::Greeted(stream), _) => Wire::Tls(stream),
             (Self::Connected(socket), tls) => over(socket, tls)?,
             (Self::Listening(listener), tls) => {
                 over(accept_from(&listener, peer, options.connect_timeout)?, tls)?
@@ -103,6 +99,14 @@ impl Pending {
     }
 }
 
+/// TLS over a data connection, with the client's hello sent.
+pub(super) fn greeted(socket: TcpStream, tls: &Connector) -> Result<Box<TlsStream>, Error> {
+    let mut stream = tls.over_data(socket)?;
+    // A server that hung up says why on the control connection.
+    let _ = stream.hello();
+    Ok(Box::new(stream))
+}
+
 fn over(socket: TcpStream, tls: Option<&Connector>) -> Result<Wire, Error> {
     Ok(match tls {
         None => Wire::Clear(socket),
@@ -122,7 +126,9 @@ pub(super) fn is_v4(control: &Control) -> Result<bool, Error> {
 /// Refused, or swallowed by a firewall that does not know EPSV: the session itself is well.
 pub(super) fn may_fall_back(error: &Error, control: &Control) -> bool {
     let of_the_data_connection = match error {
-        Error::Refused { reply, .. } => matches!(reply.code().0, 500..=504 | 522),
+        Error::Refused { reply, .. } => {
+            reply.code().means_unsupported() || matches!(reply.code().0, 501 | 522)
+        }
         Error::Malformed { .. } | Error::Proxy { .. } => true,
         Error::Timeout(phase) | Error::Io { phase, .. } => *phase == Phase::DataConnect,
         _ => false,
@@ -207,7 +213,18 @@ fn listen(control: &mut Control, options: &mut DataOptions) -> Result<TcpListene
     Ok(listener)
 }
 
-/// Takes the server's connection; anybody else's is hung up on.
+/// Takes a connection that waits at `listener`, if it is the server's; anybody else's is hung up on.
+pub(super) fn accept_one(listener: &TcpListener, peer: IpAddr) -> io::Result<Option<TcpStream>> {
+    let (stream, from) = listener.accept()?;
+    if from.ip().to_canonical() != peer.to_canonical() {
+        log::warn!("refused a data connection from {from}, which is not the server");
+        return Ok(None);
+    }
+    prepare(&stream)?;
+    Ok(Some(stream))
+}
+
+/// Waits for the server's connection.
 fn accept_from(
     listener: &TcpListener,
     peer: IpAddr,
@@ -224,12 +241,9 @@ fn accept_from(
         SockRef::from(listener)
             .set_read_timeout(Some(left))
             .map_err(failed)?;
-        let (stream, from) = listener.accept().map_err(failed)?;
-        if from.ip().to_canonical() == peer.to_canonical() {
-            prepare(&stream).map_err(failed)?;
+        if let Some(stream) = accept_one(listener, peer).map_err(failed)? {
             return Ok(stream);
         }
-        log::warn!("refused a data connection from {from}, which is not the server");
     }
 }
 

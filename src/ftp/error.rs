@@ -11,6 +11,8 @@ use super::tls::Distrust;
 /// What the client was waiting for when time ran out or the line broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// The addresses of the host's name.
+    Resolve,
     /// The TCP connection of the control connection.
     Connect,
     /// The TLS handshake of the control connection.
@@ -32,6 +34,7 @@ pub enum Phase {
 impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Resolve => "looking up the host's addresses",
             Self::Connect => "connecting",
             Self::Handshake => "in the TLS handshake",
             Self::Greeting => "waiting for the server's greeting",
@@ -198,6 +201,18 @@ impl Error {
             | Self::TooLong { .. }
             | Self::TooSlow(_)
             | Self::LocalFile(_) => false,
+        }
+    }
+
+    /// Whether the server refused a login. A server that has no room for one more session may say so in any words
+    /// and with any code: where others with the same login are open, that is what it means.
+    pub fn is_refused_login(&self) -> bool {
+        match self {
+            Self::TooManySessions(_) | Self::Login(_) => true,
+            Self::Refused { command, reply } => {
+                reply.code().0 == 421 || matches!(*command, "greeting" | "USER" | "PASS" | "ACCT")
+            }
+            _ => false,
         }
     }
 

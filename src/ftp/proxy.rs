@@ -7,12 +7,13 @@ mod http;
 mod socks;
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::connect::connect_to_any;
 use super::error::Error;
 use super::options::Password;
+use super::resolve::resolve;
 
 /// What is spoken to a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,8 +177,12 @@ impl Proxy {
 
     /// A connection to the proxy itself: all its addresses are tried in turn.
     fn reach(&self, deadline: Instant) -> Result<TcpStream, ProxyProblem> {
-        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
-        let addresses: Vec<_> = addresses.map_err(ProxyProblem::Unknown)?.collect();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let found = resolve(&self.host, self.port, left);
+        let addresses = found.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => ProxyProblem::Slow,
+            _ => ProxyProblem::Unknown(error),
+        })?;
         connect_to_any(&addresses, deadline).map_err(|last| match last.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ProxyProblem::Slow,
             _ => ProxyProblem::Unreachable(last),

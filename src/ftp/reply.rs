@@ -32,6 +32,13 @@ impl ReplyCode {
             _ => ReplyClass::Permanent,
         }
     }
+
+    /// Whether the server does not have the command, or not in this form: refusals whose second digit is 0 are
+    /// about syntax (RFC 959 §4.2.1; servers use 402 and others that the RFC does not list). A 501 is about the
+    /// argument, and a 202 says that the command is superfluous: it did nothing.
+    pub(crate) fn means_unsupported(self) -> bool {
+        self.0 == 202 || self.0 >= 400 && (self.0 / 10).is_multiple_of(10) && self.0 != 501
+    }
 }
 
 /// A whole reply: its code and the text of its lines, without code, separator and line end.
@@ -158,6 +165,16 @@ mod tests {
         assert_eq!(taken(b"2200 hello"), None);
         assert_eq!(taken(b"620 hello"), None);
         assert_eq!(taken(b"22"), None);
+    }
+
+    #[test]
+    fn codes_about_syntax_mean_that_there_is_no_such_command() {
+        for code in [202, 400, 402, 500, 502, 503, 504, 506] {
+            assert!(ReplyCode(code).means_unsupported(), "{code}");
+        }
+        for code in [200, 226, 350, 421, 425, 450, 501, 522, 530, 550, 553] {
+            assert!(!ReplyCode(code).means_unsupported(), "{code}");
+        }
     }
 
     #[test]

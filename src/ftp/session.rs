@@ -19,7 +19,7 @@ use super::login::{LoggedIn, log_in};
 use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::reply::{Reply, ReplyClass};
-use super::tls::{Connector, Security, Tls, TlsConfig};
+use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
 
 /// How long a QUIT is waited for: it is a courtesy.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -92,11 +92,18 @@ impl Session {
         if options.active && options.proxy.is_some() {
             return Err(Error::ActiveByProxy);
         }
-        match Self::connect_once(options) {
-            Err(Error::Tls(_)) if options.tls.config().is_some_and(TlsConfig::gives_up_tls12) => {
-                Self::connect_once(options)
-            }
-            outcome => outcome,
+        let failed = match Self::connect_once(options) {
+            Err(Error::Tls(failed)) => failed,
+            outcome => return outcome,
+        };
+        match options.tls.config().and_then(TlsConfig::another_way) {
+            None => Err(Error::Tls(failed)),
+            Some(AnotherWay::AnyVersion) => Self::connect_once(options),
+            Some(AnotherWay::ShortRsa) => match Self::connect_once(options) {
+                // A server without TLS 1.2; what is wrong is its key.
+                Err(Error::Tls(_)) => Err(Error::Tls(failed)),
+                outcome => outcome,
+            },
         }
     }
 
@@ -218,17 +225,33 @@ impl Session {
     /// The working directory (PWD, RFC 959 §4.1.3).
     pub fn working_directory(&mut self) -> Result<RemotePath, Error> {
         let reply = self.completed("PWD", b"PWD")?;
-        let line = reply.lines().first().map(Vec::as_slice).unwrap_or_default();
-        let quoted = quoted_path(line).ok_or_else(|| nonsense(&reply, "a path in quotes"))?;
+        let told = reply.lines().iter().find_map(|line| told_directory(line));
+        let told = told.ok_or_else(|| nonsense(&reply, "an absolute path"))?;
         Ok(RemotePath::new(&super::charset::decode(
-            quoted,
+            told,
             self.charset,
         ))?)
     }
 
-    /// Says something, so that the server does not take the session for dead (NOOP).
+    /// The directory that a login starts in: `/` where the server does not say, or not as a path.
+    pub fn home(&mut self) -> Result<RemotePath, Error> {
+        let told = self.working_directory();
+        match self.unless_broken(told)? {
+            Ok(directory) => Ok(directory),
+            Err(error) => {
+                log::warn!("cannot find out where the login starts, using /: {error}");
+                Ok(RemotePath::root())
+            }
+        }
+    }
+
+    /// Says something, so that the server does not take the session for dead (NOOP). Any reply that ends a command
+    /// shows that the session lives: some servers do not know NOOP.
     pub fn noop(&mut self) -> Result<(), Error> {
-        self.completed("NOOP", b"NOOP").map(drop)
+        match self.completed("NOOP", b"NOOP") {
+            Err(Error::Refused { .. }) if self.control.is_usable() => Ok(()),
+            outcome => outcome.map(drop),
+        }
     }
 
     /// Takes leave (QUIT). Waits a second at the most.
@@ -374,6 +397,25 @@ pub(super) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     Some(path)
 }
 
+/// The absolute path in a line of a 257; none where it holds no path of FTP's kind (`C:\\`, `DISK:[DIR]`). Servers that
+/// use backslashes alone understand slashes, too.
+fn told_directory(line: &[u8]) -> Option<Vec<u8>> {
+    let path = quoted_path(line).or_else(|| {
+        let word = line.split(u8::is_ascii_whitespace).next()?;
+        word.starts_with(b"/").then(|| word.to_vec())
+    })?;
+    match path.first() {
+        Some(b'/') => Some(path),
+        Some(b'\\') => Some(
+            path.iter()
+                .map(|byte| if *byte == b'\\' { b'/' } else { *byte })
+                .collect(),
+        ),
+        Some(_) => None,
+        None => Some(b"/".to_vec()),
+    }
+}
+
 pub(super) fn first_word(reply: &Reply) -> Option<&str> {
     std::str::from_utf8(reply.lines().first()?)
         .ok()?
@@ -403,5 +445,27 @@ mod tests {
         assert_eq!(path(b"\"/a\"b\" is current").as_deref(), Some("/a\"b"));
         assert_eq!(path(b"no path"), None);
         assert_eq!(path(b"\"half"), None);
+    }
+
+    #[test]
+    fn a_working_directory_is_an_absolute_path_with_quotes_or_without() {
+        let told = |line: &[u8]| told_directory(line).map(|path| String::from_utf8(path).unwrap());
+        for (line, path) in [
+            (b"\"/a b\" is current".as_slice(), "/a b"),
+            (b"/a is your directory", "/a"),
+            (b"/", "/"),
+            (b"\"\\pub\\x\" is current", "/pub/x"),
+            (b"\"\"", "/"),
+        ] {
+            assert_eq!(told(line).as_deref(), Some(path));
+        }
+        for line in [
+            b"\"C:\\dir\" is current".as_slice(),
+            b"\"DISK:[DIR]\"",
+            b"is here",
+            b"",
+        ] {
+            assert_eq!(told(line), None);
+        }
     }
 }

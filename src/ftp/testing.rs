@@ -111,6 +111,12 @@ impl Peer {
         Self { address, story }
     }
 
+    /// One that plays no story: another program serves at `address`.
+    pub(super) fn elsewhere(address: SocketAddr) -> Self {
+        let story = std::thread::spawn(|| {});
+        Self { address, story }
+    }
+
     /// Options that lead here, with a deadline no healthy story meets.
     pub(super) fn options(&self) -> ConnectOptions {
         ConnectOptions {

@@ -194,14 +194,16 @@ impl Session {
     }
 
     /// Pure-FTPd ends a broken download with one more 150 and says nothing after it; another server
-    /// might mean it. NOOP's 200 is no transfer's reply, so all is said when it comes.
+    /// might mean it. The reply to NOOP, 200 or a refusal as unknown, is no transfer's: all is said when it comes.
     fn passes_noop(&mut self) -> bool {
         if self.control.send(b"NOOP").is_err() {
             return false;
         }
         for _ in 0..MOST_REPLIES_BEFORE_NOOPS {
             match self.control.wait_for_reply(ABORT_PATIENCE) {
-                Some(Ok(reply)) if reply.code().0 == 200 => return true,
+                Some(Ok(reply)) if reply.code().0 == 200 || reply.code().means_unsupported() => {
+                    return true;
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return false,
             }

@@ -1,7 +1,7 @@
 //! The lines of replies, out of the bytes that come.
 
 use std::io::Read;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::error::{Error, Phase};
 use super::super::reply::{ReplyCode, first_line, inner_line, last_line};
@@ -9,8 +9,21 @@ use super::{Control, MAX_LINE, shown, socket_error};
 
 /// Most bytes read at a time.
 const CHUNK: usize = 16 * 1024;
+/// Lines before the greeting that are no reply: most of them, and the time for the greeting once one has come.
+const MOST_BANNER_LINES: usize = 100;
+const BANNER_PATIENCE: Duration = Duration::from_secs(5);
+/// What other services begin with that speak first: SSH, VNC, POP3, IMAP.
+const OTHER_SERVICES: [&[u8]; 4] = [b"SSH-", b"RFB ", b"+OK", b"* OK"];
 /// Most TLS records without data that an idle connection may have received: tickets, a few at a time.
 const MOST_WORDLESS: usize = 16;
+
+/// A service that greets with `line` is not FTP.
+fn no_greeting(line: String) -> Error {
+    Error::Malformed {
+        expected: "a greeting of FTP",
+        line,
+    }
+}
 
 impl Control {
     pub(super) fn each_line(
@@ -36,6 +49,48 @@ impl Control {
             keep(&self.secrets.conceal_in(text))?;
         }
         Ok(first.code)
+    }
+
+    /// Waits for the greeting's first line, and passes over the lines before it that are no reply: wrappers and
+    /// inetd put their own text there.
+    ///
+    /// # Errors
+    /// No greeting comes within the timeout, or soon after such a line.
+    pub(in crate::ftp) fn skip_banner(&mut self) -> Result<(), Error> {
+        let skipped = self.skip_to_reply();
+        self.poison(skipped)
+    }
+
+    fn skip_to_reply(&mut self) -> Result<(), Error> {
+        let mut deadline = Instant::now() + self.timeout;
+        let mut banner = None;
+        for _ in 0..MOST_BANNER_LINES {
+            while !self.unread.contains(&b'\n') && self.unread.len() <= MAX_LINE {
+                let received = self.receive(Phase::Greeting, deadline);
+                // Once text has come, it is the text that is wrong, not the silence after it.
+                received.map_err(|error| banner.take().map_or(error, no_greeting))?;
+            }
+            let end = self.unread.iter().position(|byte| *byte == b'\n');
+            let line = end.and_then(|end| self.unread.get(..end));
+            let Some(line) = line.map(<[u8]>::trim_ascii_end) else {
+                // Too long for a line, which the greeting's reader finds as well.
+                return Ok(());
+            };
+            if first_line(line).is_some() {
+                return Ok(());
+            }
+            let text = shown(line);
+            if OTHER_SERVICES.iter().any(|start| line.starts_with(start)) {
+                return Err(no_greeting(text));
+            }
+            log::info!("passing over a line before the greeting: {text}");
+            self.unread.drain(..=end.unwrap_or_default());
+            if banner.is_none() {
+                deadline = deadline.min(Instant::now() + BANNER_PATIENCE);
+                banner = Some(text);
+            }
+        }
+        Err(no_greeting(banner.unwrap_or_default()))
     }
 
     /// One line, without its end; a bare LF ends one, too.
@@ -67,6 +122,9 @@ impl Control {
         if left.is_zero() {
             return Err(Error::Timeout(phase));
         }
+        if self.beside.is_some() {
+            return self.receive_beside(phase, deadline);
+        }
         let mut chunk = [0; CHUNK];
         let set = self.stream.socket().set_read_timeout(Some(left));
         match set.and_then(|()| self.stream.read(&mut chunk)) {
@@ -81,6 +139,29 @@ impl Control {
                 Err(Error::Closed(phase))
             }
             Err(error) => Err(self.broken(phase, error)),
+        }
+    }
+
+    /// The same, with an eye on a data connection's handshake.
+    fn receive_beside(&mut self, phase: Phase, deadline: Instant) -> Result<(), Error> {
+        loop {
+            let before = self.unread.len();
+            self.receive_now()?;
+            if self.unread.len() > before {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Timeout(phase));
+            }
+            let Some(beside) = &mut self.beside else {
+                return Ok(());
+            };
+            let readable = beside.wait(self.stream.socket(), left);
+            let readable = readable.map_err(|error| socket_error(phase, error))?;
+            if readable.beside {
+                beside.advance();
+            }
         }
     }
 

@@ -6,6 +6,7 @@ mod data;
 mod hostile;
 mod listing;
 mod login;
+mod old_tls;
 mod replies;
 mod tls;
 mod together;

@@ -3,6 +3,7 @@
 //! Asked for, it is never left out: a server that cannot is an error, not a session in the clear.
 
 mod certificate;
+mod signature;
 mod stream;
 mod tickets;
 mod trust;
@@ -18,7 +19,9 @@ use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, InvalidMessage};
+use rustls::{
+    AlertDescription, ClientConfig, InvalidMessage, PeerIncompatible, SupportedProtocolVersion,
+};
 use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint};
@@ -35,10 +38,12 @@ use trust::Judge;
 /// (ProFTPD's cache) after half an hour.
 const OLD: Duration = Duration::from_secs(20 * 60);
 
-/// The versions a session may have: both; TLS 1.2 for want of tickets; both, for the server has no TLS 1.2.
+/// The versions a session may have: both; TLS 1.2 for want of tickets; both, because the server has no TLS 1.2.
 const BOTH: u8 = 0;
 const ONLY_12: u8 = 1;
 const NEVER_ONLY_12: u8 = 2;
+/// TLS 1.2 for want of a longer RSA key.
+const SHORT_RSA: u8 = 3;
 
 /// Whether and how a connection is protected.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +83,9 @@ struct Loaded {
     config: ClientConfig,
     /// The same for TLS 1.2 alone, whose session can be resumed any number of times.
     tls12: ClientConfig,
+    /// The same for TLS 1.2 and RSA keys that are too short for anything else.
+    short_rsa: ClientConfig,
+    judge: Arc<Judge>,
     versions: AtomicU8,
     /// Where anybody is trusted: that it was said so.
     warned: Option<Once>,
@@ -106,6 +114,15 @@ pub enum ConfigError {
     /// rustls refused.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
+}
+
+/// How a handshake may go better than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AnotherWay {
+    /// Over TLS 1.2, with what a short RSA key can do.
+    ShortRsa,
+    /// Without the restriction to TLS 1.2.
+    AnyVersion,
 }
 
 /// What a session's TLS came to.
@@ -169,12 +186,12 @@ impl TlsConfig {
         let provider = Arc::new(ring::default_provider());
         let judge = Arc::new(Judge::new(&options.trust, &provider)?);
         let setup = |error: rustls::Error| ConfigError::Setup(error.to_string());
-        let make = |versions| {
+        let make = |versions: &[&'static SupportedProtocolVersion], judge: Arc<Judge>| {
             let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(versions)
                 .map_err(setup)?
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::clone(&judge) as _);
+                .with_custom_certificate_verifier(judge as _);
             let Some(identity) = &options.identity else {
                 return Ok(builder.with_no_client_auth());
             };
@@ -185,12 +202,16 @@ impl TlsConfig {
             };
             builder.with_client_auth_cert(chain, key).map_err(bad)
         };
-        let config = make(rustls::ALL_VERSIONS)?;
-        let tls12 = make(&[&rustls::version::TLS12])?;
+        let config = make(rustls::ALL_VERSIONS, Arc::clone(&judge))?;
+        let tls12 = make(&[&rustls::version::TLS12], Arc::clone(&judge))?;
+        let lenient = Arc::new(judge.for_short_rsa());
+        let short_rsa = make(&[&rustls::version::TLS12], lenient)?;
         let warned = (options.trust == Trust::Anyone).then(Once::new);
         Ok(Self(Arc::new(Loaded {
             config,
             tls12,
+            short_rsa,
+            judge,
             versions: AtomicU8::new(BOTH),
             warned,
         })))
@@ -208,11 +229,21 @@ impl TlsConfig {
     }
 
     /// Whether TLS 1.2 alone was tried, for want of tickets; it is not tried again.
-    pub(super) fn gives_up_tls12(&self) -> bool {
+    fn gives_up_tls12(&self) -> bool {
         let only = self
             .versions()
             .compare_exchange(ONLY_12, NEVER_ONLY_12, Relaxed, Relaxed);
         only.is_ok()
+    }
+
+    /// How a handshake that failed may go better; new sessions are made so from now on.
+    pub(super) fn another_way(&self) -> Option<AnotherWay> {
+        let met_short_rsa = self.0.judge.met_short_rsa();
+        if met_short_rsa && self.versions().swap(SHORT_RSA, Relaxed) != SHORT_RSA {
+            log::warn!("the server's RSA key is shorter than 2048 bits: going on with TLS 1.2");
+            return Some(AnotherWay::ShortRsa);
+        }
+        self.gives_up_tls12().then_some(AnotherWay::AnyVersion)
     }
 
     fn versions(&self) -> &AtomicU8 {
@@ -237,7 +268,7 @@ impl std::fmt::Debug for TlsConfig {
 }
 
 /// Makes the TLS connections of one session: the control connection's, and the data connections' that resume it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Connector {
     loaded: TlsConfig,
     config: Arc<ClientConfig>,
@@ -264,6 +295,7 @@ impl Connector {
         let tickets = Arc::new(Tickets::default());
         let mut config = match loaded.versions().load(Relaxed) {
             ONLY_12 => loaded.0.tls12.clone(),
+            SHORT_RSA => loaded.0.short_rsa.clone(),
             _ => loaded.0.config.clone(),
         };
         config.resumption = Resumption::store(Arc::clone(&tickets) as _);
@@ -284,12 +316,6 @@ impl Connector {
     /// TLS over a data connection, its handshake still to be made.
     pub(super) fn over_data(&self, socket: TcpStream) -> Result<TlsStream, Error> {
         self.over(socket, DATA_ROOM)
-    }
-
-    /// Whether the hello may go out before it is known that a transfer will begin: where the server refuses it, a
-    /// ticket is spent, and the last one is kept for a transfer that is sure.
-    pub(super) fn may_greet_early(&self) -> bool {
-        self.tickets.left().is_none_or(|left| left > 1)
     }
 
     /// Whether a data connection could no longer resume the session, where the server had let it.
@@ -333,7 +359,21 @@ pub(super) fn told(error: &rustls::Error) -> Error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "the server does not speak TLS here".to_owned()
         }
+        // A server that shares no version or cipher says either of these, or chooses what was not offered.
+        rustls::Error::AlertReceived(
+            AlertDescription::ProtocolVersion
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity,
+        )
+        | rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => format!(
+            "{error}: the server most likely speaks only TLS older than 1.2 or old ciphers, which ftpfs does not; \
+             update the server's TLS, or, on a network that you trust, do without (ftp://)"
+        ),
         rustls::Error::AlertReceived(alert) => format!("the server said {alert:?}"),
+        rustls::Error::General(words) => words.clone(),
         other => other.to_string(),
     })
 }

@@ -113,6 +113,20 @@ impl TlsStream {
         flushed
     }
 
+    /// Goes on with the handshake by what has come, of which there is some or the end; whether that ends it, well
+    /// or not.
+    pub(in crate::ftp) fn continue_handshake(&mut self) -> bool {
+        match self.incoming.fill(&self.socket) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return false,
+            // What is wrong shows again when the connection is used.
+            Ok(0) | Err(_) => return true,
+            Ok(_) => {}
+        }
+        let stand = self.drive(Want::Nothing, &mut Sink::none());
+        let flushed = self.flush_out();
+        flushed.is_err() || !matches!(stand, Ok(Stand::Handshake))
+    }
+
     /// Shakes hands, before `deadline`.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
@@ -14,6 +15,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use super::certificate::day;
+use super::signature::{self, SHORT_RSA_SCHEMES, STRONG_RSA, SignatureProblem};
 use super::{Certificate, ConfigError, Fingerprint};
 
 /// Whom to trust.
@@ -42,13 +44,17 @@ pub struct Distrust {
 }
 
 /// Judges certificates for rustls.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Judge {
     rule: Rule,
     algorithms: WebPkiSupportedAlgorithms,
+    /// Only what a short RSA key can do is offered.
+    only_short_rsa: bool,
+    /// A short RSA key signed in a way that cannot be checked, where its certificate is trusted all the same.
+    met_short_rsa: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Rule {
     Chain {
         roots: Arc<WebPkiServerVerifier>,
@@ -84,6 +90,49 @@ impl Judge {
         Ok(Self {
             rule,
             algorithms: provider.signature_verification_algorithms,
+            only_short_rsa: false,
+            met_short_rsa: Arc::default(),
+        })
+    }
+
+    /// The same, for servers with a short RSA key and TLS 1.2.
+    pub(super) fn for_short_rsa(&self) -> Self {
+        Self {
+            only_short_rsa: true,
+            ..self.clone()
+        }
+    }
+
+    /// Whether [`Self::for_short_rsa`] would have done better.
+    pub(super) fn met_short_rsa(&self) -> bool {
+        self.met_short_rsa.load(Relaxed)
+    }
+
+    /// The handshake's signature, by a certificate that is trusted by itself.
+    fn check_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let checked = signature::verify(signed.scheme, certificate, message, signed.signature());
+        let Err(problem) = checked else {
+            return Ok(HandshakeSignatureValid::assertion());
+        };
+        Err(match problem {
+            SignatureProblem::ShortRsa(bits) => {
+                self.met_short_rsa.store(true, Relaxed);
+                rustls::Error::General(format!(
+                    "the server's RSA key has only {bits} bits: that can be used over TLS 1.2 alone, and no option helps"
+                ))
+            }
+            SignatureProblem::HopelessRsa(bits) => rustls::Error::General(format!(
+                "the server's RSA key has only {bits} bits: no option helps, the server needs another certificate"
+            )),
+            SignatureProblem::Unreadable => CertificateError::BadEncoding.into(),
+            SignatureProblem::OtherKey | SignatureProblem::Forged => {
+                CertificateError::BadSignature.into()
+            }
         })
     }
 }
@@ -101,6 +150,9 @@ impl ServerCertVerifier for Judge {
             Rule::Anyone => Ok(()),
             Rule::Pin(pin) if *pin == Fingerprint::of(leaf) => Ok(()),
             Rule::Pin(pin) => Err(format!("it is not the one that was pinned, {pin}")),
+            Rule::Chain { .. } if is_short_rsa(leaf) => {
+                Err("its RSA key is shorter than 2048 bits".to_owned())
+            }
             Rule::Chain { listed, .. } if listed.iter().any(|it| it == leaf) => {
                 judge_listed(leaf, host, now)
             }
@@ -119,21 +171,34 @@ impl ServerCertVerifier for Judge {
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        match self.rule {
+            Rule::Pin(_) | Rule::Anyone => self.check_signature(message, certificate, signed),
+            Rule::Chain { .. } => {
+                verify_tls12_signature(message, certificate, signed, &self.algorithms)
+            }
+        }
     }
 
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        match self.rule {
+            Rule::Pin(_) | Rule::Anyone if signature::is_for_tls13(signed.scheme) => {
+                self.check_signature(message, certificate, signed)
+            }
+            _ => verify_tls13_signature(message, certificate, signed, &self.algorithms),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        if self.only_short_rsa {
+            return SHORT_RSA_SCHEMES.to_vec();
+        }
         self.algorithms.supported_schemes()
     }
 }
@@ -206,6 +271,10 @@ fn judge_listed(
     Ok(())
 }
 
+fn is_short_rsa(leaf: &[u8]) -> bool {
+    signature::rsa_bits(leaf).is_some_and(|bits| bits < STRONG_RSA)
+}
+
 fn expired(not_after: i64) -> String {
     format!("it expired on {}", day(not_after))
 }
@@ -239,6 +308,9 @@ fn in_words(error: &rustls::Error, leaf: &[u8], host: &ServerName<'_>) -> String
         CertificateError::BadSignature => {
             let issuer = certificate().issuer;
             format!("it names a trusted issuer, {issuer}, whose signature it does not bear")
+        }
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            "it is of an old version of X.509".to_owned()
         }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "it signed itself, as an authority's".to_owned()

@@ -1,0 +1,110 @@
+//! Looking up host names with a deadline: getaddrinfo(3) has none of its own, and a resolver whose servers are
+//! silent takes minutes.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// Most lookups that may be stuck at the same time.
+const MOST_STUCK: usize = 16;
+
+/// Lookups that have not come to an end.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
+/// The addresses of `host`, found within `patience`; an address needs no lookup.
+///
+/// # Errors
+/// The resolver's; `TimedOut` where it took longer.
+pub(super) fn resolve(host: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let host = host.to_owned();
+    within(patience, move || {
+        (host.as_str(), port)
+            .to_socket_addrs()
+            .map(Iterator::collect)
+    })
+}
+
+/// Runs `lookup` in a thread of its own, which is left behind where it takes longer than `patience`.
+fn within<T: Send + 'static>(
+    patience: Duration,
+    lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let ticket = Ticket::take()?;
+    let (found, finding) = mpsc::channel();
+    thread::Builder::new()
+        .name("ftpfs-resolve".into())
+        .spawn(move || {
+            let outcome = lookup();
+            drop(ticket);
+            // The asker may have given up.
+            let _ = found.send(outcome);
+        })?;
+    match finding.recv_timeout(patience) {
+        Ok(outcome) => outcome,
+        Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
+        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the lookup ended early")),
+    }
+}
+
+/// The right to one lookup; dropped, it counts no more.
+struct Ticket;
+
+impl Ticket {
+    fn take() -> io::Result<Self> {
+        let before = UNDER_WAY.fetch_add(1, Relaxed);
+        let ticket = Self;
+        if before >= MOST_STUCK {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "too many lookups are stuck",
+            ));
+        }
+        Ok(ticket)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_that_is_stuck_is_left_behind() {
+        let (go, gone) = mpsc::channel::<()>();
+        let stuck = within(Duration::from_millis(20), move || {
+            let _ = gone.recv();
+            Ok(())
+        });
+        assert_eq!(stuck.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(go);
+    }
+
+    #[test]
+    fn an_answer_and_a_failure_are_passed_on() {
+        let patience = Duration::from_secs(10);
+        assert_eq!(within(patience, || Ok(7)).unwrap(), 7);
+        let failed = within(patience, || Err::<(), _>(io::ErrorKind::NotFound.into()));
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
+        let died = within(patience, || -> io::Result<()> { panic!("a bug") });
+        assert!(died.is_err());
+    }
+
+    #[test]
+    fn an_address_is_its_own_answer() {
+        for (host, address) in [("127.0.0.1", "127.0.0.1:21"), ("::1", "[::1]:21")] {
+            let found = resolve(host, 21, Duration::ZERO).unwrap();
+            assert_eq!(found, [address.parse().unwrap()]);
+        }
+    }
+}
