@@ -33,7 +33,7 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
         .connect;
 
     let mut session = Session::connect(&connect)?;
-    let directory = source.path.resolve(&session.working_directory()?)?;
+    let directory = source.path.resolve(&session.home()?)?;
     let round_trip = round_trip(&mut session)?;
     let listed = list(&mut session, &directory)?;
 

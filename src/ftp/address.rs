@@ -2,23 +2,76 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// The port in a 229's text: `… (|||port|)` with any delimiter in `|`'s place (RFC 2428 §3).
+/// The four numbers of the address and the two of the port.
+const ADDRESS_NUMBERS: usize = 6;
+
+/// The port in a 229's text: `… (|||port|)` with any delimiter in place of `|` (RFC 2428 §3). Some servers leave
+/// out the brackets or the last delimiter, or put blanks around the port.
 pub(super) fn extended_passive_port(text: &[u8]) -> Option<u16> {
-    let open = text.iter().position(|byte| *byte == b'(')?;
-    let inner = text.get(open + 1..)?;
-    let [delimiter, rest @ ..] = inner else {
-        return None;
-    };
-    let mut fields = rest.split(|byte| byte == delimiter);
-    let (_family, _address, port) = (fields.next()?, fields.next()?, fields.next()?);
-    number(port).filter(|port| *port != 0)
+    let is_delimiter = |byte: u8| byte.is_ascii_punctuation() && !b"()[]{}".contains(&byte);
+    (0..text.len()).find_map(|start| {
+        let (delimiter, rest) = text.get(start..)?.split_first()?;
+        if !is_delimiter(*delimiter) {
+            return None;
+        }
+        let mut fields = rest.split(|byte| byte == delimiter);
+        let (family, address, port) = (fields.next()?, fields.next()?, fields.next()?);
+        let is_address = |byte: &u8| byte.is_ascii_hexdigit() || b".: ".contains(byte);
+        if !family.trim_ascii().iter().all(u8::is_ascii_digit) || !address.iter().all(is_address) {
+            return None;
+        }
+        let port = port.strip_suffix(b")").unwrap_or(port).trim_ascii();
+        number(port).filter(|port| *port != 0)
+    })
 }
 
-/// The address in a 227's text: the first six numbers that stand together, with commas between,
-/// whatever is around them (RFC 959 says parentheses, not every server does).
+/// The address in a 227's text: six numbers with commas between them, whatever surrounds them. RFC 959 gives no
+/// format; servers omit the brackets, put blanks around the commas or other numbers before the address. Six numbers
+/// in brackets are preferred, then six that stand alone, then the last six of a longer row.
 pub(super) fn passive_address(text: &[u8]) -> Option<SocketAddrV4> {
-    text.split(|byte| !byte.is_ascii_digit() && *byte != b',')
-        .find_map(six_numbers)
+    let rows: Vec<_> = rows(text).collect();
+    let whole = |row: &&Row<'_>| row.numbers.len() == ADDRESS_NUMBERS;
+    let bracketed = rows.iter().filter(whole).filter(|row| row.is_bracketed);
+    bracketed
+        .chain(rows.iter().filter(whole))
+        .chain(rows.iter().filter(|row| !row.is_bracketed))
+        .find_map(|row| address_of(&row.numbers))
+}
+
+/// Numbers in a text that only commas and blanks separate.
+struct Row<'a> {
+    numbers: Vec<&'a [u8]>,
+    /// A bracket comes right before the first one.
+    is_bracketed: bool,
+}
+
+/// All rows of numbers in `text`, in order.
+fn rows(text: &[u8]) -> impl Iterator<Item = Row<'_>> {
+    let mut rest = text;
+    let mut before = None;
+    std::iter::from_fn(move || {
+        let start = rest.iter().position(u8::is_ascii_digit)?;
+        let head = rest.get(..start).unwrap_or_default().trim_ascii_end();
+        let is_bracketed = head.last().copied().or(before) == Some(b'(');
+        rest = rest.get(start..)?;
+        let mut numbers = Vec::new();
+        loop {
+            let end = rest.iter().position(|byte| !byte.is_ascii_digit());
+            let (digits, after) = rest.split_at(end.unwrap_or(rest.len()));
+            numbers.push(digits);
+            rest = after;
+            before = None;
+            let next = after.trim_ascii_start().strip_prefix(b",");
+            match next.map(<[u8]>::trim_ascii_start) {
+                Some(next) if next.first().is_some_and(u8::is_ascii_digit) => rest = next,
+                _ => break,
+            }
+        }
+        Some(Row {
+            numbers,
+            is_bracketed,
+        })
+    })
 }
 
 /// PORT's argument.
@@ -37,10 +90,13 @@ pub(super) fn extended_port_argument(address: SocketAddr) -> String {
     format!("|{family}|{}|{}|", address.ip(), address.port())
 }
 
-fn six_numbers(text: &[u8]) -> Option<SocketAddrV4> {
-    let numbers: Vec<u8> = text
-        .split(|byte| *byte == b',')
-        .map(number)
+/// The address that the last six of `numbers` give.
+fn address_of(numbers: &[&[u8]]) -> Option<SocketAddrV4> {
+    let last = numbers.len().checked_sub(ADDRESS_NUMBERS)?;
+    let numbers: Vec<u8> = numbers
+        .get(last..)?
+        .iter()
+        .map(|digits| number(digits))
         .collect::<Option<_>>()?;
     let [a, b, c, d, high, low] = numbers.as_slice() else {
         return None;
@@ -63,7 +119,15 @@ mod tests {
             extended_passive_port(b"Entering Extended Passive Mode (|||6446|)"),
             Some(6446)
         );
-        assert_eq!(extended_passive_port(b"EPSV ok (!!!21!)"), Some(21));
+        for text in [
+            b"EPSV ok (!!!21!)".as_slice(),
+            b"Entering Extended Passive Mode |||21|",
+            b"(EPSV) ok: ( ||| 21 | )",
+            b"Entering ... Mode (|1|192.0.2.1|21|)",
+            b"ok (|||21)",
+        ] {
+            assert_eq!(extended_passive_port(text), Some(21));
+        }
         for bad in [
             b"ok".as_slice(),
             b"(|||0|)",
@@ -83,13 +147,27 @@ mod tests {
             b"Entering Passive Mode (10,0,0,1,4,2).".as_slice(),
             b"Entering Passive Mode 10,0,0,1,4,2",
             b"=10,0,0,1,4,2 (1.2)",
+            b"Entering Passive Mode (10, 0, 0, 1, 4, 2)",
+            b"( 10 ,0 , 0,1 ,4,2 )",
+            b"Passive mode 2 on, port 7: (010,000,000,001,004,002)",
+            b"mode 3, (10,0,0,1,4,2)",
+            b"mode 3, 10,0,0,1,4,2",
+            b"1,2,3,4,5,6 (10,0,0,1,4,2)",
+            b"10,0,0,1,4,2.",
         ] {
-            assert_eq!(passive_address(text), expected);
+            assert_eq!(
+                passive_address(text),
+                expected,
+                "{}",
+                String::from_utf8_lossy(text)
+            );
         }
         for bad in [
             b"(1,2,3,4,5)".as_slice(),
             b"(1,2,3,4,0,0)",
             b"(256,1,1,1,1,1)",
+            b"(1,2,3,4,5,6,7)",
+            b"1,2,3,4,5,",
             b"",
         ] {
             assert_eq!(passive_address(bad), None);

@@ -24,6 +24,8 @@ const FACTS: [&str; 8] = [
 ];
 /// A server that says "ready in n minutes" (120) may say it so often.
 const MOST_DELAYS: usize = 10;
+/// Most replies that a greeting may be made of, where it should be one.
+const MOST_GREETINGS: usize = 100;
 /// USER, PASS and ACCT, and one to spare.
 const MOST_STEPS: usize = 4;
 
@@ -135,6 +137,7 @@ fn check_type(reply: Reply) -> Result<(), Error> {
 }
 
 fn greeting(control: &mut Control) -> Result<Reply, Error> {
+    control.skip_banner()?;
     for _ in 0..MOST_DELAYS {
         let reply = control.reply(Phase::Greeting)?;
         match reply.code().class() {
@@ -144,6 +147,17 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
         }
     }
     Err(Error::Timeout(Phase::Greeting))
+}
+
+/// The reply itself, where the greeting was several ones, which come before it: 220 answers no command.
+fn past_greeting(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
+    for _ in 0..MOST_GREETINGS {
+        if !matches!(reply.code().0, 120 | 220) {
+            break;
+        }
+        reply = control.reply(Phase::Reply)?;
+    }
+    Ok(reply)
 }
 
 /// AUTH TLS (RFC 4217 §4).
@@ -211,6 +225,23 @@ fn is_about_room(reply: &Reply) -> bool {
         return false;
     }
     let words = reply.words();
+    // A limit of another kind: the login was wrong too often.
+    let is_about_attempts = [
+        "attempt",
+        "failed login",
+        "login failure",
+        "failures",
+        "authentication fail",
+        "incorrect",
+        "wrong password",
+        " tries",
+        "retries",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign));
+    if is_about_attempts {
+        return false;
+    }
     [
         "too many",
         "maximum",
@@ -288,7 +319,8 @@ fn send(control: &mut Control, line: &[u8]) -> Result<(), Error> {
 
 fn command(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
     send(control, line)?;
-    answer(control, verb)
+    let reply = control.reply(Phase::Reply)?;
+    told(past_greeting(control, reply)?, verb)
 }
 
 fn answer(control: &mut Control, verb: &'static str) -> Result<Reply, Error> {
@@ -316,7 +348,8 @@ fn secret_command(
         control.conceal(argument);
     }
     control.send(format!("{verb} {argument}").as_bytes())?;
-    control.reply(Phase::Reply)
+    let reply = control.reply(Phase::Reply)?;
+    past_greeting(control, reply)
 }
 
 #[cfg(test)]
@@ -350,8 +383,16 @@ mod tests {
                 Error::TooManySessions(_)
             ));
         }
-        let wrong = reply(530, "Login incorrect.");
-        assert!(matches!(turned_away(wrong, "PASS"), Error::Login(_)));
+        for words in [
+            "Login incorrect.",
+            "Too many failed logins",
+            "Too many login attempts, try again later",
+            "Maximum login attempts (3) exceeded",
+            "Too many authentication failures",
+        ] {
+            let wrong = turned_away(reply(530, words), "PASS");
+            assert!(matches!(wrong, Error::Login(_)), "{words}");
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Mark {
         let Some((word, _)) = self.command() else {
             return false;
         };
-        let is_unknown = |reply: &Reply| matches!(reply.code().0, 500 | 501 | 502 | 504);
+        let is_unknown = |reply: &Reply| reply.code().means_unsupported() || reply.code().0 == 501;
         !matches!(error, Error::Refused { command, reply } if *command == word && is_unknown(reply))
     }
 }

@@ -15,6 +15,9 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(1600);
 /// A refused login is asked this much later again: servers lock accounts that are tried too often.
 const LOGIN_FACTOR: u32 = 20;
+/// A server that has no room is asked again this much later: some count each try as one more connection, or ban who
+/// tries often.
+const FULL_FACTOR: u32 = 5;
 /// Failures in a row for which callers wait out the pause; after that they are told at once.
 const PATIENT: u32 = 3;
 
@@ -78,6 +81,8 @@ impl Backoff {
         let count = self.failing.as_ref().map_or(0, |failing| failing.count) + 1;
         let factor = if is_about_a_password(&error) {
             LOGIN_FACTOR
+        } else if error.is_refused_login() {
+            FULL_FACTOR
         } else {
             1
         };
@@ -124,7 +129,7 @@ fn is_about_a_password(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::Phase;
+    use crate::ftp::{Phase, Reply, ReplyCode};
 
     fn dead() -> Arc<Error> {
         Arc::new(Error::Timeout(Phase::Connect))
@@ -156,6 +161,31 @@ mod tests {
         assert!(matches!(backoff.advice(later, 0, 0), Advice::Dial));
         backoff.succeeded();
         assert!(matches!(backoff.advice(now, 0, 0), Advice::Dial));
+    }
+
+    #[test]
+    fn a_full_server_is_asked_a_few_times_in_fifteen_seconds() {
+        for (code, words) in [(421, "too many connections"), (421, "im Moment nicht")] {
+            let reply = Reply::new(ReplyCode(code), vec![words.into()]);
+            let error = Arc::new(match words {
+                "im Moment nicht" => Error::Refused {
+                    command: "greeting",
+                    reply,
+                },
+                _ => Error::TooManySessions(reply),
+            });
+            let start = Instant::now();
+            let mut backoff = Backoff::default();
+            let tries = (0..1500_u32).map(|step| start + Duration::from_millis(10) * step);
+            let dials = tries.filter(|now| {
+                let dials = matches!(backoff.advice(*now, 0, 0), Advice::Dial);
+                if dials {
+                    backoff.failed(*now, Arc::clone(&error));
+                }
+                dials
+            });
+            assert!((2..=6).contains(&dials.count()), "{words}");
+        }
     }
 
     #[test]

@@ -240,13 +240,7 @@ impl<S: Line> Places<S> {
 
     /// The session of [`Places::take_spare`] could not be made.
     pub(super) fn spare_failed(&mut self, error: &Arc<ftp::Error>, now: Instant) {
-        self.dialling -= 1;
-        self.open -= 1;
-        if matches!(**error, ftp::Error::TooManySessions(_)) {
-            self.limit.refused(now, self.established());
-        } else {
-            self.backoff.failed(now, Arc::clone(error));
-        }
+        self.not_dialled(error, now);
     }
 
     /// The session of [`Turn::Dial`] was made.
@@ -277,7 +271,11 @@ impl<S: Line> Places<S> {
         self.dialling -= 1;
         self.open -= 1;
         let established = self.established();
-        let full = matches!(**error, ftp::Error::TooManySessions(_));
+        let full = match **error {
+            ftp::Error::TooManySessions(_) => true,
+            // The same login has worked: it is their number that the server refuses.
+            _ => established > 0 && error.is_refused_login(),
+        };
         if full {
             self.limit.refused(now, established);
         }

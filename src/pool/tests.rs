@@ -17,6 +17,8 @@ struct FakeServer {
     down: AtomicBool,
     /// 0 for no limit.
     limit: AtomicUsize,
+    /// It refuses more with words that only its users understand.
+    speaks_oddly: AtomicBool,
     dials: AtomicUsize,
     open: AtomicUsize,
     most: AtomicUsize,
@@ -50,6 +52,10 @@ impl FakeServer {
         let limit = self.limit.load(SeqCst);
         if limit > 0 && before >= limit {
             self.open.fetch_sub(1, SeqCst);
+            if self.speaks_oddly.load(SeqCst) {
+                let words = b"exceeded the number of connections".to_vec();
+                return Err(ftp::Error::Login(Reply::new(ReplyCode(530), vec![words])));
+            }
             let reply = Reply::new(ReplyCode(421), vec![b"Too many connections".to_vec()]);
             return Err(ftp::Error::TooManySessions(reply));
         }
@@ -187,9 +193,10 @@ fn it_grows_to_its_limit_and_then_serves_in_order() {
 
 #[test]
 fn eight_askers_live_with_a_server_that_takes_two() {
-    for limit in [1, 2] {
+    for (limit, speaks_oddly) in [(1, false), (2, false), (1, true), (2, true)] {
         let server = Arc::new(FakeServer::default());
         server.limit.store(limit, SeqCst);
+        server.speaks_oddly.store(speaks_oddly, SeqCst);
         let pool = pool(&server, rules(8));
         // All at once, so that the limit is met.
         let held: Vec<_> = (0..limit)

@@ -169,9 +169,9 @@ pub(super) fn refusal(fault: &pool::Error) -> Option<&Reply> {
     }
 }
 
-/// Whether the server does not know the command, or not in this form (RFC 959 §4.2.2: 500, 502, 504).
+/// Whether the server does not know the command, or not in this form.
 pub(super) fn is_unsupported(fault: &pool::Error) -> bool {
-    refusal(fault).is_some_and(|reply| matches!(reply.code().0, 500 | 502 | 504))
+    refusal(fault).is_some_and(|reply| reply.code().means_unsupported())
 }
 
 /// What `fault` means of an operation on `path`; nothing where the server refused without a reason.
@@ -221,6 +221,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
 fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
     let said = || words::reason(reply.lines(), path);
     match reply.code().0 {
+        _ if reply.code().means_unsupported() => Some(ErrorKind::Unsupported),
         // Before the data's end.
         200..=299 => Some(ErrorKind::Truncated),
         421 | 425 | 426 => Some(ErrorKind::ConnectionLost),
@@ -230,7 +231,6 @@ fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
             Some(ErrorKind::QuotaExceeded) => Some(ErrorKind::QuotaExceeded),
             _ => Some(ErrorKind::NoSpace),
         },
-        500 | 502 | 504 => Some(ErrorKind::Unsupported),
         501 => said().or(Some(ErrorKind::InvalidName)),
         521 | 522 | 534 | 536 => Some(ErrorKind::Protocol),
         550 | 553 => said(),

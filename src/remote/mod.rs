@@ -162,7 +162,7 @@ impl Remote {
         let learned = dialogue.repeat(|session| {
             let known = Known::from(&*session);
             let dialect = Dialect::new(session.features(), known);
-            Ok((dialect, known, session.working_directory()))
+            Ok((dialect, known, session.home()))
         });
         let (dialect, known, home) = match learned {
             Ok((dialect, known, home)) => {

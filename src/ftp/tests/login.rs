@@ -1,6 +1,6 @@
 //! From the greeting to TYPE I.
 
-use crate::ftp::testing::Peer;
+use crate::ftp::testing::{Peer, path};
 use crate::ftp::{ConnectOptions, Error, Password, Session};
 
 /// The error of a login during which the server does this.
@@ -19,6 +19,64 @@ fn a_server_that_needs_a_moment_is_waited_for() {
     });
     peer.session();
     peer.ends();
+}
+
+#[test]
+fn a_greeting_may_come_with_text_before_it_and_in_several_replies() {
+    for greeting in [
+        "Welcome to the wrapper\n\n220 ready",
+        "tcpd: connection logged\n220-Hello\n220 ready",
+        "220 Hello\n220 this is\n220 ready",
+        "120 a moment\n220 Hello\n220 ready",
+        "220-Hello\n220 one\n220-two\n220 ready",
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.say(greeting);
+            stage.answer("USER alice", "331 password?");
+            stage.answer("PASS open sesame", "230 in");
+            stage.answer("FEAT", "502 no");
+            stage.answer("TYPE I", "200 binary");
+            stage.noop();
+        });
+        peer.session().noop().unwrap();
+        peer.ends();
+    }
+}
+
+#[test]
+fn a_service_that_is_not_ftp_is_recognised_by_what_it_says() {
+    for line in ["SSH-2.0-OpenSSH_9.2", "+OK POP3 ready", "* OK IMAP4rev1"] {
+        let error = refused(|stage| {
+            stage.say(line);
+            stage.is_left();
+        });
+        assert!(error.to_string().contains(line), "{error}");
+    }
+    let error = refused(|stage| stage.say("What do you want?"));
+    assert!(error.to_string().contains("What do you want?"), "{error}");
+}
+
+#[test]
+fn a_login_that_starts_nowhere_known_starts_at_the_root() {
+    for (reply, home) in [
+        ("257 \"/home/alice\" is current", "/home/alice"),
+        ("257 /home/alice is current", "/home/alice"),
+        ("257-it is\r\n257 \"/home\"", "/home"),
+        ("257 \"C:\\Users\\alice\"", "/"),
+        ("257 somewhere", "/"),
+        ("550 not telling", "/"),
+        ("502 what?", "/"),
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            stage.answer("PWD", reply);
+            stage.noop();
+        });
+        let mut session = peer.session();
+        assert_eq!(session.home().unwrap(), path(home), "{reply}");
+        session.noop().unwrap();
+        peer.ends();
+    }
 }
 
 #[test]

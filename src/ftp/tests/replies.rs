@@ -79,6 +79,35 @@ fn a_session_that_breaks_between_two_answers_gives_neither() {
 }
 
 #[test]
+fn any_reply_to_noop_shows_that_the_session_lives() {
+    for reply in [
+        "200 here",
+        "502 what?",
+        "500 what?",
+        "402 what?",
+        "250 so be it",
+    ] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            stage.answer("NOOP", reply);
+            stage.answer("DELE /a", "250 gone");
+        });
+        let mut session = peer.session();
+        session.noop().unwrap();
+        session.delete(&path("/a")).unwrap();
+        peer.ends();
+    }
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("NOOP", "421 time is up");
+    });
+    let mut session = peer.session();
+    session.noop().unwrap_err();
+    assert!(!session.is_usable());
+    peer.ends();
+}
+
+#[test]
 fn a_421_ends_the_session() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
