@@ -3,6 +3,7 @@
 mod ahead;
 mod behind;
 mod data;
+mod handshake;
 mod hostile;
 mod listing;
 mod login;

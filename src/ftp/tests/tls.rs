@@ -1,7 +1,6 @@
 //! TLS, by a peer that does with it what no real server can be made to do.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use super::super::tls::{Distrust, Fingerprint, Tls, TlsConfig, TlsOptions, Trust
 use super::super::{ConnectOptions, Error, ListWith, Phase, Session, greets};
 
 /// A server's certificate, with what a client needs to trust it.
-struct Identity {
+pub(super) struct Identity {
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
     file: NamedTempFile,
@@ -23,7 +22,7 @@ struct Identity {
 
 impl Identity {
     /// For 127.0.0.1, now.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::changed(|_| {})
     }
 
@@ -44,11 +43,14 @@ impl Identity {
         }
     }
 
-    fn server(&self) -> Arc<ServerConfig> {
+    pub(super) fn server(&self) -> Arc<ServerConfig> {
         self.server_of(rustls::ALL_VERSIONS)
     }
 
-    fn server_of(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+    pub(super) fn server_of(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
@@ -63,7 +65,7 @@ impl Identity {
     }
 
     /// The trust of a client that has this one's file.
-    fn trust(&self) -> Trust {
+    pub(super) fn trust(&self) -> Trust {
         Trust::File(self.file.path().to_owned())
     }
 }
@@ -73,7 +75,7 @@ fn explicit(trust: Trust) -> Tls {
     Tls::Explicit(TlsConfig::load(&TlsOptions { trust, identity }).unwrap())
 }
 
-fn options(peer: &Peer, trust: Trust) -> ConnectOptions {
+pub(super) fn options(peer: &Peer, trust: Trust) -> ConnectOptions {
     ConnectOptions {
         tls: explicit(trust),
         ..peer.options()
@@ -81,7 +83,7 @@ fn options(peer: &Peer, trust: Trust) -> ConnectOptions {
 }
 
 /// Greets, takes AUTH TLS, shakes hands, lets in.
-fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
+pub(super) fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
     stage.say("220 ready");
     stage.answer("AUTH TLS", "234 go on");
     stage.secure(config);
@@ -98,23 +100,6 @@ fn begin(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
     let socket = stage.extended_passive();
     stage.answer(line, "150 here it comes");
     secured(socket, config)
-}
-
-/// The same of a server that sends its 150 only when the handshake is done.
-fn begin_after_handshake(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
-    let socket = stage.extended_passive();
-    stage.hear(line);
-    let data = shaken(socket, config);
-    stage.say("150 here it comes");
-    data
-}
-
-/// A connection over TLS, its handshake done.
-fn shaken(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
-    let mut data = secured(socket, config);
-    let stream = data.tls();
-    stream.conn.complete_io(&mut stream.sock).unwrap();
-    data
 }
 
 fn refused(peer: &Peer, trust: Trust) -> Distrust {
@@ -162,151 +147,6 @@ fn everything_but_auth_goes_over_tls() {
     assert_eq!(session.security().unwrap().data_resumed, Some(true));
     session.noop().unwrap();
     peer.ends();
-}
-
-/// The 150 would come a round trip later if the handshake waited for it, and here it would never come.
-#[test]
-fn a_data_connection_shakes_hands_before_the_150() {
-    for (version, tickets) in [
-        (&rustls::version::TLS12, 2),
-        (&rustls::version::TLS13, 2),
-        (&rustls::version::TLS13, 1),
-        (&rustls::version::TLS13, 0),
-    ] {
-        let identity = Identity::new();
-        let mut config = ServerConfig::clone(&identity.server_of(&[version]));
-        config.send_tls13_tickets = tickets;
-        let config = Arc::new(config);
-        let peer = Peer::plays(move |stage| {
-            log_in(stage, &config);
-            let send = |mut data: Channel| {
-                data.write_all(b"type=file; a\r\n").unwrap();
-                data.tls().conn.send_close_notify();
-                data.flush().unwrap();
-            };
-            send(begin_after_handshake(stage, &config, "RETR /a"));
-            stage.say("226 done");
-            let mut data = begin_after_handshake(stage, &config, "STOR /a");
-            let mut stored = Vec::new();
-            data.read_to_end(&mut stored).unwrap();
-            drop(data);
-            assert_eq!(stored, b"content");
-            stage.say("226 done");
-            send(begin_after_handshake(stage, &config, "MLSD /"));
-            stage.say("226 done");
-            let socket = stage.extended_passive();
-            stage.answer("REST 7", "350 from there");
-            stage.hear("RETR /a");
-            let data = shaken(socket, &config);
-            stage.say("150 here it comes");
-            send(data);
-            stage.say("226 done");
-        });
-        let read = |session: Session, offset| {
-            let mut download = session.retrieve(&path("/a"), offset).unwrap();
-            while download.read(&mut [0; 64]).unwrap() > 0 {}
-            download.finish().unwrap()
-        };
-        let session = Session::connect(&options(&peer, identity.trust())).unwrap();
-        let session = read(session, 0);
-        let mut upload = session.store(&path("/a"), 0).unwrap();
-        upload.write_all(b"content").unwrap();
-        let mut session = upload.finish().unwrap().0;
-        let mut names = 0;
-        let mut count = |_| {
-            names += 1;
-            ControlFlow::Continue(())
-        };
-        session
-            .list(ListWith::Mlsd, &path("/"), &mut count)
-            .unwrap();
-        assert_eq!(names, 1);
-        read(session, 7);
-        peer.ends();
-    }
-}
-
-#[test]
-fn in_active_mode_the_handshake_comes_before_the_150_as_well() {
-    let identity = Identity::new();
-    let config = identity.server();
-    let peer = Peer::plays(move |stage| {
-        log_in(stage, &config);
-        let line = String::from_utf8(stage.heard()).unwrap();
-        let port = line.trim_end_matches('|').rsplit('|').next().unwrap();
-        let port: u16 = port.parse().unwrap();
-        stage.say("200 noted");
-        stage.hear("RETR /a");
-        let mut data = shaken(TcpStream::connect(("127.0.0.1", port)).unwrap(), &config);
-        stage.say("150 here it comes");
-        data.write_all(b"x").unwrap();
-        data.tls().conn.send_close_notify();
-        data.flush().unwrap();
-        stage.say("226 done");
-    });
-    let session = Session::connect(&ConnectOptions {
-        active: true,
-        ..options(&peer, identity.trust())
-    });
-    let mut download = session.unwrap().retrieve(&path("/a"), 0).unwrap();
-    assert_eq!(download.read(&mut [0; 64]).unwrap(), 1);
-    assert_eq!(download.read(&mut [0; 64]).unwrap(), 0);
-    download.finish().unwrap();
-    peer.ends();
-}
-
-#[test]
-fn a_transfer_refused_during_the_handshake_leaves_the_session_in_step() {
-    let identity = Identity::new();
-    let mut config = ServerConfig::clone(&identity.server());
-    // Each handshake that has begun uses one up.
-    config.send_tls13_tickets = 4;
-    let config = Arc::new(config);
-    let peer = Peer::plays(move |stage| {
-        log_in(stage, &config);
-        for shakes in [false, true] {
-            let socket = stage.extended_passive();
-            stage.hear("RETR /a");
-            let data = shakes.then(|| shaken(socket, &config));
-            stage.say("550 no such file");
-            drop(data);
-            stage.noop();
-        }
-    });
-    let mut session = Session::connect(&options(&peer, identity.trust())).unwrap();
-    for _ in 0..2 {
-        let failed = session.retrieve(&path("/a"), 0).unwrap_err();
-        assert!(failed.error.to_string().contains("550"), "{}", failed.error);
-        session = failed.session.expect("in step");
-        session.noop().unwrap();
-    }
-    peer.ends();
-}
-
-/// A server that can only break the handshake off with this alert.
-fn alerting(alert: u8) -> String {
-    let identity = Identity::new();
-    let peer = Peer::plays(move |stage| {
-        stage.say("220 ready");
-        stage.answer("AUTH TLS", "234 go on");
-        let mut hello = [0; 1024];
-        assert!(stage.channel().read(&mut hello).unwrap() > 0);
-        stage.send(&[0x15, 3, 1, 0, 2, 2, alert]);
-        stage.drain();
-    });
-    let error = Session::connect(&options(&peer, identity.trust())).unwrap_err();
-    peer.ends();
-    error.to_string()
-}
-
-#[test]
-fn a_server_of_old_tls_is_said_to_be_too_old() {
-    for alert in [70, 40, 71] {
-        let message = alerting(alert);
-        for part in ["older than 1.2", "update the server", "ftp://"] {
-            assert!(message.contains(part), "{alert}: {message}");
-        }
-    }
 }
 
 #[test]
