@@ -10,7 +10,7 @@ use super::proxies::{self, Variables};
 use super::settings::Settings;
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
-use crate::ftp::{CommandCounts, ConnectOptions, Password, Proxy};
+use crate::ftp::{CommandCounts, ConnectOptions, Password, Proxy, ServerProfile};
 use crate::journal::{self, Place};
 use crate::mount::status::{Sockets, runtime_home};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
@@ -118,7 +118,7 @@ pub(super) fn remote(
         charset: options.charset,
         timezone: options.timezone.clone(),
         counts: CommandCounts::default(),
-        pipelining: true,
+        profile: ServerProfile::default(),
     };
     Ok(RemoteOptions {
         pool: PoolOptions {

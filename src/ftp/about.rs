@@ -34,7 +34,7 @@ impl Session {
     /// # Errors
     /// The session broke.
     pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<SizeAndModified, Error> {
-        if !self.habits.queues {
+        if !self.queues() {
             let size = self.size(path);
             let size = self.unless_broken(size)?;
             let modified = self.modified(path);

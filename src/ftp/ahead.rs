@@ -17,6 +17,7 @@ use super::connect::prepare;
 use super::control::socket_error;
 use super::data::{extended_passive_target, is_v4, may_fall_back, passive_target};
 use super::error::{Error, Phase};
+use super::profile::Capability;
 use super::reply::Reply;
 use super::session::Session;
 
@@ -175,7 +176,7 @@ impl Session {
 
     /// Asks for the next transfer's data connection, where one has used up the last and none is coming. Does not wait.
     pub fn arm(&mut self) {
-        if !self.ahead.enabled || !self.ahead.due || !self.is_usable() {
+        if !self.ahead.enabled || !self.ahead.due || !self.is_usable() || !self.bears_early_data() {
             return;
         }
         self.renew_arm();
@@ -183,7 +184,7 @@ impl Session {
 
     /// Asks for another data connection in the place of one that grows old. Does not wait.
     pub fn renew_arm(&mut self) {
-        if !self.ahead.enabled || self.control.owes_anything() {
+        if !self.ahead.enabled || self.control.owes_anything() || !self.bears_early_data() {
             return;
         }
         let way = self.best_way();
@@ -197,22 +198,30 @@ impl Session {
 
     /// How the next data connection would be asked for as things are; none where it should not.
     pub(super) fn way_ahead(&self) -> Option<Way> {
-        let is_wanted = self.ahead.enabled && self.ahead.due && !self.control.owes_anything();
+        let is_wanted = self.ahead.enabled
+            && self.ahead.due
+            && !self.control.owes_anything()
+            && self.profile.is_proven(Capability::EarlyDataConnection);
         is_wanted.then(|| self.best_way())
     }
 
     fn best_way(&self) -> Way {
-        if self.data.extended_refused {
-            Way::Passive
-        } else {
+        if self.profile.has(Capability::Epsv) {
             Way::Extended
+        } else {
+            Way::Passive
         }
+    }
+
+    fn bears_early_data(&self) -> bool {
+        self.profile.has(Capability::EarlyDataConnection)
     }
 
     /// Closes a data connection opened ahead.
     pub fn disarm(&mut self) {
         if !self.control.owes_ahead() {
             self.ahead.state = State::None;
+            self.control.set_holds_data(false);
         }
     }
 
@@ -270,11 +279,12 @@ impl Session {
     pub(super) fn take_armed(&mut self) -> Result<Option<TcpStream>, Error> {
         self.control.hear_ahead()?;
         self.settle();
+        self.control.set_holds_data(false);
         let arm = match std::mem::take(&mut self.ahead.state) {
             State::Connecting(arm) | State::Connected(arm) => arm,
             State::None | State::Asked(_) => return Ok(None),
         };
-        if arm.since.elapsed() >= self.ahead.oldest {
+        if arm.since.elapsed() >= self.ahead.oldest || !self.bears_early_data() {
             return Ok(None);
         }
         let left = self
@@ -295,6 +305,7 @@ impl Session {
         }
         let failed = |error| socket_error(Phase::DataConnect, error);
         arm.socket.set_nonblocking(false).map_err(failed)?;
+        self.control.set_holds_data(true);
         Ok(Some(arm.socket))
     }
 
@@ -329,11 +340,11 @@ impl Session {
 
     /// There is no data connection by `way`: another way is taken from now on, or none ahead.
     fn not_reached(&mut self, way: Way, error: &Error) {
+        self.control.set_holds_data(false);
         if !may_fall_back(error, &self.control) {
             log::debug!("no data connection ahead this time: {error}");
         } else if way == Way::Extended && is_v4(&self.control).unwrap_or(false) {
-            log::info!("EPSV does not work here ({error}): using PASV");
-            self.data.extended_refused = true;
+            self.profile.fails(Capability::Epsv, error);
             self.ahead.due = true;
         } else {
             self.ahead.stop(&error.to_string());

@@ -12,6 +12,7 @@ use super::data::{Pending, open};
 use super::error::{Error, Phase};
 use super::mark::Mark;
 use super::path::RemotePath;
+use super::profile::Capability;
 use super::reply::{Reply, ReplyClass};
 use super::session::{Failed, Session, intermediate};
 use super::wire::Wire;
@@ -85,7 +86,7 @@ impl Session {
         // It holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
         let marking = mark.command();
         // A STOR whose REST was refused would cut the file short.
-        let is_queued = verb == "RETR" && self.habits.queues;
+        let is_queued = verb == "RETR" && self.queues();
         let together = marking.as_ref().filter(|_| is_queued);
         self.is_marked = marking.is_some();
         if let Some((word, marking)) = marking.as_ref().filter(|_| !is_queued) {
@@ -153,7 +154,7 @@ impl Session {
             log::debug!("> {}", shown(line));
             return self.control.send(line);
         }
-        if self.habits.waits_for_our_end {
+        if !self.profile.has(Capability::CompletesUnasked) {
             // A server that has closed it says so in its reply.
             let _ = data.shutdown(Shutdown::Write);
         }
@@ -182,8 +183,13 @@ impl Session {
                 log::debug!("a data connection opened ahead was forgotten: {error}");
                 self.ahead.was_dead();
             }
-            _ => self.ahead.was_alive(),
+            Ok(_) => {
+                self.ahead.was_alive();
+                self.profile.carried_early();
+            }
+            Err(_) => self.ahead.was_alive(),
         }
+        self.control.set_holds_data(false);
         answer
     }
 
@@ -234,7 +240,7 @@ impl Session {
         let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
         // The end of the data; where the server hung up, its reply says why.
         let _ = data.end();
-        if self.habits.waits_its_turn && sent.is_ok() {
+        if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
             self.send_behind(look.then_some(path))?;
         }
         let reply = self.answer("STOR");

@@ -6,6 +6,7 @@ use super::ahead::Way;
 use super::control::shown;
 use super::error::Error;
 use super::path::RemotePath;
+use super::profile::Capability;
 use super::reply::Reply;
 use super::session::Session;
 
@@ -84,7 +85,7 @@ impl Session {
     /// Sends a download's command, and behind it at once the EPSV or PASV of the next, where another is
     /// [expected](Session::expect_more) and the server takes commands in turn; whether it did.
     pub(super) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
-        let is_borne = self.habits.takes_data_early && self.tls.is_none();
+        let is_borne = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
         if !self.ahead.expects_more() || !is_borne {
             return Ok(false);
         }

@@ -1,5 +1,6 @@
 //! The control connection: lines out, replies in, each wait with a deadline (RFC 959 §4, §5.3).
 
+mod ledger;
 mod lines;
 mod owed;
 
@@ -11,10 +12,12 @@ use super::beside::Beside;
 use super::counts::CommandCounts;
 use super::error::{Error, Phase};
 use super::list::Pace;
+use super::profile::{Capability, ServerProfile, Suspicion};
 use super::reply::Reply;
 use super::secrets::Secrets;
 use super::tls::{self, Connector, Security};
 use super::wire::Wire;
+use ledger::{Fit, Ledger};
 use owed::Ahead;
 
 /// Longest line of a reply.
@@ -37,6 +40,13 @@ pub(super) struct Control {
     /// What was sent that is in no log or message, though the server may repeat it.
     secrets: Secrets,
     counts: CommandCounts,
+    ledger: Ledger,
+    profile: ServerProfile,
+    /// A data connection was agreed on that no transfer has used.
+    holds_data: bool,
+    sent_at: Instant,
+    /// The quickest answer to a single command so far.
+    round_trip: Option<Duration>,
     ahead: Ahead,
     /// Replies to questions about a file that were sent already: they come next, behind the one sent ahead.
     looked: usize,
@@ -48,7 +58,11 @@ pub(super) struct Control {
 
 impl Control {
     /// Speaks over `stream`; a reply may take `timeout`.
-    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Result<Self, Error> {
+    pub(super) fn new(
+        stream: TcpStream,
+        timeout: Duration,
+        profile: ServerProfile,
+    ) -> Result<Self, Error> {
         let io = |source| Error::Io {
             phase: Phase::Connect,
             source,
@@ -62,6 +76,11 @@ impl Control {
             logged_in: false,
             secrets: Secrets::default(),
             counts: CommandCounts::default(),
+            ledger: Ledger::default(),
+            profile,
+            holds_data: false,
+            sent_at: Instant::now(),
+            round_trip: None,
             ahead: Ahead::None,
             looked: 0,
             unwanted: 0,
@@ -197,15 +216,45 @@ impl Control {
             bytes.extend_from_slice(line);
             bytes.extend_from_slice(b"\r\n");
             self.counts.count(line);
+            self.ledger.sent(line);
         }
+        self.sent_at = Instant::now();
         self.stream
             .write_all(&bytes)
             .map_err(|error| self.broken(Phase::Command, error))
     }
 
-    /// The next reply, whole, within the timeout.
+    /// Whether a data connection is held ready for a transfer to come.
+    pub(super) fn set_holds_data(&mut self, holds_data: bool) {
+        self.holds_data = holds_data;
+    }
+
+    /// An aborted transfer came to its end, and nothing else was sent.
+    pub(super) fn resynchronised(&mut self) {
+        self.ledger.resynchronised();
+    }
+
+    /// The next reply, whole, within the timeout; sooner while something was sent ahead that the server has not yet
+    /// proved to bear.
     pub(super) fn reply(&mut self, phase: Phase) -> Result<Reply, Error> {
-        self.reply_within(phase, self.timeout)
+        let patience = if self.is_at_risk() {
+            self.timeout.min(self.suspicious_patience())
+        } else {
+            self.timeout
+        };
+        self.reply_within(phase, patience)
+    }
+
+    /// Whether something was sent ahead that the server has not yet proved to bear.
+    fn is_at_risk(&self) -> bool {
+        let unproven =
+            |capability| self.profile.has(capability) && !self.profile.is_proven(capability);
+        self.ledger.flight() > 1 && unproven(Capability::Pipelining)
+            || self.holds_data && unproven(Capability::EarlyDataConnection)
+    }
+
+    fn suspicious_patience(&self) -> Duration {
+        ServerProfile::patience(self.round_trip.unwrap_or_default())
     }
 
     /// The next reply, whole, within the timeout and `longer`.
@@ -239,7 +288,70 @@ impl Control {
         Ok(())
     }
 
+    /// The next reply that is an answer or a preliminary one: what only passes by is logged.
     fn next_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
+        loop {
+            let reply = self.any_reply(phase, deadline)?;
+            match self.judge(&reply)? {
+                Fit::Answer | Fit::Preliminary => return Ok(reply),
+                Fit::Passing => log::debug!("passing over a preliminary reply: {reply}"),
+                Fit::OutOfStep => return Err(self.out_of_step(reply)),
+                Fit::Stray => {
+                    let soon = Instant::now() + self.suspicious_patience();
+                    if !self.has_more(phase, deadline.min(soon))? {
+                        self.ledger.accept_stray(reply.code());
+                        return Ok(reply);
+                    }
+                    log::debug!("passing over a second reply to an earlier command: {reply}");
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, reply: &Reply) -> Result<Fit, Error> {
+        if self.ledger.outstanding() == 1 && !self.logged_in {
+            let elapsed = self.sent_at.elapsed();
+            self.round_trip = Some(self.round_trip.map_or(elapsed, |it| it.min(elapsed)));
+        }
+        let is_beside = self.holds_data && self.ledger.is_next_beside_data();
+        let fit = self.ledger.judge(reply.code());
+        if fit == Fit::Answer && is_beside {
+            self.profile.answered_beside();
+        }
+        Ok(fit)
+    }
+
+    /// The connection is of no use: `reply` cannot be the answer to the command it follows.
+    pub(super) fn out_of_step(&mut self, reply: Reply) -> Error {
+        self.usable = false;
+        self.suspect(Suspicion::OutOfStep);
+        log::info!("the server's replies are out of step: {reply}");
+        Error::OutOfStep(reply)
+    }
+
+    /// Tells the profile that the session failed with so much sent ahead.
+    fn suspect(&mut self, sign: Suspicion) {
+        self.profile
+            .suspect(sign, self.ledger.flight(), self.holds_data);
+    }
+
+    /// Whether another reply begins before `deadline`.
+    fn has_more(&mut self, phase: Phase, deadline: Instant) -> Result<bool, Error> {
+        let before = self.usable;
+        while self.unread.is_empty() {
+            match self.receive(phase, deadline) {
+                Ok(()) => {}
+                Err(Error::Timeout(_)) => {
+                    self.usable = before;
+                    return Ok(false);
+                }
+                Err(error) => return self.poison(Err(error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn any_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         let mut keep = |line: &[u8]| {
             bytes += line.len();
@@ -274,19 +386,12 @@ impl Control {
 
     /// The next reply, if one begins within `patience`; none leaves the connection as it was.
     pub(super) fn wait_for_reply(&mut self, patience: Duration) -> Option<Result<Reply, Error>> {
-        let (before, deadline) = (self.usable, Instant::now() + patience);
-        while self.unread.is_empty() {
-            match self.receive(Phase::Reply, deadline) {
-                Ok(()) => {}
-                Err(Error::Timeout(_)) => {
-                    self.usable = before;
-                    return None;
-                }
-                Err(error) => return Some(self.poison(Err(error))),
-            }
+        match self.has_more(Phase::Reply, Instant::now() + patience) {
+            Ok(false) => None,
+            // Begun, it has the time of any reply: lines taken cannot be put back.
+            Ok(true) => Some(self.reply_within(Phase::Reply, self.timeout)),
+            Err(error) => Some(Err(error)),
         }
-        // Begun, it has the time of any reply: lines taken cannot be put back.
-        Some(self.reply(Phase::Reply))
     }
 
     /// The next reply, its inner lines told one by one as they come: for listings by STAT, whose
@@ -332,7 +437,10 @@ impl Control {
         };
         let reply = Reply::new(code, lines);
         log::debug!("< {reply} ({count} lines)");
-        Ok(reply)
+        match self.judge(&reply)? {
+            Fit::OutOfStep => Err(self.out_of_step(reply)),
+            Fit::Answer | Fit::Preliminary | Fit::Passing | Fit::Stray => Ok(reply),
+        }
     }
 
     fn broken(&mut self, phase: Phase, error: std::io::Error) -> Error {
@@ -347,6 +455,12 @@ impl Control {
 
     fn poison<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.usable &= result.is_ok();
+        match &result {
+            Err(Error::Timeout(_)) => self.suspect(Suspicion::Silence),
+            Err(Error::Closed(_) | Error::Io { .. }) => self.suspect(Suspicion::Closed),
+            Err(Error::Malformed { .. }) => self.suspect(Suspicion::Nonsense),
+            Ok(_) | Err(_) => {}
+        }
         result
     }
 }

@@ -12,6 +12,7 @@ use super::address::{
 use super::connect::{Route, prepare};
 use super::control::{Control, shown, socket_error};
 use super::error::{Error, Phase};
+use super::profile::{Capability, ServerProfile};
 use super::reply::Reply;
 use super::tls::{Connector, TlsStream};
 use super::wire::Wire;
@@ -24,8 +25,9 @@ pub(super) struct DataOptions {
     pub(super) trust_pasv_address: bool,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
-    /// EPSV or EPRT was refused, or its port could not be reached.
-    pub(super) extended_refused: bool,
+    /// EPRT was refused.
+    pub(super) extended_port_refused: bool,
+    pub(super) profile: ServerProfile,
 }
 
 /// A data connection, open or about to be opened by the server.
@@ -43,12 +45,14 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
     if options.active {
         return Ok(Pending::Listening(listen(control, options)?));
     }
-    if !options.extended_refused {
+    if options.profile.has(Capability::Epsv) {
         match extended_passive(control, options) {
-            Ok(stream) => return Ok(Pending::Connected(stream)),
+            Ok(stream) => {
+                options.profile.works(Capability::Epsv);
+                return Ok(Pending::Connected(stream));
+            }
             Err(error) if may_be_v4(control, options)? && may_fall_back(&error, control) => {
-                log::info!("EPSV does not work here ({error}): using PASV");
-                options.extended_refused = true;
+                options.profile.fails(Capability::Epsv, &error);
             }
             Err(error) => return Err(error),
         }
@@ -193,12 +197,12 @@ fn listen(control: &mut Control, options: &mut DataOptions) -> Result<TcpListene
         SocketAddr::V4(address) => Some(address),
         SocketAddr::V6(_) => None,
     };
-    if !options.extended_refused {
+    if !options.extended_port_refused {
         let line = format!("EPRT {}", extended_port_argument(address));
         match (ask(control, "EPRT", line.as_bytes()), plain) {
             (Ok(_), _) => return Ok(listener),
             (Err(error), Some(_)) if may_fall_back(&error, control) => {
-                options.extended_refused = true;
+                options.extended_port_refused = true;
             }
             (Err(error), _) => return Err(error),
         }

@@ -147,6 +147,9 @@ pub enum Error {
     /// Data over TLS ended without the close_notify that tells its end (RFC 8446 §6.1).
     #[error("the data ended without TLS's word that it was all: it may have been cut off")]
     CutOff,
+    /// A reply that cannot be the answer to the command it follows: client and server are out of step.
+    #[error("the server's replies are out of step with the commands: {0}")]
+    OutOfStep(Reply),
     /// The server's words are not FTP.
     #[error("the server sent something that is not {expected}: {line}")]
     Malformed {
@@ -197,6 +200,7 @@ impl Error {
             | Self::Injected
             | Self::Certificate(_)
             | Self::Tls(_)
+            | Self::OutOfStep(_)
             | Self::Malformed { .. }
             | Self::TooLong { .. }
             | Self::TooSlow(_)

@@ -12,6 +12,7 @@ use super::error::{Error, Phase};
 use super::listing::{Entry, Format, Line, ListingOutcome, parse_line};
 use super::mark::Mark;
 use super::path::{RemotePath, check_name};
+use super::profile::Capability;
 use super::reply::{Reply, ReplyClass};
 use super::session::Session;
 
@@ -77,7 +78,7 @@ impl Session {
         if inside {
             self.change_directory(path)?;
         }
-        if !self.plain_list {
+        if self.profile.has(Capability::ListAll) {
             let line = self.list_line(b"LIST -a", path, inside)?;
             let listed = self.list_over_data("LIST", &line, parser);
             match &listed {
@@ -89,7 +90,8 @@ impl Session {
         }
         let line = self.list_line(b"LIST", path, inside)?;
         self.list_over_data("LIST", &line, parser)?;
-        self.plain_list = true;
+        let why = "only LIST without it was taken";
+        self.profile.fails(Capability::ListAll, &why);
         Ok(())
     }
 

@@ -1,13 +1,11 @@
 //! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
 //! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT between (RFC 4217).
 
-use std::time::Duration;
-
 use super::control::Control;
 use super::error::{Error, Phase};
 use super::features::Features;
-use super::habits::Habits;
 use super::options::ConnectOptions;
+use super::profile::Capability;
 use super::reply::{Reply, ReplyClass};
 use super::tls::{Connector, Tls};
 
@@ -29,29 +27,21 @@ const MOST_GREETINGS: usize = 100;
 /// USER, PASS and ACCT, and one to spare.
 const MOST_STEPS: usize = 4;
 
-/// After the answer to the first of two commands, the second's is waited for so long.
-const SWALLOWED_AFTER: Duration = Duration::from_secs(5);
+/// Paths that lead nowhere, for commands that must be refused.
+const PROBES: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
-/// What a login taught.
-#[derive(Debug)]
-pub(super) enum LoggedIn {
-    /// All is well.
-    As(Features, Habits),
-    /// Of two commands in one write the server answered the first alone: it wants them one by one, on another
-    /// connection, for the second answer may come yet.
-    Swallowed,
-}
-
-/// Logs in over a fresh connection; `together` sends commands together that need not wait for one another.
+/// Logs in over a fresh connection: what the server can do, as it says. Commands that need not wait for one another
+/// are sent together while the profile says that the server bears it.
 pub(super) fn log_in(
     control: &mut Control,
     options: &ConnectOptions,
     tls: Option<&Connector>,
-    together: bool,
-) -> Result<LoggedIn, Error> {
+) -> Result<Features, Error> {
+    let profile = &options.profile;
     let greeting = enter(control, options, tls)?;
-    // The session is made for something, most often for a transfer: its data connection is asked for at once.
-    let arms = together && options.may_arm();
+    let together = profile.has(Capability::Pipelining);
+    // The session is made for something, most often for a transfer: its data connection is asked for immediately.
+    let arms = together && options.may_arm() && profile.has(Capability::Epsv);
     if together {
         let lines = ["FEAT", "TYPE I", "EPSV"];
         let lines = lines.get(..if arms { 3 } else { 2 }).unwrap_or_default();
@@ -64,17 +54,15 @@ pub(super) fn log_in(
         send(control, b"FEAT")?;
     }
     let features = features(&answer(control, "FEAT")?);
+    profile.introduce(&greeting, &features);
     if together {
-        match control.wait_for_reply(options.timeout.min(SWALLOWED_AFTER)) {
-            Some(reply) => check_type(told(reply?, "TYPE")?)?,
-            None => return Ok(LoggedIn::Swallowed),
-        }
+        check_type(answer(control, "TYPE")?)?;
     }
     if arms {
         control.owe_ahead();
     }
     let mut wishes = Vec::new();
-    if features.has("UTF8") && options.charset.is_none() {
+    if profile.has(Capability::Utf8) && options.charset.is_none() {
         // Pure-FTPd answers 504 and speaks UTF-8 all the same.
         wishes.push("OPTS UTF8 ON".to_owned());
     }
@@ -84,8 +72,39 @@ pub(super) fn log_in(
         send(control, b"TYPE I")?;
         check_type(answer(control, "TYPE")?)?;
     }
-    let habits = Habits::new(together, &greeting, &features);
-    Ok(LoggedIn::As(features, habits))
+    if together && !profile.is_proven(Capability::Pipelining) {
+        probe_pipelining(control)?;
+        profile.pipelines();
+    }
+    Ok(features)
+}
+
+/// Sends commands together of which some are refused, and does nothing by it: servers that let a refusal overtake the
+/// answer before it (aioftp), or that run commands side by side (libunftp), answer them out of order.
+///
+/// # Errors
+/// The server is out of step, silent or gone.
+fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
+    let [from, to] = PROBES;
+    let lines = [
+        "PWD".to_owned(),
+        format!("RNFR {from}"),
+        format!("RNTO {to}"),
+        "PWD".to_owned(),
+    ];
+    for line in &lines {
+        log::debug!("> {line}");
+    }
+    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    control.send_together(&lines)?;
+    for verb in ["PWD", "RNFR", "RNTO", "PWD"] {
+        let reply = answer(control, verb)?;
+        // 503 is the answer to an RNTO whose RNFR was refused, and to nothing else of these.
+        if verb != "RNTO" && reply.code().0 == 503 {
+            return Err(control.out_of_step(reply));
+        }
+    }
+    Ok(())
 }
 
 /// From the greeting to the end of the login, with TLS between.

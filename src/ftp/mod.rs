@@ -7,7 +7,8 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
 //! use ftpfs::ftp::{
-//!     CommandCounts, ConnectOptions, ListWith, Password, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust,
+//!     CommandCounts, ConnectOptions, ListWith, Password, RemotePath, ServerProfile, Session, Tls, TlsConfig, TlsOptions,
+//!     Trust,
 //! };
 //!
 //! let options = ConnectOptions {
@@ -25,7 +26,7 @@
 //!     charset: None,
 //!     timezone: None,
 //!     counts: CommandCounts::default(),
-//!     pipelining: true,
+//!     profile: ServerProfile::default(),
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
@@ -56,13 +57,13 @@ pub mod error;
 pub mod features;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod habits;
 mod list;
 pub mod listing;
 mod login;
 mod mark;
 mod options;
 pub mod path;
+pub mod profile;
 pub mod proxy;
 pub mod reply;
 mod resolve;
@@ -89,6 +90,7 @@ pub use list::ListWith;
 pub use listing::{Completeness, Entry, Kind, ListingOutcome, Modified, Precision, UnusedLine};
 pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
+pub use profile::{Capability, Finding, ServerProfile};
 pub use proxy::{Proxy, ProxyKind, ProxyProblem};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::{Failed, Session, greets};

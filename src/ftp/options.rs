@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::CommandCounts;
+use super::profile::{Capability, ServerProfile};
 use super::proxy::Proxy;
 use super::tls::Tls;
 
@@ -55,21 +56,23 @@ pub struct ConnectOptions {
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
-    /// The zone of the times in LIST, and in MDTM where the server [tells both alike](super::Session::tells_times_alike);
+    /// The zone of the times in LIST, and in MDTM where the server tells both alike ([`Capability::MdtmUtc`]);
     /// `None` where it is to be found out.
     pub timezone: Option<jiff::tz::TimeZone>,
     /// Counts what is sent.
     pub counts: CommandCounts,
-    /// Send ahead what need not wait: commands together where the server queues them, and EPSV or PASV for the next
-    /// transfer when one has ended. Where the server turns out not to queue commands they are sent one by one, and
-    /// [`Session::queues`](super::Session::queues) tells.
-    pub pipelining: bool,
+    /// What the server can and does, as far as is known; all sessions share it and add to it. Commands and data
+    /// connections are sent ahead where it says that the server bears that.
+    pub profile: ServerProfile,
 }
 
 impl ConnectOptions {
     /// Whether data connections may be opened ahead of their transfers, where the server queues commands. Begun without
     /// waiting, one by a proxy would be none.
     pub(super) fn may_arm(&self) -> bool {
-        self.pipelining && !self.active && self.proxy.is_none()
+        !self.active
+            && self.proxy.is_none()
+            && self.profile.has(Capability::Pipelining)
+            && self.profile.has(Capability::EarlyDataConnection)
     }
 }

@@ -14,10 +14,10 @@ use super::control::{Control, shown};
 use super::data::DataOptions;
 use super::error::{Error, Phase};
 use super::features::Features;
-use super::habits::Habits;
-use super::login::{LoggedIn, log_in};
+use super::login::log_in;
 use super::options::ConnectOptions;
 use super::path::RemotePath;
+use super::profile::{Capability, ServerProfile};
 use super::reply::{Reply, ReplyClass};
 use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
 
@@ -41,14 +41,13 @@ pub struct Session {
     /// A question about a file that was sent already.
     pub(super) looked: Option<Looked>,
     features: Features,
-    pub(super) habits: Habits,
+    /// What the server can and does; shared by all sessions to it.
+    pub(super) profile: ServerProfile,
     charset: Option<&'static encoding_rs::Encoding>,
     /// The zone of MDTM's times, where that is not UTC.
     pub(super) mdtm_zone: Option<TimeZone>,
     /// REST or RANG was sent, and no transfer has begun since.
     pub(super) is_marked: bool,
-    /// LIST took `-a` for a name: it is asked without.
-    pub(super) plain_list: bool,
 }
 
 /// An operation that consumed the session failed; the session comes back where it survived.
@@ -76,7 +75,7 @@ impl Failed {
 pub fn greets(options: &ConnectOptions, patience: Duration) -> bool {
     let greeting = || {
         let (stream, _) = control_connection(options, patience)?;
-        let mut control = Control::new(stream, patience)?;
+        let mut control = Control::new(stream, patience, ServerProfile::default())?;
         let tls = &options.tls;
         if let (Tls::Implicit(_), Some(connector)) = (tls, Connector::new(tls, &options.host)?) {
             control.secure(&connector, patience)?;
@@ -109,51 +108,46 @@ impl Session {
 
     fn connect_once(options: &ConnectOptions) -> Result<Self, Error> {
         let tls = Connector::new(&options.tls, &options.host)?;
-        let attempt = |together| Self::logged_in(options, tls.as_ref(), together);
-        let (control, route, features, habits) = match attempt(options.pipelining)? {
-            (control, route, LoggedIn::As(features, habits)) => (control, route, features, habits),
-            (control, _, LoggedIn::Swallowed) => {
-                log::info!("the server wants its commands one by one");
-                drop(control);
-                match attempt(false)? {
-                    (control, route, LoggedIn::As(features, habits)) => {
-                        (control, route, features, habits)
-                    }
-                    (_, _, LoggedIn::Swallowed) => return Err(Error::Timeout(Phase::Reply)),
-                }
+        let profile = &options.profile;
+        let demotions = profile.demotions();
+        let logged_in = match Self::logged_in(options, tls.as_ref()) {
+            Err(error) if profile.demotions() != demotions => {
+                log::debug!("logging in again, one command at a time: {error}");
+                Self::logged_in(options, tls.as_ref())
             }
+            outcome => outcome,
         };
-        let may_arm = options.may_arm() && habits.queues;
+        let (control, route, features) = logged_in?;
         let data = DataOptions {
             route,
             active: options.active,
             trust_pasv_address: options.trust_pasv_address,
             connect_timeout: options.connect_timeout,
             timeout: options.timeout,
-            extended_refused: false,
+            extended_port_refused: false,
+            profile: profile.clone(),
         };
         let peer = control.peer()?.ip();
+        let was_asked = control.owes_ahead();
         let mut session = Self {
             control,
             data,
             peer,
-            ahead: Ahead::new(may_arm),
+            ahead: Ahead::new(options.may_arm()),
             tls,
             data_resumed: None,
             behind: None,
             looked: None,
             features,
-            habits,
+            profile: profile.clone(),
             charset: options.charset,
             mdtm_zone: options
                 .timezone
                 .clone()
-                .filter(|_| habits.tells_times_alike),
+                .filter(|_| !profile.has(Capability::MdtmUtc)),
             is_marked: false,
-            plain_list: false,
         };
-        if may_arm {
-            // The login asked for it.
+        if was_asked {
             session.ahead.asked(Way::Extended);
             session.advance();
         }
@@ -163,36 +157,23 @@ impl Session {
     fn logged_in(
         options: &ConnectOptions,
         tls: Option<&Connector>,
-        together: bool,
-    ) -> Result<(Control, Route, LoggedIn), Error> {
+    ) -> Result<(Control, Route, Features), Error> {
         let (stream, route) = control_connection(options, options.connect_timeout)?;
-        let mut control = Control::new(stream, options.timeout)?;
+        let mut control = Control::new(stream, options.timeout, options.profile.clone())?;
         control.count_in(&options.counts);
-        let outcome = log_in(&mut control, options, tls, together)?;
+        let features = log_in(&mut control, options, tls)?;
         control.logged_in();
-        Ok((control, route, outcome))
+        Ok((control, route, features))
     }
 
-    /// Whether the server answers commands that come together, as seen at the login; false also where
-    /// [`ConnectOptions::pipelining`] is off.
+    /// Whether commands are sent together: the server answers them one after the other, for all that is known.
     pub fn queues(&self) -> bool {
-        self.habits.queues
+        self.profile.has(Capability::Pipelining)
     }
 
-    /// Whether this is a server whose STAT of a directory is known to list what LIST does.
-    pub fn lists_by_stat(&self) -> bool {
-        self.habits.lists_by_stat
-    }
-
-    /// Whether this is a server whose MDTM is known to tell, and to take, the time that its LIST shows: nothing is found
-    /// out by comparing them.
-    pub fn tells_times_alike(&self) -> bool {
-        self.habits.tells_times_alike
-    }
-
-    /// Whether this is a server whose transfers are known to begin where REST says.
-    pub fn restarts(&self) -> bool {
-        self.habits.restarts
+    /// What the server can and does, as far as is known.
+    pub fn profile(&self) -> &ServerProfile {
+        &self.profile
     }
 
     /// What the server can do, as it says.

@@ -86,7 +86,7 @@ impl Session {
             self.line(b"RNFR ", from, b"")?,
             self.line(b"RNTO ", to, b"")?,
         );
-        if !self.habits.queues {
+        if !self.queues() {
             let mut made = Vec::with_capacity(settings.len());
             for setting in settings {
                 let answer = self.set(from, *setting);

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::{CommandCounts, ConnectOptions, Password, RemotePath, Session, Tls};
+use super::{
+    Capability, CommandCounts, ConnectOptions, Password, RemotePath, ServerProfile, Session, Tls,
+};
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -134,7 +136,7 @@ impl Peer {
             charset: None,
             counts: CommandCounts::default(),
             timezone: None,
-            pipelining: false,
+            profile: ServerProfile::without(&[Capability::Pipelining]),
         }
     }
 
@@ -154,7 +156,7 @@ impl Peer {
     /// A session that sends commands together, and opens no data connection ahead: it is an active one.
     pub(super) fn queueing_session(&self) -> Session {
         let options = ConnectOptions {
-            pipelining: true,
+            profile: proven(),
             active: true,
             ..self.options()
         };
@@ -164,7 +166,7 @@ impl Peer {
     /// A session that sends ahead all it can; the story begins with [`Stage::log_in`].
     pub(super) fn armed_session(&self) -> Session {
         let options = ConnectOptions {
-            pipelining: true,
+            profile: proven(),
             ..self.options()
         };
         Session::connect(&options).unwrap()
@@ -302,6 +304,14 @@ pub(super) fn taken(listener: &TcpListener) -> TcpStream {
     let (data, _) = listener.accept().unwrap();
     data.set_read_timeout(Some(PATIENCE)).unwrap();
     data
+}
+
+/// The profile of a server that has proved to bear what is sent ahead.
+pub(super) fn proven() -> ServerProfile {
+    let profile = ServerProfile::default();
+    profile.works(Capability::Pipelining);
+    profile.works(Capability::EarlyDataConnection);
+    profile
 }
 
 /// A path.

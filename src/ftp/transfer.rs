@@ -15,6 +15,7 @@ use super::control::socket_error;
 use super::error::{Error, Phase};
 use super::mark::Mark;
 use super::path::RemotePath;
+use super::profile::Capability;
 use super::reply::{Reply, ReplyClass};
 use super::session::{Failed, Session};
 use super::wire::Wire;
@@ -115,7 +116,7 @@ impl Session {
         look: bool,
     ) -> Result<Upload, Box<Failed>> {
         // TLS shakes hands first, which takes the server's word.
-        if length > EARLY || !self.habits.takes_data_early || self.tls.is_some() {
+        if length > EARLY || !self.profile.has(Capability::EarlyUpload) || self.tls.is_some() {
             return self.store(path, 0);
         }
         match self.begin_early(path, file, length, look) {
@@ -187,7 +188,9 @@ impl Session {
                     && self.end_of_transfer()
             }
         };
-        if !in_step {
+        if in_step {
+            self.control.resynchronised();
+        } else {
             self.control.give_up();
         }
         self.control.is_usable()

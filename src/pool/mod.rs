@@ -20,10 +20,9 @@ mod places;
 mod shared;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::ftp::{self, ConnectOptions, Session};
+use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
 
 pub use lease::{Lease, Permit};
 pub use line::Line;
@@ -94,6 +93,7 @@ impl From<ftp::Error> for Error {
 /// housekeeper ends.
 pub struct Pool<S: Line = Session> {
     shared: Arc<Shared<S>>,
+    profile: ServerProfile,
 }
 
 impl Pool<Session> {
@@ -109,17 +109,9 @@ impl Pool<Session> {
             options.lease_timeout,
         );
         let connect = options.connect;
-        // What one session found out spares the others the finding out.
-        let one_by_one = AtomicBool::new(!connect.pipelining);
-        Self::with(rules, move || {
-            let pipelining = !one_by_one.load(Relaxed);
-            let session = Session::connect(&ConnectOptions {
-                pipelining,
-                ..connect.clone()
-            })?;
-            one_by_one.fetch_or(!session.queues(), Relaxed);
-            Ok(session)
-        })
+        let profile = connect.profile.clone();
+        let pool = Self::with(rules, move || Session::connect(&connect))?;
+        Ok(Self { profile, ..pool })
     }
 }
 
@@ -130,7 +122,13 @@ impl<S: Line> Pool<S> {
     ) -> Result<Self, ftp::Error> {
         let first = dial()?;
         let shared = Shared::new(rules, Box::new(dial), first);
-        Ok(Self { shared })
+        let profile = ServerProfile::default();
+        Ok(Self { shared, profile })
+    }
+
+    /// What the server can and does, as its sessions found out so far.
+    pub fn profile(&self) -> &ServerProfile {
+        &self.profile
     }
 
     /// A live session: an idle one that is still quiet, or a new one where the limit allows, else
@@ -181,6 +179,7 @@ impl<S: Line> Clone for Pool<S> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
+            profile: self.profile.clone(),
         }
     }
 }

@@ -1,18 +1,18 @@
 //! Changes to one path: directories made and removed, files deleted, times and modes set.
 
-use super::dialect::Ways;
 use super::error::{Operation, Task, is_unsupported, refusal};
 use super::retry::{Dialogue, Outcome};
 use super::stat::{Look, look};
 use super::temporary::is_temporary;
+use super::ways::{ModeWay, TimeWay, Way};
 use super::{Error, ErrorKind, Remote, Space, listing};
-use crate::ftp::{self, Entry, Kind, RemotePath, Session};
+use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
 use crate::pool;
 
 /// See [`Remote::make_directory`].
 pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let task = Task::new(Operation::MakeDirectory, path);
-    if !remote.dialect().keeps_name(path) {
+    if !remote.keeps_name(path) {
         return Err(task.name_not_kept());
     }
     let mut dialogue = remote.dialogue();
@@ -116,8 +116,7 @@ pub(super) fn set_modified(
     seconds: i64,
 ) -> Result<i64, Error> {
     let task = Task::new(Operation::SetTime, path);
-    let ways = &remote.dialect().time;
-    set(remote, dialogue, &task, ways, |session, way| {
+    set(remote, dialogue, &task, |session, way: TimeWay| {
         way.set(session, path, seconds)
     })?;
     Ok(remote.zone().told(seconds))
@@ -131,30 +130,25 @@ pub(super) fn set_mode(
     mode: u32,
 ) -> Result<(), Error> {
     let task = Task::new(Operation::SetMode, path);
-    set(
-        remote,
-        dialogue,
-        &task,
-        &remote.dialect().mode,
-        |session, way| way.set(session, path, mode),
-    )
+    set(remote, dialogue, &task, |session, way: ModeWay| {
+        way.set(session, path, mode)
+    })
 }
 
-/// Tries `ways` until the server knows one.
-fn set<T: Copy>(
+/// Tries the ways that are left until the server knows one.
+fn set<W: Way>(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     task: &Task<'_>,
-    ways: &Ways<T>,
-    mut step: impl FnMut(&mut Session, T) -> Result<(), ftp::Error>,
+    mut step: impl FnMut(&mut Session, W) -> Result<(), ftp::Error>,
 ) -> Result<(), Error> {
     let mut last = None;
-    for (number, way) in ways.left() {
+    for way in W::left(remote.profile()) {
         let Err(fault) = dialogue.repeat(|session| step(session, way)) else {
             return Ok(());
         };
         if is_unsupported(&fault) {
-            ways.pass(number);
+            remote.profile().fails(way.capability(), &fault);
         } else if !is_misunderstood(&fault) {
             let error = remote.blame(dialogue, task, &fault);
             // The last way may have been taken for a question about an odd name (MDTM): the file is there.
@@ -163,7 +157,7 @@ fn set<T: Copy>(
             if !missed {
                 return Err(error);
             }
-            ways.pass(number);
+            remote.profile().fails(way.capability(), &fault);
         }
         last = Some(fault);
     }
@@ -182,14 +176,14 @@ fn is_misunderstood(fault: &pool::Error) -> bool {
 
 /// See [`Remote::space`].
 pub(super) fn space(remote: &Remote, path: &RemotePath) -> Option<Space> {
-    if !remote.dialect().available.get() {
+    if !remote.profile().has(Capability::Avbl) {
         return None;
     }
     match remote.dialogue().repeat(|session| session.available(path)) {
         Ok(available) => Some(Space { available }),
         Err(fault) => {
             if is_unsupported(&fault) {
-                remote.dialect().available.not("AVBL");
+                remote.profile().fails(Capability::Avbl, &fault);
             }
             log::debug!("no free space of {path}: {fault}");
             None

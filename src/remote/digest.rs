@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::Verify;
 use super::error::{ErrorKind, Operation, Task, is_unsupported};
 use super::retry::Dialogue;
+use super::ways::Way;
 use super::{Error, Remote};
-use crate::ftp::{Digest, RemotePath};
+use crate::ftp::{Digest, DigestCommand, RemotePath};
 
 /// Octets a second that a server takes in at least to make a digest of them.
 const SLOWEST: u64 = 10 << 20;
@@ -48,21 +49,22 @@ impl Remote {
         path: &RemotePath,
         size: u64,
     ) -> Option<Digest> {
-        let ways = &self.dialect().digest;
         let patience = Duration::from_secs(size / SLOWEST);
-        for (number, command) in ways.left() {
+        for command in DigestCommand::left(self.profile()) {
             match dialogue.repeat(|session| session.digest(command, path, patience)) {
                 Ok(Some(digest)) => return Some(digest),
                 Err(fault) if !is_unsupported(&fault) => {
                     log::debug!("no digest of {path}: {fault}");
                     return None;
                 }
-                Ok(None) | Err(_) => {
-                    log::info!("the server does not tell digests by {}", command.verb());
-                    ways.pass(number);
-                }
+                Ok(None) => self.lacks(command, &"its answer holds none"),
+                Err(fault) => self.lacks(command, &fault),
             }
         }
         None
+    }
+
+    fn lacks(&self, command: DigestCommand, why: &dyn std::fmt::Display) {
+        self.profile().fails(command.capability(), why);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
 use super::{Error, ErrorKind, Remote, restart};
-use crate::ftp::{self, RemotePath};
+use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Permit};
 
 /// A file being read from an offset on. Dropped before its end, it ends the transfer and gives the
@@ -31,7 +31,7 @@ enum State {
 /// See [`Remote::open_at`].
 pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result<Download, Error> {
     let mut dialogue = remote.dialogue();
-    if offset > 0 && remote.dialect().restart.is_to_be_proven() {
+    if offset > 0 && restart::is_unproven(remote.profile()) {
         restart::prove(remote, &mut dialogue, path);
     }
     open_in(remote, &mut dialogue, path, offset)
@@ -45,8 +45,8 @@ pub(super) fn open_within(
     path: &RemotePath,
     range: &Range<u64>,
 ) -> Result<Download, Error> {
-    let has_range = &remote.dialect().range;
-    if !has_range.get() || range.is_empty() {
+    let profile = remote.profile();
+    if !profile.has(Capability::Rang) || range.is_empty() {
         return open_in(remote, dialogue, path, range.start);
     }
     match dialogue.start(|session| session.retrieve_within(path, range.clone())) {
@@ -57,22 +57,26 @@ pub(super) fn open_within(
             state: State::Receiving(Box::new(transfer), permit),
         }),
         Err(fault) if refuses(&fault, "RANG") => {
-            has_range.not("RANG");
+            profile.fails(Capability::Rang, &fault);
             open_in(remote, dialogue, path, range.start)
         }
         Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Read, path), &fault)),
     }
 }
 
-/// … over the session of `dialogue`.
+/// The bytes of `path` from `offset` on, over the session of `dialogue`.
 pub(super) fn open_in(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     path: &RemotePath,
     offset: u64,
 ) -> Result<Download, Error> {
-    let has_restart = &remote.dialect().restart;
-    let start = if has_restart.get() { offset } else { 0 };
+    let profile = remote.profile();
+    let start = if profile.has(Capability::Rest) {
+        offset
+    } else {
+        0
+    };
     match dialogue.start(|session| session.retrieve(path, start)) {
         Ok((transfer, permit)) => Ok(Download {
             path: path.clone(),
@@ -81,7 +85,7 @@ pub(super) fn open_in(
             state: State::Receiving(Box::new(transfer), permit),
         }),
         Err(fault) if start > 0 && refuses(&fault, "REST") => {
-            has_restart.not();
+            profile.fails(Capability::Rest, &fault);
             open_in(remote, dialogue, path, 0)
         }
         Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Read, path), &fault)),

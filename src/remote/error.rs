@@ -206,6 +206,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         | ftp::Error::Tls(_) => ErrorKind::NotSecure,
         ftp::Error::CutOff => ErrorKind::Truncated,
         ftp::Error::NoTransfer { .. }
+        | ftp::Error::OutOfStep(_)
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
         ftp::Error::Path(PathError::TooLong) => ErrorKind::NameTooLong,

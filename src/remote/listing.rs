@@ -10,7 +10,7 @@ use super::links::treat_all;
 use super::retry::Dialogue;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, stat_listing};
-use crate::ftp::{Entry, Kind, ListWith, RemotePath};
+use crate::ftp::{Capability, Entry, Kind, ListWith, RemotePath};
 use crate::pool;
 
 /// The listing as users see it.
@@ -33,14 +33,16 @@ pub(super) fn list_all(
     directory: &RemotePath,
 ) -> Result<Vec<Entry>, Error> {
     let task = Task::new(Operation::List, directory);
-    if remote.dialect().mlsd.get() {
+    if remote.profile().has(Capability::Mlsd) {
         match fetch(remote, dialogue, ListWith::Mlsd, directory) {
             Ok(Some(entries)) if !may_be_a_file(&entries, directory) => {
                 return Ok(without_repeats(entries));
             }
             Ok(Some(entries)) => return confirmed(remote, dialogue, directory, entries),
             Ok(None) => return Err(too_large(remote, directory)),
-            Err(fault) if is_unsupported(&fault) => remote.dialect().mlsd.not("MLSD"),
+            Err(fault) if is_unsupported(&fault) => {
+                remote.profile().fails(Capability::Mlsd, &fault);
+            }
             Err(fault) => return Err(remote.blame(dialogue, &task, &fault)),
         }
     }

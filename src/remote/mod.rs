@@ -1,13 +1,12 @@
 //! FTP as file operations on paths.
 //!
 //! Each operation has its fallbacks, by what FEAT says and by what the server really answers, remembered
-//! for the mount (`dialect.rs`); what is safe to repeat on another session is repeated, what is not is first
+//! for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is repeated, what is not is first
 //! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
 
 mod blame;
 mod budget;
 mod change;
-mod dialect;
 mod digest;
 mod download;
 pub mod error;
@@ -26,15 +25,19 @@ mod stat_listing;
 mod temporary;
 mod upload;
 mod version;
+mod ways;
 mod words;
 mod zone;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::ftp::{self, CommandCounts, Entry, RemotePath};
+use crate::ftp::{
+    self, Capability, CommandCounts, DigestCommand, Entry, RemotePath, ServerProfile, Session,
+};
 use crate::journal::Journal;
 use crate::pool::{self, Pool, PoolOptions};
 
@@ -48,11 +51,11 @@ pub use upload::Upload;
 pub use version::Version;
 
 use budget::Budget;
-use dialect::{Dialect, Known};
 use error::{Operation, Task};
 use retry::Dialogue;
 use temporary::TemporaryNames;
 use upload::Whole;
+use ways::Way;
 use zone::Zone;
 
 /// How to reach the server and how to treat it.
@@ -130,7 +133,7 @@ pub struct Remote {
 #[derive(Debug)]
 struct Inner {
     pool: Pool,
-    dialect: Dialect,
+    profile: ServerProfile,
     zone: Zone,
     names: TemporaryNames,
     atomic: Atomic,
@@ -139,6 +142,21 @@ struct Inner {
     listings: Budget,
     home: Result<RemotePath, Error>,
     counts: CommandCounts,
+    /// That a file is overwritten in place was logged.
+    warned_of_overwriting: Once,
+    /// That times or modes cannot be set was logged.
+    warned_of_attributes: Once,
+}
+
+/// Something that is said only once a mount.
+#[derive(Debug, Default)]
+struct Once(AtomicBool);
+
+impl Once {
+    /// True the first time.
+    fn first(&self) -> bool {
+        !self.0.swap(true, Relaxed)
+    }
 }
 
 impl Remote {
@@ -151,6 +169,7 @@ impl Remote {
     pub fn connect(options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
         let counts = options.pool.connect.counts.clone();
         let timezone = options.pool.connect.timezone.clone();
+        let profile = options.pool.connect.profile.clone();
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
         let task = Task::new(Operation::Home, &root);
@@ -159,27 +178,13 @@ impl Remote {
             task.error(kind, &fault)
         };
         let mut dialogue = Dialogue::new(&pool);
-        let learned = dialogue.repeat(|session| {
-            let known = Known::from(&*session);
-            let dialect = Dialect::new(session.features(), known);
-            Ok((dialect, known, session.home()))
-        });
-        let (dialect, known, home) = match learned {
-            Ok((dialect, known, home)) => {
-                let home = home.map_err(|error| unknown(&error.into()));
-                (dialect, known, home)
-            }
-            Err(fault) => {
-                let known = Known::default();
-                let dialect = Dialect::new(&ftp::Features::default(), known);
-                (dialect, known, Err(unknown(&fault)))
-            }
-        };
+        let home = dialogue.repeat(Session::home);
+        let home = home.map_err(|fault| unknown(&fault));
         drop(dialogue);
         let inner = Inner {
             pool,
-            dialect,
-            zone: Zone::new(timezone, known.tells_times_alike),
+            zone: Zone::new(timezone, !profile.has(Capability::MdtmUtc)),
+            profile,
             names: TemporaryNames::new(journal),
             atomic: options.atomic,
             verify: options.verify,
@@ -187,6 +192,8 @@ impl Remote {
             listings: Budget::new(options.listing_bytes),
             home,
             counts,
+            warned_of_overwriting: Once::default(),
+            warned_of_attributes: Once::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -203,7 +210,7 @@ impl Remote {
 
     /// Whether [`Remote::stat`] costs one command; where not, a listing of the parent is the cheaper way.
     pub fn can_stat(&self) -> bool {
-        self.dialect().mlst.get()
+        self.profile().has(Capability::Mlst)
     }
 
     /// One path's entry (MLST; where the server has none: from its parent's listing; the root: by listing it).
@@ -270,7 +277,7 @@ impl Remote {
         length: u64,
     ) -> Result<Upload, Error> {
         let is_hashed =
-            self.verify() == Verify::Digest && self.dialect().digest.left().next().is_some();
+            self.verify() == Verify::Digest && DigestCommand::left(self.profile()).next().is_some();
         let look = !is_hashed;
         upload::upload(self, path, Some(Whole { file, length, look }))
     }
@@ -365,8 +372,16 @@ impl Remote {
         &self.inner.pool
     }
 
-    fn dialect(&self) -> &Dialect {
-        &self.inner.dialect
+    /// What the server can and does, as far as is known.
+    pub fn profile(&self) -> &ServerProfile {
+        &self.inner.profile
+    }
+
+    /// Whether what is made under this name would really have it, and not replace another file instead.
+    fn keeps_name(&self, path: &RemotePath) -> bool {
+        let name = path.name();
+        let is_odd = name.ends_with(b" ") || name.iter().any(u8::is_ascii_control);
+        !is_odd || self.profile().has(Capability::OddNames)
     }
 
     fn zone(&self) -> &Zone {

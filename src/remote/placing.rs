@@ -3,9 +3,10 @@
 
 use super::error::{Operation, Task};
 use super::retry::Dialogue;
+use super::ways::{ModeWay, TimeWay, Way};
 use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{Entry, RemotePath, Setting};
+use crate::ftp::{Capability, Entry, RemotePath, Setting};
 
 /// The mode that servers give a new file: their umask is 022 unless somebody changed it.
 const USUAL_MODE: u32 = 0o644;
@@ -58,11 +59,11 @@ struct Placing<'a> {
 
 impl Placing<'_> {
     fn rename(&mut self, dialogue: &mut Dialogue<'_>, from: &RemotePath) -> Result<(), Error> {
-        let dialect = self.remote.dialect();
-        let mode = self.mode.zip(dialect.mode.left().next());
-        let mode = mode.map(|(mode, (_, way))| way.setting(mode));
-        let time = self.modified.zip(dialect.time.left().next());
-        let time = time.map(|(seconds, (_, way))| way.setting(seconds));
+        let profile = self.remote.profile();
+        let mode = self.mode.zip(ModeWay::left(profile).next());
+        let mode = mode.map(|(mode, way)| way.setting(mode));
+        let time = self.modified.zip(TimeWay::left(profile).next());
+        let time = time.map(|(seconds, way)| way.setting(seconds));
         let settings: Vec<Setting> = mode.into_iter().chain(time).collect();
         let kept = rename::set_and_rename(self.remote, dialogue, &settings, from, self.path)
             .map_err(|error| {
@@ -93,7 +94,7 @@ impl Placing<'_> {
                 Err(error) => self.note_unset(&error),
             }
         }
-        if self.stored.modified.is_none() && remote.dialect().mdtm.get() {
+        if self.stored.modified.is_none() && remote.profile().has(Capability::Mdtm) {
             // Without MLST the time has to be asked for, or the first listing would show another
             // one than was shown before, and editors would take the file for changed by others.
             let told = dialogue.repeat(|session| session.modified(path));
@@ -103,7 +104,7 @@ impl Placing<'_> {
 
     fn note_unset(&self, error: &Error) {
         let known = error.kind == ErrorKind::Unsupported;
-        if !known || self.remote.dialect().told_no_attributes.first() {
+        if !known || self.remote.inner.warned_of_attributes.first() {
             log::warn!("{error}");
         }
     }

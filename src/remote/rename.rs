@@ -5,7 +5,7 @@ use super::error::{Operation, Task, meaning};
 use super::retry::{Dialogue, Outcome, is_lost};
 use super::stat::{Look, look};
 use super::{Atomic, Error, ErrorKind, Remote};
-use crate::ftp::{self, Entry, Kind, RemotePath, Setting};
+use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Setting};
 use crate::pool;
 
 /// See [`Remote::rename`].
@@ -26,7 +26,7 @@ pub(super) fn set_and_rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Vec<Setting>, Error> {
-    if !remote.dialect().keeps_name(to) {
+    if !remote.keeps_name(to) {
         return Err(Task::new(Operation::Rename, to).name_not_kept());
     }
     for path in [from, to] {
@@ -120,12 +120,8 @@ fn replace(
     };
     let mut moved = move_path(remote, dialogue, &[], to, aside.path()).map(drop);
     if moved.is_ok() {
-        if remote.dialect().told_no_replace.first() {
-            log::warn!(
-                "the server does not rename onto an existing file: replacing one takes several steps here, \
-                 and for a moment neither the old nor the new file has its name"
-            );
-        }
+        let why = "replacing a file takes several steps, and for a moment neither has its name";
+        remote.profile().fails(Capability::RenameReplaces, &why);
         moved = move_path(remote, dialogue, &[], from, to).map(drop);
     }
     match moved {

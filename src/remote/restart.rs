@@ -5,13 +5,10 @@
 //! last byte is asked for, once, before any other offset: what comes is one byte. Where sizes are not told, REST is taken
 //! at its word.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-use super::dialect::Has;
 use super::download::open_in;
 use super::retry::Dialogue;
 use super::{Error, Remote};
-use crate::ftp::RemotePath;
+use crate::ftp::{Capability, Finding, RemotePath, ServerProfile};
 
 /// So many bytes, or the file's size where that is less, tell a transfer from the start from one of the last byte.
 const ENOUGH: u64 = 64 << 10;
@@ -19,36 +16,12 @@ const ENOUGH: u64 = 64 << 10;
 /// How often it is tried by one file: the connection may break.
 const TRIES: u32 = 2;
 
-/// What is known of the server's REST: tried whether or not FEAT has it.
-#[derive(Debug)]
-pub(super) struct Restart {
-    has: Has,
-    proven: AtomicBool,
-}
-
-impl Restart {
-    /// Of a server that is known for it, or one that is to prove it.
-    pub(super) fn new(is_known: bool) -> Self {
-        Self {
-            has: Has::new(true),
-            proven: AtomicBool::new(is_known),
-        }
-    }
-
-    /// Whether the server has it, as far as is known.
-    pub(super) fn get(&self) -> bool {
-        self.has.get()
-    }
-
-    /// The server refused it, or does not do it.
-    pub(super) fn not(&self) {
-        self.has.not("REST");
-    }
-
-    /// Whether the next transfer from an offset is the first.
-    pub(super) fn is_to_be_proven(&self) -> bool {
-        self.get() && !self.proven.load(Relaxed)
-    }
+/// Whether REST has yet to be seen to work: it is tried whether or not FEAT has it.
+pub(super) fn is_unproven(profile: &ServerProfile) -> bool {
+    !matches!(
+        profile.finding(Capability::Rest),
+        Finding::Works | Finding::Fails
+    )
 }
 
 /// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out, another file is to show
@@ -63,7 +36,7 @@ pub(super) fn prove(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemoteP
 }
 
 fn tried(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Result<(), Error> {
-    let restart = &remote.dialect().restart;
+    let profile = remote.profile();
     let Some(size) = size_of(remote, dialogue, path) else {
         return Ok(());
     };
@@ -84,27 +57,27 @@ fn tried(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Res
     }
     drop(transfer);
     if came == 1 {
-        restart.proven.store(true, Relaxed);
+        profile.works(Capability::Rest);
     }
     // It may have grown meanwhile.
     let is_none = came >= too_many && size_of(remote, dialogue, path) == Some(size);
-    if is_none && restart.is_to_be_proven() {
-        log::warn!("the server takes REST and begins at the start of the file all the same");
-        restart.not();
+    if is_none && is_unproven(profile) {
+        let why = "it takes REST and sends the file from its start";
+        profile.fails(Capability::Rest, &why);
     }
     Ok(())
 }
 
 fn size_of(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Option<u64> {
-    let dialect = remote.dialect();
-    let by_size = dialect.size.get().then(|| {
+    let profile = remote.profile();
+    let by_size = profile.has(Capability::Size).then(|| {
         let told = dialogue.repeat(|session| session.size(path));
         told.map(Some)
     });
     if let Some(Ok(size)) = by_size {
         return size;
     }
-    let has_mlst = dialect.mlst.get();
+    let has_mlst = profile.has(Capability::Mlst);
     let entry = has_mlst.then(|| dialogue.repeat(|session| session.mlst(path)));
     entry?.ok()?.size
 }

@@ -80,6 +80,7 @@ impl<'pool> Dialogue<'pool> {
     ) -> Result<Result<T, Failure>, pool::Error> {
         let mut lease = self.take_lease(self.purpose)?;
         let reused = lease.is_reused();
+        let demotions = self.demotions();
         let outcome = step(&mut lease);
         if lease.is_usable() {
             self.lease = Some(lease);
@@ -90,6 +91,7 @@ impl<'pool> Dialogue<'pool> {
         Ok(outcome.map_err(|error| Failure {
             fault: error.into(),
             reused,
+            was_sent_ahead: self.demotions() != demotions,
         }))
     }
 
@@ -120,6 +122,7 @@ impl<'pool> Dialogue<'pool> {
         loop {
             let lease = self.take_lease(Purpose::Transfer)?;
             let reused = lease.is_reused();
+            let demotions = self.demotions();
             let error = match lease.into_transfer(&step) {
                 Ok(started) => return Ok(started),
                 Err(error) => error,
@@ -128,6 +131,7 @@ impl<'pool> Dialogue<'pool> {
             let failure = Failure {
                 fault: error.into(),
                 reused,
+                was_sent_ahead: self.demotions() != demotions,
             };
             if tries >= TRIES || !failure.may_pass() {
                 return Err(failure.fault);
@@ -146,11 +150,13 @@ impl<'pool> Dialogue<'pool> {
     ) -> Result<(), pool::Error> {
         let mut tries = 1;
         loop {
-            let fault = match self.once(&mut step)? {
+            let failure = match self.once(&mut step)? {
                 Ok(()) => return Ok(()),
-                Err(failure) => failure.fault,
+                Err(failure) => failure,
             };
-            if !is_lost(&fault) {
+            let is_open = failure.was_sent_ahead || is_lost(&failure.fault);
+            let fault = failure.fault;
+            if !is_open {
                 return Err(fault);
             }
             log::debug!("the connection broke in a change, looking what became of it: {fault}");
@@ -178,6 +184,11 @@ impl<'pool> Dialogue<'pool> {
                 outcome => return outcome,
             }
         }
+    }
+
+    /// How often the server lost what is sent ahead of its turn.
+    fn demotions(&self) -> u32 {
+        self.pool.profile().demotions()
     }
 
     /// After a session that had been idle met only silence, the other idle ones would cost the same wait
@@ -210,6 +221,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::Closed(_)
         | ftp::Error::Timeout(_)
         | ftp::Error::CutOff
+        | ftp::Error::OutOfStep(_)
         | ftp::Error::Connect { .. } => true,
         ftp::Error::Proxy { problem, .. } => problem.may_pass(),
         ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
@@ -238,6 +250,8 @@ struct Failure {
     fault: pool::Error,
     /// Whether its session had been idle before.
     reused: bool,
+    /// What was sent ahead is seen to be the cause, and is not sent ahead any more.
+    was_sent_ahead: bool,
 }
 
 impl Failure {
@@ -245,6 +259,9 @@ impl Failure {
     /// connection that could not be made or broke (425, 426) need not.
     fn may_pass(&self) -> bool {
         if refusal(&self.fault).is_some_and(|reply| matches!(reply.code().0, 425 | 426)) {
+            return true;
+        }
+        if self.was_sent_ahead {
             return true;
         }
         is_lost(&self.fault) && (self.reused || !is_silence(&self.fault))

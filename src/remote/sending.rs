@@ -5,10 +5,10 @@ use std::fs::File;
 use std::mem;
 
 use super::Remote;
-use super::dialect::ResumeWay;
 use super::error::refusal;
 use super::retry::{Dialogue, is_lost, is_silence};
-use crate::ftp::{self, RemotePath};
+use super::ways::{ResumeWay, Way};
+use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Lease, Permit};
 
 /// Failures in a row, with less than [`PROGRESS`] in between, that are made good by going on.
@@ -182,7 +182,7 @@ impl Sending {
         // A completion before the end is that of a server that took a broken connection for the end.
         let broke = is_lost(&fault)
             || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299 | 425 | 426));
-        if !self.is_ours || !broke || self.remote.dialect().resume.left().next().is_none() {
+        if !self.is_ours || !broke || ResumeWay::left(self.remote.profile()).next().is_none() {
             return Err(fault);
         }
         let remote = self.remote.clone();
@@ -209,8 +209,8 @@ impl Sending {
     }
 
     fn restart(&self, dialogue: &mut Dialogue<'_>, there: u64) -> Option<(ftp::Upload, Permit)> {
-        let resume = &self.remote.dialect().resume;
-        for (number, way) in resume.left() {
+        let profile = self.remote.profile();
+        for way in ResumeWay::left(profile) {
             let started = dialogue.start(|session| match way {
                 ResumeWay::Restart => session.store(&self.path, there),
                 ResumeWay::Append => session.append(&self.path),
@@ -218,8 +218,7 @@ impl Sending {
             match started {
                 Ok(started) => return Some(started),
                 Err(fault) if refusal(&fault).is_some() => {
-                    log::debug!("{way:?} is no way to go on here: {fault}");
-                    resume.pass(number);
+                    profile.fails(way.capability(), &fault);
                 }
                 Err(_) => return None,
             }
@@ -229,11 +228,11 @@ impl Sending {
 
     /// How much the server has; nothing where it does not tell.
     fn size_there(&self, dialogue: &mut Dialogue<'_>) -> Option<u64> {
-        let dialect = self.remote.dialect();
-        if dialect.size.get() {
+        let profile = self.remote.profile();
+        if profile.has(Capability::Size) {
             return dialogue.repeat(|session| session.size(&self.path)).ok();
         }
-        if dialect.mlst.get() {
+        if profile.has(Capability::Mlst) {
             let entry = dialogue.repeat(|session| session.mlst(&self.path)).ok();
             return entry?.size;
         }

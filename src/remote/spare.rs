@@ -13,7 +13,7 @@ use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
 use super::version::told;
 use super::{Download, Error, ErrorKind, Remote, Version, restart};
-use crate::ftp::{self, Entry, Precision, RemotePath};
+use crate::ftp::{self, Capability, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
 /// Most questions in one write …
@@ -140,9 +140,9 @@ impl Spare {
     ) -> Result<Download, Error> {
         let task = Task::new(Operation::Read, path);
         let remote = self.remote.clone();
-        if range.start > 0 && remote.dialect().restart.is_to_be_proven() {
+        if range.start > 0 && restart::is_unproven(remote.profile()) {
             self.prove_restart(&remote, path);
-            if remote.dialect().restart.is_to_be_proven() {
+            if restart::is_unproven(remote.profile()) {
                 return Err(task.error(ErrorKind::Unsupported, &"REST is not to be trusted yet"));
             }
         }
@@ -201,20 +201,20 @@ impl Spare {
     }
 
     fn some_versions(&mut self, paths: &[RemotePath]) -> Option<Vec<Option<Version>>> {
-        let dialect = self.remote.dialect();
+        let profile = self.remote.profile();
         let lease = self.lease.as_mut().filter(|lease| lease.is_usable())?;
-        if dialect.mlst.get() {
+        if profile.has(Capability::Mlst) {
             let told = lease.mlst_together(paths).ok()?;
             let version = |entry: Result<Entry, ftp::Error>| Some(Version::from(&entry.ok()?));
             return Some(told.into_iter().map(version).collect());
         }
-        if !dialect.size.get() || !dialect.mdtm.get() {
+        if !profile.has(Capability::Size) || !profile.has(Capability::Mdtm) {
             return None;
         }
         let answers = lease.sizes_and_times(paths).ok()?;
         let version = |(size, time)| {
-            let size = told(size, &dialect.size, "SIZE").ok()??;
-            let time = told(time, &dialect.mdtm, "MDTM").ok()??;
+            let size = told(size, profile, Capability::Size).ok()??;
+            let time = told(time, profile, Capability::Mdtm).ok()??;
             Some(Version {
                 size: Some(size),
                 modified: Some((time, Precision::Second)),

@@ -5,7 +5,7 @@ use super::links::treat;
 use super::listing::{list_all, list_lines};
 use super::retry::Dialogue;
 use super::{Error, ErrorKind, Remote};
-use crate::ftp::{Entry, Kind, RemotePath};
+use crate::ftp::{Capability, Entry, Kind, RemotePath};
 
 /// What is at a path.
 #[derive(Debug)]
@@ -48,13 +48,15 @@ pub(super) fn look(
     dialogue: &mut Dialogue<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
-    if remote.dialect().mlst.get() {
+    if remote.profile().has(Capability::Mlst) {
         match dialogue.repeat(|session| session.mlst(path)) {
             Ok(entry) if may_be_a_link(&entry) => {
                 return look_again(remote, dialogue, path, named(entry, path));
             }
             Ok(entry) => return Ok(Look::Found(named(entry, path))),
-            Err(fault) if is_unsupported(&fault) => remote.dialect().mlst.not("MLST"),
+            Err(fault) if is_unsupported(&fault) => {
+                remote.profile().fails(Capability::Mlst, &fault);
+            }
             Err(fault) => {
                 return match meaning(&fault, path) {
                     // A server that gives no reason for not showing a path mostly has none.
@@ -116,7 +118,7 @@ fn look_in_parent(
 pub(super) fn read_link(remote: &Remote, path: &RemotePath) -> Result<Vec<u8>, Error> {
     let task = Task::new(Operation::ReadLink, path);
     let mut dialogue = remote.dialogue();
-    if remote.dialect().mlst.get()
+    if remote.profile().has(Capability::Mlst)
         && let Look::Found(entry) = look(remote, &mut dialogue, path)?
         && let Some(target) = entry.target
     {

@@ -6,52 +6,17 @@
 //! LIST's, and each time only where the listing has a line for the directory itself: vsftpd answers 213 and nothing for a
 //! path that is not there, others leave out names with a dot.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-
 use super::Remote;
 use super::retry::Dialogue;
-use crate::ftp::{Entry, Error, RemotePath, StatListing};
+use crate::ftp::{Capability, Entry, Error, Finding, RemotePath, StatListing};
 
 /// The largest listing that is asked for twice, to compare.
 const LARGEST_COMPARED: usize = 2_000;
 /// After so many that differed, which a change in between may explain, STAT is not tried any more.
-const MOST_DIFFERENT: u32 = 3;
-const BELIEVED: u32 = u32::MAX;
-
-/// What is known of the server's STAT.
-#[derive(Debug)]
-pub(super) struct StatTrust(AtomicU32);
-
-impl StatTrust {
-    /// Of a server that is known for its STAT, or one that is to prove it.
-    pub(super) fn new(is_known: bool) -> Self {
-        Self(AtomicU32::new(if is_known { BELIEVED } else { 0 }))
-    }
-
-    fn is_believed(&self) -> bool {
-        self.0.load(Relaxed) == BELIEVED
-    }
-
-    fn is_worth_a_try(&self) -> bool {
-        self.0.load(Relaxed) < MOST_DIFFERENT
-    }
-
-    fn compared(&self, same: bool) {
-        if same {
-            self.0.store(BELIEVED, Relaxed);
-        } else {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
-
-    fn give_up(&self) {
-        self.0.store(MOST_DIFFERENT, Relaxed);
-    }
-}
-
+const MOST_DIFFERENT: u8 = 3;
 /// Whether directories are listed by STAT.
 pub(super) fn is_believed(remote: &Remote) -> bool {
-    !remote.dialect().mlsd.get() && remote.dialect().stat.is_believed()
+    !remote.profile().has(Capability::Mlsd) && remote.profile().has(Capability::StatListing)
 }
 
 /// The listing of `directory` by STAT; none where STAT is not to be believed of it.
@@ -83,9 +48,13 @@ pub(super) fn compare(
     directory: &RemotePath,
     entries: &[Entry],
 ) {
-    let trust = &remote.dialect().stat;
+    let profile = remote.profile();
+    let is_open = !matches!(
+        profile.finding(Capability::StatListing),
+        Finding::Works | Finding::Fails
+    );
     let is_fit = (1..=LARGEST_COMPARED).contains(&entries.len()) && is_literal(directory);
-    if remote.dialect().mlsd.get() || !trust.is_worth_a_try() || !is_fit {
+    if remote.profile().has(Capability::Mlsd) || !is_open || !is_fit {
         return;
     }
     let mut same = false;
@@ -95,10 +64,16 @@ pub(super) fn compare(
         })
     });
     match asked {
-        Ok(()) => trust.compared(same),
+        Ok(()) if same => profile.works(Capability::StatListing),
+        Ok(()) => {
+            profile.doubt(
+                Capability::StatListing,
+                MOST_DIFFERENT,
+                &"it lists something else",
+            );
+        }
         Err(fault) => {
-            log::debug!("directories are not listed by STAT: {fault}");
-            trust.give_up();
+            profile.fails(Capability::StatListing, &fault);
         }
     }
 }
@@ -139,22 +114,6 @@ fn are_same(one: &[Entry], other: &[Entry]) -> bool {
 mod tests {
     use super::*;
     use crate::ftp::Kind;
-
-    #[test]
-    fn stat_is_believed_after_one_listing_like_lists_and_given_up_after_three_that_were_not() {
-        let trust = StatTrust::new(false);
-        for _ in 0..2 {
-            trust.compared(false);
-        }
-        assert!(trust.is_worth_a_try() && !trust.is_believed());
-        trust.compared(true);
-        assert!(trust.is_believed() && !trust.is_worth_a_try());
-        let trust = StatTrust::new(false);
-        trust.give_up();
-        assert!(!trust.is_worth_a_try() && !trust.is_believed());
-        let trust = StatTrust::new(true);
-        assert!(!trust.is_worth_a_try() && trust.is_believed());
-    }
 
     #[test]
     fn listings_are_the_same_whatever_their_order_and_not_with_another_name_or_kind() {

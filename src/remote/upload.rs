@@ -10,7 +10,7 @@ use super::retry::Dialogue;
 use super::sending::Sending;
 use super::temporary::{InPlace, Temporary};
 use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, placing};
-use crate::ftp::{self, Entry, Failed, Modified, Precision, RemotePath, Session};
+use crate::ftp::{self, Capability, Entry, Failed, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
 /// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
@@ -69,7 +69,7 @@ pub(super) fn upload(
     whole: Option<Whole<'_>>,
 ) -> Result<Upload, Error> {
     let task = Task::new(Operation::Store, path);
-    if !remote.dialect().keeps_name(path) {
+    if !remote.keeps_name(path) {
         return Err(task.name_not_kept());
     }
     let Some(temporary) = remote.new_part(path) else {
@@ -106,7 +106,7 @@ pub(super) fn upload(
         return Err(remote.blame(&mut dialogue, &task, &fault));
     }
     let upload = direct(remote, &mut dialogue, &task, whole)?;
-    if remote.dialect().told_direct.first() {
+    if remote.inner.warned_of_overwriting.first() {
         log::warn!(
             "the server takes no new name beside {path} ({fault}): it is overwritten in place, and an \
              upload that fails leaves it cut short"
@@ -333,22 +333,22 @@ impl Upload {
         dialogue: &mut Dialogue<'_>,
         target: &RemotePath,
     ) -> Result<Option<Entry>, Error> {
-        let (dialect, path) = (self.remote.dialect(), self.place.path());
-        let asked = if dialect.mlst.get() {
+        let (profile, path) = (self.remote.profile(), self.place.path());
+        let asked = if profile.has(Capability::Mlst) {
             dialogue.repeat(|session| session.mlst(path))
-        } else if dialect.size.get() {
-            dialogue.repeat(|session| size_and_time(session, path, dialect.mdtm.get()))
+        } else if profile.has(Capability::Size) {
+            dialogue.repeat(|session| size_and_time(session, path, profile.has(Capability::Mdtm)))
         } else {
             return Ok(None);
         };
         match asked {
             Ok(entry) => Ok(Some(entry)),
-            Err(fault) if is_unsupported(&fault) && dialect.mlst.get() => {
-                dialect.mlst.not("MLST");
+            Err(fault) if is_unsupported(&fault) && profile.has(Capability::Mlst) => {
+                profile.fails(Capability::Mlst, &fault);
                 self.arrived(dialogue, target)
             }
             Err(fault) if is_unsupported(&fault) => {
-                dialect.size.not("SIZE");
+                profile.fails(Capability::Size, &fault);
                 Ok(None)
             }
             Err(fault) if refusal(&fault).is_some() => {

@@ -1,13 +1,12 @@
 //! What tells one version of a file from another, as far as FTP can: size, time of modification, and the
 //! `unique` fact (RFC 3659 §7.5.2).
 
-use super::dialect::Has;
 use super::error::{Operation, Task};
 use super::retry::Dialogue;
 use super::stat::{Look, look_as_shown};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{self, Entry, Precision, RemotePath};
+use crate::ftp::{self, Capability, Entry, Precision, RemotePath, ServerProfile};
 
 /// LIST may show the times of one half of the year an hour off: whose summer time it is, it does not say.
 const SUMMER_TIME: i64 = 3600;
@@ -74,7 +73,7 @@ impl From<&Entry> for Version {
 /// See [`Remote::version`].
 pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Error> {
     let mut dialogue = remote.dialogue();
-    if !remote.dialect().mlst.get()
+    if !remote.profile().has(Capability::Mlst)
         && let Some(version) = size_and_time(remote, &mut dialogue, path)?
     {
         return Ok(version);
@@ -94,18 +93,23 @@ fn size_and_time(
     dialogue: &mut Dialogue<'_>,
     path: &RemotePath,
 ) -> Result<Option<Version>, Error> {
-    let dialect = remote.dialect();
-    let asked = dialogue.repeat(|session| match (dialect.size.get(), dialect.mdtm.get()) {
-        (true, true) => {
-            let (size, time) = session.size_and_modified(path)?;
-            Ok((
-                told(size, &dialect.size, "SIZE")?,
-                told(time, &dialect.mdtm, "MDTM")?,
-            ))
+    let profile = remote.profile();
+    let asked = dialogue.repeat(|session| {
+        match (profile.has(Capability::Size), profile.has(Capability::Mdtm)) {
+            (true, true) => {
+                let (size, time) = session.size_and_modified(path)?;
+                Ok((
+                    told(size, profile, Capability::Size)?,
+                    told(time, profile, Capability::Mdtm)?,
+                ))
+            }
+            (true, false) => Ok((told(session.size(path), profile, Capability::Size)?, None)),
+            (false, true) => Ok((
+                None,
+                told(session.modified(path), profile, Capability::Mdtm)?,
+            )),
+            (false, false) => Ok((None, None)),
         }
-        (true, false) => Ok((told(session.size(path), &dialect.size, "SIZE")?, None)),
-        (false, true) => Ok((None, told(session.modified(path), &dialect.mdtm, "MDTM")?)),
-        (false, false) => Ok((None, None)),
     });
     match asked {
         Ok((None, None)) => Ok(None),
@@ -122,13 +126,13 @@ fn size_and_time(
 /// not know the command.
 pub(super) fn told<T>(
     answer: Result<T, ftp::Error>,
-    has: &Has,
-    verb: &str,
+    profile: &ServerProfile,
+    capability: Capability,
 ) -> Result<Option<T>, ftp::Error> {
     match answer {
         Ok(told) => Ok(Some(told)),
         Err(ftp::Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 502 | 504) => {
-            has.not(verb);
+            profile.fails(capability, &reply);
             Ok(None)
         }
         Err(ftp::Error::Refused { reply, .. }) if reply.code().0 != 421 => Ok(None),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::ftp::{CommandCounts, ConnectOptions, Password, RemotePath, Tls};
+use ftpfs::ftp::{CommandCounts, ConnectOptions, Password, RemotePath, ServerProfile, Tls};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
 use ftpfs::remote::{Atomic, Commit, Download, Error, Links, Remote, RemoteOptions, Verify};
@@ -214,7 +214,7 @@ pub fn pool_options() -> PoolOptions {
             charset: None,
             timezone: None,
             counts: CommandCounts::default(),
-            pipelining: true,
+            profile: ServerProfile::default(),
         },
         connections: 8,
         idle: Duration::from_secs(60),

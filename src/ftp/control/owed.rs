@@ -20,6 +20,7 @@ impl Control {
     /// The next reply is that to a command sent ahead of its use: it is set aside when it comes. One at a time.
     pub(in crate::ftp) fn owe_ahead(&mut self) {
         self.ahead = Ahead::Owed;
+        self.holds_data = true;
     }
 
     /// The next `replies` are those to a question sent already, which [is taken](Self::take_look) before another command

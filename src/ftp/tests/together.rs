@@ -124,7 +124,7 @@ fn a_server_that_swallows_commands_is_served_one_by_one() {
         },
     );
     let options = ConnectOptions {
-        pipelining: true,
+        profile: crate::ftp::ServerProfile::default(),
         ..peer.impatient()
     };
     let mut session = Session::connect(&options).unwrap();

@@ -1,0 +1,380 @@
+//! The replies that are owed: which command each reply answers, and whether it can.
+//!
+//! Replies come in the order of the commands (RFC 959 §5.4), and some codes belong to a few commands only: 227 to PASV,
+//! 257 to PWD and MKD, 3yz to a login, REST and RNFR. A reply that cannot be the answer to its command shows that client
+//! and server are out of step. Some servers send a completion twice, after an aborted transfer or always; such a
+//! [stray](Fit::Stray) is recognised by what came before it.
+
+use std::collections::VecDeque;
+
+use super::super::reply::ReplyCode;
+
+/// Commands whose replies are told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ftp) enum Verb {
+    /// USER, PASS, ACCT.
+    Login,
+    Auth,
+    Feat,
+    Syst,
+    Pwd,
+    Mkd,
+    Cwd,
+    Epsv,
+    Pasv,
+    /// REST and RANG.
+    Restart,
+    Rnfr,
+    Rnto,
+    /// SIZE, MDTM and others that answer with a value.
+    Value,
+    /// RETR, STOR, APPE, LIST, MLSD, NLST.
+    Transfer,
+    Abor,
+    Stat,
+    Other,
+}
+
+impl Verb {
+    fn of(line: &[u8]) -> Self {
+        let end = line.iter().position(|byte| *byte == b' ');
+        let word = line.get(..end.unwrap_or(line.len())).unwrap_or_default();
+        match word.to_ascii_uppercase().as_slice() {
+            b"USER" | b"PASS" | b"ACCT" => Self::Login,
+            b"AUTH" | b"ADAT" => Self::Auth,
+            b"FEAT" => Self::Feat,
+            b"SYST" => Self::Syst,
+            b"PWD" | b"XPWD" => Self::Pwd,
+            b"MKD" | b"XMKD" => Self::Mkd,
+            b"CWD" | b"CDUP" => Self::Cwd,
+            b"EPSV" => Self::Epsv,
+            b"PASV" => Self::Pasv,
+            b"REST" | b"RANG" => Self::Restart,
+            b"RNFR" => Self::Rnfr,
+            b"RNTO" => Self::Rnto,
+            b"RETR" | b"STOR" | b"APPE" | b"LIST" | b"MLSD" | b"NLST" => Self::Transfer,
+            b"ABOR" => Self::Abor,
+            b"STAT" | b"HELP" => Self::Stat,
+            b"SIZE" | b"MDTM" | b"MLST" | b"MFMT" | b"MFF" | b"AVBL" | b"HASH" | b"XSHA256"
+            | b"XSHA1" | b"XMD5" | b"XCRC" | b"SITE" | b"OPTS" => Self::Value,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether `code` can answer this command. `None` where it can, though another code is usual.
+    fn takes(self, code: u16) -> Option<bool> {
+        let belongs = |to: bool| Some(to);
+        match code {
+            // RFC 959 §4.2.1: refusals may answer anything.
+            400..=425 | 427..=599 => Some(true),
+            426 => belongs(matches!(self, Self::Transfer | Self::Abor)),
+            300..=399 => belongs(matches!(
+                self,
+                Self::Login | Self::Auth | Self::Restart | Self::Rnfr
+            )),
+            211 | 212 => match self {
+                Self::Feat | Self::Stat | Self::Syst | Self::Value => Some(true),
+                Self::Other => None,
+                _ => Some(false),
+            },
+            213 => match self {
+                Self::Value | Self::Stat => Some(true),
+                Self::Other | Self::Feat => None,
+                _ => Some(false),
+            },
+            215 => belongs(matches!(self, Self::Syst | Self::Stat)),
+            225 => belongs(matches!(self, Self::Transfer | Self::Abor)),
+            226 => match self {
+                Self::Transfer | Self::Abor => Some(true),
+                Self::Mkd | Self::Cwd | Self::Rnto | Self::Value | Self::Other => None,
+                _ => Some(false),
+            },
+            227 => belongs(matches!(self, Self::Pasv)),
+            229 => belongs(matches!(self, Self::Epsv)),
+            230 | 232 => belongs(matches!(self, Self::Login | Self::Auth)),
+            257 => match self {
+                Self::Pwd | Self::Mkd => Some(true),
+                Self::Cwd => None,
+                _ => Some(false),
+            },
+            // Any other completion: usual for some commands, odd for those that have a code of their own.
+            _ => match self {
+                Self::Other
+                | Self::Login
+                | Self::Auth
+                | Self::Mkd
+                | Self::Cwd
+                | Self::Rnto
+                | Self::Value
+                | Self::Transfer
+                | Self::Abor
+                | Self::Stat => Some(true),
+                Self::Feat
+                | Self::Syst
+                | Self::Pwd
+                | Self::Epsv
+                | Self::Pasv
+                | Self::Restart
+                | Self::Rnfr => None,
+            },
+        }
+    }
+}
+
+/// What a reply is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ftp) enum Fit {
+    /// The answer to the first command that is owed one, or a word unasked where none is.
+    Answer,
+    /// The first of two replies: the other follows.
+    Preliminary,
+    /// A preliminary reply to a command that should have none. Its answer follows.
+    Passing,
+    /// It may be the rest of the transfer or command before; if an answer follows shortly, it was.
+    Stray,
+    /// It cannot be the answer.
+    OutOfStep,
+}
+
+/// The commands that were sent and not yet answered, in order.
+#[derive(Debug, Default)]
+pub(in crate::ftp) struct Ledger {
+    owed: VecDeque<Verb>,
+    /// Commands sent since none was outstanding.
+    flight: usize,
+    /// The server says 226 where others say 250.
+    completes_all: bool,
+    /// The code of the last answer, and whether it ended or aborted a transfer.
+    last: Option<(u16, bool)>,
+}
+
+impl Ledger {
+    /// `line` was sent.
+    pub(in crate::ftp) fn sent(&mut self, line: &[u8]) {
+        if self.owed.is_empty() {
+            self.flight = 0;
+        }
+        self.flight += 1;
+        self.owed.push_back(Verb::of(line));
+    }
+
+    /// How many commands are owed a reply.
+    pub(in crate::ftp) fn outstanding(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Whether the next answer is to a command that has nothing to do with the data connection.
+    pub(in crate::ftp) fn is_next_beside_data(&self) -> bool {
+        let verb = self.owed.front();
+        verb.is_some_and(|verb| !matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Transfer))
+    }
+
+    /// How many commands were sent in the flight under way: since the last moment without an outstanding one.
+    pub(in crate::ftp) fn flight(&self) -> usize {
+        self.flight
+    }
+
+    /// An aborted transfer was brought to its end: nothing is owed, and one more completion may still come.
+    pub(in crate::ftp) fn resynchronised(&mut self) {
+        self.owed.clear();
+        self.last = Some((226, true));
+    }
+
+    /// What a reply with this code is. An answer is taken off the ledger, and a stray is not: see
+    /// [`Self::accept_stray`].
+    pub(in crate::ftp) fn judge(&mut self, ReplyCode(code): ReplyCode) -> Fit {
+        let Some(verb) = self.owed.front().copied() else {
+            return Fit::Answer;
+        };
+        if (100..200).contains(&code) {
+            return match verb {
+                Verb::Transfer | Verb::Abor => Fit::Preliminary,
+                _ => Fit::Passing,
+            };
+        }
+        let is_completion = matches!(code, 225 | 226 | 426);
+        let takes = verb.takes(code);
+        let is_stray = self.last.is_some_and(|(last, ended_transfer)| {
+            if is_completion {
+                // A transfer begins with a 1yz, so this one ends another.
+                ended_transfer && (verb == Verb::Transfer || takes != Some(true))
+            } else {
+                code == last && takes != Some(true)
+            }
+        });
+        if is_stray && !(self.completes_all && takes.is_none()) {
+            // One is passed over, not several.
+            self.last = None;
+            Fit::Stray
+        } else if takes == Some(false) {
+            Fit::OutOfStep
+        } else {
+            self.accept(code);
+            Fit::Answer
+        }
+    }
+
+    /// No other reply followed the [stray](Fit::Stray) one: it was the answer.
+    pub(in crate::ftp) fn accept_stray(&mut self, ReplyCode(code): ReplyCode) {
+        self.completes_all |= code == 226;
+        self.accept(code);
+    }
+
+    /// The first command is answered with `code`.
+    fn accept(&mut self, code: u16) {
+        let verb = self.owed.pop_front();
+        let ended_transfer = matches!(verb, Some(Verb::Transfer | Verb::Abor));
+        self.last = Some((code, ended_transfer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ledger(lines: &[&str]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for line in lines {
+            ledger.sent(line.as_bytes());
+        }
+        ledger
+    }
+
+    fn fits(ledger: &mut Ledger, codes: &[u16]) -> Vec<Fit> {
+        let judged = codes.iter().map(|code| ledger.judge(ReplyCode(*code)));
+        judged.collect()
+    }
+
+    #[test]
+    fn ordinary_conversations_are_in_step() {
+        use Fit::{Answer, Preliminary};
+        for (lines, codes, expected) in [
+            (
+                ["USER a", "PASS b"].as_slice(),
+                [331, 230].as_slice(),
+                [Answer, Answer].as_slice(),
+            ),
+            (&["FEAT", "TYPE I", "EPSV"], &[211, 200, 229], &[Answer; 3]),
+            (&["FEAT", "TYPE I"], &[500, 200], &[Answer; 2]),
+            (&["RNFR /a", "RNTO /b"], &[350, 250], &[Answer; 2]),
+            (&["RNFR /a", "RNTO /b"], &[550, 503], &[Answer; 2]),
+            (
+                &["REST 7", "RETR /a"],
+                &[350, 150, 226],
+                &[Answer, Preliminary, Answer],
+            ),
+            (
+                &["STOR /a", "EPSV", "SIZE /a", "MDTM /a"],
+                &[125, 250, 229, 213, 213],
+                &[Preliminary, Answer, Answer, Answer, Answer],
+            ),
+            (
+                &["MKD /a", "PWD", "MLST /a"],
+                &[257, 257, 250],
+                &[Answer; 3],
+            ),
+            (&["DELE /a", "RNTO /b"], &[226, 226], &[Answer; 2]),
+        ] {
+            let mut ledger = ledger(lines);
+            assert_eq!(fits(&mut ledger, codes), expected, "{lines:?}");
+            assert_eq!(ledger.outstanding(), 0);
+        }
+    }
+
+    #[test]
+    fn a_reply_that_belongs_to_another_command_is_out_of_step() {
+        for (line, code) in [
+            ("EPSV", 257),
+            ("REST 7", 227),
+            ("RNTO /b", 350),
+            ("NOOP", 350),
+            ("PWD", 213),
+            ("PWD", 229),
+            ("TYPE I", 257),
+            ("SIZE /a", 229),
+            ("RETR /a", 229),
+        ] {
+            let mut ledger = ledger(&[line]);
+            assert_eq!(
+                fits(&mut ledger, &[code]),
+                [Fit::OutOfStep],
+                "{line} {code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_completion_is_passed_over_once() {
+        let mut twice = ledger(&["STOR /a"]);
+        assert_eq!(
+            fits(&mut twice, &[150, 226]),
+            [Fit::Preliminary, Fit::Answer]
+        );
+        twice.sent(b"PWD");
+        assert_eq!(fits(&mut twice, &[226, 257]), [Fit::Stray, Fit::Answer]);
+        twice.sent(b"PWD");
+        assert_eq!(fits(&mut twice, &[226]), [Fit::OutOfStep]);
+
+        let mut aborted = ledger(&["RETR /a"]);
+        aborted.resynchronised();
+        aborted.sent(b"RETR /b");
+        assert_eq!(
+            fits(&mut aborted, &[226, 150, 226]),
+            [Fit::Stray, Fit::Preliminary, Fit::Answer]
+        );
+
+        for (lines, codes) in [
+            (["PASS b", "FEAT"], [230, 230]),
+            (["FEAT", "TYPE I"], [211, 211]),
+            (["OPTS UTF8 ON", "PWD"], [200, 200]),
+        ] {
+            let mut doubled = ledger(&lines);
+            assert_eq!(
+                fits(&mut doubled, &codes),
+                [Fit::Answer, Fit::Stray],
+                "{lines:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_that_says_226_to_everything_is_asked_to_wait_once() {
+        let mut ledger = ledger(&["STOR /a"]);
+        fits(&mut ledger, &[150, 226]);
+        ledger.sent(b"DELE /a");
+        assert_eq!(fits(&mut ledger, &[226]), [Fit::Stray]);
+        ledger.accept_stray(ReplyCode(226));
+        for _ in 0..2 {
+            ledger.sent(b"STOR /a");
+            ledger.sent(b"DELE /a");
+            let expected = [Fit::Preliminary, Fit::Answer, Fit::Answer];
+            assert_eq!(fits(&mut ledger, &[150, 226, 226]), expected);
+        }
+    }
+
+    #[test]
+    fn a_preliminary_reply_to_a_plain_command_is_passed_over() {
+        let mut plain = ledger(&["DELE /a"]);
+        assert_eq!(fits(&mut plain, &[150, 250]), [Fit::Passing, Fit::Answer]);
+    }
+
+    proptest! {
+        /// Each reply in order answers its command, whatever is refused.
+        #[test]
+        fn replies_in_order_are_never_out_of_step(refused in prop::collection::vec(any::<bool>(), 1..30)) {
+            let commands = [("PWD", 257), ("RNFR /a", 350), ("RNTO /b", 250), ("SIZE /a", 213), ("EPSV", 229)];
+            let mut ledger = Ledger::default();
+            let chosen: Vec<_> = commands.iter().cycle().zip(&refused).collect();
+            for ((line, _), _) in &chosen {
+                ledger.sent(line.as_bytes());
+            }
+            for ((_, code), refused) in &chosen {
+                let code = if **refused { 550 } else { *code };
+                prop_assert_eq!(ledger.judge(ReplyCode(code)), Fit::Answer);
+            }
+            prop_assert_eq!(ledger.outstanding(), 0);
+        }
+    }
+}

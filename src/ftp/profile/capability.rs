@@ -1,0 +1,296 @@
+//! The capabilities of a server that this client makes use of, each with one name.
+
+/// Something that a server can do, or does as the RFCs say. The profile knows of each whether this server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Capability {
+    /// Commands sent in one write are answered one after the other, in order.
+    Pipelining,
+    /// A data connection agreed on (EPSV or PASV) before other commands stays good for the transfer after them.
+    EarlyDataConnection,
+    /// EPSV leads to a data connection (RFC 2428).
+    Epsv,
+    /// The data of an upload may arrive before the server's 150, and a command during a download.
+    EarlyUpload,
+    /// A command that arrives during an upload waits until the upload has ended.
+    QueuesDuringUpload,
+    /// A download's completion reply comes while this side has not closed the data connection.
+    CompletesUnasked,
+    /// Names are UTF-8 after `OPTS UTF8 ON` (RFC 2640).
+    Utf8,
+
+    /// MLSD (RFC 3659 §7).
+    Mlsd,
+    /// MLST (RFC 3659 §7).
+    Mlst,
+    /// STAT of a directory lists what LIST does, over the control connection (RFC 959 §4.1.3).
+    StatListing,
+    /// `LIST -a` shows hidden names; where it fails, LIST is sent without the option.
+    ListAll,
+    /// LIST and MLSD list the directory of their argument; where it fails, CWD goes before.
+    PathArgument,
+
+    /// SIZE (RFC 3659 §4).
+    Size,
+    /// MDTM (RFC 3659 §3).
+    Mdtm,
+    /// MDTM tells UTC, as RFC 3659 §2.3 demands; where it fails, times are in the zone of LIST.
+    MdtmUtc,
+    /// A RETR begins where REST says (RFC 3659 §5).
+    Rest,
+    /// A restart marker is forgotten with the transfer that it was meant for, however that ends.
+    RestForgotten,
+    /// RANG before RETR (draft-bryan-ftp-range).
+    Rang,
+    /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
+    Avbl,
+
+    /// MFMT sets a time (draft-somers-ftp-mfxx).
+    Mfmt,
+    /// MFF sets a time (draft-somers-ftp-mfxx).
+    MffModify,
+    /// SITE UTIME sets a time.
+    SiteUtime,
+    /// MDTM with a time before the path sets it.
+    MdtmSet,
+    /// SITE CHMOD sets a mode.
+    SiteChmod,
+    /// MFF sets a mode (draft-somers-ftp-mfxx).
+    MffMode,
+
+    /// HASH tells a digest (draft-bryan-ftpext-hash).
+    Hash,
+    /// XSHA256 tells a digest.
+    Xsha256,
+    /// XSHA1 tells a digest.
+    Xsha1,
+    /// XMD5 tells a digest.
+    Xmd5,
+    /// XCRC tells a digest.
+    Xcrc,
+
+    /// REST before STOR resumes an upload (RFC 3659 §5).
+    RestStor,
+    /// APPE resumes an upload (RFC 959 §4.1.3).
+    Appe,
+    /// RNTO replaces an existing file.
+    RenameReplaces,
+    /// New names that begin with a dot are taken and shown.
+    HiddenNames,
+    /// New names beside a file are taken, and can be renamed.
+    TemporaryNames,
+    /// New names that end in a blank or hold control characters are kept as they are.
+    OddNames,
+}
+
+/// What is fixed about a capability.
+struct Row {
+    capability: Capability,
+    /// Its name in `-o without=`, in the state directory and in `ftpfs check`.
+    name: &'static str,
+    /// Whether it is tried where nothing is known about it.
+    assumed: bool,
+    /// What its absence means, for the log and `ftpfs check`; it follows "the server".
+    without: &'static str,
+}
+
+const fn row(
+    capability: Capability,
+    name: &'static str,
+    assumed: bool,
+    without: &'static str,
+) -> Row {
+    Row {
+        capability,
+        name,
+        assumed,
+        without,
+    }
+}
+
+/// One row per capability, in the order of the enum.
+const ROWS: [Row; Capability::COUNT] = {
+    use Capability as C;
+    [
+        row(
+            C::Pipelining,
+            "pipeline",
+            true,
+            "does not support pipelining; commands are sent one at a time",
+        ),
+        row(
+            C::EarlyDataConnection,
+            "early",
+            true,
+            "keeps no data connection for later; EPSV or PASV goes right before each transfer",
+        ),
+        row(
+            C::Epsv,
+            "epsv",
+            true,
+            "has no EPSV that works; PASV is used",
+        ),
+        row(
+            C::EarlyUpload,
+            "earlyupload",
+            false,
+            "is not known to take data before its 150",
+        ),
+        row(
+            C::QueuesDuringUpload,
+            "behind",
+            false,
+            "is not known to queue commands during an upload",
+        ),
+        row(
+            C::CompletesUnasked,
+            "unasked",
+            true,
+            "completes a download only when both sides have closed it",
+        ),
+        row(C::Utf8, "utf8", true, "is not asked for UTF-8 names"),
+        row(C::Mlsd, "mlsd", true, "has no MLSD"),
+        row(C::Mlst, "mlst", true, "has no MLST"),
+        row(
+            C::StatListing,
+            "stat",
+            false,
+            "is not known to list directories by STAT",
+        ),
+        row(
+            C::ListAll,
+            "list-a",
+            true,
+            "takes the -a of LIST for a name",
+        ),
+        row(
+            C::PathArgument,
+            "listpath",
+            true,
+            "ignores the path of LIST and MLSD; CWD goes before",
+        ),
+        row(C::Size, "size", true, "has no SIZE"),
+        row(C::Mdtm, "mdtm", true, "has no MDTM"),
+        row(C::MdtmUtc, "mdtmutc", true, "tells local times in MDTM"),
+        row(
+            C::Rest,
+            "rest",
+            true,
+            "has no REST that works; reads begin at the start",
+        ),
+        row(
+            C::RestForgotten,
+            "restforgotten",
+            false,
+            "may keep a restart marker; REST 0 goes before the next transfer",
+        ),
+        row(C::Rang, "rang", true, "has no RANG"),
+        row(C::Avbl, "avbl", true, "has no AVBL"),
+        row(C::Mfmt, "mfmt", true, "has no MFMT"),
+        row(C::MffModify, "mff", true, "sets no times by MFF"),
+        row(C::SiteUtime, "utime", true, "has no SITE UTIME"),
+        row(C::MdtmSet, "mdtmset", true, "sets no times by MDTM"),
+        row(C::SiteChmod, "chmod", true, "has no SITE CHMOD"),
+        row(C::MffMode, "mffmode", true, "sets no modes by MFF"),
+        row(C::Hash, "hash", true, "tells no digests by HASH"),
+        row(C::Xsha256, "xsha256", true, "tells no digests by XSHA256"),
+        row(C::Xsha1, "xsha1", true, "tells no digests by XSHA1"),
+        row(C::Xmd5, "xmd5", true, "tells no digests by XMD5"),
+        row(C::Xcrc, "xcrc", true, "tells no digests by XCRC"),
+        row(C::RestStor, "reststor", true, "resumes no uploads by REST"),
+        row(C::Appe, "appe", true, "resumes no uploads by APPE"),
+        row(
+            C::RenameReplaces,
+            "replace",
+            true,
+            "does not rename onto an existing file; the old one is moved aside first",
+        ),
+        row(
+            C::HiddenNames,
+            "hidden",
+            true,
+            "takes or shows no names that begin with a dot; temporary names are visible",
+        ),
+        row(
+            C::TemporaryNames,
+            "temporary",
+            true,
+            "takes no temporary names; files are overwritten in place",
+        ),
+        row(
+            C::OddNames,
+            "oddnames",
+            true,
+            "changes names that end in a blank or hold control characters",
+        ),
+    ]
+};
+
+// The table is indexed by the enum's values.
+const _: () = {
+    let mut index = 0;
+    while index < ROWS.len() {
+        assert!(ROWS[index].capability as usize == index);
+        index += 1;
+    }
+};
+
+impl Capability {
+    /// How many there are.
+    pub(super) const COUNT: usize = Self::OddNames as usize + 1;
+
+    /// All of them, in a fixed order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        ROWS.iter().map(|row| row.capability)
+    }
+
+    /// The capability called `name` in any case, as in `-o without=`.
+    pub fn named(name: &str) -> Option<Self> {
+        let row = ROWS.iter().find(|row| row.name.eq_ignore_ascii_case(name));
+        row.map(|row| row.capability)
+    }
+
+    /// Its name in `-o without=`, in the state directory and in `ftpfs check`.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What it means that a server lacks it; a phrase that follows "the server".
+    pub fn absence(self) -> &'static str {
+        self.row().without
+    }
+
+    /// Whether it is tried where nothing is known about it.
+    pub(super) fn is_assumed(self) -> bool {
+        self.row().assumed
+    }
+
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the table has a row for each value, which a const assertion checks"
+    )]
+    fn row(self) -> &'static Row {
+        &ROWS[self.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_capability_is_found_by_its_own_name() {
+        for capability in Capability::all() {
+            assert_eq!(Capability::named(capability.name()), Some(capability));
+            let upper = capability.name().to_ascii_uppercase();
+            assert_eq!(Capability::named(&upper), Some(capability));
+        }
+        assert_eq!(Capability::named("nosuch"), None);
+        assert_eq!(Capability::all().count(), Capability::COUNT);
+    }
+}

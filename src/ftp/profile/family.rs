@@ -1,0 +1,158 @@
+//! Servers that were tried, and what cannot be observed about them without harm.
+//!
+//! A server that does not bear data before its command closes the connection and waits for another, so
+//! trying it costs an upload. Such habits are therefore believed only of servers that were tried. They are
+//! recognised by their greeting or by what FEAT names.
+//!
+//! - vsftpd 3.0 makes LIST and STAT in one place, so one is as good as the other. Its `use_localtime` holds for
+//!   LIST and MDTM alike (vsftpd.conf(5)), where RFC 3659 §2.3 demands UTC.
+//! - ProFTPD 1.3 sends the 226 of a download only when the client has closed its side, and looks for commands
+//!   while it receives an upload.
+//! - Pure-FTPd 1.0 takes any command during an upload for ABOR. It replaces control characters and a last blank
+//!   of new names by `_` without saying so.
+//! - pyftpdlib 2.2 acts immediately on a command during a transfer, and closes a data connection on which
+//!   bytes arrive before their command.
+
+use super::Capability as C;
+use crate::ftp::features::Features;
+
+/// A server that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Vsftpd,
+    Proftpd,
+    PureFtpd,
+    Pyftpdlib,
+    /// This program's own.
+    Ftpfs,
+}
+
+impl Family {
+    /// The family of a server with this greeting, in lower case, and these features.
+    pub(super) fn of(greeting: &str, features: &Features) -> Option<Self> {
+        let greetings = [
+            ("vsftpd", Self::Vsftpd),
+            ("proftpd", Self::Proftpd),
+            ("pure-ftpd", Self::PureFtpd),
+            ("pyftpdlib", Self::Pyftpdlib),
+            ("ftpfs server", Self::Ftpfs),
+        ];
+        if let Some((_, family)) = greetings.iter().find(|it| greeting.contains(it.0)) {
+            return Some(*family);
+        }
+        let has_all = |names: &[&str]| names.iter().all(|name| features.has(name));
+        let facts = features.parameters("MFF").unwrap_or_default();
+        if has_all(&["PASV", "EPRT", "TVFS"]) && !features.has("MLST") {
+            // PASV is older than FEAT: only vsftpd announces it.
+            Some(Self::Vsftpd)
+        } else if has_all(&["ESTA", "ESTP"]) {
+            // Extensions of Pure-FTPd's own.
+            Some(Self::PureFtpd)
+        } else if facts.contains("UNIX.group") {
+            Some(Self::Proftpd)
+        } else {
+            None
+        }
+    }
+
+    /// The capabilities that it is known to have or to lack.
+    pub(super) fn habits(self) -> &'static [(C, bool)] {
+        match self {
+            Self::Vsftpd => &[
+                (C::Pipelining, true),
+                (C::EarlyDataConnection, true),
+                (C::EarlyUpload, true),
+                (C::QueuesDuringUpload, true),
+                (C::StatListing, true),
+                (C::MdtmUtc, false),
+                (C::Rest, true),
+                (C::RestForgotten, true),
+            ],
+            Self::Proftpd => &[
+                (C::Pipelining, true),
+                (C::EarlyDataConnection, true),
+                (C::EarlyUpload, true),
+                (C::CompletesUnasked, false),
+                (C::Rest, true),
+                (C::RestForgotten, true),
+            ],
+            Self::PureFtpd => &[
+                (C::Pipelining, true),
+                (C::EarlyDataConnection, true),
+                (C::EarlyUpload, true),
+                (C::OddNames, false),
+                (C::Rest, true),
+                (C::RestForgotten, true),
+            ],
+            Self::Pyftpdlib => &[
+                (C::Pipelining, true),
+                (C::EarlyDataConnection, true),
+                (C::RestForgotten, true),
+            ],
+            Self::Ftpfs => &[
+                (C::Pipelining, true),
+                (C::EarlyDataConnection, true),
+                (C::EarlyUpload, true),
+                (C::QueuesDuringUpload, true),
+                (C::Rest, true),
+                (C::RestForgotten, true),
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::reply::{Reply, ReplyCode};
+    use super::*;
+
+    fn features(names: &[&str]) -> Features {
+        let lines = names.iter().map(|name| format!(" {name}").into_bytes());
+        Features::parse(&Reply::new(ReplyCode(211), lines.collect()))
+    }
+
+    #[test]
+    fn servers_are_known_by_their_greeting() {
+        for (greeting, family) in [
+            ("(vsftpd 3.0.3)", Some(Family::Vsftpd)),
+            (
+                "proftpd server (ftp) [::ffff:127.0.0.1]",
+                Some(Family::Proftpd),
+            ),
+            (
+                "---------- welcome to pure-ftpd [privsep] [tls] ----------",
+                Some(Family::PureFtpd),
+            ),
+            ("pyftpdlib 2.2.0 ready.", Some(Family::Pyftpdlib)),
+            ("ftpfs server ready", Some(Family::Ftpfs)),
+            ("microsoft ftp service", None),
+            ("", None),
+        ] {
+            assert_eq!(Family::of(greeting, &features(&[])), family, "{greeting}");
+        }
+    }
+
+    #[test]
+    fn servers_that_greet_otherwise_are_known_by_their_features() {
+        for (names, family) in [
+            (
+                ["EPRT", "EPSV", "MDTM", "PASV", "SIZE", "TVFS"].as_slice(),
+                Some(Family::Vsftpd),
+            ),
+            (
+                &["MFF modify;UNIX.group;UNIX.mode;", "MLST modify*;"],
+                Some(Family::Proftpd),
+            ),
+            (
+                &["MLST type*;", "ESTA", "ESTP", "EPSV"],
+                Some(Family::PureFtpd),
+            ),
+            (
+                &["EPRT", "EPSV", "MLST type*;perm*;size*;", "TVFS", "UTF8"],
+                None,
+            ),
+        ] {
+            assert_eq!(Family::of("hello", &features(names)), family, "{names:?}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A profile as text, for the next mount of the same server and login.
+//!
+//! One fact per line: `identity HEX`, `works NAME SECONDS`, `fails NAME SECONDS`, `limit N`. Lines and names that this
+//! version does not know are skipped, so that versions can follow one another in both directions.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::super::features::Features;
+use super::{Capability, Finding, Relaxed, ServerProfile, now};
+
+/// First line of the file.
+const HEADING: &str = "ftpfs server profile 1";
+/// Longest text that is read.
+const MOST_BYTES: usize = 64 << 10;
+/// A failure older than this is probed again; seconds.
+const PROBE_AFTER: u64 = 7 * 24 * 3600;
+
+/// What must be the same for a profile to hold: SYST, FEAT and the TLS key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity([u8; 32]);
+
+impl Identity {
+    /// Of a server that answers SYST and FEAT so, and whose certificate has the key `tls_key`.
+    pub fn of(syst: &str, features: &Features, tls_key: Option<&[u8]>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(syst.trim().as_bytes());
+        for name in features.names() {
+            hash.update([0]);
+            hash.update(name.as_bytes());
+            hash.update([1]);
+            hash.update(features.parameters(name).unwrap_or_default().as_bytes());
+        }
+        hash.update([2]);
+        hash.update(tls_key.unwrap_or_default());
+        Self(hash.finalize().into())
+    }
+
+    fn parse(hex: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if hex.len() != 2 * bytes.len() || !hex.is_ascii() {
+            return None;
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(hex.get(2 * index..2 * index + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+/// What was observed about a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProfileRecord {
+    identity: Option<Identity>,
+    /// Capability, whether it works, and when that was seen; seconds since the epoch.
+    findings: Vec<(Capability, bool, u64)>,
+    session_limit: usize,
+}
+
+impl ProfileRecord {
+    /// Reads what [`Self::format`] wrote. Text that is not a profile is an empty one.
+    pub fn parse(text: &str) -> Self {
+        let mut record = Self::default();
+        let mut lines = text
+            .get(..MOST_BYTES.min(text.len()))
+            .unwrap_or_default()
+            .lines();
+        if lines.next() != Some(HEADING) {
+            return record;
+        }
+        for line in lines {
+            let words: Vec<&str> = line.split_ascii_whitespace().collect();
+            match words.as_slice() {
+                ["identity", hex] => record.identity = Identity::parse(hex),
+                [verdict @ ("works" | "fails"), name, at] => {
+                    if let (Some(capability), Ok(at)) = (Capability::named(name), at.parse()) {
+                        record.findings.push((capability, *verdict == "works", at));
+                    }
+                }
+                ["limit", limit] => record.session_limit = limit.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+        record
+    }
+
+    /// The text of the record.
+    pub fn format(&self) -> String {
+        let mut text = format!("{HEADING}\n");
+        // Writing to a String cannot fail.
+        if let Some(Identity(bytes)) = self.identity {
+            text.push_str("identity ");
+            for byte in bytes {
+                let _ = write!(text, "{byte:02x}");
+            }
+            text.push('\n');
+        }
+        for (capability, works, at) in &self.findings {
+            let verdict = if *works { "works" } else { "fails" };
+            let _ = writeln!(text, "{verdict} {} {at}", capability.name());
+        }
+        if self.session_limit > 0 {
+            let _ = writeln!(text, "limit {}", self.session_limit);
+        }
+        text
+    }
+}
+
+impl ServerProfile {
+    /// Starts with what an earlier mount saw. Failures that are younger than seven days hold from the first command on;
+    /// the rest waits for [`Self::identify`], and so does the decision whether it is still the same server.
+    pub fn remember(&self, record: ProfileRecord) {
+        for (capability, works, at) in &record.findings {
+            if !works && now().saturating_sub(*at) < PROBE_AFTER {
+                self.set(*capability, Finding::Fails, *at);
+            }
+        }
+        if record.session_limit > 0 {
+            self.set_session_limit(record.session_limit);
+        }
+        self.known().remembered = Some(record);
+    }
+
+    /// The server is `identity`. What was remembered of another is forgotten; what works is believed of the same.
+    pub fn identify(&self, identity: Identity) {
+        let Some(record) = self.known().remembered.clone() else {
+            self.known().identity = Some(identity);
+            return;
+        };
+        let is_same = record.identity == Some(identity);
+        for (capability, works, at) in &record.findings {
+            match (is_same, works) {
+                (true, true) => {
+                    if !matches!(self.finding(*capability), Finding::Works | Finding::Fails) {
+                        self.set(*capability, Finding::Works, *at);
+                    }
+                }
+                (false, false) => self.forget(*capability, *at),
+                (true, false) | (false, true) => {}
+            }
+        }
+        if !is_same {
+            log::info!(
+                "the server is not the one that an earlier mount saw; its profile starts anew"
+            );
+            if self.session_limit() == Some(record.session_limit) {
+                self.set_session_limit(0);
+            }
+        }
+        let mut known = self.known();
+        known.identity = Some(identity);
+        known.remembered = None;
+    }
+
+    /// What was observed so far; none before the server was identified.
+    pub fn record(&self) -> Option<ProfileRecord> {
+        let identity = self.known().identity?;
+        let observed = Capability::all().filter_map(|capability| {
+            let bits = self.cell(capability)?.load(Relaxed);
+            let works = match Finding::from_bits(bits) {
+                Finding::Works => true,
+                Finding::Fails => false,
+                Finding::Unknown | Finding::Announced | Finding::NotAnnounced => return None,
+            };
+            Some((capability, works, bits >> super::FINDING_BITS))
+        });
+        Some(ProfileRecord {
+            identity: Some(identity),
+            findings: observed.collect(),
+            session_limit: self.session_limit().unwrap_or(0),
+        })
+    }
+
+    /// Drops a failure that was remembered at `at`, unless it was observed again since.
+    fn forget(&self, capability: Capability, at: u64) {
+        if let Some(cell) = self.cell(capability) {
+            let remembered = at << super::FINDING_BITS | Finding::Fails as u64;
+            let announced = self.known().announced.clone();
+            let finding = announced
+                .and_then(|features| super::announced(&features).find(|it| it.0 == capability))
+                .map_or(Finding::Unknown, |(_, is_announced)| {
+                    if is_announced {
+                        Finding::Announced
+                    } else {
+                        Finding::NotAnnounced
+                    }
+                });
+            // Another finding in its place is newer.
+            let _ = cell.compare_exchange(remembered, finding as u64, Relaxed, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::{Reply, ReplyCode};
+
+    fn features(names: &[&str]) -> Features {
+        let lines = names.iter().map(|name| format!(" {name}").into_bytes());
+        Features::parse(&Reply::new(ReplyCode(211), lines.collect()))
+    }
+
+    fn observed() -> (ServerProfile, Identity) {
+        let profile = ServerProfile::default();
+        profile.introduce(
+            &Reply::new(ReplyCode(220), vec![b"hello".to_vec()]),
+            &features(&["MLST type*;", "SIZE"]),
+        );
+        profile.fails(Capability::Pipelining, &"a test");
+        profile.works(Capability::Rest);
+        profile.set_session_limit(3);
+        let identity = Identity::of("UNIX Type: L8", &features(&["MLST type*;", "SIZE"]), None);
+        profile.identify(identity);
+        (profile, identity)
+    }
+
+    #[test]
+    fn the_next_mount_of_the_same_server_starts_with_what_was_observed() {
+        let (profile, identity) = observed();
+        let record = profile.record().unwrap();
+        let text = record.format();
+        assert_eq!(ProfileRecord::parse(&text), record);
+
+        let next = ServerProfile::default();
+        next.remember(ProfileRecord::parse(&text));
+        assert!(!next.has(Capability::Pipelining));
+        assert!(
+            !next.is_proven(Capability::Rest),
+            "not before it is known to be the same"
+        );
+        next.identify(identity);
+        assert!(next.is_proven(Capability::Rest) && !next.has(Capability::Pipelining));
+        assert_eq!(next.session_limit(), Some(3));
+        assert_eq!(next.record().unwrap(), record);
+    }
+
+    #[test]
+    fn another_server_at_the_same_place_starts_anew() {
+        let (profile, _) = observed();
+        let next = ServerProfile::default();
+        next.remember(profile.record().unwrap());
+        next.identify(Identity::of("UNIX Type: L8", &features(&["SIZE"]), None));
+        assert!(next.has(Capability::Pipelining) && !next.is_proven(Capability::Rest));
+        assert_eq!(next.session_limit(), None);
+    }
+
+    #[test]
+    fn a_failure_is_probed_again_after_seven_days() {
+        let at = |age| ProfileRecord {
+            findings: vec![(Capability::Epsv, false, now() - age)],
+            ..ProfileRecord::default()
+        };
+        for (age, holds) in [
+            (0, true),
+            (PROBE_AFTER - 60, true),
+            (PROBE_AFTER + 60, false),
+        ] {
+            let profile = ServerProfile::default();
+            profile.remember(at(age));
+            assert_eq!(profile.has(Capability::Epsv), !holds, "{age}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_profile_says_nothing() {
+        for text in ["", "nonsense", "ftpfs server profile 9\nfails epsv 1\n"] {
+            assert_eq!(ProfileRecord::parse(text), ProfileRecord::default());
+        }
+        let odd = format!("{HEADING}\nfails\nfails epsv x\nfails nosuch 1\nlimit x\nidentity zz\n");
+        assert_eq!(ProfileRecord::parse(&odd), ProfileRecord::default());
+    }
+
+    #[test]
+    fn the_identity_is_that_of_syst_feat_and_key() {
+        let of = |syst, names: &[&str], key| Identity::of(syst, &features(names), key);
+        let one = of("UNIX", &["SIZE"], None);
+        assert_eq!(one, of("UNIX ", &["SIZE"], None));
+        assert_ne!(one, of("Windows_NT", &["SIZE"], None));
+        assert_ne!(one, of("UNIX", &["SIZE", "MDTM"], None));
+        assert_ne!(one, of("UNIX", &["SIZE"], Some(b"key")));
+    }
+}

@@ -1,0 +1,162 @@
+//! Commands to the same end, the best first: how a time or a mode is set, how a digest is asked for, how an upload is
+//! resumed. The profile knows which of them the server has.
+
+use crate::ftp::{Capability, DigestCommand, Error, RemotePath, ServerProfile, Session, Setting};
+
+/// One of several commands to the same end.
+pub(super) trait Way: Copy + 'static {
+    /// All of them, the best first.
+    const ALL: &'static [Self];
+
+    /// The capability of a server that has the command.
+    fn capability(self) -> Capability;
+
+    /// The ways worth trying on a server with this profile.
+    fn left(profile: &ServerProfile) -> impl Iterator<Item = Self> + '_ {
+        let ways = Self::ALL.iter().copied();
+        ways.filter(|way| profile.has(way.capability()))
+    }
+}
+
+/// How a time of modification is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimeWay {
+    /// MFMT (draft-somers-ftp-mfxx).
+    Mfmt,
+    /// MFF (draft-somers-ftp-mfxx).
+    Mff,
+    /// SITE UTIME.
+    SiteUtime,
+    /// MDTM with a time, as vsftpd takes it.
+    Mdtm,
+}
+
+impl Way for TimeWay {
+    const ALL: &'static [Self] = &[Self::Mfmt, Self::Mff, Self::SiteUtime, Self::Mdtm];
+
+    fn capability(self) -> Capability {
+        match self {
+            Self::Mfmt => Capability::Mfmt,
+            Self::Mff => Capability::MffModify,
+            Self::SiteUtime => Capability::SiteUtime,
+            Self::Mdtm => Capability::MdtmSet,
+        }
+    }
+}
+
+impl TimeWay {
+    /// The command that sets a time of `seconds` so, tried first.
+    pub(super) fn setting(self, seconds: i64) -> Setting {
+        match self {
+            Self::Mfmt => Setting::Mfmt(seconds),
+            Self::Mff => Setting::MffModify(seconds),
+            Self::SiteUtime => Setting::SiteUtime(seconds),
+            Self::Mdtm => Setting::Mdtm(seconds),
+        }
+    }
+
+    pub(super) fn set(
+        self,
+        session: &mut Session,
+        path: &RemotePath,
+        seconds: i64,
+    ) -> Result<(), Error> {
+        match session.set(path, self.setting(seconds)) {
+            Err(Error::Refused { reply, .. })
+                if self == Self::SiteUtime && matches!(reply.code().0, 500 | 501 | 504) =>
+            {
+                session.set(path, Setting::OldSiteUtime(seconds))
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// How a mode is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ModeWay {
+    /// SITE CHMOD.
+    SiteChmod,
+    /// MFF with UNIX.mode (draft-somers-ftp-mfxx).
+    Mff,
+}
+
+impl Way for ModeWay {
+    const ALL: &'static [Self] = &[Self::SiteChmod, Self::Mff];
+
+    fn capability(self) -> Capability {
+        match self {
+            Self::SiteChmod => Capability::SiteChmod,
+            Self::Mff => Capability::MffMode,
+        }
+    }
+}
+
+impl ModeWay {
+    /// The command that sets `mode` so.
+    pub(super) fn setting(self, mode: u32) -> Setting {
+        match self {
+            Self::SiteChmod => Setting::SiteChmod(mode),
+            Self::Mff => Setting::MffMode(mode),
+        }
+    }
+
+    pub(super) fn set(
+        self,
+        session: &mut Session,
+        path: &RemotePath,
+        mode: u32,
+    ) -> Result<(), Error> {
+        session.set(path, self.setting(mode))
+    }
+}
+
+/// How an upload that broke goes on. ProFTPD refuses both unless its AllowStoreRestart is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResumeWay {
+    /// REST before STOR (RFC 3659 §5).
+    Restart,
+    /// APPE (RFC 959 §4.1.3).
+    Append,
+}
+
+impl Way for ResumeWay {
+    const ALL: &'static [Self] = &[Self::Restart, Self::Append];
+
+    fn capability(self) -> Capability {
+        match self {
+            Self::Restart => Capability::RestStor,
+            Self::Append => Capability::Appe,
+        }
+    }
+}
+
+impl Way for DigestCommand {
+    const ALL: &'static [Self] = &DigestCommand::ALL;
+
+    fn capability(self) -> Capability {
+        match self {
+            Self::Hash => Capability::Hash,
+            Self::Xsha256 => Capability::Xsha256,
+            Self::Xsha1 => Capability::Xsha1,
+            Self::Xmd5 => Capability::Xmd5,
+            Self::Xcrc => Capability::Xcrc,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_the_server_does_not_know_is_not_tried_again() {
+        let profile = ServerProfile::default();
+        let left = || ModeWay::left(&profile).collect::<Vec<_>>();
+        assert_eq!(left(), [ModeWay::SiteChmod, ModeWay::Mff]);
+        profile.fails(Capability::SiteChmod, &"500");
+        assert_eq!(left(), [ModeWay::Mff]);
+        profile.fails(Capability::MffMode, &"500");
+        assert_eq!(left(), []);
+    }
+}
