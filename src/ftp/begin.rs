@@ -84,14 +84,19 @@ impl Session {
         pending: Pending,
     ) -> Result<(Pending, Reply), Error> {
         // It holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
-        let marking = mark.command();
+        let marking = match mark.command() {
+            Some(marking) => Some(marking),
+            None => self.reset_of_marker(),
+        };
         // A STOR whose REST was refused would cut the file short.
         let is_queued = verb == "RETR" && self.queues();
         let together = marking.as_ref().filter(|_| is_queued);
-        self.is_marked = marking.is_some();
+        self.is_marked = *mark != Mark::None;
+        self.kept_marker = mark.reset().or(self.kept_marker);
         if let Some((word, marking)) = marking.as_ref().filter(|_| !is_queued) {
             let asked = self.exchange(word, marking.as_bytes());
-            intermediate(word, asked)?;
+            let marked = intermediate(word, asked);
+            self.or_drop_marked(mark, marked)?;
         }
         if let Some((_, marking)) = together {
             log::debug!("> {marking}");
@@ -102,12 +107,12 @@ impl Session {
         }
         let word = together.map(|(word, _)| *word);
         let Some(tls) = self.tls.clone() else {
-            return Ok((pending, self.transfer_answer(verb, word)?));
+            return Ok((pending, self.transfer_answer(verb, mark, word)?));
         };
         let pending = pending.greet(Some(&tls))?;
         let beside = Beside::new(pending, tls, self.peer);
         self.control.shake_hands_beside(Some(beside));
-        let reply = self.transfer_answer(verb, word);
+        let reply = self.transfer_answer(verb, mark, word);
         let beside = self.control.take_beside();
         let pending = beside
             .ok_or(Error::Closed(Phase::DataConnect))?
@@ -119,12 +124,14 @@ impl Session {
     fn transfer_answer(
         &mut self,
         verb: &'static str,
+        mark: &Mark,
         word: Option<&'static str>,
     ) -> Result<Reply, Error> {
         if let Some(word) = word {
             let asked = self.answer(word);
             let marked = intermediate(word, asked);
-            self.or_end_transfer(verb, marked)?;
+            let marked = self.or_end_transfer(verb, marked);
+            self.or_drop_marked(mark, marked)?;
         }
         let reply = self.answer(verb);
         let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
@@ -159,6 +166,27 @@ impl Session {
             let _ = data.shutdown(Shutdown::Write);
         }
         Ok(())
+    }
+
+    /// What takes back a marker that the server may still hold for another transfer (`REST 0`).
+    fn reset_of_marker(&self) -> Option<(&'static str, String)> {
+        let forgets = self.profile.is_proven(Capability::RestForgotten);
+        let reset = self.kept_marker.filter(|_| !forgets)?;
+        Some((reset.0, reset.1.to_owned()))
+    }
+
+    /// A server that does not take its marker back would begin the next transfer there: the session ends.
+    fn or_drop_marked(&mut self, mark: &Mark, marked: Result<(), Error>) -> Result<(), Error> {
+        match marked {
+            Err(Error::Refused { reply, .. }) if *mark == Mark::None => {
+                log::debug!(
+                    "the server may keep a restart marker, and refuses to forget it: {reply}"
+                );
+                self.control.give_up();
+                Err(Error::Closed(Phase::Reply))
+            }
+            marked => marked,
+        }
     }
 
     /// Where REST or RANG was refused, `verb` begins at the start: what comes of it is not wanted.
@@ -230,6 +258,9 @@ impl Session {
         look: bool,
     ) -> Result<Option<Wire>, Error> {
         let line = self.line(b"STOR ", path, b"")?;
+        if self.reset_of_marker().is_some() {
+            return Ok(None);
+        }
         let Some(armed) = self.take_armed()? else {
             return Ok(None);
         };

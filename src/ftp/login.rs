@@ -27,6 +27,8 @@ const MOST_GREETINGS: usize = 100;
 /// USER, PASS and ACCT, and one to spare.
 const MOST_STEPS: usize = 4;
 
+/// A command that no server knows.
+const UNKNOWN: &str = "XFTPFS";
 /// Paths that lead nowhere, for commands that must be refused.
 const PROBES: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
@@ -88,6 +90,7 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     let [from, to] = PROBES;
     let lines = [
         "PWD".to_owned(),
+        UNKNOWN.to_owned(),
         format!("RNFR {from}"),
         format!("RNTO {to}"),
         "PWD".to_owned(),
@@ -97,7 +100,7 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     }
     let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
     control.send_together(&lines)?;
-    for verb in ["PWD", "RNFR", "RNTO", "PWD"] {
+    for verb in ["PWD", UNKNOWN, "RNFR", "RNTO", "PWD"] {
         let reply = answer(control, verb)?;
         // 503 is the answer to an RNTO whose RNFR was refused, and to nothing else of these.
         if verb != "RNTO" && reply.code().0 == 503 {

@@ -40,6 +40,15 @@ impl Mark {
         }
     }
 
+    /// The verb and the line that take it back, where there is something to take back.
+    pub(super) fn reset(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::None => None,
+            Self::From(_) => Some(("REST", "REST 0")),
+            Self::Within(_) => Some(("RANG", "RANG 1 0")),
+        }
+    }
+
     /// Whether the server may still hold it for another transfer, after `error` in the place of its own: a mark holds until
     /// one begins, and not all servers forget it when one is refused.
     pub(super) fn may_be_left_by(&self, error: &Error) -> bool {

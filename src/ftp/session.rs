@@ -48,6 +48,8 @@ pub struct Session {
     pub(super) mdtm_zone: Option<TimeZone>,
     /// REST or RANG was sent, and no transfer has begun since.
     pub(super) is_marked: bool,
+    /// What takes back a restart marker of a transfer that did not end well: some servers keep it for the next one.
+    pub(super) kept_marker: Option<(&'static str, &'static str)>,
 }
 
 /// An operation that consumed the session failed; the session comes back where it survived.
@@ -146,6 +148,7 @@ impl Session {
                 .clone()
                 .filter(|_| !profile.has(Capability::MdtmUtc)),
             is_marked: false,
+            kept_marker: None,
         };
         if was_asked {
             session.ahead.asked(Way::Extended);

@@ -151,7 +151,10 @@ impl Session {
         }
         self.transfer_ended();
         match reply.code().class() {
-            ReplyClass::Completion => Ok(reply),
+            ReplyClass::Completion => {
+                self.kept_marker = None;
+                Ok(reply)
+            }
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
                 command: verb,
                 reply,

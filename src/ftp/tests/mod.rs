@@ -2,6 +2,7 @@
 
 mod ahead;
 mod behind;
+mod careful;
 mod data;
 mod handshake;
 mod hostile;

@@ -318,3 +318,52 @@ fn a_wait_for_data_ends_when_it_is_interrupted() {
     assert!(download.finish().is_err());
     peer.ends();
 }
+
+#[test]
+fn a_marker_that_the_server_may_keep_is_taken_back_before_the_next_transfer() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("REST 7", "350 from there");
+        stage.answer("RETR /f", "150 here");
+        drop(data);
+        stage.say("426 broken");
+        let data = stage.extended_passive();
+        stage.answer("REST 0", "350 from the start");
+        stage.answer("RETR /g", "150 here");
+        drop(data);
+        stage.say("226 done");
+        // That one ended well: there is nothing to take back.
+        let data = stage.extended_passive();
+        stage.answer("RETR /h", "150 here");
+        drop(data);
+        stage.say("226 done");
+    });
+    let download = peer.session().retrieve(&path("/f"), 7).unwrap();
+    let session = download.finish().unwrap_err().session.unwrap();
+    let download = session.retrieve(&path("/g"), 0).unwrap();
+    let session = download.finish().unwrap();
+    let download = session.retrieve(&path("/h"), 0).unwrap();
+    download.finish().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_session_whose_marker_cannot_be_taken_back_is_dropped() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let data = stage.extended_passive();
+        stage.answer("REST 7", "350 from there");
+        stage.answer("RETR /f", "150 here");
+        drop(data);
+        stage.say("426 broken");
+        let _data = stage.extended_passive();
+        stage.answer("REST 0", "501 not at the start");
+        stage.is_left();
+    });
+    let download = peer.session().retrieve(&path("/f"), 7).unwrap();
+    let session = download.finish().unwrap_err().session.unwrap();
+    let failed = session.retrieve(&path("/g"), 0).unwrap_err();
+    assert!(failed.session.is_none());
+    peer.ends();
+}

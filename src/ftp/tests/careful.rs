@@ -1,0 +1,140 @@
+//! Servers that do not bear commands or data connections sent ahead: each costs one more login, and no more than that.
+
+use crate::ftp::testing::{Peer, Stage, path};
+use crate::ftp::{Capability, ConnectOptions, ServerProfile, Session};
+
+/// A login that sends its commands together.
+fn log_in_together(stage: &mut Stage) {
+    stage.say("220 ready");
+    stage.answer("USER alice", "331 password?");
+    stage.answer("PASS open sesame", "230 in");
+    for line in ["FEAT", "TYPE I", "EPSV"] {
+        stage.hear(line);
+    }
+}
+
+/// The commands by which pipelining is tried.
+fn hear_probe(stage: &mut Stage) {
+    stage.hear("PWD");
+    stage.hear("XFTPFS");
+    stage.hear("RNFR /.ftpfs-probe-from");
+    stage.hear("RNTO /.ftpfs-probe-to");
+    stage.hear("PWD");
+}
+
+/// A session to a server about which nothing is known; `first` is its first connection, and the second wants its
+/// commands one at a time.
+fn after(first: impl FnOnce(&mut Stage) + Send + 'static) -> ServerProfile {
+    let peer = Peer::plays_two(first, |stage| {
+        stage.log_in();
+        stage.answer("RNFR /a", "350 and?");
+        stage.answer("RNTO /b", "250 done");
+        let _data = stage.extended_passive();
+        stage.answer("RETR /f", "150 here");
+        stage.say("226 done");
+    });
+    let profile = ServerProfile::default();
+    let options = ConnectOptions {
+        profile: profile.clone(),
+        ..peer.options()
+    };
+    let mut session = Session::connect(&options).unwrap();
+    session.rename(&path("/a"), &path("/b")).unwrap();
+    let mut download = session.retrieve(&path("/f"), 0).unwrap();
+    while download.read(&mut [0; 8]).unwrap() > 0 {}
+    download.finish().unwrap();
+    peer.ends();
+    profile
+}
+
+fn is_careful(profile: &ServerProfile) -> bool {
+    !profile.has(Capability::Pipelining) && !profile.has(Capability::EarlyDataConnection)
+}
+
+#[test]
+fn a_server_that_closes_on_several_commands_gets_one_at_a_time() {
+    assert!(is_careful(&after(log_in_together)));
+}
+
+#[test]
+fn a_server_that_answers_several_commands_with_one_reply_gets_one_at_a_time() {
+    let profile = after(|stage| {
+        log_in_together(stage);
+        stage.say("500 what?");
+        stage.is_left();
+    });
+    assert!(is_careful(&profile));
+}
+
+#[test]
+fn a_server_whose_refusals_overtake_answers_gets_one_command_at_a_time() {
+    let profile = after(|stage| {
+        log_in_together(stage);
+        stage.say("502 no FEAT\n200 binary\n229 Entering (|||1|)");
+        hear_probe(stage);
+        stage.say("502 unknown\n257 \"/\"\n550 no\n503 RNFR first\n257 \"/\"");
+        stage.is_left();
+    });
+    assert!(is_careful(&profile));
+}
+
+#[test]
+fn a_server_that_runs_commands_side_by_side_gets_one_at_a_time() {
+    let profile = after(|stage| {
+        log_in_together(stage);
+        stage.say("502 no FEAT\n200 binary\n229 Entering (|||1|)");
+        hear_probe(stage);
+        stage.say("257 \"/\"\n502 unknown\n450 RNFR first\n350 and?\n257 \"/\"");
+        stage.is_left();
+    });
+    assert!(is_careful(&profile));
+}
+
+#[test]
+fn a_server_that_falls_silent_with_a_data_connection_ahead_gets_one_command_at_a_time() {
+    let profile = after(|stage| {
+        log_in_together(stage);
+        stage.say("502 no FEAT\n200 binary\n229 Entering (|||1|)");
+        hear_probe(stage);
+        stage.is_left();
+    });
+    assert!(is_careful(&profile));
+}
+
+#[test]
+fn a_server_that_answers_in_order_has_proved_pipelining() {
+    let peer = Peer::plays(|stage| {
+        log_in_together(stage);
+        stage.say("502 no FEAT\n200 binary\n502 no EPSV");
+        hear_probe(stage);
+        stage.say("257 \"/\"\n500 unknown\n550 no\n503 RNFR first\n257 \"/\"");
+        stage.noop();
+    });
+    let profile = ServerProfile::default();
+    let options = ConnectOptions {
+        profile: profile.clone(),
+        ..peer.options()
+    };
+    let mut session = Session::connect(&options).unwrap();
+    assert!(profile.is_proven(Capability::Pipelining));
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn a_server_out_of_step_later_on_is_sent_one_command_at_a_time_from_then_on() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.hear("RNFR /a");
+        stage.hear("RNTO /b");
+        stage.say("250 done\n350 and?");
+        stage.is_left();
+    });
+    let mut session = peer.queueing_session();
+    let demotions = session.profile().demotions();
+    session.rename(&path("/a"), &path("/b")).unwrap_err();
+    assert!(session.profile().demotions() > demotions && is_careful(session.profile()));
+    assert!(!session.is_usable());
+    drop(session);
+    peer.ends();
+}
