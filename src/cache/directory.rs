@@ -1,6 +1,7 @@
 //! What is known of one directory: its last listing, and what was heard of single names since.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::{Answer, Attributes, Snapshot};
 /// Changes are kept apart from the listing until they are a quarter of it, so that making many files
 /// one by one does not copy the listing for each.
 const MERGE_AT: usize = 4;
-/// … but at least so many.
+/// Fewer changes than this are never merged unasked.
 const MERGE_FROM: usize = 64;
 
 /// What was heard of one name apart from a listing.
@@ -37,50 +38,85 @@ pub(super) type Changes = BTreeMap<Box<[u8]>, Heard>;
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) listing: Arc<Snapshot>,
-    pub(super) changes: Arc<Changes>,
-}
-
-impl Current {
-    /// The listing with the changes made to it. Takes time with a large one: not under a lock.
-    pub(super) fn merged(&self) -> Arc<Snapshot> {
-        if self.changes.is_empty() {
-            return Arc::clone(&self.listing);
-        }
-        Arc::new(self.listing.changed(&self.changes))
-    }
-}
-
-/// What is remembered of a directory, however old: for what a new listing leaves out.
-#[derive(Debug)]
-pub(super) struct Memory {
-    listing: Option<Arc<Snapshot>>,
+    merging: Arc<Changes>,
     changes: Arc<Changes>,
 }
 
-impl Memory {
+impl Current {
+    /// Whether the listing is all there is.
+    pub(super) fn is_merged(&self) -> bool {
+        self.merging.is_empty() && self.changes.is_empty()
+    }
+
+    /// The listing with the changes made to it. Takes time with a large one: not under a lock.
+    pub(super) fn merged(&self) -> Arc<Snapshot> {
+        let both;
+        let changes = match (self.merging.is_empty(), self.changes.is_empty()) {
+            (true, true) => return Arc::clone(&self.listing),
+            (true, false) => &self.changes,
+            (false, true) => &self.merging,
+            (false, false) => {
+                let mut all = Changes::clone(&self.merging);
+                all.extend(
+                    self.changes
+                        .iter()
+                        .map(|(name, heard)| (name.clone(), heard.clone())),
+                );
+                both = all;
+                &both
+            }
+        };
+        Arc::new(self.listing.changed(changes))
+    }
+}
+
+/// What is remembered of a directory, however old. A later layer tells more than one before it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Layers {
+    listing: Option<Arc<Snapshot>>,
+    /// Being merged with the listing, outside the lock: nothing is added here.
+    merging: Arc<Changes>,
+    changes: Arc<Changes>,
+}
+
+impl Layers {
     /// What was last known of `name`.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
-        last_known(self.listing.as_deref(), &self.changes, name)
+        match self.heard(name).map(|heard| &heard.known) {
+            Some(Known::Present(attributes)) => Some(attributes.clone()),
+            Some(Known::Doubtful(before)) => before.clone(),
+            Some(Known::Absent) => None,
+            None => self.listing.as_deref()?.find(name),
+        }
+    }
+
+    /// What was heard of `name` after the listing.
+    fn heard(&self, name: &[u8]) -> Option<&Heard> {
+        self.changes.get(name).or_else(|| self.merging.get(name))
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    listing: Option<Arc<Snapshot>>,
-    /// Later than the listing.
-    changes: Arc<Changes>,
+    layers: Layers,
+    merging_bytes: usize,
     changes_bytes: usize,
-    /// How many of the changes are doubtful.
+    /// How many of the changes are doubtful. None of those that are being merged is.
     doubts: usize,
     /// How many changes there must be before those that are of no more use are looked for.
     purge_at: usize,
+    /// How many changes there must be before another merge is begun.
+    merge_at: usize,
     misses: u32,
 }
 
 impl Directory {
     pub(super) fn listed(listing: Arc<Snapshot>) -> Self {
         Self {
-            listing: Some(listing),
+            layers: Layers {
+                listing: Some(listing),
+                ..Layers::default()
+            },
             ..Self::default()
         }
     }
@@ -100,78 +136,100 @@ impl Directory {
 
     /// What was last known of `name`, however old.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
-        last_known(self.listing.as_deref(), &self.changes, name)
+        self.layers.last_known(name)
     }
 
-    pub(super) fn memory(&self) -> Memory {
-        Memory {
-            listing: self.listing.clone(),
-            changes: Arc::clone(&self.changes),
-        }
+    /// All that is remembered, however old: for what a new listing leaves out.
+    pub(super) fn memory(&mut self) -> Layers {
+        self.freeze();
+        self.layers.clone()
     }
 
     /// The listing and its changes, where it is fresh and nothing in it is in doubt.
-    pub(super) fn current(&self, now: Instant) -> Option<Current> {
+    pub(super) fn current(&mut self, now: Instant) -> Option<Current> {
         if self.doubts > 0 || !self.is_listing_fresh(now) {
             return None;
         }
+        self.freeze();
         self.as_it_is()
     }
 
     /// The listing and its changes, fresh or not.
     pub(super) fn as_it_is(&self) -> Option<Current> {
         Some(Current {
-            listing: Arc::clone(self.listing.as_ref()?),
-            changes: Arc::clone(&self.changes),
+            listing: Arc::clone(self.layers.listing.as_ref()?),
+            merging: Arc::clone(&self.layers.merging),
+            changes: Arc::clone(&self.layers.changes),
         })
     }
 
-    /// Takes `merged`, which was made of `current`, unless something changed meanwhile.
+    /// Takes `merged`, which was made of `current`, unless another listing came meanwhile. What was
+    /// heard meanwhile stays.
     pub(super) fn settle(&mut self, current: &Current, merged: &Arc<Snapshot>) {
-        let unchanged = Arc::ptr_eq(&self.changes, &current.changes)
-            && self
+        let layers = &mut self.layers;
+        let is_of_these = Arc::ptr_eq(&layers.merging, &current.merging)
+            && layers
                 .listing
                 .as_ref()
                 .is_some_and(|listing| Arc::ptr_eq(listing, &current.listing));
-        if unchanged && self.doubts == 0 {
-            *self = Self {
-                misses: self.misses,
-                ..Self::listed(Arc::clone(merged))
-            };
+        if !is_of_these {
+            return;
+        }
+        layers.listing = Some(Arc::clone(merged));
+        layers.merging = Arc::default();
+        self.merging_bytes = 0;
+        self.merge_at = 0;
+        if self.doubts == 0 && Arc::ptr_eq(&layers.changes, &current.changes) {
+            layers.changes = Arc::default();
+            self.changes_bytes = 0;
+            self.purge_at = 0;
         }
     }
 
-    pub(super) fn note(&mut self, name: &[u8], known: Known, ttl: Duration, now: Instant) {
+    /// Notes what was heard of `name`. Returns the listing and its changes when there are so many of
+    /// these that the listing [merged](Current::merged) with them must be [settled](Self::settle).
+    #[must_use]
+    pub(super) fn note(
+        &mut self,
+        name: &[u8],
+        known: Known,
+        ttl: Duration,
+        now: Instant,
+    ) -> Option<Current> {
         let heard = Heard { known, at: now };
         self.count(name, &heard.known, true);
-        if let Some(old) = Arc::make_mut(&mut self.changes).insert(Box::from(name), heard) {
+        let changes = Arc::make_mut(&mut self.layers.changes);
+        if let Some(old) = changes.insert(Box::from(name), heard) {
             self.count(name, &old.known, false);
         }
         if !self.is_listing_fresh(now) {
             self.purge(ttl, now);
-            return;
+            return None;
         }
-        let listed = self.listing.as_ref().map_or(0, |listing| listing.len());
-        let many = self.changes.len() >= MERGE_FROM.max(listed / MERGE_AT);
-        if many && let Some(current) = self.current(now) {
-            let merged = current.merged();
-            self.settle(&current, &merged);
+        let changes = self.layers.changes.len();
+        let enough = MERGE_FROM.max(self.names() / MERGE_AT);
+        if changes < enough.max(self.merge_at) {
+            return None;
         }
+        self.merge_at = 2 * changes;
+        self.current(now)
     }
 
     /// Names in its listing.
     pub(super) fn names(&self) -> usize {
-        self.listing.as_ref().map_or(0, |listing| listing.len())
+        let listing = self.layers.listing.as_ref();
+        listing.map_or(0, |listing| listing.len())
     }
 
     /// Bytes held, without what others hold with it.
     pub(super) fn bytes(&self) -> usize {
-        let listing = self.listing.as_ref().map_or(0, |listing| listing.bytes());
-        size_of::<Self>() + listing + self.changes_bytes
+        let listing = self.layers.listing.as_ref();
+        let listing = listing.map_or(0, |listing| listing.bytes());
+        size_of::<Self>() + listing + self.merging_bytes + self.changes_bytes
     }
 
     pub(super) fn lookup(&self, name: &[u8], ttl: Duration, now: Instant) -> Answer {
-        if let Some(heard) = self.changes.get(name) {
+        if let Some(heard) = self.layers.heard(name) {
             let left = left(heard, ttl, now);
             return match &heard.known {
                 Known::Present(attributes) if !left.is_zero() => {
@@ -181,7 +239,7 @@ impl Directory {
                 Known::Present(_) | Known::Absent | Known::Doubtful(_) => Answer::Unknown,
             };
         }
-        let Some(listing) = self.listing.as_deref() else {
+        let Some(listing) = self.layers.listing.as_deref() else {
             return Answer::Unknown;
         };
         let left = listing.fresh_at(now);
@@ -193,10 +251,20 @@ impl Directory {
             .map_or(Answer::Absent(left), |found| Answer::Present(found, left))
     }
 
+    /// Sets the changes apart for a merge, so that whoever makes it holds none that others add to: each
+    /// of those would copy all of them. Changes in doubt stay, and so do all where a merge is under way.
+    fn freeze(&mut self) {
+        if self.doubts == 0 && self.layers.merging.is_empty() {
+            self.layers.merging = mem::take(&mut self.layers.changes);
+            self.merging_bytes = mem::take(&mut self.changes_bytes);
+            self.purge_at = 0;
+            self.merge_at = 0;
+        }
+    }
+
     fn is_listing_fresh(&self, now: Instant) -> bool {
-        self.listing
-            .as_ref()
-            .is_some_and(|listing| !listing.fresh_at(now).is_zero())
+        let listing = self.layers.listing.as_ref();
+        listing.is_some_and(|listing| !listing.fresh_at(now).is_zero())
     }
 
     fn count(&mut self, name: &[u8], known: &Known, is_new: bool) {
@@ -214,13 +282,13 @@ impl Directory {
     /// Forgets which names were not there long ago: asking for ever new ones must not fill the memory.
     /// What was there stays: its exact time may be of use to the next listing.
     fn purge(&mut self, ttl: Duration, now: Instant) {
-        if self.changes.len() < self.purge_at.max(MERGE_FROM) {
+        if self.layers.changes.len() < self.purge_at.max(MERGE_FROM) {
             return;
         }
         let is_useful =
             |heard: &Heard| heard.known != Known::Absent || !left(heard, ttl, now).is_zero();
         let mut gone = 0;
-        Arc::make_mut(&mut self.changes).retain(|name, heard| {
+        Arc::make_mut(&mut self.layers.changes).retain(|name, heard| {
             let stays = is_useful(heard);
             if !stays {
                 gone += change_bytes(name, &heard.known);
@@ -228,7 +296,7 @@ impl Directory {
             stays
         });
         self.changes_bytes = self.changes_bytes.saturating_sub(gone);
-        self.purge_at = 2 * self.changes.len();
+        self.purge_at = 2 * self.layers.changes.len();
     }
 }
 
@@ -253,15 +321,6 @@ pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) 
     }
 }
 
-fn last_known(listing: Option<&Snapshot>, changes: &Changes, name: &[u8]) -> Option<Attributes> {
-    match changes.get(name).map(|heard| &heard.known) {
-        Some(Known::Present(attributes)) => Some(attributes.clone()),
-        Some(Known::Doubtful(before)) => before.clone(),
-        Some(Known::Absent) => None,
-        None => listing?.find(name),
-    }
-}
-
 /// How long what was heard is still good.
 fn left(heard: &Heard, ttl: Duration, now: Instant) -> Duration {
     ttl.saturating_sub(now.saturating_duration_since(heard.at))
@@ -278,4 +337,99 @@ fn change_bytes(name: &[u8], known: &Known) -> usize {
     };
     let allocated = |bytes: &[u8]| (bytes.len() + 8).max(24).next_multiple_of(16);
     size_of::<(Box<[u8]>, Heard)>() * 11 / 6 + allocated(name) + target.map_or(0, allocated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::{Entry, Kind};
+
+    const TTL: Duration = Duration::from_secs(60);
+
+    fn attributes(size: u64) -> Attributes {
+        Attributes::from(&Entry {
+            size: Some(size),
+            ..Entry::new("", Kind::File)
+        })
+    }
+
+    fn name(number: u64) -> Vec<u8> {
+        format!("{number:08}").into_bytes()
+    }
+
+    /// A directory with `count` names.
+    fn listed(count: u64, now: Instant) -> Directory {
+        let entries = (0..count).map(|number| (name(number), attributes(number)));
+        let listing = Snapshot::new(entries.collect(), now, TTL);
+        Directory::listed(Arc::new(listing))
+    }
+
+    fn note(directory: &mut Directory, number: u64, known: Known, now: Instant) -> Option<Current> {
+        directory.note(&name(number), known, TTL, now)
+    }
+
+    fn size_of(directory: &Directory, number: u64, now: Instant) -> Option<u64> {
+        match directory.lookup(&name(number), TTL, now) {
+            Answer::Present(attributes, _) => attributes.size,
+            Answer::Absent(_) | Answer::Unknown => None,
+        }
+    }
+
+    #[test]
+    fn a_change_copies_no_listing() {
+        let now = Instant::now();
+        let mut directory = listed(1_000, now);
+        let before = directory.as_it_is().unwrap().listing;
+        let mut due = 0;
+        for number in 1_000..3_000 {
+            let merge = note(&mut directory, number, Known::Present(attributes(7)), now);
+            due += u32::from(merge.is_some());
+        }
+        let after = directory.as_it_is().unwrap().listing;
+        assert!(Arc::ptr_eq(&before, &after));
+        // None of these was settled: each is twice as late as the one before.
+        assert!((2..=5).contains(&due), "{due}");
+    }
+
+    #[test]
+    fn what_is_noted_while_a_merge_is_made_outlasts_it() {
+        let now = Instant::now();
+        let mut directory = listed(100, now);
+        let mut due = None;
+        let mut number = 100;
+        while due.is_none() {
+            due = note(&mut directory, number, Known::Present(attributes(1)), now);
+            number += 1;
+        }
+        let due = due.unwrap();
+        assert!(note(&mut directory, 0, Known::Absent, now).is_none());
+        assert!(note(&mut directory, 100, Known::Present(attributes(2)), now).is_none());
+        assert!(note(&mut directory, 101, Known::Doubtful(None), now).is_none());
+        let bytes = directory.bytes();
+
+        directory.settle(&due, &due.merged());
+        assert!(directory.bytes() < bytes, "what was merged is counted once");
+        assert_eq!(directory.names() as u64, number);
+        assert_eq!(size_of(&directory, 0, now), None);
+        assert_eq!(size_of(&directory, 1, now), Some(1));
+        assert_eq!(size_of(&directory, 100, now), Some(2));
+        assert_eq!(directory.lookup(&name(101), TTL, now), Answer::Unknown);
+        assert!(directory.current(now).is_none(), "one name is in doubt");
+
+        assert!(note(&mut directory, 101, Known::Absent, now).is_none());
+        let merged = directory.current(now).unwrap().merged();
+        assert_eq!(merged.len() as u64, number - 2);
+        assert_eq!(merged.find(&name(100)).unwrap().size, Some(2));
+    }
+
+    #[test]
+    fn a_merge_of_another_listing_is_dropped() {
+        let now = Instant::now();
+        let mut directory = listed(3, now);
+        assert!(note(&mut directory, 3, Known::Present(attributes(3)), now).is_none());
+        let old = directory.current(now).unwrap();
+        let mut directory = listed(2, now);
+        directory.settle(&old, &old.merged());
+        assert_eq!(directory.names(), 2);
+    }
 }

@@ -8,6 +8,7 @@ mod directory;
 mod flight;
 mod listing;
 mod state;
+mod table;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -183,26 +184,22 @@ impl<E: Clone> Cache<E> {
 
     /// `name` is there with these attributes: the server said so, or it was made through the mount.
     pub fn insert(&self, directory: &RemotePath, name: &[u8], attributes: Attributes) {
-        let now = self.now();
-        self.state().insert(directory, name, attributes, now);
+        self.change(|state, now| state.insert(directory, name, attributes, now));
     }
 
     /// `name` is not there: it was removed through the mount, or the server said so.
     pub fn remove(&self, directory: &RemotePath, name: &[u8]) {
-        let now = self.now();
-        self.state().remove(directory, name, now);
+        self.change(|state, now| state.remove(directory, name, now));
     }
 
     /// Something may have become of `name`: what it is, and what is below it, is not known any more.
     pub fn doubt(&self, directory: &RemotePath, name: &[u8]) {
-        let now = self.now();
-        self.state().doubt(directory, name, now);
+        self.change(|state, now| state.doubt(directory, name, now));
     }
 
     /// `from` is now `to`, and what is known below it moved along; what was at `to` is gone.
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) {
-        let now = self.now();
-        self.state().rename(from, to, now);
+        self.change(|state, now| state.rename(from, to, now));
     }
 
     /// A directory made through the mount: it is known to be empty.
@@ -210,7 +207,9 @@ impl<E: Clone> Cache<E> {
         let empty = Arc::new(Snapshot::new(Vec::new(), self.now(), self.ttl));
         let mut state = self.state();
         state.forget_tree(directory);
-        state.put(directory, Directory::listed(empty));
+        let before = state.put(directory, Directory::listed(empty));
+        drop(state);
+        drop(before);
     }
 
     /// Forgets what is known of the names in `directory` (not of what is below them). A fetch that is
@@ -255,19 +254,19 @@ impl<E: Clone> Cache<E> {
             now,
             self.ttl,
         ));
-        let current = {
-            let mut state = self.state();
-            let Some(changes) = flight.changes() else {
-                return snapshot;
-            };
-            let mut known = Directory::listed(Arc::clone(&snapshot));
-            for (name, change) in changes {
-                known.note(&name, change, self.ttl, now);
-            }
-            let current = known.as_it_is();
-            state.put(directory, known);
-            current
+        let mut known = Directory::listed(Arc::clone(&snapshot));
+        let mut state = self.state();
+        let Some(changes) = flight.changes() else {
+            return snapshot;
         };
+        for (name, change) in changes {
+            // All of them are merged below.
+            let _due = known.note(&name, change, self.ttl, now);
+        }
+        let current = known.as_it_is();
+        let before = state.put(directory, known);
+        drop(state);
+        drop(before);
         current.map_or(snapshot, |current| self.settled(directory, &current))
     }
 
@@ -296,11 +295,24 @@ impl<E: Clone> Cache<E> {
     /// The listing with its changes, put together without the lock and left for the next asker.
     fn settled(&self, directory: &RemotePath, current: &Current) -> Arc<Snapshot> {
         let merged = current.merged();
-        if !current.changes.is_empty() {
+        if !current.is_merged() {
             self.state()
                 .settle(directory, |known| known.settle(current, &merged));
         }
         merged
+    }
+
+    /// Makes a change under the lock, and the merges that became due by it after that.
+    fn change(&self, change: impl FnOnce(&mut State<Landing<E>>, Instant)) {
+        let now = self.now();
+        let due = {
+            let mut state = self.state();
+            change(&mut state, now);
+            state.take_due()
+        };
+        for (directory, current) in due {
+            self.settled(&directory, &current);
+        }
     }
 
     fn now(&self) -> Instant {

@@ -1,28 +1,24 @@
-//! The directories in memory in the order of their use, and the fetches under way.
+//! The directories in memory, and the fetches under way.
 //!
-//! Every method is called under the cache's lock and takes moments.
+//! Every method is called under the cache's lock. None takes longer than what it changes is large.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use lru::LruCache;
-
 use crate::ftp::{Kind, RemotePath};
 
-use super::directory::{Current, Directory, Known, Memory, keep_exact_time};
+use super::directory::{Current, Directory, Known, Layers, keep_exact_time};
 use super::flight::Flight;
+use super::table::DirectoryTable;
 use super::{Answer, Attributes, CacheOptions, CacheStats};
-
-/// What a directory costs beside its own bytes and its path's: the path's counts, the LRU's node
-/// and its slot in the hash table.
-const NODE_BYTES: usize = 112;
 
 #[derive(Debug)]
 pub(super) struct State<T> {
     options: CacheOptions,
-    directories: LruCache<RemotePath, Directory>,
-    bytes: usize,
+    directories: DirectoryTable,
+    due: Vec<(RemotePath, Current)>,
     flights: HashMap<RemotePath, Arc<Flight<T>>>,
 }
 
@@ -30,14 +26,14 @@ impl<T: Clone> State<T> {
     pub(super) fn new(options: CacheOptions) -> Self {
         Self {
             options,
-            directories: LruCache::unbounded(),
-            bytes: 0,
+            directories: DirectoryTable::new(),
+            due: Vec::new(),
             flights: HashMap::new(),
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.directories.bytes()
     }
 
     pub(super) fn stats(&self) -> CacheStats {
@@ -45,7 +41,7 @@ impl<T: Clone> State<T> {
         CacheStats {
             directories: self.directories.len(),
             names: directories.map(|(_, directory)| directory.names()).sum(),
-            bytes: self.bytes,
+            bytes: self.directories.bytes(),
         }
     }
 
@@ -53,8 +49,8 @@ impl<T: Clone> State<T> {
         self.change(path, Directory::count_miss)
     }
 
-    pub(super) fn memory(&self, path: &RemotePath) -> Option<Memory> {
-        self.directories.peek(path).map(Directory::memory)
+    pub(super) fn memory(&mut self, path: &RemotePath) -> Option<Layers> {
+        self.directories.get_mut(path).map(Directory::memory)
     }
 
     pub(super) fn lookup(&mut self, path: &RemotePath, name: &[u8], now: Instant) -> Answer {
@@ -64,7 +60,7 @@ impl<T: Clone> State<T> {
     }
 
     pub(super) fn current(&mut self, path: &RemotePath, now: Instant) -> Option<Current> {
-        self.directories.get(path)?.current(now)
+        self.directories.get_mut(path)?.current(now)
     }
 
     pub(super) fn settle(&mut self, path: &RemotePath, change: impl FnOnce(&mut Directory)) {
@@ -133,20 +129,27 @@ impl<T: Clone> State<T> {
         self.note(&new, to.name(), known, now);
     }
 
-    pub(super) fn put(&mut self, path: &RemotePath, new: Directory) {
-        self.change(path, |directory| *directory = new);
+    /// Replaces what is known of a directory. Returns what was known before: freeing much of it takes
+    /// long, and is for after the lock.
+    pub(super) fn put(&mut self, path: &RemotePath, new: Directory) -> Directory {
+        self.change(path, |directory| mem::replace(directory, new))
+    }
+
+    /// The merges that have become due, to be made without the lock.
+    pub(super) fn take_due(&mut self) -> Vec<(RemotePath, Current)> {
+        mem::take(&mut self.due)
     }
 
     pub(super) fn forget(&mut self, path: &RemotePath) {
-        self.take(path);
+        self.directories.take(path);
         if let Some(flight) = self.flights.remove(path) {
             flight.make_stale();
         }
     }
 
     pub(super) fn forget_tree(&mut self, ancestor: &RemotePath) {
-        for path in self.paths_below(ancestor) {
-            self.take(&path);
+        for path in self.directories.paths_below(ancestor) {
+            self.directories.take(&path);
         }
         self.end_flights_below(ancestor);
     }
@@ -182,14 +185,14 @@ impl<T: Clone> State<T> {
             flight.note(name, known.clone());
         }
         let ttl = self.options.ttl;
-        self.change(path, |directory| directory.note(name, known, ttl, now));
+        let due = self.change(path, |directory| directory.note(name, known, ttl, now));
+        self.due.extend(due.map(|current| (path.clone(), current)));
     }
 
     fn move_tree(&mut self, from: &RemotePath, to: &RemotePath) {
-        // Last used last, so that their order stays.
-        for path in self.paths_below(from).into_iter().rev() {
+        for path in self.directories.paths_below(from) {
             if let Some(moved) = path.rebased(from, to)
-                && let Some(directory) = self.take(&path)
+                && let Some(directory) = self.directories.take(&path)
             {
                 self.put(&moved, directory);
             }
@@ -208,53 +211,18 @@ impl<T: Clone> State<T> {
         });
     }
 
-    /// Changes one directory, makes it the last used, and keeps the account and the bound.
     fn change<R>(&mut self, path: &RemotePath, change: impl FnOnce(&mut Directory) -> R) -> R {
-        let mut directory = self.take(path).unwrap_or_default();
-        let result = change(&mut directory);
-        let cost = cost(path, &directory);
-        // One that cannot be kept must not drive out the others.
-        if cost <= self.options.max_bytes {
-            self.bytes += cost;
-            self.directories.put(path.clone(), directory);
-            self.evict();
-        }
-        result
-    }
-
-    fn take(&mut self, path: &RemotePath) -> Option<Directory> {
-        let directory = self.directories.pop(path)?;
-        self.bytes = self.bytes.saturating_sub(cost(path, &directory));
-        Some(directory)
-    }
-
-    /// Lets go of the directories that were not used for longest, until the rest fits.
-    fn evict(&mut self) {
-        while self.bytes > self.options.max_bytes {
-            let Some((path, directory)) = self.directories.pop_lru() else {
-                return;
-            };
-            self.bytes = self.bytes.saturating_sub(cost(&path, &directory));
-        }
-    }
-
-    fn paths_below(&self, ancestor: &RemotePath) -> Vec<RemotePath> {
-        let below = |path: &&RemotePath| path.below(ancestor).is_some();
         self.directories
-            .iter()
-            .map(|(path, _)| path)
-            .filter(below)
-            .cloned()
-            .collect()
+            .change(path, self.options.max_bytes, change)
     }
 
     #[cfg(test)]
     pub(super) fn recounted_bytes(&self) -> usize {
-        let directories = self.directories.iter();
-        directories.map(|(path, known)| cost(path, known)).sum()
+        self.directories.recounted_bytes()
     }
-}
 
-fn cost(path: &RemotePath, directory: &Directory) -> usize {
-    path.as_bytes().len() + NODE_BYTES + directory.bytes()
+    #[cfg(test)]
+    pub(super) fn visited(&self) -> usize {
+        self.directories.visited
+    }
 }

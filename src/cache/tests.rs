@@ -179,6 +179,23 @@ fn single_answers_are_remembered_without_a_listing() {
 }
 
 #[test]
+fn changing_one_directory_looks_at_no_other() {
+    let cache = cache();
+    for number in 0..500 {
+        list(&cache, &format!("/other/{number}"), vec![]);
+    }
+    list(&cache, "/d/e", vec![]);
+    let before = cache.state().visited();
+    cache.insert_empty_directory(&path("/new"));
+    cache.rename(&path("/d"), &path("/moved"));
+    cache.doubt(&path("/other"), b"none");
+    cache.remove(&path("/"), b"moved");
+    let visited = cache.state().visited() - before;
+    assert!(visited < 10, "{visited}");
+    assert!(cache.snapshot(&path("/other/7")).is_some());
+}
+
+#[test]
 fn misses_are_counted_until_the_listing_and_lookups_are_none() {
     let cache = cache();
     for expected in 1..=3 {

@@ -3,6 +3,7 @@
 //! A path is parsed once and trusted after: nothing in it can end a command line (RFC 959 §5.3.1
 //! ends commands in CR LF, so neither byte may be in a path) or climb out of a directory.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -158,6 +159,13 @@ pub fn check_name(name: &[u8]) -> Result<(), PathError> {
 }
 
 /// Shows the path for a log or a message: control characters and bytes that are not UTF-8 escaped.
+/// A path is ordered, compared and hashed as its bytes are.
+impl Borrow<[u8]> for RemotePath {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Display for RemotePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         escape(&self.0, f)
