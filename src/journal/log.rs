@@ -34,11 +34,31 @@ pub(super) struct Log {
     /// That a record could not be written was logged.
     told: bool,
     numbers: u64,
+    /// Records written by this process.
+    records: u64,
+    /// From which length on the log may be worth writing anew, bytes.
+    tidy_at: u64,
+    /// The lines that were written since a rewrite began.
+    tail: Option<Vec<u8>>,
+    /// The log has a new name that may not be on the disk.
+    is_renamed: bool,
 }
 
-/// The log as it is on its way to the disk; whoever has it needs no lock to wait for that.
-#[derive(Debug, Clone)]
-pub(super) struct Unsynced(Arc<File>);
+/// A log with records that may not be on the disk yet; syncing it needs no lock.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    file: Arc<File>,
+    records: u64,
+    /// The log's path, where the new log's name may not be on the disk.
+    renamed: Option<PathBuf>,
+}
+
+/// What a log that is written anew begins with.
+#[derive(Debug)]
+pub(super) struct Rewrite {
+    path: PathBuf,
+    lines: Vec<u8>,
+}
 
 /// What still holds of all that was noted.
 #[derive(Debug, Default)]
@@ -94,6 +114,10 @@ impl Log {
             holds,
             told: false,
             numbers: 0,
+            records: 0,
+            tidy_at: SHORT,
+            tail: None,
+            is_renamed: false,
         }
     }
 
@@ -121,54 +145,118 @@ impl Log {
         }
     }
 
-    /// Notes `record`, or tells why it cannot; what is given has then to be [synced](Unsynced::sync).
-    pub(super) fn note_surely(&mut self, record: &Record) -> io::Result<Unsynced> {
+    /// Notes `record`. Returns how many records there are, of which it is the last.
+    ///
+    /// # Errors
+    /// The record is not in the log.
+    pub(super) fn note_surely(&mut self, record: &Record) -> io::Result<u64> {
         self.write(record)?;
-        Ok(Unsynced(Arc::clone(&self.file)))
+        Ok(self.records)
+    }
+
+    /// The log as it is now, to be synced without its lock.
+    pub(super) fn unsynced(&self) -> Unsynced {
+        Unsynced {
+            file: Arc::clone(&self.file),
+            records: self.records,
+            renamed: self.is_renamed.then(|| self.path.clone()),
+        }
+    }
+
+    /// Whether a rewrite may be worth it.
+    pub(super) fn is_long(&self) -> bool {
+        self.bytes >= self.tidy_at
+    }
+
+    /// Begins to write the log anew where most of it is of the past: [`Rewrite::write`] needs no lock, and
+    /// [`Log::finish_rewrite`] must follow it.
+    pub(super) fn begin_rewrite(&mut self) -> Option<Rewrite> {
+        if !self.is_long() {
+            return None;
+        }
+        let lines = self.holds.to_lines();
+        self.tidy_at = SHORT.max(lines.len() as u64 * MOST_OF_THE_PAST);
+        if self.bytes < self.tidy_at {
+            return None;
+        }
+        self.tail = Some(Vec::new());
+        Some(Rewrite {
+            path: self.path.with_file_name(NEW_LOG),
+            lines,
+        })
+    }
+
+    /// Puts the new log in the place of the old one, with what was noted meanwhile. What of that is
+    /// promised to be on the disk must not have been promised yet.
+    ///
+    /// # Errors
+    /// The old log stays.
+    pub(super) fn finish_rewrite(
+        &mut self,
+        rewrite: &Rewrite,
+        written: io::Result<File>,
+    ) -> io::Result<()> {
+        let tail = self.tail.take().unwrap_or_default();
+        let file = written?;
+        (&file).write_all(&tail)?;
+        fs::rename(&rewrite.path, &self.path)?;
+        self.is_renamed = true;
+        self.is_torn = false;
+        self.file = Arc::new(file);
+        self.bytes = (rewrite.lines.len() + tail.len()) as u64;
+        Ok(())
+    }
+
+    /// The new log's name is on the disk.
+    pub(super) fn name_is_synced(&mut self) {
+        self.is_renamed = false;
     }
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let mut line = record.to_line();
         self.holds.apply(record.clone());
+        self.records += 1;
+        if let Some(tail) = &mut self.tail {
+            tail.extend_from_slice(&line);
+        }
         if std::mem::replace(&mut self.is_torn, true) {
             line.insert(0, b'\n');
         }
         self.bytes += line.len() as u64;
         (&*self.file).write_all(&line)?;
         self.is_torn = false;
-        self.tidy()
-    }
-
-    /// Writes the log anew when most of it is of the past.
-    fn tidy(&mut self) -> io::Result<()> {
-        if self.bytes < SHORT {
-            return Ok(());
-        }
-        let lines = self.holds.to_lines();
-        if (lines.len() as u64) * MOST_OF_THE_PAST > self.bytes {
-            return Ok(());
-        }
-        let new = self.path.with_file_name(NEW_LOG);
-        // A mount that was killed here left one.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => super::place::new_file(&new)?.write_all(&lines)?,
-        }
-        let file = open(&new)?;
-        // Some of it was promised to be on the disk.
-        file.sync_data()?;
-        fs::rename(&new, &self.path)?;
-        sync_directory(&self.path)?;
-        self.file = Arc::new(file);
-        self.bytes = lines.len() as u64;
         Ok(())
     }
 }
 
+impl Rewrite {
+    /// Writes what still held when the rewrite began. When this returns, it is on the disk.
+    ///
+    /// # Errors
+    /// There is no new log.
+    pub(super) fn write(&self) -> io::Result<File> {
+        // A mount that was killed here left one.
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => super::place::new_file(&self.path)?.write_all(&self.lines)?,
+        }
+        let file = open(&self.path)?;
+        file.sync_data()?;
+        Ok(file)
+    }
+}
+
 impl Unsynced {
-    /// Returns when all that was noted before is on the disk.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+    /// Syncs the log. Returns how many of its records are on the disk then.
+    ///
+    /// # Errors
+    /// Some may not be.
+    pub(super) fn sync(&self) -> io::Result<u64> {
+        if let Some(path) = &self.renamed {
+            sync_directory(path)?;
+        }
+        self.file.sync_data()?;
+        Ok(self.records)
     }
 }
 
@@ -260,5 +348,56 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str) -> Record {
+        Record::Part(RemotePath::new(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn what_is_noted_while_the_log_is_written_anew_is_in_both() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("log");
+        let mut log = Log::create(path.clone()).unwrap();
+        log.note(&part("/before"));
+        while !log.is_long() {
+            log.note(&part("/gone"));
+            log.note(&Record::Gone(RemotePath::new(b"/gone").unwrap()));
+        }
+        let names = || {
+            let holds = Log::read(path.clone()).unwrap().holds;
+            let names = holds.places.keys().map(ToString::to_string);
+            names.collect::<Vec<_>>()
+        };
+
+        let rewrite = log.begin_rewrite().unwrap();
+        log.note(&part("/meanwhile"));
+        let written = rewrite.write();
+        log.note(&part("/later"));
+        assert_eq!(names(), ["/before", "/later", "/meanwhile"], "killed now");
+        log.finish_rewrite(&rewrite, written).unwrap();
+        assert!(!log.is_long());
+        log.note(&part("/after"));
+        assert_eq!(names(), ["/after", "/before", "/later", "/meanwhile"]);
+    }
+
+    #[test]
+    fn a_rewrite_that_fails_leaves_the_old_log_in_use() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let mut log = Log::create(directory.path().join("log")).unwrap();
+        while !log.is_long() {
+            log.note(&part("/part"));
+        }
+        let rewrite = log.begin_rewrite().unwrap();
+        let full = Err(io::ErrorKind::StorageFull.into());
+        assert!(log.finish_rewrite(&rewrite, full).is_err());
+        log.note(&part("/after"));
+        let read = Log::read(directory.path().join("log")).unwrap();
+        assert_eq!(read.holds.places.len(), 2);
     }
 }

@@ -7,6 +7,7 @@
 //! | `page` | a page: locked by its mount, its log, the spool files |
 //! | `log` | a file of records that is appended to, and written anew when most of it is of the past |
 //! | `record` | one line of it |
+//! | `turns` | who waits until records are on the disk, and who writes the log anew |
 //! | `left` | the pages of mounts that ended without cleaning up |
 //!
 //! A record is handed to the kernel before what it is about happens, so a killed process loses none; it is
@@ -21,6 +22,7 @@ mod log;
 mod page;
 mod place;
 mod record;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ pub use record::{Before, Pending};
 use self::log::Log;
 use page::Page;
 use record::Record;
+use turns::Turns;
 
 /// Why there can be no journal.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,9 @@ enum Keeping {
     /// In a page of the state directory.
     Page {
         page: Page,
-        log: Mutex<Log>,
+        /// Never held over a sync: a [turn](Turns) is, and is taken before this lock.
+        log: Box<Mutex<Log>>,
+        turns: Turns,
         /// What cannot be stored any more waits for the next mount.
         ending: AtomicBool,
     },
@@ -104,7 +109,8 @@ impl Journal {
             mount: page.mount(),
             keeping: Keeping::Page {
                 page,
-                log: Mutex::new(log),
+                log: Box::new(Mutex::new(log)),
+                turns: Turns::default(),
                 ending: AtomicBool::new(false),
             },
         }))
@@ -164,8 +170,8 @@ impl Journal {
     /// # Errors
     /// The file cannot be made.
     pub fn spool_file(&self, path: &RemotePath) -> io::Result<SpoolFile> {
-        let (page, mut log) = match &self.shared.keeping {
-            Keeping::Page { page, log, .. } => (page, lock(log)),
+        let (page, log) = match &self.shared.keeping {
+            Keeping::Page { page, log, .. } => (page, log),
             Keeping::Nothing { spool } => {
                 let file = match spool {
                     Some(directory) => tempfile::tempfile_in(directory),
@@ -174,11 +180,10 @@ impl Journal {
                 return Ok(SpoolFile { file, kept: None });
             }
         };
-        let number = log.next_number();
+        let number = lock(log).next_number();
         let name = page.spool_file(number);
         let file = place::new_file(&name)?;
-        log.note(&Record::Open(number, path.clone()));
-        drop(log);
+        lock(log).note(&Record::Open(number, path.clone()));
         let kept = Some(Kept {
             journal: self.clone(),
             number,
@@ -208,10 +213,38 @@ impl Journal {
 
     /// The mount has ended: its page goes, unless the next mount has something to do.
     pub fn end(&self) {
-        if let Keeping::Page { page, log, .. } = &self.shared.keeping
-            && lock(log).holds().is_empty()
+        if let Keeping::Page {
+            page, log, turns, ..
+        } = &self.shared.keeping
         {
-            page.remove();
+            let _turn = turns.turn();
+            if lock(log).holds().is_empty() {
+                page.remove();
+            }
+        }
+    }
+
+    /// Writes the log anew where most of it is of the past. Waits for the local disk, while others go
+    /// on noting.
+    pub fn tidy(&self) {
+        let Keeping::Page {
+            page, log, turns, ..
+        } = &self.shared.keeping
+        else {
+            return;
+        };
+        if !lock(log).is_long() {
+            return;
+        }
+        let _turn = turns.turn();
+        let Some(rewrite) = lock(log).begin_rewrite() else {
+            return;
+        };
+        let written = rewrite.write();
+        let finished = lock(log).finish_rewrite(&rewrite, written);
+        match finished.and_then(|()| log::sync_directory(&page.log())) {
+            Ok(()) => lock(log).name_is_synced(),
+            Err(error) => ::log::debug!("cannot write {} anew: {error}", page.log().display()),
         }
     }
 
@@ -293,12 +326,15 @@ impl Kept {
     }
 
     fn note_surely(&self, record: &Record) -> io::Result<()> {
-        let Keeping::Page { log, .. } = &self.journal.shared.keeping else {
+        let Keeping::Page { log, turns, .. } = &self.journal.shared.keeping else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        // The lock is not waited with: others have their own to note meanwhile.
-        let unsynced = lock(log).note_surely(record)?;
-        unsynced.sync()
+        let records = lock(log).note_surely(record)?;
+        let sync = || {
+            let unsynced = lock(log).unsynced();
+            unsynced.sync()
+        };
+        turns.wait_for(records, sync)
     }
 
     fn is_pending(&self) -> bool {

@@ -246,11 +246,50 @@ fn a_log_does_not_grow_with_the_work() {
         let part = path(&format!("/part-{number}"));
         journal.part(&part);
         journal.gone(&part);
+        if number % 1_000 == 0 {
+            journal.tidy();
+        }
     }
     let log = state.pages()[0].join("log");
     assert!(fs::metadata(&log).unwrap().len() < 256 << 10);
     let killed = state.as_if_killed_now();
     assert_eq!(killed.left()[0].parts(), [path("/stays")]);
+}
+
+#[test]
+fn nothing_is_noted_later_because_the_log_is_synced_or_written_anew() {
+    let state = State::new();
+    let journal = state.open();
+    let Keeping::Page { turns, .. } = &journal.shared.keeping else {
+        panic!("it is kept");
+    };
+    let syncing = turns.turn();
+    journal.part(&path("/part"));
+    let file = spool(&journal, "/f");
+    file.pending(&pending("/f"));
+    file.settled();
+    drop(file);
+    drop(syncing);
+}
+
+#[test]
+fn what_was_kept_is_on_the_disk_after_the_log_was_written_anew() {
+    let state = State::new();
+    let journal = state.open();
+    let file = spool(&journal, "/f");
+    for _ in 0..4_000 {
+        journal.part(&path("/part"));
+        journal.gone(&path("/part"));
+    }
+    file.keep(&pending("/f")).unwrap();
+    journal.tidy();
+    let again = spool(&journal, "/g");
+    again.keep(&pending("/g")).unwrap();
+    let log = state.pages()[0].join("log");
+    assert!(fs::metadata(log).unwrap().len() < 1 << 10);
+    let waiting = state.as_if_killed_now().left()[0].waiting();
+    let targets: Vec<_> = waiting.iter().map(|it| &it.pending.target).collect();
+    assert_eq!(targets, [&path("/f"), &path("/g")]);
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
         file.release_idle(patience, IDLE_BYTES);
     }
     if !in_need {
+        vfs.backing.spools.tidy_journal();
         vfs.remote.clear_orphans();
     }
     drop(vfs);

@@ -117,6 +117,11 @@ impl SpoolDir {
         self.journal.ending();
     }
 
+    /// Keeps the journal short. Waits for the local disk.
+    pub(crate) fn tidy_journal(&self) {
+        self.journal.tidy();
+    }
+
     /// Logs what is not stored yet.
     pub(crate) fn tell_waiting(&self) {
         for path in self.journal.waiting() {
