@@ -292,7 +292,7 @@ impl Control {
     fn next_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
         loop {
             let reply = self.any_reply(phase, deadline)?;
-            match self.judge(&reply)? {
+            match self.judge(&reply) {
                 Fit::Answer | Fit::Preliminary => return Ok(reply),
                 Fit::Passing => log::debug!("passing over a preliminary reply: {reply}"),
                 Fit::OutOfStep => return Err(self.out_of_step(reply)),
@@ -308,7 +308,7 @@ impl Control {
         }
     }
 
-    fn judge(&mut self, reply: &Reply) -> Result<Fit, Error> {
+    fn judge(&mut self, reply: &Reply) -> Fit {
         if self.ledger.outstanding() == 1 && !self.logged_in {
             let elapsed = self.sent_at.elapsed();
             self.round_trip = Some(self.round_trip.map_or(elapsed, |it| it.min(elapsed)));
@@ -318,7 +318,7 @@ impl Control {
         if fit == Fit::Answer && is_beside {
             self.profile.answered_beside();
         }
-        Ok(fit)
+        fit
     }
 
     /// The connection is of no use: `reply` cannot be the answer to the command it follows.
@@ -437,7 +437,7 @@ impl Control {
         };
         let reply = Reply::new(code, lines);
         log::debug!("< {reply} ({count} lines)");
-        match self.judge(&reply)? {
+        match self.judge(&reply) {
             Fit::OutOfStep => Err(self.out_of_step(reply)),
             Fit::Answer | Fit::Preliminary | Fit::Passing | Fit::Stray => Ok(reply),
         }

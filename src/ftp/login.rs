@@ -98,7 +98,7 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     for line in &lines {
         log::debug!("> {line}");
     }
-    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+    let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
     control.send_together(&lines)?;
     for verb in ["PWD", UNKNOWN, "RNFR", "RNTO", "PWD"] {
         let reply = answer(control, verb)?;
