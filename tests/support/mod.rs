@@ -15,6 +15,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unnecessary_debug_formatting,
+    clippy::format_collect,
     reason = "all of this is test code: a panic is the way to fail, and a name is shown as it is"
 )]
 
@@ -25,6 +26,7 @@ mod mount;
 mod namespace;
 mod process;
 mod proxy;
+mod quirky;
 mod random;
 mod scripted;
 mod server;
@@ -38,6 +40,7 @@ pub(crate) use mount::{Ending, Mount, is_mounted};
 pub(crate) use namespace::{OPEN_DEVICE, in_own_namespace};
 pub(crate) use process::{Process, contains};
 pub(crate) use proxy::{HOST_BEHIND, Manner, Speaks, TestProxy};
+pub(crate) use quirky::{Answer, FileTree, Pipelined, Quirks, QuirkyServer, Request, State, Step};
 pub(crate) use random::Random;
 pub(crate) use scripted::{ALIVE, Act, Scripted};
 pub(crate) use server::{Kind, PASSWORD, TestServer, USER};

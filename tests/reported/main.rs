@@ -1,0 +1,19 @@
+//! What users reported of odd servers, as a table: one row for each kind, named after what the user sees.
+//!
+//! Each row mounts a scripted server that has the reported [`Quirks`], uses ordinary tools on the mount,
+//! and asserts what is right. The rows of a group run beside each other, and all that fail are reported.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::format_collect,
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
+mod honest;
+mod row;
+#[path = "../support/mod.rs"]
+mod support;
