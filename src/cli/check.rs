@@ -13,8 +13,11 @@ use clap::ArgMatches;
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
 use super::{Failure, request};
+use crate::ftp::profile::ProfileRecord;
 use crate::ftp::tls::Security;
-use crate::ftp::{ConnectOptions, Error, Kind, ListWith, RemotePath, Session};
+use crate::ftp::{
+    ConnectOptions, Error, Finding, Kind, ListWith, RemotePath, ServerProfile, Session,
+};
 
 /// Round trips measured; the quickest one counts.
 const ROUND_TRIPS: usize = 5;
@@ -28,11 +31,15 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
     let options = option_list::parse(request::lists(matches), Unknown::Refuse)?;
     let proxy = request::proxy(&source, &options, &environment.proxies)?;
     let login = request::credentials(&source, &options, environment.password)?;
-    let connect = request::remote(&source, &options, login, proxy)?
-        .pool
-        .connect;
+    let state = request::state_home();
+    let remote = request::remote(&source, &options, login, proxy, state.as_deref())?;
+    let connect = remote.pool.connect;
+    if let Some(text) = remote.profile_file.and_then(|file| file.read()) {
+        connect.profile.remember(ProfileRecord::parse(&text));
+    }
 
     let mut session = Session::connect(&connect)?;
+    session.identify()?;
     let directory = source.path.resolve(&session.home()?)?;
     let round_trip = round_trip(&mut session)?;
     let listed = list(&mut session, &directory)?;
@@ -60,9 +67,16 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
         "round trip",
         &format!("{:.1} ms", round_trip.as_secs_f64() * 1000.0),
     )?;
+    let system = session.profile().system();
+    if !system.is_empty() {
+        line(&mut output, "system", &system)?;
+    }
     let features = session.features();
     for (topic, sentence) in describe(|name| features.has(name)) {
         line(&mut output, topic, sentence)?;
+    }
+    for (topic, sentence) in found_out(session.profile()) {
+        line(&mut output, topic, &sentence)?;
     }
     line(
         &mut output,
@@ -236,6 +250,28 @@ fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
             ),
         ),
     ]
+}
+
+/// What this and earlier mounts saw the server do, whatever it announces.
+fn found_out(profile: &ServerProfile) -> Vec<(&'static str, String)> {
+    let findings = profile.findings();
+    let works = findings
+        .iter()
+        .filter(|(_, finding)| *finding == Finding::Works);
+    let works: Vec<_> = works.map(|(capability, _)| capability.name()).collect();
+    let mut lines = vec![("seen to work", works.join(", "))];
+    for (capability, finding) in &findings {
+        if *finding == Finding::Fails {
+            let sentence = if profile.is_switched_off(*capability) {
+                "switched off by -o without".to_owned()
+            } else {
+                format!("the server {}", capability.absence())
+            };
+            lines.push(("quirk", format!("{}: {sentence}", capability.name())));
+        }
+    }
+    lines.retain(|(_, sentence)| !sentence.is_empty());
+    lines
 }
 
 /// Opens sessions beside the first one until there are enough or the server says so.

@@ -102,10 +102,13 @@ pub(super) fn remote(
     options: &Settings,
     login: Credentials,
     proxy: Option<Proxy>,
+    state: Option<&Path>,
 ) -> Result<RemoteOptions, Failure> {
+    let port = security::port(source, options);
+    let place = state.map(|state| Place::of(state, &login.user, &source.host, port));
     let connect = ConnectOptions {
         host: source.host.clone(),
-        port: security::port(source, options),
+        port,
         user: login.user,
         password: login.password,
         account: login.account,
@@ -118,7 +121,8 @@ pub(super) fn remote(
         charset: options.charset,
         timezone: options.timezone.clone(),
         counts: CommandCounts::default(),
-        profile: ServerProfile::default(),
+        profile: ServerProfile::without(&options.without),
+        login_commands: options.login_commands.clone(),
     };
     Ok(RemoteOptions {
         pool: PoolOptions {
@@ -131,6 +135,7 @@ pub(super) fn remote(
         atomic: options.atomic,
         verify: options.verify,
         links: options.symlinks,
+        profile_file: place.as_ref().map(Place::profile),
         listing_bytes: options
             .cache_size
             .saturating_mul(LISTINGS_IN_CACHES)
@@ -178,7 +183,7 @@ pub(super) fn mount(
             is_needed: options.writeback && !options.read_only,
         },
         sockets: sockets(state),
-        remote: remote(&source, options, login, proxy)?,
+        remote: remote(&source, options, login, proxy, state)?,
         path: source.path,
         vfs: VfsOptions {
             uid: options.uid.unwrap_or_else(sys::effective_uid),

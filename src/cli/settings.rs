@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::proxies::Choice;
 use crate::credentials::Netrc;
+use crate::ftp::Capability;
 use crate::ftp::tls::Fingerprint;
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Links, Verify};
@@ -28,6 +29,8 @@ pub(super) struct Settings {
     pub(super) proxy: Choice,
     pub(super) active: bool,
     pub(super) pasv_address: bool,
+    pub(super) without: Vec<Capability>,
+    pub(super) login_commands: Vec<String>,
     pub(super) tls: bool,
     pub(super) cafile: Option<PathBuf>,
     pub(super) fingerprint: Option<Fingerprint>,
@@ -81,6 +84,8 @@ impl Default for Settings {
             proxy: Choice::Environment,
             active: false,
             pasv_address: false,
+            without: Vec::new(),
+            login_commands: Vec::new(),
             tls: false,
             cafile: None,
             fingerprint: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::tz::{Offset, TimeZone};
 
 use super::proxies::Choice;
+use crate::ftp::Capability;
 use crate::ftp::tls::Fingerprint;
 use crate::remote::{Atomic, Links, Verify};
 use crate::source::parse_proxy;
@@ -24,6 +25,27 @@ pub(super) fn text(value: &OsStr) -> Result<String, Expected> {
         }
         _ => Err("text in UTF-8 without control characters"),
     }
+}
+
+/// Names of capabilities, joined by `+`.
+pub(super) fn capabilities(value: &OsStr) -> Result<Vec<Capability>, Expected> {
+    const EXPECTED: Expected =
+        "names of capabilities joined by +, such as mlsd+epsv+pipeline (ftpfs check lists them)";
+    let names = value.to_str().ok_or(EXPECTED)?.split('+');
+    names
+        .map(|name| Capability::named(name).ok_or(EXPECTED))
+        .collect()
+}
+
+/// One line of FTP: a verb of letters and what follows it.
+pub(super) fn ftp_command(value: &OsStr) -> Result<String, Expected> {
+    const EXPECTED: Expected = "a command of FTP, such as SITE IDLE 600";
+    let line = text(value).map_err(|_| EXPECTED)?;
+    let verb = line.split(' ').next().unwrap_or_default();
+    if verb.is_empty() || !verb.chars().all(|letter| letter.is_ascii_alphabetic()) {
+        return Err(EXPECTED);
+    }
+    Ok(line)
 }
 
 /// A path, made absolute: the background process works in `/`.

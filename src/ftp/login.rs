@@ -41,6 +41,13 @@ pub(super) fn log_in(
 ) -> Result<Features, Error> {
     let profile = &options.profile;
     let greeting = enter(control, options, tls)?;
+    for line in &options.login_commands {
+        let reply = command(control, "login_command", line.as_bytes())?;
+        if reply.is_refusal() {
+            let command = "login_command";
+            return Err(Error::Refused { command, reply });
+        }
+    }
     let together = profile.has(Capability::Pipelining);
     // The session is made for something, most often for a transfer: its data connection is asked for immediately.
     let arms = together && options.may_arm() && profile.has(Capability::Epsv);

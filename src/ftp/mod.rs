@@ -27,6 +27,7 @@
 //!     timezone: None,
 //!     counts: CommandCounts::default(),
 //!     profile: ServerProfile::default(),
+//!     login_commands: Vec::new(),
 //! };
 //! let mut session = Session::connect(&options)?;
 //! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {

@@ -59,6 +59,8 @@ pub struct ConnectOptions {
     /// The zone of the times in LIST, and in MDTM where the server tells both alike ([`Capability::MdtmUtc`]);
     /// `None` where it is to be found out.
     pub timezone: Option<jiff::tz::TimeZone>,
+    /// Sent one after the other after each login, for servers that need a command of their own.
+    pub login_commands: Vec<String>,
     /// Counts what is sent.
     pub counts: CommandCounts,
     /// What the server can and does, as far as is known; all sessions share it and add to it. Commands and data

@@ -17,7 +17,7 @@ use super::features::Features;
 use super::login::log_in;
 use super::options::ConnectOptions;
 use super::path::RemotePath;
-use super::profile::{Capability, ServerProfile};
+use super::profile::{Capability, Identity, ServerProfile};
 use super::reply::{Reply, ReplyClass};
 use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
 
@@ -130,7 +130,7 @@ impl Session {
             profile: profile.clone(),
         };
         let peer = control.peer()?.ip();
-        let was_asked = control.owes_ahead();
+        let was_asked = control.has_ahead();
         let mut session = Self {
             control,
             data,
@@ -204,6 +204,23 @@ impl Session {
     /// over it (a 421, the end).
     pub fn is_quiet(&mut self) -> bool {
         self.control.is_quiet()
+    }
+
+    /// Tells the profile which server this is, by SYST (RFC 959 §4.1.3), FEAT and the TLS key: what an earlier mount saw
+    /// of the same server is believed from then on.
+    ///
+    /// # Errors
+    /// The session broke.
+    pub fn identify(&mut self) -> Result<(), Error> {
+        let answer = self.exchange("SYST", b"SYST");
+        let system = self.unless_broken(answer)?;
+        let system = system.map_or_else(|_| String::new(), |reply| reply.words());
+        let security = self.security();
+        let certificate = security.as_ref().and_then(|it| it.certificates.first());
+        let key = certificate.map(|it| it.key.octets());
+        let identity = Identity::of(&system, self.features(), key);
+        self.profile.identify(&system, identity);
+        Ok(())
     }
 
     /// The working directory (PWD, RFC 959 §4.1.3).

@@ -15,8 +15,8 @@ use super::{
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The client's deadline in stories about silence.
-pub(super) const SHORT: Duration = Duration::from_millis(200);
+/// The client's deadline in stories about silence; long enough for what is said in them on a busy machine.
+pub(super) const SHORT: Duration = Duration::from_secs(1);
 
 /// A server that waits for one control connection.
 pub(super) struct Peer {
@@ -137,6 +137,7 @@ impl Peer {
             counts: CommandCounts::default(),
             timezone: None,
             profile: ServerProfile::without(&[Capability::Pipelining]),
+            login_commands: Vec::new(),
         }
     }
 

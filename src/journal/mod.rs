@@ -8,6 +8,7 @@
 //! | `log` | a file of records that is appended to, and written anew when most of it is of the past |
 //! | `record` | one line of it |
 //! | `turns` | who waits until records are on the disk, and who writes the log anew |
+//! | `profile_file` | what is known of the server, for the next mount |
 //! | `left` | the pages of mounts that ended without cleaning up |
 //!
 //! A record is handed to the kernel before what it is about happens, so a killed process loses none; it is
@@ -21,6 +22,7 @@ mod left;
 mod log;
 mod page;
 mod place;
+mod profile_file;
 mod record;
 mod turns;
 
@@ -37,6 +39,7 @@ use crate::ftp::RemotePath;
 
 pub use left::{Left, Waiting};
 pub use place::{Place, state_home};
+pub use profile_file::ProfileFile;
 pub use record::{Before, Pending};
 
 use self::log::Log;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-use super::JournalError;
+use super::{JournalError, ProfileFile};
 
 /// Nobody else is to read what is under way.
 pub(super) const PRIVATE_FILE: u32 = 0o600;
@@ -70,6 +70,11 @@ impl Place {
     /// The directory itself.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The file of what is known of the server.
+    pub fn profile(&self) -> ProfileFile {
+        ProfileFile::in_directory(&self.directory)
     }
 
     /// Keeps other mounts from opening or claiming pages while it lives; for local file operations only.
@@ -170,6 +175,14 @@ pub(super) fn new_file(path: &Path) -> io::Result<File> {
         .write(true)
         .create_new(true)
         .mode(PRIVATE_FILE)
+        .open(path)
+}
+
+/// A file to be read.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_LINK)
         .open(path)
 }
 

@@ -15,6 +15,7 @@ pub mod links;
 mod listing;
 mod orphan;
 mod placing;
+mod profile_memory;
 mod rename;
 mod restart;
 mod retry;
@@ -38,7 +39,7 @@ use std::time::Duration;
 use crate::ftp::{
     self, Capability, CommandCounts, DigestCommand, Entry, RemotePath, ServerProfile, Session,
 };
-use crate::journal::Journal;
+use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
 
 pub use crate::pool::PoolStats;
@@ -52,6 +53,7 @@ pub use version::Version;
 
 use budget::Budget;
 use error::{Operation, Task};
+use profile_memory::ProfileMemory;
 use retry::Dialogue;
 use temporary::TemporaryNames;
 use upload::Whole;
@@ -71,6 +73,8 @@ pub struct RemoteOptions {
     pub links: Links,
     /// Most bytes of all listings that are being received.
     pub listing_bytes: usize,
+    /// Where what is found out about the server is kept for the next mount.
+    pub profile_file: Option<ProfileFile>,
 }
 
 /// How an upload is looked at when the server has acknowledged it.
@@ -134,6 +138,7 @@ pub struct Remote {
 struct Inner {
     pool: Pool,
     profile: ServerProfile,
+    memory: ProfileMemory,
     zone: Zone,
     names: TemporaryNames,
     atomic: Atomic,
@@ -170,6 +175,7 @@ impl Remote {
         let counts = options.pool.connect.counts.clone();
         let timezone = options.pool.connect.timezone.clone();
         let profile = options.pool.connect.profile.clone();
+        let memory = ProfileMemory::load(options.profile_file, &profile);
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
         let task = Task::new(Operation::Home, &root);
@@ -178,6 +184,10 @@ impl Remote {
             task.error(kind, &fault)
         };
         let mut dialogue = Dialogue::new(&pool);
+        if let Err(fault) = dialogue.repeat(Session::identify) {
+            log::debug!("the server was not identified: {fault}");
+        }
+        memory.save(&profile);
         let home = dialogue.repeat(Session::home);
         let home = home.map_err(|fault| unknown(&fault));
         drop(dialogue);
@@ -185,6 +195,7 @@ impl Remote {
             pool,
             zone: Zone::new(timezone, !profile.has(Capability::MdtmUtc)),
             profile,
+            memory,
             names: TemporaryNames::new(journal),
             atomic: options.atomic,
             verify: options.verify,
@@ -361,6 +372,11 @@ impl Remote {
     /// How often each command was sent, for `ftpfs status`.
     pub fn command_counts(&self) -> BTreeMap<String, u64> {
         self.inner.counts.so_far()
+    }
+
+    /// Keeps what was found out about the server for the next mount, where that is news. Local work only.
+    pub fn keep_profile(&self) {
+        self.inner.memory.save(&self.inner.profile);
     }
 
     /// Ends all sessions; operations fail from now on.

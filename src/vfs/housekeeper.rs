@@ -60,6 +60,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     if !in_need {
         vfs.backing.spools.tidy_journal();
         vfs.remote.clear_orphans();
+        vfs.remote.keep_profile();
     }
     drop(vfs);
     if in_need {

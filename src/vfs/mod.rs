@@ -207,6 +207,7 @@ impl Vfs {
     pub fn take_leave(&self) {
         self.discard_all_hidden();
         self.remote.clear_orphans();
+        self.remote.keep_profile();
         self.remote.close();
         self.backing.spools.end();
     }

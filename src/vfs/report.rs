@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Vfs;
 use super::transfers::Transfer;
 use crate::cache::CacheStats;
-use crate::ftp::RemotePath;
+use crate::ftp::{Capability, Finding, RemotePath};
 use crate::remote::PoolStats;
 
 /// Most files that are told one by one.
@@ -37,6 +37,8 @@ pub struct Report {
     pub waiting: usize,
     /// How many of them failed and are not tried again unasked.
     pub failed: usize,
+    /// What the server was seen to do or to lack, or what the user switched off.
+    pub findings: Vec<(Capability, Finding)>,
     /// How often each command was sent.
     pub commands: BTreeMap<String, u64>,
 }
@@ -102,6 +104,7 @@ impl Vfs {
             uploads: uploads.collect(),
             waiting,
             failed,
+            findings: self.remote.profile().findings(),
             commands: self.remote.command_counts(),
         }
     }

@@ -191,6 +191,7 @@ pub fn connect_with(
         atomic,
         verify: Verify::Digest,
         links: Links::Show,
+        profile_file: None,
         listing_bytes: 64 << 20,
     };
     Remote::connect(options, journal)
@@ -215,6 +216,7 @@ pub fn pool_options() -> PoolOptions {
             timezone: None,
             counts: CommandCounts::default(),
             profile: ServerProfile::default(),
+            login_commands: Vec::new(),
         },
         connections: 8,
         idle: Duration::from_secs(60),

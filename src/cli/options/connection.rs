@@ -69,6 +69,28 @@ pub(super) static SPECS: &[Spec] = &[
         "Have the server connect to this machine for data (EPRT, PORT) instead of the other way",
         |to| to.active = true,
     ),
+    valued(
+        Group::Connection,
+        "without",
+        "NAME[+NAME...]",
+        "",
+        "Do not use these capabilities of the server: pipeline, epsv, mlsd, stat, rang, mfmt, utf8 and others that ftpfs check lists",
+        |to, value| {
+            to.without.extend(value::capabilities(value)?);
+            Ok(())
+        },
+    ),
+    Spec {
+        name: "login_command",
+        placeholder: "COMMAND",
+        default: "",
+        help: "Send COMMAND after each login, for servers that need one of their own; repeat for more",
+        group: Group::Connection,
+        set: Set::Secret(|to, value| {
+            to.login_commands.push(value::ftp_command(value)?);
+            Ok(())
+        }),
+    },
     flag(
         Group::Connection,
         "pasv_address",

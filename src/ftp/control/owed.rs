@@ -39,6 +39,11 @@ impl Control {
         self.owes_ahead() || self.looked > 0 || self.unwanted > 0
     }
 
+    /// Whether a command was sent ahead of its use, and its reply not yet taken.
+    pub(in crate::ftp) fn has_ahead(&self) -> bool {
+        !matches!(self.ahead, Ahead::None)
+    }
+
     /// Whether the reply to a command sent ahead is still to come.
     pub(in crate::ftp) fn owes_ahead(&self) -> bool {
         matches!(self.ahead, Ahead::Owed)

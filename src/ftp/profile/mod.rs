@@ -109,6 +109,7 @@ struct Known {
     /// Of an earlier mount, until it is known whether this is the same server.
     remembered: Option<ProfileRecord>,
     identity: Option<Identity>,
+    system: String,
 }
 
 impl Default for Inner {
@@ -196,6 +197,19 @@ impl ServerProfile {
         strikes.store(most, Relaxed);
         self.fails(capability, why);
         true
+    }
+
+    /// SYST's answer in lower case; empty before [`Self::identify`].
+    pub fn system(&self) -> String {
+        self.known().system.clone()
+    }
+
+    /// What was found out so far: each capability that the server was seen to have or to lack, or that the user switched
+    /// off.
+    pub fn findings(&self) -> Vec<(Capability, Finding)> {
+        let all = Capability::all().map(|capability| (capability, self.finding(capability)));
+        all.filter(|(_, finding)| matches!(finding, Finding::Works | Finding::Fails))
+            .collect()
     }
 
     /// How often commands sent ahead were given up. A step that failed while this grew may be repeated.

@@ -123,7 +123,10 @@ impl ServerProfile {
     }
 
     /// The server is `identity`. What was remembered of another is forgotten; what works is believed of the same.
-    pub fn identify(&self, identity: Identity) {
+    ///
+    /// `system` is SYST's answer, in lower case.
+    pub fn identify(&self, system: &str, identity: Identity) {
+        system.clone_into(&mut self.known().system);
         let Some(record) = self.known().remembered.clone() else {
             self.known().identity = Some(identity);
             return;
@@ -212,7 +215,7 @@ mod tests {
         profile.works(Capability::Rest);
         profile.set_session_limit(3);
         let identity = Identity::of("UNIX Type: L8", &features(&["MLST type*;", "SIZE"]), None);
-        profile.identify(identity);
+        profile.identify("unix", identity);
         (profile, identity)
     }
 
@@ -230,7 +233,7 @@ mod tests {
             !next.is_proven(Capability::Rest),
             "not before it is known to be the same"
         );
-        next.identify(identity);
+        next.identify("unix", identity);
         assert!(next.is_proven(Capability::Rest) && !next.has(Capability::Pipelining));
         assert_eq!(next.session_limit(), Some(3));
         assert_eq!(next.record().unwrap(), record);
@@ -241,7 +244,10 @@ mod tests {
         let (profile, _) = observed();
         let next = ServerProfile::default();
         next.remember(profile.record().unwrap());
-        next.identify(Identity::of("UNIX Type: L8", &features(&["SIZE"]), None));
+        next.identify(
+            "unix",
+            Identity::of("UNIX Type: L8", &features(&["SIZE"]), None),
+        );
         assert!(next.has(Capability::Pipelining) && !next.is_proven(Capability::Rest));
         assert_eq!(next.session_limit(), None);
     }

@@ -104,8 +104,7 @@ fn a_server_that_falls_silent_with_a_data_connection_ahead_gets_one_command_at_a
 #[test]
 fn a_server_that_answers_in_order_has_proved_pipelining() {
     let peer = Peer::plays(|stage| {
-        log_in_together(stage);
-        stage.say("502 no FEAT\n200 binary\n502 no EPSV");
+        stage.log_in();
         hear_probe(stage);
         stage.say("257 \"/\"\n500 unknown\n550 no\n503 RNFR first\n257 \"/\"");
         stage.noop();
@@ -113,6 +112,8 @@ fn a_server_that_answers_in_order_has_proved_pipelining() {
     let profile = ServerProfile::default();
     let options = ConnectOptions {
         profile: profile.clone(),
+        // No data connection is opened ahead.
+        active: true,
         ..peer.options()
     };
     let mut session = Session::connect(&options).unwrap();

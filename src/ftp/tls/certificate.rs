@@ -33,9 +33,16 @@ pub struct Certificate {
     pub not_after: i64,
     /// What a pin compares.
     pub fingerprint: Fingerprint,
+    /// The digest of its public key (subjectPublicKeyInfo), which a renewed certificate may keep.
+    pub key: Fingerprint,
 }
 
 impl Fingerprint {
+    /// Its octets.
+    pub(in crate::ftp) fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
     /// That of a certificate's DER.
     pub fn of(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
@@ -92,6 +99,7 @@ impl Certificate {
                 not_before: i64::MIN,
                 not_after: i64::MAX,
                 fingerprint,
+                key: fingerprint,
             };
         };
         let names = certificate.subject_alternative_name().ok().flatten();
@@ -106,6 +114,7 @@ impl Certificate {
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             fingerprint,
+            key: Fingerprint::of(certificate.public_key().raw),
         }
     }
 }

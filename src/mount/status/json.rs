@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Told, lossy};
-use crate::ftp::RemotePath;
+use crate::ftp::{Finding, RemotePath};
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
 /// The whole object, with a line feed.
@@ -38,6 +38,14 @@ pub(super) fn of(told: &Told<'_>) -> String {
         ("failed", report.failed.to_string()),
         ("files", array(report.uploads.iter().map(waiting))),
     ]);
+    let findings: Vec<_> = report
+        .findings
+        .iter()
+        .map(|(capability, finding)| {
+            let works = *finding == Finding::Works;
+            (capability.name(), works.to_string())
+        })
+        .collect();
     let commands: Vec<_> = report
         .commands
         .iter()
@@ -57,6 +65,7 @@ pub(super) fn of(told: &Told<'_>) -> String {
         ("cache", cache),
         ("spool", spool),
         ("uploads", uploads),
+        ("capabilities", object(&findings)),
         ("commands", object(&commands)),
     ]);
     text.push('\n');

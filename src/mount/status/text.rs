@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::{Told, lossy};
+use crate::ftp::Finding;
 use crate::vfs::{Direction, Report, Stage, Transfer, Waiting};
 
 /// All of it, a line a topic, and one for each file.
@@ -63,6 +64,12 @@ pub(super) fn of(told: &Told<'_>) -> String {
     if report.waiting > report.uploads.len() {
         let more = report.waiting - report.uploads.len();
         line(&mut text, "", &format!("and {more} more"));
+    }
+    for (capability, finding) in &report.findings {
+        if *finding == Finding::Fails {
+            let quirk = format!("{}: the server {}", capability.name(), capability.absence());
+            line(&mut text, "quirk", &quirk);
+        }
     }
     let commands: Vec<_> = report
         .commands

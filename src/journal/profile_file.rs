@@ -1,0 +1,89 @@
+//! Where a server's profile is kept for the next mount: a small text file beside the journals of the same server and
+//! login.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::place::{check_private, new_directories, open_to_read};
+
+/// Longest profile that is read.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// The file of one server and login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileFile {
+    path: PathBuf,
+}
+
+impl ProfileFile {
+    pub(super) fn in_directory(directory: &Path) -> Self {
+        Self {
+            path: directory.join("profile"),
+        }
+    }
+
+    /// The text that was written last; none where there is none, or where others could have written it.
+    pub fn read(&self) -> Option<String> {
+        let read = || -> io::Result<String> {
+            let directory = self.path.parent().unwrap_or(&self.path);
+            check_private(directory).map_err(|error| error.source)?;
+            let mut text = String::new();
+            let file = open_to_read(&self.path)?;
+            file.take(MOST_BYTES).read_to_string(&mut text)?;
+            Ok(text)
+        };
+        match read() {
+            Ok(text) => Some(text),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    log::debug!("cannot read {}: {error}", self.path.display());
+                }
+                None
+            }
+        }
+    }
+
+    /// Replaces the text atomically. A failure costs the next mount what this one learned, and is logged.
+    pub fn write(&self, text: &str) {
+        let write = || -> io::Result<()> {
+            let directory = self.path.parent().unwrap_or(&self.path);
+            new_directories(directory).map_err(|error| error.source)?;
+            check_private(directory).map_err(|error| error.source)?;
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
+            file.write_all(text.as_bytes())?;
+            file.persist(&self.path).map_err(|error| error.error)?;
+            Ok(())
+        };
+        if let Err(error) = write() {
+            log::info!("cannot write {}: {error}", self.path.display());
+        }
+    }
+
+    /// Removes the file.
+    pub fn remove(&self) {
+        // Where there is none, nothing is remembered either way.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_and_nothing_that_others_could_write() {
+        let state = tempfile::tempdir().unwrap();
+        let directory = state.path().join("anna@ftp.example:21");
+        let file = ProfileFile::in_directory(&directory);
+        assert_eq!(file.read(), None);
+        file.write("one");
+        file.write("two");
+        assert_eq!(file.read().as_deref(), Some("two"));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(file.read(), None);
+    }
+}

@@ -1,0 +1,40 @@
+//! What is known of the server, from one mount to the next: read before the first session, written when it changes.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::ftp::ServerProfile;
+use crate::ftp::profile::ProfileRecord;
+use crate::journal::ProfileFile;
+
+/// The file, and what is in it.
+#[derive(Debug)]
+pub(super) struct ProfileMemory {
+    file: Option<ProfileFile>,
+    /// Taken for a comparison and a small local file, never for the network.
+    written: Mutex<Option<ProfileRecord>>,
+}
+
+impl ProfileMemory {
+    /// With what an earlier mount left in `file` put into `profile`.
+    pub(super) fn load(file: Option<ProfileFile>, profile: &ServerProfile) -> Self {
+        if let Some(text) = file.as_ref().and_then(ProfileFile::read) {
+            profile.remember(ProfileRecord::parse(&text));
+        }
+        Self {
+            file,
+            written: Mutex::default(),
+        }
+    }
+
+    /// Writes what was found out, where that is news.
+    pub(super) fn save(&self, profile: &ServerProfile) {
+        let (Some(file), Some(record)) = (&self.file, profile.record()) else {
+            return;
+        };
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.as_ref() != Some(&record) {
+            file.write(&record.format());
+            *written = Some(record);
+        }
+    }
+}
