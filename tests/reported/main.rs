@@ -14,6 +14,10 @@
 )]
 
 mod honest;
+mod listing_options;
+mod mounting;
+mod odd_replies;
+mod one_at_a_time;
 mod row;
 #[path = "../support/mod.rs"]
 mod support;
