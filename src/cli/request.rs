@@ -10,7 +10,7 @@ use super::proxies::{self, Variables};
 use super::settings::Settings;
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
-use crate::ftp::{CommandCounts, ConnectOptions, Password, Proxy, ServerProfile};
+use crate::ftp::{CommandCounts, ConnectOptions, LocalOptions, Password, Proxy, ServerProfile};
 use crate::journal::{self, Place};
 use crate::mount::status::{Sockets, runtime_home};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
@@ -93,6 +93,25 @@ pub(super) fn proxy(
     }
 }
 
+/// This machine's end of the connections.
+///
+/// # Errors
+/// An option that would do nothing.
+fn local(options: &Settings) -> Result<LocalOptions, Failure> {
+    let local = options.local.clone();
+    let idle = [
+        (local.active_ports.is_some(), "active_ports"),
+        (local.active_address.is_some(), "active_address"),
+    ];
+    match idle.iter().find(|(is_given, _)| *is_given) {
+        Some((_, name)) if !options.active => Err(format!(
+            "-o {name} is about active mode, which nothing asks for: add -o active"
+        )
+        .into()),
+        _ => Ok(local),
+    }
+}
+
 /// How sessions are made.
 ///
 /// # Errors
@@ -117,6 +136,7 @@ pub(super) fn remote(
         timeout: options.timeout,
         proxy,
         active: options.active,
+        local: local(options)?,
         trust_pasv_address: options.pasv_address,
         charset: options.charset,
         timezone: options.timezone.clone(),

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::proxies::Choice;
 use crate::credentials::Netrc;
-use crate::ftp::Capability;
 use crate::ftp::tls::Fingerprint;
+use crate::ftp::{Capability, LocalOptions};
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Links, Verify};
 
@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) proxy: Choice,
     pub(super) active: bool,
+    pub(super) local: LocalOptions,
     pub(super) pasv_address: bool,
     pub(super) without: Vec<Capability>,
     pub(super) login_commands: Vec<String>,
@@ -83,6 +84,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(10),
             proxy: Choice::Environment,
             active: false,
+            local: LocalOptions::default(),
             pasv_address: false,
             without: Vec::new(),
             login_commands: Vec::new(),

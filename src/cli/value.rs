@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use jiff::tz::{Offset, TimeZone};
 
 use super::proxies::Choice;
-use crate::ftp::Capability;
 use crate::ftp::tls::Fingerprint;
+use crate::ftp::{Bind, Capability};
 use crate::remote::{Atomic, Links, Verify};
 use crate::source::parse_proxy;
 
@@ -91,6 +92,37 @@ pub(super) fn deadline(value: &OsStr) -> Result<Duration, Expected> {
         Duration::ZERO => Err("more than 0 seconds"),
         duration => Ok(duration),
     }
+}
+
+/// An address.
+pub(super) fn address(value: &OsStr) -> Result<IpAddr, Expected> {
+    let parsed = value.to_str().and_then(|text| text.parse().ok());
+    parsed.ok_or("an address, such as 192.0.2.1 or 2001:db8::1")
+}
+
+/// A range of ports: `A-B`.
+pub(super) fn ports(value: &OsStr) -> Result<RangeInclusive<u16>, Expected> {
+    const EXPECTED: Expected = "two ports from 1 to 65535, the lower first, such as 50000-50100";
+    let text = value.to_str().ok_or(EXPECTED)?;
+    let (first, last) = text.split_once('-').ok_or(EXPECTED)?;
+    let port = |text: &str| number(OsStr::new(text), 1..=u16::MAX, EXPECTED);
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(EXPECTED);
+    }
+    Ok(first..=last)
+}
+
+/// Where connections come from: an address or a network interface of this machine.
+pub(super) fn bind(value: &OsStr) -> Result<Bind, Expected> {
+    const EXPECTED: Expected = "an address or the name of a network interface of this machine";
+    let text = value.to_str().filter(|text| !text.is_empty());
+    let text = text.ok_or(EXPECTED)?;
+    let bind = match text.parse() {
+        Ok(address) => Bind::Address(address),
+        Err(_) => Bind::Interface(text.to_owned()),
+    };
+    bind.check().map(|()| bind).map_err(|_| EXPECTED)
 }
 
 /// A size in bytes, `least` or more: `65536`, `64K`, `4M`, `1G`, `1T`, in powers of 1024.
@@ -299,6 +331,21 @@ mod tests {
         assert_eq!(seconds("+5"), 18000);
         for wrong in ["+\u{57045}", "", "+", "+99", "+1:2:3", "Nowhere/Town"] {
             assert!(time_zone(os(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ports_are_a_range_and_a_bind_is_of_this_machine() {
+        assert_eq!(ports(os("5000-5001")), Ok(5000..=5001));
+        assert_eq!(ports(os("7-7")), Ok(7..=7));
+        for wrong in ["", "5000", "2-1", "0-5", "1-70000", "1-2-3", "a-b", "-"] {
+            assert!(ports(os(wrong)).is_err(), "{wrong}");
+        }
+        let loopback = Bind::Address("127.0.0.2".parse().unwrap());
+        assert_eq!(bind(os("127.0.0.2")), Ok(loopback));
+        assert_eq!(bind(os("lo")), Ok(Bind::Interface("lo".into())));
+        for wrong in ["", "192.0.2.1", "none-such-interface", "1.2.3"] {
+            assert!(bind(os(wrong)).is_err(), "{wrong}");
         }
     }
 

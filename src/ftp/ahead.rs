@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::connect::prepare;
 use super::control::socket_error;
 use super::data::{extended_passive_target, is_v4, may_fall_back, passive_target};
 use super::error::{Error, Phase};
+use super::local::Origin;
 use super::profile::Capability;
 use super::reply::Reply;
 use super::session::Session;
@@ -335,7 +335,8 @@ impl Session {
             Way::Extended => extended_passive_target(reply, &self.control)?,
             Way::Passive => passive_target(reply, &self.control, &self.data)?,
         };
-        begin_connect(target).map_err(|error| socket_error(Phase::DataConnect, error))
+        begin_connect(target, &self.data.origin)
+            .map_err(|error| socket_error(Phase::DataConnect, error))
     }
 
     /// There is no data connection by `way`: another way is taken from now on, or none ahead.
@@ -362,9 +363,8 @@ impl Way {
 }
 
 /// Starts a connect(2) that goes on by itself; writable, the socket has come to its end.
-fn begin_connect(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+fn begin_connect(address: SocketAddr, origin: &Origin) -> std::io::Result<TcpStream> {
+    let socket = origin.socket(address)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address.into()) {
         Err(error) if Errno::from_io_error(&error) != Some(Errno::INPROGRESS) => return Err(error),

@@ -8,6 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::control::socket_error;
 use super::error::{Error, Phase};
+use super::local::Origin;
 use super::options::ConnectOptions;
 use super::proxy::{Proxy, Target, host_and_port};
 use super::resolve::resolve;
@@ -31,14 +32,20 @@ pub(super) fn control_connection(
     timeout: Duration,
 ) -> Result<(TcpStream, Route), Error> {
     let (host, port) = (options.host.as_str(), options.port);
+    let origin = Origin::of(options.local.bind.as_ref());
     let Some(proxy) = &options.proxy else {
-        return straight(host, port, timeout).map(|stream| (stream, Route::Straight));
+        return straight(host, port, &origin, timeout).map(|stream| (stream, Route::Straight));
     };
     let mut last = None;
     let targets = targets(proxy, host, port, timeout)?;
     let deadline = Instant::now() + timeout;
     for (index, target) in targets.iter().enumerate() {
-        match proxy.connect(target, port, share(deadline, targets.len() - index)) {
+        match proxy.connect(
+            target,
+            port,
+            &origin,
+            share(deadline, targets.len() - index),
+        ) {
             Ok(stream) => {
                 let route = Route::By(Box::new((proxy.clone(), target.clone())));
                 return Ok((stream, route));
@@ -62,11 +69,21 @@ fn targets(proxy: &Proxy, host: &str, port: u16, timeout: Duration) -> Result<Ve
     Ok(addresses.map(Target::Address).collect())
 }
 
-/// Connects to the first of `addresses` that takes it: all are tried in turn, before `deadline`.
-pub(super) fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for (index, address) in addresses.iter().enumerate() {
-        match connect(*address, share(deadline, addresses.len() - index)) {
+/// Connects from `origin` to the first of `addresses` that takes it: all are tried in turn, before `deadline`.
+pub(super) fn connect_to_any(
+    addresses: &[SocketAddr],
+    origin: &Origin,
+    deadline: Instant,
+) -> io::Result<TcpStream> {
+    let reached: Vec<_> = addresses.iter().filter(|it| origin.reaches(it)).collect();
+    let none = if addresses.is_empty() {
+        "the name has no address"
+    } else {
+        "the host has no address of the same family as the one that connections are bound to"
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, none);
+    for (index, address) in reached.iter().enumerate() {
+        match connect(**address, origin, share(deadline, reached.len() - index)) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
@@ -75,9 +92,9 @@ pub(super) fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> io:
 }
 
 /// Connects to `host`, within `timeout` for all its addresses together; looking them up may take as long.
-fn straight(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error> {
+fn straight(host: &str, port: u16, origin: &Origin, timeout: Duration) -> Result<TcpStream, Error> {
     let addresses = look_up(host, port, timeout)?;
-    let last = match connect_to_any(&addresses, Instant::now() + timeout) {
+    let last = match connect_to_any(&addresses, origin, Instant::now() + timeout) {
         Ok(stream) => return Ok(stream),
         Err(error) => error,
     };
@@ -120,17 +137,17 @@ impl Route {
         &self,
         address: SocketAddr,
         is_told: bool,
+        origin: &Origin,
         timeout: Duration,
     ) -> Result<TcpStream, Error> {
         match self {
-            Self::Straight => {
-                connect(address, timeout).map_err(|error| socket_error(Phase::DataConnect, error))
-            }
+            Self::Straight => connect(address, origin, timeout)
+                .map_err(|error| socket_error(Phase::DataConnect, error)),
             Self::By(way) => {
                 let (proxy, server) = &**way;
                 let told = is_told.then(|| Target::Address(address.ip()));
                 let target = told.as_ref().unwrap_or(server);
-                proxy.connect(target, address.port(), timeout)
+                proxy.connect(target, address.port(), origin, timeout)
             }
         }
     }
@@ -142,8 +159,8 @@ impl Route {
 }
 
 /// Connects to one address.
-fn connect(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&address, timeout.max(Duration::from_millis(1)))?;
+fn connect(address: SocketAddr, origin: &Origin, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = origin.connect(address, timeout)?;
     prepare(&stream)?;
     Ok(stream)
 }

@@ -12,6 +12,7 @@ use super::address::{
 use super::connect::{Route, prepare};
 use super::control::{Control, shown, socket_error};
 use super::error::{Error, Phase};
+use super::local::{LocalOptions, Origin, listen};
 use super::profile::{Capability, ServerProfile};
 use super::reply::Reply;
 use super::tls::{Connector, TlsStream};
@@ -21,6 +22,9 @@ use super::wire::Wire;
 #[derive(Debug, Clone)]
 pub(super) struct DataOptions {
     pub(super) route: Route,
+    /// Where data connections come from.
+    pub(super) origin: Origin,
+    pub(super) local: LocalOptions,
     pub(super) active: bool,
     pub(super) trust_pasv_address: bool,
     pub(super) connect_timeout: Duration,
@@ -43,7 +47,7 @@ pub(super) enum Pending {
 /// Agrees with the server on a data connection.
 pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<Pending, Error> {
     if options.active {
-        return Ok(Pending::Listening(listen(control, options)?));
+        return Ok(Pending::Listening(listen_for(control, options)?));
     }
     if options.profile.has(Capability::Epsv) {
         match extended_passive(control, options) {
@@ -183,16 +187,24 @@ pub(super) fn passive_target(
 /// `is_told` of an address that the server itself named, and that is trusted.
 fn dial(address: SocketAddr, is_told: bool, options: &DataOptions) -> Result<TcpStream, Error> {
     let route = &options.route;
-    route.data_connection(address, is_told, options.connect_timeout)
+    route.data_connection(address, is_told, &options.origin, options.connect_timeout)
 }
 
-fn listen(control: &mut Control, options: &mut DataOptions) -> Result<TcpListener, Error> {
+fn listen_for(control: &mut Control, options: &mut DataOptions) -> Result<TcpListener, Error> {
     let failed = |source| Error::Io {
         phase: Phase::DataConnect,
         source,
     };
-    let listener = TcpListener::bind(SocketAddr::new(control.local()?.ip(), 0)).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let LocalOptions {
+        active_ports,
+        active_address,
+        ..
+    } = &options.local;
+    let listener = listen(control.local()?.ip(), active_ports.as_ref()).map_err(failed)?;
+    let mut address = listener.local_addr().map_err(failed)?;
+    if let Some(told) = active_address {
+        address.set_ip(*told);
+    }
     let plain = match address {
         SocketAddr::V4(address) => Some(address),
         SocketAddr::V6(_) => None,

@@ -7,8 +7,8 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
 //! use ftpfs::ftp::{
-//!     CommandCounts, ConnectOptions, ListWith, Password, RemotePath, ServerProfile, Session, Tls, TlsConfig, TlsOptions,
-//!     Trust,
+//!     CommandCounts, ConnectOptions, ListWith, LocalOptions, Password, RemotePath, ServerProfile, Session, Tls,
+//!     TlsConfig, TlsOptions, Trust,
 //! };
 //!
 //! let options = ConnectOptions {
@@ -22,6 +22,7 @@
 //!     timeout: Duration::from_secs(30),
 //!     proxy: None,
 //!     active: false,
+//!     local: LocalOptions::default(),
 //!     trust_pasv_address: false,
 //!     charset: None,
 //!     timezone: None,
@@ -60,6 +61,7 @@ pub mod features;
 pub(crate) mod fuzzing;
 mod list;
 pub mod listing;
+mod local;
 mod login;
 mod mark;
 mod options;
@@ -89,6 +91,7 @@ pub use error::{Error, Phase};
 pub use features::Features;
 pub use list::ListWith;
 pub use listing::{Completeness, Entry, Kind, ListingOutcome, Modified, Precision, UnusedLine};
+pub use local::{Bind, LocalOptions};
 pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
 pub use profile::{Capability, Finding, ServerProfile};

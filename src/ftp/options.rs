@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::CommandCounts;
+use super::local::LocalOptions;
 use super::profile::{Capability, ServerProfile};
 use super::proxy::Proxy;
 use super::tls::Tls;
@@ -52,6 +53,8 @@ pub struct ConnectOptions {
     pub proxy: Option<Proxy>,
     /// Active mode: the server connects to us (EPRT, PORT) instead of us to it. Not by a proxy.
     pub active: bool,
+    /// This machine's end of the connections.
+    pub local: LocalOptions,
     /// Use the address in a 227 reply instead of the control connection's peer.
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::connect::connect_to_any;
 use super::error::Error;
+use super::local::Origin;
 use super::options::Password;
 use super::resolve::resolve;
 
@@ -145,9 +146,10 @@ impl Proxy {
         &self,
         target: &Target,
         port: u16,
+        origin: &Origin,
         timeout: Duration,
     ) -> Result<TcpStream, Error> {
-        let outcome = self.try_connect(target, port, Instant::now() + timeout);
+        let outcome = self.try_connect(target, port, origin, Instant::now() + timeout);
         outcome.map_err(|problem| Error::Proxy {
             proxy: self.to_string(),
             problem,
@@ -158,10 +160,11 @@ impl Proxy {
         &self,
         target: &Target,
         port: u16,
+        origin: &Origin,
         deadline: Instant,
     ) -> Result<TcpStream, ProxyProblem> {
         let mut talk = Talk {
-            stream: self.reach(deadline)?,
+            stream: self.reach(origin, deadline)?,
             deadline,
         };
         log::debug!("asking the proxy {self} for {}", target.with_port(port));
@@ -176,14 +179,14 @@ impl Proxy {
     }
 
     /// A connection to the proxy itself: all its addresses are tried in turn.
-    fn reach(&self, deadline: Instant) -> Result<TcpStream, ProxyProblem> {
+    fn reach(&self, origin: &Origin, deadline: Instant) -> Result<TcpStream, ProxyProblem> {
         let left = deadline.saturating_duration_since(Instant::now());
         let found = resolve(&self.host, self.port, left);
         let addresses = found.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => ProxyProblem::Slow,
             _ => ProxyProblem::Unknown(error),
         })?;
-        connect_to_any(&addresses, deadline).map_err(|last| match last.kind() {
+        connect_to_any(&addresses, origin, deadline).map_err(|last| match last.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ProxyProblem::Slow,
             _ => ProxyProblem::Unreachable(last),
         })

@@ -14,6 +14,7 @@ use super::control::{Control, shown};
 use super::data::DataOptions;
 use super::error::{Error, Phase};
 use super::features::Features;
+use super::local::Origin;
 use super::login::log_in;
 use super::options::ConnectOptions;
 use super::path::RemotePath;
@@ -122,6 +123,8 @@ impl Session {
         let (control, route, features) = logged_in?;
         let data = DataOptions {
             route,
+            origin: Origin::beside(control.local()?, options.local.bind.as_ref()),
+            local: options.local.clone(),
             active: options.active,
             trust_pasv_address: options.trust_pasv_address,
             connect_timeout: options.connect_timeout,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{
-    Capability, CommandCounts, ConnectOptions, Password, RemotePath, ServerProfile, Session, Tls,
+    Capability, CommandCounts, ConnectOptions, LocalOptions, Password, RemotePath, ServerProfile,
+    Session, Tls,
 };
 
 /// Longer than any step of a story: it ends a story that hangs.
@@ -132,6 +133,7 @@ impl Peer {
             timeout: PATIENCE / 2,
             proxy: None,
             active: false,
+            local: LocalOptions::default(),
             trust_pasv_address: false,
             charset: None,
             counts: CommandCounts::default(),

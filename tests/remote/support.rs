@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::ftp::{CommandCounts, ConnectOptions, Password, RemotePath, ServerProfile, Tls};
+use ftpfs::ftp::{
+    CommandCounts, ConnectOptions, LocalOptions, Password, RemotePath, ServerProfile, Tls,
+};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
 use ftpfs::remote::{Atomic, Commit, Download, Error, Links, Remote, RemoteOptions, Verify};
@@ -211,6 +213,7 @@ pub fn pool_options() -> PoolOptions {
             timeout: Duration::from_secs(10),
             proxy: None,
             active: false,
+            local: LocalOptions::default(),
             trust_pasv_address: false,
             charset: None,
             timezone: None,

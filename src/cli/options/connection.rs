@@ -71,6 +71,39 @@ pub(super) static SPECS: &[Spec] = &[
     ),
     valued(
         Group::Connection,
+        "active_ports",
+        "A-B",
+        "any",
+        "With active: listen at one of the ports from A to B, which a firewall lets through",
+        |to, value| {
+            to.local.active_ports = Some(value::ports(value)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Connection,
+        "active_address",
+        "ADDRESS",
+        "the connection's own",
+        "With active: have the server connect to ADDRESS, which is translated to this machine's",
+        |to, value| {
+            to.local.active_address = Some(value::address(value)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Connection,
+        "bind",
+        "ADDRESS",
+        "by the routing table",
+        "Connect from this address of this machine, or by this network interface",
+        |to, value| {
+            to.local.bind = Some(value::bind(value)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Connection,
         "without",
         "NAME[+NAME...]",
         "",

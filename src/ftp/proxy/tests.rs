@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 
 use super::*;
+use crate::ftp::local::Origin;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const SECRET: &str = "hunter2";
@@ -43,7 +44,9 @@ fn name() -> Target {
 /// What a connection by this proxy fails with.
 #[track_caller]
 fn fails(proxy: &Proxy, patience: Duration) -> String {
-    let message = proxy.connect(&name(), 21, patience).unwrap_err();
+    let message = proxy
+        .connect(&name(), 21, &Origin::default(), patience)
+        .unwrap_err();
     let message = format!("{message} {message:?}");
     assert!(!message.contains(SECRET), "{message}");
     assert!(message.contains(&proxy.to_string()), "{message}");
@@ -62,7 +65,9 @@ fn socks5_logs_in_names_the_host_and_leaves_the_servers_first_bytes_alone() {
             .write_all(b"\x05\x00\x00\x03\x04here\x12\x34220 hello")
             .unwrap();
     });
-    let mut stream = proxy.connect(&name(), 21, PATIENCE).unwrap();
+    let mut stream = proxy
+        .connect(&name(), 21, &Origin::default(), PATIENCE)
+        .unwrap();
     let mut greeting = String::new();
     stream.read_to_string(&mut greeting).unwrap();
     assert_eq!(greeting, "220 hello");
@@ -86,7 +91,9 @@ fn socks5_asks_for_addresses_as_addresses() {
             client.write_all(&[0; 18]).unwrap();
         });
         let target = Target::Address(address.parse().unwrap());
-        proxy.connect(&target, 21, PATIENCE).unwrap();
+        proxy
+            .connect(&target, 21, &Origin::default(), PATIENCE)
+            .unwrap();
         story.join().unwrap();
     }
 }
@@ -103,7 +110,9 @@ fn http_connect_logs_in_and_leaves_the_servers_first_bytes_alone() {
             .write_all(b"HTTP/1.0 200 yes\r\nContent-Length: 9\r\n\r\n220 hello")
             .unwrap();
     });
-    let mut stream = proxy.connect(&name(), 21, PATIENCE).unwrap();
+    let mut stream = proxy
+        .connect(&name(), 21, &Origin::default(), PATIENCE)
+        .unwrap();
     let mut greeting = String::new();
     stream.read_to_string(&mut greeting).unwrap();
     assert_eq!(greeting, "220 hello");
@@ -120,7 +129,9 @@ fn http_writes_an_ipv6_address_in_brackets() {
         client.write_all(b"HTTP/1.1 200\r\n\r\n").unwrap();
     });
     let target = Target::Address("::1".parse().unwrap());
-    proxy.connect(&target, 21, PATIENCE).unwrap();
+    proxy
+        .connect(&target, 21, &Origin::default(), PATIENCE)
+        .unwrap();
     story.join().unwrap();
 }
 
@@ -276,7 +287,9 @@ fn what_a_protocol_cannot_write_is_not_sent() {
             client.read_to_end(&mut heard).unwrap();
             assert_eq!(heard, b"");
         });
-        let error = proxy.connect(&target, 21, PATIENCE).unwrap_err();
+        let error = proxy
+            .connect(&target, 21, &Origin::default(), PATIENCE)
+            .unwrap_err();
         assert!(error.to_string().contains("cannot be told"), "{error}");
         story.join().unwrap();
     }

@@ -3,8 +3,8 @@
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::ftp::testing::{Peer, SHORT, Stage, path, taken};
-use crate::ftp::{ConnectOptions, Error, Phase, Session};
+use crate::ftp::testing::{Peer, SHORT, Stage, path, proven, taken};
+use crate::ftp::{Bind, ConnectOptions, Error, LocalOptions, Phase, Session};
 
 /// A PASV reply that names `host` and a port of ours.
 fn passive_reply(stage: &Stage, host: &str) -> (TcpListener, String) {
@@ -251,4 +251,69 @@ fn silent_data_times_out() {
     assert!(start.elapsed() < Duration::from_secs(2));
     drop(download);
     peer.ends();
+}
+
+#[test]
+fn all_connections_come_from_the_address_that_they_are_bound_to() {
+    let own: std::net::IpAddr = "127.0.0.2".parse().unwrap();
+    for (pipelining, bind) in [(false, true), (true, true), (true, false)] {
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let control = stage.channel().socket().peer_addr().unwrap().ip();
+            assert_eq!(control == own, bind);
+            let data = stage.extended_passive();
+            assert_eq!(data.peer_addr().unwrap().ip(), control);
+            empty_file(stage, data);
+            stage.drain();
+        });
+        let bind = bind.then_some(Bind::Address(own));
+        let options = ConnectOptions {
+            local: LocalOptions {
+                bind,
+                ..LocalOptions::default()
+            },
+            profile: if pipelining {
+                proven()
+            } else {
+                peer.options().profile
+            },
+            ..peer.options()
+        };
+        drop(download(Session::connect(&options).unwrap()));
+        peer.ends();
+    }
+}
+
+#[test]
+fn the_server_is_told_the_address_and_one_of_the_ports_that_the_user_names() {
+    let ports = 42_000..=42_099;
+    for has_eprt in [true, false] {
+        let expected = ports.clone();
+        let peer = Peer::plays(move |stage| {
+            stage.log_in();
+            let line = stage.heard();
+            let address = extended_port(&line);
+            if !has_eprt {
+                stage.say("502 what?");
+                assert!(stage.heard().starts_with(b"PORT 192,0,2,7,"));
+            }
+            stage.say("200 noted");
+            let port: u16 = address.strip_prefix("192.0.2.7:").unwrap().parse().unwrap();
+            assert!(expected.contains(&port));
+            stage.answer("RETR /f", "150 calling you");
+            drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
+            stage.say("226 all");
+        });
+        let options = ConnectOptions {
+            active: true,
+            local: LocalOptions {
+                active_ports: Some(ports.clone()),
+                active_address: Some("192.0.2.7".parse().unwrap()),
+                bind: None,
+            },
+            ..peer.options()
+        };
+        download(Session::connect(&options).unwrap());
+        peer.ends();
+    }
 }
