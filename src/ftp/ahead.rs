@@ -206,7 +206,8 @@ impl Session {
     }
 
     fn best_way(&self) -> Way {
-        if self.profile.has(Capability::Epsv) {
+        let skips_extended = self.data.trust_pasv_address && is_v4(&self.control).unwrap_or(false);
+        if self.profile.has(Capability::Epsv) && !skips_extended {
             Way::Extended
         } else {
             Way::Passive

@@ -70,9 +70,29 @@ impl Session {
                 begun => return begun,
             }
         }
+        self.announce(line)?;
         let pending = open(&mut self.control, &mut self.data)?;
         self.ahead.used_up();
         self.command_transfer(verb, line, mark, pending)
+    }
+
+    /// Tells the server which transfer is to come, where it wants to know before EPSV or PASV: drftpd (PRET in FEAT)
+    /// chooses by that which of its machines makes the data connection.
+    fn announce(&mut self, line: &[u8]) -> Result<(), Error> {
+        if self.data.active || !self.features().has("PRET") {
+            return Ok(());
+        }
+        match self.exchange("PRET", &[b"PRET ", line].concat()) {
+            // It does not know the command to come by that name, or has none of PRET after all.
+            Err(Error::Refused { reply, .. })
+                if self.control.is_usable()
+                    && (reply.code().means_unsupported() || reply.code().0 == 501) =>
+            {
+                Ok(())
+            }
+            // The transfer's own refusal, which would come next.
+            announced => announced.map(drop),
+        }
     }
 
     /// The transfer's command, after REST or RANG where it is not of the whole file, and its reply.

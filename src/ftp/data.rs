@@ -29,6 +29,8 @@ pub(super) struct DataOptions {
     pub(super) trust_pasv_address: bool,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
+    /// Longest wait for the reply that ends an upload.
+    pub(super) completion_timeout: Duration,
     /// EPRT was refused.
     pub(super) extended_port_refused: bool,
     pub(super) profile: ServerProfile,
@@ -49,16 +51,26 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
     if options.active {
         return Ok(Pending::Listening(listen_for(control, options)?));
     }
-    if options.profile.has(Capability::Epsv) {
+    let may_be_v4 = may_be_v4(control, options)?;
+    // The address that the user trusts is in the answer to PASV alone.
+    let skips_extended = options.trust_pasv_address && may_be_v4;
+    if options.profile.has(Capability::Epsv) && !skips_extended {
         match extended_passive(control, options) {
             Ok(stream) => {
                 options.profile.works(Capability::Epsv);
                 return Ok(Pending::Connected(stream));
             }
-            Err(error) if may_be_v4(control, options)? && may_fall_back(&error, control) => {
+            Err(error) if may_be_v4 && may_fall_back(&error, control) => {
                 options.profile.fails(Capability::Epsv, &error);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Some servers close the connection when they do not know it: the next session asks by PASV.
+                let hung_up = matches!(error, Error::Closed(_));
+                if hung_up && may_be_v4 && !options.profile.is_proven(Capability::Epsv) {
+                    options.profile.fails(Capability::Epsv, &error);
+                }
+                return Err(error);
+            }
         }
     }
     Ok(Pending::Connected(passive(control, options)?))
@@ -178,7 +190,9 @@ pub(super) fn passive_target(
     let address = address.ok_or_else(|| nonsense(reply, "a PASV reply with an address"))?;
     // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC 2577 §3).
     let host = match control.peer()?.ip() {
-        _ if options.trust_pasv_address => IpAddr::V4(*address.ip()),
+        _ if options.trust_pasv_address && !address.ip().is_unspecified() => {
+            IpAddr::V4(*address.ip())
+        }
         peer => peer,
     };
     Ok(SocketAddr::new(host, address.port()))

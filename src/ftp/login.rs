@@ -2,6 +2,7 @@
 //! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT between (RFC 4217).
 
 use super::control::Control;
+use super::data::is_v4;
 use super::error::{Error, Phase};
 use super::features::Features;
 use super::options::ConnectOptions;
@@ -50,7 +51,8 @@ pub(super) fn log_in(
     }
     let together = profile.has(Capability::Pipelining);
     // The session is made for something, most often for a transfer: its data connection is asked for immediately.
-    let arms = together && options.may_arm() && profile.has(Capability::Epsv);
+    let skips_extended = options.trust_pasv_address && is_v4(control)?;
+    let arms = together && options.may_arm() && profile.has(Capability::Epsv) && !skips_extended;
     if together {
         let lines = ["FEAT", "TYPE I", "EPSV"];
         let lines = lines.get(..if arms { 3 } else { 2 }).unwrap_or_default();

@@ -22,8 +22,14 @@ use super::profile::{Capability, Identity, ServerProfile};
 use super::reply::{Reply, ReplyClass};
 use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
 
+/// The reply that ends an upload may take this many timeouts (150 s by default): servers that scan what they were
+/// sent, or pass it on to another store, answer late. A server that is gone shows in the connection's keep-alive.
+const COMPLETION_PATIENCE: u32 = 5;
 /// How long a QUIT is waited for: it is a courtesy.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// "Command not implemented, superfluous at this site" (RFC 959 §4.2.2): nothing was done.
+const SUPERFLUOUS: u16 = 202;
 
 /// A logged-in session under TYPE I.
 #[derive(Debug)]
@@ -120,7 +126,13 @@ impl Session {
             }
             outcome => outcome,
         };
-        let (control, route, features) = logged_in?;
+        let (mut control, route, features) = logged_in?;
+        let needs_announcing = features.has("PRET");
+        if needs_announcing && control.owes_ahead() {
+            // EPSV before PRET leads nowhere.
+            control.hear_ahead()?;
+            control.take_ahead();
+        }
         let data = DataOptions {
             route,
             origin: Origin::beside(control.local()?, options.local.bind.as_ref()),
@@ -129,6 +141,7 @@ impl Session {
             trust_pasv_address: options.trust_pasv_address,
             connect_timeout: options.connect_timeout,
             timeout: options.timeout,
+            completion_timeout: options.timeout * COMPLETION_PATIENCE,
             extended_port_refused: false,
             profile: profile.clone(),
         };
@@ -138,7 +151,7 @@ impl Session {
             control,
             data,
             peer,
-            ahead: Ahead::new(options.may_arm()),
+            ahead: Ahead::new(options.may_arm() && !needs_announcing),
             tls,
             data_resumed: None,
             behind: None,
@@ -344,6 +357,10 @@ impl Session {
     /// The next reply, which is to end a command.
     pub(super) fn completion(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.answer(verb)?;
+        if reply.code().0 == SUPERFLUOUS {
+            let command = verb;
+            return Err(Error::Refused { command, reply });
+        }
         if reply.is_completion() {
             return Ok(reply);
         }

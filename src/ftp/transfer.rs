@@ -391,7 +391,7 @@ impl Upload {
         if let Some(tls) = &session.tls {
             tls.note_upload();
         }
-        let patience = session.data.timeout;
+        let patience = session.data.completion_timeout;
         let reply = match early {
             Ok(Some(reply)) => session.judge(verb, reply),
             Ok(None) => session.complete(verb, patience),

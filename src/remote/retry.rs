@@ -156,13 +156,15 @@ impl<'pool> Dialogue<'pool> {
             };
             let is_open = failure.was_sent_ahead || is_lost(&failure.fault);
             let fault = failure.fault;
-            if !is_open {
+            // A 202 means that nothing was done, and not all servers mean it.
+            let is_superfluous = refusal(&fault).is_some_and(|reply| reply.code().0 == 202);
+            if !is_open && !is_superfluous {
                 return Err(fault);
             }
-            log::debug!("the connection broke in a change, looking what became of it: {fault}");
+            log::debug!("looking what became of a change that was not answered: {fault}");
             match verify(self) {
                 Outcome::Done => return Ok(()),
-                Outcome::NotDone if tries < TRIES => tries += 1,
+                Outcome::NotDone if tries < TRIES && is_open => tries += 1,
                 Outcome::NotDone | Outcome::Unknown => return Err(fault),
             }
         }

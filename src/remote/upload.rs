@@ -135,12 +135,17 @@ fn size_and_time(
 ) -> Result<Entry, ftp::Error> {
     let (size, modified) = if has_mdtm {
         let (size, modified) = session.size_and_modified(path)?;
-        (size?, modified.ok())
+        (size, modified.ok())
     } else {
-        (session.size(path)?, None)
+        (session.size(path), None)
+    };
+    let size = match size {
+        // An answer without a number, as npm ftp-srv gives of an empty file.
+        Err(ftp::Error::Malformed { .. }) if session.is_usable() => None,
+        size => Some(size?),
     };
     let mut entry = Entry::new(path.name(), ftp::Kind::File);
-    entry.size = Some(size);
+    entry.size = size;
     entry.modified = modified.map(|seconds| Modified {
         seconds,
         precision: Precision::Second,

@@ -131,7 +131,7 @@ pub(super) fn told<T>(
 ) -> Result<Option<T>, ftp::Error> {
     match answer {
         Ok(told) => Ok(Some(told)),
-        Err(ftp::Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 502 | 504) => {
+        Err(ftp::Error::Refused { reply, .. }) if reply.code().means_unsupported() => {
             profile.fails(capability, &reply);
             Ok(None)
         }

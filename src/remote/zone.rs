@@ -98,7 +98,7 @@ impl Zone {
         };
         let measured = match session.modified(&path) {
             Ok(utc) => difference(listed, utc),
-            Err(Error::Refused { reply, .. }) if matches!(reply.code().0, 500 | 502) => Some(0),
+            Err(Error::Refused { reply, .. }) if reply.code().means_unsupported() => Some(0),
             Err(error) => {
                 log::debug!("no time of {path} to find the server's zone by: {error}");
                 None

@@ -154,3 +154,36 @@ fn a_home_that_is_no_path_stops_nothing_that_does_not_need_it() {
         assert_eq!(names(&mount.join("good")).unwrap(), ["alive"], "{answer}");
     }
 }
+
+/// Nothing here is as the RFCs want it, and all of it is of servers that people use.
+#[test]
+fn a_server_of_odd_manners_is_mounted() {
+    let passive = |line: &str| (line == "EPSV").then(|| Act::say("402 unknown")).flatten();
+    let answers: [(&str, &str); 7] = [
+        ("CONNECT", "This is a wrapper.\n220 one\n220 two"),
+        ("CONNECT", "120 a moment\n220-Hello\n220 three"),
+        ("PASS", "230 in\n230 in"),
+        (
+            "FEAT",
+            "211-Its\n MLST type*;size*;\n211 End\n211-Its\n MLST type*;size*;\n211 End",
+        ),
+        ("PWD", "257 \"C:\\ftp\""),
+        ("NOOP", "502 unknown"),
+        ("EPSV", ""),
+    ];
+    for (command, answer) in answers {
+        let server = Scripted::start(move |line| {
+            let word = line.split(' ').next().unwrap_or_default();
+            match word {
+                "EPSV" if command == "EPSV" => {
+                    Act::speak(|control| control.shutdown(std::net::Shutdown::Both))
+                }
+                _ if word == command => Act::say(answer),
+                _ => passive(line),
+            }
+        });
+        let mount = Mount::of_url(&server.url(), "secret", &[]);
+        let alive = fs::read_to_string(mount.join("good/alive"));
+        assert_eq!(alive.unwrap(), ALIVE, "{command}: {answer}");
+    }
+}

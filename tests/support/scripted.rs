@@ -197,6 +197,13 @@ impl Session {
                 self.passive = Some(listener);
                 Act::say(&format!("229 there (|||{port}|)"))
             }
+            ("PASV", _) => {
+                let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+                let port = listener.local_addr().ok()?.port();
+                self.passive = Some(listener);
+                let [high, low] = port.to_be_bytes();
+                Act::say(&format!("227 at ( 127, 0, 0, 1, {high}, {low} )"))
+            }
             ("MLSD", "/") => Act::send("type=dir; good\r\n"),
             ("MLSD", "/good") => Act::send(format!("type=file;size={}; alive\r\n", ALIVE.len())),
             ("MLST", "/" | "/good") => Act::say(&format!("250-it\n type=dir; {argument}\n250 is")),

@@ -84,7 +84,7 @@ fn somebody_elses_address_in_a_227_is_not_called() {
 fn the_address_in_a_227_is_called_where_it_is_trusted() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        stage.answer("EPSV", "500 what?");
+        // EPSV gives no address.
         stage.hear("PASV");
         let listener = TcpListener::bind("127.0.0.9:0").unwrap();
         let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
@@ -316,4 +316,84 @@ fn the_server_is_told_the_address_and_one_of_the_ports_that_the_user_names() {
         download(Session::connect(&options).unwrap());
         peer.ends();
     }
+}
+
+#[test]
+fn a_server_that_hangs_up_at_epsv_is_asked_by_pasv_in_the_next_session() {
+    let peer = Peer::plays_two(
+        |stage| {
+            stage.log_in();
+            stage.hear("EPSV");
+        },
+        |stage| {
+            stage.log_in();
+            stage.hear("PASV");
+            let (listener, reply) = passive_reply(stage, "127,0,0,1");
+            stage.say(&reply);
+            let data = taken(&listener);
+            empty_file(stage, data);
+        },
+    );
+    let options = peer.options();
+    let session = Session::connect(&options).unwrap();
+    let failed = session.retrieve(&path("/f"), 0).unwrap_err();
+    assert!(matches!(failed.error, Error::Closed(_)), "{}", failed.error);
+    download(Session::connect(&options).unwrap());
+    peer.ends();
+}
+
+#[test]
+fn a_server_that_wants_to_know_the_transfer_first_is_told() {
+    for early in [false, true] {
+        let peer = Peer::plays(move |stage| {
+            let features = "211-Features\n PRET\n211 End";
+            if early {
+                stage.say("220 ready");
+                stage.answer("USER alice", "331 password?");
+                stage.answer("PASS open sesame", "230 in");
+                stage.answer("FEAT", features);
+                stage.answer("TYPE I", "200 binary");
+                stage.answer("EPSV", "500 use PRET first");
+            } else {
+                stage.log_in_with(features);
+            }
+            for _ in 0..2 {
+                stage.answer("PRET RETR /f", "200 go on");
+                let data = stage.extended_passive();
+                empty_file(stage, data);
+            }
+            stage.answer("PRET RETR /none", "550 no such file");
+            stage.noop();
+        });
+        let session = if early {
+            peer.armed_session()
+        } else {
+            peer.session()
+        };
+        let session = download(download(session));
+        let failed = session.retrieve(&path("/none"), 0).unwrap_err();
+        assert!(failed.error.to_string().contains("550"), "{}", failed.error);
+        failed.session.expect("in step").noop().unwrap();
+        peer.ends();
+    }
+}
+
+#[test]
+fn the_end_of_an_upload_may_be_told_later_than_other_replies() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.answer("STOR /f", "150 go on");
+        std::io::copy(&mut data, &mut std::io::sink()).unwrap();
+        drop(data);
+        // The server is at work, for longer than a reply may take.
+        std::thread::sleep(SHORT * 2);
+        stage.say("226 all");
+        stage.noop();
+    });
+    let session = Session::connect(&peer.impatient()).unwrap();
+    let upload = session.store(&path("/f"), 0).unwrap();
+    let (mut session, _) = upload.finish().unwrap();
+    session.noop().unwrap();
+    peer.ends();
 }

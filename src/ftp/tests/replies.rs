@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ftp::testing::{Peer, SHORT, Stage, path};
-use crate::ftp::{ConnectOptions, Error, Phase, Session};
+use crate::ftp::{ConnectOptions, Error, Phase, Session, Setting};
 
 #[test]
 fn inner_lines_may_look_like_replies() {
@@ -76,6 +76,29 @@ fn a_session_that_breaks_between_two_answers_gives_neither() {
         assert!(!session.is_usable(), "{replies}");
         peer.ends();
     }
+}
+
+#[test]
+fn a_superfluous_command_has_done_nothing() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("DELE /a", "202 superfluous");
+        stage.answer("MKD /a", "202 superfluous");
+        stage.answer("SITE CHMOD 644 /a", "202 superfluous");
+        stage.answer("MFMT 19700101000007 /a", "202 superfluous");
+        stage.noop();
+    });
+    let (mut session, path) = (peer.session(), path("/a"));
+    for outcome in [
+        session.delete(&path),
+        session.make_directory(&path),
+        session.set(&path, Setting::SiteChmod(0o644)),
+        session.set(&path, Setting::Mfmt(7)),
+    ] {
+        assert!(matches!(outcome, Err(Error::Refused { .. })), "{outcome:?}");
+    }
+    session.noop().unwrap();
+    peer.ends();
 }
 
 #[test]
