@@ -4,6 +4,7 @@
 use super::control::shown;
 use super::error::Error;
 use super::path::RemotePath;
+use super::reply::Reply;
 use super::session::{Session, intermediate};
 use super::time::timestamp;
 
@@ -62,7 +63,8 @@ impl Session {
     /// Sets time or mode of `path`.
     pub fn set(&mut self, path: &RemotePath, setting: Setting) -> Result<(), Error> {
         let line = self.setting_line(path, setting)?;
-        self.completed(setting.verb(), &line).map(drop)
+        let answer = self.completed(setting.verb(), &line);
+        done(setting.verb(), answer)
     }
 
     /// Renames: RNFR and RNTO, together where the server queues commands.
@@ -108,7 +110,8 @@ impl Session {
         self.control.send_together(&lines)?;
         let mut made = Vec::with_capacity(settings.len());
         for (setting, line) in settings.iter().zip(spelled) {
-            let answer = line.and_then(|_| self.completion(setting.verb()).map(drop));
+            let answer = line.and_then(|_| self.completion(setting.verb()));
+            let answer = done(setting.verb(), answer);
             made.push(self.unless_broken(answer)?);
         }
         self.renamed().map(|()| made)
@@ -134,6 +137,18 @@ impl Session {
             other => other.around()?,
         };
         self.line(before.as_bytes(), path, after.as_bytes())
+    }
+}
+
+/// What an answer means. A 202 says that nothing was done: "command not implemented, superfluous at this site" (RFC 959
+/// §4.2.2).
+fn done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
+    match answer? {
+        reply if reply.code().0 == 202 => Err(Error::Refused {
+            command: verb,
+            reply,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -9,6 +9,9 @@ use super::{Error, ErrorKind, Remote, Space, listing};
 use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
 use crate::pool;
 
+/// So many files for which a server refuses to set something show that it sets it of none.
+const MOST_REFUSALS: u8 = 5;
+
 /// See [`Remote::make_directory`].
 pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let task = Task::new(Operation::MakeDirectory, path);
@@ -35,7 +38,10 @@ pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(),
     let Err(fault) = remove(remote, &mut dialogue, path, Session::remove_directory) else {
         return Ok(());
     };
-    let error = remote.blame(&mut dialogue, &task, &fault);
+    let mut error = remote.blame(&mut dialogue, &task, &fault);
+    if may_mean_not_empty(error.kind) && remote.is_filled(&mut dialogue, path) {
+        error.kind = ErrorKind::NotEmpty;
+    }
     if error.kind == ErrorKind::NotEmpty {
         remote.settle_before(&mut dialogue, path);
     }
@@ -44,6 +50,18 @@ pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(),
     }
     remove(remote, &mut dialogue, path, Session::remove_directory)
         .map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
+}
+
+/// Whether servers refuse to remove a full directory in such words.
+fn may_mean_not_empty(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::PermissionDenied
+            | ErrorKind::AlreadyExists
+            | ErrorKind::Busy
+            | ErrorKind::InvalidName
+            | ErrorKind::Other
+    )
 }
 
 /// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether there is nothing left.
@@ -145,6 +163,7 @@ fn set<W: Way>(
     let mut last = None;
     for way in W::left(remote.profile()) {
         let Err(fault) = dialogue.repeat(|session| step(session, way)) else {
+            remote.profile().works(way.capability());
             return Ok(());
         };
         if is_unsupported(&fault) {
@@ -155,6 +174,12 @@ fn set<W: Way>(
             let missed = error.kind == ErrorKind::NotFound
                 && matches!(look(remote, dialogue, task.path), Ok(Look::Found(_)));
             if !missed {
+                // A way that never worked and is refused for a few files is not tried for more of them.
+                if is_about_the_way(error.kind) && !remote.profile().is_proven(way.capability()) {
+                    remote
+                        .profile()
+                        .doubt(way.capability(), MOST_REFUSALS, &fault);
+                }
                 return Err(error);
             }
             remote.profile().fails(way.capability(), &fault);
@@ -166,6 +191,11 @@ fn set<W: Way>(
         |fault| fault.to_string(),
     );
     Err(task.error(ErrorKind::Unsupported, &reason))
+}
+
+/// Whether a refusal to set something may be that of a server which sets it of no file.
+fn is_about_the_way(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::Other)
 }
 
 /// Whether the server did not understand this argument (501): another command may suit it better, though

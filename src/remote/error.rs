@@ -26,6 +26,8 @@ pub enum ErrorKind {
     NoSpace,
     /// The user's quota is used up (552 that says so).
     QuotaExceeded,
+    /// The file is larger than the server takes.
+    FileTooLarge,
     /// The name cannot be sent, or the server does not take it.
     InvalidName,
     /// The name is too long.
@@ -229,7 +231,7 @@ fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
         430 | 530 | 532 => Some(ErrorKind::PermissionDenied),
         450 => said().or(Some(ErrorKind::Busy)),
         452 | 552 => match said() {
-            Some(ErrorKind::QuotaExceeded) => Some(ErrorKind::QuotaExceeded),
+            Some(kind @ (ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)) => Some(kind),
             _ => Some(ErrorKind::NoSpace),
         },
         501 => said().or(Some(ErrorKind::InvalidName)),
@@ -278,6 +280,12 @@ mod tests {
                 Some(ErrorKind::QuotaExceeded),
             ),
             (552, "Exceeded storage allocation", Some(ErrorKind::NoSpace)),
+            (552, "x: File too large", Some(ErrorKind::FileTooLarge)),
+            (
+                550,
+                "Maximum file size exceeded",
+                Some(ErrorKind::FileTooLarge),
+            ),
             (500, "Unknown SITE command.", Some(ErrorKind::Unsupported)),
             (502, "Command not implemented", Some(ErrorKind::Unsupported)),
             (

@@ -60,9 +60,10 @@ struct Placing<'a> {
 impl Placing<'_> {
     fn rename(&mut self, dialogue: &mut Dialogue<'_>, from: &RemotePath) -> Result<(), Error> {
         let profile = self.remote.profile();
-        let mode = self.mode.zip(ModeWay::left(profile).next());
+        let (mode_way, time_way) = (ModeWay::left(profile).next(), TimeWay::left(profile).next());
+        let mode = self.mode.zip(mode_way);
         let mode = mode.map(|(mode, way)| way.setting(mode));
-        let time = self.modified.zip(TimeWay::left(profile).next());
+        let time = self.modified.zip(time_way);
         let time = time.map(|(seconds, way)| way.setting(seconds));
         let settings: Vec<Setting> = mode.into_iter().chain(time).collect();
         let kept = rename::set_and_rename(self.remote, dialogue, &settings, from, self.path)
@@ -70,6 +71,14 @@ impl Placing<'_> {
                 Task::new(Operation::Store, self.path).error(error.kind, &error.reason)
             })?;
         for setting in kept {
+            let way = if Some(setting) == mode {
+                mode_way.map(Way::capability)
+            } else {
+                time_way.map(Way::capability)
+            };
+            if let Some(capability) = way {
+                profile.works(capability);
+            }
             if Some(setting) == mode {
                 self.stored.mode = self.mode.take();
             } else {

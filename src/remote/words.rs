@@ -13,6 +13,25 @@ const PHRASES: &[(ErrorKind, &[&str])] = &[
     ),
     (ErrorKind::QuotaExceeded, &["quota"]),
     (
+        ErrorKind::FileTooLarge,
+        &[
+            "file too large",
+            "file is too large",
+            "file too big",
+            "file is too big",
+            "maximum file size",
+            "max file size",
+            "file size limit",
+            "datei zu groß",
+            "datei ist zu groß",
+            "fichier trop volumineux",
+            "fichier trop grand",
+            "archivo demasiado grande",
+            "文件过大",
+            "文件太大",
+        ],
+    ),
+    (
         ErrorKind::NoSpace,
         &[
             "no space",

@@ -143,12 +143,42 @@ fn shown_mode(attributes: &Attributes, options: &VfsOptions) -> u32 {
         Kind::Directory => (DIRECTORY_MODE, options.dmask),
         Kind::File | Kind::Special | Kind::Unknown => (FILE_MODE, options.fmask),
     };
-    attributes.mode.unwrap_or(default) & 0o7777 & !mask.unwrap_or(0)
+    let mode = attributes.mode.unwrap_or(default) & 0o7777;
+    let mode = match attributes.kind {
+        Kind::Directory => enterable(mode),
+        _ => mode,
+    };
+    mode & !mask.unwrap_or(0)
+}
+
+/// The mode of a directory that somebody can enter. Servers without Unix modes show `drw-rw-rw-` for every directory,
+/// and the kernel lets no user but root through one without an x.
+fn enterable(mode: u32) -> u32 {
+    if mode & 0o111 == 0 {
+        mode | (mode & 0o444) >> 2
+    } else {
+        mode
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_can_be_read_can_be_entered() {
+        for (told, shown) in [
+            (0o666, 0o777),
+            (0o644, 0o755),
+            (0o600, 0o700),
+            (0o744, 0o744),
+            (0o711, 0o711),
+            (0o1666, 0o1777),
+            (0, 0),
+        ] {
+            assert_eq!(enterable(told), shown, "{told:o}");
+        }
+    }
 
     #[test]
     fn times_before_1970_survive_the_round_trip() {

@@ -155,6 +155,18 @@ impl Vfs {
         if let Some(ino) = self.inodes.known(parent, name) {
             self.clear_directory(ino, parent)?;
         }
+        // Some servers remove a full directory with all that is in it.
+        if self
+            .cache
+            .snapshot(&path)
+            .is_some_and(|listing| listing.len() > 0)
+            && self
+                .remote
+                .list(&path)
+                .is_ok_and(|entries| !entries.is_empty())
+        {
+            return Err(Errno::NOTEMPTY);
+        }
         match self.remote.remove_directory(&path) {
             Ok(()) => {}
             Err(error) => {

@@ -36,6 +36,7 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::LoginRefused => true,
         ErrorKind::NoSpace
         | ErrorKind::QuotaExceeded
+        | ErrorKind::FileTooLarge
         | ErrorKind::Busy
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable

@@ -66,6 +66,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::PermissionDenied | ErrorKind::LoginRefused => libc::EACCES,
             ErrorKind::NoSpace => libc::ENOSPC,
             ErrorKind::QuotaExceeded => libc::EDQUOT,
+            ErrorKind::FileTooLarge => libc::EFBIG,
             ErrorKind::InvalidName => libc::EINVAL,
             ErrorKind::NameTooLong => libc::ENAMETOOLONG,
             ErrorKind::Busy => libc::EBUSY,

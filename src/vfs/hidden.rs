@@ -107,6 +107,7 @@ fn may_be_deleted(refused: ErrorKind) -> bool {
         | ErrorKind::Protocol
         | ErrorKind::NoSpace
         | ErrorKind::QuotaExceeded
+        | ErrorKind::FileTooLarge
         | ErrorKind::Other => true,
         ErrorKind::NotFound
         | ErrorKind::NotEmpty
