@@ -15,6 +15,8 @@
 //! | [`ftp`] | the protocol |
 //! | [`sys`] | the few libc calls |
 //!
+//! Every floor starts its threads through `guarded`, so that a panic ends one piece of work and not the mount.
+//!
 //! [`server`] stands in the garden: a small FTP server of its own that shares nothing with [`ftp`].
 
 pub mod cache;
@@ -25,6 +27,7 @@ pub mod fuse;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guarded;
 pub mod journal;
 pub mod mount;
 pub mod pool;

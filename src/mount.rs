@@ -23,6 +23,7 @@ use log::{info, warn};
 
 use crate::ftp::{self, ConnectOptions, Kind, RemotePath};
 use crate::fuse::FuseFs;
+use crate::guarded;
 use crate::journal::{Journal, JournalError};
 use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
@@ -302,9 +303,8 @@ impl Stopper {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let builder = thread::Builder::new().name(name.to_owned());
-    builder.spawn(run).map(drop).map_err(Error::Start)
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    guarded::spawn(name, run).map(drop).map_err(Error::Start)
 }
 
 /// A thread's panic ends the mount; it must not leave the others waiting.

@@ -13,6 +13,7 @@ use fuser::{
 };
 
 use super::caller;
+use crate::guarded::{self, OnDrop};
 
 /// A request is answered within this time, or its caller is looked at.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -142,8 +143,12 @@ impl Drop for Interrupts {
 
 fn start(shared: &Arc<Shared>) -> bool {
     let shared = Arc::clone(shared);
-    let thread = thread::Builder::new().name("interrupts".to_owned());
-    match thread.spawn(move || while shared.round() {}) {
+    let rounds = move || {
+        // After a panic the next request starts another thread.
+        let _ended = OnDrop::new(|| shared.lock().has_thread = false);
+        while shared.round() {}
+    };
+    match guarded::spawn("interrupts", rounds) {
         Ok(_) => true,
         Err(error) => {
             log::warn!("Ctrl-C waits for the server's answer: no thread: {error}");

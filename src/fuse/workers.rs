@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::guarded;
+
 /// Most threads. What waits for one connection or for one open file waits in a thread; this is well
 /// above the connections a server grants, so that a few stuck calls do not hold up the others.
 const MOST: usize = 64;
@@ -56,8 +58,7 @@ impl Workers {
         state.threads += 1;
         drop(state);
         let shared = Arc::clone(&self.shared);
-        let thread = std::thread::Builder::new().name("worker".to_owned());
-        if let Err(error) = thread.spawn(move || shared.work()) {
+        if let Err(error) = guarded::spawn("worker", move || shared.work()) {
             log::error!("no thread for a waiting call: {error}");
             let only = {
                 let mut state = self.shared.state();
@@ -79,7 +80,8 @@ impl Workers {
 impl Shared {
     fn work(&self) {
         while let Some(job) = self.next() {
-            job();
+            // A reply that is dropped without an answer is EIO.
+            guarded::catch("a call", job);
         }
     }
 
@@ -132,6 +134,18 @@ mod tests {
         });
         workers.run(move || first_sender.send(()).unwrap());
         done.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn jobs_that_panic_cost_no_thread() {
+        let workers = Workers::default();
+        for _ in 0..2 * MOST {
+            workers.run(|| panic!("injected"));
+        }
+        let (sender, done) = mpsc::channel();
+        workers.run(move || sender.send(()).unwrap());
+        done.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(workers.shared.state().threads > 0);
     }
 
     #[test]

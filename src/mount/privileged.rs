@@ -5,9 +5,9 @@
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
-use std::thread;
 
 use super::Error;
+use crate::guarded;
 use crate::sys;
 
 type Task = Box<dyn FnOnce() + Send>;
@@ -36,8 +36,7 @@ impl Privileged {
                 }
             }
         };
-        let builder = thread::Builder::new().name("mounting".to_owned());
-        builder.spawn(serve).map_err(Error::Start)?;
+        guarded::spawn("mounting", serve).map_err(Error::Start)?;
         let restricted = told.recv().unwrap_or_else(|_| Err(gone()));
         restricted.map_err(Error::Privilege)?;
         Ok(Self(sender))

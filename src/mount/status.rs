@@ -15,9 +15,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
+use crate::guarded;
 use crate::vfs::{Report, Vfs};
 
 pub use ask::{Answer, AskError, all, at};
@@ -96,14 +96,14 @@ impl Socket {
         };
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let vfs = Arc::downgrade(vfs);
-        let thread = thread::Builder::new().name("status".to_owned());
-        thread.spawn(move || {
+        guarded::spawn("status", move || {
             for connection in listener.incoming() {
                 let Some(vfs) = vfs.upgrade() else { return };
                 let is_ending = is_ending.load(Ordering::Relaxed);
-                let answered = connection
-                    .and_then(|connection| answer(connection, &identity, is_ending, &vfs));
-                if let Err(error) = answered {
+                let answered = guarded::catch("an answer of the status", || {
+                    connection.and_then(|connection| answer(connection, &identity, is_ending, &vfs))
+                });
+                if let Some(Err(error)) = answered {
                     log::debug!("a question for the status was not answered: {error}");
                 }
             }

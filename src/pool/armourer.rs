@@ -4,12 +4,12 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
 use super::line::Line;
 use super::shared::Shared;
 use crate::ftp::Watch;
+use crate::guarded;
 
 /// Longest wait for a sign of a server or for more to do: only a backstop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,24 +37,21 @@ pub(super) fn bell() -> io::Result<(Bell, UnixStream)> {
 /// Starts the armourer. It holds no handle of the pool while it waits.
 pub(super) fn start<S: Line>(shared: &Arc<Shared<S>>, mut heard: UnixStream) -> io::Result<()> {
     let pool = Arc::downgrade(shared);
-    let thread = thread::Builder::new().name("ftpfs-arm".into());
-    thread
-        .spawn(move || {
-            while let Some(shared) = Weak::upgrade(&pool) {
-                let watches = shared.advance();
-                drop(shared);
-                Watch::wait_for_any(&watches, &heard, PATIENCE);
-                drop(watches);
-                // All rings so far are answered by the next look.
-                let _ = heard.read(&mut [0; 64]);
-            }
-        })
-        .map(drop)
+    let arm = move || {
+        while let Some(shared) = Weak::upgrade(&pool) {
+            let watches = shared.advance();
+            drop(shared);
+            Watch::wait_for_any(&watches, &heard, PATIENCE);
+            drop(watches);
+            // All rings so far are answered by the next look.
+            let _ = heard.read(&mut [0; 64]);
+        }
+    };
+    guarded::spawn("ftpfs-arm", arm).map(drop)
 }
 
 /// Makes one more session in a thread of its own.
 pub(super) fn start_spare<S: Line>(shared: &Arc<Shared<S>>) -> io::Result<()> {
     let shared = Arc::clone(shared);
-    let thread = thread::Builder::new().name("ftpfs-spare".into());
-    thread.spawn(move || shared.make_spare()).map(drop)
+    guarded::spawn("ftpfs-spare", move || shared.make_spare()).map(drop)
 }

@@ -4,10 +4,11 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::line::Line;
 use super::shared::Shared;
+use crate::guarded;
 
 /// Starts the housekeeper. It holds no handle of the pool between its rounds, and ends at once when the last
 /// one goes: the other end of `ended` goes with it.
@@ -17,14 +18,12 @@ pub(super) fn start<S: Line>(
 ) -> io::Result<JoinHandle<()>> {
     let interval = shared.tending_interval();
     let pool = Arc::downgrade(shared);
-    thread::Builder::new()
-        .name("ftpfs-keepalive".into())
-        .spawn(move || {
-            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
-                let Some(shared) = Weak::upgrade(&pool) else {
-                    return;
-                };
-                shared.tend();
-            }
-        })
+    guarded::spawn("ftpfs-keepalive", move || {
+        while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
+            let Some(shared) = Weak::upgrade(&pool) else {
+                return;
+            };
+            guarded::catch("a round of the pool's housekeeper", || shared.tend());
+        }
+    })
 }

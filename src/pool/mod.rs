@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
+use crate::guarded;
 
 pub use lease::{Lease, Permit};
 pub use line::Line;
@@ -121,6 +122,8 @@ impl<S: Line> Pool<S> {
         dial: impl Fn() -> Result<S, ftp::Error> + Send + Sync + 'static,
     ) -> Result<Self, ftp::Error> {
         let first = dial()?;
+        // Whoever counts a session that is being made counts it out by the error.
+        let dial = move || guarded::catch("a login", &dial).unwrap_or_else(|| Err(panicked()));
         let shared = Shared::new(rules, Box::new(dial), first);
         let profile = ServerProfile::default();
         Ok(Self { shared, profile })
@@ -194,3 +197,10 @@ impl<S: Line> std::fmt::Debug for Pool<S> {
 
 #[cfg(test)]
 mod tests;
+
+fn panicked() -> ftp::Error {
+    ftp::Error::Io {
+        phase: ftp::Phase::Connect,
+        source: std::io::Error::other("the login panicked, which is a mistake in ftpfs"),
+    }
+}

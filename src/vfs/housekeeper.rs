@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Vfs;
+use crate::guarded;
 
 /// How often the house is looked after when nobody is short of connections.
 const ROUND: Duration = Duration::from_secs(5);
@@ -27,11 +28,14 @@ impl Housekeeper {
     /// Starts the rounds.
     pub(super) fn start(&self, vfs: &Arc<Vfs>) {
         let (house, stopped) = (Arc::downgrade(vfs), Arc::clone(&self.stopped));
-        let rounds = move || while round(&house, &stopped) {};
-        let thread = std::thread::Builder::new()
-            .name("housekeeper".to_owned())
-            .spawn(rounds);
-        if let Err(error) = thread {
+        let rounds = move || loop {
+            match guarded::catch("a round of the housekeeper", || round(&house, &stopped)) {
+                Some(true) => {}
+                Some(false) => return,
+                None => std::thread::sleep(ROUND),
+            }
+        };
+        if let Err(error) = guarded::spawn("housekeeper", rounds) {
             log::warn!("idle transfers will not give their connections back: no thread: {error}");
         }
     }

@@ -3,10 +3,10 @@
 //! umount(8) asks, too, before it unmounts: so a server that says nothing is not waited for.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Vfs;
+use crate::guarded::{self, OnDrop};
 
 /// How long an answer is believed.
 const TTL: Duration = Duration::from_secs(10);
@@ -57,16 +57,10 @@ impl Vfs {
     fn ask_for_space(self: &Arc<Self>) -> bool {
         let vfs = Arc::clone(self);
         let ask = move || {
-            let space = vfs.remote.space(&vfs.root);
-            let mut state = vfs.space.lock();
-            let told = SpaceLeft(space.map(|space| space.available));
-            state.last = Some((told, Instant::now()));
-            state.asking = false;
-            drop(state);
-            vfs.space.answered.notify_all();
+            vfs.space
+                .answer_with(|| vfs.remote.space(&vfs.root).map(|space| space.available));
         };
-        let thread = thread::Builder::new().name("space".to_owned());
-        match thread.spawn(ask) {
+        match guarded::spawn("space", ask) {
             Ok(_) => true,
             Err(error) => {
                 log::debug!("free space is not asked for: no thread: {error}");
@@ -77,8 +71,34 @@ impl Vfs {
 }
 
 impl SpaceMemory {
+    /// Takes the server's answer, and wakes those who wait for it, also where `ask` panics.
+    fn answer_with(&self, ask: impl FnOnce() -> Option<u64>) {
+        let _answered = OnDrop::new(|| {
+            self.lock().asking = false;
+            self.answered.notify_all();
+        });
+        let told = SpaceLeft(ask());
+        self.lock().last = Some((told, Instant::now()));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Its fields are set one by one, each whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_panics_is_over() {
+        let space = SpaceMemory::default();
+        space.lock().asking = true;
+        let ask = || space.answer_with(|| panic!("injected"));
+        assert!(guarded::catch("space", ask).is_none());
+        assert!(!space.lock().asking);
+        space.answer_with(|| Some(7));
+        assert_eq!(space.lock().last.unwrap().0, SpaceLeft(Some(7)));
     }
 }

@@ -175,7 +175,13 @@ impl Writeback {
         while queue.is_hopeful() {
             queue = self.wait(queue, None);
         }
-        queue.end();
+        drop(queue);
+        self.end();
+    }
+
+    /// Nothing is stored in the background from now on, and nothing waits for it.
+    fn end(&self) {
+        self.lock().end();
         self.changed.notify_all();
     }
 

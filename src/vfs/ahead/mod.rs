@@ -12,11 +12,11 @@ mod run;
 mod walk;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, Snapshot};
 use crate::ftp::{Kind, RemotePath};
+use crate::guarded;
 use crate::remote::{self, Remote, Spare, Version};
 
 use super::VfsOptions;
@@ -176,8 +176,7 @@ impl Ahead {
         let missing = jobs.min(most).saturating_sub(state.threads);
         for _ in 0..missing {
             let shared = Arc::clone(&self.shared);
-            let thread = thread::Builder::new().name("ftpfs-ahead".to_owned());
-            match thread.spawn(move || shared.work()) {
+            match guarded::spawn("ftpfs-ahead", move || shared.work()) {
                 Ok(_) => state.threads += 1,
                 Err(error) => {
                     log::debug!("nothing is fetched ahead: no thread: {error}");
@@ -215,7 +214,10 @@ impl State {
 impl Shared {
     fn work(&self) {
         while self.wait_for_work() {
-            let spare = self.remote.spare(PATIENCE);
+            let spare = guarded::catch("a wait for a spare connection", || {
+                self.remote.spare(PATIENCE)
+            });
+            let spare = spare.flatten();
             let job = {
                 let mut state = self.lock();
                 state.coming -= 1;
@@ -251,17 +253,18 @@ impl Shared {
         match job {
             Job::List(directories) => self.list(&directories, spare),
             Job::Read(Task::Confirm(paths)) => {
-                let told = spare.versions(&paths);
+                let told = guarded::catch("a look ahead", || spare.versions(&paths));
+                let told = told.unwrap_or_default();
                 let told = paths.into_iter().zip(told).collect();
                 self.lock().run.confirmed(told, Instant::now());
             }
             Job::Read(Task::Fetch(wanted)) => {
                 let limit = usize::try_from(wanted.size).unwrap_or(usize::MAX);
-                let fetched = spare.fetch(&wanted.path, limit);
-                if let Err(error) = &fetched {
+                let fetched = guarded::catch("a fetch ahead", || spare.fetch(&wanted.path, limit));
+                if let Some(Err(error)) = &fetched {
                     log::debug!("not fetched ahead: {error}");
                 }
-                wanted.gift.end(fetched.ok().flatten());
+                wanted.gift.end(fetched.and_then(Result::ok).flatten());
                 self.lock().run.fetched(&wanted);
             }
         }
@@ -282,7 +285,7 @@ impl Shared {
         begun.retain(Option::is_some);
         let known = directories.len() - begun.len();
         let mut left = begun.len();
-        spare.list(&paths, &mut |number, entries| {
+        let mut listed = |number: usize, entries| {
             let Some(begun) = begun.get_mut(number).and_then(Option::take) else {
                 return;
             };
@@ -292,7 +295,8 @@ impl Shared {
             left -= 1;
             self.lock().walk.listed(directory, listing.bytes(), next);
             self.work.notify_all();
-        });
+        };
+        guarded::catch("a listing ahead", || spare.list(&paths, &mut listed));
         drop(begun);
         let mut state = self.lock();
         for _ in 0..known + left {

@@ -7,6 +7,7 @@ use super::super::store::Waited;
 use super::{Contents, OpenFile, Spooled, State};
 use crate::cache::Attributes;
 use crate::ftp::{Precision, RemotePath};
+use crate::guarded::OnDrop;
 use crate::journal::{Before, Pending};
 use crate::remote::{self, Commit, ErrorKind, Stored};
 
@@ -66,7 +67,9 @@ impl OpenFile {
             mode: pending.mode,
         };
         spooled.spool.kept().pending(&pending);
+        let panicked = OnDrop::new(|| self.has_not_stored(spooled));
         let outcome = spooled.store.commit(&pending.target, &commit, waited);
+        panicked.disarm();
         match outcome {
             Ok(Some(stored)) => Ok(Some(self.has_stored(spooled, &pending, stored))),
             Ok(None) => {

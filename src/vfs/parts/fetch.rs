@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Wide;
 use super::part::{Outcome, Part};
 use super::plan::Plan;
+use crate::guarded::OnDrop;
 use crate::remote::{Error, Version};
 use crate::vfs::reader::{Expected, Incoming};
 use crate::vfs::scratch::Scratch;
@@ -33,6 +34,12 @@ impl Fetcher {
     pub(super) fn run(&self) {
         while self.plan.wait_for_room() {
             let mut claimed = None;
+            // A panic ends the part, or its reader would wait for the rest.
+            let _ended = OnDrop::new(|| {
+                if std::thread::panicking() {
+                    self.plan.fail();
+                }
+            });
             let opened = self.source.open_beside(PATIENCE, &self.version, &mut || {
                 claimed = self.plan.claim(|length| self.scratch(length));
                 claimed.as_ref().map(|part| part.start()..part.end())

@@ -16,9 +16,9 @@ mod tests;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::guarded;
 use crate::remote::{Error, ErrorKind, Version};
 
 use super::reader::{Expected, Incoming, Source};
@@ -139,8 +139,7 @@ impl Parts {
                 plan: Arc::clone(plan),
                 spools: self.spools.clone(),
             };
-            let thread = thread::Builder::new().name("ftpfs-part".to_owned());
-            if let Err(error) = thread.spawn(move || fetcher.run()) {
+            if let Err(error) = guarded::spawn("ftpfs-part", move || fetcher.run()) {
                 log::debug!("fewer transfers at once: no thread: {error}");
                 break;
             }
@@ -224,9 +223,8 @@ impl SideBySide {
     /// reader does not wait.
     fn end_own(&mut self) {
         if let Some(own) = self.own.take() {
-            let thread = thread::Builder::new().name("ftpfs-end".to_owned());
             // Without a thread it ends here.
-            drop(thread.spawn(move || drop(own)));
+            drop(guarded::spawn("ftpfs-end", move || drop(own)));
         }
     }
 

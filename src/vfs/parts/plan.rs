@@ -249,6 +249,17 @@ impl Plan {
         self.room.notify_all();
     }
 
+    /// A thread that fetched one of the parts panicked: those under way fail, and no part is claimed from now on.
+    pub(super) fn fail(&self) {
+        let mut state = self.lock();
+        state.is_stopped = true;
+        for part in &state.parts {
+            part.end_with(Outcome::Failed);
+        }
+        drop(state);
+        self.room.notify_all();
+    }
+
     /// Nobody reads any more.
     pub(super) fn give_up(&self) {
         self.cut();

@@ -21,6 +21,8 @@ struct Far {
     /// Whether there is a connection to spare.
     has_spares: bool,
     is_needed: AtomicBool,
+    /// What fetches a part panics.
+    panics: AtomicBool,
 }
 
 /// What `Far` opens: far away.
@@ -62,6 +64,7 @@ impl Wide for Far {
             return None;
         }
         let offset = choose()?.start;
+        assert!(!self.panics.load(Ordering::Relaxed), "injected");
         let opened = self.version().and_then(|told| {
             if !told.agrees(version) {
                 return Err(crate::vfs::reader::fake::error(ErrorKind::Changed));
@@ -131,6 +134,7 @@ fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
         parts: parts(None),
         has_spares: true,
         is_needed: AtomicBool::new(false),
+        panics: AtomicBool::new(false),
     };
     change(&mut far);
     Arc::new(far)
@@ -196,6 +200,15 @@ fn a_part_that_breaks_is_read_by_the_reader_itself() {
     flow(&far);
     assert!(reading.join().unwrap().unwrap() == far.file.bytes());
     assert!(far.file.opened().len() > MOST + 1);
+}
+
+#[test]
+fn a_part_that_panics_is_read_by_the_reader_itself() {
+    let far = far(&[], |far| far.panics = AtomicBool::new(true));
+    let reading = read(&far);
+    far.file.wait_for_sent(3 * M as u64 / 2);
+    far.file.allow(None);
+    assert!(reading.join().unwrap().unwrap() == far.file.bytes());
 }
 
 #[test]

@@ -5,13 +5,13 @@
 
 use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bytes::Piece;
 use super::stream::{Received, Stream};
 use super::{Resuming, Shared, State, Step, Trust};
-use crate::remote::Error;
+use crate::guarded::{self, OnDrop};
+use crate::remote::{Error, ErrorKind};
 
 /// How often a thread that waits for room looks whether it was forgotten; the wake-up normally comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -51,12 +51,23 @@ pub(super) fn spawn(
             trust,
         ),
     };
-    let thread = thread::Builder::new().name("ftpfs-read".to_owned());
-    thread.spawn(move || pull.run()).map(drop)
+    guarded::spawn("ftpfs-read", move || pull.run()).map(drop)
 }
 
 impl Pull {
-    fn run(mut self) {
+    fn run(self) {
+        let (shared, transfer) = (Arc::clone(&self.shared), self.transfer);
+        // After a panic the reader waits for nothing; otherwise the stream knows this transfer no more.
+        let _ended = OnDrop::new(|| {
+            if std::thread::panicking() {
+                let reason = "reading panicked, which is a mistake in ftpfs".to_owned();
+                failed(&shared, transfer, &shared.error(ErrorKind::Local, reason));
+            }
+        });
+        self.fill_stream();
+    }
+
+    fn fill_stream(mut self) {
         while let Some(size) = self.wait_for_room() {
             match self.fill(size) {
                 Ok(Filled::More) => {}
@@ -171,15 +182,7 @@ impl Pull {
     }
 
     fn failed(&self, error: &Error) {
-        let mut state = self.shared.lock();
-        let Some(stream) = state.filled_by(self.transfer) else {
-            return;
-        };
-        if !stream.is_awaited() {
-            log::debug!("read-ahead stopped: {error}");
-        }
-        stream.fail(error);
-        self.wake(state);
+        failed(&self.shared, self.transfer, error);
     }
 
     fn wake(&self, state: MutexGuard<'_, State>) {
@@ -200,4 +203,18 @@ impl Pull {
             Err(error) => log::debug!("after the last byte: {error}"),
         }
     }
+}
+
+/// The transfer failed: its stream's readers get the error.
+fn failed(shared: &Shared, transfer: u64, error: &Error) {
+    let mut state = shared.lock();
+    let Some(stream) = state.filled_by(transfer) else {
+        return;
+    };
+    if !stream.is_awaited() {
+        log::debug!("read-ahead stopped: {error}");
+    }
+    stream.fail(error);
+    drop(state);
+    shared.arrived.notify_all();
 }

@@ -411,3 +411,29 @@ fn a_transfer_is_given_up_with_the_last_who_waits_for_it() {
     file.allow(None);
     assert_eq!(*reader.read(0, 10).unwrap(), file.bytes()[..10]);
 }
+
+/// A server whose answer makes ftpfs panic.
+struct Panics;
+
+impl Source for Panics {
+    fn open_at(&self, _: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
+        panic!("injected");
+    }
+
+    fn version(&self) -> Result<Version, Error> {
+        Ok(sized(Some(M)))
+    }
+
+    fn path(&self) -> RemotePath {
+        RemotePath::root()
+    }
+}
+
+#[test]
+fn a_read_whose_transfer_panics_is_an_error() {
+    let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options());
+    for _ in 0..options().streams + 1 {
+        let error = reader.read_while(0, 10, &|| true).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Local);
+    }
+}

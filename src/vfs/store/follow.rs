@@ -3,8 +3,9 @@
 
 use std::io;
 use std::sync::{Arc, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::guarded::{self, OnDrop};
 
 use super::{Follower, Outgoing, PIECE, Shared, State};
 
@@ -24,8 +25,12 @@ enum Next {
 /// Starts the thread of the upload `id`.
 pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> io::Result<()> {
     let shared = Arc::clone(shared);
-    let thread = thread::Builder::new().name("ftpfs-follow".to_owned());
-    thread.spawn(move || run(&shared, id)).map(drop)
+    let follow = move || {
+        let panicked = OnDrop::new(|| give_up(&shared, id));
+        run(&shared, id);
+        panicked.disarm();
+    };
+    guarded::spawn("ftpfs-follow", follow).map(drop)
 }
 
 fn run(shared: &Shared, id: u64) {

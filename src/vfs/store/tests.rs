@@ -281,6 +281,18 @@ fn a_change_during_the_commit_of_what_was_sent_starts_over() {
     }
 }
 
+#[test]
+fn an_early_upload_that_panics_holds_up_no_commit() {
+    let server = FakeServer::new(&[]);
+    let open = Open::on(&server);
+    server.hook(|moment| assert_ne!(moment, Moment::Read(1, 1 << 20), "injected"));
+    open.copy(0, 8 * M);
+    server.wait_for_begun(1);
+    server.wait_for_live(0);
+    open.commit().unwrap();
+    assert!(server.file() == open.bytes());
+}
+
 /// The server tells digests: what it has is what was sent, whatever the writer did to the spool meanwhile.
 #[test]
 fn a_file_whose_writer_never_pauses_is_stored_as_it_was_once() {

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
 use super::super::Vfs;
@@ -11,16 +10,19 @@ use super::super::open_file::OpenFile;
 use super::super::store::Waited;
 use super::{Failure, Next, Outcome, Writeback};
 use crate::ftp::RemotePath;
+use crate::guarded::{self, OnDrop};
 use crate::remote::{self, ErrorKind};
 
 impl Writeback {
     /// Starts the dispatcher; it ends with [`Writeback::drain`], or when the vfs is gone.
     pub(in super::super) fn start(self: &Arc<Self>, vfs: &Arc<Vfs>) {
         let (writeback, house) = (Arc::clone(self), Arc::downgrade(vfs));
-        let thread = thread::Builder::new()
-            .name("writeback".to_owned())
-            .spawn(move || dispatch(&writeback, &house));
-        match thread {
+        let serve = move || {
+            // Without a dispatcher nothing may wait for one.
+            let _ended = OnDrop::new(|| writeback.end());
+            dispatch(&writeback, &house);
+        };
+        match guarded::spawn("writeback", serve) {
             Ok(_) => self.is_on.store(true, Ordering::Relaxed),
             Err(error) => log::warn!("files are stored when they are closed: no thread: {error}"),
         }
@@ -39,8 +41,7 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
         };
         let Some(vfs) = house.upgrade() else { return };
         let (for_thread, to_store) = (Arc::clone(&vfs), Arc::clone(&file));
-        let thread = thread::Builder::new().name("upload".to_owned());
-        let spawned = thread.spawn(move || for_thread.store_in_background(&to_store));
+        let spawned = guarded::spawn("upload", move || for_thread.store_in_background(&to_store));
         if let Err(error) = spawned {
             log::debug!("an upload without a thread of its own: {error}");
             vfs.store_in_background(&file);
@@ -148,6 +149,9 @@ impl Vfs {
 
     fn store_in_background(&self, file: &Arc<OpenFile>) {
         let ino = file.ino();
+        let panicked = OnDrop::new(|| {
+            self.writeback.done(ino, Outcome::panicked());
+        });
         let outcome = match file.store_closed(Waited::ForByNobody) {
             Ok(stored) => {
                 if let Some(stored) = stored {
@@ -161,6 +165,7 @@ impl Vfs {
             }
             Err(error) => self.failed(file, &error),
         };
+        panicked.disarm();
         if self.writeback.done(ino, outcome) {
             self.inodes.forget(ino, 1);
         }

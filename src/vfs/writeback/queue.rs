@@ -83,6 +83,16 @@ pub(crate) enum Outcome {
     Refused(Failure),
 }
 
+impl Outcome {
+    /// The try panicked: it may go well another time.
+    pub(super) fn panicked() -> Self {
+        Self::MayPass(Failure {
+            errno: Errno::IO,
+            reason: "storing it panicked, which is a mistake in ftpfs".to_owned(),
+        })
+    }
+}
+
 /// How a file stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Standing<F = OpenFile> {
@@ -337,9 +347,11 @@ impl<F: Numbered> Queue<F> {
 
     /// Whether one is being stored, or will be unasked.
     pub(super) fn is_hopeful(&self) -> bool {
-        self.entries
-            .values()
-            .any(|entry| entry.step != Step::Refused)
+        self.end != End::Reached
+            && self
+                .entries
+                .values()
+                .any(|entry| entry.step != Step::Refused)
     }
 
     /// The mount ends.
