@@ -159,7 +159,7 @@ impl Vfs {
         if self
             .cache
             .snapshot(&path)
-            .is_some_and(|listing| listing.len() > 0)
+            .is_some_and(|listing| !listing.is_empty())
             && self
                 .remote
                 .list(&path)

@@ -432,7 +432,7 @@ impl Source for Panics {
 #[test]
 fn a_read_whose_transfer_panics_is_an_error() {
     let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options());
-    for _ in 0..options().streams + 1 {
+    for _ in 0..=options().streams {
         let error = reader.read_while(0, 10, &|| true).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Local);
     }
