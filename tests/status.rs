@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// All that the JSON of a mount has, in its order.
 const NAMES: &str = "version mountpoint source server pid uptime_seconds unmounted writeback connections transfers cache \
-                     spool uploads capabilities commands";
+                     spool uploads capabilities leftovers commands";
 
 fn ftpfs(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
@@ -333,4 +333,40 @@ fn an_unmounted_mount_is_told_until_all_is_stored() {
         evaluated(&ftpfs(&["status", "--json"]).stdout, &expression) == "[]"
     }));
     assert_eq!(server.read("file"), b"content");
+}
+
+/// A temporary name that the server does not delete: shown with the time of the next try, and deleted at the end.
+#[test]
+fn what_cannot_be_cleared_away_is_listed() {
+    let server = TestServer::start(Kind::Embedded);
+    let mount = Mount::new(&server);
+    assert_eq!(asked(mount.path(), "j['leftovers']"), "[]");
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
+    let refused = |code| Misdeed::Refuse {
+        code,
+        text: "not now".to_owned(),
+    };
+    faults.add(Fault::on("RNFR", refused(550)).always());
+    faults.add(Fault::on("DELE", refused(550)).always());
+    // The close fails, which this does not tell.
+    fs::write(mount.join("file"), "content").unwrap();
+    let listed = "[l['path'][:8] for l in j['leftovers'] if 0 < l['next_try_seconds'] <= 3600]";
+    assert!(wait_for(SOON, || asked(mount.path(), listed) == "['/.ftpfs-']"));
+    let text = status_of(mount.path());
+    assert!(
+        text.contains("is to be cleared away, next try in "),
+        "{text}"
+    );
+    faults.clear();
+    let root = server.root().to_owned();
+    let leftovers = || {
+        let entries = fs::read_dir(&root).unwrap();
+        entries
+            .filter(|entry| entry.as_ref().unwrap().file_name() != "file")
+            .count()
+    };
+    assert_eq!(leftovers(), 1);
+    mount.unmount();
+    assert_eq!(leftovers(), 0);
 }

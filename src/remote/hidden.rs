@@ -3,7 +3,6 @@
 
 use super::error::{Operation, Task};
 use super::rename::{Moved, move_aside, move_path};
-use super::retry::is_lost;
 use super::temporary::Temporary;
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::RemotePath;
@@ -41,7 +40,7 @@ impl Remote {
                 fault
             }
             Moved::Unknown(fault) => {
-                temporary.put_back(&mut dialogue, is_lost(&fault));
+                temporary.put_back(&mut dialogue, true);
                 fault
             }
         };

@@ -47,6 +47,7 @@ pub use download::Download;
 pub use error::{Error, ErrorKind};
 pub use hidden::HiddenFile;
 pub use links::Links;
+pub use orphan::Leftover;
 pub use spare::Spare;
 pub use upload::Upload;
 pub use version::Version;

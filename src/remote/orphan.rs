@@ -1,11 +1,11 @@
-//! What may still be on the server under a temporary name though nobody works with it any more, because the connection
-//! was lost when it should have been cleared away.
+//! What may still be on the server under a temporary name though nothing works with it any more: the connection was lost
+//! when it should have been cleared away, or the server refused. What is refused is tried again more and more rarely.
 //!
 //! A file moved aside is moved back only while nobody changes what has its old name: a change there first settles what
 //! became of it ([`Remote::settle_before`]).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::{Operation, Task};
 use super::retry::Dialogue;
@@ -15,6 +15,20 @@ use crate::ftp::RemotePath;
 
 /// Longest wait for another thread that clears one away; the network's deadlines, which are shorter, end what is stuck.
 const STUCK: Duration = Duration::from_secs(300);
+
+/// The pause after the first refusal. Each further one doubles it.
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// A leftover on the server, as `ftpfs status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its temporary name.
+    pub path: RemotePath,
+    /// How long from now it is tried again to clear it away.
+    pub next: Duration,
+}
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +48,55 @@ pub(super) struct Orphans {
 
 #[derive(Debug, Default)]
 struct Lists {
-    waiting: Vec<Orphan>,
-    /// Somebody is clearing these away.
+    waiting: Vec<Attempt>,
+    /// A thread is clearing these away.
     taken: Vec<Orphan>,
+}
+
+/// An orphan and when it is tried again to clear it away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Attempt {
+    orphan: Orphan,
+    due: Instant,
+    /// How often the server refused so far.
+    refusals: u32,
+}
+
+/// How it came out to clear an orphan away.
+#[derive(Debug)]
+enum Cleared {
+    Done,
+    /// The server was not asked, or its answer was lost.
+    Unasked(Orphan),
+    Refused(Orphan),
+}
+
+impl Attempt {
+    fn is_due(&self, now: Option<Instant>) -> bool {
+        now.is_none_or(|now| self.due <= now)
+    }
+
+    /// This attempt's successor, which ended at `now` as `cleared` says. None where nothing is left.
+    fn next(&self, cleared: Cleared, now: Instant) -> Option<Self> {
+        match cleared {
+            Cleared::Done => None,
+            Cleared::Unasked(orphan) => Some(Self {
+                orphan,
+                ..self.clone()
+            }),
+            Cleared::Refused(orphan) => Some(Self {
+                orphan,
+                due: now + pause_after(self.refusals),
+                refusals: self.refusals.saturating_add(1),
+            }),
+        }
+    }
+}
+
+/// The pause after a refusal that `refusals` came before.
+fn pause_after(refusals: u32) -> Duration {
+    let factor = 1_u32.checked_shl(refusals).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
 }
 
 impl Orphan {
@@ -67,15 +127,16 @@ impl Orphan {
         dialogue: &mut Dialogue<'_>,
     ) -> Result<(), Error> {
         if let Self::Aside(aside, target) = self {
+            // In this order: a server may still move the file after it refused to, and what has its
+            // old name is another file only once it has the new one.
+            match look(remote, dialogue, aside)? {
+                Look::Absent | Look::NoParent(_) => return Ok(()),
+                Look::Found(_) => {}
+            }
             match look(remote, dialogue, target)? {
                 Look::Found(_) => self.condemn(remote),
                 Look::NoParent(_) => return Ok(()),
-                Look::Absent => {
-                    return match look(remote, dialogue, aside)? {
-                        Look::Absent | Look::NoParent(_) => Ok(()),
-                        Look::Found(_) => rename::put_back(remote, dialogue, aside, target),
-                    };
-                }
+                Look::Absent => return rename::put_back(remote, dialogue, aside, target),
             }
         }
         delete_part(remote, dialogue, self.path())
@@ -83,43 +144,70 @@ impl Orphan {
 }
 
 impl Orphans {
-    pub(super) fn add(&self, orphan: Orphan) {
-        self.lock().waiting.push(orphan);
+    /// Adds one that is first cleared away at `due`.
+    pub(super) fn add(&self, orphan: Orphan, due: Instant) {
+        let attempt = Attempt {
+            orphan,
+            due,
+            refusals: 0,
+        };
+        self.lock().waiting.push(attempt);
     }
 
     fn count(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// Takes the next one.
-    fn take(&self) -> Option<Orphan> {
-        let mut lists = self.lock();
-        let first = (!lists.waiting.is_empty()).then(|| lists.waiting.remove(0))?;
-        lists.taken.push(first.clone());
-        Some(first)
+    fn has_due(&self, now: Option<Instant>) -> bool {
+        self.lock()
+            .waiting
+            .iter()
+            .any(|attempt| attempt.is_due(now))
     }
 
-    /// Takes the next one that is about `path`, when nobody clears such a one away any more.
-    fn take_about(&self, path: &RemotePath) -> Option<Orphan> {
+    /// Those that wait, the next first.
+    fn leftovers(&self, now: Instant) -> Vec<Leftover> {
+        let lists = self.lock();
+        let mut leftovers: Vec<_> = lists
+            .waiting
+            .iter()
+            .map(|attempt| Leftover {
+                path: attempt.orphan.path().clone(),
+                next: attempt.due.saturating_duration_since(now),
+            })
+            .collect();
+        drop(lists);
+        leftovers.sort_by_key(|leftover| leftover.next);
+        leftovers
+    }
+
+    /// Takes the next one that is due at `now`; where there is no such time, the next one.
+    fn take(&self, now: Option<Instant>) -> Option<Attempt> {
+        let mut lists = self.lock();
+        let at = lists
+            .waiting
+            .iter()
+            .position(|attempt| attempt.is_due(now))?;
+        Some(lists.take(at))
+    }
+
+    /// Takes the next one that is about `path`, due or not, when no thread clears such a one away any more.
+    fn take_about(&self, path: &RemotePath) -> Option<Attempt> {
         let is_taken = |lists: &mut Lists| lists.taken.iter().any(|orphan| orphan.is_about(path));
         let waited = self
             .cleared
             .wait_timeout_while(self.lock(), STUCK, is_taken);
         let mut lists = waited.unwrap_or_else(PoisonError::into_inner).0;
-        let at = lists
-            .waiting
-            .iter()
-            .position(|orphan| orphan.is_about(path))?;
-        let orphan = lists.waiting.remove(at);
-        lists.taken.push(orphan.clone());
-        Some(orphan)
+        let is_about = |attempt: &Attempt| attempt.orphan.is_about(path);
+        let at = lists.waiting.iter().position(is_about)?;
+        Some(lists.take(at))
     }
 
-    /// What was taken as `taken` is cleared away, or is to be tried again as `left`.
-    fn put(&self, taken: &Orphan, left: Option<Orphan>) {
+    /// What was taken as `taken` was cleared away, or `cleared` says what is left of it.
+    fn put(&self, taken: &Attempt, cleared: Cleared, now: Instant) {
         let mut lists = self.lock();
-        lists.taken.retain(|orphan| orphan != taken);
-        lists.waiting.extend(left);
+        lists.taken.retain(|orphan| *orphan != taken.orphan);
+        lists.waiting.extend(taken.next(cleared, now));
         drop(lists);
         self.cleared.notify_all();
     }
@@ -130,20 +218,71 @@ impl Orphans {
     }
 }
 
+impl Lists {
+    fn take(&mut self, at: usize) -> Attempt {
+        let attempt = self.waiting.remove(at);
+        self.taken.push(attempt.orphan.clone());
+        attempt
+    }
+}
+
 impl Remote {
-    /// Clears away what could not be when it should have been, because the connection was lost. What cannot
-    /// be now either waits for the next call; with no connection to be had, all of it does.
+    /// Clears away all that could not be when it should have been. What cannot be now either waits for the next call; without
+    /// a connection, all of it does.
     pub fn clear_orphans(&self) {
+        self.clear_orphans_due(None);
+    }
+
+    /// The same of what is due at `now`: what the server refuses to clear away is due 5 s later, then after pauses that
+    /// double, up to an hour.
+    pub fn clear_due_orphans(&self, now: Instant) {
+        self.clear_orphans_due(Some(now));
+    }
+
+    /// What is still to be cleared away, the next first.
+    pub fn leftovers(&self) -> Vec<Leftover> {
+        self.names().orphans().leftovers(Instant::now())
+    }
+
+    /// Takes over the unfinished upload at `path`, which an earlier mount left and the server does not delete now.
+    /// False where this mount keeps no journal, which must know of it.
+    pub fn adopt_part(&self, path: &RemotePath) -> bool {
+        let journal = self.names().journal();
+        journal.part(path);
+        self.adopt(Orphan::Part(path.clone()))
+    }
+
+    /// The same of the file at `aside`, which was moved there from `target`.
+    pub fn adopt_aside(&self, aside: &RemotePath, target: &RemotePath) -> bool {
+        let journal = self.names().journal();
+        journal.aside(aside, target);
+        self.adopt(Orphan::Aside(aside.clone(), target.clone()))
+    }
+
+    fn adopt(&self, orphan: Orphan) -> bool {
+        let is_kept = self.names().journal().is_kept();
+        if is_kept {
+            self.names()
+                .orphans()
+                .add(orphan, Instant::now() + FIRST_PAUSE);
+        }
+        is_kept
+    }
+
+    fn clear_orphans_due(&self, now: Option<Instant>) {
         let mut dialogue = self.dialogue();
         for _ in 0..self.names().orphans().count() {
-            // Whoever waits for one that is taken may hold a session that this would need.
+            if !self.names().orphans().has_due(now) {
+                return;
+            }
+            // A thread that waits for one that is taken may hold a session that this would need.
             if dialogue.connect().is_err() {
                 return;
             }
-            let Some(orphan) = self.names().orphans().take() else {
+            let Some(taken) = self.names().orphans().take(now) else {
                 return;
             };
-            match self.clear(&mut dialogue, &orphan) {
+            match self.clear(&mut dialogue, &taken) {
                 Err(error) if error.kind.is_the_connection() => return,
                 Ok(()) | Err(_) => {}
             }
@@ -175,21 +314,25 @@ impl Remote {
         Orphan::Aside(aside.clone(), target.clone()).settle(self, &mut self.dialogue())
     }
 
-    fn clear(&self, dialogue: &mut Dialogue<'_>, taken: &Orphan) -> Result<(), Error> {
-        let mut orphan = taken.clone();
-        let cleared = orphan.settle(self, dialogue);
-        let left = match &cleared {
+    fn clear(&self, dialogue: &mut Dialogue<'_>, taken: &Attempt) -> Result<(), Error> {
+        let mut orphan = taken.orphan.clone();
+        let result = orphan.settle(self, dialogue);
+        let cleared = match &result {
             Ok(()) => {
                 self.names().journal().gone(orphan.path());
-                None
+                Cleared::Done
             }
             Err(fault) => {
                 log::debug!("{} is still to be cleared away: {fault}", orphan.path());
-                Some(orphan)
+                if fault.kind.is_the_connection() {
+                    Cleared::Unasked(orphan)
+                } else {
+                    Cleared::Refused(orphan)
+                }
             }
         };
-        self.names().orphans().put(taken, left);
-        cleared
+        self.names().orphans().put(taken, cleared, Instant::now());
+        result
     }
 }
 
@@ -235,20 +378,52 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_waited_for_and_what_failed_is_taken_again() {
-        let orphans = Orphans::default();
+        let (orphans, now) = (Orphans::default(), Instant::now());
         let orphan = Orphan::Aside(path("/.old"), path("/a"));
-        orphans.add(orphan.clone());
-        let taken = orphans.take().unwrap();
-        std::thread::scope(|scope| {
+        orphans.add(orphan.clone(), now);
+        let taken = orphans.take(Some(now)).unwrap();
+        let again = std::thread::scope(|scope| {
             let other = scope.spawn(|| orphans.take_about(&path("/a")));
             assert_eq!(orphans.take_about(&path("/b")), None, "not waited for");
-            orphans.put(&taken, Some(orphan.clone()));
-            assert_eq!(other.join().unwrap(), Some(orphan.clone()));
+            orphans.put(&taken, Cleared::Refused(orphan.clone()), now);
+            other.join().unwrap().unwrap()
         });
-        orphans.put(&orphan, None);
+        assert_eq!(again.orphan, orphan);
+        orphans.put(&again, Cleared::Done, now);
         assert_eq!(
             (orphans.count(), orphans.take_about(&path("/a"))),
             (0, None)
         );
+    }
+
+    #[test]
+    fn what_is_refused_is_tried_more_and_more_rarely() {
+        let (orphans, start) = (Orphans::default(), Instant::now());
+        let (stubborn, other) = (
+            Orphan::Part(path("/stubborn.part")),
+            Orphan::Part(path("/other.part")),
+        );
+        orphans.add(stubborn.clone(), start);
+        let (mut now, mut pauses) = (start, Vec::new());
+        for _ in 0..12 {
+            let taken = orphans.take(Some(now)).unwrap();
+            orphans.put(&taken, Cleared::Refused(stubborn.clone()), now);
+            assert_eq!(orphans.take(Some(now)), None);
+            let pause = orphans.leftovers(now)[0].next;
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        let expected = [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600];
+        assert_eq!(pauses, expected);
+
+        let taken = orphans.take(Some(now)).unwrap();
+        orphans.put(&taken, Cleared::Unasked(stubborn.clone()), now);
+        assert!(orphans.take(Some(now)).is_some(), "it was not asked");
+        orphans.put(&taken, Cleared::Refused(stubborn.clone()), now);
+        orphans.add(other.clone(), now);
+        let due = orphans.take(Some(now)).unwrap();
+        assert_eq!(due.orphan, other, "each has its own pauses");
+        assert_eq!(orphans.take(None).unwrap().orphan, stubborn, "at the end");
+        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
     }
 }

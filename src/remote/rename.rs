@@ -127,7 +127,7 @@ fn replace(
     match moved {
         Ok(()) => aside.delete(dialogue),
         // A server may do what it refuses, so the names are looked at.
-        Err(ref fault) => aside.put_back(dialogue, is_lost(fault)),
+        Err(ref fault) => aside.put_back(dialogue, is_lost(fault) || is_about_target(fault)),
     }
     moved
 }

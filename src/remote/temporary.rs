@@ -2,8 +2,9 @@
 //! that makes them. Each is in the journal from before it is used until it is known to be gone.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
-use super::orphan::{Orphan, Orphans};
+use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
 use super::retry::Dialogue;
 use super::{Remote, change};
 use crate::ftp::RemotePath;
@@ -184,13 +185,18 @@ impl Temporary {
     }
 
     /// Moves a file that may have been moved aside back, unless another has its name now. Where that fails it is an
-    /// orphan; where the server may still be `at_work` on it, too.
+    /// orphan. Where the server may still be `at_work` on it, it is looked for once more later.
     pub(super) fn put_back(mut self, dialogue: &mut Dialogue<'_>, at_work: bool) {
         let Some(orphan) = &mut self.orphan else {
             return;
         };
         match orphan.settle(&self.remote, dialogue) {
-            Ok(()) if at_work => {}
+            Ok(()) if at_work => {
+                let later = Instant::now() + FIRST_PAUSE;
+                if let Some(orphan) = self.orphan.take() {
+                    self.remote.names().orphans.add(orphan, later);
+                }
+            }
             Ok(()) => self.gone(),
             Err(fault) => log::error!(
                 "an old file may now be {}, and is moved back as soon as it can be: {fault}",
@@ -203,7 +209,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(orphan) = self.orphan.take() {
-            self.remote.names().orphans.add(orphan);
+            self.remote.names().orphans.add(orphan, Instant::now());
         }
     }
 }

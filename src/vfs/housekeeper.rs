@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Vfs;
 use crate::guarded;
@@ -63,7 +63,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     }
     if !in_need {
         vfs.backing.spools.tidy_journal();
-        vfs.remote.clear_orphans();
+        vfs.remote.clear_due_orphans(Instant::now());
         vfs.remote.keep_profile();
     }
     drop(vfs);

@@ -75,18 +75,28 @@ fn recover_page(remote: &Remote, place: &Place, mut left: Left) {
     left.finish();
 }
 
-/// Clears away the temporary names.
+/// Clears away the temporary names. Those that the server keeps are from now on this mount's to clear away.
 fn clear_names(remote: &Remote, left: &mut Left) {
     for path in left.parts() {
         match remote.delete_part(&path) {
             Ok(()) => left.gone(&path),
-            Err(fault) => log::warn!("cannot delete the unfinished upload {path}: {fault}"),
+            Err(fault) => {
+                log::warn!("cannot delete the unfinished upload {path}: {fault}");
+                if remote.adopt_part(&path) {
+                    left.gone(&path);
+                }
+            }
         }
     }
     for (aside, target) in left.asides() {
         match remote.settle_aside(&aside, &target) {
             Ok(()) => left.gone(&aside),
-            Err(fault) => log::warn!("{aside} may be what {target} was before: {fault}"),
+            Err(fault) => {
+                log::warn!("{aside} may be what {target} was before: {fault}");
+                if remote.adopt_aside(&aside, &target) {
+                    left.gone(&aside);
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::Vfs;
 use super::transfers::Transfer;
 use crate::cache::CacheStats;
 use crate::ftp::{Capability, Finding, RemotePath};
-use crate::remote::PoolStats;
+use crate::remote::{Leftover, PoolStats};
 
 /// Most files that are told one by one.
 const MOST_TOLD: usize = 1_000;
@@ -39,6 +39,8 @@ pub struct Report {
     pub failed: usize,
     /// What the server was seen to do or to lack, or what the user switched off.
     pub findings: Vec<(Capability, Finding)>,
+    /// Temporary names that are still to be cleared away on the server, the next first; no more than a thousand.
+    pub leftovers: Vec<Leftover>,
     /// How often each command was sent.
     pub commands: BTreeMap<String, u64>,
 }
@@ -105,6 +107,12 @@ impl Vfs {
             waiting,
             failed,
             findings: self.remote.profile().findings(),
+            leftovers: self
+                .remote
+                .leftovers()
+                .into_iter()
+                .take(MOST_TOLD)
+                .collect(),
             commands: self.remote.command_counts(),
         }
     }

@@ -232,3 +232,33 @@ fn the_journal_knows_of_a_file_overwritten_in_place_before_the_server_does() {
     });
     assert!(noted().ends_with("gone\t/file\n"), "its writer knows");
 }
+
+#[test]
+fn an_old_file_that_is_moved_aside_after_the_refusal_gets_its_name_back() {
+    let site = Site::new();
+    site.put("file", b"old");
+    let faults = site.server.faults();
+    faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/file"));
+    let refused = Misdeed::Refuse {
+        code: 553,
+        text: "no".to_owned(),
+    };
+    faults.add(Fault::on("RNTO", refused).named(".old"));
+    site.store("/file", b"new").unwrap_err();
+    assert_eq!(site.names(""), ["file"]);
+    let commands = site.server.commands();
+    let aside = commands
+        .iter()
+        .find_map(|line| {
+            line.strip_prefix("RNTO /")
+                .filter(|it| it.ends_with(".old"))
+        })
+        .unwrap();
+    // The server does it a moment later.
+    fs::rename(site.local("file"), site.local(aside)).unwrap();
+    assert_eq!(site.remote.leftovers().len(), 1);
+    site.remote.clear_orphans();
+    assert_eq!(site.names(""), ["file"]);
+    assert_eq!(site.content("file"), b"old");
+    assert_eq!(site.remote.leftovers(), []);
+}

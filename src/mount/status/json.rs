@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Told, lossy};
 use crate::ftp::{Finding, RemotePath};
+use crate::remote::Leftover;
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
 /// The whole object, with a line feed.
@@ -66,6 +67,7 @@ pub(super) fn of(told: &Told<'_>) -> String {
         ("spool", spool),
         ("uploads", uploads),
         ("capabilities", object(&findings)),
+        ("leftovers", array(report.leftovers.iter().map(leftover))),
         ("commands", object(&commands)),
     ]);
     text.push('\n');
@@ -101,6 +103,13 @@ fn waiting(waiting: &Waiting) -> String {
             "reason",
             option(waiting.reason.as_ref(), |reason| string(reason)),
         ),
+    ])
+}
+
+fn leftover(leftover: &Leftover) -> String {
+    object(&[
+        ("path", path(&leftover.path)),
+        ("next_try_seconds", seconds(leftover.next)),
     ])
 }
 

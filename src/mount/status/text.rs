@@ -71,6 +71,14 @@ pub(super) fn of(told: &Told<'_>) -> String {
             line(&mut text, "quirk", &quirk);
         }
     }
+    for leftover in &report.leftovers {
+        let next = time(leftover.next);
+        let sentence = format!(
+            "{} is to be cleared away, next try in {next}",
+            leftover.path
+        );
+        line(&mut text, "leftover", &sentence);
+    }
     let commands: Vec<_> = report
         .commands
         .iter()
