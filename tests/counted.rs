@@ -144,7 +144,10 @@ fn first_data_connection_costs_no_flight() {
     let server = TestServer::start_with(Kind::Embedded, |options| options.delay = ROUND_TRIP);
     let _mount = Mount::with_options(&server, &["connections=1"]);
     let flights = verbs_by_flight(&server);
-    assert_eq!(flights, ["USER", "PASS", "FEAT+TYPE+EPSV", "OPTS", "PWD"]);
+    assert_eq!(
+        flights,
+        ["USER", "PASS", "FEAT+TYPE+EPSV", "OPTS", "SYST+PWD"]
+    );
 }
 
 /// vsftpd's STAT lists as its LIST does: it is not asked twice to find that out.

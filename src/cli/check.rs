@@ -39,8 +39,8 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
     }
 
     let mut session = Session::connect(&connect)?;
-    session.identify()?;
-    let directory = source.path.resolve(&session.home()?)?;
+    let home = session.identify()?;
+    let directory = source.path.resolve(&home)?;
     let round_trip = round_trip(&mut session)?;
     let listed = list(&mut session, &directory)?;
 

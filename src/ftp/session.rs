@@ -225,10 +225,21 @@ impl Session {
     /// Tells the profile which server this is, by SYST (RFC 959 §4.1.3), FEAT and the TLS key: what an earlier mount saw
     /// of the same server is believed from then on.
     ///
+    /// The directory that the login starts in is asked in the same flight: `/` where the server does not say, or not as a
+    /// path.
+    ///
     /// # Errors
     /// The session broke.
-    pub fn identify(&mut self) -> Result<(), Error> {
-        let answer = self.exchange("SYST", b"SYST");
+    pub fn identify(&mut self) -> Result<RemotePath, Error> {
+        let queues = self.queues();
+        log::debug!("> SYST");
+        if queues {
+            log::debug!("> PWD");
+            self.control.send_together(&[b"SYST", b"PWD"])?;
+        } else {
+            self.control.send(b"SYST")?;
+        }
+        let answer = self.answer("SYST");
         let system = self.unless_broken(answer)?;
         let system = system.map_or_else(|_| String::new(), |reply| reply.words());
         let security = self.security();
@@ -236,23 +247,12 @@ impl Session {
         let key = certificate.map(|it| it.key.octets());
         let identity = Identity::of(&system, self.features(), key);
         self.profile.identify(&system, identity);
-        Ok(())
-    }
-
-    /// The working directory (PWD, RFC 959 §4.1.3).
-    pub fn working_directory(&mut self) -> Result<RemotePath, Error> {
-        let reply = self.completed("PWD", b"PWD")?;
-        let told = reply.lines().iter().find_map(|line| told_directory(line));
-        let told = told.ok_or_else(|| nonsense(&reply, "an absolute path"))?;
-        Ok(RemotePath::new(&super::charset::decode(
-            told,
-            self.charset,
-        ))?)
-    }
-
-    /// The directory that a login starts in: `/` where the server does not say, or not as a path.
-    pub fn home(&mut self) -> Result<RemotePath, Error> {
-        let told = self.working_directory();
+        let told = if queues {
+            let answer = self.completion("PWD");
+            answer.and_then(|reply| self.directory_in(&reply))
+        } else {
+            self.working_directory()
+        };
         match self.unless_broken(told)? {
             Ok(directory) => Ok(directory),
             Err(error) => {
@@ -260,6 +260,21 @@ impl Session {
                 Ok(RemotePath::root())
             }
         }
+    }
+
+    /// The working directory (PWD, RFC 959 §4.1.3).
+    pub fn working_directory(&mut self) -> Result<RemotePath, Error> {
+        let reply = self.completed("PWD", b"PWD")?;
+        self.directory_in(&reply)
+    }
+
+    fn directory_in(&self, reply: &Reply) -> Result<RemotePath, Error> {
+        let told = reply.lines().iter().find_map(|line| told_directory(line));
+        let told = told.ok_or_else(|| nonsense(reply, "an absolute path"))?;
+        Ok(RemotePath::new(&super::charset::decode(
+            told,
+            self.charset,
+        ))?)
     }
 
     /// Says something, so that the server does not take the session for dead (NOOP). Any reply that ends a command

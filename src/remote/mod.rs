@@ -185,12 +185,9 @@ impl Remote {
             task.error(kind, &fault)
         };
         let mut dialogue = Dialogue::new(&pool);
-        if let Err(fault) = dialogue.repeat(Session::identify) {
-            log::debug!("the server was not identified: {fault}");
-        }
-        memory.save(&profile);
-        let home = dialogue.repeat(Session::home);
+        let home = dialogue.repeat(Session::identify);
         let home = home.map_err(|fault| unknown(&fault));
+        memory.save(&profile);
         drop(dialogue);
         let inner = Inner {
             pool,

@@ -121,7 +121,12 @@ fn replace(
     let mut moved = move_path(remote, dialogue, &[], to, aside.path()).map(drop);
     if moved.is_ok() {
         let why = "replacing a file takes several steps, and for a moment neither has its name";
-        remote.profile().fails(Capability::RenameReplaces, &why);
+        if remote
+            .profile()
+            .fails(Capability::RenameReplaces, &"it refused to")
+        {
+            log::warn!("the server does not rename onto an existing file: {why}");
+        }
         moved = move_path(remote, dialogue, &[], from, to).map(drop);
     }
     match moved {

@@ -62,8 +62,10 @@ fn tried(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Res
     // It may have grown meanwhile.
     let is_none = came >= too_many && size_of(remote, dialogue, path) == Some(size);
     if is_none && is_unproven(profile) {
-        let why = "it takes REST and sends the file from its start";
-        profile.fails(Capability::Rest, &why);
+        let why = "it takes REST and begins at the start of the file";
+        if profile.fails(Capability::Rest, &why) {
+            log::warn!("the server takes REST and begins at the start of the file all the same");
+        }
     }
     Ok(())
 }

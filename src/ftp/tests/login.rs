@@ -69,11 +69,12 @@ fn a_login_that_starts_nowhere_known_starts_at_the_root() {
     ] {
         let peer = Peer::plays(move |stage| {
             stage.log_in();
+            stage.answer("SYST", "215 UNIX");
             stage.answer("PWD", reply);
             stage.noop();
         });
         let mut session = peer.session();
-        assert_eq!(session.home().unwrap(), path(home), "{reply}");
+        assert_eq!(session.identify().unwrap(), path(home), "{reply}");
         session.noop().unwrap();
         peer.ends();
     }
