@@ -10,7 +10,9 @@ use super::proxies::{self, Variables};
 use super::settings::Settings;
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
-use crate::ftp::{CommandCounts, ConnectOptions, LocalOptions, Password, Proxy, ServerProfile};
+use crate::ftp::{
+    CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
+};
 use crate::journal::{self, Place};
 use crate::mount::status::{Sockets, runtime_home};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
@@ -143,6 +145,7 @@ pub(super) fn remote(
         counts: CommandCounts::default(),
         profile: ServerProfile::without(&options.without),
         login_commands: options.login_commands.clone(),
+        listings: ListingBudget::default(),
     };
     Ok(RemoteOptions {
         pool: PoolOptions {

@@ -166,6 +166,10 @@ pub enum Error {
         /// The bound.
         limit: usize,
     },
+    /// The listings being received take more memory together than
+    /// [`ConnectOptions::listings`](super::ConnectOptions::listings) allows.
+    #[error("the listings being received take more than {0} bytes of memory")]
+    ListingTooLarge(usize),
     /// Each wait was short enough, and all of them together were not.
     #[error("the server sends {0} too slowly to wait for its end")]
     TooSlow(&'static str),
@@ -185,7 +189,11 @@ impl Error {
     pub fn leaves_session_usable(&self) -> bool {
         match self {
             Self::Refused { reply, .. } => reply.code().0 != 421,
-            Self::NoTransfer { .. } | Self::Path(_) | Self::Unsendable(_) | Self::CutOff => true,
+            Self::NoTransfer { .. }
+            | Self::ListingTooLarge(_)
+            | Self::Path(_)
+            | Self::Unsendable(_)
+            | Self::CutOff => true,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Proxy { .. }

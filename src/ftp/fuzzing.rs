@@ -14,7 +14,9 @@ use super::address::{extended_passive_port, passive_address};
 use super::digest::DigestCommand;
 use super::features::Features;
 use super::list::Parser;
-use super::listing::{Entry, Format, Kind, Line, TARGET_MAX, parse_line, parse_mlst};
+use super::listing::{
+    Entry, Format, Kind, Line, ListingBudget, ListingReader, TARGET_MAX, parse_line, parse_mlst,
+};
 use super::path::{NAME_MAX, RemotePath, check_name};
 use super::reply::{Reply, ReplyCode, first_line, inner_line, last_line};
 use super::session::quoted_path;
@@ -116,12 +118,14 @@ pub fn listing(input: &[u8]) {
         ControlFlow::Continue(())
     };
     let root = RemotePath::root();
-    let mut parser = Parser::new(charset, &root, format, &mut sink);
+    let budget = ListingBudget::default();
+    let mut parser = Parser::new(charset, &root, format, &budget, &mut sink);
     let pieces = Pieces {
         rest,
         step: usize::from(*step).max(1),
     };
     assert!(parser.read(pieces).is_ok_and(|flow| flow.is_continue()));
+    assert!(parser.finish().is_ok());
 }
 
 /// Gives some bytes at a time.
@@ -138,7 +142,19 @@ impl std::io::Read for Pieces<'_> {
     }
 }
 
+/// Each line as a listing of its own, and all of them as one.
 fn each_line(input: &[u8], format: Format) {
+    let mut reader = ListingReader::new(format, NOW);
+    for line in lines(input) {
+        if let Line::Entry(entry) = reader.line(line) {
+            is_bounded(&entry);
+        }
+    }
+    for line in reader.finish() {
+        if let Line::Entry(entry) = line {
+            is_bounded(&entry);
+        }
+    }
     for line in lines(input) {
         if let Line::Entry(entry) = parse_line(line, format, NOW) {
             is_bounded(&entry);

@@ -9,7 +9,7 @@ use super::charset::decode;
 use super::control::{shown, socket_error};
 use super::data::Pending;
 use super::error::{Error, Phase};
-use super::listing::{Entry, Format, Line, ListingOutcome, parse_line};
+use super::listing::{Entry, Format, Line, ListingBudget, ListingOutcome, ListingReader};
 use super::mark::Mark;
 use super::path::{RemotePath, check_name};
 use super::profile::Capability;
@@ -60,7 +60,8 @@ impl Session {
         } else {
             Format::List
         };
-        let mut parser = Parser::new(self.charset(), path, format, sink);
+        let budget = self.listings.clone();
+        let mut parser = Parser::new(self.charset(), path, format, &budget, sink);
         parser.pace = Some(Pace::new(self.data.timeout));
         match with {
             ListWith::Mlsd => {
@@ -70,7 +71,7 @@ impl Session {
             ListWith::List => self.list_in_dialect(path, &mut parser)?,
             ListWith::Stat => self.list_by_stat(path, &mut parser)?,
         }
-        Ok(parser.finish())
+        parser.finish()
     }
 
     fn list_in_dialect(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
@@ -137,7 +138,7 @@ impl Session {
             }
             Ok(ControlFlow::Break(())) => {
                 self.resynchronise();
-                Ok(())
+                parser.check_memory()
             }
             Err(error) => {
                 self.control.give_up();
@@ -199,10 +200,12 @@ impl Session {
 /// Turns bytes into lines and lines into entries.
 pub(super) struct Parser<'a> {
     path: RemotePath,
-    format: Format,
+    reader: ListingReader,
     charset: Option<&'static encoding_rs::Encoding>,
-    now: i64,
     outcome: ListingOutcome,
+    /// The bound on memory that the listing has reached.
+    exceeded: Option<usize>,
+    budget: &'a ListingBudget,
     /// How slowly the bytes may come; none where they are all here.
     pace: Option<Pace>,
     sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
@@ -214,23 +217,39 @@ impl<'a> Parser<'a> {
         charset: Option<&'static encoding_rs::Encoding>,
         path: &RemotePath,
         format: Format,
+        budget: &'a ListingBudget,
         sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |since| since.as_secs() as i64);
         Self {
             path: path.clone(),
-            format,
+            reader: ListingReader::new(format, now),
             charset,
-            now,
-            outcome: ListingOutcome::default(),
+            outcome: ListingOutcome::new(budget.share()),
+            exceeded: None,
+            budget,
             pace: None,
             sink,
         }
     }
 
-    /// What came of the listing; logs once how many lines gave no entry.
-    pub(super) fn finish(self) -> ListingOutcome {
+    /// Hands over the entries that only the whole listing explains, and returns what came of it. Logs once how
+    /// many lines gave no entry.
+    ///
+    /// # Errors
+    /// [`Error::ListingTooLarge`] when memory did not suffice.
+    pub(super) fn finish(mut self) -> Result<ListingOutcome, Error> {
+        self.check_memory()?;
+        let format = Format::List;
+        let reader = std::mem::replace(&mut self.reader, ListingReader::new(format, 0));
+        if !self.outcome.stopped {
+            for line in reader.finish() {
+                if self.settled(line, b"").is_break() {
+                    break;
+                }
+            }
+        }
         let outcome = self.outcome;
         if let Some(sample) = &outcome.sample {
             log::warn!(
@@ -242,7 +261,13 @@ impl<'a> Parser<'a> {
                 shown(&sample.text)
             );
         }
-        outcome
+        Ok(outcome)
+    }
+
+    /// Whether memory sufficed so far.
+    pub(super) fn check_memory(&self) -> Result<(), Error> {
+        self.exceeded
+            .map_or(Ok(()), |limit| Err(Error::ListingTooLarge(limit)))
     }
 
     /// Whether nothing of the listing came yet, so that another command may begin it.
@@ -319,20 +344,42 @@ impl<'a> Parser<'a> {
     }
 
     fn take_line(&mut self, line: &[u8]) -> ControlFlow<()> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if self.exceeded.is_some() {
+            return ControlFlow::Break(());
+        }
         if !line.trim_ascii().is_empty() {
             self.outcome.lines += 1;
         }
-        match parse_line(line, self.format, self.now) {
+        match self.reader.line(line) {
+            Line::Held(bytes) => self.charge(bytes),
+            Line::Entry(entry) => {
+                self.charge(entry.memory())?;
+                self.entry(entry)
+            }
+            settled => self.settled(settled, line),
+        }
+    }
+
+    /// Takes a line's meaning, its memory already counted.
+    fn settled(&mut self, meaning: Line, line: &[u8]) -> ControlFlow<()> {
+        match meaning {
             Line::Entry(entry) => return self.entry(entry),
             Line::Itself => self.outcome.names_itself = true,
-            Line::Skip => {}
+            Line::Skip | Line::Held(_) => {}
             Line::Dropped(why) => self.outcome.count_dropped(why, line),
             Line::Unparsable => self
                 .outcome
                 .count_unreadable("not a line of any dialect", line),
         }
         ControlFlow::Continue(())
+    }
+
+    fn charge(&mut self, bytes: usize) -> ControlFlow<()> {
+        if self.outcome.memory.take(bytes) {
+            return ControlFlow::Continue(());
+        }
+        self.exceeded = Some(self.budget.limit());
+        ControlFlow::Break(())
     }
 
     fn entry(&mut self, mut entry: Entry) -> ControlFlow<()> {

@@ -7,8 +7,8 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
 //! use ftpfs::ftp::{
-//!     CommandCounts, ConnectOptions, ListWith, LocalOptions, Password, RemotePath, ServerProfile, Session, Tls,
-//!     TlsConfig, TlsOptions, Trust,
+//!     CommandCounts, ConnectOptions, ListWith, ListingBudget, LocalOptions, Password, RemotePath, ServerProfile,
+//!     Session, Tls, TlsConfig, TlsOptions, Trust,
 //! };
 //!
 //! let options = ConnectOptions {
@@ -27,6 +27,7 @@
 //!     charset: None,
 //!     timezone: None,
 //!     counts: CommandCounts::default(),
+//!     listings: ListingBudget::default(),
 //!     profile: ServerProfile::default(),
 //!     login_commands: Vec::new(),
 //! };
@@ -90,7 +91,10 @@ pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;
 pub use list::ListWith;
-pub use listing::{Completeness, Entry, Kind, ListingOutcome, Modified, Precision, UnusedLine};
+pub use listing::{
+    Completeness, Entry, Kind, ListingBudget, ListingOutcome, ListingShare, Modified, Precision,
+    UnusedLine,
+};
 pub use local::{Bind, LocalOptions};
 pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::CommandCounts;
 use super::local::LocalOptions;
 use super::profile::{Capability, ServerProfile};
 use super::proxy::Proxy;
 use super::tls::Tls;
+use super::{CommandCounts, ListingBudget};
 
 /// A password that cannot be logged: its `Debug` prints stars.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub struct ConnectOptions {
     /// What the server can and does, as far as is known; all sessions share it and add to it. Commands and data
     /// connections are sent ahead where it says that the server bears that.
     pub profile: ServerProfile,
+    /// Bounds the memory of listings being received.
+    pub listings: ListingBudget,
 }
 
 impl ConnectOptions {

@@ -14,6 +14,7 @@ use super::control::{Control, shown};
 use super::data::DataOptions;
 use super::error::{Error, Phase};
 use super::features::Features;
+use super::listing::ListingBudget;
 use super::local::Origin;
 use super::login::log_in;
 use super::options::ConnectOptions;
@@ -51,6 +52,8 @@ pub struct Session {
     /// What the server can and does; shared by all sessions to it.
     pub(super) profile: ServerProfile,
     charset: Option<&'static encoding_rs::Encoding>,
+    /// Memory for listings.
+    pub(super) listings: ListingBudget,
     /// The zone of MDTM's times, where that is not UTC.
     pub(super) mdtm_zone: Option<TimeZone>,
     /// REST or RANG was sent, and no transfer has begun since.
@@ -159,6 +162,7 @@ impl Session {
             features,
             profile: profile.clone(),
             charset: options.charset,
+            listings: options.listings.clone(),
             mdtm_zone: options
                 .timezone
                 .clone()

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{
-    Capability, CommandCounts, ConnectOptions, LocalOptions, Password, RemotePath, ServerProfile,
-    Session, Tls,
+    Capability, CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, RemotePath,
+    ServerProfile, Session, Tls,
 };
 
 /// Longer than any step of a story: it ends a story that hangs.
@@ -137,6 +137,7 @@ impl Peer {
             trust_pasv_address: false,
             charset: None,
             counts: CommandCounts::default(),
+            listings: ListingBudget::default(),
             timezone: None,
             profile: ServerProfile::without(&[Capability::Pipelining]),
             login_commands: Vec::new(),

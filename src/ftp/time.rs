@@ -19,8 +19,9 @@ pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
         return None;
     }
     let field = |from: usize, to: usize| digits.get(from..to)?.parse::<i8>().ok();
-    // 60 is a leap second; the calendar has none.
-    let second = field(12, 14)?.min(59);
+    // 60 is a leap second, which the calendar does not have: the next day begins.
+    let second = field(12, 14)?;
+    let (second, leap) = if second == 60 { (59, 1) } else { (second, 0) };
     let time = DateTime::new(
         digits.get(..4)?.parse().ok()?,
         field(4, 6)?,
@@ -30,7 +31,7 @@ pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
         second,
         0,
     );
-    Some(Offset::UTC.to_timestamp(time.ok()?).ok()?.as_second())
+    Some(Offset::UTC.to_timestamp(time.ok()?).ok()?.as_second() + leap)
 }
 
 /// The timestamp of `seconds` since the epoch; none outside the years 1 to 9999.
@@ -83,6 +84,8 @@ mod tests {
     fn a_timestamp_goes_there_and_back() {
         assert_eq!(parse_timestamp(b"19700101000000"), Some(0));
         assert_eq!(parse_timestamp(b"20240229120000.123"), Some(1_709_208_000));
+        let leap = parse_timestamp(b"20150630235960");
+        assert_eq!(leap, parse_timestamp(b"20150701000000"));
         assert_eq!(timestamp(1_709_208_000).as_deref(), Some("20240229120000"));
         assert_eq!(timestamp(-1).as_deref(), Some("19691231235959"));
     }

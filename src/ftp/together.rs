@@ -13,7 +13,7 @@ use super::session::Session;
 
 /// A path's listing by STAT. Without a line for the directory itself
 /// ([`names_itself`](ListingOutcome::names_itself)) it may be a file's, or that of nothing at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct StatListing {
     /// The entries.
     pub entries: Vec<Entry>,
@@ -87,14 +87,17 @@ impl Session {
             entries.push(entry);
             ControlFlow::Continue(())
         };
-        let mut parser = Parser::new(self.charset(), path, Format::List, &mut sink);
+        let budget = self.listings.clone();
+        let mut parser = Parser::new(self.charset(), path, Format::List, &budget, &mut sink);
         let reply = self.control.long_reply(MAX_STAT, &mut |line| {
             // ProFTPD sets each line one blank in.
+            // What memory has no room for is read to its end: the other answers come behind it.
             let _ = parser.line(line.strip_prefix(b" ").unwrap_or(line));
         })?;
         let outcome = parser.finish();
         self.settle();
         if reply.is_completion() {
+            let outcome = outcome?;
             Ok(StatListing { entries, outcome })
         } else {
             let command = "STAT";

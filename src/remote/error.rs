@@ -209,6 +209,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         ftp::Error::CutOff => ErrorKind::Truncated,
         ftp::Error::NoTransfer { .. }
         | ftp::Error::OutOfStep(_)
+        | ftp::Error::ListingTooLarge(_)
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
         ftp::Error::Path(PathError::TooLong) => ErrorKind::NameTooLong,

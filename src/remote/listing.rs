@@ -8,9 +8,10 @@ use std::ops::ControlFlow;
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::links::treat_all;
 use super::retry::Dialogue;
+use super::stat_listing::StatAnswer;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, stat_listing};
-use crate::ftp::{Capability, Entry, Kind, ListWith, RemotePath};
+use crate::ftp::{self, Capability, Entry, Kind, ListWith, RemotePath};
 use crate::pool;
 
 /// The listing as users see it.
@@ -46,8 +47,10 @@ pub(super) fn list_all(
             Err(fault) => return Err(remote.blame(dialogue, &task, &fault)),
         }
     }
-    if let Some(entries) = stat_listing::list(remote, dialogue, directory) {
-        return Ok(without_repeats(entries));
+    match stat_listing::list(remote, dialogue, directory) {
+        StatAnswer::Believed(entries) => return Ok(without_repeats(entries)),
+        StatAnswer::TooLarge => return Err(too_large(remote, directory)),
+        StatAnswer::None => {}
     }
     match fetch(remote, dialogue, ListWith::List, directory) {
         Ok(Some(entries)) if entries.is_empty() || may_be_a_file(&entries, directory) => {
@@ -91,23 +94,19 @@ fn fetch(
 ) -> Result<Option<Vec<Entry>>, pool::Error> {
     dialogue.repeat(|session| {
         let mut entries = Vec::new();
-        let mut share = remote.listings().share();
-        let mut too_large = false;
         let listed = session.list(with, directory, &mut |mut entry| {
-            // Nobody asks for them, and they are of the server's length.
+            // Nothing here uses them, and they are of the server's length.
             (entry.owner, entry.group) = (None, None);
-            if !share.take(cost(&entry)) {
-                too_large = true;
-                return ControlFlow::Break(());
-            }
             entries.push(entry);
             ControlFlow::Continue(())
         });
-        if too_large {
-            return Ok(None);
-        }
-        listed?;
+        let outcome = match listed {
+            Err(ftp::Error::ListingTooLarge(_)) => return Ok(None),
+            listed => listed?,
+        };
         remote.zone().settle(session, directory, &mut entries);
+        // The entries are counted until they are ready for the cache, which has a bound of its own.
+        drop(outcome);
         Ok(Some(entries))
     })
 }
@@ -160,17 +159,8 @@ fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-/// What an entry holds, in bytes: each allocation has a little around it, and a vector that grows has room to spare.
-fn cost(entry: &Entry) -> usize {
-    let held = |bytes: Option<&Vec<u8>>| bytes.map_or(0, |bytes| bytes.capacity() + 16);
-    size_of::<Entry>() * 3 / 2
-        + held(Some(&entry.name))
-        + held(entry.target.as_ref())
-        + held(entry.unique.as_ref())
-}
-
 fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
-    let mebibytes = remote.listings().most() >> 20;
+    let mebibytes = remote.listings().limit() >> 20;
     Task::new(Operation::List, directory).error(
         ErrorKind::Protocol,
         &format!(

@@ -5,7 +5,6 @@
 //! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
 
 mod blame;
-mod budget;
 mod change;
 mod digest;
 mod download;
@@ -37,7 +36,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::ftp::{
-    self, Capability, CommandCounts, DigestCommand, Entry, RemotePath, ServerProfile, Session,
+    self, Capability, CommandCounts, DigestCommand, Entry, ListingBudget, RemotePath,
+    ServerProfile, Session,
 };
 use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
@@ -52,7 +52,6 @@ pub use spare::Spare;
 pub use upload::Upload;
 pub use version::Version;
 
-use budget::Budget;
 use error::{Operation, Task};
 use profile_memory::ProfileMemory;
 use retry::Dialogue;
@@ -145,7 +144,7 @@ struct Inner {
     atomic: Atomic,
     verify: Verify,
     links: Links,
-    listings: Budget,
+    listings: ListingBudget,
     home: Result<RemotePath, Error>,
     counts: CommandCounts,
     /// That a file is overwritten in place was logged.
@@ -172,7 +171,9 @@ impl Remote {
     /// # Errors
     /// The first session's. That the server does not tell its working directory is none: see
     /// [`Remote::home`].
-    pub fn connect(options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
+    pub fn connect(mut options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
+        let listings = ListingBudget::new(options.listing_bytes);
+        options.pool.connect.listings = listings.clone();
         let counts = options.pool.connect.counts.clone();
         let timezone = options.pool.connect.timezone.clone();
         let profile = options.pool.connect.profile.clone();
@@ -198,7 +199,7 @@ impl Remote {
             atomic: options.atomic,
             verify: options.verify,
             links: options.links,
-            listings: Budget::new(options.listing_bytes),
+            listings,
             home,
             counts,
             warned_of_overwriting: Once::default(),
@@ -414,7 +415,7 @@ impl Remote {
         self.inner.links
     }
 
-    fn listings(&self) -> &Budget {
+    fn listings(&self) -> &ListingBudget {
         &self.inner.listings
     }
 

@@ -229,6 +229,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
         ftp::Error::Resolve { .. }
         | ftp::Error::NoTransfer { .. }
+        | ftp::Error::ListingTooLarge(_)
         | ftp::Error::ActiveByProxy
         | ftp::Error::Login(_)
         | ftp::Error::TooManySessions(_)

@@ -19,26 +19,39 @@ pub(super) fn is_believed(remote: &Remote) -> bool {
     !remote.profile().has(Capability::Mlsd) && remote.profile().has(Capability::StatListing)
 }
 
-/// The listing of `directory` by STAT; none where STAT is not to be believed of it.
+/// What STAT says of a directory.
+pub(super) enum StatAnswer {
+    /// Its whole listing.
+    Believed(Vec<Entry>),
+    /// More than memory has room for.
+    TooLarge,
+    /// Nothing that can be believed.
+    None,
+}
+
+/// The listing of `directory` by STAT.
 pub(super) fn list(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     directory: &RemotePath,
-) -> Option<Vec<Entry>> {
+) -> StatAnswer {
     if !is_believed(remote) || !is_literal(directory) {
-        return None;
+        return StatAnswer::None;
     }
     let listed = dialogue.repeat(|session| {
-        let mut entries = None;
+        let mut answer = StatAnswer::None;
         session.stat_together(std::slice::from_ref(directory), &mut |_, listing| {
-            entries = believed(listing);
+            answer = match listing {
+                Err(Error::ListingTooLarge(_)) => StatAnswer::TooLarge,
+                listing => believed(listing).map_or(StatAnswer::None, StatAnswer::Believed),
+            };
         })?;
-        if let Some(entries) = &mut entries {
+        if let StatAnswer::Believed(entries) = &mut answer {
             remote.zone().settle(session, directory, entries);
         }
-        Ok(entries)
+        Ok(answer)
     });
-    listed.ok().flatten()
+    listed.unwrap_or(StatAnswer::None)
 }
 
 /// Finds out with `entries`, just listed by LIST, whether STAT lists the same.

@@ -33,6 +33,53 @@ fn a_listing_without_an_end_takes_its_share_of_memory_and_no_more() {
     victim.lives_within(A_LISTING);
 }
 
+/// Most memory that a mount with its defaults has while listings flood it, in bytes.
+const A_FLOOD: u64 = 700 << 20;
+
+#[test]
+fn listings_by_stat_that_flood_it_share_one_bound() {
+    const FLOODS: [&str; 3] = ["flood0", "flood1", "flood2"];
+    let itself = "drwxr-xr-x 2 u g 1 Jan  1  2020 .\n";
+    let server = Scripted::start(move |line| match line {
+        "CONNECT" => Act::say("220 (vsFTPd 3.0.5)"),
+        "FEAT" => Act::say("211-Features\n EPRT\n PASV\n SIZE\n TVFS\n211 End"),
+        "STAT /" => {
+            let names = FLOODS.iter().chain(["good"].iter());
+            let lines = names.map(|name| format!("drwxr-xr-x 2 u g 1 Jan  1  2020 {name}\n"));
+            let lines = lines.collect::<String>();
+            Act::say(&format!("213-Status\n{itself}{lines}213 End"))
+        }
+        "STAT /good" => {
+            let alive = "-rw-r--r-- 1 u g 8 Jan  1  2020 alive\n";
+            Act::say(&format!("213-Status\n{itself}{alive}213 End"))
+        }
+        "SIZE /good/alive" => Act::say("213 8"),
+        _ if line.starts_with("STAT /flood") => Act::speak(move |control| {
+            let itself = itself.replace('\n', "\r\n");
+            control.write_all(format!("213-Status\r\n{itself}").as_bytes())?;
+            let lines = b"+/,\tx\r\n".repeat(1 << 13);
+            for _ in 0..400 {
+                control.write_all(&lines)?;
+            }
+            control.write_all(b"213 End\r\n")
+        }),
+        _ => None,
+    });
+    let victim = Victim::of(server);
+    std::thread::scope(|scope| {
+        for name in FLOODS {
+            let directory = victim.mount.join(name);
+            scope.spawn(move || assert_errno(fs::read_dir(directory).map(drop), libc::EPROTO));
+        }
+    });
+    assert!(
+        victim.said("MiB of memory: see -o cache_size") >= 1,
+        "{}",
+        victim.mount.log()
+    );
+    victim.lives_within(A_FLOOD - victim.before);
+}
+
 #[test]
 fn a_line_of_a_listing_without_an_end_is_passed_over() {
     let server = Scripted::start(|line| match line {

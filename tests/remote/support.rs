@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ftpfs::ftp::{
-    CommandCounts, ConnectOptions, LocalOptions, Password, RemotePath, ServerProfile, Tls,
+    CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, RemotePath,
+    ServerProfile, Tls,
 };
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
@@ -218,6 +219,7 @@ pub fn pool_options() -> PoolOptions {
             charset: None,
             timezone: None,
             counts: CommandCounts::default(),
+            listings: ListingBudget::default(),
             profile: ServerProfile::default(),
             login_commands: Vec::new(),
         },

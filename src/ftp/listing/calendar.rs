@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 
-/// How far a listed time without a year may lie ahead of us: the server's zone is unknown.
-const ZONES_APART: i64 = 24 * 3600;
+/// How far a listed time without a zone may lie ahead of us.
+pub(super) const ZONES_APART: i64 = 24 * 3600;
 
 /// Years to look back for a month and day: 29 February can be eight years ago (1896, 1904).
 const LONGEST_GAP: i16 = 8;

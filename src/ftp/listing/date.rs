@@ -1,55 +1,73 @@
-//! The date columns of `ls -l`: with a month's name or number, in ISO's order, with a time, a year
-//! or both.
+//! The date columns of `ls -l` in many languages: with a month's name or number, in ISO's order or
+//! another, with a time, a year or both.
 
 use jiff::civil::{Date, Time};
 
-use super::{Modified, Precision, calendar, month, next_word, number};
+use super::order::{NumericDate, NumericTime, full_year};
+use super::words::{is_digits, leading_blanks, next_word, number};
+use super::{Modified, Precision, calendar, month, weekday};
+
+/// When something was modified, as one line says it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum When {
+    /// A time; none where the date has the form of one but never was (`Feb 30`).
+    At(Option<Modified>),
+    /// Three numbers whose order another line may show.
+    Numeric(NumericTime),
+}
 
 /// A date and what follows it, which begins with the blank before the name.
-type Split<'a> = (Option<Modified>, &'a [u8]);
+type Dated<'a> = (When, &'a [u8]);
 
-/// Splits off the date that `bytes` begin with; none when they do not.
-///
-/// A date that has the form but never was (`Feb 30`) is an unknown time.
-pub(super) fn split(bytes: &[u8], now: i64) -> Option<Split<'_>> {
-    let (first, after_first) = next_word(bytes)?;
-    if let Some(date) = iso_date(first) {
-        return Some(after_iso(date, after_first));
-    }
-    if let Some((month, day)) = iso_month_and_day(first) {
-        let (second, rest) = next_word(after_first)?;
-        return Some((clock(second)?.in_latest_year(month, day, now), rest));
-    }
-    let (second, rest) = next_word(after_first)?;
-    let (month, day) = match month::parse(first) {
-        Some(month) => (month, day(second)?),
-        None => (month::parse(second)?, day(first)?),
-    };
-    let (third, rest) = next_word(rest)?;
-    if let Some(year) = year(third) {
-        let modified = modified((year, month, day), Time::midnight(), Precision::Day);
-        return Some((modified, rest));
-    }
-    let clock = clock(third)?;
-    if clock.precision == Precision::Second
-        && let Some((year, rest)) = next_word(rest).and_then(|(w, rest)| Some((year(w)?, rest)))
+/// Reads the date that `bytes` begin with; none when they do not. `now` tells the year of dates
+/// without one.
+pub(super) fn read(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
+    dated(bytes, now).or_else(|| {
+        let (first, rest) = next_word(bytes)?;
+        weekday::is_one(first).then(|| dated(rest, now))?
+    })
+}
+
+/// Reads what stands where a date is expected, though it may be another number or no day at all:
+/// seconds since 1970, `20190307221405`, `Apr 45  2019`.
+pub(super) fn read_unusual(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
+    let (first, rest) = next_word(bytes)?;
+    if is_digits(first)
+        && let Some(modified) = seconds_since_1970(first, now).or_else(|| packed(first))
     {
-        return Some((clock.on((year, month, day)), rest));
+        return Some((When::At(Some(modified)), rest));
     }
-    Some((clock.in_latest_year(month, day, now), rest))
+    impossible_day(bytes, now)
+}
+
+fn dated(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
+    let (first, rest) = next_word(bytes)?;
+    if first.first()?.is_ascii_digit() {
+        iso(first, rest)
+            .or_else(|| numeric(first, rest))
+            .or_else(|| year_first(first, rest))
+            .or_else(|| month_and_day(first, rest, now))
+            .or_else(|| in_one_word(first, rest))
+            .or_else(|| with_a_name(first, rest, now))
+            .or_else(|| two_numbers(first, rest, now))
+    } else {
+        with_a_name(first, rest, now).or_else(|| in_one_word(first, rest))
+    }
 }
 
 /// Year, month and day as written.
 type Written = (i16, i8, i8);
 
 /// A time of day as written; `time` is none where there is no such time.
-struct Clock {
-    time: Option<Time>,
-    precision: Precision,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) time: Option<Time>,
+    pub(super) precision: Precision,
 }
 
 impl Clock {
-    fn on(&self, date: Written) -> Option<Modified> {
+    /// At that time on `date`, in the server's zone.
+    pub(super) fn on(&self, date: Written) -> Option<Modified> {
         modified(date, self.time?, self.precision)
     }
 
@@ -60,9 +78,22 @@ impl Clock {
             utc: false,
         })
     }
+
+    fn twelve_hours(self, half: i8) -> Self {
+        let time = self.time.filter(|time| time.hour() <= 12);
+        let hour = |time: Time| Time::new(time.hour() % 12 + half, time.minute(), time.second(), 0);
+        Self {
+            time: time.and_then(|time| hour(time).ok()),
+            ..self
+        }
+    }
 }
 
-fn modified((year, month, day): Written, time: Time, precision: Precision) -> Option<Modified> {
+pub(super) fn modified(
+    (year, month, day): Written,
+    time: Time,
+    precision: Precision,
+) -> Option<Modified> {
     Some(Modified {
         seconds: calendar::seconds(Date::new(year, month, day).ok()?, time)?,
         precision,
@@ -70,10 +101,26 @@ fn modified((year, month, day): Written, time: Time, precision: Precision) -> Op
     })
 }
 
-/// `2024-05-06` or `2024/05/06`.
+/// `2024-05-06`, `2024/05/06` or `2024.05.06`, then a time or the name; or both in one word,
+/// `2024-05-06T07:08:09Z`.
+fn iso<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
+    let (date, tail) = first.split_at_checked(10)?;
+    let date = iso_date(date)?;
+    match tail {
+        [] => {
+            let (modified, rest) = after_iso(date, rest);
+            Some((When::At(modified), rest))
+        }
+        [b'T' | b't', time @ ..] => Some((zoned(date, time)?, rest)),
+        _ => None,
+    }
+}
+
 fn iso_date(word: &[u8]) -> Option<Written> {
     match word {
-        [y @ .., b'-', m1, m2, b'-', d1, d2] | [y @ .., b'/', m1, m2, b'/', d1, d2]
+        [y @ .., b'-', m1, m2, b'-', d1, d2]
+        | [y @ .., b'/', m1, m2, b'/', d1, d2]
+        | [y @ .., b'.', m1, m2, b'.', d1, d2]
             if y.len() == 4 =>
         {
             Some((number(y)?, number(&[*m1, *m2])?, number(&[*d1, *d2])?))
@@ -82,17 +129,9 @@ fn iso_date(word: &[u8]) -> Option<Written> {
     }
 }
 
-/// `05-06`, as `ls --time-style=iso` shows recent days.
-fn iso_month_and_day(word: &[u8]) -> Option<(i8, i8)> {
-    match word {
-        [m1, m2, b'-', d1, d2] => Some((number(&[*m1, *m2])?, number(&[*d1, *d2])?)),
-        _ => None,
-    }
-}
-
 /// What may follow an ISO date: a time, a time with its zone, or the name.
-fn after_iso(date: Written, bytes: &[u8]) -> Split<'_> {
-    let Some((clock, rest)) = next_word(bytes).and_then(|(w, rest)| Some((clock(w)?, rest))) else {
+fn after_iso(date: Written, bytes: &[u8]) -> (Option<Modified>, &[u8]) {
+    let Some((clock, rest)) = next_clock(bytes) else {
         // `--time-style=iso` fills the place of the time with one blank.
         let rest = if bytes.starts_with(b"  ") {
             bytes.get(1..).unwrap_or(bytes)
@@ -105,32 +144,273 @@ fn after_iso(date: Written, bytes: &[u8]) -> Split<'_> {
     if clock.precision == Precision::Second
         && let Some((offset, rest)) = next_word(rest).and_then(|(w, rest)| Some((zone(w)?, rest)))
     {
-        let in_utc = modified.map(|modified| Modified {
-            seconds: modified.seconds - offset,
-            utc: true,
-            ..modified
-        });
-        return (in_utc, rest);
+        return (modified.map(|modified| east(modified, offset)), rest);
     }
     (modified, rest)
 }
 
-/// Seconds east of Greenwich of `+0200` or `+02:00`.
+/// The time in `07:08:09.250+0100`; none where it is no time.
+fn zoned(date: Written, word: &[u8]) -> Option<When> {
+    let at = word
+        .iter()
+        .position(|byte| matches!(byte, b'Z' | b'z' | b'+' | b'-'));
+    let (time, offset) = word.split_at_checked(at.unwrap_or(word.len()))?;
+    let modified = clock(time)?.on(date);
+    if offset.is_empty() {
+        return Some(When::At(modified));
+    }
+    let offset = zone(offset)?;
+    Some(When::At(modified.map(|modified| east(modified, offset))))
+}
+
+/// The moment at which a clock `offset` seconds east of Greenwich shows `modified`.
+fn east(modified: Modified, offset: i64) -> Modified {
+    Modified {
+        seconds: modified.seconds - offset,
+        utc: true,
+        ..modified
+    }
+}
+
+/// Seconds east of Greenwich of `+0200`, `+02:00`, `+02` or `Z`.
 fn zone(word: &[u8]) -> Option<i64> {
     let (sign, digits) = match word {
+        b"Z" | b"z" => return Some(0),
         [b'+', digits @ ..] => (1, digits),
         [b'-', digits @ ..] => (-1, digits),
         _ => return None,
     };
-    let ([h1, h2, m1, m2] | [h1, h2, b':', m1, m2]) = digits else {
-        return None;
+    let (hours, minutes): (i64, i64) = match digits {
+        [h1, h2] => (number(&[*h1, *h2])?, 0),
+        [h1, h2, m1, m2] | [h1, h2, b':', m1, m2] => (number(&[*h1, *h2])?, number(&[*m1, *m2])?),
+        _ => return None,
     };
-    let (hours, minutes): (i64, i64) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?);
     Some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// `9:05`, `09:05`, `09:05:06` or `09:05:06.789`.
-fn clock(word: &[u8]) -> Option<Clock> {
+/// `27-03-2019` or `05/03/19`, then a time or the name.
+fn numeric<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
+    let date = NumericDate::parse(first.strip_suffix(b",").unwrap_or(first))?;
+    let (clock, rest) = next_clock(rest).unwrap_or((MIDNIGHT, rest));
+    let Some(time) = clock.time else {
+        return Some((When::At(None), rest));
+    };
+    let time = NumericTime {
+        date,
+        time,
+        precision: clock.precision,
+        default: None,
+    };
+    Some((When::Numeric(time), rest))
+}
+
+/// No time is given: the day begins.
+const MIDNIGHT: Clock = Clock {
+    time: Some(Time::midnight()),
+    precision: Precision::Day,
+};
+
+/// `2018年07月09日` in one word or several, then a time or the name.
+fn year_first<'a>(first: &[u8], mut rest: &'a [u8]) -> Option<Dated<'a>> {
+    let mut numbers = [0_i16; 3];
+    let mut found = 0;
+    let mut word = first;
+    loop {
+        let (value, digits, after) = number_with_unit(word)?;
+        // The day's unit may be missing.
+        let has_unit = after.len() < word.len() - digits;
+        if (found == 0 && digits != 4) || (found > 0 && digits > 2) || (found < 2 && !has_unit) {
+            return None;
+        }
+        *numbers.get_mut(found)? = value;
+        found += 1;
+        word = after;
+        if found == 3 {
+            break;
+        }
+        if word.is_empty() {
+            (word, rest) = next_word(rest)?;
+        }
+    }
+    let [year, month, day] = numbers;
+    if !word.is_empty() || !(1..=12).contains(&month) {
+        return None;
+    }
+    let (clock, rest) = clock_behind_a_year(rest, false).unwrap_or((MIDNIGHT, rest));
+    let date = (year, i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+    Some((When::At(clock.on(date)), rest))
+}
+
+/// A number at the beginning of a word, its digits, and what follows its unit: no ASCII, in any charset.
+fn number_with_unit(word: &[u8]) -> Option<(i16, usize, &[u8])> {
+    let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (value, unit) = word.split_at_checked(digits)?;
+    let end = unit.iter().take_while(|byte| !byte.is_ascii()).count();
+    if end > 4 {
+        return None;
+    }
+    Some((number(value)?, digits, unit.get(end..)?))
+}
+
+/// `05-06`, as `ls --time-style=iso` shows recent days, then a time; or a year.
+fn month_and_day<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> {
+    let [m1, m2, b'-', d1, d2] = first else {
+        return None;
+    };
+    let (month, day) = (number(&[*m1, *m2])?, number(&[*d1, *d2])?);
+    let (second, rest) = next_word(rest)?;
+    let modified = match year(second) {
+        Some(year) => modified((year, month, day), Time::midnight(), Precision::Day),
+        None => clock(second)?.in_latest_year(month, day, now),
+    };
+    Some((When::At(modified), rest))
+}
+
+/// `27-MAR-19`, `07/fev/2018` or `Mar-07-2011`, then a time or the name.
+fn in_one_word<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
+    let date = named_date(first)?;
+    let (clock, rest) = next_clock(rest).unwrap_or((MIDNIGHT, rest));
+    Some((When::At(clock.on(date)), rest))
+}
+
+/// The date of one word with a month's name in it; year, month and day may be none that ever was.
+pub(super) fn named_date(word: &[u8]) -> Option<Written> {
+    let word = word.strip_suffix(b",").unwrap_or(word);
+    let separator = *word
+        .iter()
+        .find(|byte| matches!(byte, b'-' | b'/' | b'.'))?;
+    let mut parts = word.splitn(3, |byte| *byte == separator);
+    let (first, second, third) = (parts.next()?, parts.next()?, parts.next()?);
+    let two_or_four = |digits: &[u8]| full_year(number(digits)?, digits.len().min(9) as u8);
+    if first.len() == 4 && is_digits(first) {
+        return Some((number(first)?, month::parse(second)?, day(third)?));
+    }
+    let year = two_or_four(third)?;
+    if is_digits(first) {
+        Some((year, month::parse(second)?, day(first)?))
+    } else {
+        Some((year, month::parse(first)?, day(second)?))
+    }
+}
+
+/// Month and day in either order, then a time, a year, or both.
+fn with_a_name<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> {
+    let (second, rest) = next_word(rest)?;
+    let comma = [first, second].iter().any(|word| word.ends_with(b","));
+    let [first, second] = [first, second].map(|word| word.strip_suffix(b",").unwrap_or(word));
+    let (month, day) = match month::parse(first) {
+        Some(month) => (month, day(second)?),
+        None => (month::parse(second)?, day(first)?),
+    };
+    time_or_year(month, day, comma, rest, now)
+}
+
+/// `3 28 14:20`: the month stands first where both could be one.
+fn two_numbers<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> {
+    let (second, rest) = next_word(rest)?;
+    let (one, other): (i8, i8) = (short_number(first)?, short_number(second)?);
+    let (clock, rest) = next_clock(rest)?;
+    let (month, day) = match one {
+        1..=12 => (one, other),
+        _ => (other, one),
+    };
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    Some((When::At(clock.in_latest_year(month, day, now)), rest))
+}
+
+fn short_number(word: &[u8]) -> Option<i8> {
+    (word.len() <= 2).then(|| number(word))?
+}
+
+/// What follows month and day; `comma` says whether one stood behind them.
+fn time_or_year(month: i8, day: i8, comma: bool, bytes: &[u8], now: i64) -> Option<Dated<'_>> {
+    let blanks = leading_blanks(bytes);
+    let (third, rest) = next_word(bytes)?;
+    let ends_in_comma = third.ends_with(b",");
+    let third = third.strip_suffix(b",").unwrap_or(third);
+    let short_year = || {
+        let year = full_year(number(third)?, third.len().min(9) as u8)?;
+        (comma && third.len() == 2 && next_clock(rest).is_some()).then_some(year)
+    };
+    if let Some(year) = year(third).or_else(short_year) {
+        let date = (year, month, day);
+        // As ls pads a year, two blanks stand before it, and what follows is the name.
+        let separated = comma || ends_in_comma;
+        let behind = (blanks == 1 || separated).then(|| clock_behind_a_year(rest, separated));
+        let (clock, rest) = behind.flatten().unwrap_or((MIDNIGHT, rest));
+        return Some((When::At(clock.on(date)), rest));
+    }
+    let clock = clock(third)?;
+    if clock.precision == Precision::Second
+        && let Some((year, rest)) = year_behind_a_clock(rest)
+    {
+        return Some((When::At(clock.on((year, month, day))), rest));
+    }
+    let (clock, rest) = if comma {
+        with_half(clock, rest)
+    } else {
+        (clock, rest)
+    };
+    Some((When::At(clock.in_latest_year(month, day, now)), rest))
+}
+
+/// `2020`, or `UTC 2020`.
+fn year_behind_a_clock(bytes: &[u8]) -> Option<(i16, &[u8])> {
+    let (word, rest) = next_word(bytes)?;
+    if let Some(year) = year(word) {
+        return Some((year, rest));
+    }
+    let is_zone = (3..=5).contains(&word.len()) && word.iter().all(u8::is_ascii_uppercase);
+    let (word, rest) = next_word(rest).filter(|_| is_zone)?;
+    Some((year(word)?, rest))
+}
+
+/// The time of day one blank behind a year; `halves` says whether `am` and `pm` may follow it.
+fn clock_behind_a_year(bytes: &[u8], halves: bool) -> Option<(Clock, &[u8])> {
+    if leading_blanks(bytes) != 1 {
+        return None;
+    }
+    let (clock, rest) = next_clock(bytes)?;
+    Some(if halves {
+        with_half(clock, rest)
+    } else {
+        (clock, rest)
+    })
+}
+
+/// The clock with the half of the day that follows it, if one does and a name follows that.
+fn with_half(clock: Clock, rest: &[u8]) -> (Clock, &[u8]) {
+    let half = next_word(rest).and_then(|(word, rest)| Some((half(word)?, rest)));
+    match half {
+        Some((half, rest)) if !rest.is_empty() => (clock.twelve_hours(half), rest),
+        _ => (clock, rest),
+    }
+}
+
+/// The hour at which the half of the day begins that `AM` or `PM` means.
+pub(super) fn half(word: &[u8]) -> Option<i8> {
+    match word.to_ascii_uppercase().as_slice() {
+        b"AM" | b"A.M." => Some(0),
+        b"PM" | b"P.M." => Some(12),
+        _ => None,
+    }
+}
+
+/// The time of day that `bytes` begin with, and what follows it.
+pub(super) fn next_clock(bytes: &[u8]) -> Option<(Clock, &[u8])> {
+    let (word, rest) = next_word(bytes)?;
+    Some((clock(word)?, rest))
+}
+
+/// `9:05`, `09:05`, `09:05:06`, `09:05:06.789` or `9:05pm`.
+pub(super) fn clock(word: &[u8]) -> Option<Clock> {
+    if !word.first()?.is_ascii_digit() || !word.contains(&b':') {
+        return None;
+    }
+    let digits = word.iter().take_while(|byte| !byte.is_ascii_alphabetic());
+    let (word, half_day) = word.split_at_checked(digits.count())?;
     let mut parts = word.split(|byte| *byte == b':');
     let (hour, minute) = (number(parts.next()?)?, number(parts.next()?)?);
     let (second, precision) = match parts.next() {
@@ -140,14 +420,18 @@ fn clock(word: &[u8]) -> Option<Clock> {
     if parts.next().is_some() {
         return None;
     }
-    Some(Clock {
+    let clock = Clock {
         time: calendar::clock_time(hour, minute, second),
         precision,
-    })
+    };
+    match half_day {
+        [] => Some(clock),
+        half_day => Some(clock.twelve_hours(half(half_day)?)),
+    }
 }
 
 fn whole_second(word: &[u8]) -> Option<i8> {
-    let mut parts = word.splitn(2, |byte| *byte == b'.');
+    let mut parts = word.splitn(2, |byte| matches!(byte, b'.' | b','));
     let second = number(parts.next()?)?;
     match parts.next() {
         Some(fraction) if !fraction.iter().all(u8::is_ascii_digit) => None,
@@ -157,10 +441,13 @@ fn whole_second(word: &[u8]) -> Option<i8> {
 
 /// `7`, `07`, `7.` (German) or a number with its own word for day (`23日`).
 fn day(word: &[u8]) -> Option<i8> {
-    let digits = month::digits_before_unit(word)
+    number(day_digits(word)).filter(|day| *day <= 31)
+}
+
+fn day_digits(word: &[u8]) -> &[u8] {
+    month::digits_before_unit(word)
         .or_else(|| word.strip_suffix(b"."))
-        .unwrap_or(word);
-    number(digits).filter(|day| *day <= 31)
+        .unwrap_or(word)
 }
 
 /// `2024`, or with its own word for year (`2024年`).
@@ -173,11 +460,57 @@ fn year(word: &[u8]) -> Option<i16> {
     }
 }
 
+/// A number of nine or ten digits that lies in the past: seconds since the epoch.
+pub(super) fn seconds_since_1970(word: &[u8], now: i64) -> Option<Modified> {
+    let is_past = |seconds: &i64| *seconds <= now.saturating_add(calendar::ZONES_APART);
+    let seconds = number(word).filter(is_past)?;
+    (9..=10).contains(&word.len()).then_some(Modified {
+        seconds,
+        precision: Precision::Second,
+        utc: true,
+    })
+}
+
+/// `20190307221405`.
+fn packed(word: &[u8]) -> Option<Modified> {
+    (word.len() == 14).then_some(())?;
+    Some(Modified {
+        seconds: crate::ftp::time::parse_timestamp(word)?,
+        precision: Precision::Second,
+        utc: false,
+    })
+}
+
+/// `Apr 45  2019`, which is no time, and whose name is found all the same.
+fn impossible_day(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
+    let (first, rest) = next_word(bytes)?;
+    let (second, rest) = next_word(rest)?;
+    let comma = [first, second].iter().any(|word| word.ends_with(b","));
+    let [first, second] = [first, second].map(|word| word.strip_suffix(b",").unwrap_or(word));
+    let day = match (month::parse(first), month::parse(second)) {
+        (Some(_), _) => second,
+        (None, Some(_)) => first,
+        (None, None) => return None,
+    };
+    let number: i8 = number(day_digits(day))?;
+    (32..=99).contains(&number).then_some(())?;
+    let (_, rest) = time_or_year(1, 1, comma, rest, now)?;
+    Some((When::At(None), rest))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::ftp::time::parse_timestamp;
 
     use super::*;
+
+    /// The time and what follows it, as [`read`] finds them.
+    fn split(bytes: &[u8], now: i64) -> Option<(Option<Modified>, &[u8])> {
+        match read(bytes, now)? {
+            (When::At(modified), rest) => Some((modified, rest)),
+            (When::Numeric(_), rest) => Some((None, rest)),
+        }
+    }
 
     /// 2026-11-23T12:00 UTC.
     const NOW: i64 = 1_795_435_200;

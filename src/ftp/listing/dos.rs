@@ -1,100 +1,77 @@
-//! One line of MS-DOS's `dir`, which IIS and other servers on Windows print:
+//! One line of MS-DOS's `dir`, which IIS and other servers on Windows print, and Windows CE's:
 //! `04-27-00  09:09PM       <DIR>          name`.
 
-use jiff::civil::{Date, Time};
-
-use super::{Entry, Kind, Modified, Precision, calendar, is_blank, next_word, number};
+use super::date::{self, Clock, When, next_clock};
+use super::order::{NumericDate, NumericTime, Order};
+use super::words::{
+    find, is_blank, is_digits, last_word, leading_blanks, next_word, number, trim_start,
+};
+use super::{Entry, Kind, Precision, Row};
 
 /// `<DIR>` and its like fill a column of this width before the name.
 const TAG_WIDTH: usize = 15;
 
 /// Reads the line; none when it does not begin with a date and a time in DOS's form.
-pub(super) fn parse(line: &[u8]) -> Option<Entry> {
+pub(super) fn parse(line: &[u8]) -> Option<Row> {
+    row(line, kind_and_size)
+}
+
+/// Reads a line whose directory bears a word that is not known for one: `<REP>` in French.
+pub(super) fn parse_foreign(line: &[u8]) -> Option<Row> {
+    row(line, foreign_tag)
+}
+
+type Column = fn(&[u8]) -> Option<(Kind, Option<u64>)>;
+
+fn row(line: &[u8], kind_and_size: Column) -> Option<Row> {
     if !line.first()?.is_ascii_digit() {
         return None;
     }
     let (date_word, rest) = next_word(line)?;
-    let date = date(date_word)?;
-    let (clock, rest) = clock(rest)?;
+    let date = NumericDate::parse(date_word)?;
+    let (clock, has_halves, rest) = clock(rest)?;
     let (column, rest) = next_word(rest)?;
     let (kind, size) = kind_and_size(column)?;
+    // Windows CE, which shows seconds and twenty-four hours, pads the name.
+    let is_padded = clock.precision == Precision::Second && !has_halves;
     let padding = match kind {
+        Kind::File if is_padded => leading_blanks(rest),
         Kind::File => 1,
-        _ => TAG_WIDTH.saturating_sub(column.len()).max(1),
+        _ => TAG_WIDTH.saturating_sub(letters(column)).max(1),
     };
     let (name, target) = split_target(kind, strip_blanks(rest, padding)?);
     let mut entry = Entry::new(name, kind);
     entry.size = size;
     entry.target = target.map(<[u8]>::to_vec);
-    entry.modified = modified(date, clock);
-    Some(entry)
-}
-
-/// Year, month and day as written.
-type Written = (i16, i8, i8);
-
-/// `mm-dd-yy`, `mm-dd-yyyy`, `yyyy-mm-dd`, the same with `/`, or `dd.mm.yyyy`.
-fn date(word: &[u8]) -> Option<Written> {
-    let separator = *word.iter().find(|byte| !byte.is_ascii_digit())?;
-    if !matches!(separator, b'-' | b'/' | b'.') {
-        return None;
-    }
-    let mut parts = word.split(|byte| *byte == separator);
-    let (first, second, third) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    let (year, month, day) = match (first.len(), separator) {
-        (4, _) => (first, second, third),
-        (_, b'.') => (third, second, first),
-        _ => (third, first, second),
+    let when = match clock.time {
+        None => When::At(None),
+        Some(time) => When::Numeric(NumericTime {
+            date,
+            time,
+            precision: clock.precision,
+            default: Some(Order::MonthDayYear),
+        }),
     };
-    Some((full_year(year)?, number(month)?, number(day)?))
+    Some(Row::new(entry, when))
 }
 
-fn full_year(digits: &[u8]) -> Option<i16> {
-    let year = number(digits)?;
-    match digits.len() {
-        4 => Some(year),
-        2 if year < 70 => Some(2000 + year),
-        2 => Some(1900 + year),
-        _ => None,
-    }
-}
-
-/// `09:09PM`, `9:09 PM` or `21:09`; the hour counts from midnight.
-fn clock(bytes: &[u8]) -> Option<((i8, i8), &[u8])> {
+/// `09:09PM`, `9:09 PM`, `04:12:09 PM` or `21:09`; whether it has halves, and what follows it.
+fn clock(bytes: &[u8]) -> Option<(Clock, bool, &[u8])> {
     let (word, rest) = next_word(bytes)?;
-    let (word, half, rest) = match half(word.get(word.len().saturating_sub(2)..)?) {
-        Some(half) => (word.get(..word.len() - 2)?, Some(half), rest),
-        None => match next_word(rest) {
-            Some((next, after)) if half(next).is_some() => (word, half(next), after),
-            _ => (word, None, rest),
-        },
-    };
-    let colon = word.iter().position(|byte| *byte == b':')?;
-    let hour: i8 = number(word.get(..colon)?)?;
-    let minute = number(word.get(colon + 1..)?)?;
-    let hour = match half {
-        Some(_) if hour > 12 => return None,
-        Some(half) => hour % 12 + half,
-        None => hour,
-    };
-    Some(((hour, minute), rest))
-}
-
-/// The hour at which the half of the day begins that `AM` or `PM` means.
-fn half(word: &[u8]) -> Option<i8> {
-    match word.to_ascii_uppercase().as_slice() {
-        b"AM" => Some(0),
-        b"PM" => Some(12),
-        _ => None,
+    if let Some((half, after)) = next_word(rest)
+        && date::half(half).is_some()
+        && word.last().is_some_and(u8::is_ascii_digit)
+    {
+        return Some((date::clock(&[word, half].concat())?, true, after));
     }
+    let has_half = word.last().is_some_and(u8::is_ascii_alphabetic);
+    let (clock, rest) = next_clock(bytes)?;
+    Some((clock, has_half, rest))
 }
 
 fn kind_and_size(column: &[u8]) -> Option<(Kind, Option<u64>)> {
     match column {
-        b"<DIR>" => Some((Kind::Directory, None)),
+        b"<DIR>" | b"<REP>" => Some((Kind::Directory, None)),
         b"<JUNCTION>" | b"<SYMLINK>" | b"<SYMLINKD>" => Some((Kind::Symlink, None)),
         _ => {
             let grouped = |byte: &u8| matches!(byte, b',' | b'.' | b'\'');
@@ -104,6 +81,26 @@ fn kind_and_size(column: &[u8]) -> Option<(Kind, Option<u64>)> {
             is_number.then(|| (Kind::File, number(&digits)))
         }
     }
+}
+
+/// Any word in angle brackets where a size stands: a directory in another language, or what Windows calls
+/// a reparse point.
+fn foreign_tag(column: &[u8]) -> Option<(Kind, Option<u64>)> {
+    let word = column.strip_prefix(b"<")?.strip_suffix(b">")?;
+    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+    if word.is_empty() || !word.iter().all(is_letter) {
+        return None;
+    }
+    match word.to_ascii_uppercase().as_slice() {
+        b"APPEXECLINK" | b"UNIXSOCKET" | b"SOCKET" => Some((Kind::Special, None)),
+        b"JUNCTION" | b"SYMLINK" | b"SYMLINKD" => Some((Kind::Symlink, None)),
+        _ => Some((Kind::Directory, None)),
+    }
+}
+
+/// How many letters a word has, in UTF-8 or in a charset of single bytes.
+fn letters(word: &[u8]) -> usize {
+    std::str::from_utf8(word).map_or(word.len(), |text| text.chars().count())
 }
 
 /// What follows at least one and at most `most` blanks.
@@ -129,23 +126,80 @@ fn split_target(kind: Kind, bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-fn modified((year, month, day): Written, (hour, minute): (i8, i8)) -> Option<Modified> {
-    let time = Time::new(hour, minute, 0, 0).ok()?;
-    Some(Modified {
-        seconds: calendar::seconds(Date::new(year, month, day).ok()?, time)?,
-        precision: Precision::Minute,
-        utc: false,
-    })
+/// How the line that names the volume begins, in lower case.
+const VOLUMES: [&[u8]; 8] = [
+    b"volume",
+    b"le volume",
+    b"datentr",
+    b"volumen",
+    b"el volumen",
+    b"il volume",
+    b"o volume",
+    b"het volume",
+];
+
+/// Whether this is what `dir` prints around its rows, in any language: the volume's name and number, the
+/// directory's path, the sums of files and directories. Each is set in by a blank.
+pub(super) fn is_furniture(line: &[u8]) -> bool {
+    let text = trim_start(line);
+    if text.len() == line.len() {
+        return false;
+    }
+    let lower = text.to_ascii_lowercase();
+    let names_a_path = find(text, b":\\").is_some();
+    let names_a_volume = VOLUMES.iter().any(|start| lower.starts_with(start));
+    names_a_path || names_a_volume || has_serial_number(text) || is_sum(text)
+}
+
+/// `... is 1A2B-3C4D`.
+fn has_serial_number(text: &[u8]) -> bool {
+    let Some((word, before)) = last_word(text) else {
+        return false;
+    };
+    let is_hex = |part: &[u8]| part.len() == 4 && part.iter().all(u8::is_ascii_hexdigit);
+    !before.is_empty()
+        && word.len() == 9
+        && word.get(4) == Some(&b'-')
+        && is_hex(word.get(..4).unwrap_or_default())
+        && is_hex(word.get(5..).unwrap_or_default())
+}
+
+/// `3 File(s)  5,376 bytes`, `2 Dir(s)  1,024 bytes free`, `3 Datei(en),  5.376 Bytes`.
+fn is_sum(text: &[u8]) -> bool {
+    let Some((count, rest)) = next_word(text).filter(|(count, _)| is_digits(count)) else {
+        return false;
+    };
+    let Some((noun, rest)) = next_word(rest) else {
+        return false;
+    };
+    !count.is_empty()
+        && (noun.contains(&b'(') || noun.first().is_some_and(u8::is_ascii_alphabetic))
+        && next_word(rest).is_some_and(|(sum, _)| sum.first().is_some_and(u8::is_ascii_digit))
 }
 
 #[cfg(test)]
 mod tests {
     use crate::ftp::time::parse_timestamp;
 
+    use super::super::order::DateOrders;
     use super::*;
 
+    /// The entry of a listing of one line.
+    fn entry(line: &str) -> Option<Entry> {
+        match parse(line.as_bytes())? {
+            Row::Entry(entry) => Some(entry),
+            Row::Dated(mut entry, time) => {
+                let mut orders = DateOrders::new(1_795_435_200);
+                orders.learn(&time);
+                entry.modified = orders.settle(&time);
+                Some(entry)
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
     fn seconds(line: &str) -> Option<i64> {
-        parse(line.as_bytes()).unwrap().modified.map(|m| m.seconds)
+        entry(line).unwrap().modified.map(|m| m.seconds)
     }
 
     #[test]
@@ -177,13 +231,13 @@ mod tests {
 
     #[test]
     fn an_impossible_date_leaves_the_entry() {
-        let entry = parse(b"02-30-04  05:06  5 x").unwrap();
+        let entry = entry("02-30-04  05:06  5 x").unwrap();
         assert_eq!((entry.size, entry.modified), (Some(5), None));
     }
 
     #[test]
     fn blanks_in_names_are_kept() {
-        let name = |line: &str| parse(line.as_bytes()).unwrap().name;
+        let name = |line: &str| entry(line).unwrap().name;
         assert_eq!(name("03-02-04  05:06PM          5  x "), b" x ");
         assert_eq!(name("03-02-04  05:06PM  <DIR>           x "), b" x ");
         assert_eq!(name("03-02-04  05:06PM  <DIR> x"), b"x");
@@ -193,11 +247,50 @@ mod tests {
     fn a_size_beyond_64_bits_is_unknown() {
         let size = |column: &str| {
             let line = format!("03-02-04  05:06PM  {column} x");
-            parse(line.as_bytes()).map(|entry| entry.size)
+            entry(&line).map(|entry| entry.size)
         };
         assert_eq!(size("18446744073709551615"), Some(Some(u64::MAX)));
         assert_eq!(size("18446744073709551616"), Some(None));
         assert_eq!(size("-1"), Some(None));
         assert_eq!(size("<BAR>"), None);
+    }
+
+    #[test]
+    fn a_word_in_brackets_is_a_directory_in_another_language() {
+        for (tag, kind) in [
+            ("<KAT>", Kind::Directory),
+            ("<ΚΑΤ>", Kind::Directory),
+            ("<UNIXSOCKET>", Kind::Special),
+        ] {
+            let line = format!("25/03/2018  09:41    {tag:<15}x y");
+            let Some(Row::Dated(entry, _)) = parse_foreign(line.as_bytes()) else {
+                panic!("{tag}");
+            };
+            assert_eq!(
+                (entry.kind, entry.name.as_slice()),
+                (kind, b"x y".as_slice())
+            );
+        }
+        assert!(parse_foreign(b"25/03/2018  09:41    <2>   x").is_none());
+    }
+
+    #[test]
+    fn what_dir_prints_around_its_rows_is_no_entry() {
+        for line in [
+            " Volume in drive D is DATA",
+            " Volume Serial Number is 1A2B-3C4D",
+            " Volumeseriennummer: 1A2B-3C4D",
+            " Directory of D:\\ftp\\in",
+            " Verzeichnis von D:\\ftp",
+            "               3 File(s)          5,376 bytes",
+            "               2 Dir(s)   9,123,456 bytes free",
+            "               3 Datei(en),          5.376 Bytes",
+            "               3 fichier(s)          5 376 octets",
+        ] {
+            assert!(is_furniture(line.as_bytes()), "{line}");
+        }
+        for line in ["3 File(s) 5,376 bytes", " something else", "", " ", " 3"] {
+            assert!(!is_furniture(line.as_bytes()), "{line}");
+        }
     }
 }

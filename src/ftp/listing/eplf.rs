@@ -1,6 +1,7 @@
 //! One line of EPLF, the easily parsed LIST format: `+facts,` a tab, and the name.
 
-use super::{Entry, Kind, Modified, Precision, number, octal_mode};
+use super::words::{number, octal_mode};
+use super::{Entry, Kind, Modified, Precision};
 
 /// Reads the line; none when it is not EPLF.
 pub(super) fn parse(line: &[u8]) -> Option<Entry> {

@@ -2,7 +2,8 @@
 
 use crate::ftp::time::parse_timestamp;
 
-use super::{Entry, Kind, Modified, Precision, number, octal_mode};
+use super::words::{find, number, octal_mode, trim_start};
+use super::{Entry, Kind, Modified, Precision};
 
 /// A line of facts, its name not yet checked.
 #[derive(Debug)]
@@ -27,36 +28,83 @@ pub(super) enum Subject {
 /// Reads the facts and the name; none when the line has neither form.
 pub(super) fn parse(line: &[u8]) -> Option<Parsed> {
     let (facts, name) = split(line)?;
+    read(facts, name)
+}
+
+/// Reads the facts and the path in an MLST reply, which may lack the blank before the path.
+pub(super) fn parse_mlst(line: &[u8]) -> Option<Parsed> {
+    let line = trim_start(line);
+    if find(line, b"; ").is_none()
+        && let Some(semicolon) = line.iter().rposition(|byte| *byte == b';')
+        && let Some((facts, path)) = line.split_at_checked(semicolon + 1)
+        && path.starts_with(b"/")
+    {
+        return read(facts, path);
+    }
+    parse(line)
+}
+
+/// Reads facts in answer to LIST; none unless one of them is the type, which no other dialect's line
+/// begins with.
+pub(super) fn parse_in_list(line: &[u8]) -> Option<Parsed> {
+    let first = line.iter().position(|byte| matches!(byte, b';' | b' '))?;
+    let is_fact = line.get(..first)?.contains(&b'=');
+    find(line, b"; ").filter(|_| is_fact)?;
+    parse(line).filter(|parsed| parsed.entry.kind != Kind::Unknown)
+}
+
+fn read(facts: &[u8], name: &[u8]) -> Option<Parsed> {
     let mut parsed = Parsed {
         entry: Entry::new(name, Kind::Unknown),
         subject: Subject::Name,
     };
     let mut owner = Ranked::default();
     let mut group = Ranked::default();
+    let mut are_facts = facts.is_empty();
+    let mut before: &[u8] = b"";
     for fact in facts.split(|byte| *byte == b';') {
         if fact.is_empty() {
             continue;
         }
-        let equals = fact.iter().position(|byte| *byte == b'=')?;
+        let Some(equals) = fact.iter().position(|byte| *byte == b'=') else {
+            // Servers do not escape the semicolons of a link's target.
+            if before == b"type"
+                && let Some(target) = &mut parsed.entry.target
+            {
+                target.push(b';');
+                target.extend_from_slice(fact);
+            }
+            continue;
+        };
+        are_facts = true;
         let (key, value) = (fact.get(..equals)?, fact.get(equals + 1..)?);
-        match key.to_ascii_lowercase().as_slice() {
-            b"type" => set_type(&mut parsed, value),
-            b"size" => parsed.entry.size = number(value),
-            b"modify" => parsed.entry.modified = modified(value),
-            b"unique" => parsed.entry.unique = Some(value.to_vec()),
-            b"unix.mode" => parsed.entry.mode = octal_mode(value),
-            b"unix.ownername" => owner.offer(3, value),
-            b"unix.owner" => owner.offer(2, value),
-            b"unix.uid" => owner.offer(1, value),
-            b"unix.groupname" => group.offer(3, value),
-            b"unix.group" => group.offer(2, value),
-            b"unix.gid" => group.offer(1, value),
-            _ => {}
+        let entry = &mut parsed.entry;
+        before = b"";
+        if key.eq_ignore_ascii_case(b"type") {
+            before = b"type";
+            set_type(&mut parsed, value);
+        } else if key.eq_ignore_ascii_case(b"size") {
+            entry.size = number(value);
+        } else if key.eq_ignore_ascii_case(b"modify") {
+            entry.modified = modified(value);
+        } else if key.eq_ignore_ascii_case(b"unique") {
+            entry.unique = Some(value.to_vec());
+        } else if let Some((b"unix.", key)) = key.to_ascii_lowercase().split_at_checked(5) {
+            match key {
+                b"mode" => entry.mode = octal_mode(value),
+                b"ownername" => owner.offer(3, value),
+                b"owner" => owner.offer(2, value),
+                b"uid" => owner.offer(1, value),
+                b"groupname" => group.offer(3, value),
+                b"group" => group.offer(2, value),
+                b"gid" => group.offer(1, value),
+                _ => {}
+            }
         }
     }
     parsed.entry.owner = owner.value();
     parsed.entry.group = group.value();
-    Some(parsed)
+    are_facts.then_some(parsed)
 }
 
 /// Where the facts end: at the first `; `, for a value may hold blanks and a name semicolons.
@@ -66,7 +114,7 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     if let [b' ', name @ ..] = line {
         return Some((&[], name));
     }
-    let blank = match line.windows(2).position(|pair| pair == b"; ") {
+    let blank = match find(line, b"; ") {
         Some(semicolon) => semicolon + 1,
         None => line.iter().position(|byte| *byte == b' ')?,
     };
@@ -176,6 +224,48 @@ mod tests {
         // As pyftpdlib writes it, by Python's oct().
         assert_eq!(entry("unix.mode=0o755; x").mode, Some(0o755));
         assert_eq!(entry("UNIX.mode=rwx; x").mode, None);
+    }
+
+    #[test]
+    fn a_semicolon_in_a_target_belongs_to_it_and_another_piece_is_no_fact() {
+        let link = entry("type=OS.unix=slink:/data/a;b;size=9; semicolon");
+        assert_eq!(link.target.as_deref(), Some(b"/data/a;b".as_slice()));
+        assert_eq!(
+            (link.size, link.name.as_slice()),
+            (Some(9), b"semicolon".as_slice())
+        );
+        let odd = entry("type=file;odd;size=9; x");
+        assert_eq!((odd.kind, odd.size), (Kind::File, Some(9)));
+    }
+
+    #[test]
+    fn mlst_may_lack_a_blank_or_have_too_many() {
+        for line in [
+            "    size=8;type=dir; /sub",
+            "size=8;type=dir;/sub",
+            " Type=dir;Size=8;/sub",
+            "\tsize=8;type=dir; /sub",
+        ] {
+            let parsed = parse_mlst(line.as_bytes()).unwrap();
+            assert_eq!(parsed.entry.kind, Kind::Directory, "{line}");
+            assert_eq!(parsed.entry.name, b"/sub", "{line}");
+        }
+        let blank = parse_mlst(b"Type=file;Size=8;/a b; c").unwrap();
+        assert_eq!((blank.entry.kind, blank.entry.size), (Kind::File, Some(8)));
+    }
+
+    #[test]
+    fn facts_in_a_list_have_a_type() {
+        assert!(parse_in_list(b"Type=file;Size=640; plain facts").is_some());
+        assert!(parse_in_list(b"size=640;type=dir; x").is_some());
+        for line in [
+            "-rw; type=file; x",
+            "size=640; x",
+            " type=file; x",
+            "a b=c; type=dir; x",
+        ] {
+            assert!(parse_in_list(line.as_bytes()).is_none(), "{line}");
+        }
     }
 
     #[test]

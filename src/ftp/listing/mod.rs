@@ -1,23 +1,46 @@
-//! Directory listings: one line, one entry (RFC 3659 §7 for MLSD; the dialects of LIST have no
-//! standard).
+//! Directory listings (RFC 3659 §7 for MLSD; the dialects of LIST have no standard).
 //!
-//! Pure functions on one line without its terminator; "now" is an argument. What a server did not
-//! say is `None`; defaults are the vfs's policy.
+//! A [`ListingReader`] takes a listing line by line. The grammar of a dialect makes a [`Row`] of one
+//! line without its terminator: one file per dialect, pure functions, "now" an argument. What only the
+//! whole listing shows (the order of its dates, whether `ls -F` marked its names, the newest version
+//! of a file) the reader decides: it holds the entries concerned until it knows.
+//!
+//! What a server did not say, or what cannot be read, is `None`, and the entry stays; defaults are the
+//! vfs's policy.
 
+mod as400;
+mod budget;
 mod calendar;
 mod date;
 mod dos;
 mod eplf;
+mod marks;
 mod mlsd;
 mod month;
+mod order;
+mod os2;
 mod outcome;
+mod reader;
+mod sterling;
+mod tandem;
+mod unisys;
 mod unix;
+mod unix_size;
+mod vms;
+mod vshell;
+mod vxworks;
+mod weekday;
+mod words;
+mod zos;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+pub use budget::{ListingBudget, ListingShare};
 pub use outcome::{Completeness, ListingOutcome, UnusedLine};
+pub use reader::ListingReader;
 
-use mlsd::Subject;
+use date::When;
+use order::NumericTime;
 
 use super::path::{NAME_MAX, PathError, check_name};
 
@@ -32,7 +55,7 @@ pub const SIZE_MAX: u64 = i64::MAX as u64;
 pub enum Format {
     /// MLSD's facts (RFC 3659 §7.2).
     Mlsd,
-    /// What LIST and STAT print: EPLF, MS-DOS, Unix or NetWare, told apart line by line.
+    /// What LIST and STAT print, in any dialect; the lines tell which one it is.
     List,
 }
 
@@ -43,8 +66,10 @@ pub enum Line {
     Entry(Entry),
     /// The listed directory itself: `.`, or `type=cdir`.
     Itself,
-    /// No entry, and rightly so: a blank line, `total 48`, the listed directory's parent.
+    /// No entry, and rightly so: a blank line, a heading, `total 48`, the listed directory's parent.
     Skip,
+    /// An entry that the reader holds until the listing ends, and the bytes of memory it takes.
+    Held(usize),
     /// An entry that must not be used; says why, for the log.
     Dropped(&'static str),
     /// Not understood.
@@ -112,6 +137,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What the entry holds, in bytes: each allocation has a little around it, and a vector of entries
+    /// that grows has room to spare.
+    pub fn memory(&self) -> usize {
+        let held = |bytes: Option<&Vec<u8>>| bytes.map_or(0, |bytes| bytes.capacity() + 16);
+        size_of::<Self>() * 3 / 2
+            + held(Some(&self.name))
+            + held(self.owner.as_ref())
+            + held(self.group.as_ref())
+            + held(self.target.as_ref())
+            + held(self.unique.as_ref())
+    }
+
     /// An entry of which only name and kind are known.
     pub fn new(name: impl Into<Vec<u8>>, kind: Kind) -> Self {
         Self {
@@ -135,22 +172,24 @@ pub fn unique_hash(fact: &[u8]) -> u64 {
     hasher.finish().max(1)
 }
 
-/// Reads one line of a listing, its terminator already removed.
+/// Reads one line as a listing of its own, its terminator already removed.
 ///
 /// `now` is the present in seconds since the epoch (UTC); it tells the year of dates without one.
 pub fn parse_line(line: &[u8], format: Format, now: i64) -> Line {
-    match format {
-        Format::Mlsd => parse_mlsd(line),
-        Format::List => parse_list(line, now),
+    let mut reader = ListingReader::new(format, now);
+    match reader.line(line) {
+        Line::Held(_) => reader.finish().pop().unwrap_or(Line::Skip),
+        line => line,
     }
 }
 
-/// Reads the line of facts in an MLST reply (RFC 3659 §7.2), with or without its leading blank.
+/// Reads the line of facts in an MLST reply (RFC 3659 §7.2), with any number of blanks before the facts
+/// and with or without one before the name.
 ///
 /// The name is the last component of the path the server shows; empty where that is not a name
 /// (the root is shown as `/`): who asked for one path knows what it is called.
 pub fn parse_mlst(line: &[u8]) -> Option<Entry> {
-    let mlsd::Parsed { mut entry, .. } = mlsd::parse(line.strip_prefix(b" ").unwrap_or(line))?;
+    let mlsd::Parsed { mut entry, .. } = mlsd::parse_mlst(line)?;
     if let Some(slash) = entry.name.iter().rposition(|byte| *byte == b'/') {
         entry.name.drain(..=slash);
     }
@@ -161,42 +200,36 @@ pub fn parse_mlst(line: &[u8]) -> Option<Entry> {
     Some(entry)
 }
 
-fn parse_mlsd(line: &[u8]) -> Line {
-    if line.is_empty() {
-        return Line::Skip;
-    }
-    match mlsd::parse(line) {
-        Some(parsed) => match parsed.subject {
-            Subject::Name => checked(parsed.entry),
-            Subject::Itself => Line::Itself,
-            Subject::Parent => Line::Skip,
-        },
-        None => Line::Unparsable,
-    }
+/// What a dialect's grammar makes of one line.
+#[derive(Debug)]
+enum Row {
+    /// A name in the directory.
+    Entry(Entry),
+    /// A name whose date can be read in several orders.
+    Dated(Entry, NumericTime),
+    /// One version of a file; only the newest is shown.
+    Version(Entry, u32),
+    /// The first half of a line: the name, the rest of which the next line brings.
+    Wrapped,
+    /// A heading, a rule or a sum.
+    Furniture,
+    /// The listed directory itself.
+    Itself,
+    /// An entry that must not be used; says why, for the log.
+    Dropped(&'static str),
 }
 
-fn parse_list(line: &[u8], now: i64) -> Line {
-    let entry = eplf::parse(line)
-        .or_else(|| dos::parse(line))
-        .or_else(|| unix::parse(line, now));
-    match entry {
-        Some(entry) => checked(entry),
-        None if line.trim_ascii().is_empty() || is_total(line) => Line::Skip,
-        None => Line::Unparsable,
+impl Row {
+    /// An entry and when it was modified.
+    fn new(mut entry: Entry, when: When) -> Self {
+        match when {
+            When::At(modified) => {
+                entry.modified = modified;
+                Self::Entry(entry)
+            }
+            When::Numeric(time) => Self::Dated(entry, time),
+        }
     }
-}
-
-/// Whether this is ls's sum of blocks, in any language: a word and a number.
-fn is_total(line: &[u8]) -> bool {
-    let Some((word, rest)) = next_word(line) else {
-        return false;
-    };
-    let ([number @ .., b'k' | b'K' | b'M' | b'G' | b'T'] | number) = rest.trim_ascii();
-    !word.iter().any(u8::is_ascii_digit)
-        && number.first().is_some_and(u8::is_ascii_digit)
-        && number
-            .iter()
-            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','))
 }
 
 fn checked(mut entry: Entry) -> Line {
@@ -230,39 +263,6 @@ fn bound(entry: &mut Entry) {
     entry.owner = entry.owner.take().filter(usable(NAME_MAX));
     entry.group = entry.group.take().filter(usable(NAME_MAX));
     entry.unique = entry.unique.take().filter(usable(NAME_MAX));
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// The next word after any blanks, and what follows it.
-fn next_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let start = bytes.iter().position(|byte| !is_blank(*byte))?;
-    let bytes = bytes.get(start..)?;
-    let end = bytes.iter().position(|byte| is_blank(*byte));
-    bytes.split_at_checked(end.unwrap_or(bytes.len()))
-}
-
-/// A number made of nothing but digits; none when it does not fit.
-fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
-    if digits.is_empty() {
-        return None;
-    }
-    let value = digits.iter().try_fold(0u64, |value, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        value.checked_mul(10)?.checked_add(digit)
-    })?;
-    T::try_from(value).ok()
-}
-
-/// Permission bits written in octal, without the bits for the file's type.
-///
-/// pyftpdlib writes them as Python does: `0o644`.
-fn octal_mode(digits: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(digits.strip_prefix(b"0o").unwrap_or(digits)).ok()?;
-    let bits = u32::from_str_radix(text, 8).ok()?;
-    Some(bits & 0o7777)
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ const ENGLISH: [&[u8; 3]; 12] = [
 
 /// How other languages' names begin, without accents; a longer beginning before a shorter one.
 ///
-/// Finnish `marras` is November where other languages begin March so; Croatian, whose `lip` and
-/// `lis` are other months than the Polish ones, is left out.
+/// Finnish `marras` is November where other languages begin March so. Of Croatian only the months
+/// are known that no Polish or Czech one begins like: its `lip` and `lis` are others than theirs.
 const BEGINNINGS: &[(&str, i8)] = &[
     ("marr", 11),
     ("juin", 6),
     ("juil", 7),
+    ("rugp", 8),
+    ("rugs", 9),
     // Dutch, German, French, Spanish, Italian, Portuguese, the Nordic languages, Hungarian.
     ("jan", 1),
     ("ene", 1),
@@ -97,6 +99,78 @@ const BEGINNINGS: &[(&str, i8)] = &[
     ("окт", 10),
     ("ноя", 11),
     ("дек", 12),
+    // Romanian, Catalan and Galician, Indonesian and Malay, Icelandic.
+    ("ian", 1),
+    ("iun", 6),
+    ("iul", 7),
+    ("noi", 11),
+    ("xan", 1),
+    ("xun", 6),
+    ("xul", 7),
+    ("ogo", 8),
+    ("dis", 12),
+    // Estonian, Lithuanian, Croatian and Slovenian.
+    ("jaa", 1),
+    ("vee", 2),
+    ("juun", 6),
+    ("juul", 7),
+    ("det", 12),
+    ("sau", 1),
+    ("vas", 2),
+    ("kov", 3),
+    ("bal", 4),
+    ("geg", 5),
+    ("bir", 6),
+    ("lie", 7),
+    ("spa", 10),
+    ("lap", 11),
+    ("sij", 1),
+    ("velj", 2),
+    ("ozu", 3),
+    ("tra", 4),
+    ("svi", 5),
+    ("kol", 8),
+    ("ruj", 9),
+    ("stu", 11),
+    ("avg", 8),
+    // Ukrainian, Bulgarian and Serbian.
+    ("січ", 1),
+    ("лют", 2),
+    ("бер", 3),
+    ("кві", 4),
+    ("тра", 5),
+    ("чер", 6),
+    ("лип", 7),
+    ("сер", 8),
+    ("вер", 9),
+    ("жов", 10),
+    ("лис", 11),
+    ("гру", 12),
+    ("яну", 1),
+    ("ян", 1),
+    ("май", 5),
+    ("юни", 6),
+    ("юли", 7),
+    ("сеп", 9),
+    ("ное", 11),
+    ("јан", 1),
+    ("мај", 5),
+    ("јун", 6),
+    ("јул", 7),
+    ("нов", 11),
+    // Greek.
+    ("ιαν", 1),
+    ("φεβ", 2),
+    ("μαρ", 3),
+    ("απρ", 4),
+    ("μαι", 5),
+    ("ιουν", 6),
+    ("ιουλ", 7),
+    ("αυγ", 8),
+    ("σεπ", 9),
+    ("οκτ", 10),
+    ("νοε", 11),
+    ("δεκ", 12),
     // Finnish, which shares no beginning but `marras` with the others.
     ("tammi", 1),
     ("helmi", 2),
@@ -109,13 +183,15 @@ const BEGINNINGS: &[(&str, i8)] = &[
     ("syys", 9),
     ("loka", 10),
     ("joulu", 12),
+    // Catalan's August, which others spell further.
+    ("ag", 8),
 ];
 
 /// The month's number that `word` names: `Nov`, `nov.`, `Dez`, `févr.` or `11月`.
 pub(super) fn parse(word: &[u8]) -> Option<i8> {
     english(word).or_else(|| match digits_before_unit(word) {
-        Some(digits) => super::number(digits).filter(|month| (1..=12).contains(month)),
-        None => localised(word),
+        Some(digits) => super::words::number(digits).filter(|month| (1..=12).contains(month)),
+        None => localised(word).or_else(|| in_numerals(word)),
     })
 }
 
@@ -139,7 +215,7 @@ fn localised(word: &[u8]) -> Option<i8> {
 }
 
 /// The word in lower case without accents or a final full stop; none when it is not letters.
-fn plain(word: &[u8]) -> Option<String> {
+pub(super) fn plain(word: &[u8]) -> Option<String> {
     let word = word.strip_suffix(b".").unwrap_or(word);
     if word.len() > 24 || word.iter().any(u8::is_ascii_digit) {
         return None;
@@ -156,14 +232,36 @@ fn plain(word: &[u8]) -> Option<String> {
     letters.chars().all(char::is_alphabetic).then_some(letters)
 }
 
+/// Months as Chinese counts them, without their own word for month.
+const NUMERALS: [&str; 12] = [
+    "一", "二", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二",
+];
+
+/// `十一月`.
+fn in_numerals(word: &[u8]) -> Option<i8> {
+    let name = std::str::from_utf8(word).ok()?.strip_suffix('月')?;
+    let month = NUMERALS.iter().position(|numeral| *numeral == name)?;
+    i8::try_from(month + 1).ok()
+}
+
 fn without_accent(letter: char) -> char {
     match letter {
-        'á' | 'à' | 'â' | 'ä' | 'å' => 'a',
-        'é' | 'è' | 'ê' | 'ě' => 'e',
-        'í' => 'i',
-        'ó' => 'o',
-        'ú' | 'ů' | 'û' | 'ü' => 'u',
-        'č' | 'ç' => 'c',
+        'á' | 'à' | 'â' | 'ä' | 'å' | 'ã' | 'ą' => 'a',
+        'é' | 'è' | 'ê' | 'ě' | 'ë' | 'ę' | 'ė' => 'e',
+        'í' | 'ì' | 'î' | 'ï' | 'ı' | 'į' => 'i',
+        'ó' | 'ò' | 'ô' | 'ö' | 'õ' | 'ø' => 'o',
+        'ú' | 'ů' | 'û' | 'ü' | 'ù' | 'ū' | 'ű' => 'u',
+        'ñ' | 'ń' | 'ň' => 'n',
+        'ł' => 'l',
+        'ț' | 'ţ' | 'ť' => 't',
+        'ý' => 'y',
+        'ά' => 'α',
+        'έ' => 'ε',
+        'ή' => 'η',
+        'ί' | 'ϊ' | 'ΐ' => 'ι',
+        'ό' => 'ο',
+        'ύ' => 'υ',
+        'č' | 'ç' | 'ć' => 'c',
         'ř' => 'r',
         'ş' | 'š' | 'ś' => 's',
         'ž' | 'ź' => 'z',
@@ -192,6 +290,15 @@ mod tests {
             "Oca Şub Mar Nis May Haz Tem Ağu Eyl Eki Kas Ara",
             "янв фев мар апр мая июн июл авг сен окт ноя дек",
             "1月 2月 3月 4月 5月 6月 7月 8月 9月 10月 11月 12月",
+            "січ лют бер кві тра чер лип сер вер жов лис гру",
+            "ян. февр. март апр. май юни юли авг. септ. окт. ноем. дек.",
+            "Ιαν Φεβ Μαρ Απρ Μαΐ Ιουν Ιουλ Αυγ Σεπ Οκτ Νοε Δεκ",
+            "ian feb mar apr mai iun iul aug sep oct noi dec",
+            "jaan veebr märts apr mai juuni juuli aug sept okt nov dets",
+            "gen. febr. març abr. maig juny jul. ag. set. oct. nov. des.",
+            "jan. feb. mar. apr. maí jún. júl. ágú. sep. okt. nóv. des.",
+            "jan. febr. márc. ápr. máj. jún. júl. aug. szept. okt. nov. dec.",
+            "一月 二月 三月 四月 五月 六月 七月 八月 九月 十月 十一月 十二月",
             "tammi helmi maalis huhti touko kesä heinä elo syys loka marras joulu",
         ] {
             let months: Vec<_> = language.split(' ').map(|m| parse(m.as_bytes())).collect();

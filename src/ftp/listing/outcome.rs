@@ -1,5 +1,7 @@
 //! What came of receiving a listing, beside its entries: whether every line was understood.
 
+use super::budget::ListingShare;
+
 /// Most bytes of the first line that was not understood that are kept to show.
 const SAMPLE_MAX: usize = 160;
 
@@ -27,7 +29,7 @@ pub struct UnusedLine {
 }
 
 /// What came of receiving a listing, beside its entries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ListingOutcome {
     /// Octets received. For a listing by STAT, those of the reply's inner lines.
     pub bytes: u64,
@@ -46,9 +48,26 @@ pub struct ListingOutcome {
     pub names_itself: bool,
     /// The receiver had enough before the end.
     pub stopped: bool,
+    /// The memory that was counted for the entries; keep it as long as them.
+    pub memory: ListingShare,
 }
 
 impl ListingOutcome {
+    /// Nothing was received yet; `memory` is what the entries will take of the budget.
+    pub(in crate::ftp) fn new(memory: ListingShare) -> Self {
+        Self {
+            bytes: 0,
+            lines: 0,
+            entries: 0,
+            unreadable: 0,
+            dropped: 0,
+            sample: None,
+            names_itself: false,
+            stopped: false,
+            memory,
+        }
+    }
+
     /// How far the listing can be trusted.
     pub fn completeness(&self) -> Completeness {
         if self.unreadable > 0 && self.entries == 0 && self.dropped == 0 {
@@ -87,11 +106,16 @@ impl ListingOutcome {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget::ListingBudget;
     use super::*;
+
+    fn outcome() -> ListingOutcome {
+        ListingOutcome::new(ListingBudget::default().share())
+    }
 
     #[test]
     fn a_listing_is_complete_when_every_line_was_understood() {
-        let mut outcome = ListingOutcome::default();
+        let mut outcome = outcome();
         assert_eq!(outcome.completeness(), Completeness::Complete);
         assert!(outcome.is_empty());
         outcome.entries = 2;
@@ -102,10 +126,8 @@ mod tests {
 
     #[test]
     fn lines_without_an_entry_say_nothing_about_the_directory() {
-        let mut outcome = ListingOutcome {
-            names_itself: true,
-            ..ListingOutcome::default()
-        };
+        let mut outcome = outcome();
+        outcome.names_itself = true;
         outcome.count_unreadable("odd", b"x");
         assert_eq!(outcome.completeness(), Completeness::Unreadable);
         outcome.count_dropped("a slash", b"a/b");
@@ -114,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_first_unused_line_is_kept_and_cut() {
-        let mut outcome = ListingOutcome::default();
+        let mut outcome = outcome();
         outcome.count_unreadable("odd", &[b'x'; 5_000]);
         outcome.count_dropped("a slash", b"a/b");
         let sample = outcome.sample.unwrap();

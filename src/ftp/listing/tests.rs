@@ -38,6 +38,9 @@ const FIXTURES: [(&str, &str); 5] = [
 /// Dialect, line and a shorter meaning: `name|kind|size|time|target`.
 const SAMPLES: &str = include_str!("../../../tests/fixtures/listing/samples.txt");
 
+/// Dialect, line and a shorter meaning; the lines of a dialect are one listing.
+const SYSTEMS: &str = include_str!("../../../tests/fixtures/listing/systems.txt");
+
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -46,6 +49,10 @@ fn unescaped(text: &str) -> Vec<u8> {
             [] => return bytes,
             [b'\\', b't', rest @ ..] => {
                 bytes.push(b'\t');
+                rest
+            }
+            [b'\\', b'r', rest @ ..] => {
+                bytes.push(b'\r');
                 rest
             }
             [b'\\', b'0', rest @ ..] => {
@@ -83,6 +90,7 @@ fn described(line: &Line) -> String {
         Line::Itself | Line::Skip => return "skip".to_owned(),
         Line::Dropped(_) => return "drop".to_owned(),
         Line::Unparsable => return "unparsable".to_owned(),
+        Line::Held(_) => return "held".to_owned(),
     };
     let time = entry.modified.map_or("-".to_owned(), |modified| {
         let timestamp = jiff::Timestamp::from_second(modified.seconds).unwrap();
@@ -151,17 +159,259 @@ fn every_sample_means_what_it_says() {
             "mlsd" => Format::Mlsd,
             _ => Format::List,
         };
-        let long = described(&parse_line(&unescaped(line), format, NOW));
-        let short = match *long.split('|').collect::<Vec<_>>() {
-            [name, kind, size, time, _, _, _, target] => {
-                [name, kind, size, time.trim_end_matches('Z'), target].join("|")
-            }
-            _ => format!("-|{long}|-|-|-"),
-        };
-        assert_eq!(short, meaning, "{line}");
+        let parsed = parse_line(&unescaped(line), format, NOW);
+        assert_eq!(briefly(&parsed), meaning, "{line}");
         lines += 1;
     }
     assert!(lines > 60, "only {lines} samples were read");
+}
+
+/// What a line means, without what most dialects do not tell.
+fn briefly(line: &Line) -> String {
+    let long = described(line);
+    match *long.split('|').collect::<Vec<_>>() {
+        [name, kind, size, time, _, _, _, target] => {
+            [name, kind, size, time.trim_end_matches('Z'), target].join("|")
+        }
+        _ => format!("-|{long}|-|-|-"),
+    }
+}
+
+/// What came of each line of a listing, entries first, in no order.
+fn listed(lines: &[Vec<u8>], format: Format) -> Vec<String> {
+    let mut reader = ListingReader::new(format, NOW);
+    let read: Vec<_> = lines.iter().map(|line| reader.line(line)).collect();
+    let shown = read
+        .into_iter()
+        .filter(|line| !matches!(line, Line::Held(_)));
+    let mut all: Vec<_> = shown
+        .chain(reader.finish())
+        .map(|line| briefly(&line))
+        .collect();
+    all.retain(|meaning| meaning != "-|skip|-|-|-");
+    all.sort();
+    all
+}
+
+#[test]
+fn every_listing_of_another_system_means_what_it_says() {
+    let rows = SYSTEMS.lines().filter(|row| !row.starts_with('#'));
+    let rows: Vec<_> = rows
+        .map(|row| row.split('\t').collect::<Vec<_>>())
+        .collect();
+    assert!(rows.len() > 120, "only {} lines were read", rows.len());
+    let same = |one: &Vec<&str>, other: &Vec<&str>| one[0] == other[0];
+    for listing in rows.chunk_by(same) {
+        let format = match listing[0][0] {
+            "mlsd" => Format::Mlsd,
+            _ => Format::List,
+        };
+        let lines: Vec<_> = listing.iter().map(|row| unescaped(row[1])).collect();
+        let mut expected: Vec<_> = listing.iter().map(|row| row[2].to_owned()).collect();
+        expected.retain(|meaning| meaning != "-|skip|-|-|-");
+        expected.sort();
+        assert_eq!(listed(&lines, format), expected, "{}", listing[0][0]);
+    }
+}
+
+/// Variants of what the fixtures hold: a listing, and the meanings of its lines that give an entry.
+const VARIANTS: &[(&[&str], &[&str])] = &[
+    // Unix: other languages, widths, owners and sizes.
+    (
+        &["-rw-r--r--   1 u g  640 26. Juli, 20:10 a"],
+        &["a|file|640|2026-07-26T20:10|-"],
+    ),
+    (
+        &["-rw-r--r--   1 u g  640 Oct 08, 2002 09:47 a b"],
+        &["a b|file|640|2002-10-08T09:47|-"],
+    ),
+    (
+        &[
+            "-rw-r--r--   1 u g  640 24-04-2003 17:12 a",
+            "-rw-r--r--   1 u g  640 05-04-2003 17:12 b",
+        ],
+        &[
+            "a|file|640|2003-04-24T17:12|-",
+            "b|file|640|2003-04-05T17:12|-",
+        ],
+    ),
+    (
+        &[
+            "-rw-r--r--   1 u g  1.2M Jun 11  2019 a",
+            "-rw-r--r--   1 u g  1.2 MB Jun 11  2019 b",
+        ],
+        &["a|file|-|2019-06-11|-", "b|file|-|2019-06-11|-"],
+    ),
+    (
+        &[
+            "-rw-r--r--   1 u g  640 Jan 32  2019 a",
+            "-rw-r--r--   1 u g  640 32 Jan 12:00 b",
+        ],
+        &["a|file|640|-|-", "b|file|640|-|-"],
+    ),
+    (
+        &[
+            "drwxr-xr-x   1 u g  - 3 févr. 2018 07:08 a/",
+            "-rw-r--r-- 1 u g 7 12 дек. 2019 23:59 b",
+        ],
+        &["a|dir|-|2018-02-03T07:08|-", "b|file|7|2019-12-12T23:59|-"],
+    ),
+    (
+        &[
+            "-rw-r--r--   1 u g  640 2019年12月31日 23:59 a",
+            "-rw-r--r-- 1 u g 7 2019년 1월 2일 b",
+        ],
+        &["a|file|640|2019-12-31T23:59|-", "b|file|7|2019-01-02|-"],
+    ),
+    (
+        &[
+            "-rw-r--r--   1 u g  640 2019-03-07T22:14:05-0330 a",
+            "-rw-r--r-- 1 u g 7 20190307221405 b",
+        ],
+        &[
+            "a|file|640|2019-03-08T01:44:05|-",
+            "b|file|7|2019-03-07T22:14:05|-",
+        ],
+    ),
+    (
+        &[
+            "-rw-r--r--   1 u g  640 lör feb 29 06:07:08 2020 a",
+            "-rw-r--r-- 1 u g 7 Tue Mar  3 06:07:08 UTC 2020 b",
+        ],
+        &[
+            "a|file|640|2020-02-29T06:07:08|-",
+            "b|file|7|2020-03-03T06:07:08|-",
+        ],
+    ),
+    // A name may begin with what looks like a time.
+    (
+        &[
+            "-rw-r--r--   1 u g  640 May  4  2018 09:41 talk",
+            "-rw-r--r--   1 u g  640 Jan 29 03:26 am report",
+        ],
+        &[
+            "09:41 talk|file|640|2018-05-04|-",
+            "am report|file|640|2026-01-29T03:26|-",
+        ],
+    ),
+    (
+        &["99 4 drwxr-xr-x   2 u g  64 Jan 29 03:26 a"],
+        &["a|dir|-|2026-01-29T03:26|-"],
+    ),
+    (
+        &["-rw-r--r--   1 u g  640 Jan 29 03:26 a\\r\\r"],
+        &["a|file|640|2026-01-29T03:26|-"],
+    ),
+    // `ls -F` needs every directory to have its slash.
+    (
+        &[
+            "drwxr-xr-x 2 u g 4 Jan 12  2019 d/",
+            "drwxr-xr-x 2 u g 4 Jan 12  2019 e",
+            "-rwxr-xr-x 1 u g 8 Jan 12  2019 run*",
+        ],
+        &[
+            "d|dir|-|2019-01-12|-",
+            "e|dir|-|2019-01-12|-",
+            "run*|file|8|2019-01-12|-",
+        ],
+    ),
+    (
+        &[
+            "-rwxr-xr-x 1 u g 8 Jan 12  2019 run*",
+            "-rw-r--r-- 1 u g 8 Jan 12  2019 b*",
+            "drwxr-xr-x 2 u g 4 Jan 12  2019 ./",
+        ],
+        &["run|file|8|2019-01-12|-", "b*|file|8|2019-01-12|-"],
+    ),
+    (
+        &["-rwxr-xr-x 1 u g 8 Jan 12  2019 run*"],
+        &["run*|file|8|2019-01-12|-"],
+    ),
+    // VMS: the newest version, wherever it stands; a name without columns.
+    (
+        &[
+            "Directory DISK$A:<PUB>",
+            "A.TXT;2 4/6 9-MAY-2011 08:30",
+            "B.C;1",
+            "A.TXT;10 4/6 9-JUN-2012 08:30",
+            "Total of 3 files, 8/12 blocks.",
+        ],
+        &["A.TXT|file|-|2012-06-09T08:30|-", "B.C|file|-|-|-"],
+    ),
+    (
+        &[
+            "A_VERY_LONG_NAME_OF_SOMETHING.TXT;1",
+            "      %RMS-E-PRV, insufficient privilege",
+            "X.DIR;1 1 2-SEP-2011 08:15:00",
+        ],
+        &[
+            "A_VERY_LONG_NAME_OF_SOMETHING.TXT|file|-|-|-",
+            "X|dir|-|2011-09-02T08:15:00|-",
+        ],
+    ),
+    // Dates of numbers, settled by another line.
+    (
+        &[
+            "ANNE 640 04/05/06 10:11:12 *STMF a",
+            "ANNE 640 30/05/06 10:11:12 *STMF b",
+        ],
+        &[
+            "a|file|640|2006-05-04T10:11:12|-",
+            "b|file|640|2006-05-30T10:11:12|-",
+        ],
+    ),
+    (
+        &[
+            "25/03/2018  09:41    <DIR>          a",
+            "05/04/2018  09:41                 7 b",
+        ],
+        &["a|dir|-|2018-03-25T09:41|-", "b|file|7|2018-04-05T09:41|-"],
+    ),
+    (
+        &[
+            "  77   DIR   09-14-99   06:05  A",
+            "  0  RASH  01-02-119  19:45  b c",
+        ],
+        &[
+            "A|dir|-|1999-09-14T06:05|-",
+            "b c|file|0|2019-01-02T19:45|-",
+        ],
+    ),
+    // Dialects mixed in one listing.
+    (
+        &[
+            "total 3",
+            "-rw-r--r-- 1 u g 5 Jan 29 03:26 a",
+            "04-27-00  09:09PM       <DIR>          b",
+            "type=file;size=3; c",
+            "+r,s1,\\td",
+        ],
+        &[
+            "a|file|5|2026-01-29T03:26|-",
+            "b|dir|-|2000-04-27T21:09|-",
+            "c|file|3|-|-",
+            "d|file|1|-|-",
+        ],
+    ),
+    // Below a heading as without it, Unix's lines are Unix's.
+    (
+        &[
+            " Name      VV.MM   Created       Changed       Size  Init   Mod   Id",
+            "-rw-r--r-- 1 u g 5 Jan 29 03:26 a",
+            "MEMBER",
+        ],
+        &["a|file|5|2026-01-29T03:26|-", "-|unparsable|-|-|-"],
+    ),
+];
+
+#[test]
+fn variants_of_the_recorded_forms_are_read_alike() {
+    for (lines, meanings) in VARIANTS {
+        let lines: Vec<_> = lines.iter().map(|line| unescaped(line)).collect();
+        let mut expected: Vec<_> = meanings.iter().map(|it| (*it).to_owned()).collect();
+        expected.sort();
+        assert_eq!(listed(&lines, Format::List), expected);
+    }
 }
 
 #[test]

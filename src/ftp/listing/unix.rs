@@ -1,38 +1,36 @@
 //! One line of Unix's `ls -l` in its dialects, and NetWare's, which differs in its rights:
 //! `-rw-r--r--   1 owner group  531 Jan 29 03:26 name`.
 
-use super::{Entry, Kind, date, is_blank, next_word, number};
+use super::date::{self, When};
+use super::unix_size::{SizeColumn, size_column};
+use super::words::{
+    find, is_blank, is_digits, leading_blanks, next_word, number, octal, trim_start, words,
+};
+use super::{Entry, Kind, Row, month};
 
 /// Most words looked at before the date: links, owner and group (with blanks in them) and size.
 const MOST_WORDS: usize = 16;
+/// Words before the size of a line without blanks in its names: links, owner, group.
+const USUAL_WORDS: usize = 3;
+/// Fewest digits of a count of links that fills its column, so that no blank stands before it.
+const GLUED_DIGITS: usize = 3;
 
-/// Reads the line; none when it does not begin with permissions or has no size and date.
-///
-/// One leading blank is passed over: ProFTPD begins the lines of its STAT so.
-pub(super) fn parse(line: &[u8], now: i64) -> Option<Entry> {
-    let (permissions, mut rest) = permissions(line.strip_prefix(b" ").unwrap_or(line))?;
-    let kind = permissions.kind;
-    let mut before = Vec::with_capacity(6);
-    while before.len() < MOST_WORDS {
-        let (word, after) = next_word(rest)?;
-        rest = after;
-        if is_size(word, kind)
-            && let Some((modified, after)) = date::split(after, now)
-        {
-            let (name, target) = name_and_target(&permissions, after);
-            let (owner, group) = owner_and_group(&before, &permissions);
-            let mut entry = Entry::new(name, kind);
-            entry.size = number(word);
-            entry.modified = modified;
-            entry.mode = permissions.mode;
-            entry.owner = owner.map(<[u8]>::to_vec);
-            entry.group = group.map(<[u8]>::to_vec);
-            entry.target = target.map(<[u8]>::to_vec);
-            return Some(entry);
+/// Reads the line; none when it does not begin with permissions, or neither a size and a date nor a
+/// name are found behind them.
+pub(super) fn parse(line: &[u8], now: i64) -> Option<Row> {
+    let (permissions, rest) = permissions(line).or_else(|| permissions(behind_numbers(line)?))?;
+    let usual = columns(rest, permissions.kind, now, date::read);
+    match usual {
+        Some(columns) if columns.before().len() <= USUAL_WORDS + 1 => {
+            Some(columns.row(&permissions))
         }
-        before.push(word);
+        // A name may hold what looks like size and date: other forms of them may stand before it.
+        usual => columns(rest, permissions.kind, now, date::read_unusual)
+            .filter(|columns| columns.before().len() <= USUAL_WORDS)
+            .or(usual)
+            .map(|columns| columns.row(&permissions))
+            .or_else(|| without_a_date(&permissions, rest)),
     }
-    None
 }
 
 /// The first column.
@@ -44,8 +42,9 @@ struct Permissions {
 
 fn permissions(line: &[u8]) -> Option<(Permissions, &[u8])> {
     let (letter, rest) = line.split_first()?;
-    let kind = kind(*letter)?;
-    if let Some(rest) = netware_rights(rest) {
+    if let Some(kind) = kind(*letter)
+        && let Some(rest) = netware_rights(rest)
+    {
         let permissions = Permissions {
             kind,
             mode: None,
@@ -53,19 +52,57 @@ fn permissions(line: &[u8]) -> Option<(Permissions, &[u8])> {
         };
         return Some((permissions, rest));
     }
-    let (letters, rest) = rest.split_at_checked(9)?;
-    let mode = mode(letters)?;
+    let (kind, letters, rest) = letters(line)?;
+    // What ls cannot look at, it shows as question marks.
+    let mode = match letters {
+        b"?????????" => None,
+        letters => Some(mode(letters)?),
+    };
     // An access control list, a SELinux context, an extended attribute.
-    let ([b'+' | b'.' | b'@', rest @ ..] | rest) = rest;
-    if !rest.first().is_some_and(|byte| is_blank(*byte)) {
+    let (has_mark, rest) = match rest {
+        [b'+' | b'.' | b'@', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let ends = |at: usize| rest.get(at).is_some_and(|byte| is_blank(*byte));
+    let is_glued = digits >= if has_mark { 1 } else { GLUED_DIGITS };
+    let is_apart = ends(0) || (is_glued && ends(digits));
+    if !is_apart {
         return None;
     }
     let permissions = Permissions {
         kind,
-        mode: Some(mode),
+        mode,
         is_netware: false,
     };
     Some((permissions, rest))
+}
+
+/// Type, nine letters of permissions, and the rest; some servers leave out the type's letter.
+fn letters(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
+    if let Some(kind) = kind(*line.first()?)
+        && let Some((letters, rest)) = line.get(1..)?.split_at_checked(9)
+        && (mode(letters).is_some() || letters == b"?????????")
+    {
+        return Some((kind, letters, rest));
+    }
+    let (letters, rest) = line.split_at_checked(9)?;
+    rest.first().filter(|byte| is_blank(**byte))?;
+    mode(letters)?;
+    Some((Kind::Unknown, letters, rest))
+}
+
+/// What follows blanks, an inode's number and a count of blocks (`ls -is`). ProFTPD begins the lines of
+/// its STAT with a blank.
+fn behind_numbers(line: &[u8]) -> Option<&[u8]> {
+    let mut rest = trim_start(line);
+    for _ in 0..2 {
+        match next_word(rest) {
+            Some((word, after)) if is_digits(word) => rest = trim_start(after),
+            _ => break,
+        }
+    }
+    (rest.len() < line.len()).then_some(rest)
 }
 
 fn kind(letter: u8) -> Option<Kind> {
@@ -109,14 +146,103 @@ fn mode(letters: &[u8]) -> Option<u32> {
         })
 }
 
-/// Whether the word may stand where a size stands: a number, or a device's `1,3`.
-fn is_size(word: &[u8], kind: Kind) -> bool {
-    let unsigned = word.strip_prefix(b"-").unwrap_or(word);
-    let is_comma = |byte: &u8| *byte == b',' && kind == Kind::Special;
-    unsigned.last().is_some_and(u8::is_ascii_digit)
-        && unsigned
-            .iter()
-            .all(|byte| byte.is_ascii_digit() || is_comma(byte))
+/// Reads a date.
+type DateReader = fn(&[u8], i64) -> Option<(When, &[u8])>;
+
+/// A line's columns behind its permissions.
+struct Columns<'a> {
+    words: [&'a [u8]; MOST_WORDS],
+    count: usize,
+    size: Option<u64>,
+    when: When,
+    /// The name, with the blank before it.
+    rest: &'a [u8],
+}
+
+/// The first place where a size stands before a date.
+fn columns(mut rest: &[u8], kind: Kind, now: i64, read: DateReader) -> Option<Columns<'_>> {
+    let mut words: [&[u8]; MOST_WORDS] = [b""; MOST_WORDS];
+    for count in 0..MOST_WORDS {
+        let (word, after) = next_word(rest)?;
+        rest = after;
+        let before = words.get(..count).unwrap_or_default();
+        if let Some(column) = size_column(word, kind, before)
+            && let Some((when, rest)) = read(after, now)
+        {
+            let is_glued = column == SizeColumn::Glued;
+            return Some(Columns {
+                words,
+                count: count + usize::from(is_glued),
+                size: column.exact(),
+                when,
+                rest,
+            });
+        }
+        *words.get_mut(count)? = word;
+    }
+    None
+}
+
+impl<'a> Columns<'a> {
+    /// The words before the size.
+    fn before(&self) -> &[&'a [u8]] {
+        self.words.get(..self.count).unwrap_or_default()
+    }
+
+    fn row(&self, permissions: &Permissions) -> Row {
+        let name = name(permissions, self.rest);
+        let (name, target) = match permissions.kind {
+            Kind::Symlink => split_target(name, self.size),
+            _ => (name, None),
+        };
+        let (owner, group) = owner_and_group(self.before(), permissions);
+        let mut entry = Entry::new(name, permissions.kind);
+        entry.size = self.size;
+        entry.mode = permissions.mode;
+        entry.owner = owner.map(<[u8]>::to_vec);
+        entry.group = group.map(<[u8]>::to_vec);
+        entry.target = target.map(<[u8]>::to_vec);
+        Row::new(entry, self.when)
+    }
+}
+
+/// A line that has links, owner, group and size, and then the name: `drwxr-x--- 5 u g 4096 name`. What ls
+/// could not look at has question marks instead.
+fn without_a_date(permissions: &Permissions, rest: &[u8]) -> Option<Row> {
+    let mut rest = rest;
+    let mut before: [&[u8]; 4] = [b""; 4];
+    for column in &mut before {
+        (*column, rest) = next_word(rest)?;
+    }
+    let [links, owner, group, size] = before;
+    let size = if before == [b"?"; 4] {
+        let (_, name) = next_word(rest).filter(|(word, _)| *word == b"?")?;
+        rest = name;
+        None
+    } else {
+        let is_date = |word: &[u8]| {
+            month::parse(word).is_some() || word.contains(&b':') || date::named_date(word).is_some()
+        };
+        // A date that cannot be read hides where the name begins.
+        if !is_digits(links) || !is_digits(size) || words(rest).take(3).any(is_date) {
+            return None;
+        }
+        let is_year = |word: &[u8]| word.len() == 4 && is_digits(word);
+        if words(rest).nth(1).is_some_and(is_digits) && words(rest).nth(2).is_some_and(is_year) {
+            return None;
+        }
+        number(size)
+    };
+    let name = name(permissions, rest);
+    if name.is_empty() {
+        return None;
+    }
+    let mut entry = Entry::new(name, permissions.kind);
+    entry.size = size;
+    entry.mode = permissions.mode;
+    let known = |word: &[u8]| (word != b"?").then(|| word.to_vec());
+    (entry.owner, entry.group) = (known(owner), known(group));
+    Some(Row::Entry(entry))
 }
 
 /// The words between links and size. Of more than two it cannot be told where the owner ends.
@@ -135,26 +261,66 @@ fn owner_and_group<'a>(
         words => words,
     };
     match words {
-        [owner] => (Some(owner), None),
+        [owner] | [owner, b""] => (Some(owner), None),
         [owner, group] => (Some(owner), Some(group)),
         _ => (None, None),
     }
 }
 
 /// The name after exactly one blank, so that its own blanks stay; NetWare pads it.
-fn name_and_target<'a>(permissions: &Permissions, bytes: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
-    let name = match bytes {
-        bytes if permissions.is_netware => bytes.trim_ascii_start(),
+fn name<'a>(permissions: &Permissions, bytes: &'a [u8]) -> &'a [u8] {
+    match bytes {
+        bytes if permissions.is_netware => trim_start(bytes),
         [_, name @ ..] => name,
         [] => bytes,
-    };
-    if permissions.kind != Kind::Symlink {
+    }
+}
+
+/// A link's name and its target. Where several arrows stand, the link's size tells which one is meant:
+/// it is the target's length.
+fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
+    const ARROW: &[u8] = b" -> ";
+    let Some(first) = find(name, ARROW) else {
         return (name, None);
+    };
+    let from_the_end = size.and_then(|size| name.len().checked_sub(usize::try_from(size).ok()?));
+    let sized = from_the_end
+        .and_then(|target| target.checked_sub(ARROW.len()))
+        .filter(|at| name.get(*at..).is_some_and(|rest| rest.starts_with(ARROW)));
+    let arrow = sized.unwrap_or(first);
+    (
+        name.get(..arrow).unwrap_or(name),
+        name.get(arrow + ARROW.len()..),
+    )
+}
+
+/// Reads a line of nothing but numbers before the name, as some servers print what stat(2) gives:
+/// `0100640 1001 100 48213 1330000000 build.log`, the mode in octal, the time in seconds since 1970.
+pub(super) fn parse_numbers(line: &[u8], now: i64) -> Option<Row> {
+    let (mode, mut rest) = next_word(line)?;
+    if !(5..=8).contains(&mode.len()) || leading_blanks(line) > 0 {
+        return None;
     }
-    match name.windows(4).position(|window| window == b" -> ") {
-        Some(arrow) => (name.get(..arrow).unwrap_or(name), name.get(arrow + 4..)),
-        None => (name, None),
+    let bits = octal(mode)?;
+    let kind = match bits >> 12 {
+        0o10 => Kind::File,
+        0o04 => Kind::Directory,
+        0o12 => Kind::Symlink,
+        0o01 | 0o02 | 0o06 | 0o14 => Kind::Special,
+        _ => return None,
+    };
+    let mut columns: [&[u8]; 4] = [b""; 4];
+    for column in &mut columns {
+        (*column, rest) = next_word(rest).filter(|(word, _)| is_digits(word))?;
     }
+    let [owner, group, size, time] = columns;
+    let mut entry = Entry::new(trim_start(rest), kind);
+    entry.mode = Some(bits & 0o7777);
+    entry.size = number(size);
+    entry.modified = date::seconds_since_1970(time, now);
+    entry.owner = Some(owner.to_vec());
+    entry.group = Some(group.to_vec());
+    Some(Row::Entry(entry))
 }
 
 #[cfg(test)]
@@ -162,7 +328,10 @@ mod tests {
     use super::*;
 
     fn entry(line: &str) -> Entry {
-        parse(line.as_bytes(), 1_795_435_200).unwrap()
+        match parse(line.as_bytes(), 1_795_435_200) {
+            Some(Row::Entry(entry)) => entry,
+            other => panic!("{line}: {other:?}"),
+        }
     }
 
     #[test]
@@ -235,7 +404,64 @@ mod tests {
             "xrwxr-xr-x 1 u g 5 Jan 29 03:26 x",
             "-rw-r--r-- 1 u g five Jan 29 03:26 x",
         ] {
-            assert_eq!(parse(line.as_bytes(), 0), None, "{line}");
+            assert!(parse(line.as_bytes(), 0).is_none(), "{line}");
         }
+    }
+
+    #[test]
+    fn columns_that_run_into_each_other_hide_only_what_they_hide() {
+        let links = entry("drwxrwxr-x1024 u g 4096 Sep  3  2018 x");
+        assert_eq!(
+            (links.kind, links.name.as_slice()),
+            (Kind::Directory, b"x".as_slice())
+        );
+        assert_eq!(links.owner.as_deref(), Some(b"u".as_slice()));
+        let group = entry("-rw-rw-r-- 1 build releases87654321 Mar 14 09:26 x");
+        assert_eq!((group.size, group.group), (None, None));
+        assert_eq!(group.owner.as_deref(), Some(b"build".as_slice()));
+        // A group's name may end in digits.
+        assert_eq!(
+            entry("-rw-rw-r-- 1 build web1 640 Mar 14 09:26 x").size,
+            Some(640)
+        );
+        assert_eq!(
+            entry("-rw-rw-r-- 1 build web1 12 Mar 14 09:26 x").size,
+            Some(12)
+        );
+    }
+
+    #[test]
+    fn a_name_like_a_date_does_not_hide_an_unusual_one() {
+        let odd = entry("-rw-r--r-- 1 u g 640 1456789012 7 Mar 3 10:00 x");
+        assert_eq!(odd.name, b"7 Mar 3 10:00 x");
+        // A number like a time may be a group's.
+        let usual = entry("-rw-r--r-- 1 1000 1456789012 640 Mar  3 10:00 x");
+        assert_eq!(
+            (usual.size, usual.name.as_slice()),
+            (Some(640), b"x".as_slice())
+        );
+    }
+
+    #[test]
+    fn a_line_without_a_date_has_a_name() {
+        let plain = entry("drwxrwx--- 5 svc svc 4096 no date");
+        assert_eq!(
+            (plain.name.as_slice(), plain.modified),
+            (b"no date".as_slice(), None)
+        );
+        let broken = entry("-????????? ? ?   ?      ?            ? lost one");
+        assert_eq!(
+            (broken.name.as_slice(), broken.mode),
+            (b"lost one".as_slice(), None)
+        );
+    }
+
+    #[test]
+    fn the_length_of_a_target_tells_which_arrow_is_meant() {
+        let target = |line: &str| entry(line).target.map(|it| String::from_utf8(it).unwrap());
+        let line = |size| format!("lrwxrwxrwx 1 u g {size} Jan 12  2019 a -> b -> cc");
+        assert_eq!(target(&line(2)).as_deref(), Some("cc"));
+        assert_eq!(target(&line(7)).as_deref(), Some("b -> cc"));
+        assert_eq!(target(&line(99)).as_deref(), Some("b -> cc"));
     }
 }

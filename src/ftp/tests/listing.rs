@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use crate::ftp::testing::{Peer, Stage, path, reset};
-use crate::ftp::{Completeness, Error, ListWith, Session};
+use crate::ftp::{Completeness, Entry, Error, ListWith, ListingBudget, Session};
 
 const TWO_LINES: &str = "-rw-r--r-- 1 a b 3 Jan  1  2020 one\r\n\
                          -rw-r--r-- 1 a b 4 Jan  1  2020 two\r\n";
@@ -288,6 +288,50 @@ fn stat_lists_over_the_control_connection() {
     let listed = names(&mut session, ListWith::Stat, "/d");
     assert_eq!(listed.unwrap(), ["one", "two"]);
     assert!(names(&mut session, ListWith::Stat, "/gone").is_err());
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
+fn listings_are_counted_as_they_arrive_and_given_back_when_dropped() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        for directory in ["/small", "/large", "/held", "/small"] {
+            stage.hear(&format!("STAT {directory}"));
+        }
+        let small = "-rw-r--r-- 1 u g 1 Jan  1  2020 x\n".repeat(3);
+        // A name that may bear a mark, and one that another version may replace, are held.
+        let held = "-rwxr-xr-x 1 u g 1 Jan  1  2020 x*\n".repeat(50);
+        stage.say(&format!("213-Status:\n{small}213 End"));
+        stage.say(&format!("213-Status:\n{}213 End", "+/,\tx\n".repeat(1000)));
+        stage.say(&format!("213-Status:\n{held}213 End"));
+        stage.say(&format!("213-Status:\n{small}213 End"));
+        lists(stage, "MLSD /large", &"type=file; x\r\n".repeat(1000));
+        stage.noop();
+    });
+    let mut options = peer.options();
+    options.listings = ListingBudget::new(12_000);
+    let mut session = Session::connect(&options).unwrap();
+    let paths = ["/small", "/large", "/held", "/small"].map(path);
+    let mut told = Vec::new();
+    session
+        .stat_together(&paths, &mut |_, listing| {
+            told.push(match listing {
+                Ok(listing) => {
+                    let held: usize = listing.entries.iter().map(Entry::memory).sum();
+                    assert!(listing.outcome.memory.bytes() >= held);
+                    Some(listing.entries.len())
+                }
+                Err(Error::ListingTooLarge(12_000)) => None,
+                Err(error) => panic!("{error}"),
+            });
+            assert!(options.listings.taken() <= 12_000);
+        })
+        .unwrap();
+    assert_eq!(told, [Some(3), None, None, Some(3)]);
+    let error = names(&mut session, ListWith::Mlsd, "/large").unwrap_err();
+    assert!(matches!(error, Error::ListingTooLarge(_)), "{error}");
+    assert_eq!(options.listings.taken(), 0);
     session.noop().unwrap();
     peer.ends();
 }

@@ -1,0 +1,327 @@
+//! A listing as its lines arrive: which dialect they are in, and what only the whole of them shows.
+
+use std::collections::HashMap;
+
+use super::marks::Marks;
+use super::mlsd::{self, Subject};
+use super::order::{DateOrders, Learned, NumericTime};
+use super::words::{next_word, trim_start, words};
+use super::zos::{self, Heading};
+use super::{
+    Entry, Format, Line, Row, as400, checked, dos, eplf, os2, sterling, tandem, unisys, unix, vms,
+    vshell, vxworks,
+};
+
+/// The dialects of LIST, the strictest first: a line is tried in this order, unless the lines before it
+/// were in another dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Eplf,
+    Facts,
+    Unix,
+    Dos,
+    UnixNumbers,
+    As400,
+    Tandem,
+    Zos,
+    Sterling,
+    VxWorks,
+    VShell,
+    Os2,
+    Unisys,
+    Vms,
+    ForeignDos,
+}
+
+const DIALECTS: [Dialect; 15] = [
+    Dialect::Eplf,
+    Dialect::Facts,
+    Dialect::Unix,
+    Dialect::Dos,
+    Dialect::UnixNumbers,
+    Dialect::As400,
+    Dialect::Tandem,
+    Dialect::Zos,
+    Dialect::Sterling,
+    Dialect::VxWorks,
+    Dialect::VShell,
+    Dialect::Os2,
+    Dialect::Unisys,
+    Dialect::Vms,
+    Dialect::ForeignDos,
+];
+
+/// Reads one listing, line by line.
+#[derive(Debug)]
+pub struct ListingReader {
+    format: Format,
+    now: i64,
+    /// What the last line that was understood is in.
+    dialect: Option<Dialect>,
+    /// z/OS's heading above the lines.
+    heading: Heading,
+    /// A VMS name whose columns the next line may bring.
+    wrapped: Option<Vec<u8>>,
+    dates: DateOrders,
+    marks: Marks,
+    held: Vec<Held>,
+}
+
+/// An entry of which not all is known before the listing ends.
+#[derive(Debug)]
+struct Held {
+    entry: Entry,
+    /// When, if its date can be read in several orders.
+    time: Option<NumericTime>,
+    /// Which version of the file it is.
+    version: Option<u32>,
+}
+
+impl ListingReader {
+    /// For a listing in `format`; `now`, in seconds since the epoch (UTC), tells the year of dates without
+    /// one.
+    pub fn new(format: Format, now: i64) -> Self {
+        Self {
+            format,
+            now,
+            dialect: None,
+            heading: Heading::None,
+            wrapped: None,
+            dates: DateOrders::new(now),
+            marks: Marks::default(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Reads one line, its terminator removed.
+    pub fn line(&mut self, mut line: &[u8]) -> Line {
+        // No name ends in CR: it could not be sent.
+        while let [rest @ .., b'\r'] = line {
+            line = rest;
+        }
+        match self.format {
+            Format::Mlsd => facts(line),
+            Format::List => self.list_line(line),
+        }
+    }
+
+    /// What was held, now that the listing is over: entries, and names that must not be used.
+    pub fn finish(mut self) -> Vec<Line> {
+        self.unwrap_alone();
+        let newest = self.newest_versions();
+        let (dates, marks) = (self.dates, self.marks);
+        let held = self.held.into_iter().enumerate();
+        let shown = held.filter(|(at, held)| {
+            held.version.is_none() || newest.get(held.entry.name.as_slice()) == Some(at)
+        });
+        let shown: Vec<_> = shown.map(|(_, held)| held).collect();
+        let settled = shown.into_iter().map(
+            |Held {
+                 mut entry, time, ..
+             }| {
+                if let Some(time) = time {
+                    entry.modified = dates.settle(&time);
+                }
+                marks.take_from(&mut entry);
+                checked(entry)
+            },
+        );
+        settled.collect()
+    }
+
+    fn newest_versions(&self) -> HashMap<Vec<u8>, usize> {
+        let mut newest: HashMap<Vec<u8>, usize> = HashMap::new();
+        for (at, held) in self
+            .held
+            .iter()
+            .enumerate()
+            .filter(|(_, held)| held.version.is_some())
+        {
+            let version = |at: &usize| self.held.get(*at).and_then(|held| held.version);
+            match newest.get_mut(&held.entry.name) {
+                Some(best) if version(best) < held.version => *best = at,
+                Some(_) => {}
+                None => {
+                    newest.insert(held.entry.name.clone(), at);
+                }
+            }
+        }
+        newest
+    }
+
+    fn list_line(&mut self, line: &[u8]) -> Line {
+        let mut taken = 0;
+        if let Some(name) = self.wrapped.take() {
+            match vms::parse_rest(&name, line) {
+                Some(row) => return self.row(row),
+                None => taken = self.hold_alone(&name),
+            }
+        }
+        let read = self.read_list_line(line);
+        match read {
+            // The name before it was held, too.
+            Line::Held(bytes) => Line::Held(bytes + taken),
+            read => read,
+        }
+    }
+
+    fn read_list_line(&mut self, line: &[u8]) -> Line {
+        if let Some(dialect) = self.dialect
+            && let Some(row) = self.in_dialect(dialect, line)
+        {
+            return self.row(row);
+        }
+        for dialect in DIALECTS {
+            if Some(dialect) != self.dialect
+                && let Some(row) = self.in_dialect(dialect, line)
+            {
+                self.dialect = Some(dialect);
+                if dialect != Dialect::Zos {
+                    self.heading = Heading::None;
+                }
+                return self.row(row);
+            }
+        }
+        if self.dialect.is_none_or(|dialect| dialect == Dialect::Vms)
+            && let Some(row) = vms::parse_wrapped(line)
+        {
+            self.wrapped = Some(line.to_vec());
+            return self.row(row);
+        }
+        if let Some(heading) = zos::heading(line) {
+            self.heading = heading;
+            self.dialect = Some(Dialect::Zos);
+            return Line::Skip;
+        }
+        if line.trim_ascii().is_empty()
+            || is_sum(line)
+            || vms::is_furniture(line)
+            || tandem::is_heading(line)
+            || vxworks::is_heading(line)
+            || dos::is_furniture(line)
+        {
+            return Line::Skip;
+        }
+        Line::Unparsable
+    }
+
+    fn in_dialect(&self, dialect: Dialect, line: &[u8]) -> Option<Row> {
+        match dialect {
+            Dialect::Eplf => eplf::parse(line).map(Row::Entry),
+            Dialect::Facts => mlsd::parse_in_list(line).map(fact_row),
+            Dialect::Unix => unix::parse(line, self.now),
+            Dialect::Dos => dos::parse(line),
+            Dialect::UnixNumbers => unix::parse_numbers(line, self.now),
+            Dialect::As400 => as400::parse(line),
+            Dialect::Tandem => tandem::parse(line),
+            Dialect::Zos if zos::heading(line).is_some() => None,
+            Dialect::Zos => zos::parse(line, self.heading),
+            Dialect::Sterling => sterling::parse(line, self.now),
+            Dialect::VxWorks => vxworks::parse(line),
+            Dialect::VShell => vshell::parse(line, self.now),
+            Dialect::Os2 => os2::parse(line),
+            Dialect::Unisys => unisys::parse(line),
+            Dialect::Vms => vms::parse(line),
+            Dialect::ForeignDos => dos::parse_foreign(line),
+        }
+    }
+
+    fn row(&mut self, row: Row) -> Line {
+        match row {
+            Row::Entry(entry) => self.entry(entry, None),
+            Row::Dated(mut entry, time) => match self.dates.learn(&time) {
+                Learned::Settled(modified) => {
+                    entry.modified = modified;
+                    self.entry(entry, None)
+                }
+                Learned::Open => self.entry(entry, Some(time)),
+            },
+            Row::Version(entry, version) => self.hold(Held {
+                entry,
+                time: None,
+                version: Some(version),
+            }),
+            Row::Wrapped | Row::Furniture => Line::Skip,
+            Row::Itself => Line::Itself,
+            Row::Dropped(why) => Line::Dropped(why),
+        }
+    }
+
+    fn entry(&mut self, mut entry: Entry, time: Option<NumericTime>) -> Line {
+        let may_be_marked = self.dialect == Some(Dialect::Unix) && self.marks.learn(&mut entry);
+        if may_be_marked || time.is_some() {
+            return self.hold(Held {
+                entry,
+                time,
+                version: None,
+            });
+        }
+        checked(entry)
+    }
+
+    fn hold(&mut self, held: Held) -> Line {
+        let beside = size_of::<Held>() - size_of::<Entry>();
+        let bytes = held.entry.memory() + beside * 3 / 2;
+        self.held.push(held);
+        Line::Held(bytes)
+    }
+
+    /// A name on a line of its own had no other line.
+    fn hold_alone(&mut self, name: &[u8]) -> usize {
+        self.dialect = Some(Dialect::Vms);
+        match vms::alone(name).map(|row| self.row(row)) {
+            Some(Line::Held(bytes)) => bytes,
+            _ => 0,
+        }
+    }
+
+    fn unwrap_alone(&mut self) {
+        if let Some(name) = self.wrapped.take() {
+            self.hold_alone(&name);
+        }
+    }
+}
+
+/// Reads a line of MLSD.
+fn facts(line: &[u8]) -> Line {
+    if line.is_empty() {
+        return Line::Skip;
+    }
+    match mlsd::parse(line).map(fact_row) {
+        Some(Row::Entry(entry)) => checked(entry),
+        Some(Row::Itself) => Line::Itself,
+        Some(_) => Line::Skip,
+        None => Line::Unparsable,
+    }
+}
+
+fn fact_row(parsed: mlsd::Parsed) -> Row {
+    match parsed.subject {
+        Subject::Name => Row::Entry(parsed.entry),
+        Subject::Itself => Row::Itself,
+        Subject::Parent => Row::Furniture,
+    }
+}
+
+/// Whether this is a sum: ls's of blocks, in any language (`insgesamt 48`), or another server's in words
+/// (`Total: 3 files, 1920 bytes`).
+fn is_sum(line: &[u8]) -> bool {
+    let text = trim_start(line);
+    let Some((first, rest)) = next_word(text) else {
+        return false;
+    };
+    let word = first.strip_suffix(b":").unwrap_or(first);
+    let has_number = words(rest).any(|word| word.first().is_some_and(u8::is_ascii_digit));
+    let is_total = |word: &[u8]| word.eq_ignore_ascii_case(b"total");
+    let second = next_word(rest).map(|(second, _)| second);
+    let is_grand = word.eq_ignore_ascii_case(b"grand") && second.is_some_and(is_total);
+    if has_number && (is_total(word) || is_grand) {
+        return true;
+    }
+    let ([number @ .., b'k' | b'K' | b'M' | b'G' | b'T'] | number) = rest.trim_ascii();
+    !first.iter().any(u8::is_ascii_digit)
+        && number.first().is_some_and(u8::is_ascii_digit)
+        && number
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b','))
+}
