@@ -6,7 +6,7 @@ use super::behind::Look;
 use super::control::shown;
 use super::digest::{Digest, DigestCommand};
 use super::error::{Error, Phase};
-use super::listing::{Entry, SIZE_MAX, parse_mlst};
+use super::listing::{Entry, Kind, SIZE_MAX, parse_mlst};
 use super::path::RemotePath;
 use super::reply::Reply;
 use super::session::{Session, first_word, nonsense};
@@ -120,12 +120,57 @@ pub(super) fn told_time(reply: &Reply) -> Result<i64, Error> {
     time.ok_or_else(|| nonsense(reply, "a time"))
 }
 
-/// The entry in MLST's reply, by the name it was asked for.
+/// The entry in MLST's reply, by the name it was asked for. Some servers put it on the reply's first or only line.
+/// Facts without a type say nothing: a directory would be an empty file.
 pub(super) fn told_entry(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
-    let entry = reply.lines().get(1).and_then(|line| parse_mlst(line));
+    let lines = reply.lines().iter();
+    let mut entries = lines.filter_map(|line| parse_mlst(line));
+    let entry = entries.find(|entry| entry.kind != Kind::Unknown);
     let entry = entry.ok_or_else(|| nonsense(reply, "one line of facts"))?;
     Ok(Entry {
         name: path.name().to_vec(),
         ..entry
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reply::ReplyCode;
+    use super::*;
+
+    fn told(lines: &[&str]) -> Result<Entry, Error> {
+        let lines = lines.iter().map(|line| line.as_bytes().to_vec());
+        let reply = Reply::new(ReplyCode(250), lines.collect());
+        told_entry(&reply, &RemotePath::new(b"/a/sub").unwrap())
+    }
+
+    #[test]
+    fn facts_are_found_wherever_the_reply_has_them() {
+        for lines in [
+            ["Listing /a/sub", " type=dir;size=8; /a/sub", "End"].as_slice(),
+            &["Listing /a/sub", "    size=8;type=dir; /sub", "End"],
+            &["Listing", "size=8;type=dir;/a/sub", "End"],
+            &["Start", "", "type=dir; /a/sub", "End"],
+            &["type=dir;modify=20180504094100; /a/sub"],
+        ] {
+            let entry = told(lines).unwrap();
+            assert_eq!(
+                (entry.kind, entry.name.as_slice()),
+                (Kind::Directory, b"sub".as_slice())
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_type_is_none() {
+        for lines in [
+            ["Listing", " size=8;modify=20180504094100; /a/sub", "End"].as_slice(),
+            &["Listing", "", "End"],
+            &["Listing type=file; x", "End"],
+            &["Done"],
+        ] {
+            let answer = told(lines);
+            assert!(matches!(answer, Err(Error::Malformed { .. })), "{answer:?}");
+        }
+    }
 }

@@ -14,13 +14,14 @@ pub struct Features {
 }
 
 impl Features {
-    /// The features in a 211's inner lines: one blank, the name, its parameters.
+    /// The features in a 211's lines between the first and the last: name and parameters, behind a blank that some
+    /// servers leave out.
     pub(super) fn parse(reply: &Reply) -> Self {
-        let inner = reply
-            .lines()
-            .iter()
-            .filter(|line| line.first() == Some(&b' '))
-            .take(MOST);
+        let inner = match reply.lines() {
+            [_, inner @ .., _] => inner,
+            _ => &[],
+        };
+        let inner = inner.iter().take(MOST);
         let mut by_name = HashMap::new();
         for line in inner {
             let line = String::from_utf8_lossy(line);
@@ -92,16 +93,28 @@ mod tests {
     }
 
     #[test]
+    fn the_blank_before_a_feature_may_be_missing() {
+        let features = features(&["Features:", "MLST size*;", " UTF8", "\tMDTM", "End"]);
+        assert_eq!(features.names(), ["MDTM", "MLST", "UTF8"]);
+        assert_eq!(features.parameters("MLST"), Some("size*;"));
+        assert!(
+            super::Features::parse(&Reply::new(ReplyCode(211), vec![b" UTF8".to_vec()]))
+                .names()
+                .is_empty()
+        );
+    }
+
+    #[test]
     fn a_word_of_site_is_found_however_it_is_listed() {
         for lines in [
-            [" SITE CHMOD", " SITE UTIME"].as_slice(),
-            &[" SITE CHMOD;UTIME;"],
-            &[" SITE chmod utime"],
+            ["Features:", " SITE CHMOD", " SITE UTIME", "End"].as_slice(),
+            &["Features:", " SITE CHMOD;UTIME;", "End"],
+            &["Features:", " SITE chmod utime", "End"],
         ] {
             let features = features(lines);
             assert!(features.has("SITE CHMOD") && features.has("site utime"));
             assert!(features.has("SITE") && !features.has("SITE SYMLINK"));
         }
-        assert!(!features(&[" UTF8"]).has("SITE CHMOD"));
+        assert!(!features(&["Features:", " UTF8", "End"]).has("SITE CHMOD"));
     }
 }
