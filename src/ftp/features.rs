@@ -40,6 +40,14 @@ impl Features {
         Self { by_name }
     }
 
+    /// As if FEAT had named these.
+    #[cfg(test)]
+    pub(super) fn named(features: &[&str]) -> Self {
+        let lines = [&["Features:"], features, &["End"]].concat();
+        let lines = lines.into_iter().map(|line| line.as_bytes().to_vec());
+        Self::parse(&Reply::new(super::reply::ReplyCode(211), lines.collect()))
+    }
+
     /// Whether FEAT named `feature`, in any case: `MLST`, `MFMT`, `SIZE` …; of two words, whether
     /// it named the first with the second among its parameters: `SITE UTIME`.
     pub fn has(&self, feature: &str) -> bool {

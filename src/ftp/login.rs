@@ -428,11 +428,7 @@ mod tests {
 
     #[test]
     fn facts_are_asked_for_only_where_some_are_missing() {
-        let features = |facts: &str| {
-            let lines = ["Features:", &format!(" MLST {facts}"), "End"];
-            let lines = lines.map(|line| line.as_bytes().to_vec());
-            Features::parse(&Reply::new(ReplyCode(211), lines.to_vec()))
-        };
+        let features = |facts: &str| Features::named(&[&format!("MLST {facts}")]);
         assert_eq!(wanted_facts(&features("type*;size*;modify*;")), None);
         assert_eq!(
             wanted_facts(&features("type*;size*;unix.mode;x.odd;")).as_deref(),

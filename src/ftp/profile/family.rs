@@ -103,12 +103,10 @@ impl Family {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::reply::{Reply, ReplyCode};
     use super::*;
 
     fn features(names: &[&str]) -> Features {
-        let lines = names.iter().map(|name| format!(" {name}").into_bytes());
-        Features::parse(&Reply::new(ReplyCode(211), lines.collect()))
+        Features::named(names)
     }
 
     #[test]

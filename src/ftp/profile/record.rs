@@ -201,8 +201,7 @@ mod tests {
     use crate::ftp::{Reply, ReplyCode};
 
     fn features(names: &[&str]) -> Features {
-        let lines = names.iter().map(|name| format!(" {name}").into_bytes());
-        Features::parse(&Reply::new(ReplyCode(211), lines.collect()))
+        Features::named(names)
     }
 
     fn observed() -> (ServerProfile, Identity) {

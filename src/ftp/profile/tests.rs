@@ -3,8 +3,7 @@ use super::*;
 
 fn introduced(greeting: &str, features: &[&str]) -> ServerProfile {
     let profile = ServerProfile::default();
-    let lines = features.iter().map(|name| format!(" {name}").into_bytes());
-    let features = Features::parse(&Reply::new(ReplyCode(211), lines.collect()));
+    let features = Features::named(features);
     let greeting = Reply::new(ReplyCode(220), vec![greeting.as_bytes().to_vec()]);
     profile.introduce(&greeting, &features);
     profile
