@@ -4,7 +4,8 @@
 
 use jiff::civil::{Date, Time};
 
-use super::date::{Clock, When};
+use super::clock::{self, Clock};
+use super::date::When;
 use super::order::{NumericDate, NumericTime, full_year};
 use super::words::{is_digits, next_word, number, trim_start};
 use super::{Entry, Kind, Modified, Precision, Row, calendar};
@@ -96,7 +97,7 @@ fn clock(word: &[u8]) -> Option<Clock> {
             }
         })
         .collect();
-    super::date::clock(&colons)
+    clock::clock(&colons)
 }
 
 /// `19/334`, the year and the day of the year.

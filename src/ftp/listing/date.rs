@@ -3,6 +3,7 @@
 
 use jiff::civil::{Date, Time};
 
+use super::clock::{Clock, MIDNIGHT, clock, next_clock, with_half};
 use super::order::{NumericDate, NumericTime, full_year};
 use super::words::{is_digits, leading_blanks, next_word, number};
 use super::{Modified, Precision, calendar, month, weekday};
@@ -56,38 +57,7 @@ fn dated(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
 }
 
 /// Year, month and day as written.
-type Written = (i16, i8, i8);
-
-/// A time of day as written; `time` is none where there is no such time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    pub(super) time: Option<Time>,
-    pub(super) precision: Precision,
-}
-
-impl Clock {
-    /// At that time on `date`, in the server's zone.
-    pub(super) fn on(&self, date: Written) -> Option<Modified> {
-        modified(date, self.time?, self.precision)
-    }
-
-    fn in_latest_year(&self, month: i8, day: i8, now: i64) -> Option<Modified> {
-        Some(Modified {
-            seconds: calendar::latest(month, day, self.time?, now)?,
-            precision: self.precision,
-            utc: false,
-        })
-    }
-
-    fn twelve_hours(self, half: i8) -> Self {
-        let time = self.time.filter(|time| time.hour() <= 12);
-        let hour = |time: Time| Time::new(time.hour() % 12 + half, time.minute(), time.second(), 0);
-        Self {
-            time: time.and_then(|time| hour(time).ok()),
-            ..self
-        }
-    }
-}
+pub(super) type Written = (i16, i8, i8);
 
 pub(super) fn modified(
     (year, month, day): Written,
@@ -203,12 +173,6 @@ fn numeric<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
     };
     Some((When::Numeric(time), rest))
 }
-
-/// No time is given: the day begins.
-const MIDNIGHT: Clock = Clock {
-    time: Some(Time::midnight()),
-    precision: Precision::Day,
-};
 
 /// `2018年07月09日` in one word or several, then a time or the name.
 fn year_first<'a>(first: &[u8], mut rest: &'a [u8]) -> Option<Dated<'a>> {
@@ -378,65 +342,6 @@ fn clock_behind_a_year(bytes: &[u8], halves: bool) -> Option<(Clock, &[u8])> {
     } else {
         (clock, rest)
     })
-}
-
-/// The clock with the half of the day that follows it, if one does and a name follows that.
-fn with_half(clock: Clock, rest: &[u8]) -> (Clock, &[u8]) {
-    let half = next_word(rest).and_then(|(word, rest)| Some((half(word)?, rest)));
-    match half {
-        Some((half, rest)) if !rest.is_empty() => (clock.twelve_hours(half), rest),
-        _ => (clock, rest),
-    }
-}
-
-/// The hour at which the half of the day begins that `AM` or `PM` means.
-pub(super) fn half(word: &[u8]) -> Option<i8> {
-    match word.to_ascii_uppercase().as_slice() {
-        b"AM" | b"A.M." => Some(0),
-        b"PM" | b"P.M." => Some(12),
-        _ => None,
-    }
-}
-
-/// The time of day that `bytes` begin with, and what follows it.
-pub(super) fn next_clock(bytes: &[u8]) -> Option<(Clock, &[u8])> {
-    let (word, rest) = next_word(bytes)?;
-    Some((clock(word)?, rest))
-}
-
-/// `9:05`, `09:05`, `09:05:06`, `09:05:06.789` or `9:05pm`.
-pub(super) fn clock(word: &[u8]) -> Option<Clock> {
-    if !word.first()?.is_ascii_digit() || !word.contains(&b':') {
-        return None;
-    }
-    let digits = word.iter().take_while(|byte| !byte.is_ascii_alphabetic());
-    let (word, half_day) = word.split_at_checked(digits.count())?;
-    let mut parts = word.split(|byte| *byte == b':');
-    let (hour, minute) = (number(parts.next()?)?, number(parts.next()?)?);
-    let (second, precision) = match parts.next() {
-        Some(second) => (whole_second(second)?, Precision::Second),
-        None => (0, Precision::Minute),
-    };
-    if parts.next().is_some() {
-        return None;
-    }
-    let clock = Clock {
-        time: calendar::clock_time(hour, minute, second),
-        precision,
-    };
-    match half_day {
-        [] => Some(clock),
-        half_day => Some(clock.twelve_hours(half(half_day)?)),
-    }
-}
-
-fn whole_second(word: &[u8]) -> Option<i8> {
-    let mut parts = word.splitn(2, |byte| matches!(byte, b'.' | b','));
-    let second = number(parts.next()?)?;
-    match parts.next() {
-        Some(fraction) if !fraction.iter().all(u8::is_ascii_digit) => None,
-        _ => Some(second),
-    }
 }
 
 /// `7`, `07`, `7.` (German) or a number with its own word for day (`23日`).

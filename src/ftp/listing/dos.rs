@@ -1,7 +1,8 @@
 //! One line of MS-DOS's `dir`, which IIS and other servers on Windows print, and Windows CE's:
 //! `04-27-00  09:09PM       <DIR>          name`.
 
-use super::date::{self, Clock, When, next_clock};
+use super::clock::{self, Clock, next_clock};
+use super::date::When;
 use super::order::{NumericDate, NumericTime, Order};
 use super::words::{
     find, is_blank, is_digits, last_word, leading_blanks, next_word, number, trim_start,
@@ -59,10 +60,10 @@ fn row(line: &[u8], kind_and_size: Column) -> Option<Row> {
 fn clock(bytes: &[u8]) -> Option<(Clock, bool, &[u8])> {
     let (word, rest) = next_word(bytes)?;
     if let Some((half, after)) = next_word(rest)
-        && date::half(half).is_some()
+        && clock::half(half).is_some()
         && word.last().is_some_and(u8::is_ascii_digit)
     {
-        return Some((date::clock(&[word, half].concat())?, true, after));
+        return Some((clock::clock(&[word, half].concat())?, true, after));
     }
     let has_half = word.last().is_some_and(u8::is_ascii_alphabetic);
     let (clock, rest) = next_clock(bytes)?;

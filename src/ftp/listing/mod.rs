@@ -11,6 +11,7 @@
 mod as400;
 mod budget;
 mod calendar;
+mod clock;
 mod date;
 mod dos;
 mod eplf;

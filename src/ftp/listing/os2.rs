@@ -1,6 +1,7 @@
 //! OS/2: `90210  RA  11-05-104  19:45  warp fix.zip`, its years counted from 1900.
 
-use super::date::{When, next_clock};
+use super::clock::next_clock;
+use super::date::When;
 use super::order::{NumericDate, NumericTime, Order};
 use super::words::{is_digits, next_word, number, trim_start};
 use super::{Entry, Kind, Row};

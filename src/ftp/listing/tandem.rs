@@ -1,6 +1,7 @@
 //! Tandem NonStop's Guardian files: `PAYLOG  101  90412  7-Mar-19 22:14:05 200, 15 "NUNU"`.
 
-use super::date::{self, When, next_clock};
+use super::clock::next_clock;
+use super::date::{self, When};
 use super::words::{is_digits, next_word, number, words};
 use super::{Entry, Kind, Row};
 

@@ -1,7 +1,8 @@
 //! Unisys mainframes: `INVENTORY  FTPDATA  90180 11/30/98 07:22:10`, the name first and nothing behind the
 //! time.
 
-use super::date::{When, next_clock};
+use super::clock::next_clock;
+use super::date::When;
 use super::order::{NumericDate, NumericTime, Order};
 use super::words::{is_blank, is_digits, next_word, number};
 use super::{Entry, Kind, Precision, Row};

@@ -3,7 +3,8 @@
 //! A size counts blocks, so it is unknown. A name too long for its column stands on a line of its own. Names
 //! keep their ODS-5 escapes (`^.`), which is how the server takes them; the version is cut.
 
-use super::date::{self, next_clock};
+use super::clock::next_clock;
+use super::date;
 use super::words::{is_blank, next_word, number, trim_start, words};
 use super::{Entry, Kind, Modified, Precision, Row};
 

@@ -1,6 +1,7 @@
 //! VxWorks: `2048  Mar-07-2011  08:15:42  CFG  <DIR>`, the names padded.
 
-use super::date::{self, When, next_clock};
+use super::clock::next_clock;
+use super::date::{self, When};
 use super::words::{is_digits, next_word, number, trim_end, trim_start, words};
 use super::{Entry, Kind, Row};
 

@@ -2,7 +2,8 @@
 //!
 //! What a line means depends on the heading above it: a member without statistics is a name alone.
 
-use super::date::{When, next_clock};
+use super::clock::next_clock;
+use super::date::When;
 use super::order::{NumericDate, NumericTime, Order};
 use super::words::{is_blank, is_digits, last_word, next_word, words};
 use super::{Entry, Kind, Row};

@@ -1,0 +1,103 @@
+//! The time of day in a listing's line.
+
+use jiff::civil::Time;
+
+use super::date::{Written, modified};
+use super::words::{next_word, number};
+use super::{Modified, Precision, calendar};
+
+/// A time of day as written; `time` is none where there is no such time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) time: Option<Time>,
+    pub(super) precision: Precision,
+}
+
+impl Clock {
+    /// At that time on `date`, in the server's zone.
+    pub(super) fn on(&self, date: Written) -> Option<Modified> {
+        modified(date, self.time?, self.precision)
+    }
+
+    pub(super) fn in_latest_year(&self, month: i8, day: i8, now: i64) -> Option<Modified> {
+        Some(Modified {
+            seconds: calendar::latest(month, day, self.time?, now)?,
+            precision: self.precision,
+            utc: false,
+        })
+    }
+
+    fn twelve_hours(self, half: i8) -> Self {
+        let time = self.time.filter(|time| time.hour() <= 12);
+        let hour = |time: Time| Time::new(time.hour() % 12 + half, time.minute(), time.second(), 0);
+        Self {
+            time: time.and_then(|time| hour(time).ok()),
+            ..self
+        }
+    }
+}
+
+/// No time is given: the day begins.
+pub(super) const MIDNIGHT: Clock = Clock {
+    time: Some(Time::midnight()),
+    precision: Precision::Day,
+};
+
+/// The clock with the half of the day that follows it, if one does and a name follows that.
+pub(super) fn with_half(clock: Clock, rest: &[u8]) -> (Clock, &[u8]) {
+    let half = next_word(rest).and_then(|(word, rest)| Some((half(word)?, rest)));
+    match half {
+        Some((half, rest)) if !rest.is_empty() => (clock.twelve_hours(half), rest),
+        _ => (clock, rest),
+    }
+}
+
+/// The hour at which the half of the day begins that `AM` or `PM` means.
+pub(super) fn half(word: &[u8]) -> Option<i8> {
+    match word.to_ascii_uppercase().as_slice() {
+        b"AM" | b"A.M." => Some(0),
+        b"PM" | b"P.M." => Some(12),
+        _ => None,
+    }
+}
+
+/// The time of day that `bytes` begin with, and what follows it.
+pub(super) fn next_clock(bytes: &[u8]) -> Option<(Clock, &[u8])> {
+    let (word, rest) = next_word(bytes)?;
+    Some((clock(word)?, rest))
+}
+
+/// `9:05`, `09:05`, `09:05:06`, `09:05:06.789` or `9:05pm`.
+pub(super) fn clock(word: &[u8]) -> Option<Clock> {
+    if !word.first()?.is_ascii_digit() || !word.contains(&b':') {
+        return None;
+    }
+    let digits = word.iter().take_while(|byte| !byte.is_ascii_alphabetic());
+    let (word, half_day) = word.split_at_checked(digits.count())?;
+    let mut parts = word.split(|byte| *byte == b':');
+    let (hour, minute) = (number(parts.next()?)?, number(parts.next()?)?);
+    let (second, precision) = match parts.next() {
+        Some(second) => (whole_second(second)?, Precision::Second),
+        None => (0, Precision::Minute),
+    };
+    if parts.next().is_some() {
+        return None;
+    }
+    let clock = Clock {
+        time: calendar::clock_time(hour, minute, second),
+        precision,
+    };
+    match half_day {
+        [] => Some(clock),
+        half_day => Some(clock.twelve_hours(half(half_day)?)),
+    }
+}
+
+fn whole_second(word: &[u8]) -> Option<i8> {
+    let mut parts = word.splitn(2, |byte| matches!(byte, b'.' | b','));
+    let second = number(parts.next()?)?;
+    match parts.next() {
+        Some(fraction) if !fraction.iter().all(u8::is_ascii_digit) => None,
+        _ => Some(second),
+    }
+}
