@@ -25,7 +25,8 @@ type Dated<'a> = (When, &'a [u8]);
 pub(super) fn read(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     dated(bytes, now).or_else(|| {
         let (first, rest) = next_word(bytes)?;
-        weekday::is_one(first).then(|| dated(rest, now))?
+        let may_be_a_day = !first.first()?.is_ascii_digit() && weekday::is_one(first);
+        may_be_a_day.then(|| dated(rest, now))?
     })
 }
 
@@ -262,9 +263,14 @@ fn with_a_name<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> 
     let (second, rest) = next_word(rest)?;
     let comma = [first, second].iter().any(|word| word.ends_with(b","));
     let [first, second] = [first, second].map(|word| word.strip_suffix(b",").unwrap_or(word));
-    let (month, day) = match month::parse(first) {
-        Some(month) => (month, day(second)?),
-        None => (month::parse(second)?, day(first)?),
+    let (month, day) = if is_digits(first) {
+        let day = day(first)?;
+        (month::parse(second)?, day)
+    } else {
+        match month::parse(first) {
+            Some(month) => (month, day(second)?),
+            None => (month::parse(second)?, day(first)?),
+        }
     };
     time_or_year(month, day, comma, rest, now)
 }

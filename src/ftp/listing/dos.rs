@@ -5,7 +5,7 @@ use super::clock::{self, Clock, next_clock};
 use super::date::When;
 use super::order::{NumericDate, NumericTime, Order};
 use super::words::{
-    find, is_blank, is_digits, last_word, leading_blanks, next_word, number, trim_start,
+    find, is_blank, is_digits, last_word, leading_blanks, next_word, number, trim_start, words,
 };
 use super::{Entry, Kind, Precision, Row};
 
@@ -140,7 +140,8 @@ const VOLUMES: [&[u8]; 8] = [
 ];
 
 /// Whether this is what `dir` prints around its rows, in any language: the volume's name and number, the
-/// directory's path, the sums of files and directories. Each is set in by a blank.
+/// directory's path, the sums of files and directories. Each is set in by a blank. What only resembles them may be a
+/// row of another form, and is none.
 pub(super) fn is_furniture(line: &[u8]) -> bool {
     let text = trim_start(line);
     if text.len() == line.len() {
@@ -149,7 +150,8 @@ pub(super) fn is_furniture(line: &[u8]) -> bool {
     let lower = text.to_ascii_lowercase();
     let names_a_path = find(text, b":\\").is_some();
     let names_a_volume = VOLUMES.iter().any(|start| lower.starts_with(start));
-    names_a_path || names_a_volume || has_serial_number(text) || is_sum(text)
+    let is_prose = !text.first().is_some_and(u8::is_ascii_digit);
+    is_sum(text) || (is_prose && (names_a_path || names_a_volume || has_serial_number(text)))
 }
 
 /// `... is 1A2B-3C4D`.
@@ -165,17 +167,19 @@ fn has_serial_number(text: &[u8]) -> bool {
         && is_hex(word.get(5..).unwrap_or_default())
 }
 
-/// `3 File(s)  5,376 bytes`, `2 Dir(s)  1,024 bytes free`, `3 Datei(en),  5.376 Bytes`.
+/// `3 File(s)  5,376 bytes`, `2 Dir(s)  1,024 bytes free`, `3 archivos  5.376 bytes`.
 fn is_sum(text: &[u8]) -> bool {
-    let Some((count, rest)) = next_word(text).filter(|(count, _)| is_digits(count)) else {
-        return false;
-    };
-    let Some((noun, rest)) = next_word(rest) else {
-        return false;
-    };
-    !count.is_empty()
-        && (noun.contains(&b'(') || noun.first().is_some_and(u8::is_ascii_alphabetic))
-        && next_word(rest).is_some_and(|(sum, _)| sum.first().is_some_and(u8::is_ascii_digit))
+    const UNITS: [&[u8]; 4] = [b"byte", b"octet", b"bajt", b"bait"];
+    let mut columns = words(text);
+    let count = columns.next().filter(|count| is_digits(count));
+    let noun = columns
+        .next()
+        .filter(|noun| !noun.first().is_some_and(u8::is_ascii_digit));
+    let has_unit = columns.any(|word| {
+        let lower = word.to_ascii_lowercase();
+        UNITS.iter().any(|unit| lower.starts_with(unit))
+    });
+    count.is_some() && noun.is_some_and(|noun| noun.contains(&b'(') || has_unit)
 }
 
 #[cfg(test)]
@@ -285,12 +289,21 @@ mod tests {
             " Verzeichnis von D:\\ftp",
             "               3 File(s)          5,376 bytes",
             "               2 Dir(s)   9,123,456 bytes free",
+            "               3 archivos          5.376 bytes",
             "               3 Datei(en),          5.376 Bytes",
             "               3 fichier(s)          5 376 octets",
         ] {
             assert!(is_furniture(line.as_bytes()), "{line}");
         }
-        for line in ["3 File(s) 5,376 bytes", " something else", "", " ", " 3"] {
+        for line in [
+            "3 File(s) 5,376 bytes",
+            " something else",
+            " 1234 name 5",
+            " 77 c:\\x",
+            "",
+            " ",
+            " 3",
+        ] {
             assert!(!is_furniture(line.as_bytes()), "{line}");
         }
     }

@@ -210,7 +210,9 @@ fn english(word: &[u8]) -> Option<i8> {
 
 fn localised(word: &[u8]) -> Option<i8> {
     let name = plain(word)?;
-    let known = BEGINNINGS.iter().find(|(start, _)| name.starts_with(start));
+    let first = name.as_bytes().first();
+    let begins = |start: &str| start.as_bytes().first() == first && name.starts_with(start);
+    let known = BEGINNINGS.iter().find(|(start, _)| begins(start));
     known.map(|(_, month)| *month)
 }
 
@@ -219,6 +221,10 @@ pub(super) fn plain(word: &[u8]) -> Option<String> {
     let word = word.strip_suffix(b".").unwrap_or(word);
     if word.len() > 24 || word.iter().any(u8::is_ascii_digit) {
         return None;
+    }
+    if word.is_ascii() {
+        let letters = word.iter().all(u8::is_ascii_alphabetic);
+        return letters.then(|| String::from_utf8_lossy(word).to_ascii_lowercase());
     }
     let text = match std::str::from_utf8(word) {
         Ok(text) => text.to_lowercase(),
@@ -239,6 +245,9 @@ const NUMERALS: [&str; 12] = [
 
 /// `十一月`.
 fn in_numerals(word: &[u8]) -> Option<i8> {
+    if word.is_ascii() {
+        return None;
+    }
     let name = std::str::from_utf8(word).ok()?.strip_suffix('月')?;
     let month = NUMERALS.iter().position(|numeral| *numeral == name)?;
     i8::try_from(month + 1).ok()

@@ -116,15 +116,16 @@ impl NumericDate {
         Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
     }
 
-    /// The orders in which this can be a date. One that lies in the future is none, unless every one
-    /// does.
+    /// The orders in which this can be a date. One that lies years ahead is none, unless every one does.
     fn orders(self, now: i64) -> Orders {
         if self.separator == Separator::Dot && self.date(Order::DayMonthYear).is_some() {
             return Orders::of(Order::DayMonthYear);
         }
-        let tomorrow = Timestamp::from_second(now.saturating_add(calendar::ZONES_APART));
-        let tomorrow = tomorrow.map_or(Date::MAX, |at| Offset::UTC.to_datetime(at).date());
-        let is_past = |order: &Order| self.date(*order).is_some_and(|date| date <= tomorrow);
+        let this_year =
+            Timestamp::from_second(now).map_or(i16::MAX, |at| Offset::UTC.to_datetime(at).year());
+        // A clock may be ahead, but not by years.
+        let last = this_year.saturating_add(1);
+        let is_past = |order: &Order| self.date(*order).is_some_and(|date| date.year() <= last);
         match ALL.into_iter().filter(is_past).collect() {
             Orders::NONE => {
                 let is_date = |order: &Order| self.date(*order).is_some();
@@ -319,6 +320,15 @@ mod tests {
             days(&["20060405", "20180325"])
         );
         assert_eq!(settled(&["98-11-30"], default), days(&["19981130"]));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_changes_no_order() {
+        let default = Some(Order::MonthDayYear);
+        assert_eq!(
+            settled(&["12-05-26", "04-05-26"], default),
+            days(&["20261205", "20260405"])
+        );
     }
 
     #[test]

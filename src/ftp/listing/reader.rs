@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::marks::Marks;
 use super::mlsd::{self, Subject};
 use super::order::{DateOrders, Learned, NumericTime};
-use super::words::{next_word, trim_start, words};
+use super::words::{next_word, words};
 use super::zos::{self, Heading};
 use super::{
     Entry, Format, Line, Row, as400, checked, dos, eplf, os2, sterling, tandem, unisys, unix, vms,
@@ -56,6 +56,8 @@ const DIALECTS: [Dialect; 15] = [
 pub struct ListingReader {
     format: Format,
     now: i64,
+    /// A line that is not blank came.
+    has_begun: bool,
     /// What the last line that was understood is in.
     dialect: Option<Dialect>,
     /// z/OS's heading above the lines.
@@ -84,6 +86,7 @@ impl ListingReader {
         Self {
             format,
             now,
+            has_begun: false,
             dialect: None,
             heading: Heading::None,
             wrapped: None,
@@ -166,6 +169,9 @@ impl ListingReader {
     }
 
     fn read_list_line(&mut self, line: &[u8]) -> Line {
+        let is_blank = line.trim_ascii().is_empty();
+        let is_first = !self.has_begun;
+        self.has_begun |= !is_blank;
         if let Some(dialect) = self.dialect
             && let Some(row) = self.in_dialect(dialect, line)
         {
@@ -193,8 +199,9 @@ impl ListingReader {
             self.dialect = Some(Dialect::Zos);
             return Line::Skip;
         }
-        if line.trim_ascii().is_empty()
-            || is_sum(line)
+        if is_blank
+            || is_total(line)
+            || (is_first && is_sum_of_blocks(line))
             || vms::is_furniture(line)
             || tandem::is_heading(line)
             || vxworks::is_heading(line)
@@ -303,23 +310,28 @@ fn fact_row(parsed: mlsd::Parsed) -> Row {
     }
 }
 
-/// Whether this is a sum: ls's of blocks, in any language (`insgesamt 48`), or another server's in words
-/// (`Total: 3 files, 1920 bytes`).
-fn is_sum(line: &[u8]) -> bool {
-    let text = trim_start(line);
-    let Some((first, rest)) = next_word(text) else {
+/// Whether this is a sum in words: `Total: 3 files, 1920 bytes`, `Grand total of 2 directories`.
+fn is_total(line: &[u8]) -> bool {
+    let mut all = words(line);
+    let is = |word: Option<&[u8]>, wanted: &[u8]| {
+        word.is_some_and(|word| {
+            let word = word.strip_suffix(b":").unwrap_or(word);
+            word.eq_ignore_ascii_case(wanted)
+        })
+    };
+    let first = all.next();
+    let is_total = is(first, b"total") || (is(first, b"grand") && is(all.next(), b"total"));
+    is_total && all.any(|word| word.first().is_some_and(u8::is_ascii_digit))
+}
+
+/// Whether this is ls's sum of blocks, in any language: a word and a number. It stands first; elsewhere such a line may be
+/// a name and its size.
+fn is_sum_of_blocks(line: &[u8]) -> bool {
+    let Some((word, rest)) = next_word(line) else {
         return false;
     };
-    let word = first.strip_suffix(b":").unwrap_or(first);
-    let has_number = words(rest).any(|word| word.first().is_some_and(u8::is_ascii_digit));
-    let is_total = |word: &[u8]| word.eq_ignore_ascii_case(b"total");
-    let second = next_word(rest).map(|(second, _)| second);
-    let is_grand = word.eq_ignore_ascii_case(b"grand") && second.is_some_and(is_total);
-    if has_number && (is_total(word) || is_grand) {
-        return true;
-    }
     let ([number @ .., b'k' | b'K' | b'M' | b'G' | b'T'] | number) = rest.trim_ascii();
-    !first.iter().any(u8::is_ascii_digit)
+    !word.iter().any(u8::is_ascii_digit)
         && number.first().is_some_and(u8::is_ascii_digit)
         && number
             .iter()

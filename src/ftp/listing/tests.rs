@@ -393,6 +393,20 @@ const VARIANTS: &[(&[&str], &[&str])] = &[
             "d|file|1|-|-",
         ],
     ),
+    // Only the first line is a sum without saying so: others may be names with sizes.
+    (
+        &[
+            "gesamt 48",
+            "-rw-r--r-- 1 u g 5 Jan 29 03:26 a",
+            "README 531",
+            " 1234 name 5",
+        ],
+        &[
+            "a|file|5|2026-01-29T03:26|-",
+            "-|unparsable|-|-|-",
+            "-|unparsable|-|-|-",
+        ],
+    ),
     // Below a heading as without it, Unix's lines are Unix's.
     (
         &[

@@ -78,12 +78,19 @@ fn is_rounded(word: &[u8]) -> bool {
 
 /// `K`, `MB`, `GiB`, `bytes`.
 fn is_unit(word: &[u8]) -> bool {
-    let lower = word.to_ascii_lowercase();
-    match lower.as_slice() {
-        b"b" | b"byte" | b"bytes" => true,
-        [b'k' | b'm' | b'g' | b't' | b'p', rest @ ..] => matches!(rest, b"" | b"b" | b"ib"),
-        _ => false,
-    }
+    let is = |unit: &[u8]| word.eq_ignore_ascii_case(unit);
+    let is_scaled = |scale: &u8, rest: &[u8]| {
+        b"kmgtp".contains(&scale.to_ascii_lowercase())
+            && (rest.is_empty()
+                || rest.eq_ignore_ascii_case(b"b")
+                || rest.eq_ignore_ascii_case(b"ib"))
+    };
+    is(b"b")
+        || is(b"byte")
+        || is(b"bytes")
+        || word
+            .split_first()
+            .is_some_and(|(scale, rest)| is_scaled(scale, rest))
 }
 
 #[cfg(test)]

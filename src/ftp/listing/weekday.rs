@@ -21,7 +21,9 @@ pub(super) fn is_one(word: &[u8]) -> bool {
     let Some(name) = super::month::plain(word).filter(|name| name.len() <= LONGEST) else {
         return false;
     };
-    BEGINNINGS.iter().any(|start| name.starts_with(start))
+    let first = name.as_bytes().first();
+    let begins = |start: &str| start.as_bytes().first() == first && name.starts_with(start);
+    BEGINNINGS.iter().any(|start| begins(start))
 }
 
 #[cfg(test)]
