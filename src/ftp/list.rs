@@ -347,6 +347,7 @@ impl<'a> Parser<'a> {
         if self.exceeded.is_some() {
             return ControlFlow::Break(());
         }
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !line.trim_ascii().is_empty() {
             self.outcome.lines += 1;
         }

@@ -112,12 +112,22 @@ fn after_iso(date: Written, bytes: &[u8]) -> (Option<Modified>, &[u8]) {
         return (modified(date, Time::midnight(), Precision::Day), rest);
     };
     let modified = clock.on(date);
-    if clock.precision == Precision::Second
-        && let Some((offset, rest)) = next_word(rest).and_then(|(w, rest)| Some((zone(w)?, rest)))
-    {
-        return (modified.map(|modified| east(modified, offset)), rest);
+    in_its_zone(modified, clock.precision, rest)
+}
+
+/// The time with the zone that follows it, if one and a name do. Only a time to the second has one.
+fn in_its_zone(
+    modified: Option<Modified>,
+    precision: Precision,
+    rest: &[u8],
+) -> (Option<Modified>, &[u8]) {
+    let offset = next_word(rest).and_then(|(word, rest)| Some((zone(word)?, rest)));
+    match offset {
+        Some((offset, rest)) if precision == Precision::Second && !rest.is_empty() => {
+            (modified.map(|modified| east(modified, offset)), rest)
+        }
+        _ => (modified, rest),
     }
-    (modified, rest)
 }
 
 /// The time in `07:08:09.250+0100`; none where it is no time.
@@ -143,10 +153,10 @@ fn east(modified: Modified, offset: i64) -> Modified {
     }
 }
 
-/// Seconds east of Greenwich of `+0200`, `+02:00`, `+02` or `Z`.
+/// Seconds east of Greenwich of `+0200`, `+02:00`, `+02`, `Z` or `GMT`.
 fn zone(word: &[u8]) -> Option<i64> {
     let (sign, digits) = match word {
-        b"Z" | b"z" => return Some(0),
+        b"Z" | b"z" | b"GMT" | b"UTC" => return Some(0),
         [b'+', digits @ ..] => (1, digits),
         [b'-', digits @ ..] => (-1, digits),
         _ => return None,
@@ -310,7 +320,8 @@ fn time_or_year(month: i8, day: i8, comma: bool, bytes: &[u8], now: i64) -> Opti
         let separated = comma || ends_in_comma;
         let behind = (blanks == 1 || separated).then(|| clock_behind_a_year(rest, separated));
         let (clock, rest) = behind.flatten().unwrap_or((MIDNIGHT, rest));
-        return Some((When::At(clock.on(date)), rest));
+        let (modified, rest) = in_its_zone(clock.on(date), clock.precision, rest);
+        return Some((When::At(modified), rest));
     }
     let clock = clock(third)?;
     if clock.precision == Precision::Second

@@ -210,8 +210,6 @@ enum Row {
     Dated(Entry, NumericTime),
     /// One version of a file; only the newest is shown.
     Version(Entry, u32),
-    /// The first half of a line: the name, the rest of which the next line brings.
-    Wrapped,
     /// A heading, a rule or a sum.
     Furniture,
     /// The listed directory itself.

@@ -8,8 +8,8 @@ use super::order::{DateOrders, Learned, NumericTime};
 use super::words::{next_word, words};
 use super::zos::{self, Heading};
 use super::{
-    Entry, Format, Line, Row, as400, checked, dos, eplf, os2, sterling, tandem, unisys, unix, vms,
-    vshell, vxworks,
+    Entry, Format, Kind, Line, Row, as400, checked, dos, eplf, os2, sterling, tandem, unisys, unix,
+    vms, vshell, vxworks,
 };
 
 /// The dialects of LIST, the strictest first: a line is tried in this order, unless the lines before it
@@ -153,19 +153,13 @@ impl ListingReader {
     }
 
     fn list_line(&mut self, line: &[u8]) -> Line {
-        let mut taken = 0;
         if let Some(name) = self.wrapped.take() {
             match vms::parse_rest(&name, line) {
                 Some(row) => return self.row(row),
-                None => taken = self.hold_alone(&name),
+                None => self.hold_alone(&name),
             }
         }
-        let read = self.read_list_line(line);
-        match read {
-            // The name before it was held, too.
-            Line::Held(bytes) => Line::Held(bytes + taken),
-            read => read,
-        }
+        self.read_list_line(line)
     }
 
     fn read_list_line(&mut self, line: &[u8]) -> Line {
@@ -188,11 +182,10 @@ impl ListingReader {
                 return self.row(row);
             }
         }
-        if self.dialect.is_none_or(|dialect| dialect == Dialect::Vms)
-            && let Some(row) = vms::parse_wrapped(line)
-        {
+        if self.dialect.is_none_or(|dialect| dialect == Dialect::Vms) && vms::is_wrapped(line) {
             self.wrapped = Some(line.to_vec());
-            return self.row(row);
+            // Should no line complete it, it is an entry all the same.
+            return Line::Held(held_memory(&Entry::new(line, Kind::File)));
         }
         if let Some(heading) = zos::heading(line) {
             self.heading = heading;
@@ -248,7 +241,7 @@ impl ListingReader {
                 time: None,
                 version: Some(version),
             }),
-            Row::Wrapped | Row::Furniture => Line::Skip,
+            Row::Furniture => Line::Skip,
             Row::Itself => Line::Itself,
             Row::Dropped(why) => Line::Dropped(why),
         }
@@ -267,18 +260,16 @@ impl ListingReader {
     }
 
     fn hold(&mut self, held: Held) -> Line {
-        let beside = size_of::<Held>() - size_of::<Entry>();
-        let bytes = held.entry.memory() + beside * 3 / 2;
+        let bytes = held_memory(&held.entry);
         self.held.push(held);
         Line::Held(bytes)
     }
 
-    /// A name on a line of its own had no other line.
-    fn hold_alone(&mut self, name: &[u8]) -> usize {
+    /// A name on a line of its own had no other line. Its memory was counted with that one.
+    fn hold_alone(&mut self, name: &[u8]) {
         self.dialect = Some(Dialect::Vms);
-        match vms::alone(name).map(|row| self.row(row)) {
-            Some(Line::Held(bytes)) => bytes,
-            _ => 0,
+        if let Some(row) = vms::alone(name) {
+            self.row(row);
         }
     }
 
@@ -287,6 +278,12 @@ impl ListingReader {
             self.hold_alone(&name);
         }
     }
+}
+
+/// What an entry takes while it is held.
+fn held_memory(entry: &Entry) -> usize {
+    let beside = size_of::<Held>() - size_of::<Entry>();
+    entry.memory() + beside * 3 / 2
 }
 
 /// Reads a line of MLSD.

@@ -15,7 +15,8 @@ pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (date, rest) = next_word(rest)?;
     let (clock, rest) = next_clock(rest)?;
     let ends = rest.iter().all(|byte| is_blank(*byte));
-    let is_kind = kind.iter().all(u8::is_ascii_uppercase);
+    let is_part = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
+    let is_kind = kind.first().is_some_and(u8::is_ascii_uppercase) && kind.iter().all(is_part);
     if !ends || !is_kind || !is_digits(size) || clock.precision != Precision::Second {
         return None;
     }

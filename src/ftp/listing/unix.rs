@@ -314,9 +314,15 @@ pub(super) fn parse_numbers(line: &[u8], now: i64) -> Option<Row> {
         (*column, rest) = next_word(rest).filter(|(word, _)| is_digits(word))?;
     }
     let [owner, group, size, time] = columns;
-    let mut entry = Entry::new(trim_start(rest), kind);
+    let size = number(size);
+    let (name, target) = match kind {
+        Kind::Symlink => split_target(trim_start(rest), size),
+        _ => (trim_start(rest), None),
+    };
+    let mut entry = Entry::new(name, kind);
     entry.mode = Some(bits & 0o7777);
-    entry.size = number(size);
+    entry.size = size;
+    entry.target = target.map(<[u8]>::to_vec);
     entry.modified = date::seconds_since_1970(time, now);
     entry.owner = Some(owner.to_vec());
     entry.group = Some(group.to_vec());

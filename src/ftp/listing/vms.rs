@@ -15,12 +15,9 @@ pub(super) fn parse(line: &[u8]) -> Option<Row> {
     Some(name.row(&columns))
 }
 
-/// Reads a name that fills its line.
-pub(super) fn parse_wrapped(line: &[u8]) -> Option<Row> {
-    let (_, rest) = file_name(line)?;
-    rest.iter()
-        .all(|byte| is_blank(*byte))
-        .then_some(Row::Wrapped)
+/// Whether a name fills the line.
+pub(super) fn is_wrapped(line: &[u8]) -> bool {
+    file_name(line).is_some_and(|(_, rest)| rest.iter().all(|byte| is_blank(*byte)))
 }
 
 /// Reads what follows a name on a line of its own. None when it does not belong to the name.

@@ -75,7 +75,7 @@ fn commands_go_out_behind_an_epsv_that_is_not_answered_yet() {
         stage.hear("EPSV");
         stage.hear("MLST /a");
         stage.say(&format!("229 Entering (|||{port}|)"));
-        stage.say("250-Listing\n size=7; /a\n250 End");
+        stage.say("250-Listing\n type=file;size=7; /a\n250 End");
         let data = taken(&listener);
         stage.hear("RETR /a");
         send(stage, data, b"content");

@@ -70,7 +70,7 @@ fn what_arrived_is_asked_for_behind_a_small_upload() {
         (
             "MLST size*;",
             ["MLST /a"].as_slice(),
-            "250-Listing\n size=7; /a\n250 End",
+            "250-Listing\n type=file;size=7; /a\n250 End",
         ),
         (
             "SIZE\n MDTM",
@@ -111,12 +111,12 @@ fn an_answer_that_nobody_asks_for_any_more_is_not_taken_for_another() {
             stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
             let data = stage.extended_passive();
             let (_, listener) = small_upload(stage, data, &["MLST /a"], "150 go on\n226 stored");
-            stage.say("250-Listing\n size=7; /a\n250 End");
+            stage.say("250-Listing\n type=file;size=7; /a\n250 End");
             stage.noop();
             let _next = taken(&listener);
             stage.answer(
                 &format!("MLST {other}"),
-                "250-Listing\n size=8; /x\n250 End",
+                "250-Listing\n type=file;size=8; /x\n250 End",
             );
         });
         let mut session = peer.armed_session();
