@@ -1,0 +1,160 @@
+"""The servers of Debian's packages: the configuration and the command of each."""
+
+import contextlib
+
+from servers.common import ADDRESS, call, unpacked
+from servers.install import PAM_SERVICE
+
+
+def vsftpd(wanted):
+    empty = wanted.state / "empty"
+    empty.mkdir(exist_ok=True)
+    settings = {
+        "listen": "YES",
+        "listen_address": ADDRESS,
+        "listen_port": wanted.port,
+        "background": "NO",
+        "anonymous_enable": "NO",
+        "local_enable": "YES",
+        "write_enable": "YES",
+        "chmod_enable": "YES",
+        "mdtm_write": "YES",
+        "use_localtime": "YES" if wanted.zone else "NO",
+        "local_umask": "022",
+        "local_root": wanted.root,
+        "chroot_local_user": "YES",
+        "allow_writeable_chroot": "YES",
+        "secure_chroot_dir": empty,
+        "pam_service_name": PAM_SERVICE.name,
+        # It kills a session on newer kernels, whose libc makes calls that its filter does not know.
+        "seccomp_sandbox": "NO",
+        "dual_log_enable": "YES",
+        "log_ftp_protocol": "YES",
+        "xferlog_enable": "NO",
+        "vsftpd_log_file": wanted.commands,
+        "idle_session_timeout": wanted.idle,
+        "max_clients": wanted.max_clients,
+        "max_per_ip": wanted.max_per_ip,
+        "local_max_rate": wanted.rate,
+    }
+    if wanted.tls:
+        settings |= vsftpd_tls(wanted.tls)
+    configuration = wanted.state / "vsftpd.conf"
+    configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    return [unpacked("vsftpd") / "usr/sbin/vsftpd", configuration]
+
+
+def vsftpd_tls(tls):
+    def yes(condition):
+        return "YES" if condition else "NO"
+
+    settings = {
+        "ssl_enable": "YES",
+        "rsa_cert_file": tls.both,
+        "rsa_private_key_file": tls.both,
+        "force_local_logins_ssl": yes(tls.mode != "offered"),
+        "force_local_data_ssl": yes(tls.mode != "offered"),
+        "implicit_ssl": yes(tls.mode == "implicit"),
+        "require_ssl_reuse": yes(tls.reuse),
+        "ssl_ciphers": "HIGH",
+    }
+    if tls.demands_client:
+        settings |= {"require_cert": "YES", "validate_cert": "YES", "ca_certs_file": tls.ca}
+    return settings
+
+
+def proftpd(wanted):
+    home = unpacked("proftpd-core")
+    modules = home / "usr/lib/proftpd"
+    users = wanted.state / "users"
+    users.write_text(wanted.account(wanted.root) + "/bin/sh\n")
+    users.chmod(0o600)
+    limits = ["LoadModule mod_digest.c", "DigestEngine on"] if wanted.digests else []
+    if wanted.max_clients:
+        limits.append(f"MaxClients {wanted.max_clients}")
+    if wanted.max_per_ip:
+        limits.append(f"MaxClientsPerHost {wanted.max_per_ip}")
+    if wanted.rate:
+        limits.append(f"TransferRate RETR,STOR,APPE {wanted.rate / 1024:.1f}")
+    if wanted.tls:
+        modules = wanted.state / "modules"
+        limits += proftpd_tls(wanted.tls, modules)
+    configuration = wanted.state / "proftpd.conf"
+    configuration.write_text(f"""
+ServerType standalone
+ServerName test
+DefaultServer on
+DefaultAddress {ADDRESS}
+SocketBindTight on
+Port {wanted.port}
+UseIPv6 off
+UseReverseDNS off
+User root
+Group root
+PidFile {wanted.state}/pid
+ScoreboardFile {wanted.state}/scoreboard
+ModulePath {modules}
+LoadModule mod_site_misc.c
+AuthOrder mod_auth_file.c
+AuthUserFile {users}
+RequireValidShell off
+DefaultRoot ~
+WtmpLog off
+TransferLog none
+LogFormat commands "%r"
+ExtendedLog {wanted.commands} ALL commands
+AllowOverwrite on
+AllowStoreRestart on
+AllowRetrieveRestart on
+Umask 022
+TimesGMT on
+MaxInstances none
+TimeoutIdle {wanted.idle}
+{chr(10).join(limits)}
+""")
+    return [home / "usr/sbin/proftpd", "-n", "-q", "-c", configuration]
+
+
+def proftpd_tls(tls, modules):
+    """Lines of its configuration. It looks for modules in one place only: `modules` is made for it."""
+    modules.mkdir(exist_ok=True)
+    for package in ("proftpd-core", "proftpd-mod-crypto"):
+        for module in (unpacked(package) / "usr/lib/proftpd").glob("*.so"):
+            with contextlib.suppress(FileExistsError):
+                (modules / module.name).symlink_to(module)
+    options = [] if tls.reuse else ["NoSessionReuseRequired"]
+    if tls.mode == "implicit":
+        options.append("UseImplicitSSL")
+    lines = [
+        "LoadModule mod_tls.c",
+        "TLSEngine on",
+        f"TLSProtocol {f'TLSv{tls.version}' if tls.version else 'TLSv1.2 TLSv1.3'}",
+        f"TLSECCertificateFile {tls.both}",
+        f"TLSECCertificateKeyFile {tls.both}",
+        f"TLSRequired {'off' if tls.mode == 'offered' else 'on'}",
+    ]
+    if options:
+        lines.append(f"TLSOptions {' '.join(options)}")
+    if tls.demands_client:
+        lines += [f"TLSCACertificateFile {tls.ca}", "TLSVerifyClient on"]
+    return lines
+
+
+def pure_ftpd(wanted):
+    home = unpacked("pure-ftpd")
+    users, database = wanted.state / "users", wanted.state / "users.pdb"
+    users.write_text(wanted.account(f"{wanted.root}/./") + ":::::::::::\n")
+    users.chmod(0o600)
+    call(home / "usr/bin/pure-pw", "mkdb", database, "-f", users)
+    command = [home / "usr/sbin/pure-ftpd", "-S", f"{ADDRESS},{wanted.port}", "-l", f"puredb:{database}", "-g", wanted.state / "pid"]
+    # No anonymous, a chroot for everyone, no name look-ups, listings of any length, idle time in minutes.
+    command += ["-E", "-A", "-H", "-L", "200000:64", "-U", "133:022", "-u", "1", "-I", str(max(1, wanted.idle // 60))]
+    if wanted.max_clients:
+        command += ["-c", str(wanted.max_clients)]
+    if wanted.max_per_ip:
+        command += ["-C", str(wanted.max_per_ip)]
+    if wanted.rate:
+        command += ["-t", str(max(1, wanted.rate // 1024))]
+    if wanted.tls:
+        command += ["-Y", {"offered": "1", "required": "3"}[wanted.tls.mode], "-2", wanted.tls.both]
+    return command
