@@ -21,6 +21,7 @@
 
 mod errno;
 mod foreign;
+mod kind;
 mod link;
 mod mount;
 mod namespace;
@@ -35,6 +36,7 @@ mod tls;
 mod tree;
 
 pub(crate) use errno::assert_errno;
+pub(crate) use kind::Kind;
 pub(crate) use link::{Told, behind, link, script, word};
 pub(crate) use mount::{Ending, Mount, is_mounted};
 pub(crate) use namespace::{OPEN_DEVICE, in_own_namespace};
@@ -43,7 +45,7 @@ pub(crate) use proxy::{HOST_BEHIND, Manner, Speaks, TestProxy};
 pub(crate) use quirky::{Answer, FileTree, Pipelined, Quirks, QuirkyServer, Request, State, Step};
 pub(crate) use random::Random;
 pub(crate) use scripted::{ALIVE, Act, Scripted};
-pub(crate) use server::{Kind, PASSWORD, TestServer, USER};
+pub(crate) use server::{PASSWORD, TestServer, USER};
 pub(crate) use shell::{lines, run, run_with, shell, wait_for};
 pub(crate) use tls::Tls;
 pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with, sha256};

@@ -12,6 +12,7 @@ use ftpfs::server::{ANY, Access, CONNECT, Fault, Misdeed, Server, ServerOptions}
 use tempfile::TempDir;
 
 use super::foreign::Foreign;
+use super::kind::Kind;
 use super::tls::{Secured, Tls};
 
 /// The account on every server; the one that `scripts/ftpd` creates.
@@ -22,48 +23,6 @@ pub(crate) const PASSWORD: &str = "ftpfs-test-secret";
 
 /// How long a port may take to be free again.
 const PORT_FREE: Duration = Duration::from_secs(10);
-
-/// The servers that ftpfs is held against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// ftpfs's own.
-    Embedded,
-    /// vsftpd: no MLSD, refusals without a reason.
-    Vsftpd,
-    /// ProFTPD.
-    Proftpd,
-    /// Pure-FTPd.
-    PureFtpd,
-    /// pyftpdlib.
-    Pyftpdlib,
-}
-
-impl Kind {
-    /// Every one of them.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Embedded,
-        Self::Vsftpd,
-        Self::Proftpd,
-        Self::PureFtpd,
-        Self::Pyftpdlib,
-    ];
-
-    /// The name `scripts/ftpd` knows it by.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Embedded => "embedded",
-            Self::Vsftpd => "vsftpd",
-            Self::Proftpd => "proftpd",
-            Self::PureFtpd => "pure-ftpd",
-            Self::Pyftpdlib => "pyftpdlib",
-        }
-    }
-
-    /// Whether it can demand that a data connection resumes a TLS session.
-    pub(crate) fn demands_reuse(self) -> bool {
-        matches!(self, Self::Embedded | Self::Vsftpd | Self::Proftpd)
-    }
-}
 
 /// A running server with an empty root of its own; dropped, it is stopped and the root removed.
 pub(crate) struct TestServer {
