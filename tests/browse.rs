@@ -34,6 +34,8 @@ fn plant(server: &TestServer) {
 }
 
 stories! {
+    #![every_server]
+
     /// `ls` shows every name with its size and kind.
     fn ls_shows_names_sizes_and_kinds(server: &TestServer, mount: &Mount) {
         plant(server);

@@ -107,6 +107,8 @@ fn first_walk_lists_each_directory_once() {
 fn second_walk_is_free() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR");
+    // The first walk's last command, which no program waits for.
+    await_arm(&server);
     let verbs = verbs_of(&server, || {
         drop(shell(mount.path(), "ls -lR; find . -newer one"));
     });

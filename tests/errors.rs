@@ -35,6 +35,8 @@ fn os_call(call: &str, path: &Path) -> io::Result<()> {
 }
 
 stories! {
+    #![every_server]
+
     /// Every way to name what is not there is ENOENT.
     fn what_is_missing(server: &TestServer, mount: &Mount) {
         server.write("file", "content");

@@ -112,6 +112,8 @@ fn with(names: Vec<OsString>, kind: Kind, wanted: fn(Kind, &OsStr) -> bool) -> V
 }
 
 stories! {
+    #![every_server]
+
     /// What was made on the server is listed, read and removed under its own name.
     fn made_on_the_server(server: &TestServer, mount: &Mount) {
         let names_here = with(ordinary(), server.kind(), takes);

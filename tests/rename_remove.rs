@@ -53,6 +53,8 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 stories! {
+    #![every_server]
+
     /// An open file that was removed has no name left, as fstat(2) tells.
     fn removed_and_nameless(server: &TestServer, mount: &Mount) {
         server.write("file", "content");

@@ -16,7 +16,24 @@ use support::{Kind, PASSWORD, TestServer, USER, wait_for};
 /// Longest silence of a server.
 const SILENCE: Duration = Duration::from_secs(20);
 
-const FOREIGN: [Kind; 4] = [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd, Kind::Pyftpdlib];
+/// The kinds that log each command.
+const LOGGED: [Kind; 6] = [
+    Kind::Vsftpd,
+    Kind::Proftpd,
+    Kind::Pyftpdlib,
+    Kind::FtpSrv,
+    Kind::Aioftp,
+    Kind::Twisted,
+];
+
+/// The kinds that limit the sessions of one address.
+const LIMITED: [Kind; 5] = [
+    Kind::Vsftpd,
+    Kind::Proftpd,
+    Kind::PureFtpd,
+    Kind::Pyftpdlib,
+    Kind::Aioftp,
+];
 
 /// A control connection, spoken by hand: ftpfs's own client is what others test with these servers.
 struct Control(BufReader<TcpStream>);
@@ -50,14 +67,17 @@ impl Control {
     }
 
     fn log_in(&mut self, password: &str) -> String {
-        self.say(&format!("USER {USER}"));
+        let reply = self.say(&format!("USER {USER}"));
+        if reply.starts_with('5') {
+            return reply;
+        }
         self.say(&format!("PASS {password}"))
     }
 }
 
 #[test]
 fn the_account_logs_in_to_each_with_its_password_alone() {
-    for kind in FOREIGN {
+    for kind in Kind::FOREIGN {
         let server = TestServer::start(kind);
         let reply = Control::open(server.port()).log_in(PASSWORD);
         assert!(reply.starts_with("230"), "{kind:?}: {reply}");
@@ -68,7 +88,7 @@ fn the_account_logs_in_to_each_with_its_password_alone() {
 
 #[test]
 fn what_the_account_makes_is_in_the_root() {
-    for kind in FOREIGN {
+    for kind in Kind::FOREIGN {
         let server = TestServer::start(kind);
         let mut control = Control::open(server.port());
         control.log_in(PASSWORD);
@@ -80,7 +100,7 @@ fn what_the_account_makes_is_in_the_root() {
 
 #[test]
 fn commands_are_logged_in_order_and_without_passwords() {
-    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib] {
+    for kind in LOGGED {
         let server = TestServer::start(kind);
         let mut control = Control::open(server.port());
         control.log_in(PASSWORD);
@@ -99,7 +119,7 @@ fn commands_are_logged_in_order_and_without_passwords() {
 
 #[test]
 fn a_limit_on_sessions_is_kept() {
-    for kind in FOREIGN {
+    for kind in LIMITED {
         let server = TestServer::start_with_arguments(kind, &["--max-per-ip", "1"]);
         let mut first = Control::open(server.port());
         assert!(first.log_in(PASSWORD).starts_with("230"), "{kind:?}");
@@ -120,7 +140,7 @@ fn a_limit_on_sessions_is_kept() {
 
 #[test]
 fn a_server_ends_with_its_test_also_while_sessions_are_open() {
-    for kind in FOREIGN {
+    for kind in Kind::FOREIGN {
         let server = TestServer::start(kind);
         let port = server.port();
         let mut control = Control::open(port);

@@ -46,6 +46,8 @@ fn assert_no_temporary_files(root: &Path) {
 }
 
 stories! {
+    #![every_server]
+
     /// `cp` of one file, new and over an existing one.
     fn cp_a_file(server: &TestServer, mount: &Mount) {
         let local = local_tree();

@@ -30,6 +30,8 @@ fn open_to_change(path: impl AsRef<Path>) -> File {
 }
 
 stories! {
+    #![every_server]
+
     /// `dd conv=notrunc` changes the middle and leaves the rest.
     fn middle_of_a_file_overwritten(server: &TestServer, mount: &Mount) {
         let mut content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();

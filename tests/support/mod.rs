@@ -55,15 +55,36 @@ pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with
 ///
 /// ```ignore
 /// stories! {
-///     /// `cp -r` brings a whole tree to the server.
+///     /// `cp -r` copies a whole tree to the server.
 ///     fn copy_a_tree(server: &TestServer, mount: &Mount) { … }
 ///
 ///     /// The same, with mount options.
 ///     fn copy_a_tree_uncached(server: &TestServer, mount: &Mount) with ["dir_ttl=0"] { … }
 /// }
 /// ```
+///
+/// The kinds are the five that every story runs on. With `#![every_server]` first they are all of them.
 macro_rules! stories {
-    ($($(#[$attribute:meta])* fn $name:ident($server:ident: &TestServer, $mount:ident: &Mount)
+    (#![every_server] $($story:tt)*) => {
+        $crate::support::stories_on! {
+            [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd, pure_ftpd PureFtpd, pyftpdlib Pyftpdlib,
+            inetutils Inetutils, ftp_srv FtpSrv, aioftp Aioftp, twisted Twisted, rclone Rclone,
+            libunftp Libunftp]
+            $($story)*
+        }
+    };
+    ($($story:tt)*) => {
+        $crate::support::stories_on! {
+            [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd, pure_ftpd PureFtpd, pyftpdlib Pyftpdlib]
+            $($story)*
+        }
+    };
+}
+pub(crate) use stories;
+
+/// [`stories!`] for a list of kinds.
+macro_rules! stories_on {
+    ($kinds:tt $($(#[$attribute:meta])* fn $name:ident($server:ident: &TestServer, $mount:ident: &Mount)
         $(with [$($option:expr),* $(,)?])? $body:block)*) => {
         $(
             $(#[$attribute])*
@@ -82,32 +103,22 @@ macro_rules! stories {
                     story(&server, &mount);
                 }
 
-                #[test]
-                fn embedded() {
-                    tell(Kind::Embedded);
-                }
-
-                #[test]
-                fn vsftpd() {
-                    tell(Kind::Vsftpd);
-                }
-
-                #[test]
-                fn proftpd() {
-                    tell(Kind::Proftpd);
-                }
-
-                #[test]
-                fn pure_ftpd() {
-                    tell(Kind::PureFtpd);
-                }
-
-                #[test]
-                fn pyftpdlib() {
-                    tell(Kind::Pyftpdlib);
-                }
+                $crate::support::tell_on! { $kinds }
             }
         )*
     };
 }
-pub(crate) use stories;
+pub(crate) use stories_on;
+
+/// One test for each kind, which calls `tell` with it.
+macro_rules! tell_on {
+    ([$($test:ident $kind:ident),*]) => {
+        $(
+            #[test]
+            fn $test() {
+                tell(Kind::$kind);
+            }
+        )*
+    };
+}
+pub(crate) use tell_on;

@@ -47,10 +47,7 @@ impl Tls {
     /// What the environment asks every server to do, if anything.
     pub(super) fn everywhere(kind: Kind) -> Option<Self> {
         let is_set = std::env::var_os(EVERYWHERE).is_some_and(|value| value == "1");
-        is_set.then(|| Self {
-            reuse: kind.demands_reuse(),
-            ..Self::REQUIRED
-        })
+        kind.tls().filter(|_| is_set)
     }
 
     /// Data connections must resume a session: embedded, vsftpd and ProFTPD.
