@@ -38,7 +38,7 @@ fn start() -> (TestServer, Mount) {
     (server, mount)
 }
 
-/// Waits until the next transfer's data connection was asked for.
+/// Waits until the next transfer's data connection was asked for: the last command, which no program waits for.
 fn await_arm(server: &TestServer) {
     // A listing may be compared with STAT's afterwards.
     let is_other = |line: &&String| !line.starts_with("STAT");
@@ -107,7 +107,6 @@ fn first_walk_lists_each_directory_once() {
 fn second_walk_is_free() {
     let (server, mount) = start();
     shell(mount.path(), "ls -lR");
-    // The first walk's last command, which no program waits for.
     await_arm(&server);
     let verbs = verbs_of(&server, || {
         drop(shell(mount.path(), "ls -lR; find . -newer one"));
@@ -264,6 +263,7 @@ fn mode_and_time_of_a_new_file_cost_no_flight_more() {
 fn absent_names_are_free() {
     let (server, mount) = start();
     shell(mount.path(), "ls -l two");
+    await_arm(&server);
     let verbs = verbs_of(&server, || {
         for number in 0..20 {
             let absent = mount.join(format!("two/absent {number}"));
