@@ -42,7 +42,7 @@ impl Home {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(FTPFS);
+        let mut command = support::command(FTPFS);
         command
             .args(arguments)
             .env("HOME", self.directory.path())
@@ -269,7 +269,7 @@ fn a_password_can_be_piped_or_typed() {
 
     // script(1) gives the program a terminal of its own.
     let line = format!("{FTPFS} {} mnt", server.url());
-    let mut typed = Command::new("script")
+    let mut typed = support::command("script")
         .args(["-qefc", &line, "/dev/null"])
         .env("HOME", home.directory.path())
         .env_remove("FTPFS_PASSWORD")

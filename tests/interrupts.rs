@@ -9,11 +9,11 @@ mod support;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use ftpfs::server::{Fault, Misdeed};
-use support::{Kind, Mount, TestServer, run_with, shell, stories, wait_for};
+use support::{Kind, Mount, TestServer, command, run_with, shell, stories, wait_for};
 
 /// Longer than a stopped program needs to end, far shorter than the network's deadlines.
 const SOON: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ struct Program(Child);
 
 impl Program {
     fn start(mount: &Mount, script: &str) -> Self {
-        let program = Command::new("bash")
+        let program = command("bash")
             .args(["-c", &format!("exec {script}")])
             .current_dir(mount.path())
             .stdin(Stdio::null())

@@ -10,7 +10,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ struct Writer(Child);
 
 impl Writer {
     fn start(file: &Path) -> Self {
-        let mut writer = Command::new("dd")
+        let mut writer = support::command("dd")
             .args(["bs=1M", "iflag=fullblock", "conv=notrunc", "status=none"])
             .arg(format!("of={}", file.display()))
             .stdin(Stdio::piped())
@@ -156,7 +156,7 @@ fn what_is_stuck_disturbs_nobody_else() {
     }
     let mut waiting: Vec<_> = ["cat stuck/file", "find stuck -newer known"]
         .map(|script| {
-            let mut program = Command::new("bash");
+            let mut program = support::command("bash");
             program
                 .args(["-c", &format!("exec {script}")])
                 .current_dir(mount.path());

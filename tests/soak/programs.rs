@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// A bash script's outcome; none where it was over its deadline, and was killed.
 pub(crate) fn script(directory: &std::path::Path, script: &str) -> Option<Output> {
-    let mut command = std::process::Command::new("bash");
+    let mut command = crate::support::command("bash");
     command
         .args(["-c", script])
         .current_dir(directory)

@@ -82,7 +82,7 @@ impl Mount {
         fs::create_dir(&point).unwrap();
         let log = directory.path().join("log");
         let output = File::create(&log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
+        let mut command = super::command(env!("CARGO_BIN_EXE_ftpfs"));
         command.arg("-f").arg(url).arg(&point);
         for option in options {
             command.args(["-o", option]);

@@ -11,6 +11,32 @@ use std::time::{Duration, Instant};
 /// How long [`wait_for`] rests between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Variables of the caller that change what tools do or where git works.
+const NOT_INHERITED: [&str; 10] = [
+    "BASH_ENV",
+    "BLOCKSIZE",
+    "BLOCK_SIZE",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_WORK_TREE",
+    "POSIXLY_CORRECT",
+    "QUOTING_STYLE",
+    "TAR_OPTIONS",
+    "TIME_STYLE",
+];
+
+/// A program with the default action for a terminal's signals.
+///
+/// A shell's background and nohup(1) start the tests with some of them ignored, and a program would
+/// inherit that (signal(7)).
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=INT,QUIT,HUP")
+        .arg(program.as_ref());
+    command
+}
+
 /// Runs one command line of words without quoting, and asserts that it succeeds.
 pub(crate) fn run(command_line: &str) -> Output {
     let mut words = command_line.split_whitespace();
@@ -20,14 +46,14 @@ pub(crate) fn run(command_line: &str) -> Output {
 
 /// Runs a program with its arguments as they are, and asserts that it succeeds.
 pub(crate) fn run_with(program: &str, arguments: &[&OsStr]) -> Output {
-    let mut command = Command::new(program);
+    let mut command = command(program);
     command.args(arguments);
     succeed(command, &format!("{program} {arguments:?}"))
 }
 
 /// Runs a bash script in a directory; it stops at its first failing command, which fails the test.
 pub(crate) fn shell(directory: impl AsRef<Path>, script: &str) -> Output {
-    let mut command = Command::new("bash");
+    let mut command = command("bash");
     command
         .args(["-euo", "pipefail", "-c", script])
         .current_dir(directory);
@@ -63,9 +89,14 @@ pub(crate) fn is_root() -> bool {
 
 fn succeed(mut command: Command, told: &str) -> Output {
     // The words of tools are compared, and nothing must wait for a terminal.
+    for variable in NOT_INHERITED {
+        command.env_remove(variable);
+    }
     command
         .env("LC_ALL", "C.UTF-8")
         .env("TZ", "UTC")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
         .stdin(std::process::Stdio::null());
     let output = command
         .output()
