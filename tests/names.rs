@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use support::{Kind, shell, stories};
+use support::{Kind, RawNames, assert_errno, shell, stories};
 
 /// Names that break a client which quotes, trims, expands or decodes.
 const PLAIN: &[&str] = &[
@@ -81,22 +81,6 @@ fn content(name: &OsStr) -> Vec<u8> {
     [b"content of ", name.as_bytes()].concat()
 }
 
-/// Whether the server takes this name for a file. Pure-FTPd forbids backslashes and hides control characters.
-fn takes(kind: Kind, name: &OsStr) -> bool {
-    let forbidden = |byte: &u8| *byte == b'\\' || byte.is_ascii_control();
-    kind != Kind::PureFtpd || !name.as_bytes().iter().any(forbidden)
-}
-
-/// Whether it makes one of this name: Pure-FTPd would make `trailing_` of `trailing `.
-fn makes(kind: Kind, name: &OsStr) -> bool {
-    takes(kind, name) && !(kind == Kind::PureFtpd && name.as_bytes().ends_with(b" "))
-}
-
-/// Whether it makes a directory of this name: ProFTPD forbids stars.
-fn makes_directory(kind: Kind, name: &OsStr) -> bool {
-    makes(kind, name) && !(kind == Kind::Proftpd && name.as_bytes().contains(&b'*'))
-}
-
 /// Writes a file and waits for the server's answer, which std would not hear at its own close.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
@@ -116,7 +100,7 @@ stories! {
 
     /// What was made on the server is listed, read and removed under its own name.
     fn made_on_the_server(server: &TestServer, mount: &Mount) {
-        let names_here = with(ordinary(), server.kind(), takes);
+        let names_here = with(ordinary(), server.kind(), Kind::takes);
         for name in &names_here {
             server.write(name, content(name));
         }
@@ -133,7 +117,7 @@ stories! {
 
     /// The same by a look-up of each name, before any listing was asked for.
     fn looked_up_one_by_one(server: &TestServer, mount: &Mount) {
-        let names_here = with(ordinary(), server.kind(), takes);
+        let names_here = with(ordinary(), server.kind(), Kind::takes);
         let places: Vec<_> = (0..).map(|number| format!("d{number}")).zip(&names_here).collect();
         for (directory, name) in &places {
             server.write(Path::new(directory).join(name), content(name));
@@ -148,9 +132,9 @@ stories! {
     fn made_in_the_mount(server: &TestServer, mount: &Mount) {
         for name in ordinary() {
             let made = write(&mount.join(&name), &content(&name));
-            assert_eq!(made.is_ok(), makes(server.kind(), &name), "{name:?}: {made:?}");
+            assert_eq!(made.is_ok(), server.kind().makes(&name), "{name:?}: {made:?}");
         }
-        let made = with(ordinary(), server.kind(), makes);
+        let made = with(ordinary(), server.kind(), Kind::makes);
         assert_eq!(names(server.root()), made);
         for name in &made {
             assert!(server.read(name) == content(name), "{name:?}");
@@ -167,7 +151,7 @@ stories! {
         for name in ordinary() {
             fs::write(mount.join("file"), content(&name)).unwrap();
             let moved = fs::rename(mount.join("file"), mount.join(&name));
-            assert_eq!(moved.is_ok(), makes(server.kind(), &name), "{name:?}: {moved:?}");
+            assert_eq!(moved.is_ok(), server.kind().makes(&name), "{name:?}: {moved:?}");
             let is_now = if moved.is_ok() { &*name } else { OsStr::new("file") };
             assert!(server.read(is_now) == content(&name), "{name:?}");
         }
@@ -178,7 +162,7 @@ stories! {
 
     /// Directories, with a file below each: made on the server, then below them in the mount.
     fn directories_of_the_server(server: &TestServer, mount: &Mount) {
-        let names_here = with(ordinary(), server.kind(), takes);
+        let names_here = with(ordinary(), server.kind(), Kind::takes);
         for name in &names_here {
             server.write(Path::new(name).join("there"), content(name));
         }
@@ -195,9 +179,9 @@ stories! {
     fn directories_of_the_mount(server: &TestServer, mount: &Mount) {
         for name in ordinary() {
             let made = fs::create_dir(mount.join(&name));
-            assert_eq!(made.is_ok(), makes_directory(server.kind(), &name), "{name:?}: {made:?}");
+            assert_eq!(made.is_ok(), server.kind().makes_directory(&name), "{name:?}: {made:?}");
         }
-        let made = with(ordinary(), server.kind(), makes_directory);
+        let made = with(ordinary(), server.kind(), Kind::makes_directory);
         assert_eq!(names(server.root()), made);
         for name in made {
             fs::write(mount.join(&name).join("file"), content(&name)).unwrap();
@@ -215,30 +199,39 @@ stories! {
         for bytes in RAW {
             server.write(Path::new("theirs").join(name(bytes)), bytes);
         }
-        let listed = names(&mount.join("theirs"));
-        if server.kind() == Kind::Pyftpdlib {
-            // It lists a question mark for each byte that is none of UTF-8's: nothing has those names.
-            assert_eq!(listed, ["?", "caf?", "mixed é and ?"]);
-            for name in listed {
-                let missing = fs::read(mount.join("theirs").join(name)).unwrap_err();
-                // To a read a second after its open the file is one that is gone.
-                assert!(matches!(missing.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)), "{missing}");
+        let theirs = mount.join("theirs");
+        let is_kept = |bytes: &&&[u8]| match server.kind().raw_names() {
+            RawNames::KeptExcept(lost) => !bytes.contains(&lost),
+            _ => true,
+        };
+        match server.kind().raw_names() {
+            RawNames::Kept | RawNames::KeptExcept(_) => {}
+            RawNames::Questioned => {
+                assert_eq!(names(&theirs), ["?", "caf?", "mixed é and ?"]);
+                for name in names(&theirs) {
+                    let missing = fs::read(theirs.join(name)).unwrap_err();
+                    // To a read a second after its open the file is one that is gone.
+                    assert!(matches!(missing.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)), "{missing}");
+                }
+                return;
             }
-            return;
+            RawNames::Hidden => return assert!(names(&theirs).is_empty()),
+            RawNames::Unlistable => return assert_errno(fs::read_dir(theirs).map(drop), libc::EIO),
         }
-        let all = sorted(RAW.iter().map(|bytes| name(bytes)));
-        assert_eq!(listed, all);
+        assert_eq!(names(&theirs), sorted(RAW.iter().map(|bytes| name(bytes))));
+        let all = sorted(RAW.iter().filter(is_kept).map(|bytes| name(bytes)));
         fs::create_dir(mount.join("ours")).unwrap();
         for name in &all {
-            assert_eq!(fs::read(mount.join("theirs").join(name)).unwrap(), name.as_bytes());
+            assert_eq!(fs::read(theirs.join(name)).unwrap(), name.as_bytes());
             write(&mount.join("ours").join(name), name.as_bytes()).unwrap();
             assert_eq!(server.read(Path::new("ours").join(name)), name.as_bytes());
         }
         assert_eq!(names(&server.root().join("ours")), all);
         for name in &all {
-            fs::remove_file(mount.join("theirs").join(name)).unwrap();
+            fs::remove_file(theirs.join(name)).unwrap();
         }
-        assert!(names(&server.root().join("theirs")).is_empty());
+        let left = names(&server.root().join("theirs"));
+        assert_eq!(left.len(), RAW.len() - all.len(), "{left:?}");
     }
 
     /// The shell's own expansion and quoting work as on a disk.

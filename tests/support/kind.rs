@@ -1,5 +1,7 @@
 //! The kinds of server, and what each of them cannot do.
 
+use std::ffi::OsStr;
+
 use super::tls::Tls;
 use Kind::{
     Aioftp, Embedded, FtpSrv, Inetutils, Libunftp, Proftpd, PureFtpd, Pyftpdlib, Rclone, Twisted,
@@ -56,6 +58,92 @@ impl Kind {
         }
     }
 
+    /// What it cannot do, with the reason.
+    fn lacks(self) -> &'static [(Lack, &'static str)] {
+        use Lack::{Confinement, SetMode, SetTime, ShowLinks, ShowMode};
+        match self {
+            Embedded | Vsftpd | Proftpd | PureFtpd => &[],
+            Pyftpdlib => &[(ShowLinks, "its listings and MLST describe the target")],
+            Inetutils => &[(SetTime, "its MDTM only asks")],
+            FtpSrv => &[
+                (SetTime, "its MDTM only asks, and it has no MFMT"),
+                (ShowLinks, "its listings describe the target"),
+                (Confinement, "it follows links out of its root"),
+            ],
+            Aioftp => &[
+                (SetTime, "it has no command for it"),
+                (SetMode, "it has no command for it"),
+                (ShowLinks, "its listings describe the target"),
+                (Confinement, "it follows links out of its root"),
+            ],
+            Twisted => &[
+                (SetTime, "its MDTM only asks, and it has no MFMT"),
+                (SetMode, "it has no SITE"),
+                (ShowLinks, "its listings describe the target"),
+                (Confinement, "it follows links out of its root"),
+            ],
+            Rclone => &[
+                (SetTime, "its MDTM only asks, and it has no MFMT"),
+                (SetMode, "its SITE has no CHMOD"),
+                (ShowMode, "MLSD and MLST have no mode"),
+                (ShowLinks, "it hides them"),
+            ],
+            Libunftp => &[
+                (SetTime, "its MDTM only asks, and it has no MFMT"),
+                (SetMode, "its SITE has no CHMOD"),
+            ],
+        }
+    }
+
+    /// Whether it can do this.
+    pub(crate) fn can(self, what: Lack) -> bool {
+        self.lacks().iter().all(|(lack, _)| *lack != what)
+    }
+
+    /// Whether it serves a file of this name on its disk, byte for byte.
+    pub(crate) fn takes(self, name: &OsStr) -> bool {
+        let name = name.as_encoded_bytes();
+        let has = |test: fn(&u8) -> bool| name.iter().any(test);
+        match self {
+            // It forbids backslashes and hides control characters.
+            PureFtpd => !has(|byte| *byte == b'\\' || byte.is_ascii_control()),
+            // It drops quotes, and takes a backslash for a slash.
+            FtpSrv => !has(|byte| matches!(byte, b'"' | b'\\')),
+            // It cuts blanks off the end of a command.
+            Aioftp => !name.ends_with(b" "),
+            // It replaces control characters by their symbols.
+            Rclone => !has(u8::is_ascii_control),
+            Embedded | Vsftpd | Proftpd | Pyftpdlib | Inetutils | Twisted | Libunftp => true,
+        }
+    }
+
+    /// Whether a client can make a file of this name.
+    pub(crate) fn makes(self, name: &OsStr) -> bool {
+        // Pure-FTPd makes `trailing_` of `trailing `.
+        let is_changed = self == PureFtpd && name.as_encoded_bytes().ends_with(b" ");
+        self.takes(name) && !is_changed
+    }
+
+    /// Whether a client can make a directory of this name.
+    pub(crate) fn makes_directory(self, name: &OsStr) -> bool {
+        // ProFTPD forbids stars.
+        let is_forbidden = self == Proftpd && name.as_encoded_bytes().contains(&b'*');
+        self.makes(name) && !is_forbidden
+    }
+
+    /// How it treats names that are not UTF-8.
+    pub(crate) fn raw_names(self) -> RawNames {
+        match self {
+            // 0xFF begins a Telnet command there (RFC 854).
+            Inetutils => RawNames::KeptExcept(0xff),
+            Pyftpdlib => RawNames::Questioned,
+            FtpSrv => RawNames::Hidden,
+            // It fails to list the directory.
+            Aioftp => RawNames::Unlistable,
+            Embedded | Vsftpd | Proftpd | PureFtpd | Twisted | Rclone | Libunftp => RawNames::Kept,
+        }
+    }
+
     /// Whether it can demand that a data connection resumes a TLS session.
     pub(crate) fn demands_reuse(self) -> bool {
         matches!(self, Embedded | Vsftpd | Proftpd)
@@ -70,4 +158,34 @@ impl Kind {
             _ => Some(Tls::REQUIRED),
         }
     }
+}
+
+/// Something that some servers cannot do. The stories assert what is left there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Set the time of a file.
+    SetTime,
+    /// Set the permissions of a file.
+    SetMode,
+    /// Show the permissions of a file.
+    ShowMode,
+    /// Show a link as a link.
+    ShowLinks,
+    /// Take the root for `/` when it follows a link.
+    Confinement,
+}
+
+/// What becomes of names that are not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RawNames {
+    /// They are names like others.
+    Kept,
+    /// The same, but this byte is lost.
+    KeptExcept(u8),
+    /// A question mark replaces each byte that is not UTF-8. No file has the name that is shown.
+    Questioned,
+    /// They are not listed.
+    Hidden,
+    /// A directory that has such a name cannot be listed.
+    Unlistable,
 }

@@ -36,7 +36,7 @@ mod tls;
 mod tree;
 
 pub(crate) use errno::assert_errno;
-pub(crate) use kind::Kind;
+pub(crate) use kind::{Kind, Lack, RawNames};
 pub(crate) use link::{Told, behind, link, script, word};
 pub(crate) use mount::{Ending, Mount, is_mounted};
 pub(crate) use namespace::{OPEN_DEVICE, in_own_namespace};
@@ -46,7 +46,7 @@ pub(crate) use quirky::{Answer, FileTree, Pipelined, Quirks, QuirkyServer, Reque
 pub(crate) use random::Random;
 pub(crate) use scripted::{ALIVE, Act, Scripted};
 pub(crate) use server::{PASSWORD, TestServer, USER};
-pub(crate) use shell::{lines, run, run_with, shell, wait_for};
+pub(crate) use shell::{command, lines, run, run_with, shell, wait_for};
 pub(crate) use tls::Tls;
 pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with, sha256};
 
@@ -68,8 +68,7 @@ macro_rules! stories {
     (#![every_server] $($story:tt)*) => {
         $crate::support::stories_on! {
             [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd, pure_ftpd PureFtpd, pyftpdlib Pyftpdlib,
-            inetutils Inetutils, ftp_srv FtpSrv, aioftp Aioftp, twisted Twisted, rclone Rclone,
-            libunftp Libunftp]
+            inetutils Inetutils]
             $($story)*
         }
     };
