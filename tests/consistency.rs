@@ -57,6 +57,21 @@ stories! {
         assert!(fs::read(&file).unwrap() == large);
     }
 
+    /// A time known to the second stays so where listings show minutes: tar compares it before and after it reads.
+    fn exact_times_survive_an_open(server: &TestServer, mount: &Mount) with ["open_ttl=0"] {
+        fs::create_dir(mount.join("dir")).unwrap();
+        let files = ["one", "two"].map(|name| mount.join("dir").join(name));
+        for file in &files {
+            fs::write(file, "content").unwrap();
+        }
+        let times = || files.each_ref().map(|file| fs::metadata(file).unwrap().modified().unwrap());
+        let before = times();
+        for file in &files {
+            assert_eq!(fs::read(file).unwrap(), b"content");
+            assert_eq!(times(), before);
+        }
+    }
+
     /// A name that went is gone, though a fresh listing has it.
     fn open_sees_what_others_removed(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let on_server = server.write("dir/file", "content");

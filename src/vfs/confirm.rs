@@ -71,14 +71,15 @@ impl Vfs {
         }
     }
 
-    /// … of a server that tells only whole listings.
+    /// [`Self::confirmed_attributes`] for a server that shows only whole listings.
     fn listed_anew(
         &self,
         directory: &RemotePath,
         name: &[u8],
         known: &Attributes,
     ) -> Result<(Attributes, bool), Errno> {
-        self.cache.forget(directory);
+        // The new listing may show minutes only. What is cached has the exact times, so it must not be forgotten.
+        self.cache.doubt(directory, name);
         match self.attributes_of(directory, name) {
             Ok(fresh) => {
                 let changed = !Version::from(&fresh.value).agrees(&Version::from(known));
