@@ -129,7 +129,7 @@ fn disturb(server: &TestServer, random: &mut Random) -> u64 {
 }
 
 fn work(kind: Kind) {
-    let duration = Duration::from_secs(amount("FTPFS_SOAK_SECONDS", 18) as u64) / 3;
+    let duration = Duration::from_secs(amount("FTPFS_SOAK_SECONDS", 6) as u64);
     let server = TestServer::start(kind);
     let state = TempDir::new().unwrap();
     let connections = format!("connections={CONNECTIONS}");
@@ -245,4 +245,19 @@ fn vsftpd() {
 #[test]
 fn proftpd() {
     work(Kind::Proftpd);
+}
+
+#[test]
+fn ftp_srv() {
+    work(Kind::FtpSrv);
+}
+
+#[test]
+fn twisted() {
+    work(Kind::Twisted);
+}
+
+#[test]
+fn libunftp() {
+    work(Kind::Libunftp);
 }

@@ -102,18 +102,22 @@ impl Kind {
 
     /// Whether it serves a file of this name on its disk, byte for byte.
     pub(crate) fn takes(self, name: &OsStr) -> bool {
-        let name = name.as_encoded_bytes();
-        let has = |test: fn(&u8) -> bool| name.iter().any(test);
+        let bytes = name.as_encoded_bytes();
+        let has = |test: fn(&u8) -> bool| bytes.iter().any(test);
         match self {
             // It forbids backslashes and hides control characters.
             PureFtpd => !has(|byte| *byte == b'\\' || byte.is_ascii_control()),
             // It drops quotes, and takes a backslash for a slash.
             FtpSrv => !has(|byte| matches!(byte, b'"' | b'\\')),
             // It cuts blanks off the end of a command.
-            Aioftp => !name.ends_with(b" "),
+            Aioftp => !bytes.ends_with(b" "),
+            // It encodes names in Latin-1.
+            Twisted => name
+                .to_str()
+                .is_some_and(|name| name.chars().all(|char| char <= '\u{ff}')),
             // It replaces control characters by their symbols.
             Rclone => !has(u8::is_ascii_control),
-            Embedded | Vsftpd | Proftpd | Pyftpdlib | Inetutils | Twisted | Libunftp => true,
+            Embedded | Vsftpd | Proftpd | Pyftpdlib | Inetutils | Libunftp => true,
         }
     }
 
@@ -141,6 +145,15 @@ impl Kind {
             // It fails to list the directory.
             Aioftp => RawNames::Unlistable,
             Embedded | Vsftpd | Proftpd | PureFtpd | Twisted | Rclone | Libunftp => RawNames::Kept,
+        }
+    }
+
+    /// The mount options that it needs for its names.
+    pub(super) fn options(self) -> &'static [&'static str] {
+        match self {
+            // It decodes what it receives as Latin-1.
+            Twisted => &["charset=iso-8859-1"],
+            _ => &[],
         }
     }
 

@@ -217,7 +217,8 @@ impl TestServer {
     /// The `-o` that any mount of it needs.
     pub(crate) fn needed_options(&self) -> Vec<String> {
         let ca = self.ca().map(|ca| format!("cafile={}", ca.display()));
-        ca.into_iter().collect()
+        let options = self.kind.options().iter().map(ToString::to_string);
+        options.chain(ca).collect()
     }
 
     /// The account's name.
