@@ -60,7 +60,7 @@ impl Kind {
 
     /// What it cannot do, with the reason.
     fn lacks(self) -> &'static [(Lack, &'static str)] {
-        use Lack::{Confinement, SetMode, SetTime, ShowLinks, ShowMode};
+        use Lack::{Confinement, MeasureLinks, SetMode, SetTime, ShowLinks, ShowMode};
         match self {
             Embedded | Vsftpd | Proftpd | PureFtpd => &[],
             Pyftpdlib => &[(ShowLinks, "its listings and MLST describe the target")],
@@ -91,6 +91,8 @@ impl Kind {
             Libunftp => &[
                 (SetTime, "its MDTM only asks, and it has no MFMT"),
                 (SetMode, "its SITE has no CHMOD"),
+                (ShowLinks, "its MLSD calls them files"),
+                (MeasureLinks, "its MLSD and SIZE tell the link's own size"),
             ],
         }
     }
@@ -111,10 +113,8 @@ impl Kind {
             FtpSrv => !has(|byte| matches!(byte, b'"' | b'\\')),
             // It cuts blanks off the end of a command.
             Aioftp => !bytes.ends_with(b" "),
-            // It encodes names in Latin-1.
-            Twisted => name
-                .to_str()
-                .is_some_and(|name| name.chars().all(|char| char <= '\u{ff}')),
+            // Its listings encode names in UTF-8, and its commands decode them as Latin-1.
+            Twisted => bytes.is_ascii(),
             // It replaces control characters by their symbols.
             Rclone => !has(u8::is_ascii_control),
             Embedded | Vsftpd | Proftpd | Pyftpdlib | Inetutils | Libunftp => true,
@@ -140,20 +140,12 @@ impl Kind {
         match self {
             // 0xFF begins a Telnet command there (RFC 854).
             Inetutils => RawNames::KeptExcept(0xff),
-            Pyftpdlib => RawNames::Questioned,
+            Pyftpdlib => RawNames::Replaced('?'),
+            Libunftp => RawNames::Replaced('\u{fffd}'),
             FtpSrv => RawNames::Hidden,
-            // It fails to list the directory.
-            Aioftp => RawNames::Unlistable,
-            Embedded | Vsftpd | Proftpd | PureFtpd | Twisted | Rclone | Libunftp => RawNames::Kept,
-        }
-    }
-
-    /// The mount options that it needs for its names.
-    pub(super) fn options(self) -> &'static [&'static str] {
-        match self {
-            // It decodes what it receives as Latin-1.
-            Twisted => &["charset=iso-8859-1"],
-            _ => &[],
+            // They fail to list the directory.
+            Aioftp | Twisted => RawNames::Unlistable,
+            Embedded | Vsftpd | Proftpd | PureFtpd | Rclone => RawNames::Kept,
         }
     }
 
@@ -184,6 +176,8 @@ pub(crate) enum Lack {
     ShowMode,
     /// Show a link as a link.
     ShowLinks,
+    /// Show the size of what a link leads to.
+    MeasureLinks,
     /// Take the root for `/` when it follows a link.
     Confinement,
 }
@@ -195,8 +189,8 @@ pub(crate) enum RawNames {
     Kept,
     /// The same, but this byte is lost.
     KeptExcept(u8),
-    /// A question mark replaces each byte that is not UTF-8. No file has the name that is shown.
-    Questioned,
+    /// This character replaces each byte that is not UTF-8. No file has the name that is shown.
+    Replaced(char),
     /// They are not listed.
     Hidden,
     /// A directory that has such a name cannot be listed.

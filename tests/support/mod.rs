@@ -63,12 +63,20 @@ pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with
 /// }
 /// ```
 ///
-/// The kinds are the five that every story runs on. With `#![every_server]` first they are all of them.
+/// The kinds are the five that every story runs on. With `#![every_server]` first they are all of them, with
+/// `#![and test Kind, …]` those, too.
 macro_rules! stories {
     (#![every_server] $($story:tt)*) => {
+        $crate::support::stories! {
+            #![and inetutils Inetutils, ftp_srv FtpSrv, aioftp Aioftp, twisted Twisted, rclone Rclone,
+                libunftp Libunftp]
+            $($story)*
+        }
+    };
+    (#![and $($test:ident $kind:ident),*] $($story:tt)*) => {
         $crate::support::stories_on! {
             [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd, pure_ftpd PureFtpd, pyftpdlib Pyftpdlib,
-            inetutils Inetutils]
+            $($test $kind),*]
             $($story)*
         }
     };

@@ -217,8 +217,7 @@ impl TestServer {
     /// The `-o` that any mount of it needs.
     pub(crate) fn needed_options(&self) -> Vec<String> {
         let ca = self.ca().map(|ca| format!("cafile={}", ca.display()));
-        let options = self.kind.options().iter().map(ToString::to_string);
-        options.chain(ca).collect()
+        ca.into_iter().collect()
     }
 
     /// The account's name.
