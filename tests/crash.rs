@@ -38,8 +38,12 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     };
     let places = entries(&state.join("ftpfs"));
     let left = places.iter().flat_map(|place| entries(place));
-    left.filter(|path| path.file_name().unwrap() != "lock")
-        .collect()
+    // What is known of the server outlasts its mounts.
+    left.filter(|path| {
+        let name = path.file_name().unwrap();
+        name != "lock" && name != "profile"
+    })
+    .collect()
 }
 
 /// A program that writes a large file and keeps it open until its input ends. It is one of its own because a
