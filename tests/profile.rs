@@ -243,3 +243,33 @@ fn check_shows_what_the_server_was_seen_to_lack() {
         "{said}"
     );
 }
+
+#[test]
+fn the_next_mount_knows_how_many_sessions_the_server_takes() {
+    let quirks = Quirks::none().most_sessions(2, "421 I can't accept more than 2 connections");
+    let (server, state) = (start(quirks), TempDir::new().unwrap());
+    for name in 'a'..='h' {
+        server
+            .tree()
+            .file(&format!("/docs/{name}"), vec![b'x'; 100_000]);
+    }
+    let read_all = |mount: &Mount| {
+        std::thread::scope(|scope| {
+            for name in 'a'..='h' {
+                let path = mount.join(format!("docs/{name}"));
+                scope.spawn(move || assert_eq!(fs::read(path).unwrap().len(), 100_000));
+            }
+        });
+    };
+    let first = mount(&server, &[], &state);
+    read_all(&first);
+    first.unmount();
+    let refused = |sessions: &[Vec<String>]| sessions.iter().filter(|it| it.is_empty()).count();
+    let before = server.sessions();
+    assert!(refused(&before) > 0, "the limit was met: {before:?}");
+    let second = mount(&server, &[], &state);
+    read_all(&second);
+    second.unmount();
+    let after = server.sessions();
+    assert_eq!(refused(&after[before.len()..]), 0, "{after:?}");
+}

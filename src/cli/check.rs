@@ -16,7 +16,7 @@ use super::{Failure, request};
 use crate::ftp::profile::ProfileRecord;
 use crate::ftp::tls::Security;
 use crate::ftp::{
-    ConnectOptions, Error, Finding, Kind, ListWith, RemotePath, ServerProfile, Session,
+    Capability, ConnectOptions, Error, Finding, Kind, ListWith, RemotePath, ServerProfile, Session,
 };
 
 /// Round trips measured; the quickest one counts.
@@ -252,24 +252,25 @@ fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// What this and earlier mounts saw the server do, whatever it announces.
+/// What this and earlier mounts saw the server do, whatever it announces: every capability is in one of the lines.
 fn found_out(profile: &ServerProfile) -> Vec<(&'static str, String)> {
-    let findings = profile.findings();
-    let works = findings
-        .iter()
-        .filter(|(_, finding)| *finding == Finding::Works);
-    let works: Vec<_> = works.map(|(capability, _)| capability.name()).collect();
-    let mut lines = vec![("seen to work", works.join(", "))];
-    for (capability, finding) in &findings {
-        if *finding == Finding::Fails {
-            let sentence = if profile.is_switched_off(*capability) {
-                "switched off by -o without".to_owned()
-            } else {
-                format!("the server {}", capability.absence())
-            };
-            lines.push(("quirk", format!("{}: {sentence}", capability.name())));
+    let (mut works, mut open, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    for capability in Capability::all() {
+        let name = capability.name();
+        match profile.finding(capability) {
+            Finding::Works => works.push(name),
+            Finding::Unknown | Finding::Announced | Finding::NotAnnounced => open.push(name),
+            Finding::Fails if profile.is_switched_off(capability) => {
+                lines.push(("quirk", format!("{name}: switched off by -o without")));
+            }
+            Finding::Fails => {
+                let absence = capability.absence();
+                lines.push(("quirk", format!("{name}: the server {absence}")));
+            }
         }
     }
+    lines.push(("seen to work", works.join(", ")));
+    lines.push(("not yet seen", open.join(", ")));
     lines.retain(|(_, sentence)| !sentence.is_empty());
     lines
 }
@@ -306,6 +307,29 @@ mod tests {
             assert_eq!(topic, same);
             assert_ne!(with, without, "{topic}");
         }
+    }
+
+    #[test]
+    fn every_capability_is_in_one_line() {
+        let profile = ServerProfile::without(&[Capability::Mlsd]);
+        profile.works(Capability::Rest);
+        profile.fails(Capability::Epsv, &"a test");
+        let lines = found_out(&profile);
+        for capability in Capability::all() {
+            let name = capability.name();
+            let has_it = |sentence: &str| {
+                let words = sentence.split([',', ' ', ':']);
+                words
+                    .take_while(|word| *word != "the")
+                    .any(|word| word == name)
+            };
+            let found = lines.iter().filter(|(_, sentence)| has_it(sentence));
+            assert_eq!(found.count(), 1, "{name}: {lines:?}");
+        }
+        let text = format!("{lines:?}");
+        assert!(
+            text.contains("mlsd: switched off") && text.contains("epsv: the server has no EPSV")
+        );
     }
 
     #[test]
