@@ -158,6 +158,16 @@ impl Ahead {
         expected
     }
 
+    /// Without waiting: whether bytes came over a data connection that no transfer has used.
+    pub(super) fn hears_unasked(&self) -> bool {
+        match &self.state {
+            State::Connecting(arm) | State::Connected(arm) => {
+                matches!(arm.socket.peek(&mut [0]), Ok(count) if count > 0)
+            }
+            State::None | State::Asked(_) => false,
+        }
+    }
+
     fn stop(&mut self, why: &str) {
         log::info!("no more data connections ahead of their transfers: {why}");
         self.enabled = false;

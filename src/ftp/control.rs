@@ -329,6 +329,11 @@ impl Control {
         Error::OutOfStep(reply)
     }
 
+    /// The data connection that is held ready brought bytes, and the control connection no reply.
+    pub(super) fn data_was_misused(&mut self) {
+        self.suspect(Suspicion::OutOfStep);
+    }
+
     /// Tells the profile that the session failed with so much sent ahead.
     fn suspect(&mut self, sign: Suspicion) {
         self.profile

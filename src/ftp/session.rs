@@ -354,7 +354,12 @@ impl Session {
 
     /// The next reply, whatever it says.
     pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
-        let reply = self.control.reply(Phase::Reply)?;
+        let reply = self.control.reply(Phase::Reply);
+        if matches!(reply, Err(Error::Timeout(_))) && self.ahead.hears_unasked() {
+            // uftpd answers MLST over the data connection that waits.
+            self.control.data_was_misused();
+        }
+        let reply = reply?;
         self.settle();
         match reply.code().class() {
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {

@@ -1,7 +1,10 @@
 //! Servers that do not bear commands or data connections sent ahead: each costs one more login, and no more than that.
 
-use crate::ftp::testing::{Peer, Stage, path};
-use crate::ftp::{Capability, ConnectOptions, ServerProfile, Session};
+use std::io::Write;
+
+use super::ahead::become_ready;
+use crate::ftp::testing::{Peer, Stage, path, proven};
+use crate::ftp::{Capability, ConnectOptions, Readiness, ServerProfile, Session};
 
 /// A login that sends its commands together.
 fn log_in_together(stage: &mut Stage) {
@@ -136,6 +139,28 @@ fn a_server_out_of_step_later_on_is_sent_one_command_at_a_time_from_then_on() {
     session.rename(&path("/a"), &path("/b")).unwrap_err();
     assert!(session.profile().demotions() > demotions && is_careful(session.profile()));
     assert!(!session.is_usable());
+    drop(session);
+    peer.ends();
+}
+
+#[test]
+fn a_server_that_answers_on_the_data_connection_ahead_gets_none_from_then_on() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        let mut data = stage.extended_passive();
+        stage.hear("MLST /f");
+        data.write_all(b"250-it\r\n type=file;size=1; /f\r\n250 is\r\n")
+            .unwrap();
+        stage.is_left();
+    });
+    let options = ConnectOptions {
+        profile: proven(),
+        ..peer.impatient()
+    };
+    let mut session = Session::connect(&options).unwrap();
+    become_ready(&mut session, Readiness::Armed);
+    session.mlst(&path("/f")).unwrap_err();
+    assert!(is_careful(session.profile()));
     drop(session);
     peer.ends();
 }
