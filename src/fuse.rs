@@ -125,10 +125,10 @@ impl fuser::Filesystem for FuseFs {
             modified,
         };
         let (number, file) = (ino(number), file.map(handle));
-        self.ask(
+        self.ask_while(
             request,
             reply,
-            move |vfs| vfs.setattr(number, file, &changes),
+            move |vfs, wanted| vfs.setattr(number, file, &changes, wanted),
             attributes,
         );
     }
@@ -181,10 +181,10 @@ impl fuser::Filesystem for FuseFs {
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.ask(
+        self.ask_while(
             request,
             reply,
-            move |vfs| vfs.unlink(parent, name.as_bytes()),
+            move |vfs, wanted| vfs.unlink(parent, name.as_bytes(), wanted),
             empty,
         );
     }
@@ -226,11 +226,11 @@ impl fuser::Filesystem for FuseFs {
         let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
         let (parent, name) = (ino(parent), name.to_owned());
         let (new_parent, new_name) = (ino(new_parent), new_name.to_owned());
-        let job = move |vfs: &Vfs| {
+        let job = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| {
             let (from, to) = ((parent, name.as_bytes()), (new_parent, new_name.as_bytes()));
-            vfs.rename(from, to, no_replace)
+            vfs.rename(from, to, no_replace, wanted)
         };
-        self.ask(request, reply, job, empty);
+        self.ask_while(request, reply, job, empty);
     }
 
     fn link(
@@ -259,7 +259,7 @@ impl fuser::Filesystem for FuseFs {
         self.later(
             request,
             reply,
-            move |vfs| vfs.open(number, mode),
+            move |vfs, wanted| vfs.open(number, mode, wanted),
             answer,
             |vfs, opened| {
                 if let Ok(opened) = opened {
@@ -304,10 +304,10 @@ impl fuser::Filesystem for FuseFs {
             return written(reply, done, bytes.len());
         }
         let (bytes, length) = (bytes.to_vec(), bytes.len());
-        self.ask(
+        self.ask_while(
             request,
             reply,
-            move |vfs| vfs.write(file, offset, &bytes),
+            move |vfs, wanted| vfs.write(file, offset, &bytes, wanted),
             move |reply, answer| written(reply, answer, length),
         );
     }
@@ -324,7 +324,8 @@ impl fuser::Filesystem for FuseFs {
         if !self.vfs.owes_flush(file) {
             return reply.ok();
         }
-        self.ask(request, reply, move |vfs| vfs.flush(file), empty);
+        let close = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.flush(file, wanted);
+        self.ask_while(request, reply, close, empty);
     }
 
     fn fsync(
@@ -339,7 +340,8 @@ impl fuser::Filesystem for FuseFs {
         if !self.vfs.owes_sync(file) {
             return reply.ok();
         }
-        self.ask(request, reply, move |vfs| vfs.sync(file), empty);
+        let sync = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.sync(file, wanted);
+        self.ask_while(request, reply, sync, empty);
     }
 
     fn release(
@@ -376,7 +378,7 @@ impl fuser::Filesystem for FuseFs {
         self.later(
             request,
             reply,
-            move |vfs| vfs.open_directory(number),
+            move |vfs, _| vfs.open_directory(number),
             send,
             |vfs, opened| {
                 if let Ok(handle) = opened {

@@ -161,3 +161,29 @@ fn a_kill_ends_at_once_and_a_signal_that_is_handled_does_not_disturb() {
     assert_eq!(status.signal(), Some(libc::SIGKILL));
     server.thaw();
 }
+
+/// Who waits for another program's upload of the same file is let go, and what it asked for is not done later.
+#[test]
+fn a_removal_that_waits_behind_an_upload_can_be_stopped() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("file", "old");
+    let mount = Mount::with_options(&server, &PATIENT);
+    let embedded = server.embedded().unwrap();
+    embedded
+        .faults()
+        .add(Fault::on("RNFR", Misdeed::StallControl));
+    let mut copy = Program::start(&mount, "cp /etc/passwd file");
+    assert!(wait_for(SOON, || embedded.faults().happened() > 0));
+    stops(&mount, "rm file");
+    drop(embedded);
+    server.kill();
+    server.start_again();
+    let mut ended = None;
+    wait_for(RETURN, || {
+        ended = copy.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(ended.is_some(), "the upload ends when the server is back");
+    mount.unmount();
+    assert_eq!(server.read("file"), fs::read("/etc/passwd").unwrap());
+}

@@ -11,20 +11,20 @@ use super::interrupts::Refusable;
 use super::translate::{data, entry};
 
 impl FuseFs {
-    /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before; what was done for
-    /// it is then undone.
+    /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before, which the job is
+    /// told when it asks whether the answer is wanted; what was done all the same is then undone.
     pub(super) fn later<R: Refusable, T>(
         &self,
         request: &Request,
         reply: R,
-        job: impl FnOnce(&Vfs) -> T + Send + 'static,
+        job: impl FnOnce(&Vfs, &dyn Fn() -> bool) -> T + Send + 'static,
         answer: impl FnOnce(R, T) + Send + 'static,
         undo: impl FnOnce(&Vfs, T) + Send + 'static,
     ) {
         let vfs = Arc::clone(&self.vfs);
         let reply = self.interrupts.watch(request.pid(), reply);
         self.workers.run(move || {
-            let done = job(&vfs);
+            let done = job(&vfs, &|| !reply.is_given());
             match reply.take() {
                 Some(reply) => answer(reply, done),
                 None => undo(&vfs, done),
@@ -40,6 +40,17 @@ impl FuseFs {
         job: impl FnOnce(&Vfs) -> T + Send + 'static,
         answer: impl FnOnce(R, T) + Send + 'static,
     ) {
+        self.later(request, reply, |vfs, _| job(vfs), answer, |_, _| {});
+    }
+
+    /// The same of a job that may find that the answer is not wanted any more.
+    pub(super) fn ask_while<R: Refusable, T>(
+        &self,
+        request: &Request,
+        reply: R,
+        job: impl FnOnce(&Vfs, &dyn Fn() -> bool) -> T + Send + 'static,
+        answer: impl FnOnce(R, T) + Send + 'static,
+    ) {
         self.later(request, reply, job, answer, |_, _| {});
     }
 
@@ -50,6 +61,7 @@ impl FuseFs {
         reply: ReplyEntry,
         job: impl FnOnce(&Vfs) -> Result<Fresh<Attr>, Errno> + Send + 'static,
     ) {
+        let job = |vfs: &Vfs, _: &dyn Fn() -> bool| job(vfs);
         self.later(request, reply, job, entry, |vfs, entered| {
             if let Ok(fresh) = entered {
                 vfs.forget(fresh.value.ino, 1);

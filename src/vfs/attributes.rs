@@ -34,11 +34,12 @@ impl Vfs {
         ino: Ino,
         handle: Option<Handle>,
         changes: &Changes,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<Fresh<Attr>, Errno> {
         self.check_writable()?;
         self.check_owner(changes)?;
         if let Some(size) = changes.size {
-            self.set_size(ino, handle, size)?;
+            self.set_size(ino, handle, size, wanted)?;
         }
         if let Some(mode) = changes.mode {
             self.set_mode(ino, mode & 0o7777)?;
@@ -59,17 +60,23 @@ impl Vfs {
         }
     }
 
-    fn set_size(&self, ino: Ino, handle: Option<Handle>, size: u64) -> Result<(), Errno> {
+    fn set_size(
+        &self,
+        ino: Ino,
+        handle: Option<Handle>,
+        size: u64,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
         if let Some(handle) = handle
             && let Ok(opened) = self.files.find(handle)
         {
             self.inodes.set_cached(ino, None);
-            return self.with_room(|| opened.file.truncate(size));
+            return self.with_room(|| opened.file.truncate(size, wanted));
         }
         let (file, _) = self.share(ino)?;
         self.inodes.set_cached(ino, None);
-        self.with_room(|| file.truncate(size))?;
-        self.close_file(&file)
+        self.with_room(|| file.truncate(size, wanted))?;
+        self.close_file(&file, wanted)
     }
 
     fn set_mode(&self, ino: Ino, mode: u32) -> Result<(), Errno> {

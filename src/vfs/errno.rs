@@ -36,6 +36,8 @@ impl Errno {
     pub const INVAL: Self = Self(libc::EINVAL);
     /// The inode's name is gone.
     pub const STALE: Self = Self(libc::ESTALE);
+    /// The program that asked was interrupted.
+    pub const INTR: Self = Self(libc::EINTR);
     /// No room.
     pub const NOSPC: Self = Self(libc::ENOSPC);
     /// A deadline passed.

@@ -11,7 +11,7 @@ use super::attr::{Attr, Fresh, made_now};
 use super::errno::Errno;
 use super::handle::{FileHandle, Handle};
 use super::inode::{Ino, Shape};
-use super::open_file::{OpenFile, Position};
+use super::open_file::{ALWAYS, OpenFile, Position};
 use super::reader::Bytes;
 
 /// What a file is opened for.
@@ -100,11 +100,16 @@ impl Vfs {
     }
 
     /// Opens `ino`.
-    pub fn open(&self, ino: Ino, mode: OpenMode) -> Result<Opened, Errno> {
+    pub fn open(
+        &self,
+        ino: Ino,
+        mode: OpenMode,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Opened, Errno> {
         self.prepare_open(ino, mode)?;
         let shared = if mode.writes() && mode.truncate {
             let (file, version) = self.share(ino)?;
-            self.with_room(|| file.truncate(0))?;
+            self.with_room(|| file.truncate(0, wanted))?;
             let changed = false;
             (file, Confirmed { version, changed })
         } else {
@@ -182,7 +187,7 @@ impl Vfs {
             truncate: false,
         };
         let (attr, file) = self.create(parent, name, mode, write)?;
-        let stored = self.flush(file.handle);
+        let stored = self.flush(file.handle, ALWAYS);
         self.release(file.handle);
         stored.map(|()| attr)
     }
@@ -242,9 +247,15 @@ impl Vfs {
     }
 
     /// Writes `data` at `offset`, or at the end of a file opened with O_APPEND.
-    pub fn write(&self, handle: Handle, offset: u64, data: &[u8]) -> Result<(), Errno> {
+    pub fn write(
+        &self,
+        handle: Handle,
+        offset: u64,
+        data: &[u8],
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
         let (opened, position) = self.writable(handle, offset)?;
-        self.with_room(|| opened.file.write(position, data))
+        self.with_room(|| opened.file.write(position, data, wanted))
     }
 
     fn writable(&self, handle: Handle, offset: u64) -> Result<(Arc<FileHandle>, Position), Errno> {
@@ -270,13 +281,13 @@ impl Vfs {
 
     /// What was written is stored (`close`): when it returns, the server has every byte, or the errno says why not. In
     /// `-o writeback` it is the local disk that has it.
-    pub fn flush(&self, handle: Handle) -> Result<(), Errno> {
+    pub fn flush(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for somebody else's upload.
         if !opened.stores {
             return Ok(());
         }
-        self.close_file(&opened.file)
+        self.close_file(&opened.file, wanted)
     }
 
     /// Whether syncing `handle` has something to do.
@@ -288,12 +299,12 @@ impl Vfs {
 
     /// Stores what was written, and what waits to be stored (`fsync`): when it returns, the server has every byte, or the
     /// errno says why not.
-    pub fn sync(&self, handle: Handle) -> Result<(), Errno> {
+    pub fn sync(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // What happened before is of no interest to who asks how it is now.
         let _told = opened.file.take_failure();
         if opened.stores {
-            self.store(&opened.file)
+            self.store(&opened.file, wanted)
         } else {
             self.store_closed_now(&opened.file)
         }
@@ -338,7 +349,7 @@ impl Vfs {
         if last_writer
             && opened.file.owes_storing()
             && !opened.file.is_kept_as_it_is()
-            && let Err(errno) = self.close_file(&opened.file)
+            && let Err(errno) = self.close_file(&opened.file, ALWAYS)
         {
             log::error!("what was written after the last close is lost: {errno:?}");
         }
@@ -350,8 +361,12 @@ impl Vfs {
     }
 
     /// Stores `file` and remembers what it became.
-    pub(super) fn store(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
-        let committed = file.commit();
+    pub(super) fn store(
+        &self,
+        file: &Arc<OpenFile>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
+        let committed = file.commit(wanted);
         if committed.is_err()
             && !file.has_closed()
             && let Ok((directory, name)) = self.location(file.ino())

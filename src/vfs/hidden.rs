@@ -13,7 +13,7 @@ use super::Vfs;
 use super::errno::Errno;
 use super::gate::Pass;
 use super::inode::Ino;
-use super::open_file::OpenFile;
+use super::open_file::{ALWAYS, OpenFile};
 
 impl Vfs {
     /// Renames the open file `name` in `parent` aside on the server. Where the server does not rename it, fetches its
@@ -60,7 +60,8 @@ impl Vfs {
         if !file.is_hidden() {
             return;
         }
-        let pass = file.enter();
+        // Where the gate does not open, the housekeeper deletes it.
+        let Ok(pass) = file.enter(ALWAYS) else { return };
         if let Some(hidden) = file.take_hidden(&pass) {
             hidden.delete();
             self.inodes.detach(file.ino());
@@ -70,8 +71,10 @@ impl Vfs {
     /// Leaves every such file to [`crate::remote::Remote::clear_orphans`], also those that are still open.
     pub(super) fn discard_all_hidden(&self) {
         for file in self.files_in_use() {
-            if file.is_hidden() {
-                drop(file.take_hidden(&file.enter()));
+            if file.is_hidden()
+                && let Ok(pass) = file.enter(ALWAYS)
+            {
+                drop(file.take_hidden(&pass));
             }
         }
     }
@@ -81,7 +84,7 @@ impl Vfs {
     pub(super) fn move_hidden_out(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
         let directory = self.inodes.path(parent)?;
         for (name, file) in self.inodes.open_files_in(ino) {
-            let pass = file.enter();
+            let pass = file.enter(ALWAYS)?;
             let Some(mut hidden) = file.take_hidden(&pass) else {
                 continue;
             };

@@ -18,19 +18,26 @@ use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
 use crate::ftp::Precision;
+use crate::guarded::OnDrop;
 use crate::journal::Before;
 use crate::remote::Version;
 
 use super::attr::to_seconds;
 use super::backing::Backing;
 use super::errno::Errno;
-use super::gate::{Gate, Pass};
+use super::gate::{Gate, Pass, Patience};
 use super::inode::Ino;
 use super::reader::{Bytes, Reader};
 use super::store::Store;
 use super::write_spool::Spool;
 use closed::Closed;
 use naming::Naming;
+
+/// Whether the program that asked still waits for the answer.
+pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
+
+/// The answer is wanted whatever happens: for work that no program waits for.
+pub(super) const ALWAYS: Wanted<'static> = &|| true;
 
 /// An open file.
 #[derive(Debug)]
@@ -56,6 +63,8 @@ struct State {
     closed: Option<Closed>,
     /// What is being stored.
     storing: Option<Arc<Spool>>,
+    /// What is being fetched.
+    filling: Option<Arc<Spool>>,
     /// What the server, or this mount, last said of the file.
     attributes: Attributes,
     /// What the server has by this name.
@@ -140,6 +149,7 @@ impl OpenFile {
             contents,
             closed: None,
             storing: None,
+            filling: None,
             attributes,
             naming: Naming::Linked,
             failure_told: false,
@@ -288,8 +298,14 @@ impl OpenFile {
     }
 
     /// Writes `data` into the spool, fetching the file into one first where there is none yet.
-    pub(super) fn write(&self, position: Position, data: &[u8]) -> Result<(), Errno> {
-        self.change(Needed::All, |spooled| self.put(spooled, position, data))
+    pub(super) fn write(
+        &self,
+        position: Position,
+        data: &[u8],
+        wanted: Wanted<'_>,
+    ) -> Result<(), Errno> {
+        let put = |spooled: &Spooled| self.put(spooled, position, data);
+        self.change(Needed::All, wanted, put)
     }
 
     /// … where that needs no other spool, and waits for nobody.
@@ -304,22 +320,46 @@ impl OpenFile {
     }
 
     /// Cuts or extends the file; extended by zeros.
-    pub(super) fn truncate(&self, size: u64) -> Result<(), Errno> {
+    pub(super) fn truncate(&self, size: u64, wanted: Wanted<'_>) -> Result<(), Errno> {
         let needed = if size == 0 {
             Needed::Nothing
         } else {
             Needed::All
         };
-        self.change(needed, |spooled| {
+        self.change(needed, wanted, |spooled| {
             spooled.spool.set_len(size)?;
             spooled.store.truncated(size);
             Ok(())
         })
     }
 
-    /// Waits until nobody else changes the file as a whole.
-    pub(super) fn enter(&self) -> Pass<'_> {
-        self.gate.enter()
+    /// Waits until nobody else changes the file as a whole, as long as the answer is `wanted`.
+    ///
+    /// # Errors
+    /// `INTR` once it is not, `TIMEDOUT` where the one who changes it is stuck.
+    pub(super) fn enter(&self, wanted: Wanted<'_>) -> Result<Pass<'_>, Errno> {
+        self.gate.enter(&Patience {
+            // Longer than the network's own deadlines, which end what the holder waits for.
+            stuck: self.backing.read.timeout * 4,
+            progress: &|| self.progress(),
+            wanted,
+        })
+    }
+
+    /// A number that changes while the file is fetched or stored.
+    fn progress(&self) -> u64 {
+        let (contents, closed, filling) = {
+            let state = self.state();
+            let closed = state.closed.as_ref().map(|it| it.spooled.clone());
+            (state.contents.clone(), closed, state.filling.clone())
+        };
+        let stored = match contents {
+            Contents::Remote(_) => 0,
+            Contents::Spooled(spooled) => spooled.store.progress(),
+        };
+        let closed = closed.map_or(0, |spooled| spooled.store.progress());
+        let filled = filling.map_or(0, |spool| spool.len());
+        stored.wrapping_add(closed).wrapping_add(filled)
     }
 
     /// Takes an early upload off the server before its directory gets another name.
@@ -379,10 +419,11 @@ impl OpenFile {
     fn change(
         &self,
         needed: Needed,
+        wanted: Wanted<'_>,
         change: impl Fn(&Spooled) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         loop {
-            self.make_changeable(needed)?;
+            self.make_changeable(needed, wanted)?;
             let _together = self.changing.read().unwrap_or_else(PoisonError::into_inner);
             let changeable = self.state().changeable();
             if let Some(spooled) = changeable {
@@ -403,7 +444,7 @@ impl OpenFile {
         }
     }
 
-    fn make_changeable(&self, needed: Needed) -> Result<(), Errno> {
+    fn make_changeable(&self, needed: Needed, wanted: Wanted<'_>) -> Result<(), Errno> {
         let (is_closed, is_spooled) = {
             let state = self.state();
             (state.closed_is_current(), state.is_spooled())
@@ -412,10 +453,10 @@ impl OpenFile {
             (true, _, _) => self.leave_closed(needed),
             (false, true, Needed::All) => Ok(()),
             (false, _, Needed::All) => {
-                let _pass = self.gate.enter();
+                let _pass = self.enter(wanted)?;
                 self.fetch().map(drop)
             }
-            (false, _, Needed::Nothing) => self.empty(),
+            (false, _, Needed::Nothing) => self.empty(wanted),
         }
     }
 
@@ -426,6 +467,8 @@ impl OpenFile {
         }
         let version = Version::from(&self.state().attributes);
         let spooled = empty_spool_clean(&self.backing, self.ino)?;
+        self.state().filling = Some(Arc::clone(&spooled.spool));
+        let _filled = OnDrop::new(|| self.state().filling = None);
         spooled
             .spool
             .fill(&self.backing.source(self.ino), version)?;
@@ -434,9 +477,9 @@ impl OpenFile {
     }
 
     /// A spool instead of whatever was there; nothing needs to be fetched for it.
-    fn empty(&self) -> Result<(), Errno> {
+    fn empty(&self, wanted: Wanted<'_>) -> Result<(), Errno> {
         // The file may be under way to the server, which is to end first.
-        let _pass = self.gate.enter();
+        let _pass = self.enter(wanted)?;
         if !self.is_spooled() {
             let spooled = empty_spool(&self.backing, self.ino)?;
             self.state().contents = Contents::Spooled(spooled);

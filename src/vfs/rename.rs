@@ -31,6 +31,7 @@ impl Vfs {
         from: (Ino, &[u8]),
         to: (Ino, &[u8]),
         no_replace: bool,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<(), Errno> {
         self.check_writable()?;
         let (from, to) = (self.rename_place(from)?, self.rename_place(to)?);
@@ -51,7 +52,7 @@ impl Vfs {
                 self.check_empty(&to)?;
             }
         }
-        self.rename_checked(&from, &to, &moved, replaced.as_ref())
+        self.rename_checked(&from, &to, &moved, replaced.as_ref(), wanted)
     }
 
     fn rename_checked(
@@ -60,6 +61,7 @@ impl Vfs {
         to: &Place<'_>,
         moved: &Attributes,
         replaced: Option<&Attributes>,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<(), Errno> {
         let moved_file = self.open_at(from);
         let replaced_file = self.open_at(to);
@@ -84,10 +86,10 @@ impl Vfs {
             .collect();
         gates.sort_by_key(|file| file.ino());
         gates.dedup_by_key(|file| file.ino());
-        let passes: Vec<_> = gates
+        let passes = gates
             .iter()
-            .map(|file| (file.ino(), file.enter()))
-            .collect();
+            .map(|file| Ok((file.ino(), file.enter(wanted)?)))
+            .collect::<Result<Vec<_>, Errno>>()?;
         let pass_of = |ino| {
             passes
                 .iter()

@@ -8,7 +8,10 @@ use super::inode::Ino;
 
 impl Vfs {
     /// Removes the file `name` in `parent`. Programs that have it open go on reading and writing it.
-    pub fn unlink(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
+    ///
+    /// # Errors
+    /// `INTR` once the answer is not `wanted` any more and nothing was done; what the server says.
+    pub fn unlink(&self, parent: Ino, name: &[u8], wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
@@ -19,7 +22,10 @@ impl Vfs {
         if let Some(file) = &open {
             file.interrupt_storing();
         }
-        let open = open.as_ref().map(|file| (file, file.enter()));
+        let open = match &open {
+            Some(file) => Some((file, file.enter(wanted)?)),
+            None => None,
+        };
         let mut hidden = None;
         if let Some((file, pass)) = &open
             && file.needs_server()

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::errno::Errno;
 use super::super::gate::Pass;
-use super::{Contents, Needed, OpenFile, Spooled, State, empty_spool};
+use super::{ALWAYS, Contents, Needed, OpenFile, Spooled, State, empty_spool};
 use crate::journal::Pending;
 
 /// How much is copied at a time.
@@ -110,7 +110,12 @@ impl OpenFile {
     /// Lets a storing that is under way end, then sees to it that nothing more is stored of what was not closed; whether
     /// something was.
     pub(in super::super) fn give_up(&self) -> bool {
-        let pass = self.gate.enter();
+        if self.state().is_closed_as_it_is() {
+            return false;
+        }
+        let Ok(pass) = self.enter(ALWAYS) else {
+            return self.is_dirty();
+        };
         if self.state().is_closed_as_it_is() {
             return false;
         }

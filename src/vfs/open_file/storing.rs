@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::errno::Errno;
 use super::super::store::Waited;
-use super::{Contents, OpenFile, Spooled, State};
+use super::{ALWAYS, Contents, OpenFile, Spooled, State, Wanted};
 use crate::cache::Attributes;
 use crate::ftp::{Precision, RemotePath};
 use crate::guarded::OnDrop;
@@ -21,8 +21,8 @@ impl OpenFile {
     /// Stores what waits: returns when the server has acknowledged every byte, or with the reason why not.
     ///
     /// The attributes are the stored file's; none where nothing had to be stored.
-    pub(in super::super) fn commit(&self) -> Result<Option<Attributes>, Errno> {
-        let _pass = self.gate.enter();
+    pub(in super::super) fn commit(&self, wanted: Wanted<'_>) -> Result<Option<Attributes>, Errno> {
+        let _pass = self.enter(wanted)?;
         let Contents::Spooled(spooled) = self.contents() else {
             return Ok(None);
         };
@@ -41,9 +41,24 @@ impl OpenFile {
         &self,
         waited: Waited,
     ) -> Result<Option<Attributes>, remote::Error> {
-        let _pass = self.gate.enter();
+        let Ok(_pass) = self.enter(ALWAYS) else {
+            return Err(self.stuck());
+        };
         let closed = self.state().closed.clone();
         closed.map_or(Ok(None), |closed| self.store(&closed.spooled, waited))
+    }
+
+    fn stuck(&self) -> remote::Error {
+        remote::Error {
+            kind: ErrorKind::TimedOut,
+            operation: "store",
+            path: self
+                .backing
+                .inodes
+                .path(self.ino)
+                .unwrap_or_else(|_| RemotePath::root()),
+            reason: "another change of the same file does not end".to_owned(),
+        }
     }
 
     /// Stores `spooled`; for the holder of the gate.

@@ -194,6 +194,16 @@ impl Store {
         self.shared.lock().generation
     }
 
+    /// A number that changes while an upload gets on.
+    pub(crate) fn progress(&self) -> u64 {
+        let state = self.shared.lock();
+        state
+            .upload
+            .id
+            .wrapping_shl(40)
+            .wrapping_add(state.upload.taken)
+    }
+
     /// Ends a commit that nobody waits for, soon and without having stored anything; the store stays dirty.
     pub(crate) fn interrupt(&self) {
         let mut state = self.shared.lock();

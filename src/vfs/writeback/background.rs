@@ -58,13 +58,17 @@ fn may_store_beside(vfs: &Vfs, running: usize) -> bool {
 
 impl Vfs {
     /// A program closed `file`: stores it, or in `-o writeback` keeps it safely until it is stored.
-    pub(in super::super) fn close_file(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
+    pub(in super::super) fn close_file(
+        &self,
+        file: &Arc<OpenFile>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
         if !self.options.writeback {
-            return self.store(file);
+            return self.store(file, wanted);
         }
         let failure = file.take_failure();
         if !self.writeback.has_place_for(file) {
-            return self.store(file);
+            return self.store(file, wanted);
         }
         match file.keep_closed() {
             Ok(true) => self.store_later(file),
@@ -73,7 +77,7 @@ impl Vfs {
                 log::warn!(
                     "cannot keep what was closed on the local disk, it is stored at once: {error}"
                 );
-                return self.store(file);
+                return self.store(file, wanted);
             }
         }
         failure.map_or(Ok(()), Err)
