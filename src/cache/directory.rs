@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ftp::Precision;
+use crate::ftp::{Completeness, Precision};
 
 use super::{Answer, Attributes, Snapshot};
 
@@ -246,9 +246,17 @@ impl Directory {
         if left.is_zero() {
             return Answer::Unknown;
         }
-        listing
-            .find(name)
-            .map_or(Answer::Absent(left), |found| Answer::Present(found, left))
+        match listing.find(name) {
+            Some(found) => Answer::Present(found, left),
+            None if listing.completeness().answers_for(name) => Answer::Absent(left),
+            None => Answer::Unknown,
+        }
+    }
+
+    /// How far the listing can be trusted, where it is fresh.
+    pub(super) fn completeness(&self, now: Instant) -> Option<Completeness> {
+        let listing = self.layers.listing.as_ref()?;
+        self.is_listing_fresh(now).then(|| listing.completeness())
     }
 
     /// Sets the changes apart for a merge, so that whoever makes it holds none that others add to: each
@@ -360,7 +368,7 @@ mod tests {
     /// A directory with `count` names.
     fn listed(count: u64, now: Instant) -> Directory {
         let entries = (0..count).map(|number| (name(number), attributes(number)));
-        let listing = Snapshot::new(entries.collect(), now, TTL);
+        let listing = Snapshot::new(entries.collect(), Completeness::Complete, now, TTL);
         Directory::listed(Arc::new(listing))
     }
 

@@ -3,18 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ftp::{Kind, Precision};
+use crate::ftp::{Completeness, Kind, Precision};
 
 use super::Attributes;
 use super::directory::{Changes, Known};
 
-/// A complete listing as it was at one moment; it never changes.
+/// A listing as it was at one moment; it never changes.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Names, each with its symlink target after it, back to back.
     text: Vec<u8>,
     /// In the order of their names.
     records: Vec<Record>,
+    completeness: Completeness,
     listed: Instant,
     ttl: Duration,
 }
@@ -41,6 +42,7 @@ impl Snapshot {
     /// The listing of `entries`, fresh for `ttl` from `listed` on; of names that come twice the first stays.
     pub(super) fn new(
         mut entries: Vec<(Vec<u8>, Attributes)>,
+        completeness: Completeness,
         listed: Instant,
         ttl: Duration,
     ) -> Self {
@@ -51,6 +53,7 @@ impl Snapshot {
         let mut snapshot = Self {
             text: Vec::with_capacity(entries.iter().map(text).sum()),
             records: Vec::with_capacity(entries.len()),
+            completeness,
             listed,
             ttl,
         };
@@ -65,6 +68,7 @@ impl Snapshot {
         let mut merged = Self {
             text: Vec::with_capacity(self.text.len() + changes.len() * 16),
             records: Vec::with_capacity(self.len() + changes.len()),
+            completeness: self.completeness,
             listed: self.listed,
             ttl: self.ttl,
         };
@@ -117,6 +121,11 @@ impl Snapshot {
     pub fn find(&self, name: &[u8]) -> Option<Attributes> {
         let index = self.position(name)?;
         Some(self.attributes(self.records.get(index)?))
+    }
+
+    /// How far the listing can be trusted to name all that the directory holds.
+    pub fn completeness(&self) -> Completeness {
+        self.completeness
     }
 
     /// How long the listing is still fresh.

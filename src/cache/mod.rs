@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{Entry, Kind, Precision, RemotePath};
+use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, Precision, RemotePath};
 
 pub use listing::Snapshot;
 
@@ -80,7 +80,7 @@ impl From<&Entry> for Attributes {
 pub enum Answer {
     /// It is there; fresh for so long.
     Present(Attributes, Duration),
-    /// A complete fresh listing does not have it, or it was removed through the mount.
+    /// A fresh listing that answers for it does not have it, or it was removed through the mount.
     Absent(Duration),
     /// Ask the server.
     Unknown,
@@ -130,12 +130,18 @@ impl<E: Clone> Cache<E> {
         self.state().lookup(directory, name, now)
     }
 
+    /// How far the fresh listing of `directory` can be trusted; none where there is no such listing.
+    pub fn completeness(&self, directory: &RemotePath) -> Option<Completeness> {
+        let now = self.now();
+        self.state().completeness(directory, now)
+    }
+
     /// How much is remembered now.
     pub fn stats(&self) -> CacheStats {
         self.state().stats()
     }
 
-    /// The complete fresh listing of `directory`, without waiting.
+    /// The fresh listing of `directory`, without waiting.
     pub fn snapshot(&self, directory: &RemotePath) -> Option<Arc<Snapshot>> {
         let now = self.now();
         let current = self.state().current(directory, now)?;
@@ -149,7 +155,7 @@ impl<E: Clone> Cache<E> {
     pub fn snapshot_or_fetch(
         &self,
         directory: &RemotePath,
-        fetch: impl FnOnce() -> Result<Vec<Entry>, E>,
+        fetch: impl FnOnce() -> Result<DirectoryListing, E>,
     ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
             match self.join_or_begin(directory) {
@@ -204,7 +210,12 @@ impl<E: Clone> Cache<E> {
 
     /// A directory made through the mount: it is known to be empty.
     pub fn insert_empty_directory(&self, directory: &RemotePath) {
-        let empty = Arc::new(Snapshot::new(Vec::new(), self.now(), self.ttl));
+        let empty = Arc::new(Snapshot::new(
+            Vec::new(),
+            Completeness::Complete,
+            self.now(),
+            self.ttl,
+        ));
         let mut state = self.state();
         state.forget_tree(directory);
         let before = state.put(directory, Directory::listed(empty));
@@ -246,11 +257,12 @@ impl<E: Clone> Cache<E> {
         &self,
         directory: &RemotePath,
         flight: &Flight<Landing<E>>,
-        entries: Vec<Entry>,
+        listing: DirectoryListing,
     ) -> Arc<Snapshot> {
         let now = self.now();
         let snapshot = Arc::new(Snapshot::new(
-            self.with_exact_times(directory, entries),
+            self.with_exact_times(directory, listing.entries),
+            listing.completeness,
             now,
             self.ttl,
         ));
@@ -356,15 +368,15 @@ impl<'a, E: Clone> Begun<'a, E> {
     }
 
     /// The listing has come: it is kept, and given to who waits.
-    pub fn land(mut self, entries: Vec<Entry>) -> Arc<Snapshot> {
-        let snapshot = self.cache.keep(&self.directory, &self.flight, entries);
+    pub fn land(mut self, listing: DirectoryListing) -> Arc<Snapshot> {
+        let snapshot = self.cache.keep(&self.directory, &self.flight, listing);
         self.tell(Ok(Arc::clone(&snapshot)));
         snapshot
     }
 
-    fn end(mut self, outcome: Result<Vec<Entry>, E>) -> Landing<E> {
+    fn end(mut self, outcome: Result<DirectoryListing, E>) -> Landing<E> {
         let outcome =
-            outcome.map(|entries| self.cache.keep(&self.directory, &self.flight, entries));
+            outcome.map(|listing| self.cache.keep(&self.directory, &self.flight, listing));
         self.tell(outcome.clone());
         outcome
     }
@@ -388,3 +400,5 @@ impl<E: Clone> Drop for Begun<'_, E> {
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;

@@ -7,7 +7,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::ftp::{Kind, RemotePath};
+use crate::ftp::{Completeness, Kind, RemotePath};
 
 use super::directory::{Current, Directory, Known, Layers, keep_exact_time};
 use super::flight::Flight;
@@ -57,6 +57,10 @@ impl<T: Clone> State<T> {
         self.directories.get(path).map_or(Answer::Unknown, |known| {
             known.lookup(name, self.options.ttl, now)
         })
+    }
+
+    pub(super) fn completeness(&self, path: &RemotePath, now: Instant) -> Option<Completeness> {
+        self.directories.peek(path)?.completeness(now)
     }
 
     pub(super) fn current(&mut self, path: &RemotePath, now: Instant) -> Option<Current> {

@@ -34,7 +34,7 @@ fn attributes(size: u64) -> Attributes {
 
 fn list(cache: &Cache<String>, directory: &str, entries: Vec<Entry>) -> Arc<Snapshot> {
     cache
-        .snapshot_or_fetch(&path(directory), || Ok(entries))
+        .snapshot_or_fetch(&path(directory), || Ok(entries.into()))
         .unwrap()
 }
 
@@ -131,7 +131,7 @@ fn a_ttl_of_nothing_keeps_nothing() {
     });
     let fetch = || {
         cache.insert(&path("/d"), b"new", attributes(2));
-        Ok(vec![file("a", 1)])
+        Ok(vec![file("a", 1)].into())
     };
     let listed = cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
     assert_eq!(names(&listed), ["a", "new"]);
@@ -289,7 +289,7 @@ fn many_askers_share_one_fetch() {
                 barrier.wait();
                 let fetch = || {
                     fetches.fetch_add(1, Ordering::SeqCst);
-                    Ok(vec![file("a", 1)])
+                    Ok(vec![file("a", 1)].into())
                 };
                 assert_eq!(
                     cache.snapshot_or_fetch(&path("/d"), fetch).unwrap().len(),
@@ -327,7 +327,7 @@ fn a_change_made_during_a_fetch_is_in_its_result() {
     let fetch = || {
         cache.insert(&path("/d"), b"new", attributes(7));
         cache.remove(&path("/d"), b"old");
-        Ok(vec![file("old", 1), file("kept", 2)])
+        Ok(vec![file("old", 1), file("kept", 2)].into())
     };
     let snapshot = cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
     assert_eq!(names(&snapshot), ["kept", "new"]);
@@ -339,7 +339,7 @@ fn a_directory_forgotten_during_a_fetch_is_not_kept() {
     let cache = cache();
     let fetch = || {
         cache.forget(&path("/d"));
-        Ok(vec![file("a", 1)])
+        Ok(vec![file("a", 1)].into())
     };
     assert_eq!(
         cache.snapshot_or_fetch(&path("/d"), fetch).unwrap().len(),
@@ -356,7 +356,7 @@ fn who_asks_after_a_forget_does_not_get_what_was_fetched_before() {
             forget(&cache, &path("/d"));
             let newer = list(&cache, "/d", vec![file("new", 2)]);
             assert_eq!(names(&newer), ["new"]);
-            Ok(vec![file("old", 1)])
+            Ok(vec![file("old", 1)].into())
         };
         let older = cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
         assert_eq!(names(&older), ["old"]);
@@ -372,7 +372,7 @@ fn a_directory_made_anew_during_a_fetch_stays_empty() {
     let fetch = || {
         cache.remove(&path("/"), b"d");
         cache.insert_empty_directory(&path("/d"));
-        Ok(vec![file("old", 1)])
+        Ok(vec![file("old", 1)].into())
     };
     cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
     assert!(is_absent(&cache, "/d", "old"));
@@ -383,7 +383,7 @@ fn a_directory_renamed_during_a_fetch_is_known_by_neither_name() {
     let cache = cache();
     let fetch = || {
         cache.rename(&path("/d"), &path("/x"));
-        Ok(vec![file("f", 1)])
+        Ok(vec![file("f", 1)].into())
     };
     cache.snapshot_or_fetch(&path("/d"), fetch).unwrap();
     for directory in ["/d", "/x"] {
@@ -562,7 +562,7 @@ fn who_asks_for_what_is_fetched_ahead_waits_for_it_or_fetches_it_where_that_fail
                 .snapshot_or_fetch(&path("/d"), || panic!("it is there, or under way"))
                 .unwrap()
         });
-        begun.land(vec![file("a", 1)]);
+        begun.land(vec![file("a", 1)].into());
         assert_eq!(asker.join().unwrap().len(), 1);
     });
     assert!(cache.begin(&path("/d")).is_none(), "it is known");

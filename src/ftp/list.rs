@@ -9,7 +9,9 @@ use super::charset::decode;
 use super::control::{shown, socket_error};
 use super::data::Pending;
 use super::error::{Error, Phase};
-use super::listing::{Entry, Format, Line, ListingBudget, ListingOutcome, ListingReader};
+use super::listing::{
+    Entry, Format, Kind, Line, ListingBudget, ListingOutcome, ListingReader, Shortfall,
+};
 use super::mark::Mark;
 use super::path::{RemotePath, check_name};
 use super::profile::Capability;
@@ -38,13 +40,37 @@ pub enum ListWith {
     Mlsd,
     /// `LIST -a`, with CWD first where the path has blanks or pattern characters.
     List,
+    /// NLST: names alone, whose kinds are unknown.
+    Names,
     /// `STAT path`, on the control connection.
     Stat,
 }
 
+/// One form of the command that lists a directory over a data connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListForm {
+    /// The command.
+    pub with: ListWith,
+    /// `-a` goes before the path: names that begin with a dot are asked for, too.
+    pub all: bool,
+    /// CWD goes before, and the command has no path.
+    pub inside: bool,
+}
+
+impl ListForm {
+    fn verb(self) -> &'static str {
+        match self.with {
+            ListWith::Mlsd => "MLSD",
+            ListWith::List => "LIST",
+            ListWith::Names => "NLST",
+            ListWith::Stat => "STAT",
+        }
+    }
+}
+
 impl Session {
     /// Hands the entries of the directory `path` to `sink` as they arrive, without `.` and `..`,
-    /// until it breaks. The outcome says whether lines gave no entry; the first one is logged.
+    /// until it breaks. The outcome says whether lines gave no entry.
     ///
     /// # Errors
     /// Also when the listing ended and the completion reply said that it was not whole, and
@@ -55,53 +81,116 @@ impl Session {
         path: &RemotePath,
         sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<ListingOutcome, Error> {
+        let budget = self.listings.clone();
+        let mut parser = self.parser(with, path, &budget, sink);
+        match with {
+            ListWith::List => self.list_in_dialect(path, &mut parser)?,
+            ListWith::Stat => self.list_by_stat(path, &mut parser)?,
+            ListWith::Mlsd | ListWith::Names => {
+                let form = self.list_form(with, path);
+                self.list_by(form, path, &mut parser)?;
+            }
+        }
+        parser.finish()
+    }
+
+    /// Lists as [`Session::list`] does, in exactly this form.
+    ///
+    /// # Errors
+    /// Those of [`Session::list`].
+    pub fn list_as(
+        &mut self,
+        form: ListForm,
+        path: &RemotePath,
+        sink: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<ListingOutcome, Error> {
+        let budget = self.listings.clone();
+        let mut parser = self.parser(form.with, path, &budget, sink);
+        if form.with == ListWith::Stat {
+            self.list_by_stat(path, &mut parser)?;
+        } else {
+            self.list_by(form, path, &mut parser)?;
+        }
+        parser.finish()
+    }
+
+    /// The form in which [`Session::list`] first asks this server for `path`.
+    pub fn list_form(&self, with: ListWith, path: &RemotePath) -> ListForm {
+        let has = |capability| self.profile.has(capability);
+        // MLSD's whole argument is the path (RFC 3659 §7.1).
+        let has_arguments = with != ListWith::Mlsd;
+        ListForm {
+            with,
+            all: match with {
+                ListWith::Mlsd => has(Capability::MlsdAll),
+                ListWith::List => has(Capability::ListAll),
+                ListWith::Names | ListWith::Stat => false,
+            },
+            inside: !has(Capability::PathArgument)
+                || has_arguments && needs_working_directory(path.as_bytes()),
+        }
+    }
+
+    fn parser<'a>(
+        &self,
+        with: ListWith,
+        path: &RemotePath,
+        budget: &'a ListingBudget,
+        sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Parser<'a> {
         let format = if with == ListWith::Mlsd {
             Format::Mlsd
         } else {
             Format::List
         };
-        let budget = self.listings.clone();
-        let mut parser = Parser::new(self.charset(), path, format, &budget, sink);
+        let mut parser = Parser::new(self.charset(), path, format, budget, sink);
+        parser.only_names = with == ListWith::Names;
         parser.pace = Some(Pace::new(self.data.timeout));
-        match with {
-            ListWith::Mlsd => {
-                let line = self.line(b"MLSD ", path, b"")?;
-                self.list_over_data("MLSD", &line, &mut parser)?;
-            }
-            ListWith::List => self.list_in_dialect(path, &mut parser)?,
-            ListWith::Stat => self.list_by_stat(path, &mut parser)?,
-        }
-        parser.finish()
+        parser
     }
 
+    /// LIST with `-a`, and without it where that is refused.
     fn list_in_dialect(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
-        let inside = needs_working_directory(path.as_bytes());
-        if inside {
-            self.change_directory(path)?;
-        }
-        if self.profile.has(Capability::ListAll) {
-            let line = self.list_line(b"LIST -a", path, inside)?;
-            let listed = self.list_over_data("LIST", &line, parser);
-            match &listed {
-                // 450 and 550: pyftpdlib looks for a directory named `-a /path`.
+        let form = self.list_form(ListWith::List, path);
+        if form.all {
+            match self.list_by(form, path, parser) {
                 Err(Error::Refused { reply, .. })
-                    if parser.is_fresh() && matches!(reply.code().0, 450 | 500..=504 | 550) => {}
-                _ => return listed,
+                    if parser.is_fresh()
+                        && may_mean_the_option(&reply)
+                        && !self.profile.is_proven(Capability::ListAll) => {}
+                listed => {
+                    if listed.is_ok() && !parser.outcome.is_empty() {
+                        self.profile.works(Capability::ListAll);
+                    }
+                    return listed;
+                }
             }
         }
-        let line = self.list_line(b"LIST", path, inside)?;
-        self.list_over_data("LIST", &line, parser)?;
-        let why = "only LIST without it was taken";
-        self.profile.fails(Capability::ListAll, &why);
+        self.list_by(ListForm { all: false, ..form }, path, parser)?;
+        if form.all && !parser.outcome.is_empty() {
+            let why = "only LIST without it was taken";
+            self.profile.fails(Capability::ListAll, &why);
+        }
         Ok(())
     }
 
-    fn list_line(&self, verb: &[u8], path: &RemotePath, inside: bool) -> Result<Vec<u8>, Error> {
-        if inside {
-            Ok(verb.to_vec())
-        } else {
-            self.line(&[verb, b" "].concat(), path, b"")
+    fn list_by(
+        &mut self,
+        form: ListForm,
+        path: &RemotePath,
+        parser: &mut Parser<'_>,
+    ) -> Result<(), Error> {
+        let mut line = form.verb().as_bytes().to_vec();
+        if form.all {
+            line.extend_from_slice(b" -a");
         }
+        if form.inside {
+            self.change_directory(path)?;
+        } else {
+            line.push(b' ');
+            line = self.line(&line, path, b"")?;
+        }
+        self.list_over_data(form.verb(), &line, parser)
     }
 
     fn list_over_data(
@@ -133,7 +222,9 @@ impl Session {
         match read {
             Ok(ControlFlow::Continue(())) => {
                 self.arm_behind();
-                self.complete(verb, self.data.timeout)?;
+                let reply = self.complete(verb, self.data.timeout)?;
+                parser.outcome.shortfall =
+                    Shortfall::admitted_by(&words_about(&reply, &parser.path));
                 Ok(())
             }
             Ok(ControlFlow::Break(())) => {
@@ -206,6 +297,8 @@ pub(super) struct Parser<'a> {
     /// The bound on memory that the listing has reached.
     exceeded: Option<usize>,
     budget: &'a ListingBudget,
+    /// Each line is a name, as NLST prints it.
+    only_names: bool,
     /// How slowly the bytes may come; none where they are all here.
     pace: Option<Pace>,
     sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
@@ -229,12 +322,13 @@ impl<'a> Parser<'a> {
             outcome: ListingOutcome::new(budget.share()),
             exceeded: None,
             budget,
+            only_names: false,
             pace: None,
             sink,
         }
     }
 
-    /// Hands over the entries that only the whole listing explains, and returns what came of it. Logs once how
+    /// Hands over the entries that only the whole listing explains, and returns what came of it. Logs how
     /// many lines gave no entry.
     ///
     /// # Errors
@@ -252,7 +346,7 @@ impl<'a> Parser<'a> {
         }
         let outcome = self.outcome;
         if let Some(sample) = &outcome.sample {
-            log::warn!(
+            log::debug!(
                 "listing {}: {} of {} lines gave no entry; the first one ({}): {}",
                 self.path,
                 outcome.unreadable + outcome.dropped,
@@ -351,7 +445,12 @@ impl<'a> Parser<'a> {
         if !line.trim_ascii().is_empty() {
             self.outcome.lines += 1;
         }
-        match self.reader.line(line) {
+        let meaning = if self.only_names {
+            bare_name(line)
+        } else {
+            self.reader.line(line)
+        };
+        match meaning {
             Line::Held(bytes) => self.charge(bytes),
             Line::Entry(entry) => {
                 self.charge(entry.memory())?;
@@ -421,6 +520,34 @@ impl Pace {
             return Err(Error::TooSlow("a listing"));
         }
         Ok(())
+    }
+}
+
+/// Whether this refusal of `LIST -a path` may be about the option: pyftpdlib looks for a directory named
+/// `-a /path` (450 or 550), others call it a bad argument or a bad name.
+fn may_mean_the_option(reply: &Reply) -> bool {
+    !matches!(reply.code().0, 421 | 425 | 426 | 430 | 530 | 532)
+}
+
+/// The reply's text in lower case, without the path, which may hold any words.
+fn words_about(reply: &Reply, path: &RemotePath) -> String {
+    let words = reply.words();
+    if path.is_root() {
+        return words;
+    }
+    let path = String::from_utf8_lossy(path.as_bytes()).to_lowercase();
+    words.replace(&path, "")
+}
+
+/// A line of NLST's answer: a name, or a path that ends in it.
+fn bare_name(line: &[u8]) -> Line {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = line.strip_suffix(b"/").unwrap_or(line);
+    let name = line.rsplit(|byte| *byte == b'/').next().unwrap_or(line);
+    match name {
+        b"" | b".." => Line::Skip,
+        b"." => Line::Itself,
+        name => Line::Entry(Entry::new(name, Kind::Unknown)),
     }
 }
 

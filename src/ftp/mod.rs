@@ -90,10 +90,10 @@ pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;
-pub use list::ListWith;
+pub use list::{ListForm, ListWith};
 pub use listing::{
-    Completeness, Entry, Kind, ListingBudget, ListingOutcome, ListingShare, Modified, Precision,
-    UnusedLine,
+    Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
+    Modified, Precision, Shortfall, UnusedLine,
 };
 pub use local::{Bind, LocalOptions};
 pub use options::{ConnectOptions, Password};

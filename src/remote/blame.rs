@@ -67,7 +67,7 @@ impl Remote {
 
     /// Whether `path` is a directory with something in it.
     pub(super) fn is_filled(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> bool {
-        list_all(self, dialogue, path).is_ok_and(|entries| !entries.is_empty())
+        list_all(self, dialogue, path).is_ok_and(|listing| !listing.entries.is_empty())
     }
 }
 

@@ -66,8 +66,9 @@ fn may_mean_not_empty(kind: ErrorKind) -> bool {
 
 /// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether there is nothing left.
 fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> bool {
-    let Ok(entries) = listing::list_all(remote, dialogue, directory) else {
-        return false;
+    let entries = match listing::list_all(remote, dialogue, directory) {
+        Ok(listing) if listing.completeness.answers_for(b".") => listing.entries,
+        Ok(_) | Err(_) => return false,
     };
     let others = |entry: &&Entry| !remote.names().is_ours(&entry.name);
     if let Some(other) = entries.iter().find(others) {

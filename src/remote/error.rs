@@ -222,7 +222,8 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
     Some(kind)
 }
 
-fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
+/// What the refusal `reply` means of an operation on `path`; nothing where it gives no reason.
+pub(super) fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
     let said = || words::reason(reply.lines(), path);
     match reply.code().0 {
         _ if reply.code().means_unsupported() => Some(ErrorKind::Unsupported),

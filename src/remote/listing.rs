@@ -1,30 +1,39 @@
-//! A directory's listing, by MLSD where the server has it, else by STAT where that is as good as LIST, else by LIST,
-//! whose answers need doubt: an empty
-//! one or one with a single name may come of a path that is a file, or of none at all.
+//! A directory's listing, and how far it can be trusted.
+//!
+//! MLSD where the server has it, else STAT where that is as good as LIST, else LIST. What comes is believed when it
+//! shows that the server looked at this directory. An answer that may come of a file, of nothing, of another
+//! directory or of a misread option goes through `listing_check.rs`, which asks in another form and remembers in
+//! the profile what it learned. The result says whether a name that is not among the entries may be there
+//! nevertheless ([`Completeness`]); such a name is asked for by itself (`stat.rs`).
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::error::{Operation, Task, is_unsupported, meaning, refusal};
+use super::error::{Operation, Task, is_unsupported};
 use super::links::treat_all;
+use super::listing_check;
 use super::retry::Dialogue;
 use super::stat_listing::StatAnswer;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, stat_listing};
-use crate::ftp::{self, Capability, Entry, Kind, ListWith, RemotePath};
+use crate::ftp::{
+    self, Capability, Completeness, DirectoryListing, Entry, ListForm, ListWith, ListingOutcome,
+    RemotePath, UnusedLine,
+};
 use crate::pool;
 
 /// The listing as users see it.
-pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<Vec<Entry>, Error> {
+pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListing, Error> {
     let mut dialogue = if stat_listing::is_believed(remote) {
         remote.dialogue()
     } else {
         Dialogue::to_list(remote.pool())
     };
-    let mut entries = list_all(remote, &mut dialogue, path)?;
-    entries.retain(|entry| !is_temporary(&entry.name));
-    treat_all(remote, &mut dialogue, path, entries)
-        .map_err(|fault| remote.blame(&mut dialogue, &Task::new(Operation::List, path), &fault))
+    let mut listing = list_all(remote, &mut dialogue, path)?;
+    listing.entries.retain(|entry| !is_temporary(&entry.name));
+    listing.entries = treat_all(remote, &mut dialogue, path, listing.entries)
+        .map_err(|fault| remote.blame(&mut dialogue, &Task::new(Operation::List, path), &fault))?;
+    Ok(listing)
 }
 
 /// The listing of `directory` with unfinished uploads in it.
@@ -32,40 +41,71 @@ pub(super) fn list_all(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     directory: &RemotePath,
-) -> Result<Vec<Entry>, Error> {
-    let task = Task::new(Operation::List, directory);
+) -> Result<DirectoryListing, Error> {
+    let received = receive(remote, dialogue, directory)?;
+    remote.incomplete().note(directory, &received);
+    let Received {
+        entries,
+        completeness,
+        ..
+    } = received;
+    Ok(DirectoryListing {
+        entries: without_repeats(entries),
+        completeness,
+    })
+}
+
+/// Asks by the best command that the server has, and by the next where an answer cannot be read.
+fn receive(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+) -> Result<Received, Error> {
+    let mut unreadable = None;
     if remote.profile().has(Capability::Mlsd) {
         match fetch(remote, dialogue, ListWith::Mlsd, directory) {
-            Ok(Some(entries)) if !may_be_a_file(&entries, directory) => {
-                return Ok(without_repeats(entries));
+            Ok(Some(received)) if received.completeness == Completeness::Unreadable => {
+                unreadable = Some(received);
             }
-            Ok(Some(entries)) => return confirmed(remote, dialogue, directory, entries),
+            Ok(Some(received)) => {
+                let with = ListWith::Mlsd;
+                return listing_check::judge(remote, dialogue, directory, with, received);
+            }
             Ok(None) => return Err(too_large(remote, directory)),
             Err(fault) if is_unsupported(&fault) => {
                 remote.profile().fails(Capability::Mlsd, &fault);
             }
-            Err(fault) => return Err(remote.blame(dialogue, &task, &fault)),
+            Err(fault) => {
+                let with = ListWith::Mlsd;
+                return listing_check::judge_refusal(remote, dialogue, directory, with, &fault);
+            }
         }
     }
     match stat_listing::list(remote, dialogue, directory) {
-        StatAnswer::Believed(entries) => return Ok(without_repeats(entries)),
+        StatAnswer::Believed(entries) => return Ok(entries.into()),
         StatAnswer::TooLarge => return Err(too_large(remote, directory)),
         StatAnswer::None => {}
     }
-    match fetch(remote, dialogue, ListWith::List, directory) {
-        Ok(Some(entries)) if entries.is_empty() || may_be_a_file(&entries, directory) => {
-            confirmed(remote, dialogue, directory, entries)
-        }
-        Ok(Some(entries)) => {
-            let entries = without_repeats(entries);
-            stat_listing::compare(remote, dialogue, directory, &entries);
-            Ok(entries)
+    let with = ListWith::List;
+    match fetch(remote, dialogue, with, directory) {
+        Ok(Some(received)) => {
+            let received = listing_check::judge(remote, dialogue, directory, with, received)?;
+            let form = ListForm {
+                with,
+                all: remote.profile().has(Capability::ListAll),
+                inside: false,
+            };
+            let received = listing_check::without_hidden(form, received);
+            if received.completeness.answers_for(b"name") {
+                stat_listing::compare(remote, dialogue, directory, &received.entries);
+            }
+            Ok(received)
         }
         Ok(None) => Err(too_large(remote, directory)),
-        Err(fault) if says_empty(&fault, directory) => {
-            confirmed(remote, dialogue, directory, Vec::new())
-        }
-        Err(fault) => Err(remote.blame(dialogue, &task, &fault)),
+        Err(fault) => match unreadable {
+            Some(unreadable) => Ok(unreadable),
+            None => listing_check::judge_refusal(remote, dialogue, directory, with, &fault),
+        },
     }
 }
 
@@ -76,7 +116,7 @@ pub(super) fn list_lines(
     directory: &RemotePath,
 ) -> Result<Vec<Entry>, Error> {
     match fetch(remote, dialogue, ListWith::List, directory) {
-        Ok(Some(entries)) => Ok(entries),
+        Ok(Some(received)) => Ok(received.entries),
         Ok(None) => Err(too_large(remote, directory)),
         Err(fault) => {
             let task = Task::new(Operation::List, directory);
@@ -85,64 +125,104 @@ pub(super) fn list_lines(
     }
 }
 
-/// One listing with its times in UTC; none when memory has no room for it.
-fn fetch(
-    remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    with: ListWith,
-    directory: &RemotePath,
-) -> Result<Option<Vec<Entry>>, pool::Error> {
-    dialogue.repeat(|session| {
-        let mut entries = Vec::new();
-        let listed = session.list(with, directory, &mut |mut entry| {
-            // Nothing here uses them, and they are of the server's length.
-            (entry.owner, entry.group) = (None, None);
-            entries.push(entry);
-            ControlFlow::Continue(())
-        });
-        let outcome = match listed {
-            Err(ftp::Error::ListingTooLarge(_)) => return Ok(None),
-            listed => listed?,
-        };
-        remote.zone().settle(session, directory, &mut entries);
-        // The entries are counted until they are ready for the cache, which has a bound of its own.
-        drop(outcome);
-        Ok(Some(entries))
-    })
+/// What a server sent in answer to one command.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) entries: Vec<Entry>,
+    pub(super) completeness: Completeness,
+    /// Nothing shows that the server looked at a directory.
+    pub(super) is_empty: bool,
+    /// It has a line for the directory itself.
+    pub(super) names_itself: bool,
+    /// How many lines gave no entry, and the first one.
+    pub(super) unused: (u64, Option<UnusedLine>),
 }
 
-/// `entries`, if `directory` is one: a server that lists nothing for a path that is not there, or a file for
-/// itself, refuses to enter it (CWD, RFC 959 §4.1.1).
-fn confirmed(
-    remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    directory: &RemotePath,
-    entries: Vec<Entry>,
-) -> Result<Vec<Entry>, Error> {
-    if directory.is_root() {
-        return Ok(entries);
+impl Received {
+    fn new(entries: Vec<Entry>, outcome: &ListingOutcome) -> Self {
+        Self {
+            entries,
+            completeness: outcome.completeness(),
+            is_empty: outcome.is_empty(),
+            names_itself: outcome.names_itself,
+            unused: (outcome.unreadable + outcome.dropped, outcome.sample.clone()),
+        }
     }
-    match dialogue.repeat(|session| session.change_directory(directory)) {
-        Ok(()) => Ok(without_repeats(entries)),
-        Err(fault) => {
-            let task = Task::new(Operation::List, directory);
-            Err(remote.blame(dialogue, &task, &fault))
+
+    /// Without entries.
+    pub(super) fn nothing(completeness: Completeness) -> Self {
+        Self {
+            completeness,
+            is_empty: true,
+            ..Self::from(Vec::new())
         }
     }
 }
 
-/// Whether these lines may be about a file at `path` itself: LIST and STAT take a file for an answer.
-fn may_be_a_file(entries: &[Entry], path: &RemotePath) -> bool {
-    matches!(entries, [only] if only.kind != Kind::Directory && only.name == path.name())
+impl From<Vec<Entry>> for Received {
+    /// A complete listing.
+    fn from(entries: Vec<Entry>) -> Self {
+        Self {
+            entries,
+            completeness: Completeness::Complete,
+            is_empty: false,
+            names_itself: true,
+            unused: (0, None),
+        }
+    }
 }
 
-/// Whether a refusal only means that there is nothing to list: `450 No files found`.
-fn says_empty(fault: &pool::Error, directory: &RemotePath) -> bool {
-    refusal(fault).is_some_and(|reply| matches!(reply.code().0, 450 | 550))
-        && matches!(
-            meaning(fault, directory),
-            Some(ErrorKind::NotFound | ErrorKind::Busy)
-        )
+/// One listing with its times in UTC; none when memory has no room for it.
+pub(super) fn fetch(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    with: ListWith,
+    directory: &RemotePath,
+) -> Result<Option<Received>, pool::Error> {
+    dialogue.repeat(|session| {
+        receive_by(remote, session, directory, |session, sink| {
+            session.list(with, directory, sink)
+        })
+    })
+}
+
+/// The same in exactly this form.
+pub(super) fn fetch_as(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    form: ListForm,
+    directory: &RemotePath,
+) -> Result<Option<Received>, pool::Error> {
+    dialogue.repeat(|session| {
+        receive_by(remote, session, directory, |session, sink| {
+            session.list_as(form, directory, sink)
+        })
+    })
+}
+
+fn receive_by(
+    remote: &Remote,
+    session: &mut ftp::Session,
+    directory: &RemotePath,
+    list: impl FnOnce(
+        &mut ftp::Session,
+        &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<ListingOutcome, ftp::Error>,
+) -> Result<Option<Received>, ftp::Error> {
+    let mut entries = Vec::new();
+    let listed = list(session, &mut |mut entry| {
+        // Nothing here uses them, and they are of the server's length.
+        (entry.owner, entry.group) = (None, None);
+        entries.push(entry);
+        ControlFlow::Continue(())
+    });
+    let outcome = match listed {
+        Err(ftp::Error::ListingTooLarge(_)) => return Ok(None),
+        listed => listed?,
+    };
+    remote.zone().settle(session, directory, &mut entries);
+    // The entries are counted until they are ready for the cache, which has a bound of its own.
+    Ok(Some(Received::new(entries, &outcome)))
 }
 
 /// Each name once: the first line of it.
@@ -159,7 +239,7 @@ fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
+pub(super) fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
     let mebibytes = remote.listings().limit() >> 20;
     Task::new(Operation::List, directory).error(
         ErrorKind::Protocol,
@@ -172,6 +252,7 @@ fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ftp::Kind;
 
     #[test]
     fn a_name_listed_twice_is_shown_once() {
@@ -183,16 +264,5 @@ mod tests {
             names(without_repeats(listed.to_vec())),
             [b"a", b"b", b"c"].map(|name| name.to_vec())
         );
-    }
-
-    #[test]
-    fn only_a_single_line_of_the_same_name_is_doubted() {
-        let path = RemotePath::new(b"/a/b").unwrap();
-        assert!(may_be_a_file(&[Entry::new("b", Kind::File)], &path));
-        assert!(may_be_a_file(&[Entry::new("b", Kind::Unknown)], &path));
-        assert!(!may_be_a_file(&[Entry::new("b", Kind::Directory)], &path));
-        assert!(!may_be_a_file(&[Entry::new("c", Kind::File)], &path));
-        let two = ["b", "c"].map(|name| Entry::new(name, Kind::File));
-        assert!(!may_be_a_file(&two, &path));
     }
 }

@@ -10,8 +10,10 @@ mod digest;
 mod download;
 pub mod error;
 mod hidden;
+mod incomplete;
 pub mod links;
 mod listing;
+mod listing_check;
 mod orphan;
 mod placing;
 mod profile_memory;
@@ -36,8 +38,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::ftp::{
-    self, Capability, CommandCounts, DigestCommand, Entry, ListingBudget, RemotePath,
-    ServerProfile, Session,
+    self, Capability, CommandCounts, DigestCommand, DirectoryListing, Entry, ListingBudget,
+    RemotePath, ServerProfile, Session,
 };
 use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
@@ -46,6 +48,7 @@ pub use crate::pool::PoolStats;
 pub use download::Download;
 pub use error::{Error, ErrorKind};
 pub use hidden::HiddenFile;
+pub use incomplete::IncompleteListings;
 pub use links::Links;
 pub use orphan::Leftover;
 pub use spare::Spare;
@@ -53,6 +56,8 @@ pub use upload::Upload;
 pub use version::Version;
 
 use error::{Operation, Task};
+use incomplete::IncompleteDirectories;
+use listing_check::ListingChecks;
 use profile_memory::ProfileMemory;
 use retry::Dialogue;
 use temporary::TemporaryNames;
@@ -145,6 +150,8 @@ struct Inner {
     verify: Verify,
     links: Links,
     listings: ListingBudget,
+    listing_checks: ListingChecks,
+    incomplete: IncompleteDirectories,
     home: Result<RemotePath, Error>,
     counts: CommandCounts,
     /// That a file is overwritten in place was logged.
@@ -200,6 +207,8 @@ impl Remote {
             verify: options.verify,
             links: options.links,
             listings,
+            listing_checks: ListingChecks::default(),
+            incomplete: IncompleteDirectories::default(),
             home,
             counts,
             warned_of_overwriting: Once::default(),
@@ -240,13 +249,31 @@ impl Remote {
         version::version(self, path)
     }
 
-    /// A directory's complete listing: no `.`, no `..`, no name twice, no unfinished upload of ours, times in
-    /// UTC.
+    /// What is at `path`, which the listing of its directory neither shows nor rules out: by MLST, else by CWD, SIZE
+    /// and MDTM, else by a listing in another form.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] only where the server's answers rule it out.
+    pub fn stat_unlisted(&self, path: &RemotePath) -> Result<Entry, Error> {
+        stat::stat_unlisted(self, path)
+    }
+
+    /// The size of the file at `path`, of which the listing tells none; none where SIZE does not tell it either.
+    ///
+    /// # Errors
+    /// The session broke.
+    pub fn size(&self, path: &RemotePath) -> Result<Option<u64>, Error> {
+        version::size(self, path)
+    }
+
+    /// A directory's listing and how far it can be trusted: no `.`, no `..`, no name twice, no unfinished upload of
+    /// ours, times in UTC. A directory that cannot be listed, and may be entered, has an empty one that answers for no
+    /// name.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] and [`ErrorKind::NotDirectory`] also on servers that answer such a path with an
     /// empty listing.
-    pub fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, Error> {
+    pub fn list(&self, path: &RemotePath) -> Result<DirectoryListing, Error> {
         listing::list(self, path)
     }
 
@@ -368,6 +395,11 @@ impl Remote {
         self.pool().stats()
     }
 
+    /// Directories whose listing was not wholly understood, for `ftpfs status`.
+    pub fn incomplete_listings(&self) -> IncompleteListings {
+        self.incomplete().so_far()
+    }
+
     /// How often each command was sent, for `ftpfs status`.
     pub fn command_counts(&self) -> BTreeMap<String, u64> {
         self.inner.counts.so_far()
@@ -417,6 +449,14 @@ impl Remote {
 
     fn listings(&self) -> &ListingBudget {
         &self.inner.listings
+    }
+
+    fn listing_checks(&self) -> &ListingChecks {
+        &self.inner.listing_checks
+    }
+
+    fn incomplete(&self) -> &IncompleteDirectories {
+        &self.inner.incomplete
     }
 
     fn names(&self) -> &TemporaryNames {

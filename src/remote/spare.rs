@@ -13,7 +13,7 @@ use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
 use super::version::told;
 use super::{Download, Error, ErrorKind, Remote, Version, restart};
-use crate::ftp::{self, Capability, Entry, Precision, RemotePath};
+use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
 /// Most questions in one write …
@@ -55,10 +55,14 @@ impl Spare {
 
     /// Lists `directories` and tells each listing, as [`Remote::list`] would, with its number among them. One that is
     /// not told could not be listed.
-    pub fn list(&mut self, directories: &[RemotePath], tell: &mut dyn FnMut(usize, Vec<Entry>)) {
-        let mut tell = |number, mut entries: Vec<Entry>| {
-            entries.retain(|entry| !is_temporary(&entry.name));
-            tell(number, entries);
+    pub fn list(
+        &mut self,
+        directories: &[RemotePath],
+        tell: &mut dyn FnMut(usize, DirectoryListing),
+    ) {
+        let mut tell = |number, mut listing: DirectoryListing| {
+            listing.entries.retain(|entry| !is_temporary(&entry.name));
+            tell(number, listing);
         };
         let mut done = 0;
         while let Some(rest) = directories.get(done..).filter(|rest| !rest.is_empty()) {
@@ -66,7 +70,7 @@ impl Spare {
             let some = rest.get(..literal).unwrap_or_default();
             let some = some.get(..together(some)).unwrap_or_default();
             if some.len() > 1 && self.lists_together() {
-                self.list_together(some, &mut |number, entries| tell(done + number, entries));
+                self.list_together(some, &mut |number, listing| tell(done + number, listing));
                 done += some.len();
                 continue;
             }
@@ -82,7 +86,7 @@ impl Spare {
             let listed = list_all(&remote, &mut dialogue, directory);
             self.lease = dialogue.into_lease();
             match listed {
-                Ok(entries) => tell(number, entries),
+                Ok(listing) => tell(number, listing),
                 Err(error) => log::debug!("not listed ahead: {error}"),
             }
         }
@@ -175,7 +179,7 @@ impl Spare {
     fn list_together(
         &mut self,
         directories: &[RemotePath],
-        tell: &mut dyn FnMut(usize, Vec<Entry>),
+        tell: &mut dyn FnMut(usize, DirectoryListing),
     ) {
         let Some(lease) = self.lease.as_mut() else {
             return;
@@ -184,7 +188,7 @@ impl Spare {
         let listed = lease.stat_together(directories, &mut |number, listing| {
             if let Some(mut entries) = believed(listing) {
                 zone.settle_as_known(&mut entries);
-                tell(number, entries);
+                tell(number, entries.into());
             }
         });
         if let Err(error) = listed {

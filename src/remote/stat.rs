@@ -1,11 +1,24 @@
-//! One path's entry: by MLST (RFC 3659 §7), else from its parent's listing.
+//! One path's entry: by MLST (RFC 3659 §7), else from its parent's listing; where that neither shows the name nor
+//! rules it out, by what the server answers to CWD, SIZE, MDTM, NLST and LIST about this one name.
+//!
+//! Every decision whether a name is free rests on [`look`]: [`Look::Absent`] means that an answer which is believed
+//! rules the name out, and an error that none does.
 
-use super::error::{Operation, Task, is_unsupported, meaning};
+use super::error::{Operation, Task, is_unsupported, meaning, refusal, reply_meaning};
 use super::links::treat;
-use super::listing::{list_all, list_lines};
-use super::retry::Dialogue;
+use super::listing::{Received, fetch_as, list_all, list_lines};
+use super::listing_check::is_cwd_a_witness;
+use super::retry::{Dialogue, is_lost};
+use super::version::told;
 use super::{Error, ErrorKind, Remote};
-use crate::ftp::{Capability, Entry, Kind, RemotePath};
+use crate::ftp::{
+    self, Capability, Entry, Kind, ListForm, ListWith, Modified, Precision, RemotePath, Reply,
+    Session,
+};
+use crate::pool;
+
+/// How often MLST may answer without a line of facts before it is given up.
+const MOST_EMPTY_FACTS: u8 = 3;
 
 /// What is at a path.
 #[derive(Debug)]
@@ -48,26 +61,94 @@ pub(super) fn look(
     dialogue: &mut Dialogue<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
-    if remote.profile().has(Capability::Mlst) {
-        match dialogue.repeat(|session| session.mlst(path)) {
-            Ok(entry) if may_be_a_link(&entry) => {
-                return look_again(remote, dialogue, path, named(entry, path));
+    let answer = ask_facts(remote, dialogue, path)?;
+    match answer {
+        Facts::Found(entry) if may_be_a_link(&entry) => look_again(remote, dialogue, path, entry),
+        Facts::Found(entry) => Ok(Look::Found(entry)),
+        Facts::Absent => Ok(Look::Absent),
+        Facts::NoParent(kind) => Ok(Look::NoParent(kind)),
+        Facts::Silent => look_in_parent(remote, dialogue, path),
+        Facts::Denied => {
+            let look = look_in_parent(remote, dialogue, path)?;
+            if matches!(look, Look::Found(_)) && path.parent().is_some() {
+                let why = "it does not know a name that is listed";
+                remote.profile().fails(Capability::Mlst, &why);
             }
-            Ok(entry) => return Ok(Look::Found(named(entry, path))),
-            Err(fault) if is_unsupported(&fault) => {
-                remote.profile().fails(Capability::Mlst, &fault);
-            }
-            Err(fault) => {
-                return match meaning(&fault, path) {
-                    // A server that gives no reason for not showing a path mostly has none.
-                    None | Some(ErrorKind::NotFound) => Ok(Look::Absent),
-                    Some(kind @ ErrorKind::NotDirectory) => Ok(Look::NoParent(kind)),
-                    Some(kind) => Err(Task::new(Operation::Stat, path).error(kind, &fault)),
-                };
-            }
+            Ok(look)
         }
     }
-    look_in_parent(remote, dialogue, path)
+}
+
+/// See [`Remote::stat_unlisted`].
+pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
+    let task = Task::new(Operation::Stat, path);
+    let mut dialogue = remote.dialogue();
+    let look = match ask_facts(remote, &mut dialogue, path)? {
+        Facts::Found(entry) => Look::Found(entry),
+        Facts::Absent => Look::Absent,
+        Facts::NoParent(kind) => Look::NoParent(kind),
+        Facts::Silent | Facts::Denied => look_by_name(remote, &mut dialogue, path)?,
+    };
+    match look {
+        Look::Found(entry) => Ok(entry),
+        Look::Absent => Err(task.error(ErrorKind::NotFound, &"the server does not know it")),
+        Look::NoParent(kind) => Err(task.error(kind, &"its directory is not there")),
+    }
+}
+
+/// What MLST says of a path.
+enum Facts {
+    Found(Entry),
+    Absent,
+    NoParent(ErrorKind),
+    /// It was refused by a server whose MLST has not yet answered for anything.
+    Denied,
+    /// There is no MLST, or its answer says nothing.
+    Silent,
+}
+
+fn ask_facts(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Facts, Error> {
+    let profile = remote.profile();
+    if !profile.has(Capability::Mlst) {
+        return Ok(Facts::Silent);
+    }
+    let fault = match dialogue.repeat(|session| session.mlst(path)) {
+        Ok(entry) => {
+            profile.works(Capability::Mlst);
+            return Ok(Facts::Found(named(entry, path)));
+        }
+        Err(fault) => fault,
+    };
+    if is_unsupported(&fault) {
+        profile.fails(Capability::Mlst, &fault);
+        return Ok(Facts::Silent);
+    }
+    if is_without_facts(&fault) {
+        if !profile.is_proven(Capability::Mlst) {
+            profile.doubt(Capability::Mlst, MOST_EMPTY_FACTS, &fault);
+        }
+        return Ok(Facts::Silent);
+    }
+    Ok(match meaning(&fault, path) {
+        // A server that gives no reason for not showing a path mostly has none.
+        None | Some(ErrorKind::NotFound) if profile.is_proven(Capability::Mlst) => Facts::Absent,
+        // Apache FtpServer answers 501 for a missing name.
+        None | Some(ErrorKind::NotFound | ErrorKind::InvalidName) => Facts::Denied,
+        Some(kind @ ErrorKind::NotDirectory) => Facts::NoParent(kind),
+        Some(kind) => return Err(Task::new(Operation::Stat, path).error(kind, &fault)),
+    })
+}
+
+/// Whether MLST was answered without facts that say what is there.
+fn is_without_facts(fault: &pool::Error) -> bool {
+    let pool::Error::Session(error) = fault else {
+        return false;
+    };
+    matches!(**error, ftp::Error::Malformed { .. })
 }
 
 /// ProFTPD tells of a link the kind of what it leads to, but the link's own mode and size: the
@@ -106,12 +187,163 @@ fn look_in_parent(
         return Ok(Look::Found(Entry::new(b"", Kind::Directory)));
     };
     match list_all(remote, dialogue, &parent) {
-        Ok(entries) => Ok(find(entries, path).map_or(Look::Absent, Look::Found)),
+        Ok(listing) => match find(listing.entries, path) {
+            Some(entry) => Ok(Look::Found(entry)),
+            None if listing.completeness.answers_for(path.name()) => Ok(Look::Absent),
+            None => look_by_name(remote, dialogue, path),
+        },
         Err(error) => match error.kind {
             ErrorKind::NotFound | ErrorKind::NotDirectory => Ok(Look::NoParent(error.kind)),
             _ => Err(error),
         },
     }
+}
+
+/// What is at `path`, by what the server answers about this one name: a directory can be entered, a file has a size or a
+/// time. That both are refused rules the name out where the server has told sizes or times before, or says that there is
+/// no such file.
+pub(super) fn look_by_name(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Look, Error> {
+    let task = Task::new(Operation::Stat, path);
+    let failed =
+        |fault: &pool::Error| task.error(meaning(fault, path).unwrap_or(ErrorKind::Other), fault);
+    let entered = dialogue.repeat(|session| session.change_directory(path));
+    let refused = match entered {
+        Ok(()) if is_cwd_a_witness(remote, dialogue) => {
+            return Ok(Look::Found(Entry::new(path.name(), Kind::Directory)));
+        }
+        Ok(()) => None,
+        Err(fault) if refusal(&fault).is_none() || is_lost(&fault) => return Err(failed(&fault)),
+        Err(fault) => Some(fault),
+    };
+    let denied = refused
+        .as_ref()
+        .filter(|fault| meaning(fault, path) == Some(ErrorKind::PermissionDenied));
+    let witness = dialogue
+        .repeat(|session| size_and_time(remote, session, path))
+        .map_err(|fault| failed(&fault))?;
+    match witness {
+        Witness::File(entry) => return Ok(Look::Found(entry)),
+        Witness::Denied(kind, reply) => return Err(task.error(kind, &reply)),
+        // Only CWD tells of a directory.
+        Witness::Absent if refused.is_some() && denied.is_none() => return Ok(Look::Absent),
+        Witness::Absent | Witness::Silent => {}
+    }
+    if let Some(look) = look_in_names(remote, dialogue, path)? {
+        return Ok(look);
+    }
+    Err(match denied {
+        Some(fault) => task.error(ErrorKind::PermissionDenied, fault),
+        None => task.error(
+            ErrorKind::Other,
+            &"the server's answers neither show it nor rule it out",
+        ),
+    })
+}
+
+/// What SIZE and MDTM say of a path.
+enum Witness {
+    File(Entry),
+    Absent,
+    Denied(ErrorKind, Reply),
+    Silent,
+}
+
+fn size_and_time(
+    remote: &Remote,
+    session: &mut Session,
+    path: &RemotePath,
+) -> Result<Witness, ftp::Error> {
+    let profile = remote.profile();
+    let mut entry = Entry::new(path.name(), Kind::File);
+    let (mut is_there, mut is_refused, mut denied) = (false, false, None);
+    let mut note = |capability, answer: Result<i128, ftp::Error>| {
+        if let Err(ftp::Error::Refused { reply, .. }) = &answer {
+            let said = reply_meaning(reply, path);
+            is_refused |= !reply.code().means_unsupported()
+                && (said == Some(ErrorKind::NotFound)
+                    || said.is_none() && profile.is_proven(capability));
+            if let Some(kind @ ErrorKind::PermissionDenied) = said {
+                denied = Some(Witness::Denied(kind, reply.clone()));
+            }
+        }
+        let answer = told(answer, profile, capability)?;
+        if answer.is_some() {
+            profile.works(capability);
+            is_there = true;
+        }
+        Ok::<_, ftp::Error>(answer)
+    };
+    if profile.has(Capability::Size) {
+        let size = note(Capability::Size, session.size(path).map(i128::from))?;
+        entry.size = size.and_then(|size| u64::try_from(size).ok());
+    }
+    if profile.has(Capability::Mdtm) {
+        let time = note(Capability::Mdtm, session.modified(path).map(i128::from))?;
+        let seconds = time.and_then(|time| i64::try_from(time).ok());
+        entry.modified = seconds.map(|seconds| Modified {
+            seconds,
+            precision: Precision::Second,
+            utc: true,
+        });
+    }
+    Ok(match (is_there, denied) {
+        (true, _) => Witness::File(entry),
+        (false, Some(denied)) => denied,
+        (false, None) if is_refused => Witness::Absent,
+        (false, None) => Witness::Silent,
+    })
+}
+
+/// What NLST of the directory says, whose lines have no dialect, and LIST of the path alone; none where neither is
+/// answered.
+fn look_in_names(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Option<Look>, Error> {
+    let Some(parent) = path.parent() else {
+        return Ok(None);
+    };
+    let inside = !remote.profile().has(Capability::PathArgument);
+    let form = |with| ListForm {
+        with,
+        all: false,
+        inside,
+    };
+    let mut ask = |with, directory: &RemotePath| -> Result<Option<Received>, Error> {
+        match fetch_as(remote, dialogue, form(with), directory) {
+            Ok(received) => Ok(received),
+            Err(fault) if refusal(&fault).is_some() => Ok(None),
+            Err(fault) => {
+                let kind = meaning(&fault, path).unwrap_or(ErrorKind::Other);
+                Err(Task::new(Operation::Stat, path).error(kind, &fault))
+            }
+        }
+    };
+    if let Some(received) = ask(ListWith::Names, &parent)?
+        && !received.entries.is_empty()
+    {
+        let shows_hidden = received.names_itself || !path.name().starts_with(b".");
+        if let Some(entry) = find(received.entries, path) {
+            // It cannot be entered.
+            let kind = Kind::File;
+            return Ok(Some(Look::Found(Entry { kind, ..entry })));
+        }
+        if shows_hidden {
+            return Ok(Some(Look::Absent));
+        }
+    }
+    if !inside
+        && let Some(received) = ask(ListWith::List, path)?
+        && let Some(entry) = find(received.entries, path)
+    {
+        return Ok(Some(Look::Found(entry)));
+    }
+    Ok(None)
 }
 
 /// See [`Remote::read_link`].

@@ -8,7 +8,7 @@
 
 use super::Remote;
 use super::retry::Dialogue;
-use crate::ftp::{Capability, Entry, Error, Finding, RemotePath, StatListing};
+use crate::ftp::{Capability, Completeness, Entry, Error, Finding, RemotePath, StatListing};
 
 /// The largest listing that is asked for twice, to compare.
 const LARGEST_COMPARED: usize = 2_000;
@@ -16,7 +16,10 @@ const LARGEST_COMPARED: usize = 2_000;
 const MOST_DIFFERENT: u8 = 3;
 /// Whether directories are listed by STAT.
 pub(super) fn is_believed(remote: &Remote) -> bool {
-    !remote.profile().has(Capability::Mlsd) && remote.profile().has(Capability::StatListing)
+    let profile = remote.profile();
+    !profile.has(Capability::Mlsd)
+        && profile.has(Capability::StatListing)
+        && profile.has(Capability::PathArgument)
 }
 
 /// What STAT says of a directory.
@@ -95,7 +98,10 @@ pub(super) fn compare(
 pub(super) fn believed(listing: Result<StatListing, Error>) -> Option<Vec<Entry>> {
     listing
         .ok()
-        .filter(|listing| listing.outcome.names_itself)
+        .filter(|listing| {
+            let outcome = &listing.outcome;
+            outcome.names_itself && outcome.completeness() == Completeness::Complete
+        })
         .map(|listing| listing.entries)
 }
 

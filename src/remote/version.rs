@@ -87,6 +87,18 @@ pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Err
     }
 }
 
+/// See [`Remote::size`].
+pub(super) fn size(remote: &Remote, path: &RemotePath) -> Result<Option<u64>, Error> {
+    let profile = remote.profile();
+    if !profile.has(Capability::Size) {
+        return Ok(None);
+    }
+    let mut dialogue = remote.dialogue();
+    dialogue
+        .repeat(|session| told(session.size(path), profile, Capability::Size))
+        .map_err(|fault| remote.blame(&mut dialogue, &Task::new(Operation::Stat, path), &fault))
+}
+
 /// By SIZE and MDTM, whichever the server has; none where neither said anything of the file.
 fn size_and_time(
     remote: &Remote,

@@ -179,14 +179,60 @@ const PHRASES: &[(ErrorKind, &[&str])] = &[
     ),
 ];
 
-/// What `lines` say of an operation on `path`; nothing where they give no reason.
-pub(super) fn reason(lines: &[Vec<u8>], path: &RemotePath) -> Option<ErrorKind> {
-    let text = lines
+/// Phrases of servers that refuse to list an empty directory, in lower case.
+const EMPTY: &[&str] = &[
+    "no files",
+    "no file ",
+    "no entries",
+    "no items",
+    "no data",
+    "no content",
+    "nothing to list",
+    "nothing found",
+    "no members",
+    "no match",
+    "directory is empty",
+    "directory empty",
+    "folder is empty",
+    "is empty",
+    "empty directory",
+    "empty folder",
+    "keine dateien",
+    "ist leer",
+    "est vide",
+    "aucun fichier",
+    "ningún archivo",
+    "ningún fichero",
+    "está vac",
+    "目录为空",
+    "为空",
+    "没有文件",
+];
+
+/// Whether `lines`, a refusal to list `path`, say that there is nothing in it.
+pub(super) fn say_empty(lines: &[Vec<u8>], path: &RemotePath) -> bool {
+    let text = without_path(&lowered(lines), path);
+    let is_denial = |kind: &ErrorKind, phrases: &[&str]| {
+        matches!(kind, ErrorKind::PermissionDenied | ErrorKind::NotEmpty)
+            && phrases.iter().any(|phrase| text.contains(phrase))
+    };
+    EMPTY.iter().any(|phrase| text.contains(phrase))
+        && !PHRASES
+            .iter()
+            .any(|(kind, phrases)| is_denial(kind, phrases))
+}
+
+fn lowered(lines: &[Vec<u8>]) -> String {
+    lines
         .iter()
         .map(|line| String::from_utf8_lossy(line).to_lowercase())
         .collect::<Vec<_>>()
-        .join("\n");
-    let text = without_path(&text, path);
+        .join("\n")
+}
+
+/// What `lines` say of an operation on `path`; nothing where they give no reason.
+pub(super) fn reason(lines: &[Vec<u8>], path: &RemotePath) -> Option<ErrorKind> {
+    let text = without_path(&lowered(lines), path);
     PHRASES
         .iter()
         .find(|(_, phrases)| phrases.iter().any(|phrase| text.contains(phrase)))
@@ -293,6 +339,31 @@ mod tests {
             ("文件已存在", ErrorKind::AlreadyExists),
         ] {
             assert_eq!(said(text, "/x"), Some(kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_directory_refused_is_told_from_a_denied_one() {
+        let path = RemotePath::new(b"/x").unwrap();
+        let says = |text: &str| say_empty(&[text.as_bytes().to_vec()], &path);
+        for text in [
+            "No files found",
+            "No files found.",
+            "Directory is empty",
+            "/x: directory empty",
+            "No entries in /x",
+            "Das Verzeichnis ist leer",
+        ] {
+            assert!(says(text), "{text}");
+        }
+        for text in [
+            "Permission denied",
+            "No such file or directory",
+            "Directory not empty",
+            "No files may be listed: permission denied",
+            "Failed to open directory",
+        ] {
+            assert!(!says(text), "{text}");
         }
     }
 

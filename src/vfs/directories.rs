@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cache::Snapshot;
-use crate::ftp::Kind;
+use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::remote::ErrorKind;
 
 use super::Vfs;
@@ -38,8 +38,7 @@ impl Vfs {
             Err(errno) => return Some(Err(errno)),
         };
         let snapshot = self.cache.snapshot(&directory)?;
-        self.ahead.opened_directory(&directory, &snapshot);
-        Some(Ok(self.add_directory(ino, snapshot)))
+        Some(self.opened_directory(ino, &directory, snapshot))
     }
 
     /// Opens the directory `ino`.
@@ -48,7 +47,23 @@ impl Vfs {
         let snapshot = self
             .cache
             .snapshot_or_fetch(&directory, || self.remote.list(&directory))?;
-        self.ahead.opened_directory(&directory, &snapshot);
+        self.opened_directory(ino, &directory, snapshot)
+    }
+
+    /// # Errors
+    /// The directory cannot be listed, or the listing cannot be read: an empty one would be wrong.
+    fn opened_directory(
+        &self,
+        ino: Ino,
+        directory: &RemotePath,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<Handle, Errno> {
+        match snapshot.completeness() {
+            Completeness::Complete | Completeness::Visible | Completeness::Incomplete => {}
+            Completeness::Unreadable => return Err(Errno::IO),
+            Completeness::Unlistable => return Err(Errno::ACCES),
+        }
+        self.ahead.opened_directory(directory, &snapshot);
         Ok(self.add_directory(ino, snapshot))
     }
 
@@ -163,7 +178,7 @@ impl Vfs {
             && self
                 .remote
                 .list(&path)
-                .is_ok_and(|entries| !entries.is_empty())
+                .is_ok_and(|listing| !listing.entries.is_empty())
         {
             return Err(Errno::NOTEMPTY);
         }

@@ -1,8 +1,8 @@
 //! From names to inodes and attributes.
 
 use crate::cache::{Answer, Attributes};
-use crate::ftp::{Kind, RemotePath};
-use crate::remote::ErrorKind;
+use crate::ftp::{Entry, Kind, RemotePath};
+use crate::remote::{self, ErrorKind, Remote};
 
 use super::attr::{Attr, Fresh, made_now};
 use super::errno::Errno;
@@ -100,7 +100,8 @@ impl Vfs {
         }
     }
 
-    /// What is there by `name` in `directory`: from memory, else one stat, else the directory's listing.
+    /// What is there by `name` in `directory`: from memory, else one stat, else the directory's listing. A name that
+    /// the listing neither shows nor rules out is asked for by itself.
     pub(super) fn attributes_of(
         &self,
         directory: &RemotePath,
@@ -109,17 +110,24 @@ impl Vfs {
         if let Some(known) = self.cached_attributes(directory, name) {
             return known;
         }
+        let listed = self.cache.completeness(directory);
+        if listed.is_some_and(|completeness| !completeness.answers_for(name)) {
+            return self.stat(directory, name, Remote::stat_unlisted);
+        }
         if self.remote.can_stat() && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING {
-            return self.stat(directory, name);
+            return self.stat(directory, name, Remote::stat);
         }
         let listing = self
             .cache
             .snapshot_or_fetch(directory, || self.remote.list(directory))?;
-        let attributes = listing.find(name).ok_or(Errno::NOENT)?;
-        Ok(Fresh {
-            value: attributes,
-            ttl: self.options.attr_ttl.min(self.options.dir_ttl),
-        })
+        match listing.find(name) {
+            Some(value) => Ok(Fresh {
+                value,
+                ttl: self.options.attr_ttl.min(self.options.dir_ttl),
+            }),
+            None if listing.completeness().answers_for(name) => Err(Errno::NOENT),
+            None => self.stat(directory, name, Remote::stat_unlisted),
+        }
     }
 
     /// A name came or went in `directory`, or means another file: as far as this mount knows, it was modified now. The
@@ -145,8 +153,14 @@ impl Vfs {
         Attr::new(ino, attributes, &self.options, self.mounted)
     }
 
-    fn stat(&self, directory: &RemotePath, name: &[u8]) -> Result<Fresh<Attributes>, Errno> {
-        match self.remote.stat(&directory.join(name)?) {
+    /// What the server says of this one name, asked by `ask`.
+    fn stat(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        ask: fn(&Remote, &RemotePath) -> Result<Entry, remote::Error>,
+    ) -> Result<Fresh<Attributes>, Errno> {
+        match ask(&self.remote, &directory.join(name)?) {
             Ok(entry) => {
                 let value = Attributes::from(&entry);
                 self.cache.insert(directory, name, value.clone());

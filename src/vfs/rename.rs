@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::Attributes;
-use crate::ftp::{Kind, RemotePath};
+use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::journal::Before;
 use crate::remote::ErrorKind;
 
@@ -259,10 +259,13 @@ impl Vfs {
         if let Some(ino) = self.inodes.known(place.parent, place.name) {
             self.clear_directory(ino, place.parent)?;
         }
-        if self.remote.list(&place.path)?.is_empty() {
-            Ok(())
-        } else {
-            Err(Errno::NOTEMPTY)
+        let listing = self.remote.list(&place.path)?;
+        match listing.completeness {
+            _ if !listing.entries.is_empty() => Err(Errno::NOTEMPTY),
+            // RMD, which comes next, refuses a directory that hides something.
+            Completeness::Complete | Completeness::Visible => Ok(()),
+            Completeness::Incomplete | Completeness::Unreadable => Err(Errno::IO),
+            Completeness::Unlistable => Err(Errno::ACCES),
         }
     }
 

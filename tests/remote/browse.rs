@@ -24,7 +24,7 @@ fn a_directory_is_listed_with_sizes_kinds_and_times() {
             .unwrap();
         file.set_modified(modified).unwrap();
 
-        let mut entries = site.remote.list(&path("/dir")).unwrap();
+        let mut entries = site.remote.list(&path("/dir")).unwrap().entries;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let [file, sub] = entries.as_slice() else {
             panic!("{disabled:?}: {entries:?}")
@@ -92,7 +92,7 @@ fn only_directories_are_listed() {
         let list = |name: &str| {
             let listed = site.remote.list(&path(name));
             listed
-                .map(|entries| entries.len())
+                .map(|listing| listing.entries.len())
                 .map_err(|error| error.kind)
         };
         assert_eq!(list("/empty"), Ok(0), "{disabled:?}");

@@ -52,7 +52,7 @@ fn anothers_unfinished_upload_is_not_ours_to_remove() {
     site.make("dir");
     let theirs = "dir/.ftpfs-0123456789abcdef.part";
     site.put(theirs, b"x");
-    assert_eq!(site.remote.list(&path("/dir")).unwrap(), []);
+    assert_eq!(site.remote.list(&path("/dir")).unwrap().entries, []);
     let removed = site.remote.remove_directory(&path("/dir"));
     assert_eq!(removed.unwrap_err().kind, ErrorKind::NotEmpty);
     assert_eq!(site.content(theirs), b"x");

@@ -91,6 +91,7 @@ impl Site {
             .remote
             .list(&path(directory))
             .unwrap()
+            .entries
             .into_iter()
             .map(|entry| String::from_utf8(entry.name).unwrap())
             .collect();

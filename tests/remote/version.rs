@@ -34,7 +34,7 @@ fn listed_and_asked_agree_until_a_change(kind: Kind) {
     set_time(&other, long_ago);
     let remote = client(&server);
 
-    let listed = remote.list(&path("/dir")).unwrap();
+    let listed = remote.list(&path("/dir")).unwrap().entries;
     for entry in &listed {
         let at = path("/dir").join(&entry.name).unwrap();
         let asked = remote.version(&at).unwrap();

@@ -15,6 +15,7 @@
 
 mod honest;
 mod listing_options;
+mod listing_trust;
 mod mounting;
 mod odd_replies;
 mod one_at_a_time;

@@ -37,7 +37,7 @@ mod zos;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub use budget::{ListingBudget, ListingShare};
-pub use outcome::{Completeness, ListingOutcome, UnusedLine};
+pub use outcome::{Completeness, DirectoryListing, ListingOutcome, Shortfall, UnusedLine};
 pub use reader::ListingReader;
 
 use date::When;

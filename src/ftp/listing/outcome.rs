@@ -1,5 +1,6 @@
 //! What came of receiving a listing, beside its entries: whether every line was understood.
 
+use super::Entry;
 use super::budget::ListingShare;
 
 /// Most bytes of the first line that was not understood that are kept to show.
@@ -10,12 +11,88 @@ const SAMPLE_MAX: usize = 160;
 pub enum Completeness {
     /// Every line was understood: a name that is not among the entries is not in the directory.
     Complete,
+    /// Every line was understood, and the server may leave out names that begin with a dot.
+    Visible,
     /// Some names are missing: lines were not understood, names cannot be used here, or the receiver
     /// stopped before the end.
     Incomplete,
     /// Lines came, none was understood, and no entry was found: this says nothing about the
     /// directory.
     Unreadable,
+    /// The directory is there and may be entered, but the server does not list it: names in it must be
+    /// asked for one by one.
+    Unlistable,
+}
+
+impl Completeness {
+    /// Whether the directory has no `name` when the listing has none.
+    pub fn answers_for(self, name: &[u8]) -> bool {
+        match self {
+            Self::Complete => true,
+            Self::Visible => !name.starts_with(b"."),
+            Self::Incomplete | Self::Unreadable | Self::Unlistable => false,
+        }
+    }
+}
+
+/// A directory's entries, and how far they can be trusted to be all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryListing {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Whether a name that is not among them may be there nevertheless.
+    pub completeness: Completeness,
+}
+
+impl From<Vec<Entry>> for DirectoryListing {
+    /// A complete listing.
+    fn from(entries: Vec<Entry>) -> Self {
+        let completeness = Completeness::Complete;
+        Self {
+            entries,
+            completeness,
+        }
+    }
+}
+
+impl FromIterator<Entry> for DirectoryListing {
+    /// A complete listing.
+    fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Self {
+        Self::from(entries.into_iter().collect::<Vec<_>>())
+    }
+}
+
+/// What a completion reply admits about its listing in words, though its code says that all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortfall {
+    /// The end is missing: `226 Output truncated to 10000 matches` (Pure-FTPd).
+    Truncated,
+    /// The directory could not be read: `226 Transfer done (but failed to open directory).` (vsftpd).
+    Failed,
+}
+
+impl Shortfall {
+    /// What `words`, a reply's text in lower case, admit.
+    pub(in crate::ftp) fn admitted_by(words: &str) -> Option<Self> {
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+        if says(&["truncated", "too many", "incomplete", "only the first"]) {
+            Some(Self::Truncated)
+        } else if says(&[
+            "failed",
+            "failure",
+            "denied",
+            "permission",
+            "cannot",
+            "can't",
+            "could not",
+            "couldn't",
+            "unable",
+        ]) {
+            Some(Self::Failed)
+        } else {
+            None
+        }
+    }
 }
 
 /// A line of a listing that gave no entry although it may stand for one.
@@ -48,6 +125,8 @@ pub struct ListingOutcome {
     pub names_itself: bool,
     /// The receiver had enough before the end.
     pub stopped: bool,
+    /// What the completion reply admits.
+    pub shortfall: Option<Shortfall>,
     /// The memory that was counted for the entries; keep it as long as them.
     pub memory: ListingShare,
 }
@@ -64,6 +143,7 @@ impl ListingOutcome {
             sample: None,
             names_itself: false,
             stopped: false,
+            shortfall: None,
             memory,
         }
     }
@@ -72,16 +152,23 @@ impl ListingOutcome {
     pub fn completeness(&self) -> Completeness {
         if self.unreadable > 0 && self.entries == 0 && self.dropped == 0 {
             Completeness::Unreadable
-        } else if self.unreadable > 0 || self.dropped > 0 || self.stopped {
+        } else if self.is_empty() && self.shortfall == Some(Shortfall::Failed) {
+            Completeness::Unlistable
+        } else if self.unreadable > 0
+            || self.dropped > 0
+            || self.stopped
+            || self.shortfall.is_some()
+        {
             Completeness::Incomplete
         } else {
             Completeness::Complete
         }
     }
 
-    /// Whether not even the directory itself was listed: nothing shows that the server looked at one.
+    /// Whether not even the directory itself was listed, nor any other line that means something: nothing
+    /// shows that the server looked at one.
     pub fn is_empty(&self) -> bool {
-        self.entries == 0 && !self.names_itself
+        self.entries == 0 && self.dropped == 0 && self.unreadable == 0 && !self.names_itself
     }
 
     /// Counts a line that no dialect explains.

@@ -28,8 +28,13 @@ pub enum Capability {
     StatListing,
     /// `LIST -a` shows hidden names; where it fails, LIST is sent without the option.
     ListAll,
+    /// `MLSD -a` shows hidden names, which MLSD leaves out (Apache FtpServer).
+    MlsdAll,
     /// LIST and MLSD list the directory of their argument; where it fails, CWD goes before.
     PathArgument,
+
+    /// CWD refuses what is no directory (RFC 959 §4.1.1).
+    CwdChecks,
 
     /// SIZE (RFC 3659 §4).
     Size,
@@ -165,10 +170,22 @@ const ROWS: [Row; Capability::COUNT] = {
             "takes the -a of LIST for a name",
         ),
         row(
+            C::MlsdAll,
+            "mlsd-a",
+            false,
+            "is not known to need -a after MLSD",
+        ),
+        row(
             C::PathArgument,
             "listpath",
             true,
             "ignores the path of LIST and MLSD; CWD goes before",
+        ),
+        row(
+            C::CwdChecks,
+            "cwdchecks",
+            true,
+            "enters directories that are not there",
         ),
         row(C::Size, "size", true, "has no SIZE"),
         row(C::Mdtm, "mdtm", true, "has no MDTM"),

@@ -55,10 +55,15 @@ impl Family {
         }
     }
 
+    /// What every one of them has when FEAT names it.
+    pub(super) const TRUE_TO_FEAT: [C; 4] = [C::Mlsd, C::Mlst, C::Size, C::Mdtm];
+
     /// The capabilities that it is known to have or to lack.
     pub(super) fn habits(self) -> &'static [(C, bool)] {
         match self {
             Self::Vsftpd => &[
+                (C::PathArgument, true),
+                (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
                 (C::EarlyUpload, true),
@@ -69,6 +74,8 @@ impl Family {
                 (C::RestForgotten, true),
             ],
             Self::Proftpd => &[
+                (C::PathArgument, true),
+                (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
                 (C::EarlyUpload, true),
@@ -77,6 +84,8 @@ impl Family {
                 (C::RestForgotten, true),
             ],
             Self::PureFtpd => &[
+                (C::PathArgument, true),
+                (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
                 (C::EarlyUpload, true),
@@ -85,11 +94,15 @@ impl Family {
                 (C::RestForgotten, true),
             ],
             Self::Pyftpdlib => &[
+                (C::PathArgument, true),
+                (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
                 (C::RestForgotten, true),
             ],
             Self::Ftpfs => &[
+                (C::PathArgument, true),
+                (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
                 (C::EarlyUpload, true),

@@ -246,6 +246,11 @@ impl ServerProfile {
             self.presume(capability, finding);
         }
         if let Some(family) = Family::of(&greeting.words(), features) {
+            for capability in Family::TRUE_TO_FEAT {
+                if self.finding(capability) == Finding::Announced {
+                    self.presume(capability, Finding::Works);
+                }
+            }
             for (capability, works) in family.habits() {
                 let finding = if *works {
                     Finding::Works

@@ -285,12 +285,12 @@ impl Shared {
         begun.retain(Option::is_some);
         let known = directories.len() - begun.len();
         let mut left = begun.len();
-        let mut listed = |number: usize, entries| {
+        let mut listed = |number: usize, listing| {
             let Some(begun) = begun.get_mut(number).and_then(Option::take) else {
                 return;
             };
             let directory = begun.directory().clone();
-            let listing = begun.land(entries);
+            let listing = begun.land(listing);
             let next = self::directories(&directory, &listing);
             left -= 1;
             self.lock().walk.listed(directory, listing.bytes(), next);

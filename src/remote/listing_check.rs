@@ -1,0 +1,495 @@
+//! Checks of listings that may not be the directory's: an empty one, one of a single name that is the directory's
+//! own, one that equals another directory's, and a refusal.
+//!
+//! Each check asks in another form, and what it learns goes into the profile: a form that has shown entries is
+//! believed from then on, so a sound server is checked once. CWD is the witness that a directory is there and may
+//! be entered (RFC 959 §4.1.1).
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
+
+use super::error::{Operation, Task, meaning, refusal};
+use super::listing::{Received, fetch_as, too_large};
+use super::retry::Dialogue;
+use super::{Error, ErrorKind, Remote, stat, words};
+use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListWith, RemotePath};
+use crate::pool;
+
+/// A name that nothing has.
+const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
+/// Most names of NLST whose kinds are asked for one by one.
+const MOST_BARE_NAMES: usize = 1_000;
+/// Most listings that are remembered to be compared.
+const MOST_PRINTS: usize = 64;
+
+/// `received`, in answer to `with`, as far as it is `directory`'s.
+pub(super) fn judge(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    with: ListWith,
+    received: Received,
+) -> Result<Received, Error> {
+    if received.completeness == Completeness::Unlistable {
+        enter(dialogue, directory).map_err(|fault| blame(remote, dialogue, directory, &fault))?;
+        return Ok(received);
+    }
+    if received.is_empty {
+        return judge_empty(remote, dialogue, directory, with);
+    }
+    if with == ListWith::Mlsd && !received.entries.is_empty() {
+        remote.profile().works(Capability::Mlsd);
+    }
+    if names_only(&received, directory) {
+        return judge_single(remote, dialogue, directory, received);
+    }
+    check_path(remote, dialogue, directory, with, received)
+}
+
+/// The listing that a refusal of `with` stands for. Some servers refuse to list an empty directory (`550 No files
+/// found`); others refuse to list what may be entered.
+pub(super) fn judge_refusal(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    with: ListWith,
+    fault: &pool::Error,
+) -> Result<Received, Error> {
+    let Some(reply) = refusal(fault) else {
+        return Err(blame(remote, dialogue, directory, fault));
+    };
+    let about_file = matches!(reply.code().0, 450 | 451 | 501 | 550 | 553);
+    if !about_file || enter(dialogue, directory).is_err() || !is_cwd_a_witness(remote, dialogue) {
+        return Err(blame(remote, dialogue, directory, fault));
+    }
+    let says_empty = |fault: &pool::Error| {
+        refusal(fault).is_some_and(|reply| words::say_empty(reply.lines(), directory))
+    };
+    if says_empty(fault) {
+        return Ok(Received::nothing(Completeness::Complete));
+    }
+    if meaning(fault, directory) == Some(ErrorKind::PermissionDenied) {
+        return Ok(Received::nothing(Completeness::Unlistable));
+    }
+    let inside = ListForm {
+        with,
+        all: false,
+        inside: true,
+    };
+    let completeness = match fetch_as(remote, dialogue, inside, directory) {
+        Ok(None) => return Err(too_large(remote, directory)),
+        Ok(Some(received)) if received.completeness == Completeness::Unlistable => {
+            return Ok(received);
+        }
+        Ok(Some(received)) if received.is_empty => Completeness::Complete,
+        Ok(Some(received)) => {
+            let why = "it refused to list the path and listed the directory after CWD";
+            remote.profile().fails(Capability::PathArgument, &why);
+            return Ok(without_hidden(inside, received));
+        }
+        Err(inner) if refusal(&inner).is_none() => {
+            return Err(blame(remote, dialogue, directory, &inner));
+        }
+        Err(inner) if says_empty(&inner) => Completeness::Complete,
+        Err(inner) if meaning(&inner, directory) == Some(ErrorKind::NotFound) => {
+            Completeness::Complete
+        }
+        Err(_) => Completeness::Unlistable,
+    };
+    Ok(Received::nothing(completeness))
+}
+
+/// An empty listing without a line for the directory itself: the server may have looked at nothing.
+fn judge_empty(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    with: ListWith,
+) -> Result<Received, Error> {
+    let profile = remote.profile();
+    let is_proven = match with {
+        ListWith::Mlsd => profile.is_proven(Capability::Mlsd),
+        ListWith::List if profile.has(Capability::ListAll) => {
+            profile.is_proven(Capability::ListAll)
+        }
+        ListWith::List | ListWith::Names | ListWith::Stat => remote.listing_checks().has_listed(),
+    };
+    if !(with == ListWith::Mlsd && is_proven) {
+        enter(dialogue, directory).map_err(|fault| blame(remote, dialogue, directory, &fault))?;
+    }
+    if is_proven {
+        return Ok(Received::nothing(Completeness::Complete));
+    }
+    for form in other_forms(with, profile.has(Capability::PathArgument)) {
+        match fetch_as(remote, dialogue, form, directory) {
+            Ok(None) => return Err(too_large(remote, directory)),
+            Ok(Some(received)) if received.completeness == Completeness::Unlistable => {
+                return Ok(received);
+            }
+            Ok(Some(received)) if received.is_empty => {}
+            Ok(Some(received)) if names_only(&received, directory) => {}
+            Ok(Some(_)) if form.inside && !is_cwd_a_witness(remote, dialogue) => {}
+            Ok(Some(received)) => {
+                return learn(remote, dialogue, directory, (with, form), received);
+            }
+            Err(fault) if refusal(&fault).is_some() => {}
+            Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+        }
+    }
+    Ok(Received::nothing(Completeness::Complete))
+}
+
+/// The forms that check an empty answer to `with`.
+fn other_forms(with: ListWith, takes_path: bool) -> impl Iterator<Item = ListForm> {
+    let form = |with, inside| ListForm {
+        with,
+        all: false,
+        inside,
+    };
+    [
+        (takes_path || with == ListWith::Mlsd).then(|| form(ListWith::List, !takes_path)),
+        takes_path.then(|| form(with, true)),
+        (!takes_path && with != ListWith::Mlsd).then(|| form(with, true)),
+        Some(form(ListWith::Names, !takes_path)),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// `form` showed what the server's usual answer to `with` left out.
+fn learn(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    (with, form): (ListWith, ListForm),
+    received: Received,
+) -> Result<Received, Error> {
+    let profile = remote.profile();
+    match form.with {
+        ListWith::Names => return kinds_of_names(remote, dialogue, directory, received),
+        ListWith::List if with == ListWith::Mlsd => {
+            profile.fails(Capability::Mlsd, &"it lists nothing where LIST does");
+        }
+        ListWith::List if !form.inside => {
+            remote.listing_checks().listed();
+            profile.fails(Capability::ListAll, &"only LIST without it lists anything");
+        }
+        ListWith::List | ListWith::Mlsd | ListWith::Stat => {
+            let why = "it lists nothing for a path, and something after CWD";
+            profile.fails(Capability::PathArgument, &why);
+        }
+    }
+    Ok(without_hidden(form, received))
+}
+
+/// LIST without `-a` leaves out names that begin with a dot, unless it shows one.
+pub(super) fn without_hidden(form: ListForm, mut received: Received) -> Received {
+    let shows_hidden = || {
+        let mut names = received.entries.iter().map(|entry| &entry.name);
+        received.names_itself || names.any(|name| name.starts_with(b"."))
+    };
+    if form.with != ListWith::Mlsd
+        && !form.all
+        && received.completeness == Completeness::Complete
+        && !shows_hidden()
+    {
+        received.completeness = Completeness::Visible;
+    }
+    received
+}
+
+/// Asks what each name that NLST showed is.
+fn kinds_of_names(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    mut received: Received,
+) -> Result<Received, Error> {
+    log::warn!("{directory}: only NLST shows its names; each is asked for by itself");
+    received.entries.truncate(MOST_BARE_NAMES);
+    for entry in &mut received.entries {
+        let Ok(path) = directory.join(&entry.name) else {
+            continue;
+        };
+        if let stat::Look::Found(found) = stat::look_by_name(remote, dialogue, &path)? {
+            *entry = found;
+        }
+    }
+    // NLST leaves out names that begin with a dot.
+    received.completeness = Completeness::Incomplete;
+    Ok(received)
+}
+
+/// A single line with the directory's own name: LIST and STAT take a file for an answer, and vsftpd answers so for a
+/// directory that it cannot read. A directory never contains itself.
+fn judge_single(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    received: Received,
+) -> Result<Received, Error> {
+    if directory.is_root() {
+        return Ok(received);
+    }
+    enter(dialogue, directory).map_err(|fault| blame(remote, dialogue, directory, &fault))?;
+    let is_itself = match received.entries.as_slice() {
+        [only] if only.kind == Kind::Directory => match directory.join(&only.name) {
+            Ok(inner) => enter(dialogue, &inner).is_err() || !is_cwd_a_witness(remote, dialogue),
+            Err(_) => true,
+        },
+        [] => true,
+        _ => false,
+    };
+    if is_itself {
+        return Ok(Received::nothing(Completeness::Unlistable));
+    }
+    Ok(received)
+}
+
+/// Whether these lines may be about `path` itself.
+fn names_only(received: &Received, path: &RemotePath) -> bool {
+    if received.names_itself {
+        return false;
+    }
+    match (received.entries.as_slice(), &received.unused) {
+        ([only], (0, _)) => only.name == path.name(),
+        ([], (1, Some(line))) => {
+            !path.is_root() && line.text.trim_ascii_end().ends_with(path.as_bytes())
+        }
+        _ => false,
+    }
+}
+
+/// Whether the server lists the path that it is asked for, not its working directory: two directories with two
+/// listings prove it; after two equal ones, and where there is nothing to compare with, CWD goes before and the
+/// command has no path.
+fn check_path(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    with: ListWith,
+    received: Received,
+) -> Result<Received, Error> {
+    let profile = remote.profile();
+    if with == ListWith::List && !profile.has(Capability::ListAll) {
+        remote.listing_checks().listed();
+    }
+    if received.entries.is_empty() {
+        return Ok(received);
+    }
+    if matches!(
+        profile.finding(Capability::PathArgument),
+        Finding::Works | Finding::Fails
+    ) {
+        return Ok(received);
+    }
+    let print = fingerprint(&received.entries);
+    let is_start = remote.home().is_ok_and(|home| home == *directory);
+    match remote.listing_checks().compare(directory, print) {
+        Comparison::Differs => {
+            profile.works(Capability::PathArgument);
+            return Ok(received);
+        }
+        Comparison::Alone if is_start => return Ok(received),
+        Comparison::Alone | Comparison::Same => {}
+    }
+    let all = match with {
+        ListWith::Mlsd => profile.has(Capability::MlsdAll),
+        ListWith::List => profile.has(Capability::ListAll),
+        ListWith::Names | ListWith::Stat => false,
+    };
+    let inside = ListForm {
+        with,
+        all,
+        inside: true,
+    };
+    match fetch_as(remote, dialogue, inside, directory) {
+        Ok(Some(inner)) if fingerprint(&inner.entries) == print => {
+            profile.works(Capability::PathArgument);
+            Ok(received)
+        }
+        Ok(Some(_)) if !is_cwd_a_witness(remote, dialogue) => Ok(received),
+        Ok(Some(inner)) => {
+            // A directory that changes meanwhile has the same names mostly.
+            if names(&inner.entries) != names(&received.entries) {
+                let why = "after CWD it lists something else";
+                profile.fails(Capability::PathArgument, &why);
+                remote.listing_checks().forget();
+            }
+            Ok(inner)
+        }
+        Ok(None) => Err(too_large(remote, directory)),
+        Err(fault) if refusal(&fault).is_some() => Ok(received),
+        Err(fault) => Err(blame(remote, dialogue, directory, &fault)),
+    }
+}
+
+/// Enters `directory`. A login starts in the root or below it, so that one is there.
+fn enter(dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> Result<(), pool::Error> {
+    if directory.is_root() {
+        return Ok(());
+    }
+    dialogue.repeat(|session| session.change_directory(directory))
+}
+
+/// Whether the server lets a directory be entered only where there is one; asked once, by a name that nothing has.
+pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Dialogue<'_>) -> bool {
+    let profile = remote.profile();
+    match profile.finding(Capability::CwdChecks) {
+        Finding::Works => return true,
+        Finding::Fails => return false,
+        Finding::Unknown | Finding::Announced | Finding::NotAnnounced => {}
+    }
+    let Ok(nowhere) = RemotePath::root().join(NOWHERE) else {
+        return false;
+    };
+    match enter(dialogue, &nowhere) {
+        Ok(()) => {
+            profile.fails(
+                Capability::CwdChecks,
+                &"it entered a directory that is not there",
+            );
+            false
+        }
+        Err(fault) if refusal(&fault).is_some() => {
+            profile.works(Capability::CwdChecks);
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+fn blame(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    fault: &pool::Error,
+) -> Error {
+    remote.blame(dialogue, &Task::new(Operation::List, directory), fault)
+}
+
+/// What a listing shows, in short, whatever its order.
+fn fingerprint(entries: &[Entry]) -> u64 {
+    entries.iter().fold(entries.len() as u64, |sum, entry| {
+        let mut hasher = DefaultHasher::new();
+        (&entry.name, entry.kind, entry.size, entry.modified).hash(&mut hasher);
+        sum.wrapping_add(hasher.finish())
+    })
+}
+
+fn names(entries: &[Entry]) -> Vec<&[u8]> {
+    let mut names: Vec<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// What listings showed so far about the server's ways to list; for one mount.
+#[derive(Debug, Default)]
+pub(super) struct ListingChecks {
+    state: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// LIST without options listed something.
+    has_listed: bool,
+    /// Fingerprints of listings, until it is known whether the server heeds the path.
+    prints: HashMap<RemotePath, u64>,
+}
+
+/// How a listing compares with those of other directories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// There is no other.
+    Alone,
+    /// It equals another one.
+    Same,
+    /// It equals none.
+    Differs,
+}
+
+impl ListingChecks {
+    fn compare(&self, directory: &RemotePath, print: u64) -> Comparison {
+        let mut seen = self.seen();
+        let mut others = seen.prints.iter().filter(|(path, _)| *path != directory);
+        let is_alone = others.clone().next().is_none();
+        let is_same = others.any(|(_, other)| *other == print);
+        if seen.prints.len() < MOST_PRINTS {
+            seen.prints.insert(directory.clone(), print);
+        }
+        match (is_alone, is_same) {
+            (true, _) => Comparison::Alone,
+            (false, true) => Comparison::Same,
+            (false, false) => Comparison::Differs,
+        }
+    }
+
+    fn has_listed(&self) -> bool {
+        self.seen().has_listed
+    }
+
+    fn listed(&self) {
+        self.seen().has_listed = true;
+    }
+
+    fn forget(&self) {
+        self.seen().prints = HashMap::new();
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RemotePath {
+        RemotePath::new(text.as_bytes()).unwrap()
+    }
+
+    fn received(entries: &[(&str, Kind)]) -> Received {
+        let entries = entries.iter().map(|(name, kind)| Entry::new(*name, *kind));
+        Received {
+            names_itself: false,
+            ..Received::from(entries.collect::<Vec<_>>())
+        }
+    }
+
+    #[test]
+    fn only_a_single_line_of_the_directorys_own_name_is_doubted() {
+        let path = path("/a/b");
+        for kind in [Kind::File, Kind::Directory, Kind::Unknown] {
+            assert!(names_only(&received(&[("b", kind)]), &path), "{kind:?}");
+        }
+        assert!(!names_only(&received(&[("c", Kind::File)]), &path));
+        let two = received(&[("b", Kind::File), ("c", Kind::File)]);
+        assert!(!names_only(&two, &path));
+        let itself = Received {
+            names_itself: true,
+            ..received(&[("b", Kind::Directory)])
+        };
+        assert!(!names_only(&itself, &path));
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_what_is_shown_in_any_order() {
+        let [a, b] = ["a", "b"].map(|name| Entry::new(name, Kind::File));
+        let print = fingerprint(&[a.clone(), b.clone()]);
+        assert_eq!(print, fingerprint(&[b.clone(), a.clone()]));
+        assert_ne!(print, fingerprint(std::slice::from_ref(&a)));
+        let larger = Entry { size: Some(1), ..b };
+        assert_ne!(print, fingerprint(&[a, larger]));
+    }
+
+    #[test]
+    fn listings_are_compared_with_those_of_other_directories() {
+        let checks = ListingChecks::default();
+        assert_eq!(checks.compare(&path("/"), 1), Comparison::Alone);
+        assert_eq!(checks.compare(&path("/"), 1), Comparison::Alone);
+        assert_eq!(checks.compare(&path("/a"), 1), Comparison::Same);
+        assert_eq!(checks.compare(&path("/b"), 2), Comparison::Differs);
+    }
+}

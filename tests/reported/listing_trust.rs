@@ -1,0 +1,322 @@
+//! Listings that leave names out, show another directory, or cannot be had: what is shown, and what is not overwritten.
+
+use crate::row::{Mounted, group, row};
+use crate::support::{Answer, Quirks};
+
+/// What must hold of any mount of the usual tree: the files are shown, and none is overwritten unseen.
+fn nothing_is_lost(it: &Mounted) {
+    let copy = tempfile::tempdir().unwrap();
+    let copy = copy.path().display();
+    it.run(&format!(
+        "mkdir {copy}/docs && echo kept > {copy}/docs/a.txt"
+    ));
+    it.run(&format!("rsync -a --delete ./ {copy}/"));
+    it.run(&format!("test \"$(cat {copy}/docs/a.txt)\" = alpha"));
+    it.run("test \"$(cat docs/b.txt)\" = beta");
+    it.fails(
+        "set -C; echo new > docs/a.txt",
+        "cannot overwrite existing file",
+    );
+    it.run("echo new > /tmp/ftpfs-new.$$; cp -n /tmp/ftpfs-new.$$ docs/a.txt || true; rm /tmp/ftpfs-new.$$");
+    it.fails("mkdir docs", "File exists");
+    it.run("echo c > c.txt && mv -n c.txt docs/b.txt || true");
+    it.holds("/docs/a.txt", "alpha\n");
+    it.holds("/docs/b.txt", "beta\n");
+    it.run("echo c > docs/c.txt && test \"$(cat docs/c.txt)\" = c");
+    it.holds("/docs/c.txt", "c\n");
+}
+
+#[test]
+fn nothing_is_lost_on_servers_that_misread_the_option_or_the_path_of_list() {
+    let rows = [
+        (
+            "the option is a name",
+            Quirks::none().without_facts().dash_is_a_name(),
+        ),
+        (
+            "the option is refused with 451",
+            Quirks::none()
+                .without_facts()
+                .dash_is_refused("451 Not implemented"),
+        ),
+        (
+            "the option is refused with 553",
+            Quirks::none()
+                .without_facts()
+                .dash_is_refused("553 Bad name"),
+        ),
+        (
+            "the option is refused with 501",
+            Quirks::none()
+                .without_facts()
+                .dash_is_refused("501 Bad parameter"),
+        ),
+        (
+            "LIST ignores the path",
+            Quirks::none()
+                .without_facts()
+                .ignores_path(&["LIST", "NLST", "STAT"]),
+        ),
+        (
+            "MLSD ignores the path",
+            Quirks::none().ignores_path(&["MLSD", "LIST", "NLST"]),
+        ),
+        (
+            "the option is a name and the path is ignored",
+            Quirks::none()
+                .without_facts()
+                .dash_is_a_name()
+                .ignores_path(&["LIST", "NLST"]),
+        ),
+        (
+            "LIST of a path is empty",
+            Quirks::none().without_facts().hook(|request, _| {
+                let has_path = request.is(&["LIST", "NLST"]) && request.argument.contains('/');
+                has_path.then(|| Answer::send(""))
+            }),
+        ),
+        (
+            "only NLST lists",
+            Quirks::none()
+                .without_facts()
+                .hook(|request, _| request.is(&["LIST", "STAT"]).then(|| Answer::send(""))),
+        ),
+        (
+            "MLSD lists nothing",
+            Quirks::none().hook(|request, _| request.is(&["MLSD"]).then(|| Answer::send(""))),
+        ),
+        ("all is well", Quirks::none()),
+        ("all is well without MLSD", Quirks::none().without_facts()),
+    ];
+    group(rows.map(|(name, quirks)| row(name, quirks, nothing_is_lost)));
+}
+
+#[test]
+fn a_mount_of_a_subdirectory_shows_that_directory_where_paths_are_ignored() {
+    group([
+        row(
+            "LIST",
+            Quirks::none()
+                .without_facts()
+                .ignores_path(&["LIST", "NLST"]),
+            |it| it.lists(".", "a.txt b.txt"),
+        )
+        .at("docs"),
+        row("MLSD", Quirks::none().ignores_path(&["MLSD"]), |it| {
+            it.lists(".", "a.txt b.txt");
+        })
+        .at("docs"),
+    ]);
+}
+
+/// A directory with one line that is understood and one that is not.
+const HALF: &str = "-rw-r--r-- 1 user group 6 Jan  1  2020 a.txt\n?? the line of b.txt ??";
+/// One without a line that is understood.
+const ODD: &str = "?? the line of a.txt ??\n?? the line of b.txt ??";
+
+#[test]
+fn a_name_on_an_unreadable_line_is_not_overwritten() {
+    let names_below_are_kept = |it: &Mounted| {
+        it.run("test \"$(cat docs/b.txt)\" = beta");
+        it.fails(
+            "set -C; echo new > docs/b.txt",
+            "cannot overwrite existing file",
+        );
+        it.run("echo new > c.txt && mv -n c.txt docs/b.txt || true");
+        it.run("echo new > d.txt && cp -n d.txt docs/b.txt || true");
+        it.holds("/docs/b.txt", "beta\n");
+        it.fails("cat docs/nosuch", "No such file");
+        it.run("set -C; echo new > docs/new.txt");
+        it.holds("/docs/new.txt", "new\n");
+    };
+    let without_facts = || Quirks::none().without_facts();
+    group([
+        row(
+            "half",
+            without_facts().raw_listing("/docs", HALF),
+            move |it| {
+                it.lists("docs", "a.txt");
+                names_below_are_kept(it);
+                let log = it.mount.log();
+                let warnings = log.lines().filter(|line| line.contains("is not complete"));
+                assert_eq!(warnings.count(), 1, "{log}");
+            },
+        ),
+        row(
+            "half, without SIZE and MDTM",
+            without_facts()
+                .without("SIZE")
+                .without("MDTM")
+                .raw_listing("/docs", HALF),
+            names_below_are_kept,
+        ),
+        row(
+            "no line",
+            without_facts().raw_listing("/docs", ODD),
+            move |it| {
+                it.fails("ls docs", "Input/output error");
+                assert!(it.mount.log().contains("no dialect"), "{}", it.mount.log());
+                names_below_are_kept(it);
+            },
+        ),
+        row(
+            "no line, with MLST",
+            Quirks::none()
+                .without("MLSD")
+                .feature("MLST type*;size*;modify*;")
+                .raw_listing("/docs", ODD),
+            move |it| {
+                it.fails("ls docs", "Input/output error");
+                names_below_are_kept(it);
+            },
+        ),
+        row(
+            "cut short in words",
+            without_facts().listing_of("/docs", &["LIST", "STAT"], || {
+                Answer::send_lines("-rw-r--r-- 1 user group 6 Jan  1  2020 a.txt")
+                    .ending_with("226 Output truncated to 1 match")
+            }),
+            names_below_are_kept,
+        ),
+    ]);
+}
+
+/// A directory that may be entered and not be listed, whatever the words.
+fn is_closed(it: &Mounted) {
+    it.fails("ls docs", "Permission denied");
+    it.run("test \"$(cat docs/a.txt)\" = alpha");
+    it.fails(
+        "set -C; echo new > docs/b.txt",
+        "cannot overwrite existing file",
+    );
+    it.fails("cat docs/nosuch", "No such file");
+    it.fails("mkdir docs/a.txt", "File exists");
+    it.run("set -C; echo new > docs/new.txt");
+    it.holds("/docs/b.txt", "beta\n");
+    it.holds("/docs/new.txt", "new\n");
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_is_refused_and_its_names_are_reached() {
+    const LISTINGS: &[&str] = &["LIST", "NLST", "MLSD", "STAT"];
+    let refused = |quirks: Quirks, lines: &'static str| {
+        quirks.listing_of("/docs", LISTINGS, move || Answer::say(lines))
+    };
+    let mut rows = Vec::new();
+    for lines in [
+        "550 Permission denied.",
+        "550 Failed to open directory.",
+        "450 Cannot open directory",
+        "550 Access is denied.",
+        "553 Not allowed",
+    ] {
+        let quirks = refused(Quirks::none().without_facts(), lines);
+        rows.push(row(format!("without MLST: {lines}"), quirks, is_closed));
+        let quirks = refused(Quirks::none(), lines);
+        rows.push(row(format!("with MLST: {lines}"), quirks, is_closed));
+    }
+    let itself = Quirks::none().without_facts().hook(|request, state| {
+        let is_it = request.is(&["LIST", "STAT"]) && state.resolve(request.path()) == "/docs";
+        let answer = if request.path().is_empty() {
+            Answer::send("").ending_with("226 Transfer done (but failed to open directory).")
+        } else {
+            Answer::send_lines("d-wx--x--x 2 0 0 4096 Jan  1  2020 docs")
+        };
+        is_it.then_some(answer)
+    });
+    rows.push(row("it lists itself", itself, is_closed));
+    let in_words = Quirks::none()
+        .without_facts()
+        .listing_of("/docs", LISTINGS, || {
+            Answer::send("").ending_with("226 Transfer done (but failed to open directory).")
+        });
+    rows.push(row("the 226 says that it failed", in_words, is_closed));
+    let nowhere = Quirks::none()
+        .without_facts()
+        .says("LIST", "550 Permission denied.")
+        .says("NLST", "550 Permission denied.")
+        .says("STAT", "550 Permission denied.");
+    rows.push(row("nothing can be listed", nowhere, |it| {
+        it.fails("ls", "Permission denied");
+        is_closed(it);
+    }));
+    let drop_box = refused(Quirks::none().without_facts(), "550 Permission denied.");
+    rows.push(
+        row("a directory in it is mounted", drop_box, |it| {
+            it.lists(".", "x")
+        })
+        .holding(|tree| tree.file("/docs/inner/x", "x"))
+        .at("docs/inner"),
+    );
+    group(rows);
+}
+
+#[test]
+fn an_empty_directory_is_empty_in_whatever_words() {
+    let mut rows = Vec::new();
+    for lines in [
+        "550 No files found",
+        "550 Directory is empty",
+        "450 No files found",
+        "550 No such file or directory",
+        "226 Nothing to list",
+    ] {
+        for with_facts in [true, false] {
+            let quirks = if with_facts {
+                Quirks::none()
+            } else {
+                Quirks::none().without_facts()
+            };
+            let quirks =
+                quirks.listing_of("/empty", &["LIST", "NLST", "MLSD", "STAT"], move || {
+                    if lines.starts_with("226") {
+                        Answer::send("").ending_with(lines)
+                    } else {
+                        Answer::say(lines)
+                    }
+                });
+            rows.push(row(format!("{lines}, facts: {with_facts}"), quirks, |it| {
+                it.lists("empty", "");
+                it.run("set -C; echo new > empty/new.txt");
+                it.holds("/empty/new.txt", "new\n");
+                it.fails("ls nosuch", "No such file");
+            }));
+        }
+    }
+    group(rows);
+}
+
+#[test]
+fn a_missing_name_is_missing_whatever_mlst_says() {
+    let mut rows = Vec::new();
+    for lines in [
+        "501 Not a valid pathname.",
+        "550 Not found",
+        "550 Failure",
+        "250-Listing\n250 End",
+        "250-Listing\n size=8;modify=20200101000000; x\n250 End",
+    ] {
+        let quirks = Quirks::none().hook(move |request, state| {
+            let path = state.resolve(&request.argument);
+            let is_missing =
+                request.is(&["MLST"]) && !state.is_file(&path) && !state.is_directory(&path);
+            is_missing.then(|| Answer::say(lines))
+        });
+        rows.push(row(lines, quirks, |it| {
+            it.fails("cat docs/nosuch", "No such file");
+            it.run("set -C; echo new > docs/new.txt; mkdir docs/dir; mv -n docs/new.txt docs/moved.txt");
+            it.holds("/docs/moved.txt", "new\n");
+            it.fails("set -C; echo new > docs/a.txt", "cannot overwrite existing file");
+        }));
+        let always = Quirks::none().says("MLST", lines);
+        rows.push(row(format!("always {lines}"), always, |it| {
+            it.fails("cat docs/nosuch", "No such file");
+            it.fails(
+                "set -C; echo new > docs/a.txt",
+                "cannot overwrite existing file",
+            );
+            it.run("test \"$(cat docs/a.txt)\" = alpha");
+        }));
+    }
+    group(rows);
+}
