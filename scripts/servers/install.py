@@ -137,6 +137,7 @@ class Libunftp(Stamped):
     def fill(self, scratch):
         if not shutil.which("cargo"):
             raise Failure("cargo is missing: install Rust first")
+        call(SCRIPTS / "need", "cc=build-essential")
         build = HOME / "libunftp.build"
         # The settings of a build that this runs in are not for this crate.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("CARGO_", "RUSTFLAGS"))}

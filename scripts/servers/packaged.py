@@ -72,9 +72,9 @@ def proftpd(wanted):
     users.write_text(wanted.passwd_line(wanted.root) + "/bin/sh\n")
     users.chmod(0o600)
     # Debian 13 has these as modules, Debian 12 in the program.
-    limits = [f"LoadModule {name}.c" for name in ("mod_ls", "mod_xfer") if (modules / f"{name}.so").exists()]
-    if wanted.digests:
-        limits += ["LoadModule mod_digest.c", "DigestEngine on"]
+    loaded = [name for name in ("mod_ls", "mod_xfer") if (modules / f"{name}.so").exists()]
+    loads = "".join(f"LoadModule {name}.c\n" for name in [*loaded, "mod_site_misc"])
+    limits = ["LoadModule mod_digest.c", "DigestEngine on"] if wanted.digests else []
     if wanted.max_clients:
         limits.append(f"MaxClients {wanted.max_clients}")
     if wanted.max_per_ip:
@@ -99,8 +99,7 @@ Group root
 PidFile {wanted.state}/pid
 ScoreboardFile {wanted.state}/scoreboard
 ModulePath {modules}
-LoadModule mod_site_misc.c
-AuthOrder mod_auth_file.c
+{loads}AuthOrder mod_auth_file.c
 AuthUserFile {users}
 RequireValidShell off
 DefaultRoot ~
