@@ -143,7 +143,7 @@ fn work(kind: Kind) {
     for number in 0..WORKERS {
         let name = format!("worker-{number}");
         fs::create_dir(mount.join(&name)).unwrap();
-        let (worker, clock) = Worker::new(mount.join(name), random.fork(), &tally);
+        let (worker, clock) = Worker::new(kind, mount.join(name), random.fork(), &tally);
         clocks.push(clock);
         let stop = Arc::clone(&stop);
         workers.push(thread::spawn(move || worker.run(&stop)));

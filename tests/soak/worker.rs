@@ -11,10 +11,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Random, wait_for};
+use crate::support::{Kind, Random, wait_for};
 
-/// Of each worker, so that operations meet.
-const NAMES: [&str; 5] = ["a", "b c", "é", "-x", "e"];
+/// How many names each worker has: few, so that operations meet.
+const NAMES: usize = 5;
+
+/// The names on this kind of server.
+fn names(kind: Kind) -> [&'static str; NAMES] {
+    let accented = if kind.takes("é".as_ref()) { "é" } else { "f" };
+    ["a", "b c", accented, "-x", "e"]
+}
 
 const LENGTHS: [usize; 6] = [0, 1, 100, 5_000, 200_000, 2 << 20];
 
@@ -56,12 +62,17 @@ pub(crate) type Clock = Arc<Mutex<Option<Instant>>>;
 
 impl Worker {
     /// One in a new directory, which is there and empty.
-    pub(crate) fn new(directory: PathBuf, random: Random, tally: &Arc<Tally>) -> (Self, Clock) {
+    pub(crate) fn new(
+        kind: Kind,
+        directory: PathBuf,
+        random: Random,
+        tally: &Arc<Tally>,
+    ) -> (Self, Clock) {
         let began = Clock::default();
         let worker = Self {
             directory,
             random,
-            files: NAMES.map(|name| (name, vec![None])).to_vec(),
+            files: names(kind).map(|name| (name, vec![None])).to_vec(),
             trail: VecDeque::new(),
             tally: Arc::clone(tally),
             began: Arc::clone(&began),
@@ -81,7 +92,7 @@ impl Worker {
     }
 
     fn step(&mut self) {
-        let index = self.random.below(NAMES.len());
+        let index = self.random.below(NAMES);
         if self.files[index].1.len() > MOST_POSSIBLE {
             return self.overwrite(index);
         }
@@ -216,9 +227,9 @@ impl Worker {
     }
 
     fn rename(&mut self, from: usize) {
-        let to = self.random.below(NAMES.len());
+        let to = self.random.below(NAMES);
         let outcome = fs::rename(self.path(from), self.path(to));
-        self.note(from, &format!("rename to {}", NAMES[to]), &outcome);
+        self.note(from, &format!("rename to {}", self.files[to].0), &outcome);
         if is_absent(&outcome) {
             self.found(from, None);
             return;
@@ -241,7 +252,7 @@ impl Worker {
             self.tally.errors.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        for index in 0..NAMES.len() {
+        for index in 0..NAMES {
             let is_listed = names.iter().any(|name| name == self.files[index].0);
             let can_be = self.files[index]
                 .1
@@ -251,7 +262,7 @@ impl Worker {
                 self.mismatch(index, &format!("listed: {is_listed}"));
             }
         }
-        if names.len() > NAMES.len() {
+        if names.len() > NAMES {
             self.mismatch(0, &format!("listed with others: {names:?}"));
         }
     }
