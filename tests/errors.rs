@@ -35,7 +35,7 @@ fn os_call(call: &str, path: &Path) -> io::Result<()> {
 }
 
 stories! {
-    #![and inetutils Inetutils, aioftp Aioftp, twisted Twisted, rclone Rclone, libunftp Libunftp]
+    #![every_server]
 
     /// Every way to name what is not there is ENOENT.
     fn what_is_missing(server: &TestServer, mount: &Mount) {

@@ -96,7 +96,7 @@ fn with(names: Vec<OsString>, kind: Kind, wanted: fn(Kind, &OsStr) -> bool) -> V
 }
 
 stories! {
-    #![and inetutils Inetutils, libunftp Libunftp]
+    #![every_server]
 
     /// What was made on the server is listed, read and removed under its own name.
     fn made_on_the_server(server: &TestServer, mount: &Mount) {
@@ -127,6 +127,11 @@ stories! {
             assert!(seen.unwrap_or_else(|error| panic!("{name:?}: {error}")) == content(name), "{name:?}");
         }
     }
+}
+
+// ftp-srv, aioftp, Twisted and rclone change some of these names, which ftpfs does not notice yet.
+stories! {
+    #![and inetutils Inetutils, libunftp Libunftp]
 
     /// What is made in the mount is on the server under exactly that name, or is refused.
     fn made_in_the_mount(server: &TestServer, mount: &Mount) {
@@ -159,6 +164,10 @@ stories! {
             assert_eq!(server.read(bystander), bystander.as_bytes());
         }
     }
+}
+
+stories! {
+    #![every_server]
 
     /// Directories, with a file below each: made on the server, then below them in the mount.
     fn directories_of_the_server(server: &TestServer, mount: &Mount) {
@@ -174,6 +183,11 @@ stories! {
             assert!(server.read(Path::new(name).join("here")) == content(name), "{name:?}");
         }
     }
+}
+
+// As above.
+stories! {
+    #![and inetutils Inetutils, libunftp Libunftp]
 
     /// Directories made in the mount, with a file below each.
     fn directories_of_the_mount(server: &TestServer, mount: &Mount) {
@@ -193,6 +207,10 @@ stories! {
         }
         assert!(names(server.root()).is_empty());
     }
+}
+
+stories! {
+    #![every_server]
 
     /// Names that are not UTF-8, byte for byte.
     fn raw_bytes(server: &TestServer, mount: &Mount) with ["timeout=10"] {

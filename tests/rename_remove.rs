@@ -53,7 +53,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 stories! {
-    #![and inetutils Inetutils, ftp_srv FtpSrv, twisted Twisted, rclone Rclone, libunftp Libunftp]
+    #![every_server]
 
     /// An open file that was removed has no name left, as fstat(2) tells.
     fn removed_and_nameless(server: &TestServer, mount: &Mount) {

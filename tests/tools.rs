@@ -67,7 +67,7 @@ fn assert_no_temporary_files(root: &Path) {
 }
 
 stories! {
-    #![and inetutils Inetutils, aioftp Aioftp, twisted Twisted, rclone Rclone, libunftp Libunftp]
+    #![every_server]
 
     /// `cp` of one file, new and over an existing one.
     fn cp_a_file(server: &TestServer, mount: &Mount) {

@@ -30,7 +30,7 @@ fn open_to_change(path: impl AsRef<Path>) -> File {
 }
 
 stories! {
-    #![and inetutils Inetutils, aioftp Aioftp, twisted Twisted, rclone Rclone, libunftp Libunftp]
+    #![every_server]
 
     /// `dd conv=notrunc` changes the middle and leaves the rest.
     fn middle_of_a_file_overwritten(server: &TestServer, mount: &Mount) {
