@@ -5,7 +5,7 @@ use super::control::shown;
 use super::error::Error;
 use super::path::RemotePath;
 use super::reply::Reply;
-use super::session::{Session, intermediate};
+use super::session::Session;
 use super::time::timestamp;
 
 /// A file's time or mode, and the command that sets it. Times are UTC seconds since the epoch.
@@ -95,7 +95,7 @@ impl Session {
                 made.push(self.unless_broken(answer)?);
             }
             let asked = self.exchange("RNFR", &rnfr);
-            intermediate("RNFR", asked)?;
+            ready("RNFR", asked)?;
             return self.completed("RNTO", &rnto).map(|_| made);
         }
         let spelled: Vec<_> = settings
@@ -120,7 +120,7 @@ impl Session {
     /// The answers to RNFR and RNTO, both sent.
     fn renamed(&mut self) -> Result<(), Error> {
         let asked = self.answer("RNFR");
-        let Err(refused) = intermediate("RNFR", asked) else {
+        let Err(refused) = ready("RNFR", asked) else {
             return self.completion("RNTO").map(drop);
         };
         if self.is_usable() {
@@ -137,6 +137,18 @@ impl Session {
             other => other.around()?,
         };
         self.line(before.as_bytes(), path, after.as_bytes())
+    }
+}
+
+/// Whether the second command of a pair may follow the first. Servers that say 200 or 250 instead of 350 wait for it as
+/// others do.
+fn ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
+    match answer? {
+        reply if reply.is_refusal() => Err(Error::Refused {
+            command: verb,
+            reply,
+        }),
+        _ => Ok(()),
     }
 }
 

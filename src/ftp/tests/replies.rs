@@ -259,6 +259,20 @@ fn a_refused_target_is_rntos_refusal() {
 }
 
 #[test]
+fn an_rnfr_answered_by_a_completion_waits_for_its_rnto() {
+    let peer = Peer::plays(|stage| {
+        stage.log_in();
+        stage.answer("RNFR /a", "250 ready");
+        stage.answer("RNTO /b", "250 renamed");
+        stage.noop();
+    });
+    let mut session = peer.session();
+    session.rename(&path("/a"), &path("/b")).unwrap();
+    session.noop().unwrap();
+    peer.ends();
+}
+
+#[test]
 fn a_target_that_cannot_be_spelled_is_refused_before_anything_is_sent() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
