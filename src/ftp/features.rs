@@ -14,14 +14,16 @@ pub struct Features {
 }
 
 impl Features {
-    /// The features in a 211's lines between the first and the last: name and parameters, behind a blank that some
-    /// servers leave out.
+    /// The features in a 211's lines: name and parameters, behind a blank that some servers leave out. The first and
+    /// the last line are words, unless a server without a heading begins with a feature.
     pub(super) fn parse(reply: &Reply) -> Self {
-        let inner = match reply.lines() {
-            [_, inner @ .., _] => inner,
-            _ => &[],
+        let (first, inner, last) = match reply.lines() {
+            [first, inner @ .., last] => (Some(first), inner, Some(last)),
+            _ => (None, [].as_slice(), None),
         };
-        let inner = inner.iter().take(MOST);
+        let first = first.filter(|line| is_feature(line));
+        let last = last.filter(|line| is_feature(line));
+        let inner = first.into_iter().chain(inner).chain(last).take(MOST);
         let mut by_name = HashMap::new();
         for line in inner {
             let line = String::from_utf8_lossy(line);
@@ -76,6 +78,21 @@ impl Features {
     }
 }
 
+/// Whether the first or the last line of a 211 is itself a feature.
+fn is_feature(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_whitespace();
+    let known = [
+        "MLST", "SIZE", "MDTM", "MFMT", "UTF8", "TVFS", "EPSV", "EPRT",
+    ];
+    match (words.next(), words.next(), words.next()) {
+        (Some("MLST"), Some(facts), None) => facts.contains(';'),
+        (Some("REST"), Some("STREAM"), None) => true,
+        (Some(name), None, None) => known.contains(&name),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::reply::ReplyCode;
@@ -110,6 +127,16 @@ mod tests {
                 .names()
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn the_heading_may_be_missing() {
+        let listed = features(&["MLST size*;", "SIZE", "REST STREAM", "End"]);
+        assert_eq!(listed.names(), ["MLST", "REST", "SIZE"]);
+        let listed = features(&["SIZE", " MDTM", "REST STREAM"]);
+        assert_eq!(listed.names(), ["MDTM", "REST", "SIZE"]);
+        let listed = features(&["Extensions supported:", " SIZE", "End of features"]);
+        assert_eq!(listed.names(), ["SIZE"]);
     }
 
     #[test]
