@@ -13,6 +13,7 @@
     reason = "all of this is test code: a panic is the way to fail"
 )]
 
+mod facts;
 mod honest;
 mod listing_options;
 mod listing_trust;
@@ -22,3 +23,4 @@ mod one_at_a_time;
 mod row;
 #[path = "../support/mod.rs"]
 mod support;
+mod unread_lines;

@@ -1,5 +1,8 @@
 //! Servers whose login, features or passive mode are odd: each is mounted, and works.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks};
 
@@ -21,6 +24,81 @@ fn pasv(words: &'static str, separator: &'static str) -> Quirks {
             Answer::say(words.replace('#', &numbers.join(separator)))
         })
     })
+}
+
+#[test]
+fn epsv_that_does_not_work() {
+    group([
+        row(
+            "it_is_mounted_where_epsv_ends_the_session",
+            Quirks::none().closes_at("EPSV"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_epsv_is_500",
+            Quirks::none().without("EPSV"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_epsv_is_403",
+            Quirks::none().says("EPSV", "403 What?"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_epsv_is_522",
+            Quirks::none().says("EPSV", "522 Use (1)"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_epsv_has_no_port",
+            Quirks::none().says("EPSV", "229 Entering"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_epsv_is_200",
+            Quirks::none().says("EPSV", "200 OK"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_epsv_leads_nowhere",
+            Quirks::none().says("EPSV", "229 Entering Extended Passive Mode (|||1|)"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_pasv_is_unknown",
+            Quirks::none().without("PASV"),
+            works,
+        ),
+    ]);
+}
+
+#[test]
+fn epsv_is_tried_once_a_mount() {
+    let story = |t: &Mounted| {
+        t.run(
+            "for i in 1 2 3 4 5 6; do (ls docs; cat docs/a.txt; ls empty) > /dev/null & done; wait",
+        );
+        works(t);
+        let tried = t
+            .server
+            .sessions()
+            .iter()
+            .filter(|s| s.iter().any(|c| c == "EPSV"))
+            .count();
+        assert!(tried <= 2, "{tried} sessions try EPSV");
+    };
+    group([
+        row(
+            "epsv_is_tried_once: closed",
+            Quirks::none().closes_at("EPSV"),
+            story,
+        ),
+        row(
+            "epsv_is_tried_once: leads nowhere",
+            Quirks::none().says("EPSV", "229 Entering Extended Passive Mode (|||1|)"),
+            story,
+        ),
+    ]);
 }
 
 #[test]
@@ -56,6 +134,42 @@ fn pasv_in_odd_words() {
         }),
         works,
     )]);
+    group(rows);
+}
+
+#[test]
+fn where_the_login_ends() {
+    let mut rows = Vec::new();
+    let answers = [
+        "257 /",
+        "257 / is the current directory",
+        "257 \"C:\\ftp\"",
+        "257 \"C:\\\" is current directory",
+        "257 '/' is current",
+        "257 \"\" is current",
+        "250 \"/\"",
+        "500 Unknown",
+        "502 Not implemented",
+        "550 Not here",
+        "550 Access is denied",
+    ];
+    rows.extend(answers.map(|answer| {
+        row(
+            format!("it_is_mounted: PWD says {answer}"),
+            Quirks::none().says("PWD", answer),
+            works,
+        )
+    }));
+    rows.extend(["500 Unknown", "257 /", "550 No"].map(|answer| {
+        row(
+            format!("a_directory_is_mounted: PWD says {answer}"),
+            Quirks::none().says("PWD", answer),
+            |t| {
+                t.lists(".", "a.txt b.txt");
+            },
+        )
+        .at("docs")
+    }));
     group(rows);
 }
 
@@ -102,8 +216,12 @@ fn login_in_odd_words() {
         twice("TYPE", "200 Binary\n200 OK"),
         twice("SYST", "215 UNIX\n215 Type: L8"),
         twice("USER", "331 Password\n331 please"),
-        twice("CWD", "250 There\n250 Really there"),
     ]);
+    rows.extend([row(
+        "it_is_mounted_where_CWD_is_answered_twice",
+        Quirks::none().says_after("CWD", "250 Really there"),
+        works,
+    )]);
     let answers = [
         ("USER", "230 No password needed"),
         ("PASS", "202 Not needed"),
@@ -121,6 +239,42 @@ fn login_in_odd_words() {
         row(format!("it_is_mounted: {verb} says {lines}"), quirks, works)
     }));
     group(rows);
+}
+
+#[test]
+fn commands_of_its_own() {
+    let armed: Arc<Mutex<HashSet<usize>>> = Arc::default();
+    let pret = Quirks::none().feature("PRET").hook(move |request, state| {
+        let mut armed = armed.lock().unwrap();
+        match request.verb.as_str() {
+            "PRET" => {
+                armed.insert(state.session);
+                Some(Answer::say("200 OK, planning to use that"))
+            }
+            "EPSV" | "PASV" if !armed.remove(&state.session) => Some(Answer::say(
+                "500 You need to use a client supporting PRET (PRE Transfer) to use PASV",
+            )),
+            _ => None,
+        }
+    });
+    let greeted: Arc<Mutex<HashSet<usize>>> = Arc::default();
+    let own = Quirks::none().hook(move |request, state| {
+        let mut greeted = greeted.lock().unwrap();
+        if request.verb == "SITE" && request.argument == "VAULT main" {
+            greeted.insert(state.session);
+            return Some(Answer::say("200 Vault main"));
+        }
+        let is_early = [
+            "MLSD", "LIST", "STAT", "RETR", "STOR", "NLST", "MLST", "CWD",
+        ];
+        (request.is(&is_early) && !greeted.contains(&state.session))
+            .then(|| Answer::say("503 Choose a vault first"))
+    });
+    group([
+        row("it_is_mounted_where_pret_is_needed", pret, works),
+        row("it_is_mounted_with_a_login_command", own, works)
+            .with(&["login_command=SITE VAULT main"]),
+    ]);
 }
 
 /// Eight readers of files at the same time, on a server that takes three sessions.
@@ -173,4 +327,33 @@ fn a_server_that_is_full() {
         .holding(many)
     }));
     group(rows);
+}
+
+#[test]
+fn modes_and_addresses() {
+    let lines =
+        "drw-rw-rw-   2 1 1 4096 May  4  2018 docs\ndrw-------   2 1 1 4096 May  4  2018 empty";
+    group([
+        row(
+            "a_directory_with_no_x_can_be_entered",
+            Quirks::none().without_facts().raw_listing("/", lines),
+            |t| assert_eq!(t.run("stat -c %A docs empty"), "drwxrwxrwx\ndrwx------\n"),
+        ),
+        row(
+            "data_comes_from_the_address_of_the_control_connection",
+            Quirks::none(),
+            works,
+        )
+        .with(&["bind=127.0.0.2"]),
+        row("mlsd_can_be_left_out", Quirks::none(), |t| {
+            works(t);
+            assert_eq!(t.server.count("MLSD"), 0);
+        })
+        .with(&["without=mlsd"]),
+        row("epsv_and_mlst_can_be_left_out", Quirks::none(), |t| {
+            works(t);
+            assert_eq!(t.server.count("EPSV"), 0);
+        })
+        .with(&["without=epsv+pipeline"]),
+    ]);
 }

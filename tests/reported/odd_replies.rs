@@ -17,6 +17,38 @@ fn changes(t: &Mounted) {
 }
 
 #[test]
+fn unusual_replies_to_what_is_done() {
+    let does = |verb, lines| {
+        (
+            format!("{verb} says {lines}"),
+            Quirks::none().does_and_says(verb, lines),
+        )
+    };
+    group(
+        [
+            does("RNFR", "250 Ready"),
+            does("RNFR", "200 OK"),
+            does("RNFR", "350-Ready\n350 for RNTO"),
+            does("RNTO", "200 Renamed"),
+            does("RNTO", "226 Renamed"),
+            does("RNTO", "257 Renamed"),
+            does("DELE", "200 Deleted"),
+            does("DELE", "226 Deleted"),
+            does("DELE", "254 Deleted"),
+            does("MKD", "250 Made"),
+            does("MKD", "200 Made"),
+            does("MKD", "257 made"),
+            does("RMD", "257 Removed"),
+            does("RMD", "200 Removed"),
+            does("STOR", "250 Stored"),
+            does("STOR", "200 Stored"),
+            does("CWD", "200 There"),
+        ]
+        .map(|(name, quirks)| row(format!("changes_are_done: {name}"), quirks, changes)),
+    );
+}
+
+#[test]
 fn more_replies_than_one() {
     let mut rows = Vec::new();
     let before = |verb, lines| {
@@ -117,4 +149,147 @@ fn done_a_moment_later() {
             },
         )
     }));
+}
+
+#[test]
+fn a_completion_that_is_slow() {
+    let seconds = Duration::from_secs;
+    group([
+        row(
+            "a_file_is_stored_though_its_226_is_late",
+            Quirks::none().slow_to_end("STOR", seconds(4)),
+            |t| {
+                t.run("f=$(mktemp); echo new > $f; cp $f docs/new.txt; rm $f");
+                t.holds("/docs/new.txt", "new\n");
+                t.names("/docs", "a.txt b.txt new.txt");
+                assert_eq!(t.server.count("STOR"), 1);
+            },
+        )
+        .with(&["timeout=2"]),
+        row(
+            "a_file_is_read_though_its_226_is_late",
+            Quirks::none().slow_to_end("RETR", seconds(3)),
+            |t| {
+                assert_eq!(t.run("cat docs/a.txt docs/b.txt"), "alpha\nbeta\n");
+                t.run("echo new > docs/new.txt");
+            },
+        ),
+        row(
+            "a_listing_is_shown_though_its_226_is_late",
+            Quirks::none().slow_to_end("MLSD", seconds(2)),
+            |t| {
+                t.lists("docs", "a.txt b.txt");
+            },
+        ),
+    ]);
+}
+
+#[test]
+fn replies_that_are_no_yes() {
+    let unknown = |lines| {
+        Quirks::none()
+            .without("SITE")
+            .without("MFMT")
+            .without("MDTM")
+            .unknown_verbs(lines)
+    };
+    group([
+        row(
+            "mkdir_that_202_did_not_do_fails",
+            Quirks::none().says("MKD", "202 Superfluous"),
+            |t| {
+                t.run("! mkdir new");
+                t.lists(".", "docs empty");
+            },
+        ),
+        row(
+            "rm_that_202_did_not_do_fails",
+            Quirks::none().says("DELE", "202 Superfluous"),
+            |t| {
+                t.run("! rm docs/a.txt");
+                t.lists("docs", "a.txt b.txt");
+            },
+        ),
+        row(
+            "rmdir_that_202_did_not_do_fails",
+            Quirks::none().says("RMD", "202 Superfluous"),
+            |t| {
+                t.run("! rmdir empty");
+                t.lists(".", "docs empty");
+            },
+        ),
+        row(
+            "chmod_that_202_did_not_do_fails",
+            Quirks::none().says("SITE", "202 Superfluous"),
+            |t| {
+                t.fails("chmod 600 docs/a.txt", "not supported");
+            },
+        ),
+        row(
+            "touch_that_202_did_not_do_fails",
+            Quirks::none()
+                .says("MFMT", "202 Superfluous")
+                .without("SITE")
+                .without("MDTM"),
+            |t| t.fails("touch -d 2001-02-03 docs/a.txt", "not supported"),
+        ),
+        row(
+            "what_is_unknown_as_402_is_not_supported",
+            unknown("402 Unknown command"),
+            |t| {
+                t.fails("chmod 600 docs/a.txt", "not supported");
+                t.fails("touch -d 2001-02-03 docs/a.txt", "not supported");
+            },
+        ),
+        row(
+            "what_is_unknown_as_504_is_not_supported",
+            unknown("504 Not for that parameter"),
+            |t| {
+                t.fails("chmod 600 docs/a.txt", "not supported");
+                t.fails("touch -d 2001-02-03 docs/a.txt", "not supported");
+            },
+        ),
+        row(
+            "what_cannot_be_set_is_asked_once",
+            unknown("500 Unknown command"),
+            |t| {
+                t.run("mkdir many; for i in 1 2 3 4 5; do echo $i > many/$i; done");
+                t.run("for i in many/*; do touch -d 2001-02-03 $i || true; chmod 600 $i || true; done");
+                let asked = (t.server.count("MFMT"), t.server.count("SITE CHMOD"));
+                assert!(asked.0 <= 1 && asked.1 <= 1, "{asked:?}");
+            },
+        ),
+        row(
+            "rmdir_of_a_directory_with_files_says_so: 451",
+            Quirks::none().says("RMD", "451 Local error"),
+            |t| {
+                t.fails("rmdir docs", "not empty");
+            },
+        ),
+        row(
+            "rmdir_of_a_directory_with_files_says_so: 550",
+            Quirks::none().says("RMD", "550 Permission denied"),
+            |t| t.fails("rmdir docs", "not empty"),
+        ),
+        row(
+            "a_directory_does_not_replace_one_with_files",
+            Quirks::none().hook(|request, state| {
+                let to = state.resolve(&request.argument);
+                let from = state.rename_from.clone()?;
+                (request.verb == "RNTO" && state.is_directory(&to)).then(|| {
+                    for name in state.tree.names(&to) {
+                        let _ = state.tree.delete(&format!("{to}/{name}"));
+                    }
+                    let _ = state.tree.remove_directory(&to);
+                    let _ = state.tree.rename(&from, &to);
+                    Answer::say("250 Done")
+                })
+            }),
+            |t| {
+                t.fails("mv -T empty docs", "not empty");
+                t.names("/docs", "a.txt b.txt");
+                t.names("/", "docs empty");
+            },
+        ),
+    ]);
 }

@@ -97,6 +97,14 @@ fn pipelined_commands_are_given_up_once() {
     }));
 }
 
+#[test]
+fn pipelining_can_be_left_out() {
+    group(manners().map(|(how, quirks)| {
+        row(format!("without_pipeline: {how}"), quirks, works)
+            .with(&["timeout=10", "without=pipeline"])
+    }));
+}
+
 /// A file in which every place is different.
 fn numbered(tree: &mut FileTree) {
     let lines = (0..300_000).map(|i| format!("{i:09}\n"));

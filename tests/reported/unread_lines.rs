@@ -1,0 +1,142 @@
+//! Listings in forms that are rare, and listings with lines that make no sense.
+
+use crate::row::{Row, group, row};
+use crate::support::{FileTree, Quirks};
+
+/// A server that lists these lines for its root, and holds `notes.txt` and what else is named so.
+fn listed(name: &str, lines: &'static str, names: &'static str) -> Row {
+    let quirks = Quirks::none().without_facts().raw_listing("/", lines);
+    row(format!("names_are_read: {name}"), quirks, move |t| {
+        t.lists(".", names);
+        assert_eq!(t.run("cat notes.txt"), "hello\n");
+        t.fails("set -C; echo mine > notes.txt", "cannot overwrite");
+    })
+    .holding(notes)
+}
+
+fn notes(tree: &mut FileTree) {
+    tree.file("/notes.txt", "hello\n");
+    tree.file("/second.txt", "second\n");
+    tree.file("/third.txt", "third\n");
+    tree.directory("/sub");
+}
+
+#[test]
+fn rare_forms() {
+    group([
+        listed(
+            "AS/400",
+            "QSECOFR         57344 11/30/19 18:40:02 *DIR       sub/
+ANNE                6 07/15/21 09:12:33 *STMF      notes.txt",
+            "notes.txt sub",
+        ),
+        listed(
+            "OS/2",
+            "                 0           DIR   09-14-99   06:05  sub
+                 6     RA          11-05-104  19:45  notes.txt",
+            "notes.txt sub",
+        ),
+        listed(
+            "VxWorks",
+            "  size            date        time        name
+--------         ------      ------      --------
+    2048    Mar-07-2011  08:15:42   sub               <DIR>
+       6    NOV-30-2009  17:20:00   notes.txt         ",
+            "notes.txt sub",
+        ),
+        listed(
+            "seconds since 1970",
+            "-rw-r--r--   1 u g  6 1456789012 notes.txt
+drwxr-xr-x   1 u g  4096 1456789012 sub",
+            "notes.txt sub",
+        ),
+        listed(
+            "a date with a comma",
+            "-rw-r-----   1 svc adm     6 Oct 08, 2002 09:47 notes.txt
+drwxr-x---   1 svc adm     6 Oct 08, 2002 09:47 sub",
+            "notes.txt sub",
+        ),
+        listed(
+            "a German date",
+            "-rw-r--r--   1 u g  6 26. Juli, 20:10 notes.txt
+drwxr-xr-x   1 u g  4096 14. März, 2018 sub",
+            "notes.txt sub",
+        ),
+        listed(
+            "a French date",
+            "-rw-r--r--   1 u g  6 3 août 2018 14:22 notes.txt",
+            "notes.txt",
+        ),
+        listed(
+            "a Japanese date",
+            "-rw-r--r--   1 u g  6 2018年07月09日 21:34 notes.txt",
+            "notes.txt",
+        ),
+        listed(
+            "the day first with dashes",
+            "-rw-r--r--   1 u g  6 24-04-2003 17:12 notes.txt
+drwxr-xr-x   1 u g  4096 24-04-2003 17:12 sub",
+            "notes.txt sub",
+        ),
+        listed(
+            "an ISO time",
+            "-rw-r--r--   1 u g  6 2019-03-07T22:14:05Z notes.txt
+drwxr-xr-x   1 u g  4096 2019-03-07 22:14:05 sub",
+            "notes.txt sub",
+        ),
+        listed(
+            "no such day",
+            "-rw-r--r--   1 u g  6 Jan 32  2019 notes.txt
+drwxr-xr-x   1 u g  4096 Feb 30 10:00 sub",
+            "notes.txt sub",
+        ),
+        listed(
+            "permissions glued to the link count",
+            "-rw-r--r--1024 u g 6 Sep  3  2018 notes.txt",
+            "notes.txt",
+        ),
+        listed(
+            "size glued to the group",
+            "-rw-rw-r--   1 build releases6 Mar 14 09:26 notes.txt",
+            "notes.txt",
+        ),
+        listed(
+            "facts in answer to LIST",
+            "Type=file;Size=6;Modify=20180504094100; notes.txt
+type=dir;modify=20180504094100; sub",
+            "notes.txt sub",
+        ),
+        listed(
+            "rows that end in CR CR LF",
+            "-rw-r--r--   1 u g  6 May  4  2018 notes.txt\r
+drwxr-xr-x   1 u g  4096 May  4  2018 sub\r",
+            "notes.txt sub",
+        ),
+        listed(
+            "DOS rows that end in CR CR LF",
+            "05-04-18  09:41AM                    6 notes.txt\r
+05-04-18  09:41AM       <DIR>          sub\r",
+            "notes.txt sub",
+        ),
+        listed(
+            "no date",
+            "-rw-rw----   5 svc svc     6 notes.txt",
+            "notes.txt",
+        ),
+        listed(
+            "NetWare",
+            "- [R----F--] anne           6 May 12  2017 notes.txt",
+            "notes.txt",
+        ),
+        listed(
+            "VShell",
+            "6  Nov 19, 2013 07:41 notes.txt\n0  Nov 19, 2013 07:40 sub/",
+            "notes.txt sub",
+        ),
+        listed(
+            "Windows CE",
+            "11/30/07 06:45:00             6  notes.txt",
+            "notes.txt",
+        ),
+    ]);
+}
