@@ -14,7 +14,9 @@ use rustix::io::Errno;
 
 use super::connect::prepare;
 use super::control::socket_error;
-use super::data::{extended_passive_target, is_v4, may_fall_back, passive_target};
+use super::data::{
+    extended_passive_target, give_up_extended, is_v4, may_fall_back, passive_target,
+};
 use super::error::{Error, Phase};
 use super::local::Origin;
 use super::profile::Capability;
@@ -314,6 +316,9 @@ impl Session {
                 return Ok(None);
             }
         }
+        if arm.way == Way::Extended {
+            self.profile.works(Capability::Epsv);
+        }
         let failed = |error| socket_error(Phase::DataConnect, error);
         arm.socket.set_nonblocking(false).map_err(failed)?;
         self.control.set_holds_data(true);
@@ -356,8 +361,11 @@ impl Session {
         if !may_fall_back(error, &self.control) {
             log::debug!("no data connection ahead this time: {error}");
         } else if way == Way::Extended && is_v4(&self.control).unwrap_or(false) {
-            self.profile.fails(Capability::Epsv, error);
-            self.ahead.due = true;
+            if give_up_extended(&self.profile, error) {
+                self.ahead.due = true;
+            } else {
+                self.ahead.was_dead();
+            }
         } else {
             self.ahead.stop(&error.to_string());
         }

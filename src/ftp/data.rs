@@ -61,7 +61,7 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
                 return Ok(Pending::Connected(stream));
             }
             Err(error) if may_be_v4 && may_fall_back(&error, control) => {
-                options.profile.fails(Capability::Epsv, &error);
+                give_up_extended(&options.profile, &error);
             }
             Err(error) => {
                 // Some servers close the connection when they do not know it: the next session asks by PASV.
@@ -132,6 +132,17 @@ fn over(socket: TcpStream, tls: Option<&Connector>) -> Result<Wire, Error> {
         None => Wire::Clear(socket),
         Some(tls) => Wire::Tls(Box::new(tls.over_data(socket)?)),
     })
+}
+
+/// EPSV failed with `error`: no session asks for it any more, unless it has led to data connections before and it is
+/// the network that failed now. Whether it is given up.
+pub(super) fn give_up_extended(profile: &ServerProfile, error: &Error) -> bool {
+    let is_refused = matches!(error, Error::Refused { .. } | Error::Malformed { .. });
+    let is_given_up = is_refused || !profile.is_proven(Capability::Epsv);
+    if is_given_up {
+        profile.fails(Capability::Epsv, error);
+    }
+    is_given_up
 }
 
 /// Whether PASV, which knows no other addresses, may have an answer; a proxy does not tell how it reaches the server.

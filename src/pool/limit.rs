@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ftp::ServerProfile;
+
 /// How long a learned limit is believed at first; twice as long after each try above it that failed.
 const BELIEVED: Duration = Duration::from_secs(30);
 /// How long it is believed at most.
@@ -12,6 +14,8 @@ const BELIEVED_AT_MOST: Duration = Duration::from_secs(600);
 pub(super) struct Limit {
     allowed: usize,
     learned: Option<Learned>,
+    /// Holds what is learned for the next mount.
+    profile: ServerProfile,
 }
 
 #[derive(Debug)]
@@ -22,12 +26,18 @@ struct Learned {
 }
 
 impl Limit {
-    /// What the user allows, at least one.
-    pub(super) fn new(allowed: usize) -> Self {
-        Self {
+    /// What the user allows, at least one; less where `profile` knows of a limit.
+    pub(super) fn new(allowed: usize, profile: ServerProfile, now: Instant) -> Self {
+        let remembered = profile.session_limit();
+        let mut limit = Self {
             allowed: allowed.max(1),
             learned: None,
+            profile,
+        };
+        if let Some(sessions) = remembered.filter(|sessions| *sessions < limit.allowed) {
+            limit.refused(now, sessions);
         }
+        limit
     }
 
     /// Most sessions that the server is known to take, or the user's number.
@@ -58,8 +68,10 @@ impl Limit {
             Some(learned) => learned.believed,
             None => BELIEVED,
         };
+        let sessions = established.clamp(1, self.allowed);
+        self.profile.set_session_limit(sessions);
         self.learned = Some(Learned {
-            sessions: established.clamp(1, self.allowed),
+            sessions,
             believed,
             until: now + believed,
         });
@@ -73,9 +85,11 @@ impl Limit {
         if established > learned.sessions {
             learned.sessions = established;
             learned.until = now;
+            self.profile.set_session_limit(established);
         }
         if learned.sessions >= self.allowed {
             self.learned = None;
+            self.profile.set_session_limit(0);
         }
     }
 }
@@ -84,10 +98,29 @@ impl Limit {
 mod tests {
     use super::*;
 
+    fn unknown(allowed: usize) -> Limit {
+        Limit::new(allowed, ServerProfile::default(), Instant::now())
+    }
+
+    #[test]
+    fn the_next_mount_begins_with_the_limit_that_was_learned() {
+        let start = Instant::now();
+        let profile = ServerProfile::default();
+        let mut limit = Limit::new(8, profile.clone(), start);
+        limit.refused(start, 2);
+        assert_eq!(profile.session_limit(), Some(2));
+        let next = Limit::new(8, profile.clone(), start);
+        assert_eq!((next.known(), next.at(start)), (2, 2));
+        assert_eq!(next.at(start + BELIEVED), 3, "it is tried again");
+        assert_eq!(Limit::new(1, profile.clone(), start).at(start), 1);
+        limit.grew(start + BELIEVED, 8);
+        assert_eq!(profile.session_limit(), None);
+    }
+
     #[test]
     fn a_refusal_teaches_the_limit_and_age_lets_it_be_tried_again() {
         let start = Instant::now();
-        let mut limit = Limit::new(8);
+        let mut limit = unknown(8);
         assert_eq!(limit.at(start), 8);
         limit.refused(start, 2);
         assert_eq!(limit.at(start), 2);
@@ -101,7 +134,7 @@ mod tests {
     #[test]
     fn a_server_with_room_again_is_filled_again() {
         let start = Instant::now();
-        let mut limit = Limit::new(3);
+        let mut limit = unknown(3);
         limit.refused(start, 1);
         let later = start + BELIEVED;
         limit.grew(later, 2);
@@ -114,7 +147,7 @@ mod tests {
     #[test]
     fn one_connection_is_always_tried() {
         let now = Instant::now();
-        let mut limit = Limit::new(0);
+        let mut limit = unknown(0);
         limit.refused(now, 0);
         assert_eq!(limit.at(now), 1);
     }

@@ -111,21 +111,20 @@ impl Pool<Session> {
         );
         let connect = options.connect;
         let profile = connect.profile.clone();
-        let pool = Self::with(rules, move || Session::connect(&connect))?;
-        Ok(Self { profile, ..pool })
+        Self::with(rules, profile, move || Session::connect(&connect))
     }
 }
 
 impl<S: Line> Pool<S> {
     fn with(
         rules: Rules,
+        profile: ServerProfile,
         dial: impl Fn() -> Result<S, ftp::Error> + Send + Sync + 'static,
     ) -> Result<Self, ftp::Error> {
         let first = dial()?;
         // Whoever counts a session that is being made counts it out by the error.
         let dial = move || guarded::catch("a login", &dial).unwrap_or_else(|| Err(panicked()));
-        let shared = Shared::new(rules, Box::new(dial), first);
-        let profile = ServerProfile::default();
+        let shared = Shared::new(rules, profile.clone(), Box::new(dial), first);
         Ok(Self { shared, profile })
     }
 

@@ -9,7 +9,7 @@ use super::backoff::{Advice, Backoff};
 use super::limit::Limit;
 use super::line::Line;
 use super::{Error, PoolStats, Purpose};
-use crate::ftp::{self, Readiness};
+use crate::ftp::{self, Readiness, ServerProfile};
 
 /// A place in the queue: the lower, the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,8 +72,8 @@ pub(super) struct Places<S> {
 }
 
 impl<S: Line> Places<S> {
-    /// One idle session and room for up to `allowed`.
-    pub(super) fn new(allowed: usize, first: S, now: Instant) -> Self {
+    /// One idle session and room for up to `allowed`, or for what `profile` knows that the server allows.
+    pub(super) fn new(allowed: usize, profile: ServerProfile, first: S, now: Instant) -> Self {
         let mut places = Self {
             idle: VecDeque::new(),
             open: 1,
@@ -81,7 +81,7 @@ impl<S: Line> Places<S> {
             away: 0,
             queue: BTreeSet::new(),
             next_ticket: 0,
-            limit: Limit::new(allowed),
+            limit: Limit::new(allowed, profile, now),
             backoff: Backoff::default(),
             closed: false,
         };

@@ -11,7 +11,7 @@ use super::lease::{Lease, Permit};
 use super::line::Line;
 use super::places::{AfterFailure, Idle, Places, Spare, Ticket, Turn};
 use super::{Error, PoolStats, Purpose, armourer, keepalive};
-use crate::ftp::{self, Readiness, Watch};
+use crate::ftp::{self, Readiness, ServerProfile, Watch};
 
 /// Most sessions made for transfers that follow one another faster than data connections are opened: one at work, and the
 /// two round trips of EPSV and connecting beside it.
@@ -65,13 +65,18 @@ pub(super) struct Shared<S: Line> {
 
 impl<S: Line> Shared<S> {
     /// With its first session, and a housekeeper.
-    pub(super) fn new(rules: Rules, dial: Dial<S>, first: S) -> Arc<Self> {
+    pub(super) fn new(rules: Rules, profile: ServerProfile, dial: Dial<S>, first: S) -> Arc<Self> {
         let (life, ended) = mpsc::channel();
         let (bell, heard) = armourer::bell().map_or((None, None), |it| (Some(it.0), Some(it.1)));
         let shared = Arc::new(Self {
             rules,
             dial,
-            places: Mutex::new(Places::new(rules.connections, first, Instant::now())),
+            places: Mutex::new(Places::new(
+                rules.connections,
+                profile,
+                first,
+                Instant::now(),
+            )),
             changed: Condvar::new(),
             short: Condvar::new(),
             bell,

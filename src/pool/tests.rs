@@ -129,7 +129,7 @@ fn rules(connections: usize) -> Rules {
 
 fn pool(server: &Arc<FakeServer>, rules: Rules) -> Pool<FakeLine> {
     let server = Arc::clone(server);
-    Pool::with(rules, move || server.dial()).unwrap()
+    Pool::with(rules, ServerProfile::default(), move || server.dial()).unwrap()
 }
 
 fn wait_for(what: &str, condition: impl Fn() -> bool) {

@@ -397,3 +397,44 @@ fn the_end_of_an_upload_may_be_told_later_than_other_replies() {
     session.noop().unwrap();
     peer.ends();
 }
+
+#[test]
+fn epsv_that_leads_nowhere_is_tried_by_one_session_of_all() {
+    // A listener whose queue is full drops what comes, as a firewall does.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let home: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    full.bind(&home.into()).unwrap();
+    full.listen(0).unwrap();
+    let full = TcpListener::from(full);
+    let address = full.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, SHORT) {
+        queue.push(stream);
+    }
+    let passive = |stage: &mut Stage| {
+        stage.hear("PASV");
+        let (listener, reply) = passive_reply(stage, "127,0,0,1");
+        stage.say(&reply);
+        let data = taken(&listener);
+        empty_file(stage, data);
+    };
+    let peer = Peer::plays_two(
+        move |stage| {
+            stage.log_in();
+            stage.answer("EPSV", &format!("229 ok (|||{}|)", address.port()));
+            passive(stage);
+        },
+        move |stage| {
+            stage.log_in();
+            passive(stage);
+        },
+    );
+    let options = ConnectOptions {
+        connect_timeout: SHORT,
+        ..peer.options()
+    };
+    download(Session::connect(&options).unwrap());
+    download(Session::connect(&options).unwrap());
+    peer.ends();
+    drop(queue);
+}
