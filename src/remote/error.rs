@@ -52,6 +52,8 @@ pub enum ErrorKind {
     Protocol,
     /// Data ended before the file did, or the stored size is not the sent one.
     Truncated,
+    /// The server does not do it in this way. The way is remembered, and the next try takes another.
+    OtherWay,
     /// A local file (the spool) could not be read.
     Local,
     /// Any other refusal.

@@ -4,6 +4,7 @@
 //! for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is repeated, what is not is first
 //! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
 
+mod begin;
 mod blame;
 mod change;
 mod digest;
@@ -24,6 +25,7 @@ mod sending;
 mod spare;
 mod stat;
 mod stat_listing;
+mod steps;
 mod temporary;
 mod upload;
 mod version;
@@ -55,13 +57,14 @@ pub use spare::Spare;
 pub use upload::Upload;
 pub use version::Version;
 
+use begin::Whole;
 use error::{Operation, Task};
 use incomplete::IncompleteDirectories;
 use listing_check::ListingChecks;
 use profile_memory::ProfileMemory;
 use retry::Dialogue;
+use steps::UploadSteps;
 use temporary::TemporaryNames;
-use upload::Whole;
 use ways::Way;
 use zone::Zone;
 
@@ -146,6 +149,7 @@ struct Inner {
     memory: ProfileMemory,
     zone: Zone,
     names: TemporaryNames,
+    steps: UploadSteps,
     atomic: Atomic,
     verify: Verify,
     links: Links,
@@ -203,6 +207,7 @@ impl Remote {
             profile,
             memory,
             names: TemporaryNames::new(journal),
+            steps: UploadSteps::default(),
             atomic: options.atomic,
             verify: options.verify,
             links: options.links,
@@ -293,13 +298,13 @@ impl Remote {
         download::open_at(self, path, offset)
     }
 
-    /// Starts storing a whole file that will be at `path`: under a temporary name beside it. Where the server
-    /// takes no such name, straight at `path`, which is logged once.
+    /// Starts storing a whole file that will be at `path`: under a temporary name beside it, or straight at `path` where
+    /// the server takes no such name.
     ///
     /// # Errors
     /// Why the server does not take it.
     pub fn upload(&self, path: &RemotePath) -> Result<Upload, Error> {
-        upload::upload(self, path, None)
+        begin::upload(self, path, None)
     }
 
     /// The same of a small file that is to have the first `length` bytes of `file`, and no more: where the server bears
@@ -316,7 +321,7 @@ impl Remote {
         let is_hashed =
             self.verify() == Verify::Digest && DigestCommand::left(self.profile()).next().is_some();
         let look = !is_hashed;
-        upload::upload(self, path, Some(Whole { file, length, look }))
+        begin::upload(self, path, Some(Whole { file, length, look }))
     }
 
     /// MKD.
@@ -461,6 +466,10 @@ impl Remote {
 
     fn names(&self) -> &TemporaryNames {
         &self.inner.names
+    }
+
+    fn steps(&self) -> &UploadSteps {
+        &self.inner.steps
     }
 
     fn dialogue(&self) -> Dialogue<'_> {

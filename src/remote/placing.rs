@@ -1,7 +1,6 @@
 //! The last step of an upload: the file's mode, time and name, in one flight where the server queues commands (RFC 959
 //! §4.1.3, draft-somers-ftp-mfxx). What that did not set is set afterwards, in the ways that are left.
 
-use super::error::{Operation, Task};
 use super::retry::Dialogue;
 use super::ways::{ModeWay, TimeWay, Way};
 use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
@@ -12,7 +11,10 @@ use crate::ftp::{Capability, Entry, RemotePath, Setting};
 const USUAL_MODE: u32 = 0o644;
 
 /// Makes time and mode of the file at `from`, which was `found` so, what `commit` asks for, where they are not, and
-/// renames it to `target` where it has another name. Tells what time and mode are then, which is best effort.
+/// renames it to `target` where it has another name. Returns what time and mode are then, which is best effort.
+///
+/// # Errors
+/// Those of the rename. The error names the path that the server refused.
 pub(super) fn place(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -66,10 +68,7 @@ impl Placing<'_> {
         let time = self.modified.zip(time_way);
         let time = time.map(|(seconds, way)| way.setting(seconds));
         let settings: Vec<Setting> = mode.into_iter().chain(time).collect();
-        let kept = rename::set_and_rename(self.remote, dialogue, &settings, from, self.path)
-            .map_err(|error| {
-                Task::new(Operation::Store, self.path).error(error.kind, &error.reason)
-            })?;
+        let kept = rename::set_and_rename(self.remote, dialogue, &settings, from, self.path)?;
         for setting in kept {
             let way = if Some(setting) == mode {
                 mode_way.map(Way::capability)

@@ -1,12 +1,25 @@
 //! RNFR and RNTO (RFC 959 §4.1.3), made to replace. Unix servers replace a file that is in the way; others
 //! (IIS, several NAS) refuse, and the file is moved aside first: then there is a moment with neither.
+//!
+//! Some servers refuse RNTO and rename all the same, a moment later even. A refusal counts after a look at both names.
+
+use std::thread;
+use std::time::Duration;
 
 use super::error::{Operation, Task, meaning};
 use super::retry::{Dialogue, Outcome, is_lost};
 use super::stat::{Look, look};
 use super::{Atomic, Error, ErrorKind, Remote};
-use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Setting};
+use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
 use crate::pool;
+
+/// Pauses between looks at what became of a rename that was refused. prim-ftpd takes a second.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+    Duration::from_millis(1200),
+];
 
 /// See [`Remote::rename`].
 pub(super) fn rename(
@@ -18,7 +31,7 @@ pub(super) fn rename(
     set_and_rename(remote, dialogue, &[], from, to).map(drop)
 }
 
-/// … and makes `settings` of the file in the same flight; tells which of them it is known to have.
+/// Like [`rename`], and makes `settings` of the file in the same flight. Returns those that it is known to have.
 pub(super) fn set_and_rename(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -83,7 +96,7 @@ pub(super) fn move_path(
     to: &RemotePath,
 ) -> Result<Vec<Setting>, pool::Error> {
     let mut made = Vec::new();
-    dialogue.change(
+    let moved = dialogue.change(
         |session| {
             made.clear();
             let answers = session.set_and_rename(settings, from, to)?;
@@ -103,8 +116,59 @@ pub(super) fn move_path(
             },
             Err(_) => Outcome::Unknown,
         },
-    )?;
-    Ok(made)
+    );
+    match moved {
+        Ok(()) => Ok(made),
+        Err(fault) if was_moved_after_all(remote, dialogue, from, to, &fault) => {
+            made.clear();
+            Ok(made)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Whether `from` became `to` though the server refused RNTO. How long that is waited for depends on whether this server
+/// has refused what it did, or was seen to mean its refusals.
+fn was_moved_after_all(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    to: &RemotePath,
+    fault: &pool::Error,
+) -> bool {
+    let profile = remote.profile();
+    let lies = profile.finding(Capability::RenameRefusals) == Finding::Fails;
+    if !is_about_target(fault) || (!lies && meaning(fault, to).is_some_and(is_final)) {
+        return false;
+    }
+    let pauses: &[Duration] = if profile.is_proven(Capability::RenameRefusals) {
+        &[]
+    } else {
+        &PAUSES
+    };
+    let mut pauses = pauses.iter();
+    loop {
+        match look(remote, dialogue, from) {
+            Ok(Look::Found(_)) => {}
+            Ok(Look::Absent | Look::NoParent(_)) => {
+                let is_there = matches!(look(remote, dialogue, to), Ok(Look::Found(_)));
+                if is_there {
+                    profile.fails(Capability::RenameRefusals, fault);
+                    log::info!("{from} is {to} now, though the server said: {fault}");
+                }
+                return is_there;
+            }
+            Err(_) => return false,
+        }
+        let Some(pause) = pauses.next() else {
+            break;
+        };
+        thread::sleep(*pause);
+    }
+    if !lies {
+        profile.works(Capability::RenameRefusals);
+    }
+    false
 }
 
 /// Moves the file at `to` aside, `from` into its place, and only then deletes the old one: it is whole

@@ -7,13 +7,17 @@ use std::time::Instant;
 use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
 use super::retry::Dialogue;
 use super::{Remote, change};
-use crate::ftp::RemotePath;
+use crate::ftp::{Capability, RemotePath};
 use crate::journal::Journal;
 
-const PREFIX: &[u8] = b".ftpfs-";
+/// Of a name that servers may take for hidden, and that tools do not show.
+const HIDDEN: &[u8] = b".ftpfs-";
+/// Of a name on servers that refuse or do not show the others.
+const VISIBLE: &[u8] = b"ftpfs-";
 const PART: &[u8] = b".part";
 const ASIDE: &[u8] = b".old";
-/// Hexadecimal digits between prefix and suffix: half of them are the mount's, half the name's.
+/// Hexadecimal digits between prefix and suffix: half of them are the name's, half the mount's. The name's come first, so
+/// that two names of a mount differ even where the server cuts them.
 const DIGITS: usize = 16;
 
 /// Makes names that no other mount makes, and remembers those that could not be cleared away.
@@ -54,10 +58,11 @@ impl TemporaryNames {
 
     /// Whether this mount made `name`.
     pub(super) fn is_ours(&self, name: &[u8]) -> bool {
-        is_temporary(name) && name.starts_with(&self.start())
+        let mount = self.mount_digits();
+        digits(name).is_some_and(|digits| digits.ends_with(mount.as_bytes()))
     }
 
-    /// Those that nobody works with any more.
+    /// Those that are no longer in use.
     pub(super) fn orphans(&self) -> &Orphans {
         &self.orphans
     }
@@ -67,28 +72,35 @@ impl TemporaryNames {
         &self.journal
     }
 
-    fn beside(&self, target: &RemotePath, suffix: &[u8]) -> Option<RemotePath> {
+    fn beside(&self, target: &RemotePath, prefix: &[u8], suffix: &[u8]) -> Option<RemotePath> {
         let number = format!("{:08x}", self.made.fetch_add(1, Ordering::Relaxed));
-        let name = [&self.start(), number.as_bytes(), suffix].concat();
+        let mount = self.mount_digits();
+        let name = [prefix, number.as_bytes(), mount.as_bytes(), suffix].concat();
         target.parent()?.join(&name).ok()
     }
 
-    fn start(&self) -> Vec<u8> {
-        [PREFIX, format!("{:08x}", self.journal.mount()).as_bytes()].concat()
+    fn mount_digits(&self) -> String {
+        format!("{:08x}", self.journal.mount())
     }
 }
 
 impl Remote {
-    /// A new name beside `target` for its upload; none for the root, beside which nothing is.
-    pub(super) fn new_part(&self, target: &RemotePath) -> Option<Temporary> {
-        let path = self.names().beside(target, PART)?;
+    /// A new name beside `target` for its upload; none for the root, which has no siblings.
+    pub(super) fn new_part(&self, target: &RemotePath, is_hidden: bool) -> Option<Temporary> {
+        let prefix = if is_hidden { HIDDEN } else { VISIBLE };
+        let path = self.names().beside(target, prefix, PART)?;
         self.names().journal.part(&path);
         Some(Temporary::new(self, path.clone(), Orphan::Part(path)))
     }
 
     /// A new name beside `target` to move it to for a moment; none for the root.
     pub(super) fn new_aside(&self, target: &RemotePath) -> Option<Temporary> {
-        let path = self.names().beside(target, ASIDE)?;
+        let prefix = if self.profile().has(Capability::HiddenNames) {
+            HIDDEN
+        } else {
+            VISIBLE
+        };
+        let path = self.names().beside(target, prefix, ASIDE)?;
         self.names().journal.aside(&path, target);
         let orphan = Orphan::Aside(path.clone(), target.clone());
         Some(Temporary::new(self, path, orphan))
@@ -214,17 +226,17 @@ impl Drop for Temporary {
     }
 }
 
-/// Whether `name` is one of these, whoever made it. Strict, so that no name a user would choose is taken for
-/// one.
+/// Whether `name` is a temporary name of any mount. Strict, so that no name a user would choose is taken for one.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
-    let rest = name.strip_prefix(PREFIX);
-    let digits = rest.and_then(|rest| rest.strip_suffix(PART).or(rest.strip_suffix(ASIDE)));
-    digits.is_some_and(|digits| {
-        digits.len() == DIGITS
-            && digits
-                .iter()
-                .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    digits(name).is_some()
+}
+
+/// The digits of a temporary name.
+fn digits(name: &[u8]) -> Option<&[u8]> {
+    let rest = name.strip_prefix(HIDDEN).or(name.strip_prefix(VISIBLE))?;
+    let digits = rest.strip_suffix(PART).or(rest.strip_suffix(ASIDE))?;
+    let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    (digits.len() == DIGITS && digits.iter().all(is_digit)).then_some(digits)
 }
 
 #[cfg(test)]
@@ -240,19 +252,19 @@ mod tests {
         let target = RemotePath::new(b"/a/b").unwrap();
         let (ours, theirs) = (names(), names());
         let made = [
-            (&ours, PART),
-            (&ours, ASIDE),
-            (&theirs, PART),
-            (&theirs, PART),
+            (&ours, HIDDEN, PART),
+            (&ours, VISIBLE, ASIDE),
+            (&theirs, HIDDEN, PART),
+            (&theirs, VISIBLE, PART),
         ]
-        .map(|(names, suffix)| names.beside(&target, suffix).unwrap());
+        .map(|(names, prefix, suffix)| names.beside(&target, prefix, suffix).unwrap());
         for (index, path) in made.iter().enumerate() {
             assert_eq!(path.parent(), target.parent());
             assert!(is_temporary(path.name()), "{path}");
             assert_eq!(ours.is_ours(path.name()), index < 2, "{path}");
             assert!(!made[..index].contains(path));
         }
-        assert_eq!(ours.beside(&RemotePath::root(), PART), None);
+        assert_eq!(ours.beside(&RemotePath::root(), HIDDEN, PART), None);
     }
 
     #[test]
@@ -263,7 +275,9 @@ mod tests {
             b".ftpfs-0123456789abcdef0.part",
             b".ftpfs-0123456789ABCDEF.part",
             b".ftpfs-0123456789abcdef.par",
-            b"ftpfs-0123456789abcdef.part",
+            b"..ftpfs-0123456789abcdef.part",
+            b"ftpfs-0123456789abcde.part",
+            b"Ftpfs-0123456789abcdef.part",
             b".ftpfs-0123456789abcdef.part ",
             b".ftpfs-0123456789abcdef.part.old",
         ] {
@@ -271,5 +285,6 @@ mod tests {
         }
         assert!(is_temporary(b".ftpfs-0123456789abcdef.part"));
         assert!(is_temporary(b".ftpfs-0123456789abcdef.old"));
+        assert!(is_temporary(b"ftpfs-0123456789abcdef.part"));
     }
 }

@@ -1,16 +1,21 @@
 //! A file being stored: under a temporary name beside its target, renamed over it when the server has all of
 //! it. Readers see the old file or the new one; a failed upload leaves the old one whole.
+//!
+//! Servers that do not take, show or rename temporary names get the next [`UploadName`]: within [`begin::upload`](super::begin::upload) where STOR is
+//! refused, by another upload ([`ErrorKind::OtherWay`]) where the refusal comes after the data.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::mem;
+use std::time::Instant;
 
+use super::begin::may_have;
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
 use super::sending::Sending;
+use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
-use super::{Atomic, Commit, Error, ErrorKind, Remote, Stored, placing};
-use crate::ftp::{self, Capability, Entry, Failed, Modified, Precision, RemotePath, Session};
+use super::{Commit, Error, ErrorKind, Remote, Stored, change, placing};
+use crate::ftp::{self, Capability, Entry, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
 /// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
@@ -19,39 +24,43 @@ pub struct Upload {
     remote: Remote,
     /// What it was begun for; errors name it.
     path: RemotePath,
-    place: Place,
+    place: UploadPlace,
+    name: UploadName,
     state: State,
-}
-
-/// A small file, all of whose bytes are there when its upload begins.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Whole<'a> {
-    pub(super) file: &'a File,
-    /// It is to have so many bytes.
-    pub(super) length: u64,
-    /// What arrived is asked for first of all.
-    pub(super) look: bool,
 }
 
 /// Where the bytes go until the commit.
 #[derive(Debug)]
-enum Place {
+pub(super) enum UploadPlace {
     /// A name of ours: whatever is there may be deleted.
     Temporary(Temporary),
-    /// The file itself: the directory takes no new names.
-    Direct(InPlace),
+    /// The name that the file will have.
+    Direct {
+        in_place: InPlace,
+        /// Nothing had the name before: what is there of a failed upload may be deleted.
+        is_new: bool,
+    },
     /// Nowhere any more: the temporary name is gone.
     Gone(RemotePath),
 }
 
-impl Place {
+impl UploadPlace {
     fn path(&self) -> &RemotePath {
         match self {
             Self::Temporary(temporary) => temporary.path(),
-            Self::Direct(in_place) => in_place.path(),
+            Self::Direct { in_place, .. } => in_place.path(),
             Self::Gone(path) => path,
         }
     }
+}
+
+/// What the server says about a file that it has just acknowledged.
+enum Arrival {
+    Told(Entry),
+    /// Nothing that helps.
+    Untold,
+    /// There is no such file.
+    Unseen(pool::Error),
 }
 
 #[derive(Debug)]
@@ -62,68 +71,11 @@ enum State {
     Ended,
 }
 
-/// See [`Remote::upload`].
-pub(super) fn upload(
-    remote: &Remote,
-    path: &RemotePath,
-    whole: Option<Whole<'_>>,
-) -> Result<Upload, Error> {
-    let task = Task::new(Operation::Store, path);
-    if !remote.keeps_name(path) {
-        return Err(task.name_not_kept());
-    }
-    let Some(temporary) = remote.new_part(path) else {
-        return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
-    };
-    let mut dialogue = remote.dialogue();
-    if remote.atomic() == Atomic::Never {
-        temporary.gone();
-        return direct(remote, &mut dialogue, &task, whole);
-    }
-    let asked = Cell::new(0);
-    let begin = |session: Session| {
-        asked.set(asked.get() + 1);
-        store(session, temporary.path(), whole)
-    };
-    let fault = match dialogue.start(begin) {
-        Ok(started) => {
-            return Ok(Upload::new(
-                remote,
-                path,
-                Place::Temporary(temporary),
-                started,
-            ));
-        }
-        Err(fault) => fault,
-    };
-    let is_about_the_name = may_be_about_the_name(&fault, temporary.path());
-    if has_made_nothing(&fault, asked.get()) {
-        temporary.gone();
-    } else {
-        temporary.delete(&mut dialogue);
-    }
-    if !is_about_the_name || remote.atomic() == Atomic::Require {
-        return Err(remote.blame(&mut dialogue, &task, &fault));
-    }
-    let upload = direct(remote, &mut dialogue, &task, whole)?;
-    if remote.inner.warned_of_overwriting.first() {
-        log::warn!(
-            "the server takes no new name beside {path} ({fault}): it is overwritten in place, and an \
-             upload that fails leaves it cut short"
-        );
-    }
-    Ok(upload)
-}
-
-/// STOR, with all the data at once where they are at hand.
-fn store(
-    session: Session,
-    path: &RemotePath,
-    whole: Option<Whole<'_>>,
-) -> Result<ftp::Upload, Box<Failed>> {
-    match whole {
-        Some(whole) => session.store_whole(path, whole.file, whole.length, whole.look),
-        None => session.store(path, 0),
+/// Whether the server's reply made no sense.
+fn is_malformed(fault: &pool::Error) -> bool {
+    match fault {
+        pool::Error::Session(error) => matches!(**error, ftp::Error::Malformed { .. }),
+        pool::Error::Exhausted(_) | pool::Error::Closed => false,
     }
 }
 
@@ -154,69 +106,25 @@ fn size_and_time(
     Ok(entry)
 }
 
-/// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A connection that is
-/// lost leaves that open; before a 425 vsftpd has made the file.
-fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
-    let for_good = refusal(fault).is_some_and(|reply| reply.code().0 >= 500);
-    tries == 0 || (tries == 1 && for_good)
-}
-
-/// Begins an upload straight at its name. The journal knows of it before the server does.
-fn direct(
-    remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    task: &Task<'_>,
-    whole: Option<Whole<'_>>,
-) -> Result<Upload, Error> {
-    let path = task.path;
-    remote.settle_before(dialogue, path);
-    let in_place = remote.overwrite(path);
-    let tries = Cell::new(0);
-    let begin = |session: Session| {
-        tries.set(tries.get() + 1);
-        store(session, path, whole)
-    };
-    match dialogue.start(begin) {
-        Ok(started) => Ok(Upload::new(remote, path, Place::Direct(in_place), started)),
-        Err(fault) => {
-            if has_made_nothing(&fault, tries.get()) {
-                in_place.finished();
-            }
-            Err(remote.blame(dialogue, task, &fault))
-        }
-    }
-}
-
-/// Whether another name may be taken where this one was not: files in a directory that cannot be written to
-/// can still be writable.
-fn may_be_about_the_name(fault: &pool::Error, path: &RemotePath) -> bool {
-    if !refusal(fault).is_some_and(|reply| matches!(reply.code().0, 501 | 550 | 553)) {
-        return false;
-    }
-    matches!(
-        meaning(fault, path),
-        None | Some(
-            ErrorKind::PermissionDenied
-                | ErrorKind::InvalidName
-                | ErrorKind::NameTooLong
-                | ErrorKind::Other
-        )
-    )
-}
-
 impl Upload {
-    fn new(
+    pub(super) fn new(
         remote: &Remote,
         path: &RemotePath,
-        place: Place,
+        name: UploadName,
+        place: UploadPlace,
         started: (ftp::Upload, Permit),
     ) -> Self {
-        let is_ours = matches!(place, Place::Temporary(_));
+        let is_ours = match place {
+            UploadPlace::Temporary(_) => true,
+            UploadPlace::Direct { is_new, .. } => is_new,
+            UploadPlace::Gone(_) => false,
+        };
         let sending = Sending::new(remote, place.path(), is_ours, started);
         Self {
             remote: remote.clone(),
             path: path.clone(),
             place,
+            name,
             state: State::Sending(Box::new(sending)),
         }
     }
@@ -320,7 +228,13 @@ impl Upload {
         commit: &Commit,
     ) -> Result<Stored, Error> {
         let task = Task::new(Operation::Store, target);
-        let found = self.arrived(dialogue, target)?;
+        let found = match self.arrived(dialogue, target)? {
+            Arrival::Told(entry) => Some(entry),
+            Arrival::Unseen(fault) if self.name == UploadName::Hidden => {
+                return Err(self.other_way(&task, UploadName::Visible, &fault));
+            }
+            Arrival::Untold | Arrival::Unseen(_) => None,
+        };
         if let Some(size) = found.as_ref().and_then(|found| found.size)
             && size != commit.size
         {
@@ -328,37 +242,74 @@ impl Upload {
             return Err(task.error(ErrorKind::Truncated, &reason));
         }
         let from = self.place.path();
-        placing::place(&self.remote, dialogue, from, target, commit, found.as_ref())
+        let placed = placing::place(&self.remote, dialogue, from, target, commit, found.as_ref());
+        match placed {
+            Ok(stored) => {
+                let is_new = matches!(self.place, UploadPlace::Direct { is_new: true, .. });
+                let steps = self.remote.steps();
+                steps.worked(self.remote.profile(), target, self.name, is_new);
+                Ok(stored)
+            }
+            Err(error) => match self.name_after_rename(&error) {
+                Some(next) => Err(self.other_way(&task, next, &error.reason)),
+                None => Err(task.error(error.kind, &error.reason)),
+            },
+        }
+    }
+
+    /// The name that the next upload is to have, where the rename of this one failed so.
+    fn name_after_rename(&self, refused: &Error) -> Option<UploadName> {
+        let next = match refused.kind {
+            // The server stored what it does not find.
+            ErrorKind::NotFound if refused.path == *self.place.path() => self.name.next(),
+            ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Other => {
+                Some(UploadName::Final).filter(|_| self.name != UploadName::Final)
+            }
+            _ => None,
+        };
+        next.filter(|next| may_have(&self.remote, *next))
+    }
+
+    /// Remembers that uploads of this file begin with `next`; the error that says so.
+    fn other_way(&self, task: &Task<'_>, next: UploadName, why: &dyn std::fmt::Display) -> Error {
+        let remote = &self.remote;
+        remote
+            .steps()
+            .skip_to(remote.profile(), task.path, next, Instant::now());
+        let name = self.place.path();
+        log::info!("the server stored {name} and cannot use it ({why}); trying another name");
+        task.error(ErrorKind::OtherWay, why)
     }
 
     /// What the server has of the upload: one question answers for size, time and mode where the
     /// server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
-    fn arrived(
-        &self,
-        dialogue: &mut Dialogue<'_>,
-        target: &RemotePath,
-    ) -> Result<Option<Entry>, Error> {
+    fn arrived(&self, dialogue: &mut Dialogue<'_>, target: &RemotePath) -> Result<Arrival, Error> {
         let (profile, path) = (self.remote.profile(), self.place.path());
         let asked = if profile.has(Capability::Mlst) {
             dialogue.repeat(|session| session.mlst(path))
         } else if profile.has(Capability::Size) {
             dialogue.repeat(|session| size_and_time(session, path, profile.has(Capability::Mdtm)))
         } else {
-            return Ok(None);
+            return Ok(Arrival::Untold);
         };
         match asked {
-            Ok(entry) => Ok(Some(entry)),
+            Ok(entry) => Ok(Arrival::Told(entry)),
             Err(fault) if is_unsupported(&fault) && profile.has(Capability::Mlst) => {
                 profile.fails(Capability::Mlst, &fault);
                 self.arrived(dialogue, target)
             }
             Err(fault) if is_unsupported(&fault) => {
                 profile.fails(Capability::Size, &fault);
-                Ok(None)
+                Ok(Arrival::Untold)
             }
+            // ProFTPD answers MLST of a name that it hides without a line of facts.
+            Err(fault) if is_malformed(&fault) => Ok(Arrival::Unseen(fault)),
             Err(fault) if refusal(&fault).is_some() => {
                 log::debug!("the stored size of {target} is not told: {fault}");
-                Ok(None)
+                Ok(match meaning(&fault, path) {
+                    Some(ErrorKind::NotFound) => Arrival::Unseen(fault),
+                    _ => Arrival::Untold,
+                })
             }
             Err(fault) => {
                 let task = Task::new(Operation::Store, target);
@@ -378,25 +329,33 @@ impl Upload {
         error
     }
 
-    /// Deletes what has come of it, where that is under a name of its own.
+    /// Deletes what has come of it, unless that is an older file.
     fn remove_temporary(&mut self, dialogue: &mut Dialogue<'_>) {
-        if let Place::Temporary(temporary) = self.take_place() {
-            temporary.delete(dialogue);
+        match self.take_place() {
+            UploadPlace::Temporary(temporary) => temporary.delete(dialogue),
+            UploadPlace::Direct {
+                in_place,
+                is_new: true,
+            } => match change::delete_in(&self.remote, dialogue, in_place.path()) {
+                Ok(()) => in_place.finished(),
+                Err(fault) => log::debug!("{} is left cut short: {fault}", in_place.path()),
+            },
+            UploadPlace::Direct { .. } | UploadPlace::Gone(_) => {}
         }
     }
 
     /// The file has its name and all its bytes.
     fn leave_place(&mut self) {
         match self.take_place() {
-            Place::Temporary(temporary) => temporary.gone(),
-            Place::Direct(in_place) => in_place.finished(),
-            Place::Gone(_) => {}
+            UploadPlace::Temporary(temporary) => temporary.gone(),
+            UploadPlace::Direct { in_place, .. } => in_place.finished(),
+            UploadPlace::Gone(_) => {}
         }
     }
 
-    fn take_place(&mut self) -> Place {
+    fn take_place(&mut self) -> UploadPlace {
         let path = self.place.path().clone();
-        mem::replace(&mut self.place, Place::Gone(path))
+        mem::replace(&mut self.place, UploadPlace::Gone(path))
     }
 
     fn task(&self) -> Task<'_> {

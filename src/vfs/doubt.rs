@@ -45,6 +45,7 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::Changed
         | ErrorKind::Protocol
         | ErrorKind::Truncated
+        | ErrorKind::OtherWay
         | ErrorKind::Local
         | ErrorKind::Other => false,
     }

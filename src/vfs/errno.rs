@@ -79,6 +79,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::Protocol | ErrorKind::NotSecure => libc::EPROTO,
             ErrorKind::ConnectionLost
             | ErrorKind::Truncated
+            | ErrorKind::OtherWay
             | ErrorKind::Local
             | ErrorKind::Other => libc::EIO,
         })

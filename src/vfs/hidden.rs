@@ -123,6 +123,7 @@ fn may_be_deleted(refused: ErrorKind) -> bool {
         | ErrorKind::ConnectionLost
         | ErrorKind::Changed
         | ErrorKind::Truncated
+        | ErrorKind::OtherWay
         | ErrorKind::Local => false,
     }
 }

@@ -12,6 +12,8 @@ use crate::remote::{self, Commit, ErrorKind, Remote, Version};
 
 /// Bytes that are compared at a time.
 const COMPARE: usize = 256 << 10;
+/// Tries of an upload, the first one included, on a server that does not do it in the usual way.
+const UPLOADS: u32 = 3;
 
 /// Why a file that waits was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -126,16 +128,30 @@ fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Probl
             return Err(Problem::Changed(target.clone()));
         }
     }
-    let mut upload = remote.upload(target)?;
-    upload.send(&file, size)?;
-    upload.arrive(Some(&file))?;
     let commit = Commit {
         size,
         modified: waiting.pending.modified,
         mode: waiting.pending.mode,
     };
-    upload.commit(target, &commit)?;
-    Ok(())
+    let mut tries = 1;
+    loop {
+        match upload(remote, target, &file, &commit) {
+            Err(error) if error.kind == ErrorKind::OtherWay && tries < UPLOADS => tries += 1,
+            stored => return Ok(stored?),
+        }
+    }
+}
+
+fn upload(
+    remote: &Remote,
+    target: &RemotePath,
+    file: &File,
+    commit: &Commit,
+) -> Result<(), remote::Error> {
+    let mut upload = remote.upload(target)?;
+    upload.send(file, commit.size)?;
+    upload.arrive(Some(file))?;
+    upload.commit(target, commit).map(drop)
 }
 
 /// The kind of what the server has, and its version with an exact time where the server knows one:

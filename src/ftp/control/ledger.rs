@@ -104,6 +104,8 @@ impl Verb {
                 | Self::Auth
                 | Self::Mkd
                 | Self::Cwd
+                // Some say 250 where 350 belongs. RNTO follows it mostly, so it is not a stray that an answer follows.
+                | Self::Rnfr
                 | Self::Rnto
                 | Self::Value
                 | Self::Transfer
@@ -114,8 +116,7 @@ impl Verb {
                 | Self::Pwd
                 | Self::Epsv
                 | Self::Pasv
-                | Self::Restart
-                | Self::Rnfr => None,
+                | Self::Restart => None,
             },
         }
     }
@@ -260,6 +261,11 @@ mod tests {
             (&["FEAT", "TYPE I"], &[500, 200], &[Answer; 2]),
             (&["RNFR /a", "RNTO /b"], &[350, 250], &[Answer; 2]),
             (&["RNFR /a", "RNTO /b"], &[550, 503], &[Answer; 2]),
+            (
+                &["MLST /a", "RNFR /a", "RNTO /b"],
+                &[250, 250, 250],
+                &[Answer; 3],
+            ),
             (
                 &["REST 7", "RETR /a"],
                 &[350, 150, 226],

@@ -81,6 +81,8 @@ pub enum Capability {
     Appe,
     /// RNTO replaces an existing file.
     RenameReplaces,
+    /// A refused RNTO has renamed nothing.
+    RenameRefusals,
     /// New names that begin with a dot are taken and shown.
     HiddenNames,
     /// New names beside a file are taken, and can be renamed.
@@ -222,6 +224,12 @@ const ROWS: [Row; Capability::COUNT] = {
             "replace",
             true,
             "does not rename onto an existing file; the old one is moved aside first",
+        ),
+        row(
+            C::RenameRefusals,
+            "refusals",
+            true,
+            "renames files and says that it did not; both names are looked at",
         ),
         row(
             C::HiddenNames,

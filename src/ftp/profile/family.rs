@@ -72,6 +72,7 @@ impl Family {
                 (C::MdtmUtc, false),
                 (C::Rest, true),
                 (C::RestForgotten, true),
+                (C::RenameRefusals, true),
             ],
             Self::Proftpd => &[
                 (C::PathArgument, true),
@@ -82,6 +83,7 @@ impl Family {
                 (C::CompletesUnasked, false),
                 (C::Rest, true),
                 (C::RestForgotten, true),
+                (C::RenameRefusals, true),
             ],
             Self::PureFtpd => &[
                 (C::PathArgument, true),
@@ -92,6 +94,7 @@ impl Family {
                 (C::OddNames, false),
                 (C::Rest, true),
                 (C::RestForgotten, true),
+                (C::RenameRefusals, true),
             ],
             Self::Pyftpdlib => &[
                 (C::PathArgument, true),
@@ -99,6 +102,7 @@ impl Family {
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
                 (C::RestForgotten, true),
+                (C::RenameRefusals, true),
             ],
             Self::Ftpfs => &[
                 (C::PathArgument, true),
@@ -109,6 +113,7 @@ impl Family {
                 (C::QueuesDuringUpload, true),
                 (C::Rest, true),
                 (C::RestForgotten, true),
+                (C::RenameRefusals, true),
             ],
         }
     }

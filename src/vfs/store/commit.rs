@@ -283,7 +283,7 @@ impl Shared {
 /// Whether another upload of the whole file may succeed. One of the wrong size may be an upload that was gone on with
 /// while the server still wrote what it had of it.
 fn may_go_better(kind: ErrorKind) -> bool {
-    kind.is_the_connection() || kind == ErrorKind::Truncated
+    kind.is_the_connection() || matches!(kind, ErrorKind::Truncated | ErrorKind::OtherWay)
 }
 
 fn stuck(target: &RemotePath) -> Error {

@@ -1,0 +1,219 @@
+//! How an upload begins: STOR under the first name that the server takes.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::time::Instant;
+
+use super::error::{Operation, Task, meaning, refusal};
+use super::retry::Dialogue;
+use super::stat::{Look, look};
+use super::steps::UploadName;
+use super::upload::UploadPlace;
+use super::{Atomic, Error, ErrorKind, Remote, Upload};
+use crate::ftp::{self, Capability, Failed, RemotePath, Session};
+use crate::pool;
+
+/// A small file, all of whose bytes are there when its upload begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole<'a> {
+    pub(super) file: &'a File,
+    /// It is to have so many bytes.
+    pub(super) length: u64,
+    /// What arrived is asked for first of all.
+    pub(super) look: bool,
+}
+
+/// Why an upload did not begin, and which name to try instead.
+struct NotBegun {
+    error: Error,
+    next: Option<UploadName>,
+}
+
+/// See [`Remote::upload`].
+pub(super) fn upload(
+    remote: &Remote,
+    path: &RemotePath,
+    whole: Option<Whole<'_>>,
+) -> Result<Upload, Error> {
+    let task = Task::new(Operation::Store, path);
+    if !remote.keeps_name(path) {
+        return Err(task.name_not_kept());
+    }
+    if path.is_root() {
+        return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
+    }
+    let mut dialogue = remote.dialogue();
+    let first = match remote.atomic() {
+        Atomic::Never => UploadName::Final,
+        Atomic::Auto | Atomic::Require => {
+            remote.steps().first(remote.profile(), path, Instant::now())
+        }
+    };
+    let mut name = first;
+    loop {
+        let begun = if may_have(remote, name) {
+            begin(remote, &mut dialogue, &task, name, whole)
+        } else {
+            let reason =
+                "the server takes no temporary names, and atomic=require rules out other ways";
+            return Err(task.error(ErrorKind::Unsupported, reason));
+        };
+        match begun {
+            Ok(upload) => {
+                if name != first {
+                    let steps = remote.steps();
+                    steps.skip_to(remote.profile(), path, name, Instant::now());
+                }
+                return Ok(upload);
+            }
+            Err(NotBegun { error, next }) => match next.filter(|next| may_have(remote, *next)) {
+                Some(next) => {
+                    log::info!("{error}; trying another name");
+                    name = next;
+                }
+                None => return Err(error),
+            },
+        }
+    }
+}
+
+/// Whether the user lets an upload have this name.
+pub(super) fn may_have(remote: &Remote, name: UploadName) -> bool {
+    name != UploadName::Final || remote.atomic() != Atomic::Require
+}
+
+/// Begins an upload that has this name until it is complete.
+fn begin(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    task: &Task<'_>,
+    name: UploadName,
+    whole: Option<Whole<'_>>,
+) -> Result<Upload, NotBegun> {
+    let refused = |error| NotBegun { error, next: None };
+    let is_hidden = match name {
+        UploadName::Final => return direct(remote, dialogue, task, whole).map_err(refused),
+        UploadName::Hidden => true,
+        UploadName::Visible => false,
+    };
+    let Some(temporary) = remote.new_part(task.path, is_hidden) else {
+        return Err(refused(
+            task.error(ErrorKind::IsDirectory, &"the root is a directory"),
+        ));
+    };
+    let asked = Cell::new(0);
+    let begin = |session: Session| {
+        asked.set(asked.get() + 1);
+        store(session, temporary.path(), whole)
+    };
+    let fault = match dialogue.start(begin) {
+        Ok(started) => {
+            let place = UploadPlace::Temporary(temporary);
+            return Ok(Upload::new(remote, task.path, name, place, started));
+        }
+        Err(fault) => fault,
+    };
+    let next = name_after(remote, name, &fault, temporary.path());
+    if has_made_nothing(&fault, asked.get()) {
+        temporary.gone();
+    } else {
+        temporary.delete(dialogue);
+    }
+    let error = remote.blame(dialogue, task, &fault);
+    Err(NotBegun { error, next })
+}
+
+/// The name to try where STOR of a temporary name failed so.
+fn name_after(
+    remote: &Remote,
+    name: UploadName,
+    fault: &pool::Error,
+    path: &RemotePath,
+) -> Option<UploadName> {
+    if !may_be_about_the_name(fault, path) {
+        return None;
+    }
+    // ProFTPD says of a hidden name that it does not take that there is no such file. Of any other name that means that
+    // the directory is not there.
+    let is_absent = meaning(fault, path) == Some(ErrorKind::NotFound);
+    match name {
+        UploadName::Hidden if is_absent => Some(UploadName::Visible),
+        UploadName::Hidden if remote.profile().is_proven(Capability::HiddenNames) => {
+            Some(UploadName::Final)
+        }
+        UploadName::Hidden => Some(UploadName::Visible),
+        UploadName::Visible if is_absent => None,
+        UploadName::Visible => Some(UploadName::Final),
+        UploadName::Final => None,
+    }
+}
+
+/// STOR, with all the data at once where they are at hand.
+fn store(
+    session: Session,
+    path: &RemotePath,
+    whole: Option<Whole<'_>>,
+) -> Result<ftp::Upload, Box<Failed>> {
+    match whole {
+        Some(whole) => session.store_whole(path, whole.file, whole.length, whole.look),
+        None => session.store(path, 0),
+    }
+}
+
+/// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A connection that is
+/// lost leaves that open; before a 425 vsftpd has made the file.
+fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
+    let for_good = refusal(fault).is_some_and(|reply| reply.code().0 >= 500);
+    tries == 0 || (tries == 1 && for_good)
+}
+
+/// Begins an upload straight at its name. The journal knows of it before the server does.
+fn direct(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    task: &Task<'_>,
+    whole: Option<Whole<'_>>,
+) -> Result<Upload, Error> {
+    let path = task.path;
+    remote.settle_before(dialogue, path);
+    let is_new = remote.atomic() != Atomic::Never
+        && matches!(look(remote, dialogue, path), Ok(Look::Absent));
+    let in_place = remote.overwrite(path);
+    let tries = Cell::new(0);
+    let begin = |session: Session| {
+        tries.set(tries.get() + 1);
+        store(session, path, whole)
+    };
+    match dialogue.start(begin) {
+        Ok(started) => {
+            let is_first = remote.atomic() != Atomic::Never && !is_new;
+            if is_first && remote.inner.warned_of_overwriting.first() {
+                log::warn!(
+                    "the server takes no temporary name beside {path}: it is overwritten in place, and an upload that \
+                     fails leaves it cut short"
+                );
+            }
+            let place = UploadPlace::Direct { in_place, is_new };
+            Ok(Upload::new(remote, path, UploadName::Final, place, started))
+        }
+        Err(fault) => {
+            if has_made_nothing(&fault, tries.get()) {
+                in_place.finished();
+            }
+            Err(remote.blame(dialogue, task, &fault))
+        }
+    }
+}
+
+/// Whether another name may be taken where STOR of this one was refused: names that begin with a dot can be forbidden,
+/// and files in a directory that cannot be written to can still be writable.
+fn may_be_about_the_name(fault: &pool::Error, path: &RemotePath) -> bool {
+    let may_be = |code| matches!(code, 450 | 451 | 500 | 501 | 504 | 540..=559) && code != 552;
+    if !refusal(fault).is_some_and(|reply| may_be(reply.code().0)) {
+        return false;
+    }
+    !matches!(
+        meaning(fault, path),
+        Some(ErrorKind::NoSpace | ErrorKind::QuotaExceeded | ErrorKind::NotDirectory)
+    )
+}
