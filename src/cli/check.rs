@@ -17,6 +17,7 @@ use crate::ftp::profile::ProfileRecord;
 use crate::ftp::tls::Security;
 use crate::ftp::{
     Capability, ConnectOptions, Error, Finding, Kind, ListWith, RemotePath, ServerProfile, Session,
+    UnusedLine,
 };
 
 /// Round trips measured; the quickest one counts.
@@ -62,6 +63,9 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
         line(&mut output, topic, &sentence)?;
     }
     line(&mut output, "root", &listed.sentence())?;
+    if let Some(complaint) = listed.complaint() {
+        line(&mut output, "incomplete", &complaint)?;
+    }
     line(
         &mut output,
         "round trip",
@@ -139,6 +143,8 @@ struct Listed {
     files: usize,
     directories: usize,
     others: usize,
+    /// How many lines gave no entry, and the first one.
+    unused: (u64, Option<UnusedLine>),
 }
 
 impl Listed {
@@ -155,12 +161,25 @@ impl Listed {
             files,
             directories,
             others,
+            unused: _,
         } = self;
         let others = match others {
             0 => String::new(),
             others => format!(", others: {others}"),
         };
         format!("directories: {directories}, files: {files}{others}")
+    }
+
+    /// What of the listing was not understood.
+    fn complaint(&self) -> Option<String> {
+        let (count, first) = &self.unused;
+        let first = first.as_ref()?;
+        let text = String::from_utf8_lossy(&first.text);
+        Some(format!(
+            "{count} lines of the listing gave no entry; the first one: \"{}\" ({})",
+            text.escape_debug(),
+            first.reason
+        ))
     }
 }
 
@@ -178,7 +197,8 @@ fn list(session: &mut Session, directory: &RemotePath) -> Result<Listed, Failure
         ControlFlow::Continue(())
     };
     let outcome = session.list(with, directory, &mut add);
-    outcome.map_err(|error| format!("cannot list {directory}: {error}"))?;
+    let outcome = outcome.map_err(|error| format!("cannot list {directory}: {error}"))?;
+    listed.unused = (outcome.unreadable + outcome.dropped, outcome.sample);
     Ok(listed)
 }
 

@@ -86,12 +86,31 @@ impl Session {
         match with {
             ListWith::List => self.list_in_dialect(path, &mut parser)?,
             ListWith::Stat => self.list_by_stat(path, &mut parser)?,
-            ListWith::Mlsd | ListWith::Names => {
+            ListWith::Mlsd => self.list_facts(path, &mut parser)?,
+            ListWith::Names => {
                 let form = self.list_form(with, path);
                 self.list_by(form, path, &mut parser)?;
             }
         }
         parser.finish()
+    }
+
+    /// MLSD, with `-a` where the server hides names otherwise, and without it where that is refused.
+    fn list_facts(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
+        let form = self.list_form(ListWith::Mlsd, path);
+        match self.list_by(form, path, parser) {
+            Err(Error::Refused { reply, .. })
+                if form.all && parser.is_fresh() && may_mean_the_option(&reply) =>
+            {
+                self.list_by(ListForm { all: false, ..form }, path, parser)?;
+                if !parser.outcome.is_empty() {
+                    let why = "only MLSD without it was taken";
+                    self.profile.fails(Capability::MlsdAll, &why);
+                }
+                Ok(())
+            }
+            listed => listed,
+        }
     }
 
     /// Lists as [`Session::list`] does, in exactly this form.

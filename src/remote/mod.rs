@@ -263,6 +263,11 @@ impl Remote {
         stat::stat_unlisted(self, path)
     }
 
+    /// Whether SIZE is worth asking.
+    pub fn tells_sizes(&self) -> bool {
+        self.profile().has(Capability::Size)
+    }
+
     /// The size of the file at `path`, of which the listing tells none; none where SIZE does not tell it either.
     ///
     /// # Errors

@@ -99,7 +99,8 @@ impl Vfs {
             position += 1;
             let known = self.inodes.known(open.ino, name);
             let local = known.and_then(|ino| self.inodes.open_file(ino)?.attributes());
-            let ttl = if local.is_some() { Duration::ZERO } else { ttl };
+            let is_momentary = local.is_some() || self.lacks_size(&attributes);
+            let ttl = if is_momentary { Duration::ZERO } else { ttl };
             let attributes = local.unwrap_or(attributes);
             let ino = self
                 .inodes

@@ -91,6 +91,7 @@ impl Vfs {
         name: &[u8],
     ) -> Option<Result<Fresh<Attributes>, Errno>> {
         match self.cache.lookup(directory, name) {
+            Answer::Present(value, _) if self.lacks_size(&value) => None,
             Answer::Present(value, left) => Some(Ok(Fresh {
                 value,
                 ttl: left.min(self.options.attr_ttl),
@@ -110,6 +111,43 @@ impl Vfs {
         if let Some(known) = self.cached_attributes(directory, name) {
             return known;
         }
+        let fresh = match self.cache.lookup(directory, name) {
+            Answer::Present(value, left) => Fresh {
+                value,
+                ttl: left.min(self.options.attr_ttl),
+            },
+            Answer::Absent(_) | Answer::Unknown => self.ask_attributes(directory, name)?,
+        };
+        self.with_size(directory, name, fresh)
+    }
+
+    /// Whether a file's size is missing that the server may tell when asked for it alone (SIZE). Programs that believe
+    /// the size that stat(2) tells would take such a file for empty.
+    pub(super) fn lacks_size(&self, attributes: &Attributes) -> bool {
+        attributes.kind == Kind::File && attributes.size.is_none() && self.remote.tells_sizes()
+    }
+
+    fn with_size(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        mut fresh: Fresh<Attributes>,
+    ) -> Result<Fresh<Attributes>, Errno> {
+        if self.lacks_size(&fresh.value) {
+            fresh.value.size = self.remote.size(&directory.join(name)?)?;
+            if fresh.value.size.is_some() {
+                self.cache.insert(directory, name, fresh.value.clone());
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// What the server says of `name` in `directory`.
+    fn ask_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Result<Fresh<Attributes>, Errno> {
         let listed = self.cache.completeness(directory);
         if listed.is_some_and(|completeness| !completeness.answers_for(name)) {
             return self.stat(directory, name, Remote::stat_unlisted);

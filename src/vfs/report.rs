@@ -7,7 +7,7 @@ use super::Vfs;
 use super::transfers::Transfer;
 use crate::cache::CacheStats;
 use crate::ftp::{Capability, Finding, RemotePath};
-use crate::remote::{Leftover, PoolStats};
+use crate::remote::{IncompleteListings, Leftover, PoolStats};
 
 /// Most files that are told one by one.
 const MOST_TOLD: usize = 1_000;
@@ -41,6 +41,8 @@ pub struct Report {
     pub findings: Vec<(Capability, Finding)>,
     /// Temporary names that are still to be cleared away on the server, the next first; no more than a thousand.
     pub leftovers: Vec<Leftover>,
+    /// Directories whose listing was not wholly understood.
+    pub incomplete: IncompleteListings,
     /// How often each command was sent.
     pub commands: BTreeMap<String, u64>,
 }
@@ -113,6 +115,7 @@ impl Vfs {
                 .into_iter()
                 .take(MOST_TOLD)
                 .collect(),
+            incomplete: self.remote.incomplete_listings(),
             commands: self.remote.command_counts(),
         }
     }

@@ -320,3 +320,79 @@ fn a_missing_name_is_missing_whatever_mlst_says() {
     }
     group(rows);
 }
+
+#[test]
+fn a_file_whose_listing_tells_no_size_is_not_stored_empty() {
+    let lines = "-rw-r--r-- 1 user group -1 Jan  1  2020 a.txt\n\
+                 -rw-r--r-- 1 user group 99999999999999999999 Jan  1  2020 b.txt";
+    let quirks = Quirks::none().without_facts().raw_listing("/docs", lines);
+    group([row("negative and absurd", quirks, |it| {
+        it.run(
+            "ls -l docs > /dev/null; test \"$(tar -cf - docs | tar -xOf - docs/a.txt)\" = alpha",
+        );
+        it.run("test \"$(stat -c %s docs/b.txt)\" = 5");
+    })]);
+}
+
+#[test]
+fn hidden_names_are_shown_where_mlsd_needs_an_option_for_them() {
+    let quirks = |answer: &'static str| {
+        Quirks::none()
+            .says("SYST", "215 UNIX Type: Apache FtpServer")
+            .hook(move |request, state| {
+                let has_option = request.argument.starts_with("-a");
+                if !request.is(&["MLSD"]) {
+                    return None;
+                }
+                if has_option && answer != "" {
+                    return Some(Answer::say(answer));
+                }
+                let directory = state.resolve(request.path());
+                let shown = state.tree.names(&directory).into_iter();
+                let shown = shown.filter(|name| has_option || !name.starts_with('.'));
+                let lines: String = shown
+                    .map(|name| format!("type=file;size=1; {name}\r\n"))
+                    .collect();
+                Some(Answer::send(lines))
+            })
+    };
+    let shows = |names: &'static str| move |it: &Mounted| it.lists(".", names);
+    let holds = |tree: &mut crate::support::FileTree| {
+        tree.file("/a", "x");
+        tree.file("/.hidden", "x");
+    };
+    group([
+        row("with the option", quirks(""), shows(".hidden a")).holding(holds),
+        row(
+            "the option is refused",
+            quirks("501 Not a valid pathname."),
+            shows("a"),
+        )
+        .holding(holds),
+    ]);
+}
+
+#[test]
+fn directories_that_are_not_wholly_understood_are_counted() {
+    let quirks = Quirks::none().without_facts().raw_listing("/docs", HALF);
+    group([row("half", quirks, |it| {
+        it.lists("docs", "a.txt");
+        let ftpfs = env!("CARGO_BIN_EXE_ftpfs");
+        let text = it.run(&format!("{ftpfs} status ."));
+        assert!(
+            text.contains("1 directories, one is /docs: 1 line gave no entry"),
+            "{text}"
+        );
+        let json = it.run(&format!("{ftpfs} status --json ."));
+        assert!(
+            json.contains("\"incomplete_listings\":{\"directories\":1,\"path\":\"/docs\""),
+            "{json}"
+        );
+        let url = it.server.url();
+        let check = it.run(&format!("FTPFS_PASSWORD=x {ftpfs} check {url}docs"));
+        assert!(
+            check.contains("1 lines of the listing gave no entry"),
+            "{check}"
+        );
+    })]);
+}

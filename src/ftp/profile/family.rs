@@ -55,6 +55,16 @@ impl Family {
         }
     }
 
+    /// What servers that answer SYST with `system`, in lower case, are known to have or to lack. Apache FtpServer, and
+    /// what embeds it, names itself there; its MLSD leaves out names that begin with a dot.
+    pub(super) fn habits_of_system(system: &str) -> &'static [(C, bool)] {
+        if system.contains("apache ftpserver") {
+            &[(C::MlsdAll, true)]
+        } else {
+            &[]
+        }
+    }
+
     /// What every one of them has when FEAT names it.
     pub(super) const TRUE_TO_FEAT: [C; 4] = [C::Mlsd, C::Mlst, C::Size, C::Mdtm];
 

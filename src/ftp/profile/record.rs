@@ -8,6 +8,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 
 use super::super::features::Features;
+use super::family::Family;
 use super::{Capability, Finding, Relaxed, ServerProfile, now};
 
 /// First line of the file.
@@ -127,6 +128,14 @@ impl ServerProfile {
     /// `system` is SYST's answer, in lower case.
     pub fn identify(&self, system: &str, identity: Identity) {
         system.clone_into(&mut self.known().system);
+        for (capability, works) in Family::habits_of_system(system) {
+            let finding = if *works {
+                Finding::Works
+            } else {
+                Finding::Fails
+            };
+            self.presume(*capability, finding);
+        }
         let Some(record) = self.known().remembered.clone() else {
             self.known().identity = Some(identity);
             return;

@@ -52,6 +52,12 @@ pub(super) fn of(told: &Told<'_>) -> String {
         .iter()
         .map(|(verb, count)| (verb.as_str(), count.to_string()))
         .collect();
+    let sample = report.incomplete.sample.as_ref();
+    let incomplete = object(&[
+        ("directories", report.incomplete.directories.to_string()),
+        ("path", option(sample, |(directory, _)| path(directory))),
+        ("reason", option(sample, |(_, reason)| string(reason))),
+    ]);
     let mut text = object(&[
         ("version", string(env!("CARGO_PKG_VERSION"))),
         ("mountpoint", string(&lossy(&identity.mountpoint))),
@@ -68,6 +74,7 @@ pub(super) fn of(told: &Told<'_>) -> String {
         ("uploads", uploads),
         ("capabilities", object(&findings)),
         ("leftovers", array(report.leftovers.iter().map(leftover))),
+        ("incomplete_listings", incomplete),
         ("commands", object(&commands)),
     ]);
     text.push('\n');

@@ -79,6 +79,14 @@ pub(super) fn of(told: &Told<'_>) -> String {
         );
         line(&mut text, "leftover", &sentence);
     }
+    if let Some((directory, reason)) = &report.incomplete.sample {
+        let sentence = format!(
+            "{} directories, one is {directory}: {}",
+            report.incomplete.directories,
+            shown(reason)
+        );
+        line(&mut text, "incomplete", &sentence);
+    }
     let commands: Vec<_> = report
         .commands
         .iter()
