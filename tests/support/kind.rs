@@ -154,11 +154,14 @@ impl Kind {
         matches!(self, Embedded | Vsftpd | Proftpd)
     }
 
-    /// How it speaks TLS where every server of a test does; None if it cannot.
+    /// How it speaks TLS where every server of a test does; None if it does not.
     pub(super) fn tls(self) -> Option<Tls> {
         match self {
-            Inetutils | Twisted => None,
-            Aioftp | Rclone => Some(Tls::IMPLICIT),
+            // The first two have no TLS, rclone refuses PBSZ, and in libunftp a ClientHello that follows
+            // the 234 immediately may reach the command parser.
+            Inetutils | Twisted | Rclone | Libunftp => None,
+            // ftp-srv has the same weakness after AUTH TLS; aioftp has no AUTH.
+            FtpSrv | Aioftp => Some(Tls::IMPLICIT),
             _ if self.demands_reuse() => Some(Tls::REQUIRED.with_reuse()),
             _ => Some(Tls::REQUIRED),
         }
