@@ -11,14 +11,17 @@ def make_certificates(directory):
     """`ca.pem`, and `server.pem`, `client.pem` with their keys `server.key`, `client.key`, signed by it."""
     ca, ca_key = directory / "ca.pem", directory / "ca.key"
     new_key = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    call("openssl", *new_key, "-x509", "-days", "30", "-subj", "/CN=ftpfs test authority", "-keyout", ca_key, "-out", ca)
+    # Python 3.13 and other strict verifiers want the key usage, and the key identifiers below.
+    authority = ("-x509", "-days", "30", "-subj", "/CN=ftpfs test authority", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    call("openssl", *new_key, *authority, "-keyout", ca_key, "-out", ca)
+    identifiers = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
     extensions = {
         "server": f"basicConstraints=CA:FALSE\nsubjectAltName=IP:{ADDRESS},DNS:localhost\nextendedKeyUsage=serverAuth\n",
         "client": "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n",
     }
     for name, words in extensions.items():
         request, wanted = directory / f"{name}.csr", directory / f"{name}.ext"
-        wanted.write_text(words)
+        wanted.write_text(words + identifiers)
         call("openssl", *new_key, "-subj", f"/CN=ftpfs test {name}", "-keyout", directory / f"{name}.key", "-out", request)
         signing = ("-CA", ca, "-CAkey", ca_key, "-CAcreateserial", "-extfile", wanted, "-out", directory / f"{name}.pem")
         call("openssl", "x509", "-req", "-days", "30", "-in", request, *signing)
