@@ -1,7 +1,10 @@
 //! Listings that leave names out, show another directory, or cannot be had: what is shown, and what is not overwritten.
 
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
 use crate::row::{Mounted, group, row};
-use crate::support::{Answer, Quirks};
+use crate::support::{Answer, Kind, Mount, Quirks, TestServer, assert_errno};
 
 /// What must hold of any mount of the usual tree: the files are shown, and none is overwritten unseen.
 fn nothing_is_lost(it: &Mounted) {
@@ -395,4 +398,34 @@ fn directories_that_are_not_wholly_understood_are_counted() {
             "{check}"
         );
     })]);
+}
+
+#[test]
+fn a_directory_that_real_servers_may_enter_and_not_read_is_refused_and_its_names_are_reached() {
+    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::PureFtpd] {
+        let server = TestServer::start(kind);
+        server.write("drop/a.txt", "alpha\n");
+        server.write("drop/inner/x", "x");
+        server.hand_over();
+        let drop_box = server.root().join("drop");
+        fs::set_permissions(&drop_box, Permissions::from_mode(0o311)).unwrap();
+        let mount = Mount::new(&server);
+        assert_errno(fs::read_dir(mount.join("drop")).map(drop), libc::EACCES);
+        let read = |name: &str| fs::read_to_string(mount.join(name)).unwrap();
+        assert_eq!(read("drop/a.txt"), "alpha\n", "{kind:?}");
+        assert_eq!(read("drop/inner/x"), "x", "{kind:?}");
+        let missing = fs::metadata(mount.join("drop/nosuch")).map(drop);
+        assert_errno(missing, libc::ENOENT);
+        let taken = File::create_new(mount.join("drop/a.txt")).map(drop);
+        assert_errno(taken, libc::EEXIST);
+        fs::write(mount.join("drop/new"), "new").unwrap();
+        assert_eq!(server.read("drop/new"), b"new", "{kind:?}");
+        let inner = format!("{}drop/inner", server.url());
+        let inner = Mount::of_url(&inner, server.password(), &[]);
+        assert_eq!(
+            fs::read_to_string(inner.join("x")).unwrap(),
+            "x",
+            "{kind:?}"
+        );
+    }
 }
