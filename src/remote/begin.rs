@@ -36,9 +36,6 @@ pub(super) fn upload(
     whole: Option<Whole<'_>>,
 ) -> Result<Upload, Error> {
     let task = Task::new(Operation::Store, path);
-    if !remote.keeps_name(path) {
-        return Err(task.name_not_kept());
-    }
     if path.is_root() {
         return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
     }
@@ -49,6 +46,8 @@ pub(super) fn upload(
             remote.steps().first(remote.profile(), path, Instant::now())
         }
     };
+    // The temporary name, which is looked for in the listing, shows that a plain name of its length is kept.
+    remote.confirm_name(&mut dialogue, &task, first != UploadName::Final)?;
     let mut name = first;
     loop {
         let begun = if may_have(remote, name) {

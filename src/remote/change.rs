@@ -15,10 +15,8 @@ const MOST_REFUSALS: u8 = 5;
 /// See [`Remote::make_directory`].
 pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let task = Task::new(Operation::MakeDirectory, path);
-    if !remote.keeps_name(path) {
-        return Err(task.name_not_kept());
-    }
     let mut dialogue = remote.dialogue();
+    remote.confirm_name(&mut dialogue, &task, false)?;
     let made = dialogue.change(
         |session| session.make_directory(path),
         |dialogue| match look(remote, dialogue, path) {
@@ -95,6 +93,7 @@ fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &Rem
 /// See [`Remote::delete`].
 pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let mut dialogue = remote.dialogue();
+    remote.check_name(&Task::new(Operation::Delete, path))?;
     remote.settle_before(&mut dialogue, path);
     delete_in(remote, &mut dialogue, path).map_err(|fault| {
         let task = Task::new(Operation::Delete, path);

@@ -144,14 +144,6 @@ impl<'a> Task<'a> {
         Self { operation, path }
     }
 
-    /// The server would silently take another name for this one.
-    pub(super) fn name_not_kept(&self) -> Error {
-        self.error(
-            ErrorKind::InvalidName,
-            &"this server puts `_` for control characters and a last blank",
-        )
-    }
-
     pub(super) fn error(&self, kind: ErrorKind, reason: &(impl fmt::Display + ?Sized)) -> Error {
         Error {
             kind,

@@ -15,6 +15,8 @@ mod incomplete;
 pub mod links;
 mod listing;
 mod listing_check;
+mod name_kind;
+mod naming;
 mod orphan;
 mod placing;
 mod profile_memory;
@@ -237,6 +239,14 @@ impl Remote {
         self.profile().has(Capability::Mlst)
     }
 
+    /// The same for this name: of one that the server may change, only the listing tells whether it is there.
+    pub fn can_stat_name(&self, name: &[u8]) -> bool {
+        let profile = self.profile();
+        self.can_stat()
+            && profile.finding(Capability::CaseSensitive) != ftp::Finding::Fails
+            && self.is_name_kept(name)
+    }
+
     /// One path's entry (MLST; where the server has none: from its parent's listing; the root: by listing it).
     ///
     /// # Errors
@@ -432,13 +442,6 @@ impl Remote {
     /// What the server can and does, as far as is known.
     pub fn profile(&self) -> &ServerProfile {
         &self.inner.profile
-    }
-
-    /// Whether what is made under this name would really have it, and not replace another file instead.
-    fn keeps_name(&self, path: &RemotePath) -> bool {
-        let name = path.name();
-        let is_odd = name.ends_with(b" ") || name.iter().any(u8::is_ascii_control);
-        !is_odd || self.profile().has(Capability::OddNames)
     }
 
     fn zone(&self) -> &Zone {

@@ -39,9 +39,8 @@ pub(super) fn set_and_rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<Vec<Setting>, Error> {
-    if !remote.keeps_name(to) {
-        return Err(Task::new(Operation::Rename, to).name_not_kept());
-    }
+    remote.check_name(&Task::new(Operation::Rename, from))?;
+    remote.confirm_name(dialogue, &Task::new(Operation::Rename, to), false)?;
     for path in [from, to] {
         remote.settle_before(dialogue, path);
     }

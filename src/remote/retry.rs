@@ -67,6 +67,13 @@ impl<'pool> Dialogue<'pool> {
         self.lease
     }
 
+    /// Goes on with this session, where there is none in hand.
+    pub(super) fn go_on_with(&mut self, lease: Option<Lease>) {
+        if self.lease.is_none() {
+            self.lease = lease;
+        }
+    }
+
     /// Takes a session, where there is none in hand.
     pub(super) fn connect(&mut self) -> Result<(), pool::Error> {
         self.lease = Some(self.take_lease(Purpose::Command)?);

@@ -16,6 +16,8 @@ const HIDDEN: &[u8] = b".ftpfs-";
 const VISIBLE: &[u8] = b"ftpfs-";
 const PART: &[u8] = b".part";
 const ASIDE: &[u8] = b".old";
+/// Of an empty file by whose name the server is tried; what is tried comes after it.
+const TRIAL: &[u8] = b".try";
 /// Hexadecimal digits between prefix and suffix: half of them are the name's, half the mount's. The name's come first, so
 /// that two names of a mount differ even where the server cuts them.
 const DIGITS: usize = 16;
@@ -104,6 +106,20 @@ impl Remote {
         self.names().journal.aside(&path, target);
         let orphan = Orphan::Aside(path.clone(), target.clone());
         Some(Temporary::new(self, path, orphan))
+    }
+}
+
+impl Remote {
+    /// A new name beside `target` that is tried: `shape` makes it of the digits that tell it from others.
+    pub(super) fn new_trial(
+        &self,
+        target: &RemotePath,
+        shape: impl FnOnce(&[u8]) -> Vec<u8>,
+    ) -> Option<Temporary> {
+        let token = self.names().beside(target, VISIBLE, TRIAL)?;
+        let path = target.parent()?.join(&shape(token.name())).ok()?;
+        self.names().journal.part(&path);
+        Some(Temporary::new(self, path.clone(), Orphan::Part(path)))
     }
 }
 
@@ -233,10 +249,21 @@ pub(super) fn is_temporary(name: &[u8]) -> bool {
 
 /// The digits of a temporary name.
 fn digits(name: &[u8]) -> Option<&[u8]> {
-    let rest = name.strip_prefix(HIDDEN).or(name.strip_prefix(VISIBLE))?;
-    let digits = rest.strip_suffix(PART).or(rest.strip_suffix(ASIDE))?;
-    let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    (digits.len() == DIGITS && digits.iter().all(is_digit)).then_some(digits)
+    let are_digits = |digits: &[u8]| {
+        let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        digits.len() == DIGITS && digits.iter().all(is_digit)
+    };
+    let rest = name.strip_prefix(HIDDEN).or(name.strip_prefix(VISIBLE));
+    let digits = rest.and_then(|rest| rest.strip_suffix(PART).or(rest.strip_suffix(ASIDE)));
+    if let Some(digits) = digits {
+        return are_digits(digits).then_some(digits);
+    }
+    let length = VISIBLE.len() + DIGITS + TRIAL.len();
+    let tried = name
+        .windows(length)
+        .find(|part| part.starts_with(VISIBLE) && part.ends_with(TRIAL))?;
+    let digits = tried.get(VISIBLE.len()..VISIBLE.len() + DIGITS)?;
+    are_digits(digits).then_some(digits)
 }
 
 #[cfg(test)]
@@ -286,5 +313,7 @@ mod tests {
         assert!(is_temporary(b".ftpfs-0123456789abcdef.part"));
         assert!(is_temporary(b".ftpfs-0123456789abcdef.old"));
         assert!(is_temporary(b"ftpfs-0123456789abcdef.part"));
+        assert!(is_temporary(b" -ftpfs-0123456789abcdef.tryxx -b"));
+        assert!(!is_temporary(b"ftpfs-0123456789abcdeg.tryxx"));
     }
 }

@@ -241,6 +241,7 @@ impl Upload {
             let reason = format!("the server has {size} of {} bytes", commit.size);
             return Err(task.error(ErrorKind::Truncated, &reason));
         }
+        self.confirm_place(dialogue, &task)?;
         let from = self.place.path();
         let placed = placing::place(&self.remote, dialogue, from, target, commit, found.as_ref());
         match placed {
@@ -254,6 +255,30 @@ impl Upload {
                 Some(next) => Err(self.other_way(&task, next, &error.reason)),
                 None => Err(task.error(error.kind, &error.reason)),
             },
+        }
+    }
+
+    /// Makes sure that the temporary name is listed as it is, once per server: one that is changed may be another upload's,
+    /// too.
+    fn confirm_place(&self, dialogue: &mut Dialogue<'_>, task: &Task<'_>) -> Result<(), Error> {
+        let (remote, path) = (&self.remote, self.place.path());
+        let profile = remote.profile();
+        let next = self.name.next().filter(|next| may_have(remote, *next));
+        let (Some(next), false) = (next, profile.is_proven(Capability::PlainNames)) else {
+            return Ok(());
+        };
+        match remote.is_listed(dialogue, path) {
+            Some(true) => {
+                profile.works(Capability::PlainNames);
+                Ok(())
+            }
+            Some(false) => {
+                if self.name == UploadName::Visible {
+                    profile.cuts_length(path.name().len());
+                }
+                Err(self.other_way(task, next, &"it is not listed"))
+            }
+            None => Ok(()),
         }
     }
 

@@ -152,7 +152,9 @@ impl Vfs {
         if listed.is_some_and(|completeness| !completeness.answers_for(name)) {
             return self.stat(directory, name, Remote::stat_unlisted);
         }
-        if self.remote.can_stat() && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING {
+        if self.remote.can_stat_name(name)
+            && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING
+        {
             return self.stat(directory, name, Remote::stat);
         }
         let listing = self

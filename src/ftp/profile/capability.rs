@@ -89,6 +89,32 @@ pub enum Capability {
     TemporaryNames,
     /// New names that end in a blank or hold control characters are kept as they are.
     OddNames,
+    /// Plain names of 28 characters are kept.
+    PlainNames,
+    /// Names of 255 bytes are kept.
+    LongNames,
+    /// Capitals in names are kept.
+    CapitalNames,
+    /// Blanks within names are kept.
+    BlankNames,
+    /// A blank at the beginning of a name and a dot at its end are kept.
+    EdgeNames,
+    /// Words of names that begin with `-` are kept.
+    DashNames,
+    /// ASCII punctuation in names is kept.
+    PunctuatedNames,
+    /// Characters that Windows reserves are kept in names.
+    ReservedNames,
+    /// Characters beyond ASCII are kept in names.
+    UnicodeNames,
+    /// Composed and decomposed characters are kept as they are in names.
+    AccentedNames,
+    /// Characters beyond U+FFFF are kept in names.
+    AstralNames,
+    /// Bytes that are not UTF-8 are kept in names.
+    RawNames,
+    /// Names that differ in case are different.
+    CaseSensitive,
 }
 
 /// What is fixed about a capability.
@@ -249,8 +275,79 @@ const ROWS: [Row; Capability::COUNT] = {
             true,
             "changes names that end in a blank or hold control characters",
         ),
+        row(
+            C::PlainNames,
+            "plainnames",
+            true,
+            "changes plain names of 28 characters",
+        ),
+        row(C::LongNames, "longnames", true, "cuts long names"),
+        row(
+            C::CapitalNames,
+            "capitals",
+            true,
+            "changes capitals in names",
+        ),
+        row(C::BlankNames, "blanks", true, "changes names with blanks"),
+        row(
+            C::EdgeNames,
+            "edges",
+            true,
+            "drops blanks before names or dots after them",
+        ),
+        row(
+            C::DashNames,
+            "dashes",
+            true,
+            "drops words of names that begin with a dash",
+        ),
+        row(
+            C::PunctuatedNames,
+            "punctuation",
+            true,
+            "changes punctuation in names",
+        ),
+        row(
+            C::ReservedNames,
+            "reserved",
+            true,
+            "changes names with characters that Windows reserves",
+        ),
+        row(
+            C::UnicodeNames,
+            "unicode",
+            true,
+            "changes characters beyond ASCII in names",
+        ),
+        row(
+            C::AccentedNames,
+            "accents",
+            true,
+            "normalises characters in names",
+        ),
+        row(
+            C::AstralNames,
+            "astral",
+            true,
+            "changes characters beyond U+FFFF in names",
+        ),
+        row(
+            C::RawNames,
+            "rawnames",
+            true,
+            "changes bytes of names that are not UTF-8",
+        ),
+        row(
+            C::CaseSensitive,
+            "case",
+            true,
+            "takes names that differ in case for the same",
+        ),
     ]
 };
+
+// A profile holds what the user switched off in 64 bits.
+const _: () = assert!(Capability::COUNT <= 64);
 
 // The table is indexed by the enum's values.
 #[expect(
@@ -267,7 +364,7 @@ const _: () = {
 
 impl Capability {
     /// How many there are.
-    pub(super) const COUNT: usize = Self::OddNames as usize + 1;
+    pub(super) const COUNT: usize = Self::CaseSensitive as usize + 1;
 
     /// All of them, in a fixed order.
     pub fn all() -> impl Iterator<Item = Self> {

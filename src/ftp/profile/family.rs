@@ -11,7 +11,7 @@
 //! - Pure-FTPd 1.0 takes any command during an upload for ABOR. It replaces control characters and a last blank
 //!   of new names by `_` without saying so.
 //! - pyftpdlib 2.2 acts immediately on a command during a transfer, and closes a data connection on which
-//!   bytes arrive before their command.
+//!   bytes arrive before their command. It replaces bytes that are not UTF-8 by U+FFFD in new names.
 
 use super::Capability as C;
 use crate::ftp::features::Features;
@@ -68,6 +68,23 @@ impl Family {
     /// What every one of them has when FEAT names it.
     pub(super) const TRUE_TO_FEAT: [C; 4] = [C::Mlsd, C::Mlst, C::Size, C::Mdtm];
 
+    /// The kinds of names that all of them keep, unless their habits say otherwise.
+    pub(super) const NAMES: [C; 13] = [
+        C::PlainNames,
+        C::LongNames,
+        C::CapitalNames,
+        C::BlankNames,
+        C::EdgeNames,
+        C::OddNames,
+        C::DashNames,
+        C::PunctuatedNames,
+        C::ReservedNames,
+        C::UnicodeNames,
+        C::AccentedNames,
+        C::AstralNames,
+        C::RawNames,
+    ];
+
     /// The capabilities that it is known to have or to lack.
     pub(super) fn habits(self) -> &'static [(C, bool)] {
         match self {
@@ -107,6 +124,7 @@ impl Family {
                 (C::RenameRefusals, true),
             ],
             Self::Pyftpdlib => &[
+                (C::RawNames, false),
                 (C::PathArgument, true),
                 (C::CwdChecks, true),
                 (C::Pipelining, true),

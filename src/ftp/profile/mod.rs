@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::features::Features;
+use super::path::NAME_MAX;
 use super::reply::Reply;
 
 pub use capability::Capability;
@@ -99,6 +100,9 @@ struct Inner {
     demotions: AtomicU32,
     /// Most sessions that the server was found to allow; 0 while unknown.
     session_limit: AtomicUsize,
+    /// Longest name that was kept, and shortest one that was cut; 0 while unknown. Bytes.
+    name_kept: AtomicUsize,
+    name_cut: AtomicUsize,
     known: Mutex<Known>,
 }
 
@@ -121,6 +125,8 @@ impl Default for Inner {
             early_proofs: AtomicU8::new(0),
             demotions: AtomicU32::new(0),
             session_limit: AtomicUsize::new(0),
+            name_kept: AtomicUsize::new(0),
+            name_cut: AtomicUsize::new(0),
             known: Mutex::default(),
         }
     }
@@ -227,6 +233,27 @@ impl ServerProfile {
         self.inner.session_limit.store(limit, Relaxed);
     }
 
+    /// Lengths in bytes of the longest name that was kept and of the shortest that was cut; 0 while unknown.
+    pub fn name_lengths(&self) -> (usize, usize) {
+        let load = |length: &AtomicUsize| length.load(Relaxed);
+        (load(&self.inner.name_kept), load(&self.inner.name_cut))
+    }
+
+    /// A name of `length` bytes was kept.
+    pub fn keeps_length(&self, length: usize) {
+        self.inner.name_kept.fetch_max(length, Relaxed);
+        if length >= NAME_MAX {
+            self.works(Capability::LongNames);
+        }
+    }
+
+    /// A name of `length` bytes was cut.
+    pub fn cuts_length(&self, length: usize) {
+        let shorter = |cut| (cut == 0 || length < cut).then_some(length);
+        // Without a change it was known already.
+        let _ = self.inner.name_cut.fetch_update(Relaxed, Relaxed, shorter);
+    }
+
     /// What a login showed: the greeting and FEAT. The first one fills in what is announced and what is known of
     /// servers of this kind; observations stand.
     pub(super) fn introduce(&self, greeting: &Reply, features: &Features) {
@@ -258,6 +285,9 @@ impl ServerProfile {
                     Finding::Fails
                 };
                 self.presume(*capability, finding);
+            }
+            for capability in Family::NAMES {
+                self.presume(capability, Finding::Works);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A profile as text, for the next mount of the same server and login.
 //!
-//! One fact per line: `identity HEX`, `works NAME SECONDS`, `fails NAME SECONDS`, `limit N`. Lines and names that this
+//! One fact per line: `identity HEX`, `works NAME SECONDS`, `fails NAME SECONDS`, `limit N`, `kept BYTES`. Lines and names that this
 //! version does not know are skipped, so that versions can follow one another in both directions.
 
 use std::fmt::Write;
@@ -57,6 +57,8 @@ pub struct ProfileRecord {
     /// Capability, whether it works, and when that was seen; seconds since the epoch.
     findings: Vec<(Capability, bool, u64)>,
     session_limit: usize,
+    /// Longest name that was kept, in bytes.
+    name_kept: usize,
 }
 
 impl ProfileRecord {
@@ -79,6 +81,7 @@ impl ProfileRecord {
                         record.findings.push((capability, *verdict == "works", at));
                     }
                 }
+                ["kept", length] => record.name_kept = length.parse().unwrap_or(0),
                 ["limit", limit] => record.session_limit = limit.parse().unwrap_or(0),
                 _ => {}
             }
@@ -100,6 +103,9 @@ impl ProfileRecord {
         for (capability, works, at) in &self.findings {
             let verdict = if *works { "works" } else { "fails" };
             let _ = writeln!(text, "{verdict} {} {at}", capability.name());
+        }
+        if self.name_kept > 0 {
+            let _ = writeln!(text, "kept {}", self.name_kept);
         }
         if self.session_limit > 0 {
             let _ = writeln!(text, "limit {}", self.session_limit);
@@ -160,6 +166,9 @@ impl ServerProfile {
                 self.set_session_limit(0);
             }
         }
+        if is_same && record.name_kept > 0 {
+            self.keeps_length(record.name_kept);
+        }
         let mut known = self.known();
         known.identity = Some(identity);
         known.remembered = None;
@@ -181,6 +190,7 @@ impl ServerProfile {
             identity: Some(identity),
             findings: observed.collect(),
             session_limit: self.session_limit().unwrap_or(0),
+            name_kept: self.name_lengths().0,
         })
     }
 

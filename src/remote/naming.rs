@@ -1,0 +1,324 @@
+//! Whether the server keeps a name as it is. One that makes another of it would replace another file, so a name of a kind
+//! that this server has not been seen to keep is tried first: an empty file whose name has the same kinds, and cannot be
+//! another file's, is stored, looked for in the listing, and deleted. What that shows is remembered in the profile.
+
+use super::error::Task;
+use super::listing::list_all;
+use super::name_kind::{self, NameKind, kinds, trial_name};
+use super::retry::Dialogue;
+use super::sending::Sending;
+use super::temporary::is_temporary;
+use super::{Error, ErrorKind, Remote};
+use crate::ftp::{Capability, Entry, Finding, RemotePath};
+
+/// Length of the temporary names, which is kept where [`Capability::PlainNames`] is proven.
+const PLAIN_LENGTH: usize = 28;
+/// Lengths that are tried, so that not every longer name is tried on its own.
+const LENGTHS: [usize; 3] = [64, 128, 255];
+
+/// What became of a name that was tried.
+enum Trial {
+    Kept,
+    /// It is not listed, but perhaps this.
+    Changed(Option<Vec<u8>>),
+    /// The server does not let it be tried.
+    Unknown,
+}
+
+/// What is not known to be kept about a name.
+struct Unproven {
+    kinds: Vec<NameKind>,
+    /// The length that is needed.
+    length: Option<usize>,
+}
+
+impl Remote {
+    /// Whether the server is known to keep `name`, so that its answers about it are about this file.
+    pub(super) fn is_name_kept(&self, name: &[u8]) -> bool {
+        let unproven = self.unproven(name, true);
+        unproven.is_ok_and(|unproven| unproven.kinds.is_empty())
+    }
+
+    /// Refuses what would be about another file than the one at `task.path`, as far as that is known.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`] where the server makes another name of it.
+    pub(super) fn check_name(&self, task: &Task<'_>) -> Result<(), Error> {
+        // Other kinds are changed in new names only (Pure-FTPd).
+        let dropped = kinds(task.path.name()).into_iter().find(|kind| {
+            matches!(kind, NameKind::Blanks | NameKind::Dashes)
+                && self.profile().finding(kind.capability()) == Finding::Fails
+        });
+        match dropped {
+            Some(kind) => {
+                let reason = format!("the server {}", kind.capability().absence());
+                Err(task.error(ErrorKind::InvalidName, &reason))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Makes sure that the server keeps the name at `task.path`; `is_confirmed` where a plain name of its length is looked
+    /// for in the listing before anything is renamed to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidName`] where the server makes another name of it.
+    pub(super) fn confirm_name(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        task: &Task<'_>,
+        is_confirmed: bool,
+    ) -> Result<(), Error> {
+        let name = task.path.name();
+        if name.is_empty() || is_temporary(name) {
+            return Ok(());
+        }
+        let unproven = self.unproven(name, is_confirmed).map_err(|reason| {
+            task.error(ErrorKind::InvalidName, &format!("the server {reason}"))
+        })?;
+        if unproven.kinds.is_empty() && unproven.length.is_none() {
+            return Ok(());
+        }
+        let longer = unproven.length.map(|length| self.length_to_try(length));
+        match self.try_name(dialogue, task.path, &unproven.kinds, longer) {
+            Trial::Kept => {
+                self.kept(&unproven.kinds, longer);
+                Ok(())
+            }
+            Trial::Changed(made) => {
+                self.find_changed(dialogue, task.path, &unproven, longer);
+                let still = self.unproven(name, is_confirmed);
+                if still.is_ok_and(|still| still.kinds.is_empty() && still.length.is_none()) {
+                    return Ok(());
+                }
+                let made = made.unwrap_or_default();
+                let reason = format!(
+                    "the server does not keep names of this kind (it made \"{}\" of one)",
+                    made.escape_ascii()
+                );
+                Err(task.error(ErrorKind::InvalidName, &reason))
+            }
+            Trial::Unknown if unproven.kinds.is_empty() => Ok(()),
+            Trial::Unknown => self.confirm_by_answers(dialogue, task),
+        }
+    }
+
+    /// Whether the listing of its directory shows the name at `path`; `None` where there is no listing.
+    pub(super) fn is_listed(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Option<bool> {
+        let listing = list_all(self, dialogue, &path.parent()?).ok()?;
+        let is_there = self.is_among(&listing.entries, path.name());
+        (is_there || listing.completeness.answers_for(path.name())).then_some(is_there)
+    }
+
+    fn is_among(&self, entries: &[Entry], name: &[u8]) -> bool {
+        if entries.iter().any(|entry| entry.name == name) {
+            return true;
+        }
+        let mut names = entries.iter().map(|entry| &entry.name);
+        let is_folded = names.any(|listed| listed.eq_ignore_ascii_case(name));
+        if is_folded {
+            let why = "it changed the case of a new name";
+            self.profile().fails(Capability::CaseSensitive, &why);
+        }
+        is_folded
+    }
+
+    fn unproven(&self, name: &[u8], is_confirmed: bool) -> Result<Unproven, &'static str> {
+        let profile = self.profile();
+        let mut unproven = Unproven {
+            kinds: Vec::new(),
+            length: None,
+        };
+        for kind in kinds(name) {
+            match profile.finding(kind.capability()) {
+                Finding::Works => {}
+                Finding::Fails => return Err(kind.capability().absence()),
+                Finding::Unknown | Finding::Announced | Finding::NotAnnounced => {
+                    unproven.kinds.push(kind);
+                }
+            }
+        }
+        let (kept, cut) = profile.name_lengths();
+        let plain = if is_confirmed || profile.is_proven(Capability::PlainNames) {
+            PLAIN_LENGTH
+        } else {
+            0
+        };
+        let needed = name_kind::length(name)
+            .filter(|length| *length > kept.max(plain))
+            .filter(|_| !profile.is_proven(Capability::LongNames));
+        if let Some(needed) = needed {
+            if cut > 0 && needed >= cut {
+                return Err("cuts names of this length");
+            }
+            unproven.length = Some(needed);
+        }
+        Ok(unproven)
+    }
+
+    fn length_to_try(&self, needed: usize) -> usize {
+        let (_, cut) = self.profile().name_lengths();
+        let rounded = LENGTHS.into_iter().find(|length| *length >= needed);
+        rounded
+            .filter(|length| cut == 0 || *length < cut)
+            .unwrap_or(needed)
+    }
+
+    fn kept(&self, kinds: &[NameKind], length: Option<usize>) {
+        for kind in kinds {
+            self.profile().works(kind.capability());
+        }
+        if let Some(length) = length {
+            self.profile().keeps_length(length);
+        }
+    }
+
+    /// Finds out which of several kinds a server does not keep.
+    fn find_changed(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        path: &RemotePath,
+        unproven: &Unproven,
+        longer: Option<usize>,
+    ) {
+        let is_plain_open = !self.profile().is_proven(Capability::PlainNames);
+        let plain = Some(PLAIN_LENGTH).filter(|_| longer.is_none() && is_plain_open);
+        let exact = unproven.length.filter(|length| Some(*length) != longer);
+        for length in longer.into_iter().chain(exact).chain(plain) {
+            match self.try_name(dialogue, path, &[], Some(length)) {
+                Trial::Kept => {
+                    self.profile().keeps_length(length);
+                    break;
+                }
+                Trial::Changed(_) => self.profile().cuts_length(length),
+                Trial::Unknown => return,
+            }
+        }
+        for kind in &unproven.kinds {
+            // A word begins after a blank.
+            let with = match kind {
+                NameKind::Dashes => [NameKind::Blanks, *kind],
+                other => [*other; 2],
+            };
+            match self.try_name(dialogue, path, &with, None) {
+                Trial::Kept => self.profile().works(kind.capability()),
+                Trial::Changed(_) if self.changes_by(*kind) => {
+                    self.profile()
+                        .fails(kind.capability(), &"a name of this kind was changed");
+                }
+                Trial::Changed(_) | Trial::Unknown => {}
+            }
+        }
+    }
+
+    /// Whether a changed trial of this kind is the kind's own fault.
+    fn changes_by(&self, kind: NameKind) -> bool {
+        let blanks = self.profile().finding(Capability::BlankNames);
+        kind != NameKind::Dashes || blanks != Finding::Fails
+    }
+
+    /// Stores an empty file beside `path` whose name has these kinds and this length, and looks what becomes of its name.
+    fn try_name(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        path: &RemotePath,
+        kinds: &[NameKind],
+        length: Option<usize>,
+    ) -> Trial {
+        // Where names are cut, a trial of something else fits what is kept.
+        let fitting = match self.profile().name_lengths() {
+            (_, 0) => None,
+            (0, _) => Some(name_kind::SHORT.0),
+            (kept, _) => Some(kept),
+        };
+        let Some(trial) = self.new_trial(path, |token| {
+            trial_name(path.name(), kinds, token, length.or(fitting))
+        }) else {
+            return Trial::Unknown;
+        };
+        let tried = trial.path().clone();
+        let outcome = match dialogue.start(|session| session.store(&tried, 0)) {
+            Ok(started) => {
+                let mut sending = Sending::new(self, &tried, true, started);
+                let stored = sending.finish(None);
+                dialogue.go_on_with(sending.into_lease());
+                match stored {
+                    Ok(()) => self.look_for(dialogue, &tried),
+                    Err(fault) => {
+                        log::debug!("{tried} cannot be tried: {fault}");
+                        Trial::Unknown
+                    }
+                }
+            }
+            Err(fault) => {
+                log::debug!("{tried} cannot be tried: {fault}");
+                trial.gone();
+                return Trial::Unknown;
+            }
+        };
+        trial.delete(dialogue);
+        outcome
+    }
+
+    fn look_for(&self, dialogue: &mut Dialogue<'_>, tried: &RemotePath) -> Trial {
+        let Some(Ok(listing)) = tried.parent().map(|it| list_all(self, dialogue, &it)) else {
+            return Trial::Unknown;
+        };
+        let name = tried.name();
+        if self.is_among(&listing.entries, name) {
+            return Trial::Kept;
+        }
+        if !listing.completeness.answers_for(name) {
+            return Trial::Unknown;
+        }
+        let made = listing
+            .entries
+            .into_iter()
+            .find(|entry| may_come_of(entry, name));
+        let made = made.map(|entry| entry.name);
+        if let Some(made) = &made {
+            log::warn!(
+                "the server made \"{}\" of the name \"{}\"",
+                made.escape_ascii(),
+                name.escape_ascii()
+            );
+        }
+        Trial::Changed(made)
+    }
+
+    /// Where names cannot be tried: the server has the file by this name, or nothing that it takes for it.
+    fn confirm_by_answers(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        task: &Task<'_>,
+    ) -> Result<(), Error> {
+        let path = task.path;
+        if self.is_listed(dialogue, path) == Some(true) {
+            return Ok(());
+        }
+        let profile = self.profile();
+        let answer = if profile.has(Capability::Mlst) {
+            dialogue.repeat(|session| session.mlst(path)).map(drop)
+        } else if profile.has(Capability::Size) {
+            dialogue.repeat(|session| session.size(path)).map(drop)
+        } else {
+            dialogue.repeat(|session| session.modified(path)).map(drop)
+        };
+        match answer {
+            Err(fault) if super::error::refusal(&fault).is_some() => Ok(()),
+            Ok(()) | Err(_) => {
+                let reason = "whether the server keeps names of this kind is not known";
+                Err(task.error(ErrorKind::InvalidName, reason))
+            }
+        }
+    }
+}
+
+/// Whether a server may have made `entry` of `tried`: they have a part of its digits in common.
+fn may_come_of(entry: &Entry, tried: &[u8]) -> bool {
+    let lower = |name: &[u8]| name.to_ascii_lowercase();
+    let (made, tried) = (lower(&entry.name), lower(tried));
+    let begins = tried.windows(5).position(|part| part == b"ftpfs");
+    let digits = begins.and_then(|at| tried.get(at + 6..at + 14));
+    digits.is_some_and(|digits| made.windows(digits.len()).any(|part| part == digits))
+}
