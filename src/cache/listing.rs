@@ -128,6 +128,15 @@ impl Snapshot {
         self.completeness
     }
 
+    /// The first entry whose name differs from `name` in case only.
+    pub fn find_variant(&self, name: &[u8]) -> Option<(&[u8], Attributes)> {
+        let record = self.records.iter().find(|record| {
+            let listed = self.name(record);
+            listed != name && is_same_but_case(listed, name)
+        })?;
+        Some((self.name(record), self.attributes(record)))
+    }
+
     /// How long the listing is still fresh.
     pub fn fresh_for(&self) -> Duration {
         self.fresh_at(Instant::now())
@@ -216,6 +225,18 @@ impl Snapshot {
             target: (!target.is_empty()).then(|| Box::from(target)),
             unique: record.unique,
         }
+    }
+}
+
+/// Whether two names are the same but for upper and lower case.
+pub fn is_same_but_case(one: &[u8], other: &[u8]) -> bool {
+    if one.is_ascii() || other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    let lower = |name| std::str::from_utf8(name).map(str::to_lowercase);
+    match (lower(one), lower(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        (Err(_), _) | (_, Err(_)) => one.eq_ignore_ascii_case(other),
     }
 }
 

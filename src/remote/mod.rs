@@ -6,6 +6,7 @@
 
 mod begin;
 mod blame;
+mod case;
 mod change;
 mod digest;
 mod download;
@@ -49,6 +50,7 @@ use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
 
 pub use crate::pool::PoolStats;
+pub use case::CaseRule;
 pub use download::Download;
 pub use error::{Error, ErrorKind};
 pub use hidden::HiddenFile;

@@ -35,8 +35,8 @@ struct Unproven {
 impl Remote {
     /// Whether the server is known to keep `name`, so that its answers about it are about this file.
     pub(super) fn is_name_kept(&self, name: &[u8]) -> bool {
-        let unproven = self.unproven(name, true);
-        unproven.is_ok_and(|unproven| unproven.kinds.is_empty())
+        let unproven = self.unproven(name, false);
+        unproven.is_ok_and(|unproven| unproven.kinds.is_empty() && unproven.length.is_none())
     }
 
     /// Refuses what would be about another file than the one at `task.path`, as far as that is known.
@@ -91,11 +91,13 @@ impl Remote {
                 if still.is_ok_and(|still| still.kinds.is_empty() && still.length.is_none()) {
                     return Ok(());
                 }
-                let made = made.unwrap_or_default();
-                let reason = format!(
-                    "the server does not keep names of this kind (it made \"{}\" of one)",
-                    made.escape_ascii()
-                );
+                let reason = match made {
+                    Some(made) => format!(
+                        "the server does not keep names of this kind: it made \"{}\" of one",
+                        made.escape_ascii()
+                    ),
+                    None => "the server does not keep names of this kind".to_owned(),
+                };
                 Err(task.error(ErrorKind::InvalidName, &reason))
             }
             Trial::Unknown if unproven.kinds.is_empty() => Ok(()),

@@ -5,6 +5,7 @@ use crate::ftp::{Kind, RemotePath};
 use crate::remote::{ErrorKind, Version};
 
 use super::Vfs;
+use super::case::CachedAnswer;
 use super::errno::Errno;
 
 impl Vfs {
@@ -14,7 +15,7 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
     ) -> Option<Attributes> {
-        match self.cache.lookup(directory, name) {
+        match self.known_answer(directory, name) {
             Answer::Present(known, left) => {
                 let age = self.options.dir_ttl.saturating_sub(left);
                 if age < self.options.open_ttl || known.kind == Kind::Directory {
@@ -41,7 +42,12 @@ impl Vfs {
         if let Some(recent) = self.recent_attributes(directory, name) {
             return Ok((recent, false));
         }
-        let known = match self.cache.lookup(directory, name) {
+        if let CachedAnswer::Variant(Answer::Present(known, _)) =
+            self.cached_answer(directory, name)
+        {
+            return self.listed_anew(directory, name, &known);
+        }
+        let known = match self.known_answer(directory, name) {
             Answer::Present(known, _) if self.remote.can_stat() => known,
             Answer::Present(known, _) => return self.listed_anew(directory, name, &known),
             Answer::Absent(_) => return Err(Errno::STALE),

@@ -194,6 +194,7 @@ impl Vfs {
             }
         }
         self.cache.remove(&directory, name);
+        self.forget_variants(&directory, name);
         self.ahead.forget(&path);
         self.note_modified(&directory);
         self.inodes.remove(parent, name);

@@ -392,6 +392,7 @@ impl Vfs {
                 self.ahead.forget(&path);
             }
             self.cache.insert(&directory, &name, stored);
+            self.forget_variants(&directory, &name);
             self.note_modified(&directory);
         }
     }

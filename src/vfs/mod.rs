@@ -14,6 +14,7 @@ mod ahead;
 mod attr;
 mod attributes;
 mod backing;
+mod case;
 mod confirm;
 mod directories;
 mod doubt;

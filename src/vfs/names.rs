@@ -1,10 +1,13 @@
 //! From names to inodes and attributes.
 
+use std::time::Duration;
+
 use crate::cache::{Answer, Attributes};
 use crate::ftp::{Entry, Kind, RemotePath};
-use crate::remote::{self, ErrorKind, Remote};
+use crate::remote::{self, CaseRule, ErrorKind, Remote};
 
 use super::attr::{Attr, Fresh, made_now};
+use super::case::CachedAnswer;
 use super::errno::Errno;
 use super::inode::{Ino, Shape};
 use super::{Vfs, VfsOptions};
@@ -90,11 +93,16 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
     ) -> Option<Result<Fresh<Attributes>, Errno>> {
-        match self.cache.lookup(directory, name) {
+        let (answer, longest) = match self.cached_answer(directory, name) {
+            CachedAnswer::Exact(answer) => (answer, self.options.attr_ttl),
+            CachedAnswer::Variant(answer) => (answer, Duration::ZERO),
+            CachedAnswer::Open(_) => return None,
+        };
+        match answer {
             Answer::Present(value, _) if self.lacks_size(&value) => None,
             Answer::Present(value, left) => Some(Ok(Fresh {
                 value,
-                ttl: left.min(self.options.attr_ttl),
+                ttl: left.min(longest),
             })),
             Answer::Absent(_) => Some(Err(Errno::NOENT)),
             Answer::Unknown => None,
@@ -111,12 +119,17 @@ impl Vfs {
         if let Some(known) = self.cached_attributes(directory, name) {
             return known;
         }
-        let fresh = match self.cache.lookup(directory, name) {
-            Answer::Present(value, left) => Fresh {
+        let fresh = match self.cached_answer(directory, name) {
+            CachedAnswer::Exact(Answer::Present(value, left)) => Fresh {
                 value,
                 ttl: left.min(self.options.attr_ttl),
             },
-            Answer::Absent(_) | Answer::Unknown => self.ask_attributes(directory, name)?,
+            CachedAnswer::Variant(Answer::Present(variant, _)) | CachedAnswer::Open(variant) => {
+                return self.variant_attributes(directory, name, variant);
+            }
+            CachedAnswer::Exact(_) | CachedAnswer::Variant(_) => {
+                self.ask_attributes(directory, name)?
+            }
         };
         self.with_size(directory, name, fresh)
     }
@@ -160,14 +173,37 @@ impl Vfs {
         let listing = self
             .cache
             .snapshot_or_fetch(directory, || self.remote.list(directory))?;
-        match listing.find(name) {
-            Some(value) => Ok(Fresh {
-                value,
-                ttl: self.options.attr_ttl.min(self.options.dir_ttl),
-            }),
+        if let Some(value) = listing.find(name) {
+            let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
+            return Ok(Fresh { value, ttl });
+        }
+        let variant = listing
+            .find_variant(name)
+            .filter(|_| self.remote.case_rule() != CaseRule::Sensitive);
+        match variant {
+            Some((_, variant)) => self.variant_attributes(directory, name, variant),
             None if listing.completeness().answers_for(name) => Err(Errno::NOENT),
             None => self.stat(directory, name, Remote::stat_unlisted),
         }
+    }
+
+    /// The attributes of `name`, which is not listed, where it is the file of the listed `variant`.
+    fn variant_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        mut variant: Attributes,
+    ) -> Result<Fresh<Attributes>, Errno> {
+        if !self.is_variant(directory, name, &variant)? {
+            return Err(Errno::NOENT);
+        }
+        if self.lacks_size(&variant) {
+            variant.size = self.remote.size(&directory.join(name)?)?;
+        }
+        Ok(Fresh {
+            value: variant,
+            ttl: Duration::ZERO,
+        })
     }
 
     /// A name came or went in `directory`, or means another file: as far as this mount knows, it was modified now. The

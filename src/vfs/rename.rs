@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::cache::Attributes;
+use crate::cache::{Attributes, is_same_but_case};
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::journal::Before;
-use crate::remote::ErrorKind;
+use crate::remote::{CaseRule, ErrorKind};
 
 use super::Vfs;
 use super::errno::Errno;
@@ -38,11 +38,15 @@ impl Vfs {
         if from.path == to.path {
             return Ok(());
         }
-        if to.path.below(&from.path).is_some() {
+        if to.path.below(&from.path).is_some() || self.is_below_in_other_case(&from, &to) {
             return Err(Errno::INVAL);
         }
         let moved = self.what_is_at(&from)?.ok_or(Errno::NOENT)?;
-        let replaced = self.what_is_at(&to)?;
+        let replaced = if self.is_case_only(&from, &to) {
+            None
+        } else {
+            self.what_is_at(&to)?
+        };
         if let Some(replaced) = &replaced {
             if no_replace {
                 return Err(Errno::EXIST);
@@ -128,6 +132,8 @@ impl Vfs {
                 return Err(errno);
             }
             self.cache.rename(&from.path, &to.path);
+            self.forget_variants(&from.directory, from.name);
+            self.forget_variants(&to.directory, to.name);
             self.ahead.forget(&from.path);
             self.ahead.forget(&to.path);
         } else if let Some(file) = &moved_file {
@@ -237,6 +243,23 @@ impl Vfs {
         })
     }
 
+    /// Whether `to` is below `from` by another spelling, on a server that takes both for the same.
+    fn is_below_in_other_case(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+        let (above, path) = (from.path.as_bytes(), to.path.as_bytes());
+        self.remote.case_rule() == CaseRule::Insensitive
+            && path.get(above.len()) == Some(&b'/')
+            && path
+                .get(..above.len())
+                .is_some_and(|start| is_same_but_case(start, above))
+    }
+
+    /// Whether only the case of a name changes, on a server that takes both spellings for the same.
+    fn is_case_only(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+        self.remote.case_rule() == CaseRule::Insensitive
+            && from.directory == to.directory
+            && is_same_but_case(from.name, to.name)
+    }
+
     fn open_at(&self, place: &Place<'_>) -> Option<Arc<OpenFile>> {
         self.inodes
             .open_file(self.inodes.known(place.parent, place.name)?)
@@ -281,7 +304,12 @@ impl Vfs {
         if directory.is_some() {
             self.remote.remove_directory(&to.path)?;
         }
-        let Err(error) = self.remote.rename(&from.path, &to.path) else {
+        let renamed = if self.is_case_only(from, to) {
+            self.remote.rename_case(&from.path, &to.path)
+        } else {
+            self.remote.rename(&from.path, &to.path)
+        };
+        let Err(error) = renamed else {
             return Ok(());
         };
         if let Some(directory) = directory {

@@ -44,6 +44,7 @@ impl Vfs {
             return Err(error.into());
         }
         self.cache.remove(&directory, name);
+        self.forget_variants(&directory, name);
         self.ahead.forget(&path);
         self.note_modified(&directory);
         // The inode of a hidden file has another name by now.
