@@ -1,7 +1,89 @@
 //! Facts, features and sizes that are written in odd ways.
 
 use crate::row::{group, row};
-use crate::support::Quirks;
+use crate::support::{Answer, Quirks, Step};
+
+/// Changes what the answer to MLST says.
+fn mlst(change: fn(&str) -> String) -> Quirks {
+    Quirks::none().alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
+        Some(Step::Say(lines)) => Answer::say(change(lines)),
+        _ => answer,
+    })
+}
+
+/// Changes each listing that is sent.
+fn listing(change: fn(&str) -> String) -> Quirks {
+    Quirks::none().alter_verbs(&["MLSD", "LIST"], move |answer| {
+        let steps = answer.steps.into_iter().map(|step| match step {
+            Step::Send(bytes) => Step::Send(change(&String::from_utf8_lossy(&bytes)).into_bytes()),
+            step => step,
+        });
+        Answer {
+            steps: steps.collect(),
+        }
+    })
+}
+
+#[test]
+fn mlst_in_odd_ways() {
+    let mut rows = Vec::new();
+    let ways: [(&str, fn(&str) -> String); 7] = [
+        ("four blanks before the facts", |lines| {
+            lines.replace("\n ", "\n    ")
+        }),
+        ("a tab before the facts", |lines| {
+            lines.replace("\n ", "\n\t")
+        }),
+        ("no blank before the facts", |lines| {
+            lines.replace("\n ", "\n")
+        }),
+        ("no blank before the name", |lines| {
+            lines.replace("; /", ";/")
+        }),
+        ("no name", |lines| {
+            let facts = lines
+                .lines()
+                .map(|line| line.split("; ").next().unwrap_or_default());
+            facts.map(|line| line.to_owned() + "\r\n").collect()
+        }),
+        ("no type", |lines| {
+            lines.replace("type=dir;", "").replace("type=file;", "")
+        }),
+        ("no line", |lines| {
+            lines
+                .lines()
+                .filter(|line| line.starts_with("250"))
+                .map(|l| l.to_owned() + "\r\n")
+                .collect()
+        }),
+    ];
+    rows.extend(ways.map(|(how, change)| {
+        row(
+            format!("directories_are_directories: {how}"),
+            mlst(change),
+            |t| {
+                assert_eq!(
+                    t.run("stat -c %F docs docs/a.txt"),
+                    "directory\nregular file\n"
+                );
+                t.lists("docs", "a.txt b.txt");
+                assert_eq!(t.run("cat docs/a.txt"), "alpha\n");
+                t.run("echo new > docs/new.txt; mkdir docs/sub");
+                t.fails("set -C; echo mine > docs/b.txt", "cannot overwrite");
+                t.names("/docs", "a.txt b.txt new.txt sub");
+            },
+        )
+    }));
+    rows.extend(ways.map(|(how, change)| {
+        row(
+            format!("a_directory_is_mounted: {how}"),
+            mlst(change),
+            |t| t.lists(".", "a.txt b.txt"),
+        )
+        .at("docs")
+    }));
+    group(rows);
+}
 
 #[test]
 fn features_in_odd_ways() {
@@ -44,5 +126,122 @@ fn features_in_odd_ways() {
             },
         )
     }));
+    group(rows);
+}
+
+#[test]
+fn sizes_that_are_wrong() {
+    let mut rows = Vec::new();
+    let facts: [(&str, fn(&str) -> String); 5] = [
+        ("-1", |lines| lines.replace("size=6;", "size=-1;")),
+        ("-2147483648", |lines| {
+            lines.replace("size=6;", "size=-2147483648;")
+        }),
+        ("18446744073709551615", |lines| {
+            lines.replace("size=6;", "size=18446744073709551615;")
+        }),
+        ("no size", |lines| lines.replace("size=6;", "")),
+        ("words", |lines| lines.replace("size=6;", "size=unknown;")),
+    ];
+    rows.extend(facts.map(|(how, change)| {
+        row(
+            format!("size_knows_better_than_facts: {how}"),
+            listing(change),
+            |t| {
+                assert_eq!(t.run("tar c docs/a.txt | tar xO"), "alpha\n");
+                assert_eq!(t.run("stat -c %s docs/a.txt"), "6\n");
+            },
+        )
+    }));
+    rows.extend(facts.map(|(how, change)| {
+        row(
+            format!("a_file_is_read_where_no_size_is_known: {how}"),
+            listing(change).without("SIZE").without("MLST"),
+            |t| {
+                assert_eq!(t.run("cat docs/a.txt"), "alpha\n");
+            },
+        )
+    }));
+    let columns: [(&str, fn(&str) -> String); 2] = [
+        ("-6", |lines| lines.replace(" 6 ", " -6 ")),
+        ("-2147483648", |lines| lines.replace(" 6 ", " -2147483648 ")),
+    ];
+    rows.extend(columns.map(|(how, change)| {
+        row(
+            format!("a_file_is_whole_whatever_list_says: {how}"),
+            listing(change).without_facts().without("STAT"),
+            |t| {
+                assert_eq!(t.run("cat docs/a.txt"), "alpha\n");
+            },
+        )
+    }));
+    rows.extend([
+        row(
+            "size_without_a_number",
+            Quirks::none().without_facts().hook(|request, state| {
+                let is_empty = state
+                    .tree
+                    .content(&state.resolve(&request.argument))
+                    .is_some_and(|c| c.is_empty());
+                (request.verb == "SIZE" && is_empty).then(|| Answer::say("213 File status"))
+            }),
+            |t| {
+                t.run("touch docs/empty; : > docs/a.txt; cat docs/empty docs/a.txt");
+                t.holds("/docs/empty", "");
+                t.holds("/docs/a.txt", "");
+            },
+        ),
+        row(
+            "size_never_has_a_number",
+            Quirks::none().says("SIZE", "213 File status"),
+            |t| {
+                t.run("echo new > docs/new.txt; echo more >> docs/a.txt");
+                t.holds("/docs/new.txt", "new\n");
+                t.holds("/docs/a.txt", "alpha\nmore\n");
+            },
+        ),
+        row(
+            "mlst_of_what_is_missing_is_a_bad_argument",
+            Quirks::none().alter(|request, answer| {
+                let is_it = request.verb == "MLST" && answer.is_refusal();
+                if is_it {
+                    Answer::say("501 Not a valid pathname.")
+                } else {
+                    answer
+                }
+            }),
+            |t| {
+                t.run("echo new > docs/new.txt; mkdir docs/sub; set -C; echo x > docs/x");
+                t.fails("cat docs/nothing", "No such file");
+                t.names("/docs", "a.txt b.txt new.txt sub x");
+            },
+        ),
+        row(
+            "mlsd_hides_dot_files_and_mlsd_a_shows_them",
+            Quirks::none()
+                .says("SYST", "215 UNIX Type: Apache FtpServer")
+                .hook(|request, state| {
+                    let is_plain = request.verb == "MLSD" && !request.argument.starts_with('-');
+                    let path = state.resolve(&request.argument);
+                    let names = state
+                        .tree
+                        .children(&path)
+                        .filter(|(name, _)| !name.starts_with('.'));
+                    let lines = names.map(|(name, node)| {
+                        format!(
+                            "type={};size={}; {name}\r\n",
+                            if node.is_directory() { "dir" } else { "file" },
+                            node.size()
+                        )
+                    });
+                    is_plain.then(|| Answer::send(lines.collect::<String>()))
+                }),
+            |t| t.lists("docs", ".hidden a.txt"),
+        )
+        .holding(|tree| {
+            tree.file("/docs/.hidden", "hidden");
+            tree.file("/docs/a.txt", "alpha");
+        }),
+    ]);
     group(rows);
 }

@@ -246,7 +246,7 @@ fn a_directory_that_cannot_be_listed_is_refused_and_its_names_are_reached() {
     let drop_box = refused(Quirks::none().without_facts(), "550 Permission denied.");
     rows.push(
         row("a directory in it is mounted", drop_box, |it| {
-            it.lists(".", "x")
+            it.lists(".", "x");
         })
         .holding(|tree| tree.file("/docs/inner/x", "x"))
         .at("docs/inner"),
@@ -347,7 +347,7 @@ fn hidden_names_are_shown_where_mlsd_needs_an_option_for_them() {
                 if !request.is(&["MLSD"]) {
                     return None;
                 }
-                if has_option && answer != "" {
+                if has_option && !answer.is_empty() {
                     return Some(Answer::say(answer));
                 }
                 let directory = state.resolve(request.path());

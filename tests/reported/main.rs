@@ -18,9 +18,13 @@ mod honest;
 mod listing_options;
 mod listing_trust;
 mod mounting;
+mod names;
+mod no_entry;
 mod odd_replies;
 mod one_at_a_time;
 mod row;
 #[path = "../support/mod.rs"]
 mod support;
+mod temporary_names;
 mod unread_lines;
+mod wrong_directory;

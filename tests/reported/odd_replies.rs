@@ -119,6 +119,29 @@ fn carry_out(
 }
 
 #[test]
+fn done_though_refused() {
+    let refusals: [(&str, &str); 3] = [
+        ("RNTO", "553 Rename failed"),
+        ("RNTO", "550 Rename failed"),
+        ("RNTO", "451 Local error"),
+    ];
+    group(refusals.map(|(verb, lines)| {
+        let quirks = Quirks::none().alter(move |request, answer| {
+            if request.verb == verb && !answer.is_refusal() {
+                Answer::say(lines)
+            } else {
+                answer
+            }
+        });
+        row(
+            format!("what_is_done_is_not_a_failure: {verb} {lines}"),
+            quirks,
+            changes,
+        )
+    }));
+}
+
+#[test]
 fn done_a_moment_later() {
     let replies: [(&str, &str); 2] = [("RNTO", "553 Rename failed"), ("RNTO", "250 Renamed")];
     group(replies.map(|(verb, lines)| {

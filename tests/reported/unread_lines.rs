@@ -140,3 +140,119 @@ drwxr-xr-x   1 u g  4096 May  4  2018 sub\r",
         ),
     ]);
 }
+
+#[test]
+fn sizes_that_are_not_exact_are_asked() {
+    let sizes = ["1.2K", "0.1M", "12K", "-1", "-", "????"];
+    group(sizes.map(|size| {
+        let lines: &'static str = Box::leak(
+            format!("-rw-r--r--   2 u g        {size} Jun 11  2019 notes.txt").into_boxed_str(),
+        );
+        let quirks = Quirks::none().without_facts().raw_listing("/", lines);
+        row(format!("a_size_is_exact: {size}"), quirks, |t| {
+            assert_eq!(t.run("stat -c %s notes.txt; cat notes.txt"), "6\nhello\n");
+            assert_eq!(t.run("tar c notes.txt | tar xO"), "hello\n");
+        })
+        .holding(notes)
+    }));
+}
+
+#[test]
+fn no_line_is_understood() {
+    let listings = [
+        ("words", "this is not the listing\nthat you are looking for"),
+        (
+            "HTML",
+            "<html><body>\n<a href=\"notes.txt\">notes.txt</a>\n</body></html>",
+        ),
+        ("JSON", "[{\"name\": \"notes.txt\", \"size\": 6}]"),
+        ("another script", "文件 笔记 六\n目录 子"),
+        ("control characters", "\u{1}\u{2}\u{3}\u{4}\n\u{5}\u{6}"),
+        (
+            "an error in place of the listing",
+            "ftpd: /: Permission denied",
+        ),
+        ("numbers", "1 2 3\n4 5 6\n7 8 9"),
+    ];
+    group(listings.map(|(name, lines)| {
+        let quirks = Quirks::none()
+            .without_facts()
+            .without("NLST")
+            .raw_listing("/", lines);
+        row(format!("is_no_empty_directory: {name}"), quirks, |t| {
+            t.fails("ls", "");
+            t.run(
+                "copy=$(mktemp -d); trap 'rm -r $copy' EXIT; echo hello > $copy/notes.txt
+                rsync -a --delete ./ $copy/ || true; cat $copy/notes.txt",
+            );
+            t.run("! (set -C; echo mine > notes.txt)");
+            t.run("cp -n /etc/hostname notes.txt || true; mkdir sub || true");
+            t.holds("/notes.txt", "hello\n");
+        })
+        .holding(notes)
+    }));
+}
+
+/// One line that makes sense, and three that do not.
+const LINES: &str = "-rw-r--r--   1 u g  6 May  4  2018 third.txt
+=== 6 of u/g, on the day after yesterday: notes.txt
+=== 7 of u/g, on the day after yesterday: second.txt
+=== (directory) sub";
+
+#[test]
+fn some_lines_are_not_understood() {
+    let mut rows = Vec::new();
+    let quirks = || Quirks::none().without_facts().raw_listing("/", LINES);
+    let asked: [(&str, Quirks); 5] = [
+        ("SIZE, MDTM and CWD", quirks()),
+        (
+            "MLST",
+            Quirks::none()
+                .without("MLSD")
+                .feature("MLST type*;size*;")
+                .raw_listing("/", LINES),
+        ),
+        ("SIZE and CWD", quirks().without("MDTM")),
+        ("MDTM and CWD", quirks().without("SIZE")),
+        ("NLST and CWD", quirks().without("SIZE").without("MDTM")),
+    ];
+    rows.extend(asked.map(|(how, quirks)| {
+        row(
+            format!("names_that_are_not_shown_are_asked: {how}"),
+            quirks,
+            |t| {
+                assert_eq!(
+                    t.run("cat notes.txt second.txt third.txt"),
+                    "hello\nsecond\nthird\n"
+                );
+                t.fails("set -C; echo mine > notes.txt", "cannot overwrite");
+                t.run("cp -n /etc/hostname second.txt || true");
+                t.fails("mkdir sub", "exists");
+                t.fails("cat nothing", "No such file");
+                t.run("echo new > new.txt; mkdir new; echo below > sub/below.txt");
+                t.holds("/notes.txt", "hello\n");
+                t.holds("/second.txt", "second\n");
+                t.holds("/new.txt", "new\n");
+                t.holds("/sub/below.txt", "below\n");
+            },
+        )
+        .holding(notes)
+    }));
+    rows.extend([
+        row("renames_do_not_replace_what_is_not_shown", quirks(), |t| {
+            t.run("mv -n third.txt notes.txt || true");
+            t.fails("mv -T third.txt sub", "");
+            t.holds("/notes.txt", "hello\n");
+            t.holds("/third.txt", "third\n");
+        })
+        .holding(notes),
+        row("one_warning_is_logged", quirks(), |t| {
+            t.run("ls; cat notes.txt; ls sub");
+            let log = t.mount.log();
+            let warnings = log.lines().filter(|line| line.contains("WARN")).count();
+            assert_eq!(warnings, 1, "{log}");
+        })
+        .holding(notes),
+    ]);
+    group(rows);
+}
