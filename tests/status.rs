@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// All that the JSON of a mount has, in its order.
 const NAMES: &str = "version mountpoint source server pid uptime_seconds unmounted writeback connections transfers cache \
-                     spool uploads capabilities leftovers commands";
+                     spool uploads capabilities leftovers incomplete_listings commands";
 
 fn ftpfs(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
