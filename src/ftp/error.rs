@@ -144,6 +144,9 @@ pub enum Error {
     /// The two sides cannot agree on TLS.
     #[error("no TLS with this server: {0}")]
     Tls(String),
+    /// What came where the handshake was due is no TLS.
+    #[error("no TLS with this server: the server does not speak TLS here")]
+    NotTls,
     /// Data over TLS ended without the close_notify that tells its end (RFC 8446 §6.1).
     #[error("the data ended without TLS's word that it was all: it may have been cut off")]
     CutOff,
@@ -208,6 +211,7 @@ impl Error {
             | Self::Injected
             | Self::Certificate(_)
             | Self::Tls(_)
+            | Self::NotTls
             | Self::OutOfStep(_)
             | Self::Malformed { .. }
             | Self::TooLong { .. }

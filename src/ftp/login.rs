@@ -1,6 +1,8 @@
 //! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
 //! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT between (RFC 4217).
 
+use std::time::Duration;
+
 use super::control::Control;
 use super::data::is_v4;
 use super::error::{Error, Phase};
@@ -30,6 +32,8 @@ const MOST_STEPS: usize = 4;
 
 /// A command that no server knows.
 const UNKNOWN: &str = "XFTPFS";
+/// Between AUTH TLS and the handshake, where a server takes the client's hello for a command.
+const MOMENT: Duration = Duration::from_millis(200);
 /// Paths that lead nowhere, for commands that must be refused.
 const PROBES: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
@@ -135,13 +139,20 @@ fn enter(
         if !control.is_quiet() {
             return Err(Error::Injected);
         }
+        if !options.profile.has(Capability::PromptHandshake) {
+            std::thread::sleep(MOMENT);
+        }
         control.secure(connector, options.connect_timeout)?;
     }
     let protected = tls.is_none() || protect_data(control)?.is_none();
     authenticate(control, options)?;
     control.reveal();
     if !protected && let Some(refused) = protect_data(control)? {
-        return Err(refused);
+        if !matches!(options.tls, Tls::Implicit(_)) {
+            return Err(refused);
+        }
+        // With implicit TLS, data goes over TLS without being asked (rclone); a data connection in the clear fails.
+        log::info!("data is taken to be protected all the same: {refused}");
     }
     Ok(greeting)
 }

@@ -104,6 +104,15 @@ impl Session {
             return Err(Error::ActiveByProxy);
         }
         let failed = match Self::connect_once(options) {
+            Err(Error::NotTls)
+                if matches!(options.tls, Tls::Explicit(_))
+                    && options.profile.has(Capability::PromptHandshake) =>
+            {
+                // ftp-srv and libunftp answer AUTH before they listen for TLS.
+                let why = "it took the beginning of TLS for a command";
+                options.profile.fails(Capability::PromptHandshake, &why);
+                return Self::connect_once(options);
+            }
             Err(Error::Tls(failed)) => failed,
             outcome => return outcome,
         };

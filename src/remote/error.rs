@@ -199,7 +199,8 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         | ftp::Error::TlsDemanded { .. }
         | ftp::Error::Injected
         | ftp::Error::Certificate(_)
-        | ftp::Error::Tls(_) => ErrorKind::NotSecure,
+        | ftp::Error::Tls(_)
+        | ftp::Error::NotTls => ErrorKind::NotSecure,
         ftp::Error::CutOff => ErrorKind::Truncated,
         ftp::Error::NoTransfer { .. }
         | ftp::Error::OutOfStep(_)

@@ -245,6 +245,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::Injected
         | ftp::Error::Certificate(_)
         | ftp::Error::Tls(_)
+        | ftp::Error::NotTls
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. }
         | ftp::Error::TooSlow(_)

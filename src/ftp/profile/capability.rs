@@ -17,6 +17,8 @@ pub enum Capability {
     QueuesDuringUpload,
     /// A download's completion reply comes while this side has not closed the data connection.
     CompletesUnasked,
+    /// The handshake may begin as soon as AUTH TLS is answered (RFC 4217 §4).
+    PromptHandshake,
     /// Names are UTF-8 after `OPTS UTF8 ON` (RFC 2640).
     Utf8,
 
@@ -181,6 +183,12 @@ const ROWS: [Row; Capability::COUNT] = {
             "unasked",
             true,
             "completes a download only when both sides have closed it",
+        ),
+        row(
+            C::PromptHandshake,
+            "handshake",
+            true,
+            "needs a moment between AUTH TLS and the handshake",
         ),
         row(C::Utf8, "utf8", true, "is not asked for UTF-8 names"),
         row(C::Mlsd, "mlsd", true, "has no MLSD"),

@@ -355,10 +355,13 @@ pub(super) fn told(error: &rustls::Error) -> Error {
     if let Some(distrust) = trust::distrust(error) {
         return Error::Certificate(Box::new(distrust));
     }
+    if matches!(
+        error,
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)
+    ) {
+        return Error::NotTls;
+    }
     Error::Tls(match error {
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "the server does not speak TLS here".to_owned()
-        }
         // A server that shares no version or cipher says either of these, or chooses what was not offered.
         rustls::Error::AlertReceived(
             AlertDescription::ProtocolVersion
