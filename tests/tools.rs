@@ -134,7 +134,8 @@ stories! {
             let time = lines(&shell(server.root(), "date -u -r t/a/file1.txt +%FT%T"));
             assert_eq!(time, ["2020-02-02T02:02:02"]);
         }
-        shell(mount.path(), &format!("tar cf {}/back.tar t", out.path().display()));
+        // A mode that the server did not take shows until the file is opened, and tar 1.35 sees the change.
+        preserve(server, mount.path(), &format!("tar cf {}/back.tar t", out.path().display()));
         shell(out.path(), "tar xf back.tar");
         assert_same_tree(local.path().join("t"), out.path().join("t"));
         assert_no_temporary_files(server.root());
