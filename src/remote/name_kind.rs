@@ -17,6 +17,8 @@ pub(super) enum NameKind {
     Capitals,
     /// Blanks within it.
     Blanks,
+    /// Several blanks in a row within it.
+    BlankRuns,
     /// A blank at its beginning, a dot at its end.
     Edges,
     /// A blank at its end, control characters.
@@ -31,6 +33,8 @@ pub(super) enum NameKind {
     Unicode,
     /// Characters that Unicode normalisation may change.
     Accents,
+    /// Characters with combining marks, which it may compose.
+    Marks,
     /// Characters beyond U+FFFF.
     Astral,
     /// Bytes that are not UTF-8.
@@ -43,6 +47,7 @@ impl NameKind {
         match self {
             Self::Capitals => Capability::CapitalNames,
             Self::Blanks => Capability::BlankNames,
+            Self::BlankRuns => Capability::BlankRunNames,
             Self::Edges => Capability::EdgeNames,
             Self::Odd => Capability::OddNames,
             Self::Dashes => Capability::DashNames,
@@ -50,6 +55,7 @@ impl NameKind {
             Self::Reserved => Capability::ReservedNames,
             Self::Unicode => Capability::UnicodeNames,
             Self::Accents => Capability::AccentedNames,
+            Self::Marks => Capability::MarkedNames,
             Self::Astral => Capability::AstralNames,
             Self::Raw => Capability::RawNames,
         }
@@ -129,15 +135,27 @@ pub(super) fn trial_name(
     trial
 }
 
-/// The characters of `name`, or its bytes where they are none, with the kind that each gives it.
+/// The characters of `name` with their combining marks, runs of blanks within it, or its bytes where they are no
+/// characters: each with the kind that it gives to the name.
 fn units(name: &[u8]) -> Vec<(&[u8], Option<NameKind>)> {
     let mut units = Vec::new();
     let mut at = 0;
     for chunk in name.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            let end = at + character.len_utf8();
-            let unit = name.get(at..end).unwrap_or_default();
-            units.push((unit, kind_of(character, name, at)));
+        let mut characters = chunk.valid().chars().peekable();
+        while let Some(character) = characters.next() {
+            let mut end = at + character.len_utf8();
+            let mut kind = kind_of(character, name, at);
+            while let Some(mark) = characters.next_if(|next| is_mark(*next)) {
+                end += mark.len_utf8();
+                kind = Some(NameKind::Marks);
+            }
+            if kind == Some(NameKind::Blanks) && is_run(name, at) {
+                while characters.next_if_eq(&' ').is_some() {
+                    end += 1;
+                }
+                kind = Some(NameKind::BlankRuns);
+            }
+            units.push((name.get(at..end).unwrap_or_default(), kind));
             at = end;
         }
         for _ in chunk.invalid() {
@@ -146,6 +164,12 @@ fn units(name: &[u8]) -> Vec<(&[u8], Option<NameKind>)> {
         }
     }
     units
+}
+
+/// Whether several blanks begin at `at`, and something follows them.
+fn is_run(name: &[u8], at: usize) -> bool {
+    let rest = name.get(at..).unwrap_or_default();
+    rest.starts_with(b"  ") && rest.iter().any(|byte| *byte != b' ')
 }
 
 /// The kind that `character`, found at `at`, gives to `name`.
@@ -164,9 +188,18 @@ fn kind_of(character: char, name: &[u8], at: usize) -> Option<NameKind> {
         _ if character.is_ascii_control() => Some(NameKind::Odd),
         _ if character.is_ascii() => Some(NameKind::Punctuation),
         _ if u32::from(character) > 0xFFFF => Some(NameKind::Astral),
+        _ if is_mark(character) => Some(NameKind::Marks),
         _ if may_be_normalised(character) => Some(NameKind::Accents),
         _ => Some(NameKind::Unicode),
     }
+}
+
+/// Whether it combines with the character before it.
+fn is_mark(character: char) -> bool {
+    matches!(
+        u32::from(character),
+        0x300..=0x36F | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF | 0x3099 | 0x309A | 0xFE20..=0xFE2F
+    )
 }
 
 /// Whether Unicode has the character composed and decomposed; the blocks that hold such characters, roughly.
@@ -211,7 +244,10 @@ mod tests {
             (b"a;b", &[Punctuation]),
             ("日本".as_bytes(), &[Unicode]),
             ("é".as_bytes(), &[Accents]),
-            ("e\u{301}".as_bytes(), &[Accents]),
+            ("e\u{301}".as_bytes(), &[Marks]),
+            ("cafe\u{301}\u{302}s".as_bytes(), &[Marks]),
+            (b"a  b", &[BlankRuns]),
+            (b"a b   c", &[Blanks, BlankRuns]),
             ("😀".as_bytes(), &[Astral]),
             (b"caf\xe9", &[Raw]),
         ] {
@@ -245,6 +281,8 @@ mod tests {
             (b"What? No.", &[Capitals, Edges]),
             (b"x *", &[Blanks]),
             (b"caf\xe9.txt", &[Raw]),
+            ("cafe\u{301}".as_bytes(), &[Marks]),
+            (b"in the  middle", &[BlankRuns]),
         ] {
             let trial = trial_name(name, of, b"token", None);
             let shown = trial.escape_ascii();
@@ -252,6 +290,12 @@ mod tests {
             assert!(has.iter().all(|kind| of.contains(kind)), "{shown}: {has:?}");
             assert!(of.iter().all(|kind| has.contains(kind)), "{shown}: {has:?}");
         }
+    }
+
+    #[test]
+    fn a_mark_is_tried_on_its_letter() {
+        let trial = trial_name("cafe\u{301}".as_bytes(), &[Marks], b"token", None);
+        assert_eq!(trial, "tokene\u{301}".as_bytes());
     }
 
     #[test]

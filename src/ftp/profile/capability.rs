@@ -99,6 +99,8 @@ pub enum Capability {
     CapitalNames,
     /// Blanks within names are kept.
     BlankNames,
+    /// Several blanks in a row within names are kept.
+    BlankRunNames,
     /// A blank at the beginning of a name and a dot at its end are kept.
     EdgeNames,
     /// Words of names that begin with `-` are kept.
@@ -111,6 +113,8 @@ pub enum Capability {
     UnicodeNames,
     /// Composed and decomposed characters are kept as they are in names.
     AccentedNames,
+    /// Characters with combining marks are kept as they are in names.
+    MarkedNames,
     /// Characters beyond U+FFFF are kept in names.
     AstralNames,
     /// Bytes that are not UTF-8 are kept in names.
@@ -297,6 +301,7 @@ const ROWS: [Row; Capability::COUNT] = {
             "changes capitals in names",
         ),
         row(C::BlankNames, "blanks", true, "changes names with blanks"),
+        row(C::BlankRunNames, "blankruns", true, "joins blanks in names"),
         row(
             C::EdgeNames,
             "edges",
@@ -332,6 +337,12 @@ const ROWS: [Row; Capability::COUNT] = {
             "accents",
             true,
             "normalises characters in names",
+        ),
+        row(
+            C::MarkedNames,
+            "marks",
+            true,
+            "composes characters in names",
         ),
         row(
             C::AstralNames,

@@ -69,11 +69,12 @@ impl Family {
     pub(super) const TRUE_TO_FEAT: [C; 4] = [C::Mlsd, C::Mlst, C::Size, C::Mdtm];
 
     /// The kinds of names that all of them keep, unless their habits say otherwise.
-    pub(super) const NAMES: [C; 13] = [
+    pub(super) const NAMES: [C; 15] = [
         C::PlainNames,
         C::LongNames,
         C::CapitalNames,
         C::BlankNames,
+        C::BlankRunNames,
         C::EdgeNames,
         C::OddNames,
         C::DashNames,
@@ -81,6 +82,7 @@ impl Family {
         C::ReservedNames,
         C::UnicodeNames,
         C::AccentedNames,
+        C::MarkedNames,
         C::AstralNames,
         C::RawNames,
     ];
