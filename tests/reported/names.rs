@@ -1,7 +1,7 @@
 //! Servers that do not keep names: one file must never replace another.
 
-use crate::row::{group, row};
-use crate::support::Quirks;
+use crate::row::{Row, group, row};
+use crate::support::{FileTree, Quirks};
 
 #[test]
 fn a_server_without_case() {
@@ -10,9 +10,30 @@ fn a_server_without_case() {
         ("MLSD", Quirks::none().case_blind()),
         ("LIST", Quirks::none().case_blind().without_facts()),
     ];
-    let stories: [(&str, fn(&crate::row::Mounted)); 2] = [
+    let stories: [(&str, fn(&crate::row::Mounted)); 9] = [
+        (
+            "an_exclusive_create_does_not_overwrite_another_spelling",
+            |t| {
+                t.fails("set -C; echo mine > docs/A.TXT", "cannot overwrite");
+                t.fails("set -C; echo mine > DOCS/b.txt", "cannot overwrite");
+                t.holds("/docs/a.txt", "alpha\n");
+                t.holds("/docs/b.txt", "beta\n");
+            },
+        ),
+        ("a_listed_directory_does_not_change_that", |t| {
+            t.run("ls docs");
+            t.fails("set -C; echo mine > docs/A.txt", "cannot overwrite");
+            t.holds("/docs/a.txt", "alpha\n");
+        }),
+        ("another_spelling_is_found", |t| {
+            assert_eq!(
+                t.run("cat docs/A.TXT Docs/b.TXT; stat -c %s docs/B.TXT"),
+                "alpha\nbeta\n5\n"
+            );
+            t.fails("cat docs/C.TXT", "No such file");
+        }),
         ("a_name_can_change_its_case", |t| {
-            t.run("mv docs/a.txt docs/A.txt; mv empty Empty");
+            t.run("mv docs/a.txt docs/A.txt; mv -T empty Empty");
             t.names("/docs", "A.txt b.txt");
             t.names("/", "Empty docs");
             t.lists("docs", "A.txt b.txt");
@@ -23,23 +44,10 @@ fn a_server_without_case() {
             t.fails("mkdir docs/A.TXT", "exists");
             t.names("/", "docs empty");
         }),
-    ];
-    let with_facts: [(&str, fn(&crate::row::Mounted)); 4] = [
-        (
-            "an_exclusive_create_does_not_overwrite_another_spelling",
-            |t| {
-                t.fails("set -C; echo mine > docs/A.TXT", "cannot overwrite");
-                t.fails("set -C; echo mine > DOCS/b.txt", "cannot overwrite");
-                t.holds("/docs/a.txt", "alpha\n");
-                t.holds("/docs/b.txt", "beta\n");
-            },
-        ),
-        ("another_spelling_is_found", |t| {
-            assert_eq!(
-                t.run("cat docs/A.TXT Docs/b.TXT; stat -c %s docs/B.TXT"),
-                "alpha\nbeta\n5\n"
-            );
-            t.fails("cat docs/C.TXT", "No such file");
+        ("cp_n_does_not_overwrite_another_spelling", |t| {
+            t.run("cp -n /etc/hostname docs/A.TXT || true; mv -n docs/b.txt docs/A.txt || true");
+            t.holds("/docs/a.txt", "alpha\n");
+            t.holds("/docs/b.txt", "beta\n");
         }),
         ("writing_to_another_spelling_replaces_the_file", |t| {
             t.run("echo new > docs/A.TXT");
@@ -57,19 +65,208 @@ fn a_server_without_case() {
                 t.holds("/name", "one\n");
             },
         ),
+        ("removing_another_spelling_removes_it_everywhere", |t| {
+            t.run("cat docs/a.txt docs/A.TXT; rm docs/A.TXT");
+            t.fails("cat docs/a.txt", "No such file");
+            t.lists("docs", "b.txt");
+            t.names("/docs", "b.txt");
+        }),
     ];
     for (how, quirks) in servers {
         rows.extend(
             stories.map(|(name, story)| row(format!("{name}: {how}"), quirks.clone(), story)),
         );
     }
-    rows.extend(with_facts.map(|(name, story)| row(name, Quirks::none().case_blind(), story)));
     group(rows);
 }
 
 fn drop_dashes(name: &str) -> String {
     let words = name.split(' ').filter(|word| !word.starts_with('-'));
     words.collect::<Vec<_>>().join(" ")
+}
+
+fn cut_8_3(name: &str) -> String {
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let (stem, extension): (String, String) = (
+        stem.chars().take(8).collect(),
+        extension.chars().take(3).collect(),
+    );
+    if extension.is_empty() {
+        stem
+    } else {
+        format!("{stem}.{extension}")
+    }
+}
+
+fn cut(name: &str, most: usize) -> String {
+    name.chars().take(most).collect()
+}
+
+/// A server that has `first` and would take `second` for it.
+fn twins(
+    how: &str,
+    change: fn(&str) -> String,
+    first: &'static str,
+    second: &'static str,
+) -> [Row; 4] {
+    let quirks = || Quirks::none().changes_names(change);
+    let there = |tree: &mut FileTree| {
+        tree.file("/other", "other\n");
+    };
+    let setup = move |t: &crate::row::Mounted| {
+        let stored = t.server.tree().resolve("/", first);
+        t.server.tree().file(&stored, "first\n");
+        (stored, second)
+    };
+    [
+        row(
+            format!("a_new_file_does_not_replace_another: {how}"),
+            quirks(),
+            move |t| {
+                let (stored, second) = setup(t);
+                t.fails(&format!("echo second > '{second}'"), "");
+                t.holds(&stored, "first\n");
+            },
+        )
+        .holding(there),
+        row(
+            format!("an_exclusive_create_does_not_replace_another: {how}"),
+            quirks(),
+            move |t| {
+                let (stored, second) = setup(t);
+                t.fails(&format!("ls; set -C; echo second > '{second}'"), "");
+                t.holds(&stored, "first\n");
+            },
+        )
+        .holding(there),
+        row(
+            format!("a_rename_does_not_replace_another: {how}"),
+            quirks().without_facts(),
+            move |t| {
+                let (stored, second) = setup(t);
+                t.fails(&format!("mv other '{second}'"), "");
+                t.holds(&stored, "first\n");
+                t.holds("/other", "other\n");
+            },
+        )
+        .holding(there),
+        row(
+            format!("the_second_of_two_does_not_replace_the_first: {how}"),
+            quirks(),
+            move |t| {
+                let script =
+                    format!("echo first > '{first}' || exit 0; ! echo second > '{second}'");
+                t.run(&script);
+                let stored = t.server.tree().resolve("/", first);
+                let text = t.server.tree().text(&stored);
+                assert_ne!(text.as_deref(), Some("second\n"), "{stored}");
+            },
+        )
+        .holding(there),
+    ]
+}
+
+#[test]
+fn a_server_that_changes_names() {
+    let mut rows = Vec::new();
+    rows.extend(twins(
+        "words with a dash are dropped",
+        drop_dashes,
+        "a",
+        "a -b.txt",
+    ));
+    rows.extend(twins(
+        "options are dropped",
+        drop_dashes,
+        "report.txt",
+        "-l report.txt",
+    ));
+    rows.extend(twins(
+        "8.3",
+        cut_8_3,
+        "document.tex",
+        "document-of-today.text",
+    ));
+    rows.extend(twins(
+        "20 characters",
+        |name| cut(name, 20),
+        "a-rather-long-name-of-one",
+        "a-rather-long-name-of-two",
+    ));
+    rows.extend(twins(
+        "64 characters",
+        |name| cut(name, 64),
+        "a-name-of-more-than-sixty-four-characters-which-some-servers-cut-1",
+        "a-name-of-more-than-sixty-four-characters-which-some-servers-cut-2",
+    ));
+    rows.extend(twins(
+        "U+FFFD for what is not ASCII",
+        |name| {
+            name.chars()
+                .map(|c| if c.is_ascii() { c } else { '\u{fffd}' })
+                .collect()
+        },
+        "ä.txt",
+        "ö.txt",
+    ));
+    rows.extend(twins(
+        "? for what is not ASCII",
+        |name| {
+            name.chars()
+                .map(|c| if c.is_ascii() { c } else { '?' })
+                .collect()
+        },
+        "é.txt",
+        "à.txt",
+    ));
+    rows.extend(twins(
+        "composed letters",
+        |name| name.replace("e\u{301}", "é"),
+        "café",
+        "cafe\u{301}",
+    ));
+    rows.extend(twins(
+        "decomposed letters",
+        |name| name.replace('é', "e\u{301}"),
+        "cafe\u{301}",
+        "café",
+    ));
+    rows.extend(twins(
+        "no dot at the end",
+        |name| name.trim_end_matches('.').to_owned(),
+        "name",
+        "name.",
+    ));
+    rows.extend(twins(
+        "no blank at the end",
+        |name| name.trim_end().to_owned(),
+        "name",
+        "name ",
+    ));
+    rows.extend(twins(
+        "no blank at the beginning",
+        |name| name.trim_start().to_owned(),
+        "name",
+        " name",
+    ));
+    rows.extend(twins(
+        "underscores",
+        |name| name.replace([':', '?', '*'], "_"),
+        "a_b",
+        "a:b",
+    ));
+    rows.extend(twins(
+        "one blank for two",
+        |name| {
+            name.split(' ')
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ")
+        },
+        "a b",
+        "a  b",
+    ));
+    group(rows);
 }
 
 #[test]
@@ -81,6 +278,27 @@ fn directories_on_a_server_that_changes_names() {
             |t| {
                 t.run("! mkdir 'docs -new'");
                 t.names("/", "docs empty");
+            },
+        ),
+        row(
+            "many_files_of_cut_names_stay_apart",
+            Quirks::none().changes_names(|name| cut(name, 20)),
+            |t| {
+                t.run("for i in 1 2 3 4 5 6 7 8; do echo $i > docs/f$i & done; wait");
+                for i in 1..9 {
+                    t.holds(&format!("/docs/f{i}"), &format!("{i}\n"));
+                }
+                t.names("/docs", "a.txt b.txt f1 f2 f3 f4 f5 f6 f7 f8");
+            },
+        ),
+        row(
+            "many_files_of_short_names_stay_apart",
+            Quirks::none().changes_names(cut_8_3),
+            |t| {
+                t.run("for i in 1 2 3 4 5 6 7 8; do echo $i > docs/f$i & done; wait");
+                for i in 1..9 {
+                    t.holds(&format!("/docs/f{i}"), &format!("{i}\n"));
+                }
             },
         ),
         row(
