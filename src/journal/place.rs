@@ -79,11 +79,7 @@ impl Place {
 
     /// Keeps other mounts from opening or claiming pages while it lives; for local file operations only.
     pub(super) fn guard(&self) -> Result<File, JournalError> {
-        let state = self.directory.parent();
-        for directory in state.into_iter().chain([self.directory.as_path()]) {
-            new_directories(directory)?;
-            check_private(directory)?;
-        }
+        private_directories(&self.directory)?;
         let path = self.directory.join("lock");
         let locked = open_lock(&path).and_then(|file| file.lock().map(|()| file));
         locked.map_err(|source| JournalError { path, source })
@@ -123,6 +119,15 @@ pub(super) fn new_directories(path: &Path) -> Result<(), JournalError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Makes a directory of the state and the one above it, each of which must be this user's alone.
+pub(super) fn private_directories(directory: &Path) -> Result<(), JournalError> {
+    for directory in directory.parent().into_iter().chain([directory]) {
+        new_directories(directory)?;
+        check_private(directory)?;
+    }
+    Ok(())
 }
 
 /// Makes `path`, which must not be there yet, for this user alone.

@@ -1,11 +1,10 @@
 //! Where a server's profile is kept for the next mount: a small text file beside the journals of the same server and
 //! login.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::place::{check_private, new_directories, open_to_read};
+use super::place::{check_private, open_to_read, private_directories};
 
 /// Longest profile that is read.
 const MOST_BYTES: u64 = 64 << 10;
@@ -27,7 +26,9 @@ impl ProfileFile {
     pub fn read(&self) -> Option<String> {
         let read = || -> io::Result<String> {
             let directory = self.path.parent().unwrap_or(&self.path);
-            check_private(directory).map_err(|error| error.source)?;
+            for directory in directory.parent().into_iter().chain([directory]) {
+                check_private(directory).map_err(|error| error.source)?;
+            }
             let mut text = String::new();
             let file = open_to_read(&self.path)?;
             file.take(MOST_BYTES).read_to_string(&mut text)?;
@@ -48,8 +49,7 @@ impl ProfileFile {
     pub fn write(&self, text: &str) {
         let write = || -> io::Result<()> {
             let directory = self.path.parent().unwrap_or(&self.path);
-            new_directories(directory).map_err(|error| error.source)?;
-            check_private(directory).map_err(|error| error.source)?;
+            private_directories(directory).map_err(|error| error.source)?;
             let mut file = tempfile::NamedTempFile::new_in(directory)?;
             file.write_all(text.as_bytes())?;
             file.persist(&self.path).map_err(|error| error.error)?;
@@ -59,16 +59,11 @@ impl ProfileFile {
             log::info!("cannot write {}: {error}", self.path.display());
         }
     }
-
-    /// Removes the file.
-    pub fn remove(&self) {
-        // Where there is none, nothing is remembered either way.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -85,5 +80,13 @@ mod tests {
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(file.read(), None);
+    }
+
+    #[test]
+    fn nothing_is_put_into_a_directory_that_others_can_write_to() {
+        let state = tempfile::tempdir().unwrap();
+        fs::set_permissions(state.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        ProfileFile::in_directory(&state.path().join("anna@ftp.example:21")).write("one");
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
     }
 }
