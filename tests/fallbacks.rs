@@ -11,6 +11,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write;
 use std::time::Duration;
 
 use support::{Answer, Mount, Quirks, QuirkyServer, Request, Step, assert_errno, lines, shell};
@@ -61,9 +62,120 @@ fn names_that_begin_with_a_dot_are_refused() {
         });
         let (server, mount) = mounted(quirks, &[]);
         store_two(&server, &mount);
-        assert_eq!(server.count("STOR /.ftpfs-"), 1, "{refusal}: tried once");
-        assert_eq!(server.count("STOR /dir/.ftpfs-"), 0, "{refusal}");
+        let in_root = server.count("STOR /.ftpfs-");
+        let in_directory = server.count("STOR /dir/.ftpfs-");
+        if refusal.starts_with('4') {
+            // One of these may be about the moment.
+            shell(mount.path(), "echo 1 > old && echo 2 > old && echo 3 > old");
+            let all = server.count("STOR /.ftpfs-") + in_directory;
+            assert_eq!(all, 3, "{refusal}: tried three times");
+        } else {
+            assert_eq!(in_root, 1, "{refusal}: tried once");
+            assert_eq!(in_directory, 0, "{refusal}");
+        }
         assert!(server.count("STOR /ftpfs-") > 0, "{refusal}");
+    }
+}
+
+/// Refuses STOR of temporary names with `refusal` for so many times.
+fn refuses_some(times: usize, refusal: &'static str) -> Quirks {
+    let left = std::sync::atomic::AtomicUsize::new(times);
+    let take = std::sync::atomic::Ordering::SeqCst;
+    Quirks::none().hook(move |request, _| {
+        let is_refused = request.verb == "STOR"
+            && is_temporary(&request.argument)
+            && left
+                .fetch_update(take, take, |left| left.checked_sub(1))
+                .is_ok();
+        is_refused.then(|| Answer::say(refusal))
+    })
+}
+
+#[test]
+fn a_passing_refusal_leaves_the_old_file_and_is_forgotten() {
+    for refusal in ["450 Busy", "451 Local error"] {
+        let (server, mount) = mounted(refuses_some(2, refusal), &[]);
+        let written = fs::File::options()
+            .write(true)
+            .truncate(true)
+            .open(mount.path().join("old"))
+            .and_then(|mut file| {
+                file.write_all(b"new")?;
+                file.sync_all()
+            });
+        assert_eq!(server.count("STOR /old"), 0, "{refusal}: {written:?}");
+        shell(mount.path(), "echo later > other && echo two > old");
+        assert_eq!(server.tree().text("/old").unwrap(), "two\n", "{refusal}");
+        assert_eq!(server.count("STOR /o"), 0, "{refusal}");
+        assert!(server.count("STOR /.ftpfs-") > 1, "{refusal}: remembered");
+        assert_eq!(server.tree().names("/"), ["old", "other"], "{refusal}");
+    }
+}
+
+#[test]
+fn one_passing_refusal_is_no_trait_of_the_server() {
+    let (server, mount) = mounted(refuses_some(1, "451 Local error"), &[]);
+    shell(mount.path(), "echo one > first && echo two > second");
+    assert!(server.count("STOR /.ftpfs-") > 1, "still the first choice");
+    assert_eq!(server.count("STOR /ftpfs-"), 1);
+}
+
+/// Listings leave out names that begin with a dot, and no other command does; there is no MLST.
+fn hides_dots_from_listings() -> Quirks {
+    Quirks::none()
+        .without_facts()
+        .hides(|name| name.starts_with(".ftpfs-"))
+}
+
+#[test]
+fn a_save_is_not_taken_for_done_where_listings_hide_it() {
+    for refusal in ["550 File exists", "550 Permission denied", "553 Failed"] {
+        let quirks = hides_dots_from_listings().hook(move |request, state| {
+            let is_refused = request.verb == "RNTO" && state.is_file(&request.argument);
+            is_refused.then(|| Answer::say(refusal))
+        });
+        let (server, mount) = mounted(quirks, &[]);
+        shell(mount.path(), "ls -a && echo new > old && echo newer > old");
+        assert_eq!(
+            server.tree().text("/old").as_deref(),
+            Some("newer\n"),
+            "{refusal}"
+        );
+        assert_eq!(
+            lines(&shell(mount.path(), "cat old")),
+            ["newer"],
+            "{refusal}"
+        );
+        assert_eq!(server.tree().names("/"), ["old"], "{refusal}");
+    }
+}
+
+#[test]
+fn a_file_moved_aside_comes_back_where_listings_hide_it() {
+    for (refusal, is_moved_aside) in [
+        (
+            "550 The process cannot access the file because it is being used by another process.",
+            false,
+        ),
+        ("550 Permission denied", true),
+    ] {
+        let quirks = hides_dots_from_listings().hook(move |request, state| {
+            let is_refused =
+                request.verb == "RNTO" && state.rename_from.as_deref() == Some("/source");
+            is_refused.then(|| Answer::say(refusal))
+        });
+        let (server, mount) = mounted(quirks, &[]);
+        server.tree().file("/source", "source");
+        shell(mount.path(), "ls -a && ! mv -f source old");
+        assert_eq!(
+            server.tree().text("/old").as_deref(),
+            Some("old"),
+            "{refusal}"
+        );
+        assert_eq!(server.tree().names("/"), ["old", "source"], "{refusal}");
+        let is_aside = |line: &String| line.starts_with("RNTO ") && line.ends_with(".old");
+        let was_moved_aside = server.commands().iter().any(is_aside);
+        assert_eq!(was_moved_aside, is_moved_aside, "{refusal}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::time::Instant;
 
-use super::error::{Operation, Task, meaning, refusal};
+use super::error::{Operation, Task, is_passing, meaning, refusal};
 use super::retry::Dialogue;
 use super::stat::{Look, look};
 use super::steps::UploadName;
@@ -27,7 +27,13 @@ pub(super) struct Whole<'a> {
 struct NotBegun {
     error: Error,
     next: Option<UploadName>,
+    /// The refusal may be about the moment, not about the name.
+    may_pass: bool,
 }
+
+/// So many uploads for which a server refuses a name that begins with a dot for the moment, and takes another, show that
+/// it takes none.
+const MOST_PASSING: u8 = 3;
 
 /// See [`Remote::upload`].
 pub(super) fn upload(
@@ -48,7 +54,7 @@ pub(super) fn upload(
     };
     // The temporary name, which is looked for in the listing, shows that a plain name of its length is kept.
     remote.confirm_name(&mut dialogue, &task, first != UploadName::Final)?;
-    let mut name = first;
+    let (mut name, mut is_certain) = (first, true);
     loop {
         let begun = if may_have(remote, name) {
             begin(remote, &mut dialogue, &task, name, whole)
@@ -59,19 +65,36 @@ pub(super) fn upload(
         };
         match begun {
             Ok(upload) => {
-                if name != first {
-                    let steps = remote.steps();
-                    steps.skip_to(remote.profile(), path, name, Instant::now());
+                let profile = remote.profile();
+                if name != first && is_certain {
+                    remote.steps().skip_to(profile, path, name, Instant::now());
+                } else if (first, name) == (UploadName::Hidden, UploadName::Visible)
+                    && !profile.is_proven(Capability::HiddenNames)
+                {
+                    let why = "others worked where these were refused for the moment";
+                    profile.doubt(Capability::HiddenNames, MOST_PASSING, &why);
                 }
                 return Ok(upload);
             }
-            Err(NotBegun { error, next }) => match next.filter(|next| may_have(remote, *next)) {
-                Some(next) => {
-                    log::info!("{error}; trying another name");
-                    name = next;
-                }
-                None => return Err(error),
-            },
+            Err(NotBegun {
+                error,
+                next,
+                may_pass,
+            }) => {
+                is_certain &= !may_pass;
+                let mut is_worth_it = |next: &UploadName| {
+                    // What may work in a moment is no reason to overwrite a file in place.
+                    may_have(remote, *next)
+                        && (is_certain
+                            || *next != UploadName::Final
+                            || matches!(look(remote, &mut dialogue, path), Ok(Look::Absent)))
+                };
+                let Some(next) = next.filter(|next| is_worth_it(next)) else {
+                    return Err(error);
+                };
+                log::info!("{error}; trying another name");
+                name = next;
+            }
         }
     }
 }
@@ -89,7 +112,11 @@ fn begin(
     name: UploadName,
     whole: Option<Whole<'_>>,
 ) -> Result<Upload, NotBegun> {
-    let refused = |error| NotBegun { error, next: None };
+    let refused = |error| NotBegun {
+        error,
+        next: None,
+        may_pass: false,
+    };
     let is_hidden = match name {
         UploadName::Final => return direct(remote, dialogue, task, whole).map_err(refused),
         UploadName::Hidden => true,
@@ -113,13 +140,18 @@ fn begin(
         Err(fault) => fault,
     };
     let next = name_after(remote, name, &fault, temporary.path());
+    let may_pass = is_passing(&fault, temporary.path());
     if has_made_nothing(&fault, asked.get()) {
         temporary.gone();
     } else {
         temporary.delete(dialogue);
     }
     let error = remote.blame(dialogue, task, &fault);
-    Err(NotBegun { error, next })
+    Err(NotBegun {
+        error,
+        next,
+        may_pass,
+    })
 }
 
 /// The name to try where STOR of a temporary name failed so.

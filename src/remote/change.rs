@@ -1,5 +1,6 @@
 //! Changes to one path: directories made and removed, files deleted, times and modes set.
 
+use super::absence::look_surely;
 use super::error::{Operation, Task, is_unsupported, refusal};
 use super::retry::{Dialogue, Outcome};
 use super::stat::{Look, look};
@@ -118,7 +119,7 @@ fn remove(
 ) -> Result<(), pool::Error> {
     dialogue.change(
         |session| step(session, path),
-        |dialogue| match look(remote, dialogue, path) {
+        |dialogue| match look_surely(remote, dialogue, path) {
             Ok(Look::Absent | Look::NoParent(_)) => Outcome::Done,
             Ok(Look::Found(_)) => Outcome::NotDone,
             Err(_) => Outcome::Unknown,

@@ -170,6 +170,15 @@ pub(super) fn is_unsupported(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().means_unsupported())
 }
 
+/// Whether the refusal may pass: a 4xx (RFC 959 §4.2.1) whose words give no lasting reason.
+pub(super) fn is_passing(fault: &pool::Error, path: &RemotePath) -> bool {
+    refusal(fault).is_some_and(|reply| (400..500).contains(&reply.code().0))
+        && matches!(
+            meaning(fault, path),
+            None | Some(ErrorKind::Other | ErrorKind::Busy)
+        )
+}
+
 /// What `fault` means of an operation on `path`; nothing where the server refused without a reason.
 pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKind> {
     match fault {

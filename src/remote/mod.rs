@@ -4,6 +4,7 @@
 //! for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is repeated, what is not is first
 //! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
 
+mod absence;
 mod begin;
 mod blame;
 mod case;

@@ -7,10 +7,11 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::{Operation, Task};
+use super::absence::look_surely;
+use super::error::{Operation, Task, meaning};
 use super::retry::Dialogue;
 use super::stat::{Look, look};
-use super::{Error, Remote, change, rename};
+use super::{Error, ErrorKind, Remote, change, rename};
 use crate::ftp::RemotePath;
 
 /// Longest wait for another thread that clears one away; the network's deadlines, which are shorter, end what is stuck.
@@ -129,14 +130,27 @@ impl Orphan {
         if let Self::Aside(aside, target) = self {
             // In this order: a server may still move the file after it refused to, and what has its
             // old name is another file only once it has the new one.
-            match look(remote, dialogue, aside)? {
-                Look::Absent | Look::NoParent(_) => return Ok(()),
-                Look::Found(_) => {}
-            }
-            match look(remote, dialogue, target)? {
-                Look::Found(_) => self.condemn(remote),
-                Look::NoParent(_) => return Ok(()),
-                Look::Absent => return rename::put_back(remote, dialogue, aside, target),
+            let seen = match look(remote, dialogue, aside) {
+                Ok(Look::NoParent(_)) => {
+                    log::warn!("the directory of {aside} is gone, and with it the old {target}");
+                    return Ok(());
+                }
+                Ok(Look::Found(_)) => Ok(true),
+                Ok(Look::Absent) => Ok(false),
+                Err(error) if error.kind.is_the_connection() => return Err(error),
+                Err(error) => Err(error),
+            };
+            match (look_surely(remote, dialogue, target)?, seen) {
+                (Look::NoParent(_), _) | (Look::Found(_), Ok(false)) => return Ok(()),
+                (Look::Found(_), Ok(true)) => self.condemn(remote),
+                (Look::Found(_), Err(error)) => return Err(error),
+                (Look::Absent, Ok(true)) => {
+                    return rename::put_back(remote, dialogue, aside, target);
+                }
+                // The server may hide the name from every look, but not from RNFR.
+                (Look::Absent, Ok(false) | Err(_)) => {
+                    return rename::put_back_if_there(remote, dialogue, aside, target);
+                }
             }
         }
         delete_part(remote, dialogue, self.path())
@@ -344,8 +358,9 @@ fn delete_part(
     let Err(fault) = change::delete_in(remote, dialogue, path) else {
         return Ok(());
     };
-    match look(remote, dialogue, path) {
+    match look_surely(remote, dialogue, path) {
         Ok(Look::Absent | Look::NoParent(_)) => Ok(()),
+        Err(_) if meaning(&fault, path) == Some(ErrorKind::NotFound) => Ok(()),
         Ok(Look::Found(_)) | Err(_) => {
             let task = Task::new(Operation::Delete, path);
             Err(remote.blame(dialogue, &task, &fault))

@@ -6,10 +6,11 @@
 use std::thread;
 use std::time::Duration;
 
-use super::error::{Operation, Task, meaning};
+use super::absence::look_surely;
+use super::error::{Operation, Task, is_passing, meaning, refusal};
 use super::retry::{Dialogue, Outcome, is_lost};
 use super::stat::{Look, look};
-use super::{Atomic, Error, ErrorKind, Remote};
+use super::{Atomic, Error, ErrorKind, Remote, words};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
 use crate::pool;
 
@@ -109,11 +110,10 @@ pub(super) fn move_path(
         },
         |dialogue| match look(remote, dialogue, from) {
             Ok(Look::Found(_)) => Outcome::NotDone,
-            Ok(Look::Absent | Look::NoParent(_)) => match look(remote, dialogue, to) {
-                Ok(Look::Found(_)) => Outcome::Done,
-                Ok(Look::Absent | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
-            },
-            Err(_) => Outcome::Unknown,
+            Ok(Look::Absent | Look::NoParent(_)) if has_become(remote, dialogue, from, to) => {
+                Outcome::Done
+            }
+            Ok(Look::Absent | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
         },
     );
     match moved {
@@ -137,7 +137,7 @@ fn was_moved_after_all(
 ) -> bool {
     let profile = remote.profile();
     let lies = profile.finding(Capability::RenameRefusals) == Finding::Fails;
-    if !is_about_target(fault) || (!lies && meaning(fault, to).is_some_and(is_final)) {
+    if !is_about_target(fault) || (!lies && is_final(fault, to)) {
         return false;
     }
     let pauses: &[Duration] = if profile.is_proven(Capability::RenameRefusals) {
@@ -150,7 +150,7 @@ fn was_moved_after_all(
         match look(remote, dialogue, from) {
             Ok(Look::Found(_)) => {}
             Ok(Look::Absent | Look::NoParent(_)) => {
-                let is_there = matches!(look(remote, dialogue, to), Ok(Look::Found(_)));
+                let is_there = has_become(remote, dialogue, from, to);
                 if is_there {
                     profile.fails(Capability::RenameRefusals, fault);
                     log::info!("{from} is {to} now, though the server said: {fault}");
@@ -168,6 +168,32 @@ fn was_moved_after_all(
         profile.works(Capability::RenameRefusals);
     }
     false
+}
+
+/// Whether `from`, which no look finds, has become `to`. That something is at `to` proves nothing, it may be the old file;
+/// nor does a listing without `from`, which the server may hide. The rename is asked for once more: RNFR, which the server
+/// had taken, finds whatever is left at `from`.
+fn has_become(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> bool {
+    match dialogue.repeat(|session| session.set_and_rename(&[], from, to)) {
+        Ok(_) => true,
+        Err(fault) => {
+            let says_gone = meaning(&fault, from) == Some(ErrorKind::NotFound);
+            (is_gone(&fault, from) || (is_about_target(&fault) && says_gone))
+                && matches!(look_surely(remote, dialogue, to), Ok(Look::Found(_)))
+        }
+    }
+}
+
+/// Whether RNFR was refused so that nothing is at `from`, which no look finds either.
+fn is_gone(fault: &pool::Error, from: &RemotePath) -> bool {
+    is_about(fault, "RNFR")
+        && refusal(fault).is_some_and(|reply| reply.code().0 >= 500)
+        && matches!(meaning(fault, from), None | Some(ErrorKind::NotFound))
 }
 
 /// Moves the file at `to` aside, `from` into its place, and only then deletes the old one: it is whole
@@ -212,11 +238,30 @@ pub(super) fn put_back(
         .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault))
 }
 
+/// Like [`put_back`] of a file that no look finds, which may be gone.
+pub(super) fn put_back_if_there(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    aside: &RemotePath,
+    to: &RemotePath,
+) -> Result<(), Error> {
+    match move_path(remote, dialogue, &[], aside, to) {
+        Ok(_) => Ok(()),
+        Err(fault) if is_gone(&fault, aside) => Ok(()),
+        Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault)),
+    }
+}
+
 /// Whether the server had taken the source and refused the target.
 fn is_about_target(fault: &pool::Error) -> bool {
+    is_about(fault, "RNTO")
+}
+
+/// Whether the server refused this command.
+fn is_about(fault: &pool::Error, verb: &str) -> bool {
     match fault {
         pool::Error::Session(error) => {
-            matches!(**error, ftp::Error::Refused { command, .. } if command == "RNTO")
+            matches!(**error, ftp::Error::Refused { command, .. } if command == verb)
         }
         pool::Error::Exhausted(_) | pool::Error::Closed => false,
     }
@@ -233,16 +278,24 @@ fn judge(
 ) -> (Error, bool) {
     if !is_about_target(fault) {
         let task = Task::new(Operation::Rename, from);
-        return (remote.blame(dialogue, &task, fault), false);
+        let mut error = remote.blame(dialogue, &task, fault);
+        if is_passing(fault, from) {
+            error.kind = ErrorKind::Busy;
+        }
+        return (error, false);
     }
     let said = meaning(fault, to);
     let kind = match said {
-        Some(told) if is_final(told) => told,
-        _ => match (look(remote, dialogue, from), look(remote, dialogue, to)) {
+        Some(told) if is_final(fault, to) => told,
+        _ => match (
+            look_surely(remote, dialogue, from),
+            look_surely(remote, dialogue, to),
+        ) {
             (Ok(Look::Found(source)), Ok(Look::Found(target))) => {
                 in_the_way(remote, dialogue, &source, &target, to)
             }
             (_, Ok(Look::NoParent(kind))) => kind,
+            _ if is_passing(fault, to) => ErrorKind::Busy,
             _ => said.unwrap_or(ErrorKind::PermissionDenied),
         },
     };
@@ -251,16 +304,21 @@ fn judge(
 }
 
 /// Whether the server's own words leave nothing to look for.
-fn is_final(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::NotEmpty
+fn is_final(fault: &pool::Error, to: &RemotePath) -> bool {
+    match meaning(fault, to) {
+        Some(
+            ErrorKind::NotEmpty
             | ErrorKind::NoSpace
             | ErrorKind::QuotaExceeded
             | ErrorKind::NameTooLong
             | ErrorKind::InvalidName
-            | ErrorKind::Unsupported
-    )
+            | ErrorKind::Unsupported,
+        ) => true,
+        // A bare 450 may be about a file in the way.
+        Some(ErrorKind::Busy) => refusal(fault)
+            .is_some_and(|reply| words::reason(reply.lines(), to) == Some(ErrorKind::Busy)),
+        _ => false,
+    }
 }
 
 /// What it means that `target` is where `source` should be (rename(2)).

@@ -1,0 +1,22 @@
+//! Whether nothing has a name that listings may leave out. Many servers never list names that begin with a dot.
+
+use super::retry::Dialogue;
+use super::stat::{Look, look, look_by_name};
+use super::{Error, Remote};
+use crate::ftp::RemotePath;
+
+/// What is at `path`. Of a name that begins with a dot, a listing without it proves nothing: the server answers for the
+/// name itself (CWD, SIZE, MDTM).
+///
+/// # Errors
+/// The server's answers neither show the name nor rule it out.
+pub(super) fn look_surely(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Look, Error> {
+    match look(remote, dialogue, path)? {
+        Look::Absent if path.name().starts_with(b".") => look_by_name(remote, dialogue, path),
+        seen => Ok(seen),
+    }
+}
