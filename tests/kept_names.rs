@@ -208,10 +208,10 @@ fn a_case_blind_server_is_served_as_such() {
         assert_eq!(server.tree().text("/foo").unwrap(), "changed\n");
         assert_eq!(read("foo"), "changed\n");
         assert_errno(
-            fs::rename(mount.path().join("Dir"), mount.path().join("dir/Dir")),
+            fs::rename(mount.path().join("Dir"), mount.path().join("dir/sub")),
             libc::EINVAL,
         );
-        shell(mount.path(), "mv foo Foo && mv -T Dir dir");
+        shell(mount.path(), "mv foo Foo && mv Dir dir");
         assert_eq!(server.tree().names("/"), ["Foo", "dir", "old"]);
         assert_eq!(lines(&shell(mount.path(), "ls -A")), ["Foo", "dir", "old"]);
         shell(mount.path(), "rm FOO");

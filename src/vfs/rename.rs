@@ -34,7 +34,16 @@ impl Vfs {
         wanted: &dyn Fn() -> bool,
     ) -> Result<(), Errno> {
         self.check_writable()?;
-        let (from, to) = (self.rename_place(from)?, self.rename_place(to)?);
+        let (from, mut to) = (self.rename_place(from)?, self.rename_place(to)?);
+        let into = to.directory.clone();
+        if self.is_into_other_case(&from, &to) {
+            to = Place {
+                parent: from.parent,
+                directory: from.directory.clone(),
+                name: into.name(),
+                path: into.clone(),
+            };
+        }
         if from.path == to.path {
             return Ok(());
         }
@@ -241,6 +250,16 @@ impl Vfs {
             name,
             path,
         })
+    }
+
+    /// Whether a directory moves into itself by another spelling, keeping its name: that is what mv(1) makes of a change of
+    /// its case, because it finds a directory by the new spelling. No other rename is asked for in this way.
+    fn is_into_other_case(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+        self.remote.case_rule() == CaseRule::Insensitive
+            && from.name == to.name
+            && from.path != to.directory
+            && Some(&from.directory) == to.directory.parent().as_ref()
+            && is_same_but_case(from.name, to.directory.name())
     }
 
     /// Whether `to` is below `from` by another spelling, on a server that takes both for the same.
