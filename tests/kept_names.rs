@@ -72,8 +72,11 @@ fn first_word(name: &str) -> String {
     name.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// What a server makes of a name.
+type Mangling = fn(&str) -> String;
+
 /// Of each server: what it does, a name that another file has, and one that it would make that of.
-const CHANGES: &[(&str, fn(&str) -> String, &str, &str)] = &[
+const CHANGES: &[(&str, Mangling, &str, &str)] = &[
     ("drops dash words", without_dash_words, "a", "a -b.txt"),
     ("drops dash words", without_dash_words, "a b", "a -n b"),
     ("keeps the first word", first_word, "a", "a b"),

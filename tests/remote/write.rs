@@ -251,7 +251,7 @@ fn an_old_file_that_is_moved_aside_after_the_refusal_gets_its_name_back() {
         .iter()
         .find_map(|line| {
             line.strip_prefix("RNTO /")
-                .filter(|it| it.ends_with(".old"))
+                .filter(|it| it.as_bytes().ends_with(b".old"))
         })
         .unwrap();
     // The server does it a moment later.
