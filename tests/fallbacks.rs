@@ -173,7 +173,8 @@ fn a_file_moved_aside_comes_back_where_listings_hide_it() {
             "{refusal}"
         );
         assert_eq!(server.tree().names("/"), ["old", "source"], "{refusal}");
-        let is_aside = |line: &String| line.starts_with("RNTO ") && line.ends_with(".old");
+        let is_aside =
+            |line: &String| line.starts_with("RNTO ") && line.as_bytes().ends_with(b".old");
         let was_moved_aside = server.commands().iter().any(is_aside);
         assert_eq!(was_moved_aside, is_moved_aside, "{refusal}");
     }
