@@ -9,6 +9,7 @@ use super::charset::decode;
 use super::control::{shown, socket_error};
 use super::data::Pending;
 use super::error::{Error, Phase};
+use super::list_form::{ListForm, ListWith};
 use super::listing::{
     Entry, Format, Kind, Line, ListingBudget, ListingOutcome, ListingReader, Shortfall,
 };
@@ -32,41 +33,6 @@ const PATIENCE_IN_TIMEOUTS: u32 = 4;
 const LEAST_BYTES_A_SECOND: u64 = 1024;
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
-
-/// Which command lists a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListWith {
-    /// MLSD (RFC 3659 §7).
-    Mlsd,
-    /// `LIST -a`, with CWD first where the path has blanks or pattern characters.
-    List,
-    /// NLST: names alone, whose kinds are unknown.
-    Names,
-    /// `STAT path`, on the control connection.
-    Stat,
-}
-
-/// One form of the command that lists a directory over a data connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListForm {
-    /// The command.
-    pub with: ListWith,
-    /// `-a` goes before the path: names that begin with a dot are asked for, too.
-    pub all: bool,
-    /// CWD goes before, and the command has no path.
-    pub inside: bool,
-}
-
-impl ListForm {
-    fn verb(self) -> &'static str {
-        match self.with {
-            ListWith::Mlsd => "MLSD",
-            ListWith::List => "LIST",
-            ListWith::Names => "NLST",
-            ListWith::Stat => "STAT",
-        }
-    }
-}
 
 impl Session {
     /// Hands the entries of the directory `path` to `sink` as they arrive, without `.` and `..`,
@@ -98,14 +64,14 @@ impl Session {
     /// MLSD, with `-a` where the server hides names otherwise, and without it where that is refused.
     fn list_facts(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
         let form = self.list_form(ListWith::Mlsd, path);
-        match self.list_by(form, path, parser) {
+        match self.list_with_option(form, path, parser) {
             Err(Error::Refused { reply, .. })
                 if form.all && parser.is_fresh() && may_mean_the_option(&reply) =>
             {
                 self.list_by(ListForm { all: false, ..form }, path, parser)?;
                 if !parser.outcome.is_empty() {
-                    let why = "only MLSD without it was taken";
-                    self.profile.fails(Capability::MlsdAll, &why);
+                    self.profile
+                        .fails(Capability::MlsdAll, &"only MLSD without it was taken");
                 }
                 Ok(())
             }
@@ -136,8 +102,6 @@ impl Session {
     /// The form in which [`Session::list`] first asks this server for `path`.
     pub fn list_form(&self, with: ListWith, path: &RemotePath) -> ListForm {
         let has = |capability| self.profile.has(capability);
-        // MLSD's whole argument is the path (RFC 3659 §7.1).
-        let has_arguments = with != ListWith::Mlsd;
         ListForm {
             with,
             all: match with {
@@ -145,8 +109,7 @@ impl Session {
                 ListWith::List => has(Capability::ListAll),
                 ListWith::Names | ListWith::Stat => false,
             },
-            inside: !has(Capability::PathArgument)
-                || has_arguments && needs_working_directory(path.as_bytes()),
+            inside: !has(Capability::PathArgument) || with.enters(path),
         }
     }
 
@@ -172,7 +135,7 @@ impl Session {
     fn list_in_dialect(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
         let form = self.list_form(ListWith::List, path);
         if form.all {
-            match self.list_by(form, path, parser) {
+            match self.list_with_option(form, path, parser) {
                 Err(Error::Refused { reply, .. })
                     if parser.is_fresh()
                         && may_mean_the_option(&reply)
@@ -187,10 +150,27 @@ impl Session {
         }
         self.list_by(ListForm { all: false, ..form }, path, parser)?;
         if form.all && !parser.outcome.is_empty() {
-            let why = "only LIST without it was taken";
-            self.profile.fails(Capability::ListAll, &why);
+            self.profile
+                .fails(Capability::ListAll, &"only LIST without it was taken");
         }
         Ok(())
+    }
+
+    /// As [`Session::list_by`]. A passing refusal (4yz) of an option is no word on the option: it must come twice.
+    fn list_with_option(
+        &mut self,
+        form: ListForm,
+        path: &RemotePath,
+        parser: &mut Parser<'_>,
+    ) -> Result<(), Error> {
+        let listed = self.list_by(form, path, parser);
+        let may_pass = matches!(&listed, Err(Error::Refused { reply, .. })
+            if may_mean_the_option(reply) && reply.code().class() == ReplyClass::Transient);
+        if form.all && parser.is_fresh() && may_pass {
+            self.list_by(form, path, parser)
+        } else {
+            listed
+        }
     }
 
     fn list_by(
@@ -551,11 +531,12 @@ fn may_mean_the_option(reply: &Reply) -> bool {
 /// The reply's text in lower case, without the path, which may hold any words.
 fn words_about(reply: &Reply, path: &RemotePath) -> String {
     let words = reply.words();
-    if path.is_root() {
-        return words;
-    }
     let path = String::from_utf8_lossy(path.as_bytes()).to_lowercase();
-    words.replace(&path, "")
+    if path == "/" {
+        words
+    } else {
+        words.replace(&path, "")
+    }
 }
 
 /// A line of NLST's answer: a name, or a path that ends in it.
@@ -568,14 +549,4 @@ fn bare_name(line: &[u8]) -> Line {
         b"." => Line::Itself,
         name => Line::Entry(Entry::new(name, Kind::Unknown)),
     }
-}
-
-/// Whether LIST would take part of the path for options, a pattern or a second argument.
-fn needs_working_directory(path: &[u8]) -> bool {
-    path.iter().any(|byte| {
-        matches!(
-            byte,
-            b' ' | b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'~' | b'\\' | b'\t'
-        )
-    })
 }

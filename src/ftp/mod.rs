@@ -61,6 +61,7 @@ pub mod features;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod list;
+mod list_form;
 pub mod listing;
 mod local;
 mod login;
@@ -90,7 +91,7 @@ pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;
-pub use list::{ListForm, ListWith};
+pub use list_form::{ListForm, ListWith};
 pub use listing::{
     Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
     Modified, Precision, Shortfall, UnusedLine,

@@ -6,11 +6,11 @@
 //! be entered (RFC 959 §4.1.1).
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use super::error::{Operation, Task, meaning, refusal};
-use super::listing::{Received, fetch_as, too_large};
+use super::listing::{Received, fetch, fetch_as, too_large};
 use super::retry::Dialogue;
 use super::{Error, ErrorKind, Remote, stat, words};
 use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListWith, RemotePath};
@@ -20,8 +20,6 @@ use crate::pool;
 const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
 /// Most names of NLST whose kinds are asked for one by one.
 const MOST_BARE_NAMES: usize = 1_000;
-/// Most listings that are remembered to be compared.
-const MOST_PRINTS: usize = 64;
 
 /// `received`, in answer to `with`, as far as it is `directory`'s.
 pub(super) fn judge(
@@ -38,6 +36,9 @@ pub(super) fn judge(
     if received.is_empty {
         return judge_empty(remote, dialogue, directory, with);
     }
+    remote
+        .listing_checks()
+        .note_itself(with, asks_for_all(remote, with), &received);
     if with == ListWith::Mlsd && !received.entries.is_empty() {
         remote.profile().works(Capability::Mlsd);
     }
@@ -82,7 +83,14 @@ pub(super) fn judge_refusal(
         Ok(Some(received)) if received.completeness == Completeness::Unlistable => {
             return Ok(received);
         }
-        Ok(Some(received)) if received.is_empty => Completeness::Complete,
+        Ok(Some(received)) if received.is_empty => {
+            let (with, all) = (inside.with, inside.all);
+            if remote.listing_checks().names_itself(with, all) == Some(true) {
+                Completeness::Unlistable
+            } else {
+                Completeness::Complete
+            }
+        }
         Ok(Some(received)) => {
             let why = "it refused to list the path and listed the directory after CWD";
             remote.profile().fails(Capability::PathArgument, &why);
@@ -92,9 +100,6 @@ pub(super) fn judge_refusal(
             return Err(blame(remote, dialogue, directory, &inner));
         }
         Err(inner) if says_empty(&inner) => Completeness::Complete,
-        Err(inner) if meaning(&inner, directory) == Some(ErrorKind::NotFound) => {
-            Completeness::Complete
-        }
         Err(_) => Completeness::Unlistable,
     };
     Ok(Received::nothing(completeness))
@@ -118,6 +123,9 @@ fn judge_empty(
     if !(with == ListWith::Mlsd && is_proven) {
         enter(dialogue, directory).map_err(|fault| blame(remote, dialogue, directory, &fault))?;
     }
+    if omits_itself(remote, dialogue, directory, with)? {
+        return Ok(Received::nothing(Completeness::Unlistable));
+    }
     if is_proven {
         return Ok(Received::nothing(Completeness::Complete));
     }
@@ -138,6 +146,42 @@ fn judge_empty(
         }
     }
     Ok(Received::nothing(Completeness::Complete))
+}
+
+/// Whether an answer to `with` without any line cannot be an empty directory's, because this server's listings have
+/// a line for the directory itself. Where no listing showed that yet, that of the start directory does.
+fn omits_itself(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    directory: &RemotePath,
+    with: ListWith,
+) -> Result<bool, Error> {
+    let checks = remote.listing_checks();
+    let all = asks_for_all(remote, with);
+    if let Some(names_itself) = checks.names_itself(with, all) {
+        return Ok(names_itself);
+    }
+    let home = match remote.home() {
+        Ok(home) if home != *directory => home,
+        _ => return Ok(false),
+    };
+    match fetch(remote, dialogue, with, &home) {
+        Ok(Some(received)) if received.is_empty => {}
+        Ok(Some(received)) => checks.note_itself(with, all, &received),
+        Ok(None) => {}
+        Err(fault) if refusal(&fault).is_some() => {}
+        Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+    }
+    Ok(checks.names_itself(with, all) == Some(true))
+}
+
+/// Whether the server's usual answer to `with` is asked for with `-a`.
+fn asks_for_all(remote: &Remote, with: ListWith) -> bool {
+    match with {
+        ListWith::Mlsd => remote.profile().has(Capability::MlsdAll),
+        ListWith::List => remote.profile().has(Capability::ListAll),
+        ListWith::Names | ListWith::Stat => false,
+    }
 }
 
 /// The forms that check an empty answer to `with`.
@@ -261,9 +305,9 @@ fn names_only(received: &Received, path: &RemotePath) -> bool {
     }
 }
 
-/// Whether the server lists the path that it is asked for, not its working directory: two directories with two
-/// listings prove it; after two equal ones, and where there is nothing to compare with, CWD goes before and the
-/// command has no path.
+/// Whether the server lists the path that it is asked for, not its working directory. The one proof is a listing by
+/// path, sent while another directory is the working one, that equals the listing after CWD. A session's working
+/// directory is otherwise unknown, and two directories may differ for any reason.
 fn check_path(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -275,54 +319,60 @@ fn check_path(
     if with == ListWith::List && !profile.has(Capability::ListAll) {
         remote.listing_checks().listed();
     }
-    if received.entries.is_empty() {
-        return Ok(received);
-    }
-    if matches!(
+    let is_known = matches!(
         profile.finding(Capability::PathArgument),
         Finding::Works | Finding::Fails
-    ) {
+    );
+    if received.entries.is_empty() || is_known || with.enters(directory) {
         return Ok(received);
     }
-    let print = fingerprint(&received.entries);
-    let is_start = remote.home().is_ok_and(|home| home == *directory);
-    match remote.listing_checks().compare(directory, print) {
-        Comparison::Differs => {
-            profile.works(Capability::PathArgument);
-            return Ok(received);
-        }
-        Comparison::Alone if is_start => return Ok(received),
-        Comparison::Alone | Comparison::Same => {}
-    }
-    let all = match with {
-        ListWith::Mlsd => profile.has(Capability::MlsdAll),
-        ListWith::List => profile.has(Capability::ListAll),
-        ListWith::Names | ListWith::Stat => false,
-    };
-    let inside = ListForm {
+    let form = |inside| ListForm {
         with,
-        all,
-        inside: true,
+        all: asks_for_all(remote, with),
+        inside,
     };
-    match fetch_as(remote, dialogue, inside, directory) {
-        Ok(Some(inner)) if fingerprint(&inner.entries) == print => {
-            profile.works(Capability::PathArgument);
-            Ok(received)
-        }
-        Ok(Some(_)) if !is_cwd_a_witness(remote, dialogue) => Ok(received),
-        Ok(Some(inner)) => {
-            // A directory that changes meanwhile has the same names mostly.
-            if names(&inner.entries) != names(&received.entries) {
-                let why = "after CWD it lists something else";
-                profile.fails(Capability::PathArgument, &why);
-                remote.listing_checks().forget();
-            }
-            Ok(inner)
-        }
-        Ok(None) => Err(too_large(remote, directory)),
-        Err(fault) if refusal(&fault).is_some() => Ok(received),
-        Err(fault) => Err(blame(remote, dialogue, directory, &fault)),
+    let inner = match fetch_as(remote, dialogue, form(true), directory) {
+        Ok(Some(inner)) => inner,
+        Ok(None) => return Err(too_large(remote, directory)),
+        Err(fault) if refusal(&fault).is_some() => return Ok(received),
+        Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+    };
+    if !is_cwd_a_witness(remote, dialogue) {
+        return Ok(received);
     }
+    let Some(parent) = directory.parent() else {
+        if names(&inner.entries) != names(&received.entries) {
+            profile.fails(
+                Capability::PathArgument,
+                &"after CWD it lists something else",
+            );
+        }
+        return Ok(inner);
+    };
+    let by_path = dialogue.repeat(|session| {
+        session.change_directory(&parent)?;
+        let mut names = Vec::new();
+        session.list_as(form(false), directory, &mut |entry| {
+            names.push(entry.name);
+            ControlFlow::Continue(())
+        })?;
+        names.sort_unstable();
+        Ok(names)
+    });
+    match by_path {
+        Ok(by_path) if by_path == names(&inner.entries) => {
+            profile.works(Capability::PathArgument);
+        }
+        Ok(_) => {
+            profile.fails(
+                Capability::PathArgument,
+                &"after CWD it lists something else",
+            );
+        }
+        Err(fault) if refusal(&fault).is_some() => {}
+        Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+    }
+    Ok(inner)
 }
 
 /// Enters `directory`. A login starts in the root or below it, so that one is there.
@@ -369,15 +419,6 @@ fn blame(
     remote.blame(dialogue, &Task::new(Operation::List, directory), fault)
 }
 
-/// What a listing shows, in short, whatever its order.
-fn fingerprint(entries: &[Entry]) -> u64 {
-    entries.iter().fold(entries.len() as u64, |sum, entry| {
-        let mut hasher = DefaultHasher::new();
-        (&entry.name, entry.kind, entry.size, entry.modified).hash(&mut hasher);
-        sum.wrapping_add(hasher.finish())
-    })
-}
-
 fn names(entries: &[Entry]) -> Vec<&[u8]> {
     let mut names: Vec<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
     names.sort_unstable();
@@ -394,35 +435,24 @@ pub(super) struct ListingChecks {
 struct Seen {
     /// LIST without options listed something.
     has_listed: bool,
-    /// Fingerprints of listings, until it is known whether the server heeds the path.
-    prints: HashMap<RemotePath, u64>,
-}
-
-/// How a listing compares with those of other directories.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    /// There is no other.
-    Alone,
-    /// It equals another one.
-    Same,
-    /// It equals none.
-    Differs,
+    /// Whether listings have a line for the directory itself, by command and by `-a`.
+    names_itself: HashMap<(ListWith, bool), bool>,
 }
 
 impl ListingChecks {
-    fn compare(&self, directory: &RemotePath, print: u64) -> Comparison {
-        let mut seen = self.seen();
-        let mut others = seen.prints.iter().filter(|(path, _)| *path != directory);
-        let is_alone = others.clone().next().is_none();
-        let is_same = others.any(|(_, other)| *other == print);
-        if seen.prints.len() < MOST_PRINTS {
-            seen.prints.insert(directory.clone(), print);
-        }
-        match (is_alone, is_same) {
-            (true, _) => Comparison::Alone,
-            (false, true) => Comparison::Same,
-            (false, false) => Comparison::Differs,
-        }
+    /// What a listing that shows something says of those by the same command.
+    fn note_itself(&self, with: ListWith, all: bool, received: &Received) {
+        let names_itself = received.names_itself;
+        self.seen()
+            .names_itself
+            .entry((with, all))
+            .and_modify(|always| *always &= names_itself)
+            .or_insert(names_itself);
+    }
+
+    /// Whether every such listing so far has a line for the directory itself; none before the first one.
+    fn names_itself(&self, with: ListWith, all: bool) -> Option<bool> {
+        self.seen().names_itself.get(&(with, all)).copied()
     }
 
     fn has_listed(&self) -> bool {
@@ -431,10 +461,6 @@ impl ListingChecks {
 
     fn listed(&self) {
         self.seen().has_listed = true;
-    }
-
-    fn forget(&self) {
-        self.seen().prints = HashMap::new();
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -475,21 +501,20 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_of_what_is_shown_in_any_order() {
-        let [a, b] = ["a", "b"].map(|name| Entry::new(name, Kind::File));
-        let print = fingerprint(&[a.clone(), b.clone()]);
-        assert_eq!(print, fingerprint(&[b.clone(), a.clone()]));
-        assert_ne!(print, fingerprint(std::slice::from_ref(&a)));
-        let larger = Entry { size: Some(1), ..b };
-        assert_ne!(print, fingerprint(&[a, larger]));
-    }
-
-    #[test]
-    fn listings_are_compared_with_those_of_other_directories() {
+    fn listings_that_always_name_the_directory_are_told_from_others() {
         let checks = ListingChecks::default();
-        assert_eq!(checks.compare(&path("/"), 1), Comparison::Alone);
-        assert_eq!(checks.compare(&path("/"), 1), Comparison::Alone);
-        assert_eq!(checks.compare(&path("/a"), 1), Comparison::Same);
-        assert_eq!(checks.compare(&path("/b"), 2), Comparison::Differs);
+        let (with, all) = (ListWith::List, true);
+        assert_eq!(checks.names_itself(with, all), None);
+        let without = received(&[("a", Kind::File)]);
+        let itself = Received {
+            names_itself: true,
+            ..received(&[("a", Kind::File)])
+        };
+        checks.note_itself(with, all, &itself);
+        assert_eq!(checks.names_itself(with, all), Some(true));
+        assert_eq!(checks.names_itself(with, false), None);
+        checks.note_itself(with, all, &without);
+        checks.note_itself(with, all, &itself);
+        assert_eq!(checks.names_itself(with, all), Some(false));
     }
 }

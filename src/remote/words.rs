@@ -179,47 +179,77 @@ const PHRASES: &[(ErrorKind, &[&str])] = &[
     ),
 ];
 
-/// Phrases of servers that refuse to list an empty directory, in lower case.
+/// Whole sentences of servers that refuse to list an empty directory: their words in lower case, without the path
+/// and punctuation. A part of a sentence proves nothing: "no files can be listed now" is about the server.
 const EMPTY: &[&str] = &[
     "no files",
-    "no file ",
+    "no files found",
+    "no files found in",
+    "no files found in directory",
+    "no files found in this directory",
+    "no files in",
+    "no files in directory",
+    "no files in this directory",
+    "no files in the directory",
+    "no files or directories found",
+    "no files to list",
+    "no file found",
+    "no file in directory",
     "no entries",
+    "no entries found",
+    "no entries in",
+    "no entries in directory",
     "no items",
-    "no data",
-    "no content",
+    "no items found",
+    "no members found",
+    "no members in",
+    "no matches",
+    "no matches found",
+    "no matching files",
+    "no matching files found",
     "nothing to list",
     "nothing found",
-    "no members",
-    "no match",
-    "directory is empty",
-    "directory empty",
-    "folder is empty",
     "is empty",
+    "empty",
     "empty directory",
     "empty folder",
+    "directory empty",
+    "directory is empty",
+    "the directory is empty",
+    "this directory is empty",
+    "folder is empty",
+    "the folder is empty",
+    "this folder is empty",
     "keine dateien",
-    "ist leer",
-    "est vide",
+    "keine dateien gefunden",
+    "keine dateien vorhanden",
+    "verzeichnis ist leer",
+    "das verzeichnis ist leer",
+    "der ordner ist leer",
+    "ordner ist leer",
     "aucun fichier",
+    "aucun fichier trouvé",
+    "le répertoire est vide",
+    "le dossier est vide",
+    "répertoire vide",
+    "dossier vide",
     "ningún archivo",
     "ningún fichero",
-    "está vac",
+    "el directorio está vacío",
+    "la carpeta está vacía",
+    "directorio vacío",
     "目录为空",
-    "为空",
     "没有文件",
 ];
 
-/// Whether `lines`, a refusal to list `path`, say that there is nothing in it.
+/// Whether `lines`, a refusal to list `path`, say that there is nothing in it, and nothing else.
 pub(super) fn say_empty(lines: &[Vec<u8>], path: &RemotePath) -> bool {
     let text = without_path(&lowered(lines), path);
-    let is_denial = |kind: &ErrorKind, phrases: &[&str]| {
-        matches!(kind, ErrorKind::PermissionDenied | ErrorKind::NotEmpty)
-            && phrases.iter().any(|phrase| text.contains(phrase))
-    };
-    EMPTY.iter().any(|phrase| text.contains(phrase))
-        && !PHRASES
-            .iter()
-            .any(|(kind, phrases)| is_denial(kind, phrases))
+    let words: Vec<&str> = text
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    EMPTY.contains(&words.join(" ").as_str())
 }
 
 fn lowered(lines: &[Vec<u8>]) -> String {
@@ -353,6 +383,9 @@ mod tests {
             "/x: directory empty",
             "No entries in /x",
             "Das Verzeichnis ist leer",
+            "Directory \"/x\" is empty.",
+            "Le répertoire est vide.",
+            "目录为空",
         ] {
             assert!(says(text), "{text}");
         }
@@ -362,6 +395,14 @@ mod tests {
             "Directory not empty",
             "No files may be listed: permission denied",
             "Failed to open directory",
+            "No data connection could be made",
+            "No data channel.",
+            "Local error: no data could be read",
+            "No file handles available",
+            "No files can be listed right now, try later",
+            "Directory busy: no matching worker",
+            "Das Verzeichnis kann nicht gelesen werden, keine Dateien verfuegbar",
+            "Aucun fichier ou dossier de ce type",
         ] {
             assert!(!says(text), "{text}");
         }

@@ -261,8 +261,6 @@ fn an_empty_directory_is_empty_in_whatever_words() {
         "550 No files found",
         "550 Directory is empty",
         "450 No files found",
-        "550 No such file or directory",
-        "226 Nothing to list",
     ] {
         for with_facts in [true, false] {
             let quirks = if with_facts {
@@ -272,11 +270,7 @@ fn an_empty_directory_is_empty_in_whatever_words() {
             };
             let quirks =
                 quirks.listing_of("/empty", &["LIST", "NLST", "MLSD", "STAT"], move || {
-                    if lines.starts_with("226") {
-                        Answer::send("").ending_with(lines)
-                    } else {
-                        Answer::say(lines)
-                    }
+                    Answer::say(lines)
                 });
             rows.push(row(format!("{lines}, facts: {with_facts}"), quirks, |it| {
                 it.lists("empty", "");
@@ -287,6 +281,142 @@ fn an_empty_directory_is_empty_in_whatever_words() {
         }
     }
     group(rows);
+}
+
+#[test]
+fn a_refusal_that_does_not_say_empty_shows_no_empty_directory() {
+    const LISTINGS: &[&str] = &["LIST", "NLST", "MLSD", "STAT"];
+    let mut rows = Vec::new();
+    for lines in [
+        "451 No data connection could be made",
+        "550 No data channel.",
+        "550 No file handles available",
+        "450 No files can be listed right now, try later",
+        "450 Directory busy: no matching worker",
+        "550 Das Verzeichnis kann nicht gelesen werden, keine Dateien verfuegbar",
+        "550 No such file or directory",
+        "550 File not found",
+    ] {
+        let quirks = Quirks::none().without_facts();
+        let quirks = quirks.listing_of("/docs", LISTINGS, move || Answer::say(lines));
+        rows.push(row(lines, quirks, is_closed));
+    }
+    group(rows);
+}
+
+#[test]
+fn a_listing_without_the_line_that_all_others_have_shows_no_empty_directory() {
+    let nothing = |quirks: Quirks| {
+        quirks.listing_of("/docs", &["LIST", "NLST", "MLSD", "STAT"], || {
+            Answer::send("").ending_with("226 Nothing to list")
+        })
+    };
+    let silent = |request: &crate::support::Request, state: &mut crate::support::State<'_>| {
+        let is_it = request.is(&["LIST", "NLST"]);
+        let names = state.tree.names(&state.resolve(request.path()));
+        let lines: String = names
+            .iter()
+            .map(|name| format!("drwxr-xr-x 1 user group 6 Jan  1  2020 {name}\r\n"))
+            .collect();
+        is_it.then(|| Answer::send(lines))
+    };
+    group([
+        row("LIST -a", nothing(Quirks::none().without_facts()), |it| {
+            it.lists(".", "docs empty");
+            is_closed(it);
+        }),
+        row(
+            "LIST -a, first",
+            nothing(Quirks::none().without_facts()),
+            is_closed,
+        ),
+        row("MLSD", nothing(Quirks::none()), is_closed),
+        row(
+            "no listing has that line",
+            Quirks::none().without_facts().without("STAT").hook(silent),
+            |it| {
+                it.lists(".", "docs empty");
+                it.lists("empty", "");
+                it.run("set -C; echo new > empty/new.txt");
+                it.holds("/empty/new.txt", "new\n");
+            },
+        ),
+    ]);
+}
+
+#[test]
+fn a_listing_after_cwd_does_not_prove_that_paths_are_heeded() {
+    let quirks = || {
+        Quirks::none()
+            .without_facts()
+            .without("STAT")
+            .ignores_path(&["LIST", "NLST"])
+    };
+    let holds = |tree: &mut crate::support::FileTree| {
+        tree.file("/my dir/inner", "x");
+        tree.file("/b/of-b", "x");
+        tree.file("/e/f/of-f", "x");
+        tree.file("/top", "x");
+    };
+    group([
+        row("a name with a blank", quirks(), |it| {
+            it.lists("my dir", "inner");
+            it.lists(".", "b e my dir top");
+            it.lists("b", "of-b");
+            it.lists("e/f", "of-f");
+        })
+        .holding(holds),
+        row("a file grows", quirks(), |it| {
+            it.lists(".", "b e my dir top");
+            it.server.tree().file("/top", "xx");
+            it.lists("b", "of-b");
+            it.lists("e", "f");
+        })
+        .holding(holds),
+        row("it was entered before", quirks(), |it| {
+            it.run("test -d b && test -f b/of-b");
+            it.lists("b", "of-b");
+            it.lists("e", "f");
+            it.lists(".", "b e my dir top");
+        })
+        .holding(holds),
+    ]);
+}
+
+#[test]
+fn one_passing_refusal_does_not_hide_names() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let refuse_once = |verb: &'static str| {
+        let was_refused = AtomicBool::new(false);
+        move |request: &crate::support::Request, _: &mut crate::support::State<'_>| {
+            let is_it = request.is(&[verb]) && request.argument.starts_with("-a");
+            (is_it && !was_refused.swap(true, Ordering::Relaxed))
+                .then(|| Answer::say("451 Try again"))
+        }
+    };
+    let hides = |request: &crate::support::Request, state: &mut crate::support::State<'_>| {
+        if !request.is(&["LIST"]) {
+            return None;
+        }
+        let has_option = request.argument.starts_with("-a");
+        let names = state.tree.names(&state.resolve(request.path()));
+        let lines: String = names
+            .iter()
+            .filter(|name| has_option || !name.starts_with('.'))
+            .map(|name| format!("-rw-r--r-- 1 user group 1 Jan  1  2020 {name}\r\n"))
+            .collect();
+        Some(Answer::send(lines))
+    };
+    let quirks = Quirks::none().without_facts().without("STAT");
+    group([row(
+        "LIST -a",
+        quirks.hook(refuse_once("LIST")).hook(hides),
+        |it| it.lists(".", ".hidden a"),
+    )
+    .holding(|tree| {
+        tree.file("/a", "x");
+        tree.file("/.hidden", "x");
+    })]);
 }
 
 #[test]
