@@ -108,12 +108,21 @@ pub(super) fn move_path(
             }
             Ok(())
         },
-        |dialogue| match look(remote, dialogue, from) {
+        |dialogue| match look_surely(remote, dialogue, from) {
             Ok(Look::Found(_)) => Outcome::NotDone,
-            Ok(Look::Absent | Look::NoParent(_)) if has_become(remote, dialogue, from, to) => {
-                Outcome::Done
+            Ok(Look::Absent | Look::NoParent(_)) => match look_surely(remote, dialogue, to) {
+                Ok(Look::Found(_)) => Outcome::Done,
+                Ok(Look::Absent | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
+            },
+            // A server that neither shows the name nor rules it out may still rename it.
+            Err(error) if !error.kind.is_the_connection() => {
+                if has_become(remote, dialogue, from, to) {
+                    Outcome::Done
+                } else {
+                    Outcome::Unknown
+                }
             }
-            Ok(Look::Absent | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
+            Err(_) => Outcome::Unknown,
         },
     );
     match moved {
