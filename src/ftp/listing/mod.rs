@@ -1,6 +1,6 @@
 //! Directory listings (RFC 3659 §7 for MLSD; the dialects of LIST have no standard).
 //!
-//! A [`ListingReader`] takes a listing line by line. The grammar of a dialect makes a [`Row`] of one
+//! A [`ListingReader`] takes a listing line by line. The grammar of a dialect makes a `Row` of one
 //! line without its terminator: one file per dialect, pure functions, "now" an argument. What only the
 //! whole listing shows (the order of its dates, whether `ls -F` marked its names, the newest version
 //! of a file) the reader decides: it holds the entries concerned until it knows.

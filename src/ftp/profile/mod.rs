@@ -3,7 +3,7 @@
 //!
 //! Each [`Capability`] has a [`Finding`]. What was observed outweighs what was announced, and what the
 //! user switched off stays off. A server that falls out of step while several commands are outstanding,
-//! or while a data connection is held ready, loses those two capabilities ([`ServerProfile::suspect`]):
+//! or while a data connection is held ready, loses those two capabilities (`ServerProfile::suspect`):
 //! its sessions then send one command at a time, and EPSV right before its transfer.
 
 mod capability;
