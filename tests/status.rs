@@ -87,12 +87,21 @@ fn an_idle_mount_tells_who_and_where_it_is() {
     server.write("dir/file", "content");
     let mount = Mount::with_options(&server, &["spool_size=1G", "connections=5"]);
     shell(mount.path(), "cat dir/file; ls -R; echo new > new");
+    // On a busy machine a second session is made, and is ready as well.
+    let is_ready = |text: &str| {
+        let ready =
+            (1..=5).map(|count| format!(" 0 in use, {count} ready for a transfer, at most 5"));
+        ready.into_iter().any(|figures| text.contains(&figures))
+    };
+    let mut text = String::new();
+    wait_for(SOON, || {
+        text = status_of(mount.path());
+        is_ready(&text)
+    });
     assert!(
-        wait_for(SOON, || status_of(mount.path())
-            .contains(" 0 in use, 1 ready for a transfer, at most 5")),
-        "the next transfer's data connection is open"
+        is_ready(&text),
+        "the next transfer's data connection is open: {text}"
     );
-    let text = status_of(mount.path());
     for told in [
         format!("{} at {}", server.url(), mount.path().display()),
         format!(
@@ -119,8 +128,8 @@ fn an_idle_mount_tells_who_and_where_it_is() {
         ("j['pid']", mount.pid().to_string()),
         ("j['server']['port']", server.port().to_string()),
         (
-            "j['connections']['armed'], j['connections']['limit']",
-            "1 5".to_owned(),
+            "j['connections']['armed'] > 0, j['connections']['limit']",
+            "True 5".to_owned(),
         ),
         (
             "j['spool']",
