@@ -417,8 +417,13 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     };
     let places = entries(&state.join("ftpfs"));
     let left = places.iter().flat_map(|place| entries(place));
-    left.filter(|path| path.file_name().unwrap() != "lock")
-        .collect()
+    // The profile of the server outlasts mounts.
+    left.filter(|path| {
+        !["lock", "profile"]
+            .map(AsRef::as_ref)
+            .contains(&path.file_name().unwrap())
+    })
+    .collect()
 }
 
 /// Killed while nothing of it has come to the server: the next mount stores what was closed, by its last name, and
