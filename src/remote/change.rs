@@ -163,27 +163,34 @@ fn set<W: Way>(
 ) -> Result<(), Error> {
     let mut last = None;
     for way in W::left(remote.profile()) {
-        let Err(fault) = dialogue.repeat(|session| step(session, way)) else {
-            remote.profile().works(way.capability());
-            return Ok(());
-        };
-        if is_unsupported(&fault) {
-            remote.profile().fails(way.capability(), &fault);
-        } else if !is_misunderstood(&fault) {
-            let error = remote.blame(dialogue, task, &fault);
-            // The last way may have been taken for a question about an odd name (MDTM): the file is there.
-            let missed = error.kind == ErrorKind::NotFound
-                && matches!(look(remote, dialogue, task.path), Ok(Look::Found(_)));
-            if !missed {
+        let capability = way.capability();
+        let mut answer = dialogue.repeat(|session| step(session, way));
+        if let Err(fault) = &answer
+            && !is_unsupported(fault)
+            && !is_misunderstood(fault)
+        {
+            let error = remote.blame(dialogue, task, fault);
+            if error.kind != ErrorKind::NotFound || !is_there(remote, dialogue, task.path) {
                 // A way that never worked and is refused for a few files is not tried for more of them.
-                if is_about_the_way(error.kind) && !remote.profile().is_proven(way.capability()) {
-                    remote
-                        .profile()
-                        .doubt(way.capability(), MOST_REFUSALS, &fault);
+                if is_about_the_way(error.kind) && !remote.profile().is_proven(capability) {
+                    remote.profile().doubt(capability, MOST_REFUSALS, fault);
                 }
                 return Err(error);
             }
-            remote.profile().fails(way.capability(), &fault);
+            // The file may have come to this name just now. A way that misses it again takes the command for a
+            // question about an odd name, as servers without MDTM's second form do.
+            answer = dialogue.repeat(|session| step(session, way));
+        }
+        let Err(fault) = answer else {
+            remote.profile().works(capability);
+            return Ok(());
+        };
+        if refusal(&fault).is_none() {
+            return Err(remote.blame(dialogue, task, &fault));
+        }
+        let never_worked = !remote.profile().is_proven(capability) && !is_misunderstood(&fault);
+        if is_unsupported(&fault) || never_worked {
+            remote.profile().fails(capability, &fault);
         }
         last = Some(fault);
     }
@@ -192,6 +199,11 @@ fn set<W: Way>(
         |fault| fault.to_string(),
     );
     Err(task.error(ErrorKind::Unsupported, &reason))
+}
+
+/// Whether something is at `path`.
+fn is_there(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> bool {
+    matches!(look(remote, dialogue, path), Ok(Look::Found(_)))
 }
 
 /// Whether a refusal to set something may be that of a server which sets it of no file.

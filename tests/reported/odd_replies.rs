@@ -1,5 +1,6 @@
 //! Replies that say something else than what was done, come twice, or come late.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::row::{Mounted, group, row};
@@ -207,6 +208,15 @@ fn a_completion_that_is_slow() {
     ]);
 }
 
+/// A server that does not find the first file whose time is set, as when a rename is still under way.
+fn missed_once() -> Quirks {
+    let was_missed = AtomicBool::new(false);
+    Quirks::none().hook(move |request, _| {
+        let is_first = request.verb == "MFMT" && !was_missed.swap(true, Ordering::Relaxed);
+        is_first.then(|| Answer::say("550 No such file"))
+    })
+}
+
 #[test]
 fn replies_that_are_no_yes() {
     let unknown = |lines| {
@@ -280,6 +290,18 @@ fn replies_that_are_no_yes() {
                 t.run("for i in many/*; do touch -d 2001-02-03 $i || true; chmod 600 $i || true; done");
                 let asked = (t.server.count("MFMT"), t.server.count("SITE CHMOD"));
                 assert!(asked.0 <= 1 && asked.1 <= 1, "{asked:?}");
+            },
+        ),
+        row(
+            "a_time_that_was_refused_of_a_file_just_renamed_is_set_and_so_is_the_next_one",
+            missed_once(),
+            |t| {
+                t.run("touch -d 2001-02-03 docs/a.txt docs/b.txt");
+                t.run(
+                    "test $(date -r docs/a.txt +%Y) = 2001; test $(date -r docs/b.txt +%Y) = 2001",
+                );
+                assert_eq!(t.server.count("MFMT"), 3);
+                assert_eq!(t.server.count("SITE"), 0, "no other way is tried");
             },
         ),
         row(
