@@ -385,15 +385,16 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
                 .any(|fact| fact.trim().eq_ignore_ascii_case(name))
         })
     };
-    // Without FEAT nothing is announced; SIZE is older than FEAT and worth a question.
     let has_feat = ["MLST", "SIZE", "MDTM", "MFMT", "REST", "UTF8", "EPSV"]
         .iter()
         .any(|feature| features.has(feature));
+    // A server without FEAT may have these nevertheless: they are asked for once. aioftp has MLSD and MLST.
+    let worth_a_question = [C::Mlsd, C::Mlst, C::Size, C::Mdtm, C::Mfmt, C::MdtmSet];
     [
         // MLSD is announced as MLST (RFC 3659 §7.8).
         (C::Mlsd, features.has("MLST") || features.has("MLSD")),
         (C::Mlst, features.has("MLST")),
-        (C::Size, features.has("SIZE") || !has_feat),
+        (C::Size, features.has("SIZE")),
         (C::Mdtm, features.has("MDTM")),
         (C::Rang, features.has("RANG")),
         (C::Avbl, features.has("AVBL")),
@@ -410,6 +411,7 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
         (C::Xcrc, features.has("XCRC")),
     ]
     .into_iter()
+    .filter(move |(capability, _)| has_feat || !worth_a_question.contains(capability))
 }
 
 /// Seconds since the epoch.
