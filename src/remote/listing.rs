@@ -17,8 +17,8 @@ use super::stat_listing::StatAnswer;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, stat_listing};
 use crate::ftp::{
-    self, Capability, Completeness, DirectoryListing, Entry, ListForm, ListWith, ListingOutcome,
-    RemotePath, UnusedLine,
+    self, Capability, Completeness, DirectoryListing, Entry, Kind, ListForm, ListWith,
+    ListingOutcome, RemotePath, ServerProfile, UnusedLine,
 };
 use crate::pool;
 
@@ -213,6 +213,7 @@ fn receive_by(
     let listed = list(session, &mut |mut entry| {
         // Nothing here uses them, and they are of the server's length.
         (entry.owner, entry.group) = (None, None);
+        note_mode(remote.profile(), &entry);
         entries.push(entry);
         ControlFlow::Continue(())
     });
@@ -223,6 +224,13 @@ fn receive_by(
     remote.zone().settle(session, directory, &mut entries);
     // The entries are counted until they are ready for the cache, which has a bound of its own.
     Ok(Some(Received::new(entries, &outcome)))
+}
+
+/// What `entry` says of the server's modes.
+pub(super) fn note_mode(profile: &ServerProfile, entry: &Entry) {
+    if entry.kind == Kind::Directory && entry.mode.is_some_and(|mode| mode & 0o111 != 0) {
+        profile.works(Capability::DirectoryModes);
+    }
 }
 
 /// Each name once: the first line of it.
@@ -252,7 +260,6 @@ pub(super) fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::Kind;
 
     #[test]
     fn a_name_listed_twice_is_shown_once() {

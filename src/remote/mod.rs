@@ -391,6 +391,11 @@ impl Remote {
         change::set_mode(self, &mut self.dialogue(), path, mode)
     }
 
+    /// Whether the server was seen to list directories with Unix modes.
+    pub fn has_directory_modes(&self) -> bool {
+        self.profile().is_proven(Capability::DirectoryModes)
+    }
+
     /// Free space, where the server tells (AVBL).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)

@@ -6,7 +6,7 @@
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal, reply_meaning};
 use super::links::treat;
-use super::listing::{Received, fetch_as, list_all, list_lines};
+use super::listing::{Received, fetch_as, list_all, list_lines, note_mode};
 use super::listing_check::is_cwd_a_witness;
 use super::retry::{Dialogue, is_lost};
 use super::version::told;
@@ -119,6 +119,7 @@ fn ask_facts(
     let fault = match dialogue.repeat(|session| session.mlst(path)) {
         Ok(entry) => {
             profile.works(Capability::Mlst);
+            note_mode(profile, &entry);
             return Ok(Facts::Found(named(entry, path)));
         }
         Err(fault) => fault,

@@ -69,12 +69,14 @@ impl Attributes {
 }
 
 impl Attr {
-    /// What `options` make of `attributes`; `mounted` stands for a time nobody told.
+    /// What `options` make of `attributes`; `mounted` stands for a time nobody told, and `has_modes` says that the
+    /// server has Unix modes for directories.
     pub(super) fn new(
         ino: Ino,
         attributes: &Attributes,
         options: &VfsOptions,
         mounted: SystemTime,
+        has_modes: bool,
     ) -> Self {
         Self {
             ino,
@@ -83,7 +85,7 @@ impl Attr {
             modified: attributes
                 .modified
                 .map_or(mounted, |(seconds, _)| from_seconds(seconds)),
-            mode: shown_mode(attributes, options),
+            mode: shown_mode(attributes, options, has_modes),
             links: 1,
             uid: options.uid,
             gid: options.gid,
@@ -137,7 +139,7 @@ fn shown_size(attributes: &Attributes) -> u64 {
     }
 }
 
-fn shown_mode(attributes: &Attributes, options: &VfsOptions) -> u32 {
+fn shown_mode(attributes: &Attributes, options: &VfsOptions, has_modes: bool) -> u32 {
     let (default, mask) = match attributes.kind {
         Kind::Symlink => return SYMLINK_MODE,
         Kind::Directory => (DIRECTORY_MODE, options.dmask),
@@ -145,7 +147,7 @@ fn shown_mode(attributes: &Attributes, options: &VfsOptions) -> u32 {
     };
     let mode = attributes.mode.unwrap_or(default) & 0o7777;
     let mode = match attributes.kind {
-        Kind::Directory => enterable(mode),
+        Kind::Directory if !has_modes => enterable(mode),
         _ => mode,
     };
     mode & !mask.unwrap_or(0)

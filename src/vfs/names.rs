@@ -226,7 +226,8 @@ impl Vfs {
     }
 
     pub(super) fn show(&self, ino: Ino, attributes: &Attributes) -> Attr {
-        Attr::new(ino, attributes, &self.options, self.mounted)
+        let has_modes = self.remote.has_directory_modes();
+        Attr::new(ino, attributes, &self.options, self.mounted, has_modes)
     }
 
     /// What the server says of this one name, asked by `ask`.

@@ -65,6 +65,8 @@ pub enum Capability {
     SiteChmod,
     /// MFF sets a mode (draft-somers-ftp-mfxx).
     MffMode,
+    /// Directories are listed with an x: the modes are Unix modes. Servers on other systems show `drw-rw-rw-`.
+    DirectoryModes,
 
     /// HASH tells a digest (draft-bryan-ftpext-hash).
     Hash,
@@ -250,6 +252,12 @@ const ROWS: [Row; Capability::COUNT] = {
         row(C::MdtmSet, "mdtmset", true, "sets no times by MDTM"),
         row(C::SiteChmod, "chmod", true, "has no SITE CHMOD"),
         row(C::MffMode, "mffmode", true, "sets no modes by MFF"),
+        row(
+            C::DirectoryModes,
+            "dirmodes",
+            false,
+            "is not known to list directories with an x; those that can be read are shown with one",
+        ),
         row(C::Hash, "hash", true, "tells no digests by HASH"),
         row(C::Xsha256, "xsha256", true, "tells no digests by XSHA256"),
         row(C::Xsha1, "xsha1", true, "tells no digests by XSHA1"),
