@@ -101,6 +101,11 @@ fn refuses(fault: &pool::Error, mark: &str) -> bool {
         && is_unknown(fault)
 }
 
+/// Whether the refusal is about the file, not about this transfer. libunftp says 150 before it opens the file, then 550.
+fn is_refused_for_good(fault: &pool::Error) -> bool {
+    refusal(fault).is_some_and(|reply| reply.code().0 == 550)
+}
+
 impl Download {
     /// Offset of the first byte: the one asked for, or 0 where the server knows no REST.
     pub fn start(&self) -> u64 {
@@ -183,7 +188,8 @@ impl Download {
         let fault = pool::Error::from(error);
         let task = Task::new(Operation::Read, &self.path);
         let kind = match meaning(&fault, &self.path) {
-            // The transfer had begun: a refusal now is about the rest of the data.
+            Some(kind) if self.received == 0 && is_refused_for_good(&fault) => kind,
+            // A refusal of a transfer that had begun is about the rest of the data.
             _ if refusal(&fault).is_some() => ErrorKind::Truncated,
             Some(kind) => kind,
             None => ErrorKind::Other,

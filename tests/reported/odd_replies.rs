@@ -338,3 +338,28 @@ fn replies_that_are_no_yes() {
         ),
     ]);
 }
+
+#[test]
+fn a_transfer_that_is_refused_after_its_150_says_why() {
+    let refused = |lines: &'static str| {
+        Quirks::none().hook(move |request, _| {
+            let is_it = request.is(&["RETR"]) && request.argument.ends_with("a.txt");
+            is_it.then(|| Answer::send("").ending_with(lines))
+        })
+    };
+    group(
+        [
+            ("550 a.txt: Permission denied", "Permission denied"),
+            ("550 a.txt: Is a directory", "Is a directory"),
+            ("550 File not found", "No such file"),
+            ("426 Transfer aborted", "Input/output error"),
+            ("451 Local error", "Input/output error"),
+        ]
+        .map(|(lines, words)| {
+            row(lines, refused(lines), move |it| {
+                it.lists("docs", "a.txt b.txt");
+                it.fails("cat docs/a.txt", words);
+            })
+        }),
+    );
+}
