@@ -49,10 +49,22 @@ pub(super) fn list_all(
         completeness,
         ..
     } = received;
+    if entries.iter().any(|entry| entry.name.starts_with(b".")) {
+        remote.profile().works(Capability::ListsHidden);
+    }
+    let shows_hidden = remote.profile().is_proven(Capability::ListsHidden);
     Ok(DirectoryListing {
         entries: without_repeats(entries),
-        completeness,
+        completeness: as_shown(completeness, shows_hidden),
     })
+}
+
+/// A server that has not yet listed a name that begins with a dot may leave out all of them.
+fn as_shown(completeness: Completeness, shows_hidden: bool) -> Completeness {
+    match completeness {
+        Completeness::Complete if !shows_hidden => Completeness::Visible,
+        completeness => completeness,
+    }
 }
 
 /// Asks by the best command that the server has, and by the next where an answer cannot be read.
@@ -260,6 +272,15 @@ pub(super) fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listing_answers_for_dot_names_where_the_server_has_listed_one() {
+        let unseen = as_shown(Completeness::Complete, false);
+        assert!(!unseen.answers_for(b".a") && unseen.answers_for(b"a"));
+        assert!(as_shown(Completeness::Complete, true).answers_for(b".a"));
+        let unlistable = as_shown(Completeness::Unlistable, false);
+        assert_eq!(unlistable, Completeness::Unlistable);
+    }
 
     #[test]
     fn a_name_listed_twice_is_shown_once() {

@@ -5,7 +5,7 @@
 //! believed from then on, so a sound server is checked once. CWD is the witness that a directory is there and may
 //! be entered (RFC 959 §4.1.1).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +20,8 @@ use crate::pool;
 const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
 /// Most names of NLST whose kinds are asked for one by one.
 const MOST_BARE_NAMES: usize = 1_000;
+/// Most refusals whose words are remembered.
+const MOST_WORDS: usize = 16;
 
 /// `received`, in answer to `with`, as far as it is `directory`'s.
 pub(super) fn judge(
@@ -437,9 +439,24 @@ struct Seen {
     has_listed: bool,
     /// Whether listings have a line for the directory itself, by command and by `-a`.
     names_itself: HashMap<(ListWith, bool), bool>,
+    /// Refusals of MLST that give no reason, of names that were absent.
+    words_of_absence: HashSet<String>,
 }
 
 impl ListingChecks {
+    /// A refusal of MLST in these words was of a name that is absent.
+    pub(super) fn note_absence(&self, words: String) {
+        let known = &mut self.seen().words_of_absence;
+        if known.len() < MOST_WORDS {
+            known.insert(words);
+        }
+    }
+
+    /// Whether these words refused a name that was absent.
+    pub(super) fn mean_absence(&self, words: &str) -> bool {
+        self.seen().words_of_absence.contains(words)
+    }
+
     /// What a listing that shows something says of those by the same command.
     fn note_itself(&self, with: ListWith, all: bool, received: &Received) {
         let names_itself = received.names_itself;

@@ -10,7 +10,7 @@ use super::listing::{Received, fetch_as, list_all, list_lines, note_mode};
 use super::listing_check::is_cwd_a_witness;
 use super::retry::{Dialogue, is_lost};
 use super::version::told;
-use super::{Error, ErrorKind, Remote};
+use super::{Error, ErrorKind, Remote, words};
 use crate::ftp::{
     self, Capability, Entry, Kind, ListForm, ListWith, Modified, Precision, RemotePath, Reply,
     Session,
@@ -68,6 +68,17 @@ pub(super) fn look(
         Facts::Absent => Ok(Look::Absent),
         Facts::NoParent(kind) => Ok(Look::NoParent(kind)),
         Facts::Silent => look_in_parent(remote, dialogue, path),
+        Facts::Empty => match look_in_parent(remote, dialogue, path)? {
+            Look::Absent => look_by_name(remote, dialogue, path),
+            seen => Ok(seen),
+        },
+        Facts::Unexplained(words) => {
+            let look = look_in_parent(remote, dialogue, path)?;
+            if matches!(look, Look::Absent) {
+                remote.listing_checks().note_absence(words);
+            }
+            Ok(look)
+        }
         Facts::Denied => {
             let look = look_in_parent(remote, dialogue, path)?;
             if matches!(look, Look::Found(_)) && path.parent().is_some() {
@@ -87,7 +98,14 @@ pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry,
         Facts::Found(entry) => Look::Found(entry),
         Facts::Absent => Look::Absent,
         Facts::NoParent(kind) => Look::NoParent(kind),
-        Facts::Silent | Facts::Denied => look_by_name(remote, &mut dialogue, path)?,
+        Facts::Silent | Facts::Empty | Facts::Denied => look_by_name(remote, &mut dialogue, path)?,
+        Facts::Unexplained(words) => {
+            let look = look_by_name(remote, &mut dialogue, path)?;
+            if matches!(look, Look::Absent) {
+                remote.listing_checks().note_absence(words);
+            }
+            look
+        }
     };
     match look {
         Look::Found(entry) => Ok(entry),
@@ -103,7 +121,11 @@ enum Facts {
     NoParent(ErrorKind),
     /// It was refused by a server whose MLST has not yet answered for anything.
     Denied,
-    /// There is no MLST, or its answer says nothing.
+    /// A server whose MLST has answered before refused it in these words, which give no reason that is known.
+    Unexplained(String),
+    /// The answer is no refusal and has no facts: ProFTPD's about a name that `HideFiles` leaves out of listings.
+    Empty,
+    /// There is no MLST.
     Silent,
 }
 
@@ -132,11 +154,21 @@ fn ask_facts(
         if !profile.is_proven(Capability::Mlst) {
             profile.doubt(Capability::Mlst, MOST_EMPTY_FACTS, &fault);
         }
-        return Ok(Facts::Silent);
+        return Ok(Facts::Empty);
     }
+    let is_proven = profile.is_proven(Capability::Mlst);
     Ok(match meaning(&fault, path) {
-        // A server that gives no reason for not showing a path mostly has none.
-        None | Some(ErrorKind::NotFound) if profile.is_proven(Capability::Mlst) => Facts::Absent,
+        Some(ErrorKind::NotFound) if is_proven => Facts::Absent,
+        // "Failed" may be a server's word for a missing name, or for a bad moment.
+        None if is_proven => {
+            let words = refusal(&fault).map(|reply| words::sense(reply.lines(), path));
+            let words = words.unwrap_or_default();
+            if remote.listing_checks().mean_absence(&words) {
+                Facts::Absent
+            } else {
+                Facts::Unexplained(words)
+            }
+        }
         // Apache FtpServer answers 501 for a missing name.
         None | Some(ErrorKind::NotFound | ErrorKind::InvalidName) => Facts::Denied,
         Some(kind @ ErrorKind::NotDirectory) => Facts::NoParent(kind),

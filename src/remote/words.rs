@@ -252,6 +252,11 @@ pub(super) fn say_empty(lines: &[Vec<u8>], path: &RemotePath) -> bool {
     EMPTY.contains(&words.join(" ").as_str())
 }
 
+/// What `lines` say of `path`, without its name: two answers of one meaning are equal.
+pub(super) fn sense(lines: &[Vec<u8>], path: &RemotePath) -> String {
+    without_path(&lowered(lines), path)
+}
+
 fn lowered(lines: &[Vec<u8>]) -> String {
     lines
         .iter()

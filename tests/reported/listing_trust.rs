@@ -4,7 +4,9 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::row::{Mounted, group, row};
-use crate::support::{Answer, Kind, Mount, Quirks, TestServer, assert_errno};
+use crate::support::{
+    Answer, FileTree, Kind, Mount, Quirks, Request, State, TestServer, assert_errno,
+};
 
 /// What must hold of any mount of the usual tree: the files are shown, and none is overwritten unseen.
 fn nothing_is_lost(it: &Mounted) {
@@ -311,7 +313,7 @@ fn a_listing_without_the_line_that_all_others_have_shows_no_empty_directory() {
             Answer::send("").ending_with("226 Nothing to list")
         })
     };
-    let silent = |request: &crate::support::Request, state: &mut crate::support::State<'_>| {
+    let silent = |request: &Request, state: &mut State<'_>| {
         let is_it = request.is(&["LIST", "NLST"]);
         let names = state.tree.names(&state.resolve(request.path()));
         let lines: String = names
@@ -352,7 +354,7 @@ fn a_listing_after_cwd_does_not_prove_that_paths_are_heeded() {
             .without("STAT")
             .ignores_path(&["LIST", "NLST"])
     };
-    let holds = |tree: &mut crate::support::FileTree| {
+    let holds = |tree: &mut FileTree| {
         tree.file("/my dir/inner", "x");
         tree.file("/b/of-b", "x");
         tree.file("/e/f/of-f", "x");
@@ -384,17 +386,91 @@ fn a_listing_after_cwd_does_not_prove_that_paths_are_heeded() {
 }
 
 #[test]
+fn a_refusal_of_mlst_without_a_reason_does_not_free_a_name() {
+    let mut rows = Vec::new();
+    for lines in [
+        "550 Too many open files",
+        "550 Server busy",
+        "550 Internal error",
+    ] {
+        let quirks = Quirks::none().hook(move |request, _| {
+            let is_it = request.is(&["MLST"]) && request.argument.ends_with("docs/b.txt");
+            is_it.then(|| Answer::say(lines))
+        });
+        rows.push(row(lines, quirks, |it| {
+            it.run("test -f docs/a.txt");
+            it.fails(
+                "set -C; echo new > docs/b.txt",
+                "cannot overwrite existing file",
+            );
+            it.holds("/docs/b.txt", "beta\n");
+        }));
+    }
+    group(rows);
+}
+
+#[test]
+fn a_name_that_listings_hide_is_not_overwritten() {
+    let hiding =
+        |quirks: Quirks| quirks.hides(|name| name.starts_with('.') && !matches!(name, "." | ".."));
+    // `HideFiles` of ProFTPD.
+    let without_line = |request: &Request, state: &mut State<'_>| {
+        let path = state.resolve(&request.argument);
+        let is_it = request.is(&["MLST"]) && path.contains("/.") && state.is_file(&path);
+        is_it.then(|| Answer::say("250-Start of list for it\r\n250 End of list"))
+    };
+    let list_only = || hiding(Quirks::none().without_facts());
+    let is_kept = |it: &Mounted| {
+        it.fails(
+            "set -C; echo new > .hidden",
+            "cannot overwrite existing file",
+        );
+        it.run("echo other > other; mv -n other .hidden || true");
+        it.fails("mkdir .hidden", "File exists");
+        it.fails("mkdir .git", "File exists");
+        it.fails("mkdir .hidden/x", "Not a directory");
+        it.holds("/.hidden", "old\n");
+        it.run("test \"$(cat .hidden)\" = old && test -d .git");
+        it.fails("cat .nosuch", "No such file");
+        it.run("set -C; echo new > .new; mkdir .made; mv -n .new .made/.moved");
+        it.holds("/.made/.moved", "new\n");
+    };
+    let mut rows = Vec::new();
+    for (name, quirks) in [
+        ("LIST -a", list_only()),
+        ("LIST -a without STAT", list_only().without("STAT")),
+        ("LIST -a without MDTM", list_only().without("MDTM")),
+        ("LIST -a without SIZE", list_only().without("SIZE")),
+        ("MLSD", hiding(Quirks::none())),
+        ("MLSD and MLST", hiding(Quirks::none()).hook(without_line)),
+    ] {
+        rows.push(row(name, quirks.clone(), is_kept));
+        rows.push(row(format!("{name}, listed before"), quirks, move |it| {
+            it.lists(".", "a");
+            is_kept(it);
+        }));
+    }
+    group(rows.into_iter().map(|row| {
+        row.holding(|tree| {
+            tree.file("/a", "old\n");
+            tree.file("/.hidden", "old\n");
+            tree.file("/.git/config", "old\n");
+        })
+    }));
+}
+
+#[test]
 fn one_passing_refusal_does_not_hide_names() {
     use std::sync::atomic::{AtomicBool, Ordering};
     let refuse_once = |verb: &'static str| {
         let was_refused = AtomicBool::new(false);
-        move |request: &crate::support::Request, _: &mut crate::support::State<'_>| {
+        move |request: &Request, _: &mut State<'_>| {
             let is_it = request.is(&[verb]) && request.argument.starts_with("-a");
             (is_it && !was_refused.swap(true, Ordering::Relaxed))
                 .then(|| Answer::say("451 Try again"))
         }
     };
-    let hides = |request: &crate::support::Request, state: &mut crate::support::State<'_>| {
+    let hides = |request: &Request, state: &mut State<'_>| {
         if !request.is(&["LIST"]) {
             return None;
         }
@@ -490,7 +566,7 @@ fn hidden_names_are_shown_where_mlsd_needs_an_option_for_them() {
             })
     };
     let shows = |names: &'static str| move |it: &Mounted| it.lists(".", names);
-    let holds = |tree: &mut crate::support::FileTree| {
+    let holds = |tree: &mut FileTree| {
         tree.file("/a", "x");
         tree.file("/.hidden", "x");
     };

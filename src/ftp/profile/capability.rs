@@ -34,6 +34,8 @@ pub enum Capability {
     MlsdAll,
     /// LIST and MLSD list the directory of their argument; where it fails, CWD goes before.
     PathArgument,
+    /// Listings show names that begin with a dot.
+    ListsHidden,
 
     /// CWD refuses what is no directory (RFC 959 §4.1.1).
     CwdChecks,
@@ -222,6 +224,12 @@ const ROWS: [Row; Capability::COUNT] = {
             "listpath",
             true,
             "ignores the path of LIST and MLSD; CWD goes before",
+        ),
+        row(
+            C::ListsHidden,
+            "listhidden",
+            true,
+            "has listed no name that begins with a dot; such names are asked for one by one",
         ),
         row(
             C::CwdChecks,

@@ -4,6 +4,8 @@
 //! trying it costs an upload. Such habits are therefore believed only of servers that were tried. They are
 //! recognised by their greeting or by what FEAT names.
 //!
+//! - vsftpd's `hide_file` and ProFTPD's `HideFiles` leave names out of listings, and most of all those that begin with a
+//!   dot: neither is known to list these.
 //! - vsftpd 3.0 makes LIST and STAT in one place, so one is as good as the other. Its `use_localtime` holds for
 //!   LIST and MDTM alike (vsftpd.conf(5)), where RFC 3659 §2.3 demands UTC.
 //! - ProFTPD 1.3 sends the 226 of a download only when the client has closed its side, and looks for commands
@@ -116,6 +118,7 @@ impl Family {
             ],
             Self::PureFtpd => &[
                 (C::PathArgument, true),
+                (C::ListsHidden, true),
                 (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
@@ -128,6 +131,7 @@ impl Family {
             Self::Pyftpdlib => &[
                 (C::RawNames, false),
                 (C::PathArgument, true),
+                (C::ListsHidden, true),
                 (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
@@ -136,6 +140,7 @@ impl Family {
             ],
             Self::Ftpfs => &[
                 (C::PathArgument, true),
+                (C::ListsHidden, true),
                 (C::CwdChecks, true),
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
