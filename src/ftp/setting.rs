@@ -117,6 +117,19 @@ impl Session {
         self.renamed().map(|()| made)
     }
 
+    /// Whether the server takes `path` for the source of a rename (RNFR alone). Where it does,
+    /// nothing but RNTO may follow, so the session is not usable any more.
+    ///
+    /// # Errors
+    /// The server refused, or the session broke.
+    pub fn may_rename(&mut self, path: &RemotePath) -> Result<(), Error> {
+        let line = self.line(b"RNFR ", path, b"")?;
+        let asked = self.exchange("RNFR", &line);
+        ready("RNFR", asked)?;
+        self.control.give_up();
+        Ok(())
+    }
+
     /// The answers to RNFR and RNTO, both sent.
     fn renamed(&mut self) -> Result<(), Error> {
         let asked = self.answer("RNFR");

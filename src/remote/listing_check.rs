@@ -17,7 +17,7 @@ use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListW
 use crate::pool;
 
 /// A name that nothing has.
-const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
+pub(super) const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
 /// Most names of NLST whose kinds are asked for one by one.
 const MOST_BARE_NAMES: usize = 1_000;
 /// Most refusals whose words are remembered.

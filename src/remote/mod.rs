@@ -23,6 +23,7 @@ mod orphan;
 mod placing;
 mod profile_memory;
 mod rename;
+mod rename_source;
 mod restart;
 mod retry;
 mod sending;

@@ -1,5 +1,6 @@
-//! One path's entry: by MLST (RFC 3659 §7), else from its parent's listing; where that neither shows the name nor
-//! rules it out, by what the server answers to CWD, SIZE, MDTM, NLST and LIST about this one name.
+//! One path's entry: by MLST (RFC 3659 §7), else from its parent's listing; where that neither
+//! shows the name nor rules it out, by what the server answers to CWD, SIZE, MDTM, NLST, LIST and
+//! RNFR about this one name.
 //!
 //! Every decision whether a name is free rests on [`look`]: [`Look::Absent`] means that an answer which is believed
 //! rules the name out, and an error that none does.
@@ -8,6 +9,7 @@ use super::error::{Operation, Task, is_unsupported, meaning, refusal, reply_mean
 use super::links::treat;
 use super::listing::{Received, fetch_as, list_all, list_lines, note_mode};
 use super::listing_check::is_cwd_a_witness;
+use super::rename_source::{self, RenameSource};
 use super::retry::{Dialogue, is_lost};
 use super::version::told;
 use super::{Error, ErrorKind, Remote, words};
@@ -232,9 +234,10 @@ fn look_in_parent(
     }
 }
 
-/// What is at `path`, by what the server answers about this one name: a directory can be entered, a file has a size or a
-/// time. That both are refused rules the name out where the server has told sizes or times before, or says that there is
-/// no such file.
+/// What is at `path`, by what the server answers about this one name: a directory can be entered, a
+/// file has a size or a time, and whatever is there can be named as the source of a rename. The
+/// name is ruled out where the server says that there is no such file, or refuses all of these
+/// without a reason though it has told sizes or times before.
 pub(super) fn look_by_name(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -258,19 +261,40 @@ pub(super) fn look_by_name(
     let witness = dialogue
         .repeat(|session| size_and_time(remote, session, path))
         .map_err(|fault| failed(&fault))?;
-    match witness {
-        Witness::File(entry) => return Ok(Look::Found(entry)),
-        Witness::Denied(kind, reply) => return Err(task.error(kind, &reply)),
-        // Only CWD tells of a directory.
-        Witness::Absent if refused.is_some() && denied.is_none() => return Ok(Look::Absent),
-        Witness::Absent | Witness::Silent => {}
+    // Only CWD tells of a directory.
+    let is_no_directory = refused.is_some() && denied.is_none();
+    // A file could not be entered without that being denied, and would have a size.
+    let kind = if denied.is_some() || matches!(witness, Witness::Refused) {
+        Kind::Directory
+    } else {
+        Kind::File
+    };
+    match &witness {
+        Witness::File(entry) => return Ok(Look::Found(entry.clone())),
+        Witness::Absent if is_no_directory => return Ok(Look::Absent),
+        Witness::Refused if is_no_directory => {}
+        Witness::Absent | Witness::Refused | Witness::Denied(..) | Witness::Silent => {
+            if let Some(look) = look_in_names(remote, dialogue, path, kind)? {
+                return Ok(look);
+            }
+        }
     }
-    if let Some(look) = look_in_names(remote, dialogue, path)? {
-        return Ok(look);
+    match rename_source::ask(remote, dialogue, path).map_err(|fault| failed(&fault))? {
+        RenameSource::There => {
+            if let Some(entry) = list_alone(remote, dialogue, path)? {
+                return Ok(Look::Found(entry));
+            }
+            return Ok(Look::Found(Entry::new(path.name(), kind)));
+        }
+        RenameSource::Absent => return Ok(Look::Absent),
+        RenameSource::Unknown => {}
     }
-    Err(match denied {
-        Some(fault) => task.error(ErrorKind::PermissionDenied, fault),
-        None => task.error(
+    Err(match (denied, witness) {
+        // Nothing can be created in a drop box otherwise. No upload replaces a directory.
+        (None, Witness::Refused) if is_no_directory => return Ok(Look::Absent),
+        (_, Witness::Denied(kind, reply)) => task.error(kind, &reply),
+        (Some(fault), _) => task.error(ErrorKind::PermissionDenied, fault),
+        (None, _) => task.error(
             ErrorKind::Other,
             &"the server's answers neither show it nor rule it out",
         ),
@@ -280,7 +304,10 @@ pub(super) fn look_by_name(
 /// What SIZE and MDTM say of a path.
 enum Witness {
     File(Entry),
+    /// There is no such file.
     Absent,
+    /// No reason, from a server that has told these of other files.
+    Refused,
     Denied(ErrorKind, Reply),
     Silent,
 }
@@ -292,13 +319,12 @@ fn size_and_time(
 ) -> Result<Witness, ftp::Error> {
     let profile = remote.profile();
     let mut entry = Entry::new(path.name(), Kind::File);
-    let (mut is_there, mut is_refused, mut denied) = (false, false, None);
+    let (mut is_there, mut is_absent, mut is_refused, mut denied) = (false, false, false, None);
     let mut note = |capability, answer: Result<i128, ftp::Error>| {
         if let Err(ftp::Error::Refused { reply, .. }) = &answer {
             let said = reply_meaning(reply, path);
-            is_refused |= !reply.code().means_unsupported()
-                && (said == Some(ErrorKind::NotFound)
-                    || said.is_none() && profile.is_proven(capability));
+            is_absent |= said == Some(ErrorKind::NotFound);
+            is_refused |= said.is_none() && profile.is_proven(capability);
             if let Some(kind @ ErrorKind::PermissionDenied) = said {
                 denied = Some(Witness::Denied(kind, reply.clone()));
             }
@@ -326,57 +352,71 @@ fn size_and_time(
     Ok(match (is_there, denied) {
         (true, _) => Witness::File(entry),
         (false, Some(denied)) => denied,
-        (false, None) if is_refused => Witness::Absent,
+        (false, None) if is_absent => Witness::Absent,
+        (false, None) if is_refused => Witness::Refused,
         (false, None) => Witness::Silent,
     })
 }
 
 /// What NLST of the directory says, whose lines have no dialect, and LIST of the path alone; none where neither is
-/// answered.
+/// answered. A name that NLST shows is of this `kind`.
 fn look_in_names(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     path: &RemotePath,
+    kind: Kind,
 ) -> Result<Option<Look>, Error> {
     let Some(parent) = path.parent() else {
         return Ok(None);
     };
-    let inside = !remote.profile().has(Capability::PathArgument);
-    let form = |with| ListForm {
-        with,
-        all: false,
-        inside,
-    };
-    let mut ask = |with, directory: &RemotePath| -> Result<Option<Received>, Error> {
-        match fetch_as(remote, dialogue, form(with), directory) {
-            Ok(received) => Ok(received),
-            Err(fault) if refusal(&fault).is_some() => Ok(None),
-            Err(fault) => {
-                let kind = meaning(&fault, path).unwrap_or(ErrorKind::Other);
-                Err(Task::new(Operation::Stat, path).error(kind, &fault))
-            }
-        }
-    };
-    if let Some(received) = ask(ListWith::Names, &parent)?
+    if let Some(received) = ask_names(remote, dialogue, ListWith::Names, path, &parent)?
         && !received.entries.is_empty()
     {
         let shows_hidden = received.names_itself || !path.name().starts_with(b".");
         if let Some(entry) = find(received.entries, path) {
-            // It cannot be entered.
-            let kind = Kind::File;
             return Ok(Some(Look::Found(Entry { kind, ..entry })));
         }
         if shows_hidden {
             return Ok(Some(Look::Absent));
         }
     }
-    if !inside
-        && let Some(received) = ask(ListWith::List, path)?
-        && let Some(entry) = find(received.entries, path)
-    {
-        return Ok(Some(Look::Found(entry)));
+    Ok(list_alone(remote, dialogue, path)?.map(Look::Found))
+}
+
+/// The line that LIST of `path` has for itself.
+fn list_alone(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Option<Entry>, Error> {
+    if !remote.profile().has(Capability::PathArgument) {
+        return Ok(None);
     }
-    Ok(None)
+    let received = ask_names(remote, dialogue, ListWith::List, path, path)?;
+    Ok(received.and_then(|received| find(received.entries, path)))
+}
+
+/// The listing of `directory` without options, to find `path`; none where it is refused.
+fn ask_names(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    with: ListWith,
+    path: &RemotePath,
+    directory: &RemotePath,
+) -> Result<Option<Received>, Error> {
+    let form = ListForm {
+        with,
+        all: false,
+        inside: !remote.profile().has(Capability::PathArgument),
+    };
+    match fetch_as(remote, dialogue, form, directory) {
+        Ok(received) => Ok(received),
+        Err(fault) if refusal(&fault).is_some() => Ok(None),
+        Err(fault) => {
+            let kind = meaning(&fault, path).unwrap_or(ErrorKind::Other);
+            Err(Task::new(Operation::Stat, path).error(kind, &fault))
+        }
+    }
 }
 
 /// See [`Remote::read_link`].

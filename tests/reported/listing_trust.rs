@@ -612,8 +612,11 @@ fn a_directory_that_real_servers_may_enter_and_not_read_is_refused_and_its_names
         let server = TestServer::start(kind);
         server.write("drop/a.txt", "alpha\n");
         server.write("drop/inner/x", "x");
+        server.write("drop/closed/x", "x");
         server.hand_over();
         let drop_box = server.root().join("drop");
+        let closed = drop_box.join("closed");
+        fs::set_permissions(&closed, Permissions::from_mode(0o000)).unwrap();
         fs::set_permissions(&drop_box, Permissions::from_mode(0o311)).unwrap();
         let mount = Mount::new(&server);
         assert_errno(fs::read_dir(mount.join("drop")).map(drop), libc::EACCES);
@@ -624,6 +627,11 @@ fn a_directory_that_real_servers_may_enter_and_not_read_is_refused_and_its_names
         assert_errno(missing, libc::ENOENT);
         let taken = File::create_new(mount.join("drop/a.txt")).map(drop);
         assert_errno(taken, libc::EEXIST);
+        let closed = mount.join("drop/closed");
+        assert!(fs::metadata(&closed).unwrap().is_dir(), "{kind:?}");
+        assert_errno(File::create_new(&closed).map(drop), libc::EEXIST);
+        assert_errno(fs::create_dir(&closed), libc::EEXIST);
+        assert_errno(fs::read_dir(&closed).map(drop), libc::EACCES);
         fs::write(mount.join("drop/new"), "new").unwrap();
         assert_eq!(server.read("drop/new"), b"new", "{kind:?}");
         let inner = format!("{}drop/inner", server.url());

@@ -1,7 +1,7 @@
 //! Directories that may be entered but not listed, and empty ones that are reported as errors.
 
-use crate::row::{group, row};
-use crate::support::{Answer, FileTree, Quirks};
+use crate::row::{Mounted, group, row};
+use crate::support::{Answer, FileTree, Quirks, Request, State};
 
 const LISTS: &[&str] = &["LIST", "MLSD", "NLST", "STAT"];
 
@@ -180,4 +180,147 @@ fn an_empty_directory_as_an_error() {
         }));
     }
     group(rows);
+}
+
+/// `/drop` may not be listed, `/drop/closed` not be entered either.
+fn closed_tree(tree: &mut FileTree) {
+    tree.file("/drop/inner.txt", "inner\n");
+    tree.file("/drop/closed/x", "x\n");
+    tree.file("/top.txt", "top\n");
+}
+
+/// vsftpd's answers about `/drop/closed`; it has no MLST.
+fn closed() -> Quirks {
+    drop_says(|| Answer::say("550 Failed to open directory"))
+        .without_facts()
+        .without("STAT")
+        .hook(|request, state| {
+            let path = state.resolve(request.path());
+            let is_it = path.starts_with("/drop/closed") && !request.is(&["RNFR", "RNTO"]);
+            is_it.then(|| match request.verb.as_str() {
+                "CWD" => Answer::say("550 Failed to change directory."),
+                "SIZE" => Answer::say("550 Could not get file size."),
+                "MDTM" => Answer::say("550 Could not get file modification time."),
+                "MKD" => Answer::say("550 Create directory operation failed."),
+                _ => Answer::say("550 Failed to open file."),
+            })
+        })
+}
+
+#[test]
+fn a_directory_that_may_not_be_entered_is_there() {
+    let is_there = |t: &Mounted| {
+        assert_eq!(t.run("cat drop/inner.txt"), "inner\n");
+        t.fails("ls drop/closed", "Permission denied");
+        t.fails("set -C; echo new > drop/closed", "Is a directory");
+        t.fails("mkdir drop/closed", "File exists");
+        t.run("mv -n top.txt drop/closed || true");
+        t.holds("/drop/closed/x", "x\n");
+        t.fails("cat drop/nosuch", "No such file");
+        t.run("set -C; echo new > drop/new.txt; mkdir drop/made");
+        t.holds("/drop/new.txt", "new\n");
+    };
+    let creates = |t: &Mounted| {
+        assert_eq!(t.run("cat drop/inner.txt"), "inner\n");
+        t.fails("set -C; echo new > drop/inner.txt", "cannot overwrite");
+        t.fails("cat drop/nosuch", "No such file");
+        t.run("set -C; echo new > drop/new.txt");
+        t.holds("/drop/new.txt", "new\n");
+        t.holds("/drop/closed/x", "x\n");
+    };
+    let missing = |lines: &'static str| {
+        move |request: &Request, state: &mut State<'_>| {
+            let path = state.resolve(request.path());
+            let is_missing =
+                request.is(&["RNFR"]) && !state.is_file(&path) && !state.is_directory(&path);
+            is_missing.then(|| Answer::say(lines))
+        }
+    };
+    group([
+        row("RNFR says so", closed(), is_there).holding(closed_tree),
+        row(
+            "RNFR says so without a reason",
+            closed().hook(missing("550 RNFR command failed.")),
+            is_there,
+        )
+        .holding(closed_tree),
+        row(
+            "CWD says that it may not",
+            closed().hook(missing("550 RNFR command failed.")).says_to(
+                "CWD",
+                "/drop/closed",
+                "550 Permission denied",
+            ),
+            is_there,
+        )
+        .holding(closed_tree),
+        row(
+            "RNFR is refused",
+            closed().says("RNFR", "550 Permission denied."),
+            creates,
+        )
+        .holding(closed_tree),
+        row(
+            "there is no RNFR",
+            closed().says("RNFR", "502 Unknown"),
+            creates,
+        )
+        .holding(closed_tree),
+        row(
+            "RNFR takes every name",
+            closed().hook(missing("350 Ready")),
+            creates,
+        )
+        .holding(closed_tree),
+    ]);
+}
+
+#[test]
+fn a_file_whose_size_the_server_will_not_tell_is_there() {
+    let quirks = || {
+        drop_says(|| Answer::say("550 Failed to open directory"))
+            .without_facts()
+            .without("STAT")
+            .without("MDTM")
+    };
+    let not_in_ascii = || quirks().says("SIZE", "550 SIZE not allowed in ASCII mode");
+    let no_reason = || quirks().says("SIZE", "550 Could not get file size.");
+    let missing = |lines: &'static str| {
+        move |request: &Request, state: &mut State<'_>| {
+            let path = state.resolve(request.path());
+            let is_missing =
+                request.is(&["RNFR"]) && !state.is_file(&path) && !state.is_directory(&path);
+            is_missing.then(|| Answer::say(lines))
+        }
+    };
+    let is_kept = |t: &Mounted| {
+        t.fails("set -C; echo new > drop/inner.txt", "cannot overwrite");
+        t.fails("mkdir drop/inner.txt", "File exists");
+        assert_eq!(t.run("cat drop/inner.txt"), "inner\n");
+        t.holds("/drop/inner.txt", "inner\n");
+        t.fails("cat drop/nosuch", "No such file");
+        t.run("set -C; echo new > drop/new.txt");
+        t.holds("/drop/new.txt", "new\n");
+    };
+    // Nothing proves that a name is free: none is taken.
+    let is_unknown = |t: &Mounted| {
+        t.fails("set -C; echo new > drop/inner.txt", "drop/inner.txt");
+        t.run("mv -n top.txt drop/inner.txt || true");
+        t.holds("/drop/inner.txt", "inner\n");
+    };
+    let failed = "550 RNFR command failed.";
+    group(
+        [
+            row("in ASCII", not_in_ascii().hook(missing(failed)), is_kept),
+            row("no reason", no_reason().hook(missing(failed)), is_kept),
+            row("a reason for RNFR", no_reason(), is_kept),
+            row("no RNFR", no_reason().says("RNFR", "502 No"), is_unknown),
+            row(
+                "in ASCII and no RNFR",
+                not_in_ascii().says("RNFR", "502 No"),
+                is_unknown,
+            ),
+        ]
+        .map(|row| row.holding(closed_tree)),
+    );
 }

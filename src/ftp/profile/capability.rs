@@ -39,6 +39,8 @@ pub enum Capability {
 
     /// CWD refuses what is no directory (RFC 959 §4.1.1).
     CwdChecks,
+    /// RNFR refuses a path where nothing is (RFC 959 §4.1.3).
+    RnfrChecks,
 
     /// SIZE (RFC 3659 §4).
     Size,
@@ -236,6 +238,12 @@ const ROWS: [Row; Capability::COUNT] = {
             "cwdchecks",
             true,
             "enters directories that are not there",
+        ),
+        row(
+            C::RnfrChecks,
+            "rnfrchecks",
+            true,
+            "does not tell by RNFR whether a name is there",
         ),
         row(C::Size, "size", true, "has no SIZE"),
         row(C::Mdtm, "mdtm", true, "has no MDTM"),
