@@ -27,6 +27,10 @@ const MAX_LINES: usize = 2_000;
 /// Most bytes of a reply that is kept.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// How long the reply to the first EPSV may take at most. Some servers and firewalls never answer
+/// it, and PASV still has to fit into the time that a program waits.
+const EXTENDED_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A control connection.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -237,12 +241,29 @@ impl Control {
     /// The next reply, whole, within the timeout; sooner while something was sent ahead that the server has not yet
     /// proved to bear.
     pub(super) fn reply(&mut self, phase: Phase) -> Result<Reply, Error> {
-        let patience = if self.is_at_risk() {
+        self.reply_within(phase, self.patience())
+    }
+
+    /// How long the next reply may take.
+    fn patience(&self) -> Duration {
+        if self.is_extended_unproven() {
+            let shortened = EXTENDED_PATIENCE.min(self.timeout / 3);
+            self.timeout.min(self.suspicious_patience().max(shortened))
+        } else if self.is_at_risk() {
             self.timeout.min(self.suspicious_patience())
         } else {
             self.timeout
-        };
-        self.reply_within(phase, patience)
+        }
+    }
+
+    /// Whether the next reply is one to EPSV, which the server has not yet proved to know, and PASV
+    /// would do as well.
+    fn is_extended_unproven(&self) -> bool {
+        self.ledger.is_next_extended()
+            && !self.profile.is_proven(Capability::Epsv)
+            && self
+                .peer()
+                .is_ok_and(|peer| peer.ip().to_canonical().is_ipv4())
     }
 
     /// Whether something was sent ahead that the server has not yet proved to bear.
@@ -336,6 +357,9 @@ impl Control {
 
     /// Tells the profile that the session failed with so much sent ahead.
     fn suspect(&mut self, sign: Suspicion) {
+        if sign == Suspicion::Silence && self.is_extended_unproven() {
+            return self.profile.extended_is_unanswered();
+        }
         self.profile
             .suspect(sign, self.ledger.flight(), self.holds_data);
     }

@@ -63,6 +63,14 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
             Err(error) if may_be_v4 && may_fall_back(&error, control) => {
                 give_up_extended(&options.profile, &error);
             }
+            Err(error) if may_be_v4 && is_out_of_ports(&error) => {
+                // A server without a free port refuses PASV, too.
+                let stream = passive(control, options)?;
+                if !options.profile.is_proven(Capability::Epsv) {
+                    options.profile.fails(Capability::Epsv, &error);
+                }
+                return Ok(Pending::Connected(stream));
+            }
             Err(error) => {
                 // Some servers close the connection when they do not know it: the next session asks by PASV.
                 let hung_up = matches!(error, Error::Closed(_));
@@ -165,6 +173,11 @@ pub(super) fn may_fall_back(error: &Error, control: &Control) -> bool {
         _ => false,
     };
     of_the_data_connection && control.is_usable()
+}
+
+/// Whether the server says that it cannot open a data connection now.
+fn is_out_of_ports(error: &Error) -> bool {
+    matches!(error, Error::Refused { reply, .. } if reply.code().0 == 425)
 }
 
 fn extended_passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Error> {

@@ -65,6 +65,18 @@ fn epsv_that_does_not_work() {
             works,
         ),
         row(
+            "it_is_mounted_where_epsv_is_425",
+            Quirks::none().says("EPSV", "425 Cannot open passive connection"),
+            works,
+        ),
+        row(
+            "it_is_mounted_where_epsv_is_425_without_facts",
+            Quirks::none()
+                .without_facts()
+                .says("EPSV", "425 Cannot open passive connection"),
+            works,
+        ),
+        row(
             "it_is_mounted_where_pasv_is_unknown",
             Quirks::none().without("PASV"),
             works,
@@ -98,6 +110,26 @@ fn epsv_is_tried_once_a_mount() {
             Quirks::none().says("EPSV", "229 Entering Extended Passive Mode (|||1|)"),
             story,
         ),
+    ]);
+}
+
+#[test]
+fn epsv_that_is_never_answered() {
+    let story = |t: &Mounted| {
+        works(t);
+        let unanswered = t.server.count("EPSV");
+        assert!(unanswered <= 2, "{:?}", t.server.commands());
+    };
+    group([
+        row("pipelined", Quirks::none().silent_on("EPSV"), story).with(&["timeout=10"]),
+        row("one at a time", Quirks::none().silent_on("EPSV"), story)
+            .with(&["timeout=10", "without=pipeline"]),
+        row(
+            "without facts",
+            Quirks::none().without_facts().silent_on("EPSV"),
+            story,
+        )
+        .with(&["timeout=10"]),
     ]);
 }
 

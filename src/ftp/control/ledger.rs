@@ -170,6 +170,11 @@ impl Ledger {
         verb.is_some_and(|verb| !matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Transfer))
     }
 
+    /// Whether the next answer is to EPSV.
+    pub(in crate::ftp) fn is_next_extended(&self) -> bool {
+        self.owed.front() == Some(&Verb::Epsv)
+    }
+
     /// How many commands were sent in the flight under way: since the last moment without an outstanding one.
     pub(in crate::ftp) fn flight(&self) -> usize {
         self.flight

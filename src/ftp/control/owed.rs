@@ -63,7 +63,7 @@ impl Control {
     /// Waits for the reply to the command sent ahead, where one is owed.
     pub(in crate::ftp) fn hear_ahead(&mut self) -> Result<(), Error> {
         if self.owes_ahead() {
-            let reply = self.next_reply(Phase::Reply, Instant::now() + self.timeout)?;
+            let reply = self.next_reply(Phase::Reply, Instant::now() + self.patience())?;
             self.ahead = Ahead::Arrived(reply);
         }
         Ok(())

@@ -218,7 +218,8 @@ impl ServerProfile {
             .collect()
     }
 
-    /// How often commands sent ahead were given up. A step that failed while this grew may be repeated.
+    /// How often commands sent ahead, or EPSV, were given up. A step that failed while this grew
+    /// may be repeated.
     pub fn demotions(&self) -> u32 {
         self.inner.demotions.load(Relaxed)
     }
@@ -319,6 +320,12 @@ impl ServerProfile {
         self.fails(Capability::EarlyDataConnection, &why);
         self.inner.demotions.fetch_add(1, Relaxed);
         true
+    }
+
+    /// EPSV was not answered: a session that waits for it is lost, and the next ones ask by PASV.
+    pub(super) fn extended_is_unanswered(&self) {
+        self.fails(Capability::Epsv, &"it was not answered");
+        self.inner.demotions.fetch_add(1, Relaxed);
     }
 
     /// Commands in one write were answered in order, errors among them.
