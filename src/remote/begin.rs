@@ -31,9 +31,9 @@ struct NotBegun {
     may_pass: bool,
 }
 
-/// So many uploads for which a server refuses a name that begins with a dot for the moment, and takes another, show that
-/// it takes none.
-const MOST_PASSING: u8 = 3;
+/// So many uploads for which a server refuses a kind of name for the moment show that it refuses it
+/// always.
+pub(super) const MOST_PASSING: u8 = 3;
 
 /// See [`Remote::upload`].
 pub(super) fn upload(

@@ -84,11 +84,16 @@ impl UploadSteps {
         let worked_elsewhere =
             name == UploadName::Final && profile.is_proven(Capability::TemporaryNames);
         let directory = target.parent().filter(|_| !worked_elsewhere);
+        self.skip_for(directory.as_ref().unwrap_or(target), name, now);
+    }
+
+    /// Uploads of `place`, a file or the files of a directory, begin with `name` from now on.
+    pub(super) fn skip_for(&self, place: &RemotePath, name: UploadName, now: Instant) {
         let mut places = self.places();
         if places.len() >= MOST_PLACES {
             places.clear();
         }
-        places.insert(directory.unwrap_or_else(|| target.clone()), (name, now));
+        places.insert(place.clone(), (name, now));
     }
 
     /// `target` was stored by way of `name`; `is_new` where there was no such file before.

@@ -8,10 +8,11 @@ use std::fs::File;
 use std::mem;
 use std::time::Instant;
 
-use super::begin::may_have;
+use super::begin::{MOST_PASSING, may_have};
 use super::error::{Operation, Task, is_unsupported, meaning, refusal};
 use super::retry::Dialogue;
 use super::sending::Sending;
+use super::stat::{Look, look};
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::{Commit, Error, ErrorKind, Remote, Stored, change, placing};
@@ -251,6 +252,11 @@ impl Upload {
                 steps.worked(self.remote.profile(), target, self.name, is_new);
                 Ok(stored)
             }
+            Err(error) if self.is_refused_for_the_moment(dialogue, target, &error) => {
+                let steps = self.remote.steps();
+                steps.skip_for(target, UploadName::Final, Instant::now());
+                Err(task.error(ErrorKind::OtherWay, &error.reason))
+            }
             Err(error) => match self.name_after_rename(&error) {
                 Some(next) => Err(self.other_way(&task, next, &error.reason)),
                 None => Err(task.error(error.kind, &error.reason)),
@@ -293,6 +299,29 @@ impl Upload {
             _ => None,
         };
         next.filter(|next| may_have(&self.remote, *next))
+    }
+
+    /// Whether RNFR of the temporary name was refused as if for the moment, by a server that has
+    /// not renamed any yet, and the file is to be stored under its final name. What may work in a
+    /// moment is no reason to overwrite a file in place, but a server that refuses it again and
+    /// again renames nothing.
+    fn is_refused_for_the_moment(
+        &self,
+        dialogue: &mut Dialogue<'_>,
+        target: &RemotePath,
+        refused: &Error,
+    ) -> bool {
+        let (remote, profile) = (&self.remote, self.remote.profile());
+        if refused.kind != ErrorKind::Busy
+            || refused.path != *self.place.path()
+            || self.name == UploadName::Final
+            || profile.is_proven(Capability::TemporaryNames)
+            || !may_have(remote, UploadName::Final)
+        {
+            return false;
+        }
+        let is_trait = profile.doubt(Capability::TemporaryNames, MOST_PASSING, &refused.reason);
+        is_trait || matches!(look(remote, dialogue, target), Ok(Look::Absent))
     }
 
     /// Remembers that uploads of this file begin with `next`; the error that says so.

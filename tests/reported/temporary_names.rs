@@ -30,8 +30,12 @@ fn has_dot(name: &str) -> bool {
 #[test]
 fn renames_are_refused() {
     let mut rows = Vec::new();
-    let refusals: [(&str, &str); 7] = [
+    let refusals: [(&str, &str); 11] = [
         ("RNFR", "550 Permission denied"),
+        ("RNFR", "553 Not on this server"),
+        ("RNFR", "553 Requested action not taken"),
+        ("RNFR", "450 Requested file action not taken"),
+        ("RNFR", "451 Local error"),
         ("RNFR", "502 Command not implemented"),
         ("RNFR", "500 Unknown command"),
         ("RNTO", "553 Permission denied"),
@@ -46,6 +50,13 @@ fn renames_are_refused() {
             writes,
         )
     }));
+    rows.extend(refusals.map(|(verb, lines)| {
+        row(
+            format!("files_are_written without MLST: {verb} {lines}"),
+            Quirks::none().without_facts().says(verb, lines),
+            writes,
+        )
+    }));
     rows.extend([
         row(
             "files_are_written: only to names that are free",
@@ -54,6 +65,16 @@ fn renames_are_refused() {
                 (request.verb == "RNTO" && exists).then(|| Answer::say("550 File exists"))
             }),
             writes,
+        ),
+        row(
+            "a_file_is_written_that_was_there: RNFR is always refused for the moment",
+            Quirks::none().says("RNFR", "450 Not now"),
+            |t| {
+                t.run("for i in 1 2 3 4; do echo $i > docs/a.txt || true; done");
+                t.holds("/docs/a.txt", "4\n");
+                t.run("echo 5 > docs/a.txt; echo 6 > docs/b.txt");
+                t.holds("/docs/b.txt", "6\n");
+            },
         ),
         row(
             "files_are_written: to free names, and nothing is deleted",
