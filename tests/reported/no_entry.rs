@@ -156,6 +156,8 @@ fn an_empty_directory_as_an_error() {
         "550 Keine Dateien gefunden",
         "550 Aucun fichier trouvé",
         "550 The directory is empty.",
+        "550 *: nothing matched",
+        "550 *: No match",
     ];
     for facts in [true, false] {
         rows.extend(answers.map(|answer| {

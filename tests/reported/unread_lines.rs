@@ -1,7 +1,7 @@
 //! Listings in forms that are rare, and listings with lines that make no sense.
 
-use crate::row::{Row, group, row};
-use crate::support::{FileTree, Quirks};
+use crate::row::{Mounted, Row, group, row};
+use crate::support::{Answer, FileTree, Quirks};
 
 /// A server that lists these lines for its root, and holds `notes.txt` and what else is named so.
 fn listed(name: &str, lines: &'static str, names: &'static str) -> Row {
@@ -191,6 +191,33 @@ fn no_line_is_understood() {
         })
         .holding(notes)
     }));
+}
+
+#[test]
+fn listings_that_say_nothing() {
+    let is_shown = |t: &Mounted| {
+        t.lists(".", "notes.txt second.txt sub third.txt");
+        assert_eq!(t.run("cat notes.txt"), "hello\n");
+        t.fails("set -C; echo mine > notes.txt", "cannot overwrite");
+        t.lists("sub", "");
+        t.holds("/notes.txt", "hello\n");
+    };
+    let says = |lines: &'static str| {
+        Quirks::none()
+            .without_facts()
+            .without("STAT")
+            .listing_of("/", &["LIST"], move || Answer::send(lines))
+    };
+    group(
+        [
+            ("list_says_nothing_and_nlst_knows", ""),
+            ("only_blank_lines", "\r\n\r\n"),
+            ("only_blanks", "   \r\n"),
+            ("only_a_total_line", "total 0\r\n"),
+            ("only_a_total_line_of_blocks", "total 8\r\n"),
+        ]
+        .map(|(name, lines)| row(name, says(lines), is_shown).holding(notes)),
+    );
 }
 
 /// One line that makes sense, and three that do not.
