@@ -106,6 +106,10 @@ impl Source for Place {
     fn version(&self) -> Result<Version, remote::Error> {
         self.remote.version(&self.path_for("look up")?)
     }
+
+    fn size(&self) -> Result<Option<u64>, remote::Error> {
+        self.remote.size(&self.path_for("look up")?)
+    }
 }
 
 impl Wide for Place {
@@ -171,6 +175,10 @@ impl Source for FromServer {
 
     fn version(&self) -> Result<Version, remote::Error> {
         self.place.version()
+    }
+
+    fn size(&self) -> Result<Option<u64>, remote::Error> {
+        self.place.size()
     }
 }
 

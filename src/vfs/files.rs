@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::Attributes;
+use crate::cache::{Answer, Attributes};
 use crate::ftp::Kind;
 use crate::remote::Version;
 
@@ -216,10 +216,26 @@ impl Vfs {
     ) -> Result<Bytes, Errno> {
         let file = &self.files.find(handle)?.file;
         let read = file.read(offset, length, wanted);
-        if matches!(read, Err(Errno::STALE)) {
-            self.forget_changed(file);
+        match &read {
+            Err(Errno::STALE) => self.forget_changed(file),
+            Ok(bytes) if bytes.len() < length => self.correct_size(file),
+            Ok(_) | Err(_) => {}
         }
         read
+    }
+
+    /// Shows the size that reading has found, where the server listed a wrong one.
+    fn correct_size(&self, file: &OpenFile) {
+        let Some(size) = file.take_corrected_size() else {
+            return;
+        };
+        if let Ok((directory, name)) = self.location(file.ino())
+            && let Answer::Present(known, _) = self.cache.lookup(&directory, &name)
+        {
+            let size = Some(size);
+            let attributes = Attributes { size, ..known };
+            self.cache.insert(&directory, &name, attributes);
+        }
     }
 
     /// The next open is to see the file that the server has now, and none of the pages that the kernel was given while

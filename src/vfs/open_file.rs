@@ -224,6 +224,21 @@ impl OpenFile {
         self.state().contents.has_changed()
     }
 
+    /// The size of the file, where reading it has just shown that the server listed a wrong one.
+    pub(super) fn take_corrected_size(&self) -> Option<u64> {
+        let mut state = self.state();
+        let Contents::Remote(reader) = &state.contents else {
+            return None;
+        };
+        let size = reader.corrected_size();
+        if size.is_none() || state.attributes.size == size {
+            return None;
+        }
+        state.attributes.size = size;
+        state.before = before(&state.attributes);
+        size
+    }
+
     /// The attributes to show, where this file knows better than the server does.
     pub(super) fn attributes(&self) -> Option<Attributes> {
         let state = self.state();

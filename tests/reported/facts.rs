@@ -175,6 +175,71 @@ fn sizes_that_are_wrong() {
             },
         )
     }));
+    let too_large: [(&str, fn(&str) -> String); 3] = [
+        ("4294967295", |lines| {
+            lines
+                .replace("size=6;", "size=4294967295;")
+                .replace(" 6 ", " 4294967295 ")
+        }),
+        ("2147483647", |lines| {
+            lines
+                .replace("size=6;", "size=2147483647;")
+                .replace(" 6 ", " 2147483647 ")
+        }),
+        ("4096", |lines| {
+            lines
+                .replace("size=6;", "size=4096;")
+                .replace(" 6 ", " 4096 ")
+        }),
+    ];
+    rows.extend(too_large.map(|(how, change)| {
+        let quirks =
+            listing(change).alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
+                Some(Step::Say(lines)) => Answer::say(change(lines)),
+                _ => answer,
+            });
+        row(format!("all_facts_are_wrong: {how}"), quirks, |t| {
+            t.lists("docs", "a.txt b.txt");
+            assert_eq!(t.run("cat docs/a.txt"), "alpha\n");
+        })
+    }));
+    for facts in [true, false] {
+        rows.extend(too_large.map(|(how, change)| {
+            let quirks = listing(change).without("MLST").without("STAT");
+            let quirks = if facts {
+                quirks
+            } else {
+                quirks.without_facts()
+            };
+            row(
+                format!("a_listed_size_is_wrong, with MLSD {facts}: {how}"),
+                quirks,
+                |t| {
+                    t.lists("docs", "a.txt b.txt");
+                    assert_eq!(t.run("cat docs/a.txt"), "alpha\n");
+                    assert_eq!(t.run("tail -c 3 docs/a.txt"), "ha\n");
+                    t.run("echo more >> docs/a.txt");
+                    t.holds("/docs/a.txt", "alpha\nmore\n");
+                },
+            )
+        }));
+    }
+    rows.extend(
+        ["213 File status", "213 ", "213", "213 unknown", "213 -1"].map(|lines| {
+            row(
+                format!("size_has_no_number: {lines:?}"),
+                Quirks::none().without_facts().says("SIZE", lines),
+                |t| {
+                    assert_eq!(t.run("stat -c %s docs/a.txt; cat docs/a.txt"), "6\nalpha\n");
+                    assert_eq!(t.run("tar c docs/a.txt | tar xO"), "alpha\n");
+                    t.run("echo new > docs/new.txt; echo more >> docs/a.txt");
+                    assert_eq!(t.run("stat -c %s docs/a.txt docs/new.txt"), "11\n4\n");
+                    t.holds("/docs/new.txt", "new\n");
+                    t.holds("/docs/a.txt", "alpha\nmore\n");
+                },
+            )
+        }),
+    );
     rows.extend([
         row(
             "size_without_a_number",

@@ -1,7 +1,7 @@
 //! What a file was when it was opened, so that a later transfer never goes on in another one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Source;
@@ -15,6 +15,8 @@ const CONFIRMED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::vfs) struct Expected {
     version: Version,
+    /// The size, where that of the version was found to be wrong.
+    corrected: OnceLock<u64>,
     confirmed: Mutex<Instant>,
     /// The server was found to have another version: what a transfer brought may be of either.
     changed: AtomicBool,
@@ -25,6 +27,7 @@ impl Expected {
     pub(in crate::vfs) fn new(version: Version) -> Self {
         Self {
             version,
+            corrected: OnceLock::new(),
             confirmed: Mutex::new(Instant::now()),
             changed: AtomicBool::new(false),
         }
@@ -32,12 +35,20 @@ impl Expected {
 
     /// The version.
     pub(in crate::vfs) fn version(&self) -> Version {
-        self.version
+        Version {
+            size: self.size(),
+            ..self.version
+        }
     }
 
     /// The size in bytes, where the server told one.
     pub(in crate::vfs) fn size(&self) -> Option<u64> {
-        self.version.size
+        self.corrected_size().or(self.version.size)
+    }
+
+    /// The size in bytes, where the server listed a wrong one.
+    pub(in crate::vfs) fn corrected_size(&self) -> Option<u64> {
+        self.corrected.get().copied()
     }
 
     /// Whether the server said so a moment ago.
@@ -52,7 +63,7 @@ impl Expected {
     /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be asked.
     pub(in crate::vfs) fn confirm(&self, source: &dyn Source) -> Result<(), Error> {
         match source.version() {
-            Ok(version) if version.agrees(&self.version) => {
+            Ok(version) if version.agrees(&self.version()) => {
                 let mut confirmed = self
                     .confirmed
                     .lock()
@@ -64,6 +75,37 @@ impl Expected {
             Err(error) if error.kind == ErrorKind::NotFound => Err(self.changed(source)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the file ends at `end`, as one transfer of all of it did, though a larger size was
+    /// listed: SIZE says so, and the file was not modified since. Some servers list sizes of 32
+    /// bits, or those of what a file is stored in.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Changed`] where it was modified; what failed where the server cannot be asked.
+    pub(super) fn ends_at(&self, end: u64, source: &dyn Source) -> Result<bool, Error> {
+        if source.size()? != Some(end) {
+            return Ok(false);
+        }
+        let now = source.version()?;
+        let without_size = |version: Version| Version {
+            size: None,
+            ..version
+        };
+        if now.modified.is_none() || self.version.modified.is_none() {
+            return Ok(false);
+        }
+        if !without_size(now).agrees(&without_size(self.version)) {
+            return Err(self.changed(source));
+        }
+        // Whoever was first found the same.
+        let _ = self.corrected.set(end);
+        log::info!(
+            "{}: a size of {} was listed, and it has {end} bytes",
+            source.path(),
+            self.version.size.unwrap_or_default()
+        );
+        Ok(true)
     }
 
     /// The server has another file than was opened: notes it, and says so.

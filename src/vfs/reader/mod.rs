@@ -48,6 +48,11 @@ pub(crate) trait Source: Send + Sync {
     /// What the server says of the file now.
     fn version(&self) -> Result<Version, Error>;
 
+    /// The size in bytes by the server's best word for that alone (SIZE), where it tells one.
+    fn size(&self) -> Result<Option<u64>, Error> {
+        self.version().map(|version| version.size)
+    }
+
     /// What the file is called now, for messages.
     fn path(&self) -> RemotePath;
 }
@@ -215,6 +220,11 @@ impl Reader {
     /// Whether the server was found to have another version: bytes read so far may be of either.
     pub(crate) fn has_changed(&self) -> bool {
         self.shared.expected.has_changed()
+    }
+
+    /// The size of the file, where the server listed a wrong one.
+    pub(crate) fn corrected_size(&self) -> Option<u64> {
+        self.shared.expected.corrected_size()
     }
 
     /// Ends the transfers that nobody waits for or has read from for `older_than`, so that others can have their

@@ -173,6 +173,17 @@ impl Resuming {
                 .expected
                 .size()
                 .is_some_and(|size| self.position < size);
+        let is_one_transfer = self.before == 0 && self.began.0 == 0 && self.failures == 0;
+        if is_early && is_one_transfer {
+            match self.expected.ends_at(self.position, &*self.source) {
+                Ok(true) => {
+                    self.complete = true;
+                    return Ok(Step::End);
+                }
+                Ok(false) => {}
+                Err(error) => return self.failed(error),
+            }
+        }
         if is_early {
             return match self.expected.confirm(&*self.source) {
                 Ok(()) => self.failed(self.truncated()),
@@ -241,6 +252,7 @@ impl Resuming {
 mod tests {
     use super::super::fake::{FakeFile, FakeSource, Plan, sample};
     use super::*;
+    use crate::ftp::Precision;
     use crate::remote::Version;
 
     const M: usize = 1 << 20;
@@ -297,6 +309,41 @@ mod tests {
         let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
         assert_eq!(changed.kind, ErrorKind::Changed);
         assert_eq!(file.opened(), [0], "nothing of the other file is fetched");
+    }
+
+    #[test]
+    fn a_listed_size_is_corrected_only_by_a_file_that_was_not_modified() {
+        let bytes = sample(1000);
+        let version = |size: usize, seconds: Option<i64>| Version {
+            size: Some(size as u64),
+            modified: seconds.map(|seconds| (seconds, Precision::Second)),
+            ..Version::default()
+        };
+        for (listed, said, position, is_corrected) in [
+            (version(4000, Some(7)), version(1000, Some(7)), 0, true),
+            (version(4000, Some(7)), version(1000, Some(8)), 0, false),
+            (version(4000, Some(7)), version(1000, None), 0, false),
+            (version(4000, None), version(1000, Some(7)), 0, false),
+            (version(4000, Some(7)), version(900, Some(7)), 0, false),
+            (version(4000, Some(7)), version(1000, Some(7)), 10, false),
+        ] {
+            let file = FakeFile::new(bytes.clone(), &[]);
+            file.says(said);
+            let expected = Arc::new(Expected::new(listed));
+            let source = Arc::new(FakeSource(Arc::clone(&file)));
+            let trust = Trust::Known;
+            let resuming = Resuming::new(source, position, Arc::clone(&expected), trust);
+            let outcome = read(resuming).map(|came| came.len());
+            if is_corrected {
+                assert_eq!(outcome.unwrap(), bytes.len());
+            } else {
+                let kind = outcome.unwrap_err().kind;
+                assert_eq!(kind, ErrorKind::Changed, "{listed:?} {said:?} {position}");
+            }
+            let corrected = is_corrected.then_some(1000);
+            assert_eq!(expected.corrected_size(), corrected);
+            assert_eq!(expected.size(), corrected.or(Some(4000)));
+        }
     }
 
     #[test]
