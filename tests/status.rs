@@ -9,8 +9,8 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -69,13 +69,13 @@ fn refusal(point: &Path) -> String {
 }
 
 /// The control socket of a mount, in the directory that root has for them.
-fn socket(point: &Path) -> PathBuf {
+fn socket(point: &Path, process: u32) -> PathBuf {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = table
         .lines()
         .find(|line| line.contains(point.to_str().unwrap()));
     let device = line.unwrap().split(' ').nth(2).unwrap();
-    let socket = Path::new("/run/ftpfs").join(format!("{device}.sock"));
+    let socket = Path::new("/run/ftpfs").join(format!("{device}-{process}.sock"));
     // It is made when the mount answers.
     assert!(wait_for(SOON, || socket.exists()));
     socket
@@ -257,7 +257,7 @@ fn what_is_no_mount_of_ftpfs_is_said_to_be_none() {
 fn a_killed_mount_is_said_to_be_gone() {
     let server = TestServer::start(Kind::Embedded);
     let mount = Mount::new(&server);
-    let (point, socket) = (mount.path().to_owned(), socket(mount.path()));
+    let (point, socket) = (mount.path().to_owned(), socket(mount.path(), mount.pid()));
     shell(Path::new("/"), &format!("kill -9 {}", mount.pid()));
     let gone = wait_for(SOON, || {
         let output = ftpfs(&["status", point.to_str().unwrap()]);
@@ -274,12 +274,7 @@ fn a_killed_mount_is_said_to_be_gone() {
 fn nobody_else_can_ask() {
     let server = TestServer::start(Kind::Embedded);
     let mount = Mount::new(&server);
-    let socket = socket(mount.path());
-    let identity = |path: &Path| {
-        let told = fs::metadata(path).ok()?;
-        Some((told.ino(), told.ctime(), told.ctime_nsec()))
-    };
-    let before = identity(&socket);
+    let socket = socket(mount.path(), mount.pid());
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&socket), 0o600);
     assert_eq!(mode(socket.parent().unwrap()), 0o700);
@@ -311,8 +306,35 @@ fn nobody_else_can_ask() {
     assert!(status_of(mount.path()).contains("connections"));
     drop(silent);
     mount.unmount();
-    // Another test's mount may have the device number, and with it the name, already.
-    assert!(identity(&socket).is_none_or(|now| Some(now) != before));
+    assert!(!socket.exists());
+}
+
+/// The kernel gives the device number of a mount that ends to a newer one: each has its own socket, and the newer one
+/// answers and removes nothing of the other's.
+#[test]
+fn mounts_that_share_a_device_number_share_no_socket() {
+    let server = TestServer::start(Kind::Embedded);
+    let older = Mount::new(&server);
+    let older_socket = socket(older.path(), older.pid());
+    let newer = Mount::new(&server);
+    let newer_socket = socket(newer.path(), newer.pid());
+    let of_process = |process: &str| {
+        let name = newer_socket.file_name().unwrap().to_str().unwrap();
+        let (device, _) = name.rsplit_once('-').unwrap();
+        newer_socket.with_file_name(format!("{device}-{process}.sock"))
+    };
+    let shared = of_process(&older.pid().to_string());
+    fs::rename(&older_socket, &shared).unwrap();
+    let killed = of_process("killed");
+    drop(UnixListener::bind(&killed).unwrap());
+    assert_eq!(asked(newer.path(), "j['pid']"), newer.pid().to_string());
+    newer.unmount();
+    assert!(!newer_socket.exists());
+    assert!(shared.exists(), "it is another's socket");
+    fs::rename(&shared, &older_socket).unwrap();
+    older.unmount();
+    assert!(!older_socket.exists());
+    assert!(!killed.exists());
 }
 
 /// Unmounted while files wait: it is still told, among all, until they are stored.

@@ -1,7 +1,8 @@
 //! The control socket of a running mount, and who asks there: `ftpfs status`.
 //!
-//! The socket is in a directory of the user's alone, and named by the mount's device number, so that it is found without
-//! touching the mount. One question a connection: a line, `text` or `json`; the answer is a [`Report`] in that form.
+//! The socket is in a directory of the user's alone. Its name is the mount's device number, so that it is found without
+//! touching the mount, and the process id, because the kernel gives the number to another mount while the first one
+//! still ends. One question a connection: a line, `text` or `json`; the answer is a [`Report`] in that form.
 
 mod ask;
 mod json;
@@ -82,19 +83,20 @@ impl Socket {
         vfs: &Arc<Vfs>,
     ) -> io::Result<Self> {
         sockets.make()?;
-        let path = sockets.of_device(device);
-        // A mount that was killed left its socket, and its number was given out again.
-        if path.exists() && UnixStream::connect(&path).is_err() {
-            fs::remove_file(&path)?;
+        // Mounts that were killed left these.
+        for old in sockets.of_device(device)? {
+            if ask::is_dead(&old) {
+                ask::remove(&old);
+            }
         }
-        let listener = UnixListener::bind(&path)?;
+        let path = sockets.of_mount(device, std::process::id());
+        let listener = listen(&path)?;
         let is_ending = Arc::new(AtomicBool::new(false));
         let socket = Self {
             path: path.clone(),
             sockets: sockets.clone(),
             is_ending: Arc::clone(&is_ending),
         };
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         let vfs = Arc::downgrade(vfs);
         guarded::spawn("status", move || {
             for connection in listener.incoming() {
@@ -129,6 +131,20 @@ impl Drop for Socket {
             log::debug!("{}: {error}", self.path.display());
         }
     }
+}
+
+/// A socket at `path`, which answers from its first moment: to an asker, one that refuses is that of a killed mount.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let unready = path.with_extension("new");
+    ask::remove(&unready);
+    let listener = UnixListener::bind(&unready)?;
+    let shown = fs::set_permissions(&unready, fs::Permissions::from_mode(0o600))
+        .and_then(|()| fs::rename(&unready, path));
+    if let Err(error) = shown {
+        ask::remove(&unready);
+        return Err(error);
+    }
+    Ok(listener)
 }
 
 fn answer(

@@ -64,16 +64,42 @@ pub fn at(sockets: &Sockets, mountpoint: &Path, form: Form) -> Result<Answer, As
     let mounted = mountinfo::at(&absolute)
         .or_else(|| mountinfo::at(&fs::canonicalize(&absolute).ok()?))
         .ok_or_else(|| AskError::NotMounted(absolute.clone()))?;
-    let socket = sockets.of_device(&mounted.device);
-    match ask(&socket, form) {
-        Ok(Some(answer)) => Ok(answer),
-        Ok(None) => Err(AskError::Gone(absolute)),
-        Err(error) if is_no_socket(&error) => Err(AskError::NotOurs {
-            mountpoint: absolute,
-            kind: mounted.kind,
-            from: mounted.source,
-        }),
-        Err(error) => Err(silent(error)),
+    let found = match sockets.of_device(&mounted.device) {
+        Err(error) if !is_no_socket(&error) => return Err(AskError::Sockets(error)),
+        found => found.unwrap_or_default(),
+    };
+    let mut was_killed = false;
+    for socket in found {
+        match ask(&socket, form) {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => was_killed = true,
+            // It ended meanwhile.
+            Err(error) if is_no_socket(&error) => {}
+            Err(error) => return Err(silent(error)),
+        }
+    }
+    if was_killed {
+        return Err(AskError::Gone(absolute));
+    }
+    Err(AskError::NotOurs {
+        mountpoint: absolute,
+        kind: mounted.kind,
+        from: mounted.source,
+    })
+}
+
+/// Whether nobody listens at `socket` any more.
+pub(super) fn is_dead(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Removes the socket of a mount that was killed. Another asker may be faster.
+pub(super) fn remove(socket: &Path) {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::debug!("{}: {error}", socket.display());
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 
@@ -99,7 +125,7 @@ fn ask(socket: &Path, form: Form) -> io::Result<Option<Answer>> {
     let mut connection = match UnixStream::connect(socket) {
         Ok(connection) => connection,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(socket)?;
+            remove(socket);
             return Ok(None);
         }
         Err(error) => return Err(error),

@@ -1,7 +1,8 @@
 //! Where the control sockets are: `/run/ftpfs` for root, `$XDG_RUNTIME_DIR/ftpfs` for others (XDG Base Directory
 //! Specification), and `run` in ftpfs's state directory where that is not set.
 
-use std::ffi::OsString;
+use std::cmp::Reverse;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -55,9 +56,24 @@ impl Sockets {
         }
     }
 
-    /// The socket of the mount with this device number (`0:98`).
-    pub(super) fn of_device(&self, device: &str) -> PathBuf {
-        self.0.join(format!("{device}.{EXTENSION}"))
+    /// The socket of the mount with this device number (`0:98`) that this process serves.
+    pub(super) fn of_mount(&self, device: &str, process: u32) -> PathBuf {
+        self.0.join(format!("{device}-{process}.{EXTENSION}"))
+    }
+
+    /// The sockets of all mounts that have or had this device number, the newest first.
+    pub(super) fn of_device(&self, device: &str) -> io::Result<Vec<PathBuf>> {
+        let is_of_it = |path: &Path| {
+            let name = path.file_stem().and_then(OsStr::to_str);
+            let rest = name.and_then(|name| name.strip_prefix(device));
+            rest.is_some_and(|rest| rest.starts_with('-'))
+        };
+        let mut sockets = self.all()?;
+        sockets.retain(|path| is_of_it(path));
+        // One that is gone by now is of no mount.
+        let made = |path: &PathBuf| fs::metadata(path).and_then(|it| it.modified()).ok();
+        sockets.sort_by_cached_key(|path| Reverse(made(path)));
+        Ok(sockets)
     }
 
     /// The socket of a process whose mount is gone.
@@ -102,6 +118,26 @@ mod tests {
         assert_eq!(home(false, None, Some("/r")), Some("/r/ftpfs".into()));
         assert_eq!(home(false, Some("/s"), Some("r")), Some("/s/run".into()));
         assert_eq!(home(false, None, None), None);
+    }
+
+    #[test]
+    fn the_newest_socket_of_a_device_number_comes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let sockets = Sockets(directory.path().to_owned());
+        let start = std::time::SystemTime::UNIX_EPOCH;
+        let made = |path: PathBuf, seconds| {
+            let file = fs::File::create(&path).unwrap();
+            file.set_modified(start + std::time::Duration::from_secs(seconds))
+                .unwrap();
+            path
+        };
+        let old = made(sockets.of_mount("0:9", 77), 1);
+        let new = made(sockets.of_mount("0:9", 8), 2);
+        made(sockets.of_mount("0:98", 9), 3);
+        made(sockets.of_process(9), 4);
+        made(new.with_extension("new"), 5);
+        assert_eq!(sockets.of_device("0:9").unwrap(), [new, old]);
+        assert_eq!(sockets.of_device("0:7").unwrap(), [PathBuf::new(); 0]);
     }
 
     #[test]
