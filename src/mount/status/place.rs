@@ -137,7 +137,7 @@ mod tests {
         made(sockets.of_process(9), 4);
         made(new.with_extension("new"), 5);
         assert_eq!(sockets.of_device("0:9").unwrap(), [new, old]);
-        assert_eq!(sockets.of_device("0:7").unwrap(), [PathBuf::new(); 0]);
+        assert!(sockets.of_device("0:7").unwrap().is_empty());
     }
 
     #[test]
