@@ -7,7 +7,7 @@ use super::JournalError;
 use super::log::Log;
 use super::page::Page;
 use super::place::Place;
-use super::record::{Pending, Record};
+use super::record::{Pending, Record, Successor};
 use crate::ftp::RemotePath;
 
 /// The page of a mount that ended without cleaning up. Nobody else has it while this lives.
@@ -68,12 +68,14 @@ impl Left {
             .collect()
     }
 
-    /// Files that were moved aside, each with where it was before.
-    pub fn asides(&self) -> Vec<(RemotePath, RemotePath)> {
+    /// Files that were moved aside, each with where it was before and what takes its place.
+    pub fn asides(&self) -> Vec<(RemotePath, RemotePath, Option<Successor>)> {
         let places = self.log.holds().places.values();
         places
             .filter_map(|record| match record {
-                Record::Aside(aside, target) => Some((aside.clone(), target.clone())),
+                Record::Aside(aside, target, successor) => {
+                    Some((aside.clone(), target.clone(), *successor))
+                }
                 _ => None,
             })
             .collect()

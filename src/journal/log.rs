@@ -290,7 +290,7 @@ impl Holds {
 
     fn apply(&mut self, record: Record) {
         match record {
-            Record::Part(ref path) | Record::Aside(ref path, _) | Record::InPlace(ref path) => {
+            Record::Part(ref path) | Record::Aside(ref path, ..) | Record::InPlace(ref path) => {
                 self.places.insert(path.clone(), record);
             }
             Record::Gone(path) => {

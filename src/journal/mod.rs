@@ -40,7 +40,7 @@ use crate::ftp::RemotePath;
 pub use left::{Left, Waiting};
 pub use place::{Place, state_home};
 pub use profile_file::ProfileFile;
-pub use record::{Before, Pending};
+pub use record::{Before, Pending, Successor};
 
 use self::log::Log;
 use page::Page;
@@ -143,9 +143,10 @@ impl Journal {
         self.note(&Record::Part(path.clone()));
     }
 
-    /// The file at `target` will be moved to `aside` for a moment: it is to be moved back where nothing has taken its place.
-    pub fn aside(&self, aside: &RemotePath, target: &RemotePath) {
-        self.note(&Record::Aside(aside.clone(), target.clone()));
+    /// The file at `target` will be moved to `aside` for a moment. The next mount moves it back where nothing has taken its
+    /// place, and deletes it where `successor` has.
+    pub fn aside(&self, aside: &RemotePath, target: &RemotePath, successor: Option<Successor>) {
+        self.note(&Record::Aside(aside.clone(), target.clone(), successor));
     }
 
     /// Nothing is at the temporary name `path` any more.

@@ -7,8 +7,8 @@ use crate::ftp::{Precision, RemotePath};
 pub(super) enum Record {
     /// An unfinished upload is, or will be, at this path.
     Part(RemotePath),
-    /// A file was, or will be, moved to the first path from the second.
-    Aside(RemotePath, RemotePath),
+    /// A file was, or will be, moved to the first path from the second, for this successor where it is known.
+    Aside(RemotePath, RemotePath, Option<Successor>),
     /// Nothing is at this temporary path any more.
     Gone(RemotePath),
     /// The file at this path is overwritten where it is.
@@ -38,6 +38,17 @@ pub struct Pending {
     pub before: Before,
 }
 
+/// The file that takes the place of one that was moved aside, as the server described it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Successor {
+    /// Bytes.
+    pub size: u64,
+    /// Seconds since the epoch, and how exact they are.
+    pub modified: Option<(i64, Precision)>,
+    /// Hash of the `unique` fact; 0 without one.
+    pub unique: u64,
+}
+
 /// What the server had before a file was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
@@ -58,8 +69,18 @@ impl Record {
         let mut line = Vec::new();
         match self {
             Self::Part(path) => put(&mut line, "part", &[path.as_bytes()]),
-            Self::Aside(aside, target) => {
+            Self::Aside(aside, target, None) => {
                 put(&mut line, "aside", &[aside.as_bytes(), target.as_bytes()]);
+            }
+            Self::Aside(aside, target, Some(successor)) => {
+                let fields = [
+                    successor.size.to_string(),
+                    successor.modified.map_or_else(|| "-".to_owned(), moment),
+                    successor.unique.to_string(),
+                ];
+                let mut all = vec![aside.as_bytes(), target.as_bytes()];
+                all.extend(fields.iter().map(String::as_bytes));
+                put(&mut line, "aside", &all);
             }
             Self::Gone(path) => put(&mut line, "gone", &[path.as_bytes()]),
             Self::InPlace(path) => put(&mut line, "inplace", &[path.as_bytes()]),
@@ -84,7 +105,21 @@ impl Record {
         let (word, rest) = fields.split_first()?;
         match (word.as_slice(), rest) {
             (b"part", [path]) => Some(Self::Part(to_path(path)?)),
-            (b"aside", [aside, target]) => Some(Self::Aside(to_path(aside)?, to_path(target)?)),
+            (b"aside", [aside, target]) => {
+                Some(Self::Aside(to_path(aside)?, to_path(target)?, None))
+            }
+            (b"aside", [aside, target, size, modified, unique]) => {
+                let successor = Successor {
+                    size: to_number(size)?,
+                    modified: to_moment(modified)?,
+                    unique: to_number(unique)?,
+                };
+                Some(Self::Aside(
+                    to_path(aside)?,
+                    to_path(target)?,
+                    Some(successor),
+                ))
+            }
             (b"gone", [path]) => Some(Self::Gone(to_path(path)?)),
             (b"inplace", [path]) => Some(Self::InPlace(to_path(path)?)),
             (b"open", [number, path]) => Some(Self::Open(to_number(number)?, to_path(path)?)),
@@ -268,10 +303,20 @@ mod tests {
         )
     }
 
+    fn successor() -> impl Strategy<Value = Successor> {
+        let modified = proptest::option::of(moment());
+        (any::<u64>(), modified, any::<u64>()).prop_map(|(size, modified, unique)| Successor {
+            size,
+            modified,
+            unique,
+        })
+    }
+
     fn record() -> impl Strategy<Value = Record> {
         prop_oneof![
             path().prop_map(Record::Part),
-            (path(), path()).prop_map(|(aside, target)| Record::Aside(aside, target)),
+            (path(), path(), proptest::option::of(successor()))
+                .prop_map(|(aside, target, successor)| Record::Aside(aside, target, successor)),
             path().prop_map(Record::Gone),
             path().prop_map(Record::InPlace),
             (any::<u64>(), path()).prop_map(|(number, path)| Record::Open(number, path)),
@@ -322,6 +367,7 @@ mod tests {
             "",
             "part",
             "part\t/a\t/b",
+            "aside\t/a\t/b\t1\t-",
             "open\t/a",
             "pending\t1\t2",
             "pending\t1\t3\t-\t-\tfile\t7\tm\t/f",

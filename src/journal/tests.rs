@@ -94,7 +94,7 @@ fn what_was_under_way_at_a_crash_is_found_once() {
     journal.part(&path("/d/one.part"));
     journal.part(&path("/d/two.part"));
     journal.gone(&path("/d/one.part"));
-    journal.aside(&path("/d/old"), &path("/d/f"));
+    journal.aside(&path("/d/old"), &path("/d/f"), None);
     journal.in_place(&path("/d/g"));
     let (closed, open, done) = (
         spool(&journal, "/d/f"),
@@ -112,7 +112,7 @@ fn what_was_under_way_at_a_crash_is_found_once() {
         panic!("one page is left: {left:?}");
     };
     assert_eq!(page.parts(), [path("/d/two.part")]);
-    assert_eq!(page.asides(), [(path("/d/old"), path("/d/f"))]);
+    assert_eq!(page.asides(), [(path("/d/old"), path("/d/f"), None)]);
     assert_eq!(page.in_place(), [path("/d/g")]);
     assert_eq!(page.unfinished(), [path("/d/half\tway ")]);
     let waiting = page.waiting();

@@ -99,11 +99,11 @@ impl Remote {
         for path in [from, to] {
             self.settle_before(&mut dialogue, path);
         }
-        let Err(fault) = move_path(self, &mut dialogue, &[], from, to) else {
+        let Err(fault) = move_path(self, &mut dialogue, &[], from, to, &[]) else {
             return Ok(());
         };
         let task = Task::new(Operation::Rename, from);
-        let aside = match self.new_aside(from) {
+        let aside = match self.new_aside(from, None) {
             Some(aside) if refusal(&fault).is_some() && !is_lost(&fault) => aside,
             Some(unused) => {
                 unused.gone();
@@ -111,8 +111,8 @@ impl Remote {
             }
             None => return Err(self.blame(&mut dialogue, &task, &fault)),
         };
-        let moved = move_path(self, &mut dialogue, &[], from, aside.path())
-            .and_then(|_| move_path(self, &mut dialogue, &[], aside.path(), to));
+        let moved = move_path(self, &mut dialogue, &[], from, aside.path(), &[])
+            .and_then(|_| move_path(self, &mut dialogue, &[], aside.path(), to, &[]));
         match moved {
             Ok(_) => {
                 aside.gone();

@@ -26,7 +26,7 @@ impl Remote {
     pub fn hide(&self, path: &RemotePath) -> Result<HiddenFile, Error> {
         let mut dialogue = self.dialogue();
         self.settle_before(&mut dialogue, path);
-        let Some(temporary) = self.new_aside(path) else {
+        let Some(temporary) = self.new_aside(path, None) else {
             let task = Task::new(Operation::Rename, path);
             return Err(task.error(ErrorKind::IsDirectory, "the root is a directory"));
         };
@@ -83,7 +83,7 @@ impl HiddenFile {
         };
         self.expect_at(&new);
         let mut dialogue = self.remote.dialogue();
-        match move_path(&self.remote, &mut dialogue, &[], &old, &new) {
+        match move_path(&self.remote, &mut dialogue, &[], &old, &new, &[]) {
             Ok(_) => {
                 self.is_at(new);
                 Ok(())

@@ -11,8 +11,10 @@ use super::absence::look_surely;
 use super::error::{Operation, Task, meaning};
 use super::retry::Dialogue;
 use super::stat::{Look, look};
-use super::{Error, ErrorKind, Remote, change, rename};
-use crate::ftp::RemotePath;
+use super::temporary::saved_path;
+use super::{Error, ErrorKind, Remote, Version, change, rename};
+use crate::ftp::{Entry, Kind, RemotePath};
+use crate::journal::Successor;
 
 /// Longest wait for another thread that clears one away; the network's deadlines, which are shorter, end what is stuck.
 const STUCK: Duration = Duration::from_secs(300);
@@ -36,8 +38,8 @@ pub struct Leftover {
 pub(super) enum Orphan {
     /// An unfinished upload, or a file that was replaced.
     Part(RemotePath),
-    /// A file that was moved aside, and from where.
-    Aside(RemotePath, RemotePath),
+    /// A file that was moved aside, from where, and what is to take its place.
+    Aside(RemotePath, RemotePath, Option<Successor>),
 }
 
 /// All of them.
@@ -103,46 +105,49 @@ fn pause_after(refusals: u32) -> Duration {
 impl Orphan {
     fn path(&self) -> &RemotePath {
         match self {
-            Self::Part(path) | Self::Aside(path, _) => path,
+            Self::Part(path) | Self::Aside(path, ..) => path,
         }
     }
 
     /// Whether a change of the file or directory at `path` is about it, too.
     fn is_about(&self, path: &RemotePath) -> bool {
-        let is_of_it = matches!(self, Self::Aside(_, target) if target == path);
+        let is_of_it = matches!(self, Self::Aside(_, target, _) if target == path);
         is_of_it || self.path().below(path).is_some_and(|rest| !rest.is_empty())
     }
 
     /// It is to be deleted, whatever else becomes of its old name.
     pub(super) fn condemn(&mut self, remote: &Remote) {
-        if let Self::Aside(path, _) = self {
+        if let Self::Aside(path, ..) = self {
             remote.names().journal().part(path);
             *self = Self::Part(path.clone());
         }
     }
 
-    /// Deletes it, or moves it back where nothing has its old name.
+    /// Deletes it, or moves it back where nothing has its old name. A file moved aside is deleted only where the file at
+    /// its old name proves to be its successor; where that is another client's, it stays under a name that is shown.
     pub(super) fn settle(
         &mut self,
         remote: &Remote,
         dialogue: &mut Dialogue<'_>,
     ) -> Result<(), Error> {
-        if let Self::Aside(aside, target) = self {
+        if let Self::Aside(aside, target, successor) = self {
             // In this order: a server may still move the file after it refused to, and what has its
             // old name is another file only once it has the new one.
             let seen = match look(remote, dialogue, aside) {
-                Ok(Look::NoParent(_)) => {
-                    log::warn!("the directory of {aside} is gone, and with it the old {target}");
-                    return Ok(());
-                }
+                // The directory may come back: it is on a disk that is not mounted, or was renamed for a moment.
+                Ok(Look::NoParent(kind)) => return Err(no_directory(aside, kind)),
                 Ok(Look::Found(_)) => Ok(true),
                 Ok(Look::Absent) => Ok(false),
                 Err(error) if error.kind.is_the_connection() => return Err(error),
                 Err(error) => Err(error),
             };
             match (look_surely(remote, dialogue, target)?, seen) {
-                (Look::NoParent(_), _) | (Look::Found(_), Ok(false)) => return Ok(()),
-                (Look::Found(_), Ok(true)) => self.condemn(remote),
+                (Look::NoParent(kind), Ok(true) | Err(_)) => return Err(no_directory(aside, kind)),
+                (Look::NoParent(_) | Look::Found(_), Ok(false)) => return Ok(()),
+                (Look::Found(found), Ok(true)) if is_successor(*successor, &found) => {
+                    self.condemn(remote);
+                }
+                (Look::Found(_), Ok(true)) => return save(remote, dialogue, aside, target),
                 (Look::Found(_), Err(error)) => return Err(error),
                 (Look::Absent, Ok(true)) => {
                     return rename::put_back(remote, dialogue, aside, target);
@@ -155,6 +160,33 @@ impl Orphan {
         }
         delete_part(remote, dialogue, self.path())
     }
+}
+
+fn no_directory(aside: &RemotePath, kind: ErrorKind) -> Error {
+    Task::new(Operation::Rename, aside).error(kind, &"its directory is not there")
+}
+
+/// Whether what was `found` proves to be this successor.
+fn is_successor(successor: Option<Successor>, found: &Entry) -> bool {
+    successor.is_some_and(|successor| {
+        found.kind != Kind::Directory
+            && Version::from(successor).is_proven_by(&Version::from(found))
+    })
+}
+
+/// Gives the file at `aside` a name that is shown: it may be the only copy of what it holds.
+fn save(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    aside: &RemotePath,
+    target: &RemotePath,
+) -> Result<(), Error> {
+    let Some(saved) = saved_path(aside, target) else {
+        return Err(Task::new(Operation::Rename, aside).error(ErrorKind::InvalidName, &"no name"));
+    };
+    rename::put_back(remote, dialogue, aside, &saved)?;
+    log::warn!("{target} is another client's file now; the one that ftpfs replaced is {saved}");
+    Ok(())
 }
 
 impl Orphans {
@@ -267,10 +299,15 @@ impl Remote {
     }
 
     /// The same of the file at `aside`, which was moved there from `target`.
-    pub fn adopt_aside(&self, aside: &RemotePath, target: &RemotePath) -> bool {
+    pub fn adopt_aside(
+        &self,
+        aside: &RemotePath,
+        target: &RemotePath,
+        successor: Option<Successor>,
+    ) -> bool {
         let journal = self.names().journal();
-        journal.aside(aside, target);
-        self.adopt(Orphan::Aside(aside.clone(), target.clone()))
+        journal.aside(aside, target, successor);
+        self.adopt(Orphan::Aside(aside.clone(), target.clone(), successor))
     }
 
     fn adopt(&self, orphan: Orphan) -> bool {
@@ -320,12 +357,27 @@ impl Remote {
         delete_part(self, &mut self.dialogue(), path)
     }
 
-    /// Moves the file at `aside` back to `target`, unless another has taken its place: then it is deleted.
+    /// Moves the file at `aside`, which an earlier mount left, back to `target`. Where its successor has that name, it is
+    /// deleted; where another file has, it gets a name that is shown.
     ///
     /// # Errors
     /// What became of it is not known.
-    pub fn settle_aside(&self, aside: &RemotePath, target: &RemotePath) -> Result<(), Error> {
-        Orphan::Aside(aside.clone(), target.clone()).settle(self, &mut self.dialogue())
+    pub fn settle_aside(
+        &self,
+        aside: &RemotePath,
+        target: &RemotePath,
+        successor: Option<Successor>,
+    ) -> Result<(), Error> {
+        let mut dialogue = self.dialogue();
+        let mut orphan = Orphan::Aside(aside.clone(), target.clone(), successor);
+        match orphan.settle(self, &mut dialogue) {
+            // That mount waited for it already.
+            Err(_) if matches!(look(self, &mut dialogue, aside), Ok(Look::NoParent(_))) => {
+                log::warn!("the directory of {aside} is gone, and with it the old {target}");
+                Ok(())
+            }
+            settled => settled,
+        }
     }
 
     fn clear(&self, dialogue: &mut Dialogue<'_>, taken: &Attempt) -> Result<(), Error> {
@@ -378,7 +430,7 @@ mod tests {
 
     #[test]
     fn one_is_about_its_old_name_and_about_the_directories_above_it() {
-        let orphan = Orphan::Aside(path("/a/b/.old"), path("/a/b/c"));
+        let orphan = Orphan::Aside(path("/a/b/.old"), path("/a/b/c"), None);
         for (of, expected) in [
             ("/a/b/c", true),
             ("/a/b", true),
@@ -394,7 +446,7 @@ mod tests {
     #[test]
     fn what_is_taken_is_waited_for_and_what_failed_is_taken_again() {
         let (orphans, now) = (Orphans::default(), Instant::now());
-        let orphan = Orphan::Aside(path("/.old"), path("/a"));
+        let orphan = Orphan::Aside(path("/.old"), path("/a"), None);
         orphans.add(orphan.clone(), now);
         let taken = orphans.take(Some(now)).unwrap();
         let again = std::thread::scope(|scope| {

@@ -3,9 +3,9 @@
 
 use super::retry::Dialogue;
 use super::ways::{ModeWay, TimeWay, Way};
-use super::{Commit, Error, ErrorKind, Remote, Stored, change, rename};
+use super::{Commit, Error, ErrorKind, Remote, Stored, Version, change, rename};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{Capability, Entry, RemotePath, Setting};
+use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
 
 /// The mode that servers give a new file: their umask is 022 unless somebody changed it.
 const USUAL_MODE: u32 = 0o644;
@@ -40,6 +40,8 @@ pub(super) fn place(
                 .and_then(|found| found.unique.as_deref())
                 .map_or(0, unique_hash),
         },
+        found,
+        size: commit.size,
     };
     if from != target {
         placing.rename(dialogue, from)?;
@@ -57,6 +59,9 @@ struct Placing<'a> {
     /// The time that is still to be set.
     modified: Option<i64>,
     stored: Stored,
+    /// What the server told of it before.
+    found: Option<&'a Entry>,
+    size: u64,
 }
 
 impl Placing<'_> {
@@ -68,7 +73,9 @@ impl Placing<'_> {
         let time = self.modified.zip(time_way);
         let time = time.map(|(seconds, way)| way.setting(seconds));
         let settings: Vec<Setting> = mode.into_iter().chain(time).collect();
-        let kept = rename::set_and_rename(self.remote, dialogue, &settings, from, self.path)?;
+        let versions = self.versions(time.and(self.modified));
+        let kept =
+            rename::set_and_rename(self.remote, dialogue, &settings, from, self.path, &versions)?;
         for setting in kept {
             let way = if Some(setting) == mode {
                 mode_way.map(Way::capability)
@@ -86,6 +93,21 @@ impl Placing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The versions that the file may have when its time `is_set` to this, or is not.
+    fn versions(&self, is_set: Option<i64>) -> Vec<Version> {
+        let as_found = Version {
+            size: Some(self.size),
+            ..self.found.map(Version::from).unwrap_or_default()
+        };
+        let told = is_set.map(|seconds| self.remote.zone().told(seconds));
+        let times = told.into_iter().chain(is_set);
+        let set = times.map(|seconds| Version {
+            modified: Some((seconds, Precision::Second)),
+            ..as_found
+        });
+        std::iter::once(as_found).chain(set).collect()
     }
 
     fn set_the_rest(&mut self, dialogue: &mut Dialogue<'_>) {

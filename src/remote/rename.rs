@@ -10,7 +10,7 @@ use super::absence::look_surely;
 use super::error::{Operation, Task, is_passing, meaning, refusal};
 use super::retry::{Dialogue, Outcome, is_lost};
 use super::stat::{Look, look};
-use super::{Atomic, Error, ErrorKind, Remote, words};
+use super::{Atomic, Error, ErrorKind, Remote, Version, words};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
 use crate::pool;
 
@@ -29,33 +29,36 @@ pub(super) fn rename(
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
-    set_and_rename(remote, dialogue, &[], from, to).map(drop)
+    set_and_rename(remote, dialogue, &[], from, to, &[]).map(drop)
 }
 
 /// Like [`rename`], and makes `settings` of the file in the same flight. Returns those that it is known to have.
+/// `versions` are those that the file may have then, as far as they are known: where the reply is lost, any other file
+/// at `to` is not it.
 pub(super) fn set_and_rename(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     settings: &[Setting],
     from: &RemotePath,
     to: &RemotePath,
+    versions: &[Version],
 ) -> Result<Vec<Setting>, Error> {
     remote.check_name(&Task::new(Operation::Rename, from))?;
     remote.confirm_name(dialogue, &Task::new(Operation::Rename, to), false)?;
     for path in [from, to] {
         remote.settle_before(dialogue, path);
     }
-    let fault = match move_path(remote, dialogue, settings, from, to) {
+    let fault = match move_path(remote, dialogue, settings, from, to, versions) {
         Ok(made) => return Ok(made),
         Err(fault) => fault,
     };
     let (error, replaceable) = judge(remote, dialogue, from, to, &fault);
-    if replaceable && remote.atomic() == Atomic::Require {
+    if replaceable.is_some() && remote.atomic() == Atomic::Require {
         let reason = "the server does not rename onto an existing file, and atomic=require rules out other ways";
         return Err(Task::new(Operation::Rename, to).error(ErrorKind::Unsupported, reason));
     }
-    if replaceable {
-        return replace(remote, dialogue, from, to)
+    if let Some(version) = replaceable {
+        return replace(remote, dialogue, from, to, version)
             .map(|()| Vec::new())
             .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, to), &fault));
     }
@@ -78,7 +81,7 @@ pub(super) fn move_aside(
     from: &RemotePath,
     aside: &RemotePath,
 ) -> Moved {
-    match move_path(remote, dialogue, &[], from, aside) {
+    match move_path(remote, dialogue, &[], from, aside, &[]) {
         Ok(_) => Moved::Done,
         // A server may do what it refuses, but not before it was given the new name.
         Err(fault) if is_lost(&fault) || is_about_target(&fault) => Moved::Unknown(fault),
@@ -87,13 +90,15 @@ pub(super) fn move_aside(
 }
 
 /// The two commands, after `settings` of `from`, and which of these were made; where the connection broke, a look at
-/// both names tells what became of them.
+/// both names tells what became of them. A file at `to` that is none of `versions` is another one; without any, `to` is
+/// a name of ours, or nothing is known of the file.
 pub(super) fn move_path(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     settings: &[Setting],
     from: &RemotePath,
     to: &RemotePath,
+    versions: &[Version],
 ) -> Result<Vec<Setting>, pool::Error> {
     let mut made = Vec::new();
     let moved = dialogue.change(
@@ -111,12 +116,16 @@ pub(super) fn move_path(
         |dialogue| match look_surely(remote, dialogue, from) {
             Ok(Look::Found(_)) => Outcome::NotDone,
             Ok(Look::Absent | Look::NoParent(_)) => match look_surely(remote, dialogue, to) {
-                Ok(Look::Found(_)) => Outcome::Done,
+                Ok(Look::Found(found)) if may_be(&found, versions) => Outcome::Done,
+                Ok(Look::Found(found)) => {
+                    log::warn!("{from} is gone, and {to} is another file: {found:?}");
+                    Outcome::Unknown
+                }
                 Ok(Look::Absent | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
             },
             // A server that neither shows the name nor rules it out may still rename it.
             Err(error) if !error.kind.is_the_connection() => {
-                if has_become(remote, dialogue, from, to) {
+                if has_become(remote, dialogue, from, to, versions) {
                     Outcome::Done
                 } else {
                     Outcome::Unknown
@@ -127,7 +136,7 @@ pub(super) fn move_path(
     );
     match moved {
         Ok(()) => Ok(made),
-        Err(fault) if was_moved_after_all(remote, dialogue, from, to, &fault) => {
+        Err(fault) if was_moved_after_all(remote, dialogue, (from, to, versions), &fault) => {
             made.clear();
             Ok(made)
         }
@@ -140,8 +149,7 @@ pub(super) fn move_path(
 fn was_moved_after_all(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
-    from: &RemotePath,
-    to: &RemotePath,
+    (from, to, versions): (&RemotePath, &RemotePath, &[Version]),
     fault: &pool::Error,
 ) -> bool {
     let profile = remote.profile();
@@ -159,7 +167,7 @@ fn was_moved_after_all(
         match look(remote, dialogue, from) {
             Ok(Look::Found(_)) => {}
             Ok(Look::Absent | Look::NoParent(_)) => {
-                let is_there = has_become(remote, dialogue, from, to);
+                let is_there = has_become(remote, dialogue, from, to, versions);
                 if is_there {
                     profile.fails(Capability::RenameRefusals, fault);
                     log::info!("{from} is {to} now, though the server said: {fault}");
@@ -187,15 +195,30 @@ fn has_become(
     dialogue: &mut Dialogue<'_>,
     from: &RemotePath,
     to: &RemotePath,
+    versions: &[Version],
 ) -> bool {
     match dialogue.repeat(|session| session.set_and_rename(&[], from, to)) {
         Ok(_) => true,
         Err(fault) => {
             let says_gone = meaning(&fault, from) == Some(ErrorKind::NotFound);
             (is_gone(&fault, from) || (is_about_target(&fault) && says_gone))
-                && matches!(look_surely(remote, dialogue, to), Ok(Look::Found(_)))
+                && matches!(
+                    look_surely(remote, dialogue, to),
+                    Ok(Look::Found(found)) if may_be(&found, versions)
+                )
         }
     }
+}
+
+/// Whether what was `found` may be a file of one of these versions, as far as the server tells.
+fn may_be(found: &Entry, versions: &[Version]) -> bool {
+    let found_version = Version::from(found);
+    let is_one = || {
+        versions
+            .iter()
+            .any(|version| version.agrees(&found_version))
+    };
+    versions.is_empty() || (found.kind != Kind::Directory && is_one())
 }
 
 /// Whether RNFR was refused so that nothing is at `from`, which no look finds either.
@@ -205,18 +228,19 @@ fn is_gone(fault: &pool::Error, from: &RemotePath) -> bool {
         && matches!(meaning(fault, from), None | Some(ErrorKind::NotFound))
 }
 
-/// Moves the file at `to` aside, `from` into its place, and only then deletes the old one: it is whole
+/// Moves the file at `to` aside, `from` of this version into its place, and only then deletes the old one: it is whole
 /// whatever fails.
 fn replace(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     from: &RemotePath,
     to: &RemotePath,
+    version: Version,
 ) -> Result<(), pool::Error> {
-    let Some(aside) = remote.new_aside(to) else {
+    let Some(aside) = remote.new_aside(to, Some(version)) else {
         return Ok(());
     };
-    let mut moved = move_path(remote, dialogue, &[], to, aside.path()).map(drop);
+    let mut moved = move_path(remote, dialogue, &[], to, aside.path(), &[]).map(drop);
     if moved.is_ok() {
         let why = "replacing a file takes several steps, and for a moment neither has its name";
         if remote
@@ -225,7 +249,7 @@ fn replace(
         {
             log::warn!("the server does not rename onto an existing file: {why}");
         }
-        moved = move_path(remote, dialogue, &[], from, to).map(drop);
+        moved = move_path(remote, dialogue, &[], from, to, &[version]).map(drop);
     }
     match moved {
         Ok(()) => aside.delete(dialogue),
@@ -242,7 +266,7 @@ pub(super) fn put_back(
     aside: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
-    move_path(remote, dialogue, &[], aside, to)
+    move_path(remote, dialogue, &[], aside, to, &[])
         .map(drop)
         .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault))
 }
@@ -254,7 +278,7 @@ pub(super) fn put_back_if_there(
     aside: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
-    match move_path(remote, dialogue, &[], aside, to) {
+    match move_path(remote, dialogue, &[], aside, to, &[]) {
         Ok(_) => Ok(()),
         Err(fault) if is_gone(&fault, aside) => Ok(()),
         Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault)),
@@ -276,24 +300,25 @@ fn is_about(fault: &pool::Error, verb: &str) -> bool {
     }
 }
 
-/// Why `from` could not become `to`, and whether a file at `to` is all that is in the way. A refusal in any
-/// words may mean just that, so both are looked at.
+/// Why `from` could not become `to`, and the version of `from` where a file at `to` is all that is in the way. A refusal
+/// in any words may mean just that, so both are looked at.
 fn judge(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
     from: &RemotePath,
     to: &RemotePath,
     fault: &pool::Error,
-) -> (Error, bool) {
+) -> (Error, Option<Version>) {
     if !is_about_target(fault) {
         let task = Task::new(Operation::Rename, from);
         let mut error = remote.blame(dialogue, &task, fault);
         if is_passing(fault, from) {
             error.kind = ErrorKind::Busy;
         }
-        return (error, false);
+        return (error, None);
     }
     let said = meaning(fault, to);
+    let mut version = None;
     let kind = match said {
         Some(told) if is_final(fault, to) => told,
         _ => match (
@@ -301,6 +326,7 @@ fn judge(
             look_surely(remote, dialogue, to),
         ) {
             (Ok(Look::Found(source)), Ok(Look::Found(target))) => {
+                version = Some(Version::from(&source));
                 in_the_way(remote, dialogue, &source, &target, to)
             }
             (_, Ok(Look::NoParent(kind))) => kind,
@@ -309,7 +335,7 @@ fn judge(
         },
     };
     let error = Task::new(Operation::Rename, to).error(kind, fault);
-    (error, kind == ErrorKind::AlreadyExists)
+    (error, version.filter(|_| kind == ErrorKind::AlreadyExists))
 }
 
 /// Whether the server's own words leave nothing to look for.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
 use super::retry::Dialogue;
-use super::{Remote, change};
+use super::{Remote, Version, change};
 use crate::ftp::{Capability, RemotePath};
 use crate::journal::Journal;
 
@@ -18,6 +18,10 @@ const PART: &[u8] = b".part";
 const ASIDE: &[u8] = b".old";
 /// Of an empty file by whose name the server is tried; what is tried comes after it.
 const TRIAL: &[u8] = b".try";
+/// Between a file's name and the digits, of a file that is kept because another client took its name.
+const SAVED: &[u8] = b".ftpfs-saved-";
+/// Longest name that servers on Unix file systems take, bytes.
+const LONGEST_NAME: usize = 255;
 /// Hexadecimal digits between prefix and suffix: half of them are the name's, half the mount's. The name's come first, so
 /// that two names of a mount differ even where the server cuts them.
 const DIGITS: usize = 16;
@@ -95,16 +99,22 @@ impl Remote {
         Some(Temporary::new(self, path.clone(), Orphan::Part(path)))
     }
 
-    /// A new name beside `target` to move it to for a moment; none for the root.
-    pub(super) fn new_aside(&self, target: &RemotePath) -> Option<Temporary> {
+    /// A new name beside `target` to move it to for a moment; none for the root. `successor` is the version of the file
+    /// that is to have its place, where one is.
+    pub(super) fn new_aside(
+        &self,
+        target: &RemotePath,
+        successor: Option<Version>,
+    ) -> Option<Temporary> {
         let prefix = if self.profile().has(Capability::HiddenNames) {
             HIDDEN
         } else {
             VISIBLE
         };
         let path = self.names().beside(target, prefix, ASIDE)?;
-        self.names().journal.aside(&path, target);
-        let orphan = Orphan::Aside(path.clone(), target.clone());
+        let successor = successor.and_then(|version| version.successor());
+        self.names().journal.aside(&path, target, successor);
+        let orphan = Orphan::Aside(path.clone(), target.clone(), successor);
         Some(Temporary::new(self, path, orphan))
     }
 }
@@ -247,6 +257,16 @@ pub(super) fn is_temporary(name: &[u8]) -> bool {
     digits(name).is_some()
 }
 
+/// The name, beside `target`, under which users find the file at `aside` once another client's file is at `target`.
+pub(super) fn saved_path(aside: &RemotePath, target: &RemotePath) -> Option<RemotePath> {
+    let digits = digits(aside.name())?;
+    let mut name = [target.name(), SAVED, digits].concat();
+    if name.len() > LONGEST_NAME {
+        name.drain(..=target.name().len());
+    }
+    aside.parent()?.join(&name).ok()
+}
+
 /// The digits of a temporary name.
 fn digits(name: &[u8]) -> Option<&[u8]> {
     let are_digits = |digits: &[u8]| {
@@ -292,6 +312,21 @@ mod tests {
             assert!(!made[..index].contains(path));
         }
         assert_eq!(ours.beside(&RemotePath::root(), HIDDEN, PART), None);
+    }
+
+    #[test]
+    fn a_saved_file_has_a_name_that_is_shown_and_not_too_long() {
+        let saved = |target: &str| {
+            let target = RemotePath::new(target.as_bytes()).unwrap();
+            let aside = target.parent().unwrap();
+            let aside = aside.join(b".ftpfs-0123456789abcdef.old").unwrap();
+            let saved = saved_path(&aside, &target).unwrap();
+            assert!(!is_temporary(saved.name()), "{saved}");
+            String::from_utf8(saved.as_bytes().to_vec()).unwrap()
+        };
+        assert_eq!(saved("/d/a.txt"), "/d/a.txt.ftpfs-saved-0123456789abcdef");
+        let long = format!("/d/{}", "x".repeat(240));
+        assert_eq!(saved(&long), "/d/ftpfs-saved-0123456789abcdef");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::stat::{Look, look_as_shown};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{self, Capability, Entry, Precision, RemotePath, ServerProfile};
+use crate::journal::Successor;
 
 /// LIST may show the times of one half of the year an hour off: whose summer time it is, it does not say.
 const SUMMER_TIME: i64 = 3600;
@@ -38,6 +39,25 @@ impl Version {
         same_size && same_unique && same_time
     }
 
+    /// Whether `found` proves to have these contents: both sizes are known, and nothing speaks against it.
+    pub(super) fn is_proven_by(&self, found: &Self) -> bool {
+        self.size.is_some() && found.size.is_some() && self.agrees(found)
+    }
+
+    /// What the journal keeps of it; none without a size, which proves nothing.
+    pub(super) fn successor(&self) -> Option<Successor> {
+        let &Self {
+            size,
+            modified,
+            unique,
+        } = self;
+        size.map(|size| Successor {
+            size,
+            modified,
+            unique,
+        })
+    }
+
     /// What both know together of contents they [agree](Self::agrees) on, each thing from where it is more exact.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
@@ -66,6 +86,16 @@ impl From<&Entry> for Version {
             size: entry.size,
             modified: modified.map(|it| (it.seconds, it.precision)),
             unique: entry.unique.as_deref().map_or(0, unique_hash),
+        }
+    }
+}
+
+impl From<Successor> for Version {
+    fn from(it: Successor) -> Self {
+        Self {
+            size: Some(it.size),
+            modified: it.modified,
+            unique: it.unique,
         }
     }
 }

@@ -90,12 +90,12 @@ fn clear_names(remote: &Remote, left: &mut Left) {
             }
         }
     }
-    for (aside, target) in left.asides() {
-        match remote.settle_aside(&aside, &target) {
+    for (aside, target, successor) in left.asides() {
+        match remote.settle_aside(&aside, &target, successor) {
             Ok(()) => left.gone(&aside),
             Err(fault) => {
                 log::warn!("{aside} may be what {target} was before: {fault}");
-                if remote.adopt_aside(&aside, &target) {
+                if remote.adopt_aside(&aside, &target, successor) {
                     left.gone(&aside);
                 }
             }

@@ -22,6 +22,7 @@ mod names;
 mod no_entry;
 mod odd_replies;
 mod one_at_a_time;
+mod replaced;
 mod row;
 #[path = "../support/mod.rs"]
 mod support;
