@@ -193,11 +193,13 @@ impl Stage {
         }
     }
 
-    /// Sends `lines`, each with its line end.
+    /// Sends `lines`, each with its line end. They go in one write: a client may close at the first of them.
     pub(super) fn say(&mut self, lines: &str) {
-        for line in lines.lines() {
-            self.send(&[line.as_bytes(), b"\r\n"].concat());
-        }
+        let lines: Vec<u8> = lines
+            .lines()
+            .flat_map(|line| [line.as_bytes(), b"\r\n"].concat())
+            .collect();
+        self.send(&lines);
     }
 
     /// Sends bytes as they are.

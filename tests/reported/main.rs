@@ -27,5 +27,6 @@ mod row;
 #[path = "../support/mod.rs"]
 mod support;
 mod temporary_names;
+mod unlisted_names;
 mod unread_lines;
 mod wrong_directory;

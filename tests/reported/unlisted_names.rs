@@ -1,0 +1,149 @@
+//! Names that listings leave out: they are reached, and not overwritten.
+
+use crate::row::{Mounted, group, row};
+use crate::support::{Answer, Quirks, Request, State};
+
+#[test]
+fn a_refusal_of_mlst_without_a_reason_does_not_free_a_name() {
+    let mut rows = Vec::new();
+    for lines in [
+        "550 Too many open files",
+        "550 Server busy",
+        "550 Internal error",
+    ] {
+        let quirks = Quirks::none().hook(move |request, _| {
+            let is_it = request.is(&["MLST"]) && request.argument.ends_with("docs/b.txt");
+            is_it.then(|| Answer::say(lines))
+        });
+        rows.push(row(lines, quirks, |it| {
+            it.run("test -f docs/a.txt");
+            it.fails(
+                "set -C; echo new > docs/b.txt",
+                "cannot overwrite existing file",
+            );
+            it.holds("/docs/b.txt", "beta\n");
+        }));
+    }
+    group(rows);
+}
+
+#[test]
+fn a_name_that_listings_hide_is_not_overwritten() {
+    let hiding =
+        |quirks: Quirks| quirks.hides(|name| name.starts_with('.') && !matches!(name, "." | ".."));
+    // `HideFiles` of ProFTPD.
+    let without_line = |request: &Request, state: &mut State<'_>| {
+        let path = state.resolve(&request.argument);
+        let is_it = request.is(&["MLST"]) && path.contains("/.") && state.is_file(&path);
+        is_it.then(|| Answer::say("250-Start of list for it\r\n250 End of list"))
+    };
+    let list_only = || hiding(Quirks::none().without_facts());
+    let is_kept = |it: &Mounted| {
+        it.fails(
+            "set -C; echo new > .hidden",
+            "cannot overwrite existing file",
+        );
+        it.run("echo other > other; mv -n other .hidden || true");
+        it.fails("mkdir .hidden", "File exists");
+        it.fails("mkdir .git", "File exists");
+        it.fails("mkdir .hidden/x", "Not a directory");
+        it.holds("/.hidden", "old\n");
+        it.run("test \"$(cat .hidden)\" = old && test -d .git");
+        it.fails("cat .nosuch", "No such file");
+        it.run("set -C; echo new > .new; mkdir .made; mv -n .new .made/.moved");
+        it.holds("/.made/.moved", "new\n");
+    };
+    let mut rows = Vec::new();
+    for (name, quirks) in [
+        ("LIST -a", list_only()),
+        ("LIST -a without STAT", list_only().without("STAT")),
+        ("LIST -a without MDTM", list_only().without("MDTM")),
+        ("LIST -a without SIZE", list_only().without("SIZE")),
+        ("MLSD", hiding(Quirks::none())),
+        ("MLSD and MLST", hiding(Quirks::none()).hook(without_line)),
+    ] {
+        rows.push(row(name, quirks.clone(), is_kept));
+        rows.push(row(format!("{name}, listed before"), quirks, move |it| {
+            it.lists(".", "a");
+            is_kept(it);
+        }));
+    }
+    group(rows.into_iter().map(|row| {
+        row.holding(|tree| {
+            tree.file("/a", "old\n");
+            tree.file("/.hidden", "old\n");
+            tree.file("/.git/config", "old\n");
+        })
+    }));
+}
+
+#[test]
+fn one_passing_refusal_does_not_hide_names() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let refuse_once = |verb: &'static str| {
+        let was_refused = AtomicBool::new(false);
+        move |request: &Request, _: &mut State<'_>| {
+            let is_it = request.is(&[verb]) && request.argument.starts_with("-a");
+            (is_it && !was_refused.swap(true, Ordering::Relaxed))
+                .then(|| Answer::say("451 Try again"))
+        }
+    };
+    let hides = |request: &Request, state: &mut State<'_>| {
+        if !request.is(&["LIST"]) {
+            return None;
+        }
+        let has_option = request.argument.starts_with("-a");
+        let names = state.tree.names(&state.resolve(request.path()));
+        let lines: String = names
+            .iter()
+            .filter(|name| has_option || !name.starts_with('.'))
+            .map(|name| format!("-rw-r--r-- 1 user group 1 Jan  1  2020 {name}\r\n"))
+            .collect();
+        Some(Answer::send(lines))
+    };
+    let quirks = Quirks::none().without_facts().without("STAT");
+    group([row(
+        "LIST -a",
+        quirks.hook(refuse_once("LIST")).hook(hides),
+        |it| it.lists(".", ".hidden a"),
+    )
+    .holding(|tree| {
+        tree.file("/a", "x");
+        tree.file("/.hidden", "x");
+    })]);
+}
+
+#[test]
+fn a_missing_name_is_missing_whatever_mlst_says() {
+    let mut rows = Vec::new();
+    for lines in [
+        "501 Not a valid pathname.",
+        "550 Not found",
+        "550 Failure",
+        "250-Listing\n250 End",
+        "250-Listing\n size=8;modify=20200101000000; x\n250 End",
+    ] {
+        let quirks = Quirks::none().hook(move |request, state| {
+            let path = state.resolve(&request.argument);
+            let is_missing =
+                request.is(&["MLST"]) && !state.is_file(&path) && !state.is_directory(&path);
+            is_missing.then(|| Answer::say(lines))
+        });
+        rows.push(row(lines, quirks, |it| {
+            it.fails("cat docs/nosuch", "No such file");
+            it.run("set -C; echo new > docs/new.txt; mkdir docs/dir; mv -n docs/new.txt docs/moved.txt");
+            it.holds("/docs/moved.txt", "new\n");
+            it.fails("set -C; echo new > docs/a.txt", "cannot overwrite existing file");
+        }));
+        let always = Quirks::none().says("MLST", lines);
+        rows.push(row(format!("always {lines}"), always, |it| {
+            it.fails("cat docs/nosuch", "No such file");
+            it.fails(
+                "set -C; echo new > docs/a.txt",
+                "cannot overwrite existing file",
+            );
+            it.run("test \"$(cat docs/a.txt)\" = alpha");
+        }));
+    }
+    group(rows);
+}
