@@ -21,14 +21,21 @@ pub(super) enum NameKind {
     BlankRuns,
     /// A blank at its beginning, a dot at its end.
     Edges,
-    /// A blank at its end, control characters.
-    Odd,
+    /// A blank at its end. Servers that cut it off a command may keep control characters (aioftp), and the other way
+    /// round (rclone).
+    TrailingBlank,
+    /// Control characters.
+    Controls,
     /// A word that begins with `-`, which some servers take for an option.
     Dashes,
     /// ASCII punctuation other than `-`, `_` and `.`.
     Punctuation,
-    /// Characters that Windows reserves.
+    /// Characters that Windows reserves, except for the next two.
     Reserved,
+    /// Double quotes, which some servers strip from paths (ftp-srv).
+    Quotes,
+    /// Backslashes, which some servers take for slashes.
+    Backslashes,
     /// Characters beyond ASCII.
     Unicode,
     /// Characters that Unicode normalisation may change.
@@ -49,10 +56,13 @@ impl NameKind {
             Self::Blanks => Capability::BlankNames,
             Self::BlankRuns => Capability::BlankRunNames,
             Self::Edges => Capability::EdgeNames,
-            Self::Odd => Capability::OddNames,
+            Self::TrailingBlank => Capability::TrailingBlankNames,
+            Self::Controls => Capability::ControlNames,
             Self::Dashes => Capability::DashNames,
             Self::Punctuation => Capability::PunctuatedNames,
             Self::Reserved => Capability::ReservedNames,
+            Self::Quotes => Capability::QuotedNames,
+            Self::Backslashes => Capability::BackslashNames,
             Self::Unicode => Capability::UnicodeNames,
             Self::Accents => Capability::AccentedNames,
             Self::Marks => Capability::MarkedNames,
@@ -119,7 +129,7 @@ pub(super) fn trial_name(
         }
         was_plain = false;
     }
-    let ends_in_blank = rest.ends_with(b" ") && !of.contains(&NameKind::Odd);
+    let ends_in_blank = rest.ends_with(b" ") && !of.contains(&NameKind::TrailingBlank);
     let ends_in_dot = rest.ends_with(b".") && !of.contains(&NameKind::Edges);
     if ends_in_blank || ends_in_dot {
         rest.push(b'x');
@@ -179,13 +189,15 @@ fn kind_of(character: char, name: &[u8], at: usize) -> Option<NameKind> {
     match character {
         'a'..='z' | '0'..='9' | '_' => None,
         'A'..='Z' => Some(NameKind::Capitals),
-        ' ' if is_last => Some(NameKind::Odd),
+        ' ' if is_last => Some(NameKind::TrailingBlank),
         ' ' if before.is_none() => Some(NameKind::Edges),
         ' ' => Some(NameKind::Blanks),
         '.' => is_last.then_some(NameKind::Edges),
         '-' => matches!(before, None | Some(b' ')).then_some(NameKind::Dashes),
-        '<' | '>' | ':' | '"' | '\\' | '|' | '?' | '*' => Some(NameKind::Reserved),
-        _ if character.is_ascii_control() => Some(NameKind::Odd),
+        '"' => Some(NameKind::Quotes),
+        '\\' => Some(NameKind::Backslashes),
+        '<' | '>' | ':' | '|' | '?' | '*' => Some(NameKind::Reserved),
+        _ if character.is_ascii_control() => Some(NameKind::Controls),
         _ if character.is_ascii() => Some(NameKind::Punctuation),
         _ if u32::from(character) > 0xFFFF => Some(NameKind::Astral),
         _ if is_mark(character) => Some(NameKind::Marks),
@@ -236,11 +248,12 @@ mod tests {
             (b"a b", &[Blanks]),
             (b" a", &[Edges]),
             (b"a.", &[Edges]),
-            (b"a ", &[Odd]),
-            (b"a\tb", &[Odd]),
+            (b"a ", &[TrailingBlank]),
+            (b"a\tb", &[Controls]),
             (b"a -b.txt", &[Blanks, Dashes]),
             (b"-al", &[Dashes]),
             (b"a?", &[Reserved]),
+            (b"a\"b\\", &[Quotes, Backslashes]),
             (b"a;b", &[Punctuation]),
             ("日本".as_bytes(), &[Unicode]),
             ("é".as_bytes(), &[Accents]),
@@ -276,7 +289,7 @@ mod tests {
             (b"a -b.txt".as_slice(), [Blanks, Dashes].as_slice()),
             (b"a -b.txt", &[Blanks]),
             (b"-al", &[Dashes]),
-            (b" -x ", &[Edges, Dashes, Odd]),
+            (b" -x ", &[Edges, Dashes, TrailingBlank]),
             (b"in the  middle", &[Blanks]),
             (b"What? No.", &[Capitals, Edges]),
             (b"x *", &[Blanks]),

@@ -8,7 +8,7 @@ use super::name_kind::{self, NameKind, kinds, trial_name};
 use super::retry::Dialogue;
 use super::sending::Sending;
 use super::temporary::is_temporary;
-use super::{Error, ErrorKind, Remote};
+use super::{Error, ErrorKind, Remote, change};
 use crate::ftp::{Capability, Entry, Finding, RemotePath};
 
 /// Length of the temporary names, which is kept where [`Capability::PlainNames`] is proven.
@@ -101,6 +101,11 @@ impl Remote {
                 Err(task.error(ErrorKind::InvalidName, &reason))
             }
             Trial::Unknown if unproven.kinds.is_empty() => Ok(()),
+            // The server may have taken it for a slash, and MKD may make the directories above (ftp-srv).
+            Trial::Unknown if unproven.kinds.contains(&NameKind::Backslashes) => {
+                let reason = "the server does not let a name with a backslash be tried";
+                Err(task.error(ErrorKind::InvalidName, reason))
+            }
             Trial::Unknown => self.confirm_by_answers(dialogue, task),
         }
     }
@@ -258,7 +263,15 @@ impl Remote {
                 return Trial::Unknown;
             }
         };
-        trial.delete(dialogue);
+        // Some servers find the file by the name that they list only (rclone).
+        let made = match &outcome {
+            Trial::Changed(Some(made)) => tried.parent().and_then(|it| it.join(made).ok()),
+            Trial::Changed(None) | Trial::Kept | Trial::Unknown => None,
+        };
+        match made {
+            Some(made) if change::delete_in(self, dialogue, &made).is_ok() => trial.gone(),
+            Some(_) | None => trial.delete(dialogue),
+        }
         outcome
     }
 

@@ -95,8 +95,10 @@ pub enum Capability {
     HiddenNames,
     /// New names beside a file are taken, and can be renamed.
     TemporaryNames,
-    /// New names that end in a blank or hold control characters are kept as they are.
-    OddNames,
+    /// New names that end in a blank are kept as they are.
+    TrailingBlankNames,
+    /// New names that hold control characters are kept as they are.
+    ControlNames,
     /// Plain names of 28 characters are kept.
     PlainNames,
     /// Names of 255 bytes are kept.
@@ -115,6 +117,10 @@ pub enum Capability {
     PunctuatedNames,
     /// Characters that Windows reserves are kept in names.
     ReservedNames,
+    /// Double quotes in names are kept.
+    QuotedNames,
+    /// Backslashes in names are kept.
+    BackslashNames,
     /// Characters beyond ASCII are kept in names.
     UnicodeNames,
     /// Composed and decomposed characters are kept as they are in names.
@@ -306,10 +312,16 @@ const ROWS: [Row; Capability::COUNT] = {
             "takes no temporary names; files are overwritten in place",
         ),
         row(
-            C::OddNames,
-            "oddnames",
+            C::TrailingBlankNames,
+            "trailingblanks",
             true,
-            "changes names that end in a blank or hold control characters",
+            "changes names that end in a blank",
+        ),
+        row(
+            C::ControlNames,
+            "controls",
+            true,
+            "changes names with control characters",
         ),
         row(
             C::PlainNames,
@@ -349,6 +361,18 @@ const ROWS: [Row; Capability::COUNT] = {
             "reserved",
             true,
             "changes names with characters that Windows reserves",
+        ),
+        row(
+            C::QuotedNames,
+            "quotes",
+            true,
+            "changes names with double quotes",
+        ),
+        row(
+            C::BackslashNames,
+            "backslashes",
+            true,
+            "changes names with backslashes",
         ),
         row(
             C::UnicodeNames,

@@ -71,17 +71,20 @@ impl Family {
     pub(super) const TRUE_TO_FEAT: [C; 4] = [C::Mlsd, C::Mlst, C::Size, C::Mdtm];
 
     /// The kinds of names that all of them keep, unless their habits say otherwise.
-    pub(super) const NAMES: [C; 15] = [
+    pub(super) const NAMES: [C; 18] = [
         C::PlainNames,
         C::LongNames,
         C::CapitalNames,
         C::BlankNames,
         C::BlankRunNames,
         C::EdgeNames,
-        C::OddNames,
+        C::TrailingBlankNames,
+        C::ControlNames,
         C::DashNames,
         C::PunctuatedNames,
         C::ReservedNames,
+        C::QuotedNames,
+        C::BackslashNames,
         C::UnicodeNames,
         C::AccentedNames,
         C::MarkedNames,
@@ -123,7 +126,8 @@ impl Family {
                 (C::Pipelining, true),
                 (C::EarlyDataConnection, true),
                 (C::EarlyUpload, true),
-                (C::OddNames, false),
+                (C::TrailingBlankNames, false),
+                (C::ControlNames, false),
                 (C::Rest, true),
                 (C::RestForgotten, true),
                 (C::RenameRefusals, true),
