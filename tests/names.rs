@@ -234,8 +234,10 @@ stories! {
                 assert_eq!(names(&theirs), sorted(shown.map(OsString::from)));
                 for name in names(&theirs) {
                     let missing = fs::read(theirs.join(name)).unwrap_err();
-                    // To a read a second after its open the file is one that is gone.
-                    assert!(matches!(missing.raw_os_error(), Some(libc::ENOENT | libc::ESTALE)), "{missing}");
+                    // To a read a second after its open the file is one that is gone; LIST, the only witness on libunftp,
+                    // still shows the name that RETR refuses.
+                    let expected = [libc::ENOENT, libc::ESTALE, libc::EIO];
+                    assert!(missing.raw_os_error().is_some_and(|it| expected.contains(&it)), "{missing}");
                 }
                 return;
             }

@@ -310,3 +310,38 @@ fn sizes_that_are_wrong() {
     ]);
     group(rows);
 }
+
+/// libunftp: MLSD and SIZE call a link a file that is as long as its target's name, LIST shows the link.
+#[test]
+fn links_that_are_told_as_files() {
+    let mut quirks = Quirks::none();
+    for verb in ["MLST", "MFMT"] {
+        quirks = quirks.without(verb);
+    }
+    let quirks = quirks
+        .feature("MLSD")
+        .feature("MLST")
+        .feature("SITE MD5")
+        .listing_of("/docs", &["MLSD"], || {
+            Answer::send_lines(
+                "type=file;size=5;modify=20240102030405; to-a\n\
+                 type=file;size=6;modify=20240102030405; a.txt",
+            )
+        })
+        .listing_of("/docs", &["LIST"], || {
+            Answer::send_lines(
+                "lrwxrwxrwx  1 0 0 5 Jan 02  2024 to-a -> a.txt\n\
+                 -rw-r--r--  1 0 0 6 Jan 02  2024 a.txt",
+            )
+        })
+        .says_to("SIZE", "/docs/to-a", "213 5")
+        .hook(|request, _| {
+            let is_read = request.verb == "RETR" && request.argument == "/docs/to-a";
+            is_read.then(|| Answer::send("alpha\n"))
+        });
+    group([row("a_file_behind_a_link_is_whole", quirks, |t| {
+        assert_eq!(t.run("cat docs/to-a"), "alpha\n");
+        assert_eq!(t.run("ls docs"), "a.txt\nto-a\n");
+        assert_eq!(t.run("cat docs/to-a; readlink docs/to-a"), "alpha\na.txt\n");
+    })]);
+}

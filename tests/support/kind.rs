@@ -60,7 +60,7 @@ impl Kind {
 
     /// What it cannot do, with the reason.
     fn lacks(self) -> &'static [(Lack, &'static str)] {
-        use Lack::{Confinement, MeasureLinks, SetMode, SetTime, ShowLinks, ShowMode};
+        use Lack::{Confinement, SetMode, SetTime, ShowLinks, ShowMode};
         match self {
             Embedded | Vsftpd | Proftpd | PureFtpd => &[],
             Pyftpdlib => &[(ShowLinks, "its listings and MLST describe the target")],
@@ -91,8 +91,6 @@ impl Kind {
             Libunftp => &[
                 (SetTime, "its MDTM only asks, and it has no MFMT"),
                 (SetMode, "its SITE has no CHMOD"),
-                (ShowLinks, "its MLSD calls them files"),
-                (MeasureLinks, "its MLSD and SIZE tell the link's own size"),
             ],
         }
     }
@@ -179,8 +177,6 @@ pub(crate) enum Lack {
     ShowMode,
     /// Show a link as a link.
     ShowLinks,
-    /// Show the size of what a link leads to.
-    MeasureLinks,
     /// Take the root for `/` when it follows a link.
     Confinement,
 }

@@ -57,6 +57,17 @@ impl Family {
         }
     }
 
+    /// What servers with these features are known to have or to lack. libunftp's MLSD, MLST and SIZE call a symbolic link
+    /// a file as long as its target's name, which would cut the file behind it; its LIST shows links. It is the one that
+    /// names MLST without facts and its own SITE MD5.
+    pub(super) fn habits_of_features(features: &Features) -> &'static [(C, bool)] {
+        if features.parameters("MLST") == Some("") && features.has("SITE MD5") {
+            &[(C::Mlsd, false), (C::Mlst, false)]
+        } else {
+            &[]
+        }
+    }
+
     /// What servers that answer SYST with `system`, in lower case, are known to have or to lack. Apache FtpServer, and
     /// what embeds it, names itself there; its MLSD leaves out names that begin with a dot.
     pub(super) fn habits_of_system(system: &str) -> &'static [(C, bool)] {
@@ -185,6 +196,14 @@ mod tests {
         ] {
             assert_eq!(Family::of(greeting, &features(&[])), family, "{greeting}");
         }
+    }
+
+    #[test]
+    fn facts_of_libunftp_are_not_used() {
+        let habits = |names: &[&str]| Family::habits_of_features(&features(names)).len();
+        assert_eq!(habits(&["EPSV", "MLSD", "MLST", "SITE MD5", "SIZE"]), 2);
+        assert_eq!(habits(&["MLST type*;size*;", "SITE MD5"]), 0);
+        assert_eq!(habits(&["MLST", "SITE CHMOD"]), 0);
     }
 
     #[test]

@@ -273,23 +273,28 @@ impl ServerProfile {
             };
             self.presume(capability, finding);
         }
+        self.presume_all(Family::habits_of_features(features));
         if let Some(family) = Family::of(&greeting.words(), features) {
             for capability in Family::TRUE_TO_FEAT {
                 if self.finding(capability) == Finding::Announced {
                     self.presume(capability, Finding::Works);
                 }
             }
-            for (capability, works) in family.habits() {
-                let finding = if *works {
-                    Finding::Works
-                } else {
-                    Finding::Fails
-                };
-                self.presume(*capability, finding);
-            }
+            self.presume_all(family.habits());
             for capability in Family::NAMES {
                 self.presume(capability, Finding::Works);
             }
+        }
+    }
+
+    fn presume_all(&self, habits: &[(Capability, bool)]) {
+        for (capability, works) in habits {
+            let finding = if *works {
+                Finding::Works
+            } else {
+                Finding::Fails
+            };
+            self.presume(*capability, finding);
         }
     }
 
