@@ -68,7 +68,10 @@ fn reason(received: &Received) -> Option<String> {
         )
     });
     match received.completeness {
-        Completeness::Complete | Completeness::Visible | Completeness::Unlistable => None,
+        Completeness::Complete
+        | Completeness::Visible
+        | Completeness::Blank
+        | Completeness::Unlistable => None,
         Completeness::Unreadable => Some(format!(
             "no dialect of LIST matches; {}",
             lines.unwrap_or_default()

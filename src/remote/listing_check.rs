@@ -147,7 +147,7 @@ fn judge_empty(
             Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
         }
     }
-    Ok(Received::nothing(Completeness::Complete))
+    Ok(Received::nothing(Completeness::Blank))
 }
 
 /// Whether an answer to `with` without any line cannot be an empty directory's, because this server's listings have

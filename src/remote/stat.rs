@@ -14,8 +14,8 @@ use super::retry::{Dialogue, is_lost};
 use super::version::told;
 use super::{Error, ErrorKind, Remote, words};
 use crate::ftp::{
-    self, Capability, Entry, Kind, ListForm, ListWith, Modified, Precision, RemotePath, Reply,
-    Session,
+    self, Capability, Completeness, Entry, Kind, ListForm, ListWith, Modified, Precision,
+    RemotePath, Reply, Session,
 };
 use crate::pool;
 
@@ -225,6 +225,10 @@ fn look_in_parent(
         Ok(listing) => match find(listing.entries, path) {
             Some(entry) => Ok(Look::Found(entry)),
             None if listing.completeness.answers_for(path.name()) => Ok(Look::Absent),
+            None if listing.completeness == Completeness::Blank => {
+                // Where nothing speaks against it, the directory is empty.
+                Ok(ask_by_name(remote, dialogue, path)?.unwrap_or(Look::Absent))
+            }
             None => look_by_name(remote, dialogue, path),
         },
         Err(error) => match error.kind {
@@ -243,13 +247,27 @@ pub(super) fn look_by_name(
     dialogue: &mut Dialogue<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
+    ask_by_name(remote, dialogue, path)?.ok_or_else(|| {
+        Task::new(Operation::Stat, path).error(
+            ErrorKind::Other,
+            &"the server's answers neither show it nor rule it out",
+        )
+    })
+}
+
+/// The same; none where the answers neither show the name nor rule it out.
+fn ask_by_name(
+    remote: &Remote,
+    dialogue: &mut Dialogue<'_>,
+    path: &RemotePath,
+) -> Result<Option<Look>, Error> {
     let task = Task::new(Operation::Stat, path);
     let failed =
         |fault: &pool::Error| task.error(meaning(fault, path).unwrap_or(ErrorKind::Other), fault);
     let entered = dialogue.repeat(|session| session.change_directory(path));
     let refused = match entered {
         Ok(()) if is_cwd_a_witness(remote, dialogue) => {
-            return Ok(Look::Found(Entry::new(path.name(), Kind::Directory)));
+            return Ok(Some(Look::Found(Entry::new(path.name(), Kind::Directory))));
         }
         Ok(()) => None,
         Err(fault) if refusal(&fault).is_none() || is_lost(&fault) => return Err(failed(&fault)),
@@ -270,34 +288,31 @@ pub(super) fn look_by_name(
         Kind::File
     };
     match &witness {
-        Witness::File(entry) => return Ok(Look::Found(entry.clone())),
-        Witness::Absent if is_no_directory => return Ok(Look::Absent),
+        Witness::File(entry) => return Ok(Some(Look::Found(entry.clone()))),
+        Witness::Absent if is_no_directory => return Ok(Some(Look::Absent)),
         Witness::Refused if is_no_directory => {}
         Witness::Absent | Witness::Refused | Witness::Denied(..) | Witness::Silent => {
             if let Some(look) = look_in_names(remote, dialogue, path, kind)? {
-                return Ok(look);
+                return Ok(Some(look));
             }
         }
     }
     match rename_source::ask(remote, dialogue, path).map_err(|fault| failed(&fault))? {
         RenameSource::There => {
             if let Some(entry) = list_alone(remote, dialogue, path)? {
-                return Ok(Look::Found(entry));
+                return Ok(Some(Look::Found(entry)));
             }
-            return Ok(Look::Found(Entry::new(path.name(), kind)));
+            return Ok(Some(Look::Found(Entry::new(path.name(), kind))));
         }
-        RenameSource::Absent => return Ok(Look::Absent),
+        RenameSource::Absent => return Ok(Some(Look::Absent)),
         RenameSource::Unknown => {}
     }
     Err(match (denied, witness) {
         // Nothing can be created in a drop box otherwise. No upload replaces a directory.
-        (None, Witness::Refused) if is_no_directory => return Ok(Look::Absent),
+        (None, Witness::Refused) if is_no_directory => return Ok(Some(Look::Absent)),
         (_, Witness::Denied(kind, reply)) => task.error(kind, &reply),
         (Some(fault), _) => task.error(ErrorKind::PermissionDenied, fault),
-        (None, _) => task.error(
-            ErrorKind::Other,
-            &"the server's answers neither show it nor rule it out",
-        ),
+        (None, _) => return Ok(None),
     })
 }
 

@@ -59,7 +59,10 @@ impl Vfs {
         snapshot: Arc<Snapshot>,
     ) -> Result<Handle, Errno> {
         match snapshot.completeness() {
-            Completeness::Complete | Completeness::Visible | Completeness::Incomplete => {}
+            Completeness::Complete
+            | Completeness::Visible
+            | Completeness::Blank
+            | Completeness::Incomplete => {}
             Completeness::Unreadable => return Err(Errno::IO),
             Completeness::Unlistable => return Err(Errno::ACCES),
         }

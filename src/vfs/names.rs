@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cache::{Answer, Attributes};
-use crate::ftp::{Entry, Kind, RemotePath};
+use crate::ftp::{Completeness, Entry, Kind, RemotePath};
 use crate::remote::{self, CaseRule, ErrorKind, Remote};
 
 use super::attr::{Attr, Fresh, made_now};
@@ -162,6 +162,9 @@ impl Vfs {
         name: &[u8],
     ) -> Result<Fresh<Attributes>, Errno> {
         let listed = self.cache.completeness(directory);
+        if listed == Some(Completeness::Blank) {
+            return self.stat(directory, name, Remote::stat);
+        }
         if listed.is_some_and(|completeness| !completeness.answers_for(name)) {
             return self.stat(directory, name, Remote::stat_unlisted);
         }
@@ -183,6 +186,9 @@ impl Vfs {
         match variant {
             Some((_, variant)) => self.variant_attributes(directory, name, variant),
             None if listing.completeness().answers_for(name) => Err(Errno::NOENT),
+            None if listing.completeness() == Completeness::Blank => {
+                self.stat(directory, name, Remote::stat)
+            }
             None => self.stat(directory, name, Remote::stat_unlisted),
         }
     }

@@ -305,7 +305,7 @@ impl Vfs {
         match listing.completeness {
             _ if !listing.entries.is_empty() => Err(Errno::NOTEMPTY),
             // RMD, which comes next, refuses a directory that hides something.
-            Completeness::Complete | Completeness::Visible => Ok(()),
+            Completeness::Complete | Completeness::Visible | Completeness::Blank => Ok(()),
             Completeness::Incomplete | Completeness::Unreadable => Err(Errno::IO),
             Completeness::Unlistable => Err(Errno::ACCES),
         }

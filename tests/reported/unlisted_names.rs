@@ -147,3 +147,46 @@ fn a_missing_name_is_missing_whatever_mlst_says() {
     }
     group(rows);
 }
+
+/// Listings of everything are empty, and nothing else that is known of the server says whether they are true.
+#[test]
+fn a_server_that_has_listed_nothing_yet_is_asked_for_each_name() {
+    let lists_nothing = |quirks: Quirks| {
+        quirks
+            .hook(|request, _| request.is(&["LIST", "NLST"]).then(|| Answer::send("")))
+            .without_facts()
+            .without("STAT")
+    };
+    let is_kept = |it: &Mounted| {
+        it.fails(
+            "set -C; echo new > docs/a.txt",
+            "cannot overwrite existing file",
+        );
+        it.fails("mkdir docs", "File exists");
+        it.run("echo other > other; mv -n other docs/a.txt || true");
+        it.holds("/docs/a.txt", "alpha\n");
+        it.run("test \"$(cat docs/a.txt)\" = alpha");
+    };
+    let servers = || {
+        [
+            ("with SIZE and MDTM", lists_nothing(Quirks::none())),
+            ("with MDTM", lists_nothing(Quirks::none().without("SIZE"))),
+            (
+                "with CWD and RNFR alone",
+                lists_nothing(Quirks::none().without("SIZE").without("MDTM")),
+            ),
+        ]
+    };
+    let hiding = servers().map(|(name, quirks)| row(name, quirks, is_kept));
+    let fresh = servers().map(|(name, quirks)| {
+        row(format!("an empty account, {name}"), quirks, |it| {
+            it.lists(".", "");
+            it.run("set -C; echo new > new.txt; mkdir made; echo inner > made/inner.txt");
+            it.holds("/new.txt", "new\n");
+            it.holds("/made/inner.txt", "inner\n");
+            it.run("test \"$(cat new.txt)\" = new && mv new.txt moved.txt && rm moved.txt");
+        })
+        .holding(|_| {})
+    });
+    group(hiding.into_iter().chain(fresh));
+}

@@ -13,6 +13,9 @@ pub enum Completeness {
     Complete,
     /// Every line was understood, and the server may leave out names that begin with a dot.
     Visible,
+    /// Nothing came, from a server that has not yet listed anything else in this form: the directory
+    /// is empty, or the server does not show what it holds.
+    Blank,
     /// Some names are missing: lines were not understood, names cannot be used here, or the receiver
     /// stopped before the end.
     Incomplete,
@@ -30,7 +33,7 @@ impl Completeness {
         match self {
             Self::Complete => true,
             Self::Visible => !name.starts_with(b"."),
-            Self::Incomplete | Self::Unreadable | Self::Unlistable => false,
+            Self::Blank | Self::Incomplete | Self::Unreadable | Self::Unlistable => false,
         }
     }
 }
