@@ -129,7 +129,7 @@ pub struct Commit {
 pub struct Stored {
     /// Time of modification, UTC seconds since the epoch, where the server told.
     pub modified: Option<i64>,
-    /// Permission bits, likewise.
+    /// Permission bits: those that were set, else those that the server told, else those that servers give a new file.
     pub mode: Option<u32>,
     /// The `unique` fact (RFC 3659 §7.5.2) as [`crate::ftp::listing::unique_hash`] shortens it; 0 where there is none.
     pub unique: u64,
@@ -395,6 +395,15 @@ impl Remote {
     /// Whether the server was seen to list directories with Unix modes.
     pub fn has_directory_modes(&self) -> bool {
         self.profile().is_proven(Capability::DirectoryModes)
+    }
+
+    /// Warns that a time or a mode of a stored file was not set: once per mount, because the file is stored all the same.
+    pub fn warn_unset(&self, error: &Error) {
+        if self.inner.warned_of_attributes.first() {
+            log::warn!("{error}; further refusals of modes and times are logged as debug messages");
+        } else {
+            log::debug!("{error}");
+        }
     }
 
     /// Free space, where the server tells (AVBL).

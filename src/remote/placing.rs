@@ -3,7 +3,7 @@
 
 use super::retry::Dialogue;
 use super::ways::{ModeWay, TimeWay, Way};
-use super::{Commit, Error, ErrorKind, Remote, Stored, Version, change, rename};
+use super::{Commit, Error, Remote, Stored, Version, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
 
@@ -35,7 +35,7 @@ pub(super) fn place(
             modified: found
                 .and_then(|found| found.modified)
                 .map(|told| told.seconds),
-            mode: told_mode,
+            mode: told_mode.or(commit.mode.filter(|mode| *mode == USUAL_MODE)),
             unique: found
                 .and_then(|found| found.unique.as_deref())
                 .map_or(0, unique_hash),
@@ -115,13 +115,13 @@ impl Placing<'_> {
         if let Some(mode) = self.mode {
             match change::set_mode(remote, dialogue, path, mode) {
                 Ok(()) => self.stored.mode = Some(mode),
-                Err(error) => self.note_unset(&error),
+                Err(error) => remote.warn_unset(&error),
             }
         }
         if let Some(seconds) = self.modified {
             match change::set_modified(remote, dialogue, path, seconds) {
                 Ok(told) => self.stored.modified = Some(told),
-                Err(error) => self.note_unset(&error),
+                Err(error) => remote.warn_unset(&error),
             }
         }
         if self.stored.modified.is_none() && remote.profile().has(Capability::Mdtm) {
@@ -129,13 +129,6 @@ impl Placing<'_> {
             // one than was shown before, and editors would take the file for changed by others.
             let told = dialogue.repeat(|session| session.modified(path));
             self.stored.modified = told.ok();
-        }
-    }
-
-    fn note_unset(&self, error: &Error) {
-        let known = error.kind == ErrorKind::Unsupported;
-        if !known || self.remote.inner.warned_of_attributes.first() {
-            log::warn!("{error}");
         }
     }
 }

@@ -363,3 +363,24 @@ fn a_transfer_that_is_refused_after_its_150_says_why() {
         }),
     );
 }
+
+#[test]
+fn a_mode_that_is_not_set() {
+    let story = |t: &Mounted| {
+        t.run("echo script > ../local; chmod 755 ../local; cp -p ../local docs/1; cp -p ../local docs/2");
+        let modes = t.run("stat -c %a docs/1 docs/2; ls docs >/dev/null; stat -c %a docs/1 docs/2");
+        assert_eq!(modes, "644\n".repeat(4));
+        let log = t.mount.log();
+        let warnings = log.lines().filter(|line| line.contains("WARN"));
+        assert!(warnings.count() <= 1, "{log}");
+    };
+    let refused = || Quirks::none().says("SITE", "550 Operation not permitted");
+    group([
+        row("the_server_s_mode_is_shown", refused(), story),
+        row(
+            "the_server_s_mode_is_shown_where_only_list_tells_it",
+            refused().without_facts(),
+            story,
+        ),
+    ]);
+}

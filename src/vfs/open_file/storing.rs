@@ -125,7 +125,7 @@ impl OpenFile {
             if state.is_current(spooled) {
                 state.attributes.size = Some(spooled.spool.len());
                 let late_mode = state.late_mode;
-                note_stored(&mut state.attributes, stored);
+                note_stored(&mut state.attributes, pending, stored);
                 if late_mode.is_some() {
                     state.attributes.mode = late_mode;
                 }
@@ -136,12 +136,12 @@ impl OpenFile {
             } else {
                 let mut told = state.attributes.clone();
                 told.size = Some(pending.size);
-                note_stored(&mut told, stored);
+                note_stored(&mut told, pending, stored);
                 told
             }
         };
         while let Some(late) = self.take_late(spooled) {
-            self.set_late(&pending.target, &late, &mut told);
+            self.set_late(&pending.target, &late, stored, &mut told);
         }
         self.settle(spooled, before_next(&told, stored));
         told
@@ -165,18 +165,26 @@ impl OpenFile {
         Some(late)
     }
 
-    fn set_late(&self, target: &RemotePath, late: &Late, told: &mut Attributes) {
+    fn set_late(&self, target: &RemotePath, late: &Late, stored: Stored, told: &mut Attributes) {
         let remote = &self.backing.remote;
         if let Some(mode) = late.mode {
             match remote.set_mode(target, mode) {
                 Ok(()) => told.mode = Some(mode),
-                Err(error) => log::warn!("{error}"),
+                Err(error) => {
+                    remote.warn_unset(&error);
+                    // The mode was shown as soon as it was asked for.
+                    told.mode = stored.mode;
+                    let mut state = self.state();
+                    if state.attributes.mode == Some(mode) {
+                        state.attributes.mode = stored.mode;
+                    }
+                }
             }
         }
         if let Some(seconds) = late.modified {
             match remote.set_modified(target, seconds) {
                 Ok(seconds) => told.modified = Some((seconds, Precision::Second)),
-                Err(error) => log::warn!("{error}"),
+                Err(error) => remote.warn_unset(&error),
             }
         }
     }
@@ -238,14 +246,15 @@ impl State {
     }
 }
 
-/// What the server said of the stored file; what it did not say stays as it was written.
-fn note_stored(attributes: &mut Attributes, stored: Stored) {
+/// What the server said of the stored file; what it did not say stays as it was written, except for a mode that was
+/// asked for and is not known to be set.
+fn note_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
     attributes.unique = stored.unique;
     if let Some(seconds) = stored.modified {
         attributes.modified = Some((seconds, Precision::Second));
     }
-    if let Some(mode) = stored.mode {
-        attributes.mode = Some(mode);
+    if stored.mode.is_some() || pending.mode.is_some() {
+        attributes.mode = stored.mode;
     }
 }
 
