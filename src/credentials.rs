@@ -119,7 +119,8 @@ impl Search {
     /// Finds user and password; asks on the terminal as the last resort.
     ///
     /// # Errors
-    /// A file named by an option cannot be used, or a user was named and nothing gives the password.
+    /// A file named by an option cannot be used, or a user was named and nothing gives the
+    /// password.
     pub fn find(self) -> Result<Credentials, CredentialsError> {
         let given = self.given_password()?;
         let entry = match (&given, &self.user, &self.netrc) {

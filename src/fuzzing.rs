@@ -1,5 +1,6 @@
-//! What the fuzzers in `fuzz/` feed: a function for each grammar that somebody else writes. Each takes any bytes and
-//! asserts what must hold of whatever they mean; `cargo test` replays the inputs kept in `fuzz/corpus`.
+//! What the fuzzers in `fuzz/` feed: a function for each grammar that somebody else writes. Each
+//! takes any bytes and asserts what must hold of whatever they mean; `cargo test` replays the
+//! inputs kept in `fuzz/corpus`.
 
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a fuzzer is told")]
 

@@ -1,7 +1,8 @@
-//! Work that may panic without taking the mount with it: the one way to start a thread, and guards for what the thread
-//! owes to others.
+//! Work that may panic without taking the mount with it: the one way to start a thread, and guards
+//! for what the thread owes to others.
 //!
-//! A panic is a mistake in ftpfs. It is logged, the waiters of the work that panicked get an error, and all else goes on.
+//! A panic is a mistake in ftpfs. It is logged, the waiters of the work that panicked get an error,
+//! and all else goes on.
 
 use std::any::Any;
 use std::io;
@@ -22,7 +23,8 @@ pub(crate) fn spawn(
 
 /// Does `work`; `None` where it panicked, which is logged.
 pub(crate) fn catch<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
-    // What the work had locked or counted is released by guards, and every lock is taken whether it is poisoned or not.
+    // What the work had locked or counted is released by guards, and every lock is taken whether it
+    // is poisoned or not.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => Some(done),
         Err(panic) => {
@@ -41,8 +43,8 @@ fn reason(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no reason given")
 }
 
-/// Does something when it is dropped, unless it was [disarmed](Self::disarm): a count is given back or a waiter woken
-/// however the work ends.
+/// Does something when it is dropped, unless it was [disarmed](Self::disarm): a count is given back
+/// or a waiter woken however the work ends.
 pub(crate) struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnDrop<F> {

@@ -4,7 +4,7 @@
 //!
 //! | floor | what it knows |
 //! |---|---|
-//! | [`cli`], [`source`], [`credentials`] | what was typed, where it leads, where the password comes from |
+//! | [`cli`], [`source`], [`credentials`] | what was typed, where it leads, the password's origin |
 //! | [`mount`] | the mount's life: start, background, signals, unmount |
 //! | [`fuse`] | fuser's callbacks and types |
 //! | [`vfs`] | inodes, open files, streams, spools; what an error means to a program |
@@ -15,7 +15,8 @@
 //! | [`ftp`] | the protocol |
 //! | [`sys`] | the few libc calls |
 //!
-//! Every floor starts its threads through `guarded`, so that a panic ends one piece of work and not the mount.
+//! Every floor starts its threads through `guarded`, so that a panic ends one piece of work and not
+//! the mount.
 //!
 //! [`server`] stands in the garden: a small FTP server of its own that shares nothing with [`ftp`].
 

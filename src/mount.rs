@@ -40,7 +40,8 @@ use status::{Identity, Socket, Sockets};
 /// How long the last users of a busy mount may take to leave once it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
 
-/// A server that has said nothing for so long when the mount ends is asked for a greeting, for which it has as long.
+/// A server that has said nothing for so long when the mount ends is asked for a greeting, for
+/// which it has as long.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// All that a mount needs.
@@ -227,8 +228,8 @@ impl Mount {
         Stopper(self.sender.clone())
     }
 
-    /// Serves until the mount is unmounted or a signal comes, then stores what is not stored yet, for as long as the
-    /// server shows signs of life.
+    /// Serves until the mount is unmounted or a signal comes, then stores what is not stored yet,
+    /// for as long as the server shows signs of life.
     ///
     /// # Errors
     /// The service broke; a second signal or the server's silence cut the storing short.

@@ -1,8 +1,9 @@
-//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`, with `ftpes://` and
-//! `ftps://` for explicit and implicit TLS; and by which proxy.
+//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`, with
+//! `ftpes://` and `ftps://` for explicit and implicit TLS; and by which proxy.
 //!
 //! RFC 1738 §3.2 and RFC 3986; paths mean what they mean to curl: relative to the directory the
-//! login starts in, and absolute where they begin with a `/` of their own (`//` or `/%2F` in a URL).
+//! login starts in, and absolute where they begin with a `/` of their own (`//` or `/%2F` in a
+//! URL).
 
 mod proxy;
 mod secret;
@@ -207,7 +208,8 @@ fn parse_url(typed: &str) -> Result<Source, SourceError> {
     })
 }
 
-/// A port that was typed although it is ftp's own, which the URL parser takes for none: it is not ftps's.
+/// A port that was typed although it is ftp's own, which the URL parser takes for none: it is not
+/// ftps's.
 fn port_21(rest: &str) -> Option<u16> {
     Url::parse(&format!("http://{rest}")).ok()?.port()
 }

@@ -1,7 +1,7 @@
 //! The few system calls std has no name for: the only `unsafe` in the crate.
 //!
-//! Secrets in the process's arguments, going to the background, signals, unmounting, inherited descriptors; in
-//! `privilege`, what the process may do.
+//! Secrets in the process's arguments, going to the background, signals, unmounting, inherited
+//! descriptors; in `privilege`, what the process may do.
 
 #![allow(unsafe_code)]
 
@@ -35,13 +35,14 @@ pub fn effective_gid() -> u32 {
     unsafe { libc::getegid() }
 }
 
-/// Files and directories that this process makes from now on are closed to all other users (umask(2)).
+/// Files and directories that this process makes from now on are closed to all other users
+/// (umask(2)).
 pub fn make_files_private() {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Closes all descriptors but the standard streams: whoever started this process left them open in it, perhaps a lock or
-/// a pipe whose end somebody waits for.
+/// Closes all descriptors but the standard streams: whoever started this process left them open in
+/// it, perhaps a lock or a pipe whose end somebody waits for.
 ///
 /// To be called while this process uses none of its own.
 ///
@@ -55,8 +56,9 @@ pub(crate) fn close_inherited_descriptors() -> io::Result<()> {
         .filter(|number| *number > libc::STDERR_FILENO)
         .collect();
     for number in numbers {
-        // SAFETY: this is the only thread (checked above) and the caller uses no descriptor, so nobody owns this one; the
-        // one that listed the others is closed already, and closing a number twice is an error without effect.
+        // SAFETY: this is the only thread (checked above) and the caller uses no descriptor, so
+        // nobody owns this one; the one that listed the others is closed already, and closing a
+        // number twice is an error without effect.
         unsafe { libc::close(number) };
     }
     Ok(())
@@ -127,13 +129,15 @@ pub fn send_file(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// How many bytes that were written to `connection` its other end has not acknowledged (SIOCOUTQ, tcp(7)).
+/// How many bytes that were written to `connection` its other end has not acknowledged (SIOCOUTQ,
+/// tcp(7)).
 ///
 /// # Errors
 /// The socket is none that is connected.
 pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes one int to `bytes`.
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes one int to
+    // `bytes`.
     let outcome = unsafe { libc::ioctl(connection.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if outcome < 0 {
         return Err(io::Error::last_os_error());
@@ -141,15 +145,16 @@ pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-/// How long a packet takes on `connection` to its other end and back, smoothed by the kernel (TCP_INFO, tcp(7)).
+/// How long a packet takes on `connection` to its other end and back, smoothed by the kernel
+/// (TCP_INFO, tcp(7)).
 ///
 /// # Errors
 /// The socket is none that is connected.
 pub fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
-    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes at most `length` bytes, which is the
-    // size of `info`.
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes at most
+    // `length` bytes, which is the size of `info`.
     let outcome = unsafe {
         libc::getsockopt(
             connection.as_raw_fd(),
@@ -162,7 +167,8 @@ pub fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
     if outcome < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it is made of integers, for which zeros are a value, and the kernel wrote over some of them.
+    // SAFETY: it is made of integers, for which zeros are a value, and the kernel wrote over some
+    // of them.
     let info = unsafe { info.assume_init() };
     Ok(Duration::from_micros(u64::from(info.tcpi_rtt)))
 }
@@ -184,7 +190,8 @@ pub struct Starting(PipeReader);
 #[derive(Debug)]
 pub struct Readiness(PipeWriter);
 
-/// Splits the process in two; to be called before any thread is started, for threads are not copied.
+/// Splits the process in two; to be called before any thread is started, for threads are not
+/// copied.
 ///
 /// # Errors
 /// Other threads are running already, or the kernel refused.
@@ -217,7 +224,8 @@ impl Readiness {
     /// # Errors
     /// The parent is gone, so nobody wants this process any more; or `/dev/null` cannot be opened.
     pub fn report(mut self) -> io::Result<()> {
-        // SAFETY: setsid(2) takes nothing; its one failure, being a group's leader, changes nothing.
+        // SAFETY: setsid(2) takes nothing; its one failure, being a group's leader, changes
+        // nothing.
         unsafe { libc::setsid() };
         std::env::set_current_dir("/")?;
         let null = OpenOptions::new()
@@ -314,7 +322,8 @@ pub fn may_read_and_write(path: impl AsRef<OsStr>) -> bool {
 
 fn replace_standard_streams(with: &File) -> io::Result<()> {
     for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
-        // SAFETY: both are descriptors; std's streams go on using the numbers 0 to 2, which stay open.
+        // SAFETY: both are descriptors; std's streams go on using the numbers 0 to 2, which stay
+        // open.
         if unsafe { libc::dup2(with.as_raw_fd(), stream) } < 0 {
             return Err(io::Error::last_os_error());
         }

@@ -93,8 +93,8 @@ fn read_all(mount: &Mount, files: usize) {
     }
 }
 
-/// Small files read in order are fetched side by side ahead of their reader, each once, and the server is asked of
-/// each what it is before it is opened.
+/// Small files read in order are fetched side by side ahead of their reader, each once, and the
+/// server is asked of each what it is before it is opened.
 #[test]
 fn small_files_in_order_take_half_a_round_trip_each() {
     const FILES: usize = 120;
@@ -197,7 +197,8 @@ fn one_connection_is_enough() {
 }
 
 stories! {
-    /// Names that servers take for patterns, options or several arguments, hidden and empty directories: a walk finds all.
+    /// Names that servers take for patterns, options or several arguments, hidden and empty
+    /// directories: a walk finds all.
     fn a_walk_finds_every_name(server: &TestServer, mount: &Mount) {
         let names = ["a b", ".hidden", "-al", "[q]*", "*", "what?", "a -b", "{x,y}", "~", "plain", "q"];
         let mut expected = vec![".".to_owned()];

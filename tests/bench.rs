@@ -56,7 +56,8 @@ fn has_device_with(address: &str) -> bool {
     shown.stdout.starts_with(b"there")
 }
 
-/// Two round trips, of the handshake and of the answer, cannot be over sooner: the link holds each packet.
+/// Two round trips, of the handshake and of the answer, cannot be over sooner: the link holds each
+/// packet.
 #[test]
 fn a_link_takes_its_round_trip_time_and_can_be_cut() {
     let (mut link, _server, address) = link_with_a_server();

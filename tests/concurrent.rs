@@ -1,4 +1,5 @@
-//! Many programs at once on one mount, also when the server lets in fewer sessions than there are programs.
+//! Many programs at once on one mount, also when the server lets in fewer sessions than there are
+//! programs.
 
 #![allow(
     clippy::unwrap_used,
@@ -150,7 +151,8 @@ stories! {
     }
 }
 
-/// The server lets in two sessions, the mount would like eight: programs wait their turn, none fails.
+/// The server lets in two sessions, the mount would like eight: programs wait their turn, none
+/// fails.
 mod server_with_two_sessions {
     use super::*;
 

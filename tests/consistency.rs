@@ -57,7 +57,8 @@ stories! {
         assert!(fs::read(&file).unwrap() == large);
     }
 
-    /// A time known to the second stays so where listings show minutes: tar compares it before and after it reads.
+    /// A time known to the second stays so where listings show minutes: tar compares it before and
+    /// after it reads.
     fn exact_times_survive_an_open(server: &TestServer, mount: &Mount) with ["open_ttl=0"] {
         fs::create_dir(mount.join("dir")).unwrap();
         let files = ["one", "two"].map(|name| mount.join("dir").join(name));
@@ -171,7 +172,8 @@ stories! {
         assert!(!server.root().join("dir").exists());
     }
 
-    /// A file that others removed while it was written is there again when it is closed: nothing is lost.
+    /// A file that others removed while it was written is there again when it is closed: nothing is
+    /// lost.
     fn what_is_written_to_a_file_that_others_removed_is_stored(server: &TestServer, mount: &Mount) {
         let on_server = server.write("file", "old");
         let mut file = OpenOptions::new().append(true).open(mount.join("file")).unwrap();

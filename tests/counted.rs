@@ -1,4 +1,5 @@
-//! What ordinary work costs in commands and in flights of them: round trips are what makes a mounted server slow.
+//! What ordinary work costs in commands and in flights of them: round trips are what makes a
+//! mounted server slow.
 
 #![allow(
     clippy::unwrap_used,
@@ -38,7 +39,8 @@ fn start() -> (TestServer, Mount) {
     (server, mount)
 }
 
-/// Waits until the next transfer's data connection was asked for: the last command, which no program waits for.
+/// Waits until the next transfer's data connection was asked for: the last command, which no
+/// program waits for.
 fn await_arm(server: &TestServer) {
     // A listing may be compared with STAT's afterwards.
     let is_other = |line: &&String| !line.starts_with("STAT");
@@ -56,7 +58,8 @@ fn await_arm(server: &TestServer) {
     );
 }
 
-/// The verbs that the work sends, by flight, until the next transfer's data connection is asked for.
+/// The verbs that the work sends, by flight, until the next transfer's data connection is asked
+/// for.
 fn flights_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
     await_arm(server);
     server.embedded().unwrap().clear_commands();
@@ -138,8 +141,8 @@ fn directory_costs_one_listing() {
     assert_eq!(flights.join("+"), "MLSD+EPSV");
 }
 
-/// A session is ready for its first transfer when it is logged in: the data connection is asked for with what the server
-/// can do.
+/// A session is ready for its first transfer when it is logged in: the data connection is asked for
+/// with what the server can do.
 #[test]
 fn first_data_connection_costs_no_flight() {
     let server = TestServer::start_with(Kind::Embedded, |options| options.delay = ROUND_TRIP);
@@ -164,8 +167,8 @@ fn vsftpd_lists_a_directory_in_one_command() {
     assert_eq!((of("STAT"), of("LIST")), (2, 0), "{commands:?}");
 }
 
-/// A name is asked for once on each level, one after the other, and nothing else is. Pure-FTPd does not write down what
-/// it is asked.
+/// A name is asked for once on each level, one after the other, and nothing else is. Pure-FTPd does
+/// not write down what it is asked.
 #[test]
 fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
     for kind in [Kind::Embedded, Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib] {
@@ -183,7 +186,8 @@ fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
     }
 }
 
-/// Two names of a directory are asked for one by one, the third is answered by its listing, and with it all others.
+/// Two names of a directory are asked for one by one, the third is answered by its listing, and
+/// with it all others.
 #[test]
 fn the_third_name_of_a_directory_lists_it() {
     let server = TestServer::start(Kind::Embedded);
@@ -205,7 +209,8 @@ fn the_third_name_of_a_directory_lists_it() {
     assert_eq!(asked, ["MLST", "MLST", "MLSD"]);
 }
 
-/// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option of `cp`.
+/// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option
+/// of `cp`.
 fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     let server = TestServer::start_with(Kind::Embedded, |options| {
         options.delay = ROUND_TRIP;
@@ -233,8 +238,8 @@ fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     verbs_by_flight(&server)
 }
 
-/// A small file on a distant server: its bytes go with STOR, and the look at what arrived behind them, with the EPSV of
-/// the next transfer; then its name is changed.
+/// A small file on a distant server: its bytes go with STOR, and the look at what arrived behind
+/// them, with the EPSV of the next transfer; then its name is changed.
 #[test]
 fn new_file_costs_two_flights() {
     let place = "RNFR+RNTO";
@@ -249,7 +254,8 @@ fn new_file_costs_two_flights() {
     );
 }
 
-/// So does one with a mode and a time of its own: they are set in the flight that gives it its name.
+/// So does one with a mode and a time of its own: they are set in the flight that gives it its
+/// name.
 #[test]
 fn mode_and_time_of_a_new_file_cost_no_flight_more() {
     assert_eq!(

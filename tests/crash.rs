@@ -1,5 +1,5 @@
-//! ftpfs is killed at any moment: the server keeps the old file or has the new one, and the next mount of the
-//! same server clears away and finishes what was under way.
+//! ftpfs is killed at any moment: the server keeps the old file or has the new one, and the next
+//! mount of the same server clears away and finishes what was under way.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,8 +46,9 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     .collect()
 }
 
-/// A program that writes a large file and keeps it open until its input ends. It is one of its own because a
-/// copy of the descriptor, as any child of ours gets for a moment, would store the file when it is closed.
+/// A program that writes a large file and keeps it open until its input ends. It is one of its own
+/// because a copy of the descriptor, as any child of ours gets for a moment, would store the file
+/// when it is closed.
 struct Writer(Child);
 
 impl Writer {
@@ -170,8 +171,8 @@ fn close_in_python(path: &Path, contents: &str) -> Child {
     program.unwrap()
 }
 
-/// A server on which the storing of `file` hangs at `verb`, a program that waits for it in close, and ftpfs
-/// killed: what the next mount finds.
+/// A server on which the storing of `file` hangs at `verb`, a program that waits for it in close,
+/// and ftpfs killed: what the next mount finds.
 struct Killed {
     server: TestServer,
     state: TempDir,

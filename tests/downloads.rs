@@ -1,4 +1,5 @@
-//! Whatever happens to a download, a program reads the whole file as it was when it was opened, or is told.
+//! Whatever happens to a download, a program reads the whole file as it was when it was opened, or
+//! is told.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +29,8 @@ fn pattern(size: usize, stamp: u8) -> Vec<u8> {
         .collect()
 }
 
-/// Replaces `file` as an upload of somebody else would, with a time FTP can tell from the old one's.
+/// Replaces `file` as an upload of somebody else would, with a time FTP can tell from the old
+/// one's.
 fn replace(file: &Path, content: &[u8]) {
     let new = file.with_extension("new");
     fs::write(&new, content).unwrap();
@@ -52,7 +54,8 @@ stories! {
         assert!(fs::read(mount.join("file")).unwrap() == pattern(64 << 20, 2));
     }
 
-    /// A file that grows, shrinks or is overwritten while it is read to its end is an error, not a short or mixed copy.
+    /// A file that grows, shrinks or is overwritten while it is read to its end is an error, not a
+    /// short or mixed copy.
     fn a_file_that_changes_under_a_long_read_is_told(server: &TestServer, mount: &Mount) {
         for size in [SIZE + 1, SIZE - 1, SIZE] {
             let on_server = server.write("file", pattern(SIZE, 1));

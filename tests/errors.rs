@@ -174,7 +174,8 @@ stories! {
                 assert_eq!(content, b"the server's");
             }
             Ok(content) => assert_eq!(content, fs::read("/etc/hostname").unwrap()),
-            // Outside a chroot the server itself sees another file there, hides the link or refuses it.
+            // Outside a chroot the server itself sees another file there, hides the link or refuses
+            // it.
             Err(error) => {
                 assert!(matches!(server.kind(), Kind::Pyftpdlib | Kind::Rclone | Kind::Libunftp));
                 assert!(matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EACCES)), "{error}");

@@ -1,5 +1,5 @@
-//! Servers on which a file cannot be stored in the usual way get it in another: names that begin with a dot are refused or
-//! hidden, nothing can be renamed, a refusal does not mean what it says.
+//! Servers on which a file cannot be stored in the usual way get it in another: names that begin
+//! with a dot are refused or hidden, nothing can be renamed, a refusal does not mean what it says.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Large files of a server that is far away: several transfers of one file at once, where that pays.
+//! Large files of a server that is far away: several transfers of one file at once, where that
+//! pays.
 
 #![allow(
     clippy::unwrap_used,
@@ -100,7 +101,8 @@ fn one_connection_is_enough_for_a_large_file() {
     assert_eq!((sent(&mount, "RETR"), sent(&mount, "REST")), (1, 0));
 }
 
-/// Nobody else notices: a small file is read meanwhile, and a copy that is ended leaves no transfer behind.
+/// Nobody else notices: a small file is read meanwhile, and a copy that is ended leaves no transfer
+/// behind.
 #[test]
 fn other_work_goes_on_beside_a_large_file() {
     let server = FarServer::start();

@@ -25,8 +25,8 @@ const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 /// Longest wait for a mount to come or go.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What an installation makes: the program where mount.fuse3 finds it for `fuse.ftpfs`, and mount(8)'s helper
-/// for the type `ftpfs`. Neither looks at the PATH or the HOME of who calls.
+/// What an installation makes: the program where mount.fuse3 finds it for `fuse.ftpfs`, and
+/// mount(8)'s helper for the type `ftpfs`. Neither looks at the PATH or the HOME of who calls.
 const LINKS: [&str; 2] = ["/usr/local/bin/ftpfs", "/sbin/mount.ftpfs"];
 
 /// Held by whoever has ftpfs installed.
@@ -191,8 +191,9 @@ fn a_line_that_cannot_be_mounted_fails_with_the_reason() {
     assert!(!is_mounted(&machine.mountpoint));
 }
 
-/// mount(8) and its helper's shell show a password of the source as long as they run; afterwards nobody does. (With
-/// options of its own, such as `_netdev`, mount(8) notes the source in /run/mount/utab: no helper can keep it from that.)
+/// mount(8) and its helper's shell show a password of the source as long as they run; afterwards
+/// nobody does. (With options of its own, such as `_netdev`, mount(8) notes the source in
+/// /run/mount/utab: no helper can keep it from that.)
 #[test]
 fn a_password_in_a_line_s_source_is_nowhere_to_be_seen_once_it_is_mounted() {
     let server = TestServer::start(Kind::Embedded);

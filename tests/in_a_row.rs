@@ -1,5 +1,5 @@
-//! Many transfers one after the other, with and without pauses, on every server: each but the first finds its data
-//! connection open already, or does without.
+//! Many transfers one after the other, with and without pauses, on every server: each but the first
+//! finds its data connection open already, or does without.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,8 @@ fn store(path: PathBuf, content: &str) {
 }
 
 stories! {
-    /// Files are read and written in turn, and the directory listed, now at once, now after a pause.
+    /// Files are read and written in turn, and the directory listed, now at once, now after a
+    /// pause.
     fn transfers_with_pauses(server: &TestServer, mount: &Mount) with ["dir_ttl=0", "open_ttl=0"] {
         for number in 0..12 {
             server.write(format!("there {number}"), format!("content {number}"));

@@ -1,4 +1,5 @@
-//! A program that waits for a server that says nothing can be stopped, and others are not disturbed.
+//! A program that waits for a server that says nothing can be stopped, and others are not
+//! disturbed.
 
 #![allow(
     clippy::unwrap_used,
@@ -162,7 +163,8 @@ fn a_kill_ends_at_once_and_a_signal_that_is_handled_does_not_disturb() {
     server.thaw();
 }
 
-/// Who waits for another program's upload of the same file is let go, and what it asked for is not done later.
+/// Who waits for another program's upload of the same file is let go, and what it asked for is not
+/// done later.
 #[test]
 fn a_removal_that_waits_behind_an_upload_can_be_stopped() {
     let server = TestServer::start(Kind::Embedded);

@@ -1,4 +1,5 @@
-//! Servers that make other names of those they are given: a file keeps its name or is refused, and never replaces another.
+//! Servers that make other names of those they are given: a file keeps its name or is refused, and
+//! never replaces another.
 
 #![allow(
     clippy::unwrap_used,

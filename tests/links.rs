@@ -1,4 +1,5 @@
-//! The server's symbolic links: shown as links that stay inside the mount, followed, or hidden (`-o symlinks=`).
+//! The server's symbolic links: shown as links that stay inside the mount, followed, or hidden (`-o
+//! symlinks=`).
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Random work on the mount and on a local directory beside it: both must always say and hold the same.
+//! Random work on the mount and on a local directory beside it: both must always say and hold the
+//! same.
 //!
 //! `FTPFS_TEST_SEED=123 cargo test --test model` repeats a run.
 

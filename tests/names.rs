@@ -148,8 +148,8 @@ stories! {
 
 }
 
-// Without aioftp: it has neither SIZE nor MDTM, and ftpfs takes no refusal of CWD and LIST for the absence of a name that
-// begins with a dot, so that a look-up of `...` fails with EIO.
+// Without aioftp: it has neither SIZE nor MDTM, and ftpfs takes no refusal of CWD and LIST for the
+// absence of a name that begins with a dot, so that a look-up of `...` fails with EIO.
 stories! {
     #![and inetutils Inetutils, ftp_srv FtpSrv, twisted Twisted, rclone Rclone, libunftp Libunftp]
 
@@ -234,8 +234,8 @@ stories! {
                 assert_eq!(names(&theirs), sorted(shown.map(OsString::from)));
                 for name in names(&theirs) {
                     let missing = fs::read(theirs.join(name)).unwrap_err();
-                    // To a read a second after its open the file is one that is gone; LIST, the only witness on libunftp,
-                    // still shows the name that RETR refuses.
+                    // To a read a second after its open the file is one that is gone; LIST, the
+                    // only witness on libunftp, still shows the name that RETR refuses.
                     let expected = [libc::ENOENT, libc::ESTALE, libc::EIO];
                     assert!(missing.raw_os_error().is_some_and(|it| expected.contains(&it)), "{missing}");
                 }

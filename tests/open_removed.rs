@@ -1,5 +1,5 @@
-//! Files that are removed or replaced while programs have them open: the server renames them aside, and deletes them at
-//! the last close. Their contents are not moved.
+//! Files that are removed or replaced while programs have them open: the server renames them aside,
+//! and deletes them at the last close. Their contents are not moved.
 
 #![allow(
     clippy::unwrap_used,

@@ -27,7 +27,8 @@ stories! {
         assert_eq!(shell(server.root(), "seq 100000 | cmp - numbers").stdout, b"");
     }
 
-    /// Past the kernel's pages: read in small and large pieces, mapped into memory, changed in place, added to.
+    /// Past the kernel's pages: read in small and large pieces, mapped into memory, changed in
+    /// place, added to.
     fn files_are_used_past_the_page_cache(server: &TestServer, mount: &Mount) with ["direct_io"] {
         shell(server.root(), "seq 300000 > numbers");
         server.hand_over();
@@ -123,7 +124,8 @@ fn a_servers_zone_is_believed_or_found_out() {
     assert!((0..60).contains(&(there - told(&["timezone=+02:00"]) - 7_200)));
 }
 
-/// vsftpd tells and takes local times by MDTM as well: nothing shows its zone but the user's word, which holds for both.
+/// vsftpd tells and takes local times by MDTM as well: nothing shows its zone but the user's word,
+/// which holds for both.
 #[test]
 fn the_zone_of_vsftpds_times_holds_for_reading_and_for_setting_them() {
     let server = TestServer::start_with_arguments(Kind::Vsftpd, &["--zone", "IST-5:30"]);

@@ -86,7 +86,8 @@ fn by_root_no_thread_but_the_one_that_unmounts_keeps_a_capability() {
     assert!(status.success(), "{log}");
 }
 
-/// Root's home of another user is closed to root without capabilities: the mountpoint in it is reached all the same.
+/// Root's home of another user is closed to root without capabilities: the mountpoint in it is
+/// reached all the same.
 #[test]
 fn root_mounts_and_unmounts_below_a_directory_that_is_closed_to_others() {
     let server = filled_server();

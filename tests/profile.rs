@@ -1,4 +1,5 @@
-//! What a server can and does is found out, remembered for the next mount, shown, and overridden by the user.
+//! What a server can and does is found out, remembered for the next mount, shown, and overridden by
+//! the user.
 
 #![allow(
     clippy::unwrap_used,

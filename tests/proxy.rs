@@ -50,7 +50,8 @@ fn url_behind(server: &TestServer) -> String {
     format!("ftp://{USER}@{HOST_BEHIND}:{}/", server.port())
 }
 
-/// A mount by a proxy that was asked for the server's host for every connection, data connections among them.
+/// A mount by a proxy that was asked for the server's host for every connection, data connections
+/// among them.
 fn assert_all_by(proxy: &TestProxy, server: &TestServer, host: &str) {
     let asked = proxy.asked();
     assert!(asked.iter().all(|(asked, _)| asked == host), "{asked:?}");

@@ -15,8 +15,8 @@ use std::time::Duration;
 use ftpfs::server::{Fault, Misdeed};
 use support::{Kind, Mount, TestServer, stories, wait_for};
 
-/// A server may do what it then refuses: the change is reported as done, and what was known of the names is looked up
-/// again.
+/// A server may do what it then refuses: the change is reported as done, and what was known of the
+/// names is looked up again.
 #[test]
 fn a_change_that_was_refused_and_made_shows_no_mixture() {
     let server = TestServer::start(Kind::Embedded);

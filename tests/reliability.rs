@@ -1,5 +1,6 @@
-//! Every fault at every operation: what a program sees of it, which `doc/reliability.md` shows. Nothing is silent: a
-//! program that ended well has done its work, and one that did not has said why.
+//! Every fault at every operation: what a program sees of it, which `doc/reliability.md` shows.
+//! Nothing is silent: a program that ended well has done its work, and one that did not has said
+//! why.
 //!
 //! `FTPFS_WRITE_DOC=1` writes the table anew.
 
@@ -26,7 +27,8 @@ use support::{Kind, Mount, TestServer};
 /// Cells that are worked out side by side.
 const WORKERS: usize = 6;
 
-/// Longest that any program may take here: the mount's waits of two seconds, tried a few times over.
+/// Longest that any program may take here: the mount's waits of two seconds, tried a few times
+/// over.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const SIZE: usize = 2 << 20;
@@ -39,10 +41,11 @@ struct Operation {
     /// The command in which the fault strikes.
     verb: &'static str,
     is_transfer: bool,
-    /// Whether the server's tree, and what the program printed, are what they are to be after success.
+    /// Whether the server's tree, and what the program printed, are what they are to be after
+    /// success.
     is_done: fn(&Path, &[u8]) -> bool,
-    /// Whether what was there is still there where the program failed; where a change may have been made all the
-    /// same, anything is.
+    /// Whether what was there is still there where the program failed; where a change may have been
+    /// made all the same, anything is.
     is_undamaged: fn(&Path) -> bool,
 }
 
@@ -223,7 +226,8 @@ fn trial(operation: &Operation, fault: &Fault) -> String {
     reason.to_owned()
 }
 
-/// In a process of its own: a fork of this one, which other cells cause, would close copies of its descriptors.
+/// In a process of its own: a fork of this one, which other cells cause, would close copies of its
+/// descriptors.
 fn program(mount: &Mount, script: &str) -> Output {
     let local = tempfile::NamedTempFile::new().unwrap();
     fs::write(local.path(), new()).unwrap();

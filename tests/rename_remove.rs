@@ -64,7 +64,8 @@ stories! {
         assert_eq!(file.metadata().unwrap().nlink(), 0);
     }
 
-    /// What comes, goes or moves shows in its directory's time: git and others look for changes there.
+    /// What comes, goes or moves shows in its directory's time: git and others look for changes
+    /// there.
     fn seen_in_the_time_of_the_directory(server: &TestServer, mount: &Mount) with ["dir_ttl=3600"] {
         let make = "mkdir -p made dir-made removed emptied/x left entered; touch removed/x left/x";
         shell(server.root(), make);

@@ -191,7 +191,8 @@ fn the_process_in_the_background_shows_no_secret_either() {
     assert_holds_no_secret("log", &log);
 }
 
-/// A crash's core dump would hold the password. A program beside it shows that one would be made here.
+/// A crash's core dump would hold the password. A program beside it shows that one would be made
+/// here.
 #[test]
 fn a_crash_leaves_no_core_dump() {
     let server = TestServer::start(Kind::Embedded);
@@ -232,8 +233,8 @@ fn a_crash_leaves_no_core_dump() {
     assert!(!status.core_dumped());
 }
 
-/// To other programs of the same user the process's memory is closed; it mounts and unmounts all the same, with a
-/// password that comes by a pipe.
+/// To other programs of the same user the process's memory is closed; it mounts and unmounts all
+/// the same, with a password that comes by a pipe.
 #[test]
 fn an_ordinary_user_s_other_programs_cannot_look_into_the_process() {
     let server = TestServer::start(Kind::Embedded);

@@ -1,4 +1,5 @@
-//! `ftpfs serve --tls`: a server that a mount trusts by the words it prints, or by files it was given.
+//! `ftpfs serve --tls`: a server that a mount trusts by the words it prints, or by files it was
+//! given.
 
 #![allow(
     clippy::unwrap_used,

@@ -31,8 +31,8 @@ const WAYS: [(Deed, Deed); 2] = [
     (TestServer::freeze, TestServer::thaw),
 ];
 
-/// A program that has written 9 MiB to a file and holds it open. In this process every child of another test would
-/// close a copy of the descriptor, and so store the file.
+/// A program that has written 9 MiB to a file and holds it open. In this process every child of
+/// another test would close a copy of the descriptor, and so store the file.
 struct Writer(Child);
 
 impl Writer {
@@ -88,8 +88,8 @@ stories! {
         }
     }
 
-    /// A file that was being written when the server fell silent holds up nothing; the server keeps the old one, and the
-    /// next mount clears up.
+    /// A file that was being written when the server fell silent holds up nothing; the server keeps
+    /// the old one, and the next mount clears up.
     fn a_mount_with_half_a_file_ends(server: &TestServer, _mount: &Mount) {
         let on_server = server.write("file", "old");
         for (leave, come_back) in WAYS {
@@ -98,7 +98,8 @@ stories! {
             let mut writer = Writer::start(&mount.join("file"));
             assert!(wait_for(AN_END, || !parts(server.root()).is_empty()), "the upload has begun");
             leave(server);
-            // Its connection breaks or not: the program hears of it at its close, if it lives to see it.
+            // Its connection breaks or not: the program hears of it at its close, if it lives to
+            // see it.
             mount.end_within(AN_END, Ending::Signal);
             writer.0.wait().unwrap();
             come_back(server);
@@ -110,9 +111,10 @@ stories! {
         }
     }
 
-    /// What is known is answered while the server is gone, what is not is an error in time, and once the server is
-    /// back everything works, without a new mount. Over one connection: nothing is fetched ahead then, and no session of
-    /// vsftpd is logging in when it is stopped, after which that one keeps its log locked for ever.
+    /// What is known is answered while the server is gone, what is not is an error in time, and
+    /// once the server is back everything works, without a new mount. Over one connection: nothing
+    /// is fetched ahead then, and no session of vsftpd is logging in when it is stopped, after
+    /// which that one keeps its log locked for ever.
     fn the_mount_lives_on_when_the_server_is_back(server: &TestServer, mount: &Mount) with ["timeout=5", "connect_timeout=3", "dir_ttl=600", "connections=1"] {
         server.write("known/file", "content");
         for unknown in ["unknown0/file", "unknown1/file"] {

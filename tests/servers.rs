@@ -1,4 +1,5 @@
-//! The foreign servers that the other tests are held against: they start, let the account in, and end with their test.
+//! The foreign servers that the other tests are held against: they start, let the account in, and
+//! end with their test.
 
 #![allow(
     clippy::unwrap_used,

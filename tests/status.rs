@@ -148,7 +148,8 @@ fn an_idle_mount_tells_who_and_where_it_is() {
     }
 }
 
-/// A server that says nothing: what waits is told, with its age and size; then why it failed, and how it went.
+/// A server that says nothing: what waits is told, with its age and size; then why it failed, and
+/// how it went.
 #[test]
 fn what_waits_and_what_failed_is_told() {
     let server = TestServer::start(Kind::Embedded);
@@ -309,8 +310,8 @@ fn nobody_else_can_ask() {
     assert!(!socket.exists());
 }
 
-/// The kernel gives the device number of a mount that ends to a newer one: each has its own socket, and the newer one
-/// answers and removes nothing of the other's.
+/// The kernel gives the device number of a mount that ends to a newer one: each has its own socket,
+/// and the newer one answers and removes nothing of the other's.
 #[test]
 fn mounts_that_share_a_device_number_share_no_socket() {
     let server = TestServer::start(Kind::Embedded);
@@ -372,7 +373,8 @@ fn an_unmounted_mount_is_told_until_all_is_stored() {
     assert_eq!(server.read("file"), b"content");
 }
 
-/// A temporary name that the server does not delete: shown with the time of the next try, and deleted at the end.
+/// A temporary name that the server does not delete: shown with the time of the next try, and
+/// deleted at the end.
 #[test]
 fn what_cannot_be_cleared_away_is_listed() {
     let server = TestServer::start(Kind::Embedded);

@@ -1,5 +1,5 @@
-//! Mounting over TLS: protected from the first secret on, with sessions resumed where the server demands it, and only a
-//! server that is trusted.
+//! Mounting over TLS: protected from the first secret on, with sessions resumed where the server
+//! demands it, and only a server that is trusted.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,8 +40,9 @@ macro_rules! on {
 }
 
 on! {
-    /// Many files one after the other, and some at a time over several connections, there and back, by each version,
-    /// while the server demands that each data connection resumes its session, where it can.
+    /// Many files one after the other, and some at a time over several connections, there and back,
+    /// by each version, while the server demands that each data connection resumes its session,
+    /// where it can.
     fn many_transfers_in_a_row_and_side_by_side(kind: Kind) on [
         embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd, pure_ftpd: PureFtpd, pyftpdlib: Pyftpdlib
     ] {
@@ -66,7 +67,8 @@ on! {
         mount.unmount();
     }
 
-    /// Without TLS the server's refusal comes before the password would, and the way to go on is named.
+    /// Without TLS the server's refusal comes before the password would, and the way to go on is
+    /// named.
     fn a_server_that_demands_tls_is_sent_no_password(kind: Kind) on [
         embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd, pure_ftpd: PureFtpd, pyftpdlib: Pyftpdlib
     ] {
@@ -121,7 +123,8 @@ on! {
         assert!(!is_well && message.contains("not the one that was pinned"), "{message}");
     }
 
-    /// Where the server knows its clients by certificate, ours is shown; without one the refusal says what is missing.
+    /// Where the server knows its clients by certificate, ours is shown; without one the refusal
+    /// says what is missing.
     fn a_client_certificate_opens_the_door(kind: Kind) on [embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd] {
         for version in [TlsVersions::Only12, TlsVersions::Only13] {
             let server = TestServer::start_tls(kind, Tls::REQUIRED.only(version).with_clients_known());
@@ -137,7 +140,8 @@ on! {
         }
     }
 
-    /// `-o tls` is what `ftpes://` is, and where TLS is only offered nothing is said in the clear but AUTH.
+    /// `-o tls` is what `ftpes://` is, and where TLS is only offered nothing is said in the clear
+    /// but AUTH.
     fn the_option_protects_a_plain_url(kind: Kind) on [embedded: Embedded] {
         let server = TestServer::start_tls(kind, Tls::OFFERED);
         let url = format!("ftp://{USER}@127.0.0.1:{}/", server.port());
@@ -240,8 +244,8 @@ fn a_whole_download_without_its_close_notify_is_whole() {
     mount.unmount();
 }
 
-/// A download that is cut off, without TLS's word that it was all, is gone on with, and otherwise fails: what came is
-/// never taken for the file.
+/// A download that is cut off, without TLS's word that it was all, is gone on with, and otherwise
+/// fails: what came is never taken for the file.
 #[test]
 fn a_download_that_is_cut_off_is_never_a_file() {
     let server = TestServer::start_tls(Kind::Embedded, Tls::REQUIRED);
@@ -294,7 +298,8 @@ fn insecure_is_said_once() {
     mount.unmount();
 }
 
-/// Options that contradict each other, or do nothing without TLS, are refused before anything is sent.
+/// Options that contradict each other, or do nothing without TLS, are refused before anything is
+/// sent.
 #[test]
 fn options_that_make_no_sense_are_refused() {
     let pin = format!("fingerprint=sha256:{}", "00".repeat(32));

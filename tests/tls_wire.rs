@@ -1,4 +1,5 @@
-//! What somebody on the way sees of a mount: with TLS nothing that is worth a look, without it everything.
+//! What somebody on the way sees of a mount: with TLS nothing that is worth a look, without it
+//! everything.
 
 #![allow(
     clippy::unwrap_used,
@@ -82,7 +83,8 @@ impl Drop for Capture {
     }
 }
 
-/// Writes a file through one mount of a server, lists and reads it through another; then `look`s at what was on the way.
+/// Writes a file through one mount of a server, lists and reads it through another; then `look`s at
+/// what was on the way.
 ///
 /// The server has an address of its own, so that nothing of other tests is there.
 fn watched(last: u8, tls: Option<(TlsMode, TlsVersions)>, look: impl FnOnce(&Capture, usize)) {

@@ -19,7 +19,8 @@ use support::{
 };
 use tempfile::TempDir;
 
-/// A local tree of some thirty files: text, binary, empty, executable, nested, with odd names where the server takes them.
+/// A local tree of some thirty files: text, binary, empty, executable, nested, with odd names where
+/// the server takes them.
 fn local_tree(server: &TestServer) -> TempDir {
     let tree = tempfile::tempdir().unwrap();
     let odd = ["näme (1).txt", "name (1).txt"];
@@ -47,7 +48,8 @@ fn preserves(server: &TestServer) -> bool {
     server.kind().can(Lack::SetTime) && server.kind().can(Lack::SetMode)
 }
 
-/// Runs a tool that sets times and modes, too. Where the server cannot, the tool may say so, but it copies everything.
+/// Runs a tool that sets times and modes, too. Where the server cannot, the tool may say so, but it
+/// copies everything.
 fn preserve(server: &TestServer, directory: &Path, script: &str) -> Output {
     if preserves(server) {
         return shell(directory, script);
@@ -134,7 +136,8 @@ stories! {
             let time = lines(&shell(server.root(), "date -u -r t/a/file1.txt +%FT%T"));
             assert_eq!(time, ["2020-02-02T02:02:02"]);
         }
-        // A mode that the server did not take shows until the file is opened, and tar 1.35 sees the change.
+        // A mode that the server did not take shows until the file is opened, and tar 1.35 sees the
+        // change.
         preserve(server, mount.path(), &format!("tar cf {}/back.tar t", out.path().display()));
         shell(out.path(), "tar xf back.tar");
         assert_same_tree(local.path().join("t"), out.path().join("t"));
@@ -168,7 +171,8 @@ stories! {
         assert_no_temporary_files(server.root());
     }
 
-    /// A repository made in the mount: add, commit, branch, log, fsck; then a clone out of it and a clone into it.
+    /// A repository made in the mount: add, commit, branch, log, fsck; then a clone out of it and a
+    /// clone into it.
     fn git_works_in_it(server: &TestServer, mount: &Mount) {
         let local = local_tree(server);
         let git = "git -c user.name=T -c user.email=t@example.org -c gc.auto=0 -c safe.directory=*";

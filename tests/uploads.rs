@@ -1,4 +1,5 @@
-//! Whatever happens to an upload, the server gets the whole file, or the program is told and the old one stays.
+//! Whatever happens to an upload, the server gets the whole file, or the program is told and the
+//! old one stays.
 
 #![allow(
     clippy::unwrap_used,
@@ -344,8 +345,8 @@ fn proftpds_digest_is_that_of_the_file() {
     assert!(!log.contains("no digest of"), "{log}");
 }
 
-/// A program of its own: in this process every child of another test would close a copy of the descriptor, and so
-/// store the file too early.
+/// A program of its own: in this process every child of another test would close a copy of the
+/// descriptor, and so store the file too early.
 struct Copy(Child);
 
 impl Copy {
@@ -375,7 +376,8 @@ impl Drop for Copy {
 }
 
 stories! {
-    /// A server that is killed in the middle of an upload, and started again, has the whole file when `cp` ends well.
+    /// A server that is killed in the middle of an upload, and started again, has the whole file
+    /// when `cp` ends well.
     fn a_restart_in_the_middle_of_a_copy(server: &TestServer, mount: &Mount) {
         let local = tempfile::NamedTempFile::new().unwrap();
         let content = pattern(96 << 20);

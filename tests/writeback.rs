@@ -1,5 +1,6 @@
-//! `-o writeback`: a close returns when the local disk has the file; the server has it soon after, by its last name and
-//! with its last content, and for certain after `fsync`, `sync` and the mount's end.
+//! `-o writeback`: a close returns when the local disk has the file; the server has it soon after,
+//! by its last name and with its last content, and for certain after `fsync`, `sync` and the
+//! mount's end.
 
 #![allow(
     clippy::unwrap_used,
@@ -82,7 +83,8 @@ fn refuse(server: &TestServer, code: u16) {
     faults.faults().add(Fault::on("STOR", full).always());
 }
 
-/// Writes as a program does that looks at what close says; a child of this process would close a copy of its descriptor.
+/// Writes as a program does that looks at what close says; a child of this process would close a
+/// copy of its descriptor.
 fn write(path: &Path, content: &str) -> io::Result<()> {
     let script = "import os, sys
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -426,8 +428,8 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     .collect()
 }
 
-/// Killed while nothing of it has come to the server: the next mount stores what was closed, by its last name, and
-/// nothing that was removed.
+/// Killed while nothing of it has come to the server: the next mount stores what was closed, by its
+/// last name, and nothing that was removed.
 #[test]
 fn what_was_closed_survives_a_kill() {
     let server = TestServer::start(Kind::Embedded);
@@ -496,7 +498,8 @@ fn what_was_closed_survives_a_kill() {
     assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
 }
 
-/// A spool that is full makes writers wait as long as files are being stored, and is an error where none is.
+/// A spool that is full makes writers wait as long as files are being stored, and is an error where
+/// none is.
 #[test]
 fn writers_wait_for_room_in_the_spool() {
     let (server, mount) = embedded(&["spool_size=4M"]);

@@ -9,8 +9,8 @@ use crate::ftp::{Completeness, Precision};
 
 use super::{Answer, Attributes, Snapshot};
 
-/// Changes are kept apart from the listing until they are a quarter of it, so that making many files
-/// one by one does not copy the listing for each.
+/// Changes are kept apart from the listing until they are a quarter of it, so that making many
+/// files one by one does not copy the listing for each.
 const MERGE_AT: usize = 4;
 /// Fewer changes than this are never merged unasked.
 const MERGE_FROM: usize = 64;
@@ -186,8 +186,9 @@ impl Directory {
         }
     }
 
-    /// Notes what was heard of `name`. Returns the listing and its changes when there are so many of
-    /// these that the listing [merged](Current::merged) with them must be [settled](Self::settle).
+    /// Notes what was heard of `name`. Returns the listing and its changes when there are so many
+    /// of these that the listing [merged](Current::merged) with them must be
+    /// [settled](Self::settle).
     #[must_use]
     pub(super) fn note(
         &mut self,
@@ -259,8 +260,9 @@ impl Directory {
         self.is_listing_fresh(now).then(|| listing.completeness())
     }
 
-    /// Sets the changes apart for a merge, so that whoever makes it holds none that others add to: each
-    /// of those would copy all of them. Changes in doubt stay, and so do all where a merge is under way.
+    /// Sets the changes apart for a merge, so that whoever makes it holds none that others add to:
+    /// each of those would copy all of them. Changes in doubt stay, and so do all where a merge is
+    /// under way.
     fn freeze(&mut self) {
         if self.doubts == 0 && self.layers.merging.is_empty() {
             self.layers.merging = mem::take(&mut self.layers.changes);
@@ -287,8 +289,8 @@ impl Directory {
         }
     }
 
-    /// Forgets which names were not there long ago: asking for ever new ones must not fill the memory.
-    /// What was there stays: its exact time may be of use to the next listing.
+    /// Forgets which names were not there long ago: asking for ever new ones must not fill the
+    /// memory. What was there stays: its exact time may be of use to the next listing.
     fn purge(&mut self, ttl: Duration, now: Instant) {
         if self.layers.changes.len() < self.purge_at.max(MERGE_FROM) {
             return;

@@ -20,7 +20,8 @@ struct State<T> {
     outcome: Outcome<T>,
     /// What was changed since the fetch began: the server may have listed before or after it.
     changes: Noted,
-    /// The directory was forgotten or renamed meanwhile: the outcome serves who waits, nobody later.
+    /// The directory was forgotten or renamed meanwhile: the outcome serves who waits, nobody
+    /// later.
     stale: bool,
 }
 

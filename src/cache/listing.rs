@@ -39,7 +39,8 @@ struct Record {
 }
 
 impl Snapshot {
-    /// The listing of `entries`, fresh for `ttl` from `listed` on; of names that come twice the first stays.
+    /// The listing of `entries`, fresh for `ttl` from `listed` on; of names that come twice the
+    /// first stays.
     pub(super) fn new(
         mut entries: Vec<(Vec<u8>, Attributes)>,
         completeness: Completeness,
@@ -168,7 +169,8 @@ impl Snapshot {
     }
 
     fn push(&mut self, name: &[u8], attributes: &Attributes) {
-        // A name longer than any that can be sent is none; a target longer than any path is not kept.
+        // A name longer than any that can be sent is none; a target longer than any path is not
+        // kept.
         let Ok(name_length) = u16::try_from(name.len()) else {
             return;
         };

@@ -130,7 +130,8 @@ impl<E: Clone> Cache<E> {
         self.state().lookup(directory, name, now)
     }
 
-    /// How far the fresh listing of `directory` can be trusted; none where there is no such listing.
+    /// How far the fresh listing of `directory` can be trusted; none where there is no such
+    /// listing.
     pub fn completeness(&self, directory: &RemotePath) -> Option<Completeness> {
         let now = self.now();
         self.state().completeness(directory, now)
@@ -173,8 +174,9 @@ impl<E: Clone> Cache<E> {
         begun.end(outcome)
     }
 
-    /// Begins to fetch the listing of `directory` before anybody asked for it; none where it is known or being fetched.
-    /// Who asks for it meanwhile waits for [`Begun::land`]; a `Begun` dropped lets them fetch it themselves.
+    /// Begins to fetch the listing of `directory` before anybody asked for it; none where it is
+    /// known or being fetched. Who asks for it meanwhile waits for [`Begun::land`]; a `Begun`
+    /// dropped lets them fetch it themselves.
     pub fn begin(&self, directory: &RemotePath) -> Option<Begun<'_, E>> {
         match self.join_or_begin(directory) {
             Joined::Mine(flight) => Some(Begun::new(self, directory, flight)),
@@ -182,8 +184,9 @@ impl<E: Clone> Cache<E> {
         }
     }
 
-    /// Counts a lookup in `directory` that the server has to answer. Returns how many there were since
-    /// the directory was last listed: after a few, a listing is the cheaper way to answer the next.
+    /// Counts a lookup in `directory` that the server has to answer. Returns how many there were
+    /// since the directory was last listed: after a few, a listing is the cheaper way to answer the
+    /// next.
     pub fn count_miss(&self, directory: &RemotePath) -> u32 {
         self.state().count_miss(directory)
     }
@@ -198,7 +201,8 @@ impl<E: Clone> Cache<E> {
         self.change(|state, now| state.remove(directory, name, now));
     }
 
-    /// Something may have become of `name`: what it is, and what is below it, is not known any more.
+    /// Something may have become of `name`: what it is, and what is below it, is not known any
+    /// more.
     pub fn doubt(&self, directory: &RemotePath, name: &[u8]) {
         self.change(|state, now| state.doubt(directory, name, now));
     }
@@ -223,8 +227,8 @@ impl<E: Clone> Cache<E> {
         drop(before);
     }
 
-    /// Forgets what is known of the names in `directory` (not of what is below them). A fetch that is
-    /// under way serves only who waits for it already.
+    /// Forgets what is known of the names in `directory` (not of what is below them). A fetch that
+    /// is under way serves only who waits for it already.
     pub fn forget(&self, directory: &RemotePath) {
         self.state().forget(directory);
     }

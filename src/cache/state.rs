@@ -133,8 +133,8 @@ impl<T: Clone> State<T> {
         self.note(&new, to.name(), known, now);
     }
 
-    /// Replaces what is known of a directory. Returns what was known before: freeing much of it takes
-    /// long, and is for after the lock.
+    /// Replaces what is known of a directory. Returns what was known before: freeing much of it
+    /// takes long, and is for after the lock.
     pub(super) fn put(&mut self, path: &RemotePath, new: Directory) -> Directory {
         self.change(path, |directory| mem::replace(directory, new))
     }

@@ -66,7 +66,8 @@ impl DirectoryTable {
         self.directories.get(path)
     }
 
-    /// The directory at `path` for changes that leave its size as it is. It is the last used one then.
+    /// The directory at `path` for changes that leave its size as it is. It is the last used one
+    /// then.
     pub(super) fn get_mut(&mut self, path: &RemotePath) -> Option<&mut Directory> {
         self.directories.get_mut(path)
     }

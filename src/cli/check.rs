@@ -272,7 +272,8 @@ fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// What this and earlier mounts saw the server do, whatever it announces: every capability is in one of the lines.
+/// What this and earlier mounts saw the server do, whatever it announces: every capability is in
+/// one of the lines.
 fn found_out(profile: &ServerProfile) -> Vec<(&'static str, String)> {
     let (mut works, mut open, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for capability in Capability::all() {

@@ -92,7 +92,8 @@ pub(super) fn ftpfs() -> Command {
         )
 }
 
-/// What mount(8) passes to `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N ns] [-o options] [-t type]`.
+/// What mount(8) passes to `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N ns] [-o options] [-t
+/// type]`.
 pub(super) fn mount_helper() -> Command {
     Command::new("mount.ftpfs")
         .version(clap::crate_version!())

@@ -1,5 +1,5 @@
-//! Keeps a server from filling the log: each place in the program that warns may do so a few times a minute, and what
-//! it held back is counted and told with the next one.
+//! Keeps a server from filling the log: each place in the program that warns may do so a few times
+//! a minute, and what it held back is counted and told with the next one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

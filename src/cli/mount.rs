@@ -44,7 +44,8 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
     let proxy = request::proxy(&source, &options, &environment.proxies)?;
     let login = request::credentials(&source, &options, environment.password)?;
     let to_mount = request::mount(source, &options, login, proxy, kernel, state.as_deref())?;
-    // Not before the password was read: it may come by one of them, as in password_file=<(pass show ftp).
+    // Not before the password was read: it may come by one of them, as in password_file=<(pass show
+    // ftp).
     sys::close_inherited_descriptors()?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
         return serve(&mountpoint, to_mount, &options, None);

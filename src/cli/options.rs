@@ -1,5 +1,5 @@
-//! The `-o` options: the one table that parsing, `--help`, the man page and the README come from, a file for each
-//! heading.
+//! The `-o` options: the one table that parsing, `--help`, the man page and the README come from, a
+//! file for each heading.
 
 mod connection;
 mod elsewhere;

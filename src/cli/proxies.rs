@@ -1,4 +1,5 @@
-//! Which proxy makes the connections: the option `proxy`, else the environment variables that curl and others know.
+//! Which proxy makes the connections: the option `proxy`, else the environment variables that curl
+//! and others know.
 
 use std::net::IpAddr;
 
@@ -6,7 +7,8 @@ use super::Failure;
 use crate::ftp::{Password, Proxy};
 use crate::source::parse_proxy;
 
-/// Those that may name a proxy, the first that is set winning. `http_proxy` is not among them: that is for HTTP.
+/// Those that may name a proxy, the first that is set winning. `http_proxy` is not among them: that
+/// is for HTTP.
 pub(super) const NAMES: [&str; 4] = ["ftp_proxy", "FTP_PROXY", "all_proxy", "ALL_PROXY"];
 
 /// Those that may name hosts to reach without.
@@ -75,7 +77,8 @@ pub(super) fn choose(
     Ok(Some(proxy))
 }
 
-/// Whether the list has `host`, a domain that it is in, or a network that it is in; `*` is every host.
+/// Whether the list has `host`, a domain that it is in, or a network that it is in; `*` is every
+/// host.
 fn is_excepted(host: &str, list: &str) -> bool {
     let words = list.split([',', ' ']).filter(|word| !word.is_empty());
     words.into_iter().any(|word| {

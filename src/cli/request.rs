@@ -32,9 +32,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// programs' transfers, which end or time out, so waiting is better than failing.
 const LEASE_PATIENCE: u32 = 10;
 
-/// How many times the cache's size listings may take while they are received, before they are packed for it.
+/// How many times the cache's size listings may take while they are received, before they are
+/// packed for it.
 const LISTINGS_IN_CACHES: usize = 8;
-/// However small the cache is, directories of some hundred thousand entries are to be listed, in bytes.
+/// However small the cache is, directories of some hundred thousand entries are to be listed, in
+/// bytes.
 const LEAST_FOR_LISTINGS: usize = 128 << 20;
 
 /// Threads that take the kernel's requests: none ever waits for the network, so few will do.

@@ -1,4 +1,5 @@
-//! Takes what is secret out of the process's arguments and environment, before anything slow happens.
+//! Takes what is secret out of the process's arguments and environment, before anything slow
+//! happens.
 
 use std::ffi::OsString;
 use std::io;

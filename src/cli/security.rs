@@ -18,7 +18,8 @@ pub(super) fn port(source: &Source, options: &Settings) -> u16 {
 /// How the connection is protected; its files are read here, before anything is sent.
 ///
 /// # Errors
-/// A file that cannot be used, options that contradict each other, or that would do nothing without TLS.
+/// A file that cannot be used, options that contradict each other, or that would do nothing without
+/// TLS.
 pub(super) fn tls(source: &Source, options: &Settings) -> Result<Tls, Failure> {
     let is_implicit = match (source.scheme, options.tls) {
         (Scheme::ImplicitTls, _) => true,

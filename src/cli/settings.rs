@@ -1,4 +1,5 @@
-//! What the `-o` options ask for: typed, defaults filled in. The table in `options` says what each is.
+//! What the `-o` options ask for: typed, defaults filled in. The table in `options` says what each
+//! is.
 
 use std::path::PathBuf;
 use std::time::Duration;

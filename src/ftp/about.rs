@@ -28,8 +28,8 @@ impl Session {
         self.told_time(&reply)
     }
 
-    /// Size and time of modification at once: SIZE and MDTM in one write, for one round trip. Either may be
-    /// refused for itself.
+    /// Size and time of modification at once: SIZE and MDTM in one write, for one round trip.
+    /// Either may be refused for itself.
     ///
     /// # Errors
     /// The session broke.
@@ -77,8 +77,8 @@ impl Session {
         zone.map_or(seconds, |zone| shown_at(seconds, zone))
     }
 
-    /// A file's digest; none where the answer holds none. The server may take `patience` longer than for another reply:
-    /// it reads the whole file.
+    /// A file's digest; none where the answer holds none. The server may take `patience` longer
+    /// than for another reply: it reads the whole file.
     pub fn digest(
         &mut self,
         command: DigestCommand,
@@ -120,8 +120,8 @@ pub(super) fn told_time(reply: &Reply) -> Result<i64, Error> {
     time.ok_or_else(|| nonsense(reply, "a time"))
 }
 
-/// The entry in MLST's reply, by the name it was asked for. Some servers put it on the reply's first or only line.
-/// Facts without a type say nothing: a directory would be an empty file.
+/// The entry in MLST's reply, by the name it was asked for. Some servers put it on the reply's
+/// first or only line. Facts without a type say nothing: a directory would be an empty file.
 pub(super) fn told_entry(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
     let lines = reply.lines().iter();
     let mut entries = lines.filter_map(|line| parse_mlst(line));

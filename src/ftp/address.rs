@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 /// The four numbers of the address and the two of the port.
 const ADDRESS_NUMBERS: usize = 6;
 
-/// The port in a 229's text: `… (|||port|)` with any delimiter in place of `|` (RFC 2428 §3). Some servers leave
-/// out the brackets or the last delimiter, or put blanks around the port.
+/// The port in a 229's text: `… (|||port|)` with any delimiter in place of `|` (RFC 2428 §3). Some
+/// servers leave out the brackets or the last delimiter, or put blanks around the port.
 pub(super) fn extended_passive_port(text: &[u8]) -> Option<u16> {
     let is_delimiter = |byte: u8| byte.is_ascii_punctuation() && !b"()[]{}".contains(&byte);
     (0..text.len()).find_map(|start| {
@@ -25,9 +25,10 @@ pub(super) fn extended_passive_port(text: &[u8]) -> Option<u16> {
     })
 }
 
-/// The address in a 227's text: six numbers with commas between them, whatever surrounds them. RFC 959 gives no
-/// format; servers omit the brackets, put blanks around the commas or other numbers before the address. Six numbers
-/// in brackets are preferred, then six that stand alone, then the last six of a longer row.
+/// The address in a 227's text: six numbers with commas between them, whatever surrounds them. RFC
+/// 959 gives no format; servers omit the brackets, put blanks around the commas or other numbers
+/// before the address. Six numbers in brackets are preferred, then six that stand alone, then the
+/// last six of a longer row.
 pub(super) fn passive_address(text: &[u8]) -> Option<SocketAddrV4> {
     let rows: Vec<_> = rows(text).collect();
     let whole = |row: &&Row<'_>| row.numbers.len() == ADDRESS_NUMBERS;

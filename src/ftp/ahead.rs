@@ -1,9 +1,10 @@
-//! The next transfer's data connection, opened ahead of it: EPSV or PASV is sent when a transfer has ended, and the
-//! connection made while nobody waits, so that the next transfer begins with its verb (RFC 959 §3.2, RFC 2428).
+//! The next transfer's data connection, opened ahead of it: EPSV or PASV is sent when a transfer
+//! has ended, and the connection made while nobody waits, so that the next transfer begins with its
+//! verb (RFC 959 §3.2, RFC 2428).
 //!
-//! Nothing here waits but [`Session::take_armed`]. The connection belongs to its session: servers keep it across
-//! other commands until a transfer takes it or another EPSV replaces it. One that the server closed meanwhile is
-//! noticed before it is used, and one that it forgot by its 425.
+//! Nothing here waits but [`Session::take_armed`]. The connection belongs to its session: servers
+//! keep it across other commands until a transfer takes it or another EPSV replaces it. One that
+//! the server closed meanwhile is noticed before it is used, and one that it forgot by its 425.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -23,9 +24,11 @@ use super::profile::Capability;
 use super::reply::Reply;
 use super::session::Session;
 
-/// An older connection is not trusted: address translators and servers forget silent ones, pyftpdlib after 300 s.
+/// An older connection is not trusted: address translators and servers forget silent ones,
+/// pyftpdlib after 300 s.
 const OLDEST: Duration = Duration::from_secs(45);
-/// Connections in a row that were dead when they were needed, after which none is opened ahead any more.
+/// Connections in a row that were dead when they were needed, after which none is opened ahead any
+/// more.
 const MOST_DEAD: u8 = 3;
 
 /// How near a session is to a transfer.
@@ -97,8 +100,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Waits until one of the sessions can [`advance`](Session::advance) or `bell` is readable, for `patience` at the
-    /// longest.
+    /// Waits until one of the sessions can [`advance`](Session::advance) or `bell` is readable, for
+    /// `patience` at the longest.
     pub fn wait_for_any(watches: &[Self], bell: &UnixStream, patience: Duration) {
         let mut polled: Vec<_> = watches
             .iter()
@@ -149,7 +152,8 @@ impl Ahead {
         }
     }
 
-    /// Whether another transfer follows the one that begins at once, as [told](Session::expect_more).
+    /// Whether another transfer follows the one that begins at once, as
+    /// [told](Session::expect_more).
     pub(super) fn expects_more(&mut self) -> bool {
         let expected = self.promise == Promise::More;
         if expected {
@@ -175,9 +179,9 @@ impl Ahead {
 }
 
 impl Session {
-    /// Says whether another transfer will follow the next one at once: then its data connection is asked for in one write
-    /// with the next one's command, where the server is known to answer that after the transfer. It spares a round trip
-    /// between the two.
+    /// Says whether another transfer will follow the next one at once: then its data connection is
+    /// asked for in one write with the next one's command, where the server is known to answer that
+    /// after the transfer. It spares a round trip between the two.
     pub fn expect_more(&mut self, more: bool) {
         self.ahead.promise = match (self.ahead.promise, more) {
             (Promise::Unproven, _) => Promise::Unproven,
@@ -186,7 +190,8 @@ impl Session {
         };
     }
 
-    /// Asks for the next transfer's data connection, where one has used up the last and none is coming. Does not wait.
+    /// Asks for the next transfer's data connection, where one has used up the last and none is
+    /// coming. Does not wait.
     pub fn arm(&mut self) {
         if !self.ahead.enabled || !self.ahead.due || !self.is_usable() || !self.bears_early_data() {
             return;
@@ -238,8 +243,8 @@ impl Session {
         }
     }
 
-    /// Whether a data connection opened ahead is so old that it should be [renewed](Self::renew_arm) or
-    /// [closed](Self::disarm).
+    /// Whether a data connection opened ahead is so old that it should be
+    /// [renewed](Self::renew_arm) or [closed](Self::disarm).
     pub fn has_old_arm(&self) -> bool {
         match &self.ahead.state {
             State::Connecting(arm) | State::Connected(arm) => {
@@ -288,7 +293,8 @@ impl Session {
         }
     }
 
-    /// The data connection opened ahead, if it is good: waits for as much of it as is still to come.
+    /// The data connection opened ahead, if it is good: waits for as much of it as is still to
+    /// come.
     pub(super) fn take_armed(&mut self) -> Result<Option<TcpStream>, Error> {
         self.control.hear_ahead()?;
         self.settle();
@@ -406,7 +412,8 @@ fn connected(socket: &TcpStream, patience: Duration) -> Result<(), Error> {
     }
 }
 
-/// Without waiting: whether the server has neither closed the connection nor sent anything over it unasked.
+/// Without waiting: whether the server has neither closed the connection nor sent anything over it
+/// unasked.
 fn is_open(socket: &TcpStream) -> bool {
     matches!(socket.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }

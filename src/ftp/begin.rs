@@ -1,5 +1,5 @@
-//! How a transfer begins: its data connection, REST where it begins in the middle, its command and the 1yz (RFC 959
-//! §4.1.3, RFC 3659 §5).
+//! How a transfer begins: its data connection, REST where it begins in the middle, its command and
+//! the 1yz (RFC 959 §4.1.3, RFC 3659 §5).
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -52,8 +52,9 @@ impl Session {
         self.accept(verb, pending)
     }
 
-    /// Agrees on a data connection, unless one was opened ahead, sends `line` over the control connection and takes its
-    /// reply: with a 1yz, the data connection is to be [accepted](Self::accept).
+    /// Agrees on a data connection, unless one was opened ahead, sends `line` over the control
+    /// connection and takes its reply: with a 1yz, the data connection is to be
+    /// [accepted](Self::accept).
     pub(super) fn ask_for_transfer(
         &mut self,
         verb: &'static str,
@@ -64,7 +65,8 @@ impl Session {
             self.ahead.used_up();
             let begun = self.command_transfer(verb, line, mark, Pending::Connected(armed));
             match self.note_armed(begun) {
-                // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's decision.
+                // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's
+                // decision.
                 Err(error)
                     if has_no_data_connection(&error) && !matches!(verb, "STOR" | "APPE") => {}
                 begun => return begun,
@@ -76,8 +78,8 @@ impl Session {
         self.command_transfer(verb, line, mark, pending)
     }
 
-    /// Tells the server which transfer is to come, where it wants to know before EPSV or PASV: drftpd (PRET in FEAT)
-    /// chooses by that which of its machines makes the data connection.
+    /// Tells the server which transfer is to come, where it wants to know before EPSV or PASV:
+    /// drftpd (PRET in FEAT) chooses by that which of its machines makes the data connection.
     fn announce(&mut self, line: &[u8]) -> Result<(), Error> {
         if self.data.active || !self.features().has("PRET") {
             return Ok(());
@@ -140,7 +142,8 @@ impl Session {
         Ok((pending, reply?))
     }
 
-    /// The reply to the transfer's command, after that to `word` where it was sent in one write with it.
+    /// The reply to the transfer's command, after that to `word` where it was sent in one write
+    /// with it.
     fn transfer_answer(
         &mut self,
         verb: &'static str,
@@ -195,7 +198,8 @@ impl Session {
         Some((reset.0, reset.1.to_owned()))
     }
 
-    /// A server that does not take its marker back would begin the next transfer there: the session ends.
+    /// A server that does not take its marker back would begin the next transfer there: the session
+    /// ends.
     fn or_drop_marked(&mut self, mark: &Mark, marked: Result<(), Error>) -> Result<(), Error> {
         match marked {
             Err(Error::Refused { reply, .. }) if *mark == Mark::None => {
@@ -224,7 +228,8 @@ impl Session {
         marked
     }
 
-    /// Notes whether the server still knew the data connection that was opened ahead of this answer.
+    /// Notes whether the server still knew the data connection that was opened ahead of this
+    /// answer.
     fn note_armed<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
             Err(error) if has_no_data_connection(error) => {
@@ -269,7 +274,8 @@ impl Session {
         Err(error)
     }
 
-    /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data connection for it yet.
+    /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data
+    /// connection for it yet.
     pub(super) fn begin_early(
         &mut self,
         path: &RemotePath,
@@ -317,7 +323,8 @@ impl Session {
     }
 }
 
-/// Sends `length` bytes of `file` from `offset` on; the outer error is the file's, the inner one the connection's.
+/// Sends `length` bytes of `file` from `offset` on; the outer error is the file's, the inner one
+/// the connection's.
 pub(super) fn send_file(
     data: &mut Wire,
     file: &File,
@@ -338,7 +345,8 @@ pub(super) fn send_file(
     Ok(Ok(()))
 }
 
-/// Whether a transfer was refused before it began for want of a data connection: it can be asked for again.
+/// Whether a transfer was refused before it began for want of a data connection: it can be asked
+/// for again.
 fn has_no_data_connection(error: &Error) -> bool {
     error
         .reply()

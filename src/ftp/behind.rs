@@ -1,6 +1,8 @@
-//! Commands sent behind a transfer, before its completion reply: the next transfer's EPSV or PASV, with the command
-//! itself where downloads follow one another, and behind a small upload the look at what arrived. Their replies come with the 226, or right behind it, in the order of sending: first
-//! that to EPSV, whose code no transfer ends with, then the look's. A look that nobody asks for is thrown away by the next command (`control.rs`).
+//! Commands sent behind a transfer, before its completion reply: the next transfer's EPSV or PASV,
+//! with the command itself where downloads follow one another, and behind a small upload the look
+//! at what arrived. Their replies come with the 226, or right behind it, in the order of sending:
+//! first that to EPSV, whose code no transfer ends with, then the look's. A look that nobody asks
+//! for is thrown away by the next command (`control.rs`).
 
 use super::ahead::Way;
 use super::control::shown;
@@ -43,15 +45,15 @@ impl Look {
 }
 
 impl Session {
-    /// The data has ended: asks for the next transfer's data connection, before the completion reply has come. Servers
-    /// answer when they have sent that.
+    /// The data has ended: asks for the next transfer's data connection, before the completion
+    /// reply has come. Servers answer when they have sent that.
     pub(super) fn arm_behind(&mut self) {
         // One that cannot be sent shows in the completion reply.
         let _ = self.send_behind(None);
     }
 
-    /// Behind an upload whose bytes were all sent: asks for the next data connection, and for what will have arrived
-    /// where `look` says so.
+    /// Behind an upload whose bytes were all sent: asks for the next data connection, and for what
+    /// will have arrived where `look` says so.
     pub(super) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
         if self.has_sent_behind() {
             return Ok(());
@@ -82,8 +84,9 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a download's command, and behind it at once the EPSV or PASV of the next, where another is
-    /// [expected](Session::expect_more) and the server takes commands in turn; whether it did.
+    /// Sends a download's command, and behind it at once the EPSV or PASV of the next, where
+    /// another is [expected](Session::expect_more) and the server takes commands in turn; whether
+    /// it did.
     pub(super) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
         let is_borne = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
         if !self.ahead.expects_more() || !is_borne {
@@ -112,12 +115,14 @@ impl Session {
         }
     }
 
-    /// Whether something was sent behind the transfer under way, so that the order of replies is not the usual one.
+    /// Whether something was sent behind the transfer under way, so that the order of replies is
+    /// not the usual one.
     pub(super) fn has_sent_behind(&self) -> bool {
         self.behind.is_some()
     }
 
-    /// Whether `reply`, the first after the data, is already that to EPSV or PASV: the completion reply is missing.
+    /// Whether `reply`, the first after the data, is already that to EPSV or PASV: the completion
+    /// reply is missing.
     pub(super) fn is_skipped_by(&self, reply: &Reply) -> bool {
         self.has_sent_behind() && matches!(reply.code().0, 227 | 229)
     }

@@ -1,7 +1,8 @@
 //! A data connection whose TLS handshake goes on while the control connection waits for a reply.
 //!
-//! Some servers (npm ftp-srv) announce a transfer by its 150 only when the handshake is done, others do not begin it
-//! before; and a handshake that does not wait for the 150 spares a round trip.
+//! Some servers (npm ftp-srv) announce a transfer by its 150 only when the handshake is done,
+//! others do not begin it before; and a handshake that does not wait for the 150 spares a round
+//! trip.
 
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};

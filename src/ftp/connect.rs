@@ -69,7 +69,8 @@ fn targets(proxy: &Proxy, host: &str, port: u16, timeout: Duration) -> Result<Ve
     Ok(addresses.map(Target::Address).collect())
 }
 
-/// Connects from `origin` to the first of `addresses` that takes it: all are tried in turn, before `deadline`.
+/// Connects from `origin` to the first of `addresses` that takes it: all are tried in turn, before
+/// `deadline`.
 pub(super) fn connect_to_any(
     addresses: &[SocketAddr],
     origin: &Origin,
@@ -91,7 +92,8 @@ pub(super) fn connect_to_any(
     Err(last)
 }
 
-/// Connects to `host`, within `timeout` for all its addresses together; looking them up may take as long.
+/// Connects to `host`, within `timeout` for all its addresses together; looking them up may take as
+/// long.
 fn straight(host: &str, port: u16, origin: &Origin, timeout: Duration) -> Result<TcpStream, Error> {
     let addresses = look_up(host, port, timeout)?;
     let last = match connect_to_any(&addresses, origin, Instant::now() + timeout) {
@@ -124,15 +126,16 @@ fn no_address(host: &str) -> Error {
     }
 }
 
-/// What is left until `deadline` is shared among what is left to try, so that a dead first one leaves time for the next.
+/// What is left until `deadline` is shared among what is left to try, so that a dead first one
+/// leaves time for the next.
 fn share(deadline: Instant, left_to_try: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     left / u32::try_from(left_to_try).unwrap_or(1).max(1)
 }
 
 impl Route {
-    /// A data connection to `address`; by a proxy, to its port at the server, unless the server itself named the address
-    /// (`is_told`).
+    /// A data connection to `address`; by a proxy, to its port at the server, unless the server
+    /// itself named the address (`is_told`).
     pub(super) fn data_connection(
         &self,
         address: SocketAddr,

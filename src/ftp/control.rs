@@ -52,7 +52,8 @@ pub(super) struct Control {
     /// The quickest answer to a single command so far.
     round_trip: Option<Duration>,
     ahead: Ahead,
-    /// Replies to questions about a file that were sent already: they come next, behind the one sent ahead.
+    /// Replies to questions about a file that were sent already: they come next, behind the one
+    /// sent ahead.
     looked: usize,
     /// Such replies that nobody wants any more.
     unwanted: usize,
@@ -132,7 +133,8 @@ impl Control {
     /// Goes on over TLS, its handshake done within `patience`.
     ///
     /// # Errors
-    /// [`Error::Injected`] where bytes came before it; what the server or its certificate lacks; the socket's.
+    /// [`Error::Injected`] where bytes came before it; what the server or its certificate lacks;
+    /// the socket's.
     pub(super) fn secure(
         &mut self,
         connector: &Connector,
@@ -238,8 +240,8 @@ impl Control {
         self.ledger.resynchronised();
     }
 
-    /// The next reply, whole, within the timeout; sooner while something was sent ahead that the server has not yet
-    /// proved to bear.
+    /// The next reply, whole, within the timeout; sooner while something was sent ahead that the
+    /// server has not yet proved to bear.
     pub(super) fn reply(&mut self, phase: Phase) -> Result<Reply, Error> {
         self.reply_within(phase, self.patience())
     }
@@ -424,7 +426,8 @@ impl Control {
     }
 
     /// The next reply, its inner lines told one by one as they come: for listings by STAT, whose
-    /// length is the directory's. Each line may take the timeout, all of them a listing's pace. First and last line are kept.
+    /// length is the directory's. Each line may take the timeout, all of them a listing's pace.
+    /// First and last line are kept.
     pub(super) fn long_reply(
         &mut self,
         limit: usize,
@@ -474,7 +477,8 @@ impl Control {
 
     fn broken(&mut self, phase: Phase, error: std::io::Error) -> Error {
         self.usable = false;
-        // A server that wants this side's certificate says so only when the handshake is over (RFC 8446 §4.4.2.4).
+        // A server that wants this side's certificate says so only when the handshake is over (RFC
+        // 8446 §4.4.2.4).
         let said = error.get_ref().and_then(|error| error.downcast_ref());
         match said {
             Some(alert @ rustls::Error::AlertReceived(_)) if !self.logged_in => tls::told(alert),
@@ -495,7 +499,8 @@ impl Control {
 }
 
 impl Drop for Control {
-    /// Another handle on the socket, [to wait with](super::Watch), must not keep the connection open.
+    /// Another handle on the socket, [to wait with](super::Watch), must not keep the connection
+    /// open.
     fn drop(&mut self) {
         // It may be closed already, which is what is wanted.
         let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);

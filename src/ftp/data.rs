@@ -72,7 +72,8 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
                 return Ok(Pending::Connected(stream));
             }
             Err(error) => {
-                // Some servers close the connection when they do not know it: the next session asks by PASV.
+                // Some servers close the connection when they do not know it: the next session asks
+                // by PASV.
                 let hung_up = matches!(error, Error::Closed(_));
                 if hung_up && may_be_v4 && !options.profile.is_proven(Capability::Epsv) {
                     options.profile.fails(Capability::Epsv, &error);
@@ -85,8 +86,8 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
 }
 
 impl Pending {
-    /// The transfer's command was sent: the TLS handshake may begin. That spares a round trip, and some servers wait
-    /// for it before they answer.
+    /// The transfer's command was sent: the TLS handshake may begin. That spares a round trip, and
+    /// some servers wait for it before they answer.
     pub(super) fn greet(self, tls: Option<&Connector>) -> Result<Self, Error> {
         match (self, tls) {
             (Self::Connected(socket), Some(tls)) => greeted(socket, tls).map(Self::Greeted),
@@ -94,8 +95,8 @@ impl Pending {
         }
     }
 
-    /// The connection itself, over TLS where that is asked for; in active mode, waits for the server's. To be called
-    /// after the transfer's command was sent.
+    /// The connection itself, over TLS where that is asked for; in active mode, waits for the
+    /// server's. To be called after the transfer's command was sent.
     pub(super) fn accept(
         self,
         peer: IpAddr,
@@ -142,8 +143,8 @@ fn over(socket: TcpStream, tls: Option<&Connector>) -> Result<Wire, Error> {
     })
 }
 
-/// EPSV failed with `error`: no session asks for it any more, unless it has led to data connections before and it is
-/// the network that failed now. Whether it is given up.
+/// EPSV failed with `error`: no session asks for it any more, unless it has led to data connections
+/// before and it is the network that failed now. Whether it is given up.
 pub(super) fn give_up_extended(profile: &ServerProfile, error: &Error) -> bool {
     let is_refused = matches!(error, Error::Refused { .. } | Error::Malformed { .. });
     let is_given_up = is_refused || !profile.is_proven(Capability::Epsv);
@@ -153,7 +154,8 @@ pub(super) fn give_up_extended(profile: &ServerProfile, error: &Error) -> bool {
     is_given_up
 }
 
-/// Whether PASV, which knows no other addresses, may have an answer; a proxy does not tell how it reaches the server.
+/// Whether PASV, which knows no other addresses, may have an answer; a proxy does not tell how it
+/// reaches the server.
 fn may_be_v4(control: &Control, options: &DataOptions) -> Result<bool, Error> {
     Ok(!options.route.is_straight() || is_v4(control)?)
 }
@@ -212,7 +214,8 @@ pub(super) fn passive_target(
 ) -> Result<SocketAddr, Error> {
     let address = reply.lines().iter().find_map(|line| passive_address(line));
     let address = address.ok_or_else(|| nonsense(reply, "a PASV reply with an address"))?;
-    // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC 2577 §3).
+    // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC
+    // 2577 §3).
     let host = match control.peer()?.ip() {
         _ if options.trust_pasv_address && !address.ip().is_unspecified() => {
             IpAddr::V4(*address.ip())
@@ -267,7 +270,8 @@ fn listen_for(control: &mut Control, options: &mut DataOptions) -> Result<TcpLis
     Ok(listener)
 }
 
-/// Takes a connection that waits at `listener`, if it is the server's; anybody else's is hung up on.
+/// Takes a connection that waits at `listener`, if it is the server's; anybody else's is hung up
+/// on.
 pub(super) fn accept_one(listener: &TcpListener, peer: IpAddr) -> io::Result<Option<TcpStream>> {
     let (stream, from) = listener.accept()?;
     if from.ip().to_canonical() != peer.to_canonical() {

@@ -1,5 +1,5 @@
-//! Digests of files, as servers tell them: HASH (draft-bryan-ftpext-hash), and the older XSHA256, XSHA1, XMD5 and XCRC,
-//! which no RFC has and many servers do.
+//! Digests of files, as servers tell them: HASH (draft-bryan-ftpext-hash), and the older XSHA256,
+//! XSHA1, XMD5 and XCRC, which no RFC has and many servers do.
 
 use std::fmt;
 use std::fs::File;
@@ -102,8 +102,8 @@ impl DigestCommand {
         }
     }
 
-    /// The digest in its reply: HASH's `213 SHA-256 0-49 6ae8… path`, the others' `250 6AE8…`, where some put the path
-    /// before the digest, and ProFTPD a line that it is at work.
+    /// The digest in its reply: HASH's `213 SHA-256 0-49 6ae8… path`, the others' `250 6AE8…`,
+    /// where some put the path before the digest, and ProFTPD a line that it is at work.
     pub(super) fn told(self, reply: &Reply) -> Option<Digest> {
         let text = String::from_utf8_lossy(reply.lines().last()?).into_owned();
         let mut words = text.split_ascii_whitespace();

@@ -132,8 +132,8 @@ pub enum Error {
         /// Where it would go on, with TLS.
         url: String,
     },
-    /// Bytes came in the clear behind the answer to AUTH TLS: somebody on the way may have put them there, to be taken
-    /// for protected ones.
+    /// Bytes came in the clear behind the answer to AUTH TLS: somebody on the way may have put them
+    /// there, to be taken for protected ones.
     #[error(
         "bytes came in the clear where the TLS handshake was to begin: somebody may have put them there"
     )]
@@ -150,7 +150,8 @@ pub enum Error {
     /// Data over TLS ended without the close_notify that tells its end (RFC 8446 §6.1).
     #[error("the data ended without TLS's word that it was all: it may have been cut off")]
     CutOff,
-    /// A reply that cannot be the answer to the command it follows: client and server are out of step.
+    /// A reply that cannot be the answer to the command it follows: client and server are out of
+    /// step.
     #[error("the server's replies are out of step with the commands: {0}")]
     OutOfStep(Reply),
     /// The server's words are not FTP.
@@ -220,8 +221,9 @@ impl Error {
         }
     }
 
-    /// Whether the server refused a login. A server that has no room for one more session may say so in any words
-    /// and with any code: where others with the same login are open, that is what it means.
+    /// Whether the server refused a login. A server that has no room for one more session may say
+    /// so in any words and with any code: where others with the same login are open, that is what
+    /// it means.
     pub fn is_refused_login(&self) -> bool {
         match self {
             Self::TooManySessions(_) | Self::Login(_) => true,

@@ -14,8 +14,9 @@ pub struct Features {
 }
 
 impl Features {
-    /// The features in a 211's lines: name and parameters, behind a blank that some servers leave out. The first and
-    /// the last line are words, unless a server without a heading begins with a feature.
+    /// The features in a 211's lines: name and parameters, behind a blank that some servers leave
+    /// out. The first and the last line are words, unless a server without a heading begins with a
+    /// feature.
     pub(super) fn parse(reply: &Reply) -> Self {
         let (first, inner, last) = match reply.lines() {
             [first, inner @ .., last] => (Some(first), inner, Some(last)),

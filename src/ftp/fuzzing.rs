@@ -101,7 +101,8 @@ pub fn eplf(input: &[u8]) {
     each_line(input, Format::List);
 }
 
-/// Whole listings as they stream in: the first byte is the format, the second how many bytes come at a time.
+/// Whole listings as they stream in: the first byte is the format, the second how many bytes come
+/// at a time.
 pub fn listing(input: &[u8]) {
     let [format, step, rest @ ..] = input else {
         return;

@@ -61,7 +61,8 @@ impl Session {
         parser.finish()
     }
 
-    /// MLSD, with `-a` where the server hides names otherwise, and without it where that is refused.
+    /// MLSD, with `-a` where the server hides names otherwise, and without it where that is
+    /// refused.
     fn list_facts(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
         let form = self.list_form(ListWith::Mlsd, path);
         match self.list_with_option(form, path, parser) {
@@ -156,7 +157,8 @@ impl Session {
         Ok(())
     }
 
-    /// As [`Session::list_by`]. A passing refusal (4yz) of an option is no word on the option: it must come twice.
+    /// As [`Session::list_by`]. A passing refusal (4yz) of an option is no word on the option: it
+    /// must come twice.
     fn list_with_option(
         &mut self,
         form: ListForm,
@@ -214,7 +216,8 @@ impl Session {
         let mut data = self.accept(verb, pending)?;
         let read = parser.read(&mut data);
         if matches!(read, Ok(ControlFlow::Continue(()))) {
-            // Some servers wait for this side's word that it has seen the end; one that hung up does not.
+            // Some servers wait for this side's word that it has seen the end; one that hung up
+            // does not.
             let _ = data.end();
         }
         drop(data);
@@ -238,8 +241,8 @@ impl Session {
     }
 
     /// The listing of a server that announced its end and not its beginning (226 without 150). What
-    /// arrives up to an orderly end counts. Nothing at all is no empty directory: the server may have
-    /// failed to open its data connection.
+    /// arrives up to an orderly end counts. Nothing at all is no empty directory: the server may
+    /// have failed to open its data connection.
     fn list_without_a_150(
         &mut self,
         verb: &'static str,
@@ -327,8 +330,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Hands over the entries that only the whole listing explains, and returns what came of it. Logs how
-    /// many lines gave no entry.
+    /// Hands over the entries that only the whole listing explains, and returns what came of it.
+    /// Logs how many lines gave no entry.
     ///
     /// # Errors
     /// [`Error::ListingTooLarge`] when memory did not suffice.
@@ -496,7 +499,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// How slowly a listing may come as a whole: each byte may keep to its deadline, and all of them take for ever.
+/// How slowly a listing may come as a whole: each byte may keep to its deadline, and all of them
+/// take for ever.
 #[derive(Debug)]
 pub(super) struct Pace {
     began: Instant,
@@ -522,8 +526,8 @@ impl Pace {
     }
 }
 
-/// Whether this refusal of `LIST -a path` may be about the option: pyftpdlib looks for a directory named
-/// `-a /path` (450 or 550), others call it a bad argument or a bad name.
+/// Whether this refusal of `LIST -a path` may be about the option: pyftpdlib looks for a directory
+/// named `-a /path` (450 or 550), others call it a bad argument or a bad name.
 fn may_mean_the_option(reply: &Reply) -> bool {
     !matches!(reply.code().0, 421 | 425 | 426 | 430 | 530 | 532)
 }

@@ -27,7 +27,8 @@ pub struct ListForm {
 }
 
 impl ListWith {
-    /// Whether [`Session::list`](super::Session::list) enters `path` first even where the server lists the path of an argument.
+    /// Whether [`Session::list`](super::Session::list) enters `path` first even where the server
+    /// lists the path of an argument.
     pub fn enters(self, path: &RemotePath) -> bool {
         // MLSD's whole argument is the path (RFC 3659 §7.1).
         self != Self::Mlsd && needs_working_directory(path.as_bytes())

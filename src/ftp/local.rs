@@ -1,4 +1,5 @@
-//! This machine's end of connections: which address or interface they come from, and where it listens in active mode.
+//! This machine's end of connections: which address or interface they come from, and where it
+//! listens in active mode.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +18,8 @@ pub struct LocalOptions {
     pub bind: Option<Bind>,
     /// Active mode: the ports to listen at; `None` leaves it to the kernel.
     pub active_ports: Option<RangeInclusive<u16>>,
-    /// Active mode: the address that the server is told to connect to; `None` is the control connection's own.
+    /// Active mode: the address that the server is told to connect to; `None` is the control
+    /// connection's own.
     pub active_address: Option<IpAddr>,
 }
 
@@ -77,8 +79,8 @@ impl Origin {
         }
     }
 
-    /// Of the data connections beside a control connection whose end on this side is `local`: servers take data
-    /// connections from the same address alone.
+    /// Of the data connections beside a control connection whose end on this side is `local`:
+    /// servers take data connections from the same address alone.
     pub(super) fn beside(local: SocketAddr, bind: Option<&Bind>) -> Self {
         let mut address = local;
         address.set_port(0);
@@ -105,7 +107,8 @@ impl Origin {
             socket.bind_device(Some(name.as_bytes()))?;
         }
         if let Some(own) = self.address.filter(|_| self.reaches(&address)) {
-            // Without it, a port that a closed connection still occupies could not be used for another server port.
+            // Without it, a port that a closed connection still occupies could not be used for
+            // another server port.
             socket.set_reuse_address(true)?;
             socket.bind(&own.into())?;
         }

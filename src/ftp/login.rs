@@ -1,5 +1,6 @@
 //! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
-//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT between (RFC 4217).
+//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT
+//! between (RFC 4217).
 
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// Paths that lead nowhere, for commands that must be refused.
 const PROBES: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
-/// Logs in over a fresh connection: what the server can do, as it says. Commands that need not wait for one another
-/// are sent together while the profile says that the server bears it.
+/// Logs in over a fresh connection: what the server can do, as it says. Commands that need not wait
+/// for one another are sent together while the profile says that the server bears it.
 pub(super) fn log_in(
     control: &mut Control,
     options: &ConnectOptions,
@@ -54,7 +55,8 @@ pub(super) fn log_in(
         }
     }
     let together = profile.has(Capability::Pipelining);
-    // The session is made for something, most often for a transfer: its data connection is asked for immediately.
+    // The session is made for something, most often for a transfer: its data connection is asked
+    // for immediately.
     let skips_extended = options.trust_pasv_address && is_v4(control)?;
     let arms = together && options.may_arm() && profile.has(Capability::Epsv) && !skips_extended;
     if together {
@@ -94,8 +96,9 @@ pub(super) fn log_in(
     Ok(features)
 }
 
-/// Sends commands together of which some are refused, and does nothing by it: servers that let a refusal overtake the
-/// answer before it (aioftp), or that run commands side by side (libunftp), answer them out of order.
+/// Sends commands together of which some are refused, and does nothing by it: servers that let a
+/// refusal overtake the answer before it (aioftp), or that run commands side by side (libunftp),
+/// answer them out of order.
 ///
 /// # Errors
 /// The server is out of step, silent or gone.
@@ -135,7 +138,8 @@ fn enter(
     let greeting = greeting(control)?;
     if let (Tls::Explicit(_), Some(connector)) = (&options.tls, tls) {
         ask_for_tls(control)?;
-        // The server's turn to speak comes behind the client's hello; what is here already nobody has authenticated.
+        // The server's turn to speak comes behind the client's hello; what is here already nobody
+        // has authenticated.
         if !control.is_quiet() {
             return Err(Error::Injected);
         }
@@ -151,7 +155,8 @@ fn enter(
         if !matches!(options.tls, Tls::Implicit(_)) {
             return Err(refused);
         }
-        // With implicit TLS, data goes over TLS without being asked (rclone); a data connection in the clear fails.
+        // With implicit TLS, data goes over TLS without being asked (rclone); a data connection in
+        // the clear fails.
         log::info!("data is taken to be protected all the same: {refused}");
     }
     Ok(greeting)
@@ -191,7 +196,8 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
     Err(Error::Timeout(Phase::Greeting))
 }
 
-/// The reply itself, where the greeting was several ones, which come before it: 220 answers no command.
+/// The reply itself, where the greeting was several ones, which come before it: 220 answers no
+/// command.
 fn past_greeting(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
     for _ in 0..MOST_GREETINGS {
         if !matches!(reply.code().0, 120 | 220) {
@@ -213,8 +219,8 @@ fn ask_for_tls(control: &mut Control) -> Result<(), Error> {
     Err(Error::TlsRefused { command, reply })
 }
 
-/// PBSZ 0 and PROT P: data goes over TLS, too (RFC 4217 §9). The refusal, where there is one: some servers take these
-/// only after the login.
+/// PBSZ 0 and PROT P: data goes over TLS, too (RFC 4217 §9). The refusal, where there is one: some
+/// servers take these only after the login.
 fn protect_data(control: &mut Control) -> Result<Option<Error>, Error> {
     for (verb, line) in [("PBSZ", "PBSZ 0"), ("PROT", "PROT P")] {
         let reply = command(control, verb, line.as_bytes())?;
@@ -297,8 +303,9 @@ fn is_about_room(reply: &Reply) -> bool {
     .any(|sign| words.contains(sign))
 }
 
-/// A refusal because the session is in the clear: vsftpd says "must use encryption", ProFTPD and pyftpdlib "SSL/TLS
-/// required", Pure-FTPd "cleartext sessions … are not accepted", FileZilla Server "Use AUTH first".
+/// A refusal because the session is in the clear: vsftpd says "must use encryption", ProFTPD and
+/// pyftpdlib "SSL/TLS required", Pure-FTPd "cleartext sessions … are not accepted", FileZilla
+/// Server "Use AUTH first".
 fn is_about_tls(reply: &Reply) -> bool {
     let words = reply.words();
     [

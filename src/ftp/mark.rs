@@ -1,5 +1,5 @@
-//! Which bytes of a file a transfer is of: from an offset on by REST (RFC 3659 §5), from one to another by RANG
-//! (draft-bryan-ftp-range; ProFTPD has it, and says `RANG STREAM` in FEAT).
+//! Which bytes of a file a transfer is of: from an offset on by REST (RFC 3659 §5), from one to
+//! another by RANG (draft-bryan-ftp-range; ProFTPD has it, and says `RANG STREAM` in FEAT).
 
 use std::ops::Range;
 
@@ -49,8 +49,8 @@ impl Mark {
         }
     }
 
-    /// Whether the server may still hold it for another transfer, after `error` in the place of its own: a mark holds until
-    /// one begins, and not all servers forget it when one is refused.
+    /// Whether the server may still hold it for another transfer, after `error` in the place of its
+    /// own: a mark holds until one begins, and not all servers forget it when one is refused.
     pub(super) fn may_be_left_by(&self, error: &Error) -> bool {
         let Some((word, _)) = self.command() else {
             return false;

@@ -1,13 +1,14 @@
 //! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659, 4217), for any program to use.
 //!
-//! It knows replies, commands, control and data connections, TLS and listing dialects. Every wait has
-//! a deadline, every size that a server chooses has a bound, and a path is bytes that cannot end
-//! a command.
+//! It knows replies, commands, control and data connections, TLS and listing dialects. Every wait
+//! has a deadline, every size that a server chooses has a bound, and a path is bytes that cannot
+//! end a command.
 //!
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
 //! use ftpfs::ftp::{
-//!     CommandCounts, ConnectOptions, ListWith, ListingBudget, LocalOptions, Password, RemotePath, ServerProfile,
+//!     CommandCounts, ConnectOptions, ListWith, ListingBudget, LocalOptions, Password, RemotePath,
+//!     ServerProfile,
 //!     Session, Tls, TlsConfig, TlsOptions, Trust,
 //! };
 //!

@@ -45,7 +45,8 @@ pub struct ConnectOptions {
     pub account: String,
     /// Whether and how the session is protected.
     pub tls: Tls,
-    /// Longest wait for the TCP connection, of the control and of a data connection, and as long for TLS over it.
+    /// Longest wait for the TCP connection, of the control and of a data connection, and as long
+    /// for TLS over it.
     pub connect_timeout: Duration,
     /// Longest silence of the server in a reply or a transfer.
     pub timeout: Duration,
@@ -59,23 +60,23 @@ pub struct ConnectOptions {
     pub trust_pasv_address: bool,
     /// The names' charset on the wire; `None` sends and takes names byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
-    /// The zone of the times in LIST, and in MDTM where the server tells both alike ([`Capability::MdtmUtc`]);
-    /// `None` where it is to be found out.
+    /// The zone of the times in LIST, and in MDTM where the server tells both alike
+    /// ([`Capability::MdtmUtc`]); `None` where it is to be found out.
     pub timezone: Option<jiff::tz::TimeZone>,
     /// Sent one after the other after each login, for servers that need a command of their own.
     pub login_commands: Vec<String>,
     /// Counts what is sent.
     pub counts: CommandCounts,
-    /// What the server can and does, as far as is known; all sessions share it and add to it. Commands and data
-    /// connections are sent ahead where it says that the server bears that.
+    /// What the server can and does, as far as is known; all sessions share it and add to it.
+    /// Commands and data connections are sent ahead where it says that the server bears that.
     pub profile: ServerProfile,
     /// Bounds the memory of listings being received.
     pub listings: ListingBudget,
 }
 
 impl ConnectOptions {
-    /// Whether data connections may be opened ahead of their transfers, where the server queues commands. Begun without
-    /// waiting, one by a proxy would be none.
+    /// Whether data connections may be opened ahead of their transfers, where the server queues
+    /// commands. Begun without waiting, one by a proxy would be none.
     pub(super) fn may_arm(&self) -> bool {
         !self.active
             && self.proxy.is_none()

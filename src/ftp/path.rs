@@ -40,7 +40,8 @@ impl RemotePath {
         Self(Arc::from(b"/".as_slice()))
     }
 
-    /// The path that `bytes` spell; a missing leading `/` is added, empty and `.` components vanish.
+    /// The path that `bytes` spell; a missing leading `/` is added, empty and `.` components
+    /// vanish.
     ///
     /// # Errors
     /// A component that is `..`, too long or unsendable.
@@ -87,8 +88,8 @@ impl RemotePath {
         self.0.len() == 1
     }
 
-    /// Where a link in this directory to `target` leads, by its words alone: `..` takes the last name away, and at
-    /// the root nothing. None where a name in it cannot be one.
+    /// Where a link in this directory to `target` leads, by its words alone: `..` takes the last
+    /// name away, and at the root nothing. None where a name in it cannot be one.
     pub fn resolve(&self, target: &[u8]) -> Option<Self> {
         let start = if target.starts_with(b"/") {
             Self::root()
@@ -116,7 +117,8 @@ impl RemotePath {
         }
     }
 
-    /// Where this path is after its ancestor `from` was renamed to `to`; none when it is not below `from`.
+    /// Where this path is after its ancestor `from` was renamed to `to`; none when it is not below
+    /// `from`.
     pub fn rebased(&self, from: &Self, to: &Self) -> Option<Self> {
         match self.below(from)? {
             [] => Some(to.clone()),
@@ -205,8 +207,8 @@ pub(crate) fn escape(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     Ok(())
 }
 
-/// Whether the character has no shape of its own and changes what is beside it: the direction of writing (Unicode's
-/// bidirectional controls), or the line.
+/// Whether the character has no shape of its own and changes what is beside it: the direction of
+/// writing (Unicode's bidirectional controls), or the line.
 fn turns_text(c: char) -> bool {
     matches!(
         c,

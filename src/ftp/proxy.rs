@@ -1,7 +1,8 @@
-//! Connections made by a proxy: SOCKS5 (`socks`: RFC 1928, RFC 1929) or HTTP CONNECT (`http`: RFC 9110 §9.3.6).
+//! Connections made by a proxy: SOCKS5 (`socks`: RFC 1928, RFC 1929) or HTTP CONNECT (`http`: RFC
+//! 9110 §9.3.6).
 //!
-//! All that is said to a proxy and read from it is over by one deadline and has a bound; what it answers is told with its
-//! address, never with the password.
+//! All that is said to a proxy and read from it is over by one deadline and has a bound; what it
+//! answers is told with its address, never with the password.
 
 mod http;
 mod socks;

@@ -33,9 +33,10 @@ impl ReplyCode {
         }
     }
 
-    /// Whether the server does not have the command, or not in this form: refusals whose second digit is 0 are
-    /// about syntax (RFC 959 §4.2.1; servers use 402 and others that the RFC does not list). A 501 is about the
-    /// argument, and a 202 says that the command is superfluous: it did nothing.
+    /// Whether the server does not have the command, or not in this form: refusals whose second
+    /// digit is 0 are about syntax (RFC 959 §4.2.1; servers use 402 and others that the RFC does
+    /// not list). A 501 is about the argument, and a 202 says that the command is superfluous: it
+    /// did nothing.
     pub(crate) fn means_unsupported(self) -> bool {
         self.0 == 202 || self.0 >= 400 && (self.0 / 10).is_multiple_of(10) && self.0 != 501
     }
@@ -77,8 +78,8 @@ impl Reply {
         )
     }
 
-    /// Whether the server's session ends here by a fault of its own: vsftpd's `500 OOPS: …`, which answers no command,
-    /// and tells nothing of one.
+    /// Whether the server's session ends here by a fault of its own: vsftpd's `500 OOPS: …`, which
+    /// answers no command, and tells nothing of one.
     pub(crate) fn is_dying_word(&self) -> bool {
         let text = self.lines.first();
         self.code.0 == 500 && text.is_some_and(|text| text.starts_with(b"OOPS:"))

@@ -1,5 +1,5 @@
-//! Looking up host names with a deadline: getaddrinfo(3) has none of its own, and a resolver whose servers are
-//! silent takes minutes.
+//! Looking up host names with a deadline: getaddrinfo(3) has none of its own, and a resolver whose
+//! servers are silent takes minutes.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -30,7 +30,8 @@ pub(super) fn resolve(host: &str, port: u16, patience: Duration) -> io::Result<V
     })
 }
 
-/// Runs `lookup` in a thread of its own, which is left behind where it takes longer than `patience`.
+/// Runs `lookup` in a thread of its own, which is left behind where it takes longer than
+/// `patience`.
 fn within<T: Send + 'static>(
     patience: Duration,
     lookup: impl FnOnce() -> io::Result<T> + Send + 'static,

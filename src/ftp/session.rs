@@ -23,8 +23,9 @@ use super::profile::{Capability, Identity, ServerProfile};
 use super::reply::{Reply, ReplyClass};
 use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
 
-/// The reply that ends an upload may take this many timeouts (150 s by default): servers that scan what they were
-/// sent, or pass it on to another store, answer late. A server that is gone shows in the connection's keep-alive.
+/// The reply that ends an upload may take this many timeouts (150 s by default): servers that scan
+/// what they were sent, or pass it on to another store, answer late. A server that is gone shows in
+/// the connection's keep-alive.
 const COMPLETION_PATIENCE: u32 = 5;
 /// How long a QUIT is waited for: it is a courtesy.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -58,7 +59,8 @@ pub struct Session {
     pub(super) mdtm_zone: Option<TimeZone>,
     /// REST or RANG was sent, and no transfer has begun since.
     pub(super) is_marked: bool,
-    /// What takes back a restart marker of a transfer that did not end well: some servers keep it for the next one.
+    /// What takes back a restart marker of a transfer that did not end well: some servers keep it
+    /// for the next one.
     pub(super) kept_marker: Option<(&'static str, &'static str)>,
 }
 
@@ -198,7 +200,8 @@ impl Session {
         Ok((control, route, features))
     }
 
-    /// Whether commands are sent together: the server answers them one after the other, for all that is known.
+    /// Whether commands are sent together: the server answers them one after the other, for all
+    /// that is known.
     pub fn queues(&self) -> bool {
         self.profile.has(Capability::Pipelining)
     }
@@ -223,8 +226,8 @@ impl Session {
         self.control.security(self.data_resumed)
     }
 
-    /// False after anything that broke the control connection or put it out of step, and once its TLS session can be
-    /// resumed no more.
+    /// False after anything that broke the control connection or put it out of step, and once its
+    /// TLS session can be resumed no more.
     pub fn is_usable(&self) -> bool {
         self.control.is_usable() && !self.tls.as_ref().is_some_and(Connector::is_spent)
     }
@@ -235,11 +238,11 @@ impl Session {
         self.control.is_quiet()
     }
 
-    /// Tells the profile which server this is, by SYST (RFC 959 §4.1.3), FEAT and the TLS key: what an earlier mount saw
-    /// of the same server is believed from then on.
+    /// Tells the profile which server this is, by SYST (RFC 959 §4.1.3), FEAT and the TLS key: what
+    /// an earlier mount saw of the same server is believed from then on.
     ///
-    /// The directory that the login starts in is asked in the same flight: `/` where the server does not say, or not as a
-    /// path.
+    /// The directory that the login starts in is asked in the same flight: `/` where the server
+    /// does not say, or not as a path.
     ///
     /// # Errors
     /// The session broke.
@@ -290,8 +293,8 @@ impl Session {
         ))?)
     }
 
-    /// Says something, so that the server does not take the session for dead (NOOP). Any reply that ends a command
-    /// shows that the session lives: some servers do not know NOOP.
+    /// Says something, so that the server does not take the session for dead (NOOP). Any reply that
+    /// ends a command shows that the session lives: some servers do not know NOOP.
     pub fn noop(&mut self) -> Result<(), Error> {
         match self.completed("NOOP", b"NOOP") {
             Err(Error::Refused { .. }) if self.control.is_usable() => Ok(()),
@@ -451,8 +454,8 @@ pub(super) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     Some(path)
 }
 
-/// The absolute path in a line of a 257; none where it holds no path of FTP's kind (`C:\\`, `DISK:[DIR]`). Servers that
-/// use backslashes alone understand slashes, too.
+/// The absolute path in a line of a 257; none where it holds no path of FTP's kind (`C:\\`,
+/// `DISK:[DIR]`). Servers that use backslashes alone understand slashes, too.
 fn told_directory(line: &[u8]) -> Option<Vec<u8>> {
     let path = quoted_path(line).or_else(|| {
         let word = line.split(u8::is_ascii_whitespace).next()?;

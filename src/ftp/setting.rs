@@ -1,5 +1,6 @@
-//! What is set of a file: its time of modification (MFMT and MFF of draft-somers-ftp-mfxx, SITE UTIME, MDTM), its mode
-//! (SITE CHMOD, MFF), its name (RNFR and RNTO, RFC 959 §4.1.3); all in one write where the server queues commands.
+//! What is set of a file: its time of modification (MFMT and MFF of draft-somers-ftp-mfxx, SITE
+//! UTIME, MDTM), its mode (SITE CHMOD, MFF), its name (RNFR and RNTO, RFC 959 §4.1.3); all in one
+//! write where the server queues commands.
 
 use super::control::shown;
 use super::error::Error;
@@ -72,8 +73,9 @@ impl Session {
         self.set_and_rename(&[], from, to).map(drop)
     }
 
-    /// Makes `settings` of `from` and [renames](Self::rename) it, all of it together where the server queues commands.
-    /// What became of each setting: one that is refused does not keep the file from its name.
+    /// Makes `settings` of `from` and [renames](Self::rename) it, all of it together where the
+    /// server queues commands. What became of each setting: one that is refused does not keep the
+    /// file from its name.
     ///
     /// # Errors
     /// The rename was refused, or the session broke.
@@ -153,8 +155,8 @@ impl Session {
     }
 }
 
-/// Whether the second command of a pair may follow the first. Servers that say 200 or 250 instead of 350 wait for it as
-/// others do.
+/// Whether the second command of a pair may follow the first. Servers that say 200 or 250 instead
+/// of 350 wait for it as others do.
 fn ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.is_refusal() => Err(Error::Refused {
@@ -165,8 +167,8 @@ fn ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> 
     }
 }
 
-/// What an answer means. A 202 says that nothing was done: "command not implemented, superfluous at this site" (RFC 959
-/// §4.2.2).
+/// What an answer means. A 202 says that nothing was done: "command not implemented, superfluous at
+/// this site" (RFC 959 §4.2.2).
 fn done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.code().0 == 202 => Err(Error::Refused {

@@ -16,7 +16,8 @@ use super::{
 
 /// Longer than any step of a story: it ends a story that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The client's deadline in stories about silence; long enough for what is said in them on a busy machine.
+/// The client's deadline in stories about silence; long enough for what is said in them on a busy
+/// machine.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
 
 /// A server that waits for one control connection.
@@ -157,7 +158,8 @@ impl Peer {
         Session::connect(&self.options()).unwrap()
     }
 
-    /// A session that sends commands together, and opens no data connection ahead: it is an active one.
+    /// A session that sends commands together, and opens no data connection ahead: it is an active
+    /// one.
     pub(super) fn queueing_session(&self) -> Session {
         let options = ConnectOptions {
             profile: proven(),
@@ -193,7 +195,8 @@ impl Stage {
         }
     }
 
-    /// Sends `lines`, each with its line end. They go in one write: a client may close at the first of them.
+    /// Sends `lines`, each with its line end. They go in one write: a client may close at the first
+    /// of them.
     pub(super) fn say(&mut self, lines: &str) {
         let lines: Vec<u8> = lines
             .lines()

@@ -1,5 +1,6 @@
-//! Many questions in one write, for one round trip: listings by STAT (RFC 959 §4.1.3), facts by MLST, sizes and times
-//! (RFC 3659). Only for servers that queue commands; who asks sees to it that few enough bytes go out at once.
+//! Many questions in one write, for one round trip: listings by STAT (RFC 959 §4.1.3), facts by
+//! MLST, sizes and times (RFC 3659). Only for servers that queue commands; who asks sees to it that
+//! few enough bytes go out at once.
 
 use std::ops::ControlFlow;
 
@@ -22,8 +23,9 @@ pub struct StatListing {
 }
 
 impl Session {
-    /// Lists the directories `paths` by STAT, all in one write, and tells each listing as it comes with its number in
-    /// `paths`. A refusal is told, too, and does not keep the others from coming.
+    /// Lists the directories `paths` by STAT, all in one write, and tells each listing as it comes
+    /// with its number in `paths`. A refusal is told, too, and does not keep the others from
+    /// coming.
     ///
     /// # Errors
     /// The session broke, or a path cannot be sent: what was not told will not be.
@@ -53,7 +55,8 @@ impl Session {
         paths.iter().map(|path| self.mlst_answer(path)).collect()
     }
 
-    /// Size and time of modification of each of `paths`, all asked in one write; each may be refused for itself.
+    /// Size and time of modification of each of `paths`, all asked in one write; each may be
+    /// refused for itself.
     ///
     /// # Errors
     /// The session broke, or a path cannot be sent.

@@ -28,10 +28,12 @@ const MOST_REPLIES_BEFORE_NOOPS: usize = 3;
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
 /// Time enough to take a reply that has arrived.
 const SAID_ALREADY: Duration = Duration::from_millis(10);
-/// How often the last bytes of an upload, handed to the kernel already, are looked after: first, and at the longest.
+/// How often the last bytes of an upload, handed to the kernel already, are looked after: first,
+/// and at the longest.
 const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
-/// A file of at most so many bytes is sent with its STOR: a socket takes them without anybody reading.
+/// A file of at most so many bytes is sent with its STOR: a socket takes them without anybody
+/// reading.
 const EARLY: u64 = 64 << 10;
 
 /// A RETR under way; it owns its session. Dropped, it closes both connections.
@@ -79,8 +81,8 @@ impl Session {
         self.retrieve_marked(path, &Mark::at(offset))
     }
 
-    /// Starts receiving the bytes of `path` in `range`, which is not empty (RANG, RETR): the transfer ends by itself where
-    /// they end. For servers whose FEAT has RANG.
+    /// Starts receiving the bytes of `path` in `range`, which is not empty (RANG, RETR): the
+    /// transfer ends by itself where they end. For servers whose FEAT has RANG.
     pub fn retrieve_within(
         self,
         path: &RemotePath,
@@ -104,10 +106,12 @@ impl Session {
         Ok(Upload::new(session, data, "STOR", 0))
     }
 
-    /// Starts storing `path`, which is to have the first `length` bytes of `file` and no more (STOR). Few bytes go with
-    /// the command, all of them, where the server is known to bear it and its data connection is open already: then
-    /// [`Upload::sent_early`] says `length`. Else none were sent. With `look`, a question about the file goes along where it
-    /// can, so that [`Session::mlst`] or [`Session::size_and_modified`] as the first thing after it costs no round trip.
+    /// Starts storing `path`, which is to have the first `length` bytes of `file` and no more
+    /// (STOR). Few bytes go with the command, all of them, where the server is known to bear it and
+    /// its data connection is open already: then [`Upload::sent_early`] says `length`. Else none
+    /// were sent. With `look`, a question about the file goes along where it can, so that
+    /// [`Session::mlst`] or [`Session::size_and_modified`] as the first thing after it costs no
+    /// round trip.
     pub fn store_whole(
         mut self,
         path: &RemotePath,
@@ -200,7 +204,8 @@ impl Session {
     }
 
     /// Pure-FTPd ends a broken download with one more 150 and says nothing after it; another server
-    /// might mean it. The reply to NOOP, 200 or a refusal as unknown, is no transfer's: all is said when it comes.
+    /// might mean it. The reply to NOOP, 200 or a refusal as unknown, is no transfer's: all is said
+    /// when it comes.
     fn passes_noop(&mut self) -> bool {
         if self.control.send(b"NOOP").is_err() {
             return false;
@@ -217,8 +222,8 @@ impl Session {
         false
     }
 
-    /// Waits until the server's end has acknowledged all data, for as long as some is acknowledged within the
-    /// timeout; the transfer's reply, should it come first.
+    /// Waits until the server's end has acknowledged all data, for as long as some is acknowledged
+    /// within the timeout; the transfer's reply, should it come first.
     fn drain(&mut self, data: &Wire) -> Result<Option<Reply>, Error> {
         let (mut left, mut moved) = (usize::MAX, Instant::now());
         let [mut pause, longest] = LOOKS;
@@ -242,9 +247,10 @@ impl Session {
         }
     }
 
-    /// After an upload: takes what the server still says on the data connection (tickets, its close_notify) until it
-    /// closes it. A socket closed with that unread would be reset, and vsftpd takes a reset for a broken upload. The
-    /// transfer's reply, should it come first, is enough, too.
+    /// After an upload: takes what the server still says on the data connection (tickets, its
+    /// close_notify) until it closes it. A socket closed with that unread would be reset, and
+    /// vsftpd takes a reset for a broken upload. The transfer's reply, should it come first, is
+    /// enough, too.
     fn listen_to_the_end(&mut self, data: &mut Wire) -> Option<Result<Reply, Error>> {
         let Wire::Tls(stream) = data else { return None };
         let deadline = Instant::now() + REASON_PATIENCE;
@@ -292,15 +298,16 @@ impl Download {
     /// A refusal there means that the data is not whole, however much came.
     ///
     /// # Errors
-    /// [`Error::CutOff`] where all else is well but TLS did not tell the end: the data is whole where its size is known
-    /// otherwise, and right.
+    /// [`Error::CutOff`] where all else is well but TLS did not tell the end: the data is whole
+    /// where its size is known otherwise, and right.
     pub fn finish(self) -> Result<Session, Box<Failed>> {
         let Self {
             mut session,
             mut data,
             cut_off,
         } = self;
-        // Some servers wait for this side's word that it has seen the end; one that hung up does not.
+        // Some servers wait for this side's word that it has seen the end; one that hung up does
+        // not.
         let _ = data.end();
         drop(data);
         session.arm_behind();
@@ -311,7 +318,8 @@ impl Download {
         }
     }
 
-    /// Before the end of the data: ends the transfer and brings the session back in step; none when in doubt.
+    /// Before the end of the data: ends the transfer and brings the session back in step; none when
+    /// in doubt.
     pub fn abort(self) -> Option<Session> {
         let Self {
             mut session, data, ..
@@ -380,7 +388,8 @@ impl Upload {
                 session,
             ));
         }
-        // The end of the data; it may be refused only because the server hung up, and says why next.
+        // The end of the data; it may be refused only because the server hung up, and says why
+        // next.
         let _ = data.end();
         let early = match session.drain(&data) {
             Ok(None) => session.listen_to_the_end(&mut data).transpose(),
@@ -426,7 +435,8 @@ impl Upload {
         self.session.interrupter(&self.data)
     }
 
-    /// A broken data connection's reason, which the server gives on the control connection: 552 for a full disk.
+    /// A broken data connection's reason, which the server gives on the control connection: 552 for
+    /// a full disk.
     fn hung_up(&mut self, error: std::io::Error) -> Error {
         let patience = match error.kind() {
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => REASON_PATIENCE,

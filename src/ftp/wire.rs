@@ -12,8 +12,9 @@ const PIECE: usize = 256 << 10;
 
 /// A connection's bytes, in the clear or over TLS.
 ///
-/// A read that brought TLS records without data (session tickets) is `Interrupted`, so that whoever loops counts its
-/// deadline on. An end that TLS's close_notify did not announce is `UnexpectedEof`: anybody on the way may have made it.
+/// A read that brought TLS records without data (session tickets) is `Interrupted`, so that whoever
+/// loops counts its deadline on. An end that TLS's close_notify did not announce is
+/// `UnexpectedEof`: anybody on the way may have made it.
 #[derive(Debug)]
 pub(super) enum Wire {
     Clear(TcpStream),
@@ -29,8 +30,9 @@ impl Wire {
         }
     }
 
-    /// Sends up to `length` bytes of `file` from `offset` on; how many went, 0 where the file ends. In the clear they go
-    /// from the page cache to the socket (sendfile); `piece` holds them on their way into TLS.
+    /// Sends up to `length` bytes of `file` from `offset` on; how many went, 0 where the file ends.
+    /// In the clear they go from the page cache to the socket (sendfile); `piece` holds them on
+    /// their way into TLS.
     ///
     /// # Errors
     /// The connection's in the inner result, the file's in the outer one.

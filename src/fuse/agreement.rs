@@ -4,7 +4,8 @@ use fuser::{InitFlags, KernelConfig};
 
 /// Largest WRITE the kernel is asked to send; it sends at most 1 MiB.
 const MAX_WRITE: u32 = 1 << 20;
-/// Requests the kernel may have under way in the background (read-ahead): enough to keep every connection busy.
+/// Requests the kernel may have under way in the background (read-ahead): enough to keep every
+/// connection busy.
 const MAX_BACKGROUND: u16 = 64;
 
 /// Asks for all that makes the mount fast, and takes what this kernel grants.

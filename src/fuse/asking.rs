@@ -1,4 +1,5 @@
-//! A request that has to wait: it goes to a worker with its reply, and its caller may be let go before.
+//! A request that has to wait: it goes to a worker with its reply, and its caller may be let go
+//! before.
 
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use super::interrupts::Refusable;
 use super::translate::{data, entry};
 
 impl FuseFs {
-    /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before, which the job is
-    /// told when it asks whether the answer is wanted; what was done all the same is then undone.
+    /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before,
+    /// which the job is told when it asks whether the answer is wanted; what was done all the same
+    /// is then undone.
     pub(super) fn later<R: Refusable, T>(
         &self,
         request: &Request,

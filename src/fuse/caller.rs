@@ -1,5 +1,5 @@
-//! The thread that made a request, as /proc shows it (proc_pid_status(5), proc_pid_stat(5)): whether it still wants
-//! the answer.
+//! The thread that made a request, as /proc shows it (proc_pid_status(5), proc_pid_stat(5)):
+//! whether it still wants the answer.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,10 +10,12 @@ use rustix::process::{Pid, test_kill_process};
 /// /proc's texts about a thread are shorter, bytes.
 const LONGEST: u64 = 16 << 10;
 
-/// The user, or the system, means to stop the program by these, though it may catch them: HUP, INT, QUIT, KILL, TERM.
+/// The user, or the system, means to stop the program by these, though it may catch them: HUP, INT,
+/// QUIT, KILL, TERM.
 const STOP: u64 = bit(1) | bit(2) | bit(3) | bit(9) | bit(15);
 
-/// Not caught, these do not end a program: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH (signal(7)).
+/// Not caught, these do not end a program: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH
+/// (signal(7)).
 const HARMLESS: u64 = bit(17) | bit(18) | bit(19) | bit(20) | bit(21) | bit(22) | bit(23) | bit(28);
 
 /// The kernel's PF_EXITING, among the flags of /proc/TID/stat.
@@ -23,10 +25,11 @@ const fn bit(signal: u32) -> u64 {
     1 << (signal - 1)
 }
 
-/// Whether the thread `tid` has a signal waiting that ends it or is to stop it, is ending already, or has ended: what
-/// the kernel reads ahead for it others may wait for, who can ask anew. A signal that a
-/// program takes in its stride, as a timer's is, does not count: a read or a close that fails by it would be a surprise.
-/// What cannot be found out, as in another namespace of processes, is no.
+/// Whether the thread `tid` has a signal waiting that ends it or is to stop it, is ending already,
+/// or has ended: what the kernel reads ahead for it others may wait for, who can ask anew. A signal
+/// that a program takes in its stride, as a timer's is, does not count: a read or a close that
+/// fails by it would be a surprise. What cannot be found out, as in another namespace of processes,
+/// is no.
 pub(super) fn wants_no_answer(tid: u32) -> bool {
     let told = |file: &str| read(&format!("/proc/{tid}/{file}")).unwrap_or_default();
     is_to_stop(&told("status")) || is_exiting(&told("stat")) || is_gone(tid)

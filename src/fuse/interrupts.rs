@@ -1,8 +1,9 @@
 //! Ctrl-C and kill, for programs that wait for the server.
 //!
-//! The kernel lets a program that waits for an answer go only with the answer, and fuser has no hook for the
-//! kernel's word that it was interrupted. So the callers of requests that take long are looked at, and those
-//! that are to stop get EINTR. What was begun for them goes on, and its outcome is undone.
+//! The kernel lets a program that waits for an answer go only with the answer, and fuser has no
+//! hook for the kernel's word that it was interrupted. So the callers of requests that take long
+//! are looked at, and those that are to stop get EINTR. What was begun for them goes on, and its
+//! outcome is undone.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;

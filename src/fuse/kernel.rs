@@ -20,7 +20,8 @@ impl Kernel {
 
     /// The kernel is to ask for `ino`'s size and times before it uses them again.
     pub(super) fn forget_attributes(&self, ino: Ino) {
-        // By its convention (fuse_lowlevel_notify_inval_inode) a negative offset leaves the pages alone.
+        // By its convention (fuse_lowlevel_notify_inval_inode) a negative offset leaves the pages
+        // alone.
         let told = self.0.get().map(|it| it.inval_inode(INodeNo(ino.0), -1, 0));
         if let Some(Err(error)) = told {
             log::debug!("inode {} keeps its attributes for a while: {error}", ino.0);

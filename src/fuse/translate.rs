@@ -12,7 +12,8 @@ use crate::vfs::{
 
 /// Block size shown by stat and statfs, and their unit.
 const BLOCK: u32 = 4096;
-/// Blocks shown where the server does not tell its free space: 1 PiB, so that no tool refuses to copy.
+/// Blocks shown where the server does not tell its free space: 1 PiB, so that no tool refuses to
+/// copy.
 const UNKNOWN_SPACE: u64 = (1 << 50) / BLOCK as u64;
 /// Numbers are never used twice, so there is one generation.
 pub(super) const GENERATION: Generation = Generation(0);

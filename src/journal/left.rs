@@ -97,7 +97,8 @@ impl Left {
             .collect()
     }
 
-    /// Files that a program had closed or synced, and that the server does not have yet as far as is known.
+    /// Files that a program had closed or synced, and that the server does not have yet as far as
+    /// is known.
     pub fn waiting(&self) -> Vec<Waiting> {
         let pending = self.log.holds().pending();
         pending

@@ -78,7 +78,8 @@ pub(super) struct Spooled {
     pub(super) path: RemotePath,
     /// What it is to become, while it is being stored.
     pub(super) pending: Option<Pending>,
-    /// When that was noted, among all: of two that are to become the same file the later one is to last.
+    /// When that was noted, among all: of two that are to become the same file the later one is to
+    /// last.
     turn: u64,
 }
 
@@ -132,7 +133,8 @@ impl Log {
         self.numbers
     }
 
-    /// Notes `record`. A disk that is full costs the safety against a crash, not the work: it is logged once.
+    /// Notes `record`. A disk that is full costs the safety against a crash, not the work: it is
+    /// logged once.
     pub(super) fn note(&mut self, record: &Record) {
         if let Err(error) = self.write(record)
             && !std::mem::replace(&mut self.told, true)
@@ -168,8 +170,8 @@ impl Log {
         self.bytes >= self.tidy_at
     }
 
-    /// Begins to write the log anew where most of it is of the past: [`Rewrite::write`] needs no lock, and
-    /// [`Log::finish_rewrite`] must follow it.
+    /// Begins to write the log anew where most of it is of the past: [`Rewrite::write`] needs no
+    /// lock, and [`Log::finish_rewrite`] must follow it.
     pub(super) fn begin_rewrite(&mut self) -> Option<Rewrite> {
         if !self.is_long() {
             return None;

@@ -1,20 +1,20 @@
-//! What the next mount of the same server must know should this one be killed: the temporary names that
-//! are on the server, and the files that wait in the spool to be stored.
+//! What the next mount of the same server must know should this one be killed: the temporary names
+//! that are on the server, and the files that wait in the spool to be stored.
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `place` | the state directory: one directory a server and login, in it one *page* a running mount |
+//! | `place` | one directory a server and login, in it one *page* a running mount |
 //! | `page` | a page: locked by its mount, its log, the spool files |
-//! | `log` | a file of records that is appended to, and written anew when most of it is of the past |
+//! | `log` | a file of records, appended to, and written anew when most are of the past |
 //! | `record` | one line of it |
 //! | `turns` | who waits until records are on the disk, and who writes the log anew |
 //! | `profile_file` | what is known of the server, for the next mount |
 //! | `left` | the pages of mounts that ended without cleaning up |
 //!
-//! A record is handed to the kernel before what it is about happens, so a killed process loses none; it is
-//! not forced to the disk, which a small file could not afford: after a power failure a temporary file may
-//! stay on the server that nobody knows of. The exception is what is [kept](SpoolFile::keep) instead of being
-//! stored at once.
+//! A record is handed to the kernel before what it is about happens, so a killed process loses
+//! none; it is not forced to the disk, which a small file could not afford: after a power failure a
+//! temporary file may stay on the server that nobody knows of. The exception is what is
+//! [kept](SpoolFile::keep) instead of being stored at once.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -102,7 +102,8 @@ struct Kept {
 }
 
 impl Journal {
-    /// Opens a new page at `place`, with its spool files in a directory of their own in `spool`, or in the page itself.
+    /// Opens a new page at `place`, with its spool files in a directory of their own in `spool`, or
+    /// in the page itself.
     ///
     /// # Errors
     /// The state or the spool directory cannot be made or written to.
@@ -119,8 +120,8 @@ impl Journal {
         }))
     }
 
-    /// Keeps nothing: for what changes nothing on the server, and where there is no state directory. Spool files are unnamed
-    /// ones in `spool`, or the system's temporary directory.
+    /// Keeps nothing: for what changes nothing on the server, and where there is no state
+    /// directory. Spool files are unnamed ones in `spool`, or the system's temporary directory.
     pub fn keeping_nothing(spool: Option<PathBuf>) -> Self {
         Self::new(Shared {
             mount: page::random(),
@@ -138,13 +139,14 @@ impl Journal {
         self.shared.mount
     }
 
-    /// An unfinished upload will be at `path`: it may be deleted by whoever finds it there after this mount.
+    /// An unfinished upload will be at `path`: it may be deleted by whoever finds it there after
+    /// this mount.
     pub fn part(&self, path: &RemotePath) {
         self.note(&Record::Part(path.clone()));
     }
 
-    /// The file at `target` will be moved to `aside` for a moment. The next mount moves it back where nothing has taken its
-    /// place, and deletes it where `successor` has.
+    /// The file at `target` will be moved to `aside` for a moment. The next mount moves it back
+    /// where nothing has taken its place, and deletes it where `successor` has.
     pub fn aside(&self, aside: &RemotePath, target: &RemotePath, successor: Option<Successor>) {
         self.note(&Record::Aside(aside.clone(), target.clone(), successor));
     }
@@ -161,8 +163,8 @@ impl Journal {
     }
 
     /// Overwriting the file at `path` has failed, and its writer knows. While the mount ends no
-    /// writer is left, and the record stays for the next mount, as the [spool file](SpoolFile::refused)
-    /// does.
+    /// writer is left, and the record stays for the next mount, as the [spool
+    /// file](SpoolFile::refused) does.
     pub fn in_place_failed(&self, path: &RemotePath) {
         if !self.is_ending() {
             self.gone(path);
@@ -228,8 +230,8 @@ impl Journal {
         }
     }
 
-    /// Writes the log anew where most of it is of the past. Waits for the local disk, while others go
-    /// on noting.
+    /// Writes the log anew where most of it is of the past. Waits for the local disk, while others
+    /// go on noting.
     pub fn tidy(&self) {
         let Keeping::Page {
             page, log, turns, ..
@@ -293,7 +295,8 @@ impl SpoolFile {
         }
     }
 
-    /// … and is to be stored some time: when this returns, its bytes and that they wait are on the local disk.
+    /// … and is to be stored some time: when this returns, its bytes and that they wait are on the
+    /// local disk.
     ///
     /// # Errors
     /// They are not; it is no more pending than before.
@@ -313,8 +316,8 @@ impl SpoolFile {
         }
     }
 
-    /// The server does not have it, and whoever asked for it was told; while the mount ends nobody is
-    /// left to be told, and it waits for the next one.
+    /// The server does not have it, and whoever asked for it was told; while the mount ends nobody
+    /// is left to be told, and it waits for the next one.
     pub fn refused(&self) {
         if let Some(kept) = &self.kept
             && !kept.journal.is_ending()

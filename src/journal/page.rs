@@ -81,7 +81,8 @@ impl Page {
             return Ok(None);
         };
         let spool = match fs::read(directory.join(SPOOL)) {
-            // The mount was killed before it could write the path, and so before the directory was made.
+            // The mount was killed before it could write the path, and so before the directory was
+            // made.
             Ok(spool) if spool.is_empty() => directory.to_owned(),
             Ok(spool) => spool_of_page(directory, spool)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => directory.to_owned(),

@@ -1,8 +1,8 @@
 //! Where the journals of one server and login are.
 //!
-//! `$XDG_STATE_HOME/ftpfs/SERVER/PAGE`, where SERVER is `user@host:port` and PAGE eight hexadecimal digits;
-//! without XDG_STATE_HOME below `/var/lib` for root and `~/.local/state` for others (XDG Base Directory
-//! Specification).
+//! `$XDG_STATE_HOME/ftpfs/SERVER/PAGE`, where SERVER is `user@host:port` and PAGE eight hexadecimal
+//! digits; without XDG_STATE_HOME below `/var/lib` for root and `~/.local/state` for others (XDG
+//! Base Directory Specification).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -77,7 +77,8 @@ impl Place {
         ProfileFile::in_directory(&self.directory)
     }
 
-    /// Keeps other mounts from opening or claiming pages while it lives; for local file operations only.
+    /// Keeps other mounts from opening or claiming pages while it lives; for local file operations
+    /// only.
     pub(super) fn guard(&self) -> Result<File, JournalError> {
         private_directories(&self.directory)?;
         let path = self.directory.join("lock");
@@ -139,8 +140,8 @@ pub(super) fn new_directory(path: &Path) -> Result<(), JournalError> {
     })
 }
 
-/// That nobody else has put `directory` there, or can put anything into it: what is found in it will be stored on the
-/// server under this user's login.
+/// That nobody else has put `directory` there, or can put anything into it: what is found in it
+/// will be stored on the server under this user's login.
 pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
     let error = |source| JournalError {
         path: directory.to_owned(),
@@ -202,9 +203,9 @@ pub(super) fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// `name` as a file name: other bytes than a host or login name usually has are written `%XX`. What is too
-/// long is cut: two that differ only behind share a place, which costs nothing but that the one finishes the
-/// other's work.
+/// `name` as a file name: other bytes than a host or login name usually has are written `%XX`. What
+/// is too long is cut: two that differ only behind share a place, which costs nothing but that the
+/// one finishes the other's work.
 fn file_name(name: &[u8]) -> OsString {
     let mut text = String::with_capacity(name.len());
     for &byte in name {

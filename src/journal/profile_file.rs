@@ -1,5 +1,5 @@
-//! Where a server's profile is kept for the next mount: a small text file beside the journals of the same server and
-//! login.
+//! Where a server's profile is kept for the next mount: a small text file beside the journals of
+//! the same server and login.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ impl ProfileFile {
         }
     }
 
-    /// The text that was written last; none where there is none, or where others could have written it.
+    /// The text that was written last; none where there is none, or where others could have written
+    /// it.
     pub fn read(&self) -> Option<String> {
         let read = || -> io::Result<String> {
             let directory = self.path.parent().unwrap_or(&self.path);
@@ -45,7 +46,8 @@ impl ProfileFile {
         }
     }
 
-    /// Replaces the text atomically. A failure costs the next mount what this one learned, and is logged.
+    /// Replaces the text atomically. A failure costs the next mount what this one learned, and is
+    /// logged.
     pub fn write(&self, text: &str) {
         let write = || -> io::Result<()> {
             let directory = self.path.parent().unwrap_or(&self.path);

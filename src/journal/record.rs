@@ -1,4 +1,5 @@
-//! One line of the log: a word, then fields between tabs; bytes that could end a field or a line are escaped.
+//! One line of the log: a word, then fields between tabs; bytes that could end a field or a line
+//! are escaped.
 
 use crate::ftp::{Precision, RemotePath};
 
@@ -7,7 +8,8 @@ use crate::ftp::{Precision, RemotePath};
 pub(super) enum Record {
     /// An unfinished upload is, or will be, at this path.
     Part(RemotePath),
-    /// A file was, or will be, moved to the first path from the second, for this successor where it is known.
+    /// A file was, or will be, moved to the first path from the second, for this successor where it
+    /// is known.
     Aside(RemotePath, RemotePath, Option<Successor>),
     /// Nothing is at this temporary path any more.
     Gone(RemotePath),

@@ -1,8 +1,8 @@
 //! Who syncs the log: one at a time, for all who wait.
 //!
-//! Records are appended under the log's lock, which nobody holds over a sync. A record is promised to
-//! be on the disk only by whoever has the [`Turn`]: so a log that is written anew, also in a turn, has
-//! every promised record in it before it takes the old one's place.
+//! Records are appended under the log's lock, which nobody holds over a sync. A record is promised
+//! to be on the disk only by whoever has the [`Turn`]: so a log that is written anew, also in a
+//! turn, has every promised record in it before it takes the old one's place.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,8 +28,8 @@ struct State {
 pub(super) struct Turn<'a>(&'a Turns);
 
 impl Turns {
-    /// Returns when the first `records` records are on the disk. `sync` syncs those that there are and
-    /// returns their number; callers that wait at the same time share one call of it.
+    /// Returns when the first `records` records are on the disk. `sync` syncs those that there are
+    /// and returns their number; callers that wait at the same time share one call of it.
     ///
     /// # Errors
     /// Those of this caller's own `sync`.

@@ -145,7 +145,8 @@ fn fusermount(mountpoint: &Path, flags: &str) -> io::Result<()> {
     ))
 }
 
-/// Lets the kernel read ahead in its largest requests on the mount of this device number. Only root may, and only speed depends on it.
+/// Lets the kernel read ahead in its largest requests on the mount of this device number. Only root
+/// may, and only speed depends on it.
 pub(super) fn raise_read_ahead(device: &str) {
     let file = format!("/sys/class/bdi/{device}/read_ahead_kb");
     match std::fs::write(&file, KERNEL_READ_AHEAD) {

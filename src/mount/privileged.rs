@@ -1,7 +1,8 @@
 //! The one thread that keeps the privilege to mount and unmount.
 //!
-//! All others do without (`sys::renounce`), so that whatever reads what a server, a proxy or a program on the mount sends
-//! can do no more than its user's files allow. This one reads nothing that comes from elsewhere.
+//! All others do without (`sys::renounce`), so that whatever reads what a server, a proxy or a
+//! program on the mount sends can do no more than its user's files allow. This one reads nothing
+//! that comes from elsewhere.
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -17,8 +18,8 @@ type Task = Box<dyn FnOnce() + Send>;
 pub struct Privileged(Sender<Task>);
 
 impl Privileged {
-    /// Starts it with what the calling thread may do, as far as mounting takes it. To be called when the signals that end
-    /// the process are blocked.
+    /// Starts it with what the calling thread may do, as far as mounting takes it. To be called
+    /// when the signals that end the process are blocked.
     ///
     /// # Errors
     /// No thread can be started, or what is superfluous cannot be given up.

@@ -10,7 +10,8 @@ use crate::sys;
 /// The kernel's door for FUSE file systems.
 const DEVICE: &str = "/dev/fuse";
 
-/// The permission bits by which group and others write, and the one by which they rename only their own (inode(7)).
+/// The permission bits by which group and others write, and the one by which they rename only their
+/// own (inode(7)).
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 

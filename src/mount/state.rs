@@ -16,8 +16,8 @@ pub struct StateOptions {
 }
 
 impl StateOptions {
-    /// Opens this mount's journal. Without a state directory that can be written to the mount does without,
-    /// which is logged.
+    /// Opens this mount's journal. Without a state directory that can be written to the mount does
+    /// without, which is logged.
     ///
     /// # Errors
     /// The directory that the user asked for cannot be used, or none where one is needed.

@@ -1,8 +1,9 @@
 //! The control socket of a running mount, and who asks there: `ftpfs status`.
 //!
-//! The socket is in a directory of the user's alone. Its name is the mount's device number, so that it is found without
-//! touching the mount, and the process id, because the kernel gives the number to another mount while the first one
-//! still ends. One question a connection: a line, `text` or `json`; the answer is a [`Report`] in that form.
+//! The socket is in a directory of the user's alone. Its name is the mount's device number, so that
+//! it is found without touching the mount, and the process id, because the kernel gives the number
+//! to another mount while the first one still ends. One question a connection: a line, `text` or
+//! `json`; the answer is a [`Report`] in that form.
 
 mod ask;
 mod json;
@@ -113,8 +114,8 @@ impl Socket {
         Ok(socket)
     }
 
-    /// The mount is gone, and its device number may be another's soon: from now on only who asks for all mounts is
-    /// answered.
+    /// The mount is gone, and its device number may be another's soon: from now on only who asks
+    /// for all mounts is answered.
     pub(super) fn unmounted(&mut self) {
         self.is_ending.store(true, Ordering::Relaxed);
         let path = self.sockets.of_process(std::process::id());
@@ -133,7 +134,8 @@ impl Drop for Socket {
     }
 }
 
-/// A socket at `path`, which answers from its first moment: to an asker, one that refuses is that of a killed mount.
+/// A socket at `path`, which answers from its first moment: to an asker, one that refuses is that
+/// of a killed mount.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let unready = path.with_extension("new");
     ask::remove(&unready);

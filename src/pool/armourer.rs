@@ -1,5 +1,5 @@
-//! The armourer: one thread a pool, which sees the data connections through that idle sessions have asked for. A session
-//! can be leased meanwhile; it waits for the rest itself then.
+//! The armourer: one thread a pool, which sees the data connections through that idle sessions have
+//! asked for. A session can be leased meanwhile; it waits for the rest itself then.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

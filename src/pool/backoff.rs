@@ -15,8 +15,8 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(1600);
 /// A refused login is asked this much later again: servers lock accounts that are tried too often.
 const LOGIN_FACTOR: u32 = 20;
-/// A server that has no room is asked again this much later: some count each try as one more connection, or ban who
-/// tries often.
+/// A server that has no room is asked again this much later: some count each try as one more
+/// connection, or ban who tries often.
 const FULL_FACTOR: u32 = 5;
 /// Failures in a row for which callers wait out the pause; after that they are told at once.
 const PATIENT: u32 = 3;

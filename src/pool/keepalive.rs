@@ -10,8 +10,8 @@ use super::line::Line;
 use super::shared::Shared;
 use crate::guarded;
 
-/// Starts the housekeeper. It holds no handle of the pool between its rounds, and ends at once when the last
-/// one goes: the other end of `ended` goes with it.
+/// Starts the housekeeper. It holds no handle of the pool between its rounds, and ends at once when
+/// the last one goes: the other end of `ended` goes with it.
 pub(super) fn start<S: Line>(
     shared: &Arc<Shared<S>>,
     ended: Receiver<Infallible>,

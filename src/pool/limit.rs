@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::ftp::ServerProfile;
 
-/// How long a learned limit is believed at first; twice as long after each try above it that failed.
+/// How long a learned limit is believed at first; twice as long after each try above it that
+/// failed.
 const BELIEVED: Duration = Duration::from_secs(30);
 /// How long it is believed at most.
 const BELIEVED_AT_MOST: Duration = Duration::from_secs(600);

@@ -1,12 +1,12 @@
 //! The connection manager: logged-in sessions, leased one at a time.
 //!
-//! A lease is an idle session, else a new one where the limit allows, else the next to come back, in
-//! the order of asking. The limit is the option's until the server says "too many" (421 or 530,
+//! A lease is an idle session, else a new one where the limit allows, else the next to come back,
+//! in the order of asking. The limit is the option's until the server says "too many" (421 or 530,
 //! RFC 959 §5.4); then it is what the server allowed, and more is tried again after a while. A
 //! server that cannot be reached is asked again only after a pause that grows.
 //!
-//! A session that did a transfer is armed when it comes back: it opens the data connection of its next one while nobody
-//! waits (`armourer.rs`).
+//! A session that did a transfer is armed when it comes back: it opens the data connection of its
+//! next one while nobody waits (`armourer.rs`).
 //!
 //! One lock guards the places (`places.rs`); it is never held while a session speaks.
 
@@ -143,13 +143,15 @@ impl<S: Line> Pool<S> {
         self.shared.lease(purpose)
     }
 
-    /// A session for work that nobody waits for: an idle one beside another idle one, or a new one within the limit. None
-    /// while somebody waits for a session, nor the last place there is; it is waited for, for `patience` at the longest.
+    /// A session for work that nobody waits for: an idle one beside another idle one, or a new one
+    /// within the limit. None while somebody waits for a session, nor the last place there is; it
+    /// is waited for, for `patience` at the longest.
     pub fn spare_lease(&self, patience: Duration) -> Option<Lease<S>> {
         self.shared.spare_lease(patience)
     }
 
-    /// So many sessions will be wanted in a moment: those that are missing, within the limit, are made in the background.
+    /// So many sessions will be wanted in a moment: those that are missing, within the limit, are
+    /// made in the background.
     pub fn expect(&self, sessions: usize) {
         self.shared.expect(sessions);
     }

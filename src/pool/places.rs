@@ -1,5 +1,5 @@
-//! Who has which place: the idle sessions, the queue, the counts. No thread and no clock of its own:
-//! the moment is an argument.
+//! Who has which place: the idle sessions, the queue, the counts. No thread and no clock of its
+//! own: the moment is an argument.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -72,7 +72,8 @@ pub(super) struct Places<S> {
 }
 
 impl<S: Line> Places<S> {
-    /// One idle session and room for up to `allowed`, or for what `profile` knows that the server allows.
+    /// One idle session and room for up to `allowed`, or for what `profile` knows that the server
+    /// allows.
     pub(super) fn new(allowed: usize, profile: ServerProfile, first: S, now: Instant) -> Self {
         let mut places = Self {
             idle: VecDeque::new(),
@@ -132,8 +133,8 @@ impl<S: Line> Places<S> {
         }
     }
 
-    /// What may be had by work that nobody waits for: an idle session beside another one, or a new one; nothing while
-    /// somebody waits, and never the last place.
+    /// What may be had by work that nobody waits for: an idle session beside another one, or a new
+    /// one; nothing while somebody waits, and never the last place.
     pub(super) fn spare(&mut self, now: Instant) -> Option<Spare<S>> {
         let limit = self.limit.known();
         let busy = self.open.saturating_sub(self.idle.len() + self.away);
@@ -153,7 +154,8 @@ impl<S: Line> Places<S> {
         Some(Spare::Dial)
     }
 
-    /// Takes out the idle session that suits a transfer best but for one, which is left to whoever comes next.
+    /// Takes out the idle session that suits a transfer best but for one, which is left to whoever
+    /// comes next.
     fn second_fittest(&mut self) -> Option<S> {
         let mut order: Vec<usize> = (0..self.idle.len()).rev().collect();
         order.sort_by_key(|at| {
@@ -168,8 +170,8 @@ impl<S: Line> Places<S> {
         self.not_dialled(error, now);
     }
 
-    /// Takes out the idle session that suits best, of those the last one used: a transfer wants the data connection that
-    /// a command has no use for.
+    /// Takes out the idle session that suits best, of those the last one used: a transfer wants the
+    /// data connection that a command has no use for.
     fn fittest(&mut self, purpose: Purpose) -> Option<S> {
         let readiness = |idle: &Idle<S>| idle.session.readiness();
         let at = match purpose {
@@ -186,12 +188,14 @@ impl<S: Line> Places<S> {
         self.idle.remove(at?).map(|idle| idle.session)
     }
 
-    /// Takes out the idle sessions whose data connections are on their way, for a moment that must not be a wait.
+    /// Takes out the idle sessions whose data connections are on their way, for a moment that must
+    /// not be a wait.
     pub(super) fn take_coming(&mut self) -> Vec<Idle<S>> {
         self.take_away(|session| session.readiness() == Readiness::Coming)
     }
 
-    /// Takes out the idle sessions whose data connections wait for long, for a moment that must not be a wait.
+    /// Takes out the idle sessions whose data connections wait for long, for a moment that must not
+    /// be a wait.
     pub(super) fn take_with_old_arms(&mut self) -> Vec<Idle<S>> {
         self.take_away(S::has_old_arm)
     }
@@ -205,7 +209,8 @@ impl<S: Line> Places<S> {
         away
     }
 
-    /// Puts back what was taken for a moment, as if it had not been away; what is broken or too many is handed back.
+    /// Puts back what was taken for a moment, as if it had not been away; what is broken or too
+    /// many is handed back.
     pub(super) fn put_back(&mut self, idle: Idle<S>) -> Option<S> {
         self.away -= 1;
         if !idle.session.is_usable() {
@@ -215,14 +220,15 @@ impl<S: Line> Places<S> {
         self.rest(idle.session, idle.used, idle.heard)
     }
 
-    /// Whether one more session is worth making beside those that still open their data connections: one asker after the
-    /// other is faster than they are. Then it is counted: [`Places::dialled`] or [`Places::spare_failed`] must follow.
+    /// Whether one more session is worth making beside those that still open their data
+    /// connections: one asker after the other is faster than they are. Then it is counted:
+    /// [`Places::dialled`] or [`Places::spare_failed`] must follow.
     pub(super) fn take_spare(&mut self, most: usize, now: Instant) -> bool {
         self.dialling == 0 && self.take_one_of(most, now)
     }
 
-    /// Whether one more session is to be made, where there are to be `most` soon. Then it is counted as by
-    /// [`Places::take_spare`].
+    /// Whether one more session is to be made, where there are to be `most` soon. Then it is
+    /// counted as by [`Places::take_spare`].
     pub(super) fn take_one_of(&mut self, most: usize, now: Instant) -> bool {
         let advice = |places: &mut Self| {
             let established = places.established();
@@ -250,8 +256,8 @@ impl<S: Line> Places<S> {
         self.limit.grew(now, self.established());
     }
 
-    /// The session of [`Turn::Dial`] could not be made. While other sessions live, or where the server is only
-    /// full, its asker goes back to its place in the queue: a session may come back.
+    /// The session of [`Turn::Dial`] could not be made. While other sessions live, or where the
+    /// server is only full, its asker goes back to its place in the queue: a session may come back.
     pub(super) fn dial_failed(
         &mut self,
         ticket: Ticket,
@@ -290,8 +296,8 @@ impl<S: Line> Places<S> {
         self.open = self.open.saturating_sub(1);
     }
 
-    /// A session comes back, last used at `used`, heard of at `now`. Handed back where the pool is closed: its place is
-    /// free.
+    /// A session comes back, last used at `used`, heard of at `now`. Handed back where the pool is
+    /// closed: its place is free.
     pub(super) fn rest(&mut self, session: S, used: Instant, now: Instant) -> Option<S> {
         if self.closed {
             self.vacate();
@@ -321,7 +327,8 @@ impl<S: Line> Places<S> {
             .collect()
     }
 
-    /// Takes out one idle session that the server did not hear of for `silence`; its place stays taken.
+    /// Takes out one idle session that the server did not hear of for `silence`; its place stays
+    /// taken.
     pub(super) fn take_silent(&mut self, silence: Duration, now: Instant) -> Option<Idle<S>> {
         let at = self
             .idle

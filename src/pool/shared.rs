@@ -13,8 +13,8 @@ use super::places::{AfterFailure, Idle, Places, Spare, Ticket, Turn};
 use super::{Error, PoolStats, Purpose, armourer, keepalive};
 use crate::ftp::{self, Readiness, ServerProfile, Watch};
 
-/// Most sessions made for transfers that follow one another faster than data connections are opened: one at work, and the
-/// two round trips of EPSV and connecting beside it.
+/// Most sessions made for transfers that follow one another faster than data connections are
+/// opened: one at work, and the two round trips of EPSV and connecting beside it.
 const MOST_IN_TURN: usize = 3;
 /// After its last use, a session's data connection is renewed for so long.
 const RENEWED_FOR: Duration = Duration::from_secs(120);
@@ -202,7 +202,8 @@ impl<S: Line> Shared<S> {
         self.changed.notify_all();
     }
 
-    /// Does for the data connections that idle sessions asked for what can be done now; what is waited for then.
+    /// Does for the data connections that idle sessions asked for what can be done now; what is
+    /// waited for then.
     pub(super) fn advance(&self) -> Vec<Watch> {
         let coming = self.lock().take_coming();
         let mut watches = Vec::new();
@@ -214,7 +215,8 @@ impl<S: Line> Shared<S> {
         watches
     }
 
-    /// Renews data connections that wait for long, or closes them where nothing was transferred lately.
+    /// Renews data connections that wait for long, or closes them where nothing was transferred
+    /// lately.
     fn tend_arms(&self) {
         let old = self.lock().take_with_old_arms();
         for mut idle in old {
@@ -234,16 +236,16 @@ impl<S: Line> Shared<S> {
         }
     }
 
-    /// Has the armourer look at the idle sessions, where one's data connection is coming. Without an armourer whoever
-    /// leases the session waits for the rest.
+    /// Has the armourer look at the idle sessions, where one's data connection is coming. Without
+    /// an armourer whoever leases the session waits for the rest.
     fn rouse(&self, is_coming: bool) {
         if let Some(bell) = self.bell.as_ref().filter(|_| is_coming) {
             bell.ring();
         }
     }
 
-    /// A transfer that has to wait for its data connection shows that transfers follow one another faster than those are
-    /// made: one more session makes them in turn.
+    /// A transfer that has to wait for its data connection shows that transfers follow one another
+    /// faster than those are made: one more session makes them in turn.
     fn keep_pace(self: &Arc<Self>, purpose: Purpose, session: &S) {
         if purpose != Purpose::Transfer || session.readiness() != Readiness::Coming {
             return;
@@ -313,7 +315,8 @@ impl<S: Line> Shared<S> {
         }
     }
 
-    /// How often the housekeeper looks: often enough that neither age is overrun by more than a quarter.
+    /// How often the housekeeper looks: often enough that neither age is overrun by more than a
+    /// quarter.
     pub(super) fn tending_interval(&self) -> Duration {
         let shorter = self.rules.idle.min(self.rules.keep_alive);
         (shorter / 4).clamp(Duration::from_millis(10), Duration::from_secs(10))
@@ -326,8 +329,8 @@ impl<S: Line> Shared<S> {
         drop(idle);
     }
 
-    /// See [`super::Pool::close`]. The goodbyes are said side by side: a dead server costs one deadline, not one
-    /// each.
+    /// See [`super::Pool::close`]. The goodbyes are said side by side: a dead server costs one
+    /// deadline, not one each.
     pub(super) fn close(&self) {
         let idle = {
             let mut places = self.lock();

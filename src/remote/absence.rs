@@ -1,12 +1,13 @@
-//! Whether nothing has a name that listings may leave out. Many servers never list names that begin with a dot.
+//! Whether nothing has a name that listings may leave out. Many servers never list names that begin
+//! with a dot.
 
 use super::retry::Dialogue;
 use super::stat::{Look, look, look_by_name};
 use super::{Error, Remote};
 use crate::ftp::RemotePath;
 
-/// What is at `path`. Of a name that begins with a dot, a listing without it proves nothing: the server answers for the
-/// name itself (CWD, SIZE, MDTM).
+/// What is at `path`. Of a name that begins with a dot, a listing without it proves nothing: the
+/// server answers for the name itself (CWD, SIZE, MDTM).
 ///
 /// # Errors
 /// The server's answers neither show the name nor rule it out.

@@ -52,7 +52,8 @@ pub(super) fn upload(
             remote.steps().first(remote.profile(), path, Instant::now())
         }
     };
-    // The temporary name, which is looked for in the listing, shows that a plain name of its length is kept.
+    // The temporary name, which is looked for in the listing, shows that a plain name of its length
+    // is kept.
     remote.confirm_name(&mut dialogue, &task, first != UploadName::Final)?;
     let (mut name, mut is_certain) = (first, true);
     loop {
@@ -164,8 +165,8 @@ fn name_after(
     if !may_be_about_the_name(fault, path) {
         return None;
     }
-    // ProFTPD says of a hidden name that it does not take that there is no such file. Of any other name that means that
-    // the directory is not there.
+    // ProFTPD says of a hidden name that it does not take that there is no such file. Of any other
+    // name that means that the directory is not there.
     let is_absent = meaning(fault, path) == Some(ErrorKind::NotFound);
     match name {
         UploadName::Hidden if is_absent => Some(UploadName::Visible),
@@ -191,8 +192,8 @@ fn store(
     }
 }
 
-/// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A connection that is
-/// lost leaves that open; before a 425 vsftpd has made the file.
+/// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A
+/// connection that is lost leaves that open; before a 425 vsftpd has made the file.
 fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
     let for_good = refusal(fault).is_some_and(|reply| reply.code().0 >= 500);
     tries == 0 || (tries == 1 && for_good)
@@ -236,8 +237,8 @@ fn direct(
     }
 }
 
-/// Whether another name may be taken where STOR of this one was refused: names that begin with a dot can be forbidden,
-/// and files in a directory that cannot be written to can still be writable.
+/// Whether another name may be taken where STOR of this one was refused: names that begin with a
+/// dot can be forbidden, and files in a directory that cannot be written to can still be writable.
 fn may_be_about_the_name(fault: &pool::Error, path: &RemotePath) -> bool {
     let may_be = |code| matches!(code, 450 | 451 | 500 | 501 | 504 | 540..=559) && code != 552;
     if !refusal(fault).is_some_and(|reply| may_be(reply.code().0)) {

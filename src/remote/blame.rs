@@ -1,5 +1,5 @@
-//! Why the server refused, where it does not say (vsftpd never does): a look at the path and its directory
-//! tells what a file system would have said.
+//! Why the server refused, where it does not say (vsftpd never does): a look at the path and its
+//! directory tells what a file system would have said.
 
 use super::error::{Operation, Task, meaning};
 use super::listing::list_all;
@@ -10,8 +10,9 @@ use crate::ftp::{Kind, RemotePath};
 use crate::pool;
 
 impl Remote {
-    /// The error for `fault`, met by `task`. After a refusal without a reason it looks at what is there, in
-    /// the same session; also after "no such directory", which is what pyftpdlib says of a file.
+    /// The error for `fault`, met by `task`. After a refusal without a reason it looks at what is
+    /// there, in the same session; also after "no such directory", which is what pyftpdlib says of
+    /// a file.
     pub(super) fn blame(
         &self,
         dialogue: &mut Dialogue<'_>,

@@ -29,8 +29,8 @@ impl Remote {
         }
     }
 
-    /// Finds out whether names that differ in case are the same: `path` is not listed, and something of this kind is
-    /// whose name differs from it in case. One command, then the listing.
+    /// Finds out whether names that differ in case are the same: `path` is not listed, and
+    /// something of this kind is whose name differs from it in case. One command, then the listing.
     ///
     /// # Errors
     /// The server could not be asked.
@@ -89,8 +89,8 @@ impl Remote {
         }
     }
 
-    /// Changes the spelling of a name in case only. A server that takes the new one for a file in the way gets it by way of
-    /// a temporary name.
+    /// Changes the spelling of a name in case only. A server that takes the new one for a file in
+    /// the way gets it by way of a temporary name.
     ///
     /// # Errors
     /// Those of rename(2). The file has its old name, or gets it back.

@@ -29,8 +29,9 @@ pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), E
     made.map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
 }
 
-/// See [`Remote::remove_directory`]. Unfinished uploads do not show, so a directory with nothing else in it is
-/// empty to its user: those of this mount go with it, those of others may be under way.
+/// See [`Remote::remove_directory`]. Unfinished uploads do not show, so a directory with nothing
+/// else in it is empty to its user: those of this mount go with it, those of others may be under
+/// way.
 pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let task = Task::new(Operation::RemoveDirectory, path);
     let mut dialogue = remote.dialogue();
@@ -63,7 +64,8 @@ fn may_mean_not_empty(kind: ErrorKind) -> bool {
     )
 }
 
-/// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether there is nothing left.
+/// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether
+/// there is nothing left.
 fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> bool {
     let entries = match listing::list_all(remote, dialogue, directory) {
         Ok(listing) if listing.completeness.answers_for(b".") => listing.entries,
@@ -171,14 +173,15 @@ fn set<W: Way>(
         {
             let error = remote.blame(dialogue, task, fault);
             if error.kind != ErrorKind::NotFound || !is_there(remote, dialogue, task.path) {
-                // A way that never worked and is refused for a few files is not tried for more of them.
+                // A way that never worked and is refused for a few files is not tried for more of
+                // them.
                 if is_about_the_way(error.kind) && !remote.profile().is_proven(capability) {
                     remote.profile().doubt(capability, MOST_REFUSALS, fault);
                 }
                 return Err(error);
             }
-            // The file may have come to this name just now. A way that misses it again takes the command for a
-            // question about an odd name, as servers without MDTM's second form do.
+            // The file may have come to this name just now. A way that misses it again takes the
+            // command for a question about an odd name, as servers without MDTM's second form do.
             answer = dialogue.repeat(|session| step(session, way));
         }
         let Err(fault) = answer else {
@@ -211,8 +214,8 @@ fn is_about_the_way(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::PermissionDenied | ErrorKind::Other)
 }
 
-/// Whether the server did not understand this argument (501): another command may suit it better, though
-/// another path may suit this one.
+/// Whether the server did not understand this argument (501): another command may suit it better,
+/// though another path may suit this one.
 fn is_misunderstood(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().0 == 501)
 }

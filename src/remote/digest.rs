@@ -14,11 +14,13 @@ use crate::ftp::{Digest, DigestCommand, RemotePath};
 const SLOWEST: u64 = 10 << 20;
 
 impl Remote {
-    /// Compares the first `size` bytes of `file` with what the server has at `stored`, where it tells a digest.
+    /// Compares the first `size` bytes of `file` with what the server has at `stored`, where it
+    /// tells a digest.
     ///
     /// # Errors
-    /// [`ErrorKind::Truncated`] where they differ, [`ErrorKind::Local`] where `file` cannot be read. A server that tells
-    /// none, or not this time, is not doubted: its 226 and the size stand.
+    /// [`ErrorKind::Truncated`] where they differ, [`ErrorKind::Local`] where `file` cannot be
+    /// read. A server that tells none, or not this time, is not doubted: its 226 and the size
+    /// stand.
     pub(super) fn verify_digest(
         &self,
         dialogue: &mut Dialogue<'_>,

@@ -1,4 +1,5 @@
-//! A file being read: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5), or of a range (draft-bryan-ftp-range).
+//! A file being read: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5), or of a range
+//! (draft-bryan-ftp-range).
 
 use std::mem;
 use std::ops::Range;
@@ -37,8 +38,8 @@ pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result
     open_in(remote, &mut dialogue, path, offset)
 }
 
-/// The bytes of `path` in `range`, over the session of `dialogue`: where the server knows RANG the transfer ends by itself,
-/// elsewhere it goes on behind them.
+/// The bytes of `path` in `range`, over the session of `dialogue`: where the server knows RANG the
+/// transfer ends by itself, elsewhere it goes on behind them.
 pub(super) fn open_within(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -101,7 +102,8 @@ fn refuses(fault: &pool::Error, mark: &str) -> bool {
         && is_unknown(fault)
 }
 
-/// Whether the refusal is about the file, not about this transfer. libunftp says 150 before it opens the file, then 550.
+/// Whether the refusal is about the file, not about this transfer. libunftp says 150 before it
+/// opens the file, then 550.
 fn is_refused_for_good(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().0 == 550)
 }
@@ -115,8 +117,8 @@ impl Download {
     /// Some bytes into `buffer`; 0 when the server ended the data and said so with its 226.
     ///
     /// # Errors
-    /// [`ErrorKind::Truncated`] where the data ended and the server said that it was not all; else what
-    /// broke. The same again when asked again.
+    /// [`ErrorKind::Truncated`] where the data ended and the server said that it was not all; else
+    /// what broke. The same again when asked again.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         match &mut self.state {
             State::Receiving(transfer, _) => match transfer.read(buffer) {
@@ -140,7 +142,8 @@ impl Download {
         }
     }
 
-    /// Ends the transfer early and gives the session back where it can be saved. Dropping does the same.
+    /// Ends the transfer early and gives the session back where it can be saved. Dropping does the
+    /// same.
     pub fn abandon(self) {
         drop(self);
     }
@@ -173,7 +176,8 @@ impl Download {
         }
     }
 
-    /// TLS did not tell the end of the data: whether the server says that the file has just the size that came.
+    /// TLS did not tell the end of the data: whether the server says that the file has just the
+    /// size that came.
     fn is_whole(&self, session: &mut ftp::Session) -> bool {
         let size = session.size(&self.path);
         log::debug!(

@@ -1,5 +1,5 @@
-//! What a failed operation means, decided once: the reply code says which family (RFC 959 §4.2.1), its
-//! text sometimes which member, the operation the rest.
+//! What a failed operation means, decided once: the reply code says which family (RFC 959 §4.2.1),
+//! its text sometimes which member, the operation the rest.
 
 use std::fmt;
 
@@ -52,7 +52,8 @@ pub enum ErrorKind {
     Protocol,
     /// Data ended before the file did, or the stored size is not the sent one.
     Truncated,
-    /// The server does not do it in this way. The way is remembered, and the next try takes another.
+    /// The server does not do it in this way. The way is remembered, and the next try takes
+    /// another.
     OtherWay,
     /// A local file (the spool) could not be read.
     Local,

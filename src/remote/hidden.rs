@@ -1,5 +1,5 @@
-//! Files that lost their name while programs still have them open: they stay on the server under a temporary name, as
-//! NFS's "silly rename" does, until the last of these programs closes them.
+//! Files that lost their name while programs still have them open: they stay on the server under a
+//! temporary name, as NFS's "silly rename" does, until the last of these programs closes them.
 
 use super::error::{Operation, Task};
 use super::rename::{Moved, move_aside, move_path};
@@ -9,8 +9,8 @@ use crate::ftp::RemotePath;
 
 /// A file under a temporary name that programs still read.
 ///
-/// Until it is [condemned](Self::condemn), the journal says that it gets its name back; after that, that it is deleted.
-/// Dropped, it is cleared away later.
+/// Until it is [condemned](Self::condemn), the journal says that it gets its name back; after that,
+/// that it is deleted. Dropped, it is cleared away later.
 #[derive(Debug)]
 pub struct HiddenFile {
     remote: Remote,
@@ -18,8 +18,8 @@ pub struct HiddenFile {
 }
 
 impl Remote {
-    /// Renames the file at `path` to a temporary name beside it: RNFR and RNTO, one round trip where the server
-    /// pipelines. [`Remote::list`] does not show that name.
+    /// Renames the file at `path` to a temporary name beside it: RNFR and RNTO, one round trip
+    /// where the server pipelines. [`Remote::list`] does not show that name.
     ///
     /// # Errors
     /// Those of rename(2). The file has its name, or gets it back.
@@ -59,7 +59,8 @@ impl HiddenFile {
         self.temporary.condemn();
     }
 
-    /// Gives the file its old name back, unless another has it now. Where that fails it is tried again later.
+    /// Gives the file its old name back, unless another has it now. Where that fails it is tried
+    /// again later.
     pub fn put_back(self) {
         let Self { remote, temporary } = self;
         temporary.put_back(&mut remote.dialogue(), false);
@@ -95,7 +96,8 @@ impl HiddenFile {
         }
     }
 
-    /// A directory above it is about to be renamed: should this mount be killed, it may be at `path`.
+    /// A directory above it is about to be renamed: should this mount be killed, it may be at
+    /// `path`.
     pub fn expect_at(&self, path: &RemotePath) {
         self.temporary.expect_at(path);
     }

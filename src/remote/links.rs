@@ -1,7 +1,9 @@
-//! What becomes of the server's symbolic links: shown as links, followed to what they lead to, or hidden.
+//! What becomes of the server's symbolic links: shown as links, followed to what they lead to, or
+//! hidden.
 //!
-//! Following is the server's own doing: SIZE and CWD on a link answer for its target. So a followed link may show what
-//! lies outside the mounted directory, though never what the login may not reach.
+//! Following is the server's own doing: SIZE and CWD on a link answer for its target. So a followed
+//! link may show what lies outside the mounted directory, though never what the login may not
+//! reach.
 
 use super::Remote;
 use super::error::refusal;
@@ -76,8 +78,8 @@ pub(super) fn treat(
     }
 }
 
-/// Makes the link `entry` what it leads to; it stays a link where it leads nowhere, or back to a directory it is in:
-/// programs that walk a tree would never come to its end.
+/// Makes the link `entry` what it leads to; it stays a link where it leads nowhere, or back to a
+/// directory it is in: programs that walk a tree would never come to its end.
 fn follow(
     dialogue: &mut Dialogue<'_>,
     directory: &RemotePath,

@@ -1,10 +1,11 @@
 //! A directory's listing, and how far it can be trusted.
 //!
-//! MLSD where the server has it, else STAT where that is as good as LIST, else LIST. What comes is believed when it
-//! shows that the server looked at this directory. An answer that may come of a file, of nothing, of another
-//! directory or of a misread option goes through `listing_check.rs`, which asks in another form and remembers in
-//! the profile what it learned. The result says whether a name that is not among the entries may be there
-//! nevertheless ([`Completeness`]); such a name is asked for by itself (`stat.rs`).
+//! MLSD where the server has it, else STAT where that is as good as LIST, else LIST. What comes is
+//! believed when it shows that the server looked at this directory. An answer that may come of a
+//! file, of nothing, of another directory or of a misread option goes through `listing_check.rs`,
+//! which asks in another form and remembers in the profile what it learned. The result says whether
+//! a name that is not among the entries may be there nevertheless ([`Completeness`]); such a name
+//! is asked for by itself (`stat.rs`).
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -121,7 +122,8 @@ fn receive(
     }
 }
 
-/// The entry lines of LIST's answer about the names in `directory`: what MLSD does not tell (a link's target).
+/// The entry lines of LIST's answer about the names in `directory`: what MLSD does not tell (a
+/// link's target).
 pub(super) fn list_lines(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,

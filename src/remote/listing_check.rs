@@ -1,9 +1,9 @@
-//! Checks of listings that may not be the directory's: an empty one, one of a single name that is the directory's
-//! own, one that equals another directory's, and a refusal.
+//! Checks of listings that may not be the directory's: an empty one, one of a single name that is
+//! the directory's own, one that equals another directory's, and a refusal.
 //!
-//! Each check asks in another form, and what it learns goes into the profile: a form that has shown entries is
-//! believed from then on, so a sound server is checked once. CWD is the witness that a directory is there and may
-//! be entered (RFC 959 §4.1.1).
+//! Each check asks in another form, and what it learns goes into the profile: a form that has shown
+//! entries is believed from then on, so a sound server is checked once. CWD is the witness that a
+//! directory is there and may be entered (RFC 959 §4.1.1).
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -50,8 +50,8 @@ pub(super) fn judge(
     check_path(remote, dialogue, directory, with, received)
 }
 
-/// The listing that a refusal of `with` stands for. Some servers refuse to list an empty directory (`550 No files
-/// found`); others refuse to list what may be entered.
+/// The listing that a refusal of `with` stands for. Some servers refuse to list an empty directory
+/// (`550 No files found`); others refuse to list what may be entered.
 pub(super) fn judge_refusal(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -150,8 +150,9 @@ fn judge_empty(
     Ok(Received::nothing(Completeness::Blank))
 }
 
-/// Whether an answer to `with` without any line cannot be an empty directory's, because this server's listings have
-/// a line for the directory itself. Where no listing showed that yet, that of the start directory does.
+/// Whether an answer to `with` without any line cannot be an empty directory's, because this
+/// server's listings have a line for the directory itself. Where no listing showed that yet, that
+/// of the start directory does.
 fn omits_itself(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -267,8 +268,8 @@ fn kinds_of_names(
     Ok(received)
 }
 
-/// A single line with the directory's own name: LIST and STAT take a file for an answer, and vsftpd answers so for a
-/// directory that it cannot read. A directory never contains itself.
+/// A single line with the directory's own name: LIST and STAT take a file for an answer, and vsftpd
+/// answers so for a directory that it cannot read. A directory never contains itself.
 fn judge_single(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -307,9 +308,10 @@ fn names_only(received: &Received, path: &RemotePath) -> bool {
     }
 }
 
-/// Whether the server lists the path that it is asked for, not its working directory. The one proof is a listing by
-/// path, sent while another directory is the working one, that equals the listing after CWD. A session's working
-/// directory is otherwise unknown, and two directories may differ for any reason.
+/// Whether the server lists the path that it is asked for, not its working directory. The one proof
+/// is a listing by path, sent while another directory is the working one, that equals the listing
+/// after CWD. A session's working directory is otherwise unknown, and two directories may differ
+/// for any reason.
 fn check_path(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -385,7 +387,8 @@ fn enter(dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> Result<(), pool
     dialogue.repeat(|session| session.change_directory(directory))
 }
 
-/// Whether the server lets a directory be entered only where there is one; asked once, by a name that nothing has.
+/// Whether the server lets a directory be entered only where there is one; asked once, by a name
+/// that nothing has.
 pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Dialogue<'_>) -> bool {
     let profile = remote.profile();
     match profile.finding(Capability::CwdChecks) {
@@ -467,7 +470,8 @@ impl ListingChecks {
             .or_insert(names_itself);
     }
 
-    /// Whether every such listing so far has a line for the directory itself; none before the first one.
+    /// Whether every such listing so far has a line for the directory itself; none before the first
+    /// one.
     fn names_itself(&self, with: ListWith, all: bool) -> Option<bool> {
         self.seen().names_itself.get(&(with, all)).copied()
     }

@@ -1,8 +1,9 @@
 //! FTP as file operations on paths.
 //!
-//! Each operation has its fallbacks, by what FEAT says and by what the server really answers, remembered
-//! for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is repeated, what is not is first
-//! verified (`retry.rs`); and each failure is one [`ErrorKind`], decided here once (`error.rs`, `blame.rs`).
+//! Each operation has its fallbacks, by what FEAT says and by what the server really answers,
+//! remembered for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is
+//! repeated, what is not is first verified (`retry.rs`); and each failure is one [`ErrorKind`],
+//! decided here once (`error.rs`, `blame.rs`).
 
 mod absence;
 mod begin;
@@ -129,9 +130,11 @@ pub struct Commit {
 pub struct Stored {
     /// Time of modification, UTC seconds since the epoch, where the server told.
     pub modified: Option<i64>,
-    /// Permission bits: those that were set, else those that the server told, else those that servers give a new file.
+    /// Permission bits: those that were set, else those that the server told, else those that
+    /// servers give a new file.
     pub mode: Option<u32>,
-    /// The `unique` fact (RFC 3659 §7.5.2) as [`crate::ftp::listing::unique_hash`] shortens it; 0 where there is none.
+    /// The `unique` fact (RFC 3659 §7.5.2) as [`crate::ftp::listing::unique_hash`] shortens it; 0
+    /// where there is none.
     pub unique: u64,
 }
 
@@ -182,8 +185,8 @@ impl Once {
 }
 
 impl Remote {
-    /// Makes the first session, and learns from it what the server can do and where a login starts. What is under way
-    /// later is noted in `journal`.
+    /// Makes the first session, and learns from it what the server can do and where a login starts.
+    /// What is under way later is noted in `journal`.
     ///
     /// # Errors
     /// The first session's. That the server does not tell its working directory is none: see
@@ -238,12 +241,14 @@ impl Remote {
         self.inner.home.clone()
     }
 
-    /// Whether [`Remote::stat`] costs one command; where not, a listing of the parent is the cheaper way.
+    /// Whether [`Remote::stat`] costs one command; where not, a listing of the parent is the
+    /// cheaper way.
     pub fn can_stat(&self) -> bool {
         self.profile().has(Capability::Mlst)
     }
 
-    /// The same for this name: of one that the server may change, only the listing tells whether it is there.
+    /// The same for this name: of one that the server may change, only the listing tells whether it
+    /// is there.
     pub fn can_stat_name(&self, name: &[u8]) -> bool {
         let profile = self.profile();
         self.can_stat()
@@ -251,7 +256,8 @@ impl Remote {
             && self.is_name_kept(name)
     }
 
-    /// One path's entry (MLST; where the server has none: from its parent's listing; the root: by listing it).
+    /// One path's entry (MLST; where the server has none: from its parent's listing; the root: by
+    /// listing it).
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] where nothing is there.
@@ -259,8 +265,9 @@ impl Remote {
         stat::stat(self, path)
     }
 
-    /// What identifies `path`'s contents now, as far as the server tells (MLST, else SIZE and MDTM together, else
-    /// from its parent's listing): one round trip where the server has any of the three.
+    /// What identifies `path`'s contents now, as far as the server tells (MLST, else SIZE and MDTM
+    /// together, else from its parent's listing): one round trip where the server has any of the
+    /// three.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] where nothing is there.
@@ -268,8 +275,8 @@ impl Remote {
         version::version(self, path)
     }
 
-    /// What is at `path`, which the listing of its directory neither shows nor rules out: by MLST, else by CWD, SIZE
-    /// and MDTM, else by a listing in another form.
+    /// What is at `path`, which the listing of its directory neither shows nor rules out: by MLST,
+    /// else by CWD, SIZE and MDTM, else by a listing in another form.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] only where the server's answers rule it out.
@@ -282,7 +289,8 @@ impl Remote {
         self.profile().has(Capability::Size)
     }
 
-    /// The size of the file at `path`, of which the listing tells none; none where SIZE does not tell it either.
+    /// The size of the file at `path`, of which the listing tells none; none where SIZE does not
+    /// tell it either.
     ///
     /// # Errors
     /// The session broke.
@@ -290,13 +298,13 @@ impl Remote {
         version::size(self, path)
     }
 
-    /// A directory's listing and how far it can be trusted: no `.`, no `..`, no name twice, no unfinished upload of
-    /// ours, times in UTC. A directory that cannot be listed, and may be entered, has an empty one that answers for no
-    /// name.
+    /// A directory's listing and how far it can be trusted: no `.`, no `..`, no name twice, no
+    /// unfinished upload of ours, times in UTC. A directory that cannot be listed, and may be
+    /// entered, has an empty one that answers for no name.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] and [`ErrorKind::NotDirectory`] also on servers that answer such a path with an
-    /// empty listing.
+    /// [`ErrorKind::NotFound`] and [`ErrorKind::NotDirectory`] also on servers that answer such a
+    /// path with an empty listing.
     pub fn list(&self, path: &RemotePath) -> Result<DirectoryListing, Error> {
         listing::list(self, path)
     }
@@ -317,8 +325,8 @@ impl Remote {
         download::open_at(self, path, offset)
     }
 
-    /// Starts storing a whole file that will be at `path`: under a temporary name beside it, or straight at `path` where
-    /// the server takes no such name.
+    /// Starts storing a whole file that will be at `path`: under a temporary name beside it, or
+    /// straight at `path` where the server takes no such name.
     ///
     /// # Errors
     /// Why the server does not take it.
@@ -326,8 +334,8 @@ impl Remote {
         begin::upload(self, path, None)
     }
 
-    /// The same of a small file that is to have the first `length` bytes of `file`, and no more: where the server bears
-    /// it they go with the command, and [`Upload::sent`] tells.
+    /// The same of a small file that is to have the first `length` bytes of `file`, and no more:
+    /// where the server bears it they go with the command, and [`Upload::sent`] tells.
     ///
     /// # Errors
     /// Those of [`Remote::upload`].
@@ -375,8 +383,8 @@ impl Remote {
         rename::rename(self, &mut self.dialogue(), from, to)
     }
 
-    /// Sets the time of modification, seconds since the epoch: MFMT, MFF, SITE UTIME or MDTM, whichever the
-    /// server takes. Gives the time that it tells then.
+    /// Sets the time of modification, seconds since the epoch: MFMT, MFF, SITE UTIME or MDTM,
+    /// whichever the server takes. Gives the time that it tells then.
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] where it takes none.
@@ -397,7 +405,8 @@ impl Remote {
         self.profile().is_proven(Capability::DirectoryModes)
     }
 
-    /// Warns that a time or a mode of a stored file was not set: once per mount, because the file is stored all the same.
+    /// Warns that a time or a mode of a stored file was not set: once per mount, because the file
+    /// is stored all the same.
     pub fn warn_unset(&self, error: &Error) {
         if self.inner.warned_of_attributes.first() {
             log::warn!("{error}; further refusals of modes and times are logged as debug messages");
@@ -411,13 +420,14 @@ impl Remote {
         change::space(self, path)
     }
 
-    /// A connection for work that nobody waits for, if there is one to spare within `patience`: never the last one, and
-    /// none while somebody waits.
+    /// A connection for work that nobody waits for, if there is one to spare within `patience`:
+    /// never the last one, and none while somebody waits.
     pub fn spare(&self, patience: Duration) -> Option<Spare> {
         spare::spare(self, patience)
     }
 
-    /// All the connections there may be will be wanted in a moment: the missing ones are made in the background.
+    /// All the connections there may be will be wanted in a moment: the missing ones are made in
+    /// the background.
     pub fn expect_all(&self) {
         self.pool().expect(self.pool().stats().limit);
     }
@@ -443,7 +453,8 @@ impl Remote {
         self.inner.counts.so_far()
     }
 
-    /// Keeps what was found out about the server for the next mount, where that is news. Local work only.
+    /// Keeps what was found out about the server for the next mount, where that is news. Local work
+    /// only.
     pub fn keep_profile(&self) {
         self.inner.memory.save(&self.inner.profile);
     }

@@ -1,7 +1,9 @@
-//! Kinds of names that servers were seen to change: words dropped, bytes replaced, characters normalised, names cut.
+//! Kinds of names that servers were seen to change: words dropped, bytes replaced, characters
+//! normalised, names cut.
 //!
-//! A name has the kinds of what it is made of. A server that kept one name of a kind keeps the others, so each kind is
-//! tried once per server, by a name that cannot be another file's ([`trial_name`]).
+//! A name has the kinds of what it is made of. A server that kept one name of a kind keeps the
+//! others, so each kind is tried once per server, by a name that cannot be another file's
+//! ([`trial_name`]).
 
 use crate::ftp::Capability;
 
@@ -21,8 +23,8 @@ pub(super) enum NameKind {
     BlankRuns,
     /// A blank at its beginning, a dot at its end.
     Edges,
-    /// A blank at its end. Servers that cut it off a command may keep control characters (aioftp), and the other way
-    /// round (rclone).
+    /// A blank at its end. Servers that cut it off a command may keep control characters (aioftp),
+    /// and the other way round (rclone).
     TrailingBlank,
     /// Control characters.
     Controls,
@@ -85,7 +87,8 @@ pub(super) fn kinds(name: &[u8]) -> Vec<NameKind> {
     kinds
 }
 
-/// The length that a server must keep for `name`: none where the name fits eight characters and an extension of three.
+/// The length that a server must keep for `name`: none where the name fits eight characters and an
+/// extension of three.
 pub(super) fn length(name: &[u8]) -> Option<usize> {
     let mut parts = name.split(|byte| *byte == b'.');
     let base = parts.next().map_or(0, <[u8]>::len);
@@ -94,7 +97,8 @@ pub(super) fn length(name: &[u8]) -> Option<usize> {
     (!is_short).then_some(name.len().max(SHORT.0 + SHORT.1 + 2))
 }
 
-/// A name around `token` that has these kinds as `name` has them, and is `length` bytes long if it can be. The token is cut where it does not fit.
+/// A name around `token` that has these kinds as `name` has them, and is `length` bytes long if it
+/// can be. The token is cut where it does not fit.
 pub(super) fn trial_name(
     name: &[u8],
     of: &[NameKind],
@@ -145,8 +149,8 @@ pub(super) fn trial_name(
     trial
 }
 
-/// The characters of `name` with their combining marks, runs of blanks within it, or its bytes where they are no
-/// characters: each with the kind that it gives to the name.
+/// The characters of `name` with their combining marks, runs of blanks within it, or its bytes
+/// where they are no characters: each with the kind that it gives to the name.
 fn units(name: &[u8]) -> Vec<(&[u8], Option<NameKind>)> {
     let mut units = Vec::new();
     let mut at = 0;
@@ -214,7 +218,8 @@ fn is_mark(character: char) -> bool {
     )
 }
 
-/// Whether Unicode has the character composed and decomposed; the blocks that hold such characters, roughly.
+/// Whether Unicode has the character composed and decomposed; the blocks that hold such characters,
+/// roughly.
 fn may_be_normalised(character: char) -> bool {
     matches!(
         u32::from(character),

@@ -1,6 +1,7 @@
-//! Whether the server keeps a name as it is. One that makes another of it would replace another file, so a name of a kind
-//! that this server has not been seen to keep is tried first: an empty file whose name has the same kinds, and cannot be
-//! another file's, is stored, looked for in the listing, and deleted. What that shows is remembered in the profile.
+//! Whether the server keeps a name as it is. One that makes another of it would replace another
+//! file, so a name of a kind that this server has not been seen to keep is tried first: an empty
+//! file whose name has the same kinds, and cannot be another file's, is stored, looked for in the
+//! listing, and deleted. What that shows is remembered in the profile.
 
 use super::error::Task;
 use super::listing::list_all;
@@ -33,13 +34,15 @@ struct Unproven {
 }
 
 impl Remote {
-    /// Whether the server is known to keep `name`, so that its answers about it are about this file.
+    /// Whether the server is known to keep `name`, so that its answers about it are about this
+    /// file.
     pub(super) fn is_name_kept(&self, name: &[u8]) -> bool {
         let unproven = self.unproven(name, false);
         unproven.is_ok_and(|unproven| unproven.kinds.is_empty() && unproven.length.is_none())
     }
 
-    /// Refuses what would be about another file than the one at `task.path`, as far as that is known.
+    /// Refuses what would be about another file than the one at `task.path`, as far as that is
+    /// known.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] where the server makes another name of it.
@@ -58,8 +61,8 @@ impl Remote {
         }
     }
 
-    /// Makes sure that the server keeps the name at `task.path`; `is_confirmed` where a plain name of its length is looked
-    /// for in the listing before anything is renamed to it.
+    /// Makes sure that the server keeps the name at `task.path`; `is_confirmed` where a plain name
+    /// of its length is looked for in the listing before anything is renamed to it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] where the server makes another name of it.
@@ -101,7 +104,8 @@ impl Remote {
                 Err(task.error(ErrorKind::InvalidName, &reason))
             }
             Trial::Unknown if unproven.kinds.is_empty() => Ok(()),
-            // The server may have taken it for a slash, and MKD may make the directories above (ftp-srv).
+            // The server may have taken it for a slash, and MKD may make the directories above
+            // (ftp-srv).
             Trial::Unknown if unproven.kinds.contains(&NameKind::Backslashes) => {
                 let reason = "the server does not let a name with a backslash be tried";
                 Err(task.error(ErrorKind::InvalidName, reason))
@@ -110,7 +114,8 @@ impl Remote {
         }
     }
 
-    /// Whether the listing of its directory shows the name at `path`; `None` where there is no listing.
+    /// Whether the listing of its directory shows the name at `path`; `None` where there is no
+    /// listing.
     pub(super) fn is_listed(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Option<bool> {
         let listing = list_all(self, dialogue, &path.parent()?).ok()?;
         let is_there = self.is_among(&listing.entries, path.name());
@@ -224,7 +229,8 @@ impl Remote {
         kind != NameKind::Dashes || blanks != Finding::Fails
     }
 
-    /// Stores an empty file beside `path` whose name has these kinds and this length, and looks what becomes of its name.
+    /// Stores an empty file beside `path` whose name has these kinds and this length, and looks
+    /// what becomes of its name.
     fn try_name(
         &self,
         dialogue: &mut Dialogue<'_>,
@@ -301,7 +307,8 @@ impl Remote {
         Trial::Changed(made)
     }
 
-    /// Where names cannot be tried: the server has the file by this name, or nothing that it takes for it.
+    /// Where names cannot be tried: the server has the file by this name, or nothing that it takes
+    /// for it.
     fn confirm_by_answers(
         &self,
         dialogue: &mut Dialogue<'_>,

@@ -1,8 +1,9 @@
-//! What may still be on the server under a temporary name though nothing works with it any more: the connection was lost
-//! when it should have been cleared away, or the server refused. What is refused is tried again more and more rarely.
+//! What may still be on the server under a temporary name though nothing works with it any more:
+//! the connection was lost when it should have been cleared away, or the server refused. What is
+//! refused is tried again more and more rarely.
 //!
-//! A file moved aside is moved back only while nobody changes what has its old name: a change there first settles what
-//! became of it ([`Remote::settle_before`]).
+//! A file moved aside is moved back only while nobody changes what has its old name: a change there
+//! first settles what became of it ([`Remote::settle_before`]).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +17,8 @@ use super::{Error, ErrorKind, Remote, Version, change, rename};
 use crate::ftp::{Entry, Kind, RemotePath};
 use crate::journal::Successor;
 
-/// Longest wait for another thread that clears one away; the network's deadlines, which are shorter, end what is stuck.
+/// Longest wait for another thread that clears one away; the network's deadlines, which are
+/// shorter, end what is stuck.
 const STUCK: Duration = Duration::from_secs(300);
 
 /// The pause after the first refusal. Each further one doubles it.
@@ -79,7 +81,8 @@ impl Attempt {
         now.is_none_or(|now| self.due <= now)
     }
 
-    /// This attempt's successor, which ended at `now` as `cleared` says. None where nothing is left.
+    /// This attempt's successor, which ended at `now` as `cleared` says. None where nothing is
+    /// left.
     fn next(&self, cleared: Cleared, now: Instant) -> Option<Self> {
         match cleared {
             Cleared::Done => None,
@@ -123,8 +126,9 @@ impl Orphan {
         }
     }
 
-    /// Deletes it, or moves it back where nothing has its old name. A file moved aside is deleted only where the file at
-    /// its old name proves to be its successor; where that is another client's, it stays under a name that is shown.
+    /// Deletes it, or moves it back where nothing has its old name. A file moved aside is deleted
+    /// only where the file at its old name proves to be its successor; where that is another
+    /// client's, it stays under a name that is shown.
     pub(super) fn settle(
         &mut self,
         remote: &Remote,
@@ -134,7 +138,8 @@ impl Orphan {
             // In this order: a server may still move the file after it refused to, and what has its
             // old name is another file only once it has the new one.
             let seen = match look(remote, dialogue, aside) {
-                // The directory may come back: it is on a disk that is not mounted, or was renamed for a moment.
+                // The directory may come back: it is on a disk that is not mounted, or was renamed
+                // for a moment.
                 Ok(Look::NoParent(kind)) => return Err(no_directory(aside, kind)),
                 Ok(Look::Found(_)) => Ok(true),
                 Ok(Look::Absent) => Ok(false),
@@ -237,7 +242,8 @@ impl Orphans {
         Some(lists.take(at))
     }
 
-    /// Takes the next one that is about `path`, due or not, when no thread clears such a one away any more.
+    /// Takes the next one that is about `path`, due or not, when no thread clears such a one away
+    /// any more.
     fn take_about(&self, path: &RemotePath) -> Option<Attempt> {
         let is_taken = |lists: &mut Lists| lists.taken.iter().any(|orphan| orphan.is_about(path));
         let waited = self
@@ -273,14 +279,14 @@ impl Lists {
 }
 
 impl Remote {
-    /// Clears away all that could not be when it should have been. What cannot be now either waits for the next call; without
-    /// a connection, all of it does.
+    /// Clears away all that could not be when it should have been. What cannot be now either waits
+    /// for the next call; without a connection, all of it does.
     pub fn clear_orphans(&self) {
         self.clear_orphans_due(None);
     }
 
-    /// The same of what is due at `now`: what the server refuses to clear away is due 5 s later, then after pauses that
-    /// double, up to an hour.
+    /// The same of what is due at `now`: what the server refuses to clear away is due 5 s later,
+    /// then after pauses that double, up to an hour.
     pub fn clear_due_orphans(&self, now: Instant) {
         self.clear_orphans_due(Some(now));
     }
@@ -290,8 +296,8 @@ impl Remote {
         self.names().orphans().leftovers(Instant::now())
     }
 
-    /// Takes over the unfinished upload at `path`, which an earlier mount left and the server does not delete now.
-    /// False where this mount keeps no journal, which must know of it.
+    /// Takes over the unfinished upload at `path`, which an earlier mount left and the server does
+    /// not delete now. False where this mount keeps no journal, which must know of it.
     pub fn adopt_part(&self, path: &RemotePath) -> bool {
         let journal = self.names().journal();
         journal.part(path);
@@ -340,7 +346,8 @@ impl Remote {
         }
     }
 
-    /// Before a change of the file or directory at `path`: what is left from an earlier one is not to come between.
+    /// Before a change of the file or directory at `path`: what is left from an earlier one is not
+    /// to come between.
     pub(super) fn settle_before(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) {
         while let Some(orphan) = self.names().orphans().take_about(path) {
             if self.clear(dialogue, &orphan).is_err() {
@@ -357,8 +364,9 @@ impl Remote {
         delete_part(self, &mut self.dialogue(), path)
     }
 
-    /// Moves the file at `aside`, which an earlier mount left, back to `target`. Where its successor has that name, it is
-    /// deleted; where another file has, it gets a name that is shown.
+    /// Moves the file at `aside`, which an earlier mount left, back to `target`. Where its
+    /// successor has that name, it is deleted; where another file has, it gets a name that is
+    /// shown.
     ///
     /// # Errors
     /// What became of it is not known.

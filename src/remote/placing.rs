@@ -1,5 +1,6 @@
-//! The last step of an upload: the file's mode, time and name, in one flight where the server queues commands (RFC 959
-//! §4.1.3, draft-somers-ftp-mfxx). What that did not set is set afterwards, in the ways that are left.
+//! The last step of an upload: the file's mode, time and name, in one flight where the server
+//! queues commands (RFC 959 §4.1.3, draft-somers-ftp-mfxx). What that did not set is set
+//! afterwards, in the ways that are left.
 
 use super::retry::Dialogue;
 use super::ways::{ModeWay, TimeWay, Way};
@@ -10,8 +11,9 @@ use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
 /// The mode that servers give a new file: their umask is 022 unless somebody changed it.
 const USUAL_MODE: u32 = 0o644;
 
-/// Makes time and mode of the file at `from`, which was `found` so, what `commit` asks for, where they are not, and
-/// renames it to `target` where it has another name. Returns what time and mode are then, which is best effort.
+/// Makes time and mode of the file at `from`, which was `found` so, what `commit` asks for, where
+/// they are not, and renames it to `target` where it has another name. Returns what time and mode
+/// are then, which is best effort.
 ///
 /// # Errors
 /// Those of the rename. The error names the path that the server refused.

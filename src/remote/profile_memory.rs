@@ -1,4 +1,5 @@
-//! What is known of the server, from one mount to the next: read before the first session, written when it changes.
+//! What is known of the server, from one mount to the next: read before the first session, written
+//! when it changes.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,7 +1,9 @@
-//! RNFR and RNTO (RFC 959 §4.1.3), made to replace. Unix servers replace a file that is in the way; others
-//! (IIS, several NAS) refuse, and the file is moved aside first: then there is a moment with neither.
+//! RNFR and RNTO (RFC 959 §4.1.3), made to replace. Unix servers replace a file that is in the way;
+//! others (IIS, several NAS) refuse, and the file is moved aside first: then there is a moment with
+//! neither.
 //!
-//! Some servers refuse RNTO and rename all the same, a moment later even. A refusal counts after a look at both names.
+//! Some servers refuse RNTO and rename all the same, a moment later even. A refusal counts after a
+//! look at both names.
 
 use std::thread;
 use std::time::Duration;
@@ -32,9 +34,9 @@ pub(super) fn rename(
     set_and_rename(remote, dialogue, &[], from, to, &[]).map(drop)
 }
 
-/// Like [`rename`], and makes `settings` of the file in the same flight. Returns those that it is known to have.
-/// `versions` are those that the file may have then, as far as they are known: where the reply is lost, any other file
-/// at `to` is not it.
+/// Like [`rename`], and makes `settings` of the file in the same flight. Returns those that it is
+/// known to have. `versions` are those that the file may have then, as far as they are known: where
+/// the reply is lost, any other file at `to` is not it.
 pub(super) fn set_and_rename(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -89,9 +91,9 @@ pub(super) fn move_aside(
     }
 }
 
-/// The two commands, after `settings` of `from`, and which of these were made; where the connection broke, a look at
-/// both names tells what became of them. A file at `to` that is none of `versions` is another one; without any, `to` is
-/// a name of ours, or nothing is known of the file.
+/// The two commands, after `settings` of `from`, and which of these were made; where the connection
+/// broke, a look at both names tells what became of them. A file at `to` that is none of `versions`
+/// is another one; without any, `to` is a name of ours, or nothing is known of the file.
 pub(super) fn move_path(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -144,8 +146,8 @@ pub(super) fn move_path(
     }
 }
 
-/// Whether `from` became `to` though the server refused RNTO. How long that is waited for depends on whether this server
-/// has refused what it did, or was seen to mean its refusals.
+/// Whether `from` became `to` though the server refused RNTO. How long that is waited for depends
+/// on whether this server has refused what it did, or was seen to mean its refusals.
 fn was_moved_after_all(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -187,9 +189,9 @@ fn was_moved_after_all(
     false
 }
 
-/// Whether `from`, which no look finds, has become `to`. That something is at `to` proves nothing, it may be the old file;
-/// nor does a listing without `from`, which the server may hide. The rename is asked for once more: RNFR, which the server
-/// had taken, finds whatever is left at `from`.
+/// Whether `from`, which no look finds, has become `to`. That something is at `to` proves nothing,
+/// it may be the old file; nor does a listing without `from`, which the server may hide. The rename
+/// is asked for once more: RNFR, which the server had taken, finds whatever is left at `from`.
 fn has_become(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -228,8 +230,8 @@ fn is_gone(fault: &pool::Error, from: &RemotePath) -> bool {
         && matches!(meaning(fault, from), None | Some(ErrorKind::NotFound))
 }
 
-/// Moves the file at `to` aside, `from` of this version into its place, and only then deletes the old one: it is whole
-/// whatever fails.
+/// Moves the file at `to` aside, `from` of this version into its place, and only then deletes the
+/// old one: it is whole whatever fails.
 fn replace(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -300,8 +302,8 @@ fn is_about(fault: &pool::Error, verb: &str) -> bool {
     }
 }
 
-/// Why `from` could not become `to`, and the version of `from` where a file at `to` is all that is in the way. A refusal
-/// in any words may mean just that, so both are looked at.
+/// Why `from` could not become `to`, and the version of `from` where a file at `to` is all that is
+/// in the way. A refusal in any words may mean just that, so both are looked at.
 fn judge(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,

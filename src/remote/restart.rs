@@ -1,16 +1,17 @@
 //! Whether REST before RETR is what the server says it is (RFC 3659 §5).
 //!
-//! One that says 350 and sends the file from its start all the same would have the wrong bytes read for the right ones, and
-//! nothing would show it: a transfer does not say where it begins. So of a server that is not known for its REST a file's
-//! last byte is asked for, once, before any other offset: what comes is one byte. Where sizes are not told, REST is taken
-//! at its word.
+//! One that says 350 and sends the file from its start all the same would have the wrong bytes read
+//! for the right ones, and nothing would show it: a transfer does not say where it begins. So of a
+//! server that is not known for its REST a file's last byte is asked for, once, before any other
+//! offset: what comes is one byte. Where sizes are not told, REST is taken at its word.
 
 use super::download::open_in;
 use super::retry::Dialogue;
 use super::{Error, Remote};
 use crate::ftp::{Capability, Finding, RemotePath, ServerProfile};
 
-/// So many bytes, or the file's size where that is less, tell a transfer from the start from one of the last byte.
+/// So many bytes, or the file's size where that is less, tell a transfer from the start from one of
+/// the last byte.
 const ENOUGH: u64 = 64 << 10;
 
 /// How often it is tried by one file: the connection may break.
@@ -24,8 +25,8 @@ pub(super) fn is_unproven(profile: &ServerProfile) -> bool {
     )
 }
 
-/// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out, another file is to show
-/// it.
+/// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out,
+/// another file is to show it.
 pub(super) fn prove(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) {
     for _ in 0..TRIES {
         match tried(remote, dialogue, path) {

@@ -1,8 +1,8 @@
 //! What is safe to repeat is repeated, what is not is first verified.
 //!
-//! A pooled session can die unseen: its server closed it, a NAT box forgot it. So one that breaks is
-//! replaced and the step repeated; a step that may have changed something is repeated only after a look at
-//! the server showed that it did not.
+//! A pooled session can die unseen: its server closed it, a NAT box forgot it. So one that breaks
+//! is replaced and the step repeated; a step that may have changed something is repeated only after
+//! a look at the server showed that it did not.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ const TRIES: usize = 3;
 
 /// A conversation with the server over one leased session at a time, replaced when it breaks.
 ///
-/// All steps of an operation share one, so that an operation never waits for a second session while it
-/// holds the first.
+/// All steps of an operation share one, so that an operation never waits for a second session while
+/// it holds the first.
 #[derive(Debug)]
 pub(super) struct Dialogue<'pool> {
     pool: &'pool Pool,
@@ -148,8 +148,8 @@ impl<'pool> Dialogue<'pool> {
         }
     }
 
-    /// Runs a change that must not be run twice; where its session broke, `verify` finds out what became of
-    /// it.
+    /// Runs a change that must not be run twice; where its session broke, `verify` finds out what
+    /// became of it.
     pub(super) fn change(
         &mut self,
         mut step: impl FnMut(&mut Session) -> Result<(), ftp::Error>,
@@ -177,8 +177,8 @@ impl<'pool> Dialogue<'pool> {
         }
     }
 
-    /// The session in hand, or one from the pool. A server that restarts refuses for a moment: the pool
-    /// spaces these tries.
+    /// The session in hand, or one from the pool. A server that restarts refuses for a moment: the
+    /// pool spaces these tries.
     fn take_lease(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
         if let Some(lease) = self.lease.take() {
             return Ok(lease);
@@ -200,8 +200,8 @@ impl<'pool> Dialogue<'pool> {
         self.pool.profile().demotions()
     }
 
-    /// After a session that had been idle met only silence, the other idle ones would cost the same wait
-    /// each.
+    /// After a session that had been idle met only silence, the other idle ones would cost the same
+    /// wait each.
     fn distrust_others(&self, error: Option<&ftp::Error>, reused: bool) {
         if reused && matches!(error, Some(ftp::Error::Timeout(_))) {
             self.pool.distrust_idle();
@@ -266,8 +266,8 @@ struct Failure {
 }
 
 impl Failure {
-    /// Whether the step may go better another time. A new session that met silence will meet it again; a data
-    /// connection that could not be made or broke (425, 426) need not.
+    /// Whether the step may go better another time. A new session that met silence will meet it
+    /// again; a data connection that could not be made or broke (425, 426) need not.
     fn may_pass(&self) -> bool {
         if refusal(&self.fault).is_some_and(|reply| matches!(reply.code().0, 425 | 426)) {
             return true;

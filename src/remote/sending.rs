@@ -1,5 +1,5 @@
-//! A file's bytes on their way to the server, over as many transfers as that takes: what breaks goes on where the
-//! server has got to (REST and STOR, RFC 3659 §5; APPE, RFC 959 §4.1.3).
+//! A file's bytes on their way to the server, over as many transfers as that takes: what breaks
+//! goes on where the server has got to (REST and STOR, RFC 3659 §5; APPE, RFC 959 §4.1.3).
 
 use std::fs::File;
 use std::mem;
@@ -40,7 +40,8 @@ enum Line {
 }
 
 impl Sending {
-    /// Goes on with a transfer that was begun at the start of `path`; `is_ours` where only it writes there.
+    /// Goes on with a transfer that was begun at the start of `path`; `is_ours` where only it
+    /// writes there.
     pub(super) fn new(
         remote: &Remote,
         path: &RemotePath,
@@ -82,8 +83,8 @@ impl Sending {
         }
     }
 
-    /// Waits until the server has acknowledged all that was sent; what was lost on the way is sent again from `file`,
-    /// where there is one.
+    /// Waits until the server has acknowledged all that was sent; what was lost on the way is sent
+    /// again from `file`, where there is one.
     ///
     /// # Errors
     /// The server's refusal, or what broke.
@@ -108,8 +109,8 @@ impl Sending {
                     pool::Error::from(failed.error)
                 }
             };
-            // The reply was lost on its way, the bytes were not: middleboxes forget control connections that are
-            // silent while the data flows.
+            // The reply was lost on its way, the bytes were not: middleboxes forget control
+            // connections that are silent while the data flows.
             if is_lost(&fault) && self.size_there(&mut self.remote.dialogue()) == Some(size) {
                 log::info!(
                     "no completion reply for {}, but its size is right: {fault}",
@@ -124,7 +125,8 @@ impl Sending {
         }
     }
 
-    /// The session, after [`Sending::finish`], where it is still good: to ask something, and put it back.
+    /// The session, after [`Sending::finish`], where it is still good: to ask something, and put it
+    /// back.
     pub(super) fn lend_lease(&mut self) -> Option<Lease> {
         match &mut self.line {
             Line::Arrived(lease) => lease.take(),
@@ -147,8 +149,8 @@ impl Sending {
         }
     }
 
-    /// The transfer broke. Where the data connection did, the server may have said why on the control connection: a
-    /// full disk shows so.
+    /// The transfer broke. Where the data connection did, the server may have said why on the
+    /// control connection: a full disk shows so.
     fn hang_up(&mut self, error: ftp::Error) -> pool::Error {
         let fault = pool::Error::from(error);
         let Line::Open(transfer, permit) = mem::replace(&mut self.line, Line::Broken) else {
@@ -176,10 +178,11 @@ impl Sending {
         }
     }
 
-    /// After `fault`: a new transfer, from where the server has got to, which is not beyond `most`. Anything else is no
-    /// part of what was sent.
+    /// After `fault`: a new transfer, from where the server has got to, which is not beyond `most`.
+    /// Anything else is no part of what was sent.
     fn go_on(&mut self, fault: pool::Error, most: u64) -> Result<(), pool::Error> {
-        // A completion before the end is that of a server that took a broken connection for the end.
+        // A completion before the end is that of a server that took a broken connection for the
+        // end.
         let broke = is_lost(&fault)
             || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299 | 425 | 426));
         if !self.is_ours || !broke || ResumeWay::left(self.remote.profile()).next().is_none() {

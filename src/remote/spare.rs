@@ -1,7 +1,8 @@
-//! A connection for work that nobody waits for: what it brings is of use if it comes, and nothing is lost if it does not.
+//! A connection for work that nobody waits for: what it brings is of use if it comes, and nothing
+//! is lost if it does not.
 //!
-//! Nothing here is tried again, nothing waits for another connection, and what the server refuses is left to whoever
-//! asks for it one day.
+//! Nothing here is tried again, nothing waits for another connection, and what the server refuses
+//! is left to whoever asks for it one day.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -43,7 +44,8 @@ pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<Spare> {
 }
 
 impl Spare {
-    /// How many directories should be [listed](Self::list) at once: as many as one round trip tells of.
+    /// How many directories should be [listed](Self::list) at once: as many as one round trip tells
+    /// of.
     pub fn most_to_list(&self) -> usize {
         let queues = self.lease.as_ref().is_some_and(|lease| lease.queues());
         if queues && self.lists_together() {
@@ -53,8 +55,8 @@ impl Spare {
         }
     }
 
-    /// Lists `directories` and tells each listing, as [`Remote::list`] would, with its number among them. One that is
-    /// not told could not be listed.
+    /// Lists `directories` and tells each listing, as [`Remote::list`] would, with its number among
+    /// them. One that is not told could not be listed.
     pub fn list(
         &mut self,
         directories: &[RemotePath],
@@ -92,7 +94,8 @@ impl Spare {
         }
     }
 
-    /// What the server says of each of `paths` now, asked in few round trips; none of what it does not tell of.
+    /// What the server says of each of `paths` now, asked in few round trips; none of what it does
+    /// not tell of.
     pub fn versions(&mut self, paths: &[RemotePath]) -> Vec<Option<Version>> {
         let mut versions = Vec::with_capacity(paths.len());
         while let Some(rest) = paths.get(versions.len()..).filter(|rest| !rest.is_empty()) {
@@ -131,11 +134,12 @@ impl Spare {
         Ok(None)
     }
 
-    /// Begins to receive `path`, which is to be `version`, where `range` begins; where the server can end there, it does.
+    /// Begins to receive `path`, which is to be `version`, where `range` begins; where the server
+    /// can end there, it does.
     ///
     /// # Errors
-    /// The transfer's; [`ErrorKind::Changed`] where the server does not say that it is that version, and
-    /// [`ErrorKind::Unsupported`] where it does not begin at that offset.
+    /// The transfer's; [`ErrorKind::Changed`] where the server does not say that it is that
+    /// version, and [`ErrorKind::Unsupported`] where it does not begin at that offset.
     pub fn open_within(
         mut self,
         path: &RemotePath,
@@ -168,7 +172,8 @@ impl Spare {
         Ok(transfer)
     }
 
-    /// Sees by `path` whether transfers begin where REST says, and goes on with another spare connection.
+    /// Sees by `path` whether transfers begin where REST says, and goes on with another spare
+    /// connection.
     fn prove_restart(&mut self, remote: &Remote, path: &RemotePath) {
         if let Some(mut dialogue) = self.dialogue(remote) {
             restart::prove(remote, &mut dialogue, path);

@@ -2,8 +2,8 @@
 //! shows the name nor rules it out, by what the server answers to CWD, SIZE, MDTM, NLST, LIST and
 //! RNFR about this one name.
 //!
-//! Every decision whether a name is free rests on [`look`]: [`Look::Absent`] means that an answer which is believed
-//! rules the name out, and an error that none does.
+//! Every decision whether a name is free rests on [`look`]: [`Look::Absent`] means that an answer
+//! which is believed rules the name out, and an error that none does.
 
 use super::error::{Operation, Task, is_unsupported, meaning, refusal, reply_meaning};
 use super::links::treat;
@@ -123,9 +123,11 @@ enum Facts {
     NoParent(ErrorKind),
     /// It was refused by a server whose MLST has not yet answered for anything.
     Denied,
-    /// A server whose MLST has answered before refused it in these words, which give no reason that is known.
+    /// A server whose MLST has answered before refused it in these words, which give no reason that
+    /// is known.
     Unexplained(String),
-    /// The answer is no refusal and has no facts: ProFTPD's about a name that `HideFiles` leaves out of listings.
+    /// The answer is no refusal and has no facts: ProFTPD's about a name that `HideFiles` leaves
+    /// out of listings.
     Empty,
     /// There is no MLST.
     Silent,
@@ -196,7 +198,8 @@ fn may_be_a_link(told: &Entry) -> bool {
         && told.size.is_none_or(|size| size < PATH_MAX)
 }
 
-/// What the parent's listing says, which shows a link as a link; what MLST told, where it is not listed.
+/// What the parent's listing says, which shows a link as a link; what MLST told, where it is not
+/// listed.
 fn look_again(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,
@@ -373,8 +376,8 @@ fn size_and_time(
     })
 }
 
-/// What NLST of the directory says, whose lines have no dialect, and LIST of the path alone; none where neither is
-/// answered. A name that NLST shows is of this `kind`.
+/// What NLST of the directory says, whose lines have no dialect, and LIST of the path alone; none
+/// where neither is answered. A name that NLST shows is of this `kind`.
 fn look_in_names(
     remote: &Remote,
     dialogue: &mut Dialogue<'_>,

@@ -1,10 +1,11 @@
-//! Listings by `STAT path` (RFC 959 §4.1.3): one round trip on the control connection, without a data connection, and
-//! many of them in one write.
+//! Listings by `STAT path` (RFC 959 §4.1.3): one round trip on the control connection, without a
+//! data connection, and many of them in one write.
 //!
-//! Only instead of LIST: MLSD's times are to the second, and STAT prints what LIST does. Servers differ in what STAT
-//! makes of a path, so it is believed of those that are known for it, of others after one of its listings was the same as
-//! LIST's, and each time only where the listing has a line for the directory itself: vsftpd answers 213 and nothing for a
-//! path that is not there, others leave out names with a dot.
+//! Only instead of LIST: MLSD's times are to the second, and STAT prints what LIST does. Servers
+//! differ in what STAT makes of a path, so it is believed of those that are known for it, of others
+//! after one of its listings was the same as LIST's, and each time only where the listing has a
+//! line for the directory itself: vsftpd answers 213 and nothing for a path that is not there,
+//! others leave out names with a dot.
 
 use super::Remote;
 use super::retry::Dialogue;

@@ -1,8 +1,10 @@
-//! Which name an upload has on the server until it is complete: three steps, each tried where the one before failed.
+//! Which name an upload has on the server until it is complete: three steps, each tried where the
+//! one before failed.
 //!
-//! A temporary name that begins with a dot, one that does not, and the name that the file will have. A step that fails
-//! is skipped for its directory (or for its file, where the server takes temporary names elsewhere). It becomes a trait
-//! of the server, which the profile keeps, when the next step works and the failed one never did.
+//! A temporary name that begins with a dot, one that does not, and the name that the file will
+//! have. A step that fails is skipped for its directory (or for its file, where the server takes
+//! temporary names elsewhere). It becomes a trait of the server, which the profile keeps, when the
+//! next step works and the failed one never did.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -107,7 +109,8 @@ impl UploadSteps {
         let (works, failed): (&[Capability], _) = match name {
             UploadName::Hidden => (&[Capability::HiddenNames, Capability::TemporaryNames], None),
             UploadName::Visible => (&[Capability::TemporaryNames], Some(Capability::HiddenNames)),
-            // Files in a directory that cannot be written to can be overwritten: that says nothing about the server.
+            // Files in a directory that cannot be written to can be overwritten: that says nothing
+            // about the server.
             UploadName::Final => (&[], Some(Capability::TemporaryNames).filter(|_| is_new)),
         };
         for capability in works {

@@ -1,5 +1,6 @@
-//! The names that unfinished uploads, and files moved aside, have on the server for a while: the one place
-//! that makes them. Each is in the journal from before it is used until it is known to be gone.
+//! The names that unfinished uploads, and files moved aside, have on the server for a while: the
+//! one place that makes them. Each is in the journal from before it is used until it is known to be
+//! gone.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -18,12 +19,13 @@ const PART: &[u8] = b".part";
 const ASIDE: &[u8] = b".old";
 /// Of an empty file by whose name the server is tried; what is tried comes after it.
 const TRIAL: &[u8] = b".try";
-/// Between a file's name and the digits, of a file that is kept because another client took its name.
+/// Between a file's name and the digits, of a file that is kept because another client took its
+/// name.
 const SAVED: &[u8] = b".ftpfs-saved-";
 /// Longest name that servers on Unix file systems take, bytes.
 const LONGEST_NAME: usize = 255;
-/// Hexadecimal digits between prefix and suffix: half of them are the name's, half the mount's. The name's come first, so
-/// that two names of a mount differ even where the server cuts them.
+/// Hexadecimal digits between prefix and suffix: half of them are the name's, half the mount's. The
+/// name's come first, so that two names of a mount differ even where the server cuts them.
 const DIGITS: usize = 16;
 
 /// Makes names that no other mount makes, and remembers those that could not be cleared away.
@@ -44,8 +46,8 @@ pub(super) struct Temporary {
 }
 
 /// A file that is being overwritten where it is. The journal holds a record of it from before the
-/// server can have touched the file. Dropped before it is [finished](Self::finished), the record stays
-/// only where the next mount is to store the file.
+/// server can have touched the file. Dropped before it is [finished](Self::finished), the record
+/// stays only where the next mount is to store the file.
 #[derive(Debug)]
 pub(super) struct InPlace {
     remote: Remote,
@@ -99,8 +101,8 @@ impl Remote {
         Some(Temporary::new(self, path.clone(), Orphan::Part(path)))
     }
 
-    /// A new name beside `target` to move it to for a moment; none for the root. `successor` is the version of the file
-    /// that is to have its place, where one is.
+    /// A new name beside `target` to move it to for a moment; none for the root. `successor` is the
+    /// version of the file that is to have its place, where one is.
     pub(super) fn new_aside(
         &self,
         target: &RemotePath,
@@ -120,7 +122,8 @@ impl Remote {
 }
 
 impl Remote {
-    /// A new name beside `target` that is tried: `shape` makes it of the digits that tell it from others.
+    /// A new name beside `target` that is tried: `shape` makes it of the digits that tell it from
+    /// others.
     pub(super) fn new_trial(
         &self,
         target: &RemotePath,
@@ -222,8 +225,9 @@ impl Temporary {
         }
     }
 
-    /// Moves a file that may have been moved aside back, unless another has its name now. Where that fails it is an
-    /// orphan. Where the server may still be `at_work` on it, it is looked for once more later.
+    /// Moves a file that may have been moved aside back, unless another has its name now. Where
+    /// that fails it is an orphan. Where the server may still be `at_work` on it, it is looked for
+    /// once more later.
     pub(super) fn put_back(mut self, dialogue: &mut Dialogue<'_>, at_work: bool) {
         let Some(orphan) = &mut self.orphan else {
             return;
@@ -252,12 +256,14 @@ impl Drop for Temporary {
     }
 }
 
-/// Whether `name` is a temporary name of any mount. Strict, so that no name a user would choose is taken for one.
+/// Whether `name` is a temporary name of any mount. Strict, so that no name a user would choose is
+/// taken for one.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     digits(name).is_some()
 }
 
-/// The name, beside `target`, under which users find the file at `aside` once another client's file is at `target`.
+/// The name, beside `target`, under which users find the file at `aside` once another client's file
+/// is at `target`.
 pub(super) fn saved_path(aside: &RemotePath, target: &RemotePath) -> Option<RemotePath> {
     let digits = digits(aside.name())?;
     let mut name = [target.name(), SAVED, digits].concat();

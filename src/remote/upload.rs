@@ -1,8 +1,10 @@
-//! A file being stored: under a temporary name beside its target, renamed over it when the server has all of
-//! it. Readers see the old file or the new one; a failed upload leaves the old one whole.
+//! A file being stored: under a temporary name beside its target, renamed over it when the server
+//! has all of it. Readers see the old file or the new one; a failed upload leaves the old one
+//! whole.
 //!
-//! Servers that do not take, show or rename temporary names get the next [`UploadName`]: within [`begin::upload`](super::begin::upload) where STOR is
-//! refused, by another upload ([`ErrorKind::OtherWay`]) where the refusal comes after the data.
+//! Servers that do not take, show or rename temporary names get the next [`UploadName`]: within
+//! [`begin::upload`](super::begin::upload) where STOR is refused, by another upload
+//! ([`ErrorKind::OtherWay`]) where the refusal comes after the data.
 
 use std::fs::File;
 use std::mem;
@@ -138,8 +140,8 @@ impl Upload {
         }
     }
 
-    /// Sends the next `length` bytes, found at `self.sent()` in `file`. A connection that breaks is replaced, and the
-    /// transfer goes on where the server has got to, if it can.
+    /// Sends the next `length` bytes, found at `self.sent()` in `file`. A connection that breaks is
+    /// replaced, and the transfer goes on where the server has got to, if it can.
     ///
     /// # Errors
     /// What broke, in the server's words where it had any ([`ErrorKind::NoSpace`] …), or
@@ -148,8 +150,9 @@ impl Upload {
         self.step(|sending| sending.send(file, length))
     }
 
-    /// Waits until the server has acknowledged what was sent, and has the same bytes where it tells a digest; bytes that
-    /// were lost with their connection are sent again from `file`. Without a file, nothing is compared or sent again.
+    /// Waits until the server has acknowledged what was sent, and has the same bytes where it tells
+    /// a digest; bytes that were lost with their connection are sent again from `file`. Without a
+    /// file, nothing is compared or sent again.
     ///
     /// # Errors
     /// Those of [`Upload::send`].
@@ -183,15 +186,15 @@ impl Upload {
         }
     }
 
-    /// Takes the 226 unless it [has arrived](Self::arrive), checks the size where the server tells it, sets mode and
-    /// time, renames over `target`.
+    /// Takes the 226 unless it [has arrived](Self::arrive), checks the size where the server tells
+    /// it, sets mode and time, renames over `target`.
     ///
-    /// Mode and time are best effort: a server that refuses them is logged, once where it has no command for
-    /// them, and the file is stored all the same.
+    /// Mode and time are best effort: a server that refuses them is logged, once where it has no
+    /// command for them, and the file is stored all the same.
     ///
     /// # Errors
-    /// The old file is whole and the temporary one deleted, unless the upload went straight to its name
-    /// (which was logged).
+    /// The old file is whole and the temporary one deleted, unless the upload went straight to its
+    /// name (which was logged).
     pub fn commit(mut self, target: &RemotePath, commit: &Commit) -> Result<Stored, Error> {
         let sent = self.sent();
         if matches!(self.state, State::Sending(_)) && sent != commit.size {
@@ -264,8 +267,8 @@ impl Upload {
         }
     }
 
-    /// Makes sure that the temporary name is listed as it is, once per server: one that is changed may be another upload's,
-    /// too.
+    /// Makes sure that the temporary name is listed as it is, once per server: one that is changed
+    /// may be another upload's, too.
     fn confirm_place(&self, dialogue: &mut Dialogue<'_>, task: &Task<'_>) -> Result<(), Error> {
         let (remote, path) = (&self.remote, self.place.path());
         let profile = remote.profile();

@@ -1,5 +1,5 @@
-//! What tells one version of a file from another, as far as FTP can: size, time of modification, and the
-//! `unique` fact (RFC 3659 §7.5.2).
+//! What tells one version of a file from another, as far as FTP can: size, time of modification,
+//! and the `unique` fact (RFC 3659 §7.5.2).
 
 use super::error::{Operation, Task};
 use super::retry::Dialogue;
@@ -9,7 +9,8 @@ use crate::ftp::listing::unique_hash;
 use crate::ftp::{self, Capability, Entry, Precision, RemotePath, ServerProfile};
 use crate::journal::Successor;
 
-/// LIST may show the times of one half of the year an hour off: whose summer time it is, it does not say.
+/// LIST may show the times of one half of the year an hour off: whose summer time it is, it does
+/// not say.
 const SUMMER_TIME: i64 = 3600;
 
 /// What the server said of a file's contents; nothing where it did not tell.
@@ -24,8 +25,8 @@ pub struct Version {
 }
 
 impl Version {
-    /// Whether nothing speaks against both being of the same contents. What only one of them knows does not,
-    /// nor does a listing's time that is less exact than MDTM's.
+    /// Whether nothing speaks against both being of the same contents. What only one of them knows
+    /// does not, nor does a listing's time that is less exact than MDTM's.
     pub fn agrees(&self, other: &Self) -> bool {
         let same_size = match (self.size, other.size) {
             (Some(one), Some(other)) => one == other,
@@ -39,7 +40,8 @@ impl Version {
         same_size && same_unique && same_time
     }
 
-    /// Whether `found` proves to have these contents: both sizes are known, and nothing speaks against it.
+    /// Whether `found` proves to have these contents: both sizes are known, and nothing speaks
+    /// against it.
     pub(super) fn is_proven_by(&self, found: &Self) -> bool {
         self.size.is_some() && found.size.is_some() && self.agrees(found)
     }
@@ -58,7 +60,8 @@ impl Version {
         })
     }
 
-    /// What both know together of contents they [agree](Self::agrees) on, each thing from where it is more exact.
+    /// What both know together of contents they [agree](Self::agrees) on, each thing from where it
+    /// is more exact.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         let exact = |modified: &(i64, Precision)| modified.1;
@@ -164,8 +167,8 @@ fn size_and_time(
     }
 }
 
-/// What the server told in answer to `verb`; none where it refused, and it is not asked again where it does
-/// not know the command.
+/// What the server told in answer to `verb`; none where it refused, and it is not asked again where
+/// it does not know the command.
 pub(super) fn told<T>(
     answer: Result<T, ftp::Error>,
     profile: &ServerProfile,
@@ -184,7 +187,8 @@ pub(super) fn told<T>(
     }
 }
 
-/// Whether times of these precisions, each the beginning of its minute or day, can be the same moment.
+/// Whether times of these precisions, each the beginning of its minute or day, can be the same
+/// moment.
 fn may_be_one_moment(one: (i64, Precision), other: (i64, Precision)) -> bool {
     let span = |precision| match precision {
         Precision::Second => 1,

@@ -1,5 +1,5 @@
-//! Commands to the same end, the best first: how a time or a mode is set, how a digest is asked for, how an upload is
-//! resumed. The profile knows which of them the server has.
+//! Commands to the same end, the best first: how a time or a mode is set, how a digest is asked
+//! for, how an upload is resumed. The profile knows which of them the server has.
 
 use crate::ftp::{Capability, DigestCommand, Error, RemotePath, ServerProfile, Session, Setting};
 

@@ -1,11 +1,12 @@
-//! What a refusal's words say, in the languages servers speak. The words are not part of any standard:
-//! the phrases are those of the C library, of Windows and of the servers, as they send them.
+//! What a refusal's words say, in the languages servers speak. The words are not part of any
+//! standard: the phrases are those of the C library, of Windows and of the servers, as they send
+//! them.
 
 use super::ErrorKind;
 use crate::ftp::RemotePath;
 
-/// Phrases in lower case, the more telling first: "does not exist" must be seen before "exist", "not a
-/// directory" before "a directory".
+/// Phrases in lower case, the more telling first: "does not exist" must be seen before "exist",
+/// "not a directory" before "a directory".
 const PHRASES: &[(ErrorKind, &[&str])] = &[
     (
         ErrorKind::Busy,
@@ -179,8 +180,9 @@ const PHRASES: &[(ErrorKind, &[&str])] = &[
     ),
 ];
 
-/// Whole sentences of servers that refuse to list an empty directory: their words in lower case, without the path
-/// and punctuation. A part of a sentence proves nothing: "no files can be listed now" is about the server.
+/// Whole sentences of servers that refuse to list an empty directory: their words in lower case,
+/// without the path and punctuation. A part of a sentence proves nothing: "no files can be listed
+/// now" is about the server.
 const EMPTY: &[&str] = &[
     "no files",
     "no files found",

@@ -1,5 +1,5 @@
-//! The zone of a server's LIST times. LIST shows local time and does not say whose; MLSD, MDTM and MFMT are
-//! UTC (RFC 3659 §2.3), so one MDTM of a listed file shows how far apart the two are.
+//! The zone of a server's LIST times. LIST shows local time and does not say whose; MLSD, MDTM and
+//! MFMT are UTC (RFC 3659 §2.3), so one MDTM of a listed file shows how far apart the two are.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -11,7 +11,8 @@ use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session};
 
 /// Zones are whole quarters of an hour apart from UTC.
 const STEP: i64 = 15 * 60;
-/// No zone is farther away; more means that the file changed meanwhile, or the year was guessed wrong.
+/// No zone is farther away; more means that the file changed meanwhile, or the year was guessed
+/// wrong.
 const FARTHEST: i64 = 15 * 60 * 60;
 /// After so many files that told nothing, the server's time is taken for UTC.
 const ATTEMPTS: u32 = 3;
@@ -29,8 +30,8 @@ pub(super) struct Zone {
 }
 
 impl Zone {
-    /// The zone that was `given`. Where MDTM tells times `alike`, it shows nothing, and the server's time is UTC for all that
-    /// is known.
+    /// The zone that was `given`. Where MDTM tells times `alike`, it shows nothing, and the
+    /// server's time is UTC for all that is known.
     pub(super) fn new(given: Option<TimeZone>, alike: bool) -> Self {
         Self {
             given,
@@ -44,8 +45,8 @@ impl Zone {
         }
     }
 
-    /// Turns the times of `entries`, just listed in `directory`, into UTC; may ask one MDTM, whose failure
-    /// does not matter to the listing.
+    /// Turns the times of `entries`, just listed in `directory`, into UTC; may ask one MDTM, whose
+    /// failure does not matter to the listing.
     pub(super) fn settle(
         &self,
         session: &mut Session,
@@ -77,8 +78,8 @@ impl Zone {
         settle_by(entries, |seconds| seconds.saturating_sub(ahead));
     }
 
-    /// The time that the server tells of a file whose time was set to `seconds`, UTC: not every moment has a time of its
-    /// own where a zone's clocks are put back.
+    /// The time that the server tells of a file whose time was set to `seconds`, UTC: not every
+    /// moment has a time of its own where a zone's clocks are put back.
     pub(super) fn told(&self, seconds: i64) -> i64 {
         match &self.given {
             Some(zone) if self.alike => moment(shown_at(seconds, zone), zone),

@@ -23,7 +23,8 @@ pub(super) fn parse_port(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
     Ok((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])).into())
 }
 
-/// `|1|132.235.1.2|6275|` or `|2|1080::8:800:200C:417A|5282|`, the argument of EPRT, with any delimiter.
+/// `|1|132.235.1.2|6275|` or `|2|1080::8:800:200C:417A|5282|`, the argument of EPRT, with any
+/// delimiter.
 pub(super) fn parse_eprt(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
     let text = std::str::from_utf8(argument).map_err(|_| BadAddress::Syntax)?;
     let delimiter = text.chars().next().ok_or(BadAddress::Syntax)?;

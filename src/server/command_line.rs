@@ -8,7 +8,8 @@ use super::fault::CONNECT;
 /// Longest command line taken; a longer one is answered 500.
 pub(super) const LINE_LIMIT: usize = 8 << 10;
 
-/// Lines waiting for their turn take at most about this many bytes; until some are answered nothing more is read.
+/// Lines waiting for their turn take at most about this many bytes; until some are answered nothing
+/// more is read.
 const QUEUE_LIMIT: usize = 64 << 10;
 
 /// What a queued line costs beside its bytes.
@@ -155,8 +156,9 @@ fn first_word(line: &[u8]) -> (String, &[u8]) {
     )
 }
 
-/// Drops TELNET commands before the verb (`IAC IP IAC DM` precedes ABOR) and halves a doubled IAC. A lone one
-/// inside the line stays: clients that know nothing of TELNET send Latin-1 names as they are.
+/// Drops TELNET commands before the verb (`IAC IP IAC DM` precedes ABOR) and halves a doubled IAC.
+/// A lone one inside the line stays: clients that know nothing of TELNET send Latin-1 names as they
+/// are.
 fn without_telnet(mut line: &[u8]) -> Vec<u8> {
     loop {
         line = match line {

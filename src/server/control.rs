@@ -1,4 +1,5 @@
-//! The control connection: lines in, replies out, and the watch over it while something else is waited for.
+//! The control connection: lines in, replies out, and the watch over it while something else is
+//! waited for.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
@@ -87,7 +88,8 @@ impl Control {
         }
     }
 
-    /// Whether the line taken last began another flight: it did not arrive before the replies to those ahead of it.
+    /// Whether the line taken last began another flight: it did not arrive before the replies to
+    /// those ahead of it.
     pub(super) fn is_new_flight(&self) -> bool {
         self.is_new_flight
     }
@@ -109,8 +111,8 @@ impl Control {
 
     /// When a connection opened now can carry its first byte.
     pub(super) fn handshake_done(&self) -> Instant {
-        // On loopback the client's connect returns at once: one delay stands for the round trip it would have waited
-        // there, the other for the one until the first byte answers it.
+        // On loopback the client's connect returns at once: one delay stands for the round trip it
+        // would have waited there, the other for the one until the first byte answers it.
         Instant::now() + 2 * self.delay
     }
 
@@ -144,8 +146,8 @@ impl Control {
         self.stream.is_secure()
     }
 
-    /// Begins TLS, as its server. What came in the clear behind the command that asked for it was said by anybody:
-    /// it ends the session, and so does a handshake that fails.
+    /// Begins TLS, as its server. What came in the clear behind the command that asked for it was
+    /// said by anybody: it ends the session, and so does a handshake that fails.
     pub(super) fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), Gone> {
         if !self.queue.is_empty() {
             log::warn!("server: commands in the clear behind AUTH TLS: the session is closed");
@@ -247,7 +249,8 @@ impl Control {
         self.hang()
     }
 
-    /// Waits until `other` is ready, the client has sent something or the deadline is over, and queues what was sent.
+    /// Waits until `other` is ready, the client has sent something or the deadline is over, and
+    /// queues what was sent.
     pub(super) fn watch(
         &mut self,
         other: Option<(BorrowedFd<'_>, PollFlags)>,
@@ -271,7 +274,8 @@ impl Control {
         Ok(if heard { Event::Input } else { Event::Deadline })
     }
 
-    /// Queues what TLS had received already, which poll(2) does not show; whether there was anything.
+    /// Queues what TLS had received already, which poll(2) does not show; whether there was
+    /// anything.
     fn take_held(&mut self) -> Result<bool, Gone> {
         let mut came = false;
         while self.stream.holds_input() && !self.ended && !self.queue.is_full() {
@@ -280,7 +284,8 @@ impl Control {
         Ok(came)
     }
 
-    /// poll(2) over the control connection and the other descriptor; both empty when the deadline passed.
+    /// poll(2) over the control connection and the other descriptor; both empty when the deadline
+    /// passed.
     fn poll(
         &self,
         reading: bool,
@@ -315,7 +320,8 @@ impl Control {
     fn fill(&mut self) -> Result<bool, Gone> {
         let mut bytes = [0; READ_SIZE];
         match self.stream.read(&mut bytes) {
-            // Clients leave without a word, in TLS too: what they said before is whole lines or nothing.
+            // Clients leave without a word, in TLS too: what they said before is whole lines or
+            // nothing.
             Ok(0) => self.ended = true,
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.ended = true,
             Ok(count) => self

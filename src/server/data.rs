@@ -139,7 +139,8 @@ impl DataConnection {
 }
 
 impl DataSetup {
-    /// Waits for input on the control connection, taking a data connection that is opened ahead of its command.
+    /// Waits for input on the control connection, taking a data connection that is opened ahead of
+    /// its command.
     pub(super) fn watch(
         &mut self,
         control: &mut Control,

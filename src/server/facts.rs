@@ -82,7 +82,8 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// Chooses from the argument of OPTS MLST: `type;size;`. Unknown names are passed over (RFC 3659 §7.9).
+    /// Chooses from the argument of OPTS MLST: `type;size;`. Unknown names are passed over (RFC
+    /// 3659 §7.9).
     pub(super) fn choose(&mut self, names: &str) {
         let chosen = |fact: &Fact| {
             names

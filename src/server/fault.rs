@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::command_line::Command;
 
-/// Stands for the moment of connecting, where the greeting is due, in [`Fault::on`]: in lower case, as no verb is.
+/// Stands for the moment of connecting, where the greeting is due, in [`Fault::on`]: in lower case,
+/// as no verb is.
 pub const CONNECT: &str = "connect";
 /// Stands for every command in [`Fault::on`].
 pub const ANY: &str = "*";
@@ -88,8 +89,8 @@ pub enum Misdeed {
     },
     /// At AUTH: these bytes follow the 234 in the clear, before the handshake.
     Inject(Vec<u8>),
-    /// At AUTH (where TLS is implicit at [`CONNECT`]) or at the command of a transfer: the client waits in vain for the
-    /// TLS handshake on the control or the data connection.
+    /// At AUTH (where TLS is implicit at [`CONNECT`]) or at the command of a transfer: the client
+    /// waits in vain for the TLS handshake on the control or the data connection.
     StallHandshake,
     /// There: these bytes answer the client's handshake, and the connection is closed.
     InsteadOfHandshake(Vec<u8>),
@@ -111,7 +112,8 @@ pub struct Faults {
 }
 
 impl Fault {
-    /// `misdeed` at the next command `verb`: as sent, upper case, `SITE` with its sub-command; [`CONNECT`] or [`ANY`].
+    /// `misdeed` at the next command `verb`: as sent, upper case, `SITE` with its sub-command;
+    /// [`CONNECT`] or [`ANY`].
     pub fn on(verb: &str, misdeed: Misdeed) -> Self {
         Self {
             verb: verb.to_owned(),

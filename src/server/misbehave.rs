@@ -146,7 +146,8 @@ impl Session {
         }
     }
 
-    /// Does to a data connection what is to happen instead of its TLS handshake; gives it back where that is nothing.
+    /// Does to a data connection what is to happen instead of its TLS handshake; gives it back
+    /// where that is nothing.
     pub(super) fn disturb(&mut self, connection: DataConnection) -> Result<DataConnection, Stop> {
         let bytes = match &self.misdeed {
             Some(Misdeed::StallHandshake) => &[],

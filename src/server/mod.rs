@@ -1,4 +1,5 @@
-//! A small FTP server over std sockets (RFC 959, 2389, 2428, 3659), for `serve`, the demo and the tests.
+//! A small FTP server over std sockets (RFC 959, 2389, 2428, 3659), for `serve`, the demo and the
+//! tests.
 //!
 //! It shares nothing with the client in `ftp`, so that a mistake in one shows in the other.
 //!
@@ -8,14 +9,15 @@
 //! | `session` | one client: who it is, where it stands, what it asked for last |
 //! | `commands` | the table of verbs, and each verb in one function |
 //! | `control`, `command_line`, `reply` | the control connection, its lines, its answers |
-//! | `data`, `address`, `transfer` | opening a data connection, the grammar of its address, moving bytes |
+//! | `data`, `address`, `transfer` | a data connection's opening, its address, moving bytes |
 //! | `tls`, `security` | certificates, encrypted connections; what of a session is protected |
 //! | `fault`, `misbehave` | what tests ask to go wrong, and doing it wrong |
 //! | `tree`, `place`, `path` | the served directory, which no path leads out of |
 //! | `facts`, `long_listing`, `time` | how an entry is written: RFC 3659 facts, `ls -l`, times |
 //!
-//! A session is one thread. It waits with poll(2) on its control connection and on the data connection at
-//! once, so that ABOR, a closed client and a stopped server are noticed in the middle of a transfer.
+//! A session is one thread. It waits with poll(2) on its control connection and on the data
+//! connection at once, so that ABOR, a closed client and a stopped server are noticed in the middle
+//! of a transfer.
 
 mod address;
 mod command_line;
@@ -81,15 +83,19 @@ pub struct ServerOptions {
     pub read_only: bool,
     /// Most sessions at once; one more is told 421.
     pub max_sessions: Option<usize>,
-    /// A session silent for longer is told 421 and closed; a data connection silent for longer is broken off with 426.
+    /// A session silent for longer is told 421 and closed; a data connection silent for longer is
+    /// broken off with 426.
     pub idle: Duration,
-    /// A round trip's time, as a distant client would feel it: a reply leaves no sooner than this after
-    /// its command arrived, the reply to an upload no sooner than this after the upload's end, and a new connection
-    /// costs it once for its handshake. Commands that arrived together pay together, as on a real line.
+    /// A round trip's time, as a distant client would feel it: a reply leaves no sooner than this
+    /// after its command arrived, the reply to an upload no sooner than this after the upload's
+    /// end, and a new connection costs it once for its handshake. Commands that arrived together
+    /// pay together, as on a real line.
     pub delay: Duration,
-    /// Verbs and features that are refused with 502 and left out of FEAT, upper case: `MLSD`, `EPSV`, `SITE CHMOD`.
+    /// Verbs and features that are refused with 502 and left out of FEAT, upper case: `MLSD`,
+    /// `EPSV`, `SITE CHMOD`.
     pub disabled: BTreeSet<String>,
-    /// Whether digests of files are told: HASH, XSHA256, XSHA1, XMD5 and XCRC, unless [disabled](Self::disabled).
+    /// Whether digests of files are told: HASH, XSHA256, XSHA1, XMD5 and XCRC, unless
+    /// [disabled](Self::disabled).
     pub digests: bool,
     /// How TLS is spoken; all is in the clear where there is none.
     pub tls: Option<TlsOptions>,
@@ -125,8 +131,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The root is not a directory that can be opened, the address cannot be listened on, the certificate is not the
-    /// key's, or no thread can be had.
+    /// The root is not a directory that can be opened, the address cannot be listened on, the
+    /// certificate is not the key's, or no thread can be had.
     pub fn start(options: ServerOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         let serving = Arc::new(Serving::new(listener, options)?);
@@ -152,22 +158,24 @@ impl Server {
         self.serving.stop();
     }
 
-    /// Every command line received since the start, in order, over all sessions (PASS without its argument).
+    /// Every command line received since the start, in order, over all sessions (PASS without its
+    /// argument).
     ///
     /// Bytes that are not UTF-8 show as U+FFFD. Beyond 16 MiB the oldest lines are forgotten.
     pub fn commands(&self) -> Vec<String> {
         self.serving.log.lines()
     }
 
-    /// The same by flight: command lines that one client sent without waiting for replies in between, so that each
-    /// flight is one round trip of that client's. Lines sent one by one are one flight only with a
-    /// [delay](ServerOptions::delay) that is longer than the client takes to send them.
+    /// The same by flight: command lines that one client sent without waiting for replies in
+    /// between, so that each flight is one round trip of that client's. Lines sent one by one are
+    /// one flight only with a [delay](ServerOptions::delay) that is longer than the client takes to
+    /// send them.
     pub fn flights(&self) -> Vec<Vec<String>> {
         self.serving.log.flights()
     }
 
-    /// How many [flights](Self::flights) the session had that had the most: so many round trips one client waited for in
-    /// turn.
+    /// How many [flights](Self::flights) the session had that had the most: so many round trips one
+    /// client waited for in turn.
     pub fn most_flights_of_a_session(&self) -> usize {
         self.serving.log.most_flights()
     }

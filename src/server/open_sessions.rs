@@ -6,7 +6,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long closing all sessions waits for their threads; a thread stuck in the kernel is left to itself.
+/// How long closing all sessions waits for their threads; a thread stuck in the kernel is left to
+/// itself.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// The open sessions' sockets, by number.

@@ -7,8 +7,8 @@ pub(super) struct VirtualPath {
 }
 
 impl VirtualPath {
-    /// Where `argument` leads from here. `..` goes one name up and not above the root. `None` for bytes that no name
-    /// on the control connection can have.
+    /// Where `argument` leads from here. `..` goes one name up and not above the root. `None` for
+    /// bytes that no name on the control connection can have.
     pub(super) fn join(&self, argument: &[u8]) -> Option<Self> {
         if argument
             .iter()

@@ -92,7 +92,8 @@ impl Place {
         Ok(file)
     }
 
-    /// Opens the file for writing, made when it is missing; what it holds stays until the upload begins.
+    /// Opens the file for writing, made when it is missing; what it holds stays until the upload
+    /// begins.
     pub(super) fn open_to_write(&self) -> io::Result<Upload> {
         let mode = Mode::from_raw_mode(0o666);
         let (file, created) = match self.open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode)
@@ -105,8 +106,8 @@ impl Place {
         Ok(Upload { file, created })
     }
 
-    /// The directory's entries one by one, without `.` and `..`. Names with a line end are left out: no command
-    /// could name them, and a listing would show them as two.
+    /// The directory's entries one by one, without `.` and `..`. Names with a line end are left
+    /// out: no command could name them, and a listing would show them as two.
     pub(super) fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
         let directory = self.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let names = Dir::read_from(&directory)?;
@@ -187,7 +188,8 @@ impl Place {
         if FileType::from_raw_mode(fstat(&opened)?.st_mode) == FileType::Symlink {
             return Err(Errno::OPNOTSUPP.into());
         }
-        // fchmod(2) takes no O_PATH descriptor, and fchmodat(2) follows symlinks; this name leads to the descriptor alone.
+        // fchmod(2) takes no O_PATH descriptor, and fchmodat(2) follows symlinks; this name leads
+        // to the descriptor alone.
         let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         fs::set_permissions(path, Permissions::from_mode(mode))
     }

@@ -1,4 +1,5 @@
-//! How far a session is protected: whether TLS has begun, and what PBSZ and PROT said of data connections (RFC 4217).
+//! How far a session is protected: whether TLS has begun, and what PBSZ and PROT said of data
+//! connections (RFC 4217).
 
 use std::sync::Arc;
 
@@ -55,7 +56,8 @@ impl Security {
         self.tls.as_ref().map(|tls| Arc::clone(&tls.config))
     }
 
-    /// The same for a data connection, and whether it must resume a session; none where it is in the clear.
+    /// The same for a data connection, and whether it must resume a session; none where it is in
+    /// the clear.
     pub(super) fn for_data(&self) -> Option<(Arc<ServerConfig>, bool)> {
         let tls = self.tls.as_ref().filter(|_| self.is_private)?;
         Some((Arc::clone(&tls.config), tls.reuse))

@@ -57,8 +57,8 @@ pub(super) struct Session {
     flight: Flight,
     /// Its number in the log.
     number: u64,
-    /// The session's place among those open; given back before the last reply, so that a client that has
-    /// read it can come again.
+    /// The session's place among those open; given back before the last reply, so that a client
+    /// that has read it can come again.
     slot: Option<Slot>,
 }
 
@@ -192,7 +192,8 @@ impl Session {
         self.control.reply(reply).map(|()| Ended::Yes)
     }
 
-    /// Begins TLS on the control connection: whoever had logged in before is nobody now (RFC 4217 §4).
+    /// Begins TLS on the control connection: whoever had logged in before is nobody now (RFC 4217
+    /// §4).
     fn secure(&mut self) -> Result<(), Gone> {
         let Some(config) = self.security.for_control() else {
             return Ok(());

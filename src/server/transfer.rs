@@ -23,11 +23,12 @@ const SEND_SIZE: usize = 4 << 20;
 /// Bytes read from a file at once to be encrypted: four records of TLS.
 const ENCRYPT_SIZE: usize = 64 << 10;
 
-/// Bytes read from an upload at once: large enough that system calls do not show, small enough for the cache.
+/// Bytes read from an upload at once: large enough that system calls do not show, small enough for
+/// the cache.
 const RECEIVE_SIZE: usize = 128 << 10;
 
-/// Bytes of an upload that never runs dry between two looks at the control connection: a poll for each read would
-/// cost a third of the rate.
+/// Bytes of an upload that never runs dry between two looks at the control connection: a poll for
+/// each read would cost a third of the rate.
 const WATCH_BYTES: usize = 4 << 20;
 
 /// A transfer under way.
@@ -181,7 +182,8 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// How many of `length` bytes may be moved before the transfer is to be cut; cuts it where none may.
+    /// How many of `length` bytes may be moved before the transfer is to be cut; cuts it where none
+    /// may.
     fn allowed(&mut self, length: usize) -> Result<usize, Broken> {
         match self.cut {
             None => Ok(length),
@@ -204,7 +206,8 @@ impl<'a> Transfer<'a> {
             },
             CutHow::Break(code) => Broken::Refused(code),
             CutHow::Drop => {
-                // Closed without a linger it is reset. A socket that does not take the option is broken, as it should be.
+                // Closed without a linger it is reset. A socket that does not take the option is
+                // broken, as it should be.
                 let _ = SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO));
                 Broken::Connection(ErrorKind::ConnectionReset.into())
             }
@@ -212,7 +215,8 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Waits until the client gives up, which shows by an error of the connection or by one of the `signs`.
+    /// Waits until the client gives up, which shows by an error of the connection or by one of the
+    /// `signs`.
     fn stall(&mut self, signs: PollFlags) -> Broken {
         loop {
             if self.control.wants_abort() {

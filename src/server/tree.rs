@@ -1,7 +1,8 @@
 //! The served directory and the way from a client's path to a place in it.
 //!
-//! A path is walked one component at a time from an open descriptor to the next, never through a name that the kernel could
-//! resolve elsewhere: no symlink, no `..`, no rename during the walk leads out of the root.
+//! A path is walked one component at a time from an open descriptor to the next, never through a
+//! name that the kernel could resolve elsewhere: no symlink, no `..`, no rename during the walk
+//! leads out of the root.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -65,7 +66,8 @@ impl Tree {
         })
     }
 
-    /// The place `path` names. Its directory exists; whether the place itself does is for the place to say.
+    /// The place `path` names. Its directory exists; whether the place itself does is for the place
+    /// to say.
     pub(super) fn find(&self, path: &VirtualPath, last: LastLink) -> io::Result<Place> {
         let ahead = path.components().rev().map(<[u8]>::to_vec).collect();
         Walk {

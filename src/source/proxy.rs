@@ -1,4 +1,5 @@
-//! A proxy's URL: `SCHEME://[user:password@]host[:port]`, where SCHEME is `socks5`, `socks5h` or `http`.
+//! A proxy's URL: `SCHEME://[user:password@]host[:port]`, where SCHEME is `socks5`, `socks5h` or
+//! `http`.
 
 use super::{decode_login, short_host};
 use crate::ftp::{Password, Proxy, ProxyKind};

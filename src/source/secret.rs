@@ -7,8 +7,8 @@ const STARS: &str = "****";
 
 /// The bytes of `text` that are passwords of URLs, of any scheme, in it.
 ///
-/// Rather too much than too little: where a password holds a character that it cannot hold unless written `%XX`, the URL
-/// is refused later, and everything up to the last `@` is hidden until then.
+/// Rather too much than too little: where a password holds a character that it cannot hold unless
+/// written `%XX`, the URL is refused later, and everything up to the last `@` is hidden until then.
 pub fn password_ranges(text: &[u8]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = 0;
@@ -51,7 +51,8 @@ fn password_in(text: &[u8]) -> Option<Range<usize>> {
         let colon = authority.get(..at)?.iter().position(|byte| *byte == b':')?;
         return Some(colon + 1..at);
     }
-    // No login, or one whose password holds what ends an authority: then no port stands behind the colon.
+    // No login, or one whose password holds what ends an authority: then no port stands behind the
+    // colon.
     let colon = authority.iter().position(|byte| *byte == b':')?;
     let is_port = authority.get(colon + 1..)?.iter().all(u8::is_ascii_digit);
     if is_port || authority.starts_with(b"[") {

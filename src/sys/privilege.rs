@@ -1,6 +1,7 @@
 //! What this process may do, and give up doing: capabilities(7), no_new_privs and dumps (prctl(2)).
 //!
-//! Linux keeps capabilities and no_new_privs by thread; a thread inherits them from the one that starts it.
+//! Linux keeps capabilities and no_new_privs by thread; a thread inherits them from the one that
+//! starts it.
 
 use std::io;
 
@@ -9,11 +10,12 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
 };
 
-/// What root mounts and unmounts with: the right to, and to reach a mountpoint below directories that are closed to root
-/// without it, such as a user's home.
+/// What root mounts and unmounts with: the right to, and to reach a mountpoint below directories
+/// that are closed to root without it, such as a user's home.
 const TO_MOUNT: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_READ_SEARCH);
 
-/// From now on this process leaves no core dump, and no other one of the same user reads its memory or its environment.
+/// From now on this process leaves no core dump, and no other one of the same user reads its memory
+/// or its environment.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -23,8 +25,8 @@ pub fn forbid_dumps() -> io::Result<()> {
 
 /// Takes from this thread every capability that mounting and unmounting do not need.
 ///
-/// Root's thread cannot gain others by running a program. Anybody else's can, for it unmounts by one that has the
-/// set-user-ID bit, fusermount3.
+/// Root's thread cannot gain others by running a program. Anybody else's can, for it unmounts by
+/// one that has the set-user-ID bit, fusermount3.
 ///
 /// # Errors
 /// The kernel's refusal.
@@ -35,7 +37,8 @@ pub fn keep_only_mounting() -> io::Result<()> {
     restrict(TO_MOUNT)
 }
 
-/// Takes every capability from this thread and all it starts from now on, which cannot gain any by running a program.
+/// Takes every capability from this thread and all it starts from now on, which cannot gain any by
+/// running a program.
 ///
 /// # Errors
 /// The kernel's refusal.

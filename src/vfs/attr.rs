@@ -25,11 +25,13 @@ pub struct Attr {
     pub kind: Kind,
     /// Size in bytes.
     pub size: u64,
-    /// Time of last modification; stands for the access and change times, too, which FTP does not have.
+    /// Time of last modification; stands for the access and change times, too, which FTP does not
+    /// have.
     pub modified: SystemTime,
     /// Permission bits.
     pub mode: u32,
-    /// Names: one, for directories, too (find(1) takes it to mean that nobody counts subdirectories); none once removed.
+    /// Names: one, for directories, too (find(1) takes it to mean that nobody counts
+    /// subdirectories); none once removed.
     pub links: u32,
     /// Owner.
     pub uid: u32,
@@ -69,8 +71,8 @@ impl Attributes {
 }
 
 impl Attr {
-    /// What `options` make of `attributes`; `mounted` stands for a time nobody told, and `has_modes` says that the
-    /// server has Unix modes for directories.
+    /// What `options` make of `attributes`; `mounted` stands for a time nobody told, and
+    /// `has_modes` says that the server has Unix modes for directories.
     pub(super) fn new(
         ino: Ino,
         attributes: &Attributes,
@@ -153,8 +155,8 @@ fn shown_mode(attributes: &Attributes, options: &VfsOptions, has_modes: bool) ->
     mode & !mask.unwrap_or(0)
 }
 
-/// The mode of a directory that somebody can enter. Servers without Unix modes show `drw-rw-rw-` for every directory,
-/// and the kernel lets no user but root through one without an x.
+/// The mode of a directory that somebody can enter. Servers without Unix modes show `drw-rw-rw-`
+/// for every directory, and the kernel lets no user but root through one without an x.
 fn enterable(mode: u32) -> u32 {
     if mode & 0o111 == 0 {
         mode | (mode & 0o444) >> 2

@@ -1,7 +1,7 @@
 //! Names that differ in case only, on servers that take them for the same.
 //!
-//! A name that is not listed while a variant of it is has the variant's attributes there ([`Vfs::cached_answer`]). The
-//! kernel keeps such a spelling for no time at all.
+//! A name that is not listed while a variant of it is has the variant's attributes there
+//! ([`Vfs::cached_answer`]). The kernel keeps such a spelling for no time at all.
 
 use crate::cache::{Answer, Attributes};
 use crate::ftp::RemotePath;

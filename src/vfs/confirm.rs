@@ -1,4 +1,5 @@
-//! Close-to-open: what is known of a file when it is opened is what the server says, not what was listed long ago.
+//! Close-to-open: what is known of a file when it is opened is what the server says, not what was
+//! listed long ago.
 
 use crate::cache::{Answer, Attributes};
 use crate::ftp::{Kind, RemotePath};
@@ -9,7 +10,8 @@ use super::case::CachedAnswer;
 use super::errno::Errno;
 
 impl Vfs {
-    /// What is known of `name` in `directory`, where the server said it so lately that a file may be opened by it.
+    /// What is known of `name` in `directory`, where the server said it so lately that a file may
+    /// be opened by it.
     pub(super) fn recent_attributes(
         &self,
         directory: &RemotePath,
@@ -84,7 +86,8 @@ impl Vfs {
         name: &[u8],
         known: &Attributes,
     ) -> Result<(Attributes, bool), Errno> {
-        // The new listing may show minutes only. What is cached has the exact times, so it must not be forgotten.
+        // The new listing may show minutes only. What is cached has the exact times, so it must not
+        // be forgotten.
         self.cache.doubt(directory, name);
         match self.attributes_of(directory, name) {
             Ok(fresh) => {

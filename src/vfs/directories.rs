@@ -127,8 +127,8 @@ impl Vfs {
         self.directories.remove(handle);
     }
 
-    /// Stores what was closed in the directory `ino` and below it, and waits for that (`fsync` of a directory). All else is
-    /// on the server when its call returns.
+    /// Stores what was closed in the directory `ino` and below it, and waits for that (`fsync` of a
+    /// directory). All else is on the server when its call returns.
     pub fn sync_directory(&self, ino: Ino) -> Result<(), Errno> {
         let failure = self.store_below(&self.inodes.path(ino)?);
         failure.map_or(Ok(()), Err)
@@ -232,7 +232,8 @@ impl Vfs {
         OpenListing { snapshot, unstored }
     }
 
-    /// The listing that `open` shows; read from the start (rewinddir), it is the newest one in memory.
+    /// The listing that `open` shows; read from the start (rewinddir), it is the newest one in
+    /// memory.
     fn listing_from(&self, open: &DirectoryHandle, from: u64) -> Arc<OpenListing> {
         let newest = match from {
             0 => self

@@ -1,5 +1,5 @@
-//! What becomes of what is known once a change failed: a server may have done what it says it has not, or what nobody
-//! heard the end of.
+//! What becomes of what is known once a change failed: a server may have done what it says it has
+//! not, or what nobody heard the end of.
 
 use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
@@ -7,7 +7,8 @@ use crate::remote::ErrorKind;
 use super::Vfs;
 
 impl Vfs {
-    /// A change of `name` in `directory` failed for this reason: unless that leaves no doubt, the server is asked anew.
+    /// A change of `name` in `directory` failed for this reason: unless that leaves no doubt, the
+    /// server is asked anew.
     pub(super) fn doubt(&self, directory: &RemotePath, name: &[u8], reason: ErrorKind) {
         if !was_plainly_refused(reason) {
             self.doubt_name(directory, name);
@@ -21,7 +22,8 @@ impl Vfs {
     }
 }
 
-/// Whether nothing was done, beyond doubt: the reasons that a server gives for what it looked at first.
+/// Whether nothing was done, beyond doubt: the reasons that a server gives for what it looked at
+/// first.
 fn was_plainly_refused(reason: ErrorKind) -> bool {
     match reason {
         ErrorKind::NotFound

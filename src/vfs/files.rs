@@ -71,13 +71,15 @@ pub enum Pages {
     Keep,
     /// Those it has are of other contents.
     Drop,
-    /// None are used: by a file opened only to be written, which spares a copy of every byte, by one whose size is not
-    /// known, of which the kernel would read no more than the size it was told, and by all where the user wants it so.
+    /// None are used: by a file opened only to be written, which spares a copy of every byte, by
+    /// one whose size is not known, of which the kernel would read no more than the size it was
+    /// told, and by all where the user wants it so.
     Bypass,
 }
 
 impl Vfs {
-    /// Opens `ino` by what memory has of it. `None` where the server has to be asked, or waited for.
+    /// Opens `ino` by what memory has of it. `None` where the server has to be asked, or waited
+    /// for.
     pub fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
         if mode.truncate {
             // An upload of the file may be under way, which ends first.
@@ -205,8 +207,8 @@ impl Vfs {
         }
     }
 
-    /// Up to `length` bytes from `offset`; less only at the end of the file, or once `wanted` says that nobody
-    /// waits for them any more.
+    /// Up to `length` bytes from `offset`; less only at the end of the file, or once `wanted` says
+    /// that nobody waits for them any more.
     pub fn read(
         &self,
         handle: Handle,
@@ -238,8 +240,8 @@ impl Vfs {
         }
     }
 
-    /// The next open is to see the file that the server has now, and none of the pages that the kernel was given while
-    /// it changed.
+    /// The next open is to see the file that the server has now, and none of the pages that the
+    /// kernel was given while it changed.
     fn forget_changed(&self, file: &OpenFile) {
         if !file.has_changed() {
             return;
@@ -295,8 +297,8 @@ impl Vfs {
             .is_ok_and(|opened| opened.stores && self.owes_closing(&opened.file))
     }
 
-    /// What was written is stored (`close`): when it returns, the server has every byte, or the errno says why not. In
-    /// `-o writeback` it is the local disk that has it.
+    /// What was written is stored (`close`): when it returns, the server has every byte, or the
+    /// errno says why not. In `-o writeback` it is the local disk that has it.
     pub fn flush(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for somebody else's upload.
@@ -313,8 +315,8 @@ impl Vfs {
         })
     }
 
-    /// Stores what was written, and what waits to be stored (`fsync`): when it returns, the server has every byte, or the
-    /// errno says why not.
+    /// Stores what was written, and what waits to be stored (`fsync`): when it returns, the server
+    /// has every byte, or the errno says why not.
     pub fn sync(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // What happened before is of no interest to who asks how it is now.
@@ -326,8 +328,8 @@ impl Vfs {
         }
     }
 
-    /// Whether giving up `handle` has something to do on the server: to store pages of a shared mapping that were written
-    /// after the last close, or to delete a file that lost its name.
+    /// Whether giving up `handle` has something to do on the server: to store pages of a shared
+    /// mapping that were written after the last close, or to delete a file that lost its name.
     fn owes_release(&self, handle: Handle) -> bool {
         self.files.find(handle).is_ok_and(|opened| {
             let stores =
@@ -387,7 +389,8 @@ impl Vfs {
             && !file.has_closed()
             && let Ok((directory, name)) = self.location(file.ino())
         {
-            // The server may have the new file all the same. What waits is shown as it is here, whatever the server has.
+            // The server may have the new file all the same. What waits is shown as it is here,
+            // whatever the server has.
             self.doubt_name(&directory, &name);
         }
         if let Some(stored) = committed? {
@@ -434,7 +437,8 @@ impl Vfs {
         Ok((file, Confirmed { version, changed }))
     }
 
-    /// The same, where memory has it: the file is in the spool, or the server told its version lately.
+    /// The same, where memory has it: the file is in the spool, or the server told its version
+    /// lately.
     fn share_known(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Confirmed)>, Errno> {
         let (file, version) = if let Some(shared) = self.share_spooled(ino)? {
             shared

@@ -1,7 +1,8 @@
 //! One change of a whole file at a time: fetching it, storing it, removing or renaming it.
 //!
-//! Not a lock around data: the holder works on the network meanwhile. Who waits gives up when the program that asked no
-//! longer waits for the answer, and when the holder has made no progress for long.
+//! Not a lock around data: the holder works on the network meanwhile. Who waits gives up when the
+//! program that asked no longer waits for the answer, and when the holder has made no progress for
+//! long.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

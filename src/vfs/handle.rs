@@ -20,7 +20,8 @@ pub(super) struct FileHandle {
     pub(super) file: Arc<OpenFile>,
     /// Opened for writing.
     pub(super) writable: bool,
-    /// Closing it stores what the file holds: it may write, or it made the file (O_CREAT, O_RDONLY or not).
+    /// Closing it stores what the file holds: it may write, or it made the file (O_CREAT, O_RDONLY
+    /// or not).
     pub(super) stores: bool,
     /// Opened with O_APPEND.
     pub(super) append: bool,

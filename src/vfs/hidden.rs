@@ -1,10 +1,11 @@
-//! Open files whose name is removed or goes to another file: they are renamed aside on the server, and deleted there when
-//! the last program closes them. No contents are moved.
+//! Open files whose name is removed or goes to another file: they are renamed aside on the server,
+//! and deleted there when the last program closes them. No contents are moved.
 //!
-//! 1. [`Vfs::hide`] renames the file to a temporary name. Its inode goes with it, so that readers follow.
+//! 1. [`Vfs::hide`] renames the file to a temporary name. Its inode goes with it, so that readers
+//!    follow.
 //! 2. What took the name away succeeds: [`OpenFile::hide`]. Or it fails: [`Vfs::unhide`].
-//! 3. [`Vfs::discard_hidden`] deletes the file at the last close, [`Vfs::discard_all_hidden`] at the end of the mount, and
-//!    the next mount what a killed one left.
+//! 3. [`Vfs::discard_hidden`] deletes the file at the last close, [`Vfs::discard_all_hidden`] at
+//!    the end of the mount, and the next mount what a killed one left.
 
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, HiddenFile};
@@ -16,8 +17,8 @@ use super::inode::Ino;
 use super::open_file::{ALWAYS, OpenFile};
 
 impl Vfs {
-    /// Renames the open file `name` in `parent` aside on the server. Where the server does not rename it, fetches its
-    /// contents instead and returns `None`.
+    /// Renames the open file `name` in `parent` aside on the server. Where the server does not
+    /// rename it, fetches its contents instead and returns `None`.
     pub(super) fn hide(
         &self,
         file: &OpenFile,
@@ -55,7 +56,8 @@ impl Vfs {
         self.inodes.rename((parent, aside.name()), (parent, name));
     }
 
-    /// Deletes the file on the server that `file` left there when it lost its name: nothing has it open any more.
+    /// Deletes the file on the server that `file` left there when it lost its name: nothing has it
+    /// open any more.
     pub(super) fn discard_hidden(&self, file: &OpenFile) {
         if !file.is_hidden() {
             return;
@@ -68,7 +70,8 @@ impl Vfs {
         }
     }
 
-    /// Leaves every such file to [`crate::remote::Remote::clear_orphans`], also those that are still open.
+    /// Leaves every such file to [`crate::remote::Remote::clear_orphans`], also those that are
+    /// still open.
     pub(super) fn discard_all_hidden(&self) {
         for file in self.files_in_use() {
             if file.is_hidden()
@@ -79,8 +82,8 @@ impl Vfs {
         }
     }
 
-    /// Moves such files out of the directory `ino`, which is about to be removed, into `parent`: programs go on reading
-    /// them. One that cannot be moved is removed with the directory.
+    /// Moves such files out of the directory `ino`, which is about to be removed, into `parent`:
+    /// programs go on reading them. One that cannot be moved is removed with the directory.
     pub(super) fn move_hidden_out(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
         let directory = self.inodes.path(parent)?;
         for (name, file) in self.inodes.open_files_in(ino) {

@@ -1,5 +1,6 @@
 //! The one thread that looks after what nobody waits for: transfers that hold a connection without
-//! being read, bytes that were kept to be read again, temporary names that could not be cleared away.
+//! being read, bytes that were kept to be read again, temporary names that could not be cleared
+//! away.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};

@@ -94,7 +94,8 @@ impl Inodes {
         }
     }
 
-    /// The inode of `name` in `parent`, one lookup more; a new one where there is none of this shape.
+    /// The inode of `name` in `parent`, one lookup more; a new one where there is none of this
+    /// shape.
     pub(super) fn look_up(&self, parent: Ino, name: &[u8], shape: Shape) -> Result<Ino, Errno> {
         let mut table = self.lock();
         let known = table.child(parent, name)?;
@@ -126,7 +127,8 @@ impl Inodes {
         }
     }
 
-    /// Keeps `ino` for this mount's own use, as a lookup would, until it is forgotten once; false where it is gone already.
+    /// Keeps `ino` for this mount's own use, as a lookup would, until it is forgotten once; false
+    /// where it is gone already.
     pub(super) fn hold(&self, ino: Ino) -> bool {
         let mut table = self.lock();
         let node = table.node_mut(ino);
@@ -198,7 +200,8 @@ impl Inodes {
         Ok(file)
     }
 
-    /// Notes that the kernel's pages of `ino` are of `version` from now on; whether they were before.
+    /// Notes that the kernel's pages of `ino` are of `version` from now on; whether they were
+    /// before.
     pub(super) fn set_cached(&self, ino: Ino, version: Option<Version>) -> bool {
         let mut table = self.lock();
         let Some(node) = table.nodes.get_mut(&ino) else {
@@ -307,7 +310,8 @@ impl Table {
         }
     }
 
-    /// Drops `ino` when neither the kernel nor an inode below needs it; then its directory likewise.
+    /// Drops `ino` when neither the kernel nor an inode below needs it; then its directory
+    /// likewise.
     fn drop_unused(&mut self, ino: Ino) {
         let mut at = Some(ino);
         while let Some(ino) = at {

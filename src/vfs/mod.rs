@@ -6,9 +6,9 @@
 //! agreed.
 //!
 //! Locks, in the order in which they may be taken: a file's append lock, the inode table, a file's
-//! state; a handle table, an open listing and the queue of what waits to be stored stand alone. None is held across the network. A
-//! file's gate is no lock of data: who holds it may wait for the server, and no FUSE loop ever
-//! waits for it.
+//! state; a handle table, an open listing and the queue of what waits to be stored stand alone.
+//! None is held across the network. A file's gate is no lock of data: who holds it may wait for the
+//! server, and no FUSE loop ever waits for it.
 
 mod ahead;
 mod attr;
@@ -130,7 +130,8 @@ pub struct Vfs {
 }
 
 impl Vfs {
-    /// The tree below `root` on `remote`, its spool files noted in `journal`. Sends nothing; that `root` is a directory was checked before.
+    /// The tree below `root` on `remote`, its spool files noted in `journal`. Sends nothing; that
+    /// `root` is a directory was checked before.
     pub fn new(
         remote: Remote,
         root: RemotePath,
@@ -203,8 +204,8 @@ impl Vfs {
         self.backing.spools.tell_waiting();
     }
 
-    /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was left there and
-    /// ends the sessions.
+    /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was
+    /// left there and ends the sessions.
     pub fn take_leave(&self) {
         self.discard_all_hidden();
         self.remote.clear_orphans();

@@ -68,7 +68,8 @@ impl Vfs {
         self.attr_of_inode(ino, &fresh)
     }
 
-    /// Whether a program may do to `ino` what `mask` (R_OK, W_OK, X_OK) says, as far as this mount can tell.
+    /// Whether a program may do to `ino` what `mask` (R_OK, W_OK, X_OK) says, as far as this mount
+    /// can tell.
     ///
     /// Who may what is the server's to decide; it answers when the thing is done.
     pub fn access(attr: &Attr, options: &VfsOptions, mask: i32) -> Result<(), Errno> {
@@ -109,8 +110,8 @@ impl Vfs {
         }
     }
 
-    /// What is there by `name` in `directory`: from memory, else one stat, else the directory's listing. A name that
-    /// the listing neither shows nor rules out is asked for by itself.
+    /// What is there by `name` in `directory`: from memory, else one stat, else the directory's
+    /// listing. A name that the listing neither shows nor rules out is asked for by itself.
     pub(super) fn attributes_of(
         &self,
         directory: &RemotePath,
@@ -134,8 +135,8 @@ impl Vfs {
         self.with_size(directory, name, fresh)
     }
 
-    /// Whether a file's size is missing that the server may tell when asked for it alone (SIZE). Programs that believe
-    /// the size that stat(2) tells would take such a file for empty.
+    /// Whether a file's size is missing that the server may tell when asked for it alone (SIZE).
+    /// Programs that believe the size that stat(2) tells would take such a file for empty.
     pub(super) fn lacks_size(&self, attributes: &Attributes) -> bool {
         attributes.kind == Kind::File && attributes.size.is_none() && self.remote.tells_sizes()
     }
@@ -212,8 +213,8 @@ impl Vfs {
         })
     }
 
-    /// A name came or went in `directory`, or means another file: as far as this mount knows, it was modified now. The
-    /// server's word, by its own clock, comes with the next listing.
+    /// A name came or went in `directory`, or means another file: as far as this mount knows, it
+    /// was modified now. The server's word, by its own clock, comes with the next listing.
     pub(super) fn note_modified(&self, directory: &RemotePath) {
         let Some(parent) = directory.parent() else {
             return;
@@ -261,7 +262,8 @@ impl Vfs {
         }
     }
 
-    /// The path of `parent`; `name` is checked first, so that what cannot be sent is never looked for.
+    /// The path of `parent`; `name` is checked first, so that what cannot be sent is never looked
+    /// for.
     fn child_directory(&self, parent: Ino, name: &[u8]) -> Result<RemotePath, Errno> {
         crate::ftp::path::check_name(name)?;
         self.inodes.path(parent)

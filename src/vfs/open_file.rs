@@ -5,8 +5,8 @@
 //! it) goes through the gate, one at a time. The state's own lock is held for moments only, never
 //! across I/O.
 //!
-//! How the contents get to the server is in `storing`, what waits for that since it was closed in `closed`, and what
-//! becomes of them when the file loses its name in `naming`.
+//! How the contents get to the server is in `storing`, what waits for that since it was closed in
+//! `closed`, and what becomes of them when the file loses its name in `naming`.
 
 mod closed;
 mod naming;
@@ -51,7 +51,8 @@ pub(super) struct OpenFile {
     gate: Gate,
     /// Makes "find the end, write there" one step; held for local I/O only.
     append: Mutex<()>,
-    /// Held by those who change the spool together, and alone by who puts another one in its place; for local I/O only.
+    /// Held by those who change the spool together, and alone by who puts another one in its place;
+    /// for local I/O only.
     changing: RwLock<()>,
     state: Mutex<State>,
 }
@@ -199,8 +200,8 @@ impl OpenFile {
         self.writers.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a file found on the server with `attributes` can share these contents. Those that a program may still
-    /// write to are then that file's: what is written is to be seen by all.
+    /// Whether a file found on the server with `attributes` can share these contents. Those that a
+    /// program may still write to are then that file's: what is written is to be seen by all.
     pub(super) fn serves(&self, attributes: &Attributes) -> bool {
         let mut state = self.state();
         if state.is_spooled() || state.naming.is_unlinked() {
@@ -294,7 +295,8 @@ impl OpenFile {
         }
     }
 
-    /// Up to `length` bytes from `offset`; less only at the end of the file, or once they are not `wanted`.
+    /// Up to `length` bytes from `offset`; less only at the end of the file, or once they are not
+    /// `wanted`.
     pub(super) fn read(
         &self,
         offset: u64,
@@ -429,8 +431,9 @@ impl OpenFile {
         true
     }
 
-    /// Makes `change` to a spool of this file that may be changed: fetched, where the file was only read so far, or made
-    /// empty where nothing of it is `needed`; and another one than that of contents that wait to be stored.
+    /// Makes `change` to a spool of this file that may be changed: fetched, where the file was only
+    /// read so far, or made empty where nothing of it is `needed`; and another one than that of
+    /// contents that wait to be stored.
     fn change(
         &self,
         needed: Needed,

@@ -1,5 +1,5 @@
-//! Finishing what a mount that was killed had under way: its temporary names are cleared away, what a program
-//! had closed or synced is stored, what it was still writing is reported.
+//! Finishing what a mount that was killed had under way: its temporary names are cleared away, what
+//! a program had closed or synced is stored, what it was still writing is reported.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -29,8 +29,8 @@ enum Problem {
     Spool(#[from] io::Error),
 }
 
-/// Finishes what earlier mounts of the same server and login left at `place`; what cannot be finished now is
-/// left for the next mount. All of it is logged.
+/// Finishes what earlier mounts of the same server and login left at `place`; what cannot be
+/// finished now is left for the next mount. All of it is logged.
 pub fn recover(remote: &Remote, place: &Place) {
     match Left::claim_all(place) {
         Ok(left) => left
@@ -77,7 +77,8 @@ fn recover_page(remote: &Remote, place: &Place, mut left: Left) {
     left.finish();
 }
 
-/// Clears away the temporary names. Those that the server keeps are from now on this mount's to clear away.
+/// Clears away the temporary names. Those that the server keeps are from now on this mount's to
+/// clear away.
 fn clear_names(remote: &Remote, left: &mut Left) {
     for path in left.parts() {
         match remote.delete_part(&path) {
@@ -103,7 +104,8 @@ fn clear_names(remote: &Remote, left: &mut Left) {
     }
 }
 
-/// Sees to it that the server has the file. What it has by that name may be overwritten where it `is_ours`.
+/// Sees to it that the server has the file. What it has by that name may be overwritten where it
+/// `is_ours`.
 fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Problem> {
     let Pending { target, before, .. } = &waiting.pending;
     let file = File::open(&waiting.file)?;
@@ -186,7 +188,8 @@ fn is_as_before(before: &Before, found: Option<&(Kind, Version)>) -> bool {
     }
 }
 
-/// Whether the server's file has the same bytes: it was stored, and ftpfs killed before it could note so.
+/// Whether the server's file has the same bytes: it was stored, and ftpfs killed before it could
+/// note so.
 fn is_same(remote: &Remote, target: &RemotePath, file: &Path) -> Result<bool, Problem> {
     let mut ours = io::BufReader::with_capacity(COMPARE, File::open(file)?);
     let mut download = remote.open_at(target, 0)?;

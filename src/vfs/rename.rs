@@ -119,7 +119,8 @@ impl Vfs {
                 self.hide(file, pass, (to.parent, to.name), &to.path)?
             }
             Some((file, pass)) => {
-                // Its successor is still being written: until that is stored, the server has this one.
+                // Its successor is still being written: until that is stored, the server has this
+                // one.
                 file.keep_contents(pass)?;
                 None
             }
@@ -157,7 +158,8 @@ impl Vfs {
         self.note_modified(&to.directory);
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
-        // What is replaced is forgotten after its successor is remembered: a kill between the two costs nothing.
+        // What is replaced is forgotten after its successor is remembered: a kill between the two
+        // costs nothing.
         let moved = moved_file
             .iter()
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
@@ -205,9 +207,9 @@ impl Vfs {
         renamed
     }
 
-    /// Stores what was closed and moves on the server: until the journal knows its new name, the next mount would store
-    /// it by the old one. A file that the server does not have yet moves by name alone, unless programs read the one that
-    /// it `replaces` there.
+    /// Stores what was closed and moves on the server: until the journal knows its new name, the
+    /// next mount would store it by the old one. A file that the server does not have yet moves by
+    /// name alone, unless programs read the one that it `replaces` there.
     fn prepare_waiting(
         &self,
         from: &RemotePath,
@@ -226,8 +228,8 @@ impl Vfs {
         }
     }
 
-    /// The files below a directory that may be written to, wait to be stored, or are hidden: they have a temporary name in
-    /// it.
+    /// The files below a directory that may be written to, wait to be stored, or are hidden: they
+    /// have a temporary name in it.
     fn open_below(&self, directory: &RemotePath) -> Vec<Arc<OpenFile>> {
         let is_below = |file: &OpenFile| {
             self.inodes
@@ -252,8 +254,9 @@ impl Vfs {
         })
     }
 
-    /// Whether a directory moves into itself by another spelling, keeping its name: that is what mv(1) makes of a change of
-    /// its case, because it finds a directory by the new spelling. No other rename is asked for in this way.
+    /// Whether a directory moves into itself by another spelling, keeping its name: that is what
+    /// mv(1) makes of a change of its case, because it finds a directory by the new spelling. No
+    /// other rename is asked for in this way.
     fn is_into_other_case(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
         self.remote.case_rule() == CaseRule::Insensitive
             && from.name == to.name
@@ -295,8 +298,9 @@ impl Vfs {
         }
     }
 
-    /// ENOTEMPTY where the directory at `place` has something in it, as rename(2) wants it: servers overwrite such a
-    /// directory, or merge the two. It is listed anew, and hidden files in it are moved out of the way.
+    /// ENOTEMPTY where the directory at `place` has something in it, as rename(2) wants it: servers
+    /// overwrite such a directory, or merge the two. It is listed anew, and hidden files in it are
+    /// moved out of the way.
     fn check_empty(&self, place: &Place<'_>) -> Result<(), Errno> {
         if let Some(ino) = self.inodes.known(place.parent, place.name) {
             self.clear_directory(ino, place.parent)?;

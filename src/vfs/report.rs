@@ -31,7 +31,8 @@ pub struct Report {
     pub spool: u64,
     /// The most they may be; `None` is the disk's size.
     pub spool_limit: Option<u64>,
-    /// Files that were closed and wait to be stored, the longest waiting first; no more than a thousand.
+    /// Files that were closed and wait to be stored, the longest waiting first; no more than a
+    /// thousand.
     pub uploads: Vec<Waiting>,
     /// How many wait in all, also those that failed.
     pub waiting: usize,
@@ -39,7 +40,8 @@ pub struct Report {
     pub failed: usize,
     /// What the server was seen to do or to lack, or what the user switched off.
     pub findings: Vec<(Capability, Finding)>,
-    /// Temporary names that are still to be cleared away on the server, the next first; no more than a thousand.
+    /// Temporary names that are still to be cleared away on the server, the next first; no more
+    /// than a thousand.
     pub leftovers: Vec<Leftover>,
     /// Directories whose listing was not wholly understood.
     pub incomplete: IncompleteListings,

@@ -1,5 +1,5 @@
-//! Room on the local disk: the account of how much all local files of a mount take, and files of what the server has
-//! anyhow.
+//! Room on the local disk: the account of how much all local files of a mount take, and files of
+//! what the server has anyhow.
 
 use std::fs::File;
 use std::io;

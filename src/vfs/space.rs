@@ -39,7 +39,8 @@ impl Vfs {
             .map(|(space, _)| space)
     }
 
-    /// The free space at the root of the mount: the server's answer, or what was known before where that takes long.
+    /// The free space at the root of the mount: the server's answer, or what was known before where
+    /// that takes long.
     pub fn space(self: &Arc<Self>) -> SpaceLeft {
         let mut state = self.space.lock();
         if !state.asking {

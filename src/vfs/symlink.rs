@@ -63,12 +63,14 @@ impl Vfs {
     }
 }
 
-/// What a link in `directory` to `target` is to say, seen from the mount of `root`; none where it leads out of `root`.
+/// What a link in `directory` to `target` is to say, seen from the mount of `root`; none where it
+/// leads out of `root`.
 ///
-/// The kernel follows what it is told through this machine's tree, so no more `..` may be in it than there are
-/// directories up to the mountpoint, and each of them before the first name: a name may be a link itself, of which
-/// only the server knows where `..` from its target leads. An absolute path means the server's tree. So what is
-/// not told as it is, is told as the way from `directory`.
+/// The kernel follows what it is told through this machine's tree, so no more `..` may be in it
+/// than there are directories up to the mountpoint, and each of them before the first name: a name
+/// may be a link itself, of which only the server knows where `..` from its target leads. An
+/// absolute path means the server's tree. So what is not told as it is, is told as the way from
+/// `directory`.
 fn inside(root: &RemotePath, directory: &RemotePath, target: &[u8]) -> Option<Vec<u8>> {
     let depth = names(directory.below(root)?).count();
     if climbs_first(target).is_some_and(|climbs| climbs <= depth) {

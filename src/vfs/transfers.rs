@@ -1,4 +1,5 @@
-//! The contents of files that are under way, for `ftpfs status`: no more than there are connections.
+//! The contents of files that are under way, for `ftpfs status`: no more than there are
+//! connections.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

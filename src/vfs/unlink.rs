@@ -7,7 +7,8 @@ use super::errno::Errno;
 use super::inode::Ino;
 
 impl Vfs {
-    /// Removes the file `name` in `parent`. Programs that have it open go on reading and writing it.
+    /// Removes the file `name` in `parent`. Programs that have it open go on reading and writing
+    /// it.
     ///
     /// # Errors
     /// `INTR` once the answer is not `wanted` any more and nothing was done; what the server says.

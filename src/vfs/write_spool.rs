@@ -1,4 +1,5 @@
-//! Bytes that a program wrote and the server does not have yet: a local file for each open remote file.
+//! Bytes that a program wrote and the server does not have yet: a local file for each open remote
+//! file.
 
 use std::fmt;
 use std::fs::File;
@@ -157,7 +158,8 @@ impl Spool {
         self.length.load(Ordering::Acquire)
     }
 
-    /// A copy of the bytes as they are now, and its length: what is written from now on does not change it.
+    /// A copy of the bytes as they are now, and its length: what is written from now on does not
+    /// change it.
     ///
     /// # Errors
     /// There is no room for it, or the local disk failed.
@@ -235,9 +237,9 @@ impl Spool {
         }
     }
 
-    /// Downloads the whole of `source` to the start of the spool. Its size in `version` is the least that is believed
-    /// to be all; what the server has beyond it is taken as well. A file that changes meanwhile is taken anew as it
-    /// is then. Gives the size.
+    /// Downloads the whole of `source` to the start of the spool. Its size in `version` is the
+    /// least that is believed to be all; what the server has beyond it is taken as well. A file
+    /// that changes meanwhile is taken anew as it is then. Gives the size.
     pub(crate) fn fill(
         &self,
         source: &Arc<dyn Source>,

@@ -1,8 +1,9 @@
 //! `-o writeback`: the files that were closed and wait to be stored, and who stores them when.
 //!
-//! One thread, the dispatcher, hands each file that is due to a thread of its own; so many at once that the programs that
-//! wait for the server always find a connection. A failure that may pass is tried again after a pause that grows; any
-//! other waits until a program closes or syncs the file again, or for the mount's end.
+//! One thread, the dispatcher, hands each file that is due to a thread of its own; so many at once
+//! that the programs that wait for the server always find a connection. A failure that may pass is
+//! tried again after a pause that grows; any other waits until a program closes or syncs the file
+//! again, or for the mount's end.
 //!
 //! The queue's lock stands alone: no other is taken under it, and nothing is waited for with it.
 
@@ -19,14 +20,16 @@ use super::open_file::OpenFile;
 use queue::Queue;
 pub(super) use queue::{Failure, Outcome, Standing};
 
-/// Most files that wait, each with an open descriptor; closing one more stores it at once, as without writeback.
+/// Most files that wait, each with an open descriptor; closing one more stores it at once, as
+/// without writeback.
 const MOST_WAITING: usize = 256;
 
-/// A program that has written a file under another name renames it right away; an upload that has begun by then is in
-/// its way.
+/// A program that has written a file under another name renames it right away; an upload that has
+/// begun by then is in its way.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// A file that was closed and is still open for writing, as a redirection of a shell is, may soon be closed again.
+/// A file that was closed and is still open for writing, as a redirection of a shell is, may soon
+/// be closed again.
 const STILL_OPEN: Duration = Duration::from_secs(1);
 
 /// The files that wait.
@@ -98,8 +101,8 @@ impl Writeback {
         self.lock().standing(Instant::now())
     }
 
-    /// Waits until something is to be stored now. `may_start` says whether one may be, beside so many
-    /// that are being stored.
+    /// Waits until something is to be stored now. `may_start` says whether one may be, beside so
+    /// many that are being stored.
     pub(super) fn next(&self, may_start: impl Fn(usize) -> bool) -> Next {
         /// So often it is looked whether there is room again.
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -133,7 +136,8 @@ impl Writeback {
         gone.is_some()
     }
 
-    /// Waits until each of `inos` was stored or failed, tried once from now on at the least; why not, where one failed.
+    /// Waits until each of `inos` was stored or failed, tried once from now on at the least; why
+    /// not, where one failed.
     pub(super) fn wait_for(&self, inos: &[Ino]) -> Option<Errno> {
         let mut queue = self.lock();
         let tried = queue.hurry(inos, Instant::now());
@@ -144,8 +148,8 @@ impl Writeback {
         inos.iter().find_map(|ino| queue.failure(*ino))
     }
 
-    /// Waits until one that waits is stored, for whoever lacks room; false where none will be, or the server is in
-    /// trouble.
+    /// Waits until one that waits is stored, for whoever lacks room; false where none will be, or
+    /// the server is in trouble.
     pub(super) fn wait_for_room(&self) -> bool {
         let mut queue = self.lock();
         let (gone, setbacks) = (queue.gone(), queue.setbacks());
@@ -167,7 +171,8 @@ impl Writeback {
         self.lock().is_hopeful()
     }
 
-    /// The mount ends: all that waits is tried now, a few times at the most. Returns when nothing is left to try.
+    /// The mount ends: all that waits is tried now, a few times at the most. Returns when nothing
+    /// is left to try.
     pub(super) fn drain(&self) {
         let mut queue = self.lock();
         queue.ending(Instant::now());

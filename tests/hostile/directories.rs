@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A server without facts that says 250 to every CWD, stays where it is, and says `inside` to a PWD after one.
+/// A server without facts that says 250 to every CWD, stays where it is, and says `inside` to a PWD
+/// after one.
 fn goes_anywhere(inside: &'static str) -> Scripted {
     let went = AtomicUsize::new(0);
     Scripted::start(move |line| {
@@ -40,7 +41,8 @@ fn listed(argument: &str) -> Option<&'static str> {
     }
 }
 
-/// What is shown in the directory is the server's lie; what is done to it is done to no file elsewhere.
+/// What is shown in the directory is the server's lie; what is done to it is done to no file
+/// elsewhere.
 #[test]
 fn what_is_removed_below_a_cwd_that_went_nowhere_is_named_by_its_whole_path() {
     let victim = Victim::of(goes_anywhere("257 \"/\""));

@@ -147,7 +147,8 @@ fn a_server_that_compresses_unasked_is_an_error() {
     victim.lives_within(MODEST);
 }
 
-/// It says 350 to REST, as to anything, and sends the file from its start: nobody may be given these bytes for others.
+/// It says 350 to REST, as to anything, and sends the file from its start: nobody may be given
+/// these bytes for others.
 #[test]
 fn a_server_that_takes_rest_and_begins_at_the_start_is_found_out() {
     const SIZE: usize = 3_000_000;

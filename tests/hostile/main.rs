@@ -1,4 +1,5 @@
-//! Servers that lie: whatever they send, the mount stays in its memory and its place, goes on, and says once what it met.
+//! Servers that lie: whatever they send, the mount stays in its memory and its place, goes on, and
+//! says once what it met.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,7 +57,8 @@ impl Victim {
         }
     }
 
-    /// It answers for what is honest, and never needed more than `most` bytes beside what it began with.
+    /// It answers for what is honest, and never needed more than `most` bytes beside what it began
+    /// with.
     #[track_caller]
     fn lives_within(&self, most: u64) {
         let directory = self.mount.join("good");
@@ -115,7 +117,8 @@ fn for_ever(to: &mut impl Write, piece: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Sends `piece` now and then, more often than any single wait is long, until the client has had enough.
+/// Sends `piece` now and then, more often than any single wait is long, until the client has had
+/// enough.
 fn drip(to: &mut impl Write, piece: &[u8]) -> io::Result<()> {
     loop {
         to.write_all(piece)?;

@@ -158,7 +158,8 @@ fn no_part_is_begun_where_rest_is_not_what_it_says() {
     }
 }
 
-/// What it is tried by may grow, and a connection may break: neither says anything of REST, nor keeps a program from reading.
+/// What it is tried by may grow, and a connection may break: neither says anything of REST, nor
+/// keeps a program from reading.
 #[test]
 fn rest_is_not_given_up_for_a_file_that_grows_or_a_connection_that_breaks() {
     for breaks in [true, false] {
@@ -215,7 +216,8 @@ fn no_part_is_begun_of_another_version() {
     );
 }
 
-/// The offset holds until a transfer begins (RFC 3659 §5.3): one that was refused leaves it to whatever comes next.
+/// The offset holds until a transfer begins (RFC 3659 §5.3): one that was refused leaves it to
+/// whatever comes next.
 #[test]
 fn an_offset_is_not_left_to_the_next_transfer_when_its_own_is_refused() {
     let text = || "not now".to_owned();

@@ -106,7 +106,8 @@ impl Site {
         });
     }
 
-    /// Who works alone needs no more sessions than take turns in opening data connections, and gives each back.
+    /// Who works alone needs no more sessions than take turns in opening data connections, and
+    /// gives each back.
     pub fn assert_few_sessions(&self) {
         wait_for("all sessions to be idle", || {
             self.remote.pool_stats().leased == 0
@@ -115,8 +116,8 @@ impl Site {
         assert!(stats.open <= 3, "{stats:?}");
     }
 
-    /// The verbs received since the last time of asking; without those of sessions and of data connections, which may be
-    /// made ahead of their use.
+    /// The verbs received since the last time of asking; without those of sessions and of data
+    /// connections, which may be made ahead of their use.
     pub fn verbs(&self) -> Vec<String> {
         const AHEAD: [&str; 6] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "EPSV"];
         let verbs = self

@@ -25,7 +25,8 @@ fn set_time(file: &std::path::Path, time: SystemTime) {
     file.set_modified(time).unwrap();
 }
 
-/// A listed file is the file that is there, until it is changed: on every server, by whatever it tells.
+/// A listed file is the file that is there, until it is changed: on every server, by whatever it
+/// tells.
 fn listed_and_asked_agree_until_a_change(kind: Kind) {
     let server = TestServer::start(kind);
     let file = server.write("dir/file", "old content");

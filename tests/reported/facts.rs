@@ -311,7 +311,8 @@ fn sizes_that_are_wrong() {
     group(rows);
 }
 
-/// libunftp: MLSD and SIZE call a link a file that is as long as its target's name, LIST shows the link.
+/// libunftp: MLSD and SIZE call a link a file that is as long as its target's name, LIST shows the
+/// link.
 #[test]
 fn links_that_are_told_as_files() {
     let mut quirks = Quirks::none();

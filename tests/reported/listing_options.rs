@@ -1,5 +1,5 @@
-//! Servers that take the `-a` of `LIST -a` for something else, and listings that are empty by mistake (FTP has no
-//! answer "this is not the directory that you meant").
+//! Servers that take the `-a` of `LIST -a` for something else, and listings that are empty by
+//! mistake (FTP has no answer "this is not the directory that you meant").
 
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks, Step};

@@ -1,4 +1,5 @@
-//! Listings that leave names out, show another directory, or cannot be had: what is shown, and what is not overwritten.
+//! Listings that leave names out, show another directory, or cannot be had: what is shown, and what
+//! is not overwritten.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +9,8 @@ use crate::support::{
     Answer, FileTree, Kind, Mount, Quirks, Request, State, TestServer, assert_errno,
 };
 
-/// What must hold of any mount of the usual tree: the files are shown, and none is overwritten unseen.
+/// What must hold of any mount of the usual tree: the files are shown, and none is overwritten
+/// unseen.
 fn nothing_is_lost(it: &Mounted) {
     let copy = tempfile::tempdir().unwrap();
     let copy = copy.path().display();

@@ -1,7 +1,9 @@
-//! What users reported of odd servers, as a table: one row for each kind, named after what the user sees.
+//! What users reported of odd servers, as a table: one row for each kind, named after what the user
+//! sees.
 //!
-//! Each row mounts a scripted server that has the reported [`Quirks`], uses ordinary tools on the mount,
-//! and asserts what is right. The rows of a group run beside each other, and all that fail are reported.
+//! Each row mounts a scripted server that has the reported [`Quirks`], uses ordinary tools on the
+//! mount, and asserts what is right. The rows of a group run beside each other, and all that fail
+//! are reported.
 
 #![allow(
     clippy::unwrap_used,

@@ -208,7 +208,8 @@ fn a_completion_that_is_slow() {
     ]);
 }
 
-/// A server that does not find the first file whose time is set, as when a rename is still under way.
+/// A server that does not find the first file whose time is set, as when a rename is still under
+/// way.
 fn missed_once() -> Quirks {
     let was_missed = AtomicBool::new(false);
     Quirks::none().hook(move |request, _| {

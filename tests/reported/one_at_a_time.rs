@@ -1,4 +1,5 @@
-//! Servers that break on pipelined commands, on an early EPSV, or keep a REST: nothing is lost, and no byte is wrong.
+//! Servers that break on pipelined commands, on an early EPSV, or keep a REST: nothing is lost, and
+//! no byte is wrong.
 
 use std::collections::HashSet;
 use std::sync::Mutex;

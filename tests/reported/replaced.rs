@@ -1,12 +1,14 @@
-//! Another client is at work while a file is replaced, or the server loses what it was given: no file is deleted that
-//! may be the only copy of what it holds, and a file counts as stored only when it is seen.
+//! Another client is at work while a file is replaced, or the server loses what it was given: no
+//! file is deleted that may be the only copy of what it holds, and a file counts as stored only
+//! when it is seen.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks};
 
-/// Does not rename onto a file. The first time that the name of `/docs/a.txt` is free, another client makes it.
+/// Does not rename onto a file. The first time that the name of `/docs/a.txt` is free, another
+/// client makes it.
 fn another_makes_the_target(theirs: &'static str) -> Quirks {
     let was_made = AtomicBool::new(false);
     Quirks::none().hook(move |request, state| {

@@ -24,7 +24,8 @@ pub(crate) struct Row {
     story: Story,
 }
 
-/// A row without mount options, on a server that holds `/docs/a.txt`, `/docs/b.txt` and an empty `/empty`.
+/// A row without mount options, on a server that holds `/docs/a.txt`, `/docs/b.txt` and an empty
+/// `/empty`.
 pub(crate) fn row(
     name: impl Into<String>,
     quirks: Quirks,

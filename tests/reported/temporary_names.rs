@@ -1,4 +1,5 @@
-//! Servers that accept files but not temporary names or renames. A `.part` or `.old` that stays behind is a leftover.
+//! Servers that accept files but not temporary names or renames. A `.part` or `.old` that stays
+//! behind is a leftover.
 
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks};
@@ -245,7 +246,8 @@ fn names_of_a_kind_only() {
         ),
         row(
             "an_old_file_gets_its_name_back",
-            // A rename onto a file is refused, and so is that of an upload: the old file cannot be replaced by rename.
+            // A rename onto a file is refused, and so is that of an upload: the old file cannot be
+            // replaced by rename.
             Quirks::none().hook(|request, state| {
                 let from = state.rename_from.clone().unwrap_or_default();
                 let is_refused = state.is_file(&request.argument) || from.ends_with(".part");

@@ -148,7 +148,8 @@ fn a_missing_name_is_missing_whatever_mlst_says() {
     group(rows);
 }
 
-/// Listings of everything are empty, and nothing else that is known of the server says whether they are true.
+/// Listings of everything are empty, and nothing else that is known of the server says whether they
+/// are true.
 #[test]
 fn a_server_that_has_listed_nothing_yet_is_asked_for_each_name() {
     let lists_nothing = |quirks: Quirks| {

@@ -1,4 +1,5 @@
-//! A raw FTP client, as thin as can be: every byte it sends is the test's, every wait has a deadline.
+//! A raw FTP client, as thin as can be: every byte it sends is the test's, every wait has a
+//! deadline.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
@@ -241,7 +242,8 @@ impl Client {
     }
 }
 
-/// A client's address that neither takes nor refuses a connection: its queue is full, and stays so while this lives.
+/// A client's address that neither takes nor refuses a connection: its queue is full, and stays so
+/// while this lives.
 pub(crate) struct Unanswering {
     listener: socket2::Socket,
     _queued: Vec<socket2::Socket>,

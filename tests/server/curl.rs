@@ -73,7 +73,8 @@ fn curl_works_through_every_way_to_open_a_data_connection() {
         ] {
             let six = served.server.address().is_ipv6();
             if six && (way.contains(&"--disable-eprt") || way.contains(&"--disable-epsv")) {
-                // PORT and PASV cannot name an IPv6 address; curl itself uses the extended form there.
+                // PORT and PASV cannot name an IPv6 address; curl itself uses the extended form
+                // there.
                 continue;
             }
             assert_eq!(curl(&served, "file", way), b"over here", "{way:?}");

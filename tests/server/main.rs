@@ -1,4 +1,5 @@
-//! ftpfs's own FTP server, as its clients meet it: over raw sockets, with curl, lftp and Python's ftplib.
+//! ftpfs's own FTP server, as its clients meet it: over raw sockets, with curl, lftp and Python's
+//! ftplib.
 
 #![allow(
     clippy::unwrap_used,

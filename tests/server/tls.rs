@@ -1,4 +1,5 @@
-//! TLS with curl, which resumes the control connection's session on its own, and byte by byte with a client of the tests.
+//! TLS with curl, which resumes the control connection's session on its own, and byte by byte with
+//! a client of the tests.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};

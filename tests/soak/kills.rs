@@ -1,6 +1,6 @@
-//! kill -9 of ftpfs at random moments in uploads over existing files: the server has the old file or the new one, and
-//! the next mount leaves nothing behind. What a program was told to be stored is the new one: on the server, or with
-//! `-o writeback` after the next mount.
+//! kill -9 of ftpfs at random moments in uploads over existing files: the server has the old file
+//! or the new one, and the next mount leaves nothing behind. What a program was told to be stored
+//! is the new one: on the server, or with `-o writeback` after the next mount.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,8 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 /// From what is stored in one go to what is on its way while it is written.
 const LENGTHS: [usize; 6] = [1, 4 << 10, 300 << 10, 1 << 20, 4 << 20, 12 << 20];
 
-/// The latest moments of a kill, in µs: when a small one, a larger one and the largest are about stored.
+/// The latest moments of a kill, in µs: when a small one, a larger one and the largest are about
+/// stored.
 const LATEST: [usize; 3] = [8_000, 25_000, 90_000];
 
 /// One file and its overwriting.

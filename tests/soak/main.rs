@@ -1,5 +1,5 @@
-//! Long random work with everything going wrong that can: here for some seconds, by `scripts/soak` for as long as
-//! one likes.
+//! Long random work with everything going wrong that can: here for some seconds, by `scripts/soak`
+//! for as long as one likes.
 
 #![allow(
     clippy::unwrap_used,

@@ -4,8 +4,8 @@ use std::process::{Child, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest that a program may take whatever the server does: the mount's waits, tried a few times over for each of a
-/// few files.
+/// Longest that a program may take whatever the server does: the mount's waits, tried a few times
+/// over for each of a few files.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 const PAUSE: Duration = Duration::from_millis(5);

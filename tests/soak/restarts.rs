@@ -1,4 +1,5 @@
-//! The server is killed and started again under `cp -r` and `sha256sum`: what ended well is whole, nothing hangs.
+//! The server is killed and started again under `cp -r` and `sha256sum`: what ended well is whole,
+//! nothing hangs.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Several workers at random work, and everything going wrong: a call that succeeded is done, a file is what it must be,
-//! nothing hangs or leaks.
+//! Several workers at random work, and everything going wrong: a call that succeeded is done, a
+//! file is what it must be, nothing hangs or leaks.
 
 use std::fs;
 use std::path::{Path, PathBuf};

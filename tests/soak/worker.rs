@@ -1,5 +1,5 @@
-//! A program at random work in a directory that only it changes, which knows what each file may hold: what it was last
-//! known to hold, or what was tried since and failed aloud.
+//! A program at random work in a directory that only it changes, which knows what each file may
+//! hold: what it was last known to hold, or what was tried since and failed aloud.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -24,8 +24,8 @@ fn names(kind: Kind) -> [&'static str; NAMES] {
 
 const LENGTHS: [usize; 6] = [0, 1, 100, 5_000, 200_000, 2 << 20];
 
-/// A file that may hold more than so many contents is only overwritten, until it is known again: each failed change of what
-/// is there makes them twice as many.
+/// A file that may hold more than so many contents is only overwritten, until it is known again:
+/// each failed change of what is there makes them twice as many.
 const MOST_POSSIBLE: usize = 16;
 
 /// Steps of a worker that are remembered.

@@ -1,5 +1,5 @@
-//! A foreign FTP server run by `scripts/ftpd`, which stops it when our end of its standard input closes:
-//! a test that is killed leaves no server behind.
+//! A foreign FTP server run by `scripts/ftpd`, which stops it when our end of its standard input
+//! closes: a test that is killed leaves no server behind.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -123,8 +123,8 @@ impl Drop for Foreign {
     }
 }
 
-/// The command in a line of a log: of vsftpd's `… [pid 7] … FTP command: Client "127.0.0.1", "NOOP"` the last word,
-/// of the others' the line itself.
+/// The command in a line of a log: of vsftpd's `… [pid 7] … FTP command: Client "127.0.0.1",
+/// "NOOP"` the last word, of the others' the line itself.
 fn command(line: &str) -> Option<String> {
     if let Some((_, told)) = line.split_once(" FTP command: Client ") {
         let (_, command) = told.split_once("\", \"")?;

@@ -155,8 +155,8 @@ impl Kind {
     /// How it speaks TLS where every server of a test does; None if it does not.
     pub(super) fn tls(self) -> Option<Tls> {
         match self {
-            // The first two have no TLS, rclone refuses PBSZ, and in libunftp a ClientHello that follows
-            // the 234 immediately may reach the command parser.
+            // The first two have no TLS, rclone refuses PBSZ, and in libunftp a ClientHello that
+            // follows the 234 immediately may reach the command parser.
             Inetutils | Twisted | Rclone | Libunftp => None,
             // ftp-srv has the same weakness after AUTH TLS; aioftp has no AUTH.
             FtpSrv | Aioftp => Some(Tls::IMPLICIT),

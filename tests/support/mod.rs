@@ -1,4 +1,5 @@
-//! What every integration test shares: servers to mount, mounts that are always taken down again, and the shell.
+//! What every integration test shares: servers to mount, mounts that are always taken down again,
+//! and the shell.
 //!
 //! A test file says `mod support;`, starts a [`TestServer`], mounts it with [`Mount`] and uses the
 //! mountpoint like any other directory. [`stories!`] runs one such story on every kind of server.
@@ -63,8 +64,8 @@ pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with
 /// }
 /// ```
 ///
-/// The kinds are the five that every story runs on. With `#![every_server]` first they are all of them, with
-/// `#![and test Kind, …]` those, too.
+/// The kinds are the five that every story runs on. With `#![every_server]` first they are all of
+/// them, with `#![and test Kind, …]` those, too.
 macro_rules! stories {
     (#![every_server] $($story:tt)*) => {
         $crate::support::stories! {

@@ -136,8 +136,8 @@ impl Mount {
         self.log()
     }
 
-    /// Ends it by a SIGTERM, or by an unmount from elsewhere, while its server may be gone: how ftpfs ended, and what it
-    /// had printed. It must within `patience`.
+    /// Ends it by a SIGTERM, or by an unmount from elsewhere, while its server may be gone: how
+    /// ftpfs ended, and what it had printed. It must within `patience`.
     pub(crate) fn end_within(mut self, patience: Duration, by: Ending) -> (ExitStatus, String) {
         match by {
             Ending::Signal => {

@@ -64,7 +64,8 @@ impl Process {
             .collect()
     }
 
-    /// Its descriptors: number, what each leads to, and whether a program that it runs does not get it.
+    /// Its descriptors: number, what each leads to, and whether a program that it runs does not get
+    /// it.
     pub(crate) fn descriptors(&self) -> Vec<(RawFd, PathBuf, bool)> {
         let names = fs::read_dir(self.place.join("fd")).unwrap();
         let described = names.filter_map(|entry| {

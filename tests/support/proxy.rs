@@ -1,5 +1,5 @@
-//! A proxy to connect by: SOCKS5 (RFC 1928, RFC 1929) or HTTP CONNECT, in this process, written after the RFCs and not
-//! after ftpfs's own side.
+//! A proxy to connect by: SOCKS5 (RFC 1928, RFC 1929) or HTTP CONNECT, in this process, written
+//! after the RFCs and not after ftpfs's own side.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

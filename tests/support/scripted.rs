@@ -1,6 +1,8 @@
-//! A server that lies: where a test says nothing it is a small ordinary one, and elsewhere it does what the test says.
+//! A server that lies: where a test says nothing it is a small ordinary one, and elsewhere it does
+//! what the test says.
 //!
-//! It has a directory `good` with the file `alive` in it, by which a test sees that the mount goes on.
+//! It has a directory `good` with the file `alive` in it, by which a test sees that the mount goes
+//! on.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -21,7 +23,8 @@ pub(crate) enum Act {
     Say(Vec<u8>),
     /// Sends on the control connection whatever this sends.
     Speak(Deed),
-    /// A transfer: `150`, whatever this does on the data connection, then this on the control connection.
+    /// A transfer: `150`, whatever this does on the data connection, then this on the control
+    /// connection.
     Transfer(Deed, &'static str),
 }
 
@@ -67,7 +70,8 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// A server that does what `script` says to a command line, and what is right where it says nothing.
+    /// A server that does what `script` says to a command line, and what is right where it says
+    /// nothing.
     pub(crate) fn start(script: impl Fn(&str) -> Option<Act> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,5 @@
-//! A server to test against: ftpfs's own, in this process, or a foreign one started by `scripts/ftpd`.
+//! A server to test against: ftpfs's own, in this process, or a foreign one started by
+//! `scripts/ftpd`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -149,8 +150,8 @@ impl TestServer {
         self.kind
     }
 
-    /// The directory that clients see as `/`. The server's account can write to it; what a test puts
-    /// below it is the test's own until [`TestServer::hand_over`].
+    /// The directory that clients see as `/`. The server's account can write to it; what a test
+    /// puts below it is the test's own until [`TestServer::hand_over`].
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -207,7 +208,8 @@ impl TestServer {
         Some(&self.secured.as_ref()?.ca)
     }
 
-    /// A client's certificate and its key, which it takes where it [demands](Tls::with_clients_known) one.
+    /// A client's certificate and its key, which it takes where it
+    /// [demands](Tls::with_clients_known) one.
     pub(crate) fn client_certificate(&self) -> (&Path, &Path) {
         let client = self.secured.as_ref().and_then(|tls| tls.client.as_ref());
         let (certificate, key) = client.expect("a server that knows clients' certificates");

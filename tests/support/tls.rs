@@ -6,8 +6,8 @@ use ftpfs::server::{Certificate, TlsMode, TlsOptions, TlsVersions};
 
 use super::Kind;
 
-/// With this set to 1 every server of a test speaks TLS, requires it, and demands reuse where it can: the stories of
-/// plain FTP are told again over TLS.
+/// With this set to 1 every server of a test speaks TLS, requires it, and demands reuse where it
+/// can: the stories of plain FTP are told again over TLS.
 const EVERYWHERE: &str = "FTPFS_TEST_TLS";
 
 /// What a server is to do.

@@ -3,8 +3,8 @@
 use super::{Spec, ignored};
 
 pub(super) static SPECS: &[Spec] = &[
-    // A server's word must not make a program run as root or a name a device, so these two cannot be
-    // undone; mount.fuse3 adds suid and dev unasked.
+    // A server's word must not make a program run as root or a name a device, so these two cannot
+    // be undone; mount.fuse3 adds suid and dev unasked.
     ignored("suid"),
     ignored("nosuid"),
     ignored("dev"),

@@ -1,9 +1,10 @@
 //! The replies that are owed: which command each reply answers, and whether it can.
 //!
-//! Replies come in the order of the commands (RFC 959 §5.4), and some codes belong to a few commands only: 227 to PASV,
-//! 257 to PWD and MKD, 3yz to a login, REST and RNFR. A reply that cannot be the answer to its command shows that client
-//! and server are out of step. Some servers send a completion twice, after an aborted transfer or always; such a
-//! [stray](Fit::Stray) is recognised by what came before it.
+//! Replies come in the order of the commands (RFC 959 §5.4), and some codes belong to a few
+//! commands only: 227 to PASV, 257 to PWD and MKD, 3yz to a login, REST and RNFR. A reply that
+//! cannot be the answer to its command shows that client and server are out of step. Some servers
+//! send a completion twice, after an aborted transfer or always; such a [stray](Fit::Stray) is
+//! recognised by what came before it.
 
 use std::collections::VecDeque;
 
@@ -97,14 +98,16 @@ impl Verb {
                 Self::Cwd => None,
                 _ => Some(false),
             },
-            // Any other completion: usual for some commands, odd for those that have a code of their own.
+            // Any other completion: usual for some commands, odd for those that have a code of
+            // their own.
             _ => match self {
                 Self::Other
                 | Self::Login
                 | Self::Auth
                 | Self::Mkd
                 | Self::Cwd
-                // Some say 250 where 350 belongs. RNTO follows it mostly, so it is not a stray that an answer follows.
+                // Some say 250 where 350 belongs. RNTO follows it mostly, so it is not a stray that
+                // an answer follows.
                 | Self::Rnfr
                 | Self::Rnto
                 | Self::Value
@@ -175,12 +178,14 @@ impl Ledger {
         self.owed.front() == Some(&Verb::Epsv)
     }
 
-    /// How many commands were sent in the flight under way: since the last moment without an outstanding one.
+    /// How many commands were sent in the flight under way: since the last moment without an
+    /// outstanding one.
     pub(in crate::ftp) fn flight(&self) -> usize {
         self.flight
     }
 
-    /// An aborted transfer was brought to its end: nothing is owed, and one more completion may still come.
+    /// An aborted transfer was brought to its end: nothing is owed, and one more completion may
+    /// still come.
     pub(in crate::ftp) fn resynchronised(&mut self) {
         self.owed.clear();
         self.last = Some((226, true));

@@ -9,12 +9,14 @@ use super::{Control, MAX_LINE, shown, socket_error};
 
 /// Most bytes read at a time.
 const CHUNK: usize = 16 * 1024;
-/// Lines before the greeting that are no reply: most of them, and the time for the greeting once one has come.
+/// Lines before the greeting that are no reply: most of them, and the time for the greeting once
+/// one has come.
 const MOST_BANNER_LINES: usize = 100;
 const BANNER_PATIENCE: Duration = Duration::from_secs(5);
 /// What other services begin with that speak first: SSH, VNC, POP3, IMAP.
 const OTHER_SERVICES: [&[u8]; 4] = [b"SSH-", b"RFB ", b"+OK", b"* OK"];
-/// Most TLS records without data that an idle connection may have received: tickets, a few at a time.
+/// Most TLS records without data that an idle connection may have received: tickets, a few at a
+/// time.
 const MOST_WORDLESS: usize = 16;
 
 /// A service that greets with `line` is not FTP.
@@ -51,8 +53,8 @@ impl Control {
         Ok(first.code)
     }
 
-    /// Waits for the greeting's first line, and passes over the lines before it that are no reply: wrappers and
-    /// inetd put their own text there.
+    /// Waits for the greeting's first line, and passes over the lines before it that are no reply:
+    /// wrappers and inetd put their own text there.
     ///
     /// # Errors
     /// No greeting comes within the timeout, or soon after such a line.

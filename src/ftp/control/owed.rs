@@ -1,5 +1,5 @@
-//! Replies that come before those to what is asked next: to a command sent ahead of its use, to a question about a file
-//! that was sent behind its transfer.
+//! Replies that come before those to what is asked next: to a command sent ahead of its use, to a
+//! question about a file that was sent behind its transfer.
 
 use std::time::Instant;
 
@@ -17,14 +17,15 @@ pub(super) enum Ahead {
 }
 
 impl Control {
-    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes. One at a time.
+    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes.
+    /// One at a time.
     pub(in crate::ftp) fn owe_ahead(&mut self) {
         self.ahead = Ahead::Owed;
         self.holds_data = true;
     }
 
-    /// The next `replies` are those to a question sent already, which [is taken](Self::take_look) before another command
-    /// is sent, or not at all.
+    /// The next `replies` are those to a question sent already, which [is taken](Self::take_look)
+    /// before another command is sent, or not at all.
     pub(in crate::ftp) fn owe_look(&mut self, replies: usize) {
         self.looked = replies;
     }

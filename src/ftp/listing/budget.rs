@@ -1,4 +1,5 @@
-//! Memory that all listings being received share: how many entries a directory has is the server's word.
+//! Memory that all listings being received share: how many entries a directory has is the server's
+//! word.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

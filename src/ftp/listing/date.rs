@@ -216,7 +216,8 @@ fn year_first<'a>(first: &[u8], mut rest: &'a [u8]) -> Option<Dated<'a>> {
     Some((When::At(clock.on(date)), rest))
 }
 
-/// A number at the beginning of a word, its digits, and what follows its unit: no ASCII, in any charset.
+/// A number at the beginning of a word, its digits, and what follows its unit: no ASCII, in any
+/// charset.
 fn number_with_unit(word: &[u8]) -> Option<(i16, usize, &[u8])> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (value, unit) = word.split_at_checked(digits)?;

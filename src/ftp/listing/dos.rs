@@ -84,8 +84,8 @@ fn kind_and_size(column: &[u8]) -> Option<(Kind, Option<u64>)> {
     }
 }
 
-/// Any word in angle brackets where a size stands: a directory in another language, or what Windows calls
-/// a reparse point.
+/// Any word in angle brackets where a size stands: a directory in another language, or what Windows
+/// calls a reparse point.
 fn foreign_tag(column: &[u8]) -> Option<(Kind, Option<u64>)> {
     let word = column.strip_prefix(b"<")?.strip_suffix(b">")?;
     let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
@@ -139,9 +139,9 @@ const VOLUMES: [&[u8]; 8] = [
     b"het volume",
 ];
 
-/// Whether this is what `dir` prints around its rows, in any language: the volume's name and number, the
-/// directory's path, the sums of files and directories. Each is set in by a blank. What only resembles them may be a
-/// row of another form, and is none.
+/// Whether this is what `dir` prints around its rows, in any language: the volume's name and
+/// number, the directory's path, the sums of files and directories. Each is set in by a blank. What
+/// only resembles them may be a row of another form, and is none.
 pub(super) fn is_furniture(line: &[u8]) -> bool {
     let text = trim_start(line);
     if text.len() == line.len() {

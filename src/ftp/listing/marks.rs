@@ -1,8 +1,8 @@
-//! The marks that `ls -F` appends to names: `/` to directories, `*` to executable files, `@` to links, `=`
-//! to sockets, `|` to pipes, `>` to doors.
+//! The marks that `ls -F` appends to names: `/` to directories, `*` to executable files, `@` to
+//! links, `=` to sockets, `|` to pipes, `>` to doors.
 //!
-//! A slash can only be a mark. The others may belong to the name: whether they do, the directories of the
-//! same listing show, which all bear a slash or none.
+//! A slash can only be a mark. The others may belong to the name: whether they do, the directories
+//! of the same listing show, which all bear a slash or none.
 
 use super::{Entry, Kind};
 
@@ -16,8 +16,8 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Learns from an entry and takes the slash from a directory's name. Returns whether the entry ends in
-    /// what may be a mark.
+    /// Learns from an entry and takes the slash from a directory's name. Returns whether the entry
+    /// ends in what may be a mark.
     pub(super) fn learn(&mut self, entry: &mut Entry) -> bool {
         if entry.kind == Kind::Directory {
             match entry.name.last() {

@@ -44,8 +44,8 @@ pub(super) fn parse_mlst(line: &[u8]) -> Option<Parsed> {
     parse(line)
 }
 
-/// Reads facts in answer to LIST; none unless one of them is the type, which no other dialect's line
-/// begins with.
+/// Reads facts in answer to LIST; none unless one of them is the type, which no other dialect's
+/// line begins with.
 pub(super) fn parse_in_list(line: &[u8]) -> Option<Parsed> {
     let first = line.iter().position(|byte| matches!(byte, b';' | b' '))?;
     let is_fact = line.get(..first)?.contains(&b'=');

@@ -1,12 +1,12 @@
 //! Directory listings (RFC 3659 §7 for MLSD; the dialects of LIST have no standard).
 //!
 //! A [`ListingReader`] takes a listing line by line. The grammar of a dialect makes a `Row` of one
-//! line without its terminator: one file per dialect, pure functions, "now" an argument. What only the
-//! whole listing shows (the order of its dates, whether `ls -F` marked its names, the newest version
-//! of a file) the reader decides: it holds the entries concerned until it knows.
+//! line without its terminator: one file per dialect, pure functions, "now" an argument. What only
+//! the whole listing shows (the order of its dates, whether `ls -F` marked its names, the newest
+//! version of a file) the reader decides: it holds the entries concerned until it knows.
 //!
-//! What a server did not say, or what cannot be read, is `None`, and the entry stays; defaults are the
-//! vfs's policy.
+//! What a server did not say, or what cannot be read, is `None`, and the entry stays; defaults are
+//! the vfs's policy.
 
 mod as400;
 mod budget;
@@ -67,7 +67,8 @@ pub enum Line {
     Entry(Entry),
     /// The listed directory itself: `.`, or `type=cdir`.
     Itself,
-    /// No entry, and rightly so: a blank line, a heading, `total 48`, the listed directory's parent.
+    /// No entry, and rightly so: a blank line, a heading, `total 48`, the listed directory's
+    /// parent.
     Skip,
     /// An entry that the reader holds until the listing ends, and the bytes of memory it takes.
     Held(usize),
@@ -110,7 +111,8 @@ pub struct Modified {
     pub seconds: i64,
     /// How exact `seconds` is.
     pub precision: Precision,
-    /// Whether `seconds` is UTC (MLSD, EPLF, a line with its zone) or the server's local time (LIST).
+    /// Whether `seconds` is UTC (MLSD, EPLF, a line with its zone) or the server's local time
+    /// (LIST).
     pub utc: bool,
 }
 
@@ -138,8 +140,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What the entry holds, in bytes: each allocation has a little around it, and a vector of entries
-    /// that grows has room to spare.
+    /// What the entry holds, in bytes: each allocation has a little around it, and a vector of
+    /// entries that grows has room to spare.
     pub fn memory(&self) -> usize {
         let held = |bytes: Option<&Vec<u8>>| bytes.map_or(0, |bytes| bytes.capacity() + 16);
         size_of::<Self>() * 3 / 2
@@ -184,8 +186,8 @@ pub fn parse_line(line: &[u8], format: Format, now: i64) -> Line {
     }
 }
 
-/// Reads the line of facts in an MLST reply (RFC 3659 §7.2), with any number of blanks before the facts
-/// and with or without one before the name.
+/// Reads the line of facts in an MLST reply (RFC 3659 §7.2), with any number of blanks before the
+/// facts and with or without one before the name.
 ///
 /// The name is the last component of the path the server shows; empty where that is not a name
 /// (the root is shown as `/`): who asked for one path knows what it is called.

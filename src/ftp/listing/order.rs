@@ -116,7 +116,8 @@ impl NumericDate {
         Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
     }
 
-    /// The orders in which this can be a date. One that lies years ahead is none, unless every one does.
+    /// The orders in which this can be a date. One that lies years ahead is none, unless every one
+    /// does.
     fn orders(self, now: i64) -> Orders {
         if self.separator == Separator::Dot && self.date(Order::DayMonthYear).is_some() {
             return Orders::of(Order::DayMonthYear);
@@ -173,7 +174,8 @@ impl NumericTime {
 
     fn orders(&self, now: i64) -> Orders {
         let orders = self.date.orders(now);
-        // A dialect with an order of its own has the year in its place; day and month may change theirs.
+        // A dialect with an order of its own has the year in its place; day and month may change
+        // theirs.
         let likely = match self.default {
             None => orders,
             Some(Order::YearMonthDay) => orders.and(Orders::of(Order::YearMonthDay)),

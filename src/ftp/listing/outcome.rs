@@ -13,17 +13,17 @@ pub enum Completeness {
     Complete,
     /// Every line was understood, and the server may leave out names that begin with a dot.
     Visible,
-    /// Nothing came, from a server that has not yet listed anything else in this form: the directory
-    /// is empty, or the server does not show what it holds.
+    /// Nothing came, from a server that has not yet listed anything else in this form: the
+    /// directory is empty, or the server does not show what it holds.
     Blank,
-    /// Some names are missing: lines were not understood, names cannot be used here, or the receiver
-    /// stopped before the end.
+    /// Some names are missing: lines were not understood, names cannot be used here, or the
+    /// receiver stopped before the end.
     Incomplete,
     /// Lines came, none was understood, and no entry was found: this says nothing about the
     /// directory.
     Unreadable,
-    /// The directory is there and may be entered, but the server does not list it: names in it must be
-    /// asked for one by one.
+    /// The directory is there and may be entered, but the server does not list it: names in it must
+    /// be asked for one by one.
     Unlistable,
 }
 
@@ -65,12 +65,14 @@ impl FromIterator<Entry> for DirectoryListing {
     }
 }
 
-/// What a completion reply admits about its listing in words, though its code says that all is well.
+/// What a completion reply admits about its listing in words, though its code says that all is
+/// well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortfall {
     /// The end is missing: `226 Output truncated to 10000 matches` (Pure-FTPd).
     Truncated,
-    /// The directory could not be read: `226 Transfer done (but failed to open directory).` (vsftpd).
+    /// The directory could not be read: `226 Transfer done (but failed to open directory).`
+    /// (vsftpd).
     Failed,
 }
 
@@ -103,8 +105,8 @@ impl Shortfall {
 pub struct UnusedLine {
     /// Why it gave none.
     pub reason: &'static str,
-    /// How the line (or the name, where that is what cannot be used) begins, unescaped; 160 bytes at
-    /// most.
+    /// How the line (or the name, where that is what cannot be used) begins, unescaped; 160 bytes
+    /// at most.
     pub text: Vec<u8>,
 }
 
@@ -119,12 +121,13 @@ pub struct ListingOutcome {
     pub entries: u64,
     /// Lines that no dialect explains, too long ones among them.
     pub unreadable: u64,
-    /// Entries dropped because their names cannot be used: with a slash, cut by the server, too long.
+    /// Entries dropped because their names cannot be used: with a slash, cut by the server, too
+    /// long.
     pub dropped: u64,
     /// The first line counted in `unreadable` or `dropped`.
     pub sample: Option<UnusedLine>,
-    /// The listing has a line for the directory itself (`.`, or `type=cdir`): it is a directory's, and
-    /// one that hides no names that begin with a dot.
+    /// The listing has a line for the directory itself (`.`, or `type=cdir`): it is a directory's,
+    /// and one that hides no names that begin with a dot.
     pub names_itself: bool,
     /// The receiver had enough before the end.
     pub stopped: bool,
@@ -168,8 +171,8 @@ impl ListingOutcome {
         }
     }
 
-    /// Whether not even the directory itself was listed, nor any other line that means something: nothing
-    /// shows that the server looked at one.
+    /// Whether not even the directory itself was listed, nor any other line that means something:
+    /// nothing shows that the server looked at one.
     pub fn is_empty(&self) -> bool {
         self.entries == 0 && self.dropped == 0 && self.unreadable == 0 && !self.names_itself
     }

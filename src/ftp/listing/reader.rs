@@ -12,8 +12,8 @@ use super::{
     vms, vshell, vxworks,
 };
 
-/// The dialects of LIST, the strictest first: a line is tried in this order, unless the lines before it
-/// were in another dialect.
+/// The dialects of LIST, the strictest first: a line is tried in this order, unless the lines
+/// before it were in another dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
     Eplf,
@@ -80,8 +80,8 @@ struct Held {
 }
 
 impl ListingReader {
-    /// For a listing in `format`; `now`, in seconds since the epoch (UTC), tells the year of dates without
-    /// one.
+    /// For a listing in `format`; `now`, in seconds since the epoch (UTC), tells the year of dates
+    /// without one.
     pub fn new(format: Format, now: i64) -> Self {
         Self {
             format,
@@ -321,8 +321,8 @@ fn is_total(line: &[u8]) -> bool {
     is_total && all.any(|word| word.first().is_some_and(u8::is_ascii_digit))
 }
 
-/// Whether this is ls's sum of blocks, in any language: a word and a number. It stands first; elsewhere such a line may be
-/// a name and its size.
+/// Whether this is ls's sum of blocks, in any language: a word and a number. It stands first;
+/// elsewhere such a line may be a name and its size.
 fn is_sum_of_blocks(line: &[u8]) -> bool {
     let Some((word, rest)) = next_word(line) else {
         return false;

@@ -1,7 +1,8 @@
 //! Sterling Connect:Enterprise: mailboxes of batches, in two forms.
 //!
-//! `-CR-E-----FTP B INV7A2  40312  2048 Mar  9 16:20 ORDERS`: flags, format, mailbox, number, size, date, name.
-//! `acmebank 00001207 00058112 <STMT0319.CSV>  190307-2214  A RT TCP BIN`: mailbox, number, size, name, date.
+//! `-CR-E-----FTP B INV7A2 40312 2048 Mar 9 16:20 ORDERS`: flags, format, mailbox, number, size,
+//! date, name. `acmebank 00001207 00058112 <STMT0319.CSV> 190307-2214 A RT TCP BIN`: mailbox,
+//! number, size, name, date.
 
 use super::date::{self, When};
 use super::words::{is_digits, next_word, number, trim_start, words};

@@ -1,5 +1,5 @@
-//! Unisys mainframes: `INVENTORY  FTPDATA  90180 11/30/98 07:22:10`, the name first and nothing behind the
-//! time.
+//! Unisys mainframes: `INVENTORY FTPDATA 90180 11/30/98 07:22:10`, the name first and nothing
+//! behind the time.
 
 use super::clock::next_clock;
 use super::date::When;

@@ -92,8 +92,8 @@ fn letters(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
     Some((Kind::Unknown, letters, rest))
 }
 
-/// What follows blanks, an inode's number and a count of blocks (`ls -is`). ProFTPD begins the lines of
-/// its STAT with a blank.
+/// What follows blanks, an inode's number and a count of blocks (`ls -is`). ProFTPD begins the
+/// lines of its STAT with a blank.
 fn behind_numbers(line: &[u8]) -> Option<&[u8]> {
     let mut rest = trim_start(line);
     for _ in 0..2 {
@@ -206,8 +206,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A line that has links, owner, group and size, and then the name: `drwxr-x--- 5 u g 4096 name`. What ls
-/// could not look at has question marks instead.
+/// A line that has links, owner, group and size, and then the name: `drwxr-x--- 5 u g 4096 name`.
+/// What ls could not look at has question marks instead.
 fn without_a_date(permissions: &Permissions, rest: &[u8]) -> Option<Row> {
     let mut rest = rest;
     let mut before: [&[u8]; 4] = [b""; 4];
@@ -276,8 +276,8 @@ fn name<'a>(permissions: &Permissions, bytes: &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// A link's name and its target. Where several arrows stand, the link's size tells which one is meant:
-/// it is the target's length.
+/// A link's name and its target. Where several arrows stand, the link's size tells which one is
+/// meant: it is the target's length.
 fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
     const ARROW: &[u8] = b" -> ";
     let Some(first) = find(name, ARROW) else {
@@ -295,7 +295,8 @@ fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
 }
 
 /// Reads a line of nothing but numbers before the name, as some servers print what stat(2) gives:
-/// `0100640 1001 100 48213 1330000000 build.log`, the mode in octal, the time in seconds since 1970.
+/// `0100640 1001 100 48213 1330000000 build.log`, the mode in octal, the time in seconds
+/// since 1970.
 pub(super) fn parse_numbers(line: &[u8], now: i64) -> Option<Row> {
     let (mode, mut rest) = next_word(line)?;
     if !(5..=8).contains(&mode.len()) || leading_blanks(line) > 0 {

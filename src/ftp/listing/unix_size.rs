@@ -1,5 +1,5 @@
-//! The size column of `ls -l`, which is not always a size: rounded, grouped, a device's numbers, or grown
-//! together with the group before it.
+//! The size column of `ls -l`, which is not always a size: rounded, grouped, a device's numbers, or
+//! grown together with the group before it.
 
 use super::Kind;
 use super::words::{grouped_number, is_digits, number};

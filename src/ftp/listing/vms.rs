@@ -1,7 +1,8 @@
 //! OpenVMS's `DIRECTORY`: `LOGIN.COM;7  3/18  11-MAR-2009 22:04:51  [OPS,ANNE]  (RWED,RWED,RE,)`.
 //!
-//! A size counts blocks, so it is unknown. A name too long for its column stands on a line of its own. Names
-//! keep their ODS-5 escapes (`^.`), which is how the server takes them; the version is cut.
+//! A size counts blocks, so it is unknown. A name too long for its column stands on a line of its
+//! own. Names keep their ODS-5 escapes (`^.`), which is how the server takes them; the version is
+//! cut.
 
 use super::clock::next_clock;
 use super::date;

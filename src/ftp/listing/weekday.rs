@@ -1,7 +1,7 @@
 //! Days of the week as listings abbreviate them.
 
-/// How their names begin in English, German, Dutch, French, Italian, Spanish, Portuguese, the Nordic
-/// languages, Polish, Czech, Hungarian, Turkish and Russian, in lower case without accents.
+/// How their names begin in English, German, Dutch, French, Italian, Spanish, Portuguese, the
+/// Nordic languages, Polish, Czech, Hungarian, Turkish and Russian, in lower case without accents.
 const BEGINNINGS: &[&str] = &[
     "sun", "mon", "tue", "wed", "thu", "fri", "sat", "son", "mo", "di", "mi", "do", "fr", "sa",
     "so", "zo", "ma", "wo", "vr", "za", "dim", "lun", "mar", "mer", "jeu", "ven", "sam", "gio",

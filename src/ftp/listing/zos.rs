@@ -54,8 +54,8 @@ pub(super) fn parse(line: &[u8], heading: Heading) -> Option<Row> {
     }
 }
 
-/// A line that ends in a data set's name. How it is organised stands before the name, unless the data set
-/// was moved away or is not on a disk.
+/// A line that ends in a data set's name. How it is organised stands before the name, unless the
+/// data set was moved away or is not on a disk.
 fn data_set(line: &[u8]) -> Option<Row> {
     let (name, before) = last_word(line)?;
     let name = unquoted(name);
@@ -83,8 +83,8 @@ fn described_data_set(line: &[u8]) -> Option<Row> {
     (is_referred && organised_as(organisation).is_some()).then(|| data_set(line))?
 }
 
-/// What a data set organisation (DSORG) can be: partitioned ones are directories of members; VSAM cannot be
-/// transferred.
+/// What a data set organisation (DSORG) can be: partitioned ones are directories of members; VSAM
+/// cannot be transferred.
 fn organised_as(organisation: &[u8]) -> Option<Kind> {
     let upper = organisation.to_ascii_uppercase();
     match upper.as_slice() {

@@ -1,13 +1,15 @@
 //! The capabilities of a server that this client makes use of, each with one name.
 
-/// Something that a server can do, or does as the RFCs say. The profile knows of each whether this server does.
+/// Something that a server can do, or does as the RFCs say. The profile knows of each whether this
+/// server does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Capability {
     /// Commands sent in one write are answered one after the other, in order.
     Pipelining,
-    /// A data connection agreed on (EPSV or PASV) before other commands stays good for the transfer after them.
+    /// A data connection agreed on (EPSV or PASV) before other commands stays good for the transfer
+    /// after them.
     EarlyDataConnection,
     /// EPSV leads to a data connection (RFC 2428).
     Epsv,
@@ -69,7 +71,8 @@ pub enum Capability {
     SiteChmod,
     /// MFF sets a mode (draft-somers-ftp-mfxx).
     MffMode,
-    /// Directories are listed with an x: the modes are Unix modes. Servers on other systems show `drw-rw-rw-`.
+    /// Directories are listed with an x: the modes are Unix modes. Servers on other systems show
+    /// `drw-rw-rw-`.
     DirectoryModes,
 
     /// HASH tells a digest (draft-bryan-ftpext-hash).

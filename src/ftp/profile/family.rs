@@ -1,19 +1,21 @@
 //! Servers that were tried, and what cannot be observed about them without harm.
 //!
-//! A server that does not bear data before its command closes the connection and waits for another, so
-//! trying it costs an upload. Such habits are therefore believed only of servers that were tried. They are
-//! recognised by their greeting or by what FEAT names.
+//! A server that does not bear data before its command closes the connection and waits for another,
+//! so trying it costs an upload. Such habits are therefore believed only of servers that were
+//! tried. They are recognised by their greeting or by what FEAT names.
 //!
-//! - vsftpd's `hide_file` and ProFTPD's `HideFiles` leave names out of listings, and most of all those that begin with a
-//!   dot: neither is known to list these.
-//! - vsftpd 3.0 makes LIST and STAT in one place, so one is as good as the other. Its `use_localtime` holds for
-//!   LIST and MDTM alike (vsftpd.conf(5)), where RFC 3659 §2.3 demands UTC.
-//! - ProFTPD 1.3 sends the 226 of a download only when the client has closed its side, and looks for commands
-//!   while it receives an upload.
-//! - Pure-FTPd 1.0 takes any command during an upload for ABOR. It replaces control characters and a last blank
-//!   of new names by `_` without saying so.
-//! - pyftpdlib 2.2 acts immediately on a command during a transfer, and closes a data connection on which
-//!   bytes arrive before their command. It replaces bytes that are not UTF-8 by U+FFFD in new names.
+//! - vsftpd's `hide_file` and ProFTPD's `HideFiles` leave names out of listings, and most of all
+//!   those that begin with a dot: neither is known to list these.
+//! - vsftpd 3.0 makes LIST and STAT in one place, so one is as good as the other. Its
+//!   `use_localtime` holds for LIST and MDTM alike (vsftpd.conf(5)), where RFC 3659 §2.3 demands
+//!   UTC.
+//! - ProFTPD 1.3 sends the 226 of a download only when the client has closed its side, and looks
+//!   for commands while it receives an upload.
+//! - Pure-FTPd 1.0 takes any command during an upload for ABOR. It replaces control characters and
+//!   a last blank of new names by `_` without saying so.
+//! - pyftpdlib 2.2 acts immediately on a command during a transfer, and closes a data connection on
+//!   which bytes arrive before their command. It replaces bytes that are not UTF-8 by U+FFFD in new
+//!   names.
 
 use super::Capability as C;
 use crate::ftp::features::Features;
@@ -57,9 +59,10 @@ impl Family {
         }
     }
 
-    /// What servers with these features are known to have or to lack. libunftp's MLSD, MLST and SIZE call a symbolic link
-    /// a file as long as its target's name, which would cut the file behind it; its LIST shows links. It is the one that
-    /// names MLST without facts and its own SITE MD5.
+    /// What servers with these features are known to have or to lack. libunftp's MLSD, MLST and
+    /// SIZE call a symbolic link a file as long as its target's name, which would cut the file
+    /// behind it; its LIST shows links. It is the one that names MLST without facts and its own
+    /// SITE MD5.
     pub(super) fn habits_of_features(features: &Features) -> &'static [(C, bool)] {
         if features.parameters("MLST") == Some("") && features.has("SITE MD5") {
             &[(C::Mlsd, false), (C::Mlst, false)]
@@ -68,8 +71,9 @@ impl Family {
         }
     }
 
-    /// What servers that answer SYST with `system`, in lower case, are known to have or to lack. Apache FtpServer, and
-    /// what embeds it, names itself there; its MLSD leaves out names that begin with a dot.
+    /// What servers that answer SYST with `system`, in lower case, are known to have or to lack.
+    /// Apache FtpServer, and what embeds it, names itself there; its MLSD leaves out names that
+    /// begin with a dot.
     pub(super) fn habits_of_system(system: &str) -> &'static [(C, bool)] {
         if system.contains("apache ftpserver") {
             &[(C::MlsdAll, true)]

@@ -1,10 +1,11 @@
-//! What a server can and does: announced by FEAT, known of its kind, observed in use, remembered from
-//! earlier mounts, or switched off by the user. One profile serves all sessions to a server.
+//! What a server can and does: announced by FEAT, known of its kind, observed in use, remembered
+//! from earlier mounts, or switched off by the user. One profile serves all sessions to a server.
 //!
-//! Each [`Capability`] has a [`Finding`]. What was observed outweighs what was announced, and what the
-//! user switched off stays off. A server that falls out of step while several commands are outstanding,
-//! or while a data connection is held ready, loses those two capabilities (`ServerProfile::suspect`):
-//! its sessions then send one command at a time, and EPSV right before its transfer.
+//! Each [`Capability`] has a [`Finding`]. What was observed outweighs what was announced, and what
+//! the user switched off stays off. A server that falls out of step while several commands are
+//! outstanding, or while a data connection is held ready, loses those two capabilities
+//! (`ServerProfile::suspect`): its sessions then send one command at a time, and EPSV right before
+//! its transfer.
 
 mod capability;
 mod family;
@@ -29,8 +30,8 @@ const FINDING_BITS: u32 = 3;
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Round trips that make up that wait where they take longer.
 const PATIENCE_IN_ROUND_TRIPS: u32 = 4;
-/// Proofs for [`Capability::EarlyDataConnection`]: a transfer used the connection, and another command
-/// was answered while it was held.
+/// Proofs for [`Capability::EarlyDataConnection`]: a transfer used the connection, and another
+/// command was answered while it was held.
 const CARRIED: u8 = 1;
 const ANSWERED_BESIDE: u8 = 2;
 
@@ -145,7 +146,8 @@ impl ServerProfile {
         }
     }
 
-    /// Whether `capability` is worth using: it works, is announced, or is assumed while nothing is known.
+    /// Whether `capability` is worth using: it works, is announced, or is assumed while nothing is
+    /// known.
     pub fn has(&self, capability: Capability) -> bool {
         match self.finding(capability) {
             Finding::Announced | Finding::Works => true,
@@ -191,7 +193,8 @@ impl ServerProfile {
         is_news
     }
 
-    /// A sign against `capability` that alone proves nothing; `most` of them are a failure. True once they are.
+    /// A sign against `capability` that alone proves nothing; `most` of them are a failure. True
+    /// once they are.
     pub fn doubt(&self, capability: Capability, most: u8, why: &dyn std::fmt::Display) -> bool {
         let Some(strikes) = self.inner.strikes.get(capability.index()) else {
             return false;
@@ -210,8 +213,8 @@ impl ServerProfile {
         self.known().system.clone()
     }
 
-    /// What was found out so far: each capability that the server was seen to have or to lack, or that the user switched
-    /// off.
+    /// What was found out so far: each capability that the server was seen to have or to lack, or
+    /// that the user switched off.
     pub fn findings(&self) -> Vec<(Capability, Finding)> {
         let all = Capability::all().map(|capability| (capability, self.finding(capability)));
         all.filter(|(_, finding)| matches!(finding, Finding::Works | Finding::Fails))
@@ -234,7 +237,8 @@ impl ServerProfile {
         self.inner.session_limit.store(limit, Relaxed);
     }
 
-    /// Lengths in bytes of the longest name that was kept and of the shortest that was cut; 0 while unknown.
+    /// Lengths in bytes of the longest name that was kept and of the shortest that was cut; 0 while
+    /// unknown.
     pub fn name_lengths(&self) -> (usize, usize) {
         let load = |length: &AtomicUsize| length.load(Relaxed);
         (load(&self.inner.name_kept), load(&self.inner.name_cut))
@@ -255,8 +259,8 @@ impl ServerProfile {
         let _ = self.inner.name_cut.fetch_update(Relaxed, Relaxed, shorter);
     }
 
-    /// What a login showed: the greeting and FEAT. The first one fills in what is announced and what is known of
-    /// servers of this kind; observations stand.
+    /// What a login showed: the greeting and FEAT. The first one fills in what is announced and
+    /// what is known of servers of this kind; observations stand.
     pub(super) fn introduce(&self, greeting: &Reply, features: &Features) {
         {
             let mut known = self.known();
@@ -298,14 +302,15 @@ impl ServerProfile {
         }
     }
 
-    /// How long a reply may take while commands or a data connection were sent ahead of it that the server has not
-    /// yet proved to bear.
+    /// How long a reply may take while commands or a data connection were sent ahead of it that the
+    /// server has not yet proved to bear.
     pub(super) fn patience(round_trip: Duration) -> Duration {
         LEAST_PATIENCE.max(round_trip.saturating_mul(PATIENCE_IN_ROUND_TRIPS))
     }
 
-    /// A session failed in a flight of `flight` commands, and with or without a data connection held ready.
-    /// Where that explains it, nothing is sent ahead from now on; true where that is news.
+    /// A session failed in a flight of `flight` commands, and with or without a data connection
+    /// held ready. Where that explains it, nothing is sent ahead from now on; true where that is
+    /// news.
     pub(super) fn suspect(&self, sign: Suspicion, flight: usize, holds_data: bool) -> bool {
         let explains = |capability, is_in_use| {
             is_in_use && self.has(capability) && (sign.is_proof() || !self.is_proven(capability))
@@ -400,7 +405,8 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
     let has_feat = ["MLST", "SIZE", "MDTM", "MFMT", "REST", "UTF8", "EPSV"]
         .iter()
         .any(|feature| features.has(feature));
-    // A server without FEAT may have these nevertheless: they are asked for once. aioftp has MLSD and MLST.
+    // A server without FEAT may have these nevertheless: they are asked for once. aioftp has MLSD
+    // and MLST.
     let worth_a_question = [C::Mlsd, C::Mlst, C::Size, C::Mdtm, C::Mfmt, C::MdtmSet];
     [
         // MLSD is announced as MLST (RFC 3659 §7.8).

@@ -1,7 +1,8 @@
 //! A profile as text, for the next mount of the same server and login.
 //!
-//! One fact per line: `identity HEX`, `works NAME SECONDS`, `fails NAME SECONDS`, `limit N`, `kept BYTES`. Lines and names that this
-//! version does not know are skipped, so that versions can follow one another in both directions.
+//! One fact per line: `identity HEX`, `works NAME SECONDS`, `fails NAME SECONDS`, `limit N`, `kept
+//! BYTES`. Lines and names that this version does not know are skipped, so that versions can follow
+//! one another in both directions.
 
 use std::fmt::Write;
 
@@ -115,8 +116,9 @@ impl ProfileRecord {
 }
 
 impl ServerProfile {
-    /// Starts with what an earlier mount saw. Failures that are younger than seven days hold from the first command on;
-    /// the rest waits for [`Self::identify`], and so does the decision whether it is still the same server.
+    /// Starts with what an earlier mount saw. Failures that are younger than seven days hold from
+    /// the first command on; the rest waits for [`Self::identify`], and so does the decision
+    /// whether it is still the same server.
     pub fn remember(&self, record: ProfileRecord) {
         for (capability, works, at) in &record.findings {
             if !works && now().saturating_sub(*at) < PROBE_AFTER {
@@ -129,7 +131,8 @@ impl ServerProfile {
         self.known().remembered = Some(record);
     }
 
-    /// The server is `identity`. What was remembered of another is forgotten; what works is believed of the same.
+    /// The server is `identity`. What was remembered of another is forgotten; what works is
+    /// believed of the same.
     ///
     /// `system` is SYST's answer, in lower case.
     pub fn identify(&self, system: &str, identity: Identity) {

@@ -1,4 +1,5 @@
-//! HTTP's CONNECT (RFC 9110 §9.3.6) in HTTP/1.1's form (RFC 9112), with Basic authentication (RFC 7617).
+//! HTTP's CONNECT (RFC 9110 §9.3.6) in HTTP/1.1's form (RFC 9112), with Basic authentication (RFC
+//! 7617).
 
 use super::{ProxyProblem, Talk, Target};
 use crate::ftp::control::shown;
@@ -58,7 +59,8 @@ fn without_password(text: String, login: Option<&(String, Password)>) -> String 
     }
 }
 
-/// The answer's head, read to its empty line and no further: the server's greeting may follow at once.
+/// The answer's head, read to its empty line and no further: the server's greeting may follow at
+/// once.
 fn head(talk: &mut Talk) -> Result<Vec<u8>, ProxyProblem> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {

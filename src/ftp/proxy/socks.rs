@@ -90,7 +90,8 @@ fn request(target: &Target, port: u16) -> Result<Vec<u8>, ProxyProblem> {
     Ok(request)
 }
 
-/// The proxy's answer, and the address it connects from, which nobody needs: it is not the server's.
+/// The proxy's answer, and the address it connects from, which nobody needs: it is not the
+/// server's.
 fn answer(talk: &mut Talk, target: &Target, port: u16) -> Result<(), ProxyProblem> {
     let [version, code, _, kind] = talk.hear_array()?;
     if version != VERSION {

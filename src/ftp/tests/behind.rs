@@ -8,7 +8,8 @@ use super::ahead::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, taken};
 use crate::ftp::{Error, Readiness};
 
-/// The greeting of a server that leaves alone what comes early: data before its command, commands during an upload.
+/// The greeting of a server that leaves alone what comes early: data before its command, commands
+/// during an upload.
 const PATIENT: &str = "ftpfs server";
 
 fn spool(bytes: &[u8]) -> File {
@@ -17,7 +18,8 @@ fn spool(bytes: &[u8]) -> File {
     file
 }
 
-/// Hears a small upload and what is sent behind it; all is answered at once, the end of the upload so.
+/// Hears a small upload and what is sent behind it; all is answered at once, the end of the upload
+/// so.
 fn small_upload(
     stage: &mut Stage,
     mut data: TcpStream,
@@ -223,7 +225,8 @@ fn a_file_shorter_than_was_said_is_no_upload() {
     peer.ends();
 }
 
-/// Hears a download's command with the next EPSV in one write, sends the bytes, and tells where the next connection goes.
+/// Hears a download's command with the next EPSV in one write, sends the bytes, and tells where the
+/// next connection goes.
 fn download_with_next(stage: &mut Stage, command: &str, mut data: TcpStream) -> TcpListener {
     stage.hear(command);
     stage.hear("EPSV");

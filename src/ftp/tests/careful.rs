@@ -1,4 +1,5 @@
-//! Servers that do not bear commands or data connections sent ahead: each costs one more login, and no more than that.
+//! Servers that do not bear commands or data connections sent ahead: each costs one more login, and
+//! no more than that.
 
 use std::io::Write;
 
@@ -25,8 +26,8 @@ fn hear_probe(stage: &mut Stage) {
     stage.hear("PWD");
 }
 
-/// A session to a server about which nothing is known; `first` is its first connection, and the second wants its
-/// commands one at a time.
+/// A session to a server about which nothing is known; `first` is its first connection, and the
+/// second wants its commands one at a time.
 fn after(first: impl FnOnce(&mut Stage) + Send + 'static) -> ServerProfile {
     let peer = Peer::plays_two(first, |stage| {
         stage.log_in();

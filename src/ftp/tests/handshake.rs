@@ -11,7 +11,8 @@ use super::super::testing::{Channel, Peer, Stage, path, secured};
 use super::super::{ConnectOptions, ListWith, Session};
 use super::tls::{Identity, log_in, options};
 
-/// Begins the transfer that is asked for by `line`, of a server that sends its 150 only when the handshake is done.
+/// Begins the transfer that is asked for by `line`, of a server that sends its 150 only when the
+/// handshake is done.
 fn begin_after_handshake(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
     let socket = stage.extended_passive();
     stage.hear(line);
@@ -28,7 +29,8 @@ fn shaken(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
     data
 }
 
-/// The 150 would come a round trip later if the handshake waited for it, and here it would never come.
+/// The 150 would come a round trip later if the handshake waited for it, and here it would never
+/// come.
 #[test]
 fn a_data_connection_shakes_hands_before_the_150() {
     for (version, tickets) in [

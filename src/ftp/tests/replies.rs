@@ -325,7 +325,8 @@ fn one_file_is_asked_for_by_mlst() {
     peer.ends();
 }
 
-/// vsftpd says so when a process of its died, in the place of any reply: SIZE has not become unknown.
+/// vsftpd says so when a process of its died, in the place of any reply: SIZE has not become
+/// unknown.
 #[test]
 fn the_last_word_of_a_dying_session_answers_no_command() {
     let peer = Peer::plays(|stage| {

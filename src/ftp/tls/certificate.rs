@@ -88,7 +88,8 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl Certificate {
-    /// Reads it; what cannot be read is shown as not readable, for the fingerprint tells it all the same.
+    /// Reads it; what cannot be read is shown as not readable, for the fingerprint tells it all the
+    /// same.
     pub(super) fn read(der: &[u8]) -> Self {
         let fingerprint = Fingerprint::of(der);
         let Ok((_, certificate)) = X509Certificate::from_der(der) else {

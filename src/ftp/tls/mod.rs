@@ -1,4 +1,5 @@
-//! TLS under FTP (RFC 4217): explicit by AUTH TLS, or implicit from the first byte; TLS 1.2 and 1.3.
+//! TLS under FTP (RFC 4217): explicit by AUTH TLS, or implicit from the first byte; TLS 1.2 and
+//! 1.3.
 //!
 //! Asked for, it is never left out: a server that cannot is an error, not a session in the clear.
 
@@ -34,11 +35,12 @@ use stream::{CONTROL_ROOM, DATA_ROOM};
 use tickets::Tickets;
 use trust::Judge;
 
-/// A session that old is not begun another transfer on: servers forget what it would resume, the first of them
-/// (ProFTPD's cache) after half an hour.
+/// A session that old is not begun another transfer on: servers forget what it would resume, the
+/// first of them (ProFTPD's cache) after half an hour.
 const OLD: Duration = Duration::from_secs(20 * 60);
 
-/// The versions a session may have: both; TLS 1.2 for want of tickets; both, because the server has no TLS 1.2.
+/// The versions a session may have: both; TLS 1.2 for want of tickets; both, because the server has
+/// no TLS 1.2.
 const BOTH: u8 = 0;
 const ONLY_12: u8 = 1;
 const NEVER_ONLY_12: u8 = 2;
@@ -217,8 +219,8 @@ impl TlsConfig {
         })))
     }
 
-    /// A server's TLS 1.3 tickets ran out, for it gives none with uploads (ProFTPD does not), and rustls takes each for
-    /// one connection: sessions made from now on are of TLS 1.2.
+    /// A server's TLS 1.3 tickets ran out, for it gives none with uploads (ProFTPD does not), and
+    /// rustls takes each for one connection: sessions made from now on are of TLS 1.2.
     fn starve(&self) {
         let only = self
             .versions()
@@ -267,7 +269,8 @@ impl std::fmt::Debug for TlsConfig {
     }
 }
 
-/// Makes the TLS connections of one session: the control connection's, and the data connections' that resume it.
+/// Makes the TLS connections of one session: the control connection's, and the data connections'
+/// that resume it.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     loaded: TlsConfig,
@@ -362,7 +365,8 @@ pub(super) fn told(error: &rustls::Error) -> Error {
         return Error::NotTls;
     }
     Error::Tls(match error {
-        // A server that shares no version or cipher says either of these, or chooses what was not offered.
+        // A server that shares no version or cipher says either of these, or chooses what was not
+        // offered.
         rustls::Error::AlertReceived(
             AlertDescription::ProtocolVersion
             | AlertDescription::HandshakeFailure

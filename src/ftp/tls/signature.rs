@@ -1,7 +1,9 @@
-//! The server's signature over the handshake, checked with the key of a certificate that need not be a modern one.
+//! The server's signature over the handshake, checked with the key of a certificate that need not
+//! be a modern one.
 //!
-//! webpki reads X.509 version 3 alone, and takes RSA keys from 2048 bits on. Where the certificate itself is pinned,
-//! or not checked at all, its version says nothing; and appliances live long with RSA keys of 1024 bits.
+//! webpki reads X.509 version 3 alone, and takes RSA keys from 2048 bits on. Where the certificate
+//! itself is pinned, or not checked at all, its version says nothing; and appliances live long with
+//! RSA keys of 1024 bits.
 
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use rustls::SignatureScheme;
@@ -15,7 +17,8 @@ pub(super) const STRONG_RSA: usize = 2048;
 /// RSA keys of fewer bits cannot be used at all.
 const LEAST_RSA: usize = 1024;
 
-/// What can be checked with an RSA key of [`LEAST_RSA`] to [`STRONG_RSA`] bits: TLS 1.3 allows none of these.
+/// What can be checked with an RSA key of [`LEAST_RSA`] to [`STRONG_RSA`] bits: TLS 1.3 allows none
+/// of these.
 pub(super) const SHORT_RSA_SCHEMES: [SignatureScheme; 2] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::RSA_PKCS1_SHA512,
@@ -153,8 +156,8 @@ mod tests {
         assert!(output.status.success(), "{output:?}");
     }
 
-    /// A self-signed certificate of version 1 whose key is made by `openssl genpkey` with these arguments, and its
-    /// signature over `message`, made with these.
+    /// A self-signed certificate of version 1 whose key is made by `openssl genpkey` with these
+    /// arguments, and its signature over `message`, made with these.
     fn signed(key: &str, message: &[u8], signing: &str) -> (Vec<u8>, Vec<u8>) {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path();

@@ -1,7 +1,7 @@
 //! A TLS connection over a TCP socket: records in, records out (RFC 8446, RFC 5246).
 //!
-//! rustls does the protocol on buffers that are kept here, so that a system call moves many records and data is
-//! decrypted into its reader's buffer with one copy in between.
+//! rustls does the protocol on buffers that are kept here, so that a system call moves many records
+//! and data is decrypted into its reader's buffer with one copy in between.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -113,8 +113,8 @@ impl TlsStream {
         flushed
     }
 
-    /// Goes on with the handshake by what has come, of which there is some or the end; whether that ends it, well
-    /// or not.
+    /// Goes on with the handshake by what has come, of which there is some or the end; whether that
+    /// ends it, well or not.
     pub(in crate::ftp) fn continue_handshake(&mut self) -> bool {
         match self.incoming.fill(&self.socket) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return false,
@@ -163,7 +163,8 @@ impl TlsStream {
         self.flush_out()
     }
 
-    /// Takes what has come, without waiting; whether the server has closed the connection, or it broke.
+    /// Takes what has come, without waiting; whether the server has closed the connection, or it
+    /// broke.
     pub(in crate::ftp) fn has_ended(&mut self) -> bool {
         if self.ended || self.socket.set_nonblocking(true).is_err() {
             return true;
@@ -211,8 +212,8 @@ impl TlsStream {
         chain.iter().map(|it| Certificate::read(it)).collect()
     }
 
-    /// [Looks](Self::look_through) through what was received, unless it broke before; when it breaks, the alert that
-    /// tells the server why is put into `outgoing`.
+    /// [Looks](Self::look_through) through what was received, unless it broke before; when it
+    /// breaks, the alert that tells the server why is put into `outgoing`.
     fn drive(&mut self, want: Want<'_>, sink: &mut Sink<'_>) -> Result<Stand, rustls::Error> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
@@ -229,8 +230,8 @@ impl TlsStream {
         looked
     }
 
-    /// Has rustls look through what was received, and do what is `want`ed. Data goes to `sink` and, where that has no
-    /// room, to `plain`; messages to send are put into `outgoing`.
+    /// Has rustls look through what was received, and do what is `want`ed. Data goes to `sink` and,
+    /// where that has no room, to `plain`; messages to send are put into `outgoing`.
     fn look_through(
         &mut self,
         want: Want<'_>,
@@ -368,7 +369,8 @@ impl Sink<'_> {
         }
     }
 
-    /// As much of `payload` as there is room for; the rest, and all that follows it, goes behind `plain`.
+    /// As much of `payload` as there is room for; the rest, and all that follows it, goes behind
+    /// `plain`.
     fn give(&mut self, payload: &[u8], plain: &mut Vec<u8>) {
         let rest = self.buffer.get_mut(self.filled..).unwrap_or_default();
         let fits = if plain.is_empty() { rest.len() } else { 0 };
@@ -486,7 +488,8 @@ impl From<EncryptError> for Needed {
     }
 }
 
-/// An error in the middle of a connection: what it carries cannot be trusted any more, as if the socket had failed.
+/// An error in the middle of a connection: what it carries cannot be trusted any more, as if the
+/// socket had failed.
 fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }

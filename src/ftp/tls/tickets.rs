@@ -1,8 +1,9 @@
-//! The TLS sessions of one control connection, for its data connections to resume (RFC 4217 §10.2; RFC 8446 §2.2,
-//! RFC 5246 §F.1.4, RFC 5077).
+//! The TLS sessions of one control connection, for its data connections to resume (RFC 4217 §10.2;
+//! RFC 8446 §2.2, RFC 5246 §F.1.4, RFC 5077).
 //!
-//! vsftpd, ProFTPD and FileZilla Server take a data connection only where it resumes its own control connection's
-//! session, and another control connection's is none of theirs, so nothing is shared between them.
+//! vsftpd, ProFTPD and FileZilla Server take a data connection only where it resumes its own
+//! control connection's session, and another control connection's is none of theirs, so nothing is
+//! shared between them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,8 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// Most TLS 1.3 tickets kept: each is good for one connection, and servers give one or two with each.
+/// Most TLS 1.3 tickets kept: each is good for one connection, and servers give one or two with
+/// each.
 const MOST: usize = 16;
 
 /// What one control connection and its data connections were given.
@@ -28,7 +30,8 @@ struct Kept {
 }
 
 impl Tickets {
-    /// How many data connections can still resume; none known where the server resumes nothing or any number.
+    /// How many data connections can still resume; none known where the server resumes nothing or
+    /// any number.
     pub(super) fn left(&self) -> Option<usize> {
         let kept = self.lock();
         kept.given.then_some(kept.tls13.len())

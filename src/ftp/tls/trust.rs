@@ -1,4 +1,5 @@
-//! Which server certificates are trusted (RFC 5280 §6, RFC 6125): the system's roots, a file's, one pinned, or any.
+//! Which server certificates are trusted (RFC 5280 §6, RFC 6125): the system's roots, a file's, one
+//! pinned, or any.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +51,8 @@ pub(super) struct Judge {
     algorithms: WebPkiSupportedAlgorithms,
     /// Only what a short RSA key can do is offered.
     only_short_rsa: bool,
-    /// A short RSA key signed in a way that cannot be checked, where its certificate is trusted all the same.
+    /// A short RSA key signed in a way that cannot be checked, where its certificate is trusted all
+    /// the same.
     met_short_rsa: Arc<AtomicBool>,
 }
 

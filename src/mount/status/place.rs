@@ -1,5 +1,5 @@
-//! Where the control sockets are: `/run/ftpfs` for root, `$XDG_RUNTIME_DIR/ftpfs` for others (XDG Base Directory
-//! Specification), and `run` in ftpfs's state directory where that is not set.
+//! Where the control sockets are: `/run/ftpfs` for root, `$XDG_RUNTIME_DIR/ftpfs` for others (XDG
+//! Base Directory Specification), and `run` in ftpfs's state directory where that is not set.
 
 use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
@@ -20,8 +20,8 @@ const EXTENSION: &str = "sock";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sockets(PathBuf);
 
-/// The directory of the control sockets; `state` is ftpfs's state directory, `variable` reads the environment. None where
-/// nothing tells of one.
+/// The directory of the control sockets; `state` is ftpfs's state directory, `variable` reads the
+/// environment. None where nothing tells of one.
 pub fn runtime_home(
     is_root: bool,
     state: Option<&Path>,

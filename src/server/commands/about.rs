@@ -1,4 +1,5 @@
-//! FEAT (RFC 2389), HELP, SYST, NOOP (RFC 959), AVBL (draft-peterson-streamlined-ftp-command-extensions).
+//! FEAT (RFC 2389), HELP, SYST, NOOP (RFC 959), AVBL
+//! (draft-peterson-streamlined-ftp-command-extensions).
 
 use super::VERBS;
 use crate::server::reply::{Answer, Reply};

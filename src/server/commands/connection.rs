@@ -54,7 +54,8 @@ pub(super) fn port(session: &mut Session, argument: &[u8]) -> Answer {
     connect_later(session, address)
 }
 
-/// A transfer under way has seen the command coming and ended with 426; what is left is to forget its arrangements.
+/// A transfer under way has seen the command coming and ended with 426; what is left is to forget
+/// its arrangements.
 pub(super) fn abor(session: &mut Session, _: &[u8]) -> Answer {
     session.data = DataSetup::Unset;
     session.mark = Mark::default();

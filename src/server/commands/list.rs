@@ -20,7 +20,8 @@ const BATCH_BYTES: usize = 64 << 10;
 
 type Lines = Box<dyn Iterator<Item = io::Result<Vec<u8>>>>;
 
-/// `ls -l` of a directory or of one file. Options before the path are passed over; all names are shown.
+/// `ls -l` of a directory or of one file. Options before the path are passed over; all names are
+/// shown.
 pub(super) fn list(session: &mut Session, argument: &[u8]) -> Answer {
     let lines = long_lines(session, without_options(argument))?;
     send_listing(session, lines)
@@ -86,7 +87,8 @@ pub(super) fn mlst(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::of_lines(250, "Facts:", vec![line], "End"))
 }
 
-/// The session's state, or with a path what LIST shows, on the control connection, and the directory itself before it.
+/// The session's state, or with a path what LIST shows, on the control connection, and the
+/// directory itself before it.
 pub(super) fn stat(session: &mut Session, argument: &[u8]) -> Answer {
     if argument.is_empty() {
         return Ok(status(session));
@@ -143,7 +145,8 @@ struct Listed {
     entries: Box<dyn Iterator<Item = io::Result<Entry>>>,
 }
 
-/// A directory's entries, also through a symlink; anything else, a symlink that leads nowhere too, by itself.
+/// A directory's entries, also through a symlink; anything else, a symlink that leads nowhere too,
+/// by itself.
 fn listed(session: &Session, argument: &[u8]) -> Result<Listed, Stop> {
     if let Ok(place) = session.place(argument, LastLink::Followed)
         && place.stat().is_ok_and(|stat| is_directory(&stat))

@@ -62,7 +62,8 @@ fn admits(access: &Access, user: &[u8], password: &[u8]) -> bool {
             user: known,
             password: right,
         } => {
-            // Both are compared whatever the first says: the answer's time must not tell which was wrong.
+            // Both are compared whatever the first says: the answer's time must not tell which was
+            // wrong.
             same(user, known.as_bytes()) & same(password, right.as_bytes())
         }
     }

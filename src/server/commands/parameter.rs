@@ -1,10 +1,11 @@
-//! TYPE, MODE, STRU, ALLO (RFC 959), REST (RFC 3659 §5), RANG (draft-bryan-ftp-range), OPTS (RFC 2389).
+//! TYPE, MODE, STRU, ALLO (RFC 959), REST (RFC 3659 §5), RANG (draft-bryan-ftp-range), OPTS (RFC
+//! 2389).
 
 use crate::server::reply::{Answer, Reply, refused};
 use crate::server::session::{Mark, Session};
 
-/// Image and ASCII are both taken, and both carry the octets as they are: files here have Unix line ends, and a
-/// text sent as stored comes back as stored. So SIZE holds under both types, too.
+/// Image and ASCII are both taken, and both carry the octets as they are: files here have Unix line
+/// ends, and a text sent as stored comes back as stored. So SIZE holds under both types, too.
 pub(super) fn transfer_type(_: &mut Session, argument: &[u8]) -> Answer {
     match argument.to_ascii_uppercase().as_slice() {
         b"I" | b"L 8" => Ok(Reply::new(200, "Type is image")),

@@ -37,8 +37,8 @@ fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
     let mut transfer = match session.begin_transfer("Ready to receive") {
         Ok(transfer) => transfer,
         Err(stop) => {
-            // Without a data connection nothing was stored, not even an empty file. vsftpd, which leaves one, is
-            // what the misdeed stands for.
+            // Without a data connection nothing was stored, not even an empty file. vsftpd, which
+            // leaves one, is what the misdeed stands for.
             if upload.created
                 && session.misdeed.is_none()
                 && let Err(error) = place.remove_file()

@@ -1,4 +1,5 @@
-//! The certificate a server shows, with its key: read from PEM files (RFC 7468), or made on the spot.
+//! The certificate a server shows, with its key: read from PEM files (RFC 7468), or made on the
+//! spot.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,8 +31,8 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads it from PEM files: the server's certificate first, then those that signed it; and its key without a
-    /// passphrase (PKCS #8, PKCS #1 or SEC 1).
+    /// Reads it from PEM files: the server's certificate first, then those that signed it; and its
+    /// key without a passphrase (PKCS #8, PKCS #1 or SEC 1).
     ///
     /// # Errors
     ///
@@ -53,8 +54,9 @@ impl Certificate {
         })
     }
 
-    /// Makes one for a server that listens at `address`, signed by itself and good for a year: it is nowhere but in
-    /// memory. It names the address (all of this machine's own, where that is unspecified) and `localhost`.
+    /// Makes one for a server that listens at `address`, signed by itself and good for a year: it
+    /// is nowhere but in memory. It names the address (all of this machine's own, where that is
+    /// unspecified) and `localhost`.
     ///
     /// # Errors
     ///

@@ -1,7 +1,9 @@
-//! TLS as the server offers it (RFC 4217; RFC 5246 and 8446 by rustls): what is asked for, and what sessions get of it.
+//! TLS as the server offers it (RFC 4217; RFC 5246 and 8446 by rustls): what is asked for, and what
+//! sessions get of it.
 //!
-//! Every control connection has keys of its own for the tickets and ids by which a session is resumed. A data
-//! connection that resumes one therefore comes from the client of this control connection, and from no other.
+//! Every control connection has keys of its own for the tickets and ids by which a session is
+//! resumed. A data connection that resumes one therefore comes from the client of this control
+//! connection, and from no other.
 
 mod certificate;
 mod stream;
@@ -23,7 +25,8 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 pub use self::certificate::Certificate;
 pub(super) use self::stream::Stream;
 
-/// Sessions of one control connection that a client without tickets can resume by their id (TLS 1.2).
+/// Sessions of one control connection that a client without tickets can resume by their id (TLS
+/// 1.2).
 const REMEMBERED_SESSIONS: usize = 16;
 
 /// How a server speaks TLS.
@@ -33,11 +36,13 @@ pub struct TlsOptions {
     pub certificate: Certificate,
     /// When TLS begins, and whether a client may do without.
     pub mode: TlsMode,
-    /// Whether a data connection must resume a TLS session of its control connection; else it is refused with 522.
+    /// Whether a data connection must resume a TLS session of its control connection; else it is
+    /// refused with 522.
     pub reuse: bool,
     /// What is spoken.
     pub versions: TlsVersions,
-    /// Authorities in a PEM file: a client must then show a certificate that one of them has signed.
+    /// Authorities in a PEM file: a client must then show a certificate that one of them has
+    /// signed.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -48,7 +53,8 @@ pub enum TlsMode {
     Offered,
     /// With AUTH TLS, which must come before USER; data connections need PROT P.
     Required,
-    /// With the connection itself, before the greeting; data connections are protected from the start.
+    /// With the connection itself, before the greeting; data connections are protected from the
+    /// start.
     Implicit,
 }
 
@@ -64,7 +70,8 @@ pub enum TlsVersions {
 }
 
 impl TlsOptions {
-    /// TLS is required, in either version, by any client; data connections may begin sessions of their own.
+    /// TLS is required, in either version, by any client; data connections may begin sessions of
+    /// their own.
     pub fn new(certificate: Certificate) -> Self {
         Self {
             certificate,
@@ -97,7 +104,8 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Fails where the key does not belong to the certificate, or the file of authorities cannot be used.
+    /// Fails where the key does not belong to the certificate, or the file of authorities cannot be
+    /// used.
     pub(super) fn new(options: &TlsOptions) -> io::Result<Self> {
         let provider = Arc::new(default_provider());
         let key = options.certificate.with_key(&provider)?;

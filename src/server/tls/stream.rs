@@ -1,7 +1,7 @@
 //! A connection's bytes, in the clear or in TLS records, over a socket that does not block.
 //!
-//! Whatever would have to wait is [`WouldBlock`](ErrorKind::WouldBlock): the caller waits, for the control connection
-//! and for this one at once.
+//! Whatever would have to wait is [`WouldBlock`](ErrorKind::WouldBlock): the caller waits, for the
+//! control connection and for this one at once.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -89,8 +89,9 @@ impl Stream {
         self.tls.as_ref().is_some_and(|tls| tls.holds_input)
     }
 
-    /// Reads what is there. 0 is the end as the client said it: the socket's, or in TLS a close_notify. A TLS
-    /// connection that ends without one is [`UnexpectedEof`](ErrorKind::UnexpectedEof).
+    /// Reads what is there. 0 is the end as the client said it: the socket's, or in TLS a
+    /// close_notify. A TLS connection that ends without one is
+    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof).
     pub(in crate::server) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return (&self.socket).read(buffer);

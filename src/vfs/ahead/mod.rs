@@ -1,9 +1,10 @@
-//! What is asked of the server before a program asks for it: listings ahead of a walk through a tree, small files ahead
-//! of a program that reads a directory's in order.
+//! What is asked of the server before a program asks for it: listings ahead of a walk through a
+//! tree, small files ahead of a program that reads a directory's in order.
 //!
-//! A few threads do it, over connections that nobody else has a use for; they end when there is nothing to do, and with
-//! the mount. Nobody waits for what they do unless it is already under way: a program that asks for it then has it
-//! sooner than by a question of its own. What fails is left to whoever asks.
+//! A few threads do it, over connections that nobody else has a use for; they end when there is
+//! nothing to do, and with the mount. Nobody waits for what they do unless it is already under way:
+//! a program that asks for it then has it sooner than by a question of its own. What fails is left
+//! to whoever asks.
 //!
 //! Its lock stands alone: nothing else is locked under it, and it is not held across the network.
 
@@ -28,7 +29,8 @@ use walk::{Step, Walk};
 const MOST_THREADS: usize = 16;
 /// A thread with nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long a connection to spare is waited for before a look whether there is still something to do.
+/// How long a connection to spare is waited for before a look whether there is still something to
+/// do.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Most names of a listing that are looked at for directories.
 const MOST_NAMES: usize = 65_536;
@@ -126,7 +128,8 @@ impl Ahead {
         self.call_threads(state);
     }
 
-    /// What was fetched ahead of `path`, as a transfer from its start, if it is of `version`; `path` is being read now.
+    /// What was fetched ahead of `path`, as a transfer from its start, if it is of `version`;
+    /// `path` is being read now.
     pub(super) fn open_file(
         &self,
         path: &RemotePath,
@@ -147,14 +150,16 @@ impl Ahead {
         gift?.open(shared.timeout)
     }
 
-    /// What the server said of `path` since it was `listed` so, if it was the same, and how long ago.
+    /// What the server said of `path` since it was `listed` so, if it was the same, and how long
+    /// ago.
     pub(super) fn said(&self, path: &RemotePath, listed: &Version) -> Option<(Version, Duration)> {
         let state = self.shared.lock();
         let (version, at) = state.run.said(path, listed)?;
         Some((version, at.elapsed()))
     }
 
-    /// `path` was changed through the mount, or what is below it: what was fetched of it is of no more use.
+    /// `path` was changed through the mount, or what is below it: what was fetched of it is of no
+    /// more use.
     pub(super) fn forget(&self, path: &RemotePath) {
         self.shared.lock().run.forget(path);
     }
@@ -229,7 +234,8 @@ impl Shared {
         }
     }
 
-    /// Waits for something to do that no other thread is on its way to; false when this thread is to end.
+    /// Waits for something to do that no other thread is on its way to; false when this thread is
+    /// to end.
     fn wait_for_work(&self) -> bool {
         let mut state = self.lock();
         loop {
@@ -305,7 +311,8 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock leaves counts, at worst a few jobs that are not done: they are extras.
+        // A panic under this lock leaves counts, at worst a few jobs that are not done: they are
+        // extras.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,8 +1,9 @@
-//! Which small files a program that reads those of a directory in order will read next, and what has come of them.
-//! Pure bookkeeping: no thread, no network.
+//! Which small files a program that reads those of a directory in order will read next, and what
+//! has come of them. Pure bookkeeping: no thread, no network.
 //!
-//! What is fetched ahead is good for an open that would read the same version: the version is that of the listing, and
-//! who opens the file is told when the server last said so, like of what is not fetched ahead.
+//! What is fetched ahead is good for an open that would read the same version: the version is that
+//! of the listing, and who opens the file is told when the server last said so, like of what is not
+//! fetched ahead.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -101,8 +102,8 @@ impl Run {
         }
     }
 
-    /// A program begins to read `path`, from its start; the listing of its directory that is known, made at `listed`,
-    /// is looked up where it is needed.
+    /// A program begins to read `path`, from its start; the listing of its directory that is known,
+    /// made at `listed`, is looked up where it is needed.
     pub(super) fn reads(
         &mut self,
         path: &RemotePath,
@@ -141,7 +142,8 @@ impl Run {
         self.done.insert(path.clone());
     }
 
-    /// What was fetched, or is being fetched, of `path`, if it is of `version`: it is the asker's now.
+    /// What was fetched, or is being fetched, of `path`, if it is of `version`: it is the asker's
+    /// now.
     pub(super) fn take(&mut self, path: &RemotePath, version: &Version) -> Option<Arc<Gift>> {
         let (gift, bytes) = self.gifts.remove(path)?;
         self.bytes -= bytes;
@@ -152,7 +154,8 @@ impl Run {
         Some(gift)
     }
 
-    /// When the server last said of `path`, apart from its listing, that it is as `listed`, and what it said.
+    /// When the server last said of `path`, apart from its listing, that it is as `listed`, and
+    /// what it said.
     pub(super) fn said(&self, path: &RemotePath, listed: &Version) -> Option<(Version, Instant)> {
         let (version, at) = self.confirmed.get(path)?;
         version.agrees(listed).then_some((*version, *at))
@@ -214,7 +217,8 @@ impl Run {
         }
     }
 
-    /// `path`, or something above it, changed: nothing of it is known, and it is not fetched again in this run.
+    /// `path`, or something above it, changed: nothing of it is known, and it is not fetched again
+    /// in this run.
     pub(super) fn forget(&mut self, path: &RemotePath) {
         if self.directory.below(path).is_some() {
             return self.end();
@@ -228,7 +232,8 @@ impl Run {
         }
     }
 
-    /// The names in the window of which the server said nothing for half the time that it is good for.
+    /// The names in the window of which the server said nothing for half the time that it is good
+    /// for.
     fn unsure(&self, now: Instant) -> Vec<RemotePath> {
         let old = self.rules.open_ttl / 2;
         if self.confirming

@@ -1,9 +1,11 @@
-//! Which directories a program that goes through a tree will open next. Pure bookkeeping: no thread, no network.
+//! Which directories a program that goes through a tree will open next. Pure bookkeeping: no
+//! thread, no network.
 //!
-//! Programs open a directory, then those in it, one after the other (find, ls -R, du, rsync, grep -r). So when a
-//! directory is opened whose parent was opened lately, what lies in it, and beside it behind it, is listed ahead, in the
-//! order in which a depth-first walk comes to it; and what lies in those, as far as the window goes. The window grows as
-//! what was listed ahead is opened, so that somebody who looks around costs little.
+//! Programs open a directory, then those in it, one after the other (find, ls -R, du, rsync,
+//! grep -r). So when a directory is opened whose parent was opened lately, what lies in it, and
+//! beside it behind it, is listed ahead, in the order in which a depth-first walk comes to it; and
+//! what lies in those, as far as the window goes. The window grows as what was listed ahead is
+//! opened, so that somebody who looks around costs little.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -24,7 +26,8 @@ const LATELY: Duration = Duration::from_secs(10);
 /// A walk that opens nothing for so long has ended.
 const LIVES: Duration = Duration::from_secs(3);
 
-/// A path in the order of a depth-first walk: a directory, then what is below it, then what comes after it.
+/// A path in the order of a depth-first walk: a directory, then what is below it, then what comes
+/// after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct InOrder(RemotePath);
 
@@ -147,7 +150,8 @@ impl Walk {
         room.min(self.pending.len())
     }
 
-    /// The next `most` directories to list; each is to be [listed](Self::listed) or [given up](Self::given_up).
+    /// The next `most` directories to list; each is to be [listed](Self::listed) or [given
+    /// up](Self::given_up).
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Vec<RemotePath> {
         let most = most.min(self.wanted(now));
         let after = self.pending.range(&self.position..).take(most).cloned();

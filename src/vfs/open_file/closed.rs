@@ -1,5 +1,6 @@
-//! Contents that a program has closed and that the server does not have yet (`-o writeback`): they are safe on the local
-//! disk, stay what they are while newer ones are written, and are stored in the background.
+//! Contents that a program has closed and that the server does not have yet (`-o writeback`): they
+//! are safe on the local disk, stay what they are while newer ones are written, and are stored in
+//! the background.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -32,8 +33,9 @@ impl Closed {
 }
 
 impl OpenFile {
-    /// Keeps the contents, as they are now, for being stored some time: when it returns they are on the local disk, and
-    /// the next mount would store them. Sends nothing. Whether there is something to be stored.
+    /// Keeps the contents, as they are now, for being stored some time: when it returns they are on
+    /// the local disk, and the next mount would store them. Sends nothing. Whether there is
+    /// something to be stored.
     ///
     /// # Errors
     /// The local disk's: they are not safe there.
@@ -66,7 +68,8 @@ impl OpenFile {
         self.state().closed.is_some()
     }
 
-    /// Whether closing the file has nothing to do: all that was written waits already, and nothing is to be told.
+    /// Whether closing the file has nothing to do: all that was written waits already, and nothing
+    /// is to be told.
     pub(in super::super) fn is_kept_as_it_is(&self) -> bool {
         let state = self.state();
         state.failure.is_none() && state.is_closed_as_it_is()
@@ -91,7 +94,8 @@ impl OpenFile {
         self.state().failure.take()
     }
 
-    /// Ends a storing that nobody waits for, soon: it would bring what is not wanted any more, or by another name.
+    /// Ends a storing that nobody waits for, soon: it would bring what is not wanted any more, or
+    /// by another name.
     pub(in super::super) fn interrupt_storing(&self) {
         let closed = self.state().closed.clone();
         if let Some(closed) = closed {
@@ -107,8 +111,8 @@ impl OpenFile {
         }
     }
 
-    /// Lets a storing that is under way end, then sees to it that nothing more is stored of what was not closed; whether
-    /// something was.
+    /// Lets a storing that is under way end, then sees to it that nothing more is stored of what
+    /// was not closed; whether something was.
     pub(in super::super) fn give_up(&self) -> bool {
         if self.state().is_closed_as_it_is() {
             return false;
@@ -202,7 +206,8 @@ impl OpenFile {
         Some(pending)
     }
 
-    /// From now on `spooled` waits to be stored, and what waited before no longer does; false where it need not.
+    /// From now on `spooled` waits to be stored, and what waited before no longer does; false where
+    /// it need not.
     fn closed_now(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
         let closed = Closed {
             spooled: spooled.clone(),

@@ -1,5 +1,5 @@
-//! What becomes of an open file that loses its name: its contents live until the last handle is closed, in the spool or
-//! under a temporary name on the server, and are stored nowhere.
+//! What becomes of an open file that loses its name: its contents live until the last handle is
+//! closed, in the spool or under a temporary name on the server, and are stored nowhere.
 
 use std::mem;
 
@@ -41,7 +41,8 @@ impl OpenFile {
         matches!(self.state().naming, Naming::Hidden(_))
     }
 
-    /// Whether its contents are read from the server, so that they would be lost with the file there.
+    /// Whether its contents are read from the server, so that they would be lost with the file
+    /// there.
     pub(in super::super) fn needs_server(&self) -> bool {
         !self.is_spooled()
     }

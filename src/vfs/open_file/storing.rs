@@ -18,7 +18,8 @@ struct Late {
 }
 
 impl OpenFile {
-    /// Stores what waits: returns when the server has acknowledged every byte, or with the reason why not.
+    /// Stores what waits: returns when the server has acknowledged every byte, or with the reason
+    /// why not.
     ///
     /// The attributes are the stored file's; none where nothing had to be stored.
     pub(in super::super) fn commit(&self, wanted: Wanted<'_>) -> Result<Option<Attributes>, Errno> {
@@ -36,7 +37,8 @@ impl OpenFile {
         Ok(stored?)
     }
 
-    /// Stores what was closed last and waits, in the background; nothing where it was interrupted, or stored already.
+    /// Stores what was closed last and waits, in the background; nothing where it was interrupted,
+    /// or stored already.
     pub(in super::super) fn store_closed(
         &self,
         waited: Waited,
@@ -147,7 +149,8 @@ impl OpenFile {
         told
     }
 
-    /// What was asked for while `spooled` was under way; when there is nothing more of it, nothing is being stored.
+    /// What was asked for while `spooled` was under way; when there is nothing more of it, nothing
+    /// is being stored.
     fn take_late(&self, spooled: &Spooled) -> Option<Late> {
         let mut state = self.state();
         let late = Late {
@@ -189,8 +192,8 @@ impl OpenFile {
         }
     }
 
-    /// The server has `spooled`, which need not be remembered any longer, nor what was closed before it. What was closed
-    /// after it is to replace it.
+    /// The server has `spooled`, which need not be remembered any longer, nor what was closed
+    /// before it. What was closed after it is to replace it.
     fn settle(&self, spooled: &Spooled, before: Before) {
         let (earlier, later) = {
             let mut state = self.state();
@@ -246,8 +249,8 @@ impl State {
     }
 }
 
-/// What the server said of the stored file; what it did not say stays as it was written, except for a mode that was
-/// asked for and is not known to be set.
+/// What the server said of the stored file; what it did not say stays as it was written, except for
+/// a mode that was asked for and is not known to be set.
 fn note_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
     attributes.unique = stored.unique;
     if let Some(seconds) = stored.modified {

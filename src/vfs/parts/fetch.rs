@@ -1,5 +1,5 @@
-//! The threads that fetch parts, each over a connection that nobody else needs: a transfer for each part, ended where
-//! the part ends.
+//! The threads that fetch parts, each over a connection that nobody else needs: a transfer for each
+//! part, ended where the part ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,14 +23,16 @@ pub(super) struct Fetcher {
     pub(super) source: Arc<dyn Wide>,
     /// The version of the file that its reader expects.
     pub(super) version: Version,
-    /// The same where parts are kept for readers in any order, none of which asks the server at the end of the file.
+    /// The same where parts are kept for readers in any order, none of which asks the server at the
+    /// end of the file.
     pub(super) expected: Option<Arc<Expected>>,
     pub(super) plan: Arc<Plan>,
     pub(super) spools: SpoolDir,
 }
 
 impl Fetcher {
-    /// Fetches parts as long as there are any. One that fails is the last: the reader goes on by itself.
+    /// Fetches parts as long as there are any. One that fails is the last: the reader goes on by
+    /// itself.
     pub(super) fn run(&self) {
         while self.plan.wait_for_room() {
             let mut claimed = None;
@@ -57,7 +59,8 @@ impl Fetcher {
                 log::debug!("a part was not fetched: {error}");
                 Outcome::Failed
             });
-            // However it ended, what came may be of two files: no reader sees it before the server says that it is not.
+            // However it ended, what came may be of two files: no reader sees it before the server
+            // says that it is not.
             if let Some(expected) = &self.expected {
                 if let Err(error) = expected.confirm(&*self.source) {
                     log::debug!("what was fetched is not kept: {error}");

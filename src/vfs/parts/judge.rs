@@ -1,8 +1,10 @@
-//! Whether several transfers of one file at once bring more than one does. Nothing but arithmetic: no clock, no thread.
+//! Whether several transfers of one file at once bring more than one does. Nothing but arithmetic:
+//! no clock, no thread.
 //!
-//! One TCP stream brings at most a window a round trip. Where that is less than the line carries, others beside it bring
-//! as much again; where the line is full, they only share it. Which of the two it is shows when others are tried: all of
-//! them together are faster than the one was, or they are not.
+//! One TCP stream brings at most a window a round trip. Where that is less than the line carries,
+//! others beside it bring as much again; where the line is full, they only share it. Which of the
+//! two it is shows when others are tried: all of them together are faster than the one was, or they
+//! are not.
 
 use std::time::Duration;
 
@@ -71,7 +73,8 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Of a file whose server is `round_trip` away; `known` was found with another file a while ago.
+    /// Of a file whose server is `round_trip` away; `known` was found with another file a while
+    /// ago.
     pub(super) fn new(round_trip: Duration, known: Option<Verdict>) -> Self {
         let is_far = round_trip >= SHORTEST_ROUND_TRIP;
         let state = if is_far && known != Some(Verdict::DoesNotPay) {
@@ -166,7 +169,8 @@ mod tests {
     const ROUND_TRIP: Duration = Duration::from_millis(100);
     const M: u64 = 1 << 20;
 
-    /// Tells `judge` of a second after a second, in which the two brought so many MiB; its advice, where it gave any.
+    /// Tells `judge` of a second after a second, in which the two brought so many MiB; its advice,
+    /// where it gave any.
     fn seconds(judge: &mut Judge, at: &mut Sample, rates: &[(u64, u64)]) -> Option<Advice> {
         rates.iter().find_map(|(first, others)| {
             at.elapsed += Duration::from_secs(1);

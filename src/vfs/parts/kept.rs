@@ -1,9 +1,10 @@
-//! All of a file whose readers jump about in it: fetched in the background once they have waited so much that this is
-//! cheaper, and kept on the local disk while the file is open.
+//! All of a file whose readers jump about in it: fetched in the background once they have waited so
+//! much that this is cheaper, and kept on the local disk while the file is open.
 //!
-//! Each jump on a far server costs a round trip or two, for ever. Fetching the whole costs what the whole takes, once.
-//! Which is cheaper shows only afterwards; so it is given as much time as the readers have waited, some times over, and
-//! no more: the worst that can come of it is a multiple of what could not be helped.
+//! Each jump on a far server costs a round trip or two, for ever. Fetching the whole costs what the
+//! whole takes, once. Which is cheaper shows only afterwards; so it is given as much time as the
+//! readers have waited, some times over, and no more: the worst that can come of it is a multiple
+//! of what could not be helped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

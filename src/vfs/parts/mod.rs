@@ -1,8 +1,10 @@
-//! A large file over several transfers at once: its reader takes the bytes in order, and the parts that follow come over
-//! connections that nobody else needs, each into a local file (REST, RFC 3659 §5).
+//! A large file over several transfers at once: its reader takes the bytes in order, and the parts
+//! that follow come over connections that nobody else needs, each into a local file (REST, RFC 3659
+//! §5).
 //!
-//! That is done where one TCP stream brings less than the line carries, which is tried and [judged](judge): far servers.
-//! Nothing depends on a part. One that fails, or whose connection is needed by somebody who waits, is left to the reader.
+//! That is done where one TCP stream brings less than the line carries, which is tried and
+//! [judged](judge): far servers. Nothing depends on a part. One that fails, or whose connection is
+//! needed by somebody who waits, is left to the reader.
 //!
 //! Locks: a plan's, then a part's. Neither is held while the network is waited for.
 
@@ -31,7 +33,8 @@ use plan::{Place, Plan};
 
 /// Bytes still to come from which a file is a large one.
 const LARGE: u64 = 32 << 20;
-/// So long it is remembered that several transfers at once do not pay: the line may be another one then.
+/// So long it is remembered that several transfers at once do not pay: the line may be another one
+/// then.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
 /// A file of which several transfers can be begun at once.
@@ -42,8 +45,9 @@ pub(super) trait Wide: Source {
     /// Makes the connections for them in the background, where there are not so many yet.
     fn prepare_beside(&self);
 
-    /// Begins a transfer over a connection that nobody else has a use for, where there is one within `patience`, of the
-    /// bytes that `choose` tells then: none where it tells none. It may go on behind them.
+    /// Begins a transfer over a connection that nobody else has a use for, where there is one
+    /// within `patience`, of the bytes that `choose` tells then: none where it tells none. It may
+    /// go on behind them.
     ///
     /// # Errors
     /// The transfer's; [`ErrorKind::Changed`] where the file is not `version` any more.
@@ -89,7 +93,8 @@ impl Parts {
         }
     }
 
-    /// `own`, a transfer of `source` from `position` on, which is of `version`; with parts beside it where that pays.
+    /// `own`, a transfer of `source` from `position` on, which is of `version`; with parts beside
+    /// it where that pays.
     pub(super) fn beside(
         &self,
         own: Box<dyn Incoming>,
@@ -103,7 +108,8 @@ impl Parts {
             return own;
         }
         let known = self.known();
-        // Who begins at the start of a large file is likely to read on: the logins need not wait until that is sure.
+        // Who begins at the start of a large file is likely to read on: the logins need not wait
+        // until that is sure.
         if position == 0 && known != Some(Verdict::DoesNotPay) {
             source.prepare_beside();
         }
@@ -121,8 +127,8 @@ impl Parts {
         })
     }
 
-    /// Starts `threads` that fetch what `plan` says of `source`, which is to be `version`. Where it is `expected`, the
-    /// server is asked after each part whether it still is.
+    /// Starts `threads` that fetch what `plan` says of `source`, which is to be `version`. Where it
+    /// is `expected`, the server is asked after each part whether it still is.
     fn fetch(
         &self,
         plan: &Arc<Plan>,
@@ -193,7 +199,8 @@ impl SideBySide {
         }
     }
 
-    /// Some bytes by a transfer of its own, which ends where the next part begins, in `distance` bytes.
+    /// Some bytes by a transfer of its own, which ends where the next part begins, in `distance`
+    /// bytes.
     fn fetch(&mut self, buffer: &mut [u8], distance: Option<u64>) -> Result<usize, Error> {
         let length = distance.map_or(buffer.len(), |distance| {
             usize::try_from(distance).map_or(buffer.len(), |distance| distance.min(buffer.len()))
@@ -219,8 +226,8 @@ impl SideBySide {
         }
     }
 
-    /// Its own transfer is not needed where a part begins. Ending it takes the server a round trip or more, for which the
-    /// reader does not wait.
+    /// Its own transfer is not needed where a part begins. Ending it takes the server a round trip
+    /// or more, for which the reader does not wait.
     fn end_own(&mut self) {
         if let Some(own) = self.own.take() {
             // Without a thread it ends here.
@@ -258,7 +265,8 @@ impl SideBySide {
         self.plan = Some(plan);
     }
 
-    /// Of a transfer that cannot go on here: whoever reads it begins another one, once the file was looked at.
+    /// Of a transfer that cannot go on here: whoever reads it begins another one, once the file was
+    /// looked at.
     fn error(&self, reason: &dyn std::fmt::Display) -> Error {
         Error {
             kind: ErrorKind::Truncated,

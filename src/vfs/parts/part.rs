@@ -1,4 +1,5 @@
-//! One part of a remote file on its way into a local one: filled by one thread, read by another that follows it.
+//! One part of a remote file on its way into a local one: filled by one thread, read by another
+//! that follows it.
 
 use std::io;
 use std::ops::Range;
@@ -114,7 +115,8 @@ impl Part {
         self.lock().outcome.is_some()
     }
 
-    /// Some bytes at `position`, which lies in it or at its end, into `buffer`; waits until there are some or an outcome.
+    /// Some bytes at `position`, which lies in it or at its end, into `buffer`; waits until there
+    /// are some or an outcome.
     ///
     /// # Errors
     /// The local file's.

@@ -1,4 +1,5 @@
-//! Which parts of a file come by themselves: claimed in order by the threads that fetch them, passed in order by the reader.
+//! Which parts of a file come by themselves: claimed in order by the threads that fetch them,
+//! passed in order by the reader.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,13 +10,15 @@ use std::time::{Duration, Instant};
 use super::part::{Outcome, Part};
 use crate::vfs::scratch::Scratch;
 
-/// Smaller parts are not worth a transfer of their own; larger ones would take too much of the disk.
+/// Smaller parts are not worth a transfer of their own; larger ones would take too much of the
+/// disk.
 const LENGTHS: (u64, u64) = (4 << 20, 64 << 20);
 
-/// Longest part of a file that is fetched whole: no reader sees bytes of a part before all of it came.
+/// Longest part of a file that is fetched whole: no reader sees bytes of a part before all of it
+/// came.
 const LONGEST_KEPT: u64 = 16 << 20;
-/// The reader's own transfer has begun before the others log in and TCP has grown their windows: so much farther it
-/// comes, in parts of what is left of the file and in bytes.
+/// The reader's own transfer has begun before the others log in and TCP has grown their windows: so
+/// much farther it comes, in parts of what is left of the file and in bytes.
 const LEAD: (u64, u64) = (8, 32 << 20);
 /// What of a part that was cut is used: behind it a transfer must be begun anew.
 const WORTH_A_DETOUR: u64 = 1 << 20;
@@ -60,7 +63,8 @@ pub(super) enum Place {
 }
 
 impl Plan {
-    /// Of a file of `end` bytes whose reader is at `position`, in `most` parts at once beside what the reader fetches itself.
+    /// Of a file of `end` bytes whose reader is at `position`, in `most` parts at once beside what
+    /// the reader fetches itself.
     pub(super) fn new(position: u64, end: u64, most: usize) -> Self {
         let left = end.saturating_sub(position);
         let lead = (left / LEAD.0).min(LEAD.1) / ALIGNMENT * ALIGNMENT;
@@ -77,7 +81,8 @@ impl Plan {
         )
     }
 
-    /// Of a whole file of `end` bytes that `threads` fetch, from its start on, in as much time as they are given.
+    /// Of a whole file of `end` bytes that `threads` fetch, from its start on, in as much time as
+    /// they are given.
     pub(super) fn whole(end: u64, threads: usize) -> Self {
         let share = end / (threads.max(1) as u64);
         let length = share
@@ -123,8 +128,8 @@ impl Plan {
         state.until.is_none_or(|until| Instant::now() < until)
     }
 
-    /// Fills `bytes` with those at `offset`, from parts that the server [confirmed](Part::confirm); whether all of them
-    /// were there.
+    /// Fills `bytes` with those at `offset`, from parts that the server [confirmed](Part::confirm);
+    /// whether all of them were there.
     pub(super) fn copy(&self, offset: u64, bytes: &mut [u8]) -> bool {
         let mut done = 0;
         while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -167,8 +172,8 @@ impl Plan {
         drop(self.room.wait_timeout_while(self.lock(), time, goes_on));
     }
 
-    /// The next part, for the caller to fetch into what `scratch` gives for its length. Where that is nothing there is no
-    /// more room on the disk, and no part is claimed from then on.
+    /// The next part, for the caller to fetch into what `scratch` gives for its length. Where that
+    /// is nothing there is no more room on the disk, and no part is claimed from then on.
     pub(super) fn claim(&self, scratch: impl FnOnce(u64) -> Option<Scratch>) -> Option<Arc<Part>> {
         let mut state = self.lock();
         if self.is_over(&state) || state.parts.len() >= self.most {
@@ -237,7 +242,8 @@ impl Plan {
         self.room.notify_all();
     }
 
-    /// No part is claimed from now on, and those under way end; what they brought is kept where it is worth a detour.
+    /// No part is claimed from now on, and those under way end; what they brought is kept where it
+    /// is worth a detour.
     pub(super) fn cut(&self) {
         let mut state = self.lock();
         state.is_stopped = true;
@@ -249,7 +255,8 @@ impl Plan {
         self.room.notify_all();
     }
 
-    /// A thread that fetched one of the parts panicked: those under way fail, and no part is claimed from now on.
+    /// A thread that fetched one of the parts panicked: those under way fail, and no part is
+    /// claimed from now on.
     pub(super) fn fail(&self) {
         let mut state = self.lock();
         state.is_stopped = true;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::Source;
 use crate::remote::{Error, ErrorKind, Version};
 
-/// For so long after the server confirmed the version, a program that jumps in the file may have it as
-/// confirmed: FTP's times tell no two changes within a second apart anyhow.
+/// For so long after the server confirmed the version, a program that jumps in the file may have it
+/// as confirmed: FTP's times tell no two changes within a second apart anyhow.
 const CONFIRMED: Duration = Duration::from_secs(1);
 
 /// The version of a file that is read, and when the server last said that it still has it.
@@ -60,7 +60,8 @@ impl Expected {
     /// Asks the server whether it still has this version.
     ///
     /// # Errors
-    /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be asked.
+    /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be
+    /// asked.
     pub(in crate::vfs) fn confirm(&self, source: &dyn Source) -> Result<(), Error> {
         match source.version() {
             Ok(version) if version.agrees(&self.version()) => {

@@ -5,8 +5,8 @@
 //! ([pull]) with one transfer, read ahead within a bounded window. A request near a stream waits
 //! for it; one far from all of them begins a new stream in the place of the least recently used.
 //!
-//! What a reader holds in memory is bounded: for each stream the window and the tail kept behind it,
-//! and one window of buffers that wait for their next use.
+//! What a reader holds in memory is bounded: for each stream the window and the tail kept behind
+//! it, and one window of buffers that wait for their next use.
 //!
 //! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
 
@@ -37,7 +37,8 @@ use place::{Found, Place, State, Ticket};
 pub(super) use resume::{Resuming, Step, Trust};
 use stream::Stream;
 
-/// How often a waiting read looks whether it is still wanted; a transfer that did not move for so long stalls.
+/// How often a waiting read looks whether it is still wanted; a transfer that did not move for so
+/// long stalls.
 const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// A file on the server that transfers can be begun on.
@@ -87,7 +88,8 @@ pub(crate) struct ReadOptions {
     pub(crate) read_ahead: usize,
     /// Most streams at once; at least one.
     pub(crate) streams: usize,
-    /// Longest that a read waits without its transfer moving. A backstop: longer than the network's deadlines.
+    /// Longest that a read waits without its transfer moving. A backstop: longer than the network's
+    /// deadlines.
     pub(crate) timeout: Duration,
 }
 
@@ -118,7 +120,8 @@ enum Look {
 }
 
 impl Reader {
-    /// Reads `source`, which is `expected`: never beyond its size, where that is known, and no other version's bytes.
+    /// Reads `source`, which is `expected`: never beyond its size, where that is known, and no
+    /// other version's bytes.
     pub(in crate::vfs) fn new(
         source: Arc<dyn Source>,
         expected: Arc<Expected>,
@@ -163,13 +166,13 @@ impl Reader {
         self.keeper.as_ref()?.find(offset, end)
     }
 
-    /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says that nobody waits
-    /// for them any more. Waits for the network.
+    /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says
+    /// that nobody waits for them any more. Waits for the network.
     ///
     /// # Errors
     /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
-    /// the file's size; `TimedOut` when nothing moves: the next read tries anew. `Changed` when the server has another
-    /// version by now, from then on.
+    /// the file's size; `TimedOut` when nothing moves: the next read tries anew. `Changed` when the
+    /// server has another version by now, from then on.
     pub(crate) fn read_while(
         &self,
         offset: u64,
@@ -227,8 +230,9 @@ impl Reader {
         self.shared.expected.corrected_size()
     }
 
-    /// Ends the transfers that nobody waits for or has read from for `older_than`, so that others can have their
-    /// connections. What they brought is kept, and reading goes on where they stopped.
+    /// Ends the transfers that nobody waits for or has read from for `older_than`, so that others
+    /// can have their connections. What they brought is kept, and reading goes on where they
+    /// stopped.
     pub(crate) fn release_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
         for stream in &mut state.streams {
@@ -238,7 +242,8 @@ impl Reader {
         }
     }
 
-    /// Lets go of the bytes of streams without a transfer that nobody has read from for `older_than`.
+    /// Lets go of the bytes of streams without a transfer that nobody has read from for
+    /// `older_than`.
     pub(crate) fn forget_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
         let is_old = |stream: &mut Stream| {
@@ -375,7 +380,8 @@ impl Shared {
         }
     }
 
-    /// Nothing moved for too long, or the reader went: the next read is not to wait for a transfer that stalls.
+    /// Nothing moved for too long, or the reader went: the next read is not to wait for a transfer
+    /// that stalls.
     fn give_up(&self, state: &mut State, ticket: &mut Ticket) {
         let place = ticket.place;
         self.leave(state, ticket);

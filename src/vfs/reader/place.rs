@@ -1,4 +1,5 @@
-//! Which stream a read belongs to: one that comes to its offset, one that stopped there, or a new one.
+//! Which stream a read belongs to: one that comes to its offset, one that stopped there, or a new
+//! one.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -121,7 +122,8 @@ impl State {
         })
     }
 
-    /// Which stream is to bring the bytes at `offset`; none while others wait for every one of them.
+    /// Which stream is to bring the bytes at `offset`; none while others wait for every one of
+    /// them.
     pub(super) fn place_for(&mut self, offset: u64, most: usize) -> Option<Found> {
         let streams = &self.streams;
         let near = streams

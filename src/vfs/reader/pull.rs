@@ -13,7 +13,8 @@ use super::{Resuming, Shared, State, Step, Trust};
 use crate::guarded::{self, OnDrop};
 use crate::remote::{Error, ErrorKind};
 
-/// How often a thread that waits for room looks whether it was forgotten; the wake-up normally comes.
+/// How often a thread that waits for room looks whether it was forgotten; the wake-up normally
+/// comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One transfer of a stream.
@@ -57,7 +58,8 @@ pub(super) fn spawn(
 impl Pull {
     fn run(self) {
         let (shared, transfer) = (Arc::clone(&self.shared), self.transfer);
-        // After a panic the reader waits for nothing; otherwise the stream knows this transfer no more.
+        // After a panic the reader waits for nothing; otherwise the stream knows this transfer no
+        // more.
         let _ended = OnDrop::new(|| {
             if std::thread::panicking() {
                 let reason = "reading panicked, which is a mistake in ftpfs".to_owned();
@@ -140,7 +142,8 @@ impl Pull {
         outcome
     }
 
-    /// What the stream says to `filled` unpublished bytes; none when it has gone on without this transfer.
+    /// What the stream says to `filled` unpublished bytes; none when it has gone on without this
+    /// transfer.
     fn received(&self, filled: usize) -> Option<Received> {
         let mut state = self.shared.lock();
         let stream = state.filled_by(self.transfer)?;

@@ -14,8 +14,9 @@ const RESUMES: u32 = 3;
 /// Bytes that show that a transfer gets on: one that always ends after a few would go on for ever.
 const PROGRESS: u64 = 16 << 10;
 
-/// A transfer of more bytes, or one that took longer, is asked at its end whether the file stayed the same: one
-/// in a moment leaves hardly time for a change, and is not to cost another round trip.
+/// A transfer of more bytes, or one that took longer, is asked at its end whether the file stayed
+/// the same: one in a moment leaves hardly time for a change, and is not to cost another round
+/// trip.
 const LONG: (u64, Duration) = (4 << 20, Duration::from_secs(1));
 
 /// What one step of a transfer brought.
@@ -59,7 +60,8 @@ pub(in crate::vfs) struct Resuming {
 }
 
 impl Resuming {
-    /// Will read `source`, which is `expected`, from `position` on; nothing is opened before the first step.
+    /// Will read `source`, which is `expected`, from `position` on; nothing is opened before the
+    /// first step.
     pub(in crate::vfs) fn new(
         source: Arc<dyn Source>,
         position: u64,
@@ -90,7 +92,8 @@ impl Resuming {
     ///
     /// # Errors
     /// What the server refused, at once; what broke, when opening anew did not help either;
-    /// `Truncated` when the data keeps ending before the size; `Changed` when the file became another one.
+    /// `Truncated` when the data keeps ending before the size; `Changed` when the file became
+    /// another one.
     pub(in crate::vfs) fn step(&mut self, buffer: &mut [u8]) -> Result<Step, Error> {
         if self.complete {
             return Ok(Step::End);
@@ -197,8 +200,8 @@ impl Resuming {
         Ok(Step::End)
     }
 
-    /// The last byte of a long transfer came: it is the last, and the file is still the one it was. The session is
-    /// given back first, lest the question wait for it.
+    /// The last byte of a long transfer came: it is the last, and the file is still the one it was.
+    /// The session is given back first, lest the question wait for it.
     fn close(&mut self, mut incoming: Box<dyn Incoming>) -> Result<(), Error> {
         let ended = incoming.read(&mut [0; 1]);
         drop(incoming);

@@ -14,7 +14,8 @@ pub(super) const TAIL: u64 = 2 << 20;
 /// A gap this short is cheaper read through than jumped over by a new transfer.
 pub(super) const GAP: u64 = 512 << 10;
 
-/// The window before a reader has shown that it reads on: what TCP's own buffers would hold as well.
+/// The window before a reader has shown that it reads on: what TCP's own buffers would hold as
+/// well.
 const FIRST_WINDOW: u64 = 256 << 10;
 
 /// A read that waits for bytes of this stream.
@@ -138,7 +139,8 @@ impl Stream {
         Some(parts.map(|placed| placed.slice(offset, end)).collect())
     }
 
-    /// A read of `offset..end` was answered or is going to be: the stream may go further. Wakes the transfer.
+    /// A read of `offset..end` was answered or is going to be: the stream may go further. Wakes the
+    /// transfer.
     pub(super) fn wanted(&mut self, end: u64, now: Instant) {
         self.used = now;
         if end > self.furthest {

@@ -74,14 +74,14 @@ impl Drop for Turn<'_> {
 }
 
 impl Store {
-    /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time of
-    /// `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
-    /// where nothing was dirty, and so nothing sent, or where it was called off. Changes made while this runs leave
-    /// the store dirty.
+    /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time
+    /// of `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
+    /// where nothing was dirty, and so nothing sent, or where it was called off. Changes made while
+    /// this runs leave the store dirty.
     ///
     /// # Errors
-    /// What the server or the connection said, after a few fresh uploads where the connection broke.
-    /// The store stays dirty, and the old file is whole.
+    /// What the server or the connection said, after a few fresh uploads where the connection
+    /// broke. The store stays dirty, and the old file is whole.
     pub(crate) fn commit(
         &self,
         target: &RemotePath,
@@ -144,8 +144,9 @@ impl Shared {
         }
     }
 
-    /// One upload of the whole file, the rest of it where `early` has begun; with its command where it is `whole`.
-    /// `insist` ignores changes: it sends a copy of the file, so that the server's digest is of the same bytes.
+    /// One upload of the whole file, the rest of it where `early` has begun; with its command where
+    /// it is `whole`. `insist` ignores changes: it sends a copy of the file, so that the server's
+    /// digest is of the same bytes.
     fn pass(
         &self,
         early: Option<Box<dyn Outgoing>>,
@@ -171,7 +172,8 @@ impl Shared {
             let done = match self.claim(&snapshot, insist) {
                 Claim::Send(length) => upload.send(file, length),
                 Claim::Complete if has_arrived => break,
-                // What was lost on the way is read from the spool again: only the claim after it is the last.
+                // What was lost on the way is read from the spool again: only the claim after it is
+                // the last.
                 Claim::Complete => {
                     has_arrived = true;
                     // Without a copy, what was sent may be nowhere any more.
@@ -193,7 +195,8 @@ impl Shared {
         Ok(Pass::Stored(stored))
     }
 
-    /// Begins an upload of a small file with all its bytes; what could not go with the command is sent after it.
+    /// Begins an upload of a small file with all its bytes; what could not go with the command is
+    /// sent after it.
     fn begin_whole(&self, insist: bool, target: &RemotePath) -> Result<Result<Begun, Pass>, Error> {
         let snapshot = self.snapshot(true, insist, target);
         let claimed = match self.claim(&snapshot, insist) {
@@ -280,8 +283,8 @@ impl Shared {
     }
 }
 
-/// Whether another upload of the whole file may succeed. One of the wrong size may be an upload that was gone on with
-/// while the server still wrote what it had of it.
+/// Whether another upload of the whole file may succeed. One of the wrong size may be an upload
+/// that was gone on with while the server still wrote what it had of it.
 fn may_go_better(kind: ErrorKind) -> bool {
     kind.is_the_connection() || matches!(kind, ErrorKind::Truncated | ErrorKind::OtherWay)
 }

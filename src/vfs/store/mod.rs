@@ -27,8 +27,8 @@ use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, Stored};
 use sequence::Sequence;
 
-/// So much must stand there before an upload begins early: a small file is cheaper stored in one go,
-/// and a program that patches the beginning has often done so by then.
+/// So much must stand there before an upload begins early: a small file is cheaper stored in one
+/// go, and a program that patches the beginning has often done so by then.
 const FOLLOW_FROM: u64 = 4 << 20;
 
 /// A file of at most so many bytes is begun with them.
@@ -46,8 +46,8 @@ pub(crate) trait Destination: Send + Sync {
     /// Begins an upload, under a temporary name.
     fn begin(&self) -> Result<Box<dyn Outgoing>, Error>;
 
-    /// Begins an upload of a small file, which is to have the first `length` bytes of `file` and no more: those may go
-    /// with the command that begins it.
+    /// Begins an upload of a small file, which is to have the first `length` bytes of `file` and no
+    /// more: those may go with the command that begins it.
     fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, Error>;
 }
 
@@ -59,8 +59,8 @@ pub(crate) trait Outgoing: Send {
     /// Bytes sent so far.
     fn sent(&self) -> u64;
 
-    /// Waits until the server has all that was sent; sends again from `file` what was lost on the way. None where the
-    /// file holds other bytes by now.
+    /// Waits until the server has all that was sent; sends again from `file` what was lost on the
+    /// way. None where the file holds other bytes by now.
     fn arrive(&mut self, file: Option<&File>) -> Result<(), Error>;
 
     /// Makes it the file at `target`, as `commit` says. On an error the old file is whole.
@@ -204,7 +204,8 @@ impl Store {
             .wrapping_add(state.upload.taken)
     }
 
-    /// Ends a commit that nobody waits for, soon and without having stored anything; the store stays dirty.
+    /// Ends a commit that nobody waits for, soon and without having stored anything; the store
+    /// stays dirty.
     pub(crate) fn interrupt(&self) {
         let mut state = self.shared.lock();
         state.interrupted |= state.committing && state.yields;
@@ -215,8 +216,8 @@ impl Store {
         self.shared.lock().is_dirty()
     }
 
-    /// Gives the follower's connection back if it has sent nothing for `older_than`; the commit then
-    /// uploads the whole file.
+    /// Gives the follower's connection back if it has sent nothing for `older_than`; the commit
+    /// then uploads the whole file.
     pub(crate) fn release_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
         let is_idle = !state.sending && state.moved.elapsed() >= older_than;

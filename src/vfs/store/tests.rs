@@ -293,7 +293,8 @@ fn an_early_upload_that_panics_holds_up_no_commit() {
     assert!(server.file() == open.bytes());
 }
 
-/// The server tells digests: what it has is what was sent, whatever the writer did to the spool meanwhile.
+/// The server tells digests: what it has is what was sent, whatever the writer did to the spool
+/// meanwhile.
 #[test]
 fn a_file_whose_writer_never_pauses_is_stored_as_it_was_once() {
     for size in [3 * M, 1000] {

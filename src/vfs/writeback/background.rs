@@ -49,7 +49,8 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
     }
 }
 
-/// One connection is left to the programs that wait for the server, and when that is too few, no other is taken.
+/// One connection is left to the programs that wait for the server, and when that is too few, no
+/// other is taken.
 fn may_store_beside(vfs: &Vfs, running: usize) -> bool {
     running == 0
         || (running + 1 < vfs.remote.pool_stats().limit
@@ -119,7 +120,8 @@ impl Vfs {
         Ok(())
     }
 
-    /// Makes a change that may need room in the spool; where there is none, it waits for what is being stored.
+    /// Makes a change that may need room in the spool; where there is none, it waits for what is
+    /// being stored.
     pub(in super::super) fn with_room(
         &self,
         change: impl Fn() -> Result<(), Errno>,

@@ -1,4 +1,5 @@
-//! Which files wait, since when, and what became of the tries to store them. The moment is an argument.
+//! Which files wait, since when, and what became of the tries to store them. The moment is an
+//! argument.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

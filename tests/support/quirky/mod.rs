@@ -1,4 +1,5 @@
-//! A small FTP server in memory that is honest by default and takes [`Quirks`]: what odd servers were seen to do.
+//! A small FTP server in memory that is honest by default and takes [`Quirks`]: what odd servers
+//! were seen to do.
 //!
 //! It keeps files, directories, times and modes, serves several sessions, and can be written to.
 //!
@@ -12,8 +13,8 @@
 //! ```
 //!
 //! A command becomes a [`Request`]. The first hook that has an [`Answer`] to it wins; otherwise the
-//! honest server answers. Then every alteration may change the answer. An answer is a series of steps
-//! (say, send, receive, wait, close), which the session performs.
+//! honest server answers. Then every alteration may change the answer. An answer is a series of
+//! steps (say, send, receive, wait, close), which the session performs.
 //!
 //! - `file_tree` is what the server holds, `verbs` and `listing` are the honest server,
 //! - `quirks` has a method for each quirk, all of which combine,
@@ -23,7 +24,8 @@
 //!
 //! ```ignore
 //! Quirks::none().hook(|request, state| {
-//!     (request.verb == "SIZE" && state.is_file(&request.argument)).then(|| Answer::say("213 File status"))
+//!     let is_size = request.verb == "SIZE" && state.is_file(&request.argument);
+//!     is_size.then(|| Answer::say("213 File status"))
 //! })
 //! ```
 
