@@ -146,13 +146,6 @@ stories! {
         assert_eq!(names(mount.path()), made);
     }
 
-}
-
-// Without aioftp: it has neither SIZE nor MDTM, and ftpfs takes no refusal of CWD and LIST for the
-// absence of a name that begins with a dot, so that a look-up of `...` fails with EIO.
-stories! {
-    #![and inetutils Inetutils, ftp_srv FtpSrv, twisted Twisted, rclone Rclone, libunftp Libunftp]
-
     /// The same by `mv`, and no other file is hit.
     fn moved_in_the_mount(server: &TestServer, mount: &Mount) {
         let bystanders = ["trailing_", "tab_here", "backslash"];

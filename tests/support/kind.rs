@@ -155,10 +155,11 @@ impl Kind {
     /// How it speaks TLS where every server of a test does; None if it does not.
     pub(super) fn tls(self) -> Option<Tls> {
         match self {
-            // The first two have no TLS, rclone refuses PBSZ, and in libunftp a ClientHello that
-            // follows the 234 immediately may reach the command parser.
-            Inetutils | Twisted | Rclone | Libunftp => None,
-            // ftp-srv has the same weakness after AUTH TLS; aioftp has no AUTH.
+            // The first two have no TLS. rclone has it implicit only, refuses PBSZ, and its data
+            // connections do not speak it.
+            Inetutils | Twisted | Rclone => None,
+            // aioftp has no AUTH; in ftp-srv a ClientHello that follows the 234 immediately may
+            // reach the command parser.
             FtpSrv | Aioftp => Some(Tls::IMPLICIT),
             _ if self.demands_reuse() => Some(Tls::REQUIRED.with_reuse()),
             _ => Some(Tls::REQUIRED),
