@@ -47,6 +47,7 @@ fn names_of_ls_that_lead_elsewhere_are_dropped() {
             Act::send(lines + "drwxr-xr-x 2 u g 1 Jan  1  2020 good\r\n")
         }
         "LIST -a /good" => Act::send("-rw-r--r-- 1 u g 8 Jan  1  2020 alive\r\n"),
+        _ if line.starts_with("MLS") => Act::say("500 no"),
         _ => None,
     });
     let victim = Victim::of(server);
