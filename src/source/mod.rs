@@ -325,5 +325,4 @@ fn short_host(host: &str) -> Result<String, SourceError> {
 }
 
 #[cfg(test)]
-#[path = "source/tests.rs"]
 mod tests;

@@ -17,31 +17,31 @@ const NOW: i64 = 1_795_435_200;
 const FIXTURES: [(&str, &str); 5] = [
     (
         "dialects",
-        include_str!("../../../tests/fixtures/listing/dialects.txt"),
+        include_str!("../../../../tests/fixtures/listing/dialects.txt"),
     ),
     (
         "vsftpd",
-        include_str!("../../../tests/fixtures/listing/vsftpd.txt"),
+        include_str!("../../../../tests/fixtures/listing/vsftpd.txt"),
     ),
     (
         "proftpd",
-        include_str!("../../../tests/fixtures/listing/proftpd.txt"),
+        include_str!("../../../../tests/fixtures/listing/proftpd.txt"),
     ),
     (
         "pure-ftpd",
-        include_str!("../../../tests/fixtures/listing/pure-ftpd.txt"),
+        include_str!("../../../../tests/fixtures/listing/pure-ftpd.txt"),
     ),
     (
         "pyftpdlib",
-        include_str!("../../../tests/fixtures/listing/pyftpdlib.txt"),
+        include_str!("../../../../tests/fixtures/listing/pyftpdlib.txt"),
     ),
 ];
 
 /// Dialect, line and a shorter meaning: `name|kind|size|time|target`.
-const SAMPLES: &str = include_str!("../../../tests/fixtures/listing/samples.txt");
+const SAMPLES: &str = include_str!("../../../../tests/fixtures/listing/samples.txt");
 
 /// Dialect, line and a shorter meaning; the lines of a dialect are one listing.
-const SYSTEMS: &str = include_str!("../../../tests/fixtures/listing/systems.txt");
+const SYSTEMS: &str = include_str!("../../../../tests/fixtures/listing/systems.txt");
 
 fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
