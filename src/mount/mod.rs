@@ -28,7 +28,8 @@ use crate::journal::{Journal, JournalError};
 use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
 use crate::sys::Signals;
-use crate::vfs::{Vfs, VfsOptions, recovery};
+use crate::vfs::write::recovery;
+use crate::vfs::{Vfs, VfsOptions};
 
 pub use kernel::{KernelOptions, Sharing};
 pub use mountpoint::{Mountpoint, MountpointError};

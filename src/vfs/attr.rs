@@ -7,7 +7,7 @@ use crate::ftp::{Kind, Precision};
 use crate::remote::Version;
 
 use super::VfsOptions;
-use super::inode::Ino;
+use super::table::inode::Ino;
 
 /// Mode of a directory whose server does not tell.
 pub(super) const DIRECTORY_MODE: u32 = 0o755;

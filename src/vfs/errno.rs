@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ftp::PathError;
 use crate::remote::{self, ErrorKind};
 
-use super::write_spool::{FillError, SpoolError};
+use super::local::spool::{FillError, SpoolError};
 
 /// An errno, as the kernel takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

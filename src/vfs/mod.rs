@@ -10,36 +10,17 @@
 //! None is held across the network. A file's gate is no lock of data: who holds it may wait for the
 //! server, and no FUSE loop ever waits for it.
 
-mod ahead;
 mod attr;
-mod attributes;
-mod backing;
-mod case;
-mod confirm;
-mod directories;
-mod doubt;
 pub mod errno;
-mod files;
-mod gate;
-mod handle;
-mod hidden;
+mod file;
 mod housekeeper;
-mod inode;
-mod names;
-mod open_file;
-mod parts;
-mod reader;
-pub mod recovery;
-mod rename;
-mod report;
-mod scratch;
-mod space;
-mod store;
-mod symlink;
+mod local;
+mod ops;
+mod prefetch;
+mod read;
+mod table;
 mod transfers;
-mod unlink;
-mod write_spool;
-mod writeback;
+pub mod write;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -50,28 +31,26 @@ use crate::journal::Journal;
 use crate::remote::{self, Remote};
 
 pub use attr::{Attr, Fresh};
-pub use attributes::Changes;
-pub use directories::Listed;
 pub use errno::Errno;
-pub use files::{Access, OpenMode, Opened, Pages};
-pub use handle::Handle;
-pub use inode::Ino;
-pub use reader::Bytes;
-pub use report::{Report, Stage, Waiting};
-pub use space::SpaceLeft;
+pub use ops::{
+    Access, Changes, Listed, OpenMode, Opened, Pages, Report, SpaceLeft, Stage, Waiting,
+};
+pub use read::Bytes;
+pub use table::handle::Handle;
+pub use table::inode::Ino;
 pub use transfers::{Direction, Transfer};
 
-use ahead::Ahead;
-use backing::Backing;
-use handle::{DirectoryHandle, FileHandle, Handles};
+use file::remote_file::Backing;
 use housekeeper::Housekeeper;
-use inode::Inodes;
-use parts::Parts;
-use reader::ReadOptions;
-use space::SpaceMemory;
+use local::spool::SpoolDir;
+use ops::SpaceMemory;
+use prefetch::Ahead;
+use read::ReadOptions;
+use read::parallel::Parts;
+use table::handle::{DirectoryHandle, FileHandle, Handles};
+use table::inode::Inodes;
 use transfers::Transfers;
-use write_spool::SpoolDir;
-use writeback::Writeback;
+use write::writeback::Writeback;
 
 /// Streams from one open file at once: a reader that jumps between a few places keeps them all.
 const STREAMS_PER_FILE: usize = 3;

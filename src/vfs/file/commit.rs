@@ -1,0 +1,279 @@
+//! A file's way to the server: one storing at a time, by the gate.
+
+use std::sync::Arc;
+
+use super::{ALWAYS, Contents, OpenFile, Spooled, State, Wanted};
+use crate::cache::Attributes;
+use crate::ftp::{Precision, RemotePath};
+use crate::guarded::OnDrop;
+use crate::journal::{Before, Pending};
+use crate::remote::{self, Commit, ErrorKind, Stored};
+use crate::vfs::errno::Errno;
+use crate::vfs::write::uploader::Waited;
+
+/// What a storing left to be set: it was asked for while the bytes were under way.
+struct Late {
+    modified: Option<i64>,
+    mode: Option<u32>,
+}
+
+impl OpenFile {
+    /// Stores what waits: returns when the server has acknowledged every byte, or with the reason
+    /// why not.
+    ///
+    /// The attributes are the stored file's; none where nothing had to be stored.
+    pub(in crate::vfs) fn commit(&self, wanted: Wanted<'_>) -> Result<Option<Attributes>, Errno> {
+        let _pass = self.enter(wanted)?;
+        let Contents::Spooled(spooled) = self.contents() else {
+            return Ok(None);
+        };
+        if !self.is_dirty() {
+            return Ok(None);
+        }
+        let stored = self.store(&spooled, Waited::For);
+        if stored.is_err() {
+            self.state().failure_told = true;
+        }
+        Ok(stored?)
+    }
+
+    /// Stores what was closed last and waits, in the background; nothing where it was interrupted,
+    /// or stored already.
+    pub(in crate::vfs) fn store_closed(
+        &self,
+        waited: Waited,
+    ) -> Result<Option<Attributes>, remote::Error> {
+        let Ok(_pass) = self.enter(ALWAYS) else {
+            return Err(self.stuck());
+        };
+        let closed = self.state().closed.clone();
+        closed.map_or(Ok(None), |closed| self.store(&closed.spooled, waited))
+    }
+
+    fn stuck(&self) -> remote::Error {
+        remote::Error {
+            kind: ErrorKind::TimedOut,
+            operation: "store",
+            path: self
+                .backing
+                .inodes
+                .path(self.ino)
+                .unwrap_or_else(|_| RemotePath::root()),
+            reason: "another change of the same file does not end".to_owned(),
+        }
+    }
+
+    /// Stores `spooled`; for the holder of the gate.
+    fn store(
+        &self,
+        spooled: &Spooled,
+        waited: Waited,
+    ) -> Result<Option<Attributes>, remote::Error> {
+        {
+            let mut state = self.state();
+            state.storing = Some(Arc::clone(&spooled.spool));
+            state.late_mode = None;
+        }
+        let Some(pending) = self.what_is_stored(spooled) else {
+            self.has_not_stored(spooled);
+            return Err(nowhere());
+        };
+        let commit = Commit {
+            size: pending.size,
+            modified: pending.modified,
+            mode: pending.mode,
+        };
+        spooled.spool.kept().pending(&pending);
+        let panicked = OnDrop::new(|| self.has_not_stored(spooled));
+        let outcome = spooled.store.commit(&pending.target, &commit, waited);
+        panicked.disarm();
+        match outcome {
+            Ok(Some(stored)) => Ok(Some(self.has_stored(spooled, &pending, stored))),
+            Ok(None) => {
+                self.has_not_stored(spooled);
+                Ok(None)
+            }
+            Err(error) => {
+                self.has_not_stored(spooled);
+                Err(error)
+            }
+        }
+    }
+
+    /// What `spooled` is to become on the server; none where the file has no place any more.
+    pub(super) fn what_is_stored(&self, spooled: &Spooled) -> Option<Pending> {
+        let target = self.backing.inodes.path(self.ino).ok()?;
+        let size = spooled.spool.len();
+        let state = self.state();
+        let (modified, mode) = match &state.closed {
+            Some(closed) if closed.is_of(spooled) => (closed.modified, closed.mode),
+            _ => (state.modified, state.attributes.mode),
+        };
+        Some(Pending {
+            target,
+            size,
+            mode,
+            modified,
+            before: state.before,
+        })
+    }
+
+    /// After the server took `spooled`, as `pending` says: what the file is now.
+    fn has_stored(&self, spooled: &Spooled, pending: &Pending, stored: Stored) -> Attributes {
+        let mut told = {
+            let mut state = self.state();
+            state.failure_told = false;
+            state.failure = None;
+            if state.is_current(spooled) {
+                state.attributes.size = Some(spooled.spool.len());
+                let late_mode = state.late_mode;
+                note_stored(&mut state.attributes, pending, stored);
+                if late_mode.is_some() {
+                    state.attributes.mode = late_mode;
+                }
+                if state.modified == pending.modified {
+                    state.modified = None;
+                }
+                state.attributes.clone()
+            } else {
+                let mut told = state.attributes.clone();
+                told.size = Some(pending.size);
+                note_stored(&mut told, pending, stored);
+                told
+            }
+        };
+        while let Some(late) = self.take_late(spooled) {
+            self.set_late(&pending.target, &late, stored, &mut told);
+        }
+        self.settle(spooled, before_next(&told, stored));
+        told
+    }
+
+    /// What was asked for while `spooled` was under way; when there is nothing more of it, nothing
+    /// is being stored.
+    fn take_late(&self, spooled: &Spooled) -> Option<Late> {
+        let mut state = self.state();
+        let late = Late {
+            modified: state.modified.filter(|_| !state.is_dirty()),
+            mode: state.late_mode.take(),
+        };
+        let is_late = late.modified.is_some() || late.mode.is_some();
+        if !state.is_current(spooled) || !is_late {
+            state.storing = None;
+            return None;
+        }
+        if late.modified.is_some() {
+            state.modified = None;
+        }
+        Some(late)
+    }
+
+    fn set_late(&self, target: &RemotePath, late: &Late, stored: Stored, told: &mut Attributes) {
+        let remote = &self.backing.remote;
+        if let Some(mode) = late.mode {
+            match remote.set_mode(target, mode) {
+                Ok(()) => told.mode = Some(mode),
+                Err(error) => {
+                    remote.warn_unset(&error);
+                    // The mode was shown as soon as it was asked for.
+                    told.mode = stored.mode;
+                    let mut state = self.state();
+                    if state.attributes.mode == Some(mode) {
+                        state.attributes.mode = stored.mode;
+                    }
+                }
+            }
+        }
+        if let Some(seconds) = late.modified {
+            match remote.set_modified(target, seconds) {
+                Ok(seconds) => told.modified = Some((seconds, Precision::Second)),
+                Err(error) => remote.warn_unset(&error),
+            }
+        }
+    }
+
+    /// The server has `spooled`, which need not be remembered any longer, nor what was closed
+    /// before it. What was closed after it is to replace it.
+    fn settle(&self, spooled: &Spooled, before: Before) {
+        let (earlier, later) = {
+            let mut state = self.state();
+            state.before = before;
+            match state.closed.take() {
+                None => (None, None),
+                Some(same) if same.is_of(spooled) => {
+                    if spooled.store.is_dirty() {
+                        state.closed = Some(same);
+                        return;
+                    }
+                    (None, None)
+                }
+                Some(other) if state.is_current(spooled) => (Some(other), None),
+                Some(other) => {
+                    state.closed = Some(other.clone());
+                    (None, Some(other))
+                }
+            }
+        };
+        if let Some(later) = later {
+            self.note_again(&later.spooled);
+        }
+        for stored in earlier.iter().map(|it| &it.spooled).chain([spooled]) {
+            stored.spool.kept().settled();
+        }
+    }
+
+    fn has_not_stored(&self, spooled: &Spooled) {
+        let (waits, is_superseded) = {
+            let mut state = self.state();
+            state.storing = None;
+            let waits = state.closed.as_ref().map(|closed| closed.is_of(spooled));
+            (
+                waits == Some(true),
+                waits == Some(false) && !state.is_current(spooled),
+            )
+        };
+        if is_superseded {
+            spooled.spool.kept().settled();
+        } else if !waits {
+            spooled.spool.kept().refused();
+        }
+    }
+}
+
+impl State {
+    pub(super) fn is_current(&self, spooled: &Spooled) -> bool {
+        match &self.contents {
+            Contents::Spooled(current) => Arc::ptr_eq(&current.spool, &spooled.spool),
+            Contents::Remote(_) => false,
+        }
+    }
+}
+
+/// What the server said of the stored file; what it did not say stays as it was written, except for
+/// a mode that was asked for and is not known to be set.
+fn note_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
+    attributes.unique = stored.unique;
+    if let Some(seconds) = stored.modified {
+        attributes.modified = Some((seconds, Precision::Second));
+    }
+    if stored.mode.is_some() || pending.mode.is_some() {
+        attributes.mode = stored.mode;
+    }
+}
+
+/// What the server has of a file that it has just stored.
+fn before_next(attributes: &Attributes, stored: Stored) -> Before {
+    Before::File {
+        size: attributes.size,
+        modified: stored.modified.and(attributes.modified),
+    }
+}
+
+fn nowhere() -> remote::Error {
+    remote::Error {
+        kind: ErrorKind::NotFound,
+        operation: "store",
+        path: RemotePath::root(),
+        reason: "the file's directory is gone".to_owned(),
+    }
+}

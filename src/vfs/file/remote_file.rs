@@ -1,0 +1,236 @@
+//! What an open file needs of the mount: where its bytes come from and where they go.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ftp::RemotePath;
+use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, Version};
+
+use crate::vfs::local::spool::{Spool, SpoolDir};
+use crate::vfs::prefetch::Ahead;
+use crate::vfs::read::parallel::{Kept, Parts, Wide};
+use crate::vfs::read::{Expected, Incoming, ReadOptions, Reader, Source};
+use crate::vfs::table::inode::{Ino, Inodes};
+use crate::vfs::transfers::{Direction, Ticket, Transfers};
+use crate::vfs::write::uploader::{Destination, Outgoing, Store};
+
+/// The server, the names, and the room for spools.
+#[derive(Debug)]
+pub(in crate::vfs) struct Backing {
+    pub(in crate::vfs) remote: Remote,
+    pub(in crate::vfs) inodes: Arc<Inodes>,
+    pub(in crate::vfs) ahead: Ahead,
+    pub(in crate::vfs) spools: SpoolDir,
+    pub(in crate::vfs) read: ReadOptions,
+    pub(in crate::vfs) transfers: Transfers,
+    pub(in crate::vfs) parts: Parts,
+}
+
+impl Backing {
+    /// Reads `ino` from the server, wherever a rename takes it.
+    pub(in crate::vfs) fn reader(&self, ino: Ino, version: Version) -> Reader {
+        let source = FromServer {
+            place: self.place(ino),
+            ahead: self.ahead.clone(),
+            parts: self.parts.clone(),
+            version,
+        };
+        let place: Arc<dyn Wide> = Arc::clone(&source.place) as _;
+        let expected = Arc::new(Expected::new(version));
+        let kept = Kept::new(self.parts.clone(), place, Arc::clone(&expected));
+        Reader::new(Arc::new(source), expected, self.read).with(Box::new(kept))
+    }
+
+    /// The whole of `ino`, fetched from the server.
+    pub(in crate::vfs) fn source(&self, ino: Ino) -> Arc<dyn Source> {
+        self.place(ino)
+    }
+
+    /// The way of `spool` to `ino`'s place on the server.
+    pub(in crate::vfs) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Store {
+        Store::new(self.place(ino), Arc::clone(spool))
+    }
+
+    fn place(&self, ino: Ino) -> Arc<Place> {
+        Arc::new(Place {
+            remote: self.remote.clone(),
+            inodes: Arc::clone(&self.inodes),
+            transfers: self.transfers.clone(),
+            ino,
+        })
+    }
+}
+
+/// Where an inode is on the server at the moment of asking.
+struct Place {
+    remote: Remote,
+    inodes: Arc<Inodes>,
+    transfers: Transfers,
+    ino: Ino,
+}
+
+/// A transfer whose bytes are counted.
+struct Counted<T> {
+    transfer: T,
+    ticket: Ticket,
+}
+
+impl Place {
+    fn path_for(&self, operation: &'static str) -> Result<RemotePath, remote::Error> {
+        self.inodes.path(self.ino).map_err(|_| remote::Error {
+            kind: ErrorKind::NotFound,
+            operation,
+            path: RemotePath::root(),
+            reason: "the file was removed".to_owned(),
+        })
+    }
+}
+
+impl Source for Place {
+    fn path(&self) -> RemotePath {
+        self.inodes
+            .path(self.ino)
+            .unwrap_or_else(|_| RemotePath::root())
+    }
+
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), remote::Error> {
+        let path = self.path_for("read")?;
+        let transfer = self.remote.open_at(&path, offset)?;
+        let start = transfer.start();
+        let ticket = self.transfers.begin(path, Direction::Download);
+        Ok((Box::new(Counted { transfer, ticket }), start))
+    }
+
+    fn version(&self) -> Result<Version, remote::Error> {
+        self.remote.version(&self.path_for("look up")?)
+    }
+
+    fn size(&self) -> Result<Option<u64>, remote::Error> {
+        self.remote.size(&self.path_for("look up")?)
+    }
+}
+
+impl Wide for Place {
+    fn most_beside(&self) -> usize {
+        // One is the reader's, and one is left to whoever comes next.
+        self.remote.pool_stats().limit.saturating_sub(2)
+    }
+
+    fn prepare_beside(&self) {
+        self.remote.expect_all();
+    }
+
+    fn open_beside(
+        &self,
+        patience: Duration,
+        version: &Version,
+        choose: &mut dyn FnMut() -> Option<Range<u64>>,
+    ) -> Option<Result<Box<dyn Incoming>, remote::Error>> {
+        let spare = self.remote.spare(patience)?;
+        let range = choose()?;
+        let opened = self.path_for("read").and_then(|path| {
+            let transfer = spare.open_within(&path, version, &range)?;
+            let ticket = self.transfers.begin(path, Direction::Download);
+            Ok(Box::new(Counted { transfer, ticket }) as _)
+        });
+        Some(opened)
+    }
+
+    fn is_needed_elsewhere(&self) -> bool {
+        self.remote.wait_for_shortage(Duration::ZERO)
+    }
+}
+
+/// A file that programs read: what was fetched ahead of them comes first.
+struct FromServer {
+    place: Arc<Place>,
+    ahead: Ahead,
+    parts: Parts,
+    /// What it was when it was opened.
+    version: Version,
+}
+
+impl Source for FromServer {
+    fn path(&self) -> RemotePath {
+        self.place.path()
+    }
+
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), remote::Error> {
+        if offset == 0 {
+            let path = self.place.path_for("read")?;
+            if let Some(fetched) = self.ahead.open_file(&path, &self.version) {
+                return Ok((fetched, 0));
+            }
+        }
+        let (transfer, start) = self.place.open_at(offset)?;
+        if start != offset {
+            return Ok((transfer, start));
+        }
+        let place: Arc<dyn Wide> = Arc::clone(&self.place) as _;
+        let transfer = self.parts.beside(transfer, place, self.version, offset);
+        Ok((transfer, start))
+    }
+
+    fn version(&self) -> Result<Version, remote::Error> {
+        self.place.version()
+    }
+
+    fn size(&self) -> Result<Option<u64>, remote::Error> {
+        self.place.size()
+    }
+}
+
+impl Incoming for Counted<Download> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
+        let count = self.transfer.read(buffer)?;
+        self.ticket.moved(count as u64);
+        Ok(count)
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.transfer.round_trip()
+    }
+}
+
+impl Destination for Place {
+    fn begin(&self) -> Result<Box<dyn Outgoing>, remote::Error> {
+        let path = self.path_for("store")?;
+        let transfer = self.remote.upload(&path)?;
+        let ticket = self.transfers.begin(path, Direction::Upload);
+        Ok(Box::new(Counted { transfer, ticket }))
+    }
+
+    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, remote::Error> {
+        let path = self.path_for("store")?;
+        let transfer = self.remote.upload_whole(&path, file, length)?;
+        let ticket = self.transfers.begin(path, Direction::Upload);
+        ticket.moved(transfer.sent());
+        Ok(Box::new(Counted { transfer, ticket }))
+    }
+}
+
+impl Outgoing for Counted<Upload> {
+    fn send(&mut self, file: &File, length: u64) -> Result<(), remote::Error> {
+        self.transfer.send(file, length)?;
+        self.ticket.moved(length);
+        Ok(())
+    }
+
+    fn sent(&self) -> u64 {
+        self.transfer.sent()
+    }
+
+    fn arrive(&mut self, file: Option<&File>) -> Result<(), remote::Error> {
+        self.transfer.arrive(file)
+    }
+
+    fn commit(
+        self: Box<Self>,
+        target: &RemotePath,
+        commit: &Commit,
+    ) -> Result<Stored, remote::Error> {
+        self.transfer.commit(target, commit)
+    }
+}

@@ -1,0 +1,457 @@
+//! Bytes that a program wrote and the server does not have yet: a local file for each open remote
+//! file.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::quota::{Account, Scratch};
+use crate::ftp::RemotePath;
+use crate::journal::{Journal, SpoolFile};
+use crate::remote::{self, ErrorKind, Version};
+use crate::vfs::read::{Expected, Resuming, Source, Step, Trust};
+
+/// Size of the buffer through which a whole file comes.
+const FILL_BUFFER: usize = 512 << 10;
+
+/// So often a file that is changed while it comes is begun anew.
+const FILL_TRIES: u32 = 3;
+
+/// Why bytes could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    /// The spool files would take more than their limit, or their disk is full.
+    #[error("no space left for what is not stored yet")]
+    NoSpace,
+    /// The local user's quota is used up.
+    #[error("the local disk quota is used up")]
+    QuotaExceeded,
+    /// Beyond what the local file system can hold in a file.
+    #[error("the file would be too large")]
+    TooLarge,
+    /// The spool file cannot be made, read or written.
+    #[error("the spool file failed: {0}")]
+    Io(io::Error),
+}
+
+impl From<io::Error> for SpoolError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull => Self::NoSpace,
+            io::ErrorKind::QuotaExceeded => Self::QuotaExceeded,
+            io::ErrorKind::FileTooLarge => Self::TooLarge,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Bytes copied at a time.
+const FROZEN_AT_A_TIME: u64 = 1 << 20;
+
+/// Why a spool could not be filled from the server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FillError {
+    /// The local side failed.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The server's side failed.
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
+}
+
+/// Where spool files are made, and how much they may take together.
+#[derive(Debug, Clone)]
+pub(crate) struct SpoolDir {
+    journal: Journal,
+    account: Arc<Account>,
+}
+
+/// One file of bytes; it vanishes with this. Any number of threads may read and write it.
+///
+/// Locks: `shape`, then `reserved`. `shape` is held during local file operations, by writers
+/// together and by a change of length alone: a write must not land beyond an end that is being
+/// moved, or the length would promise bytes that are not there.
+pub(crate) struct Spool {
+    kept: SpoolFile,
+    journal: Journal,
+    account: Arc<Account>,
+    shape: RwLock<()>,
+    length: AtomicU64,
+    /// What the account holds for this file; never less than its length.
+    reserved: Mutex<u64>,
+}
+
+impl SpoolDir {
+    /// Spool files where `journal` keeps them, of at most `limit` bytes together.
+    pub(crate) fn new(journal: Journal, limit: Option<u64>) -> Self {
+        Self {
+            journal,
+            account: Arc::new(Account::new(limit)),
+        }
+    }
+
+    /// An empty spool for what is written to `path`.
+    pub(crate) fn create(&self, path: &RemotePath) -> Result<Spool, SpoolError> {
+        Ok(Spool {
+            kept: self.journal.spool_file(path)?,
+            journal: self.journal.clone(),
+            account: Arc::clone(&self.account),
+            shape: RwLock::default(),
+            length: AtomicU64::new(0),
+            reserved: Mutex::default(),
+        })
+    }
+
+    /// A local file of `bytes` bytes for what the server has anyhow.
+    ///
+    /// # Errors
+    /// The account or the disk has no room for it.
+    pub(crate) fn scratch(&self, bytes: u64) -> Result<Scratch, SpoolError> {
+        Scratch::new(&self.account, bytes, || self.journal.scratch_file())
+    }
+
+    /// The mount ends: what cannot be stored from now on waits for the next one.
+    pub(crate) fn ending(&self) {
+        self.journal.ending();
+    }
+
+    /// Keeps the journal short. Waits for the local disk.
+    pub(crate) fn tidy_journal(&self) {
+        self.journal.tidy();
+    }
+
+    /// Logs what is not stored yet.
+    pub(crate) fn tell_waiting(&self) {
+        for path in self.journal.waiting() {
+            log::warn!("{path} is not stored yet: the next mount of this server finishes it");
+        }
+    }
+
+    /// The mount has ended; what it could not store is logged.
+    pub(crate) fn end(&self) {
+        self.tell_waiting();
+        self.journal.end();
+    }
+
+    /// Bytes that all spool files take now.
+    pub(crate) fn used(&self) -> u64 {
+        self.account.used()
+    }
+}
+
+impl Spool {
+    /// The file itself, for sending from it.
+    pub(crate) fn file(&self) -> &File {
+        &self.kept.file
+    }
+
+    /// Its account in the journal.
+    pub(crate) fn kept(&self) -> &SpoolFile {
+        &self.kept
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// A copy of the bytes as they are now, and its length: what is written from now on does not
+    /// change it.
+    ///
+    /// # Errors
+    /// There is no room for it, or the local disk failed.
+    pub(crate) fn freeze(&self) -> Result<(Scratch, u64), SpoolError> {
+        let wanted = self.len();
+        let copy = Scratch::new(&self.account, wanted, || self.journal.scratch_file())?;
+        let mut length = 0;
+        while length < wanted {
+            let piece = (wanted - length).min(FROZEN_AT_A_TIME);
+            let bytes = self.read_at(length, usize::try_from(piece).unwrap_or(usize::MAX))?;
+            if bytes.is_empty() {
+                break;
+            }
+            copy.file().write_all_at(&bytes, length)?;
+            length += bytes.len() as u64;
+        }
+        Ok((copy, length))
+    }
+
+    /// The `length` bytes at `offset`, fewer at the end.
+    pub(crate) fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, SpoolError> {
+        let there = self.len().saturating_sub(offset);
+        let mut bytes = vec![0; (length as u64).min(there) as usize];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|it| !it.is_empty()) {
+            match self.file().read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Writes all of `bytes` at `offset`; a gap before them reads as zeros.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SpoolError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let end = offset.checked_add(bytes.len() as u64);
+        let end = end.ok_or(SpoolError::TooLarge)?;
+        let result = {
+            let _together = self.shape.read().unwrap_or_else(PoisonError::into_inner);
+            self.reserve(end)?;
+            let result = self.file().write_all_at(bytes, offset);
+            if result.is_ok() {
+                self.length.fetch_max(end, Ordering::AcqRel);
+            }
+            result
+        };
+        result.map_err(|error| {
+            self.release_surplus();
+            error.into()
+        })
+    }
+
+    /// Cuts the file, or lengthens it with zeros.
+    pub(crate) fn set_len(&self, length: u64) -> Result<(), SpoolError> {
+        let result = {
+            let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
+            self.reserve(length)?;
+            let result = self.file().set_len(length);
+            if result.is_ok() {
+                self.length.store(length, Ordering::Release);
+            }
+            result
+        };
+        self.release_surplus();
+        match result {
+            // Linux says EINVAL, not EFBIG, to a length beyond the signed 64 bits.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(SpoolError::TooLarge),
+            other => Ok(other?),
+        }
+    }
+
+    /// Downloads the whole of `source` to the start of the spool. Its size in `version` is the
+    /// least that is believed to be all; what the server has beyond it is taken as well. A file
+    /// that changes meanwhile is taken anew as it is then. Gives the size.
+    pub(crate) fn fill(
+        &self,
+        source: &Arc<dyn Source>,
+        mut version: Version,
+    ) -> Result<u64, FillError> {
+        let mut tries = 1;
+        loop {
+            match self.fill_with(source, version) {
+                Err(FillError::Remote(error))
+                    if error.kind == ErrorKind::Changed && tries < FILL_TRIES =>
+                {
+                    log::debug!("{error}; reading it anew");
+                    tries += 1;
+                    version = source.version()?;
+                    self.set_len(0)?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// … of one version.
+    fn fill_with(&self, source: &Arc<dyn Source>, version: Version) -> Result<u64, FillError> {
+        let mut buffer = vec![0; FILL_BUFFER];
+        let expected = Arc::new(Expected::new(version));
+        let mut resuming = Resuming::new(Arc::clone(source), 0, expected, Trust::Known);
+        let mut filled = 0;
+        loop {
+            let step = match buffer.get_mut(filled..) {
+                Some(rest) if !rest.is_empty() => resuming.step(rest)?,
+                _ => Step::Bytes(0),
+            };
+            match step {
+                Step::Bytes(count) => filled += count,
+                Step::Again => continue,
+                Step::End => {}
+            }
+            if filled == buffer.len() || step == Step::End {
+                let start = resuming.position() - filled as u64;
+                self.write_at(start, buffer.get(..filled).unwrap_or_default())?;
+                filled = 0;
+            }
+            if step == Step::End {
+                return Ok(resuming.position());
+            }
+        }
+    }
+
+    fn reserve(&self, end: u64) -> Result<(), SpoolError> {
+        let mut reserved = self.lock_reserved();
+        if end > *reserved {
+            self.account.take(end - *reserved)?;
+            *reserved = end;
+        }
+        Ok(())
+    }
+
+    /// Gives back what is reserved beyond the length.
+    fn release_surplus(&self) {
+        let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
+        let mut reserved = self.lock_reserved();
+        let length = self.len();
+        self.account.give(reserved.saturating_sub(length));
+        *reserved = length.min(*reserved);
+    }
+
+    fn lock_reserved(&self) -> MutexGuard<'_, u64> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.account.give(*self.lock_reserved());
+    }
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Spool({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::vfs::read::fake::{FakeFile, FakeSource, Plan, sample};
+
+    fn spools(limit: Option<u64>) -> SpoolDir {
+        SpoolDir::new(Journal::keeping_nothing(None), limit)
+    }
+
+    fn sized(size: u64) -> Version {
+        Version {
+            size: Some(size),
+            ..Version::default()
+        }
+    }
+
+    fn spool() -> Spool {
+        spools(None).create(&RemotePath::root()).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_a_gap_reads_as_zeros() {
+        let spool = spool();
+        spool.write_at(3, b"abc").unwrap();
+        assert_eq!(spool.len(), 6);
+        assert_eq!(spool.read_at(0, 100).unwrap(), b"\0\0\0abc");
+        assert_eq!(spool.read_at(4, 1).unwrap(), b"b");
+        assert!(spool.read_at(6, 10).unwrap().is_empty());
+        assert!(spool.read_at(u64::MAX, 10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_cut_file_grows_back_with_zeros() {
+        let spool = spool();
+        spool.write_at(0, b"abcdef").unwrap();
+        spool.set_len(2).unwrap();
+        spool.set_len(4).unwrap();
+        assert_eq!(spool.read_at(0, 10).unwrap(), b"ab\0\0");
+    }
+
+    #[test]
+    fn the_limit_holds_for_all_spools_together_and_space_comes_back() {
+        let dir = spools(Some(10));
+        let (one, two) = (
+            dir.create(&RemotePath::root()).unwrap(),
+            dir.create(&RemotePath::root()).unwrap(),
+        );
+        one.write_at(0, b"123456").unwrap();
+        one.write_at(2, b"1234").unwrap();
+        assert_eq!(dir.used(), 6, "an overwritten byte counts once");
+        let full = two.write_at(0, b"12345");
+        assert!(matches!(full, Err(SpoolError::NoSpace)));
+        assert!(matches!(two.set_len(5), Err(SpoolError::NoSpace)));
+        assert_eq!((two.len(), dir.used()), (0, 6));
+        one.set_len(3).unwrap();
+        two.write_at(0, b"12345").unwrap();
+        assert_eq!(dir.used(), 8);
+        drop(one);
+        drop(two);
+        assert_eq!(dir.used(), 0);
+    }
+
+    #[test]
+    fn an_impossible_size_is_refused_and_not_counted() {
+        let dir = spools(None);
+        let spool = dir.create(&RemotePath::root()).unwrap();
+        let beyond = spool.write_at(u64::MAX, b"x");
+        assert!(matches!(beyond, Err(SpoolError::TooLarge)));
+        assert!(matches!(spool.set_len(u64::MAX), Err(SpoolError::TooLarge)));
+        assert_eq!(dir.used(), 0);
+    }
+
+    #[test]
+    fn many_writers_and_a_cutter_leave_a_length_that_is_true() {
+        let dir = spools(None);
+        let spool = dir.create(&RemotePath::root()).unwrap();
+        thread::scope(|scope| {
+            for writer in 0..4_u64 {
+                let spool = &spool;
+                scope.spawn(move || {
+                    for at in 0..200 {
+                        spool.write_at((at * 4 + writer) * 10, &[7; 10]).unwrap();
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for at in 0..100 {
+                    spool.set_len(at * 17).unwrap();
+                }
+            });
+        });
+        assert_eq!(spool.len(), spool.file().metadata().unwrap().len());
+        assert_eq!(dir.used(), spool.len());
+    }
+
+    #[test]
+    fn a_whole_file_comes_over_a_network_that_breaks() {
+        let plans = [
+            Plan::Break(700 << 10, ErrorKind::ConnectionLost),
+            Plan::End(1 << 20),
+        ];
+        let file = FakeFile::new(sample(3 << 20), &plans);
+        let spool = spool();
+        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        assert_eq!(spool.fill(&source, sized(3 << 20)).unwrap(), 3 << 20);
+        assert!(spool.read_at(0, 4 << 20).unwrap() == file.bytes());
+    }
+
+    #[test]
+    fn a_file_that_grew_is_taken_whole_and_one_that_shrank_is_an_error() {
+        let file = FakeFile::new(sample(1000), &[]);
+        let spool = spool();
+        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        assert_eq!(spool.fill(&source, sized(10)).unwrap(), 1000);
+        assert_eq!(spool.fill(&source, Version::default()).unwrap(), 1000);
+        let shrunk = spool.fill(&source, sized(2000));
+        let kind = ErrorKind::Truncated;
+        assert!(matches!(shrunk, Err(FillError::Remote(error)) if error.kind == kind));
+    }
+
+    #[test]
+    fn a_file_too_large_for_the_spool_is_told() {
+        let file = FakeFile::new(sample(2 << 20), &[]);
+        let spool = spools(Some(1 << 20)).create(&RemotePath::root()).unwrap();
+        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        let full = spool.fill(&source, Version::default());
+        assert!(matches!(full, Err(FillError::Spool(SpoolError::NoSpace))));
+        file.wait_for_live(0);
+    }
+}

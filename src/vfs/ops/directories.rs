@@ -1,0 +1,264 @@
+//! Directories: open, read, make, remove.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cache::Snapshot;
+use crate::ftp::{Completeness, Kind, RemotePath};
+use crate::remote::ErrorKind;
+
+use super::lookup::shape;
+use crate::vfs::Vfs;
+use crate::vfs::attr::{Attr, Fresh, made_now};
+use crate::vfs::errno::Errno;
+use crate::vfs::table::handle::{DirectoryHandle, Handle, OpenListing};
+use crate::vfs::table::inode::{Ino, Shape};
+
+/// One name of a directory being read.
+#[derive(Debug)]
+pub struct Listed<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// Where reading goes on after it.
+    pub next: u64,
+    /// What it is, good for `ttl`.
+    pub attr: Attr,
+    /// How long the kernel may keep `attr`.
+    pub ttl: Duration,
+}
+
+/// Positions 0 and 1 are `.` and `..`; the listing follows.
+const FIRST_ENTRY: u64 = 2;
+
+impl Vfs {
+    /// Opens the directory `ino`, where its listing is in memory.
+    pub fn try_open_directory(&self, ino: Ino) -> Option<Result<Handle, Errno>> {
+        let directory = match self.inodes.path(ino) {
+            Ok(directory) => directory,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let snapshot = self.cache.snapshot(&directory)?;
+        Some(self.opened_directory(ino, &directory, snapshot))
+    }
+
+    /// Opens the directory `ino`.
+    pub fn open_directory(&self, ino: Ino) -> Result<Handle, Errno> {
+        let directory = self.inodes.path(ino)?;
+        let snapshot = self
+            .cache
+            .snapshot_or_fetch(&directory, || self.remote.list(&directory))?;
+        self.opened_directory(ino, &directory, snapshot)
+    }
+
+    /// # Errors
+    /// The directory cannot be listed, or the listing cannot be read: an empty one would be wrong.
+    fn opened_directory(
+        &self,
+        ino: Ino,
+        directory: &RemotePath,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<Handle, Errno> {
+        match snapshot.completeness() {
+            Completeness::Complete
+            | Completeness::Visible
+            | Completeness::Blank
+            | Completeness::Incomplete => {}
+            Completeness::Unreadable => return Err(Errno::IO),
+            Completeness::Unlistable => return Err(Errno::ACCES),
+        }
+        self.ahead.opened_directory(directory, &snapshot);
+        Ok(self.add_directory(ino, snapshot))
+    }
+
+    /// Tells the names from position `from` on to `tell`, until it says that it has no more room.
+    ///
+    /// Each name told counts as one lookup, except `.` and `..`. A name stays at its position
+    /// as long as the directory is open and not read from the start again.
+    pub fn read_directory(
+        &self,
+        handle: Handle,
+        from: u64,
+        mut tell: impl FnMut(Listed<'_>) -> bool,
+    ) -> Result<(), Errno> {
+        let open = self.directories.find(handle)?;
+        let listing = self.listing_from(&open, from);
+        for (position, name) in [(0, b".".as_slice()), (1, b"..")] {
+            if from <= position {
+                let attr = self.show(open.ino, &made_now(Kind::Directory, None, None));
+                let listed = Listed {
+                    name,
+                    next: position + 1,
+                    attr,
+                    ttl: Duration::ZERO,
+                };
+                if !tell(listed) {
+                    return Ok(());
+                }
+            }
+        }
+        let ttl = self.options.attr_ttl.min(listing.snapshot.fresh_for());
+        let mut position = from.max(FIRST_ENTRY);
+        while let Some((name, attributes)) = listing.entry(position - FIRST_ENTRY) {
+            position += 1;
+            let known = self.inodes.known(open.ino, name);
+            let local = known.and_then(|ino| self.inodes.open_file(ino)?.attributes());
+            let is_momentary = local.is_some() || self.lacks_size(&attributes);
+            let ttl = if is_momentary { Duration::ZERO } else { ttl };
+            let attributes = local.unwrap_or(attributes);
+            let ino = self
+                .inodes
+                .look_up(open.ino, name, shape(attributes.kind))?;
+            let attr = self.show(ino, &attributes);
+            if !tell(Listed {
+                name,
+                next: position,
+                attr,
+                ttl,
+            }) {
+                self.inodes.forget(ino, 1);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a directory.
+    pub fn release_directory(&self, handle: Handle) {
+        self.directories.remove(handle);
+    }
+
+    /// Stores what was closed in the directory `ino` and below it, and waits for that (`fsync` of a
+    /// directory). All else is on the server when its call returns.
+    pub fn sync_directory(&self, ino: Ino) -> Result<(), Errno> {
+        let failure = self.store_below(&self.inodes.path(ino)?);
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Makes the directory `name` in `parent`.
+    pub fn make_directory(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        permissions: u32,
+    ) -> Result<Fresh<Attr>, Errno> {
+        self.check_writable()?;
+        let directory = self.inodes.path(parent)?;
+        let path = directory.join(name)?;
+        if let Err(error) = self.remote.make_directory(&path) {
+            self.doubt(&directory, name, error.kind);
+            return Err(error.into());
+        }
+        let mut attributes = made_now(Kind::Directory, None, None);
+        let permissions = permissions & 0o7777;
+        if permissions != crate::vfs::attr::DIRECTORY_MODE {
+            match self.remote.set_mode(&path, permissions) {
+                Ok(()) => attributes.mode = Some(permissions),
+                Err(error) => log::info!("{error}: the directory keeps the server's mode"),
+            }
+        }
+        self.cache.insert(&directory, name, attributes.clone());
+        self.cache.insert_empty_directory(&path);
+        self.note_modified(&directory);
+        let ino = self.inodes.look_up(parent, name, Shape::Directory)?;
+        Ok(Fresh {
+            value: self.show(ino, &attributes),
+            ttl: self.options.attr_ttl,
+        })
+    }
+
+    /// Removes the empty directory `name` in `parent`.
+    pub fn remove_directory(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
+        self.check_writable()?;
+        let directory = self.inodes.path(parent)?;
+        let path = directory.join(name)?;
+        if let Some(ino) = self.inodes.known(parent, name) {
+            self.clear_directory(ino, parent)?;
+        }
+        // Some servers remove a full directory with all that is in it.
+        if self
+            .cache
+            .snapshot(&path)
+            .is_some_and(|listing| !listing.is_empty())
+            && self
+                .remote
+                .list(&path)
+                .is_ok_and(|listing| !listing.entries.is_empty())
+        {
+            return Err(Errno::NOTEMPTY);
+        }
+        match self.remote.remove_directory(&path) {
+            Ok(()) => {}
+            Err(error) => {
+                if error.kind == ErrorKind::NotFound {
+                    self.cache.remove(&directory, name);
+                }
+                self.doubt(&directory, name, error.kind);
+                return Err(error.into());
+            }
+        }
+        self.cache.remove(&directory, name);
+        self.forget_variants(&directory, name);
+        self.ahead.forget(&path);
+        self.note_modified(&directory);
+        self.inodes.remove(parent, name);
+        Ok(())
+    }
+
+    /// Moves what programs do not see out of the directory `ino` in `parent`, before it is removed.
+    ///
+    /// # Errors
+    /// `NOTEMPTY` where a file was made in it that the server does not have yet.
+    pub(in crate::vfs) fn clear_directory(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
+        let open = self.inodes.open_files_in(ino);
+        if open.iter().any(|(_, file)| file.is_unstored()) {
+            return Err(Errno::NOTEMPTY);
+        }
+        self.move_hidden_out(ino, parent)
+    }
+
+    fn add_directory(&self, ino: Ino, snapshot: Arc<Snapshot>) -> Handle {
+        let listing = Mutex::new(Arc::new(self.open_listing(ino, snapshot)));
+        self.directories.insert(DirectoryHandle { ino, listing })
+    }
+
+    fn open_listing(&self, ino: Ino, snapshot: Arc<Snapshot>) -> OpenListing {
+        let unstored = self
+            .inodes
+            .open_files_in(ino)
+            .into_iter()
+            .filter(|(name, file)| !file.is_unlinked() && snapshot.find(name).is_none())
+            .filter_map(|(name, file)| Some((name, file.attributes()?)))
+            .collect();
+        OpenListing { snapshot, unstored }
+    }
+
+    /// The listing that `open` shows; read from the start (rewinddir), it is the newest one in
+    /// memory.
+    fn listing_from(&self, open: &DirectoryHandle, from: u64) -> Arc<OpenListing> {
+        let newest = match from {
+            0 => self
+                .inodes
+                .path(open.ino)
+                .ok()
+                .and_then(|path| self.cache.snapshot(&path)),
+            _ => None,
+        };
+        let newest = newest.map(|snapshot| Arc::new(self.open_listing(open.ino, snapshot)));
+        let mut listing = open.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = newest {
+            *listing = newest;
+        }
+        Arc::clone(&listing)
+    }
+}
+
+impl OpenListing {
+    fn entry(&self, index: u64) -> Option<(&[u8], crate::cache::Attributes)> {
+        let index = usize::try_from(index).ok()?;
+        if let Some(listed) = self.snapshot.get(index) {
+            return Some(listed);
+        }
+        let (name, attributes) = self.unstored.get(index.checked_sub(self.snapshot.len())?)?;
+        Some((name, attributes.clone()))
+    }
+}

@@ -1,0 +1,132 @@
+//! Open files whose name is removed or goes to another file: they are renamed aside on the server,
+//! and deleted there when the last program closes them. No contents are moved.
+//!
+//! 1. [`Vfs::hide`] renames the file to a temporary name. Its inode goes with it, so that readers
+//!    follow.
+//! 2. What took the name away succeeds: [`OpenFile::hide`]. Or it fails: [`Vfs::unhide`].
+//! 3. [`Vfs::discard_hidden`] deletes the file at the last close, [`Vfs::discard_all_hidden`] at
+//!    the end of the mount, and the next mount what a killed one left.
+
+use crate::ftp::RemotePath;
+use crate::remote::{ErrorKind, HiddenFile};
+
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+use crate::vfs::file::gate::Pass;
+use crate::vfs::file::{ALWAYS, OpenFile};
+use crate::vfs::table::inode::Ino;
+
+impl Vfs {
+    /// Renames the open file `name` in `parent` aside on the server. Where the server does not
+    /// rename it, fetches its contents instead and returns `None`.
+    pub(in crate::vfs) fn hide(
+        &self,
+        file: &OpenFile,
+        pass: &Pass<'_>,
+        (parent, name): (Ino, &[u8]),
+        path: &RemotePath,
+    ) -> Result<Option<HiddenFile>, Errno> {
+        match self.remote.hide(path) {
+            Ok(hidden) => {
+                let aside = hidden.path().name();
+                self.inodes.rename((parent, name), (parent, aside));
+                Ok(Some(hidden))
+            }
+            Err(error) if may_be_deleted(error.kind) => {
+                log::debug!("{error}; its contents are fetched instead");
+                file.keep_contents(pass)?;
+                Ok(None)
+            }
+            Err(error) => {
+                if let Some(directory) = path.parent() {
+                    if error.kind == ErrorKind::NotFound {
+                        self.cache.remove(&directory, name);
+                    }
+                    self.doubt(&directory, name, error.kind);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives the file its name back: what was to take it failed.
+    pub(in crate::vfs) fn unhide(&self, (parent, name): (Ino, &[u8]), hidden: HiddenFile) {
+        let aside = hidden.path().clone();
+        hidden.put_back();
+        self.inodes.rename((parent, aside.name()), (parent, name));
+    }
+
+    /// Deletes the file on the server that `file` left there when it lost its name: nothing has it
+    /// open any more.
+    pub(in crate::vfs) fn discard_hidden(&self, file: &OpenFile) {
+        if !file.is_hidden() {
+            return;
+        }
+        // Where the gate does not open, the housekeeper deletes it.
+        let Ok(pass) = file.enter(ALWAYS) else { return };
+        if let Some(hidden) = file.take_hidden(&pass) {
+            hidden.delete();
+            self.inodes.detach(file.ino());
+        }
+    }
+
+    /// Leaves every such file to [`crate::remote::Remote::clear_orphans`], also those that are
+    /// still open.
+    pub(in crate::vfs) fn discard_all_hidden(&self) {
+        for file in self.files_in_use() {
+            if file.is_hidden()
+                && let Ok(pass) = file.enter(ALWAYS)
+            {
+                drop(file.take_hidden(&pass));
+            }
+        }
+    }
+
+    /// Moves such files out of the directory `ino`, which is about to be removed, into `parent`:
+    /// programs go on reading them. One that cannot be moved is removed with the directory.
+    pub(in crate::vfs) fn move_hidden_out(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
+        let directory = self.inodes.path(parent)?;
+        for (name, file) in self.inodes.open_files_in(ino) {
+            let pass = file.enter(ALWAYS)?;
+            let Some(mut hidden) = file.take_hidden(&pass) else {
+                continue;
+            };
+            match hidden.move_to(&directory) {
+                Ok(()) => self.inodes.rename((ino, &name), (parent, &name)),
+                Err(error) => log::debug!("{error}"),
+            }
+            file.put_hidden(&pass, hidden);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file that cannot be renamed aside may still be deleted or replaced.
+fn may_be_deleted(refused: ErrorKind) -> bool {
+    match refused {
+        ErrorKind::AlreadyExists
+        | ErrorKind::PermissionDenied
+        | ErrorKind::InvalidName
+        | ErrorKind::NameTooLong
+        | ErrorKind::Busy
+        | ErrorKind::Unsupported
+        | ErrorKind::Protocol
+        | ErrorKind::NoSpace
+        | ErrorKind::QuotaExceeded
+        | ErrorKind::FileTooLarge
+        | ErrorKind::Other => true,
+        ErrorKind::NotFound
+        | ErrorKind::NotEmpty
+        | ErrorKind::IsDirectory
+        | ErrorKind::NotDirectory
+        | ErrorKind::LoginRefused
+        | ErrorKind::NotSecure
+        | ErrorKind::TimedOut
+        | ErrorKind::Unreachable
+        | ErrorKind::ConnectionLost
+        | ErrorKind::Changed
+        | ErrorKind::Truncated
+        | ErrorKind::OtherWay
+        | ErrorKind::Local => false,
+    }
+}

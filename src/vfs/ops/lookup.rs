@@ -1,0 +1,339 @@
+//! From names to inodes and attributes.
+
+use std::time::Duration;
+
+use crate::cache::{Answer, Attributes};
+use crate::ftp::{Completeness, Entry, Kind, RemotePath};
+use crate::remote::{self, CaseRule, ErrorKind, Remote};
+
+use super::case::CachedAnswer;
+use crate::vfs::attr::{Attr, Fresh, made_now};
+use crate::vfs::errno::Errno;
+use crate::vfs::table::inode::{Ino, Shape};
+use crate::vfs::{Vfs, VfsOptions};
+
+/// Names of a directory that the server is asked for one by one. After them a listing of the
+/// directory is the cheaper way to learn the rest.
+const STATS_BEFORE_LISTING: u32 = 2;
+
+impl Vfs {
+    /// `name` in `parent`, counted as one lookup, where memory has the answer.
+    pub fn cached_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<Fresh<Attr>, Errno>> {
+        if let Some(found) = self.open_lookup(parent, name) {
+            return Some(found);
+        }
+        let directory = match self.child_directory(parent, name) {
+            Ok(directory) => directory,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let answer = self.cached_attributes(&directory, name)?;
+        Some(answer.and_then(|fresh| self.count_lookup(parent, name, &fresh)))
+    }
+
+    /// `name` in `parent`, counted as one lookup.
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Fresh<Attr>, Errno> {
+        if let Some(found) = self.open_lookup(parent, name) {
+            return found;
+        }
+        let directory = self.child_directory(parent, name)?;
+        let fresh = self.attributes_of(&directory, name)?;
+        self.count_lookup(parent, name, &fresh)
+    }
+
+    /// The kernel dropped `count` lookups of `ino`.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        self.inodes.forget(ino, count);
+    }
+
+    /// The attributes of `ino`, where memory has them.
+    pub fn cached_getattr(&self, ino: Ino) -> Option<Result<Fresh<Attr>, Errno>> {
+        if let Some(known) = self.getattr_without_server(ino) {
+            return Some(known);
+        }
+        let (directory, name) = match self.location(ino) {
+            Ok(location) => location,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let answer = self.cached_attributes(&directory, &name)?;
+        Some(answer.and_then(|fresh| self.attr_of_inode(ino, &fresh)))
+    }
+
+    /// The attributes of `ino`.
+    pub fn getattr(&self, ino: Ino) -> Result<Fresh<Attr>, Errno> {
+        if let Some(known) = self.getattr_without_server(ino) {
+            return known;
+        }
+        let (directory, name) = self.location(ino)?;
+        let fresh = self.attributes_of(&directory, &name)?;
+        self.attr_of_inode(ino, &fresh)
+    }
+
+    /// Whether a program may do to `ino` what `mask` (R_OK, W_OK, X_OK) says, as far as this mount
+    /// can tell.
+    ///
+    /// Who may what is the server's to decide; it answers when the thing is done.
+    pub fn access(attr: &Attr, options: &VfsOptions, mask: i32) -> Result<(), Errno> {
+        if mask & libc::W_OK != 0 && options.read_only {
+            return Err(Errno::ROFS);
+        }
+        let no_program = attr.kind == Kind::File && attr.mode & 0o111 == 0;
+        if mask & libc::X_OK != 0 && no_program {
+            return Err(Errno::ACCES);
+        }
+        Ok(())
+    }
+
+    /// The options the tree is shown with.
+    pub fn options(&self) -> &VfsOptions {
+        &self.options
+    }
+
+    /// What is known of `name` in `directory`, without asking the server.
+    pub(in crate::vfs) fn cached_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Option<Result<Fresh<Attributes>, Errno>> {
+        let (answer, longest) = match self.cached_answer(directory, name) {
+            CachedAnswer::Exact(answer) => (answer, self.options.attr_ttl),
+            CachedAnswer::Variant(answer) => (answer, Duration::ZERO),
+            CachedAnswer::Open(_) => return None,
+        };
+        match answer {
+            Answer::Present(value, _) if self.lacks_size(&value) => None,
+            Answer::Present(value, left) => Some(Ok(Fresh {
+                value,
+                ttl: left.min(longest),
+            })),
+            Answer::Absent(_) => Some(Err(Errno::NOENT)),
+            Answer::Unknown => None,
+        }
+    }
+
+    /// What is there by `name` in `directory`: from memory, else one stat, else the directory's
+    /// listing. A name that the listing neither shows nor rules out is asked for by itself.
+    pub(in crate::vfs) fn attributes_of(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Result<Fresh<Attributes>, Errno> {
+        if let Some(known) = self.cached_attributes(directory, name) {
+            return known;
+        }
+        let fresh = match self.cached_answer(directory, name) {
+            CachedAnswer::Exact(Answer::Present(value, left)) => Fresh {
+                value,
+                ttl: left.min(self.options.attr_ttl),
+            },
+            CachedAnswer::Variant(Answer::Present(variant, _)) | CachedAnswer::Open(variant) => {
+                return self.variant_attributes(directory, name, variant);
+            }
+            CachedAnswer::Exact(_) | CachedAnswer::Variant(_) => {
+                self.ask_attributes(directory, name)?
+            }
+        };
+        self.with_size(directory, name, fresh)
+    }
+
+    /// Whether a file's size is missing that the server may tell when asked for it alone (SIZE).
+    /// Programs that believe the size that stat(2) tells would take such a file for empty.
+    pub(in crate::vfs) fn lacks_size(&self, attributes: &Attributes) -> bool {
+        attributes.kind == Kind::File && attributes.size.is_none() && self.remote.tells_sizes()
+    }
+
+    fn with_size(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        mut fresh: Fresh<Attributes>,
+    ) -> Result<Fresh<Attributes>, Errno> {
+        if self.lacks_size(&fresh.value) {
+            fresh.value.size = self.remote.size(&directory.join(name)?)?;
+            if fresh.value.size.is_some() {
+                self.cache.insert(directory, name, fresh.value.clone());
+            }
+        }
+        Ok(fresh)
+    }
+
+    /// What the server says of `name` in `directory`.
+    fn ask_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Result<Fresh<Attributes>, Errno> {
+        let listed = self.cache.completeness(directory);
+        if listed == Some(Completeness::Blank) {
+            return self.stat(directory, name, Remote::stat);
+        }
+        if listed.is_some_and(|completeness| !completeness.answers_for(name)) {
+            return self.stat(directory, name, Remote::stat_unlisted);
+        }
+        if self.remote.can_stat_name(name)
+            && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING
+        {
+            return self.stat(directory, name, Remote::stat);
+        }
+        let listing = self
+            .cache
+            .snapshot_or_fetch(directory, || self.remote.list(directory))?;
+        if let Some(value) = listing.find(name) {
+            let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
+            return Ok(Fresh { value, ttl });
+        }
+        let variant = listing
+            .find_variant(name)
+            .filter(|_| self.remote.case_rule() != CaseRule::Sensitive);
+        match variant {
+            Some((_, variant)) => self.variant_attributes(directory, name, variant),
+            None if listing.completeness().answers_for(name) => Err(Errno::NOENT),
+            None if listing.completeness() == Completeness::Blank => {
+                self.stat(directory, name, Remote::stat)
+            }
+            None => self.stat(directory, name, Remote::stat_unlisted),
+        }
+    }
+
+    /// The attributes of `name`, which is not listed, where it is the file of the listed `variant`.
+    fn variant_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        mut variant: Attributes,
+    ) -> Result<Fresh<Attributes>, Errno> {
+        if !self.is_variant(directory, name, &variant)? {
+            return Err(Errno::NOENT);
+        }
+        if self.lacks_size(&variant) {
+            variant.size = self.remote.size(&directory.join(name)?)?;
+        }
+        Ok(Fresh {
+            value: variant,
+            ttl: Duration::ZERO,
+        })
+    }
+
+    /// A name came or went in `directory`, or means another file: as far as this mount knows, it
+    /// was modified now. The server's word, by its own clock, comes with the next listing.
+    pub(in crate::vfs) fn note_modified(&self, directory: &RemotePath) {
+        let Some(parent) = directory.parent() else {
+            return;
+        };
+        if let Answer::Present(known, _) = self.cache.lookup(&parent, directory.name()) {
+            let Attributes { modified, .. } = made_now(Kind::Directory, None, None);
+            let attributes = Attributes { modified, ..known };
+            self.cache.insert(&parent, directory.name(), attributes);
+        }
+    }
+
+    /// The directory that `ino` is in, and its name there. The root has none.
+    pub(in crate::vfs) fn location(&self, ino: Ino) -> Result<(RemotePath, Box<[u8]>), Errno> {
+        let (parent, name) = self.inodes.place(ino)?.ok_or(Errno::INVAL)?;
+        Ok((self.inodes.path(parent)?, Box::from(&*name)))
+    }
+
+    pub(in crate::vfs) fn show(&self, ino: Ino, attributes: &Attributes) -> Attr {
+        let has_modes = self.remote.has_directory_modes();
+        Attr::new(ino, attributes, &self.options, self.mounted, has_modes)
+    }
+
+    /// What the server says of this one name, asked by `ask`.
+    fn stat(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        ask: fn(&Remote, &RemotePath) -> Result<Entry, remote::Error>,
+    ) -> Result<Fresh<Attributes>, Errno> {
+        match ask(&self.remote, &directory.join(name)?) {
+            Ok(entry) => {
+                let value = Attributes::from(&entry);
+                self.cache.insert(directory, name, value.clone());
+                Ok(Fresh {
+                    value,
+                    ttl: self.options.attr_ttl.min(self.options.dir_ttl),
+                })
+            }
+            Err(error) => {
+                if error.kind == ErrorKind::NotFound {
+                    self.cache.remove(directory, name);
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The path of `parent`; `name` is checked first, so that what cannot be sent is never looked
+    /// for.
+    fn child_directory(&self, parent: Ino, name: &[u8]) -> Result<RemotePath, Errno> {
+        crate::ftp::path::check_name(name)?;
+        self.inodes.path(parent)
+    }
+
+    /// A file that is open knows better than any listing what it is.
+    fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<Fresh<Attr>, Errno>> {
+        let ino = self.inodes.known(parent, name)?;
+        let file = self.inodes.open_file(ino)?;
+        let attributes = file.attributes().filter(|_| !file.is_unlinked())?;
+        let counted = self.inodes.look_up(parent, name, Shape::Leaf);
+        Some(counted.map(|ino| self.momentary(ino, &attributes)))
+    }
+
+    fn getattr_without_server(&self, ino: Ino) -> Option<Result<Fresh<Attr>, Errno>> {
+        if ino == Ino::ROOT {
+            let root = made_now(Kind::Directory, None, None);
+            let root = Attributes {
+                modified: None,
+                ..root
+            };
+            let value = self.show(ino, &root);
+            return Some(Ok(Fresh {
+                value,
+                ttl: self.options.attr_ttl,
+            }));
+        }
+        let file = self.inodes.open_file(ino)?;
+        let mut fresh = self.momentary(ino, &file.attributes()?);
+        fresh.value.links = u32::from(!file.is_unlinked());
+        Some(Ok(fresh))
+    }
+
+    /// Attributes that the next write changes.
+    fn momentary(&self, ino: Ino, attributes: &Attributes) -> Fresh<Attr> {
+        Fresh {
+            value: self.show(ino, attributes),
+            ttl: std::time::Duration::ZERO,
+        }
+    }
+
+    fn count_lookup(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        fresh: &Fresh<Attributes>,
+    ) -> Result<Fresh<Attr>, Errno> {
+        let ino = self.inodes.look_up(parent, name, shape(fresh.value.kind))?;
+        Ok(Fresh {
+            value: self.show(ino, &fresh.value),
+            ttl: fresh.ttl,
+        })
+    }
+
+    /// The attributes of `ino`, unless its name became something of another shape.
+    fn attr_of_inode(&self, ino: Ino, fresh: &Fresh<Attributes>) -> Result<Fresh<Attr>, Errno> {
+        if self.inodes.shape(ino)? != shape(fresh.value.kind) {
+            return Err(Errno::STALE);
+        }
+        Ok(Fresh {
+            value: self.show(ino, &fresh.value),
+            ttl: fresh.ttl,
+        })
+    }
+}
+
+/// What kind of inode a listed kind needs.
+pub(in crate::vfs) fn shape(kind: Kind) -> Shape {
+    match kind {
+        Kind::Directory => Shape::Directory,
+        Kind::File | Kind::Symlink | Kind::Special | Kind::Unknown => Shape::Leaf,
+    }
+}

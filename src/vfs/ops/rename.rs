@@ -1,0 +1,391 @@
+//! Renaming, over an existing file or not.
+
+use std::sync::Arc;
+
+use crate::cache::{Attributes, is_same_but_case};
+use crate::ftp::{Completeness, Kind, RemotePath};
+use crate::journal::Before;
+use crate::remote::{CaseRule, ErrorKind};
+
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+use crate::vfs::file::gate::Pass;
+use crate::vfs::file::{self, OpenFile};
+use crate::vfs::table::inode::Ino;
+
+/// Where a name is: its directory's inode and path, and the name.
+struct Place<'a> {
+    parent: Ino,
+    directory: RemotePath,
+    name: &'a [u8],
+    path: RemotePath,
+}
+
+impl Vfs {
+    /// Makes `from` be `to`. What is at `to` is replaced, unless `no_replace`: then it is EEXIST.
+    ///
+    /// Between the look at `to` and the renaming somebody else may make it: FTP has no rename that
+    /// refuses to replace, so `no_replace` holds against this mount's programs only.
+    pub fn rename(
+        &self,
+        from: (Ino, &[u8]),
+        to: (Ino, &[u8]),
+        no_replace: bool,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
+        self.check_writable()?;
+        let (from, mut to) = (self.rename_place(from)?, self.rename_place(to)?);
+        let into = to.directory.clone();
+        if self.is_into_other_case(&from, &to) {
+            to = Place {
+                parent: from.parent,
+                directory: from.directory.clone(),
+                name: into.name(),
+                path: into.clone(),
+            };
+        }
+        if from.path == to.path {
+            return Ok(());
+        }
+        if to.path.below(&from.path).is_some() || self.is_below_in_other_case(&from, &to) {
+            return Err(Errno::INVAL);
+        }
+        let moved = self.what_is_at(&from)?.ok_or(Errno::NOENT)?;
+        let replaced = if self.is_case_only(&from, &to) {
+            None
+        } else {
+            self.what_is_at(&to)?
+        };
+        if let Some(replaced) = &replaced {
+            if no_replace {
+                return Err(Errno::EXIST);
+            }
+            check_replaceable(moved.kind, replaced.kind)?;
+            if replaced.kind == Kind::Directory {
+                self.check_empty(&to)?;
+            }
+        }
+        self.rename_checked(&from, &to, &moved, replaced.as_ref(), wanted)
+    }
+
+    fn rename_checked(
+        &self,
+        from: &Place<'_>,
+        to: &Place<'_>,
+        moved: &Attributes,
+        replaced: Option<&Attributes>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
+        let moved_file = self.open_at(from);
+        let replaced_file = self.open_at(to);
+        let replaces_read_file = replaced_file
+            .as_ref()
+            .is_some_and(|file| file.needs_server());
+        self.prepare_waiting(
+            &from.path,
+            moved.kind,
+            moved_file.as_ref(),
+            replaces_read_file,
+        );
+        for file in moved_file.iter().chain(&replaced_file) {
+            file.interrupt_storing();
+        }
+        // Gates in the order of their inodes, so that two renames never wait for each other.
+        let below = self.open_below(&from.path);
+        let mut gates: Vec<_> = moved_file
+            .iter()
+            .chain(&replaced_file)
+            .chain(&below)
+            .collect();
+        gates.sort_by_key(|file| file.ino());
+        gates.dedup_by_key(|file| file.ino());
+        let passes = gates
+            .iter()
+            .map(|file| Ok((file.ino(), file.enter(wanted)?)))
+            .collect::<Result<Vec<_>, Errno>>()?;
+        let pass_of = |ino| {
+            passes
+                .iter()
+                .find(|(of, _)| *of == ino)
+                .map(|(_, pass)| pass)
+        };
+
+        let moves_on_server = moved_file.as_ref().is_none_or(|file| file.is_on_server());
+        let replaced_open = replaced_file
+            .as_ref()
+            .and_then(|file| Some((file, pass_of(file.ino())?)));
+        let hidden = match replaced_open {
+            Some((file, pass)) if file.needs_server() && moves_on_server => {
+                self.hide(file, pass, (to.parent, to.name), &to.path)?
+            }
+            Some((file, pass)) => {
+                // Its successor is still being written: until that is stored, the server has this
+                // one.
+                file.keep_contents(pass)?;
+                None
+            }
+            None => None,
+        };
+        let below: Vec<_> = below
+            .iter()
+            .filter_map(|file| Some((file, pass_of(file.ino())?)))
+            .collect();
+        for (file, pass) in &below {
+            file.end_early_upload(pass);
+        }
+        if moves_on_server {
+            let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below);
+            if let Err(errno) = renamed {
+                if let Some(hidden) = hidden {
+                    self.unhide((to.parent, to.name), hidden);
+                }
+                return Err(errno);
+            }
+            self.cache.rename(&from.path, &to.path);
+            self.forget_variants(&from.directory, from.name);
+            self.forget_variants(&to.directory, to.name);
+            self.ahead.forget(&from.path);
+            self.ahead.forget(&to.path);
+        } else if let Some(file) = &moved_file {
+            self.cache.remove(&from.directory, from.name);
+            file.set_before(match (&replaced_file, replaced) {
+                (Some(file), _) => file.before(),
+                (None, Some(replaced)) => file::before(replaced),
+                (None, None) => Before::Absent,
+            });
+        }
+        self.note_modified(&from.directory);
+        self.note_modified(&to.directory);
+        self.inodes
+            .rename((from.parent, from.name), (to.parent, to.name));
+        // What is replaced is forgotten after its successor is remembered: a kill between the two
+        // costs nothing.
+        let moved = moved_file
+            .iter()
+            .filter_map(|file| Some((file, pass_of(file.ino())?)));
+        for (file, pass) in moved.chain(below) {
+            file.note_new_place(pass);
+        }
+        if let Some((file, pass)) = replaced_open {
+            match hidden {
+                Some(hidden) => file.hide(pass, hidden),
+                None => file.unlink(pass),
+            }
+            self.forget_waiting(file);
+        }
+        Ok(())
+    }
+
+    /// Renames on the server; the hidden ones of the files `below` a directory go with it.
+    fn rename_with_hidden(
+        &self,
+        from: &Place<'_>,
+        to: &Place<'_>,
+        moved: Kind,
+        replaced: Option<&Attributes>,
+        below: &[(&Arc<OpenFile>, &Pass<'_>)],
+    ) -> Result<(), Errno> {
+        let mut hidden = Vec::new();
+        for (file, pass) in below {
+            if let Some(taken) = file.take_hidden(pass) {
+                let path = taken.path().rebased(&from.path, &to.path);
+                if let Some(path) = &path {
+                    taken.expect_at(path);
+                }
+                hidden.push((file, pass, taken, path));
+            }
+        }
+        let renamed = self.rename_on_server(from, to, moved, replaced);
+        for (file, pass, mut taken, path) in hidden {
+            match (path, renamed) {
+                (Some(path), Ok(())) => taken.is_at(path),
+                (Some(path), Err(_)) => taken.is_not_at(&path),
+                (None, _) => {}
+            }
+            file.put_hidden(pass, taken);
+        }
+        renamed
+    }
+
+    /// Stores what was closed and moves on the server: until the journal knows its new name, the
+    /// next mount would store it by the old one. A file that the server does not have yet moves by
+    /// name alone, unless programs read the one that it `replaces` there.
+    fn prepare_waiting(
+        &self,
+        from: &RemotePath,
+        moved: Kind,
+        file: Option<&Arc<OpenFile>>,
+        replaces: bool,
+    ) {
+        if moved == Kind::Directory {
+            self.store_below(from);
+        }
+        if let Some(file) = file.filter(|file| file.has_closed())
+            && (replaces || file.is_on_server())
+            && let Err(errno) = self.store_closed_now(file)
+        {
+            log::debug!("{from} is moved before it is stored: {errno:?}");
+        }
+    }
+
+    /// The files below a directory that may be written to, wait to be stored, or are hidden: they
+    /// have a temporary name in it.
+    fn open_below(&self, directory: &RemotePath) -> Vec<Arc<OpenFile>> {
+        let is_below = |file: &OpenFile| {
+            self.inodes
+                .path(file.ino())
+                .is_ok_and(|path| path.below(directory).is_some_and(|rest| !rest.is_empty()))
+        };
+        let files = self.files_in_use().into_iter();
+        files
+            .filter(|file| file.has_writers() || file.has_closed() || file.is_hidden())
+            .filter(|file| is_below(file))
+            .collect()
+    }
+
+    fn rename_place<'a>(&self, (parent, name): (Ino, &'a [u8])) -> Result<Place<'a>, Errno> {
+        let directory = self.inodes.path(parent)?;
+        let path = directory.join(name)?;
+        Ok(Place {
+            parent,
+            directory,
+            name,
+            path,
+        })
+    }
+
+    /// Whether a directory moves into itself by another spelling, keeping its name: that is what
+    /// mv(1) makes of a change of its case, because it finds a directory by the new spelling. No
+    /// other rename is asked for in this way.
+    fn is_into_other_case(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+        self.remote.case_rule() == CaseRule::Insensitive
+            && from.name == to.name
+            && from.path != to.directory
+            && Some(&from.directory) == to.directory.parent().as_ref()
+            && is_same_but_case(from.name, to.directory.name())
+    }
+
+    /// Whether `to` is below `from` by another spelling, on a server that takes both for the same.
+    fn is_below_in_other_case(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+        let (above, path) = (from.path.as_bytes(), to.path.as_bytes());
+        self.remote.case_rule() == CaseRule::Insensitive
+            && path.get(above.len()) == Some(&b'/')
+            && path
+                .get(..above.len())
+                .is_some_and(|start| is_same_but_case(start, above))
+    }
+
+    /// Whether only the case of a name changes, on a server that takes both spellings for the same.
+    fn is_case_only(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+        self.remote.case_rule() == CaseRule::Insensitive
+            && from.directory == to.directory
+            && is_same_but_case(from.name, to.name)
+    }
+
+    fn open_at(&self, place: &Place<'_>) -> Option<Arc<OpenFile>> {
+        self.inodes
+            .open_file(self.inodes.known(place.parent, place.name)?)
+    }
+
+    fn what_is_at(&self, place: &Place<'_>) -> Result<Option<Attributes>, Errno> {
+        if let Some(known) = self.open_at(place).and_then(|file| file.attributes()) {
+            return Ok(Some(known));
+        }
+        match self.attributes_of(&place.directory, place.name) {
+            Ok(fresh) => Ok(Some(fresh.value)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// ENOTEMPTY where the directory at `place` has something in it, as rename(2) wants it: servers
+    /// overwrite such a directory, or merge the two. It is listed anew, and hidden files in it are
+    /// moved out of the way.
+    fn check_empty(&self, place: &Place<'_>) -> Result<(), Errno> {
+        if let Some(ino) = self.inodes.known(place.parent, place.name) {
+            self.clear_directory(ino, place.parent)?;
+        }
+        let listing = self.remote.list(&place.path)?;
+        match listing.completeness {
+            _ if !listing.entries.is_empty() => Err(Errno::NOTEMPTY),
+            // RMD, which comes next, refuses a directory that hides something.
+            Completeness::Complete | Completeness::Visible | Completeness::Blank => Ok(()),
+            Completeness::Incomplete | Completeness::Unreadable => Err(Errno::IO),
+            Completeness::Unlistable => Err(Errno::ACCES),
+        }
+    }
+
+    fn rename_on_server(
+        &self,
+        from: &Place<'_>,
+        to: &Place<'_>,
+        moved: Kind,
+        replaced: Option<&Attributes>,
+    ) -> Result<(), Errno> {
+        // Not every server renames onto an empty directory.
+        let directory = replaced.filter(|_| moved == Kind::Directory);
+        if directory.is_some() {
+            self.remote.remove_directory(&to.path)?;
+        }
+        let renamed = if self.is_case_only(from, to) {
+            self.remote.rename_case(&from.path, &to.path)
+        } else {
+            self.remote.rename(&from.path, &to.path)
+        };
+        let Err(error) = renamed else {
+            return Ok(());
+        };
+        if let Some(directory) = directory {
+            self.restore_directory(to, directory);
+        }
+        if error.kind == ErrorKind::NotFound {
+            self.cache.forget(&from.directory);
+        }
+        for place in [from, to] {
+            self.doubt(&place.directory, place.name, error.kind);
+        }
+        Err(error.into())
+    }
+
+    /// Makes the empty directory again that made way for one that then was not renamed.
+    fn restore_directory(&self, place: &Place<'_>, was: &Attributes) {
+        if let Err(error) = self.remote.make_directory(&place.path) {
+            log::error!("{error}: it was removed for a rename that failed");
+            self.cache.doubt(&place.directory, place.name);
+            return;
+        }
+        if let Some(mode) = was.mode
+            && let Err(error) = self.remote.set_mode(&place.path, mode)
+        {
+            log::info!("{error}: the directory has the server's default mode now");
+        }
+    }
+}
+
+/// POSIX: a directory replaces only a directory, anything else only what is none.
+fn check_replaceable(moved: Kind, replaced: Kind) -> Result<(), Errno> {
+    match (moved == Kind::Directory, replaced == Kind::Directory) {
+        (true, false) => Err(Errno::NOTDIR),
+        (false, true) => Err(Errno::ISDIR),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_and_a_file_never_replace_each_other() {
+        assert_eq!(
+            check_replaceable(Kind::Directory, Kind::File),
+            Err(Errno::NOTDIR)
+        );
+        assert_eq!(
+            check_replaceable(Kind::Symlink, Kind::Directory),
+            Err(Errno::ISDIR)
+        );
+        assert_eq!(check_replaceable(Kind::File, Kind::Symlink), Ok(()));
+        assert_eq!(check_replaceable(Kind::Directory, Kind::Directory), Ok(()));
+    }
+}

@@ -1,0 +1,101 @@
+//! Close-to-open: what is known of a file when it is opened is what the server says, not what was
+//! listed long ago.
+
+use crate::cache::{Answer, Attributes};
+use crate::ftp::{Kind, RemotePath};
+use crate::remote::{ErrorKind, Version};
+
+use super::case::CachedAnswer;
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+
+impl Vfs {
+    /// What is known of `name` in `directory`, where the server said it so lately that a file may
+    /// be opened by it.
+    pub(in crate::vfs) fn recent_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Option<Attributes> {
+        match self.known_answer(directory, name) {
+            Answer::Present(known, left) => {
+                let age = self.options.dir_ttl.saturating_sub(left);
+                if age < self.options.open_ttl || known.kind == Kind::Directory {
+                    return Some(known);
+                }
+                let listed = Version::from(&known);
+                let path = directory.join(name).ok()?;
+                let (said, age) = self.ahead.said(&path, &listed)?;
+                (age < self.options.open_ttl).then(|| known.of_version(said.with(listed)))
+            }
+            Answer::Absent(_) | Answer::Unknown => None,
+        }
+    }
+
+    /// What `name` in `directory` is now, and whether that is something else than this mount knew.
+    ///
+    /// # Errors
+    /// `STALE` where it was removed: the kernel looks the name up again then.
+    pub(in crate::vfs) fn confirmed_attributes(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+    ) -> Result<(Attributes, bool), Errno> {
+        if let Some(recent) = self.recent_attributes(directory, name) {
+            return Ok((recent, false));
+        }
+        if let CachedAnswer::Variant(Answer::Present(known, _)) =
+            self.cached_answer(directory, name)
+        {
+            return self.listed_anew(directory, name, &known);
+        }
+        let known = match self.known_answer(directory, name) {
+            Answer::Present(known, _) if self.remote.can_stat() => known,
+            Answer::Present(known, _) => return self.listed_anew(directory, name, &known),
+            Answer::Absent(_) => return Err(Errno::STALE),
+            Answer::Unknown => {
+                // The kernel knew the name: what it is now may be anything.
+                return match self.attributes_of(directory, name) {
+                    Ok(fresh) => Ok((fresh.value, true)),
+                    Err(Errno::NOENT) => Err(Errno::STALE),
+                    Err(errno) => Err(errno),
+                };
+            }
+        };
+        match self.remote.version(&directory.join(name)?) {
+            Ok(told) => {
+                let listed = Version::from(&known);
+                let changed = !told.agrees(&listed);
+                let now = if changed { told } else { told.with(listed) };
+                let attributes = known.of_version(now);
+                self.cache.insert(directory, name, attributes.clone());
+                Ok((attributes, changed))
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                self.cache.remove(directory, name);
+                Err(Errno::STALE)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// [`Self::confirmed_attributes`] for a server that shows only whole listings.
+    fn listed_anew(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        known: &Attributes,
+    ) -> Result<(Attributes, bool), Errno> {
+        // The new listing may show minutes only. What is cached has the exact times, so it must not
+        // be forgotten.
+        self.cache.doubt(directory, name);
+        match self.attributes_of(directory, name) {
+            Ok(fresh) => {
+                let changed = !Version::from(&fresh.value).agrees(&Version::from(known));
+                Ok((fresh.value, changed))
+            }
+            Err(Errno::NOENT) => Err(Errno::STALE),
+            Err(errno) => Err(errno),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Changing attributes: size, time, mode.
+
+use std::time::SystemTime;
+
+use crate::cache::Attributes;
+use crate::ftp::Precision;
+use crate::remote::ErrorKind;
+
+use crate::vfs::Vfs;
+use crate::vfs::attr::{Attr, Fresh, to_seconds};
+use crate::vfs::errno::Errno;
+use crate::vfs::table::handle::Handle;
+use crate::vfs::table::inode::Ino;
+
+/// What setattr asks for; nothing where none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// New size.
+    pub size: Option<u64>,
+    /// New permission bits.
+    pub mode: Option<u32>,
+    /// New owner.
+    pub uid: Option<u32>,
+    /// New group.
+    pub gid: Option<u32>,
+    /// New time of last modification.
+    pub modified: Option<SystemTime>,
+}
+
+impl Vfs {
+    /// Makes the changes to `ino`; `handle` is the open file that ftruncate or futimens named.
+    pub fn setattr(
+        &self,
+        ino: Ino,
+        handle: Option<Handle>,
+        changes: &Changes,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Fresh<Attr>, Errno> {
+        self.check_writable()?;
+        self.check_owner(changes)?;
+        if let Some(size) = changes.size {
+            self.set_size(ino, handle, size, wanted)?;
+        }
+        if let Some(mode) = changes.mode {
+            self.set_mode(ino, mode & 0o7777)?;
+        }
+        if let Some(modified) = changes.modified {
+            self.set_modified(ino, to_seconds(modified))?;
+        }
+        self.getattr(ino)
+    }
+
+    /// FTP has no chown: only the owner that is shown anyway can be asked for.
+    fn check_owner(&self, changes: &Changes) -> Result<(), Errno> {
+        let shown = |asked: Option<u32>, shown: u32| asked.is_none_or(|asked| asked == shown);
+        if shown(changes.uid, self.options.uid) && shown(changes.gid, self.options.gid) {
+            Ok(())
+        } else {
+            Err(Errno::PERM)
+        }
+    }
+
+    fn set_size(
+        &self,
+        ino: Ino,
+        handle: Option<Handle>,
+        size: u64,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
+        if let Some(handle) = handle
+            && let Ok(opened) = self.files.find(handle)
+        {
+            self.inodes.set_cached(ino, None);
+            return self.with_room(|| opened.file.truncate(size, wanted));
+        }
+        let (file, _) = self.share(ino)?;
+        self.inodes.set_cached(ino, None);
+        self.with_room(|| file.truncate(size, wanted))?;
+        self.close_file(&file, wanted)
+    }
+
+    fn set_mode(&self, ino: Ino, mode: u32) -> Result<(), Errno> {
+        let open = self.inodes.open_file(ino);
+        if open.as_ref().is_some_and(|file| file.set_mode_later(mode)) {
+            return Ok(());
+        }
+        if self.getattr(ino)?.value.mode == mode {
+            return Ok(());
+        }
+        self.remote.set_mode(&self.inodes.path(ino)?, mode)?;
+        self.remember(ino, |attributes| attributes.mode = Some(mode))
+    }
+
+    fn set_modified(&self, ino: Ino, seconds: i64) -> Result<(), Errno> {
+        let open = self.inodes.open_file(ino);
+        if open
+            .as_ref()
+            .is_some_and(|file| file.set_modified_later(seconds))
+        {
+            return Ok(());
+        }
+        match self.remote.set_modified(&self.inodes.path(ino)?, seconds) {
+            Ok(seconds) => self.remember(ino, |attributes| {
+                attributes.modified = Some((seconds, Precision::Second));
+            }),
+            // Several servers set times on files alone. A directory's time changes with each entry
+            // made in it; failing here would fail every `cp -a`, `tar x` and `rsync -a`.
+            Err(error)
+                if error.kind != ErrorKind::NotFound && self.inodes.shape(ino)?.is_directory() =>
+            {
+                log::debug!("{error}: the directory keeps its time");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes what the server agreed to.
+    fn remember(&self, ino: Ino, change: impl Fn(&mut Attributes)) -> Result<(), Errno> {
+        if let Some(file) = self.inodes.open_file(ino) {
+            file.update(&change);
+        }
+        if ino == Ino::ROOT {
+            return Ok(());
+        }
+        let (directory, name) = self.location(ino)?;
+        if let Some(Ok(mut fresh)) = self.cached_attributes(&directory, &name) {
+            change(&mut fresh.value);
+            self.cache.insert(&directory, &name, fresh.value);
+        }
+        Ok(())
+    }
+}

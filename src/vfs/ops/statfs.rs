@@ -1,0 +1,105 @@
+//! Free space at the root of the mount, as statfs asks for it.
+//!
+//! umount(8) asks, too, before it unmounts: so a server that says nothing is not waited for.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::guarded::{self, OnDrop};
+use crate::vfs::Vfs;
+
+/// How long an answer is believed.
+const TTL: Duration = Duration::from_secs(10);
+/// How long the server's answer is waited for; then the last one is good enough.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Free bytes, where the server tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpaceLeft(pub Option<u64>);
+
+/// The last answer.
+#[derive(Debug, Default)]
+pub(in crate::vfs) struct SpaceMemory {
+    state: Mutex<State>,
+    answered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<(SpaceLeft, Instant)>,
+    /// The server is being asked.
+    asking: bool,
+}
+
+impl Vfs {
+    /// What is known of free space without asking.
+    pub fn cached_space(&self) -> Option<SpaceLeft> {
+        let last = self.space.lock().last;
+        last.filter(|(_, asked)| asked.elapsed() < TTL)
+            .map(|(space, _)| space)
+    }
+
+    /// The free space at the root of the mount: the server's answer, or what was known before where
+    /// that takes long.
+    pub fn space(self: &Arc<Self>) -> SpaceLeft {
+        let mut state = self.space.lock();
+        if !state.asking {
+            state.asking = self.ask_for_space();
+        }
+        let waited = self
+            .space
+            .answered
+            .wait_timeout_while(state, PATIENCE, |state| state.asking);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.last.map_or(SpaceLeft(None), |(space, _)| space)
+    }
+
+    /// Asks the server, in a thread of its own; whether there is one.
+    fn ask_for_space(self: &Arc<Self>) -> bool {
+        let vfs = Arc::clone(self);
+        let ask = move || {
+            vfs.space
+                .answer_with(|| vfs.remote.space(&vfs.root).map(|space| space.available));
+        };
+        match guarded::spawn("space", ask) {
+            Ok(_) => true,
+            Err(error) => {
+                log::debug!("free space is not asked for: no thread: {error}");
+                false
+            }
+        }
+    }
+}
+
+impl SpaceMemory {
+    /// Takes the server's answer, and wakes those who wait for it, also where `ask` panics.
+    fn answer_with(&self, ask: impl FnOnce() -> Option<u64>) {
+        let _answered = OnDrop::new(|| {
+            self.lock().asking = false;
+            self.answered.notify_all();
+        });
+        let told = SpaceLeft(ask());
+        self.lock().last = Some((told, Instant::now()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Its fields are set one by one, each whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_panics_is_over() {
+        let space = SpaceMemory::default();
+        space.lock().asking = true;
+        let ask = || space.answer_with(|| panic!("injected"));
+        assert!(guarded::catch("space", ask).is_none());
+        assert!(!space.lock().asking);
+        space.answer_with(|| Some(7));
+        assert_eq!(space.lock().last.unwrap().0, SpaceLeft(Some(7)));
+    }
+}

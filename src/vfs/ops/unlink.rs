@@ -1,0 +1,62 @@
+//! Removing files.
+
+use crate::remote::ErrorKind;
+
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+use crate::vfs::table::inode::Ino;
+
+impl Vfs {
+    /// Removes the file `name` in `parent`. Programs that have it open go on reading and writing
+    /// it.
+    ///
+    /// # Errors
+    /// `INTR` once the answer is not `wanted` any more and nothing was done; what the server says.
+    pub fn unlink(&self, parent: Ino, name: &[u8], wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+        self.check_writable()?;
+        let directory = self.inodes.path(parent)?;
+        let path = directory.join(name)?;
+        let open = self
+            .inodes
+            .known(parent, name)
+            .and_then(|ino| self.inodes.open_file(ino));
+        if let Some(file) = &open {
+            file.interrupt_storing();
+        }
+        let open = match &open {
+            Some(file) => Some((file, file.enter(wanted)?)),
+            None => None,
+        };
+        let mut hidden = None;
+        if let Some((file, pass)) = &open
+            && file.needs_server()
+        {
+            hidden = self.hide(file, pass, (parent, name), &path)?;
+        }
+        let is_on_server = open.as_ref().is_none_or(|(file, _)| file.is_on_server());
+        if hidden.is_none()
+            && is_on_server
+            && let Err(error) = self.remote.delete(&path)
+        {
+            if error.kind == ErrorKind::NotFound {
+                self.cache.remove(&directory, name);
+            }
+            self.doubt(&directory, name, error.kind);
+            return Err(error.into());
+        }
+        self.cache.remove(&directory, name);
+        self.forget_variants(&directory, name);
+        self.ahead.forget(&path);
+        self.note_modified(&directory);
+        // The inode of a hidden file has another name by now.
+        self.inodes.remove(parent, name);
+        if let Some((file, pass)) = &open {
+            match hidden {
+                Some(hidden) => file.hide(pass, hidden),
+                None => file.unlink(pass),
+            }
+            self.forget_waiting(file);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! What is asked of the server before a program asks for it: listings ahead of a walk through a
+//! tree, small files ahead of a program that reads a directory's in order.
+//!
+//! A few threads do it, over connections that nobody else has a use for; they end when there is
+//! nothing to do, and with the mount. Nobody waits for what they do unless it is already under way:
+//! a program that asks for it then has it sooner than by a question of its own. What fails is left
+//! to whoever asks.
+//!
+//! Its lock stands alone: nothing else is locked under it, and it is not held across the network.
+
+mod gift;
+mod run;
+mod walk;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cache::{Cache, Snapshot};
+use crate::ftp::{Kind, RemotePath};
+use crate::guarded;
+use crate::remote::{self, Remote, Spare, Version};
+
+use super::VfsOptions;
+use super::read::Incoming;
+use run::{Rules, Run, Task};
+use walk::{Step, Walk};
+
+/// Most threads: more connections than that are not kept busy by one program.
+const MOST_THREADS: usize = 16;
+/// A thread with nothing to do for so long ends.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a connection to spare is waited for before a look whether there is still something to
+/// do.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Most names of a listing that are looked at for directories.
+const MOST_NAMES: usize = 65_536;
+/// Listings that nobody has opened yet take at most this part of the memory for all.
+const PART_OF_CACHE: usize = 4;
+
+/// Works ahead; shared by handle.
+#[derive(Debug, Clone)]
+pub(super) struct Ahead {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    remote: Remote,
+    cache: Arc<Cache<remote::Error>>,
+    /// Longest wait for a file that is being fetched.
+    timeout: Duration,
+    dir_ttl: Duration,
+    state: Mutex<State>,
+    /// There is something to do, or the mount ends.
+    work: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    walk: Walk,
+    run: Run,
+    threads: usize,
+    /// Threads on their way to a connection and a job.
+    coming: usize,
+    /// How many directories the last job could list at once.
+    batch: usize,
+    stopped: bool,
+}
+
+/// Something to do with a connection.
+#[derive(Debug)]
+enum Job {
+    List(Vec<RemotePath>),
+    Read(Task),
+}
+
+impl Ahead {
+    pub(super) fn new(
+        remote: Remote,
+        cache: Arc<Cache<remote::Error>>,
+        options: &VfsOptions,
+    ) -> Self {
+        let now = Instant::now();
+        let rules = Rules {
+            most_bytes: options.read_ahead as u64,
+            open_ttl: options.open_ttl,
+        };
+        let state = State {
+            walk: Walk::new(options.cache_bytes / PART_OF_CACHE, now),
+            run: Run::new(rules, now),
+            threads: 0,
+            coming: 0,
+            batch: 1,
+            stopped: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                remote,
+                cache,
+                timeout: options.timeout,
+                dir_ttl: options.dir_ttl,
+                state: Mutex::new(state),
+                work: Condvar::new(),
+            }),
+        }
+    }
+
+    /// A program opened `directory`, which is listed so.
+    pub(super) fn opened_directory(&self, directory: &RemotePath, listing: &Snapshot) {
+        let shared = &self.shared;
+        // Nothing listed ahead would be kept.
+        if shared.dir_ttl.is_zero() {
+            return;
+        }
+        let step = shared.lock().walk.opened(directory, Instant::now());
+        if step == Step::Stray {
+            return;
+        }
+        let mut next = directories(directory, listing);
+        if step == Step::Unexpected
+            && let Some(parent) = directory.parent()
+            && let Some(siblings) = shared.cache.snapshot(&parent)
+        {
+            next.extend(directories(&parent, &siblings));
+        }
+        let mut state = shared.lock();
+        state.walk.add(next);
+        self.call_threads(state);
+    }
+
+    /// What was fetched ahead of `path`, as a transfer from its start, if it is of `version`;
+    /// `path` is being read now.
+    pub(super) fn open_file(
+        &self,
+        path: &RemotePath,
+        version: &Version,
+    ) -> Option<Box<dyn Incoming>> {
+        let shared = &self.shared;
+        let now = Instant::now();
+        let listing = |directory: &RemotePath| {
+            let listing = shared.cache.snapshot(directory)?;
+            let age = shared.dir_ttl.saturating_sub(listing.fresh_for());
+            Some((listing, now.checked_sub(age)?))
+        };
+        let mut state = shared.lock();
+        let gift = state.run.take(path, version);
+        state.run.reads(path, now, listing);
+        state.walk.touch(now);
+        self.call_threads(state);
+        gift?.open(shared.timeout)
+    }
+
+    /// What the server said of `path` since it was `listed` so, if it was the same, and how long
+    /// ago.
+    pub(super) fn said(&self, path: &RemotePath, listed: &Version) -> Option<(Version, Duration)> {
+        let state = self.shared.lock();
+        let (version, at) = state.run.said(path, listed)?;
+        Some((version, at.elapsed()))
+    }
+
+    /// `path` was changed through the mount, or what is below it: what was fetched of it is of no
+    /// more use.
+    pub(super) fn forget(&self, path: &RemotePath) {
+        self.shared.lock().run.forget(path);
+    }
+
+    /// Nothing is begun from now on.
+    pub(super) fn stop(&self) {
+        self.shared.lock().stopped = true;
+        self.shared.work.notify_all();
+    }
+
+    /// Sees to it that there are threads for what there is to do.
+    fn call_threads(&self, mut state: MutexGuard<'_, State>) {
+        let jobs = state.jobs(Instant::now());
+        if jobs == 0 || state.stopped {
+            return;
+        }
+        let limit = self.shared.remote.pool_stats().limit;
+        let most = limit.saturating_sub(1).min(MOST_THREADS);
+        let missing = jobs.min(most).saturating_sub(state.threads);
+        for _ in 0..missing {
+            let shared = Arc::clone(&self.shared);
+            match guarded::spawn("ftpfs-ahead", move || shared.work()) {
+                Ok(_) => state.threads += 1,
+                Err(error) => {
+                    log::debug!("nothing is fetched ahead: no thread: {error}");
+                    break;
+                }
+            }
+        }
+        drop(state);
+        self.shared.work.notify_all();
+    }
+}
+
+impl State {
+    /// How many connections there is work for.
+    fn jobs(&mut self, now: Instant) -> usize {
+        let listings = self.walk.wanted(now).div_ceil(self.batch);
+        listings + self.run.jobs(now)
+    }
+
+    /// What to do with this connection.
+    fn next(&mut self, spare: &Spare) -> Option<Job> {
+        let now = Instant::now();
+        if self.stopped {
+            return None;
+        }
+        if let Some(task) = self.run.task(now) {
+            return Some(Job::Read(task));
+        }
+        self.batch = spare.most_to_list();
+        let directories = self.walk.take(self.batch, now);
+        (!directories.is_empty()).then_some(Job::List(directories))
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while self.wait_for_work() {
+            let spare = guarded::catch("a wait for a spare connection", || {
+                self.remote.spare(PATIENCE)
+            });
+            let spare = spare.flatten();
+            let job = {
+                let mut state = self.lock();
+                state.coming -= 1;
+                spare.and_then(|spare| Some((state.next(&spare)?, spare)))
+            };
+            if let Some((job, mut spare)) = job {
+                self.run(job, &mut spare);
+            }
+        }
+    }
+
+    /// Waits for something to do that no other thread is on its way to; false when this thread is
+    /// to end.
+    fn wait_for_work(&self) -> bool {
+        let mut state = self.lock();
+        loop {
+            if !state.stopped && state.jobs(Instant::now()) > state.coming {
+                state.coming += 1;
+                return true;
+            }
+            let (woken, timeout) = self
+                .work
+                .wait_timeout(state, IDLE)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if state.stopped || timeout.timed_out() {
+                state.threads -= 1;
+                return false;
+            }
+        }
+    }
+
+    fn run(&self, job: Job, spare: &mut Spare) {
+        match job {
+            Job::List(directories) => self.list(&directories, spare),
+            Job::Read(Task::Confirm(paths)) => {
+                let told = guarded::catch("a look ahead", || spare.versions(&paths));
+                let told = told.unwrap_or_default();
+                let told = paths.into_iter().zip(told).collect();
+                self.lock().run.confirmed(told, Instant::now());
+            }
+            Job::Read(Task::Fetch(wanted)) => {
+                let limit = usize::try_from(wanted.size).unwrap_or(usize::MAX);
+                let fetched = guarded::catch("a fetch ahead", || spare.fetch(&wanted.path, limit));
+                if let Some(Err(error)) = &fetched {
+                    log::debug!("not fetched ahead: {error}");
+                }
+                wanted.gift.end(fetched.and_then(Result::ok).flatten());
+                self.lock().run.fetched(&wanted);
+            }
+        }
+        self.work.notify_all();
+    }
+
+    /// Lists those of `directories` that nobody has listed meanwhile.
+    fn list(&self, directories: &[RemotePath], spare: &mut Spare) {
+        let mut begun: Vec<_> = directories
+            .iter()
+            .map(|directory| self.cache.begin(directory))
+            .collect();
+        let paths: Vec<_> = begun
+            .iter()
+            .flatten()
+            .map(|it| it.directory().clone())
+            .collect();
+        begun.retain(Option::is_some);
+        let known = directories.len() - begun.len();
+        let mut left = begun.len();
+        let mut listed = |number: usize, listing| {
+            let Some(begun) = begun.get_mut(number).and_then(Option::take) else {
+                return;
+            };
+            let directory = begun.directory().clone();
+            let listing = begun.land(listing);
+            let next = self::directories(&directory, &listing);
+            left -= 1;
+            self.lock().walk.listed(directory, listing.bytes(), next);
+            self.work.notify_all();
+        };
+        guarded::catch("a listing ahead", || spare.list(&paths, &mut listed));
+        drop(begun);
+        let mut state = self.lock();
+        for _ in 0..known + left {
+            state.walk.given_up();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock leaves counts, at worst a few jobs that are not done: they are
+        // extras.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The directories in `directory`.
+fn directories(directory: &RemotePath, listing: &Snapshot) -> Vec<RemotePath> {
+    let names = (0..listing.len().min(MOST_NAMES)).filter_map(|index| listing.get(index));
+    names
+        .filter(|(_, attributes)| attributes.kind == Kind::Directory)
+        .filter_map(|(name, _)| directory.join(name).ok())
+        .collect()
+}

@@ -1,0 +1,412 @@
+//! An open remote file as its readers see it: any bytes, asked for from several threads at once.
+//!
+//! The kernel asks for a file in requests that come slightly out of order and side by side. Each
+//! belongs to one of a few [streams](stream): runs through the file, each filled by one thread
+//! ([pull]) with one transfer, read ahead within a bounded window. A request near a stream waits
+//! for it; one far from all of them begins a new stream in the place of the least recently used.
+//!
+//! What a reader holds in memory is bounded: for each stream the window and the tail kept behind
+//! it, and one window of buffers that wait for their next use.
+//!
+//! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
+
+mod bytes;
+mod expected;
+pub(super) mod parallel;
+mod place;
+mod pull;
+mod resume;
+mod stream;
+
+#[cfg(test)]
+pub(in crate::vfs) mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::ftp::RemotePath;
+use crate::remote::{Error, ErrorKind, Version};
+
+pub use bytes::Bytes;
+use bytes::FreeList;
+pub(super) use expected::Expected;
+use place::{Found, Place, State, Ticket};
+pub(super) use resume::{Resuming, Step, Trust};
+use stream::Stream;
+
+/// How often a waiting read looks whether it is still wanted; a transfer that did not move for so
+/// long stalls.
+const LOOK_UP: Duration = Duration::from_millis(500);
+
+/// A file on the server that transfers can be begun on.
+pub(crate) trait Source: Send + Sync {
+    /// Begins a transfer at `offset`, or before it where the server cannot: gives where it begins.
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error>;
+
+    /// What the server says of the file now.
+    fn version(&self) -> Result<Version, Error>;
+
+    /// The size in bytes by the server's best word for that alone (SIZE), where it tells one.
+    fn size(&self) -> Result<Option<u64>, Error> {
+        self.version().map(|version| version.size)
+    }
+
+    /// What the file is called now, for messages.
+    fn path(&self) -> RemotePath;
+}
+
+/// A transfer under way. Dropping it ends it, which may take a moment.
+pub(crate) trait Incoming: Send {
+    /// Some bytes into `buffer`; 0 when the server has confirmed the end.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
+
+    /// How long a packet takes to the server and back, where that is known.
+    fn round_trip(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Where else bytes of a file may be: fetched when its readers jump so much that this is cheaper.
+pub(crate) trait Keeper: Send + Sync {
+    /// The bytes `offset..end`, if all of them are there; does not wait for the network.
+    fn find(&self, offset: u64, end: u64) -> Option<Bytes>;
+
+    /// A read where no other one had been waited so long.
+    fn jumped(&self, waited: Duration);
+
+    /// Lets go of all of it, if nobody read from it for `older_than`.
+    fn forget_idle(&self, older_than: Duration);
+}
+
+/// How a file is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadOptions {
+    /// Most bytes a stream goes beyond what was asked for, rounded up to the kernel's request size.
+    pub(crate) read_ahead: usize,
+    /// Most streams at once; at least one.
+    pub(crate) streams: usize,
+    /// Longest that a read waits without its transfer moving. A backstop: longer than the network's
+    /// deadlines.
+    pub(crate) timeout: Duration,
+}
+
+/// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    keeper: Option<Box<dyn Keeper>>,
+}
+
+/// What the reader's callers and its transfers' threads have in common.
+struct Shared {
+    source: Arc<dyn Source>,
+    /// What the file was when it was opened.
+    expected: Arc<Expected>,
+    options: ReadOptions,
+    state: Mutex<State>,
+    /// Bytes came, a transfer failed or a stream is free: readers look again.
+    arrived: Condvar,
+    free: Arc<FreeList>,
+}
+
+/// What a waiting read finds.
+enum Look {
+    Here(VecDeque<Bytes>),
+    Failed(Error),
+    /// Nothing has moved since then.
+    Wait(Instant),
+}
+
+impl Reader {
+    /// Reads `source`, which is `expected`: never beyond its size, where that is known, and no
+    /// other version's bytes.
+    pub(in crate::vfs) fn new(
+        source: Arc<dyn Source>,
+        expected: Arc<Expected>,
+        options: ReadOptions,
+    ) -> Self {
+        let size = expected.size();
+        Self {
+            shared: Arc::new(Shared {
+                source,
+                expected,
+                options,
+                state: Mutex::new(State::new(size)),
+                arrived: Condvar::new(),
+                free: Arc::new(FreeList::new(options.read_ahead)),
+            }),
+            keeper: None,
+        }
+    }
+
+    /// The same, with `keeper` beside it.
+    pub(crate) fn with(mut self, keeper: Box<dyn Keeper>) -> Self {
+        self.keeper = Some(keeper);
+        self
+    }
+
+    /// The `length` bytes at `offset`, fewer at the end of the file; none when that means waiting.
+    pub(crate) fn try_read(&self, offset: u64, length: usize) -> Option<Bytes> {
+        if self.has_changed() {
+            return None;
+        }
+        let end = {
+            let mut state = self.shared.lock();
+            let end = state.clip(offset, length);
+            if end <= offset {
+                return Some(Bytes::default());
+            }
+            if let Some(parts) = state.find(offset, end) {
+                return Some(Bytes::join(parts));
+            }
+            end
+        };
+        self.keeper.as_ref()?.find(offset, end)
+    }
+
+    /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says
+    /// that nobody waits for them any more. Waits for the network.
+    ///
+    /// # Errors
+    /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
+    /// the file's size; `TimedOut` when nothing moves: the next read tries anew. `Changed` when the
+    /// server has another version by now, from then on.
+    pub(crate) fn read_while(
+        &self,
+        offset: u64,
+        length: usize,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Bytes, Error> {
+        if let Some(kept) = self.try_read(offset, length) {
+            return Ok(kept);
+        }
+        let shared = &self.shared;
+        let mut state = shared.lock();
+        let mut ticket = state.ticket(offset, length);
+        loop {
+            match shared.look(&mut state, &mut ticket) {
+                Look::Here(parts) => {
+                    shared.leave(&mut state, &mut ticket);
+                    drop(state);
+                    if ticket.is_jump
+                        && let Some(keeper) = &self.keeper
+                    {
+                        keeper.jumped(ticket.since.elapsed());
+                    }
+                    return Ok(Bytes::join(parts));
+                }
+                Look::Failed(error) => {
+                    shared.leave(&mut state, &mut ticket);
+                    return Err(error);
+                }
+                Look::Wait(_) if !wanted() => {
+                    shared.give_up(&mut state, &mut ticket);
+                    return Ok(Bytes::default());
+                }
+                Look::Wait(since) => {
+                    let Some(left) = shared.options.timeout.checked_sub(since.elapsed()) else {
+                        shared.give_up(&mut state, &mut ticket);
+                        return Err(shared.timed_out());
+                    };
+                    state = shared
+                        .arrived
+                        .wait_timeout(state, left.min(LOOK_UP))
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+            }
+        }
+    }
+
+    /// Whether the server was found to have another version: bytes read so far may be of either.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.shared.expected.has_changed()
+    }
+
+    /// The size of the file, where the server listed a wrong one.
+    pub(crate) fn corrected_size(&self) -> Option<u64> {
+        self.shared.expected.corrected_size()
+    }
+
+    /// Ends the transfers that nobody waits for or has read from for `older_than`, so that others
+    /// can have their connections. What they brought is kept, and reading goes on where they
+    /// stopped.
+    pub(crate) fn release_idle(&self, older_than: Duration) {
+        let mut state = self.shared.lock();
+        for stream in &mut state.streams {
+            if !stream.is_awaited() && stream.used.elapsed() >= older_than {
+                stream.end();
+            }
+        }
+    }
+
+    /// Lets go of the bytes of streams without a transfer that nobody has read from for
+    /// `older_than`.
+    pub(crate) fn forget_idle(&self, older_than: Duration) {
+        let mut state = self.shared.lock();
+        let is_old = |stream: &mut Stream| {
+            stream.transfer.is_none() && !stream.is_awaited() && stream.used.elapsed() >= older_than
+        };
+        let old: Vec<Stream> = state.streams.extract_if(.., is_old).collect();
+        let is_empty = state.streams.is_empty();
+        drop(state);
+        drop(old);
+        if is_empty {
+            self.shared.free.clear();
+        }
+        if let Some(keeper) = &self.keeper {
+            keeper.forget_idle(older_than);
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let streams = std::mem::take(&mut self.shared.lock().streams);
+        for mut stream in streams {
+            stream.end();
+        }
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("path", &self.shared.source.path())
+            .field("expected", &self.shared.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the read stands now; one that waits nowhere yet is given its place.
+    fn look(self: &Arc<Self>, state: &mut State, ticket: &mut Ticket) -> Look {
+        let offset = ticket.offset;
+        if self.expected.has_changed() {
+            return Look::Failed(self.expected.changed(&*self.source));
+        }
+        let end = state.clip(offset, ticket.length);
+        if end <= offset {
+            return Look::Here(VecDeque::new());
+        }
+        if let Some(parts) = state.find(offset, end) {
+            return Look::Here(parts);
+        }
+        let now = Instant::now();
+        if let Place::Stream(id) = ticket.place {
+            match state.stream(id) {
+                Some(stream) => {
+                    if let Some(error) = stream.error_of(ticket.id) {
+                        return Look::Failed(error);
+                    }
+                    if stream.transfer.is_some() {
+                        return Look::Wait(stream.moved.max(ticket.since));
+                    }
+                }
+                None => ticket.place = Place::Nowhere,
+            }
+        }
+        self.leave(state, ticket);
+        let found = match state.place_for(offset, self.options.streams) {
+            Some(Found::Running(id)) => Ok(id),
+            Some(Found::Stopped(id)) => self.begin(state, id, now, Trust::Unsure),
+            Some(Found::Free) => {
+                ticket.is_jump = state.has_begun();
+                let id = state.open(offset, self.options.read_ahead as u64, now);
+                let trust = if self.expected.is_confirmed() {
+                    Trust::Known
+                } else {
+                    Trust::Unsure
+                };
+                self.begin(state, id, now, trust)
+            }
+            None => {
+                state.queued += 1;
+                ticket.place = Place::Queue;
+                return Look::Wait(ticket.since);
+            }
+        };
+        let id = match found {
+            Ok(id) => id,
+            Err(error) => return Look::Failed(error),
+        };
+        if let Some(stream) = state.stream(id) {
+            stream.wait_for(ticket.id, offset, end);
+            stream.wanted(end, now);
+        }
+        ticket.place = Place::Stream(id);
+        Look::Wait(now)
+    }
+
+    /// Begins a transfer at the stream's position.
+    fn begin(
+        self: &Arc<Self>,
+        state: &mut State,
+        id: u64,
+        now: Instant,
+        trust: Trust,
+    ) -> Result<u64, Error> {
+        let transfer = state.number();
+        if let Some(stream) = state.stream(id) {
+            stream.begin(transfer, now);
+            if let Err(error) = pull::spawn(self, stream, transfer, trust) {
+                stream.end();
+                return Err(self.error(ErrorKind::Local, error.to_string()));
+            }
+        }
+        Ok(id)
+    }
+
+    /// The read waits no more; one that waits for a free stream may have it now.
+    fn leave(&self, state: &mut State, ticket: &mut Ticket) {
+        match std::mem::replace(&mut ticket.place, Place::Nowhere) {
+            Place::Nowhere => {}
+            Place::Queue => state.queued -= 1,
+            Place::Stream(id) => {
+                let queued = state.queued;
+                if let Some(stream) = state.stream(id) {
+                    stream.leave(ticket.id);
+                    if queued > 0 && !stream.is_awaited() {
+                        self.arrived.notify_all();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing moved for too long, or the reader went: the next read is not to wait for a transfer
+    /// that stalls.
+    fn give_up(&self, state: &mut State, ticket: &mut Ticket) {
+        let place = ticket.place;
+        self.leave(state, ticket);
+        if let Place::Stream(id) = place
+            && let Some(stream) = state.stream(id)
+            && (!stream.is_awaited() || stream.moved.elapsed() >= LOOK_UP)
+        {
+            stream.end();
+            self.arrived.notify_all();
+        }
+    }
+
+    fn timed_out(&self) -> Error {
+        let seconds = self.options.timeout.as_secs();
+        let reason = format!("no data came within {seconds} seconds");
+        self.error(ErrorKind::TimedOut, reason)
+    }
+
+    fn error(&self, kind: ErrorKind, reason: String) -> Error {
+        Error {
+            kind,
+            operation: "read",
+            path: self.source.path(),
+            reason,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The threads that fetch parts, each over a connection that nobody else needs: a transfer for each
+//! part, ended where the part ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Wide;
+use super::part::{Outcome, Part};
+use super::part_queue::Plan;
+use crate::guarded::OnDrop;
+use crate::remote::{Error, Version};
+use crate::vfs::local::quota::Scratch;
+use crate::vfs::local::spool::SpoolDir;
+use crate::vfs::read::{Expected, Incoming};
+
+/// How long a connection is waited for before it is looked whether the part is still wanted.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes received at a time.
+const BUFFER: usize = 256 << 10;
+
+/// One of them.
+pub(super) struct Fetcher {
+    pub(super) source: Arc<dyn Wide>,
+    /// The version of the file that its reader expects.
+    pub(super) version: Version,
+    /// The same where parts are kept for readers in any order, none of which asks the server at the
+    /// end of the file.
+    pub(super) expected: Option<Arc<Expected>>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) spools: SpoolDir,
+}
+
+impl Fetcher {
+    /// Fetches parts as long as there are any. One that fails is the last: the reader goes on by
+    /// itself.
+    pub(super) fn run(&self) {
+        while self.plan.wait_for_room() {
+            let mut claimed = None;
+            // A panic ends the part, or its reader would wait for the rest.
+            let _ended = OnDrop::new(|| {
+                if std::thread::panicking() {
+                    self.plan.fail();
+                }
+            });
+            let opened = self.source.open_beside(PATIENCE, &self.version, &mut || {
+                claimed = self.plan.claim(|length| self.scratch(length));
+                claimed.as_ref().map(|part| part.start()..part.end())
+            });
+            let Some(part) = claimed else {
+                self.plan.pause(PATIENCE);
+                continue;
+            };
+            let outcome = match opened {
+                Some(Ok(incoming)) => self.fill(&part, incoming),
+                Some(Err(error)) => Err(error),
+                None => Ok(Outcome::Failed),
+            };
+            let outcome = outcome.unwrap_or_else(|error| {
+                log::debug!("a part was not fetched: {error}");
+                Outcome::Failed
+            });
+            // However it ended, what came may be of two files: no reader sees it before the server
+            // says that it is not.
+            if let Some(expected) = &self.expected {
+                if let Err(error) = expected.confirm(&*self.source) {
+                    log::debug!("what was fetched is not kept: {error}");
+                    return self.plan.give_up();
+                }
+                part.confirm();
+            }
+            part.end_with(outcome);
+            if outcome == Outcome::Cut {
+                self.plan.leave(&part);
+            }
+            if outcome == Outcome::Failed {
+                return self.plan.stop();
+            }
+        }
+    }
+
+    fn scratch(&self, length: u64) -> Option<Scratch> {
+        match self.spools.scratch(length) {
+            Ok(scratch) => Some(scratch),
+            Err(error) => {
+                log::debug!("a large file comes over one connection: {error}");
+                None
+            }
+        }
+    }
+
+    fn fill(&self, part: &Arc<Part>, mut incoming: Box<dyn Incoming>) -> Result<Outcome, Error> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let missing = part.missing();
+            // The file's last byte is followed by the server's word that it was the last.
+            if missing == 0 && part.end() < self.plan.end() {
+                return Ok(Outcome::Whole);
+            }
+            let length =
+                usize::try_from(missing.max(1)).map_or(BUFFER, |missing| missing.min(BUFFER));
+            let count = incoming.read(buffer.get_mut(..length).unwrap_or_default())?;
+            match (count, missing) {
+                (0, 0) => return Ok(Outcome::Whole),
+                // The file ends before it should, or goes on after it: it is another one.
+                (0, _) | (_, 0) => return Ok(Outcome::Failed),
+                _ => {}
+            }
+            if let Err(error) = part.add(buffer.get(..count).unwrap_or_default()) {
+                log::warn!("cannot keep what is read ahead: {error}");
+                return Ok(Outcome::Failed);
+            }
+            self.plan.note(count as u64);
+            if part.is_over() {
+                return Ok(Outcome::Cut);
+            }
+            if !self.plan.has_time_within(PATIENCE) {
+                self.plan.stop();
+                return Ok(Outcome::Cut);
+            }
+            if self.source.is_needed_elsewhere() && !self.plan.is_next(part) {
+                return Ok(Outcome::Cut);
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! A large file in parts, from a scripted server.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use super::*;
+use crate::ftp::RemotePath;
+use crate::journal::Journal;
+use crate::vfs::read::fake::{FakeFile, FakeSource, PATIENCE, Plan as Script, sample};
+use crate::vfs::read::{Expected, Keeper, Resuming, Step, Trust};
+
+const M: usize = 1 << 20;
+const SIZE: usize = 40 * M;
+/// Beside the reader's own.
+const MOST: usize = 3;
+
+/// A file on a server that is far away.
+struct Far {
+    file: Arc<FakeFile>,
+    parts: Parts,
+    /// Whether there is a connection to spare.
+    has_spares: bool,
+    is_needed: AtomicBool,
+    /// What fetches a part panics.
+    panics: AtomicBool,
+}
+
+/// What `Far` opens: far away.
+struct Slow(Box<dyn Incoming>);
+
+/// The same, as its reader sees it: with parts beside it.
+struct InParts(Arc<Far>);
+
+impl Source for Far {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
+        let (incoming, start) = FakeSource(Arc::clone(&self.file)).open_at(offset)?;
+        Ok((Box::new(Slow(incoming)), start))
+    }
+
+    fn version(&self) -> Result<Version, Error> {
+        FakeSource(Arc::clone(&self.file)).version()
+    }
+
+    fn path(&self) -> RemotePath {
+        RemotePath::root()
+    }
+}
+
+impl Wide for Far {
+    fn most_beside(&self) -> usize {
+        MOST
+    }
+
+    fn prepare_beside(&self) {}
+
+    fn open_beside(
+        &self,
+        patience: Duration,
+        version: &Version,
+        choose: &mut dyn FnMut() -> Option<Range<u64>>,
+    ) -> Option<Result<Box<dyn Incoming>, Error>> {
+        if !self.has_spares {
+            thread::sleep(patience.min(Duration::from_millis(1)));
+            return None;
+        }
+        let offset = choose()?.start;
+        assert!(!self.panics.load(Ordering::Relaxed), "injected");
+        let opened = self.version().and_then(|told| {
+            if !told.agrees(version) {
+                return Err(crate::vfs::read::fake::error(ErrorKind::Changed));
+            }
+            Ok(self.open_at(offset)?.0)
+        });
+        Some(opened)
+    }
+
+    fn is_needed_elsewhere(&self) -> bool {
+        self.is_needed.load(Ordering::Relaxed)
+    }
+}
+
+impl Incoming for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        self.0.read(buffer)
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        Some(SHORTEST_ROUND_TRIP)
+    }
+}
+
+impl Source for InParts {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
+        let (own, start) = self.0.open_at(offset)?;
+        let source: Arc<dyn Wide> = Arc::clone(&self.0) as _;
+        let own = self.0.parts.beside(own, source, version(), offset);
+        Ok((own, start))
+    }
+
+    fn version(&self) -> Result<Version, Error> {
+        self.0.version()
+    }
+
+    fn path(&self) -> RemotePath {
+        RemotePath::root()
+    }
+}
+
+fn version() -> Version {
+    Version {
+        size: Some(SIZE as u64),
+        ..Version::default()
+    }
+}
+
+fn another_version() -> Version {
+    Version {
+        size: Some(SIZE as u64 + 1),
+        ..Version::default()
+    }
+}
+
+fn parts(limit: Option<u64>) -> Parts {
+    Parts::new(SpoolDir::new(Journal::keeping_nothing(None), limit))
+}
+
+/// A file whose network stalls once the reader has shown that it reads on.
+fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
+    let file = FakeFile::new(sample(SIZE), script);
+    file.says(version());
+    file.allow(Some(3 * M as u64 / 2));
+    let mut far = Far {
+        file,
+        parts: parts(None),
+        has_spares: true,
+        is_needed: AtomicBool::new(false),
+        panics: AtomicBool::new(false),
+    };
+    change(&mut far);
+    Arc::new(far)
+}
+
+/// Reads all of it, as a program would.
+fn read(far: &Arc<Far>) -> JoinHandle<Result<Vec<u8>, Error>> {
+    let source = Arc::new(InParts(Arc::clone(far)));
+    let expected = Arc::new(Expected::new(version()));
+    let mut resuming = Resuming::new(source, 0, expected, Trust::Known);
+    thread::spawn(move || {
+        let (mut all, mut buffer) = (Vec::with_capacity(SIZE), vec![0; 128 << 10]);
+        loop {
+            match resuming.step(&mut buffer)? {
+                Step::Bytes(count) => all.extend_from_slice(&buffer[..count]),
+                Step::Again => {}
+                Step::End => return Ok(all),
+            }
+        }
+    })
+}
+
+fn wait_for(what: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !what() {
+        assert!(began.elapsed() < PATIENCE, "it did not happen");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Lets a little through now and then, so that the reader waits most of the time, until it is so.
+fn trickle_until(far: &Far, what: impl Fn() -> bool) {
+    wait_for(|| {
+        far.file.allow(Some(far.file.sent() + M as u64 / 16));
+        what()
+    });
+}
+
+/// Lets the network flow when all parts were begun.
+fn flow(far: &Far) {
+    trickle_until(far, || far.file.opened().len() > MOST);
+    far.file.allow(None);
+}
+
+#[test]
+fn a_far_file_comes_over_several_transfers_and_no_byte_of_it_twice() {
+    let far = far(&[], |_| ());
+    let reading = read(&far);
+    flow(&far);
+    assert!(reading.join().unwrap().unwrap() == far.file.bytes());
+    assert_eq!(far.file.sent(), SIZE as u64);
+    let opened = far.file.opened();
+    assert_eq!(opened.len(), MOST + 1, "{opened:?}");
+    far.file.wait_for_live(0);
+    assert_eq!(far.parts.spools.used(), 0);
+}
+
+#[test]
+fn a_part_that_breaks_is_read_by_the_reader_itself() {
+    let breaks = Script::Break(3 * M, ErrorKind::ConnectionLost);
+    let far = far(&[Script::End(SIZE), breaks], |_| ());
+    let reading = read(&far);
+    flow(&far);
+    assert!(reading.join().unwrap().unwrap() == far.file.bytes());
+    assert!(far.file.opened().len() > MOST + 1);
+}
+
+#[test]
+fn a_part_that_panics_is_read_by_the_reader_itself() {
+    let far = far(&[], |far| far.panics = AtomicBool::new(true));
+    let reading = read(&far);
+    far.file.wait_for_sent(3 * M as u64 / 2);
+    far.file.allow(None);
+    assert!(reading.join().unwrap().unwrap() == far.file.bytes());
+}
+
+#[test]
+fn without_a_spare_connection_or_room_on_the_disk_there_is_one_transfer() {
+    for far in [
+        far(&[], |far| far.has_spares = false),
+        far(&[], |far| far.parts = parts(Some(M as u64))),
+    ] {
+        let reading = read(&far);
+        far.file.wait_for_sent(3 * M as u64 / 2);
+        far.file.allow(None);
+        assert!(reading.join().unwrap().unwrap() == far.file.bytes());
+        assert_eq!(far.file.opened(), [0]);
+    }
+}
+
+#[test]
+fn parts_make_way_for_who_waits_for_a_connection() {
+    let far = far(&[], |_| ());
+    let reading = read(&far);
+    trickle_until(&far, || far.file.opened().len() > MOST);
+    far.is_needed.store(true, Ordering::Relaxed);
+    far.file.allow(None);
+    assert!(reading.join().unwrap().unwrap() == far.file.bytes());
+    assert!(far.file.opened().len() > MOST + 1, "the gaps were filled");
+}
+
+#[test]
+fn no_part_is_of_another_file() {
+    let far = far(&[], |_| ());
+    far.file.says(another_version());
+    let reading = read(&far);
+    trickle_until(&far, || far.file.asked() >= 1);
+    far.file.allow(None);
+    let error = reading.join().unwrap().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Changed);
+    assert_eq!(far.file.opened(), [0]);
+}
+
+#[test]
+fn a_reader_that_goes_ends_the_parts() {
+    let far = far(&[], |_| ());
+    let source: Arc<dyn Wide> = Arc::clone(&far) as _;
+    let own = far.open_at(0).unwrap().0;
+    let mut own = far.parts.beside(own, source, version(), 0);
+    let has_enough = Arc::new(AtomicBool::new(false));
+    let reading = {
+        let has_enough = Arc::clone(&has_enough);
+        let mut buffer = vec![0; M / 16];
+        thread::spawn(move || {
+            while !has_enough.load(Ordering::Relaxed) {
+                own.read(&mut buffer).unwrap();
+            }
+        })
+    };
+    trickle_until(&far, || far.file.opened().len() > MOST);
+    has_enough.store(true, Ordering::Relaxed);
+    trickle_until(&far, || reading.is_finished());
+    far.file.allow(None);
+    far.file.wait_for_live(0);
+    wait_for(|| far.parts.spools.used() == 0);
+    assert!(far.file.sent() < SIZE as u64);
+}
+
+/// Readers of `far` that jumped so often, each time for so long.
+fn jumped(far: &Arc<Far>, times: u32, waited: Duration) -> Kept {
+    let expected = Arc::new(Expected::new(version()));
+    jumped_in(far, &expected, times, waited)
+}
+
+fn jumped_in(far: &Arc<Far>, expected: &Arc<Expected>, times: u32, waited: Duration) -> Kept {
+    let source = Arc::clone(far) as _;
+    let kept = Kept::new(far.parts.clone(), source, Arc::clone(expected));
+    for _ in 0..times {
+        kept.jumped(waited);
+    }
+    kept
+}
+
+#[test]
+fn a_file_whose_readers_jump_is_fetched_whole_and_kept_while_it_is_used() {
+    let far = far(&[], |_| ());
+    far.file.allow(None);
+    let kept = jumped(&far, 8, PATIENCE);
+    wait_for(|| kept.find(0, SIZE as u64).is_some());
+    let (from, to) = (7 * M - 3, 15 * M + 5);
+    assert!(kept.find(from as u64, to as u64).unwrap()[..] == far.file.bytes()[from..to]);
+    assert_eq!(far.file.sent(), SIZE as u64);
+    kept.forget_idle(PATIENCE);
+    assert!(kept.find(0, 1).is_some());
+    kept.forget_idle(Duration::ZERO);
+    assert!(kept.find(0, 1).is_none());
+    wait_for(|| far.parts.spools.used() == 0);
+}
+
+/// Whether its parts come whole, end before they should, or have no more time.
+#[test]
+fn nothing_is_seen_of_a_file_that_changed_while_it_came() {
+    let short = [Script::End(2 * M); MOST];
+    let whole: &[Script] = &[];
+    for (scripts, time) in [
+        (whole, PATIENCE),
+        (&short, PATIENCE),
+        (whole, SHORTEST_ROUND_TRIP),
+    ] {
+        let far = far(scripts, |_| ());
+        let expected = Arc::new(Expected::new(version()));
+        let kept = jumped_in(&far, &expected, 8, time);
+        trickle_until(&far, || !far.file.opened().is_empty());
+        far.file.says(another_version());
+        far.file.allow(None);
+        wait_for(|| expected.has_changed());
+        assert!(kept.find(0, 1).is_none(), "its bytes may be of two files");
+        far.file.wait_for_live(0);
+    }
+}
+
+#[test]
+fn bytes_are_seen_once_the_server_confirmed_them() {
+    let far = far(&[], |_| ());
+    let kept = jumped(&far, 8, PATIENCE);
+    trickle_until(&far, || far.file.sent() > 2 * M as u64);
+    assert!(kept.find(0, 1).is_none());
+    far.file.allow(None);
+    wait_for(|| kept.find(0, SIZE as u64).is_some());
+    assert!(far.file.asked() > 0);
+}
+
+#[test]
+fn few_jumps_and_short_ones_fetch_nothing_nor_do_those_on_a_full_line() {
+    let far = far(&[], |_| ());
+    jumped(&far, 7, PATIENCE);
+    jumped(&far, 1000, Duration::from_micros(100));
+    far.parts.remember(Verdict::DoesNotPay);
+    jumped(&far, 8, PATIENCE);
+    assert!(far.file.opened().is_empty());
+}
+
+#[test]
+fn fetching_takes_no_longer_than_the_readers_have_waited_some_times_over() {
+    let far = far(&[], |_| ());
+    let kept = jumped(&far, 8, SHORTEST_ROUND_TRIP);
+    trickle_until(&far, || !far.file.opened().is_empty());
+    thread::sleep(SHORTEST_ROUND_TRIP * 16);
+    far.file.allow(None);
+    far.file.wait_for_live(0);
+    assert!(kept.find(0, SIZE as u64).is_none());
+    assert!(far.file.sent() < SIZE as u64);
+}

@@ -1,0 +1,393 @@
+//! A transfer that survives its connection: read on at the offset reached when it breaks or ends
+//! before the file does (REST, RFC 3659 §5), as long as the file is still the same.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::expected::Expected;
+use super::{Incoming, Source};
+use crate::remote::{Error, ErrorKind};
+
+/// Failures in a row, with less than [`PROGRESS`] in between, that are made good by opening anew.
+const RESUMES: u32 = 3;
+
+/// Bytes that show that a transfer gets on: one that always ends after a few would go on for ever.
+const PROGRESS: u64 = 16 << 10;
+
+/// A transfer of more bytes, or one that took longer, is asked at its end whether the file stayed
+/// the same: one in a moment leaves hardly time for a change, and is not to cost another round
+/// trip.
+const LONG: (u64, Duration) = (4 << 20, Duration::from_secs(1));
+
+/// What one step of a transfer brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::vfs) enum Step {
+    /// So many bytes are in the buffer.
+    Bytes(usize),
+    /// The transfer broke, or has to read on to where it is to begin; the next step goes on.
+    Again,
+    /// The server confirmed the end of the file.
+    End,
+}
+
+/// What is known of the file before a transfer begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs) enum Trust {
+    /// It is the expected one.
+    Known,
+    /// Somebody may have changed it since: the server is asked first.
+    Unsure,
+}
+
+/// A file read from an offset to its end, over as many transfers as that takes.
+pub(in crate::vfs) struct Resuming {
+    source: Arc<dyn Source>,
+    expected: Arc<Expected>,
+    trust: Trust,
+    incoming: Option<Box<dyn Incoming>>,
+    /// Bytes still to be read over: the server begins only at the start.
+    before: u64,
+    position: u64,
+    began: (u64, Instant),
+    /// Failures in a row.
+    failures: u32,
+    /// Where the last one was.
+    failed_at: u64,
+    /// Whether the server ever let the file be opened: only then can a failure be the connection's.
+    opened: bool,
+    /// The last byte came, and the file is still the same.
+    complete: bool,
+}
+
+impl Resuming {
+    /// Will read `source`, which is `expected`, from `position` on; nothing is opened before the
+    /// first step.
+    pub(in crate::vfs) fn new(
+        source: Arc<dyn Source>,
+        position: u64,
+        expected: Arc<Expected>,
+        trust: Trust,
+    ) -> Self {
+        Self {
+            source,
+            expected,
+            trust,
+            incoming: None,
+            before: 0,
+            position,
+            began: (position, Instant::now()),
+            failures: 0,
+            failed_at: position,
+            opened: false,
+            complete: false,
+        }
+    }
+
+    /// Offset of the next byte.
+    pub(in crate::vfs) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Waits for the network once. `buffer` must not be empty.
+    ///
+    /// # Errors
+    /// What the server refused, at once; what broke, when opening anew did not help either;
+    /// `Truncated` when the data keeps ending before the size; `Changed` when the file became
+    /// another one.
+    pub(in crate::vfs) fn step(&mut self, buffer: &mut [u8]) -> Result<Step, Error> {
+        if self.complete {
+            return Ok(Step::End);
+        }
+        let mut incoming = match self.incoming.take() {
+            Some(incoming) => incoming,
+            None => match self.open() {
+                Ok(incoming) => incoming,
+                Err(error) => return self.failed(error),
+            },
+        };
+        self.opened = true;
+        if self.before > 0 {
+            return self.read_over(incoming, buffer);
+        }
+        match incoming.read(buffer) {
+            Ok(0) => {
+                drop(incoming);
+                self.ended()
+            }
+            Ok(count) => {
+                let count = count.min(buffer.len());
+                self.position += count as u64;
+                if self.expected.size() == Some(self.position) && self.was_long() {
+                    self.close(incoming)?;
+                } else {
+                    self.incoming = Some(incoming);
+                }
+                Ok(Step::Bytes(count))
+            }
+            Err(error) => {
+                drop(incoming);
+                self.failed(error)
+            }
+        }
+    }
+
+    /// Begins a transfer, of the file that is expected.
+    fn open(&mut self) -> Result<Box<dyn Incoming>, Error> {
+        if self.trust == Trust::Unsure {
+            self.expected.confirm(&*self.source)?;
+            self.trust = Trust::Known;
+        }
+        let (incoming, start) = self.source.open_at(self.position)?;
+        self.before = self.position.saturating_sub(start);
+        Ok(incoming)
+    }
+
+    /// Reads what lies before the position.
+    fn read_over(
+        &mut self,
+        mut incoming: Box<dyn Incoming>,
+        buffer: &mut [u8],
+    ) -> Result<Step, Error> {
+        let length = buffer
+            .len()
+            .min(usize::try_from(self.before).unwrap_or(usize::MAX));
+        let read = incoming.read(buffer.get_mut(..length).unwrap_or_default());
+        match read {
+            Ok(0) => {
+                drop(incoming);
+                self.ended()
+            }
+            Ok(count) => {
+                self.before -= (count as u64).min(self.before);
+                self.incoming = Some(incoming);
+                Ok(Step::Again)
+            }
+            Err(error) => {
+                drop(incoming);
+                self.failed(error)
+            }
+        }
+    }
+
+    /// The data ended: the file's end, an early one, or that of another file.
+    fn ended(&mut self) -> Result<Step, Error> {
+        let is_early = self.before > 0
+            || self
+                .expected
+                .size()
+                .is_some_and(|size| self.position < size);
+        let is_one_transfer = self.before == 0 && self.began.0 == 0 && self.failures == 0;
+        if is_early && is_one_transfer {
+            match self.expected.ends_at(self.position, &*self.source) {
+                Ok(true) => {
+                    self.complete = true;
+                    return Ok(Step::End);
+                }
+                Ok(false) => {}
+                Err(error) => return self.failed(error),
+            }
+        }
+        if is_early {
+            return match self.expected.confirm(&*self.source) {
+                Ok(()) => self.failed(self.truncated()),
+                Err(error) => self.failed(error),
+            };
+        }
+        if self.was_long() {
+            self.expected.confirm(&*self.source)?;
+        }
+        self.complete = true;
+        Ok(Step::End)
+    }
+
+    /// The last byte of a long transfer came: it is the last, and the file is still the one it was.
+    /// The session is given back first, lest the question wait for it.
+    fn close(&mut self, mut incoming: Box<dyn Incoming>) -> Result<(), Error> {
+        let ended = incoming.read(&mut [0; 1]);
+        drop(incoming);
+        match ended {
+            Ok(0) => {}
+            Ok(_) => return Err(self.expected.changed(&*self.source)),
+            Err(error) => log::debug!("after the last byte: {error}"),
+        }
+        self.expected.confirm(&*self.source)?;
+        self.complete = true;
+        Ok(())
+    }
+
+    fn was_long(&self) -> bool {
+        let (start, began) = self.began;
+        self.position - start >= LONG.0 || began.elapsed() >= LONG.1
+    }
+
+    fn failed(&mut self, error: Error) -> Result<Step, Error> {
+        if self.position - self.failed_at >= PROGRESS {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        self.failed_at = self.position;
+        let may_pass = error.kind.is_the_connection() || error.kind == ErrorKind::Truncated;
+        if self.opened && self.failures <= RESUMES && may_pass {
+            log::debug!("{error}; reading on at {}", self.position);
+            if self.position > self.began.0 {
+                self.trust = Trust::Unsure;
+            }
+            return Ok(Step::Again);
+        }
+        Err(error)
+    }
+
+    fn truncated(&self) -> Error {
+        Error {
+            kind: ErrorKind::Truncated,
+            operation: "read",
+            path: self.source.path(),
+            reason: format!(
+                "the data ended at byte {} of {}",
+                self.position,
+                self.expected.size().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::Precision;
+    use crate::remote::Version;
+    use crate::vfs::read::fake::{FakeFile, FakeSource, Plan, sample};
+
+    const M: usize = 1 << 20;
+
+    fn sized(size: usize) -> Version {
+        Version {
+            size: Some(size as u64),
+            ..Version::default()
+        }
+    }
+
+    fn resuming(file: &Arc<FakeFile>, position: u64, trust: Trust) -> Resuming {
+        let source = Arc::new(FakeSource(Arc::clone(file)));
+        let expected = Arc::new(Expected::new(sized(file.bytes().len())));
+        Resuming::new(source, position, expected, trust)
+    }
+
+    fn read(mut resuming: Resuming) -> Result<Vec<u8>, Error> {
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            match resuming.step(&mut buffer)? {
+                Step::Bytes(count) => all.extend_from_slice(&buffer[..count]),
+                Step::Again => {}
+                Step::End => return Ok(all),
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_transfer_in_one_piece_asks_nothing() {
+        let file = FakeFile::new(sample(M), &[]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert_eq!(file.asked(), 0);
+    }
+
+    #[test]
+    fn a_long_transfer_asks_once_at_its_end() {
+        let file = FakeFile::new(sample(5 * M), &[]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert_eq!(file.asked(), 1);
+        file.says(sized(6 * M));
+        let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        assert_eq!(changed.kind, ErrorKind::Changed);
+    }
+
+    #[test]
+    fn what_is_resumed_is_the_same_file_or_an_error() {
+        let breaks = Plan::Break(M / 2, ErrorKind::ConnectionLost);
+        let file = FakeFile::new(sample(M), &[breaks, breaks]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        let file = FakeFile::new(sample(M), &[breaks]);
+        file.says(sized(M + 1));
+        let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        assert_eq!(changed.kind, ErrorKind::Changed);
+        assert_eq!(file.opened(), [0], "nothing of the other file is fetched");
+    }
+
+    #[test]
+    fn a_listed_size_is_corrected_only_by_a_file_that_was_not_modified() {
+        let bytes = sample(1000);
+        let version = |size: usize, seconds: Option<i64>| Version {
+            size: Some(size as u64),
+            modified: seconds.map(|seconds| (seconds, Precision::Second)),
+            ..Version::default()
+        };
+        for (listed, said, position, is_corrected) in [
+            (version(4000, Some(7)), version(1000, Some(7)), 0, true),
+            (version(4000, Some(7)), version(1000, Some(8)), 0, false),
+            (version(4000, Some(7)), version(1000, None), 0, false),
+            (version(4000, None), version(1000, Some(7)), 0, false),
+            (version(4000, Some(7)), version(900, Some(7)), 0, false),
+            (version(4000, Some(7)), version(1000, Some(7)), 10, false),
+        ] {
+            let file = FakeFile::new(bytes.clone(), &[]);
+            file.says(said);
+            let expected = Arc::new(Expected::new(listed));
+            let source = Arc::new(FakeSource(Arc::clone(&file)));
+            let trust = Trust::Known;
+            let resuming = Resuming::new(source, position, Arc::clone(&expected), trust);
+            let outcome = read(resuming).map(|came| came.len());
+            if is_corrected {
+                assert_eq!(outcome.unwrap(), bytes.len());
+            } else {
+                let kind = outcome.unwrap_err().kind;
+                assert_eq!(kind, ErrorKind::Changed, "{listed:?} {said:?} {position}");
+            }
+            let corrected = is_corrected.then_some(1000);
+            assert_eq!(expected.corrected_size(), corrected);
+            assert_eq!(expected.size(), corrected.or(Some(4000)));
+        }
+    }
+
+    #[test]
+    fn an_early_end_is_another_file_or_a_short_transfer() {
+        let file = FakeFile::new(sample(M), &[Plan::End(M / 2)]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        let file = FakeFile::new(sample(M), &[Plan::End(M / 2)]);
+        file.says(sized(M / 2));
+        let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        assert_eq!(changed.kind, ErrorKind::Changed);
+    }
+
+    #[test]
+    fn transfers_that_bring_next_to_nothing_are_not_begun_for_ever() {
+        let file = FakeFile::new(sample(M), &[Plan::End(100); 3]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        let file = FakeFile::new(sample(M), &[Plan::End(100); 4]);
+        let short = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        assert_eq!(short.kind, ErrorKind::Truncated);
+        let file = FakeFile::new(sample(M), &[Plan::End(M / 8); 7]);
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+    }
+
+    #[test]
+    fn who_is_unsure_asks_before_the_first_byte() {
+        let file = FakeFile::new(sample(M), &[]);
+        let tail = read(resuming(&file, 1000, Trust::Unsure)).unwrap();
+        assert!(tail == file.bytes()[1000..]);
+        assert_eq!(file.asked(), 1);
+        file.says(sized(7));
+        let changed = read(resuming(&file, 1000, Trust::Unsure)).unwrap_err();
+        assert_eq!(changed.kind, ErrorKind::Changed);
+        assert_eq!(file.opened(), [1000]);
+    }
+
+    #[test]
+    fn a_server_without_restart_is_read_over_from_its_start() {
+        let file = FakeFile::new(sample(M), &[Plan::Break(M / 2, ErrorKind::ConnectionLost)]);
+        file.restart_at_zero();
+        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        let tail = read(resuming(&file, 70_000, Trust::Known)).unwrap();
+        assert!(tail == file.bytes()[70_000..]);
+    }
+}

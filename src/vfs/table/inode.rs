@@ -1,0 +1,439 @@
+//! Inodes: the kernel's numbers for names, and the names behind the numbers.
+//!
+//! An inode lives while the kernel's lookup count is above zero or an inode below it lives,
+//! whatever became of its name. Numbers are never used twice in one mount, so that no generation
+//! is needed. Nothing here waits, asks the network or knows a clock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::ftp::RemotePath;
+use crate::remote::Version;
+
+use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
+
+/// An inode's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The root of the mount, by the kernel's convention.
+    pub const ROOT: Self = Self(1);
+}
+
+/// Whether an inode is a directory: what a name may not change without becoming another inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs) enum Shape {
+    Directory,
+    Leaf,
+}
+
+impl Shape {
+    /// Whether this is a directory.
+    pub(in crate::vfs) fn is_directory(self) -> bool {
+        self == Self::Directory
+    }
+}
+
+/// Where an inode hangs: its directory, and its name there.
+type Place = (Ino, Arc<[u8]>);
+
+/// All inodes the kernel knows.
+#[derive(Debug)]
+pub(in crate::vfs) struct Inodes {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    root: RemotePath,
+    nodes: HashMap<Ino, Node>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Node {
+    /// Where it hangs; none for the root and for what was removed while the kernel still held it.
+    place: Option<Place>,
+    shape: Shape,
+    /// How many times the kernel was told of it and has not yet forgotten.
+    lookups: u64,
+    /// Inodes known below it, by name.
+    children: HashMap<Arc<[u8]>, Ino>,
+    /// Its contents, while a program has it open.
+    open: Weak<OpenFile>,
+    /// The contents that the kernel's cached pages are of.
+    cached: Option<Version>,
+}
+
+impl Node {
+    fn new(place: Option<Place>, shape: Shape) -> Self {
+        let children = HashMap::new();
+        Self {
+            place,
+            shape,
+            lookups: 0,
+            children,
+            open: Weak::new(),
+            cached: None,
+        }
+    }
+}
+
+impl Inodes {
+    /// Only the root, which is `root` on the server.
+    pub(in crate::vfs) fn new(root: RemotePath) -> Self {
+        let nodes = HashMap::from([(Ino::ROOT, Node::new(None, Shape::Directory))]);
+        Self {
+            table: Mutex::new(Table {
+                root,
+                nodes,
+                next: Ino::ROOT.0 + 1,
+            }),
+        }
+    }
+
+    /// The inode of `name` in `parent`, one lookup more; a new one where there is none of this
+    /// shape.
+    pub(in crate::vfs) fn look_up(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        shape: Shape,
+    ) -> Result<Ino, Errno> {
+        let mut table = self.lock();
+        let known = table.child(parent, name)?;
+        let ino = match known {
+            Some(ino)
+                if table
+                    .nodes
+                    .get(&ino)
+                    .is_some_and(|node| node.shape == shape) =>
+            {
+                ino
+            }
+            Some(other) => {
+                table.detach(other);
+                table.add(parent, name, shape)?
+            }
+            None => table.add(parent, name, shape)?,
+        };
+        table.node_mut(ino)?.lookups += 1;
+        Ok(ino)
+    }
+
+    /// The kernel dropped `count` lookups of `ino`.
+    pub(in crate::vfs) fn forget(&self, ino: Ino, count: u64) {
+        let mut table = self.lock();
+        if let Some(node) = table.nodes.get_mut(&ino) {
+            node.lookups = node.lookups.saturating_sub(count);
+            table.drop_unused(ino);
+        }
+    }
+
+    /// Keeps `ino` for this mount's own use, as a lookup would, until it is forgotten once; false
+    /// where it is gone already.
+    pub(in crate::vfs) fn hold(&self, ino: Ino) -> bool {
+        let mut table = self.lock();
+        let node = table.node_mut(ino);
+        node.map(|node| node.lookups += 1).is_ok()
+    }
+
+    /// The inode of `name` in `parent`, where the kernel knows one; no lookup is counted.
+    pub(in crate::vfs) fn known(&self, parent: Ino, name: &[u8]) -> Option<Ino> {
+        self.lock().child(parent, name).ok().flatten()
+    }
+
+    /// Where `ino` is on the server now.
+    pub(in crate::vfs) fn path(&self, ino: Ino) -> Result<RemotePath, Errno> {
+        self.lock().path(ino)
+    }
+
+    /// Where `name` in `parent` is on the server.
+    pub(in crate::vfs) fn path_of(&self, parent: Ino, name: &[u8]) -> Result<RemotePath, Errno> {
+        Ok(self.path(parent)?.join(name)?)
+    }
+
+    /// The directory `ino` hangs in and its name there; none for the root.
+    pub(in crate::vfs) fn place(&self, ino: Ino) -> Result<Option<Place>, Errno> {
+        let table = self.lock();
+        let place = table.node(ino)?.place.clone();
+        if place.is_none() && ino != Ino::ROOT {
+            return Err(Errno::STALE);
+        }
+        Ok(place)
+    }
+
+    /// What sort of inode `ino` is.
+    pub(in crate::vfs) fn shape(&self, ino: Ino) -> Result<Shape, Errno> {
+        Ok(self.lock().node(ino)?.shape)
+    }
+
+    /// `ino`'s contents, while open.
+    pub(in crate::vfs) fn open_file(&self, ino: Ino) -> Option<Arc<OpenFile>> {
+        self.lock().nodes.get(&ino)?.open.upgrade()
+    }
+
+    /// Every inode in `parent` whose contents are open, with its name.
+    pub(in crate::vfs) fn open_files_in(&self, parent: Ino) -> Vec<(Arc<[u8]>, Arc<OpenFile>)> {
+        let table = self.lock();
+        let Ok(directory) = table.node(parent) else {
+            return Vec::new();
+        };
+        let open = |(name, ino): (&Arc<[u8]>, &Ino)| {
+            Some((Arc::clone(name), table.nodes.get(ino)?.open.upgrade()?))
+        };
+        directory.children.iter().filter_map(open).collect()
+    }
+
+    /// `ino`'s open contents where `serves` finds them good, else those that `open` makes, which
+    /// are `ino`'s from now on.
+    pub(in crate::vfs) fn share_open_file(
+        &self,
+        ino: Ino,
+        serves: impl FnOnce(&OpenFile) -> bool,
+        open: impl FnOnce() -> OpenFile,
+    ) -> Result<Arc<OpenFile>, Errno> {
+        let mut table = self.lock();
+        let node = table.node_mut(ino)?;
+        if let Some(file) = node.open.upgrade().filter(|file| serves(file)) {
+            return Ok(file);
+        }
+        let file = Arc::new(open());
+        node.open = Arc::downgrade(&file);
+        Ok(file)
+    }
+
+    /// Notes that the kernel's pages of `ino` are of `version` from now on; whether they were
+    /// before.
+    pub(in crate::vfs) fn set_cached(&self, ino: Ino, version: Option<Version>) -> bool {
+        let mut table = self.lock();
+        let Some(node) = table.nodes.get_mut(&ino) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut node.cached, version);
+        before
+            .zip(version)
+            .is_some_and(|(before, now)| before.agrees(&now))
+    }
+
+    /// `name` in `parent` is gone; its inode lives on while the kernel holds it.
+    pub(in crate::vfs) fn remove(&self, parent: Ino, name: &[u8]) {
+        let mut table = self.lock();
+        if let Ok(Some(ino)) = table.child(parent, name) {
+            table.detach(ino);
+        }
+    }
+
+    /// The name of `ino` is gone; it lives on while the kernel holds it.
+    pub(in crate::vfs) fn detach(&self, ino: Ino) {
+        self.lock().detach(ino);
+    }
+
+    /// What was `from` is now `to`; what was at `to` is gone.
+    pub(in crate::vfs) fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8])) {
+        let mut table = self.lock();
+        if let Ok(Some(replaced)) = table.child(to.0, to.1) {
+            table.detach(replaced);
+        }
+        let Ok(Some(ino)) = table.child(from.0, from.1) else {
+            return;
+        };
+        table.unhang(ino);
+        table.hang(ino, to.0, to.1);
+        table.drop_unused(from.0);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Every change of the table is done under one lock and cannot panic half way.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn node(&self, ino: Ino) -> Result<&Node, Errno> {
+        self.nodes.get(&ino).ok_or(Errno::STALE)
+    }
+
+    fn node_mut(&mut self, ino: Ino) -> Result<&mut Node, Errno> {
+        self.nodes.get_mut(&ino).ok_or(Errno::STALE)
+    }
+
+    fn child(&self, parent: Ino, name: &[u8]) -> Result<Option<Ino>, Errno> {
+        Ok(self.node(parent)?.children.get(name).copied())
+    }
+
+    fn path(&self, ino: Ino) -> Result<RemotePath, Errno> {
+        let mut names = Vec::new();
+        let mut at = ino;
+        while at != Ino::ROOT {
+            let (parent, name) = self.node(at)?.place.as_ref().ok_or(Errno::STALE)?;
+            names.push(name);
+            at = *parent;
+        }
+        let mut path = self.root.clone();
+        for name in names.iter().rev() {
+            path = path.join(name)?;
+        }
+        Ok(path)
+    }
+
+    fn add(&mut self, parent: Ino, name: &[u8], shape: Shape) -> Result<Ino, Errno> {
+        self.node(parent)?;
+        let ino = Ino(self.next);
+        self.next += 1;
+        self.nodes.insert(ino, Node::new(None, shape));
+        self.hang(ino, parent, name);
+        Ok(ino)
+    }
+
+    fn hang(&mut self, ino: Ino, parent: Ino, name: &[u8]) {
+        let name: Arc<[u8]> = Arc::from(name);
+        if let Some(directory) = self.nodes.get_mut(&parent) {
+            directory.children.insert(Arc::clone(&name), ino);
+        }
+        if let Some(node) = self.nodes.get_mut(&ino) {
+            node.place = Some((parent, name));
+        }
+    }
+
+    /// Takes `ino` from its place, whose directory it tells.
+    fn unhang(&mut self, ino: Ino) -> Option<Ino> {
+        let (parent, name) = self.nodes.get_mut(&ino)?.place.take()?;
+        if let Some(directory) = self.nodes.get_mut(&parent) {
+            directory.children.remove(&name);
+        }
+        Some(parent)
+    }
+
+    fn detach(&mut self, ino: Ino) {
+        let parent = self.unhang(ino);
+        self.drop_unused(ino);
+        if let Some(parent) = parent {
+            self.drop_unused(parent);
+        }
+    }
+
+    /// Drops `ino` when neither the kernel nor an inode below needs it; then its directory
+    /// likewise.
+    fn drop_unused(&mut self, ino: Ino) {
+        let mut at = Some(ino);
+        while let Some(ino) = at {
+            let unused = ino != Ino::ROOT
+                && self
+                    .nodes
+                    .get(&ino)
+                    .is_some_and(|node| node.lookups == 0 && node.children.is_empty());
+            if !unused {
+                return;
+            }
+            at = self.unhang(ino);
+            self.nodes.remove(&ino);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ftp::Precision;
+
+    fn inodes() -> Inodes {
+        Inodes::new(RemotePath::new(b"/srv").unwrap())
+    }
+
+    fn count(inodes: &Inodes) -> usize {
+        inodes.lock().nodes.len()
+    }
+
+    fn path(inodes: &Inodes, ino: Ino) -> String {
+        inodes.path(ino).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_name_keeps_its_number_while_the_kernel_holds_it() {
+        let inodes = inodes();
+        let first = inodes.look_up(Ino::ROOT, b"a", Shape::Leaf).unwrap();
+        assert_eq!(inodes.look_up(Ino::ROOT, b"a", Shape::Leaf), Ok(first));
+        inodes.forget(first, 1);
+        assert_eq!(inodes.known(Ino::ROOT, b"a"), Some(first));
+        inodes.forget(first, 1);
+        assert_eq!(inodes.known(Ino::ROOT, b"a"), None);
+        assert_ne!(inodes.look_up(Ino::ROOT, b"a", Shape::Leaf), Ok(first));
+    }
+
+    #[test]
+    fn a_directory_outlives_its_lookups_while_something_below_it_lives() {
+        let inodes = inodes();
+        let dir = inodes.look_up(Ino::ROOT, b"d", Shape::Directory).unwrap();
+        let file = inodes.look_up(dir, b"f", Shape::Leaf).unwrap();
+        inodes.forget(dir, 1);
+        assert_eq!(path(&inodes, file), "/srv/d/f");
+        inodes.forget(file, 1);
+        assert_eq!(count(&inodes), 1);
+    }
+
+    #[test]
+    fn a_removed_name_leaves_an_inode_without_a_path() {
+        let inodes = inodes();
+        let file = inodes.look_up(Ino::ROOT, b"f", Shape::Leaf).unwrap();
+        inodes.remove(Ino::ROOT, b"f");
+        assert_eq!(inodes.path(file), Err(Errno::STALE));
+        assert_eq!(inodes.place(file), Err(Errno::STALE));
+        assert_eq!(inodes.place(Ino::ROOT), Ok(None));
+        inodes.forget(file, 1);
+        assert_eq!(count(&inodes), 1);
+    }
+
+    #[test]
+    fn a_renamed_directory_moves_what_is_below_it() {
+        let inodes = inodes();
+        let dir = inodes.look_up(Ino::ROOT, b"d", Shape::Directory).unwrap();
+        let file = inodes.look_up(dir, b"f", Shape::Leaf).unwrap();
+        let other = inodes.look_up(Ino::ROOT, b"e", Shape::Directory).unwrap();
+        inodes.rename((Ino::ROOT, b"d"), (other, b"x"));
+        assert_eq!(path(&inodes, file), "/srv/e/x/f");
+    }
+
+    #[test]
+    fn a_rename_onto_a_name_takes_the_name_from_the_replaced_inode() {
+        let inodes = inodes();
+        let new = inodes.look_up(Ino::ROOT, b"new", Shape::Leaf).unwrap();
+        let old = inodes.look_up(Ino::ROOT, b"old", Shape::Leaf).unwrap();
+        inodes.rename((Ino::ROOT, b"new"), (Ino::ROOT, b"old"));
+        assert_eq!(inodes.known(Ino::ROOT, b"old"), Some(new));
+        assert_eq!(inodes.known(Ino::ROOT, b"new"), None);
+        assert_eq!(inodes.path(old), Err(Errno::STALE));
+    }
+
+    #[test]
+    fn a_file_that_became_a_directory_is_another_inode() {
+        let inodes = inodes();
+        let file = inodes.look_up(Ino::ROOT, b"x", Shape::Leaf).unwrap();
+        let dir = inodes.look_up(Ino::ROOT, b"x", Shape::Directory).unwrap();
+        assert_ne!(file, dir);
+        assert_eq!(inodes.path(file), Err(Errno::STALE));
+    }
+
+    #[test]
+    fn cached_pages_are_kept_only_for_the_version_they_are_of() {
+        let inodes = inodes();
+        let file = inodes.look_up(Ino::ROOT, b"f", Shape::Leaf).unwrap();
+        let version = Some(Version {
+            size: Some(1),
+            modified: Some((2, Precision::Second)),
+            unique: 0,
+        });
+        let changed = Some(Version {
+            size: Some(1),
+            modified: Some((3, Precision::Second)),
+            unique: 0,
+        });
+        assert!(!inodes.set_cached(file, version));
+        assert!(inodes.set_cached(file, version));
+        assert!(!inodes.set_cached(file, changed));
+        assert!(!inodes.set_cached(file, None));
+        assert!(!inodes.set_cached(file, None));
+    }
+}

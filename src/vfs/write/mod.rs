@@ -1,0 +1,5 @@
+//! The way of written files to the server: at close, in the background, and after a crash.
+
+pub mod recovery;
+pub(in crate::vfs) mod uploader;
+pub(in crate::vfs) mod writeback;

@@ -1,0 +1,225 @@
+//! A scripted server for the tests of storing: what was committed to it, and what goes wrong.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Condvar, Mutex};
+
+use super::{Destination, Outgoing};
+use crate::ftp::RemotePath;
+use crate::remote::{Commit, Error, ErrorKind};
+use crate::vfs::read::fake::{PATIENCE, error};
+
+/// What becomes of one upload.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Plan {
+    /// It cannot be begun.
+    Refuse(ErrorKind),
+    /// It fails when it is asked to send beyond so many bytes.
+    Break(u64, ErrorKind),
+    /// It fails at its commit.
+    Fail(ErrorKind),
+    Succeed,
+}
+
+/// Where an upload is, for hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The bytes up to here were read from the spool, by the so-manieth upload.
+    Read(usize, u64),
+    /// The server is about to acknowledge all bytes.
+    Arrive,
+    /// The file is about to be committed.
+    Commit,
+}
+
+type Hook = Box<dyn Fn(Moment) + Send + Sync>;
+
+#[derive(Default)]
+struct Fake {
+    plans: VecDeque<Plan>,
+    begun: usize,
+    live: usize,
+    /// Bytes sent by all uploads together.
+    sent: u64,
+    /// Bytes that may be sent in all, where the network is to stall.
+    allowed: Option<u64>,
+    committed: Vec<(Vec<u8>, Commit)>,
+}
+
+/// A server that stores one file.
+#[derive(Default)]
+pub(super) struct FakeServer {
+    state: Mutex<Fake>,
+    changed: Condvar,
+    hook: Mutex<Option<Arc<Hook>>>,
+}
+
+impl FakeServer {
+    pub(super) fn new(plans: &[Plan]) -> Arc<Self> {
+        let server = Self::default();
+        server.state.lock().unwrap().plans = plans.iter().copied().collect();
+        Arc::new(server)
+    }
+
+    /// Runs `hook` whenever an upload moves.
+    pub(super) fn hook(&self, hook: impl Fn(Moment) + Send + Sync + 'static) {
+        *self.hook.lock().unwrap() = Some(Arc::new(Box::new(hook)));
+    }
+
+    pub(super) fn allow(&self, allowed: Option<u64>) {
+        self.state.lock().unwrap().allowed = allowed;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.state.lock().unwrap().live
+    }
+
+    pub(super) fn begun(&self) -> usize {
+        self.state.lock().unwrap().begun
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.state.lock().unwrap().sent
+    }
+
+    pub(super) fn commits(&self) -> usize {
+        self.state.lock().unwrap().committed.len()
+    }
+
+    /// The file as it was last committed.
+    pub(super) fn file(&self) -> Vec<u8> {
+        let state = self.state.lock().unwrap();
+        let (bytes, commit) = state.committed.last().unwrap();
+        assert_eq!(bytes.len() as u64, commit.size);
+        bytes.clone()
+    }
+
+    pub(super) fn wait_for_live(&self, live: usize) {
+        self.wait_until(|state| state.live == live);
+    }
+
+    pub(super) fn wait_for_begun(&self, begun: usize) {
+        self.wait_until(|state| state.begun >= begun);
+    }
+
+    pub(super) fn wait_for_sent(&self, sent: u64) {
+        self.wait_until(|state| state.sent >= sent);
+    }
+
+    fn wait_until(&self, condition: impl Fn(&Fake) -> bool) {
+        let state = self.state.lock().unwrap();
+        let (_state, wait) = self
+            .changed
+            .wait_timeout_while(state, PATIENCE, |state| !condition(state))
+            .unwrap();
+        assert!(!wait.timed_out());
+    }
+
+    fn tell(&self, moment: Moment) {
+        let hook = self.hook.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook(moment);
+        }
+    }
+}
+
+/// The server, as a destination.
+pub(super) struct FakeDestination(pub(super) Arc<FakeServer>);
+
+impl Destination for FakeDestination {
+    fn begin(&self) -> Result<Box<dyn Outgoing>, Error> {
+        let mut state = self.0.state.lock().unwrap();
+        state.begun += 1;
+        self.0.changed.notify_all();
+        let plan = state.plans.pop_front().unwrap_or(Plan::Succeed);
+        if let Plan::Refuse(kind) = plan {
+            return Err(error(kind));
+        }
+        state.live += 1;
+        Ok(Box::new(FakeOutgoing {
+            server: Arc::clone(&self.0),
+            number: state.begun,
+            bytes: Vec::new(),
+            plan,
+        }))
+    }
+
+    fn begin_whole(&self, _: &File, _: u64) -> Result<Box<dyn Outgoing>, Error> {
+        self.begin()
+    }
+}
+
+struct FakeOutgoing {
+    server: Arc<FakeServer>,
+    number: usize,
+    bytes: Vec<u8>,
+    plan: Plan,
+}
+
+impl Outgoing for FakeOutgoing {
+    fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
+        let end = self.bytes.len() as u64 + length;
+        if let Plan::Break(at, kind) = self.plan
+            && end > at
+        {
+            return Err(error(kind));
+        }
+        let mut piece = vec![0; length as usize];
+        file.read_exact_at(&mut piece, self.bytes.len() as u64)
+            .map_err(|_| error(ErrorKind::Local))?;
+        self.bytes.extend(piece);
+        self.server.tell(Moment::Read(self.number, end));
+        let state = self.server.state.lock().unwrap();
+        let stalled = |state: &mut Fake| state.allowed.is_some_and(|it| state.sent + length > it);
+        let (mut state, wait) = self
+            .server
+            .changed
+            .wait_timeout_while(state, PATIENCE, stalled)
+            .unwrap();
+        assert!(!wait.timed_out());
+        state.sent += length;
+        drop(state);
+        self.server.changed.notify_all();
+        Ok(())
+    }
+
+    fn sent(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The server tells a digest of what it has.
+    fn arrive(&mut self, file: Option<&File>) -> Result<(), Error> {
+        self.server.tell(Moment::Arrive);
+        let Some(file) = file else { return Ok(()) };
+        let mut ours = vec![0; self.bytes.len()];
+        file.read_exact_at(&mut ours, 0)
+            .map_err(|_| error(ErrorKind::Local))?;
+        if ours != self.bytes {
+            return Err(error(ErrorKind::Truncated));
+        }
+        Ok(())
+    }
+
+    fn commit(
+        self: Box<Self>,
+        _: &RemotePath,
+        commit: &Commit,
+    ) -> Result<crate::remote::Stored, Error> {
+        self.server.tell(Moment::Commit);
+        if let Plan::Fail(kind) = self.plan {
+            return Err(error(kind));
+        }
+        let stored = (self.bytes.clone(), commit.clone());
+        self.server.state.lock().unwrap().committed.push(stored);
+        Ok(crate::remote::Stored::default())
+    }
+}
+
+impl Drop for FakeOutgoing {
+    fn drop(&mut self) {
+        self.server.state.lock().unwrap().live -= 1;
+        self.server.changed.notify_all();
+    }
+}

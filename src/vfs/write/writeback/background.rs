@@ -1,0 +1,210 @@
+//! Closing files in `-o writeback`, and storing them behind the programs' backs.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::{Failure, Next, Outcome, Writeback};
+use crate::ftp::RemotePath;
+use crate::guarded::{self, OnDrop};
+use crate::remote::{self, ErrorKind};
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
+use crate::vfs::write::uploader::Waited;
+
+impl Writeback {
+    /// Starts the dispatcher; it ends with [`Writeback::drain`], or when the vfs is gone.
+    pub(in crate::vfs) fn start(self: &Arc<Self>, vfs: &Arc<Vfs>) {
+        let (writeback, house) = (Arc::clone(self), Arc::downgrade(vfs));
+        let serve = move || {
+            // Without a dispatcher nothing may wait for one.
+            let _ended = OnDrop::new(|| writeback.end());
+            dispatch(&writeback, &house);
+        };
+        match guarded::spawn("writeback", serve) {
+            Ok(_) => self.is_on.store(true, Ordering::Relaxed),
+            Err(error) => log::warn!("files are stored when they are closed: no thread: {error}"),
+        }
+    }
+}
+
+fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
+    loop {
+        let may_start = |running| {
+            house
+                .upgrade()
+                .is_none_or(|vfs| may_store_beside(&vfs, running))
+        };
+        let Next::Store(file) = writeback.next(may_start) else {
+            return;
+        };
+        let Some(vfs) = house.upgrade() else { return };
+        let (for_thread, to_store) = (Arc::clone(&vfs), Arc::clone(&file));
+        let spawned = guarded::spawn("upload", move || for_thread.store_in_background(&to_store));
+        if let Err(error) = spawned {
+            log::debug!("an upload without a thread of its own: {error}");
+            vfs.store_in_background(&file);
+        }
+    }
+}
+
+/// One connection is left to the programs that wait for the server, and when that is too few, no
+/// other is taken.
+fn may_store_beside(vfs: &Vfs, running: usize) -> bool {
+    running == 0
+        || (running + 1 < vfs.remote.pool_stats().limit
+            && !vfs.remote.wait_for_shortage(Duration::ZERO))
+}
+
+impl Vfs {
+    /// A program closed `file`: stores it, or in `-o writeback` keeps it safely until it is stored.
+    pub(in crate::vfs) fn close_file(
+        &self,
+        file: &Arc<OpenFile>,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
+        if !self.options.writeback {
+            return self.store(file, wanted);
+        }
+        let failure = file.take_failure();
+        if !self.writeback.has_place_for(file) {
+            return self.store(file, wanted);
+        }
+        match file.keep_closed() {
+            Ok(true) => self.store_later(file),
+            Ok(false) => {}
+            Err(error) => {
+                log::warn!(
+                    "cannot keep what was closed on the local disk, it is stored at once: {error}"
+                );
+                return self.store(file, wanted);
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// After `file` was stored or removed: it waits no more, unless it was closed again meanwhile.
+    pub(in crate::vfs) fn forget_waiting(&self, file: &Arc<OpenFile>) {
+        if file.has_closed() {
+            return;
+        }
+        if self.writeback.remove(file.ino()) {
+            self.inodes.forget(file.ino(), 1);
+        }
+        if file.has_closed() {
+            self.store_later(file);
+        }
+    }
+
+    /// All that was closed below `directory` is stored, or fails; why, where something does.
+    pub(in crate::vfs) fn store_below(&self, directory: &RemotePath) -> Option<Errno> {
+        let files = self.writeback.files();
+        let inos = files.iter().map(|file| file.ino());
+        let below: Vec<_> = inos
+            .filter(|ino| {
+                let path = self.inodes.path(*ino);
+                path.is_ok_and(|path| path.below(directory).is_some())
+            })
+            .collect();
+        drop(files);
+        self.writeback.wait_for(&below)
+    }
+
+    /// Stores what was closed of `file` now.
+    pub(in crate::vfs) fn store_closed_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
+        if let Some(stored) = file.store_closed(Waited::For)? {
+            self.note_stored(file, stored);
+        }
+        self.forget_waiting(file);
+        Ok(())
+    }
+
+    /// Makes a change that may need room in the spool; where there is none, it waits for what is
+    /// being stored.
+    pub(in crate::vfs) fn with_room(
+        &self,
+        change: impl Fn() -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        loop {
+            match change() {
+                Err(Errno::NOSPC) if self.writeback.wait_for_room() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Every file that is open or waits to be stored.
+    pub(in crate::vfs) fn files_in_use(&self) -> Vec<Arc<OpenFile>> {
+        let handles = self.files.all();
+        let mut files: Vec<_> = handles.iter().map(|it| Arc::clone(&it.file)).collect();
+        files.extend(self.writeback.files());
+        files.sort_by_key(Arc::as_ptr);
+        files.dedup_by_key(|file| Arc::as_ptr(file));
+        files
+    }
+
+    fn store_later(&self, file: &Arc<OpenFile>) {
+        // The name is needed as long as the file waits.
+        let is_held = self.inodes.hold(file.ino());
+        let is_new = self.writeback.add(file, file.has_writers());
+        if is_held && !is_new {
+            self.inodes.forget(file.ino(), 1);
+        }
+    }
+
+    fn store_in_background(&self, file: &Arc<OpenFile>) {
+        let ino = file.ino();
+        let panicked = OnDrop::new(|| {
+            self.writeback.done(ino, Outcome::panicked());
+        });
+        let outcome = match file.store_closed(Waited::ForByNobody) {
+            Ok(stored) => {
+                if let Some(stored) = stored {
+                    self.note_stored(file, stored);
+                }
+                if file.has_closed() {
+                    Outcome::Again
+                } else {
+                    Outcome::Stored
+                }
+            }
+            Err(error) => self.failed(file, &error),
+        };
+        panicked.disarm();
+        if self.writeback.done(ino, outcome) {
+            self.inodes.forget(ino, 1);
+        }
+    }
+
+    fn failed(&self, file: &OpenFile, error: &remote::Error) -> Outcome {
+        let errno = Errno::from(error.kind);
+        let failure = Failure {
+            errno,
+            reason: error.to_string(),
+        };
+        let was_told = self.writeback.has_failed(file.ino());
+        if passes_by_itself(error.kind) {
+            if was_told {
+                log::debug!("{error}");
+            } else {
+                log::warn!("{error}; it is kept and tried again");
+            }
+            return Outcome::MayPass(failure);
+        }
+        log::warn!(
+            "{error}; it is kept, and tried again when a program closes or syncs it, and when the mount ends"
+        );
+        file.set_failure(errno);
+        Outcome::Refused(failure)
+    }
+}
+
+/// Whether to try again without being asked: what only a person can change is not worth it.
+fn passes_by_itself(kind: ErrorKind) -> bool {
+    kind.is_the_connection()
+        || matches!(
+            kind,
+            ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::Truncated
+        )
+}

@@ -1,0 +1,537 @@
+//! Which files wait, since when, and what became of the tries to store them. The moment is an
+//! argument.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
+use crate::vfs::table::inode::Ino;
+
+/// The pause after a first failure; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// So often a file is tried when the mount ends.
+const TRIES_AT_THE_END: u32 = 3;
+
+/// All that waits.
+#[derive(Debug)]
+pub(super) struct Queue<F = OpenFile> {
+    entries: BTreeMap<Ino, Entry<F>>,
+    running: usize,
+    /// Counts those that are gone.
+    gone: u64,
+    /// Counts failures that may pass: the server's, not a file's.
+    setbacks: u64,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The mount goes on.
+    Far,
+    /// It ends: what can be stored is stored now.
+    Near,
+    /// It has ended.
+    Reached,
+}
+
+#[derive(Debug)]
+struct Entry<F> {
+    file: Arc<F>,
+    /// When it was closed first.
+    since: Instant,
+    step: Step,
+    /// Tries that have ended.
+    tried: u32,
+    /// How many of the last of them failed.
+    failures: u32,
+    /// Why the last one failed, if it did.
+    failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// To be stored at this moment.
+    Due(Instant),
+    /// Being stored; when again, where it was closed meanwhile.
+    Running(Option<Instant>),
+    /// Refused; nothing is tried until somebody asks.
+    Refused,
+}
+
+/// Why a file was not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What a program is told.
+    pub(crate) errno: Errno,
+    /// The cause in words.
+    pub(crate) reason: String,
+}
+
+/// How a try came out.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The server has it.
+    Stored,
+    /// It was closed again meanwhile, or interrupted.
+    Again,
+    /// It failed, and may go well another time.
+    MayPass(Failure),
+    /// It failed, and would again.
+    Refused(Failure),
+}
+
+impl Outcome {
+    /// The try panicked: it may go well another time.
+    pub(super) fn panicked() -> Self {
+        Self::MayPass(Failure {
+            errno: Errno::IO,
+            reason: "storing it panicked, which is a mistake in ftpfs".to_owned(),
+        })
+    }
+}
+
+/// How a file stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing<F = OpenFile> {
+    /// Which.
+    pub(crate) file: Arc<F>,
+    /// How long ago it was closed.
+    pub(crate) age: Duration,
+    /// It is being stored now.
+    pub(crate) is_running: bool,
+    /// It is not tried again unasked.
+    pub(crate) is_refused: bool,
+    /// Why the last try failed, if it did.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl<F> Default for Queue<F> {
+    fn default() -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            running: 0,
+            gone: 0,
+            setbacks: 0,
+            end: End::Far,
+        }
+    }
+}
+
+/// What has an inode.
+pub(super) trait Numbered {
+    fn ino(&self) -> Ino;
+}
+
+impl Numbered for OpenFile {
+    fn ino(&self) -> Ino {
+        OpenFile::ino(self)
+    }
+}
+
+impl<F: Numbered> Queue<F> {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn contains(&self, ino: Ino) -> bool {
+        self.entries.contains_key(&ino)
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(super) fn gone(&self) -> u64 {
+        self.gone
+    }
+
+    pub(super) fn setbacks(&self) -> u64 {
+        self.setbacks
+    }
+
+    /// `file` waits, and is due at a moment; whether it did not wait before.
+    pub(super) fn add(&mut self, file: &Arc<F>, now: Instant, due: Instant) -> bool {
+        let due = if self.end == End::Far { due } else { now };
+        if let Some(entry) = self.entries.get_mut(&file.ino()) {
+            entry.file = Arc::clone(file);
+            entry.step = match entry.step {
+                Step::Due(_) | Step::Refused => Step::Due(due),
+                Step::Running(_) => Step::Running(Some(due)),
+            };
+            return false;
+        }
+        let entry = Entry {
+            file: Arc::clone(file),
+            since: now,
+            step: Step::Due(due),
+            tried: 0,
+            failures: 0,
+            failure: None,
+        };
+        self.entries.insert(file.ino(), entry);
+        true
+    }
+
+    /// `ino` is due at that moment, unless it is earlier.
+    pub(super) fn hasten(&mut self, ino: Ino, moment: Instant) {
+        if let Some(entry) = self.entries.get_mut(&ino)
+            && entry.failures == 0
+        {
+            match &mut entry.step {
+                Step::Due(due) | Step::Running(Some(due)) => *due = moment.min(*due),
+                Step::Running(None) | Step::Refused => {}
+            }
+        }
+    }
+
+    /// Nothing of `ino` waits any more.
+    pub(super) fn remove(&mut self, ino: Ino) -> Option<Arc<F>> {
+        let entry = self.entries.remove(&ino)?;
+        if matches!(entry.step, Step::Running(_)) {
+            self.running -= 1;
+        }
+        self.gone += 1;
+        Some(entry.file)
+    }
+
+    pub(super) fn is_refused(&self, ino: Ino) -> bool {
+        self.entries
+            .get(&ino)
+            .is_some_and(|entry| entry.step == Step::Refused)
+    }
+
+    pub(super) fn files(&self) -> Vec<Arc<F>> {
+        let entries = self.entries.values();
+        entries.map(|entry| Arc::clone(&entry.file)).collect()
+    }
+
+    pub(super) fn standing(&self, now: Instant) -> Vec<Standing<F>> {
+        let mut standing: Vec<_> = self
+            .entries
+            .values()
+            .map(|entry| Standing {
+                file: Arc::clone(&entry.file),
+                age: now.saturating_duration_since(entry.since),
+                is_running: matches!(entry.step, Step::Running(_)),
+                is_refused: entry.step == Step::Refused,
+                failure: entry.failure.clone(),
+            })
+            .collect();
+        standing.sort_by_key(|standing| std::cmp::Reverse(standing.age));
+        standing
+    }
+
+    /// The one that is due the longest; else how long it takes until one is.
+    pub(super) fn due(&self, now: Instant) -> Result<Ino, Option<Duration>> {
+        let due = self
+            .entries
+            .iter()
+            .filter_map(|(ino, entry)| match entry.step {
+                Step::Due(due) => Some((due, *ino)),
+                Step::Running(_) | Step::Refused => None,
+            });
+        match due.min() {
+            Some((due, ino)) if due <= now => Ok(ino),
+            Some((due, _)) => Err(Some(due - now)),
+            None => Err(None),
+        }
+    }
+
+    /// `ino` is being stored from now on, if it still waits for that.
+    pub(super) fn start(&mut self, ino: Ino) -> Option<Arc<F>> {
+        let entry = self.entries.get_mut(&ino)?;
+        let Step::Due(_) = entry.step else {
+            return None;
+        };
+        entry.step = Step::Running(None);
+        self.running += 1;
+        Some(Arc::clone(&entry.file))
+    }
+
+    /// The try to store `ino` ended; the file, where nothing of it waits any more.
+    pub(super) fn done(
+        &mut self,
+        ino: Ino,
+        outcome: Outcome,
+        now: Instant,
+        settle: Duration,
+    ) -> Option<Arc<F>> {
+        let entry = self.entries.get_mut(&ino)?;
+        let Step::Running(again) = entry.step else {
+            return None;
+        };
+        self.running -= 1;
+        entry.tried += 1;
+        let is_far = self.end == End::Far;
+        match outcome {
+            Outcome::Stored | Outcome::Again => {
+                entry.failures = 0;
+                entry.failure = None;
+                let again = match outcome {
+                    Outcome::Again if is_far => again.or(Some(now + settle)),
+                    Outcome::Again => Some(now),
+                    _ => again,
+                };
+                if let Some(due) = again {
+                    entry.step = Step::Due(due);
+                    return None;
+                }
+                self.gone += 1;
+                return self.entries.remove(&ino).map(|entry| entry.file);
+            }
+            Outcome::MayPass(failure) => {
+                self.setbacks += 1;
+                entry.failures += 1;
+                entry.failure = Some(failure);
+                entry.step = if is_far {
+                    // Who asked while this try was under way does not wait for the pause.
+                    Step::Due(again.unwrap_or_else(|| now + pause(entry.failures)))
+                } else if entry.failures < TRIES_AT_THE_END {
+                    Step::Due(now + FIRST_PAUSE)
+                } else {
+                    Step::Refused
+                };
+            }
+            Outcome::Refused(failure) => {
+                entry.failures += 1;
+                entry.failure = Some(failure);
+                entry.step = again.map_or(Step::Refused, Step::Due);
+            }
+        }
+        None
+    }
+
+    /// These are due now, also those that were refused; how often each was tried so far.
+    pub(super) fn hurry(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
+        let mut tried = HashMap::new();
+        for ino in inos {
+            if let Some(entry) = self.entries.get_mut(ino) {
+                // A try that is under way may have begun before.
+                let under_way = u32::from(matches!(entry.step, Step::Running(_)));
+                tried.insert(*ino, entry.tried + under_way);
+                entry.step = match entry.step {
+                    Step::Due(_) | Step::Refused => Step::Due(now),
+                    Step::Running(_) => Step::Running(Some(now)),
+                };
+            }
+        }
+        tried
+    }
+
+    /// All that are due some time are due now.
+    pub(super) fn hurry_all(&mut self, now: Instant) {
+        for entry in self.entries.values_mut() {
+            if let Step::Due(due) = &mut entry.step {
+                *due = now.min(*due);
+            }
+        }
+    }
+
+    /// Whether `ino` waits and was not tried since it had been tried so often.
+    pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, u32>) -> bool {
+        let before = tried.get(&ino).copied().unwrap_or_default();
+        self.entries
+            .get(&ino)
+            .is_some_and(|entry| entry.tried <= before)
+            && tried.contains_key(&ino)
+            && self.end != End::Reached
+    }
+
+    pub(super) fn failure(&self, ino: Ino) -> Option<Errno> {
+        let entry = self.entries.get(&ino)?;
+        entry.failure.as_ref().map(|failure| failure.errno)
+    }
+
+    /// Whether one is being stored, or will be unasked.
+    pub(super) fn is_hopeful(&self) -> bool {
+        self.end != End::Reached
+            && self
+                .entries
+                .values()
+                .any(|entry| entry.step != Step::Refused)
+    }
+
+    /// The mount ends.
+    pub(super) fn ending(&mut self, now: Instant) {
+        self.end = End::Near;
+        for entry in self.entries.values_mut() {
+            entry.failures = 0;
+            entry.step = match entry.step {
+                Step::Due(_) | Step::Refused => Step::Due(now),
+                Step::Running(again) => Step::Running(again.map(|_| now)),
+            };
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.end = End::Reached;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.end == End::Reached
+    }
+}
+
+/// The pause after so many failures.
+fn pause(failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fake(u64);
+
+    impl Numbered for Fake {
+        fn ino(&self) -> Ino {
+            Ino(self.0)
+        }
+    }
+
+    const SETTLE: Duration = Duration::from_millis(200);
+
+    fn failure() -> Failure {
+        Failure {
+            errno: Errno::IO,
+            reason: "552 over quota".to_owned(),
+        }
+    }
+
+    fn queue(inos: &[u64], now: Instant) -> Queue<Fake> {
+        let mut queue = Queue::default();
+        for ino in inos {
+            assert!(queue.add(&Arc::new(Fake(*ino)), now, now + SETTLE));
+        }
+        queue
+    }
+
+    fn try_once(queue: &mut Queue<Fake>, ino: u64, outcome: Outcome, now: Instant) -> bool {
+        assert!(queue.start(Ino(ino)).is_some());
+        queue.done(Ino(ino), outcome, now, SETTLE).is_some()
+    }
+
+    #[test]
+    fn a_file_is_due_when_it_has_settled_and_gone_when_it_is_stored() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        assert_eq!(queue.due(now), Err(Some(SETTLE)));
+        assert_eq!(queue.due(now + SETTLE), Ok(Ino(7)));
+        assert!(try_once(&mut queue, 7, Outcome::Stored, now));
+        assert_eq!((queue.len(), queue.running(), queue.gone()), (0, 0, 1));
+        assert_eq!(queue.due(now), Err(None));
+    }
+
+    #[test]
+    fn a_file_closed_again_while_it_is_stored_is_stored_again() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        assert!(queue.start(Ino(7)).is_some());
+        assert!(!queue.add(&Arc::new(Fake(7)), now, now));
+        assert!(queue.done(Ino(7), Outcome::Stored, now, SETTLE).is_none());
+        assert_eq!(queue.due(now), Ok(Ino(7)));
+    }
+
+    #[test]
+    fn a_failure_that_may_pass_is_tried_again_ever_more_seldom() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            assert!(!try_once(&mut queue, 7, Outcome::MayPass(failure()), now));
+            assert_eq!(queue.due(now), Err(Some(Duration::from_secs(seconds))));
+        }
+        assert!(queue.is_hopeful());
+    }
+
+    #[test]
+    fn who_asks_during_a_try_that_fails_does_not_wait_for_the_pause() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        for _ in 0..8 {
+            assert!(!try_once(&mut queue, 7, Outcome::MayPass(failure()), now));
+        }
+        queue.hurry(&[Ino(7)], now);
+        assert!(queue.start(Ino(7)).is_some());
+        let tried = queue.hurry(&[Ino(7)], now);
+        let failed = Outcome::MayPass(failure());
+        assert!(queue.done(Ino(7), failed, now, SETTLE).is_none());
+        assert!(queue.is_undecided(Ino(7), &tried));
+        assert_eq!(queue.due(now), Ok(Ino(7)), "the pause would be 60 s");
+    }
+
+    #[test]
+    fn a_refused_file_waits_until_somebody_asks() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        assert!(!try_once(&mut queue, 7, Outcome::Refused(failure()), now));
+        assert_eq!(queue.due(now), Err(None));
+        assert!(queue.is_refused(Ino(7)) && !queue.is_hopeful());
+        assert_eq!(queue.failure(Ino(7)), Some(Errno::IO));
+        let tried = queue.hurry(&[Ino(7), Ino(8)], now);
+        assert_eq!(queue.due(now), Ok(Ino(7)));
+        assert!(queue.is_undecided(Ino(7), &tried));
+        assert!(!queue.is_undecided(Ino(8), &tried));
+        assert!(!try_once(&mut queue, 7, Outcome::Refused(failure()), now));
+        assert!(!queue.is_undecided(Ino(7), &tried), "it was tried");
+        assert!(!queue.add(&Arc::new(Fake(7)), now, now));
+        assert_eq!(queue.due(now), Ok(Ino(7)), "a new close asks, too");
+    }
+
+    #[test]
+    fn a_try_that_was_under_way_is_not_the_one_that_was_asked_for() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        assert!(queue.start(Ino(7)).is_some());
+        let tried = queue.hurry(&[Ino(7)], now);
+        assert!(
+            queue
+                .done(Ino(7), Outcome::Refused(failure()), now, SETTLE)
+                .is_none()
+        );
+        assert!(queue.is_undecided(Ino(7), &tried));
+        assert!(try_once(&mut queue, 7, Outcome::Stored, now));
+        assert!(!queue.is_undecided(Ino(7), &tried));
+    }
+
+    #[test]
+    fn at_the_end_everything_is_tried_at_once_and_not_for_ever() {
+        let now = Instant::now();
+        let mut queue = queue(&[7, 8], now);
+        assert!(!try_once(&mut queue, 8, Outcome::Refused(failure()), now));
+        queue.ending(now);
+        assert!(queue.due(now).is_ok());
+        assert!(!try_once(&mut queue, 8, Outcome::Refused(failure()), now));
+        for _ in 0..TRIES_AT_THE_END {
+            assert!(queue.is_hopeful());
+            assert!(!try_once(&mut queue, 7, Outcome::MayPass(failure()), now));
+        }
+        assert!(!queue.is_hopeful());
+    }
+
+    #[test]
+    fn one_that_is_removed_while_it_is_stored_is_counted_out() {
+        let now = Instant::now();
+        let mut queue = queue(&[7, 8], now);
+        assert!(queue.start(Ino(7)).is_some());
+        assert!(queue.remove(Ino(7)).is_some());
+        assert!(queue.done(Ino(7), Outcome::Stored, now, SETTLE).is_none());
+        assert_eq!((queue.len(), queue.running()), (1, 0));
+    }
+
+    #[test]
+    fn the_longest_waiting_stand_first() {
+        let now = Instant::now();
+        let mut queue = queue(&[7], now);
+        queue.add(&Arc::new(Fake(3)), now + SETTLE, now + SETTLE);
+        let standing = queue.standing(now + SETTLE);
+        let inos: Vec<_> = standing.iter().map(|it| it.file.0).collect();
+        assert_eq!(inos, [7, 3]);
+        assert_eq!(standing[0].age, SETTLE);
+    }
+}
