@@ -209,8 +209,8 @@ impl State {
 mod tests {
     use std::io::Write;
 
-    use super::super::ReplyCode;
     use super::*;
+    use crate::ftp::ReplyCode;
 
     fn told(command: DigestCommand, text: &str) -> Option<Digest> {
         let lines = vec![b"Computing".to_vec(), text.into()];

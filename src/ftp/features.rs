@@ -96,8 +96,8 @@ fn is_feature(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reply::ReplyCode;
     use super::*;
+    use crate::ftp::reply::ReplyCode;
 
     fn features(lines: &[&str]) -> Features {
         let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();

@@ -9,16 +9,16 @@
 use std::fmt::Display;
 use std::ops::ControlFlow;
 
-use super::about::{told_size, told_time};
 use super::address::{extended_passive_port, passive_address};
 use super::digest::DigestCommand;
 use super::features::Features;
-use super::list::Parser;
 use super::listing::{
     Entry, Format, Kind, Line, ListingBudget, ListingReader, TARGET_MAX, parse_line, parse_mlst,
 };
 use super::path::{NAME_MAX, RemotePath, check_name};
 use super::reply::{Reply, ReplyCode, first_line, inner_line, last_line};
+use super::session::facts::{told_size, told_time};
+use super::session::list::Parser;
 use super::session::quoted_path;
 
 /// 2026-11-23T12:00 UTC, as for the recorded listings.
@@ -49,7 +49,7 @@ pub fn feat(input: &[u8]) {
         for name in features.names() {
             assert!(features.parameters(name).is_some());
         }
-        super::login::wanted_facts(&features).inspect(is_one_line);
+        super::session::login::wanted_facts(&features).inspect(is_one_line);
     }
 }
 

@@ -45,11 +45,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod about;
 mod address;
-mod ahead;
-mod begin;
-mod behind;
 mod beside;
 mod charset;
 mod connect;
@@ -61,12 +57,8 @@ pub mod error;
 pub mod features;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod list;
-mod list_form;
 pub mod listing;
 mod local;
-mod login;
-mod mark;
 mod options;
 pub mod path;
 pub mod profile;
@@ -75,24 +67,18 @@ pub mod reply;
 mod resolve;
 mod secrets;
 pub mod session;
-mod setting;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;
 pub mod tls;
-mod together;
-mod transfer;
 mod wire;
 
-pub use about::SizeAndModified;
-pub use ahead::{Readiness, Watch};
 pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
 pub use features::Features;
-pub use list_form::{ListForm, ListWith};
 pub use listing::{
     Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
     Modified, Precision, Shortfall, UnusedLine,
@@ -103,8 +89,11 @@ pub use path::{PathError, RemotePath};
 pub use profile::{Capability, Finding, ServerProfile};
 pub use proxy::{Proxy, ProxyKind, ProxyProblem};
 pub use reply::{Reply, ReplyClass, ReplyCode};
+pub use session::armed::{Readiness, Watch};
+pub use session::batch::StatListing;
+pub use session::facts::SizeAndModified;
+pub use session::list_form::{ListForm, ListWith};
+pub use session::set_facts::Setting;
+pub use session::transfer::{Download, Interrupter, Upload};
 pub use session::{Failed, Session, greets};
-pub use setting::Setting;
 pub use tls::{Tls, TlsConfig, TlsOptions, Trust};
-pub use together::StatListing;
-pub use transfer::{Download, Interrupter, Upload};

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::reply::ReplyCode;
+use crate::ftp::reply::ReplyCode;
 
 /// Commands whose replies are told from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

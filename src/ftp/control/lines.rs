@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use super::super::error::{Error, Phase};
-use super::super::reply::{ReplyCode, first_line, inner_line, last_line};
 use super::{Control, MAX_LINE, shown, socket_error};
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::reply::{ReplyCode, first_line, inner_line, last_line};
 
 /// Most bytes read at a time.
 const CHUNK: usize = 16 * 1024;

@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use super::super::error::{Error, Phase};
-use super::super::reply::{Reply, first_line, last_line};
 use super::{Control, MAX_BYTES, MAX_LINE};
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::reply::{Reply, first_line, last_line};
 
 /// The reply to a command that was sent ahead of its use: it comes before all others.
 #[derive(Debug, Default)]
@@ -106,8 +106,8 @@ fn holds_reply(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
     use super::*;
+    use crate::ftp::control::shown;
 
     #[test]
     fn a_reply_is_whole_with_its_last_line() {

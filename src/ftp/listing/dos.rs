@@ -186,8 +186,8 @@ fn is_sum(text: &[u8]) -> bool {
 mod tests {
     use crate::ftp::time::parse_timestamp;
 
-    use super::super::order::DateOrders;
     use super::*;
+    use crate::ftp::listing::order::DateOrders;
 
     /// The entry of a listing of one line.
     fn entry(line: &str) -> Option<Entry> {

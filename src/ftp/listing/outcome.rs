@@ -199,8 +199,8 @@ impl ListingOutcome {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::ListingBudget;
     use super::*;
+    use crate::ftp::listing::budget::ListingBudget;
 
     fn outcome() -> ListingOutcome {
         ListingOutcome::new(ListingBudget::default().share())

@@ -8,9 +8,9 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::super::features::Features;
 use super::family::Family;
 use super::{Capability, Finding, Relaxed, ServerProfile, now};
+use crate::ftp::features::Features;
 
 /// First line of the file.
 const HEADING: &str = "ftpfs server profile 1";

@@ -1,5 +1,5 @@
-use super::super::reply::ReplyCode;
 use super::*;
+use crate::ftp::reply::ReplyCode;
 
 fn introduced(greeting: &str, features: &[&str]) -> ServerProfile {
     let profile = ServerProfile::default();

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 
-use super::super::testing::{Channel, Peer, Stage, path, secured};
-use super::super::{ConnectOptions, ListWith, Session};
 use super::tls::{Identity, log_in, options};
+use crate::ftp::testing::{Channel, Peer, Stage, path, secured};
+use crate::ftp::{ConnectOptions, ListWith, Session};
 
 /// Begins the transfer that is asked for by `line`, of a server that sends its 150 only when the
 /// handshake is done.

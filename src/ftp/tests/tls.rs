@@ -10,9 +10,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion};
 use tempfile::NamedTempFile;
 
-use super::super::testing::{Channel, Peer, SHORT, Stage, path, secured};
-use super::super::tls::{Distrust, Fingerprint, Tls, TlsConfig, TlsOptions, Trust};
-use super::super::{ConnectOptions, Error, ListWith, Phase, Session, greets};
+use crate::ftp::testing::{Channel, Peer, SHORT, Stage, path, secured};
+use crate::ftp::tls::{Distrust, Fingerprint, Tls, TlsConfig, TlsOptions, Trust};
+use crate::ftp::{ConnectOptions, Error, ListWith, Phase, Session, greets};
 
 /// A server's certificate, with what a client needs to trust it.
 pub(super) struct Identity {

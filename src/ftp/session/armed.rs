@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::connect::prepare;
-use super::control::socket_error;
-use super::data::{
+use super::Session;
+use crate::ftp::connect::prepare;
+use crate::ftp::control::socket_error;
+use crate::ftp::data::{
     extended_passive_target, give_up_extended, is_v4, may_fall_back, passive_target,
 };
-use super::error::{Error, Phase};
-use super::local::Origin;
-use super::profile::Capability;
-use super::reply::Reply;
-use super::session::Session;
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::local::Origin;
+use crate::ftp::profile::Capability;
+use crate::ftp::reply::Reply;
 
 /// An older connection is not trusted: address translators and servers forget silent ones,
 /// pyftpdlib after 300 s.
@@ -44,7 +44,7 @@ pub enum Readiness {
 
 /// What a session opens ahead.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(in crate::ftp) struct Ahead {
     state: State,
     /// False in active mode, where it is not wanted, and where the server does not bear it.
     enabled: bool,
@@ -53,7 +53,7 @@ pub(super) struct Ahead {
     promise: Promise,
     dead: u8,
     /// [`OLDEST`], which tests do not wait for.
-    pub(super) oldest: Duration,
+    pub(in crate::ftp) oldest: Duration,
 }
 
 /// What is known of the transfers to come.
@@ -79,7 +79,7 @@ enum State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::ftp) enum Way {
     Extended,
     Passive,
 }
@@ -114,7 +114,7 @@ impl Watch {
 }
 
 impl Ahead {
-    pub(super) fn new(enabled: bool) -> Self {
+    pub(in crate::ftp) fn new(enabled: bool) -> Self {
         Self {
             state: State::None,
             enabled,
@@ -126,18 +126,18 @@ impl Ahead {
     }
 
     /// A transfer begins: whatever was opened ahead is used up.
-    pub(super) fn used_up(&mut self) {
+    pub(in crate::ftp) fn used_up(&mut self) {
         self.due = true;
     }
 
     /// The reply to EPSV or PASV is owed from now on.
-    pub(super) fn asked(&mut self, way: Way) {
+    pub(in crate::ftp) fn asked(&mut self, way: Way) {
         self.due = false;
         self.state = State::Asked(way);
     }
 
     /// The server forgot a connection that was open, or closed it.
-    pub(super) fn was_dead(&mut self) {
+    pub(in crate::ftp) fn was_dead(&mut self) {
         self.dead += 1;
         if self.dead >= MOST_DEAD {
             self.stop("the server closes data connections that are idle");
@@ -145,7 +145,7 @@ impl Ahead {
     }
 
     /// The connection carried a transfer.
-    pub(super) fn was_alive(&mut self) {
+    pub(in crate::ftp) fn was_alive(&mut self) {
         self.dead = 0;
         if self.promise == Promise::Unproven {
             self.promise = Promise::Proven;
@@ -154,7 +154,7 @@ impl Ahead {
 
     /// Whether another transfer follows the one that begins at once, as
     /// [told](Session::expect_more).
-    pub(super) fn expects_more(&mut self) -> bool {
+    pub(in crate::ftp) fn expects_more(&mut self) -> bool {
         let expected = self.promise == Promise::More;
         if expected {
             self.promise = Promise::Proven;
@@ -163,7 +163,7 @@ impl Ahead {
     }
 
     /// Without waiting: whether bytes came over a data connection that no transfer has used.
-    pub(super) fn hears_unasked(&self) -> bool {
+    pub(in crate::ftp) fn hears_unasked(&self) -> bool {
         match &self.state {
             State::Connecting(arm) | State::Connected(arm) => {
                 matches!(arm.socket.peek(&mut [0]), Ok(count) if count > 0)
@@ -214,7 +214,7 @@ impl Session {
     }
 
     /// How the next data connection would be asked for as things are; none where it should not.
-    pub(super) fn way_ahead(&self) -> Option<Way> {
+    pub(in crate::ftp) fn way_ahead(&self) -> Option<Way> {
         let is_wanted = self.ahead.enabled
             && self.ahead.due
             && !self.control.owes_anything()
@@ -295,7 +295,7 @@ impl Session {
 
     /// The data connection opened ahead, if it is good: waits for as much of it as is still to
     /// come.
-    pub(super) fn take_armed(&mut self) -> Result<Option<TcpStream>, Error> {
+    pub(in crate::ftp) fn take_armed(&mut self) -> Result<Option<TcpStream>, Error> {
         self.control.hear_ahead()?;
         self.settle();
         self.control.set_holds_data(false);
@@ -332,7 +332,7 @@ impl Session {
     }
 
     /// Acts on the reply to EPSV or PASV, where it has come.
-    pub(super) fn settle(&mut self) {
+    pub(in crate::ftp) fn settle(&mut self) {
         let Some(reply) = self.control.take_ahead() else {
             return;
         };
@@ -379,7 +379,7 @@ impl Session {
 }
 
 impl Way {
-    pub(super) fn verb(self) -> &'static str {
+    pub(in crate::ftp) fn verb(self) -> &'static str {
         match self {
             Self::Extended => "EPSV",
             Self::Passive => "PASV",

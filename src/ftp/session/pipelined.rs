@@ -4,31 +4,31 @@
 //! first that to EPSV, whose code no transfer ends with, then the look's. A look that nobody asks
 //! for is thrown away by the next command (`control.rs`).
 
-use super::ahead::Way;
-use super::control::shown;
-use super::error::Error;
-use super::path::RemotePath;
-use super::profile::Capability;
-use super::reply::Reply;
-use super::session::Session;
+use super::Session;
+use super::armed::Way;
+use crate::ftp::control::shown;
+use crate::ftp::error::Error;
+use crate::ftp::path::RemotePath;
+use crate::ftp::profile::Capability;
+use crate::ftp::reply::Reply;
 
 /// What was sent behind the transfer under way.
 #[derive(Debug)]
-pub(super) struct Behind {
+pub(in crate::ftp) struct Behind {
     way: Way,
     look: Option<Looked>,
 }
 
 /// A question about a file whose answer was not taken yet.
 #[derive(Debug)]
-pub(super) struct Looked {
+pub(in crate::ftp) struct Looked {
     path: RemotePath,
     with: Look,
 }
 
 /// How a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(in crate::ftp) enum Look {
     /// MLST.
     Mlst,
     /// SIZE and MDTM.
@@ -47,14 +47,14 @@ impl Look {
 impl Session {
     /// The data has ended: asks for the next transfer's data connection, before the completion
     /// reply has come. Servers answer when they have sent that.
-    pub(super) fn arm_behind(&mut self) {
+    pub(in crate::ftp) fn arm_behind(&mut self) {
         // One that cannot be sent shows in the completion reply.
         let _ = self.send_behind(None);
     }
 
     /// Behind an upload whose bytes were all sent: asks for the next data connection, and for what
     /// will have arrived where `look` says so.
-    pub(super) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
+    pub(in crate::ftp) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
         if self.has_sent_behind() {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl Session {
     /// Sends a download's command, and behind it at once the EPSV or PASV of the next, where
     /// another is [expected](Session::expect_more) and the server takes commands in turn; whether
     /// it did.
-    pub(super) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
+    pub(in crate::ftp) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
         let is_borne = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
         if !self.ahead.expects_more() || !is_borne {
             return Ok(false);
@@ -103,7 +103,7 @@ impl Session {
     }
 
     /// The transfer's last reply has come: those to what was sent behind it are the next.
-    pub(super) fn transfer_ended(&mut self) {
+    pub(in crate::ftp) fn transfer_ended(&mut self) {
         let Some(behind) = self.behind.take() else {
             return;
         };
@@ -117,18 +117,18 @@ impl Session {
 
     /// Whether something was sent behind the transfer under way, so that the order of replies is
     /// not the usual one.
-    pub(super) fn has_sent_behind(&self) -> bool {
+    pub(in crate::ftp) fn has_sent_behind(&self) -> bool {
         self.behind.is_some()
     }
 
     /// Whether `reply`, the first after the data, is already that to EPSV or PASV: the completion
     /// reply is missing.
-    pub(super) fn is_skipped_by(&self, reply: &Reply) -> bool {
+    pub(in crate::ftp) fn is_skipped_by(&self, reply: &Reply) -> bool {
         self.has_sent_behind() && matches!(reply.code().0, 227 | 229)
     }
 
     /// Whether just this question was sent already, and its answers are the next to come.
-    pub(super) fn was_asked(&mut self, path: &RemotePath, with: Look) -> bool {
+    pub(in crate::ftp) fn was_asked(&mut self, path: &RemotePath, with: Look) -> bool {
         let looked = self.looked.take();
         looked.is_some_and(|looked| looked.path == *path && looked.with == with)
             && self.control.take_look()
@@ -146,7 +146,11 @@ impl Session {
     }
 
     /// The command lines of a look.
-    pub(super) fn look_lines(&self, path: &RemotePath, with: Look) -> Result<Vec<Vec<u8>>, Error> {
+    pub(in crate::ftp) fn look_lines(
+        &self,
+        path: &RemotePath,
+        with: Look,
+    ) -> Result<Vec<Vec<u8>>, Error> {
         match with {
             Look::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
             Look::SizeAndTime => Ok(vec![

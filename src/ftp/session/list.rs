@@ -5,26 +5,26 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::charset::decode;
-use super::control::{shown, socket_error};
-use super::data::Pending;
-use super::error::{Error, Phase};
+use super::Session;
 use super::list_form::{ListForm, ListWith};
-use super::listing::{
+use super::restart_marker::Mark;
+use crate::ftp::charset::decode;
+use crate::ftp::control::{shown, socket_error};
+use crate::ftp::data::Pending;
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::listing::{
     Entry, Format, Kind, Line, ListingBudget, ListingOutcome, ListingReader, Shortfall,
 };
-use super::mark::Mark;
-use super::path::{RemotePath, check_name};
-use super::profile::Capability;
-use super::reply::{Reply, ReplyClass};
-use super::session::Session;
+use crate::ftp::path::{RemotePath, check_name};
+use crate::ftp::profile::Capability;
+use crate::ftp::reply::{Reply, ReplyClass};
 
 /// Longest line of a listing; a longer one is passed over.
 const MAX_LINE: usize = 8 * 1024;
 /// Most bytes of one listing by MLSD or LIST: some ten million entries.
 const MAX_LISTING: u64 = 1 << 30;
 /// Most bytes of one listing by STAT.
-pub(super) const MAX_STAT: usize = 64 << 20;
+pub(in crate::ftp) const MAX_STAT: usize = 64 << 20;
 /// How long to wait for the data of a listing whose end was announced and whose beginning was not.
 const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
 /// How many timeouts a listing may take, however little of it comes.
@@ -291,7 +291,7 @@ impl Session {
 }
 
 /// Turns bytes into lines and lines into entries.
-pub(super) struct Parser<'a> {
+pub(in crate::ftp) struct Parser<'a> {
     path: RemotePath,
     reader: ListingReader,
     charset: Option<&'static encoding_rs::Encoding>,
@@ -308,7 +308,7 @@ pub(super) struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     /// For the listing of `path`, whose entries go to `sink`.
-    pub(super) fn new(
+    pub(in crate::ftp) fn new(
         charset: Option<&'static encoding_rs::Encoding>,
         path: &RemotePath,
         format: Format,
@@ -335,7 +335,7 @@ impl<'a> Parser<'a> {
     ///
     /// # Errors
     /// [`Error::ListingTooLarge`] when memory did not suffice.
-    pub(super) fn finish(mut self) -> Result<ListingOutcome, Error> {
+    pub(in crate::ftp) fn finish(mut self) -> Result<ListingOutcome, Error> {
         self.check_memory()?;
         let format = Format::List;
         let reader = std::mem::replace(&mut self.reader, ListingReader::new(format, 0));
@@ -361,7 +361,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Whether memory sufficed so far.
-    pub(super) fn check_memory(&self) -> Result<(), Error> {
+    pub(in crate::ftp) fn check_memory(&self) -> Result<(), Error> {
         self.exceeded
             .map_or(Ok(()), |limit| Err(Error::ListingTooLarge(limit)))
     }
@@ -372,7 +372,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads the listing to its end, or until the sink breaks.
-    pub(super) fn read(&mut self, mut data: impl Read) -> Result<ControlFlow<()>, Error> {
+    pub(in crate::ftp) fn read(&mut self, mut data: impl Read) -> Result<ControlFlow<()>, Error> {
         let (mut chunk, mut unread) = (vec![0; CHUNK], Vec::new());
         let mut overlong = false;
         loop {
@@ -434,7 +434,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes one line of a STAT reply.
-    pub(super) fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
+    pub(in crate::ftp) fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
         self.outcome.bytes += line.len() as u64;
         self.take_line(line)
     }
@@ -502,14 +502,14 @@ impl<'a> Parser<'a> {
 /// How slowly a listing may come as a whole: each byte may keep to its deadline, and all of them
 /// take for ever.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(in crate::ftp) struct Pace {
     began: Instant,
     patience: Duration,
 }
 
 impl Pace {
     /// A listing begins now, and no byte of it takes longer than `timeout`.
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(in crate::ftp) fn new(timeout: Duration) -> Self {
         Self {
             began: Instant::now(),
             patience: timeout.saturating_mul(PATIENCE_IN_TIMEOUTS),
@@ -517,7 +517,7 @@ impl Pace {
     }
 
     /// Whether `received` bytes are enough by now.
-    pub(super) fn check(&self, received: u64) -> Result<(), Error> {
+    pub(in crate::ftp) fn check(&self, received: u64) -> Result<(), Error> {
         let earned = Duration::from_secs(received / LEAST_BYTES_A_SECOND);
         if self.began.elapsed() > self.patience.saturating_add(earned) {
             return Err(Error::TooSlow("a listing"));

@@ -6,22 +6,22 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::beside::Beside;
-use super::control::{shown, socket_error};
-use super::data::{Pending, open};
-use super::error::{Error, Phase};
-use super::mark::Mark;
-use super::path::RemotePath;
-use super::profile::Capability;
-use super::reply::{Reply, ReplyClass};
-use super::session::{Failed, Session, intermediate};
-use super::wire::Wire;
+use super::restart_marker::Mark;
+use super::{Failed, Session, intermediate};
+use crate::ftp::beside::Beside;
+use crate::ftp::control::{shown, socket_error};
+use crate::ftp::data::{Pending, open};
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::path::RemotePath;
+use crate::ftp::profile::Capability;
+use crate::ftp::reply::{Reply, ReplyClass};
+use crate::ftp::wire::Wire;
 
 /// How long a server that broke a handshake off has to say why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Session {
-    pub(super) fn start(
+    pub(in crate::ftp) fn start(
         mut self,
         verb: &'static str,
         path: &RemotePath,
@@ -55,7 +55,7 @@ impl Session {
     /// Agrees on a data connection, unless one was opened ahead, sends `line` over the control
     /// connection and takes its reply: with a 1yz, the data connection is to be
     /// [accepted](Self::accept).
-    pub(super) fn ask_for_transfer(
+    pub(in crate::ftp) fn ask_for_transfer(
         &mut self,
         verb: &'static str,
         line: &[u8],
@@ -247,7 +247,11 @@ impl Session {
     }
 
     /// The data connection of a transfer that has begun.
-    pub(super) fn accept(&mut self, verb: &'static str, pending: Pending) -> Result<Wire, Error> {
+    pub(in crate::ftp) fn accept(
+        &mut self,
+        verb: &'static str,
+        pending: Pending,
+    ) -> Result<Wire, Error> {
         let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
             Ok(Wire::Tls(stream)) => {
                 self.data_resumed = Some(stream.is_resumed());
@@ -276,7 +280,7 @@ impl Session {
 
     /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data
     /// connection for it yet.
-    pub(super) fn begin_early(
+    pub(in crate::ftp) fn begin_early(
         &mut self,
         path: &RemotePath,
         file: &File,
@@ -325,7 +329,7 @@ impl Session {
 
 /// Sends `length` bytes of `file` from `offset` on; the outer error is the file's, the inner one
 /// the connection's.
-pub(super) fn send_file(
+pub(in crate::ftp) fn send_file(
     data: &mut Wire,
     file: &File,
     offset: u64,

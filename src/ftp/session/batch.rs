@@ -4,13 +4,13 @@
 
 use std::ops::ControlFlow;
 
-use super::about::{SizeAndModified, told_entry, told_size};
-use super::control::shown;
-use super::error::Error;
+use super::Session;
+use super::facts::{SizeAndModified, told_entry, told_size};
 use super::list::{MAX_STAT, Parser};
-use super::listing::{Entry, Format, ListingOutcome};
-use super::path::RemotePath;
-use super::session::Session;
+use crate::ftp::control::shown;
+use crate::ftp::error::Error;
+use crate::ftp::listing::{Entry, Format, ListingOutcome};
+use crate::ftp::path::RemotePath;
 
 /// A path's listing by STAT. Without a line for the directory itself
 /// ([`names_itself`](ListingOutcome::names_itself)) it may be a file's, or that of nothing at all.

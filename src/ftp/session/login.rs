@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use super::control::Control;
-use super::data::is_v4;
-use super::error::{Error, Phase};
-use super::features::Features;
-use super::options::ConnectOptions;
-use super::profile::Capability;
-use super::reply::{Reply, ReplyClass};
-use super::tls::{Connector, Tls};
+use crate::ftp::control::Control;
+use crate::ftp::data::is_v4;
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::features::Features;
+use crate::ftp::options::ConnectOptions;
+use crate::ftp::profile::Capability;
+use crate::ftp::reply::{Reply, ReplyClass};
+use crate::ftp::tls::{Connector, Tls};
 
 /// Facts worth asking for where MLST lists them.
 const FACTS: [&str; 8] = [
@@ -40,7 +40,7 @@ const PROBES: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
 /// Logs in over a fresh connection: what the server can do, as it says. Commands that need not wait
 /// for one another are sent together while the profile says that the server bears it.
-pub(super) fn log_in(
+pub(in crate::ftp) fn log_in(
     control: &mut Control,
     options: &ConnectOptions,
     tls: Option<&Connector>,
@@ -344,7 +344,7 @@ fn features(reply: &Reply) -> Features {
 }
 
 /// The OPTS that asks for more facts than the server gives unasked; none where it gives them all.
-pub(super) fn wanted_facts(features: &Features) -> Option<String> {
+pub(in crate::ftp) fn wanted_facts(features: &Features) -> Option<String> {
     let offered = features.parameters("MLST")?;
     let mut wanted = String::new();
     let mut missing = false;
@@ -391,7 +391,7 @@ fn secret_command(
     let shown = if verb == "USER" { argument } else { "****" };
     log::debug!("> {verb} {}", shown.escape_debug());
     if argument.contains(['\r', '\n', '\0']) {
-        return Err(Error::Path(super::PathError::Unsendable));
+        return Err(Error::Path(crate::ftp::PathError::Unsendable));
     }
     if verb != "USER" {
         control.conceal(argument);
@@ -403,8 +403,8 @@ fn secret_command(
 
 #[cfg(test)]
 mod tests {
-    use super::super::ReplyCode;
     use super::*;
+    use crate::ftp::ReplyCode;
 
     fn reply(code: u16, text: &str) -> Reply {
         Reply::new(ReplyCode(code), vec![text.as_bytes().to_vec()])

@@ -2,12 +2,12 @@
 //! UTIME, MDTM), its mode (SITE CHMOD, MFF), its name (RNFR and RNTO, RFC 959 §4.1.3); all in one
 //! write where the server queues commands.
 
-use super::control::shown;
-use super::error::Error;
-use super::path::RemotePath;
-use super::reply::Reply;
-use super::session::Session;
-use super::time::timestamp;
+use super::Session;
+use crate::ftp::control::shown;
+use crate::ftp::error::Error;
+use crate::ftp::path::RemotePath;
+use crate::ftp::reply::Reply;
+use crate::ftp::time::timestamp;
 
 /// A file's time or mode, and the command that sets it. Times are UTC seconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

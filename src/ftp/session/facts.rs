@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::behind::Look;
-use super::control::shown;
-use super::digest::{Digest, DigestCommand};
-use super::error::{Error, Phase};
-use super::listing::{Entry, Kind, SIZE_MAX, parse_mlst};
-use super::path::RemotePath;
-use super::reply::Reply;
-use super::session::{Session, first_word, nonsense};
-use super::time::{moment, parse_timestamp, shown_at};
+use super::pipelined::Look;
+use super::{Session, first_word, nonsense};
+use crate::ftp::control::shown;
+use crate::ftp::digest::{Digest, DigestCommand};
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::listing::{Entry, Kind, SIZE_MAX, parse_mlst};
+use crate::ftp::path::RemotePath;
+use crate::ftp::reply::Reply;
+use crate::ftp::time::{moment, parse_timestamp, shown_at};
 
 /// A file's size and time of modification, each told or refused for itself.
 pub type SizeAndModified = (Result<u64, Error>, Result<i64, Error>);
@@ -58,7 +58,7 @@ impl Session {
     ///
     /// # Errors
     /// The session broke.
-    pub(super) fn modified_answer(&mut self) -> Result<Result<i64, Error>, Error> {
+    pub(in crate::ftp) fn modified_answer(&mut self) -> Result<Result<i64, Error>, Error> {
         let answer = self.completion("MDTM");
         let modified = answer.and_then(|reply| self.told_time(&reply));
         self.unless_broken(modified)
@@ -72,7 +72,7 @@ impl Session {
     }
 
     /// What MDTM is to be told to set a time of `seconds`, UTC.
-    pub(super) fn mdtm_time(&self, seconds: i64) -> i64 {
+    pub(in crate::ftp) fn mdtm_time(&self, seconds: i64) -> i64 {
         let zone = self.mdtm_zone.as_ref();
         zone.map_or(seconds, |zone| shown_at(seconds, zone))
     }
@@ -108,21 +108,21 @@ impl Session {
 }
 
 /// The size in SIZE's reply.
-pub(super) fn told_size(reply: &Reply) -> Result<u64, Error> {
+pub(in crate::ftp) fn told_size(reply: &Reply) -> Result<u64, Error> {
     let size = first_word(reply).and_then(|digits| digits.parse().ok());
     let size = size.filter(|size| *size <= SIZE_MAX);
     size.ok_or_else(|| nonsense(reply, "a size"))
 }
 
 /// The time in MDTM's reply.
-pub(super) fn told_time(reply: &Reply) -> Result<i64, Error> {
+pub(in crate::ftp) fn told_time(reply: &Reply) -> Result<i64, Error> {
     let time = first_word(reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
     time.ok_or_else(|| nonsense(reply, "a time"))
 }
 
 /// The entry in MLST's reply, by the name it was asked for. Some servers put it on the reply's
 /// first or only line. Facts without a type say nothing: a directory would be an empty file.
-pub(super) fn told_entry(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
+pub(in crate::ftp) fn told_entry(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
     let lines = reply.lines().iter();
     let mut entries = lines.filter_map(|line| parse_mlst(line));
     let entry = entries.find(|entry| entry.kind != Kind::Unknown);
@@ -135,8 +135,8 @@ pub(super) fn told_entry(reply: &Reply, path: &RemotePath) -> Result<Entry, Erro
 
 #[cfg(test)]
 mod tests {
-    use super::super::reply::ReplyCode;
     use super::*;
+    use crate::ftp::reply::ReplyCode;
 
     fn told(lines: &[&str]) -> Result<Entry, Error> {
         let lines = lines.iter().map(|line| line.as_bytes().to_vec());

@@ -10,15 +10,15 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::begin::send_file;
-use super::control::socket_error;
-use super::error::{Error, Phase};
-use super::mark::Mark;
-use super::path::RemotePath;
-use super::profile::Capability;
-use super::reply::{Reply, ReplyClass};
-use super::session::{Failed, Session};
-use super::wire::Wire;
+use super::restart_marker::Mark;
+use super::start::send_file;
+use super::{Failed, Session};
+use crate::ftp::control::socket_error;
+use crate::ftp::error::{Error, Phase};
+use crate::ftp::path::RemotePath;
+use crate::ftp::profile::Capability;
+use crate::ftp::reply::{Reply, ReplyClass};
+use crate::ftp::wire::Wire;
 
 /// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -137,7 +137,7 @@ impl Session {
     }
 
     /// Takes the reply that ends a transfer, its data connection being closed.
-    pub(super) fn complete(
+    pub(in crate::ftp) fn complete(
         &mut self,
         verb: &'static str,
         patience: Duration,
@@ -176,7 +176,7 @@ impl Session {
 
     /// Brings the session back in step after the data connection was closed early: each transfer
     /// has one completion reply, whatever it says. False when the session is of no use any more.
-    pub(super) fn resynchronise(&mut self) -> bool {
+    pub(in crate::ftp) fn resynchronise(&mut self) -> bool {
         if self.has_sent_behind() {
             self.control.give_up();
             return false;

@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
-use super::error::Error;
-use super::reply::Reply;
+use crate::ftp::error::Error;
+use crate::ftp::reply::Reply;
 
 /// What is said before a transfer's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(in crate::ftp) enum Mark {
     /// Nothing: all of the file.
     None,
     /// REST: from this byte on.
@@ -19,7 +19,7 @@ pub(super) enum Mark {
 
 impl Mark {
     /// From `offset` on.
-    pub(super) fn at(offset: u64) -> Self {
+    pub(in crate::ftp) fn at(offset: u64) -> Self {
         if offset == 0 {
             Self::None
         } else {
@@ -28,7 +28,7 @@ impl Mark {
     }
 
     /// Its verb and its line, where there is one.
-    pub(super) fn command(&self) -> Option<(&'static str, String)> {
+    pub(in crate::ftp) fn command(&self) -> Option<(&'static str, String)> {
         match self {
             Self::None => None,
             Self::From(offset) => Some(("REST", format!("REST {offset}"))),
@@ -41,7 +41,7 @@ impl Mark {
     }
 
     /// The verb and the line that take it back, where there is something to take back.
-    pub(super) fn reset(&self) -> Option<(&'static str, &'static str)> {
+    pub(in crate::ftp) fn reset(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::None => None,
             Self::From(_) => Some(("REST", "REST 0")),
@@ -51,7 +51,7 @@ impl Mark {
 
     /// Whether the server may still hold it for another transfer, after `error` in the place of its
     /// own: a mark holds until one begins, and not all servers forget it when one is refused.
-    pub(super) fn may_be_left_by(&self, error: &Error) -> bool {
+    pub(in crate::ftp) fn may_be_left_by(&self, error: &Error) -> bool {
         let Some((word, _)) = self.command() else {
             return false;
         };
@@ -62,8 +62,8 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ReplyCode;
     use super::*;
+    use crate::ftp::ReplyCode;
 
     #[test]
     fn a_mark_is_left_to_the_next_transfer_unless_the_server_knows_none() {

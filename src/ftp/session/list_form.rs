@@ -1,6 +1,6 @@
 //! The commands that list a directory, and the forms in which they are sent.
 
-use super::path::RemotePath;
+use crate::ftp::path::RemotePath;
 
 /// Which command lists a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,8 +27,8 @@ pub struct ListForm {
 }
 
 impl ListWith {
-    /// Whether [`Session::list`](super::Session::list) enters `path` first even where the server
-    /// lists the path of an argument.
+    /// Whether [`Session::list`](crate::ftp::Session::list) enters `path` first even where the
+    /// server lists the path of an argument.
     pub fn enters(self, path: &RemotePath) -> bool {
         // MLSD's whole argument is the path (RFC 3659 §7.1).
         self != Self::Mlsd && needs_working_directory(path.as_bytes())
@@ -36,7 +36,7 @@ impl ListWith {
 }
 
 impl ListForm {
-    pub(super) fn verb(self) -> &'static str {
+    pub(in crate::ftp) fn verb(self) -> &'static str {
         match self.with {
             ListWith::Mlsd => "MLSD",
             ListWith::List => "LIST",
