@@ -1,11 +1,13 @@
 //! The operations of the file system, a file for each group of calls.
 
 mod case;
+mod close;
 mod directories;
-mod files;
 mod hidden;
 mod invalidate;
 mod lookup;
+mod open;
+mod read;
 mod rename;
 mod revalidate;
 mod setattr;
@@ -13,9 +15,10 @@ mod statfs;
 mod status;
 mod symlink;
 mod unlink;
+mod write;
 
 pub use directories::Listed;
-pub use files::{Access, OpenMode, Opened, Pages};
+pub use open::{Access, OpenMode, Opened, Pages};
 pub use setattr::Changes;
 pub use statfs::SpaceLeft;
 pub use status::{Report, Stage, Waiting};

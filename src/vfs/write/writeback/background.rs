@@ -58,32 +58,6 @@ fn may_store_beside(vfs: &Vfs, running: usize) -> bool {
 }
 
 impl Vfs {
-    /// A program closed `file`: stores it, or in `-o writeback` keeps it safely until it is stored.
-    pub(in crate::vfs) fn close_file(
-        &self,
-        file: &Arc<OpenFile>,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<(), Errno> {
-        if !self.options.writeback {
-            return self.store(file, wanted);
-        }
-        let failure = file.take_failure();
-        if !self.writeback.has_place_for(file) {
-            return self.store(file, wanted);
-        }
-        match file.keep_closed() {
-            Ok(true) => self.store_later(file),
-            Ok(false) => {}
-            Err(error) => {
-                log::warn!(
-                    "cannot keep what was closed on the local disk, it is stored at once: {error}"
-                );
-                return self.store(file, wanted);
-            }
-        }
-        failure.map_or(Ok(()), Err)
-    }
-
     /// After `file` was stored or removed: it waits no more, unless it was closed again meanwhile.
     pub(in crate::vfs) fn forget_waiting(&self, file: &Arc<OpenFile>) {
         if file.has_closed() {
@@ -144,7 +118,7 @@ impl Vfs {
         files
     }
 
-    fn store_later(&self, file: &Arc<OpenFile>) {
+    pub(in crate::vfs) fn store_later(&self, file: &Arc<OpenFile>) {
         // The name is needed as long as the file waits.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());

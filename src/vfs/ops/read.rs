@@ -1,0 +1,68 @@
+//! read: bytes of an open file, and what becomes of the cache when they are not those expected.
+
+use crate::cache::{Answer, Attributes};
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
+use crate::vfs::read::Bytes;
+use crate::vfs::table::handle::Handle;
+
+impl Vfs {
+    /// Up to `length` bytes from `offset`, where they are at hand.
+    pub fn try_read(
+        &self,
+        handle: Handle,
+        offset: u64,
+        length: usize,
+    ) -> Option<Result<Bytes, Errno>> {
+        match self.files.find(handle) {
+            Ok(opened) => opened.file.try_read(offset, length),
+            Err(errno) => Some(Err(errno)),
+        }
+    }
+
+    /// Up to `length` bytes from `offset`; less only at the end of the file, or once `wanted` says
+    /// that nobody waits for them any more.
+    pub fn read(
+        &self,
+        handle: Handle,
+        offset: u64,
+        length: usize,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<Bytes, Errno> {
+        let file = &self.files.find(handle)?.file;
+        let read = file.read(offset, length, wanted);
+        match &read {
+            Err(Errno::STALE) => self.forget_changed(file),
+            Ok(bytes) if bytes.len() < length => self.correct_size(file),
+            Ok(_) | Err(_) => {}
+        }
+        read
+    }
+
+    /// Shows the size that reading has found, where the server listed a wrong one.
+    fn correct_size(&self, file: &OpenFile) {
+        let Some(size) = file.take_corrected_size() else {
+            return;
+        };
+        if let Ok((directory, name)) = self.location(file.ino())
+            && let Answer::Present(known, _) = self.cache.lookup(&directory, &name)
+        {
+            let size = Some(size);
+            let attributes = Attributes { size, ..known };
+            self.cache.insert(&directory, &name, attributes);
+        }
+    }
+
+    /// The next open is to see the file that the server has now, and none of the pages that the
+    /// kernel was given while it changed.
+    pub(super) fn forget_changed(&self, file: &OpenFile) {
+        if !file.has_changed() {
+            return;
+        }
+        self.inodes.set_cached(file.ino(), None);
+        if let Ok((directory, _)) = self.location(file.ino()) {
+            self.cache.forget(&directory);
+        }
+    }
+}
