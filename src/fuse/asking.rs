@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fuser::{ReplyData, ReplyEntry, Request};
 
-use crate::vfs::{Attr, Errno, Fresh, Handle, Vfs};
+use crate::vfs::{Attr, Errno, Handle, Vfs, WithTtl};
 
 use super::FuseFs;
 use super::interrupts::Refusable;
@@ -61,7 +61,7 @@ impl FuseFs {
         &self,
         request: &Request,
         reply: ReplyEntry,
-        job: impl FnOnce(&Vfs) -> Result<Fresh<Attr>, Errno> + Send + 'static,
+        job: impl FnOnce(&Vfs) -> Result<WithTtl<Attr>, Errno> + Send + 'static,
     ) {
         let job = |vfs: &Vfs, _: &dyn Fn() -> bool| job(vfs);
         self.later(request, reply, job, entry, |vfs, entered| {

@@ -24,7 +24,7 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::vfs::{Attr, Changes, Errno, Fresh, Handle, Opened, Vfs};
+use crate::vfs::{Attr, Changes, Errno, Handle, Opened, Vfs, WithTtl};
 
 use interrupts::Interrupts;
 pub use kernel::Kernel;
@@ -559,7 +559,7 @@ impl fuser::Filesystem for FuseFs {
 
     fn access(&self, request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let (number, mask) = (ino(number), mask.bits());
-        let allowed = move |vfs: &Vfs, attr: Result<Fresh<Attr>, Errno>| {
+        let allowed = move |vfs: &Vfs, attr: Result<WithTtl<Attr>, Errno>| {
             attr.and_then(|attr| Vfs::access(&attr.value, vfs.options(), mask))
         };
         if let Some(attr) = self.vfs.cached_getattr(number) {

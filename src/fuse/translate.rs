@@ -7,7 +7,7 @@ use fuser::{
 
 use crate::ftp::Kind;
 use crate::vfs::{
-    Access, Attr, Bytes, Errno, Fresh, Handle, Ino, OpenMode, Opened, Pages, SpaceLeft,
+    Access, Attr, Bytes, Errno, FreeSpace, Handle, Ino, OpenMode, Opened, PageCache, WithTtl,
 };
 
 /// Block size shown by stat and statfs, and their unit.
@@ -79,14 +79,14 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
     }
 }
 
-pub(super) fn entry(reply: ReplyEntry, answer: Result<Fresh<Attr>, Errno>) {
+pub(super) fn entry(reply: ReplyEntry, answer: Result<WithTtl<Attr>, Errno>) {
     match answer {
         Ok(fresh) => reply.entry(&fresh.ttl, &file_attr(&fresh.value), GENERATION),
         Err(errno) => reply.error(error(errno)),
     }
 }
 
-pub(super) fn attributes(reply: ReplyAttr, answer: Result<Fresh<Attr>, Errno>) {
+pub(super) fn attributes(reply: ReplyAttr, answer: Result<WithTtl<Attr>, Errno>) {
     match answer {
         Ok(fresh) => reply.attr(&fresh.ttl, &file_attr(&fresh.value)),
         Err(errno) => reply.error(error(errno)),
@@ -107,11 +107,11 @@ pub(super) fn opened(reply: ReplyOpen, answer: Result<Opened, Errno>) {
     }
 }
 
-pub(super) fn open_flags(pages: Pages) -> FopenFlags {
+pub(super) fn open_flags(pages: PageCache) -> FopenFlags {
     match pages {
-        Pages::Keep => FopenFlags::FOPEN_KEEP_CACHE,
-        Pages::Drop => FopenFlags::empty(),
-        Pages::Bypass => FopenFlags::FOPEN_DIRECT_IO,
+        PageCache::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+        PageCache::Drop => FopenFlags::empty(),
+        PageCache::Bypass => FopenFlags::FOPEN_DIRECT_IO,
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) fn written(reply: ReplyWrite, answer: Result<(), Errno>, length: usiz
     }
 }
 
-pub(super) fn statfs(reply: ReplyStatfs, SpaceLeft(free): SpaceLeft) {
+pub(super) fn statfs(reply: ReplyStatfs, FreeSpace(free): FreeSpace) {
     let blocks = free.map_or(UNKNOWN_SPACE, |bytes| bytes / u64::from(BLOCK));
     // Nobody counts files over FTP; a million free ones stop no tool.
     let (files, name_max) = (1_000_000, crate::ftp::path::NAME_MAX as u32);

@@ -41,7 +41,7 @@ pub struct Attr {
 
 /// An answer of the vfs and for how long the kernel may keep it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fresh<T> {
+pub struct WithTtl<T> {
     /// The answer.
     pub value: T,
     /// How long it is good.

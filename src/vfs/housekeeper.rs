@@ -63,7 +63,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
         file.release_idle(patience, IDLE_BYTES);
     }
     if !in_need {
-        vfs.backing.spools.tidy_journal();
+        vfs.services.spools.tidy_journal();
         vfs.remote.clear_due_orphans(Instant::now());
         vfs.remote.keep_profile();
     }

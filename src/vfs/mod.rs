@@ -30,21 +30,21 @@ use crate::ftp::RemotePath;
 use crate::journal::Journal;
 use crate::remote::{self, Remote};
 
-pub use attr::{Attr, Fresh};
+pub use attr::{Attr, WithTtl};
 pub use errno::Errno;
 pub use ops::{
-    Access, Changes, Listed, OpenMode, Opened, Pages, Report, SpaceLeft, Stage, Waiting,
+    Access, Changes, DirEntry, FreeSpace, OpenMode, Opened, PageCache, Report, Stage, Waiting,
 };
 pub use read::Bytes;
 pub use table::handle::Handle;
 pub use table::inode::Ino;
 pub use transfers::{Direction, Transfer};
 
-use file::remote_file::Backing;
+use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
 use local::spool::SpoolDir;
-use ops::SpaceMemory;
-use prefetch::Ahead;
+use ops::StatfsCache;
+use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::Parts;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
@@ -96,12 +96,12 @@ pub struct Vfs {
     remote: Remote,
     cache: Arc<Cache<remote::Error>>,
     /// What is asked before anybody asks for it.
-    ahead: Ahead,
+    prefetcher: Prefetcher,
     inodes: Arc<Inodes>,
-    backing: Arc<Backing>,
+    services: Arc<FileServices>,
     files: Handles<FileHandle>,
     directories: Handles<DirectoryHandle>,
-    space: SpaceMemory,
+    space: StatfsCache,
     /// Stands for the times that no server tells.
     mounted: SystemTime,
     housekeeper: Housekeeper,
@@ -127,12 +127,12 @@ impl Vfs {
             ttl: options.dir_ttl,
             max_bytes: options.cache_bytes,
         }));
-        let ahead = Ahead::new(remote.clone(), Arc::clone(&cache), &options);
+        let prefetcher = Prefetcher::new(remote.clone(), Arc::clone(&cache), &options);
         let spools = SpoolDir::new(journal, options.spool_size);
-        let backing = Arc::new(Backing {
+        let services = Arc::new(FileServices {
             remote: remote.clone(),
             inodes: Arc::clone(&inodes),
-            ahead: ahead.clone(),
+            prefetcher: prefetcher.clone(),
             parts: Parts::new(spools.clone()),
             spools,
             read,
@@ -143,12 +143,12 @@ impl Vfs {
             root,
             remote,
             cache,
-            ahead,
+            prefetcher,
             inodes,
-            backing,
+            services,
             files: Handles::default(),
             directories: Handles::default(),
-            space: SpaceMemory::default(),
+            space: StatfsCache::default(),
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
             writeback: Arc::default(),
@@ -166,8 +166,8 @@ impl Vfs {
     /// and the server keeps what it had.
     pub fn finish_stores(&self) {
         self.housekeeper.stop();
-        self.ahead.stop();
-        self.backing.spools.ending();
+        self.prefetcher.stop();
+        self.services.spools.ending();
         self.writeback.drain();
         for handle in self.files.all() {
             if handle.stores && handle.file.give_up() {
@@ -180,7 +180,7 @@ impl Vfs {
 
     /// Logs what the next mount is to store, where this one ends before it could.
     pub fn tell_waiting(&self) {
-        self.backing.spools.tell_waiting();
+        self.services.spools.tell_waiting();
     }
 
     /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was
@@ -190,7 +190,7 @@ impl Vfs {
         self.remote.clear_orphans();
         self.remote.keep_profile();
         self.remote.close();
-        self.backing.spools.end();
+        self.services.spools.end();
     }
 
     fn check_writable(&self) -> Result<(), Errno> {

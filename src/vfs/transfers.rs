@@ -32,10 +32,10 @@ pub enum Direction {
 
 /// All of them; shared by handle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Transfers(Arc<Mutex<Table>>);
+pub(super) struct Transfers(Arc<Mutex<TransferTable>>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct TransferTable {
     under_way: BTreeMap<u64, UnderWay>,
     next: u64,
 }
@@ -50,7 +50,7 @@ struct UnderWay {
 
 /// A transfer's place among them; it ends with this.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct TransferGuard {
     transfers: Transfers,
     number: u64,
     bytes: Arc<AtomicU64>,
@@ -58,7 +58,7 @@ pub(super) struct Ticket {
 
 impl Transfers {
     /// One more.
-    pub(super) fn begin(&self, path: RemotePath, direction: Direction) -> Ticket {
+    pub(super) fn begin(&self, path: RemotePath, direction: Direction) -> TransferGuard {
         let bytes = Arc::new(AtomicU64::new(0));
         let under_way = UnderWay {
             path,
@@ -71,7 +71,7 @@ impl Transfers {
             table.under_way.insert(table.next, under_way);
             table.next
         });
-        Ticket {
+        TransferGuard {
             transfers: self.clone(),
             number,
             bytes,
@@ -93,20 +93,20 @@ impl Transfers {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut TransferTable) -> T) -> T {
         // Nothing under it can panic half way.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Ticket {
+impl TransferGuard {
     /// So many bytes more.
     pub(super) fn moved(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
-impl Drop for Ticket {
+impl Drop for TransferGuard {
     fn drop(&mut self) {
         self.transfers
             .with(|table| table.under_way.remove(&self.number));

@@ -9,7 +9,7 @@ use crate::guarded::OnDrop;
 use crate::journal::{Before, Pending};
 use crate::remote::{self, Commit, ErrorKind, Stored};
 use crate::vfs::errno::Errno;
-use crate::vfs::write::uploader::Waited;
+use crate::vfs::write::uploader::Priority;
 
 /// What a storing left to be set: it was asked for while the bytes were under way.
 struct Late {
@@ -30,7 +30,7 @@ impl OpenFile {
         if !self.is_dirty() {
             return Ok(None);
         }
-        let stored = self.store(&spooled, Waited::For);
+        let stored = self.store(&spooled, Priority::Foreground);
         if stored.is_err() {
             self.state().failure_told = true;
         }
@@ -41,13 +41,13 @@ impl OpenFile {
     /// or stored already.
     pub(in crate::vfs) fn store_closed(
         &self,
-        waited: Waited,
+        priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
         let Ok(_pass) = self.enter(ALWAYS) else {
             return Err(self.stuck());
         };
         let closed = self.state().closed.clone();
-        closed.map_or(Ok(None), |closed| self.store(&closed.spooled, waited))
+        closed.map_or(Ok(None), |closed| self.store(&closed.spooled, priority))
     }
 
     fn stuck(&self) -> remote::Error {
@@ -55,7 +55,7 @@ impl OpenFile {
             kind: ErrorKind::TimedOut,
             operation: "store",
             path: self
-                .backing
+                .services
                 .inodes
                 .path(self.ino)
                 .unwrap_or_else(|_| RemotePath::root()),
@@ -67,7 +67,7 @@ impl OpenFile {
     fn store(
         &self,
         spooled: &Spooled,
-        waited: Waited,
+        priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
         {
             let mut state = self.state();
@@ -85,7 +85,7 @@ impl OpenFile {
         };
         spooled.spool.kept().pending(&pending);
         let panicked = OnDrop::new(|| self.has_not_stored(spooled));
-        let outcome = spooled.store.commit(&pending.target, &commit, waited);
+        let outcome = spooled.store.commit(&pending.target, &commit, priority);
         panicked.disarm();
         match outcome {
             Ok(Some(stored)) => Ok(Some(self.has_stored(spooled, &pending, stored))),
@@ -102,7 +102,7 @@ impl OpenFile {
 
     /// What `spooled` is to become on the server; none where the file has no place any more.
     pub(super) fn what_is_stored(&self, spooled: &Spooled) -> Option<Pending> {
-        let target = self.backing.inodes.path(self.ino).ok()?;
+        let target = self.services.inodes.path(self.ino).ok()?;
         let size = spooled.spool.len();
         let state = self.state();
         let (modified, mode) = match &state.closed {
@@ -169,7 +169,7 @@ impl OpenFile {
     }
 
     fn set_late(&self, target: &RemotePath, late: &Late, stored: Stored, told: &mut Attributes) {
-        let remote = &self.backing.remote;
+        let remote = &self.services.remote;
         if let Some(mode) = late.mode {
             match remote.set_mode(target, mode) {
                 Ok(()) => told.mode = Some(mode),

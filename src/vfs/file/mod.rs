@@ -29,11 +29,11 @@ use super::errno::Errno;
 use super::local::spool::Spool;
 use super::read::{Bytes, Reader};
 use super::table::inode::Ino;
-use super::write::uploader::Store;
+use super::write::uploader::Uploader;
 use gate::{Gate, Pass, Patience};
 use naming::Naming;
-use pending::Closed;
-use remote_file::Backing;
+use pending::PendingUpload;
+use remote_file::FileServices;
 
 /// Whether the program that asked still waits for the answer.
 pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
@@ -45,7 +45,7 @@ pub(super) const ALWAYS: Wanted<'static> = &|| true;
 #[derive(Debug)]
 pub(super) struct OpenFile {
     ino: Ino,
-    backing: Arc<Backing>,
+    services: Arc<FileServices>,
     /// Open handles.
     handles: AtomicU32,
     /// Those of them that may write.
@@ -63,7 +63,7 @@ pub(super) struct OpenFile {
 struct State {
     contents: Contents,
     /// What waits to be stored since a program closed it; the contents, or what they were then.
-    closed: Option<Closed>,
+    closed: Option<PendingUpload>,
     /// What is being stored.
     storing: Option<Arc<Spool>>,
     /// What is being fetched.
@@ -94,7 +94,7 @@ enum Contents {
 #[derive(Debug, Clone)]
 struct Spooled {
     spool: Arc<Spool>,
-    store: Arc<Store>,
+    store: Arc<Uploader>,
 }
 
 /// What a change needs of what was there before.
@@ -114,20 +114,20 @@ pub(super) enum Position {
 
 impl OpenFile {
     /// A file on the server, of these attributes.
-    pub(super) fn existing(backing: &Arc<Backing>, ino: Ino, attributes: Attributes) -> Self {
-        let reader = Arc::new(backing.reader(ino, Version::from(&attributes)));
-        Self::new(backing, ino, Contents::Remote(reader), attributes, true)
+    pub(super) fn existing(services: &Arc<FileServices>, ino: Ino, attributes: Attributes) -> Self {
+        let reader = Arc::new(services.reader(ino, Version::from(&attributes)));
+        Self::new(services, ino, Contents::Remote(reader), attributes, true)
     }
 
     /// A file that is to be made: empty, not on the server before it is stored.
     pub(super) fn created(
-        backing: &Arc<Backing>,
+        services: &Arc<FileServices>,
         ino: Ino,
         attributes: Attributes,
     ) -> Result<Self, Errno> {
-        let spooled = empty_spool(backing, ino)?;
+        let spooled = empty_spool(services, ino)?;
         Ok(Self::new(
-            backing,
+            services,
             ino,
             Contents::Spooled(spooled),
             attributes,
@@ -136,7 +136,7 @@ impl OpenFile {
     }
 
     fn new(
-        backing: &Arc<Backing>,
+        services: &Arc<FileServices>,
         ino: Ino,
         contents: Contents,
         attributes: Attributes,
@@ -162,7 +162,7 @@ impl OpenFile {
         };
         Self {
             ino,
-            backing: Arc::clone(backing),
+            services: Arc::clone(services),
             handles: AtomicU32::new(0),
             writers: AtomicU32::new(0),
             gate: Gate::default(),
@@ -216,7 +216,7 @@ impl OpenFile {
         if !self.has_writers() {
             return false;
         }
-        state.contents = Contents::Remote(Arc::new(self.backing.reader(self.ino, version)));
+        state.contents = Contents::Remote(Arc::new(self.services.reader(self.ino, version)));
         state.before = before(attributes);
         state.attributes = attributes.clone();
         true
@@ -359,7 +359,7 @@ impl OpenFile {
     pub(super) fn enter(&self, wanted: Wanted<'_>) -> Result<Pass<'_>, Errno> {
         self.gate.enter(&Patience {
             // Longer than the network's own deadlines, which end what the holder waits for.
-            stuck: self.backing.read.timeout * 4,
+            stuck: self.services.read.timeout * 4,
             progress: &|| self.progress(),
             wanted,
         })
@@ -486,12 +486,12 @@ impl OpenFile {
             return Ok(());
         }
         let version = Version::from(&self.state().attributes);
-        let spooled = empty_spool_clean(&self.backing, self.ino)?;
+        let spooled = empty_spool_clean(&self.services, self.ino)?;
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
         spooled
             .spool
-            .fill(&self.backing.source(self.ino), version)?;
+            .fill(&self.services.source(self.ino), version)?;
         self.state().contents = Contents::Spooled(spooled);
         Ok(())
     }
@@ -501,7 +501,7 @@ impl OpenFile {
         // The file may be under way to the server, which is to end first.
         let _pass = self.enter(wanted)?;
         if !self.is_spooled() {
-            let spooled = empty_spool(&self.backing, self.ino)?;
+            let spooled = empty_spool(&self.services, self.ino)?;
             self.state().contents = Contents::Spooled(spooled);
         }
         Ok(())
@@ -569,15 +569,15 @@ pub(super) fn before(attributes: &Attributes) -> Before {
     }
 }
 
-fn empty_spool_clean(backing: &Backing, ino: Ino) -> Result<Spooled, Errno> {
-    let spool = Arc::new(backing.spools.create(&backing.inodes.path(ino)?)?);
-    let store = Arc::new(backing.store(ino, &spool));
+fn empty_spool_clean(services: &FileServices, ino: Ino) -> Result<Spooled, Errno> {
+    let spool = Arc::new(services.spools.create(&services.inodes.path(ino)?)?);
+    let store = Arc::new(services.store(ino, &spool));
     Ok(Spooled { spool, store })
 }
 
 /// A spool of a file that is to be stored even if nothing is ever written.
-fn empty_spool(backing: &Backing, ino: Ino) -> Result<Spooled, Errno> {
-    let spooled = empty_spool_clean(backing, ino)?;
+fn empty_spool(services: &FileServices, ino: Ino) -> Result<Spooled, Errno> {
+    let spooled = empty_spool_clean(services, ino)?;
     spooled.store.mark_dirty();
     Ok(spooled)
 }

@@ -15,7 +15,7 @@ const COPIED: usize = 1 << 20;
 
 /// What was closed last.
 #[derive(Debug, Clone)]
-pub(super) struct Closed {
+pub(super) struct PendingUpload {
     pub(super) spooled: Spooled,
     /// The change up to which it was.
     generation: u64,
@@ -25,7 +25,7 @@ pub(super) struct Closed {
     pub(super) mode: Option<u32>,
 }
 
-impl Closed {
+impl PendingUpload {
     /// Whether it is in this spool.
     pub(super) fn is_of(&self, spooled: &Spooled) -> bool {
         Arc::ptr_eq(&self.spooled.spool, &spooled.spool)
@@ -179,7 +179,7 @@ impl OpenFile {
         if !self.state().closed_is_current() {
             return Ok(());
         }
-        let new = empty_spool(&self.backing, self.ino)?;
+        let new = empty_spool(&self.services, self.ino)?;
         if needed == Needed::All {
             copy(&old, &new)?;
         }
@@ -209,7 +209,7 @@ impl OpenFile {
     /// From now on `spooled` waits to be stored, and what waited before no longer does; false where
     /// it need not.
     fn closed_now(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
-        let closed = Closed {
+        let closed = PendingUpload {
             spooled: spooled.clone(),
             generation,
             modified: noted.modified,

@@ -9,52 +9,52 @@ use crate::ftp::RemotePath;
 use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, Version};
 
 use crate::vfs::local::spool::{Spool, SpoolDir};
-use crate::vfs::prefetch::Ahead;
-use crate::vfs::read::parallel::{Kept, Parts, Wide};
-use crate::vfs::read::{Expected, Incoming, ReadOptions, Reader, Source};
+use crate::vfs::prefetch::Prefetcher;
+use crate::vfs::read::parallel::{ParallelSource, Parts, WholeFileCache};
+use crate::vfs::read::{PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
 use crate::vfs::table::inode::{Ino, Inodes};
-use crate::vfs::transfers::{Direction, Ticket, Transfers};
-use crate::vfs::write::uploader::{Destination, Outgoing, Store};
+use crate::vfs::transfers::{Direction, TransferGuard, Transfers};
+use crate::vfs::write::uploader::{UploadStream, UploadTarget, Uploader};
 
 /// The server, the names, and the room for spools.
 #[derive(Debug)]
-pub(in crate::vfs) struct Backing {
+pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) remote: Remote,
     pub(in crate::vfs) inodes: Arc<Inodes>,
-    pub(in crate::vfs) ahead: Ahead,
+    pub(in crate::vfs) prefetcher: Prefetcher,
     pub(in crate::vfs) spools: SpoolDir,
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
     pub(in crate::vfs) parts: Parts,
 }
 
-impl Backing {
+impl FileServices {
     /// Reads `ino` from the server, wherever a rename takes it.
     pub(in crate::vfs) fn reader(&self, ino: Ino, version: Version) -> Reader {
-        let source = FromServer {
+        let source = PrefetchedFile {
             place: self.place(ino),
-            ahead: self.ahead.clone(),
+            prefetcher: self.prefetcher.clone(),
             parts: self.parts.clone(),
             version,
         };
-        let place: Arc<dyn Wide> = Arc::clone(&source.place) as _;
-        let expected = Arc::new(Expected::new(version));
-        let kept = Kept::new(self.parts.clone(), place, Arc::clone(&expected));
+        let place: Arc<dyn ParallelSource> = Arc::clone(&source.place) as _;
+        let expected = Arc::new(PinnedVersion::new(version));
+        let kept = WholeFileCache::new(self.parts.clone(), place, Arc::clone(&expected));
         Reader::new(Arc::new(source), expected, self.read).with(Box::new(kept))
     }
 
     /// The whole of `ino`, fetched from the server.
-    pub(in crate::vfs) fn source(&self, ino: Ino) -> Arc<dyn Source> {
+    pub(in crate::vfs) fn source(&self, ino: Ino) -> Arc<dyn RangeSource> {
         self.place(ino)
     }
 
     /// The way of `spool` to `ino`'s place on the server.
-    pub(in crate::vfs) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Store {
-        Store::new(self.place(ino), Arc::clone(spool))
+    pub(in crate::vfs) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Uploader {
+        Uploader::new(self.place(ino), Arc::clone(spool))
     }
 
-    fn place(&self, ino: Ino) -> Arc<Place> {
-        Arc::new(Place {
+    fn place(&self, ino: Ino) -> Arc<RemoteFile> {
+        Arc::new(RemoteFile {
             remote: self.remote.clone(),
             inodes: Arc::clone(&self.inodes),
             transfers: self.transfers.clone(),
@@ -64,7 +64,7 @@ impl Backing {
 }
 
 /// Where an inode is on the server at the moment of asking.
-struct Place {
+struct RemoteFile {
     remote: Remote,
     inodes: Arc<Inodes>,
     transfers: Transfers,
@@ -72,12 +72,12 @@ struct Place {
 }
 
 /// A transfer whose bytes are counted.
-struct Counted<T> {
+struct Metered<T> {
     transfer: T,
-    ticket: Ticket,
+    ticket: TransferGuard,
 }
 
-impl Place {
+impl RemoteFile {
     fn path_for(&self, operation: &'static str) -> Result<RemotePath, remote::Error> {
         self.inodes.path(self.ino).map_err(|_| remote::Error {
             kind: ErrorKind::NotFound,
@@ -88,19 +88,19 @@ impl Place {
     }
 }
 
-impl Source for Place {
+impl RangeSource for RemoteFile {
     fn path(&self) -> RemotePath {
         self.inodes
             .path(self.ino)
             .unwrap_or_else(|_| RemotePath::root())
     }
 
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), remote::Error> {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
         let path = self.path_for("read")?;
         let transfer = self.remote.open_at(&path, offset)?;
         let start = transfer.start();
         let ticket = self.transfers.begin(path, Direction::Download);
-        Ok((Box::new(Counted { transfer, ticket }), start))
+        Ok((Box::new(Metered { transfer, ticket }), start))
     }
 
     fn version(&self) -> Result<Version, remote::Error> {
@@ -112,7 +112,7 @@ impl Source for Place {
     }
 }
 
-impl Wide for Place {
+impl ParallelSource for RemoteFile {
     fn most_beside(&self) -> usize {
         // One is the reader's, and one is left to whoever comes next.
         self.remote.pool_stats().limit.saturating_sub(2)
@@ -127,13 +127,13 @@ impl Wide for Place {
         patience: Duration,
         version: &Version,
         choose: &mut dyn FnMut() -> Option<Range<u64>>,
-    ) -> Option<Result<Box<dyn Incoming>, remote::Error>> {
+    ) -> Option<Result<Box<dyn RangeDownload>, remote::Error>> {
         let spare = self.remote.spare(patience)?;
         let range = choose()?;
         let opened = self.path_for("read").and_then(|path| {
             let transfer = spare.open_within(&path, version, &range)?;
             let ticket = self.transfers.begin(path, Direction::Download);
-            Ok(Box::new(Counted { transfer, ticket }) as _)
+            Ok(Box::new(Metered { transfer, ticket }) as _)
         });
         Some(opened)
     }
@@ -144,23 +144,23 @@ impl Wide for Place {
 }
 
 /// A file that programs read: what was fetched ahead of them comes first.
-struct FromServer {
-    place: Arc<Place>,
-    ahead: Ahead,
+struct PrefetchedFile {
+    place: Arc<RemoteFile>,
+    prefetcher: Prefetcher,
     parts: Parts,
     /// What it was when it was opened.
     version: Version,
 }
 
-impl Source for FromServer {
+impl RangeSource for PrefetchedFile {
     fn path(&self) -> RemotePath {
         self.place.path()
     }
 
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), remote::Error> {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
         if offset == 0 {
             let path = self.place.path_for("read")?;
-            if let Some(fetched) = self.ahead.open_file(&path, &self.version) {
+            if let Some(fetched) = self.prefetcher.open_file(&path, &self.version) {
                 return Ok((fetched, 0));
             }
         }
@@ -168,7 +168,7 @@ impl Source for FromServer {
         if start != offset {
             return Ok((transfer, start));
         }
-        let place: Arc<dyn Wide> = Arc::clone(&self.place) as _;
+        let place: Arc<dyn ParallelSource> = Arc::clone(&self.place) as _;
         let transfer = self.parts.beside(transfer, place, self.version, offset);
         Ok((transfer, start))
     }
@@ -182,7 +182,7 @@ impl Source for FromServer {
     }
 }
 
-impl Incoming for Counted<Download> {
+impl RangeDownload for Metered<Download> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
         let count = self.transfer.read(buffer)?;
         self.ticket.moved(count as u64);
@@ -194,24 +194,28 @@ impl Incoming for Counted<Download> {
     }
 }
 
-impl Destination for Place {
-    fn begin(&self) -> Result<Box<dyn Outgoing>, remote::Error> {
+impl UploadTarget for RemoteFile {
+    fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
         let transfer = self.remote.upload(&path)?;
         let ticket = self.transfers.begin(path, Direction::Upload);
-        Ok(Box::new(Counted { transfer, ticket }))
+        Ok(Box::new(Metered { transfer, ticket }))
     }
 
-    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, remote::Error> {
+    fn begin_whole(
+        &self,
+        file: &File,
+        length: u64,
+    ) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
         let transfer = self.remote.upload_whole(&path, file, length)?;
         let ticket = self.transfers.begin(path, Direction::Upload);
         ticket.moved(transfer.sent());
-        Ok(Box::new(Counted { transfer, ticket }))
+        Ok(Box::new(Metered { transfer, ticket }))
     }
 }
 
-impl Outgoing for Counted<Upload> {
+impl UploadStream for Metered<Upload> {
     fn send(&mut self, file: &File, length: u64) -> Result<(), remote::Error> {
         self.transfer.send(file, length)?;
         self.ticket.moved(length);

@@ -10,20 +10,20 @@ use super::spool::SpoolError;
 
 /// Bytes that all local files may grow to, and do.
 #[derive(Debug)]
-pub(in crate::vfs) struct Account {
+pub(in crate::vfs) struct Quota {
     limit: Option<u64>,
     used: AtomicU64,
 }
 
 /// A file of a length that is taken from the account; it has no name, and vanishes with this.
 #[derive(Debug)]
-pub(in crate::vfs) struct Scratch {
+pub(in crate::vfs) struct QuotaFile {
     file: File,
-    account: Arc<Account>,
+    account: Arc<Quota>,
     bytes: u64,
 }
 
-impl Account {
+impl Quota {
     /// Of at most `limit` bytes.
     pub(in crate::vfs) fn new(limit: Option<u64>) -> Self {
         Self {
@@ -56,13 +56,13 @@ impl Account {
     }
 }
 
-impl Scratch {
+impl QuotaFile {
     /// The file that `make` makes, for `bytes` bytes.
     ///
     /// # Errors
     /// The account has no room for them, or the file cannot be made.
     pub(in crate::vfs) fn new(
-        account: &Arc<Account>,
+        account: &Arc<Quota>,
         bytes: u64,
         make: impl FnOnce() -> io::Result<File>,
     ) -> Result<Self, SpoolError> {
@@ -88,11 +88,11 @@ impl Scratch {
     /// One whose length nobody counts.
     #[cfg(test)]
     pub(in crate::vfs) fn unaccounted() -> Self {
-        Self::new(&Arc::new(Account::new(None)), 0, tempfile::tempfile).unwrap()
+        Self::new(&Arc::new(Quota::new(None)), 0, tempfile::tempfile).unwrap()
     }
 }
 
-impl Drop for Scratch {
+impl Drop for QuotaFile {
     fn drop(&mut self) {
         self.account.give(self.bytes);
     }
@@ -104,11 +104,11 @@ mod tests {
 
     #[test]
     fn what_a_file_takes_is_given_back_with_it_and_where_it_cannot_be_made() {
-        let account = Arc::new(Account::new(Some(100)));
-        let scratch = Scratch::new(&account, 60, tempfile::tempfile).unwrap();
-        assert!(Scratch::new(&account, 60, tempfile::tempfile).is_err());
+        let account = Arc::new(Quota::new(Some(100)));
+        let scratch = QuotaFile::new(&account, 60, tempfile::tempfile).unwrap();
+        assert!(QuotaFile::new(&account, 60, tempfile::tempfile).is_err());
         let full = || Err(io::ErrorKind::StorageFull.into());
-        assert!(Scratch::new(&account, 40, full).is_err());
+        assert!(QuotaFile::new(&account, 40, full).is_err());
         assert_eq!(account.used(), 60);
         drop(scratch);
         assert_eq!(account.used(), 0);

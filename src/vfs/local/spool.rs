@@ -8,11 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::quota::{Account, Scratch};
+use super::quota::{Quota, QuotaFile};
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, SpoolFile};
 use crate::remote::{self, ErrorKind, Version};
-use crate::vfs::read::{Expected, Resuming, Source, Step, Trust};
+use crate::vfs::read::{PinnedVersion, RangeSource, ResumableDownload, Step, Trust};
 
 /// Size of the buffer through which a whole file comes.
 const FILL_BUFFER: usize = 512 << 10;
@@ -66,7 +66,7 @@ pub(crate) enum FillError {
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolDir {
     journal: Journal,
-    account: Arc<Account>,
+    account: Arc<Quota>,
 }
 
 /// One file of bytes; it vanishes with this. Any number of threads may read and write it.
@@ -77,7 +77,7 @@ pub(crate) struct SpoolDir {
 pub(crate) struct Spool {
     kept: SpoolFile,
     journal: Journal,
-    account: Arc<Account>,
+    account: Arc<Quota>,
     shape: RwLock<()>,
     length: AtomicU64,
     /// What the account holds for this file; never less than its length.
@@ -89,7 +89,7 @@ impl SpoolDir {
     pub(crate) fn new(journal: Journal, limit: Option<u64>) -> Self {
         Self {
             journal,
-            account: Arc::new(Account::new(limit)),
+            account: Arc::new(Quota::new(limit)),
         }
     }
 
@@ -109,8 +109,8 @@ impl SpoolDir {
     ///
     /// # Errors
     /// The account or the disk has no room for it.
-    pub(crate) fn scratch(&self, bytes: u64) -> Result<Scratch, SpoolError> {
-        Scratch::new(&self.account, bytes, || self.journal.scratch_file())
+    pub(crate) fn scratch(&self, bytes: u64) -> Result<QuotaFile, SpoolError> {
+        QuotaFile::new(&self.account, bytes, || self.journal.scratch_file())
     }
 
     /// The mount ends: what cannot be stored from now on waits for the next one.
@@ -163,9 +163,9 @@ impl Spool {
     ///
     /// # Errors
     /// There is no room for it, or the local disk failed.
-    pub(crate) fn freeze(&self) -> Result<(Scratch, u64), SpoolError> {
+    pub(crate) fn freeze(&self) -> Result<(QuotaFile, u64), SpoolError> {
         let wanted = self.len();
-        let copy = Scratch::new(&self.account, wanted, || self.journal.scratch_file())?;
+        let copy = QuotaFile::new(&self.account, wanted, || self.journal.scratch_file())?;
         let mut length = 0;
         while length < wanted {
             let piece = (wanted - length).min(FROZEN_AT_A_TIME);
@@ -242,7 +242,7 @@ impl Spool {
     /// that changes meanwhile is taken anew as it is then. Gives the size.
     pub(crate) fn fill(
         &self,
-        source: &Arc<dyn Source>,
+        source: &Arc<dyn RangeSource>,
         mut version: Version,
     ) -> Result<u64, FillError> {
         let mut tries = 1;
@@ -262,10 +262,10 @@ impl Spool {
     }
 
     /// … of one version.
-    fn fill_with(&self, source: &Arc<dyn Source>, version: Version) -> Result<u64, FillError> {
+    fn fill_with(&self, source: &Arc<dyn RangeSource>, version: Version) -> Result<u64, FillError> {
         let mut buffer = vec![0; FILL_BUFFER];
-        let expected = Arc::new(Expected::new(version));
-        let mut resuming = Resuming::new(Arc::clone(source), 0, expected, Trust::Known);
+        let expected = Arc::new(PinnedVersion::new(version));
+        let mut resuming = ResumableDownload::new(Arc::clone(source), 0, expected, Trust::Known);
         let mut filled = 0;
         loop {
             let step = match buffer.get_mut(filled..) {
@@ -428,7 +428,7 @@ mod tests {
         ];
         let file = FakeFile::new(sample(3 << 20), &plans);
         let spool = spool();
-        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
         assert_eq!(spool.fill(&source, sized(3 << 20)).unwrap(), 3 << 20);
         assert!(spool.read_at(0, 4 << 20).unwrap() == file.bytes());
     }
@@ -437,7 +437,7 @@ mod tests {
     fn a_file_that_grew_is_taken_whole_and_one_that_shrank_is_an_error() {
         let file = FakeFile::new(sample(1000), &[]);
         let spool = spool();
-        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
         assert_eq!(spool.fill(&source, sized(10)).unwrap(), 1000);
         assert_eq!(spool.fill(&source, Version::default()).unwrap(), 1000);
         let shrunk = spool.fill(&source, sized(2000));
@@ -449,7 +449,7 @@ mod tests {
     fn a_file_too_large_for_the_spool_is_told() {
         let file = FakeFile::new(sample(2 << 20), &[]);
         let spool = spools(Some(1 << 20)).create(&RemotePath::root()).unwrap();
-        let source: Arc<dyn Source> = Arc::new(FakeSource(Arc::clone(&file)));
+        let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
         let full = spool.fill(&source, Version::default());
         assert!(matches!(full, Err(FillError::Spool(SpoolError::NoSpace))));
         file.wait_for_live(0);

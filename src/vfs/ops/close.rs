@@ -157,7 +157,7 @@ impl Vfs {
         // A file removed meanwhile has no place in a listing.
         if let Ok((directory, name)) = self.location(ino) {
             if let Ok(path) = directory.join(&name) {
-                self.ahead.forget(&path);
+                self.prefetcher.forget(&path);
             }
             self.cache.insert(&directory, &name, stored);
             self.forget_variants(&directory, &name);

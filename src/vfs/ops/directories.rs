@@ -9,14 +9,14 @@ use crate::remote::ErrorKind;
 
 use super::lookup::shape;
 use crate::vfs::Vfs;
-use crate::vfs::attr::{Attr, Fresh, made_now};
+use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::handle::{DirectoryHandle, Handle, OpenListing};
-use crate::vfs::table::inode::{Ino, Shape};
+use crate::vfs::table::inode::{Ino, NodeKind};
 
 /// One name of a directory being read.
 #[derive(Debug)]
-pub struct Listed<'a> {
+pub struct DirEntry<'a> {
     /// The name.
     pub name: &'a [u8],
     /// Where reading goes on after it.
@@ -66,7 +66,7 @@ impl Vfs {
             Completeness::Unreadable => return Err(Errno::IO),
             Completeness::Unlistable => return Err(Errno::ACCES),
         }
-        self.ahead.opened_directory(directory, &snapshot);
+        self.prefetcher.opened_directory(directory, &snapshot);
         Ok(self.add_directory(ino, snapshot))
     }
 
@@ -78,14 +78,14 @@ impl Vfs {
         &self,
         handle: Handle,
         from: u64,
-        mut tell: impl FnMut(Listed<'_>) -> bool,
+        mut tell: impl FnMut(DirEntry<'_>) -> bool,
     ) -> Result<(), Errno> {
         let open = self.directories.find(handle)?;
         let listing = self.listing_from(&open, from);
         for (position, name) in [(0, b".".as_slice()), (1, b"..")] {
             if from <= position {
                 let attr = self.show(open.ino, &made_now(Kind::Directory, None, None));
-                let listed = Listed {
+                let listed = DirEntry {
                     name,
                     next: position + 1,
                     attr,
@@ -109,7 +109,7 @@ impl Vfs {
                 .inodes
                 .look_up(open.ino, name, shape(attributes.kind))?;
             let attr = self.show(ino, &attributes);
-            if !tell(Listed {
+            if !tell(DirEntry {
                 name,
                 next: position,
                 attr,
@@ -140,7 +140,7 @@ impl Vfs {
         parent: Ino,
         name: &[u8],
         permissions: u32,
-    ) -> Result<Fresh<Attr>, Errno> {
+    ) -> Result<WithTtl<Attr>, Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
@@ -159,8 +159,8 @@ impl Vfs {
         self.cache.insert(&directory, name, attributes.clone());
         self.cache.insert_empty_directory(&path);
         self.note_modified(&directory);
-        let ino = self.inodes.look_up(parent, name, Shape::Directory)?;
-        Ok(Fresh {
+        let ino = self.inodes.look_up(parent, name, NodeKind::Directory)?;
+        Ok(WithTtl {
             value: self.show(ino, &attributes),
             ttl: self.options.attr_ttl,
         })
@@ -198,7 +198,7 @@ impl Vfs {
         }
         self.cache.remove(&directory, name);
         self.forget_variants(&directory, name);
-        self.ahead.forget(&path);
+        self.prefetcher.forget(&path);
         self.note_modified(&directory);
         self.inodes.remove(parent, name);
         Ok(())

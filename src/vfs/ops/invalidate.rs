@@ -18,7 +18,7 @@ impl Vfs {
     /// Whatever is known of `name` in `directory`, the server may have another file there.
     pub(in crate::vfs) fn doubt_name(&self, directory: &RemotePath, name: &[u8]) {
         self.cache.doubt(directory, name);
-        self.ahead.forget(directory);
+        self.prefetcher.forget(directory);
     }
 }
 

@@ -7,9 +7,9 @@ use crate::ftp::{Completeness, Entry, Kind, RemotePath};
 use crate::remote::{self, CaseRule, ErrorKind, Remote};
 
 use super::case::CachedAnswer;
-use crate::vfs::attr::{Attr, Fresh, made_now};
+use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
-use crate::vfs::table::inode::{Ino, Shape};
+use crate::vfs::table::inode::{Ino, NodeKind};
 use crate::vfs::{Vfs, VfsOptions};
 
 /// Names of a directory that the server is asked for one by one. After them a listing of the
@@ -18,7 +18,7 @@ const STATS_BEFORE_LISTING: u32 = 2;
 
 impl Vfs {
     /// `name` in `parent`, counted as one lookup, where memory has the answer.
-    pub fn cached_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<Fresh<Attr>, Errno>> {
+    pub fn cached_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<WithTtl<Attr>, Errno>> {
         if let Some(found) = self.open_lookup(parent, name) {
             return Some(found);
         }
@@ -31,7 +31,7 @@ impl Vfs {
     }
 
     /// `name` in `parent`, counted as one lookup.
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Fresh<Attr>, Errno> {
+    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<WithTtl<Attr>, Errno> {
         if let Some(found) = self.open_lookup(parent, name) {
             return found;
         }
@@ -46,7 +46,7 @@ impl Vfs {
     }
 
     /// The attributes of `ino`, where memory has them.
-    pub fn cached_getattr(&self, ino: Ino) -> Option<Result<Fresh<Attr>, Errno>> {
+    pub fn cached_getattr(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {
         if let Some(known) = self.getattr_without_server(ino) {
             return Some(known);
         }
@@ -59,7 +59,7 @@ impl Vfs {
     }
 
     /// The attributes of `ino`.
-    pub fn getattr(&self, ino: Ino) -> Result<Fresh<Attr>, Errno> {
+    pub fn getattr(&self, ino: Ino) -> Result<WithTtl<Attr>, Errno> {
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
         }
@@ -93,7 +93,7 @@ impl Vfs {
         &self,
         directory: &RemotePath,
         name: &[u8],
-    ) -> Option<Result<Fresh<Attributes>, Errno>> {
+    ) -> Option<Result<WithTtl<Attributes>, Errno>> {
         let (answer, longest) = match self.cached_answer(directory, name) {
             CachedAnswer::Exact(answer) => (answer, self.options.attr_ttl),
             CachedAnswer::Variant(answer) => (answer, Duration::ZERO),
@@ -101,7 +101,7 @@ impl Vfs {
         };
         match answer {
             Answer::Present(value, _) if self.lacks_size(&value) => None,
-            Answer::Present(value, left) => Some(Ok(Fresh {
+            Answer::Present(value, left) => Some(Ok(WithTtl {
                 value,
                 ttl: left.min(longest),
             })),
@@ -116,12 +116,12 @@ impl Vfs {
         &self,
         directory: &RemotePath,
         name: &[u8],
-    ) -> Result<Fresh<Attributes>, Errno> {
+    ) -> Result<WithTtl<Attributes>, Errno> {
         if let Some(known) = self.cached_attributes(directory, name) {
             return known;
         }
         let fresh = match self.cached_answer(directory, name) {
-            CachedAnswer::Exact(Answer::Present(value, left)) => Fresh {
+            CachedAnswer::Exact(Answer::Present(value, left)) => WithTtl {
                 value,
                 ttl: left.min(self.options.attr_ttl),
             },
@@ -145,8 +145,8 @@ impl Vfs {
         &self,
         directory: &RemotePath,
         name: &[u8],
-        mut fresh: Fresh<Attributes>,
-    ) -> Result<Fresh<Attributes>, Errno> {
+        mut fresh: WithTtl<Attributes>,
+    ) -> Result<WithTtl<Attributes>, Errno> {
         if self.lacks_size(&fresh.value) {
             fresh.value.size = self.remote.size(&directory.join(name)?)?;
             if fresh.value.size.is_some() {
@@ -161,7 +161,7 @@ impl Vfs {
         &self,
         directory: &RemotePath,
         name: &[u8],
-    ) -> Result<Fresh<Attributes>, Errno> {
+    ) -> Result<WithTtl<Attributes>, Errno> {
         let listed = self.cache.completeness(directory);
         if listed == Some(Completeness::Blank) {
             return self.stat(directory, name, Remote::stat);
@@ -179,7 +179,7 @@ impl Vfs {
             .snapshot_or_fetch(directory, || self.remote.list(directory))?;
         if let Some(value) = listing.find(name) {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
-            return Ok(Fresh { value, ttl });
+            return Ok(WithTtl { value, ttl });
         }
         let variant = listing
             .find_variant(name)
@@ -200,14 +200,14 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
         mut variant: Attributes,
-    ) -> Result<Fresh<Attributes>, Errno> {
+    ) -> Result<WithTtl<Attributes>, Errno> {
         if !self.is_variant(directory, name, &variant)? {
             return Err(Errno::NOENT);
         }
         if self.lacks_size(&variant) {
             variant.size = self.remote.size(&directory.join(name)?)?;
         }
-        Ok(Fresh {
+        Ok(WithTtl {
             value: variant,
             ttl: Duration::ZERO,
         })
@@ -243,12 +243,12 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
         ask: fn(&Remote, &RemotePath) -> Result<Entry, remote::Error>,
-    ) -> Result<Fresh<Attributes>, Errno> {
+    ) -> Result<WithTtl<Attributes>, Errno> {
         match ask(&self.remote, &directory.join(name)?) {
             Ok(entry) => {
                 let value = Attributes::from(&entry);
                 self.cache.insert(directory, name, value.clone());
-                Ok(Fresh {
+                Ok(WithTtl {
                     value,
                     ttl: self.options.attr_ttl.min(self.options.dir_ttl),
                 })
@@ -270,15 +270,15 @@ impl Vfs {
     }
 
     /// A file that is open knows better than any listing what it is.
-    fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<Fresh<Attr>, Errno>> {
+    fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<WithTtl<Attr>, Errno>> {
         let ino = self.inodes.known(parent, name)?;
         let file = self.inodes.open_file(ino)?;
         let attributes = file.attributes().filter(|_| !file.is_unlinked())?;
-        let counted = self.inodes.look_up(parent, name, Shape::Leaf);
+        let counted = self.inodes.look_up(parent, name, NodeKind::Leaf);
         Some(counted.map(|ino| self.momentary(ino, &attributes)))
     }
 
-    fn getattr_without_server(&self, ino: Ino) -> Option<Result<Fresh<Attr>, Errno>> {
+    fn getattr_without_server(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {
         if ino == Ino::ROOT {
             let root = made_now(Kind::Directory, None, None);
             let root = Attributes {
@@ -286,7 +286,7 @@ impl Vfs {
                 ..root
             };
             let value = self.show(ino, &root);
-            return Some(Ok(Fresh {
+            return Some(Ok(WithTtl {
                 value,
                 ttl: self.options.attr_ttl,
             }));
@@ -298,8 +298,8 @@ impl Vfs {
     }
 
     /// Attributes that the next write changes.
-    fn momentary(&self, ino: Ino, attributes: &Attributes) -> Fresh<Attr> {
-        Fresh {
+    fn momentary(&self, ino: Ino, attributes: &Attributes) -> WithTtl<Attr> {
+        WithTtl {
             value: self.show(ino, attributes),
             ttl: std::time::Duration::ZERO,
         }
@@ -309,21 +309,21 @@ impl Vfs {
         &self,
         parent: Ino,
         name: &[u8],
-        fresh: &Fresh<Attributes>,
-    ) -> Result<Fresh<Attr>, Errno> {
+        fresh: &WithTtl<Attributes>,
+    ) -> Result<WithTtl<Attr>, Errno> {
         let ino = self.inodes.look_up(parent, name, shape(fresh.value.kind))?;
-        Ok(Fresh {
+        Ok(WithTtl {
             value: self.show(ino, &fresh.value),
             ttl: fresh.ttl,
         })
     }
 
     /// The attributes of `ino`, unless its name became something of another shape.
-    fn attr_of_inode(&self, ino: Ino, fresh: &Fresh<Attributes>) -> Result<Fresh<Attr>, Errno> {
+    fn attr_of_inode(&self, ino: Ino, fresh: &WithTtl<Attributes>) -> Result<WithTtl<Attr>, Errno> {
         if self.inodes.shape(ino)? != shape(fresh.value.kind) {
             return Err(Errno::STALE);
         }
-        Ok(Fresh {
+        Ok(WithTtl {
             value: self.show(ino, &fresh.value),
             ttl: fresh.ttl,
         })
@@ -331,9 +331,9 @@ impl Vfs {
 }
 
 /// What kind of inode a listed kind needs.
-pub(in crate::vfs) fn shape(kind: Kind) -> Shape {
+pub(in crate::vfs) fn shape(kind: Kind) -> NodeKind {
     match kind {
-        Kind::Directory => Shape::Directory,
-        Kind::File | Kind::Symlink | Kind::Special | Kind::Unknown => Shape::Leaf,
+        Kind::Directory => NodeKind::Directory,
+        Kind::File | Kind::Symlink | Kind::Special | Kind::Unknown => NodeKind::Leaf,
     }
 }

@@ -17,10 +17,10 @@ mod symlink;
 mod unlink;
 mod write;
 
-pub use directories::Listed;
-pub use open::{Access, OpenMode, Opened, Pages};
+pub use directories::DirEntry;
+pub use open::{Access, OpenMode, Opened, PageCache};
 pub use setattr::Changes;
-pub use statfs::SpaceLeft;
+pub use statfs::FreeSpace;
 pub use status::{Report, Stage, Waiting};
 
-pub(super) use statfs::SpaceMemory;
+pub(super) use statfs::StatfsCache;

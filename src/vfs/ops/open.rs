@@ -7,11 +7,11 @@ use crate::ftp::Kind;
 use crate::remote::Version;
 
 use crate::vfs::Vfs;
-use crate::vfs::attr::{Attr, Fresh, made_now};
+use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{ALWAYS, OpenFile};
 use crate::vfs::table::handle::{FileHandle, Handle};
-use crate::vfs::table::inode::{Ino, Shape};
+use crate::vfs::table::inode::{Ino, NodeKind};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +51,13 @@ pub struct Opened {
     /// Its handle.
     pub handle: Handle,
     /// What becomes of the kernel's pages of it.
-    pub pages: Pages,
+    pub pages: PageCache,
     /// The file is another one than was shown last: the kernel is to ask for its size anew.
     pub changed: bool,
 }
 
 /// What a file was found to be when it was opened.
-struct Confirmed {
+struct Revalidated {
     version: Version,
     /// It is not what this mount knew.
     changed: bool,
@@ -65,7 +65,7 @@ struct Confirmed {
 
 /// What the kernel may do with its page cache of an opened file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pages {
+pub enum PageCache {
     /// Those it has are of these contents.
     Keep,
     /// Those it has are of other contents.
@@ -112,7 +112,7 @@ impl Vfs {
             let (file, version) = self.share(ino)?;
             self.with_room(|| file.truncate(0, wanted))?;
             let changed = false;
-            (file, Confirmed { version, changed })
+            (file, Revalidated { version, changed })
         } else {
             self.share_confirmed(ino)?
         };
@@ -140,14 +140,14 @@ impl Vfs {
         &self,
         ino: Ino,
         mode: OpenMode,
-        (file, Confirmed { version, changed }): (Arc<OpenFile>, Confirmed),
+        (file, Revalidated { version, changed }): (Arc<OpenFile>, Revalidated),
     ) -> Opened {
         let clean = (!file.is_dirty()).then_some(version);
         let same = self.inodes.set_cached(ino, clean);
         let pages = match (self.may_have_pages(mode), version.size) {
-            (true, Some(_)) if same => Pages::Keep,
-            (true, Some(_)) => Pages::Drop,
-            (false, _) | (_, None) => Pages::Bypass,
+            (true, Some(_)) if same => PageCache::Keep,
+            (true, Some(_)) => PageCache::Drop,
+            (false, _) | (_, None) => PageCache::Bypass,
         };
         Opened {
             handle: self.add_handle(file, mode, false),
@@ -163,17 +163,17 @@ impl Vfs {
         name: &[u8],
         permissions: u32,
         mode: OpenMode,
-    ) -> Result<(Fresh<Attr>, Opened), Errno> {
+    ) -> Result<(WithTtl<Attr>, Opened), Errno> {
         self.check_writable()?;
         self.inodes.path_of(parent, name)?;
         self.note_modified(&self.inodes.path(parent)?);
         let attributes = made_now(Kind::File, Some(0), Some(permissions & 0o7777));
-        let ino = self.inodes.look_up(parent, name, Shape::Leaf)?;
+        let ino = self.inodes.look_up(parent, name, NodeKind::Leaf)?;
         let opened = self.open_created(ino, attributes.clone(), mode);
         if opened.is_err() {
             self.inodes.forget(ino, 1);
         }
-        let attr = Fresh {
+        let attr = WithTtl {
             value: self.show(ino, &attributes),
             ttl: std::time::Duration::ZERO,
         };
@@ -181,7 +181,7 @@ impl Vfs {
     }
 
     /// Makes the empty file `name` in `parent` on the server at once (mknod).
-    pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32) -> Result<Fresh<Attr>, Errno> {
+    pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32) -> Result<WithTtl<Attr>, Errno> {
         let write = OpenMode {
             access: Access::Write,
             append: false,
@@ -204,30 +204,30 @@ impl Vfs {
     }
 
     /// The same, of the version that the server has now.
-    fn share_confirmed(&self, ino: Ino) -> Result<(Arc<OpenFile>, Confirmed), Errno> {
+    fn share_confirmed(&self, ino: Ino) -> Result<(Arc<OpenFile>, Revalidated), Errno> {
         if let Some(known) = self.share_known(ino)? {
             return Ok(known);
         }
         let (directory, name) = self.location(ino)?;
-        let (attributes, changed) = self.confirmed_attributes(&directory, &name)?;
+        let (attributes, changed) = self.revalidate(&directory, &name)?;
         let (file, version) = self.share_as(ino, &attributes)?;
-        Ok((file, Confirmed { version, changed }))
+        Ok((file, Revalidated { version, changed }))
     }
 
     /// The same, where memory has it: the file is in the spool, or the server told its version
     /// lately.
-    fn share_known(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Confirmed)>, Errno> {
+    fn share_known(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Revalidated)>, Errno> {
         let (file, version) = if let Some(shared) = self.share_spooled(ino)? {
             shared
         } else {
             let (directory, name) = self.location(ino)?;
-            let Some(recent) = self.recent_attributes(&directory, &name) else {
+            let Some(recent) = self.fresh_attributes(&directory, &name) else {
                 return Ok(None);
             };
             self.share_as(ino, &recent)?
         };
         let changed = false;
-        Ok(Some((file, Confirmed { version, changed })))
+        Ok(Some((file, Revalidated { version, changed })))
     }
 
     /// The same, where this mount knows better than the server what they are.
@@ -251,7 +251,7 @@ impl Vfs {
         let file = self.inodes.share_open_file(
             ino,
             |file| file.serves(attributes),
-            || OpenFile::existing(&self.backing, ino, attributes.clone()),
+            || OpenFile::existing(&self.services, ino, attributes.clone()),
         )?;
         Ok((file, version))
     }
@@ -262,15 +262,15 @@ impl Vfs {
         attributes: Attributes,
         mode: OpenMode,
     ) -> Result<Opened, Errno> {
-        let new = OpenFile::created(&self.backing, ino, attributes)?;
+        let new = OpenFile::created(&self.services, ino, attributes)?;
         let file = self.inodes.share_open_file(ino, |_| false, || new)?;
         self.inodes.set_cached(ino, None);
         Ok(Opened {
             handle: self.add_handle(file, mode, true),
             pages: if self.may_have_pages(mode) {
-                Pages::Drop
+                PageCache::Drop
             } else {
-                Pages::Bypass
+                PageCache::Bypass
             },
             changed: false,
         })

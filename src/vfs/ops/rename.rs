@@ -144,8 +144,8 @@ impl Vfs {
             self.cache.rename(&from.path, &to.path);
             self.forget_variants(&from.directory, from.name);
             self.forget_variants(&to.directory, to.name);
-            self.ahead.forget(&from.path);
-            self.ahead.forget(&to.path);
+            self.prefetcher.forget(&from.path);
+            self.prefetcher.forget(&to.path);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
             file.set_before(match (&replaced_file, replaced) {

@@ -12,7 +12,7 @@ use crate::vfs::errno::Errno;
 impl Vfs {
     /// What is known of `name` in `directory`, where the server said it so lately that a file may
     /// be opened by it.
-    pub(in crate::vfs) fn recent_attributes(
+    pub(in crate::vfs) fn fresh_attributes(
         &self,
         directory: &RemotePath,
         name: &[u8],
@@ -25,7 +25,7 @@ impl Vfs {
                 }
                 let listed = Version::from(&known);
                 let path = directory.join(name).ok()?;
-                let (said, age) = self.ahead.said(&path, &listed)?;
+                let (said, age) = self.prefetcher.said(&path, &listed)?;
                 (age < self.options.open_ttl).then(|| known.of_version(said.with(listed)))
             }
             Answer::Absent(_) | Answer::Unknown => None,
@@ -36,12 +36,12 @@ impl Vfs {
     ///
     /// # Errors
     /// `STALE` where it was removed: the kernel looks the name up again then.
-    pub(in crate::vfs) fn confirmed_attributes(
+    pub(in crate::vfs) fn revalidate(
         &self,
         directory: &RemotePath,
         name: &[u8],
     ) -> Result<(Attributes, bool), Errno> {
-        if let Some(recent) = self.recent_attributes(directory, name) {
+        if let Some(recent) = self.fresh_attributes(directory, name) {
             return Ok((recent, false));
         }
         if let CachedAnswer::Variant(Answer::Present(known, _)) =
@@ -79,7 +79,7 @@ impl Vfs {
         }
     }
 
-    /// [`Self::confirmed_attributes`] for a server that shows only whole listings.
+    /// [`Self::revalidate`] for a server that shows only whole listings.
     fn listed_anew(
         &self,
         directory: &RemotePath,

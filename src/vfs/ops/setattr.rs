@@ -7,7 +7,7 @@ use crate::ftp::Precision;
 use crate::remote::ErrorKind;
 
 use crate::vfs::Vfs;
-use crate::vfs::attr::{Attr, Fresh, to_seconds};
+use crate::vfs::attr::{Attr, WithTtl, to_seconds};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::handle::Handle;
 use crate::vfs::table::inode::Ino;
@@ -35,7 +35,7 @@ impl Vfs {
         handle: Option<Handle>,
         changes: &Changes,
         wanted: &dyn Fn() -> bool,
-    ) -> Result<Fresh<Attr>, Errno> {
+    ) -> Result<WithTtl<Attr>, Errno> {
         self.check_writable()?;
         self.check_owner(changes)?;
         if let Some(size) = changes.size {

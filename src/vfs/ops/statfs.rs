@@ -15,25 +15,25 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Free bytes, where the server tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpaceLeft(pub Option<u64>);
+pub struct FreeSpace(pub Option<u64>);
 
 /// The last answer.
 #[derive(Debug, Default)]
-pub(in crate::vfs) struct SpaceMemory {
+pub(in crate::vfs) struct StatfsCache {
     state: Mutex<State>,
     answered: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    last: Option<(SpaceLeft, Instant)>,
+    last: Option<(FreeSpace, Instant)>,
     /// The server is being asked.
     asking: bool,
 }
 
 impl Vfs {
     /// What is known of free space without asking.
-    pub fn cached_space(&self) -> Option<SpaceLeft> {
+    pub fn cached_space(&self) -> Option<FreeSpace> {
         let last = self.space.lock().last;
         last.filter(|(_, asked)| asked.elapsed() < TTL)
             .map(|(space, _)| space)
@@ -41,7 +41,7 @@ impl Vfs {
 
     /// The free space at the root of the mount: the server's answer, or what was known before where
     /// that takes long.
-    pub fn space(self: &Arc<Self>) -> SpaceLeft {
+    pub fn space(self: &Arc<Self>) -> FreeSpace {
         let mut state = self.space.lock();
         if !state.asking {
             state.asking = self.ask_for_space();
@@ -51,7 +51,7 @@ impl Vfs {
             .answered
             .wait_timeout_while(state, PATIENCE, |state| state.asking);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.last.map_or(SpaceLeft(None), |(space, _)| space)
+        state.last.map_or(FreeSpace(None), |(space, _)| space)
     }
 
     /// Asks the server, in a thread of its own; whether there is one.
@@ -71,14 +71,14 @@ impl Vfs {
     }
 }
 
-impl SpaceMemory {
+impl StatfsCache {
     /// Takes the server's answer, and wakes those who wait for it, also where `ask` panics.
     fn answer_with(&self, ask: impl FnOnce() -> Option<u64>) {
         let _answered = OnDrop::new(|| {
             self.lock().asking = false;
             self.answered.notify_all();
         });
-        let told = SpaceLeft(ask());
+        let told = FreeSpace(ask());
         self.lock().last = Some((told, Instant::now()));
     }
 
@@ -94,12 +94,12 @@ mod tests {
 
     #[test]
     fn a_question_that_panics_is_over() {
-        let space = SpaceMemory::default();
+        let space = StatfsCache::default();
         space.lock().asking = true;
         let ask = || space.answer_with(|| panic!("injected"));
         assert!(guarded::catch("space", ask).is_none());
         assert!(!space.lock().asking);
         space.answer_with(|| Some(7));
-        assert_eq!(space.lock().last.unwrap().0, SpaceLeft(Some(7)));
+        assert_eq!(space.lock().last.unwrap().0, FreeSpace(Some(7)));
     }
 }

@@ -46,7 +46,7 @@ impl Vfs {
         }
         self.cache.remove(&directory, name);
         self.forget_variants(&directory, name);
-        self.ahead.forget(&path);
+        self.prefetcher.forget(&path);
         self.note_modified(&directory);
         // The inode of a hidden file has another name by now.
         self.inodes.remove(parent, name);

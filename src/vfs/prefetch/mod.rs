@@ -8,8 +8,8 @@
 //!
 //! Its lock stands alone: nothing else is locked under it, and it is not held across the network.
 
-mod gift;
 mod run;
+mod slot;
 mod walk;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,9 +21,9 @@ use crate::guarded;
 use crate::remote::{self, Remote, Spare, Version};
 
 use super::VfsOptions;
-use super::read::Incoming;
-use run::{Rules, Run, Task};
-use walk::{Step, Walk};
+use super::read::RangeDownload;
+use run::{FileRun, RunLimits, RunTask};
+use walk::{TreeWalk, WalkStep};
 
 /// Most threads: more connections than that are not kept busy by one program.
 const MOST_THREADS: usize = 16;
@@ -39,7 +39,7 @@ const PART_OF_CACHE: usize = 4;
 
 /// Works ahead; shared by handle.
 #[derive(Debug, Clone)]
-pub(super) struct Ahead {
+pub(super) struct Prefetcher {
     shared: Arc<Shared>,
 }
 
@@ -57,8 +57,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    walk: Walk,
-    run: Run,
+    walk: TreeWalk,
+    run: FileRun,
     threads: usize,
     /// Threads on their way to a connection and a job.
     coming: usize,
@@ -71,23 +71,23 @@ struct State {
 #[derive(Debug)]
 enum Job {
     List(Vec<RemotePath>),
-    Read(Task),
+    Read(RunTask),
 }
 
-impl Ahead {
+impl Prefetcher {
     pub(super) fn new(
         remote: Remote,
         cache: Arc<Cache<remote::Error>>,
         options: &VfsOptions,
     ) -> Self {
         let now = Instant::now();
-        let rules = Rules {
+        let rules = RunLimits {
             most_bytes: options.read_ahead as u64,
             open_ttl: options.open_ttl,
         };
         let state = State {
-            walk: Walk::new(options.cache_bytes / PART_OF_CACHE, now),
-            run: Run::new(rules, now),
+            walk: TreeWalk::new(options.cache_bytes / PART_OF_CACHE, now),
+            run: FileRun::new(rules, now),
             threads: 0,
             coming: 0,
             batch: 1,
@@ -113,11 +113,11 @@ impl Ahead {
             return;
         }
         let step = shared.lock().walk.opened(directory, Instant::now());
-        if step == Step::Stray {
+        if step == WalkStep::Stray {
             return;
         }
         let mut next = directories(directory, listing);
-        if step == Step::Unexpected
+        if step == WalkStep::Unexpected
             && let Some(parent) = directory.parent()
             && let Some(siblings) = shared.cache.snapshot(&parent)
         {
@@ -134,7 +134,7 @@ impl Ahead {
         &self,
         path: &RemotePath,
         version: &Version,
-    ) -> Option<Box<dyn Incoming>> {
+    ) -> Option<Box<dyn RangeDownload>> {
         let shared = &self.shared;
         let now = Instant::now();
         let listing = |directory: &RemotePath| {
@@ -258,13 +258,13 @@ impl Shared {
     fn run(&self, job: Job, spare: &mut Spare) {
         match job {
             Job::List(directories) => self.list(&directories, spare),
-            Job::Read(Task::Confirm(paths)) => {
+            Job::Read(RunTask::Confirm(paths)) => {
                 let told = guarded::catch("a look ahead", || spare.versions(&paths));
                 let told = told.unwrap_or_default();
                 let told = paths.into_iter().zip(told).collect();
                 self.lock().run.confirmed(told, Instant::now());
             }
-            Job::Read(Task::Fetch(wanted)) => {
+            Job::Read(RunTask::Fetch(wanted)) => {
                 let limit = usize::try_from(wanted.size).unwrap_or(usize::MAX);
                 let fetched = guarded::catch("a fetch ahead", || spare.fetch(&wanted.path, limit));
                 if let Some(Err(error)) = &fetched {

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::gift::Gift;
+use super::slot::PrefetchSlot;
 use crate::cache::Snapshot;
 use crate::ftp::{Kind, RemotePath};
 use crate::remote::Version;
@@ -32,22 +32,22 @@ const LIVES: Duration = Duration::from_secs(3);
 pub(super) struct Wanted {
     pub(super) path: RemotePath,
     pub(super) size: u64,
-    pub(super) gift: Arc<Gift>,
+    pub(super) gift: Arc<PrefetchSlot>,
 }
 
 /// What there is to do for a run.
 #[derive(Debug)]
-pub(super) enum Task {
-    /// Ask what the server says of these now, then [`Run::confirmed`].
+pub(super) enum RunTask {
+    /// Ask what the server says of these now, then [`FileRun::confirmed`].
     Confirm(Vec<RemotePath>),
-    /// Fetch this one, then [`Run::fetched`].
+    /// Fetch this one, then [`FileRun::fetched`].
     Fetch(Wanted),
 }
 
 /// The run under way, if any.
 #[derive(Debug)]
-pub(super) struct Run {
-    rules: Rules,
+pub(super) struct FileRun {
+    rules: RunLimits,
     directory: RemotePath,
     listing: Option<Arc<Snapshot>>,
     /// When the listing was made.
@@ -61,7 +61,7 @@ pub(super) struct Run {
     /// Read in this run, or fetched for it and not worth another try.
     done: HashSet<RemotePath>,
     /// Fetched or being fetched.
-    gifts: HashMap<RemotePath, (Arc<Gift>, u64)>,
+    gifts: HashMap<RemotePath, (Arc<PrefetchSlot>, u64)>,
     bytes: u64,
     /// What the server said apart from the listing, and when.
     confirmed: HashMap<RemotePath, (Version, Instant)>,
@@ -70,21 +70,21 @@ pub(super) struct Run {
 
 /// How much may be fetched, and how old what was said of it may be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
+pub(super) struct RunLimits {
     /// Most bytes fetched and not read yet.
     pub(super) most_bytes: u64,
     /// How long what the server said is good enough to open a file by.
     pub(super) open_ttl: Duration,
 }
 
-impl Rules {
+impl RunLimits {
     fn largest(self) -> u64 {
         LARGEST_FILE.min(self.most_bytes / 4)
     }
 }
 
-impl Run {
-    pub(super) fn new(rules: Rules, now: Instant) -> Self {
+impl FileRun {
+    pub(super) fn new(rules: RunLimits, now: Instant) -> Self {
         Self {
             rules,
             directory: RemotePath::root(),
@@ -144,7 +144,11 @@ impl Run {
 
     /// What was fetched, or is being fetched, of `path`, if it is of `version`: it is the asker's
     /// now.
-    pub(super) fn take(&mut self, path: &RemotePath, version: &Version) -> Option<Arc<Gift>> {
+    pub(super) fn take(
+        &mut self,
+        path: &RemotePath,
+        version: &Version,
+    ) -> Option<Arc<PrefetchSlot>> {
         let (gift, bytes) = self.gifts.remove(path)?;
         self.bytes -= bytes;
         if !gift.version().agrees(version) {
@@ -168,21 +172,21 @@ impl Run {
     }
 
     /// What there is to do next.
-    pub(super) fn task(&mut self, now: Instant) -> Option<Task> {
+    pub(super) fn task(&mut self, now: Instant) -> Option<RunTask> {
         self.end_if_old(now);
         let unsure = self.unsure(now);
         if !unsure.is_empty() {
             self.confirming = true;
-            return Some(Task::Confirm(unsure));
+            return Some(RunTask::Confirm(unsure));
         }
         let (path, size, version) = self.sure(now).next()?;
-        let gift = Arc::new(Gift::new(version));
+        let gift = Arc::new(PrefetchSlot::new(version));
         self.gifts.insert(path.clone(), (Arc::clone(&gift), size));
         self.bytes += size;
-        Some(Task::Fetch(Wanted { path, size, gift }))
+        Some(RunTask::Fetch(Wanted { path, size, gift }))
     }
 
-    /// What the server said at `now` of what [`Task::Confirm`] asked for.
+    /// What the server said at `now` of what [`RunTask::Confirm`] asked for.
     pub(super) fn confirmed(&mut self, told: Vec<(RemotePath, Option<Version>)>, now: Instant) {
         self.confirming = false;
         for (path, version) in told {
@@ -345,16 +349,21 @@ mod tests {
         listed.unwrap()
     }
 
-    fn run(now: Instant) -> Run {
-        let rules = Rules {
+    fn run(now: Instant) -> FileRun {
+        let rules = RunLimits {
             most_bytes: 4 << 20,
             open_ttl: TTL,
         };
-        Run::new(rules, now)
+        FileRun::new(rules, now)
     }
 
     /// Reads those files, of a directory listed at `listed`.
-    fn read(run: &mut Run, numbers: impl IntoIterator<Item = usize>, size: u64, listed: Instant) {
+    fn read(
+        run: &mut FileRun,
+        numbers: impl IntoIterator<Item = usize>,
+        size: u64,
+        listed: Instant,
+    ) {
         for number in numbers {
             run.reads(&path(number), listed, |_| {
                 Some((listing(100, size), listed))
@@ -362,10 +371,10 @@ mod tests {
         }
     }
 
-    fn fetches(run: &mut Run, now: Instant) -> Vec<Wanted> {
+    fn fetches(run: &mut FileRun, now: Instant) -> Vec<Wanted> {
         let fetch = |task| match task {
-            Task::Fetch(wanted) => wanted,
-            Task::Confirm(paths) => panic!("asks of {paths:?}"),
+            RunTask::Fetch(wanted) => wanted,
+            RunTask::Confirm(paths) => panic!("asks of {paths:?}"),
         };
         std::iter::from_fn(|| run.task(now)).map(fetch).collect()
     }
@@ -432,7 +441,7 @@ mod tests {
         let mut run = run(now);
         read(&mut run, [0, 1], 10, now);
         let later = now + TTL;
-        let Some(Task::Confirm(paths)) = run.task(later) else {
+        let Some(RunTask::Confirm(paths)) = run.task(later) else {
             panic!("it fetches what may have changed");
         };
         assert_eq!(paths, (2..2 + FIRST_WINDOW).map(path).collect::<Vec<_>>());

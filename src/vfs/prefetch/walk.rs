@@ -47,7 +47,7 @@ impl PartialOrd for InOrder {
 
 /// The walks through the mount.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(super) struct TreeWalk {
     /// To be listed.
     pending: BTreeSet<InOrder>,
     /// Being listed.
@@ -66,16 +66,16 @@ pub(super) struct Walk {
 
 /// What an opened directory means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum WalkStep {
     /// Nothing.
     Stray,
     /// A walk goes on, as expected: what lies in it is to be [added](Walk::add).
-    Expected,
+    PinnedVersion,
     /// A walk begins or took another way: what lies in it and beside it is to be added.
     Unexpected,
 }
 
-impl Walk {
+impl TreeWalk {
     /// With at most `most_bytes` of listings that nobody has opened yet.
     pub(super) fn new(most_bytes: usize, now: Instant) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Walk {
     }
 
     /// A program opened `directory`.
-    pub(super) fn opened(&mut self, directory: &RemotePath, now: Instant) -> Step {
+    pub(super) fn opened(&mut self, directory: &RemotePath, now: Instant) -> WalkStep {
         self.end_if_old(now);
         let place = InOrder(directory.clone());
         let was_ahead = self.ahead.remove(directory);
@@ -108,14 +108,14 @@ impl Walk {
         if was_ahead.is_some() {
             self.window = (self.window * 2).min(LARGEST_WINDOW);
         } else if !was_pending && !comes_from {
-            return Step::Stray;
+            return WalkStep::Stray;
         }
         self.position = place;
         self.moved = now;
         if was_ahead.is_some() || was_pending {
-            Step::Expected
+            WalkStep::PinnedVersion
         } else {
-            Step::Unexpected
+            WalkStep::Unexpected
         }
     }
 
@@ -219,23 +219,23 @@ mod tests {
         texts.iter().map(|text| path(text)).collect()
     }
 
-    fn walk(now: Instant) -> Walk {
-        Walk::new(1 << 20, now)
+    fn walk(now: Instant) -> TreeWalk {
+        TreeWalk::new(1 << 20, now)
     }
 
     #[test]
     fn a_directory_opened_from_its_parent_begins_a_walk_and_another_does_not() {
         let now = Instant::now();
         let mut walk = walk(now);
-        assert_eq!(walk.opened(&path("/"), now), Step::Stray);
-        assert_eq!(walk.opened(&path("/x/y"), now), Step::Stray);
-        assert_eq!(walk.opened(&path("/a"), now), Step::Unexpected);
+        assert_eq!(walk.opened(&path("/"), now), WalkStep::Stray);
+        assert_eq!(walk.opened(&path("/x/y"), now), WalkStep::Stray);
+        assert_eq!(walk.opened(&path("/a"), now), WalkStep::Unexpected);
         walk.add(paths(&["/a/1", "/a/2", "/b"]));
         assert_eq!(walk.take(1, now), paths(&["/a/1"]));
         walk.listed(path("/a/1"), 100, Vec::new());
-        assert_eq!(walk.opened(&path("/a/1"), now), Step::Expected);
+        assert_eq!(walk.opened(&path("/a/1"), now), WalkStep::PinnedVersion);
         let later = now + LATELY;
-        assert_eq!(walk.opened(&path("/b"), later), Step::Stray);
+        assert_eq!(walk.opened(&path("/b"), later), WalkStep::Stray);
     }
 
     #[test]

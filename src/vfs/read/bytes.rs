@@ -1,7 +1,7 @@
 //! What a read answers with: a slice of memory that the transfer filled, shared and not copied.
 //!
-//! Buffers are zeroed once, when they are allocated, and used again through a [`FreeList`] when the
-//! last reader has let go of them.
+//! Buffers are zeroed once, when they are allocated, and used again through a [`BufferPool`] when
+//! the last reader has let go of them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,13 +14,13 @@ const KEPT_FROM: usize = 128 * 1024;
 /// Bytes of a file: cheap to clone, read-only, given back when the last clone is dropped.
 #[derive(Clone, Default)]
 pub struct Bytes {
-    piece: Arc<Piece>,
+    piece: Arc<Buffer>,
     range: Range<usize>,
 }
 
 impl Bytes {
     /// The `range` of `piece`; what lies outside the piece is left out.
-    pub(super) fn slice(piece: &Arc<Piece>, range: Range<usize>) -> Self {
+    pub(super) fn slice(piece: &Arc<Buffer>, range: Range<usize>) -> Self {
         Self {
             piece: Arc::clone(piece),
             range,
@@ -44,7 +44,7 @@ impl From<Vec<u8>> for Bytes {
     fn from(buffer: Vec<u8>) -> Self {
         Self {
             range: 0..buffer.len(),
-            piece: Arc::new(Piece { buffer, home: None }),
+            piece: Arc::new(Buffer { buffer, home: None }),
         }
     }
 }
@@ -66,15 +66,15 @@ impl fmt::Debug for Bytes {
 
 /// A buffer that is no longer written to.
 #[derive(Default)]
-pub(super) struct Piece {
+pub(super) struct Buffer {
     buffer: Vec<u8>,
     /// Where the buffer goes when nobody reads it any more.
-    home: Option<Arc<FreeList>>,
+    home: Option<Arc<BufferPool>>,
 }
 
-impl Piece {
+impl Buffer {
     /// A filled `buffer` that came from `home`.
-    pub(super) fn recycled(buffer: Vec<u8>, home: &Arc<FreeList>) -> Self {
+    pub(super) fn recycled(buffer: Vec<u8>, home: &Arc<BufferPool>) -> Self {
         Self {
             buffer,
             home: Some(Arc::clone(home)),
@@ -90,7 +90,7 @@ impl Piece {
     }
 }
 
-impl Drop for Piece {
+impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(home) = &self.home {
             home.give(std::mem::take(&mut self.buffer));
@@ -99,13 +99,13 @@ impl Drop for Piece {
 }
 
 /// Buffers waiting for their next use. Its lock is the innermost: nothing else is locked under it.
-pub(super) struct FreeList {
+pub(super) struct BufferPool {
     buffers: Mutex<Vec<Vec<u8>>>,
     /// Most bytes kept; what is given back beyond them goes to the allocator.
     limit: usize,
 }
 
-impl FreeList {
+impl BufferPool {
     /// Keeps at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_when_its_last_reader_is_gone() {
-        let free = Arc::new(FreeList::new(1 << 20));
+        let free = Arc::new(BufferPool::new(1 << 20));
         let mut buffer = free.take(KEPT_FROM);
         buffer[0] = 7;
-        let piece = Arc::new(Piece::recycled(buffer, &free));
+        let piece = Arc::new(Buffer::recycled(buffer, &free));
         let bytes = Bytes::slice(&piece, 0..1);
         drop(piece);
         assert_eq!(*bytes, [7]);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_free_list_is_bounded() {
-        let free = FreeList::new(3 * KEPT_FROM);
+        let free = BufferPool::new(3 * KEPT_FROM);
         for _ in 0..5 {
             free.give(vec![0; KEPT_FROM]);
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::{Incoming, Source};
+use super::{RangeDownload, RangeSource};
 use crate::ftp::RemotePath;
 use crate::remote::{Error, ErrorKind, Version};
 
@@ -148,8 +148,8 @@ pub(in crate::vfs) fn error(kind: ErrorKind) -> Error {
 /// The file, as a source: a handle, so that its transfers can hold it too.
 pub(in crate::vfs) struct FakeSource(pub(in crate::vfs) Arc<FakeFile>);
 
-impl Source for FakeSource {
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
+impl RangeSource for FakeSource {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
         let mut state = self.0.state.lock().unwrap();
         state.opened.push(offset);
         let plan = state.plans.pop_front();
@@ -186,7 +186,7 @@ struct FakeIncoming {
     plan: Option<Plan>,
 }
 
-impl Incoming for FakeIncoming {
+impl RangeDownload for FakeIncoming {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         assert!(!buffer.is_empty());
         let rest = self.file.bytes.get(self.position..).unwrap_or_default();

@@ -11,11 +11,11 @@
 //! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
 
 mod bytes;
-mod expected;
+mod fetch_thread;
 pub(super) mod parallel;
-mod place;
-mod pull;
+mod pinned_version;
 mod resume;
+mod state;
 mod stream;
 
 #[cfg(test)]
@@ -31,11 +31,11 @@ use std::time::{Duration, Instant};
 use crate::ftp::RemotePath;
 use crate::remote::{Error, ErrorKind, Version};
 
+use bytes::BufferPool;
 pub use bytes::Bytes;
-use bytes::FreeList;
-pub(super) use expected::Expected;
-use place::{Found, Place, State, Ticket};
-pub(super) use resume::{Resuming, Step, Trust};
+pub(super) use pinned_version::PinnedVersion;
+pub(super) use resume::{ResumableDownload, Step, Trust};
+use state::{ReadRequest, ReaderState, StreamChoice, WaitingOn};
 use stream::Stream;
 
 /// How often a waiting read looks whether it is still wanted; a transfer that did not move for so
@@ -43,9 +43,9 @@ use stream::Stream;
 const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// A file on the server that transfers can be begun on.
-pub(crate) trait Source: Send + Sync {
+pub(crate) trait RangeSource: Send + Sync {
     /// Begins a transfer at `offset`, or before it where the server cannot: gives where it begins.
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error>;
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error>;
 
     /// What the server says of the file now.
     fn version(&self) -> Result<Version, Error>;
@@ -60,7 +60,7 @@ pub(crate) trait Source: Send + Sync {
 }
 
 /// A transfer under way. Dropping it ends it, which may take a moment.
-pub(crate) trait Incoming: Send {
+pub(crate) trait RangeDownload: Send {
     /// Some bytes into `buffer`; 0 when the server has confirmed the end.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
 
@@ -71,7 +71,7 @@ pub(crate) trait Incoming: Send {
 }
 
 /// Where else bytes of a file may be: fetched when its readers jump so much that this is cheaper.
-pub(crate) trait Keeper: Send + Sync {
+pub(crate) trait BlockCache: Send + Sync {
     /// The bytes `offset..end`, if all of them are there; does not wait for the network.
     fn find(&self, offset: u64, end: u64) -> Option<Bytes>;
 
@@ -97,23 +97,23 @@ pub(crate) struct ReadOptions {
 /// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
 pub(crate) struct Reader {
     shared: Arc<Shared>,
-    keeper: Option<Box<dyn Keeper>>,
+    keeper: Option<Box<dyn BlockCache>>,
 }
 
 /// What the reader's callers and its transfers' threads have in common.
 struct Shared {
-    source: Arc<dyn Source>,
+    source: Arc<dyn RangeSource>,
     /// What the file was when it was opened.
-    expected: Arc<Expected>,
+    expected: Arc<PinnedVersion>,
     options: ReadOptions,
-    state: Mutex<State>,
+    state: Mutex<ReaderState>,
     /// Bytes came, a transfer failed or a stream is free: readers look again.
     arrived: Condvar,
-    free: Arc<FreeList>,
+    free: Arc<BufferPool>,
 }
 
 /// What a waiting read finds.
-enum Look {
+enum ReadStatus {
     Here(VecDeque<Bytes>),
     Failed(Error),
     /// Nothing has moved since then.
@@ -124,8 +124,8 @@ impl Reader {
     /// Reads `source`, which is `expected`: never beyond its size, where that is known, and no
     /// other version's bytes.
     pub(in crate::vfs) fn new(
-        source: Arc<dyn Source>,
-        expected: Arc<Expected>,
+        source: Arc<dyn RangeSource>,
+        expected: Arc<PinnedVersion>,
         options: ReadOptions,
     ) -> Self {
         let size = expected.size();
@@ -134,16 +134,16 @@ impl Reader {
                 source,
                 expected,
                 options,
-                state: Mutex::new(State::new(size)),
+                state: Mutex::new(ReaderState::new(size)),
                 arrived: Condvar::new(),
-                free: Arc::new(FreeList::new(options.read_ahead)),
+                free: Arc::new(BufferPool::new(options.read_ahead)),
             }),
             keeper: None,
         }
     }
 
     /// The same, with `keeper` beside it.
-    pub(crate) fn with(mut self, keeper: Box<dyn Keeper>) -> Self {
+    pub(crate) fn with(mut self, keeper: Box<dyn BlockCache>) -> Self {
         self.keeper = Some(keeper);
         self
     }
@@ -188,7 +188,7 @@ impl Reader {
         let mut ticket = state.ticket(offset, length);
         loop {
             match shared.look(&mut state, &mut ticket) {
-                Look::Here(parts) => {
+                ReadStatus::Here(parts) => {
                     shared.leave(&mut state, &mut ticket);
                     drop(state);
                     if ticket.is_jump
@@ -198,15 +198,15 @@ impl Reader {
                     }
                     return Ok(Bytes::join(parts));
                 }
-                Look::Failed(error) => {
+                ReadStatus::Failed(error) => {
                     shared.leave(&mut state, &mut ticket);
                     return Err(error);
                 }
-                Look::Wait(_) if !wanted() => {
+                ReadStatus::Wait(_) if !wanted() => {
                     shared.give_up(&mut state, &mut ticket);
                     return Ok(Bytes::default());
                 }
-                Look::Wait(since) => {
+                ReadStatus::Wait(since) => {
                     let Some(left) = shared.options.timeout.checked_sub(since.elapsed()) else {
                         shared.give_up(&mut state, &mut ticket);
                         return Err(shared.timed_out());
@@ -282,42 +282,42 @@ impl fmt::Debug for Reader {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ReaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the read stands now; one that waits nowhere yet is given its place.
-    fn look(self: &Arc<Self>, state: &mut State, ticket: &mut Ticket) -> Look {
+    fn look(self: &Arc<Self>, state: &mut ReaderState, ticket: &mut ReadRequest) -> ReadStatus {
         let offset = ticket.offset;
         if self.expected.has_changed() {
-            return Look::Failed(self.expected.changed(&*self.source));
+            return ReadStatus::Failed(self.expected.changed(&*self.source));
         }
         let end = state.clip(offset, ticket.length);
         if end <= offset {
-            return Look::Here(VecDeque::new());
+            return ReadStatus::Here(VecDeque::new());
         }
         if let Some(parts) = state.find(offset, end) {
-            return Look::Here(parts);
+            return ReadStatus::Here(parts);
         }
         let now = Instant::now();
-        if let Place::Stream(id) = ticket.place {
+        if let WaitingOn::Stream(id) = ticket.place {
             match state.stream(id) {
                 Some(stream) => {
                     if let Some(error) = stream.error_of(ticket.id) {
-                        return Look::Failed(error);
+                        return ReadStatus::Failed(error);
                     }
                     if stream.transfer.is_some() {
-                        return Look::Wait(stream.moved.max(ticket.since));
+                        return ReadStatus::Wait(stream.moved.max(ticket.since));
                     }
                 }
-                None => ticket.place = Place::Nowhere,
+                None => ticket.place = WaitingOn::Nowhere,
             }
         }
         self.leave(state, ticket);
         let found = match state.place_for(offset, self.options.streams) {
-            Some(Found::Running(id)) => Ok(id),
-            Some(Found::Stopped(id)) => self.begin(state, id, now, Trust::Unsure),
-            Some(Found::Free) => {
+            Some(StreamChoice::Running(id)) => Ok(id),
+            Some(StreamChoice::Stopped(id)) => self.begin(state, id, now, Trust::Unsure),
+            Some(StreamChoice::Free) => {
                 ticket.is_jump = state.has_begun();
                 let id = state.open(offset, self.options.read_ahead as u64, now);
                 let trust = if self.expected.is_confirmed() {
@@ -329,26 +329,26 @@ impl Shared {
             }
             None => {
                 state.queued += 1;
-                ticket.place = Place::Queue;
-                return Look::Wait(ticket.since);
+                ticket.place = WaitingOn::Queue;
+                return ReadStatus::Wait(ticket.since);
             }
         };
         let id = match found {
             Ok(id) => id,
-            Err(error) => return Look::Failed(error),
+            Err(error) => return ReadStatus::Failed(error),
         };
         if let Some(stream) = state.stream(id) {
             stream.wait_for(ticket.id, offset, end);
             stream.wanted(end, now);
         }
-        ticket.place = Place::Stream(id);
-        Look::Wait(now)
+        ticket.place = WaitingOn::Stream(id);
+        ReadStatus::Wait(now)
     }
 
     /// Begins a transfer at the stream's position.
     fn begin(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut ReaderState,
         id: u64,
         now: Instant,
         trust: Trust,
@@ -356,7 +356,7 @@ impl Shared {
         let transfer = state.number();
         if let Some(stream) = state.stream(id) {
             stream.begin(transfer, now);
-            if let Err(error) = pull::spawn(self, stream, transfer, trust) {
+            if let Err(error) = fetch_thread::spawn(self, stream, transfer, trust) {
                 stream.end();
                 return Err(self.error(ErrorKind::Local, error.to_string()));
             }
@@ -365,11 +365,11 @@ impl Shared {
     }
 
     /// The read waits no more; one that waits for a free stream may have it now.
-    fn leave(&self, state: &mut State, ticket: &mut Ticket) {
-        match std::mem::replace(&mut ticket.place, Place::Nowhere) {
-            Place::Nowhere => {}
-            Place::Queue => state.queued -= 1,
-            Place::Stream(id) => {
+    fn leave(&self, state: &mut ReaderState, ticket: &mut ReadRequest) {
+        match std::mem::replace(&mut ticket.place, WaitingOn::Nowhere) {
+            WaitingOn::Nowhere => {}
+            WaitingOn::Queue => state.queued -= 1,
+            WaitingOn::Stream(id) => {
                 let queued = state.queued;
                 if let Some(stream) = state.stream(id) {
                     stream.leave(ticket.id);
@@ -383,10 +383,10 @@ impl Shared {
 
     /// Nothing moved for too long, or the reader went: the next read is not to wait for a transfer
     /// that stalls.
-    fn give_up(&self, state: &mut State, ticket: &mut Ticket) {
+    fn give_up(&self, state: &mut ReaderState, ticket: &mut ReadRequest) {
         let place = ticket.place;
         self.leave(state, ticket);
-        if let Place::Stream(id) = place
+        if let WaitingOn::Stream(id) = place
             && let Some(stream) = state.stream(id)
             && (!stream.is_awaited() || stream.moved.elapsed() >= LOOK_UP)
         {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::expected::Expected;
-use super::{Incoming, Source};
+use super::pinned_version::PinnedVersion;
+use super::{RangeDownload, RangeSource};
 use crate::remote::{Error, ErrorKind};
 
 /// Failures in a row, with less than [`PROGRESS`] in between, that are made good by opening anew.
@@ -40,11 +40,11 @@ pub(in crate::vfs) enum Trust {
 }
 
 /// A file read from an offset to its end, over as many transfers as that takes.
-pub(in crate::vfs) struct Resuming {
-    source: Arc<dyn Source>,
-    expected: Arc<Expected>,
+pub(in crate::vfs) struct ResumableDownload {
+    source: Arc<dyn RangeSource>,
+    expected: Arc<PinnedVersion>,
     trust: Trust,
-    incoming: Option<Box<dyn Incoming>>,
+    incoming: Option<Box<dyn RangeDownload>>,
     /// Bytes still to be read over: the server begins only at the start.
     before: u64,
     position: u64,
@@ -59,13 +59,13 @@ pub(in crate::vfs) struct Resuming {
     complete: bool,
 }
 
-impl Resuming {
+impl ResumableDownload {
     /// Will read `source`, which is `expected`, from `position` on; nothing is opened before the
     /// first step.
     pub(in crate::vfs) fn new(
-        source: Arc<dyn Source>,
+        source: Arc<dyn RangeSource>,
         position: u64,
-        expected: Arc<Expected>,
+        expected: Arc<PinnedVersion>,
         trust: Trust,
     ) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl Resuming {
     }
 
     /// Begins a transfer, of the file that is expected.
-    fn open(&mut self) -> Result<Box<dyn Incoming>, Error> {
+    fn open(&mut self) -> Result<Box<dyn RangeDownload>, Error> {
         if self.trust == Trust::Unsure {
             self.expected.confirm(&*self.source)?;
             self.trust = Trust::Known;
@@ -145,7 +145,7 @@ impl Resuming {
     /// Reads what lies before the position.
     fn read_over(
         &mut self,
-        mut incoming: Box<dyn Incoming>,
+        mut incoming: Box<dyn RangeDownload>,
         buffer: &mut [u8],
     ) -> Result<Step, Error> {
         let length = buffer
@@ -202,7 +202,7 @@ impl Resuming {
 
     /// The last byte of a long transfer came: it is the last, and the file is still the one it was.
     /// The session is given back first, lest the question wait for it.
-    fn close(&mut self, mut incoming: Box<dyn Incoming>) -> Result<(), Error> {
+    fn close(&mut self, mut incoming: Box<dyn RangeDownload>) -> Result<(), Error> {
         let ended = incoming.read(&mut [0; 1]);
         drop(incoming);
         match ended {
@@ -267,13 +267,13 @@ mod tests {
         }
     }
 
-    fn resuming(file: &Arc<FakeFile>, position: u64, trust: Trust) -> Resuming {
+    fn resuming(file: &Arc<FakeFile>, position: u64, trust: Trust) -> ResumableDownload {
         let source = Arc::new(FakeSource(Arc::clone(file)));
-        let expected = Arc::new(Expected::new(sized(file.bytes().len())));
-        Resuming::new(source, position, expected, trust)
+        let expected = Arc::new(PinnedVersion::new(sized(file.bytes().len())));
+        ResumableDownload::new(source, position, expected, trust)
     }
 
-    fn read(mut resuming: Resuming) -> Result<Vec<u8>, Error> {
+    fn read(mut resuming: ResumableDownload) -> Result<Vec<u8>, Error> {
         let mut all = Vec::new();
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -332,10 +332,10 @@ mod tests {
         ] {
             let file = FakeFile::new(bytes.clone(), &[]);
             file.says(said);
-            let expected = Arc::new(Expected::new(listed));
+            let expected = Arc::new(PinnedVersion::new(listed));
             let source = Arc::new(FakeSource(Arc::clone(&file)));
             let trust = Trust::Known;
-            let resuming = Resuming::new(source, position, Arc::clone(&expected), trust);
+            let resuming = ResumableDownload::new(source, position, Arc::clone(&expected), trust);
             let outcome = read(resuming).map(|came| came.len());
             if is_corrected {
                 assert_eq!(outcome.unwrap(), bytes.len());

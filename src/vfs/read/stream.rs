@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
-use super::bytes::{Bytes, Piece};
+use super::bytes::{Buffer, Bytes};
 use crate::remote::Error;
 
 /// Kept behind the furthest byte asked for: the kernel's read-ahead comes slightly out of order.
@@ -31,7 +31,7 @@ struct Waiter {
 struct Placed {
     start: u64,
     end: u64,
-    piece: Arc<Piece>,
+    piece: Arc<Buffer>,
 }
 
 /// What is to become of the bytes received and not yet published.
@@ -209,7 +209,7 @@ impl Stream {
     }
 
     /// Adds `length` bytes of `piece` at the position. Says whether a reader can go on now.
-    pub(super) fn publish(&mut self, piece: Arc<Piece>, length: u64) -> bool {
+    pub(super) fn publish(&mut self, piece: Arc<Buffer>, length: u64) -> bool {
         let start = self.position;
         let end = start + length;
         let serves = self.serves_a_waiter(end);
@@ -287,7 +287,7 @@ mod tests {
         let bytes: Vec<u8> = (0..length)
             .map(|at| (stream.position() + at) as u8)
             .collect();
-        stream.publish(Arc::new(Piece::copied(&bytes)), length)
+        stream.publish(Arc::new(Buffer::copied(&bytes)), length)
     }
 
     #[test]

@@ -20,8 +20,8 @@ fn options() -> ReadOptions {
     }
 }
 
-fn expected(size: Option<usize>) -> Arc<Expected> {
-    Arc::new(Expected::new(sized(size)))
+fn expected(size: Option<usize>) -> Arc<PinnedVersion> {
+    Arc::new(PinnedVersion::new(sized(size)))
 }
 
 fn sized(size: Option<usize>) -> Version {
@@ -415,8 +415,8 @@ fn a_transfer_is_given_up_with_the_last_who_waits_for_it() {
 /// A server whose answer makes ftpfs panic.
 struct Panics;
 
-impl Source for Panics {
-    fn open_at(&self, _: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
+impl RangeSource for Panics {
+    fn open_at(&self, _: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
         panic!("injected");
     }
 

@@ -24,12 +24,12 @@ impl Ino {
 
 /// Whether an inode is a directory: what a name may not change without becoming another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::vfs) enum Shape {
+pub(in crate::vfs) enum NodeKind {
     Directory,
     Leaf,
 }
 
-impl Shape {
+impl NodeKind {
     /// Whether this is a directory.
     pub(in crate::vfs) fn is_directory(self) -> bool {
         self == Self::Directory
@@ -37,16 +37,16 @@ impl Shape {
 }
 
 /// Where an inode hangs: its directory, and its name there.
-type Place = (Ino, Arc<[u8]>);
+type ParentAndName = (Ino, Arc<[u8]>);
 
 /// All inodes the kernel knows.
 #[derive(Debug)]
 pub(in crate::vfs) struct Inodes {
-    table: Mutex<Table>,
+    table: Mutex<InodeTable>,
 }
 
 #[derive(Debug)]
-struct Table {
+struct InodeTable {
     root: RemotePath,
     nodes: HashMap<Ino, Node>,
     next: u64,
@@ -55,8 +55,8 @@ struct Table {
 #[derive(Debug)]
 struct Node {
     /// Where it hangs; none for the root and for what was removed while the kernel still held it.
-    place: Option<Place>,
-    shape: Shape,
+    place: Option<ParentAndName>,
+    shape: NodeKind,
     /// How many times the kernel was told of it and has not yet forgotten.
     lookups: u64,
     /// Inodes known below it, by name.
@@ -68,7 +68,7 @@ struct Node {
 }
 
 impl Node {
-    fn new(place: Option<Place>, shape: Shape) -> Self {
+    fn new(place: Option<ParentAndName>, shape: NodeKind) -> Self {
         let children = HashMap::new();
         Self {
             place,
@@ -84,9 +84,9 @@ impl Node {
 impl Inodes {
     /// Only the root, which is `root` on the server.
     pub(in crate::vfs) fn new(root: RemotePath) -> Self {
-        let nodes = HashMap::from([(Ino::ROOT, Node::new(None, Shape::Directory))]);
+        let nodes = HashMap::from([(Ino::ROOT, Node::new(None, NodeKind::Directory))]);
         Self {
-            table: Mutex::new(Table {
+            table: Mutex::new(InodeTable {
                 root,
                 nodes,
                 next: Ino::ROOT.0 + 1,
@@ -100,7 +100,7 @@ impl Inodes {
         &self,
         parent: Ino,
         name: &[u8],
-        shape: Shape,
+        shape: NodeKind,
     ) -> Result<Ino, Errno> {
         let mut table = self.lock();
         let known = table.child(parent, name)?;
@@ -156,7 +156,7 @@ impl Inodes {
     }
 
     /// The directory `ino` hangs in and its name there; none for the root.
-    pub(in crate::vfs) fn place(&self, ino: Ino) -> Result<Option<Place>, Errno> {
+    pub(in crate::vfs) fn place(&self, ino: Ino) -> Result<Option<ParentAndName>, Errno> {
         let table = self.lock();
         let place = table.node(ino)?.place.clone();
         if place.is_none() && ino != Ino::ROOT {
@@ -166,7 +166,7 @@ impl Inodes {
     }
 
     /// What sort of inode `ino` is.
-    pub(in crate::vfs) fn shape(&self, ino: Ino) -> Result<Shape, Errno> {
+    pub(in crate::vfs) fn shape(&self, ino: Ino) -> Result<NodeKind, Errno> {
         Ok(self.lock().node(ino)?.shape)
     }
 
@@ -245,13 +245,13 @@ impl Inodes {
         table.drop_unused(from.0);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    fn lock(&self) -> MutexGuard<'_, InodeTable> {
         // Every change of the table is done under one lock and cannot panic half way.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl InodeTable {
     fn node(&self, ino: Ino) -> Result<&Node, Errno> {
         self.nodes.get(&ino).ok_or(Errno::STALE)
     }
@@ -279,7 +279,7 @@ impl Table {
         Ok(path)
     }
 
-    fn add(&mut self, parent: Ino, name: &[u8], shape: Shape) -> Result<Ino, Errno> {
+    fn add(&mut self, parent: Ino, name: &[u8], shape: NodeKind) -> Result<Ino, Errno> {
         self.node(parent)?;
         let ino = Ino(self.next);
         self.next += 1;
@@ -354,20 +354,22 @@ mod tests {
     #[test]
     fn a_name_keeps_its_number_while_the_kernel_holds_it() {
         let inodes = inodes();
-        let first = inodes.look_up(Ino::ROOT, b"a", Shape::Leaf).unwrap();
-        assert_eq!(inodes.look_up(Ino::ROOT, b"a", Shape::Leaf), Ok(first));
+        let first = inodes.look_up(Ino::ROOT, b"a", NodeKind::Leaf).unwrap();
+        assert_eq!(inodes.look_up(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
         inodes.forget(first, 1);
         assert_eq!(inodes.known(Ino::ROOT, b"a"), Some(first));
         inodes.forget(first, 1);
         assert_eq!(inodes.known(Ino::ROOT, b"a"), None);
-        assert_ne!(inodes.look_up(Ino::ROOT, b"a", Shape::Leaf), Ok(first));
+        assert_ne!(inodes.look_up(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
     }
 
     #[test]
     fn a_directory_outlives_its_lookups_while_something_below_it_lives() {
         let inodes = inodes();
-        let dir = inodes.look_up(Ino::ROOT, b"d", Shape::Directory).unwrap();
-        let file = inodes.look_up(dir, b"f", Shape::Leaf).unwrap();
+        let dir = inodes
+            .look_up(Ino::ROOT, b"d", NodeKind::Directory)
+            .unwrap();
+        let file = inodes.look_up(dir, b"f", NodeKind::Leaf).unwrap();
         inodes.forget(dir, 1);
         assert_eq!(path(&inodes, file), "/srv/d/f");
         inodes.forget(file, 1);
@@ -377,7 +379,7 @@ mod tests {
     #[test]
     fn a_removed_name_leaves_an_inode_without_a_path() {
         let inodes = inodes();
-        let file = inodes.look_up(Ino::ROOT, b"f", Shape::Leaf).unwrap();
+        let file = inodes.look_up(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
         inodes.remove(Ino::ROOT, b"f");
         assert_eq!(inodes.path(file), Err(Errno::STALE));
         assert_eq!(inodes.place(file), Err(Errno::STALE));
@@ -389,9 +391,13 @@ mod tests {
     #[test]
     fn a_renamed_directory_moves_what_is_below_it() {
         let inodes = inodes();
-        let dir = inodes.look_up(Ino::ROOT, b"d", Shape::Directory).unwrap();
-        let file = inodes.look_up(dir, b"f", Shape::Leaf).unwrap();
-        let other = inodes.look_up(Ino::ROOT, b"e", Shape::Directory).unwrap();
+        let dir = inodes
+            .look_up(Ino::ROOT, b"d", NodeKind::Directory)
+            .unwrap();
+        let file = inodes.look_up(dir, b"f", NodeKind::Leaf).unwrap();
+        let other = inodes
+            .look_up(Ino::ROOT, b"e", NodeKind::Directory)
+            .unwrap();
         inodes.rename((Ino::ROOT, b"d"), (other, b"x"));
         assert_eq!(path(&inodes, file), "/srv/e/x/f");
     }
@@ -399,8 +405,8 @@ mod tests {
     #[test]
     fn a_rename_onto_a_name_takes_the_name_from_the_replaced_inode() {
         let inodes = inodes();
-        let new = inodes.look_up(Ino::ROOT, b"new", Shape::Leaf).unwrap();
-        let old = inodes.look_up(Ino::ROOT, b"old", Shape::Leaf).unwrap();
+        let new = inodes.look_up(Ino::ROOT, b"new", NodeKind::Leaf).unwrap();
+        let old = inodes.look_up(Ino::ROOT, b"old", NodeKind::Leaf).unwrap();
         inodes.rename((Ino::ROOT, b"new"), (Ino::ROOT, b"old"));
         assert_eq!(inodes.known(Ino::ROOT, b"old"), Some(new));
         assert_eq!(inodes.known(Ino::ROOT, b"new"), None);
@@ -410,8 +416,10 @@ mod tests {
     #[test]
     fn a_file_that_became_a_directory_is_another_inode() {
         let inodes = inodes();
-        let file = inodes.look_up(Ino::ROOT, b"x", Shape::Leaf).unwrap();
-        let dir = inodes.look_up(Ino::ROOT, b"x", Shape::Directory).unwrap();
+        let file = inodes.look_up(Ino::ROOT, b"x", NodeKind::Leaf).unwrap();
+        let dir = inodes
+            .look_up(Ino::ROOT, b"x", NodeKind::Directory)
+            .unwrap();
         assert_ne!(file, dir);
         assert_eq!(inodes.path(file), Err(Errno::STALE));
     }
@@ -419,7 +427,7 @@ mod tests {
     #[test]
     fn cached_pages_are_kept_only_for_the_version_they_are_of() {
         let inodes = inodes();
-        let file = inodes.look_up(Ino::ROOT, b"f", Shape::Leaf).unwrap();
+        let file = inodes.look_up(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
         let version = Some(Version {
             size: Some(1),
             modified: Some((2, Precision::Second)),

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Wide;
+use super::ParallelSource;
 use super::part::{Outcome, Part};
-use super::part_queue::Plan;
+use super::part_queue::PartQueue;
 use crate::guarded::OnDrop;
 use crate::remote::{Error, Version};
-use crate::vfs::local::quota::Scratch;
+use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::SpoolDir;
-use crate::vfs::read::{Expected, Incoming};
+use crate::vfs::read::{PinnedVersion, RangeDownload};
 
 /// How long a connection is waited for before it is looked whether the part is still wanted.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -20,13 +20,13 @@ const BUFFER: usize = 256 << 10;
 
 /// One of them.
 pub(super) struct Fetcher {
-    pub(super) source: Arc<dyn Wide>,
+    pub(super) source: Arc<dyn ParallelSource>,
     /// The version of the file that its reader expects.
     pub(super) version: Version,
     /// The same where parts are kept for readers in any order, none of which asks the server at the
     /// end of the file.
-    pub(super) expected: Option<Arc<Expected>>,
-    pub(super) plan: Arc<Plan>,
+    pub(super) expected: Option<Arc<PinnedVersion>>,
+    pub(super) plan: Arc<PartQueue>,
     pub(super) spools: SpoolDir,
 }
 
@@ -78,7 +78,7 @@ impl Fetcher {
         }
     }
 
-    fn scratch(&self, length: u64) -> Option<Scratch> {
+    fn scratch(&self, length: u64) -> Option<QuotaFile> {
         match self.spools.scratch(length) {
             Ok(scratch) => Some(scratch),
             Err(error) => {
@@ -88,7 +88,11 @@ impl Fetcher {
         }
     }
 
-    fn fill(&self, part: &Arc<Part>, mut incoming: Box<dyn Incoming>) -> Result<Outcome, Error> {
+    fn fill(
+        &self,
+        part: &Arc<Part>,
+        mut incoming: Box<dyn RangeDownload>,
+    ) -> Result<Outcome, Error> {
         let mut buffer = vec![0; BUFFER];
         loop {
             let missing = part.missing();

@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use crate::guarded;
 use crate::remote::{Error, ErrorKind, Version};
 
-use super::{Expected, Incoming, Source};
+use super::{PinnedVersion, RangeDownload, RangeSource};
 use crate::vfs::local::spool::SpoolDir;
 use fetch::Fetcher;
 use part::{Found, Outcome};
-use part_queue::{Place, Plan};
-use probe::{Advice, Judge, SHORTEST_ROUND_TRIP, Sample, Verdict};
-pub(in crate::vfs) use whole_file::Kept;
+use part_queue::{PartQueue, ReaderPlace};
+use probe::{Advice, SHORTEST_ROUND_TRIP, Sample, ThroughputProbe, Verdict};
+pub(in crate::vfs) use whole_file::WholeFileCache;
 
 /// Bytes still to come from which a file is a large one.
 const LARGE: u64 = 32 << 20;
@@ -38,7 +38,7 @@ const LARGE: u64 = 32 << 20;
 const REMEMBERED: Duration = Duration::from_secs(300);
 
 /// A file of which several transfers can be begun at once.
-pub(in crate::vfs) trait Wide: Source {
+pub(in crate::vfs) trait ParallelSource: RangeSource {
     /// Most transfers beside the reader's own.
     fn most_beside(&self) -> usize;
 
@@ -56,7 +56,7 @@ pub(in crate::vfs) trait Wide: Source {
         patience: Duration,
         version: &Version,
         choose: &mut dyn FnMut() -> Option<Range<u64>>,
-    ) -> Option<Result<Box<dyn Incoming>, Error>>;
+    ) -> Option<Result<Box<dyn RangeDownload>, Error>>;
 
     /// Whether somebody waits for a connection.
     fn is_needed_elsewhere(&self) -> bool;
@@ -70,16 +70,16 @@ pub(in crate::vfs) struct Parts {
 }
 
 /// A transfer of a large file, and the parts beside it.
-struct SideBySide {
+struct ParallelDownload {
     parts: Parts,
-    source: Arc<dyn Wide>,
+    source: Arc<dyn ParallelSource>,
     version: Version,
     size: u64,
     position: u64,
     /// What fetches the bytes at the position, where they are in no part.
-    own: Option<Box<dyn Incoming>>,
-    plan: Option<Arc<Plan>>,
-    judge: Judge,
+    own: Option<Box<dyn RangeDownload>>,
+    plan: Option<Arc<PartQueue>>,
+    judge: ThroughputProbe,
     began: Instant,
     sample: Sample,
 }
@@ -97,11 +97,11 @@ impl Parts {
     /// it where that pays.
     pub(in crate::vfs) fn beside(
         &self,
-        own: Box<dyn Incoming>,
-        source: Arc<dyn Wide>,
+        own: Box<dyn RangeDownload>,
+        source: Arc<dyn ParallelSource>,
         version: Version,
         position: u64,
-    ) -> Box<dyn Incoming> {
+    ) -> Box<dyn RangeDownload> {
         let round_trip = own.round_trip().unwrap_or_default();
         let size = version.size.unwrap_or(0);
         if size.saturating_sub(position) < LARGE || round_trip < SHORTEST_ROUND_TRIP {
@@ -113,7 +113,7 @@ impl Parts {
         if position == 0 && known != Some(Verdict::DoesNotPay) {
             source.prepare_beside();
         }
-        Box::new(SideBySide {
+        Box::new(ParallelDownload {
             parts: self.clone(),
             source,
             version,
@@ -121,7 +121,7 @@ impl Parts {
             position,
             own: Some(own),
             plan: None,
-            judge: Judge::new(round_trip, known),
+            judge: ThroughputProbe::new(round_trip, known),
             began: Instant::now(),
             sample: Sample::default(),
         })
@@ -131,11 +131,11 @@ impl Parts {
     /// is `expected`, the server is asked after each part whether it still is.
     fn fetch(
         &self,
-        plan: &Arc<Plan>,
+        plan: &Arc<PartQueue>,
         threads: usize,
-        source: &Arc<dyn Wide>,
+        source: &Arc<dyn ParallelSource>,
         version: &Version,
-        expected: Option<&Arc<Expected>>,
+        expected: Option<&Arc<PinnedVersion>>,
     ) {
         for _ in 0..threads {
             let fetcher = Fetcher {
@@ -164,7 +164,7 @@ impl Parts {
     }
 }
 
-impl Incoming for SideBySide {
+impl RangeDownload for ParallelDownload {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let asked = Instant::now();
         let count = self.next(buffer)?;
@@ -175,7 +175,7 @@ impl Incoming for SideBySide {
     }
 }
 
-impl SideBySide {
+impl ParallelDownload {
     /// The bytes at the position, from the part they are in or from a transfer of its own.
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
@@ -183,8 +183,8 @@ impl SideBySide {
                 return self.fetch(buffer, None);
             };
             let part = match plan.place(self.position) {
-                Place::Before(distance) => return self.fetch(buffer, distance),
-                Place::In(part) => part,
+                ReaderPlace::Before(distance) => return self.fetch(buffer, distance),
+                ReaderPlace::In(part) => part,
             };
             self.end_own();
             let found = part.read(self.position, buffer);
@@ -216,7 +216,7 @@ impl SideBySide {
     }
 
     /// Begins a transfer of its own again, behind parts.
-    fn open(&self) -> Result<Box<dyn Incoming>, Error> {
+    fn open(&self) -> Result<Box<dyn RangeDownload>, Error> {
         if !self.source.version()?.agrees(&self.version) {
             return Err(self.error(&"it is another file by now"));
         }
@@ -259,7 +259,7 @@ impl SideBySide {
         if most == 0 || self.size - self.position < LARGE / 2 {
             return;
         }
-        let plan = Arc::new(Plan::new(self.position, self.size, most));
+        let plan = Arc::new(PartQueue::new(self.position, self.size, most));
         self.parts
             .fetch(&plan, most, &self.source, &self.version, None);
         self.plan = Some(plan);
@@ -277,7 +277,7 @@ impl SideBySide {
     }
 }
 
-impl Drop for SideBySide {
+impl Drop for ParallelDownload {
     fn drop(&mut self) {
         if let Some(plan) = &self.plan {
             plan.give_up();

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::vfs::local::quota::Scratch;
+use crate::vfs::local::quota::QuotaFile;
 
 /// How often who waits for bytes looks again; the wake-up normally comes.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ pub(super) enum Found {
 pub(super) struct Part {
     start: u64,
     end: u64,
-    scratch: Scratch,
+    scratch: QuotaFile,
     progress: Mutex<Progress>,
     moved: Condvar,
 }
@@ -53,7 +53,7 @@ struct Progress {
 
 impl Part {
     /// Nothing of it yet; `scratch` has room for all.
-    pub(super) fn new(start: u64, end: u64, scratch: Scratch) -> Self {
+    pub(super) fn new(start: u64, end: u64, scratch: QuotaFile) -> Self {
         Self {
             start,
             end,
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_reader_follows_what_comes_and_learns_how_it_ended() {
-        let part = Arc::new(Part::new(100, 110, Scratch::unaccounted()));
+        let part = Arc::new(Part::new(100, 110, QuotaFile::unaccounted()));
         let reader = {
             let part = Arc::clone(&part);
             thread::spawn(move || {

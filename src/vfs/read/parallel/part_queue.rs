@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::part::{Outcome, Part};
-use crate::vfs::local::quota::Scratch;
+use crate::vfs::local::quota::QuotaFile;
 
 /// Smaller parts are not worth a transfer of their own; larger ones would take too much of the
 /// disk.
@@ -26,7 +26,7 @@ const ALIGNMENT: u64 = 1 << 20;
 
 /// The parts of one file; shared by its reader and the threads that fetch them.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct PartQueue {
     /// The file's.
     end: u64,
     /// Of each part but the last.
@@ -35,13 +35,13 @@ pub(super) struct Plan {
     most: usize,
     /// Bytes that all of them brought so far.
     brought: AtomicU64,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// A part can be claimed, or none ever.
     room: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     /// Claimed and not yet passed, in order.
     parts: VecDeque<Arc<Part>>,
     /// Where the next one begins.
@@ -55,14 +55,14 @@ struct State {
 
 /// Where a reader is.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum ReaderPlace {
     /// In this part, or at the file's end behind it.
     In(Arc<Part>),
     /// In none: so many bytes before the next one, where there is one.
     Before(Option<u64>),
 }
 
-impl Plan {
+impl PartQueue {
     /// Of a file of `end` bytes whose reader is at `position`, in `most` parts at once beside what
     /// the reader fetches itself.
     pub(super) fn new(position: u64, end: u64, most: usize) -> Self {
@@ -97,7 +97,7 @@ impl Plan {
             length,
             most,
             brought: AtomicU64::new(0),
-            state: Mutex::new(State {
+            state: Mutex::new(QueueState {
                 parts: VecDeque::new(),
                 next,
                 gaps: Vec::new(),
@@ -118,7 +118,7 @@ impl Plan {
 
     /// Whether there is time left for fetching, or is given within `patience`.
     pub(super) fn has_time_within(&self, patience: Duration) -> bool {
-        let lacks_time = |state: &mut State| {
+        let lacks_time = |state: &mut QueueState| {
             !state.is_stopped && state.until.is_some_and(|until| Instant::now() >= until)
         };
         let waited = self
@@ -168,13 +168,16 @@ impl Plan {
 
     /// Waits for `time`, or until no part can be claimed any more.
     pub(super) fn pause(&self, time: Duration) {
-        let goes_on = |state: &mut State| !self.is_over(state);
+        let goes_on = |state: &mut QueueState| !self.is_over(state);
         drop(self.room.wait_timeout_while(self.lock(), time, goes_on));
     }
 
     /// The next part, for the caller to fetch into what `scratch` gives for its length. Where that
     /// is nothing there is no more room on the disk, and no part is claimed from then on.
-    pub(super) fn claim(&self, scratch: impl FnOnce(u64) -> Option<Scratch>) -> Option<Arc<Part>> {
+    pub(super) fn claim(
+        &self,
+        scratch: impl FnOnce(u64) -> Option<QuotaFile>,
+    ) -> Option<Arc<Part>> {
         let mut state = self.lock();
         if self.is_over(&state) || state.parts.len() >= self.most {
             return None;
@@ -194,7 +197,7 @@ impl Plan {
     }
 
     /// Where `position` is; parts behind it are let go.
-    pub(super) fn place(&self, position: u64) -> Place {
+    pub(super) fn place(&self, position: u64) -> ReaderPlace {
         let mut state = self.lock();
         let is_passed = |part: &Arc<Part>| part.end() <= position && part.end() < self.end;
         while state.parts.front().is_some_and(is_passed) {
@@ -202,15 +205,15 @@ impl Plan {
             self.room.notify_one();
         }
         match state.parts.front() {
-            Some(part) if part.start() <= position => return Place::In(Arc::clone(part)),
-            Some(part) => return Place::Before(Some(part.start() - position)),
+            Some(part) if part.start() <= position => return ReaderPlace::In(Arc::clone(part)),
+            Some(part) => return ReaderPlace::Before(Some(part.start() - position)),
             None => {}
         }
         // Nobody fetched what the reader comes to: the next part is far enough before it again.
         if state.next <= position {
             state.next = position.saturating_add(self.length);
         }
-        Place::Before(None)
+        ReaderPlace::Before(None)
     }
 
     /// `part` ended early: what is left of it is none of a part.
@@ -288,11 +291,11 @@ impl Plan {
         self.brought.load(Ordering::Relaxed)
     }
 
-    fn is_over(&self, state: &State) -> bool {
+    fn is_over(&self, state: &QueueState) -> bool {
         state.is_stopped || (state.next >= self.end && state.gaps.is_empty())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -303,14 +306,14 @@ mod tests {
 
     const M: u64 = 1 << 20;
 
-    fn claim(plan: &Plan) -> Option<(u64, u64)> {
-        let part = plan.claim(|_| Some(Scratch::unaccounted()))?;
+    fn claim(plan: &PartQueue) -> Option<(u64, u64)> {
+        let part = plan.claim(|_| Some(QuotaFile::unaccounted()))?;
         Some((part.start() / M, part.end() / M))
     }
 
     #[test]
     fn all_shares_are_as_long_as_that_of_the_reader_but_for_its_lead() {
-        let plan = Plan::new(M, 65 * M, 7);
+        let plan = PartQueue::new(M, 65 * M, 7);
         let claimed: Vec<_> = std::iter::from_fn(|| claim(&plan)).collect();
         assert_eq!(
             claimed,
@@ -329,48 +332,48 @@ mod tests {
 
     #[test]
     fn the_next_part_is_claimed_when_the_first_is_passed() {
-        let plan = Plan::new(0, 1024 * M, 2);
+        let plan = PartQueue::new(0, 1024 * M, 2);
         assert_eq!(claim(&plan), Some((96, 160)));
         assert_eq!(claim(&plan), Some((160, 224)));
         assert_eq!(claim(&plan), None);
-        assert!(matches!(plan.place(95 * M), Place::Before(Some(M))));
-        assert!(matches!(plan.place(100 * M), Place::In(part) if part.start() == 96 * M));
-        assert!(matches!(plan.place(160 * M), Place::In(part) if part.start() == 160 * M));
+        assert!(matches!(plan.place(95 * M), ReaderPlace::Before(Some(M))));
+        assert!(matches!(plan.place(100 * M), ReaderPlace::In(part) if part.start() == 96 * M));
+        assert!(matches!(plan.place(160 * M), ReaderPlace::In(part) if part.start() == 160 * M));
         assert!(plan.wait_for_room());
         assert_eq!(claim(&plan), Some((224, 288)));
     }
 
     #[test]
     fn a_part_that_was_cut_leaves_a_gap_before_the_next() {
-        let plan = Plan::new(0, 1024 * M, 2);
-        let first = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
+        let plan = PartQueue::new(0, 1024 * M, 2);
+        let first = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
         claim(&plan);
         assert!(plan.is_next(&first));
         plan.pass(&first);
-        assert!(matches!(plan.place(97 * M), Place::Before(Some(left)) if left == 63 * M));
+        assert!(matches!(plan.place(97 * M), ReaderPlace::Before(Some(left)) if left == 63 * M));
     }
 
     #[test]
     fn who_overtakes_all_parts_is_gone_before() {
-        let plan = Plan::new(0, 1024 * M, 2);
-        assert!(matches!(plan.place(100 * M), Place::Before(None)));
+        let plan = PartQueue::new(0, 1024 * M, 2);
+        assert!(matches!(plan.place(100 * M), ReaderPlace::Before(None)));
         assert_eq!(claim(&plan), Some((164, 228)));
     }
 
     #[test]
     fn the_last_part_is_left_to_say_how_the_file_ended() {
-        let plan = Plan::new(0, 10 * M, 2);
+        let plan = PartQueue::new(0, 10 * M, 2);
         assert_eq!(claim(&plan), Some((5, 9)));
         assert_eq!(claim(&plan), Some((9, 10)));
-        assert!(matches!(plan.place(10 * M), Place::In(part) if part.end() == 10 * M));
+        assert!(matches!(plan.place(10 * M), ReaderPlace::In(part) if part.end() == 10 * M));
     }
 
     #[test]
     fn what_parts_brought_before_they_were_cut_is_used_where_it_is_worth_it() {
-        let plan = Plan::new(0, 1024 * M, 2);
+        let plan = PartQueue::new(0, 1024 * M, 2);
         let (first, second) = (
-            plan.claim(|_| Some(Scratch::unaccounted())).unwrap(),
-            plan.claim(|_| Some(Scratch::unaccounted())).unwrap(),
+            plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap(),
+            plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap(),
         );
         first.add(b"little").unwrap();
         second.add(&vec![0; 1 << 20]).unwrap();
@@ -378,20 +381,20 @@ mod tests {
         assert!(first.is_over() && second.is_over());
         assert!(matches!(
             plan.place(second.start() - M),
-            Place::Before(Some(M))
+            ReaderPlace::Before(Some(M))
         ));
     }
 
     #[test]
     fn what_is_left_of_a_part_of_a_whole_file_is_fetched_another_time() {
-        let plan = Plan::whole(20 * M, 2);
-        let first = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
+        let plan = PartQueue::whole(20 * M, 2);
+        let first = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
         assert_eq!(claim(&plan), Some((10, 20)));
         first.add(&vec![1; 3 << 20]).unwrap();
         first.confirm();
         plan.leave(&first);
         assert!(plan.wait_for_room());
-        let rest = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
+        let rest = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
         assert_eq!((rest.start(), rest.end()), (3 * M, 10 * M));
         rest.add(&[2; 10]).unwrap();
         let mut bytes = [0; 20];
@@ -404,11 +407,11 @@ mod tests {
 
     #[test]
     fn without_room_on_the_disk_and_without_a_reader_nothing_is_claimed() {
-        let plan = Plan::new(0, 1024 * M, 2);
+        let plan = PartQueue::new(0, 1024 * M, 2);
         assert!(plan.claim(|_| None).is_none());
         assert!(!plan.wait_for_room());
-        let plan = Plan::new(0, 1024 * M, 2);
-        let part = plan.claim(|_| Some(Scratch::unaccounted())).unwrap();
+        let plan = PartQueue::new(0, 1024 * M, 2);
+        let part = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
         plan.give_up();
         assert!(!plan.wait_for_room());
         let ended = part.read(part.start(), &mut [0; 1]).unwrap();

@@ -53,7 +53,7 @@ pub(super) struct Sample {
 }
 
 #[derive(Debug)]
-enum State {
+enum QueueState {
     /// Only the first transfer.
     Alone,
     /// Others are on their way, or there since that moment.
@@ -63,24 +63,24 @@ enum State {
 
 /// Watches one file being read.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct ThroughputProbe {
     round_trip: Duration,
-    state: State,
+    state: QueueState,
     /// The last rate was measured up to here.
     last: Sample,
     /// Bytes a second of the first transfer at its best, while it was alone.
     best: u64,
 }
 
-impl Judge {
+impl ThroughputProbe {
     /// Of a file whose server is `round_trip` away; `known` was found with another file a while
     /// ago.
     pub(super) fn new(round_trip: Duration, known: Option<Verdict>) -> Self {
         let is_far = round_trip >= SHORTEST_ROUND_TRIP;
         let state = if is_far && known != Some(Verdict::DoesNotPay) {
-            State::Alone
+            QueueState::Alone
         } else {
-            State::Settled
+            QueueState::Settled
         };
         Self {
             round_trip,
@@ -92,20 +92,20 @@ impl Judge {
 
     /// What follows from how it has come so far.
     pub(super) fn look(&mut self, now: Sample) -> Advice {
-        if matches!(self.state, State::Settled) {
+        if matches!(self.state, QueueState::Settled) {
             return Advice::GoOn;
         }
         let rate = self.rate(now);
         match (&mut self.state, rate) {
-            (State::Alone, rate) => {
+            (QueueState::Alone, rate) => {
                 self.best = self.best.max(rate.map_or(0, |rate| rate.first));
                 if now.first < FIRST || !is_mostly(now.waited, now.elapsed) {
                     return Advice::GoOn;
                 }
-                self.state = State::Trying(None);
+                self.state = QueueState::Trying(None);
                 Advice::Begin
             }
-            (State::Trying(there @ None), rate) => {
+            (QueueState::Trying(there @ None), rate) => {
                 if now.others > 0 {
                     *there = Some(now.elapsed);
                 } else {
@@ -113,13 +113,13 @@ impl Judge {
                 }
                 Advice::GoOn
             }
-            (State::Trying(Some(there)), Some(rate)) => {
+            (QueueState::Trying(Some(there)), Some(rate)) => {
                 let settled = *there + self.round_trip * ROUND_TRIPS_TO_SETTLE;
                 // A reader that is slower than the network shows nothing.
                 if now.elapsed < settled || !rate.is_awaited {
                     return Advice::GoOn;
                 }
-                self.state = State::Settled;
+                self.state = QueueState::Settled;
                 let pays = (rate.first + rate.others) * 100 >= self.best * GAIN;
                 Advice::Found(if pays {
                     Verdict::Pays
@@ -127,7 +127,7 @@ impl Judge {
                     Verdict::DoesNotPay
                 })
             }
-            (State::Trying(Some(_)) | State::Settled, _) => Advice::GoOn,
+            (QueueState::Trying(Some(_)) | QueueState::Settled, _) => Advice::GoOn,
         }
     }
 
@@ -171,7 +171,11 @@ mod tests {
 
     /// Tells `judge` of a second after a second, in which the two brought so many MiB; its advice,
     /// where it gave any.
-    fn seconds(judge: &mut Judge, at: &mut Sample, rates: &[(u64, u64)]) -> Option<Advice> {
+    fn seconds(
+        judge: &mut ThroughputProbe,
+        at: &mut Sample,
+        rates: &[(u64, u64)],
+    ) -> Option<Advice> {
         rates.iter().find_map(|(first, others)| {
             at.elapsed += Duration::from_secs(1);
             at.waited += Duration::from_secs(1);
@@ -184,7 +188,7 @@ mod tests {
 
     #[test]
     fn where_the_first_left_room_others_pay() {
-        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         assert_eq!(
             seconds(&mut judge, &mut at, &[(25, 0)]),
             Some(Advice::Begin)
@@ -200,7 +204,7 @@ mod tests {
 
     #[test]
     fn where_the_line_is_full_they_do_not() {
-        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         assert_eq!(
             seconds(&mut judge, &mut at, &[(12, 0)]),
             Some(Advice::Begin)
@@ -211,18 +215,18 @@ mod tests {
 
     #[test]
     fn they_are_not_judged_before_they_have_come_up_to_speed() {
-        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         seconds(&mut judge, &mut at, &[(12, 0)]);
         assert_eq!(seconds(&mut judge, &mut at, &[(12, 1)]), None);
     }
 
     #[test]
     fn a_reader_that_makes_the_network_wait_shows_nothing() {
-        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         at.elapsed = Duration::from_secs(60);
         assert_eq!(seconds(&mut judge, &mut at, &[(1, 0); 5]), None);
         // The reader slows down while others are tried: their rate is his.
-        let (mut judge, mut at) = (Judge::new(ROUND_TRIP, None), Sample::default());
+        let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         seconds(&mut judge, &mut at, &[(25, 0), (25, 1)]);
         for _ in 0..5 {
             at.elapsed += Duration::from_secs(60);
@@ -236,13 +240,13 @@ mod tests {
     fn a_server_nearby_and_one_where_they_did_not_pay_are_spared_the_trial() {
         let near = Duration::from_millis(1);
         for mut judge in [
-            Judge::new(near, Some(Verdict::Pays)),
-            Judge::new(ROUND_TRIP, Some(Verdict::DoesNotPay)),
+            ThroughputProbe::new(near, Some(Verdict::Pays)),
+            ThroughputProbe::new(ROUND_TRIP, Some(Verdict::DoesNotPay)),
         ] {
             let mut at = Sample::default();
             assert_eq!(seconds(&mut judge, &mut at, &[(25, 0); 9]), None);
         }
-        let mut judge = Judge::new(ROUND_TRIP, Some(Verdict::Pays));
+        let mut judge = ThroughputProbe::new(ROUND_TRIP, Some(Verdict::Pays));
         let began = seconds(&mut judge, &mut Sample::default(), &[(1, 0)]);
         assert_eq!(began, Some(Advice::Begin));
     }

@@ -7,7 +7,7 @@ use super::*;
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
 use crate::vfs::read::fake::{FakeFile, FakeSource, PATIENCE, Plan as Script, sample};
-use crate::vfs::read::{Expected, Keeper, Resuming, Step, Trust};
+use crate::vfs::read::{BlockCache, PinnedVersion, ResumableDownload, Step, Trust};
 
 const M: usize = 1 << 20;
 const SIZE: usize = 40 * M;
@@ -26,13 +26,13 @@ struct Far {
 }
 
 /// What `Far` opens: far away.
-struct Slow(Box<dyn Incoming>);
+struct Slow(Box<dyn RangeDownload>);
 
 /// The same, as its reader sees it: with parts beside it.
 struct InParts(Arc<Far>);
 
-impl Source for Far {
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
+impl RangeSource for Far {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
         let (incoming, start) = FakeSource(Arc::clone(&self.file)).open_at(offset)?;
         Ok((Box::new(Slow(incoming)), start))
     }
@@ -46,7 +46,7 @@ impl Source for Far {
     }
 }
 
-impl Wide for Far {
+impl ParallelSource for Far {
     fn most_beside(&self) -> usize {
         MOST
     }
@@ -58,7 +58,7 @@ impl Wide for Far {
         patience: Duration,
         version: &Version,
         choose: &mut dyn FnMut() -> Option<Range<u64>>,
-    ) -> Option<Result<Box<dyn Incoming>, Error>> {
+    ) -> Option<Result<Box<dyn RangeDownload>, Error>> {
         if !self.has_spares {
             thread::sleep(patience.min(Duration::from_millis(1)));
             return None;
@@ -79,7 +79,7 @@ impl Wide for Far {
     }
 }
 
-impl Incoming for Slow {
+impl RangeDownload for Slow {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.0.read(buffer)
     }
@@ -89,10 +89,10 @@ impl Incoming for Slow {
     }
 }
 
-impl Source for InParts {
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn Incoming>, u64), Error> {
+impl RangeSource for InParts {
+    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
         let (own, start) = self.0.open_at(offset)?;
-        let source: Arc<dyn Wide> = Arc::clone(&self.0) as _;
+        let source: Arc<dyn ParallelSource> = Arc::clone(&self.0) as _;
         let own = self.0.parts.beside(own, source, version(), offset);
         Ok((own, start))
     }
@@ -143,8 +143,8 @@ fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
 /// Reads all of it, as a program would.
 fn read(far: &Arc<Far>) -> JoinHandle<Result<Vec<u8>, Error>> {
     let source = Arc::new(InParts(Arc::clone(far)));
-    let expected = Arc::new(Expected::new(version()));
-    let mut resuming = Resuming::new(source, 0, expected, Trust::Known);
+    let expected = Arc::new(PinnedVersion::new(version()));
+    let mut resuming = ResumableDownload::new(source, 0, expected, Trust::Known);
     thread::spawn(move || {
         let (mut all, mut buffer) = (Vec::with_capacity(SIZE), vec![0; 128 << 10]);
         loop {
@@ -251,7 +251,7 @@ fn no_part_is_of_another_file() {
 #[test]
 fn a_reader_that_goes_ends_the_parts() {
     let far = far(&[], |_| ());
-    let source: Arc<dyn Wide> = Arc::clone(&far) as _;
+    let source: Arc<dyn ParallelSource> = Arc::clone(&far) as _;
     let own = far.open_at(0).unwrap().0;
     let mut own = far.parts.beside(own, source, version(), 0);
     let has_enough = Arc::new(AtomicBool::new(false));
@@ -274,14 +274,19 @@ fn a_reader_that_goes_ends_the_parts() {
 }
 
 /// Readers of `far` that jumped so often, each time for so long.
-fn jumped(far: &Arc<Far>, times: u32, waited: Duration) -> Kept {
-    let expected = Arc::new(Expected::new(version()));
+fn jumped(far: &Arc<Far>, times: u32, waited: Duration) -> WholeFileCache {
+    let expected = Arc::new(PinnedVersion::new(version()));
     jumped_in(far, &expected, times, waited)
 }
 
-fn jumped_in(far: &Arc<Far>, expected: &Arc<Expected>, times: u32, waited: Duration) -> Kept {
+fn jumped_in(
+    far: &Arc<Far>,
+    expected: &Arc<PinnedVersion>,
+    times: u32,
+    waited: Duration,
+) -> WholeFileCache {
     let source = Arc::clone(far) as _;
-    let kept = Kept::new(far.parts.clone(), source, Arc::clone(expected));
+    let kept = WholeFileCache::new(far.parts.clone(), source, Arc::clone(expected));
     for _ in 0..times {
         kept.jumped(waited);
     }
@@ -315,7 +320,7 @@ fn nothing_is_seen_of_a_file_that_changed_while_it_came() {
         (whole, SHORTEST_ROUND_TRIP),
     ] {
         let far = far(scripts, |_| ());
-        let expected = Arc::new(Expected::new(version()));
+        let expected = Arc::new(PinnedVersion::new(version()));
         let kept = jumped_in(&far, &expected, 8, time);
         trickle_until(&far, || !far.file.opened().is_empty());
         far.file.says(another_version());

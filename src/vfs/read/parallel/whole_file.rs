@@ -9,10 +9,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::part_queue::Plan;
+use super::part_queue::PartQueue;
 use super::probe::{SHORTEST_ROUND_TRIP, Verdict};
-use super::{Parts, Wide};
-use crate::vfs::read::{Bytes, Expected, Keeper};
+use super::{ParallelSource, Parts};
+use crate::vfs::read::{BlockCache, Bytes, PinnedVersion};
 
 /// A larger file is not fetched whole.
 const MOST: u64 = 256 << 20;
@@ -22,28 +22,28 @@ const JUMPS: u32 = 8;
 const TIMES_WAITED: u32 = 2;
 
 /// One file's readers, and what is fetched for them.
-pub(in crate::vfs) struct Kept {
+pub(in crate::vfs) struct WholeFileCache {
     parts: Parts,
-    source: Arc<dyn Wide>,
+    source: Arc<dyn ParallelSource>,
     /// Shared with the reader, which reads no more once the file was found changed.
-    expected: Arc<Expected>,
-    state: Mutex<State>,
+    expected: Arc<PinnedVersion>,
+    state: Mutex<QueueState>,
 }
 
-struct State {
-    rent: Rent,
-    plan: Option<Arc<Plan>>,
+struct QueueState {
+    rent: JumpCost,
+    plan: Option<Arc<PartQueue>>,
     used: Instant,
 }
 
 /// What jumping has cost so far.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Rent {
+struct JumpCost {
     jumps: u32,
     waited: Duration,
 }
 
-impl Rent {
+impl JumpCost {
     fn pay(&mut self, waited: Duration) {
         self.jumps = self.jumps.saturating_add(1);
         self.waited = self.waited.saturating_add(waited);
@@ -55,26 +55,26 @@ impl Rent {
     }
 }
 
-impl Kept {
+impl WholeFileCache {
     /// Nothing yet of `source`, which is `expected`.
     pub(in crate::vfs) fn new(
         parts: Parts,
-        source: Arc<dyn Wide>,
-        expected: Arc<Expected>,
+        source: Arc<dyn ParallelSource>,
+        expected: Arc<PinnedVersion>,
     ) -> Self {
         Self {
             parts,
             source,
             expected,
-            state: Mutex::new(State {
-                rent: Rent::default(),
+            state: Mutex::new(QueueState {
+                rent: JumpCost::default(),
                 plan: None,
                 used: Instant::now(),
             }),
         }
     }
 
-    fn begin(&self) -> Option<Arc<Plan>> {
+    fn begin(&self) -> Option<Arc<PartQueue>> {
         let version = self.expected.version();
         let size = version.size.filter(|size| *size <= MOST)?;
         // The readers' own transfers need connections, too.
@@ -83,19 +83,19 @@ impl Kept {
             return None;
         }
         log::debug!("{} is fetched whole: its readers jump", self.source.path());
-        let plan = Arc::new(Plan::whole(size, most));
+        let plan = Arc::new(PartQueue::whole(size, most));
         let expected = Some(&self.expected);
         self.parts
             .fetch(&plan, most, &self.source, &version, expected);
         Some(plan)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Keeper for Kept {
+impl BlockCache for WholeFileCache {
     fn find(&self, offset: u64, end: u64) -> Option<Bytes> {
         let plan = {
             let mut state = self.lock();
@@ -116,7 +116,7 @@ impl Keeper for Kept {
                 state.used = Instant::now();
                 // Not asked again with each jump where it cannot be done.
                 let waited = state.rent.waited;
-                state.rent = Rent::default();
+                state.rent = JumpCost::default();
                 waited
             }
             None => return,
@@ -139,7 +139,7 @@ impl Keeper for Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for WholeFileCache {
     fn drop(&mut self) {
         self.forget_idle(Duration::ZERO);
     }
@@ -151,14 +151,14 @@ mod tests {
 
     #[test]
     fn jumps_are_dear_when_they_are_many_and_far() {
-        let mut rent = Rent::default();
+        let mut rent = JumpCost::default();
         for _ in 0..JUMPS - 1 {
             rent.pay(Duration::from_millis(40));
         }
         assert!(!rent.is_dear());
         rent.pay(Duration::from_millis(40));
         assert!(rent.is_dear());
-        let mut near = Rent::default();
+        let mut near = JumpCost::default();
         for _ in 0..1000 {
             near.pay(Duration::from_micros(200));
         }

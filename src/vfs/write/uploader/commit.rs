@@ -4,10 +4,10 @@ use std::fs::File;
 use std::sync::MutexGuard;
 use std::time::Instant;
 
-use super::{Follower, Outgoing, PIECE, Shared, State, Store, WHOLE, Waited};
+use super::{PIECE, Priority, Shared, State, StreamingUpload, UploadStream, Uploader, WHOLE};
 use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind, Stored};
-use crate::vfs::local::quota::Scratch;
+use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::Spool;
 
 /// Fresh uploads after a connection that broke.
@@ -42,18 +42,18 @@ struct Snapshot {
     generation: u64,
     length: u64,
     /// The bytes themselves, where the writer does not pause.
-    frozen: Option<Scratch>,
+    frozen: Option<QuotaFile>,
 }
 
 impl Snapshot {
     /// The file to send from.
     fn file<'a>(&'a self, spool: &'a Spool) -> &'a File {
-        self.frozen.as_ref().map_or(spool.file(), Scratch::file)
+        self.frozen.as_ref().map_or(spool.file(), QuotaFile::file)
     }
 }
 
 /// An upload, and what it is to bring.
-type Begun = (Box<dyn Outgoing>, Snapshot);
+type Begun = (Box<dyn UploadStream>, Snapshot);
 
 /// The right to commit; while it lives no other commit runs and no early upload begins.
 struct Turn<'a>(&'a Shared);
@@ -65,7 +65,7 @@ impl Drop for Turn<'_> {
         state.committing = false;
         state.interrupted = false;
         state.sequence = super::Sequence::default();
-        let left = std::mem::replace(&mut state.follower, Follower::None);
+        let left = std::mem::replace(&mut state.follower, StreamingUpload::None);
         self.0.changed.notify_all();
         drop(state);
         // Giving up an upload speaks to the server.
@@ -73,7 +73,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl Store {
+impl Uploader {
     /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time
     /// of `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
     /// where nothing was dirty, and so nothing sent, or where it was called off. Changes made while
@@ -86,7 +86,7 @@ impl Store {
         &self,
         target: &RemotePath,
         commit: &Commit,
-        waited: Waited,
+        priority: Priority,
     ) -> Result<Option<Stored>, Error> {
         let shared = &*self.shared;
         let state = shared.lock();
@@ -98,7 +98,7 @@ impl Store {
             return Ok(None);
         }
         state.committing = true;
-        state.yields = waited == Waited::ForByNobody;
+        state.yields = priority == Priority::Background;
         let _turn = Turn(shared);
         shared.changed.notify_all();
         let early = shared.take_early(state);
@@ -108,19 +108,19 @@ impl Store {
 
 impl Shared {
     /// The follower's upload, if it is good.
-    fn take_early(&self, state: MutexGuard<'_, State>) -> Option<Box<dyn Outgoing>> {
-        let runs = |state: &State| matches!(state.follower, Follower::Running);
+    fn take_early(&self, state: MutexGuard<'_, State>) -> Option<Box<dyn UploadStream>> {
+        let runs = |state: &State| matches!(state.follower, StreamingUpload::Running);
         let (mut state, _) = self.wait_while(state, runs);
-        match std::mem::replace(&mut state.follower, Follower::Spent) {
-            Follower::Handed(upload) => Some(upload),
-            Follower::None | Follower::Running | Follower::Spent => None,
+        match std::mem::replace(&mut state.follower, StreamingUpload::Spent) {
+            StreamingUpload::Handed(upload) => Some(upload),
+            StreamingUpload::None | StreamingUpload::Running | StreamingUpload::Spent => None,
         }
     }
 
     /// Uploads until it is done, or it is plain that it cannot be.
     fn store(
         &self,
-        mut early: Option<Box<dyn Outgoing>>,
+        mut early: Option<Box<dyn UploadStream>>,
         target: &RemotePath,
         commit: &Commit,
     ) -> Result<Option<Stored>, Error> {
@@ -149,7 +149,7 @@ impl Shared {
     /// digest is of the same bytes.
     fn pass(
         &self,
-        early: Option<Box<dyn Outgoing>>,
+        early: Option<Box<dyn UploadStream>>,
         whole: bool,
         target: &RemotePath,
         commit: &Commit,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::{Destination, Outgoing};
+use super::{UploadStream, UploadTarget};
 use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind};
 use crate::vfs::read::fake::{PATIENCE, error};
@@ -128,8 +128,8 @@ impl FakeServer {
 /// The server, as a destination.
 pub(super) struct FakeDestination(pub(super) Arc<FakeServer>);
 
-impl Destination for FakeDestination {
-    fn begin(&self) -> Result<Box<dyn Outgoing>, Error> {
+impl UploadTarget for FakeDestination {
+    fn begin(&self) -> Result<Box<dyn UploadStream>, Error> {
         let mut state = self.0.state.lock().unwrap();
         state.begun += 1;
         self.0.changed.notify_all();
@@ -146,7 +146,7 @@ impl Destination for FakeDestination {
         }))
     }
 
-    fn begin_whole(&self, _: &File, _: u64) -> Result<Box<dyn Outgoing>, Error> {
+    fn begin_whole(&self, _: &File, _: u64) -> Result<Box<dyn UploadStream>, Error> {
         self.begin()
     }
 }
@@ -158,7 +158,7 @@ struct FakeOutgoing {
     plan: Plan,
 }
 
-impl Outgoing for FakeOutgoing {
+impl UploadStream for FakeOutgoing {
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
         let end = self.bytes.len() as u64 + length;
         if let Plan::Break(at, kind) = self.plan

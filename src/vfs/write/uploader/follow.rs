@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::guarded::{self, OnDrop};
 
-use super::{Follower, Outgoing, PIECE, Shared, State};
+use super::{PIECE, Shared, State, StreamingUpload, UploadStream};
 
 /// A writer that pauses for longer does without: the connection is worth more to others.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -88,14 +88,14 @@ fn next(shared: &Shared, id: u64) -> Next {
     }
 }
 
-fn hand_over(shared: &Shared, id: u64, upload: Box<dyn Outgoing>) {
+fn hand_over(shared: &Shared, id: u64, upload: Box<dyn UploadStream>) {
     leave(shared, id, |state| {
-        state.follower = Follower::Handed(upload);
+        state.follower = StreamingUpload::Handed(upload);
     });
 }
 
 fn give_up(shared: &Shared, id: u64) {
-    leave(shared, id, |state| state.follower = Follower::Spent);
+    leave(shared, id, |state| state.follower = StreamingUpload::Spent);
 }
 
 /// Says how the upload ended, if anybody still asks for this one.

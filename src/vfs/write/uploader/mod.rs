@@ -42,17 +42,17 @@ const PIECE: u64 = 1 << 20;
 const STUCK: Duration = Duration::from_secs(1800);
 
 /// Where a file can be stored.
-pub(crate) trait Destination: Send + Sync {
+pub(crate) trait UploadTarget: Send + Sync {
     /// Begins an upload, under a temporary name.
-    fn begin(&self) -> Result<Box<dyn Outgoing>, Error>;
+    fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
 
     /// Begins an upload of a small file, which is to have the first `length` bytes of `file` and no
     /// more: those may go with the command that begins it.
-    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn Outgoing>, Error>;
+    fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn UploadStream>, Error>;
 }
 
 /// An upload under way. Dropping it gives it up and removes what has come of it.
-pub(crate) trait Outgoing: Send {
+pub(crate) trait UploadStream: Send {
     /// Sends the next `length` bytes, which follow those sent before, of `file`.
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error>;
 
@@ -69,21 +69,21 @@ pub(crate) trait Outgoing: Send {
 
 /// Who waits for a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waited {
+pub(crate) enum Priority {
     /// A program.
-    For,
-    /// Nobody: [`Store::interrupt`] ends it.
-    ForByNobody,
+    Foreground,
+    /// Nobody: [`Uploader::interrupt`] ends it.
+    Background,
 }
 
 /// One spool's way to the server.
-pub(crate) struct Store {
+pub(crate) struct Uploader {
     shared: Arc<Shared>,
 }
 
 /// What the store's callers and its follower have in common.
 struct Shared {
-    destination: Arc<dyn Destination>,
+    destination: Arc<dyn UploadTarget>,
     spool: Arc<Spool>,
     state: Mutex<State>,
     changed: Condvar,
@@ -99,8 +99,8 @@ struct State {
     /// The change up to which the server has all.
     stored: u64,
     sequence: Sequence,
-    upload: Claims,
-    follower: Follower,
+    upload: UploadCursor,
+    follower: StreamingUpload,
     /// Whether a commit is running; only one does at a time.
     committing: bool,
     /// The running commit is nobody's who waits for it: it may be interrupted.
@@ -117,7 +117,7 @@ struct State {
 
 /// What the upload under way has taken of the spool.
 #[derive(Debug, Default)]
-struct Claims {
+struct UploadCursor {
     /// Which upload it is; one that is no longer this one has nothing to send.
     id: u64,
     /// It has read, or is about to read, the bytes before this offset.
@@ -127,20 +127,20 @@ struct Claims {
 }
 
 /// The early upload.
-enum Follower {
+enum StreamingUpload {
     /// None was needed so far.
     None,
     /// Its thread has the upload.
     Running,
     /// Its thread has ended and left the upload to the commit that asked for it.
-    Handed(Box<dyn Outgoing>),
+    Handed(Box<dyn UploadStream>),
     /// It came to nothing; the next one may begin after a commit.
     Spent,
 }
 
-impl Store {
+impl Uploader {
     /// Stores `spool` to `destination`. Nothing is dirty yet.
-    pub(crate) fn new(destination: Arc<dyn Destination>, spool: Arc<Spool>) -> Self {
+    pub(crate) fn new(destination: Arc<dyn UploadTarget>, spool: Arc<Spool>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 destination,
@@ -149,8 +149,8 @@ impl Store {
                     generation: 0,
                     stored: 0,
                     sequence: Sequence::default(),
-                    upload: Claims::default(),
-                    follower: Follower::None,
+                    upload: UploadCursor::default(),
+                    follower: StreamingUpload::None,
                     committing: false,
                     yields: false,
                     interrupted: false,
@@ -221,8 +221,8 @@ impl Store {
     pub(crate) fn release_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
         let is_idle = !state.sending && state.moved.elapsed() >= older_than;
-        if is_idle && matches!(state.follower, Follower::Running) && !state.committing {
-            state.follower = Follower::Spent;
+        if is_idle && matches!(state.follower, StreamingUpload::Running) && !state.committing {
+            state.follower = StreamingUpload::Spent;
             state.next_upload();
             self.shared.changed.notify_all();
         }
@@ -239,7 +239,7 @@ impl Store {
 
     /// Gives an early upload up and waits until it is off the server; the next commit begins anew.
     pub(crate) fn end_early_upload(&self) {
-        let runs = |state: &State| matches!(state.follower, Follower::Running);
+        let runs = |state: &State| matches!(state.follower, StreamingUpload::Running);
         let mut state = self.shared.lock();
         if runs(&state) && !state.committing {
             state.upload.spoiled = true;
@@ -251,16 +251,16 @@ impl Store {
     fn follow(&self, state: &mut State) {
         let id = state.next_upload();
         state.follower = match follow::spawn(&self.shared, id) {
-            Ok(()) => Follower::Running,
+            Ok(()) => StreamingUpload::Running,
             Err(error) => {
                 log::warn!("no thread for an early upload: {error}");
-                Follower::Spent
+                StreamingUpload::Spent
             }
         };
     }
 }
 
-impl Drop for Store {
+impl Drop for Uploader {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.next_upload();
@@ -268,7 +268,7 @@ impl Drop for Store {
     }
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for Uploader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
             .field("spool", &self.shared.spool)
@@ -284,7 +284,7 @@ impl Shared {
     /// Wakes the follower if there is something for it to do.
     fn wake_follower(&self, state: &State) {
         let has_work = state.upload.spoiled || state.ahead() >= PIECE;
-        if has_work && matches!(state.follower, Follower::Running) {
+        if has_work && matches!(state.follower, StreamingUpload::Running) {
             self.changed.notify_all();
         }
     }
@@ -336,7 +336,7 @@ impl State {
     /// A new upload, which has claimed nothing; the one before has nothing to send any more.
     fn next_upload(&mut self) -> u64 {
         self.moved = Instant::now();
-        self.upload = Claims {
+        self.upload = UploadCursor {
             id: self.upload.id + 1,
             taken: 0,
             spoiled: false,
@@ -346,7 +346,7 @@ impl State {
 
     /// Whether an early upload is to begin.
     fn may_follow(&self) -> bool {
-        matches!(self.follower, Follower::None)
+        matches!(self.follower, StreamingUpload::None)
             && self.sequence.end() >= FOLLOW_FROM
             && !self.committing
             && !self.cancelled

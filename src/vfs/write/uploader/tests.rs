@@ -19,7 +19,7 @@ const M: u64 = 1 << 20;
 /// A file open for writing, as the vfs has it.
 struct Open {
     spool: Arc<Spool>,
-    store: Store,
+    store: Uploader,
 }
 
 impl Open {
@@ -30,7 +30,7 @@ impl Open {
                 .unwrap(),
         );
         let destination = Arc::new(FakeDestination(Arc::clone(server)));
-        let store = Store::new(destination, Arc::clone(&spool));
+        let store = Uploader::new(destination, Arc::clone(&spool));
         Arc::new(Self { spool, store })
     }
 
@@ -54,14 +54,18 @@ impl Open {
 
     fn commit(&self) -> Result<(), Error> {
         self.store
-            .commit(&RemotePath::root(), &Commit::default(), Waited::For)
+            .commit(
+                &RemotePath::root(),
+                &Commit::default(),
+                Priority::Foreground,
+            )
             .map(drop)
     }
 
     /// Waits until the follower has taken what it is going to take.
     fn rest(&self) {
         self.wait_until(|state| {
-            state.ahead() < PIECE || !matches!(state.follower, Follower::Running)
+            state.ahead() < PIECE || !matches!(state.follower, StreamingUpload::Running)
         });
     }
 

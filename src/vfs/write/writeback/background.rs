@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Failure, Next, Outcome, Writeback};
+use super::{Failure, Next, StoreOutcome, Writeback};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
 use crate::remote::{self, ErrorKind};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
-use crate::vfs::write::uploader::Waited;
+use crate::vfs::write::uploader::Priority;
 
 impl Writeback {
     /// Starts the dispatcher; it ends with [`Writeback::drain`], or when the vfs is gone.
@@ -36,7 +36,7 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
                 .upgrade()
                 .is_none_or(|vfs| may_store_beside(&vfs, running))
         };
-        let Next::Store(file) = writeback.next(may_start) else {
+        let Next::Uploader(file) = writeback.next(may_start) else {
             return;
         };
         let Some(vfs) = house.upgrade() else { return };
@@ -87,7 +87,7 @@ impl Vfs {
 
     /// Stores what was closed of `file` now.
     pub(in crate::vfs) fn store_closed_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
-        if let Some(stored) = file.store_closed(Waited::For)? {
+        if let Some(stored) = file.store_closed(Priority::Foreground)? {
             self.note_stored(file, stored);
         }
         self.forget_waiting(file);
@@ -130,17 +130,17 @@ impl Vfs {
     fn store_in_background(&self, file: &Arc<OpenFile>) {
         let ino = file.ino();
         let panicked = OnDrop::new(|| {
-            self.writeback.done(ino, Outcome::panicked());
+            self.writeback.done(ino, StoreOutcome::panicked());
         });
-        let outcome = match file.store_closed(Waited::ForByNobody) {
+        let outcome = match file.store_closed(Priority::Background) {
             Ok(stored) => {
                 if let Some(stored) = stored {
                     self.note_stored(file, stored);
                 }
                 if file.has_closed() {
-                    Outcome::Again
+                    StoreOutcome::Requeue
                 } else {
-                    Outcome::Stored
+                    StoreOutcome::Stored
                 }
             }
             Err(error) => self.failed(file, &error),
@@ -151,7 +151,7 @@ impl Vfs {
         }
     }
 
-    fn failed(&self, file: &OpenFile, error: &remote::Error) -> Outcome {
+    fn failed(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
         let errno = Errno::from(error.kind);
         let failure = Failure {
             errno,
@@ -164,13 +164,13 @@ impl Vfs {
             } else {
                 log::warn!("{error}; it is kept and tried again");
             }
-            return Outcome::MayPass(failure);
+            return StoreOutcome::RetryLater(failure);
         }
         log::warn!(
             "{error}; it is kept, and tried again when a program closes or syncs it, and when the mount ends"
         );
         file.set_failure(errno);
-        Outcome::Refused(failure)
+        StoreOutcome::Failed(failure)
     }
 }
 

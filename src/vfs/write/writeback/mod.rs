@@ -18,7 +18,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::inode::Ino;
 use queue::Queue;
-pub(in crate::vfs) use queue::{Failure, Outcome, Standing};
+pub(in crate::vfs) use queue::{EntryStatus, Failure, StoreOutcome};
 
 /// Most files that wait, each with an open descriptor; closing one more stores it at once, as
 /// without writeback.
@@ -26,7 +26,7 @@ const MOST_WAITING: usize = 256;
 
 /// A program that has written a file under another name renames it right away; an upload that has
 /// begun by then is in its way.
-const SETTLE: Duration = Duration::from_millis(200);
+const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// A file that was closed and is still open for writing, as a redirection of a shell is, may soon
 /// be closed again.
@@ -46,9 +46,9 @@ pub(in crate::vfs) struct Writeback {
 #[derive(Debug)]
 pub(in crate::vfs) enum Next {
     /// It is to be stored now.
-    Store(Arc<OpenFile>),
+    Uploader(Arc<OpenFile>),
     /// The mount has ended.
-    End,
+    Phase,
 }
 
 impl Writeback {
@@ -61,7 +61,7 @@ impl Writeback {
 
     /// `file` was closed and waits; whether it did not before.
     pub(in crate::vfs) fn add(&self, file: &Arc<OpenFile>, is_still_open: bool) -> bool {
-        let delay = if is_still_open { STILL_OPEN } else { SETTLE };
+        let delay = if is_still_open { STILL_OPEN } else { DEBOUNCE };
         let now = Instant::now();
         let is_new = self.lock().add(file, now, now + delay);
         self.changed.notify_all();
@@ -70,7 +70,7 @@ impl Writeback {
 
     /// Nobody writes to `ino` any more.
     pub(in crate::vfs) fn written(&self, ino: Ino) {
-        self.lock().hasten(ino, Instant::now() + SETTLE);
+        self.lock().hasten(ino, Instant::now() + DEBOUNCE);
         self.changed.notify_all();
     }
 
@@ -97,7 +97,7 @@ impl Writeback {
     }
 
     /// How all of them stand, the longest waiting first.
-    pub(in crate::vfs) fn standing(&self) -> Vec<Standing> {
+    pub(in crate::vfs) fn standing(&self) -> Vec<EntryStatus> {
         self.lock().standing(Instant::now())
     }
 
@@ -109,7 +109,7 @@ impl Writeback {
         let mut queue = self.lock();
         loop {
             if queue.has_ended() {
-                return Next::End;
+                return Next::Phase;
             }
             let due = queue.due(Instant::now());
             let patience = match due {
@@ -119,7 +119,7 @@ impl Writeback {
                     let may_start = may_start(running);
                     queue = self.lock();
                     if may_start && let Some(file) = queue.start(ino) {
-                        return Next::Store(file);
+                        return Next::Uploader(file);
                     }
                     Some(LOOK_AGAIN)
                 }
@@ -130,8 +130,8 @@ impl Writeback {
     }
 
     /// A file that [`Writeback::next`] gave came out like this; whether it waits no more.
-    pub(in crate::vfs) fn done(&self, ino: Ino, outcome: Outcome) -> bool {
-        let gone = self.lock().done(ino, outcome, Instant::now(), SETTLE);
+    pub(in crate::vfs) fn done(&self, ino: Ino, outcome: StoreOutcome) -> bool {
+        let gone = self.lock().done(ino, outcome, Instant::now(), DEBOUNCE);
         self.changed.notify_all();
         gone.is_some()
     }

@@ -19,31 +19,31 @@ const TRIES_AT_THE_END: u32 = 3;
 /// All that waits.
 #[derive(Debug)]
 pub(super) struct Queue<F = OpenFile> {
-    entries: BTreeMap<Ino, Entry<F>>,
+    entries: BTreeMap<Ino, QueueEntry<F>>,
     running: usize,
     /// Counts those that are gone.
     gone: u64,
     /// Counts failures that may pass: the server's, not a file's.
     setbacks: u64,
-    end: End,
+    end: Phase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum Phase {
     /// The mount goes on.
-    Far,
+    Running,
     /// It ends: what can be stored is stored now.
-    Near,
+    Draining,
     /// It has ended.
-    Reached,
+    Stopped,
 }
 
 #[derive(Debug)]
-struct Entry<F> {
+struct QueueEntry<F> {
     file: Arc<F>,
     /// When it was closed first.
     since: Instant,
-    step: Step,
+    step: EntryState,
     /// Tries that have ended.
     tried: u32,
     /// How many of the last of them failed.
@@ -53,13 +53,13 @@ struct Entry<F> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum EntryState {
     /// To be stored at this moment.
     Due(Instant),
     /// Being stored; when again, where it was closed meanwhile.
     Running(Option<Instant>),
     /// Refused; nothing is tried until somebody asks.
-    Refused,
+    Failed,
 }
 
 /// Why a file was not stored.
@@ -73,21 +73,21 @@ pub(crate) struct Failure {
 
 /// How a try came out.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum StoreOutcome {
     /// The server has it.
     Stored,
     /// It was closed again meanwhile, or interrupted.
-    Again,
+    Requeue,
     /// It failed, and may go well another time.
-    MayPass(Failure),
+    RetryLater(Failure),
     /// It failed, and would again.
-    Refused(Failure),
+    Failed(Failure),
 }
 
-impl Outcome {
+impl StoreOutcome {
     /// The try panicked: it may go well another time.
     pub(super) fn panicked() -> Self {
-        Self::MayPass(Failure {
+        Self::RetryLater(Failure {
             errno: Errno::IO,
             reason: "storing it panicked, which is a mistake in ftpfs".to_owned(),
         })
@@ -96,7 +96,7 @@ impl Outcome {
 
 /// How a file stands.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing<F = OpenFile> {
+pub(crate) struct EntryStatus<F = OpenFile> {
     /// Which.
     pub(crate) file: Arc<F>,
     /// How long ago it was closed.
@@ -116,7 +116,7 @@ impl<F> Default for Queue<F> {
             running: 0,
             gone: 0,
             setbacks: 0,
-            end: End::Far,
+            end: Phase::Running,
         }
     }
 }
@@ -155,19 +155,19 @@ impl<F: Numbered> Queue<F> {
 
     /// `file` waits, and is due at a moment; whether it did not wait before.
     pub(super) fn add(&mut self, file: &Arc<F>, now: Instant, due: Instant) -> bool {
-        let due = if self.end == End::Far { due } else { now };
+        let due = if self.end == Phase::Running { due } else { now };
         if let Some(entry) = self.entries.get_mut(&file.ino()) {
             entry.file = Arc::clone(file);
             entry.step = match entry.step {
-                Step::Due(_) | Step::Refused => Step::Due(due),
-                Step::Running(_) => Step::Running(Some(due)),
+                EntryState::Due(_) | EntryState::Failed => EntryState::Due(due),
+                EntryState::Running(_) => EntryState::Running(Some(due)),
             };
             return false;
         }
-        let entry = Entry {
+        let entry = QueueEntry {
             file: Arc::clone(file),
             since: now,
-            step: Step::Due(due),
+            step: EntryState::Due(due),
             tried: 0,
             failures: 0,
             failure: None,
@@ -182,8 +182,8 @@ impl<F: Numbered> Queue<F> {
             && entry.failures == 0
         {
             match &mut entry.step {
-                Step::Due(due) | Step::Running(Some(due)) => *due = moment.min(*due),
-                Step::Running(None) | Step::Refused => {}
+                EntryState::Due(due) | EntryState::Running(Some(due)) => *due = moment.min(*due),
+                EntryState::Running(None) | EntryState::Failed => {}
             }
         }
     }
@@ -191,7 +191,7 @@ impl<F: Numbered> Queue<F> {
     /// Nothing of `ino` waits any more.
     pub(super) fn remove(&mut self, ino: Ino) -> Option<Arc<F>> {
         let entry = self.entries.remove(&ino)?;
-        if matches!(entry.step, Step::Running(_)) {
+        if matches!(entry.step, EntryState::Running(_)) {
             self.running -= 1;
         }
         self.gone += 1;
@@ -201,7 +201,7 @@ impl<F: Numbered> Queue<F> {
     pub(super) fn is_refused(&self, ino: Ino) -> bool {
         self.entries
             .get(&ino)
-            .is_some_and(|entry| entry.step == Step::Refused)
+            .is_some_and(|entry| entry.step == EntryState::Failed)
     }
 
     pub(super) fn files(&self) -> Vec<Arc<F>> {
@@ -209,15 +209,15 @@ impl<F: Numbered> Queue<F> {
         entries.map(|entry| Arc::clone(&entry.file)).collect()
     }
 
-    pub(super) fn standing(&self, now: Instant) -> Vec<Standing<F>> {
+    pub(super) fn standing(&self, now: Instant) -> Vec<EntryStatus<F>> {
         let mut standing: Vec<_> = self
             .entries
             .values()
-            .map(|entry| Standing {
+            .map(|entry| EntryStatus {
                 file: Arc::clone(&entry.file),
                 age: now.saturating_duration_since(entry.since),
-                is_running: matches!(entry.step, Step::Running(_)),
-                is_refused: entry.step == Step::Refused,
+                is_running: matches!(entry.step, EntryState::Running(_)),
+                is_refused: entry.step == EntryState::Failed,
                 failure: entry.failure.clone(),
             })
             .collect();
@@ -231,8 +231,8 @@ impl<F: Numbered> Queue<F> {
             .entries
             .iter()
             .filter_map(|(ino, entry)| match entry.step {
-                Step::Due(due) => Some((due, *ino)),
-                Step::Running(_) | Step::Refused => None,
+                EntryState::Due(due) => Some((due, *ino)),
+                EntryState::Running(_) | EntryState::Failed => None,
             });
         match due.min() {
             Some((due, ino)) if due <= now => Ok(ino),
@@ -244,10 +244,10 @@ impl<F: Numbered> Queue<F> {
     /// `ino` is being stored from now on, if it still waits for that.
     pub(super) fn start(&mut self, ino: Ino) -> Option<Arc<F>> {
         let entry = self.entries.get_mut(&ino)?;
-        let Step::Due(_) = entry.step else {
+        let EntryState::Due(_) = entry.step else {
             return None;
         };
-        entry.step = Step::Running(None);
+        entry.step = EntryState::Running(None);
         self.running += 1;
         Some(Arc::clone(&entry.file))
     }
@@ -256,50 +256,50 @@ impl<F: Numbered> Queue<F> {
     pub(super) fn done(
         &mut self,
         ino: Ino,
-        outcome: Outcome,
+        outcome: StoreOutcome,
         now: Instant,
         settle: Duration,
     ) -> Option<Arc<F>> {
         let entry = self.entries.get_mut(&ino)?;
-        let Step::Running(again) = entry.step else {
+        let EntryState::Running(again) = entry.step else {
             return None;
         };
         self.running -= 1;
         entry.tried += 1;
-        let is_far = self.end == End::Far;
+        let is_far = self.end == Phase::Running;
         match outcome {
-            Outcome::Stored | Outcome::Again => {
+            StoreOutcome::Stored | StoreOutcome::Requeue => {
                 entry.failures = 0;
                 entry.failure = None;
                 let again = match outcome {
-                    Outcome::Again if is_far => again.or(Some(now + settle)),
-                    Outcome::Again => Some(now),
+                    StoreOutcome::Requeue if is_far => again.or(Some(now + settle)),
+                    StoreOutcome::Requeue => Some(now),
                     _ => again,
                 };
                 if let Some(due) = again {
-                    entry.step = Step::Due(due);
+                    entry.step = EntryState::Due(due);
                     return None;
                 }
                 self.gone += 1;
                 return self.entries.remove(&ino).map(|entry| entry.file);
             }
-            Outcome::MayPass(failure) => {
+            StoreOutcome::RetryLater(failure) => {
                 self.setbacks += 1;
                 entry.failures += 1;
                 entry.failure = Some(failure);
                 entry.step = if is_far {
                     // Who asked while this try was under way does not wait for the pause.
-                    Step::Due(again.unwrap_or_else(|| now + pause(entry.failures)))
+                    EntryState::Due(again.unwrap_or_else(|| now + pause(entry.failures)))
                 } else if entry.failures < TRIES_AT_THE_END {
-                    Step::Due(now + FIRST_PAUSE)
+                    EntryState::Due(now + FIRST_PAUSE)
                 } else {
-                    Step::Refused
+                    EntryState::Failed
                 };
             }
-            Outcome::Refused(failure) => {
+            StoreOutcome::Failed(failure) => {
                 entry.failures += 1;
                 entry.failure = Some(failure);
-                entry.step = again.map_or(Step::Refused, Step::Due);
+                entry.step = again.map_or(EntryState::Failed, EntryState::Due);
             }
         }
         None
@@ -311,11 +311,11 @@ impl<F: Numbered> Queue<F> {
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
                 // A try that is under way may have begun before.
-                let under_way = u32::from(matches!(entry.step, Step::Running(_)));
+                let under_way = u32::from(matches!(entry.step, EntryState::Running(_)));
                 tried.insert(*ino, entry.tried + under_way);
                 entry.step = match entry.step {
-                    Step::Due(_) | Step::Refused => Step::Due(now),
-                    Step::Running(_) => Step::Running(Some(now)),
+                    EntryState::Due(_) | EntryState::Failed => EntryState::Due(now),
+                    EntryState::Running(_) => EntryState::Running(Some(now)),
                 };
             }
         }
@@ -325,7 +325,7 @@ impl<F: Numbered> Queue<F> {
     /// All that are due some time are due now.
     pub(super) fn hurry_all(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
-            if let Step::Due(due) = &mut entry.step {
+            if let EntryState::Due(due) = &mut entry.step {
                 *due = now.min(*due);
             }
         }
@@ -338,7 +338,7 @@ impl<F: Numbered> Queue<F> {
             .get(&ino)
             .is_some_and(|entry| entry.tried <= before)
             && tried.contains_key(&ino)
-            && self.end != End::Reached
+            && self.end != Phase::Stopped
     }
 
     pub(super) fn failure(&self, ino: Ino) -> Option<Errno> {
@@ -348,31 +348,31 @@ impl<F: Numbered> Queue<F> {
 
     /// Whether one is being stored, or will be unasked.
     pub(super) fn is_hopeful(&self) -> bool {
-        self.end != End::Reached
+        self.end != Phase::Stopped
             && self
                 .entries
                 .values()
-                .any(|entry| entry.step != Step::Refused)
+                .any(|entry| entry.step != EntryState::Failed)
     }
 
     /// The mount ends.
     pub(super) fn ending(&mut self, now: Instant) {
-        self.end = End::Near;
+        self.end = Phase::Draining;
         for entry in self.entries.values_mut() {
             entry.failures = 0;
             entry.step = match entry.step {
-                Step::Due(_) | Step::Refused => Step::Due(now),
-                Step::Running(again) => Step::Running(again.map(|_| now)),
+                EntryState::Due(_) | EntryState::Failed => EntryState::Due(now),
+                EntryState::Running(again) => EntryState::Running(again.map(|_| now)),
             };
         }
     }
 
     pub(super) fn end(&mut self) {
-        self.end = End::Reached;
+        self.end = Phase::Stopped;
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.end == End::Reached
+        self.end == Phase::Stopped
     }
 }
 
@@ -395,7 +395,7 @@ mod tests {
         }
     }
 
-    const SETTLE: Duration = Duration::from_millis(200);
+    const DEBOUNCE: Duration = Duration::from_millis(200);
 
     fn failure() -> Failure {
         Failure {
@@ -407,23 +407,23 @@ mod tests {
     fn queue(inos: &[u64], now: Instant) -> Queue<Fake> {
         let mut queue = Queue::default();
         for ino in inos {
-            assert!(queue.add(&Arc::new(Fake(*ino)), now, now + SETTLE));
+            assert!(queue.add(&Arc::new(Fake(*ino)), now, now + DEBOUNCE));
         }
         queue
     }
 
-    fn try_once(queue: &mut Queue<Fake>, ino: u64, outcome: Outcome, now: Instant) -> bool {
+    fn try_once(queue: &mut Queue<Fake>, ino: u64, outcome: StoreOutcome, now: Instant) -> bool {
         assert!(queue.start(Ino(ino)).is_some());
-        queue.done(Ino(ino), outcome, now, SETTLE).is_some()
+        queue.done(Ino(ino), outcome, now, DEBOUNCE).is_some()
     }
 
     #[test]
     fn a_file_is_due_when_it_has_settled_and_gone_when_it_is_stored() {
         let now = Instant::now();
         let mut queue = queue(&[7], now);
-        assert_eq!(queue.due(now), Err(Some(SETTLE)));
-        assert_eq!(queue.due(now + SETTLE), Ok(Ino(7)));
-        assert!(try_once(&mut queue, 7, Outcome::Stored, now));
+        assert_eq!(queue.due(now), Err(Some(DEBOUNCE)));
+        assert_eq!(queue.due(now + DEBOUNCE), Ok(Ino(7)));
+        assert!(try_once(&mut queue, 7, StoreOutcome::Stored, now));
         assert_eq!((queue.len(), queue.running(), queue.gone()), (0, 0, 1));
         assert_eq!(queue.due(now), Err(None));
     }
@@ -434,7 +434,11 @@ mod tests {
         let mut queue = queue(&[7], now);
         assert!(queue.start(Ino(7)).is_some());
         assert!(!queue.add(&Arc::new(Fake(7)), now, now));
-        assert!(queue.done(Ino(7), Outcome::Stored, now, SETTLE).is_none());
+        assert!(
+            queue
+                .done(Ino(7), StoreOutcome::Stored, now, DEBOUNCE)
+                .is_none()
+        );
         assert_eq!(queue.due(now), Ok(Ino(7)));
     }
 
@@ -443,7 +447,12 @@ mod tests {
         let now = Instant::now();
         let mut queue = queue(&[7], now);
         for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
-            assert!(!try_once(&mut queue, 7, Outcome::MayPass(failure()), now));
+            assert!(!try_once(
+                &mut queue,
+                7,
+                StoreOutcome::RetryLater(failure()),
+                now
+            ));
             assert_eq!(queue.due(now), Err(Some(Duration::from_secs(seconds))));
         }
         assert!(queue.is_hopeful());
@@ -454,13 +463,18 @@ mod tests {
         let now = Instant::now();
         let mut queue = queue(&[7], now);
         for _ in 0..8 {
-            assert!(!try_once(&mut queue, 7, Outcome::MayPass(failure()), now));
+            assert!(!try_once(
+                &mut queue,
+                7,
+                StoreOutcome::RetryLater(failure()),
+                now
+            ));
         }
         queue.hurry(&[Ino(7)], now);
         assert!(queue.start(Ino(7)).is_some());
         let tried = queue.hurry(&[Ino(7)], now);
-        let failed = Outcome::MayPass(failure());
-        assert!(queue.done(Ino(7), failed, now, SETTLE).is_none());
+        let failed = StoreOutcome::RetryLater(failure());
+        assert!(queue.done(Ino(7), failed, now, DEBOUNCE).is_none());
         assert!(queue.is_undecided(Ino(7), &tried));
         assert_eq!(queue.due(now), Ok(Ino(7)), "the pause would be 60 s");
     }
@@ -469,7 +483,12 @@ mod tests {
     fn a_refused_file_waits_until_somebody_asks() {
         let now = Instant::now();
         let mut queue = queue(&[7], now);
-        assert!(!try_once(&mut queue, 7, Outcome::Refused(failure()), now));
+        assert!(!try_once(
+            &mut queue,
+            7,
+            StoreOutcome::Failed(failure()),
+            now
+        ));
         assert_eq!(queue.due(now), Err(None));
         assert!(queue.is_refused(Ino(7)) && !queue.is_hopeful());
         assert_eq!(queue.failure(Ino(7)), Some(Errno::IO));
@@ -477,7 +496,12 @@ mod tests {
         assert_eq!(queue.due(now), Ok(Ino(7)));
         assert!(queue.is_undecided(Ino(7), &tried));
         assert!(!queue.is_undecided(Ino(8), &tried));
-        assert!(!try_once(&mut queue, 7, Outcome::Refused(failure()), now));
+        assert!(!try_once(
+            &mut queue,
+            7,
+            StoreOutcome::Failed(failure()),
+            now
+        ));
         assert!(!queue.is_undecided(Ino(7), &tried), "it was tried");
         assert!(!queue.add(&Arc::new(Fake(7)), now, now));
         assert_eq!(queue.due(now), Ok(Ino(7)), "a new close asks, too");
@@ -491,11 +515,11 @@ mod tests {
         let tried = queue.hurry(&[Ino(7)], now);
         assert!(
             queue
-                .done(Ino(7), Outcome::Refused(failure()), now, SETTLE)
+                .done(Ino(7), StoreOutcome::Failed(failure()), now, DEBOUNCE)
                 .is_none()
         );
         assert!(queue.is_undecided(Ino(7), &tried));
-        assert!(try_once(&mut queue, 7, Outcome::Stored, now));
+        assert!(try_once(&mut queue, 7, StoreOutcome::Stored, now));
         assert!(!queue.is_undecided(Ino(7), &tried));
     }
 
@@ -503,13 +527,28 @@ mod tests {
     fn at_the_end_everything_is_tried_at_once_and_not_for_ever() {
         let now = Instant::now();
         let mut queue = queue(&[7, 8], now);
-        assert!(!try_once(&mut queue, 8, Outcome::Refused(failure()), now));
+        assert!(!try_once(
+            &mut queue,
+            8,
+            StoreOutcome::Failed(failure()),
+            now
+        ));
         queue.ending(now);
         assert!(queue.due(now).is_ok());
-        assert!(!try_once(&mut queue, 8, Outcome::Refused(failure()), now));
+        assert!(!try_once(
+            &mut queue,
+            8,
+            StoreOutcome::Failed(failure()),
+            now
+        ));
         for _ in 0..TRIES_AT_THE_END {
             assert!(queue.is_hopeful());
-            assert!(!try_once(&mut queue, 7, Outcome::MayPass(failure()), now));
+            assert!(!try_once(
+                &mut queue,
+                7,
+                StoreOutcome::RetryLater(failure()),
+                now
+            ));
         }
         assert!(!queue.is_hopeful());
     }
@@ -520,7 +559,11 @@ mod tests {
         let mut queue = queue(&[7, 8], now);
         assert!(queue.start(Ino(7)).is_some());
         assert!(queue.remove(Ino(7)).is_some());
-        assert!(queue.done(Ino(7), Outcome::Stored, now, SETTLE).is_none());
+        assert!(
+            queue
+                .done(Ino(7), StoreOutcome::Stored, now, DEBOUNCE)
+                .is_none()
+        );
         assert_eq!((queue.len(), queue.running()), (1, 0));
     }
 
@@ -528,10 +571,10 @@ mod tests {
     fn the_longest_waiting_stand_first() {
         let now = Instant::now();
         let mut queue = queue(&[7], now);
-        queue.add(&Arc::new(Fake(3)), now + SETTLE, now + SETTLE);
-        let standing = queue.standing(now + SETTLE);
+        queue.add(&Arc::new(Fake(3)), now + DEBOUNCE, now + DEBOUNCE);
+        let standing = queue.standing(now + DEBOUNCE);
         let inos: Vec<_> = standing.iter().map(|it| it.file.0).collect();
         assert_eq!(inos, [7, 3]);
-        assert_eq!(standing[0].age, SETTLE);
+        assert_eq!(standing[0].age, DEBOUNCE);
     }
 }

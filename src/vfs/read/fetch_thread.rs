@@ -7,9 +7,9 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::bytes::Piece;
+use super::bytes::Buffer;
 use super::stream::{Received, Stream};
-use super::{Resuming, Shared, State, Step, Trust};
+use super::{ReaderState, ResumableDownload, Shared, Step, Trust};
 use crate::guarded::{self, OnDrop};
 use crate::remote::{Error, ErrorKind};
 
@@ -18,10 +18,10 @@ use crate::remote::{Error, ErrorKind};
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One transfer of a stream.
-struct Pull {
+struct FetchThread {
     shared: Arc<Shared>,
     transfer: u64,
-    resuming: Resuming,
+    resuming: ResumableDownload,
 }
 
 /// How a block ended.
@@ -42,10 +42,10 @@ pub(super) fn spawn(
     trust: Trust,
 ) -> io::Result<()> {
     let source = Arc::clone(&shared.source);
-    let pull = Pull {
+    let pull = FetchThread {
         shared: Arc::clone(shared),
         transfer,
-        resuming: Resuming::new(
+        resuming: ResumableDownload::new(
             source,
             stream.position(),
             Arc::clone(&shared.expected),
@@ -55,7 +55,7 @@ pub(super) fn spawn(
     guarded::spawn("ftpfs-read", move || pull.run()).map(drop)
 }
 
-impl Pull {
+impl FetchThread {
     fn run(self) {
         let (shared, transfer) = (Arc::clone(&self.shared), self.transfer);
         // After a panic the reader waits for nothing; otherwise the stream knows this transfer no
@@ -155,11 +155,11 @@ impl Pull {
         let free = &self.shared.free;
         // A few bytes must not hold a whole block in memory.
         let piece = if filled < buffer.len() / 2 {
-            let copied = Piece::copied(buffer.get(..filled).unwrap_or_default());
+            let copied = Buffer::copied(buffer.get(..filled).unwrap_or_default());
             free.give(buffer);
             copied
         } else {
-            Piece::recycled(buffer, free)
+            Buffer::recycled(buffer, free)
         };
         let piece = Arc::new(piece);
         let mut state = self.shared.lock();
@@ -188,7 +188,7 @@ impl Pull {
         failed(&self.shared, self.transfer, error);
     }
 
-    fn wake(&self, state: MutexGuard<'_, State>) {
+    fn wake(&self, state: MutexGuard<'_, ReaderState>) {
         drop(state);
         self.shared.arrived.notify_all();
     }

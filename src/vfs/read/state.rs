@@ -14,7 +14,7 @@ use super::stream::{GAP, Stream};
 const BLOCK: RangeInclusive<u64> = 128 << 10..=1 << 20;
 
 /// The streams, and who waits for them.
-pub(super) struct State {
+pub(super) struct ReaderState {
     pub(super) streams: Vec<Stream>,
     /// Where the file ends, as far as known: the given size, else the end the server confirmed.
     pub(super) end: Option<u64>,
@@ -29,26 +29,26 @@ pub(super) struct State {
 }
 
 /// A read under way.
-pub(super) struct Ticket {
+pub(super) struct ReadRequest {
     pub(super) id: u64,
     pub(super) offset: u64,
     pub(super) length: usize,
     pub(super) since: Instant,
-    pub(super) place: Place,
+    pub(super) place: WaitingOn,
     /// It went on where no other one had been.
     pub(super) is_jump: bool,
 }
 
 /// Where a read waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum WaitingOn {
     Nowhere,
     Queue,
     Stream(u64),
 }
 
 /// Which stream a read is for.
-pub(super) enum Found {
+pub(super) enum StreamChoice {
     /// One that is coming to its offset.
     Running(u64),
     /// One that stopped where the read goes on.
@@ -57,7 +57,7 @@ pub(super) enum Found {
     Free,
 }
 
-impl State {
+impl ReaderState {
     /// No streams yet, of a file of `size` bytes where that is known.
     pub(super) fn new(size: Option<u64>) -> Self {
         Self {
@@ -77,15 +77,15 @@ impl State {
     }
 
     /// A read of `length` bytes at `offset` begins; blocks grow to its size.
-    pub(super) fn ticket(&mut self, offset: u64, length: usize) -> Ticket {
+    pub(super) fn ticket(&mut self, offset: u64, length: usize) -> ReadRequest {
         let request = (length as u64).min(*BLOCK.end()).next_power_of_two();
         self.block = self.block.max(request);
-        Ticket {
+        ReadRequest {
             id: self.number(),
             offset,
             length,
             since: Instant::now(),
-            place: Place::Nowhere,
+            place: WaitingOn::Nowhere,
             is_jump: false,
         }
     }
@@ -124,25 +124,25 @@ impl State {
 
     /// Which stream is to bring the bytes at `offset`; none while others wait for every one of
     /// them.
-    pub(super) fn place_for(&mut self, offset: u64, most: usize) -> Option<Found> {
+    pub(super) fn place_for(&mut self, offset: u64, most: usize) -> Option<StreamChoice> {
         let streams = &self.streams;
         let near = streams
             .iter()
             .filter_map(|it| Some((it.distance(offset)?, it.id)));
         if let Some((_, id)) = near.min() {
-            return Some(Found::Running(id));
+            return Some(StreamChoice::Running(id));
         }
         if let Some(stream) = streams.iter().find(|it| it.can_go_on(offset)) {
-            return Some(Found::Stopped(stream.id));
+            return Some(StreamChoice::Stopped(stream.id));
         }
         if streams.len() < most.max(1) {
-            return Some(Found::Free);
+            return Some(StreamChoice::Free);
         }
         let unwanted = streams.iter().filter(|stream| !stream.is_awaited());
         let id = unwanted.min_by_key(|stream| stream.used)?.id;
         let index = streams.iter().position(|stream| stream.id == id)?;
         self.streams.swap_remove(index).end();
-        Some(Found::Free)
+        Some(StreamChoice::Free)
     }
 
     /// A new stream for a read at `offset`.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Source;
+use super::RangeSource;
 use crate::remote::{Error, ErrorKind, Version};
 
 /// For so long after the server confirmed the version, a program that jumps in the file may have it
@@ -13,7 +13,7 @@ const CONFIRMED: Duration = Duration::from_secs(1);
 
 /// The version of a file that is read, and when the server last said that it still has it.
 #[derive(Debug)]
-pub(in crate::vfs) struct Expected {
+pub(in crate::vfs) struct PinnedVersion {
     version: Version,
     /// The size, where that of the version was found to be wrong.
     corrected: OnceLock<u64>,
@@ -22,7 +22,7 @@ pub(in crate::vfs) struct Expected {
     changed: AtomicBool,
 }
 
-impl Expected {
+impl PinnedVersion {
     /// The server has just said `version`, or what has been read so far is of it.
     pub(in crate::vfs) fn new(version: Version) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Expected {
     /// # Errors
     /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be
     /// asked.
-    pub(in crate::vfs) fn confirm(&self, source: &dyn Source) -> Result<(), Error> {
+    pub(in crate::vfs) fn confirm(&self, source: &dyn RangeSource) -> Result<(), Error> {
         match source.version() {
             Ok(version) if version.agrees(&self.version()) => {
                 let mut confirmed = self
@@ -84,7 +84,7 @@ impl Expected {
     ///
     /// # Errors
     /// [`ErrorKind::Changed`] where it was modified; what failed where the server cannot be asked.
-    pub(super) fn ends_at(&self, end: u64, source: &dyn Source) -> Result<bool, Error> {
+    pub(super) fn ends_at(&self, end: u64, source: &dyn RangeSource) -> Result<bool, Error> {
         if source.size()? != Some(end) {
             return Ok(false);
         }
@@ -110,7 +110,7 @@ impl Expected {
     }
 
     /// The server has another file than was opened: notes it, and says so.
-    pub(super) fn changed(&self, source: &dyn Source) -> Error {
+    pub(super) fn changed(&self, source: &dyn RangeSource) -> Error {
         self.changed.store(true, Ordering::Release);
         Error {
             kind: ErrorKind::Changed,

@@ -4,29 +4,29 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::remote::{Error, Version};
-use crate::vfs::read::Incoming;
+use crate::vfs::read::RangeDownload;
 
 /// A file that is being fetched or has been.
 #[derive(Debug)]
-pub(super) struct Gift {
+pub(super) struct PrefetchSlot {
     version: Version,
-    state: Mutex<State>,
+    state: Mutex<SlotState>,
     ended: Condvar,
 }
 
 #[derive(Debug, Clone)]
-enum State {
+enum SlotState {
     UnderWay,
     Here(Arc<[u8]>),
     Failed,
 }
 
-impl Gift {
+impl PrefetchSlot {
     /// Of a file that was listed as `version`.
     pub(super) fn new(version: Version) -> Self {
         Self {
             version,
-            state: Mutex::new(State::UnderWay),
+            state: Mutex::new(SlotState::UnderWay),
             ended: Condvar::new(),
         }
     }
@@ -40,8 +40,8 @@ impl Gift {
     pub(super) fn end(&self, bytes: Option<Vec<u8>>) {
         let is_whole = |bytes: &Vec<u8>| self.version.size == Some(bytes.len() as u64);
         let state = match bytes.filter(is_whole) {
-            Some(bytes) => State::Here(bytes.into()),
-            None => State::Failed,
+            Some(bytes) => SlotState::Here(bytes.into()),
+            None => SlotState::Failed,
         };
         *self.lock() = state;
         self.ended.notify_all();
@@ -49,25 +49,25 @@ impl Gift {
 
     /// Whether nothing came of it.
     pub(super) fn has_failed(&self) -> bool {
-        matches!(*self.lock(), State::Failed)
+        matches!(*self.lock(), SlotState::Failed)
     }
 
     /// The file as a transfer from its start; none where nothing came of it within `patience`.
-    pub(super) fn open(&self, patience: Duration) -> Option<Box<dyn Incoming>> {
-        let under_way = |state: &mut State| matches!(state, State::UnderWay);
+    pub(super) fn open(&self, patience: Duration) -> Option<Box<dyn RangeDownload>> {
+        let under_way = |state: &mut SlotState| matches!(state, SlotState::UnderWay);
         let waited = self
             .ended
             .wait_timeout_while(self.lock(), patience, under_way);
         match &*waited.unwrap_or_else(PoisonError::into_inner).0 {
-            State::Here(bytes) => Some(Box::new(Unwrapping {
+            SlotState::Here(bytes) => Some(Box::new(Unwrapping {
                 bytes: Arc::clone(bytes),
                 position: 0,
             })),
-            State::UnderWay | State::Failed => None,
+            SlotState::UnderWay | SlotState::Failed => None,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
         // Only assignments happen under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,7 +79,7 @@ struct Unwrapping {
     position: usize,
 }
 
-impl Incoming for Unwrapping {
+impl RangeDownload for Unwrapping {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
