@@ -17,7 +17,7 @@ const MERGE_FROM: usize = 64;
 
 /// What was heard of one name apart from a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum KnownName {
     Present(Attributes),
     Absent,
     /// Something changed there, and what it is now is not known; with what it was before.
@@ -27,19 +27,19 @@ pub(super) enum Known {
 /// What was heard, and when.
 #[derive(Debug, Clone)]
 pub(super) struct Heard {
-    pub(super) known: Known,
+    pub(super) known: KnownName,
     at: Instant,
 }
 
 /// What was heard of names, in their order.
-pub(super) type Changes = BTreeMap<Box<[u8]>, Heard>;
+pub(super) type DirectoryChanges = BTreeMap<Box<[u8]>, Heard>;
 
 /// A listing and what was heard after it, as they were at one moment.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) listing: Arc<Snapshot>,
-    merging: Arc<Changes>,
-    changes: Arc<Changes>,
+    merging: Arc<DirectoryChanges>,
+    changes: Arc<DirectoryChanges>,
 }
 
 impl Current {
@@ -56,7 +56,7 @@ impl Current {
             (true, false) => &self.changes,
             (false, true) => &self.merging,
             (false, false) => {
-                let mut all = Changes::clone(&self.merging);
+                let mut all = DirectoryChanges::clone(&self.merging);
                 all.extend(
                     self.changes
                         .iter()
@@ -75,17 +75,17 @@ impl Current {
 pub(super) struct Layers {
     listing: Option<Arc<Snapshot>>,
     /// Being merged with the listing, outside the lock: nothing is added here.
-    merging: Arc<Changes>,
-    changes: Arc<Changes>,
+    merging: Arc<DirectoryChanges>,
+    changes: Arc<DirectoryChanges>,
 }
 
 impl Layers {
     /// What was last known of `name`.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
         match self.heard(name).map(|heard| &heard.known) {
-            Some(Known::Present(attributes)) => Some(attributes.clone()),
-            Some(Known::Doubtful(before)) => before.clone(),
-            Some(Known::Absent) => None,
+            Some(KnownName::Present(attributes)) => Some(attributes.clone()),
+            Some(KnownName::Doubtful(before)) => before.clone(),
+            Some(KnownName::Absent) => None,
             None => self.listing.as_deref()?.find(name),
         }
     }
@@ -127,10 +127,10 @@ impl Directory {
     }
 
     /// What may be said of `name` elsewhere, where it is moved to.
-    pub(super) fn known(&self, name: &[u8], ttl: Duration, now: Instant) -> Known {
+    pub(super) fn known(&self, name: &[u8], ttl: Duration, now: Instant) -> KnownName {
         match self.lookup(name, ttl, now) {
-            Answer::Present(attributes, _) => Known::Present(attributes),
-            Answer::Absent(_) | Answer::Unknown => Known::Doubtful(self.last_known(name)),
+            Answer::Present(attributes, _) => KnownName::Present(attributes),
+            Answer::Absent(_) | Answer::Unknown => KnownName::Doubtful(self.last_known(name)),
         }
     }
 
@@ -193,7 +193,7 @@ impl Directory {
     pub(super) fn note(
         &mut self,
         name: &[u8],
-        known: Known,
+        known: KnownName,
         ttl: Duration,
         now: Instant,
     ) -> Option<Current> {
@@ -233,11 +233,13 @@ impl Directory {
         if let Some(heard) = self.layers.heard(name) {
             let left = left(heard, ttl, now);
             return match &heard.known {
-                Known::Present(attributes) if !left.is_zero() => {
+                KnownName::Present(attributes) if !left.is_zero() => {
                     Answer::Present(attributes.clone(), left)
                 }
-                Known::Absent if !left.is_zero() => Answer::Absent(left),
-                Known::Present(_) | Known::Absent | Known::Doubtful(_) => Answer::Unknown,
+                KnownName::Absent if !left.is_zero() => Answer::Absent(left),
+                KnownName::Present(_) | KnownName::Absent | KnownName::Doubtful(_) => {
+                    Answer::Unknown
+                }
             };
         }
         let Some(listing) = self.layers.listing.as_deref() else {
@@ -277,9 +279,9 @@ impl Directory {
         listing.is_some_and(|listing| !listing.fresh_at(now).is_zero())
     }
 
-    fn count(&mut self, name: &[u8], known: &Known, is_new: bool) {
+    fn count(&mut self, name: &[u8], known: &KnownName, is_new: bool) {
         let bytes = change_bytes(name, known);
-        let doubt = usize::from(matches!(known, Known::Doubtful(_)));
+        let doubt = usize::from(matches!(known, KnownName::Doubtful(_)));
         if is_new {
             self.changes_bytes += bytes;
             self.doubts += doubt;
@@ -296,7 +298,7 @@ impl Directory {
             return;
         }
         let is_useful =
-            |heard: &Heard| heard.known != Known::Absent || !left(heard, ttl, now).is_zero();
+            |heard: &Heard| heard.known != KnownName::Absent || !left(heard, ttl, now).is_zero();
         let mut gone = 0;
         Arc::make_mut(&mut self.layers.changes).retain(|name, heard| {
             let stays = is_useful(heard);
@@ -338,12 +340,12 @@ fn left(heard: &Heard, ttl: Duration, now: Instant) -> Duration {
 
 /// What one change costs: its place in nodes that are a little more than half full, and what is
 /// allocated for it.
-fn change_bytes(name: &[u8], known: &Known) -> usize {
+fn change_bytes(name: &[u8], known: &KnownName) -> usize {
     let target = match known {
-        Known::Present(attributes) | Known::Doubtful(Some(attributes)) => {
+        KnownName::Present(attributes) | KnownName::Doubtful(Some(attributes)) => {
             attributes.target.as_deref()
         }
-        Known::Absent | Known::Doubtful(None) => None,
+        KnownName::Absent | KnownName::Doubtful(None) => None,
     };
     let allocated = |bytes: &[u8]| (bytes.len() + 8).max(24).next_multiple_of(16);
     size_of::<(Box<[u8]>, Heard)>() * 11 / 6 + allocated(name) + target.map_or(0, allocated)
@@ -374,7 +376,12 @@ mod tests {
         Directory::listed(Arc::new(listing))
     }
 
-    fn note(directory: &mut Directory, number: u64, known: Known, now: Instant) -> Option<Current> {
+    fn note(
+        directory: &mut Directory,
+        number: u64,
+        known: KnownName,
+        now: Instant,
+    ) -> Option<Current> {
         directory.note(&name(number), known, TTL, now)
     }
 
@@ -392,7 +399,12 @@ mod tests {
         let before = directory.as_it_is().unwrap().listing;
         let mut due = 0;
         for number in 1_000..3_000 {
-            let merge = note(&mut directory, number, Known::Present(attributes(7)), now);
+            let merge = note(
+                &mut directory,
+                number,
+                KnownName::Present(attributes(7)),
+                now,
+            );
             due += u32::from(merge.is_some());
         }
         let after = directory.as_it_is().unwrap().listing;
@@ -408,13 +420,18 @@ mod tests {
         let mut due = None;
         let mut number = 100;
         while due.is_none() {
-            due = note(&mut directory, number, Known::Present(attributes(1)), now);
+            due = note(
+                &mut directory,
+                number,
+                KnownName::Present(attributes(1)),
+                now,
+            );
             number += 1;
         }
         let due = due.unwrap();
-        assert!(note(&mut directory, 0, Known::Absent, now).is_none());
-        assert!(note(&mut directory, 100, Known::Present(attributes(2)), now).is_none());
-        assert!(note(&mut directory, 101, Known::Doubtful(None), now).is_none());
+        assert!(note(&mut directory, 0, KnownName::Absent, now).is_none());
+        assert!(note(&mut directory, 100, KnownName::Present(attributes(2)), now).is_none());
+        assert!(note(&mut directory, 101, KnownName::Doubtful(None), now).is_none());
         let bytes = directory.bytes();
 
         directory.settle(&due, &due.merged());
@@ -426,7 +443,7 @@ mod tests {
         assert_eq!(directory.lookup(&name(101), TTL, now), Answer::Unknown);
         assert!(directory.current(now).is_none(), "one name is in doubt");
 
-        assert!(note(&mut directory, 101, Known::Absent, now).is_none());
+        assert!(note(&mut directory, 101, KnownName::Absent, now).is_none());
         let merged = directory.current(now).unwrap().merged();
         assert_eq!(merged.len() as u64, number - 2);
         assert_eq!(merged.find(&name(100)).unwrap().size, Some(2));
@@ -436,7 +453,7 @@ mod tests {
     fn a_merge_of_another_listing_is_dropped() {
         let now = Instant::now();
         let mut directory = listed(3, now);
-        assert!(note(&mut directory, 3, Known::Present(attributes(3)), now).is_none());
+        assert!(note(&mut directory, 3, KnownName::Present(attributes(3)), now).is_none());
         let old = directory.current(now).unwrap();
         let mut directory = listed(2, now);
         directory.settle(&old, &old.merged());

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::directory::Known;
+use super::directory::KnownName;
 
 /// What was changed while a fetch was under way, by name.
-pub(super) type Noted = BTreeMap<Box<[u8]>, Known>;
+pub(super) type Noted = BTreeMap<Box<[u8]>, KnownName>;
 
 /// A fetch under way.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Flight<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    outcome: Outcome<T>,
+    outcome: FlightOutcome<T>,
     /// What was changed since the fetch began: the server may have listed before or after it.
     changes: Noted,
     /// The directory was forgotten or renamed meanwhile: the outcome serves who waits, nobody
@@ -26,7 +26,7 @@ struct State<T> {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Outcome<T> {
+pub(super) enum FlightOutcome<T> {
     UnderWay,
     Landed(T),
     /// Who fetched is gone without an outcome.
@@ -36,7 +36,7 @@ pub(super) enum Outcome<T> {
 impl<T: Clone> Flight<T> {
     pub(super) fn new() -> Self {
         let state = State {
-            outcome: Outcome::UnderWay,
+            outcome: FlightOutcome::UnderWay,
             changes: Noted::new(),
             stale: false,
         };
@@ -50,20 +50,20 @@ impl<T: Clone> Flight<T> {
     ///
     /// Whoever fetches has deadlines of its own, and its guard ends the flight whatever happens.
     pub(super) fn wait(&self) -> Option<T> {
-        let under_way = |state: &mut State<T>| matches!(state.outcome, Outcome::UnderWay);
+        let under_way = |state: &mut State<T>| matches!(state.outcome, FlightOutcome::UnderWay);
         let state = self.landed.wait_while(self.state(), under_way);
         match &state.unwrap_or_else(PoisonError::into_inner).outcome {
-            Outcome::Landed(outcome) => Some(outcome.clone()),
-            Outcome::UnderWay | Outcome::Lost => None,
+            FlightOutcome::Landed(outcome) => Some(outcome.clone()),
+            FlightOutcome::UnderWay | FlightOutcome::Lost => None,
         }
     }
 
-    pub(super) fn land(&self, outcome: Outcome<T>) {
+    pub(super) fn complete(&self, outcome: FlightOutcome<T>) {
         self.state().outcome = outcome;
         self.landed.notify_all();
     }
 
-    pub(super) fn note(&self, name: &[u8], known: Known) {
+    pub(super) fn note(&self, name: &[u8], known: KnownName) {
         self.state().changes.insert(Box::from(name), known);
     }
 

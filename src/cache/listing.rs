@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ftp::{Completeness, Kind, Precision};
 
 use super::Attributes;
-use super::directory::{Changes, Known};
+use super::directory::{DirectoryChanges, KnownName};
 
 /// A listing as it was at one moment; it never changes.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub struct Snapshot {
     /// Names, each with its symlink target after it, back to back.
     text: Vec<u8>,
     /// In the order of their names.
-    records: Vec<Record>,
+    records: Vec<PackedRecord>,
     completeness: Completeness,
     listed: Instant,
     ttl: Duration,
@@ -22,7 +22,7 @@ pub struct Snapshot {
 
 /// One entry in 48 bytes.
 #[derive(Debug, Clone, Copy)]
-struct Record {
+struct PackedRecord {
     /// Where in the text the name begins.
     start: u64,
     name_length: u16,
@@ -65,7 +65,7 @@ impl Snapshot {
     }
 
     /// This listing after `changes`, as old as it is.
-    pub(super) fn changed(&self, changes: &Changes) -> Self {
+    pub(super) fn changed(&self, changes: &DirectoryChanges) -> Self {
         let mut merged = Self {
             text: Vec::with_capacity(self.text.len() + changes.len() * 16),
             records: Vec::with_capacity(self.len() + changes.len()),
@@ -81,8 +81,10 @@ impl Snapshot {
             }
             match changes.next_if(|(new, _)| ***new == *name) {
                 Some((_, heard)) => match &heard.known {
-                    Known::Doubtful(_) => merged.copy(self, record),
-                    known @ (Known::Present(_) | Known::Absent) => merged.push_known(name, known),
+                    KnownName::Doubtful(_) => merged.copy(self, record),
+                    known @ (KnownName::Present(_) | KnownName::Absent) => {
+                        merged.push_known(name, known);
+                    }
                 },
                 None => merged.copy(self, record),
             }
@@ -150,22 +152,24 @@ impl Snapshot {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.text.capacity() + self.records.capacity() * size_of::<Record>()
+        size_of::<Self>()
+            + self.text.capacity()
+            + self.records.capacity() * size_of::<PackedRecord>()
     }
 
-    fn push_known(&mut self, name: &[u8], known: &Known) {
+    fn push_known(&mut self, name: &[u8], known: &KnownName) {
         match known {
-            Known::Present(attributes) => self.push(name, attributes),
-            Known::Absent | Known::Doubtful(_) => {}
+            KnownName::Present(attributes) => self.push(name, attributes),
+            KnownName::Absent | KnownName::Doubtful(_) => {}
         }
     }
 
     /// Takes over another listing's record.
-    fn copy(&mut self, other: &Self, record: &Record) {
+    fn copy(&mut self, other: &Self, record: &PackedRecord) {
         let start = self.text.len() as u64;
         self.text.extend_from_slice(other.name(record));
         self.text.extend_from_slice(other.target(record));
-        self.records.push(Record { start, ..*record });
+        self.records.push(PackedRecord { start, ..*record });
     }
 
     fn push(&mut self, name: &[u8], attributes: &Attributes) {
@@ -185,7 +189,7 @@ impl Snapshot {
             Some((seconds, precision)) => (seconds, Some(precision)),
             None => (0, None),
         };
-        self.records.push(Record {
+        self.records.push(PackedRecord {
             start,
             name_length,
             target_length,
@@ -200,11 +204,11 @@ impl Snapshot {
         });
     }
 
-    fn name(&self, record: &Record) -> &[u8] {
+    fn name(&self, record: &PackedRecord) -> &[u8] {
         self.piece(record.start as usize, record.name_length)
     }
 
-    fn target(&self, record: &Record) -> &[u8] {
+    fn target(&self, record: &PackedRecord) -> &[u8] {
         let start = record.start as usize + usize::from(record.name_length);
         self.piece(start, record.target_length)
     }
@@ -215,7 +219,7 @@ impl Snapshot {
             .unwrap_or_default()
     }
 
-    fn attributes(&self, record: &Record) -> Attributes {
+    fn attributes(&self, record: &PackedRecord) -> Attributes {
         let target = self.target(record);
         Attributes {
             kind: record.kind,

@@ -20,7 +20,7 @@ use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, Precision, RemoteP
 pub use listing::{Snapshot, is_same_but_case};
 
 use directory::{Current, Directory, keep_exact_time};
-use flight::{Flight, Outcome};
+use flight::{Flight, FlightOutcome};
 use state::State;
 
 /// How much and for how long.
@@ -90,16 +90,16 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Cache<E> {
     ttl: Duration,
-    clock: Clock,
+    clock: CacheClock,
     state: Mutex<State<Landing<E>>>,
 }
 
 type Landing<E> = Result<Arc<Snapshot>, E>;
 
 /// Says what time it is.
-struct Clock(Box<dyn Fn() -> Instant + Send + Sync>);
+struct CacheClock(Box<dyn Fn() -> Instant + Send + Sync>);
 
-impl fmt::Debug for Clock {
+impl fmt::Debug for CacheClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
@@ -118,7 +118,7 @@ impl<E: Clone> Cache<E> {
     ) -> Self {
         Self {
             ttl: options.ttl,
-            clock: Clock(Box::new(clock)),
+            clock: CacheClock(Box::new(clock)),
             state: Mutex::new(State::new(options)),
         }
     }
@@ -160,7 +160,7 @@ impl<E: Clone> Cache<E> {
     ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
             match self.join_or_begin(directory) {
-                Joined::Known(current) => return Ok(self.settled(directory, &current)),
+                Joined::KnownName(current) => return Ok(self.settled(directory, &current)),
                 Joined::Mine(flight) => break flight,
                 Joined::Others(flight) => {
                     if let Some(outcome) = flight.wait() {
@@ -169,18 +169,18 @@ impl<E: Clone> Cache<E> {
                 }
             }
         };
-        let begun = Begun::new(self, directory, flight);
+        let begun = Fetch::new(self, directory, flight);
         let outcome = fetch();
         begun.end(outcome)
     }
 
     /// Begins to fetch the listing of `directory` before anybody asked for it; none where it is
-    /// known or being fetched. Who asks for it meanwhile waits for [`Begun::land`]; a `Begun`
+    /// known or being fetched. Who asks for it meanwhile waits for [`Fetch::complete`]; a `Fetch`
     /// dropped lets them fetch it themselves.
-    pub fn begin(&self, directory: &RemotePath) -> Option<Begun<'_, E>> {
+    pub fn begin(&self, directory: &RemotePath) -> Option<Fetch<'_, E>> {
         match self.join_or_begin(directory) {
-            Joined::Mine(flight) => Some(Begun::new(self, directory, flight)),
-            Joined::Known(_) | Joined::Others(_) => None,
+            Joined::Mine(flight) => Some(Fetch::new(self, directory, flight)),
+            Joined::KnownName(_) | Joined::Others(_) => None,
         }
     }
 
@@ -251,7 +251,7 @@ impl<E: Clone> Cache<E> {
         }
         // Under the same lock: a flight that has just ended has left its listing.
         match state.current(directory, now) {
-            Some(current) => Joined::Known(current),
+            Some(current) => Joined::KnownName(current),
             None => Joined::Mine(state.begin_flight(directory)),
         }
     }
@@ -342,21 +342,21 @@ impl<E: Clone> Cache<E> {
 }
 
 enum Joined<E> {
-    Known(Current),
+    KnownName(Current),
     Mine(Arc<Flight<Landing<E>>>),
     Others(Arc<Flight<Landing<E>>>),
 }
 
 /// A fetch under way. However it ends, nobody waits for it in vain.
 #[derive(Debug)]
-pub struct Begun<'a, E: Clone> {
+pub struct Fetch<'a, E: Clone> {
     cache: &'a Cache<E>,
     directory: RemotePath,
     flight: Arc<Flight<Landing<E>>>,
     landed: bool,
 }
 
-impl<'a, E: Clone> Begun<'a, E> {
+impl<'a, E: Clone> Fetch<'a, E> {
     fn new(cache: &'a Cache<E>, directory: &RemotePath, flight: Arc<Flight<Landing<E>>>) -> Self {
         Self {
             cache,
@@ -372,7 +372,7 @@ impl<'a, E: Clone> Begun<'a, E> {
     }
 
     /// The listing has come: it is kept, and given to who waits.
-    pub fn land(mut self, listing: DirectoryListing) -> Arc<Snapshot> {
+    pub fn complete(mut self, listing: DirectoryListing) -> Arc<Snapshot> {
         let snapshot = self.cache.keep(&self.directory, &self.flight, listing);
         self.tell(Ok(Arc::clone(&snapshot)));
         snapshot
@@ -387,15 +387,15 @@ impl<'a, E: Clone> Begun<'a, E> {
 
     fn tell(&mut self, outcome: Landing<E>) {
         self.landed = true;
-        self.flight.land(Outcome::Landed(outcome));
+        self.flight.complete(FlightOutcome::Landed(outcome));
     }
 }
 
-impl<E: Clone> Drop for Begun<'_, E> {
+impl<E: Clone> Drop for Fetch<'_, E> {
     fn drop(&mut self) {
         self.cache.state().end_flight(&self.directory, &self.flight);
         if !self.landed {
-            self.flight.land(Outcome::Lost);
+            self.flight.complete(FlightOutcome::Lost);
         }
     }
 }

@@ -203,7 +203,7 @@ impl World {
             .collect();
         let flight = match self.cache.join_or_begin(at) {
             Joined::Mine(flight) => Some(flight),
-            Joined::Known(_) | Joined::Others(_) => None,
+            Joined::KnownName(_) | Joined::Others(_) => None,
         };
         for change in during {
             self.apply(change);

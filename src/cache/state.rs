@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::ftp::{Completeness, Kind, RemotePath};
 
-use super::directory::{Current, Directory, Known, Layers, keep_exact_time};
+use super::directory::{Current, Directory, KnownName, Layers, keep_exact_time};
 use super::flight::Flight;
 use super::table::DirectoryTable;
 use super::{Answer, Attributes, CacheOptions, CacheStats};
@@ -88,7 +88,7 @@ impl<T: Clone> State<T> {
         {
             self.forget(&listed_before);
         }
-        self.note(path, name, Known::Present(attributes), now);
+        self.note(path, name, KnownName::Present(attributes), now);
     }
 
     pub(super) fn remove(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
@@ -99,7 +99,7 @@ impl<T: Clone> State<T> {
         {
             self.forget_tree(&below);
         }
-        self.note(path, name, Known::Absent, now);
+        self.note(path, name, KnownName::Absent, now);
     }
 
     pub(super) fn doubt(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
@@ -107,7 +107,7 @@ impl<T: Clone> State<T> {
             self.forget_tree(&below);
         }
         let before = self.last_known(path, name);
-        self.note(path, name, Known::Doubtful(before), now);
+        self.note(path, name, KnownName::Doubtful(before), now);
     }
 
     pub(super) fn rename(&mut self, from: &RemotePath, to: &RemotePath, now: Instant) {
@@ -119,17 +119,17 @@ impl<T: Clone> State<T> {
         };
         let known = match self.directories.peek(&old) {
             Some(directory) => directory.known(from.name(), self.options.ttl, now),
-            None => Known::Doubtful(None),
+            None => KnownName::Doubtful(None),
         };
         self.forget_tree(to);
         if to.below(from).is_some() || from.below(to).is_some() {
             // No server moves a directory into itself: whatever it did, nothing is known now.
             self.forget_tree(from);
-            self.note(&old, from.name(), Known::Doubtful(None), now);
-            return self.note(&new, to.name(), Known::Doubtful(None), now);
+            self.note(&old, from.name(), KnownName::Doubtful(None), now);
+            return self.note(&new, to.name(), KnownName::Doubtful(None), now);
         }
         self.move_tree(from, to);
-        self.note(&old, from.name(), Known::Absent, now);
+        self.note(&old, from.name(), KnownName::Absent, now);
         self.note(&new, to.name(), known, now);
     }
 
@@ -184,7 +184,7 @@ impl<T: Clone> State<T> {
         self.directories.peek(path)?.last_known(name)
     }
 
-    fn note(&mut self, path: &RemotePath, name: &[u8], known: Known, now: Instant) {
+    fn note(&mut self, path: &RemotePath, name: &[u8], known: KnownName, now: Instant) {
         if let Some(flight) = self.flights.get(path) {
             flight.note(name, known.clone());
         }

@@ -562,7 +562,7 @@ fn who_asks_for_what_is_fetched_ahead_waits_for_it_or_fetches_it_where_that_fail
                 .snapshot_or_fetch(&path("/d"), || panic!("it is there, or under way"))
                 .unwrap()
         });
-        begun.land(vec![file("a", 1)].into());
+        begun.complete(vec![file("a", 1)].into());
         assert_eq!(asker.join().unwrap().len(), 1);
     });
     assert!(cache.begin(&path("/d")).is_none(), "it is known");

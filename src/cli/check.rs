@@ -139,7 +139,7 @@ fn round_trip(session: &mut Session) -> Result<Duration, Error> {
 
 /// What a directory holds.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Listed {
+struct ListedDirectory {
     files: usize,
     directories: usize,
     others: usize,
@@ -147,7 +147,7 @@ struct Listed {
     unused: (u64, Option<UnusedLine>),
 }
 
-impl Listed {
+impl ListedDirectory {
     fn add(&mut self, kind: Kind) {
         match kind {
             Kind::File => self.files += 1,
@@ -183,13 +183,13 @@ impl Listed {
     }
 }
 
-fn list(session: &mut Session, directory: &RemotePath) -> Result<Listed, Failure> {
+fn list(session: &mut Session, directory: &RemotePath) -> Result<ListedDirectory, Failure> {
     let with = if session.features().has("MLST") {
         ListWith::Mlsd
     } else {
         ListWith::List
     };
-    let mut listed = Listed::default();
+    let mut listed = ListedDirectory::default();
     let mut add = |entry: crate::ftp::Entry| {
         if entry.name != b"." && entry.name != b".." {
             listed.add(entry.kind);
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn other_kinds_are_told_only_when_there_are_some() {
-        let mut listed = Listed::default();
+        let mut listed = ListedDirectory::default();
         listed.add(Kind::File);
         listed.add(Kind::Directory);
         assert_eq!(listed.sentence(), "directories: 1, files: 1");

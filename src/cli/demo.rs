@@ -43,7 +43,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let password = random_password()?;
     let server = Server::start(server_options(tree.path(), &password))
         .map_err(|error| format!("cannot serve the sample tree: {error}"))?;
-    let place = Place::new(matches.get_one::<PathBuf>(command::MOUNTPOINT))?;
+    let place = DemoPlace::new(matches.get_one::<PathBuf>(command::MOUNTPOINT))?;
     let mountpoint = Mountpoint::check(&place.path, false)?;
     let source = source(server.address());
     let login = Credentials {
@@ -102,12 +102,12 @@ fn random_password() -> io::Result<String> {
 }
 
 /// Where the tree is mounted; removed at the end where it was made for the demo.
-struct Place {
+struct DemoPlace {
     path: PathBuf,
     made: bool,
 }
 
-impl Place {
+impl DemoPlace {
     fn new(wanted: Option<&PathBuf>) -> io::Result<Self> {
         match wanted {
             Some(path) => Ok(Self {
@@ -125,7 +125,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for DemoPlace {
     fn drop(&mut self) {
         // Not with what is in it: should it still be mounted, that would be the server's files.
         if self.made

@@ -13,12 +13,12 @@ const MOST: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// A line of the source, which says one kind of thing.
-type Place = (Option<&'static str>, Option<u32>);
+type LogSite = (Option<&'static str>, Option<u32>);
 
 /// A log that says each thing so many times at most; whoever asked for debugging gets all of that.
 pub(super) struct Limited<L> {
     log: L,
-    places: Mutex<HashMap<Place, Said>>,
+    places: Mutex<HashMap<LogSite, Said>>,
 }
 
 struct Said {
@@ -29,7 +29,7 @@ struct Said {
 
 /// What is to become of a record.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum LogVerdict {
     /// It is written; so many like it were held back before.
     Write(u64),
     /// It is written, as the last one for a while.
@@ -46,9 +46,9 @@ impl<L: Log> Limited<L> {
         }
     }
 
-    fn judge(&self, record: &Record<'_>, now: Instant) -> Verdict {
+    fn judge(&self, record: &Record<'_>, now: Instant) -> LogVerdict {
         if record.level() > Level::Info {
-            return Verdict::Write(0);
+            return LogVerdict::Write(0);
         }
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (record.file_static(), record.line());
@@ -72,7 +72,7 @@ impl Said {
         }
     }
 
-    fn judge(&mut self, now: Instant) -> Verdict {
+    fn judge(&mut self, now: Instant) -> LogVerdict {
         let mut held_back = 0;
         if now.saturating_duration_since(self.since) >= WINDOW {
             held_back = self.held_back;
@@ -80,11 +80,11 @@ impl Said {
         }
         self.count = self.count.saturating_add(1);
         match self.count {
-            ..MOST => Verdict::Write(held_back),
-            MOST => Verdict::WriteAsLast,
+            ..MOST => LogVerdict::Write(held_back),
+            MOST => LogVerdict::WriteAsLast,
             _ => {
                 self.held_back += 1;
-                Verdict::HoldBack
+                LogVerdict::HoldBack
             }
         }
     }
@@ -100,13 +100,13 @@ impl<L: Log> Log for Limited<L> {
             return;
         }
         match self.judge(record, Instant::now()) {
-            Verdict::HoldBack => {}
-            Verdict::Write(0) => self.log.log(record),
-            Verdict::Write(held_back) => {
+            LogVerdict::HoldBack => {}
+            LogVerdict::Write(0) => self.log.log(record),
+            LogVerdict::Write(held_back) => {
                 self.write(record, format_args!("{held_back} more were like this one:"));
                 self.log.log(record);
             }
-            Verdict::WriteAsLast => {
+            LogVerdict::WriteAsLast => {
                 self.log.log(record);
                 self.write(
                     record,
@@ -130,14 +130,14 @@ mod tests {
         let start = Instant::now();
         let mut said = Said::new(start);
         for _ in 1..MOST {
-            assert_eq!(said.judge(start), Verdict::Write(0));
+            assert_eq!(said.judge(start), LogVerdict::Write(0));
         }
-        assert_eq!(said.judge(start), Verdict::WriteAsLast);
+        assert_eq!(said.judge(start), LogVerdict::WriteAsLast);
         for _ in 0..1_000_000 {
-            assert_eq!(said.judge(start), Verdict::HoldBack);
+            assert_eq!(said.judge(start), LogVerdict::HoldBack);
         }
-        assert_eq!(said.judge(start + WINDOW), Verdict::Write(1_000_000));
-        assert_eq!(said.judge(start + WINDOW), Verdict::Write(0));
+        assert_eq!(said.judge(start + WINDOW), LogVerdict::Write(1_000_000));
+        assert_eq!(said.judge(start + WINDOW), LogVerdict::Write(0));
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
         let limited = Limited::new(env_logger::Builder::new().build());
         let record = Record::builder().level(Level::Debug).build();
         for _ in 0..100 {
-            assert_eq!(limited.judge(&record, Instant::now()), Verdict::Write(0));
+            assert_eq!(limited.judge(&record, Instant::now()), LogVerdict::Write(0));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::secrets::Environment;
 use super::settings::Settings;
 use super::{Failure, command, logging, request};
 use crate::mount::{self, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
-use crate::sys::{self, Forked, Readiness, Signals};
+use crate::sys::{self, FdReadiness, Forked, Signals};
 
 /// Mounts; returns when the mount answers, or in the foreground when it has ended.
 ///
@@ -62,7 +62,7 @@ fn serve(
     mountpoint: &Mountpoint,
     to_mount: MountOptions,
     options: &Settings,
-    background: Option<Readiness>,
+    background: Option<FdReadiness>,
 ) -> Result<ExitCode, Failure> {
     sys::make_files_private();
     let log_file = options.log_file.as_deref();
@@ -72,7 +72,7 @@ fn serve(
     sys::renounce().map_err(mount::Error::Privilege)?;
     let mount = Mount::start(mountpoint, to_mount, signals, privileged)?;
     let in_background = background.is_some();
-    let reported = background.map_or(Ok(()), Readiness::report);
+    let reported = background.map_or(Ok(()), FdReadiness::report);
     if reported.is_err() {
         mount.stopper().stop();
     }

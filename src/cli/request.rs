@@ -13,7 +13,7 @@ use crate::credentials::{Credentials, Search};
 use crate::ftp::{
     CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
 };
-use crate::journal::{self, Place};
+use crate::journal::{self, StateDir};
 use crate::mount::status::{Sockets, runtime_home};
 use crate::mount::{KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
@@ -128,7 +128,7 @@ pub(super) fn remote(
     state: Option<&Path>,
 ) -> Result<RemoteOptions, Failure> {
     let port = security::port(source, options);
-    let place = state.map(|state| Place::of(state, &login.user, &source.host, port));
+    let place = state.map(|state| StateDir::of(state, &login.user, &source.host, port));
     let connect = ConnectOptions {
         host: source.host.clone(),
         port,
@@ -160,7 +160,7 @@ pub(super) fn remote(
         atomic: options.atomic,
         verify: options.verify,
         links: options.symlinks,
-        profile_file: place.as_ref().map(Place::profile),
+        profile_file: place.as_ref().map(StateDir::profile),
         listing_bytes: options
             .cache_size
             .saturating_mul(LISTINGS_IN_CACHES)
@@ -200,7 +200,7 @@ pub(super) fn mount(
     state: Option<&Path>,
 ) -> Result<MountOptions, Failure> {
     let port = security::port(&source, options);
-    let place = state.map(|state| Place::of(state, &login.user, &source.host, port));
+    let place = state.map(|state| StateDir::of(state, &login.user, &source.host, port));
     Ok(MountOptions {
         state: StateOptions {
             place: place.filter(|_| !options.read_only),

@@ -165,7 +165,7 @@ impl Search {
     }
 
     /// The netrc's entry for this host and user; `wanted` when its password would be used.
-    fn netrc_entry(&self, wanted: bool) -> Result<Option<netrc::Entry>, CredentialsError> {
+    fn netrc_entry(&self, wanted: bool) -> Result<Option<netrc::NetrcEntry>, CredentialsError> {
         let file = match &self.netrc {
             Netrc::File(file) => file.clone(),
             Netrc::Home => home_netrc().ok_or(CredentialsError::NoHome)?,

@@ -5,7 +5,7 @@ use crate::ftp::Password;
 
 /// What the file says of one machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct NetrcEntry {
     /// The host it is for; `None` is `default`, any host.
     pub(super) machine: Option<String>,
     /// The user.
@@ -34,20 +34,20 @@ pub(super) enum NetrcError {
 }
 
 /// The file's entries, in order.
-pub(super) fn parse(text: &str) -> Result<Vec<Entry>, NetrcError> {
+pub(super) fn parse(text: &str) -> Result<Vec<NetrcEntry>, NetrcError> {
     let mut words = Words {
         rest: text,
         line: 1,
     };
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<NetrcEntry> = Vec::new();
     while let Some(word) = words.next_word()? {
         let line = words.line;
         match word.as_str() {
-            "machine" => entries.push(Entry {
+            "machine" => entries.push(NetrcEntry {
                 machine: Some(words.value("machine")?),
-                ..Entry::default()
+                ..NetrcEntry::default()
             }),
-            "default" => entries.push(Entry::default()),
+            "default" => entries.push(NetrcEntry::default()),
             "macdef" => words.skip_macro(),
             "login" => last(&mut entries, line, "login")?.login = Some(words.value("login")?),
             "password" => {
@@ -64,12 +64,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, NetrcError> {
 }
 
 /// The first entry for `host`, and for `user` where one is known; else the `default` one.
-pub(super) fn find(entries: Vec<Entry>, host: &str, user: Option<&str>) -> Option<Entry> {
-    let fits = |entry: &Entry| match (user, entry.login.as_deref()) {
+pub(super) fn find(entries: Vec<NetrcEntry>, host: &str, user: Option<&str>) -> Option<NetrcEntry> {
+    let fits = |entry: &NetrcEntry| match (user, entry.login.as_deref()) {
         (Some(user), Some(login)) => user == login,
         _ => true,
     };
-    let is_for_host = |entry: &Entry| {
+    let is_for_host = |entry: &NetrcEntry| {
         let machine = entry.machine.as_deref();
         machine.is_some_and(|machine| machine.eq_ignore_ascii_case(host))
     };
@@ -82,10 +82,10 @@ pub(super) fn find(entries: Vec<Entry>, host: &str, user: Option<&str>) -> Optio
 }
 
 fn last<'a>(
-    entries: &'a mut [Entry],
+    entries: &'a mut [NetrcEntry],
     line: usize,
     word: &'static str,
-) -> Result<&'a mut Entry, NetrcError> {
+) -> Result<&'a mut NetrcEntry, NetrcError> {
     entries.last_mut().ok_or(NetrcError::NoMachine(line, word))
 }
 

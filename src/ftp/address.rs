@@ -31,7 +31,7 @@ pub(super) fn extended_passive_port(text: &[u8]) -> Option<u16> {
 /// last six of a longer row.
 pub(super) fn passive_address(text: &[u8]) -> Option<SocketAddrV4> {
     let rows: Vec<_> = rows(text).collect();
-    let whole = |row: &&Row<'_>| row.numbers.len() == ADDRESS_NUMBERS;
+    let whole = |row: &&NumberRow<'_>| row.numbers.len() == ADDRESS_NUMBERS;
     let bracketed = rows.iter().filter(whole).filter(|row| row.is_bracketed);
     bracketed
         .chain(rows.iter().filter(whole))
@@ -40,14 +40,14 @@ pub(super) fn passive_address(text: &[u8]) -> Option<SocketAddrV4> {
 }
 
 /// Numbers in a text that only commas and blanks separate.
-struct Row<'a> {
+struct NumberRow<'a> {
     numbers: Vec<&'a [u8]>,
     /// A bracket comes right before the first one.
     is_bracketed: bool,
 }
 
 /// All rows of numbers in `text`, in order.
-fn rows(text: &[u8]) -> impl Iterator<Item = Row<'_>> {
+fn rows(text: &[u8]) -> impl Iterator<Item = NumberRow<'_>> {
     let mut rest = text;
     let mut before = None;
     std::iter::from_fn(move || {
@@ -68,7 +68,7 @@ fn rows(text: &[u8]) -> impl Iterator<Item = Row<'_>> {
                 _ => break,
             }
         }
-        Some(Row {
+        Some(NumberRow {
             numbers,
             is_bracketed,
         })

@@ -10,13 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
 
-use super::data::{Pending, accept_one, greeted};
+use super::data::{PendingConnection, accept_one, greeted};
 use super::tls::Connector;
 
 /// The connection, and what its handshake needs.
 #[derive(Debug)]
 pub(super) struct Beside {
-    pending: Pending,
+    pending: PendingConnection,
     tls: Connector,
     /// Who may connect in active mode.
     peer: IpAddr,
@@ -32,7 +32,7 @@ pub(super) struct Readable {
 }
 
 impl Beside {
-    pub(super) fn new(pending: Pending, tls: Connector, peer: IpAddr) -> Self {
+    pub(super) fn new(pending: PendingConnection, tls: Connector, peer: IpAddr) -> Self {
         Self {
             pending,
             tls,
@@ -42,7 +42,7 @@ impl Beside {
     }
 
     /// The connection, as far as it has come.
-    pub(super) fn into_pending(self) -> Pending {
+    pub(super) fn into_pending(self) -> PendingConnection {
         self.pending
     }
 
@@ -69,10 +69,10 @@ impl Beside {
     /// Does what can be done of the handshake: this one is readable.
     pub(super) fn advance(&mut self) {
         match &mut self.pending {
-            Pending::Greeted(stream) => self.is_over = stream.continue_handshake(),
-            Pending::Listening(listener) => match accept_one(listener, self.peer) {
+            PendingConnection::Greeted(stream) => self.is_over = stream.continue_handshake(),
+            PendingConnection::Listening(listener) => match accept_one(listener, self.peer) {
                 Ok(Some(socket)) => match greeted(socket, &self.tls) {
-                    Ok(stream) => self.pending = Pending::Greeted(stream),
+                    Ok(stream) => self.pending = PendingConnection::Greeted(stream),
                     Err(error) => {
                         log::debug!("no TLS over the server's data connection: {error}");
                         self.is_over = true;
@@ -82,15 +82,15 @@ impl Beside {
                 // What is wrong shows again after the reply.
                 Err(_) => self.is_over = true,
             },
-            Pending::Connected(_) => self.is_over = true,
+            PendingConnection::Connected(_) => self.is_over = true,
         }
     }
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.pending {
-            Pending::Greeted(stream) => Some(stream.socket().as_fd()),
-            Pending::Listening(listener) => Some(listener.as_fd()),
-            Pending::Connected(_) => None,
+            PendingConnection::Greeted(stream) => Some(stream.socket().as_fd()),
+            PendingConnection::Listening(listener) => Some(listener.as_fd()),
+            PendingConnection::Connected(_) => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::control::socket_error;
 use super::error::{Error, Phase};
 use super::local::Origin;
 use super::options::ConnectOptions;
-use super::proxy::{Proxy, Target, host_and_port};
+use super::proxy::{Proxy, ProxyTarget, host_and_port};
 use super::resolve::resolve;
 
 /// The control connection is silent during a transfer; address translators forget silent
@@ -23,7 +23,7 @@ pub(super) enum Route {
     /// To the control connection's other end.
     Straight,
     /// By a proxy, to what it was asked for when it made the control connection.
-    By(Box<(Proxy, Target)>),
+    By(Box<(Proxy, ProxyTarget)>),
 }
 
 /// The control connection, made within `timeout`, and the way it took.
@@ -57,16 +57,21 @@ pub(super) fn control_connection(
 }
 
 /// What the proxy is asked to connect to: the first that works is the server.
-fn targets(proxy: &Proxy, host: &str, port: u16, timeout: Duration) -> Result<Vec<Target>, Error> {
+fn targets(
+    proxy: &Proxy,
+    host: &str,
+    port: u16,
+    timeout: Duration,
+) -> Result<Vec<ProxyTarget>, Error> {
     if let Ok(address) = host.parse() {
-        return Ok(vec![Target::Address(address)]);
+        return Ok(vec![ProxyTarget::Address(address)]);
     }
     if !proxy.wants_addresses() {
-        return Ok(vec![Target::Name(host.to_owned())]);
+        return Ok(vec![ProxyTarget::Name(host.to_owned())]);
     }
     let addresses = look_up(host, port, timeout)?;
     let addresses = addresses.iter().map(SocketAddr::ip);
-    Ok(addresses.map(Target::Address).collect())
+    Ok(addresses.map(ProxyTarget::Address).collect())
 }
 
 /// Connects from `origin` to the first of `addresses` that takes it: all are tried in turn, before
@@ -148,7 +153,7 @@ impl Route {
                 .map_err(|error| socket_error(Phase::DataConnect, error)),
             Self::By(way) => {
                 let (proxy, server) = &**way;
-                let told = is_told.then(|| Target::Address(address.ip()));
+                let told = is_told.then(|| ProxyTarget::Address(address.ip()));
                 let target = told.as_ref().unwrap_or(server);
                 proxy.connect(target, address.port(), origin, timeout)
             }

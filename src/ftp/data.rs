@@ -38,7 +38,7 @@ pub(super) struct DataOptions {
 
 /// A data connection, open or about to be opened by the server.
 #[derive(Debug)]
-pub(super) enum Pending {
+pub(super) enum PendingConnection {
     Connected(TcpStream),
     /// Connected, and the client's hello is under way.
     Greeted(Box<TlsStream>),
@@ -47,9 +47,12 @@ pub(super) enum Pending {
 }
 
 /// Agrees with the server on a data connection.
-pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<Pending, Error> {
+pub(super) fn open(
+    control: &mut Control,
+    options: &mut DataOptions,
+) -> Result<PendingConnection, Error> {
     if options.active {
-        return Ok(Pending::Listening(listen_for(control, options)?));
+        return Ok(PendingConnection::Listening(listen_for(control, options)?));
     }
     let may_be_v4 = may_be_v4(control, options)?;
     // The address that the user trusts is in the answer to PASV alone.
@@ -58,7 +61,7 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
         match extended_passive(control, options) {
             Ok(stream) => {
                 options.profile.works(Capability::Epsv);
-                return Ok(Pending::Connected(stream));
+                return Ok(PendingConnection::Connected(stream));
             }
             Err(error) if may_be_v4 && may_fall_back(&error, control) => {
                 give_up_extended(&options.profile, &error);
@@ -69,7 +72,7 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
                 if !options.profile.is_proven(Capability::Epsv) {
                     options.profile.fails(Capability::Epsv, &error);
                 }
-                return Ok(Pending::Connected(stream));
+                return Ok(PendingConnection::Connected(stream));
             }
             Err(error) => {
                 // Some servers close the connection when they do not know it: the next session asks
@@ -82,10 +85,10 @@ pub(super) fn open(control: &mut Control, options: &mut DataOptions) -> Result<P
             }
         }
     }
-    Ok(Pending::Connected(passive(control, options)?))
+    Ok(PendingConnection::Connected(passive(control, options)?))
 }
 
-impl Pending {
+impl PendingConnection {
     /// The transfer's command was sent: the TLS handshake may begin. That spares a round trip, and
     /// some servers wait for it before they answer.
     pub(super) fn greet(self, tls: Option<&Connector>) -> Result<Self, Error> {

@@ -13,7 +13,8 @@ use super::address::{extended_passive_port, passive_address};
 use super::digest::DigestCommand;
 use super::features::Features;
 use super::listing::{
-    Entry, Format, Kind, Line, ListingBudget, ListingReader, TARGET_MAX, parse_line, parse_mlst,
+    Entry, Format, Kind, ListingBudget, ListingLine, ListingReader, TARGET_MAX, parse_line,
+    parse_mlst,
 };
 use super::path::{NAME_MAX, RemotePath, check_name};
 use super::reply::{Reply, ReplyCode, first_line, inner_line, last_line};
@@ -147,17 +148,17 @@ impl std::io::Read for Pieces<'_> {
 fn each_line(input: &[u8], format: Format) {
     let mut reader = ListingReader::new(format, NOW);
     for line in lines(input) {
-        if let Line::Entry(entry) = reader.line(line) {
+        if let ListingLine::Entry(entry) = reader.line(line) {
             is_bounded(&entry);
         }
     }
     for line in reader.finish() {
-        if let Line::Entry(entry) = line {
+        if let ListingLine::Entry(entry) = line {
             is_bounded(&entry);
         }
     }
     for line in lines(input) {
-        if let Line::Entry(entry) = parse_line(line, format, NOW) {
+        if let ListingLine::Entry(entry) = parse_line(line, format, NOW) {
             is_bounded(&entry);
         }
     }

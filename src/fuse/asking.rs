@@ -8,14 +8,14 @@ use fuser::{ReplyData, ReplyEntry, Request};
 use crate::vfs::{Attr, Errno, Handle, Vfs, WithTtl};
 
 use super::FuseFs;
-use super::interrupts::Refusable;
+use super::interrupts::ErrorReply;
 use super::translate::{data, entry};
 
 impl FuseFs {
     /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before,
     /// which the job is told when it asks whether the answer is wanted; what was done all the same
     /// is then undone.
-    pub(super) fn later<R: Refusable, T>(
+    pub(super) fn later<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,
@@ -35,7 +35,7 @@ impl FuseFs {
     }
 
     /// … what leaves nothing to undo: the program was told that it may have been done.
-    pub(super) fn ask<R: Refusable, T>(
+    pub(super) fn ask<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,
@@ -46,7 +46,7 @@ impl FuseFs {
     }
 
     /// The same of a job that may find that the answer is not wanted any more.
-    pub(super) fn ask_while<R: Refusable, T>(
+    pub(super) fn ask_while<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,

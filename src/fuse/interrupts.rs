@@ -22,14 +22,14 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const ROUND: Duration = Duration::from_millis(200);
 
 /// A reply that may be an error.
-pub(super) trait Refusable: Send + 'static {
+pub(super) trait ErrorReply: Send + 'static {
     /// Replies with an error.
     fn refuse(self, errno: Errno);
 }
 
 macro_rules! refusable {
     ($($reply:ty),*) => {
-        $(impl Refusable for $reply {
+        $(impl ErrorReply for $reply {
             fn refuse(self, errno: Errno) {
                 self.error(errno);
             }
@@ -49,9 +49,9 @@ refusable!(
 
 /// A reply that is given once: by who has the answer, or by who sees that nobody wants it any more.
 #[derive(Debug)]
-pub(super) struct Once<R>(Arc<Mutex<Option<R>>>);
+pub(super) struct ReplySlot<R>(Arc<Mutex<Option<R>>>);
 
-impl<R: Refusable> Once<R> {
+impl<R: ErrorReply> ReplySlot<R> {
     /// The reply, for whoever comes first.
     pub(super) fn take(&self) -> Option<R> {
         take(&self.0)
@@ -70,18 +70,18 @@ fn take<R>(slot: &Mutex<Option<R>>) -> Option<R> {
 /// Looks at the callers of requests that take long.
 #[derive(Debug, Default)]
 pub(super) struct Interrupts {
-    shared: Arc<Shared>,
+    shared: Arc<InterruptsShared>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct InterruptsShared {
     state: Mutex<State>,
     asked: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingRequest>,
     has_thread: bool,
     /// The thread looks up by itself.
     is_awake: bool,
@@ -89,7 +89,7 @@ struct State {
 }
 
 /// A request under way.
-struct Waiting {
+struct PendingRequest {
     tid: u32,
     since: Instant,
     reply: Weak<dyn Interruptible>,
@@ -101,7 +101,7 @@ trait Interruptible: Send + Sync {
     fn is_given(&self) -> bool;
 }
 
-impl<R: Refusable> Interruptible for Mutex<Option<R>> {
+impl<R: ErrorReply> Interruptible for Mutex<Option<R>> {
     fn interrupt(&self) {
         if let Some(reply) = take(self) {
             reply.refuse(Errno::EINTR);
@@ -117,11 +117,11 @@ impl<R: Refusable> Interruptible for Mutex<Option<R>> {
 
 impl Interrupts {
     /// `reply` to the thread `tid`, for a request that may take long.
-    pub(super) fn watch<R: Refusable>(&self, tid: u32, reply: R) -> Once<R> {
+    pub(super) fn watch<R: ErrorReply>(&self, tid: u32, reply: R) -> ReplySlot<R> {
         let slot = Arc::new(Mutex::new(Some(reply)));
         let weak = Arc::downgrade(&slot);
         let mut state = self.shared.lock();
-        state.waiting.push(Waiting {
+        state.waiting.push(PendingRequest {
             tid,
             since: Instant::now(),
             reply: weak,
@@ -131,7 +131,7 @@ impl Interrupts {
         } else if !state.is_awake {
             self.shared.asked.notify_one();
         }
-        Once(slot)
+        ReplySlot(slot)
     }
 }
 
@@ -142,7 +142,7 @@ impl Drop for Interrupts {
     }
 }
 
-fn start(shared: &Arc<Shared>) -> bool {
+fn start(shared: &Arc<InterruptsShared>) -> bool {
     let shared = Arc::clone(shared);
     let rounds = move || {
         // After a panic the next request starts another thread.
@@ -158,7 +158,7 @@ fn start(shared: &Arc<Shared>) -> bool {
     }
 }
 
-impl Shared {
+impl InterruptsShared {
     /// Waits until there is something to look at, then looks; whether there is another round.
     fn round(&self) -> bool {
         let mut state = self.lock();
@@ -206,7 +206,7 @@ impl Shared {
     }
 }
 
-impl std::fmt::Debug for Waiting {
+impl std::fmt::Debug for PendingRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} since {:?}", self.tid, self.since)
     }
@@ -223,7 +223,7 @@ mod tests {
 
     struct Told(Sender<Errno>);
 
-    impl Refusable for Told {
+    impl ErrorReply for Told {
         fn refuse(self, errno: Errno) {
             self.0.send(errno).unwrap();
         }

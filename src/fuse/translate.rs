@@ -7,7 +7,7 @@ use fuser::{
 
 use crate::ftp::Kind;
 use crate::vfs::{
-    Access, Attr, Bytes, Errno, FreeSpace, Handle, Ino, OpenMode, Opened, PageCache, WithTtl,
+    Attr, Bytes, Errno, FreeSpace, Handle, Ino, OpenAccess, OpenMode, Opened, PageCache, WithTtl,
 };
 
 /// Block size shown by stat and statfs, and their unit.
@@ -33,9 +33,9 @@ pub(super) fn error(errno: Errno) -> fuser::Errno {
 pub(super) fn open_mode(flags: OpenFlags) -> OpenMode {
     let bits = flags.0;
     let access = match bits & libc::O_ACCMODE {
-        libc::O_RDONLY => Access::Read,
-        libc::O_WRONLY => Access::Write,
-        _ => Access::ReadWrite,
+        libc::O_RDONLY => OpenAccess::Read,
+        libc::O_WRONLY => OpenAccess::Write,
+        _ => OpenAccess::ReadWrite,
     };
     OpenMode {
         access,
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn the_kernels_flags_say_how_a_file_is_opened() {
         let mode = |bits| open_mode(OpenFlags(bits));
-        assert_eq!(mode(libc::O_RDONLY).access, Access::Read);
-        assert_eq!(mode(libc::O_WRONLY).access, Access::Write);
-        assert_eq!(mode(libc::O_RDWR).access, Access::ReadWrite);
+        assert_eq!(mode(libc::O_RDONLY).access, OpenAccess::Read);
+        assert_eq!(mode(libc::O_WRONLY).access, OpenAccess::Write);
+        assert_eq!(mode(libc::O_RDWR).access, OpenAccess::ReadWrite);
         assert!(mode(libc::O_WRONLY | libc::O_APPEND).append);
         assert!(mode(libc::O_RDWR | libc::O_TRUNC).truncate);
     }

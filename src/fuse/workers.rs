@@ -12,23 +12,23 @@ const MOST: usize = 64;
 /// A thread with nothing to do for so long ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-type Job = Box<dyn FnOnce() + Send>;
+type WorkerJob = Box<dyn FnOnce() + Send>;
 
 /// A pool of threads that grows with the work.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
-    shared: Arc<Shared>,
+    shared: Arc<WorkersShared>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct WorkersShared {
     state: Mutex<State>,
     work: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<WorkerJob>,
     threads: usize,
     idle: usize,
 }
@@ -77,7 +77,7 @@ impl Workers {
     }
 }
 
-impl Shared {
+impl WorkersShared {
     fn work(&self) {
         while let Some(job) = self.next() {
             // A reply that is dropped without an answer is EIO.
@@ -86,7 +86,7 @@ impl Shared {
     }
 
     /// The next job; none when there was none for a while, and this thread is no longer counted.
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<WorkerJob> {
         let mut state = self.state();
         loop {
             if let Some(job) = state.jobs.pop_front() {

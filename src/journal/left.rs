@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use super::JournalError;
 use super::log::Log;
 use super::page::Page;
-use super::place::Place;
 use super::record::{Pending, Record, Successor};
+use super::state_dir::StateDir;
 use crate::ftp::RemotePath;
 
 /// The page of a mount that ended without cleaning up. Nobody else has it while this lives.
@@ -19,7 +19,7 @@ pub struct Left {
 
 /// A file that was being stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingFile {
     /// Where its bytes are.
     pub file: PathBuf,
     /// What it was to become.
@@ -28,11 +28,11 @@ pub struct Waiting {
 }
 
 impl Left {
-    /// All of them at `place`.
+    /// All of them at `state_dir`.
     ///
     /// # Errors
     /// The place cannot be read. A page that cannot is passed over and logged.
-    pub fn claim_all(place: &Place) -> Result<Vec<Self>, JournalError> {
+    pub fn claim_all(place: &StateDir) -> Result<Vec<Self>, JournalError> {
         let _guard = place.guard()?;
         let pages = place.pages().map_err(|source| JournalError {
             path: place.directory().to_owned(),
@@ -99,10 +99,10 @@ impl Left {
 
     /// Files that a program had closed or synced, and that the server does not have yet as far as
     /// is known.
-    pub fn waiting(&self) -> Vec<Waiting> {
+    pub fn waiting(&self) -> Vec<WaitingFile> {
         let pending = self.log.holds().pending();
         pending
-            .map(|(number, pending)| Waiting {
+            .map(|(number, pending)| WaitingFile {
                 file: self.page.spool_file(number),
                 pending: pending.clone(),
                 number,
@@ -125,7 +125,7 @@ impl Left {
     }
 
     /// The server has the file.
-    pub fn stored(&mut self, waiting: &Waiting) {
+    pub fn stored(&mut self, waiting: &WaitingFile) {
         if let Err(error) = fs::remove_file(&waiting.file) {
             ::log::warn!("cannot remove {}: {error}", waiting.file.display());
         }
@@ -136,7 +136,11 @@ impl Left {
     ///
     /// # Errors
     /// It stays where it is.
-    pub fn keep(&mut self, waiting: &Waiting, place: &Place) -> Result<PathBuf, JournalError> {
+    pub fn keep(
+        &mut self,
+        waiting: &WaitingFile,
+        place: &StateDir,
+    ) -> Result<PathBuf, JournalError> {
         let number = format!("{:08x}-{}", self.page.mount(), waiting.number);
         let kept = place.recovered(waiting.pending.target.name(), &number)?;
         // The spool may be on another disk.

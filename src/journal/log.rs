@@ -66,14 +66,14 @@ pub(super) struct Holds {
     /// Temporary names, and files overwritten in their place.
     pub(super) places: BTreeMap<RemotePath, Record>,
     /// Spool files by their number.
-    pub(super) spools: BTreeMap<u64, Spooled>,
+    pub(super) spools: BTreeMap<u64, NamedSpool>,
     /// Counts what was noted as pending.
     turns: u64,
 }
 
 /// What is known of a spool file.
 #[derive(Debug)]
-pub(super) struct Spooled {
+pub(super) struct NamedSpool {
     /// What it was opened for.
     pub(super) path: RemotePath,
     /// What it is to become, while it is being stored.
@@ -240,7 +240,7 @@ impl Rewrite {
         // A mount that was killed here left one.
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => super::place::new_file(&self.path)?.write_all(&self.lines)?,
+            _ => super::state_dir::new_file(&self.path)?.write_all(&self.lines)?,
         }
         let file = open(&self.path)?;
         file.sync_data()?;
@@ -299,7 +299,7 @@ impl Holds {
                 self.places.remove(&path);
             }
             Record::Open(number, path) => {
-                let spooled = Spooled {
+                let spooled = NamedSpool {
                     path,
                     pending: None,
                     turn: 0,
@@ -340,8 +340,8 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .append(true)
         .create(true)
-        .mode(super::place::PRIVATE_FILE)
-        .custom_flags(super::place::NO_LINK)
+        .mode(super::state_dir::PRIVATE_FILE)
+        .custom_flags(super::state_dir::NO_LINK)
         .open(path)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `place` | one directory a server and login, in it one *page* a running mount |
+//! | `state_dir` | one directory a server and login, in it one *page* a running mount |
 //! | `page` | a page: locked by its mount, its log, the spool files |
 //! | `log` | a file of records, appended to, and written anew when most are of the past |
 //! | `record` | one line of it |
@@ -21,9 +21,9 @@ pub(crate) mod fuzzing;
 mod left;
 mod log;
 mod page;
-mod place;
 mod profile_file;
 mod record;
+mod state_dir;
 mod turns;
 
 #[cfg(test)]
@@ -37,10 +37,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ftp::RemotePath;
 
-pub use left::{Left, Waiting};
-pub use place::{Place, state_home};
+pub use left::{Left, WaitingFile};
 pub use profile_file::ProfileFile;
 pub use record::{Before, Pending, Successor};
+pub use state_dir::{StateDir, state_home};
 
 use self::log::Log;
 use page::Page;
@@ -60,11 +60,11 @@ pub struct JournalError {
 /// What this mount notes of itself; shared by handle.
 #[derive(Debug, Clone)]
 pub struct Journal {
-    shared: Arc<Shared>,
+    shared: Arc<JournalShared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct JournalShared {
     /// Which mount this is among all that ever were: part of its temporary names.
     mount: u32,
     keeping: Keeping,
@@ -107,9 +107,9 @@ impl Journal {
     ///
     /// # Errors
     /// The state or the spool directory cannot be made or written to.
-    pub fn open(place: &Place, spool: Option<&Path>) -> Result<Self, JournalError> {
+    pub fn open(place: &StateDir, spool: Option<&Path>) -> Result<Self, JournalError> {
         let (page, log) = Page::create(place, spool)?;
-        Ok(Self::new(Shared {
+        Ok(Self::new(JournalShared {
             mount: page.mount(),
             keeping: Keeping::Page {
                 page,
@@ -123,7 +123,7 @@ impl Journal {
     /// Keeps nothing: for what changes nothing on the server, and where there is no state
     /// directory. Spool files are unnamed ones in `spool`, or the system's temporary directory.
     pub fn keeping_nothing(spool: Option<PathBuf>) -> Self {
-        Self::new(Shared {
+        Self::new(JournalShared {
             mount: page::random(),
             keeping: Keeping::Nothing { spool },
         })
@@ -188,7 +188,7 @@ impl Journal {
         };
         let number = lock(log).next_number();
         let name = page.spool_file(number);
-        let file = place::new_file(&name)?;
+        let file = state_dir::new_file(&name)?;
         lock(log).note(&Record::Open(number, path.clone()));
         let kept = Some(Kept {
             journal: self.clone(),
@@ -266,7 +266,7 @@ impl Journal {
         }
     }
 
-    fn new(shared: Shared) -> Self {
+    fn new(shared: JournalShared) -> Self {
         Self {
             shared: Arc::new(shared),
         }

@@ -9,7 +9,9 @@ use std::path::{self, Path, PathBuf};
 
 use super::JournalError;
 use super::log::{Log, NEW_LOG, sync_directory};
-use super::place::{Place, check_private, is_own_directory, new_directory, new_file, open_lock};
+use super::state_dir::{
+    StateDir, check_private, is_own_directory, new_directory, new_file, open_lock,
+};
 
 /// Hexadecimal digits of a page's name.
 const DIGITS: usize = 8;
@@ -37,7 +39,10 @@ pub(super) struct Page {
 
 impl Page {
     /// A new page at `place`, its spool files in a new directory in `spool` or in the page itself.
-    pub(super) fn create(place: &Place, spool: Option<&Path>) -> Result<(Self, Log), JournalError> {
+    pub(super) fn create(
+        place: &StateDir,
+        spool: Option<&Path>,
+    ) -> Result<(Self, Log), JournalError> {
         let _guard = place.guard()?;
         let name = format!("{:0DIGITS$x}", random());
         let directory = place.directory().join(&name);

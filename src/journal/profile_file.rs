@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::place::{check_private, open_to_read, private_directories};
+use super::state_dir::{check_private, open_to_read, private_directories};
 
 /// Longest profile that is read.
 const MOST_BYTES: u64 = 64 << 10;

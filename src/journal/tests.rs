@@ -20,8 +20,8 @@ impl State {
         }
     }
 
-    fn place(&self) -> Place {
-        Place::of(self.directory.path(), "anna", "host", 21)
+    fn place(&self) -> StateDir {
+        StateDir::of(self.directory.path(), "anna", "host", 21)
     }
 
     fn open(&self) -> Journal {

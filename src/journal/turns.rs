@@ -1,7 +1,7 @@
 //! Who syncs the log: one at a time, for all who wait.
 //!
 //! Records are appended under the log's lock, which nobody holds over a sync. A record is promised
-//! to be on the disk only by whoever has the [`Turn`]: so a log that is written anew, also in a
+//! to be on the disk only by whoever has the [`LogTurn`]: so a log that is written anew, also in a
 //! turn, has every promised record in it before it takes the old one's place.
 
 use std::io;
@@ -25,7 +25,7 @@ struct State {
 
 /// The right to sync the log or to replace it; ends when dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a>(&'a Turns);
+pub(super) struct LogTurn<'a>(&'a Turns);
 
 impl Turns {
     /// Returns when the first `records` records are on the disk. `sync` syncs those that there are
@@ -62,14 +62,14 @@ impl Turns {
     }
 
     /// A turn, after those of others.
-    pub(super) fn turn(&self) -> Turn<'_> {
+    pub(super) fn turn(&self) -> LogTurn<'_> {
         let state = self.wait_while(self.lock(), |state| state.is_taken);
         self.take(state)
     }
 
-    fn take(&self, mut state: MutexGuard<'_, State>) -> Turn<'_> {
+    fn take(&self, mut state: MutexGuard<'_, State>) -> LogTurn<'_> {
         state.is_taken = true;
-        Turn(self)
+        LogTurn(self)
     }
 
     fn wait_while<'a>(
@@ -93,7 +93,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for LogTurn<'_> {
     fn drop(&mut self) {
         self.0.lock().is_taken = false;
         self.0.ended.notify_all();

@@ -36,7 +36,7 @@ pub use mountpoint::{Mountpoint, MountpointError};
 pub use privileged::Privileged;
 pub use requirements::{LocalPaths, RequirementError, check};
 pub use state::StateOptions;
-use status::{Identity, Socket, Sockets};
+use status::{MountIdentity, Socket, Sockets};
 
 /// How long the last users of a busy mount may take to leave once it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
@@ -124,8 +124,8 @@ pub enum Error {
 pub struct Mount {
     mountpoint: PathBuf,
     vfs: Arc<Vfs>,
-    events: Receiver<Event>,
-    sender: Sender<Event>,
+    events: Receiver<MountEvent>,
+    sender: Sender<MountEvent>,
     privileged: Privileged,
     /// How the server is reached.
     server: ConnectOptions,
@@ -134,11 +134,11 @@ pub struct Mount {
 
 /// Ends a [`Mount`] from another thread.
 #[derive(Debug, Clone)]
-pub struct Stopper(Sender<Event>);
+pub struct Stopper(Sender<MountEvent>);
 
 /// What the thread that owns the mount waits for.
 #[derive(Debug)]
-enum Event {
+enum MountEvent {
     /// The server was reached, or not.
     Connected(Box<Result<(Remote, RemotePath), Error>>),
     /// A signal came, or [`Stopper::stop`].
@@ -177,7 +177,7 @@ impl Mount {
             kernel,
         } = options;
         let server = remote.pool.connect.clone();
-        let identity = Identity {
+        let identity = MountIdentity {
             mountpoint: mountpoint.path().to_owned(),
             source: kernel.name.clone(),
             host: server.host.clone(),
@@ -191,11 +191,17 @@ impl Mount {
             let outcome =
                 catch_unwind(AssertUnwindSafe(|| connect(remote, &path, to_note, &state)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
-            let _ = to_connect.send(Event::Connected(Box::new(outcome)));
+            let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
         })?;
         let (remote, directory) = match events.recv() {
-            Ok(Event::Connected(outcome)) => (*outcome)?,
-            Ok(Event::Stop | Event::Ended(_) | Event::Stored | Event::ShutDown(_)) | Err(_) => {
+            Ok(MountEvent::Connected(outcome)) => (*outcome)?,
+            Ok(
+                MountEvent::Stop
+                | MountEvent::Ended(_)
+                | MountEvent::Stored
+                | MountEvent::ShutDown(_),
+            )
+            | Err(_) => {
                 return Err(Error::Interrupted);
             }
         };
@@ -243,22 +249,24 @@ impl Mount {
         spawn("shut-down", move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 vfs.finish_stores();
-                let _ = sender.send(Event::Stored);
+                let _ = sender.send(MountEvent::Stored);
                 vfs.take_leave();
             }));
             let outcome = outcome.map_err(|_| panicked());
-            let _ = sender.send(Event::ShutDown(outcome));
+            let _ = sender.send(MountEvent::ShutDown(outcome));
         })?;
         let mut is_stored = false;
         loop {
             match self.events.recv_timeout(SIGN_OF_LIFE) {
-                Ok(Event::Stored) => is_stored = true,
-                Ok(Event::ShutDown(stored)) => return served.and(stored).map_err(Error::Service),
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                Ok(MountEvent::Stored) => is_stored = true,
+                Ok(MountEvent::ShutDown(stored)) => {
+                    return served.and(stored).map_err(Error::Service);
+                }
+                Ok(MountEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.vfs.tell_waiting();
                     return Err(Error::Abandoned);
                 }
-                Ok(Event::Connected(_) | Event::Ended(_)) => {}
+                Ok(MountEvent::Connected(_) | MountEvent::Ended(_)) => {}
                 Err(RecvTimeoutError::Timeout) if self.is_server_alive() => {}
                 Err(RecvTimeoutError::Timeout) if is_stored => {
                     warn!("the server does not answer: its sessions end without a goodbye");
@@ -280,16 +288,21 @@ impl Mount {
     fn serve_to_the_end(&self) -> io::Result<()> {
         loop {
             match self.events.recv() {
-                Ok(Event::Ended(outcome)) => return outcome,
-                Ok(Event::Stop) => break,
-                Ok(Event::Connected(_) | Event::Stored | Event::ShutDown(_)) => {}
+                Ok(MountEvent::Ended(outcome)) => return outcome,
+                Ok(MountEvent::Stop) => break,
+                Ok(MountEvent::Connected(_) | MountEvent::Stored | MountEvent::ShutDown(_)) => {}
                 Err(_) => return Ok(()),
             }
         }
         kernel::unmount_by(&self.privileged, &self.mountpoint);
         match self.events.recv_timeout(BUSY_GRACE) {
-            Ok(Event::Ended(outcome)) => outcome,
-            Ok(Event::Stop | Event::Connected(_) | Event::Stored | Event::ShutDown(_))
+            Ok(MountEvent::Ended(outcome)) => outcome,
+            Ok(
+                MountEvent::Stop
+                | MountEvent::Connected(_)
+                | MountEvent::Stored
+                | MountEvent::ShutDown(_),
+            )
             | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 warn!("files are still open; what was not closed is not stored");
                 Ok(())
@@ -301,7 +314,7 @@ impl Mount {
 impl Stopper {
     /// Unmounts, as a signal would. A mount that has ended already is left alone.
     pub fn stop(&self) {
-        let _ = self.0.send(Event::Stop);
+        let _ = self.0.send(MountEvent::Stop);
     }
 }
 
@@ -314,13 +327,13 @@ fn panicked() -> io::Error {
     io::Error::other("a thread panicked")
 }
 
-fn forward_signals(signals: Signals, to: &Sender<Event>) {
+fn forward_signals(signals: Signals, to: &Sender<MountEvent>) {
     loop {
         match signals.wait() {
             Ok(signal) => info!("ending: {signal:?}"),
             Err(error) => return warn!("cannot wait for signals: {error}"),
         }
-        if to.send(Event::Stop).is_err() {
+        if to.send(MountEvent::Stop).is_err() {
             return;
         }
     }
@@ -367,7 +380,7 @@ fn serve(
     vfs: Arc<Vfs>,
     mountpoint: &Mountpoint,
     options: &KernelOptions,
-    ended: Sender<Event>,
+    ended: Sender<MountEvent>,
     privileged: &Privileged,
 ) -> Result<(), Error> {
     let filesystem = FuseFs::new(vfs);
@@ -387,7 +400,7 @@ fn serve(
     let serving = std::mem::replace(&mut session.guard, placeholder);
     spawn("ended", move || {
         let outcome = serving.join().unwrap_or_else(|_| Err(panicked()));
-        let _ = ended.send(Event::Ended(outcome));
+        let _ = ended.send(MountEvent::Ended(outcome));
     })
 }
 
@@ -395,7 +408,7 @@ fn serve(
 fn open_socket(
     sockets: Option<&Sockets>,
     device: Option<&str>,
-    identity: Identity,
+    identity: MountIdentity,
     vfs: &Arc<Vfs>,
 ) -> Option<Socket> {
     match Socket::open(sockets?, device?, identity, vfs) {

@@ -11,11 +11,11 @@ use super::Error;
 use crate::guarded;
 use crate::sys;
 
-type Task = Box<dyn FnOnce() + Send>;
+type PrivilegedTask = Box<dyn FnOnce() + Send>;
 
 /// Asks that thread, which ends with the last one who could.
 #[derive(Debug, Clone)]
-pub struct Privileged(Sender<Task>);
+pub struct Privileged(Sender<PrivilegedTask>);
 
 impl Privileged {
     /// Starts it with what the calling thread may do, as far as mounting takes it. To be called
@@ -24,7 +24,7 @@ impl Privileged {
     /// # Errors
     /// No thread can be started, or what is superfluous cannot be given up.
     pub fn start() -> Result<Self, Error> {
-        let (sender, tasks) = mpsc::channel::<Task>();
+        let (sender, tasks) = mpsc::channel::<PrivilegedTask>();
         let (to_tell, told) = mpsc::channel();
         let serve = move || {
             let restricted = sys::keep_only_mounting();

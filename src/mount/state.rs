@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::journal::{Journal, JournalError, Place};
+use crate::journal::{Journal, JournalError, StateDir};
 
 /// Where it is kept.
 #[derive(Debug, Clone, Default)]
 pub struct StateOptions {
     /// The journals of this server and login; none where nothing is to be kept.
-    pub place: Option<Place>,
+    pub place: Option<StateDir>,
     /// Where spool files are to be, where the user said so.
     pub spool: Option<PathBuf>,
     /// Whether the mount cannot do without.

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::line::Line;
-use super::shared::Shared;
+use super::line::PooledConnection;
+use super::shared::PoolShared;
 use crate::ftp::Watch;
 use crate::guarded;
 
@@ -35,7 +35,10 @@ pub(super) fn bell() -> io::Result<(Bell, UnixStream)> {
 }
 
 /// Starts the armourer. It holds no handle of the pool while it waits.
-pub(super) fn start<S: Line>(shared: &Arc<Shared<S>>, mut heard: UnixStream) -> io::Result<()> {
+pub(super) fn start<S: PooledConnection>(
+    shared: &Arc<PoolShared<S>>,
+    mut heard: UnixStream,
+) -> io::Result<()> {
     let pool = Arc::downgrade(shared);
     let arm = move || {
         while let Some(shared) = Weak::upgrade(&pool) {
@@ -51,7 +54,7 @@ pub(super) fn start<S: Line>(shared: &Arc<Shared<S>>, mut heard: UnixStream) -> 
 }
 
 /// Makes one more session in a thread of its own.
-pub(super) fn start_spare<S: Line>(shared: &Arc<Shared<S>>) -> io::Result<()> {
+pub(super) fn start_spare<S: PooledConnection>(shared: &Arc<PoolShared<S>>) -> io::Result<()> {
     let shared = Arc::clone(shared);
     guarded::spawn("ftpfs-spare", move || shared.make_spare()).map(drop)
 }

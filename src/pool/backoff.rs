@@ -23,7 +23,7 @@ const PATIENT: u32 = 3;
 
 /// What to do about a needed session.
 #[derive(Debug, Clone)]
-pub(super) enum Advice {
+pub(super) enum DialAdvice {
     /// Try to make it.
     Dial,
     /// Not before this moment.
@@ -49,15 +49,15 @@ struct Failing {
 
 impl Backoff {
     /// What to do now; `dialling` and `established` count the sessions of this pool.
-    pub(super) fn advice(&self, now: Instant, dialling: usize, established: usize) -> Advice {
+    pub(super) fn advice(&self, now: Instant, dialling: usize, established: usize) -> DialAdvice {
         let Some(failing) = &self.failing else {
-            return Advice::Dial;
+            return DialAdvice::Dial;
         };
         if dialling > 0 {
-            return Advice::WaitForOutcome;
+            return DialAdvice::WaitForOutcome;
         }
         if now >= failing.until {
-            return Advice::Dial;
+            return DialAdvice::Dial;
         }
         let hopeful = match *failing.error {
             // A place there may be free any moment.
@@ -70,9 +70,9 @@ impl Backoff {
             _ => failing.count <= PATIENT || established > 0,
         };
         if hopeful {
-            Advice::WaitUntil(failing.until)
+            DialAdvice::WaitUntil(failing.until)
         } else {
-            Advice::GiveUp(Arc::clone(&failing.error))
+            DialAdvice::GiveUp(Arc::clone(&failing.error))
         }
     }
 
@@ -153,14 +153,17 @@ mod tests {
         let mut backoff = Backoff::default();
         for _ in 0..PATIENT {
             backoff.failed(now, dead());
-            assert!(matches!(backoff.advice(now, 0, 0), Advice::WaitUntil(_)));
+            assert!(matches!(
+                backoff.advice(now, 0, 0),
+                DialAdvice::WaitUntil(_)
+            ));
         }
         backoff.failed(now, dead());
-        assert!(matches!(backoff.advice(now, 0, 0), Advice::GiveUp(_)));
+        assert!(matches!(backoff.advice(now, 0, 0), DialAdvice::GiveUp(_)));
         let later = now + Duration::from_secs(3);
-        assert!(matches!(backoff.advice(later, 0, 0), Advice::Dial));
+        assert!(matches!(backoff.advice(later, 0, 0), DialAdvice::Dial));
         backoff.succeeded();
-        assert!(matches!(backoff.advice(now, 0, 0), Advice::Dial));
+        assert!(matches!(backoff.advice(now, 0, 0), DialAdvice::Dial));
     }
 
     #[test]
@@ -178,7 +181,7 @@ mod tests {
             let mut backoff = Backoff::default();
             let tries = (0..1500_u32).map(|step| start + Duration::from_millis(10) * step);
             let dials = tries.filter(|now| {
-                let dials = matches!(backoff.advice(*now, 0, 0), Advice::Dial);
+                let dials = matches!(backoff.advice(*now, 0, 0), DialAdvice::Dial);
                 if dials {
                     backoff.failed(*now, Arc::clone(&error));
                 }
@@ -192,12 +195,12 @@ mod tests {
     fn after_a_failure_only_one_tries_again() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
-        assert!(matches!(backoff.advice(now, 3, 0), Advice::Dial));
+        assert!(matches!(backoff.advice(now, 3, 0), DialAdvice::Dial));
         backoff.failed(now, dead());
         let later = now + Duration::from_secs(3);
         assert!(matches!(
             backoff.advice(later, 1, 0),
-            Advice::WaitForOutcome
+            DialAdvice::WaitForOutcome
         ));
     }
 
@@ -208,6 +211,9 @@ mod tests {
         for _ in 0..10 {
             backoff.failed(now, dead());
         }
-        assert!(matches!(backoff.advice(now, 0, 1), Advice::WaitUntil(_)));
+        assert!(matches!(
+            backoff.advice(now, 0, 1),
+            DialAdvice::WaitUntil(_)
+        ));
     }
 }

@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
-use super::line::Line;
-use super::shared::Shared;
+use super::line::PooledConnection;
+use super::shared::PoolShared;
 use crate::guarded;
 
 /// Starts the housekeeper. It holds no handle of the pool between its rounds, and ends at once when
 /// the last one goes: the other end of `ended` goes with it.
-pub(super) fn start<S: Line>(
-    shared: &Arc<Shared<S>>,
+pub(super) fn start<S: PooledConnection>(
+    shared: &Arc<PoolShared<S>>,
     ended: Receiver<Infallible>,
 ) -> io::Result<JoinHandle<()>> {
     let interval = shared.tending_interval();

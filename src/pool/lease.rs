@@ -4,13 +4,13 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::line::Line;
-use super::shared::Shared;
+use super::line::PooledConnection;
+use super::shared::PoolShared;
 use crate::ftp::{Error, Failed, Session};
 
 /// A session and the permit to use it. Dropped: the session goes back when usable, else it is
 /// closed and its place freed.
-pub struct Lease<S: Line = Session> {
+pub struct Lease<S: PooledConnection = Session> {
     /// Some until the lease is consumed.
     session: Option<S>,
     /// Some until the lease is consumed.
@@ -18,7 +18,7 @@ pub struct Lease<S: Line = Session> {
     reused: bool,
 }
 
-impl<S: Line> Lease<S> {
+impl<S: PooledConnection> Lease<S> {
     pub(super) fn new(session: S, reused: bool, permit: Permit<S>) -> Self {
         Self {
             session: Some(session),
@@ -58,7 +58,7 @@ impl Lease<Session> {
     }
 }
 
-impl<S: Line> Deref for Lease<S> {
+impl<S: PooledConnection> Deref for Lease<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
@@ -69,7 +69,7 @@ impl<S: Line> Deref for Lease<S> {
     }
 }
 
-impl<S: Line> DerefMut for Lease<S> {
+impl<S: PooledConnection> DerefMut for Lease<S> {
     fn deref_mut(&mut self) -> &mut S {
         match &mut self.session {
             Some(session) => session,
@@ -78,7 +78,7 @@ impl<S: Line> DerefMut for Lease<S> {
     }
 }
 
-impl<S: Line> Drop for Lease<S> {
+impl<S: PooledConnection> Drop for Lease<S> {
     fn drop(&mut self) {
         if let (Some(session), Some(permit)) = (self.session.take(), self.permit.take()) {
             permit.give_back(session);
@@ -86,7 +86,7 @@ impl<S: Line> Drop for Lease<S> {
     }
 }
 
-impl<S: Line> fmt::Debug for Lease<S> {
+impl<S: PooledConnection> fmt::Debug for Lease<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("reused", &self.reused)
@@ -95,13 +95,13 @@ impl<S: Line> fmt::Debug for Lease<S> {
 }
 
 /// The permit that outlives a session inside a transfer.
-pub struct Permit<S: Line = Session> {
+pub struct Permit<S: PooledConnection = Session> {
     /// Some until the place was given back.
-    place: Option<Arc<Shared<S>>>,
+    place: Option<Arc<PoolShared<S>>>,
 }
 
-impl<S: Line> Permit<S> {
-    pub(super) fn new(place: Arc<Shared<S>>) -> Self {
+impl<S: PooledConnection> Permit<S> {
+    pub(super) fn new(place: Arc<PoolShared<S>>) -> Self {
         Self { place: Some(place) }
     }
 
@@ -118,7 +118,7 @@ impl<S: Line> Permit<S> {
     }
 }
 
-impl<S: Line> Drop for Permit<S> {
+impl<S: PooledConnection> Drop for Permit<S> {
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
             place.vacate();
@@ -126,7 +126,7 @@ impl<S: Line> Drop for Permit<S> {
     }
 }
 
-impl<S: Line> fmt::Debug for Permit<S> {
+impl<S: PooledConnection> fmt::Debug for Permit<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Permit")
     }

@@ -14,13 +14,13 @@ const BELIEVED_AT_MOST: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Limit {
     allowed: usize,
-    learned: Option<Learned>,
+    learned: Option<LearnedLimit>,
     /// Holds what is learned for the next mount.
     profile: ServerProfile,
 }
 
 #[derive(Debug)]
-struct Learned {
+struct LearnedLimit {
     sessions: usize,
     believed: Duration,
     until: Instant,
@@ -71,7 +71,7 @@ impl Limit {
         };
         let sessions = established.clamp(1, self.allowed);
         self.profile.set_session_limit(sessions);
-        self.learned = Some(Learned {
+        self.learned = Some(LearnedLimit {
             sessions,
             believed,
             until: now + believed,

@@ -3,7 +3,7 @@
 use crate::ftp::{Error, Readiness, Session, Watch};
 
 /// A control connection with someone logged in at its other end.
-pub trait Line: Send + 'static {
+pub trait PooledConnection: Send + 'static {
     /// False after anything that broke it.
     fn is_usable(&self) -> bool;
 
@@ -25,7 +25,7 @@ pub trait Line: Send + 'static {
     /// Does for the data connection asked for what can be done without waiting.
     fn advance(&mut self);
 
-    /// What [`Line::advance`] waits for.
+    /// What [`PooledConnection::advance`] waits for.
     fn watch(&self) -> Option<Watch>;
 
     /// How near it is to a transfer.
@@ -38,7 +38,7 @@ pub trait Line: Send + 'static {
     fn replace_arm(&mut self, is_worth_it: bool);
 }
 
-impl Line for Session {
+impl PooledConnection for Session {
     fn is_usable(&self) -> bool {
         Session::is_usable(self)
     }

@@ -26,9 +26,9 @@ use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
 use crate::guarded;
 
 pub use lease::{Lease, Permit};
-pub use line::Line;
+pub use line::PooledConnection;
 
-use shared::{Rules, Shared};
+use shared::{PoolShared, Rules};
 
 /// How many sessions, and for how long.
 #[derive(Debug, Clone)]
@@ -92,8 +92,8 @@ impl From<ftp::Error> for Error {
 ///
 /// When the last handle and the last lease are gone, the idle sessions are closed and the
 /// housekeeper ends.
-pub struct Pool<S: Line = Session> {
-    shared: Arc<Shared<S>>,
+pub struct Pool<S: PooledConnection = Session> {
+    shared: Arc<PoolShared<S>>,
     profile: ServerProfile,
 }
 
@@ -115,7 +115,7 @@ impl Pool<Session> {
     }
 }
 
-impl<S: Line> Pool<S> {
+impl<S: PooledConnection> Pool<S> {
     fn with(
         rules: Rules,
         profile: ServerProfile,
@@ -124,7 +124,7 @@ impl<S: Line> Pool<S> {
         let first = dial()?;
         // Whoever counts a session that is being made counts it out by the error.
         let dial = move || guarded::catch("a login", &dial).unwrap_or_else(|| Err(panicked()));
-        let shared = Shared::new(rules, profile.clone(), Box::new(dial), first);
+        let shared = PoolShared::new(rules, profile.clone(), Box::new(dial), first);
         Ok(Self { shared, profile })
     }
 
@@ -179,7 +179,7 @@ impl<S: Line> Pool<S> {
     }
 }
 
-impl<S: Line> Clone for Pool<S> {
+impl<S: PooledConnection> Clone for Pool<S> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -188,7 +188,7 @@ impl<S: Line> Clone for Pool<S> {
     }
 }
 
-impl<S: Line> std::fmt::Debug for Pool<S> {
+impl<S: PooledConnection> std::fmt::Debug for Pool<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool")
             .field("stats", &self.stats())

@@ -5,15 +5,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backoff::{Advice, Backoff};
+use super::backoff::{Backoff, DialAdvice};
 use super::limit::Limit;
-use super::line::Line;
+use super::line::PooledConnection;
 use super::{Error, PoolStats, Purpose};
 use crate::ftp::{self, Readiness, ServerProfile};
 
 /// A place in the queue: the lower, the earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
+pub(super) struct QueueTicket(u64);
 
 /// A session nobody uses.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Idle<S> {
 }
 
 /// What the holder of a ticket is to do.
-pub(super) enum Turn<S> {
+pub(super) enum QueueTurn<S> {
     /// This session is yours if it still lives; else say [`Places::vacate`].
     Take(S),
     /// Make a session, then say [`Places::dialled`] or [`Places::dial_failed`].
@@ -38,7 +38,7 @@ pub(super) enum Turn<S> {
 }
 
 /// What work that nobody waits for may have.
-pub(super) enum Spare<S> {
+pub(super) enum SpareSlot<S> {
     /// This session, if it still lives; else say [`Places::vacate`].
     Take(S),
     /// A new one; then say [`Places::dialled`] or [`Places::spare_dial_failed`].
@@ -64,14 +64,14 @@ pub(super) struct Places<S> {
     dialling: usize,
     /// Of these, the idle ones that are looked after and come back at once.
     away: usize,
-    queue: BTreeSet<Ticket>,
+    queue: BTreeSet<QueueTicket>,
     next_ticket: u64,
     limit: Limit,
     backoff: Backoff,
     closed: bool,
 }
 
-impl<S: Line> Places<S> {
+impl<S: PooledConnection> Places<S> {
     /// One idle session and room for up to `allowed`, or for what `profile` knows that the server
     /// allows.
     pub(super) fn new(allowed: usize, profile: ServerProfile, first: S, now: Instant) -> Self {
@@ -91,67 +91,73 @@ impl<S: Line> Places<S> {
     }
 
     /// Takes the last place in the queue.
-    pub(super) fn queue(&mut self) -> Ticket {
-        let ticket = Ticket(self.next_ticket);
+    pub(super) fn queue(&mut self) -> QueueTicket {
+        let ticket = QueueTicket(self.next_ticket);
         self.next_ticket += 1;
         self.queue.insert(ticket);
         ticket
     }
 
     /// Leaves the queue.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
+    pub(super) fn leave(&mut self, ticket: QueueTicket) {
         self.queue.remove(&ticket);
     }
 
-    /// What `ticket`'s holder is to do now. After [`Turn::Dial`] the ticket has left the queue.
-    pub(super) fn turn(&mut self, ticket: Ticket, purpose: Purpose, now: Instant) -> Turn<S> {
+    /// What `ticket`'s holder is to do now. After [`QueueTurn::Dial`] the ticket has left the
+    /// queue.
+    pub(super) fn turn(
+        &mut self,
+        ticket: QueueTicket,
+        purpose: Purpose,
+        now: Instant,
+    ) -> QueueTurn<S> {
         if self.closed {
-            return Turn::Fail(Error::Closed);
+            return QueueTurn::Fail(Error::Closed);
         }
         if self.queue.first() != Some(&ticket) {
-            return Turn::Wait(None);
+            return QueueTurn::Wait(None);
         }
         if let Some(session) = self.fittest(purpose) {
-            return Turn::Take(session);
+            return QueueTurn::Take(session);
         }
         if self.away > 0 {
-            return Turn::Wait(None);
+            return QueueTurn::Wait(None);
         }
         if self.open >= self.limit.at(now) {
-            return Turn::Wait(self.limit.next_try());
+            return QueueTurn::Wait(self.limit.next_try());
         }
         match self.backoff.advice(now, self.dialling, self.established()) {
-            Advice::Dial => {
+            DialAdvice::Dial => {
                 self.leave(ticket);
                 self.open += 1;
                 self.dialling += 1;
-                Turn::Dial
+                QueueTurn::Dial
             }
-            Advice::WaitUntil(moment) => Turn::Wait(Some(moment)),
-            Advice::WaitForOutcome => Turn::Wait(None),
-            Advice::GiveUp(error) => Turn::Fail(Error::Session(error)),
+            DialAdvice::WaitUntil(moment) => QueueTurn::Wait(Some(moment)),
+            DialAdvice::WaitForOutcome => QueueTurn::Wait(None),
+            DialAdvice::GiveUp(error) => QueueTurn::Fail(Error::Session(error)),
         }
     }
 
     /// What may be had by work that nobody waits for: an idle session beside another one, or a new
     /// one; nothing while somebody waits, and never the last place.
-    pub(super) fn spare(&mut self, now: Instant) -> Option<Spare<S>> {
+    pub(super) fn spare(&mut self, now: Instant) -> Option<SpareSlot<S>> {
         let limit = self.limit.known();
         let busy = self.open.saturating_sub(self.idle.len() + self.away);
         if self.closed || !self.queue.is_empty() || busy + 1 >= limit {
             return None;
         }
         if self.idle.len() > 1 {
-            return self.second_fittest().map(Spare::Take);
+            return self.second_fittest().map(SpareSlot::Take);
         }
         // The only idle session is left to whoever comes next: a new one would cost them a login.
         let advice = self.backoff.advice(now, self.dialling, self.established());
-        if self.open >= limit || self.away > 0 || !matches!(advice, Advice::Dial) {
+        if self.open >= limit || self.away > 0 || !matches!(advice, DialAdvice::Dial) {
             return None;
         }
         self.open += 1;
         self.dialling += 1;
-        Some(Spare::Dial)
+        Some(SpareSlot::Dial)
     }
 
     /// Takes out the idle session that suits a transfer best but for one, which is left to whoever
@@ -165,7 +171,7 @@ impl<S: Line> Places<S> {
         self.idle.remove(*order.get(1)?).map(|idle| idle.session)
     }
 
-    /// The session of [`Spare::Dial`] could not be made.
+    /// The session of [`SpareSlot::Dial`] could not be made.
     pub(super) fn spare_dial_failed(&mut self, error: &Arc<ftp::Error>, now: Instant) {
         self.not_dialled(error, now);
     }
@@ -236,7 +242,7 @@ impl<S: Line> Places<S> {
         };
         let is_wanted = !self.closed
             && self.open < most.min(self.limit.at(now))
-            && matches!(advice(self), Advice::Dial);
+            && matches!(advice(self), DialAdvice::Dial);
         if is_wanted {
             self.open += 1;
             self.dialling += 1;
@@ -249,18 +255,19 @@ impl<S: Line> Places<S> {
         self.not_dialled(error, now);
     }
 
-    /// The session of [`Turn::Dial`] was made.
+    /// The session of [`QueueTurn::Dial`] was made.
     pub(super) fn dialled(&mut self, now: Instant) {
         self.dialling -= 1;
         self.backoff.succeeded();
         self.limit.grew(now, self.established());
     }
 
-    /// The session of [`Turn::Dial`] could not be made. While other sessions live, or where the
-    /// server is only full, its asker goes back to its place in the queue: a session may come back.
+    /// The session of [`QueueTurn::Dial`] could not be made. While other sessions live, or where
+    /// the server is only full, its asker goes back to its place in the queue: a session may come
+    /// back.
     pub(super) fn dial_failed(
         &mut self,
-        ticket: Ticket,
+        ticket: QueueTicket,
         error: &Arc<ftp::Error>,
         now: Instant,
     ) -> AfterFailure {

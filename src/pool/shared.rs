@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::armourer::Bell;
 use super::lease::{Lease, Permit};
-use super::line::Line;
-use super::places::{AfterFailure, Idle, Places, Spare, Ticket, Turn};
+use super::line::PooledConnection;
+use super::places::{AfterFailure, Idle, Places, QueueTicket, QueueTurn, SpareSlot};
 use super::{Error, PoolStats, Purpose, armourer, keepalive};
 use crate::ftp::{self, Readiness, ServerProfile, Watch};
 
@@ -48,7 +48,7 @@ impl Rules {
 }
 
 /// What all handles of a pool share.
-pub(super) struct Shared<S: Line> {
+pub(super) struct PoolShared<S: PooledConnection> {
     rules: Rules,
     dial: Dial<S>,
     /// Taken alone, never while a session speaks or while another lock is taken.
@@ -63,7 +63,7 @@ pub(super) struct Shared<S: Line> {
     _life: Sender<Infallible>,
 }
 
-impl<S: Line> Shared<S> {
+impl<S: PooledConnection> PoolShared<S> {
     /// With its first session, and a housekeeper.
     pub(super) fn new(rules: Rules, profile: ServerProfile, dial: Dial<S>, first: S) -> Arc<Self> {
         let (life, ended) = mpsc::channel();
@@ -128,14 +128,14 @@ impl<S: Line> Shared<S> {
         let deadline = Instant::now() + patience;
         loop {
             match self.wait_for_spare(deadline)? {
-                Spare::Take(mut session) => {
+                SpareSlot::Take(mut session) => {
                     if session.is_quiet() {
                         return Some(Lease::new(session, true, self.permit()));
                     }
                     self.vacate();
                     drop(session);
                 }
-                Spare::Dial => {
+                SpareSlot::Dial => {
                     let session = self.dial_spare()?;
                     return Some(Lease::new(session, false, self.permit()));
                 }
@@ -143,7 +143,7 @@ impl<S: Line> Shared<S> {
         }
     }
 
-    fn wait_for_spare(&self, deadline: Instant) -> Option<Spare<S>> {
+    fn wait_for_spare(&self, deadline: Instant) -> Option<SpareSlot<S>> {
         let mut places = self.lock();
         loop {
             let now = Instant::now();
@@ -295,7 +295,7 @@ impl<S: Line> Shared<S> {
     pub(super) fn tend(&self) {
         let surplus = self.lock().take_surplus(self.rules.idle, Instant::now());
         self.changed.notify_all();
-        surplus.into_iter().for_each(Line::quit);
+        surplus.into_iter().for_each(PooledConnection::quit);
         self.tend_arms();
         loop {
             let silent = self
@@ -380,33 +380,33 @@ enum Chance<S> {
 }
 
 /// A ticket that leaves the queue with its holder, however that ends.
-struct Queued<'pool, S: Line> {
-    shared: &'pool Shared<S>,
-    ticket: Ticket,
+struct Queued<'pool, S: PooledConnection> {
+    shared: &'pool PoolShared<S>,
+    ticket: QueueTicket,
     purpose: Purpose,
 }
 
-impl<S: Line> Queued<'_, S> {
+impl<S: PooledConnection> Queued<'_, S> {
     fn wait_for_turn(&mut self, deadline: Instant) -> Result<Chance<S>, Error> {
         let mut places = self.shared.lock();
         loop {
             let now = Instant::now();
             let until = match places.turn(self.ticket, self.purpose, now) {
-                Turn::Take(session) => return Ok(Chance::Idle(session)),
-                Turn::Dial => {
+                QueueTurn::Take(session) => return Ok(Chance::Idle(session)),
+                QueueTurn::Dial => {
                     // The next in the queue may find room, too.
                     self.shared.changed.notify_all();
                     return Ok(Chance::New);
                 }
-                Turn::Fail(error) => return Err(error),
-                Turn::Wait(_) if now >= deadline => {
+                QueueTurn::Fail(error) => return Err(error),
+                QueueTurn::Wait(_) if now >= deadline => {
                     return Err(places.last_error().map_or(
                         Error::Exhausted(self.shared.rules.lease_timeout),
                         Error::Session,
                     ));
                 }
                 // A moment already passed means nothing is due: only a change can help.
-                Turn::Wait(moment) => moment
+                QueueTurn::Wait(moment) => moment
                     .filter(|moment| *moment > now)
                     .map_or(deadline, |moment| moment.min(deadline)),
             };
@@ -445,7 +445,7 @@ impl<S: Line> Queued<'_, S> {
     }
 }
 
-impl<S: Line> Drop for Queued<'_, S> {
+impl<S: PooledConnection> Drop for Queued<'_, S> {
     fn drop(&mut self) {
         self.shared.lock().leave(self.ticket);
         self.shared.changed.notify_all();

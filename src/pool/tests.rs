@@ -73,7 +73,7 @@ impl FakeServer {
     }
 }
 
-impl Line for FakeLine {
+impl PooledConnection for FakeLine {
     fn is_usable(&self) -> bool {
         !self.broken
     }

@@ -1,7 +1,7 @@
 //! Whether nothing has a name that listings may leave out. Many servers never list names that begin
 //! with a dot.
 
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::stat::{Look, look, look_by_name};
 use super::{Error, Remote};
 use crate::ftp::RemotePath;
@@ -13,7 +13,7 @@ use crate::ftp::RemotePath;
 /// The server's answers neither show the name nor rule it out.
 pub(super) fn look_surely(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
     match look(remote, dialogue, path)? {

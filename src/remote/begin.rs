@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::fs::File;
 use std::time::Instant;
 
-use super::error::{Operation, Task, is_passing, meaning, refusal};
-use super::retry::Dialogue;
+use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
+use super::retry::Exchange;
 use super::stat::{Look, look};
 use super::steps::UploadName;
 use super::upload::UploadPlace;
-use super::{Atomic, Error, ErrorKind, Remote, Upload};
+use super::{Atomic, Error, ErrorKind, Remote, RemoteUpload};
 use crate::ftp::{self, Capability, Failed, RemotePath, Session};
 use crate::pool;
 
@@ -40,8 +40,8 @@ pub(super) fn upload(
     remote: &Remote,
     path: &RemotePath,
     whole: Option<Whole<'_>>,
-) -> Result<Upload, Error> {
-    let task = Task::new(Operation::Store, path);
+) -> Result<RemoteUpload, Error> {
+    let task = ErrorContext::new(Operation::Store, path);
     if path.is_root() {
         return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
     }
@@ -108,11 +108,11 @@ pub(super) fn may_have(remote: &Remote, name: UploadName) -> bool {
 /// Begins an upload that has this name until it is complete.
 fn begin(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    task: &Task<'_>,
+    dialogue: &mut Exchange<'_>,
+    task: &ErrorContext<'_>,
     name: UploadName,
     whole: Option<Whole<'_>>,
-) -> Result<Upload, NotBegun> {
+) -> Result<RemoteUpload, NotBegun> {
     let refused = |error| NotBegun {
         error,
         next: None,
@@ -136,7 +136,7 @@ fn begin(
     let fault = match dialogue.start(begin) {
         Ok(started) => {
             let place = UploadPlace::Temporary(temporary);
-            return Ok(Upload::new(remote, task.path, name, place, started));
+            return Ok(RemoteUpload::new(remote, task.path, name, place, started));
         }
         Err(fault) => fault,
     };
@@ -202,10 +202,10 @@ fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
 /// Begins an upload straight at its name. The journal knows of it before the server does.
 fn direct(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    task: &Task<'_>,
+    dialogue: &mut Exchange<'_>,
+    task: &ErrorContext<'_>,
     whole: Option<Whole<'_>>,
-) -> Result<Upload, Error> {
+) -> Result<RemoteUpload, Error> {
     let path = task.path;
     remote.settle_before(dialogue, path);
     let is_new = remote.atomic() != Atomic::Never
@@ -226,7 +226,13 @@ fn direct(
                 );
             }
             let place = UploadPlace::Direct { in_place, is_new };
-            Ok(Upload::new(remote, path, UploadName::Final, place, started))
+            Ok(RemoteUpload::new(
+                remote,
+                path,
+                UploadName::Final,
+                place,
+                started,
+            ))
         }
         Err(fault) => {
             if has_made_nothing(&fault, tries.get()) {

@@ -1,9 +1,9 @@
 //! Why the server refused, where it does not say (vsftpd never does): a look at the path and its
 //! directory tells what a file system would have said.
 
-use super::error::{Operation, Task, meaning};
+use super::error::{ErrorContext, Operation, meaning};
 use super::listing::list_all;
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::stat::{Look, look};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{Kind, RemotePath};
@@ -15,8 +15,8 @@ impl Remote {
     /// a file.
     pub(super) fn blame(
         &self,
-        dialogue: &mut Dialogue<'_>,
-        task: &Task<'_>,
+        dialogue: &mut Exchange<'_>,
+        task: &ErrorContext<'_>,
         fault: &pool::Error,
     ) -> Error {
         let kind = match meaning(fault, task.path) {
@@ -29,7 +29,7 @@ impl Remote {
     /// What is wrong with `path`, judged by what is there.
     fn seen(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         operation: Operation,
         path: &RemotePath,
     ) -> ErrorKind {
@@ -67,7 +67,7 @@ impl Remote {
     }
 
     /// Whether `path` is a directory with something in it.
-    pub(super) fn is_filled(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> bool {
+    pub(super) fn is_filled(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) -> bool {
         list_all(self, dialogue, path).is_ok_and(|listing| !listing.entries.is_empty())
     }
 }

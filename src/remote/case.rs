@@ -1,9 +1,9 @@
 //! Servers on which names that differ in case are the same (IIS, FAT, SMB).
 
-use super::error::{Operation, Task, meaning, refusal};
+use super::error::{ErrorContext, Operation, meaning, refusal};
 use super::listing::list_all;
 use super::rename::move_path;
-use super::retry::{Dialogue, is_lost};
+use super::retry::{Exchange, is_lost};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{Capability, Finding, Kind, RemotePath};
 use crate::pool;
@@ -63,7 +63,7 @@ impl Remote {
                 }
             }
             Err(fault) => {
-                let task = Task::new(Operation::Stat, path);
+                let task = ErrorContext::new(Operation::Stat, path);
                 return Err(self.blame(&mut dialogue, &task, &fault));
             }
         }
@@ -73,7 +73,7 @@ impl Remote {
     /// Asks for something of this kind by its path alone; an answer means that it is there.
     fn ask_for(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         path: &RemotePath,
         kind: Kind,
     ) -> Result<(), pool::Error> {
@@ -102,7 +102,7 @@ impl Remote {
         let Err(fault) = move_path(self, &mut dialogue, &[], from, to, &[]) else {
             return Ok(());
         };
-        let task = Task::new(Operation::Rename, from);
+        let task = ErrorContext::new(Operation::Rename, from);
         let aside = match self.new_aside(from, None) {
             Some(aside) if refusal(&fault).is_some() && !is_lost(&fault) => aside,
             Some(unused) => {

@@ -1,11 +1,11 @@
 //! Changes to one path: directories made and removed, files deleted, times and modes set.
 
 use super::absence::look_surely;
-use super::error::{Operation, Task, is_unsupported, refusal};
-use super::retry::{Dialogue, Outcome};
+use super::error::{ErrorContext, Operation, is_unsupported, refusal};
+use super::retry::{ChangeOutcome, Exchange};
 use super::stat::{Look, look};
 use super::temporary::is_temporary;
-use super::ways::{ModeWay, TimeWay, Way};
+use super::ways::{Fallback, ModeWay, TimeWay};
 use super::{Error, ErrorKind, Remote, Space, listing};
 use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
 use crate::pool;
@@ -15,15 +15,15 @@ const MOST_REFUSALS: u8 = 5;
 
 /// See [`Remote::make_directory`].
 pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
-    let task = Task::new(Operation::MakeDirectory, path);
+    let task = ErrorContext::new(Operation::MakeDirectory, path);
     let mut dialogue = remote.dialogue();
     remote.confirm_name(&mut dialogue, &task, false)?;
     let made = dialogue.change(
         |session| session.make_directory(path),
         |dialogue| match look(remote, dialogue, path) {
-            Ok(Look::Found(entry)) if entry.kind == Kind::Directory => Outcome::Done,
-            Ok(Look::Absent) => Outcome::NotDone,
-            Ok(Look::Found(_) | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
+            Ok(Look::Found(entry)) if entry.kind == Kind::Directory => ChangeOutcome::Done,
+            Ok(Look::Absent) => ChangeOutcome::NotDone,
+            Ok(Look::Found(_) | Look::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
         },
     );
     made.map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
@@ -33,7 +33,7 @@ pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), E
 /// else in it is empty to its user: those of this mount go with it, those of others may be under
 /// way.
 pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
-    let task = Task::new(Operation::RemoveDirectory, path);
+    let task = ErrorContext::new(Operation::RemoveDirectory, path);
     let mut dialogue = remote.dialogue();
     let Err(fault) = remove(remote, &mut dialogue, path, Session::remove_directory) else {
         return Ok(());
@@ -66,7 +66,7 @@ fn may_mean_not_empty(kind: ErrorKind) -> bool {
 
 /// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether
 /// there is nothing left.
-fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> bool {
+fn clear_leftovers(remote: &Remote, dialogue: &mut Exchange<'_>, directory: &RemotePath) -> bool {
     let entries = match listing::list_all(remote, dialogue, directory) {
         Ok(listing) if listing.completeness.answers_for(b".") => listing.entries,
         Ok(_) | Err(_) => return false,
@@ -96,10 +96,10 @@ fn clear_leftovers(remote: &Remote, dialogue: &mut Dialogue<'_>, directory: &Rem
 /// See [`Remote::delete`].
 pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let mut dialogue = remote.dialogue();
-    remote.check_name(&Task::new(Operation::Delete, path))?;
+    remote.check_name(&ErrorContext::new(Operation::Delete, path))?;
     remote.settle_before(&mut dialogue, path);
     delete_in(remote, &mut dialogue, path).map_err(|fault| {
-        let task = Task::new(Operation::Delete, path);
+        let task = ErrorContext::new(Operation::Delete, path);
         remote.blame(&mut dialogue, &task, &fault)
     })
 }
@@ -107,7 +107,7 @@ pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
 /// DELE, verified where the connection broke.
 pub(super) fn delete_in(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<(), pool::Error> {
     remove(remote, dialogue, path, Session::delete)
@@ -115,16 +115,16 @@ pub(super) fn delete_in(
 
 fn remove(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     step: fn(&mut Session, &RemotePath) -> Result<(), ftp::Error>,
 ) -> Result<(), pool::Error> {
     dialogue.change(
         |session| step(session, path),
         |dialogue| match look_surely(remote, dialogue, path) {
-            Ok(Look::Absent | Look::NoParent(_)) => Outcome::Done,
-            Ok(Look::Found(_)) => Outcome::NotDone,
-            Err(_) => Outcome::Unknown,
+            Ok(Look::Absent | Look::NoParent(_)) => ChangeOutcome::Done,
+            Ok(Look::Found(_)) => ChangeOutcome::NotDone,
+            Err(_) => ChangeOutcome::Unknown,
         },
     )
 }
@@ -132,11 +132,11 @@ fn remove(
 /// See [`Remote::set_modified`].
 pub(super) fn set_modified(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     seconds: i64,
 ) -> Result<i64, Error> {
-    let task = Task::new(Operation::SetTime, path);
+    let task = ErrorContext::new(Operation::SetTime, path);
     set(remote, dialogue, &task, |session, way: TimeWay| {
         way.set(session, path, seconds)
     })?;
@@ -146,21 +146,21 @@ pub(super) fn set_modified(
 /// See [`Remote::set_mode`].
 pub(super) fn set_mode(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     mode: u32,
 ) -> Result<(), Error> {
-    let task = Task::new(Operation::SetMode, path);
+    let task = ErrorContext::new(Operation::SetMode, path);
     set(remote, dialogue, &task, |session, way: ModeWay| {
         way.set(session, path, mode)
     })
 }
 
 /// Tries the ways that are left until the server knows one.
-fn set<W: Way>(
+fn set<W: Fallback>(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
-    task: &Task<'_>,
+    dialogue: &mut Exchange<'_>,
+    task: &ErrorContext<'_>,
     mut step: impl FnMut(&mut Session, W) -> Result<(), ftp::Error>,
 ) -> Result<(), Error> {
     let mut last = None;
@@ -205,7 +205,7 @@ fn set<W: Way>(
 }
 
 /// Whether something is at `path`.
-fn is_there(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> bool {
+fn is_there(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> bool {
     matches!(look(remote, dialogue, path), Ok(Look::Found(_)))
 }
 

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::time::Duration;
 
 use super::Verify;
-use super::error::{ErrorKind, Operation, Task, is_unsupported};
-use super::retry::Dialogue;
-use super::ways::Way;
+use super::error::{ErrorContext, ErrorKind, Operation, is_unsupported};
+use super::retry::Exchange;
+use super::ways::Fallback;
 use super::{Error, Remote};
 use crate::ftp::{Digest, DigestCommand, RemotePath};
 
@@ -23,7 +23,7 @@ impl Remote {
     /// stand.
     pub(super) fn verify_digest(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         stored: &RemotePath,
         file: &File,
         size: u64,
@@ -35,7 +35,7 @@ impl Remote {
         let Some(told) = self.told_digest(dialogue, stored, size) else {
             return Ok(());
         };
-        let task = Task::new(Operation::Store, stored);
+        let task = ErrorContext::new(Operation::Store, stored);
         let ours = Digest::of(told.algorithm(), file, size)
             .map_err(|error| task.error(ErrorKind::Local, &error))?;
         if ours == told {
@@ -47,7 +47,7 @@ impl Remote {
 
     fn told_digest(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         path: &RemotePath,
         size: u64,
     ) -> Option<Digest> {

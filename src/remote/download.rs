@@ -5,8 +5,8 @@ use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::error::{Operation, Task, is_unsupported, meaning, refusal};
-use super::retry::Dialogue;
+use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
+use super::retry::Exchange;
 use super::{Error, ErrorKind, Remote, restart};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Permit};
@@ -14,7 +14,7 @@ use crate::pool::{self, Permit};
 /// A file being read from an offset on. Dropped before its end, it ends the transfer and gives the
 /// session back, which may take a moment.
 #[derive(Debug)]
-pub struct Download {
+pub struct RemoteDownload {
     path: RemotePath,
     start: u64,
     received: u64,
@@ -30,7 +30,11 @@ enum State {
 }
 
 /// See [`Remote::open_at`].
-pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result<Download, Error> {
+pub(super) fn open_at(
+    remote: &Remote,
+    path: &RemotePath,
+    offset: u64,
+) -> Result<RemoteDownload, Error> {
     let mut dialogue = remote.dialogue();
     if offset > 0 && restart::is_unproven(remote.profile()) {
         restart::prove(remote, &mut dialogue, path);
@@ -42,16 +46,16 @@ pub(super) fn open_at(remote: &Remote, path: &RemotePath, offset: u64) -> Result
 /// transfer ends by itself, elsewhere it goes on behind them.
 pub(super) fn open_within(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     range: &Range<u64>,
-) -> Result<Download, Error> {
+) -> Result<RemoteDownload, Error> {
     let profile = remote.profile();
     if !profile.has(Capability::Rang) || range.is_empty() {
         return open_in(remote, dialogue, path, range.start);
     }
     match dialogue.start(|session| session.retrieve_within(path, range.clone())) {
-        Ok((transfer, permit)) => Ok(Download {
+        Ok((transfer, permit)) => Ok(RemoteDownload {
             path: path.clone(),
             start: range.start,
             received: 0,
@@ -61,17 +65,19 @@ pub(super) fn open_within(
             profile.fails(Capability::Rang, &fault);
             open_in(remote, dialogue, path, range.start)
         }
-        Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Read, path), &fault)),
+        Err(fault) => {
+            Err(remote.blame(dialogue, &ErrorContext::new(Operation::Read, path), &fault))
+        }
     }
 }
 
 /// The bytes of `path` from `offset` on, over the session of `dialogue`.
 pub(super) fn open_in(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     offset: u64,
-) -> Result<Download, Error> {
+) -> Result<RemoteDownload, Error> {
     let profile = remote.profile();
     let start = if profile.has(Capability::Rest) {
         offset
@@ -79,7 +85,7 @@ pub(super) fn open_in(
         0
     };
     match dialogue.start(|session| session.retrieve(path, start)) {
-        Ok((transfer, permit)) => Ok(Download {
+        Ok((transfer, permit)) => Ok(RemoteDownload {
             path: path.clone(),
             start,
             received: 0,
@@ -89,7 +95,9 @@ pub(super) fn open_in(
             profile.fails(Capability::Rest, &fault);
             open_in(remote, dialogue, path, 0)
         }
-        Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Read, path), &fault)),
+        Err(fault) => {
+            Err(remote.blame(dialogue, &ErrorContext::new(Operation::Read, path), &fault))
+        }
     }
 }
 
@@ -108,7 +116,7 @@ fn is_refused_for_good(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().0 == 550)
 }
 
-impl Download {
+impl RemoteDownload {
     /// Offset of the first byte: the one asked for, or 0 where the server knows no REST.
     pub fn start(&self) -> u64 {
         self.start
@@ -190,7 +198,7 @@ impl Download {
     /// Remembers the failure; what is left of the transfer is dropped.
     fn fail(&mut self, error: ftp::Error) -> Error {
         let fault = pool::Error::from(error);
-        let task = Task::new(Operation::Read, &self.path);
+        let task = ErrorContext::new(Operation::Read, &self.path);
         let kind = match meaning(&fault, &self.path) {
             Some(kind) if self.received == 0 && is_refused_for_good(&fault) => kind,
             // A refusal of a transfer that had begun is about the rest of the data.
@@ -204,7 +212,7 @@ impl Download {
     }
 }
 
-impl Drop for Download {
+impl Drop for RemoteDownload {
     fn drop(&mut self) {
         if let State::Receiving(transfer, permit) = mem::replace(&mut self.state, State::Ended)
             && let Some(session) = transfer.abort()

@@ -135,12 +135,12 @@ impl Operation {
 
 /// An operation and its path: what an error names.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Task<'a> {
+pub(super) struct ErrorContext<'a> {
     pub(super) operation: Operation,
     pub(super) path: &'a RemotePath,
 }
 
-impl<'a> Task<'a> {
+impl<'a> ErrorContext<'a> {
     pub(super) fn new(operation: Operation, path: &'a RemotePath) -> Self {
         Self { operation, path }
     }
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn an_error_names_operation_path_and_the_servers_words() {
         let path = RemotePath::new(b"/a/b").unwrap();
-        let error = Task::new(Operation::Store, &path)
+        let error = ErrorContext::new(Operation::Store, &path)
             .error(ErrorKind::QuotaExceeded, &refused(552, "quota exceeded"));
         assert_eq!(
             error.to_string(),

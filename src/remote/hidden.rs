@@ -1,7 +1,7 @@
 //! Files that lost their name while programs still have them open: they stay on the server under a
 //! temporary name, as NFS's "silly rename" does, until the last of these programs closes them.
 
-use super::error::{Operation, Task};
+use super::error::{ErrorContext, Operation};
 use super::rename::{Moved, move_aside, move_path};
 use super::temporary::Temporary;
 use super::{Error, ErrorKind, Remote};
@@ -27,7 +27,7 @@ impl Remote {
         let mut dialogue = self.dialogue();
         self.settle_before(&mut dialogue, path);
         let Some(temporary) = self.new_aside(path, None) else {
-            let task = Task::new(Operation::Rename, path);
+            let task = ErrorContext::new(Operation::Rename, path);
             return Err(task.error(ErrorKind::IsDirectory, "the root is a directory"));
         };
         let fault = match move_aside(self, &mut dialogue, path, temporary.path()) {
@@ -44,7 +44,11 @@ impl Remote {
                 fault
             }
         };
-        Err(self.blame(&mut dialogue, &Task::new(Operation::Rename, path), &fault))
+        Err(self.blame(
+            &mut dialogue,
+            &ErrorContext::new(Operation::Rename, path),
+            &fault,
+        ))
     }
 }
 
@@ -78,7 +82,7 @@ impl HiddenFile {
     /// The server refused; it is where it was.
     pub fn move_to(&mut self, directory: &RemotePath) -> Result<(), Error> {
         let old = self.path().clone();
-        let task = Task::new(Operation::Rename, &old);
+        let task = ErrorContext::new(Operation::Rename, &old);
         let Ok(new) = directory.join(old.name()) else {
             return Err(task.error(ErrorKind::NameTooLong, "its new path would be too long"));
         };

@@ -7,7 +7,7 @@
 
 use super::Remote;
 use super::error::refusal;
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use crate::ftp::{Entry, Kind, Modified, Precision, RemotePath};
 use crate::pool;
 
@@ -32,7 +32,7 @@ pub enum Links {
 /// The session broke.
 pub(super) fn treat_all(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     mut entries: Vec<Entry>,
 ) -> Result<Vec<Entry>, pool::Error> {
@@ -63,7 +63,7 @@ pub(super) fn treat_all(
 /// The session broke.
 pub(super) fn treat(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     mut entry: Entry,
 ) -> Result<Option<Entry>, pool::Error> {
@@ -81,7 +81,7 @@ pub(super) fn treat(
 /// Makes the link `entry` what it leads to; it stays a link where it leads nowhere, or back to a
 /// directory it is in: programs that walk a tree would never come to its end.
 fn follow(
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     entry: &mut Entry,
 ) -> Result<(), pool::Error> {

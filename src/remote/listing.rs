@@ -10,10 +10,10 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use super::error::{Operation, Task, is_unsupported};
+use super::error::{ErrorContext, Operation, is_unsupported};
 use super::links::treat_all;
 use super::listing_check;
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::stat_listing::StatAnswer;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, stat_listing};
@@ -28,19 +28,24 @@ pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListin
     let mut dialogue = if stat_listing::is_believed(remote) {
         remote.dialogue()
     } else {
-        Dialogue::to_list(remote.pool())
+        Exchange::to_list(remote.pool())
     };
     let mut listing = list_all(remote, &mut dialogue, path)?;
     listing.entries.retain(|entry| !is_temporary(&entry.name));
-    listing.entries = treat_all(remote, &mut dialogue, path, listing.entries)
-        .map_err(|fault| remote.blame(&mut dialogue, &Task::new(Operation::List, path), &fault))?;
+    listing.entries = treat_all(remote, &mut dialogue, path, listing.entries).map_err(|fault| {
+        remote.blame(
+            &mut dialogue,
+            &ErrorContext::new(Operation::List, path),
+            &fault,
+        )
+    })?;
     Ok(listing)
 }
 
 /// The listing of `directory` with unfinished uploads in it.
 pub(super) fn list_all(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> Result<DirectoryListing, Error> {
     let received = receive(remote, dialogue, directory)?;
@@ -71,7 +76,7 @@ fn as_shown(completeness: Completeness, shows_hidden: bool) -> Completeness {
 /// Asks by the best command that the server has, and by the next where an answer cannot be read.
 fn receive(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> Result<Received, Error> {
     let mut unreadable = None;
@@ -126,14 +131,14 @@ fn receive(
 /// link's target).
 pub(super) fn list_lines(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> Result<Vec<Entry>, Error> {
     match fetch(remote, dialogue, ListWith::List, directory) {
         Ok(Some(received)) => Ok(received.entries),
         Ok(None) => Err(too_large(remote, directory)),
         Err(fault) => {
-            let task = Task::new(Operation::List, directory);
+            let task = ErrorContext::new(Operation::List, directory);
             Err(remote.blame(dialogue, &task, &fault))
         }
     }
@@ -189,7 +194,7 @@ impl From<Vec<Entry>> for Received {
 /// One listing with its times in UTC; none when memory has no room for it.
 pub(super) fn fetch(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     with: ListWith,
     directory: &RemotePath,
 ) -> Result<Option<Received>, pool::Error> {
@@ -203,7 +208,7 @@ pub(super) fn fetch(
 /// The same in exactly this form.
 pub(super) fn fetch_as(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     form: ListForm,
     directory: &RemotePath,
 ) -> Result<Option<Received>, pool::Error> {
@@ -263,7 +268,7 @@ fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
 
 pub(super) fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
     let mebibytes = remote.listings().limit() >> 20;
-    Task::new(Operation::List, directory).error(
+    ErrorContext::new(Operation::List, directory).error(
         ErrorKind::Protocol,
         &format!(
             "the listings under way take more than {mebibytes} MiB of memory: see -o cache_size"

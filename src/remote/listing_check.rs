@@ -9,9 +9,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use super::error::{Operation, Task, meaning, refusal};
+use super::error::{ErrorContext, Operation, meaning, refusal};
 use super::listing::{Received, fetch, fetch_as, too_large};
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::{Error, ErrorKind, Remote, stat, words};
 use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListWith, RemotePath};
 use crate::pool;
@@ -26,7 +26,7 @@ const MOST_WORDS: usize = 16;
 /// `received`, in answer to `with`, as far as it is `directory`'s.
 pub(super) fn judge(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
     received: Received,
@@ -54,7 +54,7 @@ pub(super) fn judge(
 /// (`550 No files found`); others refuse to list what may be entered.
 pub(super) fn judge_refusal(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
     fault: &pool::Error,
@@ -110,7 +110,7 @@ pub(super) fn judge_refusal(
 /// An empty listing without a line for the directory itself: the server may have looked at nothing.
 fn judge_empty(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
 ) -> Result<Received, Error> {
@@ -155,7 +155,7 @@ fn judge_empty(
 /// of the start directory does.
 fn omits_itself(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
 ) -> Result<bool, Error> {
@@ -207,7 +207,7 @@ fn other_forms(with: ListWith, takes_path: bool) -> impl Iterator<Item = ListFor
 /// `form` showed what the server's usual answer to `with` left out.
 fn learn(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     (with, form): (ListWith, ListForm),
     received: Received,
@@ -249,7 +249,7 @@ pub(super) fn without_hidden(form: ListForm, mut received: Received) -> Received
 /// Asks what each name that NLST showed is.
 fn kinds_of_names(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     mut received: Received,
 ) -> Result<Received, Error> {
@@ -272,7 +272,7 @@ fn kinds_of_names(
 /// answers so for a directory that it cannot read. A directory never contains itself.
 fn judge_single(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     received: Received,
 ) -> Result<Received, Error> {
@@ -314,7 +314,7 @@ fn names_only(received: &Received, path: &RemotePath) -> bool {
 /// for any reason.
 fn check_path(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
     received: Received,
@@ -380,7 +380,7 @@ fn check_path(
 }
 
 /// Enters `directory`. A login starts in the root or below it, so that one is there.
-fn enter(dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> Result<(), pool::Error> {
+fn enter(dialogue: &mut Exchange<'_>, directory: &RemotePath) -> Result<(), pool::Error> {
     if directory.is_root() {
         return Ok(());
     }
@@ -389,7 +389,7 @@ fn enter(dialogue: &mut Dialogue<'_>, directory: &RemotePath) -> Result<(), pool
 
 /// Whether the server lets a directory be entered only where there is one; asked once, by a name
 /// that nothing has.
-pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Dialogue<'_>) -> bool {
+pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Exchange<'_>) -> bool {
     let profile = remote.profile();
     match profile.finding(Capability::CwdChecks) {
         Finding::Works => return true,
@@ -417,11 +417,15 @@ pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Dialogue<'_>) -> 
 
 fn blame(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     fault: &pool::Error,
 ) -> Error {
-    remote.blame(dialogue, &Task::new(Operation::List, directory), fault)
+    remote.blame(
+        dialogue,
+        &ErrorContext::new(Operation::List, directory),
+        fault,
+    )
 }
 
 fn names(entries: &[Entry]) -> Vec<&[u8]> {

@@ -6,6 +6,7 @@
 //! decided here once (`error.rs`, `blame.rs`).
 
 mod absence;
+mod background;
 mod begin;
 mod blame;
 mod case;
@@ -28,7 +29,6 @@ mod rename_source;
 mod restart;
 mod retry;
 mod sending;
-mod spare;
 mod stat;
 mod stat_listing;
 mod steps;
@@ -53,26 +53,26 @@ use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
 
 pub use crate::pool::PoolStats;
+pub use background::BackgroundSession;
 pub use case::CaseRule;
-pub use download::Download;
+pub use download::RemoteDownload;
 pub use error::{Error, ErrorKind};
 pub use hidden::HiddenFile;
 pub use incomplete::IncompleteListings;
 pub use links::Links;
 pub use orphan::Leftover;
-pub use spare::Spare;
-pub use upload::Upload;
+pub use upload::RemoteUpload;
 pub use version::Version;
 
 use begin::Whole;
-use error::{Operation, Task};
+use error::{ErrorContext, Operation};
 use incomplete::IncompleteDirectories;
 use listing_check::ListingChecks;
 use profile_memory::ProfileMemory;
-use retry::Dialogue;
+use retry::Exchange;
 use steps::UploadSteps;
 use temporary::TemporaryNames;
-use ways::Way;
+use ways::Fallback;
 use zone::Zone;
 
 /// How to reach the server and how to treat it.
@@ -148,11 +148,11 @@ pub struct Space {
 /// A server, as files; shared by handle.
 #[derive(Debug, Clone)]
 pub struct Remote {
-    inner: Arc<Inner>,
+    inner: Arc<RemoteInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct RemoteInner {
     pool: Pool,
     profile: ServerProfile,
     memory: ProfileMemory,
@@ -168,16 +168,16 @@ struct Inner {
     home: Result<RemotePath, Error>,
     counts: CommandCounts,
     /// That a file is overwritten in place was logged.
-    warned_of_overwriting: Once,
+    warned_of_overwriting: LogOnce,
     /// That times or modes cannot be set was logged.
-    warned_of_attributes: Once,
+    warned_of_attributes: LogOnce,
 }
 
 /// Something that is said only once a mount.
 #[derive(Debug, Default)]
-struct Once(AtomicBool);
+struct LogOnce(AtomicBool);
 
-impl Once {
+impl LogOnce {
     /// True the first time.
     fn first(&self) -> bool {
         !self.0.swap(true, Relaxed)
@@ -200,17 +200,17 @@ impl Remote {
         let memory = ProfileMemory::load(options.profile_file, &profile);
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
-        let task = Task::new(Operation::Home, &root);
+        let task = ErrorContext::new(Operation::Home, &root);
         let unknown = |fault: &pool::Error| {
             let kind = error::meaning(fault, &root).unwrap_or(ErrorKind::Unsupported);
             task.error(kind, &fault)
         };
-        let mut dialogue = Dialogue::new(&pool);
+        let mut dialogue = Exchange::new(&pool);
         let home = dialogue.repeat(Session::identify);
         let home = home.map_err(|fault| unknown(&fault));
         memory.save(&profile);
         drop(dialogue);
-        let inner = Inner {
+        let inner = RemoteInner {
             pool,
             zone: Zone::new(timezone, !profile.has(Capability::MdtmUtc)),
             profile,
@@ -225,8 +225,8 @@ impl Remote {
             incomplete: IncompleteDirectories::default(),
             home,
             counts,
-            warned_of_overwriting: Once::default(),
-            warned_of_attributes: Once::default(),
+            warned_of_overwriting: LogOnce::default(),
+            warned_of_attributes: LogOnce::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -321,7 +321,7 @@ impl Remote {
     ///
     /// # Errors
     /// Why the server does not send it.
-    pub fn open_at(&self, path: &RemotePath, offset: u64) -> Result<Download, Error> {
+    pub fn open_at(&self, path: &RemotePath, offset: u64) -> Result<RemoteDownload, Error> {
         download::open_at(self, path, offset)
     }
 
@@ -330,12 +330,12 @@ impl Remote {
     ///
     /// # Errors
     /// Why the server does not take it.
-    pub fn upload(&self, path: &RemotePath) -> Result<Upload, Error> {
+    pub fn upload(&self, path: &RemotePath) -> Result<RemoteUpload, Error> {
         begin::upload(self, path, None)
     }
 
     /// The same of a small file that is to have the first `length` bytes of `file`, and no more:
-    /// where the server bears it they go with the command, and [`Upload::sent`] tells.
+    /// where the server bears it they go with the command, and [`RemoteUpload::sent`] tells.
     ///
     /// # Errors
     /// Those of [`Remote::upload`].
@@ -344,7 +344,7 @@ impl Remote {
         path: &RemotePath,
         file: &File,
         length: u64,
-    ) -> Result<Upload, Error> {
+    ) -> Result<RemoteUpload, Error> {
         let is_hashed =
             self.verify() == Verify::Digest && DigestCommand::left(self.profile()).next().is_some();
         let look = !is_hashed;
@@ -422,8 +422,8 @@ impl Remote {
 
     /// A connection for work that nobody waits for, if there is one to spare within `patience`:
     /// never the last one, and none while somebody waits.
-    pub fn spare(&self, patience: Duration) -> Option<Spare> {
-        spare::spare(self, patience)
+    pub fn spare(&self, patience: Duration) -> Option<BackgroundSession> {
+        background::spare(self, patience)
     }
 
     /// All the connections there may be will be wanted in a moment: the missing ones are made in
@@ -509,7 +509,7 @@ impl Remote {
         &self.inner.steps
     }
 
-    fn dialogue(&self) -> Dialogue<'_> {
-        Dialogue::new(self.pool())
+    fn dialogue(&self) -> Exchange<'_> {
+        Exchange::new(self.pool())
     }
 }

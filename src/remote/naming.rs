@@ -3,10 +3,10 @@
 //! file whose name has the same kinds, and cannot be another file's, is stored, looked for in the
 //! listing, and deleted. What that shows is remembered in the profile.
 
-use super::error::Task;
+use super::error::ErrorContext;
 use super::listing::list_all;
 use super::name_kind::{self, NameKind, kinds, trial_name};
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::sending::Sending;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, change};
@@ -46,7 +46,7 @@ impl Remote {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] where the server makes another name of it.
-    pub(super) fn check_name(&self, task: &Task<'_>) -> Result<(), Error> {
+    pub(super) fn check_name(&self, task: &ErrorContext<'_>) -> Result<(), Error> {
         // Other kinds are changed in new names only (Pure-FTPd).
         let dropped = kinds(task.path.name()).into_iter().find(|kind| {
             matches!(kind, NameKind::Blanks | NameKind::Dashes)
@@ -68,8 +68,8 @@ impl Remote {
     /// [`ErrorKind::InvalidName`] where the server makes another name of it.
     pub(super) fn confirm_name(
         &self,
-        dialogue: &mut Dialogue<'_>,
-        task: &Task<'_>,
+        dialogue: &mut Exchange<'_>,
+        task: &ErrorContext<'_>,
         is_confirmed: bool,
     ) -> Result<(), Error> {
         let name = task.path.name();
@@ -116,7 +116,7 @@ impl Remote {
 
     /// Whether the listing of its directory shows the name at `path`; `None` where there is no
     /// listing.
-    pub(super) fn is_listed(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Option<bool> {
+    pub(super) fn is_listed(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Option<bool> {
         let listing = list_all(self, dialogue, &path.parent()?).ok()?;
         let is_there = self.is_among(&listing.entries, path.name());
         (is_there || listing.completeness.answers_for(path.name())).then_some(is_there)
@@ -188,7 +188,7 @@ impl Remote {
     /// Finds out which of several kinds a server does not keep.
     fn find_changed(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         path: &RemotePath,
         unproven: &Unproven,
         longer: Option<usize>,
@@ -233,7 +233,7 @@ impl Remote {
     /// what becomes of its name.
     fn try_name(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         path: &RemotePath,
         kinds: &[NameKind],
         length: Option<usize>,
@@ -281,7 +281,7 @@ impl Remote {
         outcome
     }
 
-    fn look_for(&self, dialogue: &mut Dialogue<'_>, tried: &RemotePath) -> Trial {
+    fn look_for(&self, dialogue: &mut Exchange<'_>, tried: &RemotePath) -> Trial {
         let Some(Ok(listing)) = tried.parent().map(|it| list_all(self, dialogue, &it)) else {
             return Trial::Unknown;
         };
@@ -311,8 +311,8 @@ impl Remote {
     /// for it.
     fn confirm_by_answers(
         &self,
-        dialogue: &mut Dialogue<'_>,
-        task: &Task<'_>,
+        dialogue: &mut Exchange<'_>,
+        task: &ErrorContext<'_>,
     ) -> Result<(), Error> {
         let path = task.path;
         if self.is_listed(dialogue, path) == Some(true) {

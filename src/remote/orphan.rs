@@ -9,8 +9,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::absence::look_surely;
-use super::error::{Operation, Task, meaning};
-use super::retry::Dialogue;
+use super::error::{ErrorContext, Operation, meaning};
+use super::retry::Exchange;
 use super::stat::{Look, look};
 use super::temporary::saved_path;
 use super::{Error, ErrorKind, Remote, Version, change, rename};
@@ -132,7 +132,7 @@ impl Orphan {
     pub(super) fn settle(
         &mut self,
         remote: &Remote,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
     ) -> Result<(), Error> {
         if let Self::Aside(aside, target, successor) = self {
             // In this order: a server may still move the file after it refused to, and what has its
@@ -168,7 +168,7 @@ impl Orphan {
 }
 
 fn no_directory(aside: &RemotePath, kind: ErrorKind) -> Error {
-    Task::new(Operation::Rename, aside).error(kind, &"its directory is not there")
+    ErrorContext::new(Operation::Rename, aside).error(kind, &"its directory is not there")
 }
 
 /// Whether what was `found` proves to be this successor.
@@ -182,12 +182,14 @@ fn is_successor(successor: Option<Successor>, found: &Entry) -> bool {
 /// Gives the file at `aside` a name that is shown: it may be the only copy of what it holds.
 fn save(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     aside: &RemotePath,
     target: &RemotePath,
 ) -> Result<(), Error> {
     let Some(saved) = saved_path(aside, target) else {
-        return Err(Task::new(Operation::Rename, aside).error(ErrorKind::InvalidName, &"no name"));
+        return Err(
+            ErrorContext::new(Operation::Rename, aside).error(ErrorKind::InvalidName, &"no name")
+        );
     };
     rename::put_back(remote, dialogue, aside, &saved)?;
     log::warn!("{target} is another client's file now; the one that ftpfs replaced is {saved}");
@@ -348,7 +350,7 @@ impl Remote {
 
     /// Before a change of the file or directory at `path`: what is left from an earlier one is not
     /// to come between.
-    pub(super) fn settle_before(&self, dialogue: &mut Dialogue<'_>, path: &RemotePath) {
+    pub(super) fn settle_before(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) {
         while let Some(orphan) = self.names().orphans().take_about(path) {
             if self.clear(dialogue, &orphan).is_err() {
                 return;
@@ -388,7 +390,7 @@ impl Remote {
         }
     }
 
-    fn clear(&self, dialogue: &mut Dialogue<'_>, taken: &Attempt) -> Result<(), Error> {
+    fn clear(&self, dialogue: &mut Exchange<'_>, taken: &Attempt) -> Result<(), Error> {
         let mut orphan = taken.orphan.clone();
         let result = orphan.settle(self, dialogue);
         let cleared = match &result {
@@ -412,7 +414,7 @@ impl Remote {
 
 fn delete_part(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<(), Error> {
     let Err(fault) = change::delete_in(remote, dialogue, path) else {
@@ -422,7 +424,7 @@ fn delete_part(
         Ok(Look::Absent | Look::NoParent(_)) => Ok(()),
         Err(_) if meaning(&fault, path) == Some(ErrorKind::NotFound) => Ok(()),
         Ok(Look::Found(_)) | Err(_) => {
-            let task = Task::new(Operation::Delete, path);
+            let task = ErrorContext::new(Operation::Delete, path);
             Err(remote.blame(dialogue, &task, &fault))
         }
     }

@@ -2,8 +2,8 @@
 //! queues commands (RFC 959 §4.1.3, draft-somers-ftp-mfxx). What that did not set is set
 //! afterwards, in the ways that are left.
 
-use super::retry::Dialogue;
-use super::ways::{ModeWay, TimeWay, Way};
+use super::retry::Exchange;
+use super::ways::{Fallback, ModeWay, TimeWay};
 use super::{Commit, Error, Remote, Stored, Version, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
@@ -19,7 +19,7 @@ const USUAL_MODE: u32 = 0o644;
 /// Those of the rename. The error names the path that the server refused.
 pub(super) fn place(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     from: &RemotePath,
     target: &RemotePath,
     commit: &Commit,
@@ -67,7 +67,7 @@ struct Placing<'a> {
 }
 
 impl Placing<'_> {
-    fn rename(&mut self, dialogue: &mut Dialogue<'_>, from: &RemotePath) -> Result<(), Error> {
+    fn rename(&mut self, dialogue: &mut Exchange<'_>, from: &RemotePath) -> Result<(), Error> {
         let profile = self.remote.profile();
         let (mode_way, time_way) = (ModeWay::left(profile).next(), TimeWay::left(profile).next());
         let mode = self.mode.zip(mode_way);
@@ -80,9 +80,9 @@ impl Placing<'_> {
             rename::set_and_rename(self.remote, dialogue, &settings, from, self.path, &versions)?;
         for setting in kept {
             let way = if Some(setting) == mode {
-                mode_way.map(Way::capability)
+                mode_way.map(Fallback::capability)
             } else {
-                time_way.map(Way::capability)
+                time_way.map(Fallback::capability)
             };
             if let Some(capability) = way {
                 profile.works(capability);
@@ -112,7 +112,7 @@ impl Placing<'_> {
         std::iter::once(as_found).chain(set).collect()
     }
 
-    fn set_the_rest(&mut self, dialogue: &mut Dialogue<'_>) {
+    fn set_the_rest(&mut self, dialogue: &mut Exchange<'_>) {
         let (remote, path) = (self.remote, self.path);
         if let Some(mode) = self.mode {
             match change::set_mode(remote, dialogue, path, mode) {

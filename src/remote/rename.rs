@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::absence::look_surely;
-use super::error::{Operation, Task, is_passing, meaning, refusal};
-use super::retry::{Dialogue, Outcome, is_lost};
+use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
+use super::retry::{ChangeOutcome, Exchange, is_lost};
 use super::stat::{Look, look};
 use super::{Atomic, Error, ErrorKind, Remote, Version, words};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
@@ -27,7 +27,7 @@ const PAUSES: [Duration; 4] = [
 /// See [`Remote::rename`].
 pub(super) fn rename(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
@@ -39,14 +39,14 @@ pub(super) fn rename(
 /// the reply is lost, any other file at `to` is not it.
 pub(super) fn set_and_rename(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     settings: &[Setting],
     from: &RemotePath,
     to: &RemotePath,
     versions: &[Version],
 ) -> Result<Vec<Setting>, Error> {
-    remote.check_name(&Task::new(Operation::Rename, from))?;
-    remote.confirm_name(dialogue, &Task::new(Operation::Rename, to), false)?;
+    remote.check_name(&ErrorContext::new(Operation::Rename, from))?;
+    remote.confirm_name(dialogue, &ErrorContext::new(Operation::Rename, to), false)?;
     for path in [from, to] {
         remote.settle_before(dialogue, path);
     }
@@ -57,12 +57,14 @@ pub(super) fn set_and_rename(
     let (error, replaceable) = judge(remote, dialogue, from, to, &fault);
     if replaceable.is_some() && remote.atomic() == Atomic::Require {
         let reason = "the server does not rename onto an existing file, and atomic=require rules out other ways";
-        return Err(Task::new(Operation::Rename, to).error(ErrorKind::Unsupported, reason));
+        return Err(ErrorContext::new(Operation::Rename, to).error(ErrorKind::Unsupported, reason));
     }
     if let Some(version) = replaceable {
         return replace(remote, dialogue, from, to, version)
             .map(|()| Vec::new())
-            .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, to), &fault));
+            .map_err(|fault| {
+                remote.blame(dialogue, &ErrorContext::new(Operation::Rename, to), &fault)
+            });
     }
     Err(error)
 }
@@ -79,7 +81,7 @@ pub(super) enum Moved {
 /// Moves the file at `from` to the temporary name `aside`, which nothing has.
 pub(super) fn move_aside(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     from: &RemotePath,
     aside: &RemotePath,
 ) -> Moved {
@@ -96,7 +98,7 @@ pub(super) fn move_aside(
 /// is another one; without any, `to` is a name of ours, or nothing is known of the file.
 pub(super) fn move_path(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     settings: &[Setting],
     from: &RemotePath,
     to: &RemotePath,
@@ -116,24 +118,24 @@ pub(super) fn move_path(
             Ok(())
         },
         |dialogue| match look_surely(remote, dialogue, from) {
-            Ok(Look::Found(_)) => Outcome::NotDone,
+            Ok(Look::Found(_)) => ChangeOutcome::NotDone,
             Ok(Look::Absent | Look::NoParent(_)) => match look_surely(remote, dialogue, to) {
-                Ok(Look::Found(found)) if may_be(&found, versions) => Outcome::Done,
+                Ok(Look::Found(found)) if may_be(&found, versions) => ChangeOutcome::Done,
                 Ok(Look::Found(found)) => {
                     log::warn!("{from} is gone, and {to} is another file: {found:?}");
-                    Outcome::Unknown
+                    ChangeOutcome::Unknown
                 }
-                Ok(Look::Absent | Look::NoParent(_)) | Err(_) => Outcome::Unknown,
+                Ok(Look::Absent | Look::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
             },
             // A server that neither shows the name nor rules it out may still rename it.
             Err(error) if !error.kind.is_the_connection() => {
                 if has_become(remote, dialogue, from, to, versions) {
-                    Outcome::Done
+                    ChangeOutcome::Done
                 } else {
-                    Outcome::Unknown
+                    ChangeOutcome::Unknown
                 }
             }
-            Err(_) => Outcome::Unknown,
+            Err(_) => ChangeOutcome::Unknown,
         },
     );
     match moved {
@@ -150,7 +152,7 @@ pub(super) fn move_path(
 /// on whether this server has refused what it did, or was seen to mean its refusals.
 fn was_moved_after_all(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     (from, to, versions): (&RemotePath, &RemotePath, &[Version]),
     fault: &pool::Error,
 ) -> bool {
@@ -194,7 +196,7 @@ fn was_moved_after_all(
 /// is asked for once more: RNFR, which the server had taken, finds whatever is left at `from`.
 fn has_become(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
     versions: &[Version],
@@ -234,7 +236,7 @@ fn is_gone(fault: &pool::Error, from: &RemotePath) -> bool {
 /// old one: it is whole whatever fails.
 fn replace(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
     version: Version,
@@ -264,26 +266,36 @@ fn replace(
 /// Gives the file moved aside its name back, which no other file has taken.
 pub(super) fn put_back(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     aside: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
     move_path(remote, dialogue, &[], aside, to, &[])
         .map(drop)
-        .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault))
+        .map_err(|fault| {
+            remote.blame(
+                dialogue,
+                &ErrorContext::new(Operation::Rename, aside),
+                &fault,
+            )
+        })
 }
 
 /// Like [`put_back`] of a file that no look finds, which may be gone.
 pub(super) fn put_back_if_there(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     aside: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
     match move_path(remote, dialogue, &[], aside, to, &[]) {
         Ok(_) => Ok(()),
         Err(fault) if is_gone(&fault, aside) => Ok(()),
-        Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Rename, aside), &fault)),
+        Err(fault) => Err(remote.blame(
+            dialogue,
+            &ErrorContext::new(Operation::Rename, aside),
+            &fault,
+        )),
     }
 }
 
@@ -306,13 +318,13 @@ fn is_about(fault: &pool::Error, verb: &str) -> bool {
 /// in the way. A refusal in any words may mean just that, so both are looked at.
 fn judge(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
     fault: &pool::Error,
 ) -> (Error, Option<Version>) {
     if !is_about_target(fault) {
-        let task = Task::new(Operation::Rename, from);
+        let task = ErrorContext::new(Operation::Rename, from);
         let mut error = remote.blame(dialogue, &task, fault);
         if is_passing(fault, from) {
             error.kind = ErrorKind::Busy;
@@ -336,7 +348,7 @@ fn judge(
             _ => said.unwrap_or(ErrorKind::PermissionDenied),
         },
     };
-    let error = Task::new(Operation::Rename, to).error(kind, fault);
+    let error = ErrorContext::new(Operation::Rename, to).error(kind, fault);
     (error, version.filter(|_| kind == ErrorKind::AlreadyExists))
 }
 
@@ -361,7 +373,7 @@ fn is_final(fault: &pool::Error, to: &RemotePath) -> bool {
 /// What it means that `target` is where `source` should be (rename(2)).
 fn in_the_way(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     source: &Entry,
     target: &Entry,
     to: &RemotePath,

@@ -7,7 +7,7 @@
 
 use super::error::{is_unsupported, meaning, refusal};
 use super::listing_check::NOWHERE;
-use super::retry::{Dialogue, is_lost};
+use super::retry::{Exchange, is_lost};
 use super::{ErrorKind, Remote};
 use crate::ftp::{Capability, Finding, RemotePath};
 use crate::pool;
@@ -29,7 +29,7 @@ pub(super) enum RenameSource {
 /// Asks by RNFR whether something is at `path`, in a directory that is there.
 pub(super) fn ask(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<RenameSource, pool::Error> {
     let profile = remote.profile();
@@ -54,7 +54,7 @@ pub(super) fn ask(
 
 /// Whether RNFR tells what is there from what is not; asked once, by the directory of `path` and by
 /// a name that nothing has.
-fn is_witness(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> bool {
+fn is_witness(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> bool {
     let profile = remote.profile();
     match profile.finding(Capability::RnfrChecks) {
         Finding::Works => return true,

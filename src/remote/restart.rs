@@ -6,7 +6,7 @@
 //! offset: what comes is one byte. Where sizes are not told, REST is taken at its word.
 
 use super::download::open_in;
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::{Error, Remote};
 use crate::ftp::{Capability, Finding, RemotePath, ServerProfile};
 
@@ -27,7 +27,7 @@ pub(super) fn is_unproven(profile: &ServerProfile) -> bool {
 
 /// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out,
 /// another file is to show it.
-pub(super) fn prove(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) {
+pub(super) fn prove(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) {
     for _ in 0..TRIES {
         match tried(remote, dialogue, path) {
             Ok(()) => return,
@@ -36,7 +36,7 @@ pub(super) fn prove(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemoteP
     }
 }
 
-fn tried(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Result<(), Error> {
+fn tried(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Result<(), Error> {
     let profile = remote.profile();
     let Some(size) = size_of(remote, dialogue, path) else {
         return Ok(());
@@ -71,7 +71,7 @@ fn tried(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Res
     Ok(())
 }
 
-fn size_of(remote: &Remote, dialogue: &mut Dialogue<'_>, path: &RemotePath) -> Option<u64> {
+fn size_of(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Option<u64> {
     let profile = remote.profile();
     let by_size = profile.has(Capability::Size).then(|| {
         let told = dialogue.repeat(|session| session.size(path));

@@ -18,7 +18,7 @@ const TRIES: usize = 3;
 /// All steps of an operation share one, so that an operation never waits for a second session while
 /// it holds the first.
 #[derive(Debug)]
-pub(super) struct Dialogue<'pool> {
+pub(super) struct Exchange<'pool> {
     pool: &'pool Pool,
     lease: Option<Lease>,
     /// What a session is first leased for.
@@ -27,7 +27,7 @@ pub(super) struct Dialogue<'pool> {
     is_spare: bool,
 }
 
-impl<'pool> Dialogue<'pool> {
+impl<'pool> Exchange<'pool> {
     /// With no session yet.
     pub(super) fn new(pool: &'pool Pool) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl<'pool> Dialogue<'pool> {
     fn once<T>(
         &mut self,
         step: impl FnOnce(&mut Session) -> Result<T, ftp::Error>,
-    ) -> Result<Result<T, Failure>, pool::Error> {
+    ) -> Result<Result<T, AttemptFailure>, pool::Error> {
         let mut lease = self.take_lease(self.purpose)?;
         let reused = lease.is_reused();
         let demotions = self.demotions();
@@ -95,7 +95,7 @@ impl<'pool> Dialogue<'pool> {
             drop(lease);
             self.distrust_others(outcome.as_ref().err(), reused);
         }
-        Ok(outcome.map_err(|error| Failure {
+        Ok(outcome.map_err(|error| AttemptFailure {
             fault: error.into(),
             reused,
             was_sent_ahead: self.demotions() != demotions,
@@ -135,7 +135,7 @@ impl<'pool> Dialogue<'pool> {
                 Err(error) => error,
             };
             self.distrust_others(Some(&error), reused);
-            let failure = Failure {
+            let failure = AttemptFailure {
                 fault: error.into(),
                 reused,
                 was_sent_ahead: self.demotions() != demotions,
@@ -153,7 +153,7 @@ impl<'pool> Dialogue<'pool> {
     pub(super) fn change(
         &mut self,
         mut step: impl FnMut(&mut Session) -> Result<(), ftp::Error>,
-        mut verify: impl FnMut(&mut Self) -> Outcome,
+        mut verify: impl FnMut(&mut Self) -> ChangeOutcome,
     ) -> Result<(), pool::Error> {
         let mut tries = 1;
         loop {
@@ -170,9 +170,9 @@ impl<'pool> Dialogue<'pool> {
             }
             log::debug!("looking what became of a change that was not answered: {fault}");
             match verify(self) {
-                Outcome::Done => return Ok(()),
-                Outcome::NotDone if tries < TRIES && is_open => tries += 1,
-                Outcome::NotDone | Outcome::Unknown => return Err(fault),
+                ChangeOutcome::Done => return Ok(()),
+                ChangeOutcome::NotDone if tries < TRIES && is_open => tries += 1,
+                ChangeOutcome::NotDone | ChangeOutcome::Unknown => return Err(fault),
             }
         }
     }
@@ -211,7 +211,7 @@ impl<'pool> Dialogue<'pool> {
 
 /// What became of a change whose session broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ChangeOutcome {
     /// It was made.
     Done,
     /// It was not: it can be tried again.
@@ -257,7 +257,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
 
 /// A step's failure.
 #[derive(Debug)]
-struct Failure {
+struct AttemptFailure {
     fault: pool::Error,
     /// Whether its session had been idle before.
     reused: bool,
@@ -265,7 +265,7 @@ struct Failure {
     was_sent_ahead: bool,
 }
 
-impl Failure {
+impl AttemptFailure {
     /// Whether the step may go better another time. A new session that met silence will meet it
     /// again; a data connection that could not be made or broke (425, 426) need not.
     fn may_pass(&self) -> bool {

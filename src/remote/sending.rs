@@ -6,8 +6,8 @@ use std::mem;
 
 use super::Remote;
 use super::error::refusal;
-use super::retry::{Dialogue, is_lost, is_silence};
-use super::ways::{ResumeWay, Way};
+use super::retry::{Exchange, is_lost, is_silence};
+use super::ways::{Fallback, ResumeWay};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Lease, Permit};
 
@@ -24,7 +24,7 @@ pub(super) struct Sending {
     path: RemotePath,
     /// Whether nobody else writes there, so that what the server has of it is of this transfer.
     is_ours: bool,
-    line: Line,
+    line: UploadConnection,
     sent: u64,
     failures: u32,
     failed_at: u64,
@@ -32,7 +32,7 @@ pub(super) struct Sending {
 
 /// The connection.
 #[derive(Debug)]
-enum Line {
+enum UploadConnection {
     Open(ftp::Upload, Permit),
     /// The server has it all; its session, where it is still good.
     Arrived(Option<Lease>),
@@ -53,7 +53,7 @@ impl Sending {
             path: path.clone(),
             is_ours,
             sent: transfer.sent_early(),
-            line: Line::Open(transfer, permit),
+            line: UploadConnection::Open(transfer, permit),
             failures: 0,
             failed_at: 0,
         }
@@ -71,7 +71,7 @@ impl Sending {
     pub(super) fn send(&mut self, file: &File, length: u64) -> Result<(), pool::Error> {
         let end = self.sent + length;
         loop {
-            let Line::Open(transfer, _) = &mut self.line else {
+            let UploadConnection::Open(transfer, _) = &mut self.line else {
                 return Err(pool::Error::Closed);
             };
             let Err(error) = transfer.send_file(file, self.sent, end - self.sent) else {
@@ -91,17 +91,17 @@ impl Sending {
     pub(super) fn finish(&mut self, file: Option<&File>) -> Result<(), pool::Error> {
         let size = self.sent;
         loop {
-            let (transfer, permit) = match mem::replace(&mut self.line, Line::Broken) {
-                Line::Open(transfer, permit) => (transfer, permit),
-                Line::Arrived(lease) => {
-                    self.line = Line::Arrived(lease);
+            let (transfer, permit) = match mem::replace(&mut self.line, UploadConnection::Broken) {
+                UploadConnection::Open(transfer, permit) => (transfer, permit),
+                UploadConnection::Arrived(lease) => {
+                    self.line = UploadConnection::Arrived(lease);
                     return Ok(());
                 }
-                Line::Broken => return Err(pool::Error::Closed),
+                UploadConnection::Broken => return Err(pool::Error::Closed),
             };
             let fault = match transfer.finish() {
                 Ok((session, _)) => {
-                    self.line = Line::Arrived(Some(permit.into_lease(session)));
+                    self.line = UploadConnection::Arrived(Some(permit.into_lease(session)));
                     return Ok(());
                 }
                 Err(failed) => {
@@ -116,7 +116,7 @@ impl Sending {
                     "no completion reply for {}, but its size is right: {fault}",
                     self.path
                 );
-                self.line = Line::Arrived(None);
+                self.line = UploadConnection::Arrived(None);
                 return Ok(());
             }
             let Some(file) = file else { return Err(fault) };
@@ -129,23 +129,23 @@ impl Sending {
     /// back.
     pub(super) fn lend_lease(&mut self) -> Option<Lease> {
         match &mut self.line {
-            Line::Arrived(lease) => lease.take(),
-            Line::Open(..) | Line::Broken => None,
+            UploadConnection::Arrived(lease) => lease.take(),
+            UploadConnection::Open(..) | UploadConnection::Broken => None,
         }
     }
 
     /// … and back.
     pub(super) fn put_lease_back(&mut self, session: Option<Lease>) {
-        if let Line::Arrived(lease) = &mut self.line {
+        if let UploadConnection::Arrived(lease) = &mut self.line {
             *lease = session;
         }
     }
 
     /// The session, after [`Sending::finish`], where it is still good.
     pub(super) fn into_lease(mut self) -> Option<Lease> {
-        match mem::replace(&mut self.line, Line::Broken) {
-            Line::Arrived(lease) => lease,
-            Line::Open(..) | Line::Broken => None,
+        match mem::replace(&mut self.line, UploadConnection::Broken) {
+            UploadConnection::Arrived(lease) => lease,
+            UploadConnection::Open(..) | UploadConnection::Broken => None,
         }
     }
 
@@ -153,7 +153,9 @@ impl Sending {
     /// control connection: a full disk shows so.
     fn hang_up(&mut self, error: ftp::Error) -> pool::Error {
         let fault = pool::Error::from(error);
-        let Line::Open(transfer, permit) = mem::replace(&mut self.line, Line::Broken) else {
+        let UploadConnection::Open(transfer, permit) =
+            mem::replace(&mut self.line, UploadConnection::Broken)
+        else {
             return fault;
         };
         // One that fell silent has no more to say than the transfer's own wait brought.
@@ -206,12 +208,12 @@ impl Sending {
             return Err(fault);
         };
         log::debug!("{fault}; storing {} on at {there}", self.path);
-        self.line = Line::Open(transfer, permit);
+        self.line = UploadConnection::Open(transfer, permit);
         self.sent = there;
         Ok(())
     }
 
-    fn restart(&self, dialogue: &mut Dialogue<'_>, there: u64) -> Option<(ftp::Upload, Permit)> {
+    fn restart(&self, dialogue: &mut Exchange<'_>, there: u64) -> Option<(ftp::Upload, Permit)> {
         let profile = self.remote.profile();
         for way in ResumeWay::left(profile) {
             let started = dialogue.start(|session| match way {
@@ -230,7 +232,7 @@ impl Sending {
     }
 
     /// How much the server has; nothing where it does not tell.
-    fn size_there(&self, dialogue: &mut Dialogue<'_>) -> Option<u64> {
+    fn size_there(&self, dialogue: &mut Exchange<'_>) -> Option<u64> {
         let profile = self.remote.profile();
         if profile.has(Capability::Size) {
             return dialogue.repeat(|session| session.size(&self.path)).ok();
@@ -245,7 +247,9 @@ impl Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        if let Line::Open(transfer, permit) = mem::replace(&mut self.line, Line::Broken) {
+        if let UploadConnection::Open(transfer, permit) =
+            mem::replace(&mut self.line, UploadConnection::Broken)
+        {
             give_back(permit, transfer.abort());
         }
     }

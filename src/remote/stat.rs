@@ -5,12 +5,12 @@
 //! Every decision whether a name is free rests on [`look`]: [`Look::Absent`] means that an answer
 //! which is believed rules the name out, and an error that none does.
 
-use super::error::{Operation, Task, is_unsupported, meaning, refusal, reply_meaning};
+use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal, reply_meaning};
 use super::links::treat;
 use super::listing::{Received, fetch_as, list_all, list_lines, note_mode};
 use super::listing_check::is_cwd_a_witness;
 use super::rename_source::{self, RenameSource};
-use super::retry::{Dialogue, is_lost};
+use super::retry::{Exchange, is_lost};
 use super::version::told;
 use super::{Error, ErrorKind, Remote, words};
 use crate::ftp::{
@@ -35,7 +35,7 @@ pub(super) enum Look {
 
 /// See [`Remote::stat`].
 pub(super) fn stat(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
-    let task = Task::new(Operation::Stat, path);
+    let task = ErrorContext::new(Operation::Stat, path);
     match look_as_shown(remote, &mut remote.dialogue(), path)? {
         Look::Found(entry) => Ok(entry),
         Look::Absent => Err(task.error(ErrorKind::NotFound, &"the server does not list it")),
@@ -46,13 +46,15 @@ pub(super) fn stat(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
 /// What is at `path`, links treated as the mount shows them.
 pub(super) fn look_as_shown(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
     match (look(remote, dialogue, path)?, path.parent()) {
         (Look::Found(entry), Some(parent)) => treat(remote, dialogue, &parent, entry)
             .map(|shown| shown.map_or(Look::Absent, Look::Found))
-            .map_err(|fault| remote.blame(dialogue, &Task::new(Operation::Stat, path), &fault)),
+            .map_err(|fault| {
+                remote.blame(dialogue, &ErrorContext::new(Operation::Stat, path), &fault)
+            }),
         (found, _) => Ok(found),
     }
 }
@@ -60,28 +62,30 @@ pub(super) fn look_as_shown(
 /// What is at `path`.
 pub(super) fn look(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
     let answer = ask_facts(remote, dialogue, path)?;
     match answer {
-        Facts::Found(entry) if may_be_a_link(&entry) => look_again(remote, dialogue, path, entry),
-        Facts::Found(entry) => Ok(Look::Found(entry)),
-        Facts::Absent => Ok(Look::Absent),
-        Facts::NoParent(kind) => Ok(Look::NoParent(kind)),
-        Facts::Silent => look_in_parent(remote, dialogue, path),
-        Facts::Empty => match look_in_parent(remote, dialogue, path)? {
+        MlstAnswer::Found(entry) if may_be_a_link(&entry) => {
+            look_again(remote, dialogue, path, entry)
+        }
+        MlstAnswer::Found(entry) => Ok(Look::Found(entry)),
+        MlstAnswer::Absent => Ok(Look::Absent),
+        MlstAnswer::NoParent(kind) => Ok(Look::NoParent(kind)),
+        MlstAnswer::Silent => look_in_parent(remote, dialogue, path),
+        MlstAnswer::Empty => match look_in_parent(remote, dialogue, path)? {
             Look::Absent => look_by_name(remote, dialogue, path),
             seen => Ok(seen),
         },
-        Facts::Unexplained(words) => {
+        MlstAnswer::Unexplained(words) => {
             let look = look_in_parent(remote, dialogue, path)?;
             if matches!(look, Look::Absent) {
                 remote.listing_checks().note_absence(words);
             }
             Ok(look)
         }
-        Facts::Denied => {
+        MlstAnswer::Denied => {
             let look = look_in_parent(remote, dialogue, path)?;
             if matches!(look, Look::Found(_)) && path.parent().is_some() {
                 let why = "it does not know a name that is listed";
@@ -94,14 +98,16 @@ pub(super) fn look(
 
 /// See [`Remote::stat_unlisted`].
 pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
-    let task = Task::new(Operation::Stat, path);
+    let task = ErrorContext::new(Operation::Stat, path);
     let mut dialogue = remote.dialogue();
     let look = match ask_facts(remote, &mut dialogue, path)? {
-        Facts::Found(entry) => Look::Found(entry),
-        Facts::Absent => Look::Absent,
-        Facts::NoParent(kind) => Look::NoParent(kind),
-        Facts::Silent | Facts::Empty | Facts::Denied => look_by_name(remote, &mut dialogue, path)?,
-        Facts::Unexplained(words) => {
+        MlstAnswer::Found(entry) => Look::Found(entry),
+        MlstAnswer::Absent => Look::Absent,
+        MlstAnswer::NoParent(kind) => Look::NoParent(kind),
+        MlstAnswer::Silent | MlstAnswer::Empty | MlstAnswer::Denied => {
+            look_by_name(remote, &mut dialogue, path)?
+        }
+        MlstAnswer::Unexplained(words) => {
             let look = look_by_name(remote, &mut dialogue, path)?;
             if matches!(look, Look::Absent) {
                 remote.listing_checks().note_absence(words);
@@ -117,7 +123,7 @@ pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry,
 }
 
 /// What MLST says of a path.
-enum Facts {
+enum MlstAnswer {
     Found(Entry),
     Absent,
     NoParent(ErrorKind),
@@ -135,48 +141,48 @@ enum Facts {
 
 fn ask_facts(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Facts, Error> {
+) -> Result<MlstAnswer, Error> {
     let profile = remote.profile();
     if !profile.has(Capability::Mlst) {
-        return Ok(Facts::Silent);
+        return Ok(MlstAnswer::Silent);
     }
     let fault = match dialogue.repeat(|session| session.mlst(path)) {
         Ok(entry) => {
             profile.works(Capability::Mlst);
             note_mode(profile, &entry);
-            return Ok(Facts::Found(named(entry, path)));
+            return Ok(MlstAnswer::Found(named(entry, path)));
         }
         Err(fault) => fault,
     };
     if is_unsupported(&fault) {
         profile.fails(Capability::Mlst, &fault);
-        return Ok(Facts::Silent);
+        return Ok(MlstAnswer::Silent);
     }
     if is_without_facts(&fault) {
         if !profile.is_proven(Capability::Mlst) {
             profile.doubt(Capability::Mlst, MOST_EMPTY_FACTS, &fault);
         }
-        return Ok(Facts::Empty);
+        return Ok(MlstAnswer::Empty);
     }
     let is_proven = profile.is_proven(Capability::Mlst);
     Ok(match meaning(&fault, path) {
-        Some(ErrorKind::NotFound) if is_proven => Facts::Absent,
+        Some(ErrorKind::NotFound) if is_proven => MlstAnswer::Absent,
         // "Failed" may be a server's word for a missing name, or for a bad moment.
         None if is_proven => {
             let words = refusal(&fault).map(|reply| words::sense(reply.lines(), path));
             let words = words.unwrap_or_default();
             if remote.listing_checks().mean_absence(&words) {
-                Facts::Absent
+                MlstAnswer::Absent
             } else {
-                Facts::Unexplained(words)
+                MlstAnswer::Unexplained(words)
             }
         }
         // Apache FtpServer answers 501 for a missing name.
-        None | Some(ErrorKind::NotFound | ErrorKind::InvalidName) => Facts::Denied,
-        Some(kind @ ErrorKind::NotDirectory) => Facts::NoParent(kind),
-        Some(kind) => return Err(Task::new(Operation::Stat, path).error(kind, &fault)),
+        None | Some(ErrorKind::NotFound | ErrorKind::InvalidName) => MlstAnswer::Denied,
+        Some(kind @ ErrorKind::NotDirectory) => MlstAnswer::NoParent(kind),
+        Some(kind) => return Err(ErrorContext::new(Operation::Stat, path).error(kind, &fault)),
     })
 }
 
@@ -202,7 +208,7 @@ fn may_be_a_link(told: &Entry) -> bool {
 /// listed.
 fn look_again(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     told: Entry,
 ) -> Result<Look, Error> {
@@ -217,7 +223,7 @@ fn look_again(
 
 fn look_in_parent(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
     let Some(parent) = path.parent() else {
@@ -247,11 +253,11 @@ fn look_in_parent(
 /// without a reason though it has told sizes or times before.
 pub(super) fn look_by_name(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Look, Error> {
     ask_by_name(remote, dialogue, path)?.ok_or_else(|| {
-        Task::new(Operation::Stat, path).error(
+        ErrorContext::new(Operation::Stat, path).error(
             ErrorKind::Other,
             &"the server's answers neither show it nor rule it out",
         )
@@ -261,10 +267,10 @@ pub(super) fn look_by_name(
 /// The same; none where the answers neither show the name nor rule it out.
 fn ask_by_name(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Option<Look>, Error> {
-    let task = Task::new(Operation::Stat, path);
+    let task = ErrorContext::new(Operation::Stat, path);
     let failed =
         |fault: &pool::Error| task.error(meaning(fault, path).unwrap_or(ErrorKind::Other), fault);
     let entered = dialogue.repeat(|session| session.change_directory(path));
@@ -380,7 +386,7 @@ fn size_and_time(
 /// where neither is answered. A name that NLST shows is of this `kind`.
 fn look_in_names(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     kind: Kind,
 ) -> Result<Option<Look>, Error> {
@@ -404,7 +410,7 @@ fn look_in_names(
 /// The line that LIST of `path` has for itself.
 fn list_alone(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Option<Entry>, Error> {
     if !remote.profile().has(Capability::PathArgument) {
@@ -417,7 +423,7 @@ fn list_alone(
 /// The listing of `directory` without options, to find `path`; none where it is refused.
 fn ask_names(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     with: ListWith,
     path: &RemotePath,
     directory: &RemotePath,
@@ -432,14 +438,14 @@ fn ask_names(
         Err(fault) if refusal(&fault).is_some() => Ok(None),
         Err(fault) => {
             let kind = meaning(&fault, path).unwrap_or(ErrorKind::Other);
-            Err(Task::new(Operation::Stat, path).error(kind, &fault))
+            Err(ErrorContext::new(Operation::Stat, path).error(kind, &fault))
         }
     }
 }
 
 /// See [`Remote::read_link`].
 pub(super) fn read_link(remote: &Remote, path: &RemotePath) -> Result<Vec<u8>, Error> {
-    let task = Task::new(Operation::ReadLink, path);
+    let task = ErrorContext::new(Operation::ReadLink, path);
     let mut dialogue = remote.dialogue();
     if remote.profile().has(Capability::Mlst)
         && let Look::Found(entry) = look(remote, &mut dialogue, path)?

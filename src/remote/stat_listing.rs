@@ -8,7 +8,7 @@
 //! others leave out names with a dot.
 
 use super::Remote;
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use crate::ftp::{Capability, Completeness, Entry, Error, Finding, RemotePath, StatListing};
 
 /// The largest listing that is asked for twice, to compare.
@@ -36,7 +36,7 @@ pub(super) enum StatAnswer {
 /// The listing of `directory` by STAT.
 pub(super) fn list(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> StatAnswer {
     if !is_believed(remote) || !is_literal(directory) {
@@ -61,7 +61,7 @@ pub(super) fn list(
 /// Finds out with `entries`, just listed by LIST, whether STAT lists the same.
 pub(super) fn compare(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     directory: &RemotePath,
     entries: &[Entry],
 ) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::{Remote, Version, change};
 use crate::ftp::{Capability, RemotePath};
 use crate::journal::Journal;
@@ -216,7 +216,7 @@ impl Temporary {
     }
 
     /// Deletes what is there. Where that fails it is an orphan.
-    pub(super) fn delete(mut self, dialogue: &mut Dialogue<'_>) {
+    pub(super) fn delete(mut self, dialogue: &mut Exchange<'_>) {
         // What was moved aside for the file that has its place now never comes back.
         self.condemn();
         match change::delete_in(&self.remote, dialogue, &self.path) {
@@ -228,7 +228,7 @@ impl Temporary {
     /// Moves a file that may have been moved aside back, unless another has its name now. Where
     /// that fails it is an orphan. Where the server may still be `at_work` on it, it is looked for
     /// once more later.
-    pub(super) fn put_back(mut self, dialogue: &mut Dialogue<'_>, at_work: bool) {
+    pub(super) fn put_back(mut self, dialogue: &mut Exchange<'_>, at_work: bool) {
         let Some(orphan) = &mut self.orphan else {
             return;
         };

@@ -11,8 +11,8 @@ use std::mem;
 use std::time::Instant;
 
 use super::begin::{MOST_PASSING, may_have};
-use super::error::{Operation, Task, is_unsupported, meaning, refusal};
-use super::retry::Dialogue;
+use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
+use super::retry::Exchange;
 use super::sending::Sending;
 use super::stat::{Look, look};
 use super::steps::UploadName;
@@ -23,7 +23,7 @@ use crate::pool::{self, Permit};
 
 /// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
 #[derive(Debug)]
-pub struct Upload {
+pub struct RemoteUpload {
     remote: Remote,
     /// What it was begun for; errors name it.
     path: RemotePath,
@@ -109,7 +109,7 @@ fn size_and_time(
     Ok(entry)
 }
 
-impl Upload {
+impl RemoteUpload {
     pub(super) fn new(
         remote: &Remote,
         path: &RemotePath,
@@ -155,7 +155,7 @@ impl Upload {
     /// file, nothing is compared or sent again.
     ///
     /// # Errors
-    /// Those of [`Upload::send`].
+    /// Those of [`RemoteUpload::send`].
     pub fn arrive(&mut self, file: Option<&File>) -> Result<(), Error> {
         self.step(|sending| sending.finish(file))?;
         let Some(file) = file else { return Ok(()) };
@@ -165,7 +165,7 @@ impl Upload {
         let (remote, size) = (self.remote.clone(), sending.sent());
         let mut dialogue = sending.lend_lease().map_or_else(
             || remote.dialogue(),
-            |lease| Dialogue::with(remote.pool(), lease),
+            |lease| Exchange::with(remote.pool(), lease),
         );
         let verified = remote.verify_digest(&mut dialogue, self.place.path(), file, size);
         sending.put_lease_back(dialogue.into_lease());
@@ -199,7 +199,9 @@ impl Upload {
         let sent = self.sent();
         if matches!(self.state, State::Sending(_)) && sent != commit.size {
             let reason = format!("{sent} of {} bytes were sent", commit.size);
-            return Err(Task::new(Operation::Store, target).error(ErrorKind::Truncated, &reason));
+            return Err(
+                ErrorContext::new(Operation::Store, target).error(ErrorKind::Truncated, &reason)
+            );
         }
         self.step(|sending| sending.finish(None))?;
         let remote = self.remote.clone();
@@ -209,7 +211,7 @@ impl Upload {
         };
         let mut dialogue = lease.map_or_else(
             || remote.dialogue(),
-            |lease| Dialogue::with(remote.pool(), lease),
+            |lease| Exchange::with(remote.pool(), lease),
         );
         let done = self.settle(&mut dialogue, target, commit);
         match done {
@@ -227,11 +229,11 @@ impl Upload {
     /// From all bytes acknowledged to the file in its place.
     fn settle(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         target: &RemotePath,
         commit: &Commit,
     ) -> Result<Stored, Error> {
-        let task = Task::new(Operation::Store, target);
+        let task = ErrorContext::new(Operation::Store, target);
         let found = match self.arrived(dialogue, target)? {
             Arrival::Told(entry) => Some(entry),
             Arrival::Unseen(fault) if self.name == UploadName::Hidden => {
@@ -269,7 +271,11 @@ impl Upload {
 
     /// Makes sure that the temporary name is listed as it is, once per server: one that is changed
     /// may be another upload's, too.
-    fn confirm_place(&self, dialogue: &mut Dialogue<'_>, task: &Task<'_>) -> Result<(), Error> {
+    fn confirm_place(
+        &self,
+        dialogue: &mut Exchange<'_>,
+        task: &ErrorContext<'_>,
+    ) -> Result<(), Error> {
         let (remote, path) = (&self.remote, self.place.path());
         let profile = remote.profile();
         let next = self.name.next().filter(|next| may_have(remote, *next));
@@ -310,7 +316,7 @@ impl Upload {
     /// again renames nothing.
     fn is_refused_for_the_moment(
         &self,
-        dialogue: &mut Dialogue<'_>,
+        dialogue: &mut Exchange<'_>,
         target: &RemotePath,
         refused: &Error,
     ) -> bool {
@@ -328,7 +334,12 @@ impl Upload {
     }
 
     /// Remembers that uploads of this file begin with `next`; the error that says so.
-    fn other_way(&self, task: &Task<'_>, next: UploadName, why: &dyn std::fmt::Display) -> Error {
+    fn other_way(
+        &self,
+        task: &ErrorContext<'_>,
+        next: UploadName,
+        why: &dyn std::fmt::Display,
+    ) -> Error {
         let remote = &self.remote;
         remote
             .steps()
@@ -340,7 +351,7 @@ impl Upload {
 
     /// What the server has of the upload: one question answers for size, time and mode where the
     /// server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
-    fn arrived(&self, dialogue: &mut Dialogue<'_>, target: &RemotePath) -> Result<Arrival, Error> {
+    fn arrived(&self, dialogue: &mut Exchange<'_>, target: &RemotePath) -> Result<Arrival, Error> {
         let (profile, path) = (self.remote.profile(), self.place.path());
         let asked = if profile.has(Capability::Mlst) {
             dialogue.repeat(|session| session.mlst(path))
@@ -369,7 +380,7 @@ impl Upload {
                 })
             }
             Err(fault) => {
-                let task = Task::new(Operation::Store, target);
+                let task = ErrorContext::new(Operation::Store, target);
                 Err(self.remote.blame(dialogue, &task, &fault))
             }
         }
@@ -387,7 +398,7 @@ impl Upload {
     }
 
     /// Deletes what has come of it, unless that is an older file.
-    fn remove_temporary(&mut self, dialogue: &mut Dialogue<'_>) {
+    fn remove_temporary(&mut self, dialogue: &mut Exchange<'_>) {
         match self.take_place() {
             UploadPlace::Temporary(temporary) => temporary.delete(dialogue),
             UploadPlace::Direct {
@@ -415,12 +426,12 @@ impl Upload {
         mem::replace(&mut self.place, UploadPlace::Gone(path))
     }
 
-    fn task(&self) -> Task<'_> {
-        Task::new(Operation::Store, &self.path)
+    fn task(&self) -> ErrorContext<'_> {
+        ErrorContext::new(Operation::Store, &self.path)
     }
 }
 
-impl Drop for Upload {
+impl Drop for RemoteUpload {
     fn drop(&mut self) {
         if !matches!(self.state, State::Sending(_)) {
             return;

@@ -1,8 +1,8 @@
 //! What tells one version of a file from another, as far as FTP can: size, time of modification,
 //! and the `unique` fact (RFC 3659 §7.5.2).
 
-use super::error::{Operation, Task};
-use super::retry::Dialogue;
+use super::error::{ErrorContext, Operation};
+use super::retry::Exchange;
 use super::stat::{Look, look_as_shown};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::listing::unique_hash;
@@ -111,8 +111,9 @@ pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Err
     {
         return Ok(version);
     }
-    let absent =
-        |kind: ErrorKind, reason: &str| Task::new(Operation::Stat, path).error(kind, reason);
+    let absent = |kind: ErrorKind, reason: &str| {
+        ErrorContext::new(Operation::Stat, path).error(kind, reason)
+    };
     match look_as_shown(remote, &mut dialogue, path)? {
         Look::Found(entry) => Ok(Version::from(&entry)),
         Look::Absent => Err(absent(ErrorKind::NotFound, "it is no longer there")),
@@ -129,13 +130,19 @@ pub(super) fn size(remote: &Remote, path: &RemotePath) -> Result<Option<u64>, Er
     let mut dialogue = remote.dialogue();
     dialogue
         .repeat(|session| told(session.size(path), profile, Capability::Size))
-        .map_err(|fault| remote.blame(&mut dialogue, &Task::new(Operation::Stat, path), &fault))
+        .map_err(|fault| {
+            remote.blame(
+                &mut dialogue,
+                &ErrorContext::new(Operation::Stat, path),
+                &fault,
+            )
+        })
 }
 
 /// By SIZE and MDTM, whichever the server has; none where neither said anything of the file.
 fn size_and_time(
     remote: &Remote,
-    dialogue: &mut Dialogue<'_>,
+    dialogue: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Option<Version>, Error> {
     let profile = remote.profile();
@@ -163,7 +170,9 @@ fn size_and_time(
             modified: modified.map(|seconds| (seconds, Precision::Second)),
             unique: 0,
         })),
-        Err(fault) => Err(remote.blame(dialogue, &Task::new(Operation::Stat, path), &fault)),
+        Err(fault) => {
+            Err(remote.blame(dialogue, &ErrorContext::new(Operation::Stat, path), &fault))
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::ftp::{Capability, DigestCommand, Error, RemotePath, ServerProfile, Session, Setting};
 
 /// One of several commands to the same end.
-pub(super) trait Way: Copy + 'static {
+pub(super) trait Fallback: Copy + 'static {
     /// All of them, the best first.
     const ALL: &'static [Self];
 
@@ -31,7 +31,7 @@ pub(super) enum TimeWay {
     Mdtm,
 }
 
-impl Way for TimeWay {
+impl Fallback for TimeWay {
     const ALL: &'static [Self] = &[Self::Mfmt, Self::Mff, Self::SiteUtime, Self::Mdtm];
 
     fn capability(self) -> Capability {
@@ -81,7 +81,7 @@ pub(super) enum ModeWay {
     Mff,
 }
 
-impl Way for ModeWay {
+impl Fallback for ModeWay {
     const ALL: &'static [Self] = &[Self::SiteChmod, Self::Mff];
 
     fn capability(self) -> Capability {
@@ -120,7 +120,7 @@ pub(super) enum ResumeWay {
     Append,
 }
 
-impl Way for ResumeWay {
+impl Fallback for ResumeWay {
     const ALL: &'static [Self] = &[Self::Restart, Self::Append];
 
     fn capability(self) -> Capability {
@@ -131,7 +131,7 @@ impl Way for ResumeWay {
     }
 }
 
-impl Way for DigestCommand {
+impl Fallback for DigestCommand {
     const ALL: &'static [Self] = &DigestCommand::ALL;
 
     fn capability(self) -> Capability {

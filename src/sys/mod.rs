@@ -179,7 +179,7 @@ pub enum Forked {
     /// The one that was started; it waits for the other to be ready.
     Parent(Starting),
     /// The one that goes to the background.
-    Child(Readiness),
+    Child(FdReadiness),
 }
 
 /// The parent's end: learns whether the child became ready.
@@ -188,7 +188,7 @@ pub struct Starting(PipeReader);
 
 /// The child's end: tells the parent, and lets go of the terminal.
 #[derive(Debug)]
-pub struct Readiness(PipeWriter);
+pub struct FdReadiness(PipeWriter);
 
 /// Splits the process in two; to be called before any thread is started, for threads are not
 /// copied.
@@ -202,7 +202,7 @@ pub fn fork() -> io::Result<Forked> {
     // the child, which may then do all that a process may.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Forked::Child(Readiness(writer))),
+        0 => Ok(Forked::Child(FdReadiness(writer))),
         _ => Ok(Forked::Parent(Starting(reader))),
     }
 }
@@ -214,7 +214,7 @@ impl Starting {
     }
 }
 
-impl Readiness {
+impl FdReadiness {
     /// Leaves the terminal, its session and the working directory, then tells the parent.
     ///
     /// Only here and not at the fork: until the mount stands, Ctrl-C must reach this process, its

@@ -33,7 +33,7 @@ use crate::remote::{self, Remote};
 pub use attr::{Attr, WithTtl};
 pub use errno::Errno;
 pub use ops::{
-    Access, Changes, DirEntry, FreeSpace, OpenMode, Opened, PageCache, Report, Stage, Waiting,
+    Changes, DirEntry, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting,
 };
 pub use read::Bytes;
 pub use table::handle::Handle;

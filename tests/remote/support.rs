@@ -12,7 +12,7 @@ use ftpfs::ftp::{
 };
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{Atomic, Commit, Download, Error, Links, Remote, RemoteOptions, Verify};
+use ftpfs::remote::{Atomic, Commit, Error, Links, Remote, RemoteDownload, RemoteOptions, Verify};
 use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
@@ -151,7 +151,7 @@ impl Site {
 }
 
 /// All that is still to come.
-pub fn rest_of(mut download: Download) -> Result<Vec<u8>, Error> {
+pub fn rest_of(mut download: RemoteDownload) -> Result<Vec<u8>, Error> {
     let (mut content, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         match download.read(&mut buffer)? {

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
-use ftpfs::journal::{Journal, Place};
+use ftpfs::journal::{Journal, StateDir};
 use ftpfs::remote::{Atomic, Commit, ErrorKind};
 use ftpfs::server::{Fault, Misdeed};
 
@@ -205,7 +205,7 @@ fn the_journal_knows_of_a_file_overwritten_in_place_before_the_server_does() {
     let site = Site::new();
     site.put("file", b"old");
     let state = tempfile::tempdir().unwrap();
-    let place = Place::of(state.path(), "ann", "host", 21);
+    let place = StateDir::of(state.path(), "ann", "host", 21);
     let journal = Journal::open(&place, None).unwrap();
     let page = fs::read_dir(place.directory())
         .unwrap()

@@ -18,7 +18,7 @@ use super::session::list::Pace;
 use super::tls::{self, Connector, Security};
 use super::wire::Wire;
 use ledger::{Fit, Ledger};
-use owed::Ahead;
+use owed::OwedAhead;
 
 /// Longest line of a reply.
 const MAX_LINE: usize = 8 * 1024;
@@ -51,7 +51,7 @@ pub(super) struct Control {
     sent_at: Instant,
     /// The quickest answer to a single command so far.
     round_trip: Option<Duration>,
-    ahead: Ahead,
+    ahead: OwedAhead,
     /// Replies to questions about a file that were sent already: they come next, behind the one
     /// sent ahead.
     looked: usize,
@@ -86,7 +86,7 @@ impl Control {
             holds_data: false,
             sent_at: Instant::now(),
             round_trip: None,
-            ahead: Ahead::None,
+            ahead: OwedAhead::None,
             looked: 0,
             unwanted: 0,
             beside: None,
@@ -297,7 +297,7 @@ impl Control {
             if !self.usable {
                 return Ok(reply);
             }
-            self.ahead = Ahead::Arrived(reply);
+            self.ahead = OwedAhead::Arrived(reply);
         }
         self.pass_unwanted(phase, deadline)?;
         self.next_reply(phase, deadline)

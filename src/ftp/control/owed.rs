@@ -9,7 +9,7 @@ use crate::ftp::reply::{Reply, first_line, last_line};
 
 /// The reply to a command that was sent ahead of its use: it comes before all others.
 #[derive(Debug, Default)]
-pub(super) enum Ahead {
+pub(super) enum OwedAhead {
     #[default]
     None,
     Owed,
@@ -20,7 +20,7 @@ impl Control {
     /// The next reply is that to a command sent ahead of its use: it is set aside when it comes.
     /// One at a time.
     pub(in crate::ftp) fn owe_ahead(&mut self) {
-        self.ahead = Ahead::Owed;
+        self.ahead = OwedAhead::Owed;
         self.holds_data = true;
     }
 
@@ -42,18 +42,18 @@ impl Control {
 
     /// Whether a command was sent ahead of its use, and its reply not yet taken.
     pub(in crate::ftp) fn has_ahead(&self) -> bool {
-        !matches!(self.ahead, Ahead::None)
+        !matches!(self.ahead, OwedAhead::None)
     }
 
     /// Whether the reply to a command sent ahead is still to come.
     pub(in crate::ftp) fn owes_ahead(&self) -> bool {
-        matches!(self.ahead, Ahead::Owed)
+        matches!(self.ahead, OwedAhead::Owed)
     }
 
     /// The reply to the command sent ahead, where it has come.
     pub(in crate::ftp) fn take_ahead(&mut self) -> Option<Reply> {
         match std::mem::take(&mut self.ahead) {
-            Ahead::Arrived(reply) => Some(reply),
+            OwedAhead::Arrived(reply) => Some(reply),
             other => {
                 self.ahead = other;
                 None
@@ -65,7 +65,7 @@ impl Control {
     pub(in crate::ftp) fn hear_ahead(&mut self) -> Result<(), Error> {
         if self.owes_ahead() {
             let reply = self.next_reply(Phase::Reply, Instant::now() + self.patience())?;
-            self.ahead = Ahead::Arrived(reply);
+            self.ahead = OwedAhead::Arrived(reply);
         }
         Ok(())
     }

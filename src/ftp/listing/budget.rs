@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A bound on the memory of all listings being received; shared by handle.
 #[derive(Debug, Clone)]
-pub struct ListingBudget(Arc<Bytes>);
+pub struct ListingBudget(Arc<BudgetBytes>);
 
 #[derive(Debug)]
-struct Bytes {
+struct BudgetBytes {
     limit: usize,
     taken: AtomicUsize,
 }
@@ -25,7 +25,7 @@ impl ListingBudget {
     /// `limit` bytes for all listings together.
     pub fn new(limit: usize) -> Self {
         let taken = AtomicUsize::new(0);
-        Self(Arc::new(Bytes { limit, taken }))
+        Self(Arc::new(BudgetBytes { limit, taken }))
     }
 
     /// The bound, in bytes.
@@ -57,7 +57,7 @@ impl Default for ListingBudget {
 impl ListingShare {
     /// Takes `bytes` more; false, and nothing taken, where the budget has fewer left.
     pub(in crate::ftp) fn take(&mut self, bytes: usize) -> bool {
-        let Bytes { limit, taken } = &*self.budget.0;
+        let BudgetBytes { limit, taken } = &*self.budget.0;
         let fits = taken.fetch_update(Relaxed, Relaxed, |taken| {
             taken.checked_add(bytes).filter(|sum| sum <= limit)
         });

@@ -62,7 +62,7 @@ pub enum Format {
 
 /// What one line of a listing says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ListingLine {
     /// An entry; its name passes [`check_name`].
     Entry(Entry),
     /// The listed directory itself: `.`, or `type=cdir`.
@@ -178,10 +178,10 @@ pub fn unique_hash(fact: &[u8]) -> u64 {
 /// Reads one line as a listing of its own, its terminator already removed.
 ///
 /// `now` is the present in seconds since the epoch (UTC); it tells the year of dates without one.
-pub fn parse_line(line: &[u8], format: Format, now: i64) -> Line {
+pub fn parse_line(line: &[u8], format: Format, now: i64) -> ListingLine {
     let mut reader = ListingReader::new(format, now);
     match reader.line(line) {
-        Line::Held(_) => reader.finish().pop().unwrap_or(Line::Skip),
+        ListingLine::Held(_) => reader.finish().pop().unwrap_or(ListingLine::Skip),
         line => line,
     }
 }
@@ -233,21 +233,21 @@ impl Row {
     }
 }
 
-fn checked(mut entry: Entry) -> Line {
+fn checked(mut entry: Entry) -> ListingLine {
     match entry.name.as_slice() {
-        b"." if entry.kind == Kind::Directory => return Line::Itself,
-        b"." | b".." => return Line::Skip,
+        b"." if entry.kind == Kind::Directory => return ListingLine::Itself,
+        b"." | b".." => return ListingLine::Skip,
         _ => {}
     }
     match check_name(&entry.name) {
         Ok(()) => {
             bound(&mut entry);
-            Line::Entry(entry)
+            ListingLine::Entry(entry)
         }
-        Err(PathError::Unsendable) => Line::Dropped("its name has a CR, LF or NUL"),
-        Err(PathError::NotAName) => Line::Dropped("its name is empty or has a slash"),
-        Err(PathError::NotInCharset(_)) => Line::Dropped("its name is not in the charset"),
-        Err(PathError::TooLong) => Line::Dropped("its name is longer than 255 bytes"),
+        Err(PathError::Unsendable) => ListingLine::Dropped("its name has a CR, LF or NUL"),
+        Err(PathError::NotAName) => ListingLine::Dropped("its name is empty or has a slash"),
+        Err(PathError::NotInCharset(_)) => ListingLine::Dropped("its name is not in the charset"),
+        Err(PathError::TooLong) => ListingLine::Dropped("its name is longer than 255 bytes"),
     }
 }
 

@@ -8,8 +8,8 @@ use super::order::{DateOrders, Learned, NumericTime};
 use super::words::{next_word, words};
 use super::zos::{self, Heading};
 use super::{
-    Entry, Format, Kind, Line, Row, as400, checked, dos, eplf, os2, sterling, tandem, unisys, unix,
-    vms, vshell, vxworks,
+    Entry, Format, Kind, ListingLine, Row, as400, checked, dos, eplf, os2, sterling, tandem,
+    unisys, unix, vms, vshell, vxworks,
 };
 
 /// The dialects of LIST, the strictest first: a line is tried in this order, unless the lines
@@ -97,7 +97,7 @@ impl ListingReader {
     }
 
     /// Reads one line, its terminator removed.
-    pub fn line(&mut self, mut line: &[u8]) -> Line {
+    pub fn line(&mut self, mut line: &[u8]) -> ListingLine {
         // No name ends in CR: it could not be sent.
         while let [rest @ .., b'\r'] = line {
             line = rest;
@@ -109,7 +109,7 @@ impl ListingReader {
     }
 
     /// What was held, now that the listing is over: entries, and names that must not be used.
-    pub fn finish(mut self) -> Vec<Line> {
+    pub fn finish(mut self) -> Vec<ListingLine> {
         self.unwrap_alone();
         let newest = self.newest_versions();
         let (dates, marks) = (self.dates, self.marks);
@@ -152,7 +152,7 @@ impl ListingReader {
         newest
     }
 
-    fn list_line(&mut self, line: &[u8]) -> Line {
+    fn list_line(&mut self, line: &[u8]) -> ListingLine {
         if let Some(name) = self.wrapped.take() {
             match vms::parse_rest(&name, line) {
                 Some(row) => return self.row(row),
@@ -162,7 +162,7 @@ impl ListingReader {
         self.read_list_line(line)
     }
 
-    fn read_list_line(&mut self, line: &[u8]) -> Line {
+    fn read_list_line(&mut self, line: &[u8]) -> ListingLine {
         let is_blank = line.trim_ascii().is_empty();
         let is_first = !self.has_begun;
         self.has_begun |= !is_blank;
@@ -185,12 +185,12 @@ impl ListingReader {
         if self.dialect.is_none_or(|dialect| dialect == Dialect::Vms) && vms::is_wrapped(line) {
             self.wrapped = Some(line.to_vec());
             // Should no line complete it, it is an entry all the same.
-            return Line::Held(held_memory(&Entry::new(line, Kind::File)));
+            return ListingLine::Held(held_memory(&Entry::new(line, Kind::File)));
         }
         if let Some(heading) = zos::heading(line) {
             self.heading = heading;
             self.dialect = Some(Dialect::Zos);
-            return Line::Skip;
+            return ListingLine::Skip;
         }
         if is_blank
             || is_total(line)
@@ -200,9 +200,9 @@ impl ListingReader {
             || vxworks::is_heading(line)
             || dos::is_furniture(line)
         {
-            return Line::Skip;
+            return ListingLine::Skip;
         }
-        Line::Unparsable
+        ListingLine::Unparsable
     }
 
     fn in_dialect(&self, dialect: Dialect, line: &[u8]) -> Option<Row> {
@@ -226,7 +226,7 @@ impl ListingReader {
         }
     }
 
-    fn row(&mut self, row: Row) -> Line {
+    fn row(&mut self, row: Row) -> ListingLine {
         match row {
             Row::Entry(entry) => self.entry(entry, None),
             Row::Dated(mut entry, time) => match self.dates.learn(&time) {
@@ -241,13 +241,13 @@ impl ListingReader {
                 time: None,
                 version: Some(version),
             }),
-            Row::Furniture => Line::Skip,
-            Row::Itself => Line::Itself,
-            Row::Dropped(why) => Line::Dropped(why),
+            Row::Furniture => ListingLine::Skip,
+            Row::Itself => ListingLine::Itself,
+            Row::Dropped(why) => ListingLine::Dropped(why),
         }
     }
 
-    fn entry(&mut self, mut entry: Entry, time: Option<NumericTime>) -> Line {
+    fn entry(&mut self, mut entry: Entry, time: Option<NumericTime>) -> ListingLine {
         let may_be_marked = self.dialect == Some(Dialect::Unix) && self.marks.learn(&mut entry);
         if may_be_marked || time.is_some() {
             return self.hold(Held {
@@ -259,10 +259,10 @@ impl ListingReader {
         checked(entry)
     }
 
-    fn hold(&mut self, held: Held) -> Line {
+    fn hold(&mut self, held: Held) -> ListingLine {
         let bytes = held_memory(&held.entry);
         self.held.push(held);
-        Line::Held(bytes)
+        ListingLine::Held(bytes)
     }
 
     /// A name on a line of its own had no other line. Its memory was counted with that one.
@@ -287,15 +287,15 @@ fn held_memory(entry: &Entry) -> usize {
 }
 
 /// Reads a line of MLSD.
-fn facts(line: &[u8]) -> Line {
+fn facts(line: &[u8]) -> ListingLine {
     if line.is_empty() {
-        return Line::Skip;
+        return ListingLine::Skip;
     }
     match mlsd::parse(line).map(fact_row) {
         Some(Row::Entry(entry)) => checked(entry),
-        Some(Row::Itself) => Line::Itself,
-        Some(_) => Line::Skip,
-        None => Line::Unparsable,
+        Some(Row::Itself) => ListingLine::Itself,
+        Some(_) => ListingLine::Skip,
+        None => ListingLine::Unparsable,
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Entry, Kind, Modified, Precision, Row};
 /// Reads a line that has a name and something behind it; none when it is no VMS line.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (name, rest) = file_name(line)?;
-    let columns = Columns::read(rest)?;
+    let columns = VmsColumns::read(rest)?;
     Some(name.row(&columns))
 }
 
@@ -25,14 +25,14 @@ pub(super) fn is_wrapped(line: &[u8]) -> bool {
 pub(super) fn parse_rest(name: &[u8], line: &[u8]) -> Option<Row> {
     line.first().filter(|byte| is_blank(**byte))?;
     let (name, _) = file_name(name)?;
-    let columns = Columns::read(line)?;
+    let columns = VmsColumns::read(line)?;
     Some(name.row(&columns))
 }
 
 /// A name of which nothing else is said.
 pub(super) fn alone(name: &[u8]) -> Option<Row> {
     let (name, _) = file_name(name)?;
-    Some(name.row(&Columns::default()))
+    Some(name.row(&VmsColumns::default()))
 }
 
 /// Whether the line heads a directory's files, or says that there are none.
@@ -51,7 +51,7 @@ struct FileName<'a> {
 }
 
 impl FileName<'_> {
-    fn row(&self, columns: &Columns) -> Row {
+    fn row(&self, columns: &VmsColumns) -> Row {
         let kind = if self.is_directory {
             Kind::Directory
         } else {
@@ -98,12 +98,12 @@ fn file_name(line: &[u8]) -> Option<(FileName<'_>, &[u8])> {
 
 /// What stands behind the name.
 #[derive(Debug, Default)]
-struct Columns {
+struct VmsColumns {
     modified: Option<Modified>,
     owner: Option<Vec<u8>>,
 }
 
-impl Columns {
+impl VmsColumns {
     /// None when it is neither a date among other columns nor the server's excuse.
     fn read(line: &[u8]) -> Option<Self> {
         let text = trim_start(line);

@@ -139,7 +139,7 @@ pub enum Capability {
 }
 
 /// What is fixed about a capability.
-struct Row {
+struct CapabilityRow {
     capability: Capability,
     /// Its name in `-o without=`, in the state directory and in `ftpfs check`.
     name: &'static str,
@@ -154,8 +154,8 @@ const fn row(
     name: &'static str,
     assumed: bool,
     without: &'static str,
-) -> Row {
-    Row {
+) -> CapabilityRow {
+    CapabilityRow {
         capability,
         name,
         assumed,
@@ -164,7 +164,7 @@ const fn row(
 }
 
 /// One row per capability, in the order of the enum.
-const ROWS: [Row; Capability::COUNT] = {
+const ROWS: [CapabilityRow; Capability::COUNT] = {
     use Capability as C;
     [
         row(
@@ -470,7 +470,7 @@ impl Capability {
         clippy::indexing_slicing,
         reason = "the table has a row for each value, which a const assertion checks"
     )]
-    fn row(self) -> &'static Row {
+    fn row(self) -> &'static CapabilityRow {
         &ROWS[self.index()]
     }
 }

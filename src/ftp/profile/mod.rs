@@ -20,7 +20,7 @@ use super::path::NAME_MAX;
 use super::reply::Reply;
 
 pub use capability::Capability;
-pub use record::{Identity, ProfileRecord};
+pub use record::{ProfileRecord, ServerIdentity};
 
 use family::Family;
 
@@ -86,11 +86,11 @@ impl Suspicion {
 /// What a server can and does; a handle, shared by all sessions to it.
 #[derive(Debug, Clone, Default)]
 pub struct ServerProfile {
-    inner: Arc<Inner>,
+    inner: Arc<ProfileInner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct ProfileInner {
     /// [`Finding`] and time of each capability.
     findings: [AtomicU64; Capability::COUNT],
     /// Signs against a capability that are not yet a finding.
@@ -104,20 +104,20 @@ struct Inner {
     /// Longest name that was kept, and shortest one that was cut; 0 while unknown. Bytes.
     name_kept: AtomicUsize,
     name_cut: AtomicUsize,
-    known: Mutex<Known>,
+    known: Mutex<LoginFacts>,
 }
 
 /// What a login showed.
 #[derive(Debug, Default)]
-struct Known {
+struct LoginFacts {
     announced: Option<Features>,
     /// Of an earlier mount, until it is known whether this is the same server.
     remembered: Option<ProfileRecord>,
-    identity: Option<Identity>,
+    identity: Option<ServerIdentity>,
     system: String,
 }
 
-impl Default for Inner {
+impl Default for ProfileInner {
     fn default() -> Self {
         Self {
             findings: [const { AtomicU64::new(0) }; Capability::COUNT],
@@ -137,9 +137,9 @@ impl ServerProfile {
     /// A profile of a server about which nothing is known, with `without` switched off.
     pub fn without(without: &[Capability]) -> Self {
         let bits = without.iter().fold(0, |bits, it| bits | 1 << it.index());
-        let inner = Inner {
+        let inner = ProfileInner {
             without: bits,
-            ..Inner::default()
+            ..ProfileInner::default()
         };
         Self {
             inner: Arc::new(inner),
@@ -380,7 +380,7 @@ impl ServerProfile {
         true
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, LoginFacts> {
         self.inner
             .known
             .lock()

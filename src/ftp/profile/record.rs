@@ -21,9 +21,9 @@ const PROBE_AFTER: u64 = 7 * 24 * 3600;
 
 /// What must be the same for a profile to hold: SYST, FEAT and the TLS key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity([u8; 32]);
+pub struct ServerIdentity([u8; 32]);
 
-impl Identity {
+impl ServerIdentity {
     /// Of a server that answers SYST and FEAT so, and whose certificate has the key `tls_key`.
     pub fn of(syst: &str, features: &Features, tls_key: Option<&[u8]>) -> Self {
         let mut hash = Sha256::new();
@@ -54,7 +54,7 @@ impl Identity {
 /// What was observed about a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProfileRecord {
-    identity: Option<Identity>,
+    identity: Option<ServerIdentity>,
     /// Capability, whether it works, and when that was seen; seconds since the epoch.
     findings: Vec<(Capability, bool, u64)>,
     session_limit: usize,
@@ -76,7 +76,7 @@ impl ProfileRecord {
         for line in lines {
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             match words.as_slice() {
-                ["identity", hex] => record.identity = Identity::parse(hex),
+                ["identity", hex] => record.identity = ServerIdentity::parse(hex),
                 [verdict @ ("works" | "fails"), name, at] => {
                     if let (Some(capability), Ok(at)) = (Capability::named(name), at.parse()) {
                         record.findings.push((capability, *verdict == "works", at));
@@ -94,7 +94,7 @@ impl ProfileRecord {
     pub fn format(&self) -> String {
         let mut text = format!("{HEADING}\n");
         // Writing to a String cannot fail.
-        if let Some(Identity(bytes)) = self.identity {
+        if let Some(ServerIdentity(bytes)) = self.identity {
             text.push_str("identity ");
             for byte in bytes {
                 let _ = write!(text, "{byte:02x}");
@@ -135,7 +135,7 @@ impl ServerProfile {
     /// believed of the same.
     ///
     /// `system` is SYST's answer, in lower case.
-    pub fn identify(&self, system: &str, identity: Identity) {
+    pub fn identify(&self, system: &str, identity: ServerIdentity) {
         system.clone_into(&mut self.known().system);
         for (capability, works) in Family::habits_of_system(system) {
             let finding = if *works {
@@ -226,7 +226,7 @@ mod tests {
         Features::named(names)
     }
 
-    fn observed() -> (ServerProfile, Identity) {
+    fn observed() -> (ServerProfile, ServerIdentity) {
         let profile = ServerProfile::default();
         profile.introduce(
             &Reply::new(ReplyCode(220), vec![b"hello".to_vec()]),
@@ -235,7 +235,8 @@ mod tests {
         profile.fails(Capability::Pipelining, &"a test");
         profile.works(Capability::Rest);
         profile.set_session_limit(3);
-        let identity = Identity::of("UNIX Type: L8", &features(&["MLST type*;", "SIZE"]), None);
+        let identity =
+            ServerIdentity::of("UNIX Type: L8", &features(&["MLST type*;", "SIZE"]), None);
         profile.identify("unix", identity);
         (profile, identity)
     }
@@ -267,7 +268,7 @@ mod tests {
         next.remember(profile.record().unwrap());
         next.identify(
             "unix",
-            Identity::of("UNIX Type: L8", &features(&["SIZE"]), None),
+            ServerIdentity::of("UNIX Type: L8", &features(&["SIZE"]), None),
         );
         assert!(next.has(Capability::Pipelining) && !next.is_proven(Capability::Rest));
         assert_eq!(next.session_limit(), None);
@@ -301,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_identity_is_that_of_syst_feat_and_key() {
-        let of = |syst, names: &[&str], key| Identity::of(syst, &features(names), key);
+        let of = |syst, names: &[&str], key| ServerIdentity::of(syst, &features(names), key);
         let one = of("UNIX", &["SIZE"], None);
         assert_eq!(one, of("UNIX ", &["SIZE"], None));
         assert_ne!(one, of("Windows_NT", &["SIZE"], None));

@@ -1,7 +1,7 @@
 //! HTTP's CONNECT (RFC 9110 §9.3.6) in HTTP/1.1's form (RFC 9112), with Basic authentication (RFC
 //! 7617).
 
-use super::{ProxyProblem, Talk, Target};
+use super::{ProxyProblem, ProxyTarget, Talk};
 use crate::ftp::control::shown;
 use crate::ftp::options::Password;
 
@@ -16,7 +16,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub(super) fn ask(
     talk: &mut Talk,
     login: Option<&(String, Password)>,
-    target: &Target,
+    target: &ProxyTarget,
     port: u16,
 ) -> Result<(), ProxyProblem> {
     let target = target.with_port(port);

@@ -83,7 +83,7 @@ pub enum ProxyProblem {
 
 /// Where a proxy is asked to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(super) enum ProxyTarget {
     Address(IpAddr),
     Name(String),
 }
@@ -118,7 +118,7 @@ impl std::fmt::Display for Proxy {
     }
 }
 
-impl Target {
+impl ProxyTarget {
     fn with_port(&self, port: u16) -> String {
         match self {
             Self::Address(address) => host_and_port(&address.to_string(), port),
@@ -145,7 +145,7 @@ impl Proxy {
     /// A connection to `port` of `target` by this proxy, made within `timeout`.
     pub(super) fn connect(
         &self,
-        target: &Target,
+        target: &ProxyTarget,
         port: u16,
         origin: &Origin,
         timeout: Duration,
@@ -159,7 +159,7 @@ impl Proxy {
 
     fn try_connect(
         &self,
-        target: &Target,
+        target: &ProxyTarget,
         port: u16,
         origin: &Origin,
         deadline: Instant,

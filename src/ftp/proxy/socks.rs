@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{ProxyProblem, Talk, Target};
+use super::{ProxyProblem, ProxyTarget, Talk};
 use crate::ftp::options::Password;
 
 const VERSION: u8 = 5;
@@ -23,7 +23,7 @@ const IPV6: u8 = 4;
 pub(super) fn ask(
     talk: &mut Talk,
     login: Option<&(String, Password)>,
-    target: &Target,
+    target: &ProxyTarget,
     port: u16,
 ) -> Result<(), ProxyProblem> {
     // What cannot be written is found out before anything is sent.
@@ -67,18 +67,18 @@ fn log_in(talk: &mut Talk, request: &[u8]) -> Result<(), ProxyProblem> {
     }
 }
 
-fn request(target: &Target, port: u16) -> Result<Vec<u8>, ProxyProblem> {
+fn request(target: &ProxyTarget, port: u16) -> Result<Vec<u8>, ProxyProblem> {
     let mut request = vec![VERSION, CONNECT, 0];
     match target {
-        Target::Address(IpAddr::V4(address)) => {
+        ProxyTarget::Address(IpAddr::V4(address)) => {
             request.push(IPV4);
             request.extend(address.octets());
         }
-        Target::Address(IpAddr::V6(address)) => {
+        ProxyTarget::Address(IpAddr::V6(address)) => {
             request.push(IPV6);
             request.extend(address.octets());
         }
-        Target::Name(name) => {
+        ProxyTarget::Name(name) => {
             let length = u8::try_from(name.len());
             let too_long =
                 |_| ProxyProblem::Unsendable("a host name of more than 255 bytes by SOCKS5");
@@ -92,7 +92,7 @@ fn request(target: &Target, port: u16) -> Result<Vec<u8>, ProxyProblem> {
 
 /// The proxy's answer, and the address it connects from, which nobody needs: it is not the
 /// server's.
-fn answer(talk: &mut Talk, target: &Target, port: u16) -> Result<(), ProxyProblem> {
+fn answer(talk: &mut Talk, target: &ProxyTarget, port: u16) -> Result<(), ProxyProblem> {
     let [version, code, _, kind] = talk.hear_array()?;
     if version != VERSION {
         return Err(FOREIGN);

@@ -37,8 +37,8 @@ fn hears(client: &mut TcpStream, expected: &[u8]) {
     assert_eq!(bytes, expected);
 }
 
-fn name() -> Target {
-    Target::Name("ftp.example".to_owned())
+fn name() -> ProxyTarget {
+    ProxyTarget::Name("ftp.example".to_owned())
 }
 
 /// What a connection by this proxy fails with.
@@ -90,7 +90,7 @@ fn socks5_asks_for_addresses_as_addresses() {
             client.write_all(&[5, 0, 0, 4]).unwrap();
             client.write_all(&[0; 18]).unwrap();
         });
-        let target = Target::Address(address.parse().unwrap());
+        let target = ProxyTarget::Address(address.parse().unwrap());
         proxy
             .connect(&target, 21, &Origin::default(), PATIENCE)
             .unwrap();
@@ -128,7 +128,7 @@ fn http_writes_an_ipv6_address_in_brackets() {
         );
         client.write_all(b"HTTP/1.1 200\r\n\r\n").unwrap();
     });
-    let target = Target::Address("::1".parse().unwrap());
+    let target = ProxyTarget::Address("::1".parse().unwrap());
     proxy
         .connect(&target, 21, &Origin::default(), PATIENCE)
         .unwrap();
@@ -279,8 +279,8 @@ fn a_proxy_that_says_nothing_or_drips_meets_the_deadline() {
 
 #[test]
 fn what_a_protocol_cannot_write_is_not_sent() {
-    let long = Target::Name("x".repeat(256));
-    let odd = Target::Name("a b".to_owned());
+    let long = ProxyTarget::Name("x".repeat(256));
+    let odd = ProxyTarget::Name("a b".to_owned());
     for (kind, target) in [(ProxyKind::Socks5h, long), (ProxyKind::Http, odd)] {
         let (proxy, story) = plays(kind, false, |client| {
             let mut heard = Vec::new();

@@ -44,7 +44,7 @@ pub enum Readiness {
 
 /// What a session opens ahead.
 #[derive(Debug)]
-pub(in crate::ftp) struct Ahead {
+pub(in crate::ftp) struct PreparedData {
     state: State,
     /// False in active mode, where it is not wanted, and where the server does not bear it.
     enabled: bool,
@@ -113,7 +113,7 @@ impl Watch {
     }
 }
 
-impl Ahead {
+impl PreparedData {
     pub(in crate::ftp) fn new(enabled: bool) -> Self {
         Self {
             state: State::None,

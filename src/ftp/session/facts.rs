@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::pipelined::Look;
+use super::pipelined::PipelinedLook;
 use super::{Session, first_word, nonsense};
 use crate::ftp::control::shown;
 use crate::ftp::digest::{Digest, DigestCommand};
@@ -40,8 +40,8 @@ impl Session {
             let modified = self.modified(path);
             return Ok((size, self.unless_broken(modified)?));
         }
-        if !self.was_asked(path, Look::SizeAndTime) {
-            let lines = self.look_lines(path, Look::SizeAndTime)?;
+        if !self.was_asked(path, PipelinedLook::SizeAndTime) {
+            let lines = self.look_lines(path, PipelinedLook::SizeAndTime)?;
             for line in &lines {
                 log::debug!("> {}", shown(line));
             }
@@ -98,7 +98,7 @@ impl Session {
 
     /// What the server says of one name (MLST, RFC 3659 §7).
     pub fn mlst(&mut self, path: &RemotePath) -> Result<Entry, Error> {
-        let reply = if self.was_asked(path, Look::Mlst) {
+        let reply = if self.was_asked(path, PipelinedLook::Mlst) {
             self.completion("MLST")?
         } else {
             self.on_path("MLST", path)?

@@ -10,10 +10,10 @@ use super::list_form::{ListForm, ListWith};
 use super::restart_marker::Mark;
 use crate::ftp::charset::decode;
 use crate::ftp::control::{shown, socket_error};
-use crate::ftp::data::Pending;
+use crate::ftp::data::PendingConnection;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::listing::{
-    Entry, Format, Kind, Line, ListingBudget, ListingOutcome, ListingReader, Shortfall,
+    Entry, Format, Kind, ListingBudget, ListingLine, ListingOutcome, ListingReader, Shortfall,
 };
 use crate::ftp::path::{RemotePath, check_name};
 use crate::ftp::profile::Capability;
@@ -247,13 +247,13 @@ impl Session {
         &mut self,
         verb: &'static str,
         reply: Reply,
-        pending: Pending,
+        pending: PendingConnection,
         parser: &mut Parser<'_>,
     ) -> Result<(), Error> {
         let mut options = self.data.clone();
         options.timeout = options.timeout.min(UNANNOUNCED_PATIENCE);
         options.connect_timeout = options.connect_timeout.min(UNANNOUNCED_PATIENCE);
-        if !matches!(pending, Pending::Listening(_)) {
+        if !matches!(pending, PendingConnection::Listening(_)) {
             let data = pending.accept(self.peer, &options, self.tls.as_ref());
             match data.and_then(|mut data| parser.read(&mut data)) {
                 Err(error) if !parser.is_fresh() => return Err(error),
@@ -453,8 +453,8 @@ impl<'a> Parser<'a> {
             self.reader.line(line)
         };
         match meaning {
-            Line::Held(bytes) => self.charge(bytes),
-            Line::Entry(entry) => {
+            ListingLine::Held(bytes) => self.charge(bytes),
+            ListingLine::Entry(entry) => {
                 self.charge(entry.memory())?;
                 self.entry(entry)
             }
@@ -463,13 +463,13 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes a line's meaning, its memory already counted.
-    fn settled(&mut self, meaning: Line, line: &[u8]) -> ControlFlow<()> {
+    fn settled(&mut self, meaning: ListingLine, line: &[u8]) -> ControlFlow<()> {
         match meaning {
-            Line::Entry(entry) => return self.entry(entry),
-            Line::Itself => self.outcome.names_itself = true,
-            Line::Skip | Line::Held(_) => {}
-            Line::Dropped(why) => self.outcome.count_dropped(why, line),
-            Line::Unparsable => self
+            ListingLine::Entry(entry) => return self.entry(entry),
+            ListingLine::Itself => self.outcome.names_itself = true,
+            ListingLine::Skip | ListingLine::Held(_) => {}
+            ListingLine::Dropped(why) => self.outcome.count_dropped(why, line),
+            ListingLine::Unparsable => self
                 .outcome
                 .count_unreadable("not a line of any dialect", line),
         }
@@ -544,13 +544,13 @@ fn words_about(reply: &Reply, path: &RemotePath) -> String {
 }
 
 /// A line of NLST's answer: a name, or a path that ends in it.
-fn bare_name(line: &[u8]) -> Line {
+fn bare_name(line: &[u8]) -> ListingLine {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = line.strip_suffix(b"/").unwrap_or(line);
     let name = line.rsplit(|byte| *byte == b'/').next().unwrap_or(line);
     match name {
-        b"" | b".." => Line::Skip,
-        b"." => Line::Itself,
-        name => Line::Entry(Entry::new(name, Kind::Unknown)),
+        b"" | b".." => ListingLine::Skip,
+        b"." => ListingLine::Itself,
+        name => ListingLine::Entry(Entry::new(name, Kind::Unknown)),
     }
 }

@@ -28,10 +28,10 @@ use super::listing::ListingBudget;
 use super::local::Origin;
 use super::options::ConnectOptions;
 use super::path::RemotePath;
-use super::profile::{Capability, Identity, ServerProfile};
+use super::profile::{Capability, ServerIdentity, ServerProfile};
 use super::reply::{Reply, ReplyClass};
 use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
-use armed::{Ahead, Way};
+use armed::{PreparedData, Way};
 use login::log_in;
 use pipelined::{Behind, Looked};
 
@@ -52,7 +52,7 @@ pub struct Session {
     pub(super) data: DataOptions,
     pub(super) peer: IpAddr,
     /// The next transfer's data connection.
-    pub(super) ahead: Ahead,
+    pub(super) ahead: PreparedData,
     /// Makes TLS data connections; none in the clear.
     pub(super) tls: Option<Connector>,
     /// Whether the last data connection resumed the control connection's TLS session.
@@ -177,7 +177,7 @@ impl Session {
             control,
             data,
             peer,
-            ahead: Ahead::new(options.may_arm() && !needs_announcing),
+            ahead: PreparedData::new(options.may_arm() && !needs_announcing),
             tls,
             data_resumed: None,
             behind: None,
@@ -273,7 +273,7 @@ impl Session {
         let security = self.security();
         let certificate = security.as_ref().and_then(|it| it.certificates.first());
         let key = certificate.map(|it| it.key.octets());
-        let identity = Identity::of(&system, self.features(), key);
+        let identity = ServerIdentity::of(&system, self.features(), key);
         self.profile.identify(&system, identity);
         let told = if queues {
             let answer = self.completion("PWD");

@@ -23,19 +23,19 @@ pub(in crate::ftp) struct Behind {
 #[derive(Debug)]
 pub(in crate::ftp) struct Looked {
     path: RemotePath,
-    with: Look,
+    with: PipelinedLook,
 }
 
 /// How a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ftp) enum Look {
+pub(in crate::ftp) enum PipelinedLook {
     /// MLST.
     Mlst,
     /// SIZE and MDTM.
     SizeAndTime,
 }
 
-impl Look {
+impl PipelinedLook {
     fn replies(self) -> usize {
         match self {
             Self::Mlst => 1,
@@ -128,18 +128,18 @@ impl Session {
     }
 
     /// Whether just this question was sent already, and its answers are the next to come.
-    pub(in crate::ftp) fn was_asked(&mut self, path: &RemotePath, with: Look) -> bool {
+    pub(in crate::ftp) fn was_asked(&mut self, path: &RemotePath, with: PipelinedLook) -> bool {
         let looked = self.looked.take();
         looked.is_some_and(|looked| looked.path == *path && looked.with == with)
             && self.control.take_look()
     }
 
-    fn best_look(&self) -> Option<Look> {
+    fn best_look(&self) -> Option<PipelinedLook> {
         let features = self.features();
         if features.has("MLST") {
-            Some(Look::Mlst)
+            Some(PipelinedLook::Mlst)
         } else if features.has("SIZE") && features.has("MDTM") {
-            Some(Look::SizeAndTime)
+            Some(PipelinedLook::SizeAndTime)
         } else {
             None
         }
@@ -149,11 +149,11 @@ impl Session {
     pub(in crate::ftp) fn look_lines(
         &self,
         path: &RemotePath,
-        with: Look,
+        with: PipelinedLook,
     ) -> Result<Vec<Vec<u8>>, Error> {
         match with {
-            Look::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
-            Look::SizeAndTime => Ok(vec![
+            PipelinedLook::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
+            PipelinedLook::SizeAndTime => Ok(vec![
                 self.line(b"SIZE ", path, b"")?,
                 self.line(b"MDTM ", path, b"")?,
             ]),

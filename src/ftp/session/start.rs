@@ -10,7 +10,7 @@ use super::restart_marker::Mark;
 use super::{Failed, Session, intermediate};
 use crate::ftp::beside::Beside;
 use crate::ftp::control::{shown, socket_error};
-use crate::ftp::data::{Pending, open};
+use crate::ftp::data::{PendingConnection, open};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
@@ -60,10 +60,11 @@ impl Session {
         verb: &'static str,
         line: &[u8],
         mark: &Mark,
-    ) -> Result<(Pending, Reply), Error> {
+    ) -> Result<(PendingConnection, Reply), Error> {
         if let Some(armed) = self.take_armed()? {
             self.ahead.used_up();
-            let begun = self.command_transfer(verb, line, mark, Pending::Connected(armed));
+            let begun =
+                self.command_transfer(verb, line, mark, PendingConnection::Connected(armed));
             match self.note_armed(begun) {
                 // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's
                 // decision.
@@ -103,8 +104,8 @@ impl Session {
         verb: &'static str,
         line: &[u8],
         mark: &Mark,
-        pending: Pending,
-    ) -> Result<(Pending, Reply), Error> {
+        pending: PendingConnection,
+    ) -> Result<(PendingConnection, Reply), Error> {
         // It holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
         let marking = match mark.command() {
             Some(marking) => Some(marking),
@@ -173,9 +174,9 @@ impl Session {
         verb: &'static str,
         line: &[u8],
         mark: &Mark,
-        pending: &Pending,
+        pending: &PendingConnection,
     ) -> Result<(), Error> {
-        let Pending::Connected(data) = pending else {
+        let PendingConnection::Connected(data) = pending else {
             log::debug!("> {}", shown(line));
             return self.control.send(line);
         };
@@ -250,7 +251,7 @@ impl Session {
     pub(in crate::ftp) fn accept(
         &mut self,
         verb: &'static str,
-        pending: Pending,
+        pending: PendingConnection,
     ) -> Result<Wire, Error> {
         let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
             Ok(Wire::Tls(stream)) => {
@@ -295,7 +296,7 @@ impl Session {
             return Ok(None);
         };
         self.ahead.used_up();
-        let mut data = self.accept("STOR", Pending::Connected(armed))?;
+        let mut data = self.accept("STOR", PendingConnection::Connected(armed))?;
         log::debug!("> {}", shown(&line));
         self.control.send(&line)?;
         let sent = send_file(&mut data, file, 0, length, &mut Vec::new());

@@ -447,19 +447,19 @@ fn append<E>(
     mut write: impl FnMut(&mut [u8]) -> Result<usize, E>,
 ) -> Result<(), rustls::Error>
 where
-    Needed: From<E>,
+    IoNeeded: From<E>,
 {
     let start = outgoing.len();
     let mut room = room;
     loop {
         outgoing.resize(start + room, 0);
-        match write(outgoing.get_mut(start..).unwrap_or_default()).map_err(Needed::from) {
+        match write(outgoing.get_mut(start..).unwrap_or_default()).map_err(IoNeeded::from) {
             Ok(count) => {
                 outgoing.truncate(start + count);
                 return Ok(());
             }
-            Err(Needed(Some(needed))) if needed > room => room = needed,
-            Err(Needed(_)) => {
+            Err(IoNeeded(Some(needed))) if needed > room => room = needed,
+            Err(IoNeeded(_)) => {
                 outgoing.truncate(start);
                 return Err(rustls::Error::EncryptError);
             }
@@ -468,9 +468,9 @@ where
 }
 
 /// How much room would have been enough, where room was what was missing.
-struct Needed(Option<usize>);
+struct IoNeeded(Option<usize>);
 
-impl From<EncodeError> for Needed {
+impl From<EncodeError> for IoNeeded {
     fn from(error: EncodeError) -> Self {
         match error {
             EncodeError::InsufficientSize(size) => Self(Some(size.required_size)),
@@ -479,7 +479,7 @@ impl From<EncodeError> for Needed {
     }
 }
 
-impl From<EncryptError> for Needed {
+impl From<EncryptError> for IoNeeded {
     fn from(error: EncryptError) -> Self {
         match error {
             EncryptError::InsufficientSize(size) => Self(Some(size.required_size)),

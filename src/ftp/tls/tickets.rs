@@ -18,10 +18,10 @@ const MOST: usize = 16;
 
 /// What one control connection and its data connections were given.
 #[derive(Default)]
-pub(super) struct Tickets(Mutex<Kept>);
+pub(super) struct Tickets(Mutex<KeptTickets>);
 
 #[derive(Default)]
-struct Kept {
+struct KeptTickets {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: VecDeque<Tls13ClientSessionValue>,
@@ -37,7 +37,7 @@ impl Tickets {
         kept.given.then_some(kept.tls13.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, KeptTickets> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

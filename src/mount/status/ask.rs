@@ -49,13 +49,13 @@ pub enum AskError {
 }
 
 /// What was answered, in the form that was asked for.
-pub type Answer = String;
+pub type StatusAnswer = String;
 
 /// Asks the mount at `mountpoint`.
 ///
 /// # Errors
 /// None of this user's mounts is there, or it does not answer.
-pub fn at(sockets: &Sockets, mountpoint: &Path, form: Form) -> Result<Answer, AskError> {
+pub fn at(sockets: &Sockets, mountpoint: &Path, form: Form) -> Result<StatusAnswer, AskError> {
     let silent = |error| AskError::Silent {
         of: mountpoint.to_owned(),
         error,
@@ -107,7 +107,7 @@ pub(super) fn remove(socket: &Path) {
 ///
 /// # Errors
 /// One of them does not answer.
-pub fn all(sockets: &Sockets, form: Form) -> Result<Vec<Answer>, AskError> {
+pub fn all(sockets: &Sockets, form: Form) -> Result<Vec<StatusAnswer>, AskError> {
     let mut answers = Vec::new();
     for socket in sockets.all().map_err(AskError::Sockets)? {
         match ask(&socket, form) {
@@ -121,7 +121,7 @@ pub fn all(sockets: &Sockets, form: Form) -> Result<Vec<Answer>, AskError> {
 }
 
 /// None where its mount was killed; the socket is removed then.
-fn ask(socket: &Path, form: Form) -> io::Result<Option<Answer>> {
+fn ask(socket: &Path, form: Form) -> io::Result<Option<StatusAnswer>> {
     let mut connection = match UnixStream::connect(socket) {
         Ok(connection) => connection,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::guarded;
 use crate::vfs::{Report, Vfs};
 
-pub use ask::{Answer, AskError, all, at};
+pub use ask::{AskError, StatusAnswer, all, at};
 pub use place::{Sockets, runtime_home};
 
 /// How long one who asks may take to say what, and to take the answer.
@@ -32,7 +32,7 @@ const QUESTION: u64 = 16;
 
 /// What of a mount does not change.
 #[derive(Debug, Clone)]
-pub(super) struct Identity {
+pub(super) struct MountIdentity {
     pub(super) mountpoint: PathBuf,
     /// Shown as the mount's source.
     pub(super) source: String,
@@ -52,7 +52,7 @@ pub enum Form {
 
 /// What is told of a mount.
 struct Told<'a> {
-    identity: &'a Identity,
+    identity: &'a MountIdentity,
     /// It is unmounted, and stores what is left.
     is_ending: bool,
     report: &'a Report,
@@ -80,7 +80,7 @@ impl Socket {
     pub(super) fn open(
         sockets: &Sockets,
         device: &str,
-        identity: Identity,
+        identity: MountIdentity,
         vfs: &Arc<Vfs>,
     ) -> io::Result<Self> {
         sockets.make()?;
@@ -151,7 +151,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 fn answer(
     mut connection: UnixStream,
-    identity: &Identity,
+    identity: &MountIdentity,
     is_ending: bool,
     vfs: &Vfs,
 ) -> io::Result<()> {

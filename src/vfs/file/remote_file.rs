@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ftp::RemotePath;
-use crate::remote::{self, Commit, Download, ErrorKind, Remote, Stored, Upload, Version};
+use crate::remote::{
+    self, Commit, ErrorKind, Remote, RemoteDownload, RemoteUpload, Stored, Version,
+};
 
 use crate::vfs::local::spool::{Spool, SpoolDir};
 use crate::vfs::prefetch::Prefetcher;
@@ -182,7 +184,7 @@ impl RangeSource for PrefetchedFile {
     }
 }
 
-impl RangeDownload for Metered<Download> {
+impl RangeDownload for Metered<RemoteDownload> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, remote::Error> {
         let count = self.transfer.read(buffer)?;
         self.ticket.moved(count as u64);
@@ -215,7 +217,7 @@ impl UploadTarget for RemoteFile {
     }
 }
 
-impl UploadStream for Metered<Upload> {
+impl UploadStream for Metered<RemoteUpload> {
     fn send(&mut self, file: &File, length: u64) -> Result<(), remote::Error> {
         self.transfer.send(file, length)?;
         self.ticket.moved(length);

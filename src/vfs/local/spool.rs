@@ -12,7 +12,7 @@ use super::quota::{Quota, QuotaFile};
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, SpoolFile};
 use crate::remote::{self, ErrorKind, Version};
-use crate::vfs::read::{PinnedVersion, RangeSource, ResumableDownload, Step, Trust};
+use crate::vfs::read::{DownloadStep, PinnedVersion, RangeSource, ResumableDownload, Revalidate};
 
 /// Size of the buffer through which a whole file comes.
 const FILL_BUFFER: usize = 512 << 10;
@@ -265,24 +265,24 @@ impl Spool {
     fn fill_with(&self, source: &Arc<dyn RangeSource>, version: Version) -> Result<u64, FillError> {
         let mut buffer = vec![0; FILL_BUFFER];
         let expected = Arc::new(PinnedVersion::new(version));
-        let mut resuming = ResumableDownload::new(Arc::clone(source), 0, expected, Trust::Known);
+        let mut resuming = ResumableDownload::new(Arc::clone(source), 0, expected, Revalidate::No);
         let mut filled = 0;
         loop {
             let step = match buffer.get_mut(filled..) {
                 Some(rest) if !rest.is_empty() => resuming.step(rest)?,
-                _ => Step::Bytes(0),
+                _ => DownloadStep::Bytes(0),
             };
             match step {
-                Step::Bytes(count) => filled += count,
-                Step::Again => continue,
-                Step::End => {}
+                DownloadStep::Bytes(count) => filled += count,
+                DownloadStep::Again => continue,
+                DownloadStep::End => {}
             }
-            if filled == buffer.len() || step == Step::End {
+            if filled == buffer.len() || step == DownloadStep::End {
                 let start = resuming.position() - filled as u64;
                 self.write_at(start, buffer.get(..filled).unwrap_or_default())?;
                 filled = 0;
             }
-            if step == Step::End {
+            if step == DownloadStep::End {
                 return Ok(resuming.position());
             }
         }

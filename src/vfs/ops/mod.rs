@@ -18,7 +18,7 @@ mod unlink;
 mod write;
 
 pub use directories::DirEntry;
-pub use open::{Access, OpenMode, Opened, PageCache};
+pub use open::{OpenAccess, OpenMode, Opened, PageCache};
 pub use setattr::Changes;
 pub use statfs::FreeSpace;
 pub use status::{Report, Stage, Waiting};

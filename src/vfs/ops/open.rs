@@ -15,7 +15,7 @@ use crate::vfs::table::inode::{Ino, NodeKind};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum OpenAccess {
     /// O_RDONLY.
     Read,
     /// O_WRONLY.
@@ -28,7 +28,7 @@ pub enum Access {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenMode {
     /// What for.
-    pub access: Access,
+    pub access: OpenAccess,
     /// Every write goes to the end (O_APPEND).
     pub append: bool,
     /// Emptied at once (O_TRUNC).
@@ -37,11 +37,11 @@ pub struct OpenMode {
 
 impl OpenMode {
     fn reads(self) -> bool {
-        self.access != Access::Write
+        self.access != OpenAccess::Write
     }
 
     fn writes(self) -> bool {
-        self.access != Access::Read
+        self.access != OpenAccess::Read
     }
 }
 
@@ -183,7 +183,7 @@ impl Vfs {
     /// Makes the empty file `name` in `parent` on the server at once (mknod).
     pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32) -> Result<WithTtl<Attr>, Errno> {
         let write = OpenMode {
-            access: Access::Write,
+            access: OpenAccess::Write,
             append: false,
             truncate: false,
         };

@@ -14,7 +14,7 @@ use crate::vfs::file::{self, OpenFile};
 use crate::vfs::table::inode::Ino;
 
 /// Where a name is: its directory's inode and path, and the name.
-struct Place<'a> {
+struct NamedPlace<'a> {
     parent: Ino,
     directory: RemotePath,
     name: &'a [u8],
@@ -37,7 +37,7 @@ impl Vfs {
         let (from, mut to) = (self.rename_place(from)?, self.rename_place(to)?);
         let into = to.directory.clone();
         if self.is_into_other_case(&from, &to) {
-            to = Place {
+            to = NamedPlace {
                 parent: from.parent,
                 directory: from.directory.clone(),
                 name: into.name(),
@@ -70,8 +70,8 @@ impl Vfs {
 
     fn rename_checked(
         &self,
-        from: &Place<'_>,
-        to: &Place<'_>,
+        from: &NamedPlace<'_>,
+        to: &NamedPlace<'_>,
         moved: &Attributes,
         replaced: Option<&Attributes>,
         wanted: &dyn Fn() -> bool,
@@ -179,8 +179,8 @@ impl Vfs {
     /// Renames on the server; the hidden ones of the files `below` a directory go with it.
     fn rename_with_hidden(
         &self,
-        from: &Place<'_>,
-        to: &Place<'_>,
+        from: &NamedPlace<'_>,
+        to: &NamedPlace<'_>,
         moved: Kind,
         replaced: Option<&Attributes>,
         below: &[(&Arc<OpenFile>, &Pass<'_>)],
@@ -243,10 +243,10 @@ impl Vfs {
             .collect()
     }
 
-    fn rename_place<'a>(&self, (parent, name): (Ino, &'a [u8])) -> Result<Place<'a>, Errno> {
+    fn rename_place<'a>(&self, (parent, name): (Ino, &'a [u8])) -> Result<NamedPlace<'a>, Errno> {
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
-        Ok(Place {
+        Ok(NamedPlace {
             parent,
             directory,
             name,
@@ -257,7 +257,7 @@ impl Vfs {
     /// Whether a directory moves into itself by another spelling, keeping its name: that is what
     /// mv(1) makes of a change of its case, because it finds a directory by the new spelling. No
     /// other rename is asked for in this way.
-    fn is_into_other_case(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+    fn is_into_other_case(&self, from: &NamedPlace<'_>, to: &NamedPlace<'_>) -> bool {
         self.remote.case_rule() == CaseRule::Insensitive
             && from.name == to.name
             && from.path != to.directory
@@ -266,7 +266,7 @@ impl Vfs {
     }
 
     /// Whether `to` is below `from` by another spelling, on a server that takes both for the same.
-    fn is_below_in_other_case(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+    fn is_below_in_other_case(&self, from: &NamedPlace<'_>, to: &NamedPlace<'_>) -> bool {
         let (above, path) = (from.path.as_bytes(), to.path.as_bytes());
         self.remote.case_rule() == CaseRule::Insensitive
             && path.get(above.len()) == Some(&b'/')
@@ -276,18 +276,18 @@ impl Vfs {
     }
 
     /// Whether only the case of a name changes, on a server that takes both spellings for the same.
-    fn is_case_only(&self, from: &Place<'_>, to: &Place<'_>) -> bool {
+    fn is_case_only(&self, from: &NamedPlace<'_>, to: &NamedPlace<'_>) -> bool {
         self.remote.case_rule() == CaseRule::Insensitive
             && from.directory == to.directory
             && is_same_but_case(from.name, to.name)
     }
 
-    fn open_at(&self, place: &Place<'_>) -> Option<Arc<OpenFile>> {
+    fn open_at(&self, place: &NamedPlace<'_>) -> Option<Arc<OpenFile>> {
         self.inodes
             .open_file(self.inodes.known(place.parent, place.name)?)
     }
 
-    fn what_is_at(&self, place: &Place<'_>) -> Result<Option<Attributes>, Errno> {
+    fn what_is_at(&self, place: &NamedPlace<'_>) -> Result<Option<Attributes>, Errno> {
         if let Some(known) = self.open_at(place).and_then(|file| file.attributes()) {
             return Ok(Some(known));
         }
@@ -301,7 +301,7 @@ impl Vfs {
     /// ENOTEMPTY where the directory at `place` has something in it, as rename(2) wants it: servers
     /// overwrite such a directory, or merge the two. It is listed anew, and hidden files in it are
     /// moved out of the way.
-    fn check_empty(&self, place: &Place<'_>) -> Result<(), Errno> {
+    fn check_empty(&self, place: &NamedPlace<'_>) -> Result<(), Errno> {
         if let Some(ino) = self.inodes.known(place.parent, place.name) {
             self.clear_directory(ino, place.parent)?;
         }
@@ -317,8 +317,8 @@ impl Vfs {
 
     fn rename_on_server(
         &self,
-        from: &Place<'_>,
-        to: &Place<'_>,
+        from: &NamedPlace<'_>,
+        to: &NamedPlace<'_>,
         moved: Kind,
         replaced: Option<&Attributes>,
     ) -> Result<(), Errno> {
@@ -348,7 +348,7 @@ impl Vfs {
     }
 
     /// Makes the empty directory again that made way for one that then was not renamed.
-    fn restore_directory(&self, place: &Place<'_>, was: &Attributes) {
+    fn restore_directory(&self, place: &NamedPlace<'_>, was: &Attributes) {
         if let Err(error) = self.remote.make_directory(&place.path) {
             log::error!("{error}: it was removed for a rename that failed");
             self.cache.doubt(&place.directory, place.name);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{Cache, Snapshot};
 use crate::ftp::{Kind, RemotePath};
 use crate::guarded;
-use crate::remote::{self, Remote, Spare, Version};
+use crate::remote::{self, BackgroundSession, Remote, Version};
 
 use super::VfsOptions;
 use super::read::RangeDownload;
@@ -40,11 +40,11 @@ const PART_OF_CACHE: usize = 4;
 /// Works ahead; shared by handle.
 #[derive(Debug, Clone)]
 pub(super) struct Prefetcher {
-    shared: Arc<Shared>,
+    shared: Arc<PrefetchShared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct PrefetchShared {
     remote: Remote,
     cache: Arc<Cache<remote::Error>>,
     /// Longest wait for a file that is being fetched.
@@ -69,7 +69,7 @@ struct State {
 
 /// Something to do with a connection.
 #[derive(Debug)]
-enum Job {
+enum PrefetchJob {
     List(Vec<RemotePath>),
     Read(RunTask),
 }
@@ -94,7 +94,7 @@ impl Prefetcher {
             stopped: false,
         };
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(PrefetchShared {
                 remote,
                 cache,
                 timeout: options.timeout,
@@ -202,21 +202,21 @@ impl State {
     }
 
     /// What to do with this connection.
-    fn next(&mut self, spare: &Spare) -> Option<Job> {
+    fn next(&mut self, spare: &BackgroundSession) -> Option<PrefetchJob> {
         let now = Instant::now();
         if self.stopped {
             return None;
         }
         if let Some(task) = self.run.task(now) {
-            return Some(Job::Read(task));
+            return Some(PrefetchJob::Read(task));
         }
         self.batch = spare.most_to_list();
         let directories = self.walk.take(self.batch, now);
-        (!directories.is_empty()).then_some(Job::List(directories))
+        (!directories.is_empty()).then_some(PrefetchJob::List(directories))
     }
 }
 
-impl Shared {
+impl PrefetchShared {
     fn work(&self) {
         while self.wait_for_work() {
             let spare = guarded::catch("a wait for a spare connection", || {
@@ -255,16 +255,16 @@ impl Shared {
         }
     }
 
-    fn run(&self, job: Job, spare: &mut Spare) {
+    fn run(&self, job: PrefetchJob, spare: &mut BackgroundSession) {
         match job {
-            Job::List(directories) => self.list(&directories, spare),
-            Job::Read(RunTask::Confirm(paths)) => {
+            PrefetchJob::List(directories) => self.list(&directories, spare),
+            PrefetchJob::Read(RunTask::Confirm(paths)) => {
                 let told = guarded::catch("a look ahead", || spare.versions(&paths));
                 let told = told.unwrap_or_default();
                 let told = paths.into_iter().zip(told).collect();
                 self.lock().run.confirmed(told, Instant::now());
             }
-            Job::Read(RunTask::Fetch(wanted)) => {
+            PrefetchJob::Read(RunTask::Fetch(wanted)) => {
                 let limit = usize::try_from(wanted.size).unwrap_or(usize::MAX);
                 let fetched = guarded::catch("a fetch ahead", || spare.fetch(&wanted.path, limit));
                 if let Some(Err(error)) = &fetched {
@@ -278,7 +278,7 @@ impl Shared {
     }
 
     /// Lists those of `directories` that nobody has listed meanwhile.
-    fn list(&self, directories: &[RemotePath], spare: &mut Spare) {
+    fn list(&self, directories: &[RemotePath], spare: &mut BackgroundSession) {
         let mut begun: Vec<_> = directories
             .iter()
             .map(|directory| self.cache.begin(directory))
@@ -296,7 +296,7 @@ impl Shared {
                 return;
             };
             let directory = begun.directory().clone();
-            let listing = begun.land(listing);
+            let listing = begun.complete(listing);
             let next = self::directories(&directory, &listing);
             left -= 1;
             self.lock().walk.listed(directory, listing.bytes(), next);

@@ -29,7 +29,7 @@ const LIVES: Duration = Duration::from_secs(3);
 
 /// A file to be fetched.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct WantedFile {
     pub(super) path: RemotePath,
     pub(super) size: u64,
     pub(super) gift: Arc<PrefetchSlot>,
@@ -41,7 +41,7 @@ pub(super) enum RunTask {
     /// Ask what the server says of these now, then [`FileRun::confirmed`].
     Confirm(Vec<RemotePath>),
     /// Fetch this one, then [`FileRun::fetched`].
-    Fetch(Wanted),
+    Fetch(WantedFile),
 }
 
 /// The run under way, if any.
@@ -183,7 +183,7 @@ impl FileRun {
         let gift = Arc::new(PrefetchSlot::new(version));
         self.gifts.insert(path.clone(), (Arc::clone(&gift), size));
         self.bytes += size;
-        Some(RunTask::Fetch(Wanted { path, size, gift }))
+        Some(RunTask::Fetch(WantedFile { path, size, gift }))
     }
 
     /// What the server said at `now` of what [`RunTask::Confirm`] asked for.
@@ -208,7 +208,7 @@ impl FileRun {
     }
 
     /// The fetching of `wanted` has ended, well or not.
-    pub(super) fn fetched(&mut self, wanted: &Wanted) {
+    pub(super) fn fetched(&mut self, wanted: &WantedFile) {
         if wanted.gift.has_failed()
             && let Some((gift, bytes)) = self.gifts.remove(&wanted.path)
         {
@@ -371,7 +371,7 @@ mod tests {
         }
     }
 
-    fn fetches(run: &mut FileRun, now: Instant) -> Vec<Wanted> {
+    fn fetches(run: &mut FileRun, now: Instant) -> Vec<WantedFile> {
         let fetch = |task| match task {
             RunTask::Fetch(wanted) => wanted,
             RunTask::Confirm(paths) => panic!("asks of {paths:?}"),

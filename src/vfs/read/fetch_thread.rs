@@ -8,8 +8,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bytes::Buffer;
-use super::stream::{Received, Stream};
-use super::{ReaderState, ResumableDownload, Shared, Step, Trust};
+use super::stream::{Stream, StreamProgress};
+use super::{DownloadStep, ReaderShared, ReaderState, ResumableDownload, Revalidate};
 use crate::guarded::{self, OnDrop};
 use crate::remote::{Error, ErrorKind};
 
@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// One transfer of a stream.
 struct FetchThread {
-    shared: Arc<Shared>,
+    shared: Arc<ReaderShared>,
     transfer: u64,
     resuming: ResumableDownload,
 }
@@ -36,10 +36,10 @@ enum Filled {
 
 /// Starts the thread that fills `stream` from its position on.
 pub(super) fn spawn(
-    shared: &Arc<Shared>,
+    shared: &Arc<ReaderShared>,
     stream: &Stream,
     transfer: u64,
-    trust: Trust,
+    trust: Revalidate,
 ) -> io::Result<()> {
     let source = Arc::clone(&shared.source);
     let pull = FetchThread {
@@ -116,9 +116,9 @@ impl FetchThread {
         let mut outcome = Ok(Filled::More);
         while let Some(rest) = buffer.get_mut(filled..size).filter(|it| !it.is_empty()) {
             match self.resuming.step(rest) {
-                Ok(Step::Bytes(count)) => filled += count,
-                Ok(Step::Again) => {}
-                Ok(Step::End) => {
+                Ok(DownloadStep::Bytes(count)) => filled += count,
+                Ok(DownloadStep::Again) => {}
+                Ok(DownloadStep::End) => {
                     outcome = Ok(Filled::End);
                     break;
                 }
@@ -132,8 +132,8 @@ impl FetchThread {
                     self.shared.free.give(buffer);
                     return Ok(Filled::Unwanted);
                 }
-                Some(Received::GoOn) => {}
-                Some(Received::Publish) => break,
+                Some(StreamProgress::GoOn) => {}
+                Some(StreamProgress::Publish) => break,
             }
         }
         if filled > 0 && !self.publish(buffer, filled) {
@@ -144,7 +144,7 @@ impl FetchThread {
 
     /// What the stream says to `filled` unpublished bytes; none when it has gone on without this
     /// transfer.
-    fn received(&self, filled: usize) -> Option<Received> {
+    fn received(&self, filled: usize) -> Option<StreamProgress> {
         let mut state = self.shared.lock();
         let stream = state.filled_by(self.transfer)?;
         Some(stream.receive(filled as u64, Instant::now()))
@@ -197,8 +197,8 @@ impl FetchThread {
     /// connection can be used again.
     fn take_completion(mut self) {
         match self.resuming.step(&mut [0; 1]) {
-            Ok(Step::End | Step::Again) => {}
-            Ok(Step::Bytes(_)) => log::warn!(
+            Ok(DownloadStep::End | DownloadStep::Again) => {}
+            Ok(DownloadStep::Bytes(_)) => log::warn!(
                 "{}: more came than the server says it has: it has grown, or comes in another form than it is stored \
                  in (TYPE I)",
                 self.shared.source.path()
@@ -209,7 +209,7 @@ impl FetchThread {
 }
 
 /// The transfer failed: its stream's readers get the error.
-fn failed(shared: &Shared, transfer: u64, error: &Error) {
+fn failed(shared: &ReaderShared, transfer: u64, error: &Error) {
     let mut state = shared.lock();
     let Some(stream) = state.filled_by(transfer) else {
         return;

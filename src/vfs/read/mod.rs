@@ -34,7 +34,7 @@ use crate::remote::{Error, ErrorKind, Version};
 use bytes::BufferPool;
 pub use bytes::Bytes;
 pub(super) use pinned_version::PinnedVersion;
-pub(super) use resume::{ResumableDownload, Step, Trust};
+pub(super) use resume::{DownloadStep, ResumableDownload, Revalidate};
 use state::{ReadRequest, ReaderState, StreamChoice, WaitingOn};
 use stream::Stream;
 
@@ -96,12 +96,12 @@ pub(crate) struct ReadOptions {
 
 /// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
 pub(crate) struct Reader {
-    shared: Arc<Shared>,
+    shared: Arc<ReaderShared>,
     keeper: Option<Box<dyn BlockCache>>,
 }
 
 /// What the reader's callers and its transfers' threads have in common.
-struct Shared {
+struct ReaderShared {
     source: Arc<dyn RangeSource>,
     /// What the file was when it was opened.
     expected: Arc<PinnedVersion>,
@@ -130,7 +130,7 @@ impl Reader {
     ) -> Self {
         let size = expected.size();
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ReaderShared {
                 source,
                 expected,
                 options,
@@ -281,7 +281,7 @@ impl fmt::Debug for Reader {
     }
 }
 
-impl Shared {
+impl ReaderShared {
     fn lock(&self) -> MutexGuard<'_, ReaderState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -316,14 +316,14 @@ impl Shared {
         self.leave(state, ticket);
         let found = match state.place_for(offset, self.options.streams) {
             Some(StreamChoice::Running(id)) => Ok(id),
-            Some(StreamChoice::Stopped(id)) => self.begin(state, id, now, Trust::Unsure),
+            Some(StreamChoice::Stopped(id)) => self.begin(state, id, now, Revalidate::Yes),
             Some(StreamChoice::Free) => {
                 ticket.is_jump = state.has_begun();
                 let id = state.open(offset, self.options.read_ahead as u64, now);
                 let trust = if self.expected.is_confirmed() {
-                    Trust::Known
+                    Revalidate::No
                 } else {
-                    Trust::Unsure
+                    Revalidate::Yes
                 };
                 self.begin(state, id, now, trust)
             }
@@ -351,7 +351,7 @@ impl Shared {
         state: &mut ReaderState,
         id: u64,
         now: Instant,
-        trust: Trust,
+        trust: Revalidate,
     ) -> Result<u64, Error> {
         let transfer = state.number();
         if let Some(stream) = state.stream(id) {

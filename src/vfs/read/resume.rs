@@ -21,7 +21,7 @@ const LONG: (u64, Duration) = (4 << 20, Duration::from_secs(1));
 
 /// What one step of a transfer brought.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::vfs) enum Step {
+pub(in crate::vfs) enum DownloadStep {
     /// So many bytes are in the buffer.
     Bytes(usize),
     /// The transfer broke, or has to read on to where it is to begin; the next step goes on.
@@ -32,18 +32,18 @@ pub(in crate::vfs) enum Step {
 
 /// What is known of the file before a transfer begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::vfs) enum Trust {
-    /// It is the expected one.
-    Known,
+pub(in crate::vfs) enum Revalidate {
+    /// The file is the expected one.
+    No,
     /// Somebody may have changed it since: the server is asked first.
-    Unsure,
+    Yes,
 }
 
 /// A file read from an offset to its end, over as many transfers as that takes.
 pub(in crate::vfs) struct ResumableDownload {
     source: Arc<dyn RangeSource>,
     expected: Arc<PinnedVersion>,
-    trust: Trust,
+    trust: Revalidate,
     incoming: Option<Box<dyn RangeDownload>>,
     /// Bytes still to be read over: the server begins only at the start.
     before: u64,
@@ -66,7 +66,7 @@ impl ResumableDownload {
         source: Arc<dyn RangeSource>,
         position: u64,
         expected: Arc<PinnedVersion>,
-        trust: Trust,
+        trust: Revalidate,
     ) -> Self {
         Self {
             source,
@@ -94,9 +94,9 @@ impl ResumableDownload {
     /// What the server refused, at once; what broke, when opening anew did not help either;
     /// `Truncated` when the data keeps ending before the size; `Changed` when the file became
     /// another one.
-    pub(in crate::vfs) fn step(&mut self, buffer: &mut [u8]) -> Result<Step, Error> {
+    pub(in crate::vfs) fn step(&mut self, buffer: &mut [u8]) -> Result<DownloadStep, Error> {
         if self.complete {
-            return Ok(Step::End);
+            return Ok(DownloadStep::End);
         }
         let mut incoming = match self.incoming.take() {
             Some(incoming) => incoming,
@@ -122,7 +122,7 @@ impl ResumableDownload {
                 } else {
                     self.incoming = Some(incoming);
                 }
-                Ok(Step::Bytes(count))
+                Ok(DownloadStep::Bytes(count))
             }
             Err(error) => {
                 drop(incoming);
@@ -133,9 +133,9 @@ impl ResumableDownload {
 
     /// Begins a transfer, of the file that is expected.
     fn open(&mut self) -> Result<Box<dyn RangeDownload>, Error> {
-        if self.trust == Trust::Unsure {
+        if self.trust == Revalidate::Yes {
             self.expected.confirm(&*self.source)?;
-            self.trust = Trust::Known;
+            self.trust = Revalidate::No;
         }
         let (incoming, start) = self.source.open_at(self.position)?;
         self.before = self.position.saturating_sub(start);
@@ -147,7 +147,7 @@ impl ResumableDownload {
         &mut self,
         mut incoming: Box<dyn RangeDownload>,
         buffer: &mut [u8],
-    ) -> Result<Step, Error> {
+    ) -> Result<DownloadStep, Error> {
         let length = buffer
             .len()
             .min(usize::try_from(self.before).unwrap_or(usize::MAX));
@@ -160,7 +160,7 @@ impl ResumableDownload {
             Ok(count) => {
                 self.before -= (count as u64).min(self.before);
                 self.incoming = Some(incoming);
-                Ok(Step::Again)
+                Ok(DownloadStep::Again)
             }
             Err(error) => {
                 drop(incoming);
@@ -170,7 +170,7 @@ impl ResumableDownload {
     }
 
     /// The data ended: the file's end, an early one, or that of another file.
-    fn ended(&mut self) -> Result<Step, Error> {
+    fn ended(&mut self) -> Result<DownloadStep, Error> {
         let is_early = self.before > 0
             || self
                 .expected
@@ -181,7 +181,7 @@ impl ResumableDownload {
             match self.expected.ends_at(self.position, &*self.source) {
                 Ok(true) => {
                     self.complete = true;
-                    return Ok(Step::End);
+                    return Ok(DownloadStep::End);
                 }
                 Ok(false) => {}
                 Err(error) => return self.failed(error),
@@ -197,7 +197,7 @@ impl ResumableDownload {
             self.expected.confirm(&*self.source)?;
         }
         self.complete = true;
-        Ok(Step::End)
+        Ok(DownloadStep::End)
     }
 
     /// The last byte of a long transfer came: it is the last, and the file is still the one it was.
@@ -220,7 +220,7 @@ impl ResumableDownload {
         self.position - start >= LONG.0 || began.elapsed() >= LONG.1
     }
 
-    fn failed(&mut self, error: Error) -> Result<Step, Error> {
+    fn failed(&mut self, error: Error) -> Result<DownloadStep, Error> {
         if self.position - self.failed_at >= PROGRESS {
             self.failures = 0;
         }
@@ -230,9 +230,9 @@ impl ResumableDownload {
         if self.opened && self.failures <= RESUMES && may_pass {
             log::debug!("{error}; reading on at {}", self.position);
             if self.position > self.began.0 {
-                self.trust = Trust::Unsure;
+                self.trust = Revalidate::Yes;
             }
-            return Ok(Step::Again);
+            return Ok(DownloadStep::Again);
         }
         Err(error)
     }
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    fn resuming(file: &Arc<FakeFile>, position: u64, trust: Trust) -> ResumableDownload {
+    fn resuming(file: &Arc<FakeFile>, position: u64, trust: Revalidate) -> ResumableDownload {
         let source = Arc::new(FakeSource(Arc::clone(file)));
         let expected = Arc::new(PinnedVersion::new(sized(file.bytes().len())));
         ResumableDownload::new(source, position, expected, trust)
@@ -278,9 +278,9 @@ mod tests {
         let mut buffer = vec![0; 64 << 10];
         loop {
             match resuming.step(&mut buffer)? {
-                Step::Bytes(count) => all.extend_from_slice(&buffer[..count]),
-                Step::Again => {}
-                Step::End => return Ok(all),
+                DownloadStep::Bytes(count) => all.extend_from_slice(&buffer[..count]),
+                DownloadStep::Again => {}
+                DownloadStep::End => return Ok(all),
             }
         }
     }
@@ -288,17 +288,17 @@ mod tests {
     #[test]
     fn a_short_transfer_in_one_piece_asks_nothing() {
         let file = FakeFile::new(sample(M), &[]);
-        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
         assert_eq!(file.asked(), 0);
     }
 
     #[test]
     fn a_long_transfer_asks_once_at_its_end() {
         let file = FakeFile::new(sample(5 * M), &[]);
-        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
         assert_eq!(file.asked(), 1);
         file.says(sized(6 * M));
-        let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        let changed = read(resuming(&file, 0, Revalidate::No)).unwrap_err();
         assert_eq!(changed.kind, ErrorKind::Changed);
     }
 
@@ -306,10 +306,10 @@ mod tests {
     fn what_is_resumed_is_the_same_file_or_an_error() {
         let breaks = Plan::Break(M / 2, ErrorKind::ConnectionLost);
         let file = FakeFile::new(sample(M), &[breaks, breaks]);
-        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
         let file = FakeFile::new(sample(M), &[breaks]);
         file.says(sized(M + 1));
-        let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        let changed = read(resuming(&file, 0, Revalidate::No)).unwrap_err();
         assert_eq!(changed.kind, ErrorKind::Changed);
         assert_eq!(file.opened(), [0], "nothing of the other file is fetched");
     }
@@ -334,7 +334,7 @@ mod tests {
             file.says(said);
             let expected = Arc::new(PinnedVersion::new(listed));
             let source = Arc::new(FakeSource(Arc::clone(&file)));
-            let trust = Trust::Known;
+            let trust = Revalidate::No;
             let resuming = ResumableDownload::new(source, position, Arc::clone(&expected), trust);
             let outcome = read(resuming).map(|came| came.len());
             if is_corrected {
@@ -352,32 +352,32 @@ mod tests {
     #[test]
     fn an_early_end_is_another_file_or_a_short_transfer() {
         let file = FakeFile::new(sample(M), &[Plan::End(M / 2)]);
-        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
         let file = FakeFile::new(sample(M), &[Plan::End(M / 2)]);
         file.says(sized(M / 2));
-        let changed = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        let changed = read(resuming(&file, 0, Revalidate::No)).unwrap_err();
         assert_eq!(changed.kind, ErrorKind::Changed);
     }
 
     #[test]
     fn transfers_that_bring_next_to_nothing_are_not_begun_for_ever() {
         let file = FakeFile::new(sample(M), &[Plan::End(100); 3]);
-        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
         let file = FakeFile::new(sample(M), &[Plan::End(100); 4]);
-        let short = read(resuming(&file, 0, Trust::Known)).unwrap_err();
+        let short = read(resuming(&file, 0, Revalidate::No)).unwrap_err();
         assert_eq!(short.kind, ErrorKind::Truncated);
         let file = FakeFile::new(sample(M), &[Plan::End(M / 8); 7]);
-        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
+        assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
     }
 
     #[test]
     fn who_is_unsure_asks_before_the_first_byte() {
         let file = FakeFile::new(sample(M), &[]);
-        let tail = read(resuming(&file, 1000, Trust::Unsure)).unwrap();
+        let tail = read(resuming(&file, 1000, Revalidate::Yes)).unwrap();
         assert!(tail == file.bytes()[1000..]);
         assert_eq!(file.asked(), 1);
         file.says(sized(7));
-        let changed = read(resuming(&file, 1000, Trust::Unsure)).unwrap_err();
+        let changed = read(resuming(&file, 1000, Revalidate::Yes)).unwrap_err();
         assert_eq!(changed.kind, ErrorKind::Changed);
         assert_eq!(file.opened(), [1000]);
     }
@@ -386,8 +386,8 @@ mod tests {
     fn a_server_without_restart_is_read_over_from_its_start() {
         let file = FakeFile::new(sample(M), &[Plan::Break(M / 2, ErrorKind::ConnectionLost)]);
         file.restart_at_zero();
-        assert!(read(resuming(&file, 0, Trust::Known)).unwrap() == file.bytes());
-        let tail = read(resuming(&file, 70_000, Trust::Known)).unwrap();
+        assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
+        let tail = read(resuming(&file, 70_000, Revalidate::No)).unwrap();
         assert!(tail == file.bytes()[70_000..]);
     }
 }

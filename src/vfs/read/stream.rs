@@ -36,7 +36,7 @@ struct Placed {
 
 /// What is to become of the bytes received and not yet published.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub(super) enum StreamProgress {
     /// More of them first.
     GoOn,
     /// A reader waits for just these.
@@ -198,13 +198,13 @@ impl Stream {
     }
 
     /// `count` bytes beyond the position are in the buffer being filled.
-    pub(super) fn receive(&mut self, count: u64, now: Instant) -> Received {
+    pub(super) fn receive(&mut self, count: u64, now: Instant) -> StreamProgress {
         self.moved = now;
         self.received = self.position + count;
         if self.serves_a_waiter(self.received) {
-            Received::Publish
+            StreamProgress::Publish
         } else {
-            Received::GoOn
+            StreamProgress::GoOn
         }
     }
 
@@ -353,10 +353,10 @@ mod tests {
     fn bytes_are_published_early_only_for_a_reader_that_waits_for_them() {
         let mut stream = stream(0);
         let now = Instant::now();
-        assert_eq!(stream.receive(4 * K, now), Received::GoOn);
+        assert_eq!(stream.receive(4 * K, now), StreamProgress::GoOn);
         stream.wait_for(1, 0, 8 * K);
-        assert_eq!(stream.receive(6 * K, now), Received::GoOn);
-        assert_eq!(stream.receive(9 * K, now), Received::Publish);
+        assert_eq!(stream.receive(6 * K, now), StreamProgress::GoOn);
+        assert_eq!(stream.receive(9 * K, now), StreamProgress::Publish);
         assert!(publish(&mut stream, 9 * K));
         assert!(!publish(&mut stream, K), "that reader was served before");
     }

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
-use crate::journal::{Before, Left, Pending, Place, Waiting};
+use crate::journal::{Before, Left, Pending, StateDir, WaitingFile};
 use crate::remote::{self, Commit, ErrorKind, Remote, Version};
 
 /// Bytes that are compared at a time.
@@ -31,7 +31,7 @@ enum Problem {
 
 /// Finishes what earlier mounts of the same server and login left at `place`; what cannot be
 /// finished now is left for the next mount. All of it is logged.
-pub fn recover(remote: &Remote, place: &Place) {
+pub fn recover(remote: &Remote, place: &StateDir) {
     match Left::claim_all(place) {
         Ok(left) => left
             .into_iter()
@@ -40,7 +40,7 @@ pub fn recover(remote: &Remote, place: &Place) {
     }
 }
 
-fn recover_page(remote: &Remote, place: &Place, mut left: Left) {
+fn recover_page(remote: &Remote, place: &StateDir, mut left: Left) {
     for path in left.unfinished() {
         log::warn!(
             "ftpfs was killed while {path} was being written, neither closed nor synced: the server keeps what it had"
@@ -106,7 +106,7 @@ fn clear_names(remote: &Remote, left: &mut Left) {
 
 /// Sees to it that the server has the file. What it has by that name may be overwritten where it
 /// `is_ours`.
-fn finish(remote: &Remote, waiting: &Waiting, is_ours: bool) -> Result<(), Problem> {
+fn finish(remote: &Remote, waiting: &WaitingFile, is_ours: bool) -> Result<(), Problem> {
     let Pending { target, before, .. } = &waiting.pending;
     let file = File::open(&waiting.file)?;
     let size = file.metadata()?.len();
@@ -211,7 +211,7 @@ fn is_same(remote: &Remote, target: &RemotePath, file: &Path) -> Result<bool, Pr
     }
 }
 
-fn keep(left: &mut Left, place: &Place, waiting: &Waiting, problem: &Problem) {
+fn keep(left: &mut Left, place: &StateDir, waiting: &WaitingFile, problem: &Problem) {
     let target = &waiting.pending.target;
     match left.keep(waiting, place) {
         Ok(kept) => log::warn!(

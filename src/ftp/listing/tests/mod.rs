@@ -86,13 +86,13 @@ fn shown(bytes: Option<&Vec<u8>>) -> String {
     text
 }
 
-fn described(line: &Line) -> String {
+fn described(line: &ListingLine) -> String {
     let entry = match line {
-        Line::Entry(entry) => entry,
-        Line::Itself | Line::Skip => return "skip".to_owned(),
-        Line::Dropped(_) => return "drop".to_owned(),
-        Line::Unparsable => return "unparsable".to_owned(),
-        Line::Held(_) => return "held".to_owned(),
+        ListingLine::Entry(entry) => entry,
+        ListingLine::Itself | ListingLine::Skip => return "skip".to_owned(),
+        ListingLine::Dropped(_) => return "drop".to_owned(),
+        ListingLine::Unparsable => return "unparsable".to_owned(),
+        ListingLine::Held(_) => return "held".to_owned(),
     };
     let time = entry.modified.map_or("-".to_owned(), |modified| {
         let timestamp = jiff::Timestamp::from_second(modified.seconds).unwrap();
@@ -169,7 +169,7 @@ fn every_sample_means_what_it_says() {
 }
 
 /// What a line means, without what most dialects do not tell.
-fn briefly(line: &Line) -> String {
+fn briefly(line: &ListingLine) -> String {
     let long = described(line);
     match *long.split('|').collect::<Vec<_>>() {
         [name, kind, size, time, _, _, _, target] => {
@@ -185,7 +185,7 @@ fn listed(lines: &[Vec<u8>], format: Format) -> Vec<String> {
     let read: Vec<_> = lines.iter().map(|line| reader.line(line)).collect();
     let shown = read
         .into_iter()
-        .filter(|line| !matches!(line, Line::Held(_)));
+        .filter(|line| !matches!(line, ListingLine::Held(_)));
     let mut all: Vec<_> = shown
         .chain(reader.finish())
         .map(|line| briefly(&line))
@@ -239,13 +239,16 @@ fn mlst_names_the_last_component_of_the_path_it_shows() {
 #[test]
 fn what_a_server_made_too_long_is_not_kept() {
     let line = format!("type=OS.unix=slink:{}; x", "t".repeat(TARGET_MAX + 1));
-    let Line::Entry(entry) = parse_line(line.as_bytes(), Format::Mlsd, NOW) else {
+    let ListingLine::Entry(entry) = parse_line(line.as_bytes(), Format::Mlsd, NOW) else {
         panic!("a link is an entry");
     };
     assert_eq!(entry.target, None);
     let long = format!("type=file; {}", "n".repeat(256));
     let dropped = parse_line(long.as_bytes(), Format::Mlsd, NOW);
-    assert_eq!(dropped, Line::Dropped("its name is longer than 255 bytes"));
+    assert_eq!(
+        dropped,
+        ListingLine::Dropped("its name is longer than 255 bytes")
+    );
 }
 
 /// Lines made of the pieces that the grammars look for, so that random ones reach deep.
@@ -352,7 +355,7 @@ proptest! {
     #[test]
     fn no_line_is_a_panic_or_an_unsafe_name(line in hostile_line(), now in any::<i64>()) {
         for format in [Format::Mlsd, Format::List] {
-            if let Line::Entry(entry) = parse_line(&line, format, now) {
+            if let ListingLine::Entry(entry) = parse_line(&line, format, now) {
                 prop_assert_eq!(check_name(&entry.name), Ok(()));
                 prop_assert!(entry.mode.is_none_or(|mode| mode <= 0o7777));
                 prop_assert!(entry.target.is_none_or(|target| target.len() <= TARGET_MAX));
@@ -372,13 +375,13 @@ proptest! {
         let mut counted = 0;
         for line in &lines {
             match reader.line(line) {
-                Line::Held(bytes) => counted += bytes,
-                Line::Entry(entry) => prop_assert_eq!(check_name(&entry.name), Ok(())),
+                ListingLine::Held(bytes) => counted += bytes,
+                ListingLine::Entry(entry) => prop_assert_eq!(check_name(&entry.name), Ok(())),
                 _ => {}
             }
         }
         for line in reader.finish() {
-            if let Line::Entry(entry) = line {
+            if let ListingLine::Entry(entry) = line {
                 prop_assert_eq!(check_name(&entry.name), Ok(()));
                 let memory = entry.memory();
                 prop_assert!(counted >= memory);
@@ -401,7 +404,7 @@ proptest! {
         ];
         for (format, line) in lines {
             match parse_line(&line, format, NOW) {
-                Line::Entry(entry) => prop_assert_eq!(&entry.name, &name),
+                ListingLine::Entry(entry) => prop_assert_eq!(&entry.name, &name),
                 other => prop_assert!(false, "{:?}: {:?}", line, other),
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ParallelSource;
-use super::part::{Outcome, Part};
+use super::part::{Part, PartOutcome};
 use super::part_queue::PartQueue;
 use crate::guarded::OnDrop;
 use crate::remote::{Error, Version};
@@ -53,11 +53,11 @@ impl Fetcher {
             let outcome = match opened {
                 Some(Ok(incoming)) => self.fill(&part, incoming),
                 Some(Err(error)) => Err(error),
-                None => Ok(Outcome::Failed),
+                None => Ok(PartOutcome::Failed),
             };
             let outcome = outcome.unwrap_or_else(|error| {
                 log::debug!("a part was not fetched: {error}");
-                Outcome::Failed
+                PartOutcome::Failed
             });
             // However it ended, what came may be of two files: no reader sees it before the server
             // says that it is not.
@@ -69,10 +69,10 @@ impl Fetcher {
                 part.confirm();
             }
             part.end_with(outcome);
-            if outcome == Outcome::Cut {
+            if outcome == PartOutcome::Cut {
                 self.plan.leave(&part);
             }
-            if outcome == Outcome::Failed {
+            if outcome == PartOutcome::Failed {
                 return self.plan.stop();
             }
         }
@@ -92,37 +92,37 @@ impl Fetcher {
         &self,
         part: &Arc<Part>,
         mut incoming: Box<dyn RangeDownload>,
-    ) -> Result<Outcome, Error> {
+    ) -> Result<PartOutcome, Error> {
         let mut buffer = vec![0; BUFFER];
         loop {
             let missing = part.missing();
             // The file's last byte is followed by the server's word that it was the last.
             if missing == 0 && part.end() < self.plan.end() {
-                return Ok(Outcome::Whole);
+                return Ok(PartOutcome::Whole);
             }
             let length =
                 usize::try_from(missing.max(1)).map_or(BUFFER, |missing| missing.min(BUFFER));
             let count = incoming.read(buffer.get_mut(..length).unwrap_or_default())?;
             match (count, missing) {
-                (0, 0) => return Ok(Outcome::Whole),
+                (0, 0) => return Ok(PartOutcome::Whole),
                 // The file ends before it should, or goes on after it: it is another one.
-                (0, _) | (_, 0) => return Ok(Outcome::Failed),
+                (0, _) | (_, 0) => return Ok(PartOutcome::Failed),
                 _ => {}
             }
             if let Err(error) = part.add(buffer.get(..count).unwrap_or_default()) {
                 log::warn!("cannot keep what is read ahead: {error}");
-                return Ok(Outcome::Failed);
+                return Ok(PartOutcome::Failed);
             }
             self.plan.note(count as u64);
             if part.is_over() {
-                return Ok(Outcome::Cut);
+                return Ok(PartOutcome::Cut);
             }
             if !self.plan.has_time_within(PATIENCE) {
                 self.plan.stop();
-                return Ok(Outcome::Cut);
+                return Ok(PartOutcome::Cut);
             }
             if self.source.is_needed_elsewhere() && !self.plan.is_next(part) {
-                return Ok(Outcome::Cut);
+                return Ok(PartOutcome::Cut);
             }
         }
     }

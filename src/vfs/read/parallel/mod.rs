@@ -26,9 +26,9 @@ use crate::remote::{Error, ErrorKind, Version};
 use super::{PinnedVersion, RangeDownload, RangeSource};
 use crate::vfs::local::spool::SpoolDir;
 use fetch::Fetcher;
-use part::{Found, Outcome};
+use part::{Found, PartOutcome};
 use part_queue::{PartQueue, ReaderPlace};
-use probe::{Advice, SHORTEST_ROUND_TRIP, Sample, ThroughputProbe, Verdict};
+use probe::{ProbeAction, SHORTEST_ROUND_TRIP, Sample, ThroughputProbe, Verdict};
 pub(in crate::vfs) use whole_file::WholeFileCache;
 
 /// Bytes still to come from which a file is a large one.
@@ -190,9 +190,9 @@ impl ParallelDownload {
             let found = part.read(self.position, buffer);
             match found.map_err(|error| self.error(&error))? {
                 Found::Bytes(count) => return Ok(count),
-                Found::Nothing(Outcome::Whole) if self.position >= self.size => return Ok(0),
-                Found::Nothing(Outcome::Whole | Outcome::Cut) => plan.pass(&part),
-                Found::Nothing(Outcome::Failed) => {
+                Found::Nothing(PartOutcome::Whole) if self.position >= self.size => return Ok(0),
+                Found::Nothing(PartOutcome::Whole | PartOutcome::Cut) => plan.pass(&part),
+                Found::Nothing(PartOutcome::Failed) => {
                     return Err(self.error(&"a transfer of a part of it failed"));
                 }
             }
@@ -240,9 +240,9 @@ impl ParallelDownload {
         self.sample.elapsed = self.began.elapsed();
         self.sample.others = self.plan.as_ref().map_or(0, |plan| plan.brought());
         match self.judge.look(self.sample) {
-            Advice::GoOn => {}
-            Advice::Begin => self.begin(),
-            Advice::Found(verdict) => {
+            ProbeAction::GoOn => {}
+            ProbeAction::Begin => self.begin(),
+            ProbeAction::Found(verdict) => {
                 log::debug!("several transfers of one file at once: {verdict:?}");
                 self.parts.remember(verdict);
                 if verdict == Verdict::DoesNotPay

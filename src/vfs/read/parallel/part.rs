@@ -14,7 +14,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a part's transfer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum PartOutcome {
     /// All of it is there.
     Whole,
     /// It was ended early, for its connection was needed; what has come is there.
@@ -29,7 +29,7 @@ pub(super) enum Found {
     /// So many bytes, now in the buffer.
     Bytes(usize),
     /// None, and there will be none here.
-    Nothing(Outcome),
+    Nothing(PartOutcome),
 }
 
 /// The bytes `start..end` of a file.
@@ -48,7 +48,7 @@ struct Progress {
     filled: u64,
     /// So many of them are of the expected version of the file.
     confirmed: u64,
-    outcome: Option<Outcome>,
+    outcome: Option<PartOutcome>,
 }
 
 impl Part {
@@ -105,7 +105,7 @@ impl Part {
     }
 
     /// No more will come; the first word counts.
-    pub(super) fn end_with(&self, outcome: Outcome) {
+    pub(super) fn end_with(&self, outcome: PartOutcome) {
         self.lock().outcome.get_or_insert(outcome);
         self.moved.notify_all();
     }
@@ -184,9 +184,12 @@ mod tests {
         part.add(b"01234").unwrap();
         assert_eq!(part.missing(), 5);
         part.add(b"567").unwrap();
-        part.end_with(Outcome::Cut);
-        part.end_with(Outcome::Failed);
-        assert_eq!(reader.join().unwrap(), (b"01234567".to_vec(), Outcome::Cut));
+        part.end_with(PartOutcome::Cut);
+        part.end_with(PartOutcome::Failed);
+        assert_eq!(
+            reader.join().unwrap(),
+            (b"01234567".to_vec(), PartOutcome::Cut)
+        );
         let mut buffer = [0; 8];
         assert_eq!(part.read(104, &mut buffer).unwrap(), Found::Bytes(4));
         assert_eq!(&buffer[..4], b"4567");

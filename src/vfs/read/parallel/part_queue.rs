@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::part::{Outcome, Part};
+use super::part::{Part, PartOutcome};
 use crate::vfs::local::quota::QuotaFile;
 
 /// Smaller parts are not worth a transfer of their own; larger ones would take too much of the
@@ -251,7 +251,7 @@ impl PartQueue {
         let mut state = self.lock();
         state.is_stopped = true;
         for part in &state.parts {
-            part.end_with(Outcome::Cut);
+            part.end_with(PartOutcome::Cut);
         }
         state.parts.retain(|part| part.filled() >= WORTH_A_DETOUR);
         drop(state);
@@ -264,7 +264,7 @@ impl PartQueue {
         let mut state = self.lock();
         state.is_stopped = true;
         for part in &state.parts {
-            part.end_with(Outcome::Failed);
+            part.end_with(PartOutcome::Failed);
         }
         drop(state);
         self.room.notify_all();
@@ -417,7 +417,7 @@ mod tests {
         let ended = part.read(part.start(), &mut [0; 1]).unwrap();
         assert_eq!(
             ended,
-            crate::vfs::read::parallel::part::Found::Nothing(Outcome::Cut)
+            crate::vfs::read::parallel::part::Found::Nothing(PartOutcome::Cut)
         );
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum Verdict {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Advice {
+pub(super) enum ProbeAction {
     /// As before.
     GoOn,
     /// Others beside the first transfer.
@@ -53,7 +53,7 @@ pub(super) struct Sample {
 }
 
 #[derive(Debug)]
-enum QueueState {
+enum ProbeState {
     /// Only the first transfer.
     Alone,
     /// Others are on their way, or there since that moment.
@@ -65,7 +65,7 @@ enum QueueState {
 #[derive(Debug)]
 pub(super) struct ThroughputProbe {
     round_trip: Duration,
-    state: QueueState,
+    state: ProbeState,
     /// The last rate was measured up to here.
     last: Sample,
     /// Bytes a second of the first transfer at its best, while it was alone.
@@ -78,9 +78,9 @@ impl ThroughputProbe {
     pub(super) fn new(round_trip: Duration, known: Option<Verdict>) -> Self {
         let is_far = round_trip >= SHORTEST_ROUND_TRIP;
         let state = if is_far && known != Some(Verdict::DoesNotPay) {
-            QueueState::Alone
+            ProbeState::Alone
         } else {
-            QueueState::Settled
+            ProbeState::Settled
         };
         Self {
             round_trip,
@@ -91,43 +91,43 @@ impl ThroughputProbe {
     }
 
     /// What follows from how it has come so far.
-    pub(super) fn look(&mut self, now: Sample) -> Advice {
-        if matches!(self.state, QueueState::Settled) {
-            return Advice::GoOn;
+    pub(super) fn look(&mut self, now: Sample) -> ProbeAction {
+        if matches!(self.state, ProbeState::Settled) {
+            return ProbeAction::GoOn;
         }
         let rate = self.rate(now);
         match (&mut self.state, rate) {
-            (QueueState::Alone, rate) => {
+            (ProbeState::Alone, rate) => {
                 self.best = self.best.max(rate.map_or(0, |rate| rate.first));
                 if now.first < FIRST || !is_mostly(now.waited, now.elapsed) {
-                    return Advice::GoOn;
+                    return ProbeAction::GoOn;
                 }
-                self.state = QueueState::Trying(None);
-                Advice::Begin
+                self.state = ProbeState::Trying(None);
+                ProbeAction::Begin
             }
-            (QueueState::Trying(there @ None), rate) => {
+            (ProbeState::Trying(there @ None), rate) => {
                 if now.others > 0 {
                     *there = Some(now.elapsed);
                 } else {
                     self.best = self.best.max(rate.map_or(0, |rate| rate.first));
                 }
-                Advice::GoOn
+                ProbeAction::GoOn
             }
-            (QueueState::Trying(Some(there)), Some(rate)) => {
+            (ProbeState::Trying(Some(there)), Some(rate)) => {
                 let settled = *there + self.round_trip * ROUND_TRIPS_TO_SETTLE;
                 // A reader that is slower than the network shows nothing.
                 if now.elapsed < settled || !rate.is_awaited {
-                    return Advice::GoOn;
+                    return ProbeAction::GoOn;
                 }
-                self.state = QueueState::Settled;
+                self.state = ProbeState::Settled;
                 let pays = (rate.first + rate.others) * 100 >= self.best * GAIN;
-                Advice::Found(if pays {
+                ProbeAction::Found(if pays {
                     Verdict::Pays
                 } else {
                     Verdict::DoesNotPay
                 })
             }
-            (QueueState::Trying(Some(_)) | QueueState::Settled, _) => Advice::GoOn,
+            (ProbeState::Trying(Some(_)) | ProbeState::Settled, _) => ProbeAction::GoOn,
         }
     }
 
@@ -175,14 +175,14 @@ mod tests {
         judge: &mut ThroughputProbe,
         at: &mut Sample,
         rates: &[(u64, u64)],
-    ) -> Option<Advice> {
+    ) -> Option<ProbeAction> {
         rates.iter().find_map(|(first, others)| {
             at.elapsed += Duration::from_secs(1);
             at.waited += Duration::from_secs(1);
             at.first += first * M;
             at.others += others * M;
             let advice = judge.look(*at);
-            (advice != Advice::GoOn).then_some(advice)
+            (advice != ProbeAction::GoOn).then_some(advice)
         })
     }
 
@@ -191,14 +191,14 @@ mod tests {
         let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         assert_eq!(
             seconds(&mut judge, &mut at, &[(25, 0)]),
-            Some(Advice::Begin)
+            Some(ProbeAction::Begin)
         );
         let found = seconds(
             &mut judge,
             &mut at,
             &[(25, 0), (25, 10), (25, 75), (25, 150)],
         );
-        assert_eq!(found, Some(Advice::Found(Verdict::Pays)));
+        assert_eq!(found, Some(ProbeAction::Found(Verdict::Pays)));
         assert_eq!(seconds(&mut judge, &mut at, &[(25, 0), (25, 0)]), None);
     }
 
@@ -207,10 +207,10 @@ mod tests {
         let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         assert_eq!(
             seconds(&mut judge, &mut at, &[(12, 0)]),
-            Some(Advice::Begin)
+            Some(ProbeAction::Begin)
         );
         let found = seconds(&mut judge, &mut at, &[(12, 0), (8, 4), (2, 10), (2, 10)]);
-        assert_eq!(found, Some(Advice::Found(Verdict::DoesNotPay)));
+        assert_eq!(found, Some(ProbeAction::Found(Verdict::DoesNotPay)));
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(seconds(&mut judge, &mut at, &[(1, 1)]), None);
         }
         let found = seconds(&mut judge, &mut at, &[(25, 75)]);
-        assert_eq!(found, Some(Advice::Found(Verdict::Pays)));
+        assert_eq!(found, Some(ProbeAction::Found(Verdict::Pays)));
     }
 
     #[test]
@@ -248,6 +248,6 @@ mod tests {
         }
         let mut judge = ThroughputProbe::new(ROUND_TRIP, Some(Verdict::Pays));
         let began = seconds(&mut judge, &mut Sample::default(), &[(1, 0)]);
-        assert_eq!(began, Some(Advice::Begin));
+        assert_eq!(began, Some(ProbeAction::Begin));
     }
 }

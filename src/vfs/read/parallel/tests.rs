@@ -7,7 +7,7 @@ use super::*;
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
 use crate::vfs::read::fake::{FakeFile, FakeSource, PATIENCE, Plan as Script, sample};
-use crate::vfs::read::{BlockCache, PinnedVersion, ResumableDownload, Step, Trust};
+use crate::vfs::read::{BlockCache, DownloadStep, PinnedVersion, ResumableDownload, Revalidate};
 
 const M: usize = 1 << 20;
 const SIZE: usize = 40 * M;
@@ -144,14 +144,14 @@ fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
 fn read(far: &Arc<Far>) -> JoinHandle<Result<Vec<u8>, Error>> {
     let source = Arc::new(InParts(Arc::clone(far)));
     let expected = Arc::new(PinnedVersion::new(version()));
-    let mut resuming = ResumableDownload::new(source, 0, expected, Trust::Known);
+    let mut resuming = ResumableDownload::new(source, 0, expected, Revalidate::No);
     thread::spawn(move || {
         let (mut all, mut buffer) = (Vec::with_capacity(SIZE), vec![0; 128 << 10]);
         loop {
             match resuming.step(&mut buffer)? {
-                Step::Bytes(count) => all.extend_from_slice(&buffer[..count]),
-                Step::Again => {}
-                Step::End => return Ok(all),
+                DownloadStep::Bytes(count) => all.extend_from_slice(&buffer[..count]),
+                DownloadStep::Again => {}
+                DownloadStep::End => return Ok(all),
             }
         }
     })

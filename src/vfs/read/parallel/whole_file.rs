@@ -27,10 +27,10 @@ pub(in crate::vfs) struct WholeFileCache {
     source: Arc<dyn ParallelSource>,
     /// Shared with the reader, which reads no more once the file was found changed.
     expected: Arc<PinnedVersion>,
-    state: Mutex<QueueState>,
+    state: Mutex<WholeFileState>,
 }
 
-struct QueueState {
+struct WholeFileState {
     rent: JumpCost,
     plan: Option<Arc<PartQueue>>,
     used: Instant,
@@ -66,7 +66,7 @@ impl WholeFileCache {
             parts,
             source,
             expected,
-            state: Mutex::new(QueueState {
+            state: Mutex::new(WholeFileState {
                 rent: JumpCost::default(),
                 plan: None,
                 used: Instant::now(),
@@ -90,7 +90,7 @@ impl WholeFileCache {
         Some(plan)
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
+    fn lock(&self) -> MutexGuard<'_, WholeFileState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::sync::MutexGuard;
 use std::time::Instant;
 
-use super::{PIECE, Priority, Shared, State, StreamingUpload, UploadStream, Uploader, WHOLE};
+use super::{
+    PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared, WHOLE,
+};
 use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind, Stored};
 use crate::vfs::local::quota::QuotaFile;
@@ -18,7 +20,7 @@ const RETRIES: u32 = 3;
 const RESTARTS: u32 = 3;
 
 /// How one upload of the whole file came out.
-enum Pass {
+enum CommitPass {
     Stored(Stored),
     /// The file was changed where it had been sent already.
     Changed,
@@ -33,11 +35,11 @@ enum Claim {
     /// All were sent, and they are still what the spool holds.
     Complete,
     /// End without having stored anything.
-    Void(Pass),
+    Void(CommitPass),
 }
 
 /// What an upload brings: the file as it is when this is taken.
-struct Snapshot {
+struct UploadSnapshot {
     id: u64,
     generation: u64,
     length: u64,
@@ -45,7 +47,7 @@ struct Snapshot {
     frozen: Option<QuotaFile>,
 }
 
-impl Snapshot {
+impl UploadSnapshot {
     /// The file to send from.
     fn file<'a>(&'a self, spool: &'a Spool) -> &'a File {
         self.frozen.as_ref().map_or(spool.file(), QuotaFile::file)
@@ -53,12 +55,12 @@ impl Snapshot {
 }
 
 /// An upload, and what it is to bring.
-type Begun = (Box<dyn UploadStream>, Snapshot);
+type BegunUpload = (Box<dyn UploadStream>, UploadSnapshot);
 
 /// The right to commit; while it lives no other commit runs and no early upload begins.
-struct Turn<'a>(&'a Shared);
+struct CommitGuard<'a>(&'a UploaderShared);
 
-impl Drop for Turn<'_> {
+impl Drop for CommitGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.next_upload();
@@ -99,14 +101,14 @@ impl Uploader {
         }
         state.committing = true;
         state.yields = priority == Priority::Background;
-        let _turn = Turn(shared);
+        let _turn = CommitGuard(shared);
         shared.changed.notify_all();
         let early = shared.take_early(state);
         shared.store(early, target, commit)
     }
 }
 
-impl Shared {
+impl UploaderShared {
     /// The follower's upload, if it is good.
     fn take_early(&self, state: MutexGuard<'_, State>) -> Option<Box<dyn UploadStream>> {
         let runs = |state: &State| matches!(state.follower, StreamingUpload::Running);
@@ -131,9 +133,9 @@ impl Shared {
             // What was lost with its command is not sent so again.
             let whole = retries == 0 && self.spool.len() <= WHOLE;
             match self.pass(early.take(), whole, target, commit, insist) {
-                Ok(Pass::Stored(stored)) => return Ok(Some(stored)),
-                Ok(Pass::Cancelled) => return Ok(None),
-                Ok(Pass::Changed) => restarts += 1,
+                Ok(CommitPass::Stored(stored)) => return Ok(Some(stored)),
+                Ok(CommitPass::Cancelled) => return Ok(None),
+                Ok(CommitPass::Changed) => restarts += 1,
                 Err(_) if self.lock().is_called_off() => return Ok(None),
                 Err(error) if retries < RETRIES && may_go_better(error.kind) => {
                     log::debug!("{error}; storing {target} anew");
@@ -154,7 +156,7 @@ impl Shared {
         target: &RemotePath,
         commit: &Commit,
         insist: bool,
-    ) -> Result<Pass, Error> {
+    ) -> Result<CommitPass, Error> {
         let (mut upload, snapshot) = match early {
             Some(upload) => (upload, self.snapshot(false, false, target)),
             None if whole => match self.begin_whole(insist, target)? {
@@ -192,12 +194,16 @@ impl Shared {
         };
         let stored = upload.commit(target, &commit)?;
         self.lock().stored = snapshot.generation;
-        Ok(Pass::Stored(stored))
+        Ok(CommitPass::Stored(stored))
     }
 
     /// Begins an upload of a small file with all its bytes; what could not go with the command is
     /// sent after it.
-    fn begin_whole(&self, insist: bool, target: &RemotePath) -> Result<Result<Begun, Pass>, Error> {
+    fn begin_whole(
+        &self,
+        insist: bool,
+        target: &RemotePath,
+    ) -> Result<Result<BegunUpload, CommitPass>, Error> {
         let snapshot = self.snapshot(true, insist, target);
         let claimed = match self.claim(&snapshot, insist) {
             Claim::Send(length) => length,
@@ -220,14 +226,19 @@ impl Shared {
     }
 
     /// A cut file cannot be sent to its old end; that is no failure of the server's.
-    fn unless_void(&self, snapshot: &Snapshot, insist: bool, error: Error) -> Result<Pass, Error> {
+    fn unless_void(
+        &self,
+        snapshot: &UploadSnapshot,
+        insist: bool,
+        error: Error,
+    ) -> Result<CommitPass, Error> {
         if !insist && self.has_changed(&self.lock(), snapshot) {
-            return Ok(Pass::Changed);
+            return Ok(CommitPass::Changed);
         }
         Err(error)
     }
 
-    fn snapshot(&self, is_new: bool, is_frozen: bool, target: &RemotePath) -> Snapshot {
+    fn snapshot(&self, is_new: bool, is_frozen: bool, target: &RemotePath) -> UploadSnapshot {
         let (id, generation) = {
             let mut state = self.lock();
             let id = if is_new {
@@ -247,7 +258,7 @@ impl Shared {
             }
             None => (None, self.spool.len()),
         };
-        Snapshot {
+        UploadSnapshot {
             id,
             generation,
             length,
@@ -256,14 +267,14 @@ impl Shared {
     }
 
     /// Claims the next bytes to send.
-    fn claim(&self, snapshot: &Snapshot, insist: bool) -> Claim {
+    fn claim(&self, snapshot: &UploadSnapshot, insist: bool) -> Claim {
         let mut state = self.lock();
         state.moved = Instant::now();
         if state.is_called_off() {
-            return Claim::Void(Pass::Cancelled);
+            return Claim::Void(CommitPass::Cancelled);
         }
         if !insist && self.has_changed(&state, snapshot) {
-            return Claim::Void(Pass::Changed);
+            return Claim::Void(CommitPass::Changed);
         }
         match snapshot.length.saturating_sub(state.upload.taken) {
             0 => Claim::Complete,
@@ -275,7 +286,7 @@ impl Shared {
         }
     }
 
-    fn has_changed(&self, state: &State, snapshot: &Snapshot) -> bool {
+    fn has_changed(&self, state: &State, snapshot: &UploadSnapshot) -> bool {
         state.upload.id != snapshot.id
             || state.upload.spoiled
             || self.spool.len() < snapshot.length

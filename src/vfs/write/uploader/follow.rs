@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::guarded::{self, OnDrop};
 
-use super::{PIECE, Shared, State, StreamingUpload, UploadStream};
+use super::{PIECE, State, StreamingUpload, UploadStream, UploaderShared};
 
 /// A writer that pauses for longer does without: the connection is worth more to others.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the follower is to do next.
-enum Next {
+enum StreamingStep {
     /// Send so many bytes, which are claimed.
     Send(u64),
     /// A commit asks for the upload.
@@ -23,7 +23,7 @@ enum Next {
 }
 
 /// Starts the thread of the upload `id`.
-pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> io::Result<()> {
+pub(super) fn spawn(shared: &Arc<UploaderShared>, id: u64) -> io::Result<()> {
     let shared = Arc::clone(shared);
     let follow = move || {
         let panicked = OnDrop::new(|| give_up(&shared, id));
@@ -33,7 +33,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, id: u64) -> io::Result<()> {
     guarded::spawn("ftpfs-follow", follow).map(drop)
 }
 
-fn run(shared: &Shared, id: u64) {
+fn run(shared: &UploaderShared, id: u64) {
     let mut upload = match shared.destination.begin() {
         Ok(upload) => upload,
         Err(error) => {
@@ -43,15 +43,15 @@ fn run(shared: &Shared, id: u64) {
     };
     loop {
         match next(shared, id) {
-            Next::Send(length) => {
+            StreamingStep::Send(length) => {
                 if let Err(error) = upload.send(shared.spool.file(), length) {
                     log::debug!("the early upload failed: {error}");
                     drop(upload);
                     return give_up(shared, id);
                 }
             }
-            Next::HandOver => return hand_over(shared, id, upload),
-            Next::GiveUp => {
+            StreamingStep::HandOver => return hand_over(shared, id, upload),
+            StreamingStep::GiveUp => {
                 drop(upload);
                 return give_up(shared, id);
             }
@@ -60,25 +60,25 @@ fn run(shared: &Shared, id: u64) {
 }
 
 /// Waits for a piece to send, or for the end.
-fn next(shared: &Shared, id: u64) -> Next {
+fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
     let began = Instant::now();
     let mut state = shared.lock();
     state.moved = began;
     state.sending = false;
     loop {
         if state.upload.id != id || state.upload.spoiled || state.cancelled {
-            return Next::GiveUp;
+            return StreamingStep::GiveUp;
         }
         if state.committing {
-            return Next::HandOver;
+            return StreamingStep::HandOver;
         }
         if state.ahead() >= PIECE {
             state.upload.taken += PIECE;
             state.sending = true;
-            return Next::Send(PIECE);
+            return StreamingStep::Send(PIECE);
         }
         let Some(left) = PATIENCE.checked_sub(began.elapsed()) else {
-            return Next::GiveUp;
+            return StreamingStep::GiveUp;
         };
         state = shared
             .changed
@@ -88,18 +88,18 @@ fn next(shared: &Shared, id: u64) -> Next {
     }
 }
 
-fn hand_over(shared: &Shared, id: u64, upload: Box<dyn UploadStream>) {
+fn hand_over(shared: &UploaderShared, id: u64, upload: Box<dyn UploadStream>) {
     leave(shared, id, |state| {
         state.follower = StreamingUpload::Handed(upload);
     });
 }
 
-fn give_up(shared: &Shared, id: u64) {
+fn give_up(shared: &UploaderShared, id: u64) {
     leave(shared, id, |state| state.follower = StreamingUpload::Spent);
 }
 
 /// Says how the upload ended, if anybody still asks for this one.
-fn leave(shared: &Shared, id: u64, say: impl FnOnce(&mut State)) {
+fn leave(shared: &UploaderShared, id: u64, say: impl FnOnce(&mut State)) {
     let mut state = shared.lock();
     if state.upload.id == id {
         state.sending = false;

@@ -78,11 +78,11 @@ pub(crate) enum Priority {
 
 /// One spool's way to the server.
 pub(crate) struct Uploader {
-    shared: Arc<Shared>,
+    shared: Arc<UploaderShared>,
 }
 
 /// What the store's callers and its follower have in common.
-struct Shared {
+struct UploaderShared {
     destination: Arc<dyn UploadTarget>,
     spool: Arc<Spool>,
     state: Mutex<State>,
@@ -142,7 +142,7 @@ impl Uploader {
     /// Stores `spool` to `destination`. Nothing is dirty yet.
     pub(crate) fn new(destination: Arc<dyn UploadTarget>, spool: Arc<Spool>) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(UploaderShared {
                 destination,
                 spool,
                 state: Mutex::new(State {
@@ -276,7 +276,7 @@ impl fmt::Debug for Uploader {
     }
 }
 
-impl Shared {
+impl UploaderShared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

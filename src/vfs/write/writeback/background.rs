@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Failure, Next, StoreOutcome, Writeback};
+use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
 use crate::remote::{self, ErrorKind};
@@ -36,7 +36,7 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
                 .upgrade()
                 .is_none_or(|vfs| may_store_beside(&vfs, running))
         };
-        let Next::Uploader(file) = writeback.next(may_start) else {
+        let QueueNext::Uploader(file) = writeback.next(may_start) else {
             return;
         };
         let Some(vfs) = house.upgrade() else { return };
@@ -153,7 +153,7 @@ impl Vfs {
 
     fn failed(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
         let errno = Errno::from(error.kind);
-        let failure = Failure {
+        let failure = StoreFailure {
             errno,
             reason: error.to_string(),
         };

@@ -18,7 +18,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::inode::Ino;
 use queue::Queue;
-pub(in crate::vfs) use queue::{EntryStatus, Failure, StoreOutcome};
+pub(in crate::vfs) use queue::{EntryStatus, StoreFailure, StoreOutcome};
 
 /// Most files that wait, each with an open descriptor; closing one more stores it at once, as
 /// without writeback.
@@ -44,11 +44,11 @@ pub(in crate::vfs) struct Writeback {
 
 /// What is to become of a file that is due.
 #[derive(Debug)]
-pub(in crate::vfs) enum Next {
+pub(in crate::vfs) enum QueueNext {
     /// It is to be stored now.
     Uploader(Arc<OpenFile>),
     /// The mount has ended.
-    Phase,
+    QueuePhase,
 }
 
 impl Writeback {
@@ -103,13 +103,13 @@ impl Writeback {
 
     /// Waits until something is to be stored now. `may_start` says whether one may be, beside so
     /// many that are being stored.
-    pub(in crate::vfs) fn next(&self, may_start: impl Fn(usize) -> bool) -> Next {
+    pub(in crate::vfs) fn next(&self, may_start: impl Fn(usize) -> bool) -> QueueNext {
         /// So often it is looked whether there is room again.
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         let mut queue = self.lock();
         loop {
             if queue.has_ended() {
-                return Next::Phase;
+                return QueueNext::QueuePhase;
             }
             let due = queue.due(Instant::now());
             let patience = match due {
@@ -119,7 +119,7 @@ impl Writeback {
                     let may_start = may_start(running);
                     queue = self.lock();
                     if may_start && let Some(file) = queue.start(ino) {
-                        return Next::Uploader(file);
+                        return QueueNext::Uploader(file);
                     }
                     Some(LOOK_AGAIN)
                 }

@@ -25,11 +25,11 @@ pub(super) struct Queue<F = OpenFile> {
     gone: u64,
     /// Counts failures that may pass: the server's, not a file's.
     setbacks: u64,
-    end: Phase,
+    end: QueuePhase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum QueuePhase {
     /// The mount goes on.
     Running,
     /// It ends: what can be stored is stored now.
@@ -49,7 +49,7 @@ struct QueueEntry<F> {
     /// How many of the last of them failed.
     failures: u32,
     /// Why the last one failed, if it did.
-    failure: Option<Failure>,
+    failure: Option<StoreFailure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ enum EntryState {
 
 /// Why a file was not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct StoreFailure {
     /// What a program is told.
     pub(crate) errno: Errno,
     /// The cause in words.
@@ -79,15 +79,15 @@ pub(crate) enum StoreOutcome {
     /// It was closed again meanwhile, or interrupted.
     Requeue,
     /// It failed, and may go well another time.
-    RetryLater(Failure),
+    RetryLater(StoreFailure),
     /// It failed, and would again.
-    Failed(Failure),
+    Failed(StoreFailure),
 }
 
 impl StoreOutcome {
     /// The try panicked: it may go well another time.
     pub(super) fn panicked() -> Self {
-        Self::RetryLater(Failure {
+        Self::RetryLater(StoreFailure {
             errno: Errno::IO,
             reason: "storing it panicked, which is a mistake in ftpfs".to_owned(),
         })
@@ -106,7 +106,7 @@ pub(crate) struct EntryStatus<F = OpenFile> {
     /// It is not tried again unasked.
     pub(crate) is_refused: bool,
     /// Why the last try failed, if it did.
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<StoreFailure>,
 }
 
 impl<F> Default for Queue<F> {
@@ -116,7 +116,7 @@ impl<F> Default for Queue<F> {
             running: 0,
             gone: 0,
             setbacks: 0,
-            end: Phase::Running,
+            end: QueuePhase::Running,
         }
     }
 }
@@ -155,7 +155,11 @@ impl<F: Numbered> Queue<F> {
 
     /// `file` waits, and is due at a moment; whether it did not wait before.
     pub(super) fn add(&mut self, file: &Arc<F>, now: Instant, due: Instant) -> bool {
-        let due = if self.end == Phase::Running { due } else { now };
+        let due = if self.end == QueuePhase::Running {
+            due
+        } else {
+            now
+        };
         if let Some(entry) = self.entries.get_mut(&file.ino()) {
             entry.file = Arc::clone(file);
             entry.step = match entry.step {
@@ -266,7 +270,7 @@ impl<F: Numbered> Queue<F> {
         };
         self.running -= 1;
         entry.tried += 1;
-        let is_far = self.end == Phase::Running;
+        let is_far = self.end == QueuePhase::Running;
         match outcome {
             StoreOutcome::Stored | StoreOutcome::Requeue => {
                 entry.failures = 0;
@@ -338,7 +342,7 @@ impl<F: Numbered> Queue<F> {
             .get(&ino)
             .is_some_and(|entry| entry.tried <= before)
             && tried.contains_key(&ino)
-            && self.end != Phase::Stopped
+            && self.end != QueuePhase::Stopped
     }
 
     pub(super) fn failure(&self, ino: Ino) -> Option<Errno> {
@@ -348,7 +352,7 @@ impl<F: Numbered> Queue<F> {
 
     /// Whether one is being stored, or will be unasked.
     pub(super) fn is_hopeful(&self) -> bool {
-        self.end != Phase::Stopped
+        self.end != QueuePhase::Stopped
             && self
                 .entries
                 .values()
@@ -357,7 +361,7 @@ impl<F: Numbered> Queue<F> {
 
     /// The mount ends.
     pub(super) fn ending(&mut self, now: Instant) {
-        self.end = Phase::Draining;
+        self.end = QueuePhase::Draining;
         for entry in self.entries.values_mut() {
             entry.failures = 0;
             entry.step = match entry.step {
@@ -368,11 +372,11 @@ impl<F: Numbered> Queue<F> {
     }
 
     pub(super) fn end(&mut self) {
-        self.end = Phase::Stopped;
+        self.end = QueuePhase::Stopped;
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.end == Phase::Stopped
+        self.end == QueuePhase::Stopped
     }
 }
 
@@ -397,8 +401,8 @@ mod tests {
 
     const DEBOUNCE: Duration = Duration::from_millis(200);
 
-    fn failure() -> Failure {
-        Failure {
+    fn failure() -> StoreFailure {
+        StoreFailure {
             errno: Errno::IO,
             reason: "552 over quota".to_owned(),
         }

@@ -7,13 +7,13 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::error::{Operation, Task};
+use super::error::{ErrorContext, Operation};
 use super::listing::list_all;
-use super::retry::Dialogue;
+use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
 use super::version::told;
-use super::{Download, Error, ErrorKind, Remote, Version, restart};
+use super::{Error, ErrorKind, Remote, RemoteDownload, Version, restart};
 use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
@@ -28,22 +28,22 @@ const VERB_BYTES: usize = 8;
 
 /// A connection that nobody else has a use for now. Dropped, it goes back.
 #[derive(Debug)]
-pub struct Spare {
+pub struct BackgroundSession {
     remote: Remote,
     lease: Option<Lease>,
 }
 
 /// See [`Remote::spare`].
-pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<Spare> {
+pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<BackgroundSession> {
     let mut lease = remote.pool().spare_lease(patience)?;
     lease.expect_more(true);
-    Some(Spare {
+    Some(BackgroundSession {
         remote: remote.clone(),
         lease: Some(lease),
     })
 }
 
-impl Spare {
+impl BackgroundSession {
     /// How many directories should be [listed](Self::list) at once: as many as one round trip tells
     /// of.
     pub fn most_to_list(&self) -> usize {
@@ -145,8 +145,8 @@ impl Spare {
         path: &RemotePath,
         version: &Version,
         range: &Range<u64>,
-    ) -> Result<Download, Error> {
-        let task = Task::new(Operation::Read, path);
+    ) -> Result<RemoteDownload, Error> {
+        let task = ErrorContext::new(Operation::Read, path);
         let remote = self.remote.clone();
         if range.start > 0 && restart::is_unproven(remote.profile()) {
             self.prove_restart(&remote, path);
@@ -233,13 +233,13 @@ impl Spare {
         Some(answers.into_iter().map(version).collect())
     }
 
-    fn dialogue<'pool>(&mut self, remote: &'pool Remote) -> Option<Dialogue<'pool>> {
+    fn dialogue<'pool>(&mut self, remote: &'pool Remote) -> Option<Exchange<'pool>> {
         let lease = self.lease.take().filter(|lease| lease.is_usable())?;
-        Some(Dialogue::only(remote.pool(), lease))
+        Some(Exchange::only(remote.pool(), lease))
     }
 }
 
-impl Drop for Spare {
+impl Drop for BackgroundSession {
     fn drop(&mut self) {
         if let Some(lease) = &mut self.lease {
             lease.expect_more(false);

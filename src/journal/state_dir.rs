@@ -36,7 +36,7 @@ const NAME_MAX: usize = 255;
 
 /// The directory in which all mounts of one server and login keep their pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct StateDir {
     directory: PathBuf,
 }
 
@@ -58,7 +58,7 @@ pub fn state_home(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) ->
     Some(home.join("ftpfs"))
 }
 
-impl Place {
+impl StateDir {
     /// The place of `user` on `host`:`port` in `state`, [`state_home`]'s.
     pub fn of(state: &Path, user: &str, host: &str, port: u16) -> Self {
         let name = format!("{user}@{}:{port}", host.to_ascii_lowercase());
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_server_and_login_has_a_place_of_its_own() {
-        let place = |user, host, port| Place::of(Path::new("/s"), user, host, port).directory;
+        let place = |user, host, port| StateDir::of(Path::new("/s"), user, host, port).directory;
         assert_eq!(
             place("anna", "Ftp.Example", 21),
             Path::new("/s/anna@ftp.example:21")
