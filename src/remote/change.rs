@@ -129,18 +129,42 @@ fn remove(
     )
 }
 
-/// See [`Remote::set_modified`].
+/// What a time or a mode is set of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    File,
+    Directory,
+}
+
+/// See [`Remote::set_modified`] and [`Remote::set_directory_modified`].
 pub(super) fn set_modified(
     remote: &Remote,
     dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     seconds: i64,
+    owner: Owner,
 ) -> Result<i64, Error> {
     let task = ErrorContext::new(Operation::SetTime, path);
-    set(remote, dialogue, &task, |session, way: TimeWay| {
+    let profile = remote.profile();
+    if owner == Owner::Directory && !profile.has(Capability::DirectoryTimes) {
+        let reason = "the server sets times of files alone";
+        return Err(task.error(ErrorKind::Unsupported, reason));
+    }
+    let set = set(remote, dialogue, &task, owner, |session, way: TimeWay| {
         way.set(session, path, seconds)
-    })?;
-    Ok(remote.zone().told(seconds))
+    });
+    match &set {
+        Ok(()) if owner == Owner::Directory => profile.works(Capability::DirectoryTimes),
+        Err(error)
+            if owner == Owner::Directory
+                && is_about_the_way(error.kind)
+                && !profile.is_proven(Capability::DirectoryTimes) =>
+        {
+            profile.doubt(Capability::DirectoryTimes, MOST_REFUSALS, error);
+        }
+        Ok(()) | Err(_) => {}
+    }
+    set.map(|()| remote.zone().told(seconds))
 }
 
 /// See [`Remote::set_mode`].
@@ -151,21 +175,25 @@ pub(super) fn set_mode(
     mode: u32,
 ) -> Result<(), Error> {
     let task = ErrorContext::new(Operation::SetMode, path);
-    set(remote, dialogue, &task, |session, way: ModeWay| {
+    let owner = Owner::File;
+    set(remote, dialogue, &task, owner, |session, way: ModeWay| {
         way.set(session, path, mode)
     })
 }
 
-/// Tries the ways that are left until the server knows one.
+/// Tries the ways that are left until the server knows one. That a way is refused for a directory
+/// says nothing about files.
 fn set<W: Fallback>(
     remote: &Remote,
     dialogue: &mut Exchange<'_>,
     task: &ErrorContext<'_>,
+    owner: Owner,
     mut step: impl FnMut(&mut Session, W) -> Result<(), ftp::Error>,
 ) -> Result<(), Error> {
     let mut last = None;
     for way in W::left(remote.profile()) {
         let capability = way.capability();
+        let is_witness = owner == Owner::File && !remote.profile().is_proven(capability);
         let mut answer = dialogue.repeat(|session| step(session, way));
         if let Err(fault) = &answer
             && !is_unsupported(fault)
@@ -175,7 +203,7 @@ fn set<W: Fallback>(
             if error.kind != ErrorKind::NotFound || !is_there(remote, dialogue, task.path) {
                 // A way that never worked and is refused for a few files is not tried for more of
                 // them.
-                if is_about_the_way(error.kind) && !remote.profile().is_proven(capability) {
+                if is_about_the_way(error.kind) && is_witness {
                     remote.profile().doubt(capability, MOST_REFUSALS, fault);
                 }
                 return Err(error);
@@ -191,8 +219,7 @@ fn set<W: Fallback>(
         if refusal(&fault).is_none() {
             return Err(remote.blame(dialogue, task, &fault));
         }
-        let never_worked = !remote.profile().is_proven(capability) && !is_misunderstood(&fault);
-        if is_unsupported(&fault) || never_worked {
+        if is_unsupported(&fault) || (is_witness && !is_misunderstood(&fault)) {
             remote.profile().fails(capability, &fault);
         }
         last = Some(fault);

@@ -65,6 +65,7 @@ pub use upload::RemoteUpload;
 pub use version::Version;
 
 use begin::Whole;
+use change::Owner;
 use error::{ErrorContext, Operation};
 use incomplete::IncompleteDirectories;
 use listing_check::ListingChecks;
@@ -389,7 +390,15 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where it takes none.
     pub fn set_modified(&self, path: &RemotePath, seconds: i64) -> Result<i64, Error> {
-        change::set_modified(self, &mut self.dialogue(), path, seconds)
+        change::set_modified(self, &mut self.dialogue(), path, seconds, Owner::File)
+    }
+
+    /// The same of a directory, whose time many servers do not set.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the server sets times of files alone.
+    pub fn set_directory_modified(&self, path: &RemotePath, seconds: i64) -> Result<i64, Error> {
+        change::set_modified(self, &mut self.dialogue(), path, seconds, Owner::Directory)
     }
 
     /// SITE CHMOD or MFF.

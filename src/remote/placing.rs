@@ -2,6 +2,7 @@
 //! queues commands (RFC 959 §4.1.3, draft-somers-ftp-mfxx). What that did not set is set
 //! afterwards, in the ways that are left.
 
+use super::change::Owner;
 use super::retry::Exchange;
 use super::ways::{Fallback, ModeWay, TimeWay};
 use super::{Commit, Error, Remote, Stored, Version, change, rename};
@@ -121,7 +122,7 @@ impl Placing<'_> {
             }
         }
         if let Some(seconds) = self.modified {
-            match change::set_modified(remote, dialogue, path, seconds) {
+            match change::set_modified(remote, dialogue, path, seconds, Owner::File) {
                 Ok(told) => self.stored.modified = Some(told),
                 Err(error) => remote.warn_unset(&error),
             }

@@ -306,6 +306,23 @@ fn replies_that_are_no_yes() {
             },
         ),
         row(
+            "times_of_files_are_set_where_those_of_directories_are_refused",
+            Quirks::none().hook(|request, state| {
+                let (_, path) = request.argument.split_once(' ')?;
+                let is_it = request.verb == "MFMT" && state.is_directory(&state.resolve(path));
+                is_it.then(|| Answer::say("550 Not retrievable"))
+            }),
+            |t| {
+                t.run("mkdir d{1..9}; touch -d 2001-02-03 d*");
+                assert!(
+                    t.server.count("MFMT") <= 5,
+                    "the server is asked a few times"
+                );
+                t.run("touch -d 2001-02-03 docs/a.txt; test $(date -r docs/a.txt +%Y) = 2001");
+                assert_eq!(t.server.count("SITE"), 0, "no other way is tried");
+            },
+        ),
+        row(
             "rmdir_of_a_directory_with_files_says_so: 451",
             Quirks::none().says("RMD", "451 Local error"),
             |t| {

@@ -67,6 +67,8 @@ pub enum Capability {
     SiteUtime,
     /// MDTM with a time before the path sets it.
     MdtmSet,
+    /// Times of directories can be set, not only those of files (pyftpdlib, vsftpd).
+    DirectoryTimes,
     /// SITE CHMOD sets a mode.
     SiteChmod,
     /// MFF sets a mode (draft-somers-ftp-mfxx).
@@ -275,6 +277,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
         row(C::MffModify, "mff", true, "sets no times by MFF"),
         row(C::SiteUtime, "utime", true, "has no SITE UTIME"),
         row(C::MdtmSet, "mdtmset", true, "sets no times by MDTM"),
+        row(
+            C::DirectoryTimes,
+            "dirtimes",
+            true,
+            "sets times of files alone",
+        ),
         row(C::SiteChmod, "chmod", true, "has no SITE CHMOD"),
         row(C::MffMode, "mffmode", true, "sets no modes by MFF"),
         row(

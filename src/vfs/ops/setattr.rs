@@ -99,15 +99,20 @@ impl Vfs {
         {
             return Ok(());
         }
-        match self.remote.set_modified(&self.inodes.path(ino)?, seconds) {
+        let path = self.inodes.path(ino)?;
+        let is_directory = self.inodes.shape(ino)?.is_directory();
+        let set = if is_directory {
+            self.remote.set_directory_modified(&path, seconds)
+        } else {
+            self.remote.set_modified(&path, seconds)
+        };
+        match set {
             Ok(seconds) => self.remember(ino, |attributes| {
                 attributes.modified = Some((seconds, Precision::Second));
             }),
             // Several servers set times on files alone. A directory's time changes with each entry
             // made in it; failing here would fail every `cp -a`, `tar x` and `rsync -a`.
-            Err(error)
-                if error.kind != ErrorKind::NotFound && self.inodes.shape(ino)?.is_directory() =>
-            {
+            Err(error) if error.kind != ErrorKind::NotFound && is_directory => {
                 log::debug!("{error}: the directory keeps its time");
                 Ok(())
             }
