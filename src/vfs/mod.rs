@@ -5,6 +5,16 @@
 //! miss the server, and then tells the cache; it changes what it remembers only after the server
 //! agreed.
 //!
+//! | folder | what it holds |
+//! |---|---|
+//! | `ops` | the operations, a file for each: `lookup`, `open`, `read`, `write`, `close`, `rename` … |
+//! | `file` | the open file: its contents, its spool, its upload after close |
+//! | `read` | the way in: streams, the pinned version, resumable and parallel downloads |
+//! | `write` | the way out: the uploader, the writeback queue, recovery after a crash |
+//! | `prefetch` | what is asked or fetched before anybody asks for it |
+//! | `table` | inodes and handles |
+//! | `local` | spool files and how much disk they may take |
+//!
 //! Locks, in the order in which they may be taken: a file's append lock, the inode table, a file's
 //! state; a handle table, an open listing and the queue of what waits to be stored stand alone.
 //! None is held across the network. A file's gate is no lock of data: who holds it may wait for the
