@@ -7,7 +7,7 @@
 //!
 //! | folder | what it holds |
 //! |---|---|
-//! | `ops` | the operations, a file for each: `lookup`, `open`, `read`, `write`, `close`, `rename` … |
+//! | `ops` | the operations: `lookup`, `open`, `read`, `write`, `close`, `rename` and others |
 //! | `file` | the open file: its contents, its spool, its upload after close |
 //! | `read` | the way in: streams, the pinned version, resumable and parallel downloads |
 //! | `write` | the way out: the uploader, the writeback queue, recovery after a crash |

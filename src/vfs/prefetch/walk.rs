@@ -69,7 +69,7 @@ pub(super) struct TreeWalk {
 pub(super) enum WalkStep {
     /// Nothing.
     Stray,
-    /// A walk goes on, as expected: what lies in it is to be [added](Walk::add).
+    /// A walk goes on, as expected: what lies in it is to be [added](TreeWalk::add).
     PinnedVersion,
     /// A walk begins or took another way: what lies in it and beside it is to be added.
     Unexpected,

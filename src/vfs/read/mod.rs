@@ -2,8 +2,9 @@
 //!
 //! The kernel asks for a file in requests that come slightly out of order and side by side. Each
 //! belongs to one of a few [streams](stream): runs through the file, each filled by one thread
-//! ([pull]) with one transfer, read ahead within a bounded window. A request near a stream waits
-//! for it; one far from all of them begins a new stream in the place of the least recently used.
+//! ([fetch_thread]) with one transfer, read ahead within a bounded window. A request near a stream
+//! waits for it; one far from all of them begins a new stream in the place of the least recently
+//! used.
 //!
 //! What a reader holds in memory is bounded: for each stream the window and the tail kept behind
 //! it, and one window of buffers that wait for their next use.

@@ -3,7 +3,7 @@
 //! §5).
 //!
 //! That is done where one TCP stream brings less than the line carries, which is tried and
-//! [judged](judge): far servers. Nothing depends on a part. One that fails, or whose connection is
+//! [judged](probe): far servers. Nothing depends on a part. One that fails, or whose connection is
 //! needed by somebody who waits, is left to the reader.
 //!
 //! Locks: a plan's, then a part's. Neither is held while the network is waited for.
