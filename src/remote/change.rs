@@ -219,7 +219,8 @@ fn set<W: Fallback>(
         if refusal(&fault).is_none() {
             return Err(remote.blame(dialogue, task, &fault));
         }
-        if is_unsupported(&fault) || (is_witness && !is_misunderstood(&fault)) {
+        let is_unknown = is_unsupported(&fault) && !remote.profile().is_proven(capability);
+        if is_unknown || (is_witness && !is_misunderstood(&fault)) {
             remote.profile().fails(capability, &fault);
         }
         last = Some(fault);

@@ -448,14 +448,25 @@ struct Seen {
     names_itself: HashMap<(ListWith, bool), bool>,
     /// Refusals of MLST that give no reason, of names that were absent.
     words_of_absence: HashSet<String>,
+    /// The same of names that were there: these words say nothing.
+    words_of_presence: HashSet<String>,
 }
 
 impl ListingChecks {
     /// A refusal of MLST in these words was of a name that is absent.
     pub(super) fn note_absence(&self, words: String) {
-        let known = &mut self.seen().words_of_absence;
-        if known.len() < MOST_WORDS {
-            known.insert(words);
+        let mut seen = self.seen();
+        if seen.words_of_absence.len() < MOST_WORDS && !seen.words_of_presence.contains(&words) {
+            seen.words_of_absence.insert(words);
+        }
+    }
+
+    /// A refusal of MLST in these words was of a name that is there.
+    pub(super) fn note_presence(&self, words: String) {
+        let mut seen = self.seen();
+        seen.words_of_absence.remove(&words);
+        if seen.words_of_presence.len() < MOST_WORDS {
+            seen.words_of_presence.insert(words);
         }
     }
 

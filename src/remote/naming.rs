@@ -206,6 +206,16 @@ impl Remote {
                 Trial::Unknown => return,
             }
         }
+        // Where there is nothing else that may be at fault, the answer is known. rclone lists a new name
+        // as it was sent for a moment: to ask again may give another answer.
+        if let ([kind], None) = (unproven.kinds.as_slice(), unproven.length)
+            && plain.is_none()
+            && self.changes_by(*kind)
+        {
+            self.profile()
+                .fails(kind.capability(), &"a name of this kind was changed");
+            return;
+        }
         for kind in &unproven.kinds {
             // A word begins after a blank.
             let with = match kind {

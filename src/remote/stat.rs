@@ -80,9 +80,7 @@ pub(super) fn look(
         },
         MlstAnswer::Unexplained(words) => {
             let look = look_in_parent(remote, dialogue, path)?;
-            if matches!(look, Look::Absent) {
-                remote.listing_checks().note_absence(words);
-            }
+            note_words(remote, words, &look);
             Ok(look)
         }
         MlstAnswer::Denied => {
@@ -93,6 +91,15 @@ pub(super) fn look(
             }
             Ok(look)
         }
+    }
+}
+
+/// What a refusal of MLST in these words meant.
+fn note_words(remote: &Remote, words: String, look: &Look) {
+    match look {
+        Look::Absent => remote.listing_checks().note_absence(words),
+        Look::Found(_) => remote.listing_checks().note_presence(words),
+        Look::NoParent(_) => {}
     }
 }
 
@@ -109,9 +116,7 @@ pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry,
         }
         MlstAnswer::Unexplained(words) => {
             let look = look_by_name(remote, &mut dialogue, path)?;
-            if matches!(look, Look::Absent) {
-                remote.listing_checks().note_absence(words);
-            }
+            note_words(remote, words, &look);
             look
         }
     };
@@ -288,6 +293,13 @@ fn ask_by_name(
     let witness = dialogue
         .repeat(|session| size_and_time(remote, session, path))
         .map_err(|fault| failed(&fault))?;
+    // What CWD calls no directory is a file; its directory is there.
+    let is_file = refused
+        .as_ref()
+        .is_some_and(|fault| meaning(fault, path) == Some(ErrorKind::NotDirectory));
+    if is_file && !matches!(witness, Witness::File(_) | Witness::Absent) {
+        return Ok(Some(Look::Found(Entry::new(path.name(), Kind::File))));
+    }
     // Only CWD tells of a directory.
     let is_no_directory = refused.is_some() && denied.is_none();
     // A file could not be entered without that being denied, and would have a size.

@@ -7,9 +7,11 @@
 //! next step works and the failed one never did.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::begin::MOST_PASSING;
 use crate::ftp::{Capability, RemotePath, ServerProfile};
 
 /// How long a step is skipped in one place: permissions change.
@@ -55,6 +57,8 @@ impl UploadName {
 pub(super) struct UploadSteps {
     /// The first step left in a directory or for a file, and since when.
     places: Mutex<HashMap<RemotePath, (UploadName, Instant)>>,
+    /// How often renames of temporary names were refused as if for the moment.
+    refused: AtomicU32,
 }
 
 impl UploadSteps {
@@ -96,6 +100,16 @@ impl UploadSteps {
             places.clear();
         }
         places.insert(place.clone(), (name, now));
+    }
+
+    /// A rename of a temporary name was refused as if for the moment; whether that happened
+    /// [`MOST_PASSING`] times in this mount. It is no trait of the server that the next mount should
+    /// know: a scanner may have held the files.
+    pub(super) fn is_refused_again_and_again(&self) -> bool {
+        self.refused
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1)
+            >= u32::from(MOST_PASSING)
     }
 
     /// `target` was stored by way of `name`; `is_new` where there was no such file before.

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::mem;
 use std::time::Instant;
 
-use super::begin::{MOST_PASSING, may_have};
+use super::begin::may_have;
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::retry::Exchange;
 use super::sending::Sending;
@@ -329,8 +329,8 @@ impl RemoteUpload {
         {
             return false;
         }
-        let is_trait = profile.doubt(Capability::TemporaryNames, MOST_PASSING, &refused.reason);
-        is_trait || matches!(look(remote, dialogue, target), Ok(Look::Absent))
+        remote.steps().is_refused_again_and_again()
+            || matches!(look(remote, dialogue, target), Ok(Look::Absent))
     }
 
     /// Remembers that uploads of this file begin with `next`; the error that says so.

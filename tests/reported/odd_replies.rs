@@ -323,6 +323,20 @@ fn replies_that_are_no_yes() {
             },
         ),
         row(
+            "times_of_files_are_set_where_those_of_directories_are_not_supported",
+            Quirks::none().hook(|request, state| {
+                let (_, path) = request.argument.split_once(' ')?;
+                let is_it = request.verb == "MFMT" && state.is_directory(&state.resolve(path));
+                is_it.then(|| Answer::say("504 Not for directories"))
+            }),
+            |t| {
+                t.run("touch -d 2001-02-03 docs/a.txt docs docs/b.txt");
+                t.run(
+                    "test $(date -r docs/a.txt +%Y) = 2001; test $(date -r docs/b.txt +%Y) = 2001",
+                );
+            },
+        ),
+        row(
             "rmdir_of_a_directory_with_files_says_so: 451",
             Quirks::none().says("RMD", "451 Local error"),
             |t| {

@@ -191,3 +191,54 @@ fn a_server_that_has_listed_nothing_yet_is_asked_for_each_name() {
     });
     group(hiding.into_iter().chain(fresh));
 }
+
+/// A drop box of a server that says of a file only that it is no directory.
+#[test]
+fn what_cwd_calls_no_directory_is_a_file() {
+    let quirks = Quirks::none()
+        .without_facts()
+        .without("STAT")
+        .without("SIZE")
+        .without("MDTM")
+        .says("RNFR", "550 Permission denied")
+        .hook(|request, _| request.is(&["LIST", "NLST"]).then(|| Answer::send("")))
+        .hook(|request, state| {
+            let is_it = request.is(&["CWD"]) && state.is_file(&state.resolve(&request.argument));
+            is_it.then(|| Answer::say("550 Not a directory"))
+        });
+    group([row("a drop box", quirks, |it| {
+        it.fails(
+            "set -C; echo new > docs/a.txt",
+            "cannot overwrite existing file",
+        );
+        it.holds("/docs/a.txt", "alpha\n");
+    })]);
+}
+
+/// The same words for a name that is missing and for one that cannot be told of now.
+#[test]
+fn words_of_mlst_that_refused_a_name_that_is_there_say_nothing() {
+    let quirks = Quirks::none().hook(|request, state| {
+        let path = state.resolve(&request.argument);
+        let is_told = state.is_directory(&path) || path.ends_with("b.txt");
+        (request.is(&["MLST"]) && !is_told).then(|| Answer::say("550 Failed"))
+    });
+    let story = |first: &'static str| {
+        move |it: &Mounted| {
+            it.run("test -f docs/b.txt");
+            it.run(first);
+            it.fails("cat docs/nosuch", "No such file");
+            it.fails("cat docs/nosuch2", "No such file");
+            it.run("test -f docs/a.txt");
+            it.fails(
+                "set -C; echo new > docs/a.txt",
+                "cannot overwrite existing file",
+            );
+            it.holds("/docs/a.txt", "alpha\n");
+        }
+    };
+    group([
+        row("it is looked at first", quirks, story("test -f docs/a.txt"))
+            .with(&["dir_ttl=0", "attr_ttl=0"]),
+    ]);
+}
