@@ -20,6 +20,9 @@ use crate::pool;
 pub(super) const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
 /// Most names of NLST whose kinds are asked for one by one.
 const MOST_BARE_NAMES: usize = 1_000;
+/// Names that begin with a dot, asked for one by one, before a listing is to tell whether it shows
+/// them.
+const MOST_DOT_NAMES: u32 = 2;
 /// Most refusals whose words are remembered.
 const MOST_WORDS: usize = 16;
 
@@ -446,6 +449,8 @@ struct Seen {
     has_listed: bool,
     /// Whether listings have a line for the directory itself, by command and by `-a`.
     names_itself: HashMap<(ListWith, bool), bool>,
+    /// How many names that begin with a dot were asked for because listings may leave them out.
+    dot_names: u32,
     /// Refusals of MLST that give no reason, of names that were absent.
     words_of_absence: HashSet<String>,
     /// The same of names that were there: these words say nothing.
@@ -453,6 +458,23 @@ struct Seen {
 }
 
 impl ListingChecks {
+    /// A name that begins with a dot is asked for because listings may leave it out.
+    pub(super) fn note_dot_name(&self) {
+        let asked = &mut self.seen().dot_names;
+        *asked = asked.saturating_add(1);
+    }
+
+    /// Whether such questions are so many that a look at a listing, while a name is there that
+    /// begins with a dot, is cheaper. True once.
+    pub(super) fn is_dot_listing_due(&self) -> bool {
+        let asked = &mut self.seen().dot_names;
+        let is_due = (MOST_DOT_NAMES..u32::MAX).contains(asked);
+        if is_due {
+            *asked = u32::MAX;
+        }
+        is_due
+    }
+
     /// A refusal of MLST in these words was of a name that is absent.
     pub(super) fn note_absence(&self, words: String) {
         let mut seen = self.seen();

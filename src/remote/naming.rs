@@ -206,8 +206,8 @@ impl Remote {
                 Trial::Unknown => return,
             }
         }
-        // Where there is nothing else that may be at fault, the answer is known. rclone lists a new name
-        // as it was sent for a moment: to ask again may give another answer.
+        // Where there is nothing else that may be at fault, the answer is known. rclone lists a new
+        // name as it was sent for a moment: to ask again may give another answer.
         if let ([kind], None) = (unproven.kinds.as_slice(), unproven.length)
             && plain.is_none()
             && self.changes_by(*kind)

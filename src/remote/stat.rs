@@ -94,6 +94,12 @@ pub(super) fn look(
     }
 }
 
+fn note_dot_name(remote: &Remote, path: &RemotePath) {
+    if path.name().starts_with(b".") {
+        remote.listing_checks().note_dot_name();
+    }
+}
+
 /// What a refusal of MLST in these words meant.
 fn note_words(remote: &Remote, words: String, look: &Look) {
     match look {
@@ -107,6 +113,7 @@ fn note_words(remote: &Remote, words: String, look: &Look) {
 pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
     let task = ErrorContext::new(Operation::Stat, path);
     let mut dialogue = remote.dialogue();
+    note_dot_name(remote, path);
     let look = match ask_facts(remote, &mut dialogue, path)? {
         MlstAnswer::Found(entry) => Look::Found(entry),
         MlstAnswer::Absent => Look::Absent,
@@ -243,7 +250,10 @@ fn look_in_parent(
                 // Where nothing speaks against it, the directory is empty.
                 Ok(ask_by_name(remote, dialogue, path)?.unwrap_or(Look::Absent))
             }
-            None => look_by_name(remote, dialogue, path),
+            None => {
+                note_dot_name(remote, path);
+                look_by_name(remote, dialogue, path)
+            }
         },
         Err(error) => match error.kind {
             ErrorKind::NotFound | ErrorKind::NotDirectory => Ok(Look::NoParent(error.kind)),

@@ -103,8 +103,8 @@ impl UploadSteps {
     }
 
     /// A rename of a temporary name was refused as if for the moment; whether that happened
-    /// [`MOST_PASSING`] times in this mount. It is no trait of the server that the next mount should
-    /// know: a scanner may have held the files.
+    /// [`MOST_PASSING`] times in this mount. It is no trait of the server that the next mount
+    /// should know: a scanner may have held the files.
     pub(super) fn is_refused_again_and_again(&self) -> bool {
         self.refused
             .fetch_add(1, Ordering::Relaxed)

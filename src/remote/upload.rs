@@ -12,13 +12,14 @@ use std::time::Instant;
 
 use super::begin::may_have;
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
+use super::listing::list_all;
 use super::retry::Exchange;
 use super::sending::Sending;
 use super::stat::{Look, look};
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::{Commit, Error, ErrorKind, Remote, Stored, change, placing};
-use crate::ftp::{self, Capability, Entry, Modified, Precision, RemotePath, Session};
+use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
 /// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
@@ -248,6 +249,7 @@ impl RemoteUpload {
             return Err(task.error(ErrorKind::Truncated, &reason));
         }
         self.confirm_place(dialogue, &task)?;
+        self.look_for_dot_names(dialogue);
         let from = self.place.path();
         let placed = placing::place(&self.remote, dialogue, from, target, commit, found.as_ref());
         match placed {
@@ -294,6 +296,25 @@ impl RemoteUpload {
                 Err(self.other_way(task, next, &"it is not listed"))
             }
             None => Ok(()),
+        }
+    }
+
+    /// Finds out whether listings show names that begin with a dot, where many of those had to be
+    /// asked for one by one: this upload has such a name now.
+    fn look_for_dot_names(&self, dialogue: &mut Exchange<'_>) {
+        let (remote, path) = (&self.remote, self.place.path());
+        if self.name != UploadName::Hidden
+            || remote.profile().finding(Capability::ListsHidden) != Finding::Unknown
+            || !remote.listing_checks().is_dot_listing_due()
+        {
+            return;
+        }
+        let Some(Ok(listing)) = path.parent().map(|it| list_all(remote, dialogue, &it)) else {
+            return;
+        };
+        if !listing.entries.iter().any(|it| it.name == path.name()) {
+            let why = "it did not list a name that is there";
+            remote.profile().fails(Capability::ListsHidden, &why);
         }
     }
 

@@ -242,3 +242,15 @@ fn words_of_mlst_that_refused_a_name_that_is_there_say_nothing() {
             .with(&["dir_ttl=0", "attr_ttl=0"]),
     ]);
 }
+
+/// Programs that write by a temporary name of their own pay for a doubt once, not once per file.
+#[test]
+fn a_server_that_lists_dot_names_is_not_asked_for_each() {
+    let story = |it: &Mounted| {
+        it.run("for i in {1..12}; do echo $i > docs/.t$i; mv docs/.t$i docs/f$i; done");
+        it.run("test \"$(cat docs/f12)\" = 12");
+        let asked = it.server.count("CWD");
+        assert!(asked < 24, "{asked} questions about 12 names");
+    };
+    group([row("LIST -a", Quirks::none().without_facts(), story)]);
+}
