@@ -84,6 +84,13 @@ fn read(mount: &Mount, root: &Path) {
     assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
 }
 
+/// The file came without parts. Several threads serve the kernel's first requests: where the second
+/// one comes first, the transfer begins anew once.
+fn came_in_one_transfer(mount: &Mount) {
+    assert!(sent(mount, "RETR") <= 2, "{}", mount.log());
+    assert_eq!(sent(mount, "RANG"), 0, "no part is fetched beside it");
+}
+
 #[test]
 fn a_large_file_comes_over_several_connections_at_once() {
     let server = FarServer::start();
@@ -98,10 +105,7 @@ fn one_connection_is_enough_for_a_large_file() {
     let server = FarServer::start();
     let mount = Mount::of_url(&server.url, PASSWORD, &["connections=1"]);
     read(&mount, server.root.path());
-    // The kernel's first requests are served by several threads: the second may come first, and then
-    // the transfer begins anew once.
-    assert!(sent(&mount, "RETR") <= 2, "{}", mount.log());
-    assert_eq!(sent(&mount, "RANG"), 0, "no part is fetched beside it");
+    came_in_one_transfer(&mount);
 }
 
 /// Nobody else notices: a small file is read meanwhile, and a copy that is ended leaves no transfer
@@ -154,8 +158,5 @@ fn a_server_nearby_sends_a_large_file_in_one_transfer() {
     server.hand_over();
     let mount = Mount::new(&server);
     read(&mount, server.root());
-    // The kernel's first requests are served by several threads: the second may come first, and then
-    // the transfer begins anew once.
-    assert!(sent(&mount, "RETR") <= 2, "{}", mount.log());
-    assert_eq!(sent(&mount, "RANG"), 0, "no part is fetched beside it");
+    came_in_one_transfer(&mount);
 }
