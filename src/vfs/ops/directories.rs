@@ -196,10 +196,7 @@ impl Vfs {
                 return Err(error.into());
             }
         }
-        self.cache.remove(&directory, name);
-        self.forget_variants(&directory, name);
-        self.prefetcher.forget(&path);
-        self.note_modified(&directory);
+        self.note_removed(&directory, name, &path);
         self.inodes.remove(parent, name);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Removing files.
 
+use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
 
 use crate::vfs::Vfs;
@@ -44,10 +45,7 @@ impl Vfs {
             self.doubt(&directory, name, error.kind);
             return Err(error.into());
         }
-        self.cache.remove(&directory, name);
-        self.forget_variants(&directory, name);
-        self.prefetcher.forget(&path);
-        self.note_modified(&directory);
+        self.note_removed(&directory, name, &path);
         // The inode of a hidden file has another name by now.
         self.inodes.remove(parent, name);
         if let Some((file, pass)) = &open {
@@ -58,5 +56,13 @@ impl Vfs {
             self.forget_waiting(file);
         }
         Ok(())
+    }
+
+    /// The server no longer has `name` in `directory`, which was at `path`.
+    pub(super) fn note_removed(&self, directory: &RemotePath, name: &[u8], path: &RemotePath) {
+        self.cache.remove(directory, name);
+        self.forget_variants(directory, name);
+        self.prefetcher.forget(path);
+        self.note_modified(directory);
     }
 }
