@@ -295,8 +295,8 @@ impl SpoolFile {
         }
     }
 
-    /// … and is to be stored some time: when this returns, its bytes and that they wait are on the
-    /// local disk.
+    /// Marks the file as waiting to be stored. When this returns, its bytes and the record that
+    /// they wait are on the local disk.
     ///
     /// # Errors
     /// They are not; it is no more pending than before.

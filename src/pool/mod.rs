@@ -143,7 +143,7 @@ impl<S: PooledConnection> Pool<S> {
         self.shared.lease(purpose)
     }
 
-    /// A session for work that nobody waits for: an idle one beside another idle one, or a new one
+    /// A session for background work: an idle one beside another idle one, or a new one
     /// within the limit. None while somebody waits for a session, nor the last place there is; it
     /// is waited for, for `patience` at the longest.
     pub fn spare_lease(&self, patience: Duration) -> Option<Lease<S>> {

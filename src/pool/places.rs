@@ -37,7 +37,7 @@ pub(super) enum QueueTurn<S> {
     Fail(Error),
 }
 
-/// What work that nobody waits for may have.
+/// What background work may have.
 pub(super) enum SpareSlot<S> {
     /// This session, if it still lives; else say [`Places::vacate`].
     Take(S),
@@ -139,7 +139,7 @@ impl<S: PooledConnection> Places<S> {
         }
     }
 
-    /// What may be had by work that nobody waits for: an idle session beside another one, or a new
+    /// What may be had by background work: an idle session beside another one, or a new
     /// one; nothing while somebody waits, and never the last place.
     pub(super) fn spare(&mut self, now: Instant) -> Option<SpareSlot<S>> {
         let limit = self.limit.known();

@@ -338,7 +338,7 @@ fn the_housekeeper_leaves_with_the_last_handle() {
     housekeeper.join().unwrap();
 }
 
-/// Of four places work that nobody waits for has three at the most, and the first idle session
+/// Of four places background work has three at the most, and the first idle session
 /// never.
 #[test]
 fn work_ahead_leaves_a_place_to_whoever_comes() {

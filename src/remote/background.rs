@@ -1,4 +1,4 @@
-//! A connection for work that nobody waits for: what it brings is of use if it comes, and nothing
+//! A connection for background work: what it brings is of use if it comes, and nothing
 //! is lost if it does not.
 //!
 //! Nothing here is tried again, nothing waits for another connection, and what the server refuses

@@ -429,7 +429,7 @@ impl Remote {
         change::space(self, path)
     }
 
-    /// A connection for work that nobody waits for, if there is one to spare within `patience`:
+    /// A connection for background work, if there is one to spare within `patience`:
     /// never the last one, and none while somebody waits.
     pub fn spare(&self, patience: Duration) -> Option<BackgroundSession> {
         background::spare(self, patience)

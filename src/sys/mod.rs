@@ -41,8 +41,8 @@ pub fn make_files_private() {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Closes all descriptors but the standard streams: whoever started this process left them open in
-/// it, perhaps a lock or a pipe whose end somebody waits for.
+/// Closes all descriptors but the standard streams: the process that started this one left them
+/// open in it, perhaps a lock or a pipe whose end somebody waits for.
 ///
 /// To be called while this process uses none of its own.
 ///

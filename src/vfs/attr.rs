@@ -71,8 +71,8 @@ impl Attributes {
 }
 
 impl Attr {
-    /// What `options` make of `attributes`; `mounted` stands for a time nobody told, and
-    /// `has_modes` says that the server has Unix modes for directories.
+    /// What `options` make of `attributes`; `mounted` stands for a time that the server does not
+    /// tell, and `has_modes` says that the server has Unix modes for directories.
     pub(super) fn new(
         ino: Ino,
         attributes: &Attributes,

@@ -88,7 +88,7 @@ pub fn at(sockets: &Sockets, mountpoint: &Path, form: Form) -> Result<StatusAnsw
     })
 }
 
-/// Whether nobody listens at `socket` any more.
+/// Whether no process listens at `socket` any more.
 pub(super) fn is_dead(socket: &Path) -> bool {
     UnixStream::connect(socket).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
