@@ -10,9 +10,22 @@ use crate::ftp::testing::Peer;
 use crate::ftp::tls::{Fingerprint, Tls, TlsConfig, TlsOptions, Trust};
 use crate::ftp::{ConnectOptions, Error, Session};
 
-/// What a server's key is made with, by `openssl genpkey`.
-const RSA_1024: &str = "-algorithm RSA -pkeyopt rsa_keygen_bits:1024";
-const P256: &str = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256";
+/// A key and its self-signed certificate of X.509 version 1. New versions of OpenSSL make no such
+/// certificates.
+#[derive(Debug)]
+struct OldCertificate {
+    key: &'static str,
+    certificate: &'static str,
+}
+
+const RSA_1024: OldCertificate = OldCertificate {
+    key: include_str!("../../../tests/fixtures/old_tls/rsa_1024.key"),
+    certificate: include_str!("../../../tests/fixtures/old_tls/rsa_1024.crt"),
+};
+const P256: OldCertificate = OldCertificate {
+    key: include_str!("../../../tests/fixtures/old_tls/p256.key"),
+    certificate: include_str!("../../../tests/fixtures/old_tls/p256.crt"),
+};
 
 /// A program that serves FTP's logins over implicit TLS.
 struct OldServer {
@@ -23,16 +36,12 @@ struct OldServer {
 }
 
 impl OldServer {
-    /// Shows a certificate of X.509 version 1; `versions` are options of `openssl s_server`.
-    fn start(key: &str, versions: &[&str]) -> Self {
+    /// Shows `old`; `versions` are options of `openssl s_server`.
+    fn start(old: &OldCertificate, versions: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path();
-        openssl(place, &format!("genpkey {key} -out key"));
-        openssl(place, "req -new -key key -subj /CN=old -out request");
-        openssl(
-            place,
-            "x509 -req -in request -signkey key -days 9 -out certificate",
-        );
+        std::fs::write(place.join("key"), old.key).unwrap();
+        std::fs::write(place.join("certificate"), old.certificate).unwrap();
         openssl(place, "x509 -in certificate -outform DER -out der");
         let mut program = Command::new("openssl")
             .args("s_server -accept 127.0.0.1:0 -cert certificate -key key".split(' '))
@@ -113,24 +122,24 @@ fn openssl(directory: &Path, arguments: &str) {
 
 #[test]
 fn an_old_certificate_serves_where_it_is_pinned_or_not_checked() {
-    for (key, versions, version) in [
+    for (old, versions, version) in [
         (RSA_1024, [].as_slice(), "TLS 1.2"),
         (RSA_1024, &["-tls1_2"], "TLS 1.2"),
         (P256, &[], "TLS 1.3"),
         (P256, &["-tls1_2"], "TLS 1.2"),
     ] {
-        let server = OldServer::start(key, versions);
+        let server = OldServer::start(&old, versions);
         for trust in [server.pin(), Trust::Anyone] {
             let session = server.connect(trust).unwrap();
-            assert_eq!(session.security().unwrap().version, version, "{key}");
+            assert_eq!(session.security().unwrap().version, version, "{old:?}");
         }
     }
 }
 
 #[test]
 fn an_old_certificate_that_is_not_pinned_is_refused_with_advice() {
-    for (key, reason) in [(RSA_1024, "RSA key"), (P256, "old version of X.509")] {
-        let server = OldServer::start(key, &[]);
+    for (old, reason) in [(RSA_1024, "RSA key"), (P256, "old version of X.509")] {
+        let server = OldServer::start(&old, &[]);
         let file = server.directory.path().join("certificate");
         let Err(Error::Certificate(distrust)) = server.connect(Trust::File(file)) else {
             panic!("not refused");
@@ -143,7 +152,7 @@ fn an_old_certificate_that_is_not_pinned_is_refused_with_advice() {
 
 #[test]
 fn a_short_key_that_only_tls_1_3_would_use_is_said_to_be_hopeless() {
-    let server = OldServer::start(RSA_1024, &["-tls1_3"]);
+    let server = OldServer::start(&RSA_1024, &["-tls1_3"]);
     let error = server.connect(server.pin()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("1024 bits"), "{message}");
