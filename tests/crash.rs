@@ -297,3 +297,39 @@ fn a_file_moved_aside_by_a_server_that_does_not_replace_is_found_again() {
     assert_eq!(temporary_names(server.root()), [""; 0]);
     assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
 }
+
+/// Its directory is on a disk that is not mounted, or was renamed for a moment: the next mount waits
+/// for it.
+#[test]
+fn a_file_moved_aside_is_found_again_when_its_directory_is_back() {
+    let server = TestServer::start(Kind::Embedded);
+    let state = TempDir::new().unwrap();
+    server.write("dir/file", "old");
+    let mount = Mount::with_state(&server, &[], state.path());
+    let embedded = server.embedded().unwrap();
+    let faults = embedded.faults();
+    faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/dir/file"));
+    faults.add(
+        Fault::on("RNTO", Misdeed::StallControl)
+            .named("/dir/file")
+            .always(),
+    );
+    let mut closing = close_in_python(&mount.join("dir/file"), "new");
+    assert!(wait_for(SOON, || faults.happened() > 1));
+    mount.kill_nine();
+    assert!(!closing.wait().unwrap().success());
+    faults.clear();
+
+    let (directory, elsewhere) = (server.root().join("dir"), server.root().join("elsewhere"));
+    fs::rename(&directory, &elsewhere).unwrap();
+    // Neither the next mount nor the one after it gives the file up.
+    Mount::with_state(&server, &[], state.path()).unmount();
+    let mount = Mount::with_state(&server, &[], state.path());
+    assert!(!elsewhere.join("file").exists());
+    fs::rename(&elsewhere, &directory).unwrap();
+    assert!(wait_for(SOON, || directory.join("file").exists()));
+    assert_eq!(fs::read(mount.join("dir/file")).unwrap(), b"old");
+    mount.unmount();
+    let left = temporary_names(&directory);
+    assert!(!left.iter().any(|name| name.ends_with(".old")), "{left:?}");
+}

@@ -159,11 +159,32 @@ impl Orphan {
                 }
                 // The server may hide the name from every look, but not from RNFR.
                 (Look::Absent, Ok(false) | Err(_)) => {
-                    return rename::put_back_if_there(remote, dialogue, aside, target);
+                    if rename::put_back_if_there(remote, dialogue, aside, target)? {
+                        return Ok(());
+                    }
+                    return confirm_directory(remote, dialogue, aside);
                 }
             }
         }
         delete_part(remote, dialogue, self.path())
+    }
+}
+
+/// Fails where the directory of `aside` is missing: many servers refuse a name in such a directory
+/// as they refuse a missing name.
+fn confirm_directory(
+    remote: &Remote,
+    dialogue: &mut Exchange<'_>,
+    aside: &RemotePath,
+) -> Result<(), Error> {
+    let Some(directory) = aside.parent() else {
+        return Ok(());
+    };
+    match look_surely(remote, dialogue, &directory)? {
+        Look::Found(entry) if entry.kind != Kind::File => Ok(()),
+        Look::Found(_) => Err(no_directory(aside, ErrorKind::NotDirectory)),
+        Look::Absent => Err(no_directory(aside, ErrorKind::NotFound)),
+        Look::NoParent(kind) => Err(no_directory(aside, kind)),
     }
 }
 
@@ -371,23 +392,15 @@ impl Remote {
     /// shown.
     ///
     /// # Errors
-    /// What became of it is not known.
+    /// What became of it is not known, or its directory is missing, which may come back.
     pub fn settle_aside(
         &self,
         aside: &RemotePath,
         target: &RemotePath,
         successor: Option<Successor>,
     ) -> Result<(), Error> {
-        let mut dialogue = self.dialogue();
         let mut orphan = Orphan::Aside(aside.clone(), target.clone(), successor);
-        match orphan.settle(self, &mut dialogue) {
-            // That mount waited for it already.
-            Err(_) if matches!(look(self, &mut dialogue, aside), Ok(Look::NoParent(_))) => {
-                log::warn!("the directory of {aside} is gone, and with it the old {target}");
-                Ok(())
-            }
-            settled => settled,
-        }
+        orphan.settle(self, &mut self.dialogue())
     }
 
     fn clear(&self, dialogue: &mut Exchange<'_>, taken: &Attempt) -> Result<(), Error> {

@@ -281,16 +281,16 @@ pub(super) fn put_back(
         })
 }
 
-/// Like [`put_back`] of a file that no look finds, which may be gone.
+/// Like [`put_back`] of a file that no look finds, which may be gone. Returns whether it was there.
 pub(super) fn put_back_if_there(
     remote: &Remote,
     dialogue: &mut Exchange<'_>,
     aside: &RemotePath,
     to: &RemotePath,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     match move_path(remote, dialogue, &[], aside, to, &[]) {
-        Ok(_) => Ok(()),
-        Err(fault) if is_gone(&fault, aside) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(fault) if is_gone(&fault, aside) => Ok(false),
         Err(fault) => Err(remote.blame(
             dialogue,
             &ErrorContext::new(Operation::Rename, aside),
