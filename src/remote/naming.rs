@@ -10,12 +10,25 @@ use super::retry::Exchange;
 use super::sending::Sending;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, change};
-use crate::ftp::{Capability, Entry, Finding, RemotePath};
+use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath};
 
 /// Length of the temporary names, which is kept where [`Capability::PlainNames`] is proven.
 const PLAIN_LENGTH: usize = 28;
 /// Lengths that are tried, so that not every longer name is tried on its own.
 const LENGTHS: [usize; 3] = [64, 128, 255];
+
+/// What a directory's listing says about one name in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It shows the name, perhaps in another case.
+    Listed,
+    /// It would show the name.
+    Missing,
+    /// It does not show the name, and the server may leave out names that begin with a dot.
+    MayBeHidden,
+    /// There is no listing, or not a complete one.
+    Unknown,
+}
 
 /// What became of a name that was tried.
 enum Trial {
@@ -114,12 +127,23 @@ impl Remote {
         }
     }
 
-    /// Whether the listing of its directory shows the name at `path`; `None` where there is no
-    /// listing.
-    pub(super) fn is_listed(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Option<bool> {
-        let listing = list_all(self, dialogue, &path.parent()?).ok()?;
-        let is_there = self.is_among(&listing.entries, path.name());
-        (is_there || listing.completeness.answers_for(path.name())).then_some(is_there)
+    /// Whether the listing of its directory shows the name at `path`.
+    pub(super) fn presence(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Presence {
+        let Some(Ok(listing)) = path.parent().map(|it| list_all(self, dialogue, &it)) else {
+            return Presence::Unknown;
+        };
+        if self.is_among(&listing.entries, path.name()) {
+            Presence::Listed
+        } else if listing.completeness.answers_for(path.name()) {
+            Presence::Missing
+        } else {
+            match listing.completeness {
+                Completeness::Visible | Completeness::Blank if path.name().starts_with(b".") => {
+                    Presence::MayBeHidden
+                }
+                _ => Presence::Unknown,
+            }
+        }
     }
 
     fn is_among(&self, entries: &[Entry], name: &[u8]) -> bool {
@@ -325,7 +349,7 @@ impl Remote {
         task: &ErrorContext<'_>,
     ) -> Result<(), Error> {
         let path = task.path;
-        if self.is_listed(dialogue, path) == Some(true) {
+        if self.presence(dialogue, path) == Presence::Listed {
             return Ok(());
         }
         let profile = self.profile();

@@ -13,6 +13,7 @@ use std::time::Instant;
 use super::begin::may_have;
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::listing::list_all;
+use super::naming::Presence;
 use super::retry::Exchange;
 use super::sending::Sending;
 use super::stat::{Look, look};
@@ -284,19 +285,35 @@ impl RemoteUpload {
         let (Some(next), false) = (next, profile.is_proven(Capability::PlainNames)) else {
             return Ok(());
         };
-        match remote.is_listed(dialogue, path) {
-            Some(true) => {
+        // Such a listing shows no name like this one.
+        if path.name().starts_with(b".")
+            && profile.finding(Capability::ListsHidden) == Finding::Fails
+        {
+            return Ok(());
+        }
+        match remote.presence(dialogue, path) {
+            Presence::Listed => {
                 profile.works(Capability::PlainNames);
                 Ok(())
             }
-            Some(false) => {
+            Presence::Missing => {
                 if self.name == UploadName::Visible {
                     profile.cuts_length(path.name().len());
                 }
                 Err(self.other_way(task, next, &"it is not listed"))
             }
-            None => Ok(()),
+            Presence::MayBeHidden => {
+                self.note_hidden();
+                Ok(())
+            }
+            Presence::Unknown => Ok(()),
         }
+    }
+
+    /// A listing left out the temporary name, which the server has.
+    fn note_hidden(&self) {
+        let why = "it did not list a name that is there";
+        self.remote.profile().fails(Capability::ListsHidden, &why);
     }
 
     /// Finds out whether listings show names that begin with a dot, where many of those had to be
@@ -313,8 +330,7 @@ impl RemoteUpload {
             return;
         };
         if !listing.entries.iter().any(|it| it.name == path.name()) {
-            let why = "it did not list a name that is there";
-            remote.profile().fails(Capability::ListsHidden, &why);
+            self.note_hidden();
         }
     }
 

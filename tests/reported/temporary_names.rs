@@ -179,6 +179,17 @@ fn names_that_begin_with_a_dot() {
             writes,
         ),
         row(
+            "many_files_cost_one_listing_where_dot_names_are_hidden",
+            hidden(),
+            |t| {
+                t.run("ls docs");
+                let before = t.server.count("MLSD");
+                t.run("for i in {1..8}; do echo $i > docs/f$i; done");
+                let listings = t.server.count("MLSD") - before;
+                assert!(listings <= 2, "{listings} listings for 8 files");
+            },
+        ),
+        row(
             "files_are_written_where_mlst_of_a_dot_name_has_no_line",
             unseen(&["MLST"], "250-Begin\n250 End"),
             writes,
