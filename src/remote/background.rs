@@ -7,12 +7,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::error::{ErrorContext, Operation};
+use super::error::{ErrorContext, Operation, unless_refused};
 use super::listing::list_all;
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
-use super::version::told;
 use super::{Error, ErrorKind, Remote, RemoteDownload, Version, restart};
 use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath};
 use crate::pool::Lease;
@@ -222,8 +221,8 @@ impl BackgroundSession {
         }
         let answers = lease.sizes_and_times(paths).ok()?;
         let version = |(size, time)| {
-            let size = told(size, profile, Capability::Size).ok()??;
-            let time = told(time, profile, Capability::Mdtm).ok()??;
+            let size = unless_refused(size, profile, Capability::Size).ok()??;
+            let time = unless_refused(time, profile, Capability::Mdtm).ok()??;
             Some(Version {
                 size: Some(size),
                 modified: Some((time, Precision::Second)),

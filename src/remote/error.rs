@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::words;
-use crate::ftp::{self, PathError, ProxyProblem, RemotePath, Reply};
+use crate::ftp::{self, Capability, PathError, ProxyProblem, RemotePath, Reply, ServerProfile};
 use crate::pool;
 
 /// What went wrong, in words a file system understands; each has its own errno in the vfs.
@@ -245,6 +245,26 @@ pub(super) fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKin
         521 | 522 | 534 | 536 => Some(ErrorKind::Protocol),
         550 | 553 => said(),
         _ => said().or(Some(ErrorKind::Other)),
+    }
+}
+
+/// What the server answered; none where it refused. It is not asked again where it does not know
+/// the command that needs `capability`.
+pub(super) fn unless_refused<T>(
+    answer: Result<T, ftp::Error>,
+    profile: &ServerProfile,
+    capability: Capability,
+) -> Result<Option<T>, ftp::Error> {
+    match answer {
+        Ok(told) => Ok(Some(told)),
+        Err(ftp::Error::Refused { reply, .. }) if reply.code().means_unsupported() => {
+            profile.fails(capability, &reply);
+            Ok(None)
+        }
+        Err(ftp::Error::Refused { reply, .. }) if reply.code().0 != 421 => Ok(None),
+        // A time that is none, of a file that has none.
+        Err(ftp::Error::Malformed { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -16,7 +16,7 @@ use super::listing_check;
 use super::retry::Exchange;
 use super::stat_listing::StatAnswer;
 use super::temporary::is_temporary;
-use super::{Error, ErrorKind, Remote, stat_listing};
+use super::{Error, ErrorKind, Remote, listed_size, stat_listing};
 use crate::ftp::{
     self, Capability, Completeness, DirectoryListing, Entry, Kind, ListForm, ListWith,
     ListingOutcome, RemotePath, ServerProfile, UnusedLine,
@@ -51,10 +51,11 @@ pub(super) fn list_all(
     let received = receive(remote, dialogue, directory)?;
     remote.incomplete().note(directory, &received);
     let Received {
-        entries,
+        mut entries,
         completeness,
         ..
     } = received;
+    listed_size::forget_wrong(remote.profile(), &mut entries);
     if entries.iter().any(|entry| entry.name.starts_with(b".")) {
         remote.profile().works(Capability::ListsHidden);
     }

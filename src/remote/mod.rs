@@ -17,6 +17,7 @@ pub mod error;
 mod hidden;
 mod incomplete;
 pub mod links;
+mod listed_size;
 mod listing;
 mod listing_check;
 mod name_kind;
@@ -283,6 +284,16 @@ impl Remote {
     /// [`ErrorKind::NotFound`] only where the server's answers rule it out.
     pub fn stat_unlisted(&self, path: &RemotePath) -> Result<Entry, Error> {
         stat::stat_unlisted(self, path)
+    }
+
+    /// Finds out whether the server lists a wrong size of the file at `path`, after a transfer
+    /// brought more or fewer bytes than were listed. If it does, listed sizes count as unknown from
+    /// then on.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub fn check_listed_size(&self, path: &RemotePath) -> Result<(), Error> {
+        version::check_listed_size(self, path)
     }
 
     /// Whether SIZE is worth asking.

@@ -5,14 +5,15 @@
 //! Every decision whether a name is free rests on [`look`]: [`Look::Absent`] means that an answer
 //! which is believed rules the name out, and an error that none does.
 
-use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal, reply_meaning};
+use super::error::{
+    ErrorContext, Operation, is_unsupported, meaning, refusal, reply_meaning, unless_refused,
+};
 use super::links::treat;
 use super::listing::{Received, fetch_as, list_all, list_lines, note_mode};
 use super::listing_check::is_cwd_a_witness;
 use super::rename_source::{self, RenameSource};
 use super::retry::{Exchange, is_lost};
-use super::version::told;
-use super::{Error, ErrorKind, Remote, words};
+use super::{Error, ErrorKind, Remote, listed_size, words};
 use crate::ftp::{
     self, Capability, Completeness, Entry, Kind, ListForm, ListWith, Modified, Precision,
     RemotePath, Reply, Session,
@@ -61,6 +62,18 @@ pub(super) fn look_as_shown(
 
 /// What is at `path`.
 pub(super) fn look(
+    remote: &Remote,
+    dialogue: &mut Exchange<'_>,
+    path: &RemotePath,
+) -> Result<Look, Error> {
+    let mut found = look_at_facts(remote, dialogue, path)?;
+    if let Look::Found(entry) = &mut found {
+        listed_size::correct(remote, dialogue, path, entry)?;
+    }
+    Ok(found)
+}
+
+fn look_at_facts(
     remote: &Remote,
     dialogue: &mut Exchange<'_>,
     path: &RemotePath,
@@ -128,7 +141,10 @@ pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry,
         }
     };
     match look {
-        Look::Found(entry) => Ok(entry),
+        Look::Found(mut entry) => {
+            listed_size::correct(remote, &mut dialogue, path, &mut entry)?;
+            Ok(entry)
+        }
         Look::Absent => Err(task.error(ErrorKind::NotFound, &"the server does not know it")),
         Look::NoParent(kind) => Err(task.error(kind, &"its directory is not there")),
     }
@@ -375,7 +391,7 @@ fn size_and_time(
                 denied = Some(Witness::Denied(kind, reply.clone()));
             }
         }
-        let answer = told(answer, profile, capability)?;
+        let answer = unless_refused(answer, profile, capability)?;
         if answer.is_some() {
             profile.works(capability);
             is_there = true;

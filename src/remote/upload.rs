@@ -19,7 +19,7 @@ use super::sending::Sending;
 use super::stat::{Look, look};
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
-use super::{Commit, Error, ErrorKind, Remote, Stored, change, placing};
+use super::{Commit, Error, ErrorKind, Remote, Stored, change, listed_size, placing};
 use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
@@ -236,7 +236,7 @@ impl RemoteUpload {
         commit: &Commit,
     ) -> Result<Stored, Error> {
         let task = ErrorContext::new(Operation::Store, target);
-        let found = match self.arrived(dialogue, target)? {
+        let found = match self.arrived(dialogue, target, commit.size)? {
             Arrival::Told(entry) => Some(entry),
             Arrival::Unseen(fault) if self.name == UploadName::Hidden => {
                 return Err(self.other_way(&task, UploadName::Visible, &fault));
@@ -386,9 +386,14 @@ impl RemoteUpload {
         task.error(ErrorKind::OtherWay, why)
     }
 
-    /// What the server has of the upload: one question answers for size, time and mode where the
-    /// server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
-    fn arrived(&self, dialogue: &mut Exchange<'_>, target: &RemotePath) -> Result<Arrival, Error> {
+    /// What the server has of the upload of `sent` bytes: one question answers for size, time and
+    /// mode where the server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
+    fn arrived(
+        &self,
+        dialogue: &mut Exchange<'_>,
+        target: &RemotePath,
+        sent: u64,
+    ) -> Result<Arrival, Error> {
         let (profile, path) = (self.remote.profile(), self.place.path());
         let asked = if profile.has(Capability::Mlst) {
             dialogue.repeat(|session| session.mlst(path))
@@ -398,10 +403,13 @@ impl RemoteUpload {
             return Ok(Arrival::Untold);
         };
         match asked {
-            Ok(entry) => Ok(Arrival::Told(entry)),
+            Ok(mut entry) => {
+                self.correct_size(dialogue, &mut entry, sent);
+                Ok(Arrival::Told(entry))
+            }
             Err(fault) if is_unsupported(&fault) && profile.has(Capability::Mlst) => {
                 profile.fails(Capability::Mlst, &fault);
-                self.arrived(dialogue, target)
+                self.arrived(dialogue, target, sent)
             }
             Err(fault) if is_unsupported(&fault) => {
                 profile.fails(Capability::Size, &fault);
@@ -420,6 +428,25 @@ impl RemoteUpload {
                 let task = ErrorContext::new(Operation::Store, target);
                 Err(self.remote.blame(dialogue, &task, &fault))
             }
+        }
+    }
+
+    /// Asks SIZE where MLST tells another size than was sent.
+    fn correct_size(&self, dialogue: &mut Exchange<'_>, told: &mut Entry, sent: u64) {
+        let (profile, path) = (self.remote.profile(), self.place.path());
+        if !profile.has(Capability::Mlst)
+            || !profile.has(Capability::Size)
+            || told.size == Some(sent)
+        {
+            return;
+        }
+        if let Ok(size) = dialogue.repeat(|session| session.size(path))
+            && size == sent
+        {
+            if let Some(listed) = told.size {
+                listed_size::note_wrong(profile, path, listed, size);
+            }
+            told.size = Some(size);
         }
     }
 

@@ -1,12 +1,12 @@
 //! What tells one version of a file from another, as far as FTP can: size, time of modification,
 //! and the `unique` fact (RFC 3659 §7.5.2).
 
-use super::error::{ErrorContext, Operation};
+use super::error::{ErrorContext, Operation, unless_refused};
 use super::retry::Exchange;
-use super::stat::{Look, look_as_shown};
-use super::{Error, ErrorKind, Remote};
+use super::stat::{Look, look, look_as_shown};
+use super::{Error, ErrorKind, Remote, listed_size};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{self, Capability, Entry, Precision, RemotePath, ServerProfile};
+use crate::ftp::{Capability, Entry, Kind, Precision, RemotePath};
 use crate::journal::Successor;
 
 /// LIST may show the times of one half of the year an hour off: whose summer time it is, it does
@@ -123,20 +123,37 @@ pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Err
 
 /// See [`Remote::size`].
 pub(super) fn size(remote: &Remote, path: &RemotePath) -> Result<Option<u64>, Error> {
-    let profile = remote.profile();
-    if !profile.has(Capability::Size) {
-        return Ok(None);
+    listed_size::ask(remote, &mut remote.dialogue(), path)
+}
+
+/// See [`Remote::check_listed_size`]. A file that others change meanwhile proves nothing.
+pub(super) fn check_listed_size(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
+    if listed_size::are_wrong(remote.profile()) {
+        return Ok(());
     }
     let mut dialogue = remote.dialogue();
-    dialogue
-        .repeat(|session| told(session.size(path), profile, Capability::Size))
-        .map_err(|fault| {
-            remote.blame(
-                &mut dialogue,
-                &ErrorContext::new(Operation::Stat, path),
-                &fault,
-            )
-        })
+    let Some(before) = listed_size(remote, &mut dialogue, path)? else {
+        return Ok(());
+    };
+    let told = listed_size::ask(remote, &mut dialogue, path)?;
+    if let Some(told) = told.filter(|told| *told != before)
+        && listed_size(remote, &mut dialogue, path)? == Some(before)
+    {
+        listed_size::note_wrong(remote.profile(), path, before, told);
+    }
+    Ok(())
+}
+
+/// The size that MLST or the listing tells of the file at `path`.
+fn listed_size(
+    remote: &Remote,
+    dialogue: &mut Exchange<'_>,
+    path: &RemotePath,
+) -> Result<Option<u64>, Error> {
+    match look(remote, dialogue, path)? {
+        Look::Found(entry) if entry.kind == Kind::File => Ok(entry.size),
+        Look::Found(_) | Look::Absent | Look::NoParent(_) => Ok(None),
+    }
 }
 
 /// By SIZE and MDTM, whichever the server has; none where neither said anything of the file.
@@ -151,14 +168,17 @@ fn size_and_time(
             (true, true) => {
                 let (size, time) = session.size_and_modified(path)?;
                 Ok((
-                    told(size, profile, Capability::Size)?,
-                    told(time, profile, Capability::Mdtm)?,
+                    unless_refused(size, profile, Capability::Size)?,
+                    unless_refused(time, profile, Capability::Mdtm)?,
                 ))
             }
-            (true, false) => Ok((told(session.size(path), profile, Capability::Size)?, None)),
+            (true, false) => Ok((
+                unless_refused(session.size(path), profile, Capability::Size)?,
+                None,
+            )),
             (false, true) => Ok((
                 None,
-                told(session.modified(path), profile, Capability::Mdtm)?,
+                unless_refused(session.modified(path), profile, Capability::Mdtm)?,
             )),
             (false, false) => Ok((None, None)),
         }
@@ -173,26 +193,6 @@ fn size_and_time(
         Err(fault) => {
             Err(remote.blame(dialogue, &ErrorContext::new(Operation::Stat, path), &fault))
         }
-    }
-}
-
-/// What the server told in answer to `verb`; none where it refused, and it is not asked again where
-/// it does not know the command.
-pub(super) fn told<T>(
-    answer: Result<T, ftp::Error>,
-    profile: &ServerProfile,
-    capability: Capability,
-) -> Result<Option<T>, ftp::Error> {
-    match answer {
-        Ok(told) => Ok(Some(told)),
-        Err(ftp::Error::Refused { reply, .. }) if reply.code().means_unsupported() => {
-            profile.fails(capability, &reply);
-            Ok(None)
-        }
-        Err(ftp::Error::Refused { reply, .. }) if reply.code().0 != 421 => Ok(None),
-        // A time that is none, of a file that has none.
-        Err(ftp::Error::Malformed { .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -289,8 +289,8 @@ mod tests {
 
     #[test]
     fn a_time_of_an_unknown_zone_says_nothing() {
-        let mut entry = Entry::new("f", ftp::Kind::File);
-        entry.modified = Some(ftp::Modified {
+        let mut entry = Entry::new("f", Kind::File);
+        entry.modified = Some(crate::ftp::Modified {
             seconds: NOON,
             precision: Precision::Minute,
             utc: false,

@@ -192,17 +192,52 @@ fn sizes_that_are_wrong() {
                 .replace(" 6 ", " 4096 ")
         }),
     ];
-    rows.extend(too_large.map(|(how, change)| {
-        let quirks =
-            listing(change).alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
-                Some(Step::Say(lines)) => Answer::say(change(lines)),
-                _ => answer,
-            });
-        row(format!("all_facts_are_wrong: {how}"), quirks, |t| {
-            t.lists("docs", "a.txt b.txt");
-            assert_eq!(t.run("cat docs/a.txt"), "alpha\n");
+    let wrong_everywhere = |change: fn(&str) -> String| {
+        listing(change).alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
+            Some(Step::Say(lines)) => Answer::say(change(lines)),
+            _ => answer,
         })
+    };
+    rows.extend(too_large.map(|(how, change)| {
+        row(
+            format!("all_facts_are_wrong: {how}"),
+            wrong_everywhere(change),
+            |t| {
+                t.lists("docs", "a.txt b.txt");
+                for _ in 0..3 {
+                    assert_eq!(t.run("cat docs/a.txt"), "alpha\n");
+                }
+                assert_eq!(t.run("stat -c %s docs/a.txt"), "6\n");
+                t.run(
+                    "echo more >> docs/a.txt; cp docs/b.txt docs/c.txt; cmp docs/b.txt docs/c.txt",
+                );
+                t.holds("/docs/a.txt", "alpha\nmore\n");
+                t.holds("/docs/c.txt", "beta\n");
+            },
+        )
     }));
+    rows.extend(too_large.map(|(how, change)| {
+        row(
+            format!("the_first_use_is_to_append: {how}"),
+            wrong_everywhere(change),
+            |t| {
+                t.run("echo more >> docs/a.txt");
+                t.holds("/docs/a.txt", "alpha\nmore\n");
+                assert_eq!(t.run("cat docs/a.txt"), "alpha\nmore\n");
+            },
+        )
+    }));
+    // As servers that count in 32 bits list files of more than 4 GiB.
+    rows.push(row(
+        "a_large_file_is_listed_as_a_small_one",
+        wrong_everywhere(|lines| lines.replace("size=9000000;", "size=4705032;")),
+        |t| {
+            t.server.tree().file("/docs/large", vec![7; 9_000_000]);
+            let read = "test $(cat docs/large | wc -c) = 9000000";
+            t.run(&format!("cat docs/large > /dev/null || {read}"));
+            t.run(read);
+        },
+    ));
     for facts in [true, false] {
         rows.extend(too_large.map(|(how, change)| {
             let quirks = listing(change).without("MLST").without("STAT");

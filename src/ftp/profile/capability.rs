@@ -39,6 +39,8 @@ pub enum Capability {
     /// Listings show names that begin with a dot.
     ListsHidden,
 
+    /// Listings and MLST tell the sizes of files that SIZE tells.
+    ListedSizes,
     /// CWD refuses what is no directory (RFC 959 §4.1.1).
     CwdChecks,
     /// RNFR refuses a path where nothing is (RFC 959 §4.1.3).
@@ -243,6 +245,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             "listhidden",
             true,
             "has listed no name that begins with a dot; such names are asked for one by one",
+        ),
+        row(
+            C::ListedSizes,
+            "listedsizes",
+            true,
+            "lists wrong sizes; each file is asked for its size",
         ),
         row(
             C::CwdChecks,

@@ -1,6 +1,7 @@
 //! read: bytes of an open file, and what becomes of the cache when they are not those expected.
 
 use crate::cache::{Answer, Attributes};
+use crate::ftp::RemotePath;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
@@ -45,13 +46,27 @@ impl Vfs {
         let Some(size) = file.take_corrected_size() else {
             return;
         };
-        if let Ok((directory, name)) = self.location(file.ino())
-            && let Answer::Present(known, _) = self.cache.lookup(&directory, &name)
-        {
+        let Ok((directory, name)) = self.location(file.ino()) else {
+            return;
+        };
+        let known = self.cache.lookup(&directory, &name);
+        self.check_listed_size(&directory, &name);
+        if let Answer::Present(known, _) = known {
             let size = Some(size);
             let attributes = Attributes { size, ..known };
             self.cache.insert(&directory, &name, attributes);
         }
+    }
+
+    /// Where the server lists wrong sizes, what it listed in `directory` is forgotten.
+    fn check_listed_size(&self, directory: &RemotePath, name: &[u8]) {
+        let Ok(path) = directory.join(name) else {
+            return;
+        };
+        if let Err(error) = self.remote.check_listed_size(&path) {
+            log::debug!("{error}");
+        }
+        self.cache.forget(directory);
     }
 
     /// The next open is to see the file that the server has now, and none of the pages that the
@@ -61,8 +76,8 @@ impl Vfs {
             return;
         }
         self.inodes.set_cached(file.ino(), None);
-        if let Ok((directory, _)) = self.location(file.ino()) {
-            self.cache.forget(&directory);
+        if let Ok((directory, name)) = self.location(file.ino()) {
+            self.check_listed_size(&directory, &name);
         }
     }
 }
