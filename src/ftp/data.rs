@@ -85,7 +85,16 @@ pub(super) fn open(
             }
         }
     }
-    Ok(PendingConnection::Connected(passive(control, options)?))
+    match passive(control, options) {
+        Ok(stream) => Ok(PendingConnection::Connected(stream)),
+        Err(error) => {
+            // EPSV may have failed for the moment alone: it is all that such a server has.
+            if matches!(&error, Error::Refused { reply, .. } if reply.code().means_unsupported()) {
+                options.profile.forget_failure(Capability::Epsv);
+            }
+            Err(error)
+        }
+    }
 }
 
 impl PendingConnection {

@@ -1,6 +1,7 @@
 //! Servers whose login, features or passive mode are odd: each is mounted, and works.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::row::{Mounted, group, row};
@@ -113,6 +114,14 @@ fn epsv_is_tried_once_a_mount() {
     ]);
 }
 
+/// A server without PASV that does not answer its first EPSV.
+fn epsv_alone_which_is_late_once() -> Quirks {
+    let is_late = AtomicBool::new(true);
+    Quirks::none().without("PASV").hook(move |request, _| {
+        (request.verb == "EPSV" && is_late.swap(false, Ordering::Relaxed)).then(Answer::silence)
+    })
+}
+
 #[test]
 fn epsv_that_is_never_answered() {
     let story = |t: &Mounted| {
@@ -122,6 +131,15 @@ fn epsv_that_is_never_answered() {
     };
     group([
         row("pipelined", Quirks::none().silent_on("EPSV"), story).with(&["timeout=10"]),
+        row(
+            "epsv_is_all_there_is",
+            epsv_alone_which_is_late_once(),
+            |t| {
+                let read = "test \"$(cat docs/a.txt)\" = alpha";
+                t.run(&format!("{read} || sleep 1; {read} || sleep 1; {read}"));
+            },
+        )
+        .with(&["timeout=10", "without=pipeline"]),
         row("one at a time", Quirks::none().silent_on("EPSV"), story)
             .with(&["timeout=10", "without=pipeline"]),
         row(

@@ -193,6 +193,13 @@ impl ServerProfile {
         is_news
     }
 
+    /// A failure of `capability` proves nothing any more: it is tried again.
+    pub(super) fn forget_failure(&self, capability: Capability) {
+        if self.finding(capability) == Finding::Fails {
+            self.set(capability, Finding::Unknown, now());
+        }
+    }
+
     /// A sign against `capability` that alone proves nothing; `most` of them are a failure. True
     /// once they are.
     pub fn doubt(&self, capability: Capability, most: u8, why: &dyn std::fmt::Display) -> bool {
