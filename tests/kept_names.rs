@@ -13,9 +13,11 @@ mod support;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::{Mount, Quirks, QuirkyServer, assert_errno, lines, shell, wait_for};
+use support::{Answer, Mount, Quirks, QuirkyServer, assert_errno, lines, shell, wait_for};
 
 fn mounted(quirks: Quirks) -> (QuirkyServer, Mount) {
     let server = QuirkyServer::start(quirks);
@@ -253,4 +255,33 @@ fn a_server_that_minds_case_keeps_both() {
     );
     assert_eq!(server.tree().names("/"), ["FOO", "Foo", "foo", "old"]);
     assert_eq!(server.tree().text("/foo").unwrap(), "one\n");
+}
+
+/// The server goes away while it is asked whether it keeps a name of this kind: that is no answer,
+/// and the file is stored when it is back.
+#[test]
+fn a_name_that_could_not_be_tried_is_stored_later() {
+    let (is_up, goes_away) = (
+        Arc::new(AtomicBool::new(true)),
+        Arc::new(AtomicBool::new(true)),
+    );
+    let server = QuirkyServer::start(Quirks::none().hook({
+        let (is_up, goes_away) = (Arc::clone(&is_up), Arc::clone(&goes_away));
+        move |request, _| {
+            if request.verb == "STOR" && goes_away.swap(false, Ordering::Relaxed) {
+                is_up.store(false, Ordering::Relaxed);
+            }
+            (!is_up.load(Ordering::Relaxed)).then(Answer::close)
+        }
+    }));
+    server.tree().file("/old", "old");
+    let mount = Mount::of_url(&server.url(), "secret", &["writeback", "timeout=3"]);
+    fs::write(mount.join("back\\slash"), "content").unwrap();
+    let soon = Duration::from_secs(20);
+    assert!(wait_for(soon, || !is_up.load(Ordering::Relaxed)));
+    let tried = server.sessions().len();
+    assert!(wait_for(soon, || server.sessions().len() > tried + 1));
+    is_up.store(true, Ordering::Relaxed);
+    let is_stored = || server.tree().text("/back\\slash").as_deref() == Some("content");
+    assert!(wait_for(soon, is_stored), "{}", mount.log());
 }

@@ -3,14 +3,15 @@
 //! file whose name has the same kinds, and cannot be another file's, is stored, looked for in the
 //! listing, and deleted. What that shows is remembered in the profile.
 
-use super::error::ErrorContext;
+use super::error::{ErrorContext, Operation, refusal};
 use super::listing::list_all;
 use super::name_kind::{self, NameKind, kinds, trial_name};
-use super::retry::Exchange;
+use super::retry::{Exchange, is_lost};
 use super::sending::Sending;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, change};
-use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath};
+use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath, Session};
+use crate::pool;
 
 /// Length of the temporary names, which is kept where [`Capability::PlainNames`] is proven.
 const PLAIN_LENGTH: usize = 28;
@@ -37,6 +38,8 @@ enum Trial {
     Changed(Option<Vec<u8>>),
     /// The server does not let it be tried.
     Unknown,
+    /// The connection failed: a later trial may show it.
+    Unasked(Error),
 }
 
 /// What is not known to be kept about a name.
@@ -124,6 +127,7 @@ impl Remote {
                 Err(task.error(ErrorKind::InvalidName, reason))
             }
             Trial::Unknown => self.confirm_by_answers(dialogue, task),
+            Trial::Unasked(error) => Err(task.error(error.kind, &error.reason)),
         }
     }
 
@@ -227,7 +231,7 @@ impl Remote {
                     break;
                 }
                 Trial::Changed(_) => self.profile().cuts_length(length),
-                Trial::Unknown => return,
+                Trial::Unknown | Trial::Unasked(_) => return,
             }
         }
         // Where there is nothing else that may be at fault, the answer is known. rclone lists a new
@@ -253,6 +257,7 @@ impl Remote {
                         .fails(kind.capability(), &"a name of this kind was changed");
                 }
                 Trial::Changed(_) | Trial::Unknown => {}
+                Trial::Unasked(_) => return,
             }
         }
     }
@@ -291,22 +296,21 @@ impl Remote {
                 dialogue.go_on_with(sending.into_lease());
                 match stored {
                     Ok(()) => self.look_for(dialogue, &tried),
-                    Err(fault) => {
-                        log::debug!("{tried} cannot be tried: {fault}");
-                        Trial::Unknown
-                    }
+                    Err(fault) => self.untried(dialogue, &tried, &fault),
                 }
             }
             Err(fault) => {
-                log::debug!("{tried} cannot be tried: {fault}");
-                trial.gone();
-                return Trial::Unknown;
+                let outcome = self.untried(dialogue, &tried, &fault);
+                if matches!(outcome, Trial::Unknown) {
+                    trial.gone();
+                }
+                return outcome;
             }
         };
         // Some servers find the file by the name that they list only (rclone).
         let made = match &outcome {
             Trial::Changed(Some(made)) => tried.parent().and_then(|it| it.join(made).ok()),
-            Trial::Changed(None) | Trial::Kept | Trial::Unknown => None,
+            Trial::Changed(None) | Trial::Kept | Trial::Unknown | Trial::Unasked(_) => None,
         };
         match made {
             Some(made) if change::delete_in(self, dialogue, &made).is_ok() => trial.gone(),
@@ -315,9 +319,32 @@ impl Remote {
         outcome
     }
 
-    fn look_for(&self, dialogue: &mut Exchange<'_>, tried: &RemotePath) -> Trial {
-        let Some(Ok(listing)) = tried.parent().map(|it| list_all(self, dialogue, &it)) else {
+    /// The file at `tried` could not be stored.
+    fn untried(
+        &self,
+        dialogue: &mut Exchange<'_>,
+        tried: &RemotePath,
+        fault: &pool::Error,
+    ) -> Trial {
+        log::debug!("{tried} cannot be tried: {fault}");
+        if refusal(fault).is_some() {
             return Trial::Unknown;
+        }
+        // A server that ends the connection at such a name still answers on another one.
+        match dialogue.repeat(Session::noop) {
+            Ok(()) => Trial::Unknown,
+            Err(fault) => {
+                let task = ErrorContext::new(Operation::Store, tried);
+                Trial::Unasked(self.blame(dialogue, &task, &fault))
+            }
+        }
+    }
+
+    fn look_for(&self, dialogue: &mut Exchange<'_>, tried: &RemotePath) -> Trial {
+        let listing = match tried.parent().map(|it| list_all(self, dialogue, &it)) {
+            Some(Ok(listing)) => listing,
+            Some(Err(error)) if error.kind.is_the_connection() => return Trial::Unasked(error),
+            Some(Err(_)) | None => return Trial::Unknown,
         };
         let name = tried.name();
         if self.is_among(&listing.entries, name) {
@@ -361,7 +388,8 @@ impl Remote {
             dialogue.repeat(|session| session.modified(path)).map(drop)
         };
         match answer {
-            Err(fault) if super::error::refusal(&fault).is_some() => Ok(()),
+            Err(fault) if refusal(&fault).is_some() => Ok(()),
+            Err(fault) if is_lost(&fault) => Err(self.blame(dialogue, task, &fault)),
             Ok(()) | Err(_) => {
                 let reason = "whether the server keeps names of this kind is not known";
                 Err(task.error(ErrorKind::InvalidName, reason))
