@@ -167,15 +167,15 @@ pub(super) fn set_modified(
     set.map(|()| remote.zone().told(seconds))
 }
 
-/// See [`Remote::set_mode`].
+/// See [`Remote::set_mode`] and [`Remote::set_directory_mode`].
 pub(super) fn set_mode(
     remote: &Remote,
     dialogue: &mut Exchange<'_>,
     path: &RemotePath,
     mode: u32,
+    owner: Owner,
 ) -> Result<(), Error> {
     let task = ErrorContext::new(Operation::SetMode, path);
-    let owner = Owner::File;
     set(remote, dialogue, &task, owner, |session, way: ModeWay| {
         way.set(session, path, mode)
     })

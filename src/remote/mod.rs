@@ -417,7 +417,15 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the server takes none.
     pub fn set_mode(&self, path: &RemotePath, mode: u32) -> Result<(), Error> {
-        change::set_mode(self, &mut self.dialogue(), path, mode)
+        change::set_mode(self, &mut self.dialogue(), path, mode, Owner::File)
+    }
+
+    /// The same of a directory: a server that refuses it may set modes of files.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] where the server takes none.
+    pub fn set_directory_mode(&self, path: &RemotePath, mode: u32) -> Result<(), Error> {
+        change::set_mode(self, &mut self.dialogue(), path, mode, Owner::Directory)
     }
 
     /// Whether the server was seen to list directories with Unix modes.

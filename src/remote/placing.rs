@@ -116,7 +116,7 @@ impl Placing<'_> {
     fn set_the_rest(&mut self, dialogue: &mut Exchange<'_>) {
         let (remote, path) = (self.remote, self.path);
         if let Some(mode) = self.mode {
-            match change::set_mode(remote, dialogue, path, mode) {
+            match change::set_mode(remote, dialogue, path, mode, Owner::File) {
                 Ok(()) => self.stored.mode = Some(mode),
                 Err(error) => remote.warn_unset(&error),
             }

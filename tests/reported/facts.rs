@@ -1,27 +1,11 @@
 //! Facts, features and sizes that are written in odd ways.
 
-use crate::row::{group, row};
-use crate::support::{Answer, Quirks, Step};
+use crate::row::{all_facts, group, listing, row, with_mlst};
+use crate::support::{Answer, Quirks};
 
 /// Changes what the answer to MLST says.
 fn mlst(change: fn(&str) -> String) -> Quirks {
-    Quirks::none().alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
-        Some(Step::Say(lines)) => Answer::say(change(lines)),
-        _ => answer,
-    })
-}
-
-/// Changes each listing that is sent.
-fn listing(change: fn(&str) -> String) -> Quirks {
-    Quirks::none().alter_verbs(&["MLSD", "LIST"], move |answer| {
-        let steps = answer.steps.into_iter().map(|step| match step {
-            Step::Send(bytes) => Step::Send(change(&String::from_utf8_lossy(&bytes)).into_bytes()),
-            step => step,
-        });
-        Answer {
-            steps: steps.collect(),
-        }
-    })
+    with_mlst(Quirks::none(), change)
 }
 
 #[test]
@@ -192,16 +176,10 @@ fn sizes_that_are_wrong() {
                 .replace(" 6 ", " 4096 ")
         }),
     ];
-    let wrong_everywhere = |change: fn(&str) -> String| {
-        listing(change).alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
-            Some(Step::Say(lines)) => Answer::say(change(lines)),
-            _ => answer,
-        })
-    };
     rows.extend(too_large.map(|(how, change)| {
         row(
             format!("all_facts_are_wrong: {how}"),
-            wrong_everywhere(change),
+            all_facts(change),
             |t| {
                 t.lists("docs", "a.txt b.txt");
                 for _ in 0..3 {
@@ -219,7 +197,7 @@ fn sizes_that_are_wrong() {
     rows.extend(too_large.map(|(how, change)| {
         row(
             format!("the_first_use_is_to_append: {how}"),
-            wrong_everywhere(change),
+            all_facts(change),
             |t| {
                 t.run("echo more >> docs/a.txt");
                 t.holds("/docs/a.txt", "alpha\nmore\n");
@@ -230,7 +208,7 @@ fn sizes_that_are_wrong() {
     // As servers that count in 32 bits list files of more than 4 GiB.
     rows.push(row(
         "a_large_file_is_listed_as_a_small_one",
-        wrong_everywhere(|lines| lines.replace("size=9000000;", "size=4705032;")),
+        all_facts(|lines| lines.replace("size=9000000;", "size=4705032;")),
         |t| {
             t.server.tree().file("/docs/large", vec![7; 9_000_000]);
             let read = "test $(cat docs/large | wc -c) = 9000000";

@@ -3,8 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::row::{Mounted, group, row};
+use crate::row::{Mounted, all_facts, group, row};
 use crate::support::{Answer, Quirks, Request, State, Step};
+
+/// Lists no modes.
+fn without_modes() -> Quirks {
+    all_facts(|lines| lines.replace("UNIX.mode=0644;", ""))
+}
 
 /// The chmod of coreutils 9.5 and later ignores that a mode cannot be set.
 const CHMOD: &str = "python3 -c 'import os; os.chmod(\"docs/a.txt\", 0o600)'";
@@ -284,6 +289,31 @@ fn replies_that_are_no_yes() {
             |t| {
                 t.fails(CHMOD, "not supported");
                 t.fails("touch -d 2001-02-03 docs/a.txt", "not supported");
+            },
+        ),
+        row("a_mode_is_set_where_none_is_listed", without_modes(), |t| {
+            t.run("chmod 644 docs/a.txt");
+            assert_eq!(t.server.count("SITE CHMOD 644 /docs/a.txt"), 1);
+        }),
+        row(
+            "a_mode_that_is_shown_is_no_error_where_none_can_be_set",
+            without_modes().without("SITE"),
+            |t| {
+                t.run("chmod 644 docs/a.txt");
+                t.fails(CHMOD, "not supported");
+            },
+        ),
+        row(
+            "modes_of_files_are_set_where_those_of_directories_are_refused",
+            Quirks::none().hook(|request, state| {
+                let of_directory = request.verb == "SITE"
+                    && state.is_directory(request.argument.rsplit(' ').next().unwrap_or_default());
+                of_directory.then(|| Answer::say("550 Operation not permitted"))
+            }),
+            |t| {
+                t.run("for i in 1 2 3 4 5 6 7 8; do mkdir d$i; ! chmod 700 d$i; done");
+                t.run("chmod 600 docs/a.txt");
+                assert_eq!(t.run("stat -c %a docs/a.txt"), "600\n");
             },
         ),
         row(

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::thread;
 
-use crate::support::{FileTree, Mount, Quirks, QuirkyServer};
+use crate::support::{Answer, FileTree, Mount, Quirks, QuirkyServer, Step};
 
 /// Number of rows that run beside each other.
 const ABREAST: usize = 6;
@@ -187,4 +187,30 @@ pub(crate) fn group(rows: impl IntoIterator<Item = Row>) {
         failed.len(),
         failed.join("\n\n")
     );
+}
+
+/// Changes each listing that is sent.
+pub(crate) fn listing(change: fn(&str) -> String) -> Quirks {
+    Quirks::none().alter_verbs(&["MLSD", "LIST"], move |answer| {
+        let steps = answer.steps.into_iter().map(|step| match step {
+            Step::Send(bytes) => Step::Send(change(&String::from_utf8_lossy(&bytes)).into_bytes()),
+            step => step,
+        });
+        Answer {
+            steps: steps.collect(),
+        }
+    })
+}
+
+/// Changes each listing and what the answer to MLST says.
+pub(crate) fn all_facts(change: fn(&str) -> String) -> Quirks {
+    with_mlst(listing(change), change)
+}
+
+/// Changes what the answer to MLST says.
+pub(crate) fn with_mlst(quirks: Quirks, change: fn(&str) -> String) -> Quirks {
+    quirks.alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
+        Some(Step::Say(lines)) => Answer::say(change(lines)),
+        _ => answer,
+    })
 }

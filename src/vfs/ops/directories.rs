@@ -151,7 +151,7 @@ impl Vfs {
         let mut attributes = made_now(Kind::Directory, None, None);
         let permissions = permissions & 0o7777;
         if permissions != crate::vfs::attr::DIRECTORY_MODE {
-            match self.remote.set_mode(&path, permissions) {
+            match self.remote.set_directory_mode(&path, permissions) {
                 Ok(()) => attributes.mode = Some(permissions),
                 Err(error) => log::info!("{error}: the directory keeps the server's mode"),
             }

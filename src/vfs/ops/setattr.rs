@@ -84,11 +84,40 @@ impl Vfs {
         if open.as_ref().is_some_and(|file| file.set_mode_later(mode)) {
             return Ok(());
         }
-        if self.getattr(ino)?.value.mode == mode {
+        let is_shown = self.getattr(ino)?.value.mode == mode;
+        if is_shown && self.is_mode_known(ino) {
             return Ok(());
         }
-        self.remote.set_mode(&self.inodes.path(ino)?, mode)?;
-        self.remember(ino, |attributes| attributes.mode = Some(mode))
+        let path = self.inodes.path(ino)?;
+        let set = if self.inodes.shape(ino)?.is_directory() {
+            self.remote.set_directory_mode(&path, mode)
+        } else {
+            self.remote.set_mode(&path, mode)
+        };
+        match set {
+            Ok(()) => self.remember(ino, |attributes| attributes.mode = Some(mode)),
+            // Programs that copy modes ask for the one they see.
+            Err(error) if is_shown && !error.kind.is_the_connection() => {
+                log::debug!("{error}");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the mode that is shown is the server's, or was set here.
+    fn is_mode_known(&self, ino: Ino) -> bool {
+        if let Some(file) = self.inodes.open_file(ino) {
+            return file.attributes().is_some_and(|known| known.mode.is_some());
+        }
+        let Ok((directory, name)) = self.location(ino) else {
+            return true;
+        };
+        match self.cached_attributes(&directory, &name) {
+            Some(Ok(fresh)) => fresh.value.mode.is_some(),
+            // Nothing is remembered: to ask once more would cost a command at each chmod.
+            Some(Err(_)) | None => true,
+        }
     }
 
     fn set_modified(&self, ino: Ino, seconds: i64) -> Result<(), Errno> {
