@@ -5,7 +5,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
-use super::retry::Exchange;
+use super::retry::{Exchange, is_lost};
 use super::stat::{Look, look};
 use super::steps::UploadName;
 use super::upload::UploadPlace;
@@ -123,7 +123,7 @@ fn begin(
         UploadName::Hidden => true,
         UploadName::Visible => false,
     };
-    let Some(temporary) = remote.new_part(task.path, is_hidden) else {
+    let Some(mut temporary) = remote.new_part(task.path, is_hidden) else {
         return Err(refused(
             task.error(ErrorKind::IsDirectory, &"the root is a directory"),
         ));
@@ -133,7 +133,12 @@ fn begin(
         asked.set(asked.get() + 1);
         store(session, temporary.path(), whole)
     };
-    let fault = match dialogue.start(begin) {
+    let outcome = dialogue.start(begin);
+    let is_lost_now = outcome.as_ref().err().is_some_and(is_lost);
+    if asked.get() > 1 || is_lost_now {
+        temporary.may_come();
+    }
+    let fault = match outcome {
         Ok(started) => {
             let place = UploadPlace::Temporary(temporary);
             return Ok(RemoteUpload::new(remote, task.path, name, place, started));

@@ -28,6 +28,8 @@ pub(super) struct Sending {
     sent: u64,
     failures: u32,
     failed_at: u64,
+    /// A connection was lost: the server may still be at work on what came over it.
+    lost: bool,
 }
 
 /// The connection.
@@ -56,12 +58,18 @@ impl Sending {
             line: UploadConnection::Open(transfer, permit),
             failures: 0,
             failed_at: 0,
+            lost: false,
         }
     }
 
     /// Bytes handed to the connection so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Whether a connection was lost: the server may still be at work on what came over it.
+    pub(super) fn was_lost(&self) -> bool {
+        self.lost
     }
 
     /// Sends the next `length` bytes of `file`.
@@ -109,6 +117,7 @@ impl Sending {
                     pool::Error::from(failed.error)
                 }
             };
+            self.lost |= is_lost(&fault);
             // The reply was lost on its way, the bytes were not: middleboxes forget control
             // connections that are silent while the data flows.
             if is_lost(&fault) && self.size_there(&mut self.remote.dialogue()) == Some(size) {
@@ -153,6 +162,7 @@ impl Sending {
     /// control connection: a full disk shows so.
     fn hang_up(&mut self, error: ftp::Error) -> pool::Error {
         let fault = pool::Error::from(error);
+        self.lost |= is_lost(&fault);
         let UploadConnection::Open(transfer, permit) =
             mem::replace(&mut self.line, UploadConnection::Broken)
         else {

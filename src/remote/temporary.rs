@@ -43,6 +43,9 @@ pub(super) struct Temporary {
     remote: Remote,
     orphan: Option<Orphan>,
     path: RemotePath,
+    /// A command that makes a file of this name was lost with its connection: the server may carry
+    /// it out later.
+    may_come: bool,
 }
 
 /// A file that is being overwritten where it is. The journal holds a record of it from before the
@@ -177,6 +180,7 @@ impl Temporary {
             remote: remote.clone(),
             orphan: Some(orphan),
             path,
+            may_come: false,
         }
     }
 
@@ -209,10 +213,22 @@ impl Temporary {
         self.remote.names().journal.gone(path);
     }
 
+    /// The connection was lost after a command that makes a file of this name. The server may carry
+    /// it out when the file is gone, so it is looked for once more later.
+    pub(super) fn may_come(&mut self) {
+        self.may_come = true;
+    }
+
     /// Nothing is there any more, or never was.
     pub(super) fn gone(mut self) {
-        self.orphan = None;
-        self.remote.names().journal.gone(&self.path);
+        match self.orphan.take().filter(|_| self.may_come) {
+            Some(_) => {
+                let orphan = Orphan::Part(self.path.clone());
+                let later = Instant::now() + FIRST_PAUSE;
+                self.remote.names().orphans.add(orphan, later);
+            }
+            None => self.remote.names().journal.gone(&self.path),
+        }
     }
 
     /// Deletes what is there. Where that fails it is an orphan.

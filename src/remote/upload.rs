@@ -14,7 +14,7 @@ use super::begin::may_have;
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::listing::list_all;
 use super::naming::Presence;
-use super::retry::Exchange;
+use super::retry::{Exchange, is_lost};
 use super::sending::Sending;
 use super::stat::{Look, look};
 use super::steps::UploadName;
@@ -50,6 +50,13 @@ pub(super) enum UploadPlace {
 }
 
 impl UploadPlace {
+    /// The server may still make a file of this name.
+    fn may_come(&mut self) {
+        if let Self::Temporary(temporary) = self {
+            temporary.may_come();
+        }
+    }
+
     fn path(&self) -> &RemotePath {
         match self {
             Self::Temporary(temporary) => temporary.path(),
@@ -208,7 +215,12 @@ impl RemoteUpload {
         self.step(|sending| sending.finish(None))?;
         let remote = self.remote.clone();
         let lease = match mem::replace(&mut self.state, State::Ended) {
-            State::Sending(sending) => sending.into_lease(),
+            State::Sending(sending) => {
+                if sending.was_lost() {
+                    self.place.may_come();
+                }
+                sending.into_lease()
+            }
             State::Failed(_) | State::Ended => None,
         };
         let mut dialogue = lease.map_or_else(
@@ -453,7 +465,12 @@ impl RemoteUpload {
     /// It cannot be stored: says why, in the server's words where it had any.
     fn fail(&mut self, fault: &pool::Error) -> Error {
         let remote = self.remote.clone();
-        self.state = State::Ended;
+        let ended = mem::replace(&mut self.state, State::Ended);
+        if is_lost(fault) || matches!(&ended, State::Sending(sending) if sending.was_lost()) {
+            self.place.may_come();
+        }
+        // The transfer ends before its name is cleared away.
+        drop(ended);
         let mut dialogue = remote.dialogue();
         let error = remote.blame(&mut dialogue, &self.task(), fault);
         self.remove_temporary(&mut dialogue);
@@ -497,8 +514,11 @@ impl RemoteUpload {
 
 impl Drop for RemoteUpload {
     fn drop(&mut self) {
-        if !matches!(self.state, State::Sending(_)) {
+        let State::Sending(sending) = &self.state else {
             return;
+        };
+        if sending.was_lost() {
+            self.place.may_come();
         }
         // The transfer is ended before its name is cleared away.
         self.state = State::Ended;

@@ -1,8 +1,11 @@
 //! Servers that accept files but not temporary names or renames. A `.part` or `.old` that stays
 //! behind is a leftover.
 
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
 use crate::row::{Mounted, group, row};
-use crate::support::{Answer, Quirks};
+use crate::support::{Answer, Quirks, wait_for};
 
 /// New files, replaced files and further ones are stored, and no leftover is there.
 fn writes(t: &Mounted) {
@@ -139,6 +142,44 @@ fn a_drop_box() {
         ]);
     }
     group(rows);
+}
+
+/// A server that stops, and whose sessions carry out what they heard when it goes on: the file that
+/// an upload without an answer makes then is deleted, too.
+#[test]
+fn uploads_that_are_carried_out_late() {
+    let late = Mutex::new(None);
+    let quirks = Quirks::none().hook(move |request, state| {
+        let mut late = late.lock().unwrap();
+        match &*late {
+            None if request.verb == "STOR" => {
+                *late = Some((state.resolve(&request.argument), Instant::now()));
+                return Some(Answer::close());
+            }
+            Some((path, since)) if since.elapsed() > Duration::from_secs(2) => {
+                if !path.is_empty() {
+                    state.tree.file(path, "late");
+                }
+                *late = Some((String::new(), *since));
+            }
+            Some(_) | None => {}
+        }
+        None
+    });
+    group([row("the connection is lost", quirks, |t| {
+        let part = || {
+            let names = t.server.tree().names("/docs");
+            names.iter().any(|name| has_dot(name))
+        };
+        t.run("echo new > docs/new.txt");
+        t.holds("/docs/new.txt", "new\n");
+        assert!(wait_for(Duration::from_secs(10), || {
+            t.run("test ! -e docs/absent$RANDOM");
+            part()
+        }));
+        assert!(wait_for(Duration::from_secs(30), || !part()));
+    })
+    .with(&["dir_ttl=0", "attr_ttl=0"])]);
 }
 
 #[test]
