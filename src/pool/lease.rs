@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::line::PooledConnection;
+use super::connection::PooledConnection;
 use super::shared::PoolShared;
 use crate::ftp::{Error, Failed, Session};
 

@@ -6,18 +6,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::armourer::Bell;
+use super::connection::PooledConnection;
+use super::data_dialer::Waker;
 use super::lease::{Lease, Permit};
-use super::line::PooledConnection;
-use super::places::{AfterFailure, Idle, Places, QueueTicket, QueueTurn, SpareSlot};
-use super::{Error, PoolStats, Purpose, armourer, keepalive};
+use super::slots::{AfterFailure, Idle, QueueTicket, QueueTurn, Slots, SpareSlot};
+use super::{Error, PoolStats, Purpose, data_dialer, maintenance};
 use crate::ftp::{self, Readiness, ServerProfile, Watch};
 
 /// Most sessions made for transfers that follow one another faster than data connections are
 /// opened: one at work, and the two round trips of EPSV and connecting beside it.
-const MOST_IN_TURN: usize = 3;
+const MOST_FOR_THROUGHPUT: usize = 3;
 /// After its last use, a session's data connection is renewed for so long.
-const RENEWED_FOR: Duration = Duration::from_secs(120);
+const RENEWAL_WINDOW: Duration = Duration::from_secs(120);
 
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
@@ -52,13 +52,13 @@ pub(super) struct PoolShared<S: PooledConnection> {
     rules: Rules,
     dial: Dial<S>,
     /// Taken alone, never while a session speaks or while another lock is taken.
-    places: Mutex<Places<S>>,
+    slots: Mutex<Slots<S>>,
     /// A place or a session was freed, a connection was made or failed, the queue moved.
     changed: Condvar,
     /// An asker begins to wait, or the pool is closed.
-    short: Condvar,
+    contended: Condvar,
     /// The armourer's; none where there is no armourer.
-    bell: Option<Bell>,
+    waker: Option<Waker>,
     /// The housekeeper hears this end drop.
     _life: Sender<Infallible>,
 }
@@ -67,28 +67,29 @@ impl<S: PooledConnection> PoolShared<S> {
     /// With its first session, and a housekeeper.
     pub(super) fn new(rules: Rules, profile: ServerProfile, dial: Dial<S>, first: S) -> Arc<Self> {
         let (life, ended) = mpsc::channel();
-        let (bell, heard) = armourer::bell().map_or((None, None), |it| (Some(it.0), Some(it.1)));
+        let (waker, heard) =
+            data_dialer::waker().map_or((None, None), |it| (Some(it.0), Some(it.1)));
         let shared = Arc::new(Self {
             rules,
             dial,
-            places: Mutex::new(Places::new(
+            slots: Mutex::new(Slots::new(
                 rules.connections,
                 profile,
                 first,
                 Instant::now(),
             )),
             changed: Condvar::new(),
-            short: Condvar::new(),
-            bell,
+            contended: Condvar::new(),
+            waker,
             _life: life,
         });
-        let armourer = heard.map(|heard| armourer::start(&shared, heard));
+        let armourer = heard.map(|heard| data_dialer::start(&shared, heard));
         if !matches!(armourer, Some(Ok(()))) {
             log::warn!(
                 "data connections will not be opened ahead: no thread for them: {armourer:?}"
             );
         }
-        if let Err(error) = keepalive::start(&shared, ended) {
+        if let Err(error) = maintenance::start(&shared, ended) {
             log::warn!("idle connections will not be kept alive: no thread: {error}");
         }
         shared
@@ -106,8 +107,8 @@ impl<S: PooledConnection> PoolShared<S> {
         loop {
             match queued.wait_for_turn(deadline)? {
                 Chance::Idle(mut session) => {
-                    if session.is_quiet() {
-                        self.keep_pace(purpose, &session);
+                    if session.is_idle_healthy() {
+                        self.grow_for_throughput(purpose, &session);
                         return Ok(Lease::new(session, true, self.permit()));
                     }
                     log::debug!("an idle connection was closed by the server");
@@ -123,13 +124,13 @@ impl<S: PooledConnection> PoolShared<S> {
         }
     }
 
-    /// See [`super::Pool::spare_lease`].
-    pub(super) fn spare_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
+    /// See [`super::Pool::background_lease`].
+    pub(super) fn background_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
         let deadline = Instant::now() + patience;
         loop {
             match self.wait_for_spare(deadline)? {
                 SpareSlot::Take(mut session) => {
-                    if session.is_quiet() {
+                    if session.is_idle_healthy() {
                         return Some(Lease::new(session, true, self.permit()));
                     }
                     self.vacate();
@@ -144,18 +145,18 @@ impl<S: PooledConnection> PoolShared<S> {
     }
 
     fn wait_for_spare(&self, deadline: Instant) -> Option<SpareSlot<S>> {
-        let mut places = self.lock();
+        let mut slots = self.lock();
         loop {
             let now = Instant::now();
-            if let Some(spare) = places.spare(now) {
+            if let Some(spare) = slots.spare(now) {
                 return Some(spare);
             }
-            if now >= deadline || places.is_closed() {
+            if now >= deadline || slots.is_closed() {
                 return None;
             }
-            places = self
+            slots = self
                 .changed
-                .wait_timeout(places, deadline.saturating_duration_since(now))
+                .wait_timeout(slots, deadline.saturating_duration_since(now))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -164,19 +165,19 @@ impl<S: PooledConnection> PoolShared<S> {
     fn dial_spare(&self) -> Option<S> {
         let outcome = (self.dial)();
         let now = Instant::now();
-        let mut places = self.lock();
+        let mut slots = self.lock();
         let session = match outcome {
             Ok(session) => {
-                places.dialled(now);
+                slots.dialled(now);
                 Some(session)
             }
             Err(error) => {
                 log::debug!("cannot open another connection to work ahead: {error}");
-                places.spare_dial_failed(&Arc::new(error), now);
+                slots.spare_dial_failed(&Arc::new(error), now);
                 None
             }
         };
-        drop(places);
+        drop(slots);
         self.changed.notify_all();
         session
     }
@@ -189,7 +190,7 @@ impl<S: PooledConnection> PoolShared<S> {
             let unwanted = self.lock().rest(session, now, now);
             self.changed.notify_all();
             drop(unwanted);
-            self.rouse(is_coming);
+            self.wake_data_dialer(is_coming);
         } else {
             self.vacate();
             drop(session);
@@ -205,30 +206,30 @@ impl<S: PooledConnection> PoolShared<S> {
     /// Does for the data connections that idle sessions asked for what can be done now; what is
     /// waited for then.
     pub(super) fn advance(&self) -> Vec<Watch> {
-        let coming = self.lock().take_coming();
+        let coming = self.lock().check_out_coming();
         let mut watches = Vec::new();
         for mut idle in coming {
             idle.session.advance();
             watches.extend(idle.session.watch());
-            self.put_back(idle);
+            self.check_in(idle);
         }
         watches
     }
 
     /// Renews data connections that wait for long, or closes them where nothing was transferred
     /// lately.
-    fn tend_arms(&self) {
-        let old = self.lock().take_with_old_arms();
+    fn maintain_data(&self) {
+        let old = self.lock().check_out_old();
         for mut idle in old {
-            let is_worth_it = idle.used.elapsed() < RENEWED_FOR;
+            let is_worth_it = idle.used.elapsed() < RENEWAL_WINDOW;
             idle.session.replace_arm(is_worth_it);
-            self.put_back(idle);
-            self.rouse(is_worth_it);
+            self.check_in(idle);
+            self.wake_data_dialer(is_worth_it);
         }
     }
 
-    fn put_back(&self, idle: Idle<S>) {
-        let unwanted = self.lock().put_back(idle);
+    fn check_in(&self, idle: Idle<S>) {
+        let unwanted = self.lock().check_in(idle);
         self.changed.notify_all();
         if let Some(unwanted) = unwanted {
             // The pool was closed meanwhile, or the session broke, which leaves nothing to say.
@@ -238,25 +239,25 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// Has the armourer look at the idle sessions, where one's data connection is coming. Without
     /// an armourer whoever leases the session waits for the rest.
-    fn rouse(&self, is_coming: bool) {
-        if let Some(bell) = self.bell.as_ref().filter(|_| is_coming) {
-            bell.ring();
+    fn wake_data_dialer(&self, is_coming: bool) {
+        if let Some(waker) = self.waker.as_ref().filter(|_| is_coming) {
+            waker.wake();
         }
     }
 
     /// A transfer that has to wait for its data connection shows that transfers follow one another
     /// faster than those are made: one more session makes them in turn.
-    fn keep_pace(self: &Arc<Self>, purpose: Purpose, session: &S) {
+    fn grow_for_throughput(self: &Arc<Self>, purpose: Purpose, session: &S) {
         if purpose != Purpose::Transfer || session.readiness() != Readiness::Coming {
             return;
         }
-        if self.lock().take_spare(MOST_IN_TURN, Instant::now()) {
+        if self.lock().take_spare(MOST_FOR_THROUGHPUT, Instant::now()) {
             self.start_spare();
         }
     }
 
     /// See [`super::Pool::expect`].
-    pub(super) fn expect(self: &Arc<Self>, most: usize) {
+    pub(super) fn grow_to(self: &Arc<Self>, most: usize) {
         while self.lock().take_one_of(most, Instant::now()) {
             if !self.start_spare() {
                 return;
@@ -266,7 +267,7 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// Has a session made that was counted; whether there is a thread for it.
     fn start_spare(self: &Arc<Self>) -> bool {
-        let Err(error) = armourer::start_spare(self) else {
+        let Err(error) = data_dialer::start_spare(self) else {
             return true;
         };
         let error = Arc::new(ftp::Error::LocalFile(error));
@@ -274,7 +275,7 @@ impl<S: PooledConnection> PoolShared<S> {
         false
     }
 
-    /// Makes the session of [`Places::take_spare`].
+    /// Makes the session of [`Slots::take_spare`].
     pub(super) fn make_spare(&self) {
         let outcome = (self.dial)();
         let now = Instant::now();
@@ -292,11 +293,11 @@ impl<S: PooledConnection> PoolShared<S> {
     }
 
     /// Closes the sessions nobody used for long, and asks the others for a sign of life.
-    pub(super) fn tend(&self) {
+    pub(super) fn maintain(&self) {
         let surplus = self.lock().take_surplus(self.rules.idle, Instant::now());
         self.changed.notify_all();
         surplus.into_iter().for_each(PooledConnection::quit);
-        self.tend_arms();
+        self.maintain_data();
         loop {
             let silent = self
                 .lock()
@@ -317,13 +318,13 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// How often the housekeeper looks: often enough that neither age is overrun by more than a
     /// quarter.
-    pub(super) fn tending_interval(&self) -> Duration {
+    pub(super) fn maintenance_interval(&self) -> Duration {
         let shorter = self.rules.idle.min(self.rules.keep_alive);
         (shorter / 4).clamp(Duration::from_millis(10), Duration::from_secs(10))
     }
 
-    /// See [`super::Pool::distrust_idle`].
-    pub(super) fn drop_idle(&self) {
+    /// See [`super::Pool::evict_idle`].
+    pub(super) fn evict_idle(&self) {
         let idle = self.lock().take_idle();
         self.changed.notify_all();
         drop(idle);
@@ -333,12 +334,12 @@ impl<S: PooledConnection> PoolShared<S> {
     /// deadline, not one each.
     pub(super) fn close(&self) {
         let idle = {
-            let mut places = self.lock();
-            places.close();
-            places.take_idle()
+            let mut slots = self.lock();
+            slots.close();
+            slots.take_idle()
         };
         self.changed.notify_all();
-        self.short.notify_all();
+        self.contended.notify_all();
         thread::scope(|scope| {
             for session in idle {
                 scope.spawn(move || session.quit());
@@ -350,11 +351,16 @@ impl<S: PooledConnection> PoolShared<S> {
         self.lock().stats()
     }
 
-    /// See [`super::Pool::wait_for_shortage`].
-    pub(super) fn wait_for_shortage(&self, patience: Duration) -> bool {
-        let plenty = |places: &mut Places<S>| !places.is_short() && !places.is_closed();
-        let waited = self.short.wait_timeout_while(self.lock(), patience, plenty);
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_short()
+    /// See [`super::Pool::wait_until_contended`].
+    pub(super) fn wait_until_contended(&self, patience: Duration) -> bool {
+        let plenty = |slots: &mut Slots<S>| !slots.is_contended() && !slots.is_closed();
+        let waited = self
+            .contended
+            .wait_timeout_while(self.lock(), patience, plenty);
+        waited
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .is_contended()
     }
 
     /// How many askers wait.
@@ -368,8 +374,8 @@ impl<S: PooledConnection> PoolShared<S> {
     }
 
     /// A panic of another holder leaves counts, at worst one place short; they stay usable.
-    fn lock(&self) -> MutexGuard<'_, Places<S>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Slots<S>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -388,10 +394,10 @@ struct Queued<'pool, S: PooledConnection> {
 
 impl<S: PooledConnection> Queued<'_, S> {
     fn wait_for_turn(&mut self, deadline: Instant) -> Result<Chance<S>, Error> {
-        let mut places = self.shared.lock();
+        let mut slots = self.shared.lock();
         loop {
             let now = Instant::now();
-            let until = match places.turn(self.ticket, self.purpose, now) {
+            let until = match slots.turn(self.ticket, self.purpose, now) {
                 QueueTurn::Take(session) => return Ok(Chance::Idle(session)),
                 QueueTurn::Dial => {
                     // The next in the queue may find room, too.
@@ -400,7 +406,7 @@ impl<S: PooledConnection> Queued<'_, S> {
                 }
                 QueueTurn::Fail(error) => return Err(error),
                 QueueTurn::Wait(_) if now >= deadline => {
-                    return Err(places.last_error().map_or(
+                    return Err(slots.last_error().map_or(
                         Error::Exhausted(self.shared.rules.lease_timeout),
                         Error::Session,
                     ));
@@ -410,11 +416,11 @@ impl<S: PooledConnection> Queued<'_, S> {
                     .filter(|moment| *moment > now)
                     .map_or(deadline, |moment| moment.min(deadline)),
             };
-            self.shared.short.notify_all();
-            places = self
+            self.shared.contended.notify_all();
+            slots = self
                 .shared
                 .changed
-                .wait_timeout(places, until.saturating_duration_since(now))
+                .wait_timeout(slots, until.saturating_duration_since(now))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -424,22 +430,22 @@ impl<S: PooledConnection> Queued<'_, S> {
     fn dial(&mut self) -> Result<Option<S>, Error> {
         let outcome = (self.shared.dial)();
         let now = Instant::now();
-        let mut places = self.shared.lock();
+        let mut slots = self.shared.lock();
         let result = match outcome {
             Ok(session) => {
-                places.dialled(now);
+                slots.dialled(now);
                 Ok(Some(session))
             }
             Err(error) => {
                 log::debug!("cannot open another connection: {error}");
                 let error = Arc::new(error);
-                match places.dial_failed(self.ticket, &error, now) {
+                match slots.dial_failed(self.ticket, &error, now) {
                     AfterFailure::Queue => Ok(None),
                     AfterFailure::Tell => Err(Error::Session(error)),
                 }
             }
         };
-        drop(places);
+        drop(slots);
         self.shared.changed.notify_all();
         result
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
-use super::line::PooledConnection;
+use super::connection::PooledConnection;
 use super::shared::PoolShared;
 use crate::guarded;
 
@@ -16,14 +16,14 @@ pub(super) fn start<S: PooledConnection>(
     shared: &Arc<PoolShared<S>>,
     ended: Receiver<Infallible>,
 ) -> io::Result<JoinHandle<()>> {
-    let interval = shared.tending_interval();
+    let interval = shared.maintenance_interval();
     let pool = Arc::downgrade(shared);
     guarded::spawn("ftpfs-keepalive", move || {
         while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(interval) {
             let Some(shared) = Weak::upgrade(&pool) else {
                 return;
             };
-            guarded::catch("a round of the pool's housekeeper", || shared.tend());
+            guarded::catch("a round of the pool's housekeeper", || shared.maintain());
         }
     })
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, DialAdvice};
+use super::connection::PooledConnection;
 use super::limit::Limit;
-use super::line::PooledConnection;
 use super::{Error, PoolStats, Purpose};
 use crate::ftp::{self, Readiness, ServerProfile};
 
@@ -27,9 +27,9 @@ pub(super) struct Idle<S> {
 
 /// What the holder of a ticket is to do.
 pub(super) enum QueueTurn<S> {
-    /// This session is yours if it still lives; else say [`Places::vacate`].
+    /// This session is yours if it still lives; else say [`Slots::vacate`].
     Take(S),
-    /// Make a session, then say [`Places::dialled`] or [`Places::dial_failed`].
+    /// Make a session, then say [`Slots::dialled`] or [`Slots::dial_failed`].
     Dial,
     /// Wait for a change, or until this moment.
     Wait(Option<Instant>),
@@ -39,9 +39,9 @@ pub(super) enum QueueTurn<S> {
 
 /// What background work may have.
 pub(super) enum SpareSlot<S> {
-    /// This session, if it still lives; else say [`Places::vacate`].
+    /// This session, if it still lives; else say [`Slots::vacate`].
     Take(S),
-    /// A new one; then say [`Places::dialled`] or [`Places::spare_dial_failed`].
+    /// A new one; then say [`Slots::dialled`] or [`Slots::spare_dial_failed`].
     Dial,
 }
 
@@ -55,7 +55,7 @@ pub(super) enum AfterFailure {
 
 /// All places, idle, leased or being made.
 #[derive(Debug)]
-pub(super) struct Places<S> {
+pub(super) struct Slots<S> {
     /// In the order of their last use; taken from the back, so that surplus ages at the front.
     idle: VecDeque<Idle<S>>,
     /// Sessions that exist or are being made.
@@ -63,7 +63,7 @@ pub(super) struct Places<S> {
     /// Of these, the ones being made.
     dialling: usize,
     /// Of these, the idle ones that are looked after and come back at once.
-    away: usize,
+    checked_out: usize,
     queue: BTreeSet<QueueTicket>,
     next_ticket: u64,
     limit: Limit,
@@ -71,23 +71,23 @@ pub(super) struct Places<S> {
     closed: bool,
 }
 
-impl<S: PooledConnection> Places<S> {
+impl<S: PooledConnection> Slots<S> {
     /// One idle session and room for up to `allowed`, or for what `profile` knows that the server
     /// allows.
     pub(super) fn new(allowed: usize, profile: ServerProfile, first: S, now: Instant) -> Self {
-        let mut places = Self {
+        let mut slots = Self {
             idle: VecDeque::new(),
             open: 1,
             dialling: 0,
-            away: 0,
+            checked_out: 0,
             queue: BTreeSet::new(),
             next_ticket: 0,
             limit: Limit::new(allowed, profile, now),
             backoff: Backoff::default(),
             closed: false,
         };
-        places.rest(first, now, now);
-        places
+        slots.rest(first, now, now);
+        slots
     }
 
     /// Takes the last place in the queue.
@@ -120,7 +120,7 @@ impl<S: PooledConnection> Places<S> {
         if let Some(session) = self.fittest(purpose) {
             return QueueTurn::Take(session);
         }
-        if self.away > 0 {
+        if self.checked_out > 0 {
             return QueueTurn::Wait(None);
         }
         if self.open >= self.limit.at(now) {
@@ -143,7 +143,7 @@ impl<S: PooledConnection> Places<S> {
     /// one; nothing while somebody waits, and never the last place.
     pub(super) fn spare(&mut self, now: Instant) -> Option<SpareSlot<S>> {
         let limit = self.limit.known();
-        let busy = self.open.saturating_sub(self.idle.len() + self.away);
+        let busy = self.open.saturating_sub(self.idle.len() + self.checked_out);
         if self.closed || !self.queue.is_empty() || busy + 1 >= limit {
             return None;
         }
@@ -152,7 +152,7 @@ impl<S: PooledConnection> Places<S> {
         }
         // The only idle session is left to whoever comes next: a new one would cost them a login.
         let advice = self.backoff.advice(now, self.dialling, self.established());
-        if self.open >= limit || self.away > 0 || !matches!(advice, DialAdvice::Dial) {
+        if self.open >= limit || self.checked_out > 0 || !matches!(advice, DialAdvice::Dial) {
             return None;
         }
         self.open += 1;
@@ -196,29 +196,29 @@ impl<S: PooledConnection> Places<S> {
 
     /// Takes out the idle sessions whose data connections are on their way, for a moment that must
     /// not be a wait.
-    pub(super) fn take_coming(&mut self) -> Vec<Idle<S>> {
-        self.take_away(|session| session.readiness() == Readiness::Coming)
+    pub(super) fn check_out_coming(&mut self) -> Vec<Idle<S>> {
+        self.check_out(|session| session.readiness() == Readiness::Coming)
     }
 
     /// Takes out the idle sessions whose data connections wait for long, for a moment that must not
     /// be a wait.
-    pub(super) fn take_with_old_arms(&mut self) -> Vec<Idle<S>> {
-        self.take_away(S::has_old_arm)
+    pub(super) fn check_out_old(&mut self) -> Vec<Idle<S>> {
+        self.check_out(S::has_old_arm)
     }
 
-    fn take_away(&mut self, is_meant: impl Fn(&S) -> bool) -> Vec<Idle<S>> {
-        let (away, stay) = std::mem::take(&mut self.idle)
+    fn check_out(&mut self, is_meant: impl Fn(&S) -> bool) -> Vec<Idle<S>> {
+        let (out, stay) = std::mem::take(&mut self.idle)
             .into_iter()
             .partition::<Vec<_>, _>(|idle| is_meant(&idle.session));
         self.idle = stay.into();
-        self.away += away.len();
-        away
+        self.checked_out += out.len();
+        out
     }
 
     /// Puts back what was taken for a moment, as if it had not been away; what is broken or too
     /// many is handed back.
-    pub(super) fn put_back(&mut self, idle: Idle<S>) -> Option<S> {
-        self.away -= 1;
+    pub(super) fn check_in(&mut self, idle: Idle<S>) -> Option<S> {
+        self.checked_out -= 1;
         if !idle.session.is_usable() {
             self.vacate();
             return Some(idle.session);
@@ -228,17 +228,17 @@ impl<S: PooledConnection> Places<S> {
 
     /// Whether one more session is worth making beside those that still open their data
     /// connections: one asker after the other is faster than they are. Then it is counted:
-    /// [`Places::dialled`] or [`Places::spare_failed`] must follow.
+    /// [`Slots::dialled`] or [`Slots::spare_failed`] must follow.
     pub(super) fn take_spare(&mut self, most: usize, now: Instant) -> bool {
         self.dialling == 0 && self.take_one_of(most, now)
     }
 
     /// Whether one more session is to be made, where there are to be `most` soon. Then it is
-    /// counted as by [`Places::take_spare`].
+    /// counted as by [`Slots::take_spare`].
     pub(super) fn take_one_of(&mut self, most: usize, now: Instant) -> bool {
-        let advice = |places: &mut Self| {
-            let established = places.established();
-            places.backoff.advice(now, places.dialling, established)
+        let advice = |slots: &mut Self| {
+            let established = slots.established();
+            slots.backoff.advice(now, slots.dialling, established)
         };
         let is_wanted = !self.closed
             && self.open < most.min(self.limit.at(now))
@@ -250,7 +250,7 @@ impl<S: PooledConnection> Places<S> {
         is_wanted
     }
 
-    /// The session of [`Places::take_spare`] could not be made.
+    /// The session of [`Slots::take_spare`] could not be made.
     pub(super) fn spare_failed(&mut self, error: &Arc<ftp::Error>, now: Instant) {
         self.not_dialled(error, now);
     }
@@ -364,7 +364,7 @@ impl<S: PooledConnection> Places<S> {
             open: self.established(),
             leased: self
                 .established()
-                .saturating_sub(self.idle.len() + self.away),
+                .saturating_sub(self.idle.len() + self.checked_out),
             armed: self
                 .idle
                 .iter()
@@ -375,7 +375,7 @@ impl<S: PooledConnection> Places<S> {
     }
 
     /// Whether somebody waits while every session is in use and none is being made.
-    pub(super) fn is_short(&self) -> bool {
+    pub(super) fn is_contended(&self) -> bool {
         !self.queue.is_empty() && self.idle.is_empty() && self.dialling == 0 && !self.closed
     }
 

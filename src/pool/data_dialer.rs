@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::line::PooledConnection;
+use super::connection::PooledConnection;
 use super::shared::PoolShared;
 use crate::ftp::Watch;
 use crate::guarded;
@@ -16,22 +16,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Rouses the armourer; when it goes, the armourer ends.
 #[derive(Debug)]
-pub(super) struct Bell(UnixStream);
+pub(super) struct Waker(UnixStream);
 
-impl Bell {
+impl Waker {
     /// A session has asked for its data connection.
-    pub(super) fn ring(&self) {
+    pub(super) fn wake(&self) {
         // One that is full of rings is loud enough.
         let _ = (&self.0).write(&[0]);
     }
 }
 
 /// A bell, and what hears it.
-pub(super) fn bell() -> io::Result<(Bell, UnixStream)> {
+pub(super) fn waker() -> io::Result<(Waker, UnixStream)> {
     let (rung, heard) = UnixStream::pair()?;
     rung.set_nonblocking(true)?;
     heard.set_nonblocking(true)?;
-    Ok((Bell(rung), heard))
+    Ok((Waker(rung), heard))
 }
 
 /// Starts the armourer. It holds no handle of the pool while it waits.
