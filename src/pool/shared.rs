@@ -106,14 +106,14 @@ impl<S: PooledConnection> PoolShared<S> {
         };
         loop {
             match queued.wait_for_turn(deadline)? {
-                Chance::Idle(mut session) => {
-                    if session.is_idle_healthy() {
-                        self.grow_for_throughput(purpose, &session);
-                        return Ok(Lease::new(session, true, self.permit()));
+                Chance::Idle(session) => {
+                    let mut lease = Lease::new(session, true, self.permit());
+                    if lease.is_idle_healthy() {
+                        self.grow_for_throughput(purpose, &lease);
+                        return Ok(lease);
                     }
                     log::debug!("an idle connection was closed by the server");
-                    self.lock().vacate();
-                    drop(session);
+                    lease.discard();
                 }
                 Chance::New => {
                     if let Some(session) = queued.dial()? {
@@ -129,12 +129,12 @@ impl<S: PooledConnection> PoolShared<S> {
         let deadline = Instant::now() + patience;
         loop {
             match self.wait_for_spare(deadline)? {
-                SpareSlot::Take(mut session) => {
-                    if session.is_idle_healthy() {
-                        return Some(Lease::new(session, true, self.permit()));
+                SpareSlot::Take(session) => {
+                    let mut lease = Lease::new(session, true, self.permit());
+                    if lease.is_idle_healthy() {
+                        return Some(lease);
                     }
-                    self.vacate();
-                    drop(session);
+                    lease.discard();
                 }
                 SpareSlot::Dial => {
                     let session = self.dial_spare()?;
