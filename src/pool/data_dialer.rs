@@ -52,9 +52,3 @@ pub(super) fn start<S: PooledConnection>(
     };
     guarded::spawn("ftpfs-arm", arm).map(drop)
 }
-
-/// Makes one more session in a thread of its own.
-pub(super) fn start_spare<S: PooledConnection>(shared: &Arc<PoolShared<S>>) -> io::Result<()> {
-    let shared = Arc::clone(shared);
-    guarded::spawn("ftpfs-spare", move || shared.make_spare()).map(drop)
-}

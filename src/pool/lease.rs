@@ -9,10 +9,11 @@ use scopeguard::{ScopeGuard, guard};
 
 use super::connection::PooledConnection;
 use super::shared::PoolShared;
+use super::slots::IdleSession;
 use crate::ftp::{Error, Failed, Session};
 
 /// A value that is moved out, or handled when it is dropped.
-type Guarded<T> = ScopeGuard<T, fn(T)>;
+pub(super) type Guarded<T> = ScopeGuard<T, fn(T)>;
 
 /// A leased session. When the lease is dropped, a usable session becomes idle; another one is
 /// closed and its slot becomes free.
@@ -108,6 +109,11 @@ impl<S: PooledConnection> Permit<S> {
     /// Gives the session back after a transfer.
     pub fn give_back(self, session: S) {
         ScopeGuard::into_inner(self.slot).give_back(session);
+    }
+
+    /// Gives back a session that was leased without being used.
+    pub(super) fn make_idle(self, idle: IdleSession<S>) {
+        ScopeGuard::into_inner(self.slot).make_idle(idle);
     }
 
     /// Continues to use the session after its transfer.

@@ -13,6 +13,7 @@
 mod backoff;
 mod connection;
 mod data_dialer;
+mod dial;
 mod lease;
 mod limit;
 mod maintenance;
@@ -103,12 +104,12 @@ impl Pool<Session> {
     /// # Errors
     /// The first session's.
     pub fn connect(options: PoolOptions) -> Result<Self, ftp::Error> {
-        let rules = Rules::new(
-            options.connections,
-            options.idle,
-            options.keep_alive,
-            options.lease_timeout,
-        );
+        let rules = Rules {
+            connections: options.connections,
+            idle: options.idle,
+            keep_alive: options.keep_alive,
+            lease_timeout: options.lease_timeout,
+        };
         let connect = options.connect;
         let profile = connect.profile.clone();
         Self::with(rules, profile, move || Session::connect(&connect))

@@ -1,7 +1,13 @@
-//! Who has which place: the idle sessions, the queue, the counts. No thread and no clock of its
-//! own: the moment is an argument.
+//! The bookkeeping of the pool: the idle sessions, the counts and the queue. It has no lock, thread
+//! or clock; the time is an argument.
+//!
+//! A session is being made, leased, idle, or checked out by maintenance. Each method moves sessions
+//! from one of these states to another. Every session in one of them occupies a slot, and the
+//! [limit](Limit) bounds the slots.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,87 +17,112 @@ use super::limit::Limit;
 use super::{Error, PoolStats, Purpose};
 use crate::ftp::{self, Readiness, ServerProfile};
 
-/// A place in the queue: the lower, the earlier.
+/// A position in the queue; a lower one is served earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct QueueTicket(u64);
 
-/// A session nobody uses.
+/// A session that is not leased.
 #[derive(Debug)]
-pub(super) struct Idle<S> {
+pub(super) struct IdleSession<S> {
     pub(super) session: S,
-    /// When it was last given back by a lease.
-    pub(super) used: Instant,
-    /// When the server last heard of it.
-    heard: Instant,
+    /// When a lease last gave it back.
+    pub(super) last_used: Instant,
+    /// When the server last answered on it.
+    pub(super) last_heard: Instant,
 }
 
-/// What the holder of a ticket is to do.
-pub(super) enum QueueTurn<S> {
-    /// This session is yours if it still lives; else say [`Slots::vacate`].
-    Take(S),
-    /// Make a session, then say [`Slots::dialled`] or [`Slots::dial_failed`].
-    Dial,
-    /// Wait for a change, or until this moment.
+impl<S> IdleSession<S> {
+    /// A session that was used until now.
+    pub(super) fn new(session: S, now: Instant) -> Self {
+        Self {
+            session,
+            last_used: now,
+            last_heard: now,
+        }
+    }
+}
+
+/// A request for a session, by priority.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LeaseRequest {
+    /// A caller waits for the session. Such requests are served in the order of the queue.
+    Foreground {
+        ticket: QueueTicket,
+        purpose: Purpose,
+    },
+    /// Background work, which transfers. It gets what the foreground does not need.
+    Background,
+}
+
+/// The way to a session.
+pub(super) enum Grant<S> {
+    /// An idle session, leased from now on. The server may have closed it.
+    Idle(S),
+    /// A slot for a new session.
+    Dial(Reservation),
+}
+
+/// The reason why a request gets no session.
+pub(super) enum Denial {
+    /// The request can succeed after a change, or at this time.
     Wait(Option<Instant>),
-    /// There will be none.
+    /// The request cannot succeed.
     Fail(Error),
 }
 
-/// What background work may have.
-pub(super) enum SpareSlot<S> {
-    /// This session, if it still lives; else say [`Slots::vacate`].
-    Take(S),
-    /// A new one; then say [`Slots::dialled`] or [`Slots::spare_dial_failed`].
-    Dial,
+/// A slot whose session is being made. [`Slots::connected`], [`Slots::failed`] or
+/// [`Slots::abandoned`] ends it.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Reservation {
+    /// Where the request stood in the queue.
+    ticket: Option<QueueTicket>,
 }
 
-/// What to do after a connection could not be made.
-pub(super) enum AfterFailure {
-    /// Queue again, at the same place.
-    Queue,
-    /// Tell the caller.
-    Tell,
+impl Reservation {
+    fn into_ticket(self) -> Option<QueueTicket> {
+        self.ticket
+    }
 }
 
-/// All places, idle, leased or being made.
+/// All slots of a pool.
 #[derive(Debug)]
 pub(super) struct Slots<S> {
-    /// In the order of their last use; taken from the back, so that surplus ages at the front.
-    idle: VecDeque<Idle<S>>,
-    /// Sessions that exist or are being made.
-    open: usize,
-    /// Of these, the ones being made.
-    dialling: usize,
-    /// Of these, the idle ones that are looked after and come back at once.
+    /// In the order of their last use. Leases take from the back, so that surplus sessions age at
+    /// the front.
+    idle: VecDeque<IdleSession<S>>,
+    /// Idle sessions in the hands of maintenance, which returns them without waiting for the
+    /// server.
     checked_out: usize,
+    leased: usize,
+    /// Sessions that are being made.
+    dialling: usize,
     queue: BTreeSet<QueueTicket>,
     next_ticket: u64,
     limit: Limit,
     backoff: Backoff,
-    closed: bool,
+    is_closed: bool,
 }
 
 impl<S: PooledConnection> Slots<S> {
-    /// One idle session and room for up to `allowed`, or for what `profile` knows that the server
-    /// allows.
+    /// Holds one idle session. The limit is `allowed`, or less if `profile` remembers that the
+    /// server allows less.
     pub(super) fn new(allowed: usize, profile: ServerProfile, first: S, now: Instant) -> Self {
-        let mut slots = Self {
-            idle: VecDeque::new(),
-            open: 1,
-            dialling: 0,
+        Self {
+            idle: VecDeque::from([IdleSession::new(first, now)]),
             checked_out: 0,
+            leased: 0,
+            dialling: 0,
             queue: BTreeSet::new(),
             next_ticket: 0,
             limit: Limit::new(allowed, profile, now),
             backoff: Backoff::default(),
-            closed: false,
-        };
-        slots.rest(first, now, now);
-        slots
+            is_closed: false,
+        }
     }
 
-    /// Takes the last place in the queue.
-    pub(super) fn queue(&mut self) -> QueueTicket {
+    /// Joins the queue at its end.
+    pub(super) fn enqueue(&mut self) -> QueueTicket {
         let ticket = QueueTicket(self.next_ticket);
         self.next_ticket += 1;
         self.queue.insert(ticket);
@@ -99,88 +130,236 @@ impl<S: PooledConnection> Slots<S> {
     }
 
     /// Leaves the queue.
-    pub(super) fn leave(&mut self, ticket: QueueTicket) {
+    pub(super) fn dequeue(&mut self, ticket: QueueTicket) {
         self.queue.remove(&ticket);
     }
 
-    /// What `ticket`'s holder is to do now. After [`QueueTurn::Dial`] the ticket has left the
-    /// queue.
-    pub(super) fn turn(
+    /// Serves `request`. After [`Grant::Dial`], its ticket is no longer in the queue.
+    pub(super) fn grant(
+        &mut self,
+        request: LeaseRequest,
+        now: Instant,
+    ) -> Result<Grant<S>, Denial> {
+        if self.is_closed {
+            return Err(Denial::Fail(Error::Closed));
+        }
+        match request {
+            LeaseRequest::Foreground { ticket, purpose } => self.foreground(ticket, purpose, now),
+            LeaseRequest::Background => self.background(now).ok_or(Denial::Wait(None)),
+        }
+    }
+
+    fn foreground(
         &mut self,
         ticket: QueueTicket,
         purpose: Purpose,
         now: Instant,
-    ) -> QueueTurn<S> {
-        if self.closed {
-            return QueueTurn::Fail(Error::Closed);
-        }
+    ) -> Result<Grant<S>, Denial> {
         if self.queue.first() != Some(&ticket) {
-            return QueueTurn::Wait(None);
+            return Err(Denial::Wait(None));
         }
-        if let Some(session) = self.fittest(purpose) {
-            return QueueTurn::Take(session);
+        if let Some(session) = self.best_for(purpose).and_then(|at| self.lease_idle(at)) {
+            return Ok(Grant::Idle(session));
         }
         if self.checked_out > 0 {
-            return QueueTurn::Wait(None);
+            return Err(Denial::Wait(None));
         }
-        if self.open >= self.limit.at(now) {
-            return QueueTurn::Wait(self.limit.next_try());
+        if self.occupied() >= self.limit.at(now) {
+            return Err(Denial::Wait(self.limit.next_try()));
         }
-        match self.backoff.advice(now, self.dialling, self.established()) {
+        match self.dial_advice(now) {
             DialAdvice::Dial => {
-                self.leave(ticket);
-                self.open += 1;
-                self.dialling += 1;
-                QueueTurn::Dial
+                self.dequeue(ticket);
+                Ok(Grant::Dial(self.reserve(Some(ticket))))
             }
-            DialAdvice::WaitUntil(moment) => QueueTurn::Wait(Some(moment)),
-            DialAdvice::WaitForOutcome => QueueTurn::Wait(None),
-            DialAdvice::GiveUp(error) => QueueTurn::Fail(Error::Session(error)),
+            DialAdvice::WaitUntil(moment) => Err(Denial::Wait(Some(moment))),
+            DialAdvice::WaitForOutcome => Err(Denial::Wait(None)),
+            DialAdvice::GiveUp(error) => Err(Denial::Fail(Error::Session(error))),
         }
     }
 
-    /// What may be had by background work: an idle session beside another one, or a new
-    /// one; nothing while somebody waits, and never the last place.
-    pub(super) fn spare(&mut self, now: Instant) -> Option<SpareSlot<S>> {
+    /// Leaves one slot and the best idle session to the foreground: a login would delay the next
+    /// operation. Grants nothing while an operation is in the queue.
+    fn background(&mut self, now: Instant) -> Option<Grant<S>> {
         let limit = self.limit.known();
-        let busy = self.open.saturating_sub(self.idle.len() + self.checked_out);
-        if self.closed || !self.queue.is_empty() || busy + 1 >= limit {
+        if !self.queue.is_empty() || self.leased + self.dialling + 1 >= limit {
             return None;
         }
         if self.idle.len() > 1 {
-            return self.second_fittest().map(SpareSlot::Take);
+            let at = self.second_best_for_transfer()?;
+            return self.lease_idle(at).map(Grant::Idle);
         }
-        // The only idle session is left to whoever comes next: a new one would cost them a login.
-        let advice = self.backoff.advice(now, self.dialling, self.established());
-        if self.open >= limit || self.checked_out > 0 || !matches!(advice, DialAdvice::Dial) {
+        let may_dial = self.checked_out == 0
+            && self.occupied() < limit
+            && matches!(self.dial_advice(now), DialAdvice::Dial);
+        may_dial.then(|| Grant::Dial(self.reserve(None)))
+    }
+
+    /// Reserves a slot for growth, if fewer than `sessions` slots are occupied.
+    pub(super) fn reserve_up_to(&mut self, sessions: usize, now: Instant) -> Option<Reservation> {
+        let may_dial = !self.is_closed
+            && self.occupied() < sessions.min(self.limit.at(now))
+            && matches!(self.dial_advice(now), DialAdvice::Dial);
+        may_dial.then(|| self.reserve(None))
+    }
+
+    /// Like [`Slots::reserve_up_to`], unless a session is being made already.
+    pub(super) fn reserve_one_up_to(
+        &mut self,
+        sessions: usize,
+        now: Instant,
+    ) -> Option<Reservation> {
+        if self.dialling > 0 {
             return None;
         }
-        self.open += 1;
+        self.reserve_up_to(sessions, now)
+    }
+
+    fn reserve(&mut self, ticket: Option<QueueTicket>) -> Reservation {
         self.dialling += 1;
-        Some(SpareSlot::Dial)
+        Reservation { ticket }
     }
 
-    /// Takes out the idle session that suits a transfer best but for one, which is left to whoever
-    /// comes next.
-    fn second_fittest(&mut self) -> Option<S> {
-        let mut order: Vec<usize> = (0..self.idle.len()).rev().collect();
-        order.sort_by_key(|at| {
-            let readiness = self.idle.get(*at).map(|idle| idle.session.readiness());
-            std::cmp::Reverse(readiness)
-        });
-        self.idle.remove(*order.get(1)?).map(|idle| idle.session)
+    /// Ends a reservation: its session exists, and is leased.
+    pub(super) fn connected(&mut self, reservation: Reservation, now: Instant) {
+        self.abandoned(reservation);
+        self.leased += 1;
+        self.backoff.succeeded();
+        self.limit.grew(now, self.established());
     }
 
-    /// The session of [`SpareSlot::Dial`] could not be made.
-    pub(super) fn spare_dial_failed(&mut self, error: &Arc<ftp::Error>, now: Instant) {
-        self.not_dialled(error, now);
+    /// Ends a reservation: its session could not be made. Returns whether its request is back at
+    /// its position in the queue, because a session may become idle: one exists, or the server is
+    /// only full.
+    pub(super) fn failed(
+        &mut self,
+        reservation: Reservation,
+        error: &Arc<ftp::Error>,
+        now: Instant,
+    ) -> bool {
+        let ticket = self.abandoned(reservation);
+        let established = self.established();
+        let is_full = match **error {
+            ftp::Error::TooManySessions(_) => true,
+            // The same login has worked, so the server refuses the number of sessions.
+            _ => established > 0 && error.is_refused_login(),
+        };
+        if is_full {
+            self.limit.refused(now, established);
+        }
+        if !is_full || established == 0 {
+            self.backoff.failed(now, Arc::clone(error));
+        }
+        let can_wait = !self.is_closed && (is_full || established > 0);
+        ticket.is_some_and(|ticket| can_wait && self.queue.insert(ticket))
     }
 
-    /// Takes out the idle session that suits best, of those the last one used: a transfer wants the
-    /// data connection that a command has no use for.
-    fn fittest(&mut self, purpose: Purpose) -> Option<S> {
-        let readiness = |idle: &Idle<S>| idle.session.readiness();
-        let at = match purpose {
+    /// Ends a reservation without an outcome.
+    pub(super) fn abandoned(&mut self, reservation: Reservation) -> Option<QueueTicket> {
+        self.dialling = self.dialling.saturating_sub(1);
+        reservation.into_ticket()
+    }
+
+    /// Frees the slot of a leased session.
+    pub(super) fn vacate(&mut self) {
+        self.leased = self.leased.saturating_sub(1);
+    }
+
+    /// Makes a leased session idle. Returns it, and frees its slot, if the pool is closed.
+    pub(super) fn give_back(&mut self, idle: IdleSession<S>) -> Option<S> {
+        self.vacate();
+        self.insert(idle)
+    }
+
+    /// Takes out the idle sessions that `is_meant` selects, for work that does not wait.
+    /// [`Slots::check_in`] returns each.
+    pub(super) fn check_out(&mut self, is_meant: impl Fn(&S) -> bool) -> Vec<IdleSession<S>> {
+        let (selected, others) = mem::take(&mut self.idle)
+            .into_iter()
+            .partition::<Vec<_>, _>(|idle| is_meant(&idle.session));
+        self.idle = others.into();
+        self.checked_out += selected.len();
+        selected
+    }
+
+    /// Makes a checked out session idle. Returns it, and frees its slot, if it broke or the pool is
+    /// closed.
+    pub(super) fn check_in(&mut self, idle: IdleSession<S>) -> Option<S> {
+        self.checked_out = self.checked_out.saturating_sub(1);
+        if idle.session.is_usable() {
+            self.insert(idle)
+        } else {
+            Some(idle.session)
+        }
+    }
+
+    /// Leases an idle session that the server has not answered on for `silence`.
+    pub(super) fn lease_silent(
+        &mut self,
+        silence: Duration,
+        now: Instant,
+    ) -> Option<IdleSession<S>> {
+        let is_silent =
+            |idle: &IdleSession<S>| now.saturating_duration_since(idle.last_heard) >= silence;
+        let at = self.idle.iter().position(is_silent)?;
+        let idle = self.idle.remove(at)?;
+        self.leased += 1;
+        Some(idle)
+    }
+
+    /// Removes the idle sessions that were not used for `age`.
+    pub(super) fn evict_unused(&mut self, age: Duration, now: Instant) -> Vec<IdleSession<S>> {
+        let unused = self
+            .idle
+            .partition_point(|idle| now.saturating_duration_since(idle.last_used) >= age);
+        self.idle.drain(..unused).collect()
+    }
+
+    /// Removes all idle sessions.
+    pub(super) fn evict_idle(&mut self) -> VecDeque<IdleSession<S>> {
+        mem::take(&mut self.idle)
+    }
+
+    /// Refuses all requests from now on. Removes the idle sessions.
+    pub(super) fn close(&mut self) -> VecDeque<IdleSession<S>> {
+        self.is_closed = true;
+        self.evict_idle()
+    }
+
+    /// Why the last session could not be made, unless one was made since.
+    pub(super) fn last_error(&self) -> Option<Arc<ftp::Error>> {
+        self.backoff.last_error()
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        let is_armed = |idle: &&IdleSession<S>| idle.session.readiness() == Readiness::Armed;
+        PoolStats {
+            open: self.established(),
+            leased: self.leased,
+            armed: self.idle.iter().filter(is_armed).count(),
+            limit: self.limit.known(),
+        }
+    }
+
+    /// Whether an operation waits while every session is leased and none is being made.
+    pub(super) fn is_contended(&self) -> bool {
+        !self.queue.is_empty() && self.idle.is_empty() && self.dialling == 0 && !self.is_closed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The idle session that suits best, of several the one used last. A transfer wants a prepared
+    /// data connection, for which a command has no use.
+    fn best_for(&self, purpose: Purpose) -> Option<usize> {
+        let readiness = |idle: &IdleSession<S>| idle.session.readiness();
+        match purpose {
             Purpose::Transfer => {
                 let best = self.idle.iter().map(readiness).max()?;
                 self.idle.iter().rposition(|idle| readiness(idle) == best)
@@ -190,205 +369,44 @@ impl<S: PooledConnection> Slots<S> {
                 .iter()
                 .rposition(|idle| readiness(idle) != Readiness::Armed)
                 .or(self.idle.len().checked_sub(1)),
-        };
-        self.idle.remove(at?).map(|idle| idle.session)
+        }
     }
 
-    /// Takes out the idle sessions whose data connections are on their way, for a moment that must
-    /// not be a wait.
-    pub(super) fn check_out_coming(&mut self) -> Vec<Idle<S>> {
-        self.check_out(|session| session.readiness() == Readiness::Coming)
+    /// The idle session that suits a transfer best after [the best](Self::best_for).
+    fn second_best_for_transfer(&self) -> Option<usize> {
+        let mut order: Vec<_> = self.idle.iter().enumerate().rev().collect();
+        order.sort_by_key(|(_, idle)| Reverse(idle.session.readiness()));
+        order.get(1).map(|(at, _)| *at)
     }
 
-    /// Takes out the idle sessions whose data connections wait for long, for a moment that must not
-    /// be a wait.
-    pub(super) fn check_out_old(&mut self) -> Vec<Idle<S>> {
-        self.check_out(S::has_old_arm)
+    fn lease_idle(&mut self, at: usize) -> Option<S> {
+        let idle = self.idle.remove(at)?;
+        self.leased += 1;
+        Some(idle.session)
     }
 
-    fn check_out(&mut self, is_meant: impl Fn(&S) -> bool) -> Vec<Idle<S>> {
-        let (out, stay) = std::mem::take(&mut self.idle)
-            .into_iter()
-            .partition::<Vec<_>, _>(|idle| is_meant(&idle.session));
-        self.idle = stay.into();
-        self.checked_out += out.len();
-        out
-    }
-
-    /// Puts back what was taken for a moment, as if it had not been away; what is broken or too
-    /// many is handed back.
-    pub(super) fn check_in(&mut self, idle: Idle<S>) -> Option<S> {
-        self.checked_out -= 1;
-        if !idle.session.is_usable() {
-            self.vacate();
+    fn insert(&mut self, idle: IdleSession<S>) -> Option<S> {
+        if self.is_closed {
             return Some(idle.session);
         }
-        self.rest(idle.session, idle.used, idle.heard)
-    }
-
-    /// Whether one more session is worth making beside those that still open their data
-    /// connections: one asker after the other is faster than they are. Then it is counted:
-    /// [`Slots::dialled`] or [`Slots::spare_failed`] must follow.
-    pub(super) fn take_spare(&mut self, most: usize, now: Instant) -> bool {
-        self.dialling == 0 && self.take_one_of(most, now)
-    }
-
-    /// Whether one more session is to be made, where there are to be `most` soon. Then it is
-    /// counted as by [`Slots::take_spare`].
-    pub(super) fn take_one_of(&mut self, most: usize, now: Instant) -> bool {
-        let advice = |slots: &mut Self| {
-            let established = slots.established();
-            slots.backoff.advice(now, slots.dialling, established)
-        };
-        let is_wanted = !self.closed
-            && self.open < most.min(self.limit.at(now))
-            && matches!(advice(self), DialAdvice::Dial);
-        if is_wanted {
-            self.open += 1;
-            self.dialling += 1;
-        }
-        is_wanted
-    }
-
-    /// The session of [`Slots::take_spare`] could not be made.
-    pub(super) fn spare_failed(&mut self, error: &Arc<ftp::Error>, now: Instant) {
-        self.not_dialled(error, now);
-    }
-
-    /// The session of [`QueueTurn::Dial`] was made.
-    pub(super) fn dialled(&mut self, now: Instant) {
-        self.dialling -= 1;
-        self.backoff.succeeded();
-        self.limit.grew(now, self.established());
-    }
-
-    /// The session of [`QueueTurn::Dial`] could not be made. While other sessions live, or where
-    /// the server is only full, its asker goes back to its place in the queue: a session may come
-    /// back.
-    pub(super) fn dial_failed(
-        &mut self,
-        ticket: QueueTicket,
-        error: &Arc<ftp::Error>,
-        now: Instant,
-    ) -> AfterFailure {
-        let may_come_back = self.not_dialled(error, now);
-        if self.closed || !may_come_back {
-            return AfterFailure::Tell;
-        }
-        self.queue.insert(ticket);
-        AfterFailure::Queue
-    }
-
-    /// Notes that a session could not be made; whether another may come back.
-    fn not_dialled(&mut self, error: &Arc<ftp::Error>, now: Instant) -> bool {
-        self.dialling -= 1;
-        self.open -= 1;
-        let established = self.established();
-        let full = match **error {
-            ftp::Error::TooManySessions(_) => true,
-            // The same login has worked: it is their number that the server refuses.
-            _ => established > 0 && error.is_refused_login(),
-        };
-        if full {
-            self.limit.refused(now, established);
-        }
-        if !full || established == 0 {
-            self.backoff.failed(now, Arc::clone(error));
-        }
-        full || established > 0
-    }
-
-    /// A leased session is gone.
-    pub(super) fn vacate(&mut self) {
-        self.open = self.open.saturating_sub(1);
-    }
-
-    /// A session comes back, last used at `used`, heard of at `now`. Handed back where the pool is
-    /// closed: its place is free.
-    pub(super) fn rest(&mut self, session: S, used: Instant, now: Instant) -> Option<S> {
-        if self.closed {
-            self.vacate();
-            return Some(session);
-        }
-        let at = self.idle.partition_point(|other| other.used <= used);
-        self.idle.insert(
-            at,
-            Idle {
-                session,
-                used,
-                heard: now,
-            },
-        );
+        let at = self
+            .idle
+            .partition_point(|other| other.last_used <= idle.last_used);
+        self.idle.insert(at, idle);
         None
     }
 
-    /// Takes out the idle sessions that nobody used for `age`; their places are free.
-    pub(super) fn take_surplus(&mut self, age: Duration, now: Instant) -> Vec<S> {
-        let surplus = self
-            .idle
-            .partition_point(|idle| now.saturating_duration_since(idle.used) >= age);
-        self.open = self.open.saturating_sub(surplus);
-        self.idle
-            .drain(..surplus)
-            .map(|idle| idle.session)
-            .collect()
+    fn dial_advice(&self, now: Instant) -> DialAdvice {
+        self.backoff.advice(now, self.dialling, self.established())
     }
 
-    /// Takes out one idle session that the server did not hear of for `silence`; its place stays
-    /// taken.
-    pub(super) fn take_silent(&mut self, silence: Duration, now: Instant) -> Option<Idle<S>> {
-        let at = self
-            .idle
-            .iter()
-            .position(|idle| now.saturating_duration_since(idle.heard) >= silence)?;
-        self.idle.remove(at)
-    }
-
-    /// Takes out all idle sessions; their places are free.
-    pub(super) fn take_idle(&mut self) -> Vec<S> {
-        self.take_surplus(Duration::ZERO, Instant::now())
-    }
-
-    /// Refuses from now on.
-    pub(super) fn close(&mut self) {
-        self.closed = true;
-    }
-
-    /// Why the last connection could not be made, where none was made since.
-    pub(super) fn last_error(&self) -> Option<Arc<ftp::Error>> {
-        self.backoff.last_error()
-    }
-
-    pub(super) fn stats(&self) -> PoolStats {
-        PoolStats {
-            open: self.established(),
-            leased: self
-                .established()
-                .saturating_sub(self.idle.len() + self.checked_out),
-            armed: self
-                .idle
-                .iter()
-                .filter(|idle| idle.session.readiness() == Readiness::Armed)
-                .count(),
-            limit: self.limit.known(),
-        }
-    }
-
-    /// Whether somebody waits while every session is in use and none is being made.
-    pub(super) fn is_contended(&self) -> bool {
-        !self.queue.is_empty() && self.idle.is_empty() && self.dialling == 0 && !self.closed
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        self.queue.len()
-    }
-
+    /// Sessions that exist.
     fn established(&self) -> usize {
-        self.open.saturating_sub(self.dialling)
+        self.idle.len() + self.checked_out + self.leased
+    }
+
+    /// Sessions that exist or are being made.
+    fn occupied(&self) -> usize {
+        self.established() + self.dialling
     }
 }

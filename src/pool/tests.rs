@@ -124,7 +124,12 @@ impl Drop for FakeConnection {
 
 fn rules(connections: usize) -> Rules {
     let long = Duration::from_secs(600);
-    Rules::new(connections, long, long, SOON)
+    Rules {
+        connections,
+        idle: long,
+        keep_alive: long,
+        lease_timeout: SOON,
+    }
 }
 
 fn pool(server: &Arc<FakeServer>, rules: Rules) -> Pool<FakeConnection> {
