@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::connection::PooledConnection;
 use super::shared::PoolShared;
-use crate::ftp::Watch;
+use crate::ftp::{Readiness, Watch};
 use crate::guarded;
 
 /// Longest wait for a sign of a server or for more to do: only a backstop.
@@ -51,4 +51,26 @@ pub(super) fn start<S: PooledConnection>(
         }
     };
     guarded::spawn("ftpfs-arm", arm).map(drop)
+}
+
+impl<S: PooledConnection> PoolShared<S> {
+    /// Does for the data connections that idle sessions asked for what can be done now; what is
+    /// waited for then.
+    fn advance(&self) -> Vec<Watch> {
+        let mut watches = Vec::new();
+        let is_coming = |session: &S| session.readiness() == Readiness::Coming;
+        self.for_each_idle(is_coming, |idle| {
+            idle.session.advance();
+            watches.extend(idle.session.watch());
+        });
+        watches
+    }
+
+    /// Has the data dialer look at the idle sessions, if one's data connection is coming. Without
+    /// the thread, the next lease of the session waits for the rest.
+    pub(super) fn wake_data_dialer(&self, is_coming: bool) {
+        if let Some(waker) = self.waker.as_ref().filter(|_| is_coming) {
+            waker.wake();
+        }
+    }
 }

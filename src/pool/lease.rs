@@ -8,8 +8,8 @@ use std::sync::Arc;
 use scopeguard::{ScopeGuard, guard};
 
 use super::connection::PooledConnection;
+use super::idle::IdleSession;
 use super::shared::PoolShared;
-use super::slots::IdleSession;
 use crate::ftp::{Error, Failed, Session};
 
 /// A value that is moved out, or handled when it is dropped.

@@ -14,6 +14,7 @@ mod backoff;
 mod connection;
 mod data_dialer;
 mod dial;
+mod idle;
 mod lease;
 mod limit;
 mod maintenance;

@@ -11,14 +11,12 @@ use scopeguard::guard;
 use super::connection::PooledConnection;
 use super::data_dialer::{self, Waker};
 use super::dial::Slot;
+use super::idle::IdleSession;
 use super::lease::{Lease, Permit};
-use super::slots::{Denial, Grant, IdleSession, LeaseRequest, Slots};
+use super::slots::{Denial, Grant, LeaseRequest, Slots};
 use super::{Error, PoolStats, Purpose, maintenance};
-use crate::ftp::{self, Readiness, ServerProfile, Watch};
+use crate::ftp::{self, Readiness, ServerProfile};
 use crate::guarded::OnDrop;
-
-/// After its last use, a session's data connection is renewed for so long.
-const RENEWAL_WINDOW: Duration = Duration::from_secs(120);
 
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
@@ -44,7 +42,7 @@ pub(super) struct PoolShared<S: PooledConnection> {
     /// A request begins to wait, or the pool closes.
     contended: Condvar,
     /// Wakes the data dialer; none if there is no such thread.
-    waker: Option<Waker>,
+    pub(super) waker: Option<Waker>,
     /// The maintenance thread ends when this is dropped.
     _life: Sender<Infallible>,
 }
@@ -181,33 +179,9 @@ impl<S: PooledConnection> PoolShared<S> {
         self.changed.notify_all();
     }
 
-    /// Does for the data connections that idle sessions asked for what can be done now; what is
-    /// waited for then.
-    pub(super) fn advance(&self) -> Vec<Watch> {
-        let mut watches = Vec::new();
-        let is_coming = |session: &S| session.readiness() == Readiness::Coming;
-        self.for_each_idle(is_coming, |idle| {
-            idle.session.advance();
-            watches.extend(idle.session.watch());
-        });
-        watches
-    }
-
-    /// Renews data connections that wait for long, or closes them where nothing was transferred
-    /// lately.
-    fn maintain_data(&self) {
-        let mut is_coming = false;
-        self.for_each_idle(S::has_old_arm, |idle| {
-            let is_worth_it = idle.last_used.elapsed() < RENEWAL_WINDOW;
-            idle.session.replace_arm(is_worth_it);
-            is_coming |= is_worth_it;
-        });
-        self.wake_data_dialer(is_coming);
-    }
-
     /// Does `work`, which must not wait, on the idle sessions that `is_meant` selects. Requests
     /// wait for these sessions meanwhile.
-    fn for_each_idle(
+    pub(super) fn for_each_idle(
         &self,
         is_meant: impl Fn(&S) -> bool,
         mut work: impl FnMut(&mut IdleSession<S>),
@@ -230,46 +204,6 @@ impl<S: PooledConnection> PoolShared<S> {
             // The pool was closed, or the session broke; a broken session sends nothing.
             session.quit();
         }
-    }
-
-    /// Has the data dialer look at the idle sessions, if one's data connection is coming. Without
-    /// the thread, the next lease of the session waits for the rest.
-    fn wake_data_dialer(&self, is_coming: bool) {
-        if let Some(waker) = self.waker.as_ref().filter(|_| is_coming) {
-            waker.wake();
-        }
-    }
-
-    /// Closes the sessions nobody used for long, and asks the others for a sign of life.
-    pub(super) fn maintain(self: &Arc<Self>) {
-        let unused = self.lock().evict_unused(self.rules.idle, Instant::now());
-        self.changed.notify_all();
-        for idle in unused {
-            idle.session.quit();
-        }
-        self.maintain_data();
-        loop {
-            let silent = self
-                .lock()
-                .lease_silent(self.rules.keep_alive, Instant::now());
-            let Some(mut idle) = silent else { return };
-            let permit = Permit::new(Arc::clone(self));
-            // A refusal is a sign of life, too.
-            let answer = idle.session.noop();
-            if idle.session.is_usable() {
-                idle.last_heard = Instant::now();
-                permit.make_idle(idle);
-            } else {
-                log::debug!("an idle connection did not outlive a NOOP: {answer:?}");
-            }
-        }
-    }
-
-    /// How often the housekeeper looks: often enough that neither age is overrun by more than a
-    /// quarter.
-    pub(super) fn maintenance_interval(&self) -> Duration {
-        let shorter = self.rules.idle.min(self.rules.keep_alive);
-        (shorter / 4).clamp(Duration::from_millis(10), Duration::from_secs(10))
     }
 
     /// See [`super::Pool::evict_idle`].

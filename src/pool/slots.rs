@@ -5,42 +5,20 @@
 //! from one of these states to another. Every session in one of them occupies a slot, and the
 //! [limit](Limit) bounds the slots.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
-use std::mem;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, DialAdvice};
 use super::connection::PooledConnection;
+use super::idle::{IdleList, IdleSession};
 use super::limit::Limit;
 use super::{Error, PoolStats, Purpose};
-use crate::ftp::{self, Readiness, ServerProfile};
+use crate::ftp::{self, ServerProfile};
 
 /// A position in the queue; a lower one is served earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct QueueTicket(u64);
-
-/// A session that is not leased.
-#[derive(Debug)]
-pub(super) struct IdleSession<S> {
-    pub(super) session: S,
-    /// When a lease last gave it back.
-    pub(super) last_used: Instant,
-    /// When the server last answered on it.
-    pub(super) last_heard: Instant,
-}
-
-impl<S> IdleSession<S> {
-    /// A session that was used until now.
-    pub(super) fn new(session: S, now: Instant) -> Self {
-        Self {
-            session,
-            last_used: now,
-            last_heard: now,
-        }
-    }
-}
 
 /// A request for a session, by priority.
 #[derive(Debug, Clone, Copy)]
@@ -88,9 +66,7 @@ impl Reservation {
 /// All slots of a pool.
 #[derive(Debug)]
 pub(super) struct Slots<S> {
-    /// In the order of their last use. Leases take from the back, so that surplus sessions age at
-    /// the front.
-    idle: VecDeque<IdleSession<S>>,
+    idle: IdleList<S>,
     /// Idle sessions in the hands of maintenance, which returns them without waiting for the
     /// server.
     checked_out: usize,
@@ -108,8 +84,10 @@ impl<S: PooledConnection> Slots<S> {
     /// Holds one idle session. The limit is `allowed`, or less if `profile` remembers that the
     /// server allows less.
     pub(super) fn new(allowed: usize, profile: ServerProfile, first: S, now: Instant) -> Self {
+        let mut idle = IdleList::new();
+        idle.insert(IdleSession::new(first, now));
         Self {
-            idle: VecDeque::from([IdleSession::new(first, now)]),
+            idle,
             checked_out: 0,
             leased: 0,
             dialling: 0,
@@ -158,7 +136,8 @@ impl<S: PooledConnection> Slots<S> {
         if self.queue.first() != Some(&ticket) {
             return Err(Denial::Wait(None));
         }
-        if let Some(session) = self.best_for(purpose).and_then(|at| self.lease_idle(at)) {
+        if let Some(session) = self.idle.take_best(purpose) {
+            self.leased += 1;
             return Ok(Grant::Idle(session));
         }
         if self.checked_out > 0 {
@@ -186,8 +165,9 @@ impl<S: PooledConnection> Slots<S> {
             return None;
         }
         if self.idle.len() > 1 {
-            let at = self.second_best_for_transfer()?;
-            return self.lease_idle(at).map(Grant::Idle);
+            let session = self.idle.take_second_best_for_transfer()?;
+            self.leased += 1;
+            return Some(Grant::Idle(session));
         }
         let may_dial = self.checked_out == 0
             && self.occupied() < limit
@@ -274,10 +254,7 @@ impl<S: PooledConnection> Slots<S> {
     /// Takes out the idle sessions that `is_meant` selects, for work that does not wait.
     /// [`Slots::check_in`] returns each.
     pub(super) fn check_out(&mut self, is_meant: impl Fn(&S) -> bool) -> Vec<IdleSession<S>> {
-        let (selected, others) = mem::take(&mut self.idle)
-            .into_iter()
-            .partition::<Vec<_>, _>(|idle| is_meant(&idle.session));
-        self.idle = others.into();
+        let selected = self.idle.take_if(is_meant);
         self.checked_out += selected.len();
         selected
     }
@@ -299,29 +276,23 @@ impl<S: PooledConnection> Slots<S> {
         silence: Duration,
         now: Instant,
     ) -> Option<IdleSession<S>> {
-        let is_silent =
-            |idle: &IdleSession<S>| now.saturating_duration_since(idle.last_heard) >= silence;
-        let at = self.idle.iter().position(is_silent)?;
-        let idle = self.idle.remove(at)?;
+        let idle = self.idle.take_silent(silence, now)?;
         self.leased += 1;
         Some(idle)
     }
 
     /// Removes the idle sessions that were not used for `age`.
     pub(super) fn evict_unused(&mut self, age: Duration, now: Instant) -> Vec<IdleSession<S>> {
-        let unused = self
-            .idle
-            .partition_point(|idle| now.saturating_duration_since(idle.last_used) >= age);
-        self.idle.drain(..unused).collect()
+        self.idle.take_unused(age, now)
     }
 
     /// Removes all idle sessions.
-    pub(super) fn evict_idle(&mut self) -> VecDeque<IdleSession<S>> {
-        mem::take(&mut self.idle)
+    pub(super) fn evict_idle(&mut self) -> Vec<IdleSession<S>> {
+        self.idle.take_all()
     }
 
     /// Refuses all requests from now on. Removes the idle sessions.
-    pub(super) fn close(&mut self) -> VecDeque<IdleSession<S>> {
+    pub(super) fn close(&mut self) -> Vec<IdleSession<S>> {
         self.is_closed = true;
         self.evict_idle()
     }
@@ -332,11 +303,10 @@ impl<S: PooledConnection> Slots<S> {
     }
 
     pub(super) fn stats(&self) -> PoolStats {
-        let is_armed = |idle: &&IdleSession<S>| idle.session.readiness() == Readiness::Armed;
         PoolStats {
             open: self.established(),
             leased: self.leased,
-            armed: self.idle.iter().filter(is_armed).count(),
+            armed: self.idle.armed(),
             limit: self.limit.known(),
         }
     }
@@ -355,44 +325,11 @@ impl<S: PooledConnection> Slots<S> {
         self.queue.len()
     }
 
-    /// The idle session that suits best, of several the one used last. A transfer wants a prepared
-    /// data connection, for which a command has no use.
-    fn best_for(&self, purpose: Purpose) -> Option<usize> {
-        let readiness = |idle: &IdleSession<S>| idle.session.readiness();
-        match purpose {
-            Purpose::Transfer => {
-                let best = self.idle.iter().map(readiness).max()?;
-                self.idle.iter().rposition(|idle| readiness(idle) == best)
-            }
-            Purpose::Command => self
-                .idle
-                .iter()
-                .rposition(|idle| readiness(idle) != Readiness::Armed)
-                .or(self.idle.len().checked_sub(1)),
-        }
-    }
-
-    /// The idle session that suits a transfer best after [the best](Self::best_for).
-    fn second_best_for_transfer(&self) -> Option<usize> {
-        let mut order: Vec<_> = self.idle.iter().enumerate().rev().collect();
-        order.sort_by_key(|(_, idle)| Reverse(idle.session.readiness()));
-        order.get(1).map(|(at, _)| *at)
-    }
-
-    fn lease_idle(&mut self, at: usize) -> Option<S> {
-        let idle = self.idle.remove(at)?;
-        self.leased += 1;
-        Some(idle.session)
-    }
-
     fn insert(&mut self, idle: IdleSession<S>) -> Option<S> {
         if self.is_closed {
             return Some(idle.session);
         }
-        let at = self
-            .idle
-            .partition_point(|other| other.last_used <= idle.last_used);
-        self.idle.insert(at, idle);
+        self.idle.insert(idle);
         None
     }
 
