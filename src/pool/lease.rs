@@ -1,51 +1,63 @@
-//! A session on loan, and the permit that outlives it inside a transfer.
+//! Leases: a session and the permit to use it. A transfer takes the session out of its lease and
+//! keeps the permit until it gives the session back.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::line::PooledConnection;
+use scopeguard::{ScopeGuard, guard};
+
+use super::connection::PooledConnection;
+use super::idle::IdleSession;
 use super::shared::PoolShared;
 use crate::ftp::{Error, Failed, Session};
 
-/// A session and the permit to use it. Dropped: the session goes back when usable, else it is
-/// closed and its place freed.
+/// A value that is moved out, or handled when it is dropped.
+pub(super) type Guarded<T> = ScopeGuard<T, fn(T)>;
+
+/// A leased session. When the lease is dropped, a usable session becomes idle; another one is
+/// closed and its slot becomes free.
 pub struct Lease<S: PooledConnection = Session> {
-    /// Some until the lease is consumed.
-    session: Option<S>,
-    /// Some until the lease is consumed.
-    permit: Option<Permit<S>>,
-    reused: bool,
+    held: Guarded<HeldSession<S>>,
+    is_reused: bool,
+}
+
+struct HeldSession<S: PooledConnection> {
+    session: S,
+    permit: Permit<S>,
 }
 
 impl<S: PooledConnection> Lease<S> {
-    pub(super) fn new(session: S, reused: bool, permit: Permit<S>) -> Self {
+    pub(super) fn new(session: S, is_reused: bool, permit: Permit<S>) -> Self {
+        let give_back = |held: HeldSession<S>| held.permit.give_back(held.session);
         Self {
-            session: Some(session),
-            permit: Some(permit),
-            reused,
+            held: guard(HeldSession { session, permit }, give_back as fn(_)),
+            is_reused,
         }
     }
 
-    /// Whether the session was used before: then its server may have left without a sign.
+    /// Whether the session was used before: its server may have closed it without a sign.
     pub fn is_reused(&self) -> bool {
-        self.reused
+        self.is_reused
+    }
+
+    /// Closes the session and frees its slot.
+    pub(super) fn discard(self) {
+        drop(ScopeGuard::into_inner(self.held));
     }
 }
 
 impl Lease<Session> {
-    /// Runs a session-consuming step (`retrieve`, `store`). On success its outcome and the permit;
-    /// on failure the session, if it survived, went back.
+    /// Runs a step that consumes the session (`retrieve`, `store`). Returns its outcome and the
+    /// permit; after a failure, a session that survived becomes idle.
     ///
     /// # Errors
     /// The step's.
     pub fn into_transfer<T>(
-        mut self,
+        self,
         start: impl FnOnce(Session) -> Result<T, Box<Failed>>,
     ) -> Result<(T, Permit), Error> {
-        let (Some(session), Some(permit)) = (self.session.take(), self.permit.take()) else {
-            unreachable!("a lease holds its session until it is consumed")
-        };
+        let HeldSession { session, permit } = ScopeGuard::into_inner(self.held);
         match start(session) {
             Ok(transfer) => Ok((transfer, permit)),
             Err(failed) => {
@@ -62,67 +74,51 @@ impl<S: PooledConnection> Deref for Lease<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
-        match &self.session {
-            Some(session) => session,
-            None => unreachable!("a lease holds its session until it is consumed"),
-        }
+        &self.held.session
     }
 }
 
 impl<S: PooledConnection> DerefMut for Lease<S> {
     fn deref_mut(&mut self) -> &mut S {
-        match &mut self.session {
-            Some(session) => session,
-            None => unreachable!("a lease holds its session until it is consumed"),
-        }
-    }
-}
-
-impl<S: PooledConnection> Drop for Lease<S> {
-    fn drop(&mut self) {
-        if let (Some(session), Some(permit)) = (self.session.take(), self.permit.take()) {
-            permit.give_back(session);
-        }
+        &mut self.held.session
     }
 }
 
 impl<S: PooledConnection> fmt::Debug for Lease<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("reused", &self.reused)
+            .field("is_reused", &self.is_reused)
             .finish_non_exhaustive()
     }
 }
 
-/// The permit that outlives a session inside a transfer.
+/// The slot of a leased session, held while a transfer owns the session. When the permit is
+/// dropped, the slot becomes free.
 pub struct Permit<S: PooledConnection = Session> {
-    /// Some until the place was given back.
-    place: Option<Arc<PoolShared<S>>>,
+    slot: Guarded<Arc<PoolShared<S>>>,
 }
 
 impl<S: PooledConnection> Permit<S> {
-    pub(super) fn new(place: Arc<PoolShared<S>>) -> Self {
-        Self { place: Some(place) }
-    }
-
-    /// Gives the session back after a transfer; a permit dropped without it frees the place.
-    pub fn give_back(mut self, session: S) {
-        if let Some(place) = self.place.take() {
-            place.give_back(session);
+    pub(super) fn new(pool: Arc<PoolShared<S>>) -> Self {
+        let vacate = |pool: Arc<PoolShared<S>>| pool.vacate();
+        Self {
+            slot: guard(pool, vacate as fn(_)),
         }
     }
 
-    /// Goes on using the session after its transfer.
+    /// Gives the session back after a transfer.
+    pub fn give_back(self, session: S) {
+        ScopeGuard::into_inner(self.slot).give_back(session);
+    }
+
+    /// Gives back a session that was leased without being used.
+    pub(super) fn make_idle(self, idle: IdleSession<S>) {
+        ScopeGuard::into_inner(self.slot).make_idle(idle);
+    }
+
+    /// Continues to use the session after its transfer.
     pub fn into_lease(self, session: S) -> Lease<S> {
         Lease::new(session, false, self)
-    }
-}
-
-impl<S: PooledConnection> Drop for Permit<S> {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            place.vacate();
-        }
     }
 }
 

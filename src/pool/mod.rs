@@ -6,18 +6,20 @@
 //! server that cannot be reached is asked again only after a pause that grows.
 //!
 //! A session that did a transfer is armed when it comes back: it opens the data connection of its
-//! next one while nobody waits (`armourer.rs`).
+//! next one while nobody waits (`data_dialer.rs`).
 //!
-//! One lock guards the places (`places.rs`); it is never held while a session speaks.
+//! One lock guards the places (`slots.rs`); it is never held while a session speaks.
 
-mod armourer;
 mod backoff;
-mod keepalive;
+mod connection;
+mod data_dialer;
+mod dial;
+mod idle;
 mod lease;
 mod limit;
-mod line;
-mod places;
+mod maintenance;
 mod shared;
+mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +27,8 @@ use std::time::Duration;
 use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
 use crate::guarded;
 
+pub use connection::PooledConnection;
 pub use lease::{Lease, Permit};
-pub use line::PooledConnection;
 
 use shared::{PoolShared, Rules};
 
@@ -103,12 +105,12 @@ impl Pool<Session> {
     /// # Errors
     /// The first session's.
     pub fn connect(options: PoolOptions) -> Result<Self, ftp::Error> {
-        let rules = Rules::new(
-            options.connections,
-            options.idle,
-            options.keep_alive,
-            options.lease_timeout,
-        );
+        let rules = Rules {
+            connections: options.connections,
+            idle: options.idle,
+            keep_alive: options.keep_alive,
+            lease_timeout: options.lease_timeout,
+        };
         let connect = options.connect;
         let profile = connect.profile.clone();
         Self::with(rules, profile, move || Session::connect(&connect))
@@ -146,26 +148,26 @@ impl<S: PooledConnection> Pool<S> {
     /// A session for background work: an idle one beside another idle one, or a new one
     /// within the limit. None while somebody waits for a session, nor the last place there is; it
     /// is waited for, for `patience` at the longest.
-    pub fn spare_lease(&self, patience: Duration) -> Option<Lease<S>> {
-        self.shared.spare_lease(patience)
+    pub fn background_lease(&self, patience: Duration) -> Option<Lease<S>> {
+        self.shared.background_lease(patience)
     }
 
     /// So many sessions will be wanted in a moment: those that are missing, within the limit, are
     /// made in the background.
-    pub fn expect(&self, sessions: usize) {
-        self.shared.expect(sessions);
+    pub fn grow_to(&self, sessions: usize) {
+        self.shared.grow_to(sessions);
     }
 
     /// Closes the sessions that are idle now: one of them fell silent for as long as the longest
     /// wait allows, so the way to the server may have changed for all of them.
-    pub fn distrust_idle(&self) {
-        self.shared.drop_idle();
+    pub fn evict_idle(&self) {
+        self.shared.evict_idle();
     }
 
     /// Waits until somebody waits for a session while all are taken, for `patience` at the longest;
     /// whether it is so. For whoever holds sessions that it could do without.
-    pub fn wait_for_shortage(&self, patience: Duration) -> bool {
-        self.shared.wait_for_shortage(patience)
+    pub fn wait_until_contended(&self, patience: Duration) -> bool {
+        self.shared.wait_until_contended(patience)
     }
 
     /// Figures for `ftpfs status` and tests.

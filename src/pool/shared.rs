@@ -1,4 +1,4 @@
-//! The places behind their lock, and the waiting for them.
+//! The slots behind their lock, and the waiting for a session.
 
 use std::convert::Infallible;
 use std::sync::mpsc::{self, Sender};
@@ -6,18 +6,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::armourer::Bell;
-use super::lease::{Lease, Permit};
-use super::line::PooledConnection;
-use super::places::{AfterFailure, Idle, Places, QueueTicket, QueueTurn, SpareSlot};
-use super::{Error, PoolStats, Purpose, armourer, keepalive};
-use crate::ftp::{self, Readiness, ServerProfile, Watch};
+use scopeguard::guard;
 
-/// Most sessions made for transfers that follow one another faster than data connections are
-/// opened: one at work, and the two round trips of EPSV and connecting beside it.
-const MOST_IN_TURN: usize = 3;
-/// After its last use, a session's data connection is renewed for so long.
-const RENEWED_FOR: Duration = Duration::from_secs(120);
+use super::connection::PooledConnection;
+use super::data_dialer::{self, Waker};
+use super::dial::Slot;
+use super::idle::IdleSession;
+use super::lease::{Lease, Permit};
+use super::slots::{Denial, Grant, LeaseRequest, Slots};
+use super::{Error, PoolStats, Purpose, maintenance};
+use crate::ftp::{self, Readiness, ServerProfile};
+use crate::guarded::OnDrop;
 
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
@@ -31,64 +30,45 @@ pub(super) struct Rules {
     pub(super) lease_timeout: Duration,
 }
 
-impl Rules {
-    pub(super) fn new(
-        connections: usize,
-        idle: Duration,
-        keep_alive: Duration,
-        lease_timeout: Duration,
-    ) -> Self {
-        Self {
-            connections,
-            idle,
-            keep_alive,
-            lease_timeout,
-        }
-    }
-}
-
 /// What all handles of a pool share.
 pub(super) struct PoolShared<S: PooledConnection> {
-    rules: Rules,
-    dial: Dial<S>,
-    /// Taken alone, never while a session speaks or while another lock is taken.
-    places: Mutex<Places<S>>,
-    /// A place or a session was freed, a connection was made or failed, the queue moved.
-    changed: Condvar,
-    /// An asker begins to wait, or the pool is closed.
-    short: Condvar,
-    /// The armourer's; none where there is no armourer.
-    bell: Option<Bell>,
-    /// The housekeeper hears this end drop.
+    pub(super) rules: Rules,
+    pub(super) dial: Dial<S>,
+    /// No other lock is taken, and no session is used, while this one is held.
+    slots: Mutex<Slots<S>>,
+    /// A slot or a session became free, a session was made or could not be made, or the queue
+    /// moved.
+    pub(super) changed: Condvar,
+    /// A request begins to wait, or the pool closes.
+    contended: Condvar,
+    /// Wakes the data dialer; none if there is no such thread.
+    pub(super) waker: Option<Waker>,
+    /// The maintenance thread ends when this is dropped.
     _life: Sender<Infallible>,
 }
 
 impl<S: PooledConnection> PoolShared<S> {
-    /// With its first session, and a housekeeper.
+    /// Starts with one session and the pool's threads.
     pub(super) fn new(rules: Rules, profile: ServerProfile, dial: Dial<S>, first: S) -> Arc<Self> {
         let (life, ended) = mpsc::channel();
-        let (bell, heard) = armourer::bell().map_or((None, None), |it| (Some(it.0), Some(it.1)));
+        let (waker, woken) = data_dialer::waker().ok().unzip();
+        let slots = Slots::new(rules.connections, profile, first, Instant::now());
         let shared = Arc::new(Self {
             rules,
             dial,
-            places: Mutex::new(Places::new(
-                rules.connections,
-                profile,
-                first,
-                Instant::now(),
-            )),
+            slots: Mutex::new(slots),
             changed: Condvar::new(),
-            short: Condvar::new(),
-            bell,
+            contended: Condvar::new(),
+            waker,
             _life: life,
         });
-        let armourer = heard.map(|heard| armourer::start(&shared, heard));
-        if !matches!(armourer, Some(Ok(()))) {
+        let data_dialer = woken.map(|woken| data_dialer::start(&shared, woken));
+        if !matches!(data_dialer, Some(Ok(()))) {
             log::warn!(
-                "data connections will not be opened ahead: no thread for them: {armourer:?}"
+                "data connections will not be opened ahead: no thread for them: {data_dialer:?}"
             );
         }
-        if let Err(error) = keepalive::start(&shared, ended) {
+        if let Err(error) = maintenance::start(&shared, ended) {
             log::warn!("idle connections will not be kept alive: no thread: {error}");
         }
         shared
@@ -96,252 +76,152 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// See [`super::Pool::lease`].
     pub(super) fn lease(self: &Arc<Self>, purpose: Purpose) -> Result<Lease<S>, Error> {
-        let deadline = Instant::now() + self.rules.lease_timeout;
-        let ticket = self.lock().queue();
-        let mut queued = Queued {
-            shared: self,
-            ticket,
-            purpose,
-        };
-        loop {
-            match queued.wait_for_turn(deadline)? {
-                Chance::Idle(mut session) => {
-                    if session.is_quiet() {
-                        self.keep_pace(purpose, &session);
-                        return Ok(Lease::new(session, true, self.permit()));
-                    }
-                    log::debug!("an idle connection was closed by the server");
-                    self.lock().vacate();
-                    drop(session);
-                }
-                Chance::New => {
-                    if let Some(session) = queued.dial()? {
-                        return Ok(Lease::new(session, false, self.permit()));
-                    }
-                }
-            }
-        }
+        let ticket = self.lock().enqueue();
+        let queued = OnDrop::new(|| {
+            self.lock().dequeue(ticket);
+            self.changed.notify_all();
+        });
+        let request = LeaseRequest::Foreground { ticket, purpose };
+        let lease = self.serve(request, self.rules.lease_timeout)?;
+        drop(queued);
+        self.grow_for_throughput(purpose, &lease);
+        Ok(lease)
     }
 
-    /// See [`super::Pool::spare_lease`].
-    pub(super) fn spare_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
+    /// See [`super::Pool::background_lease`].
+    pub(super) fn background_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
+        self.serve(LeaseRequest::Background, patience).ok()
+    }
+
+    fn serve(
+        self: &Arc<Self>,
+        request: LeaseRequest,
+        patience: Duration,
+    ) -> Result<Lease<S>, Error> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.wait_for_spare(deadline)? {
-                SpareSlot::Take(mut session) => {
-                    if session.is_quiet() {
-                        return Some(Lease::new(session, true, self.permit()));
+            let grant = self.wait_for_grant(request, deadline);
+            match grant?.ok_or(Error::Exhausted(patience))? {
+                Grant::Idle(session) => {
+                    let mut lease = Lease::new(session, true, Permit::new(Arc::clone(self)));
+                    if lease.is_idle_healthy() {
+                        return Ok(lease);
                     }
-                    self.vacate();
-                    drop(session);
+                    log::debug!("an idle connection was closed by the server");
+                    lease.discard();
                 }
-                SpareSlot::Dial => {
-                    let session = self.dial_spare()?;
-                    return Some(Lease::new(session, false, self.permit()));
+                Grant::Dial(reservation) => {
+                    let slot = Slot::new(self, reservation);
+                    // The next request in the queue may be served, too.
+                    self.changed.notify_all();
+                    if let Some(lease) = slot.dial()? {
+                        return Ok(lease);
+                    }
                 }
             }
         }
     }
 
-    fn wait_for_spare(&self, deadline: Instant) -> Option<SpareSlot<S>> {
-        let mut places = self.lock();
+    /// Returns nothing at the deadline, if no session failed meanwhile.
+    fn wait_for_grant(
+        &self,
+        request: LeaseRequest,
+        deadline: Instant,
+    ) -> Result<Option<Grant<S>>, Error> {
+        let mut slots = self.lock();
         loop {
             let now = Instant::now();
-            if let Some(spare) = places.spare(now) {
-                return Some(spare);
+            let retry_at = match slots.grant(request, now) {
+                Ok(grant) => return Ok(Some(grant)),
+                Err(Denial::Fail(error)) => return Err(error),
+                Err(Denial::Wait(retry_at)) => retry_at,
+            };
+            if now >= deadline {
+                let error = slots.last_error();
+                return error.map_or(Ok(None), |error| Err(Error::Session(error)));
             }
-            if now >= deadline || places.is_closed() {
-                return None;
-            }
-            places = self
+            // After a time that has passed, only a change can help.
+            let until = retry_at
+                .filter(|retry_at| *retry_at > now)
+                .map_or(deadline, |retry_at| retry_at.min(deadline));
+            self.contended.notify_all();
+            slots = self
                 .changed
-                .wait_timeout(places, deadline.saturating_duration_since(now))
+                .wait_timeout(slots, until.saturating_duration_since(now))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
     }
 
-    fn dial_spare(&self) -> Option<S> {
-        let outcome = (self.dial)();
-        let now = Instant::now();
-        let mut places = self.lock();
-        let session = match outcome {
-            Ok(session) => {
-                places.dialled(now);
-                Some(session)
-            }
-            Err(error) => {
-                log::debug!("cannot open another connection to work ahead: {error}");
-                places.spare_dial_failed(&Arc::new(error), now);
-                None
-            }
-        };
-        drop(places);
-        self.changed.notify_all();
-        session
-    }
-
-    /// A session comes back from a lease or a transfer.
+    /// Ends the lease of `session`.
     pub(super) fn give_back(&self, mut session: S) {
         session.arm();
         if session.is_usable() {
-            let (now, is_coming) = (Instant::now(), session.readiness() == Readiness::Coming);
-            let unwanted = self.lock().rest(session, now, now);
-            self.changed.notify_all();
-            drop(unwanted);
-            self.rouse(is_coming);
+            let is_coming = session.readiness() == Readiness::Coming;
+            self.make_idle(IdleSession::new(session, Instant::now()));
+            self.wake_data_dialer(is_coming);
         } else {
             self.vacate();
             drop(session);
         }
     }
 
-    /// A leased session is gone.
+    /// Makes a leased session idle.
+    pub(super) fn make_idle(&self, idle: IdleSession<S>) {
+        let refused = self.lock().give_back(idle);
+        self.changed.notify_all();
+        drop(refused);
+    }
+
+    /// Frees the slot of a leased session.
     pub(super) fn vacate(&self) {
         self.lock().vacate();
         self.changed.notify_all();
     }
 
-    /// Does for the data connections that idle sessions asked for what can be done now; what is
-    /// waited for then.
-    pub(super) fn advance(&self) -> Vec<Watch> {
-        let coming = self.lock().take_coming();
-        let mut watches = Vec::new();
-        for mut idle in coming {
-            idle.session.advance();
-            watches.extend(idle.session.watch());
-            self.put_back(idle);
-        }
-        watches
-    }
-
-    /// Renews data connections that wait for long, or closes them where nothing was transferred
-    /// lately.
-    fn tend_arms(&self) {
-        let old = self.lock().take_with_old_arms();
-        for mut idle in old {
-            let is_worth_it = idle.used.elapsed() < RENEWED_FOR;
-            idle.session.replace_arm(is_worth_it);
-            self.put_back(idle);
-            self.rouse(is_worth_it);
+    /// Does `work`, which must not wait, on the idle sessions that `is_meant` selects. Requests
+    /// wait for these sessions meanwhile.
+    pub(super) fn for_each_idle(
+        &self,
+        is_meant: impl Fn(&S) -> bool,
+        mut work: impl FnMut(&mut IdleSession<S>),
+    ) {
+        let selected = self.lock().check_out(is_meant);
+        // All are checked in, also after a panic.
+        let selected: Vec<_> = selected
+            .into_iter()
+            .map(|idle| guard(idle, |idle| self.check_in(idle)))
+            .collect();
+        for mut idle in selected {
+            work(&mut idle);
         }
     }
 
-    fn put_back(&self, idle: Idle<S>) {
-        let unwanted = self.lock().put_back(idle);
+    fn check_in(&self, idle: IdleSession<S>) {
+        let refused = self.lock().check_in(idle);
         self.changed.notify_all();
-        if let Some(unwanted) = unwanted {
-            // The pool was closed meanwhile, or the session broke, which leaves nothing to say.
-            unwanted.quit();
+        if let Some(session) = refused {
+            // The pool was closed, or the session broke; a broken session sends nothing.
+            session.quit();
         }
     }
 
-    /// Has the armourer look at the idle sessions, where one's data connection is coming. Without
-    /// an armourer whoever leases the session waits for the rest.
-    fn rouse(&self, is_coming: bool) {
-        if let Some(bell) = self.bell.as_ref().filter(|_| is_coming) {
-            bell.ring();
-        }
-    }
-
-    /// A transfer that has to wait for its data connection shows that transfers follow one another
-    /// faster than those are made: one more session makes them in turn.
-    fn keep_pace(self: &Arc<Self>, purpose: Purpose, session: &S) {
-        if purpose != Purpose::Transfer || session.readiness() != Readiness::Coming {
-            return;
-        }
-        if self.lock().take_spare(MOST_IN_TURN, Instant::now()) {
-            self.start_spare();
-        }
-    }
-
-    /// See [`super::Pool::expect`].
-    pub(super) fn expect(self: &Arc<Self>, most: usize) {
-        while self.lock().take_one_of(most, Instant::now()) {
-            if !self.start_spare() {
-                return;
-            }
-        }
-    }
-
-    /// Has a session made that was counted; whether there is a thread for it.
-    fn start_spare(self: &Arc<Self>) -> bool {
-        let Err(error) = armourer::start_spare(self) else {
-            return true;
-        };
-        let error = Arc::new(ftp::Error::LocalFile(error));
-        self.lock().spare_failed(&error, Instant::now());
-        false
-    }
-
-    /// Makes the session of [`Places::take_spare`].
-    pub(super) fn make_spare(&self) {
-        let outcome = (self.dial)();
-        let now = Instant::now();
-        match outcome {
-            Ok(session) => {
-                self.lock().dialled(now);
-                self.give_back(session);
-            }
-            Err(error) => {
-                log::debug!("cannot open another connection: {error}");
-                self.lock().spare_failed(&Arc::new(error), now);
-                self.changed.notify_all();
-            }
-        }
-    }
-
-    /// Closes the sessions nobody used for long, and asks the others for a sign of life.
-    pub(super) fn tend(&self) {
-        let surplus = self.lock().take_surplus(self.rules.idle, Instant::now());
-        self.changed.notify_all();
-        surplus.into_iter().for_each(PooledConnection::quit);
-        self.tend_arms();
-        loop {
-            let silent = self
-                .lock()
-                .take_silent(self.rules.keep_alive, Instant::now());
-            let Some(mut idle) = silent else { return };
-            // A refusal is a sign of life, too.
-            let answer = idle.session.noop();
-            if idle.session.is_usable() {
-                let unwanted = self.lock().rest(idle.session, idle.used, Instant::now());
-                self.changed.notify_all();
-                drop(unwanted);
-            } else {
-                log::debug!("an idle connection did not outlive a NOOP: {answer:?}");
-                self.vacate();
-            }
-        }
-    }
-
-    /// How often the housekeeper looks: often enough that neither age is overrun by more than a
-    /// quarter.
-    pub(super) fn tending_interval(&self) -> Duration {
-        let shorter = self.rules.idle.min(self.rules.keep_alive);
-        (shorter / 4).clamp(Duration::from_millis(10), Duration::from_secs(10))
-    }
-
-    /// See [`super::Pool::distrust_idle`].
-    pub(super) fn drop_idle(&self) {
-        let idle = self.lock().take_idle();
+    /// See [`super::Pool::evict_idle`].
+    pub(super) fn evict_idle(&self) {
+        let idle = self.lock().evict_idle();
         self.changed.notify_all();
         drop(idle);
     }
 
-    /// See [`super::Pool::close`]. The goodbyes are said side by side: a dead server costs one
-    /// deadline, not one each.
+    /// See [`super::Pool::close`]. The sessions quit simultaneously, so that a dead server costs
+    /// one deadline instead of one each.
     pub(super) fn close(&self) {
-        let idle = {
-            let mut places = self.lock();
-            places.close();
-            places.take_idle()
-        };
+        let idle = self.lock().close();
         self.changed.notify_all();
-        self.short.notify_all();
+        self.contended.notify_all();
         thread::scope(|scope| {
-            for session in idle {
-                scope.spawn(move || session.quit());
+            for idle in idle {
+                scope.spawn(move || idle.session.quit());
             }
         });
     }
@@ -350,104 +230,27 @@ impl<S: PooledConnection> PoolShared<S> {
         self.lock().stats()
     }
 
-    /// See [`super::Pool::wait_for_shortage`].
-    pub(super) fn wait_for_shortage(&self, patience: Duration) -> bool {
-        let plenty = |places: &mut Places<S>| !places.is_short() && !places.is_closed();
-        let waited = self.short.wait_timeout_while(self.lock(), patience, plenty);
-        waited.unwrap_or_else(PoisonError::into_inner).0.is_short()
+    /// See [`super::Pool::wait_until_contended`].
+    pub(super) fn wait_until_contended(&self, patience: Duration) -> bool {
+        let is_calm = |slots: &mut Slots<S>| !slots.is_contended() && !slots.is_closed();
+        let waited = self
+            .contended
+            .wait_timeout_while(self.lock(), patience, is_calm);
+        waited
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .is_contended()
     }
 
-    /// How many askers wait.
+    /// The number of requests in the queue.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.lock().waiting()
     }
 
-    fn permit(self: &Arc<Self>) -> Permit<S> {
-        Permit::new(Arc::clone(self))
-    }
-
-    /// A panic of another holder leaves counts, at worst one place short; they stay usable.
-    fn lock(&self) -> MutexGuard<'_, Places<S>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A turn that came.
-enum Chance<S> {
-    Idle(S),
-    New,
-}
-
-/// A ticket that leaves the queue with its holder, however that ends.
-struct Queued<'pool, S: PooledConnection> {
-    shared: &'pool PoolShared<S>,
-    ticket: QueueTicket,
-    purpose: Purpose,
-}
-
-impl<S: PooledConnection> Queued<'_, S> {
-    fn wait_for_turn(&mut self, deadline: Instant) -> Result<Chance<S>, Error> {
-        let mut places = self.shared.lock();
-        loop {
-            let now = Instant::now();
-            let until = match places.turn(self.ticket, self.purpose, now) {
-                QueueTurn::Take(session) => return Ok(Chance::Idle(session)),
-                QueueTurn::Dial => {
-                    // The next in the queue may find room, too.
-                    self.shared.changed.notify_all();
-                    return Ok(Chance::New);
-                }
-                QueueTurn::Fail(error) => return Err(error),
-                QueueTurn::Wait(_) if now >= deadline => {
-                    return Err(places.last_error().map_or(
-                        Error::Exhausted(self.shared.rules.lease_timeout),
-                        Error::Session,
-                    ));
-                }
-                // A moment already passed means nothing is due: only a change can help.
-                QueueTurn::Wait(moment) => moment
-                    .filter(|moment| *moment > now)
-                    .map_or(deadline, |moment| moment.min(deadline)),
-            };
-            self.shared.short.notify_all();
-            places = self
-                .shared
-                .changed
-                .wait_timeout(places, until.saturating_duration_since(now))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    /// A new session; none where the asker queues again.
-    fn dial(&mut self) -> Result<Option<S>, Error> {
-        let outcome = (self.shared.dial)();
-        let now = Instant::now();
-        let mut places = self.shared.lock();
-        let result = match outcome {
-            Ok(session) => {
-                places.dialled(now);
-                Ok(Some(session))
-            }
-            Err(error) => {
-                log::debug!("cannot open another connection: {error}");
-                let error = Arc::new(error);
-                match places.dial_failed(self.ticket, &error, now) {
-                    AfterFailure::Queue => Ok(None),
-                    AfterFailure::Tell => Err(Error::Session(error)),
-                }
-            }
-        };
-        drop(places);
-        self.shared.changed.notify_all();
-        result
-    }
-}
-
-impl<S: PooledConnection> Drop for Queued<'_, S> {
-    fn drop(&mut self) {
-        self.shared.lock().leave(self.ticket);
-        self.shared.changed.notify_all();
+    /// The bookkeeping stays usable after a panic of another holder, with counts that are off by
+    /// one at worst.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Slots<S>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,7 +35,7 @@ struct FakeServer {
     epoch: AtomicUsize,
 }
 
-struct FakeLine {
+struct FakeConnection {
     server: Arc<FakeServer>,
     epoch: usize,
     broken: bool,
@@ -43,7 +43,7 @@ struct FakeLine {
 }
 
 impl FakeServer {
-    fn dial(self: &Arc<Self>) -> Result<FakeLine, ftp::Error> {
+    fn dial(self: &Arc<Self>) -> Result<FakeConnection, ftp::Error> {
         self.dials.fetch_add(1, SeqCst);
         if self.down.load(SeqCst) {
             return Err(ftp::Error::Closed(Phase::Greeting));
@@ -60,7 +60,7 @@ impl FakeServer {
             return Err(ftp::Error::TooManySessions(reply));
         }
         self.most.fetch_max(before + 1, SeqCst);
-        Ok(FakeLine {
+        Ok(FakeConnection {
             server: Arc::clone(self),
             epoch: self.epoch.load(SeqCst),
             broken: false,
@@ -73,11 +73,11 @@ impl FakeServer {
     }
 }
 
-impl PooledConnection for FakeLine {
+impl PooledConnection for FakeConnection {
     fn is_usable(&self) -> bool {
         !self.broken
     }
-    fn is_quiet(&mut self) -> bool {
+    fn is_idle_healthy(&mut self) -> bool {
         self.epoch == self.server.epoch.load(SeqCst)
     }
     fn noop(&mut self) -> Result<(), ftp::Error> {
@@ -116,7 +116,7 @@ impl PooledConnection for FakeLine {
     }
 }
 
-impl Drop for FakeLine {
+impl Drop for FakeConnection {
     fn drop(&mut self) {
         self.server.open.fetch_sub(1, SeqCst);
     }
@@ -124,10 +124,15 @@ impl Drop for FakeLine {
 
 fn rules(connections: usize) -> Rules {
     let long = Duration::from_secs(600);
-    Rules::new(connections, long, long, SOON)
+    Rules {
+        connections,
+        idle: long,
+        keep_alive: long,
+        lease_timeout: SOON,
+    }
 }
 
-fn pool(server: &Arc<FakeServer>, rules: Rules) -> Pool<FakeLine> {
+fn pool(server: &Arc<FakeServer>, rules: Rules) -> Pool<FakeConnection> {
     let server = Arc::clone(server);
     Pool::with(rules, ServerProfile::default(), move || server.dial()).unwrap()
 }
@@ -141,7 +146,7 @@ fn wait_for(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// `askers` threads, each leasing a few times; all are served.
-fn crowd(pool: &Pool<FakeLine>, askers: usize) {
+fn crowd(pool: &Pool<FakeConnection>, askers: usize) {
     thread::scope(|scope| {
         for _ in 0..askers {
             scope.spawn(|| {
@@ -223,7 +228,7 @@ fn sessions_that_died_idle_are_replaced_unseen() {
     drop(held);
     server.restart();
     let mut lease = pool.lease(Purpose::Command).unwrap();
-    assert!(lease.is_quiet());
+    assert!(lease.is_idle_healthy());
     assert!(!lease.is_reused());
     assert_eq!(pool.stats().open, 1, "the other dead ones went, too");
 }
@@ -331,7 +336,7 @@ fn the_housekeeper_leaves_with_the_last_handle() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
     let (life, ended) = mpsc::channel();
-    let housekeeper = keepalive::start(&pool.shared, ended).unwrap();
+    let housekeeper = maintenance::start(&pool.shared, ended).unwrap();
     drop(pool);
     wait_for("the pool to go", || server.open.load(SeqCst) == 0);
     drop(life);
@@ -344,27 +349,27 @@ fn the_housekeeper_leaves_with_the_last_handle() {
 fn work_ahead_leaves_a_place_to_whoever_comes() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
-    let spare: Vec<_> = std::iter::from_fn(|| pool.spare_lease(Duration::ZERO)).collect();
+    let spare: Vec<_> = std::iter::from_fn(|| pool.background_lease(Duration::ZERO)).collect();
     assert_eq!(spare.len(), 3);
     assert_eq!(server.dials.load(SeqCst), 4, "the idle one is left alone");
     drop(pool.lease(Purpose::Transfer).unwrap());
     assert_eq!(server.dials.load(SeqCst), 4);
     drop(spare);
-    let lease = pool.spare_lease(Duration::ZERO).unwrap();
+    let lease = pool.background_lease(Duration::ZERO).unwrap();
     assert!(lease.is_reused());
     let held: Vec<_> = (0..2)
         .map(|_| pool.lease(Purpose::Transfer).unwrap())
         .collect();
-    assert!(pool.spare_lease(Duration::ZERO).is_none());
+    assert!(pool.background_lease(Duration::ZERO).is_none());
     drop(held);
-    assert!(pool.spare_lease(Duration::ZERO).is_some());
+    assert!(pool.background_lease(Duration::ZERO).is_some());
 }
 
 #[test]
 fn work_ahead_gets_nothing_where_one_session_is_all_or_somebody_waits() {
     let server = Arc::new(FakeServer::default());
     let single = pool(&server, rules(1));
-    assert!(single.spare_lease(Duration::ZERO).is_none());
+    assert!(single.background_lease(Duration::ZERO).is_none());
 
     let server = Arc::new(FakeServer::default());
     server.limit.store(2, SeqCst);
@@ -373,16 +378,16 @@ fn work_ahead_gets_nothing_where_one_session_is_all_or_somebody_waits() {
         .map(|_| pool.lease(Purpose::Transfer).unwrap())
         .collect();
     assert!(
-        pool.spare_lease(Duration::ZERO).is_none(),
+        pool.background_lease(Duration::ZERO).is_none(),
         "the server is full"
     );
     thread::scope(|scope| {
         scope.spawn(|| drop(pool.lease(Purpose::Transfer).unwrap()));
         wait_for("the asker to queue", || pool.shared.waiting() == 1);
-        assert!(pool.spare_lease(Duration::ZERO).is_none());
+        assert!(pool.background_lease(Duration::ZERO).is_none());
         drop(held);
     });
-    assert!(pool.spare_lease(Duration::ZERO).is_some());
+    assert!(pool.background_lease(Duration::ZERO).is_some());
     assert_eq!(pool.stats().limit, 2);
 }
 
@@ -393,14 +398,14 @@ fn work_ahead_waits_for_a_session() {
     let pool = pool(&server, rules(2));
     let held = pool.lease(Purpose::Transfer).unwrap();
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| pool.spare_lease(SOON).is_some());
+        let waiting = scope.spawn(|| pool.background_lease(SOON).is_some());
         drop(held);
         assert!(waiting.join().unwrap());
     });
 }
 
 /// A pool on a server whose sessions are slow to open data connections ahead.
-fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeLine> {
+fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeConnection> {
     server.arms.store(true, SeqCst);
     server.arms_slowly.store(true, SeqCst);
     pool(server, rules(connections))

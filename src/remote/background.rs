@@ -34,7 +34,7 @@ pub struct BackgroundSession {
 
 /// See [`Remote::spare`].
 pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<BackgroundSession> {
-    let mut lease = remote.pool().spare_lease(patience)?;
+    let mut lease = remote.pool().background_lease(patience)?;
     lease.expect_more(true);
     Some(BackgroundSession {
         remote: remote.clone(),
@@ -177,7 +177,7 @@ impl BackgroundSession {
         if let Some(mut dialogue) = self.dialogue(remote) {
             restart::prove(remote, &mut dialogue, path);
         }
-        self.lease = remote.pool().spare_lease(PROVEN);
+        self.lease = remote.pool().background_lease(PROVEN);
     }
 
     fn list_together(

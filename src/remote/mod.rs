@@ -457,13 +457,13 @@ impl Remote {
     /// All the connections there may be will be wanted in a moment: the missing ones are made in
     /// the background.
     pub fn expect_all(&self) {
-        self.pool().expect(self.pool().stats().limit);
+        self.pool().grow_to(self.pool().stats().limit);
     }
 
     /// Waits until an operation waits for a connection while all are taken, for `patience` at the
     /// longest; whether it is so. Transfers that nobody waits for can then be ended.
     pub fn wait_for_shortage(&self, patience: Duration) -> bool {
-        self.pool().wait_for_shortage(patience)
+        self.pool().wait_until_contended(patience)
     }
 
     /// The connections, for `ftpfs status`.

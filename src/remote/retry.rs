@@ -204,7 +204,7 @@ impl<'pool> Exchange<'pool> {
     /// wait each.
     fn distrust_others(&self, error: Option<&ftp::Error>, reused: bool) {
         if reused && matches!(error, Some(ftp::Error::Timeout(_))) {
-            self.pool.distrust_idle();
+            self.pool.evict_idle();
         }
     }
 }

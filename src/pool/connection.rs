@@ -8,7 +8,7 @@ pub trait PooledConnection: Send + 'static {
     fn is_usable(&self) -> bool;
 
     /// Without waiting: whether it is open and nothing unasked has come (a 421 before the close).
-    fn is_quiet(&mut self) -> bool;
+    fn is_idle_healthy(&mut self) -> bool;
 
     /// Asks for a sign of life (NOOP, RFC 959 §4.1.3).
     ///
@@ -43,7 +43,7 @@ impl PooledConnection for Session {
         Session::is_usable(self)
     }
 
-    fn is_quiet(&mut self) -> bool {
+    fn is_idle_healthy(&mut self) -> bool {
         Session::is_quiet(self)
     }
 

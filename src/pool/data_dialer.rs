@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::line::PooledConnection;
+use super::connection::PooledConnection;
 use super::shared::PoolShared;
-use crate::ftp::Watch;
+use crate::ftp::{Readiness, Watch};
 use crate::guarded;
 
 /// Longest wait for a sign of a server or for more to do: only a backstop.
@@ -16,22 +16,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Rouses the armourer; when it goes, the armourer ends.
 #[derive(Debug)]
-pub(super) struct Bell(UnixStream);
+pub(super) struct Waker(UnixStream);
 
-impl Bell {
+impl Waker {
     /// A session has asked for its data connection.
-    pub(super) fn ring(&self) {
+    pub(super) fn wake(&self) {
         // One that is full of rings is loud enough.
         let _ = (&self.0).write(&[0]);
     }
 }
 
 /// A bell, and what hears it.
-pub(super) fn bell() -> io::Result<(Bell, UnixStream)> {
+pub(super) fn waker() -> io::Result<(Waker, UnixStream)> {
     let (rung, heard) = UnixStream::pair()?;
     rung.set_nonblocking(true)?;
     heard.set_nonblocking(true)?;
-    Ok((Bell(rung), heard))
+    Ok((Waker(rung), heard))
 }
 
 /// Starts the armourer. It holds no handle of the pool while it waits.
@@ -53,8 +53,24 @@ pub(super) fn start<S: PooledConnection>(
     guarded::spawn("ftpfs-arm", arm).map(drop)
 }
 
-/// Makes one more session in a thread of its own.
-pub(super) fn start_spare<S: PooledConnection>(shared: &Arc<PoolShared<S>>) -> io::Result<()> {
-    let shared = Arc::clone(shared);
-    guarded::spawn("ftpfs-spare", move || shared.make_spare()).map(drop)
+impl<S: PooledConnection> PoolShared<S> {
+    /// Does for the data connections that idle sessions asked for what can be done now; what is
+    /// waited for then.
+    fn advance(&self) -> Vec<Watch> {
+        let mut watches = Vec::new();
+        let is_coming = |session: &S| session.readiness() == Readiness::Coming;
+        self.for_each_idle(is_coming, |idle| {
+            idle.session.advance();
+            watches.extend(idle.session.watch());
+        });
+        watches
+    }
+
+    /// Has the data dialer look at the idle sessions, if one's data connection is coming. Without
+    /// the thread, the next lease of the session waits for the rest.
+    pub(super) fn wake_data_dialer(&self, is_coming: bool) {
+        if let Some(waker) = self.waker.as_ref().filter(|_| is_coming) {
+            waker.wake();
+        }
+    }
 }
