@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
 
+use super::bind::Origin;
 use super::control::socket_error;
 use super::error::{Error, Phase};
-use super::local::Origin;
 use super::options::ConnectOptions;
 use super::proxy::{Proxy, ProxyTarget, host_and_port};
 use super::resolve::resolve;

@@ -9,14 +9,14 @@ use socket2::SockRef;
 use super::address::{
     extended_passive_port, extended_port_argument, passive_address, port_argument,
 };
+use super::bind::{LocalOptions, Origin, listen};
 use super::connect::{Route, prepare};
 use super::control::{Control, shown, socket_error};
 use super::error::{Error, Phase};
-use super::local::{LocalOptions, Origin, listen};
 use super::profile::{Capability, ServerProfile};
 use super::reply::Reply;
+use super::stream::Wire;
 use super::tls::{Connector, TlsStream};
-use super::wire::Wire;
 
 /// How this session opens its data connections; what a server refused once is not tried again.
 #[derive(Debug, Clone)]

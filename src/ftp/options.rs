@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::local::LocalOptions;
+use super::bind::LocalOptions;
 use super::profile::{Capability, ServerProfile};
 use super::proxy::Proxy;
 use super::tls::Tls;

@@ -4,23 +4,23 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `state_dir` | one directory a server and login, in it one *page* a running mount |
-//! | `page` | a page: locked by its mount, its log, the spool files |
+//! | `mount_journal` | a page: locked by its mount, its log, the spool files |
 //! | `log` | a file of records, appended to, and written anew when most are of the past |
 //! | `record` | one line of it |
 //! | `turns` | who waits until records are on the disk, and who writes the log anew |
 //! | `profile_file` | what is known of the server, for the next mount |
-//! | `left` | the pages of mounts that ended without cleaning up |
+//! | `abandoned` | the pages of mounts that ended without cleaning up |
 //!
 //! A record is handed to the kernel before what it is about happens, so a killed process loses
 //! none; it is not forced to the disk, which a small file could not afford: after a power failure a
 //! temporary file may stay on the server that nobody knows of. The exception is what is
 //! [kept](SpoolFile::keep) instead of being stored at once.
 
+mod abandoned;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod left;
 mod log;
-mod page;
+mod mount_journal;
 mod profile_file;
 mod record;
 mod state_dir;
@@ -37,13 +37,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ftp::RemotePath;
 
-pub use left::{Left, WaitingFile};
+pub use abandoned::{Left, WaitingFile};
 pub use profile_file::ProfileFile;
 pub use record::{Before, Pending, Successor};
 pub use state_dir::{StateDir, state_home};
 
 use self::log::Log;
-use page::Page;
+use mount_journal::Page;
 use record::Record;
 use turns::Turns;
 
@@ -124,7 +124,7 @@ impl Journal {
     /// directory. Spool files are unnamed ones in `spool`, or the system's temporary directory.
     pub fn keeping_nothing(spool: Option<PathBuf>) -> Self {
         Self::new(JournalShared {
-            mount: page::random(),
+            mount: mount_journal::random(),
             keeping: Keeping::Nothing { spool },
         })
     }

@@ -91,7 +91,7 @@ impl StateDir {
         let mut pages = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            if super::page::is_page(entry.file_name().as_bytes()) {
+            if super::mount_journal::is_page(entry.file_name().as_bytes()) {
                 pages.push(entry.path());
             }
         }

@@ -8,15 +8,15 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::beside::Beside;
+use super::concurrent_handshake::Beside;
 use super::counts::CommandCounts;
 use super::error::{Error, Phase};
 use super::profile::{Capability, ServerProfile, Suspicion};
 use super::reply::Reply;
 use super::secrets::Secrets;
 use super::session::list::Pace;
+use super::stream::Wire;
 use super::tls::{self, Connector, Security};
-use super::wire::Wire;
 use ledger::{Fit, Ledger};
 use owed::OwedAhead;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::marks::Marks;
+use super::indicators::Marks;
 use super::mlsd::{self, Subject};
 use super::order::{DateOrders, Learned, NumericTime};
 use super::words::{next_word, words};

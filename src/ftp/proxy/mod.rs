@@ -11,9 +11,9 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::bind::Origin;
 use super::connect::connect_to_any;
 use super::error::Error;
-use super::local::Origin;
 use super::options::Password;
 use super::resolve::resolve;
 

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::ftp::local::Origin;
+use crate::ftp::bind::Origin;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const SECRET: &str = "hunter2";

@@ -1,13 +1,13 @@
 //! A logged-in control connection and what can be asked over it. A transfer owns its session, so
 //! that two transfers on one control connection do not compile.
 
-pub(super) mod armed;
 pub(super) mod batch;
 pub(super) mod facts;
 pub(super) mod list;
 pub(super) mod list_form;
 pub(super) mod login;
 pub(super) mod pipelined;
+pub(super) mod prepared;
 pub(super) mod restart_marker;
 pub(super) mod set_facts;
 pub(super) mod start;
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::bind::Origin;
 use super::charset::encode;
 use super::connect::{Route, control_connection};
 use super::control::{Control, shown};
@@ -25,15 +26,14 @@ use super::data::DataOptions;
 use super::error::{Error, Phase};
 use super::features::Features;
 use super::listing::ListingBudget;
-use super::local::Origin;
 use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::profile::{Capability, ServerIdentity, ServerProfile};
 use super::reply::{Reply, ReplyClass};
 use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
-use armed::{PreparedData, Way};
 use login::log_in;
 use pipelined::{Behind, Looked};
+use prepared::{PreparedData, Way};
 
 /// The reply that ends an upload may take this many timeouts (150 s by default): servers that scan
 /// what they were sent, or pass it on to another store, answer late. A server that is gone shows in

@@ -5,7 +5,7 @@
 //! for is thrown away by the next command (`control.rs`).
 
 use super::Session;
-use super::armed::Way;
+use super::prepared::Way;
 use crate::ftp::control::shown;
 use crate::ftp::error::Error;
 use crate::ftp::path::RemotePath;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use super::restart_marker::Mark;
 use super::{Failed, Session, intermediate};
-use crate::ftp::beside::Beside;
+use crate::ftp::concurrent_handshake::Beside;
 use crate::ftp::control::{shown, socket_error};
 use crate::ftp::data::{PendingConnection, open};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
-use crate::ftp::wire::Wire;
+use crate::ftp::stream::Wire;
 
 /// How long a server that broke a handshake off has to say why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);

@@ -18,7 +18,7 @@ use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
-use crate::ftp::wire::Wire;
+use crate::ftp::stream::Wire;
 
 /// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);

@@ -7,11 +7,11 @@
     reason = "a verb that cannot fail has the table's signature, too"
 )]
 
-mod about;
 mod change;
 mod connection;
 pub(super) mod digest;
 mod directory;
+mod information;
 mod list;
 mod login;
 mod parameter;
@@ -78,11 +78,11 @@ const VERBS: &[Verb] = &[
     feature("AUTH", "AUTH TLS", Needs::Nothing, security::auth),
     feature("PBSZ", "PBSZ", Needs::Nothing, security::pbsz),
     feature("PROT", "PROT", Needs::Nothing, security::prot),
-    verb("FEAT", Needs::Nothing, about::feat),
-    verb("HELP", Needs::Nothing, about::help),
-    verb("SYST", Needs::Nothing, about::syst),
-    verb("NOOP", Needs::Nothing, about::noop),
-    feature("AVBL", "AVBL", Needs::Login, about::avbl),
+    verb("FEAT", Needs::Nothing, information::feat),
+    verb("HELP", Needs::Nothing, information::help),
+    verb("SYST", Needs::Nothing, information::syst),
+    verb("NOOP", Needs::Nothing, information::noop),
+    feature("AVBL", "AVBL", Needs::Login, information::avbl),
     verb("OPTS", Needs::Nothing, parameter::opts),
     verb("TYPE", Needs::Login, parameter::transfer_type),
     verb("MODE", Needs::Login, parameter::mode),

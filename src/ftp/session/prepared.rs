@@ -14,13 +14,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Session;
+use crate::ftp::bind::Origin;
 use crate::ftp::connect::prepare;
 use crate::ftp::control::socket_error;
 use crate::ftp::data::{
     extended_passive_target, give_up_extended, is_v4, may_fall_back, passive_target,
 };
 use crate::ftp::error::{Error, Phase};
-use crate::ftp::local::Origin;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::Reply;
 

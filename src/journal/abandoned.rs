@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::JournalError;
 use super::log::Log;
-use super::page::Page;
+use super::mount_journal::Page;
 use super::record::{Pending, Record, Successor};
 use super::state_dir::StateDir;
 use crate::ftp::RemotePath;

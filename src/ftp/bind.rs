@@ -79,7 +79,7 @@ impl Origin {
         }
     }
 
-    /// Of the data connections beside a control connection whose end on this side is `local`:
+    /// Of the data connections beside a control connection whose end on this side is `bind`:
     /// servers take data connections from the same address alone.
     pub(super) fn beside(local: SocketAddr, bind: Option<&Bind>) -> Self {
         let mut address = local;

@@ -1,6 +1,6 @@
 //! Commands sent in one write, and servers that do not bear it.
 
-use super::ahead::{all, send};
+use super::prepared::{all, send};
 use crate::ftp::testing::{Peer, path};
 use crate::ftp::{ConnectOptions, Session, Setting};
 
