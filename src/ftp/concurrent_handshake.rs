@@ -10,12 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
 
-use super::data::{PendingConnection, accept_one, greeted};
+use super::data::{PendingConnection, accept_one, begin_handshake};
 use super::tls::Connector;
 
 /// The connection, and what its handshake needs.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(super) struct ConcurrentHandshake {
     pending: PendingConnection,
     tls: Connector,
     /// Who may connect in active mode.
@@ -31,7 +31,7 @@ pub(super) struct Readable {
     pub(super) beside: bool,
 }
 
-impl Beside {
+impl ConcurrentHandshake {
     pub(super) fn new(pending: PendingConnection, tls: Connector, peer: IpAddr) -> Self {
         Self {
             pending,
@@ -69,10 +69,10 @@ impl Beside {
     /// Does what can be done of the handshake: this one is readable.
     pub(super) fn advance(&mut self) {
         match &mut self.pending {
-            PendingConnection::Greeted(stream) => self.is_over = stream.continue_handshake(),
+            PendingConnection::Handshaking(stream) => self.is_over = stream.continue_handshake(),
             PendingConnection::Listening(listener) => match accept_one(listener, self.peer) {
-                Ok(Some(socket)) => match greeted(socket, &self.tls) {
-                    Ok(stream) => self.pending = PendingConnection::Greeted(stream),
+                Ok(Some(socket)) => match begin_handshake(socket, &self.tls) {
+                    Ok(stream) => self.pending = PendingConnection::Handshaking(stream),
                     Err(error) => {
                         log::debug!("no TLS over the server's data connection: {error}");
                         self.is_over = true;
@@ -88,7 +88,7 @@ impl Beside {
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.pending {
-            PendingConnection::Greeted(stream) => Some(stream.socket().as_fd()),
+            PendingConnection::Handshaking(stream) => Some(stream.socket().as_fd()),
             PendingConnection::Listening(listener) => Some(listener.as_fd()),
             PendingConnection::Connected(_) => None,
         }

@@ -34,7 +34,7 @@ pub(super) fn control_connection(
     let (host, port) = (options.host.as_str(), options.port);
     let origin = Origin::of(options.local.bind.as_ref());
     let Some(proxy) = &options.proxy else {
-        return straight(host, port, &origin, timeout).map(|stream| (stream, Route::Straight));
+        return direct(host, port, &origin, timeout).map(|stream| (stream, Route::Straight));
     };
     let mut last = None;
     let targets = targets(proxy, host, port, timeout)?;
@@ -99,7 +99,7 @@ pub(super) fn connect_to_any(
 
 /// Connects to `host`, within `timeout` for all its addresses together; looking them up may take as
 /// long.
-fn straight(host: &str, port: u16, origin: &Origin, timeout: Duration) -> Result<TcpStream, Error> {
+fn direct(host: &str, port: u16, origin: &Origin, timeout: Duration) -> Result<TcpStream, Error> {
     let addresses = look_up(host, port, timeout)?;
     let last = match connect_to_any(&addresses, origin, Instant::now() + timeout) {
         Ok(stream) => return Ok(stream),
@@ -140,11 +140,11 @@ fn share(deadline: Instant, left_to_try: usize) -> Duration {
 
 impl Route {
     /// A data connection to `address`; by a proxy, to its port at the server, unless the server
-    /// itself named the address (`is_told`).
+    /// itself named the address (`is_named`).
     pub(super) fn data_connection(
         &self,
         address: SocketAddr,
-        is_told: bool,
+        is_named: bool,
         origin: &Origin,
         timeout: Duration,
     ) -> Result<TcpStream, Error> {
@@ -153,7 +153,7 @@ impl Route {
                 .map_err(|error| socket_error(Phase::DataConnect, error)),
             Self::By(way) => {
                 let (proxy, server) = &**way;
-                let told = is_told.then(|| ProxyTarget::Address(address.ip()));
+                let told = is_named.then(|| ProxyTarget::Address(address.ip()));
                 let target = told.as_ref().unwrap_or(server);
                 proxy.connect(target, address.port(), origin, timeout)
             }
@@ -161,7 +161,7 @@ impl Route {
     }
 
     /// Whether the control connection's other end is the server.
-    pub(super) fn is_straight(&self) -> bool {
+    pub(super) fn is_direct(&self) -> bool {
         matches!(self, Self::Straight)
     }
 }

@@ -11,11 +11,11 @@ use super::address::{
 };
 use super::bind::{LocalOptions, Origin, listen};
 use super::connect::{Route, prepare};
-use super::control::{Control, shown, socket_error};
+use super::control::{Control, escaped, socket_error};
 use super::error::{Error, Phase};
 use super::profile::{Capability, ServerProfile};
 use super::reply::Reply;
-use super::stream::Wire;
+use super::stream::MaybeTlsStream;
 use super::tls::{Connector, TlsStream};
 
 /// How this session opens its data connections; what a server refused once is not tried again.
@@ -41,7 +41,7 @@ pub(super) struct DataOptions {
 pub(super) enum PendingConnection {
     Connected(TcpStream),
     /// Connected, and the client's hello is under way.
-    Greeted(Box<TlsStream>),
+    Handshaking(Box<TlsStream>),
     /// Active mode: the server connects after it took the transfer's command.
     Listening(TcpListener),
 }
@@ -91,9 +91,11 @@ pub(super) fn open(
 impl PendingConnection {
     /// The transfer's command was sent: the TLS handshake may begin. That spares a round trip, and
     /// some servers wait for it before they answer.
-    pub(super) fn greet(self, tls: Option<&Connector>) -> Result<Self, Error> {
+    pub(super) fn start_tls(self, tls: Option<&Connector>) -> Result<Self, Error> {
         match (self, tls) {
-            (Self::Connected(socket), Some(tls)) => greeted(socket, tls).map(Self::Greeted),
+            (Self::Connected(socket), Some(tls)) => {
+                begin_handshake(socket, tls).map(Self::Handshaking)
+            }
             (pending, _) => Ok(pending),
         }
     }
@@ -105,12 +107,12 @@ impl PendingConnection {
         peer: IpAddr,
         options: &DataOptions,
         tls: Option<&Connector>,
-    ) -> Result<Wire, Error> {
+    ) -> Result<MaybeTlsStream, Error> {
         let mut wire = match (self, tls) {
-            (Self::Greeted(stream), _) => Wire::Tls(stream),
-            (Self::Connected(socket), tls) => over(socket, tls)?,
+            (Self::Handshaking(stream), _) => MaybeTlsStream::Tls(stream),
+            (Self::Connected(socket), tls) => wrap(socket, tls)?,
             (Self::Listening(listener), tls) => {
-                over(accept_from(&listener, peer, options.connect_timeout)?, tls)?
+                wrap(accept_from(&listener, peer, options.connect_timeout)?, tls)?
             }
         };
         let failed = |error| socket_error(Phase::DataConnect, error);
@@ -118,10 +120,10 @@ impl PendingConnection {
         socket
             .set_write_timeout(Some(options.timeout))
             .map_err(failed)?;
-        if let Wire::Tls(stream) = &mut wire {
+        if let MaybeTlsStream::Tls(stream) = &mut wire {
             let deadline = Instant::now() + options.connect_timeout;
             let shaken = stream.handshake(deadline);
-            shaken.map_err(|error| error.told(Phase::DataConnect))?;
+            shaken.map_err(|error| error.into_error(Phase::DataConnect))?;
         }
         let socket = wire.socket();
         socket
@@ -132,17 +134,17 @@ impl PendingConnection {
 }
 
 /// TLS over a data connection, with the client's hello sent.
-pub(super) fn greeted(socket: TcpStream, tls: &Connector) -> Result<Box<TlsStream>, Error> {
+pub(super) fn begin_handshake(socket: TcpStream, tls: &Connector) -> Result<Box<TlsStream>, Error> {
     let mut stream = tls.over_data(socket)?;
     // A server that hung up says why on the control connection.
     let _ = stream.hello();
     Ok(Box::new(stream))
 }
 
-fn over(socket: TcpStream, tls: Option<&Connector>) -> Result<Wire, Error> {
+fn wrap(socket: TcpStream, tls: Option<&Connector>) -> Result<MaybeTlsStream, Error> {
     Ok(match tls {
-        None => Wire::Clear(socket),
-        Some(tls) => Wire::Tls(Box::new(tls.over_data(socket)?)),
+        None => MaybeTlsStream::Clear(socket),
+        Some(tls) => MaybeTlsStream::Tls(Box::new(tls.over_data(socket)?)),
     })
 }
 
@@ -160,7 +162,7 @@ pub(super) fn give_up_extended(profile: &ServerProfile, error: &Error) -> bool {
 /// Whether PASV, which knows no other addresses, may have an answer; a proxy does not tell how it
 /// reaches the server.
 fn may_be_v4(control: &Control, options: &DataOptions) -> Result<bool, Error> {
-    Ok(!options.route.is_straight() || is_v4(control)?)
+    Ok(!options.route.is_direct() || is_v4(control)?)
 }
 
 pub(super) fn is_v4(control: &Control) -> Result<bool, Error> {
@@ -199,7 +201,7 @@ pub(super) fn extended_passive_target(
         .lines()
         .iter()
         .find_map(|line| extended_passive_port(line));
-    let port = port.ok_or_else(|| nonsense(reply, "an EPSV reply with a port"))?;
+    let port = port.ok_or_else(|| malformed(reply, "an EPSV reply with a port"))?;
     Ok(SocketAddr::new(control.peer()?.ip(), port))
 }
 
@@ -216,7 +218,7 @@ pub(super) fn passive_target(
     options: &DataOptions,
 ) -> Result<SocketAddr, Error> {
     let address = reply.lines().iter().find_map(|line| passive_address(line));
-    let address = address.ok_or_else(|| nonsense(reply, "a PASV reply with an address"))?;
+    let address = address.ok_or_else(|| malformed(reply, "a PASV reply with an address"))?;
     // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC
     // 2577 §3).
     let host = match control.peer()?.ip() {
@@ -228,10 +230,10 @@ pub(super) fn passive_target(
     Ok(SocketAddr::new(host, address.port()))
 }
 
-/// `is_told` of an address that the server itself named, and that is trusted.
-fn dial(address: SocketAddr, is_told: bool, options: &DataOptions) -> Result<TcpStream, Error> {
+/// `is_named` of an address that the server itself named, and that is trusted.
+fn dial(address: SocketAddr, is_named: bool, options: &DataOptions) -> Result<TcpStream, Error> {
     let route = &options.route;
-    route.data_connection(address, is_told, &options.origin, options.connect_timeout)
+    route.data_connection(address, is_named, &options.origin, options.connect_timeout)
 }
 
 fn listen_for(control: &mut Control, options: &mut DataOptions) -> Result<TcpListener, Error> {
@@ -322,9 +324,9 @@ fn ask(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, 
     }
 }
 
-fn nonsense(reply: &Reply, expected: &'static str) -> Error {
+fn malformed(reply: &Reply, expected: &'static str) -> Error {
     Error::Malformed {
         expected,
-        line: shown(reply.to_string().as_bytes()),
+        line: escaped(reply.to_string().as_bytes()),
     }
 }

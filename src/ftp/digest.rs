@@ -104,7 +104,7 @@ impl DigestCommand {
 
     /// The digest in its reply: HASH's `213 SHA-256 0-49 6ae8… path`, the others' `250 6AE8…`,
     /// where some put the path before the digest, and ProFTPD a line that it is at work.
-    pub(super) fn told(self, reply: &Reply) -> Option<Digest> {
+    pub(super) fn parse_reply(self, reply: &Reply) -> Option<Digest> {
         let text = String::from_utf8_lossy(reply.lines().last()?).into_owned();
         let mut words = text.split_ascii_whitespace();
         let algorithm = match self {
@@ -212,9 +212,9 @@ mod tests {
     use super::*;
     use crate::ftp::ReplyCode;
 
-    fn told(command: DigestCommand, text: &str) -> Option<Digest> {
+    fn parse_reply(command: DigestCommand, text: &str) -> Option<Digest> {
         let lines = vec![b"Computing".to_vec(), text.into()];
-        command.told(&Reply::new(ReplyCode(250), lines))
+        command.parse_reply(&Reply::new(ReplyCode(250), lines))
     }
 
     /// The digests of `abc` in FIPS 180-4, RFC 1321 and by cksum.
@@ -237,7 +237,7 @@ mod tests {
             (DigestCommand::Xcrc, "352441C2".to_owned()),
         ];
         for (command, text) in cases {
-            let told = told(command, &text).unwrap();
+            let told = parse_reply(command, &text).unwrap();
             let made = Digest::of(told.algorithm(), &file, 3).unwrap();
             assert_eq!(told, made, "{command:?}");
             let longer = Digest::of(told.algorithm(), &file, 4).unwrap();
@@ -256,9 +256,9 @@ mod tests {
             (DigestCommand::Hash, "TTH 0-3 352441C2 /a"),
             (DigestCommand::Hash, "CRC32"),
         ] {
-            assert_eq!(told(command, text), None, "{text}");
+            assert_eq!(parse_reply(command, text), None, "{text}");
         }
-        let zeros = told(DigestCommand::Xcrc, "1f").unwrap();
+        let zeros = parse_reply(DigestCommand::Xcrc, "1f").unwrap();
         assert_eq!(zeros.to_string(), "Crc32 0000001f");
     }
 }

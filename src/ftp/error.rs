@@ -137,7 +137,7 @@ pub enum Error {
     #[error(
         "bytes came in the clear where the TLS handshake was to begin: somebody may have put them there"
     )]
-    Injected,
+    PlaintextInjected,
     /// The server's certificate is not trusted.
     #[error(transparent)]
     Certificate(Box<Distrust>),
@@ -149,7 +149,7 @@ pub enum Error {
     NotTls,
     /// Data over TLS ended without the close_notify that tells its end (RFC 8446 §6.1).
     #[error("the data ended without TLS's word that it was all: it may have been cut off")]
-    CutOff,
+    NoCloseNotify,
     /// A reply that cannot be the answer to the command it follows: client and server are out of
     /// step.
     #[error("the server's replies are out of step with the commands: {0}")]
@@ -182,7 +182,7 @@ pub enum Error {
     Path(#[from] PathError),
     /// An argument that the protocol has no way to write.
     #[error("cannot be sent: {0}")]
-    Unsendable(&'static str),
+    Unrepresentable(&'static str),
     /// A local file that was being sent could not be read.
     #[error("cannot read the local file: {0}")]
     LocalFile(io::Error),
@@ -196,8 +196,8 @@ impl Error {
             Self::NoTransfer { .. }
             | Self::ListingTooLarge(_)
             | Self::Path(_)
-            | Self::Unsendable(_)
-            | Self::CutOff => true,
+            | Self::Unrepresentable(_)
+            | Self::NoCloseNotify => true,
             Self::Resolve { .. }
             | Self::Connect { .. }
             | Self::Proxy { .. }
@@ -209,7 +209,7 @@ impl Error {
             | Self::TooManySessions(_)
             | Self::TlsRefused { .. }
             | Self::TlsDemanded { .. }
-            | Self::Injected
+            | Self::PlaintextInjected
             | Self::Certificate(_)
             | Self::Tls(_)
             | Self::NotTls

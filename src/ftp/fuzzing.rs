@@ -18,7 +18,7 @@ use super::listing::{
 };
 use super::path::{NAME_MAX, RemotePath, check_name};
 use super::reply::{Reply, ReplyCode, first_line, inner_line, last_line};
-use super::session::facts::{told_size, told_time};
+use super::session::facts::{parse_size, parse_time};
 use super::session::list::Parser;
 use super::session::quoted_path;
 
@@ -30,11 +30,11 @@ pub fn reply(input: &[u8]) {
     for reply in replies(input) {
         is_one_line(&reply);
         reply.words();
-        reply.is_dying_word();
-        if let Ok(size) = told_size(&reply) {
+        reply.is_fatal_oops();
+        if let Ok(size) = parse_size(&reply) {
             assert!(i64::try_from(size).is_ok());
         }
-        let _ = told_time(&reply);
+        let _ = parse_time(&reply);
         for line in reply.lines() {
             if let Some(path) = quoted_path(line) {
                 is_safe(RemotePath::new(&path).ok().as_ref());
@@ -66,7 +66,7 @@ pub fn data_address(input: &[u8]) {
 pub fn digest(input: &[u8]) {
     for reply in replies(input) {
         for command in DigestCommand::ALL {
-            command.told(&reply).iter().for_each(is_one_line);
+            command.parse_reply(&reply).iter().for_each(is_one_line);
         }
     }
 }

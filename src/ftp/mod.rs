@@ -95,5 +95,5 @@ pub use session::list_form::{ListForm, ListWith};
 pub use session::prepared::{Readiness, Watch};
 pub use session::set_facts::Setting;
 pub use session::transfer::{Download, Interrupter, Upload};
-pub use session::{Failed, Session, greets};
+pub use session::{Failed, Session, probe};
 pub use tls::{Tls, TlsConfig, TlsOptions, Trust};

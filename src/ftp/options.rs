@@ -77,7 +77,7 @@ pub struct ConnectOptions {
 impl ConnectOptions {
     /// Whether data connections may be opened ahead of their transfers, where the server queues
     /// commands. Begun without waiting, one by a proxy would be none.
-    pub(super) fn may_arm(&self) -> bool {
+    pub(super) fn may_prepare_data(&self) -> bool {
         !self.active
             && self.proxy.is_none()
             && self.profile.has(Capability::Pipelining)

@@ -182,9 +182,9 @@ impl fmt::Debug for RemotePath {
 
 /// Bytes that a server chose, for a log or a message: as [`RemotePath`] shows its own.
 #[derive(Debug, Clone, Copy)]
-pub struct Shown<'a>(pub &'a [u8]);
+pub struct EscapedPath<'a>(pub &'a [u8]);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for EscapedPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         escape(self.0, f)
     }

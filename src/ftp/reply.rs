@@ -80,7 +80,7 @@ impl Reply {
 
     /// Whether the server's session ends here by a fault of its own: vsftpd's `500 OOPS: …`, which
     /// answers no command, and tells nothing of one.
-    pub(crate) fn is_dying_word(&self) -> bool {
+    pub(crate) fn is_fatal_oops(&self) -> bool {
         let text = self.lines.first();
         self.code.0 == 500 && text.is_some_and(|text| text.starts_with(b"OOPS:"))
     }

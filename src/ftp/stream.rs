@@ -16,12 +16,12 @@ const PIECE: usize = 256 << 10;
 /// loops counts its deadline on. An end that TLS's close_notify did not announce is
 /// `UnexpectedEof`: anybody on the way may have made it.
 #[derive(Debug)]
-pub(super) enum Wire {
+pub(super) enum MaybeTlsStream {
     Clear(TcpStream),
     Tls(Box<TlsStream>),
 }
 
-impl Wire {
+impl MaybeTlsStream {
     /// The TCP socket below.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
@@ -73,7 +73,7 @@ impl Wire {
     }
 }
 
-impl Read for Wire {
+impl Read for MaybeTlsStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Clear(socket) => socket.read(buffer),
@@ -82,7 +82,7 @@ impl Read for Wire {
     }
 }
 
-impl Write for Wire {
+impl Write for MaybeTlsStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Clear(socket) => socket.write(bytes),

@@ -41,7 +41,7 @@ pub(crate) fn timestamp(seconds: i64) -> Option<String> {
     (time.year() > 0).then(|| time.strftime("%Y%m%d%H%M%S").to_string())
 }
 
-/// The moment at which a clock in `zone` showed what a clock in UTC shows `shown` seconds after the
+/// The moment at which a clock in `zone` showed what a clock in UTC shows `escaped` seconds after the
 /// epoch; the earlier one where it showed it twice.
 pub(crate) fn moment(shown: i64, zone: &TimeZone) -> i64 {
     let Ok(read) = Timestamp::from_second(shown) else {
@@ -54,7 +54,7 @@ pub(crate) fn moment(shown: i64, zone: &TimeZone) -> i64 {
 }
 
 /// What a clock in `zone` shows at `moment`, as seconds after the epoch in UTC.
-pub(crate) fn shown_at(moment: i64, zone: &TimeZone) -> i64 {
+pub(crate) fn to_zone(moment: i64, zone: &TimeZone) -> i64 {
     let Ok(time) = Timestamp::from_second(moment) else {
         return moment;
     };
@@ -74,10 +74,10 @@ mod tests {
         // 2024-01-15T12:00 and 2024-07-15T12:00 on its walls.
         for (shown, ahead) in [(1_705_320_000, 3600), (1_721_044_800, 7200)] {
             assert_eq!(moment(shown, &zone), shown - ahead);
-            assert_eq!(shown_at(shown - ahead, &zone), shown);
+            assert_eq!(to_zone(shown - ahead, &zone), shown);
         }
         assert_eq!(moment(i64::MAX, &zone), i64::MAX);
-        assert_eq!(shown_at(i64::MAX, &zone), i64::MAX);
+        assert_eq!(to_zone(i64::MAX, &zone), i64::MAX);
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl BackgroundSession {
     /// How many directories should be [listed](Self::list) at once: as many as one round trip tells
     /// of.
     pub fn most_to_list(&self) -> usize {
-        let queues = self.lease.as_ref().is_some_and(|lease| lease.queues());
+        let queues = self.lease.as_ref().is_some_and(|lease| lease.pipelines());
         if queues && self.lists_together() {
             MOST_TOGETHER
         } else {

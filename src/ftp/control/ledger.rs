@@ -193,7 +193,7 @@ impl Ledger {
 
     /// What a reply with this code is. An answer is taken off the ledger, and a stray is not: see
     /// [`Self::accept_stray`].
-    pub(in crate::ftp) fn judge(&mut self, ReplyCode(code): ReplyCode) -> Fit {
+    pub(in crate::ftp) fn classify(&mut self, ReplyCode(code): ReplyCode) -> Fit {
         let Some(verb) = self.owed.front().copied() else {
             return Fit::Answer;
         };
@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn fits(ledger: &mut Ledger, codes: &[u16]) -> Vec<Fit> {
-        let judged = codes.iter().map(|code| ledger.judge(ReplyCode(*code)));
+        let judged = codes.iter().map(|code| ledger.classify(ReplyCode(*code)));
         judged.collect()
     }
 
@@ -388,7 +388,7 @@ mod tests {
             }
             for ((_, code), refused) in &chosen {
                 let code = if **refused { 550 } else { *code };
-                prop_assert_eq!(ledger.judge(ReplyCode(code)), Fit::Answer);
+                prop_assert_eq!(ledger.classify(ReplyCode(code)), Fit::Answer);
             }
             prop_assert_eq!(ledger.outstanding(), 0);
         }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use super::{Control, MAX_LINE, shown, socket_error};
+use super::{Control, MAX_LINE, escaped, socket_error};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::reply::{ReplyCode, first_line, inner_line, last_line};
 
@@ -38,7 +38,7 @@ impl Control {
         let Some(first) = first_line(&line) else {
             return Err(Error::Malformed {
                 expected: "a reply",
-                line: shown(&self.secrets.conceal_in(&line)),
+                line: escaped(&self.secrets.conceal_in(&line)),
             });
         };
         keep(&self.secrets.conceal_in(first.text))?;
@@ -81,7 +81,7 @@ impl Control {
             if first_line(line).is_some() {
                 return Ok(());
             }
-            let text = shown(line);
+            let text = escaped(line);
             if OTHER_SERVICES.iter().any(|start| line.starts_with(start)) {
                 return Err(no_greeting(text));
             }

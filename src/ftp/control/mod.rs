@@ -8,17 +8,17 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::concurrent_handshake::Beside;
+use super::concurrent_handshake::ConcurrentHandshake;
 use super::counts::CommandCounts;
 use super::error::{Error, Phase};
 use super::profile::{Capability, ServerProfile, Suspicion};
 use super::reply::Reply;
 use super::secrets::Secrets;
 use super::session::list::Pace;
-use super::stream::Wire;
+use super::stream::MaybeTlsStream;
 use super::tls::{self, Connector, Security};
 use ledger::{Fit, Ledger};
-use owed::OwedAhead;
+use owed::PassiveReply;
 
 /// Longest line of a reply.
 const MAX_LINE: usize = 8 * 1024;
@@ -34,7 +34,7 @@ const EXTENDED_PATIENCE: Duration = Duration::from_secs(5);
 /// A control connection.
 #[derive(Debug)]
 pub(super) struct Control {
-    stream: Wire,
+    stream: MaybeTlsStream,
     timeout: Duration,
     /// Bytes received and not yet taken as lines.
     unread: Vec<u8>,
@@ -51,14 +51,14 @@ pub(super) struct Control {
     sent_at: Instant,
     /// The quickest answer to a single command so far.
     round_trip: Option<Duration>,
-    ahead: OwedAhead,
+    ahead: PassiveReply,
     /// Replies to questions about a file that were sent already: they come next, behind the one
     /// sent ahead.
     looked: usize,
     /// Such replies that nobody wants any more.
     unwanted: usize,
     /// A data connection that is seen to while a reply is waited for.
-    beside: Option<Beside>,
+    beside: Option<ConcurrentHandshake>,
 }
 
 impl Control {
@@ -74,7 +74,7 @@ impl Control {
         };
         stream.set_write_timeout(Some(timeout)).map_err(io)?;
         Ok(Self {
-            stream: Wire::Clear(stream),
+            stream: MaybeTlsStream::Clear(stream),
             timeout,
             unread: Vec::new(),
             usable: true,
@@ -86,7 +86,7 @@ impl Control {
             holds_data: false,
             sent_at: Instant::now(),
             round_trip: None,
-            ahead: OwedAhead::None,
+            ahead: PassiveReply::None,
             looked: 0,
             unwanted: 0,
             beside: None,
@@ -94,12 +94,12 @@ impl Control {
     }
 
     /// The TLS handshake of a data connection goes on while replies are waited for.
-    pub(super) fn shake_hands_beside(&mut self, beside: Option<Beside>) {
+    pub(super) fn run_handshake(&mut self, beside: Option<ConcurrentHandshake>) {
         self.beside = beside;
     }
 
-    /// The data connection of [`Self::shake_hands_beside`], as far as it has come.
-    pub(super) fn take_beside(&mut self) -> Option<Beside> {
+    /// The data connection of [`Self::run_handshake`], as far as it has come.
+    pub(super) fn take_handshake(&mut self) -> Option<ConcurrentHandshake> {
         self.beside.take()
     }
 
@@ -133,7 +133,7 @@ impl Control {
     /// Goes on over TLS, its handshake done within `patience`.
     ///
     /// # Errors
-    /// [`Error::Injected`] where bytes came before it; what the server or its certificate lacks;
+    /// [`Error::PlaintextInjected`] where bytes came before it; what the server or its certificate lacks;
     /// the socket's.
     pub(super) fn secure(
         &mut self,
@@ -145,20 +145,20 @@ impl Control {
             source,
         };
         if !self.unread.is_empty() {
-            return Err(Error::Injected);
+            return Err(Error::PlaintextInjected);
         }
         let socket = self.stream.socket().try_clone().map_err(io)?;
         let mut stream = connector.over_control(socket)?;
         let shaken = stream.handshake(Instant::now() + patience);
-        self.stream = Wire::Tls(Box::new(stream));
-        shaken.map_err(|error| error.told(Phase::Handshake))
+        self.stream = MaybeTlsStream::Tls(Box::new(stream));
+        shaken.map_err(|error| error.into_error(Phase::Handshake))
     }
 
     /// What TLS came to, where there is any.
     pub(super) fn security(&self, data_resumed: Option<bool>) -> Option<Security> {
         match &self.stream {
-            Wire::Clear(_) => None,
-            Wire::Tls(stream) => Some(stream.security(data_resumed)),
+            MaybeTlsStream::Clear(_) => None,
+            MaybeTlsStream::Tls(stream) => Some(stream.security(data_resumed)),
         }
     }
 
@@ -173,7 +173,7 @@ impl Control {
     }
 
     /// Commands are counted there from now on.
-    pub(super) fn count_in(&mut self, counts: &CommandCounts) {
+    pub(super) fn set_counts(&mut self, counts: &CommandCounts) {
         self.counts = counts.clone();
     }
 
@@ -194,10 +194,10 @@ impl Control {
 
     /// Without waiting: whether the connection is open and nothing has come that nobody asked for.
     pub(super) fn is_quiet(&mut self) -> bool {
-        if self.look_ahead().is_err() || !self.usable {
+        if self.poll_passive_reply().is_err() || !self.usable {
             return false;
         }
-        if self.owes_anything() {
+        if self.awaits_replies() {
             let received = self.receive_now();
             return self.poison(received).is_ok();
         }
@@ -211,11 +211,11 @@ impl Control {
 
     /// Sends one command line; `line` has no line end.
     pub(super) fn send(&mut self, line: &[u8]) -> Result<(), Error> {
-        self.send_together(&[line])
+        self.send_batch(&[line])
     }
 
     /// Sends several command lines in one write; each has its own reply.
-    pub(super) fn send_together(&mut self, lines: &[&[u8]]) -> Result<(), Error> {
+    pub(super) fn send_batch(&mut self, lines: &[&[u8]]) -> Result<(), Error> {
         self.unwanted += std::mem::take(&mut self.looked);
         let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
         for line in lines {
@@ -292,18 +292,18 @@ impl Control {
         patience: Duration,
     ) -> Result<Reply, Error> {
         let deadline = Instant::now() + patience;
-        if self.owes_ahead() {
+        if self.awaits_passive_reply() {
             let reply = self.next_reply(phase, deadline)?;
             if !self.usable {
                 return Ok(reply);
             }
-            self.ahead = OwedAhead::Arrived(reply);
+            self.ahead = PassiveReply::Arrived(reply);
         }
-        self.pass_unwanted(phase, deadline)?;
+        self.skip_unwanted(phase, deadline)?;
         self.next_reply(phase, deadline)
     }
 
-    fn pass_unwanted(&mut self, phase: Phase, deadline: Instant) -> Result<(), Error> {
+    fn skip_unwanted(&mut self, phase: Phase, deadline: Instant) -> Result<(), Error> {
         while self.unwanted > 0 && self.usable {
             self.unwanted -= 1;
             self.next_reply(phase, deadline)?;
@@ -315,7 +315,7 @@ impl Control {
     fn next_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
         loop {
             let reply = self.any_reply(phase, deadline)?;
-            match self.judge(&reply) {
+            match self.classify(&reply) {
                 Fit::Answer | Fit::Preliminary => return Ok(reply),
                 Fit::Passing => log::debug!("passing over a preliminary reply: {reply}"),
                 Fit::OutOfStep => return Err(self.out_of_step(reply)),
@@ -331,13 +331,13 @@ impl Control {
         }
     }
 
-    fn judge(&mut self, reply: &Reply) -> Fit {
+    fn classify(&mut self, reply: &Reply) -> Fit {
         if self.ledger.outstanding() == 1 && !self.logged_in {
             let elapsed = self.sent_at.elapsed();
             self.round_trip = Some(self.round_trip.map_or(elapsed, |it| it.min(elapsed)));
         }
         let is_beside = self.holds_data && self.ledger.is_next_beside_data();
-        let fit = self.ledger.judge(reply.code());
+        let fit = self.ledger.classify(reply.code());
         if fit == Fit::Answer && is_beside {
             self.profile.answered_beside();
         }
@@ -407,7 +407,7 @@ impl Control {
         log::debug!("< {reply}");
         // 421: the server closes the connection, whatever was asked (RFC 959 §4.2.2).
         self.usable &= code.0 != 421;
-        if self.logged_in && reply.is_dying_word() {
+        if self.logged_in && reply.is_fatal_oops() {
             log::info!("the server's session ended by a fault of its own: {reply}");
             self.usable = false;
             return Err(Error::Closed(phase));
@@ -435,8 +435,8 @@ impl Control {
     ) -> Result<Reply, Error> {
         let timeout = self.timeout;
         let pace = Pace::new(timeout);
-        self.hear_ahead()?;
-        self.pass_unwanted(Phase::Reply, Instant::now() + timeout)?;
+        self.wait_for_passive_reply()?;
+        self.skip_unwanted(Phase::Reply, Instant::now() + timeout)?;
         let (mut count, mut bytes) = (0_usize, 0);
         let (mut first, mut last) = (Vec::new(), Vec::new());
         let mut keep = |line: &[u8]| {
@@ -469,7 +469,7 @@ impl Control {
         };
         let reply = Reply::new(code, lines);
         log::debug!("< {reply} ({count} lines)");
-        match self.judge(&reply) {
+        match self.classify(&reply) {
             Fit::OutOfStep => Err(self.out_of_step(reply)),
             Fit::Answer | Fit::Preliminary | Fit::Passing | Fit::Stray => Ok(reply),
         }
@@ -481,7 +481,9 @@ impl Control {
         // 8446 §4.4.2.4).
         let said = error.get_ref().and_then(|error| error.downcast_ref());
         match said {
-            Some(alert @ rustls::Error::AlertReceived(_)) if !self.logged_in => tls::told(alert),
+            Some(alert @ rustls::Error::AlertReceived(_)) if !self.logged_in => {
+                tls::to_error(alert)
+            }
             _ => socket_error(phase, error),
         }
     }
@@ -516,7 +518,7 @@ pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
 }
 
 /// The beginning of a line that makes no sense, fit for a message.
-pub(super) fn shown(line: &[u8]) -> String {
+pub(super) fn escaped(line: &[u8]) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     let _ = super::path::escape(

@@ -261,7 +261,7 @@ impl ServerProfile {
 
     /// What a login showed: the greeting and FEAT. The first one fills in what is announced and
     /// what is known of servers of this kind; observations stand.
-    pub(super) fn introduce(&self, greeting: &Reply, features: &Features) {
+    pub(super) fn record_login(&self, greeting: &Reply, features: &Features) {
         {
             let mut known = self.known();
             if known.announced.as_ref() == Some(features) {
@@ -339,7 +339,7 @@ impl ServerProfile {
     }
 
     /// Commands in one write were answered in order, errors among them.
-    pub(super) fn pipelines(&self) {
+    pub(super) fn prove_pipelining(&self) {
         self.works(Capability::Pipelining);
     }
 

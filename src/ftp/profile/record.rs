@@ -228,7 +228,7 @@ mod tests {
 
     fn observed() -> (ServerProfile, ServerIdentity) {
         let profile = ServerProfile::default();
-        profile.introduce(
+        profile.record_login(
             &Reply::new(ReplyCode(220), vec![b"hello".to_vec()]),
             &features(&["MLST type*;", "SIZE"]),
         );

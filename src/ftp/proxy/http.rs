@@ -1,8 +1,8 @@
 //! HTTP's CONNECT (RFC 9110 §9.3.6) in HTTP/1.1's form (RFC 9112), with Basic authentication (RFC
 //! 7617).
 
-use super::{ProxyProblem, ProxyTarget, Talk};
-use crate::ftp::control::shown;
+use super::{ProxyConversation, ProxyProblem, ProxyTarget};
+use crate::ftp::control::escaped;
 use crate::ftp::options::Password;
 
 /// Longest head of an answer, bytes.
@@ -14,7 +14,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Has the proxy connect to `port` of `target`.
 pub(super) fn ask(
-    talk: &mut Talk,
+    talk: &mut ProxyConversation,
     login: Option<&(String, Password)>,
     target: &ProxyTarget,
     port: u16,
@@ -34,7 +34,7 @@ pub(super) fn ask(
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    talk.say(request.as_bytes())?;
+    talk.send(request.as_bytes())?;
 
     let head = head(talk)?;
     let status = head.split(|byte| *byte == b'\n').next();
@@ -46,7 +46,7 @@ pub(super) fn ask(
         (407, Some(_)) => Err(ProxyProblem::LoginRefused),
         (_, login) => Err(ProxyProblem::Refused {
             target,
-            reason: without_password(shown(status), login),
+            reason: without_password(escaped(status), login),
         }),
     }
 }
@@ -61,10 +61,10 @@ fn without_password(text: String, login: Option<&(String, Password)>) -> String 
 
 /// The answer's head, read to its empty line and no further: the server's greeting may follow at
 /// once.
-fn head(talk: &mut Talk) -> Result<Vec<u8>, ProxyProblem> {
+fn head(talk: &mut ProxyConversation) -> Result<Vec<u8>, ProxyProblem> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
-        let [byte] = talk.hear_array()?;
+        let [byte] = talk.receive_array()?;
         head.push(byte);
         // What does not begin so is another protocol's, and need not have an empty line.
         let beginning = b"HTTP/1.".get(..head.len()).unwrap_or(b"HTTP/1.");

@@ -164,8 +164,8 @@ impl Proxy {
         origin: &Origin,
         deadline: Instant,
     ) -> Result<TcpStream, ProxyProblem> {
-        let mut talk = Talk {
-            stream: self.reach(origin, deadline)?,
+        let mut talk = ProxyConversation {
+            stream: self.connect_to_proxy(origin, deadline)?,
             deadline,
         };
         log::debug!("asking the proxy {self} for {}", target.with_port(port));
@@ -180,7 +180,11 @@ impl Proxy {
     }
 
     /// A connection to the proxy itself: all its addresses are tried in turn.
-    fn reach(&self, origin: &Origin, deadline: Instant) -> Result<TcpStream, ProxyProblem> {
+    fn connect_to_proxy(
+        &self,
+        origin: &Origin,
+        deadline: Instant,
+    ) -> Result<TcpStream, ProxyProblem> {
         let left = deadline.saturating_duration_since(Instant::now());
         let found = resolve(&self.host, self.port, left);
         let addresses = found.map_err(|error| match error.kind() {
@@ -195,14 +199,14 @@ impl Proxy {
 }
 
 /// What is said before the connection is the server's.
-struct Talk {
+struct ProxyConversation {
     stream: TcpStream,
     deadline: Instant,
 }
 
-impl Talk {
-    fn say(&mut self, bytes: &[u8]) -> Result<(), ProxyProblem> {
-        let left = self.left()?;
+impl ProxyConversation {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), ProxyProblem> {
+        let left = self.remaining()?;
         let written = self.stream.set_write_timeout(Some(left));
         written
             .and_then(|()| self.stream.write_all(bytes))
@@ -210,10 +214,10 @@ impl Talk {
     }
 
     /// Fills `bytes`, and reads nothing beyond: that would be the server's.
-    fn hear(&mut self, bytes: &mut [u8]) -> Result<(), ProxyProblem> {
+    fn receive(&mut self, bytes: &mut [u8]) -> Result<(), ProxyProblem> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let left = self.left()?;
+            let left = self.remaining()?;
             self.stream.set_read_timeout(Some(left)).map_err(broken)?;
             match self.stream.read(rest) {
                 Ok(0) => return Err(ProxyProblem::Closed),
@@ -225,13 +229,13 @@ impl Talk {
         Ok(())
     }
 
-    fn hear_array<const N: usize>(&mut self) -> Result<[u8; N], ProxyProblem> {
+    fn receive_array<const N: usize>(&mut self) -> Result<[u8; N], ProxyProblem> {
         let mut bytes = [0; N];
-        self.hear(&mut bytes)?;
+        self.receive(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn left(&self) -> Result<Duration, ProxyProblem> {
+    fn remaining(&self) -> Result<Duration, ProxyProblem> {
         match self.deadline.saturating_duration_since(Instant::now()) {
             Duration::ZERO => Err(ProxyProblem::Slow),
             left => Ok(left),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{ProxyProblem, ProxyTarget, Talk};
+use super::{ProxyConversation, ProxyProblem, ProxyTarget};
 use crate::ftp::options::Password;
 
 const VERSION: u8 = 5;
@@ -21,7 +21,7 @@ const IPV6: u8 = 4;
 
 /// Has the proxy connect to `port` of `target`.
 pub(super) fn ask(
-    talk: &mut Talk,
+    talk: &mut ProxyConversation,
     login: Option<&(String, Password)>,
     target: &ProxyTarget,
     port: u16,
@@ -33,15 +33,15 @@ pub(super) fn ask(
         None => &[VERSION, 1, NO_LOGIN],
         Some(_) => &[VERSION, 2, NO_LOGIN, USER_AND_PASSWORD],
     };
-    talk.say(methods)?;
-    match (talk.hear_array()?, login) {
+    talk.send(methods)?;
+    match (talk.receive_array()?, login) {
         ([VERSION, NO_LOGIN], _) => {}
         ([VERSION, USER_AND_PASSWORD], Some(login)) => log_in(talk, &login)?,
         ([VERSION, NO_METHOD], None) => return Err(ProxyProblem::WantsLogin),
         ([VERSION, NO_METHOD], Some(_)) => return Err(ProxyProblem::LoginRefused),
         _ => return Err(FOREIGN),
     }
-    talk.say(&request)?;
+    talk.send(&request)?;
     answer(talk, target, port)
 }
 
@@ -57,9 +57,9 @@ fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, Proxy
     Ok(request)
 }
 
-fn log_in(talk: &mut Talk, request: &[u8]) -> Result<(), ProxyProblem> {
-    talk.say(request)?;
-    match talk.hear_array()? {
+fn log_in(talk: &mut ProxyConversation, request: &[u8]) -> Result<(), ProxyProblem> {
+    talk.send(request)?;
+    match talk.receive_array()? {
         // Some send version 5 here.
         [LOGIN_VERSION | VERSION, 0] => Ok(()),
         [LOGIN_VERSION | VERSION, _] => Err(ProxyProblem::LoginRefused),
@@ -92,8 +92,12 @@ fn request(target: &ProxyTarget, port: u16) -> Result<Vec<u8>, ProxyProblem> {
 
 /// The proxy's answer, and the address it connects from, which nobody needs: it is not the
 /// server's.
-fn answer(talk: &mut Talk, target: &ProxyTarget, port: u16) -> Result<(), ProxyProblem> {
-    let [version, code, _, kind] = talk.hear_array()?;
+fn answer(
+    talk: &mut ProxyConversation,
+    target: &ProxyTarget,
+    port: u16,
+) -> Result<(), ProxyProblem> {
+    let [version, code, _, kind] = talk.receive_array()?;
     if version != VERSION {
         return Err(FOREIGN);
     }
@@ -104,15 +108,15 @@ fn answer(talk: &mut Talk, target: &ProxyTarget, port: u16) -> Result<(), ProxyP
         });
     }
     match kind {
-        IPV4 => talk.hear_array::<4>().map(drop)?,
-        IPV6 => talk.hear_array::<16>().map(drop)?,
+        IPV4 => talk.receive_array::<4>().map(drop)?,
+        IPV6 => talk.receive_array::<16>().map(drop)?,
         NAME => {
-            let [length] = talk.hear_array()?;
-            talk.hear(&mut vec![0; usize::from(length)])?;
+            let [length] = talk.receive_array()?;
+            talk.receive(&mut vec![0; usize::from(length)])?;
         }
         _ => return Err(FOREIGN),
     }
-    talk.hear_array::<2>().map(drop)
+    talk.receive_array::<2>().map(drop)
 }
 
 /// RFC 1928 §6.

@@ -5,9 +5,9 @@
 use std::ops::ControlFlow;
 
 use super::Session;
-use super::facts::{SizeAndModified, told_entry, told_size};
+use super::facts::{SizeAndModified, parse_mlst_reply, parse_size};
 use super::list::{MAX_STAT, Parser};
-use crate::ftp::control::shown;
+use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::listing::{Entry, Format, ListingOutcome};
 use crate::ftp::path::RemotePath;
@@ -78,10 +78,10 @@ impl Session {
 
     fn send_all(&mut self, lines: &[Vec<u8>]) -> Result<(), Error> {
         for line in lines {
-            log::debug!("> {}", shown(line));
+            log::debug!("> {}", escaped(line));
         }
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-        self.control.send_together(&lines)
+        self.control.send_batch(&lines)
     }
 
     fn stat_listing(&mut self, path: &RemotePath) -> Result<StatListing, Error> {
@@ -98,7 +98,7 @@ impl Session {
             let _ = parser.line(line.strip_prefix(b" ").unwrap_or(line));
         })?;
         let outcome = parser.finish();
-        self.settle();
+        self.act_on_passive_reply();
         if reply.is_completion() {
             let outcome = outcome?;
             Ok(StatListing { entries, outcome })
@@ -110,12 +110,12 @@ impl Session {
 
     fn mlst_answer(&mut self, path: &RemotePath) -> Result<Result<Entry, Error>, Error> {
         let answer = self.completion("MLST");
-        let named = answer.and_then(|reply| told_entry(&reply, path));
+        let named = answer.and_then(|reply| parse_mlst_reply(&reply, path));
         self.unless_broken(named)
     }
 
     fn size_and_time_answer(&mut self) -> Result<SizeAndModified, Error> {
-        let size = self.completion("SIZE").and_then(|it| told_size(&it));
+        let size = self.completion("SIZE").and_then(|it| parse_size(&it));
         let size = self.unless_broken(size)?;
         Ok((size, self.modified_answer()?))
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Session;
 use super::list_form::{ListForm, ListWith};
-use super::restart_marker::Mark;
+use super::restart_marker::RestartMarker;
 use crate::ftp::charset::decode;
-use crate::ftp::control::{shown, socket_error};
+use crate::ftp::control::{escaped, socket_error};
 use crate::ftp::data::PendingConnection;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::listing::{
@@ -200,7 +200,7 @@ impl Session {
         line: &[u8],
         parser: &mut Parser<'_>,
     ) -> Result<(), Error> {
-        let (pending, reply) = self.ask_for_transfer(verb, line, &Mark::None)?;
+        let (pending, reply) = self.ask_for_transfer(verb, line, &RestartMarker::None)?;
         match reply.code().class() {
             ReplyClass::Preliminary => {}
             ReplyClass::Completion => {
@@ -223,7 +223,7 @@ impl Session {
         drop(data);
         match read {
             Ok(ControlFlow::Continue(())) => {
-                self.arm_behind();
+                self.prepare_behind();
                 let reply = self.complete(verb, self.data.timeout)?;
                 parser.outcome.shortfall =
                     Shortfall::admitted_by(&words_about(&reply, &parser.path));
@@ -270,7 +270,7 @@ impl Session {
 
     fn list_by_stat(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
         let line = self.line(b"STAT ", path, b"")?;
-        log::debug!("> {}", shown(&line));
+        log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let mut flow = ControlFlow::Continue(());
         let reply = self.control.long_reply(MAX_STAT, &mut |line| {
@@ -341,7 +341,7 @@ impl<'a> Parser<'a> {
         let reader = std::mem::replace(&mut self.reader, ListingReader::new(format, 0));
         if !self.outcome.stopped {
             for line in reader.finish() {
-                if self.settled(line, b"").is_break() {
+                if self.apply(line, b"").is_break() {
                     break;
                 }
             }
@@ -354,7 +354,7 @@ impl<'a> Parser<'a> {
                 outcome.unreadable + outcome.dropped,
                 outcome.lines,
                 sample.reason,
-                shown(&sample.text)
+                escaped(&sample.text)
             );
         }
         Ok(outcome)
@@ -381,7 +381,7 @@ impl<'a> Parser<'a> {
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                    return Err(Error::CutOff);
+                    return Err(Error::NoCloseNotify);
                 }
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
             };
@@ -394,7 +394,7 @@ impl<'a> Parser<'a> {
                 let told = if overlong {
                     ControlFlow::Continue(())
                 } else {
-                    self.take_line(&unread)
+                    self.parse_line(&unread)
                 };
                 unread.clear();
                 overlong = false;
@@ -416,7 +416,7 @@ impl<'a> Parser<'a> {
         if unread.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        Ok(self.take_line(&unread))
+        Ok(self.parse_line(&unread))
     }
 
     fn check_bounds(&self) -> Result<(), Error> {
@@ -436,10 +436,10 @@ impl<'a> Parser<'a> {
     /// Takes one line of a STAT reply.
     pub(in crate::ftp) fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
         self.outcome.bytes += line.len() as u64;
-        self.take_line(line)
+        self.parse_line(line)
     }
 
-    fn take_line(&mut self, line: &[u8]) -> ControlFlow<()> {
+    fn parse_line(&mut self, line: &[u8]) -> ControlFlow<()> {
         if self.exceeded.is_some() {
             return ControlFlow::Break(());
         }
@@ -458,12 +458,12 @@ impl<'a> Parser<'a> {
                 self.charge(entry.memory())?;
                 self.entry(entry)
             }
-            settled => self.settled(settled, line),
+            settled => self.apply(settled, line),
         }
     }
 
     /// Takes a line's meaning, its memory already counted.
-    fn settled(&mut self, meaning: ListingLine, line: &[u8]) -> ControlFlow<()> {
+    fn apply(&mut self, meaning: ListingLine, line: &[u8]) -> ControlFlow<()> {
         match meaning {
             ListingLine::Entry(entry) => return self.entry(entry),
             ListingLine::Itself => self.outcome.names_itself = true,

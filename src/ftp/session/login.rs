@@ -58,7 +58,8 @@ pub(in crate::ftp) fn log_in(
     // The session is made for something, most often for a transfer: its data connection is asked
     // for immediately.
     let skips_extended = options.trust_pasv_address && is_v4(control)?;
-    let arms = together && options.may_arm() && profile.has(Capability::Epsv) && !skips_extended;
+    let arms =
+        together && options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
     if together {
         let lines = ["FEAT", "TYPE I", "EPSV"];
         let lines = lines.get(..if arms { 3 } else { 2 }).unwrap_or_default();
@@ -66,17 +67,17 @@ pub(in crate::ftp) fn log_in(
             log::debug!("> {line}");
         }
         let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
-        control.send_together(&lines)?;
+        control.send_batch(&lines)?;
     } else {
         send(control, b"FEAT")?;
     }
     let features = features(&answer(control, "FEAT")?);
-    profile.introduce(&greeting, &features);
+    profile.record_login(&greeting, &features);
     if together {
         check_type(answer(control, "TYPE")?)?;
     }
     if arms {
-        control.owe_ahead();
+        control.expect_passive_reply();
     }
     let mut wishes = Vec::new();
     if profile.has(Capability::Utf8) && options.charset.is_none() {
@@ -84,14 +85,14 @@ pub(in crate::ftp) fn log_in(
         wishes.push("OPTS UTF8 ON".to_owned());
     }
     wishes.extend(wanted_facts(&features));
-    tell(control, &wishes, together)?;
+    send_options(control, &wishes, together)?;
     if !together {
         send(control, b"TYPE I")?;
         check_type(answer(control, "TYPE")?)?;
     }
     if together && !profile.is_proven(Capability::Pipelining) {
         probe_pipelining(control)?;
-        profile.pipelines();
+        profile.prove_pipelining();
     }
     Ok(features)
 }
@@ -115,7 +116,7 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
         log::debug!("> {line}");
     }
     let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-    control.send_together(&lines)?;
+    control.send_batch(&lines)?;
     for verb in ["PWD", UNKNOWN, "RNFR", "RNTO", "PWD"] {
         let reply = answer(control, verb)?;
         // 503 is the answer to an RNTO whose RNFR was refused, and to nothing else of these.
@@ -141,7 +142,7 @@ fn enter(
         // The server's turn to speak comes behind the client's hello; what is here already nobody
         // has authenticated.
         if !control.is_quiet() {
-            return Err(Error::Injected);
+            return Err(Error::PlaintextInjected);
         }
         if !options.profile.has(Capability::PromptHandshake) {
             std::thread::sleep(MOMENT);
@@ -163,7 +164,7 @@ fn enter(
 }
 
 /// Sends `wishes`, whatever the server says to them.
-fn tell(control: &mut Control, wishes: &[String], together: bool) -> Result<(), Error> {
+fn send_options(control: &mut Control, wishes: &[String], together: bool) -> Result<(), Error> {
     for some in wishes.chunks(if together { wishes.len().max(1) } else { 1 }) {
         for line in some {
             send(control, line.as_bytes())?;
@@ -190,7 +191,7 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
         match reply.code().class() {
             ReplyClass::Preliminary => log::info!("the server asks for patience: {reply}"),
             ReplyClass::Completion => return Ok(reply),
-            _ => return Err(turned_away(reply, "greeting")),
+            _ => return Err(login_error(reply, "greeting")),
         }
     }
     Err(Error::Timeout(Phase::Greeting))
@@ -198,7 +199,7 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
 
 /// The reply itself, where the greeting was several ones, which come before it: 220 answers no
 /// command.
-fn past_greeting(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
+fn skip_greetings(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
     for _ in 0..MOST_GREETINGS {
         if !matches!(reply.code().0, 120 | 220) {
             break;
@@ -247,7 +248,7 @@ fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), E
                 let url = protected_url(options);
                 return Err(Error::TlsDemanded { reply, url });
             }
-            _ => return Err(turned_away(reply, verb)),
+            _ => return Err(login_error(reply, verb)),
         };
     }
     Err(Error::Malformed {
@@ -257,7 +258,7 @@ fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), E
 }
 
 /// A refusal at the door: because there is no room, or because of who we are.
-fn turned_away(reply: Reply, command: &'static str) -> Error {
+fn login_error(reply: Reply, command: &'static str) -> Error {
     if is_about_room(&reply) {
         return Error::TooManySessions(reply);
     }
@@ -369,16 +370,16 @@ fn send(control: &mut Control, line: &[u8]) -> Result<(), Error> {
 fn command(control: &mut Control, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
     send(control, line)?;
     let reply = control.reply(Phase::Reply)?;
-    told(past_greeting(control, reply)?, verb)
+    refuse_421(skip_greetings(control, reply)?, verb)
 }
 
 fn answer(control: &mut Control, verb: &'static str) -> Result<Reply, Error> {
-    told(control.reply(Phase::Reply)?, verb)
+    refuse_421(control.reply(Phase::Reply)?, verb)
 }
 
-fn told(reply: Reply, verb: &'static str) -> Result<Reply, Error> {
+fn refuse_421(reply: Reply, verb: &'static str) -> Result<Reply, Error> {
     if reply.code().0 == 421 {
-        return Err(turned_away(reply, verb));
+        return Err(login_error(reply, verb));
     }
     Ok(reply)
 }
@@ -398,7 +399,7 @@ fn secret_command(
     }
     control.send(format!("{verb} {argument}").as_bytes())?;
     let reply = control.reply(Phase::Reply)?;
-    past_greeting(control, reply)
+    skip_greetings(control, reply)
 }
 
 #[cfg(test)]
@@ -428,7 +429,7 @@ mod tests {
             ),
         ] {
             assert!(matches!(
-                turned_away(reply(code, text), "USER"),
+                login_error(reply(code, text), "USER"),
                 Error::TooManySessions(_)
             ));
         }
@@ -439,7 +440,7 @@ mod tests {
             "Maximum login attempts (3) exceeded",
             "Too many authentication failures",
         ] {
-            let wrong = turned_away(reply(530, words), "PASS");
+            let wrong = login_error(reply(530, words), "PASS");
             assert!(matches!(wrong, Error::Login(_)), "{words}");
         }
     }

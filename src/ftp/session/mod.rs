@@ -21,7 +21,7 @@ use jiff::tz::TimeZone;
 use super::bind::Origin;
 use super::charset::encode;
 use super::connect::{Route, control_connection};
-use super::control::{Control, shown};
+use super::control::{Control, escaped};
 use super::data::DataOptions;
 use super::error::{Error, Phase};
 use super::features::Features;
@@ -30,10 +30,10 @@ use super::options::ConnectOptions;
 use super::path::RemotePath;
 use super::profile::{Capability, ServerIdentity, ServerProfile};
 use super::reply::{Reply, ReplyClass};
-use super::tls::{AnotherWay, Connector, Security, Tls, TlsConfig};
+use super::tls::{Connector, Security, Tls, TlsConfig, TlsFallback};
 use login::log_in;
-use pipelined::{Behind, Looked};
-use prepared::{PreparedData, Way};
+use pipelined::{PipelinedCommands, PipelinedQuestion};
+use prepared::{PassiveCommand, PreparedData};
 
 /// The reply that ends an upload may take this many timeouts (150 s by default): servers that scan
 /// what they were sent, or pass it on to another store, answer late. A server that is gone shows in
@@ -58,9 +58,9 @@ pub struct Session {
     /// Whether the last data connection resumed the control connection's TLS session.
     pub(super) data_resumed: Option<bool>,
     /// What was sent behind the transfer under way.
-    pub(super) behind: Option<Behind>,
+    pub(super) behind: Option<PipelinedCommands>,
     /// A question about a file that was sent already.
-    pub(super) looked: Option<Looked>,
+    pub(super) looked: Option<PipelinedQuestion>,
     features: Features,
     /// What the server can and does; shared by all sessions to it.
     pub(super) profile: ServerProfile,
@@ -70,10 +70,10 @@ pub struct Session {
     /// The zone of MDTM's times, where that is not UTC.
     pub(super) mdtm_zone: Option<TimeZone>,
     /// REST or RANG was sent, and no transfer has begun since.
-    pub(super) is_marked: bool,
+    pub(super) marker_pending: bool,
     /// What takes back a restart marker of a transfer that did not end well: some servers keep it
     /// for the next one.
-    pub(super) kept_marker: Option<(&'static str, &'static str)>,
+    pub(super) stale_marker: Option<(&'static str, &'static str)>,
 }
 
 /// An operation that consumed the session failed; the session comes back where it survived.
@@ -98,7 +98,7 @@ impl Failed {
 
 /// Whether the server speaks at all: a greeting begins, even one that refuses, within `patience` of
 /// connecting, which may take as long, and so may implicit TLS.
-pub fn greets(options: &ConnectOptions, patience: Duration) -> bool {
+pub fn probe(options: &ConnectOptions, patience: Duration) -> bool {
     let greeting = || {
         let (stream, _) = control_connection(options, patience)?;
         let mut control = Control::new(stream, patience, ServerProfile::default())?;
@@ -130,10 +130,10 @@ impl Session {
             Err(Error::Tls(failed)) => failed,
             outcome => return outcome,
         };
-        match options.tls.config().and_then(TlsConfig::another_way) {
+        match options.tls.config().and_then(TlsConfig::fallback) {
             None => Err(Error::Tls(failed)),
-            Some(AnotherWay::AnyVersion) => Self::connect_once(options),
-            Some(AnotherWay::ShortRsa) => match Self::connect_once(options) {
+            Some(TlsFallback::AnyVersion) => Self::connect_once(options),
+            Some(TlsFallback::ShortRsa) => match Self::connect_once(options) {
                 // A server without TLS 1.2; what is wrong is its key.
                 Err(Error::Tls(_)) => Err(Error::Tls(failed)),
                 outcome => outcome,
@@ -154,10 +154,10 @@ impl Session {
         };
         let (mut control, route, features) = logged_in?;
         let needs_announcing = features.has("PRET");
-        if needs_announcing && control.owes_ahead() {
+        if needs_announcing && control.awaits_passive_reply() {
             // EPSV before PRET leads nowhere.
-            control.hear_ahead()?;
-            control.take_ahead();
+            control.wait_for_passive_reply()?;
+            control.take_passive_reply();
         }
         let data = DataOptions {
             route,
@@ -172,12 +172,12 @@ impl Session {
             profile: profile.clone(),
         };
         let peer = control.peer()?.ip();
-        let was_asked = control.has_ahead();
+        let was_asked = control.holds_passive_reply();
         let mut session = Self {
             control,
             data,
             peer,
-            ahead: PreparedData::new(options.may_arm() && !needs_announcing),
+            ahead: PreparedData::new(options.may_prepare_data() && !needs_announcing),
             tls,
             data_resumed: None,
             behind: None,
@@ -190,11 +190,11 @@ impl Session {
                 .timezone
                 .clone()
                 .filter(|_| !profile.has(Capability::MdtmUtc)),
-            is_marked: false,
-            kept_marker: None,
+            marker_pending: false,
+            stale_marker: None,
         };
         if was_asked {
-            session.ahead.asked(Way::Extended);
+            session.ahead.asked(PassiveCommand::Extended);
             session.advance();
         }
         Ok(session)
@@ -206,7 +206,7 @@ impl Session {
     ) -> Result<(Control, Route, Features), Error> {
         let (stream, route) = control_connection(options, options.connect_timeout)?;
         let mut control = Control::new(stream, options.timeout, options.profile.clone())?;
-        control.count_in(&options.counts);
+        control.set_counts(&options.counts);
         let features = log_in(&mut control, options, tls)?;
         control.logged_in();
         Ok((control, route, features))
@@ -214,7 +214,7 @@ impl Session {
 
     /// Whether commands are sent together: the server answers them one after the other, for all
     /// that is known.
-    pub fn queues(&self) -> bool {
+    pub fn pipelines(&self) -> bool {
         self.profile.has(Capability::Pipelining)
     }
 
@@ -241,7 +241,7 @@ impl Session {
     /// False after anything that broke the control connection or put it out of step, and once its
     /// TLS session can be resumed no more.
     pub fn is_usable(&self) -> bool {
-        self.control.is_usable() && !self.tls.as_ref().is_some_and(Connector::is_spent)
+        self.control.is_usable() && !self.tls.as_ref().is_some_and(Connector::is_exhausted)
     }
 
     /// Without waiting: whether the idle control connection is open and nothing unasked has come
@@ -259,11 +259,11 @@ impl Session {
     /// # Errors
     /// The session broke.
     pub fn identify(&mut self) -> Result<RemotePath, Error> {
-        let queues = self.queues();
+        let queues = self.pipelines();
         log::debug!("> SYST");
         if queues {
             log::debug!("> PWD");
-            self.control.send_together(&[b"SYST", b"PWD"])?;
+            self.control.send_batch(&[b"SYST", b"PWD"])?;
         } else {
             self.control.send(b"SYST")?;
         }
@@ -297,8 +297,8 @@ impl Session {
     }
 
     fn directory_in(&self, reply: &Reply) -> Result<RemotePath, Error> {
-        let told = reply.lines().iter().find_map(|line| told_directory(line));
-        let told = told.ok_or_else(|| nonsense(reply, "an absolute path"))?;
+        let told = reply.lines().iter().find_map(|line| parse_directory(line));
+        let told = told.ok_or_else(|| malformed(reply, "an absolute path"))?;
         Ok(RemotePath::new(&super::charset::decode(
             told,
             self.charset,
@@ -346,7 +346,7 @@ impl Session {
     pub fn available(&mut self, path: &RemotePath) -> Result<u64, Error> {
         let reply = self.on_path("AVBL", path)?;
         let bytes = first_word(&reply).and_then(|digits| digits.parse().ok());
-        bytes.ok_or_else(|| nonsense(&reply, "a number of bytes"))
+        bytes.ok_or_else(|| malformed(&reply, "a number of bytes"))
     }
 
     pub(super) fn charset(&self) -> Option<&'static encoding_rs::Encoding> {
@@ -371,7 +371,7 @@ impl Session {
 
     /// Sends a line and takes its reply, whatever it says.
     pub(super) fn exchange(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
-        log::debug!("> {}", shown(line));
+        log::debug!("> {}", escaped(line));
         self.control.send(line)?;
         self.answer(verb)
     }
@@ -379,12 +379,12 @@ impl Session {
     /// The next reply, whatever it says.
     pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.control.reply(Phase::Reply);
-        if matches!(reply, Err(Error::Timeout(_))) && self.ahead.hears_unasked() {
+        if matches!(reply, Err(Error::Timeout(_))) && self.ahead.has_unexpected_data() {
             // uftpd answers MLST over the data connection that waits.
             self.control.data_was_misused();
         }
         let reply = reply?;
-        self.settle();
+        self.act_on_passive_reply();
         match reply.code().class() {
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
                 command: verb,
@@ -397,7 +397,7 @@ impl Session {
     }
 
     pub(super) fn completed(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
-        log::debug!("> {}", shown(line));
+        log::debug!("> {}", escaped(line));
         self.control.send(line)?;
         self.completion(verb)
     }
@@ -414,7 +414,7 @@ impl Session {
         }
         // Another reply would follow, or be waited for: the two sides are out of step.
         self.control.give_up();
-        Err(nonsense(&reply, "the end of a command"))
+        Err(malformed(&reply, "the end of a command"))
     }
 
     /// The answer to one of several commands, where the next one's can still be heard.
@@ -468,7 +468,7 @@ pub(super) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
 
 /// The absolute path in a line of a 257; none where it holds no path of FTP's kind (`C:\\`,
 /// `DISK:[DIR]`). Servers that use backslashes alone understand slashes, too.
-fn told_directory(line: &[u8]) -> Option<Vec<u8>> {
+fn parse_directory(line: &[u8]) -> Option<Vec<u8>> {
     let path = quoted_path(line).or_else(|| {
         let word = line.split(u8::is_ascii_whitespace).next()?;
         word.starts_with(b"/").then(|| word.to_vec())
@@ -492,10 +492,10 @@ pub(super) fn first_word(reply: &Reply) -> Option<&str> {
         .next()
 }
 
-pub(super) fn nonsense(reply: &Reply, expected: &'static str) -> Error {
+pub(super) fn malformed(reply: &Reply, expected: &'static str) -> Error {
     Error::Malformed {
         expected,
-        line: shown(reply.to_string().as_bytes()),
+        line: escaped(reply.to_string().as_bytes()),
     }
 }
 
@@ -518,7 +518,7 @@ mod tests {
 
     #[test]
     fn a_working_directory_is_an_absolute_path_with_quotes_or_without() {
-        let told = |line: &[u8]| told_directory(line).map(|path| String::from_utf8(path).unwrap());
+        let told = |line: &[u8]| parse_directory(line).map(|path| String::from_utf8(path).unwrap());
         for (line, path) in [
             (b"\"/a b\" is current".as_slice(), "/a b"),
             (b"/a is your directory", "/a"),

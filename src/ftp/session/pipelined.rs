@@ -5,8 +5,8 @@
 //! for is thrown away by the next command (`control.rs`).
 
 use super::Session;
-use super::prepared::Way;
-use crate::ftp::control::shown;
+use super::prepared::PassiveCommand;
+use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
@@ -14,28 +14,28 @@ use crate::ftp::reply::Reply;
 
 /// What was sent behind the transfer under way.
 #[derive(Debug)]
-pub(in crate::ftp) struct Behind {
-    way: Way,
-    look: Option<Looked>,
+pub(in crate::ftp) struct PipelinedCommands {
+    way: PassiveCommand,
+    look: Option<PipelinedQuestion>,
 }
 
 /// A question about a file whose answer was not taken yet.
 #[derive(Debug)]
-pub(in crate::ftp) struct Looked {
+pub(in crate::ftp) struct PipelinedQuestion {
     path: RemotePath,
-    with: PipelinedLook,
+    with: FactsCommand,
 }
 
 /// How a file is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ftp) enum PipelinedLook {
+pub(in crate::ftp) enum FactsCommand {
     /// MLST.
     Mlst,
     /// SIZE and MDTM.
     SizeAndTime,
 }
 
-impl PipelinedLook {
+impl FactsCommand {
     fn replies(self) -> usize {
         match self {
             Self::Mlst => 1,
@@ -47,7 +47,7 @@ impl PipelinedLook {
 impl Session {
     /// The data has ended: asks for the next transfer's data connection, before the completion
     /// reply has come. Servers answer when they have sent that.
-    pub(in crate::ftp) fn arm_behind(&mut self) {
+    pub(in crate::ftp) fn prepare_behind(&mut self) {
         // One that cannot be sent shows in the completion reply.
         let _ = self.send_behind(None);
     }
@@ -59,7 +59,7 @@ impl Session {
             return Ok(());
         }
         // Without EPSV the look would come first, and could be taken for the completion reply.
-        let Some(way) = self.way_ahead() else {
+        let Some(way) = self.next_passive_command() else {
             return Ok(());
         };
         // A server may still take part in the end of the data connection's TLS.
@@ -67,20 +67,20 @@ impl Session {
             return Ok(());
         }
         let mut lines = vec![way.verb().as_bytes().to_vec()];
-        let look = match look.zip(self.best_look()) {
+        let look = match look.zip(self.facts_command()) {
             Some((path, with)) => {
-                lines.extend(self.look_lines(path, with)?);
+                lines.extend(self.facts_lines(path, with)?);
                 let path = path.clone();
-                Some(Looked { path, with })
+                Some(PipelinedQuestion { path, with })
             }
             None => None,
         };
         for line in &lines {
-            log::debug!("> {} (behind)", shown(line));
+            log::debug!("> {} (behind)", escaped(line));
         }
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-        self.control.send_together(&lines)?;
-        self.behind = Some(Behind { way, look });
+        self.control.send_batch(&lines)?;
+        self.behind = Some(PipelinedCommands { way, look });
         Ok(())
     }
 
@@ -92,13 +92,13 @@ impl Session {
         if !self.ahead.expects_more() || !is_borne {
             return Ok(false);
         }
-        let Some(way) = self.way_ahead() else {
+        let Some(way) = self.next_passive_command() else {
             return Ok(false);
         };
-        log::debug!("> {}", shown(line));
+        log::debug!("> {}", escaped(line));
         log::debug!("> {} (behind)", way.verb());
-        self.control.send_together(&[line, way.verb().as_bytes()])?;
-        self.behind = Some(Behind { way, look: None });
+        self.control.send_batch(&[line, way.verb().as_bytes()])?;
+        self.behind = Some(PipelinedCommands { way, look: None });
         Ok(true)
     }
 
@@ -107,10 +107,10 @@ impl Session {
         let Some(behind) = self.behind.take() else {
             return;
         };
-        self.control.owe_ahead();
+        self.control.expect_passive_reply();
         self.ahead.asked(behind.way);
         if let Some(looked) = behind.look {
-            self.control.owe_look(looked.with.replies());
+            self.control.expect_facts(looked.with.replies());
             self.looked = Some(looked);
         }
     }
@@ -128,32 +128,36 @@ impl Session {
     }
 
     /// Whether just this question was sent already, and its answers are the next to come.
-    pub(in crate::ftp) fn was_asked(&mut self, path: &RemotePath, with: PipelinedLook) -> bool {
+    pub(in crate::ftp) fn is_already_asked(
+        &mut self,
+        path: &RemotePath,
+        with: FactsCommand,
+    ) -> bool {
         let looked = self.looked.take();
         looked.is_some_and(|looked| looked.path == *path && looked.with == with)
-            && self.control.take_look()
+            && self.control.take_facts()
     }
 
-    fn best_look(&self) -> Option<PipelinedLook> {
+    fn facts_command(&self) -> Option<FactsCommand> {
         let features = self.features();
         if features.has("MLST") {
-            Some(PipelinedLook::Mlst)
+            Some(FactsCommand::Mlst)
         } else if features.has("SIZE") && features.has("MDTM") {
-            Some(PipelinedLook::SizeAndTime)
+            Some(FactsCommand::SizeAndTime)
         } else {
             None
         }
     }
 
     /// The command lines of a look.
-    pub(in crate::ftp) fn look_lines(
+    pub(in crate::ftp) fn facts_lines(
         &self,
         path: &RemotePath,
-        with: PipelinedLook,
+        with: FactsCommand,
     ) -> Result<Vec<Vec<u8>>, Error> {
         match with {
-            PipelinedLook::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
-            PipelinedLook::SizeAndTime => Ok(vec![
+            FactsCommand::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
+            FactsCommand::SizeAndTime => Ok(vec![
                 self.line(b"SIZE ", path, b"")?,
                 self.line(b"MDTM ", path, b"")?,
             ]),

@@ -2,7 +2,7 @@
 //! has ended, and the connection made while nobody waits, so that the next transfer begins with its
 //! verb (RFC 959 §3.2, RFC 2428).
 //!
-//! Nothing here waits but [`Session::take_armed`]. The connection belongs to its session: servers
+//! Nothing here waits but [`Session::take_prepared`]. The connection belongs to its session: servers
 //! keep it across other commands until a transfer takes it or another EPSV replaces it. One that
 //! the server closed meanwhile is noticed before it is used, and one that it forgot by its 425.
 
@@ -72,23 +72,23 @@ enum State {
     #[default]
     None,
     /// The reply to EPSV or PASV is owed.
-    Asked(Way),
+    Asked(PassiveCommand),
     /// TCP connects by itself.
-    Connecting(Arm),
-    Connected(Arm),
+    Connecting(PreparedSocket),
+    Connected(PreparedSocket),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ftp) enum Way {
+pub(in crate::ftp) enum PassiveCommand {
     Extended,
     Passive,
 }
 
 /// A data connection ahead of its use; its socket does not block.
 #[derive(Debug)]
-struct Arm {
+struct PreparedSocket {
     socket: TcpStream,
-    way: Way,
+    way: PassiveCommand,
     since: Instant,
 }
 
@@ -131,7 +131,7 @@ impl PreparedData {
     }
 
     /// The reply to EPSV or PASV is owed from now on.
-    pub(in crate::ftp) fn asked(&mut self, way: Way) {
+    pub(in crate::ftp) fn asked(&mut self, way: PassiveCommand) {
         self.due = false;
         self.state = State::Asked(way);
     }
@@ -163,7 +163,7 @@ impl PreparedData {
     }
 
     /// Without waiting: whether bytes came over a data connection that no transfer has used.
-    pub(in crate::ftp) fn hears_unasked(&self) -> bool {
+    pub(in crate::ftp) fn has_unexpected_data(&self) -> bool {
         match &self.state {
             State::Connecting(arm) | State::Connected(arm) => {
                 matches!(arm.socket.peek(&mut [0]), Ok(count) if count > 0)
@@ -192,60 +192,64 @@ impl Session {
 
     /// Asks for the next transfer's data connection, where one has used up the last and none is
     /// coming. Does not wait.
-    pub fn arm(&mut self) {
-        if !self.ahead.enabled || !self.ahead.due || !self.is_usable() || !self.bears_early_data() {
+    pub fn prepare_data(&mut self) {
+        if !self.ahead.enabled
+            || !self.ahead.due
+            || !self.is_usable()
+            || !self.supports_early_data()
+        {
             return;
         }
-        self.renew_arm();
+        self.renew_prepared();
     }
 
     /// Asks for another data connection in the place of one that grows old. Does not wait.
-    pub fn renew_arm(&mut self) {
-        if !self.ahead.enabled || self.control.owes_anything() || !self.bears_early_data() {
+    pub fn renew_prepared(&mut self) {
+        if !self.ahead.enabled || self.control.awaits_replies() || !self.supports_early_data() {
             return;
         }
-        let way = self.best_way();
+        let way = self.passive_command();
         log::debug!("> {} (ahead)", way.verb());
         // One that cannot be sent leaves the session unusable, which shows.
         if self.control.send(way.verb().as_bytes()).is_ok() {
-            self.control.owe_ahead();
+            self.control.expect_passive_reply();
             self.ahead.asked(way);
         }
     }
 
     /// How the next data connection would be asked for as things are; none where it should not.
-    pub(in crate::ftp) fn way_ahead(&self) -> Option<Way> {
+    pub(in crate::ftp) fn next_passive_command(&self) -> Option<PassiveCommand> {
         let is_wanted = self.ahead.enabled
             && self.ahead.due
-            && !self.control.owes_anything()
+            && !self.control.awaits_replies()
             && self.profile.is_proven(Capability::EarlyDataConnection);
-        is_wanted.then(|| self.best_way())
+        is_wanted.then(|| self.passive_command())
     }
 
-    fn best_way(&self) -> Way {
+    fn passive_command(&self) -> PassiveCommand {
         let skips_extended = self.data.trust_pasv_address && is_v4(&self.control).unwrap_or(false);
         if self.profile.has(Capability::Epsv) && !skips_extended {
-            Way::Extended
+            PassiveCommand::Extended
         } else {
-            Way::Passive
+            PassiveCommand::Passive
         }
     }
 
-    fn bears_early_data(&self) -> bool {
+    fn supports_early_data(&self) -> bool {
         self.profile.has(Capability::EarlyDataConnection)
     }
 
     /// Closes a data connection opened ahead.
-    pub fn disarm(&mut self) {
-        if !self.control.owes_ahead() {
+    pub fn drop_prepared(&mut self) {
+        if !self.control.awaits_passive_reply() {
             self.ahead.state = State::None;
             self.control.set_holds_data(false);
         }
     }
 
     /// Whether a data connection opened ahead is so old that it should be
-    /// [renewed](Self::renew_arm) or [closed](Self::disarm).
-    pub fn has_old_arm(&self) -> bool {
+    /// [renewed](Self::renew_prepared) or [closed](Self::drop_prepared).
+    pub fn has_old_prepared(&self) -> bool {
         match &self.ahead.state {
             State::Connecting(arm) | State::Connected(arm) => {
                 arm.since.elapsed() >= self.ahead.oldest / 2
@@ -277,11 +281,11 @@ impl Session {
     /// Does what can be done for the next transfer's data connection without waiting.
     pub fn advance(&mut self) {
         // A failure shows in the session.
-        if self.control.look_ahead().is_ok() {
-            self.settle();
+        if self.control.poll_passive_reply().is_ok() {
+            self.act_on_passive_reply();
         }
         // Refused EPSV leaves PASV to be asked for.
-        self.arm();
+        self.prepare_data();
         if let State::Connecting(arm) = &self.ahead.state
             && matches!(
                 wait_for(&arm.socket, PollFlags::OUT, Duration::ZERO),
@@ -295,15 +299,15 @@ impl Session {
 
     /// The data connection opened ahead, if it is good: waits for as much of it as is still to
     /// come.
-    pub(in crate::ftp) fn take_armed(&mut self) -> Result<Option<TcpStream>, Error> {
-        self.control.hear_ahead()?;
-        self.settle();
+    pub(in crate::ftp) fn take_prepared(&mut self) -> Result<Option<TcpStream>, Error> {
+        self.control.wait_for_passive_reply()?;
+        self.act_on_passive_reply();
         self.control.set_holds_data(false);
         let arm = match std::mem::take(&mut self.ahead.state) {
             State::Connecting(arm) | State::Connected(arm) => arm,
             State::None | State::Asked(_) => return Ok(None),
         };
-        if arm.since.elapsed() >= self.ahead.oldest || !self.bears_early_data() {
+        if arm.since.elapsed() >= self.ahead.oldest || !self.supports_early_data() {
             return Ok(None);
         }
         let left = self
@@ -318,11 +322,11 @@ impl Session {
                 return Ok(None);
             }
             Err(error) => {
-                self.not_reached(arm.way, &error);
+                self.prepare_failed(arm.way, &error);
                 return Ok(None);
             }
         }
-        if arm.way == Way::Extended {
+        if arm.way == PassiveCommand::Extended {
             self.profile.works(Capability::Epsv);
         }
         let failed = |error| socket_error(Phase::DataConnect, error);
@@ -332,8 +336,8 @@ impl Session {
     }
 
     /// Acts on the reply to EPSV or PASV, where it has come.
-    pub(in crate::ftp) fn settle(&mut self) {
-        let Some(reply) = self.control.take_ahead() else {
+    pub(in crate::ftp) fn act_on_passive_reply(&mut self) {
+        let Some(reply) = self.control.take_passive_reply() else {
             return;
         };
         let State::Asked(way) = std::mem::take(&mut self.ahead.state) else {
@@ -342,31 +346,31 @@ impl Session {
         match self.begin_connect(way, &reply) {
             Ok(socket) => {
                 let since = Instant::now();
-                self.ahead.state = State::Connecting(Arm { socket, way, since });
+                self.ahead.state = State::Connecting(PreparedSocket { socket, way, since });
             }
-            Err(error) => self.not_reached(way, &error),
+            Err(error) => self.prepare_failed(way, &error),
         }
     }
 
-    fn begin_connect(&self, way: Way, reply: &Reply) -> Result<TcpStream, Error> {
+    fn begin_connect(&self, way: PassiveCommand, reply: &Reply) -> Result<TcpStream, Error> {
         if !reply.is_completion() {
             let (command, reply) = (way.verb(), reply.clone());
             return Err(Error::Refused { command, reply });
         }
         let target = match way {
-            Way::Extended => extended_passive_target(reply, &self.control)?,
-            Way::Passive => passive_target(reply, &self.control, &self.data)?,
+            PassiveCommand::Extended => extended_passive_target(reply, &self.control)?,
+            PassiveCommand::Passive => passive_target(reply, &self.control, &self.data)?,
         };
         begin_connect(target, &self.data.origin)
             .map_err(|error| socket_error(Phase::DataConnect, error))
     }
 
     /// There is no data connection by `way`: another way is taken from now on, or none ahead.
-    fn not_reached(&mut self, way: Way, error: &Error) {
+    fn prepare_failed(&mut self, way: PassiveCommand, error: &Error) {
         self.control.set_holds_data(false);
         if !may_fall_back(error, &self.control) {
             log::debug!("no data connection ahead this time: {error}");
-        } else if way == Way::Extended && is_v4(&self.control).unwrap_or(false) {
+        } else if way == PassiveCommand::Extended && is_v4(&self.control).unwrap_or(false) {
             if give_up_extended(&self.profile, error) {
                 self.ahead.due = true;
             } else {
@@ -378,7 +382,7 @@ impl Session {
     }
 }
 
-impl Way {
+impl PassiveCommand {
     pub(in crate::ftp) fn verb(self) -> &'static str {
         match self {
             Self::Extended => "EPSV",

@@ -8,7 +8,7 @@ use crate::ftp::reply::Reply;
 
 /// What is said before a transfer's command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::ftp) enum Mark {
+pub(in crate::ftp) enum RestartMarker {
     /// Nothing: all of the file.
     None,
     /// REST: from this byte on.
@@ -17,7 +17,7 @@ pub(in crate::ftp) enum Mark {
     Within(Range<u64>),
 }
 
-impl Mark {
+impl RestartMarker {
     /// From `offset` on.
     pub(in crate::ftp) fn at(offset: u64) -> Self {
         if offset == 0 {
@@ -71,7 +71,7 @@ mod tests {
             command,
             reply: Reply::new(ReplyCode(code), Vec::new()),
         };
-        let mark = Mark::at(7);
+        let mark = RestartMarker::at(7);
         for (command, code, left) in [
             ("REST", 502, false),
             ("REST", 451, true),
@@ -80,15 +80,18 @@ mod tests {
         ] {
             let error = refused(command, code);
             assert_eq!(mark.may_be_left_by(&error), left, "{command} {code}");
-            assert!(!Mark::None.may_be_left_by(&error));
+            assert!(!RestartMarker::None.may_be_left_by(&error));
         }
     }
 
     #[test]
     fn a_transfer_of_the_whole_file_needs_no_mark() {
-        assert_eq!(Mark::at(0).command(), None);
-        assert_eq!(Mark::at(7).command(), Some(("REST", "REST 7".into())));
-        let within = Mark::Within(0..4096).command();
+        assert_eq!(RestartMarker::at(0).command(), None);
+        assert_eq!(
+            RestartMarker::at(7).command(),
+            Some(("REST", "REST 7".into()))
+        );
+        let within = RestartMarker::Within(0..4096).command();
         assert_eq!(within, Some(("RANG", "RANG 0 4095".into())));
     }
 }

@@ -3,7 +3,7 @@
 //! write where the server queues commands.
 
 use super::Session;
-use crate::ftp::control::shown;
+use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
@@ -40,19 +40,19 @@ impl Setting {
     }
 
     /// What goes before the path and what behind it.
-    fn around(self) -> Result<(String, String), Error> {
+    fn parts(self) -> Result<(String, String), Error> {
         let before = match self {
-            Self::Mfmt(seconds) => format!("MFMT {} ", written(seconds)?),
-            Self::MffModify(seconds) => format!("MFF Modify={}; ", written(seconds)?),
+            Self::Mfmt(seconds) => format!("MFMT {} ", to_timestamp(seconds)?),
+            Self::MffModify(seconds) => format!("MFF Modify={}; ", to_timestamp(seconds)?),
             Self::SiteUtime(seconds) => {
-                let time = written(seconds)?;
+                let time = to_timestamp(seconds)?;
                 return Ok((
                     "SITE UTIME ".to_owned(),
                     format!(" {time} {time} {time} UTC"),
                 ));
             }
-            Self::OldSiteUtime(seconds) => format!("SITE UTIME {} ", written(seconds)?),
-            Self::Mdtm(seconds) => format!("MDTM {} ", written(seconds)?),
+            Self::OldSiteUtime(seconds) => format!("SITE UTIME {} ", to_timestamp(seconds)?),
+            Self::Mdtm(seconds) => format!("MDTM {} ", to_timestamp(seconds)?),
             Self::SiteChmod(mode) => format!("SITE CHMOD {mode:03o} "),
             Self::MffMode(mode) => format!("MFF UNIX.mode={mode:04o}; "),
         };
@@ -65,7 +65,7 @@ impl Session {
     pub fn set(&mut self, path: &RemotePath, setting: Setting) -> Result<(), Error> {
         let line = self.setting_line(path, setting)?;
         let answer = self.completed(setting.verb(), &line);
-        done(setting.verb(), answer)
+        check_done(setting.verb(), answer)
     }
 
     /// Renames: RNFR and RNTO, together where the server queues commands.
@@ -90,14 +90,14 @@ impl Session {
             self.line(b"RNFR ", from, b"")?,
             self.line(b"RNTO ", to, b"")?,
         );
-        if !self.queues() {
+        if !self.pipelines() {
             let mut made = Vec::with_capacity(settings.len());
             for setting in settings {
                 let answer = self.set(from, *setting);
                 made.push(self.unless_broken(answer)?);
             }
             let asked = self.exchange("RNFR", &rnfr);
-            ready("RNFR", asked)?;
+            check_ready("RNFR", asked)?;
             return self.completed("RNTO", &rnto).map(|_| made);
         }
         let spelled: Vec<_> = settings
@@ -107,13 +107,13 @@ impl Session {
         let mut lines: Vec<&[u8]> = spelled.iter().flatten().map(Vec::as_slice).collect();
         lines.extend([rnfr.as_slice(), &rnto]);
         for line in &lines {
-            log::debug!("> {}", shown(line));
+            log::debug!("> {}", escaped(line));
         }
-        self.control.send_together(&lines)?;
+        self.control.send_batch(&lines)?;
         let mut made = Vec::with_capacity(settings.len());
         for (setting, line) in settings.iter().zip(spelled) {
             let answer = line.and_then(|_| self.completion(setting.verb()));
-            let answer = done(setting.verb(), answer);
+            let answer = check_done(setting.verb(), answer);
             made.push(self.unless_broken(answer)?);
         }
         self.renamed().map(|()| made)
@@ -127,7 +127,7 @@ impl Session {
     pub fn may_rename(&mut self, path: &RemotePath) -> Result<(), Error> {
         let line = self.line(b"RNFR ", path, b"")?;
         let asked = self.exchange("RNFR", &line);
-        ready("RNFR", asked)?;
+        check_ready("RNFR", asked)?;
         self.control.give_up();
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Session {
     /// The answers to RNFR and RNTO, both sent.
     fn renamed(&mut self) -> Result<(), Error> {
         let asked = self.answer("RNFR");
-        let Err(refused) = ready("RNFR", asked) else {
+        let Err(refused) = check_ready("RNFR", asked) else {
             return self.completion("RNTO").map(drop);
         };
         if self.is_usable() {
@@ -148,8 +148,8 @@ impl Session {
 
     fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
         let (before, after) = match setting {
-            Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).around()?,
-            other => other.around()?,
+            Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).parts()?,
+            other => other.parts()?,
         };
         self.line(before.as_bytes(), path, after.as_bytes())
     }
@@ -157,7 +157,7 @@ impl Session {
 
 /// Whether the second command of a pair may follow the first. Servers that say 200 or 250 instead
 /// of 350 wait for it as others do.
-fn ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
+fn check_ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.is_refusal() => Err(Error::Refused {
             command: verb,
@@ -169,7 +169,7 @@ fn ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> 
 
 /// What an answer means. A 202 says that nothing was done: "command not implemented, superfluous at
 /// this site" (RFC 959 §4.2.2).
-fn done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
+fn check_done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.code().0 == 202 => Err(Error::Refused {
             command: verb,
@@ -179,8 +179,8 @@ fn done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     }
 }
 
-fn written(seconds: i64) -> Result<String, Error> {
-    timestamp(seconds).ok_or(Error::Unsendable("a time outside the years 1 to 9999"))
+fn to_timestamp(seconds: i64) -> Result<String, Error> {
+    timestamp(seconds).ok_or(Error::Unrepresentable("a time outside the years 1 to 9999"))
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn each_setting_is_spelled_as_its_command_wants_it() {
         let spelled = |setting: Setting| {
-            let (before, after) = setting.around().unwrap();
+            let (before, after) = setting.parts().unwrap();
             format!("{before}/f{after}")
         };
         let time = "20240302010203";
@@ -216,6 +216,6 @@ mod tests {
             assert_eq!(spelled(setting), line);
             assert!(line.starts_with(setting.verb()));
         }
-        assert!(Setting::Mfmt(i64::MAX).around().is_err());
+        assert!(Setting::Mfmt(i64::MAX).parts().is_err());
     }
 }

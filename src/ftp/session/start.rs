@@ -6,16 +6,16 @@ use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::restart_marker::Mark;
+use super::restart_marker::RestartMarker;
 use super::{Failed, Session, intermediate};
-use crate::ftp::concurrent_handshake::Beside;
-use crate::ftp::control::{shown, socket_error};
+use crate::ftp::concurrent_handshake::ConcurrentHandshake;
+use crate::ftp::control::{escaped, socket_error};
 use crate::ftp::data::{PendingConnection, open};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
-use crate::ftp::stream::Wire;
+use crate::ftp::stream::MaybeTlsStream;
 
 /// How long a server that broke a handshake off has to say why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
@@ -25,13 +25,13 @@ impl Session {
         mut self,
         verb: &'static str,
         path: &RemotePath,
-        mark: &Mark,
-    ) -> Result<(Self, Wire), Box<Failed>> {
+        mark: &RestartMarker,
+    ) -> Result<(Self, MaybeTlsStream), Box<Failed>> {
         let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
         match begun.and_then(|line| self.begin(verb, &line, mark)) {
             Ok(data) => Ok((self, data)),
             Err(error) => {
-                if self.is_marked && mark.may_be_left_by(&error) {
+                if self.marker_pending && mark.may_be_left_by(&error) {
                     self.control.give_up();
                 }
                 Err(Failed::new(error, self))
@@ -40,7 +40,12 @@ impl Session {
     }
 
     /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    fn begin(&mut self, verb: &'static str, line: &[u8], mark: &Mark) -> Result<Wire, Error> {
+    fn begin(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        mark: &RestartMarker,
+    ) -> Result<MaybeTlsStream, Error> {
         let (pending, reply) = self.ask_for_transfer(verb, line, mark)?;
         if reply.code().class() != ReplyClass::Preliminary {
             // A completion without a transfer: nothing was sent, nothing more will come.
@@ -59,13 +64,13 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &Mark,
+        mark: &RestartMarker,
     ) -> Result<(PendingConnection, Reply), Error> {
-        if let Some(armed) = self.take_armed()? {
+        if let Some(armed) = self.take_prepared()? {
             self.ahead.used_up();
             let begun =
                 self.command_transfer(verb, line, mark, PendingConnection::Connected(armed));
-            match self.note_armed(begun) {
+            match self.check_prepared(begun) {
                 // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's
                 // decision.
                 Err(error)
@@ -103,7 +108,7 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &Mark,
+        mark: &RestartMarker,
         pending: PendingConnection,
     ) -> Result<(PendingConnection, Reply), Error> {
         // It holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
@@ -112,19 +117,19 @@ impl Session {
             None => self.reset_of_marker(),
         };
         // A STOR whose REST was refused would cut the file short.
-        let is_queued = verb == "RETR" && self.queues();
+        let is_queued = verb == "RETR" && self.pipelines();
         let together = marking.as_ref().filter(|_| is_queued);
-        self.is_marked = *mark != Mark::None;
-        self.kept_marker = mark.reset().or(self.kept_marker);
+        self.marker_pending = *mark != RestartMarker::None;
+        self.stale_marker = mark.reset().or(self.stale_marker);
         if let Some((word, marking)) = marking.as_ref().filter(|_| !is_queued) {
             let asked = self.exchange(word, marking.as_bytes());
             let marked = intermediate(word, asked);
-            self.or_drop_marked(mark, marked)?;
+            self.check_marker(mark, marked)?;
         }
         if let Some((_, marking)) = together {
             log::debug!("> {marking}");
-            log::debug!("> {}", shown(line));
-            self.control.send_together(&[marking.as_bytes(), line])?;
+            log::debug!("> {}", escaped(line));
+            self.control.send_batch(&[marking.as_bytes(), line])?;
         } else {
             self.send_command(verb, line, mark, &pending)?;
         }
@@ -132,11 +137,11 @@ impl Session {
         let Some(tls) = self.tls.clone() else {
             return Ok((pending, self.transfer_answer(verb, mark, word)?));
         };
-        let pending = pending.greet(Some(&tls))?;
-        let beside = Beside::new(pending, tls, self.peer);
-        self.control.shake_hands_beside(Some(beside));
+        let pending = pending.start_tls(Some(&tls))?;
+        let beside = ConcurrentHandshake::new(pending, tls, self.peer);
+        self.control.run_handshake(Some(beside));
         let reply = self.transfer_answer(verb, mark, word);
-        let beside = self.control.take_beside();
+        let beside = self.control.take_handshake();
         let pending = beside
             .ok_or(Error::Closed(Phase::DataConnect))?
             .into_pending();
@@ -148,14 +153,14 @@ impl Session {
     fn transfer_answer(
         &mut self,
         verb: &'static str,
-        mark: &Mark,
+        mark: &RestartMarker,
         word: Option<&'static str>,
     ) -> Result<Reply, Error> {
         if let Some(word) = word {
             let asked = self.answer(word);
             let marked = intermediate(word, asked);
-            let marked = self.or_end_transfer(verb, marked);
-            self.or_drop_marked(mark, marked)?;
+            let marked = self.end_unmarked(verb, marked);
+            self.check_marker(mark, marked)?;
         }
         let reply = self.answer(verb);
         let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
@@ -164,7 +169,7 @@ impl Session {
             self.transfer_ended();
         }
         let has_begun = reply.as_ref().is_ok_and(|reply| !is_over(reply));
-        self.is_marked &= !has_begun;
+        self.marker_pending &= !has_begun;
         reply
     }
 
@@ -173,16 +178,16 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &Mark,
+        mark: &RestartMarker,
         pending: &PendingConnection,
     ) -> Result<(), Error> {
         let PendingConnection::Connected(data) = pending else {
-            log::debug!("> {}", shown(line));
+            log::debug!("> {}", escaped(line));
             return self.control.send(line);
         };
-        let is_download = *mark == Mark::None && !matches!(verb, "STOR" | "APPE");
+        let is_download = *mark == RestartMarker::None && !matches!(verb, "STOR" | "APPE");
         if !is_download || !self.send_with_next(line)? {
-            log::debug!("> {}", shown(line));
+            log::debug!("> {}", escaped(line));
             return self.control.send(line);
         }
         if !self.profile.has(Capability::CompletesUnasked) {
@@ -195,15 +200,19 @@ impl Session {
     /// What takes back a marker that the server may still hold for another transfer (`REST 0`).
     fn reset_of_marker(&self) -> Option<(&'static str, String)> {
         let forgets = self.profile.is_proven(Capability::RestForgotten);
-        let reset = self.kept_marker.filter(|_| !forgets)?;
+        let reset = self.stale_marker.filter(|_| !forgets)?;
         Some((reset.0, reset.1.to_owned()))
     }
 
     /// A server that does not take its marker back would begin the next transfer there: the session
     /// ends.
-    fn or_drop_marked(&mut self, mark: &Mark, marked: Result<(), Error>) -> Result<(), Error> {
+    fn check_marker(
+        &mut self,
+        mark: &RestartMarker,
+        marked: Result<(), Error>,
+    ) -> Result<(), Error> {
         match marked {
-            Err(Error::Refused { reply, .. }) if *mark == Mark::None => {
+            Err(Error::Refused { reply, .. }) if *mark == RestartMarker::None => {
                 log::debug!(
                     "the server may keep a restart marker, and refuses to forget it: {reply}"
                 );
@@ -215,11 +224,7 @@ impl Session {
     }
 
     /// Where REST or RANG was refused, `verb` begins at the start: what comes of it is not wanted.
-    fn or_end_transfer(
-        &mut self,
-        verb: &'static str,
-        marked: Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn end_unmarked(&mut self, verb: &'static str, marked: Result<(), Error>) -> Result<(), Error> {
         if marked.is_err() && self.control.is_usable() {
             let begun = self.answer(verb);
             if begun.is_ok_and(|reply| reply.code().class() == ReplyClass::Preliminary) {
@@ -231,7 +236,7 @@ impl Session {
 
     /// Notes whether the server still knew the data connection that was opened ahead of this
     /// answer.
-    fn note_armed<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
+    fn check_prepared<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
             Err(error) if has_no_data_connection(error) => {
                 log::debug!("a data connection opened ahead was forgotten: {error}");
@@ -252,11 +257,11 @@ impl Session {
         &mut self,
         verb: &'static str,
         pending: PendingConnection,
-    ) -> Result<Wire, Error> {
+    ) -> Result<MaybeTlsStream, Error> {
         let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
-            Ok(Wire::Tls(stream)) => {
+            Ok(MaybeTlsStream::Tls(stream)) => {
                 self.data_resumed = Some(stream.is_resumed());
-                return Ok(Wire::Tls(stream));
+                return Ok(MaybeTlsStream::Tls(stream));
             }
             Ok(wire) => return Ok(wire),
             Err(error) => error,
@@ -287,17 +292,17 @@ impl Session {
         file: &File,
         length: u64,
         look: bool,
-    ) -> Result<Option<Wire>, Error> {
+    ) -> Result<Option<MaybeTlsStream>, Error> {
         let line = self.line(b"STOR ", path, b"")?;
         if self.reset_of_marker().is_some() {
             return Ok(None);
         }
-        let Some(armed) = self.take_armed()? else {
+        let Some(armed) = self.take_prepared()? else {
             return Ok(None);
         };
         self.ahead.used_up();
         let mut data = self.accept("STOR", PendingConnection::Connected(armed))?;
-        log::debug!("> {}", shown(&line));
+        log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
         // The end of the data; where the server hung up, its reply says why.
@@ -313,7 +318,7 @@ impl Session {
         {
             self.transfer_ended();
         }
-        let reply = self.note_armed(reply)?;
+        let reply = self.check_prepared(reply)?;
         if is_over(&reply) {
             let command = "STOR";
             return Err(Error::Refused { command, reply });
@@ -331,7 +336,7 @@ impl Session {
 /// Sends `length` bytes of `file` from `offset` on; the outer error is the file's, the inner one
 /// the connection's.
 pub(in crate::ftp) fn send_file(
-    data: &mut Wire,
+    data: &mut MaybeTlsStream,
     file: &File,
     offset: u64,
     length: u64,

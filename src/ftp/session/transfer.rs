@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::restart_marker::Mark;
+use super::restart_marker::RestartMarker;
 use super::start::send_file;
 use super::{Failed, Session};
 use crate::ftp::control::socket_error;
@@ -18,7 +18,7 @@ use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
-use crate::ftp::stream::Wire;
+use crate::ftp::stream::MaybeTlsStream;
 
 /// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ const EARLY: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct Download {
     session: Session,
-    data: Wire,
+    data: MaybeTlsStream,
     /// The data ended without TLS's word that it was all.
     cut_off: bool,
 }
@@ -49,7 +49,7 @@ pub struct Download {
 #[derive(Debug)]
 pub struct Upload {
     session: Session,
-    data: Wire,
+    data: MaybeTlsStream,
     /// What of a file is on its way into TLS.
     piece: Vec<u8>,
     verb: &'static str,
@@ -78,7 +78,7 @@ impl Interrupter {
 impl Session {
     /// Starts receiving `path` from `offset` on (RETR, after REST where `offset` is not 0).
     pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
-        self.retrieve_marked(path, &Mark::at(offset))
+        self.retrieve_marked(path, &RestartMarker::at(offset))
     }
 
     /// Starts receiving the bytes of `path` in `range`, which is not empty (RANG, RETR): the
@@ -88,10 +88,14 @@ impl Session {
         path: &RemotePath,
         range: Range<u64>,
     ) -> Result<Download, Box<Failed>> {
-        self.retrieve_marked(path, &Mark::Within(range))
+        self.retrieve_marked(path, &RestartMarker::Within(range))
     }
 
-    fn retrieve_marked(self, path: &RemotePath, mark: &Mark) -> Result<Download, Box<Failed>> {
+    fn retrieve_marked(
+        self,
+        path: &RemotePath,
+        mark: &RestartMarker,
+    ) -> Result<Download, Box<Failed>> {
         let (session, data) = self.start("RETR", path, mark)?;
         Ok(Download {
             session,
@@ -102,7 +106,7 @@ impl Session {
 
     /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
     pub fn store(self, path: &RemotePath, offset: u64) -> Result<Upload, Box<Failed>> {
-        let (session, data) = self.start("STOR", path, &Mark::at(offset))?;
+        let (session, data) = self.start("STOR", path, &RestartMarker::at(offset))?;
         Ok(Upload::new(session, data, "STOR", 0))
     }
 
@@ -132,7 +136,7 @@ impl Session {
 
     /// Starts storing at the end of `path` (APPE).
     pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
-        let (session, data) = self.start("APPE", path, &Mark::None)?;
+        let (session, data) = self.start("APPE", path, &RestartMarker::None)?;
         Ok(Upload::new(session, data, "APPE", 0))
     }
 
@@ -143,11 +147,11 @@ impl Session {
         patience: Duration,
     ) -> Result<Reply, Error> {
         let reply = self.control.reply_within(Phase::Reply, patience)?;
-        self.judge(verb, reply)
+        self.check_completion(verb, reply)
     }
 
     /// What the reply that ends a transfer says.
-    fn judge(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
+    fn check_completion(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
         if self.is_skipped_by(&reply) {
             log::warn!("the server did not say how {verb} ended, and went on with {reply}");
             self.control.give_up();
@@ -156,7 +160,7 @@ impl Session {
         self.transfer_ended();
         match reply.code().class() {
             ReplyClass::Completion => {
-                self.kept_marker = None;
+                self.stale_marker = None;
                 Ok(reply)
             }
             ReplyClass::Transient | ReplyClass::Permanent => Err(Error::Refused {
@@ -224,7 +228,7 @@ impl Session {
 
     /// Waits until the server's end has acknowledged all data, for as long as some is acknowledged
     /// within the timeout; the transfer's reply, should it come first.
-    fn drain(&mut self, data: &Wire) -> Result<Option<Reply>, Error> {
+    fn drain(&mut self, data: &MaybeTlsStream) -> Result<Option<Reply>, Error> {
         let (mut left, mut moved) = (usize::MAX, Instant::now());
         let [mut pause, longest] = LOOKS;
         loop {
@@ -251,8 +255,10 @@ impl Session {
     /// close_notify) until it closes it. A socket closed with that unread would be reset, and
     /// vsftpd takes a reset for a broken upload. The transfer's reply, should it come first, is
     /// enough, too.
-    fn listen_to_the_end(&mut self, data: &mut Wire) -> Option<Result<Reply, Error>> {
-        let Wire::Tls(stream) = data else { return None };
+    fn listen_to_the_end(&mut self, data: &mut MaybeTlsStream) -> Option<Result<Reply, Error>> {
+        let MaybeTlsStream::Tls(stream) = data else {
+            return None;
+        };
         let deadline = Instant::now() + REASON_PATIENCE;
         let [mut pause, longest] = LOOKS;
         while Instant::now() < deadline && !stream.has_ended() {
@@ -271,7 +277,7 @@ impl Session {
         }
     }
 
-    fn interrupter(&self, data: &Wire) -> std::io::Result<Interrupter> {
+    fn interrupter(&self, data: &MaybeTlsStream) -> std::io::Result<Interrupter> {
         Ok(Interrupter {
             sockets: [data.socket().try_clone()?, self.control.try_clone()?],
         })
@@ -298,7 +304,7 @@ impl Download {
     /// A refusal there means that the data is not whole, however much came.
     ///
     /// # Errors
-    /// [`Error::CutOff`] where all else is well but TLS did not tell the end: the data is whole
+    /// [`Error::NoCloseNotify`] where all else is well but TLS did not tell the end: the data is whole
     /// where its size is known otherwise, and right.
     pub fn finish(self) -> Result<Session, Box<Failed>> {
         let Self {
@@ -310,9 +316,9 @@ impl Download {
         // not.
         let _ = data.end();
         drop(data);
-        session.arm_behind();
+        session.prepare_behind();
         match session.complete("RETR", session.data.timeout) {
-            Ok(_) if cut_off => Err(Failed::new(Error::CutOff, session)),
+            Ok(_) if cut_off => Err(Failed::new(Error::NoCloseNotify, session)),
             Ok(_) => Ok(session),
             Err(error) => Err(Failed::new(error, session)),
         }
@@ -340,7 +346,7 @@ impl Download {
 }
 
 impl Upload {
-    fn new(session: Session, data: Wire, verb: &'static str, sent_early: u64) -> Self {
+    fn new(session: Session, data: MaybeTlsStream, verb: &'static str, sent_early: u64) -> Self {
         Self {
             session,
             data,
@@ -398,18 +404,18 @@ impl Upload {
         data.take_tickets();
         drop(data);
         if let Some(tls) = &session.tls {
-            tls.note_upload();
+            tls.check_tickets_after_upload();
         }
         let patience = session.data.completion_timeout;
         let reply = match early {
-            Ok(Some(reply)) => session.judge(verb, reply),
+            Ok(Some(reply)) => session.check_completion(verb, reply),
             Ok(None) => session.complete(verb, patience),
             Err(error) => Err(error),
         };
         match reply {
             Ok(reply) => {
                 // What is asked about the file next goes with it.
-                session.arm();
+                session.prepare_data();
                 Ok((session, reply))
             }
             Err(error) => Err(Failed::new(error, session)),

@@ -106,11 +106,11 @@ impl Certificate {
         let names = certificate.subject_alternative_name().ok().flatten();
         let names = names.map_or_else(Vec::new, |names| {
             let names = names.value.general_names.iter();
-            names.filter_map(shown_name).take(MOST_NAMES).collect()
+            names.filter_map(display_name).take(MOST_NAMES).collect()
         });
         Self {
-            subject: shown(&certificate.subject().to_string()),
-            issuer: shown(&certificate.issuer().to_string()),
+            subject: escaped(&certificate.subject().to_string()),
+            issuer: escaped(&certificate.issuer().to_string()),
             names,
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
@@ -157,9 +157,9 @@ pub(super) fn day(seconds: i64) -> String {
     }
 }
 
-fn shown_name(name: &GeneralName<'_>) -> Option<String> {
+fn display_name(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::DNSName(name) => Some(shown(name)),
+        GeneralName::DNSName(name) => Some(escaped(name)),
         GeneralName::IPAddress(bytes) => match **bytes {
             [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
             _ => <[u8; 16]>::try_from(*bytes)
@@ -171,7 +171,7 @@ fn shown_name(name: &GeneralName<'_>) -> Option<String> {
 }
 
 /// A text that the server chose, fit for a terminal and a log.
-fn shown(text: &str) -> String {
+fn escaped(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(MOST_CHARACTERS)
@@ -225,9 +225,9 @@ mod tests {
 
     #[test]
     fn a_name_cannot_write_on_the_terminal() {
-        assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(escaped("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(
-            shown(&"x".repeat(1000)).chars().count(),
+            escaped(&"x".repeat(1000)).chars().count(),
             MOST_CHARACTERS + 1
         );
     }

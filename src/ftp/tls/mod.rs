@@ -33,7 +33,7 @@ pub(super) use stream::TlsStream;
 use super::error::{Error, Phase};
 use stream::{CONTROL_ROOM, DATA_ROOM};
 use tickets::Tickets;
-use trust::Judge;
+use trust::CertificateVerifier;
 
 /// A session that old is not begun another transfer on: servers forget what it would resume, the
 /// first of them (ProFTPD's cache) after half an hour.
@@ -87,7 +87,7 @@ struct Loaded {
     tls12: ClientConfig,
     /// The same for TLS 1.2 and RSA keys that are too short for anything else.
     short_rsa: ClientConfig,
-    judge: Arc<Judge>,
+    verifier: Arc<CertificateVerifier>,
     versions: AtomicU8,
     /// Where anybody is trusted: that it was said so.
     warned: Option<Once>,
@@ -120,7 +120,7 @@ pub enum ConfigError {
 
 /// How a handshake may go better than the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AnotherWay {
+pub(super) enum TlsFallback {
     /// Over TLS 1.2, with what a short RSA key can do.
     ShortRsa,
     /// Without the restriction to TLS 1.2.
@@ -161,10 +161,10 @@ impl From<rustls::Error> for HandshakeError {
 
 impl HandshakeError {
     /// As this floor tells it.
-    pub(super) fn told(self, phase: Phase) -> Error {
+    pub(super) fn into_error(self, phase: Phase) -> Error {
         match self {
             Self::Io(error) => super::control::socket_error(phase, error),
-            Self::Tls(error) => told(&error),
+            Self::Tls(error) => to_error(&error),
         }
     }
 }
@@ -186,14 +186,15 @@ impl TlsConfig {
     /// A file that cannot be used, or no roots.
     pub fn load(options: &TlsOptions) -> Result<Self, ConfigError> {
         let provider = Arc::new(ring::default_provider());
-        let judge = Arc::new(Judge::new(&options.trust, &provider)?);
+        let verifier = Arc::new(CertificateVerifier::new(&options.trust, &provider)?);
         let setup = |error: rustls::Error| ConfigError::Setup(error.to_string());
-        let make = |versions: &[&'static SupportedProtocolVersion], judge: Arc<Judge>| {
+        let make = |versions: &[&'static SupportedProtocolVersion],
+                    verifier: Arc<CertificateVerifier>| {
             let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
                 .with_protocol_versions(versions)
                 .map_err(setup)?
                 .dangerous()
-                .with_custom_certificate_verifier(judge as _);
+                .with_custom_certificate_verifier(verifier as _);
             let Some(identity) = &options.identity else {
                 return Ok(builder.with_no_client_auth());
             };
@@ -204,16 +205,16 @@ impl TlsConfig {
             };
             builder.with_client_auth_cert(chain, key).map_err(bad)
         };
-        let config = make(rustls::ALL_VERSIONS, Arc::clone(&judge))?;
-        let tls12 = make(&[&rustls::version::TLS12], Arc::clone(&judge))?;
-        let lenient = Arc::new(judge.for_short_rsa());
+        let config = make(rustls::ALL_VERSIONS, Arc::clone(&verifier))?;
+        let tls12 = make(&[&rustls::version::TLS12], Arc::clone(&verifier))?;
+        let lenient = Arc::new(verifier.for_short_rsa());
         let short_rsa = make(&[&rustls::version::TLS12], lenient)?;
         let warned = (options.trust == Trust::Anyone).then(Once::new);
         Ok(Self(Arc::new(Loaded {
             config,
             tls12,
             short_rsa,
-            judge,
+            verifier,
             versions: AtomicU8::new(BOTH),
             warned,
         })))
@@ -221,7 +222,7 @@ impl TlsConfig {
 
     /// A server's TLS 1.3 tickets ran out, for it gives none with uploads (ProFTPD does not), and
     /// rustls takes each for one connection: sessions made from now on are of TLS 1.2.
-    fn starve(&self) {
+    fn fall_back_to_tls12(&self) {
         let only = self
             .versions()
             .compare_exchange(BOTH, ONLY_12, Relaxed, Relaxed);
@@ -231,7 +232,7 @@ impl TlsConfig {
     }
 
     /// Whether TLS 1.2 alone was tried, for want of tickets; it is not tried again.
-    fn gives_up_tls12(&self) -> bool {
+    fn gave_up_tls12(&self) -> bool {
         let only = self
             .versions()
             .compare_exchange(ONLY_12, NEVER_ONLY_12, Relaxed, Relaxed);
@@ -239,13 +240,13 @@ impl TlsConfig {
     }
 
     /// How a handshake that failed may go better; new sessions are made so from now on.
-    pub(super) fn another_way(&self) -> Option<AnotherWay> {
-        let met_short_rsa = self.0.judge.met_short_rsa();
+    pub(super) fn fallback(&self) -> Option<TlsFallback> {
+        let met_short_rsa = self.0.verifier.met_short_rsa();
         if met_short_rsa && self.versions().swap(SHORT_RSA, Relaxed) != SHORT_RSA {
             log::warn!("the server's RSA key is shorter than 2048 bits: going on with TLS 1.2");
-            return Some(AnotherWay::ShortRsa);
+            return Some(TlsFallback::ShortRsa);
         }
-        self.gives_up_tls12().then_some(AnotherWay::AnyVersion)
+        self.gave_up_tls12().then_some(TlsFallback::AnyVersion)
     }
 
     fn versions(&self) -> &AtomicU8 {
@@ -313,30 +314,30 @@ impl Connector {
 
     /// TLS over a control connection, its handshake still to be made.
     pub(super) fn over_control(&self, socket: TcpStream) -> Result<TlsStream, Error> {
-        self.over(socket, CONTROL_ROOM)
+        self.wrap(socket, CONTROL_ROOM)
     }
 
     /// TLS over a data connection, its handshake still to be made.
     pub(super) fn over_data(&self, socket: TcpStream) -> Result<TlsStream, Error> {
-        self.over(socket, DATA_ROOM)
+        self.wrap(socket, DATA_ROOM)
     }
 
     /// Whether a data connection could no longer resume the session, where the server had let it.
-    pub(super) fn is_spent(&self) -> bool {
-        self.tickets.left() == Some(0) || self.made.elapsed() > OLD
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.tickets.remaining() == Some(0) || self.made.elapsed() > OLD
     }
 
     /// A whole upload brought no ticket: where none is left, so will the next ones.
-    pub(super) fn note_upload(&self) {
-        if self.tickets.left() == Some(0) {
-            self.loaded.starve();
+    pub(super) fn check_tickets_after_upload(&self) {
+        if self.tickets.remaining() == Some(0) {
+            self.loaded.fall_back_to_tls12();
         }
     }
 
-    fn over(&self, socket: TcpStream, room: usize) -> Result<TlsStream, Error> {
+    fn wrap(&self, socket: TcpStream, room: usize) -> Result<TlsStream, Error> {
         let config = Arc::clone(&self.config);
         let connection = UnbufferedClientConnection::new(config, self.name.clone());
-        let connection = connection.map_err(|error| told(&error))?;
+        let connection = connection.map_err(|error| to_error(&error))?;
         Ok(TlsStream::new(socket, connection, room))
     }
 }
@@ -354,7 +355,7 @@ impl TlsStream {
 }
 
 /// What rustls found, as this floor tells it.
-pub(super) fn told(error: &rustls::Error) -> Error {
+pub(super) fn to_error(error: &rustls::Error) -> Error {
     if let Some(distrust) = trust::distrust(error) {
         return Error::Certificate(Box::new(distrust));
     }

@@ -18,10 +18,10 @@ const MOST: usize = 16;
 
 /// What one control connection and its data connections were given.
 #[derive(Default)]
-pub(super) struct Tickets(Mutex<KeptTickets>);
+pub(super) struct Tickets(Mutex<TicketStore>);
 
 #[derive(Default)]
-struct KeptTickets {
+struct TicketStore {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: VecDeque<Tls13ClientSessionValue>,
@@ -32,12 +32,12 @@ struct KeptTickets {
 impl Tickets {
     /// How many data connections can still resume; none known where the server resumes nothing or
     /// any number.
-    pub(super) fn left(&self) -> Option<usize> {
+    pub(super) fn remaining(&self) -> Option<usize> {
         let kept = self.lock();
         kept.given.then_some(kept.tls13.len())
     }
 
-    fn lock(&self) -> MutexGuard<'_, KeptTickets> {
+    fn lock(&self) -> MutexGuard<'_, TicketStore> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -46,7 +46,7 @@ pub struct Distrust {
 
 /// Judges certificates for rustls.
 #[derive(Debug, Clone)]
-pub(super) struct Judge {
+pub(super) struct CertificateVerifier {
     rule: Rule,
     algorithms: WebPkiSupportedAlgorithms,
     /// Only what a short RSA key can do is offered.
@@ -67,7 +67,7 @@ enum Rule {
     Anyone,
 }
 
-impl Judge {
+impl CertificateVerifier {
     /// # Errors
     /// The file cannot be used, or the system has no roots.
     pub(super) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, ConfigError> {
@@ -139,7 +139,7 @@ impl Judge {
     }
 }
 
-impl ServerCertVerifier for Judge {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
