@@ -28,7 +28,7 @@ pub(super) struct ConcurrentHandshake {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Readable {
     pub(super) control: bool,
-    pub(super) beside: bool,
+    pub(super) handshake: bool,
 }
 
 impl ConcurrentHandshake {
@@ -62,7 +62,7 @@ impl ConcurrentHandshake {
         let mut is_readable = polled.iter().map(|it| !it.revents().is_empty());
         Ok(Readable {
             control: is_readable.next().unwrap_or(false),
-            beside: is_readable.next().unwrap_or(false),
+            handshake: is_readable.next().unwrap_or(false),
         })
     }
 

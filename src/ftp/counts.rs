@@ -11,10 +11,10 @@ impl CommandCounts {
     /// How often each verb was sent so far.
     pub fn so_far(&self) -> BTreeMap<String, u64> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = counts
+        let found = counts
             .iter()
             .map(|(verb, count)| (String::from_utf8_lossy(verb).into_owned(), *count));
-        told.collect()
+        found.collect()
     }
 
     /// The command `line` is sent. Its verb is one of the client's own, so there are only so many.
@@ -41,8 +41,11 @@ mod tests {
         for line in [b"PASS secret".as_slice(), b"RETR /a b", b"PWD", b"RETR /c"] {
             shared.count(line);
         }
-        let told: Vec<_> = counts.so_far().into_iter().collect();
+        let found: Vec<_> = counts.so_far().into_iter().collect();
         let expected = [("PASS", 1), ("PWD", 1), ("RETR", 2)];
-        assert_eq!(told, expected.map(|(verb, count)| (verb.to_owned(), count)));
+        assert_eq!(
+            found,
+            expected.map(|(verb, count)| (verb.to_owned(), count))
+        );
     }
 }

@@ -124,7 +124,7 @@ impl Control {
         if left.is_zero() {
             return Err(Error::Timeout(phase));
         }
-        if self.beside.is_some() {
+        if self.handshake.is_some() {
             return self.receive_beside(phase, deadline);
         }
         let mut chunk = [0; CHUNK];
@@ -156,13 +156,13 @@ impl Control {
             if left.is_zero() {
                 return Err(Error::Timeout(phase));
             }
-            let Some(beside) = &mut self.beside else {
+            let Some(handshake) = &mut self.handshake else {
                 return Ok(());
             };
-            let readable = beside.wait(self.stream.socket(), left);
+            let readable = handshake.wait(self.stream.socket(), left);
             let readable = readable.map_err(|error| socket_error(phase, error))?;
-            if readable.beside {
-                beside.advance();
+            if readable.handshake {
+                handshake.advance();
             }
         }
     }

@@ -51,14 +51,14 @@ pub(super) struct Control {
     sent_at: Instant,
     /// The quickest answer to a single command so far.
     round_trip: Option<Duration>,
-    ahead: PassiveReply,
+    passive_reply: PassiveReply,
     /// Replies to questions about a file that were sent already: they come next, behind the one
     /// sent ahead.
-    looked: usize,
+    facts_due: usize,
     /// Such replies that nobody wants any more.
     unwanted: usize,
     /// A data connection that is seen to while a reply is waited for.
-    beside: Option<ConcurrentHandshake>,
+    handshake: Option<ConcurrentHandshake>,
 }
 
 impl Control {
@@ -86,21 +86,21 @@ impl Control {
             holds_data: false,
             sent_at: Instant::now(),
             round_trip: None,
-            ahead: PassiveReply::None,
-            looked: 0,
+            passive_reply: PassiveReply::None,
+            facts_due: 0,
             unwanted: 0,
-            beside: None,
+            handshake: None,
         })
     }
 
     /// The TLS handshake of a data connection goes on while replies are waited for.
-    pub(super) fn run_handshake(&mut self, beside: Option<ConcurrentHandshake>) {
-        self.beside = beside;
+    pub(super) fn run_handshake(&mut self, handshake: Option<ConcurrentHandshake>) {
+        self.handshake = handshake;
     }
 
     /// The data connection of [`Self::run_handshake`], as far as it has come.
     pub(super) fn take_handshake(&mut self) -> Option<ConcurrentHandshake> {
-        self.beside.take()
+        self.handshake.take()
     }
 
     /// The server's address.
@@ -216,7 +216,7 @@ impl Control {
 
     /// Sends several command lines in one write; each has its own reply.
     pub(super) fn send_batch(&mut self, lines: &[&[u8]]) -> Result<(), Error> {
-        self.unwanted += std::mem::take(&mut self.looked);
+        self.unwanted += std::mem::take(&mut self.facts_due);
         let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
         for line in lines {
             bytes.extend_from_slice(line);
@@ -297,7 +297,7 @@ impl Control {
             if !self.usable {
                 return Ok(reply);
             }
-            self.ahead = PassiveReply::Arrived(reply);
+            self.passive_reply = PassiveReply::Arrived(reply);
         }
         self.skip_unwanted(phase, deadline)?;
         self.next_reply(phase, deadline)

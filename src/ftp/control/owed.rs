@@ -20,42 +20,42 @@ impl Control {
     /// The next reply is that to a command sent ahead of its use: it is set aside when it comes.
     /// One at a time.
     pub(in crate::ftp) fn expect_passive_reply(&mut self) {
-        self.ahead = PassiveReply::Owed;
+        self.passive_reply = PassiveReply::Owed;
         self.holds_data = true;
     }
 
     /// The next `replies` are those to a question sent already, which [is taken](Self::take_facts)
     /// before another command is sent, or not at all.
     pub(in crate::ftp) fn expect_facts(&mut self, replies: usize) {
-        self.looked = replies;
+        self.facts_due = replies;
     }
 
     /// The question sent already is asked now: whether its replies are the next.
     pub(in crate::ftp) fn take_facts(&mut self) -> bool {
-        std::mem::take(&mut self.looked) > 0
+        std::mem::take(&mut self.facts_due) > 0
     }
 
     /// Whether replies are still to come to anything sent.
     pub(in crate::ftp) fn awaits_replies(&self) -> bool {
-        self.awaits_passive_reply() || self.looked > 0 || self.unwanted > 0
+        self.awaits_passive_reply() || self.facts_due > 0 || self.unwanted > 0
     }
 
     /// Whether a command was sent ahead of its use, and its reply not yet taken.
     pub(in crate::ftp) fn holds_passive_reply(&self) -> bool {
-        !matches!(self.ahead, PassiveReply::None)
+        !matches!(self.passive_reply, PassiveReply::None)
     }
 
     /// Whether the reply to a command sent ahead is still to come.
     pub(in crate::ftp) fn awaits_passive_reply(&self) -> bool {
-        matches!(self.ahead, PassiveReply::Owed)
+        matches!(self.passive_reply, PassiveReply::Owed)
     }
 
     /// The reply to the command sent ahead, where it has come.
     pub(in crate::ftp) fn take_passive_reply(&mut self) -> Option<Reply> {
-        match std::mem::take(&mut self.ahead) {
+        match std::mem::take(&mut self.passive_reply) {
             PassiveReply::Arrived(reply) => Some(reply),
             other => {
-                self.ahead = other;
+                self.passive_reply = other;
                 None
             }
         }
@@ -65,7 +65,7 @@ impl Control {
     pub(in crate::ftp) fn wait_for_passive_reply(&mut self) -> Result<(), Error> {
         if self.awaits_passive_reply() {
             let reply = self.next_reply(Phase::Reply, Instant::now() + self.patience())?;
-            self.ahead = PassiveReply::Arrived(reply);
+            self.passive_reply = PassiveReply::Arrived(reply);
         }
         Ok(())
     }

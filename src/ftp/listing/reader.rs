@@ -65,7 +65,7 @@ pub struct ListingReader {
     /// A VMS name whose columns the next line may bring.
     wrapped: Option<Vec<u8>>,
     dates: DateOrders,
-    marks: TypeIndicators,
+    indicators: TypeIndicators,
     held: Vec<HeldRow>,
 }
 
@@ -91,7 +91,7 @@ impl ListingReader {
             heading: Heading::None,
             wrapped: None,
             dates: DateOrders::new(now),
-            marks: TypeIndicators::default(),
+            indicators: TypeIndicators::default(),
             held: Vec::new(),
         }
     }
@@ -112,7 +112,7 @@ impl ListingReader {
     pub fn finish(mut self) -> Vec<ListingLine> {
         self.unwrap_alone();
         let newest = self.newest_versions();
-        let (dates, marks) = (self.dates, self.marks);
+        let (dates, indicators) = (self.dates, self.indicators);
         let held = self.held.into_iter().enumerate();
         let shown = held.filter(|(at, held)| {
             held.version.is_none() || newest.get(held.entry.name.as_slice()) == Some(at)
@@ -125,7 +125,7 @@ impl ListingReader {
                 if let Some(time) = time {
                     entry.modified = dates.resolve(&time);
                 }
-                marks.strip_from(&mut entry);
+                indicators.strip_from(&mut entry);
                 checked(entry)
             },
         );
@@ -248,7 +248,8 @@ impl ListingReader {
     }
 
     fn entry(&mut self, mut entry: Entry, time: Option<NumericTime>) -> ListingLine {
-        let may_be_marked = self.dialect == Some(Dialect::Unix) && self.marks.learn(&mut entry);
+        let may_be_marked =
+            self.dialect == Some(Dialect::Unix) && self.indicators.learn(&mut entry);
         if may_be_marked || time.is_some() {
             return self.hold(HeldRow {
                 entry,

@@ -14,7 +14,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// Has the proxy connect to `port` of `target`.
 pub(super) fn ask(
-    talk: &mut ProxyConversation,
+    proxy: &mut ProxyConversation,
     login: Option<&(String, Password)>,
     target: &ProxyTarget,
     port: u16,
@@ -34,9 +34,9 @@ pub(super) fn ask(
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
-    talk.send(request.as_bytes())?;
+    proxy.send(request.as_bytes())?;
 
-    let head = head(talk)?;
+    let head = head(proxy)?;
     let status = head.split(|byte| *byte == b'\n').next();
     let status = status.unwrap_or_default().trim_ascii_end();
     match (status_code(status).ok_or(FOREIGN)?, login) {
@@ -61,10 +61,10 @@ fn without_password(text: String, login: Option<&(String, Password)>) -> String 
 
 /// The answer's head, read to its empty line and no further: the server's greeting may follow at
 /// once.
-fn head(talk: &mut ProxyConversation) -> Result<Vec<u8>, ProxyProblem> {
+fn head(proxy: &mut ProxyConversation) -> Result<Vec<u8>, ProxyProblem> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
-        let [byte] = talk.receive_array()?;
+        let [byte] = proxy.receive_array()?;
         head.push(byte);
         // What does not begin so is another protocol's, and need not have an empty line.
         let beginning = b"HTTP/1.".get(..head.len()).unwrap_or(b"HTTP/1.");

@@ -21,7 +21,7 @@ const IPV6: u8 = 4;
 
 /// Has the proxy connect to `port` of `target`.
 pub(super) fn ask(
-    talk: &mut ProxyConversation,
+    proxy: &mut ProxyConversation,
     login: Option<&(String, Password)>,
     target: &ProxyTarget,
     port: u16,
@@ -33,16 +33,16 @@ pub(super) fn ask(
         None => &[VERSION, 1, NO_LOGIN],
         Some(_) => &[VERSION, 2, NO_LOGIN, USER_AND_PASSWORD],
     };
-    talk.send(methods)?;
-    match (talk.receive_array()?, login) {
+    proxy.send(methods)?;
+    match (proxy.receive_array()?, login) {
         ([VERSION, NO_LOGIN], _) => {}
-        ([VERSION, USER_AND_PASSWORD], Some(login)) => log_in(talk, &login)?,
+        ([VERSION, USER_AND_PASSWORD], Some(login)) => log_in(proxy, &login)?,
         ([VERSION, NO_METHOD], None) => return Err(ProxyProblem::WantsLogin),
         ([VERSION, NO_METHOD], Some(_)) => return Err(ProxyProblem::LoginRefused),
         _ => return Err(FOREIGN),
     }
-    talk.send(&request)?;
-    answer(talk, target, port)
+    proxy.send(&request)?;
+    answer(proxy, target, port)
 }
 
 fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, ProxyProblem> {
@@ -57,9 +57,9 @@ fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, Proxy
     Ok(request)
 }
 
-fn log_in(talk: &mut ProxyConversation, request: &[u8]) -> Result<(), ProxyProblem> {
-    talk.send(request)?;
-    match talk.receive_array()? {
+fn log_in(proxy: &mut ProxyConversation, request: &[u8]) -> Result<(), ProxyProblem> {
+    proxy.send(request)?;
+    match proxy.receive_array()? {
         // Some send version 5 here.
         [LOGIN_VERSION | VERSION, 0] => Ok(()),
         [LOGIN_VERSION | VERSION, _] => Err(ProxyProblem::LoginRefused),
@@ -93,11 +93,11 @@ fn request(target: &ProxyTarget, port: u16) -> Result<Vec<u8>, ProxyProblem> {
 /// The proxy's answer, and the address it connects from, which nobody needs: it is not the
 /// server's.
 fn answer(
-    talk: &mut ProxyConversation,
+    proxy: &mut ProxyConversation,
     target: &ProxyTarget,
     port: u16,
 ) -> Result<(), ProxyProblem> {
-    let [version, code, _, kind] = talk.receive_array()?;
+    let [version, code, _, kind] = proxy.receive_array()?;
     if version != VERSION {
         return Err(FOREIGN);
     }
@@ -108,15 +108,15 @@ fn answer(
         });
     }
     match kind {
-        IPV4 => talk.receive_array::<4>().map(drop)?,
-        IPV6 => talk.receive_array::<16>().map(drop)?,
+        IPV4 => proxy.receive_array::<4>().map(drop)?,
+        IPV6 => proxy.receive_array::<16>().map(drop)?,
         NAME => {
-            let [length] = talk.receive_array()?;
-            talk.receive(&mut vec![0; usize::from(length)])?;
+            let [length] = proxy.receive_array()?;
+            proxy.receive(&mut vec![0; usize::from(length)])?;
         }
         _ => return Err(FOREIGN),
     }
-    talk.receive_array::<2>().map(drop)
+    proxy.receive_array::<2>().map(drop)
 }
 
 /// RFC 1928 §6.

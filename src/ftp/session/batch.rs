@@ -29,7 +29,7 @@ impl Session {
     ///
     /// # Errors
     /// The session broke, or a path cannot be sent: what was not told will not be.
-    pub fn stat_together(
+    pub fn stat_batch(
         &mut self,
         paths: &[RemotePath],
         tell: &mut dyn FnMut(usize, Result<StatListing, Error>),
@@ -47,10 +47,7 @@ impl Session {
     ///
     /// # Errors
     /// The session broke, or a path cannot be sent.
-    pub fn mlst_together(
-        &mut self,
-        paths: &[RemotePath],
-    ) -> Result<Vec<Result<Entry, Error>>, Error> {
+    pub fn mlst_batch(&mut self, paths: &[RemotePath]) -> Result<Vec<Result<Entry, Error>>, Error> {
         self.send_each(b"MLST ", paths)?;
         paths.iter().map(|path| self.mlst_answer(path)).collect()
     }

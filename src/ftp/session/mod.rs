@@ -52,15 +52,15 @@ pub struct Session {
     pub(super) data: DataOptions,
     pub(super) peer: IpAddr,
     /// The next transfer's data connection.
-    pub(super) ahead: PreparedData,
+    pub(super) prepared: PreparedData,
     /// Makes TLS data connections; none in the clear.
     pub(super) tls: Option<Connector>,
     /// Whether the last data connection resumed the control connection's TLS session.
     pub(super) data_resumed: Option<bool>,
     /// What was sent behind the transfer under way.
-    pub(super) behind: Option<PipelinedCommands>,
+    pub(super) pipelined: Option<PipelinedCommands>,
     /// A question about a file that was sent already.
-    pub(super) looked: Option<PipelinedQuestion>,
+    pub(super) question: Option<PipelinedQuestion>,
     features: Features,
     /// What the server can and does; shared by all sessions to it.
     pub(super) profile: ServerProfile,
@@ -177,11 +177,11 @@ impl Session {
             control,
             data,
             peer,
-            ahead: PreparedData::new(options.may_prepare_data() && !needs_announcing),
+            prepared: PreparedData::new(options.may_prepare_data() && !needs_announcing),
             tls,
             data_resumed: None,
-            behind: None,
-            looked: None,
+            pipelined: None,
+            question: None,
             features,
             profile: profile.clone(),
             charset: options.charset,
@@ -194,7 +194,7 @@ impl Session {
             stale_marker: None,
         };
         if was_asked {
-            session.ahead.asked(PassiveCommand::Extended);
+            session.prepared.asked(PassiveCommand::Extended);
             session.advance();
         }
         Ok(session)
@@ -379,7 +379,7 @@ impl Session {
     /// The next reply, whatever it says.
     pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.control.reply(Phase::Reply);
-        if matches!(reply, Err(Error::Timeout(_))) && self.ahead.has_unexpected_data() {
+        if matches!(reply, Err(Error::Timeout(_))) && self.prepared.has_unexpected_data() {
             // uftpd answers MLST over the data connection that waits.
             self.control.data_was_misused();
         }

@@ -80,7 +80,7 @@ impl Session {
         }
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
         self.control.send_batch(&lines)?;
-        self.behind = Some(PipelinedCommands { way, look });
+        self.pipelined = Some(PipelinedCommands { way, look });
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Session {
     /// it did.
     pub(in crate::ftp) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
         let is_borne = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
-        if !self.ahead.expects_more() || !is_borne {
+        if !self.prepared.expects_more() || !is_borne {
             return Ok(false);
         }
         let Some(way) = self.next_passive_command() else {
@@ -98,27 +98,27 @@ impl Session {
         log::debug!("> {}", escaped(line));
         log::debug!("> {} (behind)", way.verb());
         self.control.send_batch(&[line, way.verb().as_bytes()])?;
-        self.behind = Some(PipelinedCommands { way, look: None });
+        self.pipelined = Some(PipelinedCommands { way, look: None });
         Ok(true)
     }
 
     /// The transfer's last reply has come: those to what was sent behind it are the next.
     pub(in crate::ftp) fn transfer_ended(&mut self) {
-        let Some(behind) = self.behind.take() else {
+        let Some(pipelined) = self.pipelined.take() else {
             return;
         };
         self.control.expect_passive_reply();
-        self.ahead.asked(behind.way);
-        if let Some(looked) = behind.look {
-            self.control.expect_facts(looked.with.replies());
-            self.looked = Some(looked);
+        self.prepared.asked(pipelined.way);
+        if let Some(question) = pipelined.look {
+            self.control.expect_facts(question.with.replies());
+            self.question = Some(question);
         }
     }
 
     /// Whether something was sent behind the transfer under way, so that the order of replies is
     /// not the usual one.
     pub(in crate::ftp) fn has_sent_behind(&self) -> bool {
-        self.behind.is_some()
+        self.pipelined.is_some()
     }
 
     /// Whether `reply`, the first after the data, is already that to EPSV or PASV: the completion
@@ -133,8 +133,8 @@ impl Session {
         path: &RemotePath,
         with: FactsCommand,
     ) -> bool {
-        let looked = self.looked.take();
-        looked.is_some_and(|looked| looked.path == *path && looked.with == with)
+        let question = self.question.take();
+        question.is_some_and(|question| question.path == *path && question.with == with)
             && self.control.take_facts()
     }
 

@@ -183,7 +183,7 @@ impl Session {
     /// asked for in one write with the next one's command, where the server is known to answer that
     /// after the transfer. It spares a round trip between the two.
     pub fn expect_more(&mut self, more: bool) {
-        self.ahead.promise = match (self.ahead.promise, more) {
+        self.prepared.promise = match (self.prepared.promise, more) {
             (Promise::Unproven, _) => Promise::Unproven,
             (Promise::Proven | Promise::More, true) => Promise::More,
             (Promise::Proven | Promise::More, false) => Promise::Proven,
@@ -193,8 +193,8 @@ impl Session {
     /// Asks for the next transfer's data connection, where one has used up the last and none is
     /// coming. Does not wait.
     pub fn prepare_data(&mut self) {
-        if !self.ahead.enabled
-            || !self.ahead.due
+        if !self.prepared.enabled
+            || !self.prepared.due
             || !self.is_usable()
             || !self.supports_early_data()
         {
@@ -205,7 +205,7 @@ impl Session {
 
     /// Asks for another data connection in the place of one that grows old. Does not wait.
     pub fn renew_prepared(&mut self) {
-        if !self.ahead.enabled || self.control.awaits_replies() || !self.supports_early_data() {
+        if !self.prepared.enabled || self.control.awaits_replies() || !self.supports_early_data() {
             return;
         }
         let way = self.passive_command();
@@ -213,14 +213,14 @@ impl Session {
         // One that cannot be sent leaves the session unusable, which shows.
         if self.control.send(way.verb().as_bytes()).is_ok() {
             self.control.expect_passive_reply();
-            self.ahead.asked(way);
+            self.prepared.asked(way);
         }
     }
 
     /// How the next data connection would be asked for as things are; none where it should not.
     pub(in crate::ftp) fn next_passive_command(&self) -> Option<PassiveCommand> {
-        let is_wanted = self.ahead.enabled
-            && self.ahead.due
+        let is_wanted = self.prepared.enabled
+            && self.prepared.due
             && !self.control.awaits_replies()
             && self.profile.is_proven(Capability::EarlyDataConnection);
         is_wanted.then(|| self.passive_command())
@@ -242,7 +242,7 @@ impl Session {
     /// Closes a data connection opened ahead.
     pub fn drop_prepared(&mut self) {
         if !self.control.awaits_passive_reply() {
-            self.ahead.state = State::None;
+            self.prepared.state = State::None;
             self.control.set_holds_data(false);
         }
     }
@@ -250,9 +250,9 @@ impl Session {
     /// Whether a data connection opened ahead is so old that it should be
     /// [renewed](Self::renew_prepared) or [closed](Self::drop_prepared).
     pub fn has_old_prepared(&self) -> bool {
-        match &self.ahead.state {
+        match &self.prepared.state {
             State::Connecting(arm) | State::Connected(arm) => {
-                arm.since.elapsed() >= self.ahead.oldest / 2
+                arm.since.elapsed() >= self.prepared.oldest / 2
             }
             State::None | State::Asked(_) => false,
         }
@@ -260,7 +260,7 @@ impl Session {
 
     /// How near the session is to a transfer, as of its last [`advance`](Self::advance).
     pub fn readiness(&self) -> Readiness {
-        match &self.ahead.state {
+        match &self.prepared.state {
             State::None => Readiness::Cold,
             State::Asked(_) | State::Connecting(_) => Readiness::Coming,
             State::Connected(_) => Readiness::Armed,
@@ -269,7 +269,7 @@ impl Session {
 
     /// What [`advance`](Self::advance) waits for; none where there is nothing to wait for.
     pub fn watch(&self) -> Option<Watch> {
-        let (socket, sign) = match &self.ahead.state {
+        let (socket, sign) = match &self.prepared.state {
             State::Asked(_) => (self.control.try_clone(), PollFlags::IN),
             State::Connecting(arm) => (arm.socket.try_clone(), PollFlags::OUT),
             State::None | State::Connected(_) => return None,
@@ -286,14 +286,14 @@ impl Session {
         }
         // Refused EPSV leaves PASV to be asked for.
         self.prepare_data();
-        if let State::Connecting(arm) = &self.ahead.state
+        if let State::Connecting(arm) = &self.prepared.state
             && matches!(
                 wait_for(&arm.socket, PollFlags::OUT, Duration::ZERO),
                 Ok(true)
             )
-            && let State::Connecting(arm) = std::mem::take(&mut self.ahead.state)
+            && let State::Connecting(arm) = std::mem::take(&mut self.prepared.state)
         {
-            self.ahead.state = State::Connected(arm);
+            self.prepared.state = State::Connected(arm);
         }
     }
 
@@ -303,11 +303,11 @@ impl Session {
         self.control.wait_for_passive_reply()?;
         self.act_on_passive_reply();
         self.control.set_holds_data(false);
-        let arm = match std::mem::take(&mut self.ahead.state) {
+        let arm = match std::mem::take(&mut self.prepared.state) {
             State::Connecting(arm) | State::Connected(arm) => arm,
             State::None | State::Asked(_) => return Ok(None),
         };
-        if arm.since.elapsed() >= self.ahead.oldest || !self.supports_early_data() {
+        if arm.since.elapsed() >= self.prepared.oldest || !self.supports_early_data() {
             return Ok(None);
         }
         let left = self
@@ -318,7 +318,7 @@ impl Session {
             Ok(()) if is_open(&arm.socket) => {}
             Ok(()) => {
                 log::debug!("the server closed a data connection opened ahead");
-                self.ahead.was_dead();
+                self.prepared.was_dead();
                 return Ok(None);
             }
             Err(error) => {
@@ -340,13 +340,13 @@ impl Session {
         let Some(reply) = self.control.take_passive_reply() else {
             return;
         };
-        let State::Asked(way) = std::mem::take(&mut self.ahead.state) else {
+        let State::Asked(way) = std::mem::take(&mut self.prepared.state) else {
             return;
         };
         match self.begin_connect(way, &reply) {
             Ok(socket) => {
                 let since = Instant::now();
-                self.ahead.state = State::Connecting(PreparedSocket { socket, way, since });
+                self.prepared.state = State::Connecting(PreparedSocket { socket, way, since });
             }
             Err(error) => self.prepare_failed(way, &error),
         }
@@ -372,12 +372,12 @@ impl Session {
             log::debug!("no data connection ahead this time: {error}");
         } else if way == PassiveCommand::Extended && is_v4(&self.control).unwrap_or(false) {
             if give_up_extended(&self.profile, error) {
-                self.ahead.due = true;
+                self.prepared.due = true;
             } else {
-                self.ahead.was_dead();
+                self.prepared.was_dead();
             }
         } else {
-            self.ahead.stop(&error.to_string());
+            self.prepared.stop(&error.to_string());
         }
     }
 }

@@ -67,7 +67,7 @@ impl Session {
         mark: &RestartMarker,
     ) -> Result<(PendingConnection, Reply), Error> {
         if let Some(armed) = self.take_prepared()? {
-            self.ahead.used_up();
+            self.prepared.used_up();
             let begun =
                 self.command_transfer(verb, line, mark, PendingConnection::Connected(armed));
             match self.check_prepared(begun) {
@@ -80,7 +80,7 @@ impl Session {
         }
         self.announce(line)?;
         let pending = open(&mut self.control, &mut self.data)?;
-        self.ahead.used_up();
+        self.prepared.used_up();
         self.command_transfer(verb, line, mark, pending)
     }
 
@@ -240,13 +240,13 @@ impl Session {
         match &answer {
             Err(error) if has_no_data_connection(error) => {
                 log::debug!("a data connection opened ahead was forgotten: {error}");
-                self.ahead.was_dead();
+                self.prepared.was_dead();
             }
             Ok(_) => {
-                self.ahead.was_alive();
+                self.prepared.was_alive();
                 self.profile.carried_early();
             }
-            Err(_) => self.ahead.was_alive(),
+            Err(_) => self.prepared.was_alive(),
         }
         self.control.set_holds_data(false);
         answer
@@ -300,7 +300,7 @@ impl Session {
         let Some(armed) = self.take_prepared()? else {
             return Ok(None);
         };
-        self.ahead.used_up();
+        self.prepared.used_up();
         let mut data = self.accept("STOR", PendingConnection::Connected(armed))?;
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;

@@ -231,7 +231,7 @@ fn an_old_connection_is_not_trusted() {
     let mut session = peer.armed_session();
     become_ready(&mut session, Readiness::Armed);
     assert!(!session.has_old_prepared());
-    session.ahead.oldest = Duration::ZERO;
+    session.prepared.oldest = Duration::ZERO;
     assert!(session.has_old_prepared());
     let (content, _) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");
