@@ -21,18 +21,18 @@ pub(super) enum KnownName {
     Present(Attributes),
     Absent,
     /// Something changed there, and what it is now is not known; with what it was before.
-    Doubtful(Option<Attributes>),
+    Invalidated(Option<Attributes>),
 }
 
 /// What was heard, and when.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
+pub(super) struct Observed {
     pub(super) known: KnownName,
     at: Instant,
 }
 
 /// What was heard of names, in their order.
-pub(super) type DirectoryChanges = BTreeMap<Box<[u8]>, Heard>;
+pub(super) type DirectoryChanges = BTreeMap<Box<[u8]>, Observed>;
 
 /// A listing and what was heard after it, as they were at one moment.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Current {
                 all.extend(
                     self.changes
                         .iter()
-                        .map(|(name, heard)| (name.clone(), heard.clone())),
+                        .map(|(name, observed)| (name.clone(), observed.clone())),
                 );
                 both = all;
                 &both
@@ -82,16 +82,16 @@ pub(super) struct Layers {
 impl Layers {
     /// What was last known of `name`.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
-        match self.heard(name).map(|heard| &heard.known) {
+        match self.observed(name).map(|observed| &observed.known) {
             Some(KnownName::Present(attributes)) => Some(attributes.clone()),
-            Some(KnownName::Doubtful(before)) => before.clone(),
+            Some(KnownName::Invalidated(before)) => before.clone(),
             Some(KnownName::Absent) => None,
             None => self.listing.as_deref()?.find(name),
         }
     }
 
     /// What was heard of `name` after the listing.
-    fn heard(&self, name: &[u8]) -> Option<&Heard> {
+    fn observed(&self, name: &[u8]) -> Option<&Observed> {
         self.changes.get(name).or_else(|| self.merging.get(name))
     }
 }
@@ -102,7 +102,7 @@ pub(super) struct Directory {
     merging_bytes: usize,
     changes_bytes: usize,
     /// How many of the changes are doubtful. None of those that are being merged is.
-    doubts: usize,
+    invalidated: usize,
     /// How many changes there must be before those that are of no more use are looked for.
     purge_at: usize,
     /// How many changes there must be before another merge is begun.
@@ -130,7 +130,7 @@ impl Directory {
     pub(super) fn known(&self, name: &[u8], ttl: Duration, now: Instant) -> KnownName {
         match self.lookup(name, ttl, now) {
             Answer::Present(attributes, _) => KnownName::Present(attributes),
-            Answer::Absent(_) | Answer::Unknown => KnownName::Doubtful(self.last_known(name)),
+            Answer::Absent(_) | Answer::Unknown => KnownName::Invalidated(self.last_known(name)),
         }
     }
 
@@ -147,15 +147,15 @@ impl Directory {
 
     /// The listing and its changes, where it is fresh and nothing in it is in doubt.
     pub(super) fn current(&mut self, now: Instant) -> Option<Current> {
-        if self.doubts > 0 || !self.is_listing_fresh(now) {
+        if self.invalidated > 0 || !self.is_listing_fresh(now) {
             return None;
         }
         self.freeze();
-        self.as_it_is()
+        self.current_or_stale()
     }
 
     /// The listing and its changes, fresh or not.
-    pub(super) fn as_it_is(&self) -> Option<Current> {
+    pub(super) fn current_or_stale(&self) -> Option<Current> {
         Some(Current {
             listing: Arc::clone(self.layers.listing.as_ref()?),
             merging: Arc::clone(&self.layers.merging),
@@ -165,7 +165,7 @@ impl Directory {
 
     /// Takes `merged`, which was made of `current`, unless another listing came meanwhile. What was
     /// heard meanwhile stays.
-    pub(super) fn settle(&mut self, current: &Current, merged: &Arc<Snapshot>) {
+    pub(super) fn finish_merge(&mut self, current: &Current, merged: &Arc<Snapshot>) {
         let layers = &mut self.layers;
         let is_of_these = Arc::ptr_eq(&layers.merging, &current.merging)
             && layers
@@ -179,7 +179,7 @@ impl Directory {
         layers.merging = Arc::default();
         self.merging_bytes = 0;
         self.merge_at = 0;
-        if self.doubts == 0 && Arc::ptr_eq(&layers.changes, &current.changes) {
+        if self.invalidated == 0 && Arc::ptr_eq(&layers.changes, &current.changes) {
             layers.changes = Arc::default();
             self.changes_bytes = 0;
             self.purge_at = 0;
@@ -188,19 +188,19 @@ impl Directory {
 
     /// Notes what was heard of `name`. Returns the listing and its changes when there are so many
     /// of these that the listing [merged](Current::merged) with them must be
-    /// [settled](Self::settle).
+    /// [installed](Self::finish_merge).
     #[must_use]
-    pub(super) fn note(
+    pub(super) fn record(
         &mut self,
         name: &[u8],
         known: KnownName,
         ttl: Duration,
         now: Instant,
     ) -> Option<Current> {
-        let heard = Heard { known, at: now };
-        self.count(name, &heard.known, true);
+        let observed = Observed { known, at: now };
+        self.count(name, &observed.known, true);
         let changes = Arc::make_mut(&mut self.layers.changes);
-        if let Some(old) = changes.insert(Box::from(name), heard) {
+        if let Some(old) = changes.insert(Box::from(name), observed) {
             self.count(name, &old.known, false);
         }
         if !self.is_listing_fresh(now) {
@@ -230,14 +230,14 @@ impl Directory {
     }
 
     pub(super) fn lookup(&self, name: &[u8], ttl: Duration, now: Instant) -> Answer {
-        if let Some(heard) = self.layers.heard(name) {
-            let left = left(heard, ttl, now);
-            return match &heard.known {
+        if let Some(observed) = self.layers.observed(name) {
+            let left = remaining_ttl(observed, ttl, now);
+            return match &observed.known {
                 KnownName::Present(attributes) if !left.is_zero() => {
                     Answer::Present(attributes.clone(), left)
                 }
                 KnownName::Absent if !left.is_zero() => Answer::Absent(left),
-                KnownName::Present(_) | KnownName::Absent | KnownName::Doubtful(_) => {
+                KnownName::Present(_) | KnownName::Absent | KnownName::Invalidated(_) => {
                     Answer::Unknown
                 }
             };
@@ -266,7 +266,7 @@ impl Directory {
     /// each of those would copy all of them. Changes in doubt stay, and so do all where a merge is
     /// under way.
     fn freeze(&mut self) {
-        if self.doubts == 0 && self.layers.merging.is_empty() {
+        if self.invalidated == 0 && self.layers.merging.is_empty() {
             self.layers.merging = mem::take(&mut self.layers.changes);
             self.merging_bytes = mem::take(&mut self.changes_bytes);
             self.purge_at = 0;
@@ -281,13 +281,13 @@ impl Directory {
 
     fn count(&mut self, name: &[u8], known: &KnownName, is_new: bool) {
         let bytes = change_bytes(name, known);
-        let doubt = usize::from(matches!(known, KnownName::Doubtful(_)));
+        let doubt = usize::from(matches!(known, KnownName::Invalidated(_)));
         if is_new {
             self.changes_bytes += bytes;
-            self.doubts += doubt;
+            self.invalidated += doubt;
         } else {
             self.changes_bytes = self.changes_bytes.saturating_sub(bytes);
-            self.doubts = self.doubts.saturating_sub(doubt);
+            self.invalidated = self.invalidated.saturating_sub(doubt);
         }
     }
 
@@ -297,13 +297,14 @@ impl Directory {
         if self.layers.changes.len() < self.purge_at.max(MERGE_FROM) {
             return;
         }
-        let is_useful =
-            |heard: &Heard| heard.known != KnownName::Absent || !left(heard, ttl, now).is_zero();
+        let is_useful = |observed: &Observed| {
+            observed.known != KnownName::Absent || !remaining_ttl(observed, ttl, now).is_zero()
+        };
         let mut gone = 0;
-        Arc::make_mut(&mut self.layers.changes).retain(|name, heard| {
-            let stays = is_useful(heard);
+        Arc::make_mut(&mut self.layers.changes).retain(|name, observed| {
+            let stays = is_useful(observed);
             if !stays {
-                gone += change_bytes(name, &heard.known);
+                gone += change_bytes(name, &observed.known);
             }
             stays
         });
@@ -334,21 +335,21 @@ pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) 
 }
 
 /// How long what was heard is still good.
-fn left(heard: &Heard, ttl: Duration, now: Instant) -> Duration {
-    ttl.saturating_sub(now.saturating_duration_since(heard.at))
+fn remaining_ttl(observed: &Observed, ttl: Duration, now: Instant) -> Duration {
+    ttl.saturating_sub(now.saturating_duration_since(observed.at))
 }
 
 /// What one change costs: its place in nodes that are a little more than half full, and what is
 /// allocated for it.
 fn change_bytes(name: &[u8], known: &KnownName) -> usize {
     let target = match known {
-        KnownName::Present(attributes) | KnownName::Doubtful(Some(attributes)) => {
+        KnownName::Present(attributes) | KnownName::Invalidated(Some(attributes)) => {
             attributes.target.as_deref()
         }
-        KnownName::Absent | KnownName::Doubtful(None) => None,
+        KnownName::Absent | KnownName::Invalidated(None) => None,
     };
     let allocated = |bytes: &[u8]| (bytes.len() + 8).max(24).next_multiple_of(16);
-    size_of::<(Box<[u8]>, Heard)>() * 11 / 6 + allocated(name) + target.map_or(0, allocated)
+    size_of::<(Box<[u8]>, Observed)>() * 11 / 6 + allocated(name) + target.map_or(0, allocated)
 }
 
 #[cfg(test)]
@@ -376,13 +377,13 @@ mod tests {
         Directory::listed(Arc::new(listing))
     }
 
-    fn note(
+    fn record(
         directory: &mut Directory,
         number: u64,
         known: KnownName,
         now: Instant,
     ) -> Option<Current> {
-        directory.note(&name(number), known, TTL, now)
+        directory.record(&name(number), known, TTL, now)
     }
 
     fn size_of(directory: &Directory, number: u64, now: Instant) -> Option<u64> {
@@ -396,10 +397,10 @@ mod tests {
     fn a_change_copies_no_listing() {
         let now = Instant::now();
         let mut directory = listed(1_000, now);
-        let before = directory.as_it_is().unwrap().listing;
+        let before = directory.current_or_stale().unwrap().listing;
         let mut due = 0;
         for number in 1_000..3_000 {
-            let merge = note(
+            let merge = record(
                 &mut directory,
                 number,
                 KnownName::Present(attributes(7)),
@@ -407,7 +408,7 @@ mod tests {
             );
             due += u32::from(merge.is_some());
         }
-        let after = directory.as_it_is().unwrap().listing;
+        let after = directory.current_or_stale().unwrap().listing;
         assert!(Arc::ptr_eq(&before, &after));
         // None of these was settled: each is twice as late as the one before.
         assert!((2..=5).contains(&due), "{due}");
@@ -420,7 +421,7 @@ mod tests {
         let mut due = None;
         let mut number = 100;
         while due.is_none() {
-            due = note(
+            due = record(
                 &mut directory,
                 number,
                 KnownName::Present(attributes(1)),
@@ -429,12 +430,12 @@ mod tests {
             number += 1;
         }
         let due = due.unwrap();
-        assert!(note(&mut directory, 0, KnownName::Absent, now).is_none());
-        assert!(note(&mut directory, 100, KnownName::Present(attributes(2)), now).is_none());
-        assert!(note(&mut directory, 101, KnownName::Doubtful(None), now).is_none());
+        assert!(record(&mut directory, 0, KnownName::Absent, now).is_none());
+        assert!(record(&mut directory, 100, KnownName::Present(attributes(2)), now).is_none());
+        assert!(record(&mut directory, 101, KnownName::Invalidated(None), now).is_none());
         let bytes = directory.bytes();
 
-        directory.settle(&due, &due.merged());
+        directory.finish_merge(&due, &due.merged());
         assert!(directory.bytes() < bytes, "what was merged is counted once");
         assert_eq!(directory.names() as u64, number);
         assert_eq!(size_of(&directory, 0, now), None);
@@ -443,7 +444,7 @@ mod tests {
         assert_eq!(directory.lookup(&name(101), TTL, now), Answer::Unknown);
         assert!(directory.current(now).is_none(), "one name is in doubt");
 
-        assert!(note(&mut directory, 101, KnownName::Absent, now).is_none());
+        assert!(record(&mut directory, 101, KnownName::Absent, now).is_none());
         let merged = directory.current(now).unwrap().merged();
         assert_eq!(merged.len() as u64, number - 2);
         assert_eq!(merged.find(&name(100)).unwrap().size, Some(2));
@@ -453,10 +454,10 @@ mod tests {
     fn a_merge_of_another_listing_is_dropped() {
         let now = Instant::now();
         let mut directory = listed(3, now);
-        assert!(note(&mut directory, 3, KnownName::Present(attributes(3)), now).is_none());
+        assert!(record(&mut directory, 3, KnownName::Present(attributes(3)), now).is_none());
         let old = directory.current(now).unwrap();
         let mut directory = listed(2, now);
-        directory.settle(&old, &old.merged());
+        directory.finish_merge(&old, &old.merged());
         assert_eq!(directory.names(), 2);
     }
 }

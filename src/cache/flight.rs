@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::directory::KnownName;
 
 /// What was changed while a fetch was under way, by name.
-pub(super) type Noted = BTreeMap<Box<[u8]>, KnownName>;
+pub(super) type NameChanges = BTreeMap<Box<[u8]>, KnownName>;
 
 /// A fetch under way.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Flight<T> {
 struct State<T> {
     outcome: FlightOutcome<T>,
     /// What was changed since the fetch began: the server may have listed before or after it.
-    changes: Noted,
+    changes: NameChanges,
     /// The directory was forgotten or renamed meanwhile: the outcome serves who waits, nobody
     /// later.
     stale: bool,
@@ -28,16 +28,16 @@ struct State<T> {
 #[derive(Debug, Clone)]
 pub(super) enum FlightOutcome<T> {
     UnderWay,
-    Landed(T),
+    Completed(T),
     /// Who fetched is gone without an outcome.
-    Lost,
+    Abandoned,
 }
 
 impl<T: Clone> Flight<T> {
     pub(super) fn new() -> Self {
         let state = State {
             outcome: FlightOutcome::UnderWay,
-            changes: Noted::new(),
+            changes: NameChanges::new(),
             stale: false,
         };
         Self {
@@ -53,8 +53,8 @@ impl<T: Clone> Flight<T> {
         let under_way = |state: &mut State<T>| matches!(state.outcome, FlightOutcome::UnderWay);
         let state = self.landed.wait_while(self.state(), under_way);
         match &state.unwrap_or_else(PoisonError::into_inner).outcome {
-            FlightOutcome::Landed(outcome) => Some(outcome.clone()),
-            FlightOutcome::UnderWay | FlightOutcome::Lost => None,
+            FlightOutcome::Completed(outcome) => Some(outcome.clone()),
+            FlightOutcome::UnderWay | FlightOutcome::Abandoned => None,
         }
     }
 
@@ -63,7 +63,7 @@ impl<T: Clone> Flight<T> {
         self.landed.notify_all();
     }
 
-    pub(super) fn note(&self, name: &[u8], known: KnownName) {
+    pub(super) fn record(&self, name: &[u8], known: KnownName) {
         self.state().changes.insert(Box::from(name), known);
     }
 
@@ -72,7 +72,7 @@ impl<T: Clone> Flight<T> {
     }
 
     /// The changes noted so far; none when the outcome must not be kept.
-    pub(super) fn changes(&self) -> Option<Noted> {
+    pub(super) fn changes(&self) -> Option<NameChanges> {
         let mut state = self.state();
         (!state.stale).then(|| std::mem::take(&mut state.changes))
     }

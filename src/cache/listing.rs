@@ -81,7 +81,7 @@ impl Snapshot {
             }
             match changes.next_if(|(new, _)| ***new == *name) {
                 Some((_, heard)) => match &heard.known {
-                    KnownName::Doubtful(_) => merged.copy(self, record),
+                    KnownName::Invalidated(_) => merged.copy(self, record),
                     known @ (KnownName::Present(_) | KnownName::Absent) => {
                         merged.push_known(name, known);
                     }
@@ -160,7 +160,7 @@ impl Snapshot {
     fn push_known(&mut self, name: &[u8], known: &KnownName) {
         match known {
             KnownName::Present(attributes) => self.push(name, attributes),
-            KnownName::Absent | KnownName::Doubtful(_) => {}
+            KnownName::Absent | KnownName::Invalidated(_) => {}
         }
     }
 

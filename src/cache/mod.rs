@@ -91,10 +91,10 @@ pub enum Answer {
 pub struct Cache<E> {
     ttl: Duration,
     clock: CacheClock,
-    state: Mutex<State<Landing<E>>>,
+    state: Mutex<State<FetchResult<E>>>,
 }
 
-type Landing<E> = Result<Arc<Snapshot>, E>;
+type FetchResult<E> = Result<Arc<Snapshot>, E>;
 
 /// Says what time it is.
 struct CacheClock(Box<dyn Fn() -> Instant + Send + Sync>);
@@ -146,7 +146,7 @@ impl<E: Clone> Cache<E> {
     pub fn snapshot(&self, directory: &RemotePath) -> Option<Arc<Snapshot>> {
         let now = self.now();
         let current = self.state().current(directory, now)?;
-        Some(self.settled(directory, &current))
+        Some(self.merge(directory, &current))
     }
 
     /// The listing of `directory`: the one in memory, or what `fetch` brings.
@@ -160,7 +160,7 @@ impl<E: Clone> Cache<E> {
     ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
             match self.join_or_begin(directory) {
-                Joined::KnownName(current) => return Ok(self.settled(directory, &current)),
+                Joined::Cached(current) => return Ok(self.merge(directory, &current)),
                 Joined::Mine(flight) => break flight,
                 Joined::Others(flight) => {
                     if let Some(outcome) = flight.wait() {
@@ -180,7 +180,7 @@ impl<E: Clone> Cache<E> {
     pub fn begin(&self, directory: &RemotePath) -> Option<Fetch<'_, E>> {
         match self.join_or_begin(directory) {
             Joined::Mine(flight) => Some(Fetch::new(self, directory, flight)),
-            Joined::KnownName(_) | Joined::Others(_) => None,
+            Joined::Cached(_) | Joined::Others(_) => None,
         }
     }
 
@@ -203,8 +203,8 @@ impl<E: Clone> Cache<E> {
 
     /// Something may have become of `name`: what it is, and what is below it, is not known any
     /// more.
-    pub fn doubt(&self, directory: &RemotePath, name: &[u8]) {
-        self.change(|state, now| state.doubt(directory, name, now));
+    pub fn invalidate(&self, directory: &RemotePath, name: &[u8]) {
+        self.change(|state, now| state.invalidate(directory, name, now));
     }
 
     /// `from` is now `to`, and what is known below it moved along; what was at `to` is gone.
@@ -222,7 +222,7 @@ impl<E: Clone> Cache<E> {
         ));
         let mut state = self.state();
         state.forget_tree(directory);
-        let before = state.put(directory, Directory::listed(empty));
+        let before = state.replace(directory, Directory::listed(empty));
         drop(state);
         drop(before);
     }
@@ -251,16 +251,16 @@ impl<E: Clone> Cache<E> {
         }
         // Under the same lock: a flight that has just ended has left its listing.
         match state.current(directory, now) {
-            Some(current) => Joined::KnownName(current),
+            Some(current) => Joined::Cached(current),
             None => Joined::Mine(state.begin_flight(directory)),
         }
     }
 
     /// Keeps a fetched listing, with the changes made since the fetch began.
-    fn keep(
+    fn cache_listing(
         &self,
         directory: &RemotePath,
-        flight: &Flight<Landing<E>>,
+        flight: &Flight<FetchResult<E>>,
         listing: DirectoryListing,
     ) -> Arc<Snapshot> {
         let now = self.now();
@@ -277,13 +277,13 @@ impl<E: Clone> Cache<E> {
         };
         for (name, change) in changes {
             // All of them are merged below.
-            let _due = known.note(&name, change, self.ttl, now);
+            let _due = known.record(&name, change, self.ttl, now);
         }
-        let current = known.as_it_is();
-        let before = state.put(directory, known);
+        let current = known.current_or_stale();
+        let before = state.replace(directory, known);
         drop(state);
         drop(before);
-        current.map_or(snapshot, |current| self.settled(directory, &current))
+        current.map_or(snapshot, |current| self.merge(directory, &current))
     }
 
     /// What was listed, with the exact times known before in the place of rough ones.
@@ -309,25 +309,25 @@ impl<E: Clone> Cache<E> {
     }
 
     /// The listing with its changes, put together without the lock and left for the next asker.
-    fn settled(&self, directory: &RemotePath, current: &Current) -> Arc<Snapshot> {
+    fn merge(&self, directory: &RemotePath, current: &Current) -> Arc<Snapshot> {
         let merged = current.merged();
         if !current.is_merged() {
             self.state()
-                .settle(directory, |known| known.settle(current, &merged));
+                .change_existing(directory, |known| known.finish_merge(current, &merged));
         }
         merged
     }
 
     /// Makes a change under the lock, and the merges that became due by it after that.
-    fn change(&self, change: impl FnOnce(&mut State<Landing<E>>, Instant)) {
+    fn change(&self, change: impl FnOnce(&mut State<FetchResult<E>>, Instant)) {
         let now = self.now();
         let due = {
             let mut state = self.state();
             change(&mut state, now);
-            state.take_due()
+            state.take_pending_merges()
         };
         for (directory, current) in due {
-            self.settled(&directory, &current);
+            self.merge(&directory, &current);
         }
     }
 
@@ -335,16 +335,16 @@ impl<E: Clone> Cache<E> {
         (self.clock.0)()
     }
 
-    fn state(&self) -> MutexGuard<'_, State<Landing<E>>> {
+    fn state(&self) -> MutexGuard<'_, State<FetchResult<E>>> {
         // A panic under this lock can at worst leave a directory out, which is then asked for anew.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 enum Joined<E> {
-    KnownName(Current),
-    Mine(Arc<Flight<Landing<E>>>),
-    Others(Arc<Flight<Landing<E>>>),
+    Cached(Current),
+    Mine(Arc<Flight<FetchResult<E>>>),
+    Others(Arc<Flight<FetchResult<E>>>),
 }
 
 /// A fetch under way. However it ends, nobody waits for it in vain.
@@ -352,17 +352,21 @@ enum Joined<E> {
 pub struct Fetch<'a, E: Clone> {
     cache: &'a Cache<E>,
     directory: RemotePath,
-    flight: Arc<Flight<Landing<E>>>,
-    landed: bool,
+    flight: Arc<Flight<FetchResult<E>>>,
+    completed: bool,
 }
 
 impl<'a, E: Clone> Fetch<'a, E> {
-    fn new(cache: &'a Cache<E>, directory: &RemotePath, flight: Arc<Flight<Landing<E>>>) -> Self {
+    fn new(
+        cache: &'a Cache<E>,
+        directory: &RemotePath,
+        flight: Arc<Flight<FetchResult<E>>>,
+    ) -> Self {
         Self {
             cache,
             directory: directory.clone(),
             flight,
-            landed: false,
+            completed: false,
         }
     }
 
@@ -373,29 +377,33 @@ impl<'a, E: Clone> Fetch<'a, E> {
 
     /// The listing has come: it is kept, and given to who waits.
     pub fn complete(mut self, listing: DirectoryListing) -> Arc<Snapshot> {
-        let snapshot = self.cache.keep(&self.directory, &self.flight, listing);
-        self.tell(Ok(Arc::clone(&snapshot)));
+        let snapshot = self
+            .cache
+            .cache_listing(&self.directory, &self.flight, listing);
+        self.publish(Ok(Arc::clone(&snapshot)));
         snapshot
     }
 
-    fn end(mut self, outcome: Result<DirectoryListing, E>) -> Landing<E> {
-        let outcome =
-            outcome.map(|listing| self.cache.keep(&self.directory, &self.flight, listing));
-        self.tell(outcome.clone());
+    fn end(mut self, outcome: Result<DirectoryListing, E>) -> FetchResult<E> {
+        let outcome = outcome.map(|listing| {
+            self.cache
+                .cache_listing(&self.directory, &self.flight, listing)
+        });
+        self.publish(outcome.clone());
         outcome
     }
 
-    fn tell(&mut self, outcome: Landing<E>) {
-        self.landed = true;
-        self.flight.complete(FlightOutcome::Landed(outcome));
+    fn publish(&mut self, outcome: FetchResult<E>) {
+        self.completed = true;
+        self.flight.complete(FlightOutcome::Completed(outcome));
     }
 }
 
 impl<E: Clone> Drop for Fetch<'_, E> {
     fn drop(&mut self) {
         self.cache.state().end_flight(&self.directory, &self.flight);
-        if !self.landed {
-            self.flight.complete(FlightOutcome::Lost);
+        if !self.completed {
+            self.flight.complete(FlightOutcome::Abandoned);
         }
     }
 }

@@ -203,13 +203,13 @@ impl World {
             .collect();
         let flight = match self.cache.join_or_begin(at) {
             Joined::Mine(flight) => Some(flight),
-            Joined::KnownName(_) | Joined::Others(_) => None,
+            Joined::Cached(_) | Joined::Others(_) => None,
         };
         for change in during {
             self.apply(change);
         }
         if let Some(flight) = flight {
-            let snapshot = self.cache.keep(at, &flight, entries);
+            let snapshot = self.cache.cache_listing(at, &flight, entries);
             self.cache.state().end_flight(at, &flight);
             let is_still_there = self.is_directory(at);
             let was_moved = during.iter().any(|step| matches!(step, Step::Rename(..)));

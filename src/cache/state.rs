@@ -67,7 +67,11 @@ impl<T: Clone> State<T> {
         self.directories.get_mut(path)?.current(now)
     }
 
-    pub(super) fn settle(&mut self, path: &RemotePath, change: impl FnOnce(&mut Directory)) {
+    pub(super) fn change_existing(
+        &mut self,
+        path: &RemotePath,
+        change: impl FnOnce(&mut Directory),
+    ) {
         if self.directories.contains(path) {
             self.change(path, change);
         }
@@ -88,7 +92,7 @@ impl<T: Clone> State<T> {
         {
             self.forget(&listed_before);
         }
-        self.note(path, name, KnownName::Present(attributes), now);
+        self.record(path, name, KnownName::Present(attributes), now);
     }
 
     pub(super) fn remove(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
@@ -99,15 +103,15 @@ impl<T: Clone> State<T> {
         {
             self.forget_tree(&below);
         }
-        self.note(path, name, KnownName::Absent, now);
+        self.record(path, name, KnownName::Absent, now);
     }
 
-    pub(super) fn doubt(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
+    pub(super) fn invalidate(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
         if let Ok(below) = path.join(name) {
             self.forget_tree(&below);
         }
         let before = self.last_known(path, name);
-        self.note(path, name, KnownName::Doubtful(before), now);
+        self.record(path, name, KnownName::Invalidated(before), now);
     }
 
     pub(super) fn rename(&mut self, from: &RemotePath, to: &RemotePath, now: Instant) {
@@ -119,33 +123,33 @@ impl<T: Clone> State<T> {
         };
         let known = match self.directories.peek(&old) {
             Some(directory) => directory.known(from.name(), self.options.ttl, now),
-            None => KnownName::Doubtful(None),
+            None => KnownName::Invalidated(None),
         };
         self.forget_tree(to);
         if to.below(from).is_some() || from.below(to).is_some() {
             // No server moves a directory into itself: whatever it did, nothing is known now.
             self.forget_tree(from);
-            self.note(&old, from.name(), KnownName::Doubtful(None), now);
-            return self.note(&new, to.name(), KnownName::Doubtful(None), now);
+            self.record(&old, from.name(), KnownName::Invalidated(None), now);
+            return self.record(&new, to.name(), KnownName::Invalidated(None), now);
         }
         self.move_tree(from, to);
-        self.note(&old, from.name(), KnownName::Absent, now);
-        self.note(&new, to.name(), known, now);
+        self.record(&old, from.name(), KnownName::Absent, now);
+        self.record(&new, to.name(), known, now);
     }
 
     /// Replaces what is known of a directory. Returns what was known before: freeing much of it
     /// takes long, and is for after the lock.
-    pub(super) fn put(&mut self, path: &RemotePath, new: Directory) -> Directory {
+    pub(super) fn replace(&mut self, path: &RemotePath, new: Directory) -> Directory {
         self.change(path, |directory| mem::replace(directory, new))
     }
 
     /// The merges that have become due, to be made without the lock.
-    pub(super) fn take_due(&mut self) -> Vec<(RemotePath, Current)> {
+    pub(super) fn take_pending_merges(&mut self) -> Vec<(RemotePath, Current)> {
         mem::take(&mut self.due)
     }
 
     pub(super) fn forget(&mut self, path: &RemotePath) {
-        self.directories.take(path);
+        self.directories.remove(path);
         if let Some(flight) = self.flights.remove(path) {
             flight.make_stale();
         }
@@ -153,7 +157,7 @@ impl<T: Clone> State<T> {
 
     pub(super) fn forget_tree(&mut self, ancestor: &RemotePath) {
         for path in self.directories.paths_below(ancestor) {
-            self.directories.take(&path);
+            self.directories.remove(&path);
         }
         self.end_flights_below(ancestor);
     }
@@ -184,21 +188,21 @@ impl<T: Clone> State<T> {
         self.directories.peek(path)?.last_known(name)
     }
 
-    fn note(&mut self, path: &RemotePath, name: &[u8], known: KnownName, now: Instant) {
+    fn record(&mut self, path: &RemotePath, name: &[u8], known: KnownName, now: Instant) {
         if let Some(flight) = self.flights.get(path) {
-            flight.note(name, known.clone());
+            flight.record(name, known.clone());
         }
         let ttl = self.options.ttl;
-        let due = self.change(path, |directory| directory.note(name, known, ttl, now));
+        let due = self.change(path, |directory| directory.record(name, known, ttl, now));
         self.due.extend(due.map(|current| (path.clone(), current)));
     }
 
     fn move_tree(&mut self, from: &RemotePath, to: &RemotePath) {
         for path in self.directories.paths_below(from) {
             if let Some(moved) = path.rebased(from, to)
-                && let Some(directory) = self.directories.take(&path)
+                && let Some(directory) = self.directories.remove(&path)
             {
-                self.put(&moved, directory);
+                self.replace(&moved, directory);
             }
         }
         self.end_flights_below(from);

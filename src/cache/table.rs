@@ -93,13 +93,13 @@ impl DirectoryTable {
         self.bytes = (self.bytes + after).saturating_sub(before);
         if after > max_bytes {
             // One that cannot be kept must not drive out the others.
-            self.take(path);
+            self.remove(path);
         }
         self.evict(max_bytes);
         result
     }
 
-    pub(super) fn take(&mut self, path: &RemotePath) -> Option<Directory> {
+    pub(super) fn remove(&mut self, path: &RemotePath) -> Option<Directory> {
         let directory = self.directories.pop(path)?;
         self.removed(path, &directory);
         Some(directory)

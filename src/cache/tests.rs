@@ -188,7 +188,7 @@ fn changing_one_directory_looks_at_no_other() {
     let before = cache.state().visited();
     cache.insert_empty_directory(&path("/new"));
     cache.rename(&path("/d"), &path("/moved"));
-    cache.doubt(&path("/other"), b"none");
+    cache.invalidate(&path("/other"), b"none");
     cache.remove(&path("/"), b"moved");
     let visited = cache.state().visited() - before;
     assert!(visited < 10, "{visited}");
