@@ -21,11 +21,11 @@ pub(super) struct Flight {
 /// Command lines in the order they were acted upon, over all sessions.
 #[derive(Default)]
 pub(super) struct CommandLog {
-    kept: Mutex<Kept>,
+    logged: Mutex<LoggedCommands>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct LoggedCommands {
     /// Each with its flight.
     lines: VecDeque<(Flight, String)>,
     bytes: usize,
@@ -36,16 +36,16 @@ struct Kept {
 impl CommandLog {
     /// Another session, by its number.
     pub(super) fn begin_session(&self) -> u64 {
-        let mut kept = self.lock();
-        kept.sessions += 1;
-        kept.sessions
+        let mut logged = self.lock();
+        logged.sessions += 1;
+        logged.sessions
     }
 
     /// Another flight: commands that `session` sent without waiting for replies.
     pub(super) fn begin_flight(&self, session: u64) -> Flight {
-        let mut kept = self.lock();
-        kept.flights += 1;
-        let number = kept.flights;
+        let mut logged = self.lock();
+        logged.flights += 1;
+        let number = logged.flights;
         Flight { session, number }
     }
 
@@ -56,14 +56,14 @@ impl CommandLog {
             verb => format!("{verb} {}", String::from_utf8_lossy(&command.argument)),
         };
         log::debug!("server: {line}");
-        let mut kept = self.lock();
-        kept.bytes += line.len() + LINE_BYTES;
-        kept.lines.push_back((flight, line));
-        while kept.bytes > LIMIT_BYTES {
-            let Some((_, oldest)) = kept.lines.pop_front() else {
+        let mut logged = self.lock();
+        logged.bytes += line.len() + LINE_BYTES;
+        logged.lines.push_back((flight, line));
+        while logged.bytes > LIMIT_BYTES {
+            let Some((_, oldest)) = logged.lines.pop_front() else {
                 break;
             };
-            kept.bytes -= oldest.len() + LINE_BYTES;
+            logged.bytes -= oldest.len() + LINE_BYTES;
         }
     }
 
@@ -85,9 +85,9 @@ impl CommandLog {
 
     /// The number of flights of the session that had the most.
     pub(super) fn most_flights(&self) -> usize {
-        let kept = self.lock();
-        let flights: BTreeSet<Flight> = kept.lines.iter().map(|it| it.0).collect();
-        drop(kept);
+        let logged = self.lock();
+        let flights: BTreeSet<Flight> = logged.lines.iter().map(|it| it.0).collect();
+        drop(logged);
         let mut of_sessions: BTreeMap<u64, usize> = BTreeMap::new();
         for flight in flights {
             *of_sessions.entry(flight.session).or_default() += 1;
@@ -96,13 +96,13 @@ impl CommandLog {
     }
 
     pub(super) fn clear(&self) {
-        let mut kept = self.lock();
-        kept.lines.clear();
-        kept.bytes = 0;
+        let mut logged = self.lock();
+        logged.lines.clear();
+        logged.bytes = 0;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LoggedCommands> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

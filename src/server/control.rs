@@ -256,7 +256,7 @@ impl Control {
         other: Option<(BorrowedFd<'_>, PollFlags)>,
         deadline: Instant,
     ) -> Result<Event, Gone> {
-        if self.take_held()? {
+        if self.take_queued()? {
             return Ok(Event::Input);
         }
         let reading = !self.ended && !self.queue.is_full();
@@ -276,7 +276,7 @@ impl Control {
 
     /// Queues what TLS had received already, which poll(2) does not show; whether there was
     /// anything.
-    fn take_held(&mut self) -> Result<bool, Gone> {
+    fn take_queued(&mut self) -> Result<bool, Gone> {
         let mut came = false;
         while self.stream.holds_input() && !self.ended && !self.queue.is_full() {
             came |= self.fill()?;

@@ -73,34 +73,34 @@ impl Session {
         match misdeed {
             Misdeed::DropControl => Err(Gone),
             Misdeed::StallControl => Err(self.control.hang()),
-            Misdeed::Refuse { code, text } => self.tell(&Reply::new(*code, text.as_bytes())),
+            Misdeed::Refuse { code, text } => self.send_reply(&Reply::new(*code, text.as_bytes())),
             Misdeed::EndlessReply => loop {
                 self.control.send(ENDLESS_LINE)?;
             },
             Misdeed::DoneThenDrop => {
-                self.done(command)?;
+                self.execute(command)?;
                 Err(Gone)
             }
             Misdeed::DoneThenRefuse { code, text } => {
-                self.done(command)?;
-                self.tell(&Reply::new(*code, text.as_bytes()))
+                self.execute(command)?;
+                self.send_reply(&Reply::new(*code, text.as_bytes()))
             }
             Misdeed::Corrupt => {
-                let reply = self.done(command)?;
+                let reply = self.execute(command)?;
                 self.spoil(&command.argument);
-                self.tell(&reply)
+                self.send_reply(&reply)
             }
             Misdeed::NoReply => {
-                self.done(command)?;
+                self.execute(command)?;
                 Ok(Ended::No)
             }
             Misdeed::LateReply(delay) => {
-                let reply = self.done(command)?;
+                let reply = self.execute(command)?;
                 self.control.pause_until(Instant::now() + *delay)?;
-                self.tell(&reply)
+                self.send_reply(&reply)
             }
             Misdeed::CutReply(count) => {
-                let bytes = self.done(command)?.to_bytes();
+                let bytes = self.execute(command)?.to_bytes();
                 self.control.send(bytes.get(..*count).unwrap_or(&bytes))?;
                 Err(Gone)
             }
@@ -117,7 +117,9 @@ impl Session {
             | Misdeed::EndlessListing
             | Misdeed::NoReplace => {
                 self.misdeed = Some(misdeed.clone());
-                let told = self.done(command).and_then(|reply| self.tell(&reply));
+                let told = self
+                    .execute(command)
+                    .and_then(|reply| self.send_reply(&reply));
                 self.misdeed = None;
                 told
             }

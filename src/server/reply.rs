@@ -127,7 +127,7 @@ impl From<Gone> for Stop {
 mod tests {
     use super::*;
 
-    fn told(errno: Errno) -> String {
+    fn text_of(errno: Errno) -> String {
         match Stop::from(io::Error::from(errno)) {
             Stop::Refused(reply) => String::from_utf8(reply.to_bytes()).unwrap(),
             Stop::Gone => panic!("a file error ended the session"),
@@ -136,11 +136,11 @@ mod tests {
 
     #[test]
     fn a_client_is_told_the_reason() {
-        assert_eq!(told(Errno::NOENT), "550 No such file or directory\r\n");
-        assert_eq!(told(Errno::NOTEMPTY), "550 Directory not empty\r\n");
-        assert_eq!(told(Errno::NOSPC), "552 No space left on device\r\n");
-        assert_eq!(told(Errno::DQUOT), "552 Disk quota exceeded\r\n");
-        assert_eq!(told(Errno::NAMETOOLONG), "553 File name too long\r\n");
+        assert_eq!(text_of(Errno::NOENT), "550 No such file or directory\r\n");
+        assert_eq!(text_of(Errno::NOTEMPTY), "550 Directory not empty\r\n");
+        assert_eq!(text_of(Errno::NOSPC), "552 No space left on device\r\n");
+        assert_eq!(text_of(Errno::DQUOT), "552 Disk quota exceeded\r\n");
+        assert_eq!(text_of(Errno::NAMETOOLONG), "553 File name too long\r\n");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::tree::LastLink;
 
 /// Which octets of a file a transfer is of: all of them from a place on, or up to another.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Mark {
+pub(super) struct RestartMarker {
     /// Of the first one (REST, RANG).
     pub(super) start: u64,
     /// Behind the last one (RANG).
@@ -46,7 +46,7 @@ pub(super) struct Session {
     /// EPSV ALL was said: no other way to open a data connection is taken any more (RFC 2428 §4).
     pub(super) epsv_only: bool,
     /// Which octets the next transfer is of.
-    pub(super) mark: Mark,
+    pub(super) mark: RestartMarker,
     /// What RNFR named; RNTO must follow at once.
     pub(super) rename_from: Option<VirtualPath>,
     pub(super) facts: Facts,
@@ -108,7 +108,7 @@ impl Session {
             directory: VirtualPath::default(),
             data: DataSetup::Unset,
             epsv_only: false,
-            mark: Mark::default(),
+            mark: RestartMarker::default(),
             rename_from: None,
             facts: Facts::default(),
             misdeed: None,
@@ -121,9 +121,11 @@ impl Session {
         let mut ended = self.greet()?;
         while ended == Ended::No {
             ended = match self.next_line()? {
-                Some(Line::Complete(line)) => self.obey(&Command::parse(&line))?,
-                Some(Line::TooLong) => self.tell(&Reply::new(500, "Command line too long"))?,
-                None => self.tell(&Reply::new(
+                Some(Line::Complete(line)) => self.handle_command(&Command::parse(&line))?,
+                Some(Line::TooLong) => {
+                    self.send_reply(&Reply::new(500, "Command line too long"))?
+                }
+                None => self.send_reply(&Reply::new(
                     421,
                     "Idle for too long, closing the connection",
                 ))?,
@@ -142,7 +144,9 @@ impl Session {
         }
         match misdeed {
             Some(misdeed) => self.misbehave(&connecting, &misdeed),
-            None => self.done(&connecting).and_then(|reply| self.tell(&reply)),
+            None => self
+                .execute(&connecting)
+                .and_then(|reply| self.send_reply(&reply)),
         }
     }
 
@@ -160,19 +164,21 @@ impl Session {
         }
     }
 
-    fn obey(&mut self, command: &Command) -> Result<Ended, Gone> {
+    fn handle_command(&mut self, command: &Command) -> Result<Ended, Gone> {
         if self.control.is_new_flight() {
             self.flight = self.serving.log.begin_flight(self.number);
         }
         self.serving.log.record(command, self.flight);
         match self.serving.faults.strike(command) {
             Some(misdeed) => self.misbehave(command, &misdeed),
-            None => self.done(command).and_then(|reply| self.tell(&reply)),
+            None => self
+                .execute(command)
+                .and_then(|reply| self.send_reply(&reply)),
         }
     }
 
     /// Does what `command` asks for; its last reply is still to be sent.
-    pub(super) fn done(&mut self, command: &Command) -> Result<Reply, Gone> {
+    pub(super) fn execute(&mut self, command: &Command) -> Result<Reply, Gone> {
         match commands::run(self, command) {
             Ok(reply) | Err(Stop::Refused(reply)) => Ok(reply),
             Err(Stop::Gone) => Err(Gone),
@@ -180,7 +186,7 @@ impl Session {
     }
 
     /// Sends a reply.
-    pub(super) fn tell(&mut self, reply: &Reply) -> Result<Ended, Gone> {
+    pub(super) fn send_reply(&mut self, reply: &Reply) -> Result<Ended, Gone> {
         if reply.begins_tls() {
             self.control.send(&self.with_injected(reply))?;
             return self.secure().map(|()| Ended::No);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use crate::server::address::{BadAddress, epsv_text, parse_eprt, parse_port, pasv_text};
 use crate::server::data::{DataSetup, Passive};
 use crate::server::reply::{Answer, Reply, Stop, reason, refused};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 
 /// Ports below belong to services that no client listens on (RFC 2577 §3).
 const FIRST_USER_PORT: u16 = 1024;
@@ -58,7 +58,7 @@ pub(super) fn port(session: &mut Session, argument: &[u8]) -> Answer {
 /// its arrangements.
 pub(super) fn abor(session: &mut Session, _: &[u8]) -> Answer {
     session.data = DataSetup::Unset;
-    session.mark = Mark::default();
+    session.mark = RestartMarker::default();
     Ok(Reply::new(226, "Nothing is under way any more"))
 }
 

@@ -11,7 +11,7 @@ use crate::server::fault::Misdeed;
 use crate::server::long_listing;
 use crate::server::place::{Entry, is_directory};
 use crate::server::reply::{Answer, Reply, Stop};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 use crate::server::transfer::{Broken, Transfer, outcome};
 use crate::server::tree::LastLink;
 
@@ -200,7 +200,7 @@ fn without_options(mut argument: &[u8]) -> &[u8] {
 }
 
 fn send_listing(session: &mut Session, lines: Lines) -> Answer {
-    session.mark = Mark::default();
+    session.mark = RestartMarker::default();
     let lines: Lines = if session.misdeed == Some(Misdeed::EndlessListing) {
         Box::new(lines.chain(endless()))
     } else {

@@ -2,7 +2,7 @@
 //! 2389).
 
 use crate::server::reply::{Answer, Reply, refused};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 
 /// Image and ASCII are both taken, and both carry the octets as they are: files here have Unix line
 /// ends, and a text sent as stored comes back as stored. So SIZE holds under both types, too.
@@ -39,7 +39,7 @@ pub(super) fn rest(session: &mut Session, argument: &[u8]) -> Answer {
     let Some(marker) = marker.and_then(|marker| u64::try_from(marker).ok()) else {
         return Err(refused(501, "Not a restart marker"));
     };
-    session.mark = Mark {
+    session.mark = RestartMarker {
         start: marker,
         end: None,
     };
@@ -58,8 +58,8 @@ pub(super) fn rang(session: &mut Session, argument: &[u8]) -> Answer {
         .and_then(|text| text.split_once(' '))
         .and_then(|(first, last)| Some((octet(first)?, octet(last)?)));
     session.mark = match octets {
-        Some((1, 0)) => Mark::default(),
-        Some((first, last)) if first <= last => Mark {
+        Some((1, 0)) => RestartMarker::default(),
+        Some((first, last)) if first <= last => RestartMarker {
             start: first,
             end: Some(last + 1),
         },

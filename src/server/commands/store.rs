@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom};
 use std::mem::take;
 
 use crate::server::reply::{Answer, Stop, refused};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 use crate::server::transfer::outcome;
 use crate::server::tree::LastLink;
 
@@ -27,7 +27,7 @@ pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
 }
 
 pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
-    session.mark = Mark::default();
+    session.mark = RestartMarker::default();
     store(session, argument, &Start::End)
 }
 
