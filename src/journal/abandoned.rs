@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 use super::JournalError;
 use super::log::Log;
-use super::mount_journal::Page;
+use super::mount_journal::MountJournal;
 use super::record::{Pending, Record, Successor};
 use super::state_dir::StateDir;
 use crate::ftp::RemotePath;
 
 /// The page of a mount that ended without cleaning up. Nobody else has it while this lives.
 #[derive(Debug)]
-pub struct Left {
-    page: Page,
+pub struct AbandonedJournal {
+    page: MountJournal,
     log: Log,
 }
 
@@ -27,7 +27,7 @@ pub struct WaitingFile {
     number: u64,
 }
 
-impl Left {
+impl AbandonedJournal {
     /// All of them at `state_dir`.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Left {
         })?;
         let mut left = Vec::new();
         for directory in pages {
-            let claimed = Page::claim(&directory).and_then(|page| {
+            let claimed = MountJournal::claim(&directory).and_then(|page| {
                 page.map(|page| {
                     Ok(Self {
                         log: Log::read(page.log())?,
@@ -59,7 +59,7 @@ impl Left {
 
     /// Unfinished uploads, to be deleted.
     pub fn parts(&self) -> Vec<RemotePath> {
-        let places = self.log.holds().places.values();
+        let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
                 Record::Part(path) => Some(path.clone()),
@@ -70,7 +70,7 @@ impl Left {
 
     /// Files that were moved aside, each with where it was before and what takes its place.
     pub fn asides(&self) -> Vec<(RemotePath, RemotePath, Option<Successor>)> {
-        let places = self.log.holds().places.values();
+        let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
                 Record::Aside(aside, target, successor) => {
@@ -83,12 +83,12 @@ impl Left {
 
     /// Whether `path` was being overwritten where it is, so that it may be half a file.
     pub fn was_in_place(&self, path: &RemotePath) -> bool {
-        matches!(self.log.holds().places.get(path), Some(Record::InPlace(_)))
+        matches!(self.log.live().places.get(path), Some(Record::InPlace(_)))
     }
 
     /// Files that were being overwritten where they are.
     pub fn in_place(&self) -> Vec<RemotePath> {
-        let places = self.log.holds().places.values();
+        let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
                 Record::InPlace(path) => Some(path.clone()),
@@ -100,7 +100,7 @@ impl Left {
     /// Files that a program had closed or synced, and that the server does not have yet as far as
     /// is known.
     pub fn waiting(&self) -> Vec<WaitingFile> {
-        let pending = self.log.holds().pending();
+        let pending = self.log.live().pending();
         pending
             .map(|(number, pending)| WaitingFile {
                 file: self.page.spool_file(number),
@@ -112,7 +112,7 @@ impl Left {
 
     /// Files that were being written, neither closed nor synced.
     pub fn unfinished(&self) -> Vec<RemotePath> {
-        let spools = self.log.holds().spools.values();
+        let spools = self.log.live().spools.values();
         spools
             .filter(|spooled| spooled.pending.is_none())
             .map(|spooled| spooled.path.clone())
@@ -120,8 +120,8 @@ impl Left {
     }
 
     /// Nothing is to be done about the temporary name, or the file in its place, any more.
-    pub fn gone(&mut self, path: &RemotePath) {
-        self.log.note(&Record::Gone(path.clone()));
+    pub fn clear(&mut self, path: &RemotePath) {
+        self.log.append(&Record::Gone(path.clone()));
     }
 
     /// The server has the file.
@@ -129,14 +129,14 @@ impl Left {
         if let Err(error) = fs::remove_file(&waiting.file) {
             ::log::warn!("cannot remove {}: {error}", waiting.file.display());
         }
-        self.log.note(&Record::Closed(waiting.number));
+        self.log.append(&Record::Closed(waiting.number));
     }
 
     /// The file cannot be stored: its bytes go to where the user finds them, which is told.
     ///
     /// # Errors
     /// It stays where it is.
-    pub fn keep(
+    pub fn recover(
         &mut self,
         waiting: &WaitingFile,
         place: &StateDir,
@@ -151,13 +151,13 @@ impl Left {
             path: kept.clone(),
             source,
         })?;
-        self.log.note(&Record::Closed(waiting.number));
+        self.log.append(&Record::Closed(waiting.number));
         Ok(kept)
     }
 
     /// Removes the page, where nothing is left to do.
     pub fn finish(self) {
-        if self.log.holds().is_empty() {
+        if self.log.live().is_empty() {
             self.page.remove();
         }
     }

@@ -30,9 +30,9 @@ pub(super) struct Log {
     bytes: u64,
     /// The last line has no end: the disk was full.
     is_torn: bool,
-    holds: Holds,
+    live: LiveRecords,
     /// That a record could not be written was logged.
-    told: bool,
+    warned: bool,
     numbers: u64,
     /// Records written by this process.
     records: u64,
@@ -62,7 +62,7 @@ pub(super) struct Rewrite {
 
 /// What still holds of all that was noted.
 #[derive(Debug, Default)]
-pub(super) struct Holds {
+pub(super) struct LiveRecords {
     /// Temporary names, and files overwritten in their place.
     pub(super) places: BTreeMap<RemotePath, Record>,
     /// Spool files by their number.
@@ -87,7 +87,7 @@ impl Log {
     /// A new log at `path`.
     pub(super) fn create(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
-        Ok(Self::new(path, file, 0, Holds::default()))
+        Ok(Self::new(path, file, 0, LiveRecords::default()))
     }
 
     /// The log that a mount left at `path`; what is no whole record is skipped.
@@ -95,25 +95,25 @@ impl Log {
         let file = open(&path)?;
         let mut bytes = Vec::new();
         File::open(&path)?.take(LONGEST).read_to_end(&mut bytes)?;
-        let mut holds = Holds::default();
+        let mut live = LiveRecords::default();
         // What has no end was cut, and may look like a record of something else.
         let end = bytes.iter().rposition(|byte| *byte == b'\n');
         bytes.truncate(end.map_or(0, |end| end + 1));
         file.set_len(bytes.len() as u64)?;
         for record in bytes.split(|byte| *byte == b'\n').filter_map(Record::parse) {
-            holds.apply(record);
+            live.apply(record);
         }
-        Ok(Self::new(path, file, bytes.len() as u64, holds))
+        Ok(Self::new(path, file, bytes.len() as u64, live))
     }
 
-    fn new(path: PathBuf, file: File, bytes: u64, holds: Holds) -> Self {
+    fn new(path: PathBuf, file: File, bytes: u64, live: LiveRecords) -> Self {
         Self {
             path,
             file: Arc::new(file),
             bytes,
             is_torn: false,
-            holds,
-            told: false,
+            live,
+            warned: false,
             numbers: 0,
             records: 0,
             tidy_at: SHORT,
@@ -123,8 +123,8 @@ impl Log {
     }
 
     /// What still holds.
-    pub(super) fn holds(&self) -> &Holds {
-        &self.holds
+    pub(super) fn live(&self) -> &LiveRecords {
+        &self.live
     }
 
     /// A number that no other spool file of this log has.
@@ -135,9 +135,9 @@ impl Log {
 
     /// Notes `record`. A disk that is full costs the safety against a crash, not the work: it is
     /// logged once.
-    pub(super) fn note(&mut self, record: &Record) {
+    pub(super) fn append(&mut self, record: &Record) {
         if let Err(error) = self.write(record)
-            && !std::mem::replace(&mut self.told, true)
+            && !std::mem::replace(&mut self.warned, true)
         {
             ::log::warn!(
                 "cannot write to {}: should ftpfs be killed now, the next mount does not know what was under way: \
@@ -151,7 +151,7 @@ impl Log {
     ///
     /// # Errors
     /// The record is not in the log.
-    pub(super) fn note_surely(&mut self, record: &Record) -> io::Result<u64> {
+    pub(super) fn try_append(&mut self, record: &Record) -> io::Result<u64> {
         self.write(record)?;
         Ok(self.records)
     }
@@ -176,7 +176,7 @@ impl Log {
         if !self.is_long() {
             return None;
         }
-        let lines = self.holds.to_lines();
+        let lines = self.live.to_lines();
         self.tidy_at = SHORT.max(lines.len() as u64 * MOST_OF_THE_PAST);
         if self.bytes < self.tidy_at {
             return None;
@@ -216,7 +216,7 @@ impl Log {
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let mut line = record.to_line();
-        self.holds.apply(record.clone());
+        self.live.apply(record.clone());
         self.records += 1;
         if let Some(tail) = &mut self.tail {
             tail.extend_from_slice(&line);
@@ -262,7 +262,7 @@ impl Unsynced {
     }
 }
 
-impl Holds {
+impl LiveRecords {
     /// Whether the next mount has nothing to do.
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty() && self.pending().next().is_none()
@@ -366,25 +366,25 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let path = directory.path().join("log");
         let mut log = Log::create(path.clone()).unwrap();
-        log.note(&part("/before"));
+        log.append(&part("/before"));
         while !log.is_long() {
-            log.note(&part("/gone"));
-            log.note(&Record::Gone(RemotePath::new(b"/gone").unwrap()));
+            log.append(&part("/gone"));
+            log.append(&Record::Gone(RemotePath::new(b"/gone").unwrap()));
         }
         let names = || {
-            let holds = Log::read(path.clone()).unwrap().holds;
-            let names = holds.places.keys().map(ToString::to_string);
+            let live = Log::read(path.clone()).unwrap().live;
+            let names = live.places.keys().map(ToString::to_string);
             names.collect::<Vec<_>>()
         };
 
         let rewrite = log.begin_rewrite().unwrap();
-        log.note(&part("/meanwhile"));
+        log.append(&part("/meanwhile"));
         let written = rewrite.write();
-        log.note(&part("/later"));
+        log.append(&part("/later"));
         assert_eq!(names(), ["/before", "/later", "/meanwhile"], "killed now");
         log.finish_rewrite(&rewrite, written).unwrap();
         assert!(!log.is_long());
-        log.note(&part("/after"));
+        log.append(&part("/after"));
         assert_eq!(names(), ["/after", "/before", "/later", "/meanwhile"]);
     }
 
@@ -393,13 +393,13 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let mut log = Log::create(directory.path().join("log")).unwrap();
         while !log.is_long() {
-            log.note(&part("/part"));
+            log.append(&part("/part"));
         }
         let rewrite = log.begin_rewrite().unwrap();
         let full = Err(io::ErrorKind::StorageFull.into());
         assert!(log.finish_rewrite(&rewrite, full).is_err());
-        log.note(&part("/after"));
+        log.append(&part("/after"));
         let read = Log::read(directory.path().join("log")).unwrap();
-        assert_eq!(read.holds.places.len(), 2);
+        assert_eq!(read.live.places.len(), 2);
     }
 }

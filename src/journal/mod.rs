@@ -14,7 +14,7 @@
 //! A record is handed to the kernel before what it is about happens, so a killed process loses
 //! none; it is not forced to the disk, which a small file could not afford: after a power failure a
 //! temporary file may stay on the server that nobody knows of. The exception is what is
-//! [kept](SpoolFile::keep) instead of being stored at once.
+//! [kept](SpoolFile::persist) instead of being stored at once.
 
 mod abandoned;
 #[cfg(any(test, fuzzing))]
@@ -37,13 +37,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ftp::RemotePath;
 
-pub use abandoned::{Left, WaitingFile};
+pub use abandoned::{AbandonedJournal, WaitingFile};
 pub use profile_file::ProfileFile;
 pub use record::{Before, Pending, Successor};
 pub use state_dir::{StateDir, state_home};
 
 use self::log::Log;
-use mount_journal::Page;
+use mount_journal::MountJournal;
 use record::Record;
 use turns::Turns;
 
@@ -67,14 +67,14 @@ pub struct Journal {
 struct JournalShared {
     /// Which mount this is among all that ever were: part of its temporary names.
     mount: u32,
-    keeping: Keeping,
+    mode: JournalMode,
 }
 
 #[derive(Debug)]
-enum Keeping {
+enum JournalMode {
     /// In a page of the state directory.
-    Page {
-        page: Page,
+    Enabled {
+        page: MountJournal,
         /// Never held over a sync: a [turn](Turns) is, and is taken before this lock.
         log: Box<Mutex<Log>>,
         turns: Turns,
@@ -82,7 +82,7 @@ enum Keeping {
         ending: AtomicBool,
     },
     /// Nothing; spool files have no names.
-    Nothing { spool: Option<PathBuf> },
+    Disabled { spool: Option<PathBuf> },
 }
 
 /// A spool file; removed with this, unless the process is killed before.
@@ -90,12 +90,12 @@ enum Keeping {
 pub struct SpoolFile {
     /// The bytes.
     pub file: File,
-    kept: Option<Kept>,
+    journaled: Option<JournaledSpool>,
 }
 
 /// A named spool file and its records.
 #[derive(Debug)]
-struct Kept {
+struct JournaledSpool {
     journal: Journal,
     number: u64,
     path: PathBuf,
@@ -108,10 +108,10 @@ impl Journal {
     /// # Errors
     /// The state or the spool directory cannot be made or written to.
     pub fn open(place: &StateDir, spool: Option<&Path>) -> Result<Self, JournalError> {
-        let (page, log) = Page::create(place, spool)?;
+        let (page, log) = MountJournal::create(place, spool)?;
         Ok(Self::new(JournalShared {
             mount: page.mount(),
-            keeping: Keeping::Page {
+            mode: JournalMode::Enabled {
                 page,
                 log: Box::new(Mutex::new(log)),
                 turns: Turns::default(),
@@ -122,16 +122,16 @@ impl Journal {
 
     /// Keeps nothing: for what changes nothing on the server, and where there is no state
     /// directory. Spool files are unnamed ones in `spool`, or the system's temporary directory.
-    pub fn keeping_nothing(spool: Option<PathBuf>) -> Self {
+    pub fn disabled(spool: Option<PathBuf>) -> Self {
         Self::new(JournalShared {
             mount: mount_journal::random(),
-            keeping: Keeping::Nothing { spool },
+            mode: JournalMode::Disabled { spool },
         })
     }
 
     /// Whether anything outlives this process.
-    pub fn is_kept(&self) -> bool {
-        matches!(self.shared.keeping, Keeping::Page { .. })
+    pub fn is_enabled(&self) -> bool {
+        matches!(self.shared.mode, JournalMode::Enabled { .. })
     }
 
     /// Which mount this is among all that ever were.
@@ -142,32 +142,32 @@ impl Journal {
     /// An unfinished upload will be at `path`: it may be deleted by whoever finds it there after
     /// this mount.
     pub fn part(&self, path: &RemotePath) {
-        self.note(&Record::Part(path.clone()));
+        self.append(&Record::Part(path.clone()));
     }
 
     /// The file at `target` will be moved to `aside` for a moment. The next mount moves it back
     /// where nothing has taken its place, and deletes it where `successor` has.
     pub fn aside(&self, aside: &RemotePath, target: &RemotePath, successor: Option<Successor>) {
-        self.note(&Record::Aside(aside.clone(), target.clone(), successor));
+        self.append(&Record::Aside(aside.clone(), target.clone(), successor));
     }
 
     /// Nothing is at the temporary name `path` any more.
-    pub fn gone(&self, path: &RemotePath) {
-        self.note(&Record::Gone(path.clone()));
+    pub fn clear(&self, path: &RemotePath) {
+        self.append(&Record::Gone(path.clone()));
     }
 
     /// The file at `path` is about to be overwritten in its place: what is there after this mount
     /// may be a part of it.
     pub fn in_place(&self, path: &RemotePath) {
-        self.note(&Record::InPlace(path.clone()));
+        self.append(&Record::InPlace(path.clone()));
     }
 
     /// Overwriting the file at `path` has failed, and its writer knows. While the mount ends no
     /// writer is left, and the record stays for the next mount, as the [spool
-    /// file](SpoolFile::refused) does.
+    /// file](SpoolFile::abandon) does.
     pub fn in_place_failed(&self, path: &RemotePath) {
         if !self.is_ending() {
-            self.gone(path);
+            self.clear(path);
         }
     }
 
@@ -176,26 +176,29 @@ impl Journal {
     /// # Errors
     /// The file cannot be made.
     pub fn spool_file(&self, path: &RemotePath) -> io::Result<SpoolFile> {
-        let (page, log) = match &self.shared.keeping {
-            Keeping::Page { page, log, .. } => (page, log),
-            Keeping::Nothing { spool } => {
+        let (page, log) = match &self.shared.mode {
+            JournalMode::Enabled { page, log, .. } => (page, log),
+            JournalMode::Disabled { spool } => {
                 let file = match spool {
                     Some(directory) => tempfile::tempfile_in(directory),
                     None => tempfile::tempfile(),
                 }?;
-                return Ok(SpoolFile { file, kept: None });
+                return Ok(SpoolFile {
+                    file,
+                    journaled: None,
+                });
             }
         };
         let number = lock(log).next_number();
         let name = page.spool_file(number);
         let file = state_dir::new_file(&name)?;
-        lock(log).note(&Record::Open(number, path.clone()));
-        let kept = Some(Kept {
+        lock(log).append(&Record::Open(number, path.clone()));
+        let journaled = Some(JournaledSpool {
             journal: self.clone(),
             number,
             path: name,
         });
-        Ok(SpoolFile { file, kept })
+        Ok(SpoolFile { file, journaled })
     }
 
     /// A file without a name where the spool files are, for what need not outlive the process.
@@ -203,28 +206,28 @@ impl Journal {
     /// # Errors
     /// The file cannot be made.
     pub fn scratch_file(&self) -> io::Result<File> {
-        match &self.shared.keeping {
-            Keeping::Page { page, .. } => tempfile::tempfile_in(page.spool_directory()),
-            Keeping::Nothing { spool: Some(spool) } => tempfile::tempfile_in(spool),
-            Keeping::Nothing { spool: None } => tempfile::tempfile(),
+        match &self.shared.mode {
+            JournalMode::Enabled { page, .. } => tempfile::tempfile_in(page.spool_directory()),
+            JournalMode::Disabled { spool: Some(spool) } => tempfile::tempfile_in(spool),
+            JournalMode::Disabled { spool: None } => tempfile::tempfile(),
         }
     }
 
     /// The mount ends: a file whose storing fails from now on waits for the next mount.
     pub fn ending(&self) {
-        if let Keeping::Page { ending, .. } = &self.shared.keeping {
+        if let JournalMode::Enabled { ending, .. } = &self.shared.mode {
             ending.store(true, Ordering::Relaxed);
         }
     }
 
     /// The mount has ended: its page goes, unless the next mount has something to do.
     pub fn end(&self) {
-        if let Keeping::Page {
+        if let JournalMode::Enabled {
             page, log, turns, ..
-        } = &self.shared.keeping
+        } = &self.shared.mode
         {
             let _turn = turns.turn();
-            if lock(log).holds().is_empty() {
+            if lock(log).live().is_empty() {
                 page.remove();
             }
         }
@@ -233,9 +236,9 @@ impl Journal {
     /// Writes the log anew where most of it is of the past. Waits for the local disk, while others
     /// go on noting.
     pub fn tidy(&self) {
-        let Keeping::Page {
+        let JournalMode::Enabled {
             page, log, turns, ..
-        } = &self.shared.keeping
+        } = &self.shared.mode
         else {
             return;
         };
@@ -256,13 +259,13 @@ impl Journal {
 
     /// Files that were being stored when the mount ended.
     pub fn waiting(&self) -> Vec<RemotePath> {
-        match &self.shared.keeping {
-            Keeping::Page { log, .. } => {
+        match &self.shared.mode {
+            JournalMode::Enabled { log, .. } => {
                 let log = lock(log);
-                let pending = log.holds().pending();
+                let pending = log.live().pending();
                 pending.map(|(_, pending)| pending.target.clone()).collect()
             }
-            Keeping::Nothing { .. } => Vec::new(),
+            JournalMode::Disabled { .. } => Vec::new(),
         }
     }
 
@@ -272,26 +275,26 @@ impl Journal {
         }
     }
 
-    fn note(&self, record: &Record) {
-        if let Keeping::Page { log, .. } = &self.shared.keeping {
-            lock(log).note(record);
+    fn append(&self, record: &Record) {
+        if let JournalMode::Enabled { log, .. } = &self.shared.mode {
+            lock(log).append(record);
         }
     }
 
     fn is_ending(&self) -> bool {
-        match &self.shared.keeping {
-            Keeping::Page { ending, .. } => ending.load(Ordering::Relaxed),
-            Keeping::Nothing { .. } => false,
+        match &self.shared.mode {
+            JournalMode::Enabled { ending, .. } => ending.load(Ordering::Relaxed),
+            JournalMode::Disabled { .. } => false,
         }
     }
 }
 
 impl SpoolFile {
     /// What the file holds is about to be stored: from now on the next mount finishes it, until
-    /// [`SpoolFile::settled`] or [`SpoolFile::refused`].
+    /// [`SpoolFile::done`] or [`SpoolFile::abandon`].
     pub fn pending(&self, pending: &Pending) {
-        if let Some(kept) = &self.kept {
-            kept.note(&Record::Pending(kept.number, pending.clone()));
+        if let Some(journaled) = &self.journaled {
+            journaled.append(&Record::Pending(journaled.number, pending.clone()));
         }
     }
 
@@ -300,43 +303,43 @@ impl SpoolFile {
     ///
     /// # Errors
     /// They are not; it is no more pending than before.
-    pub fn keep(&self, pending: &Pending) -> io::Result<()> {
-        let Some(kept) = &self.kept else {
+    pub fn persist(&self, pending: &Pending) -> io::Result<()> {
+        let Some(journaled) = &self.journaled else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         self.file.sync_data()?;
-        log::sync_directory(&kept.path)?;
-        kept.note_surely(&Record::Pending(kept.number, pending.clone()))
+        log::sync_directory(&journaled.path)?;
+        journaled.append_synced(&Record::Pending(journaled.number, pending.clone()))
     }
 
     /// Nothing of it is to be stored any more: the server has it, or nobody wants it.
-    pub fn settled(&self) {
-        if let Some(kept) = &self.kept {
-            kept.note(&Record::Settled(kept.number));
+    pub fn done(&self) {
+        if let Some(journaled) = &self.journaled {
+            journaled.append(&Record::Settled(journaled.number));
         }
     }
 
     /// The server does not have it, and whoever asked for it was told; while the mount ends nobody
     /// is left to be told, and it waits for the next one.
-    pub fn refused(&self) {
-        if let Some(kept) = &self.kept
-            && !kept.journal.is_ending()
+    pub fn abandon(&self) {
+        if let Some(journaled) = &self.journaled
+            && !journaled.journal.is_ending()
         {
-            kept.note(&Record::Settled(kept.number));
+            journaled.append(&Record::Settled(journaled.number));
         }
     }
 }
 
-impl Kept {
-    fn note(&self, record: &Record) {
-        self.journal.note(record);
+impl JournaledSpool {
+    fn append(&self, record: &Record) {
+        self.journal.append(record);
     }
 
-    fn note_surely(&self, record: &Record) -> io::Result<()> {
-        let Keeping::Page { log, turns, .. } = &self.journal.shared.keeping else {
+    fn append_synced(&self, record: &Record) -> io::Result<()> {
+        let JournalMode::Enabled { log, turns, .. } = &self.journal.shared.mode else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let records = lock(log).note_surely(record)?;
+        let records = lock(log).try_append(record)?;
         let sync = || {
             let unsynced = lock(log).unsynced();
             unsynced.sync()
@@ -345,14 +348,14 @@ impl Kept {
     }
 
     fn is_pending(&self) -> bool {
-        match &self.journal.shared.keeping {
-            Keeping::Page { log, .. } => lock(log).holds().is_pending(self.number),
-            Keeping::Nothing { .. } => false,
+        match &self.journal.shared.mode {
+            JournalMode::Enabled { log, .. } => lock(log).live().is_pending(self.number),
+            JournalMode::Disabled { .. } => false,
         }
     }
 }
 
-impl Drop for Kept {
+impl Drop for JournaledSpool {
     fn drop(&mut self) {
         if self.journal.is_ending() && self.is_pending() {
             return;
@@ -360,7 +363,7 @@ impl Drop for Kept {
         if let Err(error) = std::fs::remove_file(&self.path) {
             ::log::warn!("cannot remove {}: {error}", self.path.display());
         }
-        self.note(&Record::Closed(self.number));
+        self.append(&Record::Closed(self.number));
     }
 }
 

@@ -30,14 +30,14 @@ const SPOOL_PREFIX: &str = "ftpfs-";
 
 /// A locked page.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct MountJournal {
     directory: PathBuf,
     /// Where its spool files are.
     spool: PathBuf,
     _lock: File,
 }
 
-impl Page {
+impl MountJournal {
     /// A new page at `place`, its spool files in a new directory in `spool` or in the page itself.
     pub(super) fn create(
         place: &StateDir,

@@ -164,7 +164,7 @@ impl Drop for InPlace {
     fn drop(&mut self) {
         let journal = &self.remote.names().journal;
         if self.is_whole {
-            journal.gone(&self.path);
+            journal.clear(&self.path);
         } else {
             journal.in_place_failed(&self.path);
         }
@@ -199,20 +199,20 @@ impl Temporary {
 
     /// It is at `path` now, [as expected](Self::expect_at), and is deleted when it is cleared away.
     pub(super) fn is_at(&mut self, path: RemotePath) {
-        self.remote.names().journal.gone(&self.path);
+        self.remote.names().journal.clear(&self.path);
         self.orphan = Some(Orphan::Part(path.clone()));
         self.path = path;
     }
 
     /// It did not get to `path`, where it was [expected](Self::expect_at).
     pub(super) fn is_not_at(&self, path: &RemotePath) {
-        self.remote.names().journal.gone(path);
+        self.remote.names().journal.clear(path);
     }
 
     /// Nothing is there any more, or never was.
     pub(super) fn gone(mut self) {
         self.orphan = None;
-        self.remote.names().journal.gone(&self.path);
+        self.remote.names().journal.clear(&self.path);
     }
 
     /// Deletes what is there. Where that fails it is an orphan.
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     fn names() -> TemporaryNames {
-        TemporaryNames::new(Journal::keeping_nothing(None))
+        TemporaryNames::new(Journal::disabled(None))
     }
 
     #[test]
