@@ -1,4 +1,4 @@
-//! What is known of one directory: its last listing, and what was heard of single names since.
+//! Cached state of one directory: its last listing, and what was observed of single names since.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -9,32 +9,32 @@ use crate::ftp::{Completeness, Precision};
 
 use super::{Answer, Attributes, Snapshot};
 
-/// Changes are kept apart from the listing until they are a quarter of it, so that making many
-/// files one by one does not copy the listing for each.
+/// Changes are stored beside the listing until they amount to a quarter of it, so that creating
+/// many files one by one does not copy the listing each time.
 const MERGE_AT: usize = 4;
-/// Fewer changes than this are never merged unasked.
+/// Minimum number of changes for an automatic merge.
 const MERGE_FROM: usize = 64;
 
-/// What was heard of one name apart from a listing.
+/// What was observed of one name outside of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KnownName {
     Present(Attributes),
     Absent,
-    /// Something changed there, and what it is now is not known; with what it was before.
+    /// The name changed and its current state is unknown. Holds the last known attributes.
     Invalidated(Option<Attributes>),
 }
 
-/// What was heard, and when.
+/// An observation and its time.
 #[derive(Debug, Clone)]
 pub(super) struct Observed {
     pub(super) known: KnownName,
     at: Instant,
 }
 
-/// What was heard of names, in their order.
+/// Observations by name, in byte order.
 pub(super) type DirectoryChanges = BTreeMap<Box<[u8]>, Observed>;
 
-/// A listing and what was heard after it, as they were at one moment.
+/// A listing and the changes observed after it, at one point in time.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) listing: Arc<Snapshot>,
@@ -43,12 +43,13 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// Whether the listing is all there is.
+    /// Whether the listing needs no merge.
     pub(super) fn is_merged(&self) -> bool {
         self.merging.is_empty() && self.changes.is_empty()
     }
 
-    /// The listing with the changes made to it. Takes time with a large one: not under a lock.
+    /// Returns the listing with the changes applied. Slow for a large listing: not to be called
+    /// under a lock.
     pub(super) fn merged(&self) -> Arc<Snapshot> {
         let both;
         let changes = match (self.merging.is_empty(), self.changes.is_empty()) {
@@ -70,17 +71,17 @@ impl Current {
     }
 }
 
-/// What is remembered of a directory, however old. A later layer tells more than one before it.
+/// Everything known about a directory, regardless of age. Each layer overrides those before it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layers {
     listing: Option<Arc<Snapshot>>,
-    /// Being merged with the listing, outside the lock: nothing is added here.
+    /// Changes being merged into the listing outside the lock. Nothing is added here.
     merging: Arc<DirectoryChanges>,
     changes: Arc<DirectoryChanges>,
 }
 
 impl Layers {
-    /// What was last known of `name`.
+    /// Returns the last known attributes of `name`.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
         match self.observed(name).map(|observed| &observed.known) {
             Some(KnownName::Present(attributes)) => Some(attributes.clone()),
@@ -90,7 +91,7 @@ impl Layers {
         }
     }
 
-    /// What was heard of `name` after the listing.
+    /// Returns what was observed of `name` after the listing.
     fn observed(&self, name: &[u8]) -> Option<&Observed> {
         self.changes.get(name).or_else(|| self.merging.get(name))
     }
@@ -101,11 +102,11 @@ pub(super) struct Directory {
     layers: Layers,
     merging_bytes: usize,
     changes_bytes: usize,
-    /// How many of the changes are doubtful. None of those that are being merged is.
+    /// Number of invalidated names in `changes`. `merging` never contains any.
     invalidated: usize,
-    /// How many changes there must be before those that are of no more use are looked for.
+    /// Number of changes at which useless ones are purged next.
     purge_at: usize,
-    /// How many changes there must be before another merge is begun.
+    /// Number of changes at which the next merge starts.
     merge_at: usize,
     misses: u32,
 }
@@ -126,7 +127,7 @@ impl Directory {
         self.misses
     }
 
-    /// What may be said of `name` elsewhere, where it is moved to.
+    /// Returns the state that `name` has at its new place after a rename.
     pub(super) fn known(&self, name: &[u8], ttl: Duration, now: Instant) -> KnownName {
         match self.lookup(name, ttl, now) {
             Answer::Present(attributes, _) => KnownName::Present(attributes),
@@ -134,18 +135,18 @@ impl Directory {
         }
     }
 
-    /// What was last known of `name`, however old.
+    /// Returns the last known attributes of `name`, regardless of age.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
         self.layers.last_known(name)
     }
 
-    /// All that is remembered, however old: for what a new listing leaves out.
+    /// Returns everything known, regardless of age, to fill in what a new listing leaves out.
     pub(super) fn memory(&mut self) -> Layers {
         self.freeze();
         self.layers.clone()
     }
 
-    /// The listing and its changes, where it is fresh and nothing in it is in doubt.
+    /// Returns the listing and its changes if the listing is fresh and no name is invalidated.
     pub(super) fn current(&mut self, now: Instant) -> Option<Current> {
         if self.invalidated > 0 || !self.is_listing_fresh(now) {
             return None;
@@ -154,7 +155,7 @@ impl Directory {
         self.current_or_stale()
     }
 
-    /// The listing and its changes, fresh or not.
+    /// Returns the listing and its changes, fresh or not.
     pub(super) fn current_or_stale(&self) -> Option<Current> {
         Some(Current {
             listing: Arc::clone(self.layers.listing.as_ref()?),
@@ -163,8 +164,8 @@ impl Directory {
         })
     }
 
-    /// Takes `merged`, which was made of `current`, unless another listing came meanwhile. What was
-    /// heard meanwhile stays.
+    /// Installs `merged`, which was made from `current`, unless another listing arrived in the
+    /// meantime. Changes recorded in the meantime remain.
     pub(super) fn finish_merge(&mut self, current: &Current, merged: &Arc<Snapshot>) {
         let layers = &mut self.layers;
         let is_of_these = Arc::ptr_eq(&layers.merging, &current.merging)
@@ -186,9 +187,9 @@ impl Directory {
         }
     }
 
-    /// Notes what was heard of `name`. Returns the listing and its changes when there are so many
-    /// of these that the listing [merged](Current::merged) with them must be
-    /// [installed](Self::finish_merge).
+    /// Records what was observed of `name`. Returns the listing and its changes when there are
+    /// enough of them for a merge: the caller passes the [merged](Current::merged) listing to
+    /// [`Self::finish_merge`].
     #[must_use]
     pub(super) fn record(
         &mut self,
@@ -216,13 +217,13 @@ impl Directory {
         self.current(now)
     }
 
-    /// Names in its listing.
+    /// Number of names in the listing.
     pub(super) fn names(&self) -> usize {
         let listing = self.layers.listing.as_ref();
         listing.map_or(0, |listing| listing.len())
     }
 
-    /// Bytes held, without what others hold with it.
+    /// Bytes held, not counting data shared with others.
     pub(super) fn bytes(&self) -> usize {
         let listing = self.layers.listing.as_ref();
         let listing = listing.map_or(0, |listing| listing.bytes());
@@ -256,15 +257,15 @@ impl Directory {
         }
     }
 
-    /// How far the listing can be trusted, where it is fresh.
+    /// Returns how complete the listing is, if it is fresh.
     pub(super) fn completeness(&self, now: Instant) -> Option<Completeness> {
         let listing = self.layers.listing.as_ref()?;
         self.is_listing_fresh(now).then(|| listing.completeness())
     }
 
-    /// Sets the changes apart for a merge, so that whoever makes it holds none that others add to:
-    /// each of those would copy all of them. Changes in doubt stay, and so do all where a merge is
-    /// under way.
+    /// Moves the changes aside for a merge. The merging thread then shares no map that others add
+    /// to, which would copy the whole map on each addition. Does nothing while a name is
+    /// invalidated or a merge is under way.
     fn freeze(&mut self) {
         if self.invalidated == 0 && self.layers.merging.is_empty() {
             self.layers.merging = mem::take(&mut self.layers.changes);
@@ -291,8 +292,9 @@ impl Directory {
         }
     }
 
-    /// Forgets which names were not there long ago: asking for ever new ones must not fill the
-    /// memory. What was there stays: its exact time may be of use to the next listing.
+    /// Drops names that have been absent for longer than the TTL, so that lookups of ever new names
+    /// do not fill the memory. Present and invalidated names remain: their exact times may complete
+    /// the next listing.
     fn purge(&mut self, ttl: Duration, now: Instant) {
         if self.layers.changes.len() < self.purge_at.max(MERGE_FROM) {
             return;
@@ -313,8 +315,8 @@ impl Directory {
     }
 }
 
-/// Gives `attributes` the exact time that was known `before`, where it tells only a rough one and
-/// both can be the same time of the same file.
+/// Copies the exact time from `before` to `attributes` if `attributes` has only a coarse time and
+/// both can describe the same time of the same file.
 pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) {
     let (Some((exact, Precision::Second)), Some((rough, precision))) =
         (before.modified, attributes.modified)
@@ -334,13 +336,13 @@ pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) 
     }
 }
 
-/// How long what was heard is still good.
+/// Remaining time for which an observation is valid.
 fn remaining_ttl(observed: &Observed, ttl: Duration, now: Instant) -> Duration {
     ttl.saturating_sub(now.saturating_duration_since(observed.at))
 }
 
-/// What one change costs: its place in nodes that are a little more than half full, and what is
-/// allocated for it.
+/// Memory of one change in bytes: its share of B-tree nodes that are a little more than half full,
+/// and its own allocations.
 fn change_bytes(name: &[u8], known: &KnownName) -> usize {
     let target = match known {
         KnownName::Present(attributes) | KnownName::Invalidated(Some(attributes)) => {
@@ -370,7 +372,7 @@ mod tests {
         format!("{number:08}").into_bytes()
     }
 
-    /// A directory with `count` names.
+    /// Returns a directory with `count` names.
     fn listed(count: u64, now: Instant) -> Directory {
         let entries = (0..count).map(|number| (name(number), attributes(number)));
         let listing = Snapshot::new(entries.collect(), Completeness::Complete, now, TTL);
@@ -410,7 +412,7 @@ mod tests {
         }
         let after = directory.current_or_stale().unwrap().listing;
         assert!(Arc::ptr_eq(&before, &after));
-        // None of these was settled: each is twice as late as the one before.
+        // No merge was finished, so each starts after twice as many changes as the one before.
         assert!((2..=5).contains(&due), "{due}");
     }
 

@@ -1,6 +1,6 @@
-//! The directories in memory, and the fetches under way.
+//! The cached directories and the fetches in progress.
 //!
-//! Every method is called under the cache's lock. None takes longer than what it changes is large.
+//! All methods run under the cache's lock. None takes longer than in proportion to what it changes.
 
 use std::collections::HashMap;
 use std::mem;
@@ -97,7 +97,7 @@ impl<T: Clone> State<T> {
 
     pub(super) fn remove(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
         let before = self.last_known(path, name).map(|before| before.kind);
-        // Below a file nothing is known, and there may be many files to remove.
+        // Nothing is cached below a file, and there may be many files to remove.
         if !matches!(before, Some(Kind::File | Kind::Special))
             && let Ok(below) = path.join(name)
         {
@@ -127,7 +127,7 @@ impl<T: Clone> State<T> {
         };
         self.forget_tree(to);
         if to.below(from).is_some() || from.below(to).is_some() {
-            // No server moves a directory into itself: whatever it did, nothing is known now.
+            // No server moves a directory into itself, so the result of this rename is unknown.
             self.forget_tree(from);
             self.record(&old, from.name(), KnownName::Invalidated(None), now);
             return self.record(&new, to.name(), KnownName::Invalidated(None), now);
@@ -137,13 +137,13 @@ impl<T: Clone> State<T> {
         self.record(&new, to.name(), known, now);
     }
 
-    /// Replaces what is known of a directory. Returns what was known before: freeing much of it
-    /// takes long, and is for after the lock.
+    /// Replaces everything known about a directory. Returns the old state, which the caller drops
+    /// after the lock because freeing it can take long.
     pub(super) fn replace(&mut self, path: &RemotePath, new: Directory) -> Directory {
         self.change(path, |directory| mem::replace(directory, new))
     }
 
-    /// The merges that have become due, to be made without the lock.
+    /// Takes the merges that are due. The caller runs them without the lock.
     pub(super) fn take_pending_merges(&mut self) -> Vec<(RemotePath, Current)> {
         mem::take(&mut self.due)
     }
@@ -162,7 +162,7 @@ impl<T: Clone> State<T> {
         self.end_flights_below(ancestor);
     }
 
-    /// The fetch of this directory that is under way.
+    /// Returns the fetch in progress of this directory.
     pub(super) fn flight(&self, path: &RemotePath) -> Option<Arc<Flight<T>>> {
         self.flights.get(path).cloned()
     }
@@ -173,7 +173,7 @@ impl<T: Clone> State<T> {
         flight
     }
 
-    /// Nobody joins this flight any more; another one that took its place goes on.
+    /// Removes this flight, so that nobody else joins it. A newer flight in its place remains.
     pub(super) fn end_flight(&mut self, path: &RemotePath, flight: &Arc<Flight<T>>) {
         if self
             .flights
@@ -208,7 +208,8 @@ impl<T: Clone> State<T> {
         self.end_flights_below(from);
     }
 
-    /// What is under way there may tell what was: it serves who waits already, nobody later.
+    /// Marks fetches in progress as stale: they may return an old state, so only their current
+    /// waiters use it.
     fn end_flights_below(&mut self, ancestor: &RemotePath) {
         self.flights.retain(|path, flight| {
             let stays = path.below(ancestor).is_none();

@@ -41,7 +41,7 @@ pub(crate) fn timestamp(seconds: i64) -> Option<String> {
     (time.year() > 0).then(|| time.strftime("%Y%m%d%H%M%S").to_string())
 }
 
-/// The moment at which a clock in `zone` showed what a clock in UTC shows `escaped` seconds after the
+/// The moment at which a clock in `zone` showed what a clock in UTC shows `shown` seconds after the
 /// epoch; the earlier one where it showed it twice.
 pub(crate) fn moment(shown: i64, zone: &TimeZone) -> i64 {
     let Ok(read) = Timestamp::from_second(shown) else {
