@@ -1,20 +1,20 @@
-//! What the next mount of the same server must know should this one be killed: the temporary names
-//! that are on the server, and the files that wait in the spool to be stored.
+//! The state that the next mount of the same server needs if this one is killed: the temporary
+//! names on the server, and the files in the spool that wait for their upload.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `state_dir` | one directory a server and login, in it one *page* a running mount |
-//! | `mount_journal` | a page: locked by its mount, its log, the spool files |
-//! | `log` | a file of records, appended to, and written anew when most are of the past |
-//! | `record` | one line of it |
-//! | `turns` | who waits until records are on the disk, and who writes the log anew |
-//! | `profile_file` | what is known of the server, for the next mount |
-//! | `abandoned` | the pages of mounts that ended without cleaning up |
+//! | `state_dir` | one directory per server and login, with one journal per running mount |
+//! | `mount_journal` | the directory of one mount: its lock, its log, its spool files |
+//! | `log` | append-only file of records, rewritten when most are obsolete |
+//! | `record` | one line of the log |
+//! | `turns` | group commit: one thread syncs or rewrites the log for all that wait |
+//! | `profile_file` | the server profile for the next mount |
+//! | `abandoned` | journals of mounts that ended without cleaning up |
 //!
-//! A record is handed to the kernel before what it is about happens, so a killed process loses
-//! none; it is not forced to the disk, which a small file could not afford: after a power failure a
-//! temporary file may stay on the server that nobody knows of. The exception is what is
-//! [kept](SpoolFile::persist) instead of being stored at once.
+//! A record is written before the action that it describes, so a killed process loses none. It is
+//! not synced, because that would be too slow for small files: after a power failure an unknown
+//! temporary file may remain on the server. The exception is data that is
+//! [persisted](SpoolFile::persist) instead of uploaded immediately.
 
 mod abandoned;
 #[cfg(any(test, fuzzing))]
@@ -47,17 +47,17 @@ use mount_journal::MountJournal;
 use record::Record;
 use turns::Turns;
 
-/// Why there can be no journal.
+/// The journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot keep the state of this mount in {}: {source}", path.display())]
 pub struct JournalError {
     /// The file or directory that failed.
     pub path: PathBuf,
-    /// How.
+    /// The cause.
     pub source: io::Error,
 }
 
-/// What this mount notes of itself; shared by handle.
+/// The journal of this mount. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Journal {
     shared: Arc<JournalShared>,
@@ -65,30 +65,30 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct JournalShared {
-    /// Which mount this is among all that ever were: part of its temporary names.
+    /// Number of this mount, random and unique. Part of its temporary names.
     mount: u32,
     mode: JournalMode,
 }
 
 #[derive(Debug)]
 enum JournalMode {
-    /// In a page of the state directory.
+    /// Records go to a directory in the state directory.
     Enabled {
-        page: MountJournal,
-        /// Never held over a sync: a [turn](Turns) is, and is taken before this lock.
+        journal_dir: MountJournal,
+        /// Never held during a sync. A [turn](Turns) is, and is taken before this lock.
         log: Box<Mutex<Log>>,
         turns: Turns,
-        /// What cannot be stored any more waits for the next mount.
+        /// The mount is shutting down: failed uploads remain for the next mount.
         ending: AtomicBool,
     },
-    /// Nothing; spool files have no names.
+    /// Nothing is recorded. Spool files have no names.
     Disabled { spool: Option<PathBuf> },
 }
 
-/// A spool file; removed with this, unless the process is killed before.
+/// A spool file. Dropping it removes the file; if the process is killed, the file remains.
 #[derive(Debug)]
 pub struct SpoolFile {
-    /// The bytes.
+    /// The open file.
     pub file: File,
     journaled: Option<JournaledSpool>,
 }
@@ -102,17 +102,17 @@ struct JournaledSpool {
 }
 
 impl Journal {
-    /// Opens a new page at `place`, with its spool files in a directory of their own in `spool`, or
-    /// in the page itself.
+    /// Creates a journal in `place`. Its spool files go to a new directory in `spool`, or to the
+    /// journal itself.
     ///
     /// # Errors
-    /// The state or the spool directory cannot be made or written to.
+    /// The state or the spool directory cannot be created or written to.
     pub fn open(place: &StateDir, spool: Option<&Path>) -> Result<Self, JournalError> {
-        let (page, log) = MountJournal::create(place, spool)?;
+        let (journal_dir, log) = MountJournal::create(place, spool)?;
         Ok(Self::new(JournalShared {
-            mount: page.mount(),
+            mount: journal_dir.mount(),
             mode: JournalMode::Enabled {
-                page,
+                journal_dir,
                 log: Box::new(Mutex::new(log)),
                 turns: Turns::default(),
                 ending: AtomicBool::new(false),
@@ -120,8 +120,8 @@ impl Journal {
         }))
     }
 
-    /// Keeps nothing: for what changes nothing on the server, and where there is no state
-    /// directory. Spool files are unnamed ones in `spool`, or the system's temporary directory.
+    /// Returns a journal that records nothing: for read-only use, and where there is no state
+    /// directory. Spool files are unnamed files in `spool` or in the system's temporary directory.
     pub fn disabled(spool: Option<PathBuf>) -> Self {
         Self::new(JournalShared {
             mount: mount_journal::random(),
@@ -129,55 +129,56 @@ impl Journal {
         })
     }
 
-    /// Whether anything outlives this process.
+    /// Whether records outlive this process.
     pub fn is_enabled(&self) -> bool {
         matches!(self.shared.mode, JournalMode::Enabled { .. })
     }
 
-    /// Which mount this is among all that ever were.
+    /// Number of this mount, random and unique.
     pub fn mount(&self) -> u32 {
         self.shared.mount
     }
 
-    /// An unfinished upload will be at `path`: it may be deleted by whoever finds it there after
-    /// this mount.
+    /// Records that an unfinished upload will be at `path`. Later mounts may delete it.
     pub fn part(&self, path: &RemotePath) {
         self.append(&Record::Part(path.clone()));
     }
 
-    /// The file at `target` will be moved to `aside` for a moment. The next mount moves it back
-    /// where nothing has taken its place, and deletes it where `successor` has.
+    /// Records that the file at `target` will be moved to `aside` temporarily. The next mount moves
+    /// it back if nothing has taken its place, and deletes it if `successor` has.
     pub fn aside(&self, aside: &RemotePath, target: &RemotePath, successor: Option<Successor>) {
         self.append(&Record::Aside(aside.clone(), target.clone(), successor));
     }
 
-    /// Nothing is at the temporary name `path` any more.
+    /// Records that nothing is at the temporary name `path` any more.
     pub fn clear(&self, path: &RemotePath) {
         self.append(&Record::Gone(path.clone()));
     }
 
-    /// The file at `path` is about to be overwritten in its place: what is there after this mount
-    /// may be a part of it.
+    /// Records that the file at `path` is about to be overwritten in place. If this mount is
+    /// killed, the file may be incomplete.
     pub fn in_place(&self, path: &RemotePath) {
         self.append(&Record::InPlace(path.clone()));
     }
 
-    /// Overwriting the file at `path` has failed, and its writer knows. While the mount ends no
-    /// writer is left, and the record stays for the next mount, as the [spool
-    /// file](SpoolFile::abandon) does.
+    /// Removes the record of [`Self::in_place`] after a failure that was reported to the writer.
+    /// During shutdown there is no writer, so the record remains for the next mount, as with
+    /// [`SpoolFile::abandon`].
     pub fn in_place_failed(&self, path: &RemotePath) {
         if !self.is_ending() {
             self.clear(path);
         }
     }
 
-    /// A new spool file, for what is written to `path`.
+    /// Creates a spool file for data written to `path`.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn spool_file(&self, path: &RemotePath) -> io::Result<SpoolFile> {
-        let (page, log) = match &self.shared.mode {
-            JournalMode::Enabled { page, log, .. } => (page, log),
+        let (journal_dir, log) = match &self.shared.mode {
+            JournalMode::Enabled {
+                journal_dir, log, ..
+            } => (journal_dir, log),
             JournalMode::Disabled { spool } => {
                 let file = match spool {
                     Some(directory) => tempfile::tempfile_in(directory),
@@ -190,7 +191,7 @@ impl Journal {
             }
         };
         let number = lock(log).next_number();
-        let name = page.spool_file(number);
+        let name = journal_dir.spool_file(number);
         let file = state_dir::new_file(&name)?;
         lock(log).append(&Record::Open(number, path.clone()));
         let journaled = Some(JournaledSpool {
@@ -201,43 +202,51 @@ impl Journal {
         Ok(SpoolFile { file, journaled })
     }
 
-    /// A file without a name where the spool files are, for what need not outlive the process.
+    /// Creates an unnamed file next to the spool files, for data that need not outlive the process.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn scratch_file(&self) -> io::Result<File> {
         match &self.shared.mode {
-            JournalMode::Enabled { page, .. } => tempfile::tempfile_in(page.spool_directory()),
+            JournalMode::Enabled { journal_dir, .. } => {
+                tempfile::tempfile_in(journal_dir.spool_directory())
+            }
             JournalMode::Disabled { spool: Some(spool) } => tempfile::tempfile_in(spool),
             JournalMode::Disabled { spool: None } => tempfile::tempfile(),
         }
     }
 
-    /// The mount ends: a file whose storing fails from now on waits for the next mount.
+    /// Starts the shutdown: files whose upload fails from now on remain for the next mount.
     pub fn ending(&self) {
         if let JournalMode::Enabled { ending, .. } = &self.shared.mode {
             ending.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The mount has ended: its page goes, unless the next mount has something to do.
+    /// Ends the journal. Removes it unless the next mount has something to do.
     pub fn end(&self) {
         if let JournalMode::Enabled {
-            page, log, turns, ..
+            journal_dir,
+            log,
+            turns,
+            ..
         } = &self.shared.mode
         {
             let _turn = turns.turn();
             if lock(log).live().is_empty() {
-                page.remove();
+                journal_dir.remove();
             }
         }
     }
 
-    /// Writes the log anew where most of it is of the past. Waits for the local disk, while others
-    /// go on noting.
+    /// Rewrites the log if most of it is obsolete. Waits for the local disk while other threads
+    /// continue to append.
     pub fn tidy(&self) {
         let JournalMode::Enabled {
-            page, log, turns, ..
+            journal_dir,
+            log,
+            turns,
+            ..
         } = &self.shared.mode
         else {
             return;
@@ -251,13 +260,15 @@ impl Journal {
         };
         let written = rewrite.write();
         let finished = lock(log).finish_rewrite(&rewrite, written);
-        match finished.and_then(|()| log::sync_directory(&page.log())) {
+        match finished.and_then(|()| log::sync_directory(&journal_dir.log())) {
             Ok(()) => lock(log).name_is_synced(),
-            Err(error) => ::log::debug!("cannot write {} anew: {error}", page.log().display()),
+            Err(error) => {
+                ::log::debug!("cannot write {} anew: {error}", journal_dir.log().display())
+            }
         }
     }
 
-    /// Files that were being stored when the mount ended.
+    /// Paths of the files whose upload was pending when the mount ended.
     pub fn waiting(&self) -> Vec<RemotePath> {
         match &self.shared.mode {
             JournalMode::Enabled { log, .. } => {
@@ -290,19 +301,19 @@ impl Journal {
 }
 
 impl SpoolFile {
-    /// What the file holds is about to be stored: from now on the next mount finishes it, until
-    /// [`SpoolFile::done`] or [`SpoolFile::abandon`].
+    /// Records that the upload of this file is about to begin. From now on the next mount would
+    /// finish it, until [`SpoolFile::done`] or [`SpoolFile::abandon`].
     pub fn pending(&self, pending: &Pending) {
         if let Some(journaled) = &self.journaled {
             journaled.append(&Record::Pending(journaled.number, pending.clone()));
         }
     }
 
-    /// Marks the file as waiting to be stored. When this returns, its bytes and the record that
-    /// they wait are on the local disk.
+    /// Marks the file as waiting for its upload. On return, its contents and this record are on the
+    /// local disk.
     ///
     /// # Errors
-    /// They are not; it is no more pending than before.
+    /// They are not on the disk. The file is no more pending than before.
     pub fn persist(&self, pending: &Pending) -> io::Result<()> {
         let Some(journaled) = &self.journaled else {
             return Err(io::ErrorKind::Unsupported.into());
@@ -312,15 +323,15 @@ impl SpoolFile {
         journaled.append_synced(&Record::Pending(journaled.number, pending.clone()))
     }
 
-    /// Nothing of it is to be stored any more: the server has it, or nobody wants it.
+    /// Records that no upload is needed any more: the server has the file, or nobody wants it.
     pub fn done(&self) {
         if let Some(journaled) = &self.journaled {
             journaled.append(&Record::Settled(journaled.number));
         }
     }
 
-    /// The server does not have it, and whoever asked for it was told; while the mount ends nobody
-    /// is left to be told, and it waits for the next one.
+    /// Gives the upload up after its failure was reported to the caller. During shutdown there is
+    /// nobody to report to, so the file waits for the next mount.
     pub fn abandon(&self) {
         if let Some(journaled) = &self.journaled
             && !journaled.journal.is_ending()
@@ -368,6 +379,6 @@ impl Drop for JournaledSpool {
 }
 
 fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    // A record that was cut by a panic is skipped by whoever reads the log.
+    // A panic can leave an incomplete record, which readers of the log skip.
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A mount's page from its opening to its end, and what is found of it after a crash.
+//! The journal of a mount from creation to removal, and its state after a crash.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A state directory with the place of one server in it, and a spool directory elsewhere.
+/// A state directory with the journals of one server, and a spool directory elsewhere.
 struct State {
     directory: TempDir,
 }
@@ -32,16 +32,16 @@ impl State {
         AbandonedJournal::claim_all(&self.place()).unwrap()
     }
 
-    fn pages(&self) -> Vec<PathBuf> {
-        self.place().pages().unwrap()
+    fn journals(&self) -> Vec<PathBuf> {
+        self.place().journals().unwrap()
     }
 
-    /// What would be on the disk if the process were killed now.
+    /// Returns a copy of what would be on the disk if the process were killed now.
     fn as_if_killed_now(&self) -> Self {
         let killed = Self::new();
         let place = killed.place();
         drop(place.guard().unwrap());
-        for page in self.pages() {
+        for page in self.journals() {
             let copy = place.directory().join(page.file_name().unwrap());
             fs::create_dir(&copy).unwrap();
             for entry in fs::read_dir(&page).unwrap() {
@@ -84,7 +84,7 @@ fn a_mount_that_ends_well_leaves_nothing() {
     journal.clear(&path("/d/.part"));
     drop(spool);
     journal.end();
-    assert!(state.pages().is_empty());
+    assert!(state.journals().is_empty());
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn what_was_under_way_at_a_crash_is_found_once() {
         left[0].clear(&path(place));
     }
     left.into_iter().for_each(AbandonedJournal::finish);
-    assert!(killed.pages().is_empty());
+    assert!(killed.journals().is_empty());
     drop((closed, open));
 }
 
@@ -202,7 +202,7 @@ fn what_cannot_be_stored_is_kept_for_its_user() {
     assert!(left.waiting().is_empty());
     left.finish();
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
-    assert!(state.pages().is_empty());
+    assert!(state.journals().is_empty());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn nobody_else_reads_what_is_kept() {
     let state = State::new();
     let journal = state.open();
     let _file = spool(&journal, "/f");
-    for page in state.pages() {
+    for page in state.journals() {
         assert_eq!(mode(&page), 0o700);
         for entry in fs::read_dir(page).unwrap() {
             assert_eq!(mode(&entry.unwrap().path()), 0o600);
@@ -225,7 +225,7 @@ fn a_log_that_was_cut_or_spoilt_tells_the_rest() {
     journal.part(&path("/one"));
     journal.part(&path("/two"));
     let killed = state.as_if_killed_now();
-    let log = killed.pages()[0].join("log");
+    let log = killed.journals()[0].join("log");
     let mut bytes = fs::read(&log).unwrap();
     bytes.truncate(bytes.len() - 3);
     bytes.splice(0..0, b"\xff\xfe\t\0garbage\n".iter().copied());
@@ -250,7 +250,7 @@ fn a_log_does_not_grow_with_the_work() {
             journal.tidy();
         }
     }
-    let log = state.pages()[0].join("log");
+    let log = state.journals()[0].join("log");
     assert!(fs::metadata(&log).unwrap().len() < 256 << 10);
     let killed = state.as_if_killed_now();
     assert_eq!(killed.left()[0].parts(), [path("/stays")]);
@@ -285,7 +285,7 @@ fn what_was_kept_is_on_the_disk_after_the_log_was_written_anew() {
     journal.tidy();
     let again = spool(&journal, "/g");
     again.persist(&pending("/g")).unwrap();
-    let log = state.pages()[0].join("log");
+    let log = state.journals()[0].join("log");
     assert!(fs::metadata(log).unwrap().len() < 1 << 10);
     let waiting = state.as_if_killed_now().left()[0].waiting();
     let targets: Vec<_> = waiting.iter().map(|it| &it.pending.target).collect();
@@ -381,7 +381,7 @@ fn no_directory_but_its_own_is_removed_with_a_page() {
         let state = State::new();
         drop(state.open());
         let killed = state.as_if_killed_now();
-        let page = killed.pages().remove(0);
+        let page = killed.journals().remove(0);
         let name = page.file_name().unwrap().to_str().unwrap();
         let spool = spool(&format!("ftpfs-{name}"));
         fs::write(page.join("spool"), spool.as_os_str().as_encoded_bytes()).unwrap();
@@ -405,5 +405,5 @@ fn files_that_ftpfs_did_not_make_stay() {
     killed.left().into_iter().for_each(AbandonedJournal::finish);
     assert_eq!(fs::read(spool.join("letter")).unwrap(), b"precious");
     assert!(!spool.join("7.data").exists());
-    assert!(killed.pages().is_empty());
+    assert!(killed.journals().is_empty());
 }
