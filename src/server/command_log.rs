@@ -1,24 +1,24 @@
-//! The command lines received, for tests to count.
+//! A log of received command lines, which tests evaluate.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::command_line::Command;
 
-/// Most memory the lines may take; a server that runs for months must not grow.
+/// Memory limit in bytes, so that a server running for months does not grow.
 const LIMIT_BYTES: usize = 16 << 20;
 
-/// What one line costs beside its bytes.
+/// Overhead of a line in bytes.
 const LINE_BYTES: usize = size_of::<(Flight, String)>();
 
-/// Some commands of one session.
+/// Identifies a flight: commands of one session sent without waiting for replies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Flight {
     session: u64,
     number: u64,
 }
 
-/// Command lines in the order they were acted upon, over all sessions.
+/// Command lines of all sessions in the order of their execution.
 #[derive(Default)]
 pub(super) struct CommandLog {
     logged: Mutex<LoggedCommands>,
@@ -26,7 +26,7 @@ pub(super) struct CommandLog {
 
 #[derive(Default)]
 struct LoggedCommands {
-    /// Each with its flight.
+    /// Each line with its flight.
     lines: VecDeque<(Flight, String)>,
     bytes: usize,
     flights: u64,
@@ -34,14 +34,14 @@ struct LoggedCommands {
 }
 
 impl CommandLog {
-    /// Another session, by its number.
+    /// Returns the number of a new session.
     pub(super) fn begin_session(&self) -> u64 {
         let mut logged = self.lock();
         logged.sessions += 1;
         logged.sessions
     }
 
-    /// Another flight: commands that `session` sent without waiting for replies.
+    /// Returns a new flight of `session`.
     pub(super) fn begin_flight(&self, session: u64) -> Flight {
         let mut logged = self.lock();
         logged.flights += 1;
@@ -71,7 +71,7 @@ impl CommandLog {
         self.lock().lines.iter().map(|it| it.1.clone()).collect()
     }
 
-    /// The lines by flight, in the order of the flights' first lines.
+    /// Returns the lines grouped by flight, ordered by the first line of each flight.
     pub(super) fn flights(&self) -> Vec<Vec<String>> {
         let mut flights: Vec<(Flight, Vec<String>)> = Vec::new();
         for (flight, line) in &self.lock().lines {
@@ -83,7 +83,7 @@ impl CommandLog {
         flights.into_iter().map(|it| it.1).collect()
     }
 
-    /// The number of flights of the session that had the most.
+    /// Returns the number of flights of the session with the most.
     pub(super) fn most_flights(&self) -> usize {
         let logged = self.lock();
         let flights: BTreeSet<Flight> = logged.lines.iter().map(|it| it.0).collect();
