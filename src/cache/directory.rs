@@ -1,4 +1,4 @@
-//! What is known of one directory: its last listing, and what was heard of single names since.
+//! Cached state of one directory: its last listing, and what was observed of single names since.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -9,32 +9,32 @@ use crate::ftp::{Completeness, Precision};
 
 use super::{Answer, Attributes, Snapshot};
 
-/// Changes are kept apart from the listing until they are a quarter of it, so that making many
-/// files one by one does not copy the listing for each.
+/// Changes are stored beside the listing until they amount to a quarter of it, so that creating
+/// many files one by one does not copy the listing each time.
 const MERGE_AT: usize = 4;
-/// Fewer changes than this are never merged unasked.
+/// Minimum number of changes for an automatic merge.
 const MERGE_FROM: usize = 64;
 
-/// What was heard of one name apart from a listing.
+/// What was observed of one name outside of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KnownName {
     Present(Attributes),
     Absent,
-    /// Something changed there, and what it is now is not known; with what it was before.
-    Doubtful(Option<Attributes>),
+    /// The name changed and its current state is unknown. Holds the last known attributes.
+    Invalidated(Option<Attributes>),
 }
 
-/// What was heard, and when.
+/// An observation and its time.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
+pub(super) struct Observed {
     pub(super) known: KnownName,
     at: Instant,
 }
 
-/// What was heard of names, in their order.
-pub(super) type DirectoryChanges = BTreeMap<Box<[u8]>, Heard>;
+/// Observations by name, in byte order.
+pub(super) type DirectoryChanges = BTreeMap<Box<[u8]>, Observed>;
 
-/// A listing and what was heard after it, as they were at one moment.
+/// A listing and the changes observed after it, at one point in time.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) listing: Arc<Snapshot>,
@@ -43,12 +43,13 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// Whether the listing is all there is.
+    /// Whether the listing needs no merge.
     pub(super) fn is_merged(&self) -> bool {
         self.merging.is_empty() && self.changes.is_empty()
     }
 
-    /// The listing with the changes made to it. Takes time with a large one: not under a lock.
+    /// Returns the listing with the changes applied. Slow for a large listing: not to be called
+    /// under a lock.
     pub(super) fn merged(&self) -> Arc<Snapshot> {
         let both;
         let changes = match (self.merging.is_empty(), self.changes.is_empty()) {
@@ -60,7 +61,7 @@ impl Current {
                 all.extend(
                     self.changes
                         .iter()
-                        .map(|(name, heard)| (name.clone(), heard.clone())),
+                        .map(|(name, observed)| (name.clone(), observed.clone())),
                 );
                 both = all;
                 &both
@@ -70,28 +71,28 @@ impl Current {
     }
 }
 
-/// What is remembered of a directory, however old. A later layer tells more than one before it.
+/// Everything known about a directory, regardless of age. Each layer overrides those before it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layers {
     listing: Option<Arc<Snapshot>>,
-    /// Being merged with the listing, outside the lock: nothing is added here.
+    /// Changes being merged into the listing outside the lock. Nothing is added here.
     merging: Arc<DirectoryChanges>,
     changes: Arc<DirectoryChanges>,
 }
 
 impl Layers {
-    /// What was last known of `name`.
+    /// Returns the last known attributes of `name`.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
-        match self.heard(name).map(|heard| &heard.known) {
+        match self.observed(name).map(|observed| &observed.known) {
             Some(KnownName::Present(attributes)) => Some(attributes.clone()),
-            Some(KnownName::Doubtful(before)) => before.clone(),
+            Some(KnownName::Invalidated(before)) => before.clone(),
             Some(KnownName::Absent) => None,
             None => self.listing.as_deref()?.find(name),
         }
     }
 
-    /// What was heard of `name` after the listing.
-    fn heard(&self, name: &[u8]) -> Option<&Heard> {
+    /// Returns what was observed of `name` after the listing.
+    fn observed(&self, name: &[u8]) -> Option<&Observed> {
         self.changes.get(name).or_else(|| self.merging.get(name))
     }
 }
@@ -101,11 +102,11 @@ pub(super) struct Directory {
     layers: Layers,
     merging_bytes: usize,
     changes_bytes: usize,
-    /// How many of the changes are doubtful. None of those that are being merged is.
-    doubts: usize,
-    /// How many changes there must be before those that are of no more use are looked for.
+    /// Number of invalidated names in `changes`. `merging` never contains any.
+    invalidated: usize,
+    /// Number of changes at which useless ones are purged next.
     purge_at: usize,
-    /// How many changes there must be before another merge is begun.
+    /// Number of changes at which the next merge starts.
     merge_at: usize,
     misses: u32,
 }
@@ -126,36 +127,36 @@ impl Directory {
         self.misses
     }
 
-    /// What may be said of `name` elsewhere, where it is moved to.
+    /// Returns the state that `name` has at its new place after a rename.
     pub(super) fn known(&self, name: &[u8], ttl: Duration, now: Instant) -> KnownName {
         match self.lookup(name, ttl, now) {
             Answer::Present(attributes, _) => KnownName::Present(attributes),
-            Answer::Absent(_) | Answer::Unknown => KnownName::Doubtful(self.last_known(name)),
+            Answer::Absent(_) | Answer::Unknown => KnownName::Invalidated(self.last_known(name)),
         }
     }
 
-    /// What was last known of `name`, however old.
+    /// Returns the last known attributes of `name`, regardless of age.
     pub(super) fn last_known(&self, name: &[u8]) -> Option<Attributes> {
         self.layers.last_known(name)
     }
 
-    /// All that is remembered, however old: for what a new listing leaves out.
+    /// Returns everything known, regardless of age, to fill in what a new listing leaves out.
     pub(super) fn memory(&mut self) -> Layers {
         self.freeze();
         self.layers.clone()
     }
 
-    /// The listing and its changes, where it is fresh and nothing in it is in doubt.
+    /// Returns the listing and its changes if the listing is fresh and no name is invalidated.
     pub(super) fn current(&mut self, now: Instant) -> Option<Current> {
-        if self.doubts > 0 || !self.is_listing_fresh(now) {
+        if self.invalidated > 0 || !self.is_listing_fresh(now) {
             return None;
         }
         self.freeze();
-        self.as_it_is()
+        self.current_or_stale()
     }
 
-    /// The listing and its changes, fresh or not.
-    pub(super) fn as_it_is(&self) -> Option<Current> {
+    /// Returns the listing and its changes, fresh or not.
+    pub(super) fn current_or_stale(&self) -> Option<Current> {
         Some(Current {
             listing: Arc::clone(self.layers.listing.as_ref()?),
             merging: Arc::clone(&self.layers.merging),
@@ -163,9 +164,9 @@ impl Directory {
         })
     }
 
-    /// Takes `merged`, which was made of `current`, unless another listing came meanwhile. What was
-    /// heard meanwhile stays.
-    pub(super) fn settle(&mut self, current: &Current, merged: &Arc<Snapshot>) {
+    /// Installs `merged`, which was made from `current`, unless another listing arrived in the
+    /// meantime. Changes recorded in the meantime remain.
+    pub(super) fn finish_merge(&mut self, current: &Current, merged: &Arc<Snapshot>) {
         let layers = &mut self.layers;
         let is_of_these = Arc::ptr_eq(&layers.merging, &current.merging)
             && layers
@@ -179,28 +180,28 @@ impl Directory {
         layers.merging = Arc::default();
         self.merging_bytes = 0;
         self.merge_at = 0;
-        if self.doubts == 0 && Arc::ptr_eq(&layers.changes, &current.changes) {
+        if self.invalidated == 0 && Arc::ptr_eq(&layers.changes, &current.changes) {
             layers.changes = Arc::default();
             self.changes_bytes = 0;
             self.purge_at = 0;
         }
     }
 
-    /// Notes what was heard of `name`. Returns the listing and its changes when there are so many
-    /// of these that the listing [merged](Current::merged) with them must be
-    /// [settled](Self::settle).
+    /// Records what was observed of `name`. Returns the listing and its changes when there are
+    /// enough of them for a merge: the caller passes the [merged](Current::merged) listing to
+    /// [`Self::finish_merge`].
     #[must_use]
-    pub(super) fn note(
+    pub(super) fn record(
         &mut self,
         name: &[u8],
         known: KnownName,
         ttl: Duration,
         now: Instant,
     ) -> Option<Current> {
-        let heard = Heard { known, at: now };
-        self.count(name, &heard.known, true);
+        let observed = Observed { known, at: now };
+        self.count(name, &observed.known, true);
         let changes = Arc::make_mut(&mut self.layers.changes);
-        if let Some(old) = changes.insert(Box::from(name), heard) {
+        if let Some(old) = changes.insert(Box::from(name), observed) {
             self.count(name, &old.known, false);
         }
         if !self.is_listing_fresh(now) {
@@ -216,13 +217,13 @@ impl Directory {
         self.current(now)
     }
 
-    /// Names in its listing.
+    /// Number of names in the listing.
     pub(super) fn names(&self) -> usize {
         let listing = self.layers.listing.as_ref();
         listing.map_or(0, |listing| listing.len())
     }
 
-    /// Bytes held, without what others hold with it.
+    /// Bytes held, not counting data shared with others.
     pub(super) fn bytes(&self) -> usize {
         let listing = self.layers.listing.as_ref();
         let listing = listing.map_or(0, |listing| listing.bytes());
@@ -230,14 +231,14 @@ impl Directory {
     }
 
     pub(super) fn lookup(&self, name: &[u8], ttl: Duration, now: Instant) -> Answer {
-        if let Some(heard) = self.layers.heard(name) {
-            let left = left(heard, ttl, now);
-            return match &heard.known {
+        if let Some(observed) = self.layers.observed(name) {
+            let left = remaining_ttl(observed, ttl, now);
+            return match &observed.known {
                 KnownName::Present(attributes) if !left.is_zero() => {
                     Answer::Present(attributes.clone(), left)
                 }
                 KnownName::Absent if !left.is_zero() => Answer::Absent(left),
-                KnownName::Present(_) | KnownName::Absent | KnownName::Doubtful(_) => {
+                KnownName::Present(_) | KnownName::Absent | KnownName::Invalidated(_) => {
                     Answer::Unknown
                 }
             };
@@ -256,17 +257,17 @@ impl Directory {
         }
     }
 
-    /// How far the listing can be trusted, where it is fresh.
+    /// Returns how complete the listing is, if it is fresh.
     pub(super) fn completeness(&self, now: Instant) -> Option<Completeness> {
         let listing = self.layers.listing.as_ref()?;
         self.is_listing_fresh(now).then(|| listing.completeness())
     }
 
-    /// Sets the changes apart for a merge, so that whoever makes it holds none that others add to:
-    /// each of those would copy all of them. Changes in doubt stay, and so do all where a merge is
-    /// under way.
+    /// Moves the changes aside for a merge. The merging thread then shares no map that others add
+    /// to, which would copy the whole map on each addition. Does nothing while a name is
+    /// invalidated or a merge is under way.
     fn freeze(&mut self) {
-        if self.doubts == 0 && self.layers.merging.is_empty() {
+        if self.invalidated == 0 && self.layers.merging.is_empty() {
             self.layers.merging = mem::take(&mut self.layers.changes);
             self.merging_bytes = mem::take(&mut self.changes_bytes);
             self.purge_at = 0;
@@ -281,29 +282,31 @@ impl Directory {
 
     fn count(&mut self, name: &[u8], known: &KnownName, is_new: bool) {
         let bytes = change_bytes(name, known);
-        let doubt = usize::from(matches!(known, KnownName::Doubtful(_)));
+        let doubt = usize::from(matches!(known, KnownName::Invalidated(_)));
         if is_new {
             self.changes_bytes += bytes;
-            self.doubts += doubt;
+            self.invalidated += doubt;
         } else {
             self.changes_bytes = self.changes_bytes.saturating_sub(bytes);
-            self.doubts = self.doubts.saturating_sub(doubt);
+            self.invalidated = self.invalidated.saturating_sub(doubt);
         }
     }
 
-    /// Forgets which names were not there long ago: asking for ever new ones must not fill the
-    /// memory. What was there stays: its exact time may be of use to the next listing.
+    /// Drops names that have been absent for longer than the TTL, so that lookups of ever new names
+    /// do not fill the memory. Present and invalidated names remain: their exact times may complete
+    /// the next listing.
     fn purge(&mut self, ttl: Duration, now: Instant) {
         if self.layers.changes.len() < self.purge_at.max(MERGE_FROM) {
             return;
         }
-        let is_useful =
-            |heard: &Heard| heard.known != KnownName::Absent || !left(heard, ttl, now).is_zero();
+        let is_useful = |observed: &Observed| {
+            observed.known != KnownName::Absent || !remaining_ttl(observed, ttl, now).is_zero()
+        };
         let mut gone = 0;
-        Arc::make_mut(&mut self.layers.changes).retain(|name, heard| {
-            let stays = is_useful(heard);
+        Arc::make_mut(&mut self.layers.changes).retain(|name, observed| {
+            let stays = is_useful(observed);
             if !stays {
-                gone += change_bytes(name, &heard.known);
+                gone += change_bytes(name, &observed.known);
             }
             stays
         });
@@ -312,8 +315,8 @@ impl Directory {
     }
 }
 
-/// Gives `attributes` the exact time that was known `before`, where it tells only a rough one and
-/// both can be the same time of the same file.
+/// Copies the exact time from `before` to `attributes` if `attributes` has only a coarse time and
+/// both can describe the same time of the same file.
 pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) {
     let (Some((exact, Precision::Second)), Some((rough, precision))) =
         (before.modified, attributes.modified)
@@ -333,22 +336,22 @@ pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) 
     }
 }
 
-/// How long what was heard is still good.
-fn left(heard: &Heard, ttl: Duration, now: Instant) -> Duration {
-    ttl.saturating_sub(now.saturating_duration_since(heard.at))
+/// Remaining time for which an observation is valid.
+fn remaining_ttl(observed: &Observed, ttl: Duration, now: Instant) -> Duration {
+    ttl.saturating_sub(now.saturating_duration_since(observed.at))
 }
 
-/// What one change costs: its place in nodes that are a little more than half full, and what is
-/// allocated for it.
+/// Memory of one change in bytes: its share of B-tree nodes that are a little more than half full,
+/// and its own allocations.
 fn change_bytes(name: &[u8], known: &KnownName) -> usize {
     let target = match known {
-        KnownName::Present(attributes) | KnownName::Doubtful(Some(attributes)) => {
+        KnownName::Present(attributes) | KnownName::Invalidated(Some(attributes)) => {
             attributes.target.as_deref()
         }
-        KnownName::Absent | KnownName::Doubtful(None) => None,
+        KnownName::Absent | KnownName::Invalidated(None) => None,
     };
     let allocated = |bytes: &[u8]| (bytes.len() + 8).max(24).next_multiple_of(16);
-    size_of::<(Box<[u8]>, Heard)>() * 11 / 6 + allocated(name) + target.map_or(0, allocated)
+    size_of::<(Box<[u8]>, Observed)>() * 11 / 6 + allocated(name) + target.map_or(0, allocated)
 }
 
 #[cfg(test)]
@@ -369,20 +372,20 @@ mod tests {
         format!("{number:08}").into_bytes()
     }
 
-    /// A directory with `count` names.
+    /// Returns a directory with `count` names.
     fn listed(count: u64, now: Instant) -> Directory {
         let entries = (0..count).map(|number| (name(number), attributes(number)));
         let listing = Snapshot::new(entries.collect(), Completeness::Complete, now, TTL);
         Directory::listed(Arc::new(listing))
     }
 
-    fn note(
+    fn record(
         directory: &mut Directory,
         number: u64,
         known: KnownName,
         now: Instant,
     ) -> Option<Current> {
-        directory.note(&name(number), known, TTL, now)
+        directory.record(&name(number), known, TTL, now)
     }
 
     fn size_of(directory: &Directory, number: u64, now: Instant) -> Option<u64> {
@@ -396,10 +399,10 @@ mod tests {
     fn a_change_copies_no_listing() {
         let now = Instant::now();
         let mut directory = listed(1_000, now);
-        let before = directory.as_it_is().unwrap().listing;
+        let before = directory.current_or_stale().unwrap().listing;
         let mut due = 0;
         for number in 1_000..3_000 {
-            let merge = note(
+            let merge = record(
                 &mut directory,
                 number,
                 KnownName::Present(attributes(7)),
@@ -407,9 +410,9 @@ mod tests {
             );
             due += u32::from(merge.is_some());
         }
-        let after = directory.as_it_is().unwrap().listing;
+        let after = directory.current_or_stale().unwrap().listing;
         assert!(Arc::ptr_eq(&before, &after));
-        // None of these was settled: each is twice as late as the one before.
+        // No merge was finished, so each starts after twice as many changes as the one before.
         assert!((2..=5).contains(&due), "{due}");
     }
 
@@ -420,7 +423,7 @@ mod tests {
         let mut due = None;
         let mut number = 100;
         while due.is_none() {
-            due = note(
+            due = record(
                 &mut directory,
                 number,
                 KnownName::Present(attributes(1)),
@@ -429,12 +432,12 @@ mod tests {
             number += 1;
         }
         let due = due.unwrap();
-        assert!(note(&mut directory, 0, KnownName::Absent, now).is_none());
-        assert!(note(&mut directory, 100, KnownName::Present(attributes(2)), now).is_none());
-        assert!(note(&mut directory, 101, KnownName::Doubtful(None), now).is_none());
+        assert!(record(&mut directory, 0, KnownName::Absent, now).is_none());
+        assert!(record(&mut directory, 100, KnownName::Present(attributes(2)), now).is_none());
+        assert!(record(&mut directory, 101, KnownName::Invalidated(None), now).is_none());
         let bytes = directory.bytes();
 
-        directory.settle(&due, &due.merged());
+        directory.finish_merge(&due, &due.merged());
         assert!(directory.bytes() < bytes, "what was merged is counted once");
         assert_eq!(directory.names() as u64, number);
         assert_eq!(size_of(&directory, 0, now), None);
@@ -443,7 +446,7 @@ mod tests {
         assert_eq!(directory.lookup(&name(101), TTL, now), Answer::Unknown);
         assert!(directory.current(now).is_none(), "one name is in doubt");
 
-        assert!(note(&mut directory, 101, KnownName::Absent, now).is_none());
+        assert!(record(&mut directory, 101, KnownName::Absent, now).is_none());
         let merged = directory.current(now).unwrap().merged();
         assert_eq!(merged.len() as u64, number - 2);
         assert_eq!(merged.find(&name(100)).unwrap().size, Some(2));
@@ -453,10 +456,10 @@ mod tests {
     fn a_merge_of_another_listing_is_dropped() {
         let now = Instant::now();
         let mut directory = listed(3, now);
-        assert!(note(&mut directory, 3, KnownName::Present(attributes(3)), now).is_none());
+        assert!(record(&mut directory, 3, KnownName::Present(attributes(3)), now).is_none());
         let old = directory.current(now).unwrap();
         let mut directory = listed(2, now);
-        directory.settle(&old, &old.merged());
+        directory.finish_merge(&old, &old.merged());
         assert_eq!(directory.names(), 2);
     }
 }

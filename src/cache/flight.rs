@@ -1,14 +1,14 @@
-//! One fetch for many askers: who comes while a listing is under way waits for its outcome.
+//! Single flight: concurrent callers share one fetch of a listing and wait for its outcome.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::directory::KnownName;
 
-/// What was changed while a fetch was under way, by name.
-pub(super) type Noted = BTreeMap<Box<[u8]>, KnownName>;
+/// Changes observed during a fetch, by name.
+pub(super) type NameChanges = BTreeMap<Box<[u8]>, KnownName>;
 
-/// A fetch under way.
+/// A fetch in progress.
 #[derive(Debug)]
 pub(super) struct Flight<T> {
     state: Mutex<State<T>>,
@@ -18,26 +18,27 @@ pub(super) struct Flight<T> {
 #[derive(Debug)]
 struct State<T> {
     outcome: FlightOutcome<T>,
-    /// What was changed since the fetch began: the server may have listed before or after it.
-    changes: Noted,
-    /// The directory was forgotten or renamed meanwhile: the outcome serves who waits, nobody
-    /// later.
+    /// Changes since the fetch began. The server may have listed the directory before or after
+    /// them.
+    changes: NameChanges,
+    /// The directory was forgotten or renamed during the fetch: current waiters get the outcome,
+    /// but it is not cached.
     stale: bool,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum FlightOutcome<T> {
     UnderWay,
-    Landed(T),
-    /// Who fetched is gone without an outcome.
-    Lost,
+    Completed(T),
+    /// The fetch ended without an outcome.
+    Abandoned,
 }
 
 impl<T: Clone> Flight<T> {
     pub(super) fn new() -> Self {
         let state = State {
             outcome: FlightOutcome::UnderWay,
-            changes: Noted::new(),
+            changes: NameChanges::new(),
             stale: false,
         };
         Self {
@@ -46,15 +47,15 @@ impl<T: Clone> Flight<T> {
         }
     }
 
-    /// Waits for the outcome; none when there will be none.
+    /// Waits for the outcome. Returns `None` if there will be none.
     ///
-    /// Whoever fetches has deadlines of its own, and its guard ends the flight whatever happens.
+    /// Has no deadline: the fetching thread has one, and its guard always ends the flight.
     pub(super) fn wait(&self) -> Option<T> {
         let under_way = |state: &mut State<T>| matches!(state.outcome, FlightOutcome::UnderWay);
         let state = self.landed.wait_while(self.state(), under_way);
         match &state.unwrap_or_else(PoisonError::into_inner).outcome {
-            FlightOutcome::Landed(outcome) => Some(outcome.clone()),
-            FlightOutcome::UnderWay | FlightOutcome::Lost => None,
+            FlightOutcome::Completed(outcome) => Some(outcome.clone()),
+            FlightOutcome::UnderWay | FlightOutcome::Abandoned => None,
         }
     }
 
@@ -63,7 +64,7 @@ impl<T: Clone> Flight<T> {
         self.landed.notify_all();
     }
 
-    pub(super) fn note(&self, name: &[u8], known: KnownName) {
+    pub(super) fn record(&self, name: &[u8], known: KnownName) {
         self.state().changes.insert(Box::from(name), known);
     }
 
@@ -71,14 +72,14 @@ impl<T: Clone> Flight<T> {
         self.state().stale = true;
     }
 
-    /// The changes noted so far; none when the outcome must not be kept.
-    pub(super) fn changes(&self) -> Option<Noted> {
+    /// Takes the changes recorded so far. Returns `None` if the outcome must not be cached.
+    pub(super) fn changes(&self) -> Option<NameChanges> {
         let mut state = self.state();
         (!state.stale).then(|| std::mem::take(&mut state.changes))
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
-        // Only assignments happen under this lock.
+        // Only assignments happen under this lock, so a poisoned state is valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

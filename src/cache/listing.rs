@@ -1,5 +1,5 @@
-//! A listing held in little memory: the names in one piece, a small record for each, in the order
-//! of the names.
+//! Compact listings: one buffer with all names, and one small record per entry in the order of the
+//! names.
 
 use std::time::{Duration, Instant};
 
@@ -8,25 +8,25 @@ use crate::ftp::{Completeness, Kind, Precision};
 use super::Attributes;
 use super::directory::{DirectoryChanges, KnownName};
 
-/// A listing as it was at one moment; it never changes.
+/// An immutable directory listing.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Names, each with its symlink target after it, back to back.
+    /// All names, each followed by its symlink target.
     text: Vec<u8>,
-    /// In the order of their names.
+    /// Sorted by name.
     records: Vec<PackedRecord>,
     completeness: Completeness,
     listed: Instant,
     ttl: Duration,
 }
 
-/// One entry in 48 bytes.
+/// One entry, 48 bytes.
 #[derive(Debug, Clone, Copy)]
 struct PackedRecord {
-    /// Where in the text the name begins.
+    /// Offset of the name in the text.
     start: u64,
     name_length: u16,
-    /// 0 where there is none: an empty target is none.
+    /// 0 if there is no target. An empty target counts as none.
     target_length: u16,
     mode: u16,
     kind: Kind,
@@ -39,8 +39,8 @@ struct PackedRecord {
 }
 
 impl Snapshot {
-    /// The listing of `entries`, fresh for `ttl` from `listed` on; of names that come twice the
-    /// first stays.
+    /// Builds the listing of `entries`, fresh for `ttl` from `listed` on. Of duplicate names the
+    /// first wins.
     pub(super) fn new(
         mut entries: Vec<(Vec<u8>, Attributes)>,
         completeness: Completeness,
@@ -64,7 +64,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// This listing after `changes`, as old as it is.
+    /// Returns this listing with `changes` applied. Its age remains the same.
     pub(super) fn changed(&self, changes: &DirectoryChanges) -> Self {
         let mut merged = Self {
             text: Vec::with_capacity(self.text.len() + changes.len() * 16),
@@ -81,7 +81,7 @@ impl Snapshot {
             }
             match changes.next_if(|(new, _)| ***new == *name) {
                 Some((_, heard)) => match &heard.known {
-                    KnownName::Doubtful(_) => merged.copy(self, record),
+                    KnownName::Invalidated(_) => merged.copy(self, record),
                     known @ (KnownName::Present(_) | KnownName::Absent) => {
                         merged.push_known(name, known);
                     }
@@ -102,36 +102,36 @@ impl Snapshot {
         self.records.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// The `index`th entry, in the order of the names' bytes.
+    /// Returns the entry at `index` in byte order of the names.
     pub fn get(&self, index: usize) -> Option<(&[u8], Attributes)> {
         let record = self.records.get(index)?;
         Some((self.name(record), self.attributes(record)))
     }
 
-    /// At which place the entry of this name is.
+    /// Returns the index of the entry called `name`.
     pub fn position(&self, name: &[u8]) -> Option<usize> {
         self.records
             .binary_search_by(|record| self.name(record).cmp(name))
             .ok()
     }
 
-    /// The entry of this name.
+    /// Returns the attributes of the entry called `name`.
     pub fn find(&self, name: &[u8]) -> Option<Attributes> {
         let index = self.position(name)?;
         Some(self.attributes(self.records.get(index)?))
     }
 
-    /// How far the listing can be trusted to name all that the directory holds.
+    /// How complete the listing is.
     pub fn completeness(&self) -> Completeness {
         self.completeness
     }
 
-    /// The first entry whose name differs from `name` in case only.
+    /// Returns the first entry whose name differs from `name` in case only.
     pub fn find_variant(&self, name: &[u8]) -> Option<(&[u8], Attributes)> {
         let record = self.records.iter().find(|record| {
             let listed = self.name(record);
@@ -140,7 +140,7 @@ impl Snapshot {
         Some((self.name(record), self.attributes(record)))
     }
 
-    /// How long the listing is still fresh.
+    /// Remaining time for which the listing is fresh.
     pub fn fresh_for(&self) -> Duration {
         self.fresh_at(Instant::now())
     }
@@ -160,11 +160,11 @@ impl Snapshot {
     fn push_known(&mut self, name: &[u8], known: &KnownName) {
         match known {
             KnownName::Present(attributes) => self.push(name, attributes),
-            KnownName::Absent | KnownName::Doubtful(_) => {}
+            KnownName::Absent | KnownName::Invalidated(_) => {}
         }
     }
 
-    /// Takes over another listing's record.
+    /// Copies a record and its text from another listing.
     fn copy(&mut self, other: &Self, record: &PackedRecord) {
         let start = self.text.len() as u64;
         self.text.extend_from_slice(other.name(record));
@@ -173,8 +173,7 @@ impl Snapshot {
     }
 
     fn push(&mut self, name: &[u8], attributes: &Attributes) {
-        // A name longer than any that can be sent is none; a target longer than any path is not
-        // kept.
+        // Skip names longer than any that can be sent, and targets longer than any path.
         let Ok(name_length) = u16::try_from(name.len()) else {
             return;
         };
@@ -234,7 +233,7 @@ impl Snapshot {
     }
 }
 
-/// Whether two names are the same but for upper and lower case.
+/// Whether two names differ at most in case.
 pub fn is_same_but_case(one: &[u8], other: &[u8]) -> bool {
     if one.is_ascii() || other.is_ascii() {
         return one.eq_ignore_ascii_case(other);

@@ -1,8 +1,8 @@
-//! Directory listings with their attributes: an LRU bounded by memory, with an age.
+//! Directory listings with attributes: an LRU cache with a memory limit and a TTL.
 //!
-//! It answers from memory and never waits, except for another caller's fetch of the same directory.
-//! It knows paths and names; nothing of inodes, nothing of the network. Its one lock is held for
-//! moments, never while something is fetched.
+//! It answers from memory and blocks only for another caller's fetch of the same directory. It
+//! knows paths and names, but neither inodes nor the network. Its single lock is held briefly and
+//! never during a fetch.
 
 mod directory;
 mod flight;
@@ -23,40 +23,40 @@ use directory::{Current, Directory, keep_exact_time};
 use flight::{Flight, FlightOutcome};
 use state::State;
 
-/// How much and for how long.
+/// Limits of the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheOptions {
-    /// A listing older than this is fetched anew.
+    /// Time for which a listing or an observation is fresh.
     pub ttl: Duration,
-    /// Most bytes held.
+    /// Memory limit in bytes.
     pub max_bytes: usize,
 }
 
-/// A cached entry's attributes: what a listing said, or what was done through the mount since.
+/// Cached attributes of an entry, from a listing, another reply or a change made through the mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
-    /// What it is.
+    /// Type of the entry.
     pub kind: Kind,
-    /// Size in octets.
+    /// Size in bytes.
     pub size: Option<u64>,
-    /// Seconds since the epoch (UTC), and how exact.
+    /// Modification time in seconds since the epoch (UTC), and its precision.
     pub modified: Option<(i64, Precision)>,
     /// Permission bits.
     pub mode: Option<u32>,
-    /// A symlink's target, where listed.
+    /// Symlink target, if the listing has it.
     pub target: Option<Box<[u8]>>,
-    /// A short hash of the `unique` fact; 0 where there is none.
+    /// Short hash of the `unique` fact (RFC 3659 §7.5.2); 0 if there is none.
     pub unique: u64,
 }
 
-/// How much is in the cache.
+/// Size of the cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Directories of which something is known.
+    /// Number of cached directories.
     pub directories: usize,
-    /// Names in their listings.
+    /// Number of names in their listings.
     pub names: usize,
-    /// Bytes that all of it takes.
+    /// Bytes held.
     pub bytes: usize,
 }
 
@@ -75,28 +75,29 @@ impl From<&Entry> for Attributes {
     }
 }
 
-/// What the cache knows of a name.
+/// What the cache knows about a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It is there; fresh for so long.
+    /// The name exists. Valid for the given time.
     Present(Attributes, Duration),
-    /// A fresh listing that answers for it does not have it, or it was removed through the mount.
+    /// The name does not exist: a fresh listing that answers for it lacks it, or it was removed.
+    /// Valid for the given time.
     Absent(Duration),
-    /// Ask the server.
+    /// Only the server can tell.
     Unknown,
 }
 
-/// The cache; shared by reference. `E` is what a fetch fails with.
+/// The cache. All methods take `&self`. `E` is the error of a fetch.
 #[derive(Debug)]
 pub struct Cache<E> {
     ttl: Duration,
     clock: CacheClock,
-    state: Mutex<State<Landing<E>>>,
+    state: Mutex<State<FetchResult<E>>>,
 }
 
-type Landing<E> = Result<Arc<Snapshot>, E>;
+type FetchResult<E> = Result<Arc<Snapshot>, E>;
 
-/// Says what time it is.
+/// Returns the current time.
 struct CacheClock(Box<dyn Fn() -> Instant + Send + Sync>);
 
 impl fmt::Debug for CacheClock {
@@ -106,12 +107,12 @@ impl fmt::Debug for CacheClock {
 }
 
 impl<E: Clone> Cache<E> {
-    /// An empty one.
+    /// Creates an empty cache.
     pub fn new(options: CacheOptions) -> Self {
         Self::with_clock(options, Instant::now)
     }
 
-    /// An empty one that is told the time: for tests of what grows old.
+    /// Creates an empty cache with its own clock, for tests of expiry.
     pub fn with_clock(
         options: CacheOptions,
         clock: impl Fn() -> Instant + Send + Sync + 'static,
@@ -123,36 +124,35 @@ impl<E: Clone> Cache<E> {
         }
     }
 
-    /// What is known of `name` in `directory`, without waiting. Asking counts as no
+    /// Looks up `name` in `directory` without waiting. Does not count as a
     /// [miss](Self::count_miss).
     pub fn lookup(&self, directory: &RemotePath, name: &[u8]) -> Answer {
         let now = self.now();
         self.state().lookup(directory, name, now)
     }
 
-    /// How far the fresh listing of `directory` can be trusted; none where there is no such
-    /// listing.
+    /// Returns how complete the listing of `directory` is, if there is a fresh one.
     pub fn completeness(&self, directory: &RemotePath) -> Option<Completeness> {
         let now = self.now();
         self.state().completeness(directory, now)
     }
 
-    /// How much is remembered now.
+    /// Returns the current size of the cache.
     pub fn stats(&self) -> CacheStats {
         self.state().stats()
     }
 
-    /// The fresh listing of `directory`, without waiting.
+    /// Returns the fresh listing of `directory`, if there is one, without waiting.
     pub fn snapshot(&self, directory: &RemotePath) -> Option<Arc<Snapshot>> {
         let now = self.now();
         let current = self.state().current(directory, now)?;
-        Some(self.settled(directory, &current))
+        Some(self.merge(directory, &current))
     }
 
-    /// The listing of `directory`: the one in memory, or what `fetch` brings.
+    /// Returns the listing of `directory` from memory or from `fetch`.
     ///
-    /// Of many concurrent askers one fetches, and the others wait for its outcome; an error goes to
-    /// all of them. Changes noted while the fetch is under way are made to its result.
+    /// Of concurrent callers one fetches, and the others wait for its outcome; an error goes to all
+    /// of them. Changes recorded during the fetch are applied to its result.
     pub fn snapshot_or_fetch(
         &self,
         directory: &RemotePath,
@@ -160,7 +160,7 @@ impl<E: Clone> Cache<E> {
     ) -> Result<Arc<Snapshot>, E> {
         let flight = loop {
             match self.join_or_begin(directory) {
-                Joined::KnownName(current) => return Ok(self.settled(directory, &current)),
+                Joined::Cached(current) => return Ok(self.merge(directory, &current)),
                 Joined::Mine(flight) => break flight,
                 Joined::Others(flight) => {
                     if let Some(outcome) = flight.wait() {
@@ -174,45 +174,45 @@ impl<E: Clone> Cache<E> {
         begun.end(outcome)
     }
 
-    /// Begins to fetch the listing of `directory` before anybody asked for it; none where it is
-    /// known or being fetched. Who asks for it meanwhile waits for [`Fetch::complete`]; a `Fetch`
-    /// dropped lets them fetch it themselves.
+    /// Starts a fetch of `directory` ahead of its first use. Returns `None` if the listing is
+    /// cached or being fetched. Concurrent callers wait for [`Fetch::complete`]; if the `Fetch` is
+    /// dropped, they fetch it themselves.
     pub fn begin(&self, directory: &RemotePath) -> Option<Fetch<'_, E>> {
         match self.join_or_begin(directory) {
             Joined::Mine(flight) => Some(Fetch::new(self, directory, flight)),
-            Joined::KnownName(_) | Joined::Others(_) => None,
+            Joined::Cached(_) | Joined::Others(_) => None,
         }
     }
 
-    /// Counts a lookup in `directory` that the server has to answer. Returns how many there were
-    /// since the directory was last listed: after a few, a listing is the cheaper way to answer the
-    /// next.
+    /// Counts a lookup in `directory` that goes to the server. Returns the number since the last
+    /// listing: after a few, listing the directory is the cheaper way to answer the next one.
     pub fn count_miss(&self, directory: &RemotePath) -> u32 {
         self.state().count_miss(directory)
     }
 
-    /// `name` is there with these attributes: the server said so, or it was made through the mount.
+    /// Records that `name` exists with these attributes, according to the server or a change made
+    /// through the mount.
     pub fn insert(&self, directory: &RemotePath, name: &[u8], attributes: Attributes) {
         self.change(|state, now| state.insert(directory, name, attributes, now));
     }
 
-    /// `name` is not there: it was removed through the mount, or the server said so.
+    /// Records that `name` does not exist, according to the server or a change made through the
+    /// mount.
     pub fn remove(&self, directory: &RemotePath, name: &[u8]) {
         self.change(|state, now| state.remove(directory, name, now));
     }
 
-    /// Something may have become of `name`: what it is, and what is below it, is not known any
-    /// more.
-    pub fn doubt(&self, directory: &RemotePath, name: &[u8]) {
-        self.change(|state, now| state.doubt(directory, name, now));
+    /// Marks the state of `name`, and of everything below it, as unknown.
+    pub fn invalidate(&self, directory: &RemotePath, name: &[u8]) {
+        self.change(|state, now| state.invalidate(directory, name, now));
     }
 
-    /// `from` is now `to`, and what is known below it moved along; what was at `to` is gone.
+    /// Moves `from`, and everything known below it, to `to`. Forgets what was at `to`.
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) {
         self.change(|state, now| state.rename(from, to, now));
     }
 
-    /// A directory made through the mount: it is known to be empty.
+    /// Records a new directory, made through the mount and known to be empty.
     pub fn insert_empty_directory(&self, directory: &RemotePath) {
         let empty = Arc::new(Snapshot::new(
             Vec::new(),
@@ -222,23 +222,23 @@ impl<E: Clone> Cache<E> {
         ));
         let mut state = self.state();
         state.forget_tree(directory);
-        let before = state.put(directory, Directory::listed(empty));
+        let before = state.replace(directory, Directory::listed(empty));
         drop(state);
         drop(before);
     }
 
-    /// Forgets what is known of the names in `directory` (not of what is below them). A fetch that
-    /// is under way serves only who waits for it already.
+    /// Forgets the names in `directory`, but not what is below them. A fetch in progress serves its
+    /// current waiters only.
     pub fn forget(&self, directory: &RemotePath) {
         self.state().forget(directory);
     }
 
-    /// Forgets `directory` and all below it.
+    /// Forgets `directory` and everything below it.
     pub fn forget_tree(&self, directory: &RemotePath) {
         self.state().forget_tree(directory);
     }
 
-    /// Bytes held now, by a count that comes out a little high.
+    /// Bytes held; the count is slightly too high.
     pub fn bytes(&self) -> usize {
         self.state().bytes()
     }
@@ -249,18 +249,18 @@ impl<E: Clone> Cache<E> {
         if let Some(flight) = state.flight(directory) {
             return Joined::Others(flight);
         }
-        // Under the same lock: a flight that has just ended has left its listing.
+        // Look under the same lock: a flight that has just ended has stored its listing.
         match state.current(directory, now) {
-            Some(current) => Joined::KnownName(current),
+            Some(current) => Joined::Cached(current),
             None => Joined::Mine(state.begin_flight(directory)),
         }
     }
 
-    /// Keeps a fetched listing, with the changes made since the fetch began.
-    fn keep(
+    /// Caches a fetched listing together with the changes made since the fetch began.
+    fn cache_listing(
         &self,
         directory: &RemotePath,
-        flight: &Flight<Landing<E>>,
+        flight: &Flight<FetchResult<E>>,
         listing: DirectoryListing,
     ) -> Arc<Snapshot> {
         let now = self.now();
@@ -276,17 +276,17 @@ impl<E: Clone> Cache<E> {
             return snapshot;
         };
         for (name, change) in changes {
-            // All of them are merged below.
-            let _due = known.note(&name, change, self.ttl, now);
+            // The merge below includes all of them.
+            let _due = known.record(&name, change, self.ttl, now);
         }
-        let current = known.as_it_is();
-        let before = state.put(directory, known);
+        let current = known.current_or_stale();
+        let before = state.replace(directory, known);
         drop(state);
         drop(before);
-        current.map_or(snapshot, |current| self.settled(directory, &current))
+        current.map_or(snapshot, |current| self.merge(directory, &current))
     }
 
-    /// What was listed, with the exact times known before in the place of rough ones.
+    /// Returns the listed entries, with known exact times in place of coarse ones.
     fn with_exact_times(
         &self,
         directory: &RemotePath,
@@ -308,26 +308,26 @@ impl<E: Clone> Cache<E> {
         entries.into_iter().map(exact).collect()
     }
 
-    /// The listing with its changes, put together without the lock and left for the next asker.
-    fn settled(&self, directory: &RemotePath, current: &Current) -> Arc<Snapshot> {
+    /// Merges the listing with its changes outside the lock, and caches the result.
+    fn merge(&self, directory: &RemotePath, current: &Current) -> Arc<Snapshot> {
         let merged = current.merged();
         if !current.is_merged() {
             self.state()
-                .settle(directory, |known| known.settle(current, &merged));
+                .change_existing(directory, |known| known.finish_merge(current, &merged));
         }
         merged
     }
 
-    /// Makes a change under the lock, and the merges that became due by it after that.
-    fn change(&self, change: impl FnOnce(&mut State<Landing<E>>, Instant)) {
+    /// Applies a change under the lock, then runs the merges that it made due.
+    fn change(&self, change: impl FnOnce(&mut State<FetchResult<E>>, Instant)) {
         let now = self.now();
         let due = {
             let mut state = self.state();
             change(&mut state, now);
-            state.take_due()
+            state.take_pending_merges()
         };
         for (directory, current) in due {
-            self.settled(&directory, &current);
+            self.merge(&directory, &current);
         }
     }
 
@@ -335,67 +335,75 @@ impl<E: Clone> Cache<E> {
         (self.clock.0)()
     }
 
-    fn state(&self) -> MutexGuard<'_, State<Landing<E>>> {
-        // A panic under this lock can at worst leave a directory out, which is then asked for anew.
+    fn state(&self) -> MutexGuard<'_, State<FetchResult<E>>> {
+        // At worst, a panic under this lock loses a directory, which is then listed again.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 enum Joined<E> {
-    KnownName(Current),
-    Mine(Arc<Flight<Landing<E>>>),
-    Others(Arc<Flight<Landing<E>>>),
+    Cached(Current),
+    Mine(Arc<Flight<FetchResult<E>>>),
+    Others(Arc<Flight<FetchResult<E>>>),
 }
 
-/// A fetch under way. However it ends, nobody waits for it in vain.
+/// A fetch in progress. Dropping it releases all waiters.
 #[derive(Debug)]
 pub struct Fetch<'a, E: Clone> {
     cache: &'a Cache<E>,
     directory: RemotePath,
-    flight: Arc<Flight<Landing<E>>>,
-    landed: bool,
+    flight: Arc<Flight<FetchResult<E>>>,
+    completed: bool,
 }
 
 impl<'a, E: Clone> Fetch<'a, E> {
-    fn new(cache: &'a Cache<E>, directory: &RemotePath, flight: Arc<Flight<Landing<E>>>) -> Self {
+    fn new(
+        cache: &'a Cache<E>,
+        directory: &RemotePath,
+        flight: Arc<Flight<FetchResult<E>>>,
+    ) -> Self {
         Self {
             cache,
             directory: directory.clone(),
             flight,
-            landed: false,
+            completed: false,
         }
     }
 
-    /// Which directory is fetched.
+    /// The directory being fetched.
     pub fn directory(&self) -> &RemotePath {
         &self.directory
     }
 
-    /// The listing has come: it is kept, and given to who waits.
+    /// Caches the listing and hands it to the waiters.
     pub fn complete(mut self, listing: DirectoryListing) -> Arc<Snapshot> {
-        let snapshot = self.cache.keep(&self.directory, &self.flight, listing);
-        self.tell(Ok(Arc::clone(&snapshot)));
+        let snapshot = self
+            .cache
+            .cache_listing(&self.directory, &self.flight, listing);
+        self.publish(Ok(Arc::clone(&snapshot)));
         snapshot
     }
 
-    fn end(mut self, outcome: Result<DirectoryListing, E>) -> Landing<E> {
-        let outcome =
-            outcome.map(|listing| self.cache.keep(&self.directory, &self.flight, listing));
-        self.tell(outcome.clone());
+    fn end(mut self, outcome: Result<DirectoryListing, E>) -> FetchResult<E> {
+        let outcome = outcome.map(|listing| {
+            self.cache
+                .cache_listing(&self.directory, &self.flight, listing)
+        });
+        self.publish(outcome.clone());
         outcome
     }
 
-    fn tell(&mut self, outcome: Landing<E>) {
-        self.landed = true;
-        self.flight.complete(FlightOutcome::Landed(outcome));
+    fn publish(&mut self, outcome: FetchResult<E>) {
+        self.completed = true;
+        self.flight.complete(FlightOutcome::Completed(outcome));
     }
 }
 
 impl<E: Clone> Drop for Fetch<'_, E> {
     fn drop(&mut self) {
         self.cache.state().end_flight(&self.directory, &self.flight);
-        if !self.landed {
-            self.flight.complete(FlightOutcome::Lost);
+        if !self.completed {
+            self.flight.complete(FlightOutcome::Abandoned);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Random changes to a small tree, through the mount and beside a model of the server: what the
-//! cache says must be what the server has.
+//! Random changes to a small tree, applied through the cache and to a model of the server.
+//! Everything the cache says must match the model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use super::tests::cache_with_time;
 use super::*;
 
-/// The names in use: few, so that steps meet.
+/// The names in use: few, so that steps collide.
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// A path of up to three names; empty is the root.
+/// A path of up to three names; empty means the root.
 type Place = Vec<usize>;
 
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ enum Step {
     MakeDirectory(Place),
     Remove(Place),
     Rename(Place, Place),
-    /// Lists the directory while the inner steps are done.
+    /// Lists the directory while the inner steps run.
     List(Place, Vec<Step>),
     Stat(Place),
     Hold(Place),
@@ -62,7 +62,7 @@ type Listed = Vec<(String, Attributes)>;
 struct World {
     cache: Cache<String>,
     seconds: Arc<AtomicU64>,
-    /// What the server has: all paths but the root.
+    /// All paths on the server except the root.
     server: BTreeMap<RemotePath, Attributes>,
     held: Vec<(Arc<Snapshot>, Listed)>,
 }
@@ -203,13 +203,13 @@ impl World {
             .collect();
         let flight = match self.cache.join_or_begin(at) {
             Joined::Mine(flight) => Some(flight),
-            Joined::KnownName(_) | Joined::Others(_) => None,
+            Joined::Cached(_) | Joined::Others(_) => None,
         };
         for change in during {
             self.apply(change);
         }
         if let Some(flight) = flight {
-            let snapshot = self.cache.keep(at, &flight, entries);
+            let snapshot = self.cache.cache_listing(at, &flight, entries);
             self.cache.state().end_flight(at, &flight);
             let is_still_there = self.is_directory(at);
             let was_moved = during.iter().any(|step| matches!(step, Step::Rename(..)));
@@ -234,7 +234,8 @@ impl World {
         }
     }
 
-    /// All that the cache says is true; what was handed out stays as it was; the account is right.
+    /// Checks that everything the cache says is true, that handed-out listings are unchanged, and
+    /// that the byte count is right.
     fn check(&self, max_bytes: usize) {
         let directories = (0..=3).flat_map(|depth| {
             (0..NAMES.len().pow(depth)).map(move |number| {

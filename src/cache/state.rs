@@ -1,6 +1,6 @@
-//! The directories in memory, and the fetches under way.
+//! The cached directories and the fetches in progress.
 //!
-//! Every method is called under the cache's lock. None takes longer than what it changes is large.
+//! All methods run under the cache's lock. None takes longer than in proportion to what it changes.
 
 use std::collections::HashMap;
 use std::mem;
@@ -67,7 +67,11 @@ impl<T: Clone> State<T> {
         self.directories.get_mut(path)?.current(now)
     }
 
-    pub(super) fn settle(&mut self, path: &RemotePath, change: impl FnOnce(&mut Directory)) {
+    pub(super) fn change_existing(
+        &mut self,
+        path: &RemotePath,
+        change: impl FnOnce(&mut Directory),
+    ) {
         if self.directories.contains(path) {
             self.change(path, change);
         }
@@ -88,26 +92,26 @@ impl<T: Clone> State<T> {
         {
             self.forget(&listed_before);
         }
-        self.note(path, name, KnownName::Present(attributes), now);
+        self.record(path, name, KnownName::Present(attributes), now);
     }
 
     pub(super) fn remove(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
         let before = self.last_known(path, name).map(|before| before.kind);
-        // Below a file nothing is known, and there may be many files to remove.
+        // Nothing is cached below a file, and there may be many files to remove.
         if !matches!(before, Some(Kind::File | Kind::Special))
             && let Ok(below) = path.join(name)
         {
             self.forget_tree(&below);
         }
-        self.note(path, name, KnownName::Absent, now);
+        self.record(path, name, KnownName::Absent, now);
     }
 
-    pub(super) fn doubt(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
+    pub(super) fn invalidate(&mut self, path: &RemotePath, name: &[u8], now: Instant) {
         if let Ok(below) = path.join(name) {
             self.forget_tree(&below);
         }
         let before = self.last_known(path, name);
-        self.note(path, name, KnownName::Doubtful(before), now);
+        self.record(path, name, KnownName::Invalidated(before), now);
     }
 
     pub(super) fn rename(&mut self, from: &RemotePath, to: &RemotePath, now: Instant) {
@@ -119,33 +123,33 @@ impl<T: Clone> State<T> {
         };
         let known = match self.directories.peek(&old) {
             Some(directory) => directory.known(from.name(), self.options.ttl, now),
-            None => KnownName::Doubtful(None),
+            None => KnownName::Invalidated(None),
         };
         self.forget_tree(to);
         if to.below(from).is_some() || from.below(to).is_some() {
-            // No server moves a directory into itself: whatever it did, nothing is known now.
+            // No server moves a directory into itself, so the result of this rename is unknown.
             self.forget_tree(from);
-            self.note(&old, from.name(), KnownName::Doubtful(None), now);
-            return self.note(&new, to.name(), KnownName::Doubtful(None), now);
+            self.record(&old, from.name(), KnownName::Invalidated(None), now);
+            return self.record(&new, to.name(), KnownName::Invalidated(None), now);
         }
         self.move_tree(from, to);
-        self.note(&old, from.name(), KnownName::Absent, now);
-        self.note(&new, to.name(), known, now);
+        self.record(&old, from.name(), KnownName::Absent, now);
+        self.record(&new, to.name(), known, now);
     }
 
-    /// Replaces what is known of a directory. Returns what was known before: freeing much of it
-    /// takes long, and is for after the lock.
-    pub(super) fn put(&mut self, path: &RemotePath, new: Directory) -> Directory {
+    /// Replaces everything known about a directory. Returns the old state, which the caller drops
+    /// after the lock because freeing it can take long.
+    pub(super) fn replace(&mut self, path: &RemotePath, new: Directory) -> Directory {
         self.change(path, |directory| mem::replace(directory, new))
     }
 
-    /// The merges that have become due, to be made without the lock.
-    pub(super) fn take_due(&mut self) -> Vec<(RemotePath, Current)> {
+    /// Takes the merges that are due. The caller runs them without the lock.
+    pub(super) fn take_pending_merges(&mut self) -> Vec<(RemotePath, Current)> {
         mem::take(&mut self.due)
     }
 
     pub(super) fn forget(&mut self, path: &RemotePath) {
-        self.directories.take(path);
+        self.directories.remove(path);
         if let Some(flight) = self.flights.remove(path) {
             flight.make_stale();
         }
@@ -153,12 +157,12 @@ impl<T: Clone> State<T> {
 
     pub(super) fn forget_tree(&mut self, ancestor: &RemotePath) {
         for path in self.directories.paths_below(ancestor) {
-            self.directories.take(&path);
+            self.directories.remove(&path);
         }
         self.end_flights_below(ancestor);
     }
 
-    /// The fetch of this directory that is under way.
+    /// Returns the fetch in progress of this directory.
     pub(super) fn flight(&self, path: &RemotePath) -> Option<Arc<Flight<T>>> {
         self.flights.get(path).cloned()
     }
@@ -169,7 +173,7 @@ impl<T: Clone> State<T> {
         flight
     }
 
-    /// Nobody joins this flight any more; another one that took its place goes on.
+    /// Removes this flight, so that nobody else joins it. A newer flight in its place remains.
     pub(super) fn end_flight(&mut self, path: &RemotePath, flight: &Arc<Flight<T>>) {
         if self
             .flights
@@ -184,27 +188,28 @@ impl<T: Clone> State<T> {
         self.directories.peek(path)?.last_known(name)
     }
 
-    fn note(&mut self, path: &RemotePath, name: &[u8], known: KnownName, now: Instant) {
+    fn record(&mut self, path: &RemotePath, name: &[u8], known: KnownName, now: Instant) {
         if let Some(flight) = self.flights.get(path) {
-            flight.note(name, known.clone());
+            flight.record(name, known.clone());
         }
         let ttl = self.options.ttl;
-        let due = self.change(path, |directory| directory.note(name, known, ttl, now));
+        let due = self.change(path, |directory| directory.record(name, known, ttl, now));
         self.due.extend(due.map(|current| (path.clone(), current)));
     }
 
     fn move_tree(&mut self, from: &RemotePath, to: &RemotePath) {
         for path in self.directories.paths_below(from) {
             if let Some(moved) = path.rebased(from, to)
-                && let Some(directory) = self.directories.take(&path)
+                && let Some(directory) = self.directories.remove(&path)
             {
-                self.put(&moved, directory);
+                self.replace(&moved, directory);
             }
         }
         self.end_flights_below(from);
     }
 
-    /// What is under way there may tell what was: it serves who waits already, nobody later.
+    /// Marks fetches in progress as stale: they may return an old state, so only their current
+    /// waiters use it.
     fn end_flights_below(&mut self, ancestor: &RemotePath) {
         self.flights.retain(|path, flight| {
             let stays = path.below(ancestor).is_none();

@@ -1,7 +1,7 @@
-//! The directories in memory: by path, in the order of their use, and by subtree.
+//! The cached directories by path, by last use, and by subtree.
 //!
-//! A map in the order of the paths beside the LRU makes a subtree a range, so that invalidating or
-//! moving one costs its own size, whatever else is cached.
+//! An ordered set of the paths next to the LRU makes a subtree a range. Invalidating or moving a
+//! subtree costs its own size, no matter how much else is cached.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -12,18 +12,18 @@ use crate::ftp::RemotePath;
 
 use super::directory::Directory;
 
-/// What a directory costs beside its own bytes and its path's: the path's counts, the LRU's node,
-/// its slot in the hash table, and its place in the order of the paths.
+/// Overhead of a directory in bytes, besides its own data and its path: reference counts of the
+/// path, the LRU's node, its slot in the hash table, and its entry in the ordered set.
 const NODE_BYTES: usize = 144;
 
-/// All directories of which something is known.
+/// All cached directories.
 #[derive(Debug)]
 pub(super) struct DirectoryTable {
     directories: LruCache<RemotePath, Directory>,
-    /// The paths of `directories`.
+    /// The keys of `directories`, in order.
     paths: BTreeSet<RemotePath>,
     bytes: usize,
-    /// Directories that were looked at to find those of a subtree.
+    /// Number of directories visited to find those of a subtree.
     #[cfg(test)]
     pub(super) visited: usize,
 }
@@ -39,7 +39,7 @@ impl DirectoryTable {
         }
     }
 
-    /// Bytes held by all of it.
+    /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -56,24 +56,24 @@ impl DirectoryTable {
         self.directories.contains(path)
     }
 
-    /// The directory at `path`, which is not used by that.
+    /// Returns the directory at `path` without marking it as used.
     pub(super) fn peek(&self, path: &RemotePath) -> Option<&Directory> {
         self.directories.peek(path)
     }
 
-    /// The directory at `path`, which is the last used one then.
+    /// Returns the directory at `path` and marks it as most recently used.
     pub(super) fn get(&mut self, path: &RemotePath) -> Option<&Directory> {
         self.directories.get(path)
     }
 
-    /// The directory at `path` for changes that leave its size as it is. It is the last used one
-    /// then.
+    /// Returns the directory at `path` for changes that do not affect its size, and marks it as
+    /// most recently used.
     pub(super) fn get_mut(&mut self, path: &RemotePath) -> Option<&mut Directory> {
         self.directories.get_mut(path)
     }
 
-    /// Changes the directory at `path`, or a new one, and makes it the last used. Drops those that
-    /// were not used for longest until all take at most `max_bytes`.
+    /// Changes the directory at `path`, which is created if missing, and marks it as most recently
+    /// used. Evicts the least recently used directories until the total is at most `max_bytes`.
     pub(super) fn change<R>(
         &mut self,
         path: &RemotePath,
@@ -92,14 +92,14 @@ impl DirectoryTable {
         }
         self.bytes = (self.bytes + after).saturating_sub(before);
         if after > max_bytes {
-            // One that cannot be kept must not drive out the others.
-            self.take(path);
+            // A directory that exceeds the limit by itself must not evict all others.
+            self.remove(path);
         }
         self.evict(max_bytes);
         result
     }
 
-    pub(super) fn take(&mut self, path: &RemotePath) -> Option<Directory> {
+    pub(super) fn remove(&mut self, path: &RemotePath) -> Option<Directory> {
         let directory = self.directories.pop(path)?;
         self.removed(path, &directory);
         Some(directory)
@@ -114,10 +114,11 @@ impl DirectoryTable {
         }
     }
 
-    /// The paths of `ancestor` and all directories below it, in their order.
+    /// Returns the paths of `ancestor` and of all directories below it, in order.
     pub(super) fn paths_below(&mut self, ancestor: &RemotePath) -> Vec<RemotePath> {
         let mut paths: Vec<_> = self.paths.get(ancestor).into_iter().cloned().collect();
-        // Siblings whose names begin with the ancestor's may lie between it and what is below it.
+        // Siblings whose names begin with the ancestor's name can sort between it and its
+        // descendants.
         let mut start = ancestor.as_bytes().to_vec();
         if !ancestor.is_root() {
             start.push(b'/');

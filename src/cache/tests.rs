@@ -1,4 +1,4 @@
-//! What the cache is asked and told, and what it then knows.
+//! Lookups and changes of the cache, and its answers afterwards.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -68,7 +68,7 @@ fn a_listed_directory_answers_for_every_name_present_or_not() {
     assert_eq!(names(&cache.snapshot(&path("/d")).unwrap()), ["a", "b"]);
 }
 
-/// A cache whose seconds pass when they are told to.
+/// Returns a cache whose clock the test advances.
 pub(super) fn cache_with_time(max_bytes: usize) -> (Cache<String>, Arc<AtomicU64>) {
     let seconds = Arc::new(AtomicU64::new(0));
     let (passed, start) = (Arc::clone(&seconds), Instant::now());
@@ -188,7 +188,7 @@ fn changing_one_directory_looks_at_no_other() {
     let before = cache.state().visited();
     cache.insert_empty_directory(&path("/new"));
     cache.rename(&path("/d"), &path("/moved"));
-    cache.doubt(&path("/other"), b"none");
+    cache.invalidate(&path("/other"), b"none");
     cache.remove(&path("/"), b"moved");
     let visited = cache.state().visited() - before;
     assert!(visited < 10, "{visited}");

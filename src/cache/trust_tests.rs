@@ -1,4 +1,4 @@
-//! Which listings say that a name is absent.
+//! Which listings prove that a name is absent.
 
 use super::*;
 

@@ -1,23 +1,23 @@
-//! How many commands were sent, by their verbs; never what they were about.
+//! Number of commands sent, by verb. Arguments are not recorded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts the commands of all sessions that share it; shared by handle.
+/// Command counters, shared by all sessions with a clone.
 #[derive(Debug, Clone, Default)]
 pub struct CommandCounts(Arc<Mutex<BTreeMap<Vec<u8>, u64>>>);
 
 impl CommandCounts {
-    /// How often each verb was sent so far.
+    /// Returns the number of commands so far, by verb.
     pub fn so_far(&self) -> BTreeMap<String, u64> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = counts
+        let found = counts
             .iter()
             .map(|(verb, count)| (String::from_utf8_lossy(verb).into_owned(), *count));
-        told.collect()
+        found.collect()
     }
 
-    /// The command `line` is sent. Its verb is one of the client's own, so there are only so many.
+    /// Counts the command `line`. Verbs come from this client, so their number is limited.
     pub(super) fn count(&self, line: &[u8]) {
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,8 +41,11 @@ mod tests {
         for line in [b"PASS secret".as_slice(), b"RETR /a b", b"PWD", b"RETR /c"] {
             shared.count(line);
         }
-        let told: Vec<_> = counts.so_far().into_iter().collect();
+        let found: Vec<_> = counts.so_far().into_iter().collect();
         let expected = [("PASS", 1), ("PWD", 1), ("RETR", 2)];
-        assert_eq!(told, expected.map(|(verb, count)| (verb.to_owned(), count)));
+        assert_eq!(
+            found,
+            expected.map(|(verb, count)| (verb.to_owned(), count))
+        );
     }
 }

@@ -1,8 +1,8 @@
-//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659, 4217), for any program to use.
+//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659, 4217), usable by any program.
 //!
-//! It knows replies, commands, control and data connections, TLS and listing dialects. Every wait
-//! has a deadline, every size that a server chooses has a bound, and a path is bytes that cannot
-//! end a command.
+//! It handles replies, commands, control and data connections, TLS and listing dialects. Every wait
+//! has a deadline, every size chosen by a server has a limit, and paths are bytes that cannot end a
+//! command.
 //!
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};
@@ -46,8 +46,9 @@
 //! ```
 
 mod address;
-mod beside;
+mod bind;
 mod charset;
+mod concurrent_handshake;
 mod connect;
 mod control;
 mod counts;
@@ -58,7 +59,6 @@ pub mod features;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub mod listing;
-mod local;
 mod options;
 pub mod path;
 pub mod profile;
@@ -67,14 +67,15 @@ pub mod reply;
 mod resolve;
 mod secrets;
 pub mod session;
+mod stream;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;
 pub mod tls;
-mod wire;
 
+pub use bind::{Bind, LocalOptions};
 pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
 pub use error::{Error, Phase};
@@ -83,17 +84,16 @@ pub use listing::{
     Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
     Modified, Precision, Shortfall, UnusedLine,
 };
-pub use local::{Bind, LocalOptions};
 pub use options::{ConnectOptions, Password};
 pub use path::{PathError, RemotePath};
 pub use profile::{Capability, Finding, ServerProfile};
 pub use proxy::{Proxy, ProxyKind, ProxyProblem};
 pub use reply::{Reply, ReplyClass, ReplyCode};
-pub use session::armed::{Readiness, Watch};
 pub use session::batch::StatListing;
 pub use session::facts::SizeAndModified;
 pub use session::list_form::{ListForm, ListWith};
+pub use session::prepared::{Readiness, Watch};
 pub use session::set_facts::Setting;
 pub use session::transfer::{Download, Interrupter, Upload};
-pub use session::{Failed, Session, greets};
+pub use session::{Failed, Session, probe};
 pub use tls::{Tls, TlsConfig, TlsOptions, Trust};

@@ -1,14 +1,14 @@
-//! The state file that a killed mount leaves, fed with anything (see [`crate::fuzzing`]).
+//! Parses arbitrary bytes as the log of a killed mount (see [`crate::fuzzing`]).
 
 #![allow(
     clippy::missing_panics_doc,
     clippy::expect_used,
-    reason = "a panic is how a fuzzer is told"
+    reason = "panics report findings to the fuzzer"
 )]
 
 use super::record::Record;
 
-/// Records, line by line: what one says is written so that it is read back as the same.
+/// Parses records line by line. A record that is written again must parse to the same value.
 pub fn journal(input: &[u8]) {
     let lines = input.split(|byte| *byte == b'\n');
     for record in lines.filter_map(Record::parse) {

@@ -1,4 +1,4 @@
-//! A file of records that is appended to, and written anew when most of it is of the past.
+//! An append-only file of records. It is rewritten when most of its records are obsolete.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,110 +10,109 @@ use std::sync::Arc;
 use super::record::{Pending, Record};
 use crate::ftp::RemotePath;
 
-/// A log shorter than this is not worth writing anew, bytes.
+/// Minimum size in bytes of a log that is worth rewriting.
 const SHORT: u64 = 64 << 10;
 
-/// How many times longer than what still holds a log may be.
+/// Maximum ratio of the log's size to that of its live records.
 const MOST_OF_THE_PAST: u64 = 4;
 
-/// A log longer than this was not written by a mount that ran, bytes.
+/// Maximum size in bytes of a log that is read. No running mount writes a longer one.
 const LONGEST: u64 = 256 << 20;
 
-/// The name of a log that is being written anew.
+/// File name of a log during its rewrite.
 pub(super) const NEW_LOG: &str = "log.new";
 
-/// The log of one page.
+/// The log of one mount.
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
     file: Arc<File>,
     bytes: u64,
-    /// The last line has no end: the disk was full.
+    /// The last line is incomplete because the disk was full.
     is_torn: bool,
-    holds: Holds,
-    /// That a record could not be written was logged.
-    told: bool,
+    live: LiveRecords,
+    /// A write error was logged.
+    warned: bool,
     numbers: u64,
-    /// Records written by this process.
+    /// Number of records written by this process.
     records: u64,
-    /// From which length on the log may be worth writing anew, bytes.
+    /// Size in bytes from which the log may be worth rewriting.
     tidy_at: u64,
-    /// The lines that were written since a rewrite began.
+    /// Lines appended since a rewrite began.
     tail: Option<Vec<u8>>,
-    /// The log has a new name that may not be on the disk.
+    /// The log was renamed, and its new name may not be on the disk yet.
     is_renamed: bool,
 }
 
-/// A log with records that may not be on the disk yet; syncing it needs no lock.
+/// A log with records that may not be on the disk yet. Syncing it needs no lock.
 #[derive(Debug)]
 pub(super) struct Unsynced {
     file: Arc<File>,
     records: u64,
-    /// The log's path, where the new log's name may not be on the disk.
+    /// Path of the log, if its new name may not be on the disk yet.
     renamed: Option<PathBuf>,
 }
 
-/// What a log that is written anew begins with.
+/// The beginning of a rewritten log.
 #[derive(Debug)]
 pub(super) struct Rewrite {
     path: PathBuf,
     lines: Vec<u8>,
 }
 
-/// What still holds of all that was noted.
+/// The records that are not obsolete.
 #[derive(Debug, Default)]
-pub(super) struct Holds {
-    /// Temporary names, and files overwritten in their place.
+pub(super) struct LiveRecords {
+    /// Temporary names, and files overwritten in place.
     pub(super) places: BTreeMap<RemotePath, Record>,
-    /// Spool files by their number.
+    /// Spool files by number.
     pub(super) spools: BTreeMap<u64, NamedSpool>,
-    /// Counts what was noted as pending.
+    /// Number of `Pending` records so far.
     turns: u64,
 }
 
-/// What is known of a spool file.
+/// State of a spool file.
 #[derive(Debug)]
 pub(super) struct NamedSpool {
-    /// What it was opened for.
+    /// The path that it was opened for.
     pub(super) path: RemotePath,
-    /// What it is to become, while it is being stored.
+    /// The upload, while one is pending.
     pub(super) pending: Option<Pending>,
-    /// When that was noted, among all: of two that are to become the same file the later one is to
-    /// last.
+    /// Position of the `Pending` record. Of two uploads to the same path the later one wins.
     turn: u64,
 }
 
 impl Log {
-    /// A new log at `path`.
+    /// Creates a log at `path`.
     pub(super) fn create(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
-        Ok(Self::new(path, file, 0, Holds::default()))
+        Ok(Self::new(path, file, 0, LiveRecords::default()))
     }
 
-    /// The log that a mount left at `path`; what is no whole record is skipped.
+    /// Reads the log that a mount left at `path`. Skips incomplete records.
     pub(super) fn read(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
         let mut bytes = Vec::new();
         File::open(&path)?.take(LONGEST).read_to_end(&mut bytes)?;
-        let mut holds = Holds::default();
-        // What has no end was cut, and may look like a record of something else.
+        let mut live = LiveRecords::default();
+        // An incomplete last line was cut off and may look like another record.
         let end = bytes.iter().rposition(|byte| *byte == b'\n');
         bytes.truncate(end.map_or(0, |end| end + 1));
         file.set_len(bytes.len() as u64)?;
         for record in bytes.split(|byte| *byte == b'\n').filter_map(Record::parse) {
-            holds.apply(record);
+            live.apply(record);
         }
-        Ok(Self::new(path, file, bytes.len() as u64, holds))
+        Ok(Self::new(path, file, bytes.len() as u64, live))
     }
 
-    fn new(path: PathBuf, file: File, bytes: u64, holds: Holds) -> Self {
+    fn new(path: PathBuf, file: File, bytes: u64, live: LiveRecords) -> Self {
         Self {
             path,
             file: Arc::new(file),
             bytes,
             is_torn: false,
-            holds,
-            told: false,
+            live,
+            warned: false,
             numbers: 0,
             records: 0,
             tidy_at: SHORT,
@@ -122,22 +121,22 @@ impl Log {
         }
     }
 
-    /// What still holds.
-    pub(super) fn holds(&self) -> &Holds {
-        &self.holds
+    /// The live records.
+    pub(super) fn live(&self) -> &LiveRecords {
+        &self.live
     }
 
-    /// A number that no other spool file of this log has.
+    /// Returns a number that no other spool file of this log has.
     pub(super) fn next_number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
     }
 
-    /// Notes `record`. A disk that is full costs the safety against a crash, not the work: it is
-    /// logged once.
-    pub(super) fn note(&mut self, record: &Record) {
+    /// Appends `record`. A failure is logged once and ignored: a full disk costs the safety against
+    /// a crash, but must not stop the work.
+    pub(super) fn append(&mut self, record: &Record) {
         if let Err(error) = self.write(record)
-            && !std::mem::replace(&mut self.told, true)
+            && !std::mem::replace(&mut self.warned, true)
         {
             ::log::warn!(
                 "cannot write to {}: should ftpfs be killed now, the next mount does not know what was under way: \
@@ -147,16 +146,16 @@ impl Log {
         }
     }
 
-    /// Notes `record`. Returns how many records there are, of which it is the last.
+    /// Appends `record`. Returns the number of records including it.
     ///
     /// # Errors
     /// The record is not in the log.
-    pub(super) fn note_surely(&mut self, record: &Record) -> io::Result<u64> {
+    pub(super) fn try_append(&mut self, record: &Record) -> io::Result<u64> {
         self.write(record)?;
         Ok(self.records)
     }
 
-    /// The log as it is now, to be synced without its lock.
+    /// Returns the log in its present state, for syncing without the lock.
     pub(super) fn unsynced(&self) -> Unsynced {
         Unsynced {
             file: Arc::clone(&self.file),
@@ -165,18 +164,18 @@ impl Log {
         }
     }
 
-    /// Whether a rewrite may be worth it.
+    /// Whether the log may be worth rewriting.
     pub(super) fn is_long(&self) -> bool {
         self.bytes >= self.tidy_at
     }
 
-    /// Begins to write the log anew where most of it is of the past: [`Rewrite::write`] needs no
-    /// lock, and [`Log::finish_rewrite`] must follow it.
+    /// Starts a rewrite if most records are obsolete. The caller runs [`Rewrite::write`] without
+    /// the lock and then [`Log::finish_rewrite`].
     pub(super) fn begin_rewrite(&mut self) -> Option<Rewrite> {
         if !self.is_long() {
             return None;
         }
-        let lines = self.holds.to_lines();
+        let lines = self.live.to_lines();
         self.tidy_at = SHORT.max(lines.len() as u64 * MOST_OF_THE_PAST);
         if self.bytes < self.tidy_at {
             return None;
@@ -188,11 +187,11 @@ impl Log {
         })
     }
 
-    /// Puts the new log in the place of the old one, with what was noted meanwhile. What of that is
-    /// promised to be on the disk must not have been promised yet.
+    /// Replaces the log with the rewritten one and the records appended since. The caller must not
+    /// have reported any of those as synced.
     ///
     /// # Errors
-    /// The old log stays.
+    /// The old log remains in use.
     pub(super) fn finish_rewrite(
         &mut self,
         rewrite: &Rewrite,
@@ -209,14 +208,14 @@ impl Log {
         Ok(())
     }
 
-    /// The new log's name is on the disk.
+    /// Records that the new log's name is on the disk.
     pub(super) fn name_is_synced(&mut self) {
         self.is_renamed = false;
     }
 
     fn write(&mut self, record: &Record) -> io::Result<()> {
         let mut line = record.to_line();
-        self.holds.apply(record.clone());
+        self.live.apply(record.clone());
         self.records += 1;
         if let Some(tail) = &mut self.tail {
             tail.extend_from_slice(&line);
@@ -232,12 +231,12 @@ impl Log {
 }
 
 impl Rewrite {
-    /// Writes what still held when the rewrite began. When this returns, it is on the disk.
+    /// Writes the records that were live when the rewrite began, and syncs them.
     ///
     /// # Errors
     /// There is no new log.
     pub(super) fn write(&self) -> io::Result<File> {
-        // A mount that was killed here left one.
+        // A mount that was killed during a rewrite leaves this file.
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => super::state_dir::new_file(&self.path)?.write_all(&self.lines)?,
@@ -249,10 +248,10 @@ impl Rewrite {
 }
 
 impl Unsynced {
-    /// Syncs the log. Returns how many of its records are on the disk then.
+    /// Syncs the log. Returns how many of its records are on the disk now.
     ///
     /// # Errors
-    /// Some may not be.
+    /// Some records may not be on the disk.
     pub(super) fn sync(&self) -> io::Result<u64> {
         if let Some(path) = &self.renamed {
             sync_directory(path)?;
@@ -262,13 +261,13 @@ impl Unsynced {
     }
 }
 
-impl Holds {
+impl LiveRecords {
     /// Whether the next mount has nothing to do.
     pub(super) fn is_empty(&self) -> bool {
         self.places.is_empty() && self.pending().next().is_none()
     }
 
-    /// The spool files that were being stored, in the order in which that was noted.
+    /// Returns the pending uploads in the order of their records.
     pub(super) fn pending(&self) -> impl Iterator<Item = (u64, &Pending)> {
         let mut pending: Vec<_> = self
             .spools
@@ -283,7 +282,7 @@ impl Holds {
             .map(|(_, number, pending)| (number, pending))
     }
 
-    /// Whether the spool file of this number was being stored.
+    /// Whether the upload of this spool file was pending.
     pub(super) fn is_pending(&self, number: u64) -> bool {
         self.spools
             .get(&number)
@@ -345,7 +344,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Returns when the name of `path` is on the disk.
+/// Syncs the directory of `path`, so that its name is on the disk.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
@@ -366,25 +365,25 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let path = directory.path().join("log");
         let mut log = Log::create(path.clone()).unwrap();
-        log.note(&part("/before"));
+        log.append(&part("/before"));
         while !log.is_long() {
-            log.note(&part("/gone"));
-            log.note(&Record::Gone(RemotePath::new(b"/gone").unwrap()));
+            log.append(&part("/gone"));
+            log.append(&Record::Gone(RemotePath::new(b"/gone").unwrap()));
         }
         let names = || {
-            let holds = Log::read(path.clone()).unwrap().holds;
-            let names = holds.places.keys().map(ToString::to_string);
+            let live = Log::read(path.clone()).unwrap().live;
+            let names = live.places.keys().map(ToString::to_string);
             names.collect::<Vec<_>>()
         };
 
         let rewrite = log.begin_rewrite().unwrap();
-        log.note(&part("/meanwhile"));
+        log.append(&part("/meanwhile"));
         let written = rewrite.write();
-        log.note(&part("/later"));
+        log.append(&part("/later"));
         assert_eq!(names(), ["/before", "/later", "/meanwhile"], "killed now");
         log.finish_rewrite(&rewrite, written).unwrap();
         assert!(!log.is_long());
-        log.note(&part("/after"));
+        log.append(&part("/after"));
         assert_eq!(names(), ["/after", "/before", "/later", "/meanwhile"]);
     }
 
@@ -393,13 +392,13 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let mut log = Log::create(directory.path().join("log")).unwrap();
         while !log.is_long() {
-            log.note(&part("/part"));
+            log.append(&part("/part"));
         }
         let rewrite = log.begin_rewrite().unwrap();
         let full = Err(io::ErrorKind::StorageFull.into());
         assert!(log.finish_rewrite(&rewrite, full).is_err());
-        log.note(&part("/after"));
+        log.append(&part("/after"));
         let read = Log::read(directory.path().join("log")).unwrap();
-        assert_eq!(read.holds.places.len(), 2);
+        assert_eq!(read.live.places.len(), 2);
     }
 }

@@ -1,26 +1,26 @@
-//! What the next mount of the same server must know should this one be killed: the temporary names
-//! that are on the server, and the files that wait in the spool to be stored.
+//! The state that the next mount of the same server needs if this one is killed: the temporary
+//! names on the server, and the files in the spool that wait for their upload.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `state_dir` | one directory a server and login, in it one *page* a running mount |
-//! | `page` | a page: locked by its mount, its log, the spool files |
-//! | `log` | a file of records, appended to, and written anew when most are of the past |
-//! | `record` | one line of it |
-//! | `turns` | who waits until records are on the disk, and who writes the log anew |
-//! | `profile_file` | what is known of the server, for the next mount |
-//! | `left` | the pages of mounts that ended without cleaning up |
+//! | `state_dir` | one directory per server and login, with one journal per running mount |
+//! | `mount_journal` | the directory of one mount: its lock, its log, its spool files |
+//! | `log` | append-only file of records, rewritten when most are obsolete |
+//! | `record` | one line of the log |
+//! | `turns` | group commit: one thread syncs or rewrites the log for all that wait |
+//! | `profile_file` | the server profile for the next mount |
+//! | `abandoned` | journals of mounts that ended without cleaning up |
 //!
-//! A record is handed to the kernel before what it is about happens, so a killed process loses
-//! none; it is not forced to the disk, which a small file could not afford: after a power failure a
-//! temporary file may stay on the server that nobody knows of. The exception is what is
-//! [kept](SpoolFile::keep) instead of being stored at once.
+//! A record is written before the action that it describes, so a killed process loses none. It is
+//! not synced, because that would be too slow for small files: after a power failure an unknown
+//! temporary file may remain on the server. The exception is data that is
+//! [persisted](SpoolFile::persist) instead of uploaded immediately.
 
+mod abandoned;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod left;
 mod log;
-mod page;
+mod mount_journal;
 mod profile_file;
 mod record;
 mod state_dir;
@@ -37,27 +37,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ftp::RemotePath;
 
-pub use left::{Left, WaitingFile};
+pub use abandoned::{AbandonedJournal, WaitingFile};
 pub use profile_file::ProfileFile;
 pub use record::{Before, Pending, Successor};
 pub use state_dir::{StateDir, state_home};
 
 use self::log::Log;
-use page::Page;
+use mount_journal::MountJournal;
 use record::Record;
 use turns::Turns;
 
-/// Why there can be no journal.
+/// The journal cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot keep the state of this mount in {}: {source}", path.display())]
 pub struct JournalError {
     /// The file or directory that failed.
     pub path: PathBuf,
-    /// How.
+    /// The cause.
     pub source: io::Error,
 }
 
-/// What this mount notes of itself; shared by handle.
+/// The journal of this mount. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Journal {
     shared: Arc<JournalShared>,
@@ -65,54 +65,54 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct JournalShared {
-    /// Which mount this is among all that ever were: part of its temporary names.
+    /// Number of this mount, random and unique. Part of its temporary names.
     mount: u32,
-    keeping: Keeping,
+    mode: JournalMode,
 }
 
 #[derive(Debug)]
-enum Keeping {
-    /// In a page of the state directory.
-    Page {
-        page: Page,
-        /// Never held over a sync: a [turn](Turns) is, and is taken before this lock.
+enum JournalMode {
+    /// Records go to a directory in the state directory.
+    Enabled {
+        journal_dir: MountJournal,
+        /// Never held during a sync. A [turn](Turns) is, and is taken before this lock.
         log: Box<Mutex<Log>>,
         turns: Turns,
-        /// What cannot be stored any more waits for the next mount.
+        /// The mount is shutting down: failed uploads remain for the next mount.
         ending: AtomicBool,
     },
-    /// Nothing; spool files have no names.
-    Nothing { spool: Option<PathBuf> },
+    /// Nothing is recorded. Spool files have no names.
+    Disabled { spool: Option<PathBuf> },
 }
 
-/// A spool file; removed with this, unless the process is killed before.
+/// A spool file. Dropping it removes the file; if the process is killed, the file remains.
 #[derive(Debug)]
 pub struct SpoolFile {
-    /// The bytes.
+    /// The open file.
     pub file: File,
-    kept: Option<Kept>,
+    journaled: Option<JournaledSpool>,
 }
 
 /// A named spool file and its records.
 #[derive(Debug)]
-struct Kept {
+struct JournaledSpool {
     journal: Journal,
     number: u64,
     path: PathBuf,
 }
 
 impl Journal {
-    /// Opens a new page at `place`, with its spool files in a directory of their own in `spool`, or
-    /// in the page itself.
+    /// Creates a journal in `place`. Its spool files go to a new directory in `spool`, or to the
+    /// journal itself.
     ///
     /// # Errors
-    /// The state or the spool directory cannot be made or written to.
+    /// The state or the spool directory cannot be created or written to.
     pub fn open(place: &StateDir, spool: Option<&Path>) -> Result<Self, JournalError> {
-        let (page, log) = Page::create(place, spool)?;
+        let (journal_dir, log) = MountJournal::create(place, spool)?;
         Ok(Self::new(JournalShared {
-            mount: page.mount(),
-            keeping: Keeping::Page {
-                page,
+            mount: journal_dir.mount(),
+            mode: JournalMode::Enabled {
+                journal_dir,
                 log: Box::new(Mutex::new(log)),
                 turns: Turns::default(),
                 ending: AtomicBool::new(false),
@@ -120,122 +120,134 @@ impl Journal {
         }))
     }
 
-    /// Keeps nothing: for what changes nothing on the server, and where there is no state
-    /// directory. Spool files are unnamed ones in `spool`, or the system's temporary directory.
-    pub fn keeping_nothing(spool: Option<PathBuf>) -> Self {
+    /// Returns a journal that records nothing: for read-only use, and where there is no state
+    /// directory. Spool files are unnamed files in `spool` or in the system's temporary directory.
+    pub fn disabled(spool: Option<PathBuf>) -> Self {
         Self::new(JournalShared {
-            mount: page::random(),
-            keeping: Keeping::Nothing { spool },
+            mount: mount_journal::random(),
+            mode: JournalMode::Disabled { spool },
         })
     }
 
-    /// Whether anything outlives this process.
-    pub fn is_kept(&self) -> bool {
-        matches!(self.shared.keeping, Keeping::Page { .. })
+    /// Whether records outlive this process.
+    pub fn is_enabled(&self) -> bool {
+        matches!(self.shared.mode, JournalMode::Enabled { .. })
     }
 
-    /// Which mount this is among all that ever were.
+    /// Number of this mount, random and unique.
     pub fn mount(&self) -> u32 {
         self.shared.mount
     }
 
-    /// An unfinished upload will be at `path`: it may be deleted by whoever finds it there after
-    /// this mount.
+    /// Records that an unfinished upload will be at `path`. Later mounts may delete it.
     pub fn part(&self, path: &RemotePath) {
-        self.note(&Record::Part(path.clone()));
+        self.append(&Record::Part(path.clone()));
     }
 
-    /// The file at `target` will be moved to `aside` for a moment. The next mount moves it back
-    /// where nothing has taken its place, and deletes it where `successor` has.
+    /// Records that the file at `target` will be moved to `aside` temporarily. The next mount moves
+    /// it back if nothing has taken its place, and deletes it if `successor` has.
     pub fn aside(&self, aside: &RemotePath, target: &RemotePath, successor: Option<Successor>) {
-        self.note(&Record::Aside(aside.clone(), target.clone(), successor));
+        self.append(&Record::Aside(aside.clone(), target.clone(), successor));
     }
 
-    /// Nothing is at the temporary name `path` any more.
-    pub fn gone(&self, path: &RemotePath) {
-        self.note(&Record::Gone(path.clone()));
+    /// Records that nothing is at the temporary name `path` any more.
+    pub fn clear(&self, path: &RemotePath) {
+        self.append(&Record::Gone(path.clone()));
     }
 
-    /// The file at `path` is about to be overwritten in its place: what is there after this mount
-    /// may be a part of it.
+    /// Records that the file at `path` is about to be overwritten in place. If this mount is
+    /// killed, the file may be incomplete.
     pub fn in_place(&self, path: &RemotePath) {
-        self.note(&Record::InPlace(path.clone()));
+        self.append(&Record::InPlace(path.clone()));
     }
 
-    /// Overwriting the file at `path` has failed, and its writer knows. While the mount ends no
-    /// writer is left, and the record stays for the next mount, as the [spool
-    /// file](SpoolFile::refused) does.
+    /// Removes the record of [`Self::in_place`] after a failure that was reported to the writer.
+    /// During shutdown there is no writer, so the record remains for the next mount, as with
+    /// [`SpoolFile::abandon`].
     pub fn in_place_failed(&self, path: &RemotePath) {
         if !self.is_ending() {
-            self.gone(path);
+            self.clear(path);
         }
     }
 
-    /// A new spool file, for what is written to `path`.
+    /// Creates a spool file for data written to `path`.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn spool_file(&self, path: &RemotePath) -> io::Result<SpoolFile> {
-        let (page, log) = match &self.shared.keeping {
-            Keeping::Page { page, log, .. } => (page, log),
-            Keeping::Nothing { spool } => {
+        let (journal_dir, log) = match &self.shared.mode {
+            JournalMode::Enabled {
+                journal_dir, log, ..
+            } => (journal_dir, log),
+            JournalMode::Disabled { spool } => {
                 let file = match spool {
                     Some(directory) => tempfile::tempfile_in(directory),
                     None => tempfile::tempfile(),
                 }?;
-                return Ok(SpoolFile { file, kept: None });
+                return Ok(SpoolFile {
+                    file,
+                    journaled: None,
+                });
             }
         };
         let number = lock(log).next_number();
-        let name = page.spool_file(number);
+        let name = journal_dir.spool_file(number);
         let file = state_dir::new_file(&name)?;
-        lock(log).note(&Record::Open(number, path.clone()));
-        let kept = Some(Kept {
+        lock(log).append(&Record::Open(number, path.clone()));
+        let journaled = Some(JournaledSpool {
             journal: self.clone(),
             number,
             path: name,
         });
-        Ok(SpoolFile { file, kept })
+        Ok(SpoolFile { file, journaled })
     }
 
-    /// A file without a name where the spool files are, for what need not outlive the process.
+    /// Creates an unnamed file next to the spool files, for data that need not outlive the process.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be created.
     pub fn scratch_file(&self) -> io::Result<File> {
-        match &self.shared.keeping {
-            Keeping::Page { page, .. } => tempfile::tempfile_in(page.spool_directory()),
-            Keeping::Nothing { spool: Some(spool) } => tempfile::tempfile_in(spool),
-            Keeping::Nothing { spool: None } => tempfile::tempfile(),
+        match &self.shared.mode {
+            JournalMode::Enabled { journal_dir, .. } => {
+                tempfile::tempfile_in(journal_dir.spool_directory())
+            }
+            JournalMode::Disabled { spool: Some(spool) } => tempfile::tempfile_in(spool),
+            JournalMode::Disabled { spool: None } => tempfile::tempfile(),
         }
     }
 
-    /// The mount ends: a file whose storing fails from now on waits for the next mount.
+    /// Starts the shutdown: files whose upload fails from now on remain for the next mount.
     pub fn ending(&self) {
-        if let Keeping::Page { ending, .. } = &self.shared.keeping {
+        if let JournalMode::Enabled { ending, .. } = &self.shared.mode {
             ending.store(true, Ordering::Relaxed);
         }
     }
 
-    /// The mount has ended: its page goes, unless the next mount has something to do.
+    /// Ends the journal. Removes it unless the next mount has something to do.
     pub fn end(&self) {
-        if let Keeping::Page {
-            page, log, turns, ..
-        } = &self.shared.keeping
+        if let JournalMode::Enabled {
+            journal_dir,
+            log,
+            turns,
+            ..
+        } = &self.shared.mode
         {
             let _turn = turns.turn();
-            if lock(log).holds().is_empty() {
-                page.remove();
+            if lock(log).live().is_empty() {
+                journal_dir.remove();
             }
         }
     }
 
-    /// Writes the log anew where most of it is of the past. Waits for the local disk, while others
-    /// go on noting.
+    /// Rewrites the log if most of it is obsolete. Waits for the local disk while other threads
+    /// continue to append.
     pub fn tidy(&self) {
-        let Keeping::Page {
-            page, log, turns, ..
-        } = &self.shared.keeping
+        let JournalMode::Enabled {
+            journal_dir,
+            log,
+            turns,
+            ..
+        } = &self.shared.mode
         else {
             return;
         };
@@ -248,21 +260,23 @@ impl Journal {
         };
         let written = rewrite.write();
         let finished = lock(log).finish_rewrite(&rewrite, written);
-        match finished.and_then(|()| log::sync_directory(&page.log())) {
+        match finished.and_then(|()| log::sync_directory(&journal_dir.log())) {
             Ok(()) => lock(log).name_is_synced(),
-            Err(error) => ::log::debug!("cannot write {} anew: {error}", page.log().display()),
+            Err(error) => {
+                ::log::debug!("cannot write {} anew: {error}", journal_dir.log().display());
+            }
         }
     }
 
-    /// Files that were being stored when the mount ended.
+    /// Paths of the files whose upload was pending when the mount ended.
     pub fn waiting(&self) -> Vec<RemotePath> {
-        match &self.shared.keeping {
-            Keeping::Page { log, .. } => {
+        match &self.shared.mode {
+            JournalMode::Enabled { log, .. } => {
                 let log = lock(log);
-                let pending = log.holds().pending();
+                let pending = log.live().pending();
                 pending.map(|(_, pending)| pending.target.clone()).collect()
             }
-            Keeping::Nothing { .. } => Vec::new(),
+            JournalMode::Disabled { .. } => Vec::new(),
         }
     }
 
@@ -272,71 +286,71 @@ impl Journal {
         }
     }
 
-    fn note(&self, record: &Record) {
-        if let Keeping::Page { log, .. } = &self.shared.keeping {
-            lock(log).note(record);
+    fn append(&self, record: &Record) {
+        if let JournalMode::Enabled { log, .. } = &self.shared.mode {
+            lock(log).append(record);
         }
     }
 
     fn is_ending(&self) -> bool {
-        match &self.shared.keeping {
-            Keeping::Page { ending, .. } => ending.load(Ordering::Relaxed),
-            Keeping::Nothing { .. } => false,
+        match &self.shared.mode {
+            JournalMode::Enabled { ending, .. } => ending.load(Ordering::Relaxed),
+            JournalMode::Disabled { .. } => false,
         }
     }
 }
 
 impl SpoolFile {
-    /// What the file holds is about to be stored: from now on the next mount finishes it, until
-    /// [`SpoolFile::settled`] or [`SpoolFile::refused`].
+    /// Records that the upload of this file is about to begin. From now on the next mount would
+    /// finish it, until [`SpoolFile::done`] or [`SpoolFile::abandon`].
     pub fn pending(&self, pending: &Pending) {
-        if let Some(kept) = &self.kept {
-            kept.note(&Record::Pending(kept.number, pending.clone()));
+        if let Some(journaled) = &self.journaled {
+            journaled.append(&Record::Pending(journaled.number, pending.clone()));
         }
     }
 
-    /// Marks the file as waiting to be stored. When this returns, its bytes and the record that
-    /// they wait are on the local disk.
+    /// Marks the file as waiting for its upload. On return, its contents and this record are on the
+    /// local disk.
     ///
     /// # Errors
-    /// They are not; it is no more pending than before.
-    pub fn keep(&self, pending: &Pending) -> io::Result<()> {
-        let Some(kept) = &self.kept else {
+    /// They are not on the disk. The file is no more pending than before.
+    pub fn persist(&self, pending: &Pending) -> io::Result<()> {
+        let Some(journaled) = &self.journaled else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         self.file.sync_data()?;
-        log::sync_directory(&kept.path)?;
-        kept.note_surely(&Record::Pending(kept.number, pending.clone()))
+        log::sync_directory(&journaled.path)?;
+        journaled.append_synced(&Record::Pending(journaled.number, pending.clone()))
     }
 
-    /// Nothing of it is to be stored any more: the server has it, or nobody wants it.
-    pub fn settled(&self) {
-        if let Some(kept) = &self.kept {
-            kept.note(&Record::Settled(kept.number));
+    /// Records that no upload is needed any more: the server has the file, or nobody wants it.
+    pub fn done(&self) {
+        if let Some(journaled) = &self.journaled {
+            journaled.append(&Record::Settled(journaled.number));
         }
     }
 
-    /// The server does not have it, and whoever asked for it was told; while the mount ends nobody
-    /// is left to be told, and it waits for the next one.
-    pub fn refused(&self) {
-        if let Some(kept) = &self.kept
-            && !kept.journal.is_ending()
+    /// Gives the upload up after its failure was reported to the caller. During shutdown there is
+    /// nobody to report to, so the file waits for the next mount.
+    pub fn abandon(&self) {
+        if let Some(journaled) = &self.journaled
+            && !journaled.journal.is_ending()
         {
-            kept.note(&Record::Settled(kept.number));
+            journaled.append(&Record::Settled(journaled.number));
         }
     }
 }
 
-impl Kept {
-    fn note(&self, record: &Record) {
-        self.journal.note(record);
+impl JournaledSpool {
+    fn append(&self, record: &Record) {
+        self.journal.append(record);
     }
 
-    fn note_surely(&self, record: &Record) -> io::Result<()> {
-        let Keeping::Page { log, turns, .. } = &self.journal.shared.keeping else {
+    fn append_synced(&self, record: &Record) -> io::Result<()> {
+        let JournalMode::Enabled { log, turns, .. } = &self.journal.shared.mode else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        let records = lock(log).note_surely(record)?;
+        let records = lock(log).try_append(record)?;
         let sync = || {
             let unsynced = lock(log).unsynced();
             unsynced.sync()
@@ -345,14 +359,14 @@ impl Kept {
     }
 
     fn is_pending(&self) -> bool {
-        match &self.journal.shared.keeping {
-            Keeping::Page { log, .. } => lock(log).holds().is_pending(self.number),
-            Keeping::Nothing { .. } => false,
+        match &self.journal.shared.mode {
+            JournalMode::Enabled { log, .. } => lock(log).live().is_pending(self.number),
+            JournalMode::Disabled { .. } => false,
         }
     }
 }
 
-impl Drop for Kept {
+impl Drop for JournaledSpool {
     fn drop(&mut self) {
         if self.journal.is_ending() && self.is_pending() {
             return;
@@ -360,11 +374,11 @@ impl Drop for Kept {
         if let Err(error) = std::fs::remove_file(&self.path) {
             ::log::warn!("cannot remove {}: {error}", self.path.display());
         }
-        self.note(&Record::Closed(self.number));
+        self.append(&Record::Closed(self.number));
     }
 }
 
 fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
-    // A record that was cut by a panic is skipped by whoever reads the log.
+    // A panic can leave an incomplete record, which readers of the log skip.
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }

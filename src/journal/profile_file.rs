@@ -1,15 +1,15 @@
-//! Where a server's profile is kept for the next mount: a small text file beside the journals of
-//! the same server and login.
+//! Storage of the server profile between mounts: a small text file next to the journals of the same
+//! server and login.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::state_dir::{check_private, open_to_read, private_directories};
 
-/// Longest profile that is read.
+/// Maximum size in bytes of a profile.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// The file of one server and login.
+/// The profile file of one server and login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileFile {
     path: PathBuf,
@@ -22,8 +22,8 @@ impl ProfileFile {
         }
     }
 
-    /// The text that was written last; none where there is none, or where others could have written
-    /// it.
+    /// Reads the text that was written last. Returns `None` if there is none or if other users
+    /// could have written it.
     pub fn read(&self) -> Option<String> {
         let read = || -> io::Result<String> {
             let directory = self.path.parent().unwrap_or(&self.path);
@@ -46,8 +46,8 @@ impl ProfileFile {
         }
     }
 
-    /// Replaces the text atomically. A failure costs the next mount what this one learned, and is
-    /// logged.
+    /// Replaces the text atomically. A failure is logged; it only costs the next mount what this
+    /// one learned.
     pub fn write(&self, text: &str) {
         let write = || -> io::Result<()> {
             let directory = self.path.parent().unwrap_or(&self.path);

@@ -1,72 +1,72 @@
-//! One line of the log: a word, then fields between tabs; bytes that could end a field or a line
+//! One line of the log: a word, then tab-separated fields. Bytes that could end a field or a line
 //! are escaped.
 
 use crate::ftp::{Precision, RemotePath};
 
-/// Something the next mount must know, or need no longer know.
+/// A fact that the next mount needs, or that makes an earlier record obsolete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
     /// An unfinished upload is, or will be, at this path.
     Part(RemotePath),
-    /// A file was, or will be, moved to the first path from the second, for this successor where it
-    /// is known.
+    /// A file is, or will be, moved to the first path from the second. The successor takes its
+    /// place, if known.
     Aside(RemotePath, RemotePath, Option<Successor>),
     /// Nothing is at this temporary path any more.
     Gone(RemotePath),
-    /// The file at this path is overwritten where it is.
+    /// The file at this path is being overwritten in place.
     InPlace(RemotePath),
-    /// The spool file of this number is for this path.
+    /// The spool file with this number holds data for this path.
     Open(u64, RemotePath),
-    /// … and is being stored.
+    /// The upload of this spool file is pending.
     Pending(u64, Pending),
-    /// … and is not being stored any more.
+    /// The upload of this spool file is no longer pending.
     Settled(u64),
-    /// … and is removed.
+    /// This spool file was removed.
     Closed(u64),
 }
 
-/// What is to become of a spool file.
+/// The target of a spool file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
-    /// The file it is to be on the server.
+    /// Path on the server.
     pub target: RemotePath,
-    /// Its length, bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// The mode it is to have.
+    /// Mode to set.
     pub mode: Option<u32>,
-    /// The time of modification it is to have, seconds since the epoch.
+    /// Modification time to set, in seconds since the epoch.
     pub modified: Option<i64>,
-    /// What the server had at `target` when its bytes were written.
+    /// State of `target` on the server when the data was written.
     pub before: Before,
 }
 
-/// The file that takes the place of one that was moved aside, as the server described it.
+/// The file that replaces one that was moved aside, as described by the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Successor {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Seconds since the epoch, and how exact they are.
+    /// Modification time in seconds since the epoch, and its precision.
     pub modified: Option<(i64, Precision)>,
     /// Hash of the `unique` fact; 0 without one.
     pub unique: u64,
 }
 
-/// What the server had before a file was stored.
+/// State of a path on the server before an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
-    /// Nothing.
+    /// There was no file.
     Absent,
-    /// A file of this size and time, as far as the server told them.
+    /// A file of this size and time, as far as the server reported them.
     File {
-        /// Bytes.
+        /// Size in bytes.
         size: Option<u64>,
-        /// Seconds since the epoch, and how exact they are.
+        /// Modification time in seconds since the epoch, and its precision.
         modified: Option<(i64, Precision)>,
     },
 }
 
 impl Record {
-    /// The line, with its end.
+    /// Formats the record as a line with its line end.
     pub(super) fn to_line(&self) -> Vec<u8> {
         let mut line = Vec::new();
         match self {
@@ -100,7 +100,7 @@ impl Record {
         line
     }
 
-    /// The record of a line without its end; none where it is no whole record.
+    /// Parses a line without its line end. Returns `None` if it is not a complete record.
     pub(super) fn parse(line: &[u8]) -> Option<Self> {
         let fields: Option<Vec<_>> = line.split(|byte| *byte == b'\t').map(unescape).collect();
         let fields = fields?;
@@ -192,10 +192,10 @@ fn to_number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The outer option is that of the grammar, the inner one that of the value.
+/// The outer option belongs to the grammar, the inner one to the value.
 #[expect(
     clippy::option_option,
-    reason = "a field that is no value is not a value that is missing"
+    reason = "a malformed field differs from a missing value"
 )]
 fn to_option<T: std::str::FromStr>(field: &[u8]) -> Option<Option<T>> {
     match field {
@@ -204,7 +204,7 @@ fn to_option<T: std::str::FromStr>(field: &[u8]) -> Option<Option<T>> {
     }
 }
 
-/// Seconds since the epoch, then `s`, `m` or `d` for their precision.
+/// Formats seconds since the epoch, followed by `s`, `m` or `d` for the precision.
 fn moment((seconds, precision): (i64, Precision)) -> String {
     let unit = match precision {
         Precision::Second => 's',
@@ -214,10 +214,10 @@ fn moment((seconds, precision): (i64, Precision)) -> String {
     format!("{seconds}{unit}")
 }
 
-/// Older journals have no precision: such a time is only as exact as it looks.
+/// Older journals lack the precision. A time without one is as exact as its trailing zeros suggest.
 #[expect(
     clippy::option_option,
-    reason = "a field that is no time is not a time that is missing"
+    reason = "a malformed field differs from a missing time"
 )]
 fn to_moment(field: &[u8]) -> Option<Option<(i64, Precision)>> {
     let (seconds, precision) = match field {

@@ -1,8 +1,8 @@
-//! Where the journals of one server and login are.
+//! The directory with the journals of one server and login.
 //!
-//! `$XDG_STATE_HOME/ftpfs/SERVER/PAGE`, where SERVER is `user@host:port` and PAGE eight hexadecimal
-//! digits; without XDG_STATE_HOME below `/var/lib` for root and `~/.local/state` for others (XDG
-//! Base Directory Specification).
+//! `$XDG_STATE_HOME/ftpfs/SERVER/MOUNT`, where SERVER is `user@host:port` and MOUNT eight
+//! hexadecimal digits. Without XDG_STATE_HOME it is below `/var/lib` for root and `~/.local/state`
+//! for other users (XDG Base Directory Specification).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -16,35 +16,36 @@ use rustix::process::geteuid;
 
 use super::{JournalError, ProfileFile};
 
-/// Nobody else is to read what is under way.
+/// Other users must not read files in transit.
 pub(super) const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
-/// The permission bits by which group and others write.
+/// Write permission for group and others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// A link in a file's place is not followed (open(2)).
+/// Do not follow a symlink in place of the file (open(2)).
 pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
 
-/// Where programs of root keep their state.
+/// State directory for programs run by root.
 const ROOT_STATE: &str = "/var/lib";
-/// Where those of others do, below their home.
+/// State directory for programs run by other users, relative to their home.
 const USER_STATE: &str = ".local/state";
 
-/// Longest name of a directory, bytes: Linux's NAME_MAX.
+/// Maximum length in bytes of a file name (NAME_MAX on Linux).
 const NAME_MAX: usize = 255;
 
-/// The directory in which all mounts of one server and login keep their pages.
+/// The directory in which all mounts of one server and login have their journals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir {
     directory: PathBuf,
 }
 
-/// ftpfs's own state directory for a user; none where neither XDG_STATE_HOME nor HOME tells of one.
+/// Returns the base directory of ftpfs's state. `None` if neither XDG_STATE_HOME nor HOME is
+/// usable.
 ///
 /// `variable` reads the environment.
 pub fn state_home(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    // The specification has relative paths ignored.
+    // The specification requires that relative paths be ignored.
     let absolute = |name| {
         variable(name)
             .map(PathBuf::from)
@@ -59,7 +60,8 @@ pub fn state_home(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) ->
 }
 
 impl StateDir {
-    /// The place of `user` on `host`:`port` in `state`, [`state_home`]'s.
+    /// Returns the directory for `user` on `host`:`port` below `state`, which comes from
+    /// [`state_home`].
     pub fn of(state: &Path, user: &str, host: &str, port: u16) -> Self {
         let name = format!("{user}@{}:{port}", host.to_ascii_lowercase());
         Self {
@@ -67,18 +69,18 @@ impl StateDir {
         }
     }
 
-    /// The directory itself.
+    /// Path of the directory.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The file of what is known of the server.
+    /// The file with the server profile.
     pub fn profile(&self) -> ProfileFile {
         ProfileFile::in_directory(&self.directory)
     }
 
-    /// Keeps other mounts from opening or claiming pages while it lives; for local file operations
-    /// only.
+    /// Takes the lock that keeps other mounts from creating or claiming journals. Hold it for local
+    /// file operations only.
     pub(super) fn guard(&self) -> Result<File, JournalError> {
         private_directories(&self.directory)?;
         let path = self.directory.join("lock");
@@ -86,12 +88,12 @@ impl StateDir {
         locked.map_err(|source| JournalError { path, source })
     }
 
-    /// The pages, whoever has them.
-    pub(super) fn pages(&self) -> io::Result<Vec<PathBuf>> {
+    /// Paths of all journals, whoever owns them.
+    pub(super) fn journals(&self) -> io::Result<Vec<PathBuf>> {
         let mut pages = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            if super::page::is_page(entry.file_name().as_bytes()) {
+            if super::mount_journal::is_journal(entry.file_name().as_bytes()) {
                 pages.push(entry.path());
             }
         }
@@ -99,7 +101,7 @@ impl StateDir {
         Ok(pages)
     }
 
-    /// A free name in the directory of what could not be brought to its place on the server.
+    /// Returns an unused name in the directory for files that could not be uploaded.
     pub(super) fn recovered(&self, name: &[u8], number: &str) -> Result<PathBuf, JournalError> {
         let directory = self.directory.join("recovered");
         new_directories(&directory)?;
@@ -110,7 +112,7 @@ impl StateDir {
     }
 }
 
-/// Makes `path` and what is missing above it, for this user alone.
+/// Creates `path` and its missing parents, for this user only.
 pub(super) fn new_directories(path: &Path) -> Result<(), JournalError> {
     let made = DirBuilder::new()
         .recursive(true)
@@ -122,7 +124,7 @@ pub(super) fn new_directories(path: &Path) -> Result<(), JournalError> {
     })
 }
 
-/// Makes a directory of the state and the one above it, each of which must be this user's alone.
+/// Creates a state directory and its parent. Both must belong to this user alone.
 pub(super) fn private_directories(directory: &Path) -> Result<(), JournalError> {
     for directory in directory.parent().into_iter().chain([directory]) {
         new_directories(directory)?;
@@ -131,7 +133,7 @@ pub(super) fn private_directories(directory: &Path) -> Result<(), JournalError> 
     Ok(())
 }
 
-/// Makes `path`, which must not be there yet, for this user alone.
+/// Creates `path`, which must not exist yet, for this user only.
 pub(super) fn new_directory(path: &Path) -> Result<(), JournalError> {
     let made = DirBuilder::new().mode(PRIVATE_DIRECTORY).create(path);
     made.map_err(|source| JournalError {
@@ -140,8 +142,8 @@ pub(super) fn new_directory(path: &Path) -> Result<(), JournalError> {
     })
 }
 
-/// That nobody else has put `directory` there, or can put anything into it: what is found in it
-/// will be stored on the server under this user's login.
+/// Checks that nobody else can have created `directory` or can write to it: its files are uploaded
+/// under this user's login.
 pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
     let error = |source| JournalError {
         path: directory.to_owned(),
@@ -168,13 +170,13 @@ pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Whether `path` is a directory itself, not a link to one, and belongs to this user.
+/// Whether `path` is a directory of this user, and not a symlink to one.
 pub(super) fn is_own_directory(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
     Ok(metadata.is_dir() && metadata.uid() == geteuid().as_raw())
 }
 
-/// A new file for this user alone, to be read and written.
+/// Creates a file for this user only, open for reading and writing.
 pub(super) fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -184,7 +186,7 @@ pub(super) fn new_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A file to be read.
+/// Opens a file for reading.
 pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -192,7 +194,7 @@ pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// A file to be locked.
+/// Opens a file for locking.
 pub(super) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -203,9 +205,9 @@ pub(super) fn open_lock(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// `name` as a file name: other bytes than a host or login name usually has are written `%XX`. What
-/// is too long is cut: two that differ only behind share a place, which costs nothing but that the
-/// one finishes the other's work.
+/// Escapes `name` for use as a file name: bytes that are unusual in host or login names become
+/// `%XX`. Overlong names are cut. Two names that differ only after the cut share a directory, which
+/// is harmless: one finishes the other's uploads.
 fn file_name(name: &[u8]) -> OsString {
     let mut text = String::with_capacity(name.len());
     for &byte in name {

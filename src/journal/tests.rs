@@ -1,4 +1,4 @@
-//! A mount's page from its opening to its end, and what is found of it after a crash.
+//! The journal of a mount from creation to removal, and its state after a crash.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A state directory with the place of one server in it, and a spool directory elsewhere.
+/// A state directory with the journals of one server, and a spool directory elsewhere.
 struct State {
     directory: TempDir,
 }
@@ -28,20 +28,20 @@ impl State {
         Journal::open(&self.place(), None).unwrap()
     }
 
-    fn left(&self) -> Vec<Left> {
-        Left::claim_all(&self.place()).unwrap()
+    fn left(&self) -> Vec<AbandonedJournal> {
+        AbandonedJournal::claim_all(&self.place()).unwrap()
     }
 
-    fn pages(&self) -> Vec<PathBuf> {
-        self.place().pages().unwrap()
+    fn journals(&self) -> Vec<PathBuf> {
+        self.place().journals().unwrap()
     }
 
-    /// What would be on the disk if the process were killed now.
+    /// Returns a copy of what would be on the disk if the process were killed now.
     fn as_if_killed_now(&self) -> Self {
         let killed = Self::new();
         let place = killed.place();
         drop(place.guard().unwrap());
-        for page in self.pages() {
+        for page in self.journals() {
             let copy = place.directory().join(page.file_name().unwrap());
             fs::create_dir(&copy).unwrap();
             for entry in fs::read_dir(&page).unwrap() {
@@ -80,11 +80,11 @@ fn a_mount_that_ends_well_leaves_nothing() {
     journal.part(&path("/d/.part"));
     let spool = spool(&journal, "/d/f");
     spool.pending(&pending("/d/f"));
-    spool.settled();
-    journal.gone(&path("/d/.part"));
+    spool.done();
+    journal.clear(&path("/d/.part"));
     drop(spool);
     journal.end();
-    assert!(state.pages().is_empty());
+    assert!(state.journals().is_empty());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn what_was_under_way_at_a_crash_is_found_once() {
     let journal = state.open();
     journal.part(&path("/d/one.part"));
     journal.part(&path("/d/two.part"));
-    journal.gone(&path("/d/one.part"));
+    journal.clear(&path("/d/one.part"));
     journal.aside(&path("/d/old"), &path("/d/f"), None);
     journal.in_place(&path("/d/g"));
     let (closed, open, done) = (
@@ -103,7 +103,7 @@ fn what_was_under_way_at_a_crash_is_found_once() {
     );
     closed.pending(&pending("/d/f"));
     done.pending(&pending("/d/done"));
-    done.settled();
+    done.done();
     drop(done);
 
     let killed = state.as_if_killed_now();
@@ -127,7 +127,7 @@ fn what_was_under_way_at_a_crash_is_found_once() {
         "nobody else claims a claimed page"
     );
     page.stored(file);
-    page.gone(&path("/d/two.part"));
+    page.clear(&path("/d/two.part"));
     drop(left);
     let mut left = killed.left();
     assert!(
@@ -135,10 +135,10 @@ fn what_was_under_way_at_a_crash_is_found_once() {
         "what was done is not done again"
     );
     for place in ["/d/old", "/d/g"] {
-        left[0].gone(&path(place));
+        left[0].clear(&path(place));
     }
-    left.into_iter().for_each(Left::finish);
-    assert!(killed.pages().is_empty());
+    left.into_iter().for_each(AbandonedJournal::finish);
+    assert!(killed.journals().is_empty());
     drop((closed, open));
 }
 
@@ -160,11 +160,11 @@ fn a_file_whose_storing_failed_was_told_and_one_at_the_end_waits() {
     let journal = state.open();
     let told = spool(&journal, "/told");
     told.pending(&pending("/told"));
-    told.refused();
+    told.abandon();
     journal.ending();
     let late = spool(&journal, "/late");
     late.pending(&pending("/late"));
-    late.refused();
+    late.abandon();
     assert_eq!(journal.waiting(), [path("/late")]);
     drop((told, late));
     journal.end();
@@ -183,14 +183,14 @@ fn what_cannot_be_stored_is_kept_for_its_user() {
     journal.ending();
     let file = spool(&journal, "/d/report");
     file.pending(&pending("/d/report"));
-    file.refused();
+    file.abandon();
     drop(file);
     drop(journal);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 
     let mut left = state.left().pop().unwrap();
     let waiting = left.waiting().pop().unwrap();
-    let kept = left.keep(&waiting, &state.place()).unwrap();
+    let kept = left.recover(&waiting, &state.place()).unwrap();
     assert_eq!(fs::read(&kept).unwrap(), b"abc");
     assert!(
         kept.file_name()
@@ -202,7 +202,7 @@ fn what_cannot_be_stored_is_kept_for_its_user() {
     assert!(left.waiting().is_empty());
     left.finish();
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
-    assert!(state.pages().is_empty());
+    assert!(state.journals().is_empty());
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn nobody_else_reads_what_is_kept() {
     let state = State::new();
     let journal = state.open();
     let _file = spool(&journal, "/f");
-    for page in state.pages() {
+    for page in state.journals() {
         assert_eq!(mode(&page), 0o700);
         for entry in fs::read_dir(page).unwrap() {
             assert_eq!(mode(&entry.unwrap().path()), 0o600);
@@ -225,14 +225,14 @@ fn a_log_that_was_cut_or_spoilt_tells_the_rest() {
     journal.part(&path("/one"));
     journal.part(&path("/two"));
     let killed = state.as_if_killed_now();
-    let log = killed.pages()[0].join("log");
+    let log = killed.journals()[0].join("log");
     let mut bytes = fs::read(&log).unwrap();
     bytes.truncate(bytes.len() - 3);
     bytes.splice(0..0, b"\xff\xfe\t\0garbage\n".iter().copied());
     fs::write(&log, bytes).unwrap();
     let mut left = killed.left().pop().unwrap();
     assert_eq!(left.parts(), [path("/one")]);
-    left.gone(&path("/one"));
+    left.clear(&path("/one"));
     drop(left);
     assert!(killed.left()[0].parts().is_empty());
 }
@@ -245,12 +245,12 @@ fn a_log_does_not_grow_with_the_work() {
     for number in 0..20_000 {
         let part = path(&format!("/part-{number}"));
         journal.part(&part);
-        journal.gone(&part);
+        journal.clear(&part);
         if number % 1_000 == 0 {
             journal.tidy();
         }
     }
-    let log = state.pages()[0].join("log");
+    let log = state.journals()[0].join("log");
     assert!(fs::metadata(&log).unwrap().len() < 256 << 10);
     let killed = state.as_if_killed_now();
     assert_eq!(killed.left()[0].parts(), [path("/stays")]);
@@ -260,14 +260,14 @@ fn a_log_does_not_grow_with_the_work() {
 fn nothing_is_noted_later_because_the_log_is_synced_or_written_anew() {
     let state = State::new();
     let journal = state.open();
-    let Keeping::Page { turns, .. } = &journal.shared.keeping else {
+    let JournalMode::Enabled { turns, .. } = &journal.shared.mode else {
         panic!("it is kept");
     };
     let syncing = turns.turn();
     journal.part(&path("/part"));
     let file = spool(&journal, "/f");
     file.pending(&pending("/f"));
-    file.settled();
+    file.done();
     drop(file);
     drop(syncing);
 }
@@ -279,13 +279,13 @@ fn what_was_kept_is_on_the_disk_after_the_log_was_written_anew() {
     let file = spool(&journal, "/f");
     for _ in 0..4_000 {
         journal.part(&path("/part"));
-        journal.gone(&path("/part"));
+        journal.clear(&path("/part"));
     }
-    file.keep(&pending("/f")).unwrap();
+    file.persist(&pending("/f")).unwrap();
     journal.tidy();
     let again = spool(&journal, "/g");
-    again.keep(&pending("/g")).unwrap();
-    let log = state.pages()[0].join("log");
+    again.persist(&pending("/g")).unwrap();
+    let log = state.journals()[0].join("log");
     assert!(fs::metadata(log).unwrap().len() < 1 << 10);
     let waiting = state.as_if_killed_now().left()[0].waiting();
     let targets: Vec<_> = waiting.iter().map(|it| &it.pending.target).collect();
@@ -295,7 +295,7 @@ fn what_was_kept_is_on_the_disk_after_the_log_was_written_anew() {
 #[test]
 fn without_a_state_directory_files_are_spooled_all_the_same() {
     let directory = TempDir::new().unwrap();
-    let journal = Journal::keeping_nothing(Some(directory.path().to_owned()));
+    let journal = Journal::disabled(Some(directory.path().to_owned()));
     let file = spool(&journal, "/f");
     file.pending(&pending("/f"));
     assert!(journal.waiting().is_empty());
@@ -321,7 +321,7 @@ fn a_state_directory_that_others_can_write_to_is_not_used() {
             error.to_string().contains("others can write to it"),
             "{error}"
         );
-        assert!(Left::claim_all(&state.place()).is_err());
+        assert!(AbandonedJournal::claim_all(&state.place()).is_err());
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).unwrap();
     }
     drop(state.open());
@@ -381,11 +381,11 @@ fn no_directory_but_its_own_is_removed_with_a_page() {
         let state = State::new();
         drop(state.open());
         let killed = state.as_if_killed_now();
-        let page = killed.pages().remove(0);
+        let page = killed.journals().remove(0);
         let name = page.file_name().unwrap().to_str().unwrap();
         let spool = spool(&format!("ftpfs-{name}"));
         fs::write(page.join("spool"), spool.as_os_str().as_encoded_bytes()).unwrap();
-        killed.left().into_iter().for_each(Left::finish);
+        killed.left().into_iter().for_each(AbandonedJournal::finish);
         let kept = fs::read(home.join("1.data")).unwrap();
         assert_eq!(kept, b"precious", "{}", spool.display());
     }
@@ -402,8 +402,8 @@ fn files_that_ftpfs_did_not_make_stay() {
     fs::write(spool.join("7.data"), "left").unwrap();
     fs::write(spool.join("letter"), "precious").unwrap();
     drop(journal);
-    killed.left().into_iter().for_each(Left::finish);
+    killed.left().into_iter().for_each(AbandonedJournal::finish);
     assert_eq!(fs::read(spool.join("letter")).unwrap(), b"precious");
     assert!(!spool.join("7.data").exists());
-    assert!(killed.pages().is_empty());
+    assert!(killed.journals().is_empty());
 }

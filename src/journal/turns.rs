@@ -1,8 +1,8 @@
-//! Who syncs the log: one at a time, for all who wait.
+//! Group commit: one thread at a time syncs the log for all that wait.
 //!
-//! Records are appended under the log's lock, which nobody holds over a sync. A record is promised
-//! to be on the disk only by whoever has the [`LogTurn`]: so a log that is written anew, also in a
-//! turn, has every promised record in it before it takes the old one's place.
+//! Records are appended under the log's lock, which is never held during a sync. Only the owner of
+//! the [`LogTurn`] may report records as synced. A rewrite also takes a turn, so the new log
+//! contains every reported record before it replaces the old one.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,20 +16,20 @@ pub(super) struct Turns {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many records are known to be on the disk.
+    /// Number of records known to be on the disk.
     synced: u64,
     is_taken: bool,
     #[cfg(test)]
     waiting: usize,
 }
 
-/// The right to sync the log or to replace it; ends when dropped.
+/// The right to sync or replace the log. Ends when dropped.
 #[derive(Debug)]
 pub(super) struct LogTurn<'a>(&'a Turns);
 
 impl Turns {
-    /// Returns when the first `records` records are on the disk. `sync` syncs those that there are
-    /// and returns their number; callers that wait at the same time share one call of it.
+    /// Returns when the first `records` records are on the disk. `sync` syncs the existing records
+    /// and returns their number. Concurrent callers share one call.
     ///
     /// # Errors
     /// Those of this caller's own `sync`.
@@ -61,7 +61,7 @@ impl Turns {
         Ok(())
     }
 
-    /// A turn, after those of others.
+    /// Waits for a turn.
     pub(super) fn turn(&self) -> LogTurn<'_> {
         let state = self.wait_while(self.lock(), |state| state.is_taken);
         self.take(state)
@@ -81,14 +81,14 @@ impl Turns {
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many callers wait for a turn to end.
+    /// Number of callers waiting for a turn to end.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.lock().waiting
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Only assignments happen under this lock.
+        // Only assignments happen under this lock, so a poisoned state is valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

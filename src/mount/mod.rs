@@ -281,7 +281,7 @@ impl Mount {
     }
 
     fn is_server_alive(&self) -> bool {
-        ftp::greets(&self.server, SIGN_OF_LIFE)
+        ftp::probe(&self.server, SIGN_OF_LIFE)
     }
 
     /// Until the kernel has sent its last request, or the users of a busy mount had their time.

@@ -22,7 +22,7 @@ impl StateOptions {
     /// # Errors
     /// The directory that the user asked for cannot be used, or none where one is needed.
     pub(super) fn open(&self) -> Result<Journal, super::Error> {
-        let nothing = || Journal::keeping_nothing(self.spool.clone());
+        let nothing = || Journal::disabled(self.spool.clone());
         let Some(place) = &self.place else {
             return if self.is_needed {
                 Err(super::Error::NoState)

@@ -56,7 +56,7 @@ impl PooledConnection for Session {
     }
 
     fn arm(&mut self) {
-        Session::arm(self);
+        Session::prepare_data(self);
     }
 
     fn advance(&mut self) {
@@ -72,14 +72,14 @@ impl PooledConnection for Session {
     }
 
     fn has_old_arm(&self) -> bool {
-        Session::has_old_arm(self)
+        Session::has_old_prepared(self)
     }
 
     fn replace_arm(&mut self, is_worth_it: bool) {
         if is_worth_it {
-            Session::renew_arm(self);
+            Session::renew_prepared(self);
         } else {
-            Session::disarm(self);
+            Session::drop_prepared(self);
         }
     }
 }

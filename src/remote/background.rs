@@ -46,7 +46,7 @@ impl BackgroundSession {
     /// How many directories should be [listed](Self::list) at once: as many as one round trip tells
     /// of.
     pub fn most_to_list(&self) -> usize {
-        let queues = self.lease.as_ref().is_some_and(|lease| lease.queues());
+        let queues = self.lease.as_ref().is_some_and(|lease| lease.pipelines());
         if queues && self.lists_together() {
             MOST_TOGETHER
         } else {
@@ -189,7 +189,7 @@ impl BackgroundSession {
             return;
         };
         let zone = self.remote.zone();
-        let listed = lease.stat_together(directories, &mut |number, listing| {
+        let listed = lease.stat_batch(directories, &mut |number, listing| {
             if let Some(mut entries) = believed(listing) {
                 zone.settle_as_known(&mut entries);
                 tell(number, entries.into());
@@ -212,7 +212,7 @@ impl BackgroundSession {
         let profile = self.remote.profile();
         let lease = self.lease.as_mut().filter(|lease| lease.is_usable())?;
         if profile.has(Capability::Mlst) {
-            let told = lease.mlst_together(paths).ok()?;
+            let told = lease.mlst_batch(paths).ok()?;
             let version = |entry: Result<Entry, ftp::Error>| Some(Version::from(&entry.ok()?));
             return Some(told.into_iter().map(version).collect());
         }

@@ -169,7 +169,7 @@ impl RemoteDownload {
             Err(failed) => {
                 let ftp::Failed { error, session } = *failed;
                 let mut session = session;
-                let is_whole = matches!(error, ftp::Error::CutOff)
+                let is_whole = matches!(error, ftp::Error::NoCloseNotify)
                     && session
                         .as_mut()
                         .is_some_and(|session| self.is_whole(session));

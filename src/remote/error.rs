@@ -207,11 +207,11 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         ftp::Error::Login(_) => ErrorKind::LoginRefused,
         ftp::Error::TlsRefused { .. }
         | ftp::Error::TlsDemanded { .. }
-        | ftp::Error::Injected
+        | ftp::Error::PlaintextInjected
         | ftp::Error::Certificate(_)
         | ftp::Error::Tls(_)
         | ftp::Error::NotTls => ErrorKind::NotSecure,
-        ftp::Error::CutOff => ErrorKind::Truncated,
+        ftp::Error::NoCloseNotify => ErrorKind::Truncated,
         ftp::Error::NoTransfer { .. }
         | ftp::Error::OutOfStep(_)
         | ftp::Error::ListingTooLarge(_)
@@ -221,7 +221,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         ftp::Error::Path(
             PathError::Unsendable | PathError::NotAName | PathError::NotInCharset(_),
         )
-        | ftp::Error::Unsendable(_) => ErrorKind::InvalidName,
+        | ftp::Error::Unrepresentable(_) => ErrorKind::InvalidName,
         ftp::Error::LocalFile(_) => ErrorKind::Local,
     };
     Some(kind)

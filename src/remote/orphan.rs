@@ -340,7 +340,7 @@ impl Remote {
     }
 
     fn adopt(&self, orphan: Orphan) -> bool {
-        let is_kept = self.names().journal().is_kept();
+        let is_kept = self.names().journal().is_enabled();
         if is_kept {
             self.names()
                 .orphans()
@@ -408,7 +408,7 @@ impl Remote {
         let result = orphan.settle(self, dialogue);
         let cleared = match &result {
             Ok(()) => {
-                self.names().journal().gone(orphan.path());
+                self.names().journal().clear(orphan.path());
                 Cleared::Done
             }
             Err(fault) => {

@@ -229,7 +229,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         ftp::Error::Io { .. }
         | ftp::Error::Closed(_)
         | ftp::Error::Timeout(_)
-        | ftp::Error::CutOff
+        | ftp::Error::NoCloseNotify
         | ftp::Error::OutOfStep(_)
         | ftp::Error::Connect { .. } => true,
         ftp::Error::Proxy { problem, .. } => problem.may_pass(),
@@ -242,7 +242,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::TooManySessions(_)
         | ftp::Error::TlsRefused { .. }
         | ftp::Error::TlsDemanded { .. }
-        | ftp::Error::Injected
+        | ftp::Error::PlaintextInjected
         | ftp::Error::Certificate(_)
         | ftp::Error::Tls(_)
         | ftp::Error::NotTls
@@ -250,7 +250,7 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
         | ftp::Error::TooLong { .. }
         | ftp::Error::TooSlow(_)
         | ftp::Error::Path(_)
-        | ftp::Error::Unsendable(_)
+        | ftp::Error::Unrepresentable(_)
         | ftp::Error::LocalFile(_) => false,
     }
 }

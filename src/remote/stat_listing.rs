@@ -44,7 +44,7 @@ pub(super) fn list(
     }
     let listed = dialogue.repeat(|session| {
         let mut answer = StatAnswer::None;
-        session.stat_together(std::slice::from_ref(directory), &mut |_, listing| {
+        session.stat_batch(std::slice::from_ref(directory), &mut |_, listing| {
             answer = match listing {
                 Err(Error::ListingTooLarge(_)) => StatAnswer::TooLarge,
                 listing => believed(listing).map_or(StatAnswer::None, StatAnswer::Believed),
@@ -76,7 +76,7 @@ pub(super) fn compare(
     }
     let mut same = false;
     let asked = dialogue.repeat(|session| {
-        session.stat_together(std::slice::from_ref(directory), &mut |_, listing| {
+        session.stat_batch(std::slice::from_ref(directory), &mut |_, listing| {
             same = believed(listing).is_some_and(|listed| are_same(&listed, entries));
         })
     });

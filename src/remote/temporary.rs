@@ -167,7 +167,7 @@ impl Drop for InPlace {
     fn drop(&mut self) {
         let journal = &self.remote.names().journal;
         if self.is_whole {
-            journal.gone(&self.path);
+            journal.clear(&self.path);
         } else {
             journal.in_place_failed(&self.path);
         }
@@ -203,14 +203,14 @@ impl Temporary {
 
     /// It is at `path` now, [as expected](Self::expect_at), and is deleted when it is cleared away.
     pub(super) fn is_at(&mut self, path: RemotePath) {
-        self.remote.names().journal.gone(&self.path);
+        self.remote.names().journal.clear(&self.path);
         self.orphan = Some(Orphan::Part(path.clone()));
         self.path = path;
     }
 
     /// It did not get to `path`, where it was [expected](Self::expect_at).
     pub(super) fn is_not_at(&self, path: &RemotePath) {
-        self.remote.names().journal.gone(path);
+        self.remote.names().journal.clear(path);
     }
 
     /// The connection was lost after a command that makes a file of this name. The server may carry
@@ -227,7 +227,7 @@ impl Temporary {
                 let later = Instant::now() + FIRST_PAUSE;
                 self.remote.names().orphans.add(orphan, later);
             }
-            None => self.remote.names().journal.gone(&self.path),
+            None => self.remote.names().journal.clear(&self.path),
         }
     }
 
@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     fn names() -> TemporaryNames {
-        TemporaryNames::new(Journal::keeping_nothing(None))
+        TemporaryNames::new(Journal::disabled(None))
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use jiff::tz::TimeZone;
 
-use crate::ftp::time::{moment, shown_at};
+use crate::ftp::time::{moment, to_zone};
 use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session};
 
 /// Zones are whole quarters of an hour apart from UTC.
@@ -82,7 +82,7 @@ impl Zone {
     /// moment has a time of its own where a zone's clocks are put back.
     pub(super) fn told(&self, seconds: i64) -> i64 {
         match &self.given {
-            Some(zone) if self.alike => moment(shown_at(seconds, zone), zone),
+            Some(zone) if self.alike => moment(to_zone(seconds, zone), zone),
             _ => seconds,
         }
     }

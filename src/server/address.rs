@@ -1,15 +1,15 @@
-//! Addresses in PORT and PASV (RFC 959 §4.1.2), EPRT and EPSV (RFC 2428).
+//! Addresses of data connections: PORT and PASV (RFC 959 §4.1.2), EPRT and EPSV (RFC 2428).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
-/// A network protocol number the server does not speak, or a text that is no address.
+/// An unsupported network protocol number, or text that is not an address.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BadAddress {
     Syntax,
     Protocol,
 }
 
-/// `h1,h2,h3,h4,p1,p2`, the argument of PORT.
+/// Parses `h1,h2,h3,h4,p1,p2`, the argument of PORT.
 pub(super) fn parse_port(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
     let text = std::str::from_utf8(argument).map_err(|_| BadAddress::Syntax)?;
     let numbers: Vec<u8> = text
@@ -23,8 +23,8 @@ pub(super) fn parse_port(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
     Ok((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])).into())
 }
 
-/// `|1|132.235.1.2|6275|` or `|2|1080::8:800:200C:417A|5282|`, the argument of EPRT, with any
-/// delimiter.
+/// Parses `|1|132.235.1.2|6275|` or `|2|1080::8:800:200C:417A|5282|`, the argument of EPRT, with
+/// any delimiter.
 pub(super) fn parse_eprt(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
     let text = std::str::from_utf8(argument).map_err(|_| BadAddress::Syntax)?;
     let delimiter = text.chars().next().ok_or(BadAddress::Syntax)?;
@@ -47,14 +47,14 @@ pub(super) fn parse_eprt(argument: &[u8]) -> Result<SocketAddr, BadAddress> {
     Ok(SocketAddr::new(host, port))
 }
 
-/// The text of a 227.
+/// Formats the text of a 227 reply.
 pub(super) fn pasv_text(address: SocketAddrV4) -> String {
     let [a, b, c, d] = address.ip().octets();
     let [high, low] = address.port().to_be_bytes();
     format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low})")
 }
 
-/// The text of a 229.
+/// Formats the text of a 229 reply.
 pub(super) fn epsv_text(port: u16) -> String {
     format!("Entering Extended Passive Mode (|||{port}|)")
 }
@@ -111,7 +111,7 @@ mod tests {
             let argument = format!("|{protocol}|{}|{}|", address.ip(), address.port());
             let same = SocketAddr::new(address.ip(), address.port());
             proptest::prop_assert_eq!(parse_eprt(argument.as_bytes()), Ok(same));
-            // Only that they return.
+            // This only checks that they return.
             let _ = (parse_port(&text), parse_eprt(&text));
         }
     }

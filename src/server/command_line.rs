@@ -1,32 +1,32 @@
-//! Command lines as bytes (RFC 959 §5.3) and what TELNET leaves in them (RFC 854).
+//! Command lines (RFC 959 §5.3) and the TELNET commands in them (RFC 854).
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::fault::CONNECT;
 
-/// Longest command line taken; a longer one is answered 500.
+/// Maximum length of a command line in bytes. Longer lines are answered with 500.
 pub(super) const LINE_LIMIT: usize = 8 << 10;
 
-/// Lines waiting for their turn take at most about this many bytes; until some are answered nothing
-/// more is read.
+/// Approximate memory limit for queued lines in bytes. At the limit, nothing more is read until
+/// some are answered.
 const QUEUE_LIMIT: usize = 64 << 10;
 
-/// What a queued line costs beside its bytes.
+/// Overhead of a queued line in bytes.
 const LINE_COST: usize = 64;
 
 const IAC: u8 = 0xff;
 
 /// A verb and its argument.
 pub(super) struct Command {
-    /// Upper case; the sub-command of SITE belongs to it: `SITE CHMOD`.
+    /// In upper case. Includes the sub-command of SITE: `SITE CHMOD`.
     pub(super) verb: String,
-    /// Everything after the one blank behind the verb, byte for byte.
+    /// Everything after the single blank that follows the verb, byte for byte.
     pub(super) argument: Vec<u8>,
 }
 
 impl Command {
-    /// What a client says by connecting.
+    /// Stands for the act of connecting.
     pub(super) fn connecting() -> Self {
         Self {
             verb: CONNECT.to_owned(),
@@ -34,7 +34,7 @@ impl Command {
         }
     }
 
-    /// Splits a line without its line end.
+    /// Parses a line without its line end.
     pub(super) fn parse(line: &[u8]) -> Self {
         let line = without_telnet(line);
         let (verb, argument) = first_word(&line);
@@ -52,25 +52,25 @@ impl Command {
     }
 }
 
-/// A line from the client, or that there was one and it was too long.
+/// A line from the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Complete(Vec<u8>),
     TooLong,
 }
 
-/// Takes bytes as they arrive, gives lines in order.
+/// Assembles received bytes into lines.
 #[derive(Default)]
 pub(super) struct LineQueue {
     lines: VecDeque<(Line, Instant)>,
     cost: usize,
     partial: Vec<u8>,
-    /// The line under way is beyond the limit; its rest is thrown away.
+    /// The current line exceeds the limit; the rest of it is discarded.
     overlong: bool,
 }
 
 impl LineQueue {
-    /// Adds what arrived at `now`.
+    /// Adds bytes received at `now`.
     pub(super) fn push(&mut self, mut bytes: &[u8], now: Instant) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             let (head, rest) = bytes.split_at(end);
@@ -81,24 +81,24 @@ impl LineQueue {
         self.extend(bytes);
     }
 
-    /// The next line and when it arrived.
+    /// Takes the next line and the time of its arrival.
     pub(super) fn pop(&mut self) -> Option<(Line, Instant)> {
         let (line, arrived) = self.lines.pop_front()?;
         self.cost -= cost(&line);
         Some((line, arrived))
     }
 
-    /// Whether so much waits that no more is to be read.
+    /// Whether the queue is full, so that no more must be read.
     pub(super) fn is_full(&self) -> bool {
         self.cost >= QUEUE_LIMIT
     }
 
-    /// Whether nothing has arrived that was not taken, not even the beginning of a line.
+    /// Whether the queue holds nothing, not even the beginning of a line.
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty() && self.partial.is_empty() && !self.overlong
     }
 
-    /// Whether an ABOR is among the waiting lines.
+    /// Whether one of the queued lines is ABOR.
     pub(super) fn has_abort(&self) -> bool {
         self.lines.iter().any(|(line, _)| match line {
             Line::Complete(bytes) => Command::parse(bytes).verb == "ABOR",
@@ -128,7 +128,7 @@ impl LineQueue {
     }
 }
 
-/// Doubles IAC, as TELNET wants it on the control connection.
+/// Doubles IAC bytes, as TELNET requires on the control connection.
 pub(super) fn with_telnet(text: &[u8]) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(text.len());
     for &byte in text {
@@ -156,9 +156,8 @@ fn first_word(line: &[u8]) -> (String, &[u8]) {
     )
 }
 
-/// Drops TELNET commands before the verb (`IAC IP IAC DM` precedes ABOR) and halves a doubled IAC.
-/// A lone one inside the line stays: clients that know nothing of TELNET send Latin-1 names as they
-/// are.
+/// Removes TELNET commands before the verb (`IAC IP IAC DM` precedes ABOR) and halves doubled IACs.
+/// A single IAC inside the line remains: clients that ignore TELNET send Latin-1 names as they are.
 fn without_telnet(mut line: &[u8]) -> Vec<u8> {
     loop {
         line = match line {

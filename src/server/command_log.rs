@@ -1,32 +1,32 @@
-//! The command lines received, for tests to count.
+//! A log of received command lines, which tests evaluate.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::command_line::Command;
 
-/// Most memory the lines may take; a server that runs for months must not grow.
+/// Memory limit in bytes, so that a server running for months does not grow.
 const LIMIT_BYTES: usize = 16 << 20;
 
-/// What one line costs beside its bytes.
+/// Overhead of a line in bytes.
 const LINE_BYTES: usize = size_of::<(Flight, String)>();
 
-/// Some commands of one session.
+/// Identifies a flight: commands of one session sent without waiting for replies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Flight {
     session: u64,
     number: u64,
 }
 
-/// Command lines in the order they were acted upon, over all sessions.
+/// Command lines of all sessions in the order of their execution.
 #[derive(Default)]
 pub(super) struct CommandLog {
-    kept: Mutex<Kept>,
+    logged: Mutex<LoggedCommands>,
 }
 
 #[derive(Default)]
-struct Kept {
-    /// Each with its flight.
+struct LoggedCommands {
+    /// Each line with its flight.
     lines: VecDeque<(Flight, String)>,
     bytes: usize,
     flights: u64,
@@ -34,18 +34,18 @@ struct Kept {
 }
 
 impl CommandLog {
-    /// Another session, by its number.
+    /// Returns the number of a new session.
     pub(super) fn begin_session(&self) -> u64 {
-        let mut kept = self.lock();
-        kept.sessions += 1;
-        kept.sessions
+        let mut logged = self.lock();
+        logged.sessions += 1;
+        logged.sessions
     }
 
-    /// Another flight: commands that `session` sent without waiting for replies.
+    /// Returns a new flight of `session`.
     pub(super) fn begin_flight(&self, session: u64) -> Flight {
-        let mut kept = self.lock();
-        kept.flights += 1;
-        let number = kept.flights;
+        let mut logged = self.lock();
+        logged.flights += 1;
+        let number = logged.flights;
         Flight { session, number }
     }
 
@@ -56,14 +56,14 @@ impl CommandLog {
             verb => format!("{verb} {}", String::from_utf8_lossy(&command.argument)),
         };
         log::debug!("server: {line}");
-        let mut kept = self.lock();
-        kept.bytes += line.len() + LINE_BYTES;
-        kept.lines.push_back((flight, line));
-        while kept.bytes > LIMIT_BYTES {
-            let Some((_, oldest)) = kept.lines.pop_front() else {
+        let mut logged = self.lock();
+        logged.bytes += line.len() + LINE_BYTES;
+        logged.lines.push_back((flight, line));
+        while logged.bytes > LIMIT_BYTES {
+            let Some((_, oldest)) = logged.lines.pop_front() else {
                 break;
             };
-            kept.bytes -= oldest.len() + LINE_BYTES;
+            logged.bytes -= oldest.len() + LINE_BYTES;
         }
     }
 
@@ -71,7 +71,7 @@ impl CommandLog {
         self.lock().lines.iter().map(|it| it.1.clone()).collect()
     }
 
-    /// The lines by flight, in the order of the flights' first lines.
+    /// Returns the lines grouped by flight, ordered by the first line of each flight.
     pub(super) fn flights(&self) -> Vec<Vec<String>> {
         let mut flights: Vec<(Flight, Vec<String>)> = Vec::new();
         for (flight, line) in &self.lock().lines {
@@ -83,11 +83,11 @@ impl CommandLog {
         flights.into_iter().map(|it| it.1).collect()
     }
 
-    /// The number of flights of the session that had the most.
+    /// Returns the number of flights of the session with the most.
     pub(super) fn most_flights(&self) -> usize {
-        let kept = self.lock();
-        let flights: BTreeSet<Flight> = kept.lines.iter().map(|it| it.0).collect();
-        drop(kept);
+        let logged = self.lock();
+        let flights: BTreeSet<Flight> = logged.lines.iter().map(|it| it.0).collect();
+        drop(logged);
         let mut of_sessions: BTreeMap<u64, usize> = BTreeMap::new();
         for flight in flights {
             *of_sessions.entry(flight.session).or_default() += 1;
@@ -96,13 +96,13 @@ impl CommandLog {
     }
 
     pub(super) fn clear(&self) {
-        let mut kept = self.lock();
-        kept.lines.clear();
-        kept.bytes = 0;
+        let mut logged = self.lock();
+        logged.lines.clear();
+        logged.bytes = 0;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LoggedCommands> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The control connection: lines in, replies out, and the watch over it while something else is
-//! waited for.
+//! The control connection: it receives lines, sends replies, and is watched while the session waits
+//! for something else.
 
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
@@ -16,51 +16,51 @@ use super::command_line::{Line, LineQueue};
 use super::reply::{Gone, Reply};
 use super::tls::Stream;
 
-/// A client whose TLS handshake takes longer is given up.
+/// Time limit of a client's TLS handshake.
 pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A client that does not take a reply for this long is given up.
+/// Time limit for a client to take a reply.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long one of the waits of a stalled session is; a client that goes is noticed at once.
+/// Length of one wait of a stalled session. It also ends immediately when the client disconnects.
 const HANG: Duration = Duration::from_secs(60);
 
-/// Bytes read from the control connection at once.
+/// Maximum number of bytes per read.
 const READ_SIZE: usize = 8 << 10;
 
 /// The control connection of one session.
 pub(super) struct Control {
     stream: Stream,
     queue: LineQueue,
-    /// The client sends nothing more; what it sent is still answered.
+    /// The client has closed its side. Commands received before are still answered.
     ended: bool,
     delay: Duration,
-    /// When the event happened that the next reply answers: the delay counts from it.
+    /// Time of the event that the next reply answers. The artificial delay counts from here.
     cause: Instant,
-    /// When the last reply was sent.
+    /// Time of the last reply.
     replied: Instant,
-    /// The line taken last arrived after a reply: the client may have waited for that.
+    /// The last line arrived after a reply, for which the client may have waited.
     is_new_flight: bool,
 }
 
-/// What a wait ended with.
+/// The reason why a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
     /// The other descriptor is ready.
     Other,
     /// The client sent something on the control connection.
     Input,
-    /// Nothing happened until the deadline.
+    /// The deadline passed.
     Deadline,
 }
 
 impl Control {
-    /// Takes over a connection accepted just now.
+    /// Wraps an accepted connection.
     pub(super) fn new(stream: TcpStream, delay: Duration) -> Result<Self, Gone> {
         let prepare = || {
             let socket = SockRef::from(&stream);
             socket.set_keepalive(true)?;
-            // ABOR may come as TELNET urgent data; out of line its last byte would be lost.
+            // ABOR may arrive as TELNET urgent data. Out of band, its last byte would be lost.
             socket.set_out_of_band_inline(true)
         };
         prepare().map_err(|_| Gone)?;
@@ -75,7 +75,7 @@ impl Control {
         })
     }
 
-    /// The next command line in order if one has arrived; the next reply is taken as its answer.
+    /// Takes the next command line if one has arrived. The next reply answers it.
     pub(super) fn take_line(&mut self) -> Result<Option<Line>, Gone> {
         match self.queue.pop() {
             Some((line, arrived)) => {
@@ -88,45 +88,45 @@ impl Control {
         }
     }
 
-    /// Whether the line taken last began another flight: it did not arrive before the replies to
-    /// those ahead of it.
+    /// Whether the last line began a new flight, that is, arrived after the replies to the lines
+    /// before it.
     pub(super) fn is_new_flight(&self) -> bool {
         self.is_new_flight
     }
 
-    /// Whether the client sends nothing more.
+    /// Whether the client has closed its side.
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Lets the delay of the next reply count from now.
+    /// Makes the delay of the next reply count from now.
     pub(super) fn restart_delay(&mut self) {
         self.cause = Instant::now();
     }
 
-    /// Whether the client asked to abort what is under way.
+    /// Whether the client asked to abort the current command.
     pub(super) fn wants_abort(&self) -> bool {
         self.queue.has_abort()
     }
 
-    /// When a connection opened now can carry its first byte.
+    /// Returns the time at which a connection opened now can carry its first byte.
     pub(super) fn handshake_done(&self) -> Instant {
-        // On loopback the client's connect returns at once: one delay stands for the round trip it
-        // would have waited there, the other for the one until the first byte answers it.
+        // On loopback the client's connect returns immediately. One delay stands for the round trip
+        // of the TCP handshake, the other for the round trip of the first byte and its answer.
         Instant::now() + 2 * self.delay
     }
 
-    /// When what the client sends now has crossed a distant line.
+    /// Returns the time at which data that the client sends now would arrive from a distant host.
     pub(super) fn one_way_done(&self) -> Instant {
         Instant::now() + self.delay
     }
 
-    /// Sends a reply once its time has come.
+    /// Sends a reply after the artificial delay.
     pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         self.send(&reply.to_bytes())
     }
 
-    /// Sends reply lines as they stand.
+    /// Sends reply lines verbatim.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Gone> {
         self.pause_until(self.cause + self.delay)?;
         let deadline = Instant::now() + WRITE_DEADLINE;
@@ -141,13 +141,13 @@ impl Control {
         Ok(())
     }
 
-    /// Whether what is said here can be read by nobody else.
+    /// Whether the connection is encrypted.
     pub(super) fn is_secure(&self) -> bool {
         self.stream.is_secure()
     }
 
-    /// Begins TLS, as its server. What came in the clear behind the command that asked for it was
-    /// said by anybody: it ends the session, and so does a handshake that fails.
+    /// Starts TLS as the server. Plaintext that follows the AUTH command may be injected, so it
+    /// ends the session, as does a failed handshake.
     pub(super) fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), Gone> {
         if !self.queue.is_empty() {
             log::warn!("server: commands in the clear behind AUTH TLS: the session is closed");
@@ -170,10 +170,10 @@ impl Control {
         Ok(())
     }
 
-    /// Ends what the server says, so that the client can tell it from a connection that was cut.
+    /// Announces the end of the connection, which distinguishes it from one that was cut.
     pub(super) fn end(&mut self) {
         self.stream.end();
-        // The client may have gone with the last reply.
+        // The client may have disconnected after the last reply.
         let _ = self.flush(Instant::now() + WRITE_DEADLINE);
     }
 
@@ -186,7 +186,8 @@ impl Control {
         }
     }
 
-    /// What was done; where it could not be done yet, waits for the client to take what was sent.
+    /// Returns the result of an operation. If it would block, waits for the client to take what was
+    /// sent and returns `None`.
     fn or_wait<T>(&self, done: io::Result<T>, deadline: Instant) -> Result<Option<T>, Gone> {
         match done {
             Ok(done) => Ok(Some(done)),
@@ -208,7 +209,7 @@ impl Control {
         Ok(())
     }
 
-    /// Waits, and leaves what the client sends where it is.
+    /// Waits without reading from the client.
     fn rest_until(&self, moment: Instant) -> Result<(), Gone> {
         while Instant::now() < moment {
             let (control, _) = self.poll(false, None, moment)?;
@@ -219,7 +220,7 @@ impl Control {
         Ok(())
     }
 
-    /// Waits, still reading what the client sends.
+    /// Waits while reading from the client.
     pub(super) fn pause_until(&mut self, moment: Instant) -> Result<(), Gone> {
         while Instant::now() < moment {
             self.watch(None, moment)?;
@@ -227,13 +228,13 @@ impl Control {
         Ok(())
     }
 
-    /// Waits until the client has closed its side, deaf to what it sends.
+    /// Waits until the client has closed its side, ignoring its commands.
     pub(super) fn hang(&mut self) -> Gone {
         while !self.ended && self.watch(None, Instant::now() + HANG).is_ok() {}
         Gone
     }
 
-    /// Waits until the client says something that it has not said yet.
+    /// Waits for new input from the client.
     pub(super) fn await_input(&mut self) -> Result<(), Gone> {
         let deadline = Instant::now() + HANDSHAKE_DEADLINE;
         match self.watch(None, deadline)? {
@@ -242,21 +243,22 @@ impl Control {
         }
     }
 
-    /// Says nothing more, and waits until the client has closed its side: what was said reaches it.
+    /// Stops sending and waits until the client has closed its side, so that everything sent
+    /// arrives.
     pub(super) fn hang_up(&mut self) -> Gone {
-        // A client that has gone already need not be told.
+        // Nothing to do if the client has disconnected already.
         let _ = self.stream.socket().shutdown(Shutdown::Write);
         self.hang()
     }
 
-    /// Waits until `other` is ready, the client has sent something or the deadline is over, and
-    /// queues what was sent.
+    /// Waits until `other` is ready, the client sends something or the deadline passes, and queues
+    /// what was sent.
     pub(super) fn watch(
         &mut self,
         other: Option<(BorrowedFd<'_>, PollFlags)>,
         deadline: Instant,
     ) -> Result<Event, Gone> {
-        if self.take_held()? {
+        if self.take_queued()? {
             return Ok(Event::Input);
         }
         let reading = !self.ended && !self.queue.is_full();
@@ -274,9 +276,9 @@ impl Control {
         Ok(if heard { Event::Input } else { Event::Deadline })
     }
 
-    /// Queues what TLS had received already, which poll(2) does not show; whether there was
-    /// anything.
-    fn take_held(&mut self) -> Result<bool, Gone> {
+    /// Queues data that TLS has already received, which poll(2) does not report. Returns whether
+    /// there was any.
+    fn take_queued(&mut self) -> Result<bool, Gone> {
         let mut came = false;
         while self.stream.holds_input() && !self.ended && !self.queue.is_full() {
             came |= self.fill()?;
@@ -284,8 +286,8 @@ impl Control {
         Ok(came)
     }
 
-    /// poll(2) over the control connection and the other descriptor; both empty when the deadline
-    /// passed.
+    /// Polls the control connection and the other descriptor. Both results are empty when the
+    /// deadline has passed.
     fn poll(
         &self,
         reading: bool,
@@ -316,12 +318,12 @@ impl Control {
         Ok((control.revents(), other.revents()))
     }
 
-    /// Reads once; whether anything came, were it the end.
+    /// Reads once. Returns whether anything arrived, including the end.
     fn fill(&mut self) -> Result<bool, Gone> {
         let mut bytes = [0; READ_SIZE];
         match self.stream.read(&mut bytes) {
-            // Clients leave without a word, in TLS too: what they said before is whole lines or
-            // nothing.
+            // Clients often disconnect without QUIT or close_notify. Complete lines received before
+            // are valid.
             Ok(0) => self.ended = true,
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => self.ended = true,
             Ok(count) => self
@@ -334,7 +336,7 @@ impl Control {
     }
 }
 
-/// Whether it is no error, but a reason to try again.
+/// Whether the error only means to try again.
 pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }

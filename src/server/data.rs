@@ -1,4 +1,4 @@
-//! How the next data connection will be opened, and opening it (RFC 959 §3.2, RFC 2428, RFC 2577).
+//! Setup and opening of data connections (RFC 959 §3.2, RFC 2428, RFC 2577).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -15,22 +15,22 @@ use super::control::{Control, Event, HANDSHAKE_DEADLINE};
 use super::reply::{Gone, Reply, Stop, reason, refused};
 use super::tls::Stream;
 
-/// A client that announced a data connection opens it, or lets it be opened, within this time.
+/// Time limit for the opening of an announced data connection.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What PASV, EPSV, PORT or EPRT arranged for the next transfer.
+/// What PASV, EPSV, PORT or EPRT set up for the next transfer.
 #[derive(Default)]
 pub(super) enum DataSetup {
-    /// Nothing yet.
+    /// Nothing is set up.
     #[default]
     Unset,
-    /// The client connects here.
+    /// The client connects to this socket.
     Passive(Passive),
-    /// The server connects there.
+    /// The server connects to this address.
     Active(SocketAddr),
 }
 
-/// A listening socket for one data connection from the control connection's peer.
+/// A listening socket for one data connection from the peer of the control connection.
 pub(super) struct Passive {
     listener: TcpListener,
     peer: IpAddr,
@@ -40,12 +40,12 @@ pub(super) struct Passive {
 /// An open data connection.
 pub(super) struct DataConnection {
     pub(super) stream: Stream,
-    /// No byte is carried before.
+    /// No byte is transferred before this time.
     pub(super) usable_from: Instant,
 }
 
 impl Passive {
-    /// Listens on the address the client has reached already.
+    /// Listens on the address of the control connection.
     pub(super) fn listen(local: IpAddr, peer: IpAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::new(local, 0))?;
         listener.set_nonblocking(true)?;
@@ -60,7 +60,8 @@ impl Passive {
         self.listener.local_addr()
     }
 
-    /// Takes the client's connection if it has come; one from any other address is closed.
+    /// Accepts the client's connection if it has arrived. Closes a connection from any other
+    /// address.
     fn accept(&mut self, control: &Control) -> io::Result<()> {
         while self.opened.is_none() {
             match self.listener.accept() {
@@ -97,7 +98,7 @@ impl DataConnection {
         })
     }
 
-    /// Begins TLS on it; where `reuse` is demanded, by a session of its control connection.
+    /// Starts TLS. With `reuse`, requires that it resume a session of the control connection.
     pub(super) fn secure(
         &mut self,
         control: &mut Control,
@@ -118,12 +119,12 @@ impl DataConnection {
                 "The data connection must resume the TLS session of its control connection",
             ));
         }
-        // The client's last message of the handshake is on its way for as long as any reply.
+        // The client's last handshake message is delayed like any reply.
         self.usable_from = control.one_way_done();
         Ok(())
     }
 
-    /// Connects to the client; ABOR and the end of the session are heard meanwhile.
+    /// Connects to the client, while watching for ABOR and the end of the session.
     fn connect(
         address: SocketAddr,
         control: &mut Control,
@@ -139,8 +140,8 @@ impl DataConnection {
 }
 
 impl DataSetup {
-    /// Waits for input on the control connection, taking a data connection that is opened ahead of
-    /// its command.
+    /// Waits for input on the control connection, and accepts a data connection that is opened
+    /// ahead of its command.
     pub(super) fn watch(
         &mut self,
         control: &mut Control,
@@ -191,7 +192,7 @@ impl DataSetup {
     }
 }
 
-/// Starts a connect(2) that goes on by itself; writable, the socket has come to its end.
+/// Starts a non-blocking connect(2). The socket becomes writable when it completes or fails.
 fn begin_connect(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -201,7 +202,7 @@ fn begin_connect(address: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// Waits until something happens on the socket that the data connection is to come from.
+/// Waits for an event on the socket from which the data connection will come.
 fn await_opening(
     control: &mut Control,
     socket: BorrowedFd<'_>,

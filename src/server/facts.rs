@@ -9,7 +9,7 @@ use rustix::process::{Gid, getegid, geteuid, getgroups};
 use super::place::Entry;
 use super::time;
 
-/// One fact the server can tell.
+/// A fact that the server supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fact {
     Type,
@@ -48,24 +48,24 @@ impl Fact {
     }
 }
 
-/// What an entry is to the directory that is listed.
+/// The relation of an entry to the listed directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// A name in it, which may be deleted and renamed or not.
+    /// A member. `removable` tells whether it can be deleted and renamed.
     Member { removable: bool },
     /// The directory itself.
     Current,
-    /// The one above it.
+    /// Its parent.
     Parent,
 }
 
-/// The facts a session wants to be told; all of them until OPTS MLST says otherwise.
+/// The facts selected by the session. All are selected until OPTS MLST.
 #[derive(Clone)]
 pub(super) struct Facts {
     wanted: BTreeSet<Fact>,
 }
 
-/// Who the server's process is to the files: decides the `perm` fact.
+/// Identity of the server process, which determines the `perm` fact.
 #[derive(Clone)]
 pub(super) struct Identity {
     user: u32,
@@ -82,8 +82,8 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// Chooses from the argument of OPTS MLST: `type;size;`. Unknown names are passed over (RFC
-    /// 3659 §7.9).
+    /// Selects facts from the argument of OPTS MLST: `type;size;`. Ignores unknown names (RFC 3659
+    /// §7.9).
     pub(super) fn choose(&mut self, names: &str) {
         let chosen = |fact: &Fact| {
             names
@@ -93,14 +93,14 @@ impl Facts {
         self.wanted = Fact::ALL.into_iter().filter(chosen).collect();
     }
 
-    /// `type;size;`: the chosen ones.
+    /// Formats the selected facts: `type;size;`.
     pub(super) fn chosen(&self) -> String {
         self.wanted
             .iter()
             .fold(String::new(), |text, fact| text + fact.name() + ";")
     }
 
-    /// `type*;size;`: all of them, the chosen ones marked, as FEAT shows them.
+    /// Formats all facts for FEAT, with the selected ones marked: `type*;size;`.
     pub(super) fn marked(&self) -> String {
         Fact::ALL.iter().fold(String::new(), |text, fact| {
             let mark = if self.wanted.contains(fact) { "*" } else { "" };
@@ -108,7 +108,7 @@ impl Facts {
         })
     }
 
-    /// `fact=value;… name`, without a line end.
+    /// Formats `fact=value;… name` without a line end.
     pub(super) fn line(&self, entry: &Entry, role: Role, identity: &Identity) -> Vec<u8> {
         let mut line = Vec::with_capacity(128 + entry.name.len());
         for &fact in &self.wanted {
@@ -126,7 +126,7 @@ impl Facts {
 }
 
 impl Identity {
-    /// The process's own.
+    /// Returns the identity of this process.
     pub(super) fn current(read_only: bool) -> Self {
         let mut groups: Vec<u32> = getgroups()
             .unwrap_or_default()
@@ -141,7 +141,7 @@ impl Identity {
         }
     }
 
-    /// The permission bits that hold for the process, as `rwx`.
+    /// Returns the permission bits that apply to the process, as `rwx`.
     fn bits(&self, stat: &Stat) -> u32 {
         let mode = stat.st_mode;
         if self.user == 0 {
@@ -155,12 +155,12 @@ impl Identity {
         }
     }
 
-    /// Whether names in the directory may be made, deleted and renamed.
+    /// Whether names in the directory can be created, deleted and renamed.
     pub(super) fn may_change(&self, directory: &Stat) -> bool {
         !self.read_only && self.bits(directory) & 0o3 == 0o3
     }
 
-    /// RFC 3659 §7.5.5.
+    /// Formats the `perm` fact (RFC 3659 §7.5.5).
     fn perm(&self, stat: &Stat, role: Role) -> String {
         let bits = self.bits(stat);
         let (read, write, search) = (
@@ -217,7 +217,7 @@ fn kind(entry: &Entry, role: Role) -> Vec<u8> {
     kind.into()
 }
 
-/// `OS.unix=slink:` and the target; a target that would end the fact or the line is left out.
+/// Formats `OS.unix=slink:` and the target. Omits a target that would end the fact or the line.
 fn link_kind(entry: &Entry) -> Vec<u8> {
     match &entry.target {
         Some(target)

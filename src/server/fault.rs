@@ -1,4 +1,4 @@
-//! Misdeeds that a test asks for: at which command, how often, and what goes wrong there.
+//! Faults that tests inject: at which command, how often, and what goes wrong.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use super::command_line::Command;
 
-/// Stands for the moment of connecting, where the greeting is due, in [`Fault::on`]: in lower case,
-/// as no verb is.
+/// Stands for the moment of connecting in [`Fault::on`], where the greeting is due. In lower case,
+/// unlike any verb.
 pub const CONNECT: &str = "connect";
-/// Stands for every command in [`Fault::on`].
+/// Stands for any command in [`Fault::on`].
 pub const ANY: &str = "*";
 
-/// A fatal alert of TLS, handshake_failure (RFC 8446 §6), for [`Misdeed::InsteadOfHandshake`].
+/// The fatal TLS alert handshake_failure (RFC 8446 §6), for [`Misdeed::InsteadOfHandshake`].
 pub const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
-/// One thing that is to go wrong.
+/// One fault to inject.
 #[derive(Debug, Clone)]
 pub struct Fault {
     verb: String,
-    /// What the argument must end with.
+    /// Required suffix of the argument.
     named: Vec<u8>,
     skip: u32,
-    /// How often it still happens; for ever where there is none.
+    /// Remaining number of times, or `None` for no limit.
     times: Option<u32>,
     misdeed: Misdeed,
 }
@@ -30,81 +30,82 @@ pub struct Fault {
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Misdeed {
-    /// The control connection is closed instead of the command done.
+    /// Closes the control connection instead of executing the command.
     DropControl,
-    /// The command is done, and the control connection closed instead of its reply sent.
+    /// Executes the command and closes the control connection instead of replying.
     DoneThenDrop,
-    /// Nothing is done or said any more on this control connection.
+    /// Does and sends nothing more on this control connection.
     StallControl,
-    /// The command is refused.
+    /// Refuses the command.
     Refuse {
-        /// The reply's code; 421 closes the connection.
+        /// Reply code; 421 closes the connection.
         code: u16,
-        /// Its text.
+        /// Reply text.
         text: String,
     },
-    /// The command is done and said to be refused.
+    /// Executes the command and reports a refusal.
     DoneThenRefuse {
-        /// The reply's code.
+        /// Reply code.
         code: u16,
-        /// Its text.
+        /// Reply text.
         text: String,
     },
-    /// The command is done and its last reply not sent: of a transfer the 226.
+    /// Executes the command without sending its final reply, which is the 226 of a transfer.
     NoReply,
-    /// … and sent so much later.
+    /// Executes the command and sends its final reply this much later.
     LateReply(Duration),
-    /// … and its connection closed after so many bytes of it.
+    /// Executes the command, sends this many bytes of the final reply, and closes the connection.
     CutReply(usize),
-    /// A reply without an end.
+    /// Sends a reply that never ends.
     EndlessReply,
-    /// No data connection can be opened (425); a file that STOR had made for it stays.
+    /// Refuses the data connection (425). A file that STOR created for it remains.
     RefuseData,
-    /// The data connection is reset.
+    /// Resets the data connection.
     DropData {
-        /// After so many bytes.
+        /// After this many bytes.
         after: u64,
     },
-    /// The data connection stays open, and nothing moves any more.
+    /// Stalls the data connection and leaves it open.
     StallData {
-        /// After so many bytes.
+        /// After this many bytes.
         after: u64,
     },
-    /// The transfer is ended with a refusal.
+    /// Ends the transfer with a refusal.
     BreakData {
-        /// After so many bytes.
+        /// After this many bytes.
         after: u64,
-        /// The reply's code: 426, 451, 452, 552 …
+        /// Reply code: 426, 451, 452, 552, …
         code: u16,
     },
-    /// The transfer ends early, and is said to be complete.
+    /// Ends the transfer early and reports success.
     ShortThen226 {
-        /// After so many bytes.
+        /// After this many bytes.
         after: u64,
     },
-    /// The transfer's TLS connection ends without its close_notify, and is said to be complete.
+    /// Ends the TLS connection of a transfer without close_notify and reports success.
     Unclosed {
-        /// After so many bytes, or at the end of the file where that comes first.
+        /// After this many bytes, or at the end of the file if that comes first.
         after: u64,
     },
-    /// At AUTH: these bytes follow the 234 in the clear, before the handshake.
+    /// At AUTH: sends these bytes in the clear after the 234, before the handshake.
     Inject(Vec<u8>),
-    /// At AUTH (where TLS is implicit at [`CONNECT`]) or at the command of a transfer: the client
-    /// waits in vain for the TLS handshake on the control or the data connection.
+    /// At AUTH (with implicit TLS at [`CONNECT`]) or at a transfer command: never performs the TLS
+    /// handshake of the control or data connection.
     StallHandshake,
-    /// There: these bytes answer the client's handshake, and the connection is closed.
+    /// At the same places: sends these bytes in reply to the client's hello and closes the
+    /// connection.
     InsteadOfHandshake(Vec<u8>),
-    /// Sizes are told (SIZE, MLST, MLSD, LIST, STAT) so many bytes too large.
+    /// Reports sizes (SIZE, MLST, MLSD, LIST, STAT) this many bytes too large.
     WrongSize(i64),
-    /// A listing without an end.
+    /// Sends a listing that never ends.
     EndlessListing,
-    /// The first byte of what was stored is another one: 0xFF.
+    /// Replaces the first byte of the uploaded file with 0xFF.
     Corrupt,
-    /// RNTO does not replace a file.
+    /// Refuses an RNTO that would replace a file.
     NoReplace,
 }
 
-/// The faults that are still to happen, over all sessions.
+/// The injected faults of all sessions.
 #[derive(Debug, Default)]
 pub struct Faults {
     waiting: Mutex<Vec<Fault>>,
@@ -112,8 +113,8 @@ pub struct Faults {
 }
 
 impl Fault {
-    /// `misdeed` at the next command `verb`: as sent, upper case, `SITE` with its sub-command;
-    /// [`CONNECT`] or [`ANY`].
+    /// Injects `misdeed` at the next command `verb`, as sent and in upper case, including the
+    /// sub-command of SITE; or [`CONNECT`] or [`ANY`].
     pub fn on(verb: &str, misdeed: Misdeed) -> Self {
         Self {
             verb: verb.to_owned(),
@@ -124,28 +125,28 @@ impl Fault {
         }
     }
 
-    /// Only where the argument ends so.
+    /// Restricts the fault to arguments that end with `end`.
     #[must_use]
     pub fn named(mut self, end: impl AsRef<[u8]>) -> Self {
         end.as_ref().clone_into(&mut self.named);
         self
     }
 
-    /// Lets so many such commands pass before.
+    /// Skips the first `count` matching commands.
     #[must_use]
     pub fn skip(mut self, count: u32) -> Self {
         self.skip = count;
         self
     }
 
-    /// So many times, not once.
+    /// Repeats the fault `count` times.
     #[must_use]
     pub fn times(mut self, count: u32) -> Self {
         self.times = Some(count);
         self
     }
 
-    /// For ever, not once.
+    /// Repeats the fault without limit.
     #[must_use]
     pub fn always(mut self) -> Self {
         self.times = None;
@@ -157,7 +158,7 @@ impl Fault {
         (any || self.verb == command.verb) && command.argument.ends_with(&self.named)
     }
 
-    /// Whether it happens at a command it is about.
+    /// Counts a matching command. Returns whether the fault happens at it.
     fn strikes(&mut self) -> bool {
         if self.skip > 0 {
             self.skip -= 1;
@@ -175,22 +176,22 @@ impl Fault {
 }
 
 impl Faults {
-    /// One more; where several are about a command, the first added happens.
+    /// Adds a fault. If several match a command, the one added first happens.
     pub fn add(&self, fault: Fault) {
         self.lock().push(fault);
     }
 
-    /// None from now on. What stalls goes on doing so.
+    /// Removes all faults. Connections that are stalled remain stalled.
     pub fn clear(&self) {
         self.lock().clear();
     }
 
-    /// How many took place since the start.
+    /// Number of faults that happened since the start.
     pub fn happened(&self) -> u64 {
         self.happened.load(Ordering::Relaxed)
     }
 
-    /// What goes wrong with this command.
+    /// Returns what goes wrong with this command.
     pub(super) fn strike(&self, command: &Command) -> Option<Misdeed> {
         let mut waiting = self.lock();
         let struck = waiting.iter_mut().find_map(|fault| {

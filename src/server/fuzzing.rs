@@ -1,6 +1,9 @@
-//! The grammars of what a client sends, fed with anything (see [`crate::fuzzing`]).
+//! Parsers of client input, for fuzzing (see [`crate::fuzzing`]).
 
-#![allow(clippy::missing_panics_doc, reason = "a panic is how a fuzzer is told")]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "panics report findings to the fuzzer"
+)]
 
 use std::time::Instant;
 
@@ -8,10 +11,10 @@ use super::address::{parse_eprt, parse_port};
 use super::command_line::{Command, LINE_LIMIT, Line, LineQueue, with_telnet};
 use super::path::VirtualPath;
 
-/// Bytes that arrive at a time.
+/// Number of bytes that arrive at a time.
 const PIECE: usize = 256;
 
-/// Command lines as they arrive, in pieces; and what their arguments may mean.
+/// Parses command lines that arrive in pieces, and their arguments.
 pub fn command(input: &[u8]) {
     let (mut queue, now) = (LineQueue::default(), Instant::now());
     for piece in input.chunks(PIECE) {

@@ -1,18 +1,20 @@
-//! Entries as `ls -l` writes them, for LIST and STAT; times are UTC.
+//! Entries in the format of `ls -l`, for LIST and STAT. Times are in UTC.
 
 use rustix::fs::{FileType, Stat, major, minor};
 
 use super::place::Entry;
 use super::time::civil;
 
-/// How far back a time shows its hour instead of its year, as in ls(1): half an average year.
+/// Age up to which a time is shown with the hour instead of the year, as in ls(1): half an average
+/// year.
 const RECENT_SECONDS: i64 = 31_556_952 / 2;
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
-/// One line with its CR LF. `now` is the Unix time that decides between hour and year.
+/// Formats one line with CR LF. `now` is the time in seconds since the epoch that decides between
+/// hour and year.
 pub(super) fn line(entry: &Entry, now: i64) -> Vec<u8> {
     let stat = &entry.stat;
     let mut line = format!(
@@ -56,7 +58,7 @@ fn mode(stat: &Stat) -> String {
     };
     let bits = stat.st_mode;
     let bit = |mask, letter| if bits & mask != 0 { letter } else { '-' };
-    // The execute letter also tells of set-uid, set-gid and sticky.
+    // The execute letter also shows set-uid, set-gid and sticky.
     let execute = |mask, special, both, alone| match (bits & mask != 0, bits & special != 0) {
         (true, true) => both,
         (false, true) => alone,

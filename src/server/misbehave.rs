@@ -1,4 +1,4 @@
-//! Doing wrong what a test asked to be done wrong.
+//! Execution of injected faults.
 
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
@@ -11,13 +11,13 @@ use super::session::{Ended, Session};
 use super::transfer::{Transfer, outcome};
 use super::tree::LastLink;
 
-/// The line an endless reply is made of.
+/// The line that an endless reply repeats.
 const ENDLESS_LINE: &[u8] = b"211-and so on\r\n";
 
-/// What goes wrong with a transfer under way.
+/// A fault in a transfer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cut {
-    /// Bytes that are moved before.
+    /// Number of bytes transferred before it.
     pub(super) after: u64,
     pub(super) how: CutHow,
 }
@@ -27,18 +27,18 @@ pub(super) struct Cut {
 pub(super) enum CutHow {
     /// The connection is reset.
     Drop,
-    /// Nothing moves any more.
+    /// The connection stalls.
     Stall,
-    /// It is ended and refused with this code.
+    /// The transfer ends with this reply code.
     Break(u16),
-    /// It is ended and called complete.
+    /// The transfer ends and is reported as complete.
     Short,
-    /// The same, without the close_notify that ends a TLS connection.
+    /// As `Short`, but without the close_notify that ends a TLS connection.
     Unclosed,
 }
 
 impl Misdeed {
-    /// What it does to a transfer.
+    /// Returns the effect of this fault on a transfer.
     pub(super) fn cut(&self) -> Option<Cut> {
         let (after, how) = match *self {
             Self::DropData { after } => (after, CutHow::Drop),
@@ -53,7 +53,7 @@ impl Misdeed {
 }
 
 impl Session {
-    /// Puts another byte for the first of a file.
+    /// Overwrites the first byte of a file.
     fn spoil(&self, argument: &[u8]) {
         let Ok(place) = self.place(argument, LastLink::Followed) else {
             return;
@@ -64,7 +64,7 @@ impl Session {
         }
     }
 
-    /// Obeys `command` in the way of `misdeed`.
+    /// Executes `command` with the fault `misdeed`.
     pub(super) fn misbehave(
         &mut self,
         command: &Command,
@@ -73,34 +73,34 @@ impl Session {
         match misdeed {
             Misdeed::DropControl => Err(Gone),
             Misdeed::StallControl => Err(self.control.hang()),
-            Misdeed::Refuse { code, text } => self.tell(&Reply::new(*code, text.as_bytes())),
+            Misdeed::Refuse { code, text } => self.send_reply(&Reply::new(*code, text.as_bytes())),
             Misdeed::EndlessReply => loop {
                 self.control.send(ENDLESS_LINE)?;
             },
             Misdeed::DoneThenDrop => {
-                self.done(command)?;
+                self.execute(command)?;
                 Err(Gone)
             }
             Misdeed::DoneThenRefuse { code, text } => {
-                self.done(command)?;
-                self.tell(&Reply::new(*code, text.as_bytes()))
+                self.execute(command)?;
+                self.send_reply(&Reply::new(*code, text.as_bytes()))
             }
             Misdeed::Corrupt => {
-                let reply = self.done(command)?;
+                let reply = self.execute(command)?;
                 self.spoil(&command.argument);
-                self.tell(&reply)
+                self.send_reply(&reply)
             }
             Misdeed::NoReply => {
-                self.done(command)?;
+                self.execute(command)?;
                 Ok(Ended::No)
             }
             Misdeed::LateReply(delay) => {
-                let reply = self.done(command)?;
+                let reply = self.execute(command)?;
                 self.control.pause_until(Instant::now() + *delay)?;
-                self.tell(&reply)
+                self.send_reply(&reply)
             }
             Misdeed::CutReply(count) => {
-                let bytes = self.done(command)?.to_bytes();
+                let bytes = self.execute(command)?.to_bytes();
                 self.control.send(bytes.get(..*count).unwrap_or(&bytes))?;
                 Err(Gone)
             }
@@ -117,14 +117,16 @@ impl Session {
             | Misdeed::EndlessListing
             | Misdeed::NoReplace => {
                 self.misdeed = Some(misdeed.clone());
-                let told = self.done(command).and_then(|reply| self.tell(&reply));
+                let told = self
+                    .execute(command)
+                    .and_then(|reply| self.send_reply(&reply));
                 self.misdeed = None;
                 told
             }
         }
     }
 
-    /// The reply that TLS begins behind, with what is to follow it in the clear.
+    /// Formats the reply after which TLS begins, followed by the injected plaintext.
     pub(super) fn with_injected(&self, reply: &Reply) -> Vec<u8> {
         let mut bytes = reply.to_bytes();
         if let Some(Misdeed::Inject(more)) = &self.misdeed {
@@ -133,7 +135,7 @@ impl Session {
         bytes
     }
 
-    /// Does to the control connection what is to happen instead of its TLS handshake.
+    /// Applies the fault that replaces the TLS handshake of the control connection.
     pub(super) fn disturb_control(&mut self) -> Result<(), Gone> {
         match &self.misdeed {
             Some(Misdeed::StallHandshake) => Err(self.control.hang()),
@@ -146,8 +148,8 @@ impl Session {
         }
     }
 
-    /// Does to a data connection what is to happen instead of its TLS handshake; gives it back
-    /// where that is nothing.
+    /// Applies the fault that replaces the TLS handshake of a data connection. Returns the
+    /// connection if there is none.
     pub(super) fn disturb(&mut self, connection: DataConnection) -> Result<DataConnection, Stop> {
         let bytes = match &self.misdeed {
             Some(Misdeed::StallHandshake) => &[],
@@ -169,7 +171,7 @@ impl Session {
         }
     }
 
-    /// How many bytes too large sizes are to be told.
+    /// Number of bytes by which reported sizes are too large.
     pub(super) fn skew(&self) -> i64 {
         match self.misdeed {
             Some(Misdeed::WrongSize(by)) => by,

@@ -3,21 +3,20 @@
 //!
 //! It shares nothing with the client in `ftp`, so that a mistake in one shows in the other.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `serving` | the listening socket, what all sessions share, the limit on their number |
-//! | `session` | one client: who it is, where it stands, what it asked for last |
-//! | `commands` | the table of verbs, and each verb in one function |
-//! | `control`, `command_line`, `reply` | the control connection, its lines, its answers |
-//! | `data`, `address`, `transfer` | a data connection's opening, its address, moving bytes |
-//! | `tls`, `security` | certificates, encrypted connections; what of a session is protected |
-//! | `fault`, `misbehave` | what tests ask to go wrong, and doing it wrong |
-//! | `tree`, `place`, `path` | the served directory, which no path leads out of |
-//! | `facts`, `long_listing`, `time` | how an entry is written: RFC 3659 facts, `ls -l`, times |
+//! | `serving` | the listening socket, the state shared by all sessions, the session limit |
+//! | `session` | one client: login, working directory, last command |
+//! | `commands` | the table of verbs, and one function per verb |
+//! | `control`, `command_line`, `reply` | the control connection, its lines, its replies |
+//! | `data`, `address`, `transfer` | data connections: opening, addresses, transfers |
+//! | `tls`, `security` | certificates, encrypted connections, protection of a session |
+//! | `fault`, `misbehave` | faults injected by tests, and their execution |
+//! | `tree`, `place`, `path` | the served directory, confined to its root |
+//! | `facts`, `long_listing`, `time` | formatting: RFC 3659 facts, `ls -l`, times |
 //!
-//! A session is one thread. It waits with poll(2) on its control connection and on the data
-//! connection at once, so that ABOR, a closed client and a stopped server are noticed in the middle
-//! of a transfer.
+//! Each session is one thread. It polls its control connection and data connection together, so
+//! that it notices ABOR, a disconnected client and a server shutdown during a transfer.
 
 mod address;
 mod command_line;
@@ -70,40 +69,40 @@ pub enum Access {
     },
 }
 
-/// What to serve, to whom, and how to misbehave for tests.
+/// What to serve and to whom, and how to misbehave for tests.
 #[derive(Clone)]
 pub struct ServerOptions {
-    /// The directory that clients see as `/` and are never led out of.
+    /// Directory that clients see as `/` and cannot leave.
     pub root: PathBuf,
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 chooses a free one.
     pub listen: SocketAddr,
     /// Who may log in.
     pub access: Access,
-    /// Refuses everything that changes the tree.
+    /// Refuse everything that changes the tree.
     pub read_only: bool,
-    /// Most sessions at once; one more is told 421.
+    /// Maximum number of concurrent sessions; further ones get 421.
     pub max_sessions: Option<usize>,
-    /// A session silent for longer is told 421 and closed; a data connection silent for longer is
-    /// broken off with 426.
+    /// Maximum idle time. An idle session gets 421 and is closed; an idle data connection is closed
+    /// with 426.
     pub idle: Duration,
-    /// A round trip's time, as a distant client would feel it: a reply leaves no sooner than this
-    /// after its command arrived, the reply to an upload no sooner than this after the upload's
-    /// end, and a new connection costs it once for its handshake. Commands that arrived together
-    /// pay together, as on a real line.
+    /// Simulated round-trip time. A reply is sent no earlier than this after the arrival of its
+    /// command, or after the end of the upload that it confirms, and each new connection costs it
+    /// once for the handshake. Commands that arrive together are delayed together, as on a real
+    /// network.
     pub delay: Duration,
-    /// Verbs and features that are refused with 502 and left out of FEAT, upper case: `MLSD`,
-    /// `EPSV`, `SITE CHMOD`.
+    /// Verbs and features to disable, in upper case: `MLSD`, `EPSV`, `SITE CHMOD`. They are refused
+    /// with 502 and missing in FEAT.
     pub disabled: BTreeSet<String>,
-    /// Whether digests of files are told: HASH, XSHA256, XSHA1, XMD5 and XCRC, unless
+    /// Whether HASH, XSHA256, XSHA1, XMD5 and XCRC are supported, unless
     /// [disabled](Self::disabled).
     pub digests: bool,
-    /// How TLS is spoken; all is in the clear where there is none.
+    /// TLS settings. Without them, all connections are in the clear.
     pub tls: Option<TlsOptions>,
 }
 
 impl ServerOptions {
-    /// Serves `root` on a free port of 127.0.0.1, writable, without delay or limit on sessions,
-    /// idle for at most five minutes.
+    /// Serves `root` on a free port of 127.0.0.1, writable, without delay or session limit, and
+    /// with a maximum idle time of five minutes.
     pub fn new(root: impl Into<PathBuf>, access: Access) -> Self {
         Self {
             root: root.into(),
@@ -120,19 +119,19 @@ impl ServerOptions {
     }
 }
 
-/// A running server; dropped, it stops and its sessions end.
+/// A running server. Dropping it stops the server and ends its sessions.
 pub struct Server {
     serving: Arc<Serving>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Binds, listens and serves in threads of its own.
+    /// Binds, listens and serves in background threads.
     ///
     /// # Errors
     ///
-    /// The root is not a directory that can be opened, the address cannot be listened on, the
-    /// certificate is not the key's, or no thread can be had.
+    /// The root is not a directory that can be opened, the address is not available, the
+    /// certificate does not belong to the key, or a thread cannot be started.
     pub fn start(options: ServerOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         let serving = Arc::new(Serving::new(listener, options)?);
@@ -143,7 +142,7 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.serving.address()
     }
@@ -153,49 +152,49 @@ impl Server {
         self.serving.wait();
     }
 
-    /// Stops listening and ends every session; waits a few seconds at most for their threads.
+    /// Stops listening and ends all sessions. Waits at most a few seconds for their threads.
     pub fn stop(&self) {
         self.serving.stop();
     }
 
-    /// Every command line received since the start, in order, over all sessions (PASS without its
-    /// argument).
+    /// Returns all command lines received since the start, in order, over all sessions. PASS is
+    /// without its argument.
     ///
-    /// Bytes that are not UTF-8 show as U+FFFD. Beyond 16 MiB the oldest lines are forgotten.
+    /// Bytes that are not UTF-8 are shown as U+FFFD. Beyond 16 MiB the oldest lines are dropped.
     pub fn commands(&self) -> Vec<String> {
         self.serving.log.lines()
     }
 
-    /// The same by flight: command lines that one client sent without waiting for replies in
-    /// between, so that each flight is one round trip of that client's. Lines sent one by one are
-    /// one flight only with a [delay](ServerOptions::delay) that is longer than the client takes to
-    /// send them.
+    /// Returns the same lines grouped by flight: commands that one client sent without waiting for
+    /// replies in between, so that each flight costs that client one round trip. Lines sent one by
+    /// one form one flight only if the [delay](ServerOptions::delay) is longer than the time that
+    /// the client takes to send them.
     pub fn flights(&self) -> Vec<Vec<String>> {
         self.serving.log.flights()
     }
 
-    /// How many [flights](Self::flights) the session had that had the most: so many round trips one
-    /// client waited for in turn.
+    /// Returns the largest number of [flights](Self::flights) in a session, which is the number of
+    /// round trips that one client waited for in sequence.
     pub fn most_flights_of_a_session(&self) -> usize {
         self.serving.log.most_flights()
     }
 
-    /// Empties what [`Server::commands`] and [`Server::flights`] tell.
+    /// Clears what [`Server::commands`] and [`Server::flights`] return.
     pub fn clear_commands(&self) {
         self.serving.log.clear();
     }
 
-    /// What is to go wrong; nothing at first.
+    /// The injected faults; initially none.
     pub fn faults(&self) -> &Faults {
         &self.serving.faults
     }
 
-    /// Control connections open now.
+    /// Number of open control connections.
     pub fn sessions(&self) -> usize {
         self.serving.sessions.count()
     }
 
-    /// Closes every control and data connection, goes on listening: what a restart does to clients.
+    /// Closes all control and data connections and continues to listen, like a restart.
     pub fn drop_sessions(&self) {
         self.serving.sessions.close_all();
     }
@@ -205,7 +204,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
         if let Some(acceptor) = self.acceptor.take() {
-            // A panic in the acceptor has already been printed; there is nobody left to tell.
+            // A panic in the acceptor was already printed; nobody is left to report it to.
             let _ = acceptor.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The control connections open now: counted, limited, closed all at once.
+//! The open control connections: counting, limiting and closing them.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,11 +6,11 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long closing all sessions waits for their threads; a thread stuck in the kernel is left to
-/// itself.
+/// Time to wait for the threads of closed sessions. A thread that is stuck in the kernel is
+/// abandoned.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// The open sessions' sockets, by number.
+/// Sockets of the open sessions, by number.
 #[derive(Default)]
 pub(super) struct OpenSessions {
     table: Mutex<Table>,
@@ -23,14 +23,14 @@ struct Table {
     next: u64,
 }
 
-/// One session's place in the table; dropped, the place is free.
+/// A session's slot in the table. Dropping it frees the slot.
 pub(super) struct Slot {
     sessions: Arc<OpenSessions>,
     number: u64,
 }
 
 impl OpenSessions {
-    /// Takes a place for `stream`, or `None` when `limit` places are taken.
+    /// Reserves a slot for `stream`. Returns `None` when `limit` slots are in use.
     pub(super) fn enter(
         sessions: &Arc<Self>,
         stream: &TcpStream,
@@ -54,12 +54,12 @@ impl OpenSessions {
         self.lock().open.len()
     }
 
-    /// Shuts every control connection down and waits until the sessions that had them are gone.
+    /// Shuts down all control connections and waits for their sessions to end.
     pub(super) fn close_all(&self) {
         let table = self.lock();
         let closed: Vec<u64> = table.open.keys().copied().collect();
         for stream in table.open.values() {
-            // The client may have closed it first: then there is nothing to close.
+            // The client may have closed it first.
             let _ = stream.shutdown(Shutdown::Both);
         }
         let remain =

@@ -1,4 +1,5 @@
-//! Paths as clients name them: absolute from the served root, bytes, without `.` and `..`.
+//! Paths as clients send them: bytes, resolved to absolute paths from the served root, without `.`
+//! and `..`.
 
 /// A path below the served root.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -7,8 +8,8 @@ pub(super) struct VirtualPath {
 }
 
 impl VirtualPath {
-    /// Where `argument` leads from here. `..` goes one name up and not above the root. `None` for
-    /// bytes that no name on the control connection can have.
+    /// Resolves `argument` relative to this path. `..` goes up one level, but not above the root.
+    /// Returns `None` for bytes that a name on the control connection cannot contain.
     pub(super) fn join(&self, argument: &[u8]) -> Option<Self> {
         if argument
             .iter()
@@ -31,7 +32,7 @@ impl VirtualPath {
         Some(path)
     }
 
-    /// The directory this is in; the root's is the root.
+    /// Returns the parent. The parent of the root is the root.
     pub(super) fn parent(&self) -> Self {
         let mut path = self.clone();
         path.components.pop();
@@ -46,12 +47,12 @@ impl VirtualPath {
         self.components.iter().map(Vec::as_slice)
     }
 
-    /// With a leading `/`.
+    /// Formats the path with a leading `/`.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         [b"/".as_slice(), &self.components.join(&b'/')].concat()
     }
 
-    /// In quotes, a quote doubled, as 257 has it (RFC 959 appendix II).
+    /// Formats the path in quotes, with quotes doubled, as in a 257 reply (RFC 959 appendix II).
     pub(super) fn quoted(&self) -> Vec<u8> {
         let mut quoted = vec![b'"'];
         for byte in self.to_bytes() {

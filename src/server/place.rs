@@ -1,6 +1,6 @@
-//! A name in an open directory of the served tree, and what can be done with it.
+//! A name in an open directory of the served tree, and the operations on it.
 //!
-//! Every call names one component below a descriptor and follows no symlink.
+//! Each operation takes one component below a descriptor and follows no symlink.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -14,29 +14,29 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// A FIFO or a device must not hold the session up while it is opened.
+/// Opening a FIFO or a device must not block the session.
 const OPEN: OFlags = OFlags::NOFOLLOW
     .union(OFlags::CLOEXEC)
     .union(OFlags::NONBLOCK);
 
-/// Where something is, or could be made.
+/// The place of an existing or new file.
 pub(super) struct Place {
     directory: Arc<OwnedFd>,
     name: Vec<u8>,
 }
 
-/// What a listing tells about one name.
+/// The data of one name for a listing.
 pub(super) struct Entry {
     pub(super) name: Vec<u8>,
     pub(super) stat: Stat,
-    /// Where a symlink points.
+    /// Target of a symlink.
     pub(super) target: Option<Vec<u8>>,
 }
 
 /// A file opened for an upload.
 pub(super) struct Upload {
     pub(super) file: File,
-    /// It was not there before.
+    /// The file did not exist before.
     pub(super) created: bool,
 }
 
@@ -45,7 +45,7 @@ impl Place {
         Self { directory, name }
     }
 
-    /// What is here, named `name` in the listing.
+    /// Returns the entry at this place, with the given name.
     pub(super) fn entry(&self, name: &[u8]) -> io::Result<Entry> {
         Ok(entry(&self.directory, &self.name, name)?)
     }
@@ -58,12 +58,12 @@ impl Place {
         )?)
     }
 
-    /// The `stat` of the directory this is a name in.
+    /// Returns the `stat` of the containing directory.
     pub(super) fn stat_directory(&self) -> io::Result<Stat> {
         Ok(fstat(&self.directory)?)
     }
 
-    /// A regular file's `stat`.
+    /// Returns the `stat` of a regular file.
     pub(super) fn stat_file(&self) -> io::Result<Stat> {
         let stat = self.stat()?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -73,7 +73,7 @@ impl Place {
         }
     }
 
-    /// Whether a session may stand here: a directory that may be searched.
+    /// Checks that this can be a working directory: a directory with search permission.
     pub(super) fn check_searchable(&self) -> io::Result<()> {
         if !is_directory(&self.stat()?) {
             return Err(Errno::NOTDIR.into());
@@ -92,7 +92,7 @@ impl Place {
         Ok(file)
     }
 
-    /// Opens the file for writing, made when it is missing; what it holds stays until the upload
+    /// Opens the file for writing and creates it if missing. Its contents remain until the upload
     /// begins.
     pub(super) fn open_to_write(&self) -> io::Result<Upload> {
         let mode = Mode::from_raw_mode(0o666);
@@ -106,8 +106,8 @@ impl Place {
         Ok(Upload { file, created })
     }
 
-    /// The directory's entries one by one, without `.` and `..`. Names with a line end are left
-    /// out: no command could name them, and a listing would show them as two.
+    /// Iterates over the entries of the directory without `.` and `..`. Skips names with a line
+    /// end: no command can contain them, and a listing would show them as two.
     pub(super) fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
         let directory = self.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let names = Dir::read_from(&directory)?;
@@ -122,7 +122,7 @@ impl Place {
                 return None;
             }
             match entry(&directory, name, name) {
-                // Removed since its name was read.
+                // It was removed after its name was read.
                 Err(Errno::NOENT) => None,
                 result => Some(result.map_err(io::Error::from)),
             }
@@ -153,7 +153,7 @@ impl Place {
         )?)
     }
 
-    /// Replaces a file at `to`.
+    /// Renames, replacing a file at `to`.
     pub(super) fn rename(&self, to: &Self) -> io::Result<()> {
         Ok(renameat(
             &self.directory,
@@ -163,7 +163,7 @@ impl Place {
         )?)
     }
 
-    /// Sets the modification time to a Unix time.
+    /// Sets the modification time, in seconds since the epoch.
     pub(super) fn set_modified(&self, seconds: i64) -> io::Result<()> {
         let times = Timestamps {
             last_access: Timespec {
@@ -188,13 +188,13 @@ impl Place {
         if FileType::from_raw_mode(fstat(&opened)?.st_mode) == FileType::Symlink {
             return Err(Errno::OPNOTSUPP.into());
         }
-        // fchmod(2) takes no O_PATH descriptor, and fchmodat(2) follows symlinks; this name leads
-        // to the descriptor alone.
+        // fchmod(2) does not accept O_PATH descriptors, and fchmodat(2) follows symlinks. This path
+        // refers to the descriptor only.
         let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         fs::set_permissions(path, Permissions::from_mode(mode))
     }
 
-    /// Bytes an ordinary user can still write here.
+    /// Number of bytes that an unprivileged user can still write here.
     pub(super) fn available(&self) -> io::Result<u64> {
         let space = fstatvfs(self.open(OFlags::PATH, Mode::empty())?)?;
         Ok(space.f_bavail.saturating_mul(space.f_frsize))

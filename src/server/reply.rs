@@ -1,4 +1,4 @@
-//! Replies (RFC 959 §4.2) and which one an error of the file system gets.
+//! Replies (RFC 959 §4.2), and the mapping of file system errors to replies.
 
 use std::io;
 
@@ -6,24 +6,24 @@ use rustix::io::Errno;
 
 use super::command_line::with_telnet;
 
-/// A verb's outcome: its last reply, or why there is none of the good kind.
+/// Outcome of a verb: its final reply, or the reason for the lack of a positive one.
 pub(super) type Answer = Result<Reply, Stop>;
 
-/// A reply code with one line of text or several.
+/// A reply code with one or more lines of text.
 #[derive(Debug)]
 pub(super) struct Reply {
     code: u16,
     first: Vec<u8>,
-    /// The lines behind the first; the last of them carries the code again.
+    /// The lines after the first. The last one repeats the code.
     more: Vec<Vec<u8>>,
 }
 
-/// Why a verb was not done.
+/// Reason why a verb failed.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The client is told so and may go on.
+    /// The client gets this reply and the session continues.
     Refused(Reply),
-    /// The control connection is gone: nobody is left to tell.
+    /// The control connection is gone, so there is no reply.
     Gone,
 }
 
@@ -40,7 +40,7 @@ impl Reply {
         }
     }
 
-    /// A reply of several lines: `first`, each of `inner` behind a blank, `last`.
+    /// Builds a multi-line reply: `first`, each line of `inner` after a blank, `last`.
     pub(super) fn of_lines(code: u16, first: &str, inner: Vec<Vec<u8>>, last: &str) -> Self {
         let mut more = inner;
         more.push(last.into());
@@ -51,17 +51,17 @@ impl Reply {
         }
     }
 
-    /// Whether the connection is closed after it: 221 and 421 say so.
+    /// Whether the connection is closed after this reply (221 and 421).
     pub(super) fn closes(&self) -> bool {
         matches!(self.code, 221 | 421)
     }
 
-    /// Whether TLS begins after it: 234 says so.
+    /// Whether TLS begins after this reply (234).
     pub(super) fn begins_tls(&self) -> bool {
         self.code == 234
     }
 
-    /// As it goes over the wire.
+    /// Formats the reply for the wire.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let code = self.code.to_string();
         let mut bytes = Vec::new();
@@ -84,12 +84,12 @@ impl Reply {
     }
 }
 
-/// A refusal with its code and text.
+/// Builds a refusal.
 pub(super) fn refused(code: u16, text: impl Into<Vec<u8>>) -> Stop {
     Stop::Refused(Reply::new(code, text))
 }
 
-/// The error's reason in the system's words: `No such file or directory`.
+/// Returns the system's text for the error: `No such file or directory`.
 pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {
@@ -98,7 +98,7 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Whether the disk or the quota is full.
+/// Whether the error means that the disk or the quota is full.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -127,7 +127,7 @@ impl From<Gone> for Stop {
 mod tests {
     use super::*;
 
-    fn told(errno: Errno) -> String {
+    fn text_of(errno: Errno) -> String {
         match Stop::from(io::Error::from(errno)) {
             Stop::Refused(reply) => String::from_utf8(reply.to_bytes()).unwrap(),
             Stop::Gone => panic!("a file error ended the session"),
@@ -136,11 +136,11 @@ mod tests {
 
     #[test]
     fn a_client_is_told_the_reason() {
-        assert_eq!(told(Errno::NOENT), "550 No such file or directory\r\n");
-        assert_eq!(told(Errno::NOTEMPTY), "550 Directory not empty\r\n");
-        assert_eq!(told(Errno::NOSPC), "552 No space left on device\r\n");
-        assert_eq!(told(Errno::DQUOT), "552 Disk quota exceeded\r\n");
-        assert_eq!(told(Errno::NAMETOOLONG), "553 File name too long\r\n");
+        assert_eq!(text_of(Errno::NOENT), "550 No such file or directory\r\n");
+        assert_eq!(text_of(Errno::NOTEMPTY), "550 Directory not empty\r\n");
+        assert_eq!(text_of(Errno::NOSPC), "552 No space left on device\r\n");
+        assert_eq!(text_of(Errno::DQUOT), "552 Disk quota exceeded\r\n");
+        assert_eq!(text_of(Errno::NAMETOOLONG), "553 File name too long\r\n");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! How far a session is protected: whether TLS has begun, and what PBSZ and PROT said of data
-//! connections (RFC 4217).
+//! Protection of a session: whether TLS is active, and what PBSZ and PROT set for data connections
+//! (RFC 4217).
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use super::tls::{Tls, TlsMode};
 
 /// The protection of one session.
 pub(super) struct Security {
-    /// None where the server does not speak TLS.
+    /// `None` if the server does not support TLS.
     tls: Option<SessionTls>,
-    /// Data connections are private (PROT P), not in the clear (PROT C).
+    /// Data connections are private (PROT P), not clear (PROT C).
     pub(super) is_private: bool,
-    /// PBSZ was said, which must come before PROT.
+    /// PBSZ was received, which must precede PROT.
     pub(super) has_buffer_size: bool,
 }
 
@@ -41,35 +41,35 @@ impl Security {
         })
     }
 
-    /// Whether TLS begins by itself, with the connection.
+    /// Whether TLS starts with the connection.
     pub(super) fn is_implicit(&self) -> bool {
         self.has_mode(TlsMode::Implicit)
     }
 
-    /// Whether nothing may be done without TLS.
+    /// Whether TLS is required for everything.
     pub(super) fn is_required(&self) -> bool {
         self.is_implicit() || self.has_mode(TlsMode::Required)
     }
 
-    /// The settings for the handshake on the control connection.
+    /// Returns the configuration for the handshake on the control connection.
     pub(super) fn for_control(&self) -> Option<Arc<ServerConfig>> {
         self.tls.as_ref().map(|tls| Arc::clone(&tls.config))
     }
 
-    /// The same for a data connection, and whether it must resume a session; none where it is in
-    /// the clear.
+    /// Returns the configuration for a data connection, and whether it must resume a session.
+    /// `None` for data connections in the clear.
     pub(super) fn for_data(&self) -> Option<(Arc<ServerConfig>, bool)> {
         let tls = self.tls.as_ref().filter(|_| self.is_private)?;
         Some((Arc::clone(&tls.config), tls.reuse))
     }
 
-    /// TLS has begun on the control connection.
+    /// Records that TLS is active on the control connection.
     pub(super) fn begin(&mut self) {
         self.is_private = self.is_implicit();
         self.has_buffer_size = false;
     }
 
-    /// Refuses a data connection in the clear where TLS is required.
+    /// Refuses a data connection in the clear if TLS is required.
     pub(super) fn check_data(&self) -> Result<(), Stop> {
         if self.is_required() && !self.is_private {
             return Err(refused(

@@ -1,4 +1,4 @@
-//! What all sessions share, and the thread that accepts them.
+//! State shared by all sessions, and the thread that accepts them.
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,16 +18,16 @@ use super::session;
 use super::tls::{Tls, TlsMode};
 use super::tree::Tree;
 
-/// How long a failed accept (no file descriptors left) is waited out before the next try.
+/// Pause after a failed accept (for lack of file descriptors) before the next attempt.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A refused client gets its 421 within this time or not at all.
+/// Time limit for sending 421 to a refused client.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The server's state that outlives any one session.
 pub(super) struct Serving {
     pub(super) options: ServerOptions,
-    /// None where the server does not speak it.
+    /// `None` if the server does not support TLS.
     pub(super) tls: Option<Tls>,
     pub(super) tree: Tree,
     pub(super) log: CommandLog,
@@ -62,7 +62,7 @@ impl Serving {
         self.address
     }
 
-    /// Whether the verb or feature is switched off.
+    /// Whether the verb or feature is disabled.
     pub(super) fn disabled(&self, name: &str) -> bool {
         let is_withheld = (!self.options.digests && digest::VERBS.contains(&name))
             || (self.tls.is_none() && security::VERBS.contains(&name));
@@ -71,13 +71,13 @@ impl Serving {
 
     pub(super) fn wait(&self) {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        // The flag is set once and never cleared, so a poisoned wait has nothing to repair.
+        // The flag is set once and never cleared, so a poisoned lock does no harm.
         drop(self.changed.wait_while(stopped, |stopped| !*stopped));
     }
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
-        // On Linux this makes a blocked accept(2) return; std has no name for it.
+        // On Linux this unblocks accept(2). std has no function for it.
         if let Err(error) = SockRef::from(&self.listener).shutdown(Shutdown::Both) {
             log::debug!("server: the listening socket was closed already: {error}");
         }
@@ -124,7 +124,7 @@ fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
         }
         Err(error) => return log::warn!("server: cannot serve {peer}: {error}"),
     };
-    // A client accepted while the server stopped would miss the closing of all sessions.
+    // A client accepted during shutdown would miss the closing of all sessions.
     if serving.stopping() {
         return;
     }
@@ -139,7 +139,7 @@ fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
 
 fn refuse(serving: &Serving, mut stream: &TcpStream, reply: &str) {
     if matches!(&serving.tls, Some(tls) if tls.mode == TlsMode::Implicit) {
-        // It expects a handshake, and would not understand a word.
+        // The client expects a TLS handshake and would not understand plaintext.
         return log::info!("server: a client is turned away: {reply}");
     }
     let told = stream

@@ -1,4 +1,4 @@
-//! One client's session: what it has told so far, and its commands one after the other.
+//! The session of one client: its state and the execution of its commands.
 
 use std::mem::take;
 use std::net::{IpAddr, TcpStream};
@@ -21,12 +21,12 @@ use super::serving::Serving;
 use super::transfer::Transfer;
 use super::tree::LastLink;
 
-/// Which octets of a file a transfer is of: all of them from a place on, or up to another.
+/// The part of a file that a transfer covers.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Mark {
-    /// Of the first one (REST, RANG).
+pub(super) struct RestartMarker {
+    /// Offset of the first byte (REST, RANG).
     pub(super) start: u64,
-    /// Behind the last one (RANG).
+    /// Offset after the last byte (RANG).
     pub(super) end: Option<u64>,
 }
 
@@ -34,54 +34,54 @@ pub(super) struct Mark {
 pub(super) struct Session {
     pub(super) serving: Arc<Serving>,
     pub(super) control: Control,
-    /// The client's address, IPv4 also where it came as a mapped IPv6 one.
+    /// Address of the client, with IPv4-mapped IPv6 addresses converted to IPv4.
     pub(super) peer: IpAddr,
-    /// The address the client reached.
+    /// Local address of the control connection.
     pub(super) local: IpAddr,
     pub(super) login: Login,
     pub(super) security: Security,
     /// The working directory.
     pub(super) directory: VirtualPath,
     pub(super) data: DataSetup,
-    /// EPSV ALL was said: no other way to open a data connection is taken any more (RFC 2428 §4).
+    /// EPSV ALL was received: all other ways to open a data connection are refused (RFC 2428 §4).
     pub(super) epsv_only: bool,
-    /// Which octets the next transfer is of.
-    pub(super) mark: Mark,
-    /// What RNFR named; RNTO must follow at once.
+    /// The part of the file that the next transfer covers.
+    pub(super) mark: RestartMarker,
+    /// Argument of RNFR, which RNTO must follow immediately.
     pub(super) rename_from: Option<VirtualPath>,
     pub(super) facts: Facts,
     pub(super) identity: Identity,
-    /// What is to go wrong with the command under way.
+    /// Fault to inject into the current command.
     pub(super) misdeed: Option<Misdeed>,
-    /// Which of all flights the command under way belongs to.
+    /// The flight of the current command.
     flight: Flight,
-    /// Its number in the log.
+    /// Number of the session in the log.
     number: u64,
-    /// The session's place among those open; given back before the last reply, so that a client
-    /// that has read it can come again.
+    /// Slot in the table of open sessions. Freed before the last reply, so that a client that has
+    /// read it can reconnect.
     slot: Option<Slot>,
 }
 
-/// How far the login has come.
+/// Progress of the login.
 pub(super) enum Login {
-    /// Nobody, after so many wrong passwords.
+    /// Not logged in, after this many wrong passwords.
     Nobody { failures: u32 },
-    /// USER was said; PASS must follow.
+    /// USER was received; PASS must follow.
     Named { user: Vec<u8>, failures: u32 },
-    /// Done.
+    /// Logged in.
     Done,
 }
 
-/// Whether the session ends with a reply.
+/// Whether the session ends after a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
     Yes,
     No,
 }
 
-/// Serves a client until it leaves, is silent for too long or the server stops.
+/// Serves a client until it disconnects, is idle for too long or the server stops.
 pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
-    // Both ways out mean that the control connection is closed, which is how a session ends.
+    // An error only means that the control connection is closed, which is how a session ends.
     if let Ok(mut session) = Session::new(serving, stream, slot)
         && session.run().is_ok()
     {
@@ -108,7 +108,7 @@ impl Session {
             directory: VirtualPath::default(),
             data: DataSetup::Unset,
             epsv_only: false,
-            mark: Mark::default(),
+            mark: RestartMarker::default(),
             rename_from: None,
             facts: Facts::default(),
             misdeed: None,
@@ -121,9 +121,11 @@ impl Session {
         let mut ended = self.greet()?;
         while ended == Ended::No {
             ended = match self.next_line()? {
-                Some(Line::Complete(line)) => self.obey(&Command::parse(&line))?,
-                Some(Line::TooLong) => self.tell(&Reply::new(500, "Command line too long"))?,
-                None => self.tell(&Reply::new(
+                Some(Line::Complete(line)) => self.handle_command(&Command::parse(&line))?,
+                Some(Line::TooLong) => {
+                    self.send_reply(&Reply::new(500, "Command line too long"))?
+                }
+                None => self.send_reply(&Reply::new(
                     421,
                     "Idle for too long, closing the connection",
                 ))?,
@@ -142,11 +144,13 @@ impl Session {
         }
         match misdeed {
             Some(misdeed) => self.misbehave(&connecting, &misdeed),
-            None => self.done(&connecting).and_then(|reply| self.tell(&reply)),
+            None => self
+                .execute(&connecting)
+                .and_then(|reply| self.send_reply(&reply)),
         }
     }
 
-    /// The next command line, or `None` after too long a silence.
+    /// Returns the next command line, or `None` after the idle time.
     fn next_line(&mut self) -> Result<Option<Line>, Gone> {
         let deadline = Instant::now() + self.patience();
         loop {
@@ -160,19 +164,21 @@ impl Session {
         }
     }
 
-    fn obey(&mut self, command: &Command) -> Result<Ended, Gone> {
+    fn handle_command(&mut self, command: &Command) -> Result<Ended, Gone> {
         if self.control.is_new_flight() {
             self.flight = self.serving.log.begin_flight(self.number);
         }
         self.serving.log.record(command, self.flight);
         match self.serving.faults.strike(command) {
             Some(misdeed) => self.misbehave(command, &misdeed),
-            None => self.done(command).and_then(|reply| self.tell(&reply)),
+            None => self
+                .execute(command)
+                .and_then(|reply| self.send_reply(&reply)),
         }
     }
 
-    /// Does what `command` asks for; its last reply is still to be sent.
-    pub(super) fn done(&mut self, command: &Command) -> Result<Reply, Gone> {
+    /// Executes `command` and returns its final reply, which the caller sends.
+    pub(super) fn execute(&mut self, command: &Command) -> Result<Reply, Gone> {
         match commands::run(self, command) {
             Ok(reply) | Err(Stop::Refused(reply)) => Ok(reply),
             Err(Stop::Gone) => Err(Gone),
@@ -180,7 +186,7 @@ impl Session {
     }
 
     /// Sends a reply.
-    pub(super) fn tell(&mut self, reply: &Reply) -> Result<Ended, Gone> {
+    pub(super) fn send_reply(&mut self, reply: &Reply) -> Result<Ended, Gone> {
         if reply.begins_tls() {
             self.control.send(&self.with_injected(reply))?;
             return self.secure().map(|()| Ended::No);
@@ -192,8 +198,7 @@ impl Session {
         self.control.reply(reply).map(|()| Ended::Yes)
     }
 
-    /// Begins TLS on the control connection: whoever had logged in before is nobody now (RFC 4217
-    /// §4).
+    /// Starts TLS on the control connection and resets the login (RFC 4217 §4).
     fn secure(&mut self) -> Result<(), Gone> {
         let Some(config) = self.security.for_control() else {
             return Ok(());
@@ -222,7 +227,7 @@ impl Session {
         Ok(Transfer::new(&mut self.control, connection, patience, cut)?)
     }
 
-    /// How long the client may be silent on either connection.
+    /// Maximum idle time on either connection.
     pub(super) fn patience(&self) -> Duration {
         self.serving.options.idle
     }
@@ -231,14 +236,14 @@ impl Session {
         matches!(self.login, Login::Done)
     }
 
-    /// The path an argument names, which may be empty for the working directory.
+    /// Resolves an argument to a path. An empty one means the working directory.
     pub(super) fn path(&self, argument: &[u8]) -> Result<VirtualPath, Stop> {
         self.directory
             .join(argument)
             .ok_or_else(|| refused(553, "Invalid file name"))
     }
 
-    /// The place an argument names.
+    /// Resolves an argument to a place in the tree.
     pub(super) fn place(&self, argument: &[u8], last: LastLink) -> Result<Place, Stop> {
         Ok(self.serving.tree.find(&self.path(argument)?, last)?)
     }

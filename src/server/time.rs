@@ -1,4 +1,4 @@
-//! Times as RFC 3659 §2.3 writes them: `YYYYMMDDHHMMSS`, UTC.
+//! Times in the format of RFC 3659 §2.3: `YYYYMMDDHHMMSS`, in UTC.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-/// The calendar's view of a Unix time, UTC; `None` outside the years -9999 to 9999.
+/// Converts seconds since the epoch to a UTC calendar time. `None` outside the years -9999 to 9999.
 pub(super) fn civil(seconds: i64) -> Option<DateTime> {
     Some(Offset::UTC.to_datetime(Timestamp::from_second(seconds).ok()?))
 }
 
-/// `YYYYMMDDHHMMSS`; `None` for a year that four digits cannot hold.
+/// Formats `YYYYMMDDHHMMSS`. `None` if the year does not have four digits.
 pub(super) fn format(seconds: i64) -> Option<String> {
     let time = civil(seconds).filter(|time| time.year() >= 0)?;
     let mut text = String::with_capacity(14);
@@ -34,7 +34,7 @@ pub(super) fn format(seconds: i64) -> Option<String> {
     Some(text)
 }
 
-/// `YYYYMMDDHHMMSS`, or without the seconds; a fraction behind a point is passed over.
+/// Parses `YYYYMMDDHHMMSS`, with optional seconds. Ignores a fraction after a point.
 pub(super) fn parse(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let (digits, fraction) = text.split_once('.').unwrap_or((text, ""));

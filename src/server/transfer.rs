@@ -1,4 +1,4 @@
-//! Moving bytes over a data connection while the control connection is watched for ABOR.
+//! Transfers over a data connection, while watching the control connection for ABOR.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,49 +17,49 @@ use super::misbehave::{Cut, CutHow};
 use super::reply::{Answer, Gone, Reply, Stop, is_full, reason, refused};
 use super::tls::Stream;
 
-/// Bytes handed to sendfile(2) at once.
+/// Maximum number of bytes per sendfile(2).
 const SEND_SIZE: usize = 4 << 20;
 
-/// Bytes read from a file at once to be encrypted: four records of TLS.
+/// Number of file bytes to encrypt at a time: four TLS records.
 const ENCRYPT_SIZE: usize = 64 << 10;
 
-/// Bytes read from an upload at once: large enough that system calls do not show, small enough for
-/// the cache.
+/// Number of bytes per read of an upload: enough to hide the cost of system calls, and few enough
+/// for the CPU cache.
 const RECEIVE_SIZE: usize = 128 << 10;
 
-/// Bytes of an upload that never runs dry between two looks at the control connection: a poll for
-/// each read would cost a third of the rate.
+/// Number of upload bytes between two polls of the control connection while data is available. A
+/// poll per read would cost a third of the throughput.
 const WATCH_BYTES: usize = 4 << 20;
 
-/// A transfer under way.
+/// A transfer in progress.
 pub(super) struct Transfer<'a> {
     control: &'a mut Control,
     stream: Stream,
-    /// A data connection that moves nothing for this long is broken off.
+    /// Maximum time without progress on the data connection.
     patience: Duration,
     cut: Option<Cut>,
 }
 
-/// Why a transfer did not come to its end.
+/// Reason why a transfer failed.
 pub(super) enum Broken {
     /// ABOR arrived.
     Aborted,
     /// The control connection is gone.
     Gone,
-    /// The client neither sent nor took anything for too long.
+    /// The client neither sent nor received anything for too long.
     Stalled,
     /// The data connection failed.
     Connection(io::Error),
     /// The file could not be read or written.
     File(io::Error),
-    /// It was to be cut and called complete.
+    /// An injected fault ends the transfer and reports success.
     Short,
-    /// It was to be refused with this code.
+    /// An injected fault ends the transfer with this code.
     Refused(u16),
 }
 
 impl<'a> Transfer<'a> {
-    /// Begins once the connection may carry bytes.
+    /// Starts the transfer once the connection is usable.
     pub(super) fn new(
         control: &'a mut Control,
         connection: DataConnection,
@@ -75,7 +75,7 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    /// Sends the file from its position to its end, or `most` octets of it.
+    /// Sends the file from its current position to its end, or `most` bytes of it.
     pub(super) fn send_file(&mut self, file: &File, most: u64) -> Result<(), Broken> {
         if self.stream.is_secure() {
             return self.send_read(file, most);
@@ -101,7 +101,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// The same by way of memory, where the bytes are encrypted.
+    /// As `send_file`, through memory, for connections that encrypt.
     fn send_read(&mut self, file: &File, most: u64) -> Result<(), Broken> {
         let mut file = file.take(most);
         let mut buffer = vec![0; ENCRYPT_SIZE];
@@ -115,7 +115,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Says that everything was sent: in TLS without this it counts as cut off (RFC 8446 §6.1).
+    /// Announces the end of the data. TLS data without it counts as truncated (RFC 8446 §6.1).
     pub(super) fn finish(&mut self) -> Result<(), Broken> {
         let is_left_open = matches!(
             self.cut,
@@ -136,7 +136,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Sends bytes at hand.
+    /// Sends bytes from memory.
     pub(super) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
         while !bytes.is_empty() {
             self.wait(PollFlags::OUT)?;
@@ -153,7 +153,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Writes what the client sends to the file, from the file's position on.
+    /// Writes received data to the file, starting at its current position.
     pub(super) fn receive_file(&mut self, mut file: &File) -> Result<(), Broken> {
         let mut buffer = vec![0; RECEIVE_SIZE];
         let mut unwatched = WATCH_BYTES;
@@ -176,14 +176,14 @@ impl<'a> Transfer<'a> {
                 Err(error) => return Err(Broken::Connection(error)),
             }
         }
-        // The client's end is answered by one of our own, which it need not wait for.
+        // The client's close_notify is answered with one, for which it need not wait.
         let _ = self.finish();
         self.control.restart_delay();
         Ok(())
     }
 
-    /// How many of `length` bytes may be moved before the transfer is to be cut; cuts it where none
-    /// may.
+    /// Returns how many of `length` bytes may be transferred before an injected cut. Cuts the
+    /// transfer if there are none.
     fn allowed(&mut self, length: usize) -> Result<usize, Broken> {
         match self.cut {
             None => Ok(length),
@@ -206,8 +206,8 @@ impl<'a> Transfer<'a> {
             },
             CutHow::Break(code) => Broken::Refused(code),
             CutHow::Drop => {
-                // Closed without a linger it is reset. A socket that does not take the option is
-                // broken, as it should be.
+                // Closing without linger resets the connection. An error here means that the socket
+                // is broken already, which is the purpose.
                 let _ = SockRef::from(self.stream.socket()).set_linger(Some(Duration::ZERO));
                 Broken::Connection(ErrorKind::ConnectionReset.into())
             }
@@ -215,7 +215,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Waits until the client gives up, which shows by an error of the connection or by one of the
+    /// Waits until the client gives up, which is visible as a connection error or as one of the
     /// `signs`.
     fn stall(&mut self, signs: PollFlags) -> Broken {
         loop {
@@ -245,9 +245,9 @@ impl<'a> Transfer<'a> {
         self.wait(PollFlags::IN)
     }
 
-    /// Says nothing more, and waits until the client gives up: what was sent reaches it.
+    /// Stops sending and waits until the client gives up, so that everything sent arrives.
     pub(super) fn hang_up(&mut self) -> Broken {
-        // A client that has gone already need not be told.
+        // Nothing to do if the client has disconnected already.
         let _ = self.stream.socket().shutdown(Shutdown::Write);
         self.wait_for_end()
     }
@@ -258,7 +258,7 @@ impl<'a> Transfer<'a> {
     }
 
     fn wait(&mut self, readiness: PollFlags) -> Result<(), Broken> {
-        // What TLS may hold already is to be read at once: nothing shows that it is there.
+        // TLS may hold data that poll(2) does not report, so read it first.
         let is_held = readiness == PollFlags::IN && self.stream.holds_input();
         let patience = if is_held {
             Duration::ZERO
@@ -283,7 +283,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// The reply that ends a transfer, once its data connection is closed.
+/// Returns the reply that ends a transfer, after its data connection is closed.
 pub(super) fn outcome(moved: Result<(), Broken>) -> Answer {
     let error = match moved {
         Ok(()) => return Ok(Reply::new(226, "Transfer complete")),
@@ -303,7 +303,7 @@ pub(super) fn outcome(moved: Result<(), Broken>) -> Answer {
     })
 }
 
-/// What servers say to these codes.
+/// Returns the usual text for these codes.
 fn refusal_text(code: u16) -> &'static str {
     match code {
         452 => "No space left on device",

@@ -1,8 +1,8 @@
-//! The served directory and the way from a client's path to a place in it.
+//! The served directory, and path resolution in it.
 //!
-//! A path is walked one component at a time from an open descriptor to the next, never through a
-//! name that the kernel could resolve elsewhere: no symlink, no `..`, no rename during the walk
-//! leads out of the root.
+//! A path is resolved one component at a time from one open descriptor to the next, never through a
+//! name that the kernel could resolve elsewhere. Neither symlinks nor `..` nor a concurrent rename
+//! can lead out of the root.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,37 +18,37 @@ use rustix::io::Errno;
 use super::path::VirtualPath;
 use super::place::Place;
 
-/// Symlinks followed on one path before it counts as a loop, as on Linux.
+/// Maximum number of symlinks followed on one path, as on Linux.
 const LINK_LIMIT: usize = 40;
 
-/// A directory on the way: open for looking up names only.
+/// Flags for directories on the path, which are opened for lookups only.
 const STEP: OFlags = OFlags::PATH
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// What becomes of a symlink that is the last component.
+/// Treatment of a symlink as the last component.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastLink {
-    /// The place is where it points.
+    /// Resolve it.
     Followed,
-    /// The place is the link itself.
+    /// Return the link itself.
     Kept,
 }
 
 /// The served directory.
 pub(super) struct Tree {
     root: Arc<OwnedFd>,
-    /// The root's own path without symlinks: an absolute link that points below it is followed.
+    /// Path of the root without symlinks. Absolute links that point below it are followed.
     path: PathBuf,
 }
 
-/// A walk under way.
+/// A path resolution in progress.
 struct Walk<'a> {
     tree: &'a Tree,
-    /// The directories entered below the root, the current one last.
+    /// The open directories below the root, the current one last.
     trail: Vec<Arc<OwnedFd>>,
-    /// The components still to go, the next one last.
+    /// The remaining components, the next one last.
     ahead: Vec<Vec<u8>>,
     links: usize,
 }
@@ -66,8 +66,7 @@ impl Tree {
         })
     }
 
-    /// The place `path` names. Its directory exists; whether the place itself does is for the place
-    /// to say.
+    /// Resolves `path` to a place. The containing directory exists; the place itself may not.
     pub(super) fn find(&self, path: &VirtualPath, last: LastLink) -> io::Result<Place> {
         let ahead = path.components().rev().map(<[u8]>::to_vec).collect();
         Walk {
@@ -84,7 +83,7 @@ impl Walk<'_> {
     fn run(mut self, last: LastLink) -> io::Result<Place> {
         while let Some(name) = self.ahead.pop() {
             if name == b".." {
-                // Only a symlink's target brings these; above the root lies what is not served.
+                // Only a symlink's target contains `..` here. Nothing above the root is served.
                 self.trail.pop().ok_or(Errno::ACCESS)?;
                 continue;
             }
@@ -119,17 +118,17 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The target if the name is a symlink.
+    /// Returns the target if the name is a symlink.
     fn link(&self, name: &[u8]) -> io::Result<Option<Vec<u8>>> {
         match readlinkat(self.here(), name, Vec::new()) {
             Ok(target) => Ok(Some(target.into_bytes())),
-            // Another kind of file, or none yet: what that means is for the operation to say.
+            // For other or missing files the caller decides.
             Err(Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Puts a symlink's target before what is still to go.
+    /// Inserts a symlink's target before the remaining components.
     fn follow(&mut self, target: &[u8]) -> io::Result<()> {
         self.links += 1;
         if self.links > LINK_LIMIT {

@@ -182,7 +182,7 @@ pub fn server_options(root: PathBuf) -> ServerOptions {
 
 /// A client as a mount has it by itself, over such connections.
 pub fn connect(pool: PoolOptions) -> Result<Remote, ftpfs::ftp::Error> {
-    connect_with(pool, Atomic::Auto, Journal::keeping_nothing(None))
+    connect_with(pool, Atomic::Auto, Journal::disabled(None))
 }
 
 /// A client that overwrites files as `atomic` says and notes in `journal` what is under way.

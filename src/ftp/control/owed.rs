@@ -1,5 +1,5 @@
-//! Replies that come before those to what is asked next: to a command sent ahead of its use, to a
-//! question about a file that was sent behind its transfer.
+//! Replies to pipelined commands, which come before the reply to the next command: to EPSV or PASV
+//! sent ahead of its use, and to a question about a file sent behind its transfer.
 
 use std::time::Instant;
 
@@ -7,9 +7,9 @@ use super::{Control, MAX_BYTES, MAX_LINE};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::reply::{Reply, first_line, last_line};
 
-/// The reply to a command that was sent ahead of its use: it comes before all others.
+/// The reply to EPSV or PASV sent ahead of its use. It comes before all others.
 #[derive(Debug, Default)]
-pub(super) enum OwedAhead {
+pub(super) enum PassiveReply {
     #[default]
     None,
     Owed,
@@ -17,74 +17,74 @@ pub(super) enum OwedAhead {
 }
 
 impl Control {
-    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes.
-    /// One at a time.
-    pub(in crate::ftp) fn owe_ahead(&mut self) {
-        self.ahead = OwedAhead::Owed;
+    /// Records that the next reply answers a passive command sent ahead. It is stored when it
+    /// arrives. There is at most one.
+    pub(in crate::ftp) fn expect_passive_reply(&mut self) {
+        self.passive_reply = PassiveReply::Owed;
         self.holds_data = true;
     }
 
-    /// The next `replies` are those to a question sent already, which [is taken](Self::take_look)
-    /// before another command is sent, or not at all.
-    pub(in crate::ftp) fn owe_look(&mut self, replies: usize) {
-        self.looked = replies;
+    /// Records that the next `replies` answer a question about a file. They are
+    /// [taken](Self::take_facts) before another command is sent, or skipped.
+    pub(in crate::ftp) fn expect_facts(&mut self, replies: usize) {
+        self.facts_due = replies;
     }
 
-    /// The question sent already is asked now: whether its replies are the next.
-    pub(in crate::ftp) fn take_look(&mut self) -> bool {
-        std::mem::take(&mut self.looked) > 0
+    /// Whether the next replies answer the pipelined question. The caller then receives them.
+    pub(in crate::ftp) fn take_facts(&mut self) -> bool {
+        std::mem::take(&mut self.facts_due) > 0
     }
 
-    /// Whether replies are still to come to anything sent.
-    pub(in crate::ftp) fn owes_anything(&self) -> bool {
-        self.owes_ahead() || self.looked > 0 || self.unwanted > 0
+    /// Whether replies are outstanding to anything sent ahead.
+    pub(in crate::ftp) fn awaits_replies(&self) -> bool {
+        self.awaits_passive_reply() || self.facts_due > 0 || self.unwanted > 0
     }
 
-    /// Whether a command was sent ahead of its use, and its reply not yet taken.
-    pub(in crate::ftp) fn has_ahead(&self) -> bool {
-        !matches!(self.ahead, OwedAhead::None)
+    /// Whether a passive command was sent ahead and its reply not yet taken.
+    pub(in crate::ftp) fn holds_passive_reply(&self) -> bool {
+        !matches!(self.passive_reply, PassiveReply::None)
     }
 
-    /// Whether the reply to a command sent ahead is still to come.
-    pub(in crate::ftp) fn owes_ahead(&self) -> bool {
-        matches!(self.ahead, OwedAhead::Owed)
+    /// Whether the reply to a passive command sent ahead is outstanding.
+    pub(in crate::ftp) fn awaits_passive_reply(&self) -> bool {
+        matches!(self.passive_reply, PassiveReply::Owed)
     }
 
-    /// The reply to the command sent ahead, where it has come.
-    pub(in crate::ftp) fn take_ahead(&mut self) -> Option<Reply> {
-        match std::mem::take(&mut self.ahead) {
-            OwedAhead::Arrived(reply) => Some(reply),
+    /// Takes the reply to the passive command, if it has arrived.
+    pub(in crate::ftp) fn take_passive_reply(&mut self) -> Option<Reply> {
+        match std::mem::take(&mut self.passive_reply) {
+            PassiveReply::Arrived(reply) => Some(reply),
             other => {
-                self.ahead = other;
+                self.passive_reply = other;
                 None
             }
         }
     }
 
-    /// Waits for the reply to the command sent ahead, where one is owed.
-    pub(in crate::ftp) fn hear_ahead(&mut self) -> Result<(), Error> {
-        if self.owes_ahead() {
+    /// Waits for the reply to the passive command, if one is outstanding.
+    pub(in crate::ftp) fn wait_for_passive_reply(&mut self) -> Result<(), Error> {
+        if self.awaits_passive_reply() {
             let reply = self.next_reply(Phase::Reply, Instant::now() + self.patience())?;
-            self.ahead = OwedAhead::Arrived(reply);
+            self.passive_reply = PassiveReply::Arrived(reply);
         }
         Ok(())
     }
 
-    /// Without waiting: takes the reply to the command sent ahead, if all of it has come.
-    pub(in crate::ftp) fn look_ahead(&mut self) -> Result<(), Error> {
-        if !self.owes_ahead() {
+    /// Stores the reply to the passive command if it has arrived completely. Does not wait.
+    pub(in crate::ftp) fn poll_passive_reply(&mut self) -> Result<(), Error> {
+        if !self.awaits_passive_reply() {
             return Ok(());
         }
         let received = self.receive_now();
         self.poison(received)?;
         if holds_reply(&self.unread) {
-            self.hear_ahead()?;
+            self.wait_for_passive_reply()?;
         }
         Ok(())
     }
 }
 
-/// Whether `bytes` begin with a whole reply, or with what will never be one.
+/// Whether `bytes` begin with a complete reply, or with something that will never be one.
 fn holds_reply(bytes: &[u8]) -> bool {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
         let text = line.strip_suffix(b"\n")?;
@@ -107,7 +107,7 @@ fn holds_reply(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::control::shown;
+    use crate::ftp::control::escaped;
 
     #[test]
     fn a_reply_is_whole_with_its_last_line() {
@@ -118,7 +118,7 @@ mod tests {
             b"229 ok\r\n226",
             b"nonsense\r\n",
         ] {
-            assert!(holds_reply(whole), "{}", shown(whole));
+            assert!(holds_reply(whole), "{}", escaped(whole));
         }
         for part in [
             b"".as_slice(),
@@ -126,7 +126,7 @@ mod tests {
             b"229-one\r\n",
             b"229-one\r\n229 tw",
         ] {
-            assert!(!holds_reply(part), "{}", shown(part));
+            assert!(!holds_reply(part), "{}", escaped(part));
         }
     }
 }

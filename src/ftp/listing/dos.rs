@@ -196,7 +196,7 @@ mod tests {
             Row::Dated(mut entry, time) => {
                 let mut orders = DateOrders::new(1_795_435_200);
                 orders.learn(&time);
-                entry.modified = orders.settle(&time);
+                entry.modified = orders.resolve(&time);
                 Some(entry)
             }
             other => panic!("{line}: {other:?}"),

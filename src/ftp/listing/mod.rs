@@ -15,7 +15,7 @@ mod clock;
 mod date;
 mod dos;
 mod eplf;
-mod marks;
+mod indicators;
 mod mlsd;
 mod month;
 mod order;

@@ -229,7 +229,7 @@ impl DateOrders {
     }
 
     /// When `time` is, now that all lines were seen; none where it cannot be told.
-    pub(super) fn settle(&self, time: &NumericTime) -> Option<Modified> {
+    pub(super) fn resolve(&self, time: &NumericTime) -> Option<Modified> {
         let orders = time.orders(self.now);
         let possible = self.possible.get(time.date.separator as usize);
         let shown = possible.map_or(orders, |possible| orders.and(*possible));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     /// The dates of one listing.
-    fn settled(words: &[&str], default: Option<Order>) -> Vec<Option<String>> {
+    fn resolved(words: &[&str], default: Option<Order>) -> Vec<Option<String>> {
         let now = parse_timestamp(b"20261123120000").unwrap();
         let mut orders = DateOrders::new(now);
         let times = words.iter().map(|word| time(word, default));
@@ -264,7 +264,7 @@ mod tests {
         for time in &times {
             orders.learn(time);
         }
-        let day = |time| timestamp(orders.settle(time)?.seconds).map(|it| it[..8].to_owned());
+        let day = |time| timestamp(orders.resolve(time)?.seconds).map(|it| it[..8].to_owned());
         times.iter().map(day).collect()
     }
 
@@ -274,36 +274,36 @@ mod tests {
 
     #[test]
     fn one_line_settles_the_order_of_all() {
-        assert_eq!(settled(&["04/05/06"], None), [None]);
-        assert_eq!(settled(&["05/05/05"], None), days(&["20050505"]));
+        assert_eq!(resolved(&["04/05/06"], None), [None]);
+        assert_eq!(resolved(&["05/05/05"], None), days(&["20050505"]));
         assert_eq!(
-            settled(&["04/05/06", "04/13/06"], None),
+            resolved(&["04/05/06", "04/13/06"], None),
             days(&["20060405", "20060413"])
         );
         assert_eq!(
-            settled(&["04/05/06", "31/12/20"], None),
+            resolved(&["04/05/06", "31/12/20"], None),
             days(&["20060504", "20201231"])
         );
         assert_eq!(
-            settled(&["04/05/06", "98/11/30"], None),
+            resolved(&["04/05/06", "98/11/30"], None),
             days(&["20040506", "19981130"])
         );
         assert_eq!(
-            settled(&["05-03-2019", "27-03-2019"], None),
+            resolved(&["05-03-2019", "27-03-2019"], None),
             days(&["20190305", "20190327"])
         );
-        assert_eq!(settled(&["04.05.06"], None), days(&["20060504"]));
+        assert_eq!(resolved(&["04.05.06"], None), days(&["20060504"]));
     }
 
     #[test]
     fn lines_that_contradict_each_other_settle_nothing_but_themselves() {
         assert_eq!(
-            settled(&["04/05/06", "31/12/20", "12/31/20"], None),
+            resolved(&["04/05/06", "31/12/20", "12/31/20"], None),
             [None, Some("20201231".into()), Some("20201231".into())]
         );
         let default = Some(Order::MonthDayYear);
         assert_eq!(
-            settled(&["04/05/06", "31/12/20", "12/31/20"], default),
+            resolved(&["04/05/06", "31/12/20", "12/31/20"], default),
             days(&["20060405", "20201231", "20201231"])
         );
     }
@@ -311,24 +311,24 @@ mod tests {
     #[test]
     fn a_default_gives_way_to_what_the_listing_shows() {
         let default = Some(Order::MonthDayYear);
-        assert_eq!(settled(&["04/05/06"], default), days(&["20060405"]));
+        assert_eq!(resolved(&["04/05/06"], default), days(&["20060405"]));
         assert_eq!(
-            settled(&["04/05/06", "25/03/18"], default),
+            resolved(&["04/05/06", "25/03/18"], default),
             days(&["20060504", "20180325"])
         );
         // Another separator is another column, or another server's.
         assert_eq!(
-            settled(&["04/05/06", "25-03-18"], default),
+            resolved(&["04/05/06", "25-03-18"], default),
             days(&["20060405", "20180325"])
         );
-        assert_eq!(settled(&["98-11-30"], default), days(&["19981130"]));
+        assert_eq!(resolved(&["98-11-30"], default), days(&["19981130"]));
     }
 
     #[test]
     fn a_clock_that_is_ahead_changes_no_order() {
         let default = Some(Order::MonthDayYear);
         assert_eq!(
-            settled(&["12-05-26", "04-05-26"], default),
+            resolved(&["12-05-26", "04-05-26"], default),
             days(&["20261205", "20260405"])
         );
     }
@@ -348,6 +348,6 @@ mod tests {
         ] {
             assert_eq!(NumericDate::parse(word.as_bytes()), None, "{word}");
         }
-        assert_eq!(settled(&["45/45/2019"], None), [None]);
+        assert_eq!(resolved(&["45/45/2019"], None), [None]);
     }
 }

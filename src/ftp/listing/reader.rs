@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::marks::Marks;
+use super::indicators::TypeIndicators;
 use super::mlsd::{self, Subject};
 use super::order::{DateOrders, Learned, NumericTime};
 use super::words::{next_word, words};
@@ -65,13 +65,13 @@ pub struct ListingReader {
     /// A VMS name whose columns the next line may bring.
     wrapped: Option<Vec<u8>>,
     dates: DateOrders,
-    marks: Marks,
-    held: Vec<Held>,
+    indicators: TypeIndicators,
+    held: Vec<HeldRow>,
 }
 
 /// An entry of which not all is known before the listing ends.
 #[derive(Debug)]
-struct Held {
+struct HeldRow {
     entry: Entry,
     /// When, if its date can be read in several orders.
     time: Option<NumericTime>,
@@ -91,7 +91,7 @@ impl ListingReader {
             heading: Heading::None,
             wrapped: None,
             dates: DateOrders::new(now),
-            marks: Marks::default(),
+            indicators: TypeIndicators::default(),
             held: Vec::new(),
         }
     }
@@ -112,20 +112,20 @@ impl ListingReader {
     pub fn finish(mut self) -> Vec<ListingLine> {
         self.unwrap_alone();
         let newest = self.newest_versions();
-        let (dates, marks) = (self.dates, self.marks);
+        let (dates, indicators) = (self.dates, self.indicators);
         let held = self.held.into_iter().enumerate();
         let shown = held.filter(|(at, held)| {
             held.version.is_none() || newest.get(held.entry.name.as_slice()) == Some(at)
         });
         let shown: Vec<_> = shown.map(|(_, held)| held).collect();
         let settled = shown.into_iter().map(
-            |Held {
+            |HeldRow {
                  mut entry, time, ..
              }| {
                 if let Some(time) = time {
-                    entry.modified = dates.settle(&time);
+                    entry.modified = dates.resolve(&time);
                 }
-                marks.take_from(&mut entry);
+                indicators.strip_from(&mut entry);
                 checked(entry)
             },
         );
@@ -236,7 +236,7 @@ impl ListingReader {
                 }
                 Learned::Open => self.entry(entry, Some(time)),
             },
-            Row::Version(entry, version) => self.hold(Held {
+            Row::Version(entry, version) => self.hold(HeldRow {
                 entry,
                 time: None,
                 version: Some(version),
@@ -248,9 +248,10 @@ impl ListingReader {
     }
 
     fn entry(&mut self, mut entry: Entry, time: Option<NumericTime>) -> ListingLine {
-        let may_be_marked = self.dialect == Some(Dialect::Unix) && self.marks.learn(&mut entry);
+        let may_be_marked =
+            self.dialect == Some(Dialect::Unix) && self.indicators.learn(&mut entry);
         if may_be_marked || time.is_some() {
-            return self.hold(Held {
+            return self.hold(HeldRow {
                 entry,
                 time,
                 version: None,
@@ -259,7 +260,7 @@ impl ListingReader {
         checked(entry)
     }
 
-    fn hold(&mut self, held: Held) -> ListingLine {
+    fn hold(&mut self, held: HeldRow) -> ListingLine {
         let bytes = held_memory(&held.entry);
         self.held.push(held);
         ListingLine::Held(bytes)
@@ -282,7 +283,7 @@ impl ListingReader {
 
 /// What an entry takes while it is held.
 fn held_memory(entry: &Entry) -> usize {
-    let beside = size_of::<Held>() - size_of::<Entry>();
+    let beside = size_of::<HeldRow>() - size_of::<Entry>();
     entry.memory() + beside * 3 / 2
 }
 

@@ -5,7 +5,7 @@ fn introduced(greeting: &str, features: &[&str]) -> ServerProfile {
     let profile = ServerProfile::default();
     let features = Features::named(features);
     let greeting = Reply::new(ReplyCode(220), vec![greeting.as_bytes().to_vec()]);
-    profile.introduce(&greeting, &features);
+    profile.record_login(&greeting, &features);
     profile
 }
 
@@ -16,7 +16,7 @@ fn what_was_observed_outweighs_what_was_announced() {
     assert!(profile.fails(Capability::Mlsd, &"500"), "news");
     assert!(!profile.fails(Capability::Mlsd, &"500"), "no news");
     let greeting = Reply::new(ReplyCode(220), vec![b"hello".to_vec()]);
-    profile.introduce(&greeting, &Features::default());
+    profile.record_login(&greeting, &Features::default());
     assert!(!profile.has(Capability::Mlsd));
 }
 

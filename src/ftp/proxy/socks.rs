@@ -1,12 +1,13 @@
-//! SOCKS5: the method (RFC 1928 §3), user and password (RFC 1929), CONNECT (RFC 1928 §4 to §6).
+//! SOCKS5: method selection (RFC 1928 §3), user and password (RFC 1929), CONNECT (RFC 1928 §4 to
+//! §6).
 
 use std::net::IpAddr;
 
-use super::{ProxyProblem, ProxyTarget, Talk};
+use super::{ProxyConversation, ProxyProblem, ProxyTarget};
 use crate::ftp::options::Password;
 
 const VERSION: u8 = 5;
-/// RFC 1929's own.
+/// Version of the login protocol (RFC 1929).
 const LOGIN_VERSION: u8 = 1;
 const CONNECT: u8 = 1;
 const FOREIGN: ProxyProblem = ProxyProblem::Foreign("SOCKS5");
@@ -19,30 +20,30 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// Has the proxy connect to `port` of `target`.
+/// Asks the proxy to connect to `port` of `target`.
 pub(super) fn ask(
-    talk: &mut Talk,
+    proxy: &mut ProxyConversation,
     login: Option<&(String, Password)>,
     target: &ProxyTarget,
     port: u16,
 ) -> Result<(), ProxyProblem> {
-    // What cannot be written is found out before anything is sent.
+    // Report what cannot be expressed before anything is sent.
     let request = request(target, port)?;
     let login = login.map(login_request).transpose()?;
     let methods: &[u8] = match login {
         None => &[VERSION, 1, NO_LOGIN],
         Some(_) => &[VERSION, 2, NO_LOGIN, USER_AND_PASSWORD],
     };
-    talk.say(methods)?;
-    match (talk.hear_array()?, login) {
+    proxy.send(methods)?;
+    match (proxy.receive_array()?, login) {
         ([VERSION, NO_LOGIN], _) => {}
-        ([VERSION, USER_AND_PASSWORD], Some(login)) => log_in(talk, &login)?,
+        ([VERSION, USER_AND_PASSWORD], Some(login)) => log_in(proxy, &login)?,
         ([VERSION, NO_METHOD], None) => return Err(ProxyProblem::WantsLogin),
         ([VERSION, NO_METHOD], Some(_)) => return Err(ProxyProblem::LoginRefused),
         _ => return Err(FOREIGN),
     }
-    talk.say(&request)?;
-    answer(talk, target, port)
+    proxy.send(&request)?;
+    answer(proxy, target, port)
 }
 
 fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, ProxyProblem> {
@@ -50,17 +51,17 @@ fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, Proxy
     for text in [user.as_str(), password.reveal()] {
         let length = u8::try_from(text.len());
         let too_long =
-            |_| ProxyProblem::Unsendable("a user or password of more than 255 bytes by SOCKS5");
+            |_| ProxyProblem::Unsendable("a user or password of more than 255 bytes over SOCKS5");
         request.push(length.map_err(too_long)?);
         request.extend_from_slice(text.as_bytes());
     }
     Ok(request)
 }
 
-fn log_in(talk: &mut Talk, request: &[u8]) -> Result<(), ProxyProblem> {
-    talk.say(request)?;
-    match talk.hear_array()? {
-        // Some send version 5 here.
+fn log_in(proxy: &mut ProxyConversation, request: &[u8]) -> Result<(), ProxyProblem> {
+    proxy.send(request)?;
+    match proxy.receive_array()? {
+        // Some proxies send version 5 here.
         [LOGIN_VERSION | VERSION, 0] => Ok(()),
         [LOGIN_VERSION | VERSION, _] => Err(ProxyProblem::LoginRefused),
         _ => Err(FOREIGN),
@@ -81,7 +82,7 @@ fn request(target: &ProxyTarget, port: u16) -> Result<Vec<u8>, ProxyProblem> {
         ProxyTarget::Name(name) => {
             let length = u8::try_from(name.len());
             let too_long =
-                |_| ProxyProblem::Unsendable("a host name of more than 255 bytes by SOCKS5");
+                |_| ProxyProblem::Unsendable("a host name of more than 255 bytes over SOCKS5");
             request.extend([NAME, length.map_err(too_long)?]);
             request.extend_from_slice(name.as_bytes());
         }
@@ -90,10 +91,13 @@ fn request(target: &ProxyTarget, port: u16) -> Result<Vec<u8>, ProxyProblem> {
     Ok(request)
 }
 
-/// The proxy's answer, and the address it connects from, which nobody needs: it is not the
-/// server's.
-fn answer(talk: &mut Talk, target: &ProxyTarget, port: u16) -> Result<(), ProxyProblem> {
-    let [version, code, _, kind] = talk.hear_array()?;
+/// Reads the answer and skips the address in it, which is the proxy's own.
+fn answer(
+    proxy: &mut ProxyConversation,
+    target: &ProxyTarget,
+    port: u16,
+) -> Result<(), ProxyProblem> {
+    let [version, code, _, kind] = proxy.receive_array()?;
     if version != VERSION {
         return Err(FOREIGN);
     }
@@ -104,18 +108,18 @@ fn answer(talk: &mut Talk, target: &ProxyTarget, port: u16) -> Result<(), ProxyP
         });
     }
     match kind {
-        IPV4 => talk.hear_array::<4>().map(drop)?,
-        IPV6 => talk.hear_array::<16>().map(drop)?,
+        IPV4 => proxy.receive_array::<4>().map(drop)?,
+        IPV6 => proxy.receive_array::<16>().map(drop)?,
         NAME => {
-            let [length] = talk.hear_array()?;
-            talk.hear(&mut vec![0; usize::from(length)])?;
+            let [length] = proxy.receive_array()?;
+            proxy.receive(&mut vec![0; usize::from(length)])?;
         }
         _ => return Err(FOREIGN),
     }
-    talk.hear_array::<2>().map(drop)
+    proxy.receive_array::<2>().map(drop)
 }
 
-/// RFC 1928 §6.
+/// Describes a reply code (RFC 1928 §6).
 fn reason(code: u8) -> String {
     let words = match code {
         1 => "general failure",
@@ -125,8 +129,8 @@ fn reason(code: u8) -> String {
         5 => "connection refused",
         6 => "TTL expired",
         7 => "it has no CONNECT",
-        8 => "it does not take this kind of address (socks5h:// has it look up names)",
-        _ => "no reason that is known",
+        8 => "it does not support this kind of address (socks5h:// makes it look up names)",
+        _ => "unknown reason",
     };
     format!("{words} (SOCKS5 reply {code})")
 }

@@ -1,84 +1,84 @@
-//! What the server says of one file: its size, its time of modification, its facts, its digest.
+//! Properties of a single file: size, modification time, facts and digest.
 
 use std::time::Duration;
 
-use super::pipelined::PipelinedLook;
-use super::{Session, first_word, nonsense};
-use crate::ftp::control::shown;
+use super::pipelined::FactsCommand;
+use super::{Session, first_word, malformed};
+use crate::ftp::control::escaped;
 use crate::ftp::digest::{Digest, DigestCommand};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::listing::{Entry, Kind, SIZE_MAX, parse_mlst};
 use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
-use crate::ftp::time::{moment, parse_timestamp, shown_at};
+use crate::ftp::time::{moment, parse_timestamp, to_zone};
 
-/// A file's size and time of modification, each told or refused for itself.
+/// Size and modification time of a file, each of which can be refused separately.
 pub type SizeAndModified = (Result<u64, Error>, Result<i64, Error>);
 
 impl Session {
-    /// A file's size in octets (SIZE, RFC 3659 §4).
+    /// Returns the size of a file in bytes (SIZE, RFC 3659 §4).
     pub fn size(&mut self, path: &RemotePath) -> Result<u64, Error> {
         let reply = self.on_path("SIZE", path)?;
-        told_size(&reply)
+        parse_size(&reply)
     }
 
-    /// A file's time of modification, UTC seconds since the epoch (MDTM, RFC 3659 §3).
+    /// Returns the modification time of a file in UTC seconds since the epoch (MDTM, RFC 3659 §3).
     pub fn modified(&mut self, path: &RemotePath) -> Result<i64, Error> {
         let reply = self.on_path("MDTM", path)?;
-        self.told_time(&reply)
+        self.parse_time(&reply)
     }
 
-    /// Size and time of modification at once: SIZE and MDTM in one write, for one round trip.
-    /// Either may be refused for itself.
+    /// Returns size and modification time (SIZE and MDTM), in one round trip if the server supports
+    /// pipelining. Each can be refused separately.
     ///
     /// # Errors
-    /// The session broke.
+    /// The session failed.
     pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<SizeAndModified, Error> {
-        if !self.queues() {
+        if !self.pipelines() {
             let size = self.size(path);
             let size = self.unless_broken(size)?;
             let modified = self.modified(path);
             return Ok((size, self.unless_broken(modified)?));
         }
-        if !self.was_asked(path, PipelinedLook::SizeAndTime) {
-            let lines = self.look_lines(path, PipelinedLook::SizeAndTime)?;
+        if !self.is_already_asked(path, FactsCommand::SizeAndTime) {
+            let lines = self.facts_lines(path, FactsCommand::SizeAndTime)?;
             for line in &lines {
-                log::debug!("> {}", shown(line));
+                log::debug!("> {}", escaped(line));
             }
             let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-            self.control.send_together(&lines)?;
+            self.control.send_batch(&lines)?;
         }
-        let size = self.completion("SIZE").and_then(|it| told_size(&it));
+        let size = self.completion("SIZE").and_then(|it| parse_size(&it));
         let size = self.unless_broken(size)?;
         let modified = self.modified_answer()?;
         Ok((size, modified))
     }
 
-    /// The answer to an MDTM that was sent.
+    /// Receives the reply to an MDTM that was sent before.
     ///
     /// # Errors
-    /// The session broke.
+    /// The session failed.
     pub(in crate::ftp) fn modified_answer(&mut self) -> Result<Result<i64, Error>, Error> {
         let answer = self.completion("MDTM");
-        let modified = answer.and_then(|reply| self.told_time(&reply));
+        let modified = answer.and_then(|reply| self.parse_time(&reply));
         self.unless_broken(modified)
     }
 
-    /// The moment in MDTM's reply, UTC seconds since the epoch.
-    fn told_time(&self, reply: &Reply) -> Result<i64, Error> {
-        let told = told_time(reply)?;
+    /// Parses an MDTM reply to UTC seconds since the epoch, converting from the server's time zone.
+    fn parse_time(&self, reply: &Reply) -> Result<i64, Error> {
+        let told = parse_time(reply)?;
         let zone = self.mdtm_zone.as_ref();
         Ok(zone.map_or(told, |zone| moment(told, zone)))
     }
 
-    /// What MDTM is to be told to set a time of `seconds`, UTC.
+    /// Converts a time in UTC seconds to the time zone in which MDTM sets it.
     pub(in crate::ftp) fn mdtm_time(&self, seconds: i64) -> i64 {
         let zone = self.mdtm_zone.as_ref();
-        zone.map_or(seconds, |zone| shown_at(seconds, zone))
+        zone.map_or(seconds, |zone| to_zone(seconds, zone))
     }
 
-    /// A file's digest; none where the answer holds none. The server may take `patience` longer
-    /// than for another reply: it reads the whole file.
+    /// Returns the digest of a file, or `None` if the reply contains none. The server may take
+    /// `patience` longer than for other replies, because it reads the whole file.
     pub fn digest(
         &mut self,
         command: DigestCommand,
@@ -86,47 +86,48 @@ impl Session {
         patience: Duration,
     ) -> Result<Option<Digest>, Error> {
         let line = self.line(format!("{} ", command.verb()).as_bytes(), path, b"")?;
-        log::debug!("> {}", shown(&line));
+        log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let reply = self.control.reply_after(Phase::Reply, patience)?;
         if !reply.is_completion() {
             let command = command.verb();
             return Err(Error::Refused { command, reply });
         }
-        Ok(command.told(&reply))
+        Ok(command.parse_reply(&reply))
     }
 
-    /// What the server says of one name (MLST, RFC 3659 §7).
+    /// Returns the facts of one name (MLST, RFC 3659 §7).
     pub fn mlst(&mut self, path: &RemotePath) -> Result<Entry, Error> {
-        let reply = if self.was_asked(path, PipelinedLook::Mlst) {
+        let reply = if self.is_already_asked(path, FactsCommand::Mlst) {
             self.completion("MLST")?
         } else {
             self.on_path("MLST", path)?
         };
-        told_entry(&reply, path)
+        parse_mlst_reply(&reply, path)
     }
 }
 
-/// The size in SIZE's reply.
-pub(in crate::ftp) fn told_size(reply: &Reply) -> Result<u64, Error> {
+/// Parses a SIZE reply.
+pub(in crate::ftp) fn parse_size(reply: &Reply) -> Result<u64, Error> {
     let size = first_word(reply).and_then(|digits| digits.parse().ok());
     let size = size.filter(|size| *size <= SIZE_MAX);
-    size.ok_or_else(|| nonsense(reply, "a size"))
+    size.ok_or_else(|| malformed(reply, "a size"))
 }
 
-/// The time in MDTM's reply.
-pub(in crate::ftp) fn told_time(reply: &Reply) -> Result<i64, Error> {
+/// Parses an MDTM reply.
+pub(in crate::ftp) fn parse_time(reply: &Reply) -> Result<i64, Error> {
     let time = first_word(reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
-    time.ok_or_else(|| nonsense(reply, "a time"))
+    time.ok_or_else(|| malformed(reply, "a time"))
 }
 
-/// The entry in MLST's reply, by the name it was asked for. Some servers put it on the reply's
-/// first or only line. Facts without a type say nothing: a directory would be an empty file.
-pub(in crate::ftp) fn told_entry(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
+/// Parses an MLST reply to an entry with the requested name. Some servers put the facts on the
+/// first or only line. Facts without a type are ignored: they would make a directory look like an
+/// empty file.
+pub(in crate::ftp) fn parse_mlst_reply(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
     let lines = reply.lines().iter();
     let mut entries = lines.filter_map(|line| parse_mlst(line));
     let entry = entries.find(|entry| entry.kind != Kind::Unknown);
-    let entry = entry.ok_or_else(|| nonsense(reply, "one line of facts"))?;
+    let entry = entry.ok_or_else(|| malformed(reply, "one line of facts"))?;
     Ok(Entry {
         name: path.name().to_vec(),
         ..entry
@@ -138,10 +139,10 @@ mod tests {
     use super::*;
     use crate::ftp::reply::ReplyCode;
 
-    fn told(lines: &[&str]) -> Result<Entry, Error> {
+    fn parse(lines: &[&str]) -> Result<Entry, Error> {
         let lines = lines.iter().map(|line| line.as_bytes().to_vec());
         let reply = Reply::new(ReplyCode(250), lines.collect());
-        told_entry(&reply, &RemotePath::new(b"/a/sub").unwrap())
+        parse_mlst_reply(&reply, &RemotePath::new(b"/a/sub").unwrap())
     }
 
     #[test]
@@ -153,7 +154,7 @@ mod tests {
             &["Start", "", "type=dir; /a/sub", "End"],
             &["type=dir;modify=20180504094100; /a/sub"],
         ] {
-            let entry = told(lines).unwrap();
+            let entry = parse(lines).unwrap();
             assert_eq!(
                 (entry.kind, entry.name.as_slice()),
                 (Kind::Directory, b"sub".as_slice())
@@ -169,7 +170,7 @@ mod tests {
             &["Listing type=file; x", "End"],
             &["Done"],
         ] {
-            let answer = told(lines);
+            let answer = parse(lines);
             assert!(matches!(answer, Err(Error::Malformed { .. })), "{answer:?}");
         }
     }

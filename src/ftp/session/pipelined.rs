@@ -1,41 +1,41 @@
-//! Commands sent behind a transfer, before its completion reply: the next transfer's EPSV or PASV,
-//! with the command itself where downloads follow one another, and behind a small upload the look
-//! at what arrived. Their replies come with the 226, or right behind it, in the order of sending:
-//! first that to EPSV, whose code no transfer ends with, then the look's. A look that nobody asks
-//! for is thrown away by the next command (`control.rs`).
+//! Commands pipelined behind a transfer, before its completion reply: the EPSV or PASV of the next
+//! transfer, sent with the transfer command itself when downloads follow one another, and after a
+//! small upload a question about the uploaded file. The replies come with the 226 or right after
+//! it, in the order of sending: first the reply to EPSV, whose code ends no transfer, then that to
+//! the question. The next command skips the reply to a question that nobody asked for (`control`).
 
 use super::Session;
-use super::armed::Way;
-use crate::ftp::control::shown;
+use super::prepared::PassiveCommand;
+use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::Reply;
 
-/// What was sent behind the transfer under way.
+/// The commands sent behind the current transfer.
 #[derive(Debug)]
-pub(in crate::ftp) struct Behind {
-    way: Way,
-    look: Option<Looked>,
+pub(in crate::ftp) struct PipelinedCommands {
+    way: PassiveCommand,
+    look: Option<PipelinedQuestion>,
 }
 
-/// A question about a file whose answer was not taken yet.
+/// A question about a file whose answer has not been taken yet.
 #[derive(Debug)]
-pub(in crate::ftp) struct Looked {
+pub(in crate::ftp) struct PipelinedQuestion {
     path: RemotePath,
-    with: PipelinedLook,
+    with: FactsCommand,
 }
 
-/// How a file is looked at.
+/// Commands that return the facts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ftp) enum PipelinedLook {
+pub(in crate::ftp) enum FactsCommand {
     /// MLST.
     Mlst,
     /// SIZE and MDTM.
     SizeAndTime,
 }
 
-impl PipelinedLook {
+impl FactsCommand {
     fn replies(self) -> usize {
         match self {
             Self::Mlst => 1,
@@ -45,115 +45,121 @@ impl PipelinedLook {
 }
 
 impl Session {
-    /// The data has ended: asks for the next transfer's data connection, before the completion
-    /// reply has come. Servers answer when they have sent that.
-    pub(in crate::ftp) fn arm_behind(&mut self) {
-        // One that cannot be sent shows in the completion reply.
+    /// Requests the next data connection after the end of the data, before the completion reply.
+    /// Servers reply to it after that one.
+    pub(in crate::ftp) fn prepare_behind(&mut self) {
+        // If sending fails, waiting for the completion reply fails, too.
         let _ = self.send_behind(None);
     }
 
-    /// Behind an upload whose bytes were all sent: asks for the next data connection, and for what
-    /// will have arrived where `look` says so.
+    /// After all data of an upload was sent, requests the next data connection, and the facts of
+    /// the file `look`.
     pub(in crate::ftp) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
         if self.has_sent_behind() {
             return Ok(());
         }
-        // Without EPSV the look would come first, and could be taken for the completion reply.
-        let Some(way) = self.way_ahead() else {
+        // Without EPSV the reply to the question would come first and could be mistaken for the
+        // completion reply.
+        let Some(way) = self.next_passive_command() else {
             return Ok(());
         };
-        // A server may still take part in the end of the data connection's TLS.
+        // The server may still have to answer the end of the TLS data connection.
         if self.tls.is_some() {
             return Ok(());
         }
         let mut lines = vec![way.verb().as_bytes().to_vec()];
-        let look = match look.zip(self.best_look()) {
+        let look = match look.zip(self.facts_command()) {
             Some((path, with)) => {
-                lines.extend(self.look_lines(path, with)?);
+                lines.extend(self.facts_lines(path, with)?);
                 let path = path.clone();
-                Some(Looked { path, with })
+                Some(PipelinedQuestion { path, with })
             }
             None => None,
         };
         for line in &lines {
-            log::debug!("> {} (behind)", shown(line));
+            log::debug!("> {} (behind)", escaped(line));
         }
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
-        self.control.send_together(&lines)?;
-        self.behind = Some(Behind { way, look });
+        self.control.send_batch(&lines)?;
+        self.pipelined = Some(PipelinedCommands { way, look });
         Ok(())
     }
 
-    /// Sends a download's command, and behind it at once the EPSV or PASV of the next, where
-    /// another is [expected](Session::expect_more) and the server takes commands in turn; whether
+    /// Sends a download command followed by the EPSV or PASV of the next one, if another is
+    /// [expected](Session::expect_more) and the server executes commands in order. Returns whether
     /// it did.
     pub(in crate::ftp) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
         let is_borne = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
-        if !self.ahead.expects_more() || !is_borne {
+        if !self.prepared.expects_more() || !is_borne {
             return Ok(false);
         }
-        let Some(way) = self.way_ahead() else {
+        let Some(way) = self.next_passive_command() else {
             return Ok(false);
         };
-        log::debug!("> {}", shown(line));
+        log::debug!("> {}", escaped(line));
         log::debug!("> {} (behind)", way.verb());
-        self.control.send_together(&[line, way.verb().as_bytes()])?;
-        self.behind = Some(Behind { way, look: None });
+        self.control.send_batch(&[line, way.verb().as_bytes()])?;
+        self.pipelined = Some(PipelinedCommands { way, look: None });
         Ok(true)
     }
 
-    /// The transfer's last reply has come: those to what was sent behind it are the next.
+    /// Records that the last reply of the transfer has arrived: those to the pipelined commands are
+    /// next.
     pub(in crate::ftp) fn transfer_ended(&mut self) {
-        let Some(behind) = self.behind.take() else {
+        let Some(pipelined) = self.pipelined.take() else {
             return;
         };
-        self.control.owe_ahead();
-        self.ahead.asked(behind.way);
-        if let Some(looked) = behind.look {
-            self.control.owe_look(looked.with.replies());
-            self.looked = Some(looked);
+        self.control.expect_passive_reply();
+        self.prepared.asked(pipelined.way);
+        if let Some(question) = pipelined.look {
+            self.control.expect_facts(question.with.replies());
+            self.question = Some(question);
         }
     }
 
-    /// Whether something was sent behind the transfer under way, so that the order of replies is
-    /// not the usual one.
+    /// Whether commands were sent behind the current transfer, so that more replies than usual
+    /// follow.
     pub(in crate::ftp) fn has_sent_behind(&self) -> bool {
-        self.behind.is_some()
+        self.pipelined.is_some()
     }
 
-    /// Whether `reply`, the first after the data, is already that to EPSV or PASV: the completion
+    /// Whether `reply`, the first after the data, answers EPSV or PASV, so that the completion
     /// reply is missing.
     pub(in crate::ftp) fn is_skipped_by(&self, reply: &Reply) -> bool {
         self.has_sent_behind() && matches!(reply.code().0, 227 | 229)
     }
 
-    /// Whether just this question was sent already, and its answers are the next to come.
-    pub(in crate::ftp) fn was_asked(&mut self, path: &RemotePath, with: PipelinedLook) -> bool {
-        let looked = self.looked.take();
-        looked.is_some_and(|looked| looked.path == *path && looked.with == with)
-            && self.control.take_look()
+    /// Whether exactly this question was sent ahead, and its replies are next.
+    pub(in crate::ftp) fn is_already_asked(
+        &mut self,
+        path: &RemotePath,
+        with: FactsCommand,
+    ) -> bool {
+        let question = self.question.take();
+        question.is_some_and(|question| question.path == *path && question.with == with)
+            && self.control.take_facts()
     }
 
-    fn best_look(&self) -> Option<PipelinedLook> {
+    fn facts_command(&self) -> Option<FactsCommand> {
         let features = self.features();
         if features.has("MLST") {
-            Some(PipelinedLook::Mlst)
+            Some(FactsCommand::Mlst)
         } else if features.has("SIZE") && features.has("MDTM") {
-            Some(PipelinedLook::SizeAndTime)
+            Some(FactsCommand::SizeAndTime)
         } else {
             None
         }
     }
 
-    /// The command lines of a look.
-    pub(in crate::ftp) fn look_lines(
+    /// Formats the command lines of a question.
+    pub(in crate::ftp) fn facts_lines(
         &self,
         path: &RemotePath,
-        with: PipelinedLook,
+        with: FactsCommand,
     ) -> Result<Vec<Vec<u8>>, Error> {
         match with {
-            PipelinedLook::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
-            PipelinedLook::SizeAndTime => Ok(vec![
+            FactsCommand::Mlst => Ok(vec![self.line(b"MLST ", path, b"")?]),
+            FactsCommand::SizeAndTime => Ok(vec![
                 self.line(b"SIZE ", path, b"")?,
                 self.line(b"MDTM ", path, b"")?,
             ]),

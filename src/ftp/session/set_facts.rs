@@ -1,26 +1,26 @@
-//! What is set of a file: its time of modification (MFMT and MFF of draft-somers-ftp-mfxx, SITE
-//! UTIME, MDTM), its mode (SITE CHMOD, MFF), its name (RNFR and RNTO, RFC 959 §4.1.3); all in one
-//! write where the server queues commands.
+//! Changing properties of a file: modification time (MFMT and MFF of draft-somers-ftp-mfxx, SITE
+//! UTIME, MDTM), mode (SITE CHMOD, MFF) and name (RNFR and RNTO, RFC 959 §4.1.3), in one write if
+//! the server supports pipelining.
 
 use super::Session;
-use crate::ftp::control::shown;
+use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
 use crate::ftp::time::timestamp;
 
-/// A file's time or mode, and the command that sets it. Times are UTC seconds since the epoch.
+/// A time or mode, and the command that sets it. Times are in UTC seconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
-    /// A time, by MFMT.
+    /// Time, by MFMT.
     Mfmt(i64),
-    /// A time, by MFF.
+    /// Time, by MFF.
     MffModify(i64),
-    /// A time, by `SITE UTIME` in the form that names the zone.
+    /// Time, by `SITE UTIME` in the form with a time zone.
     SiteUtime(i64),
-    /// A time, by `SITE UTIME` in the older form: the time first, to the minute or second.
+    /// Time, by `SITE UTIME` in the older form: the time first, to the minute or second.
     OldSiteUtime(i64),
-    /// A time, by MDTM with a time before the path, as vsftpd takes it.
+    /// Time, by MDTM with a time before the path, as in vsftpd.
     Mdtm(i64),
     /// Permission bits, by `SITE CHMOD`.
     SiteChmod(u32),
@@ -39,20 +39,20 @@ impl Setting {
         }
     }
 
-    /// What goes before the path and what behind it.
-    fn around(self) -> Result<(String, String), Error> {
+    /// The parts of the command line before and after the path.
+    fn parts(self) -> Result<(String, String), Error> {
         let before = match self {
-            Self::Mfmt(seconds) => format!("MFMT {} ", written(seconds)?),
-            Self::MffModify(seconds) => format!("MFF Modify={}; ", written(seconds)?),
+            Self::Mfmt(seconds) => format!("MFMT {} ", to_timestamp(seconds)?),
+            Self::MffModify(seconds) => format!("MFF Modify={}; ", to_timestamp(seconds)?),
             Self::SiteUtime(seconds) => {
-                let time = written(seconds)?;
+                let time = to_timestamp(seconds)?;
                 return Ok((
                     "SITE UTIME ".to_owned(),
                     format!(" {time} {time} {time} UTC"),
                 ));
             }
-            Self::OldSiteUtime(seconds) => format!("SITE UTIME {} ", written(seconds)?),
-            Self::Mdtm(seconds) => format!("MDTM {} ", written(seconds)?),
+            Self::OldSiteUtime(seconds) => format!("SITE UTIME {} ", to_timestamp(seconds)?),
+            Self::Mdtm(seconds) => format!("MDTM {} ", to_timestamp(seconds)?),
             Self::SiteChmod(mode) => format!("SITE CHMOD {mode:03o} "),
             Self::MffMode(mode) => format!("MFF UNIX.mode={mode:04o}; "),
         };
@@ -61,43 +61,43 @@ impl Setting {
 }
 
 impl Session {
-    /// Sets time or mode of `path`.
+    /// Sets the time or mode of `path`.
     pub fn set(&mut self, path: &RemotePath, setting: Setting) -> Result<(), Error> {
         let line = self.setting_line(path, setting)?;
         let answer = self.completed(setting.verb(), &line);
-        done(setting.verb(), answer)
+        check_done(setting.verb(), answer)
     }
 
-    /// Renames: RNFR and RNTO, together where the server queues commands.
+    /// Renames a file (RNFR and RNTO), in one write if the server supports pipelining.
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
         self.set_and_rename(&[], from, to).map(drop)
     }
 
-    /// Makes `settings` of `from` and [renames](Self::rename) it, all of it together where the
-    /// server queues commands. What became of each setting: one that is refused does not keep the
-    /// file from its name.
+    /// Applies `settings` to `from` and [renames](Self::rename) it, in one write if the server
+    /// supports pipelining. Returns the result of each setting; a refused one does not prevent the
+    /// rename.
     ///
     /// # Errors
-    /// The rename was refused, or the session broke.
+    /// The rename was refused, or the session failed.
     pub fn set_and_rename(
         &mut self,
         settings: &[Setting],
         from: &RemotePath,
         to: &RemotePath,
     ) -> Result<Vec<Result<(), Error>>, Error> {
-        // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
+        // Format both before sending either: RNFR without RNTO leaves a rename pending.
         let (rnfr, rnto) = (
             self.line(b"RNFR ", from, b"")?,
             self.line(b"RNTO ", to, b"")?,
         );
-        if !self.queues() {
+        if !self.pipelines() {
             let mut made = Vec::with_capacity(settings.len());
             for setting in settings {
                 let answer = self.set(from, *setting);
                 made.push(self.unless_broken(answer)?);
             }
             let asked = self.exchange("RNFR", &rnfr);
-            ready("RNFR", asked)?;
+            check_ready("RNFR", asked)?;
             return self.completed("RNTO", &rnto).map(|_| made);
         }
         let spelled: Vec<_> = settings
@@ -107,39 +107,39 @@ impl Session {
         let mut lines: Vec<&[u8]> = spelled.iter().flatten().map(Vec::as_slice).collect();
         lines.extend([rnfr.as_slice(), &rnto]);
         for line in &lines {
-            log::debug!("> {}", shown(line));
+            log::debug!("> {}", escaped(line));
         }
-        self.control.send_together(&lines)?;
+        self.control.send_batch(&lines)?;
         let mut made = Vec::with_capacity(settings.len());
         for (setting, line) in settings.iter().zip(spelled) {
             let answer = line.and_then(|_| self.completion(setting.verb()));
-            let answer = done(setting.verb(), answer);
+            let answer = check_done(setting.verb(), answer);
             made.push(self.unless_broken(answer)?);
         }
         self.renamed().map(|()| made)
     }
 
-    /// Whether the server takes `path` for the source of a rename (RNFR alone). Where it does,
-    /// nothing but RNTO may follow, so the session is not usable any more.
+    /// Checks whether the server accepts `path` as the source of a rename (RNFR alone). If it does,
+    /// only RNTO may follow, so the session is no longer usable.
     ///
     /// # Errors
-    /// The server refused, or the session broke.
+    /// The server refused, or the session failed.
     pub fn may_rename(&mut self, path: &RemotePath) -> Result<(), Error> {
         let line = self.line(b"RNFR ", path, b"")?;
         let asked = self.exchange("RNFR", &line);
-        ready("RNFR", asked)?;
+        check_ready("RNFR", asked)?;
         self.control.give_up();
         Ok(())
     }
 
-    /// The answers to RNFR and RNTO, both sent.
+    /// Receives the replies to RNFR and RNTO.
     fn renamed(&mut self) -> Result<(), Error> {
         let asked = self.answer("RNFR");
-        let Err(refused) = ready("RNFR", asked) else {
+        let Err(refused) = check_ready("RNFR", asked) else {
             return self.completion("RNTO").map(drop);
         };
         if self.is_usable() {
-            // Its RNTO is answered, too: 503, for there is nothing to rename.
+            // The RNTO is also answered, with 503.
             let answered = self.completion("RNTO");
             self.unless_broken(answered)?.ok();
         }
@@ -148,16 +148,16 @@ impl Session {
 
     fn setting_line(&self, path: &RemotePath, setting: Setting) -> Result<Vec<u8>, Error> {
         let (before, after) = match setting {
-            Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).around()?,
-            other => other.around()?,
+            Setting::Mdtm(seconds) => Setting::Mdtm(self.mdtm_time(seconds)).parts()?,
+            other => other.parts()?,
         };
         self.line(before.as_bytes(), path, after.as_bytes())
     }
 }
 
-/// Whether the second command of a pair may follow the first. Servers that say 200 or 250 instead
-/// of 350 wait for it as others do.
-fn ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
+/// Checks that the second command of a pair can follow the first. Servers that reply 200 or 250
+/// instead of 350 also wait for it.
+fn check_ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.is_refusal() => Err(Error::Refused {
             command: verb,
@@ -167,9 +167,9 @@ fn ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> 
     }
 }
 
-/// What an answer means. A 202 says that nothing was done: "command not implemented, superfluous at
-/// this site" (RFC 959 §4.2.2).
-fn done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
+/// Checks that a command had an effect. 202 means that nothing was done: "command not implemented,
+/// superfluous at this site" (RFC 959 §4.2.2).
+fn check_done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.code().0 == 202 => Err(Error::Refused {
             command: verb,
@@ -179,8 +179,8 @@ fn done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     }
 }
 
-fn written(seconds: i64) -> Result<String, Error> {
-    timestamp(seconds).ok_or(Error::Unsendable("a time outside the years 1 to 9999"))
+fn to_timestamp(seconds: i64) -> Result<String, Error> {
+    timestamp(seconds).ok_or(Error::Unrepresentable("a time outside the years 1 to 9999"))
 }
 
 #[cfg(test)]
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn each_setting_is_spelled_as_its_command_wants_it() {
         let spelled = |setting: Setting| {
-            let (before, after) = setting.around().unwrap();
+            let (before, after) = setting.parts().unwrap();
             format!("{before}/f{after}")
         };
         let time = "20240302010203";
@@ -216,6 +216,6 @@ mod tests {
             assert_eq!(spelled(setting), line);
             assert!(line.starts_with(setting.verb()));
         }
-        assert!(Setting::Mfmt(i64::MAX).around().is_err());
+        assert!(Setting::Mfmt(i64::MAX).parts().is_err());
     }
 }

@@ -1,23 +1,23 @@
-//! How a transfer begins: its data connection, REST where it begins in the middle, its command and
-//! the 1yz (RFC 959 §4.1.3, RFC 3659 §5).
+//! Start of a transfer: data connection, REST if it begins at an offset, command and the 1yz reply
+//! (RFC 959 §4.1.3, RFC 3659 §5).
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::restart_marker::Mark;
+use super::restart_marker::RestartMarker;
 use super::{Failed, Session, intermediate};
-use crate::ftp::beside::Beside;
-use crate::ftp::control::{shown, socket_error};
+use crate::ftp::concurrent_handshake::ConcurrentHandshake;
+use crate::ftp::control::{escaped, socket_error};
 use crate::ftp::data::{PendingConnection, open};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
-use crate::ftp::wire::Wire;
+use crate::ftp::stream::MaybeTlsStream;
 
-/// How long a server that broke a handshake off has to say why.
+/// Time for a server that broke off a handshake to report why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Session {
@@ -25,13 +25,13 @@ impl Session {
         mut self,
         verb: &'static str,
         path: &RemotePath,
-        mark: &Mark,
-    ) -> Result<(Self, Wire), Box<Failed>> {
+        mark: &RestartMarker,
+    ) -> Result<(Self, MaybeTlsStream), Box<Failed>> {
         let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
         match begun.and_then(|line| self.begin(verb, &line, mark)) {
             Ok(data) => Ok((self, data)),
             Err(error) => {
-                if self.is_marked && mark.may_be_left_by(&error) {
+                if self.marker_pending && mark.may_be_left_by(&error) {
                     self.control.give_up();
                 }
                 Err(Failed::new(error, self))
@@ -39,11 +39,16 @@ impl Session {
         }
     }
 
-    /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
-    fn begin(&mut self, verb: &'static str, line: &[u8], mark: &Mark) -> Result<Wire, Error> {
+    /// Opens a data connection, sends `line` over the control connection and receives the 1yz.
+    fn begin(
+        &mut self,
+        verb: &'static str,
+        line: &[u8],
+        mark: &RestartMarker,
+    ) -> Result<MaybeTlsStream, Error> {
         let (pending, reply) = self.ask_for_transfer(verb, line, mark)?;
         if reply.code().class() != ReplyClass::Preliminary {
-            // A completion without a transfer: nothing was sent, nothing more will come.
+            // A completion without a transfer: nothing was sent and nothing follows.
             return Err(Error::Refused {
                 command: verb,
                 reply,
@@ -52,22 +57,21 @@ impl Session {
         self.accept(verb, pending)
     }
 
-    /// Agrees on a data connection, unless one was opened ahead, sends `line` over the control
-    /// connection and takes its reply: with a 1yz, the data connection is to be
-    /// [accepted](Self::accept).
+    /// Sets up a data connection, unless one is prepared, sends `line` over the control connection
+    /// and receives its reply. After a 1yz, the caller [accepts](Self::accept) the data connection.
     pub(in crate::ftp) fn ask_for_transfer(
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &Mark,
+        mark: &RestartMarker,
     ) -> Result<(PendingConnection, Reply), Error> {
-        if let Some(armed) = self.take_armed()? {
-            self.ahead.used_up();
+        if let Some(armed) = self.take_prepared()? {
+            self.prepared.used_up();
             let begun =
                 self.command_transfer(verb, line, mark, PendingConnection::Connected(armed));
-            match self.note_armed(begun) {
-                // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's
-                // decision.
+            match self.check_prepared(begun) {
+                // vsftpd has created the file of a STOR refused this way, so the caller decides
+                // whether to repeat it.
                 Err(error)
                     if has_no_data_connection(&error) && !matches!(verb, "STOR" | "APPE") => {}
                 begun => return begun,
@@ -75,56 +79,58 @@ impl Session {
         }
         self.announce(line)?;
         let pending = open(&mut self.control, &mut self.data)?;
-        self.ahead.used_up();
+        self.prepared.used_up();
         self.command_transfer(verb, line, mark, pending)
     }
 
-    /// Tells the server which transfer is to come, where it wants to know before EPSV or PASV:
-    /// drftpd (PRET in FEAT) chooses by that which of its machines makes the data connection.
+    /// Announces the transfer before EPSV or PASV if the server requires that (PRET in FEAT):
+    /// drftpd uses it to choose the machine that makes the data connection.
     fn announce(&mut self, line: &[u8]) -> Result<(), Error> {
         if self.data.active || !self.features().has("PRET") {
             return Ok(());
         }
         match self.exchange("PRET", &[b"PRET ", line].concat()) {
-            // It does not know the command to come by that name, or has none of PRET after all.
+            // The server does not accept the command as an argument, or does not support PRET after
+            // all.
             Err(Error::Refused { reply, .. })
                 if self.control.is_usable()
                     && (reply.code().means_unsupported() || reply.code().0 == 501) =>
             {
                 Ok(())
             }
-            // The transfer's own refusal, which would come next.
+            // The refusal that the transfer itself would get.
             announced => announced.map(drop),
         }
     }
 
-    /// The transfer's command, after REST or RANG where it is not of the whole file, and its reply.
+    /// Sends the transfer command, after REST or RANG if it covers part of the file, and receives
+    /// its reply.
     fn command_transfer(
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &Mark,
+        mark: &RestartMarker,
         pending: PendingConnection,
     ) -> Result<(PendingConnection, Reply), Error> {
-        // It holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
+        // It applies to the very next command (RFC 3659 §5.3), so it follows EPSV.
         let marking = match mark.command() {
             Some(marking) => Some(marking),
             None => self.reset_of_marker(),
         };
-        // A STOR whose REST was refused would cut the file short.
-        let is_queued = verb == "RETR" && self.queues();
+        // Not for STOR, which would truncate the file if REST were refused.
+        let is_queued = verb == "RETR" && self.pipelines();
         let together = marking.as_ref().filter(|_| is_queued);
-        self.is_marked = *mark != Mark::None;
-        self.kept_marker = mark.reset().or(self.kept_marker);
+        self.marker_pending = *mark != RestartMarker::None;
+        self.stale_marker = mark.reset().or(self.stale_marker);
         if let Some((word, marking)) = marking.as_ref().filter(|_| !is_queued) {
             let asked = self.exchange(word, marking.as_bytes());
             let marked = intermediate(word, asked);
-            self.or_drop_marked(mark, marked)?;
+            self.check_marker(mark, marked)?;
         }
         if let Some((_, marking)) = together {
             log::debug!("> {marking}");
-            log::debug!("> {}", shown(line));
-            self.control.send_together(&[marking.as_bytes(), line])?;
+            log::debug!("> {}", escaped(line));
+            self.control.send_batch(&[marking.as_bytes(), line])?;
         } else {
             self.send_command(verb, line, mark, &pending)?;
         }
@@ -132,30 +138,30 @@ impl Session {
         let Some(tls) = self.tls.clone() else {
             return Ok((pending, self.transfer_answer(verb, mark, word)?));
         };
-        let pending = pending.greet(Some(&tls))?;
-        let beside = Beside::new(pending, tls, self.peer);
-        self.control.shake_hands_beside(Some(beside));
+        let pending = pending.start_tls(Some(&tls))?;
+        let beside = ConcurrentHandshake::new(pending, tls, self.peer);
+        self.control.run_handshake(Some(beside));
         let reply = self.transfer_answer(verb, mark, word);
-        let beside = self.control.take_beside();
+        let beside = self.control.take_handshake();
         let pending = beside
             .ok_or(Error::Closed(Phase::DataConnect))?
             .into_pending();
         Ok((pending, reply?))
     }
 
-    /// The reply to the transfer's command, after that to `word` where it was sent in one write
-    /// with it.
+    /// Receives the reply to the transfer command, after that to `word` if both were sent in one
+    /// write.
     fn transfer_answer(
         &mut self,
         verb: &'static str,
-        mark: &Mark,
+        mark: &RestartMarker,
         word: Option<&'static str>,
     ) -> Result<Reply, Error> {
         if let Some(word) = word {
             let asked = self.answer(word);
             let marked = intermediate(word, asked);
-            let marked = self.or_end_transfer(verb, marked);
-            self.or_drop_marked(mark, marked)?;
+            let marked = self.end_unmarked(verb, marked);
+            self.check_marker(mark, marked)?;
         }
         let reply = self.answer(verb);
         let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
@@ -164,48 +170,53 @@ impl Session {
             self.transfer_ended();
         }
         let has_begun = reply.as_ref().is_ok_and(|reply| !is_over(reply));
-        self.is_marked &= !has_begun;
+        self.marker_pending &= !has_begun;
         reply
     }
 
-    /// Sends the transfer's command, with what comes next where it may.
+    /// Sends the transfer command, and possibly the commands for the next transfer.
     fn send_command(
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &Mark,
+        mark: &RestartMarker,
         pending: &PendingConnection,
     ) -> Result<(), Error> {
         let PendingConnection::Connected(data) = pending else {
-            log::debug!("> {}", shown(line));
+            log::debug!("> {}", escaped(line));
             return self.control.send(line);
         };
-        let is_download = *mark == Mark::None && !matches!(verb, "STOR" | "APPE");
+        let is_download = *mark == RestartMarker::None && !matches!(verb, "STOR" | "APPE");
         if !is_download || !self.send_with_next(line)? {
-            log::debug!("> {}", shown(line));
+            log::debug!("> {}", escaped(line));
             return self.control.send(line);
         }
         if !self.profile.has(Capability::CompletesUnasked) {
-            // A server that has closed it says so in its reply.
+            // If the server has closed the connection, its reply reports that.
             let _ = data.shutdown(Shutdown::Write);
         }
         Ok(())
     }
 
-    /// What takes back a marker that the server may still hold for another transfer (`REST 0`).
+    /// The command that resets a marker which the server may still hold from another transfer
+    /// (`REST 0`).
     fn reset_of_marker(&self) -> Option<(&'static str, String)> {
         let forgets = self.profile.is_proven(Capability::RestForgotten);
-        let reset = self.kept_marker.filter(|_| !forgets)?;
+        let reset = self.stale_marker.filter(|_| !forgets)?;
         Some((reset.0, reset.1.to_owned()))
     }
 
-    /// A server that does not take its marker back would begin the next transfer there: the session
-    /// ends.
-    fn or_drop_marked(&mut self, mark: &Mark, marked: Result<(), Error>) -> Result<(), Error> {
+    /// Ends the session if the server refuses to reset its marker, because the next transfer would
+    /// begin there.
+    fn check_marker(
+        &mut self,
+        mark: &RestartMarker,
+        marked: Result<(), Error>,
+    ) -> Result<(), Error> {
         match marked {
-            Err(Error::Refused { reply, .. }) if *mark == Mark::None => {
+            Err(Error::Refused { reply, .. }) if *mark == RestartMarker::None => {
                 log::debug!(
-                    "the server may keep a restart marker, and refuses to forget it: {reply}"
+                    "the server may keep a restart marker and refuses to reset it: {reply}"
                 );
                 self.control.give_up();
                 Err(Error::Closed(Phase::Reply))
@@ -214,12 +225,9 @@ impl Session {
         }
     }
 
-    /// Where REST or RANG was refused, `verb` begins at the start: what comes of it is not wanted.
-    fn or_end_transfer(
-        &mut self,
-        verb: &'static str,
-        marked: Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// Handles a refused REST or RANG: `verb` then begins at the start of the file, and its data is
+    /// not wanted.
+    fn end_unmarked(&mut self, verb: &'static str, marked: Result<(), Error>) -> Result<(), Error> {
         if marked.is_err() && self.control.is_usable() {
             let begun = self.answer(verb);
             if begun.is_ok_and(|reply| reply.code().class() == ReplyClass::Preliminary) {
@@ -229,39 +237,39 @@ impl Session {
         marked
     }
 
-    /// Notes whether the server still knew the data connection that was opened ahead of this
-    /// answer.
-    fn note_armed<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
+    /// Records whether the server still had the data connection that was prepared before this
+    /// reply.
+    fn check_prepared<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
             Err(error) if has_no_data_connection(error) => {
-                log::debug!("a data connection opened ahead was forgotten: {error}");
-                self.ahead.was_dead();
+                log::debug!("the server has forgotten a prepared data connection: {error}");
+                self.prepared.was_dead();
             }
             Ok(_) => {
-                self.ahead.was_alive();
+                self.prepared.was_alive();
                 self.profile.carried_early();
             }
-            Err(_) => self.ahead.was_alive(),
+            Err(_) => self.prepared.was_alive(),
         }
         self.control.set_holds_data(false);
         answer
     }
 
-    /// The data connection of a transfer that has begun.
+    /// Accepts the data connection of a transfer that has begun.
     pub(in crate::ftp) fn accept(
         &mut self,
         verb: &'static str,
         pending: PendingConnection,
-    ) -> Result<Wire, Error> {
+    ) -> Result<MaybeTlsStream, Error> {
         let error = match pending.accept(self.peer, &self.data, self.tls.as_ref()) {
-            Ok(Wire::Tls(stream)) => {
+            Ok(MaybeTlsStream::Tls(stream)) => {
                 self.data_resumed = Some(stream.is_resumed());
-                return Ok(Wire::Tls(stream));
+                return Ok(MaybeTlsStream::Tls(stream));
             }
             Ok(wire) => return Ok(wire),
             Err(error) => error,
         };
-        // A server that breaks the handshake off (no session resumed) says why.
+        // A server that breaks off the handshake (because no session was resumed) reports why.
         let reason = match (&self.tls, &error) {
             (Some(_), Error::Io { .. } | Error::Tls(_)) => {
                 self.control.wait_for_reply(REASON_PATIENCE)
@@ -274,33 +282,33 @@ impl Session {
             let command = verb;
             return Err(Error::Refused { command, reply });
         }
-        // The transfer's reply is still to come, some time.
+        // The reply of the transfer will still arrive at some time.
         self.control.give_up();
         Err(error)
     }
 
-    /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data
-    /// connection for it yet.
+    /// Sends STOR and all of its data, then receives the 1yz. Returns `None` if no data connection
+    /// is prepared.
     pub(in crate::ftp) fn begin_early(
         &mut self,
         path: &RemotePath,
         file: &File,
         length: u64,
         look: bool,
-    ) -> Result<Option<Wire>, Error> {
+    ) -> Result<Option<MaybeTlsStream>, Error> {
         let line = self.line(b"STOR ", path, b"")?;
         if self.reset_of_marker().is_some() {
             return Ok(None);
         }
-        let Some(armed) = self.take_armed()? else {
+        let Some(armed) = self.take_prepared()? else {
             return Ok(None);
         };
-        self.ahead.used_up();
+        self.prepared.used_up();
         let mut data = self.accept("STOR", PendingConnection::Connected(armed))?;
-        log::debug!("> {}", shown(&line));
+        log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
-        // The end of the data; where the server hung up, its reply says why.
+        // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
             self.send_behind(look.then_some(path))?;
@@ -313,7 +321,7 @@ impl Session {
         {
             self.transfer_ended();
         }
-        let reply = self.note_armed(reply)?;
+        let reply = self.check_prepared(reply)?;
         if is_over(&reply) {
             let command = "STOR";
             return Err(Error::Refused { command, reply });
@@ -321,17 +329,17 @@ impl Session {
         let sent =
             sent.and_then(|sent| sent.map_err(|error| socket_error(Phase::DataWrite, error)));
         if sent.is_err() {
-            // What there is of it is no whole file, and its completion is still to come.
+            // The uploaded file is incomplete, and its completion reply is outstanding.
             self.control.give_up();
         }
         sent.map(|()| Some(data))
     }
 }
 
-/// Sends `length` bytes of `file` from `offset` on; the outer error is the file's, the inner one
-/// the connection's.
+/// Sends `length` bytes of `file` from `offset` on. The outer error is that of the file, the inner
+/// one that of the connection.
 pub(in crate::ftp) fn send_file(
-    data: &mut Wire,
+    data: &mut MaybeTlsStream,
     file: &File,
     offset: u64,
     length: u64,
@@ -350,8 +358,8 @@ pub(in crate::ftp) fn send_file(
     Ok(Ok(()))
 }
 
-/// Whether a transfer was refused before it began for want of a data connection: it can be asked
-/// for again.
+/// Whether a transfer was refused before it began because the server has no data connection, so
+/// that it can be repeated.
 fn has_no_data_connection(error: &Error) -> bool {
     error
         .reply()

@@ -319,7 +319,7 @@ fn listings_are_counted_as_they_arrive_and_given_back_when_dropped() {
     let paths = ["/small", "/large", "/held", "/small"].map(path);
     let mut told = Vec::new();
     session
-        .stat_together(&paths, &mut |_, listing| {
+        .stat_batch(&paths, &mut |_, listing| {
             told.push(match listing {
                 Ok(listing) => {
                     let held: usize = listing.entries.iter().map(Entry::memory).sum();
@@ -359,7 +359,7 @@ fn many_listings_come_of_one_write_and_a_refusal_stops_none() {
     let paths = ["/a", "/none", "/gone", "/b"].map(path);
     let mut told = Vec::new();
     session
-        .stat_together(&paths, &mut |number, listing| {
+        .stat_batch(&paths, &mut |number, listing| {
             let listing = listing.map(|it| (it.entries.len(), it.outcome.names_itself));
             told.push((number, listing.ok()));
         })

@@ -1,15 +1,15 @@
 //! The client's stories against a scripted server.
 
-mod ahead;
-mod behind;
-mod careful;
+mod batch;
 mod data;
+mod fallbacks;
 mod handshake;
 mod hostile;
 mod listing;
 mod login;
 mod old_tls;
+mod pipelined;
+mod prepared;
 mod replies;
 mod tls;
-mod together;
 mod transfer;

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::ftp::testing::{Channel, Peer, SHORT, Stage, path, secured};
 use crate::ftp::tls::{Distrust, Fingerprint, Tls, TlsConfig, TlsOptions, Trust};
-use crate::ftp::{ConnectOptions, Error, ListWith, Phase, Session, greets};
+use crate::ftp::{ConnectOptions, Error, ListWith, Phase, Session, probe};
 
 /// A server's certificate, with what a client needs to trust it.
 pub(super) struct Identity {
@@ -219,7 +219,10 @@ fn bytes_in_the_clear_behind_the_answer_to_auth_are_refused() {
         stage.is_left();
     });
     let connected = Session::connect(&options(&peer, identity.trust()));
-    assert!(matches!(connected, Err(Error::Injected)), "{connected:?}");
+    assert!(
+        matches!(connected, Err(Error::PlaintextInjected)),
+        "{connected:?}"
+    );
     peer.ends();
 }
 
@@ -317,7 +320,7 @@ fn a_download_without_close_notify_is_not_said_to_be_whole() {
     assert_eq!(download.read(&mut [0; 64]).unwrap(), 4);
     assert_eq!(download.read(&mut [0; 64]).unwrap(), 0);
     let failed = download.finish().unwrap_err();
-    assert!(matches!(failed.error, Error::CutOff));
+    assert!(matches!(failed.error, Error::NoCloseNotify));
     failed.session.expect("in step").noop().unwrap();
     peer.ends();
 }
@@ -341,7 +344,7 @@ fn a_listing_without_close_notify_is_none() {
         listed += 1;
         ControlFlow::Continue(())
     });
-    assert!(matches!(outcome, Err(Error::CutOff)), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::NoCloseNotify)), "{outcome:?}");
     assert_eq!(listed, 1);
     assert!(!session.is_usable());
     drop(session);
@@ -497,7 +500,7 @@ fn implicit_tls_comes_before_the_greeting() {
         tls: Tls::Implicit(tls),
         ..peer.options()
     };
-    assert!(greets(&options, SHORT * 20));
+    assert!(probe(&options, SHORT * 20));
     peer.ends();
 }
 

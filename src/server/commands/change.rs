@@ -17,7 +17,7 @@ pub(super) fn rnfr(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::new(350, "Say RNTO now"))
 }
 
-/// Replaces a file or an empty directory that has the new name, as rename(2) does.
+/// Renames. Replaces an existing file or empty directory, as rename(2) does.
 pub(super) fn rnto(session: &mut Session, argument: &[u8]) -> Answer {
     let from = session
         .rename_from
@@ -32,7 +32,7 @@ pub(super) fn rnto(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::new(250, "Renamed"))
 }
 
-/// `MFMT YYYYMMDDHHMMSS path`, UTC.
+/// Handles `MFMT YYYYMMDDHHMMSS path`, in UTC.
 pub(super) fn mfmt(session: &mut Session, argument: &[u8]) -> Answer {
     let (text, path) = word_and_path(argument)?;
     let modified = time::parse(text).ok_or_else(|| refused(501, "Not a time"))?;
@@ -44,7 +44,7 @@ pub(super) fn mfmt(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::new(213, line))
 }
 
-/// `SITE CHMOD 0644 path`.
+/// Handles `SITE CHMOD 0644 path`.
 pub(super) fn site_chmod(session: &mut Session, argument: &[u8]) -> Answer {
     let (digits, path) = word_and_path(argument)?;
     let mode = std::str::from_utf8(digits)
@@ -56,7 +56,7 @@ pub(super) fn site_chmod(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::new(200, "Mode changed"))
 }
 
-/// `SITE UTIME YYYYMMDDhhmm[ss] path`, UTC, as ProFTPD has it.
+/// Handles `SITE UTIME YYYYMMDDhhmm[ss] path`, in UTC, as ProFTPD does.
 pub(super) fn site_utime(session: &mut Session, argument: &[u8]) -> Answer {
     let (text, path) = word_and_path(argument)?;
     let modified = time::parse(text).ok_or_else(|| refused(501, "Not a time"))?;

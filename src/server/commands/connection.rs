@@ -1,4 +1,5 @@
-//! PASV, PORT, ABOR (RFC 959), EPSV, EPRT (RFC 2428), guarded against the bounce attack (RFC 2577).
+//! PASV, PORT, ABOR (RFC 959), EPSV, EPRT (RFC 2428), with protection against bounce attacks (RFC
+//! 2577).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
@@ -6,9 +7,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use crate::server::address::{BadAddress, epsv_text, parse_eprt, parse_port, pasv_text};
 use crate::server::data::{DataSetup, Passive};
 use crate::server::reply::{Answer, Reply, Stop, reason, refused};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 
-/// Ports below belong to services that no client listens on (RFC 2577 §3).
+/// Lower ports belong to services on which no client listens (RFC 2577 §3).
 const FIRST_USER_PORT: u16 = 1024;
 
 pub(super) fn epsv(session: &mut Session, argument: &[u8]) -> Answer {
@@ -54,11 +55,11 @@ pub(super) fn port(session: &mut Session, argument: &[u8]) -> Answer {
     connect_later(session, address)
 }
 
-/// A transfer under way has seen the command coming and ended with 426; what is left is to forget
-/// its arrangements.
+/// Discards the data connection that was set up. A transfer in progress has already seen the
+/// command and ended with 426.
 pub(super) fn abor(session: &mut Session, _: &[u8]) -> Answer {
     session.data = DataSetup::Unset;
-    session.mark = Mark::default();
+    session.mark = RestartMarker::default();
     Ok(Reply::new(226, "Nothing is under way any more"))
 }
 
@@ -100,7 +101,7 @@ fn other_protocol(session: &Session) -> Stop {
     )
 }
 
-/// The address family's number in RFC 2428.
+/// Returns the number of the address family in RFC 2428.
 fn protocol(address: IpAddr) -> &'static str {
     match address {
         IpAddr::V4(_) => "1",

@@ -1,4 +1,4 @@
-//! HASH (draft-bryan-ftpext-hash), XSHA256, XSHA1, XMD5 and XCRC: digests of files.
+//! Digests of files: HASH (draft-bryan-ftpext-hash), XSHA256, XSHA1, XMD5 and XCRC.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -11,10 +11,10 @@ use crate::server::reply::{Answer, Reply};
 use crate::server::session::Session;
 use crate::server::tree::LastLink;
 
-/// The names of these commands.
+/// Names of the commands in this file.
 pub(in crate::server) const VERBS: [&str; 5] = ["HASH", "XSHA256", "XSHA1", "XMD5", "XCRC"];
 
-/// Bytes of a file that are taken at a time.
+/// Number of bytes read from a file at a time.
 const PIECE: usize = 256 << 10;
 
 pub(super) fn hash(session: &mut Session, argument: &[u8]) -> Answer {
@@ -48,7 +48,7 @@ fn of<D: Digest>(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::new(250, hexadecimal(&state.finalize())))
 }
 
-/// Goes through the file; how long it is.
+/// Passes the contents of the file to a closure in pieces. Returns the length.
 fn each_piece(
     session: &mut Session,
     argument: &[u8],
@@ -71,7 +71,7 @@ fn each_piece(
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut digits, byte| {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(digits, "{byte:02X}");
         digits
     })

@@ -1,6 +1,6 @@
 //! LIST, NLST, STAT (RFC 959), MLSD, MLST (RFC 3659 §7).
 //!
-//! Names are taken literally: no character is a pattern.
+//! Names are taken literally; there are no wildcards.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,23 +11,23 @@ use crate::server::fault::Misdeed;
 use crate::server::long_listing;
 use crate::server::place::{Entry, is_directory};
 use crate::server::reply::{Answer, Reply, Stop};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 use crate::server::transfer::{Broken, Transfer, outcome};
 use crate::server::tree::LastLink;
 
-/// Listing lines are sent once so many bytes of them are together.
+/// Listing lines are sent in batches of this many bytes.
 const BATCH_BYTES: usize = 64 << 10;
 
 type Lines = Box<dyn Iterator<Item = io::Result<Vec<u8>>>>;
 
-/// `ls -l` of a directory or of one file. Options before the path are passed over; all names are
-/// shown.
+/// Lists a directory or a single file in the format of `ls -l`. Ignores options before the path and
+/// always shows all names.
 pub(super) fn list(session: &mut Session, argument: &[u8]) -> Answer {
     let lines = long_lines(session, without_options(argument))?;
     send_listing(session, lines)
 }
 
-/// The bare names; a path given stands before them, so that they are paths themselves.
+/// Lists bare names. A path in the argument is prepended, so that the names are paths.
 pub(super) fn nlst(session: &mut Session, argument: &[u8]) -> Answer {
     let argument = without_options(argument).to_vec();
     let listed = listed(session, &argument)?;
@@ -46,7 +46,7 @@ pub(super) fn nlst(session: &mut Session, argument: &[u8]) -> Answer {
     send_listing(session, Box::new(lines))
 }
 
-/// The facts of a directory's entries, of itself and of the one above it.
+/// Lists the facts of a directory's entries, of the directory and of its parent.
 pub(super) fn mlsd(session: &mut Session, argument: &[u8]) -> Answer {
     let path = session.path(argument)?;
     let place = session.place(argument, LastLink::Followed)?;
@@ -72,7 +72,7 @@ pub(super) fn mlsd(session: &mut Session, argument: &[u8]) -> Answer {
     send_listing(session, Box::new(lines))
 }
 
-/// One path's facts, a symlink's own.
+/// Shows the facts of one path, not following a symlink.
 pub(super) fn mlst(session: &mut Session, argument: &[u8]) -> Answer {
     let path = session.path(argument)?;
     let place = session.place(argument, LastLink::Kept)?;
@@ -87,8 +87,8 @@ pub(super) fn mlst(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::of_lines(250, "Facts:", vec![line], "End"))
 }
 
-/// The session's state, or with a path what LIST shows, on the control connection, and the
-/// directory itself before it.
+/// Shows the state of the session, or with an argument the output of LIST on the control
+/// connection, preceded by the directory itself.
 pub(super) fn stat(session: &mut Session, argument: &[u8]) -> Answer {
     if argument.is_empty() {
         return Ok(status(session));
@@ -111,7 +111,7 @@ pub(super) fn stat(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::new(213, "End"))
 }
 
-/// A directory's lines for itself and for the one above it, as `ls -a` begins with them.
+/// Returns the lines for a directory and its parent, as at the beginning of `ls -a`.
 fn own_lines(session: &Session, argument: &[u8]) -> Result<Vec<Vec<u8>>, Stop> {
     let Ok(place) = session.place(argument, LastLink::Followed) else {
         return Ok(Vec::new());
@@ -139,14 +139,14 @@ fn status(session: &Session) -> Reply {
     Reply::of_lines(211, "ftpfs server:", lines, "End")
 }
 
-/// What LIST, NLST and STAT show.
+/// The entries that LIST, NLST and STAT show.
 struct Listed {
     is_directory: bool,
     entries: Box<dyn Iterator<Item = io::Result<Entry>>>,
 }
 
-/// A directory's entries, also through a symlink; anything else, a symlink that leads nowhere too,
-/// by itself.
+/// Returns the entries of a directory, following a symlink, or a single entry for anything else,
+/// including a dangling symlink.
 fn listed(session: &Session, argument: &[u8]) -> Result<Listed, Stop> {
     if let Ok(place) = session.place(argument, LastLink::Followed)
         && place.stat().is_ok_and(|stat| is_directory(&stat))
@@ -163,7 +163,7 @@ fn listed(session: &Session, argument: &[u8]) -> Result<Listed, Stop> {
     })
 }
 
-/// Seconds since the epoch.
+/// Returns the time in seconds since the epoch.
 fn now() -> i64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -180,7 +180,7 @@ fn long_lines(session: &Session, argument: &[u8]) -> Result<Lines, Stop> {
     })))
 }
 
-/// The entry with a file's size told so much too large.
+/// Adds `skew` to a file's size.
 fn skewed(mut entry: Entry, skew: i64) -> Entry {
     if !is_directory(&entry.stat) {
         entry.stat.st_size = entry.stat.st_size.saturating_add(skew);
@@ -188,7 +188,7 @@ fn skewed(mut entry: Entry, skew: i64) -> Entry {
     entry
 }
 
-/// The path behind words like `-al`; one that itself begins with a dash needs `./` before it.
+/// Returns the path after options like `-al`. A path that begins with a dash needs a `./` prefix.
 fn without_options(mut argument: &[u8]) -> &[u8] {
     while argument.starts_with(b"-") {
         let blank = argument.iter().position(|&byte| byte == b' ');
@@ -200,7 +200,7 @@ fn without_options(mut argument: &[u8]) -> &[u8] {
 }
 
 fn send_listing(session: &mut Session, lines: Lines) -> Answer {
-    session.mark = Mark::default();
+    session.mark = RestartMarker::default();
     let lines: Lines = if session.misdeed == Some(Misdeed::EndlessListing) {
         Box::new(lines.chain(endless()))
     } else {
@@ -212,7 +212,7 @@ fn send_listing(session: &mut Session, lines: Lines) -> Answer {
     outcome(sent)
 }
 
-/// Lines without an end, each an entry of its own in LIST, in MLSD and in NLST.
+/// Generates lines forever, each a valid entry in LIST, MLSD and NLST.
 fn endless() -> impl Iterator<Item = io::Result<Vec<u8>>> {
     (0_u64..).map(|number| {
         let facts = "type=file;size=1;";

@@ -5,7 +5,7 @@ use crate::server::path::VirtualPath;
 use crate::server::reply::{Answer, Reply, refused};
 use crate::server::session::{Login, Session};
 
-/// Wrong passwords after which the session is closed (RFC 2577 §5).
+/// Maximum number of wrong passwords before the session is closed (RFC 2577 §5).
 const MOST_FAILURES: u32 = 3;
 
 pub(super) fn user(session: &mut Session, argument: &[u8]) -> Answer {
@@ -62,8 +62,7 @@ fn admits(access: &Access, user: &[u8], password: &[u8]) -> bool {
             user: known,
             password: right,
         } => {
-            // Both are compared whatever the first says: the answer's time must not tell which was
-            // wrong.
+            // Compare both in any case: the time of the reply must not reveal which one was wrong.
             same(user, known.as_bytes()) & same(password, right.as_bytes())
         }
     }
@@ -73,7 +72,7 @@ fn is_anonymous(user: &[u8]) -> bool {
     user.eq_ignore_ascii_case(b"anonymous") || user.eq_ignore_ascii_case(b"ftp")
 }
 
-/// Equality in a time that depends only on what the client sent.
+/// Compares in a time that depends only on the length of the client's input.
 fn same(given: &[u8], right: &[u8]) -> bool {
     let padded = right.iter().copied().chain(std::iter::repeat(0));
     let differences = given

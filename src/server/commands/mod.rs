@@ -1,17 +1,17 @@
-//! The verbs: one table, one function each.
+//! The verbs: one table, and one function per verb.
 //!
-//! A function gets the session and the argument and returns the verb's last reply.
+//! A function takes the session and the argument, and returns the verb's final reply.
 
 #![allow(
     clippy::unnecessary_wraps,
-    reason = "a verb that cannot fail has the table's signature, too"
+    reason = "infallible verbs share the signature of the table"
 )]
 
-mod about;
 mod change;
 mod connection;
 pub(super) mod digest;
 mod directory;
+mod information;
 mod list;
 mod login;
 mod parameter;
@@ -24,16 +24,16 @@ use super::fault::CONNECT;
 use super::reply::{Answer, Reply, refused};
 use super::session::Session;
 
-/// What must hold before a verb is run.
+/// Precondition of a verb.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// Nothing.
+    /// No precondition.
     Nothing,
-    /// A login.
+    /// The client is logged in.
     Login,
-    /// A login and an argument.
+    /// The client is logged in, and there is an argument.
     Argument,
-    /// A login, an argument and a server that is not read-only.
+    /// The client is logged in, there is an argument, and the server is not read-only.
     Change,
 }
 
@@ -41,7 +41,7 @@ enum Needs {
 struct Verb {
     name: &'static str,
     needs: Needs,
-    /// Its line in FEAT (RFC 2389), if it has one.
+    /// Line in FEAT (RFC 2389), if any.
     feature: Option<&'static str>,
     run: fn(&mut Session, &[u8]) -> Answer,
 }
@@ -69,7 +69,7 @@ const fn feature(
     }
 }
 
-/// Every verb the server knows, in the order HELP and FEAT show them.
+/// All verbs, in the order in which HELP and FEAT show them.
 const VERBS: &[Verb] = &[
     verb("USER", Needs::Nothing, login::user),
     verb("PASS", Needs::Nothing, login::pass),
@@ -78,11 +78,11 @@ const VERBS: &[Verb] = &[
     feature("AUTH", "AUTH TLS", Needs::Nothing, security::auth),
     feature("PBSZ", "PBSZ", Needs::Nothing, security::pbsz),
     feature("PROT", "PROT", Needs::Nothing, security::prot),
-    verb("FEAT", Needs::Nothing, about::feat),
-    verb("HELP", Needs::Nothing, about::help),
-    verb("SYST", Needs::Nothing, about::syst),
-    verb("NOOP", Needs::Nothing, about::noop),
-    feature("AVBL", "AVBL", Needs::Login, about::avbl),
+    verb("FEAT", Needs::Nothing, information::feat),
+    verb("HELP", Needs::Nothing, information::help),
+    verb("SYST", Needs::Nothing, information::syst),
+    verb("NOOP", Needs::Nothing, information::noop),
+    feature("AVBL", "AVBL", Needs::Login, information::avbl),
     verb("OPTS", Needs::Nothing, parameter::opts),
     verb("TYPE", Needs::Login, parameter::transfer_type),
     verb("MODE", Needs::Login, parameter::mode),
@@ -138,7 +138,7 @@ const VERBS: &[Verb] = &[
     ),
 ];
 
-/// Runs a command if it is known, switched on and allowed now.
+/// Runs a command if it is known, enabled and allowed now.
 pub(super) fn run(session: &mut Session, command: &Command) -> Answer {
     let name = command.verb.as_str();
     if name == CONNECT {

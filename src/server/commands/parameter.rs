@@ -2,10 +2,10 @@
 //! 2389).
 
 use crate::server::reply::{Answer, Reply, refused};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 
-/// Image and ASCII are both taken, and both carry the octets as they are: files here have Unix line
-/// ends, and a text sent as stored comes back as stored. So SIZE holds under both types, too.
+/// Accepts image and ASCII type, and transfers the bytes unchanged in both: local files have Unix
+/// line ends, and a text comes back as it was stored. SIZE is therefore correct for both types.
 pub(super) fn transfer_type(_: &mut Session, argument: &[u8]) -> Answer {
     match argument.to_ascii_uppercase().as_slice() {
         b"I" | b"L 8" => Ok(Reply::new(200, "Type is image")),
@@ -30,23 +30,23 @@ pub(super) fn stru(_: &mut Session, argument: &[u8]) -> Answer {
     )
 }
 
-/// The octet the next transfer starts at; other commands in between do not change it.
+/// Sets the offset of the next transfer. Other commands in between do not reset it.
 pub(super) fn rest(session: &mut Session, argument: &[u8]) -> Answer {
     let marker = std::str::from_utf8(argument)
         .ok()
         .and_then(|text| text.parse::<i64>().ok());
-    // No file of the system reaches beyond 2^63.
+    // No file of the system extends beyond 2^63.
     let Some(marker) = marker.and_then(|marker| u64::try_from(marker).ok()) else {
         return Err(refused(501, "Not a restart marker"));
     };
-    session.mark = Mark {
+    session.mark = RestartMarker {
         start: marker,
         end: None,
     };
     Ok(Reply::new(350, format!("Restarting at {marker}")))
 }
 
-/// The first and the last octet of the next RETR; `RANG 1 0` means all of them again.
+/// Sets the first and last byte of the next RETR; `RANG 1 0` resets the range.
 pub(super) fn rang(session: &mut Session, argument: &[u8]) -> Answer {
     let octet = |text: &str| {
         text.parse::<i64>()
@@ -58,8 +58,8 @@ pub(super) fn rang(session: &mut Session, argument: &[u8]) -> Answer {
         .and_then(|text| text.split_once(' '))
         .and_then(|(first, last)| Some((octet(first)?, octet(last)?)));
     session.mark = match octets {
-        Some((1, 0)) => Mark::default(),
-        Some((first, last)) if first <= last => Mark {
+        Some((1, 0)) => RestartMarker::default(),
+        Some((first, last)) if first <= last => RestartMarker {
             start: first,
             end: Some(last + 1),
         },

@@ -23,8 +23,8 @@ pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
     }
     file.seek(SeekFrom::Start(mark.start))?;
     let length = mark.end.map_or(size, |end| end.min(size)) - mark.start;
-    // A file that grows meanwhile is sent with what it has grown by, unless only a part of it was
-    // asked for.
+    // A file that grows during the transfer is sent with its new data, unless the client requested
+    // a range.
     let most = mark.end.map_or(u64::MAX, |_| length);
     let text = format!("Sending {length} bytes");
     let mut transfer = session.begin_transfer(&text)?;

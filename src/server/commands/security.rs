@@ -3,12 +3,12 @@
 use crate::server::reply::{Answer, Reply, refused};
 use crate::server::session::Session;
 
-/// The verbs of this file, which a server without TLS does not know.
+/// Verbs of this file. A server without TLS does not know them.
 pub(in crate::server) const VERBS: [&str; 3] = ["AUTH", "PBSZ", "PROT"];
 
-/// The handshake follows the reply.
+/// Accepts TLS. The handshake follows the reply.
 pub(super) fn auth(session: &mut Session, argument: &[u8]) -> Answer {
-    // TLS-C is its other name (RFC 4217 §17).
+    // TLS-C is an alias (RFC 4217 §17).
     let is_known = [b"TLS".as_slice(), b"TLS-C"]
         .iter()
         .any(|name| argument.eq_ignore_ascii_case(name));
@@ -21,7 +21,7 @@ pub(super) fn auth(session: &mut Session, argument: &[u8]) -> Answer {
     Ok(Reply::new(234, "Begin the TLS handshake"))
 }
 
-/// TLS has no buffers to agree on: whatever is asked for, it is 0 (RFC 4217 §9).
+/// Accepts any buffer size and replies 0, because TLS has no protection buffers (RFC 4217 §9).
 pub(super) fn pbsz(session: &mut Session, argument: &[u8]) -> Answer {
     if !session.control.is_secure() {
         return Err(refused(503, "Say AUTH TLS first"));

@@ -5,19 +5,20 @@ use std::io::{Seek, SeekFrom};
 use std::mem::take;
 
 use crate::server::reply::{Answer, Stop, refused};
-use crate::server::session::{Mark, Session};
+use crate::server::session::{RestartMarker, Session};
 use crate::server::transfer::outcome;
 use crate::server::tree::LastLink;
 
-/// Where an upload's first byte goes.
+/// Where the first byte of an upload goes.
 enum Start {
-    /// There; what was behind is gone.
+    /// At this offset. The file is truncated there.
     At(u64),
-    /// Behind the last one.
+    /// At the end of the file.
     End,
 }
 
-/// Replaces the file; after REST keeps so much of its beginning, with a hole where it was shorter.
+/// Replaces the file. After REST, keeps the beginning up to the offset, with a hole if the file was
+/// shorter.
 pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
     let mark = take(&mut session.mark);
     if mark.end.is_some() {
@@ -27,7 +28,7 @@ pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
 }
 
 pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
-    session.mark = Mark::default();
+    session.mark = RestartMarker::default();
     store(session, argument, &Start::End)
 }
 
@@ -37,8 +38,8 @@ fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
     let mut transfer = match session.begin_transfer("Ready to receive") {
         Ok(transfer) => transfer,
         Err(stop) => {
-            // Without a data connection nothing was stored, not even an empty file. vsftpd, which
-            // leaves one, is what the misdeed stands for.
+            // Without a data connection nothing was stored, so no empty file remains. vsftpd leaves
+            // one, which `Misdeed::RefuseData` simulates.
             if upload.created
                 && session.misdeed.is_none()
                 && let Err(error) = place.remove_file()

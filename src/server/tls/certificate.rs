@@ -1,5 +1,4 @@
-//! The certificate a server shows, with its key: read from PEM files (RFC 7468), or made on the
-//! spot.
+//! The server's certificate and key: read from PEM files (RFC 7468) or generated.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,10 +18,10 @@ use sha2::{Digest, Sha256};
 
 use super::unusable;
 
-/// The subject of a certificate made on the spot.
+/// Subject of a generated certificate.
 const SUBJECT: &str = "ftpfs serve";
 
-/// A certificate with what leads from it to an authority, and its private key.
+/// A certificate chain and its private key.
 #[derive(Clone)]
 pub struct Certificate {
     chain: Vec<CertificateDer<'static>>,
@@ -31,12 +30,12 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads it from PEM files: the server's certificate first, then those that signed it; and its
-    /// key without a passphrase (PKCS #8, PKCS #1 or SEC 1).
+    /// Reads PEM files: the server's certificate followed by its issuers, and the key without
+    /// passphrase (PKCS #8, PKCS #1 or SEC 1).
     ///
     /// # Errors
     ///
-    /// A file cannot be read or holds no such thing; the message names it.
+    /// A file cannot be read or has no such contents; the message names it.
     pub fn from_files(certificate: &Path, key: &Path) -> io::Result<Self> {
         let pem = fs::read_to_string(certificate).map_err(|error| unusable(certificate, error))?;
         let chain = CertificateDer::pem_slice_iter(pem.as_bytes())
@@ -54,8 +53,8 @@ impl Certificate {
         })
     }
 
-    /// Makes one for a server that listens at `address`, signed by itself and good for a year: it
-    /// is nowhere but in memory. It names the address (all of this machine's own, where that is
+    /// Generates a self-signed certificate for a server that listens on `address`, valid for one
+    /// year and held in memory only. It names the address (all local addresses if that is
     /// unspecified) and `localhost`.
     ///
     /// # Errors
@@ -76,7 +75,7 @@ impl Certificate {
         asked.distinguished_name = DistinguishedName::new();
         asked.distinguished_name.push(DnType::CommonName, SUBJECT);
         asked.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // Some hours of difference between two machines' clocks are no reason to refuse it.
+        // Allow for a few hours of difference between the clocks of both machines.
         let today = Zoned::now().date();
         let midnight = |date: Date| {
             rcgen::date_time_ymd(date.year().into(), date.month() as u8, date.day() as u8)
@@ -92,7 +91,7 @@ impl Certificate {
         })
     }
 
-    /// `sha256:` and the SHA-256 sum of the certificate's DER form, in hexadecimal.
+    /// Returns `sha256:` followed by the SHA-256 digest of the DER form in hexadecimal.
     pub fn fingerprint(&self) -> String {
         let sum = Sha256::digest(self.chain.first().map_or(&[][..], AsRef::as_ref));
         sum.iter().fold("sha256:".to_owned(), |mut text, byte| {
@@ -102,7 +101,7 @@ impl Certificate {
         })
     }
 
-    /// The certificate and those that signed it, without the key.
+    /// The certificate and its issuers in PEM, without the key.
     pub fn pem(&self) -> &str {
         &self.pem
     }

@@ -1,9 +1,8 @@
-//! TLS as the server offers it (RFC 4217; RFC 5246 and 8446 by rustls): what is asked for, and what
-//! sessions get of it.
+//! TLS on the server side (RFC 4217; RFC 5246 and 8446 by rustls): options and session
+//! configuration.
 //!
-//! Every control connection has keys of its own for the tickets and ids by which a session is
-//! resumed. A data connection that resumes one therefore comes from the client of this control
-//! connection, and from no other.
+//! Each control connection has its own keys for session tickets and ids. A data connection that
+//! resumes a session therefore comes from the client of this control connection.
 
 mod certificate;
 mod stream;
@@ -25,53 +24,52 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 pub use self::certificate::Certificate;
 pub(super) use self::stream::Stream;
 
-/// Sessions of one control connection that a client without tickets can resume by their id (TLS
+/// Number of sessions per control connection that a client without tickets can resume by id (TLS
 /// 1.2).
 const REMEMBERED_SESSIONS: usize = 16;
 
-/// How a server speaks TLS.
+/// TLS options of a server.
 #[derive(Clone)]
 pub struct TlsOptions {
-    /// What the server shows, with its key.
+    /// Certificate chain and key of the server.
     pub certificate: Certificate,
-    /// When TLS begins, and whether a client may do without.
+    /// When TLS starts, and whether it is required.
     pub mode: TlsMode,
-    /// Whether a data connection must resume a TLS session of its control connection; else it is
+    /// Whether data connections must resume a TLS session of their control connection; others are
     /// refused with 522.
     pub reuse: bool,
-    /// What is spoken.
+    /// Supported versions.
     pub versions: TlsVersions,
-    /// Authorities in a PEM file: a client must then show a certificate that one of them has
-    /// signed.
+    /// PEM file with certificate authorities. If set, clients must present a certificate signed by
+    /// one of them.
     pub client_ca: Option<PathBuf>,
 }
 
-/// When TLS begins.
+/// When TLS starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
-    /// With AUTH TLS, if the client says so.
+    /// After AUTH TLS, optionally.
     Offered,
-    /// With AUTH TLS, which must come before USER; data connections need PROT P.
+    /// After AUTH TLS, which must precede USER. Data connections need PROT P.
     Required,
-    /// With the connection itself, before the greeting; data connections are protected from the
+    /// With the connection itself, before the greeting. Data connections are protected from the
     /// start.
     Implicit,
 }
 
-/// The versions of TLS that are spoken.
+/// Supported versions of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersions {
     /// 1.2 and 1.3.
     Both,
-    /// 1.2 alone.
+    /// Only 1.2.
     Only12,
-    /// 1.3 alone.
+    /// Only 1.3.
     Only13,
 }
 
 impl TlsOptions {
-    /// TLS is required, in either version, by any client; data connections may begin sessions of
-    /// their own.
+    /// Requires TLS of either version from any client. Data connections need not resume a session.
     pub fn new(certificate: Certificate) -> Self {
         Self {
             certificate,
@@ -93,7 +91,7 @@ impl TlsVersions {
     }
 }
 
-/// What all sessions share of TLS.
+/// TLS state shared by all sessions.
 pub(super) struct Tls {
     pub(super) mode: TlsMode,
     pub(super) reuse: bool,
@@ -104,8 +102,8 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// Fails where the key does not belong to the certificate, or the file of authorities cannot be
-    /// used.
+    /// Fails if the key does not belong to the certificate, or if the file of authorities is not
+    /// usable.
     pub(super) fn new(options: &TlsOptions) -> io::Result<Self> {
         let provider = Arc::new(default_provider());
         let key = options.certificate.with_key(&provider)?;
@@ -123,7 +121,7 @@ impl Tls {
         })
     }
 
-    /// The settings of one control connection and its data connections.
+    /// Returns the configuration of one control connection and its data connections.
     pub(super) fn for_session(&self) -> Result<Arc<ServerConfig>, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&self.versions.spoken())?
@@ -135,7 +133,7 @@ impl Tls {
     }
 }
 
-/// The judge of clients whose certificates an authority in the file has signed.
+/// Returns a verifier for client certificates signed by an authority in the file.
 fn clients_of(
     path: &Path,
     provider: &Arc<CryptoProvider>,
@@ -153,7 +151,7 @@ fn clients_of(
         .map_err(|error| unusable(path, error))
 }
 
-/// A file that was to be read, and why it is of no use.
+/// Builds the error for a file that is not usable.
 fn unusable(path: &Path, error: impl std::fmt::Display) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

@@ -1,7 +1,7 @@
-//! A connection's bytes, in the clear or in TLS records, over a socket that does not block.
+//! A connection over a non-blocking socket, in the clear or with TLS.
 //!
-//! Whatever would have to wait is [`WouldBlock`](ErrorKind::WouldBlock): the caller waits, for the
-//! control connection and for this one at once.
+//! Operations that would block return [`WouldBlock`](ErrorKind::WouldBlock). The caller then waits
+//! for the control connection and for this one together.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -20,19 +20,19 @@ pub(in crate::server) struct Stream {
 /// The state of TLS.
 struct Records {
     connection: Box<ServerConnection>,
-    /// Something may have been received that poll(2) on the socket does not show.
+    /// TLS may have received data that poll(2) on the socket does not report.
     holds_input: bool,
 }
 
 impl Stream {
-    /// In the clear.
+    /// Wraps a connection in the clear.
     pub(in crate::server) fn new(socket: TcpStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
         Ok(Self { socket, tls: None })
     }
 
-    /// The socket itself, for what has nothing to do with TLS.
+    /// Returns the underlying socket.
     pub(in crate::server) fn socket(&self) -> &TcpStream {
         &self.socket
     }
@@ -41,7 +41,7 @@ impl Stream {
         self.tls.is_some()
     }
 
-    /// From now on nothing is in the clear; [`Stream::handshake`] must follow.
+    /// Switches to TLS. [`Stream::handshake`] must follow.
     pub(in crate::server) fn begin_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
         let connection = ServerConnection::new(config).map_err(io::Error::other)?;
         self.tls = Some(Records {
@@ -51,7 +51,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Goes on with the handshake: what must be waited for, or `None` once it is done.
+    /// Continues the handshake. Returns the readiness to wait for, or `None` once it is done.
     pub(in crate::server) fn handshake(&mut self) -> io::Result<Option<PollFlags>> {
         loop {
             match self.flush() {
@@ -75,7 +75,7 @@ impl Stream {
         }
     }
 
-    /// Whether its handshake resumed a TLS session that this server's settings know.
+    /// Whether the handshake resumed a TLS session known to this server configuration.
     pub(in crate::server) fn is_resumed(&self) -> bool {
         let kind = self
             .tls
@@ -84,14 +84,13 @@ impl Stream {
         kind == Some(HandshakeKind::Resumed)
     }
 
-    /// Whether something may have been received that poll(2) does not show: it must be read first.
+    /// Whether TLS may have received data that poll(2) does not report, which must be read first.
     pub(in crate::server) fn holds_input(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.holds_input)
     }
 
-    /// Reads what is there. 0 is the end as the client said it: the socket's, or in TLS a
-    /// close_notify. A TLS connection that ends without one is
-    /// [`UnexpectedEof`](ErrorKind::UnexpectedEof).
+    /// Reads available data. 0 means an orderly end: of the socket, or with TLS a close_notify. A
+    /// TLS connection that ends without one returns [`UnexpectedEof`](ErrorKind::UnexpectedEof).
     pub(in crate::server) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return (&self.socket).read(buffer);
@@ -109,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// Takes some of the bytes; in TLS they may wait for [`Stream::flush`].
+    /// Writes some of the bytes. With TLS they may be buffered until [`Stream::flush`].
     pub(in crate::server) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return (&self.socket).write(bytes);
@@ -122,7 +121,7 @@ impl Stream {
         }
     }
 
-    /// Hands everything that was taken to the socket.
+    /// Passes all buffered bytes to the socket.
     pub(in crate::server) fn flush(&mut self) -> io::Result<()> {
         match &mut self.tls {
             Some(tls) => tls.send(&self.socket),
@@ -130,7 +129,7 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more is sent (close_notify); [`Stream::flush`] must follow.
+    /// Sends close_notify. [`Stream::flush`] must follow.
     pub(in crate::server) fn end(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.connection.send_close_notify();
@@ -145,11 +144,11 @@ impl AsFd for Stream {
 }
 
 impl Records {
-    /// Takes records from the socket; 0 at its end.
+    /// Receives TLS records from the socket. Returns 0 at its end.
     fn receive(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
         let count = self.connection.read_tls(&mut socket)?;
         if let Err(error) = self.connection.process_new_packets() {
-            // The client is told by an alert what was wrong, if it still listens.
+            // Send the alert that describes the error, if the client still listens.
             let _ = self.send(socket);
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }

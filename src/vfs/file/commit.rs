@@ -218,7 +218,7 @@ impl OpenFile {
             self.note_again(&later.spooled);
         }
         for stored in earlier.iter().map(|it| &it.spooled).chain([spooled]) {
-            stored.spool.kept().settled();
+            stored.spool.kept().done();
         }
     }
 
@@ -233,9 +233,9 @@ impl OpenFile {
             )
         };
         if is_superseded {
-            spooled.spool.kept().settled();
+            spooled.spool.kept().done();
         } else if !waits {
-            spooled.spool.kept().refused();
+            spooled.spool.kept().abandon();
         }
     }
 }

@@ -88,7 +88,7 @@ impl OpenFile {
             (state.closed.take(), state.contents.clone())
         };
         if let Some(closed) = closed {
-            closed.spooled.spool.kept().settled();
+            closed.spooled.spool.kept().done();
         }
         if let Contents::Spooled(spooled) = contents {
             spooled.store.cancel();

@@ -48,9 +48,9 @@ impl OpenFile {
             let Some(noted) = self.what_is_kept(&spooled) else {
                 return Ok(false);
             };
-            spooled.spool.kept().keep(&noted)?;
+            spooled.spool.kept().persist(&noted)?;
             if !self.closed_now(&spooled, generation, &noted) {
-                spooled.spool.kept().settled();
+                spooled.spool.kept().done();
                 return Ok(false);
             }
             // A rename, or a storing that ended, may have met this in the middle.
@@ -139,7 +139,7 @@ impl OpenFile {
         let Some(pending) = self.what_is_stored(spooled) else {
             return;
         };
-        if let Err(error) = spooled.spool.kept().keep(&pending) {
+        if let Err(error) = spooled.spool.kept().persist(&pending) {
             log::warn!(
                 "should ftpfs be killed now, the next mount stores an old version or name of {}: {error}",
                 pending.target
@@ -226,7 +226,7 @@ impl OpenFile {
             before.filter(|before| !before.is_of(spooled) && !state.is_stored_now(&before.spooled))
         };
         if let Some(superseded) = superseded {
-            superseded.spooled.spool.kept().settled();
+            superseded.spooled.spool.kept().done();
         }
         true
     }

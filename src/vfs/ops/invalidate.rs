@@ -17,7 +17,7 @@ impl Vfs {
 
     /// Whatever is known of `name` in `directory`, the server may have another file there.
     pub(in crate::vfs) fn doubt_name(&self, directory: &RemotePath, name: &[u8]) {
-        self.cache.doubt(directory, name);
+        self.cache.invalidate(directory, name);
         self.prefetcher.forget(directory);
     }
 }

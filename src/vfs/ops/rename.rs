@@ -351,7 +351,7 @@ impl Vfs {
     fn restore_directory(&self, place: &NamedPlace<'_>, was: &Attributes) {
         if let Err(error) = self.remote.make_directory(&place.path) {
             log::error!("{error}: it was removed for a rename that failed");
-            self.cache.doubt(&place.directory, place.name);
+            self.cache.invalidate(&place.directory, place.name);
             return;
         }
         if let Some(mode) = was.mode

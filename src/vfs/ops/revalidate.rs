@@ -88,7 +88,7 @@ impl Vfs {
     ) -> Result<(Attributes, bool), Errno> {
         // The new listing may show minutes only. What is cached has the exact times, so it must not
         // be forgotten.
-        self.cache.doubt(directory, name);
+        self.cache.invalidate(directory, name);
         match self.attributes_of(directory, name) {
             Ok(fresh) => {
                 let changed = !Version::from(&fresh.value).agrees(&Version::from(known));

@@ -1,7 +1,7 @@
 //! Where symbolic links lead: inside the mount, or nowhere.
 
 use crate::ftp::listing::TARGET_MAX;
-use crate::ftp::path::Shown;
+use crate::ftp::path::EscapedPath;
 use crate::ftp::{Kind, PathError, RemotePath};
 
 use crate::vfs::Vfs;
@@ -49,7 +49,7 @@ impl Vfs {
         target: &[u8],
     ) -> Result<Vec<u8>, Errno> {
         let Some(shown) = inside(&self.root, directory, target) else {
-            let (link, target) = (directory.join(name)?, Shown(target));
+            let (link, target) = (directory.join(name)?, EscapedPath(target));
             log::warn!(
                 "the link {link} leads to {target}, which is not below {}",
                 self.root

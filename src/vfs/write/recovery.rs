@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
-use crate::journal::{Before, Left, Pending, StateDir, WaitingFile};
+use crate::journal::{AbandonedJournal, Before, Pending, StateDir, WaitingFile};
 use crate::remote::{self, Commit, ErrorKind, Remote, Version};
 
 /// Bytes that are compared at a time.
@@ -32,7 +32,7 @@ enum Problem {
 /// Finishes what earlier mounts of the same server and login left at `place`; what cannot be
 /// finished now is left for the next mount. All of it is logged.
 pub fn recover(remote: &Remote, place: &StateDir) {
-    match Left::claim_all(place) {
+    match AbandonedJournal::claim_all(place) {
         Ok(left) => left
             .into_iter()
             .for_each(|left| recover_page(remote, place, left)),
@@ -40,7 +40,7 @@ pub fn recover(remote: &Remote, place: &StateDir) {
     }
 }
 
-fn recover_page(remote: &Remote, place: &StateDir, mut left: Left) {
+fn recover_page(remote: &Remote, place: &StateDir, mut left: AbandonedJournal) {
     for path in left.unfinished() {
         log::warn!(
             "ftpfs was killed while {path} was being written, neither closed nor synced: the server keeps what it had"
@@ -71,7 +71,7 @@ fn recover_page(remote: &Remote, place: &StateDir, mut left: Left) {
             log::warn!(
                 "{path} was being overwritten in its place when ftpfs was killed: it may be half a file"
             );
-            left.gone(&path);
+            left.clear(&path);
         }
     }
     left.finish();
@@ -79,25 +79,25 @@ fn recover_page(remote: &Remote, place: &StateDir, mut left: Left) {
 
 /// Clears away the temporary names. Those that the server keeps are from now on this mount's to
 /// clear away.
-fn clear_names(remote: &Remote, left: &mut Left) {
+fn clear_names(remote: &Remote, left: &mut AbandonedJournal) {
     for path in left.parts() {
         match remote.delete_part(&path) {
-            Ok(()) => left.gone(&path),
+            Ok(()) => left.clear(&path),
             Err(fault) => {
                 log::warn!("cannot delete the unfinished upload {path}: {fault}");
                 if remote.adopt_part(&path) {
-                    left.gone(&path);
+                    left.clear(&path);
                 }
             }
         }
     }
     for (aside, target, successor) in left.asides() {
         match remote.settle_aside(&aside, &target, successor) {
-            Ok(()) => left.gone(&aside),
+            Ok(()) => left.clear(&aside),
             Err(fault) => {
                 log::warn!("{aside} may be what {target} was before: {fault}");
                 if remote.adopt_aside(&aside, &target, successor) {
-                    left.gone(&aside);
+                    left.clear(&aside);
                 }
             }
         }
@@ -211,9 +211,9 @@ fn is_same(remote: &Remote, target: &RemotePath, file: &Path) -> Result<bool, Pr
     }
 }
 
-fn keep(left: &mut Left, place: &StateDir, waiting: &WaitingFile, problem: &Problem) {
+fn keep(left: &mut AbandonedJournal, place: &StateDir, waiting: &WaitingFile, problem: &Problem) {
     let target = &waiting.pending.target;
-    match left.keep(waiting, place) {
+    match left.recover(waiting, place) {
         Ok(kept) => log::warn!(
             "{target}, closed before ftpfs was killed, cannot be stored: {problem}; its bytes are in {}",
             kept.display()

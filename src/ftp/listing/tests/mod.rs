@@ -75,7 +75,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     }
 }
 
-fn shown(bytes: Option<&Vec<u8>>) -> String {
+fn escaped(bytes: Option<&Vec<u8>>) -> String {
     let mut text = String::new();
     for chunk in bytes.map_or(b"-".as_slice(), Vec::as_slice).utf8_chunks() {
         text.push_str(&chunk.valid().replace('\t', "\\t"));
@@ -115,16 +115,16 @@ fn described(line: &ListingLine) -> String {
         Kind::Unknown => "unknown",
     };
     [
-        shown(Some(&entry.name)),
+        escaped(Some(&entry.name)),
         kind.to_owned(),
         entry.size.map_or("-".to_owned(), |size| size.to_string()),
         time,
         entry
             .mode
             .map_or("-".to_owned(), |mode| format!("{mode:o}")),
-        shown(entry.owner.as_ref()),
-        shown(entry.group.as_ref()),
-        shown(entry.target.as_ref()),
+        escaped(entry.owner.as_ref()),
+        escaped(entry.group.as_ref()),
+        escaped(entry.target.as_ref()),
     ]
     .join("|")
 }

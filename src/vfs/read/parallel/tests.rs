@@ -121,7 +121,7 @@ fn another_version() -> Version {
 }
 
 fn parts(limit: Option<u64>) -> Parts {
-    Parts::new(SpoolDir::new(Journal::keeping_nothing(None), limit))
+    Parts::new(SpoolDir::new(Journal::disabled(None), limit))
 }
 
 /// A file whose network stalls once the reader has shown that it reads on.

@@ -25,7 +25,7 @@ struct Open {
 impl Open {
     fn on(server: &Arc<FakeServer>) -> Arc<Self> {
         let spool = Arc::new(
-            SpoolDir::new(Journal::keeping_nothing(None), None)
+            SpoolDir::new(Journal::disabled(None), None)
                 .create(&RemotePath::root())
                 .unwrap(),
         );

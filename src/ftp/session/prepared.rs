@@ -1,10 +1,10 @@
-//! The next transfer's data connection, opened ahead of it: EPSV or PASV is sent when a transfer
-//! has ended, and the connection made while nobody waits, so that the next transfer begins with its
-//! verb (RFC 959 §3.2, RFC 2428).
+//! Prepared data connections. EPSV or PASV is sent after the end of a transfer, and the connection
+//! is made while nobody waits, so that the next transfer starts with its command (RFC 959 §3.2, RFC
+//! 2428).
 //!
-//! Nothing here waits but [`Session::take_armed`]. The connection belongs to its session: servers
-//! keep it across other commands until a transfer takes it or another EPSV replaces it. One that
-//! the server closed meanwhile is noticed before it is used, and one that it forgot by its 425.
+//! Only [`Session::take_prepared`] waits. The connection belongs to its session: servers keep it
+//! across other commands until a transfer uses it or another EPSV replaces it. A connection closed
+//! by the server is detected before its use, and one that the server has forgotten by its 425.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -14,56 +14,55 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Session;
+use crate::ftp::bind::Origin;
 use crate::ftp::connect::prepare;
 use crate::ftp::control::socket_error;
 use crate::ftp::data::{
     extended_passive_target, give_up_extended, is_v4, may_fall_back, passive_target,
 };
 use crate::ftp::error::{Error, Phase};
-use crate::ftp::local::Origin;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::Reply;
 
-/// An older connection is not trusted: address translators and servers forget silent ones,
-/// pyftpdlib after 300 s.
+/// Maximum age of a prepared connection: address translators and servers drop idle ones, pyftpdlib
+/// after 300 s.
 const OLDEST: Duration = Duration::from_secs(45);
-/// Connections in a row that were dead when they were needed, after which none is opened ahead any
-/// more.
+/// Number of successive dead connections after which no more are prepared.
 const MOST_DEAD: u8 = 3;
 
-/// How near a session is to a transfer.
+/// How far the next data connection is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
-    /// A transfer has to ask for its data connection first.
+    /// The next transfer first has to request its data connection.
     Cold,
     /// The data connection is being made.
     Coming,
-    /// A transfer begins with its verb.
+    /// The next transfer can start with its command.
     Armed,
 }
 
-/// What a session opens ahead.
+/// State of a session's prepared data connection.
 #[derive(Debug)]
 pub(in crate::ftp) struct PreparedData {
     state: State,
-    /// False in active mode, where it is not wanted, and where the server does not bear it.
+    /// False in active mode, if not wanted, and if the server does not support it.
     enabled: bool,
-    /// A transfer used the last connection up.
+    /// A transfer has used the last connection.
     due: bool,
     promise: Promise,
     dead: u8,
-    /// [`OLDEST`], which tests do not wait for.
+    /// Maximum age, [`OLDEST`] except in tests.
     pub(in crate::ftp) oldest: Duration,
 }
 
-/// What is known of the transfers to come.
+/// What is known about transfers to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
-    /// Nothing; nor whether connections opened ahead are of use here.
+    /// Nothing, and it is unknown whether prepared connections work.
     Unproven,
-    /// Nothing, but one opened ahead has carried a transfer.
+    /// Nothing, but a prepared connection has been used successfully.
     Proven,
-    /// Another transfer will follow the next one at once.
+    /// Another transfer will immediately follow the next one.
     More,
 }
 
@@ -71,28 +70,29 @@ enum Promise {
 enum State {
     #[default]
     None,
-    /// The reply to EPSV or PASV is owed.
-    Asked(Way),
-    /// TCP connects by itself.
-    Connecting(Arm),
-    Connected(Arm),
+    /// The reply to EPSV or PASV is outstanding.
+    Asked(PassiveCommand),
+    /// The TCP connection is in progress.
+    Connecting(PreparedSocket),
+    Connected(PreparedSocket),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ftp) enum Way {
+pub(in crate::ftp) enum PassiveCommand {
     Extended,
     Passive,
 }
 
-/// A data connection ahead of its use; its socket does not block.
+/// A prepared data connection. Its socket is non-blocking.
 #[derive(Debug)]
-struct Arm {
+struct PreparedSocket {
     socket: TcpStream,
-    way: Way,
+    way: PassiveCommand,
     since: Instant,
 }
 
-/// What a session's data connection needs next, to be waited for without the session.
+/// A handle for waiting until a session's data connection can make progress, without holding the
+/// session.
 #[derive(Debug)]
 pub struct Watch {
     socket: TcpStream,
@@ -100,15 +100,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Waits until one of the sessions can [`advance`](Session::advance) or `bell` is readable, for
-    /// `patience` at the longest.
+    /// Waits until one of the sessions can [`advance`](Session::advance), `bell` is readable or
+    /// `patience` is over.
     pub fn wait_for_any(watches: &[Self], bell: &UnixStream, patience: Duration) {
         let mut polled: Vec<_> = watches
             .iter()
             .map(|watch| PollFd::new(&watch.socket, watch.sign))
             .collect();
         polled.push(PollFd::new(bell, PollFlags::IN));
-        // Whatever comes of it: a look at the sessions tells.
+        // The caller checks the sessions, whatever the result is.
         let _ = poll(&mut polled, Timespec::try_from(patience).ok().as_ref());
     }
 }
@@ -125,18 +125,18 @@ impl PreparedData {
         }
     }
 
-    /// A transfer begins: whatever was opened ahead is used up.
+    /// Records that a transfer begins, which uses up the prepared connection.
     pub(in crate::ftp) fn used_up(&mut self) {
         self.due = true;
     }
 
-    /// The reply to EPSV or PASV is owed from now on.
-    pub(in crate::ftp) fn asked(&mut self, way: Way) {
+    /// Records that EPSV or PASV was sent.
+    pub(in crate::ftp) fn asked(&mut self, way: PassiveCommand) {
         self.due = false;
         self.state = State::Asked(way);
     }
 
-    /// The server forgot a connection that was open, or closed it.
+    /// Records that the server closed or forgot a prepared connection.
     pub(in crate::ftp) fn was_dead(&mut self) {
         self.dead += 1;
         if self.dead >= MOST_DEAD {
@@ -144,7 +144,7 @@ impl PreparedData {
         }
     }
 
-    /// The connection carried a transfer.
+    /// Records that the prepared connection was used successfully.
     pub(in crate::ftp) fn was_alive(&mut self) {
         self.dead = 0;
         if self.promise == Promise::Unproven {
@@ -152,8 +152,8 @@ impl PreparedData {
         }
     }
 
-    /// Whether another transfer follows the one that begins at once, as
-    /// [told](Session::expect_more).
+    /// Whether another transfer immediately follows the one that begins, as announced by
+    /// [`Session::expect_more`].
     pub(in crate::ftp) fn expects_more(&mut self) -> bool {
         let expected = self.promise == Promise::More;
         if expected {
@@ -162,8 +162,8 @@ impl PreparedData {
         expected
     }
 
-    /// Without waiting: whether bytes came over a data connection that no transfer has used.
-    pub(in crate::ftp) fn hears_unasked(&self) -> bool {
+    /// Whether data arrived on a data connection that no transfer has used. Does not wait.
+    pub(in crate::ftp) fn has_unexpected_data(&self) -> bool {
         match &self.state {
             State::Connecting(arm) | State::Connected(arm) => {
                 matches!(arm.socket.peek(&mut [0]), Ok(count) if count > 0)
@@ -173,99 +173,103 @@ impl PreparedData {
     }
 
     fn stop(&mut self, why: &str) {
-        log::info!("no more data connections ahead of their transfers: {why}");
+        log::info!("no longer preparing data connections: {why}");
         self.enabled = false;
     }
 }
 
 impl Session {
-    /// Says whether another transfer will follow the next one at once: then its data connection is
-    /// asked for in one write with the next one's command, where the server is known to answer that
-    /// after the transfer. It spares a round trip between the two.
+    /// Announces whether another transfer will immediately follow the next one. Then its data
+    /// connection is requested in one write with the next command, if the server is known to answer
+    /// that after the transfer. This saves a round trip between the two.
     pub fn expect_more(&mut self, more: bool) {
-        self.ahead.promise = match (self.ahead.promise, more) {
+        self.prepared.promise = match (self.prepared.promise, more) {
             (Promise::Unproven, _) => Promise::Unproven,
             (Promise::Proven | Promise::More, true) => Promise::More,
             (Promise::Proven | Promise::More, false) => Promise::Proven,
         };
     }
 
-    /// Asks for the next transfer's data connection, where one has used up the last and none is
-    /// coming. Does not wait.
-    pub fn arm(&mut self) {
-        if !self.ahead.enabled || !self.ahead.due || !self.is_usable() || !self.bears_early_data() {
+    /// Requests the data connection of the next transfer, if the last one is used up and none is in
+    /// progress. Does not wait.
+    pub fn prepare_data(&mut self) {
+        if !self.prepared.enabled
+            || !self.prepared.due
+            || !self.is_usable()
+            || !self.supports_early_data()
+        {
             return;
         }
-        self.renew_arm();
+        self.renew_prepared();
     }
 
-    /// Asks for another data connection in the place of one that grows old. Does not wait.
-    pub fn renew_arm(&mut self) {
-        if !self.ahead.enabled || self.control.owes_anything() || !self.bears_early_data() {
+    /// Requests a data connection to replace one that is getting old. Does not wait.
+    pub fn renew_prepared(&mut self) {
+        if !self.prepared.enabled || self.control.awaits_replies() || !self.supports_early_data() {
             return;
         }
-        let way = self.best_way();
+        let way = self.passive_command();
         log::debug!("> {} (ahead)", way.verb());
-        // One that cannot be sent leaves the session unusable, which shows.
+        // A failure makes the session unusable, which is checked elsewhere.
         if self.control.send(way.verb().as_bytes()).is_ok() {
-            self.control.owe_ahead();
-            self.ahead.asked(way);
+            self.control.expect_passive_reply();
+            self.prepared.asked(way);
         }
     }
 
-    /// How the next data connection would be asked for as things are; none where it should not.
-    pub(in crate::ftp) fn way_ahead(&self) -> Option<Way> {
-        let is_wanted = self.ahead.enabled
-            && self.ahead.due
-            && !self.control.owes_anything()
+    /// The command for the next data connection, or `None` if none should be prepared now.
+    pub(in crate::ftp) fn next_passive_command(&self) -> Option<PassiveCommand> {
+        let is_wanted = self.prepared.enabled
+            && self.prepared.due
+            && !self.control.awaits_replies()
             && self.profile.is_proven(Capability::EarlyDataConnection);
-        is_wanted.then(|| self.best_way())
+        is_wanted.then(|| self.passive_command())
     }
 
-    fn best_way(&self) -> Way {
+    fn passive_command(&self) -> PassiveCommand {
         let skips_extended = self.data.trust_pasv_address && is_v4(&self.control).unwrap_or(false);
         if self.profile.has(Capability::Epsv) && !skips_extended {
-            Way::Extended
+            PassiveCommand::Extended
         } else {
-            Way::Passive
+            PassiveCommand::Passive
         }
     }
 
-    fn bears_early_data(&self) -> bool {
+    fn supports_early_data(&self) -> bool {
         self.profile.has(Capability::EarlyDataConnection)
     }
 
-    /// Closes a data connection opened ahead.
-    pub fn disarm(&mut self) {
-        if !self.control.owes_ahead() {
-            self.ahead.state = State::None;
+    /// Closes the prepared data connection.
+    pub fn drop_prepared(&mut self) {
+        if !self.control.awaits_passive_reply() {
+            self.prepared.state = State::None;
             self.control.set_holds_data(false);
         }
     }
 
-    /// Whether a data connection opened ahead is so old that it should be
-    /// [renewed](Self::renew_arm) or [closed](Self::disarm).
-    pub fn has_old_arm(&self) -> bool {
-        match &self.ahead.state {
+    /// Whether the prepared data connection is so old that it should be
+    /// [renewed](Self::renew_prepared) or [closed](Self::drop_prepared).
+    pub fn has_old_prepared(&self) -> bool {
+        match &self.prepared.state {
             State::Connecting(arm) | State::Connected(arm) => {
-                arm.since.elapsed() >= self.ahead.oldest / 2
+                arm.since.elapsed() >= self.prepared.oldest / 2
             }
             State::None | State::Asked(_) => false,
         }
     }
 
-    /// How near the session is to a transfer, as of its last [`advance`](Self::advance).
+    /// How far the next data connection is prepared, as of the last [`advance`](Self::advance).
     pub fn readiness(&self) -> Readiness {
-        match &self.ahead.state {
+        match &self.prepared.state {
             State::None => Readiness::Cold,
             State::Asked(_) | State::Connecting(_) => Readiness::Coming,
             State::Connected(_) => Readiness::Armed,
         }
     }
 
-    /// What [`advance`](Self::advance) waits for; none where there is nothing to wait for.
+    /// What [`advance`](Self::advance) waits for, if anything.
     pub fn watch(&self) -> Option<Watch> {
-        let (socket, sign) = match &self.ahead.state {
+        let (socket, sign) = match &self.prepared.state {
             State::Asked(_) => (self.control.try_clone(), PollFlags::IN),
             State::Connecting(arm) => (arm.socket.try_clone(), PollFlags::OUT),
             State::None | State::Connected(_) => return None,
@@ -274,36 +278,35 @@ impl Session {
         Some(Watch { socket, sign })
     }
 
-    /// Does what can be done for the next transfer's data connection without waiting.
+    /// Continues the preparation of the next data connection as far as possible without waiting.
     pub fn advance(&mut self) {
-        // A failure shows in the session.
-        if self.control.look_ahead().is_ok() {
-            self.settle();
+        // A failure makes the session unusable.
+        if self.control.poll_passive_reply().is_ok() {
+            self.act_on_passive_reply();
         }
-        // Refused EPSV leaves PASV to be asked for.
-        self.arm();
-        if let State::Connecting(arm) = &self.ahead.state
+        // After a refused EPSV, send PASV.
+        self.prepare_data();
+        if let State::Connecting(arm) = &self.prepared.state
             && matches!(
                 wait_for(&arm.socket, PollFlags::OUT, Duration::ZERO),
                 Ok(true)
             )
-            && let State::Connecting(arm) = std::mem::take(&mut self.ahead.state)
+            && let State::Connecting(arm) = std::mem::take(&mut self.prepared.state)
         {
-            self.ahead.state = State::Connected(arm);
+            self.prepared.state = State::Connected(arm);
         }
     }
 
-    /// The data connection opened ahead, if it is good: waits for as much of it as is still to
-    /// come.
-    pub(in crate::ftp) fn take_armed(&mut self) -> Result<Option<TcpStream>, Error> {
-        self.control.hear_ahead()?;
-        self.settle();
+    /// Takes the prepared data connection if it is usable. Waits for its completion.
+    pub(in crate::ftp) fn take_prepared(&mut self) -> Result<Option<TcpStream>, Error> {
+        self.control.wait_for_passive_reply()?;
+        self.act_on_passive_reply();
         self.control.set_holds_data(false);
-        let arm = match std::mem::take(&mut self.ahead.state) {
+        let arm = match std::mem::take(&mut self.prepared.state) {
             State::Connecting(arm) | State::Connected(arm) => arm,
             State::None | State::Asked(_) => return Ok(None),
         };
-        if arm.since.elapsed() >= self.ahead.oldest || !self.bears_early_data() {
+        if arm.since.elapsed() >= self.prepared.oldest || !self.supports_early_data() {
             return Ok(None);
         }
         let left = self
@@ -313,16 +316,16 @@ impl Session {
         match connected(&arm.socket, left) {
             Ok(()) if is_open(&arm.socket) => {}
             Ok(()) => {
-                log::debug!("the server closed a data connection opened ahead");
-                self.ahead.was_dead();
+                log::debug!("the server closed a prepared data connection");
+                self.prepared.was_dead();
                 return Ok(None);
             }
             Err(error) => {
-                self.not_reached(arm.way, &error);
+                self.prepare_failed(arm.way, &error);
                 return Ok(None);
             }
         }
-        if arm.way == Way::Extended {
+        if arm.way == PassiveCommand::Extended {
             self.profile.works(Capability::Epsv);
         }
         let failed = |error| socket_error(Phase::DataConnect, error);
@@ -331,54 +334,54 @@ impl Session {
         Ok(Some(arm.socket))
     }
 
-    /// Acts on the reply to EPSV or PASV, where it has come.
-    pub(in crate::ftp) fn settle(&mut self) {
-        let Some(reply) = self.control.take_ahead() else {
+    /// Acts on the reply to EPSV or PASV, if it has arrived.
+    pub(in crate::ftp) fn act_on_passive_reply(&mut self) {
+        let Some(reply) = self.control.take_passive_reply() else {
             return;
         };
-        let State::Asked(way) = std::mem::take(&mut self.ahead.state) else {
+        let State::Asked(way) = std::mem::take(&mut self.prepared.state) else {
             return;
         };
         match self.begin_connect(way, &reply) {
             Ok(socket) => {
                 let since = Instant::now();
-                self.ahead.state = State::Connecting(Arm { socket, way, since });
+                self.prepared.state = State::Connecting(PreparedSocket { socket, way, since });
             }
-            Err(error) => self.not_reached(way, &error),
+            Err(error) => self.prepare_failed(way, &error),
         }
     }
 
-    fn begin_connect(&self, way: Way, reply: &Reply) -> Result<TcpStream, Error> {
+    fn begin_connect(&self, way: PassiveCommand, reply: &Reply) -> Result<TcpStream, Error> {
         if !reply.is_completion() {
             let (command, reply) = (way.verb(), reply.clone());
             return Err(Error::Refused { command, reply });
         }
         let target = match way {
-            Way::Extended => extended_passive_target(reply, &self.control)?,
-            Way::Passive => passive_target(reply, &self.control, &self.data)?,
+            PassiveCommand::Extended => extended_passive_target(reply, &self.control)?,
+            PassiveCommand::Passive => passive_target(reply, &self.control, &self.data)?,
         };
         begin_connect(target, &self.data.origin)
             .map_err(|error| socket_error(Phase::DataConnect, error))
     }
 
-    /// There is no data connection by `way`: another way is taken from now on, or none ahead.
-    fn not_reached(&mut self, way: Way, error: &Error) {
+    /// Handles a failed preparation by `way`: switches to the other command, or stops preparing.
+    fn prepare_failed(&mut self, way: PassiveCommand, error: &Error) {
         self.control.set_holds_data(false);
         if !may_fall_back(error, &self.control) {
-            log::debug!("no data connection ahead this time: {error}");
-        } else if way == Way::Extended && is_v4(&self.control).unwrap_or(false) {
+            log::debug!("cannot prepare a data connection this time: {error}");
+        } else if way == PassiveCommand::Extended && is_v4(&self.control).unwrap_or(false) {
             if give_up_extended(&self.profile, error) {
-                self.ahead.due = true;
+                self.prepared.due = true;
             } else {
-                self.ahead.was_dead();
+                self.prepared.was_dead();
             }
         } else {
-            self.ahead.stop(&error.to_string());
+            self.prepared.stop(&error.to_string());
         }
     }
 }
 
-impl Way {
+impl PassiveCommand {
     pub(in crate::ftp) fn verb(self) -> &'static str {
         match self {
             Self::Extended => "EPSV",
@@ -387,7 +390,7 @@ impl Way {
     }
 }
 
-/// Starts a connect(2) that goes on by itself; writable, the socket has come to its end.
+/// Starts a non-blocking connect(2). The socket becomes writable when it completes or fails.
 fn begin_connect(address: SocketAddr, origin: &Origin) -> std::io::Result<TcpStream> {
     let socket = origin.socket(address)?;
     socket.set_nonblocking(true)?;
@@ -400,7 +403,7 @@ fn begin_connect(address: SocketAddr, origin: &Origin) -> std::io::Result<TcpStr
     Ok(stream)
 }
 
-/// Waits until the connection is made.
+/// Waits until the connection is established.
 fn connected(socket: &TcpStream, patience: Duration) -> Result<(), Error> {
     let failed = |error| socket_error(Phase::DataConnect, error);
     if !wait_for(socket, PollFlags::OUT, patience).map_err(failed)? {
@@ -412,13 +415,12 @@ fn connected(socket: &TcpStream, patience: Duration) -> Result<(), Error> {
     }
 }
 
-/// Without waiting: whether the server has neither closed the connection nor sent anything over it
-/// unasked.
+/// Whether the server has neither closed the connection nor sent anything over it. Does not wait.
 fn is_open(socket: &TcpStream) -> bool {
     matches!(socket.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// Waits until `socket` shows `sign` or fails; whether it does.
+/// Waits until `socket` shows `sign` or fails. Returns whether it does.
 fn wait_for(socket: &TcpStream, sign: PollFlags, patience: Duration) -> std::io::Result<bool> {
     let deadline = Instant::now() + patience;
     loop {

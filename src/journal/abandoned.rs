@@ -1,53 +1,55 @@
-//! What mounts that were killed left behind.
+//! Journals that killed mounts left behind.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::JournalError;
 use super::log::Log;
-use super::page::Page;
+use super::mount_journal::MountJournal;
 use super::record::{Pending, Record, Successor};
 use super::state_dir::StateDir;
 use crate::ftp::RemotePath;
 
-/// The page of a mount that ended without cleaning up. Nobody else has it while this lives.
+/// The journal of a mount that ended without cleaning up. No other process claims it while this
+/// value exists.
 #[derive(Debug)]
-pub struct Left {
-    page: Page,
+pub struct AbandonedJournal {
+    journal_dir: MountJournal,
     log: Log,
 }
 
-/// A file that was being stored.
+/// A file whose upload was pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingFile {
-    /// Where its bytes are.
+    /// Path of the local file with its contents.
     pub file: PathBuf,
-    /// What it was to become.
+    /// The file that it was to become on the server.
     pub pending: Pending,
     number: u64,
 }
 
-impl Left {
-    /// All of them at `state_dir`.
+impl AbandonedJournal {
+    /// Claims all abandoned journals in `place`. Logs and skips those that cannot be read.
     ///
     /// # Errors
-    /// The place cannot be read. A page that cannot is passed over and logged.
+    /// The state directory cannot be read.
     pub fn claim_all(place: &StateDir) -> Result<Vec<Self>, JournalError> {
         let _guard = place.guard()?;
-        let pages = place.pages().map_err(|source| JournalError {
+        let pages = place.journals().map_err(|source| JournalError {
             path: place.directory().to_owned(),
             source,
         })?;
         let mut left = Vec::new();
         for directory in pages {
-            let claimed = Page::claim(&directory).and_then(|page| {
-                page.map(|page| {
-                    Ok(Self {
-                        log: Log::read(page.log())?,
-                        page,
+            let claimed = MountJournal::claim(&directory).and_then(|journal_dir| {
+                journal_dir
+                    .map(|journal_dir| {
+                        Ok(Self {
+                            log: Log::read(journal_dir.log())?,
+                            journal_dir,
+                        })
                     })
-                })
-                .transpose()
+                    .transpose()
             });
             match claimed {
                 Ok(claimed) => left.extend(claimed),
@@ -57,9 +59,9 @@ impl Left {
         Ok(left)
     }
 
-    /// Unfinished uploads, to be deleted.
+    /// Unfinished uploads on the server, to be deleted.
     pub fn parts(&self) -> Vec<RemotePath> {
-        let places = self.log.holds().places.values();
+        let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
                 Record::Part(path) => Some(path.clone()),
@@ -68,9 +70,10 @@ impl Left {
             .collect()
     }
 
-    /// Files that were moved aside, each with where it was before and what takes its place.
+    /// Files that were moved aside: the backup name, the original path, and the file that replaces
+    /// it.
     pub fn asides(&self) -> Vec<(RemotePath, RemotePath, Option<Successor>)> {
-        let places = self.log.holds().places.values();
+        let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
                 Record::Aside(aside, target, successor) => {
@@ -81,14 +84,14 @@ impl Left {
             .collect()
     }
 
-    /// Whether `path` was being overwritten where it is, so that it may be half a file.
+    /// Whether `path` was being overwritten in place, so that it may be incomplete.
     pub fn was_in_place(&self, path: &RemotePath) -> bool {
-        matches!(self.log.holds().places.get(path), Some(Record::InPlace(_)))
+        matches!(self.log.live().places.get(path), Some(Record::InPlace(_)))
     }
 
-    /// Files that were being overwritten where they are.
+    /// Files that were being overwritten in place.
     pub fn in_place(&self) -> Vec<RemotePath> {
-        let places = self.log.holds().places.values();
+        let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
                 Record::InPlace(path) => Some(path.clone()),
@@ -97,53 +100,54 @@ impl Left {
             .collect()
     }
 
-    /// Files that a program had closed or synced, and that the server does not have yet as far as
-    /// is known.
+    /// Files that a program had closed or synced, and that have not reached the server as far as is
+    /// known.
     pub fn waiting(&self) -> Vec<WaitingFile> {
-        let pending = self.log.holds().pending();
+        let pending = self.log.live().pending();
         pending
             .map(|(number, pending)| WaitingFile {
-                file: self.page.spool_file(number),
+                file: self.journal_dir.spool_file(number),
                 pending: pending.clone(),
                 number,
             })
             .collect()
     }
 
-    /// Files that were being written, neither closed nor synced.
+    /// Files that were being written and were neither closed nor synced.
     pub fn unfinished(&self) -> Vec<RemotePath> {
-        let spools = self.log.holds().spools.values();
+        let spools = self.log.live().spools.values();
         spools
             .filter(|spooled| spooled.pending.is_none())
             .map(|spooled| spooled.path.clone())
             .collect()
     }
 
-    /// Nothing is to be done about the temporary name, or the file in its place, any more.
-    pub fn gone(&mut self, path: &RemotePath) {
-        self.log.note(&Record::Gone(path.clone()));
+    /// Marks the temporary name, or the file overwritten in place, at `path` as taken care of.
+    pub fn clear(&mut self, path: &RemotePath) {
+        self.log.append(&Record::Gone(path.clone()));
     }
 
-    /// The server has the file.
+    /// Deletes the local copy: the server has the file.
     pub fn stored(&mut self, waiting: &WaitingFile) {
         if let Err(error) = fs::remove_file(&waiting.file) {
             ::log::warn!("cannot remove {}: {error}", waiting.file.display());
         }
-        self.log.note(&Record::Closed(waiting.number));
+        self.log.append(&Record::Closed(waiting.number));
     }
 
-    /// The file cannot be stored: its bytes go to where the user finds them, which is told.
+    /// Moves the contents of a file that cannot be uploaded to the `recovered` directory. Returns
+    /// the new path.
     ///
     /// # Errors
-    /// It stays where it is.
-    pub fn keep(
+    /// The file cannot be moved; it stays where it is.
+    pub fn recover(
         &mut self,
         waiting: &WaitingFile,
         place: &StateDir,
     ) -> Result<PathBuf, JournalError> {
-        let number = format!("{:08x}-{}", self.page.mount(), waiting.number);
+        let number = format!("{:08x}-{}", self.journal_dir.mount(), waiting.number);
         let kept = place.recovered(waiting.pending.target.name(), &number)?;
-        // The spool may be on another disk.
+        // The spool may be on another file system.
         let moved = fs::rename(&waiting.file, &kept).or_else(|_| {
             fs::copy(&waiting.file, &kept).and_then(|_| fs::remove_file(&waiting.file))
         });
@@ -151,14 +155,14 @@ impl Left {
             path: kept.clone(),
             source,
         })?;
-        self.log.note(&Record::Closed(waiting.number));
+        self.log.append(&Record::Closed(waiting.number));
         Ok(kept)
     }
 
-    /// Removes the page, where nothing is left to do.
+    /// Removes the journal if no records are left.
     pub fn finish(self) {
-        if self.log.holds().is_empty() {
-            self.page.remove();
+        if self.log.live().is_empty() {
+            self.journal_dir.remove();
         }
     }
 }

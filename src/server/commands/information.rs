@@ -6,7 +6,7 @@ use crate::server::reply::{Answer, Reply};
 use crate::server::session::Session;
 use crate::server::tree::LastLink;
 
-/// What is there beside the verbs: paths with `/`, and names in UTF-8 where the files' are.
+/// Features that are not verbs: paths with `/`, and names in UTF-8 if those of the files are.
 const PROPERTIES: [&str; 2] = ["TVFS", "UTF8"];
 
 pub(super) fn feat(session: &mut Session, _: &[u8]) -> Answer {
@@ -18,7 +18,7 @@ pub(super) fn feat(session: &mut Session, _: &[u8]) -> Answer {
     let lines = verbs
         .chain(properties)
         .filter(|(name, line)| !serving.disabled(name) && !serving.disabled(line))
-        // One line stands for MLST and MLSD (RFC 3659 §7.8).
+        // RFC 3659 §7.8: one line stands for both MLST and MLSD.
         .filter(|(name, _)| *name != "MLST" || !serving.disabled("MLSD"))
         .map(|(name, line)| match name {
             "MLST" => format!("MLST {}", session.facts.marked()).into_bytes(),
@@ -49,7 +49,7 @@ pub(super) fn noop(_: &mut Session, _: &[u8]) -> Answer {
     Ok(Reply::new(200, "OK"))
 }
 
-/// The octets that can still be written in a directory.
+/// Reports the number of bytes available in a directory.
 pub(super) fn avbl(session: &mut Session, argument: &[u8]) -> Answer {
     let available = session.place(argument, LastLink::Followed)?.available()?;
     Ok(Reply::new(213, available.to_string()))

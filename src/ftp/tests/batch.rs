@@ -1,6 +1,6 @@
 //! Commands sent in one write, and servers that do not bear it.
 
-use super::ahead::{all, send};
+use super::prepared::{all, send};
 use crate::ftp::testing::{Peer, path};
 use crate::ftp::{ConnectOptions, Session, Setting};
 
@@ -128,7 +128,7 @@ fn a_server_that_swallows_commands_is_served_one_by_one() {
         ..peer.impatient()
     };
     let mut session = Session::connect(&options).unwrap();
-    assert!(!session.queues());
+    assert!(!session.pipelines());
     session.rename(&path("/a"), &path("/b")).unwrap();
     session.noop().unwrap();
     peer.ends();

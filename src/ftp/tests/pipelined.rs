@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use super::ahead::become_ready;
+use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, taken};
 use crate::ftp::{Error, Readiness};
 

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::ahead::become_ready;
+use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, proven};
 use crate::ftp::{Capability, ConnectOptions, Readiness, ServerProfile, Session};
 

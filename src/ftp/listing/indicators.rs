@@ -8,14 +8,14 @@ use super::{Entry, Kind};
 
 /// What a listing showed so far.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
+pub(super) struct TypeIndicators {
     /// A directory has a slash.
     slash: bool,
     /// A directory has none.
     no_slash: bool,
 }
 
-impl Marks {
+impl TypeIndicators {
     /// Learns from an entry and takes the slash from a directory's name. Returns whether the entry
     /// ends in what may be a mark.
     pub(super) fn learn(&mut self, entry: &mut Entry) -> bool {
@@ -33,7 +33,7 @@ impl Marks {
     }
 
     /// Takes the marks from an entry, now that all of the listing was seen, if it has any.
-    pub(super) fn take_from(&self, entry: &mut Entry) {
+    pub(super) fn strip_from(&self, entry: &mut Entry) {
         if !self.slash || self.no_slash {
             return;
         }

@@ -59,7 +59,7 @@ fn a_transfer_begins_with_its_verb_on_the_connection_opened_before() {
         assert!(session.is_quiet());
         let (content, mut back) = all(session.retrieve(&path(name), 0).unwrap());
         assert_eq!(content, name.as_bytes());
-        back.arm();
+        back.prepare_data();
         session = back;
     }
     become_ready(&mut session, Readiness::Armed);
@@ -118,7 +118,7 @@ fn a_server_with_neither_is_asked_for_nothing_ahead() {
     });
     let mut session = peer.armed_session();
     become_ready(&mut session, Readiness::Cold);
-    session.arm();
+    session.prepare_data();
     session.noop().unwrap();
     peer.ends();
 }
@@ -136,11 +136,11 @@ fn a_server_out_of_ports_is_asked_again_after_the_next_transfer() {
     });
     let mut session = peer.armed_session();
     become_ready(&mut session, Readiness::Cold);
-    session.arm();
+    session.prepare_data();
     session.noop().unwrap();
     let (content, mut session) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");
-    session.arm();
+    session.prepare_data();
     become_ready(&mut session, Readiness::Armed);
     peer.ends();
 }
@@ -167,8 +167,8 @@ fn in_active_mode_nothing_is_opened_ahead() {
         stage.noop();
     });
     let mut session = peer.queueing_session();
-    session.arm();
-    assert!(session.queues() && session.readiness() == Readiness::Cold);
+    session.prepare_data();
+    assert!(session.pipelines() && session.readiness() == Readiness::Cold);
     session.noop().unwrap();
     peer.ends();
 }
@@ -211,7 +211,7 @@ fn after_some_that_were_closed_no_more_are_opened_ahead() {
         session.control.reply(crate::ftp::Phase::Reply).unwrap();
         let (content, mut back) = all(session.retrieve(&path("/a"), 0).unwrap());
         assert_eq!(content, b"content");
-        back.arm();
+        back.prepare_data();
         session = back;
     }
     assert_eq!(session.readiness(), Readiness::Cold);
@@ -230,9 +230,9 @@ fn an_old_connection_is_not_trusted() {
     });
     let mut session = peer.armed_session();
     become_ready(&mut session, Readiness::Armed);
-    assert!(!session.has_old_arm());
-    session.ahead.oldest = Duration::ZERO;
-    assert!(session.has_old_arm());
+    assert!(!session.has_old_prepared());
+    session.prepared.oldest = Duration::ZERO;
+    assert!(session.has_old_prepared());
     let (content, _) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");
     peer.ends();
@@ -250,9 +250,9 @@ fn an_old_connection_is_renewed_or_closed() {
     });
     let mut session = peer.armed_session();
     become_ready(&mut session, Readiness::Armed);
-    session.renew_arm();
+    session.renew_prepared();
     become_ready(&mut session, Readiness::Armed);
-    session.disarm();
+    session.drop_prepared();
     assert_eq!(session.readiness(), Readiness::Cold);
     session.noop().unwrap();
     peer.ends();

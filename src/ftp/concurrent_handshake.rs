@@ -1,8 +1,7 @@
-//! A data connection whose TLS handshake goes on while the control connection waits for a reply.
+//! TLS handshake of a data connection while the control connection waits for a reply.
 //!
-//! Some servers (npm ftp-srv) announce a transfer by its 150 only when the handshake is done,
-//! others do not begin it before; and a handshake that does not wait for the 150 spares a round
-//! trip.
+//! Some servers (npm ftp-srv) send the 150 of a transfer only after the handshake, others do not
+//! start the handshake before. A handshake that does not wait for the 150 also saves a round trip.
 
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,28 +9,28 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
 
-use super::data::{PendingConnection, accept_one, greeted};
+use super::data::{PendingConnection, accept_one, begin_handshake};
 use super::tls::Connector;
 
-/// The connection, and what its handshake needs.
+/// The data connection and what its handshake needs.
 #[derive(Debug)]
-pub(super) struct Beside {
+pub(super) struct ConcurrentHandshake {
     pending: PendingConnection,
     tls: Connector,
-    /// Who may connect in active mode.
+    /// The only address accepted in active mode.
     peer: IpAddr,
-    /// Nothing more can be done before the reply.
+    /// The handshake cannot continue before the reply.
     is_over: bool,
 }
 
-/// Which of the two connections has something to be read.
+/// Which of the two connections is readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Readable {
     pub(super) control: bool,
-    pub(super) beside: bool,
+    pub(super) handshake: bool,
 }
 
-impl Beside {
+impl ConcurrentHandshake {
     pub(super) fn new(pending: PendingConnection, tls: Connector, peer: IpAddr) -> Self {
         Self {
             pending,
@@ -41,12 +40,12 @@ impl Beside {
         }
     }
 
-    /// The connection, as far as it has come.
+    /// Returns the connection in its current state.
     pub(super) fn into_pending(self) -> PendingConnection {
         self.pending
     }
 
-    /// Waits until there is something to be read from `control` or from this one.
+    /// Waits until `control` or this connection is readable.
     pub(super) fn wait(
         &self,
         control: &TcpStream,
@@ -62,24 +61,24 @@ impl Beside {
         let mut is_readable = polled.iter().map(|it| !it.revents().is_empty());
         Ok(Readable {
             control: is_readable.next().unwrap_or(false),
-            beside: is_readable.next().unwrap_or(false),
+            handshake: is_readable.next().unwrap_or(false),
         })
     }
 
-    /// Does what can be done of the handshake: this one is readable.
+    /// Continues the handshake. Called when this connection is readable.
     pub(super) fn advance(&mut self) {
         match &mut self.pending {
-            PendingConnection::Greeted(stream) => self.is_over = stream.continue_handshake(),
+            PendingConnection::Handshaking(stream) => self.is_over = stream.continue_handshake(),
             PendingConnection::Listening(listener) => match accept_one(listener, self.peer) {
-                Ok(Some(socket)) => match greeted(socket, &self.tls) {
-                    Ok(stream) => self.pending = PendingConnection::Greeted(stream),
+                Ok(Some(socket)) => match begin_handshake(socket, &self.tls) {
+                    Ok(stream) => self.pending = PendingConnection::Handshaking(stream),
                     Err(error) => {
                         log::debug!("no TLS over the server's data connection: {error}");
                         self.is_over = true;
                     }
                 },
                 Ok(None) => {}
-                // What is wrong shows again after the reply.
+                // The error occurs again after the reply and is reported then.
                 Err(_) => self.is_over = true,
             },
             PendingConnection::Connected(_) => self.is_over = true,
@@ -88,7 +87,7 @@ impl Beside {
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.pending {
-            PendingConnection::Greeted(stream) => Some(stream.socket().as_fd()),
+            PendingConnection::Handshaking(stream) => Some(stream.socket().as_fd()),
             PendingConnection::Listening(listener) => Some(listener.as_fd()),
             PendingConnection::Connected(_) => None,
         }

@@ -1,4 +1,5 @@
-//! One mount's page: a directory that its mount holds locked as long as it runs, however it ends.
+//! The directory of one mount. The mount holds a lock on it until the process ends, in whatever
+//! way.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -13,32 +14,33 @@ use super::state_dir::{
     StateDir, check_private, is_own_directory, new_directory, new_file, open_lock,
 };
 
-/// Hexadecimal digits of a page's name.
+/// Number of hexadecimal digits in the directory's name.
 const DIGITS: usize = 8;
-/// The file that is locked.
+/// The locked file.
 const LOCK: &str = "lock";
-/// The records.
+/// The file with the records.
 const LOG: &str = "log";
-/// Names the directory of the spool files, where it is another.
+/// The file that names the spool directory, if that is elsewhere.
 const SPOOL: &str = "spool";
-/// Written and removed to find out whether files can be.
+/// Created and removed to check that files can be written.
 const PROBE: &str = "probe";
-/// How the name of a spool file ends.
+/// Suffix of spool files.
 const DATA: &str = ".data";
-/// How the name of a spool directory begins, before the page's name.
+/// Prefix of spool directories, followed by the journal's name.
 const SPOOL_PREFIX: &str = "ftpfs-";
 
-/// A locked page.
+/// A locked journal directory.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct MountJournal {
     directory: PathBuf,
-    /// Where its spool files are.
+    /// Directory of the spool files.
     spool: PathBuf,
     _lock: File,
 }
 
-impl Page {
-    /// A new page at `place`, its spool files in a new directory in `spool` or in the page itself.
+impl MountJournal {
+    /// Creates a journal in `place`, with its spool files in a new directory in `spool` or in the
+    /// journal itself.
     pub(super) fn create(
         place: &StateDir,
         spool: Option<&Path>,
@@ -58,7 +60,8 @@ impl Page {
             Some(spool) => {
                 let spool = path::absolute(spool).map_err(failed(spool))?;
                 let spool = spool.join(format!("{SPOOL_PREFIX}{name}"));
-                // Noted before it is made, so that it is found whenever this ends.
+                // The name is written before the directory is created, so that it is found after a
+                // crash.
                 new_file(&directory.join(SPOOL))
                     .and_then(|mut note| note.write_all(spool.as_os_str().as_bytes()))
                     .map_err(failed(&directory))?;
@@ -66,34 +69,37 @@ impl Page {
                 spool
             }
         };
-        let page = Self {
+        let journal_dir = Self {
             directory,
             spool,
             _lock: lock,
         };
-        // What cannot be written to is found out now, not when the first file is.
-        let probe = page.spool.join(PROBE);
+        // Report an unwritable directory now, not at the first file.
+        let probe = journal_dir.spool.join(PROBE);
         new_file(&probe)
             .and_then(|_| fs::remove_file(&probe))
-            .map_err(failed(&page.spool))?;
-        page.sync_names().map_err(failed(&page.directory))?;
-        Ok((page, log))
+            .map_err(failed(&journal_dir.spool))?;
+        journal_dir
+            .sync_names()
+            .map_err(failed(&journal_dir.directory))?;
+        Ok((journal_dir, log))
     }
 
-    /// The page in `directory`, if no mount holds it.
+    /// Claims the journal in `directory` if no mount holds it.
     pub(super) fn claim(directory: &Path) -> io::Result<Option<Self>> {
         let Some(lock) = take_lock(&directory.join(LOCK))? else {
             return Ok(None);
         };
         let spool = match fs::read(directory.join(SPOOL)) {
-            // The mount was killed before it could write the path, and so before the directory was
-            // made.
+            // The mount was killed before it wrote the path, and therefore before it created the
+            // directory.
             Ok(spool) if spool.is_empty() => directory.to_owned(),
-            Ok(spool) => spool_of_page(directory, spool)?,
+            Ok(spool) => spool_of_journal(directory, spool)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => directory.to_owned(),
             Err(error) => return Err(error),
         };
-        // Who empties the spool's directory makes room for others to put files there.
+        // After a cleanup of temporary files, another user may have created the spool directory and
+        // put files there.
         match check_private(&spool) {
             Err(error) if error.source.kind() != io::ErrorKind::NotFound => {
                 return Err(error.source);
@@ -107,42 +113,43 @@ impl Page {
         }))
     }
 
-    /// Returns when a power failure cannot take the page away with what is synced in it.
+    /// Syncs the names of the journal's files, so that a power failure does not lose them.
     fn sync_names(&self) -> io::Result<()> {
         if self.spool != self.directory {
             File::open(self.directory.join(SPOOL))?.sync_data()?;
-            // A directory that may be written to and not be read cannot be synced.
+            // A directory that is writable but not readable cannot be synced.
             let _ = sync_directory(&self.spool);
         }
-        // In the page, in its place and, of a first mount, in the state directory.
+        // The log's name in the journal, the journal's name in the server's directory, and, on the
+        // first mount, that directory's name in the state directory.
         let log = self.directory.join(LOG);
         log.ancestors().take(3).try_for_each(sync_directory)
     }
 
-    /// The page's name as a number.
+    /// The journal's name as a number.
     pub(super) fn mount(&self) -> u32 {
         let name = self.directory.file_name().and_then(|name| name.to_str());
         name.and_then(|name| u32::from_str_radix(name, 16).ok())
             .unwrap_or_default()
     }
 
-    /// Its log's path.
+    /// Path of the log.
     pub(super) fn log(&self) -> PathBuf {
         self.directory.join(LOG)
     }
 
-    /// Where its spool files are.
+    /// Directory of the spool files.
     pub(super) fn spool_directory(&self) -> &Path {
         &self.spool
     }
 
-    /// The path of the spool file of this number.
+    /// Path of the spool file with this number.
     pub(super) fn spool_file(&self, number: u64) -> PathBuf {
         self.spool.join(format!("{number}{DATA}"))
     }
 
-    /// Removes the page and its spool directory. Files that ftpfs does not make, and the directory
-    /// they are in, stay.
+    /// Removes the journal and its spool directory. Files that ftpfs does not create remain, and so
+    /// do the directories that contain them.
     pub(super) fn remove(&self) {
         let separate = (self.spool != self.directory).then_some(&self.spool);
         for directory in separate.into_iter().chain([&self.directory]) {
@@ -155,10 +162,10 @@ impl Page {
     }
 }
 
-/// The spool directory that a page's note names. A page has only the one that its mount made.
-fn spool_of_page(page: &Path, note: Vec<u8>) -> io::Result<PathBuf> {
+/// Returns the spool directory named in a journal. Only the one that its mount created is accepted.
+fn spool_of_journal(journal_dir: &Path, note: Vec<u8>) -> io::Result<PathBuf> {
     let spool = PathBuf::from(OsString::from_vec(note));
-    let name = page.file_name().unwrap_or_default().as_bytes();
+    let name = journal_dir.file_name().unwrap_or_default().as_bytes();
     let expected = [SPOOL_PREFIX.as_bytes(), name].concat();
     let is_of_page = spool.is_absolute()
         && spool.file_name().map(OsStrExt::as_bytes) == Some(expected.as_slice());
@@ -166,13 +173,13 @@ fn spool_of_page(page: &Path, note: Vec<u8>) -> io::Result<PathBuf> {
         return Ok(spool);
     }
     let words = format!(
-        "{} is not the spool directory of this page",
+        "{} is not the spool directory of this mount",
         spool.display()
     );
     Err(io::Error::new(io::ErrorKind::InvalidData, words))
 }
 
-/// Removes a page or spool directory of this user, with the files in it that ftpfs makes.
+/// Removes a journal or spool directory of this user, with those of its files that ftpfs creates.
 fn remove_directory(directory: &Path) -> io::Result<()> {
     if !is_own_directory(directory)? {
         let words = "it is not a directory of this user";
@@ -180,30 +187,30 @@ fn remove_directory(directory: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if is_file_of_page(entry.file_name().as_bytes()) {
+        if is_journal_file(entry.file_name().as_bytes()) {
             fs::remove_file(entry.path())?;
         }
     }
     fs::remove_dir(directory)
 }
 
-/// Whether ftpfs makes files of this name in a page or a spool directory.
-fn is_file_of_page(name: &[u8]) -> bool {
+/// Whether ftpfs creates files of this name in a journal or a spool directory.
+fn is_journal_file(name: &[u8]) -> bool {
     let named = [LOCK, LOG, NEW_LOG, SPOOL, PROBE];
     let number = name.strip_suffix(DATA.as_bytes());
     named.iter().any(|file| file.as_bytes() == name)
         || number.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
 }
 
-/// Whether a file of this name is a page.
-pub(super) fn is_page(name: &[u8]) -> bool {
+/// Whether a file of this name is a journal.
+pub(super) fn is_journal(name: &[u8]) -> bool {
     name.len() == DIGITS
         && name
             .iter()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A number from the system's random source.
+/// Returns a number from the system's random source.
 pub(super) fn random() -> u32 {
     RandomState::new().hash_one(()) as u32
 }
