@@ -36,6 +36,7 @@ mod quirks;
 mod session;
 mod verbs;
 
+use std::collections::VecDeque;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -56,6 +57,8 @@ pub(crate) struct QuirkyServer {
 struct World {
     quirks: Quirks,
     tree: Arc<Mutex<FileTree>>,
+    /// What is carried out later, in this order.
+    later: Arc<Mutex<VecDeque<answer::Change>>>,
     /// The commands of each session, in order of arrival.
     heard: Mutex<Vec<Vec<String>>>,
     /// Number of sessions that are open now.
@@ -72,6 +75,7 @@ impl QuirkyServer {
         let world = Arc::new(World {
             quirks,
             tree: Arc::new(Mutex::new(tree)),
+            later: Arc::default(),
             heard: Mutex::default(),
             open: AtomicUsize::new(0),
             ended: AtomicBool::new(false),

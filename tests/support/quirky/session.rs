@@ -278,9 +278,15 @@ impl<'a> Session<'a> {
                 Step::Wait(time) => thread::sleep(time),
                 Step::Later(time, change) => {
                     let tree = Arc::clone(&self.world.tree);
+                    let later = Arc::clone(&self.world.later);
+                    later.lock().unwrap().push_back(change);
                     thread::spawn(move || {
                         thread::sleep(time);
-                        change(&mut tree.lock().unwrap());
+                        let mut tree = tree.lock().unwrap();
+                        // The oldest one, whichever thread wakes first.
+                        if let Some(change) = later.lock().unwrap().pop_front() {
+                            change(&mut tree);
+                        }
                     });
                 }
                 Step::Close => {
