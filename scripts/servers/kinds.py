@@ -36,10 +36,10 @@ def kind(command, needs, options, **more):
 
 
 KINDS = {
-    "vsftpd": kind(vsftpd, [Package("vsftpd")], LIMITS | ALL_TLS | {"commands", "zone"}),
+    "vsftpd": kind(vsftpd, [Package("vsftpd")], LIMITS | ALL_TLS | {"commands", "zone", "hide"}),
     # The second package has mod_tls.
     "proftpd": kind(
-        proftpd, [Package("proftpd-core"), Package("proftpd-mod-crypto")], LIMITS | ALL_TLS | {"commands", "digests"}
+        proftpd, [Package("proftpd-core"), Package("proftpd-mod-crypto")], LIMITS | ALL_TLS | {"commands", "digests", "hide"}
     ),
     # It logs commands only to the system's log.
     "pure-ftpd": kind(pure_ftpd, [Package("pure-ftpd")], LIMITS | TLS),

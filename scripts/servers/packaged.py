@@ -1,6 +1,7 @@
 """The servers of Debian's packages: the configuration and the command of each."""
 
 import contextlib
+import re
 import shutil
 import sys
 
@@ -39,6 +40,8 @@ def vsftpd(wanted):
         "max_per_ip": wanted.max_per_ip,
         "local_max_rate": wanted.rate,
     }
+    if wanted.hide:
+        settings["hide_file"] = f"{wanted.hide}*"
     if wanted.tls:
         settings |= vsftpd_tls(wanted.tls)
     configuration = wanted.state / "vsftpd.conf"
@@ -81,6 +84,8 @@ def proftpd(wanted):
         limits.append(f"MaxClientsPerHost {wanted.max_per_ip}")
     if wanted.rate:
         limits.append(f"TransferRate RETR,STOR,APPE {wanted.rate / 1024:.1f}")
+    if wanted.hide:
+        limits += ["<Directory /*>", f"HideFiles ^{re.escape(wanted.hide)}", "</Directory>"]
     if wanted.tls:
         modules = wanted.state / "modules"
         limits += proftpd_tls(wanted.tls, modules)

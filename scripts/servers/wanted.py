@@ -21,6 +21,8 @@ class Wanted:
     rate: int
     digests: bool
     zone: str
+    # Names that begin so are not listed, and can be used all the same; "" hides none.
+    hide: str
     tls: Tls | None
 
     @property
