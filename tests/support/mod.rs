@@ -1,14 +1,14 @@
 //! What every integration test shares: servers to mount, mounts that are always taken down again,
 //! and the shell.
 //!
-//! A test file says `mod support;`, starts a [`TestServer`], mounts it with [`Mount`] and uses the
-//! mountpoint like any other directory. [`stories!`] runs one such story on every kind of server.
+//! A test starts a [`TestServer`], mounts it with [`Mount`] and uses the mountpoint like any other
+//! directory. [`stories!`] runs one such story on every kind of server.
 
 #![allow(
     dead_code,
     unused_imports,
     unused_macros,
-    reason = "each test file is a crate of its own and uses its own part of this"
+    reason = "each test program is a crate of its own and uses a part of this"
 )]
 #![allow(
     clippy::unwrap_used,

@@ -1,0 +1,329 @@
+//! Mounts from a line in fstab, by mount(8) under both types, and by the automounter.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::support::{Kind, PASSWORD, Process, TestServer, USER, contains, is_mounted, wait_for};
+use tempfile::TempDir;
+
+const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
+
+/// Longest wait for a mount to come or go.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What an installation makes: the program where mount.fuse3 finds it for `fuse.ftpfs`, and
+/// mount(8)'s helper for the type `ftpfs`. Neither looks at the PATH or the HOME of who calls.
+const LINKS: [&str; 2] = ["/usr/local/bin/ftpfs", "/sbin/mount.ftpfs"];
+
+/// Held by whoever has ftpfs installed.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// The links, as long as this lives.
+struct Installed {
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Installed {
+    fn new() -> Self {
+        let alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+        for link in LINKS {
+            // One that a killed test left is taken over.
+            if fs::read_link(link).is_ok_and(|target| target == Path::new(FTPFS)) {
+                continue;
+            }
+            symlink(FTPFS, link).unwrap_or_else(|error| panic!("{link}: {error}"));
+        }
+        Self { _alone: alone }
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        for link in LINKS {
+            if fs::read_link(link).is_ok_and(|target| target == Path::new(FTPFS)) {
+                let _ = fs::remove_file(link);
+            }
+        }
+    }
+}
+
+/// A netrc for the server, an fstab and a place to mount at.
+struct Machine {
+    directory: TempDir,
+    mountpoint: PathBuf,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("ftpfs-fstab-")
+            .tempdir()
+            .unwrap();
+        let mountpoint = directory.path().join("mnt");
+        fs::create_dir(&mountpoint).unwrap();
+        let entry = format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n");
+        let netrc = directory.path().join("netrc");
+        fs::write(&netrc, entry).unwrap();
+        fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
+        Self {
+            directory,
+            mountpoint,
+        }
+    }
+
+    /// `mount -a` with an fstab of this one line, whose second field is the mountpoint.
+    fn mount_all(&self, source: &str, kind: &str, options: &str) {
+        let fstab = self.directory.path().join("fstab");
+        let line = format!(
+            "{source} {} {kind} {options} 0 0\n",
+            self.mountpoint.display()
+        );
+        fs::write(&fstab, line).unwrap();
+        let output = Command::new("mount")
+            .arg("-a")
+            .arg("-T")
+            .arg(&fstab)
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        assert!(is_mounted(&self.mountpoint), "{words}");
+    }
+
+    /// The option that names the netrc.
+    fn netrc(&self) -> String {
+        format!("netrc={}", self.directory.path().join("netrc").display())
+    }
+
+    fn mounts_here(&self) -> Vec<String> {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let path = self.mountpoint.to_str().unwrap();
+        let lines = mounts.lines().filter(|line| line.contains(path));
+        lines.map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if is_mounted(&self.mountpoint) {
+            let _ = Command::new("umount")
+                .arg("-l")
+                .arg(&self.mountpoint)
+                .status();
+        }
+    }
+}
+
+fn source(server: &TestServer) -> String {
+    format!("ftp://127.0.0.1:{}/", server.port())
+}
+
+#[test]
+fn a_line_of_type_fuse_ftpfs_is_mounted_once_and_unmounted() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("greeting", "hello");
+    let _installed = Installed::new();
+    let machine = Machine::new();
+    let options = format!(
+        "_netdev,nofail,{},x-systemd.automount,uid=1000",
+        machine.netrc()
+    );
+    machine.mount_all(&source(&server), "fuse.ftpfs", &options);
+    assert_eq!(
+        fs::read(machine.mountpoint.join("greeting")).unwrap(),
+        b"hello"
+    );
+    fs::write(machine.mountpoint.join("answer"), "stored").unwrap();
+
+    // A second `mount -a` sees by type and source that it is there.
+    machine.mount_all(&source(&server), "fuse.ftpfs", &options);
+    let mounts = machine.mounts_here();
+    assert_eq!(mounts.len(), 1, "{mounts:?}");
+    assert!(mounts[0].starts_with(&source(&server)), "{mounts:?}");
+    assert!(mounts[0].contains(" fuse.ftpfs "), "{mounts:?}");
+
+    crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+    assert_eq!(server.read("answer"), b"stored");
+}
+
+#[test]
+fn a_line_of_type_ftpfs_is_mounted_through_the_helper() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("pub/greeting", "hello");
+    let _installed = Installed::new();
+    let machine = Machine::new();
+    let source = format!("{}pub", source(&server));
+    let options = format!("ro,_netdev,nofail,{},noatime", machine.netrc());
+    machine.mount_all(&source, "ftpfs", &options);
+    assert_eq!(
+        fs::read(machine.mountpoint.join("greeting")).unwrap(),
+        b"hello"
+    );
+    let mounts = machine.mounts_here();
+    assert!(mounts[0].contains(" fuse.ftpfs ro,"), "{mounts:?}");
+    crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+}
+
+#[test]
+fn a_line_that_cannot_be_mounted_fails_with_the_reason() {
+    let _installed = Installed::new();
+    let machine = Machine::new();
+    let mut command = Command::new("mount");
+    command.args(["-t", "fuse.ftpfs", "-o", "nonsense", "ftp://127.0.0.1/"]);
+    let output = command.arg(&machine.mountpoint).output().unwrap();
+    assert!(!output.status.success());
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("unknown option -o nonsense"), "{words}");
+    assert!(!is_mounted(&machine.mountpoint));
+}
+
+/// mount(8) and its helper's shell show a password of the source as long as they run; afterwards
+/// nobody does. (With options of its own, such as `_netdev`, mount(8) notes the source in
+/// /run/mount/utab: no helper can keep it from that.)
+#[test]
+fn a_password_in_a_line_s_source_is_nowhere_to_be_seen_once_it_is_mounted() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("greeting", "hello");
+    let _installed = Installed::new();
+    for kind in ["fuse.ftpfs", "ftpfs"] {
+        let machine = Machine::new();
+        machine.mount_all(&server.url_with_password(), kind, "rw,nofail");
+        let greeting = fs::read(machine.mountpoint.join("greeting")).unwrap();
+        assert_eq!(greeting, b"hello");
+        let secret = PASSWORD.as_bytes();
+        assert!(!contains(
+            &fs::read("/proc/self/mountinfo").unwrap(),
+            secret
+        ));
+        // libmount's own table of mounts, where this machine has it.
+        let own_table = fs::read("/run/mount/utab").unwrap_or_default();
+        assert!(
+            !contains(&own_table, secret),
+            "{}",
+            String::from_utf8_lossy(&own_table)
+        );
+        let mountpoint = machine.mountpoint.to_str().unwrap();
+        let mut shown = 0;
+        for process in Process::all().filter(|process| process.has_argument(mountpoint)) {
+            shown += 1;
+            for file in ["cmdline", "environ"] {
+                let text = process.read(file).unwrap_or_default();
+                assert!(
+                    !contains(&text, secret),
+                    "{}",
+                    String::from_utf8_lossy(&text)
+                );
+            }
+        }
+        assert!(shown > 0, "the process is there");
+        crate::support::run_with("umount", &[machine.mountpoint.as_os_str()]);
+    }
+}
+
+/// autofs's daemon with one indirect map, mounted at the machine's mountpoint.
+struct Automounter {
+    daemon: Child,
+    log: PathBuf,
+    mountpoint: PathBuf,
+}
+
+impl Automounter {
+    fn start(machine: &Machine, map: &str) -> Self {
+        let directory = machine.directory.path();
+        let master = directory.join("auto.master");
+        let log = directory.join("automount.log");
+        fs::write(directory.join("auto.map"), map).unwrap();
+        let line = format!(
+            "{} {}/auto.map\n",
+            machine.mountpoint.display(),
+            directory.display()
+        );
+        fs::write(&master, line).unwrap();
+        let output = File::create(&log).unwrap();
+        let mut command = Command::new("automount");
+        command
+            .args([
+                "--foreground",
+                "--dont-check-daemon",
+                "--verbose",
+                "--timeout",
+                "60",
+                "--pid-file",
+            ])
+            .arg(directory.join("automount.pid"))
+            .arg(&master)
+            // The kernel mounts nothing for the daemon's own process group.
+            .process_group(0)
+            .stdout(output.try_clone().unwrap())
+            .stderr(output);
+        let daemon = command.stdin(Stdio::null()).spawn().unwrap();
+        let started = Self {
+            daemon,
+            log,
+            mountpoint: machine.mountpoint.clone(),
+        };
+        let ready = wait_for(LIMIT, || is_mounted(&started.mountpoint));
+        assert!(ready, "{}", started.log());
+        started
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Automounter {
+    fn drop(&mut self) {
+        // SIGTERM has it unmount everything that is not busy.
+        let _ = Command::new("kill")
+            .arg(self.daemon.id().to_string())
+            .status();
+        let daemon = &mut self.daemon;
+        if !wait_for(LIMIT, || {
+            daemon.try_wait().is_ok_and(|status| status.is_some())
+        }) {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+        let below = self.mountpoint.join("ftp");
+        for place in [&below, &self.mountpoint] {
+            if is_mounted(place) {
+                let _ = Command::new("umount").arg("-l").arg(place).status();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_automounter_mounts_at_the_first_access() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("greeting", "hello");
+    let _installed = Installed::new();
+    let machine = Machine::new();
+    let map = format!(
+        "ftp -fstype=fuse.ftpfs,{},nosuid :ftp\\://127.0.0.1\\:{}/\n",
+        machine.netrc(),
+        server.port()
+    );
+    let automounter = Automounter::start(&machine, &map);
+    let place = machine.mountpoint.join("ftp");
+    assert!(!is_mounted(&place));
+    let content = fs::read(place.join("greeting"));
+    assert_eq!(
+        content.ok().as_deref(),
+        Some(b"hello".as_slice()),
+        "{}",
+        automounter.log()
+    );
+    assert!(is_mounted(&place));
+    fs::write(place.join("answer"), "stored").unwrap();
+
+    drop(automounter);
+    assert!(!is_mounted(&place) && !is_mounted(&machine.mountpoint));
+    assert_eq!(server.read("answer"), b"stored");
+}

@@ -1,0 +1,24 @@
+//! What a user does with the `ftpfs` program itself: its command line, fstab, secrets, its status,
+//! its own server, and the scripts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::format_push_string,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
+mod bench;
+mod cli;
+mod cli_mount;
+mod fstab;
+mod process;
+mod secrets;
+mod security;
+mod serve_tls;
+mod servers;
+mod status;
+#[path = "../support/mod.rs"]
+mod support;

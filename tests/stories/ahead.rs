@@ -1,0 +1,225 @@
+//! What programs will ask for next is there when they do: round trips counted, not timed.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::support::{Kind, Mount, TestServer, lines, shell, stories, wait_for};
+use ftpfs::server::{Fault, Misdeed};
+
+/// A round trip.
+const DELAY: Duration = Duration::from_millis(30);
+
+/// A server `DELAY` away, without `disabled`, with `directories` two levels below its root.
+fn start(directories: usize, disabled: &[&str]) -> TestServer {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.delay = DELAY;
+        options.disabled = disabled.iter().map(|verb| (*verb).to_owned()).collect();
+    });
+    for number in 0..directories {
+        let directory = server
+            .root()
+            .join(format!("{}/dir {number:03}", number % 8));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("a file"), "content").unwrap();
+    }
+    server
+}
+
+/// How many round trips the busiest connection makes for the work.
+fn round_trips(server: &TestServer, work: impl FnOnce()) -> usize {
+    let server = server.embedded().unwrap();
+    server.clear_commands();
+    work();
+    server.most_flights_of_a_session()
+}
+
+/// The listings of a walk are fetched side by side ahead of it.
+#[test]
+fn a_walk_takes_a_round_trip_for_four_directories() {
+    const DIRECTORIES: usize = 120;
+    let server = start(DIRECTORIES, &[]);
+    let mount = Mount::new(&server);
+    let mut found = Vec::new();
+    let trips = round_trips(&server, || {
+        found = lines(&shell(mount.path(), "find . -type d"));
+    });
+    assert_eq!(found.len(), DIRECTORIES + 9);
+    assert!(trips <= DIRECTORIES / 4, "{trips} round trips");
+    let listings = server.commands();
+    let listings = listings.iter().filter(|it| it.starts_with("MLSD"));
+    assert_eq!(listings.count(), DIRECTORIES + 9, "each directory once");
+}
+
+/// Where STAT lists as LIST does, one write asks for many listings.
+#[test]
+fn a_walk_without_mlsd_takes_a_few_round_trips() {
+    const DIRECTORIES: usize = 200;
+    let server = start(DIRECTORIES, &["MLSD", "MLST"]);
+    let mount = Mount::new(&server);
+    let mut found = Vec::new();
+    let trips = round_trips(&server, || {
+        found = lines(&shell(mount.path(), "find . -type d"));
+    });
+    assert_eq!(found.len(), DIRECTORIES + 9);
+    assert!(trips <= DIRECTORIES / 8, "{trips} round trips");
+}
+
+/// A directory with `files` small files.
+fn with_files(files: usize) -> TestServer {
+    let server = start(0, &[]);
+    for number in 0..files {
+        fs::write(
+            server.root().join(format!("file {number:03}")),
+            format!("content {number}"),
+        )
+        .unwrap();
+    }
+    server
+}
+
+/// Reads them in their order.
+fn read_all(mount: &Mount, files: usize) {
+    for number in 0..files {
+        let read = fs::read_to_string(mount.join(format!("file {number:03}")));
+        assert_eq!(read.unwrap(), format!("content {number}"));
+    }
+}
+
+/// Small files read in order are fetched side by side ahead of their reader, each once, and the
+/// server is asked of each what it is before it is opened.
+#[test]
+fn small_files_in_order_take_half_a_round_trip_each() {
+    const FILES: usize = 120;
+    for age in [Duration::ZERO, Duration::from_millis(1500)] {
+        let server = with_files(FILES);
+        let mount = Mount::new(&server);
+        fs::read_dir(mount.path()).unwrap().for_each(drop);
+        thread::sleep(age);
+        let trips = round_trips(&server, || read_all(&mount, FILES));
+        assert!(trips <= FILES / 2, "{trips} round trips");
+        let commands = server.commands();
+        let transfers = commands.iter().filter(|it| it.starts_with("RETR"));
+        assert_eq!(transfers.count(), FILES, "{commands:?}");
+    }
+}
+
+/// What somebody else changes while a program reads its way towards it, the program reads as it is.
+#[test]
+fn a_file_fetched_ahead_and_changed_since_is_read_as_it_is() {
+    const FILES: usize = 30;
+    let server = with_files(FILES);
+    let mount = Mount::with_options(&server, &["open_ttl=0.2"]);
+    fs::read_dir(mount.path()).unwrap().for_each(drop);
+    read_all(&mount, 4);
+    let fetched = |number: usize| {
+        let commands = server.commands();
+        commands.contains(&format!("RETR /file {number:03}"))
+    };
+    assert!(
+        wait_for(Duration::from_secs(10), || fetched(6)),
+        "it is fetched ahead"
+    );
+    for number in 4..FILES {
+        let path = server.root().join(format!("file {number:03}"));
+        fs::write(&path, format!("changed {number}")).unwrap();
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        let time = SystemTime::now() - Duration::from_secs(5000);
+        file.set_modified(time).unwrap();
+    }
+    // Longer than what the server said is good for.
+    thread::sleep(Duration::from_millis(400));
+    for number in 4..FILES {
+        let read = fs::read_to_string(mount.join(format!("file {number:03}")));
+        assert_eq!(read.unwrap(), format!("changed {number}"));
+    }
+}
+
+/// A program's own changes are read, not what was fetched before them.
+#[test]
+fn a_file_fetched_ahead_and_changed_through_the_mount_is_read_as_it_is() {
+    let server = with_files(30);
+    let mount = Mount::new(&server);
+    fs::read_dir(mount.path()).unwrap().for_each(drop);
+    read_all(&mount, 5);
+    fs::write(mount.join("file 006"), "written 6").unwrap();
+    fs::rename(mount.join("file 010"), mount.join("file 007")).unwrap();
+    let read = |name: &str| fs::read_to_string(mount.join(name)).unwrap();
+    assert_eq!(read("file 005"), "content 5");
+    assert_eq!(read("file 006"), "written 6");
+    assert_eq!(read("file 007"), "content 10");
+    fs::remove_file(mount.join("file 008")).unwrap();
+    assert!(fs::read(mount.join("file 008")).is_err());
+}
+
+/// What cannot be fetched ahead is left to whoever asks for it, who is none the worse for it.
+#[test]
+fn failures_of_what_nobody_asked_for_are_nobodys() {
+    const FILES: usize = 40;
+    let server = with_files(FILES);
+    let directories = ["a", "b", "c", "d", "e"];
+    for directory in directories {
+        server.write(format!("tree/{directory}/file"), "content");
+    }
+    let mount = Mount::new(&server);
+    let faults = [
+        Fault::on("RETR", Misdeed::DropControl).skip(3).times(4),
+        Fault::on("RETR", Misdeed::ShortThen226 { after: 3 })
+            .skip(10)
+            .times(2),
+        Fault::on("MLSD", Misdeed::DropControl).skip(3).times(2),
+    ];
+    for fault in faults {
+        server.embedded().unwrap().faults().add(fault);
+    }
+    assert_eq!(lines(&shell(mount.path(), "find tree -type d")).len(), 6);
+    read_all(&mount, FILES);
+}
+
+/// A server that takes one connection is walked and read as it always was.
+#[test]
+fn one_connection_is_enough() {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.max_sessions = Some(1));
+    for number in 0..20 {
+        server.write(format!("{number}/file"), format!("content {number}"));
+    }
+    let mount = Mount::new(&server);
+    assert_eq!(lines(&shell(mount.path(), "cat */file")).len(), 1);
+    assert_eq!(lines(&shell(mount.path(), "find . -type d")).len(), 21);
+    assert_eq!(server.embedded().unwrap().sessions(), 1);
+}
+
+stories! {
+    /// Names that servers take for patterns, options or several arguments, hidden and empty
+    /// directories: a walk finds all.
+    fn a_walk_finds_every_name(server: &TestServer, mount: &Mount) {
+        let names = ["a b", ".hidden", "-al", "[q]*", "*", "what?", "a -b", "{x,y}", "~", "plain", "q"];
+        let mut expected = vec![".".to_owned()];
+        for name in names {
+            for below in ["", "/empty", "/.dot", "/sub dir", "/sub dir/deep"] {
+                let path = format!("tree/{name}{below}");
+                fs::create_dir_all(server.root().join(&path)).unwrap();
+                expected.push(format!("./{name}{below}"));
+            }
+            server.write(format!("tree/{name}/.dot/file"), "content");
+            expected.push(format!("./{name}/.dot/file"));
+        }
+        expected.sort();
+        let found = lines(&shell(mount.join("tree"), "find ."));
+        assert_eq!(found, expected);
+    }
+
+    /// Small files are what they are, read in order or not.
+    fn a_run_reads_what_the_server_has(server: &TestServer, mount: &Mount) {
+        let mut expected = Vec::new();
+        for number in 0..60 {
+            let content = format!("{number} ").repeat(number * 40);
+            server.write(format!("files/file {number:02}"), &content);
+            expected.push(content);
+        }
+        for _ in 0..2 {
+            let read = shell(mount.join("files"), "cat *").stdout;
+            assert!(read == expected.concat().into_bytes());
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! What ordinary work costs in commands and in flights of them: round trips are what makes a
+//! mounted server slow.
+
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::{Kind, Mount, TestServer, assert_errno, shell, wait_for};
+
+/// Longer than the client takes for commands that wait for nothing.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Three directories, four files in each.
+fn start() -> (TestServer, Mount) {
+    let server = TestServer::start(Kind::Embedded);
+    for directory in ["one", "two", "two/three"] {
+        for file in 0..4 {
+            let path = Path::new(directory).join(format!("file {file}"));
+            server.write(path, format!("{directory} {file}"));
+        }
+    }
+    // One connection, so that what each step costs is told in its order.
+    let options = [
+        "dir_ttl=600",
+        "attr_ttl=600",
+        "open_ttl=600",
+        "connections=1",
+    ];
+    let mount = Mount::with_options(&server, &options);
+    (server, mount)
+}
+
+/// Waits until the next transfer's data connection was asked for: the last command, which no
+/// program waits for.
+fn await_arm(server: &TestServer) {
+    // A listing may be compared with STAT's afterwards.
+    let is_other = |line: &&String| !line.starts_with("STAT");
+    let is_asked = || {
+        let commands = server.commands();
+        commands
+            .iter()
+            .rfind(is_other)
+            .is_some_and(|it| it == "EPSV")
+    };
+    assert!(
+        wait_for(Duration::from_secs(10), is_asked),
+        "{:?}",
+        server.commands()
+    );
+}
+
+/// The verbs that the work sends, by flight, until the next transfer's data connection is asked
+/// for.
+fn flights_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
+    await_arm(server);
+    server.embedded().unwrap().clear_commands();
+    work();
+    await_arm(server);
+    verbs_by_flight(server)
+}
+
+/// The verbs of each flight, joined.
+fn verbs_by_flight(server: &TestServer) -> Vec<String> {
+    let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
+    let verbs = |flight: &Vec<String>| flight.iter().map(verb).collect::<Vec<_>>().join("+");
+    let flights = server.embedded().unwrap().flights();
+    flights.iter().map(verbs).collect()
+}
+
+/// The verbs of the commands that the work sends.
+fn verbs_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
+    server.embedded().unwrap().clear_commands();
+    work();
+    let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
+    server.commands().iter().map(verb).collect()
+}
+
+/// The same without those that only open a session.
+fn work_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
+    const LOGIN: [&str; 7] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "PWD", "SYST"];
+    let mut verbs = verbs_of(server, work);
+    verbs.retain(|verb| !LOGIN.contains(&verb.as_str()));
+    verbs
+}
+
+/// A tree costs one listing for each directory, and nothing for each file.
+#[test]
+fn first_walk_lists_each_directory_once() {
+    let (server, mount) = start();
+    let verbs = work_of(&server, || drop(shell(mount.path(), "ls -lR")));
+    let listings = verbs.iter().filter(|verb| *verb == "MLSD").count();
+    assert_eq!(listings, 4, "{verbs:?}");
+    assert!(
+        verbs.iter().all(|verb| verb == "MLSD" || verb == "EPSV"),
+        "{verbs:?}"
+    );
+}
+
+/// The second walk is answered from memory.
+#[test]
+fn second_walk_is_free() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR");
+    await_arm(&server);
+    let verbs = verbs_of(&server, || {
+        drop(shell(mount.path(), "ls -lR; find . -newer one"));
+    });
+    assert!(verbs.is_empty(), "{verbs:?}");
+}
+
+/// A file that was just listed is read by the transfer alone.
+#[test]
+fn listed_file_costs_one_transfer() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR");
+    let flights = flights_of(&server, || {
+        drop(shell(mount.path(), "cat two/three/'file 1'"));
+    });
+    assert_eq!(
+        flights.join("+"),
+        "RETR+EPSV",
+        "the EPSV is for the next one"
+    );
+}
+
+/// So does a directory, wherever the data connection is open already.
+#[test]
+fn directory_costs_one_listing() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls");
+    let flights = flights_of(&server, || drop(shell(mount.path(), "ls one")));
+    assert_eq!(flights.join("+"), "MLSD+EPSV");
+}
+
+/// A session is ready for its first transfer when it is logged in: the data connection is asked for
+/// with what the server can do.
+#[test]
+fn first_data_connection_costs_no_flight() {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.delay = ROUND_TRIP);
+    let _mount = Mount::with_options(&server, &["connections=1"]);
+    let flights = verbs_by_flight(&server);
+    assert_eq!(
+        flights,
+        ["USER", "PASS", "FEAT+TYPE+EPSV", "OPTS", "SYST+PWD"]
+    );
+}
+
+/// vsftpd's STAT lists as its LIST does: it is not asked twice to find that out.
+#[test]
+fn vsftpd_lists_a_directory_in_one_command() {
+    let server = TestServer::start(Kind::Vsftpd);
+    server.write("one/a file", "content");
+    let mount = Mount::new(&server);
+    let shown = shell(mount.path(), "ls; ls one").stdout;
+    assert_eq!(shown, b"one\na file\n");
+    let commands = server.commands();
+    let of = |verb: &str| commands.iter().filter(|it| it.starts_with(verb)).count();
+    assert_eq!((of("STAT"), of("LIST")), (2, 0), "{commands:?}");
+}
+
+/// A name is asked for once on each level, one after the other, and nothing else is. Pure-FTPd does
+/// not write down what it is asked.
+#[test]
+fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
+    for kind in [Kind::Embedded, Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib] {
+        let server = TestServer::start(kind);
+        server.write("1/2/3/4/5/6/file", "content");
+        server.hand_over();
+        let mount = Mount::new(&server);
+        let before = server.commands().len();
+        fs::metadata(mount.join("1/2/3/4/5/6/file")).unwrap();
+        let commands = server.commands();
+        let asked: Vec<&String> = commands.iter().skip(before).collect();
+        let of = |verb: &str| asked.iter().filter(|it| it.starts_with(verb)).count();
+        assert_eq!(of("MLST") + of("STAT"), 7, "{kind:?}: {asked:?}");
+        assert_eq!(asked.len(), 7, "{kind:?}: {asked:?}");
+    }
+}
+
+/// Two names of a directory are asked for one by one, the third is answered by its listing, and
+/// with it all others.
+#[test]
+fn the_third_name_of_a_directory_lists_it() {
+    let server = TestServer::start(Kind::Embedded);
+    for name in ["a", "b", "c", "d"] {
+        server.write(Path::new("dir").join(name), "content");
+    }
+    let mount = Mount::new(&server);
+    fs::metadata(mount.join("dir")).unwrap();
+    let verbs = verbs_of(&server, || {
+        for name in ["a", "b", "c", "d"] {
+            fs::metadata(mount.join("dir").join(name)).unwrap();
+        }
+    });
+    let asked: Vec<&str> = verbs
+        .iter()
+        .map(String::as_str)
+        .filter(|verb| matches!(*verb, "MLST" | "MLSD"))
+        .collect();
+    assert_eq!(asked, ["MLST", "MLST", "MLSD"]);
+}
+
+/// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option
+/// of `cp`.
+fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        options.delay = ROUND_TRIP;
+        options.disabled = without.iter().map(ToString::to_string).collect();
+    });
+    let source = server.write("one", "content");
+    fs::set_permissions(&source, Permissions::from_mode(0o600)).unwrap();
+    // A zone to be found out is one question more.
+    let options = [
+        "dir_ttl=600",
+        "open_ttl=600",
+        "connections=1",
+        "timezone=UTC",
+    ];
+    let mount = Mount::with_options(&server, &options);
+    shell(mount.path(), "ls -l");
+    await_arm(&server);
+    server.embedded().unwrap().clear_commands();
+    let target = mount.join("new");
+    crate::support::run_with(
+        "cp",
+        &[OsStr::new(how), source.as_os_str(), target.as_os_str()],
+    );
+    assert_eq!(server.read("new"), b"content");
+    verbs_by_flight(&server)
+}
+
+/// A small file on a distant server: its bytes go with STOR, and the look at what arrived behind
+/// them, with the EPSV of the next transfer; then its name is changed.
+#[test]
+fn new_file_costs_two_flights() {
+    let place = "RNFR+RNTO";
+    assert_eq!(
+        flights_of_a_copy(&[], "--no-preserve=all"),
+        ["STOR+EPSV+MLST", place]
+    );
+    let old = ["MLST", "MLSD"];
+    assert_eq!(
+        flights_of_a_copy(&old, "--no-preserve=all"),
+        ["STOR+EPSV+SIZE+MDTM", place]
+    );
+}
+
+/// So does one with a mode and a time of its own: they are set in the flight that gives it its
+/// name.
+#[test]
+fn mode_and_time_of_a_new_file_cost_no_flight_more() {
+    assert_eq!(
+        flights_of_a_copy(&[], "--preserve=mode,timestamps"),
+        ["STOR+EPSV+MLST", "SITE+MFMT+RNFR+RNTO"]
+    );
+}
+
+/// Names that a listing does not have are known to be absent.
+#[test]
+fn absent_names_are_free() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -l two");
+    await_arm(&server);
+    let verbs = verbs_of(&server, || {
+        for number in 0..20 {
+            let absent = mount.join(format!("two/absent {number}"));
+            assert_errno(fs::metadata(absent), libc::ENOENT);
+        }
+    });
+    assert!(verbs.is_empty(), "{verbs:?}");
+}
+
+/// An unchanged file is kept by the kernel.
+#[test]
+fn second_read_is_free() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR; cat one/'file 1'");
+    await_arm(&server);
+    let verbs = verbs_of(&server, || drop(shell(mount.path(), "cat one/'file 1'")));
+    assert!(verbs.is_empty(), "{verbs:?}");
+}
+
+/// A new small file: the transfer, one look at what arrived, and its name.
+#[test]
+fn new_file_costs_a_transfer_and_its_name() {
+    const NEEDED: [&str; 5] = ["EPSV", "STOR", "MLST", "RNFR", "RNTO"];
+    let (server, mount) = start();
+    let source = server.root().join("one/file 0");
+    shell(mount.path(), "ls -lR");
+    let verbs = work_of(&server, || {
+        drop(crate::support::run_with(
+            "cp",
+            &[source.as_os_str(), mount.join("two/new").as_os_str()],
+        ));
+    });
+    assert_eq!(server.read("two/new"), b"one 0");
+    for needed in ["STOR", "RNTO"] {
+        assert!(verbs.iter().any(|verb| verb == needed), "{verbs:?}");
+    }
+    let mut left = NEEDED.to_vec();
+    for verb in &verbs {
+        let place = left.iter().position(|needed| needed == verb);
+        left.remove(place.unwrap_or_else(|| panic!("{verb} too much: {verbs:?}")));
+    }
+}
+
+/// What the mount itself changed it knows, without asking again.
+#[test]
+fn own_changes_need_no_listing() {
+    let (server, mount) = start();
+    shell(mount.path(), "ls -lR");
+    shell(
+        mount.path(),
+        "cp one/'file 0' two/new; mkdir made; rm one/'file 3'; mv one/'file 1' made/moved",
+    );
+    let verbs = verbs_of(&server, || {
+        shell(
+            mount.path(),
+            "test -f two/new; test -d made; test ! -e one/'file 3'; test ! -e one/'file 1'; stat made/moved",
+        );
+    });
+    assert!(verbs.is_empty(), "{verbs:?}");
+    assert_eq!(server.read("made/moved"), b"one 1");
+}

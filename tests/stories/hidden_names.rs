@@ -1,0 +1,101 @@
+//! Servers that leave names with a dot out of their listings: `hide_file` of vsftpd, `HideFiles` of
+//! ProFTPD. Such a file can be used by its name, and nothing replaces it by mistake.
+
+use std::fs;
+
+use crate::support::{Kind, Mount, TestServer, shell};
+
+/// Mounts a server that lists no name that begins with `prefix`, and holds such a file.
+fn mounted(kind: Kind, prefix: &str) -> (TestServer, Mount) {
+    let server = TestServer::start_with_arguments(kind, &["--hide", prefix]);
+    fs::create_dir(server.root().join("dir")).unwrap();
+    for name in ["dir/shown".to_owned(), format!("dir/{prefix}hidden")] {
+        server.write(name, "old\n");
+    }
+    server.hand_over();
+    let mount = Mount::new(&server);
+    (server, mount)
+}
+
+/// What programs do that must not replace a file: O_EXCL, link-like renames, mkdir.
+fn is_not_replaced(kind: Kind, prefix: &str) {
+    let (server, mount) = mounted(kind, prefix);
+    shell(
+        mount.path(),
+        &format!(
+            "cd dir
+            ls
+            ! (set -C; echo new > {prefix}hidden)
+            ! mkdir {prefix}hidden
+            echo mine > mine
+            mv -n mine {prefix}hidden || true
+            cp -n mine {prefix}hidden || true
+            test \"$(cat {prefix}hidden)\" = old"
+        ),
+    );
+    assert_eq!(server.read(format!("dir/{prefix}hidden")), b"old\n");
+}
+
+/// It is read and written under its name, and files beside it are stored without a trace.
+fn is_read_and_written(kind: Kind, prefix: &str) {
+    let (server, mount) = mounted(kind, prefix);
+    shell(
+        mount.path(),
+        &format!(
+            "cd dir
+            ls
+            test \"$(cat {prefix}hidden)\" = old
+            echo more >> {prefix}hidden
+            echo new > beside
+            echo new > {prefix}new
+            test \"$(cat {prefix}new)\" = new
+            echo again > {prefix}new
+            rm shown"
+        ),
+    );
+    assert_eq!(server.read(format!("dir/{prefix}hidden")), b"old\nmore\n");
+    assert_eq!(server.read(format!("dir/{prefix}new")), b"again\n");
+    mount.unmount();
+    let mut names: Vec<_> = fs::read_dir(server.root().join("dir"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut expected = [
+        "beside",
+        &format!("{prefix}hidden"),
+        &format!("{prefix}new"),
+    ];
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_dot_file_of_proftpd_is_not_replaced() {
+    is_not_replaced(Kind::Proftpd, ".");
+}
+
+#[test]
+fn a_dot_file_of_vsftpd_is_not_replaced() {
+    is_not_replaced(Kind::Vsftpd, ".");
+}
+
+#[test]
+fn some_dot_files_of_proftpd_are_not_replaced() {
+    is_not_replaced(Kind::Proftpd, ".ht");
+}
+
+#[test]
+fn some_dot_files_of_vsftpd_are_not_replaced() {
+    is_not_replaced(Kind::Vsftpd, ".ht");
+}
+
+#[test]
+fn dot_files_of_proftpd_are_read_and_written() {
+    is_read_and_written(Kind::Proftpd, ".");
+}
+
+#[test]
+fn dot_files_of_vsftpd_are_read_and_written() {
+    is_read_and_written(Kind::Vsftpd, ".");
+}

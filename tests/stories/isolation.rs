@@ -1,0 +1,85 @@
+//! One program that waits for a slow server does not make the others wait.
+
+use std::fs;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Kind, Mount, TestServer, wait_for};
+
+/// What each of the server's replies takes.
+const DELAY: Duration = Duration::from_millis(300);
+
+/// Longest wait for anything here.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn start() -> (TestServer, Mount) {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.delay = DELAY);
+    server.write("known/file", "content");
+    server.write("unknown/file", "content");
+    let mount = Mount::with_options(&server, &["dir_ttl=600"]);
+    fs::read_dir(mount.path()).unwrap().for_each(drop);
+    fs::read_dir(mount.join("known")).unwrap().for_each(drop);
+    assert_eq!(fs::read(mount.join("known/file")).unwrap(), b"content");
+    server.embedded().unwrap().clear_commands();
+    (server, mount)
+}
+
+/// While one program waits for the server, others get from memory what is there.
+fn answers_while_waiting(slow: impl FnOnce(&Mount) + Send) {
+    let (server, mount) = start();
+    let (done, end) = mpsc::channel();
+    thread::scope(|scope| {
+        let mount = &mount;
+        scope.spawn(move || {
+            slow(mount);
+            done.send(Instant::now()).unwrap();
+        });
+        assert!(
+            wait_for(LIMIT, || !server.commands().is_empty()),
+            "the server was asked"
+        );
+        assert_eq!(fs::metadata(mount.join("known/file")).unwrap().len(), 7);
+        assert_eq!(fs::read_dir(mount.join("known")).unwrap().count(), 1);
+        assert_eq!(fs::read(mount.join("known/file")).unwrap(), b"content");
+        assert!(!mount.join("known/absent").exists());
+        let answered = Instant::now();
+        let ended = end.recv_timeout(LIMIT).unwrap();
+        assert!(
+            answered < ended,
+            "answered {:?} after the slow one",
+            answered - ended
+        );
+    });
+}
+
+#[test]
+fn a_slow_listing() {
+    answers_while_waiting(|mount| {
+        assert_eq!(fs::read_dir(mount.join("unknown")).unwrap().count(), 1);
+    });
+}
+
+#[test]
+fn a_slow_read() {
+    answers_while_waiting(|mount| {
+        assert_eq!(fs::read(mount.join("unknown/file")).unwrap(), b"content");
+    });
+}
+
+#[test]
+fn a_slow_write() {
+    answers_while_waiting(|mount| fs::write(mount.join("unknown/new"), "new").unwrap());
+}
+
+#[test]
+fn many_slow_programs() {
+    answers_while_waiting(|mount| {
+        thread::scope(|scope| {
+            for number in 0..20 {
+                let absent = mount.join(format!("unknown/{number}"));
+                scope.spawn(move || assert!(!absent.exists()));
+            }
+        });
+    });
+}

@@ -1,0 +1,44 @@
+//! What a user does in a mount, grouped by file: browsing, writing, renaming, names, errors, and how
+//! much of the network each costs.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::format_push_string,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
+mod ahead;
+mod browse;
+mod concurrent;
+mod counted;
+mod crash;
+mod downloads;
+mod errors;
+mod fallbacks;
+mod far;
+mod hidden_names;
+mod isolation;
+mod kept_names;
+mod large;
+mod links;
+mod model;
+mod names;
+mod open_removed;
+mod options;
+mod profile;
+mod proxy;
+mod refusals;
+mod regressions;
+mod reliability;
+mod rename_remove;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
+mod tls_wire;
+mod tools;
+mod uploads;
+mod write;
+mod writeback;

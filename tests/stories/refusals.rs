@@ -1,0 +1,127 @@
+//! What a program is told when a server refuses, in whatever words.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::support::{Kind, Mount, TestServer, assert_errno};
+use ftpfs::server::{Fault, Misdeed};
+
+/// A server with so many files, which refuses each of `verbs`.
+fn refusing(files: usize, verbs: &[&str], code: u16, text: &str) -> (TestServer, Mount) {
+    let server = TestServer::start(Kind::Embedded);
+    for number in 0..files {
+        server.write(format!("file {number}"), "content");
+    }
+    let mount = Mount::new(&server);
+    for verb in verbs {
+        let text = text.to_owned();
+        let fault = Fault::on(verb, Misdeed::Refuse { code, text }).always();
+        server.embedded().unwrap().faults().add(fault);
+    }
+    (server, mount)
+}
+
+fn set_mode(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+}
+
+fn set_time(path: &Path) -> io::Result<()> {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = fs::File::open(path)?;
+    file.set_modified(time)
+}
+
+/// How often the server was asked for something that changes a mode or a time.
+fn asked(server: &TestServer) -> usize {
+    let commands = server.commands();
+    let changes = |line: &&String| {
+        ["SITE ", "MFMT ", "MFF ", "MDTM 2001"]
+            .iter()
+            .any(|verb| line.starts_with(verb))
+    };
+    commands.iter().filter(changes).count()
+}
+
+/// FileZilla, inetutils and others know no such command: each is asked for once, not once per file.
+#[test]
+fn a_mode_or_time_the_server_knows_no_command_for_is_not_supported() {
+    const VERBS: [&str; 5] = ["SITE CHMOD", "SITE UTIME", "MFMT", "MFF", "MDTM"];
+    for (code, text) in [
+        (500, "Unknown command."),
+        (502, "Command not implemented."),
+        (504, "Not for this."),
+        (202, "Command not implemented, superfluous at this site."),
+    ] {
+        let (server, mount) = refusing(4, &VERBS, code, text);
+        for change in [set_mode as fn(&Path) -> _, set_time] {
+            assert_errno(change(&mount.join("file 0")), libc::EOPNOTSUPP);
+            let so_far = asked(&server);
+            for number in 1..4 {
+                let file = mount.join(format!("file {number}"));
+                assert_errno(change(&file), libc::EOPNOTSUPP);
+            }
+            assert_eq!(asked(&server), so_far, "{code}");
+        }
+    }
+}
+
+/// A server that refuses them all is not asked for each file of a large tree.
+#[test]
+fn a_mode_that_is_refused_again_and_again_is_not_asked_for_any_more() {
+    let (server, mount) = refusing(20, &["SITE CHMOD", "MFF"], 550, "Operation not permitted.");
+    for number in 0..10 {
+        set_mode(&mount.join(format!("file {number}"))).unwrap_err();
+    }
+    let so_far = asked(&server);
+    for number in 10..20 {
+        let file = mount.join(format!("file {number}"));
+        assert_errno(set_mode(&file), libc::EOPNOTSUPP);
+    }
+    assert_eq!(asked(&server), so_far);
+}
+
+#[test]
+fn a_full_directory_is_not_empty_whatever_the_server_says() {
+    for (code, text) in [
+        (451, "Local error in processing."),
+        (550, "Permission denied."),
+        (550, "Remove directory operation failed."),
+        (553, "Requested action not taken."),
+        (450, "Busy."),
+    ] {
+        let (server, mount) = refusing(0, &["RMD"], code, text);
+        server.write("full/file", "content");
+        assert_errno(fs::remove_dir(mount.join("full")), libc::ENOTEMPTY);
+    }
+}
+
+/// Some servers remove a directory with all that is in it.
+#[test]
+fn a_directory_known_to_be_full_is_not_removed() {
+    let (server, mount) = refusing(0, &[], 0, "");
+    server.write("full/file", "content");
+    assert_eq!(fs::read_dir(mount.join("full")).unwrap().count(), 1);
+    assert_errno(fs::remove_dir(mount.join("full")), libc::ENOTEMPTY);
+    let commands = server.commands();
+    assert!(!commands.iter().any(|line| line.starts_with("RMD")));
+}
+
+#[test]
+fn a_file_larger_than_the_server_takes_is_too_large() {
+    for (code, text) in [
+        (552, "File too large."),
+        (550, "Maximum file size exceeded."),
+    ] {
+        let (_server, mount) = refusing(0, &["STOR"], code, text);
+        let file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .open(mount.join("new"));
+        let mut file = file.unwrap();
+        file.write_all(b"content").unwrap();
+        assert_errno(file.sync_all(), libc::EFBIG);
+    }
+}

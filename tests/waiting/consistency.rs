@@ -1,0 +1,178 @@
+//! What others change on the server, and what several programs do to one file, is seen as it is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::support::{lines, run_with, shell, stories};
+
+/// Longer than what was said of a file is good enough to open it by.
+const A_WHILE: Duration = Duration::from_millis(1200);
+
+/// Writes `content` on the server and gives it a time that FTP can tell from any other.
+fn change(file: &Path, content: &[u8], minutes: u64) {
+    fs::write(file, content).unwrap();
+    let time = SystemTime::now() - Duration::from_secs(minutes * 60);
+    let file = OpenOptions::new().append(true).open(file).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+/// The bytes of `file` as a mapping of it shows them, read by another process.
+fn mapped(file: &Path) -> Vec<u8> {
+    let script = "import mmap, sys\n\
+        with open(sys.argv[1], 'rb') as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as map:\n\
+        \x20   sys.stdout.buffer.write(map[:])\n";
+    let arguments = ["-c".as_ref(), script.as_ref(), file.as_os_str()];
+    run_with("python3", &arguments).stdout
+}
+
+stories! {
+    /// However fresh the listing still is, a file that is opened is the one that is on the server.
+    fn open_sees_what_others_wrote(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let on_server = server.write("dir/file", "old");
+        change(&on_server, b"old", 30);
+        let file = mount.join("dir/file");
+        shell(mount.path(), "ls -l dir");
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+        for (minutes, content) in [(20, &b"new, and longer"[..]), (10, b"short"), (5, b"SHORT")] {
+            thread::sleep(A_WHILE);
+            change(&on_server, content, minutes);
+            assert_eq!(fs::read(&file).unwrap(), content);
+            assert_eq!(mapped(&file), content);
+            assert_eq!(fs::metadata(&file).unwrap().len(), content.len() as u64);
+        }
+        let large = vec![b'x'; 3 << 20];
+        thread::sleep(A_WHILE);
+        change(&on_server, &large, 2);
+        assert!(fs::read(&file).unwrap() == large);
+    }
+
+    /// A time known to the second stays so where listings show minutes: tar compares it before and
+    /// after it reads.
+    fn exact_times_survive_an_open(server: &TestServer, mount: &Mount) with ["open_ttl=0"] {
+        fs::create_dir(mount.join("dir")).unwrap();
+        let files = ["one", "two"].map(|name| mount.join("dir").join(name));
+        for file in &files {
+            fs::write(file, "content").unwrap();
+        }
+        let times = || files.each_ref().map(|file| fs::metadata(file).unwrap().modified().unwrap());
+        let before = times();
+        for file in &files {
+            assert_eq!(fs::read(file).unwrap(), b"content");
+            assert_eq!(times(), before);
+        }
+    }
+
+    /// A name that went is gone, though a fresh listing has it.
+    fn open_sees_what_others_removed(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let on_server = server.write("dir/file", "content");
+        assert_eq!(lines(&shell(mount.path(), "ls dir")), ["file"]);
+        fs::remove_file(on_server).unwrap();
+        thread::sleep(A_WHILE);
+        assert_eq!(File::open(mount.join("dir/file")).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(lines(&shell(mount.path(), "ls dir")).is_empty());
+    }
+
+    /// Two mounts of one server: what one stored is what the other opens.
+    fn one_mount_sees_what_another_stored(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        server.write("file", "0");
+        let other = Mount::with_options(server, &["dir_ttl=600", "attr_ttl=600"]);
+        for round in 1..4 {
+            let (writer, reader) = if round % 2 == 0 { (mount, &other) } else { (&other, mount) };
+            let content = "x".repeat(round * 1000);
+            assert!(fs::metadata(reader.join("file")).is_ok());
+            fs::write(writer.join("file"), &content).unwrap();
+            thread::sleep(A_WHILE);
+            assert_eq!(fs::read_to_string(reader.join("file")).unwrap(), content);
+        }
+    }
+
+    /// Appending goes on at the end that the file has on the server.
+    fn appending_goes_on_after_what_others_appended(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
+        let on_server = server.write("log", "one\n");
+        shell(mount.path(), "cat log");
+        thread::sleep(A_WHILE);
+        change(&on_server, b"one\ntwo\n", 30);
+        shell(mount.path(), "echo three >> log");
+        assert_eq!(server.read("log"), b"one\ntwo\nthree\n");
+    }
+
+    /// Two programs that append at once both get their lines in, whole.
+    fn two_programs_append_to_one_file(server: &TestServer, mount: &Mount) {
+        shell(
+            mount.path(),
+            "for name in a b; do (for n in $(seq 40); do echo $name$n; done >> log) & done; wait",
+        );
+        let log = String::from_utf8(server.read("log")).unwrap();
+        for name in ["a", "b"] {
+            let lines: Vec<&str> = log.lines().filter(|line| line.starts_with(name)).collect();
+            let expected: Vec<String> = (1..=40).map(|n| format!("{name}{n}")).collect();
+            assert_eq!(lines, expected);
+        }
+    }
+
+    /// Cut and lengthened, a file is what POSIX says, in the mount and on the server.
+    fn truncating_down_and_up(server: &TestServer, mount: &Mount) {
+        server.write("file", "0123456789");
+        shell(mount.path(), "truncate -s 4 file; truncate -s 8 file");
+        assert_eq!(server.read("file"), b"0123\0\0\0\0");
+        let file = OpenOptions::new().read(true).write(true).open(mount.join("file")).unwrap();
+        file.set_len(2).unwrap();
+        file.write_all_at(b"xy", 5).unwrap();
+        let mut bytes = [0; 16];
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 7);
+        assert_eq!(&bytes[..7], b"01\0\0\0xy");
+        file.sync_all().unwrap();
+        assert_eq!(server.read("file"), b"01\0\0\0xy");
+    }
+
+    /// An open file lives on when its name goes, and what is written then goes nowhere.
+    fn an_open_file_outlives_its_name(server: &TestServer, mount: &Mount) {
+        server.write("file", "content");
+        let mut file = OpenOptions::new().read(true).write(true).open(mount.join("file")).unwrap();
+        fs::remove_file(mount.join("file")).unwrap();
+        let mut content = String::new();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "content");
+        file.write_all(b", and more").unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        content.clear();
+        file.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "content, and more");
+        drop(file);
+        assert!(!server.root().join("file").exists());
+    }
+
+    /// A file that is open goes on by its new name, its own or its directory's.
+    fn open_files_go_along_with_a_rename(server: &TestServer, mount: &Mount) {
+        server.write("dir/file", "old");
+        let mut open = OpenOptions::new().read(true).write(true).open(mount.join("dir/file")).unwrap();
+        let mut new = File::create(mount.join("dir/new")).unwrap();
+        new.write_all(b"begun").unwrap();
+        fs::rename(mount.join("dir"), mount.join("moved")).unwrap();
+        fs::rename(mount.join("moved/file"), mount.join("moved/other")).unwrap();
+        let mut content = String::new();
+        open.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "old");
+        open.write_all(b", new").unwrap();
+        new.write_all(b", ended").unwrap();
+        drop((open, new));
+        assert_eq!(server.read("moved/other"), b"old, new");
+        assert_eq!(server.read("moved/new"), b"begun, ended");
+        assert!(!server.root().join("dir").exists());
+    }
+
+    /// A file that others removed while it was written is there again when it is closed: nothing is
+    /// lost.
+    fn what_is_written_to_a_file_that_others_removed_is_stored(server: &TestServer, mount: &Mount) {
+        let on_server = server.write("file", "old");
+        let mut file = OpenOptions::new().append(true).open(mount.join("file")).unwrap();
+        file.write_all(b", new").unwrap();
+        fs::remove_file(on_server).unwrap();
+        drop(file);
+        assert_eq!(server.read("file"), b"old, new");
+    }
+}

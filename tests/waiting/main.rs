@@ -1,0 +1,17 @@
+//! Stories that mostly wait for deadlines: `scripts/run-test` runs more of them at a time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::format_push_string,
+    reason = "all of this is test code: a panic is the way to fail"
+)]
+
+mod consistency;
+mod in_a_row;
+mod interrupts;
+mod server_gone;
+#[path = "../support/mod.rs"]
+mod support;
