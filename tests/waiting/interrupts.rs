@@ -136,7 +136,9 @@ fn a_kill_ends_at_once_and_a_signal_that_is_handled_does_not_disturb() {
     let script = "import signal, sys\n\
         signal.signal(signal.SIGALRM, lambda *_: None)\n\
         signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)\n\
-        with open(sys.argv[1], 'wb') as file: file.write(b'content')\n";
+        with open(sys.argv[1], 'wb') as file: file.write(b'content')\n\
+        signal.setitimer(signal.ITIMER_REAL, 0)\n";
+    // A Python that ends no longer handles the signal: the timer is stopped first.
     run_with(
         "python3",
         &[
