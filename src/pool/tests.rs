@@ -30,7 +30,7 @@ struct FakeServer {
     arms_slowly: AtomicBool,
     /// These grow old.
     ages: AtomicBool,
-    replaced: AtomicUsize,
+    renewed: AtomicUsize,
     /// Sessions of an earlier epoch are dead.
     epoch: AtomicUsize,
 }
@@ -106,13 +106,12 @@ impl PooledConnection for FakeConnection {
     fn has_old_arm(&self) -> bool {
         self.readiness == Readiness::Armed && self.server.ages.load(SeqCst)
     }
-    fn replace_arm(&mut self, is_worth_it: bool) {
-        self.server.replaced.fetch_add(1, SeqCst);
-        self.readiness = if is_worth_it {
-            Readiness::Coming
-        } else {
-            Readiness::Cold
-        };
+    fn renew_arm(&mut self) {
+        self.server.renewed.fetch_add(1, SeqCst);
+        self.readiness = Readiness::Coming;
+    }
+    fn disarm(&mut self) {
+        self.readiness = Readiness::Cold;
     }
 }
 
@@ -482,7 +481,7 @@ fn old_data_connections_are_renewed_while_transfers_are_not_long_ago() {
     lease.readiness = Readiness::Armed;
     server.ages.store(true, SeqCst);
     drop(lease);
-    wait_for("a new one", || server.replaced.load(SeqCst) > 0);
+    wait_for("a new one", || server.renewed.load(SeqCst) > 0);
     wait_for("it to be asked for", || {
         pool.lease(Purpose::Command).unwrap().readiness() != Readiness::Cold
     });
