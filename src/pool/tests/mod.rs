@@ -1,125 +1,18 @@
 //! The pool's promises, on lines without sockets.
 
+mod fake;
+
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
 use super::*;
-use crate::ftp::{Phase, Readiness, Reply, ReplyCode, Watch};
+use crate::ftp::Readiness;
+use fake::{FakeConnection, FakeServer};
 
 const SOON: Duration = Duration::from_secs(10);
-
-/// A server of which only the number of its sessions matters.
-#[derive(Default)]
-struct FakeServer {
-    down: AtomicBool,
-    /// 0 for no limit.
-    limit: AtomicUsize,
-    /// It refuses more with words that only its users understand.
-    speaks_oddly: AtomicBool,
-    dials: AtomicUsize,
-    open: AtomicUsize,
-    most: AtomicUsize,
-    noops: AtomicUsize,
-    goodbyes: AtomicUsize,
-    /// Its sessions open data connections ahead, once they come back.
-    arms: AtomicBool,
-    /// They never come to an end of that.
-    arms_slowly: AtomicBool,
-    /// These grow old.
-    ages: AtomicBool,
-    renewed: AtomicUsize,
-    /// Sessions of an earlier epoch are dead.
-    epoch: AtomicUsize,
-}
-
-struct FakeConnection {
-    server: Arc<FakeServer>,
-    epoch: usize,
-    broken: bool,
-    readiness: Readiness,
-}
-
-impl FakeServer {
-    fn dial(self: &Arc<Self>) -> Result<FakeConnection, ftp::Error> {
-        self.dials.fetch_add(1, SeqCst);
-        if self.down.load(SeqCst) {
-            return Err(ftp::Error::Closed(Phase::Greeting));
-        }
-        let before = self.open.fetch_add(1, SeqCst);
-        let limit = self.limit.load(SeqCst);
-        if limit > 0 && before >= limit {
-            self.open.fetch_sub(1, SeqCst);
-            if self.speaks_oddly.load(SeqCst) {
-                let words = b"exceeded the number of connections".to_vec();
-                return Err(ftp::Error::Login(Reply::new(ReplyCode(530), vec![words])));
-            }
-            let reply = Reply::new(ReplyCode(421), vec![b"Too many connections".to_vec()]);
-            return Err(ftp::Error::TooManySessions(reply));
-        }
-        self.most.fetch_max(before + 1, SeqCst);
-        Ok(FakeConnection {
-            server: Arc::clone(self),
-            epoch: self.epoch.load(SeqCst),
-            broken: false,
-            readiness: Readiness::Cold,
-        })
-    }
-
-    fn restart(&self) {
-        self.epoch.fetch_add(1, SeqCst);
-    }
-}
-
-impl PooledConnection for FakeConnection {
-    fn is_usable(&self) -> bool {
-        !self.broken
-    }
-    fn is_idle_healthy(&mut self) -> bool {
-        self.epoch == self.server.epoch.load(SeqCst)
-    }
-    fn noop(&mut self) -> Result<(), ftp::Error> {
-        self.server.noops.fetch_add(1, SeqCst);
-        Ok(())
-    }
-    fn quit(self) {
-        self.server.goodbyes.fetch_add(1, SeqCst);
-    }
-    fn arm(&mut self) {
-        if self.server.arms.load(SeqCst) {
-            self.readiness = Readiness::Coming;
-        }
-    }
-    fn advance(&mut self) {
-        if !self.server.arms_slowly.load(SeqCst) {
-            self.readiness = Readiness::Armed;
-        }
-    }
-    fn watch(&self) -> Option<Watch> {
-        None
-    }
-    fn readiness(&self) -> Readiness {
-        self.readiness
-    }
-    fn has_old_arm(&self) -> bool {
-        self.readiness == Readiness::Armed && self.server.ages.load(SeqCst)
-    }
-    fn renew_arm(&mut self) {
-        self.server.renewed.fetch_add(1, SeqCst);
-        self.readiness = Readiness::Coming;
-    }
-    fn disarm(&mut self) {
-        self.readiness = Readiness::Cold;
-    }
-}
-
-impl Drop for FakeConnection {
-    fn drop(&mut self) {
-        self.server.open.fetch_sub(1, SeqCst);
-    }
-}
 
 fn rules(connections: usize) -> Rules {
     let long = Duration::from_secs(600);
