@@ -1,4 +1,4 @@
-//! A server without sockets.
+//! A server without sockets, and its connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -6,27 +6,36 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use crate::ftp::{self, Phase, Readiness, Reply, ReplyCode, Watch};
 use crate::pool::PooledConnection;
 
-/// A server of which only the number of its sessions matters.
+/// A server that counts its sessions.
 #[derive(Default)]
 pub(super) struct FakeServer {
+    /// Refuses all connections.
     pub(super) down: AtomicBool,
-    /// 0 for no limit.
+    /// Maximum number of sessions; 0 for no limit.
     pub(super) limit: AtomicUsize,
-    /// It refuses more with words that only its users understand.
+    /// Refuses more sessions with a reply that does not say so in known words.
     pub(super) speaks_oddly: AtomicBool,
+    /// Connections that were attempted.
     pub(super) dials: AtomicUsize,
+    /// Sessions that exist.
     pub(super) open: AtomicUsize,
+    /// Largest number of sessions that existed at the same time.
     pub(super) most: AtomicUsize,
     pub(super) noops: AtomicUsize,
-    pub(super) goodbyes: AtomicUsize,
-    /// Its sessions open data connections ahead, once they come back.
+    pub(super) quits: AtomicUsize,
+    /// Sessions prepare data connections.
     pub(super) arms: AtomicBool,
-    /// They never come to an end of that.
+    /// Preparing a data connection never ends.
     pub(super) arms_slowly: AtomicBool,
-    /// These grow old.
+    /// Prepared data connections are old.
     pub(super) ages: AtomicBool,
+    /// Sessions panic in maintenance.
+    pub(super) panics: AtomicBool,
+    /// A session panicked while its data connection opened.
+    pub(super) panicked: AtomicBool,
+    /// Data connections that were renewed.
     pub(super) renewed: AtomicUsize,
-    /// Sessions of an earlier epoch are dead.
+    /// Counts restarts. Sessions of an earlier epoch are dead.
     pub(super) epoch: AtomicUsize,
 }
 
@@ -77,10 +86,11 @@ impl PooledConnection for FakeConnection {
     }
     fn noop(&mut self) -> Result<(), ftp::Error> {
         self.server.noops.fetch_add(1, SeqCst);
+        assert!(!self.server.panics.load(SeqCst), "injected");
         Ok(())
     }
     fn quit(self) {
-        self.server.goodbyes.fetch_add(1, SeqCst);
+        self.server.quits.fetch_add(1, SeqCst);
     }
     fn arm(&mut self) {
         if self.server.arms.load(SeqCst) {
@@ -88,6 +98,10 @@ impl PooledConnection for FakeConnection {
         }
     }
     fn advance(&mut self) {
+        if self.server.panics.load(SeqCst) {
+            self.server.panicked.store(true, SeqCst);
+            panic!("injected");
+        }
         if !self.server.arms_slowly.load(SeqCst) {
             self.readiness = Readiness::Armed;
         }

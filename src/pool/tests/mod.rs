@@ -1,4 +1,4 @@
-//! The pool's promises, on lines without sockets.
+//! The pool's guarantees, tested without sockets.
 
 mod fake;
 
@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
+use super::dial::Slot;
 use super::*;
 use crate::ftp::Readiness;
 use fake::{FakeConnection, FakeServer};
@@ -32,15 +33,15 @@ fn pool(server: &Arc<FakeServer>, rules: Rules) -> Pool<FakeConnection> {
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + SOON;
     while !condition() {
-        assert!(Instant::now() < deadline, "in vain for {what}");
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
         thread::yield_now();
     }
 }
 
-/// `askers` threads, each leasing a few times; all are served.
-fn crowd(pool: &Pool<FakeConnection>, askers: usize) {
+/// Leases several times on each of `threads` threads.
+fn crowd(pool: &Pool<FakeConnection>, threads: usize) {
     thread::scope(|scope| {
-        for _ in 0..askers {
+        for _ in 0..threads {
             scope.spawn(|| {
                 for _ in 0..20 {
                     drop(pool.lease(Purpose::Command).unwrap());
@@ -51,7 +52,7 @@ fn crowd(pool: &Pool<FakeConnection>, askers: usize) {
 }
 
 #[test]
-fn one_user_needs_one_session() {
+fn one_caller_needs_one_session() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(8));
     for _ in 0..10 {
@@ -63,7 +64,7 @@ fn one_user_needs_one_session() {
 }
 
 #[test]
-fn it_grows_to_its_limit_and_then_serves_in_order() {
+fn the_pool_grows_to_its_limit_and_then_serves_in_order() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(2));
     let first = pool.lease(Purpose::Command).unwrap();
@@ -72,14 +73,16 @@ fn it_grows_to_its_limit_and_then_serves_in_order() {
 
     let order = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for asker in 0..4 {
+        for caller in 0..4 {
             let (pool, order) = (&pool, &order);
             scope.spawn(move || {
                 let lease = pool.lease(Purpose::Command).unwrap();
-                order.lock().unwrap().push(asker);
+                order.lock().unwrap().push(caller);
                 drop(lease);
             });
-            wait_for("the asker to queue", || pool.shared.waiting() == asker + 1);
+            wait_for("the request to queue", || {
+                pool.shared.waiting() == caller + 1
+            });
         }
         drop(first);
     });
@@ -89,13 +92,13 @@ fn it_grows_to_its_limit_and_then_serves_in_order() {
 }
 
 #[test]
-fn eight_askers_live_with_a_server_that_takes_two() {
+fn eight_callers_share_the_sessions_of_a_full_server() {
     for (limit, speaks_oddly) in [(1, false), (2, false), (1, true), (2, true)] {
         let server = Arc::new(FakeServer::default());
         server.limit.store(limit, SeqCst);
         server.speaks_oddly.store(speaks_oddly, SeqCst);
         let pool = pool(&server, rules(8));
-        // All at once, so that the limit is met.
+        // All sessions are leased, so that the server refuses one.
         let held: Vec<_> = (0..limit)
             .map(|_| pool.lease(Purpose::Command).unwrap())
             .collect();
@@ -105,13 +108,13 @@ fn eight_askers_live_with_a_server_that_takes_two() {
             drop(held);
         });
         assert_eq!(server.most.load(SeqCst), limit);
-        assert!(server.dials.load(SeqCst) <= limit + 8, "not hammered");
+        assert!(server.dials.load(SeqCst) <= limit + 8, "few attempts");
         assert_eq!(pool.stats().leased, 0);
     }
 }
 
 #[test]
-fn sessions_that_died_idle_are_replaced_unseen() {
+fn sessions_that_died_while_idle_are_replaced() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
     let held: Vec<_> = (0..4)
@@ -122,11 +125,15 @@ fn sessions_that_died_idle_are_replaced_unseen() {
     let mut lease = pool.lease(Purpose::Command).unwrap();
     assert!(lease.is_idle_healthy());
     assert!(!lease.is_reused());
-    assert_eq!(pool.stats().open, 1, "the other dead ones went, too");
+    assert_eq!(
+        pool.stats().open,
+        1,
+        "the other dead sessions are closed, too"
+    );
 }
 
 #[test]
-fn a_broken_session_frees_its_place() {
+fn a_broken_session_frees_its_slot() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(1));
     let mut lease = pool.lease(Purpose::Command).unwrap();
@@ -137,7 +144,44 @@ fn a_broken_session_frees_its_place() {
 }
 
 #[test]
-fn a_dead_server_is_not_hammered_and_found_when_it_is_back() {
+fn a_slot_is_free_after_its_dial_is_dropped() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(2));
+    let reserve = || pool.shared.lock().reserve_up_to(2, Instant::now());
+    let slot = Slot::new(&pool.shared, reserve().unwrap());
+    assert!(reserve().is_none());
+    drop(slot);
+    let slot = Slot::new(&pool.shared, reserve().unwrap());
+    assert!(slot.dial().unwrap().is_some());
+    assert_eq!((pool.stats().open, server.dials.load(SeqCst)), (2, 2));
+}
+
+#[test]
+fn a_panic_in_maintenance_loses_no_slot() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(1);
+    rules.keep_alive = Duration::from_millis(20);
+    let pool = pool(&server, rules);
+    server.panics.store(true, SeqCst);
+    wait_for("a panic", || server.noops.load(SeqCst) > 0);
+    wait_for("the session to be closed", || server.open.load(SeqCst) == 0);
+    assert!(!pool.lease(Purpose::Command).unwrap().is_reused());
+}
+
+#[test]
+fn a_panic_while_a_data_connection_opens_loses_no_session() {
+    let server = Arc::new(FakeServer::default());
+    server.arms.store(true, SeqCst);
+    let pool = pool(&server, rules(1));
+    let lease = pool.lease(Purpose::Command).unwrap();
+    server.panics.store(true, SeqCst);
+    drop(lease);
+    wait_for("a panic", || server.panicked.load(SeqCst));
+    assert!(pool.lease(Purpose::Command).unwrap().is_reused());
+}
+
+#[test]
+fn a_dead_server_gets_few_attempts_and_is_found_when_it_is_back() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(8));
     server.down.store(true, SeqCst);
@@ -181,12 +225,12 @@ fn a_wait_ends_at_its_deadline() {
     drop(held);
     assert!(
         pool.lease(Purpose::Command).is_ok(),
-        "who gave up left the queue"
+        "the request left the queue at its deadline"
     );
 }
 
 #[test]
-fn idle_sessions_are_closed_politely() {
+fn unused_sessions_are_closed_with_quit() {
     let server = Arc::new(FakeServer::default());
     let mut rules = rules(4);
     rules.idle = Duration::from_millis(40);
@@ -195,13 +239,13 @@ fn idle_sessions_are_closed_politely() {
         .map(|_| pool.lease(Purpose::Command).unwrap())
         .collect();
     drop(held);
-    wait_for("the surplus to go", || server.goodbyes.load(SeqCst) == 4);
+    wait_for("the sessions to quit", || server.quits.load(SeqCst) == 4);
     assert_eq!(pool.stats().open, 0);
     assert!(pool.lease(Purpose::Command).is_ok());
 }
 
 #[test]
-fn idle_sessions_are_kept_awake() {
+fn idle_sessions_are_kept_alive() {
     let server = Arc::new(FakeServer::default());
     let mut rules = rules(4);
     rules.keep_alive = Duration::from_millis(20);
@@ -211,42 +255,41 @@ fn idle_sessions_are_kept_awake() {
 }
 
 #[test]
-fn closing_says_goodbye_and_refuses() {
+fn a_closed_pool_has_quit_its_sessions_and_refuses_requests() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
     let held = pool.lease(Purpose::Command).unwrap();
     drop(pool.lease(Purpose::Command).unwrap());
     pool.close();
-    assert_eq!(server.goodbyes.load(SeqCst), 1);
+    assert_eq!(server.quits.load(SeqCst), 1);
     assert!(matches!(pool.lease(Purpose::Command), Err(Error::Closed)));
     drop(held);
     assert_eq!(server.open.load(SeqCst), 0);
 }
 
 #[test]
-fn the_housekeeper_leaves_with_the_last_handle() {
+fn maintenance_ends_with_the_last_handle() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
     let (life, ended) = mpsc::channel();
-    let housekeeper = maintenance::start(&pool.shared, ended).unwrap();
+    let thread = maintenance::start(&pool.shared, ended).unwrap();
     drop(pool);
-    wait_for("the pool to go", || server.open.load(SeqCst) == 0);
+    wait_for("the pool to be dropped", || server.open.load(SeqCst) == 0);
     drop(life);
-    housekeeper.join().unwrap();
+    thread.join().unwrap();
 }
 
-/// Of four places background work has three at the most, and the first idle session
-/// never.
+/// Of four sessions, background leases get three, and never the only idle one.
 #[test]
-fn work_ahead_leaves_a_place_to_whoever_comes() {
+fn background_leases_leave_a_session_to_the_foreground() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
-    let spare: Vec<_> = std::iter::from_fn(|| pool.background_lease(Duration::ZERO)).collect();
-    assert_eq!(spare.len(), 3);
-    assert_eq!(server.dials.load(SeqCst), 4, "the idle one is left alone");
+    let background: Vec<_> = std::iter::from_fn(|| pool.background_lease(Duration::ZERO)).collect();
+    assert_eq!(background.len(), 3);
+    assert_eq!(server.dials.load(SeqCst), 4, "the idle one is left");
     drop(pool.lease(Purpose::Transfer).unwrap());
     assert_eq!(server.dials.load(SeqCst), 4);
-    drop(spare);
+    drop(background);
     let lease = pool.background_lease(Duration::ZERO).unwrap();
     assert!(lease.is_reused());
     let held: Vec<_> = (0..2)
@@ -258,7 +301,7 @@ fn work_ahead_leaves_a_place_to_whoever_comes() {
 }
 
 #[test]
-fn work_ahead_gets_nothing_where_one_session_is_all_or_somebody_waits() {
+fn there_is_no_background_lease_of_the_last_session_or_while_a_request_waits() {
     let server = Arc::new(FakeServer::default());
     let single = pool(&server, rules(1));
     assert!(single.background_lease(Duration::ZERO).is_none());
@@ -275,7 +318,7 @@ fn work_ahead_gets_nothing_where_one_session_is_all_or_somebody_waits() {
     );
     thread::scope(|scope| {
         scope.spawn(|| drop(pool.lease(Purpose::Transfer).unwrap()));
-        wait_for("the asker to queue", || pool.shared.waiting() == 1);
+        wait_for("the request to queue", || pool.shared.waiting() == 1);
         assert!(pool.background_lease(Duration::ZERO).is_none());
         drop(held);
     });
@@ -283,9 +326,8 @@ fn work_ahead_gets_nothing_where_one_session_is_all_or_somebody_waits() {
     assert_eq!(pool.stats().limit, 2);
 }
 
-/// It comes when a session comes back.
 #[test]
-fn work_ahead_waits_for_a_session() {
+fn a_background_lease_waits_for_an_idle_session() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(2));
     let held = pool.lease(Purpose::Transfer).unwrap();
@@ -296,7 +338,7 @@ fn work_ahead_waits_for_a_session() {
     });
 }
 
-/// A pool on a server whose sessions are slow to open data connections ahead.
+/// A pool whose data connections are slow to open.
 fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeConnection> {
     server.arms.store(true, SeqCst);
     server.arms_slowly.store(true, SeqCst);
@@ -304,7 +346,7 @@ fn arming_pool(server: &Arc<FakeServer>, connections: usize) -> Pool<FakeConnect
 }
 
 #[test]
-fn a_transfer_is_given_the_session_that_is_ready_for_it_and_a_command_another() {
+fn a_transfer_gets_the_session_with_a_data_connection_and_a_command_another() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(8));
     let (mut first, second) = (
@@ -323,13 +365,13 @@ fn a_transfer_is_given_the_session_that_is_ready_for_it_and_a_command_another() 
     drop(transfer);
     let held = pool.lease(Purpose::Command).unwrap();
     let last = pool.lease(Purpose::Command).unwrap();
-    assert_eq!(last.readiness(), Readiness::Armed, "rather than none");
+    assert_eq!(last.readiness(), Readiness::Armed, "better than no session");
     drop(held);
     assert_eq!(server.dials.load(SeqCst), 2);
 }
 
 #[test]
-fn transfers_faster_than_their_data_connections_take_turns_on_a_few_sessions() {
+fn transfers_that_wait_for_data_connections_take_turns_on_a_few_sessions() {
     let server = Arc::new(FakeServer::default());
     let pool = arming_pool(&server, 8);
     drop(pool.lease(Purpose::Command).unwrap());
@@ -337,7 +379,7 @@ fn transfers_faster_than_their_data_connections_take_turns_on_a_few_sessions() {
         drop(pool.lease(Purpose::Command).unwrap());
     }
     assert_eq!(pool.stats().open, 1, "commands need no data connection");
-    wait_for("the spares", || {
+    wait_for("the pool to grow", || {
         drop(pool.lease(Purpose::Transfer).unwrap());
         pool.stats().open == 3
     });
@@ -349,7 +391,7 @@ fn transfers_faster_than_their_data_connections_take_turns_on_a_few_sessions() {
 }
 
 #[test]
-fn a_spare_is_not_made_where_one_session_is_all_there_may_be() {
+fn transfers_do_not_grow_the_pool_beyond_its_limit() {
     for (connections, limit) in [(1, 0), (8, 1)] {
         let server = Arc::new(FakeServer::default());
         let pool = arming_pool(&server, connections);
@@ -360,12 +402,12 @@ fn a_spare_is_not_made_where_one_session_is_all_there_may_be() {
         }
         wait_for("the refusal", || pool.stats().limit == 1);
         assert_eq!(pool.stats().open, 1);
-        assert!(server.dials.load(SeqCst) <= 2, "not hammered");
+        assert!(server.dials.load(SeqCst) <= 2, "few attempts");
     }
 }
 
 #[test]
-fn old_data_connections_are_renewed_while_transfers_are_not_long_ago() {
+fn old_data_connections_of_recently_used_sessions_are_renewed() {
     let server = Arc::new(FakeServer::default());
     let mut rules = rules(8);
     rules.keep_alive = Duration::from_millis(20);
@@ -374,18 +416,18 @@ fn old_data_connections_are_renewed_while_transfers_are_not_long_ago() {
     lease.readiness = Readiness::Armed;
     server.ages.store(true, SeqCst);
     drop(lease);
-    wait_for("a new one", || server.renewed.load(SeqCst) > 0);
-    wait_for("it to be asked for", || {
+    wait_for("a renewal", || server.renewed.load(SeqCst) > 0);
+    wait_for("the new data connection", || {
         pool.lease(Purpose::Command).unwrap().readiness() != Readiness::Cold
     });
 }
 
 #[test]
-fn the_data_connection_of_an_idle_session_is_seen_through() {
+fn the_data_connection_of_an_idle_session_is_opened() {
     let server = Arc::new(FakeServer::default());
     server.arms.store(true, SeqCst);
     let pool = pool(&server, rules(4));
     drop(pool.lease(Purpose::Command).unwrap());
-    wait_for("it to be open", || pool.stats().armed == 1);
+    wait_for("the data connection", || pool.stats().armed == 1);
     assert_eq!(pool.stats().open, 1);
 }
