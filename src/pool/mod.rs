@@ -53,7 +53,7 @@ pub struct PoolOptions {
     pub lease_timeout: Duration,
 }
 
-/// Figures of a [`Pool`].
+/// The sessions of a [`Pool`], counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStats {
     /// Sessions that exist, leased or idle.
@@ -175,7 +175,7 @@ impl<S: PooledConnection> Pool<S> {
         self.shared.wait_until_contended(patience)
     }
 
-    /// Returns current figures.
+    /// Counts the sessions.
     pub fn stats(&self) -> PoolStats {
         self.shared.stats()
     }
