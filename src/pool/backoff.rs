@@ -1,7 +1,7 @@
-//! When a server that failed to make a session is asked again.
+//! The back-off between attempts to make a session, after one failed.
 //!
-//! The pause doubles with each failure and is spread by chance, so that many mounts do not return
-//! to a restarted server in step. Its end is never far: a server that is back is found soon.
+//! The pause doubles with each failure. It is randomized, so that many mounts do not return to a
+//! restarted server in step. It stays short, so that a server that is back is found soon.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -10,31 +10,31 @@ use std::time::{Duration, Instant};
 use crate::ftp::{Error, ProxyProblem};
 
 /// Pause after the first failure to reach the server.
-const FIRST: Duration = Duration::from_millis(100);
-/// Longest pause, before chance adds to it.
-const LONGEST: Duration = Duration::from_millis(1600);
-/// A refused login is asked this much later again: servers lock accounts that are tried too often.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause, before it is randomized.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1600);
+/// Factor of the pause after a refused login: servers lock accounts after repeated attempts.
 const LOGIN_FACTOR: u32 = 20;
-/// A server that has no room is asked again this much later: some count each try as one more
-/// connection, or ban who tries often.
+/// Factor of the pause after a refusal of a full server: some count each attempt as one more
+/// connection, or ban clients after repeated attempts.
 const FULL_FACTOR: u32 = 5;
-/// Failures in a row for which callers wait out the pause; after that they are told at once.
-const PATIENT: u32 = 3;
+/// Number of failures in a row after which requests fail instead of waiting for the next attempt.
+const PATIENT_FAILURES: u32 = 3;
 
-/// What to do about a needed session.
+/// What to do if a session is needed.
 #[derive(Debug, Clone)]
 pub(super) enum DialAdvice {
-    /// Try to make it.
+    /// Make it.
     Dial,
-    /// Not before this moment.
+    /// Make it at this time.
     WaitUntil(Instant),
-    /// Someone is trying after a failure: see what comes of it.
+    /// Wait for the attempt that is under way after a failure.
     WaitForOutcome,
-    /// It failed often and just now.
+    /// Fail with the error of the last attempt.
     GiveUp(Arc<Error>),
 }
 
-/// The memory of failed connections.
+/// The failed attempts since the last success.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failing: Option<Failing>,
@@ -48,7 +48,8 @@ struct Failing {
 }
 
 impl Backoff {
-    /// What to do now; `dialling` and `established` count the sessions of this pool.
+    /// Returns what to do now. `dialling` and `established` count the sessions of the pool that are
+    /// being made and that exist.
     pub(super) fn advice(&self, now: Instant, dialling: usize, established: usize) -> DialAdvice {
         let Some(failing) = &self.failing else {
             return DialAdvice::Dial;
@@ -59,24 +60,24 @@ impl Backoff {
         if now >= failing.until {
             return DialAdvice::Dial;
         }
-        let hopeful = match *failing.error {
-            // A place there may be free any moment.
+        let may_recover = match *failing.error {
+            // The server may have room at any time.
             Error::TooManySessions(_) => true,
-            // The password will not become right, and the certificate not be trusted.
+            // Another attempt does not change the password or the certificate.
             Error::Certificate(_) | Error::TlsRefused { .. } | Error::TlsDemanded { .. } => {
                 established > 0
             }
             _ if is_about_a_password(&failing.error) => established > 0,
-            _ => failing.count <= PATIENT || established > 0,
+            _ => failing.count <= PATIENT_FAILURES || established > 0,
         };
-        if hopeful {
+        if may_recover {
             DialAdvice::WaitUntil(failing.until)
         } else {
             DialAdvice::GiveUp(Arc::clone(&failing.error))
         }
     }
 
-    /// A connection failed.
+    /// Notes that an attempt failed.
     pub(super) fn failed(&mut self, now: Instant, error: Arc<Error>) {
         let count = self.failing.as_ref().map_or(0, |failing| failing.count) + 1;
         let factor = if is_about_a_password(&error) {
@@ -93,12 +94,12 @@ impl Backoff {
         });
     }
 
-    /// A connection was made.
+    /// Notes that an attempt succeeded.
     pub(super) fn succeeded(&mut self) {
         self.failing = None;
     }
 
-    /// The last failure, where nothing succeeded since.
+    /// The error of the last attempt, if that failed.
     pub(super) fn last_error(&self) -> Option<Arc<Error>> {
         self.failing
             .as_ref()
@@ -106,15 +107,15 @@ impl Backoff {
     }
 }
 
-/// The pause after `count` failures in a row, three quarters to five quarters of the doubled one.
-fn pause(count: u32, chance: u64) -> Duration {
-    let doubled = FIRST * 2_u32.pow(count.saturating_sub(1).min(8));
-    let capped = doubled.min(LONGEST);
-    let percent = 75 + (chance % 51) as u32;
+/// The pause after `count` failures in a row. `random` varies it by a quarter up or down.
+fn pause(count: u32, random: u64) -> Duration {
+    let doubled = FIRST_PAUSE * 2_u32.pow(count.saturating_sub(1).min(8));
+    let capped = doubled.min(LONGEST_PAUSE);
+    let percent = 75 + (random % 51) as u32;
     capped * percent / 100
 }
 
-/// The server's, or the proxy's.
+/// Whether the server or the proxy refused the login.
 fn is_about_a_password(error: &Error) -> bool {
     matches!(
         error,
@@ -136,22 +137,22 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_are_spread_and_end_within_two_seconds() {
-        assert_eq!(pause(1, 25), FIRST);
-        assert_eq!(pause(2, 25), FIRST * 2);
+    fn pauses_grow_vary_and_end_within_two_seconds() {
+        assert_eq!(pause(1, 25), FIRST_PAUSE);
+        assert_eq!(pause(2, 25), FIRST_PAUSE * 2);
         assert!(pause(3, 0) < pause(3, 50));
         for count in [1, 5, 100, u32::MAX] {
-            for chance in 0..51 {
-                assert!(pause(count, chance) <= Duration::from_secs(2));
+            for random in 0..51 {
+                assert!(pause(count, random) <= Duration::from_secs(2));
             }
         }
     }
 
     #[test]
-    fn the_first_failures_are_waited_out_and_later_ones_told_at_once() {
+    fn requests_wait_after_the_first_failures_and_fail_after_more() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
-        for _ in 0..PATIENT {
+        for _ in 0..PATIENT_FAILURES {
             backoff.failed(now, dead());
             assert!(matches!(
                 backoff.advice(now, 0, 0),
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_server_is_asked_a_few_times_in_fifteen_seconds() {
+    fn a_full_server_gets_a_few_attempts_in_fifteen_seconds() {
         for (code, words) in [(421, "too many connections"), (421, "im Moment nicht")] {
             let reply = Reply::new(ReplyCode(code), vec![words.into()]);
             let error = Arc::new(match words {
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_only_one_tries_again() {
+    fn after_a_failure_one_attempt_is_made_at_a_time() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
         assert!(matches!(backoff.advice(now, 3, 0), DialAdvice::Dial));
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn with_other_sessions_alive_nobody_is_told_off() {
+    fn requests_wait_while_other_sessions_exist() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
         for _ in 0..10 {

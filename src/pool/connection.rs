@@ -1,41 +1,47 @@
-//! What the pool asks of a session; a trait, so that the pool's rules are tested without sockets.
+//! The part of a session that the pool uses. It is a trait, so that tests of the pool need no
+//! sockets.
 
 use crate::ftp::{Error, Readiness, Session, Watch};
 
-/// A control connection with someone logged in at its other end.
+/// A logged-in control connection. The methods do what those of [`Session`] do.
 pub trait PooledConnection: Send + 'static {
-    /// False after anything that broke it.
+    /// Whether the connection can be used; false after any failure of the connection itself.
     fn is_usable(&self) -> bool;
 
-    /// Without waiting: whether it is open and nothing unasked has come (a 421 before the close).
+    /// Whether an idle connection is open and the server has sent nothing, such as a 421 before it
+    /// closes. Does not wait.
     fn is_idle_healthy(&mut self) -> bool;
 
-    /// Asks for a sign of life (NOOP, RFC 959 §4.1.3).
+    /// Sends NOOP (RFC 959 §4.1.3) and waits for the reply.
     ///
     /// # Errors
-    /// It is dead, or refused.
+    /// The connection is dead, or the server refused the command.
     fn noop(&mut self) -> Result<(), Error>;
 
-    /// Says goodbye (QUIT), within a short deadline.
+    /// Sends QUIT and waits for the reply, within a short deadline.
     fn quit(self);
 
-    /// Asks for the next transfer's data connection if it used one up, without waiting.
+    /// Asks the server for the next transfer's data connection, if a transfer used up the last one.
+    /// Does not wait.
     fn arm(&mut self);
 
-    /// Does for the data connection asked for what can be done without waiting.
+    /// Advances the data connection as far as that is possible without waiting.
     fn advance(&mut self);
 
-    /// What [`PooledConnection::advance`] waits for.
+    /// The event after which [`PooledConnection::advance`] can continue.
     fn watch(&self) -> Option<Watch>;
 
-    /// How near it is to a transfer.
+    /// The state of the prepared data connection.
     fn readiness(&self) -> Readiness;
 
-    /// Whether its data connection waits for so long that it should be asked for again.
+    /// Whether the prepared data connection is so old that the server may have forgotten it.
     fn has_old_arm(&self) -> bool;
 
-    /// Puts another data connection into its place, or none. Does not wait.
-    fn replace_arm(&mut self, is_worth_it: bool);
+    /// Asks the server for another data connection in place of an old one. Does not wait.
+    fn renew_arm(&mut self);
+
+    /// Closes the prepared data connection.
+    fn disarm(&mut self);
 }
 
 impl PooledConnection for Session {
@@ -75,11 +81,11 @@ impl PooledConnection for Session {
         Session::has_old_prepared(self)
     }
 
-    fn replace_arm(&mut self, is_worth_it: bool) {
-        if is_worth_it {
-            Session::renew_prepared(self);
-        } else {
-            Session::drop_prepared(self);
-        }
+    fn renew_arm(&mut self) {
+        Session::renew_prepared(self);
+    }
+
+    fn disarm(&mut self) {
+        Session::drop_prepared(self);
     }
 }

@@ -1,5 +1,5 @@
-//! The armourer: one thread a pool, which sees the data connections through that idle sessions have
-//! asked for. A session can be leased meanwhile; it waits for the rest itself then.
+//! The data dialer: a thread that opens the data connections that idle sessions have asked for. A
+//! session can be leased before that is done; then its transfer waits for the rest.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,51 +11,50 @@ use super::shared::PoolShared;
 use crate::ftp::{Readiness, Watch};
 use crate::guarded;
 
-/// Longest wait for a sign of a server or for more to do: only a backstop.
+/// Longest wait for a server or for the [`Waker`]. Only a backstop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Rouses the armourer; when it goes, the armourer ends.
+/// Wakes the data dialer. When it is dropped, the data dialer ends.
 #[derive(Debug)]
 pub(super) struct Waker(UnixStream);
 
 impl Waker {
-    /// A session has asked for its data connection.
-    pub(super) fn wake(&self) {
-        // One that is full of rings is loud enough.
+    fn wake(&self) {
+        // A full socket wakes the data dialer, too.
         let _ = (&self.0).write(&[0]);
     }
 }
 
-/// A bell, and what hears it.
+/// Returns a waker and the socket that it makes readable.
 pub(super) fn waker() -> io::Result<(Waker, UnixStream)> {
-    let (rung, heard) = UnixStream::pair()?;
-    rung.set_nonblocking(true)?;
-    heard.set_nonblocking(true)?;
-    Ok((Waker(rung), heard))
+    let (waker, woken) = UnixStream::pair()?;
+    waker.set_nonblocking(true)?;
+    woken.set_nonblocking(true)?;
+    Ok((Waker(waker), woken))
 }
 
-/// Starts the armourer. It holds no handle of the pool while it waits.
+/// Starts the data dialer. It holds no handle of the pool while it waits.
 pub(super) fn start<S: PooledConnection>(
     shared: &Arc<PoolShared<S>>,
-    mut heard: UnixStream,
+    mut woken: UnixStream,
 ) -> io::Result<()> {
     let pool = Arc::downgrade(shared);
-    let arm = move || {
+    let run = move || {
         while let Some(shared) = Weak::upgrade(&pool) {
             let watches = shared.advance();
             drop(shared);
-            Watch::wait_for_any(&watches, &heard, PATIENCE);
+            Watch::wait_for_any(&watches, &woken, PATIENCE);
             drop(watches);
-            // All rings so far are answered by the next look.
-            let _ = heard.read(&mut [0; 64]);
+            // The next round serves all calls of the waker so far.
+            let _ = woken.read(&mut [0; 64]);
         }
     };
-    guarded::spawn("ftpfs-arm", arm).map(drop)
+    guarded::spawn("ftpfs-data-dial", run).map(drop)
 }
 
 impl<S: PooledConnection> PoolShared<S> {
-    /// Does for the data connections that idle sessions asked for what can be done now; what is
-    /// waited for then.
+    /// Advances the data connections of idle sessions. Returns the events after which they can
+    /// continue.
     fn advance(&self) -> Vec<Watch> {
         let mut watches = Vec::new();
         let is_coming = |session: &S| session.readiness() == Readiness::Coming;
@@ -66,10 +65,9 @@ impl<S: PooledConnection> PoolShared<S> {
         watches
     }
 
-    /// Has the data dialer look at the idle sessions, if one's data connection is coming. Without
-    /// the thread, the next lease of the session waits for the rest.
-    pub(super) fn wake_data_dialer(&self, is_coming: bool) {
-        if let Some(waker) = self.waker.as_ref().filter(|_| is_coming) {
+    /// Wakes the data dialer, because an idle session has asked for its data connection.
+    pub(super) fn wake_data_dialer(&self) {
+        if let Some(waker) = &self.waker {
             waker.wake();
         }
     }

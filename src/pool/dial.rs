@@ -13,11 +13,11 @@ use super::{Error, Purpose};
 use crate::ftp::{self, Readiness};
 use crate::guarded;
 
-/// How far the pool grows for transfers that follow one another faster than data connections open:
-/// one session transfers while two wait for the round trips of EPSV and of connecting.
+/// Number of sessions to which the pool grows if transfers follow one another faster than data
+/// connections open. One session transfers while two wait for the round trips of EPSV and connect.
 const THROUGHPUT_SESSIONS: usize = 3;
 
-/// A reserved slot and the right to make its session. When it is dropped, the slot becomes free.
+/// A reserved slot whose session is not made yet. When it is dropped, the slot becomes free.
 pub(super) struct Slot<S: PooledConnection> {
     reserved: Guarded<Reserved<S>>,
 }
@@ -42,10 +42,10 @@ impl<S: PooledConnection> Slot<S> {
         }
     }
 
-    /// Makes the session. Returns nothing if that failed and the request is in the queue again.
+    /// Makes the session. Returns `None` if that failed and the request is back in the queue.
     ///
     /// # Errors
-    /// The session could not be made, and the request is not in the queue.
+    /// The session cannot be made, and the request is not in the queue.
     pub(super) fn dial(self) -> Result<Option<Lease<S>>, Error> {
         match (self.reserved.pool.dial)() {
             Ok(session) => Ok(Some(self.connected(session))),
@@ -53,12 +53,11 @@ impl<S: PooledConnection> Slot<S> {
         }
     }
 
-    /// Makes the session in a thread of its own and leaves it idle. Returns whether there is a
-    /// thread.
+    /// Makes the session on a new thread, and then it is idle. Returns whether the thread started.
     fn dial_in_background(self) -> bool {
         let thread = guarded::spawn("ftpfs-dial", move || drop(self.dial()));
         if let Err(error) = &thread {
-            log::debug!("cannot open another connection: no thread: {error}");
+            log::debug!("cannot start a thread to open another connection: {error}");
         }
         thread.is_ok()
     }
@@ -70,7 +69,7 @@ impl<S: PooledConnection> Slot<S> {
         Lease::new(session, false, Permit::new(pool))
     }
 
-    /// Returns `Ok` if the request is in the queue again.
+    /// Returns `Ok` if the request is back in the queue.
     fn failed(self, error: ftp::Error) -> Result<(), Error> {
         log::debug!("cannot open another connection: {error}");
         let Reserved { pool, reservation } = ScopeGuard::into_inner(self.reserved);
@@ -97,8 +96,9 @@ impl<S: PooledConnection> PoolShared<S> {
         }
     }
 
-    /// Adds a session if a transfer has to wait for its data connection: transfers follow one
-    /// another faster than data connections open, so several sessions open them in turn.
+    /// Adds a session if a transfer has to wait for the data connection of `session`. Then
+    /// transfers follow one another faster than data connections open, and several sessions open
+    /// them in turn.
     pub(super) fn grow_for_throughput(self: &Arc<Self>, purpose: Purpose, session: &S) {
         if purpose != Purpose::Transfer || session.readiness() != Readiness::Coming {
             return;

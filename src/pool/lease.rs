@@ -12,11 +12,11 @@ use super::idle::IdleSession;
 use super::shared::PoolShared;
 use crate::ftp::{Error, Failed, Session};
 
-/// A value that is moved out, or handled when it is dropped.
+/// A value that either is moved out or is passed to a function when it is dropped.
 pub(super) type Guarded<T> = ScopeGuard<T, fn(T)>;
 
-/// A leased session. When the lease is dropped, a usable session becomes idle; another one is
-/// closed and its slot becomes free.
+/// A leased session. When the lease is dropped, a usable session becomes idle. An unusable one is
+/// closed, and its slot becomes free.
 pub struct Lease<S: PooledConnection = Session> {
     held: Guarded<HeldSession<S>>,
     is_reused: bool,
@@ -36,7 +36,7 @@ impl<S: PooledConnection> Lease<S> {
         }
     }
 
-    /// Whether the session was used before: its server may have closed it without a sign.
+    /// Whether the session was idle before. The connection may be dead without a sign.
     pub fn is_reused(&self) -> bool {
         self.is_reused
     }
@@ -48,11 +48,11 @@ impl<S: PooledConnection> Lease<S> {
 }
 
 impl Lease<Session> {
-    /// Runs a step that consumes the session (`retrieve`, `store`). Returns its outcome and the
-    /// permit; after a failure, a session that survived becomes idle.
+    /// Calls `start`, which consumes the session (`retrieve`, `store`). Returns its result and the
+    /// permit. If it fails and the session survives, the session becomes idle.
     ///
     /// # Errors
-    /// The step's.
+    /// Those of `start`.
     pub fn into_transfer<T>(
         self,
         start: impl FnOnce(Session) -> Result<T, Box<Failed>>,

@@ -1,4 +1,4 @@
-//! The housekeeper: one thread a pool, which keeps idle sessions awake and closes surplus ones.
+//! Maintenance: a thread that keeps idle sessions alive and closes surplus ones.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,11 +12,11 @@ use super::lease::Permit;
 use super::shared::PoolShared;
 use crate::guarded;
 
-/// After its last use, a session's data connection is renewed for so long.
+/// How long after a session's last use its prepared data connection is renewed.
 const RENEWAL_WINDOW: Duration = Duration::from_secs(120);
 
-/// Starts the housekeeper. It holds no handle of the pool between its rounds, and ends at once when
-/// the last one goes: the other end of `ended` goes with it.
+/// Starts the thread. It holds no handle of the pool between its rounds, and ends when the other
+/// end of `ended` is dropped with the last handle.
 pub(super) fn start<S: PooledConnection>(
     shared: &Arc<PoolShared<S>>,
     ended: Receiver<Infallible>,
@@ -28,51 +28,64 @@ pub(super) fn start<S: PooledConnection>(
             let Some(shared) = Weak::upgrade(&pool) else {
                 return;
             };
-            guarded::catch("a round of the pool's housekeeper", || shared.maintain());
+            guarded::catch("maintenance of the connection pool", || shared.maintain());
         }
     })
 }
 
 impl<S: PooledConnection> PoolShared<S> {
-    /// Closes the sessions nobody used for long, and asks the others for a sign of life.
     fn maintain(self: &Arc<Self>) {
+        self.close_unused();
+        self.maintain_data_connections();
+        self.keep_alive();
+    }
+
+    fn close_unused(&self) {
         let unused = self.lock().evict_unused(self.rules.idle, Instant::now());
         self.changed.notify_all();
         for idle in unused {
             idle.session.quit();
         }
-        self.maintain_data();
+    }
+
+    /// Renews old data connections of sessions that were used lately, and closes the others.
+    fn maintain_data_connections(&self) {
+        let mut is_coming = false;
+        self.for_each_idle(S::has_old_arm, |idle| {
+            if idle.last_used.elapsed() < RENEWAL_WINDOW {
+                idle.session.renew_arm();
+                is_coming = true;
+            } else {
+                idle.session.disarm();
+            }
+        });
+        if is_coming {
+            self.wake_data_dialer();
+        }
+    }
+
+    /// Sends NOOP on sessions that were silent for long. The session counts as leased, because the
+    /// reply can take as long as the server wants.
+    fn keep_alive(self: &Arc<Self>) {
         loop {
             let silent = self
                 .lock()
                 .lease_silent(self.rules.keep_alive, Instant::now());
             let Some(mut idle) = silent else { return };
             let permit = Permit::new(Arc::clone(self));
-            // A refusal is a sign of life, too.
             let answer = idle.session.noop();
+            // After a refusal the session is usable.
             if idle.session.is_usable() {
                 idle.last_heard = Instant::now();
                 permit.make_idle(idle);
             } else {
-                log::debug!("an idle connection did not outlive a NOOP: {answer:?}");
+                log::debug!("an idle connection failed at NOOP: {answer:?}");
             }
         }
     }
 
-    /// Renews data connections that wait for long, or closes them where nothing was transferred
-    /// lately.
-    fn maintain_data(&self) {
-        let mut is_coming = false;
-        self.for_each_idle(S::has_old_arm, |idle| {
-            let is_worth_it = idle.last_used.elapsed() < RENEWAL_WINDOW;
-            idle.session.replace_arm(is_worth_it);
-            is_coming |= is_worth_it;
-        });
-        self.wake_data_dialer(is_coming);
-    }
-
-    /// How often the housekeeper looks: often enough that neither age is overrun by more than a
-    /// quarter.
+    /// The interval between rounds, which delays closing and NOOP by a quarter of their ages at
+    /// most.
     fn maintenance_interval(&self) -> Duration {
         let shorter = self.rules.idle.min(self.rules.keep_alive);
         (shorter / 4).clamp(Duration::from_millis(10), Duration::from_secs(10))

@@ -1,14 +1,19 @@
-//! The connection manager: logged-in sessions, leased one at a time.
+//! The connection pool: logged-in sessions, each leased to one caller at a time.
 //!
-//! A lease is an idle session, else a new one where the limit allows, else the next to come back,
-//! in the order of asking. The limit is the option's until the server says "too many" (421 or 530,
-//! RFC 959 §5.4); then it is what the server allowed, and more is tried again after a while. A
-//! server that cannot be reached is asked again only after a pause that grows.
+//! A request for a lease joins the queue of the `Slots`, which hold the sessions and the counts. It
+//! gets an idle session, or reserves a `Slot` and makes a session, or waits for one of the two. The
+//! [`Lease`] gives the session back when it is dropped. A transfer takes the session out of its
+//! lease and keeps the [`Permit`] of the slot instead.
 //!
-//! A session that did a transfer is armed when it comes back: it opens the data connection of its
-//! next one while nobody waits (`data_dialer.rs`).
+//! The `Limit` on sessions is the option's until the server refuses a session because it has too
+//! many (421 or 530, RFC 959 §5.4). Then it is what the server allowed, and after a while the pool
+//! tries one more. After a failed connection, the `Backoff` delays the next one.
 //!
-//! One lock guards the places (`slots.rs`); it is never held while a session speaks.
+//! A session that did a transfer asks for its next data connection when its lease ends. The data
+//! dialer opens that connection while the session is idle. The maintenance thread keeps idle
+//! sessions alive and closes surplus ones.
+//!
+//! One lock guards the `Slots`. No session is used while the lock is held.
 
 mod backoff;
 mod connection;
@@ -32,51 +37,52 @@ pub use lease::{Lease, Permit};
 
 use shared::{PoolShared, Rules};
 
-/// How many sessions, and for how long.
+/// Options of a [`Pool`].
 #[derive(Debug, Clone)]
 pub struct PoolOptions {
-    /// How each session is made.
+    /// How to connect and log in.
     pub connect: ConnectOptions,
-    /// Most sessions at once; 0 counts as 1.
+    /// Maximum number of sessions; 0 counts as 1.
     pub connections: usize,
-    /// A session idle for longer is closed.
+    /// How long a session may be idle before it is closed.
     pub idle: Duration,
-    /// NOOP on sessions idle for this long, so that the server does not close them.
+    /// How long an idle session may be silent before NOOP is sent, so that the server does not
+    /// close it.
     pub keep_alive: Duration,
-    /// Longest wait for a free session.
+    /// Longest wait for a session.
     pub lease_timeout: Duration,
 }
 
-/// What the pool is doing now.
+/// The sessions of a [`Pool`], counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStats {
-    /// Sessions open, leased or idle.
+    /// Sessions that exist, leased or idle.
     pub open: usize,
-    /// Sessions leased.
+    /// Leased sessions.
     pub leased: usize,
-    /// Idle sessions with the data connection of their next transfer open.
+    /// Idle sessions with a prepared data connection.
     pub armed: usize,
-    /// Most sessions the pool will open: the option, or what the server was found to allow.
+    /// Maximum number of sessions: the option's, or the server's if that is known and smaller.
     pub limit: usize,
 }
 
-/// What a session is leased for.
+/// The purpose of a lease, which decides between several idle sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// RETR, STOR, MLSD, LIST: the session whose data connection is open already comes first.
+    /// RETR, STOR, MLSD or LIST: prefers a session with a prepared data connection.
     Transfer,
-    /// Anything else: the session whose data connection is open already comes last.
+    /// Any other command: prefers a session without a prepared data connection.
     Command,
 }
 
-/// Why there is no session, or why the one there was failed.
+/// The reason why there is no session, or why a session failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// A session could not be made, or failed at its work; shared, because everyone who waits for a
-    /// dead server is told the same.
+    /// A session could not be made, or failed at its work. All requests that wait for a dead server
+    /// share one error.
     #[error(transparent)]
     Session(Arc<ftp::Error>),
-    /// All sessions were in use for the whole wait.
+    /// All sessions were leased for the whole wait.
     #[error("all connections were busy for {0:?}")]
     Exhausted(Duration),
     /// [`Pool::close`] was called.
@@ -90,20 +96,20 @@ impl From<ftp::Error> for Error {
     }
 }
 
-/// Logged-in sessions to one server; shared by handle.
+/// A handle of a pool of logged-in sessions to one server. Clones share the pool.
 ///
-/// When the last handle and the last lease are gone, the idle sessions are closed and the
-/// housekeeper ends.
+/// When the last handle and the last lease are dropped, the idle sessions are closed and the pool's
+/// threads end.
 pub struct Pool<S: PooledConnection = Session> {
     shared: Arc<PoolShared<S>>,
     profile: ServerProfile,
 }
 
 impl Pool<Session> {
-    /// A pool with its first session made, so that a wrong host or password shows at once.
+    /// Makes the first session, so that a wrong host or password shows immediately.
     ///
     /// # Errors
-    /// The first session's.
+    /// The first session cannot be made.
     pub fn connect(options: PoolOptions) -> Result<Self, ftp::Error> {
         let rules = Rules {
             connections: options.connections,
@@ -124,58 +130,58 @@ impl<S: PooledConnection> Pool<S> {
         dial: impl Fn() -> Result<S, ftp::Error> + Send + Sync + 'static,
     ) -> Result<Self, ftp::Error> {
         let first = dial()?;
-        // Whoever counts a session that is being made counts it out by the error.
+        // A request whose login panicked fails or waits like after any other failed login.
         let dial = move || guarded::catch("a login", &dial).unwrap_or_else(|| Err(panicked()));
         let shared = PoolShared::new(rules, profile.clone(), Box::new(dial), first);
         Ok(Self { shared, profile })
     }
 
-    /// What the server can and does, as its sessions found out so far.
+    /// What the sessions have found out about the server so far.
     pub fn profile(&self) -> &ServerProfile {
         &self.profile
     }
 
-    /// A live session: an idle one that is still quiet, or a new one where the limit allows, else
-    /// the next to come back.
+    /// Leases an idle session, or makes one if the limit allows, or waits for the next session.
+    /// Requests are served in order.
     ///
     /// # Errors
-    /// The server's refusal or the socket's failure where no session is open and none can be made;
-    /// [`Error::Exhausted`] after [`PoolOptions::lease_timeout`]; [`Error::Closed`].
+    /// [`Error::Session`] if no session exists and none can be made; [`Error::Exhausted`] after
+    /// [`PoolOptions::lease_timeout`]; [`Error::Closed`] after [`Pool::close`].
     pub fn lease(&self, purpose: Purpose) -> Result<Lease<S>, Error> {
         self.shared.lease(purpose)
     }
 
-    /// A session for background work: an idle one beside another idle one, or a new one
-    /// within the limit. None while somebody waits for a session, nor the last place there is; it
-    /// is waited for, for `patience` at the longest.
+    /// Leases a session for background work, within `patience`. It is an idle session if there is
+    /// another one, or a new session. One slot is left to [`Pool::lease`], and while that waits,
+    /// there is no background lease.
     pub fn background_lease(&self, patience: Duration) -> Option<Lease<S>> {
         self.shared.background_lease(patience)
     }
 
-    /// So many sessions will be wanted in a moment: those that are missing, within the limit, are
-    /// made in the background.
+    /// Makes sessions in the background until there are `sessions`, or as many as the limit allows.
     pub fn grow_to(&self, sessions: usize) {
         self.shared.grow_to(sessions);
     }
 
-    /// Closes the sessions that are idle now: one of them fell silent for as long as the longest
-    /// wait allows, so the way to the server may have changed for all of them.
+    /// Closes the idle sessions. Useful after a session met a timeout: the route to the server may
+    /// have changed for all of them.
     pub fn evict_idle(&self) {
         self.shared.evict_idle();
     }
 
-    /// Waits until somebody waits for a session while all are taken, for `patience` at the longest;
-    /// whether it is so. For whoever holds sessions that it could do without.
+    /// Waits until a [`Pool::lease`] waits while all sessions are leased, for `patience` at most.
+    /// Returns whether that is the case. A caller with a background lease can end it then.
     pub fn wait_until_contended(&self, patience: Duration) -> bool {
         self.shared.wait_until_contended(patience)
     }
 
-    /// Figures for `ftpfs status` and tests.
+    /// Counts the sessions.
     pub fn stats(&self) -> PoolStats {
         self.shared.stats()
     }
 
-    /// QUITs the idle sessions, lets leased ones end with their lease, refuses new leases.
+    /// Refuses new leases, and sends QUIT on the idle sessions. A leased session ends with its
+    /// lease.
     pub fn close(&self) {
         self.shared.close();
     }

@@ -21,7 +21,7 @@ use crate::guarded::OnDrop;
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
 
-/// The options that are not about how to connect.
+/// The options of a pool, without those of its sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) connections: usize,
@@ -30,7 +30,7 @@ pub(super) struct Rules {
     pub(super) lease_timeout: Duration,
 }
 
-/// What all handles of a pool share.
+/// The part of a pool that its handles, leases and threads share.
 pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) rules: Rules,
     pub(super) dial: Dial<S>,
@@ -41,7 +41,7 @@ pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) changed: Condvar,
     /// A request begins to wait, or the pool closes.
     contended: Condvar,
-    /// Wakes the data dialer; none if there is no such thread.
+    /// `None` if the data dialer cannot be woken.
     pub(super) waker: Option<Waker>,
     /// The maintenance thread ends when this is dropped.
     _life: Sender<Infallible>,
@@ -65,11 +65,12 @@ impl<S: PooledConnection> PoolShared<S> {
         let data_dialer = woken.map(|woken| data_dialer::start(&shared, woken));
         if !matches!(data_dialer, Some(Ok(()))) {
             log::warn!(
-                "data connections will not be opened ahead: no thread for them: {data_dialer:?}"
+                "cannot start the thread that prepares data connections: {data_dialer:?}; \
+                 each transfer opens its own"
             );
         }
         if let Err(error) = maintenance::start(&shared, ended) {
-            log::warn!("idle connections will not be kept alive: no thread: {error}");
+            log::warn!("cannot start the thread that keeps idle connections alive: {error}");
         }
         shared
     }
@@ -93,6 +94,7 @@ impl<S: PooledConnection> PoolShared<S> {
         self.serve(LeaseRequest::Background, patience).ok()
     }
 
+    /// Leases a session, which takes `patience` and the time to make a session at most.
     fn serve(
         self: &Arc<Self>,
         request: LeaseRequest,
@@ -122,7 +124,10 @@ impl<S: PooledConnection> PoolShared<S> {
         }
     }
 
-    /// Returns nothing at the deadline, if no session failed meanwhile.
+    /// Returns `None` at the deadline.
+    ///
+    /// # Errors
+    /// The request cannot succeed, or the server cannot be reached at the deadline.
     fn wait_for_grant(
         &self,
         request: LeaseRequest,
@@ -140,7 +145,7 @@ impl<S: PooledConnection> PoolShared<S> {
                 let error = slots.last_error();
                 return error.map_or(Ok(None), |error| Err(Error::Session(error)));
             }
-            // After a time that has passed, only a change can help.
+            // If the time has passed already, only a change helps.
             let until = retry_at
                 .filter(|retry_at| *retry_at > now)
                 .map_or(deadline, |retry_at| retry_at.min(deadline));
@@ -159,7 +164,9 @@ impl<S: PooledConnection> PoolShared<S> {
         if session.is_usable() {
             let is_coming = session.readiness() == Readiness::Coming;
             self.make_idle(IdleSession::new(session, Instant::now()));
-            self.wake_data_dialer(is_coming);
+            if is_coming {
+                self.wake_data_dialer();
+            }
         } else {
             self.vacate();
             drop(session);
@@ -179,15 +186,15 @@ impl<S: PooledConnection> PoolShared<S> {
         self.changed.notify_all();
     }
 
-    /// Does `work`, which must not wait, on the idle sessions that `is_meant` selects. Requests
-    /// wait for these sessions meanwhile.
+    /// Calls `work` for each idle session that `is_meant` selects. `work` must not wait, because
+    /// requests wait for these sessions.
     pub(super) fn for_each_idle(
         &self,
         is_meant: impl Fn(&S) -> bool,
         mut work: impl FnMut(&mut IdleSession<S>),
     ) {
         let selected = self.lock().check_out(is_meant);
-        // All are checked in, also after a panic.
+        // The guards return all sessions, also when `work` panics.
         let selected: Vec<_> = selected
             .into_iter()
             .map(|idle| guard(idle, |idle| self.check_in(idle)))
@@ -248,8 +255,8 @@ impl<S: PooledConnection> PoolShared<S> {
         self.lock().waiting()
     }
 
-    /// The bookkeeping stays usable after a panic of another holder, with counts that are off by
-    /// one at worst.
+    /// Locks the slots. After a panic of another holder they stay usable: a count is off by one at
+    /// worst.
     pub(super) fn lock(&self) -> MutexGuard<'_, Slots<S>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

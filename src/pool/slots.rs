@@ -169,10 +169,10 @@ impl<S: PooledConnection> Slots<S> {
             self.leased += 1;
             return Some(Grant::Idle(session));
         }
-        let may_dial = self.checked_out == 0
-            && self.occupied() < limit
-            && matches!(self.dial_advice(now), DialAdvice::Dial);
-        may_dial.then(|| Grant::Dial(self.reserve(None)))
+        if self.checked_out > 0 {
+            return None;
+        }
+        self.reserve_up_to(limit, now).map(Grant::Dial)
     }
 
     /// Reserves a slot for growth, if fewer than `sessions` slots are occupied.
