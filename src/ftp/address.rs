@@ -1,12 +1,12 @@
-//! Addresses in commands and replies: 227 and 229, PORT and EPRT (RFC 959 §4.1.2, RFC 2428).
+//! Addresses in commands and replies: 227, 229, PORT and EPRT (RFC 959 §4.1.2, RFC 2428).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
-/// The four numbers of the address and the two of the port.
+/// Four numbers for the address and two for the port.
 const ADDRESS_NUMBERS: usize = 6;
 
-/// The port in a 229's text: `… (|||port|)` with any delimiter in place of `|` (RFC 2428 §3). Some
-/// servers leave out the brackets or the last delimiter, or put blanks around the port.
+/// Parses the port in the text of a 229: `… (|||port|)` with any delimiter in place of `|` (RFC
+/// 2428 §3). Some servers omit the brackets or the last delimiter, or put blanks around the port.
 pub(super) fn extended_passive_port(text: &[u8]) -> Option<u16> {
     let is_delimiter = |byte: u8| byte.is_ascii_punctuation() && !b"()[]{}".contains(&byte);
     (0..text.len()).find_map(|start| {
@@ -25,10 +25,10 @@ pub(super) fn extended_passive_port(text: &[u8]) -> Option<u16> {
     })
 }
 
-/// The address in a 227's text: six numbers with commas between them, whatever surrounds them. RFC
-/// 959 gives no format; servers omit the brackets, put blanks around the commas or other numbers
-/// before the address. Six numbers in brackets are preferred, then six that stand alone, then the
-/// last six of a longer row.
+/// Parses the address in the text of a 227: six numbers separated by commas, in any context. RFC
+/// 959 does not specify the format; servers omit the brackets, or put blanks around the commas or
+/// other numbers before the address. Prefers six numbers in brackets, then six that stand alone,
+/// then the last six of a longer row.
 pub(super) fn passive_address(text: &[u8]) -> Option<SocketAddrV4> {
     let rows: Vec<_> = rows(text).collect();
     let whole = |row: &&NumberRow<'_>| row.numbers.len() == ADDRESS_NUMBERS;
@@ -39,14 +39,14 @@ pub(super) fn passive_address(text: &[u8]) -> Option<SocketAddrV4> {
         .find_map(|row| address_of(&row.numbers))
 }
 
-/// Numbers in a text that only commas and blanks separate.
+/// A row of numbers separated only by commas and blanks.
 struct NumberRow<'a> {
     numbers: Vec<&'a [u8]>,
-    /// A bracket comes right before the first one.
+    /// The first number directly follows a bracket.
     is_bracketed: bool,
 }
 
-/// All rows of numbers in `text`, in order.
+/// Iterates over all rows of numbers in `text`.
 fn rows(text: &[u8]) -> impl Iterator<Item = NumberRow<'_>> {
     let mut rest = text;
     let mut before = None;
@@ -75,14 +75,14 @@ fn rows(text: &[u8]) -> impl Iterator<Item = NumberRow<'_>> {
     })
 }
 
-/// PORT's argument.
+/// Formats the argument of PORT.
 pub(super) fn port_argument(address: SocketAddrV4) -> String {
     let [a, b, c, d] = address.ip().octets();
     let [high, low] = address.port().to_be_bytes();
     format!("{a},{b},{c},{d},{high},{low}")
 }
 
-/// EPRT's argument (RFC 2428 §2).
+/// Formats the argument of EPRT (RFC 2428 §2).
 pub(super) fn extended_port_argument(address: SocketAddr) -> String {
     let family = match address.ip() {
         IpAddr::V4(_) => 1,
@@ -91,7 +91,7 @@ pub(super) fn extended_port_argument(address: SocketAddr) -> String {
     format!("|{family}|{}|{}|", address.ip(), address.port())
 }
 
-/// The address that the last six of `numbers` give.
+/// Returns the address formed by the last six of `numbers`.
 fn address_of(numbers: &[&[u8]]) -> Option<SocketAddrV4> {
     let last = numbers.len().checked_sub(ADDRESS_NUMBERS)?;
     let numbers: Vec<u8> = numbers

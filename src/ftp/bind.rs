@@ -1,5 +1,5 @@
-//! This machine's end of connections: which address or interface they come from, and where it
-//! listens in active mode.
+//! The local end of connections: the address or interface they come from, and the ports used in
+//! active mode.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -11,28 +11,27 @@ use std::hash::{BuildHasher, RandomState};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// What is wanted of this machine's end.
+/// Options for the local end of connections.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalOptions {
-    /// Where all connections come from; `None` leaves it to the routing table.
+    /// Source of all connections; `None` leaves the choice to the routing table.
     pub bind: Option<Bind>,
-    /// Active mode: the ports to listen at; `None` leaves it to the kernel.
+    /// Ports to listen on in active mode; `None` leaves the choice to the kernel.
     pub active_ports: Option<RangeInclusive<u16>>,
-    /// Active mode: the address that the server is told to connect to; `None` is the control
-    /// connection's own.
+    /// Address announced to the server in active mode; `None` means that of the control connection.
     pub active_address: Option<IpAddr>,
 }
 
-/// Where connections come from.
+/// Source of outgoing connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
-    /// An address of this machine.
+    /// A local address.
     Address(IpAddr),
     /// A network interface (SO_BINDTODEVICE, socket(7)).
     Interface(String),
 }
 
-/// What a new connection is bound to.
+/// The local address or interface of a new connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Origin {
     address: Option<SocketAddr>,
@@ -49,10 +48,10 @@ impl std::fmt::Display for Bind {
 }
 
 impl Bind {
-    /// Whether connections can be bound so now.
+    /// Checks that connections can be bound this way.
     ///
     /// # Errors
-    /// Why they cannot.
+    /// The reason why they cannot.
     pub fn check(&self) -> io::Result<()> {
         let origin = Origin::of(Some(self));
         let like = match self {
@@ -64,7 +63,7 @@ impl Bind {
 }
 
 impl Origin {
-    /// Of a control connection.
+    /// Returns the origin of control connections.
     pub(super) fn of(bind: Option<&Bind>) -> Self {
         match bind {
             None => Self::default(),
@@ -79,8 +78,8 @@ impl Origin {
         }
     }
 
-    /// Of the data connections beside a control connection whose end on this side is `bind`:
-    /// servers take data connections from the same address alone.
+    /// Returns the origin of data connections for a control connection from `local`: servers only
+    /// accept data connections from the same address.
     pub(super) fn beside(local: SocketAddr, bind: Option<&Bind>) -> Self {
         let mut address = local;
         address.set_port(0);
@@ -90,13 +89,13 @@ impl Origin {
         }
     }
 
-    /// Whether a connection to `address` can come from here.
+    /// Whether a connection to `address` can come from this origin.
     pub(super) fn reaches(&self, address: &SocketAddr) -> bool {
         self.address
             .is_none_or(|own| own.is_ipv4() == address.is_ipv4())
     }
 
-    /// A socket for a connection to `address`, bound.
+    /// Creates a bound socket for a connection to `address`.
     pub(super) fn socket(&self, address: SocketAddr) -> io::Result<Socket> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -107,7 +106,7 @@ impl Origin {
             socket.bind_device(Some(name.as_bytes()))?;
         }
         if let Some(own) = self.address.filter(|_| self.reaches(&address)) {
-            // Without it, a port that a closed connection still occupies could not be used for
+            // Otherwise a local port that a closed connection still occupies could not be used for
             // another server port.
             socket.set_reuse_address(true)?;
             socket.bind(&own.into())?;
@@ -123,10 +122,10 @@ impl Origin {
     }
 }
 
-/// Listens at `address`, at one of `ports` where some are given.
+/// Listens on `address`, on one of `ports` if given.
 ///
 /// # Errors
-/// `AddrInUse` where none of the ports is free.
+/// `AddrInUse` if none of the ports is free.
 pub(super) fn listen(
     address: IpAddr,
     ports: Option<&RangeInclusive<u16>>,
@@ -134,7 +133,7 @@ pub(super) fn listen(
     let Some(ports) = ports else {
         return TcpListener::bind(SocketAddr::new(address, 0));
     };
-    // From another one each time: a port that was used last may still be remembered by a firewall.
+    // Start with a different port each time: a firewall may still remember the last one.
     let count = usize::from(ports.end().saturating_sub(*ports.start())) + 1;
     let start = RandomState::new().hash_one(0) as usize % count;
     let turned = ports.clone().skip(start).chain(ports.clone().take(start));
@@ -178,7 +177,7 @@ mod tests {
     #[test]
     fn one_of_the_ports_is_listened_at_while_one_is_free() {
         let address = "127.0.0.3".parse().unwrap();
-        // Two neighbours that nothing else has.
+        // Two adjacent unused ports.
         let (first, second) = (40_000_u16..)
             .step_by(2)
             .find_map(|port| {

@@ -1,14 +1,14 @@
-//! Names in the server's charset and in the mount's (UTF-8), both ways.
+//! Conversion of names between the server's charset and UTF-8, which the mount uses.
 //!
-//! Without a charset, names go through byte for byte. With one, a name that does not decode stays
-//! the bytes it is, and bytes that are no UTF-8 are sent as they are: so every listed name leads
-//! back to its file.
+//! Without a charset, names are passed through byte for byte. With one, names that cannot be
+//! decoded and names that are not UTF-8 also pass through unchanged, so that every listed name
+//! refers to its file.
 
 use encoding_rs::Encoding;
 
 use super::path::PathError;
 
-/// The bytes to send for `name`.
+/// Returns the bytes to send for `name`.
 pub(super) fn encode(
     name: &[u8],
     charset: Option<&'static Encoding>,
@@ -23,14 +23,14 @@ pub(super) fn encode(
     Ok(bytes.into_owned())
 }
 
-/// The name that listed `bytes` mean.
+/// Returns the name for the listed `bytes`.
 pub(super) fn decode(bytes: Vec<u8>, charset: Option<&'static Encoding>) -> Vec<u8> {
     let Some(charset) = charset else { return bytes };
     let Some(text) = charset.decode_without_bom_handling_and_without_replacement(&bytes) else {
         return bytes;
     };
     let text = text.into_owned();
-    // Only a name that leads back to the same bytes may stand for them.
+    // Accept only names that encode to the same bytes again.
     match encode(text.as_bytes(), Some(charset)) {
         Ok(back) if back == bytes => text.into_bytes(),
         _ => bytes,

@@ -1,8 +1,7 @@
-//! A data connection whose TLS handshake goes on while the control connection waits for a reply.
+//! TLS handshake of a data connection while the control connection waits for a reply.
 //!
-//! Some servers (npm ftp-srv) announce a transfer by its 150 only when the handshake is done,
-//! others do not begin it before; and a handshake that does not wait for the 150 spares a round
-//! trip.
+//! Some servers (npm ftp-srv) send the 150 of a transfer only after the handshake, others do not
+//! start the handshake before. A handshake that does not wait for the 150 also saves a round trip.
 
 use std::net::{IpAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,18 +12,18 @@ use std::time::Duration;
 use super::data::{PendingConnection, accept_one, begin_handshake};
 use super::tls::Connector;
 
-/// The connection, and what its handshake needs.
+/// The data connection and what its handshake needs.
 #[derive(Debug)]
 pub(super) struct ConcurrentHandshake {
     pending: PendingConnection,
     tls: Connector,
-    /// Who may connect in active mode.
+    /// The only address accepted in active mode.
     peer: IpAddr,
-    /// Nothing more can be done before the reply.
+    /// The handshake cannot continue before the reply.
     is_over: bool,
 }
 
-/// Which of the two connections has something to be read.
+/// Which of the two connections is readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Readable {
     pub(super) control: bool,
@@ -41,12 +40,12 @@ impl ConcurrentHandshake {
         }
     }
 
-    /// The connection, as far as it has come.
+    /// Returns the connection in its current state.
     pub(super) fn into_pending(self) -> PendingConnection {
         self.pending
     }
 
-    /// Waits until there is something to be read from `control` or from this one.
+    /// Waits until `control` or this connection is readable.
     pub(super) fn wait(
         &self,
         control: &TcpStream,
@@ -66,7 +65,7 @@ impl ConcurrentHandshake {
         })
     }
 
-    /// Does what can be done of the handshake: this one is readable.
+    /// Continues the handshake. Called when this connection is readable.
     pub(super) fn advance(&mut self) {
         match &mut self.pending {
             PendingConnection::Handshaking(stream) => self.is_over = stream.continue_handshake(),
@@ -79,7 +78,7 @@ impl ConcurrentHandshake {
                     }
                 },
                 Ok(None) => {}
-                // What is wrong shows again after the reply.
+                // The error occurs again after the reply and is reported then.
                 Err(_) => self.is_over = true,
             },
             PendingConnection::Connected(_) => self.is_over = true,

@@ -1,4 +1,4 @@
-//! TCP connections made with a deadline, straight or by a proxy.
+//! TCP connections with a deadline, direct or through a proxy.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -13,20 +13,21 @@ use super::options::ConnectOptions;
 use super::proxy::{Proxy, ProxyTarget, host_and_port};
 use super::resolve::resolve;
 
-/// The control connection is silent during a transfer; address translators forget silent
-/// connections after minutes, so the kernel is asked to speak up.
+/// Interval of TCP keep-alives. The control connection is idle during a transfer, and address
+/// translators drop idle connections after minutes.
 const KEEP_ALIVE: Duration = Duration::from_secs(45);
 
-/// How connections to the server are made: the data connections as the control connection was.
+/// How connections to the server are made. Data connections use the route of the control
+/// connection.
 #[derive(Debug, Clone)]
 pub(super) enum Route {
-    /// To the control connection's other end.
+    /// Directly, to the peer of the control connection.
     Straight,
-    /// By a proxy, to what it was asked for when it made the control connection.
+    /// Through a proxy, with the target of the control connection.
     By(Box<(Proxy, ProxyTarget)>),
 }
 
-/// The control connection, made within `timeout`, and the way it took.
+/// Opens the control connection within `timeout`. Also returns its route.
 pub(super) fn control_connection(
     options: &ConnectOptions,
     timeout: Duration,
@@ -56,7 +57,7 @@ pub(super) fn control_connection(
     Err(last.unwrap_or_else(|| no_address(host)))
 }
 
-/// What the proxy is asked to connect to: the first that works is the server.
+/// The targets to try in order when connecting through a proxy.
 fn targets(
     proxy: &Proxy,
     host: &str,
@@ -74,7 +75,7 @@ fn targets(
     Ok(addresses.map(ProxyTarget::Address).collect())
 }
 
-/// Connects from `origin` to the first of `addresses` that takes it: all are tried in turn, before
+/// Connects from `origin` to the first of `addresses` that accepts, trying all of them before
 /// `deadline`.
 pub(super) fn connect_to_any(
     addresses: &[SocketAddr],
@@ -97,8 +98,8 @@ pub(super) fn connect_to_any(
     Err(last)
 }
 
-/// Connects to `host`, within `timeout` for all its addresses together; looking them up may take as
-/// long.
+/// Connects to `host` within `timeout` for all its addresses together. The lookup has the same
+/// limit.
 fn direct(host: &str, port: u16, origin: &Origin, timeout: Duration) -> Result<TcpStream, Error> {
     let addresses = look_up(host, port, timeout)?;
     let last = match connect_to_any(&addresses, origin, Instant::now() + timeout) {
@@ -131,7 +132,7 @@ fn no_address(host: &str) -> Error {
     }
 }
 
-/// What is left until `deadline` is shared among what is left to try, so that a dead first one
+/// Divides the time until `deadline` among the remaining attempts, so that a dead first address
 /// leaves time for the next.
 fn share(deadline: Instant, left_to_try: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -139,8 +140,8 @@ fn share(deadline: Instant, left_to_try: usize) -> Duration {
 }
 
 impl Route {
-    /// A data connection to `address`; by a proxy, to its port at the server, unless the server
-    /// itself named the address (`is_named`).
+    /// Opens a data connection to `address`. A proxy connects to that port of the server instead,
+    /// unless the address comes from the server itself and is trusted (`is_named`).
     pub(super) fn data_connection(
         &self,
         address: SocketAddr,
@@ -160,7 +161,7 @@ impl Route {
         }
     }
 
-    /// Whether the control connection's other end is the server.
+    /// Whether the peer of the control connection is the server.
     pub(super) fn is_direct(&self) -> bool {
         matches!(self, Self::Straight)
     }
@@ -173,7 +174,8 @@ fn connect(address: SocketAddr, origin: &Origin, timeout: Duration) -> io::Resul
     Ok(stream)
 }
 
-/// Options every connection has: commands go out at once, and a dead peer is noticed.
+/// Sets the options of every connection: send commands immediately (TCP_NODELAY), and detect dead
+/// peers.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keep_alive = TcpKeepalive::new()

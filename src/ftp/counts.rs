@@ -1,14 +1,14 @@
-//! How many commands were sent, by their verbs; never what they were about.
+//! Number of commands sent, by verb. Arguments are not recorded.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts the commands of all sessions that share it; shared by handle.
+/// Command counters, shared by all sessions with a clone.
 #[derive(Debug, Clone, Default)]
 pub struct CommandCounts(Arc<Mutex<BTreeMap<Vec<u8>, u64>>>);
 
 impl CommandCounts {
-    /// How often each verb was sent so far.
+    /// Returns the number of commands so far, by verb.
     pub fn so_far(&self) -> BTreeMap<String, u64> {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = counts
@@ -17,7 +17,7 @@ impl CommandCounts {
         found.collect()
     }
 
-    /// The command `line` is sent. Its verb is one of the client's own, so there are only so many.
+    /// Counts the command `line`. Verbs come from this client, so their number is limited.
     pub(super) fn count(&self, line: &[u8]) {
         let verb = line.split(|byte| *byte == b' ').next().unwrap_or_default();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! The data connection: EPSV, else PASV, or EPRT, else PORT (RFC 959 §3.2, RFC 2428).
+//! Data connections: EPSV or else PASV, in active mode EPRT or else PORT (RFC 959 §3.2, RFC 2428).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -18,35 +18,35 @@ use super::reply::Reply;
 use super::stream::MaybeTlsStream;
 use super::tls::{Connector, TlsStream};
 
-/// How this session opens its data connections; what a server refused once is not tried again.
+/// How this session opens data connections. Commands that the server refused are not tried again.
 #[derive(Debug, Clone)]
 pub(super) struct DataOptions {
     pub(super) route: Route,
-    /// Where data connections come from.
+    /// Source of data connections.
     pub(super) origin: Origin,
     pub(super) local: LocalOptions,
     pub(super) active: bool,
     pub(super) trust_pasv_address: bool,
     pub(super) connect_timeout: Duration,
     pub(super) timeout: Duration,
-    /// Longest wait for the reply that ends an upload.
+    /// Time limit for the reply that ends an upload.
     pub(super) completion_timeout: Duration,
     /// EPRT was refused.
     pub(super) extended_port_refused: bool,
     pub(super) profile: ServerProfile,
 }
 
-/// A data connection, open or about to be opened by the server.
+/// A data connection that is open, or that the server is about to open.
 #[derive(Debug)]
 pub(super) enum PendingConnection {
     Connected(TcpStream),
-    /// Connected, and the client's hello is under way.
+    /// Connected, with the TLS handshake in progress.
     Handshaking(Box<TlsStream>),
-    /// Active mode: the server connects after it took the transfer's command.
+    /// Active mode: the server connects after it has received the transfer command.
     Listening(TcpListener),
 }
 
-/// Agrees with the server on a data connection.
+/// Sets up a data connection with the server.
 pub(super) fn open(
     control: &mut Control,
     options: &mut DataOptions,
@@ -55,7 +55,7 @@ pub(super) fn open(
         return Ok(PendingConnection::Listening(listen_for(control, options)?));
     }
     let may_be_v4 = may_be_v4(control, options)?;
-    // The address that the user trusts is in the answer to PASV alone.
+    // Only a PASV reply contains the address that the user trusts.
     let skips_extended = options.trust_pasv_address && may_be_v4;
     if options.profile.has(Capability::Epsv) && !skips_extended {
         match extended_passive(control, options) {
@@ -67,7 +67,7 @@ pub(super) fn open(
                 give_up_extended(&options.profile, &error);
             }
             Err(error) if may_be_v4 && is_out_of_ports(&error) => {
-                // A server without a free port refuses PASV, too.
+                // A server without a free port also refuses PASV.
                 let stream = passive(control, options)?;
                 if !options.profile.is_proven(Capability::Epsv) {
                     options.profile.fails(Capability::Epsv, &error);
@@ -75,8 +75,8 @@ pub(super) fn open(
                 return Ok(PendingConnection::Connected(stream));
             }
             Err(error) => {
-                // Some servers close the connection when they do not know it: the next session asks
-                // by PASV.
+                // Some servers close the connection on an unknown EPSV: use PASV in the next
+                // session.
                 let hung_up = matches!(error, Error::Closed(_));
                 if hung_up && may_be_v4 && !options.profile.is_proven(Capability::Epsv) {
                     options.profile.fails(Capability::Epsv, &error);
@@ -89,8 +89,8 @@ pub(super) fn open(
 }
 
 impl PendingConnection {
-    /// The transfer's command was sent: the TLS handshake may begin. That spares a round trip, and
-    /// some servers wait for it before they answer.
+    /// Starts the TLS handshake after the transfer command was sent. That saves a round trip, and
+    /// some servers wait for it before they reply.
     pub(super) fn start_tls(self, tls: Option<&Connector>) -> Result<Self, Error> {
         match (self, tls) {
             (Self::Connected(socket), Some(tls)) => {
@@ -100,8 +100,8 @@ impl PendingConnection {
         }
     }
 
-    /// The connection itself, over TLS where that is asked for; in active mode, waits for the
-    /// server's. To be called after the transfer's command was sent.
+    /// Returns the open connection, over TLS if required. In active mode, waits for the server to
+    /// connect. Call this after sending the transfer command.
     pub(super) fn accept(
         self,
         peer: IpAddr,
@@ -133,10 +133,10 @@ impl PendingConnection {
     }
 }
 
-/// TLS over a data connection, with the client's hello sent.
+/// Starts TLS on a data connection and sends the client's hello.
 pub(super) fn begin_handshake(socket: TcpStream, tls: &Connector) -> Result<Box<TlsStream>, Error> {
     let mut stream = tls.over_data(socket)?;
-    // A server that hung up says why on the control connection.
+    // If the server closed the connection, it reports why on the control connection.
     let _ = stream.hello();
     Ok(Box::new(stream))
 }
@@ -148,8 +148,8 @@ fn wrap(socket: TcpStream, tls: Option<&Connector>) -> Result<MaybeTlsStream, Er
     })
 }
 
-/// EPSV failed with `error`: no session asks for it any more, unless it has led to data connections
-/// before and it is the network that failed now. Whether it is given up.
+/// Stops using EPSV after `error`, unless EPSV worked before and this is a network error. Returns
+/// whether it was given up.
 pub(super) fn give_up_extended(profile: &ServerProfile, error: &Error) -> bool {
     let is_refused = matches!(error, Error::Refused { .. } | Error::Malformed { .. });
     let is_given_up = is_refused || !profile.is_proven(Capability::Epsv);
@@ -159,8 +159,7 @@ pub(super) fn give_up_extended(profile: &ServerProfile, error: &Error) -> bool {
     is_given_up
 }
 
-/// Whether PASV, which knows no other addresses, may have an answer; a proxy does not tell how it
-/// reaches the server.
+/// Whether PASV, which is limited to IPv4, can work. How a proxy reaches the server is unknown.
 fn may_be_v4(control: &Control, options: &DataOptions) -> Result<bool, Error> {
     Ok(!options.route.is_direct() || is_v4(control)?)
 }
@@ -169,7 +168,7 @@ pub(super) fn is_v4(control: &Control) -> Result<bool, Error> {
     Ok(control.peer()?.ip().to_canonical().is_ipv4())
 }
 
-/// Refused, or swallowed by a firewall that does not know EPSV: the session itself is well.
+/// Whether EPSV was refused, or blocked by a firewall, while the session is intact.
 pub(super) fn may_fall_back(error: &Error, control: &Control) -> bool {
     let of_the_data_connection = match error {
         Error::Refused { reply, .. } => {
@@ -182,7 +181,7 @@ pub(super) fn may_fall_back(error: &Error, control: &Control) -> bool {
     of_the_data_connection && control.is_usable()
 }
 
-/// Whether the server says that it cannot open a data connection now.
+/// Whether the server reports that it cannot open a data connection now.
 fn is_out_of_ports(error: &Error) -> bool {
     matches!(error, Error::Refused { reply, .. } if reply.code().0 == 425)
 }
@@ -192,7 +191,7 @@ fn extended_passive(control: &mut Control, options: &DataOptions) -> Result<TcpS
     dial(extended_passive_target(&reply, control)?, false, options)
 }
 
-/// Where the reply to EPSV leads.
+/// Returns the address from an EPSV reply.
 pub(super) fn extended_passive_target(
     reply: &Reply,
     control: &Control,
@@ -211,7 +210,7 @@ fn passive(control: &mut Control, options: &DataOptions) -> Result<TcpStream, Er
     dial(target, options.trust_pasv_address, options)
 }
 
-/// Where the reply to PASV leads.
+/// Returns the address from a PASV reply.
 pub(super) fn passive_target(
     reply: &Reply,
     control: &Control,
@@ -219,8 +218,8 @@ pub(super) fn passive_target(
 ) -> Result<SocketAddr, Error> {
     let address = reply.lines().iter().find_map(|line| passive_address(line));
     let address = address.ok_or_else(|| malformed(reply, "a PASV reply with an address"))?;
-    // Servers behind address translation tell private addresses, hostile ones somebody else's (RFC
-    // 2577 §3).
+    // Servers behind address translation report private addresses, and hostile ones those of third
+    // parties (RFC 2577 §3).
     let host = match control.peer()?.ip() {
         _ if options.trust_pasv_address && !address.ip().is_unspecified() => {
             IpAddr::V4(*address.ip())
@@ -230,7 +229,7 @@ pub(super) fn passive_target(
     Ok(SocketAddr::new(host, address.port()))
 }
 
-/// `is_named` of an address that the server itself named, and that is trusted.
+/// Connects to `address`. `is_named` marks a trusted address that the server reported.
 fn dial(address: SocketAddr, is_named: bool, options: &DataOptions) -> Result<TcpStream, Error> {
     let route = &options.route;
     route.data_connection(address, is_named, &options.origin, options.connect_timeout)
@@ -275,8 +274,7 @@ fn listen_for(control: &mut Control, options: &mut DataOptions) -> Result<TcpLis
     Ok(listener)
 }
 
-/// Takes a connection that waits at `listener`, if it is the server's; anybody else's is hung up
-/// on.
+/// Accepts a pending connection from the server. Closes connections from other hosts.
 pub(super) fn accept_one(listener: &TcpListener, peer: IpAddr) -> io::Result<Option<TcpStream>> {
     let (stream, from) = listener.accept()?;
     if from.ip().to_canonical() != peer.to_canonical() {
@@ -300,7 +298,7 @@ fn accept_from(
         if left.is_zero() {
             return Err(Error::Timeout(Phase::DataConnect));
         }
-        // A receive time-out bounds accept(2), too (socket(7)).
+        // The receive timeout also limits accept(2) (socket(7)).
         SockRef::from(listener)
             .set_read_timeout(Some(left))
             .map_err(failed)?;

@@ -1,5 +1,5 @@
-//! Digests of files, as servers tell them: HASH (draft-bryan-ftpext-hash), and the older XSHA256,
-//! XSHA1, XMD5 and XCRC, which no RFC has and many servers do.
+//! Digests of files computed by servers: HASH (draft-bryan-ftpext-hash), and the older XSHA256,
+//! XSHA1, XMD5 and XCRC, which are widespread but in no RFC.
 
 use std::fmt;
 use std::fs::File;
@@ -13,10 +13,10 @@ use sha2::{Sha256, Sha512};
 
 use super::Reply;
 
-/// Bytes of a file that are taken at a time.
+/// Number of file bytes to hash at a time.
 const PIECE: usize = 256 << 10;
 
-/// How a digest is made.
+/// Digest algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// SHA-512.
@@ -27,14 +27,14 @@ pub enum Algorithm {
     Sha1,
     /// MD5.
     Md5,
-    /// CRC-32, as zip and Ethernet have it.
+    /// CRC-32 as in zip and Ethernet.
     Crc32,
 }
 
-/// The command that asks for one.
+/// Command that requests a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DigestCommand {
-    /// HASH, by the algorithm that the server has chosen.
+    /// HASH, with the algorithm selected by the server.
     Hash,
     /// XSHA256.
     Xsha256,
@@ -46,7 +46,7 @@ pub enum DigestCommand {
     Xcrc,
 }
 
-/// A file's digest.
+/// Digest of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -54,7 +54,7 @@ pub struct Digest {
 }
 
 impl Algorithm {
-    /// The length of its digests in octets.
+    /// Length of a digest in bytes.
     fn length(self) -> usize {
         match self {
             Self::Sha512 => 64,
@@ -65,7 +65,7 @@ impl Algorithm {
         }
     }
 
-    /// By its name in HASH's reply (draft-bryan-ftpext-hash §3).
+    /// Returns the algorithm for a name in HASH replies (draft-bryan-ftpext-hash §3).
     fn named(name: &str) -> Option<Self> {
         let names = [
             ("SHA-512", Self::Sha512),
@@ -82,7 +82,8 @@ impl Algorithm {
 }
 
 impl DigestCommand {
-    /// All, the best first: HASH takes any path, ProFTPD's others none with a blank.
+    /// All commands in order of preference. HASH accepts any path; ProFTPD's other commands do not
+    /// accept blanks.
     pub const ALL: [Self; 5] = [
         Self::Hash,
         Self::Xsha256,
@@ -91,7 +92,7 @@ impl DigestCommand {
         Self::Xcrc,
     ];
 
-    /// As it is sent, and as FEAT names it.
+    /// Name of the command, as sent and as listed by FEAT.
     pub fn verb(self) -> &'static str {
         match self {
             Self::Hash => "HASH",
@@ -102,8 +103,8 @@ impl DigestCommand {
         }
     }
 
-    /// The digest in its reply: HASH's `213 SHA-256 0-49 6ae8… path`, the others' `250 6AE8…`,
-    /// where some put the path before the digest, and ProFTPD a line that it is at work.
+    /// Parses the reply: `213 SHA-256 0-49 6ae8… path` for HASH, `250 6AE8…` for the others. Some
+    /// servers put the path before the digest, and ProFTPD adds a line saying that it is at work.
     pub(super) fn parse_reply(self, reply: &Reply) -> Option<Digest> {
         let text = String::from_utf8_lossy(reply.lines().last()?).into_owned();
         let mut words = text.split_ascii_whitespace();
@@ -123,15 +124,15 @@ impl DigestCommand {
 }
 
 impl Digest {
-    /// How it was made.
+    /// Algorithm of this digest.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// That of the first `length` bytes of `file`.
+    /// Computes the digest of the first `length` bytes of `file`.
     ///
     /// # Errors
-    /// The file's; that it is shorter is one.
+    /// The file cannot be read or is shorter.
     pub fn of(algorithm: Algorithm, file: &File, length: u64) -> io::Result<Self> {
         let mut state = State::new(algorithm);
         let mut piece = vec![0; PIECE];
@@ -149,7 +150,7 @@ impl Digest {
         })
     }
 
-    /// From hexadecimal digits, of which a CRC may lack the first zeros.
+    /// Parses hexadecimal digits. A CRC may lack leading zeros.
     fn parse(algorithm: Algorithm, digits: &str) -> Option<Self> {
         let length = algorithm.length() * 2;
         let is_whole = digits.len() == length
@@ -173,7 +174,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// A digest that is being made.
+/// State of a digest computation.
 enum State {
     Long(Box<dyn DynDigest>),
     Crc(crc32fast::Hasher),
@@ -217,7 +218,7 @@ mod tests {
         command.parse_reply(&Reply::new(ReplyCode(250), lines))
     }
 
-    /// The digests of `abc` in FIPS 180-4, RFC 1321 and by cksum.
+    /// Digests of `abc` from FIPS 180-4, RFC 1321 and cksum.
     #[test]
     fn a_digest_is_the_one_in_the_books_however_it_is_told() {
         let mut file = tempfile::tempfile().unwrap();

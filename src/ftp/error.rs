@@ -1,5 +1,5 @@
-//! What can go wrong between this client and a server: one enum, so that a caller can tell a
-//! refusal (the session lives) from a failure (it does not).
+//! Errors of the FTP client. One enum, so that a caller can distinguish a refusal (the session
+//! remains usable) from a failure (it does not).
 
 use std::io;
 
@@ -8,26 +8,26 @@ use super::proxy::ProxyProblem;
 use super::reply::Reply;
 use super::tls::Distrust;
 
-/// What the client was waiting for when time ran out or the line broke.
+/// What the client was doing when a timeout or a connection error occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The addresses of the host's name.
+    /// Looking up the host's addresses.
     Resolve,
-    /// The TCP connection of the control connection.
+    /// Opening the TCP connection of the control connection.
     Connect,
-    /// The TLS handshake of the control connection.
+    /// TLS handshake of the control connection.
     Handshake,
-    /// The server's 220.
+    /// Waiting for the server's 220.
     Greeting,
     /// Sending a command.
     Command,
-    /// The answer to a command.
+    /// Waiting for a reply.
     Reply,
-    /// The data connection: connecting it, or being connected to.
+    /// Opening the data connection, in either direction.
     DataConnect,
-    /// Bytes of a download or a listing.
+    /// Receiving a download or a listing.
     DataRead,
-    /// Room for bytes of an upload.
+    /// Sending an upload.
     DataWrite,
 }
 
@@ -47,149 +47,145 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// An FTP operation's failure.
+/// Error of an FTP operation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The host's name led to no address.
+    /// The host name could not be resolved.
     #[error("cannot find the host {host}: {source}")]
     Resolve {
-        /// The name that was looked up.
+        /// The host name.
         host: String,
-        /// The resolver's answer.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// No address of the host took the control connection.
+    /// No address of the host accepted the control connection.
     #[error("cannot connect to {address}: {source}")]
     Connect {
         /// `host:port`.
         address: String,
-        /// The last address's refusal.
+        /// Error of the last address.
         source: io::Error,
     },
     /// The proxy did not make the connection.
     #[error("the proxy {proxy} {problem}")]
     Proxy {
-        /// As a URL, without its login.
+        /// URL of the proxy without its login.
         proxy: String,
-        /// What went wrong.
+        /// The problem.
         problem: ProxyProblem,
     },
-    /// In active mode the server connects to this machine, which a proxy is not there for.
-    #[error("active mode does not work by a proxy: the server would connect to this machine")]
+    /// Active mode was requested together with a proxy, which cannot accept connections from the
+    /// server.
+    #[error("active mode does not work through a proxy: the server would connect to this machine")]
     ActiveByProxy,
-    /// A deadline passed.
+    /// A timeout expired.
     #[error("the server took too long: timed out {0}")]
     Timeout(Phase),
-    /// The socket failed.
+    /// A socket error.
     #[error("connection failed {phase}: {source}")]
     Io {
-        /// What was under way.
+        /// The operation in progress.
         phase: Phase,
         /// The socket's error.
         source: io::Error,
     },
-    /// The server closed the control connection where a reply was due.
+    /// The server closed the control connection when a reply was due.
     #[error("the server closed the connection {0}")]
     Closed(Phase),
-    /// The server answered, and the answer was no (4yz or 5yz, RFC 959 §4.2.1). Unless the reply is
-    /// a 421 the session can go on.
+    /// The server refused a command (4yz or 5yz, RFC 959 §4.2.1). The session remains usable unless
+    /// the code is 421.
     #[error("{command}: {reply}")]
     Refused {
-        /// The verb that was refused, never its argument (which may be a password).
+        /// The verb, without its argument, which may be a password.
         command: &'static str,
-        /// The server's words.
+        /// The server's reply.
         reply: Reply,
     },
-    /// The server said that a listing is complete (2yz) without having announced or sent it.
-    #[error("{command}: the server says that it is done and sent no listing: {reply}")]
+    /// The server reported a complete listing (2yz) without announcing or sending one.
+    #[error("{command}: the server reported success but sent no listing: {reply}")]
     NoTransfer {
         /// The verb of the listing.
         command: &'static str,
-        /// The server's words.
+        /// The server's reply.
         reply: Reply,
     },
-    /// User or password was refused (430, 530, 532 that is not about limits).
+    /// The user or password was refused (430, 530 or 532, unless the text is about a limit).
     #[error("login refused: {0}")]
     Login(Reply),
-    /// The server has no room for one more session (421 or 530 "too many", RFC 959 §5.4).
+    /// The server's session limit is reached (421, or 530 "too many", RFC 959 §5.4).
     #[error("the server takes no more connections: {0}")]
     TooManySessions(Reply),
-    /// The server takes no TLS (AUTH, PBSZ or PROT refused, RFC 4217); nothing secret was sent.
-    #[error(
-        "the server refuses TLS, which was asked for, and nothing goes in the clear instead: {command}: {reply}"
-    )]
+    /// The server refused TLS (AUTH, PBSZ or PROT, RFC 4217). No secret was sent.
+    #[error("the server refuses TLS; not continuing without encryption: {command}: {reply}")]
     TlsRefused {
-        /// The verb that was refused.
+        /// The verb.
         command: &'static str,
-        /// The server's words.
+        /// The server's reply.
         reply: Reply,
     },
-    /// The server lets nobody in without TLS, and none was asked for.
+    /// The server requires TLS, which is off.
     #[error("the server demands TLS: {reply}; connect to {url} instead")]
     TlsDemanded {
-        /// The server's words.
+        /// The server's reply.
         reply: Reply,
-        /// Where it would go on, with TLS.
+        /// URL of the server with TLS.
         url: String,
     },
-    /// Bytes came in the clear behind the answer to AUTH TLS: somebody on the way may have put them
-    /// there, to be taken for protected ones.
-    #[error(
-        "bytes came in the clear where the TLS handshake was to begin: somebody may have put them there"
-    )]
+    /// Plaintext followed the reply to AUTH TLS. An attacker may have injected it to pass as
+    /// protected data.
+    #[error("the server sent plaintext before the TLS handshake; it may have been injected")]
     PlaintextInjected,
     /// The server's certificate is not trusted.
     #[error(transparent)]
     Certificate(Box<Distrust>),
-    /// The two sides cannot agree on TLS.
+    /// Client and server cannot agree on TLS.
     #[error("no TLS with this server: {0}")]
     Tls(String),
-    /// What came where the handshake was due is no TLS.
+    /// The data received in place of a handshake is not TLS.
     #[error("no TLS with this server: the server does not speak TLS here")]
     NotTls,
-    /// Data over TLS ended without the close_notify that tells its end (RFC 8446 §6.1).
-    #[error("the data ended without TLS's word that it was all: it may have been cut off")]
+    /// TLS data ended without the close_notify that marks its end (RFC 8446 §6.1).
+    #[error("TLS connection closed without close_notify; data may be truncated")]
     NoCloseNotify,
-    /// A reply that cannot be the answer to the command it follows: client and server are out of
-    /// step.
+    /// A reply that cannot answer its command: client and server are out of step.
     #[error("the server's replies are out of step with the commands: {0}")]
     OutOfStep(Reply),
-    /// The server's words are not FTP.
+    /// The server sent something that is not FTP.
     #[error("the server sent something that is not {expected}: {line}")]
     Malformed {
         /// What was expected.
         expected: &'static str,
-        /// What came, escaped and cut.
+        /// What was received, escaped and shortened.
         line: String,
     },
-    /// The server sent more than this client will hold.
+    /// The server sent more than the client accepts.
     #[error("the server sent more than {limit} {what}")]
     TooLong {
-        /// What was too long, with its unit: "bytes in a line", "lines in a reply".
+        /// What exceeded the limit, with its unit: "bytes in a line", "lines in a reply".
         what: &'static str,
-        /// The bound.
+        /// The limit.
         limit: usize,
     },
-    /// The listings being received take more memory together than
-    /// [`ConnectOptions::listings`](super::ConnectOptions::listings) allows.
+    /// The listings being received exceed the memory limit
+    /// [`ConnectOptions::listings`](super::ConnectOptions::listings).
     #[error("the listings being received take more than {0} bytes of memory")]
     ListingTooLarge(usize),
-    /// Each wait was short enough, and all of them together were not.
-    #[error("the server sends {0} too slowly to wait for its end")]
+    /// No single wait exceeded its limit, but the total time did.
+    #[error("the server sends {0} too slowly")]
     TooSlow(&'static str),
     /// A path that cannot be sent.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// An argument that the protocol has no way to write.
+    /// An argument that the protocol cannot express.
     #[error("cannot be sent: {0}")]
     Unrepresentable(&'static str),
-    /// A local file that was being sent could not be read.
+    /// The local file of an upload could not be read.
     #[error("cannot read the local file: {0}")]
     LocalFile(io::Error),
 }
 
 impl Error {
-    /// Whether the session is still good for another command.
+    /// Whether the session remains usable.
     pub fn leaves_session_usable(&self) -> bool {
         match self {
             Self::Refused { reply, .. } => reply.code().0 != 421,
@@ -221,9 +217,8 @@ impl Error {
         }
     }
 
-    /// Whether the server refused a login. A server that has no room for one more session may say
-    /// so in any words and with any code: where others with the same login are open, that is what
-    /// it means.
+    /// Whether the server refused a login. A server at its session limit may report that with any
+    /// text and code: if other sessions with the same login are open, that is the meaning.
     pub fn is_refused_login(&self) -> bool {
         match self {
             Self::TooManySessions(_) | Self::Login(_) => true,
@@ -234,7 +229,7 @@ impl Error {
         }
     }
 
-    /// The server's refusal, where this is one.
+    /// The server's refusal, if this is one.
     pub fn reply(&self) -> Option<&Reply> {
         match self {
             Self::Refused { reply, .. } | Self::Login(reply) | Self::TooManySessions(reply) => {

@@ -1,22 +1,21 @@
-//! What the server can do: FEAT's answer (RFC 2389 §3).
+//! Features of the server, from the FEAT reply (RFC 2389 §3).
 
 use std::collections::HashMap;
 
 use super::reply::Reply;
 
-/// Most features remembered; servers list a few dozen.
+/// Maximum number of stored features. Servers list a few dozen.
 const MOST: usize = 500;
 
-/// FEAT's lines, by name.
+/// Features by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Features {
     by_name: HashMap<String, String>,
 }
 
 impl Features {
-    /// The features in a 211's lines: name and parameters, behind a blank that some servers leave
-    /// out. The first and the last line are words, unless a server without a heading begins with a
-    /// feature.
+    /// Parses the lines of a 211: name and parameters, after a blank that some servers omit. The
+    /// first and last line are text, unless a server without a heading begins with a feature.
     pub(super) fn parse(reply: &Reply) -> Self {
         let (first, inner, last) = match reply.lines() {
             [first, inner @ .., last] => (Some(first), inner, Some(last)),
@@ -33,7 +32,7 @@ impl Features {
             if name.is_empty() {
                 continue;
             }
-            // Some servers give SITE a line for each of its words.
+            // Some servers send a separate SITE line for each subcommand.
             let all: &mut String = by_name.entry(name.to_ascii_uppercase()).or_default();
             if !all.is_empty() {
                 all.push(' ');
@@ -43,7 +42,7 @@ impl Features {
         Self { by_name }
     }
 
-    /// As if FEAT had named these.
+    /// Builds features as if FEAT had listed them.
     #[cfg(test)]
     pub(super) fn named(features: &[&str]) -> Self {
         let lines = [&["Features:"], features, &["End"]].concat();
@@ -51,8 +50,8 @@ impl Features {
         Self::parse(&Reply::new(super::reply::ReplyCode(211), lines.collect()))
     }
 
-    /// Whether FEAT named `feature`, in any case: `MLST`, `MFMT`, `SIZE` …; of two words, whether
-    /// it named the first with the second among its parameters: `SITE UTIME`.
+    /// Whether FEAT lists `feature`, in any case: `MLST`, `MFMT`, `SIZE`. For two words, whether it
+    /// lists the first with the second among its parameters: `SITE UTIME`.
     pub fn has(&self, feature: &str) -> bool {
         match feature.split_once(' ') {
             None => self.parameters(feature).is_some(),
@@ -64,14 +63,14 @@ impl Features {
         }
     }
 
-    /// The parameters FEAT gave with `feature`: for `MLST`, `type*;size*;`.
+    /// Parameters of `feature`: for `MLST`, `type*;size*;`.
     pub fn parameters(&self, feature: &str) -> Option<&str> {
         self.by_name
             .get(&feature.to_ascii_uppercase())
             .map(String::as_str)
     }
 
-    /// All names, sorted, for showing.
+    /// Returns all names, sorted.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<_> = self.by_name.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -79,7 +78,7 @@ impl Features {
     }
 }
 
-/// Whether the first or the last line of a 211 is itself a feature.
+/// Whether the first or last line of a 211 is a feature.
 fn is_feature(line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
     let mut words = line.split_whitespace();

@@ -1,9 +1,9 @@
-//! The grammars of what a server sends, fed with anything (see [`crate::fuzzing`]).
+//! Parsers of server output, for fuzzing (see [`crate::fuzzing`]).
 
 #![allow(
     clippy::missing_panics_doc,
     clippy::expect_used,
-    reason = "a panic is how a fuzzer is told"
+    reason = "panics report findings to the fuzzer"
 )]
 
 use std::fmt::Display;
@@ -22,10 +22,10 @@ use super::session::facts::{parse_size, parse_time};
 use super::session::list::Parser;
 use super::session::quoted_path;
 
-/// 2026-11-23T12:00 UTC, as for the recorded listings.
+/// 2026-11-23T12:00 UTC, as in the recorded listings.
 const NOW: i64 = 1_795_435_200;
 
-/// Replies, one after the other, and what is taken from them.
+/// Parses a sequence of replies and the values in them.
 pub fn reply(input: &[u8]) {
     for reply in replies(input) {
         is_one_line(&reply);
@@ -43,7 +43,7 @@ pub fn reply(input: &[u8]) {
     }
 }
 
-/// FEAT's answer.
+/// Parses FEAT replies.
 pub fn feat(input: &[u8]) {
     for reply in replies(input) {
         let features = Features::parse(&reply);
@@ -54,7 +54,7 @@ pub fn feat(input: &[u8]) {
     }
 }
 
-/// The answers to EPSV and PASV.
+/// Parses EPSV and PASV replies.
 pub fn data_address(input: &[u8]) {
     for line in lines(input) {
         assert_ne!(extended_passive_port(line), Some(0));
@@ -62,7 +62,7 @@ pub fn data_address(input: &[u8]) {
     }
 }
 
-/// The answers to HASH, XSHA256 and the like.
+/// Parses replies to HASH, XSHA256 and similar commands.
 pub fn digest(input: &[u8]) {
     for reply in replies(input) {
         for command in DigestCommand::ALL {
@@ -71,39 +71,39 @@ pub fn digest(input: &[u8]) {
     }
 }
 
-/// Lines of MLSD.
+/// Parses lines of MLSD.
 pub fn mlsd(input: &[u8]) {
     each_line(input, Format::Mlsd);
 }
 
-/// Lines of MLST.
+/// Parses lines of MLST.
 pub fn mlst(input: &[u8]) {
     for mut entry in lines(input).filter_map(parse_mlst) {
         if entry.name.is_empty() {
-            // It is called what was asked for.
+            // The entry gets the name that was asked for.
             entry.name = b"name".to_vec();
         }
         is_bounded(&entry);
     }
 }
 
-/// Lines of `ls -l`.
+/// Parses lines of `ls -l`.
 pub fn unix(input: &[u8]) {
     each_line(input, Format::List);
 }
 
-/// Lines of IIS.
+/// Parses lines of IIS.
 pub fn dos(input: &[u8]) {
     each_line(input, Format::List);
 }
 
-/// Lines of EPLF.
+/// Parses lines of EPLF.
 pub fn eplf(input: &[u8]) {
     each_line(input, Format::List);
 }
 
-/// Whole listings as they stream in: the first byte is the format, the second how many bytes come
-/// at a time.
+/// Parses a whole listing as a stream. The first byte selects the format, the second the number of
+/// bytes per read.
 pub fn listing(input: &[u8]) {
     let [format, step, rest @ ..] = input else {
         return;
@@ -115,7 +115,7 @@ pub fn listing(input: &[u8]) {
     };
     let charset = (format == Format::List).then_some(encoding_rs::SHIFT_JIS);
     let mut sink = |entry: Entry| {
-        // Another charset's bytes may be more in UTF-8.
+        // Names in another charset may grow when converted to UTF-8.
         check_name(&entry.name).expect("a name that can be used");
         ControlFlow::Continue(())
     };
@@ -130,7 +130,7 @@ pub fn listing(input: &[u8]) {
     assert!(parser.finish().is_ok());
 }
 
-/// Gives some bytes at a time.
+/// A reader that returns a few bytes at a time.
 struct Pieces<'a> {
     rest: &'a [u8],
     step: usize,
@@ -144,7 +144,7 @@ impl std::io::Read for Pieces<'_> {
     }
 }
 
-/// Each line as a listing of its own, and all of them as one.
+/// Parses each line as a listing, and all lines as one listing.
 fn each_line(input: &[u8], format: Format) {
     let mut reader = ListingReader::new(format, NOW);
     for line in lines(input) {
@@ -169,7 +169,7 @@ fn lines(input: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// The replies in `input`; one that does not end is none.
+/// Parses the complete replies in `input`.
 fn replies(input: &[u8]) -> Vec<Reply> {
     let (mut replies, mut lines) = (Vec::new(), lines(input));
     while let Some(line) = lines.next() {
@@ -196,7 +196,7 @@ fn replies(input: &[u8]) -> Vec<Reply> {
     replies
 }
 
-/// The entry can be joined to a path, and holds no more than it may.
+/// Checks that the entry can be joined to a path and is within its size limits.
 fn is_bounded(entry: &Entry) {
     assert_eq!(check_name(&entry.name), Ok(()));
     is_safe(RemotePath::root().join(&entry.name).ok().as_ref());
@@ -212,7 +212,7 @@ fn is_bounded(entry: &Entry) {
     assert!(entry.kind != Kind::Directory || entry.size.is_none());
 }
 
-/// The path can be shown in a log and sent in a command.
+/// Checks that the path is safe in a log and in a command.
 fn is_safe(path: Option<&RemotePath>) {
     let Some(path) = path else { return };
     is_one_line(path);
@@ -220,7 +220,7 @@ fn is_safe(path: Option<&RemotePath>) {
     assert!(!path.as_bytes().iter().any(is_unsendable));
 }
 
-/// What is shown of the server's words cannot disturb a terminal.
+/// Checks that displayed server text cannot disturb a terminal.
 fn is_one_line(shown: &impl Display) {
     assert!(!shown.to_string().contains(char::is_control));
 }

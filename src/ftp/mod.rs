@@ -1,8 +1,8 @@
-//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659, 4217), for any program to use.
+//! An FTP client over std sockets (RFC 959, 2389, 2428, 2640, 3659, 4217), usable by any program.
 //!
-//! It knows replies, commands, control and data connections, TLS and listing dialects. Every wait
-//! has a deadline, every size that a server chooses has a bound, and a path is bytes that cannot
-//! end a command.
+//! It handles replies, commands, control and data connections, TLS and listing dialects. Every wait
+//! has a deadline, every size chosen by a server has a limit, and paths are bytes that cannot end a
+//! command.
 //!
 //! ```no_run
 //! use std::{ops::ControlFlow, time::Duration};

@@ -1,4 +1,4 @@
-//! Where and how to connect, and as whom.
+//! Connection options: where and how to connect, and with which login.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::proxy::Proxy;
 use super::tls::Tls;
 use super::{CommandCounts, ListingBudget};
 
-/// A password that cannot be logged: its `Debug` prints stars.
+/// A password that cannot be logged: `Debug` prints stars.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
 impl Password {
-    /// Takes the secret.
+    /// Wraps a password.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
     }
 
-    /// The secret itself, to be sent.
+    /// Returns the password, to be sent.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -30,53 +30,53 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// Where and how to connect; made once, used for every session.
+/// Connection options, shared by all sessions.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// Host name or address (an IPv6 address without brackets).
+    /// Host name or address (IPv6 addresses without brackets).
     pub host: String,
-    /// The control connection's port; FTP's own is 21.
+    /// Port of the control connection; the default of FTP is 21.
     pub port: u16,
-    /// Login name.
+    /// User name.
     pub user: String,
-    /// Its password.
+    /// Password of the user.
     pub password: Password,
-    /// Sent where the server asks for an account (332); empty for none.
+    /// Account, sent if the server asks for one (332); may be empty.
     pub account: String,
-    /// Whether and how the session is protected.
+    /// Whether and how connections are encrypted.
     pub tls: Tls,
-    /// Longest wait for the TCP connection, of the control and of a data connection, and as long
-    /// for TLS over it.
+    /// Time limit for the TCP connection of a control or data connection, and again for its TLS
+    /// handshake.
     pub connect_timeout: Duration,
-    /// Longest silence of the server in a reply or a transfer.
+    /// Time limit for each wait for a reply or for data.
     pub timeout: Duration,
-    /// What makes the connections in our place; `None` connects straight.
+    /// Proxy to connect through; `None` connects directly.
     pub proxy: Option<Proxy>,
-    /// Active mode: the server connects to us (EPRT, PORT) instead of us to it. Not by a proxy.
+    /// Active mode: the server connects to the client (EPRT, PORT). Not available through a proxy.
     pub active: bool,
-    /// This machine's end of the connections.
+    /// Local end of the connections.
     pub local: LocalOptions,
     /// Use the address in a 227 reply instead of the control connection's peer.
     pub trust_pasv_address: bool,
-    /// The names' charset on the wire; `None` sends and takes names byte for byte.
+    /// Charset of names on the wire; `None` passes names through byte for byte.
     pub charset: Option<&'static encoding_rs::Encoding>,
-    /// The zone of the times in LIST, and in MDTM where the server tells both alike
-    /// ([`Capability::MdtmUtc`]); `None` where it is to be found out.
+    /// Time zone of LIST, and of MDTM if the server uses local time there
+    /// ([`Capability::MdtmUtc`]); `None` detects it.
     pub timezone: Option<jiff::tz::TimeZone>,
-    /// Sent one after the other after each login, for servers that need a command of their own.
+    /// Commands to send after each login, one at a time, for servers with special requirements.
     pub login_commands: Vec<String>,
-    /// Counts what is sent.
+    /// Counts the commands sent.
     pub counts: CommandCounts,
-    /// What the server can and does, as far as is known; all sessions share it and add to it.
-    /// Commands and data connections are sent ahead where it says that the server bears that.
+    /// Known properties of the server, shared and extended by all sessions. Commands and data
+    /// connections are sent ahead only if the profile says that the server supports it.
     pub profile: ServerProfile,
-    /// Bounds the memory of listings being received.
+    /// Memory limit for listings being received.
     pub listings: ListingBudget,
 }
 
 impl ConnectOptions {
-    /// Whether data connections may be opened ahead of their transfers, where the server queues
-    /// commands. Begun without waiting, one by a proxy would be none.
+    /// Whether data connections may be prepared ahead of their transfers. Not through a proxy,
+    /// where a connect(2) without waiting reaches only the proxy.
     pub(super) fn may_prepare_data(&self) -> bool {
         !self.active
             && self.proxy.is_none()

@@ -1,50 +1,49 @@
-//! Paths on the server: absolute, made of names that are safe to send.
+//! Absolute paths on the server, made of names that are safe to send.
 //!
-//! A path is parsed once and trusted after: nothing in it can end a command line (RFC 959 §5.3.1
-//! ends commands in CR LF, so neither byte may be in a path) or climb out of a directory.
+//! A path is validated once: it contains nothing that could end a command line (CR LF, RFC 959
+//! §5.3.1) or leave a directory.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest name, in bytes, that becomes a path component: Linux's NAME_MAX.
+/// Maximum length of a path component in bytes (NAME_MAX on Linux).
 pub const NAME_MAX: usize = 255;
 
-/// Why bytes are not a path or a name.
+/// Reason why bytes are not a valid path or name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// CR, LF or NUL: they cannot be sent in a command.
+    /// Contains CR, LF or NUL, which cannot be sent in a command.
     #[error("the name has a carriage return, line feed or NUL, which FTP cannot send")]
     Unsendable,
-    /// Empty, `.`, `..` or with a `/` in it, where one name is wanted.
+    /// Empty, `.`, `..` or contains `/`, where a single name is required.
     #[error("not the name of a directory entry")]
     NotAName,
     /// Longer than [`NAME_MAX`].
     #[error("the name is longer than 255 bytes")]
     TooLong,
-    /// The server's charset has no bytes for it.
+    /// Not representable in the server's charset.
     #[error("the name cannot be written in the server's charset, {0}")]
     NotInCharset(&'static str),
 }
 
 /// An absolute path on the server, byte for byte; cheap to clone.
 ///
-/// It begins with `/`, has no empty, `.` or `..` component and no trailing `/` (but the root).
-/// The leading `/` keeps `-`, `~` and option letters from meaning anything to a server.
+/// It begins with `/`, has no empty, `.` or `..` component, and no trailing `/` except for the
+/// root. The leading `/` prevents servers from interpreting `-`, `~` or options.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RemotePath(Arc<[u8]>);
 
 impl RemotePath {
-    /// `/`.
+    /// Returns `/`.
     pub fn root() -> Self {
         Self(Arc::from(b"/".as_slice()))
     }
 
-    /// The path that `bytes` spell; a missing leading `/` is added, empty and `.` components
-    /// vanish.
+    /// Parses a path. Adds a missing leading `/` and removes empty and `.` components.
     ///
     /// # Errors
-    /// A component that is `..`, too long or unsendable.
+    /// A component is `..`, too long, or contains CR, LF or NUL.
     pub fn new(bytes: &[u8]) -> Result<Self, PathError> {
         bytes
             .split(|byte| *byte == b'/')
@@ -52,7 +51,7 @@ impl RemotePath {
             .try_fold(Self::root(), |path, name| path.join(name))
     }
 
-    /// The entry `name` of this directory.
+    /// Returns the path of the entry `name` in this directory.
     ///
     /// # Errors
     /// See [`check_name`].
@@ -65,31 +64,31 @@ impl RemotePath {
         Ok(Self(Arc::from(bytes)))
     }
 
-    /// The directory this is an entry of; none for the root.
+    /// Returns the containing directory, or `None` for the root.
     pub fn parent(&self) -> Option<Self> {
         let slash = self.last_slash()?;
         Some(Self(Arc::from(self.0.get(..slash.max(1))?)))
     }
 
-    /// The last component; empty for the root.
+    /// Returns the last component, empty for the root.
     pub fn name(&self) -> &[u8] {
         self.last_slash()
             .and_then(|slash| self.0.get(slash + 1..))
             .unwrap_or_default()
     }
 
-    /// The bytes, as they would be sent under UTF-8.
+    /// Returns the bytes of the path, in UTF-8 where names are text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether this is `/`.
+    /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         self.0.len() == 1
     }
 
-    /// Where a link in this directory to `target` leads, by its words alone: `..` takes the last
-    /// name away, and at the root nothing. None where a name in it cannot be one.
+    /// Resolves the target of a symlink in this directory lexically: `..` removes the last
+    /// component, and has no effect at the root. Returns `None` if a component is not a valid name.
     pub fn resolve(&self, target: &[u8]) -> Option<Self> {
         let start = if target.starts_with(b"/") {
             Self::root()
@@ -105,7 +104,8 @@ impl RemotePath {
             })
     }
 
-    /// This path's rest below `ancestor`, without a leading `/`; empty where they are the same.
+    /// Returns the part of this path below `ancestor`, without a leading `/`. Empty if they are
+    /// equal.
     pub fn below(&self, ancestor: &Self) -> Option<&[u8]> {
         if ancestor.is_root() {
             return self.0.get(1..);
@@ -117,8 +117,8 @@ impl RemotePath {
         }
     }
 
-    /// Where this path is after its ancestor `from` was renamed to `to`; none when it is not below
-    /// `from`.
+    /// Returns this path after its ancestor `from` was renamed to `to`, or `None` if it is not
+    /// below `from`.
     pub fn rebased(&self, from: &Self, to: &Self) -> Option<Self> {
         match self.below(from)? {
             [] => Some(to.clone()),
@@ -143,10 +143,10 @@ impl RemotePath {
     }
 }
 
-/// Whether `name` can be one component of a path.
+/// Checks that `name` can be a path component.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// The reason why it cannot.
 pub fn check_name(name: &[u8]) -> Result<(), PathError> {
     if name.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return Err(PathError::Unsendable);
@@ -160,14 +160,14 @@ pub fn check_name(name: &[u8]) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Shows the path for a log or a message: control characters and bytes that are not UTF-8 escaped.
-/// A path is ordered, compared and hashed as its bytes are.
+/// Paths are ordered, compared and hashed as their bytes are.
 impl Borrow<[u8]> for RemotePath {
     fn borrow(&self) -> &[u8] {
         &self.0
     }
 }
 
+/// Formats the path for a log or a message: control characters and invalid UTF-8 are escaped.
 impl fmt::Display for RemotePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         escape(&self.0, f)
@@ -180,7 +180,7 @@ impl fmt::Debug for RemotePath {
     }
 }
 
-/// Bytes that a server chose, for a log or a message: as [`RemotePath`] shows its own.
+/// Formats bytes from a server for a log or a message, with the escapes of [`RemotePath`].
 #[derive(Debug, Clone, Copy)]
 pub struct EscapedPath<'a>(pub &'a [u8]);
 
@@ -190,7 +190,7 @@ impl fmt::Display for EscapedPath<'_> {
     }
 }
 
-/// Writes bytes that a server chose so that they cannot disturb a terminal or forge a log line.
+/// Escapes bytes from a server, so that they cannot disturb a terminal or forge a log line.
 pub(crate) fn escape(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -207,8 +207,8 @@ pub(crate) fn escape(bytes: &[u8], f: &mut impl fmt::Write) -> fmt::Result {
     Ok(())
 }
 
-/// Whether the character has no shape of its own and changes what is beside it: the direction of
-/// writing (Unicode's bidirectional controls), or the line.
+/// Whether the character is invisible and changes the text around it: the writing direction
+/// (Unicode's bidirectional controls) or the line.
 fn turns_text(c: char) -> bool {
     matches!(
         c,

@@ -2,27 +2,27 @@
 
 use std::fmt;
 
-/// A reply's three digits.
+/// The three digits of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplyCode(pub u16);
 
-/// What a reply asks of the client: its code's first digit (RFC 959 §4.2.1).
+/// Meaning of a reply's first digit (RFC 959 §4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyClass {
-    /// 1yz: begun, another reply follows.
+    /// 1yz: started; another reply follows.
     Preliminary,
-    /// 2yz: done.
+    /// 2yz: completed.
     Completion,
     /// 3yz: the server waits for more.
     Intermediate,
-    /// 4yz: not now.
+    /// 4yz: refused for now.
     Transient,
-    /// 5yz: no.
+    /// 5yz: refused.
     Permanent,
 }
 
 impl ReplyCode {
-    /// The first digit's meaning.
+    /// Returns the meaning of the first digit.
     pub fn class(self) -> ReplyClass {
         match self.0 / 100 {
             1 => ReplyClass::Preliminary,
@@ -33,16 +33,16 @@ impl ReplyCode {
         }
     }
 
-    /// Whether the server does not have the command, or not in this form: refusals whose second
-    /// digit is 0 are about syntax (RFC 959 §4.2.1; servers use 402 and others that the RFC does
-    /// not list). A 501 is about the argument, and a 202 says that the command is superfluous: it
-    /// did nothing.
+    /// Whether the server does not support the command, or not in this form: refusals with a second
+    /// digit of 0 are about syntax (RFC 959 §4.2.1; servers use 402 and others not listed in the
+    /// RFC). Excludes 501, which is about the argument, and 202, which means that the command did
+    /// nothing.
     pub(crate) fn means_unsupported(self) -> bool {
         self.0 == 202 || self.0 >= 400 && (self.0 / 10).is_multiple_of(10) && self.0 != 501
     }
 }
 
-/// A whole reply: its code and the text of its lines, without code, separator and line end.
+/// A complete reply: its code and the text of its lines, without code, separator and line end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     code: ReplyCode,
@@ -50,17 +50,17 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply of these lines.
+    /// Creates a reply.
     pub fn new(code: ReplyCode, lines: Vec<Vec<u8>>) -> Self {
         Self { code, lines }
     }
 
-    /// The three digits.
+    /// Returns the code.
     pub fn code(&self) -> ReplyCode {
         self.code
     }
 
-    /// The text, line by line, as bytes: its charset is the server's.
+    /// Returns the text of each line as bytes in the server's charset.
     pub fn lines(&self) -> &[Vec<u8>] {
         &self.lines
     }
@@ -78,14 +78,14 @@ impl Reply {
         )
     }
 
-    /// Whether the server's session ends here by a fault of its own: vsftpd's `500 OOPS: …`, which
-    /// answers no command, and tells nothing of one.
+    /// Whether the server's session ends here because of an internal error: vsftpd's `500 OOPS: …`.
+    /// It answers no command.
     pub(crate) fn is_fatal_oops(&self) -> bool {
         let text = self.lines.first();
         self.code.0 == 500 && text.is_some_and(|text| text.starts_with(b"OOPS:"))
     }
 
-    /// The text in lower case, for finding words in it.
+    /// Returns the text in lower case, for searching.
     pub(crate) fn words(&self) -> String {
         String::from_utf8_lossy(&self.lines.join(&b' ')).to_lowercase()
     }
@@ -102,7 +102,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// A reply's first line, taken apart.
+/// The parts of a reply's first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FirstLine<'a> {
     pub(super) code: ReplyCode,
@@ -111,7 +111,7 @@ pub(super) struct FirstLine<'a> {
     pub(super) text: &'a [u8],
 }
 
-/// Takes a first line apart: `ddd text`, `ddd-text` or, as some servers send it, a bare `ddd`.
+/// Parses a first line: `ddd text`, `ddd-text` or, as some servers send it, only `ddd`.
 pub(super) fn first_line(line: &[u8]) -> Option<FirstLine<'_>> {
     let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = line else {
         return None;
@@ -138,14 +138,15 @@ pub(super) fn first_line(line: &[u8]) -> Option<FirstLine<'_>> {
     }
 }
 
-/// The text of `line` where it ends the reply that began with `code`: only the same code followed
-/// by a blank (or nothing) does; inner lines may begin with any digits.
+/// Returns the text of `line` if it ends the reply that began with `code`. Only the same code
+/// followed by a blank or nothing does; inner lines may begin with any digits.
 pub(super) fn last_line(line: &[u8], code: ReplyCode) -> Option<&[u8]> {
     let last = first_line(line).filter(|last| last.code == code && !last.more)?;
     Some(last.text)
 }
 
-/// An inner line's text: a repeated `ddd-` is the reply's dress, anything else belongs to the text.
+/// Returns the text of an inner line. A repeated `ddd-` is removed; other prefixes belong to the
+/// text.
 pub(super) fn inner_line(line: &[u8], code: ReplyCode) -> &[u8] {
     match first_line(line) {
         Some(inner) if inner.code == code && inner.more => inner.text,

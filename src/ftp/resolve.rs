@@ -1,5 +1,5 @@
-//! Looking up host names with a deadline: getaddrinfo(3) has none of its own, and a resolver whose
-//! servers are silent takes minutes.
+//! Host name lookup with a deadline. getaddrinfo(3) has none, and can take minutes if the name
+//! servers do not respond.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -8,16 +8,16 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// Most lookups that may be stuck at the same time.
+/// Maximum number of lookups that may be stuck at the same time.
 const MOST_STUCK: usize = 16;
 
-/// Lookups that have not come to an end.
+/// Number of lookups in progress.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
-/// The addresses of `host`, found within `patience`; an address needs no lookup.
+/// Looks up the addresses of `host` within `patience`. An address needs no lookup.
 ///
 /// # Errors
-/// The resolver's; `TimedOut` where it took longer.
+/// The resolver's error, or `TimedOut`.
 pub(super) fn resolve(host: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -30,8 +30,7 @@ pub(super) fn resolve(host: &str, port: u16, patience: Duration) -> io::Result<V
     })
 }
 
-/// Runs `lookup` in a thread of its own, which is left behind where it takes longer than
-/// `patience`.
+/// Runs `lookup` in its own thread, which is abandoned if it takes longer than `patience`.
 fn within<T: Send + 'static>(
     patience: Duration,
     lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -43,7 +42,7 @@ fn within<T: Send + 'static>(
         .spawn(move || {
             let outcome = lookup();
             drop(ticket);
-            // The asker may have given up.
+            // The caller may have given up.
             let _ = found.send(outcome);
         })?;
     match finding.recv_timeout(patience) {
@@ -53,7 +52,7 @@ fn within<T: Send + 'static>(
     }
 }
 
-/// The right to one lookup; dropped, it counts no more.
+/// Permission for one lookup. Dropping it ends the count.
 struct Ticket;
 
 impl Ticket {

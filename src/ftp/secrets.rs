@@ -1,23 +1,24 @@
-//! What was sent to the server and is in no log or message, though the server may repeat it.
+//! Secrets that were sent to the server and must not appear in logs and messages, even if the
+//! server repeats them.
 
 use std::borrow::Cow;
 
-/// What is shown in a secret's place.
+/// Replacement for a secret.
 const STARS: &[u8] = b"****";
 
-/// Passwords and the like.
+/// The secrets, such as passwords.
 #[derive(Default)]
 pub(super) struct Secrets(Vec<Vec<u8>>);
 
 impl Secrets {
-    /// One more; an empty one hides nothing.
+    /// Adds a secret. An empty one has no effect.
     pub(super) fn add(&mut self, secret: &str) {
         if !secret.is_empty() {
             self.0.push(secret.as_bytes().to_vec());
         }
     }
 
-    /// `text` with stars for each of them.
+    /// Replaces all secrets in `text` with stars.
     pub(super) fn conceal_in<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let conceal = |text: Cow<'a, [u8]>, secret: &Vec<u8>| {
             if text.windows(secret.len()).any(|window| window == secret) {
@@ -36,7 +37,7 @@ impl std::fmt::Debug for Secrets {
     }
 }
 
-/// `text` with stars for each `secret` in it, which is not empty.
+/// Replaces each non-empty `secret` in `text` with stars.
 fn without(text: &[u8], secret: &[u8]) -> Vec<u8> {
     let mut shown = Vec::with_capacity(text.len());
     let mut rest = text;

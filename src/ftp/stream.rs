@@ -1,4 +1,4 @@
-//! What a control or a data connection runs over: TCP as it is, or TLS over it (RFC 4217).
+//! The byte stream of a control or data connection: TCP, or TLS over TCP (RFC 4217).
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -7,14 +7,14 @@ use std::os::unix::fs::FileExt;
 
 use super::tls::TlsStream;
 
-/// Bytes of a file that are encrypted at a time.
+/// Number of file bytes to encrypt at a time.
 const PIECE: usize = 256 << 10;
 
-/// A connection's bytes, in the clear or over TLS.
+/// A connection in the clear or over TLS.
 ///
-/// A read that brought TLS records without data (session tickets) is `Interrupted`, so that whoever
-/// loops counts its deadline on. An end that TLS's close_notify did not announce is
-/// `UnexpectedEof`: anybody on the way may have made it.
+/// A read that yields only TLS records without data (session tickets) fails with `Interrupted`, so
+/// that callers check their deadline. An end without close_notify fails with `UnexpectedEof`,
+/// because an attacker may have caused it.
 #[derive(Debug)]
 pub(super) enum MaybeTlsStream {
     Clear(TcpStream),
@@ -22,7 +22,7 @@ pub(super) enum MaybeTlsStream {
 }
 
 impl MaybeTlsStream {
-    /// The TCP socket below.
+    /// Returns the underlying TCP socket.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Clear(socket) => socket,
@@ -30,12 +30,12 @@ impl MaybeTlsStream {
         }
     }
 
-    /// Sends up to `length` bytes of `file` from `offset` on; how many went, 0 where the file ends.
-    /// In the clear they go from the page cache to the socket (sendfile); `piece` holds them on
-    /// their way into TLS.
+    /// Sends up to `length` bytes of `file` from `offset` on. Returns the number of bytes sent; 0
+    /// means the end of the file. In the clear they go from the page cache to the socket
+    /// (sendfile). For TLS, `piece` buffers them.
     ///
     /// # Errors
-    /// The connection's in the inner result, the file's in the outer one.
+    /// Those of the connection in the inner result, those of the file in the outer one.
     pub(super) fn send_file(
         &mut self,
         file: &File,
@@ -54,17 +54,17 @@ impl MaybeTlsStream {
         Ok(sent.map(|()| count))
     }
 
-    /// Takes what has come on a connection that is only written to: tickets for the next one.
+    /// Processes session tickets received on a connection that is only written to.
     pub(super) fn take_tickets(&mut self) {
         if let Self::Tls(stream) = self {
             stream.has_ended();
         }
     }
 
-    /// Ends what this side sends: close_notify where there is TLS, then the FIN.
+    /// Ends the outgoing direction: close_notify with TLS, then FIN.
     ///
     /// # Errors
-    /// The other side has hung up.
+    /// The peer has closed the connection.
     pub(super) fn end(&mut self) -> io::Result<()> {
         if let Self::Tls(stream) = self {
             stream.close_notify()?;

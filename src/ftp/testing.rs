@@ -1,5 +1,5 @@
-//! A peer that plays a server's part line by line, as a story tells it: for what no real server
-//! can be made to say.
+//! A scripted peer that plays the server line by line, for behaviour that real servers cannot be
+//! made to show.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,10 +14,9 @@ use super::{
     ServerProfile, Session, Tls,
 };
 
-/// Longer than any step of a story: it ends a story that hangs.
+/// Longer than any step of a script; ends a script that hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The client's deadline in stories about silence; long enough for what is said in them on a busy
-/// machine.
+/// The client's timeout in tests about silence, long enough for the other steps on a busy machine.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
 
 /// A server that waits for one control connection.
@@ -26,19 +25,19 @@ pub(super) struct Peer {
     story: JoinHandle<()>,
 }
 
-/// The control connection, from the server's side.
+/// The control connection from the server's side.
 pub(super) struct Stage {
     control: BufReader<Channel>,
 }
 
-/// A connection, from the server's side.
+/// A connection from the server's side.
 pub(super) enum Channel {
     Clear(TcpStream),
     Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
 }
 
 impl Channel {
-    /// The TCP socket below.
+    /// Returns the underlying TCP socket.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {
             Self::Clear(socket) => socket,
@@ -46,7 +45,7 @@ impl Channel {
         }
     }
 
-    /// The TLS connection.
+    /// Returns the TLS connection.
     pub(super) fn tls(&mut self) -> &mut StreamOwned<ServerConnection, TcpStream> {
         match self {
             Self::Clear(_) => panic!("in the clear"),
@@ -55,7 +54,7 @@ impl Channel {
     }
 }
 
-/// Resets the connection: closed without a linger it sends RST.
+/// Resets the connection: closing without linger sends RST.
 pub(super) fn reset(socket: TcpStream) {
     let lingerless = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     lingerless.unwrap();
@@ -88,12 +87,12 @@ impl Write for Channel {
 }
 
 impl Peer {
-    /// Plays `story` to the first client on 127.0.0.1.
+    /// Runs `story` for the first client on 127.0.0.1.
     pub(super) fn plays(story: impl FnOnce(&mut Stage) + Send + 'static) -> Self {
         Self::plays_at("127.0.0.1:0", story)
     }
 
-    /// Plays `story` to the first client at `address`.
+    /// Runs `story` for the first client at `address`.
     pub(super) fn plays_at(address: &str, story: impl FnOnce(&mut Stage) + Send + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
@@ -101,7 +100,7 @@ impl Peer {
         Self { address, story }
     }
 
-    /// Plays the one story to the first client, then the other to the second.
+    /// Runs one script for the first client and another for the second.
     pub(super) fn plays_two(
         one: impl FnOnce(&mut Stage) + Send + 'static,
         other: impl FnOnce(&mut Stage) + Send + 'static,
@@ -115,13 +114,13 @@ impl Peer {
         Self { address, story }
     }
 
-    /// One that plays no story: another program serves at `address`.
+    /// A peer without a script: another program serves `address`.
     pub(super) fn elsewhere(address: SocketAddr) -> Self {
         let story = std::thread::spawn(|| {});
         Self { address, story }
     }
 
-    /// Options that lead here, with a deadline no healthy story meets.
+    /// Returns options for this peer, with a timeout that no working script reaches.
     pub(super) fn options(&self) -> ConnectOptions {
         ConnectOptions {
             host: self.address.ip().to_string(),
@@ -145,7 +144,7 @@ impl Peer {
         }
     }
 
-    /// The same, with a deadline for stories about silence.
+    /// The same with a short timeout, for tests about silence.
     pub(super) fn impatient(&self) -> ConnectOptions {
         ConnectOptions {
             timeout: SHORT,
@@ -153,13 +152,13 @@ impl Peer {
         }
     }
 
-    /// A session here; the story begins with [`Stage::log_in`].
+    /// Opens a session with this peer. The script begins with [`Stage::log_in`].
     pub(super) fn session(&self) -> Session {
         Session::connect(&self.options()).unwrap()
     }
 
-    /// A session that sends commands together, and opens no data connection ahead: it is an active
-    /// one.
+    /// Opens a session that sends batches of commands. It prepares no data connections because it
+    /// uses active mode.
     pub(super) fn queueing_session(&self) -> Session {
         let options = ConnectOptions {
             profile: proven(),
@@ -169,7 +168,8 @@ impl Peer {
         Session::connect(&options).unwrap()
     }
 
-    /// A session that sends ahead all it can; the story begins with [`Stage::log_in`].
+    /// Opens a session that sends everything possible ahead. The script begins with
+    /// [`Stage::log_in`].
     pub(super) fn armed_session(&self) -> Session {
         let options = ConnectOptions {
             profile: proven(),
@@ -178,14 +178,14 @@ impl Peer {
         Session::connect(&options).unwrap()
     }
 
-    /// The story was played to its end, and each line of it came true.
+    /// Waits for the end of the script and checks that it succeeded.
     pub(super) fn ends(self) {
         self.story.join().unwrap();
     }
 }
 
 impl Stage {
-    /// With the next client at `listener`.
+    /// Accepts the next client at `listener`.
     fn next(listener: &TcpListener) -> Self {
         let (control, _) = listener.accept().unwrap();
         control.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -195,8 +195,8 @@ impl Stage {
         }
     }
 
-    /// Sends `lines`, each with its line end. They go in one write: a client may close at the first
-    /// of them.
+    /// Sends `lines`, each with a line end, in one write: a client may close after the first of
+    /// them.
     pub(super) fn say(&mut self, lines: &str) {
         let lines: Vec<u8> = lines
             .lines()
@@ -210,13 +210,13 @@ impl Stage {
         self.control.get_mut().write_all(bytes).unwrap();
     }
 
-    /// The client's next command is `line`.
+    /// Expects `line` as the client's next command.
     #[track_caller]
     pub(super) fn hear(&mut self, line: &str) {
         assert_eq!(String::from_utf8_lossy(&self.heard()), line);
     }
 
-    /// The client's next command.
+    /// Receives the client's next command.
     pub(super) fn heard(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         self.control.read_until(b'\n', &mut line).unwrap();
@@ -225,26 +225,26 @@ impl Stage {
         line
     }
 
-    /// The client's next command is `line`, and is answered so.
+    /// Expects `line` as the next command and answers it with `reply`.
     #[track_caller]
     pub(super) fn answer(&mut self, line: &str, reply: &str) {
         self.hear(line);
         self.say(reply);
     }
 
-    /// Greets, lets in, has no features.
+    /// Plays a login without features.
     #[track_caller]
     pub(super) fn log_in(&mut self) {
         self.log_in_with("502 no FEAT");
     }
 
-    /// Greets, lets in, answers FEAT with `features`.
+    /// Plays a login and answers FEAT with `features`.
     #[track_caller]
     pub(super) fn log_in_with(&mut self, features: &str) {
         self.log_in_as("ready", features);
     }
 
-    /// The same after this greeting.
+    /// The same with another greeting.
     #[track_caller]
     pub(super) fn log_in_as(&mut self, greeting: &str, features: &str) {
         self.say(&format!("220 {greeting}"));
@@ -254,7 +254,7 @@ impl Stage {
         self.answer("TYPE I", "200 binary");
     }
 
-    /// Agrees on a data connection by EPSV and takes it.
+    /// Sets up a data connection by EPSV and accepts it.
     #[track_caller]
     pub(super) fn extended_passive(&mut self) -> TcpStream {
         self.hear("EPSV");
@@ -264,58 +264,58 @@ impl Stage {
         taken(&listener)
     }
 
-    /// The end of the control connection on this side.
+    /// Local address of the control connection.
     pub(super) fn local(&self) -> SocketAddr {
         self.control.get_ref().socket().local_addr().unwrap()
     }
 
-    /// The control connection goes on over TLS.
+    /// Switches the control connection to TLS.
     pub(super) fn secure(&mut self, config: &Arc<ServerConfig>) {
         assert_eq!(self.control.buffer(), b"", "said before the handshake");
         let socket = self.control.get_ref().socket().try_clone().unwrap();
         self.control = BufReader::new(secured(socket, config));
     }
 
-    /// The control connection itself.
+    /// Returns the control connection.
     pub(super) fn channel(&mut self) -> &mut Channel {
         self.control.get_mut()
     }
 
-    /// The client leaves without another word.
+    /// Expects the client to disconnect without another command.
     pub(super) fn is_left(&mut self) {
         let mut rest = Vec::new();
-        // A reset is leaving, too.
+        // A reset counts as a disconnect.
         let _ = self.control.read_to_end(&mut rest);
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
-    /// Reads what the client says until it leaves.
+    /// Reads from the client until it disconnects.
     pub(super) fn drain(&mut self) {
-        // A reset is leaving, too.
+        // A reset counts as a disconnect.
         let _ = self.control.read_to_end(&mut Vec::new());
     }
 
-    /// The client is still there and in step.
+    /// Checks that the client is connected and in step.
     #[track_caller]
     pub(super) fn noop(&mut self) {
         self.answer("NOOP", "200 here");
     }
 }
 
-/// A connection over TLS, whose handshake is done with the first byte read or written.
+/// Wraps a connection in TLS. The first read or write performs the handshake.
 pub(super) fn secured(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
     let connection = ServerConnection::new(Arc::clone(config)).unwrap();
     Channel::Tls(Box::new(StreamOwned::new(connection, socket)))
 }
 
-/// The next connection to `listener`.
+/// Accepts the next connection to `listener`.
 pub(super) fn taken(listener: &TcpListener) -> TcpStream {
     let (data, _) = listener.accept().unwrap();
     data.set_read_timeout(Some(PATIENCE)).unwrap();
     data
 }
 
-/// The profile of a server that has proved to bear what is sent ahead.
+/// Returns the profile of a server that has proved to support sending ahead.
 pub(super) fn proven() -> ServerProfile {
     let profile = ServerProfile::default();
     profile.works(Capability::Pipelining);
@@ -323,7 +323,7 @@ pub(super) fn proven() -> ServerProfile {
     profile
 }
 
-/// A path.
+/// Parses a path.
 pub(super) fn path(bytes: &str) -> RemotePath {
     RemotePath::new(bytes.as_bytes()).unwrap()
 }

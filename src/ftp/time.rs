@@ -1,16 +1,17 @@
-//! Timestamps as MDTM, MFMT and the `modify` fact write them: UTC, `YYYYMMDDHHMMSS` with an
-//! optional fraction (RFC 3659 §2.3).
+//! Timestamps of MDTM, MFMT and the `modify` fact: UTC, `YYYYMMDDHHMMSS` with an optional fraction
+//! (RFC 3659 §2.3).
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-/// Seconds since the epoch of a timestamp; a fraction is cut off.
+/// Parses a timestamp to seconds since the epoch. Truncates a fraction.
 pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let (digits, fraction) = text.split_once('.').unwrap_or((text, ""));
     let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    // `19100` for the year 2000 (RFC 3659 §3.1 names the servers' bug): one digit more.
+    // Some servers send `19100` for the year 2000, one digit more (the bug mentioned in RFC 3659
+    // §3.1).
     let digits = match digits.strip_prefix("191") {
         Some(rest) if digits.len() == 15 => format!("20{rest}"),
         _ => digits.to_owned(),
@@ -19,7 +20,8 @@ pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
         return None;
     }
     let field = |from: usize, to: usize| digits.get(from..to)?.parse::<i8>().ok();
-    // 60 is a leap second, which the calendar does not have: the next day begins.
+    // 60 is a leap second, which the calendar does not have: it becomes the first second of the
+    // next minute.
     let second = field(12, 14)?;
     let (second, leap) = if second == 60 { (59, 1) } else { (second, 0) };
     let time = DateTime::new(
@@ -34,15 +36,15 @@ pub(crate) fn parse_timestamp(text: &[u8]) -> Option<i64> {
     Some(Offset::UTC.to_timestamp(time.ok()?).ok()?.as_second() + leap)
 }
 
-/// The timestamp of `seconds` since the epoch; none outside the years 1 to 9999.
+/// Formats seconds since the epoch as a timestamp. `None` outside the years 1 to 9999.
 pub(crate) fn timestamp(seconds: i64) -> Option<String> {
     let time = Timestamp::from_second(seconds).ok()?;
     let time = Offset::UTC.to_datetime(time);
     (time.year() > 0).then(|| time.strftime("%Y%m%d%H%M%S").to_string())
 }
 
-/// The moment at which a clock in `zone` showed what a clock in UTC shows `shown` seconds after the
-/// epoch; the earlier one where it showed it twice.
+/// Converts local time to UTC: `shown` are the seconds since the epoch that a UTC clock with the
+/// local display would show. Ambiguous times resolve to the earlier moment.
 pub(crate) fn moment(shown: i64, zone: &TimeZone) -> i64 {
     let Ok(read) = Timestamp::from_second(shown) else {
         return shown;
@@ -53,7 +55,8 @@ pub(crate) fn moment(shown: i64, zone: &TimeZone) -> i64 {
         .map_or(shown, Timestamp::as_second)
 }
 
-/// What a clock in `zone` shows at `moment`, as seconds after the epoch in UTC.
+/// Converts UTC to local time: the seconds since the epoch that a UTC clock with the local display
+/// would show.
 pub(crate) fn to_zone(moment: i64, zone: &TimeZone) -> i64 {
     let Ok(time) = Timestamp::from_second(moment) else {
         return moment;
@@ -71,7 +74,7 @@ mod tests {
     #[test]
     fn a_zone_knows_its_summers() {
         let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        // 2024-01-15T12:00 and 2024-07-15T12:00 on its walls.
+        // 2024-01-15T12:00 and 2024-07-15T12:00 local time.
         for (shown, ahead) in [(1_705_320_000, 3600), (1_721_044_800, 7200)] {
             assert_eq!(moment(shown, &zone), shown - ahead);
             assert_eq!(to_zone(shown - ahead, &zone), shown);

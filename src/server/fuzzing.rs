@@ -1,6 +1,9 @@
 //! Parsers of client input, for fuzzing (see [`crate::fuzzing`]).
 
-#![allow(clippy::missing_panics_doc, reason = "panics report findings to the fuzzer")]
+#![allow(
+    clippy::missing_panics_doc,
+    reason = "panics report findings to the fuzzer"
+)]
 
 use std::time::Instant;
 

@@ -1,16 +1,16 @@
-//! The replies that are owed: which command each reply answers, and whether it can.
+//! The ledger of outstanding replies: which command each reply answers, and whether it can.
 //!
-//! Replies come in the order of the commands (RFC 959 §5.4), and some codes belong to a few
-//! commands only: 227 to PASV, 257 to PWD and MKD, 3yz to a login, REST and RNFR. A reply that
-//! cannot be the answer to its command shows that client and server are out of step. Some servers
-//! send a completion twice, after an aborted transfer or always; such a [stray](Fit::Stray) is
-//! recognised by what came before it.
+//! Replies come in the order of the commands (RFC 959 §5.4), and some codes belong to few commands:
+//! 227 to PASV, 257 to PWD and MKD, 3yz to a login, REST and RNFR. A reply that cannot answer its
+//! command shows that client and server are out of step. Some servers send a completion twice,
+//! after an aborted transfer or always. Such a [stray](Fit::Stray) reply is recognised by the reply
+//! before it.
 
 use std::collections::VecDeque;
 
 use crate::ftp::reply::ReplyCode;
 
-/// Commands whose replies are told from others.
+/// Kinds of commands with distinguishable replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ftp) enum Verb {
     /// USER, PASS, ACCT.
@@ -27,7 +27,7 @@ pub(in crate::ftp) enum Verb {
     Restart,
     Rnfr,
     Rnto,
-    /// SIZE, MDTM and others that answer with a value.
+    /// SIZE, MDTM and others that return a value.
     Value,
     /// RETR, STOR, APPE, LIST, MLSD, NLST.
     Transfer,
@@ -62,11 +62,11 @@ impl Verb {
         }
     }
 
-    /// Whether `code` can answer this command. `None` where it can, though another code is usual.
+    /// Whether `code` can answer this command. `None` if it can but is unusual.
     fn takes(self, code: u16) -> Option<bool> {
         let belongs = |to: bool| Some(to);
         match code {
-            // RFC 959 §4.2.1: refusals may answer anything.
+            // RFC 959 §4.2.1: refusals can answer any command.
             400..=425 | 427..=599 => Some(true),
             426 => belongs(matches!(self, Self::Transfer | Self::Abor)),
             300..=399 => belongs(matches!(
@@ -98,16 +98,16 @@ impl Verb {
                 Self::Cwd => None,
                 _ => Some(false),
             },
-            // Any other completion: usual for some commands, odd for those that have a code of
-            // their own.
+            // Other completions are usual for some commands, and unusual for commands that have a
+            // specific code.
             _ => match self {
                 Self::Other
                 | Self::Login
                 | Self::Auth
                 | Self::Mkd
                 | Self::Cwd
-                // Some say 250 where 350 belongs. RNTO follows it mostly, so it is not a stray that
-                // an answer follows.
+                // Some servers send 250 instead of 350. RNTO usually follows, so a following reply
+                // does not make this one a stray.
                 | Self::Rnfr
                 | Self::Rnto
                 | Self::Value
@@ -125,35 +125,36 @@ impl Verb {
     }
 }
 
-/// What a reply is.
+/// Classification of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ftp) enum Fit {
-    /// The answer to the first command that is owed one, or a word unasked where none is.
+    /// Answers the first outstanding command. Unsolicited if there is none.
     Answer,
-    /// The first of two replies: the other follows.
+    /// The first of two replies.
     Preliminary,
-    /// A preliminary reply to a command that should have none. Its answer follows.
+    /// A preliminary reply to a command that should not have one. The answer follows.
     Passing,
-    /// It may be the rest of the transfer or command before; if an answer follows shortly, it was.
+    /// Possibly a second reply to the transfer or command before. If an answer follows shortly, it
+    /// was.
     Stray,
-    /// It cannot be the answer.
+    /// Cannot be the answer.
     OutOfStep,
 }
 
-/// The commands that were sent and not yet answered, in order.
+/// The commands sent and not yet answered, in order.
 #[derive(Debug, Default)]
 pub(in crate::ftp) struct Ledger {
     owed: VecDeque<Verb>,
-    /// Commands sent since none was outstanding.
+    /// Number of commands sent since none was outstanding.
     flight: usize,
-    /// The server says 226 where others say 250.
+    /// The server sends 226 where others send 250.
     completes_all: bool,
-    /// The code of the last answer, and whether it ended or aborted a transfer.
+    /// Code of the last answer, and whether it ended or aborted a transfer.
     last: Option<(u16, bool)>,
 }
 
 impl Ledger {
-    /// `line` was sent.
+    /// Records that `line` was sent.
     pub(in crate::ftp) fn sent(&mut self, line: &[u8]) {
         if self.owed.is_empty() {
             self.flight = 0;
@@ -162,12 +163,12 @@ impl Ledger {
         self.owed.push_back(Verb::of(line));
     }
 
-    /// How many commands are owed a reply.
+    /// Number of commands without a reply.
     pub(in crate::ftp) fn outstanding(&self) -> usize {
         self.owed.len()
     }
 
-    /// Whether the next answer is to a command that has nothing to do with the data connection.
+    /// Whether the next answer is to a command unrelated to the data connection.
     pub(in crate::ftp) fn is_next_beside_data(&self) -> bool {
         let verb = self.owed.front();
         verb.is_some_and(|verb| !matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Transfer))
@@ -178,20 +179,20 @@ impl Ledger {
         self.owed.front() == Some(&Verb::Epsv)
     }
 
-    /// How many commands were sent in the flight under way: since the last moment without an
+    /// Number of commands in the current flight, that is, since the last moment without an
     /// outstanding one.
     pub(in crate::ftp) fn flight(&self) -> usize {
         self.flight
     }
 
-    /// An aborted transfer was brought to its end: nothing is owed, and one more completion may
-    /// still come.
+    /// Records the end of an aborted transfer: nothing is outstanding, but one more completion may
+    /// arrive.
     pub(in crate::ftp) fn resynchronised(&mut self) {
         self.owed.clear();
         self.last = Some((226, true));
     }
 
-    /// What a reply with this code is. An answer is taken off the ledger, and a stray is not: see
+    /// Classifies a reply by its code. An answer is removed from the ledger; a stray is not, see
     /// [`Self::accept_stray`].
     pub(in crate::ftp) fn classify(&mut self, ReplyCode(code): ReplyCode) -> Fit {
         let Some(verb) = self.owed.front().copied() else {
@@ -207,14 +208,14 @@ impl Ledger {
         let takes = verb.takes(code);
         let is_stray = self.last.is_some_and(|(last, ended_transfer)| {
             if is_completion {
-                // A transfer begins with a 1yz, so this one ends another.
+                // A transfer begins with a 1yz, so this reply ends another.
                 ended_transfer && (verb == Verb::Transfer || takes != Some(true))
             } else {
                 code == last && takes != Some(true)
             }
         });
         if is_stray && !(self.completes_all && takes.is_none()) {
-            // One is passed over, not several.
+            // Skip one stray, not several.
             self.last = None;
             Fit::Stray
         } else if takes == Some(false) {
@@ -225,13 +226,13 @@ impl Ledger {
         }
     }
 
-    /// No other reply followed the [stray](Fit::Stray) one: it was the answer.
+    /// Accepts a [stray](Fit::Stray) reply as the answer because no other reply followed.
     pub(in crate::ftp) fn accept_stray(&mut self, ReplyCode(code): ReplyCode) {
         self.completes_all |= code == 226;
         self.accept(code);
     }
 
-    /// The first command is answered with `code`.
+    /// Removes the first command, answered with `code`.
     fn accept(&mut self, code: u16) {
         let verb = self.owed.pop_front();
         let ended_transfer = matches!(verb, Some(Verb::Transfer | Verb::Abor));
@@ -377,7 +378,7 @@ mod tests {
     }
 
     proptest! {
-        /// Each reply in order answers its command, whatever is refused.
+        /// In-order replies are always classified as answers, whatever is refused.
         #[test]
         fn replies_in_order_are_never_out_of_step(refused in prop::collection::vec(any::<bool>(), 1..30)) {
             let commands = [("PWD", 257), ("RNFR /a", 350), ("RNTO /b", 250), ("SIZE /a", 213), ("EPSV", 229)];

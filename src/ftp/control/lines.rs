@@ -1,4 +1,4 @@
-//! The lines of replies, out of the bytes that come.
+//! Splitting of received bytes into the lines of replies.
 
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use super::{Control, MAX_LINE, escaped, socket_error};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::reply::{ReplyCode, first_line, inner_line, last_line};
 
-/// Most bytes read at a time.
+/// Maximum number of bytes per read.
 const CHUNK: usize = 16 * 1024;
-/// Lines before the greeting that are no reply: most of them, and the time for the greeting once
-/// one has come.
+/// Limits for text before the greeting: its number of lines, and the time for the greeting after
+/// the first line.
 const MOST_BANNER_LINES: usize = 100;
 const BANNER_PATIENCE: Duration = Duration::from_secs(5);
-/// What other services begin with that speak first: SSH, VNC, POP3, IMAP.
+/// Greetings of other services: SSH, VNC, POP3, IMAP.
 const OTHER_SERVICES: [&[u8]; 4] = [b"SSH-", b"RFB ", b"+OK", b"* OK"];
-/// Most TLS records without data that an idle connection may have received: tickets, a few at a
-/// time.
+/// Maximum number of TLS records without data on an idle connection. Session tickets come a few at
+/// a time.
 const MOST_WORDLESS: usize = 16;
 
-/// A service that greets with `line` is not FTP.
+/// The error for a service whose greeting `line` is not FTP.
 fn no_greeting(line: String) -> Error {
     Error::Malformed {
         expected: "a greeting of FTP",
@@ -53,11 +53,11 @@ impl Control {
         Ok(first.code)
     }
 
-    /// Waits for the greeting's first line, and passes over the lines before it that are no reply:
-    /// wrappers and inetd put their own text there.
+    /// Waits for the first line of the greeting. Skips lines before it that are not replies, which
+    /// wrappers and inetd send.
     ///
     /// # Errors
-    /// No greeting comes within the timeout, or soon after such a line.
+    /// No greeting arrives within the timeout, or soon after such a line.
     pub(in crate::ftp) fn skip_banner(&mut self) -> Result<(), Error> {
         let skipped = self.skip_to_reply();
         self.poison(skipped)
@@ -69,13 +69,13 @@ impl Control {
         for _ in 0..MOST_BANNER_LINES {
             while !self.unread.contains(&b'\n') && self.unread.len() <= MAX_LINE {
                 let received = self.receive(Phase::Greeting, deadline);
-                // Once text has come, it is the text that is wrong, not the silence after it.
+                // Once text has arrived, the text is the problem, not the silence after it.
                 received.map_err(|error| banner.take().map_or(error, no_greeting))?;
             }
             let end = self.unread.iter().position(|byte| *byte == b'\n');
             let line = end.and_then(|end| self.unread.get(..end));
             let Some(line) = line.map(<[u8]>::trim_ascii_end) else {
-                // Too long for a line, which the greeting's reader finds as well.
+                // The line is too long, which the reader of the greeting reports.
                 return Ok(());
             };
             if first_line(line).is_some() {
@@ -95,7 +95,7 @@ impl Control {
         Err(no_greeting(banner.unwrap_or_default()))
     }
 
-    /// One line, without its end; a bare LF ends one, too.
+    /// Reads one line without its end. A bare LF also ends a line.
     fn line(&mut self, phase: Phase, deadline: Instant) -> Result<Vec<u8>, Error> {
         let mut searched = 0;
         loop {
@@ -144,7 +144,7 @@ impl Control {
         }
     }
 
-    /// The same, with an eye on a data connection's handshake.
+    /// As `receive`, while also continuing the TLS handshake of a data connection.
     fn receive_beside(&mut self, phase: Phase, deadline: Instant) -> Result<(), Error> {
         loop {
             let before = self.unread.len();
@@ -167,7 +167,7 @@ impl Control {
         }
     }
 
-    /// Takes what has come, without waiting.
+    /// Receives available bytes without waiting.
     pub(super) fn receive_now(&mut self) -> Result<(), Error> {
         let failed = |error| socket_error(Phase::Reply, error);
         self.stream.socket().set_nonblocking(true).map_err(failed)?;
@@ -187,7 +187,7 @@ impl Control {
         }
     }
 
-    /// What there is to receive; what TLS has to say between data (tickets) is none.
+    /// Receives available data. TLS records without data (tickets) do not count.
     pub(super) fn receive_wordless(&mut self) -> std::io::Result<usize> {
         let mut chunk = [0; CHUNK];
         for _ in 0..MOST_WORDLESS {

@@ -1,4 +1,5 @@
-//! The control connection: lines out, replies in, each wait with a deadline (RFC 959 §4, §5.3).
+//! The control connection: sends commands and receives replies, with a deadline for each wait (RFC
+//! 959 §4, §5.3).
 
 mod ledger;
 mod lines;
@@ -20,15 +21,15 @@ use super::tls::{self, Connector, Security};
 use ledger::{Fit, Ledger};
 use owed::PassiveReply;
 
-/// Longest line of a reply.
+/// Maximum length of a reply line in bytes.
 const MAX_LINE: usize = 8 * 1024;
-/// Most lines of a reply that is kept.
+/// Maximum number of lines of a stored reply.
 const MAX_LINES: usize = 2_000;
-/// Most bytes of a reply that is kept.
+/// Maximum number of bytes of a stored reply.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// How long the reply to the first EPSV may take at most. Some servers and firewalls never answer
-/// it, and PASV still has to fit into the time that a program waits.
+/// Upper limit of the wait for the first EPSV reply. Some servers and firewalls never answer it,
+/// and a program's timeout must leave time for PASV.
 const EXTENDED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A control connection.
@@ -36,33 +37,34 @@ const EXTENDED_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Control {
     stream: MaybeTlsStream,
     timeout: Duration,
-    /// Bytes received and not yet taken as lines.
+    /// Bytes received and not yet split into lines.
     unread: Vec<u8>,
     usable: bool,
-    /// Commands are answered; before that, replies are about the session.
+    /// Logged in: replies answer commands. Before that, they are about the session.
     logged_in: bool,
-    /// What was sent that is in no log or message, though the server may repeat it.
+    /// Secrets that were sent and must not appear in logs and messages, even if the server repeats
+    /// them.
     secrets: Secrets,
     counts: CommandCounts,
     ledger: Ledger,
     profile: ServerProfile,
-    /// A data connection was agreed on that no transfer has used.
+    /// A data connection is prepared and no transfer has used it.
     holds_data: bool,
     sent_at: Instant,
-    /// The quickest answer to a single command so far.
+    /// Shortest round trip of a single command so far.
     round_trip: Option<Duration>,
     passive_reply: PassiveReply,
-    /// Replies to questions about a file that were sent already: they come next, behind the one
-    /// sent ahead.
+    /// Number of replies to pipelined questions about a file. They come next, after the one in
+    /// `passive_reply`.
     facts_due: usize,
-    /// Such replies that nobody wants any more.
+    /// Number of such replies that are no longer needed.
     unwanted: usize,
-    /// A data connection that is seen to while a reply is waited for.
+    /// A data connection whose handshake continues while waiting for a reply.
     handshake: Option<ConcurrentHandshake>,
 }
 
 impl Control {
-    /// Speaks over `stream`; a reply may take `timeout`.
+    /// Wraps `stream`. `timeout` limits the wait for a reply.
     pub(super) fn new(
         stream: TcpStream,
         timeout: Duration,
@@ -93,17 +95,17 @@ impl Control {
         })
     }
 
-    /// The TLS handshake of a data connection goes on while replies are waited for.
+    /// Continues the TLS handshake of a data connection while waiting for replies.
     pub(super) fn run_handshake(&mut self, handshake: Option<ConcurrentHandshake>) {
         self.handshake = handshake;
     }
 
-    /// The data connection of [`Self::run_handshake`], as far as it has come.
+    /// Takes the connection passed to [`Self::run_handshake`], in its current state.
     pub(super) fn take_handshake(&mut self) -> Option<ConcurrentHandshake> {
         self.handshake.take()
     }
 
-    /// The server's address.
+    /// Address of the server.
     pub(super) fn peer(&self) -> Result<SocketAddr, Error> {
         self.stream
             .socket()
@@ -114,7 +116,7 @@ impl Control {
             })
     }
 
-    /// Our address, as the server sees it where nothing translates it.
+    /// Local address, which the server sees if there is no address translation.
     pub(super) fn local(&self) -> Result<SocketAddr, Error> {
         self.stream
             .socket()
@@ -125,16 +127,16 @@ impl Control {
             })
     }
 
-    /// A second handle on the socket, to shut it down from another thread.
+    /// Duplicates the socket handle, so that another thread can shut it down.
     pub(super) fn try_clone(&self) -> std::io::Result<TcpStream> {
         self.stream.socket().try_clone()
     }
 
-    /// Goes on over TLS, its handshake done within `patience`.
+    /// Switches to TLS, with a handshake within `patience`.
     ///
     /// # Errors
-    /// [`Error::PlaintextInjected`] where bytes came before it; what the server or its certificate lacks;
-    /// the socket's.
+    /// [`Error::PlaintextInjected`] if bytes arrived before it, problems with the server's TLS or
+    /// certificate, and socket errors.
     pub(super) fn secure(
         &mut self,
         connector: &Connector,
@@ -154,7 +156,7 @@ impl Control {
         shaken.map_err(|error| error.into_error(Phase::Handshake))
     }
 
-    /// What TLS came to, where there is any.
+    /// Properties of the TLS connection, if there is one.
     pub(super) fn security(&self, data_resumed: Option<bool>) -> Option<Security> {
         match &self.stream {
             MaybeTlsStream::Clear(_) => None,
@@ -162,37 +164,37 @@ impl Control {
         }
     }
 
-    /// Stars stand for `secret` in replies, until [`Control::reveal`].
+    /// Replaces `secret` with stars in replies until [`Control::reveal`].
     pub(super) fn conceal(&mut self, secret: &str) {
         self.secrets.add(secret);
     }
 
-    /// Replies are taken as they come: they may hold what only looks like a secret.
+    /// Stops replacing secrets: later replies may contain text that only looks like one.
     pub(super) fn reveal(&mut self) {
         self.secrets = Secrets::default();
     }
 
-    /// Commands are counted there from now on.
+    /// Counts commands in `counts` from now on.
     pub(super) fn set_counts(&mut self, counts: &CommandCounts) {
         self.counts = counts.clone();
     }
 
-    /// The login is done.
+    /// Marks the login as done.
     pub(super) fn logged_in(&mut self) {
         self.logged_in = true;
     }
 
-    /// Whether nothing went wrong that puts client and server out of step.
+    /// Whether client and server are in step, so that the connection is usable.
     pub(super) fn is_usable(&self) -> bool {
         self.usable
     }
 
-    /// The connection is of no use any more.
+    /// Marks the connection as unusable.
     pub(super) fn give_up(&mut self) {
         self.usable = false;
     }
 
-    /// Without waiting: whether the connection is open and nothing has come that nobody asked for.
+    /// Whether the connection is open and nothing unsolicited has arrived. Does not wait.
     pub(super) fn is_quiet(&mut self) -> bool {
         if self.poll_passive_reply().is_err() || !self.usable {
             return false;
@@ -214,7 +216,7 @@ impl Control {
         self.send_batch(&[line])
     }
 
-    /// Sends several command lines in one write; each has its own reply.
+    /// Sends several command lines in one write. Each has its own reply.
     pub(super) fn send_batch(&mut self, lines: &[&[u8]]) -> Result<(), Error> {
         self.unwanted += std::mem::take(&mut self.facts_due);
         let mut bytes = Vec::with_capacity(lines.iter().map(|line| line.len() + 2).sum());
@@ -230,23 +232,23 @@ impl Control {
             .map_err(|error| self.broken(Phase::Command, error))
     }
 
-    /// Whether a data connection is held ready for a transfer to come.
+    /// Sets whether a prepared data connection is held for a later transfer.
     pub(super) fn set_holds_data(&mut self, holds_data: bool) {
         self.holds_data = holds_data;
     }
 
-    /// An aborted transfer came to its end, and nothing else was sent.
+    /// Records that an aborted transfer has ended and nothing else was sent.
     pub(super) fn resynchronised(&mut self) {
         self.ledger.resynchronised();
     }
 
-    /// The next reply, whole, within the timeout; sooner while something was sent ahead that the
-    /// server has not yet proved to bear.
+    /// Receives the next reply within the timeout, or a shorter time while the server has not
+    /// proved that it supports what was sent ahead.
     pub(super) fn reply(&mut self, phase: Phase) -> Result<Reply, Error> {
         self.reply_within(phase, self.patience())
     }
 
-    /// How long the next reply may take.
+    /// Time limit for the next reply.
     fn patience(&self) -> Duration {
         if self.is_extended_unproven() {
             let shortened = EXTENDED_PATIENCE.min(self.timeout / 3);
@@ -258,8 +260,8 @@ impl Control {
         }
     }
 
-    /// Whether the next reply is one to EPSV, which the server has not yet proved to know, and PASV
-    /// would do as well.
+    /// Whether the next reply answers EPSV, the server has not proved to support EPSV, and PASV
+    /// would be an alternative.
     fn is_extended_unproven(&self) -> bool {
         self.ledger.is_next_extended()
             && !self.profile.is_proven(Capability::Epsv)
@@ -268,7 +270,7 @@ impl Control {
                 .is_ok_and(|peer| peer.ip().to_canonical().is_ipv4())
     }
 
-    /// Whether something was sent ahead that the server has not yet proved to bear.
+    /// Whether something was sent ahead that the server has not proved to support.
     fn is_at_risk(&self) -> bool {
         let unproven =
             |capability| self.profile.has(capability) && !self.profile.is_proven(capability);
@@ -280,12 +282,12 @@ impl Control {
         ServerProfile::patience(self.round_trip.unwrap_or_default())
     }
 
-    /// The next reply, whole, within the timeout and `longer`.
+    /// Receives the next reply within the timeout plus `longer`.
     pub(super) fn reply_after(&mut self, phase: Phase, longer: Duration) -> Result<Reply, Error> {
         self.reply_within(phase, self.timeout.saturating_add(longer))
     }
 
-    /// The next reply, whole, within `patience`.
+    /// Receives the next reply within `patience`.
     pub(super) fn reply_within(
         &mut self,
         phase: Phase,
@@ -311,13 +313,13 @@ impl Control {
         Ok(())
     }
 
-    /// The next reply that is an answer or a preliminary one: what only passes by is logged.
+    /// Receives the next answer or preliminary reply. Logs and skips others.
     fn next_reply(&mut self, phase: Phase, deadline: Instant) -> Result<Reply, Error> {
         loop {
             let reply = self.any_reply(phase, deadline)?;
             match self.classify(&reply) {
                 Fit::Answer | Fit::Preliminary => return Ok(reply),
-                Fit::Passing => log::debug!("passing over a preliminary reply: {reply}"),
+                Fit::Passing => log::debug!("skipping a preliminary reply: {reply}"),
                 Fit::OutOfStep => return Err(self.out_of_step(reply)),
                 Fit::Stray => {
                     let soon = Instant::now() + self.suspicious_patience();
@@ -325,7 +327,7 @@ impl Control {
                         self.ledger.accept_stray(reply.code());
                         return Ok(reply);
                     }
-                    log::debug!("passing over a second reply to an earlier command: {reply}");
+                    log::debug!("skipping a second reply to an earlier command: {reply}");
                 }
             }
         }
@@ -344,7 +346,7 @@ impl Control {
         fit
     }
 
-    /// The connection is of no use: `reply` cannot be the answer to the command it follows.
+    /// Marks the connection as unusable because `reply` cannot answer its command.
     pub(super) fn out_of_step(&mut self, reply: Reply) -> Error {
         self.usable = false;
         self.suspect(Suspicion::OutOfStep);
@@ -352,12 +354,13 @@ impl Control {
         Error::OutOfStep(reply)
     }
 
-    /// The data connection that is held ready brought bytes, and the control connection no reply.
+    /// Reports that data arrived on the prepared data connection instead of a reply.
     pub(super) fn data_was_misused(&mut self) {
         self.suspect(Suspicion::OutOfStep);
     }
 
-    /// Tells the profile that the session failed with so much sent ahead.
+    /// Reports to the profile that the session failed with the current number of outstanding
+    /// commands.
     fn suspect(&mut self, sign: Suspicion) {
         if sign == Suspicion::Silence && self.is_extended_unproven() {
             return self.profile.extended_is_unanswered();
@@ -405,33 +408,34 @@ impl Control {
         let code = self.poison(result)?;
         let reply = Reply::new(code, lines);
         log::debug!("< {reply}");
-        // 421: the server closes the connection, whatever was asked (RFC 959 §4.2.2).
+        // RFC 959 §4.2.2: 421 can answer any command, and the server closes the connection.
         self.usable &= code.0 != 421;
         if self.logged_in && reply.is_fatal_oops() {
-            log::info!("the server's session ended by a fault of its own: {reply}");
+            log::info!("the server's session ended with an internal error: {reply}");
             self.usable = false;
             return Err(Error::Closed(phase));
         }
         Ok(reply)
     }
 
-    /// The next reply, if one begins within `patience`; none leaves the connection as it was.
+    /// Receives the next reply if one begins within `patience`. Otherwise leaves the connection
+    /// unchanged.
     pub(super) fn wait_for_reply(&mut self, patience: Duration) -> Option<Result<Reply, Error>> {
         match self.has_more(Phase::Reply, Instant::now() + patience) {
             Ok(false) => None,
-            // Begun, it has the time of any reply: lines taken cannot be put back.
+            // A reply that has begun gets the full timeout, because its lines cannot be put back.
             Ok(true) => Some(self.reply_within(Phase::Reply, self.timeout)),
             Err(error) => Some(Err(error)),
         }
     }
 
-    /// The next reply, its inner lines told one by one as they come: for listings by STAT, whose
-    /// length is the directory's. Each line may take the timeout, all of them a listing's pace.
-    /// First and last line are kept.
+    /// Receives a reply whose inner lines are passed to `visit` as they arrive: for listings by
+    /// STAT, which are as long as the directory. Each line may take the timeout, all of them the
+    /// pace of a listing. The returned reply has the first and the last line only.
     pub(super) fn long_reply(
         &mut self,
         limit: usize,
-        tell: &mut dyn FnMut(&[u8]),
+        visit: &mut dyn FnMut(&[u8]),
     ) -> Result<Reply, Error> {
         let timeout = self.timeout;
         let pace = Pace::new(timeout);
@@ -448,9 +452,9 @@ impl Control {
                 });
             }
             pace.check(bytes as u64)?;
-            // The line before this one has another after it, so it was no last line.
+            // Another line follows, so the previous one was not the last.
             if count > 1 {
-                tell(&last);
+                visit(&last);
             }
             if count == 0 {
                 first = line.to_vec();
@@ -477,8 +481,8 @@ impl Control {
 
     fn broken(&mut self, phase: Phase, error: std::io::Error) -> Error {
         self.usable = false;
-        // A server that wants this side's certificate says so only when the handshake is over (RFC
-        // 8446 §4.4.2.4).
+        // RFC 8446 §4.4.2.4: a server that requires a client certificate reports that only after
+        // the handshake.
         let said = error.get_ref().and_then(|error| error.downcast_ref());
         match said {
             Some(alert @ rustls::Error::AlertReceived(_)) if !self.logged_in => {
@@ -501,15 +505,15 @@ impl Control {
 }
 
 impl Drop for Control {
-    /// Another handle on the socket, [to wait with](super::Watch), must not keep the connection
-    /// open.
+    /// Shuts the socket down, because a duplicated handle in a [`Watch`](super::Watch) would keep
+    /// it open.
     fn drop(&mut self) {
-        // It may be closed already, which is what is wanted.
+        // An error means that it is already closed.
         let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
     }
 }
 
-/// A socket's error, told apart from a deadline's end.
+/// Converts a socket error, distinguishing timeouts.
 pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
     match source.kind() {
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => Error::Timeout(phase),
@@ -517,7 +521,7 @@ pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
     }
 }
 
-/// The beginning of a line that makes no sense, fit for a message.
+/// Escapes the beginning of an invalid line for a message.
 pub(super) fn escaped(line: &[u8]) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.

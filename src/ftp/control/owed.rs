@@ -1,5 +1,5 @@
-//! Replies that come before those to what is asked next: to a command sent ahead of its use, to a
-//! question about a file that was sent behind its transfer.
+//! Replies to pipelined commands, which come before the reply to the next command: to EPSV or PASV
+//! sent ahead of its use, and to a question about a file sent behind its transfer.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::{Control, MAX_BYTES, MAX_LINE};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::reply::{Reply, first_line, last_line};
 
-/// The reply to a command that was sent ahead of its use: it comes before all others.
+/// The reply to EPSV or PASV sent ahead of its use. It comes before all others.
 #[derive(Debug, Default)]
 pub(super) enum PassiveReply {
     #[default]
@@ -17,40 +17,40 @@ pub(super) enum PassiveReply {
 }
 
 impl Control {
-    /// The next reply is that to a command sent ahead of its use: it is set aside when it comes.
-    /// One at a time.
+    /// Records that the next reply answers a passive command sent ahead. It is stored when it
+    /// arrives. There is at most one.
     pub(in crate::ftp) fn expect_passive_reply(&mut self) {
         self.passive_reply = PassiveReply::Owed;
         self.holds_data = true;
     }
 
-    /// The next `replies` are those to a question sent already, which [is taken](Self::take_facts)
-    /// before another command is sent, or not at all.
+    /// Records that the next `replies` answer a question about a file. They are
+    /// [taken](Self::take_facts) before another command is sent, or skipped.
     pub(in crate::ftp) fn expect_facts(&mut self, replies: usize) {
         self.facts_due = replies;
     }
 
-    /// The question sent already is asked now: whether its replies are the next.
+    /// Whether the next replies answer the pipelined question. The caller then receives them.
     pub(in crate::ftp) fn take_facts(&mut self) -> bool {
         std::mem::take(&mut self.facts_due) > 0
     }
 
-    /// Whether replies are still to come to anything sent.
+    /// Whether replies are outstanding to anything sent ahead.
     pub(in crate::ftp) fn awaits_replies(&self) -> bool {
         self.awaits_passive_reply() || self.facts_due > 0 || self.unwanted > 0
     }
 
-    /// Whether a command was sent ahead of its use, and its reply not yet taken.
+    /// Whether a passive command was sent ahead and its reply not yet taken.
     pub(in crate::ftp) fn holds_passive_reply(&self) -> bool {
         !matches!(self.passive_reply, PassiveReply::None)
     }
 
-    /// Whether the reply to a command sent ahead is still to come.
+    /// Whether the reply to a passive command sent ahead is outstanding.
     pub(in crate::ftp) fn awaits_passive_reply(&self) -> bool {
         matches!(self.passive_reply, PassiveReply::Owed)
     }
 
-    /// The reply to the command sent ahead, where it has come.
+    /// Takes the reply to the passive command, if it has arrived.
     pub(in crate::ftp) fn take_passive_reply(&mut self) -> Option<Reply> {
         match std::mem::take(&mut self.passive_reply) {
             PassiveReply::Arrived(reply) => Some(reply),
@@ -61,7 +61,7 @@ impl Control {
         }
     }
 
-    /// Waits for the reply to the command sent ahead, where one is owed.
+    /// Waits for the reply to the passive command, if one is outstanding.
     pub(in crate::ftp) fn wait_for_passive_reply(&mut self) -> Result<(), Error> {
         if self.awaits_passive_reply() {
             let reply = self.next_reply(Phase::Reply, Instant::now() + self.patience())?;
@@ -70,7 +70,7 @@ impl Control {
         Ok(())
     }
 
-    /// Without waiting: takes the reply to the command sent ahead, if all of it has come.
+    /// Stores the reply to the passive command if it has arrived completely. Does not wait.
     pub(in crate::ftp) fn poll_passive_reply(&mut self) -> Result<(), Error> {
         if !self.awaits_passive_reply() {
             return Ok(());
@@ -84,7 +84,7 @@ impl Control {
     }
 }
 
-/// Whether `bytes` begin with a whole reply, or with what will never be one.
+/// Whether `bytes` begin with a complete reply, or with something that will never be one.
 fn holds_reply(bytes: &[u8]) -> bool {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
         let text = line.strip_suffix(b"\n")?;

@@ -1,93 +1,92 @@
-//! The capabilities of a server that this client makes use of, each with one name.
+//! Capabilities of servers that this client uses, each with a name.
 
-/// Something that a server can do, or does as the RFCs say. The profile knows of each whether this
-/// server does.
+/// A capability of a server: an optional feature, or a behaviour required by the RFCs. The profile
+/// records for each whether the server has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Capability {
-    /// Commands sent in one write are answered one after the other, in order.
+    /// Answers commands that arrive in one write one after the other, in order.
     Pipelining,
-    /// A data connection agreed on (EPSV or PASV) before other commands stays good for the transfer
-    /// after them.
+    /// Keeps a data connection that was set up (EPSV or PASV) before other commands for the next
+    /// transfer.
     EarlyDataConnection,
-    /// EPSV leads to a data connection (RFC 2428).
+    /// Supports EPSV (RFC 2428).
     Epsv,
-    /// The data of an upload may arrive before the server's 150, and a command during a download.
+    /// Accepts upload data before its 150, and commands during a download.
     EarlyUpload,
-    /// A command that arrives during an upload waits until the upload has ended.
+    /// Queues a command that arrives during an upload until its end.
     QueuesDuringUpload,
-    /// A download's completion reply comes while this side has not closed the data connection.
+    /// Sends the completion reply of a download before the client closes the data connection.
     CompletesUnasked,
-    /// The handshake may begin as soon as AUTH TLS is answered (RFC 4217 §4).
+    /// Accepts a handshake immediately after the reply to AUTH TLS (RFC 4217 §4).
     PromptHandshake,
-    /// Names are UTF-8 after `OPTS UTF8 ON` (RFC 2640).
+    /// Uses UTF-8 for names after `OPTS UTF8 ON` (RFC 2640).
     Utf8,
 
-    /// MLSD (RFC 3659 §7).
+    /// Supports MLSD (RFC 3659 §7).
     Mlsd,
-    /// MLST (RFC 3659 §7).
+    /// Supports MLST (RFC 3659 §7).
     Mlst,
-    /// STAT of a directory lists what LIST does, over the control connection (RFC 959 §4.1.3).
+    /// STAT of a directory returns the lines of LIST on the control connection (RFC 959 §4.1.3).
     StatListing,
-    /// `LIST -a` shows hidden names; where it fails, LIST is sent without the option.
+    /// `LIST -a` shows hidden names. Otherwise LIST is sent without the option.
     ListAll,
-    /// `MLSD -a` shows hidden names, which MLSD leaves out (Apache FtpServer).
+    /// `MLSD -a` shows hidden names, which MLSD omits (Apache FtpServer).
     MlsdAll,
-    /// LIST and MLSD list the directory of their argument; where it fails, CWD goes before.
+    /// LIST and MLSD list the directory in their argument. Otherwise CWD is sent first.
     PathArgument,
-    /// Listings show names that begin with a dot.
+    /// Listings include names that begin with a dot.
     ListsHidden,
 
-    /// Listings and MLST tell the sizes of files that SIZE tells.
+    /// Listings and MLST report the same file sizes as SIZE.
     ListedSizes,
-    /// CWD refuses what is no directory (RFC 959 §4.1.1).
+    /// CWD refuses paths that are not directories (RFC 959 §4.1.1).
     CwdChecks,
-    /// RNFR refuses a path where nothing is (RFC 959 §4.1.3).
+    /// RNFR refuses paths that do not exist (RFC 959 §4.1.3).
     RnfrChecks,
 
-    /// SIZE (RFC 3659 §4).
+    /// Supports SIZE (RFC 3659 §4).
     Size,
-    /// MDTM (RFC 3659 §3).
+    /// Supports MDTM (RFC 3659 §3).
     Mdtm,
-    /// MDTM tells UTC, as RFC 3659 §2.3 demands; where it fails, times are in the zone of LIST.
+    /// MDTM reports UTC, as required by RFC 3659 §2.3. Otherwise its times are in the zone of LIST.
     MdtmUtc,
-    /// A RETR begins where REST says (RFC 3659 §5).
+    /// RETR starts at the offset of REST (RFC 3659 §5).
     Rest,
-    /// A restart marker is forgotten with the transfer that it was meant for, however that ends.
+    /// A restart marker is reset at the end of its transfer, however that ends.
     RestForgotten,
-    /// RANG before RETR (draft-bryan-ftp-range).
+    /// Supports RANG before RETR (draft-bryan-ftp-range).
     Rang,
-    /// AVBL (draft-peterson-streamlined-ftp-command-extensions).
+    /// Supports AVBL (draft-peterson-streamlined-ftp-command-extensions).
     Avbl,
 
-    /// MFMT sets a time (draft-somers-ftp-mfxx).
+    /// MFMT sets times (draft-somers-ftp-mfxx).
     Mfmt,
-    /// MFF sets a time (draft-somers-ftp-mfxx).
+    /// MFF sets times (draft-somers-ftp-mfxx).
     MffModify,
-    /// SITE UTIME sets a time.
+    /// SITE UTIME sets times.
     SiteUtime,
     /// MDTM with a time before the path sets it.
     MdtmSet,
     /// Times of directories can be set, not only those of files (pyftpdlib, vsftpd).
     DirectoryTimes,
-    /// SITE CHMOD sets a mode.
+    /// SITE CHMOD sets modes.
     SiteChmod,
-    /// MFF sets a mode (draft-somers-ftp-mfxx).
+    /// MFF sets modes (draft-somers-ftp-mfxx).
     MffMode,
-    /// Directories are listed with an x: the modes are Unix modes. Servers on other systems show
-    /// `drw-rw-rw-`.
+    /// Directories are listed with an x, so modes are Unix modes. Other systems show `drw-rw-rw-`.
     DirectoryModes,
 
-    /// HASH tells a digest (draft-bryan-ftpext-hash).
+    /// HASH returns digests (draft-bryan-ftpext-hash).
     Hash,
-    /// XSHA256 tells a digest.
+    /// XSHA256 returns digests.
     Xsha256,
-    /// XSHA1 tells a digest.
+    /// XSHA1 returns digests.
     Xsha1,
-    /// XMD5 tells a digest.
+    /// XMD5 returns digests.
     Xmd5,
-    /// XCRC tells a digest.
+    /// XCRC returns digests.
     Xcrc,
 
     /// REST before STOR resumes an upload (RFC 3659 §5).
@@ -98,58 +97,58 @@ pub enum Capability {
     RenameReplaces,
     /// A refused RNTO has renamed nothing.
     RenameRefusals,
-    /// New names that begin with a dot are taken and shown.
+    /// New names that begin with a dot are accepted and listed.
     HiddenNames,
-    /// New names beside a file are taken, and can be renamed.
+    /// New names next to a file are accepted and can be renamed.
     TemporaryNames,
-    /// New names that end in a blank are kept as they are.
+    /// New names that end in a blank are preserved.
     TrailingBlankNames,
-    /// New names that hold control characters are kept as they are.
+    /// New names with control characters are preserved.
     ControlNames,
-    /// Plain names of 28 characters are kept.
+    /// Plain names of 28 characters are preserved.
     PlainNames,
-    /// Names of 255 bytes are kept.
+    /// Names of 255 bytes are preserved.
     LongNames,
-    /// Capitals in names are kept.
+    /// Capitals in names are preserved.
     CapitalNames,
-    /// Blanks within names are kept.
+    /// Blanks within names are preserved.
     BlankNames,
-    /// Several blanks in a row within names are kept.
+    /// Several blanks in a row within names are preserved.
     BlankRunNames,
-    /// A blank at the beginning of a name and a dot at its end are kept.
+    /// A blank at the beginning of a name and a dot at its end are preserved.
     EdgeNames,
-    /// Words of names that begin with `-` are kept.
+    /// Words in names that begin with `-` are preserved.
     DashNames,
-    /// ASCII punctuation in names is kept.
+    /// ASCII punctuation in names is preserved.
     PunctuatedNames,
-    /// Characters that Windows reserves are kept in names.
+    /// Characters in names that Windows reserves are preserved.
     ReservedNames,
-    /// Double quotes in names are kept.
+    /// Double quotes in names are preserved.
     QuotedNames,
-    /// Backslashes in names are kept.
+    /// Backslashes in names are preserved.
     BackslashNames,
-    /// Characters beyond ASCII are kept in names.
+    /// Characters beyond ASCII in names are preserved.
     UnicodeNames,
-    /// Composed and decomposed characters are kept as they are in names.
+    /// Composed and decomposed characters in names are preserved as they are.
     AccentedNames,
-    /// Characters with combining marks are kept as they are in names.
+    /// Characters with combining marks in names are preserved as they are.
     MarkedNames,
-    /// Characters beyond U+FFFF are kept in names.
+    /// Characters beyond U+FFFF in names are preserved.
     AstralNames,
-    /// Bytes that are not UTF-8 are kept in names.
+    /// Bytes in names that are not UTF-8 are preserved.
     RawNames,
     /// Names that differ in case are different.
     CaseSensitive,
 }
 
-/// What is fixed about a capability.
+/// Static properties of a capability.
 struct CapabilityRow {
     capability: Capability,
-    /// Its name in `-o without=`, in the state directory and in `ftpfs check`.
+    /// Name in `-o without=`, in the state directory and in `ftpfs check`.
     name: &'static str,
-    /// Whether it is tried where nothing is known about it.
+    /// Whether to try it while nothing is known.
     assumed: bool,
-    /// What its absence means, for the log and `ftpfs check`; it follows "the server".
+    /// Meaning of its absence for the log and `ftpfs check`; follows "the server".
     without: &'static str,
 }
 
@@ -181,7 +180,7 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::EarlyDataConnection,
             "early",
             true,
-            "keeps no data connection for later; EPSV or PASV goes right before each transfer",
+            "does not keep data connections; EPSV or PASV is sent right before each transfer",
         ),
         row(
             C::Epsv,
@@ -193,7 +192,7 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::EarlyUpload,
             "earlyupload",
             false,
-            "is not known to take data before its 150",
+            "is not known to accept data before its 150",
         ),
         row(
             C::QueuesDuringUpload,
@@ -205,15 +204,15 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::CompletesUnasked,
             "unasked",
             true,
-            "completes a download only when both sides have closed it",
+            "completes a download only after both sides have closed it",
         ),
         row(
             C::PromptHandshake,
             "handshake",
             true,
-            "needs a moment between AUTH TLS and the handshake",
+            "needs a pause between AUTH TLS and the handshake",
         ),
-        row(C::Utf8, "utf8", true, "is not asked for UTF-8 names"),
+        row(C::Utf8, "utf8", true, "does not support OPTS UTF8"),
         row(C::Mlsd, "mlsd", true, "has no MLSD"),
         row(C::Mlst, "mlst", true, "has no MLST"),
         row(
@@ -226,7 +225,7 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::ListAll,
             "list-a",
             true,
-            "takes the -a of LIST for a name",
+            "treats the -a of LIST as a name",
         ),
         row(
             C::MlsdAll,
@@ -238,35 +237,35 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::PathArgument,
             "listpath",
             true,
-            "ignores the path of LIST and MLSD; CWD goes before",
+            "ignores the path of LIST and MLSD; CWD is sent first",
         ),
         row(
             C::ListsHidden,
             "listhidden",
             true,
-            "has listed no name that begins with a dot; such names are asked for one by one",
+            "has not listed a name that begins with a dot; such names are looked up one by one",
         ),
         row(
             C::ListedSizes,
             "listedsizes",
             true,
-            "lists wrong sizes; each file is asked for its size",
+            "lists wrong sizes; SIZE is sent for each file",
         ),
         row(
             C::CwdChecks,
             "cwdchecks",
             true,
-            "enters directories that are not there",
+            "accepts CWD into directories that do not exist",
         ),
         row(
             C::RnfrChecks,
             "rnfrchecks",
             true,
-            "does not tell by RNFR whether a name is there",
+            "accepts RNFR for names that do not exist",
         ),
         row(C::Size, "size", true, "has no SIZE"),
         row(C::Mdtm, "mdtm", true, "has no MDTM"),
-        row(C::MdtmUtc, "mdtmutc", true, "tells local times in MDTM"),
+        row(C::MdtmUtc, "mdtmutc", true, "reports local times in MDTM"),
         row(
             C::Rest,
             "rest",
@@ -277,7 +276,7 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::RestForgotten,
             "restforgotten",
             false,
-            "may keep a restart marker; REST 0 goes before the next transfer",
+            "may keep a restart marker; REST 0 is sent before the next transfer",
         ),
         row(C::Rang, "rang", true, "has no RANG"),
         row(C::Avbl, "avbl", true, "has no AVBL"),
@@ -289,7 +288,7 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::DirectoryTimes,
             "dirtimes",
             true,
-            "sets times of files alone",
+            "sets times of files only",
         ),
         row(C::SiteChmod, "chmod", true, "has no SITE CHMOD"),
         row(C::MffMode, "mffmode", true, "sets no modes by MFF"),
@@ -297,13 +296,13 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::DirectoryModes,
             "dirmodes",
             false,
-            "is not known to list directories with an x; those that can be read are shown with one",
+            "is not known to list directories with an x; readable ones are shown with one",
         ),
-        row(C::Hash, "hash", true, "tells no digests by HASH"),
-        row(C::Xsha256, "xsha256", true, "tells no digests by XSHA256"),
-        row(C::Xsha1, "xsha1", true, "tells no digests by XSHA1"),
-        row(C::Xmd5, "xmd5", true, "tells no digests by XMD5"),
-        row(C::Xcrc, "xcrc", true, "tells no digests by XCRC"),
+        row(C::Hash, "hash", true, "does not support HASH"),
+        row(C::Xsha256, "xsha256", true, "does not support XSHA256"),
+        row(C::Xsha1, "xsha1", true, "does not support XSHA1"),
+        row(C::Xmd5, "xmd5", true, "does not support XMD5"),
+        row(C::Xcrc, "xcrc", true, "does not support XCRC"),
         row(C::RestStor, "reststor", true, "resumes no uploads by REST"),
         row(C::Appe, "appe", true, "resumes no uploads by APPE"),
         row(
@@ -316,19 +315,19 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::RenameRefusals,
             "refusals",
             true,
-            "renames files and says that it did not; both names are looked at",
+            "renames files and reports a failure; both names are checked",
         ),
         row(
             C::HiddenNames,
             "hidden",
             true,
-            "takes or shows no names that begin with a dot; temporary names are visible",
+            "does not accept or list names that begin with a dot; temporary names are visible",
         ),
         row(
             C::TemporaryNames,
             "temporary",
             true,
-            "takes no temporary names; files are overwritten in place",
+            "does not accept temporary names; files are overwritten in place",
         ),
         row(
             C::TrailingBlankNames,
@@ -427,12 +426,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             C::CaseSensitive,
             "case",
             true,
-            "takes names that differ in case for the same",
+            "treats names that differ in case as the same",
         ),
     ]
 };
 
-// A profile holds what the user switched off in 64 bits.
+// A profile stores what the user disabled in 64 bits.
 const _: () = assert!(Capability::COUNT <= 64);
 
 // The table is indexed by the enum's values.
@@ -449,31 +448,31 @@ const _: () = {
 };
 
 impl Capability {
-    /// How many there are.
+    /// Number of capabilities.
     pub(super) const COUNT: usize = Self::CaseSensitive as usize + 1;
 
-    /// All of them, in a fixed order.
+    /// Iterates over all capabilities in a fixed order.
     pub fn all() -> impl Iterator<Item = Self> {
         ROWS.iter().map(|row| row.capability)
     }
 
-    /// The capability called `name` in any case, as in `-o without=`.
+    /// Returns the capability called `name` in any case, as in `-o without=`.
     pub fn named(name: &str) -> Option<Self> {
         let row = ROWS.iter().find(|row| row.name.eq_ignore_ascii_case(name));
         row.map(|row| row.capability)
     }
 
-    /// Its name in `-o without=`, in the state directory and in `ftpfs check`.
+    /// Name in `-o without=`, in the state directory and in `ftpfs check`.
     pub fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// What it means that a server lacks it; a phrase that follows "the server".
+    /// Meaning of its absence: a phrase that follows "the server".
     pub fn absence(self) -> &'static str {
         self.row().without
     }
 
-    /// Whether it is tried where nothing is known about it.
+    /// Whether to try it while nothing is known.
     pub(super) fn is_assumed(self) -> bool {
         self.row().assumed
     }

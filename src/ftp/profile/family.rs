@@ -1,38 +1,38 @@
-//! Servers that were tried, and what cannot be observed about them without harm.
+//! Known servers, and their properties that cannot be observed without harm.
 //!
-//! A server that does not bear data before its command closes the connection and waits for another,
-//! so trying it costs an upload. Such habits are therefore believed only of servers that were
-//! tried. They are recognised by their greeting or by what FEAT names.
+//! A server that does not accept data before its command closes the connection and waits for
+//! another, so trying it costs an upload. Such properties are therefore assumed only for servers
+//! that were tested. They are recognised by their greeting or their features.
 //!
-//! - vsftpd's `hide_file` and ProFTPD's `HideFiles` leave names out of listings, and most of all
-//!   those that begin with a dot: neither is known to list these.
-//! - vsftpd 3.0 makes LIST and STAT in one place, so one is as good as the other. Its
-//!   `use_localtime` holds for LIST and MDTM alike (vsftpd.conf(5)), where RFC 3659 §2.3 demands
-//!   UTC.
-//! - ProFTPD 1.3 sends the 226 of a download only when the client has closed its side, and looks
+//! - vsftpd's `hide_file` and ProFTPD's `HideFiles` omit names from listings, mainly those that
+//!   begin with a dot: neither is known to list these.
+//! - vsftpd 3.0 implements LIST and STAT with the same code, so they are equivalent. Its
+//!   `use_localtime` applies to LIST and MDTM alike (vsftpd.conf(5)), although RFC 3659 §2.3
+//!   requires UTC.
+//! - ProFTPD 1.3 sends the 226 of a download only after the client has closed its side, and checks
 //!   for commands while it receives an upload.
-//! - Pure-FTPd 1.0 takes any command during an upload for ABOR. It replaces control characters and
-//!   a last blank of new names by `_` without saying so.
-//! - pyftpdlib 2.2 acts immediately on a command during a transfer, and closes a data connection on
-//!   which bytes arrive before their command. It replaces bytes that are not UTF-8 by U+FFFD in new
-//!   names.
+//! - Pure-FTPd 1.0 treats any command during an upload as ABOR. It silently replaces control
+//!   characters and a trailing blank in new names with `_`.
+//! - pyftpdlib 2.2 executes a command immediately, even during a transfer, and closes a data
+//!   connection on which bytes arrive before their command. It replaces bytes in new names that are
+//!   not UTF-8 with U+FFFD.
 
 use super::Capability as C;
 use crate::ftp::features::Features;
 
-/// A server that was tried.
+/// A tested server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     Vsftpd,
     Proftpd,
     PureFtpd,
     Pyftpdlib,
-    /// This program's own.
+    /// The server of this program.
     Ftpfs,
 }
 
 impl Family {
-    /// The family of a server with this greeting, in lower case, and these features.
+    /// Recognises a server by its greeting, in lower case, and its features.
     pub(super) fn of(greeting: &str, features: &Features) -> Option<Self> {
         let greetings = [
             ("vsftpd", Self::Vsftpd),
@@ -47,10 +47,10 @@ impl Family {
         let has_all = |names: &[&str]| names.iter().all(|name| features.has(name));
         let facts = features.parameters("MFF").unwrap_or_default();
         if has_all(&["PASV", "EPRT", "TVFS"]) && !features.has("MLST") {
-            // PASV is older than FEAT: only vsftpd announces it.
+            // PASV is older than FEAT: only vsftpd lists it.
             Some(Self::Vsftpd)
         } else if has_all(&["ESTA", "ESTP"]) {
-            // Extensions of Pure-FTPd's own.
+            // Extensions specific to Pure-FTPd.
             Some(Self::PureFtpd)
         } else if facts.contains("UNIX.group") {
             Some(Self::Proftpd)
@@ -59,10 +59,10 @@ impl Family {
         }
     }
 
-    /// What servers with these features are known to have or to lack. libunftp's MLSD, MLST and
-    /// SIZE call a symbolic link a file as long as its target's name, which would cut the file
-    /// behind it; its LIST shows links. It is the one that names MLST without facts and its own
-    /// SITE MD5.
+    /// Properties of servers with these features. libunftp's MLSD, MLST and SIZE report a symlink
+    /// as a file as long as the name of its target, which would truncate the file behind it; its
+    /// LIST shows links. It is the only one that lists MLST without facts, and a SITE MD5 command
+    /// of its own.
     pub(super) fn habits_of_features(features: &Features) -> &'static [(C, bool)] {
         if features.parameters("MLST") == Some("") && features.has("SITE MD5") {
             &[(C::Mlsd, false), (C::Mlst, false)]
@@ -71,9 +71,9 @@ impl Family {
         }
     }
 
-    /// What servers that answer SYST with `system`, in lower case, are known to have or to lack.
-    /// Apache FtpServer, and what embeds it, names itself there; its MLSD leaves out names that
-    /// begin with a dot.
+    /// Properties of servers that answer SYST with `system`, in lower case. Apache FtpServer, and
+    /// servers that embed it, identify themselves there; its MLSD omits names that begin with a
+    /// dot.
     pub(super) fn habits_of_system(system: &str) -> &'static [(C, bool)] {
         if system.contains("apache ftpserver") {
             &[(C::MlsdAll, true)]
@@ -82,10 +82,10 @@ impl Family {
         }
     }
 
-    /// What every one of them has when FEAT names it.
+    /// Capabilities that all families have if FEAT lists them.
     pub(super) const TRUE_TO_FEAT: [C; 4] = [C::Mlsd, C::Mlst, C::Size, C::Mdtm];
 
-    /// The kinds of names that all of them keep, unless their habits say otherwise.
+    /// Kinds of names that all families preserve, except as listed in their habits.
     pub(super) const NAMES: [C; 18] = [
         C::PlainNames,
         C::LongNames,
@@ -107,7 +107,7 @@ impl Family {
         C::RawNames,
     ];
 
-    /// The capabilities that it is known to have or to lack.
+    /// The capabilities that this family is known to have or to lack.
     pub(super) fn habits(self) -> &'static [(C, bool)] {
         match self {
             Self::Vsftpd => &[

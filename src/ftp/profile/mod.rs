@@ -1,11 +1,10 @@
-//! What a server can and does: announced by FEAT, known of its kind, observed in use, remembered
-//! from earlier mounts, or switched off by the user. One profile serves all sessions to a server.
+//! Properties of a server: announced by FEAT, known for its family, observed in use, remembered
+//! from earlier mounts, or disabled by the user. All sessions to a server share one profile.
 //!
-//! Each [`Capability`] has a [`Finding`]. What was observed outweighs what was announced, and what
-//! the user switched off stays off. A server that falls out of step while several commands are
-//! outstanding, or while a data connection is held ready, loses those two capabilities
-//! (`ServerProfile::suspect`): its sessions then send one command at a time, and EPSV right before
-//! its transfer.
+//! Each [`Capability`] has a [`Finding`]. Observations override announcements, and what the user
+//! disables remains off. A server that falls out of step while several commands are outstanding, or
+//! while a prepared data connection is held, loses both capabilities (`ServerProfile::suspect`):
+//! from then on its sessions send one command at a time, and EPSV right before its transfer.
 
 mod capability;
 mod family;
@@ -24,11 +23,11 @@ pub use record::{ProfileRecord, ServerIdentity};
 
 use family::Family;
 
-/// Bits of a stored finding; above them is the time at which it was made.
+/// Bits of a stored finding. The bits above hold its time.
 const FINDING_BITS: u32 = 3;
-/// Shortest wait for a reply after which a server that has not proved pipelining is suspected.
+/// Minimum wait for a reply before a server with unproven pipelining is suspected.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
-/// Round trips that make up that wait where they take longer.
+/// The same wait as a number of round trips, for slow connections.
 const PATIENCE_IN_ROUND_TRIPS: u32 = 4;
 /// Proofs for [`Capability::EarlyDataConnection`]: a transfer used the connection, and another
 /// command was answered while it was held.
@@ -39,15 +38,15 @@ const ANSWERED_BESIDE: u8 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Finding {
-    /// Nothing.
+    /// Nothing is known.
     Unknown = 0,
-    /// FEAT names it.
+    /// FEAT lists it.
     Announced = 1,
-    /// FEAT would name it, and does not.
+    /// FEAT would list it, and does not.
     NotAnnounced = 2,
-    /// It was seen to work, or the server is of a kind that was.
+    /// It was observed to work, for this server or its family.
     Works = 3,
-    /// It was seen to fail, or the server is of a kind that was.
+    /// It was observed to fail, for this server or its family.
     Fails = 4,
 }
 
@@ -63,12 +62,12 @@ impl Finding {
     }
 }
 
-/// A sign that a server does not bear commands or data connections sent ahead.
+/// A sign that a server does not support commands or data connections sent ahead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Suspicion {
-    /// A reply that cannot be the answer to its command.
+    /// A reply that cannot answer its command.
     OutOfStep,
-    /// Bytes that are no reply.
+    /// Bytes that are not a reply.
     Nonsense,
     /// The control connection was closed.
     Closed,
@@ -77,13 +76,13 @@ pub(super) enum Suspicion {
 }
 
 impl Suspicion {
-    /// Whether no network failure explains it.
+    /// Whether a network failure is ruled out as the cause.
     fn is_proof(self) -> bool {
         matches!(self, Self::OutOfStep | Self::Nonsense)
     }
 }
 
-/// What a server can and does; a handle, shared by all sessions to it.
+/// The properties of a server. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct ServerProfile {
     inner: Arc<ProfileInner>,
@@ -93,25 +92,26 @@ pub struct ServerProfile {
 struct ProfileInner {
     /// [`Finding`] and time of each capability.
     findings: [AtomicU64; Capability::COUNT],
-    /// Signs against a capability that are not yet a finding.
+    /// Number of observations against a capability that do not yet suffice for a finding.
     strikes: [AtomicU8; Capability::COUNT],
-    /// Capabilities that the user switched off, by index.
+    /// Capabilities disabled by the user, as a bit set of indices.
     without: u64,
     early_proofs: AtomicU8,
     demotions: AtomicU32,
-    /// Most sessions that the server was found to allow; 0 while unknown.
+    /// Session limit of the server as observed; 0 while unknown.
     session_limit: AtomicUsize,
-    /// Longest name that was kept, and shortest one that was cut; 0 while unknown. Bytes.
+    /// Length in bytes of the longest name that was preserved and the shortest that was cut; 0
+    /// while unknown.
     name_kept: AtomicUsize,
     name_cut: AtomicUsize,
     known: Mutex<LoginFacts>,
 }
 
-/// What a login showed.
+/// Facts observed at login.
 #[derive(Debug, Default)]
 struct LoginFacts {
     announced: Option<Features>,
-    /// Of an earlier mount, until it is known whether this is the same server.
+    /// Findings of an earlier mount, until it is known whether this is the same server.
     remembered: Option<ProfileRecord>,
     identity: Option<ServerIdentity>,
     system: String,
@@ -134,7 +134,7 @@ impl Default for ProfileInner {
 }
 
 impl ServerProfile {
-    /// A profile of a server about which nothing is known, with `without` switched off.
+    /// Creates a profile of an unknown server with the capabilities `without` disabled.
     pub fn without(without: &[Capability]) -> Self {
         let bits = without.iter().fold(0, |bits, it| bits | 1 << it.index());
         let inner = ProfileInner {
@@ -146,8 +146,7 @@ impl ServerProfile {
         }
     }
 
-    /// Whether `capability` is worth using: it works, is announced, or is assumed while nothing is
-    /// known.
+    /// Whether to use `capability`: it works, is announced, or is assumed while nothing is known.
     pub fn has(&self, capability: Capability) -> bool {
         match self.finding(capability) {
             Finding::Announced | Finding::Works => true,
@@ -166,24 +165,25 @@ impl ServerProfile {
         })
     }
 
-    /// Whether `capability` was seen to work.
+    /// Whether `capability` was observed to work.
     pub fn is_proven(&self, capability: Capability) -> bool {
         self.finding(capability) == Finding::Works
     }
 
-    /// Whether the user switched `capability` off.
+    /// Whether the user disabled `capability`.
     pub fn is_switched_off(&self, capability: Capability) -> bool {
         self.inner.without & (1 << capability.index()) != 0
     }
 
-    /// `capability` was seen to work.
+    /// Records that `capability` works.
     pub fn works(&self, capability: Capability) {
         if self.set(capability, Finding::Works, now()) {
             log::debug!("the server's {} works", capability.name());
         }
     }
 
-    /// `capability` was seen to fail; true where that is news, which is logged with `why`.
+    /// Records that `capability` fails. Returns whether that is new, in which case it is logged
+    /// with `why`.
     pub fn fails(&self, capability: Capability, why: &dyn std::fmt::Display) -> bool {
         let is_news = self.has(capability);
         self.set(capability, Finding::Fails, now());
@@ -193,8 +193,8 @@ impl ServerProfile {
         is_news
     }
 
-    /// A sign against `capability` that alone proves nothing; `most` of them are a failure. True
-    /// once they are.
+    /// Counts an observation against `capability` that proves nothing by itself. `most` of them are
+    /// a failure; returns true from then on.
     pub fn doubt(&self, capability: Capability, most: u8, why: &dyn std::fmt::Display) -> bool {
         let Some(strikes) = self.inner.strikes.get(capability.index()) else {
             return false;
@@ -208,43 +208,43 @@ impl ServerProfile {
         true
     }
 
-    /// SYST's answer in lower case; empty before [`Self::identify`].
+    /// The SYST reply in lower case; empty before [`Self::identify`].
     pub fn system(&self) -> String {
         self.known().system.clone()
     }
 
-    /// What was found out so far: each capability that the server was seen to have or to lack, or
-    /// that the user switched off.
+    /// All findings so far: capabilities that were observed to work or fail, or that the user
+    /// disabled.
     pub fn findings(&self) -> Vec<(Capability, Finding)> {
         let all = Capability::all().map(|capability| (capability, self.finding(capability)));
         all.filter(|(_, finding)| matches!(finding, Finding::Works | Finding::Fails))
             .collect()
     }
 
-    /// How often commands sent ahead, or EPSV, were given up. A step that failed while this grew
-    /// may be repeated.
+    /// Number of times that sending ahead, or EPSV, was given up. A step that failed while this
+    /// increased can be repeated.
     pub fn demotions(&self) -> u32 {
         self.inner.demotions.load(Relaxed)
     }
 
-    /// Most sessions that the server was found to allow.
+    /// Session limit of the server, as observed.
     pub fn session_limit(&self) -> Option<usize> {
         Some(self.inner.session_limit.load(Relaxed)).filter(|limit| *limit > 0)
     }
 
-    /// The server allows `limit` sessions.
+    /// Records that the server allows `limit` sessions.
     pub fn set_session_limit(&self, limit: usize) {
         self.inner.session_limit.store(limit, Relaxed);
     }
 
-    /// Lengths in bytes of the longest name that was kept and of the shortest that was cut; 0 while
-    /// unknown.
+    /// Lengths in bytes of the longest name that was preserved and the shortest that was cut; 0
+    /// while unknown.
     pub fn name_lengths(&self) -> (usize, usize) {
         let load = |length: &AtomicUsize| length.load(Relaxed);
         (load(&self.inner.name_kept), load(&self.inner.name_cut))
     }
 
-    /// A name of `length` bytes was kept.
+    /// Records that a name of `length` bytes was preserved.
     pub fn keeps_length(&self, length: usize) {
         self.inner.name_kept.fetch_max(length, Relaxed);
         if length >= NAME_MAX {
@@ -252,15 +252,15 @@ impl ServerProfile {
         }
     }
 
-    /// A name of `length` bytes was cut.
+    /// Records that a name of `length` bytes was cut.
     pub fn cuts_length(&self, length: usize) {
         let shorter = |cut| (cut == 0 || length < cut).then_some(length);
-        // Without a change it was known already.
+        // An error only means that there is no change.
         let _ = self.inner.name_cut.fetch_update(Relaxed, Relaxed, shorter);
     }
 
-    /// What a login showed: the greeting and FEAT. The first one fills in what is announced and
-    /// what is known of servers of this kind; observations stand.
+    /// Records the greeting and the features. The first login fills in what is announced and what
+    /// is known of the server's family; observations remain.
     pub(super) fn record_login(&self, greeting: &Reply, features: &Features) {
         {
             let mut known = self.known();
@@ -302,15 +302,15 @@ impl ServerProfile {
         }
     }
 
-    /// How long a reply may take while commands or a data connection were sent ahead of it that the
-    /// server has not yet proved to bear.
+    /// Time limit for a reply while commands or a data connection were sent ahead and the server
+    /// has not proved to support that.
     pub(super) fn patience(round_trip: Duration) -> Duration {
         LEAST_PATIENCE.max(round_trip.saturating_mul(PATIENCE_IN_ROUND_TRIPS))
     }
 
-    /// A session failed in a flight of `flight` commands, and with or without a data connection
-    /// held ready. Where that explains it, nothing is sent ahead from now on; true where that is
-    /// news.
+    /// Evaluates the failure of a session with `flight` outstanding commands, and with or without a
+    /// prepared data connection. If that explains it, nothing is sent ahead from now on. Returns
+    /// whether that is new.
     pub(super) fn suspect(&self, sign: Suspicion, flight: usize, holds_data: bool) -> bool {
         let explains = |capability, is_in_use| {
             is_in_use && self.has(capability) && (sign.is_proof() || !self.is_proven(capability))
@@ -332,23 +332,23 @@ impl ServerProfile {
         true
     }
 
-    /// EPSV was not answered: a session that waits for it is lost, and the next ones ask by PASV.
+    /// Records that EPSV was not answered. The waiting session is lost; later ones use PASV.
     pub(super) fn extended_is_unanswered(&self) {
         self.fails(Capability::Epsv, &"it was not answered");
         self.inner.demotions.fetch_add(1, Relaxed);
     }
 
-    /// Commands in one write were answered in order, errors among them.
+    /// Records that a batch of commands, including refused ones, was answered in order.
     pub(super) fn prove_pipelining(&self) {
         self.works(Capability::Pipelining);
     }
 
-    /// A data connection agreed on early carried a transfer.
+    /// Records that a transfer used a data connection prepared ahead.
     pub(super) fn carried_early(&self) {
         self.prove_early(CARRIED);
     }
 
-    /// A command was answered while a data connection was held ready.
+    /// Records that a command was answered while a prepared data connection was held.
     pub(super) fn answered_beside(&self) {
         self.prove_early(ANSWERED_BESIDE);
     }
@@ -360,14 +360,14 @@ impl ServerProfile {
         }
     }
 
-    /// Notes `finding` unless something was observed already.
+    /// Stores `finding` unless there is an observation.
     fn presume(&self, capability: Capability, finding: Finding) {
         if !matches!(self.finding(capability), Finding::Works | Finding::Fails) {
             self.set(capability, finding, now());
         }
     }
 
-    /// Whether that changed anything.
+    /// Stores a finding. Returns whether that changed anything.
     fn set(&self, capability: Capability, finding: Finding, at: u64) -> bool {
         let Some(cell) = self.cell(capability) else {
             return false;
@@ -392,7 +392,7 @@ impl ServerProfile {
     }
 }
 
-/// What FEAT says about the capabilities that it would name.
+/// What FEAT says about the capabilities that it covers.
 fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
     use Capability as C;
     let fact = |name: &str| {
@@ -405,11 +405,11 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
     let has_feat = ["MLST", "SIZE", "MDTM", "MFMT", "REST", "UTF8", "EPSV"]
         .iter()
         .any(|feature| features.has(feature));
-    // A server without FEAT may have these nevertheless: they are asked for once. aioftp has MLSD
-    // and MLST.
+    // Servers without FEAT may still support these commands, so they are tried once. aioftp
+    // supports MLSD and MLST.
     let worth_a_question = [C::Mlsd, C::Mlst, C::Size, C::Mdtm, C::Mfmt, C::MdtmSet];
     [
-        // MLSD is announced as MLST (RFC 3659 §7.8).
+        // MLST stands for MLSD in FEAT (RFC 3659 §7.8).
         (C::Mlsd, features.has("MLST") || features.has("MLSD")),
         (C::Mlst, features.has("MLST")),
         (C::Size, features.has("SIZE")),
@@ -419,7 +419,8 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
         (C::Utf8, features.has("UTF8")),
         (C::Mfmt, features.has("MFMT")),
         (C::MffModify, fact("modify")),
-        // A server that only reads times takes the time for a part of the name, and says 550.
+        // Servers whose MDTM only reads times treat the time as part of the name and reply with
+        // 550.
         (C::MdtmSet, features.has("MDTM")),
         (C::MffMode, fact("unix.mode")),
         (C::Hash, features.has("HASH")),
@@ -432,7 +433,7 @@ fn announced(features: &Features) -> impl Iterator<Item = (Capability, bool)> {
     .filter(move |(capability, _)| has_feat || !worth_a_question.contains(capability))
 }
 
-/// Seconds since the epoch.
+/// Returns the time in seconds since the epoch.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())

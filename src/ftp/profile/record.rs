@@ -1,8 +1,8 @@
-//! A profile as text, for the next mount of the same server and login.
+//! Text form of a profile, for the next mount of the same server and login.
 //!
 //! One fact per line: `identity HEX`, `works NAME SECONDS`, `fails NAME SECONDS`, `limit N`, `kept
-//! BYTES`. Lines and names that this version does not know are skipped, so that versions can follow
-//! one another in both directions.
+//! BYTES`. Unknown lines and names are skipped, so that older and newer versions can share the
+//! file.
 
 use std::fmt::Write;
 
@@ -14,17 +14,17 @@ use crate::ftp::features::Features;
 
 /// First line of the file.
 const HEADING: &str = "ftpfs server profile 1";
-/// Longest text that is read.
+/// Maximum size in bytes.
 const MOST_BYTES: usize = 64 << 10;
-/// A failure older than this is probed again; seconds.
+/// Age in seconds after which a failure is probed again.
 const PROBE_AFTER: u64 = 7 * 24 * 3600;
 
-/// What must be the same for a profile to hold: SYST, FEAT and the TLS key.
+/// Identity of a server: SYST, FEAT and the TLS key. A profile applies only to the same identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerIdentity([u8; 32]);
 
 impl ServerIdentity {
-    /// Of a server that answers SYST and FEAT so, and whose certificate has the key `tls_key`.
+    /// Computes the identity from the replies to SYST and FEAT and the key of the certificate.
     pub fn of(syst: &str, features: &Features, tls_key: Option<&[u8]>) -> Self {
         let mut hash = Sha256::new();
         hash.update(syst.trim().as_bytes());
@@ -51,19 +51,19 @@ impl ServerIdentity {
     }
 }
 
-/// What was observed about a server.
+/// The observations about a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProfileRecord {
     identity: Option<ServerIdentity>,
-    /// Capability, whether it works, and when that was seen; seconds since the epoch.
+    /// Capability, whether it works, and the time of the observation in seconds since the epoch.
     findings: Vec<(Capability, bool, u64)>,
     session_limit: usize,
-    /// Longest name that was kept, in bytes.
+    /// Longest name that was preserved, in bytes.
     name_kept: usize,
 }
 
 impl ProfileRecord {
-    /// Reads what [`Self::format`] wrote. Text that is not a profile is an empty one.
+    /// Parses the output of [`Self::format`]. Other text results in an empty record.
     pub fn parse(text: &str) -> Self {
         let mut record = Self::default();
         let mut lines = text
@@ -90,7 +90,7 @@ impl ProfileRecord {
         record
     }
 
-    /// The text of the record.
+    /// Formats the record.
     pub fn format(&self) -> String {
         let mut text = format!("{HEADING}\n");
         // Writing to a String cannot fail.
@@ -116,9 +116,9 @@ impl ProfileRecord {
 }
 
 impl ServerProfile {
-    /// Starts with what an earlier mount saw. Failures that are younger than seven days hold from
-    /// the first command on; the rest waits for [`Self::identify`], and so does the decision
-    /// whether it is still the same server.
+    /// Starts with the observations of an earlier mount. Failures younger than seven days apply
+    /// immediately. Everything else waits for [`Self::identify`], which decides whether it is the
+    /// same server.
     pub fn remember(&self, record: ProfileRecord) {
         for (capability, works, at) in &record.findings {
             if !works && now().saturating_sub(*at) < PROBE_AFTER {
@@ -131,10 +131,10 @@ impl ServerProfile {
         self.known().remembered = Some(record);
     }
 
-    /// The server is `identity`. What was remembered of another is forgotten; what works is
-    /// believed of the same.
+    /// Sets the identity of the server. Remembered findings are adopted for the same server and
+    /// dropped for another.
     ///
-    /// `system` is SYST's answer, in lower case.
+    /// `system` is the SYST reply in lower case.
     pub fn identify(&self, system: &str, identity: ServerIdentity) {
         system.clone_into(&mut self.known().system);
         for (capability, works) in Family::habits_of_system(system) {
@@ -163,7 +163,7 @@ impl ServerProfile {
         }
         if !is_same {
             log::info!(
-                "the server is not the one that an earlier mount saw; its profile starts anew"
+                "the server is not the one that an earlier mount saw; its profile is discarded"
             );
             if self.session_limit() == Some(record.session_limit) {
                 self.set_session_limit(0);
@@ -177,7 +177,7 @@ impl ServerProfile {
         known.remembered = None;
     }
 
-    /// What was observed so far; none before the server was identified.
+    /// Returns all observations, or `None` before the server was identified.
     pub fn record(&self) -> Option<ProfileRecord> {
         let identity = self.known().identity?;
         let observed = Capability::all().filter_map(|capability| {
@@ -211,7 +211,7 @@ impl ServerProfile {
                         Finding::NotAnnounced
                     }
                 });
-            // Another finding in its place is newer.
+            // A different finding in its place is newer.
             let _ = cell.compare_exchange(remembered, finding as u64, Relaxed, Relaxed);
         }
     }

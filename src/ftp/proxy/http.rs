@@ -1,18 +1,17 @@
-//! HTTP's CONNECT (RFC 9110 §9.3.6) in HTTP/1.1's form (RFC 9112), with Basic authentication (RFC
-//! 7617).
+//! HTTP CONNECT (RFC 9110 §9.3.6) in HTTP/1.1 (RFC 9112), with Basic authentication (RFC 7617).
 
 use super::{ProxyConversation, ProxyProblem, ProxyTarget};
 use crate::ftp::control::escaped;
 use crate::ftp::options::Password;
 
-/// Longest head of an answer, bytes.
+/// Maximum size of a response head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const FOREIGN: ProxyProblem = ProxyProblem::Foreign("HTTP");
 
 /// RFC 4648 §4.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Has the proxy connect to `port` of `target`.
+/// Asks the proxy to connect to `port` of `target`.
 pub(super) fn ask(
     proxy: &mut ProxyConversation,
     login: Option<&(String, Password)>,
@@ -20,10 +19,10 @@ pub(super) fn ask(
     port: u16,
 ) -> Result<(), ProxyProblem> {
     let target = target.with_port(port);
-    // The name stands in a line of its own.
+    // The name must fit into a request line.
     if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ProxyProblem::Unsendable(
-            "a host name that is not ASCII by HTTP",
+            "a host name that is not ASCII over HTTP",
         ));
     }
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
@@ -40,7 +39,7 @@ pub(super) fn ask(
     let status = head.split(|byte| *byte == b'\n').next();
     let status = status.unwrap_or_default().trim_ascii_end();
     match (status_code(status).ok_or(FOREIGN)?, login) {
-        // A CONNECT's success has no body, whatever its head says.
+        // A successful CONNECT has no body, regardless of its head.
         (200..=299, _) => Ok(()),
         (407, None) => Err(ProxyProblem::WantsLogin),
         (407, Some(_)) => Err(ProxyProblem::LoginRefused),
@@ -51,7 +50,7 @@ pub(super) fn ask(
     }
 }
 
-/// A proxy that repeats what it was told does not bring the password into a log.
+/// Removes the password from text of the proxy, which may repeat the request.
 fn without_password(text: String, login: Option<&(String, Password)>) -> String {
     match login.map(|(_, password)| password.reveal()) {
         Some(password) if !password.is_empty() => text.replace(password, "****"),
@@ -59,14 +58,14 @@ fn without_password(text: String, login: Option<&(String, Password)>) -> String 
     }
 }
 
-/// The answer's head, read to its empty line and no further: the server's greeting may follow at
-/// once.
+/// Reads the response head up to its empty line and no further, because the server's greeting may
+/// follow immediately.
 fn head(proxy: &mut ProxyConversation) -> Result<Vec<u8>, ProxyProblem> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
         let [byte] = proxy.receive_array()?;
         head.push(byte);
-        // What does not begin so is another protocol's, and need not have an empty line.
+        // A different beginning is another protocol, which need not have an empty line.
         let beginning = b"HTTP/1.".get(..head.len()).unwrap_or(b"HTTP/1.");
         if head.len() > MAX_HEAD || !head.starts_with(beginning) {
             return Err(FOREIGN);
@@ -75,7 +74,7 @@ fn head(proxy: &mut ProxyConversation) -> Result<Vec<u8>, ProxyProblem> {
     Ok(head)
 }
 
-/// RFC 9112 §4.
+/// Parses the status line (RFC 9112 §4).
 fn status_code(line: &[u8]) -> Option<u16> {
     let code = line.split(|byte| *byte == b' ').nth(1)?;
     let text = std::str::from_utf8(code).ok()?;

@@ -1,8 +1,8 @@
-//! Connections made by a proxy: SOCKS5 (`socks`: RFC 1928, RFC 1929) or HTTP CONNECT (`http`: RFC
+//! Connections through a proxy: SOCKS5 (`socks`: RFC 1928, RFC 1929) or HTTP CONNECT (`http`: RFC
 //! 9110 §9.3.6).
 //!
-//! All that is said to a proxy and read from it is over by one deadline and has a bound; what it
-//! answers is told with its address, never with the password.
+//! The whole conversation with a proxy has one deadline and a size limit. Errors contain the
+//! proxy's address, but never the password.
 
 mod http;
 mod socks;
@@ -17,71 +17,71 @@ use super::error::Error;
 use super::options::Password;
 use super::resolve::resolve;
 
-/// What is spoken to a proxy.
+/// Protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyKind {
-    /// SOCKS5; names are looked up on this machine (`socks5://`).
+    /// SOCKS5 with names looked up locally (`socks5://`).
     Socks5,
-    /// SOCKS5; names are looked up by the proxy (`socks5h://`).
+    /// SOCKS5 with names looked up by the proxy (`socks5h://`).
     Socks5h,
-    /// HTTP's CONNECT; names are looked up by the proxy (`http://`).
+    /// HTTP CONNECT with names looked up by the proxy (`http://`).
     Http,
 }
 
-/// A proxy that makes the control and the data connections.
+/// A proxy for the control and data connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// What it speaks.
+    /// Protocol.
     pub kind: ProxyKind,
-    /// Host name or address (an IPv6 address without brackets).
+    /// Host name or address (IPv6 addresses without brackets).
     pub host: String,
-    /// Its port.
+    /// Port.
     pub port: u16,
-    /// User and password, where it wants them.
+    /// User and password, if required.
     pub login: Option<(String, Password)>,
 }
 
-/// What went wrong between this client and a proxy.
+/// Problem between this client and a proxy.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyProblem {
-    /// Its name led to no address.
+    /// Its name could not be resolved.
     #[error("cannot be found: {0}")]
     Unknown(io::Error),
-    /// It took no connection.
-    #[error("cannot be connected to: {0}")]
+    /// It refused the connection.
+    #[error("cannot be reached: {0}")]
     Unreachable(io::Error),
-    /// The deadline passed.
+    /// The timeout expired.
     #[error("took too long")]
     Slow,
-    /// The connection to it broke.
+    /// The connection to it failed.
     #[error("broke the connection: {0}")]
     Broken(io::Error),
-    /// It closed the connection where an answer was due.
+    /// It closed the connection without an answer.
     #[error("closed the connection without an answer")]
     Closed,
-    /// It speaks something else.
+    /// It speaks another protocol.
     #[error("does not speak {0}")]
     Foreign(&'static str),
-    /// It wants to know who asks.
-    #[error("wants a user and password")]
+    /// It requires a login.
+    #[error("requires a user and password")]
     WantsLogin,
-    /// User or password is wrong.
+    /// The user or password is wrong.
     #[error("refused the user or password")]
     LoginRefused,
-    /// It refused to connect to the server, or could not; in its words.
+    /// It did not connect to the server.
     #[error("did not connect to {target}: {reason}")]
     Refused {
         /// `host:port`.
         target: String,
-        /// Why.
+        /// The proxy's reason.
         reason: String,
     },
-    /// A host name or a login that its protocol has no way to write.
+    /// A host name or login that the protocol cannot express.
     #[error("cannot be told {0}")]
     Unsendable(&'static str),
 }
 
-/// Where a proxy is asked to connect to.
+/// The target of a connection through a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProxyTarget {
     Address(IpAddr),
@@ -89,7 +89,7 @@ pub(super) enum ProxyTarget {
 }
 
 impl ProxyProblem {
-    /// Whether it may go better another time.
+    /// Whether a later attempt may succeed.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable(_)
@@ -107,7 +107,7 @@ impl ProxyProblem {
 }
 
 impl std::fmt::Display for Proxy {
-    /// Without the login.
+    /// Formats the URL without the login.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = match self.kind {
             ProxyKind::Socks5 => "socks5",
@@ -127,7 +127,7 @@ impl ProxyTarget {
     }
 }
 
-/// `host:port`, an IPv6 address in brackets.
+/// Formats `host:port`, with IPv6 addresses in brackets.
 pub(super) fn host_and_port(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
@@ -137,12 +137,12 @@ pub(super) fn host_and_port(host: &str, port: u16) -> String {
 }
 
 impl Proxy {
-    /// Whether names are looked up on this machine.
+    /// Whether names are looked up locally.
     pub(super) fn wants_addresses(&self) -> bool {
         self.kind == ProxyKind::Socks5
     }
 
-    /// A connection to `port` of `target` by this proxy, made within `timeout`.
+    /// Connects to `port` of `target` through this proxy within `timeout`.
     pub(super) fn connect(
         &self,
         target: &ProxyTarget,
@@ -179,7 +179,7 @@ impl Proxy {
         talk.end()
     }
 
-    /// A connection to the proxy itself: all its addresses are tried in turn.
+    /// Connects to the proxy itself, trying all its addresses in turn.
     fn connect_to_proxy(
         &self,
         origin: &Origin,
@@ -198,7 +198,7 @@ impl Proxy {
     }
 }
 
-/// What is said before the connection is the server's.
+/// The conversation with the proxy, before the connection belongs to the server.
 struct ProxyConversation {
     stream: TcpStream,
     deadline: Instant,
@@ -213,7 +213,7 @@ impl ProxyConversation {
             .map_err(broken)
     }
 
-    /// Fills `bytes`, and reads nothing beyond: that would be the server's.
+    /// Fills `bytes` and reads nothing beyond, which would belong to the server.
     fn receive(&mut self, bytes: &mut [u8]) -> Result<(), ProxyProblem> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -242,7 +242,7 @@ impl ProxyConversation {
         }
     }
 
-    /// The connection, from here on the server's.
+    /// Returns the connection, which now belongs to the server.
     fn end(self) -> Result<TcpStream, ProxyProblem> {
         let unlimited = self.stream.set_read_timeout(None);
         unlimited

@@ -1,4 +1,5 @@
-//! SOCKS5: the method (RFC 1928 §3), user and password (RFC 1929), CONNECT (RFC 1928 §4 to §6).
+//! SOCKS5: method selection (RFC 1928 §3), user and password (RFC 1929), CONNECT (RFC 1928 §4 to
+//! §6).
 
 use std::net::IpAddr;
 
@@ -6,7 +7,7 @@ use super::{ProxyConversation, ProxyProblem, ProxyTarget};
 use crate::ftp::options::Password;
 
 const VERSION: u8 = 5;
-/// RFC 1929's own.
+/// Version of the login protocol (RFC 1929).
 const LOGIN_VERSION: u8 = 1;
 const CONNECT: u8 = 1;
 const FOREIGN: ProxyProblem = ProxyProblem::Foreign("SOCKS5");
@@ -19,14 +20,14 @@ const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
 
-/// Has the proxy connect to `port` of `target`.
+/// Asks the proxy to connect to `port` of `target`.
 pub(super) fn ask(
     proxy: &mut ProxyConversation,
     login: Option<&(String, Password)>,
     target: &ProxyTarget,
     port: u16,
 ) -> Result<(), ProxyProblem> {
-    // What cannot be written is found out before anything is sent.
+    // Report what cannot be expressed before anything is sent.
     let request = request(target, port)?;
     let login = login.map(login_request).transpose()?;
     let methods: &[u8] = match login {
@@ -50,7 +51,7 @@ fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, Proxy
     for text in [user.as_str(), password.reveal()] {
         let length = u8::try_from(text.len());
         let too_long =
-            |_| ProxyProblem::Unsendable("a user or password of more than 255 bytes by SOCKS5");
+            |_| ProxyProblem::Unsendable("a user or password of more than 255 bytes over SOCKS5");
         request.push(length.map_err(too_long)?);
         request.extend_from_slice(text.as_bytes());
     }
@@ -60,7 +61,7 @@ fn login_request((user, password): &(String, Password)) -> Result<Vec<u8>, Proxy
 fn log_in(proxy: &mut ProxyConversation, request: &[u8]) -> Result<(), ProxyProblem> {
     proxy.send(request)?;
     match proxy.receive_array()? {
-        // Some send version 5 here.
+        // Some proxies send version 5 here.
         [LOGIN_VERSION | VERSION, 0] => Ok(()),
         [LOGIN_VERSION | VERSION, _] => Err(ProxyProblem::LoginRefused),
         _ => Err(FOREIGN),
@@ -81,7 +82,7 @@ fn request(target: &ProxyTarget, port: u16) -> Result<Vec<u8>, ProxyProblem> {
         ProxyTarget::Name(name) => {
             let length = u8::try_from(name.len());
             let too_long =
-                |_| ProxyProblem::Unsendable("a host name of more than 255 bytes by SOCKS5");
+                |_| ProxyProblem::Unsendable("a host name of more than 255 bytes over SOCKS5");
             request.extend([NAME, length.map_err(too_long)?]);
             request.extend_from_slice(name.as_bytes());
         }
@@ -90,8 +91,7 @@ fn request(target: &ProxyTarget, port: u16) -> Result<Vec<u8>, ProxyProblem> {
     Ok(request)
 }
 
-/// The proxy's answer, and the address it connects from, which nobody needs: it is not the
-/// server's.
+/// Reads the answer and skips the address in it, which is the proxy's own.
 fn answer(
     proxy: &mut ProxyConversation,
     target: &ProxyTarget,
@@ -119,7 +119,7 @@ fn answer(
     proxy.receive_array::<2>().map(drop)
 }
 
-/// RFC 1928 §6.
+/// Describes a reply code (RFC 1928 §6).
 fn reason(code: u8) -> String {
     let words = match code {
         1 => "general failure",
@@ -129,8 +129,8 @@ fn reason(code: u8) -> String {
         5 => "connection refused",
         6 => "TTL expired",
         7 => "it has no CONNECT",
-        8 => "it does not take this kind of address (socks5h:// has it look up names)",
-        _ => "no reason that is known",
+        8 => "it does not support this kind of address (socks5h:// makes it look up names)",
+        _ => "unknown reason",
     };
     format!("{words} (SOCKS5 reply {code})")
 }

@@ -1,4 +1,4 @@
-//! What proxies say, word for word, and what becomes of it.
+//! Conversations with proxies, byte for byte, and their outcome.
 
 use std::net::TcpListener;
 use std::thread::JoinHandle;
@@ -9,7 +9,7 @@ use crate::ftp::bind::Origin;
 const PATIENCE: Duration = Duration::from_secs(10);
 const SECRET: &str = "hunter2";
 
-/// A proxy that plays its part to one client.
+/// A proxy that runs a script for one client.
 fn plays(
     kind: ProxyKind,
     login: bool,
@@ -41,7 +41,7 @@ fn name() -> ProxyTarget {
     ProxyTarget::Name("ftp.example".to_owned())
 }
 
-/// What a connection by this proxy fails with.
+/// The error of a connection through this proxy.
 #[track_caller]
 fn fails(proxy: &Proxy, patience: Duration) -> String {
     let message = proxy
@@ -142,7 +142,7 @@ fn what_a_proxy_refuses_is_told_in_its_words() {
             ProxyKind::Socks5h,
             false,
             &b"\x05\xff"[..],
-            "wants a user and password",
+            "requires a user and password",
         ),
         (
             ProxyKind::Socks5h,
@@ -191,7 +191,7 @@ fn what_a_proxy_refuses_is_told_in_its_words() {
             ProxyKind::Http,
             false,
             b"HTTP/1.1 407 who?\r\n\r\n",
-            "wants a user and password",
+            "requires a user and password",
         ),
         (
             ProxyKind::Http,
@@ -260,7 +260,7 @@ fn a_proxy_that_says_nothing_or_drips_meets_the_deadline() {
         story.join().unwrap();
     }
     let (dripping, story) = plays(ProxyKind::Http, false, |client| {
-        // Each byte comes soon; all of them together would take minutes.
+        // Each byte comes soon, but all of them together would take minutes.
         let mut head = b"HTTP/1.1 200 OK\r\nX: "
             .iter()
             .chain(std::iter::repeat(&b'x'));
@@ -306,7 +306,7 @@ fn a_proxy_that_is_not_there_is_named() {
         port,
         login: None,
     };
-    assert!(fails(&proxy, PATIENCE).contains("cannot be connected to"));
+    assert!(fails(&proxy, PATIENCE).contains("cannot be reached"));
     let nowhere = Proxy {
         host: "nonexistent.invalid".to_owned(),
         ..proxy
