@@ -1,6 +1,6 @@
-//! Many questions in one write, for one round trip: listings by STAT (RFC 959 §4.1.3), facts by
-//! MLST, sizes and times (RFC 3659). Only for servers that queue commands; who asks sees to it that
-//! few enough bytes go out at once.
+//! Batches of questions in one write, for one round trip: listings by STAT (RFC 959 §4.1.3), facts
+//! by MLST, sizes and times (RFC 3659). Only for servers that support pipelining. The caller limits
+//! the number of bytes sent in one write.
 
 use std::ops::ControlFlow;
 
@@ -12,51 +12,51 @@ use crate::ftp::error::Error;
 use crate::ftp::listing::{Entry, Format, ListingOutcome};
 use crate::ftp::path::RemotePath;
 
-/// A path's listing by STAT. Without a line for the directory itself
-/// ([`names_itself`](ListingOutcome::names_itself)) it may be a file's, or that of nothing at all.
+/// Listing of a path by STAT. Without a line for the directory itself
+/// ([`names_itself`](ListingOutcome::names_itself)), the path may be a file or not exist.
 #[derive(Debug)]
 pub struct StatListing {
     /// The entries.
     pub entries: Vec<Entry>,
-    /// Whether they are all.
+    /// Whether the listing is complete.
     pub outcome: ListingOutcome,
 }
 
 impl Session {
-    /// Lists the directories `paths` by STAT, all in one write, and tells each listing as it comes
-    /// with its number in `paths`. A refusal is told, too, and does not keep the others from
-    /// coming.
+    /// Lists the directories `paths` by STAT in one write. Passes each listing to `visit` as it
+    /// arrives, with its index in `paths`. A refusal is also passed on and does not affect the
+    /// other listings.
     ///
     /// # Errors
-    /// The session broke, or a path cannot be sent: what was not told will not be.
+    /// The session failed, or a path cannot be sent. The remaining listings are not passed on.
     pub fn stat_batch(
         &mut self,
         paths: &[RemotePath],
-        tell: &mut dyn FnMut(usize, Result<StatListing, Error>),
+        visit: &mut dyn FnMut(usize, Result<StatListing, Error>),
     ) -> Result<(), Error> {
         self.send_each(b"STAT ", paths)?;
         for (number, path) in paths.iter().enumerate() {
             let listing = self.stat_listing(path);
             let listing = self.unless_broken(listing)?;
-            tell(number, listing);
+            visit(number, listing);
         }
         Ok(())
     }
 
-    /// What the server says of each of `paths` (MLST), all asked in one write.
+    /// Returns the facts of each of `paths` (MLST), requested in one write.
     ///
     /// # Errors
-    /// The session broke, or a path cannot be sent.
+    /// The session failed, or a path cannot be sent.
     pub fn mlst_batch(&mut self, paths: &[RemotePath]) -> Result<Vec<Result<Entry, Error>>, Error> {
         self.send_each(b"MLST ", paths)?;
         paths.iter().map(|path| self.mlst_answer(path)).collect()
     }
 
-    /// Size and time of modification of each of `paths`, all asked in one write; each may be
-    /// refused for itself.
+    /// Returns the size and modification time of each of `paths`, requested in one write. Each can
+    /// be refused separately.
     ///
     /// # Errors
-    /// The session broke, or a path cannot be sent.
+    /// The session failed, or a path cannot be sent.
     pub fn sizes_and_times(&mut self, paths: &[RemotePath]) -> Result<Vec<SizeAndModified>, Error> {
         let mut lines = Vec::with_capacity(2 * paths.len());
         for path in paths {
@@ -90,8 +90,8 @@ impl Session {
         let budget = self.listings.clone();
         let mut parser = Parser::new(self.charset(), path, Format::List, &budget, &mut sink);
         let reply = self.control.long_reply(MAX_STAT, &mut |line| {
-            // ProFTPD sets each line one blank in.
-            // What memory has no room for is read to its end: the other answers come behind it.
+            // ProFTPD indents each line by one blank. A line over the memory limit is still read,
+            // because other replies follow.
             let _ = parser.line(line.strip_prefix(b" ").unwrap_or(line));
         })?;
         let outcome = parser.finish();

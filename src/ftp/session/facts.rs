@@ -1,4 +1,4 @@
-//! What the server says of one file: its size, its time of modification, its facts, its digest.
+//! Properties of a single file: size, modification time, facts and digest.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
 use crate::ftp::time::{moment, parse_timestamp, to_zone};
 
-/// A file's size and time of modification, each told or refused for itself.
+/// Size and modification time of a file, each of which can be refused separately.
 pub type SizeAndModified = (Result<u64, Error>, Result<i64, Error>);
 
 impl Session {
-    /// A file's size in octets (SIZE, RFC 3659 §4).
+    /// Returns the size of a file in bytes (SIZE, RFC 3659 §4).
     pub fn size(&mut self, path: &RemotePath) -> Result<u64, Error> {
         let reply = self.on_path("SIZE", path)?;
         parse_size(&reply)
     }
 
-    /// A file's time of modification, UTC seconds since the epoch (MDTM, RFC 3659 §3).
+    /// Returns the modification time of a file in UTC seconds since the epoch (MDTM, RFC 3659 §3).
     pub fn modified(&mut self, path: &RemotePath) -> Result<i64, Error> {
         let reply = self.on_path("MDTM", path)?;
         self.parse_time(&reply)
     }
 
-    /// Size and time of modification at once: SIZE and MDTM in one write, for one round trip.
-    /// Either may be refused for itself.
+    /// Returns size and modification time (SIZE and MDTM), in one round trip if the server supports
+    /// pipelining. Each can be refused separately.
     ///
     /// # Errors
-    /// The session broke.
+    /// The session failed.
     pub fn size_and_modified(&mut self, path: &RemotePath) -> Result<SizeAndModified, Error> {
         if !self.pipelines() {
             let size = self.size(path);
@@ -54,31 +54,31 @@ impl Session {
         Ok((size, modified))
     }
 
-    /// The answer to an MDTM that was sent.
+    /// Receives the reply to an MDTM that was sent before.
     ///
     /// # Errors
-    /// The session broke.
+    /// The session failed.
     pub(in crate::ftp) fn modified_answer(&mut self) -> Result<Result<i64, Error>, Error> {
         let answer = self.completion("MDTM");
         let modified = answer.and_then(|reply| self.parse_time(&reply));
         self.unless_broken(modified)
     }
 
-    /// The moment in MDTM's reply, UTC seconds since the epoch.
+    /// Parses an MDTM reply to UTC seconds since the epoch, converting from the server's time zone.
     fn parse_time(&self, reply: &Reply) -> Result<i64, Error> {
         let told = parse_time(reply)?;
         let zone = self.mdtm_zone.as_ref();
         Ok(zone.map_or(told, |zone| moment(told, zone)))
     }
 
-    /// What MDTM is to be told to set a time of `seconds`, UTC.
+    /// Converts a time in UTC seconds to the time zone in which MDTM sets it.
     pub(in crate::ftp) fn mdtm_time(&self, seconds: i64) -> i64 {
         let zone = self.mdtm_zone.as_ref();
         zone.map_or(seconds, |zone| to_zone(seconds, zone))
     }
 
-    /// A file's digest; none where the answer holds none. The server may take `patience` longer
-    /// than for another reply: it reads the whole file.
+    /// Returns the digest of a file, or `None` if the reply contains none. The server may take
+    /// `patience` longer than for other replies, because it reads the whole file.
     pub fn digest(
         &mut self,
         command: DigestCommand,
@@ -96,7 +96,7 @@ impl Session {
         Ok(command.parse_reply(&reply))
     }
 
-    /// What the server says of one name (MLST, RFC 3659 §7).
+    /// Returns the facts of one name (MLST, RFC 3659 §7).
     pub fn mlst(&mut self, path: &RemotePath) -> Result<Entry, Error> {
         let reply = if self.is_already_asked(path, FactsCommand::Mlst) {
             self.completion("MLST")?
@@ -107,21 +107,22 @@ impl Session {
     }
 }
 
-/// The size in SIZE's reply.
+/// Parses a SIZE reply.
 pub(in crate::ftp) fn parse_size(reply: &Reply) -> Result<u64, Error> {
     let size = first_word(reply).and_then(|digits| digits.parse().ok());
     let size = size.filter(|size| *size <= SIZE_MAX);
     size.ok_or_else(|| malformed(reply, "a size"))
 }
 
-/// The time in MDTM's reply.
+/// Parses an MDTM reply.
 pub(in crate::ftp) fn parse_time(reply: &Reply) -> Result<i64, Error> {
     let time = first_word(reply).and_then(|digits| parse_timestamp(digits.as_bytes()));
     time.ok_or_else(|| malformed(reply, "a time"))
 }
 
-/// The entry in MLST's reply, by the name it was asked for. Some servers put it on the reply's
-/// first or only line. Facts without a type say nothing: a directory would be an empty file.
+/// Parses an MLST reply to an entry with the requested name. Some servers put the facts on the
+/// first or only line. Facts without a type are ignored: they would make a directory look like an
+/// empty file.
 pub(in crate::ftp) fn parse_mlst_reply(reply: &Reply, path: &RemotePath) -> Result<Entry, Error> {
     let lines = reply.lines().iter();
     let mut entries = lines.filter_map(|line| parse_mlst(line));

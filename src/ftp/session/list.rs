@@ -1,4 +1,4 @@
-//! Listing a directory: MLSD, LIST or STAT, parsed line by line as it comes (RFC 959 §4.1.3,
+//! Directory listings by MLSD, LIST or STAT, parsed line by line as they arrive (RFC 959 §4.1.3,
 //! RFC 3659 §7).
 
 use std::io::Read;
@@ -19,28 +19,28 @@ use crate::ftp::path::{RemotePath, check_name};
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
 
-/// Longest line of a listing; a longer one is passed over.
+/// Maximum length of a listing line in bytes. Longer lines are skipped.
 const MAX_LINE: usize = 8 * 1024;
-/// Most bytes of one listing by MLSD or LIST: some ten million entries.
+/// Maximum size in bytes of a listing by MLSD or LIST: some ten million entries.
 const MAX_LISTING: u64 = 1 << 30;
-/// Most bytes of one listing by STAT.
+/// Maximum size in bytes of a listing by STAT.
 pub(in crate::ftp) const MAX_STAT: usize = 64 << 20;
-/// How long to wait for the data of a listing whose end was announced and whose beginning was not.
+/// Time to wait for the data of a listing whose end was announced without its beginning.
 const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
-/// How many timeouts a listing may take, however little of it comes.
+/// Number of timeouts that a listing may take, no matter how slow it is.
 const PATIENCE_IN_TIMEOUTS: u32 = 4;
-/// What a listing that takes longer must bring on average.
+/// Minimum average throughput of a listing that takes longer.
 const LEAST_BYTES_A_SECOND: u64 = 1024;
-/// Bytes read at a time.
+/// Number of bytes per read.
 const CHUNK: usize = 64 * 1024;
 
 impl Session {
-    /// Hands the entries of the directory `path` to `sink` as they arrive, without `.` and `..`,
-    /// until it breaks. The outcome says whether lines gave no entry.
+    /// Passes the entries of the directory `path` to `sink` as they arrive, without `.` and `..`,
+    /// until it breaks. The outcome tells whether some lines gave no entry.
     ///
     /// # Errors
-    /// Also when the listing ended and the completion reply said that it was not whole, and
-    /// [`Error::NoTransfer`] when the server said that it is done and sent nothing.
+    /// Includes a negative completion reply after the listing, and [`Error::NoTransfer`] if the
+    /// server reported success without sending anything.
     pub fn list(
         &mut self,
         with: ListWith,
@@ -61,7 +61,7 @@ impl Session {
         parser.finish()
     }
 
-    /// MLSD, with `-a` where the server hides names otherwise, and without it where that is
+    /// Lists by MLSD, with `-a` if the server otherwise hides names, and without it if that is
     /// refused.
     fn list_facts(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
         let form = self.list_form(ListWith::Mlsd, path);
@@ -72,7 +72,7 @@ impl Session {
                 self.list_by(ListForm { all: false, ..form }, path, parser)?;
                 if !parser.outcome.is_empty() {
                     self.profile
-                        .fails(Capability::MlsdAll, &"only MLSD without it was taken");
+                        .fails(Capability::MlsdAll, &"only MLSD without it was accepted");
                 }
                 Ok(())
             }
@@ -80,7 +80,7 @@ impl Session {
         }
     }
 
-    /// Lists as [`Session::list`] does, in exactly this form.
+    /// Lists like [`Session::list`], in exactly this form.
     ///
     /// # Errors
     /// Those of [`Session::list`].
@@ -100,7 +100,7 @@ impl Session {
         parser.finish()
     }
 
-    /// The form in which [`Session::list`] first asks this server for `path`.
+    /// The form in which [`Session::list`] first tries to list `path` on this server.
     pub fn list_form(&self, with: ListWith, path: &RemotePath) -> ListForm {
         let has = |capability| self.profile.has(capability);
         ListForm {
@@ -132,7 +132,7 @@ impl Session {
         parser
     }
 
-    /// LIST with `-a`, and without it where that is refused.
+    /// Lists by LIST with `-a`, and without it if that is refused.
     fn list_in_dialect(&mut self, path: &RemotePath, parser: &mut Parser<'_>) -> Result<(), Error> {
         let form = self.list_form(ListWith::List, path);
         if form.all {
@@ -152,13 +152,13 @@ impl Session {
         self.list_by(ListForm { all: false, ..form }, path, parser)?;
         if form.all && !parser.outcome.is_empty() {
             self.profile
-                .fails(Capability::ListAll, &"only LIST without it was taken");
+                .fails(Capability::ListAll, &"only LIST without it was accepted");
         }
         Ok(())
     }
 
-    /// As [`Session::list_by`]. A passing refusal (4yz) of an option is no word on the option: it
-    /// must come twice.
+    /// Lists like [`Session::list_by`]. A transient refusal (4yz) does not prove that the option is
+    /// at fault, so it must occur twice.
     fn list_with_option(
         &mut self,
         form: ListForm,
@@ -216,8 +216,8 @@ impl Session {
         let mut data = self.accept(verb, pending)?;
         let read = parser.read(&mut data);
         if matches!(read, Ok(ControlFlow::Continue(()))) {
-            // Some servers wait for this side's word that it has seen the end; one that hung up
-            // does not.
+            // Some servers wait for the client's close_notify. An error means that the server has
+            // closed the connection.
             let _ = data.end();
         }
         drop(data);
@@ -240,9 +240,9 @@ impl Session {
         }
     }
 
-    /// The listing of a server that announced its end and not its beginning (226 without 150). What
-    /// arrives up to an orderly end counts. Nothing at all is no empty directory: the server may
-    /// have failed to open its data connection.
+    /// Receives the listing of a server that announced its end but not its beginning (226 without
+    /// 150). Data counts if it ends in an orderly way. No data does not mean an empty directory,
+    /// because the server may have failed to open its data connection.
     fn list_without_a_150(
         &mut self,
         verb: &'static str,
@@ -275,7 +275,7 @@ impl Session {
         let mut flow = ControlFlow::Continue(());
         let reply = self.control.long_reply(MAX_STAT, &mut |line| {
             if flow.is_continue() {
-                // ProFTPD sets each line one blank in.
+                // ProFTPD indents each line by one blank.
                 flow = parser.line(line.strip_prefix(b" ").unwrap_or(line));
             }
         })?;
@@ -290,24 +290,24 @@ impl Session {
     }
 }
 
-/// Turns bytes into lines and lines into entries.
+/// Splits bytes into lines and parses lines into entries.
 pub(in crate::ftp) struct Parser<'a> {
     path: RemotePath,
     reader: ListingReader,
     charset: Option<&'static encoding_rs::Encoding>,
     outcome: ListingOutcome,
-    /// The bound on memory that the listing has reached.
+    /// The memory limit that was reached.
     exceeded: Option<usize>,
     budget: &'a ListingBudget,
-    /// Each line is a name, as NLST prints it.
+    /// Each line is a name, as in NLST.
     only_names: bool,
-    /// How slowly the bytes may come; none where they are all here.
+    /// Minimum speed of the data, or `None` if all of it is here.
     pace: Option<Pace>,
     sink: &'a mut dyn FnMut(Entry) -> ControlFlow<()>,
 }
 
 impl<'a> Parser<'a> {
-    /// For the listing of `path`, whose entries go to `sink`.
+    /// Creates a parser for the listing of `path`, which passes entries to `sink`.
     pub(in crate::ftp) fn new(
         charset: Option<&'static encoding_rs::Encoding>,
         path: &RemotePath,
@@ -330,11 +330,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Hands over the entries that only the whole listing explains, and returns what came of it.
-    /// Logs how many lines gave no entry.
+    /// Passes on the entries that need the whole listing to be understood, and returns the outcome.
+    /// Logs the number of lines that gave no entry.
     ///
     /// # Errors
-    /// [`Error::ListingTooLarge`] when memory did not suffice.
+    /// [`Error::ListingTooLarge`] if the memory limit was reached.
     pub(in crate::ftp) fn finish(mut self) -> Result<ListingOutcome, Error> {
         self.check_memory()?;
         let format = Format::List;
@@ -360,13 +360,13 @@ impl<'a> Parser<'a> {
         Ok(outcome)
     }
 
-    /// Whether memory sufficed so far.
+    /// Checks that the memory limit was not reached.
     pub(in crate::ftp) fn check_memory(&self) -> Result<(), Error> {
         self.exceeded
             .map_or(Ok(()), |limit| Err(Error::ListingTooLarge(limit)))
     }
 
-    /// Whether nothing of the listing came yet, so that another command may begin it.
+    /// Whether nothing of the listing has arrived, so that another command can start it.
     fn is_fresh(&self) -> bool {
         self.outcome.bytes == 0
     }
@@ -433,7 +433,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes one line of a STAT reply.
+    /// Parses one line of a STAT reply.
     pub(in crate::ftp) fn line(&mut self, line: &[u8]) -> ControlFlow<()> {
         self.outcome.bytes += line.len() as u64;
         self.parse_line(line)
@@ -462,7 +462,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes a line's meaning, its memory already counted.
+    /// Applies a parsed line whose memory is already counted.
     fn apply(&mut self, meaning: ListingLine, line: &[u8]) -> ControlFlow<()> {
         match meaning {
             ListingLine::Entry(entry) => return self.entry(entry),
@@ -499,8 +499,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// How slowly a listing may come as a whole: each byte may keep to its deadline, and all of them
-/// take for ever.
+/// Minimum speed of a listing. Without it, a server could meet each deadline and still take
+/// forever.
 #[derive(Debug)]
 pub(in crate::ftp) struct Pace {
     began: Instant,
@@ -508,7 +508,7 @@ pub(in crate::ftp) struct Pace {
 }
 
 impl Pace {
-    /// A listing begins now, and no byte of it takes longer than `timeout`.
+    /// Starts the clock. `timeout` is the limit for each single wait.
     pub(in crate::ftp) fn new(timeout: Duration) -> Self {
         Self {
             began: Instant::now(),
@@ -516,7 +516,7 @@ impl Pace {
         }
     }
 
-    /// Whether `received` bytes are enough by now.
+    /// Checks that `received` bytes are enough by now.
     pub(in crate::ftp) fn check(&self, received: u64) -> Result<(), Error> {
         let earned = Duration::from_secs(received / LEAST_BYTES_A_SECOND);
         if self.began.elapsed() > self.patience.saturating_add(earned) {
@@ -527,12 +527,12 @@ impl Pace {
 }
 
 /// Whether this refusal of `LIST -a path` may be about the option: pyftpdlib looks for a directory
-/// named `-a /path` (450 or 550), others call it a bad argument or a bad name.
+/// named `-a /path` (450 or 550), others report a bad argument or a bad name.
 fn may_mean_the_option(reply: &Reply) -> bool {
     !matches!(reply.code().0, 421 | 425 | 426 | 430 | 530 | 532)
 }
 
-/// The reply's text in lower case, without the path, which may hold any words.
+/// Returns the reply's text in lower case, without the path, which could contain any words.
 fn words_about(reply: &Reply, path: &RemotePath) -> String {
     let words = reply.words();
     let path = String::from_utf8_lossy(path.as_bytes()).to_lowercase();
@@ -543,7 +543,7 @@ fn words_about(reply: &Reply, path: &RemotePath) -> String {
     }
 }
 
-/// A line of NLST's answer: a name, or a path that ends in it.
+/// Parses a line of NLST: a name, or a path that ends in it.
 fn bare_name(line: &[u8]) -> ListingLine {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = line.strip_suffix(b"/").unwrap_or(line);

@@ -1,36 +1,36 @@
-//! The commands that list a directory, and the forms in which they are sent.
+//! Commands that list a directory, and their forms.
 
 use crate::ftp::path::RemotePath;
 
-/// Which command lists a directory.
+/// The command that lists a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ListWith {
     /// MLSD (RFC 3659 §7).
     Mlsd,
-    /// `LIST -a`, with CWD first where the path has blanks or pattern characters.
+    /// `LIST -a`, after a CWD if the path has blanks or wildcards.
     List,
-    /// NLST: names alone, whose kinds are unknown.
+    /// NLST: only names, without their type.
     Names,
-    /// `STAT path`, on the control connection.
+    /// `STAT path`, over the control connection.
     Stat,
 }
 
-/// One form of the command that lists a directory over a data connection.
+/// Form of a command that lists a directory over a data connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListForm {
     /// The command.
     pub with: ListWith,
-    /// `-a` goes before the path: names that begin with a dot are asked for, too.
+    /// Send `-a` before the path, to include names that begin with a dot.
     pub all: bool,
-    /// CWD goes before, and the command has no path.
+    /// Send CWD first, and the command without a path.
     pub inside: bool,
 }
 
 impl ListWith {
-    /// Whether [`Session::list`](crate::ftp::Session::list) enters `path` first even where the
-    /// server lists the path of an argument.
+    /// Whether [`Session::list`](crate::ftp::Session::list) sends CWD first even if the server
+    /// supports a path argument.
     pub fn enters(self, path: &RemotePath) -> bool {
-        // MLSD's whole argument is the path (RFC 3659 §7.1).
+        // The whole argument of MLSD is the path (RFC 3659 §7.1).
         self != Self::Mlsd && needs_working_directory(path.as_bytes())
     }
 }
@@ -46,7 +46,7 @@ impl ListForm {
     }
 }
 
-/// Whether LIST would take part of the path for options, a pattern or a second argument.
+/// Whether LIST would treat part of the path as options, a wildcard or a second argument.
 fn needs_working_directory(path: &[u8]) -> bool {
     path.iter().any(|byte| {
         matches!(

@@ -1,6 +1,6 @@
-//! From a TCP connection to a logged-in session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
-//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I; with TLS, AUTH before and PBSZ and PROT
-//! between (RFC 4217).
+//! The login, from a TCP connection to a session: greeting, USER, PASS, ACCT (RFC 959 §5.4), FEAT
+//! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I. With TLS, AUTH before that, and PBSZ and
+//! PROT in between (RFC 4217).
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::tls::{Connector, Tls};
 
-/// Facts worth asking for where MLST lists them.
+/// Facts to request if MLST supports them.
 const FACTS: [&str; 8] = [
     "type",
     "size",
@@ -24,22 +24,23 @@ const FACTS: [&str; 8] = [
     "unix.owner",
     "unix.group",
 ];
-/// A server that says "ready in n minutes" (120) may say it so often.
+/// Maximum number of "ready in n minutes" replies (120).
 const MOST_DELAYS: usize = 10;
-/// Most replies that a greeting may be made of, where it should be one.
+/// Maximum number of replies in a greeting, which should be a single one.
 const MOST_GREETINGS: usize = 100;
-/// USER, PASS and ACCT, and one to spare.
+/// Maximum number of login steps: USER, PASS, ACCT and one more.
 const MOST_STEPS: usize = 4;
 
-/// A command that no server knows.
+/// A command unknown to all servers.
 const UNKNOWN: &str = "XFTPFS";
-/// Between AUTH TLS and the handshake, where a server takes the client's hello for a command.
+/// Pause between AUTH TLS and the handshake, for servers that mistake the client's hello for a
+/// command.
 const MOMENT: Duration = Duration::from_millis(200);
-/// Paths that lead nowhere, for commands that must be refused.
+/// Paths that do not exist, for commands that must be refused.
 const PROBES: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
-/// Logs in over a fresh connection: what the server can do, as it says. Commands that need not wait
-/// for one another are sent together while the profile says that the server bears it.
+/// Logs in over a new connection and returns the server's features. Sends independent commands in
+/// one batch while the profile says that the server supports it.
 pub(in crate::ftp) fn log_in(
     control: &mut Control,
     options: &ConnectOptions,
@@ -55,8 +56,7 @@ pub(in crate::ftp) fn log_in(
         }
     }
     let together = profile.has(Capability::Pipelining);
-    // The session is made for something, most often for a transfer: its data connection is asked
-    // for immediately.
+    // The session most likely starts with a transfer, so prepare its data connection immediately.
     let skips_extended = options.trust_pasv_address && is_v4(control)?;
     let arms =
         together && options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
@@ -81,7 +81,7 @@ pub(in crate::ftp) fn log_in(
     }
     let mut wishes = Vec::new();
     if profile.has(Capability::Utf8) && options.charset.is_none() {
-        // Pure-FTPd answers 504 and speaks UTF-8 all the same.
+        // Pure-FTPd replies 504 and uses UTF-8 all the same.
         wishes.push("OPTS UTF8 ON".to_owned());
     }
     wishes.extend(wanted_facts(&features));
@@ -97,12 +97,12 @@ pub(in crate::ftp) fn log_in(
     Ok(features)
 }
 
-/// Sends commands together of which some are refused, and does nothing by it: servers that let a
-/// refusal overtake the answer before it (aioftp), or that run commands side by side (libunftp),
-/// answer them out of order.
+/// Checks pipelining with a batch of harmless commands, some of which are refused. Servers whose
+/// refusals overtake earlier replies (aioftp), or that execute commands in parallel (libunftp),
+/// reply out of order.
 ///
 /// # Errors
-/// The server is out of step, silent or gone.
+/// The server is out of step, does not reply or has closed the connection.
 fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     let [from, to] = PROBES;
     let lines = [
@@ -119,7 +119,7 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     control.send_batch(&lines)?;
     for verb in ["PWD", UNKNOWN, "RNFR", "RNTO", "PWD"] {
         let reply = answer(control, verb)?;
-        // 503 is the answer to an RNTO whose RNFR was refused, and to nothing else of these.
+        // 503 answers only an RNTO whose RNFR was refused.
         if verb != "RNTO" && reply.code().0 == 503 {
             return Err(control.out_of_step(reply));
         }
@@ -127,7 +127,7 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     Ok(())
 }
 
-/// From the greeting to the end of the login, with TLS between.
+/// Runs the login from the greeting on, including TLS.
 fn enter(
     control: &mut Control,
     options: &ConnectOptions,
@@ -139,8 +139,8 @@ fn enter(
     let greeting = greeting(control)?;
     if let (Tls::Explicit(_), Some(connector)) = (&options.tls, tls) {
         ask_for_tls(control)?;
-        // The server's turn to speak comes behind the client's hello; what is here already nobody
-        // has authenticated.
+        // After the hello of the client it is the server's turn. Data that is already here is not
+        // authenticated.
         if !control.is_quiet() {
             return Err(Error::PlaintextInjected);
         }
@@ -156,14 +156,14 @@ fn enter(
         if !matches!(options.tls, Tls::Implicit(_)) {
             return Err(refused);
         }
-        // With implicit TLS, data goes over TLS without being asked (rclone); a data connection in
-        // the clear fails.
-        log::info!("data is taken to be protected all the same: {refused}");
+        // With implicit TLS, data uses TLS without PROT (as in rclone). A data connection in the
+        // clear would fail.
+        log::info!("assuming that data connections use TLS: {refused}");
     }
     Ok(greeting)
 }
 
-/// Sends `wishes`, whatever the server says to them.
+/// Sends options and ignores the replies.
 fn send_options(control: &mut Control, wishes: &[String], together: bool) -> Result<(), Error> {
     for some in wishes.chunks(if together { wishes.len().max(1) } else { 1 }) {
         for line in some {
@@ -189,7 +189,7 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
     for _ in 0..MOST_DELAYS {
         let reply = control.reply(Phase::Greeting)?;
         match reply.code().class() {
-            ReplyClass::Preliminary => log::info!("the server asks for patience: {reply}"),
+            ReplyClass::Preliminary => log::info!("the server asks to wait: {reply}"),
             ReplyClass::Completion => return Ok(reply),
             _ => return Err(login_error(reply, "greeting")),
         }
@@ -197,8 +197,7 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
     Err(Error::Timeout(Phase::Greeting))
 }
 
-/// The reply itself, where the greeting was several ones, which come before it: 220 answers no
-/// command.
+/// Skips further greetings before `reply` if the server sent several: 220 answers no command.
 fn skip_greetings(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
     for _ in 0..MOST_GREETINGS {
         if !matches!(reply.code().0, 120 | 220) {
@@ -209,10 +208,10 @@ fn skip_greetings(control: &mut Control, mut reply: Reply) -> Result<Reply, Erro
     Ok(reply)
 }
 
-/// AUTH TLS (RFC 4217 §4).
+/// Sends AUTH TLS (RFC 4217 §4).
 fn ask_for_tls(control: &mut Control) -> Result<(), Error> {
     let reply = command(control, "AUTH", b"AUTH TLS")?;
-    // 334 would have more to say, of another mechanism (RFC 2228 §3).
+    // 334 would require further data for another mechanism (RFC 2228 §3).
     if reply.is_completion() {
         return Ok(());
     }
@@ -220,8 +219,8 @@ fn ask_for_tls(control: &mut Control) -> Result<(), Error> {
     Err(Error::TlsRefused { command, reply })
 }
 
-/// PBSZ 0 and PROT P: data goes over TLS, too (RFC 4217 §9). The refusal, where there is one: some
-/// servers take these only after the login.
+/// Sends PBSZ 0 and PROT P to protect data connections (RFC 4217 §9). Returns the refusal, if any:
+/// some servers accept these only after the login.
 fn protect_data(control: &mut Control) -> Result<Option<Error>, Error> {
     for (verb, line) in [("PBSZ", "PBSZ 0"), ("PROT", "PROT P")] {
         let reply = command(control, verb, line.as_bytes())?;
@@ -239,7 +238,7 @@ fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), E
         let (verb, argument) = step;
         let reply = secret_command(control, verb, argument)?;
         step = match reply.code().0 {
-            // 202: a password was superfluous.
+            // 202: no password is needed.
             230 | 232 | 202 | 200 => return Ok(()),
             331 => ("PASS", options.password.reveal()),
             332 if !options.account.is_empty() => ("ACCT", options.account.as_str()),
@@ -253,11 +252,11 @@ fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), E
     }
     Err(Error::Malformed {
         expected: "the end of a login",
-        line: "one more question than RFC 959 knows".to_owned(),
+        line: "more login steps than RFC 959 allows".to_owned(),
     })
 }
 
-/// A refusal at the door: because there is no room, or because of who we are.
+/// Classifies a refused login: a session limit, or the credentials.
 fn login_error(reply: Reply, command: &'static str) -> Error {
     if is_about_room(&reply) {
         return Error::TooManySessions(reply);
@@ -268,13 +267,14 @@ fn login_error(reply: Reply, command: &'static str) -> Error {
     }
 }
 
-/// vsftpd, ProFTPD, Pure-FTPd and pyftpdlib each say it in their own words.
+/// Whether the reply reports a session limit. vsftpd, ProFTPD, Pure-FTPd and pyftpdlib use
+/// different words.
 fn is_about_room(reply: &Reply) -> bool {
     if !matches!(reply.code().0, 421 | 430 | 530) {
         return false;
     }
     let words = reply.words();
-    // A limit of another kind: the login was wrong too often.
+    // Another kind of limit: too many failed logins.
     let is_about_attempts = [
         "attempt",
         "failed login",
@@ -304,9 +304,8 @@ fn is_about_room(reply: &Reply) -> bool {
     .any(|sign| words.contains(sign))
 }
 
-/// A refusal because the session is in the clear: vsftpd says "must use encryption", ProFTPD and
-/// pyftpdlib "SSL/TLS required", Pure-FTPd "cleartext sessions … are not accepted", FileZilla
-/// Server "Use AUTH first".
+/// Whether the reply demands TLS: vsftpd says "must use encryption", ProFTPD and pyftpdlib "SSL/TLS
+/// required", Pure-FTPd "cleartext sessions … are not accepted", FileZilla Server "Use AUTH first".
 fn is_about_tls(reply: &Reply) -> bool {
     let words = reply.words();
     [
@@ -321,7 +320,7 @@ fn is_about_tls(reply: &Reply) -> bool {
     .any(|sign| words.contains(sign))
 }
 
-/// The same server, with TLS.
+/// URL of the same server with TLS.
 fn protected_url(options: &ConnectOptions) -> String {
     let host = &options.host;
     let host = if host.contains(':') {
@@ -336,7 +335,7 @@ fn protected_url(options: &ConnectOptions) -> String {
 }
 
 fn features(reply: &Reply) -> Features {
-    // 500 and 502 mean that there are none (RFC 2389 §3.2).
+    // 500 and 502 mean that there are no features (RFC 2389 §3.2).
     if reply.is_completion() {
         Features::parse(reply)
     } else {
@@ -344,7 +343,7 @@ fn features(reply: &Reply) -> Features {
     }
 }
 
-/// The OPTS that asks for more facts than the server gives unasked; none where it gives them all.
+/// Returns the OPTS command that enables more facts, or `None` if all are enabled.
 pub(in crate::ftp) fn wanted_facts(features: &Features) -> Option<String> {
     let offered = features.parameters("MLST")?;
     let mut wanted = String::new();

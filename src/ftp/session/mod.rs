@@ -1,5 +1,5 @@
-//! A logged-in control connection and what can be asked over it. A transfer owns its session, so
-//! that two transfers on one control connection do not compile.
+//! A logged-in session and its commands. A transfer owns its session, so that two transfers on one
+//! control connection do not compile.
 
 pub(super) mod batch;
 pub(super) mod facts;
@@ -35,58 +35,58 @@ use login::log_in;
 use pipelined::{PipelinedCommands, PipelinedQuestion};
 use prepared::{PassiveCommand, PreparedData};
 
-/// The reply that ends an upload may take this many timeouts (150 s by default): servers that scan
-/// what they were sent, or pass it on to another store, answer late. A server that is gone shows in
-/// the connection's keep-alive.
+/// Number of timeouts to wait for the reply that ends an upload (150 s by default). Servers that
+/// scan uploads, or forward them to another store, reply late. TCP keep-alive detects a dead
+/// server.
 const COMPLETION_PATIENCE: u32 = 5;
-/// How long a QUIT is waited for: it is a courtesy.
+/// Time to wait for the reply to QUIT, which is optional.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// "Command not implemented, superfluous at this site" (RFC 959 §4.2.2): nothing was done.
+/// "Command not implemented, superfluous at this site" (RFC 959 §4.2.2): the command did nothing.
 const SUPERFLUOUS: u16 = 202;
 
-/// A logged-in session under TYPE I.
+/// A logged-in session with TYPE I.
 #[derive(Debug)]
 pub struct Session {
     pub(super) control: Control,
     pub(super) data: DataOptions,
     pub(super) peer: IpAddr,
-    /// The next transfer's data connection.
+    /// The data connection of the next transfer.
     pub(super) prepared: PreparedData,
-    /// Makes TLS data connections; none in the clear.
+    /// Creates TLS data connections; `None` in the clear.
     pub(super) tls: Option<Connector>,
-    /// Whether the last data connection resumed the control connection's TLS session.
+    /// Whether the last data connection resumed the TLS session of the control connection.
     pub(super) data_resumed: Option<bool>,
-    /// What was sent behind the transfer under way.
+    /// Commands sent behind the current transfer.
     pub(super) pipelined: Option<PipelinedCommands>,
-    /// A question about a file that was sent already.
+    /// A question about a file that was sent ahead.
     pub(super) question: Option<PipelinedQuestion>,
     features: Features,
-    /// What the server can and does; shared by all sessions to it.
+    /// Known properties of the server, shared by all sessions.
     pub(super) profile: ServerProfile,
     charset: Option<&'static encoding_rs::Encoding>,
     /// Memory for listings.
     pub(super) listings: ListingBudget,
-    /// The zone of MDTM's times, where that is not UTC.
+    /// Time zone of MDTM, if not UTC.
     pub(super) mdtm_zone: Option<TimeZone>,
     /// REST or RANG was sent, and no transfer has begun since.
     pub(super) marker_pending: bool,
-    /// What takes back a restart marker of a transfer that did not end well: some servers keep it
+    /// Verb and line that reset the restart marker of a transfer that failed: some servers keep it
     /// for the next one.
     pub(super) stale_marker: Option<(&'static str, &'static str)>,
 }
 
-/// An operation that consumed the session failed; the session comes back where it survived.
+/// Failure of an operation that consumes the session. Returns the session if it is still usable.
 #[derive(Debug)]
 pub struct Failed {
-    /// Why.
+    /// The error.
     pub error: Error,
-    /// The session, still good, where the failure was only a refusal.
+    /// The session, if the operation was only refused.
     pub session: Option<Session>,
 }
 
 impl Failed {
-    /// `error`, with `session` where it can go on.
+    /// Wraps `error`, with `session` if it is usable.
     pub(super) fn new(error: Error, session: Session) -> Box<Self> {
         let usable = error.leaves_session_usable() && session.is_usable();
         Box::new(Self {
@@ -96,8 +96,8 @@ impl Failed {
     }
 }
 
-/// Whether the server speaks at all: a greeting begins, even one that refuses, within `patience` of
-/// connecting, which may take as long, and so may implicit TLS.
+/// Whether the server responds: a greeting begins within `patience` after connecting, even if it is
+/// a refusal. Connecting and implicit TLS can each take as long.
 pub fn probe(options: &ConnectOptions, patience: Duration) -> bool {
     let greeting = || {
         let (stream, _) = control_connection(options, patience)?;
@@ -112,7 +112,7 @@ pub fn probe(options: &ConnectOptions, patience: Duration) -> bool {
 }
 
 impl Session {
-    /// Connects, logs in, asks what the server can do, and sets TYPE I.
+    /// Connects, logs in, requests the features and sets TYPE I.
     pub fn connect(options: &ConnectOptions) -> Result<Self, Error> {
         if options.active && options.proxy.is_some() {
             return Err(Error::ActiveByProxy);
@@ -122,8 +122,8 @@ impl Session {
                 if matches!(options.tls, Tls::Explicit(_))
                     && options.profile.has(Capability::PromptHandshake) =>
             {
-                // ftp-srv and libunftp answer AUTH before they listen for TLS.
-                let why = "it took the beginning of TLS for a command";
+                // ftp-srv and libunftp reply to AUTH before they are ready for TLS.
+                let why = "it mistook the TLS handshake for a command";
                 options.profile.fails(Capability::PromptHandshake, &why);
                 return Self::connect_once(options);
             }
@@ -134,7 +134,7 @@ impl Session {
             None => Err(Error::Tls(failed)),
             Some(TlsFallback::AnyVersion) => Self::connect_once(options),
             Some(TlsFallback::ShortRsa) => match Self::connect_once(options) {
-                // A server without TLS 1.2; what is wrong is its key.
+                // The server does not support TLS 1.2, so its key is the problem.
                 Err(Error::Tls(_)) => Err(Error::Tls(failed)),
                 outcome => outcome,
             },
@@ -155,7 +155,7 @@ impl Session {
         let (mut control, route, features) = logged_in?;
         let needs_announcing = features.has("PRET");
         if needs_announcing && control.awaits_passive_reply() {
-            // EPSV before PRET leads nowhere.
+            // EPSV before PRET is useless.
             control.wait_for_passive_reply()?;
             control.take_passive_reply();
         }
@@ -212,52 +212,51 @@ impl Session {
         Ok((control, route, features))
     }
 
-    /// Whether commands are sent together: the server answers them one after the other, for all
-    /// that is known.
+    /// Whether commands are sent in batches because the server is believed to answer them in order.
     pub fn pipelines(&self) -> bool {
         self.profile.has(Capability::Pipelining)
     }
 
-    /// What the server can and does, as far as is known.
+    /// Known properties of the server.
     pub fn profile(&self) -> &ServerProfile {
         &self.profile
     }
 
-    /// What the server can do, as it says.
+    /// Features announced by the server.
     pub fn features(&self) -> &Features {
         &self.features
     }
 
-    /// The control connection's other end: the server, or the proxy that connects to it.
+    /// Peer of the control connection: the server, or the proxy that connects to it.
     pub fn peer(&self) -> IpAddr {
         self.peer
     }
 
-    /// What TLS came to, where the session has any.
+    /// Properties of the TLS connection, if there is one.
     pub fn security(&self) -> Option<Security> {
         self.control.security(self.data_resumed)
     }
 
-    /// False after anything that broke the control connection or put it out of step, and once its
-    /// TLS session can be resumed no more.
+    /// Whether the session can be used. False after anything that broke the control connection or
+    /// put it out of step, and once its TLS session can no longer be resumed.
     pub fn is_usable(&self) -> bool {
         self.control.is_usable() && !self.tls.as_ref().is_some_and(Connector::is_exhausted)
     }
 
-    /// Without waiting: whether the idle control connection is open and nothing unasked has come
-    /// over it (a 421, the end).
+    /// Whether the idle control connection is open and nothing unsolicited has arrived (a 421, the
+    /// end). Does not wait.
     pub fn is_quiet(&mut self) -> bool {
         self.control.is_quiet()
     }
 
-    /// Tells the profile which server this is, by SYST (RFC 959 §4.1.3), FEAT and the TLS key: what
-    /// an earlier mount saw of the same server is believed from then on.
+    /// Identifies the server by SYST (RFC 959 §4.1.3), FEAT and the TLS key. From then on, the
+    /// profile uses what an earlier mount observed of the same server.
     ///
-    /// The directory that the login starts in is asked in the same flight: `/` where the server
-    /// does not say, or not as a path.
+    /// The same flight determines the initial working directory, which is returned: `/` if the
+    /// server does not report it, or not as a path.
     ///
     /// # Errors
-    /// The session broke.
+    /// The session failed.
     pub fn identify(&mut self) -> Result<RemotePath, Error> {
         let queues = self.pipelines();
         log::debug!("> SYST");
@@ -284,13 +283,13 @@ impl Session {
         match self.unless_broken(told)? {
             Ok(directory) => Ok(directory),
             Err(error) => {
-                log::warn!("cannot find out where the login starts, using /: {error}");
+                log::warn!("cannot determine the initial directory, using /: {error}");
                 Ok(RemotePath::root())
             }
         }
     }
 
-    /// The working directory (PWD, RFC 959 §4.1.3).
+    /// Returns the working directory (PWD, RFC 959 §4.1.3).
     pub fn working_directory(&mut self) -> Result<RemotePath, Error> {
         let reply = self.completed("PWD", b"PWD")?;
         self.directory_in(&reply)
@@ -305,8 +304,8 @@ impl Session {
         ))?)
     }
 
-    /// Says something, so that the server does not take the session for dead (NOOP). Any reply that
-    /// ends a command shows that the session lives: some servers do not know NOOP.
+    /// Keeps the session alive (NOOP). Any final reply will do, because some servers do not support
+    /// NOOP.
     pub fn noop(&mut self) -> Result<(), Error> {
         match self.completed("NOOP", b"NOOP") {
             Err(Error::Refused { .. }) if self.control.is_usable() => Ok(()),
@@ -314,35 +313,35 @@ impl Session {
         }
     }
 
-    /// Takes leave (QUIT). Waits a second at the most.
+    /// Closes the session (QUIT). Waits at most one second.
     pub fn quit(mut self) {
         if self.control.is_usable() && self.control.send(b"QUIT").is_ok() {
-            // Whatever is answered, the connection ends here.
+            // The connection ends here, whatever the reply is.
             let _ = self.control.reply_within(Phase::Reply, QUIT_PATIENCE);
         }
     }
 
-    /// Removes a file (DELE).
+    /// Deletes a file (DELE).
     pub fn delete(&mut self, path: &RemotePath) -> Result<(), Error> {
         self.on_path("DELE", path).map(drop)
     }
 
-    /// Makes a directory (MKD).
+    /// Creates a directory (MKD).
     pub fn make_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
         self.on_path("MKD", path).map(drop)
     }
 
-    /// Removes a directory (RMD).
+    /// Deletes a directory (RMD).
     pub fn remove_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
         self.on_path("RMD", path).map(drop)
     }
 
-    /// Makes `path` the working directory (CWD).
+    /// Changes the working directory to `path` (CWD).
     pub fn change_directory(&mut self, path: &RemotePath) -> Result<(), Error> {
         self.on_path("CWD", path).map(drop)
     }
 
-    /// Bytes that may still be stored in the directory `path` (AVBL).
+    /// Returns the number of bytes available in the directory `path` (AVBL).
     pub fn available(&mut self, path: &RemotePath) -> Result<u64, Error> {
         let reply = self.on_path("AVBL", path)?;
         let bytes = first_word(&reply).and_then(|digits| digits.parse().ok());
@@ -353,10 +352,11 @@ impl Session {
         self.charset
     }
 
-    /// `before`, the path as the server spells it, and `after`.
+    /// Formats a command line: `before`, the path in the server's charset, and `after`.
     ///
-    /// A byte 0xFF goes as it is, although it is TELNET's IAC, which RFC 959 would have doubled:
-    /// vsftpd, Pure-FTPd and ProFTPD take it so, and only ProFTPD takes a doubled one for one.
+    /// A byte 0xFF is sent as it is, although it is TELNET's IAC, which RFC 959 would double:
+    /// vsftpd, Pure-FTPd and ProFTPD expect it this way, and only ProFTPD also accepts a doubled
+    /// one.
     pub(super) fn line(
         &self,
         before: &[u8],
@@ -369,18 +369,18 @@ impl Session {
         Ok(line)
     }
 
-    /// Sends a line and takes its reply, whatever it says.
+    /// Sends a line and receives any reply.
     pub(super) fn exchange(&mut self, verb: &'static str, line: &[u8]) -> Result<Reply, Error> {
         log::debug!("> {}", escaped(line));
         self.control.send(line)?;
         self.answer(verb)
     }
 
-    /// The next reply, whatever it says.
+    /// Receives any reply.
     pub(super) fn answer(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.control.reply(Phase::Reply);
         if matches!(reply, Err(Error::Timeout(_))) && self.prepared.has_unexpected_data() {
-            // uftpd answers MLST over the data connection that waits.
+            // uftpd sends the reply to MLST over the prepared data connection.
             self.control.data_was_misused();
         }
         let reply = reply?;
@@ -402,7 +402,7 @@ impl Session {
         self.completion(verb)
     }
 
-    /// The next reply, which is to end a command.
+    /// Receives the reply that completes a command.
     pub(super) fn completion(&mut self, verb: &'static str) -> Result<Reply, Error> {
         let reply = self.answer(verb)?;
         if reply.code().0 == SUPERFLUOUS {
@@ -412,12 +412,13 @@ impl Session {
         if reply.is_completion() {
             return Ok(reply);
         }
-        // Another reply would follow, or be waited for: the two sides are out of step.
+        // Another reply would follow or be missing: the two sides are out of step.
         self.control.give_up();
         Err(malformed(&reply, "the end of a command"))
     }
 
-    /// The answer to one of several commands, where the next one's can still be heard.
+    /// Returns the result of one of several commands, unless the session broke and no other reply
+    /// can follow.
     pub(super) fn unless_broken<T>(
         &self,
         answer: Result<T, Error>,
@@ -438,7 +439,7 @@ impl Session {
     }
 }
 
-/// The 3yz that a command is to be answered with, before another.
+/// Checks for the 3yz reply that precedes another command.
 pub(super) fn intermediate(
     command: &'static str,
     answer: Result<Reply, Error>,
@@ -449,7 +450,7 @@ pub(super) fn intermediate(
     }
 }
 
-/// The path in a 257: between quotes, doubled where they belong to it (RFC 959 appendix II).
+/// Parses the path in a 257: in quotes, with quotes in the path doubled (RFC 959 appendix II).
 /// Pure-FTPd does not double them, so the last quote on the line ends the path.
 pub(super) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     let open = line.iter().position(|byte| *byte == b'"')?;
@@ -466,8 +467,8 @@ pub(super) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     Some(path)
 }
 
-/// The absolute path in a line of a 257; none where it holds no path of FTP's kind (`C:\\`,
-/// `DISK:[DIR]`). Servers that use backslashes alone understand slashes, too.
+/// Parses the absolute path in a line of a 257. Returns `None` if it is not an FTP path (`C:\\`,
+/// `DISK:[DIR]`). Servers that only use backslashes also accept slashes.
 fn parse_directory(line: &[u8]) -> Option<Vec<u8>> {
     let path = quoted_path(line).or_else(|| {
         let word = line.split(u8::is_ascii_whitespace).next()?;

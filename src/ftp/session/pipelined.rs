@@ -1,8 +1,8 @@
-//! Commands sent behind a transfer, before its completion reply: the next transfer's EPSV or PASV,
-//! with the command itself where downloads follow one another, and behind a small upload the look
-//! at what arrived. Their replies come with the 226, or right behind it, in the order of sending:
-//! first that to EPSV, whose code no transfer ends with, then the look's. A look that nobody asks
-//! for is thrown away by the next command (`control.rs`).
+//! Commands pipelined behind a transfer, before its completion reply: the EPSV or PASV of the next
+//! transfer, sent with the transfer command itself when downloads follow one another, and after a
+//! small upload a question about the uploaded file. The replies come with the 226 or right after
+//! it, in the order of sending: first the reply to EPSV, whose code ends no transfer, then that to
+//! the question. The next command skips the reply to a question that nobody asked for (`control`).
 
 use super::Session;
 use super::prepared::PassiveCommand;
@@ -12,21 +12,21 @@ use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::Reply;
 
-/// What was sent behind the transfer under way.
+/// The commands sent behind the current transfer.
 #[derive(Debug)]
 pub(in crate::ftp) struct PipelinedCommands {
     way: PassiveCommand,
     look: Option<PipelinedQuestion>,
 }
 
-/// A question about a file whose answer was not taken yet.
+/// A question about a file whose answer has not been taken yet.
 #[derive(Debug)]
 pub(in crate::ftp) struct PipelinedQuestion {
     path: RemotePath,
     with: FactsCommand,
 }
 
-/// How a file is looked at.
+/// Commands that return the facts of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ftp) enum FactsCommand {
     /// MLST.
@@ -45,24 +45,25 @@ impl FactsCommand {
 }
 
 impl Session {
-    /// The data has ended: asks for the next transfer's data connection, before the completion
-    /// reply has come. Servers answer when they have sent that.
+    /// Requests the next data connection after the end of the data, before the completion reply.
+    /// Servers reply to it after that one.
     pub(in crate::ftp) fn prepare_behind(&mut self) {
-        // One that cannot be sent shows in the completion reply.
+        // If sending fails, waiting for the completion reply fails, too.
         let _ = self.send_behind(None);
     }
 
-    /// Behind an upload whose bytes were all sent: asks for the next data connection, and for what
-    /// will have arrived where `look` says so.
+    /// After all data of an upload was sent, requests the next data connection, and the facts of
+    /// the file `look`.
     pub(in crate::ftp) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
         if self.has_sent_behind() {
             return Ok(());
         }
-        // Without EPSV the look would come first, and could be taken for the completion reply.
+        // Without EPSV the reply to the question would come first and could be mistaken for the
+        // completion reply.
         let Some(way) = self.next_passive_command() else {
             return Ok(());
         };
-        // A server may still take part in the end of the data connection's TLS.
+        // The server may still have to answer the end of the TLS data connection.
         if self.tls.is_some() {
             return Ok(());
         }
@@ -84,8 +85,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a download's command, and behind it at once the EPSV or PASV of the next, where
-    /// another is [expected](Session::expect_more) and the server takes commands in turn; whether
+    /// Sends a download command followed by the EPSV or PASV of the next one, if another is
+    /// [expected](Session::expect_more) and the server executes commands in order. Returns whether
     /// it did.
     pub(in crate::ftp) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
         let is_borne = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
@@ -102,7 +103,8 @@ impl Session {
         Ok(true)
     }
 
-    /// The transfer's last reply has come: those to what was sent behind it are the next.
+    /// Records that the last reply of the transfer has arrived: those to the pipelined commands are
+    /// next.
     pub(in crate::ftp) fn transfer_ended(&mut self) {
         let Some(pipelined) = self.pipelined.take() else {
             return;
@@ -115,19 +117,19 @@ impl Session {
         }
     }
 
-    /// Whether something was sent behind the transfer under way, so that the order of replies is
-    /// not the usual one.
+    /// Whether commands were sent behind the current transfer, so that more replies than usual
+    /// follow.
     pub(in crate::ftp) fn has_sent_behind(&self) -> bool {
         self.pipelined.is_some()
     }
 
-    /// Whether `reply`, the first after the data, is already that to EPSV or PASV: the completion
+    /// Whether `reply`, the first after the data, answers EPSV or PASV, so that the completion
     /// reply is missing.
     pub(in crate::ftp) fn is_skipped_by(&self, reply: &Reply) -> bool {
         self.has_sent_behind() && matches!(reply.code().0, 227 | 229)
     }
 
-    /// Whether just this question was sent already, and its answers are the next to come.
+    /// Whether exactly this question was sent ahead, and its replies are next.
     pub(in crate::ftp) fn is_already_asked(
         &mut self,
         path: &RemotePath,
@@ -149,7 +151,7 @@ impl Session {
         }
     }
 
-    /// The command lines of a look.
+    /// Formats the command lines of a question.
     pub(in crate::ftp) fn facts_lines(
         &self,
         path: &RemotePath,

@@ -1,10 +1,10 @@
-//! The next transfer's data connection, opened ahead of it: EPSV or PASV is sent when a transfer
-//! has ended, and the connection made while nobody waits, so that the next transfer begins with its
-//! verb (RFC 959 §3.2, RFC 2428).
+//! Prepared data connections. EPSV or PASV is sent after the end of a transfer, and the connection
+//! is made while nobody waits, so that the next transfer starts with its command (RFC 959 §3.2, RFC
+//! 2428).
 //!
-//! Nothing here waits but [`Session::take_prepared`]. The connection belongs to its session: servers
-//! keep it across other commands until a transfer takes it or another EPSV replaces it. One that
-//! the server closed meanwhile is noticed before it is used, and one that it forgot by its 425.
+//! Only [`Session::take_prepared`] waits. The connection belongs to its session: servers keep it
+//! across other commands until a transfer uses it or another EPSV replaces it. A connection closed
+//! by the server is detected before its use, and one that the server has forgotten by its 425.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -24,46 +24,45 @@ use crate::ftp::error::{Error, Phase};
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::Reply;
 
-/// An older connection is not trusted: address translators and servers forget silent ones,
-/// pyftpdlib after 300 s.
+/// Maximum age of a prepared connection: address translators and servers drop idle ones, pyftpdlib
+/// after 300 s.
 const OLDEST: Duration = Duration::from_secs(45);
-/// Connections in a row that were dead when they were needed, after which none is opened ahead any
-/// more.
+/// Number of successive dead connections after which no more are prepared.
 const MOST_DEAD: u8 = 3;
 
-/// How near a session is to a transfer.
+/// How far the next data connection is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Readiness {
-    /// A transfer has to ask for its data connection first.
+    /// The next transfer first has to request its data connection.
     Cold,
     /// The data connection is being made.
     Coming,
-    /// A transfer begins with its verb.
+    /// The next transfer can start with its command.
     Armed,
 }
 
-/// What a session opens ahead.
+/// State of a session's prepared data connection.
 #[derive(Debug)]
 pub(in crate::ftp) struct PreparedData {
     state: State,
-    /// False in active mode, where it is not wanted, and where the server does not bear it.
+    /// False in active mode, if not wanted, and if the server does not support it.
     enabled: bool,
-    /// A transfer used the last connection up.
+    /// A transfer has used the last connection.
     due: bool,
     promise: Promise,
     dead: u8,
-    /// [`OLDEST`], which tests do not wait for.
+    /// Maximum age, [`OLDEST`] except in tests.
     pub(in crate::ftp) oldest: Duration,
 }
 
-/// What is known of the transfers to come.
+/// What is known about transfers to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
-    /// Nothing; nor whether connections opened ahead are of use here.
+    /// Nothing, and it is unknown whether prepared connections work.
     Unproven,
-    /// Nothing, but one opened ahead has carried a transfer.
+    /// Nothing, but a prepared connection has been used successfully.
     Proven,
-    /// Another transfer will follow the next one at once.
+    /// Another transfer will immediately follow the next one.
     More,
 }
 
@@ -71,9 +70,9 @@ enum Promise {
 enum State {
     #[default]
     None,
-    /// The reply to EPSV or PASV is owed.
+    /// The reply to EPSV or PASV is outstanding.
     Asked(PassiveCommand),
-    /// TCP connects by itself.
+    /// The TCP connection is in progress.
     Connecting(PreparedSocket),
     Connected(PreparedSocket),
 }
@@ -84,7 +83,7 @@ pub(in crate::ftp) enum PassiveCommand {
     Passive,
 }
 
-/// A data connection ahead of its use; its socket does not block.
+/// A prepared data connection. Its socket is non-blocking.
 #[derive(Debug)]
 struct PreparedSocket {
     socket: TcpStream,
@@ -92,7 +91,8 @@ struct PreparedSocket {
     since: Instant,
 }
 
-/// What a session's data connection needs next, to be waited for without the session.
+/// A handle for waiting until a session's data connection can make progress, without holding the
+/// session.
 #[derive(Debug)]
 pub struct Watch {
     socket: TcpStream,
@@ -100,15 +100,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Waits until one of the sessions can [`advance`](Session::advance) or `bell` is readable, for
-    /// `patience` at the longest.
+    /// Waits until one of the sessions can [`advance`](Session::advance), `bell` is readable or
+    /// `patience` is over.
     pub fn wait_for_any(watches: &[Self], bell: &UnixStream, patience: Duration) {
         let mut polled: Vec<_> = watches
             .iter()
             .map(|watch| PollFd::new(&watch.socket, watch.sign))
             .collect();
         polled.push(PollFd::new(bell, PollFlags::IN));
-        // Whatever comes of it: a look at the sessions tells.
+        // The caller checks the sessions, whatever the result is.
         let _ = poll(&mut polled, Timespec::try_from(patience).ok().as_ref());
     }
 }
@@ -125,18 +125,18 @@ impl PreparedData {
         }
     }
 
-    /// A transfer begins: whatever was opened ahead is used up.
+    /// Records that a transfer begins, which uses up the prepared connection.
     pub(in crate::ftp) fn used_up(&mut self) {
         self.due = true;
     }
 
-    /// The reply to EPSV or PASV is owed from now on.
+    /// Records that EPSV or PASV was sent.
     pub(in crate::ftp) fn asked(&mut self, way: PassiveCommand) {
         self.due = false;
         self.state = State::Asked(way);
     }
 
-    /// The server forgot a connection that was open, or closed it.
+    /// Records that the server closed or forgot a prepared connection.
     pub(in crate::ftp) fn was_dead(&mut self) {
         self.dead += 1;
         if self.dead >= MOST_DEAD {
@@ -144,7 +144,7 @@ impl PreparedData {
         }
     }
 
-    /// The connection carried a transfer.
+    /// Records that the prepared connection was used successfully.
     pub(in crate::ftp) fn was_alive(&mut self) {
         self.dead = 0;
         if self.promise == Promise::Unproven {
@@ -152,8 +152,8 @@ impl PreparedData {
         }
     }
 
-    /// Whether another transfer follows the one that begins at once, as
-    /// [told](Session::expect_more).
+    /// Whether another transfer immediately follows the one that begins, as announced by
+    /// [`Session::expect_more`].
     pub(in crate::ftp) fn expects_more(&mut self) -> bool {
         let expected = self.promise == Promise::More;
         if expected {
@@ -162,7 +162,7 @@ impl PreparedData {
         expected
     }
 
-    /// Without waiting: whether bytes came over a data connection that no transfer has used.
+    /// Whether data arrived on a data connection that no transfer has used. Does not wait.
     pub(in crate::ftp) fn has_unexpected_data(&self) -> bool {
         match &self.state {
             State::Connecting(arm) | State::Connected(arm) => {
@@ -173,15 +173,15 @@ impl PreparedData {
     }
 
     fn stop(&mut self, why: &str) {
-        log::info!("no more data connections ahead of their transfers: {why}");
+        log::info!("no longer preparing data connections: {why}");
         self.enabled = false;
     }
 }
 
 impl Session {
-    /// Says whether another transfer will follow the next one at once: then its data connection is
-    /// asked for in one write with the next one's command, where the server is known to answer that
-    /// after the transfer. It spares a round trip between the two.
+    /// Announces whether another transfer will immediately follow the next one. Then its data
+    /// connection is requested in one write with the next command, if the server is known to answer
+    /// that after the transfer. This saves a round trip between the two.
     pub fn expect_more(&mut self, more: bool) {
         self.prepared.promise = match (self.prepared.promise, more) {
             (Promise::Unproven, _) => Promise::Unproven,
@@ -190,8 +190,8 @@ impl Session {
         };
     }
 
-    /// Asks for the next transfer's data connection, where one has used up the last and none is
-    /// coming. Does not wait.
+    /// Requests the data connection of the next transfer, if the last one is used up and none is in
+    /// progress. Does not wait.
     pub fn prepare_data(&mut self) {
         if !self.prepared.enabled
             || !self.prepared.due
@@ -203,21 +203,21 @@ impl Session {
         self.renew_prepared();
     }
 
-    /// Asks for another data connection in the place of one that grows old. Does not wait.
+    /// Requests a data connection to replace one that is getting old. Does not wait.
     pub fn renew_prepared(&mut self) {
         if !self.prepared.enabled || self.control.awaits_replies() || !self.supports_early_data() {
             return;
         }
         let way = self.passive_command();
         log::debug!("> {} (ahead)", way.verb());
-        // One that cannot be sent leaves the session unusable, which shows.
+        // A failure makes the session unusable, which is checked elsewhere.
         if self.control.send(way.verb().as_bytes()).is_ok() {
             self.control.expect_passive_reply();
             self.prepared.asked(way);
         }
     }
 
-    /// How the next data connection would be asked for as things are; none where it should not.
+    /// The command for the next data connection, or `None` if none should be prepared now.
     pub(in crate::ftp) fn next_passive_command(&self) -> Option<PassiveCommand> {
         let is_wanted = self.prepared.enabled
             && self.prepared.due
@@ -239,7 +239,7 @@ impl Session {
         self.profile.has(Capability::EarlyDataConnection)
     }
 
-    /// Closes a data connection opened ahead.
+    /// Closes the prepared data connection.
     pub fn drop_prepared(&mut self) {
         if !self.control.awaits_passive_reply() {
             self.prepared.state = State::None;
@@ -247,7 +247,7 @@ impl Session {
         }
     }
 
-    /// Whether a data connection opened ahead is so old that it should be
+    /// Whether the prepared data connection is so old that it should be
     /// [renewed](Self::renew_prepared) or [closed](Self::drop_prepared).
     pub fn has_old_prepared(&self) -> bool {
         match &self.prepared.state {
@@ -258,7 +258,7 @@ impl Session {
         }
     }
 
-    /// How near the session is to a transfer, as of its last [`advance`](Self::advance).
+    /// How far the next data connection is prepared, as of the last [`advance`](Self::advance).
     pub fn readiness(&self) -> Readiness {
         match &self.prepared.state {
             State::None => Readiness::Cold,
@@ -267,7 +267,7 @@ impl Session {
         }
     }
 
-    /// What [`advance`](Self::advance) waits for; none where there is nothing to wait for.
+    /// What [`advance`](Self::advance) waits for, if anything.
     pub fn watch(&self) -> Option<Watch> {
         let (socket, sign) = match &self.prepared.state {
             State::Asked(_) => (self.control.try_clone(), PollFlags::IN),
@@ -278,13 +278,13 @@ impl Session {
         Some(Watch { socket, sign })
     }
 
-    /// Does what can be done for the next transfer's data connection without waiting.
+    /// Continues the preparation of the next data connection as far as possible without waiting.
     pub fn advance(&mut self) {
-        // A failure shows in the session.
+        // A failure makes the session unusable.
         if self.control.poll_passive_reply().is_ok() {
             self.act_on_passive_reply();
         }
-        // Refused EPSV leaves PASV to be asked for.
+        // After a refused EPSV, send PASV.
         self.prepare_data();
         if let State::Connecting(arm) = &self.prepared.state
             && matches!(
@@ -297,8 +297,7 @@ impl Session {
         }
     }
 
-    /// The data connection opened ahead, if it is good: waits for as much of it as is still to
-    /// come.
+    /// Takes the prepared data connection if it is usable. Waits for its completion.
     pub(in crate::ftp) fn take_prepared(&mut self) -> Result<Option<TcpStream>, Error> {
         self.control.wait_for_passive_reply()?;
         self.act_on_passive_reply();
@@ -317,7 +316,7 @@ impl Session {
         match connected(&arm.socket, left) {
             Ok(()) if is_open(&arm.socket) => {}
             Ok(()) => {
-                log::debug!("the server closed a data connection opened ahead");
+                log::debug!("the server closed a prepared data connection");
                 self.prepared.was_dead();
                 return Ok(None);
             }
@@ -335,7 +334,7 @@ impl Session {
         Ok(Some(arm.socket))
     }
 
-    /// Acts on the reply to EPSV or PASV, where it has come.
+    /// Acts on the reply to EPSV or PASV, if it has arrived.
     pub(in crate::ftp) fn act_on_passive_reply(&mut self) {
         let Some(reply) = self.control.take_passive_reply() else {
             return;
@@ -365,11 +364,11 @@ impl Session {
             .map_err(|error| socket_error(Phase::DataConnect, error))
     }
 
-    /// There is no data connection by `way`: another way is taken from now on, or none ahead.
+    /// Handles a failed preparation by `way`: switches to the other command, or stops preparing.
     fn prepare_failed(&mut self, way: PassiveCommand, error: &Error) {
         self.control.set_holds_data(false);
         if !may_fall_back(error, &self.control) {
-            log::debug!("no data connection ahead this time: {error}");
+            log::debug!("cannot prepare a data connection this time: {error}");
         } else if way == PassiveCommand::Extended && is_v4(&self.control).unwrap_or(false) {
             if give_up_extended(&self.profile, error) {
                 self.prepared.due = true;
@@ -391,7 +390,7 @@ impl PassiveCommand {
     }
 }
 
-/// Starts a connect(2) that goes on by itself; writable, the socket has come to its end.
+/// Starts a non-blocking connect(2). The socket becomes writable when it completes or fails.
 fn begin_connect(address: SocketAddr, origin: &Origin) -> std::io::Result<TcpStream> {
     let socket = origin.socket(address)?;
     socket.set_nonblocking(true)?;
@@ -404,7 +403,7 @@ fn begin_connect(address: SocketAddr, origin: &Origin) -> std::io::Result<TcpStr
     Ok(stream)
 }
 
-/// Waits until the connection is made.
+/// Waits until the connection is established.
 fn connected(socket: &TcpStream, patience: Duration) -> Result<(), Error> {
     let failed = |error| socket_error(Phase::DataConnect, error);
     if !wait_for(socket, PollFlags::OUT, patience).map_err(failed)? {
@@ -416,13 +415,12 @@ fn connected(socket: &TcpStream, patience: Duration) -> Result<(), Error> {
     }
 }
 
-/// Without waiting: whether the server has neither closed the connection nor sent anything over it
-/// unasked.
+/// Whether the server has neither closed the connection nor sent anything over it. Does not wait.
 fn is_open(socket: &TcpStream) -> bool {
     matches!(socket.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// Waits until `socket` shows `sign` or fails; whether it does.
+/// Waits until `socket` shows `sign` or fails. Returns whether it does.
 fn wait_for(socket: &TcpStream, sign: PollFlags, patience: Duration) -> std::io::Result<bool> {
     let deadline = Instant::now() + patience;
     loop {

@@ -1,24 +1,25 @@
-//! Which bytes of a file a transfer is of: from an offset on by REST (RFC 3659 §5), from one to
-//! another by RANG (draft-bryan-ftp-range; ProFTPD has it, and says `RANG STREAM` in FEAT).
+//! Restart markers: the part of a file that a transfer covers, from an offset by REST (RFC 3659
+//! §5), or a range by RANG (draft-bryan-ftp-range; ProFTPD supports it and lists `RANG STREAM` in
+//! FEAT).
 
 use std::ops::Range;
 
 use crate::ftp::error::Error;
 use crate::ftp::reply::Reply;
 
-/// What is said before a transfer's command.
+/// The restart marker of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::ftp) enum RestartMarker {
-    /// Nothing: all of the file.
+    /// The whole file, without a marker.
     None,
-    /// REST: from this byte on.
+    /// From this offset, by REST.
     From(u64),
-    /// RANG: these bytes, of which there is at least one.
+    /// This non-empty range of bytes, by RANG.
     Within(Range<u64>),
 }
 
 impl RestartMarker {
-    /// From `offset` on.
+    /// Returns the marker for a transfer from `offset` on.
     pub(in crate::ftp) fn at(offset: u64) -> Self {
         if offset == 0 {
             Self::None
@@ -27,12 +28,12 @@ impl RestartMarker {
         }
     }
 
-    /// Its verb and its line, where there is one.
+    /// Verb and line of the marker command, if needed.
     pub(in crate::ftp) fn command(&self) -> Option<(&'static str, String)> {
         match self {
             Self::None => None,
             Self::From(offset) => Some(("REST", format!("REST {offset}"))),
-            // The last byte is in it.
+            // The end is inclusive.
             Self::Within(range) => Some((
                 "RANG",
                 format!("RANG {} {}", range.start, range.end.saturating_sub(1)),
@@ -40,7 +41,7 @@ impl RestartMarker {
         }
     }
 
-    /// The verb and the line that take it back, where there is something to take back.
+    /// Verb and line that reset the marker, if needed.
     pub(in crate::ftp) fn reset(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::None => None,
@@ -49,8 +50,8 @@ impl RestartMarker {
         }
     }
 
-    /// Whether the server may still hold it for another transfer, after `error` in the place of its
-    /// own: a mark holds until one begins, and not all servers forget it when one is refused.
+    /// Whether the server may still hold the marker for another transfer after `error`. It applies
+    /// until a transfer begins, and not all servers reset it when one is refused.
     pub(in crate::ftp) fn may_be_left_by(&self, error: &Error) -> bool {
         let Some((word, _)) = self.command() else {
             return false;

@@ -1,6 +1,6 @@
-//! What is set of a file: its time of modification (MFMT and MFF of draft-somers-ftp-mfxx, SITE
-//! UTIME, MDTM), its mode (SITE CHMOD, MFF), its name (RNFR and RNTO, RFC 959 §4.1.3); all in one
-//! write where the server queues commands.
+//! Changing properties of a file: modification time (MFMT and MFF of draft-somers-ftp-mfxx, SITE
+//! UTIME, MDTM), mode (SITE CHMOD, MFF) and name (RNFR and RNTO, RFC 959 §4.1.3), in one write if
+//! the server supports pipelining.
 
 use super::Session;
 use crate::ftp::control::escaped;
@@ -9,18 +9,18 @@ use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
 use crate::ftp::time::timestamp;
 
-/// A file's time or mode, and the command that sets it. Times are UTC seconds since the epoch.
+/// A time or mode, and the command that sets it. Times are in UTC seconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting {
-    /// A time, by MFMT.
+    /// Time, by MFMT.
     Mfmt(i64),
-    /// A time, by MFF.
+    /// Time, by MFF.
     MffModify(i64),
-    /// A time, by `SITE UTIME` in the form that names the zone.
+    /// Time, by `SITE UTIME` in the form with a time zone.
     SiteUtime(i64),
-    /// A time, by `SITE UTIME` in the older form: the time first, to the minute or second.
+    /// Time, by `SITE UTIME` in the older form: the time first, to the minute or second.
     OldSiteUtime(i64),
-    /// A time, by MDTM with a time before the path, as vsftpd takes it.
+    /// Time, by MDTM with a time before the path, as in vsftpd.
     Mdtm(i64),
     /// Permission bits, by `SITE CHMOD`.
     SiteChmod(u32),
@@ -39,7 +39,7 @@ impl Setting {
         }
     }
 
-    /// What goes before the path and what behind it.
+    /// The parts of the command line before and after the path.
     fn parts(self) -> Result<(String, String), Error> {
         let before = match self {
             Self::Mfmt(seconds) => format!("MFMT {} ", to_timestamp(seconds)?),
@@ -61,31 +61,31 @@ impl Setting {
 }
 
 impl Session {
-    /// Sets time or mode of `path`.
+    /// Sets the time or mode of `path`.
     pub fn set(&mut self, path: &RemotePath, setting: Setting) -> Result<(), Error> {
         let line = self.setting_line(path, setting)?;
         let answer = self.completed(setting.verb(), &line);
         check_done(setting.verb(), answer)
     }
 
-    /// Renames: RNFR and RNTO, together where the server queues commands.
+    /// Renames a file (RNFR and RNTO), in one write if the server supports pipelining.
     pub fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
         self.set_and_rename(&[], from, to).map(drop)
     }
 
-    /// Makes `settings` of `from` and [renames](Self::rename) it, all of it together where the
-    /// server queues commands. What became of each setting: one that is refused does not keep the
-    /// file from its name.
+    /// Applies `settings` to `from` and [renames](Self::rename) it, in one write if the server
+    /// supports pipelining. Returns the result of each setting; a refused one does not prevent the
+    /// rename.
     ///
     /// # Errors
-    /// The rename was refused, or the session broke.
+    /// The rename was refused, or the session failed.
     pub fn set_and_rename(
         &mut self,
         settings: &[Setting],
         from: &RemotePath,
         to: &RemotePath,
     ) -> Result<Vec<Result<(), Error>>, Error> {
-        // Both spelled before either is sent: an RNFR without its RNTO leaves a rename half asked.
+        // Format both before sending either: RNFR without RNTO leaves a rename pending.
         let (rnfr, rnto) = (
             self.line(b"RNFR ", from, b"")?,
             self.line(b"RNTO ", to, b"")?,
@@ -119,11 +119,11 @@ impl Session {
         self.renamed().map(|()| made)
     }
 
-    /// Whether the server takes `path` for the source of a rename (RNFR alone). Where it does,
-    /// nothing but RNTO may follow, so the session is not usable any more.
+    /// Checks whether the server accepts `path` as the source of a rename (RNFR alone). If it does,
+    /// only RNTO may follow, so the session is no longer usable.
     ///
     /// # Errors
-    /// The server refused, or the session broke.
+    /// The server refused, or the session failed.
     pub fn may_rename(&mut self, path: &RemotePath) -> Result<(), Error> {
         let line = self.line(b"RNFR ", path, b"")?;
         let asked = self.exchange("RNFR", &line);
@@ -132,14 +132,14 @@ impl Session {
         Ok(())
     }
 
-    /// The answers to RNFR and RNTO, both sent.
+    /// Receives the replies to RNFR and RNTO.
     fn renamed(&mut self) -> Result<(), Error> {
         let asked = self.answer("RNFR");
         let Err(refused) = check_ready("RNFR", asked) else {
             return self.completion("RNTO").map(drop);
         };
         if self.is_usable() {
-            // Its RNTO is answered, too: 503, for there is nothing to rename.
+            // The RNTO is also answered, with 503.
             let answered = self.completion("RNTO");
             self.unless_broken(answered)?.ok();
         }
@@ -155,8 +155,8 @@ impl Session {
     }
 }
 
-/// Whether the second command of a pair may follow the first. Servers that say 200 or 250 instead
-/// of 350 wait for it as others do.
+/// Checks that the second command of a pair can follow the first. Servers that reply 200 or 250
+/// instead of 350 also wait for it.
 fn check_ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.is_refusal() => Err(Error::Refused {
@@ -167,8 +167,8 @@ fn check_ready(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), E
     }
 }
 
-/// What an answer means. A 202 says that nothing was done: "command not implemented, superfluous at
-/// this site" (RFC 959 §4.2.2).
+/// Checks that a command had an effect. 202 means that nothing was done: "command not implemented,
+/// superfluous at this site" (RFC 959 §4.2.2).
 fn check_done(verb: &'static str, answer: Result<Reply, Error>) -> Result<(), Error> {
     match answer? {
         reply if reply.code().0 == 202 => Err(Error::Refused {

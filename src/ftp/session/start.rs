@@ -1,5 +1,5 @@
-//! How a transfer begins: its data connection, REST where it begins in the middle, its command and
-//! the 1yz (RFC 959 §4.1.3, RFC 3659 §5).
+//! Start of a transfer: data connection, REST if it begins at an offset, command and the 1yz reply
+//! (RFC 959 §4.1.3, RFC 3659 §5).
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -17,7 +17,7 @@ use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::stream::MaybeTlsStream;
 
-/// How long a server that broke a handshake off has to say why.
+/// Time for a server that broke off a handshake to report why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Session {
@@ -39,7 +39,7 @@ impl Session {
         }
     }
 
-    /// Opens a data connection, sends `line` over the control connection and takes the 1yz.
+    /// Opens a data connection, sends `line` over the control connection and receives the 1yz.
     fn begin(
         &mut self,
         verb: &'static str,
@@ -48,7 +48,7 @@ impl Session {
     ) -> Result<MaybeTlsStream, Error> {
         let (pending, reply) = self.ask_for_transfer(verb, line, mark)?;
         if reply.code().class() != ReplyClass::Preliminary {
-            // A completion without a transfer: nothing was sent, nothing more will come.
+            // A completion without a transfer: nothing was sent and nothing follows.
             return Err(Error::Refused {
                 command: verb,
                 reply,
@@ -57,9 +57,8 @@ impl Session {
         self.accept(verb, pending)
     }
 
-    /// Agrees on a data connection, unless one was opened ahead, sends `line` over the control
-    /// connection and takes its reply: with a 1yz, the data connection is to be
-    /// [accepted](Self::accept).
+    /// Sets up a data connection, unless one is prepared, sends `line` over the control connection
+    /// and receives its reply. After a 1yz, the caller [accepts](Self::accept) the data connection.
     pub(in crate::ftp) fn ask_for_transfer(
         &mut self,
         verb: &'static str,
@@ -71,8 +70,8 @@ impl Session {
             let begun =
                 self.command_transfer(verb, line, mark, PendingConnection::Connected(armed));
             match self.check_prepared(begun) {
-                // Of a STOR that was refused so vsftpd has made the file: to go on is its caller's
-                // decision.
+                // vsftpd has created the file of a STOR refused this way, so the caller decides
+                // whether to repeat it.
                 Err(error)
                     if has_no_data_connection(&error) && !matches!(verb, "STOR" | "APPE") => {}
                 begun => return begun,
@@ -84,26 +83,28 @@ impl Session {
         self.command_transfer(verb, line, mark, pending)
     }
 
-    /// Tells the server which transfer is to come, where it wants to know before EPSV or PASV:
-    /// drftpd (PRET in FEAT) chooses by that which of its machines makes the data connection.
+    /// Announces the transfer before EPSV or PASV if the server requires that (PRET in FEAT):
+    /// drftpd uses it to choose the machine that makes the data connection.
     fn announce(&mut self, line: &[u8]) -> Result<(), Error> {
         if self.data.active || !self.features().has("PRET") {
             return Ok(());
         }
         match self.exchange("PRET", &[b"PRET ", line].concat()) {
-            // It does not know the command to come by that name, or has none of PRET after all.
+            // The server does not accept the command as an argument, or does not support PRET after
+            // all.
             Err(Error::Refused { reply, .. })
                 if self.control.is_usable()
                     && (reply.code().means_unsupported() || reply.code().0 == 501) =>
             {
                 Ok(())
             }
-            // The transfer's own refusal, which would come next.
+            // The refusal that the transfer itself would get.
             announced => announced.map(drop),
         }
     }
 
-    /// The transfer's command, after REST or RANG where it is not of the whole file, and its reply.
+    /// Sends the transfer command, after REST or RANG if it covers part of the file, and receives
+    /// its reply.
     fn command_transfer(
         &mut self,
         verb: &'static str,
@@ -111,12 +112,12 @@ impl Session {
         mark: &RestartMarker,
         pending: PendingConnection,
     ) -> Result<(PendingConnection, Reply), Error> {
-        // It holds for the very next command (RFC 3659 §5.3), so it follows EPSV.
+        // It applies to the very next command (RFC 3659 §5.3), so it follows EPSV.
         let marking = match mark.command() {
             Some(marking) => Some(marking),
             None => self.reset_of_marker(),
         };
-        // A STOR whose REST was refused would cut the file short.
+        // Not for STOR, which would truncate the file if REST were refused.
         let is_queued = verb == "RETR" && self.pipelines();
         let together = marking.as_ref().filter(|_| is_queued);
         self.marker_pending = *mark != RestartMarker::None;
@@ -148,8 +149,8 @@ impl Session {
         Ok((pending, reply?))
     }
 
-    /// The reply to the transfer's command, after that to `word` where it was sent in one write
-    /// with it.
+    /// Receives the reply to the transfer command, after that to `word` if both were sent in one
+    /// write.
     fn transfer_answer(
         &mut self,
         verb: &'static str,
@@ -173,7 +174,7 @@ impl Session {
         reply
     }
 
-    /// Sends the transfer's command, with what comes next where it may.
+    /// Sends the transfer command, and possibly the commands for the next transfer.
     fn send_command(
         &mut self,
         verb: &'static str,
@@ -191,21 +192,22 @@ impl Session {
             return self.control.send(line);
         }
         if !self.profile.has(Capability::CompletesUnasked) {
-            // A server that has closed it says so in its reply.
+            // If the server has closed the connection, its reply reports that.
             let _ = data.shutdown(Shutdown::Write);
         }
         Ok(())
     }
 
-    /// What takes back a marker that the server may still hold for another transfer (`REST 0`).
+    /// The command that resets a marker which the server may still hold from another transfer
+    /// (`REST 0`).
     fn reset_of_marker(&self) -> Option<(&'static str, String)> {
         let forgets = self.profile.is_proven(Capability::RestForgotten);
         let reset = self.stale_marker.filter(|_| !forgets)?;
         Some((reset.0, reset.1.to_owned()))
     }
 
-    /// A server that does not take its marker back would begin the next transfer there: the session
-    /// ends.
+    /// Ends the session if the server refuses to reset its marker, because the next transfer would
+    /// begin there.
     fn check_marker(
         &mut self,
         mark: &RestartMarker,
@@ -214,7 +216,7 @@ impl Session {
         match marked {
             Err(Error::Refused { reply, .. }) if *mark == RestartMarker::None => {
                 log::debug!(
-                    "the server may keep a restart marker, and refuses to forget it: {reply}"
+                    "the server may keep a restart marker and refuses to reset it: {reply}"
                 );
                 self.control.give_up();
                 Err(Error::Closed(Phase::Reply))
@@ -223,7 +225,8 @@ impl Session {
         }
     }
 
-    /// Where REST or RANG was refused, `verb` begins at the start: what comes of it is not wanted.
+    /// Handles a refused REST or RANG: `verb` then begins at the start of the file, and its data is
+    /// not wanted.
     fn end_unmarked(&mut self, verb: &'static str, marked: Result<(), Error>) -> Result<(), Error> {
         if marked.is_err() && self.control.is_usable() {
             let begun = self.answer(verb);
@@ -234,12 +237,12 @@ impl Session {
         marked
     }
 
-    /// Notes whether the server still knew the data connection that was opened ahead of this
-    /// answer.
+    /// Records whether the server still had the data connection that was prepared before this
+    /// reply.
     fn check_prepared<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
         match &answer {
             Err(error) if has_no_data_connection(error) => {
-                log::debug!("a data connection opened ahead was forgotten: {error}");
+                log::debug!("the server has forgotten a prepared data connection: {error}");
                 self.prepared.was_dead();
             }
             Ok(_) => {
@@ -252,7 +255,7 @@ impl Session {
         answer
     }
 
-    /// The data connection of a transfer that has begun.
+    /// Accepts the data connection of a transfer that has begun.
     pub(in crate::ftp) fn accept(
         &mut self,
         verb: &'static str,
@@ -266,7 +269,7 @@ impl Session {
             Ok(wire) => return Ok(wire),
             Err(error) => error,
         };
-        // A server that breaks the handshake off (no session resumed) says why.
+        // A server that breaks off the handshake (because no session was resumed) reports why.
         let reason = match (&self.tls, &error) {
             (Some(_), Error::Io { .. } | Error::Tls(_)) => {
                 self.control.wait_for_reply(REASON_PATIENCE)
@@ -279,13 +282,13 @@ impl Session {
             let command = verb;
             return Err(Error::Refused { command, reply });
         }
-        // The transfer's reply is still to come, some time.
+        // The reply of the transfer will still arrive at some time.
         self.control.give_up();
         Err(error)
     }
 
-    /// Sends STOR and the whole of its data, then takes the 1yz; none where there is no data
-    /// connection for it yet.
+    /// Sends STOR and all of its data, then receives the 1yz. Returns `None` if no data connection
+    /// is prepared.
     pub(in crate::ftp) fn begin_early(
         &mut self,
         path: &RemotePath,
@@ -305,7 +308,7 @@ impl Session {
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
-        // The end of the data; where the server hung up, its reply says why.
+        // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
             self.send_behind(look.then_some(path))?;
@@ -326,15 +329,15 @@ impl Session {
         let sent =
             sent.and_then(|sent| sent.map_err(|error| socket_error(Phase::DataWrite, error)));
         if sent.is_err() {
-            // What there is of it is no whole file, and its completion is still to come.
+            // The uploaded file is incomplete, and its completion reply is outstanding.
             self.control.give_up();
         }
         sent.map(|()| Some(data))
     }
 }
 
-/// Sends `length` bytes of `file` from `offset` on; the outer error is the file's, the inner one
-/// the connection's.
+/// Sends `length` bytes of `file` from `offset` on. The outer error is that of the file, the inner
+/// one that of the connection.
 pub(in crate::ftp) fn send_file(
     data: &mut MaybeTlsStream,
     file: &File,
@@ -355,8 +358,8 @@ pub(in crate::ftp) fn send_file(
     Ok(Ok(()))
 }
 
-/// Whether a transfer was refused before it began for want of a data connection: it can be asked
-/// for again.
+/// Whether a transfer was refused before it began because the server has no data connection, so
+/// that it can be repeated.
 fn has_no_data_connection(error: &Error) -> bool {
     error
         .reply()

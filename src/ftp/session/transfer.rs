@@ -1,8 +1,8 @@
-//! Transfers: RETR, STOR, APPE, each after REST where it begins in the middle (RFC 959 §4.1.3,
-//! RFC 3659 §5).
+//! Transfers: RETR, STOR and APPE, after REST if they begin at an offset (RFC 959 §4.1.3, RFC 3659
+//! §5).
 //!
-//! Data is read to its end and the data connection closed before the completion reply is awaited:
-//! ProFTPD sends its 226 only then. Only that reply says that all of it arrived.
+//! Data is read to its end and the data connection closed before waiting for the completion reply:
+//! ProFTPD sends its 226 only then. Only that reply confirms that all data arrived.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -20,69 +20,69 @@ use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::stream::MaybeTlsStream;
 
-/// How long the end of a given-up transfer is waited for before ABOR is sent, and then again.
+/// Time to wait for the end of an aborted transfer before sending ABOR, and again after it.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
-/// Most replies that may still come of a transfer before NOOP is answered, with that answer.
+/// Maximum number of replies to a transfer that can precede the reply to NOOP, including that one.
 const MOST_REPLIES_BEFORE_NOOPS: usize = 3;
-/// How long a server that hung up on an upload has to say why.
+/// Time for a server that closed the data connection of an upload to report why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
-/// Time enough to take a reply that has arrived.
+/// Time to receive a reply that has already arrived.
 const SAID_ALREADY: Duration = Duration::from_millis(10);
-/// How often the last bytes of an upload, handed to the kernel already, are looked after: first,
-/// and at the longest.
+/// Interval for checking whether the last bytes of an upload have left the kernel: initial and
+/// maximum.
 const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
-/// A file of at most so many bytes is sent with its STOR: a socket takes them without anybody
-/// reading.
+/// Maximum size of a file that is sent together with its STOR: a socket buffers this much even if
+/// nobody reads.
 const EARLY: u64 = 64 << 10;
 
-/// A RETR under way; it owns its session. Dropped, it closes both connections.
+/// A RETR in progress, which owns its session. Dropping it closes both connections.
 #[derive(Debug)]
 pub struct Download {
     session: Session,
     data: MaybeTlsStream,
-    /// The data ended without TLS's word that it was all.
+    /// The data ended without close_notify.
     cut_off: bool,
 }
 
-/// A STOR or APPE under way; it owns its session. Dropped, it closes both connections.
+/// A STOR or APPE in progress, which owns its session. Dropping it closes both connections.
 #[derive(Debug)]
 pub struct Upload {
     session: Session,
     data: MaybeTlsStream,
-    /// What of a file is on its way into TLS.
+    /// Buffer for file data to be encrypted.
     piece: Vec<u8>,
     verb: &'static str,
-    /// Bytes sent with the command.
+    /// Number of bytes sent together with the command.
     sent_early: u64,
-    /// The server ended the transfer before we did, and said this.
+    /// Reply of a server that ended the transfer early.
     ended: Option<Reply>,
 }
 
-/// Ends another thread's wait on a transfer at once, by shutting its sockets down.
+/// Immediately interrupts a transfer in which another thread waits, by shutting down its sockets.
 #[derive(Debug)]
 pub struct Interrupter {
     sockets: [TcpStream; 2],
 }
 
 impl Interrupter {
-    /// The transfer's reads, writes and waits fail from now on.
+    /// Makes all reads, writes and waits of the transfer fail.
     pub fn interrupt(&self) {
         for socket in &self.sockets {
-            // It may be closed already, which is what is wanted.
+            // An error means that it is already closed.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
 impl Session {
-    /// Starts receiving `path` from `offset` on (RETR, after REST where `offset` is not 0).
+    /// Starts to download `path` from `offset` on (RETR, after REST if `offset` is not 0).
     pub fn retrieve(self, path: &RemotePath, offset: u64) -> Result<Download, Box<Failed>> {
         self.retrieve_marked(path, &RestartMarker::at(offset))
     }
 
-    /// Starts receiving the bytes of `path` in `range`, which is not empty (RANG, RETR): the
-    /// transfer ends by itself where they end. For servers whose FEAT has RANG.
+    /// Starts to download the non-empty `range` of `path` (RANG, RETR). The transfer ends by itself
+    /// at the end of the range. Only for servers that list RANG in FEAT.
     pub fn retrieve_within(
         self,
         path: &RemotePath,
@@ -104,18 +104,17 @@ impl Session {
         })
     }
 
-    /// Starts storing `path` from `offset` on (STOR, after REST where `offset` is not 0).
+    /// Starts to upload to `path` from `offset` on (STOR, after REST if `offset` is not 0).
     pub fn store(self, path: &RemotePath, offset: u64) -> Result<Upload, Box<Failed>> {
         let (session, data) = self.start("STOR", path, &RestartMarker::at(offset))?;
         Ok(Upload::new(session, data, "STOR", 0))
     }
 
-    /// Starts storing `path`, which is to have the first `length` bytes of `file` and no more
-    /// (STOR). Few bytes go with the command, all of them, where the server is known to bear it and
-    /// its data connection is open already: then [`Upload::sent_early`] says `length`. Else none
-    /// were sent. With `look`, a question about the file goes along where it can, so that
-    /// [`Session::mlst`] or [`Session::size_and_modified`] as the first thing after it costs no
-    /// round trip.
+    /// Starts to upload the first `length` bytes of `file` to `path` (STOR). A small file is sent
+    /// completely with the command if the server is known to support that and a data connection is
+    /// prepared; [`Upload::sent_early`] is then `length`, and otherwise 0. With `look`, a question
+    /// about the file is sent along if possible, so that [`Session::mlst`] or
+    /// [`Session::size_and_modified`] right after the upload costs no round trip.
     pub fn store_whole(
         mut self,
         path: &RemotePath,
@@ -123,7 +122,7 @@ impl Session {
         length: u64,
         look: bool,
     ) -> Result<Upload, Box<Failed>> {
-        // TLS shakes hands first, which takes the server's word.
+        // With TLS, the handshake comes first and needs the server's reply.
         if length > EARLY || !self.profile.has(Capability::EarlyUpload) || self.tls.is_some() {
             return self.store(path, 0);
         }
@@ -134,13 +133,13 @@ impl Session {
         }
     }
 
-    /// Starts storing at the end of `path` (APPE).
+    /// Starts to append to `path` (APPE).
     pub fn append(self, path: &RemotePath) -> Result<Upload, Box<Failed>> {
         let (session, data) = self.start("APPE", path, &RestartMarker::None)?;
         Ok(Upload::new(session, data, "APPE", 0))
     }
 
-    /// Takes the reply that ends a transfer, its data connection being closed.
+    /// Receives the completion reply of a transfer whose data connection is closed.
     pub(in crate::ftp) fn complete(
         &mut self,
         verb: &'static str,
@@ -150,10 +149,10 @@ impl Session {
         self.check_completion(verb, reply)
     }
 
-    /// What the reply that ends a transfer says.
+    /// Evaluates the completion reply of a transfer.
     fn check_completion(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
         if self.is_skipped_by(&reply) {
-            log::warn!("the server did not say how {verb} ended, and went on with {reply}");
+            log::warn!("the server sent no completion reply for {verb}, but {reply}");
             self.control.give_up();
             return Err(Error::Closed(Phase::Reply));
         }
@@ -178,8 +177,9 @@ impl Session {
         }
     }
 
-    /// Brings the session back in step after the data connection was closed early: each transfer
-    /// has one completion reply, whatever it says. False when the session is of no use any more.
+    /// Brings the session back in step after an early close of the data connection: each transfer
+    /// has one completion reply, whatever its code. Returns false if the session is no longer
+    /// usable.
     pub(in crate::ftp) fn resynchronise(&mut self) -> bool {
         if self.has_sent_behind() {
             self.control.give_up();
@@ -191,8 +191,8 @@ impl Session {
             }
             Some(Ok(_)) => true,
             Some(Err(_)) => false,
-            // The server has not noticed that its data goes nowhere. One reply ends the transfer,
-            // the other answers ABOR (RFC 959 §4.1.3).
+            // The server has not noticed the closed connection. One reply ends the transfer, the
+            // other answers ABOR (RFC 959 §4.1.3).
             None => {
                 self.control.send(b"ABOR").is_ok()
                     && self.end_of_transfer()
@@ -207,9 +207,9 @@ impl Session {
         self.control.is_usable()
     }
 
-    /// Pure-FTPd ends a broken download with one more 150 and says nothing after it; another server
-    /// might mean it. The reply to NOOP, 200 or a refusal as unknown, is no transfer's: all is said
-    /// when it comes.
+    /// Checks with NOOP that no more replies follow. Pure-FTPd ends an aborted download with a
+    /// second 150 and nothing after it, while another server might mean it. The reply to NOOP, 200
+    /// or a refusal, answers no transfer, so everything before it has arrived.
     fn passes_noop(&mut self) -> bool {
         if self.control.send(b"NOOP").is_err() {
             return false;
@@ -226,13 +226,13 @@ impl Session {
         false
     }
 
-    /// Waits until the server's end has acknowledged all data, for as long as some is acknowledged
-    /// within the timeout; the transfer's reply, should it come first.
+    /// Waits until the server has acknowledged all data, as long as it acknowledges some within
+    /// each timeout. Returns the transfer's reply if that arrives first.
     fn drain(&mut self, data: &MaybeTlsStream) -> Result<Option<Reply>, Error> {
         let (mut left, mut moved) = (usize::MAX, Instant::now());
         let [mut pause, longest] = LOOKS;
         loop {
-            // A socket that does not tell is asked for no more.
+            // Stop waiting if the socket does not report it.
             let now = crate::sys::unacknowledged(data.socket()).unwrap_or(0);
             if now == 0 {
                 return Ok(None);
@@ -251,10 +251,9 @@ impl Session {
         }
     }
 
-    /// After an upload: takes what the server still says on the data connection (tickets, its
-    /// close_notify) until it closes it. A socket closed with that unread would be reset, and
-    /// vsftpd takes a reset for a broken upload. The transfer's reply, should it come first, is
-    /// enough, too.
+    /// After an upload, reads what the server still sends on the data connection (tickets, its
+    /// close_notify) until it closes it. Closing a socket with unread data would reset it, which
+    /// vsftpd treats as a failed upload. Returns the transfer's reply if that arrives first.
     fn listen_to_the_end(&mut self, data: &mut MaybeTlsStream) -> Option<Result<Reply, Error>> {
         let MaybeTlsStream::Tls(stream) = data else {
             return None;
@@ -285,7 +284,8 @@ impl Session {
 }
 
 impl Download {
-    /// Some bytes into `buffer`; 0 at the end of the data, which [`Download::finish`] must confirm.
+    /// Reads some bytes into `buffer`. Returns 0 at the end of the data, which [`Download::finish`]
+    /// must confirm.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.data.read(buffer) {
@@ -300,20 +300,20 @@ impl Download {
         }
     }
 
-    /// After the end of the data: closes the data connection, then takes the completion reply.
-    /// A refusal there means that the data is not whole, however much came.
+    /// Finishes the download after the end of the data: closes the data connection and receives the
+    /// completion reply. A refusal means that the data is incomplete, however much arrived.
     ///
     /// # Errors
-    /// [`Error::NoCloseNotify`] where all else is well but TLS did not tell the end: the data is whole
-    /// where its size is known otherwise, and right.
+    /// [`Error::NoCloseNotify`] if only the TLS close_notify is missing. The data is complete if
+    /// its size matches a size known otherwise.
     pub fn finish(self) -> Result<Session, Box<Failed>> {
         let Self {
             mut session,
             mut data,
             cut_off,
         } = self;
-        // Some servers wait for this side's word that it has seen the end; one that hung up does
-        // not.
+        // Some servers wait for the client's close_notify. An error means that the server has
+        // closed the connection.
         let _ = data.end();
         drop(data);
         session.prepare_behind();
@@ -324,8 +324,8 @@ impl Download {
         }
     }
 
-    /// Before the end of the data: ends the transfer and brings the session back in step; none when
-    /// in doubt.
+    /// Aborts the download before the end of the data and brings the session back in step. Returns
+    /// `None` if that is in doubt.
     pub fn abort(self) -> Option<Session> {
         let Self {
             mut session, data, ..
@@ -334,12 +334,12 @@ impl Download {
         session.resynchronise().then_some(session)
     }
 
-    /// Ends a `read` that another thread waits in.
+    /// Returns a handle that interrupts a `read` in another thread.
     pub fn interrupter(&self) -> std::io::Result<Interrupter> {
         self.session.interrupter(&self.data)
     }
 
-    /// How long a packet takes to the server and back, as the kernel saw it on the data connection.
+    /// Round-trip time of the data connection as measured by the kernel.
     pub fn round_trip(&self) -> Option<Duration> {
         crate::sys::round_trip(self.data.socket()).ok()
     }
@@ -357,26 +357,26 @@ impl Upload {
         }
     }
 
-    /// Bytes that went with the command: all there are to be, or none.
+    /// Number of bytes sent with the command: the whole file or 0.
     pub fn sent_early(&self) -> u64 {
         self.sent_early
     }
 
-    /// Sends these bytes.
+    /// Sends bytes.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.data
             .write_all(bytes)
             .map_err(|error| self.hung_up(error))
     }
 
-    /// Sends `length` bytes of `file` from `offset` on: from the page cache to the socket, where
-    /// the kernel can (sendfile). A file that ends before is [`Error::LocalFile`].
+    /// Sends `length` bytes of `file` from `offset` on, with sendfile where possible. If the file
+    /// ends earlier, fails with [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
         send_file(&mut self.data, file, offset, length, &mut self.piece)?
             .map_err(|error| self.hung_up(error))
     }
 
-    /// Ends the data and takes the 226 or 250: only then is it stored.
+    /// Ends the data and receives the 226 or 250, which confirms the upload.
     pub fn finish(self) -> Result<(Session, Reply), Box<Failed>> {
         let Self {
             mut session,
@@ -394,8 +394,8 @@ impl Upload {
                 session,
             ));
         }
-        // The end of the data; it may be refused only because the server hung up, and says why
-        // next.
+        // End of the data. An error only means that the server has closed the connection; it
+        // reports why in the reply.
         let _ = data.end();
         let early = match session.drain(&data) {
             Ok(None) => session.listen_to_the_end(&mut data).transpose(),
@@ -414,7 +414,7 @@ impl Upload {
         };
         match reply {
             Ok(reply) => {
-                // What is asked about the file next goes with it.
+                // Request the next data connection together with the next question about the file.
                 session.prepare_data();
                 Ok((session, reply))
             }
@@ -422,7 +422,7 @@ impl Upload {
         }
     }
 
-    /// Gives the upload up; what the server keeps of it is unknown.
+    /// Aborts the upload. How much the server has stored is unknown.
     pub fn abort(self) -> Option<Session> {
         let Self {
             mut session,
@@ -436,17 +436,17 @@ impl Upload {
         (in_step && session.is_usable()).then_some(session)
     }
 
-    /// Ends a write that another thread waits in.
+    /// Returns a handle that interrupts a write in another thread.
     pub fn interrupter(&self) -> std::io::Result<Interrupter> {
         self.session.interrupter(&self.data)
     }
 
-    /// A broken data connection's reason, which the server gives on the control connection: 552 for
-    /// a full disk.
+    /// Returns the reason for a broken data connection, which the server reports on the control
+    /// connection: 552 for a full disk.
     fn hung_up(&mut self, error: std::io::Error) -> Error {
         let patience = match error.kind() {
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => REASON_PATIENCE,
-            // It stopped reading a whole timeout ago: what it had to say is here.
+            // The server stopped reading a whole timeout ago, so its reply has already arrived.
             ErrorKind::WouldBlock | ErrorKind::TimedOut => SAID_ALREADY,
             _ => return socket_error(Phase::DataWrite, error),
         };

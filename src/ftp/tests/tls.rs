@@ -356,13 +356,13 @@ fn a_strangers_certificate_is_refused_and_shown() {
     for (identity, reason) in [
         (
             Identity::new(),
-            "nobody trusted has signed it; its issuer is CN=the peer",
+            "no trusted authority has signed it; its issuer is CN=the peer",
         ),
         (
             Identity::changed(|it| {
                 it.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
             }),
-            "it signed itself, as an authority's",
+            "it is a self-signed certificate of an authority",
         ),
     ] {
         is_refused_and_shown(&identity, reason);

@@ -1,4 +1,4 @@
-//! What a certificate says of itself (RFC 5280 §4), for people who must decide whether to trust it.
+//! Contents of a certificate (RFC 5280 §4), for users who decide whether to trust it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,43 +7,43 @@ use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Most characters shown of a name, which the server chose.
+/// Maximum number of characters shown of a name, which the server chooses.
 const MOST_CHARACTERS: usize = 120;
-/// Most names kept; some certificates have hundreds.
+/// Maximum number of stored names. Some certificates have hundreds.
 const MOST_NAMES: usize = 64;
-/// Names shown in one line; the others are counted.
+/// Number of names shown in one line. The others are counted.
 const SHOWN_NAMES: usize = 6;
 
-/// The SHA-256 digest of a certificate's DER.
+/// SHA-256 digest of a certificate in DER form.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
-/// A certificate, as it is shown.
+/// The displayed fields of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its subject; empty where it has none.
+    /// Subject; may be empty.
     pub subject: String,
-    /// Its issuer's subject.
+    /// Subject of the issuer.
     pub issuer: String,
-    /// The host names and addresses that it is for (subjectAltName).
+    /// Host names and addresses (subjectAltName).
     pub names: Vec<String>,
-    /// The first second it is valid, UTC since the epoch.
+    /// Start of the validity period, in UTC seconds since the epoch.
     pub not_before: i64,
-    /// The last second it is valid, UTC since the epoch.
+    /// End of the validity period, in UTC seconds since the epoch.
     pub not_after: i64,
-    /// What a pin compares.
+    /// Digest of the certificate, which a pin compares.
     pub fingerprint: Fingerprint,
-    /// The digest of its public key (subjectPublicKeyInfo), which a renewed certificate may keep.
+    /// Digest of the public key (subjectPublicKeyInfo), which a renewed certificate may keep.
     pub key: Fingerprint,
 }
 
 impl Fingerprint {
-    /// Its octets.
+    /// Bytes of the digest.
     pub(in crate::ftp) fn octets(&self) -> &[u8] {
         &self.0
     }
 
-    /// That of a certificate's DER.
+    /// Computes the digest of a certificate in DER form.
     pub fn of(der: &[u8]) -> Self {
         Self(Sha256::digest(der).into())
     }
@@ -52,7 +52,7 @@ impl Fingerprint {
 impl FromStr for Fingerprint {
     type Err = ();
 
-    /// `sha256:` and 64 hexadecimal digits, with colons between pairs or without.
+    /// Parses `sha256:` and 64 hexadecimal digits, with or without colons between pairs.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (algorithm, digits) = text.split_once(':').ok_or(())?;
         if !algorithm.eq_ignore_ascii_case("sha256") {
@@ -88,8 +88,8 @@ impl fmt::Debug for Fingerprint {
 }
 
 impl Certificate {
-    /// Reads it; what cannot be read is shown as not readable, for the fingerprint tells it all the
-    /// same.
+    /// Parses a certificate. An unreadable one is shown as such, because its fingerprint still
+    /// identifies it.
     pub(super) fn read(der: &[u8]) -> Self {
         let fingerprint = Fingerprint::of(der);
         let Ok((_, certificate)) = X509Certificate::from_der(der) else {
@@ -149,11 +149,11 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// The day of a time, UTC.
+/// Formats the day of a UTC time.
 pub(super) fn day(seconds: i64) -> String {
     match jiff::Timestamp::from_second(seconds) {
         Ok(time) => time.strftime("%Y-%m-%d").to_string(),
-        Err(_) => "a day without a date".to_owned(),
+        Err(_) => "an unknown day".to_owned(),
     }
 }
 
@@ -170,7 +170,7 @@ fn display_name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// A text that the server chose, fit for a terminal and a log.
+/// Escapes text from the server for terminals and logs.
 fn escaped(text: &str) -> String {
     let mut shown: String = text
         .chars()

@@ -1,7 +1,7 @@
-//! TLS under FTP (RFC 4217): explicit by AUTH TLS, or implicit from the first byte; TLS 1.2 and
-//! 1.3.
+//! TLS for FTP (RFC 4217): explicit by AUTH TLS, or implicit from the first byte; TLS 1.2 and 1.3.
 //!
-//! Asked for, it is never left out: a server that cannot is an error, not a session in the clear.
+//! There is no fallback to plaintext: if TLS is requested and the server does not support it,
+//! connecting fails.
 
 mod certificate;
 mod signature;
@@ -35,112 +35,112 @@ use stream::{CONTROL_ROOM, DATA_ROOM};
 use tickets::Tickets;
 use trust::CertificateVerifier;
 
-/// A session that old is not begun another transfer on: servers forget what it would resume, the
-/// first of them (ProFTPD's cache) after half an hour.
+/// Maximum age of a session for further transfers. Servers forget TLS sessions, ProFTPD's cache
+/// first, after half an hour.
 const OLD: Duration = Duration::from_secs(20 * 60);
 
-/// The versions a session may have: both; TLS 1.2 for want of tickets; both, because the server has
-/// no TLS 1.2.
+/// Versions for new sessions: both; only TLS 1.2 because the server gives too few tickets; both
+/// because the server does not support TLS 1.2.
 const BOTH: u8 = 0;
 const ONLY_12: u8 = 1;
 const NEVER_ONLY_12: u8 = 2;
-/// TLS 1.2 for want of a longer RSA key.
+/// Only TLS 1.2 because the server's RSA key is short.
 const SHORT_RSA: u8 = 3;
 
-/// Whether and how a connection is protected.
+/// Whether and how connections are encrypted.
 #[derive(Debug, Clone, Default)]
 pub enum Tls {
-    /// All in the clear.
+    /// No encryption.
     #[default]
     Off,
-    /// Asked for by AUTH TLS, before anything else is said (RFC 4217 §4).
+    /// By AUTH TLS, before any other command (RFC 4217 §4).
     Explicit(TlsConfig),
-    /// From the first byte, on a port of its own (990).
+    /// From the first byte, on a separate port (990).
     Implicit(TlsConfig),
 }
 
-/// What is wanted of TLS.
+/// TLS options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsOptions {
-    /// Whom to trust.
+    /// Which server certificates to trust.
     pub trust: Trust,
-    /// Who this side is, for servers that ask for a certificate.
+    /// Client certificate, for servers that request one.
     pub identity: Option<Identity>,
 }
 
 /// A client certificate and its key, in PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The certificate, with those between it and its root behind it.
+    /// The certificate, followed by its issuers.
     pub certificate: PathBuf,
-    /// The private key; in the certificate's file where none is named.
+    /// The private key; if `None`, it is in the certificate's file.
     pub key: Option<PathBuf>,
 }
 
-/// Files read, roots found: made once, cheap to clone.
+/// A loaded TLS configuration; cheap to clone.
 #[derive(Clone)]
 pub struct TlsConfig(Arc<Loaded>);
 
 struct Loaded {
     config: ClientConfig,
-    /// The same for TLS 1.2 alone, whose session can be resumed any number of times.
+    /// The same for TLS 1.2 only, whose sessions can be resumed any number of times.
     tls12: ClientConfig,
-    /// The same for TLS 1.2 and RSA keys that are too short for anything else.
+    /// The same for TLS 1.2 with a short RSA key.
     short_rsa: ClientConfig,
     verifier: Arc<CertificateVerifier>,
     versions: AtomicU8,
-    /// Where anybody is trusted: that it was said so.
+    /// Set if any certificate is trusted: whether the user was warned.
     warned: Option<Once>,
 }
 
-/// Why TLS cannot be used as wanted.
+/// Reason why TLS cannot be configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A file that cannot be read, or is no PEM.
+    /// A file cannot be read, or is not PEM.
     #[error("cannot read {}: {}", .0.display(), .1)]
     Unreadable(PathBuf, String),
-    /// A file without a usable certificate in PEM.
+    /// A file contains no usable certificate in PEM.
     #[error("{} holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", .0.display())]
     NoCertificate(PathBuf),
-    /// A file without a private key in PEM.
+    /// A file contains no private key in PEM.
     #[error("{} holds no private key in PEM without a passphrase", .0.display())]
     NoKey(PathBuf),
-    /// A key that does not belong to its certificate, or is of no kind that is known.
+    /// A key does not belong to its certificate, or is of an unknown kind.
     #[error("the key of the certificate in {} cannot be used: {}", .0.display(), .1)]
     BadKey(PathBuf, String),
-    /// The system has no trusted roots.
+    /// The system has no trusted root certificates.
     #[error(
-        "this system has no trusted root certificates (the package is mostly called ca-certificates); name one with -o cafile=FILE or pin the server's with -o fingerprint=sha256:HEX"
+        "this system has no trusted root certificates (the package is usually called ca-certificates); name one with -o cafile=FILE or pin the server's with -o fingerprint=sha256:HEX"
     )]
     NoRoots,
-    /// rustls refused.
+    /// An error of rustls.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
 }
 
-/// How a handshake may go better than the one before.
+/// What to change after a failed handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TlsFallback {
-    /// Over TLS 1.2, with what a short RSA key can do.
+    /// Use TLS 1.2 with signature schemes for a short RSA key.
     ShortRsa,
-    /// Without the restriction to TLS 1.2.
+    /// Lift the restriction to TLS 1.2.
     AnyVersion,
 }
 
-/// What a session's TLS came to.
+/// Properties of a session's TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Security {
-    /// `TLS 1.3`.
+    /// Version, such as `TLS 1.3`.
     pub version: String,
-    /// The cipher suite's name.
+    /// Name of the cipher suite.
     pub cipher: String,
-    /// The server's certificate, then those it sent along.
+    /// The server's certificate, followed by those sent along.
     pub certificates: Vec<Certificate>,
-    /// Whether the last data connection resumed the session; none before the first.
+    /// Whether the last data connection resumed the session. `None` before the first.
     pub data_resumed: Option<bool>,
 }
 
-/// A handshake's failure.
+/// Error of a handshake.
 #[derive(Debug)]
 pub(super) enum HandshakeError {
     Io(io::Error),
@@ -160,7 +160,7 @@ impl From<rustls::Error> for HandshakeError {
 }
 
 impl HandshakeError {
-    /// As this floor tells it.
+    /// Converts to an FTP error.
     pub(super) fn into_error(self, phase: Phase) -> Error {
         match self {
             Self::Io(error) => super::control::socket_error(phase, error),
@@ -170,7 +170,7 @@ impl HandshakeError {
 }
 
 impl Tls {
-    /// What TLS is made with, where there is any.
+    /// Returns the configuration if TLS is on.
     pub(super) fn config(&self) -> Option<&TlsConfig> {
         match self {
             Self::Off => None,
@@ -180,10 +180,10 @@ impl Tls {
 }
 
 impl TlsConfig {
-    /// Reads the files and finds the roots.
+    /// Reads the files and loads the roots.
     ///
     /// # Errors
-    /// A file that cannot be used, or no roots.
+    /// A file is not usable, or there are no roots.
     pub fn load(options: &TlsOptions) -> Result<Self, ConfigError> {
         let provider = Arc::new(ring::default_provider());
         let verifier = Arc::new(CertificateVerifier::new(&options.trust, &provider)?);
@@ -220,18 +220,19 @@ impl TlsConfig {
         })))
     }
 
-    /// A server's TLS 1.3 tickets ran out, for it gives none with uploads (ProFTPD does not), and
-    /// rustls takes each for one connection: sessions made from now on are of TLS 1.2.
+    /// Switches new sessions to TLS 1.2 because the server's TLS 1.3 tickets ran out: it issues
+    /// none with uploads (ProFTPD), and rustls uses each ticket only once.
     fn fall_back_to_tls12(&self) {
         let only = self
             .versions()
             .compare_exchange(BOTH, ONLY_12, Relaxed, Relaxed);
         if only.is_ok() {
-            log::debug!("the server gives too few TLS 1.3 tickets: going on with TLS 1.2");
+            log::debug!("the server issues too few TLS 1.3 tickets; continuing with TLS 1.2");
         }
     }
 
-    /// Whether TLS 1.2 alone was tried, for want of tickets; it is not tried again.
+    /// Lifts the restriction to TLS 1.2 that was set for lack of tickets. Returns whether there was
+    /// one. It is not set again.
     fn gave_up_tls12(&self) -> bool {
         let only = self
             .versions()
@@ -239,11 +240,11 @@ impl TlsConfig {
         only.is_ok()
     }
 
-    /// How a handshake that failed may go better; new sessions are made so from now on.
+    /// What to change after a failed handshake. Applies to all new sessions.
     pub(super) fn fallback(&self) -> Option<TlsFallback> {
         let met_short_rsa = self.0.verifier.met_short_rsa();
         if met_short_rsa && self.versions().swap(SHORT_RSA, Relaxed) != SHORT_RSA {
-            log::warn!("the server's RSA key is shorter than 2048 bits: going on with TLS 1.2");
+            log::warn!("the server's RSA key is shorter than 2048 bits; continuing with TLS 1.2");
             return Some(TlsFallback::ShortRsa);
         }
         self.gave_up_tls12().then_some(TlsFallback::AnyVersion)
@@ -257,7 +258,7 @@ impl TlsConfig {
         if let Some(warned) = &self.0.warned {
             warned.call_once(|| {
                 log::warn!(
-                    "insecure: the server's certificate is not checked, so anybody on the way can read and change all"
+                    "insecure: the server's certificate is not checked, so an attacker on the network can read and change everything"
                 );
             });
         }
@@ -270,8 +271,8 @@ impl std::fmt::Debug for TlsConfig {
     }
 }
 
-/// Makes the TLS connections of one session: the control connection's, and the data connections'
-/// that resume it.
+/// Creates the TLS connections of one session: the control connection, and data connections that
+/// resume it.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     loaded: TlsConfig,
@@ -282,16 +283,16 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// For the server at `host`; none in the clear.
+    /// Creates the connector for the server at `host`. Returns `None` if TLS is off.
     ///
     /// # Errors
-    /// The host's name is none that a certificate can have.
+    /// The host name is not valid in a certificate.
     pub(super) fn new(tls: &Tls, host: &str) -> Result<Option<Self>, Error> {
         let Some(loaded) = tls.config() else {
             return Ok(None);
         };
         loaded.warn_once();
-        // The zone of a link-local address is this machine's own affair.
+        // The zone of a link-local address is only meaningful on this machine.
         let address = host.split('%').next().unwrap_or(host);
         let name = ServerName::try_from(address.trim_end_matches('.').to_owned());
         let name =
@@ -312,22 +313,22 @@ impl Connector {
         }))
     }
 
-    /// TLS over a control connection, its handshake still to be made.
+    /// Wraps a control connection. The handshake follows.
     pub(super) fn over_control(&self, socket: TcpStream) -> Result<TlsStream, Error> {
         self.wrap(socket, CONTROL_ROOM)
     }
 
-    /// TLS over a data connection, its handshake still to be made.
+    /// Wraps a data connection. The handshake follows.
     pub(super) fn over_data(&self, socket: TcpStream) -> Result<TlsStream, Error> {
         self.wrap(socket, DATA_ROOM)
     }
 
-    /// Whether a data connection could no longer resume the session, where the server had let it.
+    /// Whether data connections can no longer resume the session, although the server supports it.
     pub(super) fn is_exhausted(&self) -> bool {
         self.tickets.remaining() == Some(0) || self.made.elapsed() > OLD
     }
 
-    /// A whole upload brought no ticket: where none is left, so will the next ones.
+    /// Falls back to TLS 1.2 if no tickets are left after an upload that brought none.
     pub(super) fn check_tickets_after_upload(&self) {
         if self.tickets.remaining() == Some(0) {
             self.loaded.fall_back_to_tls12();
@@ -343,7 +344,7 @@ impl Connector {
 }
 
 impl TlsStream {
-    /// What this connection came to.
+    /// Properties of this connection.
     pub(super) fn security(&self, data_resumed: Option<bool>) -> Security {
         Security {
             version: self.version(),
@@ -354,7 +355,7 @@ impl TlsStream {
     }
 }
 
-/// What rustls found, as this floor tells it.
+/// Converts an error of rustls.
 pub(super) fn to_error(error: &rustls::Error) -> Error {
     if let Some(distrust) = trust::distrust(error) {
         return Error::Certificate(Box::new(distrust));
@@ -366,8 +367,8 @@ pub(super) fn to_error(error: &rustls::Error) -> Error {
         return Error::NotTls;
     }
     Error::Tls(match error {
-        // A server that shares no version or cipher says either of these, or chooses what was not
-        // offered.
+        // Reported by servers that share no version or cipher with the client, or caused by their
+        // choosing one that was not offered.
         rustls::Error::AlertReceived(
             AlertDescription::ProtocolVersion
             | AlertDescription::HandshakeFailure

@@ -1,7 +1,7 @@
-//! A TLS connection over a TCP socket: records in, records out (RFC 8446, RFC 5246).
+//! A TLS connection over a TCP socket (RFC 8446, RFC 5246).
 //!
-//! rustls does the protocol on buffers that are kept here, so that a system call moves many records
-//! and data is decrypted into its reader's buffer with one copy in between.
+//! rustls runs the protocol on buffers owned by this type. One system call transfers many records,
+//! and data is decrypted into the reader's buffer with only one copy in between.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -13,44 +13,45 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 
 use super::{Certificate, HandshakeError};
 
-/// Received bytes a control connection has room for, until a handshake needs more.
+/// Initial receive buffer of a control connection in bytes. A handshake can enlarge it.
 pub(super) const CONTROL_ROOM: usize = 24 << 10;
-/// Received bytes a data connection has room for: many records in one system call.
+/// Receive buffer of a data connection in bytes: many records per system call.
 pub(super) const DATA_ROOM: usize = 256 << 10;
-/// Most bytes received and not understood: more than the longest handshake message.
+/// Maximum number of received bytes without a complete message: more than the longest handshake
+/// message.
 const MOST_ROOM: usize = 256 << 10;
-/// Less room than this is not worth a system call: a whole record (RFC 8446 §5.2).
+/// Minimum space for a read: a whole record (RFC 8446 §5.2).
 const RECORD: usize = (16 << 10) + 256 + 5;
-/// Data that is encrypted at a time.
+/// Number of bytes to encrypt at a time.
 const PIECE: usize = 256 << 10;
-/// Most reads of what an upload's server says for itself.
+/// Maximum number of reads of data that the server sends during an upload.
 const MOST_ROUNDS: usize = 64;
-/// What a handshake message or an alert needs; a longer one says so.
+/// Initial space for a handshake message or an alert. Longer ones report their size.
 const MESSAGE: usize = 4 << 10;
 
-/// A TLS connection, client's side.
+/// The client side of a TLS connection.
 pub(in crate::ftp) struct TlsStream {
     socket: TcpStream,
     connection: UnbufferedClientConnection,
     incoming: Incoming,
-    /// Encrypted and not yet sent.
+    /// Encrypted data not yet sent.
     outgoing: Vec<u8>,
-    /// Decrypted, and `taken` bytes of it taken.
+    /// Decrypted data, of which `taken` bytes were read.
     plain: Vec<u8>,
     taken: usize,
-    /// The server's close_notify came.
+    /// The server's close_notify was received.
     ended: bool,
-    /// What broke it: rustls must not look at a connection again that it has given up.
+    /// The fatal error, after which rustls must not process the connection any further.
     broken: Option<rustls::Error>,
 }
 
-/// Where data goes that is decrypted.
+/// Destination of decrypted data.
 struct Sink<'a> {
     buffer: &'a mut [u8],
     filled: usize,
 }
 
-/// What is wanted of rustls beyond looking through the records.
+/// What rustls should do besides processing records.
 #[derive(Clone, Copy)]
 enum Want<'a> {
     Nothing,
@@ -63,11 +64,11 @@ enum Want<'a> {
 enum Stand {
     /// The handshake waits for the server.
     Handshake,
-    /// Data may be sent; what was wanted is done.
+    /// Data can be sent; the request was carried out.
     Open,
     /// The reader's buffer is full.
     Full,
-    /// Both sides said close_notify.
+    /// Both sides have sent close_notify.
     Closed,
 }
 
@@ -78,7 +79,7 @@ impl std::fmt::Debug for TlsStream {
 }
 
 impl TlsStream {
-    /// A connection whose handshake has not begun, with `room` for received bytes.
+    /// Wraps a connection before its handshake, with a receive buffer of `room` bytes.
     pub(super) fn new(
         socket: TcpStream,
         connection: UnbufferedClientConnection,
@@ -96,15 +97,15 @@ impl TlsStream {
         }
     }
 
-    /// The TCP socket below.
+    /// Returns the underlying TCP socket.
     pub(in crate::ftp) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
-    /// Sends the client's hello, without waiting for anything.
+    /// Sends the client's hello without waiting.
     ///
     /// # Errors
-    /// The socket's.
+    /// Those of the socket.
     pub(in crate::ftp) fn hello(&mut self) -> io::Result<()> {
         let (_, flushed) = (
             self.drive(Want::Nothing, &mut Sink::none()),
@@ -113,12 +114,12 @@ impl TlsStream {
         flushed
     }
 
-    /// Goes on with the handshake by what has come, of which there is some or the end; whether that
-    /// ends it, well or not.
+    /// Continues the handshake with data that is ready to be read. Returns whether it is over,
+    /// successfully or not.
     pub(in crate::ftp) fn continue_handshake(&mut self) -> bool {
         match self.incoming.fill(&self.socket) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return false,
-            // What is wrong shows again when the connection is used.
+            // The error occurs again when the connection is used.
             Ok(0) | Err(_) => return true,
             Ok(_) => {}
         }
@@ -127,10 +128,10 @@ impl TlsStream {
         flushed.is_err() || !matches!(stand, Ok(Stand::Handshake))
     }
 
-    /// Shakes hands, before `deadline`.
+    /// Performs the handshake before `deadline`.
     ///
     /// # Errors
-    /// What the server or its certificate lacks; the socket's, a `TimedOut` among them.
+    /// Problems with the server's TLS or certificate, and socket errors including `TimedOut`.
     pub(in crate::ftp) fn handshake(&mut self, deadline: Instant) -> Result<(), HandshakeError> {
         loop {
             let stand = self.drive(Want::Nothing, &mut Sink::none());
@@ -153,18 +154,18 @@ impl TlsStream {
         }
     }
 
-    /// Tells the server that this side has sent all it had.
+    /// Sends close_notify.
     ///
     /// # Errors
-    /// The socket's.
+    /// Those of the socket.
     pub(in crate::ftp) fn close_notify(&mut self) -> io::Result<()> {
         self.drive(Want::CloseNotify, &mut Sink::none())
             .map_err(broken)?;
         self.flush_out()
     }
 
-    /// Takes what has come, without waiting; whether the server has closed the connection, or it
-    /// broke.
+    /// Processes available data without waiting. Returns whether the server has closed the
+    /// connection or it failed.
     pub(in crate::ftp) fn has_ended(&mut self) -> bool {
         if self.ended || self.socket.set_nonblocking(true).is_err() {
             return true;
@@ -186,12 +187,12 @@ impl TlsStream {
         self.socket.set_nonblocking(false).is_err() || over
     }
 
-    /// Whether the session is one resumed.
+    /// Whether the session was resumed.
     pub(in crate::ftp) fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// The protocol's version, as people write it.
+    /// Name of the protocol version.
     pub(super) fn version(&self) -> String {
         match self.connection.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3".to_owned(),
@@ -200,25 +201,25 @@ impl TlsStream {
         }
     }
 
-    /// The cipher suite's name.
+    /// Name of the cipher suite.
     pub(super) fn cipher(&self) -> String {
         let suite = self.connection.negotiated_cipher_suite();
         suite.map_or_else(String::new, |suite| format!("{:?}", suite.suite()))
     }
 
-    /// The server's certificate, and those it sent along.
+    /// The server's certificate, and those sent along.
     pub(super) fn certificates(&self) -> Vec<Certificate> {
         let chain = self.connection.peer_certificates().unwrap_or_default();
         chain.iter().map(|it| Certificate::read(it)).collect()
     }
 
-    /// [Looks](Self::look_through) through what was received, unless it broke before; when it
-    /// breaks, the alert that tells the server why is put into `outgoing`.
+    /// Runs [`Self::process`] unless the connection failed before. On failure, puts the alert
+    /// that reports it into `outgoing`.
     fn drive(&mut self, want: Want<'_>, sink: &mut Sink<'_>) -> Result<Stand, rustls::Error> {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        let looked = self.look_through(want, sink);
+        let looked = self.process(want, sink);
         if let Err(error) = &looked {
             self.broken = Some(error.clone());
             if let Ok(ConnectionState::EncodeTlsData(mut alert)) =
@@ -230,13 +231,9 @@ impl TlsStream {
         looked
     }
 
-    /// Has rustls look through what was received, and do what is `want`ed. Data goes to `sink` and,
-    /// where that has no room, to `plain`; messages to send are put into `outgoing`.
-    fn look_through(
-        &mut self,
-        want: Want<'_>,
-        sink: &mut Sink<'_>,
-    ) -> Result<Stand, rustls::Error> {
+    /// Lets rustls process received data and carry out the request `want`. Decrypted data goes to
+    /// `sink`, and to `plain` when that is full; messages to send go to `outgoing`.
+    fn process(&mut self, want: Want<'_>, sink: &mut Sink<'_>) -> Result<Stand, rustls::Error> {
         loop {
             let UnbufferedStatus { discard, state } =
                 self.connection.process_tls_records(self.incoming.unread());
@@ -245,7 +242,7 @@ impl TlsStream {
                 Err(error) => Err(error),
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        sink.give(record?.payload, &mut self.plain);
+                        sink.push(record?.payload, &mut self.plain);
                     }
                     Ok(sink.is_filled().then_some(Stand::Full))
                 }
@@ -253,7 +250,7 @@ impl TlsStream {
                     append(outgoing, MESSAGE, |room| message.encode(room)).map(|()| None)
                 }
                 Ok(ConnectionState::TransmitTlsData(sent)) => {
-                    // It is in `outgoing`, which keeps the order.
+                    // It is in `outgoing`, which preserves the order.
                     sent.done();
                     Ok(None)
                 }
@@ -288,7 +285,7 @@ impl TlsStream {
         sent
     }
 
-    /// Bytes decrypted before, into `buffer`.
+    /// Moves decrypted bytes into `buffer`.
     fn take_plain(&mut self, buffer: &mut [u8]) -> usize {
         let left = self.plain.get(self.taken..).unwrap_or_default();
         let count = left.len().min(buffer.len());
@@ -303,14 +300,14 @@ impl TlsStream {
         count
     }
 
-    /// What was received already, decrypted into `buffer`.
+    /// Decrypts received data into `buffer`.
     fn decrypt(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut sink = Sink { buffer, filled: 0 };
         let driven = self.drive(Want::Nothing, &mut sink);
         let count = sink.filled;
         let flushed = self.flush_out();
         if count > 0 {
-            // What is wrong will be so again at the next read.
+            // The error occurs again at the next read.
             return Ok(count);
         }
         driven.map_err(broken)?;
@@ -361,7 +358,7 @@ impl Write for TlsStream {
 }
 
 impl Sink<'_> {
-    /// For what is not read now.
+    /// Returns a sink without space, for use outside of reads.
     fn none() -> Self {
         Sink {
             buffer: &mut [],
@@ -369,9 +366,9 @@ impl Sink<'_> {
         }
     }
 
-    /// As much of `payload` as there is room for; the rest, and all that follows it, goes behind
-    /// `plain`.
-    fn give(&mut self, payload: &[u8], plain: &mut Vec<u8>) {
+    /// Stores as much of `payload` as there is space for. The rest, and everything after it, goes
+    /// to `plain`.
+    fn push(&mut self, payload: &[u8], plain: &mut Vec<u8>) {
         let rest = self.buffer.get_mut(self.filled..).unwrap_or_default();
         let fits = if plain.is_empty() { rest.len() } else { 0 };
         let (now, later) = payload.split_at(fits.min(payload.len()));
@@ -387,7 +384,7 @@ impl Sink<'_> {
     }
 }
 
-/// Received bytes that rustls has not used up.
+/// Received bytes that rustls has not consumed.
 #[derive(Debug)]
 struct Incoming {
     bytes: Vec<u8>,
@@ -415,7 +412,7 @@ impl Incoming {
         }
     }
 
-    /// Receives what there is room for; 0 at the connection's end.
+    /// Receives as much as there is space for. Returns 0 at the end of the connection.
     fn fill(&mut self, mut socket: &TcpStream) -> io::Result<usize> {
         if self.bytes.len() - self.end < RECORD {
             self.bytes.copy_within(self.start..self.end, 0);
@@ -435,12 +432,12 @@ impl Incoming {
     }
 }
 
-/// Room for `bytes` once they are encrypted: a header and a tag for each record.
+/// Space for the encrypted form of `bytes`: a header and a tag per record.
 fn sealed(bytes: &[u8]) -> usize {
     bytes.len() + (bytes.len() / (16 << 10) + 1) * 64 + MESSAGE
 }
 
-/// Has `write` write behind `outgoing`, into `room` bytes or as many as it says it needs.
+/// Lets `write` append to `outgoing`, with `room` bytes of space or as many as it requests.
 fn append<E>(
     outgoing: &mut Vec<u8>,
     room: usize,
@@ -467,7 +464,7 @@ where
     }
 }
 
-/// How much room would have been enough, where room was what was missing.
+/// The required space, if lack of space is the error.
 struct IoNeeded(Option<usize>);
 
 impl From<EncodeError> for IoNeeded {
@@ -488,8 +485,8 @@ impl From<EncryptError> for IoNeeded {
     }
 }
 
-/// An error in the middle of a connection: what it carries cannot be trusted any more, as if the
-/// socket had failed.
+/// Converts a failure after the handshake to an I/O error: data of the connection can no longer be
+/// trusted.
 fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }

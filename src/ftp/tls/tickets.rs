@@ -1,9 +1,8 @@
-//! The TLS sessions of one control connection, for its data connections to resume (RFC 4217 §10.2;
-//! RFC 8446 §2.2, RFC 5246 §F.1.4, RFC 5077).
+//! TLS sessions of one control connection, which its data connections resume (RFC 4217 §10.2; RFC
+//! 8446 §2.2, RFC 5246 §F.1.4, RFC 5077).
 //!
-//! vsftpd, ProFTPD and FileZilla Server take a data connection only where it resumes its own
-//! control connection's session, and another control connection's is none of theirs, so nothing is
-//! shared between them.
+//! vsftpd, ProFTPD and FileZilla Server only accept a data connection that resumes the session of
+//! its own control connection, so sessions are not shared between control connections.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,11 +11,11 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// Most TLS 1.3 tickets kept: each is good for one connection, and servers give one or two with
-/// each.
+/// Maximum number of stored TLS 1.3 tickets. Each is valid for one connection, and servers issue
+/// one or two per connection.
 const MOST: usize = 16;
 
-/// What one control connection and its data connections were given.
+/// The sessions and tickets of one control connection.
 #[derive(Default)]
 pub(super) struct Tickets(Mutex<TicketStore>);
 
@@ -25,13 +24,13 @@ struct TicketStore {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: VecDeque<Tls13ClientSessionValue>,
-    /// The server gave a ticket, so that a connection without one is worse than the first.
+    /// The server has issued a ticket, so a connection without one is worse than the first.
     given: bool,
 }
 
 impl Tickets {
-    /// How many data connections can still resume; none known where the server resumes nothing or
-    /// any number.
+    /// Number of data connections that can still resume the session. `None` if the server does not
+    /// resume sessions, or without limit.
     pub(super) fn remaining(&self) -> Option<usize> {
         let kept = self.lock();
         kept.given.then_some(kept.tls13.len())

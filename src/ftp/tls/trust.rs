@@ -1,5 +1,5 @@
-//! Which server certificates are trusted (RFC 5280 §6, RFC 6125): the system's roots, a file's, one
-//! pinned, or any.
+//! Trust in server certificates (RFC 5280 §6, RFC 6125): the system's roots, those in a file, a
+//! pinned certificate, or any.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use super::certificate::day;
 use super::signature::{self, SHORT_RSA_SCHEMES, STRONG_RSA, SignatureProblem};
 use super::{Certificate, ConfigError, Fingerprint};
 
-/// Whom to trust.
+/// Which certificates to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// The system's roots.
+    /// Those issued by the system's roots.
     System,
-    /// The certificates in this PEM file and what they have signed, and nothing else.
+    /// Only those in this PEM file, and those issued by them.
     File(PathBuf),
-    /// The one certificate with this fingerprint, whatever it says.
+    /// Only the certificate with this fingerprint, whatever its contents.
     Pin(Fingerprint),
-    /// Anybody.
+    /// Any certificate.
     Anyone,
 }
 
@@ -36,23 +36,22 @@ pub enum Trust {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the server's certificate is not trusted: {reason} ({certificate}); {advice}")]
 pub struct Distrust {
-    /// What is wrong with it.
+    /// The problem.
     pub reason: String,
-    /// Itself.
+    /// The certificate.
     pub certificate: Certificate,
-    /// What would make it trusted.
+    /// How to make it trusted.
     pub advice: String,
 }
 
-/// Judges certificates for rustls.
+/// Verifies certificates for rustls.
 #[derive(Debug, Clone)]
 pub(super) struct CertificateVerifier {
     rule: Rule,
     algorithms: WebPkiSupportedAlgorithms,
-    /// Only what a short RSA key can do is offered.
+    /// Offer only the signature schemes for short RSA keys.
     only_short_rsa: bool,
-    /// A short RSA key signed in a way that cannot be checked, where its certificate is trusted all
-    /// the same.
+    /// A trusted certificate had a short RSA key with a signature that could not be verified.
     met_short_rsa: Arc<AtomicBool>,
 }
 
@@ -60,7 +59,7 @@ pub(super) struct CertificateVerifier {
 enum Rule {
     Chain {
         roots: Arc<WebPkiServerVerifier>,
-        /// Trusted although it may be no root: what a person put into the file is meant.
+        /// Trusted although not necessarily roots, because the user put them into the file.
         listed: Vec<CertificateDer<'static>>,
     },
     Pin(Fingerprint),
@@ -69,7 +68,7 @@ enum Rule {
 
 impl CertificateVerifier {
     /// # Errors
-    /// The file cannot be used, or the system has no roots.
+    /// The file is not usable, or the system has no roots.
     pub(super) fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, ConfigError> {
         let rule = match trust {
             Trust::System => Rule::Chain {
@@ -97,7 +96,7 @@ impl CertificateVerifier {
         })
     }
 
-    /// The same, for servers with a short RSA key and TLS 1.2.
+    /// Returns a verifier for servers with a short RSA key, over TLS 1.2.
     pub(super) fn for_short_rsa(&self) -> Self {
         Self {
             only_short_rsa: true,
@@ -105,12 +104,12 @@ impl CertificateVerifier {
         }
     }
 
-    /// Whether [`Self::for_short_rsa`] would have done better.
+    /// Whether [`Self::for_short_rsa`] would have verified the server.
     pub(super) fn met_short_rsa(&self) -> bool {
         self.met_short_rsa.load(Relaxed)
     }
 
-    /// The handshake's signature, by a certificate that is trusted by itself.
+    /// Verifies the handshake signature of a certificate that is trusted by itself.
     fn check_signature(
         &self,
         message: &[u8],
@@ -125,11 +124,11 @@ impl CertificateVerifier {
             SignatureProblem::ShortRsa(bits) => {
                 self.met_short_rsa.store(true, Relaxed);
                 rustls::Error::General(format!(
-                    "the server's RSA key has only {bits} bits: that can be used over TLS 1.2 alone, and no option helps"
+                    "the server's RSA key has only {bits} bits: it can only be used over TLS 1.2, and no option changes that"
                 ))
             }
             SignatureProblem::HopelessRsa(bits) => rustls::Error::General(format!(
-                "the server's RSA key has only {bits} bits: no option helps, the server needs another certificate"
+                "the server's RSA key has only {bits} bits: no option changes that, the server needs another certificate"
             )),
             SignatureProblem::Unreadable => CertificateError::BadEncoding.into(),
             SignatureProblem::OtherKey | SignatureProblem::Forged => {
@@ -205,7 +204,7 @@ impl ServerCertVerifier for CertificateVerifier {
     }
 }
 
-/// The certificates in a PEM file.
+/// Returns the certificates in a PEM file.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
     let unreadable = |reason: String| ConfigError::Unreadable(path.to_owned(), reason);
     let text = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
@@ -218,7 +217,7 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
-/// The refusal of a certificate that a failed handshake carries.
+/// Returns the refused certificate of a failed handshake.
 pub(super) fn distrust(error: &rustls::Error) -> Option<Distrust> {
     match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
@@ -250,7 +249,7 @@ fn verifier(
         .ok()
 }
 
-/// A certificate that the file lists: its signature needs no root, its names and dates hold.
+/// Verifies a certificate listed in the file: no root is needed, but names and dates must match.
 fn judge_listed(
     leaf: &CertificateDer<'_>,
     host: &ServerName<'_>,
@@ -285,7 +284,7 @@ fn early(not_before: i64) -> String {
     format!("it is not valid before {}", day(not_before))
 }
 
-/// What rustls says is wrong, for people.
+/// Describes an error of rustls for users.
 fn in_words(error: &rustls::Error, leaf: &[u8], host: &ServerName<'_>) -> String {
     let rustls::Error::InvalidCertificate(problem) = error else {
         return error.to_string();
@@ -294,7 +293,7 @@ fn in_words(error: &rustls::Error, leaf: &[u8], host: &ServerName<'_>) -> String
     match problem {
         CertificateError::UnknownIssuer => {
             format!(
-                "nobody trusted has signed it; its issuer is {}",
+                "no trusted authority has signed it; its issuer is {}",
                 certificate().issuer
             )
         }
@@ -309,13 +308,13 @@ fn in_words(error: &rustls::Error, leaf: &[u8], host: &ServerName<'_>) -> String
         }
         CertificateError::BadSignature => {
             let issuer = certificate().issuer;
-            format!("it names a trusted issuer, {issuer}, whose signature it does not bear")
+            format!("it names a trusted issuer, {issuer}, but lacks its signature")
         }
         CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
             "it is of an old version of X.509".to_owned()
         }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "it signed itself, as an authority's".to_owned()
+            "it is a self-signed certificate of an authority".to_owned()
         }
         other => other.to_string(),
     }
