@@ -1,4 +1,4 @@
-//! Commands sent in one write, and servers that do not bear it.
+//! Batches of commands, and servers that do not support them.
 
 use super::prepared::{all, send};
 use crate::ftp::testing::{Peer, path};
@@ -63,7 +63,7 @@ fn what_is_set_goes_with_the_name_and_a_refusal_does_not_keep_it_from_its_file()
     assert_eq!(place(&settings), Ok(vec![true, true]));
     assert_eq!(place(&settings), Ok(vec![false, true]));
     assert_eq!(place(&settings), Err("RNFR: 550 none".to_owned()));
-    // A time that cannot be written does not keep the file from its name either.
+    // An invalid time does not prevent the rename either.
     assert_eq!(place(&[Setting::Mfmt(i64::MAX)]), Ok(vec![false]));
     peer.ends();
 }

@@ -1,4 +1,4 @@
-//! How data connections come to be, each way round.
+//! Opening of data connections in all modes.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::ftp::testing::{Peer, SHORT, Stage, path, proven, taken};
 use crate::ftp::{Bind, ConnectOptions, Error, LocalOptions, Phase, Session};
 
-/// A PASV reply that names `host` and a port of ours.
+/// Formats a PASV reply with `host` and a port of this test.
 fn passive_reply(stage: &Stage, host: &str) -> (TcpListener, String) {
     let listener = TcpListener::bind((stage.local().ip(), 0)).unwrap();
     let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
@@ -14,7 +14,7 @@ fn passive_reply(stage: &Stage, host: &str) -> (TcpListener, String) {
     (listener, reply)
 }
 
-/// Answers a RETR that sends nothing.
+/// Answers a RETR without sending data.
 fn empty_file(stage: &mut Stage, data: TcpStream) {
     stage.answer("RETR /f", "150 here it comes");
     drop(data);
@@ -84,7 +84,7 @@ fn somebody_elses_address_in_a_227_is_not_called() {
 fn the_address_in_a_227_is_called_where_it_is_trusted() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        // EPSV gives no address.
+        // EPSV does not report an address.
         stage.hear("PASV");
         let listener = TcpListener::bind("127.0.0.9:0").unwrap();
         let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
@@ -119,7 +119,7 @@ fn over_ipv6_there_is_no_pasv_to_fall_back_to() {
     peer.ends();
 }
 
-/// Where the client listens, by its EPRT.
+/// Parses the address of the client's listener from its EPRT.
 fn extended_port(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line).into_owned();
     let fields: Vec<&str> = line.strip_prefix("EPRT ").unwrap().split('|').collect();
@@ -386,7 +386,7 @@ fn the_end_of_an_upload_may_be_told_later_than_other_replies() {
         stage.answer("STOR /f", "150 go on");
         std::io::copy(&mut data, &mut std::io::sink()).unwrap();
         drop(data);
-        // The server is at work, for longer than a reply may take.
+        // The server works for longer than the limit for a reply.
         std::thread::sleep(SHORT * 2);
         stage.say("226 all");
         stage.noop();
@@ -400,7 +400,7 @@ fn the_end_of_an_upload_may_be_told_later_than_other_replies() {
 
 #[test]
 fn epsv_that_leads_nowhere_is_tried_by_one_session_of_all() {
-    // A listener whose queue is full drops what comes, as a firewall does.
+    // A listener with a full queue drops connections, like a firewall.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let home: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
     full.bind(&home.into()).unwrap();

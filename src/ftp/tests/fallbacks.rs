@@ -1,5 +1,5 @@
-//! Servers that do not bear commands or data connections sent ahead: each costs one more login, and
-//! no more than that.
+//! Servers that do not support commands or data connections sent ahead. Each costs exactly one more
+//! login.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, proven};
 use crate::ftp::{Capability, ConnectOptions, Readiness, ServerProfile, Session};
 
-/// A login that sends its commands together.
+/// Plays a login whose commands come in one batch.
 fn log_in_together(stage: &mut Stage) {
     stage.say("220 ready");
     stage.answer("USER alice", "331 password?");
@@ -17,7 +17,7 @@ fn log_in_together(stage: &mut Stage) {
     }
 }
 
-/// The commands by which pipelining is tried.
+/// Expects the commands that probe pipelining.
 fn hear_probe(stage: &mut Stage) {
     stage.hear("PWD");
     stage.hear("XFTPFS");
@@ -26,8 +26,8 @@ fn hear_probe(stage: &mut Stage) {
     stage.hear("PWD");
 }
 
-/// A session to a server about which nothing is known; `first` is its first connection, and the
-/// second wants its commands one at a time.
+/// Opens a session to an unknown server. `first` plays its first connection; the second expects
+/// commands one at a time.
 fn after(first: impl FnOnce(&mut Stage) + Send + 'static) -> ServerProfile {
     let peer = Peer::plays_two(first, |stage| {
         stage.log_in();
@@ -116,7 +116,7 @@ fn a_server_that_answers_in_order_has_proved_pipelining() {
     let profile = ServerProfile::default();
     let options = ConnectOptions {
         profile: profile.clone(),
-        // No data connection is opened ahead.
+        // No data connection is prepared.
         active: true,
         ..peer.options()
     };

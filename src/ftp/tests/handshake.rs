@@ -1,4 +1,4 @@
-//! When data connections shake hands, and what becomes of a handshake that cannot be.
+//! Timing of handshakes on data connections, and failing handshakes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,8 +11,8 @@ use super::tls::{Identity, log_in, options};
 use crate::ftp::testing::{Channel, Peer, Stage, path, secured};
 use crate::ftp::{ConnectOptions, ListWith, Session};
 
-/// Begins the transfer that is asked for by `line`, of a server that sends its 150 only when the
-/// handshake is done.
+/// Starts the transfer requested by `line`, like a server that sends its 150 only after the
+/// handshake.
 fn begin_after_handshake(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
     let socket = stage.extended_passive();
     stage.hear(line);
@@ -21,7 +21,7 @@ fn begin_after_handshake(stage: &mut Stage, config: &Arc<ServerConfig>, line: &s
     data
 }
 
-/// A connection over TLS, its handshake done.
+/// Performs a TLS handshake.
 fn shaken(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
     let mut data = secured(socket, config);
     let stream = data.tls();
@@ -29,7 +29,7 @@ fn shaken(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
     data
 }
 
-/// The 150 would come a round trip later if the handshake waited for it, and here it would never
+/// If the handshake waited for the 150, that would come a round trip later; here it would never
 /// come.
 #[test]
 fn a_data_connection_shakes_hands_before_the_150() {
@@ -125,7 +125,7 @@ fn in_active_mode_the_handshake_comes_before_the_150_as_well() {
 fn a_transfer_refused_during_the_handshake_leaves_the_session_in_step() {
     let identity = Identity::new();
     let mut config = ServerConfig::clone(&identity.server());
-    // Each handshake that has begun uses one up.
+    // Each handshake that has begun uses a ticket.
     config.send_tls13_tickets = 4;
     let config = Arc::new(config);
     let peer = Peer::plays(move |stage| {
@@ -149,7 +149,7 @@ fn a_transfer_refused_during_the_handshake_leaves_the_session_in_step() {
     peer.ends();
 }
 
-/// A server that can only break the handshake off with this alert.
+/// Plays a server that breaks off the handshake with this alert. Returns the error.
 fn alerting(alert: u8) -> String {
     let identity = Identity::new();
     let peer = Peer::plays(move |stage| {

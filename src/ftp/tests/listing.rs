@@ -1,4 +1,4 @@
-//! Listing a directory, by each of the three commands.
+//! Directory listings by all three commands.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use crate::ftp::{Completeness, Entry, Error, ListWith, ListingBudget, Session};
 const TWO_LINES: &str = "-rw-r--r-- 1 a b 3 Jan  1  2020 one\r\n\
                          -rw-r--r-- 1 a b 4 Jan  1  2020 two\r\n";
 
-/// The listed names.
+/// Returns the listed names.
 fn names(session: &mut Session, with: ListWith, directory: &str) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     session.list(with, &path(directory), &mut |entry| {
@@ -29,7 +29,7 @@ fn lists(stage: &mut Stage, command: &str, listing: &str) {
     stage.say("226 all");
 }
 
-/// Refuses `command`, its data connection being open.
+/// Refuses `command` after opening its data connection.
 #[track_caller]
 fn refuses(stage: &mut Stage, command: &str, reply: &str) {
     let data = stage.extended_passive();
@@ -134,7 +134,7 @@ fn a_server_that_takes_dash_a_for_a_name_is_asked_without_from_then_on() {
             stage.log_in();
             refuses(stage, "LIST -a /d", refusal);
             if refusal.starts_with('4') {
-                // A passing refusal counts the second time.
+                // A transient refusal counts when it is repeated.
                 refuses(stage, "LIST -a /d", refusal);
             }
             lists(stage, "LIST /d", TWO_LINES);
@@ -304,7 +304,7 @@ fn listings_are_counted_as_they_arrive_and_given_back_when_dropped() {
             stage.hear(&format!("STAT {directory}"));
         }
         let small = "-rw-r--r-- 1 u g 1 Jan  1  2020 x\n".repeat(3);
-        // A name that may bear a mark, and one that another version may replace, are held.
+        // A name with a possible indicator and one that another version may replace are held.
         let held = "-rwxr-xr-x 1 u g 1 Jan  1  2020 x*\n".repeat(50);
         stage.say(&format!("213-Status:\n{small}213 End"));
         stage.say(&format!("213-Status:\n{}213 End", "+/,\tx\n".repeat(1000)));

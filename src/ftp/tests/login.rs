@@ -1,9 +1,9 @@
-//! From the greeting to TYPE I.
+//! The login, from the greeting to TYPE I.
 
 use crate::ftp::testing::{Peer, path};
 use crate::ftp::{ConnectOptions, Error, Password, Session};
 
-/// The error of a login during which the server does this.
+/// Returns the error of a login with a server that plays this script.
 fn refused(story: impl FnOnce(&mut crate::ftp::testing::Stage) + Send + 'static) -> Error {
     let peer = Peer::plays(story);
     let error = Session::connect(&peer.options()).unwrap_err();

@@ -1,4 +1,4 @@
-//! What is sent with a transfer's command and behind it, before its completion reply.
+//! Commands pipelined with a transfer command and behind it, before its completion reply.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -8,8 +8,7 @@ use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, taken};
 use crate::ftp::{Error, Readiness};
 
-/// The greeting of a server that leaves alone what comes early: data before its command, commands
-/// during an upload.
+/// Greeting of a server that tolerates data before its command and commands during an upload.
 const PATIENT: &str = "ftpfs server";
 
 fn spool(bytes: &[u8]) -> File {
@@ -18,8 +17,8 @@ fn spool(bytes: &[u8]) -> File {
     file
 }
 
-/// Hears a small upload and what is sent behind it; all is answered at once, the end of the upload
-/// so.
+/// Receives a small upload and the commands pipelined behind it, and answers all of them in one
+/// write, with `end` as the completion reply.
 fn small_upload(
     stage: &mut Stage,
     mut data: TcpStream,
@@ -225,8 +224,8 @@ fn a_file_shorter_than_was_said_is_no_upload() {
     peer.ends();
 }
 
-/// Hears a download's command with the next EPSV in one write, sends the bytes, and tells where the
-/// next connection goes.
+/// Receives a download command with the next EPSV in one write, sends the data, and returns the
+/// listener of the next connection.
 fn download_with_next(stage: &mut Stage, command: &str, mut data: TcpStream) -> TcpListener {
     stage.hear(command);
     stage.hear("EPSV");
@@ -252,7 +251,7 @@ fn downloads_that_follow_one_another_ask_for_the_next_connection_with_their_comm
         let port = listener.local_addr().unwrap().port();
         stage.say(&format!("226 all\n229 Entering (|||{port}|)"));
         let next = download_with_next(stage, "RETR /a", taken(&listener));
-        // What is refused is answered before the EPSV behind it, too.
+        // A refusal is also sent before the reply to the EPSV behind it.
         let data = taken(&next);
         stage.hear("RETR /a");
         stage.hear("EPSV");

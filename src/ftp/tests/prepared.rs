@@ -1,4 +1,4 @@
-//! Data connections opened ahead, and commands sent together.
+//! Prepared data connections and batches of commands.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ftp::testing::{Peer, Stage, path, taken};
 use crate::ftp::{Download, Readiness, Session, Watch};
 
-/// All of a download, and its session.
+/// Downloads everything. Also returns the session.
 pub(super) fn all(mut download: Download) -> (Vec<u8>, Session) {
     let mut content = Vec::new();
     let mut buffer = [0; 100];
@@ -20,7 +20,7 @@ pub(super) fn all(mut download: Download) -> (Vec<u8>, Session) {
     }
 }
 
-/// Lets the session do what it can without waiting until it is `wanted`.
+/// Advances the session without waiting until it is `wanted`.
 pub(super) fn become_ready(session: &mut Session, wanted: Readiness) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while session.readiness() != wanted {
@@ -34,7 +34,7 @@ pub(super) fn become_ready(session: &mut Session, wanted: Readiness) {
     }
 }
 
-/// Sends a file of these bytes.
+/// Sends a file with these bytes.
 pub(super) fn send(stage: &mut Stage, mut data: TcpStream, bytes: &[u8]) {
     stage.say("150 here it comes");
     data.write_all(bytes).unwrap();
@@ -185,7 +185,7 @@ fn a_connection_that_the_server_closed_is_not_used() {
     });
     let mut session = peer.armed_session();
     become_ready(&mut session, Readiness::Armed);
-    // Its end has come before this reply.
+    // The end of the data connection has arrived before this reply.
     session.control.reply(crate::ftp::Phase::Reply).unwrap();
     let (content, _) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");

@@ -1,4 +1,4 @@
-//! Replies of every shape, and the silence between them.
+//! Replies of all forms, and silence between them.
 
 use std::time::{Duration, Instant};
 
@@ -194,7 +194,7 @@ fn a_drip_of_bytes_does_not_stretch_a_deadline() {
     let peer = Peer::plays(move |stage| {
         stage.log_in();
         stage.hear("NOOP");
-        // One byte each 20 ms, until the client has had enough.
+        // One byte each 20 ms, until the client gives up.
         let pause = Duration::from_millis(20);
         while gone.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             stage.send(b"2");
@@ -325,8 +325,8 @@ fn one_file_is_asked_for_by_mlst() {
     peer.ends();
 }
 
-/// vsftpd says so when a process of its died, in the place of any reply: SIZE has not become
-/// unknown.
+/// vsftpd sends this in place of any reply when one of its processes has died. It does not mean
+/// that SIZE is unknown.
 #[test]
 fn the_last_word_of_a_dying_session_answers_no_command() {
     let peer = Peer::plays(|stage| {

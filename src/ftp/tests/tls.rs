@@ -1,4 +1,4 @@
-//! TLS, by a peer that does with it what no real server can be made to do.
+//! TLS with a scripted peer, for behaviour that real servers cannot be made to show.
 
 use crate::ftp::Capability;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use crate::ftp::testing::{Channel, Peer, SHORT, Stage, path, secured};
 use crate::ftp::tls::{Distrust, Fingerprint, Tls, TlsConfig, TlsOptions, Trust};
 use crate::ftp::{ConnectOptions, Error, ListWith, Phase, Session, probe};
 
-/// A server's certificate, with what a client needs to trust it.
+/// A server's certificate and what a client needs to trust it.
 pub(super) struct Identity {
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// For 127.0.0.1, now.
+    /// Creates a certificate for 127.0.0.1, valid now.
     pub(super) fn new() -> Self {
         Self::changed(|_| {})
     }
@@ -65,7 +65,7 @@ impl Identity {
         Fingerprint::of(&self.certificate)
     }
 
-    /// The trust of a client that has this one's file.
+    /// Returns the trust settings of a client that has this certificate in a file.
     pub(super) fn trust(&self) -> Trust {
         Trust::File(self.file.path().to_owned())
     }
@@ -83,7 +83,7 @@ pub(super) fn options(peer: &Peer, trust: Trust) -> ConnectOptions {
     }
 }
 
-/// Greets, takes AUTH TLS, shakes hands, lets in.
+/// Plays the greeting, AUTH TLS, handshake and login.
 pub(super) fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
     stage.say("220 ready");
     stage.answer("AUTH TLS", "234 go on");
@@ -96,7 +96,7 @@ pub(super) fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
     stage.answer("TYPE I", "200 binary");
 }
 
-/// Begins the transfer that is asked for by `line`, and has its data connection.
+/// Starts the transfer requested by `line` and returns its data connection.
 fn begin(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
     let socket = stage.extended_passive();
     stage.answer(line, "150 here it comes");
@@ -110,7 +110,7 @@ fn refused(peer: &Peer, trust: Trust) -> Distrust {
     }
 }
 
-/// Shows its certificate, which the client does not take, and hears nothing more.
+/// Presents a certificate that the client rejects, and expects no further data.
 fn shows_only_its_certificate(stage: &mut Stage, config: &Arc<ServerConfig>) {
     stage.say("220 ready");
     stage.answer("AUTH TLS", "234 go on");
@@ -188,7 +188,7 @@ fn an_upload_ends_with_close_notify_and_takes_the_ticket_that_came() {
         for _ in 0..5 {
             let mut data = begin(stage, &config, "STOR /a");
             let mut stored = Vec::new();
-            // Fails where the end is no close_notify.
+            // Fails unless the connection ends with close_notify.
             data.read_to_end(&mut stored).unwrap();
             assert_eq!(stored.len(), 1_000_000);
             let kind = data.tls().conn.handshake_kind();
@@ -418,7 +418,7 @@ fn a_certificate_must_be_for_this_host_and_this_day() {
         assert_eq!(refused(&peer, identity.trust()).reason, reason);
         peer.ends();
 
-        // A pin asks neither.
+        // A pin checks neither.
         let config = identity.server();
         let peer = Peer::plays(move |stage| log_in(stage, &config));
         let trust = Trust::Pin(identity.fingerprint());
@@ -504,7 +504,7 @@ fn implicit_tls_comes_before_the_greeting() {
     peer.ends();
 }
 
-/// Answers AUTH TLS and goes on to read commands.
+/// Answers AUTH TLS and continues to read commands.
 fn takes_the_hello_for_a_command(stage: &mut Stage) {
     stage.say("220 ready");
     stage.answer("AUTH TLS", "234 go on");
@@ -531,7 +531,7 @@ fn a_server_that_is_slow_to_listen_for_tls_is_given_a_moment_from_then_on() {
 #[test]
 fn junk_is_no_handshake_and_no_data_however_often_it_is_read() {
     let identity = Identity::new();
-    // Tried once more: a server may only have been slow to listen for TLS.
+    // The client tries once more, because a server may only have been slow to start TLS.
     let peer = Peer::plays_two(takes_the_hello_for_a_command, takes_the_hello_for_a_command);
     let connected = Session::connect(&options(&peer, identity.trust()));
     assert!(matches!(connected, Err(Error::NotTls)), "{connected:?}");

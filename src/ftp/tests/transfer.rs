@@ -1,4 +1,4 @@
-//! Downloads and uploads, whole, refused, broken off.
+//! Downloads and uploads: complete, refused and aborted.
 
 use std::io::{Read, Write};
 
@@ -17,7 +17,7 @@ fn read_all(download: &mut crate::ftp::Download) -> Vec<u8> {
     }
 }
 
-/// The session answers, and what it hears is the answer to what it asked.
+/// Checks that the session is in step.
 fn in_step(mut session: Session) {
     session.noop().unwrap();
 }
@@ -224,7 +224,7 @@ fn a_file_that_is_too_short_is_a_local_failure() {
 
 #[test]
 fn a_download_given_up_leaves_no_stray_reply() {
-    // What the server says when its data goes nowhere, and after ABOR where it needs one.
+    // Replies of a server whose data goes nowhere, and those after ABOR if needed.
     for (unasked, to_abor) in [
         ("426 broken", ""),
         ("226 sent it all", ""),
@@ -252,7 +252,7 @@ fn a_download_given_up_leaves_no_stray_reply() {
 
 #[test]
 fn a_second_150_is_told_from_the_end_by_noop() {
-    // Pure-FTPd says nothing after it; another server might.
+    // Pure-FTPd sends nothing after it; another server might.
     for after in ["200 here", "226 sent\n200 here", "426 broken\n200 here"] {
         let peer = Peer::plays(move |stage| {
             stage.log_in();
@@ -311,7 +311,7 @@ fn a_wait_for_data_ends_when_it_is_interrupted() {
     let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
     let interrupter = download.interrupter().unwrap();
     let other = std::thread::spawn(move || interrupter.interrupt());
-    // The end of the data or an error, but no whole file.
+    // The end of the data or an error, but never a complete file.
     let read = download.read(&mut [0; 10]);
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     other.join().unwrap();
@@ -333,7 +333,7 @@ fn a_marker_that_the_server_may_keep_is_taken_back_before_the_next_transfer() {
         stage.answer("RETR /g", "150 here");
         drop(data);
         stage.say("226 done");
-        // That one ended well: there is nothing to take back.
+        // That transfer succeeded, so there is nothing to reset.
         let data = stage.extended_passive();
         stage.answer("RETR /h", "150 here");
         drop(data);
