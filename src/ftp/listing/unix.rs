@@ -9,7 +9,7 @@ use super::words::{
 use super::{Entry, Kind, Row, month};
 
 /// Maximum number of words before the date: links, owner and group (with blanks) and size.
-const MOST_WORDS: usize = 16;
+const MAX_WORDS: usize = 16;
 /// Number of words before the size if no name has blanks: links, owner, group.
 const USUAL_WORDS: usize = 3;
 /// Minimum digits of a link count that fills its column, leaving no blank before it.
@@ -151,7 +151,7 @@ type DateReader = fn(&[u8], i64) -> Option<(When, &[u8])>;
 
 /// The columns after the permissions.
 struct Columns<'a> {
-    words: [&'a [u8]; MOST_WORDS],
+    words: [&'a [u8]; MAX_WORDS],
     count: usize,
     size: Option<u64>,
     when: When,
@@ -161,8 +161,8 @@ struct Columns<'a> {
 
 /// Finds the first size that is followed by a date.
 fn columns(mut rest: &[u8], kind: Kind, now: i64, read: DateReader) -> Option<Columns<'_>> {
-    let mut words: [&[u8]; MOST_WORDS] = [b""; MOST_WORDS];
-    for count in 0..MOST_WORDS {
+    let mut words: [&[u8]; MAX_WORDS] = [b""; MAX_WORDS];
+    for count in 0..MAX_WORDS {
         let (word, after) = next_word(rest)?;
         rest = after;
         let before = words.get(..count).unwrap_or_default();

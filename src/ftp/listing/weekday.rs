@@ -13,12 +13,12 @@ const BEGINNINGS: &[&str] = &[
 ];
 
 /// Maximum length of a name in bytes.
-const LONGEST: usize = 24;
+const MAX_LENGTH: usize = 24;
 
 /// Whether the word can be a day of the week; the caller checks what follows.
 pub(super) fn is_one(word: &[u8]) -> bool {
     let word = word.strip_suffix(b",").unwrap_or(word);
-    let Some(name) = super::month::plain(word).filter(|name| name.len() <= LONGEST) else {
+    let Some(name) = super::month::plain(word).filter(|name| name.len() <= MAX_LENGTH) else {
         return false;
     };
     let first = name.as_bytes().first();

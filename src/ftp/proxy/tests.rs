@@ -290,7 +290,7 @@ fn what_a_protocol_cannot_write_is_not_sent() {
         let error = proxy
             .connect(&target, 21, &Origin::default(), PATIENCE)
             .unwrap_err();
-        assert!(error.to_string().contains("cannot be told"), "{error}");
+        assert!(error.to_string().contains("does not accept"), "{error}");
         story.join().unwrap();
     }
 }

@@ -26,9 +26,9 @@ use crate::ftp::reply::Reply;
 
 /// Maximum age of a prepared connection: address translators and servers drop idle ones, pyftpdlib
 /// after 300 s.
-const OLDEST: Duration = Duration::from_secs(45);
+const MAX_AGE: Duration = Duration::from_secs(45);
 /// Number of successive dead connections after which no more are prepared.
-const MOST_DEAD: u8 = 3;
+const MAX_DEAD: u8 = 3;
 
 /// How far the next data connection is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +51,8 @@ pub(in crate::ftp) struct PreparedData {
     due: bool,
     promise: Promise,
     dead: u8,
-    /// Maximum age, [`OLDEST`] except in tests.
-    pub(in crate::ftp) oldest: Duration,
+    /// Maximum age, [`MAX_AGE`] except in tests.
+    pub(in crate::ftp) max_age: Duration,
 }
 
 /// What is known about transfers to come.
@@ -121,7 +121,7 @@ impl PreparedData {
             due: true,
             promise: Promise::Unproven,
             dead: 0,
-            oldest: OLDEST,
+            max_age: MAX_AGE,
         }
     }
 
@@ -139,7 +139,7 @@ impl PreparedData {
     /// Records that the server closed or forgot a prepared connection.
     pub(in crate::ftp) fn was_dead(&mut self) {
         self.dead += 1;
-        if self.dead >= MOST_DEAD {
+        if self.dead >= MAX_DEAD {
             self.stop("the server closes data connections that are idle");
         }
     }
@@ -252,7 +252,7 @@ impl Session {
     pub fn has_old_prepared(&self) -> bool {
         match &self.prepared.state {
             State::Connecting(arm) | State::Connected(arm) => {
-                arm.since.elapsed() >= self.prepared.oldest / 2
+                arm.since.elapsed() >= self.prepared.max_age / 2
             }
             State::None | State::Asked(_) => false,
         }
@@ -306,7 +306,7 @@ impl Session {
             State::Connecting(arm) | State::Connected(arm) => arm,
             State::None | State::Asked(_) => return Ok(None),
         };
-        if arm.since.elapsed() >= self.prepared.oldest || !self.supports_early_data() {
+        if arm.since.elapsed() >= self.prepared.max_age || !self.supports_early_data() {
             return Ok(None);
         }
         let left = self

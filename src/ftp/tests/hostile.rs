@@ -33,6 +33,6 @@ proptest! {
         // At most one timeout per login step, and some time for a busy machine.
         prop_assert!(start.elapsed() < SHORT * 10 + Duration::from_secs(1));
         drop(session);
-        peer.ends();
+        peer.join();
     }
 }

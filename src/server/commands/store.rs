@@ -44,7 +44,7 @@ fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
                 && session.misdeed.is_none()
                 && let Err(error) = place.remove_file()
             {
-                log::warn!("server: an empty upload stays behind: {error}");
+                log::warn!("server: cannot remove an empty upload: {error}");
             }
             return Err(stop);
         }
