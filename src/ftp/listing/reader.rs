@@ -284,8 +284,8 @@ impl ListingReader {
 
 /// Memory of a held entry in bytes.
 fn held_memory(entry: &Entry) -> usize {
-    let beside = size_of::<HeldRow>() - size_of::<Entry>();
-    entry.memory() + beside * 3 / 2
+    let overhead = size_of::<HeldRow>() - size_of::<Entry>();
+    entry.memory() + overhead * 3 / 2
 }
 
 /// Parses a line of MLSD.

@@ -58,11 +58,13 @@ pub(in crate::ftp) fn log_in(
     let together = profile.has(Capability::Pipelining);
     // The session most likely starts with a transfer, so prepare its data connection immediately.
     let skips_extended = options.trust_pasv_address && is_v4(control)?;
-    let arms =
+    let prepares =
         together && options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
     if together {
         let lines = ["FEAT", "TYPE I", "EPSV"];
-        let lines = lines.get(..if arms { 3 } else { 2 }).unwrap_or_default();
+        let lines = lines
+            .get(..if prepares { 3 } else { 2 })
+            .unwrap_or_default();
         for line in lines {
             log::debug!("> {line}");
         }
@@ -76,7 +78,7 @@ pub(in crate::ftp) fn log_in(
     if together {
         check_type(answer(control, "TYPE")?)?;
     }
-    if arms {
+    if prepares {
         control.expect_passive_reply();
     }
     let mut options_lines = Vec::new();

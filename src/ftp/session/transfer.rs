@@ -94,9 +94,9 @@ impl Session {
     fn retrieve_marked(
         self,
         path: &RemotePath,
-        mark: &RestartMarker,
+        marker: &RestartMarker,
     ) -> Result<Download, Box<Failed>> {
-        let (session, data) = self.start("RETR", path, mark)?;
+        let (session, data) = self.start("RETR", path, marker)?;
         Ok(Download {
             session,
             data,
@@ -112,15 +112,15 @@ impl Session {
 
     /// Starts to upload the first `length` bytes of `file` to `path` (STOR). A small file is sent
     /// completely with the command if the server is known to support that and a data connection is
-    /// prepared; [`Upload::sent_early`] is then `length`, and otherwise 0. With `look`, a question
-    /// about the file is sent along if possible, so that [`Session::mlst`] or
+    /// prepared; [`Upload::sent_early`] is then `length`, and otherwise 0. With `ask_facts`, a
+    /// question about the file is sent along if possible, so that [`Session::mlst`] or
     /// [`Session::size_and_modified`] right after the upload costs no round trip.
     pub fn store_whole(
         mut self,
         path: &RemotePath,
         file: &File,
         length: u64,
-        look: bool,
+        ask_facts: bool,
     ) -> Result<Upload, Box<Failed>> {
         // With TLS, the handshake comes first and needs the server's reply.
         if length > MAX_EARLY_UPLOAD
@@ -129,7 +129,7 @@ impl Session {
         {
             return self.store(path, 0);
         }
-        match self.begin_early(path, file, length, look) {
+        match self.begin_early(path, file, length, ask_facts) {
             Ok(Some(data)) => Ok(Upload::new(self, data, "STOR", length)),
             Ok(None) => self.store(path, 0),
             Err(error) => Err(Failed::new(error, self)),

@@ -219,8 +219,8 @@ impl TlsStream {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        let looked = self.process(want, sink);
-        if let Err(error) = &looked {
+        let processed = self.process(want, sink);
+        if let Err(error) = &processed {
             self.broken = Some(error.clone());
             if let Ok(ConnectionState::EncodeTlsData(mut alert)) =
                 self.connection.process_tls_records(&mut []).state
@@ -228,7 +228,7 @@ impl TlsStream {
                 append(&mut self.outgoing, MESSAGE, |room| alert.encode(room))?;
             }
         }
-        looked
+        processed
     }
 
     /// Lets rustls process received data and carry out the request `want`. Decrypted data goes to
