@@ -413,8 +413,8 @@ fn a_failure_is_told_to_all_who_waited_for_it() {
             .collect();
         fetching.wait();
         for waiter in waiters {
-            let told = waiter.join().unwrap().unwrap();
-            assert_eq!(told.unwrap_err(), "no");
+            let outcome = waiter.join().unwrap().unwrap();
+            assert_eq!(outcome.unwrap_err(), "no");
         }
     });
 }

@@ -80,7 +80,7 @@ impl Origin {
 
     /// Returns the origin of data connections for a control connection from `local`: servers only
     /// accept data connections from the same address.
-    pub(super) fn beside(local: SocketAddr, bind: Option<&Bind>) -> Self {
+    pub(super) fn for_data(local: SocketAddr, bind: Option<&Bind>) -> Self {
         let mut address = local;
         address.set_port(0);
         Self {
@@ -161,7 +161,7 @@ mod tests {
         let own = "127.0.0.2".parse().unwrap();
         let origins = [
             Origin::of(Some(&Bind::Address(own))),
-            Origin::beside(SocketAddr::new(own, 5), None),
+            Origin::for_data(SocketAddr::new(own, 5), None),
         ];
         for origin in origins {
             let stream = origin.connect(address, Duration::from_secs(10)).unwrap();

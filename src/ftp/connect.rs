@@ -154,8 +154,8 @@ impl Route {
                 .map_err(|error| socket_error(Phase::DataConnect, error)),
             Self::By(way) => {
                 let (proxy, server) = &**way;
-                let told = is_named.then(|| ProxyTarget::Address(address.ip()));
-                let target = told.as_ref().unwrap_or(server);
+                let named = is_named.then(|| ProxyTarget::Address(address.ip()));
+                let target = named.as_ref().unwrap_or(server);
                 proxy.connect(target, address.port(), origin, timeout)
             }
         }

@@ -256,8 +256,8 @@ fn listen_for(control: &mut Control, options: &mut DataOptions) -> Result<TcpLis
     } = &options.local;
     let listener = listen(control.local()?.ip(), active_ports.as_ref()).map_err(failed)?;
     let mut address = listener.local_addr().map_err(failed)?;
-    if let Some(told) = active_address {
-        address.set_ip(*told);
+    if let Some(announced) = active_address {
+        address.set_ip(*announced);
     }
     let plain = match address {
         SocketAddr::V4(address) => Some(address),

@@ -238,11 +238,11 @@ mod tests {
             (DigestCommand::Xcrc, "352441C2".to_owned()),
         ];
         for (command, text) in cases {
-            let told = parse_reply(command, &text).unwrap();
-            let made = Digest::of(told.algorithm(), &file, 3).unwrap();
-            assert_eq!(told, made, "{command:?}");
-            let longer = Digest::of(told.algorithm(), &file, 4).unwrap();
-            assert_ne!(told, longer, "{command:?}");
+            let parsed = parse_reply(command, &text).unwrap();
+            let made = Digest::of(parsed.algorithm(), &file, 3).unwrap();
+            assert_eq!(parsed, made, "{command:?}");
+            let longer = Digest::of(parsed.algorithm(), &file, 4).unwrap();
+            assert_ne!(parsed, longer, "{command:?}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::reply::Reply;
 
 /// Maximum number of stored features. Servers list a few dozen.
-const MOST: usize = 500;
+const MAX_FEATURES: usize = 500;
 
 /// Features by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,11 @@ impl Features {
         };
         let first = first.filter(|line| is_feature(line));
         let last = last.filter(|line| is_feature(line));
-        let inner = first.into_iter().chain(inner).chain(last).take(MOST);
+        let inner = first
+            .into_iter()
+            .chain(inner)
+            .chain(last)
+            .take(MAX_FEATURES);
         let mut by_name = HashMap::new();
         for line in inner {
             let line = String::from_utf8_lossy(line);

@@ -9,10 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 /// Maximum number of lookups that may be stuck at the same time.
-const MOST_STUCK: usize = 16;
+const MAX_STUCK: usize = 16;
 
 /// Number of lookups in progress.
-static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+static IN_PROGRESS: AtomicUsize = AtomicUsize::new(0);
 
 /// Looks up the addresses of `host` within `patience`. An address needs no lookup.
 ///
@@ -35,7 +35,7 @@ fn within<T: Send + 'static>(
     patience: Duration,
     lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let ticket = Ticket::take()?;
+    let ticket = LookupPermit::take()?;
     let (found, finding) = mpsc::channel();
     thread::Builder::new()
         .name("ftpfs-resolve".into())
@@ -53,13 +53,13 @@ fn within<T: Send + 'static>(
 }
 
 /// Permission for one lookup. Dropping it ends the count.
-struct Ticket;
+struct LookupPermit;
 
-impl Ticket {
+impl LookupPermit {
     fn take() -> io::Result<Self> {
-        let before = UNDER_WAY.fetch_add(1, Relaxed);
+        let before = IN_PROGRESS.fetch_add(1, Relaxed);
         let ticket = Self;
-        if before >= MOST_STUCK {
+        if before >= MAX_STUCK {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "too many lookups are stuck",
@@ -69,9 +69,9 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for LookupPermit {
     fn drop(&mut self) {
-        UNDER_WAY.fetch_sub(1, Relaxed);
+        IN_PROGRESS.fetch_sub(1, Relaxed);
     }
 }
 

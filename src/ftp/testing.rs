@@ -159,7 +159,7 @@ impl Peer {
 
     /// Opens a session that sends batches of commands. It prepares no data connections because it
     /// uses active mode.
-    pub(super) fn queueing_session(&self) -> Session {
+    pub(super) fn pipelining_session(&self) -> Session {
         let options = ConnectOptions {
             profile: proven(),
             active: true,
@@ -170,7 +170,7 @@ impl Peer {
 
     /// Opens a session that sends everything possible ahead. The script begins with
     /// [`Stage::log_in`].
-    pub(super) fn armed_session(&self) -> Session {
+    pub(super) fn preparing_session(&self) -> Session {
         let options = ConnectOptions {
             profile: proven(),
             ..self.options()
@@ -179,7 +179,7 @@ impl Peer {
     }
 
     /// Waits for the end of the script and checks that it succeeded.
-    pub(super) fn ends(self) {
+    pub(super) fn join(self) {
         self.story.join().unwrap();
     }
 }
@@ -197,7 +197,7 @@ impl Stage {
 
     /// Sends `lines`, each with a line end, in one write: a client may close after the first of
     /// them.
-    pub(super) fn say(&mut self, lines: &str) {
+    pub(super) fn reply(&mut self, lines: &str) {
         let lines: Vec<u8> = lines
             .lines()
             .flat_map(|line| [line.as_bytes(), b"\r\n"].concat())
@@ -212,12 +212,12 @@ impl Stage {
 
     /// Expects `line` as the client's next command.
     #[track_caller]
-    pub(super) fn hear(&mut self, line: &str) {
-        assert_eq!(String::from_utf8_lossy(&self.heard()), line);
+    pub(super) fn expect_command(&mut self, line: &str) {
+        assert_eq!(String::from_utf8_lossy(&self.next_command()), line);
     }
 
     /// Receives the client's next command.
-    pub(super) fn heard(&mut self) -> Vec<u8> {
+    pub(super) fn next_command(&mut self) -> Vec<u8> {
         let mut line = Vec::new();
         self.control.read_until(b'\n', &mut line).unwrap();
         assert!(line.ends_with(b"\r\n"), "not a line: {line:?}");
@@ -228,8 +228,8 @@ impl Stage {
     /// Expects `line` as the next command and answers it with `reply`.
     #[track_caller]
     pub(super) fn answer(&mut self, line: &str, reply: &str) {
-        self.hear(line);
-        self.say(reply);
+        self.expect_command(line);
+        self.reply(reply);
     }
 
     /// Plays a login without features.
@@ -247,7 +247,7 @@ impl Stage {
     /// The same with another greeting.
     #[track_caller]
     pub(super) fn log_in_as(&mut self, greeting: &str, features: &str) {
-        self.say(&format!("220 {greeting}"));
+        self.reply(&format!("220 {greeting}"));
         self.answer("USER alice", "331 password?");
         self.answer("PASS open sesame", "230 in");
         self.answer("FEAT", features);
@@ -257,10 +257,10 @@ impl Stage {
     /// Sets up a data connection by EPSV and accepts it.
     #[track_caller]
     pub(super) fn extended_passive(&mut self) -> TcpStream {
-        self.hear("EPSV");
+        self.expect_command("EPSV");
         let listener = TcpListener::bind((self.local().ip(), 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        self.say(&format!("229 Entering (|||{port}|)"));
+        self.reply(&format!("229 Entering (|||{port}|)"));
         taken(&listener)
     }
 
@@ -282,7 +282,7 @@ impl Stage {
     }
 
     /// Expects the client to disconnect without another command.
-    pub(super) fn is_left(&mut self) {
+    pub(super) fn expect_disconnect(&mut self) {
         let mut rest = Vec::new();
         // A reset counts as a disconnect.
         let _ = self.control.read_to_end(&mut rest);

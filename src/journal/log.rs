@@ -11,13 +11,13 @@ use super::record::{Pending, Record};
 use crate::ftp::RemotePath;
 
 /// Minimum size in bytes of a log that is worth rewriting.
-const SHORT: u64 = 64 << 10;
+const MIN_REWRITE_SIZE: u64 = 64 << 10;
 
 /// Maximum ratio of the log's size to that of its live records.
-const MOST_OF_THE_PAST: u64 = 4;
+const MAX_GARBAGE_RATIO: u64 = 4;
 
 /// Maximum size in bytes of a log that is read. No running mount writes a longer one.
-const LONGEST: u64 = 256 << 20;
+const MAX_LOG_SIZE: u64 = 256 << 20;
 
 /// File name of a log during its rewrite.
 pub(super) const NEW_LOG: &str = "log.new";
@@ -93,7 +93,9 @@ impl Log {
     pub(super) fn read(path: PathBuf) -> io::Result<Self> {
         let file = open(&path)?;
         let mut bytes = Vec::new();
-        File::open(&path)?.take(LONGEST).read_to_end(&mut bytes)?;
+        File::open(&path)?
+            .take(MAX_LOG_SIZE)
+            .read_to_end(&mut bytes)?;
         let mut live = LiveRecords::default();
         // An incomplete last line was cut off and may look like another record.
         let end = bytes.iter().rposition(|byte| *byte == b'\n');
@@ -115,7 +117,7 @@ impl Log {
             warned: false,
             numbers: 0,
             records: 0,
-            tidy_at: SHORT,
+            tidy_at: MIN_REWRITE_SIZE,
             tail: None,
             is_renamed: false,
         }
@@ -139,7 +141,7 @@ impl Log {
             && !std::mem::replace(&mut self.warned, true)
         {
             ::log::warn!(
-                "cannot write to {}: should ftpfs be killed now, the next mount does not know what was under way: \
+                "cannot write to {}: if ftpfs is killed now, the next mount cannot continue its work: \
                  {error}",
                 self.path.display()
             );
@@ -176,7 +178,7 @@ impl Log {
             return None;
         }
         let lines = self.live.to_lines();
-        self.tidy_at = SHORT.max(lines.len() as u64 * MOST_OF_THE_PAST);
+        self.tidy_at = MIN_REWRITE_SIZE.max(lines.len() as u64 * MAX_GARBAGE_RATIO);
         if self.bytes < self.tidy_at {
             return None;
         }

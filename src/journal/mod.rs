@@ -263,7 +263,7 @@ impl Journal {
         match finished.and_then(|()| log::sync_directory(&journal_dir.log())) {
             Ok(()) => lock(log).name_is_synced(),
             Err(error) => {
-                ::log::debug!("cannot write {} anew: {error}", journal_dir.log().display());
+                ::log::debug!("cannot rewrite {}: {error}", journal_dir.log().display());
             }
         }
     }

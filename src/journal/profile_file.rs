@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::state_dir::{check_private, open_to_read, private_directories};
 
 /// Maximum size in bytes of a profile.
-const MOST_BYTES: u64 = 64 << 10;
+const MAX_BYTES: u64 = 64 << 10;
 
 /// The profile file of one server and login.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl ProfileFile {
             }
             let mut text = String::new();
             let file = open_to_read(&self.path)?;
-            file.take(MOST_BYTES).read_to_string(&mut text)?;
+            file.take(MAX_BYTES).read_to_string(&mut text)?;
             Ok(text)
         };
         match read() {

@@ -158,15 +158,15 @@ fn a_mount_that_runs_is_nobody_elses() {
 fn a_file_whose_storing_failed_was_told_and_one_at_the_end_waits() {
     let state = State::new();
     let journal = state.open();
-    let told = spool(&journal, "/told");
-    told.pending(&pending("/told"));
-    told.abandon();
+    let reported = spool(&journal, "/told");
+    reported.pending(&pending("/told"));
+    reported.abandon();
     journal.ending();
     let late = spool(&journal, "/late");
     late.pending(&pending("/late"));
     late.abandon();
     assert_eq!(journal.waiting(), [path("/late")]);
-    drop((told, late));
+    drop((reported, late));
     journal.end();
     drop(journal);
     let left = state.left();

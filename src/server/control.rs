@@ -150,7 +150,7 @@ impl Control {
     /// ends the session, as does a failed handshake.
     pub(super) fn secure(&mut self, config: Arc<ServerConfig>) -> Result<(), Gone> {
         if !self.queue.is_empty() {
-            log::warn!("server: commands in the clear behind AUTH TLS: the session is closed");
+            log::warn!("server: plaintext follows AUTH TLS; closing the session");
             return Err(Gone);
         }
         self.rest_until(Instant::now() + self.delay)?;

@@ -69,7 +69,9 @@ impl Passive {
                     self.opened = Some(DataConnection::new(stream, control)?);
                 }
                 Ok((_, from)) => {
-                    log::warn!("server: {from} reached for a data connection not its own");
+                    log::warn!(
+                        "server: refused a data connection from {from}, which is not the client"
+                    );
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

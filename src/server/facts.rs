@@ -103,8 +103,8 @@ impl Facts {
     /// Formats all facts for FEAT, with the selected ones marked: `type*;size;`.
     pub(super) fn marked(&self) -> String {
         Fact::ALL.iter().fold(String::new(), |text, fact| {
-            let mark = if self.wanted.contains(fact) { "*" } else { "" };
-            text + fact.name() + mark + ";"
+            let marker = if self.wanted.contains(fact) { "*" } else { "" };
+            text + fact.name() + marker + ";"
         })
     }
 

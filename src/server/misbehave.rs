@@ -60,7 +60,7 @@ impl Session {
         };
         let opened = place.open_to_write();
         if let Err(error) = opened.and_then(|opened| opened.file.write_at(&[0xFF], 0)) {
-            log::warn!("server: there is no file to spoil: {error}");
+            log::warn!("server: no file to corrupt: {error}");
         }
     }
 
@@ -117,11 +117,11 @@ impl Session {
             | Misdeed::EndlessListing
             | Misdeed::NoReplace => {
                 self.misdeed = Some(misdeed.clone());
-                let told = self
+                let sent = self
                     .execute(command)
                     .and_then(|reply| self.send_reply(&reply));
                 self.misdeed = None;
-                told
+                sent
             }
         }
     }

@@ -140,12 +140,12 @@ fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
 fn refuse(serving: &Serving, mut stream: &TcpStream, reply: &str) {
     if matches!(&serving.tls, Some(tls) if tls.mode == TlsMode::Implicit) {
         // The client expects a TLS handshake and would not understand plaintext.
-        return log::info!("server: a client is turned away: {reply}");
+        return log::info!("server: refused a client: {reply}");
     }
-    let told = stream
+    let sent = stream
         .set_write_timeout(Some(REFUSAL_DEADLINE))
         .and_then(|()| stream.write_all(reply.as_bytes()));
-    if let Err(error) = told {
-        log::debug!("server: a refused client did not listen: {error}");
+    if let Err(error) = sent {
+        log::debug!("server: cannot send the refusal to a client: {error}");
     }
 }

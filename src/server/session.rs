@@ -46,7 +46,7 @@ pub(super) struct Session {
     /// EPSV ALL was received: all other ways to open a data connection are refused (RFC 2428 §4).
     pub(super) epsv_only: bool,
     /// The part of the file that the next transfer covers.
-    pub(super) mark: RestartMarker,
+    pub(super) marker: RestartMarker,
     /// Argument of RNFR, which RNTO must follow immediately.
     pub(super) rename_from: Option<VirtualPath>,
     pub(super) facts: Facts,
@@ -108,7 +108,7 @@ impl Session {
             directory: VirtualPath::default(),
             data: DataSetup::Unset,
             epsv_only: false,
-            mark: RestartMarker::default(),
+            marker: RestartMarker::default(),
             rename_from: None,
             facts: Facts::default(),
             misdeed: None,

@@ -211,7 +211,7 @@ fn a_wrong_or_missing_proxy_password_says_so() {
         let none = format!("proxy={}", proxy.url(scheme));
         assert_says(
             &refusal(&server.url(), &[&none], &[]),
-            "wants a user and password",
+            "requires a user and password",
         );
         let wrong = none.replace("://", "://me:hunter2@");
         let message = refusal(&server.url(), &[&wrong], &[]);

@@ -11,13 +11,13 @@ use crate::ftp::reply::{ReplyCode, first_line, inner_line, last_line};
 const CHUNK: usize = 16 * 1024;
 /// Limits for text before the greeting: its number of lines, and the time for the greeting after
 /// the first line.
-const MOST_BANNER_LINES: usize = 100;
+const MAX_BANNER_LINES: usize = 100;
 const BANNER_PATIENCE: Duration = Duration::from_secs(5);
 /// Greetings of other services: SSH, VNC, POP3, IMAP.
 const OTHER_SERVICES: [&[u8]; 4] = [b"SSH-", b"RFB ", b"+OK", b"* OK"];
 /// Maximum number of TLS records without data on an idle connection. Session tickets come a few at
 /// a time.
-const MOST_WORDLESS: usize = 16;
+const MAX_TICKETS: usize = 16;
 
 /// The error for a service whose greeting `line` is not FTP.
 fn no_greeting(line: String) -> Error {
@@ -66,7 +66,7 @@ impl Control {
     fn skip_to_reply(&mut self) -> Result<(), Error> {
         let mut deadline = Instant::now() + self.timeout;
         let mut banner = None;
-        for _ in 0..MOST_BANNER_LINES {
+        for _ in 0..MAX_BANNER_LINES {
             while !self.unread.contains(&b'\n') && self.unread.len() <= MAX_LINE {
                 let received = self.receive(Phase::Greeting, deadline);
                 // Once text has arrived, the text is the problem, not the silence after it.
@@ -85,7 +85,7 @@ impl Control {
             if OTHER_SERVICES.iter().any(|start| line.starts_with(start)) {
                 return Err(no_greeting(text));
             }
-            log::info!("passing over a line before the greeting: {text}");
+            log::info!("skipping a line before the greeting: {text}");
             self.unread.drain(..=end.unwrap_or_default());
             if banner.is_none() {
                 deadline = deadline.min(Instant::now() + BANNER_PATIENCE);
@@ -190,7 +190,7 @@ impl Control {
     /// Receives available data. TLS records without data (tickets) do not count.
     pub(super) fn receive_wordless(&mut self) -> std::io::Result<usize> {
         let mut chunk = [0; CHUNK];
-        for _ in 0..MOST_WORDLESS {
+        for _ in 0..MAX_TICKETS {
             match self.stream.read(&mut chunk) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 received => {

@@ -483,8 +483,8 @@ impl Control {
         self.usable = false;
         // RFC 8446 §4.4.2.4: a server that requires a client certificate reports that only after
         // the handshake.
-        let said = error.get_ref().and_then(|error| error.downcast_ref());
-        match said {
+        let alert = error.get_ref().and_then(|error| error.downcast_ref());
+        match alert {
             Some(alert @ rustls::Error::AlertReceived(_)) if !self.logged_in => {
                 tls::to_error(alert)
             }

@@ -1,6 +1,6 @@
 //! IBM i (AS/400): `ANNE  204811 07/15/21 09:12:33 *STMF  Q3 summary.pdf`.
 //!
-//! The order of a date is that of the server's job, so only the listing as a whole shows it.
+//! Dates are in the order of the server's job, which only the listing as a whole shows.
 
 use jiff::civil::{Date, Time};
 
@@ -10,7 +10,7 @@ use super::order::{NumericDate, NumericTime, full_year};
 use super::words::{is_digits, next_word, number, trim_start};
 use super::{Entry, Kind, Modified, Precision, Row, calendar};
 
-/// Reads the line; none when no type of object (`*STMF`) stands where it is to stand.
+/// Parses the line. `None` if there is no object type (`*STMF`) in its column.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (owner, rest) = next_word(line)?;
     let (mut word, mut rest) = next_word(rest)?;
@@ -27,7 +27,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Row> {
     }
     let name = trim_start(rest);
     let name = name.strip_suffix(b"/").unwrap_or(name);
-    // The member of another entry is no name in this directory.
+    // The member of another entry is not a name in this directory.
     if name.contains(&b'/') {
         return Some(Row::Dropped("a name in another directory"));
     }
@@ -37,12 +37,12 @@ pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let Some((size, when)) = described else {
         return Some(Row::Entry(entry));
     };
-    // Of other objects the size is not that of what is transferred.
+    // The size of other objects is not that of the transferred data.
     entry.size = number(size).filter(|_| kind == Kind::File);
     Some(Row::new(entry, when))
 }
 
-/// `*DIR`, `*STMF`, `*FILE`: a type of object.
+/// Whether the word is an object type: `*DIR`, `*STMF`, `*FILE`.
 fn is_type(word: &[u8]) -> bool {
     let letters = word.strip_prefix(b"*").unwrap_or_default();
     (2..=9).contains(&letters.len())
@@ -57,7 +57,7 @@ fn kind(object: &[u8]) -> Kind {
         b"*STMF" | b"*DSTMF" | b"*DOC" | b"*MEM" => Kind::File,
         b"*SYMLNK" => Kind::Symlink,
         b"*BLKSF" | b"*CHRSF" | b"*FIFO" | b"*SOCKET" => Kind::Special,
-        // `*FILE` holds members and may be entered; a save file is one file.
+        // `*FILE` holds members and can be entered, but a save file is a single file.
         _ => Kind::Unknown,
     }
 }
@@ -69,7 +69,7 @@ fn when(date: &[u8], time: &[u8]) -> When {
     if let Some((year, day)) = day_of_year(date) {
         return When::At(on_day(year, day, &clock));
     }
-    // Its separator may be a comma or a minus, too.
+    // The separator can also be a comma or a minus.
     let date: Vec<u8> = date
         .iter()
         .map(|byte| if *byte == b',' { b'/' } else { *byte })
@@ -85,7 +85,7 @@ fn when(date: &[u8], time: &[u8]) -> When {
     }
 }
 
-/// `09:12:33`, or with the job's own separator: `09.12.33`, `09,12,33`.
+/// Parses `09:12:33`, or with the job's separator: `09.12.33`, `09,12,33`.
 fn clock(word: &[u8]) -> Option<Clock> {
     let colons: Vec<u8> = word
         .iter()
@@ -100,7 +100,7 @@ fn clock(word: &[u8]) -> Option<Clock> {
     clock::clock(&colons)
 }
 
-/// `19/334`, the year and the day of the year.
+/// Parses `19/334`: the year and the day of the year.
 fn day_of_year(word: &[u8]) -> Option<(i16, i16)> {
     let [y1, y2, b'/' | b'-' | b'.' | b',', day @ ..] = word else {
         return None;

@@ -1,10 +1,10 @@
-//! Memory that all listings being received share: how many entries a directory has is the server's
-//! word.
+//! Shared memory limit of all listings being received, because the server determines the number of
+//! entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// A bound on the memory of all listings being received; shared by handle.
+/// Memory limit of all listings being received. Clones share it.
 #[derive(Debug, Clone)]
 pub struct ListingBudget(Arc<BudgetBytes>);
 
@@ -14,7 +14,7 @@ struct BudgetBytes {
     taken: AtomicUsize,
 }
 
-/// What one listing has of a budget; given back when dropped.
+/// The memory of one listing. Dropping it returns the memory to the budget.
 #[derive(Debug)]
 pub struct ListingShare {
     budget: ListingBudget,
@@ -22,23 +22,23 @@ pub struct ListingShare {
 }
 
 impl ListingBudget {
-    /// `limit` bytes for all listings together.
+    /// Creates a budget of `limit` bytes for all listings together.
     pub fn new(limit: usize) -> Self {
         let taken = AtomicUsize::new(0);
         Self(Arc::new(BudgetBytes { limit, taken }))
     }
 
-    /// The bound, in bytes.
+    /// The limit in bytes.
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// Bytes taken now.
+    /// Number of bytes in use.
     pub fn taken(&self) -> usize {
         self.0.taken.load(Relaxed)
     }
 
-    /// An empty share.
+    /// Returns an empty share.
     pub(in crate::ftp) fn share(&self) -> ListingShare {
         ListingShare {
             budget: self.clone(),
@@ -48,14 +48,14 @@ impl ListingBudget {
 }
 
 impl Default for ListingBudget {
-    /// Without a bound.
+    /// A budget without a limit.
     fn default() -> Self {
         Self::new(usize::MAX)
     }
 }
 
 impl ListingShare {
-    /// Takes `bytes` more; false, and nothing taken, where the budget has fewer left.
+    /// Reserves `bytes` more. Returns false, without reserving anything, if less is available.
     pub(in crate::ftp) fn take(&mut self, bytes: usize) -> bool {
         let BudgetBytes { limit, taken } = &*self.budget.0;
         let fits = taken.fetch_update(Relaxed, Relaxed, |taken| {
@@ -67,7 +67,7 @@ impl ListingShare {
         fits.is_ok()
     }
 
-    /// Bytes taken by this listing.
+    /// Number of bytes reserved by this listing.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

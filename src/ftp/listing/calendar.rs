@@ -1,29 +1,30 @@
-//! From the calendar to seconds, and the year that ls leaves out.
+//! Conversion of calendar dates to seconds, and inference of the year that ls omits.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::Offset;
 
-/// How far a listed time without a zone may lie ahead of us.
+/// How far a listed time without a zone can be in the future.
 pub(super) const ZONES_APART: i64 = 24 * 3600;
 
-/// Years to look back for a month and day: 29 February can be eight years ago (1896, 1904).
+/// Number of years to look back for a month and day: the last 29 February can be eight years ago
+/// (1896, 1904).
 const LONGEST_GAP: i16 = 8;
 
-/// A time of day; none when it is none. Second 60, a leap second, becomes 59.
+/// Returns a time of day, or `None` if it is invalid. Second 60, a leap second, becomes 59.
 pub(super) fn clock_time(hour: i8, minute: i8, second: i8) -> Option<Time> {
     let second = if second == 60 { 59 } else { second };
     Time::new(hour, minute, second, 0).ok()
 }
 
-/// Seconds since the epoch, as if the date and time were UTC.
+/// Converts a UTC date and time to seconds since the epoch.
 pub(super) fn seconds(date: Date, time: Time) -> Option<i64> {
     let timestamp = Offset::UTC.to_timestamp(DateTime::from_parts(date, time));
     Some(timestamp.ok()?.as_second())
 }
 
-/// Seconds since the epoch of the latest such day and time that is not in the future, give or take
-/// a day for the zone.
+/// Returns the latest such day and time that is not in the future, with a tolerance of one day for
+/// the zone. In seconds since the epoch.
 pub(super) fn latest(month: i8, day: i8, time: Time, now: i64) -> Option<i64> {
     let this_year = Offset::UTC
         .to_datetime(Timestamp::from_second(now).ok()?)

@@ -1,4 +1,4 @@
-//! The time of day in a listing's line.
+//! Times of day in listing lines.
 
 use jiff::civil::Time;
 
@@ -6,7 +6,7 @@ use super::date::{Written, modified};
 use super::words::{next_word, number};
 use super::{Modified, Precision, calendar};
 
-/// A time of day as written; `time` is none where there is no such time.
+/// A time of day as written. `time` is `None` if it is invalid.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     pub(super) time: Option<Time>,
@@ -14,7 +14,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// At that time on `date`, in the server's zone.
+    /// Combines the time with `date`, in the server's zone.
     pub(super) fn on(&self, date: Written) -> Option<Modified> {
         modified(date, self.time?, self.precision)
     }
@@ -37,13 +37,13 @@ impl Clock {
     }
 }
 
-/// No time is given: the day begins.
+/// The time of a date without one.
 pub(super) const MIDNIGHT: Clock = Clock {
     time: Some(Time::midnight()),
     precision: Precision::Day,
 };
 
-/// The clock with the half of the day that follows it, if one does and a name follows that.
+/// Adds a following `AM` or `PM`, if that is followed by a name.
 pub(super) fn with_half(clock: Clock, rest: &[u8]) -> (Clock, &[u8]) {
     let half = next_word(rest).and_then(|(word, rest)| Some((half(word)?, rest)));
     match half {
@@ -52,7 +52,7 @@ pub(super) fn with_half(clock: Clock, rest: &[u8]) -> (Clock, &[u8]) {
     }
 }
 
-/// The hour at which the half of the day begins that `AM` or `PM` means.
+/// Returns the first hour of the half of the day that `AM` or `PM` denotes.
 pub(super) fn half(word: &[u8]) -> Option<i8> {
     match word.to_ascii_uppercase().as_slice() {
         b"AM" | b"A.M." => Some(0),
@@ -61,13 +61,13 @@ pub(super) fn half(word: &[u8]) -> Option<i8> {
     }
 }
 
-/// The time of day that `bytes` begin with, and what follows it.
+/// Parses the time of day at the beginning of `bytes`. Also returns the rest.
 pub(super) fn next_clock(bytes: &[u8]) -> Option<(Clock, &[u8])> {
     let (word, rest) = next_word(bytes)?;
     Some((clock(word)?, rest))
 }
 
-/// `9:05`, `09:05`, `09:05:06`, `09:05:06.789` or `9:05pm`.
+/// Parses `9:05`, `09:05`, `09:05:06`, `09:05:06.789` or `9:05pm`.
 pub(super) fn clock(word: &[u8]) -> Option<Clock> {
     if !word.first()?.is_ascii_digit() || !word.contains(&b':') {
         return None;

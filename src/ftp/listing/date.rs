@@ -1,4 +1,4 @@
-//! The date columns of `ls -l` in many languages: with a month's name or number, in ISO's order or
+//! Date columns of `ls -l` in many languages: with the name or number of a month, in ISO order or
 //! another, with a time, a year or both.
 
 use jiff::civil::{Date, Time};
@@ -8,20 +8,20 @@ use super::order::{NumericDate, NumericTime, full_year};
 use super::words::{is_digits, leading_blanks, next_word, number};
 use super::{Modified, Precision, calendar, month, weekday};
 
-/// When something was modified, as one line says it.
+/// A modification time as written in one line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum When {
-    /// A time; none where the date has the form of one but never was (`Feb 30`).
+    /// A time, or `None` for an invalid date (`Feb 30`).
     At(Option<Modified>),
     /// Three numbers whose order another line may show.
     Numeric(NumericTime),
 }
 
-/// A date and what follows it, which begins with the blank before the name.
+/// A date and the rest of the line, which starts with the blank before the name.
 type Dated<'a> = (When, &'a [u8]);
 
-/// Reads the date that `bytes` begin with; none when they do not. `now` tells the year of dates
-/// without one.
+/// Parses the date at the beginning of `bytes`. `None` if there is none. `now` determines the year
+/// of dates without one.
 pub(super) fn read(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     dated(bytes, now).or_else(|| {
         let (first, rest) = next_word(bytes)?;
@@ -30,8 +30,8 @@ pub(super) fn read(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     })
 }
 
-/// Reads what stands where a date is expected, though it may be another number or no day at all:
-/// seconds since 1970, `20190307221405`, `Apr 45  2019`.
+/// Parses unusual dates, which may also be other numbers or invalid days: seconds since 1970,
+/// `20190307221405`, `Apr 45  2019`.
 pub(super) fn read_unusual(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     let (first, rest) = next_word(bytes)?;
     if is_digits(first)
@@ -72,8 +72,8 @@ pub(super) fn modified(
     })
 }
 
-/// `2024-05-06`, `2024/05/06` or `2024.05.06`, then a time or the name; or both in one word,
-/// `2024-05-06T07:08:09Z`.
+/// Parses `2024-05-06`, `2024/05/06` or `2024.05.06`, followed by a time or the name, or both in
+/// one word, `2024-05-06T07:08:09Z`.
 fn iso<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
     let (date, tail) = first.split_at_checked(10)?;
     let date = iso_date(date)?;
@@ -100,10 +100,10 @@ fn iso_date(word: &[u8]) -> Option<Written> {
     }
 }
 
-/// What may follow an ISO date: a time, a time with its zone, or the name.
+/// Parses what can follow an ISO date: a time, a time with its zone, or the name.
 fn after_iso(date: Written, bytes: &[u8]) -> (Option<Modified>, &[u8]) {
     let Some((clock, rest)) = next_clock(bytes) else {
-        // `--time-style=iso` fills the place of the time with one blank.
+        // `--time-style=iso` puts one blank in place of the time.
         let rest = if bytes.starts_with(b"  ") {
             bytes.get(1..).unwrap_or(bytes)
         } else {
@@ -115,7 +115,7 @@ fn after_iso(date: Written, bytes: &[u8]) -> (Option<Modified>, &[u8]) {
     in_its_zone(modified, clock.precision, rest)
 }
 
-/// The time with the zone that follows it, if one and a name do. Only a time to the second has one.
+/// Applies a zone that follows the time, if a name follows that. Only times to the second have one.
 fn in_its_zone(
     modified: Option<Modified>,
     precision: Precision,
@@ -130,7 +130,7 @@ fn in_its_zone(
     }
 }
 
-/// The time in `07:08:09.250+0100`; none where it is no time.
+/// Parses `07:08:09.250+0100`. `None` if it is not a time.
 fn zoned(date: Written, word: &[u8]) -> Option<When> {
     let at = word
         .iter()
@@ -144,7 +144,7 @@ fn zoned(date: Written, word: &[u8]) -> Option<When> {
     Some(When::At(modified.map(|modified| east(modified, offset))))
 }
 
-/// The moment at which a clock `offset` seconds east of Greenwich shows `modified`.
+/// Converts local time `offset` seconds east of Greenwich to UTC.
 fn east(modified: Modified, offset: i64) -> Modified {
     Modified {
         seconds: modified.seconds - offset,
@@ -153,7 +153,7 @@ fn east(modified: Modified, offset: i64) -> Modified {
     }
 }
 
-/// Seconds east of Greenwich of `+0200`, `+02:00`, `+02`, `Z` or `GMT`.
+/// Parses `+0200`, `+02:00`, `+02`, `Z` or `GMT` to seconds east of Greenwich.
 fn zone(word: &[u8]) -> Option<i64> {
     let (sign, digits) = match word {
         b"Z" | b"z" | b"GMT" | b"UTC" => return Some(0),
@@ -169,7 +169,7 @@ fn zone(word: &[u8]) -> Option<i64> {
     Some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// `27-03-2019` or `05/03/19`, then a time or the name.
+/// Parses `27-03-2019` or `05/03/19`, followed by a time or the name.
 fn numeric<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
     let date = NumericDate::parse(first.strip_suffix(b",").unwrap_or(first))?;
     let (clock, rest) = next_clock(rest).unwrap_or((MIDNIGHT, rest));
@@ -185,14 +185,14 @@ fn numeric<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
     Some((When::Numeric(time), rest))
 }
 
-/// `2018年07月09日` in one word or several, then a time or the name.
+/// Parses `2018年07月09日` in one word or several, followed by a time or the name.
 fn year_first<'a>(first: &[u8], mut rest: &'a [u8]) -> Option<Dated<'a>> {
     let mut numbers = [0_i16; 3];
     let mut found = 0;
     let mut word = first;
     loop {
         let (value, digits, after) = number_with_unit(word)?;
-        // The day's unit may be missing.
+        // The day may lack its unit.
         let has_unit = after.len() < word.len() - digits;
         if (found == 0 && digits != 4) || (found > 0 && digits > 2) || (found < 2 && !has_unit) {
             return None;
@@ -216,8 +216,8 @@ fn year_first<'a>(first: &[u8], mut rest: &'a [u8]) -> Option<Dated<'a>> {
     Some((When::At(clock.on(date)), rest))
 }
 
-/// A number at the beginning of a word, its digits, and what follows its unit: no ASCII, in any
-/// charset.
+/// Parses a number at the beginning of a word, followed by a unit that is not ASCII, in any
+/// charset. Returns the number, its count of digits, and the rest.
 fn number_with_unit(word: &[u8]) -> Option<(i16, usize, &[u8])> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (value, unit) = word.split_at_checked(digits)?;
@@ -228,7 +228,7 @@ fn number_with_unit(word: &[u8]) -> Option<(i16, usize, &[u8])> {
     Some((number(value)?, digits, unit.get(end..)?))
 }
 
-/// `05-06`, as `ls --time-style=iso` shows recent days, then a time; or a year.
+/// Parses `05-06`, used by `ls --time-style=iso` for recent days, followed by a time; or a year.
 fn month_and_day<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> {
     let [m1, m2, b'-', d1, d2] = first else {
         return None;
@@ -242,14 +242,14 @@ fn month_and_day<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>
     Some((When::At(modified), rest))
 }
 
-/// `27-MAR-19`, `07/fev/2018` or `Mar-07-2011`, then a time or the name.
+/// Parses `27-MAR-19`, `07/fev/2018` or `Mar-07-2011`, followed by a time or the name.
 fn in_one_word<'a>(first: &[u8], rest: &'a [u8]) -> Option<Dated<'a>> {
     let date = named_date(first)?;
     let (clock, rest) = next_clock(rest).unwrap_or((MIDNIGHT, rest));
     Some((When::At(clock.on(date)), rest))
 }
 
-/// The date of one word with a month's name in it; year, month and day may be none that ever was.
+/// Parses a date in one word with the name of a month. The date may be invalid.
 pub(super) fn named_date(word: &[u8]) -> Option<Written> {
     let word = word.strip_suffix(b",").unwrap_or(word);
     let separator = *word
@@ -269,7 +269,7 @@ pub(super) fn named_date(word: &[u8]) -> Option<Written> {
     }
 }
 
-/// Month and day in either order, then a time, a year, or both.
+/// Parses month and day in either order, followed by a time, a year, or both.
 fn with_a_name<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> {
     let (second, rest) = next_word(rest)?;
     let comma = [first, second].iter().any(|word| word.ends_with(b","));
@@ -286,7 +286,7 @@ fn with_a_name<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> 
     time_or_year(month, day, comma, rest, now)
 }
 
-/// `3 28 14:20`: the month stands first where both could be one.
+/// Parses `3 28 14:20`. The month comes first if both numbers could be one.
 fn two_numbers<'a>(first: &[u8], rest: &'a [u8], now: i64) -> Option<Dated<'a>> {
     let (second, rest) = next_word(rest)?;
     let (one, other): (i8, i8) = (short_number(first)?, short_number(second)?);
@@ -305,7 +305,7 @@ fn short_number(word: &[u8]) -> Option<i8> {
     (word.len() <= 2).then(|| number(word))?
 }
 
-/// What follows month and day; `comma` says whether one stood behind them.
+/// Parses what follows month and day. `comma` tells whether they end in one.
 fn time_or_year(month: i8, day: i8, comma: bool, bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     let blanks = leading_blanks(bytes);
     let (third, rest) = next_word(bytes)?;
@@ -317,7 +317,7 @@ fn time_or_year(month: i8, day: i8, comma: bool, bytes: &[u8], now: i64) -> Opti
     };
     if let Some(year) = year(third).or_else(short_year) {
         let date = (year, month, day);
-        // As ls pads a year, two blanks stand before it, and what follows is the name.
+        // ls pads the year with a second blank; then the name follows directly.
         let separated = comma || ends_in_comma;
         let behind = (blanks == 1 || separated).then(|| clock_behind_a_year(rest, separated));
         let (clock, rest) = behind.flatten().unwrap_or((MIDNIGHT, rest));
@@ -338,7 +338,7 @@ fn time_or_year(month: i8, day: i8, comma: bool, bytes: &[u8], now: i64) -> Opti
     Some((When::At(clock.in_latest_year(month, day, now)), rest))
 }
 
-/// `2020`, or `UTC 2020`.
+/// Parses `2020` or `UTC 2020`.
 fn year_behind_a_clock(bytes: &[u8]) -> Option<(i16, &[u8])> {
     let (word, rest) = next_word(bytes)?;
     if let Some(year) = year(word) {
@@ -349,7 +349,7 @@ fn year_behind_a_clock(bytes: &[u8]) -> Option<(i16, &[u8])> {
     Some((year(word)?, rest))
 }
 
-/// The time of day one blank behind a year; `halves` says whether `am` and `pm` may follow it.
+/// Parses the time of day one blank after a year. `halves` tells whether `am` and `pm` may follow.
 fn clock_behind_a_year(bytes: &[u8], halves: bool) -> Option<(Clock, &[u8])> {
     if leading_blanks(bytes) != 1 {
         return None;
@@ -362,7 +362,7 @@ fn clock_behind_a_year(bytes: &[u8], halves: bool) -> Option<(Clock, &[u8])> {
     })
 }
 
-/// `7`, `07`, `7.` (German) or a number with its own word for day (`23日`).
+/// Parses `7`, `07`, `7.` (German) or a number with a word for day (`23日`).
 fn day(word: &[u8]) -> Option<i8> {
     number(day_digits(word)).filter(|day| *day <= 31)
 }
@@ -373,7 +373,7 @@ fn day_digits(word: &[u8]) -> &[u8] {
         .unwrap_or(word)
 }
 
-/// `2024`, or with its own word for year (`2024年`).
+/// Parses `2024`, or with a word for year (`2024年`).
 fn year(word: &[u8]) -> Option<i16> {
     let digits = month::digits_before_unit(word).unwrap_or(word);
     if digits.len() == 4 {
@@ -383,7 +383,7 @@ fn year(word: &[u8]) -> Option<i16> {
     }
 }
 
-/// A number of nine or ten digits that lies in the past: seconds since the epoch.
+/// Parses a number of nine or ten digits in the past as seconds since the epoch.
 pub(super) fn seconds_since_1970(word: &[u8], now: i64) -> Option<Modified> {
     let is_past = |seconds: &i64| *seconds <= now.saturating_add(calendar::ZONES_APART);
     let seconds = number(word).filter(is_past)?;
@@ -394,7 +394,7 @@ pub(super) fn seconds_since_1970(word: &[u8], now: i64) -> Option<Modified> {
     })
 }
 
-/// `20190307221405`.
+/// Parses `20190307221405`.
 fn packed(word: &[u8]) -> Option<Modified> {
     (word.len() == 14).then_some(())?;
     Some(Modified {
@@ -404,7 +404,7 @@ fn packed(word: &[u8]) -> Option<Modified> {
     })
 }
 
-/// `Apr 45  2019`, which is no time, and whose name is found all the same.
+/// Parses `Apr 45  2019`, which is invalid, to find the name after it.
 fn impossible_day(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     let (first, rest) = next_word(bytes)?;
     let (second, rest) = next_word(rest)?;
@@ -427,7 +427,7 @@ mod tests {
 
     use super::*;
 
-    /// The time and what follows it, as [`read`] finds them.
+    /// Returns the time and the rest as parsed by [`read`].
     fn split(bytes: &[u8], now: i64) -> Option<(Option<Modified>, &[u8])> {
         match read(bytes, now)? {
             (When::At(modified), rest) => Some((modified, rest)),

@@ -1,5 +1,5 @@
-//! One line of MS-DOS's `dir`, which IIS and other servers on Windows print, and Windows CE's:
-//! `04-27-00  09:09PM       <DIR>          name`.
+//! Lines of MS-DOS `dir`, used by IIS and other servers on Windows, and by Windows CE: `04-27-00
+//! 09:09PM       <DIR>          name`.
 
 use super::clock::{self, Clock, next_clock};
 use super::date::When;
@@ -9,15 +9,15 @@ use super::words::{
 };
 use super::{Entry, Kind, Precision, Row};
 
-/// `<DIR>` and its like fill a column of this width before the name.
+/// Width of the column of `<DIR>` and similar tags before the name.
 const TAG_WIDTH: usize = 15;
 
-/// Reads the line; none when it does not begin with a date and a time in DOS's form.
+/// Parses the line. `None` if it does not begin with a date and a time in DOS format.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     row(line, kind_and_size)
 }
 
-/// Reads a line whose directory bears a word that is not known for one: `<REP>` in French.
+/// Parses a line with an unknown tag for directories: `<REP>` in French.
 pub(super) fn parse_foreign(line: &[u8]) -> Option<Row> {
     row(line, foreign_tag)
 }
@@ -33,7 +33,7 @@ fn row(line: &[u8], kind_and_size: Column) -> Option<Row> {
     let (clock, has_halves, rest) = clock(rest)?;
     let (column, rest) = next_word(rest)?;
     let (kind, size) = kind_and_size(column)?;
-    // Windows CE, which shows seconds and twenty-four hours, pads the name.
+    // Windows CE shows seconds and 24 hours, and pads the name.
     let is_padded = clock.precision == Precision::Second && !has_halves;
     let padding = match kind {
         Kind::File if is_padded => leading_blanks(rest),
@@ -56,7 +56,8 @@ fn row(line: &[u8], kind_and_size: Column) -> Option<Row> {
     Some(Row::new(entry, when))
 }
 
-/// `09:09PM`, `9:09 PM`, `04:12:09 PM` or `21:09`; whether it has halves, and what follows it.
+/// Parses `09:09PM`, `9:09 PM`, `04:12:09 PM` or `21:09`. Also returns whether it has AM or PM, and
+/// the rest.
 fn clock(bytes: &[u8]) -> Option<(Clock, bool, &[u8])> {
     let (word, rest) = next_word(bytes)?;
     if let Some((half, after)) = next_word(rest)
@@ -84,8 +85,8 @@ fn kind_and_size(column: &[u8]) -> Option<(Kind, Option<u64>)> {
     }
 }
 
-/// Any word in angle brackets where a size stands: a directory in another language, or what Windows
-/// calls a reparse point.
+/// Parses any word in angle brackets in place of a size: a directory in another language, or a
+/// Windows reparse point.
 fn foreign_tag(column: &[u8]) -> Option<(Kind, Option<u64>)> {
     let word = column.strip_prefix(b"<")?.strip_suffix(b">")?;
     let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
@@ -99,12 +100,12 @@ fn foreign_tag(column: &[u8]) -> Option<(Kind, Option<u64>)> {
     }
 }
 
-/// How many letters a word has, in UTF-8 or in a charset of single bytes.
+/// Counts the letters of a word, in UTF-8 or a single-byte charset.
 fn letters(word: &[u8]) -> usize {
     std::str::from_utf8(word).map_or(word.len(), |text| text.chars().count())
 }
 
-/// What follows at least one and at most `most` blanks.
+/// Strips at least one and at most `most` blanks.
 fn strip_blanks(bytes: &[u8], most: usize) -> Option<&[u8]> {
     let blanks = bytes.iter().take_while(|byte| is_blank(**byte)).count();
     if blanks == 0 {
@@ -113,7 +114,7 @@ fn strip_blanks(bytes: &[u8], most: usize) -> Option<&[u8]> {
     bytes.get(blanks.min(most)..)
 }
 
-/// `name [target]` of a junction or link.
+/// Splits `name [target]` of a junction or link.
 fn split_target(kind: Kind, bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     if kind != Kind::Symlink {
         return (bytes, None);
@@ -127,7 +128,7 @@ fn split_target(kind: Kind, bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// How the line that names the volume begins, in lower case.
+/// Beginnings of the line with the volume name, in lower case.
 const VOLUMES: [&[u8]; 8] = [
     b"volume",
     b"le volume",
@@ -139,10 +140,10 @@ const VOLUMES: [&[u8]; 8] = [
     b"het volume",
 ];
 
-/// Whether this is what `dir` prints around its rows, in any language: the volume's name and
-/// number, the directory's path, the sums of files and directories. Each is set in by a blank. What
-/// only resembles them may be a row of another form, and is none.
-pub(super) fn is_furniture(line: &[u8]) -> bool {
+/// Whether this is a line that `dir` prints around the entries, in any language: the name and
+/// number of the volume, the path of the directory, the sums of files and directories. They are
+/// indented by one blank. Similar lines may be entries in another format and are excluded.
+pub(super) fn is_decoration(line: &[u8]) -> bool {
     let text = trim_start(line);
     if text.len() == line.len() {
         return false;
@@ -154,7 +155,7 @@ pub(super) fn is_furniture(line: &[u8]) -> bool {
     is_sum(text) || (is_prose && (names_a_path || names_a_volume || has_serial_number(text)))
 }
 
-/// `... is 1A2B-3C4D`.
+/// Matches `... is 1A2B-3C4D`.
 fn has_serial_number(text: &[u8]) -> bool {
     let Some((word, before)) = last_word(text) else {
         return false;
@@ -167,7 +168,7 @@ fn has_serial_number(text: &[u8]) -> bool {
         && is_hex(word.get(5..).unwrap_or_default())
 }
 
-/// `3 File(s)  5,376 bytes`, `2 Dir(s)  1,024 bytes free`, `3 archivos  5.376 bytes`.
+/// Matches `3 File(s)  5,376 bytes`, `2 Dir(s)  1,024 bytes free`, `3 archivos  5.376 bytes`.
 fn is_sum(text: &[u8]) -> bool {
     const UNITS: [&[u8]; 4] = [b"byte", b"octet", b"bajt", b"bait"];
     let mut columns = words(text);
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
     use crate::ftp::listing::order::DateOrders;
 
-    /// The entry of a listing of one line.
+    /// Parses a listing of one line.
     fn entry(line: &str) -> Option<Entry> {
         match parse(line.as_bytes())? {
             Row::Entry(entry) => Some(entry),
@@ -293,7 +294,7 @@ mod tests {
             "               3 Datei(en),          5.376 Bytes",
             "               3 fichier(s)          5 376 octets",
         ] {
-            assert!(is_furniture(line.as_bytes()), "{line}");
+            assert!(is_decoration(line.as_bytes()), "{line}");
         }
         for line in [
             "3 File(s) 5,376 bytes",
@@ -304,7 +305,7 @@ mod tests {
             " ",
             " 3",
         ] {
-            assert!(!is_furniture(line.as_bytes()), "{line}");
+            assert!(!is_decoration(line.as_bytes()), "{line}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! One line of EPLF, the easily parsed LIST format: `+facts,` a tab, and the name.
+//! Lines of EPLF, the easily parsed LIST format: `+facts,`, a tab, and the name.
 
 use super::words::{number, octal_mode};
 use super::{Entry, Kind, Modified, Precision};
 
-/// Reads the line; none when it is not EPLF.
+/// Parses the line. `None` if it is not EPLF.
 pub(super) fn parse(line: &[u8]) -> Option<Entry> {
     let line = line.strip_prefix(b"+")?;
     let tab = line.iter().position(|byte| *byte == b'\t')?;

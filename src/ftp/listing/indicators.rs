@@ -1,23 +1,23 @@
-//! The marks that `ls -F` appends to names: `/` to directories, `*` to executable files, `@` to
-//! links, `=` to sockets, `|` to pipes, `>` to doors.
+//! Type indicators that `ls -F` appends to names: `/` to directories, `*` to executable files, `@`
+//! to links, `=` to sockets, `|` to pipes, `>` to doors.
 //!
-//! A slash can only be a mark. The others may belong to the name: whether they do, the directories
-//! of the same listing show, which all bear a slash or none.
+//! A trailing slash is always an indicator. The other characters may belong to the name. The
+//! directories of the same listing tell, because either all of them have a slash or none.
 
 use super::{Entry, Kind};
 
-/// What a listing showed so far.
+/// What the listing has shown so far.
 #[derive(Debug, Default)]
 pub(super) struct TypeIndicators {
     /// A directory has a slash.
     slash: bool,
-    /// A directory has none.
+    /// A directory has no slash.
     no_slash: bool,
 }
 
 impl TypeIndicators {
-    /// Learns from an entry and takes the slash from a directory's name. Returns whether the entry
-    /// ends in what may be a mark.
+    /// Learns from an entry and strips the slash from a directory's name. Returns whether the entry
+    /// ends in a possible indicator.
     pub(super) fn learn(&mut self, entry: &mut Entry) -> bool {
         if entry.kind == Kind::Directory {
             match entry.name.last() {
@@ -32,7 +32,7 @@ impl TypeIndicators {
         !self.no_slash && (has_mark(entry) || has_marked_target(entry))
     }
 
-    /// Takes the marks from an entry, now that all of the listing was seen, if it has any.
+    /// Strips the indicators from an entry, if the complete listing shows that there are any.
     pub(super) fn strip_from(&self, entry: &mut Entry) {
         if !self.slash || self.no_slash {
             return;
@@ -57,7 +57,7 @@ fn has_mark(entry: &Entry) -> bool {
     }
 }
 
-/// Whether a link's target ends in a mark: one that is as long as the link says does not.
+/// Whether a link's target ends in an indicator, that is, does not match the size of the link.
 fn has_marked_target(entry: &Entry) -> bool {
     let Some(target) = entry.target.as_deref() else {
         return false;

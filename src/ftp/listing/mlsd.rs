@@ -1,37 +1,37 @@
-//! One line of MLSD or MLST: `fact=value;fact=value; name` (RFC 3659 §7.2).
+//! Lines of MLSD and MLST: `fact=value;fact=value; name` (RFC 3659 §7.2).
 
 use crate::ftp::time::parse_timestamp;
 
 use super::words::{find, number, octal_mode, trim_start};
 use super::{Entry, Kind, Modified, Precision};
 
-/// A line of facts, its name not yet checked.
+/// A parsed line whose name is not yet checked.
 #[derive(Debug)]
 pub(super) struct Parsed {
-    /// What the facts say.
+    /// The entry described by the facts.
     pub(super) entry: Entry,
-    /// What the line is about.
+    /// The subject of the line.
     pub(super) subject: Subject,
 }
 
-/// Which directory a line of facts is about, as its type says.
+/// The subject of a line, as given by its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
-    /// One of the names in the listed directory.
+    /// A name in the listed directory.
     Name,
     /// The listed directory (`cdir`).
     Itself,
-    /// The listed directory's parent (`pdir`).
+    /// The parent of the listed directory (`pdir`).
     Parent,
 }
 
-/// Reads the facts and the name; none when the line has neither form.
+/// Parses facts and name. `None` if the line has neither form.
 pub(super) fn parse(line: &[u8]) -> Option<Parsed> {
     let (facts, name) = split(line)?;
     read(facts, name)
 }
 
-/// Reads the facts and the path in an MLST reply, which may lack the blank before the path.
+/// Parses facts and path in an MLST reply, which may lack the blank before the path.
 pub(super) fn parse_mlst(line: &[u8]) -> Option<Parsed> {
     let line = trim_start(line);
     if find(line, b"; ").is_none()
@@ -44,8 +44,7 @@ pub(super) fn parse_mlst(line: &[u8]) -> Option<Parsed> {
     parse(line)
 }
 
-/// Reads facts in answer to LIST; none unless one of them is the type, which no other dialect's
-/// line begins with.
+/// Parses facts in a LIST reply. Requires a type, which no line of another dialect begins with.
 pub(super) fn parse_in_list(line: &[u8]) -> Option<Parsed> {
     let first = line.iter().position(|byte| matches!(byte, b';' | b' '))?;
     let is_fact = line.get(..first)?.contains(&b'=');
@@ -67,7 +66,7 @@ fn read(facts: &[u8], name: &[u8]) -> Option<Parsed> {
             continue;
         }
         let Some(equals) = fact.iter().position(|byte| *byte == b'=') else {
-            // Servers do not escape the semicolons of a link's target.
+            // Servers do not escape semicolons in the target of a link.
             if before == b"type"
                 && let Some(target) = &mut parsed.entry.target
             {
@@ -107,9 +106,10 @@ fn read(facts: &[u8], name: &[u8]) -> Option<Parsed> {
     are_facts.then_some(parsed)
 }
 
-/// Where the facts end: at the first `; `, for a value may hold blanks and a name semicolons.
+/// Finds the end of the facts: the first `; `, because values can contain blanks and names
+/// semicolons.
 ///
-/// Without one, at the first blank: some servers leave out the last semicolon.
+/// Without one, the first blank: some servers omit the last semicolon.
 fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     if let [b' ', name @ ..] = line {
         return Some((&[], name));
@@ -144,7 +144,8 @@ fn set_type(parsed: &mut Parsed, value: &[u8]) {
     }
 }
 
-/// `OS.unix=slink`, `OS.unix=symlink`, else a device, socket or pipe: `OS.unix=chr-8/0`.
+/// Parses `OS.unix=slink` and `OS.unix=symlink`; others are devices, sockets or pipes:
+/// `OS.unix=chr-8/0`.
 fn unix_kind(unix: &[u8]) -> Kind {
     let word = unix.split(|byte| *byte == b':').next().unwrap_or(unix);
     match word {
@@ -153,7 +154,7 @@ fn unix_kind(unix: &[u8]) -> Kind {
     }
 }
 
-/// What follows the colon of `OS.unix=slink:target`.
+/// Returns the target in `OS.unix=slink:target`.
 fn target(value: &[u8]) -> Option<Vec<u8>> {
     let colon = value.iter().position(|byte| *byte == b':')?;
     value.get(colon + 1..).map(<[u8]>::to_vec)
@@ -167,7 +168,7 @@ fn modified(value: &[u8]) -> Option<Modified> {
     })
 }
 
-/// The best of several facts that say the same: a name before a number.
+/// The best of several facts with the same meaning: names take precedence over numbers.
 #[derive(Default)]
 struct Ranked<'a> {
     rank: u8,
@@ -221,7 +222,7 @@ mod tests {
     #[test]
     fn a_mode_keeps_only_its_permission_bits() {
         assert_eq!(entry("UNIX.mode=0104755; x").mode, Some(0o4755));
-        // As pyftpdlib writes it, by Python's oct().
+        // pyftpdlib formats it with Python's oct().
         assert_eq!(entry("unix.mode=0o755; x").mode, Some(0o755));
         assert_eq!(entry("UNIX.mode=rwx; x").mode, None);
     }

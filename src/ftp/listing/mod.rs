@@ -1,12 +1,12 @@
-//! Directory listings (RFC 3659 §7 for MLSD; the dialects of LIST have no standard).
+//! Parsing of directory listings (RFC 3659 §7 for MLSD; the dialects of LIST have no standard).
 //!
-//! A [`ListingReader`] takes a listing line by line. The grammar of a dialect makes a `Row` of one
-//! line without its terminator: one file per dialect, pure functions, "now" an argument. What only
-//! the whole listing shows (the order of its dates, whether `ls -F` marked its names, the newest
-//! version of a file) the reader decides: it holds the entries concerned until it knows.
+//! A [`ListingReader`] receives a listing line by line. The parser of a dialect turns one line
+//! without its terminator into a `Row`: one file per dialect, pure functions, with the current time
+//! as an argument. The reader decides what only the complete listing shows: the order of dates, the
+//! indicators of `ls -F`, the newest version of a file. It holds the affected entries until then.
 //!
-//! What a server did not say, or what cannot be read, is `None`, and the entry stays; defaults are
-//! the vfs's policy.
+//! Unknown or unreadable values are `None`, and the entry is kept. Defaults are the caller's
+//! policy.
 
 mod as400;
 mod budget;
@@ -45,55 +45,54 @@ use order::NumericTime;
 
 use super::path::{NAME_MAX, PathError, check_name};
 
-/// Longest symlink target, in bytes, that is kept: Linux's PATH_MAX without its NUL.
+/// Maximum length of a symlink target in bytes: PATH_MAX on Linux without the NUL.
 pub const TARGET_MAX: usize = 4095;
 
-/// Largest size in octets that is believed: Linux's offsets go no further. A larger one is unknown.
+/// Maximum accepted size in bytes, the limit of file offsets on Linux. Larger sizes are unknown.
 pub const SIZE_MAX: u64 = i64::MAX as u64;
 
-/// Which grammar a listing's lines follow.
+/// Format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// MLSD's facts (RFC 3659 §7.2).
+    /// Facts of MLSD (RFC 3659 §7.2).
     Mlsd,
-    /// What LIST and STAT print, in any dialect; the lines tell which one it is.
+    /// Output of LIST and STAT in any dialect, which is detected from the lines.
     List,
 }
 
-/// What one line of a listing says.
+/// Meaning of one line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListingLine {
-    /// An entry; its name passes [`check_name`].
+    /// An entry whose name passes [`check_name`].
     Entry(Entry),
-    /// The listed directory itself: `.`, or `type=cdir`.
+    /// The listed directory: `.` or `type=cdir`.
     Itself,
-    /// No entry, and rightly so: a blank line, a heading, `total 48`, the listed directory's
-    /// parent.
+    /// A line that is not an entry: a blank line, a heading, `total 48`, the parent directory.
     Skip,
-    /// An entry that the reader holds until the listing ends, and the bytes of memory it takes.
+    /// An entry that the reader holds until the end of the listing. Contains its memory in bytes.
     Held(usize),
-    /// An entry that must not be used; says why, for the log.
+    /// An entry that must not be used. Contains the reason for the log.
     Dropped(&'static str),
-    /// Not understood.
+    /// A line that was not understood.
     Unparsable,
 }
 
-/// What a listed name is.
+/// Type of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A regular file.
     File,
     /// A directory.
     Directory,
-    /// A symbolic link (or a junction).
+    /// A symbolic link or a junction.
     Symlink,
     /// A device, socket or FIFO.
     Special,
-    /// The server did not say.
+    /// The server does not report the type.
     Unknown,
 }
 
-/// How exact a listed time is.
+/// Precision of a listed time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Precision {
     /// To the second (MLSD, EPLF, full ISO times).
@@ -104,44 +103,44 @@ pub enum Precision {
     Day,
 }
 
-/// When an entry was modified, as the server said it.
+/// Modification time of an entry as reported by the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Modified {
-    /// Seconds since 1970-01-01T00:00:00, negative before; in UTC or in the server's unknown zone.
+    /// Seconds since 1970-01-01T00:00:00, in UTC or in the server's unknown zone. May be negative.
     pub seconds: i64,
-    /// How exact `seconds` is.
+    /// Precision of `seconds`.
     pub precision: Precision,
-    /// Whether `seconds` is UTC (MLSD, EPLF, a line with its zone) or the server's local time
+    /// Whether `seconds` is in UTC (MLSD, EPLF, a line with a zone) or in the server's local time
     /// (LIST).
     pub utc: bool,
 }
 
-/// One listed name and what the server said of it.
+/// A listed name and its properties as reported by the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The name, byte for byte (in the mount's charset), valid for [`super::RemotePath::join`].
+    /// The name in bytes, in the mount's charset. Valid for [`super::RemotePath::join`].
     pub name: Vec<u8>,
-    /// What it is.
+    /// Type.
     pub kind: Kind,
-    /// Size in octets; for regular files (and symlinks where the server says so).
+    /// Size in bytes, for regular files, and for symlinks if the server reports it.
     pub size: Option<u64>,
-    /// Time of last modification.
+    /// Modification time.
     pub modified: Option<Modified>,
-    /// Permission bits, 0o7777 at most.
+    /// Permission bits, at most 0o7777.
     pub mode: Option<u32>,
-    /// Owner's name or number, as listed.
+    /// Name or number of the owner, as listed.
     pub owner: Option<Vec<u8>>,
-    /// Group's name or number, as listed.
+    /// Name or number of the group, as listed.
     pub group: Option<Vec<u8>>,
-    /// A symlink's target, as listed.
+    /// Target of a symlink, as listed.
     pub target: Option<Vec<u8>>,
-    /// MLSD's `unique` fact (RFC 3659 §7.5.2).
+    /// The `unique` fact of MLSD (RFC 3659 §7.5.2).
     pub unique: Option<Vec<u8>>,
 }
 
 impl Entry {
-    /// What the entry holds, in bytes: each allocation has a little around it, and a vector of
-    /// entries that grows has room to spare.
+    /// Memory of the entry in bytes, including the overhead of allocations and the spare capacity
+    /// of a growing vector of entries.
     pub fn memory(&self) -> usize {
         let held = |bytes: Option<&Vec<u8>>| bytes.map_or(0, |bytes| bytes.capacity() + 16);
         size_of::<Self>() * 3 / 2
@@ -152,7 +151,7 @@ impl Entry {
             + held(self.unique.as_ref())
     }
 
-    /// An entry of which only name and kind are known.
+    /// Creates an entry with only a name and a type.
     pub fn new(name: impl Into<Vec<u8>>, kind: Kind) -> Self {
         Self {
             name: name.into(),
@@ -168,16 +167,17 @@ impl Entry {
     }
 }
 
-/// A `unique` fact (RFC 3659 §7.5.2) in short, for telling one file from another; never 0.
+/// Hashes a `unique` fact (RFC 3659 §7.5.2) for comparing files. Never 0.
 pub fn unique_hash(fact: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     fact.hash(&mut hasher);
     hasher.finish().max(1)
 }
 
-/// Reads one line as a listing of its own, its terminator already removed.
+/// Parses one line, without its terminator, as a complete listing.
 ///
-/// `now` is the present in seconds since the epoch (UTC); it tells the year of dates without one.
+/// `now` is the current time in seconds since the epoch (UTC). It determines the year of dates
+/// without one.
 pub fn parse_line(line: &[u8], format: Format, now: i64) -> ListingLine {
     let mut reader = ListingReader::new(format, now);
     match reader.line(line) {
@@ -186,10 +186,11 @@ pub fn parse_line(line: &[u8], format: Format, now: i64) -> ListingLine {
     }
 }
 
-/// Reads the line of facts in an MLST reply (RFC 3659 §7.2), with any number of blanks before the
+/// Parses the line of facts in an MLST reply (RFC 3659 §7.2), with any number of blanks before the
 /// facts and with or without one before the name.
 ///
-/// The name is the last component of the path the server shows; empty where that is not a name
+/// The name is the last component of the path in the reply. It is empty if that is not a name (the
+/// root is shown as `/`), because the caller knows the name it asked for.
 /// (the root is shown as `/`): who asked for one path knows what it is called.
 pub fn parse_mlst(line: &[u8]) -> Option<Entry> {
     let mlsd::Parsed { mut entry, .. } = mlsd::parse_mlst(line)?;
@@ -203,25 +204,25 @@ pub fn parse_mlst(line: &[u8]) -> Option<Entry> {
     Some(entry)
 }
 
-/// What a dialect's grammar makes of one line.
+/// Meaning of one line according to the parser of a dialect.
 #[derive(Debug)]
 enum Row {
-    /// A name in the directory.
+    /// An entry.
     Entry(Entry),
-    /// A name whose date can be read in several orders.
+    /// An entry whose date can be read in several orders.
     Dated(Entry, NumericTime),
-    /// One version of a file; only the newest is shown.
+    /// One version of a file. Only the newest is shown.
     Version(Entry, u32),
     /// A heading, a rule or a sum.
-    Furniture,
-    /// The listed directory itself.
+    Decoration,
+    /// The listed directory.
     Itself,
-    /// An entry that must not be used; says why, for the log.
+    /// An entry that must not be used. Contains the reason for the log.
     Dropped(&'static str),
 }
 
 impl Row {
-    /// An entry and when it was modified.
+    /// Adds the modification time to an entry.
     fn new(mut entry: Entry, when: When) -> Self {
         match when {
             When::At(modified) => {
@@ -251,7 +252,7 @@ fn checked(mut entry: Entry) -> ListingLine {
     }
 }
 
-/// Takes away what is of no use or too long to keep: a listing's line may be some KiB.
+/// Removes values that are useless or too long to store: a line can have several KiB.
 fn bound(entry: &mut Entry) {
     if !matches!(entry.kind, Kind::File | Kind::Symlink | Kind::Unknown) {
         entry.size = None;

@@ -1,14 +1,15 @@
-//! Months as servers in many countries write them in their listings.
+//! Names of months in listings, in many languages.
 
-/// English, which nearly every server speaks.
+/// English, used by nearly all servers.
 const ENGLISH: [&[u8; 3]; 12] = [
     b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec",
 ];
 
-/// How other languages' names begin, without accents; a longer beginning before a shorter one.
+/// Prefixes of names in other languages, without accents. Longer prefixes precede shorter ones.
 ///
-/// Finnish `marras` is November where other languages begin March so. Of Croatian only the months
-/// are known that no Polish or Czech one begins like: its `lip` and `lis` are others than theirs.
+/// Finnish `marras` is November, while in other languages the prefix means March. For Croatian,
+/// only months without a Polish or Czech prefix are included, because its `lip` and `lis` differ
+/// from theirs.
 const BEGINNINGS: &[(&str, i8)] = &[
     ("marr", 11),
     ("juin", 6),
@@ -171,7 +172,7 @@ const BEGINNINGS: &[(&str, i8)] = &[
     ("οκτ", 10),
     ("νοε", 11),
     ("δεκ", 12),
-    // Finnish, which shares no beginning but `marras` with the others.
+    // Finnish, which shares only the prefix `marras` with other languages.
     ("tammi", 1),
     ("helmi", 2),
     ("maalis", 3),
@@ -183,11 +184,11 @@ const BEGINNINGS: &[(&str, i8)] = &[
     ("syys", 9),
     ("loka", 10),
     ("joulu", 12),
-    // Catalan's August, which others spell further.
+    // August in Catalan; other languages continue the prefix.
     ("ag", 8),
 ];
 
-/// The month's number that `word` names: `Nov`, `nov.`, `Dez`, `févr.` or `11月`.
+/// Parses the name of a month: `Nov`, `nov.`, `Dez`, `févr.` or `11月`.
 pub(super) fn parse(word: &[u8]) -> Option<i8> {
     english(word).or_else(|| match digits_before_unit(word) {
         Some(digits) => super::words::number(digits).filter(|month| (1..=12).contains(month)),
@@ -195,7 +196,7 @@ pub(super) fn parse(word: &[u8]) -> Option<i8> {
     })
 }
 
-/// The digits of a number that has its unit attached, as in `11月`: no ASCII, in any charset.
+/// Returns the digits of a number followed by its unit, as in `11月`: not ASCII, in any charset.
 pub(super) fn digits_before_unit(word: &[u8]) -> Option<&[u8]> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = word.split_at_checked(digits)?;
@@ -216,7 +217,8 @@ fn localised(word: &[u8]) -> Option<i8> {
     known.map(|(_, month)| *month)
 }
 
-/// The word in lower case without accents or a final full stop; none when it is not letters.
+/// Returns the word in lower case without accents or a final full stop. `None` if it is not made of
+/// letters.
 pub(super) fn plain(word: &[u8]) -> Option<String> {
     let word = word.strip_suffix(b".").unwrap_or(word);
     if word.len() > 24 || word.iter().any(u8::is_ascii_digit) {
@@ -228,7 +230,7 @@ pub(super) fn plain(word: &[u8]) -> Option<String> {
     }
     let text = match std::str::from_utf8(word) {
         Ok(text) => text.to_lowercase(),
-        // Latin-1's bytes are the first code points.
+        // The bytes of Latin-1 are the first code points.
         Err(_) => word
             .iter()
             .flat_map(|byte| char::from(*byte).to_lowercase())
@@ -238,12 +240,12 @@ pub(super) fn plain(word: &[u8]) -> Option<String> {
     letters.chars().all(char::is_alphabetic).then_some(letters)
 }
 
-/// Months as Chinese counts them, without their own word for month.
+/// Numerals for months in Chinese, without the word for month.
 const NUMERALS: [&str; 12] = [
     "一", "二", "三", "四", "五", "六", "七", "八", "九", "十", "十一", "十二",
 ];
 
-/// `十一月`.
+/// Parses `十一月`.
 fn in_numerals(word: &[u8]) -> Option<i8> {
     if word.is_ascii() {
         return None;

@@ -1,5 +1,5 @@
-//! Dates of three numbers, `05/03/19`: which one is the day is the server's habit, and often only
-//! another line of the listing shows it.
+//! Dates of three numbers, `05/03/19`. Their order depends on the server, and often only other
+//! lines of the listing show it.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 use super::words::number;
 use super::{Modified, Precision, calendar};
 
-/// In which order the three numbers stand.
+/// Order of the three numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     MonthDayYear,
@@ -59,7 +59,7 @@ impl FromIterator<Order> for Orders {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NumericDate {
     values: [i16; 3],
-    /// How many digits each was written with.
+    /// Number of digits of each.
     digits: [u8; 3],
     separator: Separator,
 }
@@ -72,7 +72,7 @@ enum Separator {
 }
 
 impl NumericDate {
-    /// `05/03/19`, `05-03-2019`, `2019.03.05`; none where the word has another form.
+    /// Parses `05/03/19`, `05-03-2019`, `2019.03.05`. `None` if the word has another form.
     pub(super) fn parse(word: &[u8]) -> Option<Self> {
         let byte = *word.iter().find(|byte| !byte.is_ascii_digit())?;
         let separator = match byte {
@@ -116,15 +116,15 @@ impl NumericDate {
         Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
     }
 
-    /// The orders in which this can be a date. One that lies years ahead is none, unless every one
-    /// does.
+    /// Returns the orders in which this is a valid date. Excludes dates years in the future, unless
+    /// all are.
     fn orders(self, now: i64) -> Orders {
         if self.separator == Separator::Dot && self.date(Order::DayMonthYear).is_some() {
             return Orders::of(Order::DayMonthYear);
         }
         let this_year =
             Timestamp::from_second(now).map_or(i16::MAX, |at| Offset::UTC.to_datetime(at).year());
-        // A clock may be ahead, but not by years.
+        // The server's clock may be fast, but not by years.
         let last = this_year.saturating_add(1);
         let is_past = |order: &Order| self.date(*order).is_some_and(|date| date.year() <= last);
         match ALL.into_iter().filter(is_past).collect() {
@@ -137,7 +137,7 @@ impl NumericDate {
     }
 }
 
-/// The year that `digits` digits mean: two are of the years 1970 to 2069, three count from 1900.
+/// Returns the year for a number of `digits` digits: two mean 1970 to 2069, three count from 1900.
 pub(super) fn full_year(year: i16, digits: u8) -> Option<i16> {
     match digits {
         4 => Some(year),
@@ -147,18 +147,18 @@ pub(super) fn full_year(year: i16, digits: u8) -> Option<i16> {
     }
 }
 
-/// A date of three numbers with its time of day, to be settled by the rest of the listing.
+/// A date of three numbers with its time of day, to be resolved by the rest of the listing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NumericTime {
     pub(super) date: NumericDate,
     pub(super) time: Time,
     pub(super) precision: Precision,
-    /// The order that the dialect's servers use where nothing shows another one.
+    /// Default order of the dialect.
     pub(super) default: Option<Order>,
 }
 
 impl NumericTime {
-    /// When this is, where `orders` leave but one date for it.
+    /// Returns the time if `orders` leave only one date for it.
     fn at(&self, orders: Orders) -> Option<Modified> {
         let mut dates = orders.iter().filter_map(|order| self.date.date(order));
         let date = dates.next()?;
@@ -174,8 +174,8 @@ impl NumericTime {
 
     fn orders(&self, now: i64) -> Orders {
         let orders = self.date.orders(now);
-        // A dialect with an order of its own has the year in its place; day and month may change
-        // theirs.
+        // In a dialect with a default order, the position of the year is fixed, while day and month
+        // may be swapped.
         let likely = match self.default {
             None => orders,
             Some(Order::YearMonthDay) => orders.and(Orders::of(Order::YearMonthDay)),
@@ -189,16 +189,16 @@ impl NumericTime {
     }
 }
 
-/// Whether a date alone tells when something was modified.
+/// Whether a date is unambiguous by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Learned {
-    /// It does, or it is no date in any order: no other line changes that.
-    Settled(Option<Modified>),
-    /// Other lines may show it.
-    Open,
+pub(super) enum DateEvidence {
+    /// The date is unambiguous, or invalid in any order. No other line changes that.
+    Resolved(Option<Modified>),
+    /// Other lines may show the order.
+    Ambiguous,
 }
 
-/// What the lines of a listing show about the order of its dates, for each separator.
+/// Orders of dates that are consistent with a listing, for each separator.
 #[derive(Debug, Clone)]
 pub(super) struct DateOrders {
     now: i64,
@@ -206,7 +206,7 @@ pub(super) struct DateOrders {
 }
 
 impl DateOrders {
-    /// Nothing is known yet; `now` is in seconds since the epoch.
+    /// Starts without knowledge. `now` is in seconds since the epoch.
     pub(super) fn new(now: i64) -> Self {
         Self {
             now,
@@ -214,21 +214,21 @@ impl DateOrders {
         }
     }
 
-    /// Learns from one line's date.
-    pub(super) fn learn(&mut self, time: &NumericTime) -> Learned {
+    /// Learns from the date of one line.
+    pub(super) fn learn(&mut self, time: &NumericTime) -> DateEvidence {
         let orders = time.orders(self.now);
         if let Some(possible) = self.possible.get_mut(time.date.separator as usize) {
             *possible = possible.and(orders);
         }
         let alone = time.at(orders);
         if orders == Orders::NONE || alone.is_some() {
-            Learned::Settled(alone)
+            DateEvidence::Resolved(alone)
         } else {
-            Learned::Open
+            DateEvidence::Ambiguous
         }
     }
 
-    /// When `time` is, now that all lines were seen; none where it cannot be told.
+    /// Returns the time according to the complete listing. `None` if it is ambiguous.
     pub(super) fn resolve(&self, time: &NumericTime) -> Option<Modified> {
         let orders = time.orders(self.now);
         let possible = self.possible.get(time.date.separator as usize);
@@ -255,7 +255,7 @@ mod tests {
         }
     }
 
-    /// The dates of one listing.
+    /// Resolves the dates of one listing.
     fn resolved(words: &[&str], default: Option<Order>) -> Vec<Option<String>> {
         let now = parse_timestamp(b"20261123120000").unwrap();
         let mut orders = DateOrders::new(now);
@@ -316,7 +316,7 @@ mod tests {
             resolved(&["04/05/06", "25/03/18"], default),
             days(&["20060504", "20180325"])
         );
-        // Another separator is another column, or another server's.
+        // Another separator belongs to another column or another server.
         assert_eq!(
             resolved(&["04/05/06", "25-03-18"], default),
             days(&["20060405", "20180325"])

@@ -1,4 +1,4 @@
-//! OS/2: `90210  RA  11-05-104  19:45  warp fix.zip`, its years counted from 1900.
+//! OS/2: `90210  RA  11-05-104  19:45  warp fix.zip`, with years counted from 1900.
 
 use super::clock::next_clock;
 use super::date::When;
@@ -6,7 +6,7 @@ use super::order::{NumericDate, NumericTime, Order};
 use super::words::{is_digits, next_word, number, trim_start};
 use super::{Entry, Kind, Row};
 
-/// Reads the line; none when it is not size, attributes, date, time and name.
+/// Parses the line. `None` if it does not consist of size, attributes, date, time and name.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (size, mut rest) = next_word(line)?;
     if !is_digits(size) {
@@ -44,7 +44,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Row> {
     Some(Row::new(entry, when))
 }
 
-/// `RA`, `A`, `SH`: read-only, archive, system, hidden.
+/// Matches `RA`, `A`, `SH`: read-only, archive, system, hidden.
 fn is_attributes(word: &[u8]) -> bool {
     word.len() <= 4 && word.iter().all(|byte| b"RASH".contains(byte))
 }

@@ -1,34 +1,33 @@
-//! What came of receiving a listing, beside its entries: whether every line was understood.
+//! Outcome of a listing besides its entries: whether every line was understood.
 
 use super::Entry;
 use super::budget::ListingShare;
 
-/// Most bytes of the first line that was not understood that are kept to show.
+/// Maximum number of bytes stored of the first line that was not understood.
 const SAMPLE_MAX: usize = 160;
 
-/// How far a listing can be trusted to name all that the directory holds.
+/// How complete a listing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completeness {
-    /// Every line was understood: a name that is not among the entries is not in the directory.
+    /// Every line was understood. Names that are not listed do not exist.
     Complete,
-    /// Every line was understood, and the server may leave out names that begin with a dot.
+    /// Every line was understood, but the server may hide names that begin with a dot.
     Visible,
-    /// Nothing came, from a server that has not yet listed anything else in this form: the
-    /// directory is empty, or the server does not show what it holds.
+    /// Nothing was listed by a server that has not yet listed anything else in this form. The
+    /// directory is empty, or the server does not show its contents.
     Blank,
-    /// Some names are missing: lines were not understood, names cannot be used here, or the
-    /// receiver stopped before the end.
+    /// Some names are missing: lines were not understood, names are not usable, or the receiver
+    /// stopped before the end.
     Incomplete,
-    /// Lines came, none was understood, and no entry was found: this says nothing about the
-    /// directory.
+    /// No line was understood and no entry was found, so nothing is known about the directory.
     Unreadable,
-    /// The directory is there and may be entered, but the server does not list it: names in it must
-    /// be asked for one by one.
+    /// The directory exists and can be entered, but the server does not list it. Names in it must
+    /// be looked up one by one.
     Unlistable,
 }
 
 impl Completeness {
-    /// Whether the directory has no `name` when the listing has none.
+    /// Whether a name that is not listed does not exist.
     pub fn answers_for(self, name: &[u8]) -> bool {
         match self {
             Self::Complete => true,
@@ -38,17 +37,17 @@ impl Completeness {
     }
 }
 
-/// A directory's entries, and how far they can be trusted to be all.
+/// Entries of a directory, and how complete they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryListing {
     /// The entries.
     pub entries: Vec<Entry>,
-    /// Whether a name that is not among them may be there nevertheless.
+    /// Whether names that are not listed may exist.
     pub completeness: Completeness,
 }
 
 impl From<Vec<Entry>> for DirectoryListing {
-    /// A complete listing.
+    /// Creates a complete listing.
     fn from(entries: Vec<Entry>) -> Self {
         let completeness = Completeness::Complete;
         Self {
@@ -59,14 +58,13 @@ impl From<Vec<Entry>> for DirectoryListing {
 }
 
 impl FromIterator<Entry> for DirectoryListing {
-    /// A complete listing.
+    /// Creates a complete listing.
     fn from_iter<T: IntoIterator<Item = Entry>>(entries: T) -> Self {
         Self::from(entries.into_iter().collect::<Vec<_>>())
     }
 }
 
-/// What a completion reply admits about its listing in words, though its code says that all is
-/// well.
+/// A problem that a completion reply reports in its text, although its code reports success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shortfall {
     /// The end is missing: `226 Output truncated to 10000 matches` (Pure-FTPd).
@@ -77,7 +75,7 @@ pub enum Shortfall {
 }
 
 impl Shortfall {
-    /// What `words`, a reply's text in lower case, admit.
+    /// Detects a problem reported in `words`, the text of a reply in lower case.
     pub(in crate::ftp) fn admitted_by(words: &str) -> Option<Self> {
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
         if says(&["truncated", "too many", "incomplete", "only the first"]) {
@@ -100,45 +98,45 @@ impl Shortfall {
     }
 }
 
-/// A line of a listing that gave no entry although it may stand for one.
+/// A line that gave no entry although it may represent one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusedLine {
-    /// Why it gave none.
+    /// The reason.
     pub reason: &'static str,
-    /// How the line (or the name, where that is what cannot be used) begins, unescaped; 160 bytes
-    /// at most.
+    /// Beginning of the line, or of the name if that is the problem, unescaped and at most 160
+    /// bytes.
     pub text: Vec<u8>,
 }
 
-/// What came of receiving a listing, beside its entries.
+/// Outcome of a listing besides its entries.
 #[derive(Debug)]
 pub struct ListingOutcome {
-    /// Octets received. For a listing by STAT, those of the reply's inner lines.
+    /// Number of bytes received. For a listing by STAT, those of the inner lines.
     pub bytes: u64,
-    /// Lines received, blank ones not counted.
+    /// Number of lines received, without blank ones.
     pub lines: u64,
-    /// Entries handed over.
+    /// Number of entries passed on.
     pub entries: u64,
-    /// Lines that no dialect explains, too long ones among them.
+    /// Number of lines that are not understood in any dialect or are too long.
     pub unreadable: u64,
-    /// Entries dropped because their names cannot be used: with a slash, cut by the server, too
+    /// Number of entries dropped because of unusable names: with a slash, cut by the server, too
     /// long.
     pub dropped: u64,
     /// The first line counted in `unreadable` or `dropped`.
     pub sample: Option<UnusedLine>,
-    /// The listing has a line for the directory itself (`.`, or `type=cdir`): it is a directory's,
-    /// and one that hides no names that begin with a dot.
+    /// The listing has a line for the directory itself (`.` or `type=cdir`). It therefore lists a
+    /// directory, including names that begin with a dot.
     pub names_itself: bool,
-    /// The receiver had enough before the end.
+    /// The receiver stopped before the end.
     pub stopped: bool,
-    /// What the completion reply admits.
+    /// Problem reported in the completion reply.
     pub shortfall: Option<Shortfall>,
-    /// The memory that was counted for the entries; keep it as long as them.
+    /// Memory reserved for the entries. Keep it as long as they exist.
     pub memory: ListingShare,
 }
 
 impl ListingOutcome {
-    /// Nothing was received yet; `memory` is what the entries will take of the budget.
+    /// Starts an empty outcome. `memory` is the share for the entries.
     pub(in crate::ftp) fn new(memory: ListingShare) -> Self {
         Self {
             bytes: 0,
@@ -154,7 +152,7 @@ impl ListingOutcome {
         }
     }
 
-    /// How far the listing can be trusted.
+    /// How complete the listing is.
     pub fn completeness(&self) -> Completeness {
         if self.unreadable > 0 && self.entries == 0 && self.dropped == 0 {
             Completeness::Unreadable
@@ -171,19 +169,19 @@ impl ListingOutcome {
         }
     }
 
-    /// Whether not even the directory itself was listed, nor any other line that means something:
-    /// nothing shows that the server looked at one.
+    /// Whether there was no meaningful line, not even one for the directory itself, so that nothing
+    /// shows that the server read one.
     pub fn is_empty(&self) -> bool {
         self.entries == 0 && self.dropped == 0 && self.unreadable == 0 && !self.names_itself
     }
 
-    /// Counts a line that no dialect explains.
+    /// Counts a line that is not understood in any dialect.
     pub(in crate::ftp) fn count_unreadable(&mut self, reason: &'static str, line: &[u8]) {
         self.unreadable += 1;
         self.keep_sample(reason, line);
     }
 
-    /// Counts an entry whose name cannot be used.
+    /// Counts an entry with an unusable name.
     pub(in crate::ftp) fn count_dropped(&mut self, reason: &'static str, name: &[u8]) {
         self.dropped += 1;
         self.keep_sample(reason, name);

@@ -1,10 +1,11 @@
-//! A listing as its lines arrive: which dialect they are in, and what only the whole of them shows.
+//! Reading of a listing line by line: detects the dialect, and resolves what only the complete
+//! listing shows.
 
 use std::collections::HashMap;
 
 use super::indicators::TypeIndicators;
 use super::mlsd::{self, Subject};
-use super::order::{DateOrders, Learned, NumericTime};
+use super::order::{DateEvidence, DateOrders, NumericTime};
 use super::words::{next_word, words};
 use super::zos::{self, Heading};
 use super::{
@@ -12,8 +13,8 @@ use super::{
     unisys, unix, vms, vshell, vxworks,
 };
 
-/// The dialects of LIST, the strictest first: a line is tried in this order, unless the lines
-/// before it were in another dialect.
+/// The dialects of LIST, strictest first. Lines are tried in this order, after the dialect of the
+/// previous line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
     Eplf,
@@ -51,37 +52,37 @@ const DIALECTS: [Dialect; 15] = [
     Dialect::ForeignDos,
 ];
 
-/// Reads one listing, line by line.
+/// Reads one listing line by line.
 #[derive(Debug)]
 pub struct ListingReader {
     format: Format,
     now: i64,
-    /// A line that is not blank came.
+    /// A line that is not blank was read.
     has_begun: bool,
-    /// What the last line that was understood is in.
+    /// Dialect of the last line that was understood.
     dialect: Option<Dialect>,
-    /// z/OS's heading above the lines.
+    /// Heading above the lines (z/OS).
     heading: Heading,
-    /// A VMS name whose columns the next line may bring.
+    /// A VMS name whose columns may follow on the next line.
     wrapped: Option<Vec<u8>>,
     dates: DateOrders,
     indicators: TypeIndicators,
     held: Vec<HeldRow>,
 }
 
-/// An entry of which not all is known before the listing ends.
+/// An entry that is not fully known before the end of the listing.
 #[derive(Debug)]
 struct HeldRow {
     entry: Entry,
-    /// When, if its date can be read in several orders.
+    /// Its date, if that can be read in several orders.
     time: Option<NumericTime>,
-    /// Which version of the file it is.
+    /// Its version.
     version: Option<u32>,
 }
 
 impl ListingReader {
-    /// For a listing in `format`; `now`, in seconds since the epoch (UTC), tells the year of dates
-    /// without one.
+    /// Creates a reader for a listing in `format`. `now`, in seconds since the epoch (UTC),
+    /// determines the year of dates without one.
     pub fn new(format: Format, now: i64) -> Self {
         Self {
             format,
@@ -96,9 +97,9 @@ impl ListingReader {
         }
     }
 
-    /// Reads one line, its terminator removed.
+    /// Reads one line without its terminator.
     pub fn line(&mut self, mut line: &[u8]) -> ListingLine {
-        // No name ends in CR: it could not be sent.
+        // No name ends in CR, because it could not be sent.
         while let [rest @ .., b'\r'] = line {
             line = rest;
         }
@@ -108,7 +109,7 @@ impl ListingReader {
         }
     }
 
-    /// What was held, now that the listing is over: entries, and names that must not be used.
+    /// Ends the listing and returns the held entries, including those that must not be used.
     pub fn finish(mut self) -> Vec<ListingLine> {
         self.unwrap_alone();
         let newest = self.newest_versions();
@@ -184,7 +185,7 @@ impl ListingReader {
         }
         if self.dialect.is_none_or(|dialect| dialect == Dialect::Vms) && vms::is_wrapped(line) {
             self.wrapped = Some(line.to_vec());
-            // Should no line complete it, it is an entry all the same.
+            // If no line completes it, it is an entry by itself.
             return ListingLine::Held(held_memory(&Entry::new(line, Kind::File)));
         }
         if let Some(heading) = zos::heading(line) {
@@ -195,10 +196,10 @@ impl ListingReader {
         if is_blank
             || is_total(line)
             || (is_first && is_sum_of_blocks(line))
-            || vms::is_furniture(line)
+            || vms::is_decoration(line)
             || tandem::is_heading(line)
             || vxworks::is_heading(line)
-            || dos::is_furniture(line)
+            || dos::is_decoration(line)
         {
             return ListingLine::Skip;
         }
@@ -230,18 +231,18 @@ impl ListingReader {
         match row {
             Row::Entry(entry) => self.entry(entry, None),
             Row::Dated(mut entry, time) => match self.dates.learn(&time) {
-                Learned::Settled(modified) => {
+                DateEvidence::Resolved(modified) => {
                     entry.modified = modified;
                     self.entry(entry, None)
                 }
-                Learned::Open => self.entry(entry, Some(time)),
+                DateEvidence::Ambiguous => self.entry(entry, Some(time)),
             },
             Row::Version(entry, version) => self.hold(HeldRow {
                 entry,
                 time: None,
                 version: Some(version),
             }),
-            Row::Furniture => ListingLine::Skip,
+            Row::Decoration => ListingLine::Skip,
             Row::Itself => ListingLine::Itself,
             Row::Dropped(why) => ListingLine::Dropped(why),
         }
@@ -266,7 +267,7 @@ impl ListingReader {
         ListingLine::Held(bytes)
     }
 
-    /// A name on a line of its own had no other line. Its memory was counted with that one.
+    /// Adds a name that stood alone on its line. Its memory was already counted.
     fn hold_alone(&mut self, name: &[u8]) {
         self.dialect = Some(Dialect::Vms);
         if let Some(row) = vms::alone(name) {
@@ -281,13 +282,13 @@ impl ListingReader {
     }
 }
 
-/// What an entry takes while it is held.
+/// Memory of a held entry in bytes.
 fn held_memory(entry: &Entry) -> usize {
-    let beside = size_of::<HeldRow>() - size_of::<Entry>();
-    entry.memory() + beside * 3 / 2
+    let overhead = size_of::<HeldRow>() - size_of::<Entry>();
+    entry.memory() + overhead * 3 / 2
 }
 
-/// Reads a line of MLSD.
+/// Parses a line of MLSD.
 fn facts(line: &[u8]) -> ListingLine {
     if line.is_empty() {
         return ListingLine::Skip;
@@ -304,11 +305,11 @@ fn fact_row(parsed: mlsd::Parsed) -> Row {
     match parsed.subject {
         Subject::Name => Row::Entry(parsed.entry),
         Subject::Itself => Row::Itself,
-        Subject::Parent => Row::Furniture,
+        Subject::Parent => Row::Decoration,
     }
 }
 
-/// Whether this is a sum in words: `Total: 3 files, 1920 bytes`, `Grand total of 2 directories`.
+/// Matches a sum in words: `Total: 3 files, 1920 bytes`, `Grand total of 2 directories`.
 fn is_total(line: &[u8]) -> bool {
     let mut all = words(line);
     let is = |word: Option<&[u8]>, wanted: &[u8]| {
@@ -322,8 +323,8 @@ fn is_total(line: &[u8]) -> bool {
     is_total && all.any(|word| word.first().is_some_and(u8::is_ascii_digit))
 }
 
-/// Whether this is ls's sum of blocks, in any language: a word and a number. It stands first;
-/// elsewhere such a line may be a name and its size.
+/// Matches the sum of blocks printed by ls, in any language: a word and a number. Only in the first
+/// line; elsewhere such a line may be a name and its size.
 fn is_sum_of_blocks(line: &[u8]) -> bool {
     let Some((word, rest)) = next_word(line) else {
         return false;

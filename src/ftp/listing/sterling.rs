@@ -8,14 +8,14 @@ use super::date::{self, When};
 use super::words::{is_digits, next_word, number, trim_start, words};
 use super::{Entry, Kind, Precision, Row};
 
-/// Reads the line; none when it has neither form and is no mailbox.
+/// Parses the line. `None` if it has neither form and is not a mailbox.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Row> {
     mailbox(line)
         .or_else(|| flagged(line, now))
         .or_else(|| bracketed(line))
 }
 
-/// `d   -   -   -  -  -  -  - acmebank`.
+/// Parses `d   -   -   -  -  -  -  - acmebank`.
 fn mailbox(line: &[u8]) -> Option<Row> {
     let mut rest = line.strip_prefix(b"d ")?;
     let mut dashes = 0;
@@ -27,7 +27,7 @@ fn mailbox(line: &[u8]) -> Option<Row> {
     (dashes >= 4).then(|| Row::Entry(Entry::new(trim_start(name), Kind::Directory)))
 }
 
-/// The form with flags: of two numbers before the date the last is the size.
+/// Parses the form with flags. Of two numbers before the date the last is the size.
 fn flagged(line: &[u8], now: i64) -> Option<Row> {
     let (flags, mut rest) = next_word(line)?;
     let is_flag = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'-';
@@ -52,7 +52,8 @@ fn flagged(line: &[u8], now: i64) -> Option<Row> {
     None
 }
 
-/// The form with the name in brackets. Behind a `+` the server has cut it, and it names no batch.
+/// Parses the form with the name in brackets. A trailing `+` means that the server has cut the
+/// name.
 fn bracketed(line: &[u8]) -> Option<Row> {
     let (_, rest) = next_word(line)?;
     let (batch, rest) = next_word(rest)?;
@@ -61,7 +62,7 @@ fn bracketed(line: &[u8]) -> Option<Row> {
     if !is_digits(batch) || !is_digits(size) {
         return None;
     }
-    // A name may hold brackets; a date stands behind the one that ends it.
+    // A name may contain brackets. A date follows the one that ends it.
     let mut ends = (0..inner.len()).filter(|at| inner.get(*at) == Some(&b'>'));
     let (name, is_cut, when) = ends.find_map(|at| {
         let (name, rest) = inner.split_at_checked(at)?;
@@ -80,7 +81,7 @@ fn bracketed(line: &[u8]) -> Option<Row> {
     Some(Row::new(entry, when))
 }
 
-/// `190307-2214`; none where it has another form.
+/// Parses `190307-2214`. `None` if it has another form.
 fn stamp(word: &[u8]) -> Option<When> {
     let (date, time) = word.split_at_checked(6)?;
     let ([b'-', h1, h2, m1, m2] | [b'-', h1, h2, m1, m2, _, _]) = time else {

@@ -5,7 +5,7 @@ use super::date::{self, When};
 use super::words::{is_digits, next_word, number, words};
 use super::{Entry, Kind, Row};
 
-/// Whether this is the heading `File Code EOF Last Modification Owner RWEP`.
+/// Matches the heading `File Code EOF Last Modification Owner RWEP`.
 pub(super) fn is_heading(line: &[u8]) -> bool {
     let mut columns = words(line);
     [b"File".as_slice(), b"Code", b"EOF"]
@@ -17,14 +17,15 @@ pub(super) fn is_heading(line: &[u8]) -> bool {
         })
 }
 
-/// Reads the line; none when it is not name, code, size, date and time, and the security in quotes.
+/// Parses the line. `None` if it does not consist of name, code, size, date, time, and security in
+/// quotes.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (name, rest) = next_word(line)?;
     let (code, rest) = next_word(rest)?;
     let (size, rest) = next_word(rest)?;
     let (date, rest) = next_word(rest)?;
     let (clock, rest) = next_clock(rest)?;
-    // An open file's code has a letter behind it.
+    // The code of an open file is followed by a letter.
     let code = code.strip_suffix(b"O").unwrap_or(code);
     let has_security = rest.split(|byte| *byte == b'"').count() == 3;
     if !is_name(name) || !is_digits(code) || !is_digits(size) || !has_security {
@@ -36,7 +37,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Row> {
     Some(Row::new(entry, When::At(clock.on(date))))
 }
 
-/// A Guardian name: a letter and up to seven letters and digits.
+/// Matches a Guardian name: a letter and up to seven letters and digits.
 fn is_name(word: &[u8]) -> bool {
     word.first().is_some_and(u8::is_ascii_alphabetic)
         && word.len() <= 8

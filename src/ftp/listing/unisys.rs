@@ -1,5 +1,5 @@
-//! Unisys mainframes: `INVENTORY FTPDATA 90180 11/30/98 07:22:10`, the name first and nothing
-//! behind the time.
+//! Unisys mainframes: `INVENTORY FTPDATA 90180 11/30/98 07:22:10`, with the name first and nothing
+//! after the time.
 
 use super::clock::next_clock;
 use super::date::When;
@@ -7,7 +7,7 @@ use super::order::{NumericDate, NumericTime, Order};
 use super::words::{is_blank, is_digits, next_word, number};
 use super::{Entry, Kind, Precision, Row};
 
-/// Reads the line; none when it is not name, kind, size, date and time to the second.
+/// Parses the line. `None` if it does not consist of name, kind, size, date and time to the second.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (name, rest) = next_word(line)?;
     let (kind, rest) = next_word(rest)?;

@@ -1,4 +1,4 @@
-//! One line of Unix's `ls -l` in its dialects, and NetWare's, which differs in its rights:
+//! Lines of Unix `ls -l` in its dialects, and of NetWare, which has different permissions:
 //! `-rw-r--r--   1 owner group  531 Jan 29 03:26 name`.
 
 use super::date::{self, When};
@@ -8,15 +8,15 @@ use super::words::{
 };
 use super::{Entry, Kind, Row, month};
 
-/// Most words looked at before the date: links, owner and group (with blanks in them) and size.
-const MOST_WORDS: usize = 16;
-/// Words before the size of a line without blanks in its names: links, owner, group.
+/// Maximum number of words before the date: links, owner and group (with blanks) and size.
+const MAX_WORDS: usize = 16;
+/// Number of words before the size if no name has blanks: links, owner, group.
 const USUAL_WORDS: usize = 3;
-/// Fewest digits of a count of links that fills its column, so that no blank stands before it.
+/// Minimum digits of a link count that fills its column, leaving no blank before it.
 const GLUED_DIGITS: usize = 3;
 
-/// Reads the line; none when it does not begin with permissions, or neither a size and a date nor a
-/// name are found behind them.
+/// Parses the line. `None` if it does not begin with permissions followed by a size and a date, or
+/// by a name.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Row> {
     let (permissions, rest) = permissions(line).or_else(|| permissions(behind_numbers(line)?))?;
     let usual = columns(rest, permissions.kind, now, date::read);
@@ -24,7 +24,7 @@ pub(super) fn parse(line: &[u8], now: i64) -> Option<Row> {
         Some(columns) if columns.before().len() <= USUAL_WORDS + 1 => {
             Some(columns.row(&permissions))
         }
-        // A name may hold what looks like size and date: other forms of them may stand before it.
+        // A name can contain what looks like a size and a date, preceded by unusual forms of them.
         usual => columns(rest, permissions.kind, now, date::read_unusual)
             .filter(|columns| columns.before().len() <= USUAL_WORDS)
             .or(usual)
@@ -53,12 +53,12 @@ fn permissions(line: &[u8]) -> Option<(Permissions, &[u8])> {
         return Some((permissions, rest));
     }
     let (kind, letters, rest) = letters(line)?;
-    // What ls cannot look at, it shows as question marks.
+    // ls prints question marks for files that it cannot access.
     let mode = match letters {
         b"?????????" => None,
         letters => Some(mode(letters)?),
     };
-    // An access control list, a SELinux context, an extended attribute.
+    // An access control list, SELinux context or extended attribute.
     let (has_mark, rest) = match rest {
         [b'+' | b'.' | b'@', rest @ ..] => (true, rest),
         rest => (false, rest),
@@ -78,7 +78,7 @@ fn permissions(line: &[u8]) -> Option<(Permissions, &[u8])> {
     Some((permissions, rest))
 }
 
-/// Type, nine letters of permissions, and the rest; some servers leave out the type's letter.
+/// Splits into type, nine letters of permissions, and the rest. Some servers omit the type.
 fn letters(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
     if let Some(kind) = kind(*line.first()?)
         && let Some((letters, rest)) = line.get(1..)?.split_at_checked(9)
@@ -92,8 +92,8 @@ fn letters(line: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
     Some((Kind::Unknown, letters, rest))
 }
 
-/// What follows blanks, an inode's number and a count of blocks (`ls -is`). ProFTPD begins the
-/// lines of its STAT with a blank.
+/// Skips blanks, an inode number and a count of blocks (`ls -is`). ProFTPD begins the lines of STAT
+/// with a blank.
 fn behind_numbers(line: &[u8]) -> Option<&[u8]> {
     let mut rest = trim_start(line);
     for _ in 0..2 {
@@ -118,7 +118,7 @@ fn kind(letter: u8) -> Option<Kind> {
     }
 }
 
-/// What follows NetWare's `[R----F--]`.
+/// Skips NetWare's `[R----F--]`.
 fn netware_rights(bytes: &[u8]) -> Option<&[u8]> {
     let (word, rest) = next_word(bytes)?;
     let rights = word.strip_prefix(b"[")?.strip_suffix(b"]")?;
@@ -126,7 +126,7 @@ fn netware_rights(bytes: &[u8]) -> Option<&[u8]> {
     rights.iter().all(is_rights).then_some(rest)
 }
 
-/// The permission bits of `rwxr-sr-t`.
+/// Parses `rwxr-sr-t` to permission bits.
 fn mode(letters: &[u8]) -> Option<u32> {
     letters
         .iter()
@@ -138,7 +138,7 @@ fn mode(letters: &[u8]) -> Option<u32> {
                 (_, b'-') => 0,
                 (0, b'r') | (1, b'w') | (2, b'x') => bit,
                 (2, b's' | b't') => bit | special,
-                // `l` is mandatory locking: the set-group bit without the right to execute.
+                // `l` is mandatory locking: the set-group bit without execute permission.
                 (2, b'S' | b'T' | b'l' | b'L') => special,
                 _ => return None,
             };
@@ -146,12 +146,12 @@ fn mode(letters: &[u8]) -> Option<u32> {
         })
 }
 
-/// Reads a date.
+/// Parses a date.
 type DateReader = fn(&[u8], i64) -> Option<(When, &[u8])>;
 
-/// A line's columns behind its permissions.
+/// The columns after the permissions.
 struct Columns<'a> {
-    words: [&'a [u8]; MOST_WORDS],
+    words: [&'a [u8]; MAX_WORDS],
     count: usize,
     size: Option<u64>,
     when: When,
@@ -159,10 +159,10 @@ struct Columns<'a> {
     rest: &'a [u8],
 }
 
-/// The first place where a size stands before a date.
+/// Finds the first size that is followed by a date.
 fn columns(mut rest: &[u8], kind: Kind, now: i64, read: DateReader) -> Option<Columns<'_>> {
-    let mut words: [&[u8]; MOST_WORDS] = [b""; MOST_WORDS];
-    for count in 0..MOST_WORDS {
+    let mut words: [&[u8]; MAX_WORDS] = [b""; MAX_WORDS];
+    for count in 0..MAX_WORDS {
         let (word, after) = next_word(rest)?;
         rest = after;
         let before = words.get(..count).unwrap_or_default();
@@ -206,8 +206,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A line that has links, owner, group and size, and then the name: `drwxr-x--- 5 u g 4096 name`.
-/// What ls could not look at has question marks instead.
+/// Parses a line with links, owner, group and size followed by the name: `drwxr-x--- 5 u g 4096
+/// name`. ls prints question marks for values that it cannot determine.
 fn without_a_date(permissions: &Permissions, rest: &[u8]) -> Option<Row> {
     let mut rest = rest;
     let mut before: [&[u8]; 4] = [b""; 4];
@@ -223,7 +223,7 @@ fn without_a_date(permissions: &Permissions, rest: &[u8]) -> Option<Row> {
         let is_date = |word: &[u8]| {
             month::parse(word).is_some() || word.contains(&b':') || date::named_date(word).is_some()
         };
-        // A date that cannot be read hides where the name begins.
+        // With an unreadable date, the beginning of the name is unknown.
         if !is_digits(links) || !is_digits(size) || words(rest).take(3).any(is_date) {
             return None;
         }
@@ -245,13 +245,14 @@ fn without_a_date(permissions: &Permissions, rest: &[u8]) -> Option<Row> {
     Some(Row::Entry(entry))
 }
 
-/// The words between links and size. Of more than two it cannot be told where the owner ends.
+/// Returns owner and group from the words between links and size. With more than two, the end of
+/// the owner is unknown.
 fn owner_and_group<'a>(
     before: &[&'a [u8]],
     permissions: &Permissions,
 ) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
     let words = match before {
-        // A device's major number, its comma apart from the minor.
+        // The major number of a device, whose comma is separate from the minor.
         [words @ .., major] if major.ends_with(b",") => words,
         words => words,
     };
@@ -267,7 +268,7 @@ fn owner_and_group<'a>(
     }
 }
 
-/// The name after exactly one blank, so that its own blanks stay; NetWare pads it.
+/// Returns the name after exactly one blank, so that its own blanks are preserved. NetWare pads it.
 fn name<'a>(permissions: &Permissions, bytes: &'a [u8]) -> &'a [u8] {
     match bytes {
         bytes if permissions.is_netware => trim_start(bytes),
@@ -276,8 +277,8 @@ fn name<'a>(permissions: &Permissions, bytes: &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// A link's name and its target. Where several arrows stand, the link's size tells which one is
-/// meant: it is the target's length.
+/// Splits a link into name and target. With several arrows, the size of the link tells which one is
+/// meant, because it is the length of the target.
 fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
     const ARROW: &[u8] = b" -> ";
     let Some(first) = find(name, ARROW) else {
@@ -294,9 +295,8 @@ fn split_target(name: &[u8], size: Option<u64>) -> (&[u8], Option<&[u8]>) {
     )
 }
 
-/// Reads a line of nothing but numbers before the name, as some servers print what stat(2) gives:
-/// `0100640 1001 100 48213 1330000000 build.log`, the mode in octal, the time in seconds
-/// since 1970.
+/// Parses a line of numbers before the name, which some servers print from stat(2): `0100640 1001
+/// 100 48213 1330000000 build.log`, with the mode in octal and the time in seconds since 1970.
 pub(super) fn parse_numbers(line: &[u8], now: i64) -> Option<Row> {
     let (mode, mut rest) = next_word(line)?;
     if !(5..=8).contains(&mode.len()) || leading_blanks(line) > 0 {
@@ -426,7 +426,7 @@ mod tests {
         let group = entry("-rw-rw-r-- 1 build releases87654321 Mar 14 09:26 x");
         assert_eq!((group.size, group.group), (None, None));
         assert_eq!(group.owner.as_deref(), Some(b"build".as_slice()));
-        // A group's name may end in digits.
+        // The name of a group can end in digits.
         assert_eq!(
             entry("-rw-rw-r-- 1 build web1 640 Mar 14 09:26 x").size,
             Some(640)
@@ -441,7 +441,7 @@ mod tests {
     fn a_name_like_a_date_does_not_hide_an_unusual_one() {
         let odd = entry("-rw-r--r-- 1 u g 640 1456789012 7 Mar 3 10:00 x");
         assert_eq!(odd.name, b"7 Mar 3 10:00 x");
-        // A number like a time may be a group's.
+        // A number like a time can belong to the group.
         let usual = entry("-rw-r--r-- 1 1000 1456789012 640 Mar  3 10:00 x");
         assert_eq!(
             (usual.size, usual.name.as_slice()),

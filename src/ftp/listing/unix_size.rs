@@ -1,22 +1,22 @@
-//! The size column of `ls -l`, which is not always a size: rounded, grouped, a device's numbers, or
-//! grown together with the group before it.
+//! The size column of `ls -l`, which is not always a size: it can be rounded, grouped, the numbers
+//! of a device, or run into the group before it.
 
 use super::Kind;
 use super::words::{grouped_number, is_digits, number};
 
-/// What stands where a size stands.
+/// Meaning of the size column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SizeColumn {
-    /// So many octets.
+    /// A size in bytes.
     Exact(u64),
-    /// No count of octets: rounded (`12.4M`), negative, too large, a device's numbers.
+    /// Not an exact size: rounded (`12.4M`), negative, too large, or the numbers of a device.
     Unknown,
-    /// The group's name and the size, without a blank between them.
+    /// The name of the group and the size, without a blank between them.
     Glued,
 }
 
 impl SizeColumn {
-    /// The size in octets, where it is one.
+    /// Returns the size in bytes, if known.
     pub(super) fn exact(self) -> Option<u64> {
         match self {
             Self::Exact(size) => Some(size),
@@ -25,7 +25,8 @@ impl SizeColumn {
     }
 }
 
-/// Reads a word as a size; none when it is none. `before` are the words between permissions and it.
+/// Parses the size column. `None` if it is not one. `before` are the words between the permissions
+/// and this one.
 pub(super) fn size_column(word: &[u8], kind: Kind, before: &[&[u8]]) -> Option<SizeColumn> {
     let unknown = || Some(SizeColumn::Unknown);
     if is_digits(word) {
@@ -51,7 +52,7 @@ pub(super) fn size_column(word: &[u8], kind: Kind, before: &[&[u8]]) -> Option<S
     (is_glued && !before.is_empty()).then_some(SizeColumn::Glued)
 }
 
-/// `1,3`, `3` behind `1,`, or `0x1000004`.
+/// Matches `1,3`, `3` after `1,`, or `0x1000004`.
 fn is_device(word: &[u8]) -> bool {
     if let Some(hex) = word.strip_prefix(b"0x") {
         return !hex.is_empty() && hex.iter().all(u8::is_ascii_hexdigit);
@@ -62,7 +63,7 @@ fn is_device(word: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_digit() || *byte == b',')
 }
 
-/// `12.4M`, `96K`, `1,5G`, `640B`.
+/// Matches `12.4M`, `96K`, `1,5G`, `640B`.
 fn is_rounded(word: &[u8]) -> bool {
     let digits = word
         .iter()
@@ -76,7 +77,7 @@ fn is_rounded(word: &[u8]) -> bool {
     is_decimal && (unit.is_empty() || is_unit(unit))
 }
 
-/// `K`, `MB`, `GiB`, `bytes`.
+/// Matches `K`, `MB`, `GiB`, `bytes`.
 fn is_unit(word: &[u8]) -> bool {
     let is = |unit: &[u8]| word.eq_ignore_ascii_case(unit);
     let is_scaled = |scale: &u8, rest: &[u8]| {

@@ -1,15 +1,15 @@
-//! OpenVMS's `DIRECTORY`: `LOGIN.COM;7  3/18  11-MAR-2009 22:04:51  [OPS,ANNE]  (RWED,RWED,RE,)`.
+//! OpenVMS `DIRECTORY`: `LOGIN.COM;7  3/18  11-MAR-2009 22:04:51  [OPS,ANNE]  (RWED,RWED,RE,)`.
 //!
-//! A size counts blocks, so it is unknown. A name too long for its column stands on a line of its
-//! own. Names keep their ODS-5 escapes (`^.`), which is how the server takes them; the version is
-//! cut.
+//! Sizes are in blocks and therefore unknown. A name that is too long for its column is on a line
+//! by itself. Names keep their ODS-5 escapes (`^.`), which the server expects in commands; versions
+//! are removed.
 
 use super::clock::next_clock;
 use super::date;
 use super::words::{is_blank, next_word, number, trim_start, words};
 use super::{Entry, Kind, Modified, Precision, Row};
 
-/// Reads a line that has a name and something behind it; none when it is no VMS line.
+/// Parses a line with a name and something after it. `None` if it is not VMS.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (name, rest) = file_name(line)?;
     let columns = VmsColumns::read(rest)?;
@@ -21,7 +21,8 @@ pub(super) fn is_wrapped(line: &[u8]) -> bool {
     file_name(line).is_some_and(|(_, rest)| rest.iter().all(|byte| is_blank(*byte)))
 }
 
-/// Reads what follows a name on a line of its own. None when it does not belong to the name.
+/// Parses the line that follows a name on a line by itself. `None` if it does not belong to the
+/// name.
 pub(super) fn parse_rest(name: &[u8], line: &[u8]) -> Option<Row> {
     line.first().filter(|byte| is_blank(**byte))?;
     let (name, _) = file_name(name)?;
@@ -29,14 +30,14 @@ pub(super) fn parse_rest(name: &[u8], line: &[u8]) -> Option<Row> {
     Some(name.row(&columns))
 }
 
-/// A name of which nothing else is said.
+/// Returns an entry with only a name.
 pub(super) fn alone(name: &[u8]) -> Option<Row> {
     let (name, _) = file_name(name)?;
     Some(name.row(&VmsColumns::default()))
 }
 
-/// Whether the line heads a directory's files, or says that there are none.
-pub(super) fn is_furniture(line: &[u8]) -> bool {
+/// Whether the line is the heading of a directory, or says that there are no files.
+pub(super) fn is_decoration(line: &[u8]) -> bool {
     let text = trim_start(line);
     let heads = text.strip_prefix(b"Directory ").map(trim_start);
     heads.is_some_and(|path| path.contains(&b'[') || path.contains(&b':'))
@@ -64,7 +65,8 @@ impl FileName<'_> {
     }
 }
 
-/// `[WEB.DATA]DRAFTS.DIR;1`, and what follows it. A blank in a name has a circumflex before it.
+/// Parses `[WEB.DATA]DRAFTS.DIR;1`. Also returns the rest. Blanks in a name are preceded by a
+/// circumflex.
 fn file_name(line: &[u8]) -> Option<(FileName<'_>, &[u8])> {
     let is_end = |at: &usize| {
         line.get(*at).is_none_or(|byte| is_blank(*byte))
@@ -75,7 +77,7 @@ fn file_name(line: &[u8]) -> Option<(FileName<'_>, &[u8])> {
     let semicolon = word.iter().rposition(|byte| *byte == b';')?;
     let (path, version) = word.split_at_checked(semicolon)?;
     let version = number(version.get(1..)?)?;
-    // The directory's own brackets; one in a name is escaped.
+    // The brackets of the directory; those in a name are escaped.
     let bracket = path.iter().rposition(|byte| matches!(byte, b']' | b'>'));
     let is_escaped = |at: usize| at.checked_sub(1).and_then(|it| path.get(it)) == Some(&b'^');
     let name = match bracket {
@@ -96,7 +98,7 @@ fn file_name(line: &[u8]) -> Option<(FileName<'_>, &[u8])> {
     (!word.starts_with(b";")).then_some((name, rest))
 }
 
-/// What stands behind the name.
+/// The columns after the name.
 #[derive(Debug, Default)]
 struct VmsColumns {
     modified: Option<Modified>,
@@ -104,7 +106,7 @@ struct VmsColumns {
 }
 
 impl VmsColumns {
-    /// None when it is neither a date among other columns nor the server's excuse.
+    /// Parses the columns. `None` if they contain neither a date nor the server's excuse.
     fn read(line: &[u8]) -> Option<Self> {
         let text = trim_start(line);
         if text.starts_with(b"%") {
@@ -124,12 +126,12 @@ impl VmsColumns {
             }
             rest = after;
             count += 1;
-            // Only the size, and a unit of it, stand before the date.
+            // Only the size and its unit precede the date.
             if count > 3 {
                 return None;
             }
         }
-        // No date, but sizes: `DIRECTORY/SIZE`.
+        // Sizes without a date: `DIRECTORY/SIZE`.
         let is_size = |word: &[u8]| {
             word.iter()
                 .all(|byte| byte.is_ascii_digit() || *byte == b'/')
@@ -138,14 +140,14 @@ impl VmsColumns {
     }
 }
 
-/// `11-MAR-2009`.
+/// Parses `11-MAR-2009`.
 fn day(word: &[u8]) -> Option<(i16, i8, i8)> {
     let (first, _) = word.split_first()?;
     let is_date = first.is_ascii_digit() && word.split(|byte| *byte == b'-').count() == 3;
     is_date.then(|| date::named_date(word))?
 }
 
-/// What stands in brackets: `[OPS,ANNE]`.
+/// Returns the text in brackets: `[OPS,ANNE]`.
 fn owner(bytes: &[u8]) -> Option<Vec<u8>> {
     let open = bytes.iter().position(|byte| *byte == b'[')?;
     let inner = bytes.get(open + 1..)?;

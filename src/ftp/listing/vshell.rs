@@ -1,10 +1,11 @@
-//! VShell: `58240  Nov 19, 2013 07:41 notes.odt`, a directory's name with a slash.
+//! VShell: `58240  Nov 19, 2013 07:41 notes.odt`, with a slash after directory names.
 
 use super::date::{self, When};
 use super::words::{is_digits, next_word, number, words};
 use super::{Entry, Kind, Precision, Row};
 
-/// Reads the line; none when it is not size, date with a month's name and time, and name.
+/// Parses the line. `None` if it does not consist of size, date with the name of a month, time and
+/// name.
 pub(super) fn parse(line: &[u8], now: i64) -> Option<Row> {
     let (size, rest) = next_word(line)?;
     if !is_digits(size) || !words(rest).nth(1)?.ends_with(b",") {

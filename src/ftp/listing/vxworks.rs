@@ -1,11 +1,11 @@
-//! VxWorks: `2048  Mar-07-2011  08:15:42  CFG  <DIR>`, the names padded.
+//! VxWorks: `2048  Mar-07-2011  08:15:42  CFG  <DIR>`, with padded names.
 
 use super::clock::next_clock;
 use super::date::{self, When};
 use super::words::{is_digits, next_word, number, trim_end, trim_start, words};
 use super::{Entry, Kind, Row};
 
-/// Whether this is the heading `size date time name`, or the rule below it.
+/// Matches the heading `size date time name`, or the rule below it.
 pub(super) fn is_heading(line: &[u8]) -> bool {
     let titles = [b"size".as_slice(), b"date", b"time", b"name"];
     let is_rule = |word: &[u8]| word.len() > 1 && word.iter().all(|byte| *byte == b'-');
@@ -17,7 +17,8 @@ pub(super) fn is_heading(line: &[u8]) -> bool {
     (all_rules && count > 1) || words(line).map(<[u8]>::to_ascii_lowercase).eq(titles)
 }
 
-/// Reads the line; none when it is not size, date with a month's name, time and name.
+/// Parses the line. `None` if it does not consist of size, date with the name of a month, time and
+/// name.
 pub(super) fn parse(line: &[u8]) -> Option<Row> {
     let (size, rest) = next_word(line)?;
     let (date, rest) = next_word(rest)?;

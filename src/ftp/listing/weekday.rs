@@ -1,7 +1,7 @@
-//! Days of the week as listings abbreviate them.
+//! Abbreviated days of the week in listings.
 
-/// How their names begin in English, German, Dutch, French, Italian, Spanish, Portuguese, the
-/// Nordic languages, Polish, Czech, Hungarian, Turkish and Russian, in lower case without accents.
+/// Prefixes of names in English, German, Dutch, French, Italian, Spanish, Portuguese, the Nordic
+/// languages, Polish, Czech, Hungarian, Turkish and Russian, in lower case without accents.
 const BEGINNINGS: &[&str] = &[
     "sun", "mon", "tue", "wed", "thu", "fri", "sat", "son", "mo", "di", "mi", "do", "fr", "sa",
     "so", "zo", "ma", "wo", "vr", "za", "dim", "lun", "mar", "mer", "jeu", "ven", "sam", "gio",
@@ -12,13 +12,13 @@ const BEGINNINGS: &[&str] = &[
     "ke", "to", "pe", "la",
 ];
 
-/// Longest name of a day, in bytes.
-const LONGEST: usize = 24;
+/// Maximum length of a name in bytes.
+const MAX_LENGTH: usize = 24;
 
-/// Whether the word may name a day of the week; what follows decides.
+/// Whether the word can be a day of the week; the caller checks what follows.
 pub(super) fn is_one(word: &[u8]) -> bool {
     let word = word.strip_suffix(b",").unwrap_or(word);
-    let Some(name) = super::month::plain(word).filter(|name| name.len() <= LONGEST) else {
+    let Some(name) = super::month::plain(word).filter(|name| name.len() <= MAX_LENGTH) else {
         return false;
     };
     let first = name.as_bytes().first();

@@ -1,10 +1,10 @@
-//! Words, numbers and columns: what the grammars of all dialects are made of.
+//! Words, numbers and columns, from which the parsers of all dialects are built.
 
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// The next word after any blanks, and what follows it.
+/// Returns the next word after any blanks, and the rest.
 pub(super) fn next_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = bytes.iter().position(|byte| !is_blank(*byte))?;
     let bytes = bytes.get(start..)?;
@@ -12,7 +12,7 @@ pub(super) fn next_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(end.unwrap_or(bytes.len()))
 }
 
-/// The words of `bytes`.
+/// Iterates over the words of `bytes`.
 pub(super) fn words(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (word, rest) = next_word(bytes)?;
@@ -21,7 +21,7 @@ pub(super) fn words(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The last word, and what stands before it.
+/// Returns the last word, and what precedes it.
 pub(super) fn last_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.iter().rposition(|byte| !is_blank(*byte))? + 1;
     let bytes = bytes.get(..end)?;
@@ -30,7 +30,7 @@ pub(super) fn last_word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((word, before))
 }
 
-/// Without the blanks at its beginning.
+/// Strips leading blanks.
 pub(super) fn trim_start(bytes: &[u8]) -> &[u8] {
     let start = bytes.iter().position(|byte| !is_blank(*byte));
     bytes
@@ -38,28 +38,28 @@ pub(super) fn trim_start(bytes: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// Without the blanks at its end.
+/// Strips trailing blanks.
 pub(super) fn trim_end(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|byte| !is_blank(*byte));
     bytes.get(..end.map_or(0, |at| at + 1)).unwrap_or_default()
 }
 
-/// How many blanks `bytes` begin with.
+/// Counts leading blanks.
 pub(super) fn leading_blanks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| is_blank(**byte)).count()
 }
 
-/// Where `part` first stands in `bytes`.
+/// Returns the position of the first `part` in `bytes`.
 pub(super) fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
 }
 
-/// Whether the word is made of nothing but digits.
+/// Whether the word consists of digits only.
 pub(super) fn is_digits(word: &[u8]) -> bool {
     !word.is_empty() && word.iter().all(u8::is_ascii_digit)
 }
 
-/// A number made of nothing but digits; none when it does not fit.
+/// Parses a number of digits only. `None` if it does not fit.
 pub(super) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
     if digits.is_empty() {
         return None;
@@ -71,8 +71,8 @@ pub(super) fn number<T: TryFrom<u64>>(digits: &[u8]) -> Option<T> {
     T::try_from(value).ok()
 }
 
-/// A number whose thousands are set apart: `1,048,576`, `1.048.576` or `1'048'576`. None where the
-/// groups are no thousands: `12.4` is rounded.
+/// Parses a number with separated thousands: `1,048,576`, `1.048.576` or `1'048'576`. `None` if the
+/// groups are not thousands: `12.4` is rounded.
 pub(super) fn grouped_number(word: &[u8]) -> Option<u64> {
     let separator = *word.iter().find(|byte| !byte.is_ascii_digit())?;
     if !matches!(separator, b',' | b'.' | b'\'') {
@@ -90,14 +90,14 @@ pub(super) fn grouped_number(word: &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// Permission bits written in octal, without the bits for the file's type.
+/// Parses permission bits in octal, without the bits of the file type.
 ///
-/// pyftpdlib writes them as Python does: `0o644`.
+/// pyftpdlib formats them like Python: `0o644`.
 pub(super) fn octal_mode(digits: &[u8]) -> Option<u32> {
     octal(digits).map(|bits| bits & 0o7777)
 }
 
-/// A number written in octal.
+/// Parses an octal number.
 pub(super) fn octal(digits: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(digits.strip_prefix(b"0o").unwrap_or(digits)).ok()?;
     u32::from_str_radix(text, 8).ok()

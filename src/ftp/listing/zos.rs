@@ -1,6 +1,7 @@
-//! IBM z/OS: data sets, members of a partitioned data set, load modules, and the jobs of JES.
+//! IBM z/OS: data sets, members of a partitioned data set, load modules, and jobs of JES.
 //!
-//! What a line means depends on the heading above it: a member without statistics is a name alone.
+//! The meaning of a line depends on the heading above it: a member without statistics is only a
+//! name.
 
 use super::clock::next_clock;
 use super::date::When;
@@ -8,10 +9,10 @@ use super::order::{NumericDate, NumericTime, Order};
 use super::words::{is_blank, is_digits, last_word, next_word, words};
 use super::{Entry, Kind, Row};
 
-/// The heading that stands above the lines.
+/// The heading above the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Heading {
-    /// There was none.
+    /// No heading.
     #[default]
     None,
     /// `Volume Unit Referred Ext Used Recfm Lrecl BlkSz Dsorg Dsname`.
@@ -24,7 +25,7 @@ pub(super) enum Heading {
     Jobs,
 }
 
-/// The heading in this line, if it is one.
+/// Parses a heading.
 pub(super) fn heading(line: &[u8]) -> Option<Heading> {
     let has = |wanted: &[u8]| words(line).any(|word| word.eq_ignore_ascii_case(wanted));
     let (first, _) = next_word(line)?;
@@ -41,7 +42,7 @@ pub(super) fn heading(line: &[u8]) -> Option<Heading> {
     }
 }
 
-/// Reads a line below `heading`; none when it is none of its kind.
+/// Parses a line below `heading`. `None` if it does not fit the heading.
 pub(super) fn parse(line: &[u8], heading: Heading) -> Option<Row> {
     match heading {
         Heading::None => described_data_set(line)
@@ -54,8 +55,8 @@ pub(super) fn parse(line: &[u8], heading: Heading) -> Option<Row> {
     }
 }
 
-/// A line that ends in a data set's name. How it is organised stands before the name, unless the
-/// data set was moved away or is not on a disk.
+/// Parses a line that ends in the name of a data set. Its organisation precedes the name, unless
+/// the data set was migrated or is not on a disk.
 fn data_set(line: &[u8]) -> Option<Row> {
     let (name, before) = last_word(line)?;
     let name = unquoted(name);
@@ -74,7 +75,7 @@ fn data_set(line: &[u8]) -> Option<Row> {
     Some(Row::Entry(Entry::new(name, kind)))
 }
 
-/// A line with all columns of a data set, which needs no heading to be known for one.
+/// Parses a line with all columns of a data set, which is recognisable without a heading.
 fn described_data_set(line: &[u8]) -> Option<Row> {
     let mut columns = words(line).skip(2);
     let referred = columns.next()?;
@@ -83,7 +84,7 @@ fn described_data_set(line: &[u8]) -> Option<Row> {
     (is_referred && organised_as(organisation).is_some()).then(|| data_set(line))?
 }
 
-/// What a data set organisation (DSORG) can be: partitioned ones are directories of members; VSAM
+/// Parses the organisation (DSORG) of a data set. Partitioned ones are directories of members; VSAM
 /// cannot be transferred.
 fn organised_as(organisation: &[u8]) -> Option<Kind> {
     let upper = organisation.to_ascii_uppercase();
@@ -109,7 +110,7 @@ fn is_data_set_name(name: &[u8]) -> bool {
         && name.iter().all(is_part)
 }
 
-/// Letters, digits and the national characters.
+/// Matches letters, digits and the national characters.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'$' | b'@' | b'#' | b'{')
 }
@@ -119,17 +120,18 @@ fn is_member_name(name: &[u8]) -> bool {
     begins && name.len() <= 8 && name.iter().all(|byte| is_name_byte(*byte))
 }
 
-/// A member's line below a heading: whatever follows the name, the name is there.
+/// Parses the line of a member below a heading, which begins with the name, whatever follows.
 fn member(line: &[u8]) -> Option<Row> {
     let (name, rest) = next_word(line)?;
-    // Prose is no member: `NO MEMBERS FOUND` has more words, none of them with a digit.
+    // Exclude prose: `NO MEMBERS FOUND` has more words, none of them with a digit.
     let is_alone = rest.iter().all(|byte| is_blank(*byte));
     let has_columns = words(rest).any(|word| word.iter().any(u8::is_ascii_digit));
     (is_member_name(name) && (is_alone || has_columns))
         .then(|| Row::Entry(Entry::new(name, Kind::File)))
 }
 
-/// `INVOICE 01.17 2016/05/12 2022/08/31 16:05 412 388 0 ANNE1`: its size counts lines.
+/// Parses `INVOICE 01.17 2016/05/12 2022/08/31 16:05 412 388 0 ANNE1`. The size is in lines and
+/// therefore not used.
 fn member_with_statistics(line: &[u8]) -> Option<Row> {
     let (name, rest) = next_word(line)?;
     let (version, rest) = next_word(rest)?;
@@ -157,7 +159,7 @@ fn member_with_statistics(line: &[u8]) -> Option<Row> {
     Some(Row::new(entry, when))
 }
 
-/// A job's line: the second word is its identifier, by which its output is fetched.
+/// Parses the line of a job. The second word is its identifier, by which its output is retrieved.
 fn job(line: &[u8]) -> Option<Row> {
     const STATES: [&[u8]; 7] = [
         b"INPUT",
@@ -180,7 +182,7 @@ fn job_below_heading(line: &[u8]) -> Option<Row> {
     is_job_identifier(identifier).then(|| Row::Entry(Entry::new(identifier, Kind::File)))
 }
 
-/// `JOB04412`, `STC01234`, `TSU00001`, `J0012345`.
+/// Matches `JOB04412`, `STC01234`, `TSU00001`, `J0012345`.
 fn is_job_identifier(word: &[u8]) -> bool {
     let letters = word.iter().take_while(|byte| byte.is_ascii_uppercase());
     let Some((letters, digits)) = word.split_at_checked(letters.count()) else {

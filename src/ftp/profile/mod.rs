@@ -26,7 +26,7 @@ use family::Family;
 /// Bits of a stored finding. The bits above hold its time.
 const FINDING_BITS: u32 = 3;
 /// Minimum wait for a reply before a server with unproven pipelining is suspected.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
 /// The same wait as a number of round trips, for slow connections.
 const PATIENCE_IN_ROUND_TRIPS: u32 = 4;
 /// Proofs for [`Capability::EarlyDataConnection`]: a transfer used the connection, and another
@@ -193,13 +193,6 @@ impl ServerProfile {
         is_news
     }
 
-    /// A failure of `capability` proves nothing any more: it is tried again.
-    pub(super) fn forget_failure(&self, capability: Capability) {
-        if self.finding(capability) == Finding::Fails {
-            self.set(capability, Finding::Unknown, now());
-        }
-    }
-
     /// Counts an observation against `capability` that proves nothing by itself. `most` of them are
     /// a failure; returns true from then on.
     pub fn doubt(&self, capability: Capability, most: u8, why: &dyn std::fmt::Display) -> bool {
@@ -312,7 +305,7 @@ impl ServerProfile {
     /// Time limit for a reply while commands or a data connection were sent ahead and the server
     /// has not proved to support that.
     pub(super) fn patience(round_trip: Duration) -> Duration {
-        LEAST_PATIENCE.max(round_trip.saturating_mul(PATIENCE_IN_ROUND_TRIPS))
+        MIN_PATIENCE.max(round_trip.saturating_mul(PATIENCE_IN_ROUND_TRIPS))
     }
 
     /// Evaluates the failure of a session with `flight` outstanding commands, and with or without a

@@ -15,7 +15,7 @@ use crate::ftp::features::Features;
 /// First line of the file.
 const HEADING: &str = "ftpfs server profile 1";
 /// Maximum size in bytes.
-const MOST_BYTES: usize = 64 << 10;
+const MAX_BYTES: usize = 64 << 10;
 /// Age in seconds after which a failure is probed again.
 const PROBE_AFTER: u64 = 7 * 24 * 3600;
 
@@ -67,7 +67,7 @@ impl ProfileRecord {
     pub fn parse(text: &str) -> Self {
         let mut record = Self::default();
         let mut lines = text
-            .get(..MOST_BYTES.min(text.len()))
+            .get(..MAX_BYTES.min(text.len()))
             .unwrap_or_default()
             .lines();
         if lines.next() != Some(HEADING) {

@@ -77,7 +77,7 @@ pub enum ProxyProblem {
         reason: String,
     },
     /// A host name or login that the protocol cannot express.
-    #[error("cannot be told {0}")]
+    #[error("does not accept {0}")]
     Unsendable(&'static str),
 }
 

@@ -142,7 +142,7 @@ fn what_a_proxy_refuses_is_told_in_its_words() {
             ProxyKind::Socks5h,
             false,
             &b"\x05\xff"[..],
-            "wants a user and password",
+            "requires a user and password",
         ),
         (
             ProxyKind::Socks5h,
@@ -191,7 +191,7 @@ fn what_a_proxy_refuses_is_told_in_its_words() {
             ProxyKind::Http,
             false,
             b"HTTP/1.1 407 who?\r\n\r\n",
-            "wants a user and password",
+            "requires a user and password",
         ),
         (
             ProxyKind::Http,
@@ -290,7 +290,7 @@ fn what_a_protocol_cannot_write_is_not_sent() {
         let error = proxy
             .connect(&target, 21, &Origin::default(), PATIENCE)
             .unwrap_err();
-        assert!(error.to_string().contains("cannot be told"), "{error}");
+        assert!(error.to_string().contains("does not accept"), "{error}");
         story.join().unwrap();
     }
 }
@@ -306,7 +306,7 @@ fn a_proxy_that_is_not_there_is_named() {
         port,
         login: None,
     };
-    assert!(fails(&proxy, PATIENCE).contains("cannot be connected to"));
+    assert!(fails(&proxy, PATIENCE).contains("cannot be reached"));
     let nowhere = Proxy {
         host: "nonexistent.invalid".to_owned(),
         ..proxy

@@ -66,9 +66,9 @@ impl Session {
 
     /// Parses an MDTM reply to UTC seconds since the epoch, converting from the server's time zone.
     fn parse_time(&self, reply: &Reply) -> Result<i64, Error> {
-        let told = parse_time(reply)?;
+        let parsed = parse_time(reply)?;
         let zone = self.mdtm_zone.as_ref();
-        Ok(zone.map_or(told, |zone| moment(told, zone)))
+        Ok(zone.map_or(parsed, |zone| moment(parsed, zone)))
     }
 
     /// Converts a time in UTC seconds to the time zone in which MDTM sets it.

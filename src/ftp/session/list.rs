@@ -30,7 +30,7 @@ const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
 /// Number of timeouts that a listing may take, no matter how slow it is.
 const PATIENCE_IN_TIMEOUTS: u32 = 4;
 /// Minimum average throughput of a listing that takes longer.
-const LEAST_BYTES_A_SECOND: u64 = 1024;
+const MIN_BYTES_PER_SECOND: u64 = 1024;
 /// Number of bytes per read.
 const CHUNK: usize = 64 * 1024;
 
@@ -391,15 +391,15 @@ impl<'a> Parser<'a> {
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 unread.extend_from_slice(rest.get(..end).unwrap_or_default());
                 rest = rest.get(end + 1..).unwrap_or_default();
-                let told = if overlong {
+                let flow = if overlong {
                     ControlFlow::Continue(())
                 } else {
                     self.parse_line(&unread)
                 };
                 unread.clear();
                 overlong = false;
-                if told.is_break() {
-                    return Ok(told);
+                if flow.is_break() {
+                    return Ok(flow);
                 }
             }
             if unread.len() + rest.len() > MAX_LINE {
@@ -518,7 +518,7 @@ impl Pace {
 
     /// Checks that `received` bytes are enough by now.
     pub(in crate::ftp) fn check(&self, received: u64) -> Result<(), Error> {
-        let earned = Duration::from_secs(received / LEAST_BYTES_A_SECOND);
+        let earned = Duration::from_secs(received / MIN_BYTES_PER_SECOND);
         if self.began.elapsed() > self.patience.saturating_add(earned) {
             return Err(Error::TooSlow("a listing"));
         }

@@ -25,19 +25,19 @@ const FACTS: [&str; 8] = [
     "unix.group",
 ];
 /// Maximum number of "ready in n minutes" replies (120).
-const MOST_DELAYS: usize = 10;
+const MAX_DELAYS: usize = 10;
 /// Maximum number of replies in a greeting, which should be a single one.
-const MOST_GREETINGS: usize = 100;
+const MAX_GREETINGS: usize = 100;
 /// Maximum number of login steps: USER, PASS, ACCT and one more.
-const MOST_STEPS: usize = 4;
+const MAX_STEPS: usize = 4;
 
 /// A command unknown to all servers.
-const UNKNOWN: &str = "XFTPFS";
+const UNKNOWN_COMMAND: &str = "XFTPFS";
 /// Pause between AUTH TLS and the handshake, for servers that mistake the client's hello for a
 /// command.
-const MOMENT: Duration = Duration::from_millis(200);
+const HANDSHAKE_PAUSE: Duration = Duration::from_millis(200);
 /// Paths that do not exist, for commands that must be refused.
-const PROBES: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
+const PROBE_PATHS: [&str; 2] = ["/.ftpfs-probe-from", "/.ftpfs-probe-to"];
 
 /// Logs in over a new connection and returns the server's features. Sends independent commands in
 /// one batch while the profile says that the server supports it.
@@ -58,11 +58,13 @@ pub(in crate::ftp) fn log_in(
     let together = profile.has(Capability::Pipelining);
     // The session most likely starts with a transfer, so prepare its data connection immediately.
     let skips_extended = options.trust_pasv_address && is_v4(control)?;
-    let arms =
+    let prepares =
         together && options.may_prepare_data() && profile.has(Capability::Epsv) && !skips_extended;
     if together {
         let lines = ["FEAT", "TYPE I", "EPSV"];
-        let lines = lines.get(..if arms { 3 } else { 2 }).unwrap_or_default();
+        let lines = lines
+            .get(..if prepares { 3 } else { 2 })
+            .unwrap_or_default();
         for line in lines {
             log::debug!("> {line}");
         }
@@ -76,16 +78,16 @@ pub(in crate::ftp) fn log_in(
     if together {
         check_type(answer(control, "TYPE")?)?;
     }
-    if arms {
+    if prepares {
         control.expect_passive_reply();
     }
-    let mut wishes = Vec::new();
+    let mut options_lines = Vec::new();
     if profile.has(Capability::Utf8) && options.charset.is_none() {
         // Pure-FTPd replies 504 and uses UTF-8 all the same.
-        wishes.push("OPTS UTF8 ON".to_owned());
+        options_lines.push("OPTS UTF8 ON".to_owned());
     }
-    wishes.extend(wanted_facts(&features));
-    send_options(control, &wishes, together)?;
+    options_lines.extend(wanted_facts(&features));
+    send_options(control, &options_lines, together)?;
     if !together {
         send(control, b"TYPE I")?;
         check_type(answer(control, "TYPE")?)?;
@@ -104,10 +106,10 @@ pub(in crate::ftp) fn log_in(
 /// # Errors
 /// The server is out of step, does not reply or has closed the connection.
 fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
-    let [from, to] = PROBES;
+    let [from, to] = PROBE_PATHS;
     let lines = [
         "PWD".to_owned(),
-        UNKNOWN.to_owned(),
+        UNKNOWN_COMMAND.to_owned(),
         format!("RNFR {from}"),
         format!("RNTO {to}"),
         "PWD".to_owned(),
@@ -117,7 +119,7 @@ fn probe_pipelining(control: &mut Control) -> Result<(), Error> {
     }
     let lines: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
     control.send_batch(&lines)?;
-    for verb in ["PWD", UNKNOWN, "RNFR", "RNTO", "PWD"] {
+    for verb in ["PWD", UNKNOWN_COMMAND, "RNFR", "RNTO", "PWD"] {
         let reply = answer(control, verb)?;
         // 503 answers only an RNTO whose RNFR was refused.
         if verb != "RNTO" && reply.code().0 == 503 {
@@ -145,7 +147,7 @@ fn enter(
             return Err(Error::PlaintextInjected);
         }
         if !options.profile.has(Capability::PromptHandshake) {
-            std::thread::sleep(MOMENT);
+            std::thread::sleep(HANDSHAKE_PAUSE);
         }
         control.secure(connector, options.connect_timeout)?;
     }
@@ -164,8 +166,16 @@ fn enter(
 }
 
 /// Sends options and ignores the replies.
-fn send_options(control: &mut Control, wishes: &[String], together: bool) -> Result<(), Error> {
-    for some in wishes.chunks(if together { wishes.len().max(1) } else { 1 }) {
+fn send_options(
+    control: &mut Control,
+    options_lines: &[String],
+    together: bool,
+) -> Result<(), Error> {
+    for some in options_lines.chunks(if together {
+        options_lines.len().max(1)
+    } else {
+        1
+    }) {
         for line in some {
             send(control, line.as_bytes())?;
         }
@@ -186,7 +196,7 @@ fn check_type(reply: Reply) -> Result<(), Error> {
 
 fn greeting(control: &mut Control) -> Result<Reply, Error> {
     control.skip_banner()?;
-    for _ in 0..MOST_DELAYS {
+    for _ in 0..MAX_DELAYS {
         let reply = control.reply(Phase::Greeting)?;
         match reply.code().class() {
             ReplyClass::Preliminary => log::info!("the server asks to wait: {reply}"),
@@ -199,7 +209,7 @@ fn greeting(control: &mut Control) -> Result<Reply, Error> {
 
 /// Skips further greetings before `reply` if the server sent several: 220 answers no command.
 fn skip_greetings(control: &mut Control, mut reply: Reply) -> Result<Reply, Error> {
-    for _ in 0..MOST_GREETINGS {
+    for _ in 0..MAX_GREETINGS {
         if !matches!(reply.code().0, 120 | 220) {
             break;
         }
@@ -234,7 +244,7 @@ fn protect_data(control: &mut Control) -> Result<Option<Error>, Error> {
 
 fn authenticate(control: &mut Control, options: &ConnectOptions) -> Result<(), Error> {
     let mut step = ("USER", options.user.as_str());
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let (verb, argument) = step;
         let reply = secret_command(control, verb, argument)?;
         step = match reply.code().0 {

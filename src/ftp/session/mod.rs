@@ -161,7 +161,7 @@ impl Session {
         }
         let data = DataOptions {
             route,
-            origin: Origin::beside(control.local()?, options.local.bind.as_ref()),
+            origin: Origin::for_data(control.local()?, options.local.bind.as_ref()),
             local: options.local.clone(),
             active: options.active,
             trust_pasv_address: options.trust_pasv_address,
@@ -194,7 +194,7 @@ impl Session {
             stale_marker: None,
         };
         if was_asked {
-            session.prepared.asked(PassiveCommand::Extended);
+            session.prepared.command_sent(PassiveCommand::Extended);
             session.advance();
         }
         Ok(session)
@@ -258,9 +258,9 @@ impl Session {
     /// # Errors
     /// The session failed.
     pub fn identify(&mut self) -> Result<RemotePath, Error> {
-        let queues = self.pipelines();
+        let pipelines = self.pipelines();
         log::debug!("> SYST");
-        if queues {
+        if pipelines {
             log::debug!("> PWD");
             self.control.send_batch(&[b"SYST", b"PWD"])?;
         } else {
@@ -274,13 +274,13 @@ impl Session {
         let key = certificate.map(|it| it.key.octets());
         let identity = ServerIdentity::of(&system, self.features(), key);
         self.profile.identify(&system, identity);
-        let told = if queues {
+        let found = if pipelines {
             let answer = self.completion("PWD");
             answer.and_then(|reply| self.directory_in(&reply))
         } else {
             self.working_directory()
         };
-        match self.unless_broken(told)? {
+        match self.unless_broken(found)? {
             Ok(directory) => Ok(directory),
             Err(error) => {
                 log::warn!("cannot determine the initial directory, using /: {error}");
@@ -296,10 +296,10 @@ impl Session {
     }
 
     fn directory_in(&self, reply: &Reply) -> Result<RemotePath, Error> {
-        let told = reply.lines().iter().find_map(|line| parse_directory(line));
-        let told = told.ok_or_else(|| malformed(reply, "an absolute path"))?;
+        let found = reply.lines().iter().find_map(|line| parse_directory(line));
+        let found = found.ok_or_else(|| malformed(reply, "an absolute path"))?;
         Ok(RemotePath::new(&super::charset::decode(
-            told,
+            found,
             self.charset,
         ))?)
     }
@@ -519,7 +519,8 @@ mod tests {
 
     #[test]
     fn a_working_directory_is_an_absolute_path_with_quotes_or_without() {
-        let told = |line: &[u8]| parse_directory(line).map(|path| String::from_utf8(path).unwrap());
+        let found =
+            |line: &[u8]| parse_directory(line).map(|path| String::from_utf8(path).unwrap());
         for (line, path) in [
             (b"\"/a b\" is current".as_slice(), "/a b"),
             (b"/a is your directory", "/a"),
@@ -527,7 +528,7 @@ mod tests {
             (b"\"\\pub\\x\" is current", "/pub/x"),
             (b"\"\"", "/"),
         ] {
-            assert_eq!(told(line).as_deref(), Some(path));
+            assert_eq!(found(line).as_deref(), Some(path));
         }
         for line in [
             b"\"C:\\dir\" is current".as_slice(),
@@ -535,7 +536,7 @@ mod tests {
             b"is here",
             b"",
         ] {
-            assert_eq!(told(line), None);
+            assert_eq!(found(line), None);
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::ftp::reply::Reply;
 /// The commands sent behind the current transfer.
 #[derive(Debug)]
 pub(in crate::ftp) struct PipelinedCommands {
-    way: PassiveCommand,
-    look: Option<PipelinedQuestion>,
+    command: PassiveCommand,
+    question: Option<PipelinedQuestion>,
 }
 
 /// A question about a file whose answer has not been taken yet.
@@ -53,22 +53,25 @@ impl Session {
     }
 
     /// After all data of an upload was sent, requests the next data connection, and the facts of
-    /// the file `look`.
-    pub(in crate::ftp) fn send_behind(&mut self, look: Option<&RemotePath>) -> Result<(), Error> {
+    /// the file `question`.
+    pub(in crate::ftp) fn send_behind(
+        &mut self,
+        question: Option<&RemotePath>,
+    ) -> Result<(), Error> {
         if self.has_sent_behind() {
             return Ok(());
         }
         // Without EPSV the reply to the question would come first and could be mistaken for the
         // completion reply.
-        let Some(way) = self.next_passive_command() else {
+        let Some(command) = self.next_passive_command() else {
             return Ok(());
         };
         // The server may still have to answer the end of the TLS data connection.
         if self.tls.is_some() {
             return Ok(());
         }
-        let mut lines = vec![way.verb().as_bytes().to_vec()];
-        let look = match look.zip(self.facts_command()) {
+        let mut lines = vec![command.verb().as_bytes().to_vec()];
+        let question = match question.zip(self.facts_command()) {
             Some((path, with)) => {
                 lines.extend(self.facts_lines(path, with)?);
                 let path = path.clone();
@@ -81,7 +84,7 @@ impl Session {
         }
         let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
         self.control.send_batch(&lines)?;
-        self.pipelined = Some(PipelinedCommands { way, look });
+        self.pipelined = Some(PipelinedCommands { command, question });
         Ok(())
     }
 
@@ -89,17 +92,21 @@ impl Session {
     /// [expected](Session::expect_more) and the server executes commands in order. Returns whether
     /// it did.
     pub(in crate::ftp) fn send_with_next(&mut self, line: &[u8]) -> Result<bool, Error> {
-        let is_borne = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
-        if !self.prepared.expects_more() || !is_borne {
+        let is_supported = self.profile.has(Capability::EarlyUpload) && self.tls.is_none();
+        if !self.prepared.expects_more() || !is_supported {
             return Ok(false);
         }
-        let Some(way) = self.next_passive_command() else {
+        let Some(command) = self.next_passive_command() else {
             return Ok(false);
         };
         log::debug!("> {}", escaped(line));
-        log::debug!("> {} (behind)", way.verb());
-        self.control.send_batch(&[line, way.verb().as_bytes()])?;
-        self.pipelined = Some(PipelinedCommands { way, look: None });
+        log::debug!("> {} (behind)", command.verb());
+        self.control
+            .send_batch(&[line, command.verb().as_bytes()])?;
+        self.pipelined = Some(PipelinedCommands {
+            command,
+            question: None,
+        });
         Ok(true)
     }
 
@@ -110,8 +117,8 @@ impl Session {
             return;
         };
         self.control.expect_passive_reply();
-        self.prepared.asked(pipelined.way);
-        if let Some(question) = pipelined.look {
+        self.prepared.command_sent(pipelined.command);
+        if let Some(question) = pipelined.question {
             self.control.expect_facts(question.with.replies());
             self.question = Some(question);
         }

@@ -26,9 +26,9 @@ use crate::ftp::reply::Reply;
 
 /// Maximum age of a prepared connection: address translators and servers drop idle ones, pyftpdlib
 /// after 300 s.
-const OLDEST: Duration = Duration::from_secs(45);
+const MAX_AGE: Duration = Duration::from_secs(45);
 /// Number of successive dead connections after which no more are prepared.
-const MOST_DEAD: u8 = 3;
+const MAX_DEAD: u8 = 3;
 
 /// How far the next data connection is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +51,8 @@ pub(in crate::ftp) struct PreparedData {
     due: bool,
     promise: Promise,
     dead: u8,
-    /// Maximum age, [`OLDEST`] except in tests.
-    pub(in crate::ftp) oldest: Duration,
+    /// Maximum age, [`MAX_AGE`] except in tests.
+    pub(in crate::ftp) max_age: Duration,
 }
 
 /// What is known about transfers to come.
@@ -87,7 +87,7 @@ pub(in crate::ftp) enum PassiveCommand {
 #[derive(Debug)]
 struct PreparedSocket {
     socket: TcpStream,
-    way: PassiveCommand,
+    command: PassiveCommand,
     since: Instant,
 }
 
@@ -121,7 +121,7 @@ impl PreparedData {
             due: true,
             promise: Promise::Unproven,
             dead: 0,
-            oldest: OLDEST,
+            max_age: MAX_AGE,
         }
     }
 
@@ -131,15 +131,15 @@ impl PreparedData {
     }
 
     /// Records that EPSV or PASV was sent.
-    pub(in crate::ftp) fn asked(&mut self, way: PassiveCommand) {
+    pub(in crate::ftp) fn command_sent(&mut self, command: PassiveCommand) {
         self.due = false;
-        self.state = State::Asked(way);
+        self.state = State::Asked(command);
     }
 
     /// Records that the server closed or forgot a prepared connection.
     pub(in crate::ftp) fn was_dead(&mut self) {
         self.dead += 1;
-        if self.dead >= MOST_DEAD {
+        if self.dead >= MAX_DEAD {
             self.stop("the server closes data connections that are idle");
         }
     }
@@ -165,8 +165,8 @@ impl PreparedData {
     /// Whether data arrived on a data connection that no transfer has used. Does not wait.
     pub(in crate::ftp) fn has_unexpected_data(&self) -> bool {
         match &self.state {
-            State::Connecting(arm) | State::Connected(arm) => {
-                matches!(arm.socket.peek(&mut [0]), Ok(count) if count > 0)
+            State::Connecting(ahead) | State::Connected(ahead) => {
+                matches!(ahead.socket.peek(&mut [0]), Ok(count) if count > 0)
             }
             State::None | State::Asked(_) => false,
         }
@@ -208,12 +208,12 @@ impl Session {
         if !self.prepared.enabled || self.control.awaits_replies() || !self.supports_early_data() {
             return;
         }
-        let way = self.passive_command();
-        log::debug!("> {} (ahead)", way.verb());
+        let command = self.passive_command();
+        log::debug!("> {} (ahead)", command.verb());
         // A failure makes the session unusable, which is checked elsewhere.
-        if self.control.send(way.verb().as_bytes()).is_ok() {
+        if self.control.send(command.verb().as_bytes()).is_ok() {
             self.control.expect_passive_reply();
-            self.prepared.asked(way);
+            self.prepared.command_sent(command);
         }
     }
 
@@ -251,8 +251,8 @@ impl Session {
     /// [renewed](Self::renew_prepared) or [closed](Self::drop_prepared).
     pub fn has_old_prepared(&self) -> bool {
         match &self.prepared.state {
-            State::Connecting(arm) | State::Connected(arm) => {
-                arm.since.elapsed() >= self.prepared.oldest / 2
+            State::Connecting(ahead) | State::Connected(ahead) => {
+                ahead.since.elapsed() >= self.prepared.max_age / 2
             }
             State::None | State::Asked(_) => false,
         }
@@ -271,7 +271,7 @@ impl Session {
     pub fn watch(&self) -> Option<Watch> {
         let (socket, sign) = match &self.prepared.state {
             State::Asked(_) => (self.control.try_clone(), PollFlags::IN),
-            State::Connecting(arm) => (arm.socket.try_clone(), PollFlags::OUT),
+            State::Connecting(ahead) => (ahead.socket.try_clone(), PollFlags::OUT),
             State::None | State::Connected(_) => return None,
         };
         let socket = socket.ok()?;
@@ -286,14 +286,14 @@ impl Session {
         }
         // After a refused EPSV, send PASV.
         self.prepare_data();
-        if let State::Connecting(arm) = &self.prepared.state
+        if let State::Connecting(ahead) = &self.prepared.state
             && matches!(
-                wait_for(&arm.socket, PollFlags::OUT, Duration::ZERO),
+                wait_for(&ahead.socket, PollFlags::OUT, Duration::ZERO),
                 Ok(true)
             )
-            && let State::Connecting(arm) = std::mem::take(&mut self.prepared.state)
+            && let State::Connecting(ahead) = std::mem::take(&mut self.prepared.state)
         {
-            self.prepared.state = State::Connected(arm);
+            self.prepared.state = State::Connected(ahead);
         }
     }
 
@@ -302,36 +302,36 @@ impl Session {
         self.control.wait_for_passive_reply()?;
         self.act_on_passive_reply();
         self.control.set_holds_data(false);
-        let arm = match std::mem::take(&mut self.prepared.state) {
-            State::Connecting(arm) | State::Connected(arm) => arm,
+        let ahead = match std::mem::take(&mut self.prepared.state) {
+            State::Connecting(ahead) | State::Connected(ahead) => ahead,
             State::None | State::Asked(_) => return Ok(None),
         };
-        if arm.since.elapsed() >= self.prepared.oldest || !self.supports_early_data() {
+        if ahead.since.elapsed() >= self.prepared.max_age || !self.supports_early_data() {
             return Ok(None);
         }
         let left = self
             .data
             .connect_timeout
-            .saturating_sub(arm.since.elapsed());
-        match connected(&arm.socket, left) {
-            Ok(()) if is_open(&arm.socket) => {}
+            .saturating_sub(ahead.since.elapsed());
+        match connected(&ahead.socket, left) {
+            Ok(()) if is_open(&ahead.socket) => {}
             Ok(()) => {
                 log::debug!("the server closed a prepared data connection");
                 self.prepared.was_dead();
                 return Ok(None);
             }
             Err(error) => {
-                self.prepare_failed(arm.way, &error);
+                self.prepare_failed(ahead.command, &error);
                 return Ok(None);
             }
         }
-        if arm.way == PassiveCommand::Extended {
+        if ahead.command == PassiveCommand::Extended {
             self.profile.works(Capability::Epsv);
         }
         let failed = |error| socket_error(Phase::DataConnect, error);
-        arm.socket.set_nonblocking(false).map_err(failed)?;
+        ahead.socket.set_nonblocking(false).map_err(failed)?;
         self.control.set_holds_data(true);
-        Ok(Some(arm.socket))
+        Ok(Some(ahead.socket))
     }
 
     /// Acts on the reply to EPSV or PASV, if it has arrived.
@@ -339,24 +339,28 @@ impl Session {
         let Some(reply) = self.control.take_passive_reply() else {
             return;
         };
-        let State::Asked(way) = std::mem::take(&mut self.prepared.state) else {
+        let State::Asked(command) = std::mem::take(&mut self.prepared.state) else {
             return;
         };
-        match self.begin_connect(way, &reply) {
+        match self.begin_connect(command, &reply) {
             Ok(socket) => {
                 let since = Instant::now();
-                self.prepared.state = State::Connecting(PreparedSocket { socket, way, since });
+                self.prepared.state = State::Connecting(PreparedSocket {
+                    socket,
+                    command,
+                    since,
+                });
             }
-            Err(error) => self.prepare_failed(way, &error),
+            Err(error) => self.prepare_failed(command, &error),
         }
     }
 
-    fn begin_connect(&self, way: PassiveCommand, reply: &Reply) -> Result<TcpStream, Error> {
+    fn begin_connect(&self, command: PassiveCommand, reply: &Reply) -> Result<TcpStream, Error> {
         if !reply.is_completion() {
-            let (command, reply) = (way.verb(), reply.clone());
+            let (command, reply) = (command.verb(), reply.clone());
             return Err(Error::Refused { command, reply });
         }
-        let target = match way {
+        let target = match command {
             PassiveCommand::Extended => extended_passive_target(reply, &self.control)?,
             PassiveCommand::Passive => passive_target(reply, &self.control, &self.data)?,
         };
@@ -364,12 +368,12 @@ impl Session {
             .map_err(|error| socket_error(Phase::DataConnect, error))
     }
 
-    /// Handles a failed preparation by `way`: switches to the other command, or stops preparing.
-    fn prepare_failed(&mut self, way: PassiveCommand, error: &Error) {
+    /// Handles a failed preparation: switches to the other command, or stops preparing.
+    fn prepare_failed(&mut self, command: PassiveCommand, error: &Error) {
         self.control.set_holds_data(false);
         if !may_fall_back(error, &self.control) {
             log::debug!("cannot prepare a data connection this time: {error}");
-        } else if way == PassiveCommand::Extended && is_v4(&self.control).unwrap_or(false) {
+        } else if command == PassiveCommand::Extended && is_v4(&self.control).unwrap_or(false) {
             if give_up_extended(&self.profile, error) {
                 self.prepared.due = true;
             } else {

@@ -52,7 +52,7 @@ impl RestartMarker {
 
     /// Whether the server may still hold the marker for another transfer after `error`. It applies
     /// until a transfer begins, and not all servers reset it when one is refused.
-    pub(in crate::ftp) fn may_be_left_by(&self, error: &Error) -> bool {
+    pub(in crate::ftp) fn may_persist_after(&self, error: &Error) -> bool {
         let Some((word, _)) = self.command() else {
             return false;
         };
@@ -72,7 +72,7 @@ mod tests {
             command,
             reply: Reply::new(ReplyCode(code), Vec::new()),
         };
-        let mark = RestartMarker::at(7);
+        let marker = RestartMarker::at(7);
         for (command, code, left) in [
             ("REST", 502, false),
             ("REST", 451, true),
@@ -80,8 +80,8 @@ mod tests {
             ("RETR", 550, true),
         ] {
             let error = refused(command, code);
-            assert_eq!(mark.may_be_left_by(&error), left, "{command} {code}");
-            assert!(!RestartMarker::None.may_be_left_by(&error));
+            assert_eq!(marker.may_persist_after(&error), left, "{command} {code}");
+            assert!(!RestartMarker::None.may_persist_after(&error));
         }
     }
 

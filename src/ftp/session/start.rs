@@ -25,13 +25,13 @@ impl Session {
         mut self,
         verb: &'static str,
         path: &RemotePath,
-        mark: &RestartMarker,
+        marker: &RestartMarker,
     ) -> Result<(Self, MaybeTlsStream), Box<Failed>> {
         let begun = self.line(format!("{verb} ").as_bytes(), path, b"");
-        match begun.and_then(|line| self.begin(verb, &line, mark)) {
+        match begun.and_then(|line| self.begin(verb, &line, marker)) {
             Ok(data) => Ok((self, data)),
             Err(error) => {
-                if self.marker_pending && mark.may_be_left_by(&error) {
+                if self.marker_pending && marker.may_persist_after(&error) {
                     self.control.give_up();
                 }
                 Err(Failed::new(error, self))
@@ -44,9 +44,9 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &RestartMarker,
+        marker: &RestartMarker,
     ) -> Result<MaybeTlsStream, Error> {
-        let (pending, reply) = self.ask_for_transfer(verb, line, mark)?;
+        let (pending, reply) = self.ask_for_transfer(verb, line, marker)?;
         if reply.code().class() != ReplyClass::Preliminary {
             // A completion without a transfer: nothing was sent and nothing follows.
             return Err(Error::Refused {
@@ -63,12 +63,12 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &RestartMarker,
+        marker: &RestartMarker,
     ) -> Result<(PendingConnection, Reply), Error> {
-        if let Some(armed) = self.take_prepared()? {
+        if let Some(prepared) = self.take_prepared()? {
             self.prepared.used_up();
             let begun =
-                self.command_transfer(verb, line, mark, PendingConnection::Connected(armed));
+                self.command_transfer(verb, line, marker, PendingConnection::Connected(prepared));
             match self.check_prepared(begun) {
                 // vsftpd has created the file of a STOR refused this way, so the caller decides
                 // whether to repeat it.
@@ -80,7 +80,7 @@ impl Session {
         self.announce(line)?;
         let pending = open(&mut self.control, &mut self.data)?;
         self.prepared.used_up();
-        self.command_transfer(verb, line, mark, pending)
+        self.command_transfer(verb, line, marker, pending)
     }
 
     /// Announces the transfer before EPSV or PASV if the server requires that (PRET in FEAT):
@@ -109,41 +109,41 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &RestartMarker,
+        marker: &RestartMarker,
         pending: PendingConnection,
     ) -> Result<(PendingConnection, Reply), Error> {
         // It applies to the very next command (RFC 3659 §5.3), so it follows EPSV.
-        let marking = match mark.command() {
+        let marking = match marker.command() {
             Some(marking) => Some(marking),
             None => self.reset_of_marker(),
         };
         // Not for STOR, which would truncate the file if REST were refused.
         let is_queued = verb == "RETR" && self.pipelines();
         let together = marking.as_ref().filter(|_| is_queued);
-        self.marker_pending = *mark != RestartMarker::None;
-        self.stale_marker = mark.reset().or(self.stale_marker);
+        self.marker_pending = *marker != RestartMarker::None;
+        self.stale_marker = marker.reset().or(self.stale_marker);
         if let Some((word, marking)) = marking.as_ref().filter(|_| !is_queued) {
             let asked = self.exchange(word, marking.as_bytes());
-            let marked = intermediate(word, asked);
-            self.check_marker(mark, marked)?;
+            let outcome = intermediate(word, asked);
+            self.check_marker(marker, outcome)?;
         }
         if let Some((_, marking)) = together {
             log::debug!("> {marking}");
             log::debug!("> {}", escaped(line));
             self.control.send_batch(&[marking.as_bytes(), line])?;
         } else {
-            self.send_command(verb, line, mark, &pending)?;
+            self.send_command(verb, line, marker, &pending)?;
         }
         let word = together.map(|(word, _)| *word);
         let Some(tls) = self.tls.clone() else {
-            return Ok((pending, self.transfer_answer(verb, mark, word)?));
+            return Ok((pending, self.transfer_answer(verb, marker, word)?));
         };
         let pending = pending.start_tls(Some(&tls))?;
-        let beside = ConcurrentHandshake::new(pending, tls, self.peer);
-        self.control.run_handshake(Some(beside));
-        let reply = self.transfer_answer(verb, mark, word);
-        let beside = self.control.take_handshake();
-        let pending = beside
+        let handshake = ConcurrentHandshake::new(pending, tls, self.peer);
+        self.control.run_handshake(Some(handshake));
+        let reply = self.transfer_answer(verb, marker, word);
+        let handshake = self.control.take_handshake();
+        let pending = handshake
             .ok_or(Error::Closed(Phase::DataConnect))?
             .into_pending();
         Ok((pending, reply?))
@@ -154,14 +154,14 @@ impl Session {
     fn transfer_answer(
         &mut self,
         verb: &'static str,
-        mark: &RestartMarker,
+        marker: &RestartMarker,
         word: Option<&'static str>,
     ) -> Result<Reply, Error> {
         if let Some(word) = word {
             let asked = self.answer(word);
-            let marked = intermediate(word, asked);
-            let marked = self.end_unmarked(verb, marked);
-            self.check_marker(mark, marked)?;
+            let outcome = intermediate(word, asked);
+            let outcome = self.end_unmarked(verb, outcome);
+            self.check_marker(marker, outcome)?;
         }
         let reply = self.answer(verb);
         let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;
@@ -179,14 +179,14 @@ impl Session {
         &mut self,
         verb: &'static str,
         line: &[u8],
-        mark: &RestartMarker,
+        marker: &RestartMarker,
         pending: &PendingConnection,
     ) -> Result<(), Error> {
         let PendingConnection::Connected(data) = pending else {
             log::debug!("> {}", escaped(line));
             return self.control.send(line);
         };
-        let is_download = *mark == RestartMarker::None && !matches!(verb, "STOR" | "APPE");
+        let is_download = *marker == RestartMarker::None && !matches!(verb, "STOR" | "APPE");
         if !is_download || !self.send_with_next(line)? {
             log::debug!("> {}", escaped(line));
             return self.control.send(line);
@@ -210,31 +210,35 @@ impl Session {
     /// begin there.
     fn check_marker(
         &mut self,
-        mark: &RestartMarker,
-        marked: Result<(), Error>,
+        marker: &RestartMarker,
+        outcome: Result<(), Error>,
     ) -> Result<(), Error> {
-        match marked {
-            Err(Error::Refused { reply, .. }) if *mark == RestartMarker::None => {
+        match outcome {
+            Err(Error::Refused { reply, .. }) if *marker == RestartMarker::None => {
                 log::debug!(
                     "the server may keep a restart marker and refuses to reset it: {reply}"
                 );
                 self.control.give_up();
                 Err(Error::Closed(Phase::Reply))
             }
-            marked => marked,
+            outcome => outcome,
         }
     }
 
     /// Handles a refused REST or RANG: `verb` then begins at the start of the file, and its data is
     /// not wanted.
-    fn end_unmarked(&mut self, verb: &'static str, marked: Result<(), Error>) -> Result<(), Error> {
-        if marked.is_err() && self.control.is_usable() {
+    fn end_unmarked(
+        &mut self,
+        verb: &'static str,
+        outcome: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if outcome.is_err() && self.control.is_usable() {
             let begun = self.answer(verb);
             if begun.is_ok_and(|reply| reply.code().class() == ReplyClass::Preliminary) {
                 self.control.give_up();
             }
         }
-        marked
+        outcome
     }
 
     /// Records whether the server still had the data connection that was prepared before this
@@ -294,24 +298,24 @@ impl Session {
         path: &RemotePath,
         file: &File,
         length: u64,
-        look: bool,
+        ask_facts: bool,
     ) -> Result<Option<MaybeTlsStream>, Error> {
         let line = self.line(b"STOR ", path, b"")?;
         if self.reset_of_marker().is_some() {
             return Ok(None);
         }
-        let Some(armed) = self.take_prepared()? else {
+        let Some(prepared) = self.take_prepared()? else {
             return Ok(None);
         };
         self.prepared.used_up();
-        let mut data = self.accept("STOR", PendingConnection::Connected(armed))?;
+        let mut data = self.accept("STOR", PendingConnection::Connected(prepared))?;
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
-            self.send_behind(look.then_some(path))?;
+            self.send_behind(ask_facts.then_some(path))?;
         }
         let reply = self.answer("STOR");
         let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;

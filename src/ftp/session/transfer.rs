@@ -23,18 +23,18 @@ use crate::ftp::stream::MaybeTlsStream;
 /// Time to wait for the end of an aborted transfer before sending ABOR, and again after it.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Maximum number of replies to a transfer that can precede the reply to NOOP, including that one.
-const MOST_REPLIES_BEFORE_NOOPS: usize = 3;
+const MAX_REPLIES_BEFORE_NOOP: usize = 3;
 /// Time for a server that closed the data connection of an upload to report why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
 /// Time to receive a reply that has already arrived.
-const SAID_ALREADY: Duration = Duration::from_millis(10);
+const ARRIVED_PATIENCE: Duration = Duration::from_millis(10);
 /// Interval for checking whether the last bytes of an upload have left the kernel: initial and
 /// maximum.
-const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
+const DRAIN_INTERVALS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
 /// Maximum size of a file that is sent together with its STOR: a socket buffers this much even if
 /// nobody reads.
-const EARLY: u64 = 64 << 10;
+const MAX_EARLY_UPLOAD: u64 = 64 << 10;
 
 /// A RETR in progress, which owns its session. Dropping it closes both connections.
 #[derive(Debug)]
@@ -94,9 +94,9 @@ impl Session {
     fn retrieve_marked(
         self,
         path: &RemotePath,
-        mark: &RestartMarker,
+        marker: &RestartMarker,
     ) -> Result<Download, Box<Failed>> {
-        let (session, data) = self.start("RETR", path, mark)?;
+        let (session, data) = self.start("RETR", path, marker)?;
         Ok(Download {
             session,
             data,
@@ -112,21 +112,24 @@ impl Session {
 
     /// Starts to upload the first `length` bytes of `file` to `path` (STOR). A small file is sent
     /// completely with the command if the server is known to support that and a data connection is
-    /// prepared; [`Upload::sent_early`] is then `length`, and otherwise 0. With `look`, a question
-    /// about the file is sent along if possible, so that [`Session::mlst`] or
+    /// prepared; [`Upload::sent_early`] is then `length`, and otherwise 0. With `ask_facts`, a
+    /// question about the file is sent along if possible, so that [`Session::mlst`] or
     /// [`Session::size_and_modified`] right after the upload costs no round trip.
     pub fn store_whole(
         mut self,
         path: &RemotePath,
         file: &File,
         length: u64,
-        look: bool,
+        ask_facts: bool,
     ) -> Result<Upload, Box<Failed>> {
         // With TLS, the handshake comes first and needs the server's reply.
-        if length > EARLY || !self.profile.has(Capability::EarlyUpload) || self.tls.is_some() {
+        if length > MAX_EARLY_UPLOAD
+            || !self.profile.has(Capability::EarlyUpload)
+            || self.tls.is_some()
+        {
             return self.store(path, 0);
         }
-        match self.begin_early(path, file, length, look) {
+        match self.begin_early(path, file, length, ask_facts) {
             Ok(Some(data)) => Ok(Upload::new(self, data, "STOR", length)),
             Ok(None) => self.store(path, 0),
             Err(error) => Err(Failed::new(error, self)),
@@ -214,7 +217,7 @@ impl Session {
         if self.control.send(b"NOOP").is_err() {
             return false;
         }
-        for _ in 0..MOST_REPLIES_BEFORE_NOOPS {
+        for _ in 0..MAX_REPLIES_BEFORE_NOOP {
             match self.control.wait_for_reply(ABORT_PATIENCE) {
                 Some(Ok(reply)) if reply.code().0 == 200 || reply.code().means_unsupported() => {
                     return true;
@@ -230,7 +233,7 @@ impl Session {
     /// each timeout. Returns the transfer's reply if that arrives first.
     fn drain(&mut self, data: &MaybeTlsStream) -> Result<Option<Reply>, Error> {
         let (mut left, mut moved) = (usize::MAX, Instant::now());
-        let [mut pause, longest] = LOOKS;
+        let [mut pause, longest] = DRAIN_INTERVALS;
         loop {
             // Stop waiting if the socket does not report it.
             let now = crate::sys::unacknowledged(data.socket()).unwrap_or(0);
@@ -259,7 +262,7 @@ impl Session {
             return None;
         };
         let deadline = Instant::now() + REASON_PATIENCE;
-        let [mut pause, longest] = LOOKS;
+        let [mut pause, longest] = DRAIN_INTERVALS;
         while Instant::now() < deadline && !stream.has_ended() {
             if let Some(reply) = self.control.wait_for_reply(pause) {
                 return Some(reply);
@@ -447,7 +450,7 @@ impl Upload {
         let patience = match error.kind() {
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => REASON_PATIENCE,
             // The server stopped reading a whole timeout ago, so its reply has already arrived.
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => SAID_ALREADY,
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ARRIVED_PATIENCE,
             _ => return socket_error(Phase::DataWrite, error),
         };
         match self.session.control.wait_for_reply(patience) {

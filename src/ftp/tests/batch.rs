@@ -1,4 +1,4 @@
-//! Commands sent in one write, and servers that do not bear it.
+//! Batches of commands, and servers that do not support them.
 
 use super::prepared::{all, send};
 use crate::ftp::testing::{Peer, path};
@@ -13,13 +13,13 @@ fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
             "550 none\n503 RNFR first",
             "350 and?\n553 no",
         ] {
-            stage.hear("RNFR /a");
-            stage.hear("RNTO /b");
-            stage.say(replies);
+            stage.expect_command("RNFR /a");
+            stage.expect_command("RNTO /b");
+            stage.reply(replies);
             stage.noop();
         }
     });
-    let mut session = peer.queueing_session();
+    let mut session = peer.pipelining_session();
     let mut rename = || {
         let renamed = session.rename(&path("/a"), &path("/b"));
         session.noop().unwrap();
@@ -28,7 +28,7 @@ fn a_name_is_asked_for_and_given_in_one_write_and_both_answers_are_taken() {
     assert_eq!(rename(), Ok(()));
     assert_eq!(rename(), Err("RNFR: 550 none".to_owned()));
     assert_eq!(rename(), Err("RNTO: 553 no".to_owned()));
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -40,19 +40,19 @@ fn what_is_set_goes_with_the_name_and_a_refusal_does_not_keep_it_from_its_file()
             "500 what?\n213 time\n350 and?\n250 done",
             "200 mode\n550 no\n550 none\n503 RNFR first",
         ] {
-            stage.hear("SITE CHMOD 600 /a");
-            stage.hear("MFMT 20240302010203 /a");
-            stage.hear("RNFR /a");
-            stage.hear("RNTO /b");
-            stage.say(replies);
+            stage.expect_command("SITE CHMOD 600 /a");
+            stage.expect_command("MFMT 20240302010203 /a");
+            stage.expect_command("RNFR /a");
+            stage.expect_command("RNTO /b");
+            stage.reply(replies);
             stage.noop();
         }
-        stage.hear("RNFR /a");
-        stage.hear("RNTO /b");
-        stage.say("350 and?\n250 done");
+        stage.expect_command("RNFR /a");
+        stage.expect_command("RNTO /b");
+        stage.reply("350 and?\n250 done");
         stage.noop();
     });
-    let mut session = peer.queueing_session();
+    let mut session = peer.pipelining_session();
     let mut place = |settings: &[Setting]| {
         let placed = session.set_and_rename(settings, &path("/a"), &path("/b"));
         session.noop().unwrap();
@@ -63,9 +63,9 @@ fn what_is_set_goes_with_the_name_and_a_refusal_does_not_keep_it_from_its_file()
     assert_eq!(place(&settings), Ok(vec![true, true]));
     assert_eq!(place(&settings), Ok(vec![false, true]));
     assert_eq!(place(&settings), Err("RNFR: 550 none".to_owned()));
-    // A time that cannot be written does not keep the file from its name either.
+    // An invalid time does not prevent the rename either.
     assert_eq!(place(&[Setting::Mfmt(i64::MAX)]), Ok(vec![false]));
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -73,15 +73,15 @@ fn a_restart_marker_goes_with_its_command() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         let data = stage.extended_passive();
-        stage.hear("REST 3");
-        stage.hear("RETR /a");
-        stage.say("350 noted");
+        stage.expect_command("REST 3");
+        stage.expect_command("RETR /a");
+        stage.reply("350 noted");
         send(stage, data, b"tent");
     });
-    let session = peer.armed_session();
+    let session = peer.preparing_session();
     let (content, _) = all(session.retrieve(&path("/a"), 3).unwrap());
     assert_eq!(content, b"tent");
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -90,18 +90,18 @@ fn a_refused_restart_marker_is_told_and_the_whole_file_not_taken() {
         let peer = Peer::plays(move |stage| {
             stage.log_in();
             let _data = stage.extended_passive();
-            stage.hear("REST 3");
-            stage.hear("RETR /a");
-            stage.say("502 what?");
-            stage.say(reply);
-            stage.is_left();
+            stage.expect_command("REST 3");
+            stage.expect_command("RETR /a");
+            stage.reply("502 what?");
+            stage.reply(reply);
+            stage.expect_disconnect();
         });
-        let session = peer.armed_session();
+        let session = peer.preparing_session();
         let failed = session.retrieve(&path("/a"), 3).unwrap_err();
         assert_eq!(failed.error.to_string(), "REST: 502 what?");
         assert_eq!(failed.session.is_some(), is_in_step, "{reply}");
         drop(failed);
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -109,12 +109,12 @@ fn a_refused_restart_marker_is_told_and_the_whole_file_not_taken() {
 fn a_server_that_swallows_commands_is_served_one_by_one() {
     let peer = Peer::plays_two(
         |stage| {
-            stage.say("220 ready");
+            stage.reply("220 ready");
             stage.answer("USER alice", "230 in");
             stage.answer("FEAT", "502 what?");
-            stage.hear("TYPE I");
-            stage.hear("EPSV");
-            stage.is_left();
+            stage.expect_command("TYPE I");
+            stage.expect_command("EPSV");
+            stage.expect_disconnect();
         },
         |stage| {
             stage.log_in();
@@ -131,5 +131,5 @@ fn a_server_that_swallows_commands_is_served_one_by_one() {
     assert!(!session.pipelines());
     session.rename(&path("/a"), &path("/b")).unwrap();
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }

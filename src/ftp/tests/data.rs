@@ -1,4 +1,4 @@
-//! How data connections come to be, each way round.
+//! Opening of data connections in all modes.
 
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::ftp::testing::{Peer, SHORT, Stage, path, proven, taken};
 use crate::ftp::{Bind, ConnectOptions, Error, LocalOptions, Phase, Session};
 
-/// A PASV reply that names `host` and a port of ours.
+/// Formats a PASV reply with `host` and a port of this test.
 fn passive_reply(stage: &Stage, host: &str) -> (TcpListener, String) {
     let listener = TcpListener::bind((stage.local().ip(), 0)).unwrap();
     let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
@@ -14,11 +14,11 @@ fn passive_reply(stage: &Stage, host: &str) -> (TcpListener, String) {
     (listener, reply)
 }
 
-/// Answers a RETR that sends nothing.
+/// Answers a RETR without sending data.
 fn empty_file(stage: &mut Stage, data: TcpStream) {
     stage.answer("RETR /f", "150 here it comes");
     drop(data);
-    stage.say("226 all");
+    stage.reply("226 all");
 }
 
 /// Downloads the empty file.
@@ -34,35 +34,35 @@ fn a_refused_epsv_is_not_asked_again() {
         stage.log_in();
         stage.answer("EPSV", "502 what?");
         for _ in 0..2 {
-            stage.hear("PASV");
+            stage.expect_command("PASV");
             let (listener, reply) = passive_reply(stage, "127,0,0,1");
-            stage.say(&reply);
+            stage.reply(&reply);
             let data = taken(&listener);
             empty_file(stage, data);
         }
     });
     download(download(peer.session()));
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn an_epsv_port_nobody_listens_at_is_replaced_by_pasv() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        stage.hear("EPSV");
+        stage.expect_command("EPSV");
         let closed = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap();
-        stage.say(&format!("229 Entering (|||{}|)", closed.port()));
-        stage.hear("PASV");
+        stage.reply(&format!("229 Entering (|||{}|)", closed.port()));
+        stage.expect_command("PASV");
         let (listener, reply) = passive_reply(stage, "127,0,0,1");
-        stage.say(&reply);
+        stage.reply(&reply);
         let data = taken(&listener);
         empty_file(stage, data);
     });
     download(peer.session());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -70,25 +70,25 @@ fn somebody_elses_address_in_a_227_is_not_called() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         stage.answer("EPSV", "500 what?");
-        stage.hear("PASV");
+        stage.expect_command("PASV");
         let (listener, reply) = passive_reply(stage, "127,0,0,9");
-        stage.say(&reply);
+        stage.reply(&reply);
         let data = taken(&listener);
         empty_file(stage, data);
     });
     download(peer.session());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn the_address_in_a_227_is_called_where_it_is_trusted() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        // EPSV gives no address.
-        stage.hear("PASV");
+        // EPSV does not report an address.
+        stage.expect_command("PASV");
         let listener = TcpListener::bind("127.0.0.9:0").unwrap();
         let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
-        stage.say(&format!(
+        stage.reply(&format!(
             "227 Entering Passive Mode (127,0,0,9,{high},{low})"
         ));
         let data = taken(&listener);
@@ -99,7 +99,7 @@ fn the_address_in_a_227_is_called_where_it_is_trusted() {
         ..peer.options()
     };
     download(Session::connect(&options).unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn over_ipv6_there_is_no_pasv_to_fall_back_to() {
     let mut session = failed.session.unwrap();
     session.noop().unwrap();
     download(session);
-    peer.ends();
+    peer.join();
 }
 
-/// Where the client listens, by its EPRT.
+/// Parses the address of the client's listener from its EPRT.
 fn extended_port(line: &[u8]) -> String {
     let line = String::from_utf8_lossy(line).into_owned();
     let fields: Vec<&str> = line.strip_prefix("EPRT ").unwrap().split('|').collect();
@@ -139,18 +139,18 @@ fn in_active_mode_the_server_calls() {
     for home in ["127.0.0.1:0", "[::1]:0"] {
         let peer = Peer::plays_at(home, |stage| {
             stage.log_in();
-            let address = extended_port(&stage.heard());
-            stage.say("200 noted");
+            let address = extended_port(&stage.next_command());
+            stage.reply("200 noted");
             stage.answer("RETR /f", "150 calling you");
             drop(TcpStream::connect(address).unwrap());
-            stage.say("226 all");
+            stage.reply("226 all");
         });
         let options = ConnectOptions {
             active: true,
             ..peer.options()
         };
         download(Session::connect(&options).unwrap());
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -158,35 +158,35 @@ fn in_active_mode_the_server_calls() {
 fn a_server_without_eprt_is_told_by_port() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        assert!(stage.heard().starts_with(b"EPRT |1|127.0.0.1|"));
-        stage.say("500 what?");
-        let line = String::from_utf8(stage.heard()).unwrap();
+        assert!(stage.next_command().starts_with(b"EPRT |1|127.0.0.1|"));
+        stage.reply("500 what?");
+        let line = String::from_utf8(stage.next_command()).unwrap();
         let numbers: Vec<u16> = line
             .strip_prefix("PORT 127,0,0,1,")
             .unwrap()
             .split(',')
             .map(|number| number.parse().unwrap())
             .collect();
-        stage.say("200 noted");
+        stage.reply("200 noted");
         stage.answer("RETR /f", "150 calling you");
         let port = numbers[0] * 256 + numbers[1];
         drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
-        stage.say("226 all");
+        stage.reply("226 all");
     });
     let options = ConnectOptions {
         active: true,
         ..peer.options()
     };
     download(Session::connect(&options).unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_stranger_who_calls_first_is_hung_up_on() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        let address: std::net::SocketAddr = extended_port(&stage.heard()).parse().unwrap();
-        stage.say("200 noted");
+        let address: std::net::SocketAddr = extended_port(&stage.next_command()).parse().unwrap();
+        stage.reply("200 noted");
         let stranger = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let stranger = stranger.unwrap();
         let home: std::net::SocketAddr = "127.0.0.7:0".parse().unwrap();
@@ -194,7 +194,7 @@ fn a_stranger_who_calls_first_is_hung_up_on() {
         stranger.connect(&address.into()).unwrap();
         stage.answer("RETR /f", "150 calling you");
         drop(TcpStream::connect(address).unwrap());
-        stage.say("226 all");
+        stage.reply("226 all");
         let mut stranger = TcpStream::from(stranger);
         let heard = std::io::Read::read(&mut stranger, &mut [0; 10]);
         assert!(matches!(heard, Ok(0) | Err(_)), "the stranger was served");
@@ -204,17 +204,17 @@ fn a_stranger_who_calls_first_is_hung_up_on() {
         ..peer.options()
     };
     download(Session::connect(&options).unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_server_that_never_calls_is_not_waited_for_longer_than_agreed() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        stage.heard();
-        stage.say("200 noted");
+        stage.next_command();
+        stage.reply("200 noted");
         stage.answer("RETR /f", "150 calling you");
-        stage.is_left();
+        stage.expect_disconnect();
     });
     let options = ConnectOptions {
         active: true,
@@ -231,7 +231,7 @@ fn a_server_that_never_calls_is_not_waited_for_longer_than_agreed() {
         "{error}"
     );
     assert!(failed.session.is_none());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn silent_data_times_out() {
         stage.log_in();
         let data = stage.extended_passive();
         stage.answer("RETR /f", "150 here it comes");
-        stage.is_left();
+        stage.expect_disconnect();
         drop(data);
     });
     let session = Session::connect(&peer.impatient()).unwrap();
@@ -250,7 +250,7 @@ fn silent_data_times_out() {
     assert!(matches!(error, Error::Timeout(Phase::DataRead)), "{error}");
     assert!(start.elapsed() < Duration::from_secs(2));
     drop(download);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn all_connections_come_from_the_address_that_they_are_bound_to() {
             ..peer.options()
         };
         drop(download(Session::connect(&options).unwrap()));
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -291,18 +291,18 @@ fn the_server_is_told_the_address_and_one_of_the_ports_that_the_user_names() {
         let expected = ports.clone();
         let peer = Peer::plays(move |stage| {
             stage.log_in();
-            let line = stage.heard();
+            let line = stage.next_command();
             let address = extended_port(&line);
             if !has_eprt {
-                stage.say("502 what?");
-                assert!(stage.heard().starts_with(b"PORT 192,0,2,7,"));
+                stage.reply("502 what?");
+                assert!(stage.next_command().starts_with(b"PORT 192,0,2,7,"));
             }
-            stage.say("200 noted");
+            stage.reply("200 noted");
             let port: u16 = address.strip_prefix("192.0.2.7:").unwrap().parse().unwrap();
             assert!(expected.contains(&port));
             stage.answer("RETR /f", "150 calling you");
             drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
-            stage.say("226 all");
+            stage.reply("226 all");
         });
         let options = ConnectOptions {
             active: true,
@@ -314,7 +314,7 @@ fn the_server_is_told_the_address_and_one_of_the_ports_that_the_user_names() {
             ..peer.options()
         };
         download(Session::connect(&options).unwrap());
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -323,13 +323,13 @@ fn a_server_that_hangs_up_at_epsv_is_asked_by_pasv_in_the_next_session() {
     let peer = Peer::plays_two(
         |stage| {
             stage.log_in();
-            stage.hear("EPSV");
+            stage.expect_command("EPSV");
         },
         |stage| {
             stage.log_in();
-            stage.hear("PASV");
+            stage.expect_command("PASV");
             let (listener, reply) = passive_reply(stage, "127,0,0,1");
-            stage.say(&reply);
+            stage.reply(&reply);
             let data = taken(&listener);
             empty_file(stage, data);
         },
@@ -339,7 +339,7 @@ fn a_server_that_hangs_up_at_epsv_is_asked_by_pasv_in_the_next_session() {
     let failed = session.retrieve(&path("/f"), 0).unwrap_err();
     assert!(matches!(failed.error, Error::Closed(_)), "{}", failed.error);
     download(Session::connect(&options).unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn a_server_that_wants_to_know_the_transfer_first_is_told() {
         let peer = Peer::plays(move |stage| {
             let features = "211-Features\n PRET\n211 End";
             if early {
-                stage.say("220 ready");
+                stage.reply("220 ready");
                 stage.answer("USER alice", "331 password?");
                 stage.answer("PASS open sesame", "230 in");
                 stage.answer("FEAT", features);
@@ -366,7 +366,7 @@ fn a_server_that_wants_to_know_the_transfer_first_is_told() {
             stage.noop();
         });
         let session = if early {
-            peer.armed_session()
+            peer.preparing_session()
         } else {
             peer.session()
         };
@@ -374,7 +374,7 @@ fn a_server_that_wants_to_know_the_transfer_first_is_told() {
         let failed = session.retrieve(&path("/none"), 0).unwrap_err();
         assert!(failed.error.to_string().contains("550"), "{}", failed.error);
         failed.session.expect("in step").noop().unwrap();
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -386,21 +386,21 @@ fn the_end_of_an_upload_may_be_told_later_than_other_replies() {
         stage.answer("STOR /f", "150 go on");
         std::io::copy(&mut data, &mut std::io::sink()).unwrap();
         drop(data);
-        // The server is at work, for longer than a reply may take.
+        // The server works for longer than the limit for a reply.
         std::thread::sleep(SHORT * 2);
-        stage.say("226 all");
+        stage.reply("226 all");
         stage.noop();
     });
     let session = Session::connect(&peer.impatient()).unwrap();
     let upload = session.store(&path("/f"), 0).unwrap();
     let (mut session, _) = upload.finish().unwrap();
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn epsv_that_leads_nowhere_is_tried_by_one_session_of_all() {
-    // A listener whose queue is full drops what comes, as a firewall does.
+    // A listener with a full queue drops connections, like a firewall.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let home: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
     full.bind(&home.into()).unwrap();
@@ -412,9 +412,9 @@ fn epsv_that_leads_nowhere_is_tried_by_one_session_of_all() {
         queue.push(stream);
     }
     let passive = |stage: &mut Stage| {
-        stage.hear("PASV");
+        stage.expect_command("PASV");
         let (listener, reply) = passive_reply(stage, "127,0,0,1");
-        stage.say(&reply);
+        stage.reply(&reply);
         let data = taken(&listener);
         empty_file(stage, data);
     };
@@ -435,6 +435,6 @@ fn epsv_that_leads_nowhere_is_tried_by_one_session_of_all() {
     };
     download(Session::connect(&options).unwrap());
     download(Session::connect(&options).unwrap());
-    peer.ends();
+    peer.join();
     drop(queue);
 }

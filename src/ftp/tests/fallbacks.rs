@@ -1,5 +1,5 @@
-//! Servers that do not bear commands or data connections sent ahead: each costs one more login, and
-//! no more than that.
+//! Servers that do not support commands or data connections sent ahead. Each costs exactly one more
+//! login.
 
 use std::io::Write;
 
@@ -7,27 +7,27 @@ use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, proven};
 use crate::ftp::{Capability, ConnectOptions, Readiness, ServerProfile, Session};
 
-/// A login that sends its commands together.
+/// Plays a login whose commands come in one batch.
 fn log_in_together(stage: &mut Stage) {
-    stage.say("220 ready");
+    stage.reply("220 ready");
     stage.answer("USER alice", "331 password?");
     stage.answer("PASS open sesame", "230 in");
     for line in ["FEAT", "TYPE I", "EPSV"] {
-        stage.hear(line);
+        stage.expect_command(line);
     }
 }
 
-/// The commands by which pipelining is tried.
+/// Expects the commands that probe pipelining.
 fn hear_probe(stage: &mut Stage) {
-    stage.hear("PWD");
-    stage.hear("XFTPFS");
-    stage.hear("RNFR /.ftpfs-probe-from");
-    stage.hear("RNTO /.ftpfs-probe-to");
-    stage.hear("PWD");
+    stage.expect_command("PWD");
+    stage.expect_command("XFTPFS");
+    stage.expect_command("RNFR /.ftpfs-probe-from");
+    stage.expect_command("RNTO /.ftpfs-probe-to");
+    stage.expect_command("PWD");
 }
 
-/// A session to a server about which nothing is known; `first` is its first connection, and the
-/// second wants its commands one at a time.
+/// Opens a session to an unknown server. `first` plays its first connection; the second expects
+/// commands one at a time.
 fn after(first: impl FnOnce(&mut Stage) + Send + 'static) -> ServerProfile {
     let peer = Peer::plays_two(first, |stage| {
         stage.log_in();
@@ -35,7 +35,7 @@ fn after(first: impl FnOnce(&mut Stage) + Send + 'static) -> ServerProfile {
         stage.answer("RNTO /b", "250 done");
         let _data = stage.extended_passive();
         stage.answer("RETR /f", "150 here");
-        stage.say("226 done");
+        stage.reply("226 done");
     });
     let profile = ServerProfile::default();
     let options = ConnectOptions {
@@ -47,7 +47,7 @@ fn after(first: impl FnOnce(&mut Stage) + Send + 'static) -> ServerProfile {
     let mut download = session.retrieve(&path("/f"), 0).unwrap();
     while download.read(&mut [0; 8]).unwrap() > 0 {}
     download.finish().unwrap();
-    peer.ends();
+    peer.join();
     profile
 }
 
@@ -64,8 +64,8 @@ fn a_server_that_closes_on_several_commands_gets_one_at_a_time() {
 fn a_server_that_answers_several_commands_with_one_reply_gets_one_at_a_time() {
     let profile = after(|stage| {
         log_in_together(stage);
-        stage.say("500 what?");
-        stage.is_left();
+        stage.reply("500 what?");
+        stage.expect_disconnect();
     });
     assert!(is_careful(&profile));
 }
@@ -74,10 +74,10 @@ fn a_server_that_answers_several_commands_with_one_reply_gets_one_at_a_time() {
 fn a_server_whose_refusals_overtake_answers_gets_one_command_at_a_time() {
     let profile = after(|stage| {
         log_in_together(stage);
-        stage.say("502 no FEAT\n200 binary\n229 Entering (|||1|)");
+        stage.reply("502 no FEAT\n200 binary\n229 Entering (|||1|)");
         hear_probe(stage);
-        stage.say("502 unknown\n257 \"/\"\n550 no\n503 RNFR first\n257 \"/\"");
-        stage.is_left();
+        stage.reply("502 unknown\n257 \"/\"\n550 no\n503 RNFR first\n257 \"/\"");
+        stage.expect_disconnect();
     });
     assert!(is_careful(&profile));
 }
@@ -86,10 +86,10 @@ fn a_server_whose_refusals_overtake_answers_gets_one_command_at_a_time() {
 fn a_server_that_runs_commands_side_by_side_gets_one_at_a_time() {
     let profile = after(|stage| {
         log_in_together(stage);
-        stage.say("502 no FEAT\n200 binary\n229 Entering (|||1|)");
+        stage.reply("502 no FEAT\n200 binary\n229 Entering (|||1|)");
         hear_probe(stage);
-        stage.say("257 \"/\"\n502 unknown\n450 RNFR first\n350 and?\n257 \"/\"");
-        stage.is_left();
+        stage.reply("257 \"/\"\n502 unknown\n450 RNFR first\n350 and?\n257 \"/\"");
+        stage.expect_disconnect();
     });
     assert!(is_careful(&profile));
 }
@@ -98,9 +98,9 @@ fn a_server_that_runs_commands_side_by_side_gets_one_at_a_time() {
 fn a_server_that_falls_silent_with_a_data_connection_ahead_gets_one_command_at_a_time() {
     let profile = after(|stage| {
         log_in_together(stage);
-        stage.say("502 no FEAT\n200 binary\n229 Entering (|||1|)");
+        stage.reply("502 no FEAT\n200 binary\n229 Entering (|||1|)");
         hear_probe(stage);
-        stage.is_left();
+        stage.expect_disconnect();
     });
     assert!(is_careful(&profile));
 }
@@ -110,38 +110,38 @@ fn a_server_that_answers_in_order_has_proved_pipelining() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         hear_probe(stage);
-        stage.say("257 \"/\"\n500 unknown\n550 no\n503 RNFR first\n257 \"/\"");
+        stage.reply("257 \"/\"\n500 unknown\n550 no\n503 RNFR first\n257 \"/\"");
         stage.noop();
     });
     let profile = ServerProfile::default();
     let options = ConnectOptions {
         profile: profile.clone(),
-        // No data connection is opened ahead.
+        // No data connection is prepared.
         active: true,
         ..peer.options()
     };
     let mut session = Session::connect(&options).unwrap();
     assert!(profile.is_proven(Capability::Pipelining));
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_server_out_of_step_later_on_is_sent_one_command_at_a_time_from_then_on() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        stage.hear("RNFR /a");
-        stage.hear("RNTO /b");
-        stage.say("250 done\n350 and?");
-        stage.is_left();
+        stage.expect_command("RNFR /a");
+        stage.expect_command("RNTO /b");
+        stage.reply("250 done\n350 and?");
+        stage.expect_disconnect();
     });
-    let mut session = peer.queueing_session();
+    let mut session = peer.pipelining_session();
     let demotions = session.profile().demotions();
     session.rename(&path("/a"), &path("/b")).unwrap_err();
     assert!(session.profile().demotions() > demotions && is_careful(session.profile()));
     assert!(!session.is_usable());
     drop(session);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -149,10 +149,10 @@ fn a_server_that_answers_on_the_data_connection_ahead_gets_none_from_then_on() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         let mut data = stage.extended_passive();
-        stage.hear("MLST /f");
+        stage.expect_command("MLST /f");
         data.write_all(b"250-it\r\n type=file;size=1; /f\r\n250 is\r\n")
             .unwrap();
-        stage.is_left();
+        stage.expect_disconnect();
     });
     let options = ConnectOptions {
         profile: proven(),
@@ -163,5 +163,5 @@ fn a_server_that_answers_on_the_data_connection_ahead_gets_none_from_then_on() {
     session.mlst(&path("/f")).unwrap_err();
     assert!(is_careful(session.profile()));
     drop(session);
-    peer.ends();
+    peer.join();
 }

@@ -1,4 +1,4 @@
-//! When data connections shake hands, and what becomes of a handshake that cannot be.
+//! Timing of handshakes on data connections, and failing handshakes.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,17 +11,17 @@ use super::tls::{Identity, log_in, options};
 use crate::ftp::testing::{Channel, Peer, Stage, path, secured};
 use crate::ftp::{ConnectOptions, ListWith, Session};
 
-/// Begins the transfer that is asked for by `line`, of a server that sends its 150 only when the
-/// handshake is done.
+/// Starts the transfer requested by `line`, like a server that sends its 150 only after the
+/// handshake.
 fn begin_after_handshake(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
     let socket = stage.extended_passive();
-    stage.hear(line);
+    stage.expect_command(line);
     let data = shaken(socket, config);
-    stage.say("150 here it comes");
+    stage.reply("150 here it comes");
     data
 }
 
-/// A connection over TLS, its handshake done.
+/// Performs a TLS handshake.
 fn shaken(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
     let mut data = secured(socket, config);
     let stream = data.tls();
@@ -29,7 +29,7 @@ fn shaken(socket: TcpStream, config: &Arc<ServerConfig>) -> Channel {
     data
 }
 
-/// The 150 would come a round trip later if the handshake waited for it, and here it would never
+/// If the handshake waited for the 150, that would come a round trip later; here it would never
 /// come.
 #[test]
 fn a_data_connection_shakes_hands_before_the_150() {
@@ -51,22 +51,22 @@ fn a_data_connection_shakes_hands_before_the_150() {
                 data.flush().unwrap();
             };
             send(begin_after_handshake(stage, &config, "RETR /a"));
-            stage.say("226 done");
+            stage.reply("226 done");
             let mut data = begin_after_handshake(stage, &config, "STOR /a");
             let mut stored = Vec::new();
             data.read_to_end(&mut stored).unwrap();
             drop(data);
             assert_eq!(stored, b"content");
-            stage.say("226 done");
+            stage.reply("226 done");
             send(begin_after_handshake(stage, &config, "MLSD /"));
-            stage.say("226 done");
+            stage.reply("226 done");
             let socket = stage.extended_passive();
             stage.answer("REST 7", "350 from there");
-            stage.hear("RETR /a");
+            stage.expect_command("RETR /a");
             let data = shaken(socket, &config);
-            stage.say("150 here it comes");
+            stage.reply("150 here it comes");
             send(data);
-            stage.say("226 done");
+            stage.reply("226 done");
         });
         let read = |session: Session, offset| {
             let mut download = session.retrieve(&path("/a"), offset).unwrap();
@@ -88,7 +88,7 @@ fn a_data_connection_shakes_hands_before_the_150() {
             .unwrap();
         assert_eq!(names, 1);
         read(session, 7);
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -98,17 +98,17 @@ fn in_active_mode_the_handshake_comes_before_the_150_as_well() {
     let config = identity.server();
     let peer = Peer::plays(move |stage| {
         log_in(stage, &config);
-        let line = String::from_utf8(stage.heard()).unwrap();
+        let line = String::from_utf8(stage.next_command()).unwrap();
         let port = line.trim_end_matches('|').rsplit('|').next().unwrap();
         let port: u16 = port.parse().unwrap();
-        stage.say("200 noted");
-        stage.hear("RETR /a");
+        stage.reply("200 noted");
+        stage.expect_command("RETR /a");
         let mut data = shaken(TcpStream::connect(("127.0.0.1", port)).unwrap(), &config);
-        stage.say("150 here it comes");
+        stage.reply("150 here it comes");
         data.write_all(b"x").unwrap();
         data.tls().conn.send_close_notify();
         data.flush().unwrap();
-        stage.say("226 done");
+        stage.reply("226 done");
     });
     let session = Session::connect(&ConnectOptions {
         active: true,
@@ -118,23 +118,23 @@ fn in_active_mode_the_handshake_comes_before_the_150_as_well() {
     assert_eq!(download.read(&mut [0; 64]).unwrap(), 1);
     assert_eq!(download.read(&mut [0; 64]).unwrap(), 0);
     download.finish().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_transfer_refused_during_the_handshake_leaves_the_session_in_step() {
     let identity = Identity::new();
     let mut config = ServerConfig::clone(&identity.server());
-    // Each handshake that has begun uses one up.
+    // Each handshake that has begun uses a ticket.
     config.send_tls13_tickets = 4;
     let config = Arc::new(config);
     let peer = Peer::plays(move |stage| {
         log_in(stage, &config);
         for shakes in [false, true] {
             let socket = stage.extended_passive();
-            stage.hear("RETR /a");
+            stage.expect_command("RETR /a");
             let data = shakes.then(|| shaken(socket, &config));
-            stage.say("550 no such file");
+            stage.reply("550 no such file");
             drop(data);
             stage.noop();
         }
@@ -146,14 +146,14 @@ fn a_transfer_refused_during_the_handshake_leaves_the_session_in_step() {
         session = failed.session.expect("in step");
         session.noop().unwrap();
     }
-    peer.ends();
+    peer.join();
 }
 
-/// A server that can only break the handshake off with this alert.
+/// Plays a server that breaks off the handshake with this alert. Returns the error.
 fn alerting(alert: u8) -> String {
     let identity = Identity::new();
     let peer = Peer::plays(move |stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("AUTH TLS", "234 go on");
         let mut hello = [0; 1024];
         assert!(stage.channel().read(&mut hello).unwrap() > 0);
@@ -161,7 +161,7 @@ fn alerting(alert: u8) -> String {
         stage.drain();
     });
     let error = Session::connect(&options(&peer, identity.trust())).unwrap_err();
-    peer.ends();
+    peer.join();
     error.to_string()
 }
 

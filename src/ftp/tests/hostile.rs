@@ -1,4 +1,4 @@
-//! Servers that say anything at all.
+//! Servers that send arbitrary bytes.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::ftp::Session;
 use crate::ftp::testing::{Peer, SHORT};
 
-/// Bytes that look like FTP more often than chance would have it.
+/// Generates bytes that resemble FTP more often than by chance.
 fn words() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         any::<Vec<u8>>(),
@@ -28,11 +28,11 @@ proptest! {
             stage.drain();
         });
         let start = Instant::now();
-        // A login may even succeed: what matters is that it ends.
+        // A login may even succeed. It only has to end.
         let session = Session::connect(&peer.impatient());
-        // At most a deadline for each step of a login, and some for a busy machine.
+        // At most one timeout per login step, and some time for a busy machine.
         prop_assert!(start.elapsed() < SHORT * 10 + Duration::from_secs(1));
         drop(session);
-        peer.ends();
+        peer.join();
     }
 }

@@ -1,4 +1,4 @@
-//! Listing a directory, by each of the three commands.
+//! Directory listings by all three commands.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ use crate::ftp::{Completeness, Entry, Error, ListWith, ListingBudget, Session};
 const TWO_LINES: &str = "-rw-r--r-- 1 a b 3 Jan  1  2020 one\r\n\
                          -rw-r--r-- 1 a b 4 Jan  1  2020 two\r\n";
 
-/// The listed names.
+/// Returns the listed names.
 fn names(session: &mut Session, with: ListWith, directory: &str) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     session.list(with, &path(directory), &mut |entry| {
@@ -26,10 +26,10 @@ fn lists(stage: &mut Stage, command: &str, listing: &str) {
     stage.answer(command, "150 here it comes");
     data.write_all(listing.as_bytes()).unwrap();
     drop(data);
-    stage.say("226 all");
+    stage.reply("226 all");
 }
 
-/// Refuses `command`, its data connection being open.
+/// Refuses `command` after opening its data connection.
 #[track_caller]
 fn refuses(stage: &mut Stage, command: &str, reply: &str) {
     let data = stage.extended_passive();
@@ -55,7 +55,7 @@ fn names_that_could_leave_the_directory_are_passed_over() {
         ["a", "b c"]
     );
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_name_of_many_kilobytes_is_passed_over_and_the_next_one_is_not() {
     });
     let listed = names(&mut peer.session(), ListWith::Mlsd, "/d");
     assert_eq!(listed.unwrap(), ["a", "b"]);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -82,14 +82,14 @@ fn a_listing_that_ends_with_a_refusal_is_an_error() {
         stage.answer("MLSD /d", "150 here it comes");
         data.write_all(b"type=file; a\r\n").unwrap();
         drop(data);
-        stage.say("451 disk error");
+        stage.reply("451 disk error");
         stage.noop();
     });
     let mut session = peer.session();
     let error = names(&mut session, ListWith::Mlsd, "/d").unwrap_err();
     assert_eq!(error.to_string(), "MLSD: 451 disk error");
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn who_has_seen_enough_ends_the_listing_in_step() {
         let mut data = stage.extended_passive();
         stage.answer("MLSD /d", "150 here it comes");
         data.write_all(b"type=file; a\r\ntype=file; b\r\n").unwrap();
-        stage.say("426 you hung up");
+        stage.reply("426 you hung up");
         stage.noop();
     });
     let mut session = peer.session();
@@ -112,7 +112,7 @@ fn who_has_seen_enough_ends_the_listing_in_step() {
         .unwrap();
     assert_eq!(seen, 1);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_path_with_blanks_is_entered_to_be_listed() {
     });
     let listed = names(&mut peer.session(), ListWith::List, "/my files");
     assert_eq!(listed.unwrap(), ["one", "two"]);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_server_that_takes_dash_a_for_a_name_is_asked_without_from_then_on() {
             stage.log_in();
             refuses(stage, "LIST -a /d", refusal);
             if refusal.starts_with('4') {
-                // A passing refusal counts the second time.
+                // A transient refusal counts when it is repeated.
                 refuses(stage, "LIST -a /d", refusal);
             }
             lists(stage, "LIST /d", TWO_LINES);
@@ -145,7 +145,7 @@ fn a_server_that_takes_dash_a_for_a_name_is_asked_without_from_then_on() {
             let listed = names(&mut session, ListWith::List, directory);
             assert_eq!(listed.unwrap(), ["one", "two"]);
         }
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -162,7 +162,7 @@ fn a_directory_that_is_not_there_says_nothing_about_dash_a() {
     assert_eq!(error.to_string(), "LIST: 550 no such directory");
     let listed = names(&mut session, ListWith::List, "/d");
     assert_eq!(listed.unwrap(), ["one", "two"]);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_listing_that_broke_is_not_begun_again() {
         stage.answer("LIST -a /d", "150 here it comes");
         data.write_all(TWO_LINES.as_bytes()).unwrap();
         drop(data);
-        stage.say("550 disk error");
+        stage.reply("550 disk error");
         stage.noop();
     });
     let mut session = peer.session();
@@ -189,7 +189,7 @@ fn a_listing_that_broke_is_not_begun_again() {
         ("LIST: 550 disk error", 2)
     );
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_listing_without_a_transfer_is_no_empty_directory() {
         assert!(matches!(error, Error::NoTransfer { .. }), "{error}");
     }
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_listing_whose_data_connection_was_reset_is_an_error() {
             stage.answer("MLSD /d", "150 here it comes");
             data.write_all(before.as_bytes()).unwrap();
             reset(data);
-            stage.say("226 all");
+            stage.reply("226 all");
         });
         let mut session = peer.session();
         let error = names(&mut session, ListWith::Mlsd, "/d").unwrap_err();
@@ -260,7 +260,7 @@ fn the_outcome_tells_what_gave_no_entry() {
     assert_eq!(empty.completeness(), Completeness::Complete);
     assert!(empty.names_itself && !empty.is_empty());
     assert!(outcome("/bare").is_empty());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn entries_count_even_where_their_transfer_was_not_announced() {
     let mut session = peer.session();
     assert_eq!(names(&mut session, ListWith::Mlsd, "/d").unwrap(), ["a"]);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn stat_lists_over_the_control_connection() {
     assert_eq!(listed.unwrap(), ["one", "two"]);
     assert!(names(&mut session, ListWith::Stat, "/gone").is_err());
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -301,15 +301,15 @@ fn listings_are_counted_as_they_arrive_and_given_back_when_dropped() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         for directory in ["/small", "/large", "/held", "/small"] {
-            stage.hear(&format!("STAT {directory}"));
+            stage.expect_command(&format!("STAT {directory}"));
         }
         let small = "-rw-r--r-- 1 u g 1 Jan  1  2020 x\n".repeat(3);
-        // A name that may bear a mark, and one that another version may replace, are held.
+        // A name with a possible indicator and one that another version may replace are held.
         let held = "-rwxr-xr-x 1 u g 1 Jan  1  2020 x*\n".repeat(50);
-        stage.say(&format!("213-Status:\n{small}213 End"));
-        stage.say(&format!("213-Status:\n{}213 End", "+/,\tx\n".repeat(1000)));
-        stage.say(&format!("213-Status:\n{held}213 End"));
-        stage.say(&format!("213-Status:\n{small}213 End"));
+        stage.reply(&format!("213-Status:\n{small}213 End"));
+        stage.reply(&format!("213-Status:\n{}213 End", "+/,\tx\n".repeat(1000)));
+        stage.reply(&format!("213-Status:\n{held}213 End"));
+        stage.reply(&format!("213-Status:\n{small}213 End"));
         lists(stage, "MLSD /large", &"type=file; x\r\n".repeat(1000));
         stage.noop();
     });
@@ -317,10 +317,10 @@ fn listings_are_counted_as_they_arrive_and_given_back_when_dropped() {
     options.listings = ListingBudget::new(12_000);
     let mut session = Session::connect(&options).unwrap();
     let paths = ["/small", "/large", "/held", "/small"].map(path);
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     session
         .stat_batch(&paths, &mut |_, listing| {
-            told.push(match listing {
+            results.push(match listing {
                 Ok(listing) => {
                     let held: usize = listing.entries.iter().map(Entry::memory).sum();
                     assert!(listing.outcome.memory.bytes() >= held);
@@ -332,12 +332,12 @@ fn listings_are_counted_as_they_arrive_and_given_back_when_dropped() {
             assert!(options.listings.taken() <= 12_000);
         })
         .unwrap();
-    assert_eq!(told, [Some(3), None, None, Some(3)]);
+    assert_eq!(results, [Some(3), None, None, Some(3)]);
     let error = names(&mut session, ListWith::Mlsd, "/large").unwrap_err();
     assert!(matches!(error, Error::ListingTooLarge(_)), "{error}");
     assert_eq!(options.listings.taken(), 0);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -345,23 +345,23 @@ fn many_listings_come_of_one_write_and_a_refusal_stops_none() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         for directory in ["/a", "/none", "/gone", "/b"] {
-            stage.hear(&format!("STAT {directory}"));
+            stage.expect_command(&format!("STAT {directory}"));
         }
         let itself = "drwxr-xr-x 2 a b 0 Jan  1  2020 .\n";
         let lines = TWO_LINES.replace("\r\n", "\n");
-        stage.say(&format!("213-Status:\n{itself}{lines}213 End"));
-        stage.say("213-Status:\n213 End");
-        stage.say("550 no such directory");
-        stage.say(&format!("212-Status:\n {itself}212 End"));
+        stage.reply(&format!("213-Status:\n{itself}{lines}213 End"));
+        stage.reply("213-Status:\n213 End");
+        stage.reply("550 no such directory");
+        stage.reply(&format!("212-Status:\n {itself}212 End"));
         stage.noop();
     });
     let mut session = peer.session();
     let paths = ["/a", "/none", "/gone", "/b"].map(path);
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     session
         .stat_batch(&paths, &mut |number, listing| {
             let listing = listing.map(|it| (it.entries.len(), it.outcome.names_itself));
-            told.push((number, listing.ok()));
+            results.push((number, listing.ok()));
         })
         .unwrap();
     let expected = [
@@ -370,7 +370,7 @@ fn many_listings_come_of_one_write_and_a_refusal_stops_none() {
         (2, None),
         (3, Some((0, true))),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(results, expected);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }

@@ -1,24 +1,24 @@
-//! From the greeting to TYPE I.
+//! The login, from the greeting to TYPE I.
 
 use crate::ftp::testing::{Peer, path};
 use crate::ftp::{ConnectOptions, Error, Password, Session};
 
-/// The error of a login during which the server does this.
+/// Returns the error of a login with a server that plays this script.
 fn refused(story: impl FnOnce(&mut crate::ftp::testing::Stage) + Send + 'static) -> Error {
     let peer = Peer::plays(story);
     let error = Session::connect(&peer.options()).unwrap_err();
-    peer.ends();
+    peer.join();
     error
 }
 
 #[test]
 fn a_server_that_needs_a_moment_is_waited_for() {
     let peer = Peer::plays(|stage| {
-        stage.say("120 ready in 0 minutes");
+        stage.reply("120 ready in 0 minutes");
         stage.log_in();
     });
     peer.session();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_greeting_may_come_with_text_before_it_and_in_several_replies() {
         "220-Hello\n220 one\n220-two\n220 ready",
     ] {
         let peer = Peer::plays(move |stage| {
-            stage.say(greeting);
+            stage.reply(greeting);
             stage.answer("USER alice", "331 password?");
             stage.answer("PASS open sesame", "230 in");
             stage.answer("FEAT", "502 no");
@@ -39,7 +39,7 @@ fn a_greeting_may_come_with_text_before_it_and_in_several_replies() {
             stage.noop();
         });
         peer.session().noop().unwrap();
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -47,12 +47,12 @@ fn a_greeting_may_come_with_text_before_it_and_in_several_replies() {
 fn a_service_that_is_not_ftp_is_recognised_by_what_it_says() {
     for line in ["SSH-2.0-OpenSSH_9.2", "+OK POP3 ready", "* OK IMAP4rev1"] {
         let error = refused(|stage| {
-            stage.say(line);
-            stage.is_left();
+            stage.reply(line);
+            stage.expect_disconnect();
         });
         assert!(error.to_string().contains(line), "{error}");
     }
-    let error = refused(|stage| stage.say("What do you want?"));
+    let error = refused(|stage| stage.reply("What do you want?"));
     assert!(error.to_string().contains("What do you want?"), "{error}");
 }
 
@@ -76,7 +76,7 @@ fn a_login_that_starts_nowhere_known_starts_at_the_root() {
         let mut session = peer.session();
         assert_eq!(session.identify().unwrap(), path(home), "{reply}");
         session.noop().unwrap();
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -84,9 +84,9 @@ fn a_login_that_starts_nowhere_known_starts_at_the_root() {
 fn a_server_that_always_needs_a_moment_is_given_up() {
     let error = refused(|stage| {
         for _ in 0..10 {
-            stage.say("120 ready in 0 minutes");
+            stage.reply("120 ready in 0 minutes");
         }
-        stage.is_left();
+        stage.expect_disconnect();
     });
     assert!(matches!(error, Error::Timeout(_)), "{error}");
 }
@@ -94,34 +94,34 @@ fn a_server_that_always_needs_a_moment_is_given_up() {
 #[test]
 fn a_user_without_a_password_is_in_at_once() {
     let peer = Peer::plays(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "230 no password for you");
         stage.answer("FEAT", "500 what?");
         stage.answer("TYPE I", "200 binary");
         stage.noop();
     });
     peer.session().noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_superfluous_password_is_no_error() {
     let peer = Peer::plays(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "331 password?");
         stage.answer("PASS open sesame", "202 not needed");
         stage.answer("FEAT", "502 no");
         stage.answer("TYPE I", "200 binary");
     });
     peer.session();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn an_account_is_given_whenever_it_is_asked_for() {
     for account_first in [true, false] {
         let peer = Peer::plays(move |stage| {
-            stage.say("220 ready");
+            stage.reply("220 ready");
             if account_first {
                 stage.answer("USER alice", "332 account?");
                 stage.answer("ACCT books", "331 password?");
@@ -139,16 +139,16 @@ fn an_account_is_given_whenever_it_is_asked_for() {
             ..peer.options()
         };
         Session::connect(&options).unwrap();
-        peer.ends();
+        peer.join();
     }
 }
 
 #[test]
 fn an_account_nobody_gave_is_a_refused_login() {
     let error = refused(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "332 account?");
-        stage.is_left();
+        stage.expect_disconnect();
     });
     assert_eq!(error.to_string(), "login refused: 332 account?");
 }
@@ -156,7 +156,7 @@ fn an_account_nobody_gave_is_a_refused_login() {
 #[test]
 fn a_wrong_password_is_a_refused_login() {
     let error = refused(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "331 password?");
         stage.answer("PASS open sesame", "530 Login incorrect.");
     });
@@ -170,7 +170,7 @@ fn a_server_that_repeats_the_password_brings_it_into_no_message() {
         "nonsense: open sesame",
     ] {
         let error = refused(move |stage| {
-            stage.say("220 ready");
+            stage.reply("220 ready");
             stage.answer("USER alice", "331 password?");
             stage.answer("PASS open sesame", words);
         });
@@ -190,7 +190,7 @@ fn a_server_that_repeats_the_password_brings_it_into_no_message() {
 fn a_password_that_looks_like_a_reply_garbles_none() {
     for password in ["**", "MDTM"] {
         let peer = Peer::plays(move |stage| {
-            stage.say("220 ready");
+            stage.reply("220 ready");
             stage.answer("USER alice", "331 password?");
             stage.answer(&format!("PASS {password}"), "230 ***** MDTM");
             stage.answer("FEAT", "211-its\r\n MDTM\r\n211 end");
@@ -201,16 +201,16 @@ fn a_password_that_looks_like_a_reply_garbles_none() {
             ..peer.options()
         };
         assert!(Session::connect(&options).unwrap().features().has("MDTM"));
-        peer.ends();
+        peer.join();
     }
 }
 
 #[test]
 fn a_full_server_says_so_at_the_door_or_after_the_password() {
-    let door = refused(|stage| stage.say("421 Too many connections (2) from this IP"));
+    let door = refused(|stage| stage.reply("421 Too many connections (2) from this IP"));
     assert!(matches!(door, Error::TooManySessions(_)), "{door}");
     let later = refused(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "331 password?");
         stage.answer("PASS open sesame", "530 Maximum number of clients reached");
     });
@@ -220,12 +220,12 @@ fn a_full_server_says_so_at_the_door_or_after_the_password() {
 #[test]
 fn a_server_that_asks_for_passwords_forever_is_given_up() {
     let error = refused(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "331 password?");
         for _ in 0..3 {
             stage.answer("PASS open sesame", "331 password?");
         }
-        stage.is_left();
+        stage.expect_disconnect();
     });
     assert!(matches!(error, Error::Malformed { .. }), "{error}");
 }
@@ -234,7 +234,7 @@ fn a_server_that_asks_for_passwords_forever_is_given_up() {
 fn utf8_is_switched_on_where_it_is_listed_and_no_charset_is_set() {
     for charset in [None, Some(encoding_rs::WINDOWS_1252)] {
         let peer = Peer::plays(move |stage| {
-            stage.say("220 ready");
+            stage.reply("220 ready");
             stage.answer("USER alice", "230 in");
             stage.answer("FEAT", "211-Features:\n UTF8\n211 End");
             if charset.is_none() {
@@ -247,14 +247,14 @@ fn utf8_is_switched_on_where_it_is_listed_and_no_charset_is_set() {
             ..peer.options()
         };
         Session::connect(&options).unwrap();
-        peer.ends();
+        peer.join();
     }
 }
 
 #[test]
 fn facts_that_are_off_are_switched_on() {
     let peer = Peer::plays(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "230 in");
         stage.answer("FEAT", "211-Features:\n MLST type*;size*;modify;\n211 End");
         stage.answer(
@@ -264,20 +264,20 @@ fn facts_that_are_off_are_switched_on() {
         stage.answer("TYPE I", "200 binary");
     });
     assert!(peer.session().features().has("MLST"));
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn facts_that_are_on_are_left_alone() {
     let peer = Peer::plays(|stage| stage.log_in_with("211-F\n MLST type*;size*;\n211 End"));
     peer.session();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_server_without_binary_transfers_is_refused() {
     let error = refused(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("USER alice", "230 in");
         stage.answer("FEAT", "502 no");
         stage.answer("TYPE I", "504 text only");
@@ -288,13 +288,13 @@ fn a_server_without_binary_transfers_is_refused() {
 #[test]
 fn a_login_name_cannot_carry_a_second_command() {
     let peer = Peer::plays(|stage| {
-        stage.say("220 ready");
-        stage.is_left();
+        stage.reply("220 ready");
+        stage.expect_disconnect();
     });
     let options = ConnectOptions {
         user: "alice\r\nDELE /x".to_owned(),
         ..peer.options()
     };
     assert!(Session::connect(&options).is_err());
-    peer.ends();
+    peer.join();
 }

@@ -1,4 +1,4 @@
-//! The client's stories against a scripted server.
+//! Tests of the client against a scripted server.
 
 mod batch;
 mod data;

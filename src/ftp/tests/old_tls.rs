@@ -1,4 +1,5 @@
-//! Certificates of old appliances, shown by OpenSSL: rustls neither makes nor takes them.
+//! Certificates of old appliances, served by OpenSSL because rustls can neither create nor serve
+//! them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -10,8 +11,8 @@ use crate::ftp::testing::Peer;
 use crate::ftp::tls::{Fingerprint, Tls, TlsConfig, TlsOptions, Trust};
 use crate::ftp::{ConnectOptions, Error, Session};
 
-/// A key and its self-signed certificate of X.509 version 1. New versions of OpenSSL make no such
-/// certificates.
+/// A key and its stored self-signed certificate of X.509 version 1, which newer versions of OpenSSL
+/// do not create.
 #[derive(Debug)]
 struct OldCertificate {
     key: &'static str,
@@ -27,7 +28,7 @@ const P256: OldCertificate = OldCertificate {
     certificate: include_str!("../../../tests/fixtures/old_tls/p256.crt"),
 };
 
-/// A program that serves FTP's logins over implicit TLS.
+/// A process that serves FTP logins over implicit TLS.
 struct OldServer {
     program: Child,
     talk: Option<JoinHandle<()>>,
@@ -36,7 +37,7 @@ struct OldServer {
 }
 
 impl OldServer {
-    /// Shows `old`; `versions` are options of `openssl s_server`.
+    /// Serves `old`. `versions` are options of `openssl s_server`.
     fn start(old: &OldCertificate, versions: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path();
@@ -67,7 +68,7 @@ impl OldServer {
                 let Ok(line) = line else { return };
                 let word = line.split_whitespace().next().unwrap_or_default();
                 let reply = match word {
-                    // What OpenSSL says itself when the handshake is done.
+                    // Printed by OpenSSL after the handshake.
                     "CIPHER" => "220 ready",
                     "USER" => "230 in",
                     "PBSZ" | "PROT" | "TYPE" => "200 so be it",
@@ -156,5 +157,5 @@ fn a_short_key_that_only_tls_1_3_would_use_is_said_to_be_hopeless() {
     let error = server.connect(server.pin()).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("1024 bits"), "{message}");
-    assert!(message.contains("no option helps"), "{message}");
+    assert!(message.contains("no option changes that"), "{message}");
 }

@@ -1,4 +1,4 @@
-//! What is sent with a transfer's command and behind it, before its completion reply.
+//! Commands pipelined with a transfer command and behind it, before its completion reply.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -8,8 +8,7 @@ use super::prepared::become_ready;
 use crate::ftp::testing::{Peer, Stage, path, taken};
 use crate::ftp::{Error, Readiness};
 
-/// The greeting of a server that leaves alone what comes early: data before its command, commands
-/// during an upload.
+/// Greeting of a server that tolerates data before its command and commands during an upload.
 const PATIENT: &str = "ftpfs server";
 
 fn spool(bytes: &[u8]) -> File {
@@ -18,8 +17,8 @@ fn spool(bytes: &[u8]) -> File {
     file
 }
 
-/// Hears a small upload and what is sent behind it; all is answered at once, the end of the upload
-/// so.
+/// Receives a small upload and the commands pipelined behind it, and answers all of them in one
+/// write, with `end` as the completion reply.
 fn small_upload(
     stage: &mut Stage,
     mut data: TcpStream,
@@ -27,16 +26,16 @@ fn small_upload(
     end: &str,
 ) -> (Vec<u8>, TcpListener) {
     let mut stored = Vec::new();
-    stage.hear("STOR /a");
+    stage.expect_command("STOR /a");
     data.read_to_end(&mut stored).unwrap();
-    stage.hear("EPSV");
+    stage.expect_command("EPSV");
     for line in behind {
-        stage.hear(line);
+        stage.expect_command(line);
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    stage.say(end);
-    stage.say(&format!("229 Entering (|||{port}|)"));
+    stage.reply(end);
+    stage.reply(&format!("229 Entering (|||{port}|)"));
     (stored, listener)
 }
 
@@ -52,7 +51,7 @@ fn a_small_upload_goes_with_its_command() {
         }
         stage.noop();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     for content in [b"content".as_slice(), b""] {
         become_ready(&mut session, Readiness::Armed);
         let (file, length) = (spool(content), content.len() as u64);
@@ -63,7 +62,7 @@ fn a_small_upload_goes_with_its_command() {
     }
     become_ready(&mut session, Readiness::Armed);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -84,11 +83,11 @@ fn what_arrived_is_asked_for_behind_a_small_upload() {
             stage.log_in_as(PATIENT, &format!("211-Features:\n {features}\n211 End"));
             let data = stage.extended_passive();
             let (_, listener) = small_upload(stage, data, lines, "150 go on\n226 stored");
-            stage.say(replies);
+            stage.reply(replies);
             let _next = taken(&listener);
             stage.noop();
         });
-        let mut session = peer.armed_session();
+        let mut session = peer.preparing_session();
         become_ready(&mut session, Readiness::Armed);
         let file = spool(b"content");
         let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
@@ -102,7 +101,7 @@ fn what_arrived_is_asked_for_behind_a_small_upload() {
         assert_eq!(size, Some(7));
         become_ready(&mut session, Readiness::Armed);
         session.noop().unwrap();
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -113,7 +112,7 @@ fn an_answer_that_nobody_asks_for_any_more_is_not_taken_for_another() {
             stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
             let data = stage.extended_passive();
             let (_, listener) = small_upload(stage, data, &["MLST /a"], "150 go on\n226 stored");
-            stage.say("250-Listing\n type=file;size=7; /a\n250 End");
+            stage.reply("250-Listing\n type=file;size=7; /a\n250 End");
             stage.noop();
             let _next = taken(&listener);
             stage.answer(
@@ -121,7 +120,7 @@ fn an_answer_that_nobody_asks_for_any_more_is_not_taken_for_another() {
                 "250-Listing\n type=file;size=8; /x\n250 End",
             );
         });
-        let mut session = peer.armed_session();
+        let mut session = peer.preparing_session();
         become_ready(&mut session, Readiness::Armed);
         let file = spool(b"content");
         let upload = session.store_whole(&path("/a"), &file, 7, true).unwrap();
@@ -129,7 +128,7 @@ fn an_answer_that_nobody_asks_for_any_more_is_not_taken_for_another() {
         assert!(session.is_quiet(), "replies are owed");
         session.noop().unwrap();
         assert_eq!(session.mlst(&path(other)).unwrap().size, Some(8));
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -139,18 +138,18 @@ fn a_refused_small_upload_says_why_and_leaves_the_session() {
         stage.log_in_as(PATIENT, "211-Features:\n MLST size*;\n211 End");
         let data = stage.extended_passive();
         let (_, listener) = small_upload(stage, data, &["MLST /a"], "553 no such name");
-        stage.say("550 nothing there");
+        stage.reply("550 nothing there");
         stage.noop();
         let _next = taken(&listener);
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     let file = spool(b"content");
     let failed = session.store_whole(&path("/a"), &file, 7, true);
     let failed = failed.unwrap_err();
     assert_eq!(failed.error.to_string(), "STOR: 553 no such name");
     failed.session.unwrap().noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -159,29 +158,29 @@ fn the_next_answer_is_not_taken_for_a_missing_end_of_a_transfer() {
         stage.log_in_as(PATIENT, "502 no FEAT");
         let data = stage.extended_passive();
         small_upload(stage, data, &[], "150 go on");
-        stage.is_left();
+        stage.expect_disconnect();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     let file = spool(b"content");
     let upload = session.store_whole(&path("/a"), &file, 7, false).unwrap();
     let failed = upload.finish().unwrap_err();
     assert!(matches!(failed.error, Error::Closed(_)), "{}", failed.error);
     assert!(failed.session.is_none());
-    peer.ends();
+    peer.join();
     let peer = Peer::plays(|stage| {
         stage.log_in();
         let data = stage.extended_passive();
         stage.answer("RETR /a", "150 here it comes");
         drop(data);
         stage.answer("EPSV", "229 Entering (|||1|)");
-        stage.is_left();
+        stage.expect_disconnect();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     let failed = session.retrieve(&path("/a"), 0).unwrap().finish();
     assert!(failed.unwrap_err().session.is_none());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -193,17 +192,17 @@ fn an_upload_waits_for_the_150_of_a_server_that_is_not_known_to_bear_it() {
         let mut stored = Vec::new();
         data.read_to_end(&mut stored).unwrap();
         assert_eq!(stored, b"content");
-        stage.say("226 stored");
-        stage.hear("EPSV");
+        stage.reply("226 stored");
+        stage.expect_command("EPSV");
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     let file = spool(b"content");
     let mut upload = session.store_whole(&path("/a"), &file, 7, false).unwrap();
     assert_eq!(upload.sent_early(), 0);
     upload.send_file(&file, 0, 7).unwrap();
     upload.finish().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -212,9 +211,9 @@ fn a_file_shorter_than_was_said_is_no_upload() {
         stage.log_in_as(PATIENT, "502 no FEAT");
         let _data = stage.extended_passive();
         stage.answer("STOR /a", "150 go on");
-        stage.is_left();
+        stage.expect_disconnect();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     let file = spool(b"half");
     let failed = session
@@ -222,20 +221,20 @@ fn a_file_shorter_than_was_said_is_no_upload() {
         .unwrap_err();
     assert!(matches!(failed.error, Error::LocalFile(_)));
     assert!(failed.session.is_none());
-    peer.ends();
+    peer.join();
 }
 
-/// Hears a download's command with the next EPSV in one write, sends the bytes, and tells where the
-/// next connection goes.
+/// Receives a download command with the next EPSV in one write, sends the data, and returns the
+/// listener of the next connection.
 fn download_with_next(stage: &mut Stage, command: &str, mut data: TcpStream) -> TcpListener {
-    stage.hear(command);
-    stage.hear("EPSV");
-    stage.say("150 here it comes");
+    stage.expect_command(command);
+    stage.expect_command("EPSV");
+    stage.reply("150 here it comes");
     data.write_all(b"content").unwrap();
     drop(data);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    stage.say(&format!("226 all\n229 Entering (|||{port}|)"));
+    stage.reply(&format!("226 all\n229 Entering (|||{port}|)"));
     listener
 }
 
@@ -247,23 +246,23 @@ fn downloads_that_follow_one_another_ask_for_the_next_connection_with_their_comm
         stage.answer("RETR /a", "150 here it comes");
         data.write_all(b"content").unwrap();
         drop(data);
-        stage.hear("EPSV");
+        stage.expect_command("EPSV");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        stage.say(&format!("226 all\n229 Entering (|||{port}|)"));
+        stage.reply(&format!("226 all\n229 Entering (|||{port}|)"));
         let next = download_with_next(stage, "RETR /a", taken(&listener));
-        // What is refused is answered before the EPSV behind it, too.
+        // A refusal is also sent before the reply to the EPSV behind it.
         let data = taken(&next);
-        stage.hear("RETR /a");
-        stage.hear("EPSV");
+        stage.expect_command("RETR /a");
+        stage.expect_command("EPSV");
         drop(data);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        stage.say(&format!("550 gone\n229 Entering (|||{port}|)"));
+        stage.reply(&format!("550 gone\n229 Entering (|||{port}|)"));
         let _data = taken(&listener);
         stage.noop();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     for _ in 0..2 {
         become_ready(&mut session, Readiness::Armed);
         session.expect_more(true);
@@ -284,5 +283,5 @@ fn downloads_that_follow_one_another_ask_for_the_next_connection_with_their_comm
     session = failed.session.expect("a refusal leaves it usable");
     become_ready(&mut session, Readiness::Armed);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }

@@ -1,4 +1,4 @@
-//! Data connections opened ahead, and commands sent together.
+//! Prepared data connections and batches of commands.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::ftp::testing::{Peer, Stage, path, taken};
 use crate::ftp::{Download, Readiness, Session, Watch};
 
-/// All of a download, and its session.
+/// Downloads everything. Also returns the session.
 pub(super) fn all(mut download: Download) -> (Vec<u8>, Session) {
     let mut content = Vec::new();
     let mut buffer = [0; 100];
@@ -20,7 +20,7 @@ pub(super) fn all(mut download: Download) -> (Vec<u8>, Session) {
     }
 }
 
-/// Lets the session do what it can without waiting until it is `wanted`.
+/// Advances the session without waiting until it is `wanted`.
 pub(super) fn become_ready(session: &mut Session, wanted: Readiness) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while session.readiness() != wanted {
@@ -34,12 +34,12 @@ pub(super) fn become_ready(session: &mut Session, wanted: Readiness) {
     }
 }
 
-/// Sends a file of these bytes.
+/// Sends a file with these bytes.
 pub(super) fn send(stage: &mut Stage, mut data: TcpStream, bytes: &[u8]) {
-    stage.say("150 here it comes");
+    stage.reply("150 here it comes");
     data.write_all(bytes).unwrap();
     drop(data);
-    stage.say("226 all");
+    stage.reply("226 all");
 }
 
 #[test]
@@ -48,12 +48,12 @@ fn a_transfer_begins_with_its_verb_on_the_connection_opened_before() {
         stage.log_in();
         for name in ["/a", "/b"] {
             let data = stage.extended_passive();
-            stage.hear(&format!("RETR {name}"));
+            stage.expect_command(&format!("RETR {name}"));
             send(stage, data, name.as_bytes());
         }
         drop(stage.extended_passive());
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     for name in ["/a", "/b"] {
         become_ready(&mut session, Readiness::Armed);
         assert!(session.is_quiet());
@@ -63,7 +63,7 @@ fn a_transfer_begins_with_its_verb_on_the_connection_opened_before() {
         session = back;
     }
     become_ready(&mut session, Readiness::Armed);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -72,20 +72,20 @@ fn commands_go_out_behind_an_epsv_that_is_not_answered_yet() {
         stage.log_in();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        stage.hear("EPSV");
-        stage.hear("MLST /a");
-        stage.say(&format!("229 Entering (|||{port}|)"));
-        stage.say("250-Listing\n type=file;size=7; /a\n250 End");
+        stage.expect_command("EPSV");
+        stage.expect_command("MLST /a");
+        stage.reply(&format!("229 Entering (|||{port}|)"));
+        stage.reply("250-Listing\n type=file;size=7; /a\n250 End");
         let data = taken(&listener);
-        stage.hear("RETR /a");
+        stage.expect_command("RETR /a");
         send(stage, data, b"content");
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     assert!(session.is_quiet(), "a reply is owed, not unasked for");
     assert_eq!(session.mlst(&path("/a")).unwrap().size, Some(7));
     let (content, _) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -93,19 +93,19 @@ fn where_epsv_is_refused_pasv_is_asked_for_ahead() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         stage.answer("EPSV", "502 what?");
-        stage.hear("PASV");
+        stage.expect_command("PASV");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let [high, low] = listener.local_addr().unwrap().port().to_be_bytes();
-        stage.say(&format!("227 Passive (127,0,0,1,{high},{low})"));
+        stage.reply(&format!("227 Passive (127,0,0,1,{high},{low})"));
         let data = taken(&listener);
-        stage.hear("RETR /a");
+        stage.expect_command("RETR /a");
         send(stage, data, b"content");
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     let (content, _) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -116,11 +116,11 @@ fn a_server_with_neither_is_asked_for_nothing_ahead() {
         stage.answer("PASV", "502 what?");
         stage.noop();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Cold);
     session.prepare_data();
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -130,11 +130,11 @@ fn a_server_out_of_ports_is_asked_again_after_the_next_transfer() {
         stage.answer("EPSV", "425 no port is free");
         stage.noop();
         let data = stage.extended_passive();
-        stage.hear("RETR /a");
+        stage.expect_command("RETR /a");
         send(stage, data, b"content");
         drop(stage.extended_passive());
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Cold);
     session.prepare_data();
     session.noop().unwrap();
@@ -142,7 +142,7 @@ fn a_server_out_of_ports_is_asked_again_after_the_next_transfer() {
     assert_eq!(content, b"content");
     session.prepare_data();
     become_ready(&mut session, Readiness::Armed);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn a_goodbye_in_the_place_of_an_answer_to_epsv_ends_the_session() {
         stage.log_in();
         stage.answer("EPSV", "421 idle for too long");
     });
-    let mut session = peer.armed_session();
-    peer.ends();
+    let mut session = peer.preparing_session();
+    peer.join();
     let deadline = Instant::now() + Duration::from_secs(10);
     while session.is_quiet() {
         assert!(Instant::now() < deadline, "the end was never noticed");
@@ -166,11 +166,11 @@ fn in_active_mode_nothing_is_opened_ahead() {
         stage.log_in();
         stage.noop();
     });
-    let mut session = peer.queueing_session();
+    let mut session = peer.pipelining_session();
     session.prepare_data();
     assert!(session.pipelines() && session.readiness() == Readiness::Cold);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -178,18 +178,18 @@ fn a_connection_that_the_server_closed_is_not_used() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         drop(stage.extended_passive());
-        stage.say("200 closed");
+        stage.reply("200 closed");
         let data = stage.extended_passive();
-        stage.hear("RETR /a");
+        stage.expect_command("RETR /a");
         send(stage, data, b"content");
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
-    // Its end has come before this reply.
+    // The end of the data connection has arrived before this reply.
     session.control.reply(crate::ftp::Phase::Reply).unwrap();
     let (content, _) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -198,14 +198,14 @@ fn after_some_that_were_closed_no_more_are_opened_ahead() {
         stage.log_in();
         for _ in 0..3 {
             drop(stage.extended_passive());
-            stage.say("200 closed");
+            stage.reply("200 closed");
             let data = stage.extended_passive();
-            stage.hear("RETR /a");
+            stage.expect_command("RETR /a");
             send(stage, data, b"content");
         }
         stage.noop();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     for _ in 0..3 {
         become_ready(&mut session, Readiness::Armed);
         session.control.reply(crate::ftp::Phase::Reply).unwrap();
@@ -216,7 +216,7 @@ fn after_some_that_were_closed_no_more_are_opened_ahead() {
     }
     assert_eq!(session.readiness(), Readiness::Cold);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -225,17 +225,17 @@ fn an_old_connection_is_not_trusted() {
         stage.log_in();
         let _old = stage.extended_passive();
         let data = stage.extended_passive();
-        stage.hear("RETR /a");
+        stage.expect_command("RETR /a");
         send(stage, data, b"content");
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     assert!(!session.has_old_prepared());
-    session.prepared.oldest = Duration::ZERO;
+    session.prepared.max_age = Duration::ZERO;
     assert!(session.has_old_prepared());
     let (content, _) = all(session.retrieve(&path("/a"), 0).unwrap());
     assert_eq!(content, b"content");
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -248,14 +248,14 @@ fn an_old_connection_is_renewed_or_closed() {
         assert_eq!(new.read(&mut [0]).unwrap(), 0, "and the new one at last");
         stage.noop();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     session.renew_prepared();
     become_ready(&mut session, Readiness::Armed);
     session.drop_prepared();
     assert_eq!(session.readiness(), Readiness::Cold);
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -268,14 +268,14 @@ fn a_download_whose_connection_was_forgotten_is_asked_for_again() {
             stage.answer("RETR /a", &format!("{code} which connection?"));
             let data = stage.extended_passive();
             stage.answer("REST 3", "350 noted");
-            stage.hear("RETR /a");
+            stage.expect_command("RETR /a");
             send(stage, data, b"tent");
         });
-        let mut session = peer.armed_session();
+        let mut session = peer.preparing_session();
         become_ready(&mut session, Readiness::Armed);
         let (content, _) = all(session.retrieve(&path("/a"), 3).unwrap());
         assert_eq!(content, b"tent");
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -287,10 +287,10 @@ fn an_upload_whose_connection_was_forgotten_is_its_callers_matter() {
         stage.answer("STOR /a", "425 which connection?");
         stage.noop();
     });
-    let mut session = peer.armed_session();
+    let mut session = peer.preparing_session();
     become_ready(&mut session, Readiness::Armed);
     let failed = session.store(&path("/a"), 0).unwrap_err();
     assert_eq!(failed.error.to_string(), "STOR: 425 which connection?");
     failed.session.unwrap().noop().unwrap();
-    peer.ends();
+    peer.join();
 }

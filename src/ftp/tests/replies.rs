@@ -1,4 +1,4 @@
-//! Replies of every shape, and the silence between them.
+//! Replies of all forms, and silence between them.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use crate::ftp::{ConnectOptions, Error, Phase, Session, Setting};
 #[test]
 fn inner_lines_may_look_like_replies() {
     let peer = Peer::plays(|stage| {
-        stage.say("220-Welcome\n226 files served\n 220 today\n220-bye\n220 ready");
+        stage.reply("220-Welcome\n226 files served\n 220 today\n220-bye\n220 ready");
         stage.answer("USER alice", "230-x\n230");
         stage.answer("FEAT", "502 no");
         stage.answer("TYPE I", "200");
         stage.noop();
     });
     peer.session().noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn a_refusal_leaves_the_session_in_step() {
     assert_eq!(error.to_string(), "DELE: 550 No such file");
     assert!(error.leaves_session_usable());
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -43,23 +43,23 @@ fn size_and_time_are_asked_for_in_one_write_and_answered_each_for_itself() {
             "500 what?\n213 20240229120000.5",
             "550 none\n550 none",
         ] {
-            stage.hear("SIZE /a");
-            stage.hear("MDTM /a");
-            stage.say(replies);
+            stage.expect_command("SIZE /a");
+            stage.expect_command("MDTM /a");
+            stage.reply(replies);
         }
         stage.noop();
     });
-    let mut session = peer.queueing_session();
-    let mut told = || {
+    let mut session = peer.pipelining_session();
+    let mut sizes_and_times = || {
         let (size, modified) = session.size_and_modified(&path("/a")).unwrap();
         (size.ok(), modified.ok())
     };
-    assert_eq!(told(), (Some(12), Some(1_709_208_000)));
-    assert_eq!(told(), (Some(12), None));
-    assert_eq!(told(), (None, Some(1_709_208_000)));
-    assert_eq!(told(), (None, None));
+    assert_eq!(sizes_and_times(), (Some(12), Some(1_709_208_000)));
+    assert_eq!(sizes_and_times(), (Some(12), None));
+    assert_eq!(sizes_and_times(), (None, Some(1_709_208_000)));
+    assert_eq!(sizes_and_times(), (None, None));
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -67,14 +67,14 @@ fn a_session_that_breaks_between_two_answers_gives_neither() {
     for replies in ["213 12", "421 going down", "213 12\n421 going down"] {
         let peer = Peer::plays(move |stage| {
             stage.log_in();
-            stage.hear("SIZE /a");
-            stage.hear("MDTM /a");
-            stage.say(replies);
+            stage.expect_command("SIZE /a");
+            stage.expect_command("MDTM /a");
+            stage.reply(replies);
         });
-        let mut session = peer.queueing_session();
+        let mut session = peer.pipelining_session();
         session.size_and_modified(&path("/a")).unwrap_err();
         assert!(!session.is_usable(), "{replies}");
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -98,7 +98,7 @@ fn a_superfluous_command_has_done_nothing() {
         assert!(matches!(outcome, Err(Error::Refused { .. })), "{outcome:?}");
     }
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn any_reply_to_noop_shows_that_the_session_lives() {
         let mut session = peer.session();
         session.noop().unwrap();
         session.delete(&path("/a")).unwrap();
-        peer.ends();
+        peer.join();
     }
     let peer = Peer::plays(|stage| {
         stage.log_in();
@@ -127,7 +127,7 @@ fn any_reply_to_noop_shows_that_the_session_lives() {
     let mut session = peer.session();
     session.noop().unwrap_err();
     assert!(!session.is_usable());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_421_ends_the_session() {
     let mut session = peer.session();
     let error = session.delete(&path("/a")).unwrap_err();
     assert!(!error.leaves_session_usable() && !session.is_usable());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn a_session_is_quiet_until_the_server_speaks_unasked_or_leaves() {
         let peer = Peer::plays(move |stage| {
             stage.log_in();
             gone.recv().unwrap();
-            stage.say(last_word);
+            stage.reply(last_word);
         });
         let mut session = peer.session();
         assert!(session.is_quiet());
         go.send(()).unwrap();
-        peer.ends();
+        peer.join();
         let deadline = Instant::now() + Duration::from_secs(5);
         while session.is_quiet() {
             assert!(Instant::now() < deadline, "the end was never noticed");
@@ -165,27 +165,27 @@ fn a_session_is_quiet_until_the_server_speaks_unasked_or_leaves() {
 
 #[test]
 fn a_silent_greeting_times_out() {
-    let peer = Peer::plays(Stage::is_left);
+    let peer = Peer::plays(Stage::expect_disconnect);
     let start = Instant::now();
     let error = Session::connect(&peer.impatient()).unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Greeting)), "{error}");
     assert!(start.elapsed() >= SHORT && start.elapsed() < SHORT * 10);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_silent_reply_times_out_and_the_session_with_it() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        stage.hear("NOOP");
-        stage.is_left();
+        stage.expect_command("NOOP");
+        stage.expect_disconnect();
     });
     let mut session = Session::connect(&peer.impatient()).unwrap();
     let error = session.noop().unwrap_err();
     assert!(matches!(error, Error::Timeout(Phase::Reply)), "{error}");
     assert!(!session.is_usable());
     drop(session);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn a_drip_of_bytes_does_not_stretch_a_deadline() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let peer = Peer::plays(move |stage| {
         stage.log_in();
-        stage.hear("NOOP");
-        // One byte each 20 ms, until the client has had enough.
+        stage.expect_command("NOOP");
+        // One byte each 20 ms, until the client gives up.
         let pause = Duration::from_millis(20);
         while gone.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             stage.send(b"2");
@@ -206,7 +206,7 @@ fn a_drip_of_bytes_does_not_stretch_a_deadline() {
     assert!(matches!(error, Error::Timeout(Phase::Reply)), "{error}");
     assert!(start.elapsed() < SHORT * 10);
     drop(go);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn a_server_cannot_fill_the_memory() {
         let flood = flood.to_vec();
         let peer = Peer::plays(move |stage| {
             stage.log_in();
-            stage.hear("NOOP");
+            stage.expect_command("NOOP");
             stage.send(&flood);
             stage.drain();
         });
@@ -226,7 +226,7 @@ fn a_server_cannot_fill_the_memory() {
         assert!(matches!(error, Error::TooLong { .. }), "{error}");
         assert!(!session.is_usable());
         drop(session);
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -240,7 +240,7 @@ fn words_that_are_no_reply_end_the_session() {
     let error = session.noop().unwrap_err();
     assert!(matches!(error, Error::Malformed { .. }), "{error}");
     assert!(!session.is_usable());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn a_refused_target_is_rntos_refusal() {
     let error = session.rename(&path("/a"), &path("/b")).unwrap_err();
     assert_eq!(error.to_string(), "RNTO: 553 not there");
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn an_rnfr_answered_by_a_completion_waits_for_its_rnto() {
     let mut session = peer.session();
     session.rename(&path("/a"), &path("/b")).unwrap();
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -286,16 +286,16 @@ fn a_target_that_cannot_be_spelled_is_refused_before_anything_is_sent() {
     let error = session.rename(&path("/a"), &path("/日")).unwrap_err();
     assert!(matches!(error, Error::Path(_)), "{error}");
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn names_are_spelled_in_the_servers_charset_both_ways() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
-        assert_eq!(stage.heard(), b"CWD /caf\xe9");
-        stage.say("250 there");
-        stage.hear("PWD");
+        assert_eq!(stage.next_command(), b"CWD /caf\xe9");
+        stage.reply("250 there");
+        stage.expect_command("PWD");
         stage.send(b"257 \"/caf\xe9\" is where you are\r\n");
     });
     let mut session = Session::connect(&ConnectOptions {
@@ -305,7 +305,7 @@ fn names_are_spelled_in_the_servers_charset_both_ways() {
     .unwrap();
     session.change_directory(&path("/café")).unwrap();
     assert_eq!(session.working_directory().unwrap(), path("/café"));
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -322,11 +322,11 @@ fn one_file_is_asked_for_by_mlst() {
         (entry.name.as_slice(), entry.size),
         (b"f".as_slice(), Some(5_000_000_000))
     );
-    peer.ends();
+    peer.join();
 }
 
-/// vsftpd says so when a process of its died, in the place of any reply: SIZE has not become
-/// unknown.
+/// vsftpd sends this in place of any reply when one of its processes has died. It does not mean
+/// that SIZE is unknown.
 #[test]
 fn the_last_word_of_a_dying_session_answers_no_command() {
     let peer = Peer::plays(|stage| {
@@ -337,5 +337,5 @@ fn the_last_word_of_a_dying_session_answers_no_command() {
     let error = session.size(&path("/a")).unwrap_err();
     assert!(matches!(error, Error::Closed(Phase::Reply)), "{error}");
     assert!(!session.is_usable());
-    peer.ends();
+    peer.join();
 }

@@ -1,4 +1,4 @@
-//! TLS, by a peer that does with it what no real server can be made to do.
+//! TLS with a scripted peer, for behaviour that real servers cannot be made to show.
 
 use crate::ftp::Capability;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use crate::ftp::testing::{Channel, Peer, SHORT, Stage, path, secured};
 use crate::ftp::tls::{Distrust, Fingerprint, Tls, TlsConfig, TlsOptions, Trust};
 use crate::ftp::{ConnectOptions, Error, ListWith, Phase, Session, probe};
 
-/// A server's certificate, with what a client needs to trust it.
+/// A server's certificate and what a client needs to trust it.
 pub(super) struct Identity {
     certificate: CertificateDer<'static>,
     key: Vec<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// For 127.0.0.1, now.
+    /// Creates a certificate for 127.0.0.1, valid now.
     pub(super) fn new() -> Self {
         Self::changed(|_| {})
     }
@@ -65,7 +65,7 @@ impl Identity {
         Fingerprint::of(&self.certificate)
     }
 
-    /// The trust of a client that has this one's file.
+    /// Returns the trust settings of a client that has this certificate in a file.
     pub(super) fn trust(&self) -> Trust {
         Trust::File(self.file.path().to_owned())
     }
@@ -83,9 +83,9 @@ pub(super) fn options(peer: &Peer, trust: Trust) -> ConnectOptions {
     }
 }
 
-/// Greets, takes AUTH TLS, shakes hands, lets in.
+/// Plays the greeting, AUTH TLS, handshake and login.
 pub(super) fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
-    stage.say("220 ready");
+    stage.reply("220 ready");
     stage.answer("AUTH TLS", "234 go on");
     stage.secure(config);
     stage.answer("PBSZ 0", "200 so be it");
@@ -96,7 +96,7 @@ pub(super) fn log_in(stage: &mut Stage, config: &Arc<ServerConfig>) {
     stage.answer("TYPE I", "200 binary");
 }
 
-/// Begins the transfer that is asked for by `line`, and has its data connection.
+/// Starts the transfer requested by `line` and returns its data connection.
 fn begin(stage: &mut Stage, config: &Arc<ServerConfig>, line: &str) -> Channel {
     let socket = stage.extended_passive();
     stage.answer(line, "150 here it comes");
@@ -110,9 +110,9 @@ fn refused(peer: &Peer, trust: Trust) -> Distrust {
     }
 }
 
-/// Shows its certificate, which the client does not take, and hears nothing more.
+/// Presents a certificate that the client rejects, and expects no further data.
 fn shows_only_its_certificate(stage: &mut Stage, config: &Arc<ServerConfig>) {
-    stage.say("220 ready");
+    stage.reply("220 ready");
     stage.answer("AUTH TLS", "234 go on");
     stage.secure(config);
     let mut heard = Vec::new();
@@ -132,7 +132,7 @@ fn everything_but_auth_goes_over_tls() {
         data.tls().conn.send_close_notify();
         data.flush().unwrap();
         drop(data);
-        stage.say("226 done");
+        stage.reply("226 done");
         stage.noop();
     });
     let session = Session::connect(&options(&peer, identity.trust())).unwrap();
@@ -147,7 +147,7 @@ fn everything_but_auth_goes_over_tls() {
     let mut session = download.finish().unwrap();
     assert_eq!(session.security().unwrap().data_resumed, Some(true));
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn many_data_connections_in_a_row_resume_the_session_on_both_versions() {
                 data.flush().unwrap();
                 let kind = data.tls().conn.handshake_kind();
                 assert_eq!(kind, Some(HandshakeKind::Resumed));
-                stage.say("226 done");
+                stage.reply("226 done");
             }
         });
         let mut session = Session::connect(&options(&peer, identity.trust())).unwrap();
@@ -175,7 +175,7 @@ fn many_data_connections_in_a_row_resume_the_session_on_both_versions() {
             assert_eq!(session.security().unwrap().data_resumed, Some(true));
         }
         assert!(session.is_usable());
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -188,12 +188,12 @@ fn an_upload_ends_with_close_notify_and_takes_the_ticket_that_came() {
         for _ in 0..5 {
             let mut data = begin(stage, &config, "STOR /a");
             let mut stored = Vec::new();
-            // Fails where the end is no close_notify.
+            // Fails unless the connection ends with close_notify.
             data.read_to_end(&mut stored).unwrap();
             assert_eq!(stored.len(), 1_000_000);
             let kind = data.tls().conn.handshake_kind();
             assert_eq!(kind, Some(HandshakeKind::Resumed));
-            stage.say("226 stored");
+            stage.reply("226 stored");
         }
     });
     let mut session = Session::connect(&options(&peer, identity.trust())).unwrap();
@@ -206,33 +206,33 @@ fn an_upload_ends_with_close_notify_and_takes_the_ticket_that_came() {
         session = upload.finish().unwrap().0;
         assert!(session.is_usable());
     }
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn bytes_in_the_clear_behind_the_answer_to_auth_are_refused() {
     let identity = Identity::new();
     let peer = Peer::plays(|stage| {
-        stage.say("220 ready");
-        stage.hear("AUTH TLS");
+        stage.reply("220 ready");
+        stage.expect_command("AUTH TLS");
         stage.send(b"234 go on\r\n230 you are in already\r\n");
-        stage.is_left();
+        stage.expect_disconnect();
     });
     let connected = Session::connect(&options(&peer, identity.trust()));
     assert!(
         matches!(connected, Err(Error::PlaintextInjected)),
         "{connected:?}"
     );
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_server_without_tls_is_told_nothing() {
     let identity = Identity::new();
     let peer = Peer::plays(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("AUTH TLS", "502 what?");
-        stage.is_left();
+        stage.expect_disconnect();
     });
     let connected = Session::connect(&options(&peer, identity.trust()));
     assert!(
@@ -245,7 +245,7 @@ fn a_server_without_tls_is_told_nothing() {
         ),
         "{connected:?}"
     );
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn data_that_the_server_will_not_protect_is_not_asked_for() {
     let identity = Identity::new();
     let config = identity.server();
     let peer = Peer::plays(move |stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("AUTH TLS", "234 go on");
         stage.secure(&config);
         stage.answer("PBSZ 0", "503 log in first");
@@ -276,7 +276,7 @@ fn data_that_the_server_will_not_protect_is_not_asked_for() {
         ),
         "{connected:?}"
     );
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -289,16 +289,16 @@ fn a_server_that_demands_tls_gets_no_password() {
         "534 Policy requires SSL.",
     ] {
         let peer = Peer::plays(move |stage| {
-            stage.say("220 ready");
+            stage.reply("220 ready");
             stage.answer("USER alice", refusal);
-            stage.is_left();
+            stage.expect_disconnect();
         });
         let url = format!("ftpes://127.0.0.1:{}/", peer.options().port);
         match Session::connect(&peer.options()) {
-            Err(Error::TlsDemanded { url: told, .. }) => assert_eq!(told, url),
+            Err(Error::TlsDemanded { url: suggested, .. }) => assert_eq!(suggested, url),
             other => panic!("{other:?}"),
         }
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -312,7 +312,7 @@ fn a_download_without_close_notify_is_not_said_to_be_whole() {
         data.write_all(b"half").unwrap();
         data.flush().unwrap();
         drop(data);
-        stage.say("226 done");
+        stage.reply("226 done");
         stage.noop();
     });
     let session = Session::connect(&options(&peer, identity.trust())).unwrap();
@@ -322,7 +322,7 @@ fn a_download_without_close_notify_is_not_said_to_be_whole() {
     let failed = download.finish().unwrap_err();
     assert!(matches!(failed.error, Error::NoCloseNotify));
     failed.session.expect("in step").noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn a_listing_without_close_notify_is_none() {
         data.write_all(b"type=file; a\r\n").unwrap();
         data.flush().unwrap();
         drop(data);
-        stage.say("226 done");
+        stage.reply("226 done");
         stage.drain();
     });
     let mut session = Session::connect(&options(&peer, identity.trust())).unwrap();
@@ -348,7 +348,7 @@ fn a_listing_without_close_notify_is_none() {
     assert_eq!(listed, 1);
     assert!(!session.is_usable());
     drop(session);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -356,13 +356,13 @@ fn a_strangers_certificate_is_refused_and_shown() {
     for (identity, reason) in [
         (
             Identity::new(),
-            "nobody trusted has signed it; its issuer is CN=the peer",
+            "no trusted authority has signed it; its issuer is CN=the peer",
         ),
         (
             Identity::changed(|it| {
                 it.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
             }),
-            "it signed itself, as an authority's",
+            "it is a self-signed certificate of an authority",
         ),
     ] {
         is_refused_and_shown(&identity, reason);
@@ -389,7 +389,7 @@ fn is_refused_and_shown(identity: &Identity, reason: &str) {
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -416,14 +416,14 @@ fn a_certificate_must_be_for_this_host_and_this_day() {
         let config = identity.server();
         let peer = Peer::plays(move |stage| shows_only_its_certificate(stage, &config));
         assert_eq!(refused(&peer, identity.trust()).reason, reason);
-        peer.ends();
+        peer.join();
 
-        // A pin asks neither.
+        // A pin checks neither.
         let config = identity.server();
         let peer = Peer::plays(move |stage| log_in(stage, &config));
         let trust = Trust::Pin(identity.fingerprint());
         Session::connect(&options(&peer, trust)).unwrap();
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -435,7 +435,7 @@ fn a_pin_takes_no_other_certificate() {
     let distrust = refused(&peer, Trust::Pin(other.fingerprint()));
     assert!(distrust.reason.contains(&other.fingerprint().to_string()));
     assert_eq!(distrust.certificate.fingerprint, identity.fingerprint());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -450,7 +450,7 @@ fn what_tls_says_between_the_data_of_an_idle_session_is_no_news() {
         connection.flush().unwrap();
         stage.noop();
         looked.recv().unwrap();
-        stage.say("421 time is up");
+        stage.reply("421 time is up");
     });
     let mut session = Session::connect(&options(&peer, identity.trust())).unwrap();
     assert!(session.is_quiet());
@@ -462,14 +462,14 @@ fn what_tls_says_between_the_data_of_an_idle_session_is_no_news() {
         assert!(std::time::Instant::now() < patience, "the 421 is news");
         std::thread::yield_now();
     }
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_handshake_that_stalls_ends_at_the_deadline() {
     let identity = Identity::new();
     let peer = Peer::plays(|stage| {
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.answer("AUTH TLS", "234 go on");
         stage.drain();
     });
@@ -481,7 +481,7 @@ fn a_handshake_that_stalls_ends_at_the_deadline() {
         matches!(connected, Err(Error::Timeout(Phase::Handshake))),
         "{connected:?}"
     );
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -490,7 +490,7 @@ fn implicit_tls_comes_before_the_greeting() {
     let config = identity.server();
     let peer = Peer::plays(move |stage| {
         stage.secure(&config);
-        stage.say("220 ready");
+        stage.reply("220 ready");
         stage.drain();
     });
     let Tls::Explicit(tls) = explicit(identity.trust()) else {
@@ -501,12 +501,12 @@ fn implicit_tls_comes_before_the_greeting() {
         ..peer.options()
     };
     assert!(probe(&options, SHORT * 20));
-    peer.ends();
+    peer.join();
 }
 
-/// Answers AUTH TLS and goes on to read commands.
+/// Answers AUTH TLS and continues to read commands.
 fn takes_the_hello_for_a_command(stage: &mut Stage) {
-    stage.say("220 ready");
+    stage.reply("220 ready");
     stage.answer("AUTH TLS", "234 go on");
     assert!(stage.channel().read(&mut [0; 10]).unwrap() > 0);
     stage.send(b"500 what do you mean?\r\n");
@@ -525,17 +525,17 @@ fn a_server_that_is_slow_to_listen_for_tls_is_given_a_moment_from_then_on() {
     let mut session = Session::connect(&options).unwrap();
     assert!(!options.profile.has(Capability::PromptHandshake));
     session.noop().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn junk_is_no_handshake_and_no_data_however_often_it_is_read() {
     let identity = Identity::new();
-    // Tried once more: a server may only have been slow to listen for TLS.
+    // The client tries once more, because a server may only have been slow to start TLS.
     let peer = Peer::plays_two(takes_the_hello_for_a_command, takes_the_hello_for_a_command);
     let connected = Session::connect(&options(&peer, identity.trust()));
     assert!(matches!(connected, Err(Error::NotTls)), "{connected:?}");
-    peer.ends();
+    peer.join();
 
     let config = identity.server();
     let peer = Peer::plays(move |stage| {
@@ -555,5 +555,5 @@ fn junk_is_no_handshake_and_no_data_however_often_it_is_read() {
         assert!(matches!(read, Err(Error::Io { phase: it, .. }) if it == phase));
     }
     drop(download);
-    peer.ends();
+    peer.join();
 }

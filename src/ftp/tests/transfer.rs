@@ -1,4 +1,4 @@
-//! Downloads and uploads, whole, refused, broken off.
+//! Downloads and uploads: complete, refused and aborted.
 
 use std::io::{Read, Write};
 
@@ -17,7 +17,7 @@ fn read_all(download: &mut crate::ftp::Download) -> Vec<u8> {
     }
 }
 
-/// The session answers, and what it hears is the answer to what it asked.
+/// Checks that the session is in step.
 fn in_step(mut session: Session) {
     session.noop().unwrap();
 }
@@ -27,17 +27,17 @@ fn data_may_come_before_the_150() {
     let peer = Peer::plays(|stage| {
         stage.log_in();
         let mut data = stage.extended_passive();
-        stage.hear("RETR /f");
+        stage.expect_command("RETR /f");
         data.write_all(b"early").unwrap();
         drop(data);
-        stage.say("150 here it comes");
-        stage.say("226 all");
+        stage.reply("150 here it comes");
+        stage.reply("226 all");
         stage.noop();
     });
     let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert_eq!(read_all(&mut download), b"early");
     in_step(download.finish().unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_226_may_come_before_the_last_bytes() {
         stage.log_in();
         let mut data = stage.extended_passive();
         stage.answer("RETR /f", "150 here it comes");
-        stage.say("226 all");
+        stage.reply("226 all");
         data.write_all(b"late").unwrap();
         drop(data);
         stage.noop();
@@ -54,7 +54,7 @@ fn the_226_may_come_before_the_last_bytes() {
     let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert_eq!(read_all(&mut download), b"late");
     in_step(download.finish().unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn data_that_ended_with_a_refusal_is_not_whole() {
             stage.answer("RETR /f", "150 here it comes");
             data.write_all(b"half").unwrap();
             drop(data);
-            stage.say(reply);
+            stage.reply(reply);
             stage.noop();
         });
         let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
@@ -74,7 +74,7 @@ fn data_that_ended_with_a_refusal_is_not_whole() {
         let failed = download.finish().unwrap_err();
         assert_eq!(failed.error.to_string(), format!("RETR: {reply}"));
         in_step(failed.session.unwrap());
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -90,7 +90,7 @@ fn a_refused_file_costs_nothing_but_its_refusal() {
     let failed = peer.session().retrieve(&path("/f"), 0).unwrap_err();
     assert_eq!(failed.error.to_string(), "RETR: 550 no such file");
     in_step(failed.session.unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -101,12 +101,12 @@ fn a_download_begins_beyond_four_gibibytes_where_asked_to() {
         stage.answer("REST 5000000000", "350 from there");
         stage.answer("RETR /f", "150 here it comes");
         drop(data);
-        stage.say("226 all");
+        stage.reply("226 all");
     });
     let mut download = peer.session().retrieve(&path("/f"), 5_000_000_000).unwrap();
     assert_eq!(read_all(&mut download), b"");
     download.finish().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn an_upload_is_stored_when_the_server_says_so() {
         let mut stored = Vec::new();
         data.read_to_end(&mut stored).unwrap();
         assert_eq!(stored, b"words");
-        stage.say("226 stored");
+        stage.reply("226 stored");
         stage.noop();
     });
     let mut upload = peer.session().store(&path("/f"), 0).unwrap();
@@ -126,7 +126,7 @@ fn an_upload_is_stored_when_the_server_says_so() {
     let (session, reply) = upload.finish().unwrap();
     assert_eq!(reply.to_string(), "226 stored");
     in_step(session);
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_full_disk_is_told_in_the_servers_words() {
         stage.answer("STOR /f", "150 send");
         data.read_exact(&mut [0; 1000]).unwrap();
         drop(data);
-        stage.say("552 disk full");
+        stage.reply("552 disk full");
         stage.noop();
     });
     let mut upload = peer.session().store(&path("/f"), 0).unwrap();
@@ -150,7 +150,7 @@ fn a_full_disk_is_told_in_the_servers_words() {
     let failed = upload.finish().unwrap_err();
     assert_eq!(failed.error.to_string(), "STOR: 552 disk full");
     in_step(failed.session.unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn a_server_that_stops_reading_without_hanging_up_is_heard() {
             stage.log_in();
             let data = stage.extended_passive();
             stage.answer("STOR /f", "150 send");
-            stage.say(said);
-            stage.is_left();
+            stage.reply(said);
+            stage.expect_disconnect();
             drop(data);
         });
         let session = Session::connect(&peer.impatient()).unwrap();
@@ -176,7 +176,7 @@ fn a_server_that_stops_reading_without_hanging_up_is_heard() {
         };
         assert_eq!(error.to_string(), heard);
         drop(upload);
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -188,7 +188,7 @@ fn a_full_disk_is_told_of_a_file_being_sent_too() {
         stage.answer("APPE /f", "150 send");
         data.read_exact(&mut [0; 1000]).unwrap();
         drop(data);
-        stage.say("552 disk full");
+        stage.reply("552 disk full");
         stage.noop();
     });
     let file = tempfile::tempfile().unwrap();
@@ -199,7 +199,7 @@ fn a_full_disk_is_told_of_a_file_being_sent_too() {
     let failed = upload.finish().unwrap_err();
     assert_eq!(failed.error.to_string(), "APPE: 552 disk full");
     in_step(failed.session.unwrap());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_file_that_is_too_short_is_a_local_failure() {
         let mut stored = Vec::new();
         data.read_to_end(&mut stored).unwrap();
         assert_eq!(stored, b"ort");
-        stage.say("226 stored");
+        stage.reply("226 stored");
     });
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"short").unwrap();
@@ -219,12 +219,12 @@ fn a_file_that_is_too_short_is_a_local_failure() {
     let error = upload.send_file(&file, 2, 10).unwrap_err();
     assert!(matches!(error, Error::LocalFile(_)), "{error}");
     assert!(upload.abort().is_some());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
 fn a_download_given_up_leaves_no_stray_reply() {
-    // What the server says when its data goes nowhere, and after ABOR where it needs one.
+    // Replies of a server whose data goes nowhere, and those after ABOR if needed.
     for (unasked, to_abor) in [
         ("426 broken", ""),
         ("226 sent it all", ""),
@@ -237,7 +237,7 @@ fn a_download_given_up_leaves_no_stray_reply() {
             let data = stage.extended_passive();
             stage.answer("RETR /f", "150 here it comes");
             if to_abor.is_empty() {
-                stage.say(unasked);
+                stage.reply(unasked);
             } else {
                 stage.answer("ABOR", to_abor);
             }
@@ -246,19 +246,19 @@ fn a_download_given_up_leaves_no_stray_reply() {
         });
         let download = peer.session().retrieve(&path("/f"), 0).unwrap();
         in_step(download.abort().unwrap());
-        peer.ends();
+        peer.join();
     }
 }
 
 #[test]
 fn a_second_150_is_told_from_the_end_by_noop() {
-    // Pure-FTPd says nothing after it; another server might.
+    // Pure-FTPd sends nothing after it; another server might.
     for after in ["200 here", "226 sent\n200 here", "426 broken\n200 here"] {
         let peer = Peer::plays(move |stage| {
             stage.log_in();
             let data = stage.extended_passive();
             stage.answer("RETR /f", "150 here it comes");
-            stage.say("150 0.3 seconds (measured here)");
+            stage.reply("150 0.3 seconds (measured here)");
             stage.answer("NOOP", after);
             drop(data);
             stage.answer("PWD", "257 \"/\"");
@@ -266,7 +266,7 @@ fn a_second_150_is_told_from_the_end_by_noop() {
         let download = peer.session().retrieve(&path("/f"), 0).unwrap();
         let mut session = download.abort().unwrap();
         assert!(session.working_directory().unwrap().is_root());
-        peer.ends();
+        peer.join();
     }
 }
 
@@ -277,12 +277,12 @@ fn an_abort_with_one_reply_too_few_gives_the_session_up() {
         let data = stage.extended_passive();
         stage.answer("RETR /f", "150 here it comes");
         stage.answer("ABOR", "426 which of the two is this?");
-        stage.is_left();
+        stage.expect_disconnect();
         drop(data);
     });
     let download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert!(download.abort().is_none());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -291,12 +291,12 @@ fn a_421_instead_of_an_end_gives_the_session_up() {
         stage.log_in();
         let data = stage.extended_passive();
         stage.answer("RETR /f", "150 here it comes");
-        stage.say("421 going down");
+        stage.reply("421 going down");
         drop(data);
     });
     let download = peer.session().retrieve(&path("/f"), 0).unwrap();
     assert!(download.abort().is_none());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -305,18 +305,18 @@ fn a_wait_for_data_ends_when_it_is_interrupted() {
         stage.log_in();
         let data = stage.extended_passive();
         stage.answer("RETR /f", "150 here it comes");
-        stage.is_left();
+        stage.expect_disconnect();
         drop(data);
     });
     let mut download = peer.session().retrieve(&path("/f"), 0).unwrap();
     let interrupter = download.interrupter().unwrap();
     let other = std::thread::spawn(move || interrupter.interrupt());
-    // The end of the data or an error, but no whole file.
+    // The end of the data or an error, but never a complete file.
     let read = download.read(&mut [0; 10]);
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     other.join().unwrap();
     assert!(download.finish().is_err());
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -327,17 +327,17 @@ fn a_marker_that_the_server_may_keep_is_taken_back_before_the_next_transfer() {
         stage.answer("REST 7", "350 from there");
         stage.answer("RETR /f", "150 here");
         drop(data);
-        stage.say("426 broken");
+        stage.reply("426 broken");
         let data = stage.extended_passive();
         stage.answer("REST 0", "350 from the start");
         stage.answer("RETR /g", "150 here");
         drop(data);
-        stage.say("226 done");
-        // That one ended well: there is nothing to take back.
+        stage.reply("226 done");
+        // That transfer succeeded, so there is nothing to reset.
         let data = stage.extended_passive();
         stage.answer("RETR /h", "150 here");
         drop(data);
-        stage.say("226 done");
+        stage.reply("226 done");
     });
     let download = peer.session().retrieve(&path("/f"), 7).unwrap();
     let session = download.finish().unwrap_err().session.unwrap();
@@ -345,7 +345,7 @@ fn a_marker_that_the_server_may_keep_is_taken_back_before_the_next_transfer() {
     let session = download.finish().unwrap();
     let download = session.retrieve(&path("/h"), 0).unwrap();
     download.finish().unwrap();
-    peer.ends();
+    peer.join();
 }
 
 #[test]
@@ -356,14 +356,14 @@ fn a_session_whose_marker_cannot_be_taken_back_is_dropped() {
         stage.answer("REST 7", "350 from there");
         stage.answer("RETR /f", "150 here");
         drop(data);
-        stage.say("426 broken");
+        stage.reply("426 broken");
         let _data = stage.extended_passive();
         stage.answer("REST 0", "501 not at the start");
-        stage.is_left();
+        stage.expect_disconnect();
     });
     let download = peer.session().retrieve(&path("/f"), 7).unwrap();
     let session = download.finish().unwrap_err().session.unwrap();
     let failed = session.retrieve(&path("/g"), 0).unwrap_err();
     assert!(failed.session.is_none());
-    peer.ends();
+    peer.join();
 }

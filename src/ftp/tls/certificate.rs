@@ -8,9 +8,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Maximum number of characters shown of a name, which the server chooses.
-const MOST_CHARACTERS: usize = 120;
+const MAX_CHARACTERS: usize = 120;
 /// Maximum number of stored names. Some certificates have hundreds.
-const MOST_NAMES: usize = 64;
+const MAX_NAMES: usize = 64;
 /// Number of names shown in one line. The others are counted.
 const SHOWN_NAMES: usize = 6;
 
@@ -106,7 +106,7 @@ impl Certificate {
         let names = certificate.subject_alternative_name().ok().flatten();
         let names = names.map_or_else(Vec::new, |names| {
             let names = names.value.general_names.iter();
-            names.filter_map(display_name).take(MOST_NAMES).collect()
+            names.filter_map(display_name).take(MAX_NAMES).collect()
         });
         Self {
             subject: escaped(&certificate.subject().to_string()),
@@ -174,10 +174,10 @@ fn display_name(name: &GeneralName<'_>) -> Option<String> {
 fn escaped(text: &str) -> String {
     let mut shown: String = text
         .chars()
-        .take(MOST_CHARACTERS)
+        .take(MAX_CHARACTERS)
         .flat_map(char::escape_debug)
         .collect();
-    if text.chars().nth(MOST_CHARACTERS).is_some() {
+    if text.chars().nth(MAX_CHARACTERS).is_some() {
         shown.push('…');
     }
     shown
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(escaped("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(
             escaped(&"x".repeat(1000)).chars().count(),
-            MOST_CHARACTERS + 1
+            MAX_CHARACTERS + 1
         );
     }
 }

@@ -37,11 +37,11 @@ use trust::CertificateVerifier;
 
 /// Maximum age of a session for further transfers. Servers forget TLS sessions, ProFTPD's cache
 /// first, after half an hour.
-const OLD: Duration = Duration::from_secs(20 * 60);
+const MAX_SESSION_AGE: Duration = Duration::from_secs(20 * 60);
 
 /// Versions for new sessions: both; only TLS 1.2 because the server gives too few tickets; both
 /// because the server does not support TLS 1.2.
-const BOTH: u8 = 0;
+const ANY_VERSION: u8 = 0;
 const ONLY_12: u8 = 1;
 const NEVER_ONLY_12: u8 = 2;
 /// Only TLS 1.2 because the server's RSA key is short.
@@ -215,7 +215,7 @@ impl TlsConfig {
             tls12,
             short_rsa,
             verifier,
-            versions: AtomicU8::new(BOTH),
+            versions: AtomicU8::new(ANY_VERSION),
             warned,
         })))
     }
@@ -225,7 +225,7 @@ impl TlsConfig {
     fn fall_back_to_tls12(&self) {
         let only = self
             .versions()
-            .compare_exchange(BOTH, ONLY_12, Relaxed, Relaxed);
+            .compare_exchange(ANY_VERSION, ONLY_12, Relaxed, Relaxed);
         if only.is_ok() {
             log::debug!("the server issues too few TLS 1.3 tickets; continuing with TLS 1.2");
         }
@@ -325,7 +325,7 @@ impl Connector {
 
     /// Whether data connections can no longer resume the session, although the server supports it.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.tickets.remaining() == Some(0) || self.made.elapsed() > OLD
+        self.tickets.remaining() == Some(0) || self.made.elapsed() > MAX_SESSION_AGE
     }
 
     /// Falls back to TLS 1.2 if no tickets are left after an upload that brought none.

@@ -12,12 +12,12 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 /// Minimum length in bits of RSA keys without restrictions.
-pub(super) const STRONG_RSA: usize = 2048;
+pub(super) const STRONG_RSA_BITS: usize = 2048;
 /// Minimum length in bits of RSA keys that can be used at all.
-const LEAST_RSA: usize = 1024;
+const MIN_RSA_BITS: usize = 1024;
 
-/// Signature schemes for RSA keys of [`LEAST_RSA`] to [`STRONG_RSA`] bits. TLS 1.3 allows none of
-/// them.
+/// Signature schemes for RSA keys of [`MIN_RSA_BITS`] to [`STRONG_RSA_BITS`] bits. TLS 1.3 allows
+/// none of them.
 pub(super) const SHORT_RSA_SCHEMES: [SignatureScheme; 2] = [
     SignatureScheme::RSA_PKCS1_SHA256,
     SignatureScheme::RSA_PKCS1_SHA512,
@@ -105,7 +105,7 @@ fn rsa_algorithm(
     scheme: SignatureScheme,
     bits: usize,
 ) -> Result<&'static dyn VerificationAlgorithm, SignatureProblem> {
-    if bits < LEAST_RSA {
+    if bits < MIN_RSA_BITS {
         return Err(SignatureProblem::HopelessRsa(bits));
     }
     match scheme {
@@ -115,7 +115,7 @@ fn rsa_algorithm(
         SignatureScheme::RSA_PKCS1_SHA512 => {
             Ok(&signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY)
         }
-        _ if bits < STRONG_RSA => Err(SignatureProblem::ShortRsa(bits)),
+        _ if bits < STRONG_RSA_BITS => Err(SignatureProblem::ShortRsa(bits)),
         SignatureScheme::RSA_PKCS1_SHA384 => Ok(&signature::RSA_PKCS1_2048_8192_SHA384),
         SignatureScheme::RSA_PSS_SHA256 => Ok(&signature::RSA_PSS_2048_8192_SHA256),
         SignatureScheme::RSA_PSS_SHA384 => Ok(&signature::RSA_PSS_2048_8192_SHA384),

@@ -19,13 +19,13 @@ pub(super) const CONTROL_ROOM: usize = 24 << 10;
 pub(super) const DATA_ROOM: usize = 256 << 10;
 /// Maximum number of received bytes without a complete message: more than the longest handshake
 /// message.
-const MOST_ROOM: usize = 256 << 10;
+const MAX_ROOM: usize = 256 << 10;
 /// Minimum space for a read: a whole record (RFC 8446 §5.2).
 const RECORD: usize = (16 << 10) + 256 + 5;
 /// Number of bytes to encrypt at a time.
 const PIECE: usize = 256 << 10;
 /// Maximum number of reads of data that the server sends during an upload.
-const MOST_ROUNDS: usize = 64;
+const MAX_ROUNDS: usize = 64;
 /// Initial space for a handshake message or an alert. Longer ones report their size.
 const MESSAGE: usize = 4 << 10;
 
@@ -171,7 +171,7 @@ impl TlsStream {
             return true;
         }
         let mut unwanted = [0; 1024];
-        let mut rounds = 0..MOST_ROUNDS;
+        let mut rounds = 0..MAX_ROUNDS;
         let over = loop {
             match self.read(&mut unwanted) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
@@ -219,8 +219,8 @@ impl TlsStream {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
-        let looked = self.process(want, sink);
-        if let Err(error) = &looked {
+        let processed = self.process(want, sink);
+        if let Err(error) = &processed {
             self.broken = Some(error.clone());
             if let Ok(ConnectionState::EncodeTlsData(mut alert)) =
                 self.connection.process_tls_records(&mut []).state
@@ -228,7 +228,7 @@ impl TlsStream {
                 append(&mut self.outgoing, MESSAGE, |room| alert.encode(room))?;
             }
         }
-        looked
+        processed
     }
 
     /// Lets rustls process received data and carry out the request `want`. Decrypted data goes to
@@ -420,7 +420,7 @@ impl Incoming {
             self.start = 0;
         }
         if self.bytes.len() - self.end < RECORD {
-            if self.bytes.len() >= MOST_ROOM {
+            if self.bytes.len() >= MAX_ROOM {
                 let what = "a TLS message too long to be one";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what));
             }

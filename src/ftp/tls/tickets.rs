@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 
 /// Maximum number of stored TLS 1.3 tickets. Each is valid for one connection, and servers issue
 /// one or two per connection.
-const MOST: usize = 16;
+const MAX_TICKETS: usize = 16;
 
 /// The sessions and tickets of one control connection.
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl ClientSessionStore for Tickets {
     fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
         let mut kept = self.lock();
         kept.given = true;
-        if kept.tls13.len() >= MOST {
+        if kept.tls13.len() >= MAX_TICKETS {
             kept.tls13.pop_front();
         }
         kept.tls13.push_back(ticket);

@@ -16,7 +16,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use super::certificate::day;
-use super::signature::{self, SHORT_RSA_SCHEMES, STRONG_RSA, SignatureProblem};
+use super::signature::{self, SHORT_RSA_SCHEMES, STRONG_RSA_BITS, SignatureProblem};
 use super::{Certificate, ConfigError, Fingerprint};
 
 /// Which certificates to trust.
@@ -273,7 +273,7 @@ fn judge_listed(
 }
 
 fn is_short_rsa(leaf: &[u8]) -> bool {
-    signature::rsa_bits(leaf).is_some_and(|bits| bits < STRONG_RSA)
+    signature::rsa_bits(leaf).is_some_and(|bits| bits < STRONG_RSA_BITS)
 }
 
 fn expired(not_after: i64) -> String {

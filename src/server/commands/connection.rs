@@ -59,7 +59,7 @@ pub(super) fn port(session: &mut Session, argument: &[u8]) -> Answer {
 /// command and ended with 426.
 pub(super) fn abor(session: &mut Session, _: &[u8]) -> Answer {
     session.data = DataSetup::Unset;
-    session.mark = RestartMarker::default();
+    session.marker = RestartMarker::default();
     Ok(Reply::new(226, "Nothing is under way any more"))
 }
 

@@ -200,7 +200,7 @@ fn without_options(mut argument: &[u8]) -> &[u8] {
 }
 
 fn send_listing(session: &mut Session, lines: Lines) -> Answer {
-    session.mark = RestartMarker::default();
+    session.marker = RestartMarker::default();
     let lines: Lines = if session.misdeed == Some(Misdeed::EndlessListing) {
         Box::new(lines.chain(endless()))
     } else {

@@ -6,7 +6,7 @@ use crate::server::reply::{Answer, Reply, refused};
 use crate::server::session::{Login, Session};
 
 /// Maximum number of wrong passwords before the session is closed (RFC 2577 §5).
-const MOST_FAILURES: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 pub(super) fn user(session: &mut Session, argument: &[u8]) -> Answer {
     if session.security.is_required() && !session.control.is_secure() {
@@ -38,7 +38,7 @@ pub(super) fn pass(session: &mut Session, argument: &[u8]) -> Answer {
     let failures = failures + 1;
     session.login = Login::Nobody { failures };
     log::info!("server: wrong login from {}", session.peer);
-    if failures >= MOST_FAILURES {
+    if failures >= MAX_FAILURES {
         return Err(refused(
             421,
             "Too many wrong logins, closing the connection",

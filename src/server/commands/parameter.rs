@@ -39,7 +39,7 @@ pub(super) fn rest(session: &mut Session, argument: &[u8]) -> Answer {
     let Some(marker) = marker.and_then(|marker| u64::try_from(marker).ok()) else {
         return Err(refused(501, "Not a restart marker"));
     };
-    session.mark = RestartMarker {
+    session.marker = RestartMarker {
         start: marker,
         end: None,
     };
@@ -57,7 +57,7 @@ pub(super) fn rang(session: &mut Session, argument: &[u8]) -> Answer {
         .ok()
         .and_then(|text| text.split_once(' '))
         .and_then(|(first, last)| Some((octet(first)?, octet(last)?)));
-    session.mark = match octets {
+    session.marker = match octets {
         Some((1, 0)) => RestartMarker::default(),
         Some((first, last)) if first <= last => RestartMarker {
             start: first,

@@ -10,22 +10,22 @@ use crate::server::transfer::outcome;
 use crate::server::tree::LastLink;
 
 pub(super) fn retr(session: &mut Session, argument: &[u8]) -> Answer {
-    let mark = take(&mut session.mark);
+    let marker = take(&mut session.marker);
     let mut file = session
         .place(argument, LastLink::Followed)?
         .open_to_read()?;
     let size = file.metadata()?.len();
-    if mark.start > size {
+    if marker.start > size {
         return Err(refused(
             554,
             "The restart marker lies beyond the end of the file",
         ));
     }
-    file.seek(SeekFrom::Start(mark.start))?;
-    let length = mark.end.map_or(size, |end| end.min(size)) - mark.start;
+    file.seek(SeekFrom::Start(marker.start))?;
+    let length = marker.end.map_or(size, |end| end.min(size)) - marker.start;
     // A file that grows during the transfer is sent with its new data, unless the client requested
     // a range.
-    let most = mark.end.map_or(u64::MAX, |_| length);
+    let most = marker.end.map_or(u64::MAX, |_| length);
     let text = format!("Sending {length} bytes");
     let mut transfer = session.begin_transfer(&text)?;
     let sent = transfer

@@ -20,15 +20,15 @@ enum Start {
 /// Replaces the file. After REST, keeps the beginning up to the offset, with a hole if the file was
 /// shorter.
 pub(super) fn stor(session: &mut Session, argument: &[u8]) -> Answer {
-    let mark = take(&mut session.mark);
-    if mark.end.is_some() {
+    let marker = take(&mut session.marker);
+    if marker.end.is_some() {
         return Err(refused(503, "A range is for RETR"));
     }
-    store(session, argument, &Start::At(mark.start))
+    store(session, argument, &Start::At(marker.start))
 }
 
 pub(super) fn appe(session: &mut Session, argument: &[u8]) -> Answer {
-    session.mark = RestartMarker::default();
+    session.marker = RestartMarker::default();
     store(session, argument, &Start::End)
 }
 
@@ -44,7 +44,7 @@ fn store(session: &mut Session, argument: &[u8], start: &Start) -> Answer {
                 && session.misdeed.is_none()
                 && let Err(error) = place.remove_file()
             {
-                log::warn!("server: an empty upload stays behind: {error}");
+                log::warn!("server: cannot remove an empty upload: {error}");
             }
             return Err(stop);
         }

@@ -1,4 +1,4 @@
-//! Whole lines of real servers and dialects, and hostile ones.
+//! Complete lines of real servers and dialects, and hostile ones.
 
 mod variants;
 
@@ -9,10 +9,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// 2026-11-23T12:00 UTC, the moment for which the fixtures' dates are given.
+/// 2026-11-23T12:00 UTC, the time to which the dates in the fixtures refer.
 const NOW: i64 = 1_795_435_200;
 
-/// `format`, the raw line (`\t` is a tab, `\xNN` a byte), and what it means:
+/// Fixtures: `format`, the raw line (`\t` is a tab, `\xNN` a byte), and its meaning:
 /// `name|kind|size|time|mode|owner|group|target`, separated by tabs.
 const FIXTURES: [(&str, &str); 5] = [
     (
@@ -40,7 +40,7 @@ const FIXTURES: [(&str, &str); 5] = [
 /// Dialect, line and a shorter meaning: `name|kind|size|time|target`.
 const SAMPLES: &str = include_str!("../../../../tests/fixtures/listing/samples.txt");
 
-/// Dialect, line and a shorter meaning; the lines of a dialect are one listing.
+/// Dialect, line and a shorter meaning. The lines of a dialect form one listing.
 const SYSTEMS: &str = include_str!("../../../../tests/fixtures/listing/systems.txt");
 
 fn unescaped(text: &str) -> Vec<u8> {
@@ -168,7 +168,7 @@ fn every_sample_means_what_it_says() {
     assert!(lines > 60, "only {lines} samples were read");
 }
 
-/// What a line means, without what most dialects do not tell.
+/// Formats the meaning of a line without values that most dialects lack.
 fn briefly(line: &ListingLine) -> String {
     let long = described(line);
     match *long.split('|').collect::<Vec<_>>() {
@@ -179,7 +179,7 @@ fn briefly(line: &ListingLine) -> String {
     }
 }
 
-/// What came of each line of a listing, entries first, in no order.
+/// Formats the meaning of each line of a listing, entries first, in no particular order.
 fn listed(lines: &[Vec<u8>], format: Format) -> Vec<String> {
     let mut reader = ListingReader::new(format, NOW);
     let read: Vec<_> = lines.iter().map(|line| reader.line(line)).collect();
@@ -251,7 +251,7 @@ fn what_a_server_made_too_long_is_not_kept() {
     );
 }
 
-/// Lines made of the pieces that the grammars look for, so that random ones reach deep.
+/// Generates lines from elements of the grammars, so that random ones reach deep into the parsers.
 fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -343,7 +343,7 @@ fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
 }
 
-/// Whole lines of the fixtures among hostile ones.
+/// Generates listings of lines from the fixtures among hostile ones.
 fn hostile_listing() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let rows = SYSTEMS.lines().filter(|row| !row.starts_with('#'));
     let lines = rows.filter_map(|row| row.split('\t').nth(1)).map(unescaped);

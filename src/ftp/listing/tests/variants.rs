@@ -1,6 +1,6 @@
-//! Forms like the recorded ones, in other languages, widths and orders, and mixed.
+//! Variants of the recorded lines, in other languages, widths and orders, and mixed.
 
-/// Variants of what the fixtures hold: a listing, and the meanings of its lines that give an entry.
+/// Variants of the fixtures: a listing, and the meanings of its lines that give an entry.
 pub(super) const VARIANTS: &[(&[&str], &[&str])] = &[
     // Unix: other languages, widths, owners and sizes.
     (
@@ -79,7 +79,7 @@ pub(super) const VARIANTS: &[(&[&str], &[&str])] = &[
             "b|file|640|2020-03-03T05:07:08|-",
         ],
     ),
-    // A name may begin with what looks like a time.
+    // A name can begin with what looks like a time.
     (
         &[
             "-rw-r--r--   1 u g  640 May  4  2018 09:41 talk",
@@ -98,7 +98,7 @@ pub(super) const VARIANTS: &[(&[&str], &[&str])] = &[
         &["-rw-r--r--   1 u g  640 Jan 29 03:26 a\\r\\r"],
         &["a|file|640|2026-01-29T03:26|-"],
     ),
-    // `ls -F` needs every directory to have its slash.
+    // For `ls -F`, every directory must have a slash.
     (
         &[
             "drwxr-xr-x 2 u g 4 Jan 12  2019 d/",
@@ -123,7 +123,7 @@ pub(super) const VARIANTS: &[(&[&str], &[&str])] = &[
         &["-rwxr-xr-x 1 u g 8 Jan 12  2019 run*"],
         &["run*|file|8|2019-01-12|-"],
     ),
-    // VMS: the newest version, wherever it stands; a name without columns.
+    // VMS: the newest version, wherever it is; a name without columns.
     (
         &[
             "Directory DISK$A:<PUB>",
@@ -145,7 +145,7 @@ pub(super) const VARIANTS: &[(&[&str], &[&str])] = &[
             "X|dir|-|2011-09-02T08:15:00|-",
         ],
     ),
-    // Dates of numbers, settled by another line.
+    // Numeric dates, resolved by another line.
     (
         &[
             "ANNE 640 04/05/06 10:11:12 *STMF a",
@@ -189,7 +189,7 @@ pub(super) const VARIANTS: &[(&[&str], &[&str])] = &[
             "d|file|1|-|-",
         ],
     ),
-    // Only the first line is a sum without saying so: others may be names with sizes.
+    // Only the first line is a sum without a label; others can be names with sizes.
     (
         &[
             "gesamt 48",
@@ -203,7 +203,7 @@ pub(super) const VARIANTS: &[(&[&str], &[&str])] = &[
             "-|unparsable|-|-|-",
         ],
     ),
-    // Below a heading as without it, Unix's lines are Unix's.
+    // Unix lines are recognised below a heading, too.
     (
         &[
             " Name      VV.MM   Created       Changed       Size  Init   Mod   Id",
