@@ -7,6 +7,7 @@ use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::block_map::BlockPlace;
 use super::bytes::Buffer;
 use super::stream::{Stream, StreamProgress};
 use super::{DownloadStep, ReaderShared, ReaderState, ResumableDownload, Revalidate};
@@ -161,12 +162,12 @@ impl FetchThread {
         } else {
             Buffer::recycled(buffer, free)
         };
-        let piece = Arc::new(piece);
+        let place = BlockPlace::Memory(Arc::new(piece));
         let mut state = self.shared.lock();
-        let Some(stream) = state.filled_by(self.transfer) else {
+        let Some(serves) = state.publish(self.transfer, filled as u64, &place, 0) else {
             return false;
         };
-        if stream.publish(piece, filled as u64) {
+        if serves {
             self.shared.arrived.notify_all();
         }
         true

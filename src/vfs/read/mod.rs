@@ -11,6 +11,7 @@
 //!
 //! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
 
+mod block_map;
 mod bytes;
 mod fetch_thread;
 pub(super) mod parallel;
@@ -24,7 +25,6 @@ pub(in crate::vfs) mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,12 +32,11 @@ use std::time::{Duration, Instant};
 use crate::ftp::RemotePath;
 use crate::remote::{Error, ErrorKind, Version};
 
-use bytes::BufferPool;
 pub use bytes::Bytes;
+use bytes::{BlockBytes, BufferPool, UnreadableBlock};
 pub(super) use pinned_version::PinnedVersion;
 pub(super) use resume::{DownloadStep, ResumableDownload, Revalidate};
 use state::{ReadRequest, ReaderState, StreamChoice, WaitingOn};
-use stream::Stream;
 
 /// How often a waiting read looks whether it is still wanted; a transfer that did not move for so
 /// long stalls.
@@ -115,7 +114,7 @@ struct ReaderShared {
 
 /// What a waiting read finds.
 enum ReadStatus {
-    Here(VecDeque<Bytes>),
+    Here(Vec<BlockBytes>),
     Failed(Error),
     /// Nothing has moved since then.
     Wait(Instant),
@@ -160,8 +159,9 @@ impl Reader {
             if end <= offset {
                 return Some(Bytes::default());
             }
-            if let Some(parts) = state.find(offset, end) {
-                return Some(Bytes::join(parts));
+            if let Some(parts) = state.find(offset, end, Instant::now()) {
+                drop(state);
+                return self.shared.load(parts);
             }
             end
         };
@@ -196,8 +196,12 @@ impl Reader {
                         && let Some(keeper) = &self.keeper
                     {
                         keeper.jumped(ticket.since.elapsed());
+                        ticket.is_jump = false;
                     }
-                    return Ok(Bytes::join(parts));
+                    if let Some(bytes) = shared.load(parts) {
+                        return Ok(bytes);
+                    }
+                    state = shared.lock();
                 }
                 ReadStatus::Failed(error) => {
                     shared.leave(&mut state, &mut ticket);
@@ -248,13 +252,9 @@ impl Reader {
     /// `older_than`.
     pub(crate) fn forget_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
-        let is_old = |stream: &mut Stream| {
-            stream.transfer.is_none() && !stream.is_awaited() && stream.used.elapsed() >= older_than
-        };
-        let old: Vec<Stream> = state.streams.extract_if(.., is_old).collect();
+        state.forget_idle(older_than, Instant::now());
         let is_empty = state.streams.is_empty();
         drop(state);
-        drop(old);
         if is_empty {
             self.shared.free.clear();
         }
@@ -287,6 +287,18 @@ impl ReaderShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The bytes of `parts`. Where the local disk cannot give them they are no longer here.
+    fn load(&self, parts: Vec<BlockBytes>) -> Option<Bytes> {
+        match Bytes::load(parts) {
+            Ok(bytes) => Some(bytes),
+            Err(UnreadableBlock { file, error }) => {
+                log::warn!("cannot read what was kept: {error}");
+                self.lock().blocks.lose(&file);
+                None
+            }
+        }
+    }
+
     /// How the read stands now; one that waits nowhere yet is given its place.
     fn look(self: &Arc<Self>, state: &mut ReaderState, ticket: &mut ReadRequest) -> ReadStatus {
         let offset = ticket.offset;
@@ -295,12 +307,12 @@ impl ReaderShared {
         }
         let end = state.clip(offset, ticket.length);
         if end <= offset {
-            return ReadStatus::Here(VecDeque::new());
-        }
-        if let Some(parts) = state.find(offset, end) {
-            return ReadStatus::Here(parts);
+            return ReadStatus::Here(Vec::new());
         }
         let now = Instant::now();
+        if let Some(parts) = state.find(offset, end, now) {
+            return ReadStatus::Here(parts);
+        }
         if let WaitingOn::Stream(id) = ticket.place {
             match state.stream(id) {
                 Some(stream) => {
@@ -340,8 +352,8 @@ impl ReaderShared {
         };
         if let Some(stream) = state.stream(id) {
             stream.wait_for(ticket.id, offset, end);
-            stream.wanted(end, now);
         }
+        state.want_stream(id, end, now);
         ticket.place = WaitingOn::Stream(id);
         ReadStatus::Wait(now)
     }

@@ -1,11 +1,12 @@
-//! Which stream a read belongs to: one that comes to its offset, one that stopped there, or a new
-//! one.
+//! What is known of an open file's bytes: the blocks that are here, the streams that bring more,
+//! and which stream a read belongs to: one that comes to its offset, one that stopped there, or a
+//! new one.
 
-use std::collections::VecDeque;
-use std::ops::RangeInclusive;
-use std::time::Instant;
+use std::ops::{Range, RangeInclusive};
+use std::time::{Duration, Instant};
 
-use super::Bytes;
+use super::block_map::{BlockMap, BlockPlace, Retention};
+use super::bytes::BlockBytes;
 use super::stream::{GAP, Stream};
 
 /// Pieces are filled and handed out in blocks aligned in the file; a block is as large as the
@@ -13,8 +14,9 @@ use super::stream::{GAP, Stream};
 /// device's `read_ahead_kb` was raised).
 const BLOCK: RangeInclusive<u64> = 128 << 10..=1 << 20;
 
-/// The streams, and who waits for them.
+/// The blocks of a file, the streams, and who waits for them.
 pub(super) struct ReaderState {
+    pub(super) blocks: BlockMap,
     pub(super) streams: Vec<Stream>,
     /// Where the file ends, as far as known: the given size, else the end the server confirmed.
     pub(super) end: Option<u64>,
@@ -61,6 +63,7 @@ impl ReaderState {
     /// No streams yet, of a file of `size` bytes where that is known.
     pub(super) fn new(size: Option<u64>) -> Self {
         Self {
+            blocks: BlockMap::default(),
             streams: Vec::new(),
             end: size,
             next: 0,
@@ -112,14 +115,95 @@ impl ReaderState {
         self.end.map_or(end, |size| end.min(size))
     }
 
-    /// The bytes, if they are here.
-    pub(super) fn find(&mut self, offset: u64, end: u64) -> Option<VecDeque<Bytes>> {
-        let now = Instant::now();
-        self.streams.iter_mut().find_map(|stream| {
-            let parts = stream.find(offset, end)?;
+    /// Where the bytes are, if all of them are here. The stream that they lie on may go further.
+    pub(super) fn find(&mut self, offset: u64, end: u64, now: Instant) -> Option<Vec<BlockBytes>> {
+        let found = self.blocks.find(offset..end)?;
+        let is_on = |stream: &Stream| {
+            let kept = stream.kept();
+            kept.start <= offset && end <= kept.end
+        };
+        if let Some(index) = self.streams.iter().position(is_on) {
+            self.want(index, end, now);
+        }
+        Some(found)
+    }
+
+    /// The stream `id` is wanted up to `end`.
+    pub(super) fn want_stream(&mut self, id: u64, end: u64, now: Instant) {
+        if let Some(index) = self.streams.iter().position(|stream| stream.id == id) {
+            self.want(index, end, now);
+        }
+    }
+
+    fn want(&mut self, index: usize, end: u64, now: Instant) {
+        if let Some(stream) = self.streams.get_mut(index) {
             stream.wanted(end, now);
-            Some(parts)
-        })
+            self.trim(index);
+        }
+    }
+
+    /// The next `length` bytes of the stream that `transfer` fills are in `place`, from byte `from`
+    /// on. Says whether a reader can go on now; none when the stream has gone on without this
+    /// transfer.
+    pub(super) fn publish(
+        &mut self,
+        transfer: u64,
+        length: u64,
+        place: &BlockPlace,
+        from: u64,
+    ) -> Option<bool> {
+        let transfer = Some(transfer);
+        let index = self.streams.iter().position(|it| it.transfer == transfer)?;
+        let stream = self.streams.get_mut(index)?;
+        let start = stream.position();
+        let serves = stream.publish(length);
+        let range = start..start + length;
+        self.blocks.insert(range, place, from, Retention::Stream);
+        self.trim(index);
+        Some(serves)
+    }
+
+    /// Lets go of what a stream keeps no longer.
+    fn trim(&mut self, index: usize) {
+        let Some(stream) = self.streams.get(index) else {
+            return;
+        };
+        let floor = self.blocks.block_start(stream.next_floor());
+        let passed = stream.kept().start..floor;
+        if passed.is_empty() {
+            return;
+        }
+        self.evict(&passed, Some(index));
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.set_floor(floor);
+        }
+    }
+
+    /// Lets go of the blocks in `range` that no stream but that at `without` keeps.
+    fn evict(&mut self, range: &Range<u64>, without: Option<usize>) {
+        let streams = self.streams.iter().enumerate();
+        let others: Vec<_> = streams
+            .filter(|(index, _)| Some(*index) != without)
+            .map(|(_, stream)| stream.kept())
+            .collect();
+        self.blocks.evict(range, |block| {
+            others
+                .iter()
+                .any(|kept| kept.start < block.end && block.start < kept.end)
+        });
+    }
+
+    /// Lets go of the streams without a transfer that nobody waits for or has read from for
+    /// `older_than`, and of their bytes.
+    pub(super) fn forget_idle(&mut self, older_than: Duration, now: Instant) {
+        let is_old = |stream: &mut Stream| {
+            let unused = now.saturating_duration_since(stream.used);
+            stream.transfer.is_none() && !stream.is_awaited() && unused >= older_than
+        };
+        let old: Vec<Stream> = self.streams.extract_if(.., is_old).collect();
+        for stream in old {
+            self.evict(&stream.kept(), None);
+        }
     }
 
     /// Which stream is to bring the bytes at `offset`; none while others wait for every one of
@@ -141,7 +225,9 @@ impl ReaderState {
         let unwanted = streams.iter().filter(|stream| !stream.is_awaited());
         let id = unwanted.min_by_key(|stream| stream.used)?.id;
         let index = streams.iter().position(|stream| stream.id == id)?;
-        self.streams.swap_remove(index).end();
+        let mut replaced = self.streams.swap_remove(index);
+        replaced.end();
+        self.evict(&replaced.kept(), None);
         Some(StreamChoice::Free)
     }
 

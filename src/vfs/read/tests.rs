@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::fake::{FakeFile, FakeSource, PATIENCE, Plan, sample};
+use super::stream::Stream;
 use super::*;
 
 const K: usize = 1 << 10;
@@ -243,8 +244,7 @@ fn a_slow_reader_stops_the_transfer_and_bounds_the_memory() {
         furthest = (at + 128 * K) as u64;
         assert!(file.sent() <= furthest + 5 * M as u64);
         let state = reader.shared.lock();
-        let held: u64 = state.streams.iter().map(Stream::held).sum();
-        assert!(held <= 8 * M as u64);
+        assert!(state.blocks.in_memory() <= 8 * M as u64);
     }
     file.wait_for_sent(furthest + 2 * M as u64);
 }
