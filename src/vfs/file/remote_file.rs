@@ -12,7 +12,7 @@ use crate::remote::{
 
 use crate::vfs::local::spool::{Spool, SpoolDir};
 use crate::vfs::prefetch::Prefetcher;
-use crate::vfs::read::parallel::{ParallelSource, Parts, WholeFileCache};
+use crate::vfs::read::parallel::ParallelReads;
 use crate::vfs::read::{PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
 use crate::vfs::table::inode::{Ino, Inodes};
 use crate::vfs::transfers::{Direction, TransferGuard, Transfers};
@@ -27,7 +27,7 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) spools: SpoolDir,
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
-    pub(in crate::vfs) parts: Parts,
+    pub(in crate::vfs) parallel: ParallelReads,
 }
 
 impl FileServices {
@@ -36,13 +36,10 @@ impl FileServices {
         let source = PrefetchedFile {
             place: self.place(ino),
             prefetcher: self.prefetcher.clone(),
-            parts: self.parts.clone(),
             version,
         };
-        let place: Arc<dyn ParallelSource> = Arc::clone(&source.place) as _;
         let expected = Arc::new(PinnedVersion::new(version));
-        let kept = WholeFileCache::new(self.parts.clone(), place, Arc::clone(&expected));
-        Reader::new(Arc::new(source), expected, self.read).with(Box::new(kept))
+        Reader::new(Arc::new(source), expected, self.read, self.parallel.clone())
     }
 
     /// The whole of `ino`, fetched from the server.
@@ -112,9 +109,7 @@ impl RangeSource for RemoteFile {
     fn size(&self) -> Result<Option<u64>, remote::Error> {
         self.remote.size(&self.path_for("look up")?)
     }
-}
 
-impl ParallelSource for RemoteFile {
     fn most_beside(&self) -> usize {
         // One is the reader's, and one is left to whoever comes next.
         self.remote.pool_stats().limit.saturating_sub(2)
@@ -149,7 +144,6 @@ impl ParallelSource for RemoteFile {
 struct PrefetchedFile {
     place: Arc<RemoteFile>,
     prefetcher: Prefetcher,
-    parts: Parts,
     /// What it was when it was opened.
     version: Version,
 }
@@ -166,13 +160,7 @@ impl RangeSource for PrefetchedFile {
                 return Ok((fetched, 0));
             }
         }
-        let (transfer, start) = self.place.open_at(offset)?;
-        if start != offset {
-            return Ok((transfer, start));
-        }
-        let place: Arc<dyn ParallelSource> = Arc::clone(&self.place) as _;
-        let transfer = self.parts.beside(transfer, place, self.version, offset);
-        Ok((transfer, start))
+        self.place.open_at(offset)
     }
 
     fn version(&self) -> Result<Version, remote::Error> {
@@ -181,6 +169,27 @@ impl RangeSource for PrefetchedFile {
 
     fn size(&self) -> Result<Option<u64>, remote::Error> {
         self.place.size()
+    }
+
+    fn most_beside(&self) -> usize {
+        self.place.most_beside()
+    }
+
+    fn prepare_beside(&self) {
+        self.place.prepare_beside();
+    }
+
+    fn open_beside(
+        &self,
+        patience: Duration,
+        version: &Version,
+        choose: &mut dyn FnMut() -> Option<Range<u64>>,
+    ) -> Option<Result<Box<dyn RangeDownload>, remote::Error>> {
+        self.place.open_beside(patience, version, choose)
+    }
+
+    fn is_needed_elsewhere(&self) -> bool {
+        self.place.is_needed_elsewhere()
     }
 }
 

@@ -12,10 +12,6 @@ use crate::vfs::local::quota::QuotaFile;
 #[derive(Debug, Clone)]
 pub(super) enum BlockPlace {
     Memory(Arc<Buffer>),
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "parts of a file are to be in the map")
-    )]
     Disk(Arc<QuotaFile>),
 }
 
@@ -44,6 +40,8 @@ pub(super) struct BlockMap {
     blocks: BTreeMap<u64, Block>,
     in_memory: u64,
     on_disk: u64,
+    /// Local files that blocks were removed from.
+    released: Vec<Arc<QuotaFile>>,
 }
 
 impl BlockMap {
@@ -132,10 +130,6 @@ impl BlockMap {
     }
 
     /// Lets go of the blocks that are kept for the file.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "parts of a file are to be in the map")
-    )]
     pub(super) fn evict_file(&mut self) {
         self.remove_where(&(0..u64::MAX), |_, block| {
             block.retention == Retention::File
@@ -145,6 +139,12 @@ impl BlockMap {
     /// Lets go of the blocks in `file`, which cannot be read.
     pub(super) fn lose(&mut self, file: &Arc<QuotaFile>) {
         self.remove_where(&(0..u64::MAX), |_, block| block.is_in(file));
+    }
+
+    /// Takes the local files that blocks were removed from: closing them takes a moment, for which
+    /// no lock should be held.
+    pub(super) fn take_released(&mut self) -> Vec<Arc<QuotaFile>> {
+        std::mem::take(&mut self.released)
     }
 
     /// The bytes of `range` are no longer here.
@@ -183,6 +183,9 @@ impl BlockMap {
         for start in removed {
             if let Some(block) = self.blocks.remove(&start) {
                 *self.total(&block.place) -= block.end - start;
+                if let BlockPlace::Disk(file) = &block.place {
+                    self.released.push(Arc::clone(file));
+                }
                 blocks.push((start, block));
             }
         }
@@ -251,6 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::vfs::read::bytes::BufferPool;
 
     /// A file of bytes `number`.
     fn disk(number: u8, length: usize) -> BlockPlace {
@@ -263,9 +267,13 @@ mod tests {
         BlockPlace::Memory(Arc::new(Buffer::copied(&vec![number; length])))
     }
 
+    fn free() -> Arc<BufferPool> {
+        Arc::new(BufferPool::new(0))
+    }
+
     fn read(map: &BlockMap, range: Range<u64>) -> Option<Vec<u8>> {
         let found = map.find(range)?;
-        Some(Bytes::load(found).unwrap().to_vec())
+        Some(Bytes::load(found, &free()).unwrap().to_vec())
     }
 
     fn only(range: Range<u64>) -> Vec<Range<u64>> {
@@ -326,7 +334,7 @@ mod tests {
         let place = BlockPlace::Disk(Arc::clone(&file));
         map.insert(0..10, &place, 0, Retention::File);
         map.insert(10..20, &memory(1, 10), 0, Retention::Stream);
-        assert!(Bytes::load(map.find(0..20).unwrap()).is_err());
+        assert!(Bytes::load(map.find(0..20).unwrap(), &free()).is_err());
         map.lose(&file);
         assert_eq!(map.missing(0..20), only(0..10));
     }

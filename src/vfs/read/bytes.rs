@@ -30,16 +30,20 @@ impl Bytes {
         }
     }
 
-    /// One run of bytes out of consecutive ones: copied unless they are in one piece of memory.
-    /// Reads the local disk where some are there.
+    /// One run of bytes out of consecutive ones: copied, into a buffer of `free`, unless they are
+    /// in one piece of memory. Reads the local disk where some are there.
     ///
     /// # Errors
     /// The local file that cannot be read, and why.
-    pub(super) fn load(parts: Vec<BlockBytes>) -> Result<Self, UnreadableBlock> {
+    pub(super) fn load(
+        parts: Vec<BlockBytes>,
+        free: &Arc<BufferPool>,
+    ) -> Result<Self, UnreadableBlock> {
         if let [BlockBytes::Memory(bytes)] = parts.as_slice() {
             return Ok(bytes.clone());
         }
-        let mut joined = vec![0; parts.iter().map(BlockBytes::len).sum()];
+        let length = parts.iter().map(BlockBytes::len).sum();
+        let mut joined = free.take(length);
         let mut rest = joined.as_mut_slice();
         for part in parts {
             let Some((to, behind)) = rest.split_at_mut_checked(part.len()) else {
@@ -49,13 +53,15 @@ impl Bytes {
                 BlockBytes::Memory(bytes) => to.copy_from_slice(&bytes),
                 BlockBytes::Disk { file, from, .. } => {
                     if let Err(error) = file.file().read_exact_at(to, from) {
+                        free.give(joined);
                         return Err(UnreadableBlock { file, error });
                     }
                 }
             }
             rest = behind;
         }
-        Ok(Self::from(joined))
+        let piece = Arc::new(Buffer::recycled(joined, free));
+        Ok(Self::slice(&piece, 0..length))
     }
 }
 
@@ -237,14 +243,15 @@ mod tests {
     #[test]
     fn one_part_is_shared_and_several_are_joined() {
         let one = Bytes::from(b"hello ".to_vec());
-        let alone = Bytes::load(vec![BlockBytes::Memory(one.clone())]).unwrap();
+        let free = Arc::new(BufferPool::new(0));
+        let alone = Bytes::load(vec![BlockBytes::Memory(one.clone())], &free).unwrap();
         assert!(Arc::ptr_eq(&one.piece, &alone.piece));
         let file = Arc::new(QuotaFile::unaccounted());
         file.file().write_all_at(b"the world", 0).unwrap();
         let (from, length) = (4, 5);
         let two = BlockBytes::Disk { file, from, length };
-        let joined = Bytes::load(vec![BlockBytes::Memory(one), two]).unwrap();
+        let joined = Bytes::load(vec![BlockBytes::Memory(one), two], &free).unwrap();
         assert_eq!(&*joined, b"hello world");
-        assert!(Bytes::load(Vec::new()).unwrap().is_empty());
+        assert!(Bytes::load(Vec::new(), &free).unwrap().is_empty());
     }
 }

@@ -9,6 +9,10 @@ use proptest::prelude::*;
 use super::fake::{FakeFile, FakeSource, PATIENCE, Plan, sample};
 use super::stream::Stream;
 use super::*;
+use crate::ftp::RemotePath;
+use crate::journal::Journal;
+use crate::remote::Version;
+use crate::vfs::local::spool::SpoolDir;
 
 const K: usize = 1 << 10;
 const M: usize = 1 << 20;
@@ -19,6 +23,10 @@ fn options() -> ReadOptions {
         streams: 3,
         timeout: PATIENCE,
     }
+}
+
+fn parallel() -> ParallelReads {
+    ParallelReads::new(SpoolDir::new(Journal::keeping_nothing(None), None))
 }
 
 fn expected(size: Option<usize>) -> Arc<PinnedVersion> {
@@ -34,7 +42,7 @@ fn sized(size: Option<usize>) -> Version {
 
 fn reader(file: &Arc<FakeFile>, size: Option<usize>) -> Reader {
     let source = Arc::new(FakeSource(Arc::clone(file)));
-    Reader::new(source, expected(size), options())
+    Reader::new(source, expected(size), options(), parallel())
 }
 
 fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
@@ -353,7 +361,7 @@ fn a_transfer_that_does_not_move_is_given_up() {
         timeout: Duration::from_millis(50),
         ..options()
     };
-    let reader = Reader::new(source, expected(Some(M)), options);
+    let reader = Reader::new(source, expected(Some(M)), options, parallel());
     assert_eq!(reader.read(0, 10).unwrap_err().kind, ErrorKind::TimedOut);
     file.allow(None);
     file.wait_for_live(0);
@@ -385,7 +393,7 @@ proptest! {
         let source = Arc::new(FakeSource(Arc::clone(&file)));
         let size = known.then_some(file.bytes().len());
         let options = ReadOptions { read_ahead, streams, timeout: PATIENCE };
-        let reader = Reader::new(source, expected(size), options);
+        let reader = Reader::new(source, expected(size), options, parallel());
         for (offset, length) in reads {
             let bytes = match reader.try_read(offset as u64, length) {
                 Some(bytes) => bytes,
@@ -431,7 +439,7 @@ impl RangeSource for Panics {
 
 #[test]
 fn a_read_whose_transfer_panics_is_an_error() {
-    let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options());
+    let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options(), parallel());
     for _ in 0..=options().streams {
         let error = reader.read_while(0, 10, &|| true).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Local);
