@@ -33,13 +33,8 @@ pub(in crate::vfs) struct FileServices {
 impl FileServices {
     /// Reads `ino` from the server, wherever a rename takes it.
     pub(in crate::vfs) fn reader(&self, ino: Ino, version: Version) -> Reader {
-        let source = PrefetchedFile {
-            place: self.place(ino),
-            prefetcher: self.prefetcher.clone(),
-            version,
-        };
         let expected = Arc::new(PinnedVersion::new(version));
-        Reader::new(Arc::new(source), expected, self.read, self.parallel.clone())
+        Reader::new(self.place(ino), expected, self.read, self.parallel.clone())
     }
 
     /// The whole of `ino`, fetched from the server.
@@ -56,6 +51,7 @@ impl FileServices {
         Arc::new(RemoteFile {
             remote: self.remote.clone(),
             inodes: Arc::clone(&self.inodes),
+            prefetcher: self.prefetcher.clone(),
             transfers: self.transfers.clone(),
             ino,
         })
@@ -66,6 +62,7 @@ impl FileServices {
 struct RemoteFile {
     remote: Remote,
     inodes: Arc<Inodes>,
+    prefetcher: Prefetcher,
     transfers: Transfers,
     ino: Ino,
 }
@@ -110,6 +107,11 @@ impl RangeSource for RemoteFile {
         self.remote.size(&self.path_for("look up")?)
     }
 
+    fn prefetched(&self, version: &Version) -> Option<Vec<u8>> {
+        let path = self.path_for("read").ok()?;
+        self.prefetcher.begin_file(&path, version)
+    }
+
     fn most_beside(&self) -> usize {
         // One is the reader's, and one is left to whoever comes next.
         self.remote.pool_stats().limit.saturating_sub(2)
@@ -137,59 +139,6 @@ impl RangeSource for RemoteFile {
 
     fn is_needed_elsewhere(&self) -> bool {
         self.remote.wait_for_shortage(Duration::ZERO)
-    }
-}
-
-/// A file that programs read: what was fetched ahead of them comes first.
-struct PrefetchedFile {
-    place: Arc<RemoteFile>,
-    prefetcher: Prefetcher,
-    /// What it was when it was opened.
-    version: Version,
-}
-
-impl RangeSource for PrefetchedFile {
-    fn path(&self) -> RemotePath {
-        self.place.path()
-    }
-
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
-        if offset == 0 {
-            let path = self.place.path_for("read")?;
-            if let Some(fetched) = self.prefetcher.open_file(&path, &self.version) {
-                return Ok((fetched, 0));
-            }
-        }
-        self.place.open_at(offset)
-    }
-
-    fn version(&self) -> Result<Version, remote::Error> {
-        self.place.version()
-    }
-
-    fn size(&self) -> Result<Option<u64>, remote::Error> {
-        self.place.size()
-    }
-
-    fn most_beside(&self) -> usize {
-        self.place.most_beside()
-    }
-
-    fn prepare_beside(&self) {
-        self.place.prepare_beside();
-    }
-
-    fn open_beside(
-        &self,
-        patience: Duration,
-        version: &Version,
-        choose: &mut dyn FnMut() -> Option<Range<u64>>,
-    ) -> Option<Result<Box<dyn RangeDownload>, remote::Error>> {
-        self.place.open_beside(patience, version, choose)
-    }
-
-    fn is_needed_elsewhere(&self) -> bool {
-        self.place.is_needed_elsewhere()
     }
 }
 

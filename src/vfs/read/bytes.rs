@@ -97,7 +97,7 @@ impl From<Vec<u8>> for Bytes {
     fn from(buffer: Vec<u8>) -> Self {
         Self {
             range: 0..buffer.len(),
-            piece: Arc::new(Buffer { buffer, home: None }),
+            piece: Arc::new(Buffer::from(buffer)),
         }
     }
 }
@@ -136,10 +136,13 @@ impl Buffer {
 
     /// A copy of `bytes`, exactly as large as they are.
     pub(super) fn copied(bytes: &[u8]) -> Self {
-        Self {
-            buffer: bytes.to_vec(),
-            home: None,
-        }
+        Self::from(bytes.to_vec())
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self { buffer, home: None }
     }
 }
 

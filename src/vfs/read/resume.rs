@@ -109,17 +109,40 @@ impl ResumableDownload {
         position: u64,
     ) -> Result<Option<Box<dyn RangeDownload>>, Error> {
         let unused = self.incoming.take();
-        self.position = position;
-        self.before = 0;
         if self.expected.size() == Some(position) {
-            if self.was_long() {
-                self.expected.confirm(&*self.source)?;
-            }
-            self.complete = true;
+            self.end_at(position)?;
         } else {
+            self.position = position;
+            self.before = 0;
             self.trust = Revalidate::Yes;
         }
         Ok(unused)
+    }
+
+    /// All bytes came, another way, and the file ends at `position`. After a long time or many
+    /// bytes the server is asked whether the file stayed the same.
+    ///
+    /// # Errors
+    /// Those of [`Self::skip_to`].
+    pub(in crate::vfs) fn end_at(&mut self, position: u64) -> Result<(), Error> {
+        self.position = position;
+        if self.was_long() {
+            self.expected.confirm(&*self.source)?;
+        }
+        self.complete = true;
+        Ok(())
+    }
+
+    /// Asks the server whether the file is the expected one, where that is not sure.
+    ///
+    /// # Errors
+    /// Those of [`Self::skip_to`].
+    pub(in crate::vfs) fn revalidate(&mut self) -> Result<(), Error> {
+        if self.trust == Revalidate::Yes {
+            self.expected.confirm(&*self.source)?;
+            self.trust = Revalidate::No;
+        }
+        Ok(())
     }
 
     /// Waits for the network once. `buffer` must not be empty.
@@ -169,10 +192,7 @@ impl ResumableDownload {
 
     /// Begins a transfer, of the file that is expected.
     fn open(&mut self) -> Result<Box<dyn RangeDownload>, Error> {
-        if self.trust == Revalidate::Yes {
-            self.expected.confirm(&*self.source)?;
-            self.trust = Revalidate::No;
-        }
+        self.revalidate()?;
         let (incoming, start) = self.source.open_at(self.position)?;
         self.before = self.position.saturating_sub(start);
         self.round_trip = incoming.round_trip().filter(|_| self.before == 0);

@@ -22,6 +22,12 @@ pub(crate) trait RangeSource: Send + Sync {
     /// What the file is called now, for messages.
     fn path(&self) -> RemotePath;
 
+    /// A program begins to read the file from its start. Takes the bytes of all of it, where they
+    /// were fetched ahead and are of `version`; waits for them where they are under way.
+    fn prefetched(&self, _version: &Version) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Most transfers in the background, beside the one that a reader waits for.
     fn most_beside(&self) -> usize {
         0

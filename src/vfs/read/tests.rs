@@ -138,6 +138,20 @@ fn a_read_across_the_end_is_short_and_one_beyond_is_empty() {
 }
 
 #[test]
+fn a_file_that_was_fetched_ahead_is_read_without_a_transfer() {
+    for size in [Some(200 * K), None] {
+        let file = FakeFile::new(sample(200 * K), &[]);
+        file.prefetch();
+        let ahead = reader(&file, size);
+        assert!(read_all(&ahead, 128 * K).unwrap() == file.bytes());
+        assert!(file.opened().is_empty());
+        let anew = reader(&file, size);
+        assert!(read_all(&anew, 128 * K).unwrap() == file.bytes());
+        assert_eq!(file.opened(), [0], "it was there for one reader");
+    }
+}
+
+#[test]
 fn an_empty_file_needs_no_transfer_where_its_size_is_known() {
     let file = FakeFile::new(Vec::new(), &[]);
     assert!(reader(&file, Some(0)).read(0, 10).unwrap().is_empty());

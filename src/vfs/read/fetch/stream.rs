@@ -48,8 +48,9 @@ enum Filled {
 
 impl StreamFetch<'_> {
     fn run(mut self) {
-        while let Some(filled) = self.advance() {
-            match filled {
+        let mut filled = Some(self.take_prefetched());
+        while let Some(outcome) = filled {
+            match outcome {
                 Ok(Filled::More) => {}
                 Ok(Filled::End) => return self.ended(),
                 Ok(Filled::Unwanted) => return,
@@ -59,7 +60,28 @@ impl StreamFetch<'_> {
                 self.ended();
                 return self.take_completion();
             }
+            filled = self.advance();
         }
+    }
+
+    /// Publishes all of the file, where it was fetched ahead of a program that reads it from its
+    /// start.
+    fn take_prefetched(&mut self) -> Result<Filled, Error> {
+        if self.resuming.position() > 0 {
+            return Ok(Filled::More);
+        }
+        self.resuming.revalidate()?;
+        let shared = self.shared;
+        let Some(bytes) = shared.source.prefetched(&shared.expected.version()) else {
+            return Ok(Filled::More);
+        };
+        let length = bytes.len() as u64;
+        self.resuming.end_at(length)?;
+        let place = BlockPlace::Memory(Arc::new(Buffer::from(bytes)));
+        if !self.publish(length, &place, 0) {
+            return Ok(Filled::Unwanted);
+        }
+        Ok(Filled::End)
     }
 
     /// Waits until the stream may go further, and brings its next bytes; none when it has gone on
