@@ -56,7 +56,7 @@ use local::spool::SpoolDir;
 use ops::StatfsCache;
 use prefetch::Prefetcher;
 use read::ReadOptions;
-use read::parallel::Parts;
+use read::parallel::ParallelReads;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
 use table::inode::Inodes;
 use transfers::Transfers;
@@ -143,7 +143,7 @@ impl Vfs {
             remote: remote.clone(),
             inodes: Arc::clone(&inodes),
             prefetcher: prefetcher.clone(),
-            parts: Parts::new(spools.clone()),
+            parallel: ParallelReads::new(spools.clone()),
             spools,
             read,
             transfers: Transfers::default(),

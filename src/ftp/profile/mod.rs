@@ -193,6 +193,13 @@ impl ServerProfile {
         is_news
     }
 
+    /// Forgets that `capability` failed: it is tried again.
+    pub(super) fn forget_failure(&self, capability: Capability) {
+        if self.finding(capability) == Finding::Fails {
+            self.set(capability, Finding::Unknown, now());
+        }
+    }
+
     /// Counts an observation against `capability` that proves nothing by itself. `most` of them are
     /// a failure; returns true from then on.
     pub fn doubt(&self, capability: Capability, most: u8, why: &dyn std::fmt::Display) -> bool {

@@ -12,7 +12,7 @@ use crate::remote::{
 
 use crate::vfs::local::spool::{Spool, SpoolDir};
 use crate::vfs::prefetch::Prefetcher;
-use crate::vfs::read::parallel::{ParallelSource, Parts, WholeFileCache};
+use crate::vfs::read::parallel::ParallelReads;
 use crate::vfs::read::{PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
 use crate::vfs::table::inode::{Ino, Inodes};
 use crate::vfs::transfers::{Direction, TransferGuard, Transfers};
@@ -27,22 +27,14 @@ pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) spools: SpoolDir,
     pub(in crate::vfs) read: ReadOptions,
     pub(in crate::vfs) transfers: Transfers,
-    pub(in crate::vfs) parts: Parts,
+    pub(in crate::vfs) parallel: ParallelReads,
 }
 
 impl FileServices {
     /// Reads `ino` from the server, wherever a rename takes it.
     pub(in crate::vfs) fn reader(&self, ino: Ino, version: Version) -> Reader {
-        let source = PrefetchedFile {
-            place: self.place(ino),
-            prefetcher: self.prefetcher.clone(),
-            parts: self.parts.clone(),
-            version,
-        };
-        let place: Arc<dyn ParallelSource> = Arc::clone(&source.place) as _;
         let expected = Arc::new(PinnedVersion::new(version));
-        let kept = WholeFileCache::new(self.parts.clone(), place, Arc::clone(&expected));
-        Reader::new(Arc::new(source), expected, self.read).with(Box::new(kept))
+        Reader::new(self.place(ino), expected, self.read, self.parallel.clone())
     }
 
     /// The whole of `ino`, fetched from the server.
@@ -59,6 +51,7 @@ impl FileServices {
         Arc::new(RemoteFile {
             remote: self.remote.clone(),
             inodes: Arc::clone(&self.inodes),
+            prefetcher: self.prefetcher.clone(),
             transfers: self.transfers.clone(),
             ino,
         })
@@ -69,6 +62,7 @@ impl FileServices {
 struct RemoteFile {
     remote: Remote,
     inodes: Arc<Inodes>,
+    prefetcher: Prefetcher,
     transfers: Transfers,
     ino: Ino,
 }
@@ -112,9 +106,12 @@ impl RangeSource for RemoteFile {
     fn size(&self) -> Result<Option<u64>, remote::Error> {
         self.remote.size(&self.path_for("look up")?)
     }
-}
 
-impl ParallelSource for RemoteFile {
+    fn prefetched(&self, version: &Version) -> Option<Vec<u8>> {
+        let path = self.path_for("read").ok()?;
+        self.prefetcher.begin_file(&path, version)
+    }
+
     fn most_beside(&self) -> usize {
         // One is the reader's, and one is left to whoever comes next.
         self.remote.pool_stats().limit.saturating_sub(2)
@@ -142,45 +139,6 @@ impl ParallelSource for RemoteFile {
 
     fn is_needed_elsewhere(&self) -> bool {
         self.remote.wait_for_shortage(Duration::ZERO)
-    }
-}
-
-/// A file that programs read: what was fetched ahead of them comes first.
-struct PrefetchedFile {
-    place: Arc<RemoteFile>,
-    prefetcher: Prefetcher,
-    parts: Parts,
-    /// What it was when it was opened.
-    version: Version,
-}
-
-impl RangeSource for PrefetchedFile {
-    fn path(&self) -> RemotePath {
-        self.place.path()
-    }
-
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
-        if offset == 0 {
-            let path = self.place.path_for("read")?;
-            if let Some(fetched) = self.prefetcher.open_file(&path, &self.version) {
-                return Ok((fetched, 0));
-            }
-        }
-        let (transfer, start) = self.place.open_at(offset)?;
-        if start != offset {
-            return Ok((transfer, start));
-        }
-        let place: Arc<dyn ParallelSource> = Arc::clone(&self.place) as _;
-        let transfer = self.parts.beside(transfer, place, self.version, offset);
-        Ok((transfer, start))
-    }
-
-    fn version(&self) -> Result<Version, remote::Error> {
-        self.place.version()
-    }
-
-    fn size(&self) -> Result<Option<u64>, remote::Error> {
-        self.place.size()
     }
 }
 

@@ -21,7 +21,6 @@ use crate::guarded;
 use crate::remote::{self, BackgroundSession, Remote, Version};
 
 use super::VfsOptions;
-use super::read::RangeDownload;
 use run::{FileRun, RunLimits, RunTask};
 use walk::{TreeWalk, WalkStep};
 
@@ -128,13 +127,9 @@ impl Prefetcher {
         self.call_threads(state);
     }
 
-    /// What was fetched ahead of `path`, as a transfer from its start, if it is of `version`;
-    /// `path` is being read now.
-    pub(super) fn open_file(
-        &self,
-        path: &RemotePath,
-        version: &Version,
-    ) -> Option<Box<dyn RangeDownload>> {
+    /// A program begins to read `path`. Takes the bytes of the whole file, where they were fetched
+    /// ahead and are of `version`; waits for them where they are under way.
+    pub(super) fn begin_file(&self, path: &RemotePath, version: &Version) -> Option<Vec<u8>> {
         let shared = &self.shared;
         let now = Instant::now();
         let listing = |directory: &RemotePath| {
@@ -147,7 +142,7 @@ impl Prefetcher {
         state.run.reads(path, now, listing);
         state.walk.touch(now);
         self.call_threads(state);
-        gift?.open(shared.timeout)
+        gift?.take(shared.timeout)
     }
 
     /// What the server said of `path` since it was `listed` so, if it was the same, and how long

@@ -209,7 +209,7 @@ impl FileRun {
 
     /// The fetching of `wanted` has ended, well or not.
     pub(super) fn fetched(&mut self, wanted: &WantedFile) {
-        if wanted.gift.has_failed()
+        if wanted.gift.is_empty()
             && let Some((gift, bytes)) = self.gifts.remove(&wanted.path)
         {
             if Arc::ptr_eq(&gift, &wanted.gift) {

@@ -3,10 +3,13 @@
 //! Buffers are zeroed once, when they are allocated, and used again through a [`BufferPool`] when
 //! the last reader has let go of them.
 
-use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::ops::{Deref, Range};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::vfs::local::quota::QuotaFile;
 
 /// Smallest buffer worth keeping for the next use; a smaller one is cheap to allocate.
 const KEPT_FROM: usize = 128 * 1024;
@@ -27,24 +30,74 @@ impl Bytes {
         }
     }
 
-    /// One run of bytes out of consecutive ones: copied only where there is more than one.
-    pub(super) fn join(mut parts: VecDeque<Self>) -> Self {
-        if parts.len() <= 1 {
-            return parts.pop_front().unwrap_or_default();
+    /// One run of bytes out of consecutive ones: copied, into a buffer of `free`, unless they are
+    /// in one piece of memory. Reads the local disk where some are there.
+    ///
+    /// # Errors
+    /// The local file that cannot be read, and why.
+    pub(super) fn load(
+        parts: Vec<BlockBytes>,
+        free: &Arc<BufferPool>,
+    ) -> Result<Self, UnreadableBlock> {
+        if let [BlockBytes::Memory(bytes)] = parts.as_slice() {
+            return Ok(bytes.clone());
         }
-        let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        let length = parts.iter().map(BlockBytes::len).sum();
+        let mut joined = free.take(length);
+        let mut rest = joined.as_mut_slice();
         for part in parts {
-            joined.extend_from_slice(&part);
+            let Some((to, behind)) = rest.split_at_mut_checked(part.len()) else {
+                break;
+            };
+            match part {
+                BlockBytes::Memory(bytes) => to.copy_from_slice(&bytes),
+                BlockBytes::Disk { file, from, .. } => {
+                    if let Err(error) = file.file().read_exact_at(to, from) {
+                        free.give(joined);
+                        return Err(UnreadableBlock { file, error });
+                    }
+                }
+            }
+            rest = behind;
         }
-        Self::from(joined)
+        let piece = Arc::new(Buffer::recycled(joined, free));
+        Ok(Self::slice(&piece, 0..length))
     }
+}
+
+/// Some consecutive bytes of a file, and where they are.
+#[derive(Debug)]
+pub(super) enum BlockBytes {
+    Memory(Bytes),
+    Disk {
+        file: Arc<QuotaFile>,
+        /// Where they begin in the local file.
+        from: u64,
+        length: usize,
+    },
+}
+
+impl BlockBytes {
+    fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::Disk { length, .. } => *length,
+        }
+    }
+}
+
+/// A local file whose bytes cannot be read.
+#[derive(Debug)]
+pub(super) struct UnreadableBlock {
+    pub(super) file: Arc<QuotaFile>,
+    pub(super) error: io::Error,
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(buffer: Vec<u8>) -> Self {
         Self {
             range: 0..buffer.len(),
-            piece: Arc::new(Buffer { buffer, home: None }),
+            piece: Arc::new(Buffer::from(buffer)),
         }
     }
 }
@@ -83,10 +136,19 @@ impl Buffer {
 
     /// A copy of `bytes`, exactly as large as they are.
     pub(super) fn copied(bytes: &[u8]) -> Self {
-        Self {
-            buffer: bytes.to_vec(),
-            home: None,
-        }
+        Self::from(bytes.to_vec())
+    }
+}
+
+impl From<Vec<u8>> for Buffer {
+    fn from(buffer: Vec<u8>) -> Self {
+        Self { buffer, home: None }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes)", self.buffer.len())
     }
 }
 
@@ -184,10 +246,15 @@ mod tests {
     #[test]
     fn one_part_is_shared_and_several_are_joined() {
         let one = Bytes::from(b"hello ".to_vec());
-        let alone = Bytes::join(VecDeque::from([one.clone()]));
+        let free = Arc::new(BufferPool::new(0));
+        let alone = Bytes::load(vec![BlockBytes::Memory(one.clone())], &free).unwrap();
         assert!(Arc::ptr_eq(&one.piece, &alone.piece));
-        let two = Bytes::from(b"world".to_vec());
-        assert_eq!(&*Bytes::join(VecDeque::from([one, two])), b"hello world");
-        assert!(Bytes::join(VecDeque::new()).is_empty());
+        let file = Arc::new(QuotaFile::unaccounted());
+        file.file().write_all_at(b"the world", 0).unwrap();
+        let (from, length) = (4, 5);
+        let two = BlockBytes::Disk { file, from, length };
+        let joined = Bytes::load(vec![BlockBytes::Memory(one), two], &free).unwrap();
+        assert_eq!(&*joined, b"hello world");
+        assert!(Bytes::load(Vec::new(), &free).unwrap().is_empty());
     }
 }

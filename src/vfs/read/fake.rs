@@ -49,6 +49,8 @@ struct Fake {
     asked: usize,
     /// The server knows no REST.
     restarts_at_zero: bool,
+    /// The bytes were fetched ahead of the reader.
+    is_prefetched: bool,
 }
 
 /// Bytes that tell where in a file they are.
@@ -103,6 +105,11 @@ impl FakeFile {
     /// Every transfer begins at the start of the file.
     pub(in crate::vfs) fn restart_at_zero(&self) {
         self.state.lock().unwrap().restarts_at_zero = true;
+    }
+
+    /// All bytes are there for one reader before it begins.
+    pub(in crate::vfs) fn prefetch(&self) {
+        self.state.lock().unwrap().is_prefetched = true;
     }
 
     pub(in crate::vfs) fn opened(&self) -> Vec<u64> {
@@ -176,6 +183,11 @@ impl RangeSource for FakeSource {
 
     fn path(&self) -> RemotePath {
         RemotePath::root()
+    }
+
+    fn prefetched(&self, _version: &Version) -> Option<Vec<u8>> {
+        let is_prefetched = std::mem::take(&mut self.0.state.lock().unwrap().is_prefetched);
+        is_prefetched.then(|| self.0.bytes.clone())
     }
 }
 

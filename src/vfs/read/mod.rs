@@ -1,87 +1,57 @@
-//! An open remote file as its readers see it: any bytes, asked for from several threads at once.
+//! An open remote file as its readers see it: any bytes, asked for from several threads
+//! simultaneously.
 //!
+//! What is here of the file is in one [map of blocks](block_map), in memory and on the local disk.
 //! The kernel asks for a file in requests that come slightly out of order and side by side. Each
-//! belongs to one of a few [streams](stream): runs through the file, each filled by one thread
-//! ([fetch_thread]) with one transfer, read ahead within a bounded window. A request near a stream
-//! waits for it; one far from all of them begins a new stream in the place of the least recently
-//! used.
+//! belongs to one of a few [streams](stream): runs through the file, read ahead within a bounded
+//! window. A request near a stream waits for it; one far from all of them begins a new stream in
+//! the place of the least recently used.
+//!
+//! [Threads](fetch) bring what is missing: one for each stream, with one transfer that is resumed
+//! where it [breaks](resume), as long as the file is still [the one that was
+//! opened](pinned_version). Others fetch parts of the file in the background, where that
+//! [pays](parallel), or all of it where its readers [jump about](whole_file) in it.
 //!
 //! What a reader holds in memory is bounded: for each stream the window and the tail kept behind
 //! it, and one window of buffers that wait for their next use.
 //!
-//! Locks: the reader's, then the free list's. Neither is held while the network is waited for.
+//! Locks: the reader's, then the free list's. Neither is held during I/O.
 
+mod block_map;
 mod bytes;
-mod fetch_thread;
+mod fetch;
 pub(super) mod parallel;
 mod pinned_version;
 mod resume;
+mod source;
 mod state;
 mod stream;
+mod whole_file;
 
 #[cfg(test)]
 pub(in crate::vfs) mod fake;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::ftp::RemotePath;
-use crate::remote::{Error, ErrorKind, Version};
+use crate::remote::{Error, ErrorKind};
 
-use bytes::BufferPool;
 pub use bytes::Bytes;
+use bytes::{BlockBytes, BufferPool, UnreadableBlock};
+use fetch::FetchTask;
+use parallel::{ParallelReads, PartQueue, Verdict};
 pub(super) use pinned_version::PinnedVersion;
 pub(super) use resume::{DownloadStep, ResumableDownload, Revalidate};
+pub(super) use source::{RangeDownload, RangeSource};
 use state::{ReadRequest, ReaderState, StreamChoice, WaitingOn};
-use stream::Stream;
+use whole_file::JumpAdvice;
 
 /// How often a waiting read looks whether it is still wanted; a transfer that did not move for so
 /// long stalls.
 const LOOK_UP: Duration = Duration::from_millis(500);
-
-/// A file on the server that transfers can be begun on.
-pub(crate) trait RangeSource: Send + Sync {
-    /// Begins a transfer at `offset`, or before it where the server cannot: gives where it begins.
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error>;
-
-    /// What the server says of the file now.
-    fn version(&self) -> Result<Version, Error>;
-
-    /// The size in bytes by the server's best word for that alone (SIZE), where it tells one.
-    fn size(&self) -> Result<Option<u64>, Error> {
-        self.version().map(|version| version.size)
-    }
-
-    /// What the file is called now, for messages.
-    fn path(&self) -> RemotePath;
-}
-
-/// A transfer under way. Dropping it ends it, which may take a moment.
-pub(crate) trait RangeDownload: Send {
-    /// Some bytes into `buffer`; 0 when the server has confirmed the end.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
-
-    /// How long a packet takes to the server and back, where that is known.
-    fn round_trip(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// Where else bytes of a file may be: fetched when its readers jump so much that this is cheaper.
-pub(crate) trait BlockCache: Send + Sync {
-    /// The bytes `offset..end`, if all of them are there; does not wait for the network.
-    fn find(&self, offset: u64, end: u64) -> Option<Bytes>;
-
-    /// A read where no other one had been waited so long.
-    fn jumped(&self, waited: Duration);
-
-    /// Lets go of all of it, if nobody read from it for `older_than`.
-    fn forget_idle(&self, older_than: Duration);
-}
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +68,6 @@ pub(crate) struct ReadOptions {
 /// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
 pub(crate) struct Reader {
     shared: Arc<ReaderShared>,
-    keeper: Option<Box<dyn BlockCache>>,
 }
 
 /// What the reader's callers and its transfers' threads have in common.
@@ -107,15 +76,18 @@ struct ReaderShared {
     /// What the file was when it was opened.
     expected: Arc<PinnedVersion>,
     options: ReadOptions,
+    parallel: ParallelReads,
     state: Mutex<ReaderState>,
     /// Bytes came, a transfer failed or a stream is free: readers look again.
     arrived: Condvar,
+    /// A part can be claimed, or none ever, or there is time for one: their threads look again.
+    parts: Condvar,
     free: Arc<BufferPool>,
 }
 
 /// What a waiting read finds.
 enum ReadStatus {
-    Here(VecDeque<Bytes>),
+    Here(Vec<BlockBytes>),
     Failed(Error),
     /// Nothing has moved since then.
     Wait(Instant),
@@ -128,25 +100,21 @@ impl Reader {
         source: Arc<dyn RangeSource>,
         expected: Arc<PinnedVersion>,
         options: ReadOptions,
+        parallel: ParallelReads,
     ) -> Self {
-        let size = expected.size();
+        let state = ReaderState::new(expected.size(), Instant::now());
         Self {
             shared: Arc::new(ReaderShared {
                 source,
                 expected,
                 options,
-                state: Mutex::new(ReaderState::new(size)),
+                parallel,
+                state: Mutex::new(state),
                 arrived: Condvar::new(),
+                parts: Condvar::new(),
                 free: Arc::new(BufferPool::new(options.read_ahead)),
             }),
-            keeper: None,
         }
-    }
-
-    /// The same, with `keeper` beside it.
-    pub(crate) fn with(mut self, keeper: Box<dyn BlockCache>) -> Self {
-        self.keeper = Some(keeper);
-        self
     }
 
     /// The `length` bytes at `offset`, fewer at the end of the file; none when that means waiting.
@@ -154,18 +122,14 @@ impl Reader {
         if self.has_changed() {
             return None;
         }
-        let end = {
-            let mut state = self.shared.lock();
-            let end = state.clip(offset, length);
-            if end <= offset {
-                return Some(Bytes::default());
-            }
-            if let Some(parts) = state.find(offset, end) {
-                return Some(Bytes::join(parts));
-            }
-            end
-        };
-        self.keeper.as_ref()?.find(offset, end)
+        let mut state = self.shared.lock();
+        let end = state.clip(offset, length);
+        if end <= offset {
+            return Some(Bytes::default());
+        }
+        let parts = state.find(offset, end, Instant::now())?;
+        drop(state);
+        self.shared.load(parts)
     }
 
     /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says
@@ -192,12 +156,13 @@ impl Reader {
                 ReadStatus::Here(parts) => {
                     shared.leave(&mut state, &mut ticket);
                     drop(state);
-                    if ticket.is_jump
-                        && let Some(keeper) = &self.keeper
-                    {
-                        keeper.jumped(ticket.since.elapsed());
+                    if std::mem::take(&mut ticket.is_jump) {
+                        self.jumped(ticket.since.elapsed());
                     }
-                    return Ok(Bytes::join(parts));
+                    if let Some(bytes) = shared.load(parts) {
+                        return Ok(bytes);
+                    }
+                    state = shared.lock();
                 }
                 ReadStatus::Failed(error) => {
                     shared.leave(&mut state, &mut ticket);
@@ -248,28 +213,84 @@ impl Reader {
     /// `older_than`.
     pub(crate) fn forget_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
-        let is_old = |stream: &mut Stream| {
-            stream.transfer.is_none() && !stream.is_awaited() && stream.used.elapsed() >= older_than
-        };
-        let old: Vec<Stream> = state.streams.extract_if(.., is_old).collect();
+        state.forget_idle(older_than, Instant::now());
         let is_empty = state.streams.is_empty();
         drop(state);
-        drop(old);
         if is_empty {
             self.shared.free.clear();
         }
-        if let Some(keeper) = &self.keeper {
-            keeper.forget_idle(older_than);
+        self.shared.sweep();
+    }
+
+    /// A read where no other one had been waited so long.
+    fn jumped(&self, waited: Duration) {
+        let advice = self.shared.lock().whole.jumped(waited);
+        match advice {
+            JumpAdvice::GoOn => {}
+            JumpAdvice::Fetch(time) => self.fetch_whole(time),
+            JumpAdvice::GiveTime(time) => self.give_time(time),
         }
+    }
+
+    /// Fetches all of the file in the background, where that can be done.
+    fn fetch_whole(&self, time: Duration) {
+        let shared = &self.shared;
+        let Some(size) = shared
+            .expected
+            .size()
+            .filter(|size| *size <= whole_file::MOST)
+        else {
+            return;
+        };
+        // The readers' own transfers need connections, too.
+        let most = shared.source.most_beside() / 2;
+        if most == 0 || shared.parallel.known() == Some(Verdict::DoesNotPay) {
+            return;
+        }
+        log::debug!(
+            "{} is fetched whole: its readers jump",
+            shared.source.path()
+        );
+        let now = Instant::now();
+        let queue = {
+            let mut state = shared.lock();
+            if state.whole.queue.is_some() {
+                return;
+            }
+            let id = state.number();
+            let mut queue = PartQueue::whole(id, size, most, now);
+            queue.give_time(time);
+            state.queues.push(queue);
+            state.whole.queue = Some(id);
+            state.whole.used = now;
+            id
+        };
+        shared.fetch_parts(queue, most);
+    }
+
+    /// Lets the fetching of the whole file go on for `time` more.
+    fn give_time(&self, time: Duration) {
+        let mut state = self.shared.lock();
+        if let Some(id) = state.whole.queue
+            && let Some(queue) = state.queue(id)
+        {
+            queue.give_time(time);
+        }
+        self.shared.parts.notify_all();
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let streams = std::mem::take(&mut self.shared.lock().streams);
-        for mut stream in streams {
+        let mut state = self.shared.lock();
+        let blocks = std::mem::take(&mut state.blocks);
+        for mut stream in std::mem::take(&mut state.streams) {
             stream.end();
         }
+        state.whole.queue = None;
+        drop(state);
+        drop(blocks);
+        self.shared.sweep();
     }
 }
 
@@ -287,6 +308,19 @@ impl ReaderShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The bytes of `parts`. Where the local disk cannot give them they are no longer here.
+    fn load(&self, parts: Vec<BlockBytes>) -> Option<Bytes> {
+        match Bytes::load(parts, &self.free) {
+            Ok(bytes) => Some(bytes),
+            Err(UnreadableBlock { file, error }) => {
+                log::warn!("cannot read what was kept: {error}");
+                self.lock().blocks.lose(&file);
+                self.sweep();
+                None
+            }
+        }
+    }
+
     /// How the read stands now; one that waits nowhere yet is given its place.
     fn look(self: &Arc<Self>, state: &mut ReaderState, ticket: &mut ReadRequest) -> ReadStatus {
         let offset = ticket.offset;
@@ -295,19 +329,19 @@ impl ReaderShared {
         }
         let end = state.clip(offset, ticket.length);
         if end <= offset {
-            return ReadStatus::Here(VecDeque::new());
-        }
-        if let Some(parts) = state.find(offset, end) {
-            return ReadStatus::Here(parts);
+            return ReadStatus::Here(Vec::new());
         }
         let now = Instant::now();
+        if let Some(parts) = state.find(offset, end, now) {
+            return ReadStatus::Here(parts);
+        }
         if let WaitingOn::Stream(id) = ticket.place {
-            match state.stream(id) {
+            match state.streams.iter().find(|stream| stream.id == id) {
                 Some(stream) => {
                     if let Some(error) = stream.error_of(ticket.id) {
                         return ReadStatus::Failed(error);
                     }
-                    if stream.transfer.is_some() {
+                    if stream.transfer.is_some() && !state.has_hole(stream, offset) {
                         return ReadStatus::Wait(stream.moved.max(ticket.since));
                     }
                 }
@@ -340,8 +374,8 @@ impl ReaderShared {
         };
         if let Some(stream) = state.stream(id) {
             stream.wait_for(ticket.id, offset, end);
-            stream.wanted(end, now);
         }
+        state.want_stream(id, end, now);
         ticket.place = WaitingOn::Stream(id);
         ReadStatus::Wait(now)
     }
@@ -357,7 +391,12 @@ impl ReaderShared {
         let transfer = state.number();
         if let Some(stream) = state.stream(id) {
             stream.begin(transfer, now);
-            if let Err(error) = fetch_thread::spawn(self, stream, transfer, trust) {
+            let task = FetchTask::Stream {
+                transfer,
+                position: stream.position(),
+                trust,
+            };
+            if let Err(error) = fetch::spawn(self, task) {
                 stream.end();
                 return Err(self.error(ErrorKind::Local, error.to_string()));
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pinned_version::PinnedVersion;
-use super::{RangeDownload, RangeSource};
+use super::source::{RangeDownload, RangeSource};
 use crate::remote::{Error, ErrorKind};
 
 /// Failures in a row, with less than [`PROGRESS`] in between, that are made good by opening anew.
@@ -24,7 +24,8 @@ const LONG: (u64, Duration) = (4 << 20, Duration::from_secs(1));
 pub(in crate::vfs) enum DownloadStep {
     /// So many bytes are in the buffer.
     Bytes(usize),
-    /// The transfer broke, or has to read on to where it is to begin; the next step goes on.
+    /// The transfer began, broke, or has to read on to where it is to begin; the next step goes
+    /// on.
     Again,
     /// The server confirmed the end of the file.
     End,
@@ -45,6 +46,8 @@ pub(in crate::vfs) struct ResumableDownload {
     expected: Arc<PinnedVersion>,
     trust: Revalidate,
     incoming: Option<Box<dyn RangeDownload>>,
+    /// How far away the server was found to be, where the last transfer began at the position.
+    round_trip: Option<Duration>,
     /// Bytes still to be read over: the server begins only at the start.
     before: u64,
     position: u64,
@@ -73,6 +76,7 @@ impl ResumableDownload {
             expected,
             trust,
             incoming: None,
+            round_trip: None,
             before: 0,
             position,
             began: (position, Instant::now()),
@@ -88,6 +92,59 @@ impl ResumableDownload {
         self.position
     }
 
+    /// How long a packet takes to the server and back, where that is known and transfers begin
+    /// where they are asked to.
+    pub(in crate::vfs) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Goes on at `position`: the bytes before it came another way. Gives the transfer under way,
+    /// which is of no more use. At the end of the file, a long transfer asks whether the file
+    /// stayed the same.
+    ///
+    /// # Errors
+    /// `Changed` when the file became another one; what failed where the server cannot be asked.
+    pub(in crate::vfs) fn skip_to(
+        &mut self,
+        position: u64,
+    ) -> Result<Option<Box<dyn RangeDownload>>, Error> {
+        let unused = self.incoming.take();
+        if self.expected.size() == Some(position) {
+            self.end_at(position)?;
+        } else {
+            self.position = position;
+            self.before = 0;
+            self.trust = Revalidate::Yes;
+        }
+        Ok(unused)
+    }
+
+    /// All bytes came, another way, and the file ends at `position`. After a long time or many
+    /// bytes the server is asked whether the file stayed the same.
+    ///
+    /// # Errors
+    /// Those of [`Self::skip_to`].
+    pub(in crate::vfs) fn end_at(&mut self, position: u64) -> Result<(), Error> {
+        self.position = position;
+        if self.was_long() {
+            self.expected.confirm(&*self.source)?;
+        }
+        self.complete = true;
+        Ok(())
+    }
+
+    /// Asks the server whether the file is the expected one, where that is not sure.
+    ///
+    /// # Errors
+    /// Those of [`Self::skip_to`].
+    pub(in crate::vfs) fn revalidate(&mut self) -> Result<(), Error> {
+        if self.trust == Revalidate::Yes {
+            self.expected.confirm(&*self.source)?;
+            self.trust = Revalidate::No;
+        }
+        Ok(())
+    }
+
     /// Waits for the network once. `buffer` must not be empty.
     ///
     /// # Errors
@@ -98,14 +155,16 @@ impl ResumableDownload {
         if self.complete {
             return Ok(DownloadStep::End);
         }
-        let mut incoming = match self.incoming.take() {
-            Some(incoming) => incoming,
-            None => match self.open() {
-                Ok(incoming) => incoming,
-                Err(error) => return self.failed(error),
-            },
+        let Some(mut incoming) = self.incoming.take() else {
+            return match self.open() {
+                Ok(incoming) => {
+                    self.incoming = Some(incoming);
+                    self.opened = true;
+                    Ok(DownloadStep::Again)
+                }
+                Err(error) => self.failed(error),
+            };
         };
-        self.opened = true;
         if self.before > 0 {
             return self.read_over(incoming, buffer);
         }
@@ -133,12 +192,10 @@ impl ResumableDownload {
 
     /// Begins a transfer, of the file that is expected.
     fn open(&mut self) -> Result<Box<dyn RangeDownload>, Error> {
-        if self.trust == Revalidate::Yes {
-            self.expected.confirm(&*self.source)?;
-            self.trust = Revalidate::No;
-        }
+        self.revalidate()?;
         let (incoming, start) = self.source.open_at(self.position)?;
         self.before = self.position.saturating_sub(start);
+        self.round_trip = incoming.round_trip().filter(|_| self.before == 0);
         Ok(incoming)
     }
 

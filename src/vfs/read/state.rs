@@ -1,21 +1,30 @@
-//! Which stream a read belongs to: one that comes to its offset, one that stopped there, or a new
-//! one.
+//! What is known of an open file's bytes: the blocks that are here, the streams and the parts that
+//! bring more, and which stream a read belongs to: one that comes to its offset, one that stopped
+//! there, or a new one. Pure bookkeeping: no thread, no I/O, and time is an argument.
 
-use std::collections::VecDeque;
-use std::ops::RangeInclusive;
-use std::time::Instant;
+use std::ops::{Range, RangeInclusive};
+use std::sync::{Arc, Condvar};
+use std::time::{Duration, Instant};
 
-use super::Bytes;
+use super::block_map::{BlockMap, BlockPlace, Retention};
+use super::bytes::BlockBytes;
+use super::parallel::{PartBytes, PartOutcome, PartQueue, PartsFor, StreamPlace};
 use super::stream::{GAP, Stream};
+use super::whole_file::WholeFile;
+use crate::vfs::local::quota::QuotaFile;
 
 /// Pieces are filled and handed out in blocks aligned in the file; a block is as large as the
 /// kernel's requests are, between these bounds (Linux asks for 128 KiB, or up to 1 MiB where the
 /// device's `read_ahead_kb` was raised).
 const BLOCK: RangeInclusive<u64> = 128 << 10..=1 << 20;
 
-/// The streams, and who waits for them.
+/// The blocks of a file, the streams, and who waits for them.
 pub(super) struct ReaderState {
+    pub(super) blocks: BlockMap,
     pub(super) streams: Vec<Stream>,
+    /// Parts that come beside the streams.
+    pub(super) queues: Vec<PartQueue>,
+    pub(super) whole: WholeFile,
     /// Where the file ends, as far as known: the given size, else the end the server confirmed.
     pub(super) end: Option<u64>,
     /// The next stream's, transfer's or ticket's number.
@@ -47,6 +56,20 @@ pub(super) enum WaitingOn {
     Stream(u64),
 }
 
+/// What the thread behind a stream does next.
+pub(super) enum StreamStep {
+    /// Receive this many bytes.
+    Fetch(usize),
+    /// Go on behind these, which came in a part.
+    Follow(PartBytes),
+    /// Wait for the next bytes of a part.
+    AwaitPart,
+    /// Wait until the stream may go further.
+    Park,
+    /// The parts are of no more use.
+    PartsFailed,
+}
+
 /// Which stream a read is for.
 pub(super) enum StreamChoice {
     /// One that is coming to its offset.
@@ -59,9 +82,12 @@ pub(super) enum StreamChoice {
 
 impl ReaderState {
     /// No streams yet, of a file of `size` bytes where that is known.
-    pub(super) fn new(size: Option<u64>) -> Self {
+    pub(super) fn new(size: Option<u64>, now: Instant) -> Self {
         Self {
+            blocks: BlockMap::default(),
             streams: Vec::new(),
+            queues: Vec::new(),
+            whole: WholeFile::new(now),
             end: size,
             next: 0,
             queued: 0,
@@ -112,14 +138,231 @@ impl ReaderState {
         self.end.map_or(end, |size| end.min(size))
     }
 
-    /// The bytes, if they are here.
-    pub(super) fn find(&mut self, offset: u64, end: u64) -> Option<VecDeque<Bytes>> {
-        let now = Instant::now();
-        self.streams.iter_mut().find_map(|stream| {
-            let parts = stream.find(offset, end)?;
+    /// Where the bytes are, if all of them are here. The stream that they lie on may go further.
+    pub(super) fn find(&mut self, offset: u64, end: u64, now: Instant) -> Option<Vec<BlockBytes>> {
+        let found = self.blocks.find(offset..end)?;
+        let is_on = |stream: &Stream| {
+            let kept = stream.kept();
+            kept.start <= offset && end <= kept.end
+        };
+        match self.streams.iter().position(is_on) {
+            Some(index) => self.want(index, end, now),
+            None => self.whole.used = now,
+        }
+        Some(found)
+    }
+
+    /// The stream `id` is wanted up to `end`.
+    pub(super) fn want_stream(&mut self, id: u64, end: u64, now: Instant) {
+        if let Some(index) = self.streams.iter().position(|stream| stream.id == id) {
+            self.want(index, end, now);
+        }
+    }
+
+    fn want(&mut self, index: usize, end: u64, now: Instant) {
+        if let Some(stream) = self.streams.get_mut(index) {
             stream.wanted(end, now);
-            Some(parts)
-        })
+            self.trim(index);
+        }
+    }
+
+    /// The next `length` bytes of the stream that `transfer` fills are in `place`, from byte `from`
+    /// on. Says whether a reader can go on now; none when the stream has gone on without this
+    /// transfer.
+    pub(super) fn publish(
+        &mut self,
+        transfer: u64,
+        length: u64,
+        place: &BlockPlace,
+        from: u64,
+    ) -> Option<bool> {
+        let transfer = Some(transfer);
+        let index = self.streams.iter().position(|it| it.transfer == transfer)?;
+        let stream = self.streams.get_mut(index)?;
+        let start = stream.position();
+        let serves = stream.publish(length);
+        let range = start..start + length;
+        self.blocks.insert(range, place, from, Retention::Stream);
+        self.trim(index);
+        Some(serves)
+    }
+
+    /// What the thread that fills a stream by `transfer` does next, in a file of `size` bytes, and
+    /// what wakes it; none when the stream has gone on without it.
+    pub(super) fn next_step(
+        &mut self,
+        transfer: u64,
+        size: Option<u64>,
+    ) -> Option<(StreamStep, Arc<Condvar>)> {
+        let block = self.block;
+        let stream = self.filled_by(transfer)?;
+        let room = Arc::clone(&stream.room);
+        if !stream.has_room() {
+            stream.park();
+            return Some((StreamStep::Park, room));
+        }
+        let start = stream.position();
+        let boundary = (start / block + 1).saturating_mul(block);
+        let end = size.map_or(boundary, |size| size.min(boundary));
+        let place = self.queue_for(transfer).map(|queue| queue.place(start));
+        let step = match place {
+            None | Some(StreamPlace::Before(None)) => StreamStep::Fetch((end - start) as usize),
+            Some(StreamPlace::Before(Some(distance))) => {
+                StreamStep::Fetch((end - start).min(distance) as usize)
+            }
+            Some(StreamPlace::In(mut bytes)) => {
+                bytes.range.end = bytes.range.end.min(end);
+                StreamStep::Follow(bytes)
+            }
+            Some(StreamPlace::Waiting) => StreamStep::AwaitPart,
+            Some(StreamPlace::Failed) => {
+                if let Some(queue) = self.queue_for(transfer) {
+                    queue.discard();
+                }
+                StreamStep::PartsFailed
+            }
+        };
+        Some((step, room))
+    }
+
+    /// The queue `id`, while its parts are of use.
+    pub(super) fn queue(&mut self, id: u64) -> Option<&mut PartQueue> {
+        let index = self.queues.iter().position(|queue| queue.id == id)?;
+        let queue = self.queues.get(index)?;
+        if !self.is_used(queue) {
+            return None;
+        }
+        self.queues.get_mut(index)
+    }
+
+    /// The stream that the parts of the queue `id` are for.
+    pub(super) fn stream_of_queue(&mut self, id: u64) -> Option<&mut Stream> {
+        match self.queue(id)?.parts_for {
+            PartsFor::Stream(transfer) => self.filled_by(transfer),
+            PartsFor::File => None,
+        }
+    }
+
+    /// Whether a part can be claimed for the stream that `transfer` fills.
+    pub(super) fn has_room_for_part(&mut self, transfer: u64) -> bool {
+        self.queue_for(transfer)
+            .is_some_and(|queue| queue.has_room())
+    }
+
+    /// Bytes that came in parts for the stream that `transfer` fills.
+    pub(super) fn brought_for(&mut self, transfer: u64) -> u64 {
+        self.queue_for(transfer).map_or(0, |queue| queue.brought())
+    }
+
+    /// Ends the parts for the stream that `transfer` fills.
+    pub(super) fn cut_parts(&mut self, transfer: u64) {
+        if let Some(queue) = self.queue_for(transfer) {
+            queue.cut();
+        }
+    }
+
+    /// The transfer of the part `number` of the queue `id` has ended. The server has confirmed what
+    /// came of a whole file.
+    pub(super) fn end_part(&mut self, id: u64, number: u64, outcome: PartOutcome) {
+        let Some(queue) = self.queue(id) else {
+            return;
+        };
+        queue.end_part(number, outcome);
+        if queue.parts_for == PartsFor::File
+            && let Some(bytes) = queue.take(number)
+        {
+            let place = BlockPlace::Disk(bytes.file);
+            self.blocks
+                .insert(bytes.range, &place, bytes.from, Retention::File);
+        }
+    }
+
+    /// The parts of the queue `id` are of no more use.
+    pub(super) fn discard_queue(&mut self, id: u64) {
+        if let Some(queue) = self.queue(id) {
+            queue.discard();
+        }
+    }
+
+    /// Takes the queues whose parts are of no more use.
+    pub(super) fn take_unused_queues(&mut self) -> Vec<PartQueue> {
+        let (used, unused) = std::mem::take(&mut self.queues)
+            .into_iter()
+            .partition(|queue| self.is_used(queue));
+        self.queues = used;
+        unused
+    }
+
+    /// Takes the local files whose blocks are gone, to be closed without the lock.
+    pub(super) fn take_released(&mut self) -> Vec<Arc<QuotaFile>> {
+        self.blocks.take_released()
+    }
+
+    fn queue_for(&mut self, transfer: u64) -> Option<&mut PartQueue> {
+        let parts_for = PartsFor::Stream(transfer);
+        let mut queues = self.queues.iter_mut();
+        queues.find(|it| it.parts_for == parts_for && !it.is_discarded())
+    }
+
+    fn is_used(&self, queue: &PartQueue) -> bool {
+        let has_readers = match queue.parts_for {
+            PartsFor::Stream(transfer) => {
+                let transfer = Some(transfer);
+                self.streams
+                    .iter()
+                    .any(|stream| stream.transfer == transfer)
+            }
+            PartsFor::File => self.whole.queue == Some(queue.id),
+        };
+        has_readers && !queue.is_discarded()
+    }
+
+    /// Lets go of what a stream keeps no longer.
+    fn trim(&mut self, index: usize) {
+        let Some(stream) = self.streams.get(index) else {
+            return;
+        };
+        let floor = self.blocks.block_start(stream.next_floor());
+        let passed = stream.kept().start..floor;
+        if passed.is_empty() {
+            return;
+        }
+        self.evict(&passed, Some(index));
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.set_floor(floor);
+        }
+    }
+
+    /// Lets go of the blocks in `range` that no stream but that at `without` keeps.
+    fn evict(&mut self, range: &Range<u64>, without: Option<usize>) {
+        let streams = self.streams.iter().enumerate();
+        let others: Vec<_> = streams
+            .filter(|(index, _)| Some(*index) != without)
+            .map(|(_, stream)| stream.kept())
+            .collect();
+        self.blocks.evict(range, |block| {
+            others
+                .iter()
+                .any(|kept| kept.start < block.end && block.start < kept.end)
+        });
+    }
+
+    /// Lets go of the streams without a transfer that nobody waits for or has read from for
+    /// `older_than`, and of their bytes.
+    pub(super) fn forget_idle(&mut self, older_than: Duration, now: Instant) {
+        let is_old = |stream: &mut Stream| {
+            let unused = now.saturating_duration_since(stream.used);
+            stream.transfer.is_none() && !stream.is_awaited() && unused >= older_than
+        };
+        let old: Vec<Stream> = self.streams.extract_if(.., is_old).collect();
+        for stream in old {
+            self.evict(&stream.kept(), None);
+        }
+        let unused = now.saturating_duration_since(self.whole.used);
+        if self.whole.queue.is_some() && unused >= older_than {
+            self.whole.queue = None;
+            self.blocks.evict_file();
+        }
     }
 
     /// Which stream is to bring the bytes at `offset`; none while others wait for every one of
@@ -128,11 +371,13 @@ impl ReaderState {
         let streams = &self.streams;
         let near = streams
             .iter()
-            .filter_map(|it| Some((it.distance(offset)?, it.id)));
-        if let Some((_, id)) = near.min() {
-            return Some(StreamChoice::Running(id));
+            .filter_map(|it| Some((it.distance(offset)?, it)));
+        let near = near.filter(|(_, it)| !self.has_hole(it, offset));
+        if let Some((_, stream)) = near.min_by_key(|(distance, it)| (*distance, it.id)) {
+            return Some(StreamChoice::Running(stream.id));
         }
-        if let Some(stream) = streams.iter().find(|it| it.can_go_on(offset)) {
+        let goes_on = |it: &&Stream| it.can_go_on(offset) && !self.has_hole(it, offset);
+        if let Some(stream) = streams.iter().find(goes_on) {
             return Some(StreamChoice::Stopped(stream.id));
         }
         if streams.len() < most.max(1) {
@@ -141,8 +386,17 @@ impl ReaderState {
         let unwanted = streams.iter().filter(|stream| !stream.is_awaited());
         let id = unwanted.min_by_key(|stream| stream.used)?.id;
         let index = streams.iter().position(|stream| stream.id == id)?;
-        self.streams.swap_remove(index).end();
+        let mut replaced = self.streams.swap_remove(index);
+        replaced.end();
+        self.evict(&replaced.kept(), None);
         Some(StreamChoice::Free)
+    }
+
+    /// Whether bytes between `offset` and the position of `stream` are gone, which it brings no
+    /// more: they were on the disk.
+    pub(super) fn has_hole(&self, stream: &Stream, offset: u64) -> bool {
+        let before = offset..stream.position();
+        !before.is_empty() && self.blocks.find(before).is_none()
     }
 
     /// A new stream for a read at `offset`.

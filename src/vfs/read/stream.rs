@@ -1,11 +1,11 @@
-//! One run through a file: the bytes that have come and are kept, how far they are wanted, and who
-//! waits for which. Pure bookkeeping: no thread, no lock, no network.
+//! One run through a file: how far its bytes have come, how far they are wanted and kept, and who
+//! waits for which. The bytes themselves are in the file's [block map](super::block_map). Pure
+//! bookkeeping: no thread, no lock, no network.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
-use super::bytes::{Buffer, Bytes};
 use crate::remote::Error;
 
 /// Kept behind the furthest byte asked for: the kernel's read-ahead comes slightly out of order.
@@ -25,13 +25,6 @@ struct Waiter {
     end: u64,
     /// Why the bytes will not come.
     error: Option<Error>,
-}
-
-/// Some consecutive bytes and where in the file they are.
-struct Placed {
-    start: u64,
-    end: u64,
-    piece: Arc<Buffer>,
 }
 
 /// What is to become of the bytes received and not yet published.
@@ -55,8 +48,9 @@ pub(super) struct Stream {
     pub(super) used: Instant,
     /// When the transfer last moved.
     pub(super) moved: Instant,
-    /// Consecutive, the last one ends at `position`.
-    pieces: VecDeque<Placed>,
+    /// First byte that is kept.
+    floor: u64,
+    /// End of the published bytes.
     position: u64,
     /// `position` and what is in the buffer being filled.
     received: u64,
@@ -81,7 +75,7 @@ impl Stream {
             room: Arc::default(),
             used: now,
             moved: now,
-            pieces: VecDeque::new(),
+            floor: position,
             position,
             received: position,
             furthest: position,
@@ -98,17 +92,23 @@ impl Stream {
         self.position
     }
 
-    /// First byte still kept.
-    pub(super) fn floor(&self) -> u64 {
-        self.pieces
-            .front()
-            .map_or(self.position, |piece| piece.start)
+    /// The bytes that have come and are kept.
+    pub(super) fn kept(&self) -> Range<u64> {
+        self.floor..self.position
     }
 
-    /// Bytes kept, published ones only.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> u64 {
-        self.position - self.floor()
+    /// First byte that is to be kept: it and those behind the floor are more than the tail behind
+    /// the reader, and nobody waits for them.
+    pub(super) fn next_floor(&self) -> u64 {
+        let behind = self.furthest.saturating_sub(TAIL);
+        let awaited = self.waiters.iter().map(|it| it.offset).min();
+        let floor = awaited.map_or(behind, |offset| offset.min(behind));
+        floor.clamp(self.floor, self.position)
+    }
+
+    /// The bytes before `floor` are no longer kept.
+    pub(super) fn set_floor(&mut self, floor: u64) {
+        self.floor = floor;
     }
 
     /// Reads that wait.
@@ -120,23 +120,13 @@ impl Stream {
     /// How far a read at `offset` is from what has come; none when this stream will not bring it.
     pub(super) fn distance(&self, offset: u64) -> Option<u64> {
         let reach = (self.received + GAP).max(self.furthest + self.window);
-        (self.transfer.is_some() && (self.floor()..=reach).contains(&offset))
+        (self.transfer.is_some() && (self.floor..=reach).contains(&offset))
             .then(|| offset.saturating_sub(self.received))
     }
 
     /// Whether a new transfer at `position` would bring `offset` without a gap.
     pub(super) fn can_go_on(&self, offset: u64) -> bool {
-        self.transfer.is_none() && (self.floor()..=self.position).contains(&offset)
-    }
-
-    /// The bytes `offset..end`, if all of them are here.
-    pub(super) fn find(&self, offset: u64, end: u64) -> Option<VecDeque<Bytes>> {
-        if offset < self.floor() || end > self.position {
-            return None;
-        }
-        let first = self.pieces.partition_point(|placed| placed.end <= offset);
-        let parts = self.pieces.range(first..).take_while(|it| it.start < end);
-        Some(parts.map(|placed| placed.slice(offset, end)).collect())
+        self.transfer.is_none() && (self.floor..=self.position).contains(&offset)
     }
 
     /// A read of `offset..end` was answered or is going to be: the stream may go further. Wakes the
@@ -149,7 +139,6 @@ impl Stream {
                 self.window = (self.window * 2).min(self.largest_window);
                 self.grown_at = end;
             }
-            self.trim();
         }
         if self.parked && self.has_room() {
             self.parked = false;
@@ -208,15 +197,12 @@ impl Stream {
         }
     }
 
-    /// Adds `length` bytes of `piece` at the position. Says whether a reader can go on now.
-    pub(super) fn publish(&mut self, piece: Arc<Buffer>, length: u64) -> bool {
-        let start = self.position;
-        let end = start + length;
+    /// The next `length` bytes are in the block map. Says whether a reader can go on now.
+    pub(super) fn publish(&mut self, length: u64) -> bool {
+        let end = self.position + length;
         let serves = self.serves_a_waiter(end);
-        self.pieces.push_back(Placed { start, end, piece });
         self.position = end;
         self.received = end;
-        self.trim();
         serves
     }
 
@@ -250,25 +236,6 @@ impl Stream {
         let news = self.position + 1..=end;
         self.waiters.iter().any(|it| news.contains(&it.end))
     }
-
-    /// Lets go of what is more than the tail behind, but nothing that is waited for.
-    fn trim(&mut self) {
-        let behind = self.furthest.saturating_sub(TAIL);
-        let awaited = self.waiters.iter().map(|it| it.offset).min();
-        let floor = awaited.map_or(behind, |offset| offset.min(behind));
-        while self.pieces.front().is_some_and(|it| it.end <= floor) {
-            self.pieces.pop_front();
-        }
-    }
-}
-
-impl Placed {
-    /// The part of it that lies in `offset..end`.
-    fn slice(&self, offset: u64, end: u64) -> Bytes {
-        let from = offset.max(self.start) - self.start;
-        let to = end.min(self.end) - self.start;
-        Bytes::slice(&self.piece, from as usize..to as usize)
-    }
 }
 
 #[cfg(test)]
@@ -281,25 +248,6 @@ mod tests {
         let mut stream = Stream::new(1, position, 4 << 20, Instant::now());
         stream.begin(1, Instant::now());
         stream
-    }
-
-    fn publish(stream: &mut Stream, length: u64) -> bool {
-        let bytes: Vec<u8> = (0..length)
-            .map(|at| (stream.position() + at) as u8)
-            .collect();
-        stream.publish(Arc::new(Buffer::copied(&bytes)), length)
-    }
-
-    #[test]
-    fn a_read_across_pieces_is_found_in_parts() {
-        let mut stream = stream(100);
-        publish(&mut stream, 50);
-        publish(&mut stream, 50);
-        let joined = Bytes::join(stream.find(140, 160).unwrap());
-        assert_eq!(*joined, (140..160).map(|at| at as u8).collect::<Vec<_>>());
-        assert_eq!(stream.find(150, 151).unwrap().len(), 1);
-        assert!(stream.find(99, 101).is_none());
-        assert!(stream.find(190, 201).is_none());
     }
 
     #[test]
@@ -319,7 +267,7 @@ mod tests {
         let mut stream = stream(0);
         let now = Instant::now();
         stream.wanted(K, now);
-        publish(&mut stream, K + FIRST_WINDOW);
+        stream.publish(K + FIRST_WINDOW);
         assert!(!stream.has_room());
         stream.park();
         stream.wanted(2 * K, now);
@@ -337,16 +285,20 @@ mod tests {
     #[test]
     fn the_tail_is_kept_and_what_lies_behind_is_not_unless_awaited() {
         let mut stream = stream(0);
-        for _ in 0..64 {
-            publish(&mut stream, 128 * K);
-        }
+        stream.publish(8 << 20);
         stream.wait_for(7, 128 * K, 256 * K);
         stream.wanted(8 << 20, Instant::now());
-        assert_eq!(stream.floor(), 128 * K, "a read waits for it");
+        assert_eq!(stream.next_floor(), 128 * K, "a read waits for it");
         stream.leave(7);
-        stream.wanted((8 << 20) + 1, Instant::now());
-        assert!(stream.floor() > (5 << 20) && stream.floor() <= (6 << 20));
-        assert!(stream.held() <= TAIL + 128 * K);
+        assert_eq!(stream.next_floor(), (8 << 20) - TAIL);
+        stream.set_floor(7 << 20);
+        assert_eq!(stream.next_floor(), 7 << 20, "what is gone is gone");
+        stream.wanted(16 << 20, Instant::now());
+        assert_eq!(
+            stream.next_floor(),
+            8 << 20,
+            "no further than what has come"
+        );
     }
 
     #[test]
@@ -357,8 +309,8 @@ mod tests {
         stream.wait_for(1, 0, 8 * K);
         assert_eq!(stream.receive(6 * K, now), StreamProgress::GoOn);
         assert_eq!(stream.receive(9 * K, now), StreamProgress::Publish);
-        assert!(publish(&mut stream, 9 * K));
-        assert!(!publish(&mut stream, K), "that reader was served before");
+        assert!(stream.publish(9 * K));
+        assert!(!stream.publish(K), "that reader was served before");
     }
 
     #[test]

@@ -7,7 +7,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::fake::{FakeFile, FakeSource, PATIENCE, Plan, sample};
+use super::stream::Stream;
 use super::*;
+use crate::ftp::RemotePath;
+use crate::journal::Journal;
+use crate::remote::Version;
+use crate::vfs::local::spool::SpoolDir;
 
 const K: usize = 1 << 10;
 const M: usize = 1 << 20;
@@ -18,6 +23,10 @@ fn options() -> ReadOptions {
         streams: 3,
         timeout: PATIENCE,
     }
+}
+
+fn parallel() -> ParallelReads {
+    ParallelReads::new(SpoolDir::new(Journal::disabled(None), None))
 }
 
 fn expected(size: Option<usize>) -> Arc<PinnedVersion> {
@@ -33,7 +42,7 @@ fn sized(size: Option<usize>) -> Version {
 
 fn reader(file: &Arc<FakeFile>, size: Option<usize>) -> Reader {
     let source = Arc::new(FakeSource(Arc::clone(file)));
-    Reader::new(source, expected(size), options())
+    Reader::new(source, expected(size), options(), parallel())
 }
 
 fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
@@ -125,6 +134,20 @@ fn a_read_across_the_end_is_short_and_one_beyond_is_empty() {
         assert!(reader.read(end, 100).unwrap().is_empty());
         assert!(reader.read(u64::MAX, 100).unwrap().is_empty());
         assert_eq!(file.opened(), [0]);
+    }
+}
+
+#[test]
+fn a_file_that_was_fetched_ahead_is_read_without_a_transfer() {
+    for size in [Some(200 * K), None] {
+        let file = FakeFile::new(sample(200 * K), &[]);
+        file.prefetch();
+        let ahead = reader(&file, size);
+        assert!(read_all(&ahead, 128 * K).unwrap() == file.bytes());
+        assert!(file.opened().is_empty());
+        let anew = reader(&file, size);
+        assert!(read_all(&anew, 128 * K).unwrap() == file.bytes());
+        assert_eq!(file.opened(), [0], "it was there for one reader");
     }
 }
 
@@ -243,8 +266,7 @@ fn a_slow_reader_stops_the_transfer_and_bounds_the_memory() {
         furthest = (at + 128 * K) as u64;
         assert!(file.sent() <= furthest + 5 * M as u64);
         let state = reader.shared.lock();
-        let held: u64 = state.streams.iter().map(Stream::held).sum();
-        assert!(held <= 8 * M as u64);
+        assert!(state.blocks.in_memory() <= 8 * M as u64);
     }
     file.wait_for_sent(furthest + 2 * M as u64);
 }
@@ -353,7 +375,7 @@ fn a_transfer_that_does_not_move_is_given_up() {
         timeout: Duration::from_millis(50),
         ..options()
     };
-    let reader = Reader::new(source, expected(Some(M)), options);
+    let reader = Reader::new(source, expected(Some(M)), options, parallel());
     assert_eq!(reader.read(0, 10).unwrap_err().kind, ErrorKind::TimedOut);
     file.allow(None);
     file.wait_for_live(0);
@@ -385,7 +407,7 @@ proptest! {
         let source = Arc::new(FakeSource(Arc::clone(&file)));
         let size = known.then_some(file.bytes().len());
         let options = ReadOptions { read_ahead, streams, timeout: PATIENCE };
-        let reader = Reader::new(source, expected(size), options);
+        let reader = Reader::new(source, expected(size), options, parallel());
         for (offset, length) in reads {
             let bytes = match reader.try_read(offset as u64, length) {
                 Some(bytes) => bytes,
@@ -431,7 +453,7 @@ impl RangeSource for Panics {
 
 #[test]
 fn a_read_whose_transfer_panics_is_an_error() {
-    let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options());
+    let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options(), parallel());
     for _ in 0..=options().streams {
         let error = reader.read_while(0, 10, &|| true).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Local);

@@ -1,32 +1,53 @@
-//! Which parts of a file come by themselves: claimed in order by the threads that fetch them,
-//! passed in order by the reader.
+//! Which parts of a file come beside its readers' own transfers: claimed in order by the threads
+//! that fetch them, and passed in order by the stream that they are fetched for. Pure bookkeeping:
+//! no thread, no lock, no I/O.
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::part::{Part, PartOutcome};
 use crate::vfs::local::quota::QuotaFile;
 
 /// Smaller parts are not worth a transfer of their own; larger ones would take too much of the
 /// disk.
 const LENGTHS: (u64, u64) = (4 << 20, 64 << 20);
-
 /// Longest part of a file that is fetched whole: no reader sees bytes of a part before all of it
 /// came.
-const LONGEST_KEPT: u64 = 16 << 20;
-/// The reader's own transfer has begun before the others log in and TCP has grown their windows: so
-/// much farther it comes, in parts of what is left of the file and in bytes.
+const LONGEST_OF_WHOLE: u64 = 16 << 20;
+/// The stream's own transfer has begun before the others log in and TCP has grown their windows: it
+/// comes this much farther, as a share of what is left of the file and in bytes.
 const LEAD: (u64, u64) = (8, 32 << 20);
-/// What of a part that was cut is used: behind it a transfer must be begun anew.
+/// Bytes of a part that was cut that are used: behind them a transfer must be begun anew.
 const WORTH_A_DETOUR: u64 = 1 << 20;
 const ALIGNMENT: u64 = 1 << 20;
 
-/// The parts of one file; shared by its reader and the threads that fetch them.
+/// What the parts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs::read) enum PartsFor {
+    /// The stream that this transfer fills: its reader comes to them in order.
+    Stream(u64),
+    /// All readers of the file, which jump about in it: all of it is fetched.
+    File,
+}
+
+/// How a part's transfer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vfs::read) enum PartOutcome {
+    /// All of it is there.
+    Whole,
+    /// It was ended early, because its connection was needed; what has come is there.
+    Cut,
+    /// It failed, or is of another file than was expected.
+    Failed,
+}
+
+/// The parts of one file.
 #[derive(Debug)]
-pub(super) struct PartQueue {
+pub(in crate::vfs::read) struct PartQueue {
+    /// Its name among the reader's queues.
+    pub(in crate::vfs::read) id: u64,
+    pub(in crate::vfs::read) parts_for: PartsFor,
     /// The file's.
     end: u64,
     /// Of each part but the last.
@@ -34,269 +55,307 @@ pub(super) struct PartQueue {
     /// Most parts at once.
     most: usize,
     /// Bytes that all of them brought so far.
-    brought: AtomicU64,
-    state: Mutex<QueueState>,
-    /// A part can be claimed, or none ever.
-    room: Condvar,
-}
-
-#[derive(Debug)]
-struct QueueState {
+    brought: u64,
     /// Claimed and not yet passed, in order.
-    parts: VecDeque<Arc<Part>>,
+    parts: VecDeque<Part>,
+    /// How many were claimed.
+    claimed: u64,
     /// Where the next one begins.
     next: u64,
     /// What is left of parts that were cut, where all of the file is wanted.
     gaps: Vec<Range<u64>>,
     is_stopped: bool,
+    is_discarded: bool,
     /// When fetching has to end, where it has to.
     until: Option<Instant>,
 }
 
-/// Where a reader is.
+/// The bytes `range` of a file on their way into a local one.
 #[derive(Debug)]
-pub(super) enum ReaderPlace {
-    /// In this part, or at the file's end behind it.
-    In(Arc<Part>),
-    /// In none: so many bytes before the next one, where there is one.
+struct Part {
+    number: u64,
+    range: Range<u64>,
+    /// Where its bytes are; none before the local file was made.
+    file: Option<Arc<QuotaFile>>,
+    /// Bytes that are there.
+    filled: u64,
+    outcome: Option<PartOutcome>,
+}
+
+/// A part that a thread is to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::vfs::read) struct ClaimedPart {
+    pub(in crate::vfs::read) number: u64,
+    pub(in crate::vfs::read) range: Range<u64>,
+}
+
+/// Bytes of a part that can be read.
+#[derive(Debug, Clone)]
+pub(in crate::vfs::read) struct PartBytes {
+    pub(in crate::vfs::read) range: Range<u64>,
+    pub(in crate::vfs::read) file: Arc<QuotaFile>,
+    /// Where they begin in the local file.
+    pub(in crate::vfs::read) from: u64,
+}
+
+/// Where a stream is among the parts.
+#[derive(Debug)]
+pub(in crate::vfs::read) enum StreamPlace {
+    /// In none: this many bytes before the next one, where there is one.
     Before(Option<u64>),
+    /// In one, of which these bytes are there.
+    In(PartBytes),
+    /// In one whose next bytes are on their way.
+    Waiting,
+    /// In one that failed.
+    Failed,
 }
 
 impl PartQueue {
-    /// Of a file of `end` bytes whose reader is at `position`, in `most` parts at once beside what
-    /// the reader fetches itself.
-    pub(super) fn new(position: u64, end: u64, most: usize) -> Self {
+    /// Parts of a file of `end` bytes for the stream that `transfer` fills, which is at `position`:
+    /// `most` at once beside what the stream fetches itself.
+    pub(in crate::vfs::read) fn ahead(
+        id: u64,
+        transfer: u64,
+        position: u64,
+        end: u64,
+        most: usize,
+    ) -> Self {
         let left = end.saturating_sub(position);
         let lead = (left / LEAD.0).min(LEAD.1) / ALIGNMENT * ALIGNMENT;
         let share = (left - lead) / (most as u64 + 1);
         let length = share
             .clamp(LENGTHS.0, LENGTHS.1)
             .next_multiple_of(ALIGNMENT);
-        Self::of(
-            end,
-            length,
+        let next = position.saturating_add(lead + length);
+        Self {
             most,
-            position.saturating_add(lead + length),
-            None,
-        )
+            next,
+            ..Self::of(id, PartsFor::Stream(transfer), end, length)
+        }
     }
 
-    /// Of a whole file of `end` bytes that `threads` fetch, from its start on, in as much time as
-    /// they are given.
-    pub(super) fn whole(end: u64, threads: usize) -> Self {
+    /// Parts of a whole file of `end` bytes that `threads` fetch from its start on, in as much time
+    /// from `now` on as they are [given](Self::give_time).
+    pub(in crate::vfs::read) fn whole(id: u64, end: u64, threads: usize, now: Instant) -> Self {
         let share = end / (threads.max(1) as u64);
         let length = share
-            .clamp(LENGTHS.0, LONGEST_KEPT)
+            .clamp(LENGTHS.0, LONGEST_OF_WHOLE)
             .next_multiple_of(ALIGNMENT);
-        Self::of(end, length, usize::MAX, 0, Some(Instant::now()))
+        Self {
+            until: Some(now),
+            ..Self::of(id, PartsFor::File, end, length)
+        }
     }
 
-    fn of(end: u64, length: u64, most: usize, next: u64, until: Option<Instant>) -> Self {
+    fn of(id: u64, parts_for: PartsFor, end: u64, length: u64) -> Self {
         Self {
+            id,
+            parts_for,
             end,
             length,
-            most,
-            brought: AtomicU64::new(0),
-            state: Mutex::new(QueueState {
-                parts: VecDeque::new(),
-                next,
-                gaps: Vec::new(),
-                is_stopped: false,
-                until,
-            }),
-            room: Condvar::new(),
+            most: usize::MAX,
+            brought: 0,
+            parts: VecDeque::new(),
+            claimed: 0,
+            next: 0,
+            gaps: Vec::new(),
+            is_stopped: false,
+            is_discarded: false,
+            until: None,
         }
     }
 
-    /// Its fetching may go on for so much longer.
-    pub(super) fn give_time(&self, time: Duration) {
-        let mut state = self.lock();
-        state.until = state.until.and_then(|until| until.checked_add(time));
-        drop(state);
-        self.room.notify_all();
+    /// Lets fetching go on for `time` more.
+    pub(in crate::vfs::read) fn give_time(&mut self, time: Duration) {
+        self.until = self.until.and_then(|until| until.checked_add(time));
     }
 
-    /// Whether there is time left for fetching, or is given within `patience`.
-    pub(super) fn has_time_within(&self, patience: Duration) -> bool {
-        let lacks_time = |state: &mut QueueState| {
-            !state.is_stopped && state.until.is_some_and(|until| Instant::now() >= until)
+    /// Whether there is time left for fetching.
+    pub(in crate::vfs::read) fn has_time(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether nothing is claimed from now on.
+    pub(in crate::vfs::read) fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Whether no part can ever be claimed any more.
+    pub(in crate::vfs::read) fn is_over(&self) -> bool {
+        self.is_stopped || (self.next >= self.end && self.gaps.is_empty())
+    }
+
+    /// Whether a part can be claimed now.
+    pub(in crate::vfs::read) fn has_room(&self) -> bool {
+        !self.is_over() && self.parts.len() < self.most
+    }
+
+    /// The next part, for the caller to fetch.
+    pub(in crate::vfs::read) fn claim(&mut self) -> Option<ClaimedPart> {
+        if !self.has_room() {
+            return None;
+        }
+        let range = self.gaps.pop().unwrap_or_else(|| {
+            let range = self.next..self.end.min(self.next + self.length);
+            self.next = range.end;
+            range
+        });
+        self.claimed += 1;
+        let number = self.claimed;
+        self.parts.push_back(Part {
+            number,
+            range: range.clone(),
+            file: None,
+            filled: 0,
+            outcome: None,
+        });
+        Some(ClaimedPart { number, range })
+    }
+
+    /// The bytes of the part `number` come into `file`.
+    pub(in crate::vfs::read) fn begin(&mut self, number: u64, file: Arc<QuotaFile>) {
+        if let Some(part) = self.part(number) {
+            part.file = Some(file);
+        }
+    }
+
+    /// There is no room on the disk for the part `number`: it was never claimed, and none is from
+    /// now on.
+    pub(in crate::vfs::read) fn unclaim(&mut self, number: u64) {
+        self.is_stopped = true;
+        self.parts.retain(|part| part.number != number);
+    }
+
+    /// The next `count` bytes of the part `number` are in its file. Whether the part is still
+    /// wanted.
+    pub(in crate::vfs::read) fn receive(&mut self, number: u64, count: u64) -> bool {
+        self.brought += count;
+        let Some(part) = self.part(number) else {
+            return false;
         };
-        let waited = self
-            .room
-            .wait_timeout_while(self.lock(), patience, lacks_time);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.until.is_none_or(|until| Instant::now() < until)
+        part.filled += count;
+        part.outcome.is_none()
     }
 
-    /// Fills `bytes` with those at `offset`, from parts that the server [confirmed](Part::confirm);
-    /// whether all of them were there.
-    pub(super) fn copy(&self, offset: u64, bytes: &mut [u8]) -> bool {
-        let mut done = 0;
-        while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = offset.saturating_add(done as u64);
-            let part = {
-                let state = self.lock();
-                let of = |part: &&Arc<Part>| part.confirmed().contains(&at);
-                state.parts.iter().find(of).cloned()
-            };
-            match part.map(|part| part.copy(at, rest)) {
-                Some(Ok(count)) if count > 0 => done += count,
-                Some(Err(error)) => {
-                    log::warn!("cannot read what was kept: {error}");
-                    return false;
+    /// The transfer of the part `number` has ended. Where the stream still comes to it, what it
+    /// brought waits for that; the first outcome counts.
+    pub(in crate::vfs::read) fn end_part(&mut self, number: u64, outcome: PartOutcome) {
+        if let Some(part) = self.part(number) {
+            part.outcome.get_or_insert(outcome);
+        }
+        if outcome == PartOutcome::Failed {
+            self.is_stopped = true;
+        }
+    }
+
+    /// Takes what the part `number` of a whole file brought. What is left of it is fetched another
+    /// time.
+    pub(in crate::vfs::read) fn take(&mut self, number: u64) -> Option<PartBytes> {
+        let index = self.parts.iter().position(|part| part.number == number)?;
+        let part = self.parts.remove(index)?;
+        let there = part.range.start + part.filled;
+        if there < part.range.end {
+            self.gaps.push(there..part.range.end);
+        }
+        (part.filled > 0).then_some(PartBytes {
+            range: part.range.start..there,
+            file: part.file?,
+            from: 0,
+        })
+    }
+
+    /// Where a stream at `position` is; parts behind it are let go.
+    pub(in crate::vfs::read) fn place(&mut self, position: u64) -> StreamPlace {
+        while let Some(part) = self.parts.front() {
+            if part.range.end <= position {
+                self.parts.pop_front();
+                continue;
+            }
+            if part.range.start > position {
+                return StreamPlace::Before(Some(part.range.start - position));
+            }
+            match (part.bytes_from(position, self.end), part.outcome) {
+                (Some(bytes), _) => return StreamPlace::In(bytes),
+                (None, None) => return StreamPlace::Waiting,
+                (None, Some(PartOutcome::Failed)) => return StreamPlace::Failed,
+                // What is left of it is in no part.
+                (None, Some(PartOutcome::Whole | PartOutcome::Cut)) => {
+                    self.parts.pop_front();
                 }
-                Some(Ok(_)) | None => return false,
             }
         }
-        true
+        // Nobody fetched what the stream comes to: the next part is far enough before it again.
+        if self.next <= position {
+            self.next = position.saturating_add(self.length);
+        }
+        StreamPlace::Before(None)
     }
 
-    /// Waits until a part can be claimed; false when none ever can.
-    pub(super) fn wait_for_room(&self) -> bool {
-        let mut state = self.lock();
-        while !self.is_over(&state) {
-            if state.parts.len() < self.most {
-                return true;
-            }
-            state = self
-                .room
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        false
-    }
-
-    /// Waits for `time`, or until no part can be claimed any more.
-    pub(super) fn pause(&self, time: Duration) {
-        let goes_on = |state: &mut QueueState| !self.is_over(state);
-        drop(self.room.wait_timeout_while(self.lock(), time, goes_on));
-    }
-
-    /// The next part, for the caller to fetch into what `scratch` gives for its length. Where that
-    /// is nothing there is no more room on the disk, and no part is claimed from then on.
-    pub(super) fn claim(
-        &self,
-        scratch: impl FnOnce(u64) -> Option<QuotaFile>,
-    ) -> Option<Arc<Part>> {
-        let mut state = self.lock();
-        if self.is_over(&state) || state.parts.len() >= self.most {
-            return None;
-        }
-        let next = || state.next..self.end.min(state.next + self.length);
-        let range = state.gaps.last().cloned().unwrap_or_else(next);
-        let Some(scratch) = scratch(range.end - range.start) else {
-            state.is_stopped = true;
-            return None;
-        };
-        let part = Arc::new(Part::new(range.start, range.end, scratch));
-        if state.gaps.pop().is_none() {
-            state.next = range.end;
-        }
-        state.parts.push_back(Arc::clone(&part));
-        Some(part)
-    }
-
-    /// Where `position` is; parts behind it are let go.
-    pub(super) fn place(&self, position: u64) -> ReaderPlace {
-        let mut state = self.lock();
-        let is_passed = |part: &Arc<Part>| part.end() <= position && part.end() < self.end;
-        while state.parts.front().is_some_and(is_passed) {
-            state.parts.pop_front();
-            self.room.notify_one();
-        }
-        match state.parts.front() {
-            Some(part) if part.start() <= position => return ReaderPlace::In(Arc::clone(part)),
-            Some(part) => return ReaderPlace::Before(Some(part.start() - position)),
-            None => {}
-        }
-        // Nobody fetched what the reader comes to: the next part is far enough before it again.
-        if state.next <= position {
-            state.next = position.saturating_add(self.length);
-        }
-        ReaderPlace::Before(None)
-    }
-
-    /// `part` ended early: what is left of it is none of a part.
-    pub(super) fn pass(&self, part: &Arc<Part>) {
-        self.lock().parts.retain(|it| !Arc::ptr_eq(it, part));
-        self.room.notify_one();
-    }
-
-    /// `part` was cut: where all of the file is wanted, what is left of it is fetched another time.
-    pub(super) fn leave(&self, part: &Part) {
-        let gap = part.start() + part.filled()..part.end();
-        let mut state = self.lock();
-        if state.until.is_some() && !gap.is_empty() {
-            state.gaps.push(gap);
-        }
-        drop(state);
-        self.room.notify_one();
-    }
-
-    /// Whether the reader comes to `part` next.
-    pub(super) fn is_next(&self, part: &Arc<Part>) -> bool {
-        let state = self.lock();
-        state.parts.front().is_some_and(|it| Arc::ptr_eq(it, part))
+    /// Whether a stream comes to the part `number` next.
+    pub(in crate::vfs::read) fn is_next(&self, number: u64) -> bool {
+        let is_awaited = matches!(self.parts_for, PartsFor::Stream(_));
+        is_awaited && self.parts.front().is_some_and(|it| it.number == number)
     }
 
     /// No part is claimed from now on; those under way go on.
-    pub(super) fn stop(&self) {
-        self.lock().is_stopped = true;
-        self.room.notify_all();
+    pub(in crate::vfs::read) fn stop(&mut self) {
+        self.is_stopped = true;
     }
 
     /// No part is claimed from now on, and those under way end; what they brought is kept where it
     /// is worth a detour.
-    pub(super) fn cut(&self) {
-        let mut state = self.lock();
-        state.is_stopped = true;
-        for part in &state.parts {
-            part.end_with(PartOutcome::Cut);
-        }
-        state.parts.retain(|part| part.filled() >= WORTH_A_DETOUR);
-        drop(state);
-        self.room.notify_all();
+    pub(in crate::vfs::read) fn cut(&mut self) {
+        self.end_all(PartOutcome::Cut);
+        self.parts.retain(|part| part.filled >= WORTH_A_DETOUR);
     }
 
-    /// A thread that fetched one of the parts panicked: those under way fail, and no part is
-    /// claimed from now on.
-    pub(super) fn fail(&self) {
-        let mut state = self.lock();
-        state.is_stopped = true;
-        for part in &state.parts {
-            part.end_with(PartOutcome::Failed);
-        }
-        drop(state);
-        self.room.notify_all();
+    /// No part is claimed from now on, and those under way have failed: a thread that fetched one
+    /// of them panicked.
+    pub(in crate::vfs::read) fn fail(&mut self) {
+        self.end_all(PartOutcome::Failed);
     }
 
-    /// Nobody reads any more.
-    pub(super) fn give_up(&self) {
-        self.cut();
-        self.lock().parts.clear();
+    /// Nobody has a use for the parts any more.
+    pub(in crate::vfs::read) fn discard(&mut self) {
+        self.is_discarded = true;
     }
 
-    /// So many bytes came.
-    pub(super) fn note(&self, bytes: u64) {
-        self.brought.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// The file's end.
-    pub(super) fn end(&self) -> u64 {
-        self.end
+    /// Whether nobody has a use for the parts any more.
+    pub(in crate::vfs::read) fn is_discarded(&self) -> bool {
+        self.is_discarded
     }
 
     /// Bytes that came in parts so far.
-    pub(super) fn brought(&self) -> u64 {
-        self.brought.load(Ordering::Relaxed)
+    pub(in crate::vfs::read) fn brought(&self) -> u64 {
+        self.brought
     }
 
-    fn is_over(&self, state: &QueueState) -> bool {
-        state.is_stopped || (state.next >= self.end && state.gaps.is_empty())
+    fn end_all(&mut self, outcome: PartOutcome) {
+        self.is_stopped = true;
+        for part in &mut self.parts {
+            part.outcome.get_or_insert(outcome);
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn part(&mut self, number: u64) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| part.number == number)
+    }
+}
+
+impl Part {
+    /// What a stream at `position` in it can read, in a file of `end` bytes. The last bytes of the
+    /// file wait for the server's answer that they were the last.
+    fn bytes_from(&self, position: u64, end: u64) -> Option<PartBytes> {
+        let there = self.range.start + self.filled;
+        if there <= position || (there >= end && self.outcome.is_none()) {
+            return None;
+        }
+        Some(PartBytes {
+            range: position..there,
+            file: self.file.clone()?,
+            from: position - self.range.start,
+        })
     }
 }
 
@@ -306,118 +365,138 @@ mod tests {
 
     const M: u64 = 1 << 20;
 
-    fn claim(plan: &PartQueue) -> Option<(u64, u64)> {
-        let part = plan.claim(|_| Some(QuotaFile::unaccounted()))?;
-        Some((part.start() / M, part.end() / M))
+    fn ahead(position: u64, end: u64, most: usize) -> PartQueue {
+        PartQueue::ahead(1, 7, position, end, most)
+    }
+
+    fn claim(queue: &mut PartQueue) -> Option<(u64, u64)> {
+        let part = queue.claim()?;
+        Some((part.range.start / M, part.range.end / M))
+    }
+
+    /// Claims a part, of which `filled` bytes come.
+    fn fill(queue: &mut PartQueue, filled: u64) -> ClaimedPart {
+        let part = queue.claim().unwrap();
+        queue.begin(part.number, Arc::new(QuotaFile::unaccounted()));
+        queue.receive(part.number, filled);
+        part
+    }
+
+    fn distance(queue: &mut PartQueue, position: u64) -> Option<u64> {
+        match queue.place(position) {
+            StreamPlace::Before(distance) => distance,
+            place => panic!("{place:?}"),
+        }
+    }
+
+    fn there(queue: &mut PartQueue, position: u64) -> Range<u64> {
+        match queue.place(position) {
+            StreamPlace::In(bytes) => bytes.range,
+            place => panic!("{place:?}"),
+        }
     }
 
     #[test]
-    fn all_shares_are_as_long_as_that_of_the_reader_but_for_its_lead() {
-        let plan = PartQueue::new(M, 65 * M, 7);
-        let claimed: Vec<_> = std::iter::from_fn(|| claim(&plan)).collect();
-        assert_eq!(
-            claimed,
-            [
-                (16, 23),
-                (23, 30),
-                (30, 37),
-                (37, 44),
-                (44, 51),
-                (51, 58),
-                (58, 65)
-            ]
-        );
-        assert!(!plan.wait_for_room(), "there is no more");
+    fn all_shares_are_as_long_as_that_of_the_stream_but_for_its_lead() {
+        let mut queue = ahead(M, 65 * M, 7);
+        let claimed: Vec<_> = std::iter::from_fn(|| claim(&mut queue)).collect();
+        let starts = [16, 23, 30, 37, 44, 51, 58];
+        assert_eq!(claimed, starts.map(|start| (start, start + 7)));
+        assert!(queue.is_over(), "there is no more");
     }
 
     #[test]
     fn the_next_part_is_claimed_when_the_first_is_passed() {
-        let plan = PartQueue::new(0, 1024 * M, 2);
-        assert_eq!(claim(&plan), Some((96, 160)));
-        assert_eq!(claim(&plan), Some((160, 224)));
-        assert_eq!(claim(&plan), None);
-        assert!(matches!(plan.place(95 * M), ReaderPlace::Before(Some(M))));
-        assert!(matches!(plan.place(100 * M), ReaderPlace::In(part) if part.start() == 96 * M));
-        assert!(matches!(plan.place(160 * M), ReaderPlace::In(part) if part.start() == 160 * M));
-        assert!(plan.wait_for_room());
-        assert_eq!(claim(&plan), Some((224, 288)));
+        let mut queue = ahead(0, 1024 * M, 2);
+        assert_eq!(claim(&mut queue), Some((96, 160)));
+        assert_eq!(claim(&mut queue), Some((160, 224)));
+        assert_eq!(claim(&mut queue), None);
+        assert_eq!(distance(&mut queue, 95 * M), Some(M));
+        assert!(matches!(queue.place(100 * M), StreamPlace::Waiting));
+        assert!(!queue.has_room());
+        assert!(matches!(queue.place(160 * M), StreamPlace::Waiting));
+        assert!(queue.has_room());
+        assert_eq!(claim(&mut queue), Some((224, 288)));
+    }
+
+    #[test]
+    fn a_stream_follows_what_comes_and_is_given_the_end_of_the_file_last() {
+        let mut queue = ahead(0, 10 * M, 2);
+        let (first, last) = (fill(&mut queue, M), fill(&mut queue, M));
+        assert_eq!((first.range, &last.range), (5 * M..9 * M, &(9 * M..10 * M)));
+        assert_eq!(there(&mut queue, 5 * M + 3), 5 * M + 3..6 * M);
+        assert!(matches!(queue.place(6 * M), StreamPlace::Waiting));
+        queue.receive(first.number, 3 * M);
+        assert_eq!(there(&mut queue, 6 * M), 6 * M..9 * M);
+        assert!(matches!(queue.place(9 * M), StreamPlace::Waiting));
+        queue.end_part(last.number, PartOutcome::Whole);
+        assert_eq!(there(&mut queue, 9 * M), 9 * M..10 * M);
+        assert_eq!(distance(&mut queue, 10 * M), None);
+        assert_eq!(queue.brought(), 5 * M);
     }
 
     #[test]
     fn a_part_that_was_cut_leaves_a_gap_before_the_next() {
-        let plan = PartQueue::new(0, 1024 * M, 2);
-        let first = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
-        claim(&plan);
-        assert!(plan.is_next(&first));
-        plan.pass(&first);
-        assert!(matches!(plan.place(97 * M), ReaderPlace::Before(Some(left)) if left == 63 * M));
+        let mut queue = ahead(0, 1024 * M, 2);
+        let first = fill(&mut queue, M);
+        claim(&mut queue);
+        assert!(queue.is_next(first.number));
+        queue.end_part(first.number, PartOutcome::Cut);
+        assert_eq!(there(&mut queue, 96 * M), 96 * M..97 * M);
+        assert_eq!(distance(&mut queue, 97 * M), Some(63 * M));
+        assert!(queue.has_room());
     }
 
     #[test]
-    fn who_overtakes_all_parts_is_gone_before() {
-        let plan = PartQueue::new(0, 1024 * M, 2);
-        assert!(matches!(plan.place(100 * M), ReaderPlace::Before(None)));
-        assert_eq!(claim(&plan), Some((164, 228)));
+    fn a_part_that_failed_ends_the_queue_where_the_stream_comes_to_it() {
+        let mut queue = ahead(0, 1024 * M, 2);
+        let first = fill(&mut queue, M);
+        queue.end_part(first.number, PartOutcome::Failed);
+        assert!(queue.is_over());
+        assert_eq!(there(&mut queue, 96 * M), 96 * M..97 * M);
+        assert!(matches!(queue.place(97 * M), StreamPlace::Failed));
     }
 
     #[test]
-    fn the_last_part_is_left_to_say_how_the_file_ended() {
-        let plan = PartQueue::new(0, 10 * M, 2);
-        assert_eq!(claim(&plan), Some((5, 9)));
-        assert_eq!(claim(&plan), Some((9, 10)));
-        assert!(matches!(plan.place(10 * M), ReaderPlace::In(part) if part.end() == 10 * M));
+    fn a_stream_that_overtakes_all_parts_has_the_next_one_before_it() {
+        let mut queue = ahead(0, 1024 * M, 2);
+        assert_eq!(distance(&mut queue, 100 * M), None);
+        assert_eq!(claim(&mut queue), Some((164, 228)));
     }
 
     #[test]
     fn what_parts_brought_before_they_were_cut_is_used_where_it_is_worth_it() {
-        let plan = PartQueue::new(0, 1024 * M, 2);
-        let (first, second) = (
-            plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap(),
-            plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap(),
-        );
-        first.add(b"little").unwrap();
-        second.add(&vec![0; 1 << 20]).unwrap();
-        plan.cut();
-        assert!(first.is_over() && second.is_over());
-        assert!(matches!(
-            plan.place(second.start() - M),
-            ReaderPlace::Before(Some(M))
-        ));
+        let mut queue = ahead(0, 1024 * M, 2);
+        let (first, second) = (fill(&mut queue, 6), fill(&mut queue, M));
+        queue.cut();
+        assert!(!queue.receive(first.number, 1) && !queue.receive(second.number, 1));
+        assert_eq!(distance(&mut queue, second.range.start - M), Some(M));
+        assert_eq!(claim(&mut queue), None);
     }
 
     #[test]
     fn what_is_left_of_a_part_of_a_whole_file_is_fetched_another_time() {
-        let plan = PartQueue::whole(20 * M, 2);
-        let first = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
-        assert_eq!(claim(&plan), Some((10, 20)));
-        first.add(&vec![1; 3 << 20]).unwrap();
-        first.confirm();
-        plan.leave(&first);
-        assert!(plan.wait_for_room());
-        let rest = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
-        assert_eq!((rest.start(), rest.end()), (3 * M, 10 * M));
-        rest.add(&[2; 10]).unwrap();
-        let mut bytes = [0; 20];
-        assert!(!plan.copy(3 * M - 10, &mut bytes), "it is not confirmed");
-        rest.confirm();
-        assert!(plan.copy(3 * M - 10, &mut bytes));
-        assert_eq!((bytes[9], bytes[10]), (1, 2));
-        assert!(!plan.wait_for_room());
+        let now = Instant::now();
+        let mut queue = PartQueue::whole(1, 20 * M, 2, now);
+        assert!(!queue.has_time(now));
+        queue.give_time(Duration::from_secs(1));
+        assert!(queue.has_time(now));
+        let first = fill(&mut queue, 3 * M);
+        assert!(!queue.is_next(first.number), "no reader comes to it");
+        assert_eq!(claim(&mut queue), Some((10, 20)));
+        assert!(queue.is_over());
+        queue.end_part(first.number, PartOutcome::Cut);
+        assert_eq!(queue.take(first.number).unwrap().range, 0..3 * M);
+        assert_eq!(claim(&mut queue), Some((3, 10)));
+        assert!(queue.is_over());
     }
 
     #[test]
-    fn without_room_on_the_disk_and_without_a_reader_nothing_is_claimed() {
-        let plan = PartQueue::new(0, 1024 * M, 2);
-        assert!(plan.claim(|_| None).is_none());
-        assert!(!plan.wait_for_room());
-        let plan = PartQueue::new(0, 1024 * M, 2);
-        let part = plan.claim(|_| Some(QuotaFile::unaccounted())).unwrap();
-        plan.give_up();
-        assert!(!plan.wait_for_room());
-        let ended = part.read(part.start(), &mut [0; 1]).unwrap();
-        assert_eq!(
-            ended,
-            crate::vfs::read::parallel::part::Found::Nothing(PartOutcome::Cut)
-        );
+    fn without_room_on_the_disk_nothing_is_claimed() {
+        let mut queue = ahead(0, 1024 * M, 2);
+        let part = queue.claim().unwrap();
+        queue.unclaim(part.number);
+        assert!(queue.is_over());
+        assert_eq!(distance(&mut queue, 96 * M), None, "it leaves no part");
     }
 }

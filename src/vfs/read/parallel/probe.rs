@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What the first transfer brings before others are tried: its reader reads on.
 const FIRST: u64 = 1 << 20;
 /// Below this round-trip time one stream fills the line.
-pub(super) const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(5);
+pub(in crate::vfs::read) const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(5);
 /// Rates are measured over so many round trips: TCP sends in bursts.
 const ROUND_TRIPS_A_RATE: u32 = 2;
 /// So many round trips after the others' first bytes they are judged: TCP starts slowly.
@@ -21,7 +21,7 @@ const GAIN: u64 = 150;
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::vfs::read) enum Verdict {
     /// The first stream left room on the line.
     Pays,
     /// The line was full, or the server is the slow one.
@@ -30,7 +30,7 @@ pub(super) enum Verdict {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ProbeAction {
+pub(in crate::vfs::read) enum ProbeAction {
     /// As before.
     GoOn,
     /// Others beside the first transfer.

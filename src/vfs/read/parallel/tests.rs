@@ -1,13 +1,15 @@
 //! A large file in parts, from a scripted server.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::*;
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
-use crate::vfs::read::fake::{FakeFile, FakeSource, PATIENCE, Plan as Script, sample};
-use crate::vfs::read::{BlockCache, DownloadStep, PinnedVersion, ResumableDownload, Revalidate};
+use crate::remote::{Error, ErrorKind, Version};
+use crate::vfs::read::fake::{self, FakeFile, FakeSource, PATIENCE, Plan as Script, sample};
+use crate::vfs::read::{Bytes, PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
 
 const M: usize = 1 << 20;
 const SIZE: usize = 40 * M;
@@ -17,7 +19,7 @@ const MOST: usize = 3;
 /// A file on a server that is far away.
 struct Far {
     file: Arc<FakeFile>,
-    parts: Parts,
+    parallel: ParallelReads,
     /// Whether there is a connection to spare.
     has_spares: bool,
     is_needed: AtomicBool,
@@ -27,9 +29,6 @@ struct Far {
 
 /// What `Far` opens: far away.
 struct Slow(Box<dyn RangeDownload>);
-
-/// The same, as its reader sees it: with parts beside it.
-struct InParts(Arc<Far>);
 
 impl RangeSource for Far {
     fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
@@ -44,9 +43,7 @@ impl RangeSource for Far {
     fn path(&self) -> RemotePath {
         RemotePath::root()
     }
-}
 
-impl ParallelSource for Far {
     fn most_beside(&self) -> usize {
         MOST
     }
@@ -67,7 +64,7 @@ impl ParallelSource for Far {
         assert!(!self.panics.load(Ordering::Relaxed), "injected");
         let opened = self.version().and_then(|told| {
             if !told.agrees(version) {
-                return Err(crate::vfs::read::fake::error(ErrorKind::Changed));
+                return Err(fake::error(ErrorKind::Changed));
             }
             Ok(self.open_at(offset)?.0)
         });
@@ -89,23 +86,6 @@ impl RangeDownload for Slow {
     }
 }
 
-impl RangeSource for InParts {
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
-        let (own, start) = self.0.open_at(offset)?;
-        let source: Arc<dyn ParallelSource> = Arc::clone(&self.0) as _;
-        let own = self.0.parts.beside(own, source, version(), offset);
-        Ok((own, start))
-    }
-
-    fn version(&self) -> Result<Version, Error> {
-        self.0.version()
-    }
-
-    fn path(&self) -> RemotePath {
-        RemotePath::root()
-    }
-}
-
 fn version() -> Version {
     Version {
         size: Some(SIZE as u64),
@@ -120,8 +100,8 @@ fn another_version() -> Version {
     }
 }
 
-fn parts(limit: Option<u64>) -> Parts {
-    Parts::new(SpoolDir::new(Journal::disabled(None), limit))
+fn parallel(limit: Option<u64>) -> ParallelReads {
+    ParallelReads::new(SpoolDir::new(Journal::disabled(None), limit))
 }
 
 /// A file whose network stalls once the reader has shown that it reads on.
@@ -131,7 +111,7 @@ fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
     file.allow(Some(3 * M as u64 / 2));
     let mut far = Far {
         file,
-        parts: parts(None),
+        parallel: parallel(None),
         has_spares: true,
         is_needed: AtomicBool::new(false),
         panics: AtomicBool::new(false),
@@ -140,19 +120,42 @@ fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
     Arc::new(far)
 }
 
+/// What reads it; `expected` says what it is to be.
+fn reader_of(far: &Arc<Far>, expected: &Arc<PinnedVersion>) -> Arc<Reader> {
+    let source = Arc::clone(far) as _;
+    let options = ReadOptions {
+        read_ahead: 4 * M,
+        streams: 3,
+        timeout: PATIENCE,
+    };
+    let parallel = far.parallel.clone();
+    Arc::new(Reader::new(source, Arc::clone(expected), options, parallel))
+}
+
+fn reader(far: &Arc<Far>) -> Arc<Reader> {
+    reader_of(far, &Arc::new(PinnedVersion::new(version())))
+}
+
+fn read_at(reader: &Reader, offset: usize, length: usize) -> Result<Bytes, Error> {
+    reader.read_while(offset as u64, length, &|| true)
+}
+
+/// The bytes, if all of them are there.
+fn find(reader: &Reader, offset: usize, length: usize) -> Option<Bytes> {
+    reader.try_read(offset as u64, length)
+}
+
 /// Reads all of it, as a program would.
 fn read(far: &Arc<Far>) -> JoinHandle<Result<Vec<u8>, Error>> {
-    let source = Arc::new(InParts(Arc::clone(far)));
-    let expected = Arc::new(PinnedVersion::new(version()));
-    let mut resuming = ResumableDownload::new(source, 0, expected, Revalidate::No);
+    let reader = reader(far);
     thread::spawn(move || {
-        let (mut all, mut buffer) = (Vec::with_capacity(SIZE), vec![0; 128 << 10]);
+        let mut all = Vec::with_capacity(SIZE);
         loop {
-            match resuming.step(&mut buffer)? {
-                DownloadStep::Bytes(count) => all.extend_from_slice(&buffer[..count]),
-                DownloadStep::Again => {}
-                DownloadStep::End => return Ok(all),
+            let bytes = read_at(&reader, all.len(), 128 << 10)?;
+            if bytes.is_empty() {
+                return Ok(all);
             }
+            all.extend_from_slice(&bytes);
         }
     })
 }
@@ -189,7 +192,7 @@ fn a_far_file_comes_over_several_transfers_and_no_byte_of_it_twice() {
     let opened = far.file.opened();
     assert_eq!(opened.len(), MOST + 1, "{opened:?}");
     far.file.wait_for_live(0);
-    assert_eq!(far.parts.spools.used(), 0);
+    wait_for(|| far.parallel.used() == 0);
 }
 
 #[test]
@@ -215,7 +218,7 @@ fn a_part_that_panics_is_read_by_the_reader_itself() {
 fn without_a_spare_connection_or_room_on_the_disk_there_is_one_transfer() {
     for far in [
         far(&[], |far| far.has_spares = false),
-        far(&[], |far| far.parts = parts(Some(M as u64))),
+        far(&[], |far| far.parallel = parallel(Some(M as u64))),
     ] {
         let reading = read(&far);
         far.file.wait_for_sent(3 * M as u64 / 2);
@@ -251,16 +254,14 @@ fn no_part_is_of_another_file() {
 #[test]
 fn a_reader_that_goes_ends_the_parts() {
     let far = far(&[], |_| ());
-    let source: Arc<dyn ParallelSource> = Arc::clone(&far) as _;
-    let own = far.open_at(0).unwrap().0;
-    let mut own = far.parts.beside(own, source, version(), 0);
+    let reader = reader(&far);
     let has_enough = Arc::new(AtomicBool::new(false));
     let reading = {
         let has_enough = Arc::clone(&has_enough);
-        let mut buffer = vec![0; M / 16];
         thread::spawn(move || {
+            let mut at = 0;
             while !has_enough.load(Ordering::Relaxed) {
-                own.read(&mut buffer).unwrap();
+                at += read_at(&reader, at, M / 16).unwrap().len();
             }
         })
     };
@@ -269,44 +270,32 @@ fn a_reader_that_goes_ends_the_parts() {
     trickle_until(&far, || reading.is_finished());
     far.file.allow(None);
     far.file.wait_for_live(0);
-    wait_for(|| far.parts.spools.used() == 0);
+    wait_for(|| far.parallel.used() == 0);
     assert!(far.file.sent() < SIZE as u64);
 }
 
-/// Readers of `far` that jumped so often, each time for so long.
-fn jumped(far: &Arc<Far>, times: u32, waited: Duration) -> WholeFileCache {
-    let expected = Arc::new(PinnedVersion::new(version()));
-    jumped_in(far, &expected, times, waited)
-}
-
-fn jumped_in(
-    far: &Arc<Far>,
-    expected: &Arc<PinnedVersion>,
-    times: u32,
-    waited: Duration,
-) -> WholeFileCache {
-    let source = Arc::clone(far) as _;
-    let kept = WholeFileCache::new(far.parts.clone(), source, Arc::clone(expected));
-    for _ in 0..times {
-        kept.jumped(waited);
-    }
-    kept
+/// A reader of `far` whose programs jumped so often, each time for so long.
+fn jumped(far: &Arc<Far>, times: u32, waited: Duration) -> Arc<Reader> {
+    let reader = reader(far);
+    (0..times).for_each(|_| reader.jumped(waited));
+    reader
 }
 
 #[test]
 fn a_file_whose_readers_jump_is_fetched_whole_and_kept_while_it_is_used() {
     let far = far(&[], |_| ());
     far.file.allow(None);
-    let kept = jumped(&far, 8, PATIENCE);
-    wait_for(|| kept.find(0, SIZE as u64).is_some());
+    let reader = jumped(&far, 8, PATIENCE);
+    wait_for(|| find(&reader, 0, SIZE).is_some());
     let (from, to) = (7 * M - 3, 15 * M + 5);
-    assert!(kept.find(from as u64, to as u64).unwrap()[..] == far.file.bytes()[from..to]);
+    assert!(find(&reader, from, to - from).unwrap()[..] == far.file.bytes()[from..to]);
     assert_eq!(far.file.sent(), SIZE as u64);
-    kept.forget_idle(PATIENCE);
-    assert!(kept.find(0, 1).is_some());
-    kept.forget_idle(Duration::ZERO);
-    assert!(kept.find(0, 1).is_none());
-    wait_for(|| far.parts.spools.used() == 0);
+    reader.forget_idle(PATIENCE);
+    assert!(find(&reader, 0, 1).is_some());
+    reader.forget_idle(Duration::ZERO);
+    assert!(find(&reader, 0, 1).is_none());
+    wait_for(|| far.parallel.used() == 0);
+    assert!(read_at(&reader, from, 10).unwrap()[..] == far.file.bytes()[from..from + 10]);
 }
 
 /// Whether its parts come whole, end before they should, or have no more time.
@@ -321,12 +310,16 @@ fn nothing_is_seen_of_a_file_that_changed_while_it_came() {
     ] {
         let far = far(scripts, |_| ());
         let expected = Arc::new(PinnedVersion::new(version()));
-        let kept = jumped_in(&far, &expected, 8, time);
+        let reader = reader_of(&far, &expected);
+        (0..8).for_each(|_| reader.jumped(time));
         trickle_until(&far, || !far.file.opened().is_empty());
         far.file.says(another_version());
         far.file.allow(None);
         wait_for(|| expected.has_changed());
-        assert!(kept.find(0, 1).is_none(), "its bytes may be of two files");
+        assert!(
+            find(&reader, 0, 1).is_none(),
+            "its bytes may be of two files"
+        );
         far.file.wait_for_live(0);
     }
 }
@@ -334,12 +327,30 @@ fn nothing_is_seen_of_a_file_that_changed_while_it_came() {
 #[test]
 fn bytes_are_seen_once_the_server_confirmed_them() {
     let far = far(&[], |_| ());
-    let kept = jumped(&far, 8, PATIENCE);
+    let reader = jumped(&far, 8, PATIENCE);
     trickle_until(&far, || far.file.sent() > 2 * M as u64);
-    assert!(kept.find(0, 1).is_none());
+    assert!(find(&reader, 0, 1).is_none());
     far.file.allow(None);
-    wait_for(|| kept.find(0, SIZE as u64).is_some());
+    wait_for(|| find(&reader, 0, SIZE).is_some());
     assert!(far.file.asked() > 0);
+}
+
+/// What was read meanwhile by a stream, and is replaced on the disk, is still found when the disk's
+/// bytes are let go.
+#[test]
+fn a_stream_goes_on_when_the_whole_file_is_let_go() {
+    let far = far(&[], |_| ());
+    far.file.allow(None);
+    let reader = reader(&far);
+    let at = 8 * M;
+    assert!(read_at(&reader, at, M).unwrap()[..] == far.file.bytes()[at..at + M]);
+    (0..8).for_each(|_| reader.jumped(PATIENCE));
+    wait_for(|| find(&reader, 0, SIZE).is_some());
+    reader.forget_idle(Duration::ZERO);
+    for offset in [at, at + M / 2, at - M / 2, at + 2 * M] {
+        let bytes = read_at(&reader, offset, M).unwrap();
+        assert!(bytes[..] == far.file.bytes()[offset..offset + M]);
+    }
 }
 
 #[test]
@@ -347,7 +358,7 @@ fn few_jumps_and_short_ones_fetch_nothing_nor_do_those_on_a_full_line() {
     let far = far(&[], |_| ());
     jumped(&far, 7, PATIENCE);
     jumped(&far, 1000, Duration::from_micros(100));
-    far.parts.remember(Verdict::DoesNotPay);
+    far.parallel.remember(Verdict::DoesNotPay);
     jumped(&far, 8, PATIENCE);
     assert!(far.file.opened().is_empty());
 }
@@ -355,11 +366,11 @@ fn few_jumps_and_short_ones_fetch_nothing_nor_do_those_on_a_full_line() {
 #[test]
 fn fetching_takes_no_longer_than_the_readers_have_waited_some_times_over() {
     let far = far(&[], |_| ());
-    let kept = jumped(&far, 8, SHORTEST_ROUND_TRIP);
+    let reader = jumped(&far, 8, SHORTEST_ROUND_TRIP);
     trickle_until(&far, || !far.file.opened().is_empty());
     thread::sleep(SHORTEST_ROUND_TRIP * 16);
     far.file.allow(None);
     far.file.wait_for_live(0);
-    assert!(kept.find(0, SIZE as u64).is_none());
+    assert!(find(&reader, 0, SIZE).is_none());
     assert!(far.file.sent() < SIZE as u64);
 }

@@ -1,0 +1,126 @@
+//! The threads that bring an open file's bytes: one for each [stream], and a few that fetch
+//! [parts] of a file in the background.
+//!
+//! A thread holds the reader's lock only to see what is missing and to publish what came, never
+//! while it waits for the network or the disk. It ends by itself when the reader's state no longer
+//! knows what it works for.
+
+mod parts;
+mod stream;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ReaderShared, ReaderState, Revalidate};
+use crate::guarded::{self, OnDrop};
+use crate::remote::{Error, ErrorKind};
+
+/// How often a thread that waits for room looks whether it was forgotten; the wake-up normally
+/// comes.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a thread fetches.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FetchTask {
+    /// The stream that this transfer fills, from `position` on.
+    Stream {
+        transfer: u64,
+        position: u64,
+        trust: Revalidate,
+    },
+    /// Parts of this queue.
+    Parts(u64),
+}
+
+/// Starts the thread for `task`.
+///
+/// # Errors
+/// The system has no thread left.
+pub(super) fn spawn(shared: &Arc<ReaderShared>, task: FetchTask) -> io::Result<()> {
+    let shared = Arc::clone(shared);
+    let name = match task {
+        FetchTask::Stream { .. } => "ftpfs-read",
+        FetchTask::Parts(_) => "ftpfs-part",
+    };
+    guarded::spawn(name, move || run(&shared, task)).map(drop)
+}
+
+impl ReaderShared {
+    /// Starts `threads` that fetch the parts of the queue `queue`.
+    pub(super) fn fetch_parts(self: &Arc<Self>, queue: u64, threads: usize) {
+        for _ in 0..threads {
+            if let Err(error) = spawn(self, FetchTask::Parts(queue)) {
+                log::debug!("fewer transfers at once: no thread: {error}");
+                break;
+            }
+        }
+    }
+
+    /// The transfer failed: its stream's readers get the error.
+    fn fail_stream(&self, transfer: u64, error: &Error) {
+        let mut state = self.lock();
+        let Some(stream) = state.filled_by(transfer) else {
+            return;
+        };
+        if !stream.is_awaited() {
+            log::debug!("read-ahead stopped: {error}");
+        }
+        stream.fail(error);
+        drop(state);
+        self.arrived.notify_all();
+    }
+
+    /// Something came or ended in the queue `queue`: wakes those who wait for that.
+    fn parts_moved(&self, state: &mut ReaderState, queue: u64) {
+        if let Some(stream) = state.stream_of_queue(queue) {
+            stream.room.notify_all();
+        }
+        self.parts.notify_all();
+    }
+
+    /// Lets go of what no thread works for any more, and of local files whose blocks are gone;
+    /// without the lock, because closing a file can take a moment.
+    pub(super) fn sweep(&self) {
+        let mut state = self.lock();
+        let swept = (state.take_unused_queues(), state.take_released());
+        drop(state);
+        self.parts.notify_all();
+        drop(swept);
+    }
+}
+
+fn run(shared: &Arc<ReaderShared>, task: FetchTask) {
+    // After a panic nobody waits for what this thread was to bring.
+    let _ended = OnDrop::new(|| {
+        if std::thread::panicking() {
+            panicked(shared, task);
+        }
+        shared.sweep();
+    });
+    match task {
+        FetchTask::Stream {
+            transfer,
+            position,
+            trust,
+        } => stream::fill(shared, transfer, position, trust),
+        FetchTask::Parts(queue) => parts::fetch(shared, queue),
+    }
+}
+
+fn panicked(shared: &ReaderShared, task: FetchTask) {
+    match task {
+        FetchTask::Stream { transfer, .. } => {
+            let reason = "reading panicked, which is a mistake in ftpfs".to_owned();
+            let error = shared.error(ErrorKind::Local, reason);
+            shared.fail_stream(transfer, &error);
+        }
+        FetchTask::Parts(queue) => {
+            let mut state = shared.lock();
+            if let Some(queue) = state.queue(queue) {
+                queue.fail();
+            }
+            shared.parts_moved(&mut state, queue);
+        }
+    }
+}

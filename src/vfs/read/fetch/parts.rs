@@ -1,0 +1,213 @@
+//! A thread that fetches parts of a file, over connections that nobody else needs: a transfer for
+//! each part, ended where the part ends.
+
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::LOOK_AGAIN;
+use crate::remote::{Error, Version};
+use crate::vfs::local::quota::QuotaFile;
+use crate::vfs::read::parallel::{ClaimedPart, PartOutcome, PartQueue, PartsFor};
+use crate::vfs::read::source::RangeDownload;
+use crate::vfs::read::{ReaderShared, ReaderState};
+
+/// How long a connection is waited for before it is looked whether the part is still wanted.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes received at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Fetches parts of the queue `queue` as long as there are any. One that fails is the last: the
+/// readers go on by themselves.
+pub(super) fn fetch(shared: &ReaderShared, queue: u64) {
+    let fetch = PartsFetch {
+        shared,
+        queue,
+        version: shared.expected.version(),
+    };
+    while fetch.wait_for_room() {
+        if !fetch.fetch_next() {
+            return;
+        }
+    }
+}
+
+struct PartsFetch<'a> {
+    shared: &'a ReaderShared,
+    queue: u64,
+    /// The version of the file that its readers expect.
+    version: Version,
+}
+
+impl PartsFetch<'_> {
+    /// Waits until a part can be claimed; false when none ever can.
+    fn wait_for_room(&self) -> bool {
+        let mut state = self.shared.lock();
+        loop {
+            match state.queue(self.queue) {
+                None => return false,
+                Some(queue) if queue.is_over() => return false,
+                Some(queue) if queue.has_room() => return true,
+                Some(_) => {}
+            }
+            let woken = self.shared.parts.wait_timeout(state, LOOK_AGAIN);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Fetches a part, where there is a connection for it. Whether this thread may fetch more.
+    fn fetch_next(&self) -> bool {
+        let source = &self.shared.source;
+        let mut claimed = None;
+        let opened = source.open_beside(PATIENCE, &self.version, &mut || {
+            claimed = self.claim();
+            claimed.as_ref().map(|(part, _)| part.range.clone())
+        });
+        let Some((part, file)) = claimed else {
+            self.pause();
+            return true;
+        };
+        let outcome = match opened {
+            Some(Ok(incoming)) => self.fill(&part, &file, incoming),
+            Some(Err(error)) => Err(error),
+            None => Ok(PartOutcome::Failed),
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            log::debug!("a part was not fetched: {error}");
+            PartOutcome::Failed
+        });
+        self.end_part(part.number, outcome) && outcome != PartOutcome::Failed
+    }
+
+    /// The next part, and the local file that it goes to.
+    fn claim(&self) -> Option<(ClaimedPart, Arc<QuotaFile>)> {
+        let part = self.with_queue(PartQueue::claim)??;
+        let scratch = self
+            .shared
+            .parallel
+            .scratch(part.range.end - part.range.start);
+        let Some(file) = scratch else {
+            self.with_queue(|queue| queue.unclaim(part.number));
+            self.shared.parts.notify_all();
+            return None;
+        };
+        self.with_queue(|queue| queue.begin(part.number, Arc::clone(&file)))?;
+        Some((part, file))
+    }
+
+    /// Receives `part` into `file`.
+    fn fill(
+        &self,
+        part: &ClaimedPart,
+        file: &QuotaFile,
+        mut incoming: Box<dyn RangeDownload>,
+    ) -> Result<PartOutcome, Error> {
+        let is_last = self.version.size == Some(part.range.end);
+        let length = part.range.end - part.range.start;
+        let mut buffer = vec![0; BUFFER];
+        let mut filled = 0;
+        loop {
+            let missing = length - filled;
+            // The file's last byte is followed by the server's word that it was the last.
+            if missing == 0 && !is_last {
+                return Ok(PartOutcome::Whole);
+            }
+            let most = usize::try_from(missing.max(1)).map_or(BUFFER, |most| most.min(BUFFER));
+            let count = incoming.read(buffer.get_mut(..most).unwrap_or_default())?;
+            match (count, missing) {
+                (0, 0) => return Ok(PartOutcome::Whole),
+                // The file ends before it should, or goes on after it: it is another one.
+                (0, _) | (_, 0) => return Ok(PartOutcome::Failed),
+                _ => {}
+            }
+            let bytes = buffer.get(..count).unwrap_or_default();
+            if let Err(error) = file.file().write_all_at(bytes, filled) {
+                log::warn!("cannot keep what is read ahead: {error}");
+                return Ok(PartOutcome::Failed);
+            }
+            filled += count as u64;
+            if !self.goes_on(part.number, count as u64) {
+                return Ok(PartOutcome::Cut);
+            }
+        }
+    }
+
+    /// The next `count` bytes of the part `number` are in its file. Whether its transfer goes on:
+    /// it is still wanted, there is time for it, and its connection is not needed more elsewhere.
+    fn goes_on(&self, number: u64, count: u64) -> bool {
+        let is_next = {
+            let mut state = self.shared.lock();
+            let Some(queue) = state.queue(self.queue) else {
+                return false;
+            };
+            if !queue.receive(number, count) {
+                return false;
+            }
+            let is_next = queue.is_next(number);
+            self.shared.parts_moved(&mut state, self.queue);
+            is_next
+        };
+        if !self.has_time() {
+            self.with_queue(PartQueue::stop);
+            return false;
+        }
+        is_next || !self.shared.source.is_needed_elsewhere()
+    }
+
+    /// Whether there is time left for fetching, or is given within a moment.
+    fn has_time(&self) -> bool {
+        let began = Instant::now();
+        let mut state = self.shared.lock();
+        loop {
+            let now = Instant::now();
+            match state.queue(self.queue) {
+                None => return false,
+                Some(queue) if queue.has_time(now) => return true,
+                Some(queue) if queue.is_stopped() => return false,
+                Some(_) => {}
+            }
+            let Some(left) = PATIENCE.checked_sub(now - began) else {
+                return false;
+            };
+            let woken = self.shared.parts.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The transfer of the part `number` has ended. Whether the queue is still of use.
+    fn end_part(&self, number: u64, outcome: PartOutcome) -> bool {
+        let parts_for = self.with_queue(|queue| queue.parts_for);
+        // However it ended, what came may be of two files. A stream asks the server at its end;
+        // readers in any order never get there, and see nothing before the answer.
+        let confirmed = match parts_for {
+            None => return false,
+            Some(PartsFor::Stream(_)) => Ok(()),
+            Some(PartsFor::File) => self.shared.expected.confirm(&*self.shared.source),
+        };
+        let mut state = self.shared.lock();
+        if let Err(error) = &confirmed {
+            log::debug!("what was fetched is not kept: {error}");
+            state.discard_queue(self.queue);
+        } else {
+            state.end_part(self.queue, number, outcome);
+        }
+        self.shared.parts_moved(&mut state, self.queue);
+        confirmed.is_ok()
+    }
+
+    /// Waits a moment, or until no part can be claimed any more.
+    fn pause(&self) {
+        let goes_on = |state: &mut ReaderState| {
+            state
+                .queue(self.queue)
+                .is_some_and(|queue| !queue.is_over())
+        };
+        let parts = &self.shared.parts;
+        drop(parts.wait_timeout_while(self.shared.lock(), PATIENCE, goes_on));
+    }
+
+    /// Changes the queue, where the readers still have a use for it.
+    fn with_queue<T>(&self, change: impl FnOnce(&mut PartQueue) -> T) -> Option<T> {
+        self.shared.lock().queue(self.queue).map(change)
+    }
+}
