@@ -13,7 +13,7 @@
 //! dialer opens that connection while the session is idle. The maintenance thread keeps idle
 //! sessions alive and closes surplus ones.
 //!
-//! One lock guards the `Slots`. No session is used while the lock is held.
+//! One lock guards the `Slots`. No session sends or waits while the lock is held.
 
 mod backoff;
 mod connection;

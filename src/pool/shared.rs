@@ -34,7 +34,7 @@ pub(super) struct Rules {
 pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) rules: Rules,
     pub(super) dial: Dial<S>,
-    /// No other lock is taken, and no session is used, while this one is held.
+    /// While it is held, no other lock is taken and no session sends or waits.
     slots: Mutex<Slots<S>>,
     /// A slot or a session became free, a session was made or could not be made, or the queue
     /// moved.
