@@ -7,16 +7,18 @@
 
 mod privilege;
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::fs::{Access, AtFlags};
+use rustix::mount::UnmountFlags;
 
 pub use privilege::{forbid_dumps, keep_only_mounting, renounce};
 
@@ -25,14 +27,12 @@ const MOST_SENT: usize = 0x7fff_f000;
 
 /// The effective user id.
 pub fn effective_uid() -> u32 {
-    // SAFETY: geteuid(2) takes nothing and cannot fail.
-    unsafe { libc::geteuid() }
+    rustix::process::geteuid().as_raw()
 }
 
 /// The effective group id.
 pub fn effective_gid() -> u32 {
-    // SAFETY: getegid(2) takes nothing and cannot fail.
-    unsafe { libc::getegid() }
+    rustix::process::getegid().as_raw()
 }
 
 /// Files and directories that this process makes from now on are closed to all other users
@@ -114,19 +114,14 @@ pub fn send_file(
     offset: u64,
     length: u64,
 ) -> io::Result<usize> {
-    let overflow = |_| io::Error::from(io::ErrorKind::InvalidInput);
-    let mut offset = libc::off_t::try_from(offset).map_err(overflow)?;
+    let mut offset = offset;
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(MOST_SENT);
-    // SAFETY: both descriptors are open as long as they are borrowed, and `offset` is ours.
-    let sent = unsafe {
-        libc::sendfile(
-            connection.as_raw_fd(),
-            file.as_raw_fd(),
-            &raw mut offset,
-            length,
-        )
-    };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    Ok(rustix::fs::sendfile(
+        connection,
+        file,
+        Some(&mut offset),
+        length,
+    )?)
 }
 
 /// How many bytes that were written to `connection` its other end has not acknowledged (SIOCOUTQ,
@@ -224,9 +219,8 @@ impl FdReadiness {
     /// # Errors
     /// The parent is gone, so nobody wants this process any more; or `/dev/null` cannot be opened.
     pub fn report(mut self) -> io::Result<()> {
-        // SAFETY: setsid(2) takes nothing; its one failure, being a group's leader, changes
-        // nothing.
-        unsafe { libc::setsid() };
+        // It fails only for the leader of a group, which changes nothing.
+        let _ = rustix::process::setsid();
         std::env::set_current_dir("/")?;
         let null = OpenOptions::new()
             .read(true)
@@ -302,33 +296,21 @@ impl Signals {
 /// # Errors
 /// EBUSY while it is in use and `lazy` is not asked, EPERM without the privilege.
 pub fn unmount(mountpoint: &Path, lazy: bool) -> io::Result<()> {
-    let path = CString::new(mountpoint.as_os_str().as_bytes())?;
-    let flags = libc::UMOUNT_NOFOLLOW | if lazy { libc::MNT_DETACH } else { 0 };
-    // SAFETY: `path` is a NUL-terminated string that outlives the call.
-    match unsafe { libc::umount2(path.as_ptr(), flags) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let mut flags = UnmountFlags::NOFOLLOW;
+    flags.set(UnmountFlags::DETACH, lazy);
+    Ok(rustix::mount::unmount(mountpoint, flags)?)
 }
 
 /// Whether this process may open `path` for reading and writing; devices are not opened for it.
 pub fn may_read_and_write(path: impl AsRef<OsStr>) -> bool {
-    let Ok(path) = CString::new(path.as_ref().as_bytes()) else {
-        return false;
-    };
-    // SAFETY: `path` is a NUL-terminated string that outlives the call.
-    unsafe { libc::eaccess(path.as_ptr(), libc::R_OK | libc::W_OK) == 0 }
+    let wanted = Access::READ_OK | Access::WRITE_OK;
+    rustix::fs::accessat(rustix::fs::CWD, path.as_ref(), wanted, AtFlags::EACCESS).is_ok()
 }
 
 fn replace_standard_streams(with: &File) -> io::Result<()> {
-    for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
-        // SAFETY: both are descriptors; std's streams go on using the numbers 0 to 2, which stay
-        // open.
-        if unsafe { libc::dup2(with.as_raw_fd(), stream) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
+    rustix::stdio::dup2_stdin(with)?;
+    rustix::stdio::dup2_stdout(with)?;
+    Ok(rustix::stdio::dup2_stderr(with)?)
 }
 
 /// Where the kernel finds this process's arguments and environment, and how many threads there

@@ -1,5 +1,7 @@
 //! HTTP CONNECT (RFC 9110 §9.3.6) in HTTP/1.1 (RFC 9112), with Basic authentication (RFC 7617).
 
+use base64::prelude::{BASE64_STANDARD, Engine};
+
 use super::{ProxyConversation, ProxyProblem, ProxyTarget};
 use crate::ftp::control::escaped;
 use crate::ftp::options::Password;
@@ -7,9 +9,6 @@ use crate::ftp::options::Password;
 /// Maximum size of a response head in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 const FOREIGN: ProxyProblem = ProxyProblem::Foreign("HTTP");
-
-/// RFC 4648 §4.
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Asks the proxy to connect to `port` of `target`.
 pub(super) fn ask(
@@ -27,7 +26,7 @@ pub(super) fn ask(
     }
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some((user, password)) = login {
-        let pair = base64(format!("{user}:{}", password.reveal()).as_bytes());
+        let pair = BASE64_STANDARD.encode(format!("{user}:{}", password.reveal()));
         request.push_str("Proxy-Authorization: Basic ");
         request.push_str(&pair);
         request.push_str("\r\n");
@@ -81,42 +80,9 @@ fn status_code(line: &[u8]) -> Option<u16> {
     text.parse().ok().filter(|code| (100..600).contains(code))
 }
 
-fn base64(bytes: &[u8]) -> String {
-    let letter = |bits: u32| char::from(*ALPHABET.get((bits & 63) as usize).unwrap_or(&b'='));
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = [16, 8, 0].into_iter().zip(chunk);
-        let bits = bits.fold(0, |sum, (shift, byte)| sum | u32::from(*byte) << shift);
-        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            text.push(if index <= chunk.len() {
-                letter(bits >> shift)
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
-    }
 
     #[test]
     fn a_status_line_gives_its_code() {
