@@ -209,7 +209,7 @@ impl Remote {
             self.profile().works(kind.capability());
         }
         if let Some(length) = length {
-            self.profile().keeps_length(length);
+            self.profile().record_preserved_length(length);
         }
     }
 
@@ -227,10 +227,10 @@ impl Remote {
         for length in longer.into_iter().chain(exact).chain(plain) {
             match self.try_name(dialogue, path, &[], Some(length)) {
                 Trial::Kept => {
-                    self.profile().keeps_length(length);
+                    self.profile().record_preserved_length(length);
                     break;
                 }
-                Trial::Changed(_) => self.profile().cuts_length(length),
+                Trial::Changed(_) => self.profile().record_cut_length(length),
                 Trial::Unknown | Trial::Unasked(_) => return,
             }
         }

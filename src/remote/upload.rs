@@ -310,7 +310,7 @@ impl RemoteUpload {
             }
             Presence::Missing => {
                 if self.name == UploadName::Visible {
-                    profile.cuts_length(path.name().len());
+                    profile.record_cut_length(path.name().len());
                 }
                 Err(self.other_way(task, next, &"it is not listed"))
             }

@@ -169,7 +169,7 @@ impl Ledger {
     }
 
     /// Whether the next answer is to a command unrelated to the data connection.
-    pub(in crate::ftp) fn is_next_beside_data(&self) -> bool {
+    pub(in crate::ftp) fn is_next_unrelated_to_data(&self) -> bool {
         let verb = self.owed.front();
         verb.is_some_and(|verb| !matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Transfer))
     }

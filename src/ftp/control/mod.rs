@@ -338,10 +338,10 @@ impl Control {
             let elapsed = self.sent_at.elapsed();
             self.round_trip = Some(self.round_trip.map_or(elapsed, |it| it.min(elapsed)));
         }
-        let is_beside = self.holds_data && self.ledger.is_next_beside_data();
+        let is_unrelated = self.holds_data && self.ledger.is_next_unrelated_to_data();
         let fit = self.ledger.classify(reply.code());
-        if fit == Fit::Answer && is_beside {
-            self.profile.answered_beside();
+        if fit == Fit::Answer && is_unrelated {
+            self.profile.record_reply_while_held();
         }
         fit
     }
@@ -355,7 +355,7 @@ impl Control {
     }
 
     /// Reports that data arrived on the prepared data connection instead of a reply.
-    pub(super) fn data_was_misused(&mut self) {
+    pub(super) fn report_unexpected_data(&mut self) {
         self.suspect(Suspicion::OutOfStep);
     }
 

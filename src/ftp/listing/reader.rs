@@ -111,7 +111,7 @@ impl ListingReader {
 
     /// Ends the listing and returns the held entries, including those that must not be used.
     pub fn finish(mut self) -> Vec<ListingLine> {
-        self.unwrap_alone();
+        self.flush_wrapped_name();
         let newest = self.newest_versions();
         let (dates, indicators) = (self.dates, self.indicators);
         let held = self.held.into_iter().enumerate();
@@ -157,7 +157,7 @@ impl ListingReader {
         if let Some(name) = self.wrapped.take() {
             match vms::parse_rest(&name, line) {
                 Some(row) => return self.row(row),
-                None => self.hold_alone(&name),
+                None => self.hold_name_only(&name),
             }
         }
         self.read_list_line(line)
@@ -268,16 +268,16 @@ impl ListingReader {
     }
 
     /// Adds a name that stood alone on its line. Its memory was already counted.
-    fn hold_alone(&mut self, name: &[u8]) {
+    fn hold_name_only(&mut self, name: &[u8]) {
         self.dialect = Some(Dialect::Vms);
         if let Some(row) = vms::alone(name) {
             self.row(row);
         }
     }
 
-    fn unwrap_alone(&mut self) {
+    fn flush_wrapped_name(&mut self) {
         if let Some(name) = self.wrapped.take() {
-            self.hold_alone(&name);
+            self.hold_name_only(&name);
         }
     }
 }

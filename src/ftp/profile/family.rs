@@ -60,10 +60,9 @@ impl Family {
     }
 
     /// Properties of servers with these features. libunftp's MLSD, MLST and SIZE report a symlink
-    /// as a file as long as the name of its target, which would truncate the file behind it; its
-    /// LIST shows links. It is the only one that lists MLST without facts, and a SITE MD5 command
-    /// of its own.
-    pub(super) fn habits_of_features(features: &Features) -> &'static [(C, bool)] {
+    /// as a file as long as the name of its target, which would truncate the target; its LIST shows
+    /// links. It is the only one that lists MLST without facts, and it has its own SITE MD5.
+    pub(super) fn quirks_by_features(features: &Features) -> &'static [(C, bool)] {
         if features.parameters("MLST") == Some("") && features.has("SITE MD5") {
             &[(C::Mlsd, false), (C::Mlst, false)]
         } else {
@@ -74,7 +73,7 @@ impl Family {
     /// Properties of servers that answer SYST with `system`, in lower case. Apache FtpServer, and
     /// servers that embed it, identify themselves there; its MLSD omits names that begin with a
     /// dot.
-    pub(super) fn habits_of_system(system: &str) -> &'static [(C, bool)] {
+    pub(super) fn quirks_by_system(system: &str) -> &'static [(C, bool)] {
         if system.contains("apache ftpserver") {
             &[(C::MlsdAll, true)]
         } else {
@@ -85,7 +84,7 @@ impl Family {
     /// Capabilities that all families have if FEAT lists them.
     pub(super) const TRUE_TO_FEAT: [C; 4] = [C::Mlsd, C::Mlst, C::Size, C::Mdtm];
 
-    /// Kinds of names that all families preserve, except as listed in their habits.
+    /// Kinds of names that all families preserve, except as listed in their quirks.
     pub(super) const NAMES: [C; 18] = [
         C::PlainNames,
         C::LongNames,
@@ -108,7 +107,7 @@ impl Family {
     ];
 
     /// The capabilities that this family is known to have or to lack.
-    pub(super) fn habits(self) -> &'static [(C, bool)] {
+    pub(super) fn quirks(self) -> &'static [(C, bool)] {
         match self {
             Self::Vsftpd => &[
                 (C::PathArgument, true),
@@ -204,10 +203,10 @@ mod tests {
 
     #[test]
     fn facts_of_libunftp_are_not_used() {
-        let habits = |names: &[&str]| Family::habits_of_features(&features(names)).len();
-        assert_eq!(habits(&["EPSV", "MLSD", "MLST", "SITE MD5", "SIZE"]), 2);
-        assert_eq!(habits(&["MLST type*;size*;", "SITE MD5"]), 0);
-        assert_eq!(habits(&["MLST", "SITE CHMOD"]), 0);
+        let quirks = |names: &[&str]| Family::quirks_by_features(&features(names)).len();
+        assert_eq!(quirks(&["EPSV", "MLSD", "MLST", "SITE MD5", "SIZE"]), 2);
+        assert_eq!(quirks(&["MLST type*;size*;", "SITE MD5"]), 0);
+        assert_eq!(quirks(&["MLST", "SITE CHMOD"]), 0);
     }
 
     #[test]

@@ -32,7 +32,7 @@ const PATIENCE_IN_ROUND_TRIPS: u32 = 4;
 /// Proofs for [`Capability::EarlyDataConnection`]: a transfer used the connection, and another
 /// command was answered while it was held.
 const CARRIED: u8 = 1;
-const ANSWERED_BESIDE: u8 = 2;
+const ANSWERED_WHILE_HELD: u8 = 2;
 
 /// What is known about one capability of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,8 +102,8 @@ struct ProfileInner {
     session_limit: AtomicUsize,
     /// Length in bytes of the longest name that was preserved and the shortest that was cut; 0
     /// while unknown.
-    name_kept: AtomicUsize,
-    name_cut: AtomicUsize,
+    preserved_length: AtomicUsize,
+    cut_length: AtomicUsize,
     known: Mutex<LoginFacts>,
 }
 
@@ -126,8 +126,8 @@ impl Default for ProfileInner {
             early_proofs: AtomicU8::new(0),
             demotions: AtomicU32::new(0),
             session_limit: AtomicUsize::new(0),
-            name_kept: AtomicUsize::new(0),
-            name_cut: AtomicUsize::new(0),
+            preserved_length: AtomicUsize::new(0),
+            cut_length: AtomicUsize::new(0),
             known: Mutex::default(),
         }
     }
@@ -248,22 +248,28 @@ impl ServerProfile {
     /// while unknown.
     pub fn name_lengths(&self) -> (usize, usize) {
         let load = |length: &AtomicUsize| length.load(Relaxed);
-        (load(&self.inner.name_kept), load(&self.inner.name_cut))
+        (
+            load(&self.inner.preserved_length),
+            load(&self.inner.cut_length),
+        )
     }
 
     /// Records that a name of `length` bytes was preserved.
-    pub fn keeps_length(&self, length: usize) {
-        self.inner.name_kept.fetch_max(length, Relaxed);
+    pub fn record_preserved_length(&self, length: usize) {
+        self.inner.preserved_length.fetch_max(length, Relaxed);
         if length >= NAME_MAX {
             self.works(Capability::LongNames);
         }
     }
 
     /// Records that a name of `length` bytes was cut.
-    pub fn cuts_length(&self, length: usize) {
+    pub fn record_cut_length(&self, length: usize) {
         let shorter = |cut| (cut == 0 || length < cut).then_some(length);
         // An error only means that there is no change.
-        let _ = self.inner.name_cut.fetch_update(Relaxed, Relaxed, shorter);
+        let _ = self
+            .inner
+            .cut_length
+            .fetch_update(Relaxed, Relaxed, shorter);
     }
 
     /// Records the greeting and the features. The first login fills in what is announced and what
@@ -284,22 +290,22 @@ impl ServerProfile {
             };
             self.presume(capability, finding);
         }
-        self.presume_all(Family::habits_of_features(features));
+        self.presume_all(Family::quirks_by_features(features));
         if let Some(family) = Family::of(&greeting.words(), features) {
             for capability in Family::TRUE_TO_FEAT {
                 if self.finding(capability) == Finding::Announced {
                     self.presume(capability, Finding::Works);
                 }
             }
-            self.presume_all(family.habits());
+            self.presume_all(family.quirks());
             for capability in Family::NAMES {
                 self.presume(capability, Finding::Works);
             }
         }
     }
 
-    fn presume_all(&self, habits: &[(Capability, bool)]) {
-        for (capability, works) in habits {
+    fn presume_all(&self, quirks: &[(Capability, bool)]) {
+        for (capability, works) in quirks {
             let finding = if *works {
                 Finding::Works
             } else {
@@ -351,18 +357,18 @@ impl ServerProfile {
     }
 
     /// Records that a transfer used a data connection prepared ahead.
-    pub(super) fn carried_early(&self) {
-        self.prove_early(CARRIED);
+    pub(super) fn record_early_transfer(&self) {
+        self.record_early_proof(CARRIED);
     }
 
     /// Records that a command was answered while a prepared data connection was held.
-    pub(super) fn answered_beside(&self) {
-        self.prove_early(ANSWERED_BESIDE);
+    pub(super) fn record_reply_while_held(&self) {
+        self.record_early_proof(ANSWERED_WHILE_HELD);
     }
 
-    fn prove_early(&self, proof: u8) {
+    fn record_early_proof(&self, proof: u8) {
         let before = self.inner.early_proofs.fetch_or(proof, Relaxed);
-        if before != before | proof && before | proof == CARRIED | ANSWERED_BESIDE {
+        if before != before | proof && before | proof == CARRIED | ANSWERED_WHILE_HELD {
             self.presume(Capability::EarlyDataConnection, Finding::Works);
         }
     }

@@ -59,7 +59,7 @@ pub struct ProfileRecord {
     findings: Vec<(Capability, bool, u64)>,
     session_limit: usize,
     /// Longest name that was preserved, in bytes.
-    name_kept: usize,
+    preserved_length: usize,
 }
 
 impl ProfileRecord {
@@ -82,7 +82,7 @@ impl ProfileRecord {
                         record.findings.push((capability, *verdict == "works", at));
                     }
                 }
-                ["kept", length] => record.name_kept = length.parse().unwrap_or(0),
+                ["kept", length] => record.preserved_length = length.parse().unwrap_or(0),
                 ["limit", limit] => record.session_limit = limit.parse().unwrap_or(0),
                 _ => {}
             }
@@ -105,8 +105,8 @@ impl ProfileRecord {
             let verdict = if *works { "works" } else { "fails" };
             let _ = writeln!(text, "{verdict} {} {at}", capability.name());
         }
-        if self.name_kept > 0 {
-            let _ = writeln!(text, "kept {}", self.name_kept);
+        if self.preserved_length > 0 {
+            let _ = writeln!(text, "kept {}", self.preserved_length);
         }
         if self.session_limit > 0 {
             let _ = writeln!(text, "limit {}", self.session_limit);
@@ -137,7 +137,7 @@ impl ServerProfile {
     /// `system` is the SYST reply in lower case.
     pub fn identify(&self, system: &str, identity: ServerIdentity) {
         system.clone_into(&mut self.known().system);
-        for (capability, works) in Family::habits_of_system(system) {
+        for (capability, works) in Family::quirks_by_system(system) {
             let finding = if *works {
                 Finding::Works
             } else {
@@ -169,8 +169,8 @@ impl ServerProfile {
                 self.set_session_limit(0);
             }
         }
-        if is_same && record.name_kept > 0 {
-            self.keeps_length(record.name_kept);
+        if is_same && record.preserved_length > 0 {
+            self.record_preserved_length(record.preserved_length);
         }
         let mut known = self.known();
         known.identity = Some(identity);
@@ -193,7 +193,7 @@ impl ServerProfile {
             identity: Some(identity),
             findings: observed.collect(),
             session_limit: self.session_limit().unwrap_or(0),
-            name_kept: self.name_lengths().0,
+            preserved_length: self.name_lengths().0,
         })
     }
 

@@ -64,10 +64,10 @@ fn a_lost_connection_says_nothing_of_a_server_that_has_proved_itself() {
 #[test]
 fn an_early_data_connection_is_proved_by_a_transfer_and_by_commands_beside_it() {
     let profile = ServerProfile::default();
-    profile.carried_early();
-    profile.carried_early();
+    profile.record_early_transfer();
+    profile.record_early_transfer();
     assert!(!profile.is_proven(Capability::EarlyDataConnection));
-    profile.answered_beside();
+    profile.record_reply_while_held();
     assert!(profile.is_proven(Capability::EarlyDataConnection));
 }
 

@@ -223,7 +223,7 @@ impl Session {
         drop(data);
         match read {
             Ok(ControlFlow::Continue(())) => {
-                self.prepare_behind();
+                self.pipeline_passive_command();
                 let reply = self.complete(verb, self.data.timeout)?;
                 parser.outcome.shortfall =
                     Shortfall::admitted_by(&words_about(&reply, &parser.path));

@@ -381,7 +381,7 @@ impl Session {
         let reply = self.control.reply(Phase::Reply);
         if matches!(reply, Err(Error::Timeout(_))) && self.prepared.has_unexpected_data() {
             // uftpd sends the reply to MLST over the prepared data connection.
-            self.control.data_was_misused();
+            self.control.report_unexpected_data();
         }
         let reply = reply?;
         self.act_on_passive_reply();

@@ -47,18 +47,18 @@ impl FactsCommand {
 impl Session {
     /// Requests the next data connection after the end of the data, before the completion reply.
     /// Servers reply to it after that one.
-    pub(in crate::ftp) fn prepare_behind(&mut self) {
+    pub(in crate::ftp) fn pipeline_passive_command(&mut self) {
         // If sending fails, waiting for the completion reply fails, too.
-        let _ = self.send_behind(None);
+        let _ = self.send_pipelined(None);
     }
 
     /// After all data of an upload was sent, requests the next data connection, and the facts of
     /// the file `question`.
-    pub(in crate::ftp) fn send_behind(
+    pub(in crate::ftp) fn send_pipelined(
         &mut self,
         question: Option<&RemotePath>,
     ) -> Result<(), Error> {
-        if self.has_sent_behind() {
+        if self.has_pipelined() {
             return Ok(());
         }
         // Without EPSV the reply to the question would come first and could be mistaken for the
@@ -126,14 +126,14 @@ impl Session {
 
     /// Whether commands were sent behind the current transfer, so that more replies than usual
     /// follow.
-    pub(in crate::ftp) fn has_sent_behind(&self) -> bool {
+    pub(in crate::ftp) fn has_pipelined(&self) -> bool {
         self.pipelined.is_some()
     }
 
     /// Whether `reply`, the first after the data, answers EPSV or PASV, so that the completion
     /// reply is missing.
     pub(in crate::ftp) fn is_skipped_by(&self, reply: &Reply) -> bool {
-        self.has_sent_behind() && matches!(reply.code().0, 227 | 229)
+        self.has_pipelined() && matches!(reply.code().0, 227 | 229)
     }
 
     /// Whether exactly this question was sent ahead, and its replies are next.

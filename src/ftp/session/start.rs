@@ -251,7 +251,7 @@ impl Session {
             }
             Ok(_) => {
                 self.prepared.was_alive();
-                self.profile.carried_early();
+                self.profile.record_early_transfer();
             }
             Err(_) => self.prepared.was_alive(),
         }
@@ -315,7 +315,7 @@ impl Session {
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
-            self.send_behind(ask_facts.then_some(path))?;
+            self.send_pipelined(ask_facts.then_some(path))?;
         }
         let reply = self.answer("STOR");
         let is_over = |reply: &Reply| reply.code().class() != ReplyClass::Preliminary;

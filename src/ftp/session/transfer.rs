@@ -184,13 +184,13 @@ impl Session {
     /// has one completion reply, whatever its code. Returns false if the session is no longer
     /// usable.
     pub(in crate::ftp) fn resynchronise(&mut self) -> bool {
-        if self.has_sent_behind() {
+        if self.has_pipelined() {
             self.control.give_up();
             return false;
         }
         let in_step = match self.control.wait_for_reply(ABORT_PATIENCE) {
             Some(Ok(reply)) if reply.code().class() == ReplyClass::Preliminary => {
-                self.passes_noop()
+                self.resynchronise_by_noop()
             }
             Some(Ok(_)) => true,
             Some(Err(_)) => false,
@@ -213,7 +213,7 @@ impl Session {
     /// Checks with NOOP that no more replies follow. Pure-FTPd ends an aborted download with a
     /// second 150 and nothing after it, while another server might mean it. The reply to NOOP, 200
     /// or a refusal, answers no transfer, so everything before it has arrived.
-    fn passes_noop(&mut self) -> bool {
+    fn resynchronise_by_noop(&mut self) -> bool {
         if self.control.send(b"NOOP").is_err() {
             return false;
         }
@@ -257,7 +257,7 @@ impl Session {
     /// After an upload, reads what the server still sends on the data connection (tickets, its
     /// close_notify) until it closes it. Closing a socket with unread data would reset it, which
     /// vsftpd treats as a failed upload. Returns the transfer's reply if that arrives first.
-    fn listen_to_the_end(&mut self, data: &mut MaybeTlsStream) -> Option<Result<Reply, Error>> {
+    fn drain_data_connection(&mut self, data: &mut MaybeTlsStream) -> Option<Result<Reply, Error>> {
         let MaybeTlsStream::Tls(stream) = data else {
             return None;
         };
@@ -319,7 +319,7 @@ impl Download {
         // closed the connection.
         let _ = data.end();
         drop(data);
-        session.prepare_behind();
+        session.pipeline_passive_command();
         match session.complete("RETR", session.data.timeout) {
             Ok(_) if cut_off => Err(Failed::new(Error::NoCloseNotify, session)),
             Ok(_) => Ok(session),
@@ -369,14 +369,14 @@ impl Upload {
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.data
             .write_all(bytes)
-            .map_err(|error| self.hung_up(error))
+            .map_err(|error| self.reason_for_hangup(error))
     }
 
     /// Sends `length` bytes of `file` from `offset` on, with sendfile where possible. If the file
     /// ends earlier, fails with [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
         send_file(&mut self.data, file, offset, length, &mut self.piece)?
-            .map_err(|error| self.hung_up(error))
+            .map_err(|error| self.reason_for_hangup(error))
     }
 
     /// Ends the data and receives the 226 or 250, which confirms the upload.
@@ -401,7 +401,7 @@ impl Upload {
         // reports why in the reply.
         let _ = data.end();
         let early = match session.drain(&data) {
-            Ok(None) => session.listen_to_the_end(&mut data).transpose(),
+            Ok(None) => session.drain_data_connection(&mut data).transpose(),
             early => early,
         };
         data.take_tickets();
@@ -446,7 +446,7 @@ impl Upload {
 
     /// Returns the reason for a broken data connection, which the server reports on the control
     /// connection: 552 for a full disk.
-    fn hung_up(&mut self, error: std::io::Error) -> Error {
+    fn reason_for_hangup(&mut self, error: std::io::Error) -> Error {
         let patience = match error.kind() {
             ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => REASON_PATIENCE,
             // The server stopped reading a whole timeout ago, so its reply has already arrived.
