@@ -12,7 +12,7 @@ use super::listing::list_all;
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
-use super::{Error, ErrorKind, Remote, RemoteDownload, Version, restart};
+use super::{Error, ErrorKind, Remote, RemoteDownload, Version, rest_probe};
 use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
@@ -147,9 +147,9 @@ impl BackgroundSession {
     ) -> Result<RemoteDownload, Error> {
         let task = ErrorContext::new(Operation::Read, path);
         let remote = self.remote.clone();
-        if range.start > 0 && restart::is_unproven(remote.profile()) {
+        if range.start > 0 && rest_probe::is_unproven(remote.profile()) {
             self.prove_restart(&remote, path);
-            if restart::is_unproven(remote.profile()) {
+            if rest_probe::is_unproven(remote.profile()) {
                 return Err(task.error(ErrorKind::Unsupported, &"REST is not to be trusted yet"));
             }
         }
@@ -175,7 +175,7 @@ impl BackgroundSession {
     /// connection.
     fn prove_restart(&mut self, remote: &Remote, path: &RemotePath) {
         if let Some(mut dialogue) = self.dialogue(remote) {
-            restart::prove(remote, &mut dialogue, path);
+            rest_probe::prove(remote, &mut dialogue, path);
         }
         self.lease = remote.pool().background_lease(PROVEN);
     }

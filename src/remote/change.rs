@@ -2,10 +2,10 @@
 
 use super::absence::look_surely;
 use super::error::{ErrorContext, Operation, is_unsupported, refusal};
+use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::{ChangeOutcome, Exchange};
 use super::stat::{Look, look};
 use super::temporary::is_temporary;
-use super::ways::{Fallback, ModeWay, TimeWay};
 use super::{Error, ErrorKind, Remote, Space, listing};
 use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
 use crate::pool;

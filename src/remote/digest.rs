@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Verify;
 use super::error::{ErrorContext, ErrorKind, Operation, is_unsupported};
+use super::fallbacks::Fallback;
 use super::retry::Exchange;
-use super::ways::Fallback;
 use super::{Error, Remote};
 use crate::ftp::{Digest, DigestCommand, RemotePath};
 

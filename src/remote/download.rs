@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::retry::Exchange;
-use super::{Error, ErrorKind, Remote, restart};
+use super::{Error, ErrorKind, Remote, rest_probe};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Permit};
 
@@ -36,8 +36,8 @@ pub(super) fn open_at(
     offset: u64,
 ) -> Result<RemoteDownload, Error> {
     let mut dialogue = remote.dialogue();
-    if offset > 0 && restart::is_unproven(remote.profile()) {
-        restart::prove(remote, &mut dialogue, path);
+    if offset > 0 && rest_probe::is_unproven(remote.profile()) {
+        rest_probe::prove(remote, &mut dialogue, path);
     }
     open_in(remote, &mut dialogue, path, offset)
 }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::error::{ErrorContext, Operation, meaning, refusal};
 use super::listing::{Received, fetch, fetch_as, too_large};
 use super::retry::Exchange;
-use super::{Error, ErrorKind, Remote, stat, words};
+use super::{Error, ErrorKind, Remote, reply_text, stat};
 use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListWith, RemotePath};
 use crate::pool;
 
@@ -70,7 +70,7 @@ pub(super) fn judge_refusal(
         return Err(blame(remote, dialogue, directory, fault));
     }
     let says_empty = |fault: &pool::Error| {
-        refusal(fault).is_some_and(|reply| words::say_empty(reply.lines(), directory))
+        refusal(fault).is_some_and(|reply| reply_text::say_empty(reply.lines(), directory))
     };
     if says_empty(fault) {
         return Ok(Received::nothing(Completeness::Complete));

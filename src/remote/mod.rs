@@ -3,17 +3,18 @@
 //! Each operation has its fallbacks, by what FEAT says and by what the server really answers,
 //! remembered for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is
 //! repeated, what is not is first verified (`retry.rs`); and each failure is one [`ErrorKind`],
-//! decided here once (`error.rs`, `blame.rs`).
+//! decided here once (`error.rs`, `diagnose.rs`).
 
 mod absence;
 mod background;
-mod begin;
-mod blame;
 mod case;
 mod change;
+mod diagnose;
 mod digest;
 mod download;
 pub mod error;
+mod fallbacks;
+mod finalize;
 mod hidden;
 mod incomplete;
 pub mod links;
@@ -23,22 +24,21 @@ mod listing_check;
 mod name_kind;
 mod naming;
 mod orphan;
-mod placing;
 mod profile_memory;
 mod rename;
 mod rename_source;
-mod restart;
+mod reply_text;
+mod rest_probe;
+mod resumable_upload;
 mod retry;
-mod sending;
+mod server_time;
 mod stat;
 mod stat_listing;
 mod steps;
 mod temporary;
 mod upload;
+mod upload_start;
 mod version;
-mod ways;
-mod words;
-mod zone;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -65,17 +65,17 @@ pub use orphan::Leftover;
 pub use upload::RemoteUpload;
 pub use version::Version;
 
-use begin::Whole;
 use change::Owner;
 use error::{ErrorContext, Operation};
+use fallbacks::Fallback;
 use incomplete::IncompleteDirectories;
 use listing_check::ListingChecks;
 use profile_memory::ProfileMemory;
 use retry::Exchange;
+use server_time::Zone;
 use steps::UploadSteps;
 use temporary::TemporaryNames;
-use ways::Fallback;
-use zone::Zone;
+use upload_start::Whole;
 
 /// How to reach the server and how to treat it.
 #[derive(Debug, Clone)]
@@ -343,7 +343,7 @@ impl Remote {
     /// # Errors
     /// Why the server does not take it.
     pub fn upload(&self, path: &RemotePath) -> Result<RemoteUpload, Error> {
-        begin::upload(self, path, None)
+        upload_start::upload(self, path, None)
     }
 
     /// The same of a small file that is to have the first `length` bytes of `file`, and no more:
@@ -360,7 +360,7 @@ impl Remote {
         let is_hashed =
             self.verify() == Verify::Digest && DigestCommand::left(self.profile()).next().is_some();
         let look = !is_hashed;
-        begin::upload(self, path, Some(Whole { file, length, look }))
+        upload_start::upload(self, path, Some(Whole { file, length, look }))
     }
 
     /// MKD.

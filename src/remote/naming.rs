@@ -6,8 +6,8 @@
 use super::error::{ErrorContext, Operation, refusal};
 use super::listing::list_all;
 use super::name_kind::{self, NameKind, kinds, trial_name};
+use super::resumable_upload::Sending;
 use super::retry::{Exchange, is_lost};
-use super::sending::Sending;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, change};
 use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath, Session};

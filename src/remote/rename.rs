@@ -12,7 +12,7 @@ use super::absence::look_surely;
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
 use super::retry::{ChangeOutcome, Exchange, is_lost};
 use super::stat::{Look, look};
-use super::{Atomic, Error, ErrorKind, Remote, Version, words};
+use super::{Atomic, Error, ErrorKind, Remote, Version, reply_text};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
 use crate::pool;
 
@@ -365,7 +365,7 @@ fn is_final(fault: &pool::Error, to: &RemotePath) -> bool {
         ) => true,
         // A bare 450 may be about a file in the way.
         Some(ErrorKind::Busy) => refusal(fault)
-            .is_some_and(|reply| words::reason(reply.lines(), to) == Some(ErrorKind::Busy)),
+            .is_some_and(|reply| reply_text::reason(reply.lines(), to) == Some(ErrorKind::Busy)),
         _ => false,
     }
 }

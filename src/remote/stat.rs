@@ -13,7 +13,7 @@ use super::listing::{Received, fetch_as, list_all, list_lines, note_mode};
 use super::listing_check::is_cwd_a_witness;
 use super::rename_source::{self, RenameSource};
 use super::retry::{Exchange, is_lost};
-use super::{Error, ErrorKind, Remote, listed_size, words};
+use super::{Error, ErrorKind, Remote, listed_size, reply_text};
 use crate::ftp::{
     self, Capability, Completeness, Entry, Kind, ListForm, ListWith, Modified, Precision,
     RemotePath, Reply, Session,
@@ -199,7 +199,7 @@ fn ask_facts(
         Some(ErrorKind::NotFound) if is_proven => MlstAnswer::Absent,
         // "Failed" may be a server's word for a missing name, or for a bad moment.
         None if is_proven => {
-            let words = refusal(&fault).map(|reply| words::sense(reply.lines(), path));
+            let words = refusal(&fault).map(|reply| reply_text::sense(reply.lines(), path));
             let words = words.unwrap_or_default();
             if remote.listing_checks().mean_absence(&words) {
                 MlstAnswer::Absent

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::begin::MOST_PASSING;
+use super::upload_start::MOST_PASSING;
 use crate::ftp::{Capability, RemotePath, ServerProfile};
 
 /// How long a step is skipped in one place: permissions change.

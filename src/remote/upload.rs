@@ -3,23 +3,23 @@
 //! whole.
 //!
 //! Servers that do not take, show or rename temporary names get the next [`UploadName`]: within
-//! [`begin::upload`](super::begin::upload) where STOR is refused, by another upload
+//! [`upload_start::upload`](super::upload_start::upload) where STOR is refused, by another upload
 //! ([`ErrorKind::OtherWay`]) where the refusal comes after the data.
 
 use std::fs::File;
 use std::mem;
 use std::time::Instant;
 
-use super::begin::may_have;
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::listing::list_all;
 use super::naming::Presence;
+use super::resumable_upload::Sending;
 use super::retry::{Exchange, is_lost};
-use super::sending::Sending;
 use super::stat::{Look, look};
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
-use super::{Commit, Error, ErrorKind, Remote, Stored, change, listed_size, placing};
+use super::upload_start::may_have;
+use super::{Commit, Error, ErrorKind, Remote, Stored, change, finalize, listed_size};
 use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
@@ -264,7 +264,7 @@ impl RemoteUpload {
         self.confirm_place(dialogue, &task)?;
         self.look_for_dot_names(dialogue);
         let from = self.place.path();
-        let placed = placing::place(&self.remote, dialogue, from, target, commit, found.as_ref());
+        let placed = finalize::place(&self.remote, dialogue, from, target, commit, found.as_ref());
         match placed {
             Ok(stored) => {
                 let is_new = matches!(self.place, UploadPlace::Direct { is_new: true, .. });

@@ -6,8 +6,8 @@ use std::mem;
 
 use super::Remote;
 use super::error::refusal;
+use super::fallbacks::{Fallback, ResumeWay};
 use super::retry::{Exchange, is_lost, is_silence};
-use super::ways::{Fallback, ResumeWay};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Lease, Permit};
 

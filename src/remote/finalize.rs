@@ -3,8 +3,8 @@
 //! afterwards, in the ways that are left.
 
 use super::change::Owner;
+use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::Exchange;
-use super::ways::{Fallback, ModeWay, TimeWay};
 use super::{Commit, Error, Remote, Stored, Version, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
