@@ -12,7 +12,7 @@ use clap::ArgMatches;
 
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
-use super::{Failure, request};
+use super::{Failure, build};
 use crate::ftp::profile::ProfileRecord;
 use crate::ftp::tls::Security;
 use crate::ftp::{
@@ -28,12 +28,12 @@ const ROUND_TRIPS: usize = 5;
 /// # Errors
 /// The source, the login or the directory cannot be used.
 pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
-    let source = request::source(matches)?;
-    let options = option_list::parse(request::lists(matches), Unknown::Refuse)?;
-    let proxy = request::proxy(&source, &options, &environment.proxies)?;
-    let login = request::credentials(&source, &options, environment.password)?;
-    let state = request::state_home();
-    let remote = request::remote(&source, &options, login, proxy, state.as_deref())?;
+    let source = build::source(matches)?;
+    let options = option_list::parse(build::lists(matches), Unknown::Refuse)?;
+    let proxy = build::proxy(&source, &options, &environment.proxies)?;
+    let login = build::credentials(&source, &options, environment.password)?;
+    let state = build::state_home();
+    let remote = build::remote(&source, &options, login, proxy, state.as_deref())?;
     let connect = remote.pool.connect;
     if let Some(text) = remote.profile_file.and_then(|file| file.read()) {
         connect.profile.remember(ProfileRecord::parse(&text));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{listing, value};
+use super::{help, value};
 
 /// The names of the arguments.
 pub(super) const SOURCE: &str = "SOURCE";
@@ -59,7 +59,7 @@ pub(super) fn ftpfs() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .after_help("ftpfs --help lists the options of -o.")
-        .after_long_help(listing::help_text())
+        .after_long_help(help::help_text())
         .subcommand_negates_reqs(true)
         .arg(source().required_unless_present(OPTIONS_TABLE))
         .arg(mountpoint().required_unless_present(OPTIONS_TABLE))

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::settings::Settings;
-use super::{Failure, command, logging, request, sample_tree};
+use super::config::Settings;
+use super::{Failure, build, command, logging, sample_tree};
 use crate::credentials::Credentials;
 use crate::ftp::Password;
 use crate::mount::{self, LocalPaths, Mount, Mountpoint, Privileged};
@@ -51,9 +51,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         password: Password::new(password),
         account: String::new(),
     };
-    let kernel = request::kernel(&source, &options, false);
+    let kernel = build::kernel(&source, &options, false);
     mount::check(&mountpoint, &kernel, &LocalPaths::default())?;
-    let to_mount = request::mount(source, &options, login, None, kernel, None)?;
+    let to_mount = build::mount(source, &options, login, None, kernel, None)?;
     // This thread keeps its privileges, for COMMAND is the user's own.
     let mount = Mount::start(&mountpoint, to_mount, signals, Privileged::start()?)?;
     if let Some(words) = matches.get_many::<OsString>(command::COMMAND) {

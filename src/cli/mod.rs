@@ -1,21 +1,21 @@
 //! The command line: what was typed, what it means, and one file for each subcommand.
 
+mod build;
 mod check;
 mod command;
+mod config;
 mod demo;
-mod listing;
+mod help;
 mod log_limit;
 mod logging;
 mod mount;
 mod option_list;
 mod options;
-mod proxies;
-mod request;
+mod proxy_env;
 mod sample_tree;
 mod secrets;
 mod security;
 mod serve;
-mod settings;
 mod status;
 mod value;
 
@@ -62,9 +62,9 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("demo", matches)) => demo::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
-        Some(("man", _)) => print(&listing::man_page()?),
+        Some(("man", _)) => print(&help::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
-            print(listing::markdown_table().as_bytes())
+            print(help::markdown_table().as_bytes())
         }
         _ => mount::run(matches, environment),
     }

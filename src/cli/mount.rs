@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 use log::LevelFilter;
 
+use super::config::Settings;
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
-use super::settings::Settings;
-use super::{Failure, command, logging, request};
+use super::{Failure, build, command, logging};
 use crate::mount::{self, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::sys::{self, FdReadiness, Forked, Signals};
 
@@ -18,20 +18,20 @@ use crate::sys::{self, FdReadiness, Forked, Signals};
 /// # Errors
 /// Nothing is left mounted.
 pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
-    let source = request::source(matches)?;
-    let mut options = option_list::parse(request::lists(matches), unknown(matches))?;
+    let source = build::source(matches)?;
+    let mut options = option_list::parse(build::lists(matches), unknown(matches))?;
     if command::is_set(matches, command::DEBUG) {
         options.log_level = options.log_level.max(LevelFilter::Debug);
     }
     let directory = matches.get_one::<PathBuf>(command::MOUNTPOINT);
     let mountpoint =
         Mountpoint::check(directory.ok_or("MOUNTPOINT is missing")?, options.nonempty)?;
-    let kernel = request::kernel(
+    let kernel = build::kernel(
         &source,
         &options,
         command::is_set(matches, command::SINGLE_THREAD),
     );
-    let state = request::state_home();
+    let state = build::state_home();
     let local = LocalPaths {
         spool: options.spool.clone(),
         log_file: options.log_file.clone(),
@@ -41,9 +41,9 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
     if command::is_set(matches, command::FAKE) {
         return Ok(ExitCode::SUCCESS);
     }
-    let proxy = request::proxy(&source, &options, &environment.proxies)?;
-    let login = request::credentials(&source, &options, environment.password)?;
-    let to_mount = request::mount(source, &options, login, proxy, kernel, state.as_deref())?;
+    let proxy = build::proxy(&source, &options, &environment.proxies)?;
+    let login = build::credentials(&source, &options, environment.password)?;
+    let to_mount = build::mount(source, &options, login, proxy, kernel, state.as_deref())?;
     // Not before the password was read: it may come by one of them, as in password_file=<(pass show
     // ftp).
     sys::close_inherited_descriptors()?;

@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::config::Settings;
 use super::options::{self, Set, Spec};
-use super::settings::Settings;
 
 /// A `-o` option that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cli::proxies::Choice;
+    use crate::cli::proxy_env::Choice;
     use crate::credentials::Netrc;
 
     fn options(lists: &[&str]) -> Result<Settings, OptionError> {

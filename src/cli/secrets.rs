@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 
 use super::Failure;
-use super::proxies::{self, Variables};
+use super::proxy_env::{self, Variables};
 use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
 use crate::{source, sys};
@@ -45,11 +45,11 @@ pub(super) fn hide() -> Result<Environment, Failure> {
         Some(Ok(password)) => Some(Password::new(password)),
         Some(Err(_)) => return Err(format!("{PASSWORD_VARIABLE} is not UTF-8").into()),
     };
-    let proxies = proxies::variables(|name| {
+    let proxies = proxy_env::variables(|name| {
         let value = std::env::var_os(name)?;
         Some(value.to_string_lossy().into_owned())
     });
-    for name in proxies::NAMES {
+    for name in proxy_env::NAMES {
         if std::env::var_os(name).is_some_and(|value| holds_password(&value)) {
             take(name)?;
         }

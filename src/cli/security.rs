@@ -1,7 +1,7 @@
 //! From the source's scheme and the TLS options to what the connection is made with.
 
 use super::Failure;
-use super::settings::Settings;
+use super::config::Settings;
 use crate::ftp::tls::Identity;
 use crate::ftp::{Tls, TlsConfig, TlsOptions, Trust};
 use crate::source::{DEFAULT_PORT, IMPLICIT_TLS_PORT, Scheme, Source};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 
-use super::{Failure, command, print, request};
+use super::{Failure, build, command, print};
 use crate::mount::status::{self, Form};
 
 /// Prints the figures of one mount, or of all that are this user's.
@@ -13,8 +13,8 @@ use crate::mount::status::{self, Form};
 /// # Errors
 /// The directory is none of them, or its ftpfs does not answer.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let state = request::state_home();
-    let sockets = request::sockets(state.as_deref())
+    let state = build::state_home();
+    let sockets = build::sockets(state.as_deref())
         .ok_or("no place for control sockets: set XDG_RUNTIME_DIR or HOME")?;
     let is_json = command::is_set(matches, command::JSON);
     let form = if is_json { Form::Json } else { Form::Text };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::{Offset, TimeZone};
 
-use super::proxies::Choice;
+use super::proxy_env::Choice;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Bind, Capability};
 use crate::remote::{Atomic, Links, Verify};

@@ -13,7 +13,7 @@ use fuser::{
     Errno, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite,
 };
 
-use super::caller;
+use super::fatal_signal;
 use crate::guarded::{self, OnDrop};
 
 /// A request is answered within this time, or its caller is looked at.
@@ -176,7 +176,7 @@ impl InterruptsShared {
         drop(state);
         thread::sleep(ROUND);
         for (tid, reply) in self.long_waiting() {
-            if caller::wants_no_answer(tid) {
+            if fatal_signal::wants_no_answer(tid) {
                 log::debug!("thread {tid} is to stop: it waits no longer");
                 reply.interrupt();
             }

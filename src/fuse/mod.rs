@@ -3,9 +3,9 @@
 //! A callback answers from memory when the vfs can. Otherwise the request and its reply go to a
 //! worker, and the FUSE loop takes the next request.
 
-mod agreement;
-mod asking;
-mod caller;
+mod dispatch;
+mod fatal_signal;
+mod init;
 mod interrupts;
 mod kernel;
 mod translate;
@@ -62,7 +62,7 @@ impl FuseFs {
 
 impl fuser::Filesystem for FuseFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        agreement::reach(config);
+        init::reach(config);
         Ok(())
     }
 

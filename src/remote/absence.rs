@@ -2,7 +2,7 @@
 //! with a dot.
 
 use super::retry::Exchange;
-use super::stat::{Look, look, look_by_name};
+use super::stat::{Lookup, lookup, lookup_by_name};
 use super::{Error, Remote};
 use crate::ftp::RemotePath;
 
@@ -11,13 +11,13 @@ use crate::ftp::RemotePath;
 ///
 /// # Errors
 /// The server's answers neither show the name nor rule it out.
-pub(super) fn look_surely(
+pub(super) fn lookup_reliably(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Look, Error> {
-    match look(remote, dialogue, path)? {
-        Look::Absent if path.name().starts_with(b".") => look_by_name(remote, dialogue, path),
+) -> Result<Lookup, Error> {
+    match lookup(remote, exchange, path)? {
+        Lookup::Absent if path.name().starts_with(b".") => lookup_by_name(remote, exchange, path),
         seen => Ok(seen),
     }
 }

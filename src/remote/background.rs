@@ -12,14 +12,14 @@ use super::listing::list_all;
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
-use super::{Error, ErrorKind, Remote, RemoteDownload, Version, restart};
+use super::{Error, ErrorKind, Remote, RemoteDownload, Version, rest_probe};
 use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
 /// Most questions in one write …
-const MOST_TOGETHER: usize = 64;
+const MAX_TOGETHER: usize = 64;
 /// … and most bytes of them: a server that answers while more comes must not be stuck.
-const MOST_BYTES: usize = 8 << 10;
+const MAX_BYTES: usize = 8 << 10;
 /// So long it may take until the connection by which REST was tried can be had again.
 const PROVEN: Duration = Duration::from_secs(1);
 /// What a question costs beside its path.
@@ -48,7 +48,7 @@ impl BackgroundSession {
     pub fn most_to_list(&self) -> usize {
         let queues = self.lease.as_ref().is_some_and(|lease| lease.pipelines());
         if queues && self.lists_together() {
-            MOST_TOGETHER
+            MAX_TOGETHER
         } else {
             1
         }
@@ -81,11 +81,11 @@ impl BackgroundSession {
             let number = done;
             done += 1;
             let remote = self.remote.clone();
-            let Some(mut dialogue) = self.dialogue(&remote) else {
+            let Some(mut exchange) = self.exchange(&remote) else {
                 return;
             };
-            let listed = list_all(&remote, &mut dialogue, directory);
-            self.lease = dialogue.into_lease();
+            let listed = list_all(&remote, &mut exchange, directory);
+            self.lease = exchange.into_lease();
             match listed {
                 Ok(listing) => tell(number, listing),
                 Err(error) => log::debug!("not listed ahead: {error}"),
@@ -114,10 +114,10 @@ impl BackgroundSession {
     /// Why it did not come.
     pub fn fetch(&mut self, path: &RemotePath, limit: usize) -> Result<Option<Vec<u8>>, Error> {
         let remote = self.remote.clone();
-        let Some(mut dialogue) = self.dialogue(&remote) else {
+        let Some(mut exchange) = self.exchange(&remote) else {
             return Ok(None);
         };
-        let mut download = super::download::open_in(&remote, &mut dialogue, path, 0)?;
+        let mut download = super::download::open_in(&remote, &mut exchange, path, 0)?;
         let mut bytes = vec![0; limit + 1];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -145,37 +145,37 @@ impl BackgroundSession {
         version: &Version,
         range: &Range<u64>,
     ) -> Result<RemoteDownload, Error> {
-        let task = ErrorContext::new(Operation::Read, path);
+        let context = ErrorContext::new(Operation::Read, path);
         let remote = self.remote.clone();
-        if range.start > 0 && restart::is_unproven(remote.profile()) {
-            self.prove_restart(&remote, path);
-            if restart::is_unproven(remote.profile()) {
-                return Err(task.error(ErrorKind::Unsupported, &"REST is not to be trusted yet"));
+        if range.start > 0 && rest_probe::needs_probe(remote.profile()) {
+            self.probe_rest(&remote, path);
+            if rest_probe::needs_probe(remote.profile()) {
+                return Err(context.error(ErrorKind::Unsupported, &"REST is not to be trusted yet"));
             }
         }
         let told = self.versions(std::slice::from_ref(path));
         if !matches!(told.first(), Some(Some(told)) if told.agrees(version)) {
-            return Err(task.error(ErrorKind::Changed, &"the server says otherwise by now"));
+            return Err(context.error(ErrorKind::Changed, &"the server says otherwise by now"));
         }
         if let Some(lease) = &mut self.lease {
             // The transfer ends early: nothing must have been asked for behind it.
             lease.expect_more(false);
         }
-        let Some(mut dialogue) = self.dialogue(&remote) else {
-            return Err(task.error(ErrorKind::ConnectionLost, &"the connection was lost"));
+        let Some(mut exchange) = self.exchange(&remote) else {
+            return Err(context.error(ErrorKind::ConnectionLost, &"the connection was lost"));
         };
-        let transfer = super::download::open_within(&remote, &mut dialogue, path, range)?;
+        let transfer = super::download::open_within(&remote, &mut exchange, path, range)?;
         if transfer.start() != range.start {
-            return Err(task.error(ErrorKind::Unsupported, &"no transfer begins there"));
+            return Err(context.error(ErrorKind::Unsupported, &"no transfer begins there"));
         }
         Ok(transfer)
     }
 
     /// Sees by `path` whether transfers begin where REST says, and goes on with another spare
     /// connection.
-    fn prove_restart(&mut self, remote: &Remote, path: &RemotePath) {
-        if let Some(mut dialogue) = self.dialogue(remote) {
-            restart::prove(remote, &mut dialogue, path);
+    fn probe_rest(&mut self, remote: &Remote, path: &RemotePath) {
+        if let Some(mut exchange) = self.exchange(remote) {
+            rest_probe::probe(remote, &mut exchange, path);
         }
         self.lease = remote.pool().background_lease(PROVEN);
     }
@@ -191,7 +191,7 @@ impl BackgroundSession {
         let zone = self.remote.zone();
         let listed = lease.stat_batch(directories, &mut |number, listing| {
             if let Some(mut entries) = believed(listing) {
-                zone.settle_as_known(&mut entries);
+                zone.to_utc_as_known(&mut entries);
                 tell(number, entries.into());
             }
         });
@@ -232,7 +232,7 @@ impl BackgroundSession {
         Some(answers.into_iter().map(version).collect())
     }
 
-    fn dialogue<'pool>(&mut self, remote: &'pool Remote) -> Option<Exchange<'pool>> {
+    fn exchange<'pool>(&mut self, remote: &'pool Remote) -> Option<Exchange<'pool>> {
         let lease = self.lease.take().filter(|lease| lease.is_usable())?;
         Some(Exchange::only(remote.pool(), lease))
     }
@@ -251,7 +251,7 @@ fn together(paths: &[RemotePath]) -> usize {
     let mut bytes = 0;
     let fits = |path: &&RemotePath| {
         bytes += path.as_bytes().len() + VERB_BYTES;
-        bytes <= MOST_BYTES
+        bytes <= MAX_BYTES
     };
-    paths.iter().take(MOST_TOGETHER).take_while(fits).count()
+    paths.iter().take(MAX_TOGETHER).take_while(fits).count()
 }

@@ -35,15 +35,15 @@ impl Remote {
     /// # Errors
     /// The server could not be asked.
     pub fn find_case_rule(&self, path: &RemotePath, kind: Kind) -> Result<CaseRule, Error> {
-        let mut dialogue = self.dialogue();
-        let answer = self.ask_for(&mut dialogue, path, kind);
+        let mut exchange = self.exchange();
+        let answer = self.ask_for(&mut exchange, path, kind);
         match answer {
             Ok(()) => {
                 // Somebody may have made it since.
                 let Some(parent) = path.parent() else {
                     return Ok(CaseRule::Unknown);
                 };
-                let listing = list_all(self, &mut dialogue, &parent)?;
+                let listing = list_all(self, &mut exchange, &parent)?;
                 if listing
                     .entries
                     .iter()
@@ -63,8 +63,8 @@ impl Remote {
                 }
             }
             Err(fault) => {
-                let task = ErrorContext::new(Operation::Stat, path);
-                return Err(self.blame(&mut dialogue, &task, &fault));
+                let context = ErrorContext::new(Operation::Stat, path);
+                return Err(self.diagnose(&mut exchange, &context, &fault));
             }
         }
         Ok(self.case_rule())
@@ -73,19 +73,25 @@ impl Remote {
     /// Asks for something of this kind by its path alone; an answer means that it is there.
     fn ask_for(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         path: &RemotePath,
         kind: Kind,
     ) -> Result<(), pool::Error> {
         let profile = self.profile();
         if profile.has(Capability::Mlst) {
-            dialogue.repeat(|session| session.mlst(path)).map(drop)
+            exchange
+                .run_idempotent(|session| session.mlst(path))
+                .map(drop)
         } else if kind == Kind::Directory {
-            dialogue.repeat(|session| session.change_directory(path))
+            exchange.run_idempotent(|session| session.change_directory(path))
         } else if profile.has(Capability::Size) {
-            dialogue.repeat(|session| session.size(path)).map(drop)
+            exchange
+                .run_idempotent(|session| session.size(path))
+                .map(drop)
         } else {
-            dialogue.repeat(|session| session.modified(path)).map(drop)
+            exchange
+                .run_idempotent(|session| session.modified(path))
+                .map(drop)
         }
     }
 
@@ -95,32 +101,32 @@ impl Remote {
     /// # Errors
     /// Those of rename(2). The file has its old name, or gets it back.
     pub fn rename_case(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let mut dialogue = self.dialogue();
+        let mut exchange = self.exchange();
         for path in [from, to] {
-            self.settle_before(&mut dialogue, path);
+            self.resolve_leftovers(&mut exchange, path);
         }
-        let Err(fault) = move_path(self, &mut dialogue, &[], from, to, &[]) else {
+        let Err(fault) = move_path(self, &mut exchange, &[], from, to, &[]) else {
             return Ok(());
         };
-        let task = ErrorContext::new(Operation::Rename, from);
+        let context = ErrorContext::new(Operation::Rename, from);
         let aside = match self.new_aside(from, None) {
             Some(aside) if refusal(&fault).is_some() && !is_lost(&fault) => aside,
             Some(unused) => {
-                unused.gone();
-                return Err(self.blame(&mut dialogue, &task, &fault));
+                unused.mark_gone();
+                return Err(self.diagnose(&mut exchange, &context, &fault));
             }
-            None => return Err(self.blame(&mut dialogue, &task, &fault)),
+            None => return Err(self.diagnose(&mut exchange, &context, &fault)),
         };
-        let moved = move_path(self, &mut dialogue, &[], from, aside.path(), &[])
-            .and_then(|_| move_path(self, &mut dialogue, &[], aside.path(), to, &[]));
+        let moved = move_path(self, &mut exchange, &[], from, aside.path(), &[])
+            .and_then(|_| move_path(self, &mut exchange, &[], aside.path(), to, &[]));
         match moved {
             Ok(_) => {
-                aside.gone();
+                aside.mark_gone();
                 Ok(())
             }
             Err(fault) => {
-                aside.put_back(&mut dialogue, is_lost(&fault));
-                Err(self.blame(&mut dialogue, &task, &fault))
+                aside.put_back(&mut exchange, is_lost(&fault));
+                Err(self.diagnose(&mut exchange, &context, &fault))
             }
         }
     }

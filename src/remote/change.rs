@@ -1,55 +1,55 @@
 //! Changes to one path: directories made and removed, files deleted, times and modes set.
 
-use super::absence::look_surely;
+use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, is_unsupported, refusal};
+use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::{ChangeOutcome, Exchange};
-use super::stat::{Look, look};
+use super::stat::{Lookup, lookup};
 use super::temporary::is_temporary;
-use super::ways::{Fallback, ModeWay, TimeWay};
 use super::{Error, ErrorKind, Remote, Space, listing};
 use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
 use crate::pool;
 
 /// So many files for which a server refuses to set something show that it sets it of none.
-const MOST_REFUSALS: u8 = 5;
+const MAX_REFUSALS: u8 = 5;
 
 /// See [`Remote::make_directory`].
 pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
-    let task = ErrorContext::new(Operation::MakeDirectory, path);
-    let mut dialogue = remote.dialogue();
-    remote.confirm_name(&mut dialogue, &task, false)?;
-    let made = dialogue.change(
+    let context = ErrorContext::new(Operation::MakeDirectory, path);
+    let mut exchange = remote.exchange();
+    remote.confirm_name(&mut exchange, &context, false)?;
+    let made = exchange.run_verified(
         |session| session.make_directory(path),
-        |dialogue| match look(remote, dialogue, path) {
-            Ok(Look::Found(entry)) if entry.kind == Kind::Directory => ChangeOutcome::Done,
-            Ok(Look::Absent) => ChangeOutcome::NotDone,
-            Ok(Look::Found(_) | Look::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
+        |exchange| match lookup(remote, exchange, path) {
+            Ok(Lookup::Found(entry)) if entry.kind == Kind::Directory => ChangeOutcome::Done,
+            Ok(Lookup::Absent) => ChangeOutcome::NotDone,
+            Ok(Lookup::Found(_) | Lookup::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
         },
     );
-    made.map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
+    made.map_err(|fault| remote.diagnose(&mut exchange, &context, &fault))
 }
 
 /// See [`Remote::remove_directory`]. Unfinished uploads do not show, so a directory with nothing
 /// else in it is empty to its user: those of this mount go with it, those of others may be under
 /// way.
 pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
-    let task = ErrorContext::new(Operation::RemoveDirectory, path);
-    let mut dialogue = remote.dialogue();
-    let Err(fault) = remove(remote, &mut dialogue, path, Session::remove_directory) else {
+    let context = ErrorContext::new(Operation::RemoveDirectory, path);
+    let mut exchange = remote.exchange();
+    let Err(fault) = remove(remote, &mut exchange, path, Session::remove_directory) else {
         return Ok(());
     };
-    let mut error = remote.blame(&mut dialogue, &task, &fault);
-    if may_mean_not_empty(error.kind) && remote.is_filled(&mut dialogue, path) {
+    let mut error = remote.diagnose(&mut exchange, &context, &fault);
+    if may_mean_not_empty(error.kind) && remote.is_filled(&mut exchange, path) {
         error.kind = ErrorKind::NotEmpty;
     }
     if error.kind == ErrorKind::NotEmpty {
-        remote.settle_before(&mut dialogue, path);
+        remote.resolve_leftovers(&mut exchange, path);
     }
-    if error.kind != ErrorKind::NotEmpty || !clear_leftovers(remote, &mut dialogue, path) {
+    if error.kind != ErrorKind::NotEmpty || !clear_leftovers(remote, &mut exchange, path) {
         return Err(error);
     }
-    remove(remote, &mut dialogue, path, Session::remove_directory)
-        .map_err(|fault| remote.blame(&mut dialogue, &task, &fault))
+    remove(remote, &mut exchange, path, Session::remove_directory)
+        .map_err(|fault| remote.diagnose(&mut exchange, &context, &fault))
 }
 
 /// Whether servers refuse to remove a full directory in such words.
@@ -66,8 +66,8 @@ fn may_mean_not_empty(kind: ErrorKind) -> bool {
 
 /// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether
 /// there is nothing left.
-fn clear_leftovers(remote: &Remote, dialogue: &mut Exchange<'_>, directory: &RemotePath) -> bool {
-    let entries = match listing::list_all(remote, dialogue, directory) {
+fn clear_leftovers(remote: &Remote, exchange: &mut Exchange<'_>, directory: &RemotePath) -> bool {
+    let entries = match listing::list_all(remote, exchange, directory) {
         Ok(listing) if listing.completeness.answers_for(b".") => listing.entries,
         Ok(_) | Err(_) => return false,
     };
@@ -89,41 +89,41 @@ fn clear_leftovers(remote: &Remote, dialogue: &mut Exchange<'_>, directory: &Rem
     entries.iter().all(|entry| {
         directory
             .join(&entry.name)
-            .is_ok_and(|path| remove(remote, dialogue, &path, Session::delete).is_ok())
+            .is_ok_and(|path| remove(remote, exchange, &path, Session::delete).is_ok())
     })
 }
 
 /// See [`Remote::delete`].
 pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
-    let mut dialogue = remote.dialogue();
+    let mut exchange = remote.exchange();
     remote.check_name(&ErrorContext::new(Operation::Delete, path))?;
-    remote.settle_before(&mut dialogue, path);
-    delete_in(remote, &mut dialogue, path).map_err(|fault| {
-        let task = ErrorContext::new(Operation::Delete, path);
-        remote.blame(&mut dialogue, &task, &fault)
+    remote.resolve_leftovers(&mut exchange, path);
+    delete_in(remote, &mut exchange, path).map_err(|fault| {
+        let context = ErrorContext::new(Operation::Delete, path);
+        remote.diagnose(&mut exchange, &context, &fault)
     })
 }
 
 /// DELE, verified where the connection broke.
 pub(super) fn delete_in(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<(), pool::Error> {
-    remove(remote, dialogue, path, Session::delete)
+    remove(remote, exchange, path, Session::delete)
 }
 
 fn remove(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     step: fn(&mut Session, &RemotePath) -> Result<(), ftp::Error>,
 ) -> Result<(), pool::Error> {
-    dialogue.change(
+    exchange.run_verified(
         |session| step(session, path),
-        |dialogue| match look_surely(remote, dialogue, path) {
-            Ok(Look::Absent | Look::NoParent(_)) => ChangeOutcome::Done,
-            Ok(Look::Found(_)) => ChangeOutcome::NotDone,
+        |exchange| match lookup_reliably(remote, exchange, path) {
+            Ok(Lookup::Absent | Lookup::NoParent(_)) => ChangeOutcome::Done,
+            Ok(Lookup::Found(_)) => ChangeOutcome::NotDone,
             Err(_) => ChangeOutcome::Unknown,
         },
     )
@@ -139,20 +139,24 @@ pub(super) enum Owner {
 /// See [`Remote::set_modified`] and [`Remote::set_directory_modified`].
 pub(super) fn set_modified(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     seconds: i64,
     owner: Owner,
 ) -> Result<i64, Error> {
-    let task = ErrorContext::new(Operation::SetTime, path);
+    let context = ErrorContext::new(Operation::SetTime, path);
     let profile = remote.profile();
     if owner == Owner::Directory && !profile.has(Capability::DirectoryTimes) {
         let reason = "the server sets times of files alone";
-        return Err(task.error(ErrorKind::Unsupported, reason));
+        return Err(context.error(ErrorKind::Unsupported, reason));
     }
-    let set = set(remote, dialogue, &task, owner, |session, way: TimeWay| {
-        way.set(session, path, seconds)
-    });
+    let set = set(
+        remote,
+        exchange,
+        &context,
+        owner,
+        |session, way: TimeWay| way.set(session, path, seconds),
+    );
     match &set {
         Ok(()) if owner == Owner::Directory => profile.works(Capability::DirectoryTimes),
         Err(error)
@@ -160,64 +164,68 @@ pub(super) fn set_modified(
                 && is_about_the_way(error.kind)
                 && !profile.is_proven(Capability::DirectoryTimes) =>
         {
-            profile.doubt(Capability::DirectoryTimes, MOST_REFUSALS, error);
+            profile.doubt(Capability::DirectoryTimes, MAX_REFUSALS, error);
         }
         Ok(()) | Err(_) => {}
     }
-    set.map(|()| remote.zone().told(seconds))
+    set.map(|()| remote.zone().round_trip(seconds))
 }
 
 /// See [`Remote::set_mode`] and [`Remote::set_directory_mode`].
 pub(super) fn set_mode(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     mode: u32,
     owner: Owner,
 ) -> Result<(), Error> {
-    let task = ErrorContext::new(Operation::SetMode, path);
-    set(remote, dialogue, &task, owner, |session, way: ModeWay| {
-        way.set(session, path, mode)
-    })
+    let context = ErrorContext::new(Operation::SetMode, path);
+    set(
+        remote,
+        exchange,
+        &context,
+        owner,
+        |session, way: ModeWay| way.set(session, path, mode),
+    )
 }
 
 /// Tries the ways that are left until the server knows one. That a way is refused for a directory
 /// says nothing about files.
 fn set<W: Fallback>(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
-    task: &ErrorContext<'_>,
+    exchange: &mut Exchange<'_>,
+    context: &ErrorContext<'_>,
     owner: Owner,
     mut step: impl FnMut(&mut Session, W) -> Result<(), ftp::Error>,
 ) -> Result<(), Error> {
     let mut last = None;
-    for way in W::left(remote.profile()) {
+    for way in W::candidates(remote.profile()) {
         let capability = way.capability();
         let is_witness = owner == Owner::File && !remote.profile().is_proven(capability);
-        let mut answer = dialogue.repeat(|session| step(session, way));
+        let mut answer = exchange.run_idempotent(|session| step(session, way));
         if let Err(fault) = &answer
             && !is_unsupported(fault)
             && !is_misunderstood(fault)
         {
-            let error = remote.blame(dialogue, task, fault);
-            if error.kind != ErrorKind::NotFound || !is_there(remote, dialogue, task.path) {
+            let error = remote.diagnose(exchange, context, fault);
+            if error.kind != ErrorKind::NotFound || !is_there(remote, exchange, context.path) {
                 // A way that never worked and is refused for a few files is not tried for more of
                 // them.
                 if is_about_the_way(error.kind) && is_witness {
-                    remote.profile().doubt(capability, MOST_REFUSALS, fault);
+                    remote.profile().doubt(capability, MAX_REFUSALS, fault);
                 }
                 return Err(error);
             }
             // The file may have come to this name just now. A way that misses it again takes the
             // command for a question about an odd name, as servers without MDTM's second form do.
-            answer = dialogue.repeat(|session| step(session, way));
+            answer = exchange.run_idempotent(|session| step(session, way));
         }
         let Err(fault) = answer else {
             remote.profile().works(capability);
             return Ok(());
         };
         if refusal(&fault).is_none() {
-            return Err(remote.blame(dialogue, task, &fault));
+            return Err(remote.diagnose(exchange, context, &fault));
         }
         let is_unknown = is_unsupported(&fault) && !remote.profile().is_proven(capability);
         if is_unknown || (is_witness && !is_misunderstood(&fault)) {
@@ -229,12 +237,12 @@ fn set<W: Fallback>(
         || "the server has no command for it".to_owned(),
         |fault| fault.to_string(),
     );
-    Err(task.error(ErrorKind::Unsupported, &reason))
+    Err(context.error(ErrorKind::Unsupported, &reason))
 }
 
 /// Whether something is at `path`.
-fn is_there(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> bool {
-    matches!(look(remote, dialogue, path), Ok(Look::Found(_)))
+fn is_there(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> bool {
+    matches!(lookup(remote, exchange, path), Ok(Lookup::Found(_)))
 }
 
 /// Whether a refusal to set something may be that of a server which sets it of no file.
@@ -253,7 +261,10 @@ pub(super) fn space(remote: &Remote, path: &RemotePath) -> Option<Space> {
     if !remote.profile().has(Capability::Avbl) {
         return None;
     }
-    match remote.dialogue().repeat(|session| session.available(path)) {
+    match remote
+        .exchange()
+        .run_idempotent(|session| session.available(path))
+    {
         Ok(available) => Some(Space { available }),
         Err(fault) => {
             if is_unsupported(&fault) {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::Verify;
 use super::error::{ErrorContext, ErrorKind, Operation, is_unsupported};
+use super::fallbacks::Fallback;
 use super::retry::Exchange;
-use super::ways::Fallback;
 use super::{Error, Remote};
 use crate::ftp::{Digest, DigestCommand, RemotePath};
 
@@ -23,7 +23,7 @@ impl Remote {
     /// stand.
     pub(super) fn verify_digest(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         stored: &RemotePath,
         file: &File,
         size: u64,
@@ -32,41 +32,41 @@ impl Remote {
         if self.verify() != Verify::Digest || size == 0 {
             return Ok(());
         }
-        let Some(told) = self.told_digest(dialogue, stored, size) else {
+        let Some(told) = self.server_digest(exchange, stored, size) else {
             return Ok(());
         };
-        let task = ErrorContext::new(Operation::Store, stored);
+        let context = ErrorContext::new(Operation::Store, stored);
         let ours = Digest::of(told.algorithm(), file, size)
-            .map_err(|error| task.error(ErrorKind::Local, &error))?;
+            .map_err(|error| context.error(ErrorKind::Local, &error))?;
         if ours == told {
             return Ok(());
         }
         let reason = format!("the server has other bytes than were sent: {told}, not {ours}");
-        Err(task.error(ErrorKind::Truncated, &reason))
+        Err(context.error(ErrorKind::Truncated, &reason))
     }
 
-    fn told_digest(
+    fn server_digest(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         path: &RemotePath,
         size: u64,
     ) -> Option<Digest> {
         let patience = Duration::from_secs(size / SLOWEST);
-        for command in DigestCommand::left(self.profile()) {
-            match dialogue.repeat(|session| session.digest(command, path, patience)) {
+        for command in DigestCommand::candidates(self.profile()) {
+            match exchange.run_idempotent(|session| session.digest(command, path, patience)) {
                 Ok(Some(digest)) => return Some(digest),
                 Err(fault) if !is_unsupported(&fault) => {
                     log::debug!("no digest of {path}: {fault}");
                     return None;
                 }
-                Ok(None) => self.lacks(command, &"its answer holds none"),
-                Err(fault) => self.lacks(command, &fault),
+                Ok(None) => self.disable(command, &"its answer holds none"),
+                Err(fault) => self.disable(command, &fault),
             }
         }
         None
     }
 
-    fn lacks(&self, command: DigestCommand, why: &dyn std::fmt::Display) {
+    fn disable(&self, command: DigestCommand, why: &dyn std::fmt::Display) {
         self.profile().fails(command.capability(), why);
     }
 }

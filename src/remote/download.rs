@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::retry::Exchange;
-use super::{Error, ErrorKind, Remote, restart};
+use super::{Error, ErrorKind, Remote, rest_probe};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Permit};
 
@@ -35,26 +35,26 @@ pub(super) fn open_at(
     path: &RemotePath,
     offset: u64,
 ) -> Result<RemoteDownload, Error> {
-    let mut dialogue = remote.dialogue();
-    if offset > 0 && restart::is_unproven(remote.profile()) {
-        restart::prove(remote, &mut dialogue, path);
+    let mut exchange = remote.exchange();
+    if offset > 0 && rest_probe::needs_probe(remote.profile()) {
+        rest_probe::probe(remote, &mut exchange, path);
     }
-    open_in(remote, &mut dialogue, path, offset)
+    open_in(remote, &mut exchange, path, offset)
 }
 
-/// The bytes of `path` in `range`, over the session of `dialogue`: where the server knows RANG the
+/// The bytes of `path` in `range`, over the session of `exchange`: where the server knows RANG the
 /// transfer ends by itself, elsewhere it goes on behind them.
 pub(super) fn open_within(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     range: &Range<u64>,
 ) -> Result<RemoteDownload, Error> {
     let profile = remote.profile();
     if !profile.has(Capability::Rang) || range.is_empty() {
-        return open_in(remote, dialogue, path, range.start);
+        return open_in(remote, exchange, path, range.start);
     }
-    match dialogue.start(|session| session.retrieve_within(path, range.clone())) {
+    match exchange.start_transfer(|session| session.retrieve_within(path, range.clone())) {
         Ok((transfer, permit)) => Ok(RemoteDownload {
             path: path.clone(),
             start: range.start,
@@ -63,18 +63,18 @@ pub(super) fn open_within(
         }),
         Err(fault) if refuses(&fault, "RANG") => {
             profile.fails(Capability::Rang, &fault);
-            open_in(remote, dialogue, path, range.start)
+            open_in(remote, exchange, path, range.start)
         }
         Err(fault) => {
-            Err(remote.blame(dialogue, &ErrorContext::new(Operation::Read, path), &fault))
+            Err(remote.diagnose(exchange, &ErrorContext::new(Operation::Read, path), &fault))
         }
     }
 }
 
-/// The bytes of `path` from `offset` on, over the session of `dialogue`.
+/// The bytes of `path` from `offset` on, over the session of `exchange`.
 pub(super) fn open_in(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     offset: u64,
 ) -> Result<RemoteDownload, Error> {
@@ -84,7 +84,7 @@ pub(super) fn open_in(
     } else {
         0
     };
-    match dialogue.start(|session| session.retrieve(path, start)) {
+    match exchange.start_transfer(|session| session.retrieve(path, start)) {
         Ok((transfer, permit)) => Ok(RemoteDownload {
             path: path.clone(),
             start,
@@ -93,10 +93,10 @@ pub(super) fn open_in(
         }),
         Err(fault) if start > 0 && refuses(&fault, "REST") => {
             profile.fails(Capability::Rest, &fault);
-            open_in(remote, dialogue, path, 0)
+            open_in(remote, exchange, path, 0)
         }
         Err(fault) => {
-            Err(remote.blame(dialogue, &ErrorContext::new(Operation::Read, path), &fault))
+            Err(remote.diagnose(exchange, &ErrorContext::new(Operation::Read, path), &fault))
         }
     }
 }
@@ -198,7 +198,7 @@ impl RemoteDownload {
     /// Remembers the failure; what is left of the transfer is dropped.
     fn fail(&mut self, error: ftp::Error) -> Error {
         let fault = pool::Error::from(error);
-        let task = ErrorContext::new(Operation::Read, &self.path);
+        let context = ErrorContext::new(Operation::Read, &self.path);
         let kind = match meaning(&fault, &self.path) {
             Some(kind) if self.received == 0 && is_refused_for_good(&fault) => kind,
             // A refusal of a transfer that had begun is about the rest of the data.
@@ -206,7 +206,7 @@ impl RemoteDownload {
             Some(kind) => kind,
             None => ErrorKind::Other,
         };
-        let error = task.error(kind, &fault);
+        let error = context.error(kind, &fault);
         self.state = State::Failed(error.clone());
         error
     }

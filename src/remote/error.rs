@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::words;
+use super::reply_text;
 use crate::ftp::{self, Capability, PathError, ProxyProblem, RemotePath, Reply, ServerProfile};
 use crate::pool;
 
@@ -229,7 +229,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
 
 /// What the refusal `reply` means of an operation on `path`; nothing where it gives no reason.
 pub(super) fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
-    let said = || words::reason(reply.lines(), path);
+    let said = || reply_text::reason(reply.lines(), path);
     match reply.code().0 {
         _ if reply.code().means_unsupported() => Some(ErrorKind::Unsupported),
         // Before the data's end.

@@ -9,8 +9,8 @@ use crate::ftp::RemotePath;
 
 /// A file under a temporary name that programs still read.
 ///
-/// Until it is [condemned](Self::condemn), the journal says that it gets its name back; after that,
-/// that it is deleted. Dropped, it is cleared away later.
+/// Until it is [condemned](Self::mark_for_deletion), the journal says that it gets its name back;
+/// after that, that it is deleted. Dropped, it is cleared away later.
 #[derive(Debug)]
 pub struct HiddenFile {
     remote: Remote,
@@ -24,28 +24,28 @@ impl Remote {
     /// # Errors
     /// Those of rename(2). The file has its name, or gets it back.
     pub fn hide(&self, path: &RemotePath) -> Result<HiddenFile, Error> {
-        let mut dialogue = self.dialogue();
-        self.settle_before(&mut dialogue, path);
+        let mut exchange = self.exchange();
+        self.resolve_leftovers(&mut exchange, path);
         let Some(temporary) = self.new_aside(path, None) else {
-            let task = ErrorContext::new(Operation::Rename, path);
-            return Err(task.error(ErrorKind::IsDirectory, "the root is a directory"));
+            let context = ErrorContext::new(Operation::Rename, path);
+            return Err(context.error(ErrorKind::IsDirectory, "the root is a directory"));
         };
-        let fault = match move_aside(self, &mut dialogue, path, temporary.path()) {
+        let fault = match move_aside(self, &mut exchange, path, temporary.path()) {
             Moved::Done => {
                 let remote = self.clone();
                 return Ok(HiddenFile { remote, temporary });
             }
             Moved::Refused(fault) => {
-                temporary.gone();
+                temporary.mark_gone();
                 fault
             }
             Moved::Unknown(fault) => {
-                temporary.put_back(&mut dialogue, true);
+                temporary.put_back(&mut exchange, true);
                 fault
             }
         };
-        Err(self.blame(
-            &mut dialogue,
+        Err(self.diagnose(
+            &mut exchange,
             &ErrorContext::new(Operation::Rename, path),
             &fault,
         ))
@@ -59,21 +59,21 @@ impl HiddenFile {
     }
 
     /// Its name is gone for good: the next mount deletes it, should this one be killed.
-    pub fn condemn(&mut self) {
-        self.temporary.condemn();
+    pub fn mark_for_deletion(&mut self) {
+        self.temporary.mark_for_deletion();
     }
 
     /// Gives the file its old name back, unless another has it now. Where that fails it is tried
     /// again later.
     pub fn put_back(self) {
         let Self { remote, temporary } = self;
-        temporary.put_back(&mut remote.dialogue(), false);
+        temporary.put_back(&mut remote.exchange(), false);
     }
 
     /// Deletes it: nothing has it open any more. Where that fails it is tried again later.
     pub fn delete(self) {
         let Self { remote, temporary } = self;
-        temporary.delete(&mut remote.dialogue());
+        temporary.delete(&mut remote.exchange());
     }
 
     /// Moves it into `directory`, because its own is removed.
@@ -82,20 +82,20 @@ impl HiddenFile {
     /// The server refused; it is where it was.
     pub fn move_to(&mut self, directory: &RemotePath) -> Result<(), Error> {
         let old = self.path().clone();
-        let task = ErrorContext::new(Operation::Rename, &old);
+        let context = ErrorContext::new(Operation::Rename, &old);
         let Ok(new) = directory.join(old.name()) else {
-            return Err(task.error(ErrorKind::NameTooLong, "its new path would be too long"));
+            return Err(context.error(ErrorKind::NameTooLong, "its new path would be too long"));
         };
         self.expect_at(&new);
-        let mut dialogue = self.remote.dialogue();
-        match move_path(&self.remote, &mut dialogue, &[], &old, &new, &[]) {
+        let mut exchange = self.remote.exchange();
+        match move_path(&self.remote, &mut exchange, &[], &old, &new, &[]) {
             Ok(_) => {
                 self.is_at(new);
                 Ok(())
             }
             Err(fault) => {
                 self.is_not_at(&new);
-                Err(self.remote.blame(&mut dialogue, &task, &fault))
+                Err(self.remote.diagnose(&mut exchange, &context, &fault))
             }
         }
     }

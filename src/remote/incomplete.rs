@@ -7,7 +7,7 @@ use super::listing::Received;
 use crate::ftp::{Completeness, RemotePath, UnusedLine};
 
 /// Most directories that are remembered; a server may have any number of bad ones.
-const MOST: usize = 1_024;
+const MAX: usize = 1_024;
 
 /// The directories of one mount; a handle's interior.
 #[derive(Debug, Default)]
@@ -26,13 +26,13 @@ pub struct IncompleteListings {
 
 impl IncompleteDirectories {
     /// Counts `directory` when its listing left out names, and logs that the first time.
-    pub(super) fn note(&self, directory: &RemotePath, received: &Received) {
+    pub(super) fn update(&self, directory: &RemotePath, received: &Received) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(reason) = reason(received) else {
             seen.remove(directory);
             return;
         };
-        if seen.contains_key(directory) || seen.len() >= MOST {
+        if seen.contains_key(directory) || seen.len() >= MAX {
             return;
         }
         seen.insert(directory.clone(), reason.clone());
@@ -41,7 +41,7 @@ impl IncompleteDirectories {
     }
 
     /// The directories so far.
-    pub(super) fn so_far(&self) -> IncompleteListings {
+    pub(super) fn snapshot(&self) -> IncompleteListings {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let first = seen.iter().next();
         IncompleteListings {
@@ -103,11 +103,11 @@ mod tests {
     fn a_directory_counts_until_it_is_understood() {
         let directories = IncompleteDirectories::default();
         let path = RemotePath::new(b"/a").unwrap();
-        directories.note(&path, &incomplete(b"x"));
-        directories.note(&path, &incomplete(b"x"));
-        assert_eq!(directories.so_far().directories, 1);
-        directories.note(&path, &Received::nothing(Completeness::Complete));
-        assert_eq!(directories.so_far(), IncompleteListings::default());
+        directories.update(&path, &incomplete(b"x"));
+        directories.update(&path, &incomplete(b"x"));
+        assert_eq!(directories.snapshot().directories, 1);
+        directories.update(&path, &Received::nothing(Completeness::Complete));
+        assert_eq!(directories.snapshot(), IncompleteListings::default());
     }
 
     #[test]

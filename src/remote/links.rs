@@ -12,7 +12,7 @@ use crate::ftp::{Entry, Kind, Modified, Precision, RemotePath};
 use crate::pool;
 
 /// Most links of one listing that are followed: each costs a round trip or two.
-const MOST_FOLLOWED: usize = 1_000;
+const MAX_FOLLOWED: usize = 1_000;
 
 /// How symbolic links are treated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub enum Links {
 ///
 /// # Errors
 /// The session broke.
-pub(super) fn treat_all(
+pub(super) fn apply_policy_to_all(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     mut entries: Vec<Entry>,
 ) -> Result<Vec<Entry>, pool::Error> {
@@ -44,13 +44,13 @@ pub(super) fn treat_all(
                 .iter_mut()
                 .filter(|entry| entry.kind == Kind::Symlink);
             for (number, entry) in links.enumerate() {
-                if number == MOST_FOLLOWED {
+                if number == MAX_FOLLOWED {
                     log::warn!(
-                        "{directory} has more than {MOST_FOLLOWED} links: the others are not followed"
+                        "{directory} has more than {MAX_FOLLOWED} links: the others are not followed"
                     );
                     break;
                 }
-                follow(dialogue, directory, entry)?;
+                follow(exchange, directory, entry)?;
             }
         }
     }
@@ -61,9 +61,9 @@ pub(super) fn treat_all(
 ///
 /// # Errors
 /// The session broke.
-pub(super) fn treat(
+pub(super) fn apply_policy(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     mut entry: Entry,
 ) -> Result<Option<Entry>, pool::Error> {
@@ -72,7 +72,7 @@ pub(super) fn treat(
         Links::Show => Ok(Some(entry)),
         Links::Hide => Ok(None),
         Links::Follow => {
-            follow(dialogue, directory, &mut entry)?;
+            follow(exchange, directory, &mut entry)?;
             Ok(Some(entry))
         }
     }
@@ -81,14 +81,14 @@ pub(super) fn treat(
 /// Makes the link `entry` what it leads to; it stays a link where it leads nowhere, or back to a
 /// directory it is in: programs that walk a tree would never come to its end.
 fn follow(
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     entry: &mut Entry,
 ) -> Result<(), pool::Error> {
     let Ok(path) = directory.join(&entry.name) else {
         return Ok(());
     };
-    let (size, modified) = dialogue.repeat(|session| session.size_and_modified(&path))?;
+    let (size, modified) = exchange.run_idempotent(|session| session.size_and_modified(&path))?;
     if let Ok(size) = size {
         entry.kind = Kind::File;
         entry.size = Some(size);
@@ -99,7 +99,7 @@ fn follow(
         });
     } else {
         // What it is there tells more than the link's words, which may lead by way of other links.
-        let entered = dialogue.repeat(|session| {
+        let entered = exchange.run_idempotent(|session| {
             session.change_directory(&path)?;
             match session.working_directory() {
                 Ok(place) => Ok(Some(place)),

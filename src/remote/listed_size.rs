@@ -13,7 +13,7 @@ pub(super) fn are_wrong(profile: &ServerProfile) -> bool {
 }
 
 /// The server listed `listed` bytes for the file at `path`, which has `size`.
-pub(super) fn note_wrong(profile: &ServerProfile, path: &RemotePath, listed: u64, size: u64) {
+pub(super) fn record_wrong(profile: &ServerProfile, path: &RemotePath, listed: u64, size: u64) {
     let why = format!("of {path}, which has {size} bytes, it listed {listed}");
     profile.fails(Capability::ListedSizes, &why);
 }
@@ -30,12 +30,12 @@ pub(super) fn forget_wrong(profile: &ServerProfile, entries: &mut [Entry]) {
 /// Gives a file that was found at `path` the size that SIZE tells, where listed ones are wrong.
 pub(super) fn correct(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     found: &mut Entry,
 ) -> Result<(), Error> {
     if found.kind == Kind::File && are_wrong(remote.profile()) {
-        found.size = ask(remote, dialogue, path)?;
+        found.size = ask(remote, exchange, path)?;
     }
     Ok(())
 }
@@ -43,17 +43,17 @@ pub(super) fn correct(
 /// The size that SIZE tells of the file at `path`; none where it tells none.
 pub(super) fn ask(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Option<u64>, Error> {
     let profile = remote.profile();
     if !profile.has(Capability::Size) {
         return Ok(None);
     }
-    dialogue
-        .repeat(|session| unless_refused(session.size(path), profile, Capability::Size))
+    exchange
+        .run_idempotent(|session| unless_refused(session.size(path), profile, Capability::Size))
         .map_err(|fault| {
-            let task = ErrorContext::new(Operation::Stat, path);
-            remote.blame(dialogue, &task, &fault)
+            let context = ErrorContext::new(Operation::Stat, path);
+            remote.diagnose(exchange, &context, &fault)
         })
 }

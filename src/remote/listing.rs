@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use super::error::{ErrorContext, Operation, is_unsupported};
-use super::links::treat_all;
+use super::links::apply_policy_to_all;
 use super::listing_check;
 use super::retry::Exchange;
 use super::stat_listing::StatAnswer;
@@ -25,31 +25,32 @@ use crate::pool;
 
 /// The listing as users see it.
 pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListing, Error> {
-    let mut dialogue = if stat_listing::is_believed(remote) {
-        remote.dialogue()
+    let mut exchange = if stat_listing::is_believed(remote) {
+        remote.exchange()
     } else {
         Exchange::to_list(remote.pool())
     };
-    let mut listing = list_all(remote, &mut dialogue, path)?;
+    let mut listing = list_all(remote, &mut exchange, path)?;
     listing.entries.retain(|entry| !is_temporary(&entry.name));
-    listing.entries = treat_all(remote, &mut dialogue, path, listing.entries).map_err(|fault| {
-        remote.blame(
-            &mut dialogue,
-            &ErrorContext::new(Operation::List, path),
-            &fault,
-        )
-    })?;
+    listing.entries =
+        apply_policy_to_all(remote, &mut exchange, path, listing.entries).map_err(|fault| {
+            remote.diagnose(
+                &mut exchange,
+                &ErrorContext::new(Operation::List, path),
+                &fault,
+            )
+        })?;
     Ok(listing)
 }
 
 /// The listing of `directory` with unfinished uploads in it.
 pub(super) fn list_all(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> Result<DirectoryListing, Error> {
-    let received = receive(remote, dialogue, directory)?;
-    remote.incomplete().note(directory, &received);
+    let received = receive(remote, exchange, directory)?;
+    remote.incomplete().update(directory, &received);
     let Received {
         mut entries,
         completeness,
@@ -77,18 +78,18 @@ fn as_shown(completeness: Completeness, shows_hidden: bool) -> Completeness {
 /// Asks by the best command that the server has, and by the next where an answer cannot be read.
 fn receive(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> Result<Received, Error> {
     let mut unreadable = None;
     if remote.profile().has(Capability::Mlsd) {
-        match fetch(remote, dialogue, ListWith::Mlsd, directory) {
+        match fetch(remote, exchange, ListWith::Mlsd, directory) {
             Ok(Some(received)) if received.completeness == Completeness::Unreadable => {
                 unreadable = Some(received);
             }
             Ok(Some(received)) => {
                 let with = ListWith::Mlsd;
-                return listing_check::judge(remote, dialogue, directory, with, received);
+                return listing_check::judge(remote, exchange, directory, with, received);
             }
             Ok(None) => return Err(too_large(remote, directory)),
             Err(fault) if is_unsupported(&fault) => {
@@ -96,19 +97,19 @@ fn receive(
             }
             Err(fault) => {
                 let with = ListWith::Mlsd;
-                return listing_check::judge_refusal(remote, dialogue, directory, with, &fault);
+                return listing_check::judge_refusal(remote, exchange, directory, with, &fault);
             }
         }
     }
-    match stat_listing::list(remote, dialogue, directory) {
+    match stat_listing::list(remote, exchange, directory) {
         StatAnswer::Believed(entries) => return Ok(entries.into()),
         StatAnswer::TooLarge => return Err(too_large(remote, directory)),
         StatAnswer::None => {}
     }
     let with = ListWith::List;
-    match fetch(remote, dialogue, with, directory) {
+    match fetch(remote, exchange, with, directory) {
         Ok(Some(received)) => {
-            let received = listing_check::judge(remote, dialogue, directory, with, received)?;
+            let received = listing_check::judge(remote, exchange, directory, with, received)?;
             let form = ListForm {
                 with,
                 all: remote.profile().has(Capability::ListAll),
@@ -116,14 +117,14 @@ fn receive(
             };
             let received = listing_check::without_hidden(form, received);
             if received.completeness.answers_for(b"name") {
-                stat_listing::compare(remote, dialogue, directory, &received.entries);
+                stat_listing::compare(remote, exchange, directory, &received.entries);
             }
             Ok(received)
         }
         Ok(None) => Err(too_large(remote, directory)),
         Err(fault) => match unreadable {
             Some(unreadable) => Ok(unreadable),
-            None => listing_check::judge_refusal(remote, dialogue, directory, with, &fault),
+            None => listing_check::judge_refusal(remote, exchange, directory, with, &fault),
         },
     }
 }
@@ -132,15 +133,15 @@ fn receive(
 /// link's target).
 pub(super) fn list_lines(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> Result<Vec<Entry>, Error> {
-    match fetch(remote, dialogue, ListWith::List, directory) {
+    match fetch(remote, exchange, ListWith::List, directory) {
         Ok(Some(received)) => Ok(received.entries),
         Ok(None) => Err(too_large(remote, directory)),
         Err(fault) => {
-            let task = ErrorContext::new(Operation::List, directory);
-            Err(remote.blame(dialogue, &task, &fault))
+            let context = ErrorContext::new(Operation::List, directory);
+            Err(remote.diagnose(exchange, &context, &fault))
         }
     }
 }
@@ -195,11 +196,11 @@ impl From<Vec<Entry>> for Received {
 /// One listing with its times in UTC; none when memory has no room for it.
 pub(super) fn fetch(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     with: ListWith,
     directory: &RemotePath,
 ) -> Result<Option<Received>, pool::Error> {
-    dialogue.repeat(|session| {
+    exchange.run_idempotent(|session| {
         receive_by(remote, session, directory, |session, sink| {
             session.list(with, directory, sink)
         })
@@ -209,11 +210,11 @@ pub(super) fn fetch(
 /// The same in exactly this form.
 pub(super) fn fetch_as(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     form: ListForm,
     directory: &RemotePath,
 ) -> Result<Option<Received>, pool::Error> {
-    dialogue.repeat(|session| {
+    exchange.run_idempotent(|session| {
         receive_by(remote, session, directory, |session, sink| {
             session.list_as(form, directory, sink)
         })
@@ -233,7 +234,7 @@ fn receive_by(
     let listed = list(session, &mut |mut entry| {
         // Nothing here uses them, and they are of the server's length.
         (entry.owner, entry.group) = (None, None);
-        note_mode(remote.profile(), &entry);
+        record_mode_support(remote.profile(), &entry);
         entries.push(entry);
         ControlFlow::Continue(())
     });
@@ -241,13 +242,13 @@ fn receive_by(
         Err(ftp::Error::ListingTooLarge(_)) => return Ok(None),
         listed => listed?,
     };
-    remote.zone().settle(session, directory, &mut entries);
+    remote.zone().to_utc(session, directory, &mut entries);
     // The entries are counted until they are ready for the cache, which has a bound of its own.
     Ok(Some(Received::new(entries, &outcome)))
 }
 
 /// What `entry` says of the server's modes.
-pub(super) fn note_mode(profile: &ServerProfile, entry: &Entry) {
+pub(super) fn record_mode_support(profile: &ServerProfile, entry: &Entry) {
     if entry.kind == Kind::Directory && entry.mode.is_some_and(|mode| mode & 0o111 != 0) {
         profile.works(Capability::DirectoryModes);
     }

@@ -12,65 +12,66 @@ use std::sync::{Mutex, PoisonError};
 use super::error::{ErrorContext, Operation, meaning, refusal};
 use super::listing::{Received, fetch, fetch_as, too_large};
 use super::retry::Exchange;
-use super::{Error, ErrorKind, Remote, stat, words};
+use super::{Error, ErrorKind, Remote, reply_text, stat};
 use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListWith, RemotePath};
 use crate::pool;
 
 /// A name that nothing has.
 pub(super) const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
 /// Most names of NLST whose kinds are asked for one by one.
-const MOST_BARE_NAMES: usize = 1_000;
+const MAX_BARE_NAMES: usize = 1_000;
 /// Names that begin with a dot, asked for one by one, before a listing is to tell whether it shows
 /// them.
-const MOST_DOT_NAMES: u32 = 2;
+const MAX_DOT_NAMES: u32 = 2;
 /// Most refusals whose words are remembered.
-const MOST_WORDS: usize = 16;
+const MAX_WORDS: usize = 16;
 
 /// `received`, in answer to `with`, as far as it is `directory`'s.
 pub(super) fn judge(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
     received: Received,
 ) -> Result<Received, Error> {
     if received.completeness == Completeness::Unlistable {
-        enter(dialogue, directory).map_err(|fault| blame(remote, dialogue, directory, &fault))?;
+        enter(exchange, directory)
+            .map_err(|fault| diagnose(remote, exchange, directory, &fault))?;
         return Ok(received);
     }
     if received.is_empty {
-        return judge_empty(remote, dialogue, directory, with);
+        return judge_empty(remote, exchange, directory, with);
     }
     remote
         .listing_checks()
-        .note_itself(with, asks_for_all(remote, with), &received);
+        .record_itself(with, asks_for_all(remote, with), &received);
     if with == ListWith::Mlsd && !received.entries.is_empty() {
         remote.profile().works(Capability::Mlsd);
     }
     if names_only(&received, directory) {
-        return judge_single(remote, dialogue, directory, received);
+        return judge_single(remote, exchange, directory, received);
     }
-    check_path(remote, dialogue, directory, with, received)
+    check_path(remote, exchange, directory, with, received)
 }
 
 /// The listing that a refusal of `with` stands for. Some servers refuse to list an empty directory
 /// (`550 No files found`); others refuse to list what may be entered.
 pub(super) fn judge_refusal(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
     fault: &pool::Error,
 ) -> Result<Received, Error> {
     let Some(reply) = refusal(fault) else {
-        return Err(blame(remote, dialogue, directory, fault));
+        return Err(diagnose(remote, exchange, directory, fault));
     };
     let about_file = matches!(reply.code().0, 450 | 451 | 501 | 550 | 553);
-    if !about_file || enter(dialogue, directory).is_err() || !is_cwd_a_witness(remote, dialogue) {
-        return Err(blame(remote, dialogue, directory, fault));
+    if !about_file || enter(exchange, directory).is_err() || !is_cwd_a_witness(remote, exchange) {
+        return Err(diagnose(remote, exchange, directory, fault));
     }
     let says_empty = |fault: &pool::Error| {
-        refusal(fault).is_some_and(|reply| words::say_empty(reply.lines(), directory))
+        refusal(fault).is_some_and(|reply| reply_text::say_empty(reply.lines(), directory))
     };
     if says_empty(fault) {
         return Ok(Received::nothing(Completeness::Complete));
@@ -83,7 +84,7 @@ pub(super) fn judge_refusal(
         all: false,
         inside: true,
     };
-    let completeness = match fetch_as(remote, dialogue, inside, directory) {
+    let completeness = match fetch_as(remote, exchange, inside, directory) {
         Ok(None) => return Err(too_large(remote, directory)),
         Ok(Some(received)) if received.completeness == Completeness::Unlistable => {
             return Ok(received);
@@ -102,7 +103,7 @@ pub(super) fn judge_refusal(
             return Ok(without_hidden(inside, received));
         }
         Err(inner) if refusal(&inner).is_none() => {
-            return Err(blame(remote, dialogue, directory, &inner));
+            return Err(diagnose(remote, exchange, directory, &inner));
         }
         Err(inner) if says_empty(&inner) => Completeness::Complete,
         Err(_) => Completeness::Unlistable,
@@ -113,7 +114,7 @@ pub(super) fn judge_refusal(
 /// An empty listing without a line for the directory itself: the server may have looked at nothing.
 fn judge_empty(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
 ) -> Result<Received, Error> {
@@ -126,28 +127,29 @@ fn judge_empty(
         ListWith::List | ListWith::Names | ListWith::Stat => remote.listing_checks().has_listed(),
     };
     if !(with == ListWith::Mlsd && is_proven) {
-        enter(dialogue, directory).map_err(|fault| blame(remote, dialogue, directory, &fault))?;
+        enter(exchange, directory)
+            .map_err(|fault| diagnose(remote, exchange, directory, &fault))?;
     }
-    if omits_itself(remote, dialogue, directory, with)? {
+    if omits_itself(remote, exchange, directory, with)? {
         return Ok(Received::nothing(Completeness::Unlistable));
     }
     if is_proven {
         return Ok(Received::nothing(Completeness::Complete));
     }
     for form in other_forms(with, profile.has(Capability::PathArgument)) {
-        match fetch_as(remote, dialogue, form, directory) {
+        match fetch_as(remote, exchange, form, directory) {
             Ok(None) => return Err(too_large(remote, directory)),
             Ok(Some(received)) if received.completeness == Completeness::Unlistable => {
                 return Ok(received);
             }
             Ok(Some(received)) if received.is_empty => {}
             Ok(Some(received)) if names_only(&received, directory) => {}
-            Ok(Some(_)) if form.inside && !is_cwd_a_witness(remote, dialogue) => {}
+            Ok(Some(_)) if form.inside && !is_cwd_a_witness(remote, exchange) => {}
             Ok(Some(received)) => {
-                return learn(remote, dialogue, directory, (with, form), received);
+                return learn(remote, exchange, directory, (with, form), received);
             }
             Err(fault) if refusal(&fault).is_some() => {}
-            Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+            Err(fault) => return Err(diagnose(remote, exchange, directory, &fault)),
         }
     }
     Ok(Received::nothing(Completeness::Blank))
@@ -158,7 +160,7 @@ fn judge_empty(
 /// of the start directory does.
 fn omits_itself(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
 ) -> Result<bool, Error> {
@@ -171,12 +173,12 @@ fn omits_itself(
         Ok(home) if home != *directory => home,
         _ => return Ok(false),
     };
-    match fetch(remote, dialogue, with, &home) {
+    match fetch(remote, exchange, with, &home) {
         Ok(Some(received)) if received.is_empty => {}
-        Ok(Some(received)) => checks.note_itself(with, all, &received),
+        Ok(Some(received)) => checks.record_itself(with, all, &received),
         Ok(None) => {}
         Err(fault) if refusal(&fault).is_some() => {}
-        Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+        Err(fault) => return Err(diagnose(remote, exchange, directory, &fault)),
     }
     Ok(checks.names_itself(with, all) == Some(true))
 }
@@ -210,14 +212,14 @@ fn other_forms(with: ListWith, takes_path: bool) -> impl Iterator<Item = ListFor
 /// `form` showed what the server's usual answer to `with` left out.
 fn learn(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     (with, form): (ListWith, ListForm),
     received: Received,
 ) -> Result<Received, Error> {
     let profile = remote.profile();
     match form.with {
-        ListWith::Names => return kinds_of_names(remote, dialogue, directory, received),
+        ListWith::Names => return kinds_of_names(remote, exchange, directory, received),
         ListWith::List if with == ListWith::Mlsd => {
             profile.fails(Capability::Mlsd, &"it lists nothing where LIST does");
         }
@@ -252,17 +254,17 @@ pub(super) fn without_hidden(form: ListForm, mut received: Received) -> Received
 /// Asks what each name that NLST showed is.
 fn kinds_of_names(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     mut received: Received,
 ) -> Result<Received, Error> {
     log::warn!("{directory}: only NLST shows its names; each is asked for by itself");
-    received.entries.truncate(MOST_BARE_NAMES);
+    received.entries.truncate(MAX_BARE_NAMES);
     for entry in &mut received.entries {
         let Ok(path) = directory.join(&entry.name) else {
             continue;
         };
-        if let stat::Look::Found(found) = stat::look_by_name(remote, dialogue, &path)? {
+        if let stat::Lookup::Found(found) = stat::lookup_by_name(remote, exchange, &path)? {
             *entry = found;
         }
     }
@@ -275,17 +277,17 @@ fn kinds_of_names(
 /// answers so for a directory that it cannot read. A directory never contains itself.
 fn judge_single(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     received: Received,
 ) -> Result<Received, Error> {
     if directory.is_root() {
         return Ok(received);
     }
-    enter(dialogue, directory).map_err(|fault| blame(remote, dialogue, directory, &fault))?;
+    enter(exchange, directory).map_err(|fault| diagnose(remote, exchange, directory, &fault))?;
     let is_itself = match received.entries.as_slice() {
         [only] if only.kind == Kind::Directory => match directory.join(&only.name) {
-            Ok(inner) => enter(dialogue, &inner).is_err() || !is_cwd_a_witness(remote, dialogue),
+            Ok(inner) => enter(exchange, &inner).is_err() || !is_cwd_a_witness(remote, exchange),
             Err(_) => true,
         },
         [] => true,
@@ -317,7 +319,7 @@ fn names_only(received: &Received, path: &RemotePath) -> bool {
 /// for any reason.
 fn check_path(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     with: ListWith,
     received: Received,
@@ -338,13 +340,13 @@ fn check_path(
         all: asks_for_all(remote, with),
         inside,
     };
-    let inner = match fetch_as(remote, dialogue, form(true), directory) {
+    let inner = match fetch_as(remote, exchange, form(true), directory) {
         Ok(Some(inner)) => inner,
         Ok(None) => return Err(too_large(remote, directory)),
         Err(fault) if refusal(&fault).is_some() => return Ok(received),
-        Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+        Err(fault) => return Err(diagnose(remote, exchange, directory, &fault)),
     };
-    if !is_cwd_a_witness(remote, dialogue) {
+    if !is_cwd_a_witness(remote, exchange) {
         return Ok(received);
     }
     let Some(parent) = directory.parent() else {
@@ -356,7 +358,7 @@ fn check_path(
         }
         return Ok(inner);
     };
-    let by_path = dialogue.repeat(|session| {
+    let by_path = exchange.run_idempotent(|session| {
         session.change_directory(&parent)?;
         let mut names = Vec::new();
         session.list_as(form(false), directory, &mut |entry| {
@@ -377,22 +379,22 @@ fn check_path(
             );
         }
         Err(fault) if refusal(&fault).is_some() => {}
-        Err(fault) => return Err(blame(remote, dialogue, directory, &fault)),
+        Err(fault) => return Err(diagnose(remote, exchange, directory, &fault)),
     }
     Ok(inner)
 }
 
 /// Enters `directory`. A login starts in the root or below it, so that one is there.
-fn enter(dialogue: &mut Exchange<'_>, directory: &RemotePath) -> Result<(), pool::Error> {
+fn enter(exchange: &mut Exchange<'_>, directory: &RemotePath) -> Result<(), pool::Error> {
     if directory.is_root() {
         return Ok(());
     }
-    dialogue.repeat(|session| session.change_directory(directory))
+    exchange.run_idempotent(|session| session.change_directory(directory))
 }
 
 /// Whether the server lets a directory be entered only where there is one; asked once, by a name
 /// that nothing has.
-pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Exchange<'_>) -> bool {
+pub(super) fn is_cwd_a_witness(remote: &Remote, exchange: &mut Exchange<'_>) -> bool {
     let profile = remote.profile();
     match profile.finding(Capability::CwdChecks) {
         Finding::Works => return true,
@@ -402,7 +404,7 @@ pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Exchange<'_>) -> 
     let Ok(nowhere) = RemotePath::root().join(NOWHERE) else {
         return false;
     };
-    match enter(dialogue, &nowhere) {
+    match enter(exchange, &nowhere) {
         Ok(()) => {
             profile.fails(
                 Capability::CwdChecks,
@@ -418,14 +420,14 @@ pub(super) fn is_cwd_a_witness(remote: &Remote, dialogue: &mut Exchange<'_>) -> 
     }
 }
 
-fn blame(
+fn diagnose(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     fault: &pool::Error,
 ) -> Error {
-    remote.blame(
-        dialogue,
+    remote.diagnose(
+        exchange,
         &ErrorContext::new(Operation::List, directory),
         fault,
     )
@@ -459,7 +461,7 @@ struct Seen {
 
 impl ListingChecks {
     /// A name that begins with a dot is asked for because listings may leave it out.
-    pub(super) fn note_dot_name(&self) {
+    pub(super) fn count_dot_name(&self) {
         let asked = &mut self.seen().dot_names;
         *asked = asked.saturating_add(1);
     }
@@ -468,7 +470,7 @@ impl ListingChecks {
     /// begins with a dot, is cheaper. True once.
     pub(super) fn is_dot_listing_due(&self) -> bool {
         let asked = &mut self.seen().dot_names;
-        let is_due = (MOST_DOT_NAMES..u32::MAX).contains(asked);
+        let is_due = (MAX_DOT_NAMES..u32::MAX).contains(asked);
         if is_due {
             *asked = u32::MAX;
         }
@@ -476,18 +478,18 @@ impl ListingChecks {
     }
 
     /// A refusal of MLST in these words was of a name that is absent.
-    pub(super) fn note_absence(&self, words: String) {
+    pub(super) fn record_absence(&self, words: String) {
         let mut seen = self.seen();
-        if seen.words_of_absence.len() < MOST_WORDS && !seen.words_of_presence.contains(&words) {
+        if seen.words_of_absence.len() < MAX_WORDS && !seen.words_of_presence.contains(&words) {
             seen.words_of_absence.insert(words);
         }
     }
 
     /// A refusal of MLST in these words was of a name that is there.
-    pub(super) fn note_presence(&self, words: String) {
+    pub(super) fn record_presence(&self, words: String) {
         let mut seen = self.seen();
         seen.words_of_absence.remove(&words);
-        if seen.words_of_presence.len() < MOST_WORDS {
+        if seen.words_of_presence.len() < MAX_WORDS {
             seen.words_of_presence.insert(words);
         }
     }
@@ -498,7 +500,7 @@ impl ListingChecks {
     }
 
     /// What a listing that shows something says of those by the same command.
-    fn note_itself(&self, with: ListWith, all: bool, received: &Received) {
+    fn record_itself(&self, with: ListWith, all: bool, received: &Received) {
         let names_itself = received.names_itself;
         self.seen()
             .names_itself
@@ -568,11 +570,11 @@ mod tests {
             names_itself: true,
             ..received(&[("a", Kind::File)])
         };
-        checks.note_itself(with, all, &itself);
+        checks.record_itself(with, all, &itself);
         assert_eq!(checks.names_itself(with, all), Some(true));
         assert_eq!(checks.names_itself(with, false), None);
-        checks.note_itself(with, all, &without);
-        checks.note_itself(with, all, &itself);
+        checks.record_itself(with, all, &without);
+        checks.record_itself(with, all, &itself);
         assert_eq!(checks.names_itself(with, all), Some(false));
     }
 }

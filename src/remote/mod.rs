@@ -3,17 +3,18 @@
 //! Each operation has its fallbacks, by what FEAT says and by what the server really answers,
 //! remembered for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is
 //! repeated, what is not is first verified (`retry.rs`); and each failure is one [`ErrorKind`],
-//! decided here once (`error.rs`, `blame.rs`).
+//! decided here once (`error.rs`, `diagnose.rs`).
 
 mod absence;
 mod background;
-mod begin;
-mod blame;
 mod case;
 mod change;
+mod diagnose;
 mod digest;
 mod download;
 pub mod error;
+mod fallbacks;
+mod finalize;
 mod hidden;
 mod incomplete;
 pub mod links;
@@ -23,22 +24,21 @@ mod listing_check;
 mod name_kind;
 mod naming;
 mod orphan;
-mod placing;
 mod profile_memory;
 mod rename;
 mod rename_source;
-mod restart;
+mod reply_text;
+mod rest_probe;
+mod resumable_upload;
 mod retry;
-mod sending;
+mod server_time;
 mod stat;
 mod stat_listing;
 mod steps;
 mod temporary;
 mod upload;
+mod upload_start;
 mod version;
-mod ways;
-mod words;
-mod zone;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -65,17 +65,17 @@ pub use orphan::Leftover;
 pub use upload::RemoteUpload;
 pub use version::Version;
 
-use begin::Whole;
 use change::Owner;
 use error::{ErrorContext, Operation};
+use fallbacks::Fallback;
 use incomplete::IncompleteDirectories;
 use listing_check::ListingChecks;
 use profile_memory::ProfileMemory;
 use retry::Exchange;
+use server_time::Zone;
 use steps::UploadSteps;
 use temporary::TemporaryNames;
-use ways::Fallback;
-use zone::Zone;
+use upload_start::Whole;
 
 /// How to reach the server and how to treat it.
 #[derive(Debug, Clone)]
@@ -202,16 +202,16 @@ impl Remote {
         let memory = ProfileMemory::load(options.profile_file, &profile);
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
-        let task = ErrorContext::new(Operation::Home, &root);
+        let context = ErrorContext::new(Operation::Home, &root);
         let unknown = |fault: &pool::Error| {
             let kind = error::meaning(fault, &root).unwrap_or(ErrorKind::Unsupported);
-            task.error(kind, &fault)
+            context.error(kind, &fault)
         };
-        let mut dialogue = Exchange::new(&pool);
-        let home = dialogue.repeat(Session::identify);
+        let mut exchange = Exchange::new(&pool);
+        let home = exchange.run_idempotent(Session::identify);
         let home = home.map_err(|fault| unknown(&fault));
         memory.save(&profile);
-        drop(dialogue);
+        drop(exchange);
         let inner = RemoteInner {
             pool,
             zone: Zone::new(timezone, !profile.has(Capability::MdtmUtc)),
@@ -297,7 +297,7 @@ impl Remote {
     }
 
     /// Whether SIZE is worth asking.
-    pub fn tells_sizes(&self) -> bool {
+    pub fn supports_size(&self) -> bool {
         self.profile().has(Capability::Size)
     }
 
@@ -343,7 +343,7 @@ impl Remote {
     /// # Errors
     /// Why the server does not take it.
     pub fn upload(&self, path: &RemotePath) -> Result<RemoteUpload, Error> {
-        begin::upload(self, path, None)
+        upload_start::upload(self, path, None)
     }
 
     /// The same of a small file that is to have the first `length` bytes of `file`, and no more:
@@ -357,10 +357,10 @@ impl Remote {
         file: &File,
         length: u64,
     ) -> Result<RemoteUpload, Error> {
-        let is_hashed =
-            self.verify() == Verify::Digest && DigestCommand::left(self.profile()).next().is_some();
+        let is_hashed = self.verify() == Verify::Digest
+            && DigestCommand::candidates(self.profile()).next().is_some();
         let look = !is_hashed;
-        begin::upload(self, path, Some(Whole { file, length, look }))
+        upload_start::upload(self, path, Some(Whole { file, length, look }))
     }
 
     /// MKD.
@@ -392,7 +392,7 @@ impl Remote {
     /// # Errors
     /// Those of rename(2).
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        rename::rename(self, &mut self.dialogue(), from, to)
+        rename::rename(self, &mut self.exchange(), from, to)
     }
 
     /// Sets the time of modification, seconds since the epoch: MFMT, MFF, SITE UTIME or MDTM,
@@ -401,7 +401,7 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where it takes none.
     pub fn set_modified(&self, path: &RemotePath, seconds: i64) -> Result<i64, Error> {
-        change::set_modified(self, &mut self.dialogue(), path, seconds, Owner::File)
+        change::set_modified(self, &mut self.exchange(), path, seconds, Owner::File)
     }
 
     /// The same of a directory, whose time many servers do not set.
@@ -409,7 +409,7 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the server sets times of files alone.
     pub fn set_directory_modified(&self, path: &RemotePath, seconds: i64) -> Result<i64, Error> {
-        change::set_modified(self, &mut self.dialogue(), path, seconds, Owner::Directory)
+        change::set_modified(self, &mut self.exchange(), path, seconds, Owner::Directory)
     }
 
     /// SITE CHMOD or MFF.
@@ -417,7 +417,7 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the server takes none.
     pub fn set_mode(&self, path: &RemotePath, mode: u32) -> Result<(), Error> {
-        change::set_mode(self, &mut self.dialogue(), path, mode, Owner::File)
+        change::set_mode(self, &mut self.exchange(), path, mode, Owner::File)
     }
 
     /// The same of a directory: a server that refuses it may set modes of files.
@@ -425,7 +425,7 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::Unsupported`] where the server takes none.
     pub fn set_directory_mode(&self, path: &RemotePath, mode: u32) -> Result<(), Error> {
-        change::set_mode(self, &mut self.dialogue(), path, mode, Owner::Directory)
+        change::set_mode(self, &mut self.exchange(), path, mode, Owner::Directory)
     }
 
     /// Whether the server was seen to list directories with Unix modes.
@@ -462,7 +462,7 @@ impl Remote {
 
     /// Waits until an operation waits for a connection while all are taken, for `patience` at the
     /// longest; whether it is so. Transfers that nobody waits for can then be ended.
-    pub fn wait_for_shortage(&self, patience: Duration) -> bool {
+    pub fn wait_until_contended(&self, patience: Duration) -> bool {
         self.pool().wait_until_contended(patience)
     }
 
@@ -473,7 +473,7 @@ impl Remote {
 
     /// Directories whose listing was not wholly understood, for `ftpfs status`.
     pub fn incomplete_listings(&self) -> IncompleteListings {
-        self.incomplete().so_far()
+        self.incomplete().snapshot()
     }
 
     /// How often each command was sent, for `ftpfs status`.
@@ -483,7 +483,7 @@ impl Remote {
 
     /// Keeps what was found out about the server for the next mount, where that is news. Local work
     /// only.
-    pub fn keep_profile(&self) {
+    pub fn save_profile(&self) {
         self.inner.memory.save(&self.inner.profile);
     }
 
@@ -537,7 +537,7 @@ impl Remote {
         &self.inner.steps
     }
 
-    fn dialogue(&self) -> Exchange<'_> {
+    fn exchange(&self) -> Exchange<'_> {
         Exchange::new(self.pool())
     }
 }

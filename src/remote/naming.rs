@@ -6,8 +6,8 @@
 use super::error::{ErrorContext, Operation, refusal};
 use super::listing::list_all;
 use super::name_kind::{self, NameKind, kinds, trial_name};
+use super::resumable_upload::ResumableUpload;
 use super::retry::{Exchange, is_lost};
-use super::sending::Sending;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, change};
 use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath, Session};
@@ -57,55 +57,55 @@ impl Remote {
         unproven.is_ok_and(|unproven| unproven.kinds.is_empty() && unproven.length.is_none())
     }
 
-    /// Refuses what would be about another file than the one at `task.path`, as far as that is
+    /// Refuses what would be about another file than the one at `context.path`, as far as that is
     /// known.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] where the server makes another name of it.
-    pub(super) fn check_name(&self, task: &ErrorContext<'_>) -> Result<(), Error> {
+    pub(super) fn check_name(&self, context: &ErrorContext<'_>) -> Result<(), Error> {
         // Other kinds are changed in new names only (Pure-FTPd).
-        let dropped = kinds(task.path.name()).into_iter().find(|kind| {
+        let dropped = kinds(context.path.name()).into_iter().find(|kind| {
             matches!(kind, NameKind::Blanks | NameKind::Dashes)
                 && self.profile().finding(kind.capability()) == Finding::Fails
         });
         match dropped {
             Some(kind) => {
                 let reason = format!("the server {}", kind.capability().absence());
-                Err(task.error(ErrorKind::InvalidName, &reason))
+                Err(context.error(ErrorKind::InvalidName, &reason))
             }
             None => Ok(()),
         }
     }
 
-    /// Makes sure that the server keeps the name at `task.path`; `is_confirmed` where a plain name
-    /// of its length is looked for in the listing before anything is renamed to it.
+    /// Makes sure that the server keeps the name at `context.path`; `is_confirmed` where a plain
+    /// name of its length is looked for in the listing before anything is renamed to it.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidName`] where the server makes another name of it.
     pub(super) fn confirm_name(
         &self,
-        dialogue: &mut Exchange<'_>,
-        task: &ErrorContext<'_>,
+        exchange: &mut Exchange<'_>,
+        context: &ErrorContext<'_>,
         is_confirmed: bool,
     ) -> Result<(), Error> {
-        let name = task.path.name();
+        let name = context.path.name();
         if name.is_empty() || is_temporary(name) {
             return Ok(());
         }
         let unproven = self.unproven(name, is_confirmed).map_err(|reason| {
-            task.error(ErrorKind::InvalidName, &format!("the server {reason}"))
+            context.error(ErrorKind::InvalidName, &format!("the server {reason}"))
         })?;
         if unproven.kinds.is_empty() && unproven.length.is_none() {
             return Ok(());
         }
         let longer = unproven.length.map(|length| self.length_to_try(length));
-        match self.try_name(dialogue, task.path, &unproven.kinds, longer) {
+        match self.try_name(exchange, context.path, &unproven.kinds, longer) {
             Trial::Kept => {
                 self.kept(&unproven.kinds, longer);
                 Ok(())
             }
             Trial::Changed(made) => {
-                self.find_changed(dialogue, task.path, &unproven, longer);
+                self.find_changed(exchange, context.path, &unproven, longer);
                 let still = self.unproven(name, is_confirmed);
                 if still.is_ok_and(|still| still.kinds.is_empty() && still.length.is_none()) {
                     return Ok(());
@@ -117,23 +117,23 @@ impl Remote {
                     ),
                     None => "the server does not keep names of this kind".to_owned(),
                 };
-                Err(task.error(ErrorKind::InvalidName, &reason))
+                Err(context.error(ErrorKind::InvalidName, &reason))
             }
             Trial::Unknown if unproven.kinds.is_empty() => Ok(()),
             // The server may have taken it for a slash, and MKD may make the directories above
             // (ftp-srv).
             Trial::Unknown if unproven.kinds.contains(&NameKind::Backslashes) => {
                 let reason = "the server does not let a name with a backslash be tried";
-                Err(task.error(ErrorKind::InvalidName, reason))
+                Err(context.error(ErrorKind::InvalidName, reason))
             }
-            Trial::Unknown => self.confirm_by_answers(dialogue, task),
-            Trial::Unasked(error) => Err(task.error(error.kind, &error.reason)),
+            Trial::Unknown => self.confirm_by_answers(exchange, context),
+            Trial::Unasked(error) => Err(context.error(error.kind, &error.reason)),
         }
     }
 
     /// Whether the listing of its directory shows the name at `path`.
-    pub(super) fn presence(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Presence {
-        let Some(Ok(listing)) = path.parent().map(|it| list_all(self, dialogue, &it)) else {
+    pub(super) fn presence(&self, exchange: &mut Exchange<'_>, path: &RemotePath) -> Presence {
+        let Some(Ok(listing)) = path.parent().map(|it| list_all(self, exchange, &it)) else {
             return Presence::Unknown;
         };
         if self.is_among(&listing.entries, path.name()) {
@@ -216,7 +216,7 @@ impl Remote {
     /// Finds out which of several kinds a server does not keep.
     fn find_changed(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         path: &RemotePath,
         unproven: &Unproven,
         longer: Option<usize>,
@@ -225,7 +225,7 @@ impl Remote {
         let plain = Some(PLAIN_LENGTH).filter(|_| longer.is_none() && is_plain_open);
         let exact = unproven.length.filter(|length| Some(*length) != longer);
         for length in longer.into_iter().chain(exact).chain(plain) {
-            match self.try_name(dialogue, path, &[], Some(length)) {
+            match self.try_name(exchange, path, &[], Some(length)) {
                 Trial::Kept => {
                     self.profile().record_preserved_length(length);
                     break;
@@ -250,7 +250,7 @@ impl Remote {
                 NameKind::Dashes => [NameKind::Blanks, *kind],
                 other => [*other; 2],
             };
-            match self.try_name(dialogue, path, &with, None) {
+            match self.try_name(exchange, path, &with, None) {
                 Trial::Kept => self.profile().works(kind.capability()),
                 Trial::Changed(_) if self.changes_by(*kind) => {
                     self.profile()
@@ -272,7 +272,7 @@ impl Remote {
     /// what becomes of its name.
     fn try_name(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         path: &RemotePath,
         kinds: &[NameKind],
         length: Option<usize>,
@@ -289,20 +289,20 @@ impl Remote {
             return Trial::Unknown;
         };
         let tried = trial.path().clone();
-        let outcome = match dialogue.start(|session| session.store(&tried, 0)) {
+        let outcome = match exchange.start_transfer(|session| session.store(&tried, 0)) {
             Ok(started) => {
-                let mut sending = Sending::new(self, &tried, true, started);
+                let mut sending = ResumableUpload::new(self, &tried, true, started);
                 let stored = sending.finish(None);
-                dialogue.go_on_with(sending.into_lease());
+                exchange.resume_with(sending.into_lease());
                 match stored {
-                    Ok(()) => self.look_for(dialogue, &tried),
-                    Err(fault) => self.untried(dialogue, &tried, &fault),
+                    Ok(()) => self.find_trial(exchange, &tried),
+                    Err(fault) => self.untried(exchange, &tried, &fault),
                 }
             }
             Err(fault) => {
-                let outcome = self.untried(dialogue, &tried, &fault);
+                let outcome = self.untried(exchange, &tried, &fault);
                 if matches!(outcome, Trial::Unknown) {
-                    trial.gone();
+                    trial.mark_gone();
                 }
                 return outcome;
             }
@@ -313,8 +313,8 @@ impl Remote {
             Trial::Changed(None) | Trial::Kept | Trial::Unknown | Trial::Unasked(_) => None,
         };
         match made {
-            Some(made) if change::delete_in(self, dialogue, &made).is_ok() => trial.gone(),
-            Some(_) | None => trial.delete(dialogue),
+            Some(made) if change::delete_in(self, exchange, &made).is_ok() => trial.mark_gone(),
+            Some(_) | None => trial.delete(exchange),
         }
         outcome
     }
@@ -322,7 +322,7 @@ impl Remote {
     /// The file at `tried` could not be stored.
     fn untried(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         tried: &RemotePath,
         fault: &pool::Error,
     ) -> Trial {
@@ -331,17 +331,17 @@ impl Remote {
             return Trial::Unknown;
         }
         // A server that ends the connection at such a name still answers on another one.
-        match dialogue.repeat(Session::noop) {
+        match exchange.run_idempotent(Session::noop) {
             Ok(()) => Trial::Unknown,
             Err(fault) => {
-                let task = ErrorContext::new(Operation::Store, tried);
-                Trial::Unasked(self.blame(dialogue, &task, &fault))
+                let context = ErrorContext::new(Operation::Store, tried);
+                Trial::Unasked(self.diagnose(exchange, &context, &fault))
             }
         }
     }
 
-    fn look_for(&self, dialogue: &mut Exchange<'_>, tried: &RemotePath) -> Trial {
-        let listing = match tried.parent().map(|it| list_all(self, dialogue, &it)) {
+    fn find_trial(&self, exchange: &mut Exchange<'_>, tried: &RemotePath) -> Trial {
+        let listing = match tried.parent().map(|it| list_all(self, exchange, &it)) {
             Some(Ok(listing)) => listing,
             Some(Err(error)) if error.kind.is_the_connection() => return Trial::Unasked(error),
             Some(Err(_)) | None => return Trial::Unknown,
@@ -372,27 +372,33 @@ impl Remote {
     /// for it.
     fn confirm_by_answers(
         &self,
-        dialogue: &mut Exchange<'_>,
-        task: &ErrorContext<'_>,
+        exchange: &mut Exchange<'_>,
+        context: &ErrorContext<'_>,
     ) -> Result<(), Error> {
-        let path = task.path;
-        if self.presence(dialogue, path) == Presence::Listed {
+        let path = context.path;
+        if self.presence(exchange, path) == Presence::Listed {
             return Ok(());
         }
         let profile = self.profile();
         let answer = if profile.has(Capability::Mlst) {
-            dialogue.repeat(|session| session.mlst(path)).map(drop)
+            exchange
+                .run_idempotent(|session| session.mlst(path))
+                .map(drop)
         } else if profile.has(Capability::Size) {
-            dialogue.repeat(|session| session.size(path)).map(drop)
+            exchange
+                .run_idempotent(|session| session.size(path))
+                .map(drop)
         } else {
-            dialogue.repeat(|session| session.modified(path)).map(drop)
+            exchange
+                .run_idempotent(|session| session.modified(path))
+                .map(drop)
         };
         match answer {
             Err(fault) if refusal(&fault).is_some() => Ok(()),
-            Err(fault) if is_lost(&fault) => Err(self.blame(dialogue, task, &fault)),
+            Err(fault) if is_lost(&fault) => Err(self.diagnose(exchange, context, &fault)),
             Ok(()) | Err(_) => {
                 let reason = "whether the server keeps names of this kind is not known";
-                Err(task.error(ErrorKind::InvalidName, reason))
+                Err(context.error(ErrorKind::InvalidName, reason))
             }
         }
     }

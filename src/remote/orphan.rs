@@ -3,15 +3,15 @@
 //! refused is tried again more and more rarely.
 //!
 //! A file moved aside is moved back only while nobody changes what has its old name: a change there
-//! first settles what became of it ([`Remote::settle_before`]).
+//! first settles what became of it ([`Remote::resolve_leftovers`]).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::absence::look_surely;
+use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, meaning};
 use super::retry::Exchange;
-use super::stat::{Look, look};
+use super::stat::{Lookup, lookup};
 use super::temporary::saved_path;
 use super::{Error, ErrorKind, Remote, Version, change, rename};
 use crate::ftp::{Entry, Kind, RemotePath};
@@ -24,7 +24,7 @@ const STUCK: Duration = Duration::from_secs(300);
 /// The pause after the first refusal. Each further one doubles it.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A leftover on the server, as `ftpfs status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Attempt {
 /// The pause after a refusal that `refusals` came before.
 fn pause_after(refusals: u32) -> Duration {
     let factor = 1_u32.checked_shl(refusals).unwrap_or(u32::MAX);
-    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
+    FIRST_PAUSE.saturating_mul(factor).min(MAX_PAUSE)
 }
 
 impl Orphan {
@@ -119,7 +119,7 @@ impl Orphan {
     }
 
     /// It is to be deleted, whatever else becomes of its old name.
-    pub(super) fn condemn(&mut self, remote: &Remote) {
+    pub(super) fn mark_for_deletion(&mut self, remote: &Remote) {
         if let Self::Aside(path, ..) = self {
             remote.names().journal().part(path);
             *self = Self::Part(path.clone());
@@ -129,44 +129,46 @@ impl Orphan {
     /// Deletes it, or moves it back where nothing has its old name. A file moved aside is deleted
     /// only where the file at its old name proves to be its successor; where that is another
     /// client's, it stays under a name that is shown.
-    pub(super) fn settle(
+    pub(super) fn resolve(
         &mut self,
         remote: &Remote,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
     ) -> Result<(), Error> {
         if let Self::Aside(aside, target, successor) = self {
             // In this order: a server may still move the file after it refused to, and what has its
             // old name is another file only once it has the new one.
-            let seen = match look(remote, dialogue, aside) {
+            let seen = match lookup(remote, exchange, aside) {
                 // The directory may come back: it is on a disk that is not mounted, or was renamed
                 // for a moment.
-                Ok(Look::NoParent(kind)) => return Err(no_directory(aside, kind)),
-                Ok(Look::Found(_)) => Ok(true),
-                Ok(Look::Absent) => Ok(false),
+                Ok(Lookup::NoParent(kind)) => return Err(no_directory(aside, kind)),
+                Ok(Lookup::Found(_)) => Ok(true),
+                Ok(Lookup::Absent) => Ok(false),
                 Err(error) if error.kind.is_the_connection() => return Err(error),
                 Err(error) => Err(error),
             };
-            match (look_surely(remote, dialogue, target)?, seen) {
-                (Look::NoParent(kind), Ok(true) | Err(_)) => return Err(no_directory(aside, kind)),
-                (Look::NoParent(_) | Look::Found(_), Ok(false)) => return Ok(()),
-                (Look::Found(found), Ok(true)) if is_successor(*successor, &found) => {
-                    self.condemn(remote);
+            match (lookup_reliably(remote, exchange, target)?, seen) {
+                (Lookup::NoParent(kind), Ok(true) | Err(_)) => {
+                    return Err(no_directory(aside, kind));
                 }
-                (Look::Found(_), Ok(true)) => return save(remote, dialogue, aside, target),
-                (Look::Found(_), Err(error)) => return Err(error),
-                (Look::Absent, Ok(true)) => {
-                    return rename::put_back(remote, dialogue, aside, target);
+                (Lookup::NoParent(_) | Lookup::Found(_), Ok(false)) => return Ok(()),
+                (Lookup::Found(found), Ok(true)) if is_successor(*successor, &found) => {
+                    self.mark_for_deletion(remote);
+                }
+                (Lookup::Found(_), Ok(true)) => return save(remote, exchange, aside, target),
+                (Lookup::Found(_), Err(error)) => return Err(error),
+                (Lookup::Absent, Ok(true)) => {
+                    return rename::put_back(remote, exchange, aside, target);
                 }
                 // The server may hide the name from every look, but not from RNFR.
-                (Look::Absent, Ok(false) | Err(_)) => {
-                    if rename::put_back_if_there(remote, dialogue, aside, target)? {
+                (Lookup::Absent, Ok(false) | Err(_)) => {
+                    if rename::put_back_if_there(remote, exchange, aside, target)? {
                         return Ok(());
                     }
-                    return confirm_directory(remote, dialogue, aside);
+                    return confirm_directory(remote, exchange, aside);
                 }
             }
         }
-        delete_part(remote, dialogue, self.path())
+        delete_part(remote, exchange, self.path())
     }
 }
 
@@ -174,17 +176,17 @@ impl Orphan {
 /// as they refuse a missing name.
 fn confirm_directory(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     aside: &RemotePath,
 ) -> Result<(), Error> {
     let Some(directory) = aside.parent() else {
         return Ok(());
     };
-    match look_surely(remote, dialogue, &directory)? {
-        Look::Found(entry) if entry.kind != Kind::File => Ok(()),
-        Look::Found(_) => Err(no_directory(aside, ErrorKind::NotDirectory)),
-        Look::Absent => Err(no_directory(aside, ErrorKind::NotFound)),
-        Look::NoParent(kind) => Err(no_directory(aside, kind)),
+    match lookup_reliably(remote, exchange, &directory)? {
+        Lookup::Found(entry) if entry.kind != Kind::File => Ok(()),
+        Lookup::Found(_) => Err(no_directory(aside, ErrorKind::NotDirectory)),
+        Lookup::Absent => Err(no_directory(aside, ErrorKind::NotFound)),
+        Lookup::NoParent(kind) => Err(no_directory(aside, kind)),
     }
 }
 
@@ -203,7 +205,7 @@ fn is_successor(successor: Option<Successor>, found: &Entry) -> bool {
 /// Gives the file at `aside` a name that is shown: it may be the only copy of what it holds.
 fn save(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     aside: &RemotePath,
     target: &RemotePath,
 ) -> Result<(), Error> {
@@ -212,7 +214,7 @@ fn save(
             ErrorContext::new(Operation::Rename, aside).error(ErrorKind::InvalidName, &"no name")
         );
     };
-    rename::put_back(remote, dialogue, aside, &saved)?;
+    rename::put_back(remote, exchange, aside, &saved)?;
     log::warn!("{target} is another client's file now; the one that ftpfs replaced is {saved}");
     Ok(())
 }
@@ -350,19 +352,19 @@ impl Remote {
     }
 
     fn clear_orphans_due(&self, now: Option<Instant>) {
-        let mut dialogue = self.dialogue();
+        let mut exchange = self.exchange();
         for _ in 0..self.names().orphans().count() {
             if !self.names().orphans().has_due(now) {
                 return;
             }
             // A thread that waits for one that is taken may hold a session that this would need.
-            if dialogue.connect().is_err() {
+            if exchange.ensure_session().is_err() {
                 return;
             }
             let Some(taken) = self.names().orphans().take(now) else {
                 return;
             };
-            match self.clear(&mut dialogue, &taken) {
+            match self.clear(&mut exchange, &taken) {
                 Err(error) if error.kind.is_the_connection() => return,
                 Ok(()) | Err(_) => {}
             }
@@ -371,9 +373,9 @@ impl Remote {
 
     /// Before a change of the file or directory at `path`: what is left from an earlier one is not
     /// to come between.
-    pub(super) fn settle_before(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) {
+    pub(super) fn resolve_leftovers(&self, exchange: &mut Exchange<'_>, path: &RemotePath) {
         while let Some(orphan) = self.names().orphans().take_about(path) {
-            if self.clear(dialogue, &orphan).is_err() {
+            if self.clear(exchange, &orphan).is_err() {
                 return;
             }
         }
@@ -384,7 +386,7 @@ impl Remote {
     /// # Errors
     /// Whether it is there is not known, or it is.
     pub fn delete_part(&self, path: &RemotePath) -> Result<(), Error> {
-        delete_part(self, &mut self.dialogue(), path)
+        delete_part(self, &mut self.exchange(), path)
     }
 
     /// Moves the file at `aside`, which an earlier mount left, back to `target`. Where its
@@ -393,19 +395,19 @@ impl Remote {
     ///
     /// # Errors
     /// What became of it is not known, or its directory is missing, which may come back.
-    pub fn settle_aside(
+    pub fn resolve_aside(
         &self,
         aside: &RemotePath,
         target: &RemotePath,
         successor: Option<Successor>,
     ) -> Result<(), Error> {
         let mut orphan = Orphan::Aside(aside.clone(), target.clone(), successor);
-        orphan.settle(self, &mut self.dialogue())
+        orphan.resolve(self, &mut self.exchange())
     }
 
-    fn clear(&self, dialogue: &mut Exchange<'_>, taken: &Attempt) -> Result<(), Error> {
+    fn clear(&self, exchange: &mut Exchange<'_>, taken: &Attempt) -> Result<(), Error> {
         let mut orphan = taken.orphan.clone();
-        let result = orphan.settle(self, dialogue);
+        let result = orphan.resolve(self, exchange);
         let cleared = match &result {
             Ok(()) => {
                 self.names().journal().clear(orphan.path());
@@ -427,18 +429,18 @@ impl Remote {
 
 fn delete_part(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<(), Error> {
-    let Err(fault) = change::delete_in(remote, dialogue, path) else {
+    let Err(fault) = change::delete_in(remote, exchange, path) else {
         return Ok(());
     };
-    match look_surely(remote, dialogue, path) {
-        Ok(Look::Absent | Look::NoParent(_)) => Ok(()),
+    match lookup_reliably(remote, exchange, path) {
+        Ok(Lookup::Absent | Lookup::NoParent(_)) => Ok(()),
         Err(_) if meaning(&fault, path) == Some(ErrorKind::NotFound) => Ok(()),
-        Ok(Look::Found(_)) | Err(_) => {
-            let task = ErrorContext::new(Operation::Delete, path);
-            Err(remote.blame(dialogue, &task, &fault))
+        Ok(Lookup::Found(_)) | Err(_) => {
+            let context = ErrorContext::new(Operation::Delete, path);
+            Err(remote.diagnose(exchange, &context, &fault))
         }
     }
 }
@@ -514,6 +516,6 @@ mod tests {
         let due = orphans.take(Some(now)).unwrap();
         assert_eq!(due.orphan, other, "each has its own pauses");
         assert_eq!(orphans.take(None).unwrap().orphan, stubborn, "at the end");
-        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
+        assert_eq!(pause_after(u32::MAX), MAX_PAUSE);
     }
 }

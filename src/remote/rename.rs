@@ -8,11 +8,11 @@
 use std::thread;
 use std::time::Duration;
 
-use super::absence::look_surely;
+use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
 use super::retry::{ChangeOutcome, Exchange, is_lost};
-use super::stat::{Look, look};
-use super::{Atomic, Error, ErrorKind, Remote, Version, words};
+use super::stat::{Lookup, lookup};
+use super::{Atomic, Error, ErrorKind, Remote, Version, reply_text};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
 use crate::pool;
 
@@ -27,11 +27,11 @@ const PAUSES: [Duration; 4] = [
 /// See [`Remote::rename`].
 pub(super) fn rename(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
-    set_and_rename(remote, dialogue, &[], from, to, &[]).map(drop)
+    set_and_rename(remote, exchange, &[], from, to, &[]).map(drop)
 }
 
 /// Like [`rename`], and makes `settings` of the file in the same flight. Returns those that it is
@@ -39,31 +39,31 @@ pub(super) fn rename(
 /// the reply is lost, any other file at `to` is not it.
 pub(super) fn set_and_rename(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     settings: &[Setting],
     from: &RemotePath,
     to: &RemotePath,
     versions: &[Version],
 ) -> Result<Vec<Setting>, Error> {
     remote.check_name(&ErrorContext::new(Operation::Rename, from))?;
-    remote.confirm_name(dialogue, &ErrorContext::new(Operation::Rename, to), false)?;
+    remote.confirm_name(exchange, &ErrorContext::new(Operation::Rename, to), false)?;
     for path in [from, to] {
-        remote.settle_before(dialogue, path);
+        remote.resolve_leftovers(exchange, path);
     }
-    let fault = match move_path(remote, dialogue, settings, from, to, versions) {
+    let fault = match move_path(remote, exchange, settings, from, to, versions) {
         Ok(made) => return Ok(made),
         Err(fault) => fault,
     };
-    let (error, replaceable) = judge(remote, dialogue, from, to, &fault);
+    let (error, replaceable) = judge(remote, exchange, from, to, &fault);
     if replaceable.is_some() && remote.atomic() == Atomic::Require {
         let reason = "the server does not rename onto an existing file, and atomic=require rules out other ways";
         return Err(ErrorContext::new(Operation::Rename, to).error(ErrorKind::Unsupported, reason));
     }
     if let Some(version) = replaceable {
-        return replace(remote, dialogue, from, to, version)
+        return replace(remote, exchange, from, to, version)
             .map(|()| Vec::new())
             .map_err(|fault| {
-                remote.blame(dialogue, &ErrorContext::new(Operation::Rename, to), &fault)
+                remote.diagnose(exchange, &ErrorContext::new(Operation::Rename, to), &fault)
             });
     }
     Err(error)
@@ -81,11 +81,11 @@ pub(super) enum Moved {
 /// Moves the file at `from` to the temporary name `aside`, which nothing has.
 pub(super) fn move_aside(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     from: &RemotePath,
     aside: &RemotePath,
 ) -> Moved {
-    match move_path(remote, dialogue, &[], from, aside, &[]) {
+    match move_path(remote, exchange, &[], from, aside, &[]) {
         Ok(_) => Moved::Done,
         // A server may do what it refuses, but not before it was given the new name.
         Err(fault) if is_lost(&fault) || is_about_target(&fault) => Moved::Unknown(fault),
@@ -98,14 +98,14 @@ pub(super) fn move_aside(
 /// is another one; without any, `to` is a name of ours, or nothing is known of the file.
 pub(super) fn move_path(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     settings: &[Setting],
     from: &RemotePath,
     to: &RemotePath,
     versions: &[Version],
 ) -> Result<Vec<Setting>, pool::Error> {
     let mut made = Vec::new();
-    let moved = dialogue.change(
+    let moved = exchange.run_verified(
         |session| {
             made.clear();
             let answers = session.set_and_rename(settings, from, to)?;
@@ -117,19 +117,20 @@ pub(super) fn move_path(
             }
             Ok(())
         },
-        |dialogue| match look_surely(remote, dialogue, from) {
-            Ok(Look::Found(_)) => ChangeOutcome::NotDone,
-            Ok(Look::Absent | Look::NoParent(_)) => match look_surely(remote, dialogue, to) {
-                Ok(Look::Found(found)) if may_be(&found, versions) => ChangeOutcome::Done,
-                Ok(Look::Found(found)) => {
+        |exchange| match lookup_reliably(remote, exchange, from) {
+            Ok(Lookup::Found(_)) => ChangeOutcome::NotDone,
+            Ok(Lookup::Absent | Lookup::NoParent(_)) => match lookup_reliably(remote, exchange, to)
+            {
+                Ok(Lookup::Found(found)) if may_be(&found, versions) => ChangeOutcome::Done,
+                Ok(Lookup::Found(found)) => {
                     log::warn!("{from} is gone, and {to} is another file: {found:?}");
                     ChangeOutcome::Unknown
                 }
-                Ok(Look::Absent | Look::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
+                Ok(Lookup::Absent | Lookup::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
             },
             // A server that neither shows the name nor rules it out may still rename it.
             Err(error) if !error.kind.is_the_connection() => {
-                if has_become(remote, dialogue, from, to, versions) {
+                if has_become(remote, exchange, from, to, versions) {
                     ChangeOutcome::Done
                 } else {
                     ChangeOutcome::Unknown
@@ -140,7 +141,7 @@ pub(super) fn move_path(
     );
     match moved {
         Ok(()) => Ok(made),
-        Err(fault) if was_moved_after_all(remote, dialogue, (from, to, versions), &fault) => {
+        Err(fault) if was_moved_after_all(remote, exchange, (from, to, versions), &fault) => {
             made.clear();
             Ok(made)
         }
@@ -152,7 +153,7 @@ pub(super) fn move_path(
 /// on whether this server has refused what it did, or was seen to mean its refusals.
 fn was_moved_after_all(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     (from, to, versions): (&RemotePath, &RemotePath, &[Version]),
     fault: &pool::Error,
 ) -> bool {
@@ -168,10 +169,10 @@ fn was_moved_after_all(
     };
     let mut pauses = pauses.iter();
     loop {
-        match look(remote, dialogue, from) {
-            Ok(Look::Found(_)) => {}
-            Ok(Look::Absent | Look::NoParent(_)) => {
-                let is_there = has_become(remote, dialogue, from, to, versions);
+        match lookup(remote, exchange, from) {
+            Ok(Lookup::Found(_)) => {}
+            Ok(Lookup::Absent | Lookup::NoParent(_)) => {
+                let is_there = has_become(remote, exchange, from, to, versions);
                 if is_there {
                     profile.fails(Capability::RenameRefusals, fault);
                     log::info!("{from} is {to} now, though the server said: {fault}");
@@ -196,19 +197,19 @@ fn was_moved_after_all(
 /// is asked for once more: RNFR, which the server had taken, finds whatever is left at `from`.
 fn has_become(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
     versions: &[Version],
 ) -> bool {
-    match dialogue.repeat(|session| session.set_and_rename(&[], from, to)) {
+    match exchange.run_idempotent(|session| session.set_and_rename(&[], from, to)) {
         Ok(_) => true,
         Err(fault) => {
             let says_gone = meaning(&fault, from) == Some(ErrorKind::NotFound);
             (is_gone(&fault, from) || (is_about_target(&fault) && says_gone))
                 && matches!(
-                    look_surely(remote, dialogue, to),
-                    Ok(Look::Found(found)) if may_be(&found, versions)
+                    lookup_reliably(remote, exchange, to),
+                    Ok(Lookup::Found(found)) if may_be(&found, versions)
                 )
         }
     }
@@ -236,7 +237,7 @@ fn is_gone(fault: &pool::Error, from: &RemotePath) -> bool {
 /// old one: it is whole whatever fails.
 fn replace(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
     version: Version,
@@ -244,7 +245,7 @@ fn replace(
     let Some(aside) = remote.new_aside(to, Some(version)) else {
         return Ok(());
     };
-    let mut moved = move_path(remote, dialogue, &[], to, aside.path(), &[]).map(drop);
+    let mut moved = move_path(remote, exchange, &[], to, aside.path(), &[]).map(drop);
     if moved.is_ok() {
         let why = "replacing a file takes several steps, and for a moment neither has its name";
         if remote
@@ -253,12 +254,12 @@ fn replace(
         {
             log::warn!("the server does not rename onto an existing file: {why}");
         }
-        moved = move_path(remote, dialogue, &[], from, to, &[version]).map(drop);
+        moved = move_path(remote, exchange, &[], from, to, &[version]).map(drop);
     }
     match moved {
-        Ok(()) => aside.delete(dialogue),
+        Ok(()) => aside.delete(exchange),
         // A server may do what it refuses, so the names are looked at.
-        Err(ref fault) => aside.put_back(dialogue, is_lost(fault) || is_about_target(fault)),
+        Err(ref fault) => aside.put_back(exchange, is_lost(fault) || is_about_target(fault)),
     }
     moved
 }
@@ -266,15 +267,15 @@ fn replace(
 /// Gives the file moved aside its name back, which no other file has taken.
 pub(super) fn put_back(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     aside: &RemotePath,
     to: &RemotePath,
 ) -> Result<(), Error> {
-    move_path(remote, dialogue, &[], aside, to, &[])
+    move_path(remote, exchange, &[], aside, to, &[])
         .map(drop)
         .map_err(|fault| {
-            remote.blame(
-                dialogue,
+            remote.diagnose(
+                exchange,
                 &ErrorContext::new(Operation::Rename, aside),
                 &fault,
             )
@@ -284,15 +285,15 @@ pub(super) fn put_back(
 /// Like [`put_back`] of a file that no look finds, which may be gone. Returns whether it was there.
 pub(super) fn put_back_if_there(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     aside: &RemotePath,
     to: &RemotePath,
 ) -> Result<bool, Error> {
-    match move_path(remote, dialogue, &[], aside, to, &[]) {
+    match move_path(remote, exchange, &[], aside, to, &[]) {
         Ok(_) => Ok(true),
         Err(fault) if is_gone(&fault, aside) => Ok(false),
-        Err(fault) => Err(remote.blame(
-            dialogue,
+        Err(fault) => Err(remote.diagnose(
+            exchange,
             &ErrorContext::new(Operation::Rename, aside),
             &fault,
         )),
@@ -318,14 +319,14 @@ fn is_about(fault: &pool::Error, verb: &str) -> bool {
 /// in the way. A refusal in any words may mean just that, so both are looked at.
 fn judge(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     from: &RemotePath,
     to: &RemotePath,
     fault: &pool::Error,
 ) -> (Error, Option<Version>) {
     if !is_about_target(fault) {
-        let task = ErrorContext::new(Operation::Rename, from);
-        let mut error = remote.blame(dialogue, &task, fault);
+        let context = ErrorContext::new(Operation::Rename, from);
+        let mut error = remote.diagnose(exchange, &context, fault);
         if is_passing(fault, from) {
             error.kind = ErrorKind::Busy;
         }
@@ -336,14 +337,14 @@ fn judge(
     let kind = match said {
         Some(told) if is_final(fault, to) => told,
         _ => match (
-            look_surely(remote, dialogue, from),
-            look_surely(remote, dialogue, to),
+            lookup_reliably(remote, exchange, from),
+            lookup_reliably(remote, exchange, to),
         ) {
-            (Ok(Look::Found(source)), Ok(Look::Found(target))) => {
+            (Ok(Lookup::Found(source)), Ok(Lookup::Found(target))) => {
                 version = Some(Version::from(&source));
-                in_the_way(remote, dialogue, &source, &target, to)
+                in_the_way(remote, exchange, &source, &target, to)
             }
-            (_, Ok(Look::NoParent(kind))) => kind,
+            (_, Ok(Lookup::NoParent(kind))) => kind,
             _ if is_passing(fault, to) => ErrorKind::Busy,
             _ => said.unwrap_or(ErrorKind::PermissionDenied),
         },
@@ -365,7 +366,7 @@ fn is_final(fault: &pool::Error, to: &RemotePath) -> bool {
         ) => true,
         // A bare 450 may be about a file in the way.
         Some(ErrorKind::Busy) => refusal(fault)
-            .is_some_and(|reply| words::reason(reply.lines(), to) == Some(ErrorKind::Busy)),
+            .is_some_and(|reply| reply_text::reason(reply.lines(), to) == Some(ErrorKind::Busy)),
         _ => false,
     }
 }
@@ -373,7 +374,7 @@ fn is_final(fault: &pool::Error, to: &RemotePath) -> bool {
 /// What it means that `target` is where `source` should be (rename(2)).
 fn in_the_way(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     source: &Entry,
     target: &Entry,
     to: &RemotePath,
@@ -383,7 +384,7 @@ fn in_the_way(
         (false, false) => ErrorKind::AlreadyExists,
         (false, true) => ErrorKind::IsDirectory,
         (true, false) => ErrorKind::NotDirectory,
-        (true, true) if remote.is_filled(dialogue, to) => ErrorKind::NotEmpty,
+        (true, true) if remote.is_filled(exchange, to) => ErrorKind::NotEmpty,
         (true, true) => ErrorKind::PermissionDenied,
     }
 }

@@ -13,7 +13,7 @@ use crate::ftp::{Capability, Finding, RemotePath};
 use crate::pool;
 
 /// How many directories RNFR may refuse before it is given up as a witness.
-const MOST_REFUSED: u8 = 3;
+const MAX_REFUSED: u8 = 3;
 
 /// What RNFR says of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,15 +29,15 @@ pub(super) enum RenameSource {
 /// Asks by RNFR whether something is at `path`, in a directory that is there.
 pub(super) fn ask(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<RenameSource, pool::Error> {
     let profile = remote.profile();
     if !profile.has(Capability::RnfrChecks) {
         return Ok(RenameSource::Unknown);
     }
-    match dialogue.repeat(|session| session.may_rename(path)) {
-        Ok(()) if is_witness(remote, dialogue, path) => Ok(RenameSource::There),
+    match exchange.run_idempotent(|session| session.may_rename(path)) {
+        Ok(()) if is_witness(remote, exchange, path) => Ok(RenameSource::There),
         Ok(()) => Ok(RenameSource::Unknown),
         Err(fault) if refusal(&fault).is_none() || is_lost(&fault) => Err(fault),
         Err(fault) if is_unsupported(&fault) => {
@@ -46,7 +46,7 @@ pub(super) fn ask(
         }
         Err(fault) => Ok(match meaning(&fault, path) {
             Some(ErrorKind::NotFound) => RenameSource::Absent,
-            None if is_witness(remote, dialogue, path) => RenameSource::Absent,
+            None if is_witness(remote, exchange, path) => RenameSource::Absent,
             _ => RenameSource::Unknown,
         }),
     }
@@ -54,7 +54,7 @@ pub(super) fn ask(
 
 /// Whether RNFR tells what is there from what is not; asked once, by the directory of `path` and by
 /// a name that nothing has.
-fn is_witness(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> bool {
+fn is_witness(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> bool {
     let profile = remote.profile();
     match profile.finding(Capability::RnfrChecks) {
         Finding::Works => return true,
@@ -67,7 +67,7 @@ fn is_witness(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -
     let Ok(nowhere) = parent.join(NOWHERE) else {
         return false;
     };
-    match dialogue.repeat(|session| session.may_rename(&nowhere)) {
+    match exchange.run_idempotent(|session| session.may_rename(&nowhere)) {
         Ok(()) => {
             let why = "it takes a name that nothing has";
             profile.fails(Capability::RnfrChecks, &why);
@@ -80,14 +80,14 @@ fn is_witness(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -
         }
         Err(_) => {}
     }
-    match dialogue.repeat(|session| session.may_rename(&parent)) {
+    match exchange.run_idempotent(|session| session.may_rename(&parent)) {
         Ok(()) => {
             profile.works(Capability::RnfrChecks);
             true
         }
         Err(fault) => {
             if refusal(&fault).is_some() && !is_lost(&fault) {
-                profile.doubt(Capability::RnfrChecks, MOST_REFUSED, &fault);
+                profile.doubt(Capability::RnfrChecks, MAX_REFUSED, &fault);
             }
             false
         }

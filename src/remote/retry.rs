@@ -68,24 +68,24 @@ impl<'pool> Exchange<'pool> {
     }
 
     /// Goes on with this session, where there is none in hand.
-    pub(super) fn go_on_with(&mut self, lease: Option<Lease>) {
+    pub(super) fn resume_with(&mut self, lease: Option<Lease>) {
         if self.lease.is_none() {
             self.lease = lease;
         }
     }
 
     /// Takes a session, where there is none in hand.
-    pub(super) fn connect(&mut self) -> Result<(), pool::Error> {
-        self.lease = Some(self.take_lease(Purpose::Command)?);
+    pub(super) fn ensure_session(&mut self) -> Result<(), pool::Error> {
+        self.lease = Some(self.lease_session(Purpose::Command)?);
         Ok(())
     }
 
     /// Runs a step once. The outer error is that there was no session: nothing was sent.
-    fn once<T>(
+    fn run_once<T>(
         &mut self,
         step: impl FnOnce(&mut Session) -> Result<T, ftp::Error>,
     ) -> Result<Result<T, AttemptFailure>, pool::Error> {
-        let mut lease = self.take_lease(self.purpose)?;
+        let mut lease = self.lease_session(self.purpose)?;
         let reused = lease.is_reused();
         let demotions = self.demotions();
         let outcome = step(&mut lease);
@@ -93,7 +93,7 @@ impl<'pool> Exchange<'pool> {
             self.lease = Some(lease);
         } else {
             drop(lease);
-            self.distrust_others(outcome.as_ref().err(), reused);
+            self.evict_idle(outcome.as_ref().err(), reused);
         }
         Ok(outcome.map_err(|error| AttemptFailure {
             fault: error.into(),
@@ -103,13 +103,13 @@ impl<'pool> Exchange<'pool> {
     }
 
     /// Runs a step that may be run again: it changes nothing, or to the same end.
-    pub(super) fn repeat<T>(
+    pub(super) fn run_idempotent<T>(
         &mut self,
         mut step: impl FnMut(&mut Session) -> Result<T, ftp::Error>,
     ) -> Result<T, pool::Error> {
         let mut tries = 1;
         loop {
-            match self.once(&mut step)? {
+            match self.run_once(&mut step)? {
                 Ok(done) => return Ok(done),
                 Err(failure) if tries < TRIES && failure.may_pass() => {
                     log::debug!("trying again: {}", failure.fault);
@@ -121,20 +121,20 @@ impl<'pool> Exchange<'pool> {
     }
 
     /// Starts a transfer that may be started again.
-    pub(super) fn start<T>(
+    pub(super) fn start_transfer<T>(
         &mut self,
         step: impl Fn(Session) -> Result<T, Box<Failed>>,
     ) -> Result<(T, Permit), pool::Error> {
         let mut tries = 1;
         loop {
-            let lease = self.take_lease(Purpose::Transfer)?;
+            let lease = self.lease_session(Purpose::Transfer)?;
             let reused = lease.is_reused();
             let demotions = self.demotions();
             let error = match lease.into_transfer(&step) {
                 Ok(started) => return Ok(started),
                 Err(error) => error,
             };
-            self.distrust_others(Some(&error), reused);
+            self.evict_idle(Some(&error), reused);
             let failure = AttemptFailure {
                 fault: error.into(),
                 reused,
@@ -150,14 +150,14 @@ impl<'pool> Exchange<'pool> {
 
     /// Runs a change that must not be run twice; where its session broke, `verify` finds out what
     /// became of it.
-    pub(super) fn change(
+    pub(super) fn run_verified(
         &mut self,
         mut step: impl FnMut(&mut Session) -> Result<(), ftp::Error>,
         mut verify: impl FnMut(&mut Self) -> ChangeOutcome,
     ) -> Result<(), pool::Error> {
         let mut tries = 1;
         loop {
-            let failure = match self.once(&mut step)? {
+            let failure = match self.run_once(&mut step)? {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -179,7 +179,7 @@ impl<'pool> Exchange<'pool> {
 
     /// The session in hand, or one from the pool. A server that restarts refuses for a moment: the
     /// pool spaces these tries.
-    fn take_lease(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
+    fn lease_session(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
         if let Some(lease) = self.lease.take() {
             return Ok(lease);
         }
@@ -202,7 +202,7 @@ impl<'pool> Exchange<'pool> {
 
     /// After a session that had been idle met only silence, the other idle ones would cost the same
     /// wait each.
-    fn distrust_others(&self, error: Option<&ftp::Error>, reused: bool) {
+    fn evict_idle(&self, error: Option<&ftp::Error>, reused: bool) {
         if reused && matches!(error, Some(ftp::Error::Timeout(_))) {
             self.pool.evict_idle();
         }

@@ -2,18 +2,18 @@
 //! shows the name nor rules it out, by what the server answers to CWD, SIZE, MDTM, NLST, LIST and
 //! RNFR about this one name.
 //!
-//! Every decision whether a name is free rests on [`look`]: [`Look::Absent`] means that an answer
-//! which is believed rules the name out, and an error that none does.
+//! Every decision whether a name is free rests on [`lookup`]: [`Lookup::Absent`] means that an
+//! answer which is believed rules the name out, and an error that none does.
 
 use super::error::{
     ErrorContext, Operation, is_unsupported, meaning, refusal, reply_meaning, unless_refused,
 };
-use super::links::treat;
-use super::listing::{Received, fetch_as, list_all, list_lines, note_mode};
+use super::links::apply_policy;
+use super::listing::{Received, fetch_as, list_all, list_lines, record_mode_support};
 use super::listing_check::is_cwd_a_witness;
 use super::rename_source::{self, RenameSource};
 use super::retry::{Exchange, is_lost};
-use super::{Error, ErrorKind, Remote, listed_size, words};
+use super::{Error, ErrorKind, Remote, listed_size, reply_text};
 use crate::ftp::{
     self, Capability, Completeness, Entry, Kind, ListForm, ListWith, Modified, Precision,
     RemotePath, Reply, Session,
@@ -21,11 +21,11 @@ use crate::ftp::{
 use crate::pool;
 
 /// How often MLST may answer without a line of facts before it is given up.
-const MOST_EMPTY_FACTS: u8 = 3;
+const MAX_EMPTY_FACTS: u8 = 3;
 
 /// What is at a path.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(super) enum Lookup {
     /// This.
     Found(Entry),
     /// Nothing, in a directory that is there.
@@ -36,117 +36,117 @@ pub(super) enum Look {
 
 /// See [`Remote::stat`].
 pub(super) fn stat(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
-    let task = ErrorContext::new(Operation::Stat, path);
-    match look_as_shown(remote, &mut remote.dialogue(), path)? {
-        Look::Found(entry) => Ok(entry),
-        Look::Absent => Err(task.error(ErrorKind::NotFound, &"the server does not list it")),
-        Look::NoParent(kind) => Err(task.error(kind, &"its directory is not there")),
+    let context = ErrorContext::new(Operation::Stat, path);
+    match lookup_as_shown(remote, &mut remote.exchange(), path)? {
+        Lookup::Found(entry) => Ok(entry),
+        Lookup::Absent => Err(context.error(ErrorKind::NotFound, &"the server does not list it")),
+        Lookup::NoParent(kind) => Err(context.error(kind, &"its directory is not there")),
     }
 }
 
 /// What is at `path`, links treated as the mount shows them.
-pub(super) fn look_as_shown(
+pub(super) fn lookup_as_shown(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Look, Error> {
-    match (look(remote, dialogue, path)?, path.parent()) {
-        (Look::Found(entry), Some(parent)) => treat(remote, dialogue, &parent, entry)
-            .map(|shown| shown.map_or(Look::Absent, Look::Found))
+) -> Result<Lookup, Error> {
+    match (lookup(remote, exchange, path)?, path.parent()) {
+        (Lookup::Found(entry), Some(parent)) => apply_policy(remote, exchange, &parent, entry)
+            .map(|shown| shown.map_or(Lookup::Absent, Lookup::Found))
             .map_err(|fault| {
-                remote.blame(dialogue, &ErrorContext::new(Operation::Stat, path), &fault)
+                remote.diagnose(exchange, &ErrorContext::new(Operation::Stat, path), &fault)
             }),
         (found, _) => Ok(found),
     }
 }
 
 /// What is at `path`.
-pub(super) fn look(
+pub(super) fn lookup(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Look, Error> {
-    let mut found = look_at_facts(remote, dialogue, path)?;
-    if let Look::Found(entry) = &mut found {
-        listed_size::correct(remote, dialogue, path, entry)?;
+) -> Result<Lookup, Error> {
+    let mut found = lookup_by_facts(remote, exchange, path)?;
+    if let Lookup::Found(entry) = &mut found {
+        listed_size::correct(remote, exchange, path, entry)?;
     }
     Ok(found)
 }
 
-fn look_at_facts(
+fn lookup_by_facts(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Look, Error> {
-    let answer = ask_facts(remote, dialogue, path)?;
+) -> Result<Lookup, Error> {
+    let answer = ask_facts(remote, exchange, path)?;
     match answer {
         MlstAnswer::Found(entry) if may_be_a_link(&entry) => {
-            look_again(remote, dialogue, path, entry)
+            lookup_in_listing(remote, exchange, path, entry)
         }
-        MlstAnswer::Found(entry) => Ok(Look::Found(entry)),
-        MlstAnswer::Absent => Ok(Look::Absent),
-        MlstAnswer::NoParent(kind) => Ok(Look::NoParent(kind)),
-        MlstAnswer::Silent => look_in_parent(remote, dialogue, path),
-        MlstAnswer::Empty => match look_in_parent(remote, dialogue, path)? {
-            Look::Absent => look_by_name(remote, dialogue, path),
+        MlstAnswer::Found(entry) => Ok(Lookup::Found(entry)),
+        MlstAnswer::Absent => Ok(Lookup::Absent),
+        MlstAnswer::NoParent(kind) => Ok(Lookup::NoParent(kind)),
+        MlstAnswer::Silent => lookup_in_parent(remote, exchange, path),
+        MlstAnswer::Empty => match lookup_in_parent(remote, exchange, path)? {
+            Lookup::Absent => lookup_by_name(remote, exchange, path),
             seen => Ok(seen),
         },
         MlstAnswer::Unexplained(words) => {
-            let look = look_in_parent(remote, dialogue, path)?;
-            note_words(remote, words, &look);
-            Ok(look)
+            let lookup = lookup_in_parent(remote, exchange, path)?;
+            record_words(remote, words, &lookup);
+            Ok(lookup)
         }
         MlstAnswer::Denied => {
-            let look = look_in_parent(remote, dialogue, path)?;
-            if matches!(look, Look::Found(_)) && path.parent().is_some() {
+            let lookup = lookup_in_parent(remote, exchange, path)?;
+            if matches!(lookup, Lookup::Found(_)) && path.parent().is_some() {
                 let why = "it does not know a name that is listed";
                 remote.profile().fails(Capability::Mlst, &why);
             }
-            Ok(look)
+            Ok(lookup)
         }
     }
 }
 
-fn note_dot_name(remote: &Remote, path: &RemotePath) {
+fn count_dot_name(remote: &Remote, path: &RemotePath) {
     if path.name().starts_with(b".") {
-        remote.listing_checks().note_dot_name();
+        remote.listing_checks().count_dot_name();
     }
 }
 
 /// What a refusal of MLST in these words meant.
-fn note_words(remote: &Remote, words: String, look: &Look) {
-    match look {
-        Look::Absent => remote.listing_checks().note_absence(words),
-        Look::Found(_) => remote.listing_checks().note_presence(words),
-        Look::NoParent(_) => {}
+fn record_words(remote: &Remote, words: String, lookup: &Lookup) {
+    match lookup {
+        Lookup::Absent => remote.listing_checks().record_absence(words),
+        Lookup::Found(_) => remote.listing_checks().record_presence(words),
+        Lookup::NoParent(_) => {}
     }
 }
 
 /// See [`Remote::stat_unlisted`].
 pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
-    let task = ErrorContext::new(Operation::Stat, path);
-    let mut dialogue = remote.dialogue();
-    note_dot_name(remote, path);
-    let look = match ask_facts(remote, &mut dialogue, path)? {
-        MlstAnswer::Found(entry) => Look::Found(entry),
-        MlstAnswer::Absent => Look::Absent,
-        MlstAnswer::NoParent(kind) => Look::NoParent(kind),
+    let context = ErrorContext::new(Operation::Stat, path);
+    let mut exchange = remote.exchange();
+    count_dot_name(remote, path);
+    let lookup = match ask_facts(remote, &mut exchange, path)? {
+        MlstAnswer::Found(entry) => Lookup::Found(entry),
+        MlstAnswer::Absent => Lookup::Absent,
+        MlstAnswer::NoParent(kind) => Lookup::NoParent(kind),
         MlstAnswer::Silent | MlstAnswer::Empty | MlstAnswer::Denied => {
-            look_by_name(remote, &mut dialogue, path)?
+            lookup_by_name(remote, &mut exchange, path)?
         }
         MlstAnswer::Unexplained(words) => {
-            let look = look_by_name(remote, &mut dialogue, path)?;
-            note_words(remote, words, &look);
-            look
+            let lookup = lookup_by_name(remote, &mut exchange, path)?;
+            record_words(remote, words, &lookup);
+            lookup
         }
     };
-    match look {
-        Look::Found(mut entry) => {
-            listed_size::correct(remote, &mut dialogue, path, &mut entry)?;
+    match lookup {
+        Lookup::Found(mut entry) => {
+            listed_size::correct(remote, &mut exchange, path, &mut entry)?;
             Ok(entry)
         }
-        Look::Absent => Err(task.error(ErrorKind::NotFound, &"the server does not know it")),
-        Look::NoParent(kind) => Err(task.error(kind, &"its directory is not there")),
+        Lookup::Absent => Err(context.error(ErrorKind::NotFound, &"the server does not know it")),
+        Lookup::NoParent(kind) => Err(context.error(kind, &"its directory is not there")),
     }
 }
 
@@ -169,17 +169,17 @@ enum MlstAnswer {
 
 fn ask_facts(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<MlstAnswer, Error> {
     let profile = remote.profile();
     if !profile.has(Capability::Mlst) {
         return Ok(MlstAnswer::Silent);
     }
-    let fault = match dialogue.repeat(|session| session.mlst(path)) {
+    let fault = match exchange.run_idempotent(|session| session.mlst(path)) {
         Ok(entry) => {
             profile.works(Capability::Mlst);
-            note_mode(profile, &entry);
+            record_mode_support(profile, &entry);
             return Ok(MlstAnswer::Found(named(entry, path)));
         }
         Err(fault) => fault,
@@ -190,7 +190,7 @@ fn ask_facts(
     }
     if is_without_facts(&fault) {
         if !profile.is_proven(Capability::Mlst) {
-            profile.doubt(Capability::Mlst, MOST_EMPTY_FACTS, &fault);
+            profile.doubt(Capability::Mlst, MAX_EMPTY_FACTS, &fault);
         }
         return Ok(MlstAnswer::Empty);
     }
@@ -199,7 +199,7 @@ fn ask_facts(
         Some(ErrorKind::NotFound) if is_proven => MlstAnswer::Absent,
         // "Failed" may be a server's word for a missing name, or for a bad moment.
         None if is_proven => {
-            let words = refusal(&fault).map(|reply| words::sense(reply.lines(), path));
+            let words = refusal(&fault).map(|reply| reply_text::sense(reply.lines(), path));
             let words = words.unwrap_or_default();
             if remote.listing_checks().mean_absence(&words) {
                 MlstAnswer::Absent
@@ -234,45 +234,45 @@ fn may_be_a_link(told: &Entry) -> bool {
 
 /// What the parent's listing says, which shows a link as a link; what MLST told, where it is not
 /// listed.
-fn look_again(
+fn lookup_in_listing(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     told: Entry,
-) -> Result<Look, Error> {
+) -> Result<Lookup, Error> {
     if path.parent().is_none() {
-        return Ok(Look::Found(told));
+        return Ok(Lookup::Found(told));
     }
-    match look_in_parent(remote, dialogue, path)? {
-        found @ Look::Found(_) => Ok(found),
-        Look::Absent | Look::NoParent(_) => Ok(Look::Found(told)),
+    match lookup_in_parent(remote, exchange, path)? {
+        found @ Lookup::Found(_) => Ok(found),
+        Lookup::Absent | Lookup::NoParent(_) => Ok(Lookup::Found(told)),
     }
 }
 
-fn look_in_parent(
+fn lookup_in_parent(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Look, Error> {
+) -> Result<Lookup, Error> {
     let Some(parent) = path.parent() else {
-        list_all(remote, dialogue, path)?;
-        return Ok(Look::Found(Entry::new(b"", Kind::Directory)));
+        list_all(remote, exchange, path)?;
+        return Ok(Lookup::Found(Entry::new(b"", Kind::Directory)));
     };
-    match list_all(remote, dialogue, &parent) {
+    match list_all(remote, exchange, &parent) {
         Ok(listing) => match find(listing.entries, path) {
-            Some(entry) => Ok(Look::Found(entry)),
-            None if listing.completeness.answers_for(path.name()) => Ok(Look::Absent),
+            Some(entry) => Ok(Lookup::Found(entry)),
+            None if listing.completeness.answers_for(path.name()) => Ok(Lookup::Absent),
             None if listing.completeness == Completeness::Blank => {
                 // Where nothing speaks against it, the directory is empty.
-                Ok(ask_by_name(remote, dialogue, path)?.unwrap_or(Look::Absent))
+                Ok(ask_by_name(remote, exchange, path)?.unwrap_or(Lookup::Absent))
             }
             None => {
-                note_dot_name(remote, path);
-                look_by_name(remote, dialogue, path)
+                count_dot_name(remote, path);
+                lookup_by_name(remote, exchange, path)
             }
         },
         Err(error) => match error.kind {
-            ErrorKind::NotFound | ErrorKind::NotDirectory => Ok(Look::NoParent(error.kind)),
+            ErrorKind::NotFound | ErrorKind::NotDirectory => Ok(Lookup::NoParent(error.kind)),
             _ => Err(error),
         },
     }
@@ -282,12 +282,12 @@ fn look_in_parent(
 /// file has a size or a time, and whatever is there can be named as the source of a rename. The
 /// name is ruled out where the server says that there is no such file, or refuses all of these
 /// without a reason though it has told sizes or times before.
-pub(super) fn look_by_name(
+pub(super) fn lookup_by_name(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Look, Error> {
-    ask_by_name(remote, dialogue, path)?.ok_or_else(|| {
+) -> Result<Lookup, Error> {
+    ask_by_name(remote, exchange, path)?.ok_or_else(|| {
         ErrorContext::new(Operation::Stat, path).error(
             ErrorKind::Other,
             &"the server's answers neither show it nor rule it out",
@@ -298,16 +298,20 @@ pub(super) fn look_by_name(
 /// The same; none where the answers neither show the name nor rule it out.
 fn ask_by_name(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
-) -> Result<Option<Look>, Error> {
-    let task = ErrorContext::new(Operation::Stat, path);
-    let failed =
-        |fault: &pool::Error| task.error(meaning(fault, path).unwrap_or(ErrorKind::Other), fault);
-    let entered = dialogue.repeat(|session| session.change_directory(path));
+) -> Result<Option<Lookup>, Error> {
+    let context = ErrorContext::new(Operation::Stat, path);
+    let failed = |fault: &pool::Error| {
+        context.error(meaning(fault, path).unwrap_or(ErrorKind::Other), fault)
+    };
+    let entered = exchange.run_idempotent(|session| session.change_directory(path));
     let refused = match entered {
-        Ok(()) if is_cwd_a_witness(remote, dialogue) => {
-            return Ok(Some(Look::Found(Entry::new(path.name(), Kind::Directory))));
+        Ok(()) if is_cwd_a_witness(remote, exchange) => {
+            return Ok(Some(Lookup::Found(Entry::new(
+                path.name(),
+                Kind::Directory,
+            ))));
         }
         Ok(()) => None,
         Err(fault) if refusal(&fault).is_none() || is_lost(&fault) => return Err(failed(&fault)),
@@ -316,15 +320,15 @@ fn ask_by_name(
     let denied = refused
         .as_ref()
         .filter(|fault| meaning(fault, path) == Some(ErrorKind::PermissionDenied));
-    let witness = dialogue
-        .repeat(|session| size_and_time(remote, session, path))
+    let witness = exchange
+        .run_idempotent(|session| size_and_time(remote, session, path))
         .map_err(|fault| failed(&fault))?;
     // What CWD calls no directory is a file; its directory is there.
     let is_file = refused
         .as_ref()
         .is_some_and(|fault| meaning(fault, path) == Some(ErrorKind::NotDirectory));
     if is_file && !matches!(witness, Witness::File(_) | Witness::Absent) {
-        return Ok(Some(Look::Found(Entry::new(path.name(), Kind::File))));
+        return Ok(Some(Lookup::Found(Entry::new(path.name(), Kind::File))));
     }
     // Only CWD tells of a directory.
     let is_no_directory = refused.is_some() && denied.is_none();
@@ -335,30 +339,30 @@ fn ask_by_name(
         Kind::File
     };
     match &witness {
-        Witness::File(entry) => return Ok(Some(Look::Found(entry.clone()))),
-        Witness::Absent if is_no_directory => return Ok(Some(Look::Absent)),
+        Witness::File(entry) => return Ok(Some(Lookup::Found(entry.clone()))),
+        Witness::Absent if is_no_directory => return Ok(Some(Lookup::Absent)),
         Witness::Refused if is_no_directory => {}
         Witness::Absent | Witness::Refused | Witness::Denied(..) | Witness::Silent => {
-            if let Some(look) = look_in_names(remote, dialogue, path, kind)? {
-                return Ok(Some(look));
+            if let Some(lookup) = lookup_in_names(remote, exchange, path, kind)? {
+                return Ok(Some(lookup));
             }
         }
     }
-    match rename_source::ask(remote, dialogue, path).map_err(|fault| failed(&fault))? {
+    match rename_source::ask(remote, exchange, path).map_err(|fault| failed(&fault))? {
         RenameSource::There => {
-            if let Some(entry) = list_alone(remote, dialogue, path)? {
-                return Ok(Some(Look::Found(entry)));
+            if let Some(entry) = list_alone(remote, exchange, path)? {
+                return Ok(Some(Lookup::Found(entry)));
             }
-            return Ok(Some(Look::Found(Entry::new(path.name(), kind))));
+            return Ok(Some(Lookup::Found(Entry::new(path.name(), kind))));
         }
-        RenameSource::Absent => return Ok(Some(Look::Absent)),
+        RenameSource::Absent => return Ok(Some(Lookup::Absent)),
         RenameSource::Unknown => {}
     }
     Err(match (denied, witness) {
         // Nothing can be created in a drop box otherwise. No upload replaces a directory.
-        (None, Witness::Refused) if is_no_directory => return Ok(Some(Look::Absent)),
-        (_, Witness::Denied(kind, reply)) => task.error(kind, &reply),
-        (Some(fault), _) => task.error(ErrorKind::PermissionDenied, fault),
+        (None, Witness::Refused) if is_no_directory => return Ok(Some(Lookup::Absent)),
+        (_, Witness::Denied(kind, reply)) => context.error(kind, &reply),
+        (Some(fault), _) => context.error(ErrorKind::PermissionDenied, fault),
         (None, _) => return Ok(None),
     })
 }
@@ -422,46 +426,46 @@ fn size_and_time(
 
 /// What NLST of the directory says, whose lines have no dialect, and LIST of the path alone; none
 /// where neither is answered. A name that NLST shows is of this `kind`.
-fn look_in_names(
+fn lookup_in_names(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
     kind: Kind,
-) -> Result<Option<Look>, Error> {
+) -> Result<Option<Lookup>, Error> {
     let Some(parent) = path.parent() else {
         return Ok(None);
     };
-    if let Some(received) = ask_names(remote, dialogue, ListWith::Names, path, &parent)?
+    if let Some(received) = ask_names(remote, exchange, ListWith::Names, path, &parent)?
         && !received.entries.is_empty()
     {
         let shows_hidden = received.names_itself || !path.name().starts_with(b".");
         if let Some(entry) = find(received.entries, path) {
-            return Ok(Some(Look::Found(Entry { kind, ..entry })));
+            return Ok(Some(Lookup::Found(Entry { kind, ..entry })));
         }
         if shows_hidden {
-            return Ok(Some(Look::Absent));
+            return Ok(Some(Lookup::Absent));
         }
     }
-    Ok(list_alone(remote, dialogue, path)?.map(Look::Found))
+    Ok(list_alone(remote, exchange, path)?.map(Lookup::Found))
 }
 
 /// The line that LIST of `path` has for itself.
 fn list_alone(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Option<Entry>, Error> {
     if !remote.profile().has(Capability::PathArgument) {
         return Ok(None);
     }
-    let received = ask_names(remote, dialogue, ListWith::List, path, path)?;
+    let received = ask_names(remote, exchange, ListWith::List, path, path)?;
     Ok(received.and_then(|received| find(received.entries, path)))
 }
 
 /// The listing of `directory` without options, to find `path`; none where it is refused.
 fn ask_names(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     with: ListWith,
     path: &RemotePath,
     directory: &RemotePath,
@@ -471,7 +475,7 @@ fn ask_names(
         all: false,
         inside: !remote.profile().has(Capability::PathArgument),
     };
-    match fetch_as(remote, dialogue, form, directory) {
+    match fetch_as(remote, exchange, form, directory) {
         Ok(received) => Ok(received),
         Err(fault) if refusal(&fault).is_some() => Ok(None),
         Err(fault) => {
@@ -483,26 +487,26 @@ fn ask_names(
 
 /// See [`Remote::read_link`].
 pub(super) fn read_link(remote: &Remote, path: &RemotePath) -> Result<Vec<u8>, Error> {
-    let task = ErrorContext::new(Operation::ReadLink, path);
-    let mut dialogue = remote.dialogue();
+    let context = ErrorContext::new(Operation::ReadLink, path);
+    let mut exchange = remote.exchange();
     if remote.profile().has(Capability::Mlst)
-        && let Look::Found(entry) = look(remote, &mut dialogue, path)?
+        && let Lookup::Found(entry) = lookup(remote, &mut exchange, path)?
         && let Some(target) = entry.target
     {
         return Ok(target);
     }
     let Some(parent) = path.parent() else {
-        return Err(task.error(ErrorKind::IsDirectory, &"the root is no link"));
+        return Err(context.error(ErrorKind::IsDirectory, &"the root is no link"));
     };
-    let entries = list_lines(remote, &mut dialogue, &parent)?;
+    let entries = list_lines(remote, &mut exchange, &parent)?;
     match find(entries, path) {
         Some(entry) => entry.target.ok_or_else(|| {
-            task.error(
+            context.error(
                 ErrorKind::Unsupported,
                 &"the server does not tell where it leads",
             )
         }),
-        None => Err(task.error(ErrorKind::NotFound, &"the server does not list it")),
+        None => Err(context.error(ErrorKind::NotFound, &"the server does not list it")),
     }
 }
 

@@ -12,9 +12,9 @@ use super::retry::Exchange;
 use crate::ftp::{Capability, Completeness, Entry, Error, Finding, RemotePath, StatListing};
 
 /// The largest listing that is asked for twice, to compare.
-const LARGEST_COMPARED: usize = 2_000;
+const MAX_COMPARED: usize = 2_000;
 /// After so many that differed, which a change in between may explain, STAT is not tried any more.
-const MOST_DIFFERENT: u8 = 3;
+const MAX_DIFFERENT: u8 = 3;
 /// Whether directories are listed by STAT.
 pub(super) fn is_believed(remote: &Remote) -> bool {
     let profile = remote.profile();
@@ -36,13 +36,13 @@ pub(super) enum StatAnswer {
 /// The listing of `directory` by STAT.
 pub(super) fn list(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
 ) -> StatAnswer {
     if !is_believed(remote) || !is_literal(directory) {
         return StatAnswer::None;
     }
-    let listed = dialogue.repeat(|session| {
+    let listed = exchange.run_idempotent(|session| {
         let mut answer = StatAnswer::None;
         session.stat_batch(std::slice::from_ref(directory), &mut |_, listing| {
             answer = match listing {
@@ -51,7 +51,7 @@ pub(super) fn list(
             };
         })?;
         if let StatAnswer::Believed(entries) = &mut answer {
-            remote.zone().settle(session, directory, entries);
+            remote.zone().to_utc(session, directory, entries);
         }
         Ok(answer)
     });
@@ -61,7 +61,7 @@ pub(super) fn list(
 /// Finds out with `entries`, just listed by LIST, whether STAT lists the same.
 pub(super) fn compare(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     entries: &[Entry],
 ) {
@@ -70,12 +70,12 @@ pub(super) fn compare(
         profile.finding(Capability::StatListing),
         Finding::Works | Finding::Fails
     );
-    let is_fit = (1..=LARGEST_COMPARED).contains(&entries.len()) && is_literal(directory);
+    let is_fit = (1..=MAX_COMPARED).contains(&entries.len()) && is_literal(directory);
     if remote.profile().has(Capability::Mlsd) || !is_open || !is_fit {
         return;
     }
     let mut same = false;
-    let asked = dialogue.repeat(|session| {
+    let asked = exchange.run_idempotent(|session| {
         session.stat_batch(std::slice::from_ref(directory), &mut |_, listing| {
             same = believed(listing).is_some_and(|listed| are_same(&listed, entries));
         })
@@ -85,7 +85,7 @@ pub(super) fn compare(
         Ok(()) => {
             profile.doubt(
                 Capability::StatListing,
-                MOST_DIFFERENT,
+                MAX_DIFFERENT,
                 &"it lists something else",
             );
         }

@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::begin::MOST_PASSING;
+use super::upload_start::MAX_PASSING;
 use crate::ftp::{Capability, RemotePath, ServerProfile};
 
 /// How long a step is skipped in one place: permissions change.
 const SKIPPED_FOR: Duration = Duration::from_secs(600);
 /// Most places that are remembered.
-const MOST_PLACES: usize = 1024;
+const MAX_PLACES: usize = 1024;
 
 /// The name that an upload has until it is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,20 +96,20 @@ impl UploadSteps {
     /// Uploads of `place`, a file or the files of a directory, begin with `name` from now on.
     pub(super) fn skip_for(&self, place: &RemotePath, name: UploadName, now: Instant) {
         let mut places = self.places();
-        if places.len() >= MOST_PLACES {
+        if places.len() >= MAX_PLACES {
             places.clear();
         }
         places.insert(place.clone(), (name, now));
     }
 
     /// A rename of a temporary name was refused as if for the moment; whether that happened
-    /// [`MOST_PASSING`] times in this mount. It is no trait of the server that the next mount
+    /// [`MAX_PASSING`] times in this mount. It is no trait of the server that the next mount
     /// should know: a scanner may have held the files.
     pub(super) fn is_refused_again_and_again(&self) -> bool {
         self.refused
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1)
-            >= u32::from(MOST_PASSING)
+            >= u32::from(MAX_PASSING)
     }
 
     /// `target` was stored by way of `name`; `is_new` where there was no such file before.

@@ -23,7 +23,7 @@ const TRIAL: &[u8] = b".try";
 /// name.
 const SAVED: &[u8] = b".ftpfs-saved-";
 /// Longest name that servers on Unix file systems take, bytes.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME: usize = 255;
 /// Hexadecimal digits between prefix and suffix: half of them are the name's, half the mount's. The
 /// name's come first, so that two names of a mount differ even where the server cuts them.
 const DIGITS: usize = 16;
@@ -36,7 +36,7 @@ pub(super) struct TemporaryNames {
     orphans: Orphans,
 }
 
-/// A temporary name in use. Dropped before it is [gone](Self::gone), it is an orphan, which
+/// A temporary name in use. Dropped before it is [gone](Self::mark_gone), it is an orphan, which
 /// [`Remote::clear_orphans`] looks after.
 #[derive(Debug)]
 pub(super) struct Temporary {
@@ -45,7 +45,7 @@ pub(super) struct Temporary {
     path: RemotePath,
     /// A command that makes a file of this name was lost with its connection: the server may carry
     /// it out later.
-    may_come: bool,
+    may_appear_late: bool,
 }
 
 /// A file that is being overwritten where it is. The journal holds a record of it from before the
@@ -180,7 +180,7 @@ impl Temporary {
             remote: remote.clone(),
             orphan: Some(orphan),
             path,
-            may_come: false,
+            may_appear_late: false,
         }
     }
 
@@ -190,9 +190,9 @@ impl Temporary {
     }
 
     /// It is deleted when it is cleared away, whatever else becomes of its old name.
-    pub(super) fn condemn(&mut self) {
+    pub(super) fn mark_for_deletion(&mut self) {
         if let Some(orphan) = &mut self.orphan {
-            orphan.condemn(&self.remote);
+            orphan.mark_for_deletion(&self.remote);
         }
     }
 
@@ -215,13 +215,13 @@ impl Temporary {
 
     /// The connection was lost after a command that makes a file of this name. The server may carry
     /// it out when the file is gone, so it is looked for once more later.
-    pub(super) fn may_come(&mut self) {
-        self.may_come = true;
+    pub(super) fn may_appear_late(&mut self) {
+        self.may_appear_late = true;
     }
 
     /// Nothing is there any more, or never was.
-    pub(super) fn gone(mut self) {
-        match self.orphan.take().filter(|_| self.may_come) {
+    pub(super) fn mark_gone(mut self) {
+        match self.orphan.take().filter(|_| self.may_appear_late) {
             Some(_) => {
                 let orphan = Orphan::Part(self.path.clone());
                 let later = Instant::now() + FIRST_PAUSE;
@@ -232,11 +232,11 @@ impl Temporary {
     }
 
     /// Deletes what is there. Where that fails it is an orphan.
-    pub(super) fn delete(mut self, dialogue: &mut Exchange<'_>) {
+    pub(super) fn delete(mut self, exchange: &mut Exchange<'_>) {
         // What was moved aside for the file that has its place now never comes back.
-        self.condemn();
-        match change::delete_in(&self.remote, dialogue, &self.path) {
-            Ok(()) => self.gone(),
+        self.mark_for_deletion();
+        match change::delete_in(&self.remote, exchange, &self.path) {
+            Ok(()) => self.mark_gone(),
             Err(fault) => log::debug!("{} is to be deleted later: {fault}", self.path),
         }
     }
@@ -244,18 +244,18 @@ impl Temporary {
     /// Moves a file that may have been moved aside back, unless another has its name now. Where
     /// that fails it is an orphan. Where the server may still be `at_work` on it, it is looked for
     /// once more later.
-    pub(super) fn put_back(mut self, dialogue: &mut Exchange<'_>, at_work: bool) {
+    pub(super) fn put_back(mut self, exchange: &mut Exchange<'_>, at_work: bool) {
         let Some(orphan) = &mut self.orphan else {
             return;
         };
-        match orphan.settle(&self.remote, dialogue) {
+        match orphan.resolve(&self.remote, exchange) {
             Ok(()) if at_work => {
                 let later = Instant::now() + FIRST_PAUSE;
                 if let Some(orphan) = self.orphan.take() {
                     self.remote.names().orphans.add(orphan, later);
                 }
             }
-            Ok(()) => self.gone(),
+            Ok(()) => self.mark_gone(),
             Err(fault) => log::error!(
                 "an old file may now be {}, and is moved back as soon as it can be: {fault}",
                 self.path
@@ -283,7 +283,7 @@ pub(super) fn is_temporary(name: &[u8]) -> bool {
 pub(super) fn saved_path(aside: &RemotePath, target: &RemotePath) -> Option<RemotePath> {
     let digits = digits(aside.name())?;
     let mut name = [target.name(), SAVED, digits].concat();
-    if name.len() > LONGEST_NAME {
+    if name.len() > MAX_NAME {
         name.drain(..=target.name().len());
     }
     aside.parent()?.join(&name).ok()

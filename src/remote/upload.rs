@@ -3,23 +3,23 @@
 //! whole.
 //!
 //! Servers that do not take, show or rename temporary names get the next [`UploadName`]: within
-//! [`begin::upload`](super::begin::upload) where STOR is refused, by another upload
+//! [`upload_start::upload`](super::upload_start::upload) where STOR is refused, by another upload
 //! ([`ErrorKind::OtherWay`]) where the refusal comes after the data.
 
 use std::fs::File;
 use std::mem;
 use std::time::Instant;
 
-use super::begin::may_have;
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::listing::list_all;
 use super::naming::Presence;
+use super::resumable_upload::ResumableUpload;
 use super::retry::{Exchange, is_lost};
-use super::sending::Sending;
-use super::stat::{Look, look};
+use super::stat::{Lookup, lookup};
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
-use super::{Commit, Error, ErrorKind, Remote, Stored, change, listed_size, placing};
+use super::upload_start::may_have;
+use super::{Commit, Error, ErrorKind, Remote, Stored, change, finalize, listed_size};
 use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
@@ -51,9 +51,9 @@ pub(super) enum UploadPlace {
 
 impl UploadPlace {
     /// The server may still make a file of this name.
-    fn may_come(&mut self) {
+    fn may_appear_late(&mut self) {
         if let Self::Temporary(temporary) = self {
-            temporary.may_come();
+            temporary.may_appear_late();
         }
     }
 
@@ -77,7 +77,7 @@ enum Arrival {
 
 #[derive(Debug)]
 enum State {
-    Sending(Box<Sending>),
+    Sending(Box<ResumableUpload>),
     Failed(Error),
     /// Committed or given up.
     Ended,
@@ -131,7 +131,7 @@ impl RemoteUpload {
             UploadPlace::Direct { is_new, .. } => is_new,
             UploadPlace::Gone(_) => false,
         };
-        let sending = Sending::new(remote, place.path(), is_ours, started);
+        let sending = ResumableUpload::new(remote, place.path(), is_ours, started);
         Self {
             remote: remote.clone(),
             path: path.clone(),
@@ -172,18 +172,18 @@ impl RemoteUpload {
             return Ok(());
         };
         let (remote, size) = (self.remote.clone(), sending.sent());
-        let mut dialogue = sending.lend_lease().map_or_else(
-            || remote.dialogue(),
+        let mut exchange = sending.lend_lease().map_or_else(
+            || remote.exchange(),
             |lease| Exchange::with(remote.pool(), lease),
         );
-        let verified = remote.verify_digest(&mut dialogue, self.place.path(), file, size);
-        sending.put_lease_back(dialogue.into_lease());
+        let verified = remote.verify_digest(&mut exchange, self.place.path(), file, size);
+        sending.put_lease_back(exchange.into_lease());
         verified
     }
 
     fn step(
         &mut self,
-        step: impl FnOnce(&mut Sending) -> Result<(), pool::Error>,
+        step: impl FnOnce(&mut ResumableUpload) -> Result<(), pool::Error>,
     ) -> Result<(), Error> {
         match &mut self.state {
             State::Sending(sending) => match step(sending) {
@@ -191,7 +191,9 @@ impl RemoteUpload {
                 Err(fault) => Err(self.fail(&fault)),
             },
             State::Failed(error) => Err(error.clone()),
-            State::Ended => Err(self.task().error(ErrorKind::Other, &"the upload has ended")),
+            State::Ended => Err(self
+                .context()
+                .error(ErrorKind::Other, &"the upload has ended")),
         }
     }
 
@@ -217,20 +219,20 @@ impl RemoteUpload {
         let lease = match mem::replace(&mut self.state, State::Ended) {
             State::Sending(sending) => {
                 if sending.was_lost() {
-                    self.place.may_come();
+                    self.place.may_appear_late();
                 }
                 sending.into_lease()
             }
             State::Failed(_) | State::Ended => None,
         };
-        let mut dialogue = lease.map_or_else(
-            || remote.dialogue(),
+        let mut exchange = lease.map_or_else(
+            || remote.exchange(),
             |lease| Exchange::with(remote.pool(), lease),
         );
-        let done = self.settle(&mut dialogue, target, commit);
+        let done = self.verify_and_place(&mut exchange, target, commit);
         match done {
             Ok(_) => self.leave_place(),
-            Err(_) => self.remove_temporary(&mut dialogue),
+            Err(_) => self.remove_temporary(&mut exchange),
         }
         done
     }
@@ -241,17 +243,17 @@ impl RemoteUpload {
     }
 
     /// From all bytes acknowledged to the file in its place.
-    fn settle(
+    fn verify_and_place(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         target: &RemotePath,
         commit: &Commit,
     ) -> Result<Stored, Error> {
-        let task = ErrorContext::new(Operation::Store, target);
-        let found = match self.arrived(dialogue, target, commit.size)? {
+        let context = ErrorContext::new(Operation::Store, target);
+        let found = match self.arrived(exchange, target, commit.size)? {
             Arrival::Told(entry) => Some(entry),
             Arrival::Unseen(fault) if self.name == UploadName::Hidden => {
-                return Err(self.other_way(&task, UploadName::Visible, &fault));
+                return Err(self.other_way(&context, UploadName::Visible, &fault));
             }
             Arrival::Untold | Arrival::Unseen(_) => None,
         };
@@ -259,12 +261,12 @@ impl RemoteUpload {
             && size != commit.size
         {
             let reason = format!("the server has {size} of {} bytes", commit.size);
-            return Err(task.error(ErrorKind::Truncated, &reason));
+            return Err(context.error(ErrorKind::Truncated, &reason));
         }
-        self.confirm_place(dialogue, &task)?;
-        self.look_for_dot_names(dialogue);
+        self.confirm_place(exchange, &context)?;
+        self.check_dot_names(exchange);
         let from = self.place.path();
-        let placed = placing::place(&self.remote, dialogue, from, target, commit, found.as_ref());
+        let placed = finalize::place(&self.remote, exchange, from, target, commit, found.as_ref());
         match placed {
             Ok(stored) => {
                 let is_new = matches!(self.place, UploadPlace::Direct { is_new: true, .. });
@@ -272,14 +274,14 @@ impl RemoteUpload {
                 steps.worked(self.remote.profile(), target, self.name, is_new);
                 Ok(stored)
             }
-            Err(error) if self.is_refused_for_the_moment(dialogue, target, &error) => {
+            Err(error) if self.is_refused_for_the_moment(exchange, target, &error) => {
                 let steps = self.remote.steps();
                 steps.skip_for(target, UploadName::Final, Instant::now());
-                Err(task.error(ErrorKind::OtherWay, &error.reason))
+                Err(context.error(ErrorKind::OtherWay, &error.reason))
             }
             Err(error) => match self.name_after_rename(&error) {
-                Some(next) => Err(self.other_way(&task, next, &error.reason)),
-                None => Err(task.error(error.kind, &error.reason)),
+                Some(next) => Err(self.other_way(&context, next, &error.reason)),
+                None => Err(context.error(error.kind, &error.reason)),
             },
         }
     }
@@ -288,8 +290,8 @@ impl RemoteUpload {
     /// may be another upload's, too.
     fn confirm_place(
         &self,
-        dialogue: &mut Exchange<'_>,
-        task: &ErrorContext<'_>,
+        exchange: &mut Exchange<'_>,
+        context: &ErrorContext<'_>,
     ) -> Result<(), Error> {
         let (remote, path) = (&self.remote, self.place.path());
         let profile = remote.profile();
@@ -303,7 +305,7 @@ impl RemoteUpload {
         {
             return Ok(());
         }
-        match remote.presence(dialogue, path) {
+        match remote.presence(exchange, path) {
             Presence::Listed => {
                 profile.works(Capability::PlainNames);
                 Ok(())
@@ -312,10 +314,10 @@ impl RemoteUpload {
                 if self.name == UploadName::Visible {
                     profile.record_cut_length(path.name().len());
                 }
-                Err(self.other_way(task, next, &"it is not listed"))
+                Err(self.other_way(context, next, &"it is not listed"))
             }
             Presence::MayBeHidden => {
-                self.note_hidden();
+                self.record_hidden();
                 Ok(())
             }
             Presence::Unknown => Ok(()),
@@ -323,14 +325,14 @@ impl RemoteUpload {
     }
 
     /// A listing left out the temporary name, which the server has.
-    fn note_hidden(&self) {
+    fn record_hidden(&self) {
         let why = "it did not list a name that is there";
         self.remote.profile().fails(Capability::ListsHidden, &why);
     }
 
     /// Finds out whether listings show names that begin with a dot, where many of those had to be
     /// asked for one by one: this upload has such a name now.
-    fn look_for_dot_names(&self, dialogue: &mut Exchange<'_>) {
+    fn check_dot_names(&self, exchange: &mut Exchange<'_>) {
         let (remote, path) = (&self.remote, self.place.path());
         if self.name != UploadName::Hidden
             || remote.profile().finding(Capability::ListsHidden) != Finding::Unknown
@@ -338,11 +340,11 @@ impl RemoteUpload {
         {
             return;
         }
-        let Some(Ok(listing)) = path.parent().map(|it| list_all(remote, dialogue, &it)) else {
+        let Some(Ok(listing)) = path.parent().map(|it| list_all(remote, exchange, &it)) else {
             return;
         };
         if !listing.entries.iter().any(|it| it.name == path.name()) {
-            self.note_hidden();
+            self.record_hidden();
         }
     }
 
@@ -365,7 +367,7 @@ impl RemoteUpload {
     /// again renames nothing.
     fn is_refused_for_the_moment(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         target: &RemotePath,
         refused: &Error,
     ) -> bool {
@@ -379,49 +381,51 @@ impl RemoteUpload {
             return false;
         }
         remote.steps().is_refused_again_and_again()
-            || matches!(look(remote, dialogue, target), Ok(Look::Absent))
+            || matches!(lookup(remote, exchange, target), Ok(Lookup::Absent))
     }
 
     /// Remembers that uploads of this file begin with `next`; the error that says so.
     fn other_way(
         &self,
-        task: &ErrorContext<'_>,
+        context: &ErrorContext<'_>,
         next: UploadName,
         why: &dyn std::fmt::Display,
     ) -> Error {
         let remote = &self.remote;
         remote
             .steps()
-            .skip_to(remote.profile(), task.path, next, Instant::now());
+            .skip_to(remote.profile(), context.path, next, Instant::now());
         let name = self.place.path();
         log::info!("the server stored {name} and cannot use it ({why}); trying another name");
-        task.error(ErrorKind::OtherWay, why)
+        context.error(ErrorKind::OtherWay, why)
     }
 
     /// What the server has of the upload of `sent` bytes: one question answers for size, time and
     /// mode where the server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
     fn arrived(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         target: &RemotePath,
         sent: u64,
     ) -> Result<Arrival, Error> {
         let (profile, path) = (self.remote.profile(), self.place.path());
         let asked = if profile.has(Capability::Mlst) {
-            dialogue.repeat(|session| session.mlst(path))
+            exchange.run_idempotent(|session| session.mlst(path))
         } else if profile.has(Capability::Size) {
-            dialogue.repeat(|session| size_and_time(session, path, profile.has(Capability::Mdtm)))
+            exchange.run_idempotent(|session| {
+                size_and_time(session, path, profile.has(Capability::Mdtm))
+            })
         } else {
             return Ok(Arrival::Untold);
         };
         match asked {
             Ok(mut entry) => {
-                self.correct_size(dialogue, &mut entry, sent);
+                self.correct_size(exchange, &mut entry, sent);
                 Ok(Arrival::Told(entry))
             }
             Err(fault) if is_unsupported(&fault) && profile.has(Capability::Mlst) => {
                 profile.fails(Capability::Mlst, &fault);
-                self.arrived(dialogue, target, sent)
+                self.arrived(exchange, target, sent)
             }
             Err(fault) if is_unsupported(&fault) => {
                 profile.fails(Capability::Size, &fault);
@@ -437,14 +441,14 @@ impl RemoteUpload {
                 })
             }
             Err(fault) => {
-                let task = ErrorContext::new(Operation::Store, target);
-                Err(self.remote.blame(dialogue, &task, &fault))
+                let context = ErrorContext::new(Operation::Store, target);
+                Err(self.remote.diagnose(exchange, &context, &fault))
             }
         }
     }
 
     /// Asks SIZE where MLST tells another size than was sent.
-    fn correct_size(&self, dialogue: &mut Exchange<'_>, told: &mut Entry, sent: u64) {
+    fn correct_size(&self, exchange: &mut Exchange<'_>, told: &mut Entry, sent: u64) {
         let (profile, path) = (self.remote.profile(), self.place.path());
         if !profile.has(Capability::Mlst)
             || !profile.has(Capability::Size)
@@ -452,11 +456,11 @@ impl RemoteUpload {
         {
             return;
         }
-        if let Ok(size) = dialogue.repeat(|session| session.size(path))
+        if let Ok(size) = exchange.run_idempotent(|session| session.size(path))
             && size == sent
         {
             if let Some(listed) = told.size {
-                listed_size::note_wrong(profile, path, listed, size);
+                listed_size::record_wrong(profile, path, listed, size);
             }
             told.size = Some(size);
         }
@@ -467,25 +471,25 @@ impl RemoteUpload {
         let remote = self.remote.clone();
         let ended = mem::replace(&mut self.state, State::Ended);
         if is_lost(fault) || matches!(&ended, State::Sending(sending) if sending.was_lost()) {
-            self.place.may_come();
+            self.place.may_appear_late();
         }
         // The transfer ends before its name is cleared away.
         drop(ended);
-        let mut dialogue = remote.dialogue();
-        let error = remote.blame(&mut dialogue, &self.task(), fault);
-        self.remove_temporary(&mut dialogue);
+        let mut exchange = remote.exchange();
+        let error = remote.diagnose(&mut exchange, &self.context(), fault);
+        self.remove_temporary(&mut exchange);
         self.state = State::Failed(error.clone());
         error
     }
 
     /// Deletes what has come of it, unless that is an older file.
-    fn remove_temporary(&mut self, dialogue: &mut Exchange<'_>) {
+    fn remove_temporary(&mut self, exchange: &mut Exchange<'_>) {
         match self.take_place() {
-            UploadPlace::Temporary(temporary) => temporary.delete(dialogue),
+            UploadPlace::Temporary(temporary) => temporary.delete(exchange),
             UploadPlace::Direct {
                 in_place,
                 is_new: true,
-            } => match change::delete_in(&self.remote, dialogue, in_place.path()) {
+            } => match change::delete_in(&self.remote, exchange, in_place.path()) {
                 Ok(()) => in_place.finished(),
                 Err(fault) => log::debug!("{} is left cut short: {fault}", in_place.path()),
             },
@@ -496,7 +500,7 @@ impl RemoteUpload {
     /// The file has its name and all its bytes.
     fn leave_place(&mut self) {
         match self.take_place() {
-            UploadPlace::Temporary(temporary) => temporary.gone(),
+            UploadPlace::Temporary(temporary) => temporary.mark_gone(),
             UploadPlace::Direct { in_place, .. } => in_place.finished(),
             UploadPlace::Gone(_) => {}
         }
@@ -507,7 +511,7 @@ impl RemoteUpload {
         mem::replace(&mut self.place, UploadPlace::Gone(path))
     }
 
-    fn task(&self) -> ErrorContext<'_> {
+    fn context(&self) -> ErrorContext<'_> {
         ErrorContext::new(Operation::Store, &self.path)
     }
 }
@@ -518,11 +522,11 @@ impl Drop for RemoteUpload {
             return;
         };
         if sending.was_lost() {
-            self.place.may_come();
+            self.place.may_appear_late();
         }
         // The transfer is ended before its name is cleared away.
         self.state = State::Ended;
         let remote = self.remote.clone();
-        self.remove_temporary(&mut remote.dialogue());
+        self.remove_temporary(&mut remote.exchange());
     }
 }

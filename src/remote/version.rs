@@ -3,7 +3,7 @@
 
 use super::error::{ErrorContext, Operation, unless_refused};
 use super::retry::Exchange;
-use super::stat::{Look, look, look_as_shown};
+use super::stat::{Lookup, lookup, lookup_as_shown};
 use super::{Error, ErrorKind, Remote, listed_size};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Kind, Precision, RemotePath};
@@ -105,25 +105,25 @@ impl From<Successor> for Version {
 
 /// See [`Remote::version`].
 pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Error> {
-    let mut dialogue = remote.dialogue();
+    let mut exchange = remote.exchange();
     if !remote.profile().has(Capability::Mlst)
-        && let Some(version) = size_and_time(remote, &mut dialogue, path)?
+        && let Some(version) = size_and_time(remote, &mut exchange, path)?
     {
         return Ok(version);
     }
     let absent = |kind: ErrorKind, reason: &str| {
         ErrorContext::new(Operation::Stat, path).error(kind, reason)
     };
-    match look_as_shown(remote, &mut dialogue, path)? {
-        Look::Found(entry) => Ok(Version::from(&entry)),
-        Look::Absent => Err(absent(ErrorKind::NotFound, "it is no longer there")),
-        Look::NoParent(kind) => Err(absent(kind, "its directory is no longer there")),
+    match lookup_as_shown(remote, &mut exchange, path)? {
+        Lookup::Found(entry) => Ok(Version::from(&entry)),
+        Lookup::Absent => Err(absent(ErrorKind::NotFound, "it is no longer there")),
+        Lookup::NoParent(kind) => Err(absent(kind, "its directory is no longer there")),
     }
 }
 
 /// See [`Remote::size`].
 pub(super) fn size(remote: &Remote, path: &RemotePath) -> Result<Option<u64>, Error> {
-    listed_size::ask(remote, &mut remote.dialogue(), path)
+    listed_size::ask(remote, &mut remote.exchange(), path)
 }
 
 /// See [`Remote::check_listed_size`]. A file that others change meanwhile proves nothing.
@@ -131,15 +131,15 @@ pub(super) fn check_listed_size(remote: &Remote, path: &RemotePath) -> Result<()
     if listed_size::are_wrong(remote.profile()) {
         return Ok(());
     }
-    let mut dialogue = remote.dialogue();
-    let Some(before) = listed_size(remote, &mut dialogue, path)? else {
+    let mut exchange = remote.exchange();
+    let Some(before) = listed_size(remote, &mut exchange, path)? else {
         return Ok(());
     };
-    let told = listed_size::ask(remote, &mut dialogue, path)?;
+    let told = listed_size::ask(remote, &mut exchange, path)?;
     if let Some(told) = told.filter(|told| *told != before)
-        && listed_size(remote, &mut dialogue, path)? == Some(before)
+        && listed_size(remote, &mut exchange, path)? == Some(before)
     {
-        listed_size::note_wrong(remote.profile(), path, before, told);
+        listed_size::record_wrong(remote.profile(), path, before, told);
     }
     Ok(())
 }
@@ -147,23 +147,23 @@ pub(super) fn check_listed_size(remote: &Remote, path: &RemotePath) -> Result<()
 /// The size that MLST or the listing tells of the file at `path`.
 fn listed_size(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Option<u64>, Error> {
-    match look(remote, dialogue, path)? {
-        Look::Found(entry) if entry.kind == Kind::File => Ok(entry.size),
-        Look::Found(_) | Look::Absent | Look::NoParent(_) => Ok(None),
+    match lookup(remote, exchange, path)? {
+        Lookup::Found(entry) if entry.kind == Kind::File => Ok(entry.size),
+        Lookup::Found(_) | Lookup::Absent | Lookup::NoParent(_) => Ok(None),
     }
 }
 
 /// By SIZE and MDTM, whichever the server has; none where neither said anything of the file.
 fn size_and_time(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     path: &RemotePath,
 ) -> Result<Option<Version>, Error> {
     let profile = remote.profile();
-    let asked = dialogue.repeat(|session| {
+    let asked = exchange.run_idempotent(|session| {
         match (profile.has(Capability::Size), profile.has(Capability::Mdtm)) {
             (true, true) => {
                 let (size, time) = session.size_and_modified(path)?;
@@ -191,7 +191,7 @@ fn size_and_time(
             unique: 0,
         })),
         Err(fault) => {
-            Err(remote.blame(dialogue, &ErrorContext::new(Operation::Stat, path), &fault))
+            Err(remote.diagnose(exchange, &ErrorContext::new(Operation::Stat, path), &fault))
         }
     }
 }

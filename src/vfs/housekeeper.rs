@@ -53,7 +53,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     let Some(remote) = house.upgrade().map(|vfs| vfs.remote.clone()) else {
         return false;
     };
-    let in_need = remote.wait_for_shortage(ROUND);
+    let in_need = remote.wait_until_contended(ROUND);
     drop(remote);
     let Some(vfs) = house.upgrade().filter(|_| !stopped.load(Ordering::Relaxed)) else {
         return false;
@@ -65,7 +65,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     if !in_need {
         vfs.services.spools.tidy_journal();
         vfs.remote.clear_due_orphans(Instant::now());
-        vfs.remote.keep_profile();
+        vfs.remote.save_profile();
     }
     drop(vfs);
     if in_need {

@@ -198,7 +198,7 @@ impl Vfs {
     pub fn take_leave(&self) {
         self.discard_all_hidden();
         self.remote.clear_orphans();
-        self.remote.keep_profile();
+        self.remote.save_profile();
         self.remote.close();
         self.services.spools.end();
     }

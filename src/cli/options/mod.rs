@@ -14,7 +14,7 @@ mod tls;
 
 use std::ffi::OsStr;
 
-use super::settings::Settings;
+use super::config::Settings;
 use super::value::Expected;
 
 /// One option.

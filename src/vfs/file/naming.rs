@@ -59,7 +59,7 @@ impl OpenFile {
 
     /// The name is gone; the server keeps the file as `hidden`, and never gives it its name back.
     pub(in crate::vfs) fn hide(&self, _pass: &Pass<'_>, mut hidden: HiddenFile) {
-        hidden.condemn();
+        hidden.mark_for_deletion();
         self.lose_name(Naming::Hidden(hidden));
     }
 

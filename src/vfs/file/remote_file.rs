@@ -138,7 +138,7 @@ impl RangeSource for RemoteFile {
     }
 
     fn is_needed_elsewhere(&self) -> bool {
-        self.remote.wait_for_shortage(Duration::ZERO)
+        self.remote.wait_until_contended(Duration::ZERO)
     }
 }
 

@@ -138,7 +138,7 @@ impl Vfs {
     /// Whether a file's size is missing that the server may tell when asked for it alone (SIZE).
     /// Programs that believe the size that stat(2) tells would take such a file for empty.
     pub(in crate::vfs) fn lacks_size(&self, attributes: &Attributes) -> bool {
-        attributes.kind == Kind::File && attributes.size.is_none() && self.remote.tells_sizes()
+        attributes.kind == Kind::File && attributes.size.is_none() && self.remote.supports_size()
     }
 
     fn with_size(

@@ -92,7 +92,7 @@ fn clear_names(remote: &Remote, left: &mut AbandonedJournal) {
         }
     }
     for (aside, target, successor) in left.asides() {
-        match remote.settle_aside(&aside, &target, successor) {
+        match remote.resolve_aside(&aside, &target, successor) {
             Ok(()) => left.clear(&aside),
             Err(fault) => {
                 log::warn!("{aside} may be what {target} was before: {fault}");

@@ -54,7 +54,7 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 fn may_store_beside(vfs: &Vfs, running: usize) -> bool {
     running == 0
         || (running + 1 < vfs.remote.pool_stats().limit
-            && !vfs.remote.wait_for_shortage(Duration::ZERO))
+            && !vfs.remote.wait_until_contended(Duration::ZERO))
 }
 
 impl Vfs {

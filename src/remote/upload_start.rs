@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
 use super::retry::{Exchange, is_lost};
-use super::stat::{Look, look};
+use super::stat::{Lookup, lookup};
 use super::steps::UploadName;
 use super::upload::UploadPlace;
 use super::{Atomic, Error, ErrorKind, Remote, RemoteUpload};
@@ -33,7 +33,7 @@ struct NotBegun {
 
 /// So many uploads for which a server refuses a kind of name for the moment show that it refuses it
 /// always.
-pub(super) const MOST_PASSING: u8 = 3;
+pub(super) const MAX_PASSING: u8 = 3;
 
 /// See [`Remote::upload`].
 pub(super) fn upload(
@@ -41,11 +41,11 @@ pub(super) fn upload(
     path: &RemotePath,
     whole: Option<Whole<'_>>,
 ) -> Result<RemoteUpload, Error> {
-    let task = ErrorContext::new(Operation::Store, path);
+    let context = ErrorContext::new(Operation::Store, path);
     if path.is_root() {
-        return Err(task.error(ErrorKind::IsDirectory, &"the root is a directory"));
+        return Err(context.error(ErrorKind::IsDirectory, &"the root is a directory"));
     }
-    let mut dialogue = remote.dialogue();
+    let mut exchange = remote.exchange();
     let first = match remote.atomic() {
         Atomic::Never => UploadName::Final,
         Atomic::Auto | Atomic::Require => {
@@ -54,15 +54,15 @@ pub(super) fn upload(
     };
     // The temporary name, which is looked for in the listing, shows that a plain name of its length
     // is kept.
-    remote.confirm_name(&mut dialogue, &task, first != UploadName::Final)?;
+    remote.confirm_name(&mut exchange, &context, first != UploadName::Final)?;
     let (mut name, mut is_certain) = (first, true);
     loop {
         let begun = if may_have(remote, name) {
-            begin(remote, &mut dialogue, &task, name, whole)
+            begin(remote, &mut exchange, &context, name, whole)
         } else {
             let reason =
                 "the server takes no temporary names, and atomic=require rules out other ways";
-            return Err(task.error(ErrorKind::Unsupported, reason));
+            return Err(context.error(ErrorKind::Unsupported, reason));
         };
         match begun {
             Ok(upload) => {
@@ -73,7 +73,7 @@ pub(super) fn upload(
                     && !profile.is_proven(Capability::HiddenNames)
                 {
                     let why = "others worked where these were refused for the moment";
-                    profile.doubt(Capability::HiddenNames, MOST_PASSING, &why);
+                    profile.doubt(Capability::HiddenNames, MAX_PASSING, &why);
                 }
                 return Ok(upload);
             }
@@ -88,7 +88,7 @@ pub(super) fn upload(
                     may_have(remote, *next)
                         && (is_certain
                             || *next != UploadName::Final
-                            || matches!(look(remote, &mut dialogue, path), Ok(Look::Absent)))
+                            || matches!(lookup(remote, &mut exchange, path), Ok(Lookup::Absent)))
                 };
                 let Some(next) = next.filter(|next| is_worth_it(next)) else {
                     return Err(error);
@@ -108,8 +108,8 @@ pub(super) fn may_have(remote: &Remote, name: UploadName) -> bool {
 /// Begins an upload that has this name until it is complete.
 fn begin(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
-    task: &ErrorContext<'_>,
+    exchange: &mut Exchange<'_>,
+    context: &ErrorContext<'_>,
     name: UploadName,
     whole: Option<Whole<'_>>,
 ) -> Result<RemoteUpload, NotBegun> {
@@ -119,13 +119,13 @@ fn begin(
         may_pass: false,
     };
     let is_hidden = match name {
-        UploadName::Final => return direct(remote, dialogue, task, whole).map_err(refused),
+        UploadName::Final => return direct(remote, exchange, context, whole).map_err(refused),
         UploadName::Hidden => true,
         UploadName::Visible => false,
     };
-    let Some(mut temporary) = remote.new_part(task.path, is_hidden) else {
+    let Some(mut temporary) = remote.new_part(context.path, is_hidden) else {
         return Err(refused(
-            task.error(ErrorKind::IsDirectory, &"the root is a directory"),
+            context.error(ErrorKind::IsDirectory, &"the root is a directory"),
         ));
     };
     let asked = Cell::new(0);
@@ -133,26 +133,32 @@ fn begin(
         asked.set(asked.get() + 1);
         store(session, temporary.path(), whole)
     };
-    let outcome = dialogue.start(begin);
+    let outcome = exchange.start_transfer(begin);
     let is_lost_now = outcome.as_ref().err().is_some_and(is_lost);
     if asked.get() > 1 || is_lost_now {
-        temporary.may_come();
+        temporary.may_appear_late();
     }
     let fault = match outcome {
         Ok(started) => {
             let place = UploadPlace::Temporary(temporary);
-            return Ok(RemoteUpload::new(remote, task.path, name, place, started));
+            return Ok(RemoteUpload::new(
+                remote,
+                context.path,
+                name,
+                place,
+                started,
+            ));
         }
         Err(fault) => fault,
     };
     let next = name_after(remote, name, &fault, temporary.path());
     let may_pass = is_passing(&fault, temporary.path());
     if has_made_nothing(&fault, asked.get()) {
-        temporary.gone();
+        temporary.mark_gone();
     } else {
-        temporary.delete(dialogue);
+        temporary.delete(exchange);
     }
-    let error = remote.blame(dialogue, task, &fault);
+    let error = remote.diagnose(exchange, context, &fault);
     Err(NotBegun {
         error,
         next,
@@ -207,21 +213,21 @@ fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
 /// Begins an upload straight at its name. The journal knows of it before the server does.
 fn direct(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
-    task: &ErrorContext<'_>,
+    exchange: &mut Exchange<'_>,
+    context: &ErrorContext<'_>,
     whole: Option<Whole<'_>>,
 ) -> Result<RemoteUpload, Error> {
-    let path = task.path;
-    remote.settle_before(dialogue, path);
+    let path = context.path;
+    remote.resolve_leftovers(exchange, path);
     let is_new = remote.atomic() != Atomic::Never
-        && matches!(look(remote, dialogue, path), Ok(Look::Absent));
+        && matches!(lookup(remote, exchange, path), Ok(Lookup::Absent));
     let in_place = remote.overwrite(path);
     let tries = Cell::new(0);
     let begin = |session: Session| {
         tries.set(tries.get() + 1);
         store(session, path, whole)
     };
-    match dialogue.start(begin) {
+    match exchange.start_transfer(begin) {
         Ok(started) => {
             let is_first = remote.atomic() != Atomic::Never && !is_new;
             if is_first && remote.inner.warned_of_overwriting.first() {
@@ -243,7 +249,7 @@ fn direct(
             if has_made_nothing(&fault, tries.get()) {
                 in_place.finished();
             }
-            Err(remote.blame(dialogue, task, &fault))
+            Err(remote.diagnose(exchange, context, &fault))
         }
     }
 }

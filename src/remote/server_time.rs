@@ -23,20 +23,20 @@ pub(super) struct Zone {
     /// The user's word.
     given: Option<TimeZone>,
     /// MDTM's times are in it, too.
-    alike: bool,
+    mdtm_is_local: bool,
     /// Seconds that the server's local time is ahead of UTC, once found out.
     found: OnceLock<i64>,
     attempts: AtomicU32,
 }
 
 impl Zone {
-    /// The zone that was `given`. Where MDTM tells times `alike`, it shows nothing, and the
+    /// The zone that was `given`. Where MDTM tells times `mdtm_is_local`, it shows nothing, and the
     /// server's time is UTC for all that is known.
-    pub(super) fn new(given: Option<TimeZone>, alike: bool) -> Self {
+    pub(super) fn new(given: Option<TimeZone>, mdtm_is_local: bool) -> Self {
         Self {
             given,
-            alike,
-            found: if alike {
+            mdtm_is_local,
+            found: if mdtm_is_local {
                 OnceLock::from(0)
             } else {
                 OnceLock::new()
@@ -47,7 +47,7 @@ impl Zone {
 
     /// Turns the times of `entries`, just listed in `directory`, into UTC; may ask one MDTM, whose
     /// failure does not matter to the listing.
-    pub(super) fn settle(
+    pub(super) fn to_utc(
         &self,
         session: &mut Session,
         directory: &RemotePath,
@@ -59,9 +59,9 @@ impl Zone {
         }
         if self.given.is_none() {
             let ahead = self.ahead(session, directory, entries);
-            return settle_by(entries, |seconds| seconds.saturating_sub(ahead));
+            return convert(entries, |seconds| seconds.saturating_sub(ahead));
         }
-        self.settle_as_known(entries);
+        self.to_utc_as_known(entries);
     }
 
     /// Whether nothing has to be asked to settle a time.
@@ -70,19 +70,19 @@ impl Zone {
     }
 
     /// Turns the times of `entries` into UTC by what is known already.
-    pub(super) fn settle_as_known(&self, entries: &mut [Entry]) {
+    pub(super) fn to_utc_as_known(&self, entries: &mut [Entry]) {
         if let Some(zone) = &self.given {
-            return settle_by(entries, |seconds| moment(seconds, zone));
+            return convert(entries, |seconds| moment(seconds, zone));
         }
         let ahead = self.found.get().copied().unwrap_or(0);
-        settle_by(entries, |seconds| seconds.saturating_sub(ahead));
+        convert(entries, |seconds| seconds.saturating_sub(ahead));
     }
 
     /// The time that the server tells of a file whose time was set to `seconds`, UTC: not every
     /// moment has a time of its own where a zone's clocks are put back.
-    pub(super) fn told(&self, seconds: i64) -> i64 {
+    pub(super) fn round_trip(&self, seconds: i64) -> i64 {
         match &self.given {
-            Some(zone) if self.alike => moment(to_zone(seconds, zone), zone),
+            Some(zone) if self.mdtm_is_local => moment(to_zone(seconds, zone), zone),
             _ => seconds,
         }
     }
@@ -116,7 +116,7 @@ impl Zone {
     }
 }
 
-fn settle_by(entries: &mut [Entry], utc: impl Fn(i64) -> i64) {
+fn convert(entries: &mut [Entry], utc: impl Fn(i64) -> i64) {
     let times = entries.iter_mut().filter_map(|it| it.modified.as_mut());
     for modified in times.filter(|modified| !modified.utc) {
         modified.seconds = utc(modified.seconds);
@@ -180,13 +180,13 @@ mod tests {
         let berlin = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").ok();
         // 2024-10-27, 00:30, 01:30 and 02:30 UTC; at 01:00 UTC the clocks are put back to 02:00.
         let (first, second, after) = (1_729_989_000, 1_729_992_600, 1_729_996_200);
-        for (given, alike, told) in [
+        for (given, mdtm_is_local, told) in [
             (berlin(), true, [first, first, after]),
             (berlin(), false, [first, second, after]),
             (None, true, [first, second, after]),
         ] {
-            let zone = Zone::new(given, alike);
-            assert_eq!([first, second, after].map(|it| zone.told(it)), told);
+            let zone = Zone::new(given, mdtm_is_local);
+            assert_eq!([first, second, after].map(|it| zone.round_trip(it)), told);
         }
     }
 

@@ -4,32 +4,34 @@
 use super::error::{ErrorContext, Operation, meaning};
 use super::listing::list_all;
 use super::retry::Exchange;
-use super::stat::{Look, look};
+use super::stat::{Lookup, lookup};
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{Kind, RemotePath};
 use crate::pool;
 
 impl Remote {
-    /// The error for `fault`, met by `task`. After a refusal without a reason it looks at what is
-    /// there, in the same session; also after "no such directory", which is what pyftpdlib says of
-    /// a file.
-    pub(super) fn blame(
+    /// The error for `fault`, met by `context`. After a refusal without a reason it looks at what
+    /// is there, in the same session; also after "no such directory", which is what pyftpdlib says
+    /// of a file.
+    pub(super) fn diagnose(
         &self,
-        dialogue: &mut Exchange<'_>,
-        task: &ErrorContext<'_>,
+        exchange: &mut Exchange<'_>,
+        context: &ErrorContext<'_>,
         fault: &pool::Error,
     ) -> Error {
-        let kind = match meaning(fault, task.path) {
-            Some(kind) if (task.operation, kind) != (Operation::List, ErrorKind::NotFound) => kind,
-            _ => self.seen(dialogue, task.operation, task.path),
+        let kind = match meaning(fault, context.path) {
+            Some(kind) if (context.operation, kind) != (Operation::List, ErrorKind::NotFound) => {
+                kind
+            }
+            _ => self.inspect(exchange, context.operation, context.path),
         };
-        task.error(kind, fault)
+        context.error(kind, fault)
     }
 
     /// What is wrong with `path`, judged by what is there.
-    fn seen(
+    fn inspect(
         &self,
-        dialogue: &mut Exchange<'_>,
+        exchange: &mut Exchange<'_>,
         operation: Operation,
         path: &RemotePath,
     ) -> ErrorKind {
@@ -37,11 +39,11 @@ impl Remote {
         if path.is_root() {
             return ErrorKind::PermissionDenied;
         }
-        let there = match look(self, dialogue, path) {
-            Ok(Look::Found(entry)) => entry.kind,
-            Ok(Look::Absent) => return absent(operation),
-            Ok(Look::NoParent(kind)) => return kind,
-            Err(_) => return unseen(operation),
+        let there = match lookup(self, exchange, path) {
+            Ok(Lookup::Found(entry)) => entry.kind,
+            Ok(Lookup::Absent) => return kind_if_absent(operation),
+            Ok(Lookup::NoParent(kind)) => return kind,
+            Err(_) => return kind_if_unknown(operation),
         };
         let is_directory = there == Kind::Directory;
         match operation {
@@ -52,7 +54,7 @@ impl Remote {
             }
             Operation::MakeDirectory => ErrorKind::AlreadyExists,
             Operation::RemoveDirectory if there == Kind::File => ErrorKind::NotDirectory,
-            Operation::RemoveDirectory if self.is_filled(dialogue, path) => ErrorKind::NotEmpty,
+            Operation::RemoveDirectory if self.is_filled(exchange, path) => ErrorKind::NotEmpty,
             Operation::Home
             | Operation::Stat
             | Operation::ReadLink
@@ -67,13 +69,13 @@ impl Remote {
     }
 
     /// Whether `path` is a directory with something in it.
-    pub(super) fn is_filled(&self, dialogue: &mut Exchange<'_>, path: &RemotePath) -> bool {
-        list_all(self, dialogue, path).is_ok_and(|listing| !listing.entries.is_empty())
+    pub(super) fn is_filled(&self, exchange: &mut Exchange<'_>, path: &RemotePath) -> bool {
+        list_all(self, exchange, path).is_ok_and(|listing| !listing.entries.is_empty())
     }
 }
 
 /// What a refusal means when nothing is at the path, and its directory is there.
-fn absent(operation: Operation) -> ErrorKind {
+fn kind_if_absent(operation: Operation) -> ErrorKind {
     match operation {
         Operation::Store | Operation::MakeDirectory => ErrorKind::PermissionDenied,
         Operation::Home
@@ -90,7 +92,7 @@ fn absent(operation: Operation) -> ErrorKind {
 }
 
 /// What a refusal means when nothing can be seen.
-fn unseen(operation: Operation) -> ErrorKind {
+fn kind_if_unknown(operation: Operation) -> ErrorKind {
     match operation {
         Operation::Home
         | Operation::Stat

@@ -6,8 +6,8 @@ use std::mem;
 
 use super::Remote;
 use super::error::refusal;
+use super::fallbacks::{Fallback, ResumeWay};
 use super::retry::{Exchange, is_lost, is_silence};
-use super::ways::{Fallback, ResumeWay};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Lease, Permit};
 
@@ -19,7 +19,7 @@ const PROGRESS: u64 = 16 << 10;
 
 /// A transfer to one path. Dropped, it ends, which may take a moment.
 #[derive(Debug)]
-pub(super) struct Sending {
+pub(super) struct ResumableUpload {
     remote: Remote,
     path: RemotePath,
     /// Whether nobody else writes there, so that what the server has of it is of this transfer.
@@ -41,7 +41,7 @@ enum UploadConnection {
     Broken,
 }
 
-impl Sending {
+impl ResumableUpload {
     /// Goes on with a transfer that was begun at the start of `path`; `is_ours` where only it
     /// writes there.
     pub(super) fn new(
@@ -86,8 +86,8 @@ impl Sending {
                 self.sent = end;
                 return Ok(());
             };
-            let fault = self.hang_up(error);
-            self.go_on(fault, end)?;
+            let fault = self.close_broken(error);
+            self.resume(fault, end)?;
         }
     }
 
@@ -120,7 +120,7 @@ impl Sending {
             self.lost |= is_lost(&fault);
             // The reply was lost on its way, the bytes were not: middleboxes forget control
             // connections that are silent while the data flows.
-            if is_lost(&fault) && self.size_there(&mut self.remote.dialogue()) == Some(size) {
+            if is_lost(&fault) && self.size_there(&mut self.remote.exchange()) == Some(size) {
                 log::info!(
                     "no completion reply for {}, but its size is right: {fault}",
                     self.path
@@ -129,13 +129,13 @@ impl Sending {
                 return Ok(());
             }
             let Some(file) = file else { return Err(fault) };
-            self.go_on(fault, size)?;
+            self.resume(fault, size)?;
             self.send(file, size - self.sent)?;
         }
     }
 
-    /// The session, after [`Sending::finish`], where it is still good: to ask something, and put it
-    /// back.
+    /// The session, after [`ResumableUpload::finish`], where it is still good: to ask something,
+    /// and put it back.
     pub(super) fn lend_lease(&mut self) -> Option<Lease> {
         match &mut self.line {
             UploadConnection::Arrived(lease) => lease.take(),
@@ -150,7 +150,7 @@ impl Sending {
         }
     }
 
-    /// The session, after [`Sending::finish`], where it is still good.
+    /// The session, after [`ResumableUpload::finish`], where it is still good.
     pub(super) fn into_lease(mut self) -> Option<Lease> {
         match mem::replace(&mut self.line, UploadConnection::Broken) {
             UploadConnection::Arrived(lease) => lease,
@@ -160,7 +160,7 @@ impl Sending {
 
     /// The transfer broke. Where the data connection did, the server may have said why on the
     /// control connection: a full disk shows so.
-    fn hang_up(&mut self, error: ftp::Error) -> pool::Error {
+    fn close_broken(&mut self, error: ftp::Error) -> pool::Error {
         let fault = pool::Error::from(error);
         self.lost |= is_lost(&fault);
         let UploadConnection::Open(transfer, permit) =
@@ -192,17 +192,22 @@ impl Sending {
 
     /// After `fault`: a new transfer, from where the server has got to, which is not beyond `most`.
     /// Anything else is no part of what was sent.
-    fn go_on(&mut self, fault: pool::Error, most: u64) -> Result<(), pool::Error> {
+    fn resume(&mut self, fault: pool::Error, most: u64) -> Result<(), pool::Error> {
         // A completion before the end is that of a server that took a broken connection for the
         // end.
         let broke = is_lost(&fault)
             || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299 | 425 | 426));
-        if !self.is_ours || !broke || ResumeWay::left(self.remote.profile()).next().is_none() {
+        if !self.is_ours
+            || !broke
+            || ResumeWay::candidates(self.remote.profile())
+                .next()
+                .is_none()
+        {
             return Err(fault);
         }
         let remote = self.remote.clone();
-        let mut dialogue = remote.dialogue();
-        let there = self.size_there(&mut dialogue);
+        let mut exchange = remote.exchange();
+        let there = self.size_there(&mut exchange);
         let Some(there) = there.filter(|there| (1..=most).contains(there)) else {
             return Err(fault);
         };
@@ -214,7 +219,7 @@ impl Sending {
         if self.failures > RESUMES {
             return Err(fault);
         }
-        let Some((transfer, permit)) = self.restart(&mut dialogue, there) else {
+        let Some((transfer, permit)) = self.restart(&mut exchange, there) else {
             return Err(fault);
         };
         log::debug!("{fault}; storing {} on at {there}", self.path);
@@ -223,10 +228,10 @@ impl Sending {
         Ok(())
     }
 
-    fn restart(&self, dialogue: &mut Exchange<'_>, there: u64) -> Option<(ftp::Upload, Permit)> {
+    fn restart(&self, exchange: &mut Exchange<'_>, there: u64) -> Option<(ftp::Upload, Permit)> {
         let profile = self.remote.profile();
-        for way in ResumeWay::left(profile) {
-            let started = dialogue.start(|session| match way {
+        for way in ResumeWay::candidates(profile) {
+            let started = exchange.start_transfer(|session| match way {
                 ResumeWay::Restart => session.store(&self.path, there),
                 ResumeWay::Append => session.append(&self.path),
             });
@@ -242,20 +247,24 @@ impl Sending {
     }
 
     /// How much the server has; nothing where it does not tell.
-    fn size_there(&self, dialogue: &mut Exchange<'_>) -> Option<u64> {
+    fn size_there(&self, exchange: &mut Exchange<'_>) -> Option<u64> {
         let profile = self.remote.profile();
         if profile.has(Capability::Size) {
-            return dialogue.repeat(|session| session.size(&self.path)).ok();
+            return exchange
+                .run_idempotent(|session| session.size(&self.path))
+                .ok();
         }
         if profile.has(Capability::Mlst) {
-            let entry = dialogue.repeat(|session| session.mlst(&self.path)).ok();
+            let entry = exchange
+                .run_idempotent(|session| session.mlst(&self.path))
+                .ok();
             return entry?.size;
         }
         None
     }
 }
 
-impl Drop for Sending {
+impl Drop for ResumableUpload {
     fn drop(&mut self) {
         if let UploadConnection::Open(transfer, permit) =
             mem::replace(&mut self.line, UploadConnection::Broken)

@@ -12,7 +12,7 @@ pub(super) trait Fallback: Copy + 'static {
     fn capability(self) -> Capability;
 
     /// The ways worth trying on a server with this profile.
-    fn left(profile: &ServerProfile) -> impl Iterator<Item = Self> + '_ {
+    fn candidates(profile: &ServerProfile) -> impl Iterator<Item = Self> + '_ {
         let ways = Self::ALL.iter().copied();
         ways.filter(|way| profile.has(way.capability()))
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_way_the_server_does_not_know_is_not_tried_again() {
         let profile = ServerProfile::default();
-        let left = || ModeWay::left(&profile).collect::<Vec<_>>();
+        let left = || ModeWay::candidates(&profile).collect::<Vec<_>>();
         assert_eq!(left(), [ModeWay::SiteChmod, ModeWay::Mff]);
         profile.fails(Capability::SiteChmod, &"500");
         assert_eq!(left(), [ModeWay::Mff]);

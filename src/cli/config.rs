@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::proxies::Choice;
+use super::proxy_env::Choice;
 use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Capability, LocalOptions};

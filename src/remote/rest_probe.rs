@@ -18,7 +18,7 @@ const ENOUGH: u64 = 64 << 10;
 const TRIES: u32 = 2;
 
 /// Whether REST has yet to be seen to work: it is tried whether or not FEAT has it.
-pub(super) fn is_unproven(profile: &ServerProfile) -> bool {
+pub(super) fn needs_probe(profile: &ServerProfile) -> bool {
     !matches!(
         profile.finding(Capability::Rest),
         Finding::Works | Finding::Fails
@@ -27,24 +27,24 @@ pub(super) fn is_unproven(profile: &ServerProfile) -> bool {
 
 /// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out,
 /// another file is to show it.
-pub(super) fn prove(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) {
+pub(super) fn probe(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) {
     for _ in 0..TRIES {
-        match tried(remote, dialogue, path) {
+        match tried(remote, exchange, path) {
             Ok(()) => return,
             Err(error) => log::debug!("REST could not be tried: {error}"),
         }
     }
 }
 
-fn tried(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Result<(), Error> {
+fn tried(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> Result<(), Error> {
     let profile = remote.profile();
-    let Some(size) = size_of(remote, dialogue, path) else {
+    let Some(size) = size_of(remote, exchange, path) else {
         return Ok(());
     };
     let Some(last) = size.checked_sub(1).filter(|last| *last > 0) else {
         return Ok(());
     };
-    let mut transfer = open_in(remote, dialogue, path, last)?;
+    let mut transfer = open_in(remote, exchange, path, last)?;
     if transfer.start() != last {
         return Ok(());
     }
@@ -61,8 +61,8 @@ fn tried(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Res
         profile.works(Capability::Rest);
     }
     // It may have grown meanwhile.
-    let is_none = came >= too_many && size_of(remote, dialogue, path) == Some(size);
-    if is_none && is_unproven(profile) {
+    let is_none = came >= too_many && size_of(remote, exchange, path) == Some(size);
+    if is_none && needs_probe(profile) {
         let why = "it takes REST and begins at the start of the file";
         if profile.fails(Capability::Rest, &why) {
             log::warn!("the server takes REST and begins at the start of the file all the same");
@@ -71,16 +71,16 @@ fn tried(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Res
     Ok(())
 }
 
-fn size_of(remote: &Remote, dialogue: &mut Exchange<'_>, path: &RemotePath) -> Option<u64> {
+fn size_of(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> Option<u64> {
     let profile = remote.profile();
     let by_size = profile.has(Capability::Size).then(|| {
-        let told = dialogue.repeat(|session| session.size(path));
+        let told = exchange.run_idempotent(|session| session.size(path));
         told.map(Some)
     });
     if let Some(Ok(size)) = by_size {
         return size;
     }
     let has_mlst = profile.has(Capability::Mlst);
-    let entry = has_mlst.then(|| dialogue.repeat(|session| session.mlst(path)));
+    let entry = has_mlst.then(|| exchange.run_idempotent(|session| session.mlst(path)));
     entry?.ok()?.size
 }

@@ -3,8 +3,8 @@
 //! afterwards, in the ways that are left.
 
 use super::change::Owner;
+use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::Exchange;
-use super::ways::{Fallback, ModeWay, TimeWay};
 use super::{Commit, Error, Remote, Stored, Version, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
@@ -20,14 +20,14 @@ const USUAL_MODE: u32 = 0o644;
 /// Those of the rename. The error names the path that the server refused.
 pub(super) fn place(
     remote: &Remote,
-    dialogue: &mut Exchange<'_>,
+    exchange: &mut Exchange<'_>,
     from: &RemotePath,
     target: &RemotePath,
     commit: &Commit,
     found: Option<&Entry>,
 ) -> Result<Stored, Error> {
     let told_mode = found.and_then(|found| found.mode);
-    let mut placing = Placing {
+    let mut finalizer = Finalizer {
         remote,
         path: target,
         mode: commit
@@ -47,14 +47,14 @@ pub(super) fn place(
         size: commit.size,
     };
     if from != target {
-        placing.rename(dialogue, from)?;
+        finalizer.rename(exchange, from)?;
     }
-    placing.set_the_rest(dialogue);
-    Ok(placing.stored)
+    finalizer.set_the_rest(exchange);
+    Ok(finalizer.stored)
 }
 
 /// A file that gets its place.
-struct Placing<'a> {
+struct Finalizer<'a> {
     remote: &'a Remote,
     path: &'a RemotePath,
     /// The mode that is still to be set.
@@ -67,10 +67,13 @@ struct Placing<'a> {
     size: u64,
 }
 
-impl Placing<'_> {
-    fn rename(&mut self, dialogue: &mut Exchange<'_>, from: &RemotePath) -> Result<(), Error> {
+impl Finalizer<'_> {
+    fn rename(&mut self, exchange: &mut Exchange<'_>, from: &RemotePath) -> Result<(), Error> {
         let profile = self.remote.profile();
-        let (mode_way, time_way) = (ModeWay::left(profile).next(), TimeWay::left(profile).next());
+        let (mode_way, time_way) = (
+            ModeWay::candidates(profile).next(),
+            TimeWay::candidates(profile).next(),
+        );
         let mode = self.mode.zip(mode_way);
         let mode = mode.map(|(mode, way)| way.setting(mode));
         let time = self.modified.zip(time_way);
@@ -78,7 +81,7 @@ impl Placing<'_> {
         let settings: Vec<Setting> = mode.into_iter().chain(time).collect();
         let versions = self.versions(time.and(self.modified));
         let kept =
-            rename::set_and_rename(self.remote, dialogue, &settings, from, self.path, &versions)?;
+            rename::set_and_rename(self.remote, exchange, &settings, from, self.path, &versions)?;
         for setting in kept {
             let way = if Some(setting) == mode {
                 mode_way.map(Fallback::capability)
@@ -92,7 +95,7 @@ impl Placing<'_> {
                 self.stored.mode = self.mode.take();
             } else {
                 let set = self.modified.take();
-                self.stored.modified = set.map(|seconds| self.remote.zone().told(seconds));
+                self.stored.modified = set.map(|seconds| self.remote.zone().round_trip(seconds));
             }
         }
         Ok(())
@@ -104,7 +107,7 @@ impl Placing<'_> {
             size: Some(self.size),
             ..self.found.map(Version::from).unwrap_or_default()
         };
-        let told = is_set.map(|seconds| self.remote.zone().told(seconds));
+        let told = is_set.map(|seconds| self.remote.zone().round_trip(seconds));
         let times = told.into_iter().chain(is_set);
         let set = times.map(|seconds| Version {
             modified: Some((seconds, Precision::Second)),
@@ -113,16 +116,16 @@ impl Placing<'_> {
         std::iter::once(as_found).chain(set).collect()
     }
 
-    fn set_the_rest(&mut self, dialogue: &mut Exchange<'_>) {
+    fn set_the_rest(&mut self, exchange: &mut Exchange<'_>) {
         let (remote, path) = (self.remote, self.path);
         if let Some(mode) = self.mode {
-            match change::set_mode(remote, dialogue, path, mode, Owner::File) {
+            match change::set_mode(remote, exchange, path, mode, Owner::File) {
                 Ok(()) => self.stored.mode = Some(mode),
                 Err(error) => remote.warn_unset(&error),
             }
         }
         if let Some(seconds) = self.modified {
-            match change::set_modified(remote, dialogue, path, seconds, Owner::File) {
+            match change::set_modified(remote, exchange, path, seconds, Owner::File) {
                 Ok(told) => self.stored.modified = Some(told),
                 Err(error) => remote.warn_unset(&error),
             }
@@ -130,7 +133,7 @@ impl Placing<'_> {
         if self.stored.modified.is_none() && remote.profile().has(Capability::Mdtm) {
             // Without MLST the time has to be asked for, or the first listing would show another
             // one than was shown before, and editors would take the file for changed by others.
-            let told = dialogue.repeat(|session| session.modified(path));
+            let told = exchange.run_idempotent(|session| session.modified(path));
             self.stored.modified = told.ok();
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::proxies::{self, Variables};
-use super::settings::Settings;
+use super::config::Settings;
+use super::proxy_env::{self, Variables};
 use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
 use crate::ftp::{
@@ -86,7 +86,7 @@ pub(super) fn proxy(
     options: &Settings,
     variables: &Variables,
 ) -> Result<Option<Proxy>, Failure> {
-    let proxy = proxies::choose(&options.proxy, variables, &source.host)?;
+    let proxy = proxy_env::choose(&options.proxy, variables, &source.host)?;
     match proxy {
         Some(proxy) if options.active => Err(format!(
             "-o active does not work by a proxy ({proxy}): the server would connect to this machine; leave one of them out \
@@ -257,7 +257,7 @@ mod tests {
         let value = |name: &str| (name == "FTP_PROXY").then(|| "http://me:hunter2@e:1".to_owned());
         let environment = secrets::Environment {
             password: Some(Password::new("hunter2")),
-            proxies: proxies::variables(value),
+            proxies: proxy_env::variables(value),
         };
         let proxy = proxy(&source, &options, &environment.proxies).unwrap();
         assert!(proxy.is_some());
