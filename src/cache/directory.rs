@@ -1,12 +1,12 @@
 //! Cached state of one directory: its last listing, and what was observed of single names since.
 
-use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ftp::{Completeness, Precision};
 
+use super::changes::{DirectoryChanges, KnownName, Observed};
 use super::{Answer, Attributes, Snapshot};
 
 /// Changes are stored beside the listing until they amount to a quarter of it, so that creating
@@ -14,25 +14,6 @@ use super::{Answer, Attributes, Snapshot};
 const MERGE_AT: usize = 4;
 /// Minimum number of changes for an automatic merge.
 const MERGE_FROM: usize = 64;
-
-/// What was observed of one name outside of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KnownName {
-    Present(Attributes),
-    Absent,
-    /// The name changed and its current state is unknown. Holds the last known attributes.
-    Invalidated(Option<Attributes>),
-}
-
-/// An observation and its time.
-#[derive(Debug, Clone)]
-pub(super) struct Observed {
-    pub(super) known: KnownName,
-    at: Instant,
-}
-
-/// Observations by name, in byte order.
-pub(super) type DirectoryChanges = BTreeMap<Box<[u8]>, Observed>;
 
 /// A listing and the changes observed after it, at one point in time.
 #[derive(Debug)]

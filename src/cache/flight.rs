@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::directory::KnownName;
+use super::changes::KnownName;
 
 /// Changes observed during a fetch, by name.
 pub(super) type NameChanges = BTreeMap<Box<[u8]>, KnownName>;

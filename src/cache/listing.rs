@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::ftp::{Completeness, Kind, Precision};
 
 use super::Attributes;
-use super::directory::{DirectoryChanges, KnownName};
+use super::changes::{DirectoryChanges, KnownName};
 
 /// An immutable directory listing.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! knows paths and names, but neither inodes nor the network. Its single lock is held briefly and
 //! never during a fetch.
 
+mod changes;
 mod directory;
 mod flight;
 mod listing;

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use crate::ftp::{Completeness, Kind, RemotePath};
 
-use super::directory::{Current, Directory, KnownName, Layers, keep_exact_time};
+use super::changes::KnownName;
+use super::directory::{Current, Directory, Layers, keep_exact_time};
 use super::flight::Flight;
 use super::table::DirectoryTable;
 use super::{Answer, Attributes, CacheOptions, CacheStats};

@@ -21,6 +21,7 @@ mod abandoned;
 pub(crate) mod fuzzing;
 mod log;
 mod mount_journal;
+mod private_files;
 mod profile_file;
 mod record;
 mod state_dir;
@@ -192,7 +193,7 @@ impl Journal {
         };
         let number = lock(log).next_number();
         let name = journal_dir.spool_file(number);
-        let file = state_dir::new_file(&name)?;
+        let file = private_files::new_file(&name)?;
         lock(log).append(&Record::Open(number, path.clone()));
         let journaled = Some(JournaledSpool {
             journal: self.clone(),

@@ -10,12 +10,9 @@ use std::path::{self, Path, PathBuf};
 
 use super::JournalError;
 use super::log::{Log, NEW_LOG, sync_directory};
-use super::state_dir::{
-    StateDir, check_private, is_own_directory, new_directory, new_file, open_lock,
-};
+use super::private_files::{check_private, is_own_directory, new_directory, new_file, open_lock};
+use super::state_dir::{DIGITS, StateDir};
 
-/// Number of hexadecimal digits in the directory's name.
-const DIGITS: usize = 8;
 /// The locked file.
 const LOCK: &str = "lock";
 /// The file with the records.
@@ -200,14 +197,6 @@ fn is_journal_file(name: &[u8]) -> bool {
     let number = name.strip_suffix(DATA.as_bytes());
     named.iter().any(|file| file.as_bytes() == name)
         || number.is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
-}
-
-/// Whether a file of this name is a journal.
-pub(super) fn is_journal(name: &[u8]) -> bool {
-    name.len() == DIGITS
-        && name
-            .iter()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Returns a number from the system's random source.

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::fault::CONNECT;
+/// Stands for the moment of connecting in [`Fault::on`], where the greeting is due. In lower case,
+/// unlike any verb.
+pub const CONNECT: &str = "connect";
 
 /// Maximum length of a command line in bytes. Longer lines are answered with 500.
 pub(super) const LINE_LIMIT: usize = 8 << 10;

@@ -4,11 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::command_line::Command;
+use super::command_line::{CONNECT, Command};
 
-/// Stands for the moment of connecting in [`Fault::on`], where the greeting is due. In lower case,
-/// unlike any verb.
-pub const CONNECT: &str = "connect";
 /// Stands for any command in [`Fault::on`].
 pub const ANY: &str = "*";
 

@@ -8,34 +8,11 @@ use super::data::DataConnection;
 use super::fault::Misdeed;
 use super::reply::{Gone, Reply, Stop, refused};
 use super::session::{Ended, Session};
-use super::transfer::{Transfer, outcome};
+use super::transfer::{Cut, CutHow, Transfer, outcome};
 use super::tree::LastLink;
 
 /// The line that an endless reply repeats.
 const ENDLESS_LINE: &[u8] = b"211-and so on\r\n";
-
-/// A fault in a transfer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cut {
-    /// Number of bytes transferred before it.
-    pub(super) after: u64,
-    pub(super) how: CutHow,
-}
-
-/// How a transfer is cut.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum CutHow {
-    /// The connection is reset.
-    Drop,
-    /// The connection stalls.
-    Stall,
-    /// The transfer ends with this reply code.
-    Break(u16),
-    /// The transfer ends and is reported as complete.
-    Short,
-    /// As `Short`, but without the close_notify that ends a TLS connection.
-    Unclosed,
-}
 
 impl Misdeed {
     /// Returns the effect of this fault on a transfer.

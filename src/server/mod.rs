@@ -50,7 +50,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use self::fault::{ANY, CONNECT, Fault, Faults, HANDSHAKE_FAILURE, Misdeed};
+pub use self::command_line::CONNECT;
+pub use self::fault::{ANY, Fault, Faults, HANDSHAKE_FAILURE, Misdeed};
 pub use self::tls::{Certificate, TlsMode, TlsOptions, TlsVersions};
 
 use self::serving::Serving;

@@ -13,9 +13,31 @@ use socket2::SockRef;
 
 use super::control::{Control, Event, is_passing};
 use super::data::DataConnection;
-use super::misbehave::{Cut, CutHow};
 use super::reply::{Answer, Gone, Reply, Stop, is_full, reason, refused};
 use super::tls::Stream;
+
+/// A fault in a transfer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cut {
+    /// Number of bytes transferred before it.
+    pub(super) after: u64,
+    pub(super) how: CutHow,
+}
+
+/// How a transfer is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum CutHow {
+    /// The connection is reset.
+    Drop,
+    /// The connection stalls.
+    Stall,
+    /// The transfer ends with this reply code.
+    Break(u16),
+    /// The transfer ends and is reported as complete.
+    Short,
+    /// As `Short`, but without the close_notify that ends a TLS connection.
+    Unclosed,
+}
 
 /// Maximum number of bytes per sendfile(2).
 const SEND_SIZE: usize = 4 << 20;

@@ -1,10 +1,24 @@
 //! Times of day in listing lines.
 
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 
-use super::date::{Written, modified};
 use super::words::{next_word, number};
 use super::{Modified, Precision, calendar};
+
+/// Year, month and day as written.
+pub(super) type Written = (i16, i8, i8);
+
+pub(super) fn modified(
+    (year, month, day): Written,
+    time: Time,
+    precision: Precision,
+) -> Option<Modified> {
+    Some(Modified {
+        seconds: calendar::seconds(Date::new(year, month, day).ok()?, time)?,
+        precision,
+        utc: false,
+    })
+}
 
 /// A time of day as written. `time` is `None` if it is invalid.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,9 @@
 //! Date columns of `ls -l` in many languages: with the name or number of a month, in ISO order or
 //! another, with a time, a year or both.
 
-use jiff::civil::{Date, Time};
+use jiff::civil::Time;
 
-use super::clock::{Clock, MIDNIGHT, clock, next_clock, with_half};
+use super::clock::{Clock, MIDNIGHT, Written, clock, modified, next_clock, with_half};
 use super::order::{NumericDate, NumericTime, full_year};
 use super::words::{is_digits, leading_blanks, next_word, number};
 use super::{Modified, Precision, calendar, month, weekday};
@@ -55,21 +55,6 @@ fn dated(bytes: &[u8], now: i64) -> Option<Dated<'_>> {
     } else {
         with_a_name(first, rest, now).or_else(|| in_one_word(first, rest))
     }
-}
-
-/// Year, month and day as written.
-pub(super) type Written = (i16, i8, i8);
-
-pub(super) fn modified(
-    (year, month, day): Written,
-    time: Time,
-    precision: Precision,
-) -> Option<Modified> {
-    Some(Modified {
-        seconds: calendar::seconds(Date::new(year, month, day).ok()?, time)?,
-        precision,
-        utc: false,
-    })
 }
 
 /// Parses `2024-05-06`, `2024/05/06` or `2024.05.06`, followed by a time or the name, or both in

@@ -4,6 +4,7 @@
 //! date, name. `acmebank 00001207 00058112 <STMT0319.CSV> 190307-2214 A RT TCP BIN`: mailbox,
 //! number, size, name, date.
 
+use super::clock;
 use super::date::{self, When};
 use super::words::{is_digits, next_word, number, trim_start, words};
 use super::{Entry, Kind, Precision, Row};
@@ -97,7 +98,7 @@ fn stamp(word: &[u8]) -> Option<When> {
         number(&[*d1, *d2])?,
     );
     let time = super::calendar::clock_time(number(&[*h1, *h2])?, number(&[*m1, *m2])?, 0);
-    let modified = time.and_then(|time| date::modified(date, time, Precision::Minute));
+    let modified = time.and_then(|time| clock::modified(date, time, Precision::Minute));
     Some(When::At(modified))
 }
 

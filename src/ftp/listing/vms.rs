@@ -4,7 +4,7 @@
 //! by itself. Names keep their ODS-5 escapes (`^.`), which the server expects in commands; versions
 //! are removed.
 
-use super::clock::next_clock;
+use super::clock::{self, next_clock};
 use super::date;
 use super::words::{is_blank, next_word, number, trim_start, words};
 use super::{Entry, Kind, Modified, Precision, Row};
@@ -119,7 +119,7 @@ impl VmsColumns {
                 let clock = next_clock(after);
                 let modified = match clock {
                     Some((clock, _)) => clock.on(date),
-                    None => date::modified(date, jiff::civil::Time::midnight(), Precision::Day),
+                    None => clock::modified(date, jiff::civil::Time::midnight(), Precision::Day),
                 };
                 let owner = owner(after);
                 return Some(Self { modified, owner });

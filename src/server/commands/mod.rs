@@ -19,8 +19,7 @@ mod retrieve;
 pub(super) mod security;
 mod store;
 
-use super::command_line::Command;
-use super::fault::CONNECT;
+use super::command_line::{CONNECT, Command};
 use super::reply::{Answer, Reply, refused};
 use super::session::Session;
 

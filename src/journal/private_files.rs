@@ -1,0 +1,114 @@
+//! Files and directories for this user only.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+use super::JournalError;
+
+/// Other users must not read files in transit.
+pub(super) const PRIVATE_FILE: u32 = 0o600;
+const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// Write permission for group and others.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Do not follow a symlink in place of the file (open(2)).
+pub(super) const NO_LINK: i32 = OFlags::NOFOLLOW.bits() as i32;
+
+/// Creates `path` and its missing parents, for this user only.
+pub(super) fn new_directories(path: &Path) -> Result<(), JournalError> {
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(PRIVATE_DIRECTORY)
+        .create(path);
+    made.map_err(|source| JournalError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Creates a state directory and its parent. Both must belong to this user alone.
+pub(super) fn private_directories(directory: &Path) -> Result<(), JournalError> {
+    for directory in directory.parent().into_iter().chain([directory]) {
+        new_directories(directory)?;
+        check_private(directory)?;
+    }
+    Ok(())
+}
+
+/// Creates `path`, which must not exist yet, for this user only.
+pub(super) fn new_directory(path: &Path) -> Result<(), JournalError> {
+    let made = DirBuilder::new().mode(PRIVATE_DIRECTORY).create(path);
+    made.map_err(|source| JournalError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Checks that nobody else can have created `directory` or can write to it: its files are uploaded
+/// under this user's login.
+pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
+    let error = |source| JournalError {
+        path: directory.to_owned(),
+        source,
+    };
+    let refuse = |words: &str| {
+        Err(error(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            words,
+        )))
+    };
+    let own = geteuid().as_raw();
+    let itself = fs::symlink_metadata(directory).map_err(error)?;
+    if itself.is_symlink() && itself.uid() != own {
+        return refuse("it is another user's link");
+    }
+    let leads_to = fs::metadata(directory).map_err(error)?;
+    if leads_to.uid() != own {
+        return refuse("it belongs to another user");
+    }
+    if leads_to.mode() & WRITABLE_BY_OTHERS != 0 {
+        return refuse("others can write to it (chmod go-w)");
+    }
+    Ok(())
+}
+
+/// Whether `path` is a directory of this user, and not a symlink to one.
+pub(super) fn is_own_directory(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok(metadata.is_dir() && metadata.uid() == geteuid().as_raw())
+}
+
+/// Creates a file for this user only, open for reading and writing.
+pub(super) fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE_FILE)
+        .open(path)
+}
+
+/// Opens a file for reading.
+pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(NO_LINK)
+        .open(path)
+}
+
+/// Opens a file for locking.
+pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .custom_flags(NO_LINK)
+        .open(path)
+}
