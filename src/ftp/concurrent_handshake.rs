@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::Duration;
 
-use super::data::{PendingConnection, accept_one, begin_handshake};
+use super::pending::{PendingConnection, accept_one, begin_handshake};
 use super::tls::Connector;
 
 /// The data connection and what its handshake needs.

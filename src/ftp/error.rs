@@ -4,9 +4,8 @@
 use std::io;
 
 use super::path::PathError;
-use super::proxy::ProxyProblem;
 use super::reply::Reply;
-use super::tls::Distrust;
+use super::tls::distrust::Distrust;
 
 /// What the client was doing when a timeout or a connection error occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,6 +235,72 @@ impl Error {
                 Some(reply)
             }
             _ => None,
+        }
+    }
+}
+
+/// Converts a socket error, distinguishing timeouts.
+pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
+    match source.kind() {
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => Error::Timeout(phase),
+        _ => Error::Io { phase, source },
+    }
+}
+
+/// Problem between this client and a proxy.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyProblem {
+    /// Its name could not be resolved.
+    #[error("cannot be found: {0}")]
+    Unknown(io::Error),
+    /// It refused the connection.
+    #[error("cannot be reached: {0}")]
+    Unreachable(io::Error),
+    /// The timeout expired.
+    #[error("took too long")]
+    Slow,
+    /// The connection to it failed.
+    #[error("broke the connection: {0}")]
+    Broken(io::Error),
+    /// It closed the connection without an answer.
+    #[error("closed the connection without an answer")]
+    Closed,
+    /// It speaks another protocol.
+    #[error("does not speak {0}")]
+    Foreign(&'static str),
+    /// It requires a login.
+    #[error("requires a user and password")]
+    WantsLogin,
+    /// The user or password is wrong.
+    #[error("refused the user or password")]
+    LoginRefused,
+    /// It did not connect to the server.
+    #[error("did not connect to {target}: {reason}")]
+    Refused {
+        /// `host:port`.
+        target: String,
+        /// The proxy's reason.
+        reason: String,
+    },
+    /// A host name or login that the protocol cannot express.
+    #[error("does not accept {0}")]
+    Unsendable(&'static str),
+}
+
+impl ProxyProblem {
+    /// Whether a later attempt may succeed.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::Slow
+            | Self::Broken(_)
+            | Self::Closed
+            | Self::Refused { .. } => true,
+            Self::Unknown(_)
+            | Self::Foreign(_)
+            | Self::WantsLogin
+            | Self::LoginRefused
+            | Self::Unsendable(_) => false,
         }
     }
 }

@@ -60,7 +60,10 @@ pub mod features;
 pub(crate) mod fuzzing;
 pub mod listing;
 mod options;
+mod pace;
+mod password;
 pub mod path;
+mod pending;
 pub mod profile;
 pub mod proxy;
 pub mod reply;
@@ -68,26 +71,29 @@ mod resolve;
 mod secrets;
 pub mod session;
 mod stream;
+mod tcp;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod text;
 pub(crate) mod time;
 pub mod tls;
 
 pub use bind::{Bind, LocalOptions};
 pub use counts::CommandCounts;
 pub use digest::{Algorithm, Digest, DigestCommand};
-pub use error::{Error, Phase};
+pub use error::{Error, Phase, ProxyProblem};
 pub use features::Features;
 pub use listing::{
     Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
     Modified, Precision, Shortfall, UnusedLine,
 };
-pub use options::{ConnectOptions, Password};
+pub use options::ConnectOptions;
+pub use password::Password;
 pub use path::{PathError, RemotePath};
 pub use profile::{Capability, Finding, ServerProfile};
-pub use proxy::{Proxy, ProxyKind, ProxyProblem};
+pub use proxy::{Proxy, ProxyKind};
 pub use reply::{Reply, ReplyClass, ReplyCode};
 pub use session::batch::StatListing;
 pub use session::facts::SizeAndModified;

@@ -3,32 +3,11 @@
 use std::time::Duration;
 
 use super::bind::LocalOptions;
+use super::password::Password;
 use super::profile::{Capability, ServerProfile};
 use super::proxy::Proxy;
 use super::tls::Tls;
 use super::{CommandCounts, ListingBudget};
-
-/// A password that cannot be logged: `Debug` prints stars.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// Wraps a password.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// Returns the password, to be sent.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("****")
-    }
-}
 
 /// Connection options, shared by all sessions.
 #[derive(Debug, Clone)]

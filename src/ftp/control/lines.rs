@@ -3,9 +3,11 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use super::{Control, MAX_LINE, escaped, socket_error};
+use super::{Control, MAX_LINE};
+use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::reply::{ReplyCode, first_line, inner_line, last_line};
+use crate::ftp::text::escaped;
 
 /// Maximum number of bytes per read.
 const CHUNK: usize = 16 * 1024;

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use super::concurrent_handshake::ConcurrentHandshake;
 use super::counts::CommandCounts;
-use super::error::{Error, Phase};
+use super::error::{Error, Phase, socket_error};
+use super::pace::Pace;
 use super::profile::{Capability, ServerProfile, Suspicion};
 use super::reply::Reply;
 use super::secrets::Secrets;
-use super::session::list::Pace;
 use super::stream::MaybeTlsStream;
 use super::tls::{self, Connector, Security};
 use ledger::{Fit, Ledger};
@@ -511,23 +511,4 @@ impl Drop for Control {
         // An error means that it is already closed.
         let _ = self.stream.socket().shutdown(std::net::Shutdown::Both);
     }
-}
-
-/// Converts a socket error, distinguishing timeouts.
-pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
-    match source.kind() {
-        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => Error::Timeout(phase),
-        _ => Error::Io { phase, source },
-    }
-}
-
-/// Escapes the beginning of an invalid line for a message.
-pub(super) fn escaped(line: &[u8]) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = super::path::escape(
-        line.get(..line.len().min(80)).unwrap_or_default(),
-        &mut text,
-    );
-    text
 }

@@ -107,7 +107,7 @@ fn holds_reply(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::control::escaped;
+    use crate::ftp::text::escaped;
 
     #[test]
     fn a_reply_is_whole_with_its_last_line() {

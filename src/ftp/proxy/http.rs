@@ -2,9 +2,10 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 
-use super::{ProxyConversation, ProxyProblem, ProxyTarget};
-use crate::ftp::control::escaped;
-use crate::ftp::options::Password;
+use super::{ProxyConversation, ProxyTarget};
+use crate::ftp::error::ProxyProblem;
+use crate::ftp::password::Password;
+use crate::ftp::text::escaped;
 
 /// Maximum size of a response head in bytes.
 const MAX_HEAD: usize = 16 * 1024;

@@ -11,11 +11,12 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::address::host_and_port;
 use super::bind::Origin;
-use super::connect::connect_to_any;
-use super::error::Error;
-use super::options::Password;
+use super::error::{Error, ProxyProblem};
+use super::password::Password;
 use super::resolve::resolve;
+use super::tcp::connect_to_any;
 
 /// Protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,69 +42,11 @@ pub struct Proxy {
     pub login: Option<(String, Password)>,
 }
 
-/// Problem between this client and a proxy.
-#[derive(Debug, thiserror::Error)]
-pub enum ProxyProblem {
-    /// Its name could not be resolved.
-    #[error("cannot be found: {0}")]
-    Unknown(io::Error),
-    /// It refused the connection.
-    #[error("cannot be reached: {0}")]
-    Unreachable(io::Error),
-    /// The timeout expired.
-    #[error("took too long")]
-    Slow,
-    /// The connection to it failed.
-    #[error("broke the connection: {0}")]
-    Broken(io::Error),
-    /// It closed the connection without an answer.
-    #[error("closed the connection without an answer")]
-    Closed,
-    /// It speaks another protocol.
-    #[error("does not speak {0}")]
-    Foreign(&'static str),
-    /// It requires a login.
-    #[error("requires a user and password")]
-    WantsLogin,
-    /// The user or password is wrong.
-    #[error("refused the user or password")]
-    LoginRefused,
-    /// It did not connect to the server.
-    #[error("did not connect to {target}: {reason}")]
-    Refused {
-        /// `host:port`.
-        target: String,
-        /// The proxy's reason.
-        reason: String,
-    },
-    /// A host name or login that the protocol cannot express.
-    #[error("does not accept {0}")]
-    Unsendable(&'static str),
-}
-
 /// The target of a connection through a proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ProxyTarget {
     Address(IpAddr),
     Name(String),
-}
-
-impl ProxyProblem {
-    /// Whether a later attempt may succeed.
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Unreachable(_)
-            | Self::Slow
-            | Self::Broken(_)
-            | Self::Closed
-            | Self::Refused { .. } => true,
-            Self::Unknown(_)
-            | Self::Foreign(_)
-            | Self::WantsLogin
-            | Self::LoginRefused
-            | Self::Unsendable(_) => false,
-        }
-    }
 }
 
 impl std::fmt::Display for Proxy {
@@ -124,15 +67,6 @@ impl ProxyTarget {
             Self::Address(address) => host_and_port(&address.to_string(), port),
             Self::Name(name) => host_and_port(name, port),
         }
-    }
-}
-
-/// Formats `host:port`, with IPv6 addresses in brackets.
-pub(super) fn host_and_port(host: &str, port: u16) -> String {
-    if host.contains(':') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use super::{ProxyConversation, ProxyProblem, ProxyTarget};
-use crate::ftp::options::Password;
+use super::{ProxyConversation, ProxyTarget};
+use crate::ftp::error::ProxyProblem;
+use crate::ftp::password::Password;
 
 const VERSION: u8 = 5;
 /// Version of the login protocol (RFC 1929).

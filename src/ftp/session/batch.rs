@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use super::Session;
 use super::facts::{SizeAndModified, parse_mlst_reply, parse_size};
 use super::list::{MAX_STAT, Parser};
-use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::listing::{Entry, Format, ListingOutcome};
 use crate::ftp::path::RemotePath;
+use crate::ftp::text::escaped;
 
 /// Listing of a path by STAT. Without a line for the directory itself
 /// ([`names_itself`](ListingOutcome::names_itself)), the path may be a file or not exist.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::pipelined::FactsCommand;
 use super::{Session, first_word, malformed};
-use crate::ftp::control::escaped;
 use crate::ftp::digest::{Digest, DigestCommand};
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::listing::{Entry, Kind, SIZE_MAX, parse_mlst};
 use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
+use crate::ftp::text::escaped;
 use crate::ftp::time::{moment, parse_timestamp, to_zone};
 
 /// Size and modification time of a file, each of which can be refused separately.

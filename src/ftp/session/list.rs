@@ -3,21 +3,22 @@
 
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::Session;
 use super::list_form::{ListForm, ListWith};
 use super::restart_marker::RestartMarker;
 use crate::ftp::charset::decode;
-use crate::ftp::control::{escaped, socket_error};
-use crate::ftp::data::PendingConnection;
-use crate::ftp::error::{Error, Phase};
+use crate::ftp::error::{Error, Phase, socket_error};
 use crate::ftp::listing::{
     Entry, Format, Kind, ListingBudget, ListingLine, ListingOutcome, ListingReader, Shortfall,
 };
+use crate::ftp::pace::Pace;
 use crate::ftp::path::{RemotePath, check_name};
+use crate::ftp::pending::PendingConnection;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
+use crate::ftp::text::escaped;
 
 /// Maximum length of a listing line in bytes. Longer lines are skipped.
 const MAX_LINE: usize = 8 * 1024;
@@ -27,10 +28,6 @@ const MAX_LISTING: u64 = 1 << 30;
 pub(in crate::ftp) const MAX_STAT: usize = 64 << 20;
 /// Time to wait for the data of a listing whose end was announced without its beginning.
 const UNANNOUNCED_PATIENCE: Duration = Duration::from_secs(2);
-/// Number of timeouts that a listing may take, no matter how slow it is.
-const PATIENCE_IN_TIMEOUTS: u32 = 4;
-/// Minimum average throughput of a listing that takes longer.
-const MIN_BYTES_PER_SECOND: u64 = 1024;
 /// Number of bytes per read.
 const CHUNK: usize = 64 * 1024;
 
@@ -496,33 +493,6 @@ impl<'a> Parser<'a> {
         let flow = (self.sink)(entry);
         self.outcome.stopped |= flow.is_break();
         flow
-    }
-}
-
-/// Minimum speed of a listing. Without it, a server could meet each deadline and still take
-/// forever.
-#[derive(Debug)]
-pub(in crate::ftp) struct Pace {
-    began: Instant,
-    patience: Duration,
-}
-
-impl Pace {
-    /// Starts the clock. `timeout` is the limit for each single wait.
-    pub(in crate::ftp) fn new(timeout: Duration) -> Self {
-        Self {
-            began: Instant::now(),
-            patience: timeout.saturating_mul(PATIENCE_IN_TIMEOUTS),
-        }
-    }
-
-    /// Checks that `received` bytes are enough by now.
-    pub(in crate::ftp) fn check(&self, received: u64) -> Result<(), Error> {
-        let earned = Duration::from_secs(received / MIN_BYTES_PER_SECOND);
-        if self.began.elapsed() > self.patience.saturating_add(earned) {
-            return Err(Error::TooSlow("a listing"));
-        }
-        Ok(())
     }
 }
 

@@ -6,11 +6,11 @@
 
 use super::Session;
 use super::prepared::PassiveCommand;
-use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::Reply;
+use crate::ftp::text::escaped;
 
 /// The commands sent behind the current transfer.
 #[derive(Debug)]

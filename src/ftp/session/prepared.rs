@@ -15,14 +15,14 @@ use rustix::io::Errno;
 
 use super::Session;
 use crate::ftp::bind::Origin;
-use crate::ftp::connect::prepare;
-use crate::ftp::control::socket_error;
 use crate::ftp::data::{
     extended_passive_target, give_up_extended, is_v4, may_fall_back, passive_target,
 };
+use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::Reply;
+use crate::ftp::tcp::prepare;
 
 /// Maximum age of a prepared connection: address translators and servers drop idle ones, pyftpdlib
 /// after 300 s.

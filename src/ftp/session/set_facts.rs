@@ -3,10 +3,10 @@
 //! the server supports pipelining.
 
 use super::Session;
-use crate::ftp::control::escaped;
 use crate::ftp::error::Error;
 use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
+use crate::ftp::text::escaped;
 use crate::ftp::time::timestamp;
 
 /// A time or mode, and the command that sets it. Times are in UTC seconds since the epoch.

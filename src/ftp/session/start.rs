@@ -9,13 +9,15 @@ use std::time::Duration;
 use super::restart_marker::RestartMarker;
 use super::{Failed, Session, intermediate};
 use crate::ftp::concurrent_handshake::ConcurrentHandshake;
-use crate::ftp::control::{escaped, socket_error};
-use crate::ftp::data::{PendingConnection, open};
+use crate::ftp::data::open;
+use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
+use crate::ftp::pending::PendingConnection;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::stream::MaybeTlsStream;
+use crate::ftp::text::escaped;
 
 /// Time for a server that broke off a handshake to report why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::restart_marker::RestartMarker;
 use super::start::send_file;
 use super::{Failed, Session};
-use crate::ftp::control::socket_error;
+use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;

@@ -4,6 +4,7 @@
 //! connecting fails.
 
 mod certificate;
+pub(super) mod distrust;
 mod signature;
 mod stream;
 mod tickets;
@@ -26,7 +27,8 @@ use rustls::{
 use zeroize::Zeroizing;
 
 pub use certificate::{Certificate, Fingerprint};
-pub use trust::{Distrust, Trust};
+pub use distrust::Distrust;
+pub use trust::Trust;
 
 pub(super) use stream::TlsStream;
 
@@ -163,7 +165,7 @@ impl HandshakeError {
     /// Converts to an FTP error.
     pub(super) fn into_error(self, phase: Phase) -> Error {
         match self {
-            Self::Io(error) => super::control::socket_error(phase, error),
+            Self::Io(error) => super::error::socket_error(phase, error),
             Self::Tls(error) => to_error(&error),
         }
     }

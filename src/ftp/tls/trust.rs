@@ -16,6 +16,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use super::certificate::day;
+use super::distrust::Distrust;
 use super::signature::{self, SHORT_RSA_SCHEMES, STRONG_RSA_BITS, SignatureProblem};
 use super::{Certificate, ConfigError, Fingerprint};
 
@@ -30,18 +31,6 @@ pub enum Trust {
     Pin(Fingerprint),
     /// Any certificate.
     Anyone,
-}
-
-/// A certificate that is not trusted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the server's certificate is not trusted: {reason} ({certificate}); {advice}")]
-pub struct Distrust {
-    /// The problem.
-    pub reason: String,
-    /// The certificate.
-    pub certificate: Certificate,
-    /// How to make it trusted.
-    pub advice: String,
 }
 
 /// Verifies certificates for rustls.
