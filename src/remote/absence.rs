@@ -1,16 +1,15 @@
-//! Whether nothing has a name that listings may leave out. Many servers never list names that begin
-//! with a dot.
+//! Lookups of names that listings may omit. Many servers never list names that begin with a dot.
 
 use super::retry::Exchange;
 use super::stat::{Lookup, lookup, lookup_by_name};
 use super::{Error, Remote};
 use crate::ftp::RemotePath;
 
-/// What is at `path`. Of a name that begins with a dot, a listing without it proves nothing: the
-/// server answers for the name itself (CWD, SIZE, MDTM).
+/// Looks up `path` reliably. For a name that begins with a dot, a listing without it proves
+/// nothing, so the server is asked about the name itself (CWD, SIZE, MDTM).
 ///
 /// # Errors
-/// The server's answers neither show the name nor rule it out.
+/// The server's replies neither show the name nor rule it out.
 pub(super) fn lookup_reliably(
     remote: &Remote,
     exchange: &mut Exchange<'_>,

@@ -1,8 +1,7 @@
-//! A connection for background work: what it brings is of use if it comes, and nothing
-//! is lost if it does not.
+//! A connection for background work. Its results are useful, but nothing is lost without them.
 //!
-//! Nothing here is tried again, nothing waits for another connection, and what the server refuses
-//! is left to whoever asks for it one day.
+//! Nothing here is retried or waits for another connection. A refused operation is left to the
+//! user's own request for it, if one comes.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -16,16 +15,18 @@ use super::{Error, ErrorKind, Remote, RemoteDownload, Version, rest_probe};
 use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath};
 use crate::pool::Lease;
 
-/// Most questions in one write …
+/// Maximum number of commands in one write.
 const MAX_TOGETHER: usize = 64;
-/// … and most bytes of them: a server that answers while more comes must not be stuck.
+/// Maximum number of bytes in one write. A server that replies while it receives more must not
+/// block.
 const MAX_BYTES: usize = 8 << 10;
-/// So long it may take until the connection by which REST was tried can be had again.
+/// How long to wait until the connection on which REST was probed is available again.
 const PROVEN: Duration = Duration::from_secs(1);
-/// What a question costs beside its path.
+/// Bytes of a command besides its path.
 const VERB_BYTES: usize = 8;
 
-/// A connection that nobody else has a use for now. Dropped, it goes back.
+/// A connection that no foreground operation needs at the moment. Dropping it returns it to the
+/// pool.
 #[derive(Debug)]
 pub struct BackgroundSession {
     remote: Remote,
@@ -43,8 +44,8 @@ pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<BackgroundSes
 }
 
 impl BackgroundSession {
-    /// How many directories should be [listed](Self::list) at once: as many as one round trip tells
-    /// of.
+    /// How many directories should be [listed](Self::list) together: as many as one round trip can
+    /// serve.
     pub fn most_to_list(&self) -> usize {
         let queues = self.lease.as_ref().is_some_and(|lease| lease.pipelines());
         if queues && self.lists_together() {
@@ -54,16 +55,16 @@ impl BackgroundSession {
         }
     }
 
-    /// Lists `directories` and tells each listing, as [`Remote::list`] would, with its number among
-    /// them. One that is not told could not be listed.
+    /// Lists `directories` as [`Remote::list`] would, and passes each listing to `visit` with its
+    /// index. Directories that could not be listed are skipped.
     pub fn list(
         &mut self,
         directories: &[RemotePath],
-        tell: &mut dyn FnMut(usize, DirectoryListing),
+        visit: &mut dyn FnMut(usize, DirectoryListing),
     ) {
-        let mut tell = |number, mut listing: DirectoryListing| {
+        let mut visit = |number, mut listing: DirectoryListing| {
             listing.entries.retain(|entry| !is_temporary(&entry.name));
-            tell(number, listing);
+            visit(number, listing);
         };
         let mut done = 0;
         while let Some(rest) = directories.get(done..).filter(|rest| !rest.is_empty()) {
@@ -71,7 +72,7 @@ impl BackgroundSession {
             let some = rest.get(..literal).unwrap_or_default();
             let some = some.get(..together(some)).unwrap_or_default();
             if some.len() > 1 && self.lists_together() {
-                self.list_together(some, &mut |number, listing| tell(done + number, listing));
+                self.list_together(some, &mut |number, listing| visit(done + number, listing));
                 done += some.len();
                 continue;
             }
@@ -87,14 +88,14 @@ impl BackgroundSession {
             let listed = list_all(&remote, &mut exchange, directory);
             self.lease = exchange.into_lease();
             match listed {
-                Ok(listing) => tell(number, listing),
-                Err(error) => log::debug!("not listed ahead: {error}"),
+                Ok(listing) => visit(number, listing),
+                Err(error) => log::debug!("cannot list ahead: {error}"),
             }
         }
     }
 
-    /// What the server says of each of `paths` now, asked in few round trips; none of what it does
-    /// not tell of.
+    /// Returns the current version of each of `paths`, requested in few round trips, or `None` if
+    /// the server does not report it.
     pub fn versions(&mut self, paths: &[RemotePath]) -> Vec<Option<Version>> {
         let mut versions = Vec::with_capacity(paths.len());
         while let Some(rest) = paths.get(versions.len()..).filter(|rest| !rest.is_empty()) {
@@ -108,10 +109,10 @@ impl BackgroundSession {
         versions
     }
 
-    /// The whole of `path`; none where it is more than `limit` bytes.
+    /// Returns the contents of `path`, or `None` if it is larger than `limit` bytes.
     ///
     /// # Errors
-    /// Why it did not come.
+    /// The reason why the transfer failed.
     pub fn fetch(&mut self, path: &RemotePath, limit: usize) -> Result<Option<Vec<u8>>, Error> {
         let remote = self.remote.clone();
         let Some(mut exchange) = self.exchange(&remote) else {
@@ -133,12 +134,12 @@ impl BackgroundSession {
         Ok(None)
     }
 
-    /// Begins to receive `path`, which is to be `version`, where `range` begins; where the server
-    /// can end there, it does.
+    /// Starts a download of `range` of `path`, which must still be `version`. Stops at the end of
+    /// the range if the server supports that.
     ///
     /// # Errors
-    /// The transfer's; [`ErrorKind::Changed`] where the server does not say that it is that
-    /// version, and [`ErrorKind::Unsupported`] where it does not begin at that offset.
+    /// Those of the transfer; [`ErrorKind::Changed`] if the server does not confirm the version,
+    /// and [`ErrorKind::Unsupported`] if the transfer does not start at that offset.
     pub fn open_within(
         mut self,
         path: &RemotePath,
@@ -150,15 +151,17 @@ impl BackgroundSession {
         if range.start > 0 && rest_probe::needs_probe(remote.profile()) {
             self.probe_rest(&remote, path);
             if rest_probe::needs_probe(remote.profile()) {
-                return Err(context.error(ErrorKind::Unsupported, &"REST is not to be trusted yet"));
+                return Err(
+                    context.error(ErrorKind::Unsupported, &"REST is not proven to work yet")
+                );
             }
         }
         let told = self.versions(std::slice::from_ref(path));
         if !matches!(told.first(), Some(Some(told)) if told.agrees(version)) {
-            return Err(context.error(ErrorKind::Changed, &"the server says otherwise by now"));
+            return Err(context.error(ErrorKind::Changed, &"the file has changed on the server"));
         }
         if let Some(lease) = &mut self.lease {
-            // The transfer ends early: nothing must have been asked for behind it.
+            // The transfer is aborted early, so no command may be sent ahead after it.
             lease.expect_more(false);
         }
         let Some(mut exchange) = self.exchange(&remote) else {
@@ -166,13 +169,16 @@ impl BackgroundSession {
         };
         let transfer = super::download::open_within(&remote, &mut exchange, path, range)?;
         if transfer.start() != range.start {
-            return Err(context.error(ErrorKind::Unsupported, &"no transfer begins there"));
+            return Err(context.error(
+                ErrorKind::Unsupported,
+                &"the server does not start transfers at this offset",
+            ));
         }
         Ok(transfer)
     }
 
-    /// Sees by `path` whether transfers begin where REST says, and goes on with another spare
-    /// connection.
+    /// Probes with `path` whether transfers start at the REST offset, and continues with another
+    /// spare connection.
     fn probe_rest(&mut self, remote: &Remote, path: &RemotePath) {
         if let Some(mut exchange) = self.exchange(remote) {
             rest_probe::probe(remote, &mut exchange, path);
@@ -183,7 +189,7 @@ impl BackgroundSession {
     fn list_together(
         &mut self,
         directories: &[RemotePath],
-        tell: &mut dyn FnMut(usize, DirectoryListing),
+        visit: &mut dyn FnMut(usize, DirectoryListing),
     ) {
         let Some(lease) = self.lease.as_mut() else {
             return;
@@ -192,7 +198,7 @@ impl BackgroundSession {
         let listed = lease.stat_batch(directories, &mut |number, listing| {
             if let Some(mut entries) = believed(listing) {
                 zone.to_utc_as_known(&mut entries);
-                tell(number, entries.into());
+                visit(number, entries.into());
             }
         });
         if let Err(error) = listed {
@@ -204,7 +210,7 @@ impl BackgroundSession {
     }
 
     fn lists_together(&self) -> bool {
-        // A zone to be found out takes a question of its own in between.
+        // Finding out the time zone would require a question of its own in between.
         stat_listing::is_believed(&self.remote) && self.remote.zone().is_known()
     }
 
@@ -246,7 +252,7 @@ impl Drop for BackgroundSession {
     }
 }
 
-/// How many of `paths`, the first ones, fit in one write.
+/// Returns how many of the first `paths` fit in one write.
 fn together(paths: &[RemotePath]) -> usize {
     let mut bytes = 0;
     let fits = |path: &&RemotePath| {

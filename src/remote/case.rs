@@ -1,4 +1,4 @@
-//! Servers on which names that differ in case are the same (IIS, FAT, SMB).
+//! Servers on which names that differ only in case are the same (IIS, FAT, SMB).
 
 use super::error::{ErrorContext, Operation, meaning, refusal};
 use super::listing::list_all;
@@ -8,19 +8,19 @@ use super::{Error, ErrorKind, Remote};
 use crate::ftp::{Capability, Finding, Kind, RemotePath};
 use crate::pool;
 
-/// What is known about upper and lower case on a server.
+/// Whether a server distinguishes upper and lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CaseRule {
     /// Names that differ in case are different.
     Sensitive,
-    /// They are the same.
+    /// Names that differ in case are the same.
     Insensitive,
-    /// Not seen yet.
+    /// Not known yet.
     Unknown,
 }
 
 impl Remote {
-    /// What is known about upper and lower case.
+    /// Returns what is known about case sensitivity.
     pub fn case_rule(&self) -> CaseRule {
         match self.profile().finding(Capability::CaseSensitive) {
             Finding::Works => CaseRule::Sensitive,
@@ -29,8 +29,9 @@ impl Remote {
         }
     }
 
-    /// Finds out whether names that differ in case are the same: `path` is not listed, and
-    /// something of this kind is whose name differs from it in case. One command, then the listing.
+    /// Finds out whether names that differ in case are the same. `path` is not listed, but an entry
+    /// of this kind is listed whose name differs from it only in case. Sends one command, then
+    /// requests the listing.
     ///
     /// # Errors
     /// The server could not be asked.
@@ -39,7 +40,7 @@ impl Remote {
         let answer = self.ask_for(&mut exchange, path, kind);
         match answer {
             Ok(()) => {
-                // Somebody may have made it since.
+                // Another client may have created it since.
                 let Some(parent) = path.parent() else {
                     return Ok(CaseRule::Unknown);
                 };
@@ -51,7 +52,7 @@ impl Remote {
                 {
                     return Ok(CaseRule::Unknown);
                 }
-                let why = format!("it has {path} by another spelling");
+                let why = format!("it has {path} under another spelling");
                 self.profile().fails(Capability::CaseSensitive, &why);
             }
             Err(fault) if refusal(&fault).is_some() && !is_lost(&fault) => {
@@ -70,7 +71,7 @@ impl Remote {
         Ok(self.case_rule())
     }
 
-    /// Asks for something of this kind by its path alone; an answer means that it is there.
+    /// Requests something of this kind by its path alone. Success means that it exists.
     fn ask_for(
         &self,
         exchange: &mut Exchange<'_>,
@@ -95,11 +96,11 @@ impl Remote {
         }
     }
 
-    /// Changes the spelling of a name in case only. A server that takes the new one for a file in
-    /// the way gets it by way of a temporary name.
+    /// Changes only the case of a name. If the server takes the new name for an existing file,
+    /// renames by way of a temporary name.
     ///
     /// # Errors
-    /// Those of rename(2). The file has its old name, or gets it back.
+    /// Those of rename(2). The file keeps its old name or gets it back.
     pub fn rename_case(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
         let mut exchange = self.exchange();
         for path in [from, to] {

@@ -1,4 +1,4 @@
-//! Changes to one path: directories made and removed, files deleted, times and modes set.
+//! Changes to one path: creating and removing directories, deleting files, setting times and modes.
 
 use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, is_unsupported, refusal};
@@ -10,7 +10,8 @@ use super::{Error, ErrorKind, Remote, Space, listing};
 use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
 use crate::pool;
 
-/// So many files for which a server refuses to set something show that it sets it of none.
+/// Number of files for which a server refuses to set an attribute after which it counts as never
+/// setting it.
 const MAX_REFUSALS: u8 = 5;
 
 /// See [`Remote::make_directory`].
@@ -29,9 +30,9 @@ pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), E
     made.map_err(|fault| remote.diagnose(&mut exchange, &context, &fault))
 }
 
-/// See [`Remote::remove_directory`]. Unfinished uploads do not show, so a directory with nothing
-/// else in it is empty to its user: those of this mount go with it, those of others may be under
-/// way.
+/// See [`Remote::remove_directory`]. Unfinished uploads are not shown, so a directory that contains
+/// nothing else is empty to its user. Those of this mount are deleted with it; those of other
+/// mounts may still be in progress.
 pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let context = ErrorContext::new(Operation::RemoveDirectory, path);
     let mut exchange = remote.exchange();
@@ -52,7 +53,7 @@ pub(super) fn remove_directory(remote: &Remote, path: &RemotePath) -> Result<(),
         .map_err(|fault| remote.diagnose(&mut exchange, &context, &fault))
 }
 
-/// Whether servers refuse to remove a full directory in such words.
+/// Whether servers use such a reply when they refuse to remove a directory that is not empty.
 fn may_mean_not_empty(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -64,8 +65,8 @@ fn may_mean_not_empty(kind: ErrorKind) -> bool {
     )
 }
 
-/// Deletes what is in `directory` where all of it is unfinished uploads of this mount; whether
-/// there is nothing left.
+/// Deletes the contents of `directory` if they are all unfinished uploads of this mount. Returns
+/// whether the directory is empty now.
 fn clear_leftovers(remote: &Remote, exchange: &mut Exchange<'_>, directory: &RemotePath) -> bool {
     let entries = match listing::list_all(remote, exchange, directory) {
         Ok(listing) if listing.completeness.answers_for(b".") => listing.entries,
@@ -104,7 +105,7 @@ pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     })
 }
 
-/// DELE, verified where the connection broke.
+/// Sends DELE, and verifies the result if the connection was lost.
 pub(super) fn delete_in(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -129,7 +130,7 @@ fn remove(
     )
 }
 
-/// What a time or a mode is set of.
+/// The kind of file whose time or mode is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     File,
@@ -147,7 +148,7 @@ pub(super) fn set_modified(
     let context = ErrorContext::new(Operation::SetTime, path);
     let profile = remote.profile();
     if owner == Owner::Directory && !profile.has(Capability::DirectoryTimes) {
-        let reason = "the server sets times of files alone";
+        let reason = "the server sets only times of files";
         return Err(context.error(ErrorKind::Unsupported, reason));
     }
     let set = set(
@@ -189,8 +190,8 @@ pub(super) fn set_mode(
     )
 }
 
-/// Tries the ways that are left until the server knows one. That a way is refused for a directory
-/// says nothing about files.
+/// Tries the remaining fallbacks until the server accepts one. A refusal for a directory proves
+/// nothing about files.
 fn set<W: Fallback>(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -209,15 +210,16 @@ fn set<W: Fallback>(
         {
             let error = remote.diagnose(exchange, context, fault);
             if error.kind != ErrorKind::NotFound || !is_there(remote, exchange, context.path) {
-                // A way that never worked and is refused for a few files is not tried for more of
-                // them.
+                // A command that never worked and is refused for a few files is not tried for
+                // further ones.
                 if is_about_the_way(error.kind) && is_witness {
                     remote.profile().doubt(capability, MAX_REFUSALS, fault);
                 }
                 return Err(error);
             }
-            // The file may have come to this name just now. A way that misses it again takes the
-            // command for a question about an odd name, as servers without MDTM's second form do.
+            // The file may have been renamed to this name a moment ago. A command that does not
+            // find it again takes its argument for a query about an odd name, as servers without
+            // the two-argument form of MDTM do.
             answer = exchange.run_idempotent(|session| step(session, way));
         }
         let Err(fault) = answer else {
@@ -234,24 +236,24 @@ fn set<W: Fallback>(
         last = Some(fault);
     }
     let reason = last.map_or_else(
-        || "the server has no command for it".to_owned(),
+        || "the server has no command for this".to_owned(),
         |fault| fault.to_string(),
     );
     Err(context.error(ErrorKind::Unsupported, &reason))
 }
 
-/// Whether something is at `path`.
+/// Whether something exists at `path`.
 fn is_there(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> bool {
     matches!(lookup(remote, exchange, path), Ok(Lookup::Found(_)))
 }
 
-/// Whether a refusal to set something may be that of a server which sets it of no file.
+/// Whether the refusal to set an attribute may come from a server that sets it for no file.
 fn is_about_the_way(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::PermissionDenied | ErrorKind::Other)
 }
 
-/// Whether the server did not understand this argument (501): another command may suit it better,
-/// though another path may suit this one.
+/// Whether the server did not understand this argument (501). Another command may work, and this
+/// command may work with another path.
 fn is_misunderstood(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().0 == 501)
 }
@@ -270,7 +272,7 @@ pub(super) fn space(remote: &Remote, path: &RemotePath) -> Option<Space> {
             if is_unsupported(&fault) {
                 remote.profile().fails(Capability::Avbl, &fault);
             }
-            log::debug!("no free space of {path}: {fault}");
+            log::debug!("cannot get the free space at {path}: {fault}");
             None
         }
     }

@@ -1,5 +1,5 @@
-//! Why the server refused, where it does not say (vsftpd never does): a look at the path and its
-//! directory tells what a file system would have said.
+//! Finds the cause of a refusal that gives no reason (vsftpd never does): an inspection of the path
+//! and its directory yields the error that a local file system would have reported.
 
 use super::error::{ErrorContext, Operation, meaning};
 use super::listing::list_all;
@@ -10,9 +10,9 @@ use crate::ftp::{Kind, RemotePath};
 use crate::pool;
 
 impl Remote {
-    /// The error for `fault`, met by `context`. After a refusal without a reason it looks at what
-    /// is there, in the same session; also after "no such directory", which is what pyftpdlib says
-    /// of a file.
+    /// Returns the error for `fault` in `context`. After a refusal without a reason, it inspects
+    /// the server over the same session; also after "no such directory", which pyftpdlib reports
+    /// for a file.
     pub(super) fn diagnose(
         &self,
         exchange: &mut Exchange<'_>,
@@ -28,14 +28,14 @@ impl Remote {
         context.error(kind, fault)
     }
 
-    /// What is wrong with `path`, judged by what is there.
+    /// Returns what is wrong with `path`, judged by what exists there.
     fn inspect(
         &self,
         exchange: &mut Exchange<'_>,
         operation: Operation,
         path: &RemotePath,
     ) -> ErrorKind {
-        // The root's absence has no other witness than the refusal itself.
+        // Only the refusal itself can show that the root does not exist.
         if path.is_root() {
             return ErrorKind::PermissionDenied;
         }
@@ -68,13 +68,13 @@ impl Remote {
         }
     }
 
-    /// Whether `path` is a directory with something in it.
+    /// Whether `path` is a directory that is not empty.
     pub(super) fn is_filled(&self, exchange: &mut Exchange<'_>, path: &RemotePath) -> bool {
         list_all(self, exchange, path).is_ok_and(|listing| !listing.entries.is_empty())
     }
 }
 
-/// What a refusal means when nothing is at the path, and its directory is there.
+/// Returns the meaning of a refusal if nothing exists at the path but its directory does.
 fn kind_if_absent(operation: Operation) -> ErrorKind {
     match operation {
         Operation::Store | Operation::MakeDirectory => ErrorKind::PermissionDenied,
@@ -91,7 +91,7 @@ fn kind_if_absent(operation: Operation) -> ErrorKind {
     }
 }
 
-/// What a refusal means when nothing can be seen.
+/// Returns the meaning of a refusal if the inspection showed nothing.
 fn kind_if_unknown(operation: Operation) -> ErrorKind {
     match operation {
         Operation::Home

@@ -1,4 +1,4 @@
-//! Whether the server has the bytes that were sent: its digest of them beside ours.
+//! Verification of uploads by digest: the server's digest is compared with the local one.
 
 use std::fs::File;
 use std::time::Duration;
@@ -10,17 +10,16 @@ use super::retry::Exchange;
 use super::{Error, Remote};
 use crate::ftp::{Digest, DigestCommand, RemotePath};
 
-/// Octets a second that a server takes in at least to make a digest of them.
+/// Minimum rate in bytes per second at which a server reads a file to compute its digest.
 const SLOWEST: u64 = 10 << 20;
 
 impl Remote {
-    /// Compares the first `size` bytes of `file` with what the server has at `stored`, where it
-    /// tells a digest.
+    /// Compares the first `size` bytes of `file` with the file at `stored` if the server can
+    /// compute a digest.
     ///
     /// # Errors
-    /// [`ErrorKind::Truncated`] where they differ, [`ErrorKind::Local`] where `file` cannot be
-    /// read. A server that tells none, or not this time, is not doubted: its 226 and the size
-    /// stand.
+    /// [`ErrorKind::Truncated`] if they differ, [`ErrorKind::Local`] if `file` cannot be read. It
+    /// is not an error if the server sends no digest: its 226 and the size count.
     pub(super) fn verify_digest(
         &self,
         exchange: &mut Exchange<'_>,
@@ -28,7 +27,7 @@ impl Remote {
         file: &File,
         size: u64,
     ) -> Result<(), Error> {
-        // ProFTPD tells none of nothing.
+        // ProFTPD sends no digest of an empty file.
         if self.verify() != Verify::Digest || size == 0 {
             return Ok(());
         }
@@ -41,7 +40,7 @@ impl Remote {
         if ours == told {
             return Ok(());
         }
-        let reason = format!("the server has other bytes than were sent: {told}, not {ours}");
+        let reason = format!("the server has different bytes than were sent: {told}, not {ours}");
         Err(context.error(ErrorKind::Truncated, &reason))
     }
 
@@ -56,10 +55,10 @@ impl Remote {
             match exchange.run_idempotent(|session| session.digest(command, path, patience)) {
                 Ok(Some(digest)) => return Some(digest),
                 Err(fault) if !is_unsupported(&fault) => {
-                    log::debug!("no digest of {path}: {fault}");
+                    log::debug!("cannot get a digest of {path}: {fault}");
                     return None;
                 }
-                Ok(None) => self.disable(command, &"its answer holds none"),
+                Ok(None) => self.disable(command, &"its reply contains none"),
                 Err(fault) => self.disable(command, &fault),
             }
         }

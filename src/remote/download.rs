@@ -1,4 +1,4 @@
-//! A file being read: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5), or of a range
+//! Downloads: RETR at an offset (RFC 959 §4.1.3, RFC 3659 §5) or of a range
 //! (draft-bryan-ftp-range).
 
 use std::mem;
@@ -11,8 +11,8 @@ use super::{Error, ErrorKind, Remote, rest_probe};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Permit};
 
-/// A file being read from an offset on. Dropped before its end, it ends the transfer and gives the
-/// session back, which may take a moment.
+/// A download from an offset. Dropping it before its end aborts the transfer and returns the
+/// session to the pool, which may take a moment.
 #[derive(Debug)]
 pub struct RemoteDownload {
     path: RemotePath,
@@ -24,7 +24,7 @@ pub struct RemoteDownload {
 #[derive(Debug)]
 enum State {
     Receiving(Box<ftp::Download>, Permit),
-    /// The data ended and the server said that this was all.
+    /// The data ended and the server confirmed that it is complete.
     Ended,
     Failed(Error),
 }
@@ -42,8 +42,8 @@ pub(super) fn open_at(
     open_in(remote, &mut exchange, path, offset)
 }
 
-/// The bytes of `path` in `range`, over the session of `exchange`: where the server knows RANG the
-/// transfer ends by itself, elsewhere it goes on behind them.
+/// Starts a download of `range` of `path` over the session of `exchange`. If the server supports
+/// RANG, the transfer ends after the range; otherwise it continues beyond it.
 pub(super) fn open_within(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -71,7 +71,7 @@ pub(super) fn open_within(
     }
 }
 
-/// The bytes of `path` from `offset` on, over the session of `exchange`.
+/// Starts a download of `path` from `offset` over the session of `exchange`.
 pub(super) fn open_in(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -101,7 +101,7 @@ pub(super) fn open_in(
     }
 }
 
-/// Whether the server does not know `mark`, the word before a transfer.
+/// Whether the server does not know `mark`, the command before a transfer.
 fn refuses(fault: &pool::Error, mark: &str) -> bool {
     let is_unknown =
         |fault| is_unsupported(fault) || refusal(fault).is_some_and(|it| it.code().0 == 501);
@@ -110,23 +110,25 @@ fn refuses(fault: &pool::Error, mark: &str) -> bool {
         && is_unknown(fault)
 }
 
-/// Whether the refusal is about the file, not about this transfer. libunftp says 150 before it
+/// Whether the refusal is about the file, not about this transfer. libunftp replies 150 before it
 /// opens the file, then 550.
 fn is_refused_for_good(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().0 == 550)
 }
 
 impl RemoteDownload {
-    /// Offset of the first byte: the one asked for, or 0 where the server knows no REST.
+    /// Returns the offset of the first byte: the requested one, or 0 if the server does not support
+    /// REST.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// Some bytes into `buffer`; 0 when the server ended the data and said so with its 226.
+    /// Reads some bytes into `buffer`. Returns 0 when the data has ended and the server has
+    /// confirmed it with a 226.
     ///
     /// # Errors
-    /// [`ErrorKind::Truncated`] where the data ended and the server said that it was not all; else
-    /// what broke. The same again when asked again.
+    /// [`ErrorKind::Truncated`] if the data ended and the server reports that it is incomplete;
+    /// otherwise what failed. Later calls return the same error.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         match &mut self.state {
             State::Receiving(transfer, _) => match transfer.read(buffer) {
@@ -142,7 +144,8 @@ impl RemoteDownload {
         }
     }
 
-    /// How long a packet takes to the server and back, where the kernel knows; by a proxy, to that.
+    /// Returns the round-trip time to the server, or to the proxy if there is one, if the kernel
+    /// knows it.
     pub fn round_trip(&self) -> Option<Duration> {
         match &self.state {
             State::Receiving(transfer, _) => transfer.round_trip(),
@@ -150,13 +153,14 @@ impl RemoteDownload {
         }
     }
 
-    /// Ends the transfer early and gives the session back where it can be saved. Dropping does the
-    /// same.
+    /// Ends the transfer early and returns the session to the pool if it is still usable. Dropping
+    /// does the same.
     pub fn abandon(self) {
         drop(self);
     }
 
-    /// The data ended: whether that was all, the completion reply tells.
+    /// Receives the completion reply after the end of the data, which says whether the data is
+    /// complete.
     fn end(&mut self) -> Result<usize, Error> {
         let State::Receiving(transfer, permit) = mem::replace(&mut self.state, State::Ended) else {
             return Ok(0);
@@ -184,24 +188,24 @@ impl RemoteDownload {
         }
     }
 
-    /// TLS did not tell the end of the data: whether the server says that the file has just the
-    /// size that came.
+    /// After a missing close_notify: whether the size that the server reports equals the number of
+    /// bytes received.
     fn is_whole(&self, session: &mut ftp::Session) -> bool {
         let size = session.size(&self.path);
         log::debug!(
-            "the end of {} is not TLS's, its size is {size:?}",
+            "{} ended without close_notify; its size is {size:?}",
             self.path
         );
         size.is_ok_and(|size| size == self.start.saturating_add(self.received))
     }
 
-    /// Remembers the failure; what is left of the transfer is dropped.
+    /// Stores the error and drops the rest of the transfer.
     fn fail(&mut self, error: ftp::Error) -> Error {
         let fault = pool::Error::from(error);
         let context = ErrorContext::new(Operation::Read, &self.path);
         let kind = match meaning(&fault, &self.path) {
             Some(kind) if self.received == 0 && is_refused_for_good(&fault) => kind,
-            // A refusal of a transfer that had begun is about the rest of the data.
+            // A refusal after the transfer has started is about the rest of the data.
             _ if refusal(&fault).is_some() => ErrorKind::Truncated,
             Some(kind) => kind,
             None => ErrorKind::Other,

@@ -1,5 +1,5 @@
-//! What a failed operation means, decided once: the reply code says which family (RFC 959 §4.2.1),
-//! its text sometimes which member, the operation the rest.
+//! Errors and the one place that classifies failures: by the reply code (RFC 959 §4.2.1), then its
+//! text, then the operation.
 
 use std::fmt;
 
@@ -7,53 +7,54 @@ use super::reply_text;
 use crate::ftp::{self, Capability, PathError, ProxyProblem, RemotePath, Reply, ServerProfile};
 use crate::pool;
 
-/// What went wrong, in words a file system understands; each has its own errno in the vfs.
+/// The kind of a failure, in file system terms. The vfs maps each kind to an errno.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// No such file or directory.
     NotFound,
-    /// The name exists already.
+    /// The name already exists.
     AlreadyExists,
     /// A directory that is not empty.
     NotEmpty,
-    /// A directory where a file is needed.
+    /// A directory where a file is required.
     IsDirectory,
-    /// A file where a directory is needed.
+    /// A file where a directory is required.
     NotDirectory,
-    /// The server refuses this user.
+    /// The server denies access to this user.
     PermissionDenied,
     /// The server is full (452, 552).
     NoSpace,
-    /// The user's quota is used up (552 that says so).
+    /// The user's quota is exceeded (a 552 that says so).
     QuotaExceeded,
-    /// The file is larger than the server takes.
+    /// The file is larger than the server accepts.
     FileTooLarge,
-    /// The name cannot be sent, or the server does not take it.
+    /// The name cannot be sent, or the server does not accept it.
     InvalidName,
     /// The name is too long.
     NameTooLong,
-    /// The server is busy with this file (450).
+    /// The file is in use on the server (450).
     Busy,
-    /// The server has no command for this.
+    /// The server has no command for this operation.
     Unsupported,
-    /// User or password refused.
+    /// The server refused the user name or the password.
     LoginRefused,
-    /// No TLS to be had with this server, or its certificate is not trusted.
+    /// TLS is not available on this server, or its certificate is not trusted.
     NotSecure,
     /// A deadline passed.
     TimedOut,
-    /// No route, no host, refused.
+    /// No route, unknown host, or connection refused.
     Unreachable,
-    /// The connection broke, and trying again did not help.
+    /// The connection was lost, and retrying did not help.
     ConnectionLost,
-    /// The file is no longer the one that was opened.
+    /// The file is no longer the version that was opened.
     Changed,
-    /// The server's words made no sense.
+    /// The server sent a malformed reply.
     Protocol,
-    /// Data ended before the file did, or the stored size is not the sent one.
+    /// The data ended before the end of the file, or the stored size differs from the number of
+    /// bytes sent.
     Truncated,
-    /// The server does not do it in this way. The way is remembered, and the next try takes
-    /// another.
+    /// The server does not support this method. The profile remembers that, and the next attempt
+    /// uses another one.
     OtherWay,
     /// A local file (the spool) could not be read.
     Local,
@@ -62,12 +63,12 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether the failure is the connection's, so that another one may do better.
+    /// Whether the connection failed, so that another connection may succeed.
     pub fn is_the_connection(self) -> bool {
         matches!(self, Self::ConnectionLost | Self::TimedOut)
     }
 
-    /// Whether the server may do it another day.
+    /// Whether the same operation may succeed later.
     pub fn may_pass(self) -> bool {
         self.is_the_connection()
             || matches!(
@@ -87,17 +88,17 @@ impl ErrorKind {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot {operation} {path}: {reason}")]
 pub struct Error {
-    /// What it means.
+    /// The kind of the failure.
     pub kind: ErrorKind,
-    /// In the imperative: `read`, `store`, `list`, `rename`.
+    /// The operation, in the imperative: `read`, `store`, `list`, `rename`.
     pub operation: &'static str,
-    /// On what.
+    /// The path on the server.
     pub path: RemotePath,
-    /// The cause in words: the server's reply, the socket's error. Never a secret.
+    /// The cause: the server's reply or the socket error. Never contains a secret.
     pub reason: String,
 }
 
-/// What is being done.
+/// The operation in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Home,
@@ -133,7 +134,7 @@ impl Operation {
     }
 }
 
-/// An operation and its path: what an error names.
+/// The operation and path that an error names.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ErrorContext<'a> {
     pub(super) operation: Operation,
@@ -155,7 +156,7 @@ impl<'a> ErrorContext<'a> {
     }
 }
 
-/// The server's refusal, where this is one.
+/// Returns the server's refusal, if `fault` is one.
 pub(super) fn refusal(fault: &pool::Error) -> Option<&Reply> {
     match fault {
         pool::Error::Session(error) => match &**error {
@@ -171,7 +172,8 @@ pub(super) fn is_unsupported(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().means_unsupported())
 }
 
-/// Whether the refusal may pass: a 4xx (RFC 959 §4.2.1) whose words give no lasting reason.
+/// Whether the refusal may be temporary: a 4xx (RFC 959 §4.2.1) whose text gives no permanent
+/// reason.
 pub(super) fn is_passing(fault: &pool::Error, path: &RemotePath) -> bool {
     refusal(fault).is_some_and(|reply| (400..500).contains(&reply.code().0))
         && matches!(
@@ -180,7 +182,8 @@ pub(super) fn is_passing(fault: &pool::Error, path: &RemotePath) -> bool {
         )
 }
 
-/// What `fault` means of an operation on `path`; nothing where the server refused without a reason.
+/// Returns the meaning of `fault` for an operation on `path`, or `None` if the server refused
+/// without a reason.
 pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKind> {
     match fault {
         pool::Error::Session(error) => session_meaning(error, path),
@@ -227,12 +230,13 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
     Some(kind)
 }
 
-/// What the refusal `reply` means of an operation on `path`; nothing where it gives no reason.
+/// Returns the meaning of the refusal `reply` for an operation on `path`, or `None` if it gives no
+/// reason.
 pub(super) fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKind> {
     let said = || reply_text::reason(reply.lines(), path);
     match reply.code().0 {
         _ if reply.code().means_unsupported() => Some(ErrorKind::Unsupported),
-        // Before the data's end.
+        // A completion before the end of the data.
         200..=299 => Some(ErrorKind::Truncated),
         421 | 425 | 426 => Some(ErrorKind::ConnectionLost),
         430 | 530 | 532 => Some(ErrorKind::PermissionDenied),
@@ -248,8 +252,8 @@ pub(super) fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKin
     }
 }
 
-/// What the server answered; none where it refused. It is not asked again where it does not know
-/// the command that needs `capability`.
+/// Converts a refusal to `None`. A server that does not know the command is not asked again for
+/// what needs `capability`.
 pub(super) fn unless_refused<T>(
     answer: Result<T, ftp::Error>,
     profile: &ServerProfile,
@@ -262,7 +266,7 @@ pub(super) fn unless_refused<T>(
             Ok(None)
         }
         Err(ftp::Error::Refused { reply, .. }) if reply.code().0 != 421 => Ok(None),
-        // A time that is none, of a file that has none.
+        // A malformed time, for a file that has none.
         Err(ftp::Error::Malformed { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -1,24 +1,24 @@
-//! Commands to the same end, the best first: how a time or a mode is set, how a digest is asked
-//! for, how an upload is resumed. The profile knows which of them the server has.
+//! Alternative commands for one purpose, the best first: setting a time or a mode, requesting a
+//! digest, resuming an upload. The profile knows which of them the server has.
 
 use crate::ftp::{Capability, DigestCommand, Error, RemotePath, ServerProfile, Session, Setting};
 
-/// One of several commands to the same end.
+/// One of several commands for the same purpose.
 pub(super) trait Fallback: Copy + 'static {
     /// All of them, the best first.
     const ALL: &'static [Self];
 
-    /// The capability of a server that has the command.
+    /// Returns the capability of a server that has the command.
     fn capability(self) -> Capability;
 
-    /// The ways worth trying on a server with this profile.
+    /// Returns the commands worth trying on a server with this profile.
     fn candidates(profile: &ServerProfile) -> impl Iterator<Item = Self> + '_ {
         let ways = Self::ALL.iter().copied();
         ways.filter(|way| profile.has(way.capability()))
     }
 }
 
-/// How a time of modification is set.
+/// A command that sets a modification time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimeWay {
     /// MFMT (draft-somers-ftp-mfxx).
@@ -27,7 +27,7 @@ pub(super) enum TimeWay {
     Mff,
     /// SITE UTIME.
     SiteUtime,
-    /// MDTM with a time, as vsftpd takes it.
+    /// MDTM with a time, in vsftpd's form.
     Mdtm,
 }
 
@@ -45,7 +45,7 @@ impl Fallback for TimeWay {
 }
 
 impl TimeWay {
-    /// The command that sets a time of `seconds` so, tried first.
+    /// Returns the command that sets a time of `seconds`; it is tried first.
     pub(super) fn setting(self, seconds: i64) -> Setting {
         match self {
             Self::Mfmt => Setting::Mfmt(seconds),
@@ -72,7 +72,7 @@ impl TimeWay {
     }
 }
 
-/// How a mode is set.
+/// A command that sets a mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ModeWay {
     /// SITE CHMOD.
@@ -93,7 +93,7 @@ impl Fallback for ModeWay {
 }
 
 impl ModeWay {
-    /// The command that sets `mode` so.
+    /// Returns the command that sets `mode`.
     pub(super) fn setting(self, mode: u32) -> Setting {
         match self {
             Self::SiteChmod => Setting::SiteChmod(mode),
@@ -111,7 +111,7 @@ impl ModeWay {
     }
 }
 
-/// How an upload that broke goes on. ProFTPD refuses both unless its AllowStoreRestart is set.
+/// A command that resumes a broken upload. ProFTPD refuses both unless AllowStoreRestart is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResumeWay {
     /// REST before STOR (RFC 3659 §5).

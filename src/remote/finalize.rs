@@ -1,6 +1,6 @@
-//! The last step of an upload: the file's mode, time and name, in one flight where the server
-//! queues commands (RFC 959 §4.1.3, draft-somers-ftp-mfxx). What that did not set is set
-//! afterwards, in the ways that are left.
+//! The last step of an upload: setting the mode, time and name of the file, in one write if the
+//! server supports pipelining (RFC 959 §4.1.3, draft-somers-ftp-mfxx). Attributes that this did not
+//! set are set afterwards with the remaining fallbacks.
 
 use super::change::Owner;
 use super::fallbacks::{Fallback, ModeWay, TimeWay};
@@ -9,12 +9,12 @@ use super::{Commit, Error, Remote, Stored, Version, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
 
-/// The mode that servers give a new file: their umask is 022 unless somebody changed it.
+/// The mode that servers give new files under the usual umask 022.
 const USUAL_MODE: u32 = 0o644;
 
-/// Makes time and mode of the file at `from`, which was `found` so, what `commit` asks for, where
-/// they are not, and renames it to `target` where it has another name. Returns what time and mode
-/// are then, which is best effort.
+/// Sets the time and mode of the file at `from` to those in `commit` if `found` shows that they
+/// differ, and renames it to `target` if that is another name. Returns the resulting time and mode;
+/// setting them is best effort.
 ///
 /// # Errors
 /// Those of the rename. The error names the path that the server refused.
@@ -53,16 +53,16 @@ pub(super) fn place(
     Ok(finalizer.stored)
 }
 
-/// A file that gets its place.
+/// A file that is being given its final name and attributes.
 struct Finalizer<'a> {
     remote: &'a Remote,
     path: &'a RemotePath,
-    /// The mode that is still to be set.
+    /// The mode that remains to be set.
     mode: Option<u32>,
-    /// The time that is still to be set.
+    /// The time that remains to be set.
     modified: Option<i64>,
     stored: Stored,
-    /// What the server told of it before.
+    /// The facts that the server reported before.
     found: Option<&'a Entry>,
     size: u64,
 }
@@ -101,7 +101,8 @@ impl Finalizer<'_> {
         Ok(())
     }
 
-    /// The versions that the file may have when its time `is_set` to this, or is not.
+    /// Returns the versions that the file may have, depending on whether its time was set to
+    /// `is_set`.
     fn versions(&self, is_set: Option<i64>) -> Vec<Version> {
         let as_found = Version {
             size: Some(self.size),
@@ -131,8 +132,8 @@ impl Finalizer<'_> {
             }
         }
         if self.stored.modified.is_none() && remote.profile().has(Capability::Mdtm) {
-            // Without MLST the time has to be asked for, or the first listing would show another
-            // one than was shown before, and editors would take the file for changed by others.
+            // Without MLST, the time must be requested. Otherwise the first listing would show a
+            // different time than before, and editors would take the file for changed by others.
             let told = exchange.run_idempotent(|session| session.modified(path));
             self.stored.modified = told.ok();
         }

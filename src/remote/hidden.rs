@@ -1,5 +1,5 @@
-//! Files that lost their name while programs still have them open: they stay on the server under a
-//! temporary name, as NFS's "silly rename" does, until the last of these programs closes them.
+//! Files that were deleted while programs still have them open. They stay on the server under a
+//! temporary name, like "silly rename" of NFS, until the last program closes them.
 
 use super::error::{ErrorContext, Operation};
 use super::rename::{Moved, move_aside, move_path};
@@ -9,8 +9,8 @@ use crate::ftp::RemotePath;
 
 /// A file under a temporary name that programs still read.
 ///
-/// Until it is [condemned](Self::mark_for_deletion), the journal says that it gets its name back;
-/// after that, that it is deleted. Dropped, it is cleared away later.
+/// Until it is [marked for deletion](Self::mark_for_deletion), the journal says that it gets its
+/// name back; afterwards, that it is deleted. If dropped, it is cleaned up later.
 #[derive(Debug)]
 pub struct HiddenFile {
     remote: Remote,
@@ -18,11 +18,11 @@ pub struct HiddenFile {
 }
 
 impl Remote {
-    /// Renames the file at `path` to a temporary name beside it: RNFR and RNTO, one round trip
-    /// where the server pipelines. [`Remote::list`] does not show that name.
+    /// Renames the file at `path` to a temporary name in the same directory (RNFR and RNTO), in one
+    /// round trip if the server supports pipelining. [`Remote::list`] does not show that name.
     ///
     /// # Errors
-    /// Those of rename(2). The file has its name, or gets it back.
+    /// Those of rename(2). The file keeps its name or gets it back.
     pub fn hide(&self, path: &RemotePath) -> Result<HiddenFile, Error> {
         let mut exchange = self.exchange();
         self.resolve_leftovers(&mut exchange, path);
@@ -53,33 +53,34 @@ impl Remote {
 }
 
 impl HiddenFile {
-    /// Where it is on the server.
+    /// Returns its path on the server.
     pub fn path(&self) -> &RemotePath {
         self.temporary.path()
     }
 
-    /// Its name is gone for good: the next mount deletes it, should this one be killed.
+    /// Records that its old name is gone for good. If this mount is killed, the next one deletes
+    /// the file.
     pub fn mark_for_deletion(&mut self) {
         self.temporary.mark_for_deletion();
     }
 
-    /// Gives the file its old name back, unless another has it now. Where that fails it is tried
-    /// again later.
+    /// Gives the file its old name back, unless another file has it now. A failure is retried
+    /// later.
     pub fn put_back(self) {
         let Self { remote, temporary } = self;
         temporary.put_back(&mut remote.exchange(), false);
     }
 
-    /// Deletes it: nothing has it open any more. Where that fails it is tried again later.
+    /// Deletes the file, which is no longer open. A failure is retried later.
     pub fn delete(self) {
         let Self { remote, temporary } = self;
         temporary.delete(&mut remote.exchange());
     }
 
-    /// Moves it into `directory`, because its own is removed.
+    /// Moves the file into `directory`, because its own directory is being removed.
     ///
     /// # Errors
-    /// The server refused; it is where it was.
+    /// The server refused. The file stays where it is.
     pub fn move_to(&mut self, directory: &RemotePath) -> Result<(), Error> {
         let old = self.path().clone();
         let context = ErrorContext::new(Operation::Rename, &old);
@@ -100,18 +101,18 @@ impl HiddenFile {
         }
     }
 
-    /// A directory above it is about to be renamed: should this mount be killed, it may be at
-    /// `path`.
+    /// Records that the file may be at `path` if this mount is killed, because a directory above it
+    /// is about to be renamed.
     pub fn expect_at(&self, path: &RemotePath) {
         self.temporary.expect_at(path);
     }
 
-    /// That directory was renamed: it is at `path` now.
+    /// Records that the file is at `path`, because a directory above it was renamed.
     pub fn is_at(&mut self, path: RemotePath) {
         self.temporary.is_at(path);
     }
 
-    /// That directory was not renamed.
+    /// Records that the directory above it was not renamed.
     pub fn is_not_at(&self, path: &RemotePath) {
         self.temporary.is_not_at(path);
     }

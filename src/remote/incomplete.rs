@@ -1,4 +1,4 @@
-//! Directories whose listing was not wholly understood: each is logged once and counted.
+//! Directories whose listings could not be fully parsed. Each is logged once and counted.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,26 +6,26 @@ use std::sync::{Mutex, PoisonError};
 use super::listing::Received;
 use crate::ftp::{Completeness, RemotePath, UnusedLine};
 
-/// Most directories that are remembered; a server may have any number of bad ones.
+/// Maximum number of remembered directories. A server may have any number of bad ones.
 const MAX: usize = 1_024;
 
-/// The directories of one mount; a handle's interior.
+/// The directories of one mount.
 #[derive(Debug, Default)]
 pub(super) struct IncompleteDirectories {
     seen: Mutex<BTreeMap<RemotePath, String>>,
 }
 
-/// Directories whose last listing was not wholly understood.
+/// Directories whose last listing could not be fully parsed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IncompleteListings {
-    /// Number of directories; counting stops at 1024.
+    /// Number of directories, up to 1024.
     pub directories: usize,
-    /// One of them, with the reason.
+    /// One of the directories, with the reason.
     pub sample: Option<(RemotePath, String)>,
 }
 
 impl IncompleteDirectories {
-    /// Counts `directory` when its listing left out names, and logs that the first time.
+    /// Counts `directory` if its listing omits names, and logs that the first time.
     pub(super) fn update(&self, directory: &RemotePath, received: &Received) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(reason) = reason(received) else {
@@ -40,7 +40,7 @@ impl IncompleteDirectories {
         log::warn!("the listing of {directory} is not complete: {reason}");
     }
 
-    /// The directories so far.
+    /// Returns the directories found so far.
     pub(super) fn snapshot(&self) -> IncompleteListings {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let first = seen.iter().next();
@@ -51,7 +51,8 @@ impl IncompleteDirectories {
     }
 }
 
-/// Why a listing is not complete; none where it is, or where the server lets nothing be listed.
+/// Returns why a listing is incomplete, or `None` if it is complete or the server allows no
+/// listing.
 fn reason(received: &Received) -> Option<String> {
     let text = |line: &UnusedLine| {
         let shown = String::from_utf8_lossy(&line.text)
@@ -73,11 +74,11 @@ fn reason(received: &Received) -> Option<String> {
         | Completeness::Blank
         | Completeness::Unlistable => None,
         Completeness::Unreadable => Some(format!(
-            "no dialect of LIST matches; {}",
+            "unknown LIST format; {}",
             lines.unwrap_or_default()
         )),
         Completeness::Incomplete => {
-            Some(lines.unwrap_or_else(|| "the server says that it left out a part".to_owned()))
+            Some(lines.unwrap_or_else(|| "the server reports that it omitted entries".to_owned()))
         }
     }
 }

@@ -1,9 +1,8 @@
-//! What becomes of the server's symbolic links: shown as links, followed to what they lead to, or
-//! hidden.
+//! Policy for the server's symbolic links: show them as links, follow them, or hide them.
 //!
-//! Following is the server's own doing: SIZE and CWD on a link answer for its target. So a followed
-//! link may show what lies outside the mounted directory, though never what the login may not
-//! reach.
+//! The server itself follows links: SIZE and CWD on a link apply to its target. A followed link can
+//! therefore show files outside the mounted directory, but never files that the login cannot
+//! access.
 
 use super::Remote;
 use super::error::refusal;
@@ -11,25 +10,25 @@ use super::retry::Exchange;
 use crate::ftp::{Entry, Kind, Modified, Precision, RemotePath};
 use crate::pool;
 
-/// Most links of one listing that are followed: each costs a round trip or two.
+/// Maximum number of links of one listing that are followed. Each costs one or two round trips.
 const MAX_FOLLOWED: usize = 1_000;
 
-/// How symbolic links are treated.
+/// How symbolic links are presented.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Links {
-    /// As links; where they lead is kept inside the mount by whoever shows it.
+    /// As links. The layer that shows them keeps their targets inside the mount.
     #[default]
     Show,
-    /// As the files and directories they lead to, where the server says that there is one.
+    /// As the files and directories that they point to, if the server reports that those exist.
     Follow,
     /// Not at all.
     Hide,
 }
 
-/// A directory's entries as they are shown.
+/// Applies the link policy to the entries of a directory.
 ///
 /// # Errors
-/// The session broke.
+/// The session failed.
 pub(super) fn apply_policy_to_all(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -46,7 +45,7 @@ pub(super) fn apply_policy_to_all(
             for (number, entry) in links.enumerate() {
                 if number == MAX_FOLLOWED {
                     log::warn!(
-                        "{directory} has more than {MAX_FOLLOWED} links: the others are not followed"
+                        "{directory} has more than {MAX_FOLLOWED} links; not following the others"
                     );
                     break;
                 }
@@ -57,10 +56,10 @@ pub(super) fn apply_policy_to_all(
     Ok(entries)
 }
 
-/// One entry of `directory` as it is shown; none where it is hidden.
+/// Applies the link policy to one entry of `directory`. Returns `None` if it is hidden.
 ///
 /// # Errors
-/// The session broke.
+/// The session failed.
 pub(super) fn apply_policy(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -78,8 +77,8 @@ pub(super) fn apply_policy(
     }
 }
 
-/// Makes the link `entry` what it leads to; it stays a link where it leads nowhere, or back to a
-/// directory it is in: programs that walk a tree would never come to its end.
+/// Replaces the link `entry` with its target. It stays a link if it points nowhere, or to a
+/// directory that contains it, because programs that walk the tree would never finish.
 fn follow(
     exchange: &mut Exchange<'_>,
     directory: &RemotePath,
@@ -98,12 +97,13 @@ fn follow(
             utc: true,
         });
     } else {
-        // What it is there tells more than the link's words, which may lead by way of other links.
+        // The working directory is more reliable than the link's text, which may lead through other
+        // links.
         let entered = exchange.run_idempotent(|session| {
             session.change_directory(&path)?;
             match session.working_directory() {
                 Ok(place) => Ok(Some(place)),
-                // A server that does not say where it is leads nowhere.
+                // If the server does not report its working directory, the target is unknown.
                 Err(_) if session.is_usable() => Ok(None),
                 Err(fault) => Err(fault),
             }
@@ -127,7 +127,7 @@ fn follow(
         entry.size = None;
         entry.modified = None;
     }
-    // Those were the link's own.
+    // These were the properties of the link itself.
     (entry.mode, entry.target, entry.unique) = (None, None, None);
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Servers whose listings and MLST tell wrong sizes: of 32 bits, or of what a file is stored in.
-//! SIZE (RFC 3659 §4) tells how many bytes a transfer brings. Where the two were found to differ,
-//! listed sizes are unknown, and SIZE is asked.
+//! Servers whose listings and MLST report wrong sizes: truncated to 32 bits, or the size of the
+//! stored form. SIZE (RFC 3659 §4) reports the number of bytes that a transfer delivers. On servers
+//! where the two were found to differ, listed sizes count as unknown and SIZE is used instead.
 
 use super::error::{ErrorContext, Operation, unless_refused};
 use super::retry::Exchange;
@@ -12,13 +12,13 @@ pub(super) fn are_wrong(profile: &ServerProfile) -> bool {
     profile.finding(Capability::ListedSizes) == Finding::Fails
 }
 
-/// The server listed `listed` bytes for the file at `path`, which has `size`.
+/// Records that the server listed `listed` bytes for the file at `path`, whose size is `size`.
 pub(super) fn record_wrong(profile: &ServerProfile, path: &RemotePath, listed: u64, size: u64) {
-    let why = format!("of {path}, which has {size} bytes, it listed {listed}");
+    let why = format!("it listed {listed} bytes for {path}, which has {size}");
     profile.fails(Capability::ListedSizes, &why);
 }
 
-/// Forgets the sizes of files where they are wrong.
+/// Removes the sizes of files if they are wrong on this server.
 pub(super) fn forget_wrong(profile: &ServerProfile, entries: &mut [Entry]) {
     if are_wrong(profile) {
         for entry in entries.iter_mut().filter(|it| it.kind == Kind::File) {
@@ -27,7 +27,8 @@ pub(super) fn forget_wrong(profile: &ServerProfile, entries: &mut [Entry]) {
     }
 }
 
-/// Gives a file that was found at `path` the size that SIZE tells, where listed ones are wrong.
+/// Replaces the size of a file that was found at `path` with that of SIZE, if listed sizes are
+/// wrong.
 pub(super) fn correct(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -40,7 +41,7 @@ pub(super) fn correct(
     Ok(())
 }
 
-/// The size that SIZE tells of the file at `path`; none where it tells none.
+/// Returns the size of the file at `path` from SIZE, or `None` if the server does not report it.
 pub(super) fn ask(
     remote: &Remote,
     exchange: &mut Exchange<'_>,

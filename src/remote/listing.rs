@@ -1,11 +1,11 @@
-//! A directory's listing, and how far it can be trusted.
+//! A directory's listing and how far it can be trusted.
 //!
-//! MLSD where the server has it, else STAT where that is as good as LIST, else LIST. What comes is
-//! believed when it shows that the server looked at this directory. An answer that may come of a
-//! file, of nothing, of another directory or of a misread option goes through `listing_check.rs`,
-//! which asks in another form and remembers in the profile what it learned. The result says whether
-//! a name that is not among the entries may be there nevertheless ([`Completeness`]); such a name
-//! is asked for by itself (`stat.rs`).
+//! Uses MLSD if the server has it, otherwise STAT if that is as good as LIST, otherwise LIST. A
+//! result is accepted if it shows that the server read this directory. A result that may belong to
+//! a file, to nothing, to another directory or to a misread option goes through `listing_check.rs`,
+//! which asks in another form and records in the profile what it learned. The listing says whether
+//! a name that is not among the entries may still exist ([`Completeness`]); such a name is looked
+//! up separately (`stat.rs`).
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ use crate::ftp::{
 };
 use crate::pool;
 
-/// The listing as users see it.
+/// Returns the listing as users see it.
 pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListing, Error> {
     let mut exchange = if stat_listing::is_believed(remote) {
         remote.exchange()
@@ -43,7 +43,7 @@ pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListin
     Ok(listing)
 }
 
-/// The listing of `directory` with unfinished uploads in it.
+/// Returns the listing of `directory`, including unfinished uploads.
 pub(super) fn list_all(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -67,7 +67,8 @@ pub(super) fn list_all(
     })
 }
 
-/// A server that has not yet listed a name that begins with a dot may leave out all of them.
+/// Downgrades the completeness for a server that has not yet listed a name that begins with a dot:
+/// it may omit all of them.
 fn as_shown(completeness: Completeness, shows_hidden: bool) -> Completeness {
     match completeness {
         Completeness::Complete if !shows_hidden => Completeness::Visible,
@@ -75,7 +76,8 @@ fn as_shown(completeness: Completeness, shows_hidden: bool) -> Completeness {
     }
 }
 
-/// Asks by the best command that the server has, and by the next where an answer cannot be read.
+/// Requests the listing with the best command that the server has, and with the next one if a reply
+/// cannot be parsed.
 fn receive(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -129,7 +131,7 @@ fn receive(
     }
 }
 
-/// The entry lines of LIST's answer about the names in `directory`: what MLSD does not tell (a
+/// Returns the entries that LIST shows in `directory`, for facts that MLSD does not report (a
 /// link's target).
 pub(super) fn list_lines(
     remote: &Remote,
@@ -146,16 +148,16 @@ pub(super) fn list_lines(
     }
 }
 
-/// What a server sent in answer to one command.
+/// The server's answer to one listing command.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) entries: Vec<Entry>,
     pub(super) completeness: Completeness,
-    /// Nothing shows that the server looked at a directory.
+    /// Whether nothing shows that the server read a directory.
     pub(super) is_empty: bool,
-    /// It has a line for the directory itself.
+    /// Whether it contains a line for the directory itself.
     pub(super) names_itself: bool,
-    /// How many lines gave no entry, and the first one.
+    /// Number of lines that could not be parsed, and the first one.
     pub(super) unused: (u64, Option<UnusedLine>),
 }
 
@@ -170,7 +172,7 @@ impl Received {
         }
     }
 
-    /// Without entries.
+    /// Creates a result without entries.
     pub(super) fn nothing(completeness: Completeness) -> Self {
         Self {
             completeness,
@@ -181,7 +183,7 @@ impl Received {
 }
 
 impl From<Vec<Entry>> for Received {
-    /// A complete listing.
+    /// Creates the result of a complete listing.
     fn from(entries: Vec<Entry>) -> Self {
         Self {
             entries,
@@ -193,7 +195,8 @@ impl From<Vec<Entry>> for Received {
     }
 }
 
-/// One listing with its times in UTC; none when memory has no room for it.
+/// Requests one listing and converts its times to UTC. Returns `None` if it exceeds the memory
+/// limit.
 pub(super) fn fetch(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -207,7 +210,7 @@ pub(super) fn fetch(
     })
 }
 
-/// The same in exactly this form.
+/// Like [`fetch`], in exactly this form.
 pub(super) fn fetch_as(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -232,7 +235,7 @@ fn receive_by(
 ) -> Result<Option<Received>, ftp::Error> {
     let mut entries = Vec::new();
     let listed = list(session, &mut |mut entry| {
-        // Nothing here uses them, and they are of the server's length.
+        // Nothing here uses them, and the server determines their length.
         (entry.owner, entry.group) = (None, None);
         record_mode_support(remote.profile(), &entry);
         entries.push(entry);
@@ -243,18 +246,18 @@ fn receive_by(
         listed => listed?,
     };
     remote.zone().to_utc(session, directory, &mut entries);
-    // The entries are counted until they are ready for the cache, which has a bound of its own.
+    // The entries count until they are ready for the cache, which has its own limit.
     Ok(Some(Received::new(entries, &outcome)))
 }
 
-/// What `entry` says of the server's modes.
+/// Records what `entry` shows about the server's modes.
 pub(super) fn record_mode_support(profile: &ServerProfile, entry: &Entry) {
     if entry.kind == Kind::Directory && entry.mode.is_some_and(|mode| mode & 0o111 != 0) {
         profile.works(Capability::DirectoryModes);
     }
 }
 
-/// Each name once: the first line of it.
+/// Removes all but the first entry of each name.
 fn without_repeats(mut entries: Vec<Entry>) -> Vec<Entry> {
     let mut seen = HashSet::with_capacity(entries.len());
     let first: Vec<bool> = entries
@@ -273,7 +276,7 @@ pub(super) fn too_large(remote: &Remote, directory: &RemotePath) -> Error {
     ErrorContext::new(Operation::List, directory).error(
         ErrorKind::Protocol,
         &format!(
-            "the listings under way take more than {mebibytes} MiB of memory: see -o cache_size"
+            "listings in progress take more than {mebibytes} MiB of memory; see -o cache_size"
         ),
     )
 }

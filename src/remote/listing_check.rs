@@ -1,9 +1,9 @@
-//! Checks of listings that may not be the directory's: an empty one, one of a single name that is
-//! the directory's own, one that equals another directory's, and a refusal.
+//! Checks of listings that may not belong to the directory: an empty one, one with only the
+//! directory's own name, one that equals another directory's, and a refusal.
 //!
-//! Each check asks in another form, and what it learns goes into the profile: a form that has shown
-//! entries is believed from then on, so a sound server is checked once. CWD is the witness that a
-//! directory is there and may be entered (RFC 959 §4.1.1).
+//! Each check asks in another form and records the result in the profile. A form that has listed
+//! entries is trusted from then on, so a correct server is checked once. CWD shows whether a
+//! directory exists and can be entered (RFC 959 §4.1.1).
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -16,17 +16,17 @@ use super::{Error, ErrorKind, Remote, reply_text, stat};
 use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListWith, RemotePath};
 use crate::pool;
 
-/// A name that nothing has.
+/// A name that no file has.
 pub(super) const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
-/// Most names of NLST whose kinds are asked for one by one.
+/// Maximum number of NLST names whose kinds are requested one by one.
 const MAX_BARE_NAMES: usize = 1_000;
-/// Names that begin with a dot, asked for one by one, before a listing is to tell whether it shows
-/// them.
+/// Number of names that begin with a dot that are requested one by one before a listing is used to
+/// find out whether it shows them.
 const MAX_DOT_NAMES: u32 = 2;
-/// Most refusals whose words are remembered.
+/// Maximum number of refusals whose text is remembered.
 const MAX_WORDS: usize = 16;
 
-/// `received`, in answer to `with`, as far as it is `directory`'s.
+/// Returns the part of `received`, a reply to `with`, that belongs to `directory`.
 pub(super) fn judge(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -54,8 +54,8 @@ pub(super) fn judge(
     check_path(remote, exchange, directory, with, received)
 }
 
-/// The listing that a refusal of `with` stands for. Some servers refuse to list an empty directory
-/// (`550 No files found`); others refuse to list what may be entered.
+/// Returns the listing that a refusal of `with` stands for. Some servers refuse to list an empty
+/// directory (`550 No files found`); others refuse to list a directory that can be entered.
 pub(super) fn judge_refusal(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -98,7 +98,7 @@ pub(super) fn judge_refusal(
             }
         }
         Ok(Some(received)) => {
-            let why = "it refused to list the path and listed the directory after CWD";
+            let why = "it refused to list the path but listed the directory after CWD";
             remote.profile().fails(Capability::PathArgument, &why);
             return Ok(without_hidden(inside, received));
         }
@@ -111,7 +111,8 @@ pub(super) fn judge_refusal(
     Ok(Received::nothing(completeness))
 }
 
-/// An empty listing without a line for the directory itself: the server may have looked at nothing.
+/// Checks an empty listing without a line for the directory itself: the server may not have read
+/// any directory.
 fn judge_empty(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -155,9 +156,9 @@ fn judge_empty(
     Ok(Received::nothing(Completeness::Blank))
 }
 
-/// Whether an answer to `with` without any line cannot be an empty directory's, because this
-/// server's listings have a line for the directory itself. Where no listing showed that yet, that
-/// of the start directory does.
+/// Whether a reply to `with` without any line cannot belong to an empty directory, because listings
+/// of this server contain a line for the directory itself. If no listing has shown that yet, the
+/// start directory is listed.
 fn omits_itself(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -183,7 +184,7 @@ fn omits_itself(
     Ok(checks.names_itself(with, all) == Some(true))
 }
 
-/// Whether the server's usual answer to `with` is asked for with `-a`.
+/// Whether the usual request for `with` includes `-a`.
 fn asks_for_all(remote: &Remote, with: ListWith) -> bool {
     match with {
         ListWith::Mlsd => remote.profile().has(Capability::MlsdAll),
@@ -192,7 +193,7 @@ fn asks_for_all(remote: &Remote, with: ListWith) -> bool {
     }
 }
 
-/// The forms that check an empty answer to `with`.
+/// Returns the forms that check an empty reply to `with`.
 fn other_forms(with: ListWith, takes_path: bool) -> impl Iterator<Item = ListForm> {
     let form = |with, inside| ListForm {
         with,
@@ -209,7 +210,7 @@ fn other_forms(with: ListWith, takes_path: bool) -> impl Iterator<Item = ListFor
     .flatten()
 }
 
-/// `form` showed what the server's usual answer to `with` left out.
+/// Records that `form` showed entries that the usual reply to `with` omitted.
 fn learn(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -228,14 +229,14 @@ fn learn(
             profile.fails(Capability::ListAll, &"only LIST without it lists anything");
         }
         ListWith::List | ListWith::Mlsd | ListWith::Stat => {
-            let why = "it lists nothing for a path, and something after CWD";
+            let why = "it lists nothing for a path, but entries after CWD";
             profile.fails(Capability::PathArgument, &why);
         }
     }
     Ok(without_hidden(form, received))
 }
 
-/// LIST without `-a` leaves out names that begin with a dot, unless it shows one.
+/// Downgrades a LIST without `-a`, which omits names that begin with a dot unless it shows one.
 pub(super) fn without_hidden(form: ListForm, mut received: Received) -> Received {
     let shows_hidden = || {
         let mut names = received.entries.iter().map(|entry| &entry.name);
@@ -251,14 +252,14 @@ pub(super) fn without_hidden(form: ListForm, mut received: Received) -> Received
     received
 }
 
-/// Asks what each name that NLST showed is.
+/// Requests the kind of each name that NLST showed.
 fn kinds_of_names(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
     directory: &RemotePath,
     mut received: Received,
 ) -> Result<Received, Error> {
-    log::warn!("{directory}: only NLST shows its names; each is asked for by itself");
+    log::warn!("{directory}: only NLST shows its names; requesting the kind of each one");
     received.entries.truncate(MAX_BARE_NAMES);
     for entry in &mut received.entries {
         let Ok(path) = directory.join(&entry.name) else {
@@ -268,13 +269,14 @@ fn kinds_of_names(
             *entry = found;
         }
     }
-    // NLST leaves out names that begin with a dot.
+    // NLST omits names that begin with a dot.
     received.completeness = Completeness::Incomplete;
     Ok(received)
 }
 
-/// A single line with the directory's own name: LIST and STAT take a file for an answer, and vsftpd
-/// answers so for a directory that it cannot read. A directory never contains itself.
+/// Checks a listing with a single line that has the directory's own name. LIST and STAT accept a
+/// file, too, and vsftpd replies like this for a directory that it cannot read. A directory never
+/// contains itself.
 fn judge_single(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -299,7 +301,7 @@ fn judge_single(
     Ok(received)
 }
 
-/// Whether these lines may be about `path` itself.
+/// Whether these lines may describe `path` itself.
 fn names_only(received: &Received, path: &RemotePath) -> bool {
     if received.names_itself {
         return false;
@@ -313,10 +315,10 @@ fn names_only(received: &Received, path: &RemotePath) -> bool {
     }
 }
 
-/// Whether the server lists the path that it is asked for, not its working directory. The one proof
-/// is a listing by path, sent while another directory is the working one, that equals the listing
-/// after CWD. A session's working directory is otherwise unknown, and two directories may differ
-/// for any reason.
+/// Checks whether the server lists the requested path instead of its working directory. The only
+/// proof is a listing by path, requested in another working directory, that equals the listing
+/// after CWD. Otherwise the working directory of a session is unknown, and two directories may
+/// differ for any reason.
 fn check_path(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -384,7 +386,7 @@ fn check_path(
     Ok(inner)
 }
 
-/// Enters `directory`. A login starts in the root or below it, so that one is there.
+/// Enters `directory`. A login starts in the root or below it, so the root exists.
 fn enter(exchange: &mut Exchange<'_>, directory: &RemotePath) -> Result<(), pool::Error> {
     if directory.is_root() {
         return Ok(());
@@ -392,8 +394,8 @@ fn enter(exchange: &mut Exchange<'_>, directory: &RemotePath) -> Result<(), pool
     exchange.run_idempotent(|session| session.change_directory(directory))
 }
 
-/// Whether the server lets a directory be entered only where there is one; asked once, by a name
-/// that nothing has.
+/// Whether CWD succeeds only for directories that exist. Checked once, with a name that no file
+/// has.
 pub(super) fn is_cwd_a_witness(remote: &Remote, exchange: &mut Exchange<'_>) -> bool {
     let profile = remote.profile();
     match profile.finding(Capability::CwdChecks) {
@@ -408,7 +410,7 @@ pub(super) fn is_cwd_a_witness(remote: &Remote, exchange: &mut Exchange<'_>) -> 
         Ok(()) => {
             profile.fails(
                 Capability::CwdChecks,
-                &"it entered a directory that is not there",
+                &"it entered a directory that does not exist",
             );
             false
         }
@@ -439,7 +441,7 @@ fn names(entries: &[Entry]) -> Vec<&[u8]> {
     names
 }
 
-/// What listings showed so far about the server's ways to list; for one mount.
+/// What the listings of one mount have shown about the server's listing commands.
 #[derive(Debug, Default)]
 pub(super) struct ListingChecks {
     state: Mutex<Seen>,
@@ -447,27 +449,27 @@ pub(super) struct ListingChecks {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// LIST without options listed something.
+    /// Whether LIST without options has listed something.
     has_listed: bool,
-    /// Whether listings have a line for the directory itself, by command and by `-a`.
+    /// Whether listings contain a line for the directory itself, by command and by `-a`.
     names_itself: HashMap<(ListWith, bool), bool>,
-    /// How many names that begin with a dot were asked for because listings may leave them out.
+    /// Number of lookups of names that begin with a dot, made because listings may omit them.
     dot_names: u32,
-    /// Refusals of MLST that give no reason, of names that were absent.
+    /// Texts of MLST refusals without a known reason, for names that did not exist.
     words_of_absence: HashSet<String>,
-    /// The same of names that were there: these words say nothing.
+    /// Texts of MLST refusals for names that existed: these texts prove nothing.
     words_of_presence: HashSet<String>,
 }
 
 impl ListingChecks {
-    /// A name that begins with a dot is asked for because listings may leave it out.
+    /// Counts a lookup of a name that begins with a dot, made because listings may omit it.
     pub(super) fn count_dot_name(&self) {
         let asked = &mut self.seen().dot_names;
         *asked = asked.saturating_add(1);
     }
 
-    /// Whether such questions are so many that a look at a listing, while a name is there that
-    /// begins with a dot, is cheaper. True once.
+    /// Whether there were so many such lookups that inspecting a listing, while a name that begins
+    /// with a dot exists, is cheaper. True once.
     pub(super) fn is_dot_listing_due(&self) -> bool {
         let asked = &mut self.seen().dot_names;
         let is_due = (MAX_DOT_NAMES..u32::MAX).contains(asked);
@@ -477,7 +479,7 @@ impl ListingChecks {
         is_due
     }
 
-    /// A refusal of MLST in these words was of a name that is absent.
+    /// Records that an MLST refusal with this text was for a name that does not exist.
     pub(super) fn record_absence(&self, words: String) {
         let mut seen = self.seen();
         if seen.words_of_absence.len() < MAX_WORDS && !seen.words_of_presence.contains(&words) {
@@ -485,7 +487,7 @@ impl ListingChecks {
         }
     }
 
-    /// A refusal of MLST in these words was of a name that is there.
+    /// Records that an MLST refusal with this text was for a name that exists.
     pub(super) fn record_presence(&self, words: String) {
         let mut seen = self.seen();
         seen.words_of_absence.remove(&words);
@@ -494,12 +496,12 @@ impl ListingChecks {
         }
     }
 
-    /// Whether these words refused a name that was absent.
+    /// Whether this text was the refusal of a name that did not exist.
     pub(super) fn mean_absence(&self, words: &str) -> bool {
         self.seen().words_of_absence.contains(words)
     }
 
-    /// What a listing that shows something says of those by the same command.
+    /// Records whether a listing with entries contains a line for the directory itself.
     fn record_itself(&self, with: ListWith, all: bool, received: &Received) {
         let names_itself = received.names_itself;
         self.seen()
@@ -509,8 +511,8 @@ impl ListingChecks {
             .or_insert(names_itself);
     }
 
-    /// Whether every such listing so far has a line for the directory itself; none before the first
-    /// one.
+    /// Whether all such listings so far contain a line for the directory itself; `None` before the
+    /// first one.
     fn names_itself(&self, with: ListWith, all: bool) -> Option<bool> {
         self.seen().names_itself.get(&(with, all)).copied()
     }

@@ -1,9 +1,9 @@
 //! FTP as file operations on paths.
 //!
-//! Each operation has its fallbacks, by what FEAT says and by what the server really answers,
-//! remembered for the mount (`ftp::ServerProfile`); what is safe to repeat on another session is
-//! repeated, what is not is first verified (`retry.rs`); and each failure is one [`ErrorKind`],
-//! decided here once (`error.rs`, `diagnose.rs`).
+//! Each operation has fallbacks, selected by the server's FEAT reply and by its actual behaviour,
+//! which the profile remembers for the mount (`ftp::ServerProfile`). Steps that are safe to repeat
+//! are retried on another session; other steps are verified first (`retry.rs`). Every failure
+//! becomes one [`ErrorKind`], decided only here (`error.rs`, `diagnose.rs`).
 
 mod absence;
 mod background;
@@ -77,77 +77,79 @@ use steps::UploadSteps;
 use temporary::TemporaryNames;
 use upload_start::Whole;
 
-/// How to reach the server and how to treat it.
+/// How to reach the server and which policies to apply.
 #[derive(Debug, Clone)]
 pub struct RemoteOptions {
-    /// The sessions.
+    /// Options of the connection pool.
     pub pool: PoolOptions,
-    /// How files are overwritten.
+    /// How existing files are overwritten.
     pub atomic: Atomic,
-    /// How an upload is looked at before it takes its place.
+    /// How a finished upload is verified before it is renamed to its final name.
     pub verify: Verify,
-    /// How symbolic links are treated.
+    /// How symbolic links are presented.
     pub links: Links,
-    /// Most bytes of all listings that are being received.
+    /// Maximum total size in bytes of all listings being received.
     pub listing_bytes: usize,
-    /// Where what is found out about the server is kept for the next mount.
+    /// Where the server profile is stored for the next mount.
     pub profile_file: Option<ProfileFile>,
 }
 
-/// How an upload is looked at when the server has acknowledged it.
+/// How an upload is verified after the server has acknowledged it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Verify {
     /// By its size.
     Size,
-    /// By its digest, too, where the server tells one (HASH, XSHA256, XSHA1, XMD5 or XCRC in FEAT).
+    /// By its size and, if the server supports one, a digest (HASH, XSHA256, XSHA1, XMD5 or XCRC in
+    /// FEAT).
     #[default]
     Digest,
 }
 
-/// How a file is overwritten.
+/// How an existing file is overwritten.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Atomic {
-    /// Straight at its name: an upload that fails leaves it cut short.
+    /// In place: a failed upload leaves a truncated file.
     Never,
-    /// At once where the server lets it be, else as safely as can be, which is logged.
+    /// Atomically if the server allows it. Otherwise by the safest method available, which is
+    /// logged.
     #[default]
     Auto,
-    /// At once or not at all.
+    /// Atomically or not at all.
     Require,
 }
 
-/// What is to hold of a file when its upload is committed.
+/// Expected state of a file when its upload is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// The whole size that must have arrived.
+    /// Size in bytes that must have arrived.
     pub size: u64,
-    /// Time of modification to set, seconds since the epoch; best effort.
+    /// Modification time to set, in seconds since the epoch; best effort.
     pub modified: Option<i64>,
-    /// Mode that the file is to have; best effort.
+    /// Mode to set; best effort.
     pub mode: Option<u32>,
 }
 
-/// What the server says of a file that it has just stored.
+/// Facts that the server reports for a file that it has just stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// Time of modification, UTC seconds since the epoch, where the server told.
+    /// Modification time in UTC seconds since the epoch, if the server reports it.
     pub modified: Option<i64>,
-    /// Permission bits: those that were set, else those that the server told, else those that
-    /// servers give a new file.
+    /// Permission bits: those that were set, otherwise those that the server reports, otherwise the
+    /// default that servers give new files.
     pub mode: Option<u32>,
-    /// The `unique` fact (RFC 3659 §7.5.2) as [`crate::ftp::listing::unique_hash`] shortens it; 0
-    /// where there is none.
+    /// The `unique` fact (RFC 3659 §7.5.2) as shortened by [`crate::ftp::listing::unique_hash`]; 0
+    /// if there is none.
     pub unique: u64,
 }
 
-/// Bytes on the server and for the user, by AVBL.
+/// Free space on the server for this user (AVBL).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Free bytes.
     pub available: u64,
 }
 
-/// A server, as files; shared by handle.
+/// A server as a set of files. Clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Remote {
     inner: Arc<RemoteInner>,
@@ -169,30 +171,30 @@ struct RemoteInner {
     incomplete: IncompleteDirectories,
     home: Result<RemotePath, Error>,
     counts: CommandCounts,
-    /// That a file is overwritten in place was logged.
+    /// Whether the warning about overwriting files in place was logged.
     warned_of_overwriting: LogOnce,
-    /// That times or modes cannot be set was logged.
+    /// Whether the warning about times or modes that cannot be set was logged.
     warned_of_attributes: LogOnce,
 }
 
-/// Something that is said only once a mount.
+/// A message that is logged only once per mount.
 #[derive(Debug, Default)]
 struct LogOnce(AtomicBool);
 
 impl LogOnce {
-    /// True the first time.
+    /// Returns true the first time.
     fn first(&self) -> bool {
         !self.0.swap(true, Relaxed)
     }
 }
 
 impl Remote {
-    /// Makes the first session, and learns from it what the server can do and where a login starts.
-    /// What is under way later is noted in `journal`.
+    /// Opens the first session, and learns from it the server's capabilities and the login
+    /// directory. Operations in progress are recorded in `journal`.
     ///
     /// # Errors
-    /// The first session's. That the server does not tell its working directory is none: see
-    /// [`Remote::home`].
+    /// Those of the first session. It is not an error if the server does not report its working
+    /// directory: see [`Remote::home`].
     pub fn connect(mut options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
         let listings = ListingBudget::new(options.listing_bytes);
         options.pool.connect.listings = listings.clone();
@@ -235,22 +237,21 @@ impl Remote {
         })
     }
 
-    /// The directory a login starts in, asked once (PWD of the first session).
+    /// Returns the login directory, requested once (PWD of the first session).
     ///
     /// # Errors
-    /// The server did not tell.
+    /// The server does not report it.
     pub fn home(&self) -> Result<RemotePath, Error> {
         self.inner.home.clone()
     }
 
-    /// Whether [`Remote::stat`] costs one command; where not, a listing of the parent is the
-    /// cheaper way.
+    /// Whether [`Remote::stat`] costs a single command. If not, listing the parent is cheaper.
     pub fn can_stat(&self) -> bool {
         self.profile().has(Capability::Mlst)
     }
 
-    /// The same for this name: of one that the server may change, only the listing tells whether it
-    /// is there.
+    /// Whether [`Remote::stat`] costs a single command for this name. If the server may change the
+    /// name, only the listing shows whether the file exists.
     pub fn can_stat_name(&self, name: &[u8]) -> bool {
         let profile = self.profile();
         self.can_stat()
@@ -258,37 +259,37 @@ impl Remote {
             && self.is_name_kept(name)
     }
 
-    /// One path's entry (MLST; where the server has none: from its parent's listing; the root: by
-    /// listing it).
+    /// Returns the entry at one path: from MLST, otherwise from the listing of its parent, or, for
+    /// the root, by listing it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where nothing is there.
+    /// [`ErrorKind::NotFound`] if nothing exists there.
     pub fn stat(&self, path: &RemotePath) -> Result<Entry, Error> {
         stat::stat(self, path)
     }
 
-    /// What identifies `path`'s contents now, as far as the server tells (MLST, else SIZE and MDTM
-    /// together, else from its parent's listing): one round trip where the server has any of the
-    /// three.
+    /// Returns the current version of the file at `path`, as far as the server reports it: from
+    /// MLST, otherwise from SIZE and MDTM together, otherwise from the listing of its parent. Costs
+    /// one round trip if the server has any of the three commands.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] where nothing is there.
+    /// [`ErrorKind::NotFound`] if nothing exists there.
     pub fn version(&self, path: &RemotePath) -> Result<Version, Error> {
         version::version(self, path)
     }
 
-    /// What is at `path`, which the listing of its directory neither shows nor rules out: by MLST,
-    /// else by CWD, SIZE and MDTM, else by a listing in another form.
+    /// Returns the entry at `path`, which the listing of its directory neither shows nor rules out:
+    /// from MLST, otherwise from CWD, SIZE and MDTM, otherwise from a listing in another form.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] only where the server's answers rule it out.
+    /// [`ErrorKind::NotFound`] only if the server's replies rule it out.
     pub fn stat_unlisted(&self, path: &RemotePath) -> Result<Entry, Error> {
         stat::stat_unlisted(self, path)
     }
 
-    /// Finds out whether the server lists a wrong size of the file at `path`, after a transfer
-    /// brought more or fewer bytes than were listed. If it does, listed sizes count as unknown from
-    /// then on.
+    /// Finds out whether the server lists a wrong size for the file at `path`, after a transfer
+    /// delivered more or fewer bytes than listed. If it does, listed sizes are treated as unknown
+    /// from then on.
     ///
     /// # Errors
     /// The server cannot be asked.
@@ -296,58 +297,60 @@ impl Remote {
         version::check_listed_size(self, path)
     }
 
-    /// Whether SIZE is worth asking.
+    /// Whether SIZE is worth a try.
     pub fn supports_size(&self) -> bool {
         self.profile().has(Capability::Size)
     }
 
-    /// The size of the file at `path`, of which the listing tells none; none where SIZE does not
-    /// tell it either.
+    /// Returns the size of the file at `path`, which the listing does not contain, or `None` if
+    /// SIZE does not report it either.
     ///
     /// # Errors
-    /// The session broke.
+    /// The session failed.
     pub fn size(&self, path: &RemotePath) -> Result<Option<u64>, Error> {
         version::size(self, path)
     }
 
-    /// A directory's listing and how far it can be trusted: no `.`, no `..`, no name twice, no
-    /// unfinished upload of ours, times in UTC. A directory that cannot be listed, and may be
-    /// entered, has an empty one that answers for no name.
+    /// Returns the listing of a directory and how far it can be trusted. It contains no `.`, no
+    /// `..`, no duplicate names and no unfinished uploads of ftpfs, and times are in UTC. A
+    /// directory that cannot be listed but can be entered has an empty listing that rules out no
+    /// name.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] and [`ErrorKind::NotDirectory`] also on servers that answer such a
-    /// path with an empty listing.
+    /// [`ErrorKind::NotFound`] and [`ErrorKind::NotDirectory`], even on servers that send an empty
+    /// listing for such a path.
     pub fn list(&self, path: &RemotePath) -> Result<DirectoryListing, Error> {
         listing::list(self, path)
     }
 
-    /// A symlink's target, where the listing did not give it.
+    /// Returns the target of a symlink whose listing did not contain it.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the server does not tell.
+    /// [`ErrorKind::Unsupported`] if the server does not report it.
     pub fn read_link(&self, path: &RemotePath) -> Result<Vec<u8>, Error> {
         stat::read_link(self, path)
     }
 
-    /// Starts reading `path` at `offset`.
+    /// Starts a download of `path` at `offset`.
     ///
     /// # Errors
-    /// Why the server does not send it.
+    /// The reason why the server does not send the file.
     pub fn open_at(&self, path: &RemotePath, offset: u64) -> Result<RemoteDownload, Error> {
         download::open_at(self, path, offset)
     }
 
-    /// Starts storing a whole file that will be at `path`: under a temporary name beside it, or
-    /// straight at `path` where the server takes no such name.
+    /// Starts an upload of a whole file to `path`: under a temporary name in the same directory, or
+    /// directly to `path` if the server accepts no such name.
     ///
     /// # Errors
-    /// Why the server does not take it.
+    /// The reason why the server does not accept the upload.
     pub fn upload(&self, path: &RemotePath) -> Result<RemoteUpload, Error> {
         upload_start::upload(self, path, None)
     }
 
-    /// The same of a small file that is to have the first `length` bytes of `file`, and no more:
-    /// where the server bears it they go with the command, and [`RemoteUpload::sent`] tells.
+    /// Like [`Remote::upload`], for a small file that will consist of exactly the first `length`
+    /// bytes of `file`. If the server allows it, the data is sent together with the command;
+    /// [`RemoteUpload::sent`] reports that.
     ///
     /// # Errors
     /// Those of [`Remote::upload`].
@@ -363,7 +366,7 @@ impl Remote {
         upload_start::upload(self, path, Some(Whole { file, length, look }))
     }
 
-    /// MKD.
+    /// Creates a directory (MKD).
     ///
     /// # Errors
     /// [`ErrorKind::AlreadyExists`], [`ErrorKind::NotFound`] for its parent, and others.
@@ -371,7 +374,7 @@ impl Remote {
         change::make_directory(self, path)
     }
 
-    /// RMD.
+    /// Removes a directory (RMD).
     ///
     /// # Errors
     /// [`ErrorKind::NotEmpty`], [`ErrorKind::NotDirectory`] and others.
@@ -379,7 +382,7 @@ impl Remote {
         change::remove_directory(self, path)
     }
 
-    /// DELE.
+    /// Deletes a file (DELE).
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::IsDirectory`] and others.
@@ -387,7 +390,7 @@ impl Remote {
         change::delete(self, path)
     }
 
-    /// RNFR, RNTO; a file already at `to` is replaced.
+    /// Renames a file or directory (RNFR, RNTO). Replaces an existing file at `to`.
     ///
     /// # Errors
     /// Those of rename(2).
@@ -395,46 +398,46 @@ impl Remote {
         rename::rename(self, &mut self.exchange(), from, to)
     }
 
-    /// Sets the time of modification, seconds since the epoch: MFMT, MFF, SITE UTIME or MDTM,
-    /// whichever the server takes. Gives the time that it tells then.
+    /// Sets the modification time, in seconds since the epoch, with MFMT, MFF, SITE UTIME or MDTM,
+    /// whichever the server accepts. Returns the time that the server reports afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where it takes none.
+    /// [`ErrorKind::Unsupported`] if the server accepts none of them.
     pub fn set_modified(&self, path: &RemotePath, seconds: i64) -> Result<i64, Error> {
         change::set_modified(self, &mut self.exchange(), path, seconds, Owner::File)
     }
 
-    /// The same of a directory, whose time many servers do not set.
+    /// Sets the modification time of a directory, which many servers do not support.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the server sets times of files alone.
+    /// [`ErrorKind::Unsupported`] if the server sets only times of files.
     pub fn set_directory_modified(&self, path: &RemotePath, seconds: i64) -> Result<i64, Error> {
         change::set_modified(self, &mut self.exchange(), path, seconds, Owner::Directory)
     }
 
-    /// SITE CHMOD or MFF.
+    /// Sets the mode of a file (SITE CHMOD or MFF).
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the server takes none.
+    /// [`ErrorKind::Unsupported`] if the server accepts neither.
     pub fn set_mode(&self, path: &RemotePath, mode: u32) -> Result<(), Error> {
         change::set_mode(self, &mut self.exchange(), path, mode, Owner::File)
     }
 
-    /// The same of a directory: a server that refuses it may set modes of files.
+    /// Sets the mode of a directory. A server that refuses it may still set modes of files.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] where the server takes none.
+    /// [`ErrorKind::Unsupported`] if the server accepts neither command.
     pub fn set_directory_mode(&self, path: &RemotePath, mode: u32) -> Result<(), Error> {
         change::set_mode(self, &mut self.exchange(), path, mode, Owner::Directory)
     }
 
-    /// Whether the server was seen to list directories with Unix modes.
+    /// Whether the server has listed a directory with Unix modes.
     pub fn has_directory_modes(&self) -> bool {
         self.profile().is_proven(Capability::DirectoryModes)
     }
 
-    /// Warns that a time or a mode of a stored file was not set: once per mount, because the file
-    /// is stored all the same.
+    /// Warns that the time or mode of a stored file was not set. Warns only once per mount, because
+    /// the file itself is stored.
     pub fn warn_unset(&self, error: &Error) {
         if self.inner.warned_of_attributes.first() {
             log::warn!("{error}; further refusals of modes and times are logged as debug messages");
@@ -443,51 +446,50 @@ impl Remote {
         }
     }
 
-    /// Free space, where the server tells (AVBL).
+    /// Returns the free space, if the server reports it (AVBL).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)
     }
 
-    /// A connection for background work, if there is one to spare within `patience`:
-    /// never the last one, and none while somebody waits.
+    /// Returns a connection for background work, if one becomes free within `patience`. Never takes
+    /// the last connection, and none while another operation waits for one.
     pub fn spare(&self, patience: Duration) -> Option<BackgroundSession> {
         background::spare(self, patience)
     }
 
-    /// All the connections there may be will be wanted in a moment: the missing ones are made in
-    /// the background.
+    /// Announces that all connections will be needed shortly. The missing ones are opened in the
+    /// background.
     pub fn expect_all(&self) {
         self.pool().grow_to(self.pool().stats().limit);
     }
 
-    /// Waits until an operation waits for a connection while all are taken, for `patience` at the
-    /// longest; whether it is so. Transfers that nobody waits for can then be ended.
+    /// Waits up to `patience` until an operation waits for a connection while all are in use.
+    /// Returns whether that happened. Background transfers can then be stopped.
     pub fn wait_until_contended(&self, patience: Duration) -> bool {
         self.pool().wait_until_contended(patience)
     }
 
-    /// The connections, for `ftpfs status`.
+    /// Returns statistics of the connections, for `ftpfs status`.
     pub fn pool_stats(&self) -> PoolStats {
         self.pool().stats()
     }
 
-    /// Directories whose listing was not wholly understood, for `ftpfs status`.
+    /// Returns the directories whose listings could not be fully parsed, for `ftpfs status`.
     pub fn incomplete_listings(&self) -> IncompleteListings {
         self.incomplete().snapshot()
     }
 
-    /// How often each command was sent, for `ftpfs status`.
+    /// Returns how often each command was sent, for `ftpfs status`.
     pub fn command_counts(&self) -> BTreeMap<String, u64> {
         self.inner.counts.so_far()
     }
 
-    /// Keeps what was found out about the server for the next mount, where that is news. Local work
-    /// only.
+    /// Stores the server profile for the next mount if it has changed. Accesses only local files.
     pub fn save_profile(&self) {
         self.inner.memory.save(&self.inner.profile);
     }
 
-    /// Ends all sessions; operations fail from now on.
+    /// Closes all sessions. Operations fail from now on.
     pub fn close(&self) {
         self.pool().close();
     }
@@ -496,7 +498,7 @@ impl Remote {
         &self.inner.pool
     }
 
-    /// What the server can and does, as far as is known.
+    /// Returns what is known about the server's capabilities and behaviour.
     pub fn profile(&self) -> &ServerProfile {
         &self.inner.profile
     }

@@ -1,30 +1,30 @@
-//! Kinds of names that servers were seen to change: words dropped, bytes replaced, characters
-//! normalised, names cut.
+//! Kinds of names that some servers change: they drop words, replace bytes, normalise characters or
+//! truncate names.
 //!
-//! A name has the kinds of what it is made of. A server that kept one name of a kind keeps the
-//! others, so each kind is tried once per server, by a name that cannot be another file's
+//! A name has the kinds of its components. A server that preserved one name of a kind preserves the
+//! others, so each kind is tried once per server, with a name that cannot belong to another file
 //! ([`trial_name`]).
 
 use crate::ftp::Capability;
 
-/// Longest name that fits where servers keep eight characters and an extension of three.
+/// Longest name that fits on servers with eight characters and an extension of three.
 pub(super) const SHORT: (usize, usize) = (8, 3);
-/// Characters of a kind that a trial name has.
+/// Number of characters of a kind in a trial name.
 const SAMPLES: usize = 6;
 
-/// What about a name a server may change.
+/// A property of a name that a server may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameKind {
     /// `A` to `Z`.
     Capitals,
-    /// Blanks within it.
+    /// Blanks inside the name.
     Blanks,
-    /// Several blanks in a row within it.
+    /// Several consecutive blanks inside the name.
     BlankRuns,
-    /// A blank at its beginning, a dot at its end.
+    /// A blank at the beginning, or a dot at the end.
     Edges,
-    /// A blank at its end. Servers that cut it off a command may keep control characters (aioftp),
-    /// and the other way round (rclone).
+    /// A blank at the end. Servers that strip it from commands may preserve control characters
+    /// (aioftp), and the other way round (rclone).
     TrailingBlank,
     /// Control characters.
     Controls,
@@ -32,7 +32,7 @@ pub(super) enum NameKind {
     Dashes,
     /// ASCII punctuation other than `-`, `_` and `.`.
     Punctuation,
-    /// Characters that Windows reserves, except for the next two.
+    /// Characters that Windows reserves, except for the next two kinds.
     Reserved,
     /// Double quotes, which some servers strip from paths (ftp-srv).
     Quotes,
@@ -42,7 +42,7 @@ pub(super) enum NameKind {
     Unicode,
     /// Characters that Unicode normalisation may change.
     Accents,
-    /// Characters with combining marks, which it may compose.
+    /// Characters with combining marks, which normalisation may compose.
     Marks,
     /// Characters beyond U+FFFF.
     Astral,
@@ -51,7 +51,7 @@ pub(super) enum NameKind {
 }
 
 impl NameKind {
-    /// What a server that keeps such names has.
+    /// Returns the capability of a server that preserves such names.
     pub(super) fn capability(self) -> Capability {
         match self {
             Self::Capitals => Capability::CapitalNames,
@@ -74,7 +74,7 @@ impl NameKind {
     }
 }
 
-/// The kinds of `name`, each once.
+/// Returns the kinds of `name`, each once.
 pub(super) fn kinds(name: &[u8]) -> Vec<NameKind> {
     let mut kinds = Vec::new();
     for (_, kind) in units(name) {
@@ -87,8 +87,8 @@ pub(super) fn kinds(name: &[u8]) -> Vec<NameKind> {
     kinds
 }
 
-/// The length that a server must keep for `name`: none where the name fits eight characters and an
-/// extension of three.
+/// Returns the length that a server must preserve for `name`, or `None` if the name fits in eight
+/// characters and an extension of three.
 pub(super) fn length(name: &[u8]) -> Option<usize> {
     let mut parts = name.split(|byte| *byte == b'.');
     let base = parts.next().map_or(0, <[u8]>::len);
@@ -97,8 +97,8 @@ pub(super) fn length(name: &[u8]) -> Option<usize> {
     (!is_short).then_some(name.len().max(SHORT.0 + SHORT.1 + 2))
 }
 
-/// A name around `token` that has these kinds as `name` has them, and is `length` bytes long if it
-/// can be. The token is cut where it does not fit.
+/// Returns a name around `token` that has the kinds `of`, as `name` has them, and is `length` bytes
+/// long if possible. The token is truncated if it does not fit.
 pub(super) fn trial_name(
     name: &[u8],
     of: &[NameKind],
@@ -113,7 +113,7 @@ pub(super) fn trial_name(
     let last = all.len().saturating_sub(1);
     for (index, (unit, kind)) in all.iter().enumerate() {
         let Some(kind) = kind else {
-            // One plain character stands for a run of them, and keeps others apart.
+            // One plain character stands for a run of them and separates others.
             if !was_plain {
                 rest.extend_from_slice(unit);
             }
@@ -125,7 +125,7 @@ pub(super) fn trial_name(
             continue;
         }
         counts.push(*kind);
-        // What is odd only at the beginning stays there.
+        // A character that is special only at the beginning stays there.
         if lead.len() == index && matches!(unit, [b' ' | b'-']) {
             lead.extend_from_slice(unit);
         } else {
@@ -149,8 +149,8 @@ pub(super) fn trial_name(
     trial
 }
 
-/// The characters of `name` with their combining marks, runs of blanks within it, or its bytes
-/// where they are no characters: each with the kind that it gives to the name.
+/// Splits `name` into its characters with their combining marks, its runs of blanks, and its bytes
+/// that are not valid characters, each with the kind that it gives the name.
 fn units(name: &[u8]) -> Vec<(&[u8], Option<NameKind>)> {
     let mut units = Vec::new();
     let mut at = 0;
@@ -180,13 +180,13 @@ fn units(name: &[u8]) -> Vec<(&[u8], Option<NameKind>)> {
     units
 }
 
-/// Whether several blanks begin at `at`, and something follows them.
+/// Whether several blanks start at `at` and something follows them.
 fn is_run(name: &[u8], at: usize) -> bool {
     let rest = name.get(at..).unwrap_or_default();
     rest.starts_with(b"  ") && rest.iter().any(|byte| *byte != b' ')
 }
 
-/// The kind that `character`, found at `at`, gives to `name`.
+/// Returns the kind that `character` at `at` gives `name`.
 fn kind_of(character: char, name: &[u8], at: usize) -> Option<NameKind> {
     let before = at.checked_sub(1).and_then(|before| name.get(before));
     let is_last = at + character.len_utf8() == name.len();
@@ -210,7 +210,7 @@ fn kind_of(character: char, name: &[u8], at: usize) -> Option<NameKind> {
     }
 }
 
-/// Whether it combines with the character before it.
+/// Whether the character combines with the one before it.
 fn is_mark(character: char) -> bool {
     matches!(
         u32::from(character),
@@ -218,8 +218,8 @@ fn is_mark(character: char) -> bool {
     )
 }
 
-/// Whether Unicode has the character composed and decomposed; the blocks that hold such characters,
-/// roughly.
+/// Whether Unicode has composed and decomposed forms of the character; approximated by the blocks
+/// that contain such characters.
 fn may_be_normalised(character: char) -> bool {
     matches!(
         u32::from(character),

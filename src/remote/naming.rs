@@ -1,7 +1,7 @@
-//! Whether the server keeps a name as it is. One that makes another of it would replace another
-//! file, so a name of a kind that this server has not been seen to keep is tried first: an empty
-//! file whose name has the same kinds, and cannot be another file's, is stored, looked for in the
-//! listing, and deleted. What that shows is remembered in the profile.
+//! Checks whether the server preserves a name. A server that changes it would overwrite another
+//! file. Before a name of a kind that this server has not been seen to preserve is used, an empty
+//! file is stored, looked up in the listing and deleted; its name has the same kinds and cannot
+//! belong to another file. The result is recorded in the profile.
 
 use super::error::{ErrorContext, Operation, refusal};
 use super::listing::list_all;
@@ -13,57 +13,57 @@ use super::{Error, ErrorKind, Remote, change};
 use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath, Session};
 use crate::pool;
 
-/// Length of the temporary names, which is kept where [`Capability::PlainNames`] is proven.
+/// Length of the temporary names, which is preserved if [`Capability::PlainNames`] is proven.
 const PLAIN_LENGTH: usize = 28;
-/// Lengths that are tried, so that not every longer name is tried on its own.
+/// Lengths that are tried, so that not every longer name needs its own trial.
 const LENGTHS: [usize; 3] = [64, 128, 255];
 
-/// What a directory's listing says about one name in it.
+/// What a directory's listing shows about one name in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
-    /// It shows the name, perhaps in another case.
+    /// The listing shows the name, perhaps in another case.
     Listed,
-    /// It would show the name.
+    /// The listing would show the name.
     Missing,
-    /// It does not show the name, and the server may leave out names that begin with a dot.
+    /// The listing does not show the name, and the server may omit names that begin with a dot.
     MayBeHidden,
-    /// There is no listing, or not a complete one.
+    /// There is no listing, or only an incomplete one.
     Unknown,
 }
 
-/// What became of a name that was tried.
+/// The result of trying a name.
 enum Trial {
     Kept,
-    /// It is not listed, but perhaps this.
+    /// The name is not listed; this one may be listed instead.
     Changed(Option<Vec<u8>>),
-    /// The server does not let it be tried.
+    /// The server does not allow a trial.
     Unknown,
-    /// The connection failed: a later trial may show it.
+    /// The connection failed. A later trial may succeed.
     Unasked(Error),
 }
 
-/// What is not known to be kept about a name.
+/// The properties of a name that are not proven to be preserved.
 struct Unproven {
     kinds: Vec<NameKind>,
-    /// The length that is needed.
+    /// The required length.
     length: Option<usize>,
 }
 
 impl Remote {
-    /// Whether the server is known to keep `name`, so that its answers about it are about this
-    /// file.
+    /// Whether the server is known to preserve `name`, so that its replies about the name are about
+    /// this file.
     pub(super) fn is_name_kept(&self, name: &[u8]) -> bool {
         let unproven = self.unproven(name, false);
         unproven.is_ok_and(|unproven| unproven.kinds.is_empty() && unproven.length.is_none())
     }
 
-    /// Refuses what would be about another file than the one at `context.path`, as far as that is
-    /// known.
+    /// Refuses an operation that would affect another file than the one at `context.path`, as far
+    /// as that is known.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidName`] where the server makes another name of it.
+    /// [`ErrorKind::InvalidName`] if the server changes the name.
     pub(super) fn check_name(&self, context: &ErrorContext<'_>) -> Result<(), Error> {
-        // Other kinds are changed in new names only (Pure-FTPd).
+        // Other kinds are changed only in new names (Pure-FTPd).
         let dropped = kinds(context.path.name()).into_iter().find(|kind| {
             matches!(kind, NameKind::Blanks | NameKind::Dashes)
                 && self.profile().finding(kind.capability()) == Finding::Fails
@@ -77,11 +77,11 @@ impl Remote {
         }
     }
 
-    /// Makes sure that the server keeps the name at `context.path`; `is_confirmed` where a plain
-    /// name of its length is looked for in the listing before anything is renamed to it.
+    /// Makes sure that the server preserves the name at `context.path`. With `is_confirmed`, a
+    /// plain name of its length is looked up in the listing before anything is renamed to it.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidName`] where the server makes another name of it.
+    /// [`ErrorKind::InvalidName`] if the server changes the name.
     pub(super) fn confirm_name(
         &self,
         exchange: &mut Exchange<'_>,
@@ -112,18 +112,18 @@ impl Remote {
                 }
                 let reason = match made {
                     Some(made) => format!(
-                        "the server does not keep names of this kind: it made \"{}\" of one",
+                        "the server does not preserve names of this kind: it changed one to \"{}\"",
                         made.escape_ascii()
                     ),
-                    None => "the server does not keep names of this kind".to_owned(),
+                    None => "the server does not preserve names of this kind".to_owned(),
                 };
                 Err(context.error(ErrorKind::InvalidName, &reason))
             }
             Trial::Unknown if unproven.kinds.is_empty() => Ok(()),
-            // The server may have taken it for a slash, and MKD may make the directories above
-            // (ftp-srv).
+            // The server may have taken the backslash for a slash, and MKD may create the parent
+            // directories (ftp-srv).
             Trial::Unknown if unproven.kinds.contains(&NameKind::Backslashes) => {
-                let reason = "the server does not let a name with a backslash be tried";
+                let reason = "the server does not allow a trial of a name with a backslash";
                 Err(context.error(ErrorKind::InvalidName, reason))
             }
             Trial::Unknown => self.confirm_by_answers(exchange, context),
@@ -131,7 +131,7 @@ impl Remote {
         }
     }
 
-    /// Whether the listing of its directory shows the name at `path`.
+    /// Returns whether the listing of its directory shows the name at `path`.
     pub(super) fn presence(&self, exchange: &mut Exchange<'_>, path: &RemotePath) -> Presence {
         let Some(Ok(listing)) = path.parent().map(|it| list_all(self, exchange, &it)) else {
             return Presence::Unknown;
@@ -213,7 +213,7 @@ impl Remote {
         }
     }
 
-    /// Finds out which of several kinds a server does not keep.
+    /// Finds out which of several kinds the server does not preserve.
     fn find_changed(
         &self,
         exchange: &mut Exchange<'_>,
@@ -234,8 +234,8 @@ impl Remote {
                 Trial::Unknown | Trial::Unasked(_) => return,
             }
         }
-        // Where there is nothing else that may be at fault, the answer is known. rclone lists a new
-        // name as it was sent for a moment: to ask again may give another answer.
+        // If nothing else can be the cause, the result is known. rclone lists a new name as it was
+        // sent for a moment, so a second trial may give another result.
         if let ([kind], None) = (unproven.kinds.as_slice(), unproven.length)
             && plain.is_none()
             && self.changes_by(*kind)
@@ -262,14 +262,14 @@ impl Remote {
         }
     }
 
-    /// Whether a changed trial of this kind is the kind's own fault.
+    /// Whether a changed trial of this kind was changed because of the kind itself.
     fn changes_by(&self, kind: NameKind) -> bool {
         let blanks = self.profile().finding(Capability::BlankNames);
         kind != NameKind::Dashes || blanks != Finding::Fails
     }
 
-    /// Stores an empty file beside `path` whose name has these kinds and this length, and looks
-    /// what becomes of its name.
+    /// Stores an empty file next to `path` whose name has these kinds and this length, and checks
+    /// how the server lists its name.
     fn try_name(
         &self,
         exchange: &mut Exchange<'_>,
@@ -277,7 +277,7 @@ impl Remote {
         kinds: &[NameKind],
         length: Option<usize>,
     ) -> Trial {
-        // Where names are cut, a trial of something else fits what is kept.
+        // On servers that truncate names, a trial of another kind must fit in the preserved length.
         let fitting = match self.profile().name_lengths() {
             (_, 0) => None,
             (0, _) => Some(name_kind::SHORT.0),
@@ -307,7 +307,7 @@ impl Remote {
                 return outcome;
             }
         };
-        // Some servers find the file by the name that they list only (rclone).
+        // Some servers find the file only by the name that they list (rclone).
         let made = match &outcome {
             Trial::Changed(Some(made)) => tried.parent().and_then(|it| it.join(made).ok()),
             Trial::Changed(None) | Trial::Kept | Trial::Unknown | Trial::Unasked(_) => None,
@@ -319,18 +319,18 @@ impl Remote {
         outcome
     }
 
-    /// The file at `tried` could not be stored.
+    /// Returns the result after the file at `tried` could not be stored.
     fn untried(
         &self,
         exchange: &mut Exchange<'_>,
         tried: &RemotePath,
         fault: &pool::Error,
     ) -> Trial {
-        log::debug!("{tried} cannot be tried: {fault}");
+        log::debug!("cannot try the name {tried}: {fault}");
         if refusal(fault).is_some() {
             return Trial::Unknown;
         }
-        // A server that ends the connection at such a name still answers on another one.
+        // A server that closes the connection on such a name still replies on another one.
         match exchange.run_idempotent(Session::noop) {
             Ok(()) => Trial::Unknown,
             Err(fault) => {
@@ -360,16 +360,16 @@ impl Remote {
         let made = made.map(|entry| entry.name);
         if let Some(made) = &made {
             log::warn!(
-                "the server made \"{}\" of the name \"{}\"",
-                made.escape_ascii(),
-                name.escape_ascii()
+                "the server changed the name \"{}\" to \"{}\"",
+                name.escape_ascii(),
+                made.escape_ascii()
             );
         }
         Trial::Changed(made)
     }
 
-    /// Where names cannot be tried: the server has the file by this name, or nothing that it takes
-    /// for it.
+    /// Confirms a name without a trial: the server has the file under this name, or nothing that it
+    /// takes for it.
     fn confirm_by_answers(
         &self,
         exchange: &mut Exchange<'_>,
@@ -397,14 +397,15 @@ impl Remote {
             Err(fault) if refusal(&fault).is_some() => Ok(()),
             Err(fault) if is_lost(&fault) => Err(self.diagnose(exchange, context, &fault)),
             Ok(()) | Err(_) => {
-                let reason = "whether the server keeps names of this kind is not known";
+                let reason = "it is unknown whether the server preserves names of this kind";
                 Err(context.error(ErrorKind::InvalidName, reason))
             }
         }
     }
 }
 
-/// Whether a server may have made `entry` of `tried`: they have a part of its digits in common.
+/// Whether the server may have derived `entry` from `tried`: they have a part of its digits in
+/// common.
 fn may_come_of(entry: &Entry, tried: &[u8]) -> bool {
     let lower = |name: &[u8]| name.to_ascii_lowercase();
     let (made, tried) = (lower(&entry.name), lower(tried));

@@ -1,9 +1,8 @@
-//! What may still be on the server under a temporary name though nothing works with it any more:
-//! the connection was lost when it should have been cleared away, or the server refused. What is
-//! refused is tried again more and more rarely.
+//! Files under temporary names that nothing uses any more: the connection was lost when they should
+//! have been deleted, or the server refused. Refused attempts are repeated with increasing pauses.
 //!
-//! A file moved aside is moved back only while nobody changes what has its old name: a change there
-//! first settles what became of it ([`Remote::resolve_leftovers`]).
+//! A file that was moved aside is moved back only while nothing changes the file at its old name. A
+//! change there first resolves the leftover ([`Remote::resolve_leftovers`]).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,34 +16,34 @@ use super::{Error, ErrorKind, Remote, Version, change, rename};
 use crate::ftp::{Entry, Kind, RemotePath};
 use crate::journal::Successor;
 
-/// Longest wait for another thread that clears one away; the network's deadlines, which are
-/// shorter, end what is stuck.
+/// Maximum wait for another thread that resolves a leftover. The network deadlines are shorter and
+/// end a blocked one earlier.
 const STUCK: Duration = Duration::from_secs(300);
 
-/// The pause after the first refusal. Each further one doubles it.
+/// Pause after the first refusal. Each further refusal doubles it.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause.
+/// Maximum pause.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
-/// A leftover on the server, as `ftpfs status` shows it.
+/// A leftover on the server, as shown by `ftpfs status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// Its temporary name.
     pub path: RemotePath,
-    /// How long from now it is tried again to clear it away.
+    /// Time until the next attempt to clean it up.
     pub next: Duration,
 }
 
-/// One of them.
+/// A file that remains to be cleaned up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Orphan {
     /// An unfinished upload, or a file that was replaced.
     Part(RemotePath),
-    /// A file that was moved aside, from where, and what is to take its place.
+    /// A file that was moved aside, its original path, and the version that was to replace it.
     Aside(RemotePath, RemotePath, Option<Successor>),
 }
 
-/// All of them.
+/// All leftovers of a mount.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
     lists: Mutex<Lists>,
@@ -54,24 +53,24 @@ pub(super) struct Orphans {
 #[derive(Debug, Default)]
 struct Lists {
     waiting: Vec<Attempt>,
-    /// A thread is clearing these away.
+    /// Leftovers that a thread is cleaning up.
     taken: Vec<Orphan>,
 }
 
-/// An orphan and when it is tried again to clear it away.
+/// An orphan and the time of the next attempt to clean it up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Attempt {
     orphan: Orphan,
     due: Instant,
-    /// How often the server refused so far.
+    /// Number of refusals so far.
     refusals: u32,
 }
 
-/// How it came out to clear an orphan away.
+/// The result of an attempt to clean up an orphan.
 #[derive(Debug)]
 enum Cleared {
     Done,
-    /// The server was not asked, or its answer was lost.
+    /// The server was not asked, or its reply was lost.
     Unasked(Orphan),
     Refused(Orphan),
 }
@@ -81,8 +80,8 @@ impl Attempt {
         now.is_none_or(|now| self.due <= now)
     }
 
-    /// This attempt's successor, which ended at `now` as `cleared` says. None where nothing is
-    /// left.
+    /// Returns the next attempt after this one, which ended at `now` with `cleared`. `None` if
+    /// nothing is left.
     fn next(&self, cleared: Cleared, now: Instant) -> Option<Self> {
         match cleared {
             Cleared::Done => None,
@@ -99,7 +98,7 @@ impl Attempt {
     }
 }
 
-/// The pause after a refusal that `refusals` came before.
+/// Returns the pause after a refusal that `refusals` others preceded.
 fn pause_after(refusals: u32) -> Duration {
     let factor = 1_u32.checked_shl(refusals).unwrap_or(u32::MAX);
     FIRST_PAUSE.saturating_mul(factor).min(MAX_PAUSE)
@@ -112,13 +111,13 @@ impl Orphan {
         }
     }
 
-    /// Whether a change of the file or directory at `path` is about it, too.
+    /// Whether a change of the file or directory at `path` affects it.
     fn is_about(&self, path: &RemotePath) -> bool {
         let is_of_it = matches!(self, Self::Aside(_, target, _) if target == path);
         is_of_it || self.path().below(path).is_some_and(|rest| !rest.is_empty())
     }
 
-    /// It is to be deleted, whatever else becomes of its old name.
+    /// Marks it for deletion, whatever happens to its old name.
     pub(super) fn mark_for_deletion(&mut self, remote: &Remote) {
         if let Self::Aside(path, ..) = self {
             remote.names().journal().part(path);
@@ -126,20 +125,20 @@ impl Orphan {
         }
     }
 
-    /// Deletes it, or moves it back where nothing has its old name. A file moved aside is deleted
-    /// only where the file at its old name proves to be its successor; where that is another
-    /// client's, it stays under a name that is shown.
+    /// Deletes it, or moves it back if nothing has its old name. A file that was moved aside is
+    /// deleted only if the file at its old name is proven to be its successor. If that is another
+    /// client's file, this one gets a visible name.
     pub(super) fn resolve(
         &mut self,
         remote: &Remote,
         exchange: &mut Exchange<'_>,
     ) -> Result<(), Error> {
         if let Self::Aside(aside, target, successor) = self {
-            // In this order: a server may still move the file after it refused to, and what has its
-            // old name is another file only once it has the new one.
+            // The order matters: a server may still move the file after it refused to, and the file
+            // at the old name is another one only once this file has the new name.
             let seen = match lookup(remote, exchange, aside) {
-                // The directory may come back: it is on a disk that is not mounted, or was renamed
-                // for a moment.
+                // The directory may come back: its disk is not mounted, or it was renamed for a
+                // moment.
                 Ok(Lookup::NoParent(kind)) => return Err(no_directory(aside, kind)),
                 Ok(Lookup::Found(_)) => Ok(true),
                 Ok(Lookup::Absent) => Ok(false),
@@ -159,7 +158,7 @@ impl Orphan {
                 (Lookup::Absent, Ok(true)) => {
                     return rename::put_back(remote, exchange, aside, target);
                 }
-                // The server may hide the name from every look, but not from RNFR.
+                // The server may hide the name from every lookup, but not from RNFR.
                 (Lookup::Absent, Ok(false) | Err(_)) => {
                     if rename::put_back_if_there(remote, exchange, aside, target)? {
                         return Ok(());
@@ -172,8 +171,8 @@ impl Orphan {
     }
 }
 
-/// Fails where the directory of `aside` is missing: many servers refuse a name in such a directory
-/// as they refuse a missing name.
+/// Fails if the directory of `aside` does not exist: many servers refuse a name in such a directory
+/// as if the name were missing.
 fn confirm_directory(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -191,10 +190,10 @@ fn confirm_directory(
 }
 
 fn no_directory(aside: &RemotePath, kind: ErrorKind) -> Error {
-    ErrorContext::new(Operation::Rename, aside).error(kind, &"its directory is not there")
+    ErrorContext::new(Operation::Rename, aside).error(kind, &"its directory does not exist")
 }
 
-/// Whether what was `found` proves to be this successor.
+/// Whether `found` is proven to be this successor.
 fn is_successor(successor: Option<Successor>, found: &Entry) -> bool {
     successor.is_some_and(|successor| {
         found.kind != Kind::Directory
@@ -202,7 +201,7 @@ fn is_successor(successor: Option<Successor>, found: &Entry) -> bool {
     })
 }
 
-/// Gives the file at `aside` a name that is shown: it may be the only copy of what it holds.
+/// Gives the file at `aside` a visible name, because it may be the only copy of its contents.
 fn save(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -220,7 +219,7 @@ fn save(
 }
 
 impl Orphans {
-    /// Adds one that is first cleared away at `due`.
+    /// Adds an orphan whose first attempt is at `due`.
     pub(super) fn add(&self, orphan: Orphan, due: Instant) {
         let attempt = Attempt {
             orphan,
@@ -241,7 +240,7 @@ impl Orphans {
             .any(|attempt| attempt.is_due(now))
     }
 
-    /// Those that wait, the next first.
+    /// Returns the waiting leftovers, the next first.
     fn leftovers(&self, now: Instant) -> Vec<Leftover> {
         let lists = self.lock();
         let mut leftovers: Vec<_> = lists
@@ -257,7 +256,7 @@ impl Orphans {
         leftovers
     }
 
-    /// Takes the next one that is due at `now`; where there is no such time, the next one.
+    /// Takes the next one that is due at `now`, or simply the next one if `now` is `None`.
     fn take(&self, now: Option<Instant>) -> Option<Attempt> {
         let mut lists = self.lock();
         let at = lists
@@ -267,8 +266,8 @@ impl Orphans {
         Some(lists.take(at))
     }
 
-    /// Takes the next one that is about `path`, due or not, when no thread clears such a one away
-    /// any more.
+    /// Takes the next one that affects `path`, due or not, after waiting until no thread cleans up
+    /// such a one.
     fn take_about(&self, path: &RemotePath) -> Option<Attempt> {
         let is_taken = |lists: &mut Lists| lists.taken.iter().any(|orphan| orphan.is_about(path));
         let waited = self
@@ -280,7 +279,7 @@ impl Orphans {
         Some(lists.take(at))
     }
 
-    /// What was taken as `taken` was cleared away, or `cleared` says what is left of it.
+    /// Returns `taken` with the result of its attempt.
     fn put(&self, taken: &Attempt, cleared: Cleared, now: Instant) {
         let mut lists = self.lock();
         lists.taken.retain(|orphan| *orphan != taken.orphan);
@@ -290,7 +289,7 @@ impl Orphans {
     }
 
     fn lock(&self) -> MutexGuard<'_, Lists> {
-        // The lists are changed by single pushes and removals.
+        // The lists are changed only by single pushes and removals.
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -304,32 +303,32 @@ impl Lists {
 }
 
 impl Remote {
-    /// Clears away all that could not be when it should have been. What cannot be now either waits
-    /// for the next call; without a connection, all of it does.
+    /// Cleans up everything that could not be cleaned up earlier. What fails again waits for the
+    /// next call; without a connection, everything does.
     pub fn clear_orphans(&self) {
         self.clear_orphans_due(None);
     }
 
-    /// The same of what is due at `now`: what the server refuses to clear away is due 5 s later,
-    /// then after pauses that double, up to an hour.
+    /// Like [`Remote::clear_orphans`], for those that are due at `now`. A refused one is due again
+    /// after 5 s, then after pauses that double, up to an hour.
     pub fn clear_due_orphans(&self, now: Instant) {
         self.clear_orphans_due(Some(now));
     }
 
-    /// What is still to be cleared away, the next first.
+    /// Returns the remaining leftovers, the next first.
     pub fn leftovers(&self) -> Vec<Leftover> {
         self.names().orphans().leftovers(Instant::now())
     }
 
     /// Takes over the unfinished upload at `path`, which an earlier mount left and the server does
-    /// not delete now. False where this mount keeps no journal, which must know of it.
+    /// not delete now. Returns false if this mount keeps no journal, which must record it.
     pub fn adopt_part(&self, path: &RemotePath) -> bool {
         let journal = self.names().journal();
         journal.part(path);
         self.adopt(Orphan::Part(path.clone()))
     }
 
-    /// The same of the file at `aside`, which was moved there from `target`.
+    /// Like [`Remote::adopt_part`], for the file at `aside`, which was moved there from `target`.
     pub fn adopt_aside(
         &self,
         aside: &RemotePath,
@@ -357,7 +356,7 @@ impl Remote {
             if !self.names().orphans().has_due(now) {
                 return;
             }
-            // A thread that waits for one that is taken may hold a session that this would need.
+            // A thread that waits for a taken one may hold a session that this one would need.
             if exchange.ensure_session().is_err() {
                 return;
             }
@@ -371,8 +370,7 @@ impl Remote {
         }
     }
 
-    /// Before a change of the file or directory at `path`: what is left from an earlier one is not
-    /// to come between.
+    /// Resolves the leftovers that a change of the file or directory at `path` would affect.
     pub(super) fn resolve_leftovers(&self, exchange: &mut Exchange<'_>, path: &RemotePath) {
         while let Some(orphan) = self.names().orphans().take_about(path) {
             if self.clear(exchange, &orphan).is_err() {
@@ -381,20 +379,19 @@ impl Remote {
         }
     }
 
-    /// Deletes the unfinished upload at `path`, which may be gone already.
+    /// Deletes the unfinished upload at `path`, which may already be deleted.
     ///
     /// # Errors
-    /// Whether it is there is not known, or it is.
+    /// The file still exists, or that is unknown.
     pub fn delete_part(&self, path: &RemotePath) -> Result<(), Error> {
         delete_part(self, &mut self.exchange(), path)
     }
 
-    /// Moves the file at `aside`, which an earlier mount left, back to `target`. Where its
-    /// successor has that name, it is deleted; where another file has, it gets a name that is
-    /// shown.
+    /// Moves the file at `aside`, which an earlier mount left, back to `target`. If its successor
+    /// has that name, the file is deleted; if another file has it, the file gets a visible name.
     ///
     /// # Errors
-    /// What became of it is not known, or its directory is missing, which may come back.
+    /// The result is unknown, or the directory does not exist and may come back.
     pub fn resolve_aside(
         &self,
         aside: &RemotePath,
@@ -414,7 +411,7 @@ impl Remote {
                 Cleared::Done
             }
             Err(fault) => {
-                log::debug!("{} is still to be cleared away: {fault}", orphan.path());
+                log::debug!("cannot clean up {} yet: {fault}", orphan.path());
                 if fault.kind.is_the_connection() {
                     Cleared::Unasked(orphan)
                 } else {

@@ -1,5 +1,5 @@
-//! What is known of the server, from one mount to the next: read before the first session, written
-//! when it changes.
+//! Persistence of the server profile between mounts: read before the first session, written when it
+//! changes.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,16 +7,16 @@ use crate::ftp::ServerProfile;
 use crate::ftp::profile::ProfileRecord;
 use crate::journal::ProfileFile;
 
-/// The file, and what is in it.
+/// The profile file and its contents.
 #[derive(Debug)]
 pub(super) struct ProfileMemory {
     file: Option<ProfileFile>,
-    /// Taken for a comparison and a small local file, never for the network.
+    /// Held for a comparison and a small local write, never across the network.
     written: Mutex<Option<ProfileRecord>>,
 }
 
 impl ProfileMemory {
-    /// With what an earlier mount left in `file` put into `profile`.
+    /// Reads `file`, which an earlier mount wrote, into `profile`.
     pub(super) fn load(file: Option<ProfileFile>, profile: &ServerProfile) -> Self {
         if let Some(text) = file.as_ref().and_then(ProfileFile::read) {
             profile.remember(ProfileRecord::parse(&text));
@@ -27,7 +27,7 @@ impl ProfileMemory {
         }
     }
 
-    /// Writes what was found out, where that is news.
+    /// Writes the profile if it has changed.
     pub(super) fn save(&self, profile: &ServerProfile) {
         let (Some(file), Some(record)) = (&self.file, profile.record()) else {
             return;

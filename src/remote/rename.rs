@@ -1,9 +1,9 @@
-//! RNFR and RNTO (RFC 959 §4.1.3), made to replace. Unix servers replace a file that is in the way;
-//! others (IIS, several NAS) refuse, and the file is moved aside first: then there is a moment with
-//! neither.
+//! RNFR and RNTO (RFC 959 §4.1.3), with replacement of an existing target. Unix servers replace the
+//! target; others (IIS, several NAS devices) refuse, and the target is moved aside first. For a
+//! moment, neither file has the name then.
 //!
-//! Some servers refuse RNTO and rename all the same, a moment later even. A refusal counts after a
-//! look at both names.
+//! Some servers refuse RNTO and rename anyway, even a moment later. A refusal counts only after a
+//! lookup of both names.
 
 use std::thread;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{Atomic, Error, ErrorKind, Remote, Version, reply_text};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
 use crate::pool;
 
-/// Pauses between looks at what became of a rename that was refused. prim-ftpd takes a second.
+/// Pauses between lookups after a refused rename. prim-ftpd takes a second.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(300),
@@ -34,9 +34,9 @@ pub(super) fn rename(
     set_and_rename(remote, exchange, &[], from, to, &[]).map(drop)
 }
 
-/// Like [`rename`], and makes `settings` of the file in the same flight. Returns those that it is
-/// known to have. `versions` are those that the file may have then, as far as they are known: where
-/// the reply is lost, any other file at `to` is not it.
+/// Like [`rename`], and applies `settings` to the file in the same write. Returns the settings that
+/// are known to have succeeded. `versions` are the versions that the file may have afterwards, as
+/// far as they are known: if the reply is lost, any other file at `to` is not it.
 pub(super) fn set_and_rename(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -56,7 +56,7 @@ pub(super) fn set_and_rename(
     };
     let (error, replaceable) = judge(remote, exchange, from, to, &fault);
     if replaceable.is_some() && remote.atomic() == Atomic::Require {
-        let reason = "the server does not rename onto an existing file, and atomic=require rules out other ways";
+        let reason = "the server does not rename onto an existing file, and atomic=require rules out other methods";
         return Err(ErrorContext::new(Operation::Rename, to).error(ErrorKind::Unsupported, reason));
     }
     if let Some(version) = replaceable {
@@ -69,16 +69,16 @@ pub(super) fn set_and_rename(
     Err(error)
 }
 
-/// How moving a file aside came out.
+/// The result of moving a file aside.
 pub(super) enum Moved {
     Done,
-    /// The file has its name.
+    /// The file still has its name.
     Refused(pool::Error),
     /// The file may have either name.
     Unknown(pool::Error),
 }
 
-/// Moves the file at `from` to the temporary name `aside`, which nothing has.
+/// Moves the file at `from` to the unused temporary name `aside`.
 pub(super) fn move_aside(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -87,15 +87,16 @@ pub(super) fn move_aside(
 ) -> Moved {
     match move_path(remote, exchange, &[], from, aside, &[]) {
         Ok(_) => Moved::Done,
-        // A server may do what it refuses, but not before it was given the new name.
+        // A server may perform a rename that it refuses, but not before it received the new name.
         Err(fault) if is_lost(&fault) || is_about_target(&fault) => Moved::Unknown(fault),
         Err(fault) => Moved::Refused(fault),
     }
 }
 
-/// The two commands, after `settings` of `from`, and which of these were made; where the connection
-/// broke, a look at both names tells what became of them. A file at `to` that is none of `versions`
-/// is another one; without any, `to` is a name of ours, or nothing is known of the file.
+/// Sends both commands after `settings` of `from`, and returns the settings that succeeded. If the
+/// connection was lost, a lookup of both names shows the result. A file at `to` that matches none
+/// of `versions` is another one. If `versions` is empty, `to` is a name of ftpfs, or nothing is
+/// known of the file.
 pub(super) fn move_path(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -123,7 +124,7 @@ pub(super) fn move_path(
             {
                 Ok(Lookup::Found(found)) if may_be(&found, versions) => ChangeOutcome::Done,
                 Ok(Lookup::Found(found)) => {
-                    log::warn!("{from} is gone, and {to} is another file: {found:?}");
+                    log::warn!("{from} no longer exists, and {to} is another file: {found:?}");
                     ChangeOutcome::Unknown
                 }
                 Ok(Lookup::Absent | Lookup::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
@@ -149,8 +150,8 @@ pub(super) fn move_path(
     }
 }
 
-/// Whether `from` became `to` though the server refused RNTO. How long that is waited for depends
-/// on whether this server has refused what it did, or was seen to mean its refusals.
+/// Whether `from` became `to` although the server refused RNTO. The wait depends on whether this
+/// server has performed renames that it refused, or is known to mean its refusals.
 fn was_moved_after_all(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -175,7 +176,7 @@ fn was_moved_after_all(
                 let is_there = has_become(remote, exchange, from, to, versions);
                 if is_there {
                     profile.fails(Capability::RenameRefusals, fault);
-                    log::info!("{from} is {to} now, though the server said: {fault}");
+                    log::info!("the server renamed {from} to {to} although it replied: {fault}");
                 }
                 return is_there;
             }
@@ -192,9 +193,10 @@ fn was_moved_after_all(
     false
 }
 
-/// Whether `from`, which no look finds, has become `to`. That something is at `to` proves nothing,
-/// it may be the old file; nor does a listing without `from`, which the server may hide. The rename
-/// is asked for once more: RNFR, which the server had taken, finds whatever is left at `from`.
+/// Whether `from`, which no lookup finds, has become `to`. A file at `to` proves nothing, because
+/// it may be the old one; nor does a listing without `from`, which the server may hide. The rename
+/// is therefore requested once more: RNFR, which the server had accepted, finds whatever is left at
+/// `from`.
 fn has_become(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -215,7 +217,7 @@ fn has_become(
     }
 }
 
-/// Whether what was `found` may be a file of one of these versions, as far as the server tells.
+/// Whether `found` may be a file of one of these versions, as far as the server reports them.
 fn may_be(found: &Entry, versions: &[Version]) -> bool {
     let found_version = Version::from(found);
     let is_one = || {
@@ -226,15 +228,15 @@ fn may_be(found: &Entry, versions: &[Version]) -> bool {
     versions.is_empty() || (found.kind != Kind::Directory && is_one())
 }
 
-/// Whether RNFR was refused so that nothing is at `from`, which no look finds either.
+/// Whether the refusal of RNFR means that nothing exists at `from`, which no lookup finds either.
 fn is_gone(fault: &pool::Error, from: &RemotePath) -> bool {
     is_about(fault, "RNFR")
         && refusal(fault).is_some_and(|reply| reply.code().0 >= 500)
         && matches!(meaning(fault, from), None | Some(ErrorKind::NotFound))
 }
 
-/// Moves the file at `to` aside, `from` of this version into its place, and only then deletes the
-/// old one: it is whole whatever fails.
+/// Moves the file at `to` aside, moves `from`, of this version, into its place, and only then
+/// deletes the old file. The old file stays complete whatever fails.
 fn replace(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -250,7 +252,7 @@ fn replace(
         let why = "replacing a file takes several steps, and for a moment neither has its name";
         if remote
             .profile()
-            .fails(Capability::RenameReplaces, &"it refused to")
+            .fails(Capability::RenameReplaces, &"it refused to replace a file")
         {
             log::warn!("the server does not rename onto an existing file: {why}");
         }
@@ -258,13 +260,13 @@ fn replace(
     }
     match moved {
         Ok(()) => aside.delete(exchange),
-        // A server may do what it refuses, so the names are looked at.
+        // A server may perform a rename that it refuses, so both names are looked up.
         Err(ref fault) => aside.put_back(exchange, is_lost(fault) || is_about_target(fault)),
     }
     moved
 }
 
-/// Gives the file moved aside its name back, which no other file has taken.
+/// Gives the file that was moved aside its name back, which no other file has taken.
 pub(super) fn put_back(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -282,7 +284,8 @@ pub(super) fn put_back(
         })
 }
 
-/// Like [`put_back`] of a file that no look finds, which may be gone. Returns whether it was there.
+/// Like [`put_back`], for a file that no lookup finds and that may not exist. Returns whether it
+/// existed.
 pub(super) fn put_back_if_there(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -300,7 +303,7 @@ pub(super) fn put_back_if_there(
     }
 }
 
-/// Whether the server had taken the source and refused the target.
+/// Whether the server accepted the source and refused the target.
 fn is_about_target(fault: &pool::Error) -> bool {
     is_about(fault, "RNTO")
 }
@@ -315,8 +318,8 @@ fn is_about(fault: &pool::Error, verb: &str) -> bool {
     }
 }
 
-/// Why `from` could not become `to`, and the version of `from` where a file at `to` is all that is
-/// in the way. A refusal in any words may mean just that, so both are looked at.
+/// Returns why `from` could not become `to`, and the version of `from` if only a file at `to`
+/// prevents it. A refusal with any text may mean that, so both are looked up.
 fn judge(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -353,7 +356,7 @@ fn judge(
     (error, version.filter(|_| kind == ErrorKind::AlreadyExists))
 }
 
-/// Whether the server's own words leave nothing to look for.
+/// Whether the text of the reply makes a lookup unnecessary.
 fn is_final(fault: &pool::Error, to: &RemotePath) -> bool {
     match meaning(fault, to) {
         Some(
@@ -364,14 +367,14 @@ fn is_final(fault: &pool::Error, to: &RemotePath) -> bool {
             | ErrorKind::InvalidName
             | ErrorKind::Unsupported,
         ) => true,
-        // A bare 450 may be about a file in the way.
+        // A bare 450 may be about an existing target.
         Some(ErrorKind::Busy) => refusal(fault)
             .is_some_and(|reply| reply_text::reason(reply.lines(), to) == Some(ErrorKind::Busy)),
         _ => false,
     }
 }
 
-/// What it means that `target` is where `source` should be (rename(2)).
+/// Returns the error for an existing `target` where `source` should be (rename(2)).
 fn in_the_way(
     remote: &Remote,
     exchange: &mut Exchange<'_>,

@@ -1,9 +1,9 @@
-//! RNFR as a question (RFC 959 §4.1.3): servers take a path for the source of a rename only where
-//! something is there, directories that may not be entered and special files included, of which
-//! CWD, SIZE and MDTM say nothing.
+//! RNFR as a query (RFC 959 §4.1.3): servers accept a path as the source of a rename only if
+//! something exists there. That includes directories that cannot be entered and special files,
+//! about which CWD, SIZE and MDTM report nothing.
 //!
-//! Nothing is renamed. A session that waits for RNTO is closed: a later RNFR and RNTO in one write,
-//! the first of them refused, could rename what this one named.
+//! Nothing is renamed. A session that waits for RNTO is closed, because a later RNFR and RNTO in
+//! one write, the first of them refused, could rename the file that this RNFR named.
 
 use super::error::{is_unsupported, meaning, refusal};
 use super::listing_check::NOWHERE;
@@ -12,21 +12,21 @@ use super::{ErrorKind, Remote};
 use crate::ftp::{Capability, Finding, RemotePath};
 use crate::pool;
 
-/// How many directories RNFR may refuse before it is given up as a witness.
+/// Number of directories that RNFR may refuse before it is no longer used as a query.
 const MAX_REFUSED: u8 = 3;
 
-/// What RNFR says of a path.
+/// The result of RNFR for a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RenameSource {
-    /// Something is there.
+    /// Something exists there.
     There,
-    /// Nothing is there.
+    /// Nothing exists there.
     Absent,
-    /// This server's answer proves nothing.
+    /// The reply of this server proves nothing.
     Unknown,
 }
 
-/// Asks by RNFR whether something is at `path`, in a directory that is there.
+/// Asks with RNFR whether something exists at `path`, in a directory that exists.
 pub(super) fn ask(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -52,8 +52,8 @@ pub(super) fn ask(
     }
 }
 
-/// Whether RNFR tells what is there from what is not; asked once, by the directory of `path` and by
-/// a name that nothing has.
+/// Whether RNFR distinguishes existing from missing names. Checked once, with the directory of
+/// `path` and a name that no file has.
 fn is_witness(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> bool {
     let profile = remote.profile();
     match profile.finding(Capability::RnfrChecks) {
@@ -69,7 +69,7 @@ fn is_witness(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -
     };
     match exchange.run_idempotent(|session| session.may_rename(&nowhere)) {
         Ok(()) => {
-            let why = "it takes a name that nothing has";
+            let why = "it accepts a name that does not exist";
             profile.fails(Capability::RnfrChecks, &why);
             return false;
         }

@@ -1,12 +1,12 @@
-//! What a refusal's words say, in the languages servers speak. The words are not part of any
-//! standard: the phrases are those of the C library, of Windows and of the servers, as they send
-//! them.
+//! Reasons in the text of refusals, in the languages that servers use. The text is not part of any
+//! standard: the phrases are those of the C library, of Windows and of the servers, as they are
+//! sent.
 
 use super::ErrorKind;
 use crate::ftp::RemotePath;
 
-/// Phrases in lower case, the more telling first: "does not exist" must be seen before "exist",
-/// "not a directory" before "a directory".
+/// Phrases in lower case, the more specific first: "does not exist" must match before "exist", "not
+/// a directory" before "a directory".
 const PHRASES: &[(ErrorKind, &[&str])] = &[
     (
         ErrorKind::Busy,
@@ -180,7 +180,7 @@ const PHRASES: &[(ErrorKind, &[&str])] = &[
     ),
 ];
 
-/// Whole sentences of servers that refuse to list an empty directory: their words in lower case,
+/// Complete sentences of servers that refuse to list an empty directory: the text in lower case,
 /// without the path and punctuation. A part of a sentence proves nothing: "no files can be listed
 /// now" is about the server.
 const EMPTY: &[&str] = &[
@@ -246,7 +246,7 @@ const EMPTY: &[&str] = &[
     "没有文件",
 ];
 
-/// Whether `lines`, a refusal to list `path`, say that there is nothing in it, and nothing else.
+/// Whether `lines`, a refusal to list `path`, say that the directory is empty and nothing else.
 pub(super) fn say_empty(lines: &[Vec<u8>], path: &RemotePath) -> bool {
     let text = without_path(&lowered(lines), path);
     let words: Vec<&str> = text
@@ -256,7 +256,8 @@ pub(super) fn say_empty(lines: &[Vec<u8>], path: &RemotePath) -> bool {
     EMPTY.contains(&words.join(" ").as_str())
 }
 
-/// What `lines` say of `path`, without its name: two answers of one meaning are equal.
+/// Returns the text of `lines` without the name of `path`, so that two replies with the same
+/// meaning are equal.
 pub(super) fn sense(lines: &[Vec<u8>], path: &RemotePath) -> String {
     without_path(&lowered(lines), path)
 }
@@ -269,7 +270,7 @@ fn lowered(lines: &[Vec<u8>]) -> String {
         .join("\n")
 }
 
-/// What `lines` say of an operation on `path`; nothing where they give no reason.
+/// Returns the reason that `lines` give for an operation on `path`, if any.
 pub(super) fn reason(lines: &[Vec<u8>], path: &RemotePath) -> Option<ErrorKind> {
     let text = without_path(&lowered(lines), path);
     PHRASES
@@ -278,8 +279,8 @@ pub(super) fn reason(lines: &[Vec<u8>], path: &RemotePath) -> Option<ErrorKind> 
         .map(|(kind, _)| *kind)
 }
 
-/// The words without the path they speak of (a file may be called "permission denied") and without
-/// RFC 959's own examples (§4.2.2), which some servers send with every 550.
+/// Removes the path from the text (a file may be called "permission denied"), and RFC 959's own
+/// examples (§4.2.2), which some servers send with every 550.
 fn without_path(text: &str, path: &RemotePath) -> String {
     let whole = String::from_utf8_lossy(path.as_bytes()).to_lowercase();
     let name = String::from_utf8_lossy(path.name()).to_lowercase();

@@ -1,23 +1,23 @@
-//! Whether REST before RETR is what the server says it is (RFC 3659 §5).
+//! Probes whether REST before RETR works as specified (RFC 3659 §5).
 //!
-//! One that says 350 and sends the file from its start all the same would have the wrong bytes read
-//! for the right ones, and nothing would show it: a transfer does not say where it begins. So of a
-//! server that is not known for its REST a file's last byte is asked for, once, before any other
-//! offset: what comes is one byte. Where sizes are not told, REST is taken at its word.
+//! A server that replies 350 and still sends the file from its start would cause silent corruption,
+//! because a transfer does not say where it begins. On a server whose REST is not proven, the last
+//! byte of a file is requested once before any other offset: exactly one byte must arrive. If the
+//! server reports no sizes, REST is trusted.
 
 use super::download::open_in;
 use super::retry::Exchange;
 use super::{Error, Remote};
 use crate::ftp::{Capability, Finding, RemotePath, ServerProfile};
 
-/// So many bytes, or the file's size where that is less, tell a transfer from the start from one of
-/// the last byte.
+/// Number of bytes, or the file size if that is less, that distinguishes a transfer from the start
+/// from one of the last byte.
 const ENOUGH: u64 = 64 << 10;
 
-/// How often it is tried by one file: the connection may break.
+/// Number of attempts with one file, because the connection may fail.
 const TRIES: u32 = 2;
 
-/// Whether REST has yet to be seen to work: it is tried whether or not FEAT has it.
+/// Whether REST is not proven to work yet. It is probed whether or not FEAT lists it.
 pub(super) fn needs_probe(profile: &ServerProfile) -> bool {
     !matches!(
         profile.finding(Capability::Rest),
@@ -25,13 +25,13 @@ pub(super) fn needs_probe(profile: &ServerProfile) -> bool {
     )
 }
 
-/// Finds out by `path` whether a transfer begins where REST says. Where that cannot be found out,
-/// another file is to show it.
+/// Probes with `path` whether a transfer starts at the REST offset. If the result is unclear,
+/// another file is used later.
 pub(super) fn probe(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) {
     for _ in 0..TRIES {
         match tried(remote, exchange, path) {
             Ok(()) => return,
-            Err(error) => log::debug!("REST could not be tried: {error}"),
+            Err(error) => log::debug!("cannot probe REST: {error}"),
         }
     }
 }
@@ -60,12 +60,12 @@ fn tried(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> Res
     if came == 1 {
         profile.works(Capability::Rest);
     }
-    // It may have grown meanwhile.
+    // The file may have grown in the meantime.
     let is_none = came >= too_many && size_of(remote, exchange, path) == Some(size);
     if is_none && needs_probe(profile) {
-        let why = "it takes REST and begins at the start of the file";
+        let why = "it accepts REST but starts at the beginning of the file";
         if profile.fails(Capability::Rest, &why) {
-            log::warn!("the server takes REST and begins at the start of the file all the same");
+            log::warn!("the server accepts REST but starts at the beginning of the file");
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! A file's bytes on their way to the server, over as many transfers as that takes: what breaks
-//! goes on where the server has got to (REST and STOR, RFC 3659 §5; APPE, RFC 959 §4.1.3).
+//! An upload over as many transfers as it takes. A broken transfer is resumed at the size that the
+//! server has received (REST and STOR, RFC 3659 §5; APPE, RFC 959 §4.1.3).
 
 use std::fs::File;
 use std::mem;
@@ -11,24 +11,27 @@ use super::retry::{Exchange, is_lost, is_silence};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Lease, Permit};
 
-/// Failures in a row, with less than [`PROGRESS`] in between, that are made good by going on.
+/// Number of consecutive failures, with less than [`PROGRESS`] in between, after which a transfer
+/// is still resumed.
 const RESUMES: u32 = 3;
 
-/// Bytes that show that an upload gets on.
+/// Number of bytes that count as progress of an upload.
 const PROGRESS: u64 = 16 << 10;
 
-/// A transfer to one path. Dropped, it ends, which may take a moment.
+/// An upload to one path. Dropping it ends the transfer, which may take a moment.
 #[derive(Debug)]
 pub(super) struct ResumableUpload {
     remote: Remote,
     path: RemotePath,
-    /// Whether nobody else writes there, so that what the server has of it is of this transfer.
+    /// Whether nothing else writes to the path, so that everything the server has there comes from
+    /// this transfer.
     is_ours: bool,
     line: UploadConnection,
     sent: u64,
     failures: u32,
     failed_at: u64,
-    /// A connection was lost: the server may still be at work on what came over it.
+    /// Whether a connection was lost. The server may still be processing the data it received over
+    /// it.
     lost: bool,
 }
 
@@ -36,14 +39,14 @@ pub(super) struct ResumableUpload {
 #[derive(Debug)]
 enum UploadConnection {
     Open(ftp::Upload, Permit),
-    /// The server has it all; its session, where it is still good.
+    /// The server has everything. Holds the session if it is still usable.
     Arrived(Option<Lease>),
     Broken,
 }
 
 impl ResumableUpload {
-    /// Goes on with a transfer that was begun at the start of `path`; `is_ours` where only it
-    /// writes there.
+    /// Continues a transfer that was started at the beginning of `path`. `is_ours` says whether
+    /// only this transfer writes there.
     pub(super) fn new(
         remote: &Remote,
         path: &RemotePath,
@@ -62,12 +65,13 @@ impl ResumableUpload {
         }
     }
 
-    /// Bytes handed to the connection so far.
+    /// Returns the number of bytes handed to the connection so far.
     pub(super) fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether a connection was lost: the server may still be at work on what came over it.
+    /// Whether a connection was lost. The server may still be processing the data it received over
+    /// it.
     pub(super) fn was_lost(&self) -> bool {
         self.lost
     }
@@ -75,7 +79,7 @@ impl ResumableUpload {
     /// Sends the next `length` bytes of `file`.
     ///
     /// # Errors
-    /// What broke or was refused, where going on was no way out.
+    /// The failure or refusal, if resuming did not help.
     pub(super) fn send(&mut self, file: &File, length: u64) -> Result<(), pool::Error> {
         let end = self.sent + length;
         loop {
@@ -91,11 +95,11 @@ impl ResumableUpload {
         }
     }
 
-    /// Waits until the server has acknowledged all that was sent; what was lost on the way is sent
-    /// again from `file`, where there is one.
+    /// Waits until the server has acknowledged everything. Lost bytes are sent again from `file`,
+    /// if there is one.
     ///
     /// # Errors
-    /// The server's refusal, or what broke.
+    /// The server's refusal, or the failure of the connection.
     pub(super) fn finish(&mut self, file: Option<&File>) -> Result<(), pool::Error> {
         let size = self.sent;
         loop {
@@ -118,11 +122,11 @@ impl ResumableUpload {
                 }
             };
             self.lost |= is_lost(&fault);
-            // The reply was lost on its way, the bytes were not: middleboxes forget control
-            // connections that are silent while the data flows.
+            // Only the reply was lost, not the data: middleboxes drop control connections that are
+            // silent while data is transferred.
             if is_lost(&fault) && self.size_there(&mut self.remote.exchange()) == Some(size) {
                 log::info!(
-                    "no completion reply for {}, but its size is right: {fault}",
+                    "no completion reply for {}, but its size is correct: {fault}",
                     self.path
                 );
                 self.line = UploadConnection::Arrived(None);
@@ -134,8 +138,8 @@ impl ResumableUpload {
         }
     }
 
-    /// The session, after [`ResumableUpload::finish`], where it is still good: to ask something,
-    /// and put it back.
+    /// Lends the session after [`ResumableUpload::finish`], if it is still usable, until
+    /// [`ResumableUpload::put_lease_back`].
     pub(super) fn lend_lease(&mut self) -> Option<Lease> {
         match &mut self.line {
             UploadConnection::Arrived(lease) => lease.take(),
@@ -143,14 +147,14 @@ impl ResumableUpload {
         }
     }
 
-    /// … and back.
+    /// Takes back the session from [`ResumableUpload::lend_lease`].
     pub(super) fn put_lease_back(&mut self, session: Option<Lease>) {
         if let UploadConnection::Arrived(lease) = &mut self.line {
             *lease = session;
         }
     }
 
-    /// The session, after [`ResumableUpload::finish`], where it is still good.
+    /// Returns the session after [`ResumableUpload::finish`], if it is still usable.
     pub(super) fn into_lease(mut self) -> Option<Lease> {
         match mem::replace(&mut self.line, UploadConnection::Broken) {
             UploadConnection::Arrived(lease) => lease,
@@ -158,8 +162,8 @@ impl ResumableUpload {
         }
     }
 
-    /// The transfer broke. Where the data connection did, the server may have said why on the
-    /// control connection: a full disk shows so.
+    /// Closes the transfer after an error. If only the data connection broke, the server may have
+    /// sent the reason on the control connection: a full disk is reported like that.
     fn close_broken(&mut self, error: ftp::Error) -> pool::Error {
         let fault = pool::Error::from(error);
         self.lost |= is_lost(&fault);
@@ -168,7 +172,8 @@ impl ResumableUpload {
         else {
             return fault;
         };
-        // One that fell silent has no more to say than the transfer's own wait brought.
+        // After a timeout, the server has nothing more to say than the transfer's own wait
+        // returned.
         if !is_lost(&fault) || is_silence(&fault) {
             give_back(permit, transfer.abort());
             return fault;
@@ -190,10 +195,10 @@ impl ResumableUpload {
         }
     }
 
-    /// After `fault`: a new transfer, from where the server has got to, which is not beyond `most`.
-    /// Anything else is no part of what was sent.
+    /// Starts a new transfer after `fault`, at the size that the server has received. A size beyond
+    /// `most` does not come from this upload.
     fn resume(&mut self, fault: pool::Error, most: u64) -> Result<(), pool::Error> {
-        // A completion before the end is that of a server that took a broken connection for the
+        // A completion reply before the end means that the server took a broken connection for the
         // end.
         let broke = is_lost(&fault)
             || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299 | 425 | 426));
@@ -222,7 +227,10 @@ impl ResumableUpload {
         let Some((transfer, permit)) = self.restart(&mut exchange, there) else {
             return Err(fault);
         };
-        log::debug!("{fault}; storing {} on at {there}", self.path);
+        log::debug!(
+            "{fault}; resuming the upload of {} at byte {there}",
+            self.path
+        );
         self.line = UploadConnection::Open(transfer, permit);
         self.sent = there;
         Ok(())
@@ -246,7 +254,7 @@ impl ResumableUpload {
         None
     }
 
-    /// How much the server has; nothing where it does not tell.
+    /// Returns the number of bytes that the server has, if it reports it.
     fn size_there(&self, exchange: &mut Exchange<'_>) -> Option<u64> {
         let profile = self.remote.profile();
         if profile.has(Capability::Size) {

@@ -1,8 +1,8 @@
-//! What is safe to repeat is repeated, what is not is first verified.
+//! Retries: steps that are safe to repeat are repeated, others are verified first.
 //!
-//! A pooled session can die unseen: its server closed it, a NAT box forgot it. So one that breaks
-//! is replaced and the step repeated; a step that may have changed something is repeated only after
-//! a look at the server showed that it did not.
+//! A pooled session can fail unnoticed: its server closed it, or a NAT device dropped it. A failed
+//! session is replaced and the step repeated. A step that may have changed something is repeated
+//! only after a lookup showed that it did not.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use super::error::refusal;
 use crate::ftp::{self, Failed, ProxyProblem, Session};
 use crate::pool::{self, Lease, Permit, Pool, Purpose};
 
-/// How often a step is tried.
+/// Maximum number of attempts of a step.
 const TRIES: usize = 3;
 
-/// A conversation with the server over one leased session at a time, replaced when it breaks.
+/// An exchange with the server over one leased session at a time, which is replaced when it fails.
 ///
-/// All steps of an operation share one, so that an operation never waits for a second session while
-/// it holds the first.
+/// All steps of an operation share one exchange, so an operation never waits for a second session
+/// while it holds the first.
 #[derive(Debug)]
 pub(super) struct Exchange<'pool> {
     pool: &'pool Pool,
     lease: Option<Lease>,
-    /// What a session is first leased for.
+    /// The purpose for which the first session is leased.
     purpose: Purpose,
-    /// There is no session after the one in hand: nobody waits for what is done.
+    /// Whether there is only the current session: no user waits for this work.
     is_spare: bool,
 }
 
 impl<'pool> Exchange<'pool> {
-    /// With no session yet.
+    /// Creates an exchange without a session.
     pub(super) fn new(pool: &'pool Pool) -> Self {
         Self {
             pool,
@@ -38,7 +38,7 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// With no session yet, to begin with a listing.
+    /// Creates an exchange without a session, whose first step is a listing.
     pub(super) fn to_list(pool: &'pool Pool) -> Self {
         Self {
             purpose: Purpose::Transfer,
@@ -46,7 +46,7 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// Going on with a session.
+    /// Creates an exchange that continues with a session.
     pub(super) fn with(pool: &'pool Pool, lease: Lease) -> Self {
         Self {
             lease: Some(lease),
@@ -54,7 +54,7 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// With this session or none.
+    /// Creates an exchange that uses only this session.
     pub(super) fn only(pool: &'pool Pool, lease: Lease) -> Self {
         Self {
             is_spare: true,
@@ -62,25 +62,25 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// The session in hand, for what comes after.
+    /// Returns the current session for further use.
     pub(super) fn into_lease(self) -> Option<Lease> {
         self.lease
     }
 
-    /// Goes on with this session, where there is none in hand.
+    /// Continues with this session, unless there is a current one.
     pub(super) fn resume_with(&mut self, lease: Option<Lease>) {
         if self.lease.is_none() {
             self.lease = lease;
         }
     }
 
-    /// Takes a session, where there is none in hand.
+    /// Leases a session, unless there is a current one.
     pub(super) fn ensure_session(&mut self) -> Result<(), pool::Error> {
         self.lease = Some(self.lease_session(Purpose::Command)?);
         Ok(())
     }
 
-    /// Runs a step once. The outer error is that there was no session: nothing was sent.
+    /// Runs a step once. The outer error means that there was no session and nothing was sent.
     fn run_once<T>(
         &mut self,
         step: impl FnOnce(&mut Session) -> Result<T, ftp::Error>,
@@ -102,7 +102,8 @@ impl<'pool> Exchange<'pool> {
         }))
     }
 
-    /// Runs a step that may be run again: it changes nothing, or to the same end.
+    /// Runs a step that can be repeated because it changes nothing, or has the same effect each
+    /// time.
     pub(super) fn run_idempotent<T>(
         &mut self,
         mut step: impl FnMut(&mut Session) -> Result<T, ftp::Error>,
@@ -112,7 +113,7 @@ impl<'pool> Exchange<'pool> {
             match self.run_once(&mut step)? {
                 Ok(done) => return Ok(done),
                 Err(failure) if tries < TRIES && failure.may_pass() => {
-                    log::debug!("trying again: {}", failure.fault);
+                    log::debug!("retrying: {}", failure.fault);
                     tries += 1;
                 }
                 Err(failure) => return Err(failure.fault),
@@ -120,7 +121,7 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// Starts a transfer that may be started again.
+    /// Starts a transfer that can be started again.
     pub(super) fn start_transfer<T>(
         &mut self,
         step: impl Fn(Session) -> Result<T, Box<Failed>>,
@@ -143,13 +144,13 @@ impl<'pool> Exchange<'pool> {
             if tries >= TRIES || !failure.may_pass() {
                 return Err(failure.fault);
             }
-            log::debug!("starting the transfer again: {}", failure.fault);
+            log::debug!("restarting the transfer: {}", failure.fault);
             tries += 1;
         }
     }
 
-    /// Runs a change that must not be run twice; where its session broke, `verify` finds out what
-    /// became of it.
+    /// Runs a change that must not run twice. If its session fails, `verify` finds out whether the
+    /// change was made.
     pub(super) fn run_verified(
         &mut self,
         mut step: impl FnMut(&mut Session) -> Result<(), ftp::Error>,
@@ -163,12 +164,12 @@ impl<'pool> Exchange<'pool> {
             };
             let is_open = failure.was_sent_ahead || is_lost(&failure.fault);
             let fault = failure.fault;
-            // A 202 means that nothing was done, and not all servers mean it.
+            // A 202 means that nothing was done, but not all servers use it like that.
             let is_superfluous = refusal(&fault).is_some_and(|reply| reply.code().0 == 202);
             if !is_open && !is_superfluous {
                 return Err(fault);
             }
-            log::debug!("looking what became of a change that was not answered: {fault}");
+            log::debug!("verifying a change after its reply was lost: {fault}");
             match verify(self) {
                 ChangeOutcome::Done => return Ok(()),
                 ChangeOutcome::NotDone if tries < TRIES && is_open => tries += 1,
@@ -177,8 +178,8 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// The session in hand, or one from the pool. A server that restarts refuses for a moment: the
-    /// pool spaces these tries.
+    /// Returns the current session, or one from the pool. A server that restarts refuses
+    /// connections for a moment; the pool spaces these attempts.
     fn lease_session(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
         if let Some(lease) = self.lease.take() {
             return Ok(lease);
@@ -195,13 +196,13 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// How often the server lost what is sent ahead of its turn.
+    /// Returns how often the server lost data that was sent ahead.
     fn demotions(&self) -> u32 {
         self.pool.profile().demotions()
     }
 
-    /// After a session that had been idle met only silence, the other idle ones would cost the same
-    /// wait each.
+    /// Closes the other idle sessions after an idle one timed out, because each of them would cost
+    /// the same wait.
     fn evict_idle(&self, error: Option<&ftp::Error>, reused: bool) {
         if reused && matches!(error, Some(ftp::Error::Timeout(_))) {
             self.pool.evict_idle();
@@ -209,18 +210,18 @@ impl<'pool> Exchange<'pool> {
     }
 }
 
-/// What became of a change whose session broke.
+/// The result of a change whose session failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChangeOutcome {
-    /// It was made.
+    /// The change was made.
     Done,
-    /// It was not: it can be tried again.
+    /// The change was not made and can be tried again.
     NotDone,
-    /// Nobody can tell.
+    /// Unknown.
     Unknown,
 }
 
-/// Whether the session broke, so that what the server did is not known.
+/// Whether the session failed, so that the result of the command is unknown.
 pub(super) fn is_lost(fault: &pool::Error) -> bool {
     let pool::Error::Session(error) = fault else {
         return false;
@@ -255,19 +256,19 @@ pub(super) fn is_lost(fault: &pool::Error) -> bool {
     }
 }
 
-/// A step's failure.
+/// The failure of a step.
 #[derive(Debug)]
 struct AttemptFailure {
     fault: pool::Error,
-    /// Whether its session had been idle before.
+    /// Whether the session had been idle before.
     reused: bool,
-    /// What was sent ahead is seen to be the cause, and is not sent ahead any more.
+    /// Whether data sent ahead was found to be the cause; it is no longer sent ahead.
     was_sent_ahead: bool,
 }
 
 impl AttemptFailure {
-    /// Whether the step may go better another time. A new session that met silence will meet it
-    /// again; a data connection that could not be made or broke (425, 426) need not.
+    /// Whether the step may succeed when repeated. A new session that timed out will time out
+    /// again; a data connection that failed (425, 426) need not fail again.
     fn may_pass(&self) -> bool {
         if refusal(&self.fault).is_some_and(|reply| matches!(reply.code().0, 425 | 426)) {
             return true;
@@ -279,7 +280,7 @@ impl AttemptFailure {
     }
 }
 
-/// Whether the server did not answer within the longest wait.
+/// Whether the server did not reply before the longest deadline.
 pub(super) fn is_silence(fault: &pool::Error) -> bool {
     let pool::Error::Session(error) = fault else {
         return false;

@@ -1,5 +1,5 @@
-//! The zone of a server's LIST times. LIST shows local time and does not say whose; MLSD, MDTM and
-//! MFMT are UTC (RFC 3659 §2.3), so one MDTM of a listed file shows how far apart the two are.
+//! The time zone of a server's LIST times. LIST shows local time without a zone; MLSD, MDTM and
+//! MFMT use UTC (RFC 3659 §2.3). One MDTM of a listed file therefore shows the difference.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -9,29 +9,29 @@ use jiff::tz::TimeZone;
 use crate::ftp::time::{moment, to_zone};
 use crate::ftp::{Entry, Error, Kind, Modified, Precision, RemotePath, Session};
 
-/// Zones are whole quarters of an hour apart from UTC.
+/// Time zones differ from UTC by multiples of a quarter of an hour, in seconds.
 const STEP: i64 = 15 * 60;
-/// No zone is farther away; more means that the file changed meanwhile, or the year was guessed
-/// wrong.
+/// Largest difference of a time zone from UTC, in seconds. A larger one means that the file has
+/// changed in between or that the year was guessed wrong.
 const FARTHEST: i64 = 15 * 60 * 60;
-/// After so many files that told nothing, the server's time is taken for UTC.
+/// Number of files without a usable time after which the server's time is taken for UTC.
 const ATTEMPTS: u32 = 3;
 
-/// What is known of the server's zone.
+/// What is known about the server's time zone.
 #[derive(Debug)]
 pub(super) struct Zone {
-    /// The user's word.
+    /// The zone that the user configured.
     given: Option<TimeZone>,
-    /// MDTM's times are in it, too.
+    /// Whether MDTM reports local time, too.
     mdtm_is_local: bool,
-    /// Seconds that the server's local time is ahead of UTC, once found out.
+    /// Seconds by which the server's local time is ahead of UTC, once found.
     found: OnceLock<i64>,
     attempts: AtomicU32,
 }
 
 impl Zone {
-    /// The zone that was `given`. Where MDTM tells times `mdtm_is_local`, it shows nothing, and the
-    /// server's time is UTC for all that is known.
+    /// Creates the zone from the user's option. With `mdtm_is_local`, MDTM cannot reveal the zone,
+    /// so without the option the server's time is taken for UTC.
     pub(super) fn new(given: Option<TimeZone>, mdtm_is_local: bool) -> Self {
         Self {
             given,
@@ -45,8 +45,8 @@ impl Zone {
         }
     }
 
-    /// Turns the times of `entries`, just listed in `directory`, into UTC; may ask one MDTM, whose
-    /// failure does not matter to the listing.
+    /// Converts the times of `entries`, just listed in `directory`, to UTC. May send one MDTM,
+    /// whose failure does not affect the listing.
     pub(super) fn to_utc(
         &self,
         session: &mut Session,
@@ -64,12 +64,12 @@ impl Zone {
         self.to_utc_as_known(entries);
     }
 
-    /// Whether nothing has to be asked to settle a time.
+    /// Whether times can be converted without asking the server.
     pub(super) fn is_known(&self) -> bool {
         self.given.is_some() || self.found.get().is_some()
     }
 
-    /// Turns the times of `entries` into UTC by what is known already.
+    /// Converts the times of `entries` to UTC with what is already known.
     pub(super) fn to_utc_as_known(&self, entries: &mut [Entry]) {
         if let Some(zone) = &self.given {
             return convert(entries, |seconds| moment(seconds, zone));
@@ -78,8 +78,8 @@ impl Zone {
         convert(entries, |seconds| seconds.saturating_sub(ahead));
     }
 
-    /// The time that the server tells of a file whose time was set to `seconds`, UTC: not every
-    /// moment has a time of its own where a zone's clocks are put back.
+    /// Returns the time that the server reports for a file whose time was set to `seconds`, UTC.
+    /// When clocks are set back, two moments have the same local time.
     pub(super) fn round_trip(&self, seconds: i64) -> i64 {
         match &self.given {
             Some(zone) if self.mdtm_is_local => moment(to_zone(seconds, zone), zone),
@@ -101,14 +101,16 @@ impl Zone {
             Ok(utc) => difference(listed, utc),
             Err(Error::Refused { reply, .. }) if reply.code().means_unsupported() => Some(0),
             Err(error) => {
-                log::debug!("no time of {path} to find the server's zone by: {error}");
+                log::debug!(
+                    "cannot get the time of {path} to find the server's time zone: {error}"
+                );
                 None
             }
         };
         let attempts = self.attempts.fetch_add(1, Relaxed) + 1;
         match measured.or((attempts >= ATTEMPTS).then_some(0)) {
             Some(ahead) => {
-                log::debug!("the server's clock shows UTC plus {ahead} seconds");
+                log::debug!("the server's local time is UTC plus {ahead} seconds");
                 *self.found.get_or_init(|| ahead)
             }
             None => 0,
@@ -124,7 +126,7 @@ fn convert(entries: &mut [Entry], utc: impl Fn(i64) -> i64) {
     }
 }
 
-/// The file whose time says most about the zone as it is now.
+/// Returns the file whose time says most about the current offset of the zone.
 fn most_recent(entries: &[Entry]) -> Option<(&[u8], i64)> {
     entries
         .iter()
@@ -140,7 +142,7 @@ fn most_recent(entries: &[Entry]) -> Option<(&[u8], i64)> {
         .max_by_key(|(_, seconds)| *seconds)
 }
 
-/// How far `listed`, to the minute, is ahead of `utc`.
+/// Returns by how many seconds `listed`, which is precise to the minute, is ahead of `utc`.
 fn difference(listed: i64, utc: i64) -> Option<i64> {
     let seconds = listed.checked_sub(utc)?;
     let steps = seconds.checked_add(STEP / 2)?.div_euclid(STEP);
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn in_the_hour_that_comes_twice_the_first_is_told() {
         let berlin = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").ok();
-        // 2024-10-27, 00:30, 01:30 and 02:30 UTC; at 01:00 UTC the clocks are put back to 02:00.
+        // 2024-10-27, 00:30, 01:30 and 02:30 UTC. At 01:00 UTC, the clocks are set back to 02:00.
         let (first, second, after) = (1_729_989_000, 1_729_992_600, 1_729_996_200);
         for (given, mdtm_is_local, told) in [
             (berlin(), true, [first, first, after]),

@@ -1,9 +1,9 @@
-//! One path's entry: by MLST (RFC 3659 §7), else from its parent's listing; where that neither
-//! shows the name nor rules it out, by what the server answers to CWD, SIZE, MDTM, NLST, LIST and
-//! RNFR about this one name.
+//! The entry at one path: from MLST (RFC 3659 §7), otherwise from the listing of its parent. If
+//! that neither shows the name nor rules it out, the server is asked about this name with CWD,
+//! SIZE, MDTM, NLST, LIST and RNFR.
 //!
-//! Every decision whether a name is free rests on [`lookup`]: [`Lookup::Absent`] means that an
-//! answer which is believed rules the name out, and an error that none does.
+//! Every decision that a name is free rests on [`lookup`]: [`Lookup::Absent`] means that a trusted
+//! reply rules the name out, and an error means that none does.
 
 use super::error::{
     ErrorContext, Operation, is_unsupported, meaning, refusal, reply_meaning, unless_refused,
@@ -20,17 +20,17 @@ use crate::ftp::{
 };
 use crate::pool;
 
-/// How often MLST may answer without a line of facts before it is given up.
+/// Number of MLST replies without facts after which MLST is no longer used.
 const MAX_EMPTY_FACTS: u8 = 3;
 
-/// What is at a path.
+/// The result of a lookup.
 #[derive(Debug)]
 pub(super) enum Lookup {
-    /// This.
+    /// This entry exists.
     Found(Entry),
-    /// Nothing, in a directory that is there.
+    /// Nothing exists there, but its directory does.
     Absent,
-    /// Nothing, and its parent is no directory or is not there either.
+    /// Nothing exists there, and its parent is no directory or does not exist either.
     NoParent(ErrorKind),
 }
 
@@ -40,11 +40,11 @@ pub(super) fn stat(remote: &Remote, path: &RemotePath) -> Result<Entry, Error> {
     match lookup_as_shown(remote, &mut remote.exchange(), path)? {
         Lookup::Found(entry) => Ok(entry),
         Lookup::Absent => Err(context.error(ErrorKind::NotFound, &"the server does not list it")),
-        Lookup::NoParent(kind) => Err(context.error(kind, &"its directory is not there")),
+        Lookup::NoParent(kind) => Err(context.error(kind, &"its directory does not exist")),
     }
 }
 
-/// What is at `path`, links treated as the mount shows them.
+/// Looks up `path` and applies the link policy.
 pub(super) fn lookup_as_shown(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -60,7 +60,7 @@ pub(super) fn lookup_as_shown(
     }
 }
 
-/// What is at `path`.
+/// Looks up `path`.
 pub(super) fn lookup(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -99,7 +99,7 @@ fn lookup_by_facts(
         MlstAnswer::Denied => {
             let lookup = lookup_in_parent(remote, exchange, path)?;
             if matches!(lookup, Lookup::Found(_)) && path.parent().is_some() {
-                let why = "it does not know a name that is listed";
+                let why = "it reports a listed name as missing";
                 remote.profile().fails(Capability::Mlst, &why);
             }
             Ok(lookup)
@@ -113,7 +113,7 @@ fn count_dot_name(remote: &Remote, path: &RemotePath) {
     }
 }
 
-/// What a refusal of MLST in these words meant.
+/// Records what a refusal of MLST with this text meant.
 fn record_words(remote: &Remote, words: String, lookup: &Lookup) {
     match lookup {
         Lookup::Absent => remote.listing_checks().record_absence(words),
@@ -145,25 +145,26 @@ pub(super) fn stat_unlisted(remote: &Remote, path: &RemotePath) -> Result<Entry,
             listed_size::correct(remote, &mut exchange, path, &mut entry)?;
             Ok(entry)
         }
-        Lookup::Absent => Err(context.error(ErrorKind::NotFound, &"the server does not know it")),
-        Lookup::NoParent(kind) => Err(context.error(kind, &"its directory is not there")),
+        Lookup::Absent => {
+            Err(context.error(ErrorKind::NotFound, &"the server reports no such file"))
+        }
+        Lookup::NoParent(kind) => Err(context.error(kind, &"its directory does not exist")),
     }
 }
 
-/// What MLST says of a path.
+/// The reply to MLST for a path.
 enum MlstAnswer {
     Found(Entry),
     Absent,
     NoParent(ErrorKind),
-    /// It was refused by a server whose MLST has not yet answered for anything.
+    /// Refused by a server whose MLST has not succeeded yet.
     Denied,
-    /// A server whose MLST has answered before refused it in these words, which give no reason that
-    /// is known.
+    /// Refused by a server whose MLST has succeeded before, with this text, which gives no known
+    /// reason.
     Unexplained(String),
-    /// The answer is no refusal and has no facts: ProFTPD's about a name that `HideFiles` leaves
-    /// out of listings.
+    /// A success without facts: ProFTPD's reply for a name that `HideFiles` omits from listings.
     Empty,
-    /// There is no MLST.
+    /// The server does not support MLST.
     Silent,
 }
 
@@ -197,7 +198,7 @@ fn ask_facts(
     let is_proven = profile.is_proven(Capability::Mlst);
     Ok(match meaning(&fault, path) {
         Some(ErrorKind::NotFound) if is_proven => MlstAnswer::Absent,
-        // "Failed" may be a server's word for a missing name, or for a bad moment.
+        // "Failed" may stand for a missing name or for a temporary problem.
         None if is_proven => {
             let words = refusal(&fault).map(|reply| reply_text::sense(reply.lines(), path));
             let words = words.unwrap_or_default();
@@ -207,14 +208,14 @@ fn ask_facts(
                 MlstAnswer::Unexplained(words)
             }
         }
-        // Apache FtpServer answers 501 for a missing name.
+        // Apache FtpServer replies 501 for a missing name.
         None | Some(ErrorKind::NotFound | ErrorKind::InvalidName) => MlstAnswer::Denied,
         Some(kind @ ErrorKind::NotDirectory) => MlstAnswer::NoParent(kind),
         Some(kind) => return Err(ErrorContext::new(Operation::Stat, path).error(kind, &fault)),
     })
 }
 
-/// Whether MLST was answered without facts that say what is there.
+/// Whether the MLST reply contains no facts about what exists.
 fn is_without_facts(fault: &pool::Error) -> bool {
     let pool::Error::Session(error) = fault else {
         return false;
@@ -222,9 +223,9 @@ fn is_without_facts(fault: &pool::Error) -> bool {
     matches!(**error, ftp::Error::Malformed { .. })
 }
 
-/// ProFTPD tells of a link the kind of what it leads to, but the link's own mode and size: the
-/// target would be cut to the length of its name. Every link has mode 0777, and no name is longer
-/// than `PATH_MAX`.
+/// ProFTPD reports the kind of a link's target, but the mode and size of the link itself, which
+/// would truncate the target to the length of its path. Every link has mode 0777, and no target
+/// path is longer than `PATH_MAX`.
 fn may_be_a_link(told: &Entry) -> bool {
     const PATH_MAX: u64 = 4096;
     told.kind != Kind::Symlink
@@ -232,8 +233,8 @@ fn may_be_a_link(told: &Entry) -> bool {
         && told.size.is_none_or(|size| size < PATH_MAX)
 }
 
-/// What the parent's listing says, which shows a link as a link; what MLST told, where it is not
-/// listed.
+/// Looks the name up in its parent's listing, which shows a link as a link. Returns what MLST
+/// reported if it is not listed.
 fn lookup_in_listing(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -263,7 +264,7 @@ fn lookup_in_parent(
             Some(entry) => Ok(Lookup::Found(entry)),
             None if listing.completeness.answers_for(path.name()) => Ok(Lookup::Absent),
             None if listing.completeness == Completeness::Blank => {
-                // Where nothing speaks against it, the directory is empty.
+                // If nothing contradicts it, the directory is empty.
                 Ok(ask_by_name(remote, exchange, path)?.unwrap_or(Lookup::Absent))
             }
             None => {
@@ -278,10 +279,10 @@ fn lookup_in_parent(
     }
 }
 
-/// What is at `path`, by what the server answers about this one name: a directory can be entered, a
-/// file has a size or a time, and whatever is there can be named as the source of a rename. The
-/// name is ruled out where the server says that there is no such file, or refuses all of these
-/// without a reason though it has told sizes or times before.
+/// Looks up `path` by the server's replies about this one name: a directory can be entered, a file
+/// has a size or a time, and anything that exists can be the source of a rename. The name is ruled
+/// out if the server reports that no such file exists, or refuses all of these without a reason
+/// although it has reported sizes or times before.
 pub(super) fn lookup_by_name(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -290,12 +291,12 @@ pub(super) fn lookup_by_name(
     ask_by_name(remote, exchange, path)?.ok_or_else(|| {
         ErrorContext::new(Operation::Stat, path).error(
             ErrorKind::Other,
-            &"the server's answers neither show it nor rule it out",
+            &"the server's replies neither show it nor rule it out",
         )
     })
 }
 
-/// The same; none where the answers neither show the name nor rule it out.
+/// Like [`lookup_by_name`]. Returns `None` if the replies neither show the name nor rule it out.
 fn ask_by_name(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -323,16 +324,16 @@ fn ask_by_name(
     let witness = exchange
         .run_idempotent(|session| size_and_time(remote, session, path))
         .map_err(|fault| failed(&fault))?;
-    // What CWD calls no directory is a file; its directory is there.
+    // If CWD reports "not a directory", the name is a file and its directory exists.
     let is_file = refused
         .as_ref()
         .is_some_and(|fault| meaning(fault, path) == Some(ErrorKind::NotDirectory));
     if is_file && !matches!(witness, Witness::File(_) | Witness::Absent) {
         return Ok(Some(Lookup::Found(Entry::new(path.name(), Kind::File))));
     }
-    // Only CWD tells of a directory.
+    // Only CWD identifies a directory.
     let is_no_directory = refused.is_some() && denied.is_none();
-    // A file could not be entered without that being denied, and would have a size.
+    // A file could not be entered without such an error, and would have a size.
     let kind = if denied.is_some() || matches!(witness, Witness::Refused) {
         Kind::Directory
     } else {
@@ -359,7 +360,7 @@ fn ask_by_name(
         RenameSource::Unknown => {}
     }
     Err(match (denied, witness) {
-        // Nothing can be created in a drop box otherwise. No upload replaces a directory.
+        // Otherwise nothing could be created in a drop box. No upload replaces a directory.
         (None, Witness::Refused) if is_no_directory => return Ok(Some(Lookup::Absent)),
         (_, Witness::Denied(kind, reply)) => context.error(kind, &reply),
         (Some(fault), _) => context.error(ErrorKind::PermissionDenied, fault),
@@ -367,12 +368,12 @@ fn ask_by_name(
     })
 }
 
-/// What SIZE and MDTM say of a path.
+/// What SIZE and MDTM report for a path.
 enum Witness {
     File(Entry),
-    /// There is no such file.
+    /// No such file exists.
     Absent,
-    /// No reason, from a server that has told these of other files.
+    /// No reason, from a server that has reported these for other files.
     Refused,
     Denied(ErrorKind, Reply),
     Silent,
@@ -424,8 +425,8 @@ fn size_and_time(
     })
 }
 
-/// What NLST of the directory says, whose lines have no dialect, and LIST of the path alone; none
-/// where neither is answered. A name that NLST shows is of this `kind`.
+/// Looks the name up in NLST of the directory, which has no line formats, and in LIST of the path
+/// alone. Returns `None` if both are refused. A name that NLST shows is of this `kind`.
 fn lookup_in_names(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -449,7 +450,7 @@ fn lookup_in_names(
     Ok(list_alone(remote, exchange, path)?.map(Lookup::Found))
 }
 
-/// The line that LIST of `path` has for itself.
+/// Returns the line that LIST of `path` shows for the path itself.
 fn list_alone(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -462,7 +463,8 @@ fn list_alone(
     Ok(received.and_then(|received| find(received.entries, path)))
 }
 
-/// The listing of `directory` without options, to find `path`; none where it is refused.
+/// Requests a listing of `directory` without options, to find `path`. Returns `None` if it is
+/// refused.
 fn ask_names(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -496,14 +498,14 @@ pub(super) fn read_link(remote: &Remote, path: &RemotePath) -> Result<Vec<u8>, E
         return Ok(target);
     }
     let Some(parent) = path.parent() else {
-        return Err(context.error(ErrorKind::IsDirectory, &"the root is no link"));
+        return Err(context.error(ErrorKind::IsDirectory, &"the root is not a link"));
     };
     let entries = list_lines(remote, &mut exchange, &parent)?;
     match find(entries, path) {
         Some(entry) => entry.target.ok_or_else(|| {
             context.error(
                 ErrorKind::Unsupported,
-                &"the server does not tell where it leads",
+                &"the server does not report its target",
             )
         }),
         None => Err(context.error(ErrorKind::NotFound, &"the server does not list it")),
@@ -514,7 +516,7 @@ fn find(entries: Vec<Entry>, path: &RemotePath) -> Option<Entry> {
     entries.into_iter().find(|entry| entry.name == path.name())
 }
 
-/// MLST shows a name or the whole path, as the server likes (RFC 3659 §7.2).
+/// Replaces the name in an MLST reply, which can be a name or the whole path (RFC 3659 §7.2).
 fn named(mut entry: Entry, path: &RemotePath) -> Entry {
     entry.name = path.name().to_vec();
     entry

@@ -1,19 +1,20 @@
 //! Listings by `STAT path` (RFC 959 §4.1.3): one round trip on the control connection, without a
-//! data connection, and many of them in one write.
+//! data connection, and several in one write.
 //!
-//! Only instead of LIST: MLSD's times are to the second, and STAT prints what LIST does. Servers
-//! differ in what STAT makes of a path, so it is believed of those that are known for it, of others
-//! after one of its listings was the same as LIST's, and each time only where the listing has a
-//! line for the directory itself: vsftpd answers 213 and nothing for a path that is not there,
-//! others leave out names with a dot.
+//! STAT replaces only LIST, because MLSD's times are precise to the second and STAT prints the same
+//! as LIST. Servers interpret the path of STAT differently. Its listings are trusted on servers
+//! known for it, and on others after one of them equalled that of LIST; and each one only if it
+//! contains a line for the directory itself, because vsftpd replies 213 without lines for a path
+//! that does not exist and others omit names with a dot.
 
 use super::Remote;
 use super::retry::Exchange;
 use crate::ftp::{Capability, Completeness, Entry, Error, Finding, RemotePath, StatListing};
 
-/// The largest listing that is asked for twice, to compare.
+/// Maximum number of entries of a listing that is requested twice for comparison.
 const MAX_COMPARED: usize = 2_000;
-/// After so many that differed, which a change in between may explain, STAT is not tried any more.
+/// Number of differing listings, which a change in between may explain, after which STAT is no
+/// longer tried.
 const MAX_DIFFERENT: u8 = 3;
 /// Whether directories are listed by STAT.
 pub(super) fn is_believed(remote: &Remote) -> bool {
@@ -23,17 +24,17 @@ pub(super) fn is_believed(remote: &Remote) -> bool {
         && profile.has(Capability::PathArgument)
 }
 
-/// What STAT says of a directory.
+/// The result of listing a directory by STAT.
 pub(super) enum StatAnswer {
-    /// Its whole listing.
+    /// Its complete listing.
     Believed(Vec<Entry>),
-    /// More than memory has room for.
+    /// A listing that exceeds the memory limit.
     TooLarge,
-    /// Nothing that can be believed.
+    /// No listing that can be trusted.
     None,
 }
 
-/// The listing of `directory` by STAT.
+/// Lists `directory` by STAT.
 pub(super) fn list(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -58,7 +59,7 @@ pub(super) fn list(
     listed.unwrap_or(StatAnswer::None)
 }
 
-/// Finds out with `entries`, just listed by LIST, whether STAT lists the same.
+/// Compares STAT with `entries`, just listed by LIST.
 pub(super) fn compare(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -86,7 +87,7 @@ pub(super) fn compare(
             profile.doubt(
                 Capability::StatListing,
                 MAX_DIFFERENT,
-                &"it lists something else",
+                &"its listing differs from LIST",
             );
         }
         Err(fault) => {
@@ -95,7 +96,7 @@ pub(super) fn compare(
     }
 }
 
-/// The entries, where the listing is a whole directory's.
+/// Returns the entries if the listing is that of a complete directory.
 pub(super) fn believed(listing: Result<StatListing, Error>) -> Option<Vec<Entry>> {
     listing
         .ok()
@@ -106,12 +107,12 @@ pub(super) fn believed(listing: Result<StatListing, Error>) -> Option<Vec<Entry>
         .map(|listing| listing.entries)
 }
 
-/// Whether every server takes the path for what it is, not for a pattern or for several.
+/// Whether every server takes the path literally, not for a pattern or for several paths.
 pub(super) fn is_literal(path: &RemotePath) -> bool {
     let is_special =
         |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b']' | b'{' | b'}' | b'~' | b'\\');
     let bytes = path.as_bytes();
-    // `/a -b`: vsftpd and others look for options behind a blank.
+    // In `/a -b`, vsftpd and others look for options after the blank.
     !bytes.iter().any(is_special) && !bytes.windows(2).any(|two| two == b" -")
 }
 

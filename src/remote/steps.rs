@@ -1,10 +1,10 @@
-//! Which name an upload has on the server until it is complete: three steps, each tried where the
-//! one before failed.
+//! The name that an upload has on the server until it is complete: three choices, each tried after
+//! the one before it failed.
 //!
-//! A temporary name that begins with a dot, one that does not, and the name that the file will
-//! have. A step that fails is skipped for its directory (or for its file, where the server takes
-//! temporary names elsewhere). It becomes a trait of the server, which the profile keeps, when the
-//! next step works and the failed one never did.
+//! A temporary name that begins with a dot, one that does not, and the final name. A failed choice
+//! is skipped for its directory, or only for its file if the server accepts temporary names
+//! elsewhere. If the next choice works and the failed one never did, the profile records that as a
+//! property of the server.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,24 +14,24 @@ use std::time::{Duration, Instant};
 use super::upload_start::MAX_PASSING;
 use crate::ftp::{Capability, RemotePath, ServerProfile};
 
-/// How long a step is skipped in one place: permissions change.
+/// How long a choice is skipped in one place. Permissions can change.
 const SKIPPED_FOR: Duration = Duration::from_secs(600);
-/// Most places that are remembered.
+/// Maximum number of remembered places.
 const MAX_PLACES: usize = 1024;
 
-/// The name that an upload has until it is complete.
+/// The kind of name that an upload has until it is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum UploadName {
     /// A temporary name that begins with a dot.
     Hidden,
-    /// A temporary name that does not.
+    /// A temporary name that does not begin with a dot.
     Visible,
-    /// The name that the file will have.
+    /// The final name.
     Final,
 }
 
 impl UploadName {
-    /// The step after this one.
+    /// Returns the choice after this one.
     pub(super) fn next(self) -> Option<Self> {
         match self {
             Self::Hidden => Some(Self::Visible),
@@ -40,7 +40,7 @@ impl UploadName {
         }
     }
 
-    /// The first step worth trying on a server with this profile.
+    /// Returns the first choice worth trying on a server with this profile.
     pub(super) fn of_server(profile: &ServerProfile) -> Self {
         if !profile.has(Capability::TemporaryNames) {
             Self::Final
@@ -52,17 +52,17 @@ impl UploadName {
     }
 }
 
-/// The steps that are skipped, by place.
+/// The skipped choices, by place.
 #[derive(Debug, Default)]
 pub(super) struct UploadSteps {
-    /// The first step left in a directory or for a file, and since when.
+    /// The first remaining choice for a directory or a file, and since when.
     places: Mutex<HashMap<RemotePath, (UploadName, Instant)>>,
-    /// How often renames of temporary names were refused as if for the moment.
+    /// Number of renames of temporary names that were refused with a temporary error.
     refused: AtomicU32,
 }
 
 impl UploadSteps {
-    /// The first step worth trying for the file `target`.
+    /// Returns the first choice worth trying for the file `target`.
     pub(super) fn first(
         &self,
         profile: &ServerProfile,
@@ -79,7 +79,7 @@ impl UploadSteps {
             .max(UploadName::of_server(profile))
     }
 
-    /// Uploads of `target` begin with `name` from now on: what comes before it failed.
+    /// Makes uploads of `target` start with `name`, because the choices before it failed.
     pub(super) fn skip_to(
         &self,
         profile: &ServerProfile,
@@ -93,7 +93,7 @@ impl UploadSteps {
         self.skip_for(directory.as_ref().unwrap_or(target), name, now);
     }
 
-    /// Uploads of `place`, a file or the files of a directory, begin with `name` from now on.
+    /// Makes uploads of `place`, a file or the files of a directory, start with `name`.
     pub(super) fn skip_for(&self, place: &RemotePath, name: UploadName, now: Instant) {
         let mut places = self.places();
         if places.len() >= MAX_PLACES {
@@ -102,9 +102,9 @@ impl UploadSteps {
         places.insert(place.clone(), (name, now));
     }
 
-    /// A rename of a temporary name was refused as if for the moment; whether that happened
-    /// [`MAX_PASSING`] times in this mount. It is no trait of the server that the next mount
-    /// should know: a scanner may have held the files.
+    /// Counts a rename of a temporary name that was refused with a temporary error. Returns whether
+    /// that has happened [`MAX_PASSING`] times in this mount. The profile does not record it,
+    /// because a virus scanner may have held the files.
     pub(super) fn is_refused_again_and_again(&self) -> bool {
         self.refused
             .fetch_add(1, Ordering::Relaxed)
@@ -112,7 +112,8 @@ impl UploadSteps {
             >= u32::from(MAX_PASSING)
     }
 
-    /// `target` was stored by way of `name`; `is_new` where there was no such file before.
+    /// Records that `target` was stored by way of `name`. `is_new` says whether no such file
+    /// existed before.
     pub(super) fn worked(
         &self,
         profile: &ServerProfile,
@@ -123,8 +124,8 @@ impl UploadSteps {
         let (works, failed): (&[Capability], _) = match name {
             UploadName::Hidden => (&[Capability::HiddenNames, Capability::TemporaryNames], None),
             UploadName::Visible => (&[Capability::TemporaryNames], Some(Capability::HiddenNames)),
-            // Files in a directory that cannot be written to can be overwritten: that says nothing
-            // about the server.
+            // Files can be writable in a directory that is not, so this proves nothing about the
+            // server.
             UploadName::Final => (&[], Some(Capability::TemporaryNames).filter(|_| is_new)),
         };
         for capability in works {
@@ -137,12 +138,12 @@ impl UploadSteps {
             && was_skipped
             && !profile.is_proven(failed)
         {
-            profile.fails(failed, &"others worked where these failed");
+            profile.fails(failed, &"other names worked where these failed");
         }
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<RemotePath, (UploadName, Instant)>> {
-        // The map is changed by single insertions.
+        // The map is changed only by single insertions.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

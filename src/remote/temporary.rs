@@ -1,5 +1,5 @@
-//! The names that unfinished uploads, and files moved aside, have on the server for a while: the
-//! one place that makes them. Each is in the journal from before it is used until it is known to be
+//! The temporary names of unfinished uploads and of files that were moved aside. They are created
+//! only here. The journal records each name from before its first use until its file is known to be
 //! gone.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,24 +11,26 @@ use super::{Remote, Version, change};
 use crate::ftp::{Capability, RemotePath};
 use crate::journal::Journal;
 
-/// Of a name that servers may take for hidden, and that tools do not show.
+/// Prefix of names that servers may hide and that tools do not show.
 const HIDDEN: &[u8] = b".ftpfs-";
-/// Of a name on servers that refuse or do not show the others.
+/// Prefix of names on servers that refuse or hide the others.
 const VISIBLE: &[u8] = b"ftpfs-";
 const PART: &[u8] = b".part";
 const ASIDE: &[u8] = b".old";
-/// Of an empty file by whose name the server is tried; what is tried comes after it.
+/// Prefix of an empty file that tries how the server treats names; the properties on trial follow
+/// it.
 const TRIAL: &[u8] = b".try";
-/// Between a file's name and the digits, of a file that is kept because another client took its
-/// name.
+/// Separator between a file's name and the digits, for a file that is preserved because another
+/// client took its name.
 const SAVED: &[u8] = b".ftpfs-saved-";
-/// Longest name that servers on Unix file systems take, bytes.
+/// Longest name in bytes that servers on Unix file systems accept.
 const MAX_NAME: usize = 255;
-/// Hexadecimal digits between prefix and suffix: half of them are the name's, half the mount's. The
-/// name's come first, so that two names of a mount differ even where the server cuts them.
+/// Number of hexadecimal digits between prefix and suffix. Half of them identify the name, half the
+/// mount. Those of the name come first, so that two names of a mount differ even if the server
+/// truncates them.
 const DIGITS: usize = 16;
 
-/// Makes names that no other mount makes, and remembers those that could not be cleared away.
+/// Creates names that no other mount creates, and remembers the files that could not be cleaned up.
 #[derive(Debug)]
 pub(super) struct TemporaryNames {
     journal: Journal,
@@ -36,21 +38,21 @@ pub(super) struct TemporaryNames {
     orphans: Orphans,
 }
 
-/// A temporary name in use. Dropped before it is [gone](Self::mark_gone), it is an orphan, which
-/// [`Remote::clear_orphans`] looks after.
+/// A temporary name in use. If it is dropped before it is [gone](Self::mark_gone), it becomes an
+/// orphan, which [`Remote::clear_orphans`] cleans up.
 #[derive(Debug)]
 pub(super) struct Temporary {
     remote: Remote,
     orphan: Option<Orphan>,
     path: RemotePath,
-    /// A command that makes a file of this name was lost with its connection: the server may carry
-    /// it out later.
+    /// Whether a command that creates a file of this name was lost with its connection. The server
+    /// may execute it later.
     may_appear_late: bool,
 }
 
-/// A file that is being overwritten where it is. The journal holds a record of it from before the
-/// server can have touched the file. Dropped before it is [finished](Self::finished), the record
-/// stays only where the next mount is to store the file.
+/// A file that is being overwritten in place. The journal records it before the server can have
+/// touched the file. If it is dropped before it is [finished](Self::finished), the record remains
+/// only if the next mount should store the file.
 #[derive(Debug)]
 pub(super) struct InPlace {
     remote: Remote,
@@ -67,18 +69,18 @@ impl TemporaryNames {
         }
     }
 
-    /// Whether this mount made `name`.
+    /// Whether this mount created `name`.
     pub(super) fn is_ours(&self, name: &[u8]) -> bool {
         let mount = self.mount_digits();
         digits(name).is_some_and(|digits| digits.ends_with(mount.as_bytes()))
     }
 
-    /// Those that are no longer in use.
+    /// Returns the names that are no longer in use.
     pub(super) fn orphans(&self) -> &Orphans {
         &self.orphans
     }
 
-    /// What is noted of them.
+    /// Returns the journal that records them.
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
     }
@@ -96,7 +98,7 @@ impl TemporaryNames {
 }
 
 impl Remote {
-    /// A new name beside `target` for its upload; none for the root, which has no siblings.
+    /// Creates a name next to `target` for its upload; `None` for the root, which has no siblings.
     pub(super) fn new_part(&self, target: &RemotePath, is_hidden: bool) -> Option<Temporary> {
         let prefix = if is_hidden { HIDDEN } else { VISIBLE };
         let path = self.names().beside(target, prefix, PART)?;
@@ -104,8 +106,8 @@ impl Remote {
         Some(Temporary::new(self, path.clone(), Orphan::Part(path)))
     }
 
-    /// A new name beside `target` to move it to for a moment; none for the root. `successor` is the
-    /// version of the file that is to have its place, where one is.
+    /// Creates a name next to `target` to which it is moved for a moment; `None` for the root.
+    /// `successor` is the version of the file that will replace it, if there is one.
     pub(super) fn new_aside(
         &self,
         target: &RemotePath,
@@ -125,8 +127,8 @@ impl Remote {
 }
 
 impl Remote {
-    /// A new name beside `target` that is tried: `shape` makes it of the digits that tell it from
-    /// others.
+    /// Creates a trial name next to `target`. `shape` builds it from the digits that make it
+    /// unique.
     pub(super) fn new_trial(
         &self,
         target: &RemotePath,
@@ -140,7 +142,7 @@ impl Remote {
 }
 
 impl Remote {
-    /// Notes that the file at `path` is about to be overwritten where it is.
+    /// Records that the file at `path` is about to be overwritten in place.
     pub(super) fn overwrite(&self, path: &RemotePath) -> InPlace {
         self.names().journal.in_place(path);
         InPlace {
@@ -152,12 +154,12 @@ impl Remote {
 }
 
 impl InPlace {
-    /// The file's path on the server.
+    /// Returns the path on the server.
     pub(super) fn path(&self) -> &RemotePath {
         &self.path
     }
 
-    /// The server has the old file or all of the new one.
+    /// Records that the server has the old file or all of the new one.
     pub(super) fn finished(mut self) {
         self.is_whole = true;
     }
@@ -184,42 +186,43 @@ impl Temporary {
         }
     }
 
-    /// The path on the server.
+    /// Returns the path on the server.
     pub(super) fn path(&self) -> &RemotePath {
         &self.path
     }
 
-    /// It is deleted when it is cleared away, whatever else becomes of its old name.
+    /// Marks the file for deletion, whatever happens to its old name.
     pub(super) fn mark_for_deletion(&mut self) {
         if let Some(orphan) = &mut self.orphan {
             orphan.mark_for_deletion(&self.remote);
         }
     }
 
-    /// A directory above it is about to be renamed, after which it is at `path`.
+    /// Records that the file will be at `path` after the rename of a directory above it.
     pub(super) fn expect_at(&self, path: &RemotePath) {
         self.remote.names().journal.part(path);
     }
 
-    /// It is at `path` now, [as expected](Self::expect_at), and is deleted when it is cleared away.
+    /// Records that the file is at `path`, [as expected](Self::expect_at). It is deleted when it is
+    /// cleaned up.
     pub(super) fn is_at(&mut self, path: RemotePath) {
         self.remote.names().journal.clear(&self.path);
         self.orphan = Some(Orphan::Part(path.clone()));
         self.path = path;
     }
 
-    /// It did not get to `path`, where it was [expected](Self::expect_at).
+    /// Records that the file did not move to `path`, where it was [expected](Self::expect_at).
     pub(super) fn is_not_at(&self, path: &RemotePath) {
         self.remote.names().journal.clear(path);
     }
 
-    /// The connection was lost after a command that makes a file of this name. The server may carry
-    /// it out when the file is gone, so it is looked for once more later.
+    /// Records that the connection was lost after a command that creates a file of this name. The
+    /// server may execute it after the file was deleted, so it is looked up once more later.
     pub(super) fn may_appear_late(&mut self) {
         self.may_appear_late = true;
     }
 
-    /// Nothing is there any more, or never was.
+    /// Records that nothing exists there any more, or never did.
     pub(super) fn mark_gone(mut self) {
         match self.orphan.take().filter(|_| self.may_appear_late) {
             Some(_) => {
@@ -231,19 +234,19 @@ impl Temporary {
         }
     }
 
-    /// Deletes what is there. Where that fails it is an orphan.
+    /// Deletes the file. If that fails, it becomes an orphan.
     pub(super) fn delete(mut self, exchange: &mut Exchange<'_>) {
-        // What was moved aside for the file that has its place now never comes back.
+        // A file that was moved aside for its successor never comes back.
         self.mark_for_deletion();
         match change::delete_in(&self.remote, exchange, &self.path) {
             Ok(()) => self.mark_gone(),
-            Err(fault) => log::debug!("{} is to be deleted later: {fault}", self.path),
+            Err(fault) => log::debug!("cannot delete {} yet: {fault}", self.path),
         }
     }
 
-    /// Moves a file that may have been moved aside back, unless another has its name now. Where
-    /// that fails it is an orphan. Where the server may still be `at_work` on it, it is looked for
-    /// once more later.
+    /// Moves the file back to the name from which it may have been moved aside, unless another file
+    /// has that name now. If that fails, it becomes an orphan. If the server may still be `at_work`
+    /// on it, it is looked up once more later.
     pub(super) fn put_back(mut self, exchange: &mut Exchange<'_>, at_work: bool) {
         let Some(orphan) = &mut self.orphan else {
             return;
@@ -257,7 +260,7 @@ impl Temporary {
             }
             Ok(()) => self.mark_gone(),
             Err(fault) => log::error!(
-                "an old file may now be {}, and is moved back as soon as it can be: {fault}",
+                "an old file may now be at {}; it will be moved back as soon as possible: {fault}",
                 self.path
             ),
         }
@@ -272,14 +275,14 @@ impl Drop for Temporary {
     }
 }
 
-/// Whether `name` is a temporary name of any mount. Strict, so that no name a user would choose is
-/// taken for one.
+/// Whether `name` is a temporary name of any mount. The check is strict, so that no name a user
+/// would choose matches.
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     digits(name).is_some()
 }
 
-/// The name, beside `target`, under which users find the file at `aside` once another client's file
-/// is at `target`.
+/// Returns the name, next to `target`, under which users find the file at `aside` after another
+/// client has created a file at `target`.
 pub(super) fn saved_path(aside: &RemotePath, target: &RemotePath) -> Option<RemotePath> {
     let digits = digits(aside.name())?;
     let mut name = [target.name(), SAVED, digits].concat();
@@ -289,7 +292,7 @@ pub(super) fn saved_path(aside: &RemotePath, target: &RemotePath) -> Option<Remo
     aside.parent()?.join(&name).ok()
 }
 
-/// The digits of a temporary name.
+/// Returns the digits of a temporary name.
 fn digits(name: &[u8]) -> Option<&[u8]> {
     let are_digits = |digits: &[u8]| {
         let is_digit = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');

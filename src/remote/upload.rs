@@ -1,10 +1,10 @@
-//! A file being stored: under a temporary name beside its target, renamed over it when the server
-//! has all of it. Readers see the old file or the new one; a failed upload leaves the old one
-//! whole.
+//! Uploads: a file is stored under a temporary name next to its target and renamed over it when the
+//! server has all of it. Readers see the old file or the new one, and a failed upload leaves the
+//! old one intact.
 //!
-//! Servers that do not take, show or rename temporary names get the next [`UploadName`]: within
-//! [`upload_start::upload`](super::upload_start::upload) where STOR is refused, by another upload
-//! ([`ErrorKind::OtherWay`]) where the refusal comes after the data.
+//! On servers that do not accept, list or rename temporary names, the next [`UploadName`] is used:
+//! within [`upload_start::upload`](super::upload_start::upload) if STOR is refused, in a second
+//! upload ([`ErrorKind::OtherWay`]) if the refusal comes after the data.
 
 use std::fs::File;
 use std::mem;
@@ -23,34 +23,35 @@ use super::{Commit, Error, ErrorKind, Remote, Stored, change, finalize, listed_s
 use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
-/// A file being stored. Dropped before it is committed, it is given up, which may take a moment.
+/// An upload in progress. Dropping it before the commit aborts it, which may take a moment.
 #[derive(Debug)]
 pub struct RemoteUpload {
     remote: Remote,
-    /// What it was begun for; errors name it.
+    /// The path for which it was started; errors name it.
     path: RemotePath,
     place: UploadPlace,
     name: UploadName,
     state: State,
 }
 
-/// Where the bytes go until the commit.
+/// The path that receives the data until the commit.
 #[derive(Debug)]
 pub(super) enum UploadPlace {
-    /// A name of ours: whatever is there may be deleted.
+    /// A temporary name. The file there can be deleted.
     Temporary(Temporary),
-    /// The name that the file will have.
+    /// The final name.
     Direct {
         in_place: InPlace,
-        /// Nothing had the name before: what is there of a failed upload may be deleted.
+        /// Whether no file had the name before, so that the remains of a failed upload can be
+        /// deleted.
         is_new: bool,
     },
-    /// Nowhere any more: the temporary name is gone.
+    /// Nowhere: the temporary name no longer exists.
     Gone(RemotePath),
 }
 
 impl UploadPlace {
-    /// The server may still make a file of this name.
+    /// Records that the server may still create a file of this name.
     fn may_appear_late(&mut self) {
         if let Self::Temporary(temporary) = self {
             temporary.may_appear_late();
@@ -66,12 +67,12 @@ impl UploadPlace {
     }
 }
 
-/// What the server says about a file that it has just acknowledged.
+/// What the server reports about a file that it has just acknowledged.
 enum Arrival {
     Told(Entry),
-    /// Nothing that helps.
+    /// Nothing useful.
     Untold,
-    /// There is no such file.
+    /// No such file exists.
     Unseen(pool::Error),
 }
 
@@ -79,11 +80,11 @@ enum Arrival {
 enum State {
     Sending(Box<ResumableUpload>),
     Failed(Error),
-    /// Committed or given up.
+    /// Committed or aborted.
     Ended,
 }
 
-/// Whether the server's reply made no sense.
+/// Whether the server's reply was malformed.
 fn is_malformed(fault: &pool::Error) -> bool {
     match fault {
         pool::Error::Session(error) => matches!(**error, ftp::Error::Malformed { .. }),
@@ -91,7 +92,7 @@ fn is_malformed(fault: &pool::Error) -> bool {
     }
 }
 
-/// What SIZE, and MDTM with it, tell of a file.
+/// Requests SIZE and, if the server has it, MDTM of a file.
 fn size_and_time(
     session: &mut Session,
     path: &RemotePath,
@@ -104,7 +105,7 @@ fn size_and_time(
         (session.size(path), None)
     };
     let size = match size {
-        // An answer without a number, as npm ftp-srv gives of an empty file.
+        // A reply without a number, as npm ftp-srv sends for an empty file.
         Err(ftp::Error::Malformed { .. }) if session.is_usable() => None,
         size => Some(size?),
     };
@@ -141,7 +142,7 @@ impl RemoteUpload {
         }
     }
 
-    /// Bytes handed to the connection so far.
+    /// Returns the number of bytes handed to the connection so far.
     pub fn sent(&self) -> u64 {
         match &self.state {
             State::Sending(sending) => sending.sent(),
@@ -149,18 +150,18 @@ impl RemoteUpload {
         }
     }
 
-    /// Sends the next `length` bytes, found at `self.sent()` in `file`. A connection that breaks is
-    /// replaced, and the transfer goes on where the server has got to, if it can.
+    /// Sends the next `length` bytes, which are at `self.sent()` in `file`. A failed connection is
+    /// replaced, and the transfer resumes where the server has got to, if possible.
     ///
     /// # Errors
-    /// What broke, in the server's words where it had any ([`ErrorKind::NoSpace`] …), or
-    /// [`ErrorKind::Local`]. The upload is given up then, and the same is said when asked again.
+    /// The failure, with the server's text if there is any ([`ErrorKind::NoSpace`] and others), or
+    /// [`ErrorKind::Local`]. The upload is aborted, and later calls return the same error.
     pub fn send(&mut self, file: &File, length: u64) -> Result<(), Error> {
         self.step(|sending| sending.send(file, length))
     }
 
-    /// Waits until the server has acknowledged what was sent, and has the same bytes where it tells
-    /// a digest; bytes that were lost with their connection are sent again from `file`. Without a
+    /// Waits until the server has acknowledged the data and, if it supports digests, until they
+    /// match. Bytes that were lost with their connection are sent again from `file`. Without a
     /// file, nothing is compared or sent again.
     ///
     /// # Errors
@@ -197,15 +198,15 @@ impl RemoteUpload {
         }
     }
 
-    /// Takes the 226 unless it [has arrived](Self::arrive), checks the size where the server tells
-    /// it, sets mode and time, renames over `target`.
+    /// Receives the 226 unless it [has arrived](Self::arrive), checks the size if the server
+    /// reports it, sets mode and time, and renames the file over `target`.
     ///
-    /// Mode and time are best effort: a server that refuses them is logged, once where it has no
-    /// command for them, and the file is stored all the same.
+    /// Mode and time are best effort. A refusal is logged, only once if the server has no command
+    /// for them, and the file is stored anyway.
     ///
     /// # Errors
-    /// The old file is whole and the temporary one deleted, unless the upload went straight to its
-    /// name (which was logged).
+    /// The old file is intact and the temporary one deleted, unless the upload went directly to its
+    /// final name (which was logged).
     pub fn commit(mut self, target: &RemotePath, commit: &Commit) -> Result<Stored, Error> {
         let sent = self.sent();
         if matches!(self.state, State::Sending(_)) && sent != commit.size {
@@ -237,12 +238,12 @@ impl RemoteUpload {
         done
     }
 
-    /// Gives up and removes the temporary file. Dropping does the same.
+    /// Aborts the upload and removes the temporary file. Dropping does the same.
     pub fn abandon(self) {
         drop(self);
     }
 
-    /// From all bytes acknowledged to the file in its place.
+    /// Verifies the acknowledged data and gives the file its final name.
     fn verify_and_place(
         &self,
         exchange: &mut Exchange<'_>,
@@ -286,8 +287,8 @@ impl RemoteUpload {
         }
     }
 
-    /// Makes sure that the temporary name is listed as it is, once per server: one that is changed
-    /// may be another upload's, too.
+    /// Makes sure, once per server, that the temporary name is listed unchanged. A changed name
+    /// could be that of another upload.
     fn confirm_place(
         &self,
         exchange: &mut Exchange<'_>,
@@ -299,7 +300,7 @@ impl RemoteUpload {
         let (Some(next), false) = (next, profile.is_proven(Capability::PlainNames)) else {
             return Ok(());
         };
-        // Such a listing shows no name like this one.
+        // Such a listing does not show names like this one.
         if path.name().starts_with(b".")
             && profile.finding(Capability::ListsHidden) == Finding::Fails
         {
@@ -324,14 +325,14 @@ impl RemoteUpload {
         }
     }
 
-    /// A listing left out the temporary name, which the server has.
+    /// Records that a listing omitted the temporary name, which exists on the server.
     fn record_hidden(&self) {
-        let why = "it did not list a name that is there";
+        let why = "it did not list a name that exists";
         self.remote.profile().fails(Capability::ListsHidden, &why);
     }
 
-    /// Finds out whether listings show names that begin with a dot, where many of those had to be
-    /// asked for one by one: this upload has such a name now.
+    /// Finds out whether listings show names that begin with a dot, if many of those had to be
+    /// requested one by one. This upload has such a name at the moment.
     fn check_dot_names(&self, exchange: &mut Exchange<'_>) {
         let (remote, path) = (&self.remote, self.place.path());
         if self.name != UploadName::Hidden
@@ -348,10 +349,10 @@ impl RemoteUpload {
         }
     }
 
-    /// The name that the next upload is to have, where the rename of this one failed so.
+    /// Returns the name for the next upload after the rename of this one failed with `refused`.
     fn name_after_rename(&self, refused: &Error) -> Option<UploadName> {
         let next = match refused.kind {
-            // The server stored what it does not find.
+            // The server does not find the file that it stored.
             ErrorKind::NotFound if refused.path == *self.place.path() => self.name.next(),
             ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Other => {
                 Some(UploadName::Final).filter(|_| self.name != UploadName::Final)
@@ -361,10 +362,10 @@ impl RemoteUpload {
         next.filter(|next| may_have(&self.remote, *next))
     }
 
-    /// Whether RNFR of the temporary name was refused as if for the moment, by a server that has
-    /// not renamed any yet, and the file is to be stored under its final name. What may work in a
-    /// moment is no reason to overwrite a file in place, but a server that refuses it again and
-    /// again renames nothing.
+    /// Whether the file should be stored under its final name because RNFR of the temporary name
+    /// was refused with a temporary error by a server that has not renamed any yet. A single
+    /// refusal that may be temporary is no reason to overwrite a file in place, but a server that
+    /// refuses repeatedly renames nothing.
     fn is_refused_for_the_moment(
         &self,
         exchange: &mut Exchange<'_>,
@@ -384,7 +385,7 @@ impl RemoteUpload {
             || matches!(lookup(remote, exchange, target), Ok(Lookup::Absent))
     }
 
-    /// Remembers that uploads of this file begin with `next`; the error that says so.
+    /// Makes further uploads of this file start with `next`, and returns the error that says so.
     fn other_way(
         &self,
         context: &ErrorContext<'_>,
@@ -400,8 +401,8 @@ impl RemoteUpload {
         context.error(ErrorKind::OtherWay, why)
     }
 
-    /// What the server has of the upload of `sent` bytes: one question answers for size, time and
-    /// mode where the server has MLST (RFC 3659 §7), else SIZE (§4) for the size alone.
+    /// Returns what the server has of the upload of `sent` bytes. MLST (RFC 3659 §7) reports size,
+    /// time and mode in one reply; otherwise SIZE (§4) reports only the size.
     fn arrived(
         &self,
         exchange: &mut Exchange<'_>,
@@ -431,10 +432,10 @@ impl RemoteUpload {
                 profile.fails(Capability::Size, &fault);
                 Ok(Arrival::Untold)
             }
-            // ProFTPD answers MLST of a name that it hides without a line of facts.
+            // ProFTPD replies to MLST of a name that it hides without a line of facts.
             Err(fault) if is_malformed(&fault) => Ok(Arrival::Unseen(fault)),
             Err(fault) if refusal(&fault).is_some() => {
-                log::debug!("the stored size of {target} is not told: {fault}");
+                log::debug!("cannot get the stored size of {target}: {fault}");
                 Ok(match meaning(&fault, path) {
                     Some(ErrorKind::NotFound) => Arrival::Unseen(fault),
                     _ => Arrival::Untold,
@@ -447,7 +448,7 @@ impl RemoteUpload {
         }
     }
 
-    /// Asks SIZE where MLST tells another size than was sent.
+    /// Requests SIZE if MLST reports a different size than was sent.
     fn correct_size(&self, exchange: &mut Exchange<'_>, told: &mut Entry, sent: u64) {
         let (profile, path) = (self.remote.profile(), self.place.path());
         if !profile.has(Capability::Mlst)
@@ -466,14 +467,14 @@ impl RemoteUpload {
         }
     }
 
-    /// It cannot be stored: says why, in the server's words where it had any.
+    /// Aborts the upload, and returns the reason with the server's text if there is any.
     fn fail(&mut self, fault: &pool::Error) -> Error {
         let remote = self.remote.clone();
         let ended = mem::replace(&mut self.state, State::Ended);
         if is_lost(fault) || matches!(&ended, State::Sending(sending) if sending.was_lost()) {
             self.place.may_appear_late();
         }
-        // The transfer ends before its name is cleared away.
+        // The transfer must end before its file is deleted.
         drop(ended);
         let mut exchange = remote.exchange();
         let error = remote.diagnose(&mut exchange, &self.context(), fault);
@@ -482,7 +483,7 @@ impl RemoteUpload {
         error
     }
 
-    /// Deletes what has come of it, unless that is an older file.
+    /// Deletes the remains of the upload, unless they are an older file.
     fn remove_temporary(&mut self, exchange: &mut Exchange<'_>) {
         match self.take_place() {
             UploadPlace::Temporary(temporary) => temporary.delete(exchange),
@@ -491,13 +492,13 @@ impl RemoteUpload {
                 is_new: true,
             } => match change::delete_in(&self.remote, exchange, in_place.path()) {
                 Ok(()) => in_place.finished(),
-                Err(fault) => log::debug!("{} is left cut short: {fault}", in_place.path()),
+                Err(fault) => log::debug!("{} remains truncated: {fault}", in_place.path()),
             },
             UploadPlace::Direct { .. } | UploadPlace::Gone(_) => {}
         }
     }
 
-    /// The file has its name and all its bytes.
+    /// Records that the file has its final name and all its bytes.
     fn leave_place(&mut self) {
         match self.take_place() {
             UploadPlace::Temporary(temporary) => temporary.mark_gone(),
@@ -524,7 +525,7 @@ impl Drop for RemoteUpload {
         if sending.was_lost() {
             self.place.may_appear_late();
         }
-        // The transfer is ended before its name is cleared away.
+        // The transfer must end before its file is deleted.
         self.state = State::Ended;
         let remote = self.remote.clone();
         self.remove_temporary(&mut remote.exchange());

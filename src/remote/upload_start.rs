@@ -1,4 +1,4 @@
-//! How an upload begins: STOR under the first name that the server takes.
+//! The start of an upload: STOR under the first name that the server accepts.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,26 +13,26 @@ use super::{Atomic, Error, ErrorKind, Remote, RemoteUpload};
 use crate::ftp::{self, Capability, Failed, RemotePath, Session};
 use crate::pool;
 
-/// A small file, all of whose bytes are there when its upload begins.
+/// A small file whose bytes are all available when its upload starts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whole<'a> {
     pub(super) file: &'a File,
-    /// It is to have so many bytes.
+    /// Number of bytes to upload.
     pub(super) length: u64,
-    /// What arrived is asked for first of all.
+    /// Whether to ask for the facts of the stored file first.
     pub(super) look: bool,
 }
 
-/// Why an upload did not begin, and which name to try instead.
+/// Why an upload did not start, and which name to try next.
 struct NotBegun {
     error: Error,
     next: Option<UploadName>,
-    /// The refusal may be about the moment, not about the name.
+    /// Whether the refusal may be temporary instead of about the name.
     may_pass: bool,
 }
 
-/// So many uploads for which a server refuses a kind of name for the moment show that it refuses it
-/// always.
+/// Number of uploads refused with a temporary error after which a kind of name counts as always
+/// refused.
 pub(super) const MAX_PASSING: u8 = 3;
 
 /// See [`Remote::upload`].
@@ -52,8 +52,8 @@ pub(super) fn upload(
             remote.steps().first(remote.profile(), path, Instant::now())
         }
     };
-    // The temporary name, which is looked for in the listing, shows that a plain name of its length
-    // is kept.
+    // The temporary name, which is looked up in the listing, shows that the server preserves a
+    // plain name of its length.
     remote.confirm_name(&mut exchange, &context, first != UploadName::Final)?;
     let (mut name, mut is_certain) = (first, true);
     loop {
@@ -61,7 +61,7 @@ pub(super) fn upload(
             begin(remote, &mut exchange, &context, name, whole)
         } else {
             let reason =
-                "the server takes no temporary names, and atomic=require rules out other ways";
+                "the server accepts no temporary names, and atomic=require rules out other methods";
             return Err(context.error(ErrorKind::Unsupported, reason));
         };
         match begun {
@@ -72,7 +72,7 @@ pub(super) fn upload(
                 } else if (first, name) == (UploadName::Hidden, UploadName::Visible)
                     && !profile.is_proven(Capability::HiddenNames)
                 {
-                    let why = "others worked where these were refused for the moment";
+                    let why = "it refused them with temporary errors where other names worked";
                     profile.doubt(Capability::HiddenNames, MAX_PASSING, &why);
                 }
                 return Ok(upload);
@@ -84,7 +84,7 @@ pub(super) fn upload(
             }) => {
                 is_certain &= !may_pass;
                 let mut is_worth_it = |next: &UploadName| {
-                    // What may work in a moment is no reason to overwrite a file in place.
+                    // A refusal that may be temporary is no reason to overwrite a file in place.
                     may_have(remote, *next)
                         && (is_certain
                             || *next != UploadName::Final
@@ -100,12 +100,12 @@ pub(super) fn upload(
     }
 }
 
-/// Whether the user lets an upload have this name.
+/// Whether the user's settings allow this name for an upload.
 pub(super) fn may_have(remote: &Remote, name: UploadName) -> bool {
     name != UploadName::Final || remote.atomic() != Atomic::Require
 }
 
-/// Begins an upload that has this name until it is complete.
+/// Starts an upload that has this name until it is complete.
 fn begin(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -166,7 +166,7 @@ fn begin(
     })
 }
 
-/// The name to try where STOR of a temporary name failed so.
+/// Returns the name to try after STOR of a temporary name failed with `fault`.
 fn name_after(
     remote: &Remote,
     name: UploadName,
@@ -176,8 +176,8 @@ fn name_after(
     if !may_be_about_the_name(fault, path) {
         return None;
     }
-    // ProFTPD says of a hidden name that it does not take that there is no such file. Of any other
-    // name that means that the directory is not there.
+    // ProFTPD reports "no such file" for a hidden name that it does not accept. For any other name
+    // that means that the directory does not exist.
     let is_absent = meaning(fault, path) == Some(ErrorKind::NotFound);
     match name {
         UploadName::Hidden if is_absent => Some(UploadName::Visible),
@@ -191,7 +191,7 @@ fn name_after(
     }
 }
 
-/// STOR, with all the data at once where they are at hand.
+/// Sends STOR, together with all the data if it is available.
 fn store(
     session: Session,
     path: &RemotePath,
@@ -203,14 +203,15 @@ fn store(
     }
 }
 
-/// Whether there is no file after so many tries of a STOR, the last of which ended with `fault`. A
-/// connection that is lost leaves that open; before a 425 vsftpd has made the file.
+/// Whether no file exists after `tries` attempts of STOR, the last of which failed with `fault`.
+/// After a lost connection that is unknown, and vsftpd creates the file before it replies 425.
 fn has_made_nothing(fault: &pool::Error, tries: u32) -> bool {
     let for_good = refusal(fault).is_some_and(|reply| reply.code().0 >= 500);
     tries == 0 || (tries == 1 && for_good)
 }
 
-/// Begins an upload straight at its name. The journal knows of it before the server does.
+/// Starts an upload directly to its final name. The journal records it before the server learns of
+/// it.
 fn direct(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -254,8 +255,8 @@ fn direct(
     }
 }
 
-/// Whether another name may be taken where STOR of this one was refused: names that begin with a
-/// dot can be forbidden, and files in a directory that cannot be written to can still be writable.
+/// Whether another name may be accepted after STOR of this one was refused. Names that begin with a
+/// dot can be forbidden, and files can be writable in a directory that is not.
 fn may_be_about_the_name(fault: &pool::Error, path: &RemotePath) -> bool {
     let may_be = |code| matches!(code, 450 | 451 | 500 | 501 | 504 | 540..=559) && code != 552;
     if !refusal(fault).is_some_and(|reply| may_be(reply.code().0)) {

@@ -1,5 +1,5 @@
-//! What tells one version of a file from another, as far as FTP can: size, time of modification,
-//! and the `unique` fact (RFC 3659 §7.5.2).
+//! Versions: what distinguishes the contents of a file at different times, as far as FTP can: size,
+//! modification time and the `unique` fact (RFC 3659 §7.5.2).
 
 use super::error::{ErrorContext, Operation, unless_refused};
 use super::retry::Exchange;
@@ -9,24 +9,24 @@ use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Kind, Precision, RemotePath};
 use crate::journal::Successor;
 
-/// LIST may show the times of one half of the year an hour off: whose summer time it is, it does
-/// not say.
+/// In seconds. LIST may show the times of one half of the year an hour off, because it does not say
+/// whether they include summer time.
 const SUMMER_TIME: i64 = 3600;
 
-/// What the server said of a file's contents; nothing where it did not tell.
+/// What the server reports about the contents of a file, as far as it does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Version {
-    /// Size in octets.
+    /// Size in bytes.
     pub size: Option<u64>,
-    /// Time of modification, UTC seconds since the epoch, and how exact it is.
+    /// Modification time in UTC seconds since the epoch, and its precision.
     pub modified: Option<(i64, Precision)>,
-    /// The `unique` fact as [`unique_hash`] shortens it; 0 where there is none.
+    /// The `unique` fact as shortened by [`unique_hash`]; 0 if there is none.
     pub unique: u64,
 }
 
 impl Version {
-    /// Whether nothing speaks against both being of the same contents. What only one of them knows
-    /// does not, nor does a listing's time that is less exact than MDTM's.
+    /// Whether nothing indicates that the two differ. Information that only one of them has is no
+    /// difference, nor is a listing's time that is less precise than MDTM's.
     pub fn agrees(&self, other: &Self) -> bool {
         let same_size = match (self.size, other.size) {
             (Some(one), Some(other)) => one == other,
@@ -40,13 +40,13 @@ impl Version {
         same_size && same_unique && same_time
     }
 
-    /// Whether `found` proves to have these contents: both sizes are known, and nothing speaks
-    /// against it.
+    /// Whether `found` is proven to have these contents: both sizes are known, and nothing
+    /// indicates a difference.
     pub(super) fn is_proven_by(&self, found: &Self) -> bool {
         self.size.is_some() && found.size.is_some() && self.agrees(found)
     }
 
-    /// What the journal keeps of it; none without a size, which proves nothing.
+    /// Returns what the journal stores of it, or `None` without a size, which would prove nothing.
     pub(super) fn successor(&self) -> Option<Successor> {
         let &Self {
             size,
@@ -60,8 +60,8 @@ impl Version {
         })
     }
 
-    /// What both know together of contents they [agree](Self::agrees) on, each thing from where it
-    /// is more exact.
+    /// Combines what both know about the contents that they [agree](Self::agrees) on, taking the
+    /// more precise value of each.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         let exact = |modified: &(i64, Precision)| modified.1;
@@ -82,7 +82,7 @@ impl Version {
 }
 
 impl From<&Entry> for Version {
-    /// Times that may be any zone's say nothing.
+    /// Times in an unknown time zone are ignored.
     fn from(entry: &Entry) -> Self {
         let modified = entry.modified.filter(|modified| modified.utc);
         Self {
@@ -116,8 +116,8 @@ pub(super) fn version(remote: &Remote, path: &RemotePath) -> Result<Version, Err
     };
     match lookup_as_shown(remote, &mut exchange, path)? {
         Lookup::Found(entry) => Ok(Version::from(&entry)),
-        Lookup::Absent => Err(absent(ErrorKind::NotFound, "it is no longer there")),
-        Lookup::NoParent(kind) => Err(absent(kind, "its directory is no longer there")),
+        Lookup::Absent => Err(absent(ErrorKind::NotFound, "it no longer exists")),
+        Lookup::NoParent(kind) => Err(absent(kind, "its directory no longer exists")),
     }
 }
 
@@ -126,7 +126,7 @@ pub(super) fn size(remote: &Remote, path: &RemotePath) -> Result<Option<u64>, Er
     listed_size::ask(remote, &mut remote.exchange(), path)
 }
 
-/// See [`Remote::check_listed_size`]. A file that others change meanwhile proves nothing.
+/// See [`Remote::check_listed_size`]. A file that others change in the meantime proves nothing.
 pub(super) fn check_listed_size(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     if listed_size::are_wrong(remote.profile()) {
         return Ok(());
@@ -144,7 +144,7 @@ pub(super) fn check_listed_size(remote: &Remote, path: &RemotePath) -> Result<()
     Ok(())
 }
 
-/// The size that MLST or the listing tells of the file at `path`.
+/// Returns the size that MLST or the listing reports for the file at `path`.
 fn listed_size(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -156,7 +156,8 @@ fn listed_size(
     }
 }
 
-/// By SIZE and MDTM, whichever the server has; none where neither said anything of the file.
+/// Requests SIZE and MDTM, whichever the server has. Returns `None` if neither reports anything
+/// about the file.
 fn size_and_time(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
@@ -196,8 +197,8 @@ fn size_and_time(
     }
 }
 
-/// Whether times of these precisions, each the beginning of its minute or day, can be the same
-/// moment.
+/// Whether two times with these precisions, each the beginning of its second, minute or day, can be
+/// the same moment.
 fn may_be_one_moment(one: (i64, Precision), other: (i64, Precision)) -> bool {
     let span = |precision| match precision {
         Precision::Second => 1,
