@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Stands for the moment of connecting in [`Fault::on`], where the greeting is due. In lower case,
-/// unlike any verb.
+/// Stands for the moment of connecting in [`Fault::on`](super::Fault::on), where the greeting is
+/// due. In lower case, unlike any verb.
 pub const CONNECT: &str = "connect";
 
 /// Maximum length of a command line in bytes. Longer lines are answered with 500.

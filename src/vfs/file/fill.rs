@@ -90,7 +90,7 @@ mod tests {
     use crate::vfs::read::fake::{FakeFile, FakeSource, Plan, sample};
 
     fn spools(limit: Option<u64>) -> SpoolDir {
-        SpoolDir::new(Journal::keeping_nothing(None), limit)
+        SpoolDir::new(Journal::disabled(None), limit)
     }
 
     fn sized(size: u64) -> Version {
