@@ -15,7 +15,7 @@ impl FuseFs {
     /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before,
     /// which the job is told when it asks whether the answer is wanted; what was done all the same
     /// is then undone.
-    pub(super) fn later<R: ErrorReply, T>(
+    pub(super) fn spawn_or_undo<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,
@@ -35,36 +35,36 @@ impl FuseFs {
     }
 
     /// … what leaves nothing to undo: the program was told that it may have been done.
-    pub(super) fn ask<R: ErrorReply, T>(
+    pub(super) fn spawn<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,
         job: impl FnOnce(&Vfs) -> T + Send + 'static,
         answer: impl FnOnce(R, T) + Send + 'static,
     ) {
-        self.later(request, reply, |vfs, _| job(vfs), answer, |_, _| {});
+        self.spawn_or_undo(request, reply, |vfs, _| job(vfs), answer, |_, _| {});
     }
 
     /// The same of a job that may find that the answer is not wanted any more.
-    pub(super) fn ask_while<R: ErrorReply, T>(
+    pub(super) fn spawn_cancellable<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,
         job: impl FnOnce(&Vfs, &dyn Fn() -> bool) -> T + Send + 'static,
         answer: impl FnOnce(R, T) + Send + 'static,
     ) {
-        self.later(request, reply, job, answer, |_, _| {});
+        self.spawn_or_undo(request, reply, job, answer, |_, _| {});
     }
 
     /// … what gives an entry, which the kernel would count.
-    pub(super) fn enter(
+    pub(super) fn spawn_entry(
         &self,
         request: &Request,
         reply: ReplyEntry,
         job: impl FnOnce(&Vfs) -> Result<WithTtl<Attr>, Errno> + Send + 'static,
     ) {
         let job = |vfs: &Vfs, _: &dyn Fn() -> bool| job(vfs);
-        self.later(request, reply, job, entry, |vfs, entered| {
+        self.spawn_or_undo(request, reply, job, entry, |vfs, entered| {
             if let Ok(fresh) = entered {
                 vfs.forget(fresh.value.ino, 1);
             }
@@ -72,7 +72,7 @@ impl FuseFs {
     }
 
     /// Reads what is not at hand, as long as the caller waits for it.
-    pub(super) fn read_later(
+    pub(super) fn spawn_read(
         &self,
         request: &Request,
         file: Handle,

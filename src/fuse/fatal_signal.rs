@@ -30,7 +30,7 @@ const fn bit(signal: u32) -> u64 {
 /// that a program takes in its stride, as a timer's is, does not count: a read or a close that
 /// fails by it would be a surprise. What cannot be found out, as in another namespace of processes,
 /// is no.
-pub(super) fn wants_no_answer(tid: u32) -> bool {
+pub(super) fn is_interrupted(tid: u32) -> bool {
     let told = |file: &str| read(&format!("/proc/{tid}/{file}")).unwrap_or_default();
     is_to_stop(&told("status")) || is_exiting(&told("stat")) || is_gone(tid)
 }
@@ -124,10 +124,10 @@ mod tests {
 
     #[test]
     fn this_thread_wants_its_answers_and_one_that_ended_does_not() {
-        assert!(!wants_no_answer(std::process::id()));
-        assert!(!wants_no_answer(0));
+        assert!(!is_interrupted(std::process::id()));
+        assert!(!is_interrupted(0));
         let mut ended = Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
-        assert!(wants_no_answer(ended.id()));
+        assert!(is_interrupted(ended.id()));
     }
 }

@@ -9,7 +9,7 @@ const MAX_WRITE: u32 = 1 << 20;
 const MAX_BACKGROUND: u16 = 64;
 
 /// Asks for all that makes the mount fast, and takes what this kernel grants.
-pub(super) fn reach(config: &mut KernelConfig) {
+pub(super) fn negotiate(config: &mut KernelConfig) {
     // Each refusal names the nearest value the kernel takes.
     if let Err(most) = config.set_max_write(MAX_WRITE) {
         let _ = config.set_max_write(most);

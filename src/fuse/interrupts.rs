@@ -176,7 +176,7 @@ impl InterruptsShared {
         drop(state);
         thread::sleep(ROUND);
         for (tid, reply) in self.long_waiting() {
-            if fatal_signal::wants_no_answer(tid) {
+            if fatal_signal::is_interrupted(tid) {
                 log::debug!("thread {tid} is to stop: it waits no longer");
                 reply.interrupt();
             }

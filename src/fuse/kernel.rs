@@ -13,7 +13,7 @@ pub struct Kernel(Arc<OnceLock<Notifier>>);
 
 impl Kernel {
     /// The session is there.
-    pub fn reach_by(&self, notifier: Notifier) {
+    pub fn attach(&self, notifier: Notifier) {
         // A mount has one session: a second word changes nothing.
         let _ = self.0.set(notifier);
     }

@@ -62,7 +62,7 @@ impl FuseFs {
 
 impl fuser::Filesystem for FuseFs {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        init::reach(config);
+        init::negotiate(config);
         Ok(())
     }
 
@@ -72,7 +72,7 @@ impl fuser::Filesystem for FuseFs {
             return entry(reply, answer);
         }
         let name = name.to_owned();
-        self.enter(request, reply, move |vfs| {
+        self.spawn_entry(request, reply, move |vfs| {
             vfs.lookup(parent, name.as_bytes())
         });
     }
@@ -92,7 +92,7 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.cached_getattr(number) {
             return attributes(reply, answer);
         }
-        self.ask(request, reply, move |vfs| vfs.getattr(number), attributes);
+        self.spawn(request, reply, move |vfs| vfs.getattr(number), attributes);
     }
 
     fn setattr(
@@ -125,7 +125,7 @@ impl fuser::Filesystem for FuseFs {
             modified,
         };
         let (number, file) = (ino(number), file.map(handle));
-        self.ask_while(
+        self.spawn_cancellable(
             request,
             reply,
             move |vfs, wanted| vfs.setattr(number, file, &changes, wanted),
@@ -142,7 +142,7 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.cached_readlink(number) {
             return send(reply, answer);
         }
-        self.ask(request, reply, move |vfs| vfs.readlink(number), send);
+        self.spawn(request, reply, move |vfs| vfs.readlink(number), send);
     }
 
     fn mknod(
@@ -159,7 +159,7 @@ impl fuser::Filesystem for FuseFs {
             return reply.error(error(Errno::PERM));
         }
         let (parent, name) = (ino(parent), name.to_owned());
-        self.enter(request, reply, move |vfs| {
+        self.spawn_entry(request, reply, move |vfs| {
             vfs.make_file(parent, name.as_bytes(), mode)
         });
     }
@@ -174,14 +174,14 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEntry,
     ) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.enter(request, reply, move |vfs| {
+        self.spawn_entry(request, reply, move |vfs| {
             vfs.make_directory(parent, name.as_bytes(), mode)
         });
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.ask_while(
+        self.spawn_cancellable(
             request,
             reply,
             move |vfs, wanted| vfs.unlink(parent, name.as_bytes(), wanted),
@@ -191,7 +191,7 @@ impl fuser::Filesystem for FuseFs {
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.ask(
+        self.spawn(
             request,
             reply,
             move |vfs| vfs.remove_directory(parent, name.as_bytes()),
@@ -230,7 +230,7 @@ impl fuser::Filesystem for FuseFs {
             let (from, to) = ((parent, name.as_bytes()), (new_parent, new_name.as_bytes()));
             vfs.rename(from, to, no_replace, wanted)
         };
-        self.ask_while(request, reply, job, empty);
+        self.spawn_cancellable(request, reply, job, empty);
     }
 
     fn link(
@@ -256,7 +256,7 @@ impl fuser::Filesystem for FuseFs {
         if let Some(done) = self.vfs.try_open(number, mode) {
             return answer(reply, done);
         }
-        self.later(
+        self.spawn_or_undo(
             request,
             reply,
             move |vfs, wanted| vfs.open(number, mode, wanted),
@@ -284,7 +284,7 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.try_read(file, offset, length) {
             return data(reply, answer);
         }
-        self.read_later(request, file, offset, length, reply);
+        self.spawn_read(request, file, offset, length, reply);
     }
 
     fn write(
@@ -304,7 +304,7 @@ impl fuser::Filesystem for FuseFs {
             return written(reply, done, bytes.len());
         }
         let (bytes, length) = (bytes.to_vec(), bytes.len());
-        self.ask_while(
+        self.spawn_cancellable(
             request,
             reply,
             move |vfs, wanted| vfs.write(file, offset, &bytes, wanted),
@@ -321,11 +321,11 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let file = handle(file);
-        if !self.vfs.owes_flush(file) {
+        if !self.vfs.needs_flush(file) {
             return reply.ok();
         }
         let close = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.flush(file, wanted);
-        self.ask_while(request, reply, close, empty);
+        self.spawn_cancellable(request, reply, close, empty);
     }
 
     fn fsync(
@@ -337,11 +337,11 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let file = handle(file);
-        if !self.vfs.owes_sync(file) {
+        if !self.vfs.needs_sync(file) {
             return reply.ok();
         }
         let sync = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.sync(file, wanted);
-        self.ask_while(request, reply, sync, empty);
+        self.spawn_cancellable(request, reply, sync, empty);
     }
 
     fn release(
@@ -375,7 +375,7 @@ impl fuser::Filesystem for FuseFs {
         if let Some(answer) = self.vfs.try_open_directory(number) {
             return send(reply, answer);
         }
-        self.later(
+        self.spawn_or_undo(
             request,
             reply,
             move |vfs, _| vfs.open_directory(number),
@@ -456,7 +456,7 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let number = ino(number);
-        self.ask(request, reply, move |vfs| vfs.sync_directory(number), empty);
+        self.spawn(request, reply, move |vfs| vfs.sync_directory(number), empty);
     }
 
     fn statfs(&self, request: &Request, _number: INodeNo, reply: ReplyStatfs) {
@@ -464,7 +464,7 @@ impl fuser::Filesystem for FuseFs {
             return statfs(reply, space);
         }
         let vfs = Arc::clone(&self.vfs);
-        self.ask(request, reply, move |_| vfs.space(), statfs);
+        self.spawn(request, reply, move |_| vfs.space(), statfs);
     }
 
     // FTP has no extended attributes, holes or ranges to copy. ENOSYS, and the kernel never asks
@@ -565,7 +565,7 @@ impl fuser::Filesystem for FuseFs {
         if let Some(attr) = self.vfs.cached_getattr(number) {
             return empty(reply, allowed(&self.vfs, attr));
         }
-        self.ask(
+        self.spawn(
             request,
             reply,
             move |vfs| allowed(vfs, vfs.getattr(number)),

@@ -248,9 +248,9 @@ impl Mount {
         let (vfs, sender) = (Arc::clone(&self.vfs), self.sender.clone());
         spawn("shut-down", move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                vfs.finish_stores();
+                vfs.drain();
                 let _ = sender.send(MountEvent::Stored);
-                vfs.take_leave();
+                vfs.disconnect();
             }));
             let outcome = outcome.map_err(|_| panicked());
             let _ = sender.send(MountEvent::ShutDown(outcome));
@@ -263,7 +263,7 @@ impl Mount {
                     return served.and(stored).map_err(Error::Service);
                 }
                 Ok(MountEvent::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.vfs.tell_waiting();
+                    self.vfs.log_pending();
                     return Err(Error::Abandoned);
                 }
                 Ok(MountEvent::Connected(_) | MountEvent::Ended(_)) => {}
@@ -273,7 +273,7 @@ impl Mount {
                     return served.map_err(Error::Service);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.vfs.tell_waiting();
+                    self.vfs.log_pending();
                     return Err(Error::ServerGone);
                 }
             }
@@ -388,7 +388,7 @@ fn serve(
     let (path, config) = (mountpoint.path().to_owned(), kernel::config(options));
     let mounted = privileged.run(move || fuser::Session::new(filesystem, path, &config));
     let session = mounted.and_then(|mounted| mounted).map_err(Error::Mount)?;
-    memory.reach_by(session.notifier());
+    memory.attach(session.notifier());
     let session = session.spawn().map_err(|error| {
         kernel::unmount_by(privileged, mountpoint.path());
         Error::Mount(error)

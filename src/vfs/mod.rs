@@ -174,13 +174,13 @@ impl Vfs {
     ///
     /// What a program still has open, neither closed nor synced, is half a file: it is given up,
     /// and the server keeps what it had.
-    pub fn finish_stores(&self) {
+    pub fn drain(&self) {
         self.housekeeper.stop();
         self.prefetcher.stop();
         self.services.spools.ending();
         self.writeback.drain();
         for handle in self.files.all() {
-            if handle.stores && handle.file.give_up() {
+            if handle.stores && handle.file.discard_unclosed() {
                 let path = self.inodes.path(handle.file.ino());
                 let path = path.map_or("a file".to_owned(), |path| path.to_string());
                 log::warn!("{path} was still open for writing: the server keeps what it had");
@@ -189,13 +189,13 @@ impl Vfs {
     }
 
     /// Logs what the next mount is to store, where this one ends before it could.
-    pub fn tell_waiting(&self) {
-        self.services.spools.tell_waiting();
+    pub fn log_pending(&self) {
+        self.services.spools.log_pending();
     }
 
-    /// Takes leave of the server, when all is [stored](Self::finish_stores): clears away what was
+    /// Takes leave of the server, when all is [stored](Self::drain): clears away what was
     /// left there and ends the sessions.
-    pub fn take_leave(&self) {
+    pub fn disconnect(&self) {
         self.discard_all_hidden();
         self.remote.clear_orphans();
         self.remote.save_profile();

@@ -12,7 +12,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::write::uploader::Priority;
 
 /// What a storing left to be set: it was asked for while the bytes were under way.
-struct Late {
+struct LateAttributes {
     modified: Option<i64>,
     mode: Option<u32>,
 }
@@ -32,14 +32,14 @@ impl OpenFile {
         }
         let stored = self.store(&spooled, Priority::Foreground);
         if stored.is_err() {
-            self.state().failure_told = true;
+            self.state().failure_reported = true;
         }
         Ok(stored?)
     }
 
     /// Stores what was closed last and waits, in the background; nothing where it was interrupted,
     /// or stored already.
-    pub(in crate::vfs) fn store_closed(
+    pub(in crate::vfs) fn store_pending(
         &self,
         priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
@@ -74,7 +74,7 @@ impl OpenFile {
             state.storing = Some(Arc::clone(&spooled.spool));
             state.late_mode = None;
         }
-        let Some(pending) = self.what_is_stored(spooled) else {
+        let Some(pending) = self.pending_of(spooled) else {
             self.has_not_stored(spooled);
             return Err(nowhere());
         };
@@ -83,12 +83,12 @@ impl OpenFile {
             modified: pending.modified,
             mode: pending.mode,
         };
-        spooled.spool.kept().pending(&pending);
+        spooled.spool.journal_record().pending(&pending);
         let panicked = OnDrop::new(|| self.has_not_stored(spooled));
         let outcome = spooled.store.commit(&pending.target, &commit, priority);
         panicked.disarm();
         match outcome {
-            Ok(Some(stored)) => Ok(Some(self.has_stored(spooled, &pending, stored))),
+            Ok(Some(stored)) => Ok(Some(self.on_uploaded(spooled, &pending, stored))),
             Ok(None) => {
                 self.has_not_stored(spooled);
                 Ok(None)
@@ -101,7 +101,7 @@ impl OpenFile {
     }
 
     /// What `spooled` is to become on the server; none where the file has no place any more.
-    pub(super) fn what_is_stored(&self, spooled: &Spooled) -> Option<Pending> {
+    pub(super) fn pending_of(&self, spooled: &Spooled) -> Option<Pending> {
         let target = self.services.inodes.path(self.ino).ok()?;
         let size = spooled.spool.len();
         let state = self.state();
@@ -119,15 +119,15 @@ impl OpenFile {
     }
 
     /// After the server took `spooled`, as `pending` says: what the file is now.
-    fn has_stored(&self, spooled: &Spooled, pending: &Pending, stored: Stored) -> Attributes {
+    fn on_uploaded(&self, spooled: &Spooled, pending: &Pending, stored: Stored) -> Attributes {
         let mut told = {
             let mut state = self.state();
-            state.failure_told = false;
+            state.failure_reported = false;
             state.failure = None;
             if state.is_current(spooled) {
                 state.attributes.size = Some(spooled.spool.len());
                 let late_mode = state.late_mode;
-                note_stored(&mut state.attributes, pending, stored);
+                merge_stored(&mut state.attributes, pending, stored);
                 if late_mode.is_some() {
                     state.attributes.mode = late_mode;
                 }
@@ -138,22 +138,22 @@ impl OpenFile {
             } else {
                 let mut told = state.attributes.clone();
                 told.size = Some(pending.size);
-                note_stored(&mut told, pending, stored);
+                merge_stored(&mut told, pending, stored);
                 told
             }
         };
-        while let Some(late) = self.take_late(spooled) {
+        while let Some(late) = self.take_late_attributes(spooled) {
             self.set_late(&pending.target, &late, stored, &mut told);
         }
-        self.settle(spooled, before_next(&told, stored));
+        self.clear_pending(spooled, version_after(&told, stored));
         told
     }
 
     /// What was asked for while `spooled` was under way; when there is nothing more of it, nothing
     /// is being stored.
-    fn take_late(&self, spooled: &Spooled) -> Option<Late> {
+    fn take_late_attributes(&self, spooled: &Spooled) -> Option<LateAttributes> {
         let mut state = self.state();
-        let late = Late {
+        let late = LateAttributes {
             modified: state.modified.filter(|_| !state.is_dirty()),
             mode: state.late_mode.take(),
         };
@@ -168,7 +168,13 @@ impl OpenFile {
         Some(late)
     }
 
-    fn set_late(&self, target: &RemotePath, late: &Late, stored: Stored, told: &mut Attributes) {
+    fn set_late(
+        &self,
+        target: &RemotePath,
+        late: &LateAttributes,
+        stored: Stored,
+        told: &mut Attributes,
+    ) {
         let remote = &self.services.remote;
         if let Some(mode) = late.mode {
             match remote.set_mode(target, mode) {
@@ -194,7 +200,7 @@ impl OpenFile {
 
     /// The server has `spooled`, which need not be remembered any longer, nor what was closed
     /// before it. What was closed after it is to replace it.
-    fn settle(&self, spooled: &Spooled, before: Before) {
+    fn clear_pending(&self, spooled: &Spooled, before: Before) {
         let (earlier, later) = {
             let mut state = self.state();
             state.before = before;
@@ -215,10 +221,10 @@ impl OpenFile {
             }
         };
         if let Some(later) = later {
-            self.note_again(&later.spooled);
+            self.rerecord(&later.spooled);
         }
         for stored in earlier.iter().map(|it| &it.spooled).chain([spooled]) {
-            stored.spool.kept().done();
+            stored.spool.journal_record().done();
         }
     }
 
@@ -233,9 +239,9 @@ impl OpenFile {
             )
         };
         if is_superseded {
-            spooled.spool.kept().done();
+            spooled.spool.journal_record().done();
         } else if !waits {
-            spooled.spool.kept().abandon();
+            spooled.spool.journal_record().abandon();
         }
     }
 }
@@ -251,7 +257,7 @@ impl State {
 
 /// What the server said of the stored file; what it did not say stays as it was written, except for
 /// a mode that was asked for and is not known to be set.
-fn note_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
+fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
     attributes.unique = stored.unique;
     if let Some(seconds) = stored.modified {
         attributes.modified = Some((seconds, Precision::Second));
@@ -262,7 +268,7 @@ fn note_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
 }
 
 /// What the server has of a file that it has just stored.
-fn before_next(attributes: &Attributes, stored: Stored) -> Before {
+fn version_after(attributes: &Attributes, stored: Stored) -> Before {
     Before::File {
         size: attributes.size,
         modified: stored.modified.and(attributes.modified),

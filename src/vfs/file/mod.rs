@@ -75,7 +75,7 @@ struct State {
     before: Before,
     naming: Naming,
     /// Storing failed and a program was told: release does not try again.
-    failure_told: bool,
+    failure_reported: bool,
     /// Why what was closed could not be stored, as long as no program was told.
     failure: Option<Errno>,
     /// Set by utimens while bytes wait to be stored; set on the server with them.
@@ -156,7 +156,7 @@ impl OpenFile {
             filling: None,
             attributes,
             naming: Naming::Linked,
-            failure_told: false,
+            failure_reported: false,
             failure: None,
             modified: None,
             late_mode: None,
@@ -286,8 +286,8 @@ impl OpenFile {
     }
 
     /// Whether nothing was stored yet and no program knows of a failure: for the last release.
-    pub(super) fn owes_storing(&self) -> bool {
-        self.is_dirty() && !self.state().failure_told
+    pub(super) fn needs_store(&self) -> bool {
+        self.is_dirty() && !self.state().failure_reported
     }
 
     /// Up to `length` bytes from `offset`, where they are at hand.
@@ -415,7 +415,7 @@ impl OpenFile {
         state.modified = Some(seconds);
         state.attributes.modified = Some((seconds, Precision::Second));
         drop(state);
-        self.note_attributes();
+        self.record_attributes();
         true
     }
 
@@ -430,7 +430,7 @@ impl OpenFile {
             state.late_mode = Some(mode);
         }
         drop(state);
-        self.note_attributes();
+        self.record_attributes();
         true
     }
 
@@ -468,10 +468,10 @@ impl OpenFile {
     fn make_changeable(&self, needed: Needed, wanted: Wanted<'_>) -> Result<(), Errno> {
         let (is_closed, is_spooled) = {
             let state = self.state();
-            (state.closed_is_current(), state.is_spooled())
+            (state.is_pending_current(), state.is_spooled())
         };
         match (is_closed, is_spooled, needed) {
-            (true, _, _) => self.leave_closed(needed),
+            (true, _, _) => self.detach_pending(needed),
             (false, true, Needed::All) => Ok(()),
             (false, _, Needed::All) => {
                 let _pass = self.enter(wanted)?;
@@ -511,7 +511,7 @@ impl OpenFile {
         let mut state = self.state();
         state.modified = None;
         state.attributes.modified = Some((now, Precision::Second));
-        state.failure_told = false;
+        state.failure_reported = false;
     }
 
     fn contents(&self) -> Contents {

@@ -88,7 +88,7 @@ impl OpenFile {
             (state.closed.take(), state.contents.clone())
         };
         if let Some(closed) = closed {
-            closed.spooled.spool.kept().done();
+            closed.spooled.spool.journal_record().done();
         }
         if let Contents::Spooled(spooled) = contents {
             spooled.store.cancel();

@@ -39,23 +39,23 @@ impl OpenFile {
     ///
     /// # Errors
     /// The local disk's: they are not safe there.
-    pub(in crate::vfs) fn keep_closed(&self) -> io::Result<bool> {
-        let Some(spooled) = self.to_be_kept() else {
-            return Ok(self.has_closed());
+    pub(in crate::vfs) fn persist(&self) -> io::Result<bool> {
+        let Some(spooled) = self.unpersisted() else {
+            return Ok(self.has_pending());
         };
         let generation = spooled.store.generation();
         loop {
-            let Some(noted) = self.what_is_kept(&spooled) else {
+            let Some(noted) = self.pending_record(&spooled) else {
                 return Ok(false);
             };
-            spooled.spool.kept().persist(&noted)?;
-            if !self.closed_now(&spooled, generation, &noted) {
-                spooled.spool.kept().done();
+            spooled.spool.journal_record().persist(&noted)?;
+            if !self.set_pending(&spooled, generation, &noted) {
+                spooled.spool.journal_record().done();
                 return Ok(false);
             }
             // A rename, or a storing that ended, may have met this in the middle.
             let is_so = self
-                .what_is_kept(&spooled)
+                .pending_record(&spooled)
                 .is_none_or(|now| now.target == noted.target && now.before == noted.before);
             if is_so {
                 return Ok(true);
@@ -64,19 +64,19 @@ impl OpenFile {
     }
 
     /// Whether something that was closed waits to be stored.
-    pub(in crate::vfs) fn has_closed(&self) -> bool {
+    pub(in crate::vfs) fn has_pending(&self) -> bool {
         self.state().closed.is_some()
     }
 
     /// Whether closing the file has nothing to do: all that was written waits already, and nothing
     /// is to be told.
-    pub(in crate::vfs) fn is_kept_as_it_is(&self) -> bool {
+    pub(in crate::vfs) fn is_persisted(&self) -> bool {
         let state = self.state();
-        state.failure.is_none() && state.is_closed_as_it_is()
+        state.failure.is_none() && state.is_all_pending()
     }
 
     /// Bytes that wait to be stored since they were closed.
-    pub(in crate::vfs) fn closed_bytes(&self) -> u64 {
+    pub(in crate::vfs) fn pending_bytes(&self) -> u64 {
         let state = self.state();
         state
             .closed
@@ -96,7 +96,7 @@ impl OpenFile {
 
     /// Ends a storing that nobody waits for, soon: it would bring what is not wanted any more, or
     /// by another name.
-    pub(in crate::vfs) fn interrupt_storing(&self) {
+    pub(in crate::vfs) fn interrupt_upload(&self) {
         let closed = self.state().closed.clone();
         if let Some(closed) = closed {
             closed.spooled.store.interrupt();
@@ -104,27 +104,27 @@ impl OpenFile {
     }
 
     /// After a rename: what waits is to be stored by the new name, whatever becomes of this mount.
-    pub(in crate::vfs) fn note_new_place(&self, _pass: &Pass<'_>) {
+    pub(in crate::vfs) fn record_new_path(&self, _pass: &Pass<'_>) {
         let closed = self.state().closed.clone();
         if let Some(closed) = closed {
-            self.note_again(&closed.spooled);
+            self.rerecord(&closed.spooled);
         }
     }
 
     /// Lets a storing that is under way end, then sees to it that nothing more is stored of what
     /// was not closed; whether something was.
-    pub(in crate::vfs) fn give_up(&self) -> bool {
-        if self.state().is_closed_as_it_is() {
+    pub(in crate::vfs) fn discard_unclosed(&self) -> bool {
+        if self.state().is_all_pending() {
             return false;
         }
         let Ok(pass) = self.enter(ALWAYS) else {
             return self.is_dirty();
         };
-        if self.state().is_closed_as_it_is() {
+        if self.state().is_all_pending() {
             return false;
         }
         let left = self.is_dirty();
-        if !self.has_closed() {
+        if !self.has_pending() {
             self.unlink(&pass);
         }
         if let Contents::Spooled(spooled) = self.contents() {
@@ -135,11 +135,11 @@ impl OpenFile {
     }
 
     /// Notes anew what becomes of `spooled`, which waits.
-    pub(super) fn note_again(&self, spooled: &Spooled) {
-        let Some(pending) = self.what_is_stored(spooled) else {
+    pub(super) fn rerecord(&self, spooled: &Spooled) {
+        let Some(pending) = self.pending_of(spooled) else {
             return;
         };
-        if let Err(error) = spooled.spool.kept().persist(&pending) {
+        if let Err(error) = spooled.spool.journal_record().persist(&pending) {
             log::warn!(
                 "should ftpfs be killed now, the next mount stores an old version or name of {}: {error}",
                 pending.target
@@ -148,10 +148,10 @@ impl OpenFile {
     }
 
     /// Notes attributes that were set while the contents wait.
-    pub(super) fn note_attributes(&self) {
+    pub(super) fn record_attributes(&self) {
         let closed = {
             let mut state = self.state();
-            if !state.closed_is_current() {
+            if !state.is_pending_current() {
                 return;
             }
             let (modified, mode) = (state.modified, state.attributes.mode);
@@ -162,13 +162,13 @@ impl OpenFile {
             closed.mode = mode;
             closed.clone()
         };
-        if let Some(pending) = self.what_is_stored(&closed.spooled) {
-            closed.spooled.spool.kept().pending(&pending);
+        if let Some(pending) = self.pending_of(&closed.spooled) {
+            closed.spooled.spool.journal_record().pending(&pending);
         }
     }
 
     /// Puts another spool in the place of one that waits to be stored, with what is `needed` of it.
-    pub(super) fn leave_closed(&self, needed: Needed) -> Result<(), Errno> {
+    pub(super) fn detach_pending(&self, needed: Needed) -> Result<(), Errno> {
         let _alone = self
             .changing
             .write()
@@ -176,7 +176,7 @@ impl OpenFile {
         let Contents::Spooled(old) = self.contents() else {
             return Ok(());
         };
-        if !self.state().closed_is_current() {
+        if !self.state().is_pending_current() {
             return Ok(());
         }
         let new = empty_spool(&self.services, self.ino)?;
@@ -188,10 +188,10 @@ impl OpenFile {
     }
 
     /// The spool to be kept; none where all is kept, or nothing is to be stored.
-    fn to_be_kept(&self) -> Option<Spooled> {
+    fn unpersisted(&self) -> Option<Spooled> {
         let state = self.state();
         match &state.contents {
-            Contents::Spooled(spooled) if state.is_dirty() && !state.is_closed_as_it_is() => {
+            Contents::Spooled(spooled) if state.is_dirty() && !state.is_all_pending() => {
                 Some(spooled.clone())
             }
             _ => None,
@@ -199,8 +199,8 @@ impl OpenFile {
     }
 
     /// … the time of its last change with it: the server's clock would tell when it was stored.
-    fn what_is_kept(&self, spooled: &Spooled) -> Option<Pending> {
-        let mut pending = self.what_is_stored(spooled)?;
+    fn pending_record(&self, spooled: &Spooled) -> Option<Pending> {
+        let mut pending = self.pending_of(spooled)?;
         let shown = self.state().attributes.modified;
         pending.modified = pending.modified.or(shown.map(|(seconds, _)| seconds));
         Some(pending)
@@ -208,7 +208,7 @@ impl OpenFile {
 
     /// From now on `spooled` waits to be stored, and what waited before no longer does; false where
     /// it need not.
-    fn closed_now(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
+    fn set_pending(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
         let closed = PendingUpload {
             spooled: spooled.clone(),
             generation,
@@ -226,7 +226,7 @@ impl OpenFile {
             before.filter(|before| !before.is_of(spooled) && !state.is_stored_now(&before.spooled))
         };
         if let Some(superseded) = superseded {
-            superseded.spooled.spool.kept().done();
+            superseded.spooled.spool.journal_record().done();
         }
         true
     }
@@ -234,7 +234,7 @@ impl OpenFile {
 
 impl State {
     /// Whether the contents are what waits to be stored: then they must not be changed.
-    pub(super) fn closed_is_current(&self) -> bool {
+    pub(super) fn is_pending_current(&self) -> bool {
         self.closed
             .as_ref()
             .is_some_and(|closed| self.is_current(&closed.spooled))
@@ -243,13 +243,13 @@ impl State {
     /// The spool that may be changed.
     pub(super) fn changeable(&self) -> Option<Spooled> {
         match &self.contents {
-            Contents::Spooled(spooled) if !self.closed_is_current() => Some(spooled.clone()),
+            Contents::Spooled(spooled) if !self.is_pending_current() => Some(spooled.clone()),
             _ => None,
         }
     }
 
     /// Whether all that was written waits to be stored.
-    fn is_closed_as_it_is(&self) -> bool {
+    fn is_all_pending(&self) -> bool {
         self.closed.as_ref().is_some_and(|closed| {
             self.is_current(&closed.spooled)
                 && closed.generation == closed.spooled.store.generation()

@@ -34,20 +34,25 @@ impl FileServices {
     /// Reads `ino` from the server, wherever a rename takes it.
     pub(in crate::vfs) fn reader(&self, ino: Ino, version: Version) -> Reader {
         let expected = Arc::new(PinnedVersion::new(version));
-        Reader::new(self.place(ino), expected, self.read, self.parallel.clone())
+        Reader::new(
+            self.remote_file(ino),
+            expected,
+            self.read,
+            self.parallel.clone(),
+        )
     }
 
     /// The whole of `ino`, fetched from the server.
     pub(in crate::vfs) fn source(&self, ino: Ino) -> Arc<dyn RangeSource> {
-        self.place(ino)
+        self.remote_file(ino)
     }
 
     /// The way of `spool` to `ino`'s place on the server.
     pub(in crate::vfs) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Uploader {
-        Uploader::new(self.place(ino), Arc::clone(spool))
+        Uploader::new(self.remote_file(ino), Arc::clone(spool))
     }
 
-    fn place(&self, ino: Ino) -> Arc<RemoteFile> {
+    fn remote_file(&self, ino: Ino) -> Arc<RemoteFile> {
         Arc::new(RemoteFile {
             remote: self.remote.clone(),
             inodes: Arc::clone(&self.inodes),

@@ -36,7 +36,7 @@ impl Quota {
     ///
     /// # Errors
     /// There are not so many left.
-    pub(in crate::vfs) fn take(&self, count: u64) -> Result<(), SpoolError> {
+    pub(in crate::vfs) fn reserve(&self, count: u64) -> Result<(), SpoolError> {
         let limit = self.limit.unwrap_or(u64::MAX);
         let grown = |used: u64| used.checked_add(count).filter(|sum| *sum <= limit);
         self.used
@@ -46,7 +46,7 @@ impl Quota {
     }
 
     /// Gives `count` bytes back.
-    pub(in crate::vfs) fn give(&self, count: u64) {
+    pub(in crate::vfs) fn release(&self, count: u64) {
         self.used.fetch_sub(count, Ordering::Relaxed);
     }
 
@@ -66,7 +66,7 @@ impl QuotaFile {
         bytes: u64,
         make: impl FnOnce() -> io::Result<File>,
     ) -> Result<Self, SpoolError> {
-        account.take(bytes)?;
+        account.reserve(bytes)?;
         match make() {
             Ok(file) => Ok(Self {
                 file,
@@ -74,7 +74,7 @@ impl QuotaFile {
                 bytes,
             }),
             Err(error) => {
-                account.give(bytes);
+                account.release(bytes);
                 Err(error.into())
             }
         }
@@ -94,7 +94,7 @@ impl QuotaFile {
 
 impl Drop for QuotaFile {
     fn drop(&mut self) {
-        self.account.give(self.bytes);
+        self.account.release(self.bytes);
     }
 }
 

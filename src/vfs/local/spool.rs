@@ -105,7 +105,7 @@ impl SpoolDir {
     }
 
     /// Logs what is not stored yet.
-    pub(crate) fn tell_waiting(&self) {
+    pub(crate) fn log_pending(&self) {
         for path in self.journal.waiting() {
             log::warn!("{path} is not stored yet: the next mount of this server finishes it");
         }
@@ -113,7 +113,7 @@ impl SpoolDir {
 
     /// The mount has ended; what it could not store is logged.
     pub(crate) fn end(&self) {
-        self.tell_waiting();
+        self.log_pending();
         self.journal.end();
     }
 
@@ -130,7 +130,7 @@ impl Spool {
     }
 
     /// Its account in the journal.
-    pub(crate) fn kept(&self) -> &SpoolFile {
+    pub(crate) fn journal_record(&self) -> &SpoolFile {
         &self.kept
     }
 
@@ -221,7 +221,7 @@ impl Spool {
     fn reserve(&self, end: u64) -> Result<(), SpoolError> {
         let mut reserved = self.lock_reserved();
         if end > *reserved {
-            self.account.take(end - *reserved)?;
+            self.account.reserve(end - *reserved)?;
             *reserved = end;
         }
         Ok(())
@@ -232,7 +232,7 @@ impl Spool {
         let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
         let mut reserved = self.lock_reserved();
         let length = self.len();
-        self.account.give(reserved.saturating_sub(length));
+        self.account.release(reserved.saturating_sub(length));
         *reserved = length.min(*reserved);
     }
 
@@ -243,7 +243,7 @@ impl Spool {
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        self.account.give(*self.lock_reserved());
+        self.account.release(*self.lock_reserved());
     }
 }
 

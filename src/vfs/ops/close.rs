@@ -14,7 +14,7 @@ use crate::vfs::table::handle::Handle;
 
 impl Vfs {
     /// Whether closing `handle` has something to do.
-    pub fn owes_flush(&self, handle: Handle) -> bool {
+    pub fn needs_flush(&self, handle: Handle) -> bool {
         self.files
             .find(handle)
             .is_ok_and(|opened| opened.stores && self.owes_closing(&opened.file))
@@ -41,10 +41,10 @@ impl Vfs {
             return self.store(file, wanted);
         }
         let failure = file.take_failure();
-        if !self.writeback.has_place_for(file) {
+        if !self.writeback.has_capacity_for(file) {
             return self.store(file, wanted);
         }
-        match file.keep_closed() {
+        match file.persist() {
             Ok(true) => self.store_later(file),
             Ok(false) => {}
             Err(error) => {
@@ -58,9 +58,9 @@ impl Vfs {
     }
 
     /// Whether syncing `handle` has something to do.
-    pub fn owes_sync(&self, handle: Handle) -> bool {
+    pub fn needs_sync(&self, handle: Handle) -> bool {
         self.files.find(handle).is_ok_and(|opened| {
-            (opened.stores && opened.file.is_dirty()) || opened.file.has_closed()
+            (opened.stores && opened.file.is_dirty()) || opened.file.has_pending()
         })
     }
 
@@ -73,22 +73,22 @@ impl Vfs {
         if opened.stores {
             self.store(&opened.file, wanted)
         } else {
-            self.store_closed_now(&opened.file)
+            self.store_pending_now(&opened.file)
         }
     }
 
     /// Whether giving up `handle` has something to do on the server: to store pages of a shared
     /// mapping that were written after the last close, or to delete a file that lost its name.
-    fn owes_release(&self, handle: Handle) -> bool {
+    fn needs_release(&self, handle: Handle) -> bool {
         self.files.find(handle).is_ok_and(|opened| {
             let stores =
-                opened.stores && opened.file.owes_storing() && self.owes_closing(&opened.file);
+                opened.stores && opened.file.needs_store() && self.owes_closing(&opened.file);
             stores || opened.file.is_hidden()
         })
     }
 
     fn owes_closing(&self, file: &OpenFile) -> bool {
-        file.is_dirty() && (!file.is_kept_as_it_is() || self.writeback.is_refused(file.ino()))
+        file.is_dirty() && (!file.is_persisted() || self.writeback.is_refused(file.ino()))
     }
 
     /// Gives up `handle`; failures are only logged.
@@ -100,7 +100,7 @@ impl Vfs {
 
     /// Gives up `handle` where that does not wait for the server; false where it does.
     pub fn try_release(&self, handle: Handle) -> bool {
-        if self.owes_release(handle) {
+        if self.needs_release(handle) {
             return false;
         }
         // A file that was hidden this very moment is cleared away by the housekeeper.
@@ -114,8 +114,8 @@ impl Vfs {
         self.forget_changed(&opened.file);
         let last_writer = opened.stores && opened.file.remove_writer();
         if last_writer
-            && opened.file.owes_storing()
-            && !opened.file.is_kept_as_it_is()
+            && opened.file.needs_store()
+            && !opened.file.is_persisted()
             && let Err(errno) = self.close_file(&opened.file, ALWAYS)
         {
             log::error!("what was written after the last close is lost: {errno:?}");
@@ -135,22 +135,22 @@ impl Vfs {
     ) -> Result<(), Errno> {
         let committed = file.commit(wanted);
         if committed.is_err()
-            && !file.has_closed()
+            && !file.has_pending()
             && let Ok((directory, name)) = self.location(file.ino())
         {
             // The server may have the new file all the same. What waits is shown as it is here,
             // whatever the server has.
-            self.doubt_name(&directory, &name);
+            self.invalidate(&directory, &name);
         }
         if let Some(stored) = committed? {
-            self.note_stored(file, stored);
+            self.on_stored(file, stored);
         }
-        self.forget_waiting(file);
+        self.forget_pending(file);
         Ok(())
     }
 
     /// Remembers what `file` became when it was stored.
-    pub(in crate::vfs) fn note_stored(&self, file: &OpenFile, stored: Attributes) {
+    pub(in crate::vfs) fn on_stored(&self, file: &OpenFile, stored: Attributes) {
         let ino = file.ino();
         // What was written past the kernel's pages is not in them.
         self.inodes.set_cached(ino, None);
@@ -161,7 +161,7 @@ impl Vfs {
             }
             self.cache.insert(&directory, &name, stored);
             self.forget_variants(&directory, &name);
-            self.note_modified(&directory);
+            self.touch_directory(&directory);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::cache::Snapshot;
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::remote::ErrorKind;
 
-use super::lookup::shape;
+use super::lookup::node_kind;
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
@@ -107,7 +107,7 @@ impl Vfs {
             let attributes = local.unwrap_or(attributes);
             let ino = self
                 .inodes
-                .look_up(open.ino, name, shape(attributes.kind))?;
+                .lookup(open.ino, name, node_kind(attributes.kind))?;
             let attr = self.show(ino, &attributes);
             if !tell(DirEntry {
                 name,
@@ -145,7 +145,7 @@ impl Vfs {
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
         if let Err(error) = self.remote.make_directory(&path) {
-            self.doubt(&directory, name, error.kind);
+            self.invalidate_after(&directory, name, error.kind);
             return Err(error.into());
         }
         let mut attributes = made_now(Kind::Directory, None, None);
@@ -158,8 +158,8 @@ impl Vfs {
         }
         self.cache.insert(&directory, name, attributes.clone());
         self.cache.insert_empty_directory(&path);
-        self.note_modified(&directory);
-        let ino = self.inodes.look_up(parent, name, NodeKind::Directory)?;
+        self.touch_directory(&directory);
+        let ino = self.inodes.lookup(parent, name, NodeKind::Directory)?;
         Ok(WithTtl {
             value: self.show(ino, &attributes),
             ttl: self.options.attr_ttl,
@@ -192,11 +192,11 @@ impl Vfs {
                 if error.kind == ErrorKind::NotFound {
                     self.cache.remove(&directory, name);
                 }
-                self.doubt(&directory, name, error.kind);
+                self.invalidate_after(&directory, name, error.kind);
                 return Err(error.into());
             }
         }
-        self.note_removed(&directory, name, &path);
+        self.on_removed(&directory, name, &path);
         self.inodes.remove(parent, name);
         Ok(())
     }

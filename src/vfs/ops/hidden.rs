@@ -42,7 +42,7 @@ impl Vfs {
                     if error.kind == ErrorKind::NotFound {
                         self.cache.remove(&directory, name);
                     }
-                    self.doubt(&directory, name, error.kind);
+                    self.invalidate_after(&directory, name, error.kind);
                 }
                 Err(error.into())
             }

@@ -9,14 +9,19 @@ use crate::vfs::Vfs;
 impl Vfs {
     /// A change of `name` in `directory` failed for this reason: unless that leaves no doubt, the
     /// server is asked anew.
-    pub(in crate::vfs) fn doubt(&self, directory: &RemotePath, name: &[u8], reason: ErrorKind) {
+    pub(in crate::vfs) fn invalidate_after(
+        &self,
+        directory: &RemotePath,
+        name: &[u8],
+        reason: ErrorKind,
+    ) {
         if !was_plainly_refused(reason) {
-            self.doubt_name(directory, name);
+            self.invalidate(directory, name);
         }
     }
 
     /// Whatever is known of `name` in `directory`, the server may have another file there.
-    pub(in crate::vfs) fn doubt_name(&self, directory: &RemotePath, name: &[u8]) {
+    pub(in crate::vfs) fn invalidate(&self, directory: &RemotePath, name: &[u8]) {
         self.cache.invalidate(directory, name);
         self.prefetcher.forget(directory);
     }

@@ -215,7 +215,7 @@ impl Vfs {
 
     /// A name came or went in `directory`, or means another file: as far as this mount knows, it
     /// was modified now. The server's word, by its own clock, comes with the next listing.
-    pub(in crate::vfs) fn note_modified(&self, directory: &RemotePath) {
+    pub(in crate::vfs) fn touch_directory(&self, directory: &RemotePath) {
         let Some(parent) = directory.parent() else {
             return;
         };
@@ -228,7 +228,7 @@ impl Vfs {
 
     /// The directory that `ino` is in, and its name there. The root has none.
     pub(in crate::vfs) fn location(&self, ino: Ino) -> Result<(RemotePath, Box<[u8]>), Errno> {
-        let (parent, name) = self.inodes.place(ino)?.ok_or(Errno::INVAL)?;
+        let (parent, name) = self.inodes.parent_and_name(ino)?.ok_or(Errno::INVAL)?;
         Ok((self.inodes.path(parent)?, Box::from(&*name)))
     }
 
@@ -274,8 +274,8 @@ impl Vfs {
         let ino = self.inodes.known(parent, name)?;
         let file = self.inodes.open_file(ino)?;
         let attributes = file.attributes().filter(|_| !file.is_unlinked())?;
-        let counted = self.inodes.look_up(parent, name, NodeKind::Leaf);
-        Some(counted.map(|ino| self.momentary(ino, &attributes)))
+        let counted = self.inodes.lookup(parent, name, NodeKind::Leaf);
+        Some(counted.map(|ino| self.uncacheable(ino, &attributes)))
     }
 
     fn getattr_without_server(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {
@@ -292,13 +292,13 @@ impl Vfs {
             }));
         }
         let file = self.inodes.open_file(ino)?;
-        let mut fresh = self.momentary(ino, &file.attributes()?);
+        let mut fresh = self.uncacheable(ino, &file.attributes()?);
         fresh.value.links = u32::from(!file.is_unlinked());
         Some(Ok(fresh))
     }
 
     /// Attributes that the next write changes.
-    fn momentary(&self, ino: Ino, attributes: &Attributes) -> WithTtl<Attr> {
+    fn uncacheable(&self, ino: Ino, attributes: &Attributes) -> WithTtl<Attr> {
         WithTtl {
             value: self.show(ino, attributes),
             ttl: std::time::Duration::ZERO,
@@ -311,7 +311,9 @@ impl Vfs {
         name: &[u8],
         fresh: &WithTtl<Attributes>,
     ) -> Result<WithTtl<Attr>, Errno> {
-        let ino = self.inodes.look_up(parent, name, shape(fresh.value.kind))?;
+        let ino = self
+            .inodes
+            .lookup(parent, name, node_kind(fresh.value.kind))?;
         Ok(WithTtl {
             value: self.show(ino, &fresh.value),
             ttl: fresh.ttl,
@@ -320,7 +322,7 @@ impl Vfs {
 
     /// The attributes of `ino`, unless its name became something of another shape.
     fn attr_of_inode(&self, ino: Ino, fresh: &WithTtl<Attributes>) -> Result<WithTtl<Attr>, Errno> {
-        if self.inodes.shape(ino)? != shape(fresh.value.kind) {
+        if self.inodes.kind(ino)? != node_kind(fresh.value.kind) {
             return Err(Errno::STALE);
         }
         Ok(WithTtl {
@@ -331,7 +333,7 @@ impl Vfs {
 }
 
 /// What kind of inode a listed kind needs.
-pub(in crate::vfs) fn shape(kind: Kind) -> NodeKind {
+pub(in crate::vfs) fn node_kind(kind: Kind) -> NodeKind {
     match kind {
         Kind::Directory => NodeKind::Directory,
         Kind::File | Kind::Symlink | Kind::Special | Kind::Unknown => NodeKind::Leaf,

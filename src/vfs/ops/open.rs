@@ -94,7 +94,7 @@ impl Vfs {
         if let Err(errno) = self.prepare_open(ino, mode) {
             return Some(Err(errno));
         }
-        match self.share_known(ino).transpose()? {
+        match self.share_cached(ino).transpose()? {
             Ok(shared) => Some(Ok(self.opened(ino, mode, shared))),
             Err(errno) => Some(Err(errno)),
         }
@@ -114,7 +114,7 @@ impl Vfs {
             let changed = false;
             (file, Revalidated { version, changed })
         } else {
-            self.share_confirmed(ino)?
+            self.share_revalidated(ino)?
         };
         Ok(self.opened(ino, mode, shared))
     }
@@ -166,9 +166,9 @@ impl Vfs {
     ) -> Result<(WithTtl<Attr>, Opened), Errno> {
         self.check_writable()?;
         self.inodes.path_of(parent, name)?;
-        self.note_modified(&self.inodes.path(parent)?);
+        self.touch_directory(&self.inodes.path(parent)?);
         let attributes = made_now(Kind::File, Some(0), Some(permissions & 0o7777));
-        let ino = self.inodes.look_up(parent, name, NodeKind::Leaf)?;
+        let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
         let opened = self.open_created(ino, attributes.clone(), mode);
         if opened.is_err() {
             self.inodes.forget(ino, 1);
@@ -204,8 +204,8 @@ impl Vfs {
     }
 
     /// The same, of the version that the server has now.
-    fn share_confirmed(&self, ino: Ino) -> Result<(Arc<OpenFile>, Revalidated), Errno> {
-        if let Some(known) = self.share_known(ino)? {
+    fn share_revalidated(&self, ino: Ino) -> Result<(Arc<OpenFile>, Revalidated), Errno> {
+        if let Some(known) = self.share_cached(ino)? {
             return Ok(known);
         }
         let (directory, name) = self.location(ino)?;
@@ -216,7 +216,7 @@ impl Vfs {
 
     /// The same, where memory has it: the file is in the spool, or the server told its version
     /// lately.
-    fn share_known(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Revalidated)>, Errno> {
+    fn share_cached(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Revalidated)>, Errno> {
         let (file, version) = if let Some(shared) = self.share_spooled(ino)? {
             shared
         } else {

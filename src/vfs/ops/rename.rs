@@ -88,7 +88,7 @@ impl Vfs {
             replaces_read_file,
         );
         for file in moved_file.iter().chain(&replaced_file) {
-            file.interrupt_storing();
+            file.interrupt_upload();
         }
         // Gates in the order of their inodes, so that two renames never wait for each other.
         let below = self.open_below(&from.path);
@@ -154,8 +154,8 @@ impl Vfs {
                 (None, None) => Before::Absent,
             });
         }
-        self.note_modified(&from.directory);
-        self.note_modified(&to.directory);
+        self.touch_directory(&from.directory);
+        self.touch_directory(&to.directory);
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
         // What is replaced is forgotten after its successor is remembered: a kill between the two
@@ -164,14 +164,14 @@ impl Vfs {
             .iter()
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
         for (file, pass) in moved.chain(below) {
-            file.note_new_place(pass);
+            file.record_new_path(pass);
         }
         if let Some((file, pass)) = replaced_open {
             match hidden {
                 Some(hidden) => file.hide(pass, hidden),
                 None => file.unlink(pass),
             }
-            self.forget_waiting(file);
+            self.forget_pending(file);
         }
         Ok(())
     }
@@ -220,9 +220,9 @@ impl Vfs {
         if moved == Kind::Directory {
             self.store_below(from);
         }
-        if let Some(file) = file.filter(|file| file.has_closed())
+        if let Some(file) = file.filter(|file| file.has_pending())
             && (replaces || file.is_on_server())
-            && let Err(errno) = self.store_closed_now(file)
+            && let Err(errno) = self.store_pending_now(file)
         {
             log::debug!("{from} is moved before it is stored: {errno:?}");
         }
@@ -238,7 +238,7 @@ impl Vfs {
         };
         let files = self.files_in_use().into_iter();
         files
-            .filter(|file| file.has_writers() || file.has_closed() || file.is_hidden())
+            .filter(|file| file.has_writers() || file.has_pending() || file.is_hidden())
             .filter(|file| is_below(file))
             .collect()
     }
@@ -342,7 +342,7 @@ impl Vfs {
             self.cache.forget(&from.directory);
         }
         for place in [from, to] {
-            self.doubt(&place.directory, place.name, error.kind);
+            self.invalidate_after(&place.directory, place.name, error.kind);
         }
         Err(error.into())
     }

@@ -47,11 +47,11 @@ impl Vfs {
         if let CachedAnswer::Variant(Answer::Present(known, _)) =
             self.cached_answer(directory, name)
         {
-            return self.listed_anew(directory, name, &known);
+            return self.relist(directory, name, &known);
         }
         let known = match self.known_answer(directory, name) {
             Answer::Present(known, _) if self.remote.can_stat() => known,
-            Answer::Present(known, _) => return self.listed_anew(directory, name, &known),
+            Answer::Present(known, _) => return self.relist(directory, name, &known),
             Answer::Absent(_) => return Err(Errno::STALE),
             Answer::Unknown => {
                 // The kernel knew the name: what it is now may be anything.
@@ -80,7 +80,7 @@ impl Vfs {
     }
 
     /// [`Self::revalidate`] for a server that shows only whole listings.
-    fn listed_anew(
+    fn relist(
         &self,
         directory: &RemotePath,
         name: &[u8],

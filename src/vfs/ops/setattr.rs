@@ -89,7 +89,7 @@ impl Vfs {
             return Ok(());
         }
         let path = self.inodes.path(ino)?;
-        let set = if self.inodes.shape(ino)?.is_directory() {
+        let set = if self.inodes.kind(ino)?.is_directory() {
             self.remote.set_directory_mode(&path, mode)
         } else {
             self.remote.set_mode(&path, mode)
@@ -129,7 +129,7 @@ impl Vfs {
             return Ok(());
         }
         let path = self.inodes.path(ino)?;
-        let is_directory = self.inodes.shape(ino)?.is_directory();
+        let is_directory = self.inodes.kind(ino)?.is_directory();
         let set = if is_directory {
             self.remote.set_directory_modified(&path, seconds)
         } else {

@@ -44,7 +44,7 @@ impl Vfs {
     pub fn space(self: &Arc<Self>) -> FreeSpace {
         let mut state = self.space.lock();
         if !state.asking {
-            state.asking = self.ask_for_space();
+            state.asking = self.request_space();
         }
         let waited = self
             .space
@@ -55,7 +55,7 @@ impl Vfs {
     }
 
     /// Asks the server, in a thread of its own; whether there is one.
-    fn ask_for_space(self: &Arc<Self>) -> bool {
+    fn request_space(self: &Arc<Self>) -> bool {
         let vfs = Arc::clone(self);
         let ask = move || {
             vfs.space

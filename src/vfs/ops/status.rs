@@ -10,7 +10,7 @@ use crate::vfs::Vfs;
 use crate::vfs::transfers::Transfer;
 
 /// Most files that are told one by one.
-const MOST_TOLD: usize = 1_000;
+const MAX_REPORTED: usize = 1_000;
 
 /// The figures of one moment.
 #[derive(Debug, Clone)]
@@ -80,10 +80,10 @@ pub enum Stage {
 impl Vfs {
     /// The figures of now.
     pub fn report(&self) -> Report {
-        let standing = self.writeback.standing();
+        let standing = self.writeback.statuses();
         let failed = standing.iter().filter(|it| it.is_refused).count();
         let waiting = standing.len();
-        let uploads = standing.into_iter().take(MOST_TOLD).map(|standing| {
+        let uploads = standing.into_iter().take(MAX_REPORTED).map(|standing| {
             let stage = match (standing.is_running, standing.is_refused, &standing.failure) {
                 (true, _, _) => Stage::Storing,
                 (_, true, _) => Stage::Failed,
@@ -92,7 +92,7 @@ impl Vfs {
             };
             Waiting {
                 path: self.inodes.path(standing.file.ino()).ok(),
-                bytes: standing.file.closed_bytes(),
+                bytes: standing.file.pending_bytes(),
                 age: standing.age,
                 stage,
                 reason: standing.failure.map(|failure| failure.reason),
@@ -115,7 +115,7 @@ impl Vfs {
                 .remote
                 .leftovers()
                 .into_iter()
-                .take(MOST_TOLD)
+                .take(MAX_REPORTED)
                 .collect(),
             incomplete: self.remote.incomplete_listings(),
             commands: self.remote.command_counts(),

@@ -73,7 +73,7 @@ impl Vfs {
 /// `directory`.
 fn inside(root: &RemotePath, directory: &RemotePath, target: &[u8]) -> Option<Vec<u8>> {
     let depth = names(directory.below(root)?).count();
-    if climbs_first(target).is_some_and(|climbs| climbs <= depth) {
+    if leading_parents(target).is_some_and(|climbs| climbs <= depth) {
         return Some(target.to_vec());
     }
     let leads_to = directory.resolve(target)?;
@@ -92,7 +92,7 @@ fn inside(root: &RemotePath, directory: &RemotePath, target: &[u8]) -> Option<Ve
 }
 
 /// How many `..` a relative target begins with; none where it is absolute or has one after a name.
-fn climbs_first(target: &[u8]) -> Option<usize> {
+fn leading_parents(target: &[u8]) -> Option<usize> {
     if target.starts_with(b"/") {
         return None;
     }
@@ -173,7 +173,7 @@ mod tests {
                 return Ok(());
             };
             prop_assert!(!shown.is_empty() || target.is_empty());
-            prop_assert!(climbs_first(&shown).is_some_and(|climbs| climbs <= depth));
+            prop_assert!(leading_parents(&shown).is_some_and(|climbs| climbs <= depth));
         }
     }
 }

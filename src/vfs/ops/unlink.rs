@@ -22,7 +22,7 @@ impl Vfs {
             .known(parent, name)
             .and_then(|ino| self.inodes.open_file(ino));
         if let Some(file) = &open {
-            file.interrupt_storing();
+            file.interrupt_upload();
         }
         let open = match &open {
             Some(file) => Some((file, file.enter(wanted)?)),
@@ -42,10 +42,10 @@ impl Vfs {
             if error.kind == ErrorKind::NotFound {
                 self.cache.remove(&directory, name);
             }
-            self.doubt(&directory, name, error.kind);
+            self.invalidate_after(&directory, name, error.kind);
             return Err(error.into());
         }
-        self.note_removed(&directory, name, &path);
+        self.on_removed(&directory, name, &path);
         // The inode of a hidden file has another name by now.
         self.inodes.remove(parent, name);
         if let Some((file, pass)) = &open {
@@ -53,16 +53,16 @@ impl Vfs {
                 Some(hidden) => file.hide(pass, hidden),
                 None => file.unlink(pass),
             }
-            self.forget_waiting(file);
+            self.forget_pending(file);
         }
         Ok(())
     }
 
     /// The server no longer has `name` in `directory`, which was at `path`.
-    pub(super) fn note_removed(&self, directory: &RemotePath, name: &[u8], path: &RemotePath) {
+    pub(super) fn on_removed(&self, directory: &RemotePath, name: &[u8], path: &RemotePath) {
         self.cache.remove(directory, name);
         self.forget_variants(directory, name);
         self.prefetcher.forget(path);
-        self.note_modified(directory);
+        self.touch_directory(directory);
     }
 }

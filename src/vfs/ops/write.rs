@@ -15,7 +15,7 @@ impl Vfs {
             Err(errno) => return Some(Err(errno)),
         };
         match opened.file.try_write(position, data)? {
-            Err(Errno::NOSPC) if self.writeback.is_hopeful() => None,
+            Err(Errno::NOSPC) if self.writeback.has_runnable() => None,
             written => Some(written),
         }
     }

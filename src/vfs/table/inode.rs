@@ -96,7 +96,7 @@ impl Inodes {
 
     /// The inode of `name` in `parent`, one lookup more; a new one where there is none of this
     /// shape.
-    pub(in crate::vfs) fn look_up(
+    pub(in crate::vfs) fn lookup(
         &self,
         parent: Ino,
         name: &[u8],
@@ -156,7 +156,7 @@ impl Inodes {
     }
 
     /// The directory `ino` hangs in and its name there; none for the root.
-    pub(in crate::vfs) fn place(&self, ino: Ino) -> Result<Option<ParentAndName>, Errno> {
+    pub(in crate::vfs) fn parent_and_name(&self, ino: Ino) -> Result<Option<ParentAndName>, Errno> {
         let table = self.lock();
         let place = table.node(ino)?.place.clone();
         if place.is_none() && ino != Ino::ROOT {
@@ -166,7 +166,7 @@ impl Inodes {
     }
 
     /// What sort of inode `ino` is.
-    pub(in crate::vfs) fn shape(&self, ino: Ino) -> Result<NodeKind, Errno> {
+    pub(in crate::vfs) fn kind(&self, ino: Ino) -> Result<NodeKind, Errno> {
         Ok(self.lock().node(ino)?.shape)
     }
 
@@ -240,8 +240,8 @@ impl Inodes {
         let Ok(Some(ino)) = table.child(from.0, from.1) else {
             return;
         };
-        table.unhang(ino);
-        table.hang(ino, to.0, to.1);
+        table.unlink_from_parent(ino);
+        table.link_to_parent(ino, to.0, to.1);
         table.drop_unused(from.0);
     }
 
@@ -284,11 +284,11 @@ impl InodeTable {
         let ino = Ino(self.next);
         self.next += 1;
         self.nodes.insert(ino, Node::new(None, shape));
-        self.hang(ino, parent, name);
+        self.link_to_parent(ino, parent, name);
         Ok(ino)
     }
 
-    fn hang(&mut self, ino: Ino, parent: Ino, name: &[u8]) {
+    fn link_to_parent(&mut self, ino: Ino, parent: Ino, name: &[u8]) {
         let name: Arc<[u8]> = Arc::from(name);
         if let Some(directory) = self.nodes.get_mut(&parent) {
             directory.children.insert(Arc::clone(&name), ino);
@@ -299,7 +299,7 @@ impl InodeTable {
     }
 
     /// Takes `ino` from its place, whose directory it tells.
-    fn unhang(&mut self, ino: Ino) -> Option<Ino> {
+    fn unlink_from_parent(&mut self, ino: Ino) -> Option<Ino> {
         let (parent, name) = self.nodes.get_mut(&ino)?.place.take()?;
         if let Some(directory) = self.nodes.get_mut(&parent) {
             directory.children.remove(&name);
@@ -308,7 +308,7 @@ impl InodeTable {
     }
 
     fn detach(&mut self, ino: Ino) {
-        let parent = self.unhang(ino);
+        let parent = self.unlink_from_parent(ino);
         self.drop_unused(ino);
         if let Some(parent) = parent {
             self.drop_unused(parent);
@@ -328,7 +328,7 @@ impl InodeTable {
             if !unused {
                 return;
             }
-            at = self.unhang(ino);
+            at = self.unlink_from_parent(ino);
             self.nodes.remove(&ino);
         }
     }
@@ -354,22 +354,20 @@ mod tests {
     #[test]
     fn a_name_keeps_its_number_while_the_kernel_holds_it() {
         let inodes = inodes();
-        let first = inodes.look_up(Ino::ROOT, b"a", NodeKind::Leaf).unwrap();
-        assert_eq!(inodes.look_up(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
+        let first = inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf).unwrap();
+        assert_eq!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
         inodes.forget(first, 1);
         assert_eq!(inodes.known(Ino::ROOT, b"a"), Some(first));
         inodes.forget(first, 1);
         assert_eq!(inodes.known(Ino::ROOT, b"a"), None);
-        assert_ne!(inodes.look_up(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
+        assert_ne!(inodes.lookup(Ino::ROOT, b"a", NodeKind::Leaf), Ok(first));
     }
 
     #[test]
     fn a_directory_outlives_its_lookups_while_something_below_it_lives() {
         let inodes = inodes();
-        let dir = inodes
-            .look_up(Ino::ROOT, b"d", NodeKind::Directory)
-            .unwrap();
-        let file = inodes.look_up(dir, b"f", NodeKind::Leaf).unwrap();
+        let dir = inodes.lookup(Ino::ROOT, b"d", NodeKind::Directory).unwrap();
+        let file = inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap();
         inodes.forget(dir, 1);
         assert_eq!(path(&inodes, file), "/srv/d/f");
         inodes.forget(file, 1);
@@ -379,11 +377,11 @@ mod tests {
     #[test]
     fn a_removed_name_leaves_an_inode_without_a_path() {
         let inodes = inodes();
-        let file = inodes.look_up(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
+        let file = inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
         inodes.remove(Ino::ROOT, b"f");
         assert_eq!(inodes.path(file), Err(Errno::STALE));
-        assert_eq!(inodes.place(file), Err(Errno::STALE));
-        assert_eq!(inodes.place(Ino::ROOT), Ok(None));
+        assert_eq!(inodes.parent_and_name(file), Err(Errno::STALE));
+        assert_eq!(inodes.parent_and_name(Ino::ROOT), Ok(None));
         inodes.forget(file, 1);
         assert_eq!(count(&inodes), 1);
     }
@@ -391,13 +389,9 @@ mod tests {
     #[test]
     fn a_renamed_directory_moves_what_is_below_it() {
         let inodes = inodes();
-        let dir = inodes
-            .look_up(Ino::ROOT, b"d", NodeKind::Directory)
-            .unwrap();
-        let file = inodes.look_up(dir, b"f", NodeKind::Leaf).unwrap();
-        let other = inodes
-            .look_up(Ino::ROOT, b"e", NodeKind::Directory)
-            .unwrap();
+        let dir = inodes.lookup(Ino::ROOT, b"d", NodeKind::Directory).unwrap();
+        let file = inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap();
+        let other = inodes.lookup(Ino::ROOT, b"e", NodeKind::Directory).unwrap();
         inodes.rename((Ino::ROOT, b"d"), (other, b"x"));
         assert_eq!(path(&inodes, file), "/srv/e/x/f");
     }
@@ -405,8 +399,8 @@ mod tests {
     #[test]
     fn a_rename_onto_a_name_takes_the_name_from_the_replaced_inode() {
         let inodes = inodes();
-        let new = inodes.look_up(Ino::ROOT, b"new", NodeKind::Leaf).unwrap();
-        let old = inodes.look_up(Ino::ROOT, b"old", NodeKind::Leaf).unwrap();
+        let new = inodes.lookup(Ino::ROOT, b"new", NodeKind::Leaf).unwrap();
+        let old = inodes.lookup(Ino::ROOT, b"old", NodeKind::Leaf).unwrap();
         inodes.rename((Ino::ROOT, b"new"), (Ino::ROOT, b"old"));
         assert_eq!(inodes.known(Ino::ROOT, b"old"), Some(new));
         assert_eq!(inodes.known(Ino::ROOT, b"new"), None);
@@ -416,10 +410,8 @@ mod tests {
     #[test]
     fn a_file_that_became_a_directory_is_another_inode() {
         let inodes = inodes();
-        let file = inodes.look_up(Ino::ROOT, b"x", NodeKind::Leaf).unwrap();
-        let dir = inodes
-            .look_up(Ino::ROOT, b"x", NodeKind::Directory)
-            .unwrap();
+        let file = inodes.lookup(Ino::ROOT, b"x", NodeKind::Leaf).unwrap();
+        let dir = inodes.lookup(Ino::ROOT, b"x", NodeKind::Directory).unwrap();
         assert_ne!(file, dir);
         assert_eq!(inodes.path(file), Err(Errno::STALE));
     }
@@ -427,7 +419,7 @@ mod tests {
     #[test]
     fn cached_pages_are_kept_only_for_the_version_they_are_of() {
         let inodes = inodes();
-        let file = inodes.look_up(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
+        let file = inodes.lookup(Ino::ROOT, b"f", NodeKind::Leaf).unwrap();
         let version = Some(Version {
             size: Some(1),
             modified: Some((2, Precision::Second)),

@@ -129,10 +129,10 @@ impl UploaderShared {
         let mut retries = 0;
         let mut restarts = 0;
         loop {
-            let insist = restarts == RESTARTS;
+            let ignore_changes = restarts == RESTARTS;
             // What was lost with its command is not sent so again.
             let whole = retries == 0 && self.spool.len() <= WHOLE;
-            match self.pass(early.take(), whole, target, commit, insist) {
+            match self.pass(early.take(), whole, target, commit, ignore_changes) {
                 Ok(CommitPass::Stored(stored)) => return Ok(Some(stored)),
                 Ok(CommitPass::Cancelled) => return Ok(None),
                 Ok(CommitPass::Changed) => restarts += 1,
@@ -147,31 +147,31 @@ impl UploaderShared {
     }
 
     /// One upload of the whole file, the rest of it where `early` has begun; with its command where
-    /// it is `whole`. `insist` ignores changes: it sends a copy of the file, so that the server's
-    /// digest is of the same bytes.
+    /// it is `whole`. `ignore_changes` ignores changes: it sends a copy of the file, so that the
+    /// server's digest is of the same bytes.
     fn pass(
         &self,
         early: Option<Box<dyn UploadStream>>,
         whole: bool,
         target: &RemotePath,
         commit: &Commit,
-        insist: bool,
+        ignore_changes: bool,
     ) -> Result<CommitPass, Error> {
         let (mut upload, snapshot) = match early {
             Some(upload) => (upload, self.snapshot(false, false, target)),
-            None if whole => match self.begin_whole(insist, target)? {
+            None if whole => match self.begin_whole(ignore_changes, target)? {
                 Ok(begun) => begun,
                 Err(pass) => return Ok(pass),
             },
             None => {
                 let upload = self.destination.begin()?;
-                (upload, self.snapshot(true, insist, target))
+                (upload, self.snapshot(true, ignore_changes, target))
             }
         };
         let file = snapshot.file(&self.spool);
         let mut has_arrived = false;
         loop {
-            let done = match self.claim(&snapshot, insist) {
+            let done = match self.claim(&snapshot, ignore_changes) {
                 Claim::Send(length) => upload.send(file, length),
                 Claim::Complete if has_arrived => break,
                 // What was lost on the way is read from the spool again: only the claim after it is
@@ -179,13 +179,13 @@ impl UploaderShared {
                 Claim::Complete => {
                     has_arrived = true;
                     // Without a copy, what was sent may be nowhere any more.
-                    let is_at_hand = !insist || snapshot.frozen.is_some();
+                    let is_at_hand = !ignore_changes || snapshot.frozen.is_some();
                     upload.arrive(is_at_hand.then_some(file))
                 }
                 Claim::Void(pass) => return Ok(pass),
             };
             if let Err(error) = done {
-                return self.unless_void(&snapshot, insist, error);
+                return self.unless_void(&snapshot, ignore_changes, error);
             }
         }
         let commit = Commit {
@@ -201,11 +201,11 @@ impl UploaderShared {
     /// sent after it.
     fn begin_whole(
         &self,
-        insist: bool,
+        ignore_changes: bool,
         target: &RemotePath,
     ) -> Result<Result<BegunUpload, CommitPass>, Error> {
-        let snapshot = self.snapshot(true, insist, target);
-        let claimed = match self.claim(&snapshot, insist) {
+        let snapshot = self.snapshot(true, ignore_changes, target);
+        let claimed = match self.claim(&snapshot, ignore_changes) {
             Claim::Send(length) => length,
             Claim::Complete => 0,
             Claim::Void(pass) => return Ok(Err(pass)),
@@ -221,7 +221,7 @@ impl UploaderShared {
         });
         match sent {
             Ok(upload) => Ok(Ok((upload, snapshot))),
-            Err(error) => self.unless_void(&snapshot, insist, error).map(Err),
+            Err(error) => self.unless_void(&snapshot, ignore_changes, error).map(Err),
         }
     }
 
@@ -229,10 +229,10 @@ impl UploaderShared {
     fn unless_void(
         &self,
         snapshot: &UploadSnapshot,
-        insist: bool,
+        ignore_changes: bool,
         error: Error,
     ) -> Result<CommitPass, Error> {
-        if !insist && self.has_changed(&self.lock(), snapshot) {
+        if !ignore_changes && self.has_changed(&self.lock(), snapshot) {
             return Ok(CommitPass::Changed);
         }
         Err(error)
@@ -267,13 +267,13 @@ impl UploaderShared {
     }
 
     /// Claims the next bytes to send.
-    fn claim(&self, snapshot: &UploadSnapshot, insist: bool) -> Claim {
+    fn claim(&self, snapshot: &UploadSnapshot, ignore_changes: bool) -> Claim {
         let mut state = self.lock();
         state.moved = Instant::now();
         if state.is_called_off() {
             return Claim::Void(CommitPass::Cancelled);
         }
-        if !insist && self.has_changed(&state, snapshot) {
+        if !ignore_changes && self.has_changed(&state, snapshot) {
             return Claim::Void(CommitPass::Changed);
         }
         match snapshot.length.saturating_sub(state.upload.taken) {

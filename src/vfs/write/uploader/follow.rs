@@ -89,17 +89,17 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
 }
 
 fn hand_over(shared: &UploaderShared, id: u64, upload: Box<dyn UploadStream>) {
-    leave(shared, id, |state| {
+    report_end(shared, id, |state| {
         state.follower = StreamingUpload::Handed(upload);
     });
 }
 
 fn give_up(shared: &UploaderShared, id: u64) {
-    leave(shared, id, |state| state.follower = StreamingUpload::Spent);
+    report_end(shared, id, |state| state.follower = StreamingUpload::Spent);
 }
 
 /// Says how the upload ended, if anybody still asks for this one.
-fn leave(shared: &UploaderShared, id: u64, say: impl FnOnce(&mut State)) {
+fn report_end(shared: &UploaderShared, id: u64, say: impl FnOnce(&mut State)) {
     let mut state = shared.lock();
     if state.upload.id == id {
         state.sending = false;

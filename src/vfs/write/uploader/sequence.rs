@@ -1,7 +1,7 @@
 //! How far a file has been written from its start on without a gap.
 
 /// Runs of writes beyond the gap that are remembered; the kernel's come only slightly out of order.
-const MOST_RUNS: usize = 32;
+const MAX_RUNS: usize = 32;
 
 /// The contiguous beginning of what was written.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Sequence {
             run = (run.0.min(start), run.1.max(end));
         }
         self.runs.insert(first, run);
-        self.runs.truncate(MOST_RUNS);
+        self.runs.truncate(MAX_RUNS);
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
         for at in (1..10_000).rev() {
             sequence.wrote(at * 10, at * 10 + 1);
         }
-        assert_eq!((sequence.end(), sequence.runs.len()), (0, MOST_RUNS));
+        assert_eq!((sequence.end(), sequence.runs.len()), (0, MAX_RUNS));
     }
 
     proptest! {

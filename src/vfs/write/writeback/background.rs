@@ -34,9 +34,9 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
         let may_start = |running| {
             house
                 .upgrade()
-                .is_none_or(|vfs| may_store_beside(&vfs, running))
+                .is_none_or(|vfs| may_start_another(&vfs, running))
         };
-        let QueueNext::Uploader(file) = writeback.next(may_start) else {
+        let QueueNext::Upload(file) = writeback.next(may_start) else {
             return;
         };
         let Some(vfs) = house.upgrade() else { return };
@@ -51,7 +51,7 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
 
 /// One connection is left to the programs that wait for the server, and when that is too few, no
 /// other is taken.
-fn may_store_beside(vfs: &Vfs, running: usize) -> bool {
+fn may_start_another(vfs: &Vfs, running: usize) -> bool {
     running == 0
         || (running + 1 < vfs.remote.pool_stats().limit
             && !vfs.remote.wait_until_contended(Duration::ZERO))
@@ -59,14 +59,14 @@ fn may_store_beside(vfs: &Vfs, running: usize) -> bool {
 
 impl Vfs {
     /// After `file` was stored or removed: it waits no more, unless it was closed again meanwhile.
-    pub(in crate::vfs) fn forget_waiting(&self, file: &Arc<OpenFile>) {
-        if file.has_closed() {
+    pub(in crate::vfs) fn forget_pending(&self, file: &Arc<OpenFile>) {
+        if file.has_pending() {
             return;
         }
         if self.writeback.remove(file.ino()) {
             self.inodes.forget(file.ino(), 1);
         }
-        if file.has_closed() {
+        if file.has_pending() {
             self.store_later(file);
         }
     }
@@ -86,11 +86,11 @@ impl Vfs {
     }
 
     /// Stores what was closed of `file` now.
-    pub(in crate::vfs) fn store_closed_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
-        if let Some(stored) = file.store_closed(Priority::Foreground)? {
-            self.note_stored(file, stored);
+    pub(in crate::vfs) fn store_pending_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
+        if let Some(stored) = file.store_pending(Priority::Foreground)? {
+            self.on_stored(file, stored);
         }
-        self.forget_waiting(file);
+        self.forget_pending(file);
         Ok(())
     }
 
@@ -132,12 +132,12 @@ impl Vfs {
         let panicked = OnDrop::new(|| {
             self.writeback.done(ino, StoreOutcome::panicked());
         });
-        let outcome = match file.store_closed(Priority::Background) {
+        let outcome = match file.store_pending(Priority::Background) {
             Ok(stored) => {
                 if let Some(stored) = stored {
-                    self.note_stored(file, stored);
+                    self.on_stored(file, stored);
                 }
-                if file.has_closed() {
+                if file.has_pending() {
                     StoreOutcome::Requeue
                 } else {
                     StoreOutcome::Stored
@@ -158,7 +158,7 @@ impl Vfs {
             reason: error.to_string(),
         };
         let was_told = self.writeback.has_failed(file.ino());
-        if passes_by_itself(error.kind) {
+        if is_transient(error.kind) {
             if was_told {
                 log::debug!("{error}");
             } else {
@@ -175,7 +175,7 @@ impl Vfs {
 }
 
 /// Whether to try again without being asked: what only a person can change is not worth it.
-fn passes_by_itself(kind: ErrorKind) -> bool {
+fn is_transient(kind: ErrorKind) -> bool {
     kind.is_the_connection()
         || matches!(
             kind,

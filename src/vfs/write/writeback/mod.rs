@@ -22,7 +22,7 @@ pub(in crate::vfs) use queue::{EntryStatus, StoreFailure, StoreOutcome};
 
 /// Most files that wait, each with an open descriptor; closing one more stores it at once, as
 /// without writeback.
-const MOST_WAITING: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// A program that has written a file under another name renames it right away; an upload that has
 /// begun by then is in its way.
@@ -46,17 +46,17 @@ pub(in crate::vfs) struct Writeback {
 #[derive(Debug)]
 pub(in crate::vfs) enum QueueNext {
     /// It is to be stored now.
-    Uploader(Arc<OpenFile>),
+    Upload(Arc<OpenFile>),
     /// The mount has ended.
-    QueuePhase,
+    Stopped,
 }
 
 impl Writeback {
     /// Whether `file` may wait: not where too many do already, or where nobody would store it.
-    pub(in crate::vfs) fn has_place_for(&self, file: &OpenFile) -> bool {
+    pub(in crate::vfs) fn has_capacity_for(&self, file: &OpenFile) -> bool {
         let queue = self.lock();
         let is_served = self.is_on.load(Ordering::Relaxed) && !queue.has_ended();
-        is_served && (queue.contains(file.ino()) || queue.len() < MOST_WAITING)
+        is_served && (queue.contains(file.ino()) || queue.len() < MAX_WAITING)
     }
 
     /// `file` was closed and waits; whether it did not before.
@@ -70,7 +70,7 @@ impl Writeback {
 
     /// Nobody writes to `ino` any more.
     pub(in crate::vfs) fn written(&self, ino: Ino) {
-        self.lock().hasten(ino, Instant::now() + DEBOUNCE);
+        self.lock().advance_deadline(ino, Instant::now() + DEBOUNCE);
         self.changed.notify_all();
     }
 
@@ -97,8 +97,8 @@ impl Writeback {
     }
 
     /// How all of them stand, the longest waiting first.
-    pub(in crate::vfs) fn standing(&self) -> Vec<EntryStatus> {
-        self.lock().standing(Instant::now())
+    pub(in crate::vfs) fn statuses(&self) -> Vec<EntryStatus> {
+        self.lock().statuses(Instant::now())
     }
 
     /// Waits until something is to be stored now. `may_start` says whether one may be, beside so
@@ -109,7 +109,7 @@ impl Writeback {
         let mut queue = self.lock();
         loop {
             if queue.has_ended() {
-                return QueueNext::QueuePhase;
+                return QueueNext::Stopped;
             }
             let due = queue.due(Instant::now());
             let patience = match due {
@@ -119,7 +119,7 @@ impl Writeback {
                     let may_start = may_start(running);
                     queue = self.lock();
                     if may_start && let Some(file) = queue.start(ino) {
-                        return QueueNext::Uploader(file);
+                        return QueueNext::Upload(file);
                     }
                     Some(LOOK_AGAIN)
                 }
@@ -140,7 +140,7 @@ impl Writeback {
     /// not, where one failed.
     pub(in crate::vfs) fn wait_for(&self, inos: &[Ino]) -> Option<Errno> {
         let mut queue = self.lock();
-        let tried = queue.hurry(inos, Instant::now());
+        let tried = queue.expedite(inos, Instant::now());
         self.changed.notify_all();
         while inos.iter().any(|ino| queue.is_undecided(*ino, &tried)) {
             queue = self.wait(queue, None);
@@ -152,14 +152,14 @@ impl Writeback {
     /// the server is in trouble.
     pub(in crate::vfs) fn wait_for_room(&self) -> bool {
         let mut queue = self.lock();
-        let (gone, setbacks) = (queue.gone(), queue.setbacks());
-        queue.hurry_all(Instant::now());
+        let (gone, transient_failures) = (queue.completed(), queue.transient_failures());
+        queue.expedite_all(Instant::now());
         self.changed.notify_all();
         loop {
-            if queue.gone() != gone {
+            if queue.completed() != gone {
                 return true;
             }
-            if queue.setbacks() != setbacks || !queue.is_hopeful() {
+            if queue.transient_failures() != transient_failures || !queue.has_runnable() {
                 return false;
             }
             queue = self.wait(queue, None);
@@ -167,8 +167,8 @@ impl Writeback {
     }
 
     /// Whether something waits that will be stored unasked.
-    pub(in crate::vfs) fn is_hopeful(&self) -> bool {
-        self.lock().is_hopeful()
+    pub(in crate::vfs) fn has_runnable(&self) -> bool {
+        self.lock().has_runnable()
     }
 
     /// The mount ends: all that waits is tried now, a few times at the most. Returns when nothing
@@ -177,7 +177,7 @@ impl Writeback {
         let mut queue = self.lock();
         queue.ending(Instant::now());
         self.changed.notify_all();
-        while queue.is_hopeful() {
+        while queue.has_runnable() {
             queue = self.wait(queue, None);
         }
         drop(queue);

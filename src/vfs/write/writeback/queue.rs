@@ -12,7 +12,7 @@ use crate::vfs::table::inode::Ino;
 /// The pause after a first failure; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// So often a file is tried when the mount ends.
 const TRIES_AT_THE_END: u32 = 3;
 
@@ -22,9 +22,9 @@ pub(super) struct Queue<F = OpenFile> {
     entries: BTreeMap<Ino, QueueEntry<F>>,
     running: usize,
     /// Counts those that are gone.
-    gone: u64,
+    completed: u64,
     /// Counts failures that may pass: the server's, not a file's.
-    setbacks: u64,
+    transient_failures: u64,
     end: QueuePhase,
 }
 
@@ -114,8 +114,8 @@ impl<F> Default for Queue<F> {
         Self {
             entries: BTreeMap::new(),
             running: 0,
-            gone: 0,
-            setbacks: 0,
+            completed: 0,
+            transient_failures: 0,
             end: QueuePhase::Running,
         }
     }
@@ -145,12 +145,12 @@ impl<F: Numbered> Queue<F> {
         self.running
     }
 
-    pub(super) fn gone(&self) -> u64 {
-        self.gone
+    pub(super) fn completed(&self) -> u64 {
+        self.completed
     }
 
-    pub(super) fn setbacks(&self) -> u64 {
-        self.setbacks
+    pub(super) fn transient_failures(&self) -> u64 {
+        self.transient_failures
     }
 
     /// `file` waits, and is due at a moment; whether it did not wait before.
@@ -181,7 +181,7 @@ impl<F: Numbered> Queue<F> {
     }
 
     /// `ino` is due at that moment, unless it is earlier.
-    pub(super) fn hasten(&mut self, ino: Ino, moment: Instant) {
+    pub(super) fn advance_deadline(&mut self, ino: Ino, moment: Instant) {
         if let Some(entry) = self.entries.get_mut(&ino)
             && entry.failures == 0
         {
@@ -198,7 +198,7 @@ impl<F: Numbered> Queue<F> {
         if matches!(entry.step, EntryState::Running(_)) {
             self.running -= 1;
         }
-        self.gone += 1;
+        self.completed += 1;
         Some(entry.file)
     }
 
@@ -213,7 +213,7 @@ impl<F: Numbered> Queue<F> {
         entries.map(|entry| Arc::clone(&entry.file)).collect()
     }
 
-    pub(super) fn standing(&self, now: Instant) -> Vec<EntryStatus<F>> {
+    pub(super) fn statuses(&self, now: Instant) -> Vec<EntryStatus<F>> {
         let mut standing: Vec<_> = self
             .entries
             .values()
@@ -262,7 +262,7 @@ impl<F: Numbered> Queue<F> {
         ino: Ino,
         outcome: StoreOutcome,
         now: Instant,
-        settle: Duration,
+        debounce: Duration,
     ) -> Option<Arc<F>> {
         let entry = self.entries.get_mut(&ino)?;
         let EntryState::Running(again) = entry.step else {
@@ -276,7 +276,7 @@ impl<F: Numbered> Queue<F> {
                 entry.failures = 0;
                 entry.failure = None;
                 let again = match outcome {
-                    StoreOutcome::Requeue if is_far => again.or(Some(now + settle)),
+                    StoreOutcome::Requeue if is_far => again.or(Some(now + debounce)),
                     StoreOutcome::Requeue => Some(now),
                     _ => again,
                 };
@@ -284,11 +284,11 @@ impl<F: Numbered> Queue<F> {
                     entry.step = EntryState::Due(due);
                     return None;
                 }
-                self.gone += 1;
+                self.completed += 1;
                 return self.entries.remove(&ino).map(|entry| entry.file);
             }
             StoreOutcome::RetryLater(failure) => {
-                self.setbacks += 1;
+                self.transient_failures += 1;
                 entry.failures += 1;
                 entry.failure = Some(failure);
                 entry.step = if is_far {
@@ -310,7 +310,7 @@ impl<F: Numbered> Queue<F> {
     }
 
     /// These are due now, also those that were refused; how often each was tried so far.
-    pub(super) fn hurry(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
+    pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
         let mut tried = HashMap::new();
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
@@ -327,7 +327,7 @@ impl<F: Numbered> Queue<F> {
     }
 
     /// All that are due some time are due now.
-    pub(super) fn hurry_all(&mut self, now: Instant) {
+    pub(super) fn expedite_all(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
             if let EntryState::Due(due) = &mut entry.step {
                 *due = now.min(*due);
@@ -351,7 +351,7 @@ impl<F: Numbered> Queue<F> {
     }
 
     /// Whether one is being stored, or will be unasked.
-    pub(super) fn is_hopeful(&self) -> bool {
+    pub(super) fn has_runnable(&self) -> bool {
         self.end != QueuePhase::Stopped
             && self
                 .entries
@@ -383,7 +383,7 @@ impl<F: Numbered> Queue<F> {
 /// The pause after so many failures.
 fn pause(failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-    FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
+    FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE)
 }
 
 #[cfg(test)]
@@ -428,7 +428,7 @@ mod tests {
         assert_eq!(queue.due(now), Err(Some(DEBOUNCE)));
         assert_eq!(queue.due(now + DEBOUNCE), Ok(Ino(7)));
         assert!(try_once(&mut queue, 7, StoreOutcome::Stored, now));
-        assert_eq!((queue.len(), queue.running(), queue.gone()), (0, 0, 1));
+        assert_eq!((queue.len(), queue.running(), queue.completed()), (0, 0, 1));
         assert_eq!(queue.due(now), Err(None));
     }
 
@@ -459,7 +459,7 @@ mod tests {
             ));
             assert_eq!(queue.due(now), Err(Some(Duration::from_secs(seconds))));
         }
-        assert!(queue.is_hopeful());
+        assert!(queue.has_runnable());
     }
 
     #[test]
@@ -474,9 +474,9 @@ mod tests {
                 now
             ));
         }
-        queue.hurry(&[Ino(7)], now);
+        queue.expedite(&[Ino(7)], now);
         assert!(queue.start(Ino(7)).is_some());
-        let tried = queue.hurry(&[Ino(7)], now);
+        let tried = queue.expedite(&[Ino(7)], now);
         let failed = StoreOutcome::RetryLater(failure());
         assert!(queue.done(Ino(7), failed, now, DEBOUNCE).is_none());
         assert!(queue.is_undecided(Ino(7), &tried));
@@ -494,9 +494,9 @@ mod tests {
             now
         ));
         assert_eq!(queue.due(now), Err(None));
-        assert!(queue.is_refused(Ino(7)) && !queue.is_hopeful());
+        assert!(queue.is_refused(Ino(7)) && !queue.has_runnable());
         assert_eq!(queue.failure(Ino(7)), Some(Errno::IO));
-        let tried = queue.hurry(&[Ino(7), Ino(8)], now);
+        let tried = queue.expedite(&[Ino(7), Ino(8)], now);
         assert_eq!(queue.due(now), Ok(Ino(7)));
         assert!(queue.is_undecided(Ino(7), &tried));
         assert!(!queue.is_undecided(Ino(8), &tried));
@@ -516,7 +516,7 @@ mod tests {
         let now = Instant::now();
         let mut queue = queue(&[7], now);
         assert!(queue.start(Ino(7)).is_some());
-        let tried = queue.hurry(&[Ino(7)], now);
+        let tried = queue.expedite(&[Ino(7)], now);
         assert!(
             queue
                 .done(Ino(7), StoreOutcome::Failed(failure()), now, DEBOUNCE)
@@ -546,7 +546,7 @@ mod tests {
             now
         ));
         for _ in 0..TRIES_AT_THE_END {
-            assert!(queue.is_hopeful());
+            assert!(queue.has_runnable());
             assert!(!try_once(
                 &mut queue,
                 7,
@@ -554,7 +554,7 @@ mod tests {
                 now
             ));
         }
-        assert!(!queue.is_hopeful());
+        assert!(!queue.has_runnable());
     }
 
     #[test]
@@ -576,7 +576,7 @@ mod tests {
         let now = Instant::now();
         let mut queue = queue(&[7], now);
         queue.add(&Arc::new(Fake(3)), now + DEBOUNCE, now + DEBOUNCE);
-        let standing = queue.standing(now + DEBOUNCE);
+        let standing = queue.statuses(now + DEBOUNCE);
         let inos: Vec<_> = standing.iter().map(|it| it.file.0).collect();
         assert_eq!(inos, [7, 3]);
         assert_eq!(standing[0].age, DEBOUNCE);
