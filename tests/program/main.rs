@@ -13,6 +13,7 @@
 mod bench;
 mod cli;
 mod cli_mount;
+mod docs;
 mod fstab;
 mod process;
 mod secrets;
