@@ -9,6 +9,7 @@ use super::tls::distrust::Distrust;
 
 /// What the client was doing when a timeout or a connection error occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Phase {
     /// Looking up the host's addresses.
     Resolve,
@@ -48,6 +49,7 @@ impl std::fmt::Display for Phase {
 
 /// Error of an FTP operation.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The host name could not be resolved.
     #[error("cannot find the host {host}: {source}")]
@@ -239,6 +241,19 @@ impl Error {
     }
 }
 
+impl From<Error> for io::Error {
+    /// Keeps a socket's error as it is, and gives the others a kind.
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io { source, .. } | Error::Connect { source, .. } => source.kind(),
+            Error::Timeout(_) => io::ErrorKind::TimedOut,
+            Error::Closed(_) | Error::NoCloseNotify => io::ErrorKind::UnexpectedEof,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// Converts a socket error, distinguishing timeouts.
 pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
     match source.kind() {
@@ -249,6 +264,7 @@ pub(super) fn socket_error(phase: Phase, source: std::io::Error) -> Error {
 
 /// Problem between this client and a proxy.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProxyProblem {
     /// Its name could not be resolved.
     #[error("cannot be found: {0}")]

@@ -5,45 +5,26 @@
 //! command.
 //!
 //! ```no_run
-//! use std::{ops::ControlFlow, time::Duration};
-//! use ftpfs::ftp::{
-//!     CommandCounts, ConnectOptions, ListWith, ListingBudget, LocalOptions, Password, RemotePath,
-//!     ServerProfile,
-//!     Session, Tls, TlsConfig, TlsOptions, Trust,
-//! };
+//! use std::io;
+//! use ftpfs::ftp::{ConnectOptions, RemotePath, Session, Tls, TlsConfig, TlsOptions, Trust};
 //!
-//! let options = ConnectOptions {
-//!     host: "ftp.example.org".to_owned(),
-//!     port: 21,
-//!     user: "anonymous".to_owned(),
-//!     password: Password::new("anonymous@"),
-//!     account: String::new(),
-//!     tls: Tls::Explicit(TlsConfig::load(&TlsOptions { trust: Trust::System, identity: None })?),
-//!     connect_timeout: Duration::from_secs(10),
-//!     timeout: Duration::from_secs(30),
-//!     proxy: None,
-//!     active: false,
-//!     local: LocalOptions::default(),
-//!     trust_pasv_address: false,
-//!     charset: None,
-//!     timezone: None,
-//!     counts: CommandCounts::default(),
-//!     listings: ListingBudget::default(),
-//!     profile: ServerProfile::default(),
-//!     login_commands: Vec::new(),
-//! };
+//! let tls = TlsConfig::load(&TlsOptions { trust: Trust::System, identity: None })?;
+//! let options = ConnectOptions::new("ftp.example.org")
+//!     .login("user", "secret")
+//!     .tls(Tls::Explicit(tls));
 //! let mut session = Session::connect(&options)?;
-//! session.list(ListWith::List, &RemotePath::root(), &mut |entry| {
+//! for entry in session.directory(&RemotePath::root())? {
 //!     println!("{}", String::from_utf8_lossy(&entry.name));
-//!     ControlFlow::Continue(())
-//! })?;
+//! }
 //!
 //! let mut download = session.retrieve(&RemotePath::new(b"/README")?, 0).map_err(|f| f.error)?;
-//! let mut buffer = [0; 8192];
-//! while download.read(&mut buffer)? > 0 {}
+//! io::copy(&mut download, &mut io::stdout())?;
+//! // The data is complete only if the server says so.
 //! download.finish().map_err(|f| f.error)?.quit();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Two programs in `examples/` do more: `list_and_fetch`, and `upload`, which resumes.
 
 mod address;
 mod bind;

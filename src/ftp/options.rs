@@ -9,8 +9,23 @@ use super::proxy::Proxy;
 use super::tls::Tls;
 use super::{CommandCounts, ListingBudget};
 
+/// Port of the control connection (RFC 959 §8).
+const DEFAULT_PORT: u16 = 21;
+
 /// Connection options, shared by all sessions.
+///
+/// [`ConnectOptions::new`] gives defaults, which single fields change:
+///
+/// ```
+/// use std::time::Duration;
+/// use ftpfs::ftp::ConnectOptions;
+///
+/// let mut options = ConnectOptions::new("ftp.example.org").login("user", "secret");
+/// options.timeout = Duration::from_secs(60);
+/// assert_eq!(options.port, 21);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConnectOptions {
     /// Host name or address (IPv6 addresses without brackets).
     pub host: String,
@@ -54,6 +69,53 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
+    /// Options for an anonymous login at the usual port of `host`, without encryption. Connecting
+    /// may take 10 s, and each wait 30 s.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            port: DEFAULT_PORT,
+            user: "anonymous".to_owned(),
+            password: Password::new("anonymous@"),
+            account: String::new(),
+            tls: Tls::Off,
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(30),
+            proxy: None,
+            active: false,
+            local: LocalOptions::default(),
+            trust_pasv_address: false,
+            charset: None,
+            timezone: None,
+            login_commands: Vec::new(),
+            counts: CommandCounts::default(),
+            profile: ServerProfile::default(),
+            listings: ListingBudget::default(),
+        }
+    }
+
+    /// Sets the user and the password.
+    #[must_use]
+    pub fn login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.user = user.into();
+        self.password = Password::new(password);
+        self
+    }
+
+    /// Sets the port of the control connection.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Sets whether and how connections are encrypted.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Whether data connections may be prepared ahead of their transfers. Not through a proxy,
     /// where a connect(2) without waiting reaches only the proxy.
     pub(super) fn may_prepare_data(&self) -> bool {

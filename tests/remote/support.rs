@@ -6,10 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftpfs::ftp::{
-    CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, RemotePath,
-    ServerProfile, Tls,
-};
+use ftpfs::ftp::{ConnectOptions, RemotePath};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
 use ftpfs::remote::{Atomic, Commit, Error, Links, Remote, RemoteDownload, RemoteOptions, Verify};
@@ -204,27 +201,13 @@ pub fn connect_with(
 
 /// Eight connections, and no patience with what should be at once.
 pub fn pool_options() -> PoolOptions {
+    let mut connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
+        .port(0)
+        .login(USER, PASSWORD);
+    connect.connect_timeout = Duration::from_secs(5);
+    connect.timeout = Duration::from_secs(10);
     PoolOptions {
-        connect: ConnectOptions {
-            host: Ipv4Addr::LOCALHOST.to_string(),
-            port: 0,
-            user: USER.into(),
-            password: Password::new(PASSWORD),
-            account: String::new(),
-            tls: Tls::Off,
-            connect_timeout: Duration::from_secs(5),
-            timeout: Duration::from_secs(10),
-            proxy: None,
-            active: false,
-            local: LocalOptions::default(),
-            trust_pasv_address: false,
-            charset: None,
-            timezone: None,
-            counts: CommandCounts::default(),
-            listings: ListingBudget::default(),
-            profile: ServerProfile::default(),
-            login_commands: Vec::new(),
-        },
+        connect,
         connections: 8,
         idle: Duration::from_secs(60),
         keep_alive: Duration::from_secs(30),

@@ -46,6 +46,15 @@ pub struct DirectoryListing {
     pub completeness: Completeness,
 }
 
+impl IntoIterator for DirectoryListing {
+    type Item = Entry;
+    type IntoIter = std::vec::IntoIter<Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
 impl From<Vec<Entry>> for DirectoryListing {
     /// Creates a complete listing.
     fn from(entries: Vec<Entry>) -> Self {

@@ -11,7 +11,8 @@ use super::restart_marker::RestartMarker;
 use crate::ftp::charset::decode;
 use crate::ftp::error::{Error, Phase, socket_error};
 use crate::ftp::listing::{
-    Entry, Format, Kind, ListingBudget, ListingLine, ListingOutcome, ListingReader, Shortfall,
+    DirectoryListing, Entry, Format, Kind, ListingBudget, ListingLine, ListingOutcome,
+    ListingReader, Shortfall,
 };
 use crate::ftp::pace::Pace;
 use crate::ftp::path::{RemotePath, check_name};
@@ -56,6 +57,29 @@ impl Session {
             }
         }
         parser.finish()
+    }
+
+    /// Lists the directory `path`: by MLSD if the server has it, else by LIST. The entries are
+    /// held in memory, within the limit of [`ConnectOptions::listings`](crate::ftp::ConnectOptions).
+    ///
+    /// # Errors
+    /// Those of [`Session::list`], and [`Error::ListingTooLarge`] if the limit is reached.
+    pub fn directory(&mut self, path: &RemotePath) -> Result<DirectoryListing, Error> {
+        let with = if self.profile.has(Capability::Mlsd) {
+            ListWith::Mlsd
+        } else {
+            ListWith::List
+        };
+        let mut entries = Vec::new();
+        let outcome = self.list(with, path, &mut |entry| {
+            entries.push(entry);
+            ControlFlow::Continue(())
+        })?;
+        let completeness = outcome.completeness();
+        Ok(DirectoryListing {
+            entries,
+            completeness,
+        })
     }
 
     /// Lists by MLSD, with `-a` if the server otherwise hides names, and without it if that is

@@ -5,7 +5,7 @@
 //! ProFTPD sends its 226 only then. Only that reply confirms that all data arrived.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use super::restart_marker::RestartMarker;
 use super::start::send_file;
 use super::{Failed, Session};
-use crate::ftp::error::socket_error;
-use crate::ftp::error::{Error, Phase};
+use crate::ftp::error::{Error, Phase, socket_error};
 use crate::ftp::path::RemotePath;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
@@ -345,6 +344,25 @@ impl Download {
     /// Round-trip time of the data connection as measured by the kernel.
     pub fn round_trip(&self) -> Option<Duration> {
         crate::sys::round_trip(self.data.socket()).ok()
+    }
+}
+
+impl io::Read for Download {
+    /// Reads like [`Download::read`]. At the end of the data, [`Download::finish`] must confirm it.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Self::read(self, buffer).map_err(io::Error::from)
+    }
+}
+
+impl io::Write for Upload {
+    /// Sends all of `bytes`. [`Upload::finish`] must confirm that the server has stored them.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::write_all(self, bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
