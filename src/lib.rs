@@ -20,20 +20,32 @@
 //!
 //! [`server`] stands in the garden: a small FTP server of its own that shares nothing with [`ftp`].
 
+#[cfg(feature = "mount")]
 pub mod cache;
+#[cfg(feature = "mount")]
 pub mod cli;
+#[cfg(feature = "mount")]
 pub mod credentials;
 pub mod ftp;
+#[cfg(feature = "mount")]
 pub mod fuse;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "mount")]
 mod guarded;
+#[cfg(feature = "mount")]
 pub mod journal;
+#[cfg(feature = "mount")]
 pub mod mount;
+#[cfg(feature = "mount")]
 pub mod pool;
+#[cfg(feature = "mount")]
 pub mod remote;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "mount")]
 pub mod source;
 pub mod sys;
+#[cfg(feature = "mount")]
 pub mod vfs;

@@ -13,7 +13,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,10 +48,11 @@ pub fn make_files_private() {
 ///
 /// # Errors
 /// `/proc` cannot be read, or other threads are running already.
+#[cfg(feature = "mount")]
 pub(crate) fn close_inherited_descriptors() -> io::Result<()> {
     ProcessMemory::read()?.check_single_thread()?;
     let names = std::fs::read_dir("/proc/self/fd")?;
-    let numbers: Vec<RawFd> = names
+    let numbers: Vec<std::os::fd::RawFd> = names
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|number| *number > libc::STDERR_FILENO)
         .collect();
