@@ -396,7 +396,7 @@ fn what_cannot_be_cleared_away_is_listed() {
     assert!(wait_for(SOON, || asked(mount.path(), listed) == "['/.ftpfs-']"));
     let text = status_of(mount.path());
     assert!(
-        text.contains("is to be cleared away, next try in "),
+        text.contains("remains to be cleaned up, next attempt in "),
         "{text}"
     );
     faults.clear();

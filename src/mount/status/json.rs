@@ -1,4 +1,4 @@
-//! A report as JSON (RFC 8259): one object. Names stay; new ones may come.
+//! The status as JSON (RFC 8259): one object. Keys are stable; new ones may be added.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::ftp::{Finding, RemotePath};
 use crate::remote::Leftover;
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
-/// The whole object, with a line feed.
+/// Returns the object, with a line feed.
 pub(super) fn of(told: &Told<'_>) -> String {
     let (identity, report) = (told.identity, told.report);
     let server = object(&[
@@ -144,7 +144,7 @@ fn path(path: &RemotePath) -> String {
     string(&String::from_utf8_lossy(path.as_bytes()))
 }
 
-/// RFC 8259 §7.
+/// Quotes a string (RFC 8259 §7).
 fn string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
