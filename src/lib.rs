@@ -4,7 +4,7 @@
 //!
 //! | layer | contents |
 //! |---|---|
-//! | [`cli`], [`source`], [`credentials`] | the command line, the server's address, the origin of the password |
+//! | [`cli`], [`source`], [`credentials`] | the command line, the server's address, the password |
 //! | [`mount`] | the life of a mount: start, background, signals, unmount |
 //! | [`fuse`] | the callbacks and types of fuser |
 //! | [`vfs`] | inodes, open files, streams, spools; the errno of each error |

@@ -468,8 +468,7 @@ impl fuser::Filesystem for FuseFs {
         self.spawn(request, reply, move |_| vfs.space(), statfs);
     }
 
-    // FTP has no extended attributes, holes or ranges to copy. After ENOSYS, the kernel does not
-    // ask again and answers programs itself.
+    // FTP has no extended attributes, holes or ranges to copy. The kernel remembers an ENOSYS.
 
     fn setxattr(
         &self,

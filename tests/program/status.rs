@@ -255,7 +255,7 @@ fn a_killed_mount_is_said_to_be_gone() {
     shell(Path::new("/"), &format!("kill -9 {}", mount.pid()));
     let gone = wait_for(SOON, || {
         let output = ftpfs(&["status", point.to_str().unwrap()]);
-        String::from_utf8_lossy(&output.stderr).contains("is gone; unmount it")
+        String::from_utf8_lossy(&output.stderr).contains("has ended; unmount it")
     });
     assert!(gone && is_mounted(&point));
     assert!(!socket.exists());
