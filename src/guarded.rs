@@ -1,8 +1,8 @@
-//! Work that may panic without taking the mount with it: the one way to start a thread, and guards
-//! for what the thread owes to others.
+//! Work that may panic without ending the mount: the one way to start a thread, and guards for
+//! cleanup that must happen anyway.
 //!
-//! A panic is a mistake in ftpfs. It is logged, the waiters of the work that panicked get an error,
-//! and all else goes on.
+//! A panic is a bug in ftpfs. It is logged, the waiters of the failed work get an error, and
+//! everything else continues.
 
 use std::any::Any;
 use std::io;
@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 /// Starts a thread. A panic in it is logged.
 ///
 /// # Errors
-/// The system has no thread left.
+/// The system cannot start another thread.
 pub(crate) fn spawn(
     name: &'static str,
     run: impl FnOnce() + Send + 'static,
@@ -21,15 +21,17 @@ pub(crate) fn spawn(
     thread.spawn(move || catch(name, run).unwrap_or_default())
 }
 
-/// Does `work`; `None` where it panicked, which is logged.
+/// Runs `work`. Returns `None` if it panicked, which is logged.
 pub(crate) fn catch<T>(name: &str, work: impl FnOnce() -> T) -> Option<T> {
-    // What the work had locked or counted is released by guards, and every lock is taken whether it
-    // is poisoned or not.
+    // Guards release what the work had locked or counted, and every lock is taken even if it is
+    // poisoned.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => Some(done),
         Err(panic) => {
             let reason = reason(&*panic);
-            log::error!("{name} panicked, which is a mistake in ftpfs; all else goes on: {reason}");
+            log::error!(
+                "{name} panicked, which is a bug in ftpfs; everything else continues: {reason}"
+            );
             None
         }
     }
@@ -43,17 +45,17 @@ fn reason(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no reason given")
 }
 
-/// Does something when it is dropped, unless it was [disarmed](Self::disarm): a count is given back
-/// or a waiter woken however the work ends.
+/// Runs a closure when it is dropped, unless it was [disarmed](Self::disarm), so that a count is
+/// released or a waiter woken however the work ends.
 pub(crate) struct OnDrop<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnDrop<F> {
-    /// Will do `last`.
+    /// Creates a guard that runs `last`.
     pub(crate) fn new(last: F) -> Self {
         Self(Some(last))
     }
 
-    /// Nothing is left to do.
+    /// Drops the guard without running the closure.
     pub(crate) fn disarm(mut self) {
         self.0 = None;
     }

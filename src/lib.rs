@@ -1,24 +1,24 @@
 //! ftpfs mounts a remote FTP server as a local directory.
 //!
-//! The crate is a house of floors; a floor uses only those below it:
+//! The crate is organised in layers. A layer uses only those below it:
 //!
-//! | floor | what it knows |
+//! | layer | contents |
 //! |---|---|
-//! | [`cli`], [`source`], [`credentials`] | what was typed, where it leads, the password's origin |
-//! | [`mount`] | the mount's life: start, background, signals, unmount |
-//! | [`fuse`] | fuser's callbacks and types |
-//! | [`vfs`] | inodes, open files, streams, spools; what an error means to a program |
+//! | [`cli`], [`source`], [`credentials`] | the command line, the server's address, the password |
+//! | [`mount`] | the life of a mount: start, background, signals, unmount |
+//! | [`fuse`] | the callbacks and types of fuser |
+//! | [`vfs`] | inodes, open files, streams, spools; the errno of each error |
 //! | [`cache`] | directory listings with their attributes |
 //! | [`remote`] | FTP as file operations on paths |
-//! | [`journal`] | what the next mount must know should this one be killed |
+//! | [`journal`] | what the next mount must know if this one is killed |
 //! | [`pool`] | logged-in connections, leased |
 //! | [`ftp`] | the protocol |
 //! | [`sys`] | the few libc calls |
 //!
-//! Every floor starts its threads through `guarded`, so that a panic ends one piece of work and not
+//! Every layer starts its threads through `guarded`, so that a panic ends one piece of work and not
 //! the mount.
 //!
-//! [`server`] stands in the garden: a small FTP server of its own that shares nothing with [`ftp`].
+//! [`server`] stands apart: a small FTP server that shares nothing with [`ftp`].
 
 #[cfg(feature = "mount")]
 pub mod cache;

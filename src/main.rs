@@ -1,4 +1,4 @@
-//! The `ftpfs` program: runs the command line and turns its outcome into an exit status.
+//! The `ftpfs` program: runs the command line and converts its result to an exit status.
 
 use std::process::ExitCode;
 

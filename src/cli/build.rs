@@ -1,4 +1,4 @@
-//! From what was typed to what the floors are asked for.
+//! Converts the typed options to the options of the lower layers.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,45 +22,46 @@ use crate::source::Source;
 use crate::sys;
 use crate::vfs::VfsOptions;
 
-/// A session idle for longer is closed: servers' own limits begin at five minutes.
+/// Time after which an idle session is closed. Limits of servers start at five minutes.
 const IDLE: Duration = Duration::from_secs(180);
 
-/// NOOP on idle sessions this often.
+/// Interval of NOOP on idle sessions.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// How many times the longest silence a call waits for a connection while all are busy: with other
-/// programs' transfers, which end or time out, so waiting is better than failing.
+/// How long an operation waits for a connection while all are busy, as a multiple of `timeout`.
+/// Transfers of other programs end or time out, so waiting is better than failing.
 const LEASE_PATIENCE: u32 = 10;
 
-/// How many times the cache's size listings may take while they are received, before they are
-/// packed for it.
+/// Memory for listings that are being received, as a multiple of the cache size. They are compacted
+/// for the cache.
 const LISTINGS_IN_CACHES: usize = 8;
-/// However small the cache is, directories of some hundred thousand entries are to be listed, in
-/// bytes.
+/// Minimum memory in bytes for listings that are being received, so that directories of some
+/// hundred thousand entries can be listed with a small cache.
 const LEAST_FOR_LISTINGS: usize = 128 << 20;
 
-/// Threads that take the kernel's requests: none ever waits for the network, so few will do.
+/// Number of threads that receive the kernel's requests. None of them waits for the network, so a
+/// few are enough.
 const THREADS: usize = 4;
 
-/// The source that was typed.
+/// Parses the source.
 ///
 /// # Errors
-/// It is none.
+/// It is invalid.
 pub(super) fn source(matches: &ArgMatches) -> Result<Source, Failure> {
     let typed = matches.get_one::<OsString>(command::SOURCE);
     Ok(Source::parse(typed.ok_or("SOURCE is missing")?)?)
 }
 
-/// The `-o` lists that were typed.
+/// Returns the typed `-o` lists.
 pub(super) fn lists(matches: &ArgMatches) -> Vec<&OsString> {
     let lists = matches.get_many::<OsString>(command::OPTIONS);
     lists.into_iter().flatten().collect()
 }
 
-/// User and password.
+/// Finds user and password.
 ///
 /// # Errors
-/// There is no password to be had.
+/// There is no password.
 pub(super) fn credentials(
     source: &Source,
     options: &Settings,
@@ -77,7 +78,7 @@ pub(super) fn credentials(
     Ok(search.find()?)
 }
 
-/// The proxy.
+/// Chooses the proxy.
 ///
 /// # Errors
 /// It cannot be used, or not in active mode.
@@ -97,10 +98,10 @@ pub(super) fn proxy(
     }
 }
 
-/// This machine's end of the connections.
+/// Returns the local end of the connections.
 ///
 /// # Errors
-/// An option that would do nothing.
+/// An option would have no effect.
 fn local(options: &Settings) -> Result<LocalOptions, Failure> {
     let local = options.local.clone();
     let idle = [
@@ -108,18 +109,17 @@ fn local(options: &Settings) -> Result<LocalOptions, Failure> {
         (local.active_address.is_some(), "active_address"),
     ];
     match idle.iter().find(|(is_given, _)| *is_given) {
-        Some((_, name)) if !options.active => Err(format!(
-            "-o {name} is about active mode, which nothing asks for: add -o active"
-        )
-        .into()),
+        Some((_, name)) if !options.active => {
+            Err(format!("-o {name} requires active mode: add -o active").into())
+        }
         _ => Ok(local),
     }
 }
 
-/// How sessions are made.
+/// Returns the options of the sessions.
 ///
 /// # Errors
-/// TLS cannot be had as wanted.
+/// TLS cannot be set up as requested.
 pub(super) fn remote(
     source: &Source,
     options: &Settings,
@@ -168,7 +168,7 @@ pub(super) fn remote(
     })
 }
 
-/// What the kernel is told.
+/// Returns the mount options for the kernel.
 pub(super) fn kernel(source: &Source, options: &Settings, single_thread: bool) -> KernelOptions {
     let name = options.fsname.clone();
     let subtype = options.subtype.clone();
@@ -187,10 +187,10 @@ pub(super) fn kernel(source: &Source, options: &Settings, single_thread: bool) -
     }
 }
 
-/// All that a mount needs.
+/// Returns all options of a mount.
 ///
 /// # Errors
-/// TLS cannot be had as wanted.
+/// TLS cannot be set up as requested.
 pub(super) fn mount(
     source: Source,
     options: &Settings,
@@ -230,14 +230,15 @@ pub(super) fn mount(
     })
 }
 
-/// Where the control sockets of this user's mounts are; `state` is [`state_home`]'s.
+/// Returns the directory of the control sockets of this user's mounts. `state` is the result of
+/// [`state_home`].
 pub(super) fn sockets(state: Option<&Path>) -> Option<Sockets> {
     runtime_home(sys::effective_uid() == 0, state, |name| {
         std::env::var_os(name)
     })
 }
 
-/// ftpfs's state directory for this user.
+/// Returns ftpfs's state directory for this user.
 pub(super) fn state_home() -> Option<PathBuf> {
     journal::state_home(sys::effective_uid() == 0, |name| std::env::var_os(name))
 }

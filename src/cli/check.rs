@@ -1,7 +1,7 @@
-//! `ftpfs check SOURCE`: what the server can do, and what that costs.
+//! `ftpfs check SOURCE`: what the server supports, and what that costs.
 //!
-//! It changes nothing on the server, so what a server does without announcing it in FEAT (RFC 2389)
-//! is called unannounced, not missing.
+//! It changes nothing on the server. A capability that the server does not list in FEAT (RFC 2389)
+//! is therefore called unannounced, not missing.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -20,10 +20,10 @@ use crate::ftp::{
     UnusedLine,
 };
 
-/// Round trips measured; the quickest one counts.
+/// Number of round trips that are measured; the fastest one counts.
 const ROUND_TRIPS: usize = 5;
 
-/// Connects, logs in, lists, and says what was found.
+/// Connects, logs in, lists the directory, and prints the results.
 ///
 /// # Errors
 /// The source, the login or the directory cannot be used.
@@ -50,7 +50,7 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
         host, port, user, ..
     } = &connect;
     let way = match &connect.proxy {
-        Some(proxy) => format!("by the proxy {proxy}"),
+        Some(proxy) => format!("through the proxy {proxy}"),
         None => format!("at {}", session.peer()),
     };
     line(&mut output, "server", &format!("{host} port {port}, {way}"))?;
@@ -94,7 +94,7 @@ fn line(output: &mut impl Write, topic: &str, sentence: &str) -> io::Result<()> 
     writeln!(output, "{topic:<12} {sentence}")
 }
 
-/// How the session is protected, and the certificates the server showed, its own first.
+/// Describes the protection of the session and the certificates of the server, its own first.
 fn security(session: &Session) -> Vec<(&'static str, String)> {
     let Some(security) = session.security() else {
         let offered = if session.features().has("AUTH") {
@@ -137,13 +137,13 @@ fn round_trip(session: &mut Session) -> Result<Duration, Error> {
     Ok(quickest)
 }
 
-/// What a directory holds.
+/// The contents of a directory.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ListedDirectory {
     files: usize,
     directories: usize,
     others: usize,
-    /// How many lines gave no entry, and the first one.
+    /// Number of lines that gave no entry, and the first one.
     unused: (u64, Option<UnusedLine>),
 }
 
@@ -170,7 +170,7 @@ impl ListedDirectory {
         format!("directories: {directories}, files: {files}{others}")
     }
 
-    /// What of the listing was not understood.
+    /// Describes the part of the listing that could not be parsed.
     fn complaint(&self) -> Option<String> {
         let (count, first) = &self.unused;
         let first = first.as_ref()?;
@@ -202,7 +202,7 @@ fn list(session: &mut Session, directory: &RemotePath) -> Result<ListedDirectory
     Ok(listed)
 }
 
-/// What FEAT's answer means for whoever mounts this server.
+/// Describes what the FEAT reply means for a mount.
 fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
     let choose = |feature: &str, with: &'static str, without: &'static str| {
         if has(feature) { with } else { without }
@@ -212,8 +212,8 @@ fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
             "listings",
             choose(
                 "MLST",
-                "MLSD: exact sizes, times and kinds, one file asked for alone",
-                "LIST: times to the minute or the day, a file alone costs its directory's listing",
+                "MLSD: exact sizes, times and kinds, also of a single file",
+                "LIST: times to the minute or the day, a single file costs its directory's listing",
             ),
         ),
         (
@@ -228,7 +228,7 @@ fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
             "data",
             choose(
                 "EPSV",
-                "EPSV: a data connection by any address and through NAT",
+                "EPSV: data connections over any address and through NAT",
                 "EPSV is unannounced: it is tried first, then PASV, which costs one round trip once",
             ),
         ),
@@ -272,8 +272,8 @@ fn describe(has: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// What this and earlier mounts saw the server do, whatever it announces: every capability is in
-/// one of the lines.
+/// Describes what this and earlier mounts found out, whatever the server announces. Every
+/// capability is in one of the lines.
 fn found_out(profile: &ServerProfile) -> Vec<(&'static str, String)> {
     let (mut works, mut open, mut lines) = (Vec::new(), Vec::new(), Vec::new());
     for capability in Capability::all() {
@@ -296,7 +296,7 @@ fn found_out(profile: &ServerProfile) -> Vec<(&'static str, String)> {
     lines
 }
 
-/// Opens sessions beside the first one until there are enough or the server says so.
+/// Opens sessions in addition to the first one until there are enough or the server refuses.
 fn count_sessions(first: Session, connect: &ConnectOptions, wanted: usize) -> String {
     let mut sessions = vec![first];
     let mut refusal = None;

@@ -1,4 +1,4 @@
-//! The arguments, for clap: `ftpfs` with its subcommands, and the helper that mount(8) calls.
+//! The arguments for clap: `ftpfs` with its subcommands, and the helper that mount(8) calls.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -35,18 +35,18 @@ pub(super) const JSON: &str = "json";
 const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
 
-/// Whether the program was called as `mount.ftpfs`, as mount(8) does for the type `ftpfs`.
+/// Whether the program was called as `mount.ftpfs`, as mount(8) does for type `ftpfs`.
 pub(super) fn is_mount_helper(arguments: &[OsString]) -> bool {
     let name = arguments.first().map(Path::new).and_then(Path::file_name);
     name.is_some_and(|name| name.as_bytes().starts_with(b"mount."))
 }
 
-/// Whether a flag was given; the two forms have different ones.
+/// Whether a flag was given. The two forms have different flags.
 pub(super) fn is_set(matches: &ArgMatches, flag: &str) -> bool {
     matches.try_get_one::<bool>(flag).ok().flatten() == Some(&true)
 }
 
-/// What users type.
+/// Returns the user's command line.
 pub(super) fn ftpfs() -> Command {
     Command::new("ftpfs")
         .version(clap::crate_version!())
@@ -92,8 +92,8 @@ pub(super) fn ftpfs() -> Command {
         )
 }
 
-/// What mount(8) passes to `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N ns] [-o options] [-t
-/// type]`.
+/// Returns the command line with which mount(8) calls `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N
+/// ns] [-o options] [-t type]`.
 pub(super) fn mount_helper() -> Command {
     Command::new("mount.ftpfs")
         .version(clap::crate_version!())
@@ -103,8 +103,8 @@ pub(super) fn mount_helper() -> Command {
         .arg(options())
         .arg(flag(SLOPPY, 's', "Skip unknown options"))
         .arg(flag(FAKE, 'f', "Check the arguments, mount nothing"))
-        .arg(flag("no-mtab", 'n', "Taken and ignored"))
-        .arg(flag("verbose", 'v', "Taken and ignored").overrides_with("verbose"))
+        .arg(flag("no-mtab", 'n', "Accepted and ignored"))
+        .arg(flag("verbose", 'v', "Accepted and ignored").overrides_with("verbose"))
         .arg(ignored("namespace", 'N'))
         .arg(ignored("type", 't'))
 }
@@ -115,7 +115,7 @@ fn demo() -> Command {
         .arg(
             Arg::new(MOUNTPOINT)
                 .value_parser(value_parser!(PathBuf))
-                .help("Where to mount it; else in a new temporary directory"),
+                .help("Directory to mount it on [default: a new temporary directory]"),
         )
         .arg(
             Arg::new(COMMAND)
@@ -130,7 +130,7 @@ fn serve() -> Command {
     serve_in_the_clear().args(serve_tls())
 }
 
-/// How `serve` speaks TLS.
+/// The TLS options of `serve`.
 fn serve_tls() -> [Arg; 5] {
     let file = |id: &'static str| {
         Arg::new(id)
@@ -147,26 +147,26 @@ fn serve_tls() -> [Arg; 5] {
             .require_equals(true)
             .value_parser(["required", "offered", "implicit"])
             .default_missing_value("required")
-            .help("Speak TLS: clients must (required) or may (offered) begin it, or it begins by itself (implicit)"),
+            .help("Use TLS: required, offered (clients may use it), or implicit (from the first byte)"),
         file(TLS_CERTIFICATE)
             .requires(TLS_KEY)
-            .help("The certificate, in PEM, with what leads to its authority; else one is made on the spot"),
+            .help("Certificate chain in PEM [default: a new self-signed certificate]"),
         file(TLS_KEY)
             .requires(TLS_CERTIFICATE)
-            .help("The certificate's private key, in PEM"),
+            .help("Private key of the certificate, in PEM"),
         Arg::new(TLS_REUSE)
             .long(TLS_REUSE)
             .requires(TLS)
             .action(ArgAction::SetTrue)
             .help("Refuse data connections that do not resume their control connection's TLS session"),
         file(TLS_CLIENT_CA)
-            .help("Let in only clients whose certificate an authority in FILE (PEM) has signed"),
+            .help("Accept only clients with a certificate signed by an authority in FILE (PEM)"),
     ]
 }
 
 fn serve_in_the_clear() -> Command {
     Command::new("serve")
-        .about("Serve a directory by FTP until interrupted")
+        .about("Serve a directory over FTP until interrupted")
         .arg(
             Arg::new(DIRECTORY)
                 .required(true)
@@ -179,7 +179,7 @@ fn serve_in_the_clear() -> Command {
                 .value_name("ADDRESS:PORT")
                 .default_value("127.0.0.1:2121")
                 .value_parser(value::listen_address)
-                .help("Where to listen; port 0 takes a free one"),
+                .help("Address to listen on; port 0 selects a free port"),
         )
         .arg(
             Arg::new(USER)
@@ -193,14 +193,14 @@ fn serve_in_the_clear() -> Command {
                 .long(PASSWORD)
                 .value_name("PASSWORD")
                 .requires(USER)
-                .help("NAME's password; else FTPFS_PASSWORD is it"),
+                .help("Password of NAME [default: FTPFS_PASSWORD]"),
         )
         .arg(
             Arg::new(ANONYMOUS)
                 .long(ANONYMOUS)
                 .conflicts_with_all([USER, PASSWORD])
                 .action(ArgAction::SetTrue)
-                .help("Let anybody log in as anonymous"),
+                .help("Allow anonymous logins"),
         )
         .arg(
             Arg::new(READ_ONLY)
@@ -212,24 +212,24 @@ fn serve_in_the_clear() -> Command {
 
 fn check() -> Command {
     Command::new("check")
-        .about("Connect, log in, list the directory; say what the server can do")
+        .about("Connect, log in, list the directory, and report what the server supports")
         .arg(source().required(true))
         .arg(options())
 }
 
 fn status() -> Command {
     Command::new("status")
-        .about("Tell what a running mount is doing, or all of yours")
+        .about("Show what a running mount is doing, or all of your mounts")
         .arg(
             Arg::new(MOUNTPOINT)
                 .value_parser(value_parser!(PathBuf))
-                .help("Where it is mounted; else all mounts of this user are told"),
+                .help("Mountpoint [default: all mounts of this user]"),
         )
         .arg(
             Arg::new(JSON)
                 .long(JSON)
                 .action(ArgAction::SetTrue)
-                .help("Tell it in JSON: an object, or an array of all mounts' objects"),
+                .help("Print JSON: an object, or an array with the objects of all mounts"),
         )
 }
 
@@ -242,7 +242,7 @@ fn source() -> Arg {
 fn mountpoint() -> Arg {
     Arg::new(MOUNTPOINT)
         .value_parser(value_parser!(PathBuf))
-        .help("The directory to mount at: there, and empty")
+        .help("Directory to mount on; it must exist and be empty")
 }
 
 fn options() -> Arg {
@@ -267,7 +267,7 @@ fn ignored(id: &'static str, short: char) -> Arg {
         .short(short)
         .action(ArgAction::Append)
         .value_parser(value_parser!(OsString))
-        .help("Taken and ignored")
+        .help("Accepted and ignored")
 }
 
 #[cfg(test)]

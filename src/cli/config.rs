@@ -1,5 +1,4 @@
-//! What the `-o` options ask for: typed, defaults filled in. The table in `options` says what each
-//! is.
+//! The parsed `-o` options with defaults filled in. The table in `options` describes each.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::ftp::{Capability, LocalOptions};
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Links, Verify};
 
-/// What the options ask for, defaults filled in.
+/// The values of the options, with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
     clippy::struct_excessive_bools,

@@ -1,4 +1,4 @@
-//! `ftpfs demo`: the embedded server with a sample tree, mounted.
+//! `ftpfs demo`: mounts a sample tree of the embedded server.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -24,14 +24,15 @@ use crate::sys::Signals;
 
 const USER: &str = "demo";
 
-/// Told to COMMAND: the mounted directory, and the same one on the server's side.
+/// Environment variables for COMMAND: the mounted directory, and the same directory on the server's
+/// side.
 const MOUNTPOINT_VARIABLE: &str = "FTPFS_DEMO_MOUNTPOINT";
 const SERVED_VARIABLE: &str = "FTPFS_DEMO_SERVED";
 
-/// Serves and mounts until a signal comes, the mount is unmounted or COMMAND has ended.
+/// Serves and mounts until a signal arrives, the mount is unmounted or COMMAND has ended.
 ///
 /// # Errors
-/// As for a mount; what was made for the demo is removed.
+/// As for a mount. Everything created for the demo is removed.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let signals = Signals::block()?;
     let options = Settings::default();
@@ -54,7 +55,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let kernel = build::kernel(&source, &options, false);
     mount::check(&mountpoint, &kernel, &LocalPaths::default())?;
     let to_mount = build::mount(source, &options, login, None, kernel, None)?;
-    // This thread keeps its privileges, for COMMAND is the user's own.
+    // This thread keeps its privileges, because COMMAND is the user's own program.
     let mount = Mount::start(&mountpoint, to_mount, signals, Privileged::start()?)?;
     if let Some(words) = matches.get_many::<OsString>(command::COMMAND) {
         return run_command(mount, mountpoint.path(), tree.path(), words.collect());
@@ -94,14 +95,14 @@ fn source(address: SocketAddr) -> Source {
     }
 }
 
-/// Other users of this machine can reach the demo's server, too.
+/// Other users of this machine can reach the demo's server, so it needs a password.
 fn random_password() -> io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
-/// Where the tree is mounted; removed at the end where it was made for the demo.
+/// The mountpoint, which is removed at the end if it was created for the demo.
 struct DemoPlace {
     path: PathBuf,
     made: bool,
@@ -127,7 +128,7 @@ impl DemoPlace {
 
 impl Drop for DemoPlace {
     fn drop(&mut self) {
-        // Not with what is in it: should it still be mounted, that would be the server's files.
+        // Does not remove the contents: if it is still mounted, those are the server's files.
         if self.made
             && let Err(error) = fs::remove_dir(&self.path)
         {
@@ -155,7 +156,7 @@ fn explain(mountpoint: &Path, served: &Path) -> io::Result<()> {
     output.flush()
 }
 
-/// Runs the command beside the mount, which ends with it.
+/// Runs the command in parallel to the mount, which ends with it.
 fn run_command(
     mount: Mount,
     mountpoint: &Path,
@@ -183,7 +184,7 @@ fn run_command(
     Ok(exit_code(status))
 }
 
-/// A shell's convention for a command that a signal ended.
+/// Converts the status of a command that was ended by a signal as shells do.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status
         .code()

@@ -1,4 +1,4 @@
-//! The option table for people: in `--help`, in the manual page, in the README.
+//! The option table as text: for `--help`, the manual page and the README.
 
 use std::fmt::Write;
 use std::io;
@@ -9,10 +9,10 @@ use clap_mangen::roff::{Roff, bold, roman};
 use super::command;
 use super::options::{self, Group, Spec};
 
-/// Column of the explanations in `--help`.
+/// Column of the descriptions in `--help`.
 const HELP_COLUMN: usize = 26;
 
-/// `--help`'s list of `-o` options.
+/// Returns the list of `-o` options for `--help`.
 pub(super) fn help_text() -> String {
     let mut text = String::from("Options of -o:\n");
     for group in Group::ALL {
@@ -36,7 +36,7 @@ pub(super) fn help_text() -> String {
     text
 }
 
-/// The README's tables.
+/// Returns the tables for the README.
 pub(super) fn markdown_table() -> String {
     let mut text = String::new();
     for group in Group::ALL {
@@ -63,7 +63,7 @@ pub(super) fn markdown_table() -> String {
     text
 }
 
-/// ftpfs(1).
+/// Returns the manual page ftpfs(1).
 pub(super) fn man_page() -> io::Result<Vec<u8>> {
     let man = Man::new(command::ftpfs())
         .title("FTPFS")
@@ -93,7 +93,7 @@ fn names_of(group: Group) -> Vec<&'static str> {
     of(group).map(|spec| spec.name).collect()
 }
 
-/// As it is typed: `netrc[=FILE]`, `port=N`, `ro`.
+/// Returns an option as typed: `netrc[=FILE]`, `port=N`, `ro`.
 fn typed(spec: &Spec) -> String {
     let Spec {
         name, placeholder, ..
@@ -155,13 +155,13 @@ fn closing_sections() -> Roff {
         ("PASSWORDS", PASSWORDS.trim()),
         (
             "SIGNALS",
-            "SIGINT, SIGTERM and SIGHUP unmount, store what is not stored yet, and end. A second \
-             one ends at once.",
+            "SIGINT, SIGTERM and SIGHUP unmount, store the remaining files, and exit. A second \
+             one exits immediately.",
         ),
         (
             "EXIT STATUS",
-            "0 when the mount stands (in the foreground: when it ended well), 1 on any failure, \
-             with its reason on the standard error and nothing left mounted.",
+            "0 when the mount is ready (in the foreground: when it ended without an error), 1 on any \
+             failure, with its reason on the standard error and nothing left mounted.",
         ),
         (
             "ENVIRONMENT",
@@ -170,8 +170,8 @@ fn closing_sections() -> Roff {
         (
             "FILES",
             "/dev/fuse, /etc/fuse.conf, ~/.netrc; $XDG_STATE_HOME/ftpfs, else /var/lib/ftpfs for root \
-             and ~/.local/state/ftpfs for others: what is being stored, for the next mount should \
-             ftpfs be killed",
+             and ~/.local/state/ftpfs for others: files that are being stored, for the next \
+             mount if ftpfs is killed",
         ),
         ("SEE ALSO", "fusermount3(1), mount(8), fstab(5), netrc(5)"),
     ];
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// What stands between the markers of a README.
+    /// Returns the text between the markers of the README.
     fn marked(readme: &str) -> Option<&str> {
         let (_, rest) = readme.split_once("<!-- options -->\n")?;
         Some(rest.split_once("<!-- /options -->")?.0)

@@ -1,5 +1,6 @@
-//! Keeps a server from filling the log: each place in the program that warns may do so a few times
-//! a minute, and what it held back is counted and told with the next one.
+//! Rate limit of the log, so that a server cannot fill it: each place in the program that logs
+//! warnings may do so a few times per minute. Further records are counted, and the count is logged
+//! with the next record.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use log::{Level, Log, Metadata, Record};
 
-/// Records of one place in one [`WINDOW`].
+/// Maximum number of records of one place in a [`WINDOW`].
 const MOST: u32 = 20;
-/// How long a place is counted for before it may speak again.
+/// Length of the window after which a place may log again.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// A line of the source, which says one kind of thing.
+/// A line of the source code, which logs one kind of message.
 type LogSite = (Option<&'static str>, Option<u32>);
 
-/// A log that says each thing so many times at most; whoever asked for debugging gets all of that.
+/// A log with a rate limit. Debug logs are not limited.
 pub(super) struct Limited<L> {
     log: L,
     places: Mutex<HashMap<LogSite, Said>>,
@@ -27,18 +28,18 @@ struct Said {
     held_back: u64,
 }
 
-/// What is to become of a record.
+/// What happens to a record.
 #[derive(Debug, PartialEq, Eq)]
 enum LogVerdict {
-    /// It is written; so many like it were held back before.
+    /// It is written, after this number of similar ones was held back.
     Write(u64),
-    /// It is written, as the last one for a while.
+    /// It is written, as the last one of this window.
     WriteAsLast,
     HoldBack,
 }
 
 impl<L: Log> Limited<L> {
-    /// Writes to `log`.
+    /// Limits `log`.
     pub(super) fn new(log: L) -> Self {
         Self {
             log,

@@ -1,4 +1,5 @@
-//! Where the log goes: the terminal, a file, or syslog (RFC 3164) for a mount in the background.
+//! The destination of the log: the terminal, a file, or syslog (RFC 3164) for a mount in the
+//! background.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,16 +13,16 @@ use log::{Level, LevelFilter};
 use super::Failure;
 use super::log_limit::Limited;
 
-/// Where programs of this machine send their log.
+/// The socket of the local syslog daemon.
 const SYSLOG_SOCKET: &str = "/dev/log";
 
-/// A new log file is for this user alone: it names the files that are worked on.
+/// Mode of a new log file, which only this user may read, because it contains file names.
 const PRIVATE_FILE: u32 = 0o600;
 
-/// RFC 3164 §4.1.1: facility `daemon`, times eight.
+/// Facility `daemon`, times eight (RFC 3164 §4.1.1).
 const DAEMON: u8 = 3 << 3;
 
-/// Opens the log; to be called once.
+/// Opens the log. Must be called only once.
 ///
 /// # Errors
 /// The log file cannot be written.
@@ -69,7 +70,7 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-/// One datagram a record.
+/// Sends one datagram per record.
 struct Syslog(UnixDatagram);
 
 impl Syslog {
@@ -82,7 +83,7 @@ impl Syslog {
 
 impl Write for Syslog {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
-        // Without syslog, or with one that is stuck, the record is lost: logging holds nothing up.
+        // If syslog is missing or stuck, the record is lost, because logging must not block.
         let _ = self.0.send_to(record, SYSLOG_SOCKET);
         Ok(record.len())
     }

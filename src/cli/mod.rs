@@ -1,4 +1,4 @@
-//! The command line: what was typed, what it means, and one file for each subcommand.
+//! The command line: parsing, conversion to typed options, and one file for each subcommand.
 
 mod build;
 mod check;
@@ -28,13 +28,13 @@ use clap::ArgMatches;
 use self::secrets::Environment;
 use crate::source;
 
-/// Any subcommand's failure, to be printed once.
+/// The failure of a subcommand, which is printed once.
 type Failure = Box<dyn std::error::Error>;
 
-/// Runs the program: `arguments` begin with its name.
+/// Runs the program with `arguments`, of which the first is its name.
 ///
-/// Called as `mount.ftpfs` it takes mount(8)'s helper arguments instead of its own. Every failure
-/// is one line on the standard error and exit status 1.
+/// If called as `mount.ftpfs`, it accepts the arguments of mount(8)'s helpers instead of its own.
+/// Every failure prints one line on the standard error and exits with status 1.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let environment = match secrets::hide() {
         Ok(environment) => environment,
@@ -77,16 +77,17 @@ fn print(bytes: &[u8]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `--help` and `--version` are no failures; a mistake is mount(8)'s status 1, not clap's 2.
+/// Prints a message of clap. `--help` and `--version` are successes; an error exits with status 1,
+/// as for mount(8), instead of clap's 2.
 fn print_usage(message: &clap::Error) -> ExitCode {
-    // Nothing can be said to a closed output.
+    // A closed output cannot show an error.
     if !message.use_stderr() {
         let _ = message.print();
         return ExitCode::SUCCESS;
     }
     let text = message.to_string();
     let concealed = source::conceal(&text);
-    // What clap repeats may be a source with its password.
+    // clap's message may repeat a source with its password.
     let _ = if concealed == text {
         message.print()
     } else {

@@ -1,4 +1,4 @@
-//! The bare form, `ftpfs SOURCE MOUNTPOINT`, and mount(8)'s helper.
+//! `ftpfs SOURCE MOUNTPOINT`, and the helper of mount(8).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use super::{Failure, build, command, logging};
 use crate::mount::{self, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::sys::{self, FdReadiness, Forked, Signals};
 
-/// Mounts; returns when the mount answers, or in the foreground when it has ended.
+/// Mounts. Returns when the mount is ready, or in the foreground when it has ended.
 ///
 /// # Errors
 /// Nothing is left mounted.
@@ -44,14 +44,14 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
     let proxy = build::proxy(&source, &options, &environment.proxies)?;
     let login = build::credentials(&source, &options, environment.password)?;
     let to_mount = build::mount(source, &options, login, proxy, kernel, state.as_deref())?;
-    // Not before the password was read: it may come by one of them, as in password_file=<(pass show
-    // ftp).
+    // Only after reading the password, which may come through an inherited descriptor, as in
+    // password_file=<(pass show ftp).
     sys::close_inherited_descriptors()?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
         return serve(&mountpoint, to_mount, &options, None);
     }
     match sys::fork()? {
-        // The child has said why on the terminal they share.
+        // The child has printed the reason on the terminal that they share.
         Forked::Parent(starting) if starting.wait() => Ok(ExitCode::SUCCESS),
         Forked::Parent(_) => Ok(ExitCode::FAILURE),
         Forked::Child(readiness) => serve(&mountpoint, to_mount, &options, Some(readiness)),
@@ -78,7 +78,7 @@ fn serve(
     }
     let ended = mount.wait();
     if in_background && let Err(error) = &ended {
-        // Nobody sees the standard error any more.
+        // The standard error is no longer visible.
         log::error!("{error}");
     }
     reported?;
@@ -86,7 +86,7 @@ fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-/// mount(8)'s helper alone has -s in the sense of "sloppy".
+/// Only the helper of mount(8) has -s for "sloppy".
 fn unknown(matches: &ArgMatches) -> Unknown {
     if command::is_set(matches, command::SLOPPY) {
         Unknown::Skip

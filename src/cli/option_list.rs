@@ -1,4 +1,5 @@
-//! From the text of `-o` to [`Settings`]: splits lists, finds each name in the table, sets it.
+//! Parses the text of `-o` into [`Settings`]: splits lists, finds each name in the table, and sets
+//! its value.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -6,29 +7,29 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use super::config::Settings;
 use super::options::{self, Set, Spec};
 
-/// A `-o` option that cannot be.
+/// An invalid `-o` option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OptionError {
-    /// Not in the table.
+    /// It is not in the table.
     Unknown {
         name: String,
         nearest: Option<&'static str>,
     },
-    /// Not in the table, and nothing that could be.
+    /// It is not in the table, and cannot be an option's name.
     NoName,
-    /// A value is missing.
+    /// The value is missing.
     NeedsValue {
         name: &'static str,
         placeholder: &'static str,
     },
-    /// A value where there is none to give.
+    /// The option takes no value.
     TakesNoValue(&'static str),
-    /// A value of the wrong kind, which may hold a password.
+    /// An invalid value, which may contain a password.
     BadSecret {
         name: &'static str,
         expected: &'static str,
     },
-    /// A value of the wrong kind.
+    /// An invalid value.
     BadValue {
         name: &'static str,
         value: String,
@@ -47,7 +48,7 @@ impl std::fmt::Display for OptionError {
                 }
             }
             Self::NoName => f.write_str(
-                "what stands behind a comma in -o is no option; a comma in a value is written \\,",
+                "the text after a comma in -o is not an option; write a comma in a value as \\,",
             ),
             Self::NeedsValue { name, placeholder } => {
                 write!(f, "option -o {name} needs a value: {name}={placeholder}")
@@ -67,19 +68,19 @@ impl std::fmt::Display for OptionError {
 
 impl std::error::Error for OptionError {}
 
-/// What becomes of options that are not in the table.
+/// What happens to options that are not in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
     /// An error.
     Refuse,
-    /// Skipped, as mount(8) asks with its -s.
+    /// They are skipped, as mount(8) requests with -s.
     Skip,
 }
 
-/// The options that these lists ask for, later ones winning.
+/// Parses these lists. Later options override earlier ones.
 ///
 /// # Errors
-/// The first option that is unknown or has a wrong value.
+/// The first option that is unknown or has an invalid value.
 pub(super) fn parse<'a>(
     lists: impl IntoIterator<Item = &'a OsString>,
     unknown: Unknown,
@@ -94,7 +95,7 @@ pub(super) fn parse<'a>(
     Ok(options)
 }
 
-/// Splits at commas; a backslash takes the meaning from the byte behind it, as mount.fuse does.
+/// Splits at commas. A backslash makes the next byte literal, as in mount.fuse.
 fn split(list: &OsStr) -> Vec<OsString> {
     let mut options = vec![Vec::new()];
     let mut bytes = list.as_bytes().iter();
@@ -155,7 +156,8 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
     })
 }
 
-/// What cannot be an option's name is not repeated: it may be a password's part behind a comma.
+/// A text that cannot be an option's name is not repeated, because it may be the part of a password
+/// after a comma.
 fn unknown(name: &str) -> OptionError {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if !name.chars().all(is_name) {
@@ -174,7 +176,7 @@ fn find(name: &str) -> Option<&'static Spec> {
     })
 }
 
-/// The known option that `name` was most likely meant to be.
+/// Returns the known option that `name` most likely stands for.
 fn nearest(name: &str) -> Option<&'static str> {
     options::all()
         .map(|spec| (strsim::jaro_winkler(name, spec.name), spec.name))

@@ -1,5 +1,5 @@
-//! Which proxy makes the connections: the option `proxy`, else the environment variables that curl
-//! and others know.
+//! Choice of the proxy: the option `proxy`, otherwise the environment variables that curl and other
+//! programs use.
 
 use std::net::IpAddr;
 
@@ -7,34 +7,34 @@ use super::Failure;
 use crate::ftp::{Password, Proxy};
 use crate::source::parse_proxy;
 
-/// Those that may name a proxy, the first that is set winning. `http_proxy` is not among them: that
-/// is for HTTP.
+/// Variables that may name a proxy; the first one that is set counts. `http_proxy` is not among
+/// them, because it is for HTTP.
 pub(super) const NAMES: [&str; 4] = ["ftp_proxy", "FTP_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// Those that may name hosts to reach without.
+/// Variables that may name hosts to reach directly.
 const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// What the option asks for.
+/// The value of the option.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Choice {
-    /// Nothing: the environment decides.
+    /// The environment decides.
     #[default]
     Environment,
-    /// None, whatever the environment says.
+    /// No proxy, whatever the environment says.
     Straight,
-    /// This one, for every host.
+    /// This proxy, for every host.
     By(Proxy),
 }
 
-/// What the environment says.
+/// The values from the environment.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
-    /// The variable's name and its value, which may hold a password.
+    /// The variable's name and its value, which may contain a password.
     proxy: Option<(&'static str, Password)>,
     exceptions: String,
 }
 
-/// Reads the environment by `variable`; one that is empty is not set.
+/// Reads the environment with `variable`. An empty variable counts as not set.
 pub(super) fn variables(variable: impl Fn(&str) -> Option<String>) -> Variables {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let proxy = |name| Some((name, Password::new(set(name)?)));
@@ -44,7 +44,7 @@ pub(super) fn variables(variable: impl Fn(&str) -> Option<String>) -> Variables 
     }
 }
 
-/// The proxy for `host`.
+/// Returns the proxy for `host`.
 ///
 /// # Errors
 /// The environment names one that cannot be used.
@@ -65,7 +65,7 @@ pub(super) fn choose(
         return Ok(None);
     }
     let value = value.reveal();
-    // As curl takes it.
+    // A URL without a scheme is an HTTP proxy, as in curl.
     let url = if value.contains("://") {
         value.to_owned()
     } else {
@@ -77,8 +77,7 @@ pub(super) fn choose(
     Ok(Some(proxy))
 }
 
-/// Whether the list has `host`, a domain that it is in, or a network that it is in; `*` is every
-/// host.
+/// Whether the list contains `host`, or a domain or network that contains it; `*` is every host.
 fn is_excepted(host: &str, list: &str) -> bool {
     let words = list.split([',', ' ']).filter(|word| !word.is_empty());
     words.into_iter().any(|word| {
@@ -97,7 +96,8 @@ fn is_in_domain(host: &str, domain: &str) -> bool {
     before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// `network` is an address, or one with the number of its leading bits that count (RFC 4632 §3.1).
+/// `network` is an address, optionally with the number of its significant leading bits (RFC 4632
+/// §3.1).
 fn is_in_network(address: IpAddr, network: &str) -> bool {
     let network = network.trim_start_matches('[').trim_end_matches(']');
     let (network, bits) = match network.split_once('/') {

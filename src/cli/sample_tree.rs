@@ -1,13 +1,13 @@
-//! The files of `ftpfs demo`: a little of everything a shell meets.
+//! The files of `ftpfs demo`: a bit of everything that a shell encounters.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Size of the binary file, in bytes: large enough to be read in several requests.
+/// Size of the binary file in bytes: large enough to be read in several requests.
 const BINARY_SIZE: usize = 3 << 20;
 
-/// Files in the directory of many.
+/// Number of files in the large directory.
 const MANY: usize = 200;
 
 const WELCOME: &str = "\
@@ -41,10 +41,10 @@ const TEXTS: [(&str, &str); 8] = [
     ("deep/er/and/deeper/still/leaf.txt", "you found it\n"),
 ];
 
-/// Makes the tree in `root`, which must exist.
+/// Creates the tree in `root`, which must exist.
 ///
 /// # Errors
-/// The disk's.
+/// Those of the disk.
 pub(super) fn create(root: &Path) -> io::Result<()> {
     for (path, text) in TEXTS {
         write(&root.join(path), text.as_bytes())?;
@@ -64,7 +64,7 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)
 }
 
-/// Bytes of all values, the same in every run (Marsaglia's xorshift).
+/// Returns bytes of all values, the same in every run (Marsaglia's xorshift).
 fn noise(size: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {

@@ -1,5 +1,4 @@
-//! Takes what is secret out of the process's arguments and environment, before anything slow
-//! happens.
+//! Removes secrets from the process's arguments and environment before anything slow happens.
 
 use std::ffi::OsString;
 use std::io;
@@ -11,13 +10,14 @@ use crate::credentials::PASSWORD_VARIABLE;
 use crate::ftp::Password;
 use crate::{source, sys};
 
-/// The option of `ftpfs serve` that holds one.
+/// The option of `ftpfs serve` that contains a password.
 const PASSWORD_OPTION: &[u8] = b"--password";
 
-/// `-o` options that other programs have for one. Here they are refused, after they were seen.
+/// `-o` options that contain a password in other programs. ftpfs refuses them, but only after they
+/// were visible.
 const FOREIGN_OPTIONS: [&[u8]; 3] = [b"password=", b"passwd=", b"pass="];
 
-/// What the environment held.
+/// Values from the environment.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     /// The server's password.
@@ -26,10 +26,10 @@ pub(super) struct Environment {
     pub(super) proxies: Variables,
 }
 
-/// Hides every password from other users, and returns what was in the environment.
+/// Hides every password from other users, and returns the values from the environment.
 ///
 /// # Errors
-/// It cannot be hidden, so nothing should be done with it; or it is not UTF-8.
+/// A secret cannot be hidden, so nothing should be done with it, or it is not UTF-8.
 pub(super) fn hide() -> Result<Environment, Failure> {
     sys::forbid_dumps().map_err(|error| explain("a core dump", &error))?;
     let mut previous = Vec::new();
@@ -61,7 +61,7 @@ fn take(name: &str) -> Result<Option<OsString>, Failure> {
     sys::take_environment_variable(name).map_err(|error| explain(name, &error))
 }
 
-/// Also in a proxy without a scheme, which `http://` is meant of.
+/// Also recognises a proxy without a scheme, for which `http://` is assumed.
 fn holds_password(value: &std::ffi::OsStr) -> bool {
     value.as_encoded_bytes().contains(&b'@')
 }
@@ -82,12 +82,13 @@ fn secrets_in(argument: &[u8], previous: &[u8]) -> Vec<Range<usize>> {
     secrets
 }
 
-/// The rest of `argument` from `start` on.
+/// Returns the rest of `argument` from `start`.
 fn from(start: usize, argument: &[u8]) -> impl Iterator<Item = Range<usize>> {
     std::iter::once(start..argument.len())
 }
 
-/// `user:password@host:path`, which is refused, after it was seen.
+/// Finds the password in `user:password@host:path`, which is refused, but only after it was
+/// visible.
 fn short_form(argument: &[u8], previous: &[u8]) -> Option<Range<usize>> {
     let is_a_url = argument.windows(3).any(|window| window == b"://");
     if is_a_url || argument.starts_with(b"-") || argument.starts_with(b"/") || previous == b"-o" {

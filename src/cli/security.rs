@@ -1,4 +1,4 @@
-//! From the source's scheme and the TLS options to what the connection is made with.
+//! Converts the source's scheme and the TLS options to connection options.
 
 use super::Failure;
 use super::config::Settings;
@@ -6,7 +6,7 @@ use crate::ftp::tls::Identity;
 use crate::ftp::{Tls, TlsConfig, TlsOptions, Trust};
 use crate::source::{DEFAULT_PORT, IMPLICIT_TLS_PORT, Scheme, Source};
 
-/// The control connection's port.
+/// Returns the port of the control connection.
 pub(super) fn port(source: &Source, options: &Settings) -> u16 {
     let default = match source.scheme {
         Scheme::Plain | Scheme::ExplicitTls => DEFAULT_PORT,
@@ -15,11 +15,10 @@ pub(super) fn port(source: &Source, options: &Settings) -> u16 {
     options.port.or(source.port).unwrap_or(default)
 }
 
-/// How the connection is protected; its files are read here, before anything is sent.
+/// Returns the protection of the connection. Reads its files here, before anything is sent.
 ///
 /// # Errors
-/// A file that cannot be used, options that contradict each other, or that would do nothing without
-/// TLS.
+/// A file cannot be used, options contradict each other, or have no effect without TLS.
 pub(super) fn tls(source: &Source, options: &Settings) -> Result<Tls, Failure> {
     let is_implicit = match (source.scheme, options.tls) {
         (Scheme::ImplicitTls, _) => true,
@@ -27,7 +26,7 @@ pub(super) fn tls(source: &Source, options: &Settings) -> Result<Tls, Failure> {
         (Scheme::Plain, false) => {
             return match without_tls(options) {
                 Some(name) => Err(format!(
-                    "-o {name} is about TLS, which nothing asks for: add -o tls, or write ftpes:// or ftps://"
+                    "-o {name} requires TLS: add -o tls, or write ftpes:// or ftps://"
                 )
                 .into()),
                 None => Ok(Tls::Off),
@@ -45,7 +44,7 @@ pub(super) fn tls(source: &Source, options: &Settings) -> Result<Tls, Failure> {
     })
 }
 
-/// An option that does nothing without TLS.
+/// Returns an option that has no effect without TLS.
 fn without_tls(options: &Settings) -> Option<&'static str> {
     [
         (options.cafile.is_some(), "cafile"),

@@ -1,4 +1,4 @@
-//! `ftpfs serve DIR`: the embedded server on its own.
+//! `ftpfs serve DIR`: runs the embedded server.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -15,10 +15,10 @@ use crate::ftp::Password;
 use crate::server::{Access, Certificate, Server, ServerOptions, TlsMode, TlsOptions};
 use crate::sys::Signals;
 
-/// A client silent for longer is told goodbye.
+/// Time after which the server disconnects a silent client.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// Serves until a signal comes.
+/// Serves until a signal arrives.
 ///
 /// # Errors
 /// The directory or the address cannot be used.
@@ -61,7 +61,7 @@ pub(super) fn run(
     if let Some(tls) = tls.filter(|_| !matches.contains_id(command::TLS_CERTIFICATE)) {
         writeln!(
             output,
-            "its certificate was made on the spot; clients trust it by -o fingerprint={}",
+            "its certificate is new and self-signed; clients can trust it with -o fingerprint={}",
             tls.certificate.fingerprint()
         )?;
     }
@@ -70,15 +70,15 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// What clients are to be given, without the password.
+/// Returns the URL for clients, without the password.
 fn url(scheme: &str, user: Option<&str>, address: SocketAddr) -> Result<Url, Failure> {
     let mut url = Url::parse(&format!("{scheme}://{address}/"))?;
-    // A URL with a host takes any user, escaping it.
+    // A URL with a host accepts any user name and escapes it.
     let _ = url.set_username(user.unwrap_or_default());
     Ok(url)
 }
 
-/// What a URL of the server begins with: TLS is worth it where it is only offered, too.
+/// Returns the scheme of the server's URL. TLS is preferred even if it is only offered.
 fn scheme(tls: Option<&TlsOptions>) -> &'static str {
     match tls.map(|tls| tls.mode) {
         None => "ftp",

@@ -8,10 +8,10 @@ use clap::ArgMatches;
 use super::{Failure, build, command, print};
 use crate::mount::status::{self, Form};
 
-/// Prints the figures of one mount, or of all that are this user's.
+/// Prints the status of one mount, or of all mounts of this user.
 ///
 /// # Errors
-/// The directory is none of them, or its ftpfs does not answer.
+/// The directory is not one of them, or its ftpfs does not respond.
 pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let state = build::state_home();
     let sockets = build::sockets(state.as_deref())

@@ -1,4 +1,4 @@
-//! Values of `-o` options: seconds, sizes, masks and the like, from text to types with units.
+//! Values of `-o` options: parses seconds, sizes, masks and others into types with units.
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -15,10 +15,10 @@ use crate::ftp::{Bind, Capability};
 use crate::remote::{Atomic, Links, Verify};
 use crate::source::parse_proxy;
 
-/// What a value should have been; the caller knows the option's name and what was typed.
+/// A description of the expected value. The caller knows the option's name and the typed text.
 pub(super) type Expected = &'static str;
 
-/// A text without control characters.
+/// Parses a text without control characters.
 pub(super) fn text(value: &OsStr) -> Result<String, Expected> {
     match value.to_str() {
         Some(text) if !text.is_empty() && !text.chars().any(char::is_control) => {
@@ -28,7 +28,7 @@ pub(super) fn text(value: &OsStr) -> Result<String, Expected> {
     }
 }
 
-/// Names of capabilities, joined by `+`.
+/// Parses names of capabilities, joined by `+`.
 pub(super) fn capabilities(value: &OsStr) -> Result<Vec<Capability>, Expected> {
     const EXPECTED: Expected =
         "names of capabilities joined by +, such as mlsd+epsv+pipeline (ftpfs check lists them)";
@@ -38,7 +38,7 @@ pub(super) fn capabilities(value: &OsStr) -> Result<Vec<Capability>, Expected> {
         .collect()
 }
 
-/// One line of FTP: a verb of letters and what follows it.
+/// Parses one FTP command: a verb of letters and its argument.
 pub(super) fn ftp_command(value: &OsStr) -> Result<String, Expected> {
     const EXPECTED: Expected = "a command of FTP, such as SITE IDLE 600";
     let line = text(value).map_err(|_| EXPECTED)?;
@@ -49,18 +49,18 @@ pub(super) fn ftp_command(value: &OsStr) -> Result<String, Expected> {
     Ok(line)
 }
 
-/// A path, made absolute: the background process works in `/`.
+/// Parses a path and makes it absolute, because the background process works in `/`.
 pub(super) fn path(value: &OsStr) -> Result<PathBuf, Expected> {
     std::path::absolute(value).map_err(|_| "a path")
 }
 
-/// A certificate's digest: `sha256:` and 64 hexadecimal digits.
+/// Parses a certificate's digest: `sha256:` and 64 hexadecimal digits.
 pub(super) fn fingerprint(value: &OsStr) -> Result<Fingerprint, Expected> {
     let parsed = value.to_str().and_then(|text| text.parse().ok());
     parsed.ok_or("sha256: and 64 hexadecimal digits, with or without colons between pairs")
 }
 
-/// A whole number in `range`.
+/// Parses an integer in `range`.
 pub(super) fn number<T>(
     value: &OsStr,
     range: std::ops::RangeInclusive<T>,
@@ -74,7 +74,7 @@ where
     range.contains(&number).then_some(number).ok_or(expected)
 }
 
-/// Seconds, also with a fraction: `30`, `0.5`.
+/// Parses seconds, optionally with a fraction: `30`, `0.5`.
 pub(super) fn seconds(value: &OsStr) -> Result<Duration, Expected> {
     const EXPECTED: Expected = "seconds, such as 30 or 0.5, up to a year";
     const YEAR: u64 = 366 * 24 * 60 * 60;
@@ -86,7 +86,7 @@ pub(super) fn seconds(value: &OsStr) -> Result<Duration, Expected> {
     Ok(Duration::from_secs(whole) + Duration::from_nanos(nanoseconds))
 }
 
-/// Seconds, and more than none.
+/// Parses seconds, more than zero.
 pub(super) fn deadline(value: &OsStr) -> Result<Duration, Expected> {
     match seconds(value)? {
         Duration::ZERO => Err("more than 0 seconds"),
@@ -94,13 +94,13 @@ pub(super) fn deadline(value: &OsStr) -> Result<Duration, Expected> {
     }
 }
 
-/// An address.
+/// Parses an address.
 pub(super) fn address(value: &OsStr) -> Result<IpAddr, Expected> {
     let parsed = value.to_str().and_then(|text| text.parse().ok());
     parsed.ok_or("an address, such as 192.0.2.1 or 2001:db8::1")
 }
 
-/// A range of ports: `A-B`.
+/// Parses a range of ports: `A-B`.
 pub(super) fn ports(value: &OsStr) -> Result<RangeInclusive<u16>, Expected> {
     const EXPECTED: Expected = "two ports from 1 to 65535, the lower first, such as 50000-50100";
     let text = value.to_str().ok_or(EXPECTED)?;
@@ -113,7 +113,7 @@ pub(super) fn ports(value: &OsStr) -> Result<RangeInclusive<u16>, Expected> {
     Ok(first..=last)
 }
 
-/// Where connections come from: an address or a network interface of this machine.
+/// Parses the origin of connections: an address or a network interface of this machine.
 pub(super) fn bind(value: &OsStr) -> Result<Bind, Expected> {
     const EXPECTED: Expected = "an address or the name of a network interface of this machine";
     let text = value.to_str().filter(|text| !text.is_empty());
@@ -125,7 +125,7 @@ pub(super) fn bind(value: &OsStr) -> Result<Bind, Expected> {
     bind.check().map(|()| bind).map_err(|_| EXPECTED)
 }
 
-/// A size in bytes, `least` or more: `65536`, `64K`, `4M`, `1G`, `1T`, in powers of 1024.
+/// Parses a size in bytes, at least `least`: `65536`, `64K`, `4M`, `1G`, `1T`, in powers of 1024.
 pub(super) fn size(value: &OsStr, least: u64) -> Result<u64, Expected> {
     const EXPECTED: Expected = "a size, such as 65536, 512K, 64M or 2G";
     let text = value.to_str().ok_or(EXPECTED)?;
@@ -144,12 +144,12 @@ pub(super) fn size(value: &OsStr, least: u64) -> Result<u64, Expected> {
     Ok(size)
 }
 
-/// A size that memory can hold.
+/// Parses a size that fits in memory.
 pub(super) fn memory_size(value: &OsStr, least: u64) -> Result<usize, Expected> {
     usize::try_from(size(value, least)?).map_err(|_| "a size that fits into memory")
 }
 
-/// Permission bits in octal: `022`.
+/// Parses permission bits in octal: `022`.
 pub(super) fn mask(value: &OsStr) -> Result<u32, Expected> {
     const EXPECTED: Expected = "permission bits in octal, such as 022";
     let digits = digits(value).ok_or(EXPECTED)?;
@@ -159,7 +159,8 @@ pub(super) fn mask(value: &OsStr) -> Result<u32, Expected> {
     }
 }
 
-/// A charset by its WHATWG label; UTF-8 is `None`, for there names are taken byte for byte.
+/// Parses a charset by its WHATWG label. UTF-8 is `None`, because names are then taken byte for
+/// byte.
 pub(super) fn charset(value: &OsStr) -> Result<Option<&'static encoding_rs::Encoding>, Expected> {
     let encoding = encoding_rs::Encoding::for_label_no_replacement(value.as_bytes())
         .ok_or("a charset, such as windows-1252, koi8-r or shift_jis")?;
@@ -169,7 +170,7 @@ pub(super) fn charset(value: &OsStr) -> Result<Option<&'static encoding_rs::Enco
     Ok((encoding != encoding_rs::UTF_8).then_some(encoding))
 }
 
-/// How files are overwritten.
+/// Parses how files are overwritten.
 pub(super) fn atomic(value: &OsStr) -> Result<Atomic, Expected> {
     match value.as_bytes() {
         b"never" => Ok(Atomic::Never),
@@ -179,7 +180,7 @@ pub(super) fn atomic(value: &OsStr) -> Result<Atomic, Expected> {
     }
 }
 
-/// How uploads are looked at.
+/// Parses how uploads are verified.
 pub(super) fn verify(value: &OsStr) -> Result<Verify, Expected> {
     match value.as_bytes() {
         b"size" => Ok(Verify::Size),
@@ -188,7 +189,7 @@ pub(super) fn verify(value: &OsStr) -> Result<Verify, Expected> {
     }
 }
 
-/// How symbolic links are treated.
+/// Parses how symbolic links are presented.
 pub(super) fn links(value: &OsStr) -> Result<Links, Expected> {
     match value.as_bytes() {
         b"follow" => Ok(Links::Follow),
@@ -198,7 +199,8 @@ pub(super) fn links(value: &OsStr) -> Result<Links, Expected> {
     }
 }
 
-/// A zone by its name in the zone database, or an offset: `Europe/Berlin`, `UTC`, `+02:00`.
+/// Parses a time zone by its name in the time zone database, or an offset: `Europe/Berlin`, `UTC`,
+/// `+02:00`.
 pub(super) fn time_zone(value: &OsStr) -> Result<TimeZone, Expected> {
     const EXPECTED: Expected = "a time zone, such as UTC, +02:00 or Europe/Berlin";
     let name = value.to_str().ok_or(EXPECTED)?;
@@ -220,7 +222,7 @@ pub(super) fn time_zone(value: &OsStr) -> Result<TimeZone, Expected> {
         .map_err(|_| EXPECTED)
 }
 
-/// A proxy's URL, or `none`.
+/// Parses a proxy URL, or `none`.
 pub(super) fn proxy(value: &OsStr) -> Result<Choice, Expected> {
     if value == "none" {
         return Ok(Choice::Straight);
@@ -232,7 +234,7 @@ pub(super) fn proxy(value: &OsStr) -> Result<Choice, Expected> {
     }
 }
 
-/// How much is logged.
+/// Parses a log level.
 pub(super) fn log_level(value: &OsStr) -> Result<log::LevelFilter, Expected> {
     const EXPECTED: Expected = "error, warn, info, debug or trace";
     value
@@ -242,7 +244,7 @@ pub(super) fn log_level(value: &OsStr) -> Result<log::LevelFilter, Expected> {
         .map_err(|_| EXPECTED)
 }
 
-/// `ADDRESS:PORT` to listen on.
+/// Parses `ADDRESS:PORT` to listen on.
 pub(super) fn listen_address(text: &str) -> Result<std::net::SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -253,7 +255,7 @@ pub(super) fn listen_address(text: &str) -> Result<std::net::SocketAddr, String>
     }
 }
 
-/// The value's text where it is nothing but digits: no sign, no blank.
+/// Returns the text of the value if it consists only of digits: no sign, no blank.
 fn digits(value: &OsStr) -> Option<&str> {
     let text = value.to_str()?;
     let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,7 +1,7 @@
-//! Who logs in, and where the password comes from.
+//! The login and the origin of its password.
 //!
-//! The user: option `user`, the source, netrc, else anonymous (RFC 1635). The password: the source,
-//! `password_file`, `FTPFS_PASSWORD`, netrc, else a prompt where there is a terminal to ask on.
+//! User: option `user`, the source, netrc, otherwise anonymous (RFC 1635). Password: the source,
+//! `password_file`, `FTPFS_PASSWORD`, netrc, otherwise a prompt if there is a terminal.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -15,56 +15,56 @@ use std::path::{Path, PathBuf};
 
 use crate::ftp::Password;
 
-/// Sent as the password of an anonymous login: an address, as RFC 1635 asks, that names nobody.
+/// Password of an anonymous login: an address, as RFC 1635 asks for, that identifies nobody.
 pub const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
-/// The environment variable that may hold the password.
+/// The environment variable that may contain the password.
 pub const PASSWORD_VARIABLE: &str = "FTPFS_PASSWORD";
 
-/// Longest password file's line and largest netrc, in bytes.
+/// Maximum size in bytes of a password file's first line and of a netrc.
 const LARGEST_FILE: u64 = 1 << 20;
 
-/// What a login sends.
+/// The credentials that a login sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// For USER.
+    /// Sent with USER.
     pub user: String,
-    /// For PASS.
+    /// Sent with PASS.
     pub password: Password,
-    /// For ACCT; empty for none.
+    /// Sent with ACCT; empty for none.
     pub account: String,
 }
 
-/// Which netrc file is read.
+/// The netrc file to read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Netrc {
-    /// `~/.netrc`, where there is one.
+    /// `~/.netrc`, if it exists.
     #[default]
     IfPresent,
-    /// `~/.netrc`, and that it is missing is an error.
+    /// `~/.netrc`, which must exist.
     Home,
     /// This one.
     File(PathBuf),
 }
 
-/// Where to look for user and password; what was typed wins over what is looked up.
+/// Where to look for user and password. What the user typed takes precedence.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// The host, as netrc names it.
+    /// The host, as in netrc.
     pub host: String,
-    /// The user that was typed.
+    /// The user name that was typed.
     pub user: Option<String>,
-    /// The password that stood in the source.
+    /// The password in the source.
     pub password: Option<Password>,
     /// A file whose first line is the password; `-` is the standard input.
     pub password_file: Option<PathBuf>,
     /// The value of [`PASSWORD_VARIABLE`].
     pub environment: Option<Password>,
-    /// The netrc.
+    /// The netrc file.
     pub netrc: Netrc,
 }
 
-/// Why there are no credentials. No message holds a secret.
+/// Why there are no credentials. No message contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file could not be read.
@@ -72,32 +72,32 @@ pub enum CredentialsError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file is not text, or larger than any password.
-    #[error("{} holds no password: {reason}", file.display())]
+    /// The file is not text, or too large for a password file.
+    #[error("{} contains no password: {reason}", file.display())]
     NotAPassword {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         reason: &'static str,
     },
-    /// The file holds a password and others may read it.
-    #[error("{} holds a password and can be read by others: chmod 600 it", .0.display())]
+    /// The file contains a password and others can read it.
+    #[error("{} contains a password and can be read by others; chmod 600 it", .0.display())]
     OpenToOthers(PathBuf),
-    /// The netrc is not one.
+    /// The file is not a valid netrc.
     #[error("{} is not a netrc file: {reason}", file.display())]
     NotANetrc {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         reason: String,
     },
-    /// A netrc is wanted, and there is no home directory to find it in.
+    /// A netrc is requested, but there is no home directory.
     #[error("there is no home directory to read .netrc from; use netrc=FILE")]
     NoHome,
-    /// Nothing gave a password, and there is nobody to ask.
+    /// There is no password and no terminal to ask for one.
     #[error(
         "no password for {user} at {host}: give one in netrc, with -o password_file=FILE, or in FTPFS_PASSWORD"
     )]
@@ -110,21 +110,20 @@ pub enum CredentialsError {
     /// The prompt failed.
     #[error("cannot ask for the password: {0}")]
     Prompt(io::Error),
-    /// The password has a line end in it.
+    /// The password contains a line end.
     #[error("the password has a carriage return, line feed or NUL, which FTP cannot send")]
     Unsendable,
 }
 
 impl Search {
-    /// Finds user and password; asks on the terminal as the last resort.
+    /// Finds user and password. Asks on the terminal as the last resort.
     ///
     /// # Errors
-    /// A file named by an option cannot be used, or a user was named and nothing gives the
-    /// password.
+    /// A file named by an option cannot be used, or there is no password for a named user.
     pub fn find(self) -> Result<Credentials, CredentialsError> {
         let given = self.given_password()?;
         let entry = match (&given, &self.user, &self.netrc) {
-            // Nothing to look up, and no file was asked for that must be there.
+            // Nothing needs to be looked up, and no required file was named.
             (Some(_), Some(_), Netrc::IfPresent) => None,
             _ => self.netrc_entry(given.is_none())?,
         };
@@ -164,7 +163,8 @@ impl Search {
         }
     }
 
-    /// The netrc's entry for this host and user; `wanted` when its password would be used.
+    /// Returns the netrc entry for this host and user. `wanted` says whether its password would be
+    /// used.
     fn netrc_entry(&self, wanted: bool) -> Result<Option<netrc::NetrcEntry>, CredentialsError> {
         let file = match &self.netrc {
             Netrc::File(file) => file.clone(),
@@ -205,7 +205,7 @@ impl Search {
     }
 }
 
-/// RFC 1635's name and the one older servers know.
+/// The user name of RFC 1635, and the one that older servers know.
 fn is_anonymous(user: &str) -> bool {
     user.eq_ignore_ascii_case("anonymous") || user.eq_ignore_ascii_case("ftp")
 }
@@ -223,7 +223,7 @@ fn read_password_file(file: &Path) -> Result<Password, CredentialsError> {
     let about = opened
         .metadata()
         .map_err(|source| unreadable(file, source))?;
-    // A pipe's mode says nothing: whoever reads it takes it from the others.
+    // The mode of a pipe is irrelevant, because only one process can read its data.
     if about.is_file() && is_open_to_others(about.permissions().mode()) {
         return Err(CredentialsError::OpenToOthers(file.to_owned()));
     }
@@ -290,7 +290,7 @@ mod tests {
         file
     }
 
-    /// A search whose netrc is `file`, so that no test reads the netrc of whoever runs it.
+    /// A search with the netrc `file`, so that no test reads that of the user who runs it.
     fn search(file: &tempfile::NamedTempFile) -> Search {
         Search {
             host: "h".to_owned(),

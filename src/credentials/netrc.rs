@@ -1,12 +1,12 @@
-//! The netrc file, as ftp(1) and curl read it: `machine`, `default`, `login`, `password`,
-//! `account`, `macdef`; words between blanks, or in double quotes with `\` escapes.
+//! The netrc file, as read by ftp(1) and curl: `machine`, `default`, `login`, `password`,
+//! `account`, `macdef`. Words are separated by blanks, or in double quotes with `\` escapes.
 
 use crate::ftp::Password;
 
-/// What the file says of one machine.
+/// The entry of one machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct NetrcEntry {
-    /// The host it is for; `None` is `default`, any host.
+    /// The host; `None` is `default`, any host.
     pub(super) machine: Option<String>,
     /// The user.
     pub(super) login: Option<String>,
@@ -16,24 +16,25 @@ pub(super) struct NetrcEntry {
     pub(super) account: Option<String>,
 }
 
-/// Why the file cannot be read. No message holds a word of the file: it could be the password.
+/// Why the file cannot be parsed. No message contains a word of the file, because it could be the
+/// password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NetrcError {
-    /// A word that is none of the known ones.
+    /// An unknown keyword.
     #[error("line {0}: a word that is not machine, default, login, password, account or macdef")]
     UnknownWord(usize),
-    /// `machine`, `login` … as the last word.
+    /// `machine`, `login` and others as the last word.
     #[error("line {0}: {1} without a value")]
     NoValue(usize, &'static str),
-    /// `login` … before any `machine`.
+    /// `login` and others before any `machine`.
     #[error("line {0}: {1} before the first machine")]
     NoMachine(usize, &'static str),
-    /// A `"` without its second.
+    /// A `"` without a closing one.
     #[error("line {0}: a quote that does not end")]
     OpenQuote(usize),
 }
 
-/// The file's entries, in order.
+/// Parses the entries, in order.
 pub(super) fn parse(text: &str) -> Result<Vec<NetrcEntry>, NetrcError> {
     let mut words = Words {
         rest: text,
@@ -63,7 +64,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<NetrcEntry>, NetrcError> {
     Ok(entries)
 }
 
-/// The first entry for `host`, and for `user` where one is known; else the `default` one.
+/// Returns the first entry for `host`, and for `user` if it is known; otherwise the `default`
+/// entry.
 pub(super) fn find(entries: Vec<NetrcEntry>, host: &str, user: Option<&str>) -> Option<NetrcEntry> {
     let fits = |entry: &NetrcEntry| match (user, entry.login.as_deref()) {
         (Some(user), Some(login)) => user == login,
@@ -113,7 +115,7 @@ impl Words<'_> {
     }
 
     fn value(&mut self, of: &'static str) -> Result<String, NetrcError> {
-        // A value may begin with `#`: only where a keyword is expected is that a comment.
+        // A value may begin with `#`, which starts a comment only where a keyword is expected.
         self.skip_blanks();
         let line = self.line;
         if self.rest.is_empty() {
@@ -132,7 +134,7 @@ impl Words<'_> {
         word.to_owned()
     }
 
-    /// `length` is that of the text behind the opening quote.
+    /// Parses a quoted word. `length` is the length of the text after the opening quote.
     fn quoted_word(&mut self, length: usize) -> Result<String, NetrcError> {
         let line = self.line;
         let (_, text) = self.rest.split_at(self.rest.len() - length);
@@ -172,7 +174,7 @@ impl Words<'_> {
         self.rest = rest;
     }
 
-    /// A macro's lines run to the first empty one.
+    /// A macro ends at the first empty line.
     fn skip_macro(&mut self) {
         let end = self.rest.find("\n\n").unwrap_or(self.rest.len());
         let (skipped, rest) = self.rest.split_at(end);

@@ -1,23 +1,23 @@
-//! A question on the terminal whose answer it does not show (termios(3)).
+//! A prompt on the terminal without echo (termios(3)).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// The terminal that this process belongs to, wherever its standard streams lead.
+/// The controlling terminal of this process, wherever its standard streams point.
 const TERMINAL: &str = "/dev/tty";
 
-/// Longest answer, bytes: a terminal's line is shorter.
+/// Maximum length of an answer in bytes; a terminal's line is shorter.
 const LONGEST: u64 = 64 << 10;
 
-/// The answer to `question`, without its line end.
+/// Asks `question` and returns the answer without its line end.
 ///
 /// # Errors
-/// There is no terminal, it ended, or the answer is not UTF-8.
+/// There is no terminal, it was closed, or the answer is not UTF-8.
 pub(super) fn ask(question: &str) -> io::Result<String> {
     let terminal = OpenOptions::new().read(true).write(true).open(TERMINAL)?;
-    // First of all: who has read the question may answer at once.
+    // This comes first, because the user may type immediately after reading the question.
     let silenced = Silenced::new(&terminal)?;
     (&terminal).write_all(question.as_bytes())?;
     let mut line = String::new();
@@ -31,7 +31,7 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
     }
 }
 
-/// A terminal that shows nothing that is typed but the line's end, as long as this lives.
+/// Disables the echo of a terminal, except for line ends, until it is dropped.
 struct Silenced<'a> {
     terminal: &'a File,
     before: Termios,
@@ -43,7 +43,7 @@ impl<'a> Silenced<'a> {
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         silent.local_modes.insert(LocalModes::ECHONL);
-        // What was typed before the question is no answer to it.
+        // Discards what was typed before the question.
         tcsetattr(terminal, OptionalActions::Flush, &silent)?;
         Ok(Self { terminal, before })
     }
@@ -52,7 +52,7 @@ impl<'a> Silenced<'a> {
 impl Drop for Silenced<'_> {
     fn drop(&mut self) {
         if let Err(error) = tcsetattr(self.terminal, OptionalActions::Now, &self.before) {
-            log::warn!("the terminal does not show again what is typed (stty echo): {error}");
+            log::warn!("cannot turn the terminal's echo on again (try stty echo): {error}");
         }
     }
 }

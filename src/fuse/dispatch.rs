@@ -1,5 +1,5 @@
-//! A request that has to wait: it goes to a worker with its reply, and its caller may be let go
-//! before.
+//! Dispatch of requests that must wait to worker threads, together with their replies. The caller
+//! may be released before the worker has finished.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use super::interrupts::ErrorReply;
 use super::translate::{data, entry};
 
 impl FuseFs {
-    /// Does in a worker what has to wait, and answers. A caller that is to stop is answered before,
-    /// which the job is told when it asks whether the answer is wanted; what was done all the same
-    /// is then undone.
+    /// Runs `job` in a worker and sends its result with `answer`. An interrupted caller gets an
+    /// error first, which the job can query through its second argument. The result of a job that
+    /// finishes anyway is passed to `undo`.
     pub(super) fn spawn_or_undo<R: ErrorReply, T>(
         &self,
         request: &Request,
@@ -34,7 +34,8 @@ impl FuseFs {
         });
     }
 
-    /// … what leaves nothing to undo: the program was told that it may have been done.
+    /// Like [`FuseFs::spawn_or_undo`], for a job that needs no undoing: the program was told that
+    /// it may have been done.
     pub(super) fn spawn<R: ErrorReply, T>(
         &self,
         request: &Request,
@@ -45,7 +46,7 @@ impl FuseFs {
         self.spawn_or_undo(request, reply, |vfs, _| job(vfs), answer, |_, _| {});
     }
 
-    /// The same of a job that may find that the answer is not wanted any more.
+    /// Like [`FuseFs::spawn`], for a job that can find out that the reply is no longer wanted.
     pub(super) fn spawn_cancellable<R: ErrorReply, T>(
         &self,
         request: &Request,
@@ -56,7 +57,7 @@ impl FuseFs {
         self.spawn_or_undo(request, reply, job, answer, |_, _| {});
     }
 
-    /// … what gives an entry, which the kernel would count.
+    /// Like [`FuseFs::spawn`], for a job that returns an entry, which the kernel would count.
     pub(super) fn spawn_entry(
         &self,
         request: &Request,
@@ -71,7 +72,7 @@ impl FuseFs {
         });
     }
 
-    /// Reads what is not at hand, as long as the caller waits for it.
+    /// Reads data that is not available yet, while the caller waits for it.
     pub(super) fn spawn_read(
         &self,
         request: &Request,

@@ -1,5 +1,5 @@
-//! The thread that made a request, as /proc shows it (proc_pid_status(5), proc_pid_stat(5)):
-//! whether it still wants the answer.
+//! Detection of interrupted callers: whether the thread that made a request still wants the reply,
+//! according to /proc (proc_pid_status(5), proc_pid_stat(5)).
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,35 +7,35 @@ use std::io::{self, Read};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-/// /proc's texts about a thread are shorter, bytes.
+/// Maximum size in bytes of the files in /proc about a thread.
 const LONGEST: u64 = 16 << 10;
 
-/// The user, or the system, means to stop the program by these, though it may catch them: HUP, INT,
-/// QUIT, KILL, TERM.
+/// Signals by which the user or the system asks a program to stop, even if it catches them: HUP,
+/// INT, QUIT, KILL, TERM.
 const STOP: u64 = bit(1) | bit(2) | bit(3) | bit(9) | bit(15);
 
-/// Not caught, these do not end a program: CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH
-/// (signal(7)).
+/// Signals that do not end a program that does not catch them: CHLD, CONT, STOP, TSTP, TTIN, TTOU,
+/// URG, WINCH (signal(7)).
 const HARMLESS: u64 = bit(17) | bit(18) | bit(19) | bit(20) | bit(21) | bit(22) | bit(23) | bit(28);
 
-/// The kernel's PF_EXITING, among the flags of /proc/TID/stat.
+/// The kernel's PF_EXITING flag in /proc/TID/stat.
 const EXITING: u64 = 0x4;
 
 const fn bit(signal: u32) -> u64 {
     1 << (signal - 1)
 }
 
-/// Whether the thread `tid` has a signal waiting that ends it or is to stop it, is ending already,
-/// or has ended: what the kernel reads ahead for it others may wait for, who can ask anew. A signal
-/// that a program takes in its stride, as a timer's is, does not count: a read or a close that
-/// fails by it would be a surprise. What cannot be found out, as in another namespace of processes,
-/// is no.
+/// Whether the thread `tid` has a pending signal that ends it or asks it to stop, is exiting, or
+/// has exited. Other programs may wait for data that the kernel reads ahead for it, but they can
+/// request it again. A signal that a program handles, such as that of a timer, does not count,
+/// because programs do not expect a read or a close to fail because of it. Returns false if nothing
+/// can be found out, as in another PID namespace.
 pub(super) fn is_interrupted(tid: u32) -> bool {
     let told = |file: &str| read(&format!("/proc/{tid}/{file}")).unwrap_or_default();
     is_to_stop(&told("status")) || is_exiting(&told("stat")) || is_gone(tid)
 }
 
-/// The kernel gives callers outside this namespace of processes the number 0.
+/// The kernel reports callers outside this PID namespace as 0.
 fn is_gone(tid: u32) -> bool {
     let pid = i32::try_from(tid).ok().and_then(Pid::from_raw);
     pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
@@ -64,7 +64,7 @@ fn signals(status: &[u8], name: &str) -> Option<u64> {
     u64::from_str_radix(line.trim(), 16).ok()
 }
 
-/// The flags are the ninth field; the second, in parentheses, may hold anything.
+/// The flags are the ninth field. The second one, in parentheses, may contain anything.
 fn is_exiting(stat: &[u8]) -> bool {
     let text = String::from_utf8_lossy(stat);
     let behind_name = text.rsplit_once(')').map(|(_, rest)| rest);

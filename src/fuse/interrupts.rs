@@ -1,9 +1,9 @@
-//! Ctrl-C and kill, for programs that wait for the server.
+//! Ctrl-C and kill for programs that wait for the server.
 //!
-//! The kernel lets a program that waits for an answer go only with the answer, and fuser has no
-//! hook for the kernel's word that it was interrupted. So the callers of requests that take long
-//! are looked at, and those that are to stop get EINTR. What was begun for them goes on, and its
-//! outcome is undone.
+//! The kernel releases a program that waits for a reply only when the reply arrives, and fuser does
+//! not expose the kernel's interrupt requests. So the callers of slow requests are checked, and
+//! interrupted ones get EINTR. The work that was started for them continues, and its result is
+//! undone.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -16,12 +16,12 @@ use fuser::{
 use super::fatal_signal;
 use crate::guarded::{self, OnDrop};
 
-/// A request is answered within this time, or its caller is looked at.
+/// Time after which the caller of a request without a reply is checked.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// How often.
+/// Interval of the checks.
 const ROUND: Duration = Duration::from_millis(200);
 
-/// A reply that may be an error.
+/// A reply that can be an error.
 pub(super) trait ErrorReply: Send + 'static {
     /// Replies with an error.
     fn refuse(self, errno: Errno);
@@ -47,17 +47,18 @@ refusable!(
     ReplyWrite
 );
 
-/// A reply that is given once: by who has the answer, or by who sees that nobody wants it any more.
+/// A reply that is sent once: by the worker with the result, or by the check that finds an
+/// interrupted caller.
 #[derive(Debug)]
 pub(super) struct ReplySlot<R>(Arc<Mutex<Option<R>>>);
 
 impl<R: ErrorReply> ReplySlot<R> {
-    /// The reply, for whoever comes first.
+    /// Takes the reply, if nothing else has taken it yet.
     pub(super) fn take(&self) -> Option<R> {
         take(&self.0)
     }
 
-    /// Whether it was given.
+    /// Whether the reply was taken.
     pub(super) fn is_given(&self) -> bool {
         self.0.is_given()
     }
@@ -67,7 +68,7 @@ fn take<R>(slot: &Mutex<Option<R>>) -> Option<R> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Looks at the callers of requests that take long.
+/// Checks the callers of slow requests.
 #[derive(Debug, Default)]
 pub(super) struct Interrupts {
     shared: Arc<InterruptsShared>,
@@ -83,19 +84,19 @@ struct InterruptsShared {
 struct State {
     waiting: Vec<PendingRequest>,
     has_thread: bool,
-    /// The thread looks up by itself.
+    /// Whether the thread wakes up by itself.
     is_awake: bool,
     ended: bool,
 }
 
-/// A request under way.
+/// A request in progress.
 struct PendingRequest {
     tid: u32,
     since: Instant,
     reply: Weak<dyn Interruptible>,
 }
 
-/// A reply that may be given already.
+/// A reply that may already have been sent.
 trait Interruptible: Send + Sync {
     fn interrupt(&self);
     fn is_given(&self) -> bool;
@@ -116,7 +117,7 @@ impl<R: ErrorReply> Interruptible for Mutex<Option<R>> {
 }
 
 impl Interrupts {
-    /// `reply` to the thread `tid`, for a request that may take long.
+    /// Registers `reply` to the thread `tid`, for a request that may be slow.
     pub(super) fn watch<R: ErrorReply>(&self, tid: u32, reply: R) -> ReplySlot<R> {
         let slot = Arc::new(Mutex::new(Some(reply)));
         let weak = Arc::downgrade(&slot);
@@ -145,21 +146,22 @@ impl Drop for Interrupts {
 fn start(shared: &Arc<InterruptsShared>) -> bool {
     let shared = Arc::clone(shared);
     let rounds = move || {
-        // After a panic the next request starts another thread.
+        // After a panic, the next request starts another thread.
         let _ended = OnDrop::new(|| shared.lock().has_thread = false);
         while shared.round() {}
     };
     match guarded::spawn("interrupts", rounds) {
         Ok(_) => true,
         Err(error) => {
-            log::warn!("Ctrl-C waits for the server's answer: no thread: {error}");
+            log::warn!("Ctrl-C will wait for the server's reply: cannot start a thread: {error}");
             false
         }
     }
 }
 
 impl InterruptsShared {
-    /// Waits until there is something to look at, then looks; whether there is another round.
+    /// Waits until there are requests to check, then checks them. Returns whether there is another
+    /// round.
     fn round(&self) -> bool {
         let mut state = self.lock();
         state.is_awake = false;
@@ -171,20 +173,20 @@ impl InterruptsShared {
         if state.ended {
             return false;
         }
-        // Until the next round nobody need wake this thread, however many requests come.
+        // No request needs to wake this thread before the next round.
         state.is_awake = true;
         drop(state);
         thread::sleep(ROUND);
         for (tid, reply) in self.long_waiting() {
             if fatal_signal::is_interrupted(tid) {
-                log::debug!("thread {tid} is to stop: it waits no longer");
+                log::debug!("thread {tid} was interrupted and no longer waits");
                 reply.interrupt();
             }
         }
         true
     }
 
-    /// Forgets the requests that are answered; those that wait for long.
+    /// Removes the requests that were answered. Returns those that have been waiting for long.
     fn long_waiting(&self) -> Vec<(u32, Arc<dyn Interruptible>)> {
         let mut long = Vec::new();
         self.lock().waiting.retain(|waiting| {
@@ -201,7 +203,7 @@ impl InterruptsShared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The list is changed by whole elements.
+        // The list changes only by whole elements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -233,7 +235,7 @@ mod tests {
     fn a_caller_that_is_to_stop_is_let_go_and_the_answer_comes_to_nobody() {
         let interrupts = Interrupts::default();
         let (sender, told) = channel();
-        // A process that is ending but has not been waited for is exiting.
+        // A process that has exited but has not been waited for counts as exiting.
         let mut ended = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
         let reply = interrupts.watch(ended.id(), Told(sender));
         assert_eq!(

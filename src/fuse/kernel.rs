@@ -1,4 +1,4 @@
-//! What the kernel remembers of the mount, and is to forget.
+//! Invalidation of the kernel's caches.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -7,24 +7,27 @@ use fuser::{INodeNo, Notifier};
 
 use crate::vfs::Ino;
 
-/// The way to the kernel's memory, once the session has one.
+/// The kernel's caches, accessible once the session exists.
 #[derive(Clone, Default)]
 pub struct Kernel(Arc<OnceLock<Notifier>>);
 
 impl Kernel {
-    /// The session is there.
+    /// Sets the session's notifier.
     pub fn attach(&self, notifier: Notifier) {
-        // A mount has one session: a second word changes nothing.
+        // A mount has one session, so a second call has no effect.
         let _ = self.0.set(notifier);
     }
 
-    /// The kernel is to ask for `ino`'s size and times before it uses them again.
+    /// Makes the kernel request size and times of `ino` before it uses them again.
     pub(super) fn forget_attributes(&self, ino: Ino) {
-        // By its convention (fuse_lowlevel_notify_inval_inode) a negative offset leaves the pages
-        // alone.
+        // By convention (fuse_lowlevel_notify_inval_inode), a negative offset does not affect the
+        // pages.
         let told = self.0.get().map(|it| it.inval_inode(INodeNo(ino.0), -1, 0));
         if let Some(Err(error)) = told {
-            log::debug!("inode {} keeps its attributes for a while: {error}", ino.0);
+            log::debug!(
+                "cannot invalidate the attributes of inode {}: {error}",
+                ino.0
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
-//! fuser's callbacks, translated into vfs calls and their answers into replies; no policy.
+//! The callbacks of fuser, translated into calls of the vfs and their results into replies.
+//! Contains no policy.
 //!
-//! A callback answers from memory when the vfs can. Otherwise the request and its reply go to a
+//! A callback replies from memory if the vfs can. Otherwise the request and its reply go to a
 //! worker, and the FUSE loop takes the next request.
 
 mod dispatch;
@@ -34,7 +35,7 @@ use translate::{
 };
 use workers::Workers;
 
-/// What is handed to `fuser::Session::new`.
+/// The file system that is passed to `fuser::Session::new`.
 #[derive(Debug)]
 pub struct FuseFs {
     vfs: Arc<Vfs>,
@@ -44,7 +45,7 @@ pub struct FuseFs {
 }
 
 impl FuseFs {
-    /// The glue between the kernel and `vfs`.
+    /// Creates the file system for `vfs`.
     pub fn new(vfs: Arc<Vfs>) -> Self {
         Self {
             vfs,
@@ -54,7 +55,7 @@ impl FuseFs {
         }
     }
 
-    /// Where the session's way to the kernel's memory is to be given.
+    /// Returns the handle to the kernel's caches, to which the session's notifier must be attached.
     pub fn kernel(&self) -> Kernel {
         self.kernel.clone()
     }
@@ -358,7 +359,7 @@ impl fuser::Filesystem for FuseFs {
         if self.vfs.try_release(file) {
             return reply.ok();
         }
-        // Nobody waits for this answer.
+        // No program waits for this reply.
         let vfs = Arc::clone(&self.vfs);
         self.workers.run(move || {
             vfs.release(file);
@@ -402,7 +403,7 @@ impl fuser::Filesystem for FuseFs {
                 let name = OsStr::from_bytes(listed.name);
                 let attr = listed.attr;
                 let full = reply.add(INodeNo(attr.ino.0), listed.next, file_type(attr.kind), name);
-                // The kernel counts no lookup for a plain readdir.
+                // The kernel does not count a lookup for a plain readdir.
                 if !full && !is_dots(listed.name) {
                     self.vfs.forget(attr.ino, 1);
                 }
@@ -467,8 +468,7 @@ impl fuser::Filesystem for FuseFs {
         self.spawn(request, reply, move |_| vfs.space(), statfs);
     }
 
-    // FTP has no extended attributes, holes or ranges to copy. ENOSYS, and the kernel never asks
-    // again: it answers programs itself.
+    // FTP has no extended attributes, holes or ranges to copy. The kernel remembers an ENOSYS.
 
     fn setxattr(
         &self,

@@ -1,4 +1,5 @@
-//! Between fuser's types and the vfs's: numbers, attributes, flags, answers into replies.
+//! Conversions between the types of fuser and the vfs: numbers, attributes, flags, and results to
+//! replies.
 
 use fuser::{
     FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, OpenFlags, ReplyAttr,
@@ -10,12 +11,12 @@ use crate::vfs::{
     Attr, Bytes, Errno, FreeSpace, Handle, Ino, OpenAccess, OpenMode, Opened, PageCache, WithTtl,
 };
 
-/// Block size shown by stat and statfs, and their unit.
+/// Block size in bytes shown by stat and statfs, and the unit of their counts.
 const BLOCK: u32 = 4096;
-/// Blocks shown where the server does not tell its free space: 1 PiB, so that no tool refuses to
-/// copy.
+/// Number of blocks shown if the server does not report its free space: 1 PiB, so that no tool
+/// refuses to copy.
 const UNKNOWN_SPACE: u64 = (1 << 50) / BLOCK as u64;
-/// Numbers are never used twice, so there is one generation.
+/// Inode numbers are never reused, so there is only one generation.
 pub(super) const GENERATION: Generation = Generation(0);
 
 pub(super) fn ino(number: INodeNo) -> Ino {
@@ -52,7 +53,8 @@ pub(super) fn file_type(kind: Kind) -> FileType {
     match kind {
         Kind::Directory => FileType::Directory,
         Kind::Symlink => FileType::Symlink,
-        // Opening a socket fails at once, where a FIFO would hang and a device mean one of ours.
+        // Opening a socket fails immediately, whereas opening a FIFO would block and a device would
+        // be a local one.
         Kind::Special => FileType::Socket,
         Kind::File | Kind::Unknown => FileType::RegularFile,
     }
@@ -62,7 +64,7 @@ pub(super) fn file_attr(attr: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(attr.ino.0),
         size: attr.size,
-        // stat(2) counts blocks of 512 bytes, whatever the block size.
+        // stat(2) counts blocks of 512 bytes, whatever the block size is.
         blocks: attr.size.div_ceil(512),
         atime: attr.modified,
         mtime: attr.modified,
@@ -131,7 +133,7 @@ pub(super) fn written(reply: ReplyWrite, answer: Result<(), Errno>, length: usiz
 
 pub(super) fn statfs(reply: ReplyStatfs, FreeSpace(free): FreeSpace) {
     let blocks = free.map_or(UNKNOWN_SPACE, |bytes| bytes / u64::from(BLOCK));
-    // Nobody counts files over FTP; a million free ones stop no tool.
+    // FTP cannot count files. A million free ones satisfy every tool.
     let (files, name_max) = (1_000_000, crate::ftp::path::NAME_MAX as u32);
     reply.statfs(blocks, blocks, blocks, files, files, BLOCK, name_max, BLOCK);
 }

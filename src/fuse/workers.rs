@@ -1,4 +1,4 @@
-//! Threads for the answers that have to wait for the server, so that no FUSE loop ever does.
+//! Threads for requests that must wait for the server, so that the FUSE loops never do.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use crate::guarded;
 
-/// Most threads. What waits for one connection or for one open file waits in a thread; this is well
-/// above the connections a server grants, so that a few stuck calls do not hold up the others.
+/// Maximum number of threads. Each request that waits for a connection or for an open file occupies
+/// one. The number is well above the connections that a server allows, so that a few stuck requests
+/// do not block the others.
 const MOST: usize = 64;
-/// A thread with nothing to do for so long ends.
+/// Time after which an idle thread ends.
 const IDLE: Duration = Duration::from_secs(10);
 
 type WorkerJob = Box<dyn FnOnce() + Send>;
 
-/// A pool of threads that grows with the work.
+/// A pool of threads that grows on demand.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Workers {
     shared: Arc<WorkersShared>,
@@ -46,7 +47,7 @@ impl std::fmt::Debug for State {
 }
 
 impl Workers {
-    /// Runs `job` in a thread of its own as soon as there is one, in the order of asking.
+    /// Runs `job` in a separate thread as soon as one is free, in the order of the calls.
     pub(super) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.shared.state();
         state.jobs.push_back(Box::new(job));
@@ -59,11 +60,11 @@ impl Workers {
         drop(state);
         let shared = Arc::clone(&self.shared);
         if let Err(error) = guarded::spawn("worker", move || shared.work()) {
-            log::error!("no thread for a waiting call: {error}");
+            log::error!("cannot start a thread for a waiting request: {error}");
             let only = {
                 let mut state = self.shared.state();
                 state.threads -= 1;
-                // With another thread alive the job is done later; without one it is done here.
+                // If another thread is alive, the job runs there later; otherwise it runs here.
                 if state.threads == 0 {
                     state.jobs.pop_front()
                 } else {
@@ -80,12 +81,13 @@ impl Workers {
 impl WorkersShared {
     fn work(&self) {
         while let Some(job) = self.next() {
-            // A reply that is dropped without an answer is EIO.
-            guarded::catch("a call", job);
+            // A reply that is dropped without a result becomes EIO.
+            guarded::catch("a request", job);
         }
     }
 
-    /// The next job; none when there was none for a while, and this thread is no longer counted.
+    /// Returns the next job, or `None` if there was none for a while; this thread is then no longer
+    /// counted.
     fn next(&self) -> Option<WorkerJob> {
         let mut state = self.state();
         loop {
@@ -107,7 +109,7 @@ impl WorkersShared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No job runs under this lock, so nothing can panic under it.
+        // No job runs under this lock, so nothing can panic while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What the kernel is told of a mount, and how it is taken out of the tree again.
+//! Mount options for the kernel, and unmounting.
 
 use std::io;
 use std::path::Path;
@@ -11,13 +11,13 @@ use super::privileged::Privileged;
 use super::requirements;
 use crate::sys;
 
-/// The largest read-ahead asked of the kernel, in KiB: its largest request, 1 MiB.
+/// Maximum read-ahead of the kernel in KiB: its largest request, 1 MiB.
 const KERNEL_READ_AHEAD: &str = "1024";
 
-/// Who may use the mount.
+/// Who may access the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// The user who mounts, and nobody else, not even root: FUSE's way.
+    /// Only the user who mounts, not even root: the default of FUSE.
     Owner,
     /// That user and root.
     OwnerAndRoot,
@@ -25,7 +25,7 @@ pub enum Sharing {
     Everyone,
 }
 
-/// What the kernel is told about the mount.
+/// The mount options for the kernel.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -34,7 +34,7 @@ pub enum Sharing {
 pub struct KernelOptions {
     /// Shown as the mount's source.
     pub name: String,
-    /// Shown behind `fuse.` as the mount's type.
+    /// Shown after `fuse.` as the mount's type.
     pub subtype: String,
     /// MS_RDONLY.
     pub read_only: bool,
@@ -46,19 +46,20 @@ pub struct KernelOptions {
     pub sync: bool,
     /// MS_DIRSYNC.
     pub dir_sync: bool,
-    /// Who may use it.
+    /// Who may access it.
     pub sharing: Sharing,
-    /// The kernel judges by the modes shown.
+    /// Whether the kernel checks permissions using the modes shown.
     pub default_permissions: bool,
-    /// fusermount3 stays and unmounts when this process is gone.
+    /// Whether fusermount3 stays and unmounts when this process ends.
     pub auto_unmount: bool,
-    /// Threads that take the kernel's requests.
+    /// Number of threads that receive the kernel's requests.
     pub threads: usize,
 }
 
-/// How fuser is to mount.
+/// Returns the configuration for fuser.
 pub(super) fn config(kernel: &KernelOptions) -> Config {
-    // fuser's own Subtype is lost where it calls mount(2) itself; the kernel takes it as an option.
+    // fuser drops its own Subtype if it calls mount(2) itself, but the kernel accepts it as an
+    // option.
     let mut options = vec![
         MountOption::FSName(escaped_for_fusermount(&kernel.name, kernel.auto_unmount)),
         MountOption::CUSTOM(format!("subtype={}", kernel.subtype)),
@@ -91,7 +92,8 @@ pub(super) fn config(kernel: &KernelOptions) -> Config {
     config
 }
 
-/// fusermount3 reads a list of options, mount(2) a name as it is.
+/// Escapes the name for fusermount3, which reads a list of options; mount(2) takes the name as it
+/// is.
 fn escaped_for_fusermount(name: &str, auto_unmount: bool) -> String {
     if requirements::needs_fusermount(auto_unmount) {
         name.replace('\\', r"\\").replace(',', r"\,")
@@ -100,7 +102,7 @@ fn escaped_for_fusermount(name: &str, auto_unmount: bool) -> String {
     }
 }
 
-/// Takes the mount at `mountpoint` out of the tree; what goes wrong is logged.
+/// Unmounts the file system at `mountpoint`. Failures are logged.
 pub(super) fn unmount_by(privileged: &Privileged, mountpoint: &Path) {
     let path = mountpoint.to_owned();
     if let Err(error) = privileged.run(move || unmount(&path)) {
@@ -108,12 +110,13 @@ pub(super) fn unmount_by(privileged: &Privileged, mountpoint: &Path) {
     }
 }
 
-/// Takes the mount out of the tree: at once where it is idle, else as soon as its last user leaves.
+/// Unmounts the file system: immediately if it is idle, otherwise as soon as it is no longer in
+/// use.
 fn unmount(mountpoint: &Path) {
     let outcome = match sys::unmount(mountpoint, false) {
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
             warn!(
-                "{} is in use: unmounted when its last user leaves",
+                "{} is in use; it will be unmounted when its last user leaves",
                 mountpoint.display()
             );
             sys::unmount(mountpoint, true)
@@ -123,7 +126,7 @@ fn unmount(mountpoint: &Path) {
         }
         outcome => outcome,
     };
-    // Somebody else may have unmounted it meanwhile: then the service ends by itself.
+    // Another process may have unmounted it, in which case the service ends by itself.
     if let Err(error) = outcome {
         warn!("cannot unmount {}: {error}", mountpoint.display());
     }
@@ -145,12 +148,12 @@ fn fusermount(mountpoint: &Path, flags: &str) -> io::Result<()> {
     ))
 }
 
-/// Lets the kernel read ahead in its largest requests on the mount of this device number. Only root
-/// may, and only speed depends on it.
+/// Raises the kernel's read-ahead on the mount with this device number to its largest requests.
+/// Only root may do that, and it affects only speed.
 pub(super) fn raise_read_ahead(device: &str) {
     let file = format!("/sys/class/bdi/{device}/read_ahead_kb");
     match std::fs::write(&file, KERNEL_READ_AHEAD) {
         Ok(()) => debug!("{file} is now {KERNEL_READ_AHEAD}"),
-        Err(error) => debug!("the kernel's read-ahead stays as it is: {file}: {error}"),
+        Err(error) => debug!("cannot raise the kernel's read-ahead: {file}: {error}"),
     }
 }

@@ -1,6 +1,6 @@
 //! The life of a mount: checks, connection, mount, service, unmount.
 //!
-//! What a read or a write does is not known here.
+//! This module does not know what reads and writes do.
 
 mod kernel;
 mod mountinfo;
@@ -38,57 +38,57 @@ pub use requirements::{LocalPaths, RequirementError, check};
 pub use state::StateOptions;
 use status::{MountIdentity, Socket, Sockets};
 
-/// How long the last users of a busy mount may take to leave once it was asked to end.
+/// How long the last users of a busy mount may take to leave after it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
 
-/// A server that has said nothing for so long when the mount ends is asked for a greeting, for
-/// which it has as long.
+/// If the server has been silent for this long when the mount ends, it is asked for a greeting, for
+/// which it has the same time.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
-/// All that a mount needs.
+/// The options of a mount.
 #[derive(Debug, Clone)]
 pub struct MountOptions {
     /// The server.
     pub remote: RemoteOptions,
-    /// The directory on it.
+    /// The directory on the server.
     pub path: StartPath,
-    /// How files are shown and kept.
+    /// How files are shown and stored.
     pub vfs: VfsOptions,
-    /// What is kept for the next mount.
+    /// What is stored for the next mount.
     pub state: StateOptions,
-    /// Where `ftpfs status` asks; none where it cannot.
+    /// Where `ftpfs status` connects; `None` disables it.
     pub sockets: Option<Sockets>,
-    /// What the kernel is told.
+    /// The mount options for the kernel.
     pub kernel: KernelOptions,
 }
 
-/// Why there is no mount, or why it ended badly.
+/// Why mounting failed, or why the mount ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The mountpoint cannot be one.
+    /// The mountpoint cannot be used.
     #[error(transparent)]
     Mountpoint(#[from] MountpointError),
-    /// Something this machine needs for mounting is missing.
+    /// This machine lacks something that mounting requires.
     #[error(transparent)]
     Requirement(#[from] RequirementError),
-    /// The directory for written files that was asked for cannot be used.
+    /// The requested spool directory cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// There is no place for what writeback must keep.
+    /// There is no directory for the files of writeback.
     #[error(
-        "writeback needs a directory for what is not stored yet: set HOME or XDG_STATE_HOME, or leave the option out"
+        "writeback needs a directory for files that are not stored yet: set HOME or XDG_STATE_HOME, or omit the option"
     )]
     NoState,
-    /// No session with the server.
+    /// No session with the server could be opened.
     #[error("{}", login_hint(.0))]
     Connect(#[from] ftp::Error),
-    /// The server did not tell of the directory.
+    /// The server did not report on the directory.
     #[error(transparent)]
     Remote(#[from] remote::Error),
-    /// The path cannot be one.
+    /// The path is invalid.
     #[error(transparent)]
     Path(#[from] SourceError),
-    /// The directory is not there.
+    /// The directory does not exist.
     #[error("there is no directory {0} on the server")]
     NoDirectory(RemotePath),
     /// It is not a directory.
@@ -97,29 +97,29 @@ pub enum Error {
     /// The kernel or fusermount3 refused.
     #[error("cannot mount: {0}")]
     Mount(io::Error),
-    /// A thread or a signal mask was refused.
+    /// A thread could not be started, or a signal mask not set.
     #[error("cannot start: {0}")]
     Start(io::Error),
-    /// The kernel would not take privileges away.
-    #[error("cannot give up privileges: {0}")]
+    /// The kernel refused to drop privileges.
+    #[error("cannot drop privileges: {0}")]
     Privilege(io::Error),
-    /// Ended by a signal before it was mounted.
+    /// A signal arrived before the mount was ready.
     #[error("interrupted before the mount was ready")]
     Interrupted,
-    /// The connection to the kernel broke.
+    /// The connection to the kernel failed.
     #[error("the mount ended with an error: {0}")]
     Service(io::Error),
-    /// A second signal came while files were still being stored.
-    #[error("interrupted while files were still being stored: the server may not have them")]
+    /// A second signal arrived while files were still being stored.
+    #[error("interrupted while files were still being stored; the server may not have them")]
     Abandoned,
-    /// The server died before it had everything.
+    /// The server stopped responding before it had everything.
     #[error(
-        "the server does not answer: what it has not acknowledged is left to the next mount of it"
+        "the server does not respond; files that it has not acknowledged are left to its next mount"
     )]
     ServerGone,
 }
 
-/// A mount that answers.
+/// A mount that is ready.
 #[derive(Debug)]
 pub struct Mount {
     mountpoint: PathBuf,
@@ -127,7 +127,7 @@ pub struct Mount {
     events: Receiver<MountEvent>,
     sender: Sender<MountEvent>,
     privileged: Privileged,
-    /// How the server is reached.
+    /// How to reach the server.
     server: ConnectOptions,
     socket: Option<Socket>,
 }
@@ -136,25 +136,25 @@ pub struct Mount {
 #[derive(Debug, Clone)]
 pub struct Stopper(Sender<MountEvent>);
 
-/// What the thread that owns the mount waits for.
+/// Events for which the thread that owns the mount waits.
 #[derive(Debug)]
 enum MountEvent {
     /// The server was reached, or not.
     Connected(Box<Result<(Remote, RemotePath), Error>>),
-    /// A signal came, or [`Stopper::stop`].
+    /// A signal arrived, or [`Stopper::stop`] was called.
     Stop,
     /// The kernel's last request was answered.
     Ended(io::Result<()>),
-    /// All is stored.
+    /// Everything is stored.
     Stored,
-    /// … and every session ended.
+    /// Everything is stored and all sessions are closed.
     ShutDown(io::Result<()>),
 }
 
 impl Mount {
-    /// Connects, logs in, looks at the directory, mounts it and serves it.
+    /// Connects, logs in, checks the directory, mounts it and serves it.
     ///
-    /// Everything but the mounting itself is done with the calling thread's privileges.
+    /// Everything except the mounting itself runs with the privileges of the calling thread.
     ///
     /// # Errors
     /// Nothing is mounted then.
@@ -187,7 +187,8 @@ impl Mount {
         let journal = state.open()?;
         let to_note = journal.clone();
         spawn("connect", move || {
-            // The receiver is gone when a signal came first; then nobody needs the outcome.
+            // The receiver no longer exists if a signal arrived first, and nothing needs the result
+            // then.
             let outcome =
                 catch_unwind(AssertUnwindSafe(|| connect(remote, &path, to_note, &state)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
@@ -230,16 +231,16 @@ impl Mount {
         })
     }
 
-    /// What ends this mount from elsewhere.
+    /// Returns a handle that ends this mount from another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.sender.clone())
     }
 
-    /// Serves until the mount is unmounted or a signal comes, then stores what is not stored yet,
-    /// for as long as the server shows signs of life.
+    /// Serves until the mount is unmounted or a signal arrives, then stores the remaining files
+    /// while the server responds.
     ///
     /// # Errors
-    /// The service broke; a second signal or the server's silence cut the storing short.
+    /// The service failed, or a second signal or an unresponsive server ended the storing early.
     pub fn wait(mut self) -> Result<(), Error> {
         let served = self.serve_to_the_end();
         if let Some(socket) = &mut self.socket {
@@ -269,7 +270,7 @@ impl Mount {
                 Ok(MountEvent::Connected(_) | MountEvent::Ended(_)) => {}
                 Err(RecvTimeoutError::Timeout) if self.is_server_alive() => {}
                 Err(RecvTimeoutError::Timeout) if is_stored => {
-                    warn!("the server does not answer: its sessions end without a goodbye");
+                    warn!("the server does not respond; closing its sessions without QUIT");
                     return served.map_err(Error::Service);
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -284,7 +285,8 @@ impl Mount {
         ftp::probe(&self.server, SIGN_OF_LIFE)
     }
 
-    /// Until the kernel has sent its last request, or the users of a busy mount had their time.
+    /// Waits until the kernel has sent its last request, or the grace period of a busy mount has
+    /// passed.
     fn serve_to_the_end(&self) -> io::Result<()> {
         loop {
             match self.events.recv() {
@@ -304,7 +306,7 @@ impl Mount {
                 | MountEvent::ShutDown(_),
             )
             | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                warn!("files are still open; what was not closed is not stored");
+                warn!("files are still open; files that were not closed are not stored");
                 Ok(())
             }
         }
@@ -312,7 +314,7 @@ impl Mount {
 }
 
 impl Stopper {
-    /// Unmounts, as a signal would. A mount that has ended already is left alone.
+    /// Unmounts, as a signal does. Has no effect on a mount that has already ended.
     pub fn stop(&self) {
         let _ = self.0.send(MountEvent::Stop);
     }
@@ -322,7 +324,8 @@ fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<(), 
     guarded::spawn(name, run).map(drop).map_err(Error::Start)
 }
 
-/// A thread's panic ends the mount; it must not leave the others waiting.
+/// The error for a thread that panicked. It ends the mount and does not leave the other threads
+/// waiting.
 fn panicked() -> io::Error {
     io::Error::other("a thread panicked")
 }
@@ -346,13 +349,13 @@ fn connect(
     state: &StateOptions,
 ) -> Result<(Remote, RemotePath), Error> {
     let remote = Remote::connect(options, journal)?;
-    // A server that does not tell where a login starts is mounted by an absolute path.
+    // If the server does not report the login directory, only absolute paths can be mounted.
     let home = match path {
         StartPath::Absolute(_) => remote.home().ok(),
         StartPath::Relative(_) => Some(remote.home()?),
     };
     let directory = path.resolve(home.as_ref().unwrap_or(&RemotePath::root()))?;
-    // A login starts in a directory, and the root is one.
+    // The login directory and the root exist.
     if home.as_ref() != Some(&directory) && !directory.is_root() {
         check_directory(&remote, &directory)?;
     }
@@ -371,7 +374,7 @@ fn check_directory(remote: &Remote, directory: &RemotePath) -> Result<(), Error>
     match remote.stat(directory).map_err(judge)?.kind {
         Kind::Directory => Ok(()),
         Kind::File | Kind::Special => Err(Error::NotADirectory(directory.clone())),
-        // Only listing it tells where a link leads.
+        // Only a listing shows where a link points.
         Kind::Symlink | Kind::Unknown => remote.list(directory).map(drop).map_err(judge),
     }
 }
@@ -393,8 +396,9 @@ fn serve(
         kernel::unmount_by(privileged, mountpoint.path());
         Error::Mount(error)
     })?;
-    // fuser 0.18 takes a mount that is gone for one that is there, and on its drop would unmount
-    // what somebody mounted at the same place since. So it is never dropped; see `unmount`.
+    // fuser 0.18 takes a mount that has ended for an existing one, and would on drop unmount
+    // another file system that was mounted at the same place since. So it is never dropped; see
+    // `unmount`.
     let mut session = ManuallyDrop::new(session);
     let placeholder = thread::spawn(|| Ok(()));
     let serving = std::mem::replace(&mut session.guard, placeholder);
@@ -404,7 +408,7 @@ fn serve(
     })
 }
 
-/// Nothing but `ftpfs status` depends on it.
+/// Opens the control socket. Only `ftpfs status` depends on it.
 fn open_socket(
     sockets: Option<&Sockets>,
     device: Option<&str>,

@@ -1,11 +1,12 @@
-//! `/proc/self/mountinfo` (proc_pid_mountinfo(5)): what is mounted where, without touching it.
+//! `/proc/self/mountinfo` (proc_pid_mountinfo(5)): the mounted file systems, without accessing
+//! them.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// One mount.
+/// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mounted {
     /// `major:minor`.
@@ -16,7 +17,7 @@ pub(super) struct Mounted {
     pub(super) source: String,
 }
 
-/// The uppermost mount at `mountpoint`, which must be an absolute path without links.
+/// Returns the topmost mount at `mountpoint`, which must be an absolute path without links.
 pub(super) fn at(mountpoint: &Path) -> Option<Mounted> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
     let lines = table.split(|byte| *byte == b'\n');
@@ -29,7 +30,7 @@ fn parse(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|byte| *byte == b' ');
     let device = text(fields.nth(2)?);
     let mountpoint = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
-    // Optional fields end at a lone hyphen.
+    // The optional fields end at a single hyphen.
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
     Some(Mounted {
         device,
@@ -43,7 +44,8 @@ fn text(field: &[u8]) -> String {
     String::from_utf8_lossy(&unescape(field)).into_owned()
 }
 
-/// The kernel writes blank, tab, line feed and backslash as `\` and three octal digits.
+/// Decodes blank, tab, line feed and backslash, which the kernel writes as `\` and three octal
+/// digits.
 fn unescape(mut field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     while let [first, rest @ ..] = field {

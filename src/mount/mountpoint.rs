@@ -1,4 +1,4 @@
-//! Whether a directory can be mounted on.
+//! Checks whether a directory can be mounted on.
 
 use std::fs;
 use std::io;
@@ -6,53 +6,53 @@ use std::path::{Path, PathBuf};
 
 use super::mountinfo;
 
-/// A directory that can be mounted on: there, empty, and not mounted on yet.
+/// A directory that can be mounted on: it exists, is empty, and is not a mountpoint yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mountpoint(PathBuf);
 
 /// Why a directory cannot be mounted on.
 #[derive(Debug, thiserror::Error)]
 pub enum MountpointError {
-    /// Not there.
+    /// It does not exist.
     #[error("there is no directory {} to mount at", .0.display())]
     Missing(PathBuf),
     /// Not a directory.
     #[error("{} is not a directory", .0.display())]
     NotADirectory(PathBuf),
-    /// Files in it would be hidden.
+    /// It contains files, which would be hidden.
     #[error("{} is not empty (-o nonempty hides what is in it)", .0.display())]
     NotEmpty(PathBuf),
-    /// A file system is mounted there.
+    /// A file system is already mounted there.
     #[error("{} is in use: {kind} {from} is mounted there", mountpoint.display())]
     Busy {
-        /// Where.
+        /// The directory.
         mountpoint: PathBuf,
-        /// Its type.
+        /// The type of the file system.
         kind: String,
-        /// Its source.
+        /// The source of the file system.
         from: String,
     },
-    /// A FUSE file system whose process is gone is still mounted there.
+    /// A FUSE file system whose process has ended is still mounted there.
     #[error(
-        "{path} is a mount whose program is gone; unmount it first: fusermount3 -u {path}",
+        "{path} is a mount whose program has ended; unmount it first: fusermount3 -u {path}",
         path = .0.display()
     )]
     Stale(PathBuf),
-    /// It cannot be looked at.
+    /// It cannot be accessed.
     #[error("cannot use {}: {source}", mountpoint.display())]
     Unusable {
-        /// Which.
+        /// The directory.
         mountpoint: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl Mountpoint {
-    /// Checks the directory; one with files in it is taken only when `nonempty`.
+    /// Checks the directory. Accepts one with files in it only if `nonempty` is set.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// The reason why it cannot be mounted on.
     pub fn check(typed: &Path, nonempty: bool) -> Result<Self, MountpointError> {
         let named = |error| explain(typed, error);
         check_nothing_mounted(&std::path::absolute(typed).map_err(named)?)?;
@@ -67,19 +67,19 @@ impl Mountpoint {
         Ok(Self(path))
     }
 
-    /// Its absolute path, without links.
+    /// Returns its absolute path, without links.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Whether `directory` is this one or below it. What ftpfs itself needs must not be: it would
-    /// wait for itself.
+    /// Whether `directory` is this one or below it. Files that ftpfs itself needs must not be,
+    /// because it would wait for itself.
     pub fn contains(&self, directory: &Path) -> bool {
         fs::canonicalize(directory).is_ok_and(|directory| directory.starts_with(&self.0))
     }
 }
 
-/// An automounter's own mount (autofs) is there to be mounted on.
+/// An automounter's own mount (autofs) exists to be mounted on.
 fn check_nothing_mounted(path: &Path) -> Result<(), MountpointError> {
     match mountinfo::at(path) {
         None => Ok(()),

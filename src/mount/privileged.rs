@@ -1,8 +1,8 @@
-//! The one thread that keeps the privilege to mount and unmount.
+//! The one thread that keeps the privileges to mount and unmount.
 //!
-//! All others do without (`sys::renounce`), so that whatever reads what a server, a proxy or a
-//! program on the mount sends can do no more than its user's files allow. This one reads nothing
-//! that comes from elsewhere.
+//! All other threads drop theirs (`sys::renounce`), so code that reads data from a server, a proxy
+//! or a program on the mount can do no more than its user's file permissions allow. This thread
+//! reads no external data.
 
 use std::io;
 use std::sync::mpsc::{self, Sender};
@@ -13,16 +13,16 @@ use crate::sys;
 
 type PrivilegedTask = Box<dyn FnOnce() + Send>;
 
-/// Asks that thread, which ends with the last one who could.
+/// A handle to the thread, which ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Privileged(Sender<PrivilegedTask>);
 
 impl Privileged {
-    /// Starts it with what the calling thread may do, as far as mounting takes it. To be called
-    /// when the signals that end the process are blocked.
+    /// Starts the thread with those privileges of the calling thread that mounting needs. Must be
+    /// called while the signals that end the process are blocked.
     ///
     /// # Errors
-    /// No thread can be started, or what is superfluous cannot be given up.
+    /// The thread cannot be started, or superfluous privileges cannot be dropped.
     pub fn start() -> Result<Self, Error> {
         let (sender, tasks) = mpsc::channel::<PrivilegedTask>();
         let (to_tell, told) = mpsc::channel();
@@ -43,10 +43,10 @@ impl Privileged {
         Ok(Self(sender))
     }
 
-    /// Has it do `task`, and waits for what comes of it.
+    /// Runs `task` in the thread and waits for its result.
     ///
     /// # Errors
-    /// An earlier task panicked, or this one did.
+    /// This task or an earlier one panicked.
     pub(super) fn run<T: Send + 'static>(
         &self,
         task: impl FnOnce() -> T + Send + 'static,

@@ -1,4 +1,4 @@
-//! What this machine must have before anything is mounted, checked before the server is troubled.
+//! Requirements of this machine, checked before the server is contacted and anything is mounted.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -7,76 +7,76 @@ use std::path::{Path, PathBuf};
 use super::{KernelOptions, Mountpoint, Sharing};
 use crate::sys;
 
-/// The kernel's door for FUSE file systems.
+/// The kernel's device for FUSE file systems.
 const DEVICE: &str = "/dev/fuse";
 
-/// The permission bits by which group and others write, and the one by which they rename only their
-/// own (inode(7)).
+/// The permission bits that allow group and others to write, and the sticky bit, which restricts
+/// renames to a user's own files (inode(7)).
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// fusermount3's configuration (fuse(8)).
 const FUSE_CONF: &str = "/etc/fuse.conf";
 
-/// What is missing.
+/// A requirement that is not met.
 #[derive(Debug, thiserror::Error)]
 pub enum RequirementError {
-    /// No FUSE in the kernel.
+    /// The kernel has no FUSE.
     #[error("there is no {DEVICE}: this kernel has no FUSE, or not yet (modprobe fuse)")]
     NoDevice,
-    /// FUSE is not for this user.
+    /// This user may not use FUSE.
     #[error("no permission to use {DEVICE}")]
     DeviceForbidden,
-    /// Only root mounts without it.
+    /// Only root can mount without it.
     #[error("there is no fusermount3, which mounts for users other than root (package fuse3)")]
     NoFusermount,
-    /// The system's owner does not want it.
+    /// The system's administrator has not allowed it.
     #[error(
         "allow_other and allow_root are for root alone until {FUSE_CONF} has a line user_allow_other"
     )]
     SharingForbidden,
-    /// fusermount3 would refuse it less clearly.
+    /// fusermount3 would refuse it with a less clear message.
     #[error("auto_unmount needs allow_other or allow_root")]
     AutoUnmountAlone,
     /// ftpfs would wait for itself.
     #[error("the {what} {} is inside the mountpoint", path.display())]
     InsideMountpoint {
-        /// `log file`, `spool directory`.
+        /// `log file` or `spool directory`.
         what: &'static str,
-        /// Which.
+        /// The path.
         path: PathBuf,
     },
-    /// Written files have nowhere to be kept.
-    #[error("cannot keep written files in {}: it is not a directory that can be written to", .0.display())]
+    /// There is no directory for written files.
+    #[error("cannot store written files in {}: it is not a writable directory", .0.display())]
     NoSpool(PathBuf),
-    /// Others could put their files in the place of written ones.
+    /// Other users could replace written files.
     #[error(
-        "cannot keep written files in {}: {reason}",
+        "cannot store written files in {}: {reason}",
         path.display()
     )]
     SpoolOfOthers {
         /// The directory.
         path: PathBuf,
-        /// Who could.
+        /// Who could replace them.
         reason: &'static str,
     },
 }
 
-/// Where ftpfs keeps files of its own.
+/// Where ftpfs stores its own files.
 #[derive(Debug, Clone, Default)]
 pub struct LocalPaths {
-    /// Where written files are kept, where the user said so.
+    /// The spool directory, if the user set one.
     pub spool: Option<PathBuf>,
-    /// Where the log goes.
+    /// The log file.
     pub log_file: Option<PathBuf>,
-    /// Where the state of mounts is kept.
+    /// The directory for the state of mounts.
     pub state: Option<PathBuf>,
 }
 
-/// Checks all of it.
+/// Checks all requirements.
 ///
 /// # Errors
-/// The first thing that is missing.
+/// The first one that is not met.
 pub fn check(
     mountpoint: &Mountpoint,
     kernel: &KernelOptions,
@@ -128,7 +128,7 @@ pub fn check(
     Ok(())
 }
 
-/// Why others could rename what is in this directory.
+/// Returns why others could rename files in this directory.
 fn owned_by_others(directory: &Metadata) -> Option<&'static str> {
     let is_sticky = directory.mode() & STICKY != 0;
     if ![0, sys::effective_uid()].contains(&directory.uid()) {
@@ -140,12 +140,12 @@ fn owned_by_others(directory: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// Whether mounting takes fusermount3: root does it alone, but for auto_unmount.
+/// Whether mounting needs fusermount3. Root does not, except for auto_unmount.
 pub(super) fn needs_fusermount(auto_unmount: bool) -> bool {
     auto_unmount || sys::effective_uid() != 0
 }
 
-/// fusermount3 where it will be looked for when mounting.
+/// Returns the path of the fusermount3 that mounting will use.
 pub(super) fn find_fusermount() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("FUSERMOUNT_PATH") {
         return Some(PathBuf::from(path)).filter(|path| is_program(path));
@@ -168,7 +168,7 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// A configuration that cannot be read is fusermount3's to judge.
+/// If the configuration cannot be read, the decision is left to fusermount3.
 fn others_are_allowed() -> bool {
     fs::read_to_string(FUSE_CONF).map_or(true, |text| allows_others(&text))
 }

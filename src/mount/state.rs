@@ -1,26 +1,26 @@
-//! What a mount keeps on the local disk for the next one.
+//! Local state that a mount stores for the next one.
 
 use std::path::PathBuf;
 
 use crate::journal::{Journal, JournalError, StateDir};
 
-/// Where it is kept.
+/// Where state is stored.
 #[derive(Debug, Clone, Default)]
 pub struct StateOptions {
-    /// The journals of this server and login; none where nothing is to be kept.
+    /// The journals of this server and login; `None` disables them.
     pub place: Option<StateDir>,
-    /// Where spool files are to be, where the user said so.
+    /// The spool directory, if the user set one.
     pub spool: Option<PathBuf>,
-    /// Whether the mount cannot do without.
+    /// Whether the mount requires a journal.
     pub is_needed: bool,
 }
 
 impl StateOptions {
-    /// Opens this mount's journal. Without a state directory that can be written to the mount does
-    /// without, which is logged.
+    /// Opens this mount's journal. Without a writable state directory, the mount works without one,
+    /// which is logged.
     ///
     /// # Errors
-    /// The directory that the user asked for cannot be used, or none where one is needed.
+    /// The requested directory cannot be used, or there is none although one is required.
     pub(super) fn open(&self) -> Result<Journal, super::Error> {
         let nothing = || Journal::disabled(self.spool.clone());
         let Some(place) = &self.place else {

@@ -1,9 +1,8 @@
-//! Where to connect: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`, with
-//! `ftpes://` and `ftps://` for explicit and implicit TLS; and by which proxy.
+//! The server's address: `[user@]host:[path]` and `ftp://[user[:password]@]host[:port]/[path]`,
+//! with `ftpes://` and `ftps://` for explicit and implicit TLS; and the proxy.
 //!
-//! RFC 1738 §3.2 and RFC 3986; paths mean what they mean to curl: relative to the directory the
-//! login starts in, and absolute where they begin with a `/` of their own (`//` or `/%2F` in a
-//! URL).
+//! See RFC 1738 §3.2 and RFC 3986. Paths have the same meaning as in curl: relative to the login
+//! directory, and absolute if they begin with a `/` of their own (`//` or `/%2F` in a URL).
 
 mod proxy;
 mod secret;
@@ -18,66 +17,66 @@ use crate::ftp::{Password, PathError, RemotePath};
 pub use proxy::{ProxyUrlError, parse_proxy};
 pub use secret::{conceal, password_ranges};
 
-/// FTP's port (RFC 959 §8).
+/// Default port of FTP (RFC 959 §8).
 pub const DEFAULT_PORT: u16 = 21;
 
-/// The port of FTP over implicit TLS (IANA's ftps).
+/// Default port of FTP over implicit TLS (ftps in IANA's registry).
 pub const IMPLICIT_TLS_PORT: u16 = 990;
 
-/// How a source asks for the connection to be protected.
+/// The protection that a source requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// `ftp://`, and `host:path`: not by itself.
+    /// `ftp://` and `host:path`: none by itself.
     Plain,
-    /// `ftpes://`: by AUTH TLS (RFC 4217).
+    /// `ftpes://`: with AUTH TLS (RFC 4217).
     ExplicitTls,
     /// `ftps://`: from the first byte.
     ImplicitTls,
 }
 
-/// A server and a directory on it, as they were typed.
+/// A server and a directory on it, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Whether it asks for TLS.
+    /// The requested protection.
     pub scheme: Scheme,
     /// Host name or address; an IPv6 address without its brackets.
     pub host: String,
-    /// The control connection's port, where one was given.
+    /// The port of the control connection, if given.
     pub port: Option<u16>,
-    /// The login name, where one was given.
+    /// The user name, if given.
     pub user: Option<String>,
-    /// The password, where one was given.
+    /// The password, if given.
     pub password: Option<Password>,
     /// The directory.
     pub path: StartPath,
-    /// What was typed, without the password: this is shown in `/proc/mounts`.
+    /// The typed text without the password, shown in `/proc/mounts`.
     pub shown: String,
 }
 
-/// The directory to mount, before the login told where it starts.
+/// The directory to mount, before the login directory is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartPath {
-    /// From the directory the login starts in; empty for that directory itself.
+    /// Relative to the login directory; empty for that directory itself.
     Relative(Vec<u8>),
-    /// From the server's root.
+    /// Relative to the server's root.
     Absolute(Vec<u8>),
 }
 
-/// Why a source cannot be used. No message repeats the source: it may hold a password.
+/// Why a source cannot be used. No message repeats the source, because it may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
-    /// Neither form.
-    #[error("SOURCE is written host:path or ftp://host/path; a host alone needs a colon after it")]
+    /// Neither of the two forms.
+    #[error("SOURCE must be host:path or ftp://host/path; a host alone needs a colon after it")]
     NoForm,
     /// A URL of another protocol.
     #[error(
         "cannot mount {0}:// addresses, only ftp://, and with TLS ftpes:// (explicit) and ftps:// (implicit)"
     )]
     OtherScheme(String),
-    /// Nothing where the host's name should be.
+    /// The host name is missing.
     #[error("SOURCE names no host")]
     NoHost,
-    /// A host name that cannot be one.
+    /// An invalid host name.
     #[error("SOURCE has a host name that cannot be one")]
     BadHost,
     /// Not a number from 1 to 65535.
@@ -91,7 +90,7 @@ pub enum SourceError {
     /// A URL that is not UTF-8.
     #[error("an ftp:// address must be UTF-8; write other bytes of a path as %XX")]
     NotUtf8,
-    /// User or password with bytes that are not UTF-8.
+    /// User or password that are not UTF-8.
     #[error("the user or password in SOURCE is not UTF-8")]
     LoginNotUtf8,
     /// `#` in a URL.
@@ -102,19 +101,19 @@ pub enum SourceError {
         "host:path cannot hold a password; use netrc, password_file or FTPFS_PASSWORD, and for a path with @ and : in it, ftp://host/path"
     )]
     PasswordInShortForm,
-    /// A path that is none.
+    /// An invalid path.
     #[error("the path in SOURCE cannot be mounted: {0}")]
     Path(PathError),
-    /// Anything else the URL's grammar refuses.
+    /// Any other violation of the URL syntax.
     #[error("SOURCE is not a correct ftp:// address: {0}")]
     Grammar(url::ParseError),
 }
 
 impl Source {
-    /// Reads what was typed.
+    /// Parses the typed text.
     ///
     /// # Errors
-    /// Says what is wrong with it, never repeating it.
+    /// The reason why it is invalid, which never repeats it.
     pub fn parse(typed: &OsStr) -> Result<Self, SourceError> {
         let bytes = typed.as_bytes();
         if bytes.iter().any(u8::is_ascii_control) {
@@ -132,10 +131,10 @@ impl Source {
 }
 
 impl StartPath {
-    /// The directory, once it is known where the login starts.
+    /// Returns the directory, given the login directory.
     ///
     /// # Errors
-    /// A `..` in it, a name too long or one that cannot be sent.
+    /// It contains `..`, a name that is too long, or one that cannot be sent.
     pub fn resolve(&self, home: &RemotePath) -> Result<RemotePath, SourceError> {
         match self {
             Self::Absolute(path) => RemotePath::new(path),
@@ -169,11 +168,11 @@ fn parse_url(typed: &str) -> Result<Source, SourceError> {
         "ftps" => Scheme::ImplicitTls,
         other => return Err(SourceError::OtherScheme(other.to_owned())),
     };
-    // The URL parser takes the first path component for a missing host.
+    // The URL parser would take the first path component for a missing host.
     if rest.is_empty() || rest.starts_with(['/', '\\', '?', '#']) {
         return Err(SourceError::NoHost);
     }
-    // The scheme alone decides how the parser reads a host, and it knows only ftp's.
+    // The parser's treatment of the host depends on the scheme, and it knows only ftp.
     let as_ftp = format!("ftp://{rest}");
     let url = Url::parse(&as_ftp).map_err(|error| match error {
         url::ParseError::EmptyHost => SourceError::NoHost,
@@ -208,13 +207,14 @@ fn parse_url(typed: &str) -> Result<Source, SourceError> {
     })
 }
 
-/// A port that was typed although it is ftp's own, which the URL parser takes for none: it is not
-/// ftps's.
+/// Returns port 21 if it was typed. The URL parser drops it as the default of ftp, but it is not
+/// the default of ftps.
 fn port_21(rest: &str) -> Option<u16> {
     Url::parse(&format!("http://{rest}")).ok()?.port()
 }
 
-/// The path behind the `/` that ends the authority; a `?` is part of it, for FTP has no queries.
+/// Returns the path after the `/` that ends the authority, including a `?`, because FTP has no
+/// queries.
 fn url_path(url: &Url) -> Vec<u8> {
     let mut path = url.path().strip_prefix('/').unwrap_or_default().to_owned();
     if let Some(query) = url.query() {
@@ -224,7 +224,7 @@ fn url_path(url: &Url) -> Vec<u8> {
     percent_decode(without_type(&path))
 }
 
-/// RFC 1738 §3.2.2's `;type=`: every transfer is an image here.
+/// Removes `;type=` (RFC 1738 §3.2.2), because every transfer is binary.
 fn without_type(path: &str) -> &str {
     match path.rsplit_once(';') {
         Some((path, parameter))
@@ -246,7 +246,7 @@ fn decode_login(encoded: &str) -> Result<String, SourceError> {
     Ok(text)
 }
 
-/// RFC 3986 §2.1; a `%` without two hexadecimal digits stands for itself.
+/// Decodes a URL (RFC 3986 §2.1). A `%` without two hexadecimal digits is literal.
 fn percent_decode(encoded: &str) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).map(|value| value as u8);
     let mut decoded = Vec::with_capacity(encoded.len());
@@ -291,7 +291,7 @@ fn parse_short(bytes: &[u8]) -> Result<Source, SourceError> {
     })
 }
 
-/// At the first colon that is not inside the brackets of an IPv6 address.
+/// Splits at the first colon that is not in the brackets of an IPv6 address.
 fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut in_brackets = false;
     let colon = bytes.iter().position(|byte| {

@@ -4,27 +4,27 @@
 use super::{decode_login, short_host};
 use crate::ftp::{Password, Proxy, ProxyKind};
 
-/// SOCKS's registered port.
+/// The registered port of SOCKS.
 const SOCKS_PORT: u16 = 1080;
-/// HTTP's.
+/// The port of HTTP.
 const HTTP_PORT: u16 = 80;
 
-/// Why a text is no proxy's URL. No message repeats it: it may hold a password.
+/// Why a text is not a proxy URL. No message repeats it, because it may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.expected())]
 pub enum ProxyUrlError {
-    /// Another scheme, or none.
+    /// An unknown scheme, or none.
     Scheme,
-    /// No host, or one that cannot be.
+    /// A missing or invalid host.
     Host,
     /// Not a number from 1 to 65535.
     Port,
-    /// Not UTF-8 when decoded, or with control characters, or a user with a colon by HTTP.
+    /// Not UTF-8 when decoded, control characters, or a user name with a colon for HTTP.
     Login,
 }
 
 impl ProxyUrlError {
-    /// What should have been there.
+    /// Returns what was expected.
     pub fn expected(self) -> &'static str {
         match self {
             Self::Scheme => {
@@ -40,10 +40,10 @@ impl ProxyUrlError {
     }
 }
 
-/// Reads a proxy's URL.
+/// Parses a proxy URL.
 ///
 /// # Errors
-/// Says what is wrong with it, never repeating it.
+/// The reason why it is invalid, which never repeats it.
 pub fn parse_proxy(url: &str) -> Result<Proxy, ProxyUrlError> {
     let (scheme, rest) = url.split_once("://").ok_or(ProxyUrlError::Scheme)?;
     let kind = match scheme.to_ascii_lowercase().as_str() {
@@ -70,7 +70,7 @@ fn read_login(text: &str, kind: ProxyKind) -> Result<(String, Password), ProxyUr
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let decoded = |text| decode_login(text).map_err(|_| ProxyUrlError::Login);
     let (user, password) = (decoded(user)?, decoded(password)?);
-    // RFC 7617 §2: the first colon ends the user.
+    // RFC 7617 §2: the first colon ends the user name.
     if kind == ProxyKind::Http && user.contains(':') {
         return Err(ProxyUrlError::Login);
     }

@@ -1,14 +1,15 @@
-//! Where in a text the passwords of URLs stand, to be hidden from others.
+//! Finds the passwords of URLs in a text, so that they can be hidden.
 
 use std::ops::Range;
 
-/// What is shown in a password's place.
+/// Replaces a password.
 const STARS: &str = "****";
 
-/// The bytes of `text` that are passwords of URLs, of any scheme, in it.
+/// Returns the ranges of `text` that are passwords of URLs of any scheme.
 ///
-/// Rather too much than too little: where a password holds a character that it cannot hold unless
-/// written `%XX`, the URL is refused later, and everything up to the last `@` is hidden until then.
+/// The ranges may be too large but never too small: if a password contains a character that must be
+/// written as `%XX`, the URL is refused later, and until then everything up to the last `@` is
+/// hidden.
 pub fn password_ranges(text: &[u8]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = 0;
@@ -24,7 +25,7 @@ pub fn password_ranges(text: &[u8]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// `text` with stars for the passwords of URLs in it.
+/// Returns `text` with stars in place of the passwords of URLs.
 pub fn conceal(text: &str) -> String {
     let mut concealed = text.to_owned();
     for range in password_ranges(text.as_bytes()).into_iter().rev() {
@@ -33,7 +34,7 @@ pub fn conceal(text: &str) -> String {
     concealed
 }
 
-/// A URL without its password and the colon before it.
+/// Returns a URL without its password and the colon before it.
 pub(super) fn without_password(url: &str) -> String {
     let mut shown = url.to_owned();
     for range in password_ranges(url.as_bytes()).into_iter().rev() {
@@ -42,7 +43,7 @@ pub(super) fn without_password(url: &str) -> String {
     shown
 }
 
-/// The password in what stands behind a `://`.
+/// Returns the range of the password in the text after `://`.
 fn password_in(text: &[u8]) -> Option<Range<usize>> {
     let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#' | b'\\');
     let end = text.iter().position(ends).unwrap_or(text.len());
@@ -51,8 +52,8 @@ fn password_in(text: &[u8]) -> Option<Range<usize>> {
         let colon = authority.get(..at)?.iter().position(|byte| *byte == b':')?;
         return Some(colon + 1..at);
     }
-    // No login, or one whose password holds what ends an authority: then no port stands behind the
-    // colon.
+    // Either there is no login, or its password contains a character that ends the authority; then
+    // no port follows the colon.
     let colon = authority.iter().position(|byte| *byte == b':')?;
     let is_port = authority.get(colon + 1..)?.iter().all(u8::is_ascii_digit);
     if is_port || authority.starts_with(b"[") {

@@ -1,7 +1,7 @@
-//! The few system calls std has no name for: the only `unsafe` in the crate.
+//! The few system calls that std does not provide: the only `unsafe` code in the crate.
 //!
-//! Secrets in the process's arguments, going to the background, signals, unmounting, inherited
-//! descriptors; in `privilege`, what the process may do.
+//! Hiding secrets in the process's arguments, going to the background, signals, unmounting,
+//! inherited descriptors; in `privilege`, the privileges of the process.
 
 #![allow(unsafe_code)]
 
@@ -22,29 +22,29 @@ use rustix::mount::UnmountFlags;
 
 pub use privilege::{forbid_dumps, keep_only_mounting, renounce};
 
-/// Most bytes handed to one sendfile(2): it sends no more at once (its manual page).
+/// Maximum number of bytes that one sendfile(2) sends, according to its manual page.
 const MOST_SENT: usize = 0x7fff_f000;
 
-/// The effective user id.
+/// Returns the effective user id.
 pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// The effective group id.
+/// Returns the effective group id.
 pub fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
-/// Files and directories that this process makes from now on are closed to all other users
+/// Makes files and directories that this process creates from now on inaccessible to other users
 /// (umask(2)).
 pub fn make_files_private() {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Closes all descriptors but the standard streams: the process that started this one left them
-/// open in it, perhaps a lock or a pipe whose end somebody waits for.
+/// Closes all descriptors except the standard streams. The parent process may have leaked them,
+/// perhaps a lock, or a pipe whose reader waits for its end.
 ///
-/// To be called while this process uses none of its own.
+/// Must be called while this process uses no descriptors of its own.
 ///
 /// # Errors
 /// `/proc` cannot be read, or other threads are running already.
@@ -58,7 +58,7 @@ pub(crate) fn close_inherited_descriptors() -> io::Result<()> {
         .collect();
     for number in numbers {
         // SAFETY: this is the only thread (checked above) and the caller uses no descriptor, so
-        // nobody owns this one; the one that listed the others is closed already, and closing a
+        // this one has no owner. The one that listed the others is already closed, and closing a
         // number twice is an error without effect.
         unsafe { libc::close(number) };
     }
@@ -67,11 +67,11 @@ pub(crate) fn close_inherited_descriptors() -> io::Result<()> {
 
 /// Overwrites secrets in the arguments that other users see in `/proc/PID/cmdline`.
 ///
-/// `secrets` is asked for each argument in turn, the program's name first, and says which of its
-/// bytes are secret.
+/// `secrets` is called for each argument in order, starting with the program's name, and returns
+/// which of its bytes are secret.
 ///
 /// # Errors
-/// `/proc` cannot be read, or other threads are running already.
+/// `/proc` cannot be read, or other threads are already running.
 pub fn hide_arguments(secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) -> io::Result<()> {
     let memory = ProcessMemory::read()?;
     memory.check_single_thread()?;
@@ -79,11 +79,11 @@ pub fn hide_arguments(secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) -> io::Re
     Ok(())
 }
 
-/// Takes a variable out of the environment: its value is returned, overwritten in
-/// `/proc/PID/environ` and not inherited by any program started later.
+/// Removes a variable from the environment and returns its value. The value is overwritten in
+/// `/proc/PID/environ`, and programs started later do not inherit it.
 ///
 /// # Errors
-/// `/proc` cannot be read, or other threads are running already.
+/// `/proc` cannot be read, or other threads are already running.
 pub fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
     let Some(value) = std::env::var_os(name) else {
         return Ok(None);
@@ -96,19 +96,19 @@ pub fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
         let value = assigned.map(|assigned| variable.len() - assigned.len()..variable.len());
         value.into_iter().collect()
     });
-    // SAFETY: no other thread is running (checked above) that could read the environment meanwhile.
+    // SAFETY: no other thread is running (checked above) that could read the environment.
     unsafe { std::env::remove_var(name) };
     Ok(Some(value))
 }
 
-/// Sends up to `length` bytes of `file` from `offset` on over a connection, from the page cache to
-/// the socket without a copy in between (sendfile(2)); how many went, 0 where the file ends.
+/// Sends up to `length` bytes of `file` from `offset` over a connection, from the page cache to the
+/// socket without a copy (sendfile(2)). Returns the number of bytes sent, 0 at the end of the file.
 ///
-/// The file's own position stays where it is. Bytes that are changed in the file before the other
-/// side has acknowledged them may arrive changed.
+/// Does not change the file's position. Bytes that are changed in the file before the peer has
+/// acknowledged them may arrive changed.
 ///
 /// # Errors
-/// The connection's or the file's; the connection's write time-out is `WouldBlock`.
+/// Those of the connection or the file. `WouldBlock` is the connection's write timeout.
 pub fn send_file(
     connection: &TcpStream,
     file: &File,
@@ -125,11 +125,11 @@ pub fn send_file(
     )?)
 }
 
-/// How many bytes that were written to `connection` its other end has not acknowledged (SIOCOUTQ,
-/// tcp(7)).
+/// Returns the number of bytes written to `connection` that the peer has not acknowledged
+/// (SIOCOUTQ, tcp(7)).
 ///
 /// # Errors
-/// The socket is none that is connected.
+/// The socket is not connected.
 pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes one int to
@@ -141,11 +141,10 @@ pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
     Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
-/// How long a packet takes on `connection` to its other end and back, smoothed by the kernel
-/// (TCP_INFO, tcp(7)).
+/// Returns the round-trip time of `connection`, smoothed by the kernel (TCP_INFO, tcp(7)).
 ///
 /// # Errors
-/// The socket is none that is connected.
+/// The socket is not connected.
 pub fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
@@ -169,33 +168,32 @@ pub fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
     Ok(Duration::from_micros(u64::from(info.tcpi_rtt)))
 }
 
-/// Which of the two processes this is after [`fork`].
+/// The process in which [`fork`] returned.
 #[derive(Debug)]
 pub enum Forked {
-    /// The one that was started; it waits for the other to be ready.
+    /// The original process, which waits until the other one is ready.
     Parent(Starting),
-    /// The one that goes to the background.
+    /// The new process, which goes to the background.
     Child(FdReadiness),
 }
 
-/// The parent's end: learns whether the child became ready.
+/// The parent's end of the pipe: learns whether the child became ready.
 #[derive(Debug)]
 pub struct Starting(PipeReader);
 
-/// The child's end: tells the parent, and lets go of the terminal.
+/// The child's end of the pipe: notifies the parent, and detaches from the terminal.
 #[derive(Debug)]
 pub struct FdReadiness(PipeWriter);
 
-/// Splits the process in two; to be called before any thread is started, for threads are not
-/// copied.
+/// Forks the process. Must be called before any thread is started, because threads are not copied.
 ///
 /// # Errors
-/// Other threads are running already, or the kernel refused.
+/// Other threads are already running, or the kernel refused.
 pub fn fork() -> io::Result<Forked> {
     ProcessMemory::read()?.check_single_thread()?;
     let (reader, writer) = io::pipe()?;
-    // SAFETY: this is the only thread (checked above), so no lock of another one can stay held in
-    // the child, which may then do all that a process may.
+    // SAFETY: this is the only thread (checked above), so no lock of another one can remain held in
+    // the child, which may do everything that a process may.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Forked::Child(FdReadiness(writer))),
@@ -204,21 +202,22 @@ pub fn fork() -> io::Result<Forked> {
 }
 
 impl Starting {
-    /// Waits for the child: true when it is ready, false when it ended before that.
+    /// Waits for the child. Returns true when it is ready, and false if it ended before that.
     pub fn wait(&self) -> bool {
         (&self.0).read_exact(&mut [0]).is_ok()
     }
 }
 
 impl FdReadiness {
-    /// Leaves the terminal, its session and the working directory, then tells the parent.
+    /// Detaches from the terminal, its session and the working directory, then notifies the parent.
     ///
-    /// Only here and not at the fork: until the mount stands, Ctrl-C must reach this process, its
-    /// messages must reach the terminal, and an automounter must find it in its own process group
-    /// (the kernel's autofs would have any other wait for the very mount that is being made).
+    /// This happens here and not at the fork, because until the mount is ready, Ctrl-C must reach
+    /// this process, its messages must reach the terminal, and an automounter must find it in its
+    /// own process group (autofs in the kernel would make any other process wait for the mount that
+    /// is being created).
     ///
     /// # Errors
-    /// The parent is gone, so nobody wants this process any more; or `/dev/null` cannot be opened.
+    /// The parent has exited, so this process is no longer wanted, or `/dev/null` cannot be opened.
     pub fn report(mut self) -> io::Result<()> {
         // It fails only for the leader of a group, which changes nothing.
         let _ = rustix::process::setsid();
@@ -237,21 +236,21 @@ impl FdReadiness {
 pub enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// `kill`, a service's stop, a shutdown.
+    /// `kill`, stopping a service, or a shutdown.
     Terminate,
-    /// The terminal is gone.
+    /// The terminal was closed.
     HangUp,
 }
 
-/// The signals that ask the process to end, kept from ending it at once.
+/// The signals that ask the process to end, blocked so that they do not end it immediately.
 #[derive(Debug, Clone, Copy)]
 pub struct Signals(libc::sigset_t);
 
 impl Signals {
-    /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all it starts from now on.
+    /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all threads that it starts from now on.
     ///
     /// # Errors
-    /// The kernel's refusal.
+    /// The kernel refused.
     pub fn block() -> io::Result<Self> {
         let mut set = MaybeUninit::uninit();
         // SAFETY: sigemptyset writes the whole set before sigaddset and pthread_sigmask read it;
@@ -272,10 +271,10 @@ impl Signals {
         }
     }
 
-    /// Waits for the next of them.
+    /// Waits for the next of these signals.
     ///
     /// # Errors
-    /// The kernel's refusal.
+    /// The kernel refused.
     pub fn wait(&self) -> io::Result<Signal> {
         let mut number = 0;
         // SAFETY: the set was initialised by `block`, the number is written before it is read.
@@ -290,19 +289,20 @@ impl Signals {
     }
 }
 
-/// Unmounts what is mounted at `mountpoint`; needs the privilege to.
+/// Unmounts the file system at `mountpoint`, which requires privileges.
 ///
-/// With `lazy` the mount leaves the tree at once, and ends when its last user does (MNT_DETACH).
+/// With `lazy`, it disappears from the tree immediately and ends when it is no longer in use
+/// (MNT_DETACH).
 ///
 /// # Errors
-/// EBUSY while it is in use and `lazy` is not asked, EPERM without the privilege.
+/// EBUSY if it is in use and `lazy` is false, EPERM without the privilege.
 pub fn unmount(mountpoint: &Path, lazy: bool) -> io::Result<()> {
     let mut flags = UnmountFlags::NOFOLLOW;
     flags.set(UnmountFlags::DETACH, lazy);
     Ok(rustix::mount::unmount(mountpoint, flags)?)
 }
 
-/// Whether this process may open `path` for reading and writing; devices are not opened for it.
+/// Whether this process may open `path` for reading and writing. Does not open it.
 pub fn may_read_and_write(path: impl AsRef<OsStr>) -> bool {
     let wanted = Access::READ_OK | Access::WRITE_OK;
     rustix::fs::accessat(rustix::fs::CWD, path.as_ref(), wanted, AtFlags::EACCESS).is_ok()
@@ -314,8 +314,8 @@ fn replace_standard_streams(with: &File) -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(with)?)
 }
 
-/// Where the kernel finds this process's arguments and environment, and how many threads there
-/// are: fields 48 to 51 and 20 of `/proc/self/stat` (proc_pid_stat(5)).
+/// The addresses of the process's arguments and environment, and its number of threads: fields 48
+/// to 51 and 20 of `/proc/self/stat` (proc_pid_stat(5)).
 struct ProcessMemory {
     arguments: Range<usize>,
     environment: Range<usize>,
@@ -325,11 +325,12 @@ struct ProcessMemory {
 impl ProcessMemory {
     fn read() -> io::Result<Self> {
         let stat = std::fs::read("/proc/self/stat")?;
-        Self::parse(&stat).ok_or_else(|| io::Error::other("/proc/self/stat is not understood"))
+        Self::parse(&stat).ok_or_else(|| io::Error::other("cannot parse /proc/self/stat"))
     }
 
     fn parse(stat: &[u8]) -> Option<Self> {
-        // The second field, the program's name, is in parentheses and may hold blanks and more.
+        // The second field, the program's name, is in parentheses and may contain blanks and other
+        // characters.
         let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -344,20 +345,22 @@ impl ProcessMemory {
     fn check_single_thread(&self) -> io::Result<()> {
         match self.threads {
             1 => Ok(()),
-            _ => Err(io::Error::other("other threads are running already")),
+            _ => Err(io::Error::other("other threads are already running")),
         }
     }
 }
 
-/// Puts stars over what `secrets` point at in each NUL-ended string of `region`.
+/// Overwrites with stars the ranges that `secrets` returns for each NUL-terminated string of
+/// `region`.
 fn overwrite(region: Range<usize>, mut secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) {
     if region.is_empty() || region.start == 0 {
         return;
     }
     let start = std::ptr::with_exposed_provenance_mut::<u8>(region.start);
-    // SAFETY: the kernel says that this process's arguments (environment) lie there: writable bytes
-    // at the top of the stack, which stay mapped as long as the process lives. The callers checked
-    // that this is the only thread, and nothing here reads them by another way during the loop.
+    // SAFETY: according to the kernel, the arguments (environment) of this process are at these
+    // addresses: writable bytes at the top of the stack, which stay mapped while the process lives.
+    // The callers checked that this is the only thread, and nothing else reads them during the
+    // loop.
     let strings = unsafe { std::slice::from_raw_parts_mut(start, region.len()) };
     for string in strings.split_mut(|byte| *byte == 0) {
         for range in secrets(string) {
@@ -390,7 +393,7 @@ mod tests {
 
     #[test]
     fn with_threads_running_nothing_is_overwritten_and_nothing_forks_or_is_closed() {
-        // The test harness runs this in a thread of its own.
+        // The test harness runs this in a separate thread.
         assert!(hide_arguments(|_| Vec::new()).is_err());
         assert!(fork().is_err());
         assert!(close_inherited_descriptors().is_err());

@@ -1,7 +1,8 @@
-//! What this process may do, and give up doing: capabilities(7), no_new_privs and dumps (prctl(2)).
+//! Privileges of this process and how to drop them: capabilities(7), no_new_privs and core dumps
+//! (prctl(2)).
 //!
-//! Linux keeps capabilities and no_new_privs by thread; a thread inherits them from the one that
-//! starts it.
+//! On Linux, capabilities and no_new_privs are attributes of a thread, inherited from the thread
+//! that starts it.
 
 use std::io;
 
@@ -10,26 +11,26 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
 };
 
-/// What root mounts and unmounts with: the right to, and to reach a mountpoint below directories
-/// that are closed to root without it, such as a user's home.
+/// The capabilities with which root mounts and unmounts: the right to mount, and to reach a
+/// mountpoint below directories that root could not enter otherwise, such as a user's home.
 const TO_MOUNT: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_READ_SEARCH);
 
-/// From now on this process leaves no core dump, and no other one of the same user reads its memory
-/// or its environment.
+/// Disables core dumps of this process, and prevents other processes of the same user from reading
+/// its memory and environment.
 ///
 /// # Errors
-/// The kernel's refusal.
+/// The kernel refused.
 pub fn forbid_dumps() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Takes from this thread every capability that mounting and unmounting do not need.
+/// Drops every capability of this thread that mounting and unmounting do not need.
 ///
-/// Root's thread cannot gain others by running a program. Anybody else's can, for it unmounts by
-/// one that has the set-user-ID bit, fusermount3.
+/// A thread of root cannot gain others by running a program. A thread of another user can, because
+/// it unmounts with fusermount3, which has the set-user-ID bit.
 ///
 /// # Errors
-/// The kernel's refusal.
+/// The kernel refused.
 pub fn keep_only_mounting() -> io::Result<()> {
     if super::effective_uid() == 0 {
         set_no_new_privs(true)?;
@@ -37,11 +38,11 @@ pub fn keep_only_mounting() -> io::Result<()> {
     restrict(TO_MOUNT)
 }
 
-/// Takes every capability from this thread and all it starts from now on, which cannot gain any by
-/// running a program.
+/// Drops every capability of this thread and those that it starts from now on, none of which can
+/// gain any by running a program.
 ///
 /// # Errors
-/// The kernel's refusal.
+/// The kernel refused.
 pub fn renounce() -> io::Result<()> {
     set_no_new_privs(true)?;
     restrict(CapabilitySet::empty())
@@ -64,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// A line of this thread's status.
+    /// Returns a line of this thread's status.
     fn own(name: &str) -> String {
         let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name));

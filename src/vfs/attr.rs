@@ -1,4 +1,4 @@
-//! What `stat` shows: a listed entry's attributes, completed by the mount's options.
+//! File attributes as stat(2) shows them: a listed entry completed by the mount's options.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,29 +9,28 @@ use crate::remote::Version;
 use super::VfsOptions;
 use super::table::inode::Ino;
 
-/// Mode of a directory whose server does not tell.
+/// Mode of a directory if the server does not report it.
 pub(super) const DIRECTORY_MODE: u32 = 0o755;
-/// Mode of a file whose server does not tell.
+/// Mode of a file if the server does not report it.
 const FILE_MODE: u32 = 0o644;
-/// Mode of a symbolic link, as Linux shows it everywhere.
+/// Mode of a symbolic link, as on Linux.
 const SYMLINK_MODE: u32 = 0o777;
 
-/// The attributes of one inode, as the kernel asks for them.
+/// The attributes of one inode, as the kernel requests them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attr {
     /// Inode number.
     pub ino: Ino,
-    /// What it is; an unknown kind is shown as a file.
+    /// Its kind; an unknown kind is shown as a file.
     pub kind: Kind,
     /// Size in bytes.
     pub size: u64,
-    /// Time of last modification; stands for the access and change times, too, which FTP does not
-    /// have.
+    /// Modification time; also shown as access and change time, which FTP does not have.
     pub modified: SystemTime,
     /// Permission bits.
     pub mode: u32,
-    /// Names: one, for directories, too (find(1) takes it to mean that nobody counts
-    /// subdirectories); none once removed.
+    /// Number of names: one, even for directories (find(1) takes that to mean that subdirectories
+    /// are not counted); zero after removal.
     pub links: u32,
     /// Owner.
     pub uid: u32,
@@ -39,12 +38,12 @@ pub struct Attr {
     pub gid: u32,
 }
 
-/// An answer of the vfs and for how long the kernel may keep it.
+/// A result with the time for which the kernel may cache it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WithTtl<T> {
-    /// The answer.
+    /// The result.
     pub value: T,
-    /// How long it is good.
+    /// How long it is valid.
     pub ttl: Duration,
 }
 
@@ -59,7 +58,7 @@ impl From<&Attributes> for Version {
 }
 
 impl Attributes {
-    /// These, of contents that are `version`.
+    /// Replaces size, time and identity with those of `version`.
     pub(super) fn of_version(self, version: Version) -> Self {
         Self {
             size: version.size,
@@ -71,8 +70,8 @@ impl Attributes {
 }
 
 impl Attr {
-    /// What `options` make of `attributes`; `mounted` stands for a time that the server does not
-    /// tell, and `has_modes` says that the server has Unix modes for directories.
+    /// Applies `options` to `attributes`. `mounted` is shown as a time that the server does not
+    /// report, and `has_modes` says whether the server has Unix modes for directories.
     pub(super) fn new(
         ino: Ino,
         attributes: &Attributes,
@@ -95,7 +94,8 @@ impl Attr {
     }
 }
 
-/// The attributes of something just made through the mount, whose server-side time is not known.
+/// Returns the attributes of a file just created through the mount, whose time on the server is
+/// unknown.
 pub(super) fn made_now(kind: Kind, size: Option<u64>, mode: Option<u32>) -> Attributes {
     let now = to_seconds(SystemTime::now());
     let modified = Some((now, Precision::Second));
@@ -109,11 +109,11 @@ pub(super) fn made_now(kind: Kind, size: Option<u64>, mode: Option<u32>) -> Attr
     }
 }
 
-/// Seconds since the epoch, negative before.
+/// Returns seconds since the epoch, negative before it.
 pub(super) fn to_seconds(time: SystemTime) -> i64 {
     match time.duration_since(SystemTime::UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        // The second that holds the time is the one before it, as with times after 1970.
+        // Rounds down, as for times after 1970.
         Err(before) => {
             let before = before.duration();
             let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
@@ -134,7 +134,7 @@ fn from_seconds(seconds: i64) -> SystemTime {
 
 fn shown_size(attributes: &Attributes) -> u64 {
     match (attributes.kind, &attributes.target) {
-        // POSIX: a link's size is its target's length.
+        // POSIX: the size of a link is the length of its target.
         (Kind::Symlink, Some(target)) => target.len() as u64,
         (Kind::Directory, _) => 0,
         _ => attributes.size.unwrap_or(0),
@@ -155,8 +155,8 @@ fn shown_mode(attributes: &Attributes, options: &VfsOptions, has_modes: bool) ->
     mode & !mask.unwrap_or(0)
 }
 
-/// The mode of a directory that somebody can enter. Servers without Unix modes show `drw-rw-rw-`
-/// for every directory, and the kernel lets no user but root through one without an x.
+/// Returns the mode of a directory with execute permission. Servers without Unix modes show
+/// `drw-rw-rw-` for every directory, and without an `x` the kernel lets only root enter.
 fn enterable(mode: u32) -> u32 {
     if mode & 0o111 == 0 {
         mode | (mode & 0o444) >> 2

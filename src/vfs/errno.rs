@@ -1,4 +1,4 @@
-//! What an error means to a program: the one place where a failed operation becomes an errno.
+//! The one place where a failed operation becomes an errno.
 
 use std::fmt;
 
@@ -8,45 +8,45 @@ use crate::remote::{self, ErrorKind};
 use super::file::fill::FillError;
 use super::local::spool::SpoolError;
 
-/// An errno, as the kernel takes it.
+/// An errno in the kernel's form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(i32);
 
 impl Errno {
     /// No such file or directory.
     pub const NOENT: Self = Self(libc::ENOENT);
-    /// The name exists.
+    /// The name already exists.
     pub const EXIST: Self = Self(libc::EEXIST);
-    /// Input or output failed.
+    /// I/O error.
     pub const IO: Self = Self(libc::EIO);
-    /// Not a handle that is open.
+    /// Not an open handle.
     pub const BADF: Self = Self(libc::EBADF);
-    /// Cannot be expressed in FTP, whoever asks.
+    /// Not possible with FTP for any user.
     pub const PERM: Self = Self(libc::EPERM);
     /// Permission denied.
     pub const ACCES: Self = Self(libc::EACCES);
     /// The mount is read-only.
     pub const ROFS: Self = Self(libc::EROFS);
-    /// A directory where a file is needed.
+    /// A directory where a file is required.
     pub const ISDIR: Self = Self(libc::EISDIR);
-    /// A file where a directory is needed.
+    /// A file where a directory is required.
     pub const NOTDIR: Self = Self(libc::ENOTDIR);
     /// A directory that is not empty.
     pub const NOTEMPTY: Self = Self(libc::ENOTEMPTY);
-    /// An argument that means nothing here.
+    /// Invalid argument.
     pub const INVAL: Self = Self(libc::EINVAL);
-    /// The inode's name is gone.
+    /// The inode no longer has a name.
     pub const STALE: Self = Self(libc::ESTALE);
-    /// The program that asked was interrupted.
+    /// The calling program was interrupted.
     pub const INTR: Self = Self(libc::EINTR);
-    /// No room.
+    /// No space left.
     pub const NOSPC: Self = Self(libc::ENOSPC);
     /// A deadline passed.
     pub const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
     /// The server has no command for this.
     pub const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
 
-    /// The number, positive.
+    /// Returns the number, which is positive.
     pub fn code(self) -> i32 {
         self.0
     }
@@ -87,7 +87,7 @@ impl From<ErrorKind> for Errno {
     }
 }
 
-/// Logs the server's words, which no errno can carry, and keeps the errno.
+/// Logs the server's text, which no errno can carry.
 impl From<remote::Error> for Errno {
     fn from(error: remote::Error) -> Self {
         match error.kind {
@@ -110,7 +110,7 @@ impl From<PathError> for Errno {
 impl From<SpoolError> for Errno {
     fn from(error: SpoolError) -> Self {
         match error {
-            // A writer may wait and try again; when it does not, its program is told.
+            // A writer may wait and try again. If it does not, its program gets the errno.
             SpoolError::NoSpace => log::debug!("{error}"),
             _ => log::warn!("{error}"),
         }

@@ -1,6 +1,5 @@
-//! The one thread that looks after what nobody waits for: transfers that hold a connection without
-//! being read, bytes that were kept to be read again, temporary names that could not be cleared
-//! away.
+//! The thread for background cleanup: transfers that hold a connection without being read, bytes
+//! cached for another read, and temporary names that remain on the server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -9,24 +8,24 @@ use std::time::{Duration, Instant};
 use super::Vfs;
 use crate::guarded;
 
-/// How often the house is looked after when nobody is short of connections.
+/// Interval of the rounds while no operation waits for a connection.
 const ROUND: Duration = Duration::from_secs(5);
-/// A transfer nobody asked anything of for so long gives its connection back.
+/// Idle time after which a transfer returns its connection.
 const IDLE_TRANSFER: Duration = Duration::from_secs(10);
-/// … and for so short while others wait for one: a program that reads two files in turns, over one
-/// connection, would otherwise wait for itself.
+/// Idle time after which a transfer returns its connection while others wait for one. Otherwise, a
+/// program that reads two files alternately over one connection would wait for itself.
 const IDLE_IN_NEED: Duration = Duration::from_millis(50);
-/// Bytes of a file that nobody read for so long are let go.
+/// Time after which unread cached bytes of a file are discarded.
 const IDLE_BYTES: Duration = Duration::from_secs(30);
 
-/// Ends with [`Housekeeper::stop`], or by itself when the vfs is gone.
+/// Ends with [`Housekeeper::stop`], or when the vfs is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Housekeeper {
     stopped: Arc<AtomicBool>,
 }
 
 impl Housekeeper {
-    /// Starts the rounds.
+    /// Starts the thread.
     pub(super) fn start(&self, vfs: &Arc<Vfs>) {
         let (house, stopped) = (Arc::downgrade(vfs), Arc::clone(&self.stopped));
         let rounds = move || loop {
@@ -37,19 +36,21 @@ impl Housekeeper {
             }
         };
         if let Err(error) = guarded::spawn("housekeeper", rounds) {
-            log::warn!("idle transfers will not give their connections back: no thread: {error}");
+            log::warn!(
+                "idle transfers will not return their connections: cannot start a thread: {error}"
+            );
         }
     }
 
-    /// No round begins after this.
+    /// Prevents further rounds.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
-/// One round; whether there is another.
+/// Runs one round. Returns whether there is another.
 fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
-    // Waits with a handle of the server alone, so that the vfs can go meanwhile.
+    // The wait holds only the remote, so that the vfs can be dropped in the meantime.
     let Some(remote) = house.upgrade().map(|vfs| vfs.remote.clone()) else {
         return false;
     };
@@ -69,7 +70,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     }
     drop(vfs);
     if in_need {
-        // What is read right now is not idle yet; it may be when this has passed.
+        // Transfers that are being read are not idle yet, but may be after this time.
         std::thread::sleep(IDLE_IN_NEED);
     }
     true

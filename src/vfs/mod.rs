@@ -1,24 +1,24 @@
-//! The file system's operations in POSIX words: inodes, open files, streams and spools.
+//! The file system operations in POSIX terms: inodes, open files, streams and spools.
 //!
-//! An operation comes in two forms where it may need the server: one that answers from memory or
-//! says that it cannot (`cached_…`, `try_…`), and one that waits. The vfs asks the cache, on a
-//! miss the server, and then tells the cache; it changes what it remembers only after the server
-//! agreed.
+//! An operation that may need the server has two forms: one that answers from memory or returns
+//! that it cannot (`cached_…`, `try_…`), and one that waits. The vfs asks the cache first, then the
+//! server, and updates the cache with the reply. It changes cached state only after the server has
+//! accepted a change.
 //!
 //! | folder | what it holds |
 //! |---|---|
 //! | `ops` | the operations: `lookup`, `open`, `read`, `write`, `close`, `rename` and others |
 //! | `file` | the open file: its contents, its spool, its upload after close |
-//! | `read` | the way in: streams, the pinned version, resumable and parallel downloads |
-//! | `write` | the way out: the uploader, the writeback queue, recovery after a crash |
-//! | `prefetch` | what is asked or fetched before anybody asks for it |
+//! | `read` | downloads: streams, the pinned version, resumable and parallel downloads |
+//! | `write` | uploads: the uploader, the writeback queue, recovery after a crash |
+//! | `prefetch` | requests and downloads before a program asks for them |
 //! | `table` | inodes and handles |
-//! | `local` | spool files and how much disk they may take |
+//! | `local` | spool files and the disk space that they may take |
 //!
 //! Locks, in the order in which they may be taken: a file's append lock, the inode table, a file's
-//! state; a handle table, an open listing and the queue of what waits to be stored stand alone.
-//! None is held across the network. A file's gate is no lock of data: who holds it may wait for the
-//! server, and no FUSE loop ever waits for it.
+//! state. A handle table, an open listing and the writeback queue are locked alone. No lock is held
+//! across the network. A file's gate is not a data lock: its holder may wait for the server, and no
+//! FUSE loop ever waits for it.
 
 mod attr;
 pub mod errno;
@@ -62,65 +62,66 @@ use table::inode::Inodes;
 use transfers::Transfers;
 use write::writeback::Writeback;
 
-/// Streams from one open file at once: a reader that jumps between a few places keeps them all.
+/// Maximum number of streams per open file. A reader that jumps between a few places keeps one for
+/// each.
 const STREAMS_PER_FILE: usize = 3;
 
-/// How the mount shows and keeps files.
+/// Options of the mounted file system.
 #[derive(Debug, Clone)]
 pub struct VfsOptions {
-    /// Owner shown of every file.
+    /// Owner shown for every file.
     pub uid: u32,
-    /// Group shown of every file.
+    /// Group shown for every file.
     pub gid: u32,
-    /// Bits taken away from every file's mode; `None` shows the server's mode as it is.
+    /// Bits removed from every file's mode; `None` shows the server's mode unchanged.
     pub fmask: Option<u32>,
-    /// Bits taken away from every directory's mode.
+    /// Bits removed from every directory's mode.
     pub dmask: Option<u32>,
-    /// No change is sent to the server.
+    /// Whether all changes are refused.
     pub read_only: bool,
-    /// How long a directory's listing is believed.
+    /// How long directory listings are cached.
     pub dir_ttl: Duration,
-    /// How long what the server said of a file is good enough to open it by.
+    /// Maximum age of cached attributes at open; older ones are revalidated.
     pub open_ttl: Duration,
-    /// How long the kernel may keep an entry's attributes; never longer than the listing lives.
+    /// How long the kernel may cache an entry's attributes; never longer than the listing.
     pub attr_ttl: Duration,
-    /// Most bytes that one stream of an open file is read ahead.
+    /// Maximum read-ahead of one stream of an open file, in bytes.
     pub read_ahead: usize,
-    /// Longest wait for bytes of a file: a backstop behind the network's own deadlines.
+    /// Maximum wait for bytes of a file: a safety net behind the network's own deadlines.
     pub timeout: Duration,
-    /// Most bytes of listings held.
+    /// Maximum size of the listing cache in bytes.
     pub cache_bytes: usize,
-    /// Most bytes of all spool files together.
+    /// Maximum size of all spool files together, in bytes.
     pub spool_size: Option<u64>,
-    /// Closed files are stored in the background; the journal must be kept for that.
+    /// Whether closed files are stored in the background. Requires a journal.
     pub writeback: bool,
-    /// The kernel keeps no pages of files.
+    /// Whether the kernel's page cache is bypassed for all files.
     pub direct_io: bool,
 }
 
-/// The mounted tree; shared between the FUSE threads.
+/// The mounted tree, shared between the FUSE threads.
 #[derive(Debug)]
 pub struct Vfs {
     options: VfsOptions,
     root: RemotePath,
     remote: Remote,
     cache: Arc<Cache<remote::Error>>,
-    /// What is asked before anybody asks for it.
+    /// Requests listings and files before programs ask for them.
     prefetcher: Prefetcher,
     inodes: Arc<Inodes>,
     services: Arc<FileServices>,
     files: Handles<FileHandle>,
     directories: Handles<DirectoryHandle>,
     space: StatfsCache,
-    /// Stands for the times that no server tells.
+    /// Shown for times that the server does not report.
     mounted: SystemTime,
     housekeeper: Housekeeper,
     writeback: Arc<Writeback>,
 }
 
 impl Vfs {
-    /// The tree below `root` on `remote`, its spool files noted in `journal`. Sends nothing; that
-    /// `root` is a directory was checked before.
+    /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
+    /// Sends nothing; the caller has checked that `root` is a directory.
     pub fn new(
         remote: Remote,
         root: RemotePath,
@@ -170,10 +171,10 @@ impl Vfs {
         vfs
     }
 
-    /// Waits until what is being stored is stored; for after the unmount.
+    /// Waits after the unmount until everything is stored.
     ///
-    /// What a program still has open, neither closed nor synced, is half a file: it is given up,
-    /// and the server keeps what it had.
+    /// A file that a program still has open, neither closed nor synced, is incomplete. It is
+    /// discarded, and the server keeps its old contents.
     pub fn drain(&self) {
         self.housekeeper.stop();
         self.prefetcher.stop();
@@ -183,18 +184,18 @@ impl Vfs {
             if handle.stores && handle.file.discard_unclosed() {
                 let path = self.inodes.path(handle.file.ino());
                 let path = path.map_or("a file".to_owned(), |path| path.to_string());
-                log::warn!("{path} was still open for writing: the server keeps what it had");
+                log::warn!("{path} was still open for writing; the server keeps its old contents");
             }
         }
     }
 
-    /// Logs what the next mount is to store, where this one ends before it could.
+    /// Logs the files that the next mount will store because this one ended before it could.
     pub fn log_pending(&self) {
         self.services.spools.log_pending();
     }
 
-    /// Takes leave of the server, when all is [stored](Self::drain): clears away what was
-    /// left there and ends the sessions.
+    /// Disconnects from the server after [`Self::drain`]: cleans up leftovers and closes the
+    /// sessions.
     pub fn disconnect(&self) {
         self.discard_all_hidden();
         self.remote.clear_orphans();

@@ -1,5 +1,4 @@
-//! The contents of files that are under way, for `ftpfs status`: no more than there are
-//! connections.
+//! File transfers in progress, for `ftpfs status`; at most one per connection.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,29 +7,29 @@ use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
 
-/// A file under way.
+/// A transfer in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// Which.
+    /// The file's path on the server.
     pub path: RemotePath,
-    /// Which way.
+    /// Its direction.
     pub direction: Direction,
-    /// Bytes so far.
+    /// Number of bytes transferred so far.
     pub bytes: u64,
-    /// For how long.
+    /// Time since it started.
     pub lasting: Duration,
 }
 
-/// Which way bytes go.
+/// The direction of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the server.
     Download,
-    /// To it.
+    /// To the server.
     Upload,
 }
 
-/// All of them; shared by handle.
+/// All transfers. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Transfers(Arc<Mutex<TransferTable>>);
 
@@ -48,7 +47,7 @@ struct UnderWay {
     began: Instant,
 }
 
-/// A transfer's place among them; it ends with this.
+/// The entry of a transfer, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct TransferGuard {
     transfers: Transfers,
@@ -57,7 +56,7 @@ pub(super) struct TransferGuard {
 }
 
 impl Transfers {
-    /// One more.
+    /// Adds a transfer.
     pub(super) fn begin(&self, path: RemotePath, direction: Direction) -> TransferGuard {
         let bytes = Arc::new(AtomicU64::new(0));
         let under_way = UnderWay {
@@ -78,7 +77,7 @@ impl Transfers {
         }
     }
 
-    /// Those of now, the longest lasting first.
+    /// Returns the current transfers, the longest running first.
     pub(super) fn now(&self) -> Vec<Transfer> {
         self.with(|table| {
             let under_way = table.under_way.values();
@@ -94,13 +93,13 @@ impl Transfers {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut TransferTable) -> T) -> T {
-        // Nothing under it can panic half way.
+        // Nothing that runs under the lock can panic between two changes.
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl TransferGuard {
-    /// So many bytes more.
+    /// Adds `bytes` to the transfer's count.
     pub(super) fn moved(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }

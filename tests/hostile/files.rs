@@ -169,7 +169,7 @@ fn a_server_that_takes_rest_and_begins_at_the_start_is_found_out() {
         let opened = File::open(victim.mount.join("file")).unwrap();
         opened.read_exact_at(&mut read, tail.start as u64).unwrap();
         assert!(read == content[tail.clone()], "{tail:?}");
-        assert_eq!(victim.said("begins at the start"), 1, "{tail:?}");
+        assert_eq!(victim.said("starts at the beginning"), 1, "{tail:?}");
         victim.lives_within(MODEST);
     }
 }

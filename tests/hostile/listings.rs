@@ -25,7 +25,7 @@ fn a_listing_without_an_end_takes_its_share_of_memory_and_no_more() {
         libc::EPROTO,
     );
     assert_eq!(
-        victim.said("MiB of memory: see -o cache_size"),
+        victim.said("MiB of memory; see -o cache_size"),
         1,
         "{}",
         victim.mount.log()
@@ -73,7 +73,7 @@ fn listings_by_stat_that_flood_it_share_one_bound() {
         }
     });
     assert!(
-        victim.said("MiB of memory: see -o cache_size") >= 1,
+        victim.said("MiB of memory; see -o cache_size") >= 1,
         "{}",
         victim.mount.log()
     );

@@ -201,7 +201,7 @@ fn a_mount_whose_program_was_killed_is_told_how_to_be_rid_of() {
     program.wait().unwrap();
     let message = failure(user.command(&["h:", "mnt"]));
     crate::support::run_with("fusermount3", &["-u".as_ref(), user.mountpoint.as_os_str()]);
-    assert_says(&message, "is a mount whose program is gone");
+    assert_says(&message, "is a mount whose program has ended");
     assert_says(&message, "fusermount3 -u ");
 }
 
@@ -276,7 +276,7 @@ fn nothing_ftpfs_needs_may_be_inside_the_mountpoint() {
     assert_says(&message, "the spool directory");
     assert_says(
         &user.is_refused("h:", &["-o", "spool=none"]),
-        "cannot keep written files in",
+        "cannot store written files in",
     );
 }
 

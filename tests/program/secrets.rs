@@ -274,7 +274,7 @@ fn a_file_with_a_password_that_others_can_read_is_refused() {
         let message = home.refusal(arguments);
         let path = home.path().join(file);
         let words = format!(
-            "{} holds a password and can be read by others",
+            "{} contains a password and can be read by others",
             path.display()
         );
         assert!(message.contains(&words), "{message}");

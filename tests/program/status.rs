@@ -255,7 +255,7 @@ fn a_killed_mount_is_said_to_be_gone() {
     shell(Path::new("/"), &format!("kill -9 {}", mount.pid()));
     let gone = wait_for(SOON, || {
         let output = ftpfs(&["status", point.to_str().unwrap()]);
-        String::from_utf8_lossy(&output.stderr).contains("is gone; unmount it")
+        String::from_utf8_lossy(&output.stderr).contains("has ended; unmount it")
     });
     assert!(gone && is_mounted(&point));
     assert!(!socket.exists());
@@ -396,7 +396,7 @@ fn what_cannot_be_cleared_away_is_listed() {
     assert!(wait_for(SOON, || asked(mount.path(), listed) == "['/.ftpfs-']"));
     let text = status_of(mount.path());
     assert!(
-        text.contains("is to be cleared away, next try in "),
+        text.contains("remains to be cleaned up, next attempt in "),
         "{text}"
     );
     faults.clear();

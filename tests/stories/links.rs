@@ -60,7 +60,7 @@ stories! {
         assert!(is_link(&mount.join("to-outside")));
         assert_errno(fs::read_link(mount.join("to-outside")), libc::EACCES);
         assert_errno(fs::read(mount.join("to-outside")), libc::EACCES);
-        assert!(mount.log().contains("/sub/to-outside leads to ../outside, which is not below /sub"), "{}", mount.log());
+        assert!(mount.log().contains("/sub/to-outside points to ../outside, which is not below /sub"), "{}", mount.log());
     }
 
     /// As what the server finds behind them, outside of what is mounted, too.

@@ -292,7 +292,7 @@ fn check_says_which_proxy_it_went_by() {
         .output()
         .unwrap();
     let report = String::from_utf8(output.stdout).unwrap();
-    assert_says(&report, &format!("by the proxy {}", proxy.url("http")));
+    assert_says(&report, &format!("through the proxy {}", proxy.url("http")));
     for secret in TestProxy::secrets() {
         assert!(!report.contains(secret), "{report}");
     }

@@ -392,7 +392,7 @@ fn what_is_refused_until_the_end_waits_for_the_next_mount() {
     let (status, log) = mount.end_within(SOON, Ending::Unmount);
     assert!(status.success(), "{log}");
     assert!(
-        log.contains("/file is not stored yet: the next mount"),
+        log.contains("/file is not stored yet; the next mount"),
         "{log}"
     );
     server.embedded().unwrap().faults().clear();

@@ -1,4 +1,4 @@
-//! How the server is spoken to.
+//! Options for the connection to the server.
 
 use super::{Group, Set, Spec, flag, valued};
 use crate::cli::value;
@@ -24,7 +24,7 @@ pub(super) static SPECS: &[Spec] = &[
         "connections",
         "N",
         "8",
-        "Keep at most N connections to the server; fewer where it allows fewer",
+        "Open at most N connections to the server; fewer if it allows fewer",
         |to, value| {
             to.connections = value::number(value, 1..=256, "a number from 1 to 256")?;
             Ok(())
@@ -35,7 +35,7 @@ pub(super) static SPECS: &[Spec] = &[
         "timeout",
         "SECONDS",
         "30",
-        "Longest silence of the server in a reply or a transfer",
+        "Maximum time without data from the server in a reply or a transfer",
         |to, value| {
             to.timeout = value::deadline(value)?;
             Ok(())
@@ -46,7 +46,7 @@ pub(super) static SPECS: &[Spec] = &[
         "connect_timeout",
         "SECONDS",
         "10",
-        "Longest wait for a connection to be made",
+        "Maximum time to establish a connection",
         |to, value| {
             to.connect_timeout = value::deadline(value)?;
             Ok(())
@@ -56,7 +56,7 @@ pub(super) static SPECS: &[Spec] = &[
         name: "proxy",
         placeholder: "URL",
         default: "the environment's",
-        help: "Connect by a proxy: socks5://, socks5h:// or http:// with [user:password@]host:port; none for none",
+        help: "Connect through a proxy: socks5://, socks5h:// or http:// with [user:password@]host:port; none disables it",
         group: Group::Connection,
         set: Set::Secret(|to, value| {
             to.proxy = value::proxy(value)?;
@@ -66,7 +66,7 @@ pub(super) static SPECS: &[Spec] = &[
     flag(
         Group::Connection,
         "active",
-        "Have the server connect to this machine for data (EPRT, PORT) instead of the other way",
+        "Use active mode: the server connects to this machine for data (EPRT, PORT)",
         |to| to.active = true,
     ),
     valued(
@@ -74,7 +74,7 @@ pub(super) static SPECS: &[Spec] = &[
         "active_ports",
         "A-B",
         "any",
-        "With active: listen at one of the ports from A to B, which a firewall lets through",
+        "With active: listen on a port from A to B, which the firewall allows",
         |to, value| {
             to.local.active_ports = Some(value::ports(value)?);
             Ok(())
@@ -85,7 +85,7 @@ pub(super) static SPECS: &[Spec] = &[
         "active_address",
         "ADDRESS",
         "the connection's own",
-        "With active: have the server connect to ADDRESS, which is translated to this machine's",
+        "With active: make the server connect to ADDRESS, which NAT translates to this machine's",
         |to, value| {
             to.local.active_address = Some(value::address(value)?);
             Ok(())
@@ -96,7 +96,7 @@ pub(super) static SPECS: &[Spec] = &[
         "bind",
         "ADDRESS",
         "by the routing table",
-        "Connect from this address of this machine, or by this network interface",
+        "Connect from this local address, or over this network interface",
         |to, value| {
             to.local.bind = Some(value::bind(value)?);
             Ok(())
@@ -107,7 +107,7 @@ pub(super) static SPECS: &[Spec] = &[
         "without",
         "NAME[+NAME...]",
         "",
-        "Do not use these capabilities of the server: pipeline, epsv, mlsd, stat, rang, mfmt, utf8 and others that ftpfs check lists",
+        "Do not use these server capabilities: pipeline, epsv, mlsd, stat, rang, mfmt, utf8 and others that ftpfs check lists",
         |to, value| {
             to.without.extend(value::capabilities(value)?);
             Ok(())
@@ -117,7 +117,7 @@ pub(super) static SPECS: &[Spec] = &[
         name: "login_command",
         placeholder: "COMMAND",
         default: "",
-        help: "Send COMMAND after each login, for servers that need one of their own; repeat for more",
+        help: "Send COMMAND after each login, for servers that require it; can be repeated",
         group: Group::Connection,
         set: Set::Secret(|to, value| {
             to.login_commands.push(value::ftp_command(value)?);
@@ -127,7 +127,7 @@ pub(super) static SPECS: &[Spec] = &[
     flag(
         Group::Connection,
         "pasv_address",
-        "Trust the address in the server's answer to PASV instead of using the server's own",
+        "Connect to the address in the server's PASV reply instead of the server's own",
         |to| to.pasv_address = true,
     ),
 ];

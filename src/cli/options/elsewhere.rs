@@ -1,10 +1,10 @@
-//! What mount(8) and its like pass along.
+//! Options that mount(8) and similar programs pass along.
 
 use super::{Spec, ignored};
 
 pub(super) static SPECS: &[Spec] = &[
-    // A server's word must not make a program run as root or a name a device, so these two cannot
-    // be undone; mount.fuse3 adds suid and dev unasked.
+    // A server must not be able to make a program run as root or a name act as a device, so these
+    // two cannot be undone. mount.fuse3 adds suid and dev without being asked.
     ignored("suid"),
     ignored("nosuid"),
     ignored("dev"),

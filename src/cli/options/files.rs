@@ -1,4 +1,4 @@
-//! What files look like, and how they are stored.
+//! Options for how files look and how they are stored.
 
 use super::{Group, Spec, flag, valued};
 use crate::cli::value;
@@ -9,7 +9,7 @@ pub(super) static SPECS: &[Spec] = &[
         "atomic",
         "HOW",
         "auto",
-        "Overwrite files at once: always or not at all (require), where the server can (auto), or in place (never)",
+        "Atomic replace: require, auto (when the server can), never (overwrite in place)",
         |to, value| {
             to.atomic = value::atomic(value)?;
             Ok(())
@@ -20,7 +20,7 @@ pub(super) static SPECS: &[Spec] = &[
         "verify",
         "HOW",
         "digest",
-        "Look at each upload by its size, or by its digest, too, where the server tells one",
+        "Verify each upload by its size, or also by its digest if the server supports one",
         |to, value| {
             to.verify = value::verify(value)?;
             Ok(())
@@ -29,13 +29,13 @@ pub(super) static SPECS: &[Spec] = &[
     flag(
         Group::Files,
         "writeback",
-        "Let close return when the local disk has a file, and store it in the background",
+        "Return from close when the local disk has the file, and store it in the background",
         |to| to.writeback = true,
     ),
     flag(
         Group::Files,
         "direct_io",
-        "Read past the kernel's page cache: faster where a near server is read once in large pieces, else slower",
+        "Bypass the kernel's page cache: faster for a nearby server that is read once in large blocks, otherwise slower",
         |to| to.direct_io = true,
     ),
     valued(
@@ -43,7 +43,7 @@ pub(super) static SPECS: &[Spec] = &[
         "symlinks",
         "HOW",
         "show",
-        "Show links as links that stay inside the mount, show what the server finds behind them (follow), or hide them",
+        "Show links that stay inside the mount (show), show their targets instead (follow), or hide them",
         |to, value| {
             to.symlinks = value::links(value)?;
             Ok(())
@@ -54,7 +54,7 @@ pub(super) static SPECS: &[Spec] = &[
         "charset",
         "NAME",
         "none: names byte for byte",
-        "The charset of the server's names, such as windows-1252, koi8-r or shift_jis",
+        "Charset of file names on the server, such as windows-1252, koi8-r or shift_jis",
         |to, value| {
             to.charset = value::charset(value)?;
             Ok(())
@@ -64,8 +64,8 @@ pub(super) static SPECS: &[Spec] = &[
         Group::Files,
         "timezone",
         "ZONE",
-        "found out; UTC on vsftpd",
-        "The zone of the times that the server shows, such as UTC, +02:00 or Europe/Berlin",
+        "detected; UTC on vsftpd",
+        "Time zone of the times that the server lists, such as UTC, +02:00 or Europe/Berlin",
         |to, value| {
             to.timezone = Some(value::time_zone(value)?);
             Ok(())
@@ -76,7 +76,7 @@ pub(super) static SPECS: &[Spec] = &[
         "dir_ttl",
         "SECONDS",
         "20",
-        "How long a directory's listing is believed",
+        "How long directory listings are cached",
         |to, value| {
             to.dir_ttl = value::seconds(value)?;
             Ok(())
@@ -87,7 +87,7 @@ pub(super) static SPECS: &[Spec] = &[
         "open_ttl",
         "SECONDS",
         "1",
-        "How old what is known of a file may be when it is opened; older is asked for",
+        "Maximum age of cached attributes at open; older ones are revalidated",
         |to, value| {
             to.open_ttl = value::seconds(value)?;
             Ok(())
@@ -98,7 +98,7 @@ pub(super) static SPECS: &[Spec] = &[
         "attr_ttl",
         "SECONDS",
         "20",
-        "How long the kernel keeps attributes; never longer than the listing they are from",
+        "How long the kernel caches attributes; never longer than the listing that contains them",
         |to, value| {
             to.attr_ttl = value::seconds(value)?;
             Ok(())
@@ -109,7 +109,7 @@ pub(super) static SPECS: &[Spec] = &[
         "uid",
         "N",
         "the mounting user",
-        "Owner shown of every file",
+        "Owner shown for every file",
         |to, value| {
             to.uid = Some(value::number(value, 0..=u32::MAX - 1, "a user id")?);
             Ok(())
@@ -120,7 +120,7 @@ pub(super) static SPECS: &[Spec] = &[
         "gid",
         "N",
         "the mounting user's group",
-        "Group shown of every file",
+        "Group shown for every file",
         |to, value| {
             to.gid = Some(value::number(value, 0..=u32::MAX - 1, "a group id")?);
             Ok(())
@@ -131,7 +131,7 @@ pub(super) static SPECS: &[Spec] = &[
         "umask",
         "OCTAL",
         "none: the server's modes",
-        "Permission bits taken away from all files and directories",
+        "Permission bits removed from all files and directories",
         |to, value| {
             to.umask = Some(value::mask(value)?);
             Ok(())
@@ -142,7 +142,7 @@ pub(super) static SPECS: &[Spec] = &[
         "fmask",
         "OCTAL",
         "umask",
-        "Permission bits taken away from all that is not a directory",
+        "Permission bits removed from everything that is not a directory",
         |to, value| {
             to.fmask = Some(value::mask(value)?);
             Ok(())
@@ -153,7 +153,7 @@ pub(super) static SPECS: &[Spec] = &[
         "dmask",
         "OCTAL",
         "umask",
-        "Permission bits taken away from directories",
+        "Permission bits removed from directories",
         |to, value| {
             to.dmask = Some(value::mask(value)?);
             Ok(())

@@ -1,4 +1,4 @@
-//! What is logged, and where.
+//! Options for the log.
 
 use super::{Group, Spec, valued};
 use crate::cli::value;
@@ -9,7 +9,7 @@ pub(super) static SPECS: &[Spec] = &[
         "log_level",
         "LEVEL",
         "warn",
-        "How much is logged: error, warn, info, debug or trace",
+        "Log level: error, warn, info, debug or trace",
         |to, value| {
             to.log_level = value::log_level(value)?;
             Ok(())
@@ -19,7 +19,7 @@ pub(super) static SPECS: &[Spec] = &[
         Group::Log,
         "log_file",
         "FILE",
-        "the terminal in the foreground, else syslog",
+        "the terminal in the foreground, otherwise syslog",
         "Append the log to FILE",
         |to, value| {
             to.log_file = Some(value::path(value)?);

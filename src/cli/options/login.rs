@@ -1,4 +1,4 @@
-//! Who logs in, and where the password comes from.
+//! Options for the login and the origin of its password.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub(super) static SPECS: &[Spec] = &[
         name: "user",
         placeholder: "NAME",
         default: "the source's, else netrc's, else anonymous",
-        help: "Log in as NAME; without a value it is mount(8)'s `user` and ignored",
+        help: "Log in as NAME; without a value, it is `user` of mount(8) and ignored",
         group: Group::Login,
         set: Set::Optional(|to, value| {
             if let Some(value) = value {
@@ -37,7 +37,7 @@ pub(super) static SPECS: &[Spec] = &[
     Spec {
         name: "netrc",
         placeholder: "FILE",
-        default: "~/.netrc, where there is one",
+        default: "~/.netrc, if it exists",
         help: "Read user, password and account from FILE, or from ~/.netrc, which then must exist",
         group: Group::Login,
         set: Set::Optional(|to, value| {

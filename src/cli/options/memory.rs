@@ -1,12 +1,12 @@
-//! How much memory and disk may be used.
+//! Options for memory and disk usage.
 
 use super::{Group, Spec, valued};
 use crate::cli::value;
 
-/// The least that is worth reading ahead: one request of the kernel.
+/// Minimum read-ahead in bytes: one request of the kernel.
 const LEAST_READ_AHEAD: u64 = 128 << 10;
 
-/// The least a cache or a spool can work with.
+/// Minimum size in bytes with which a cache or a spool can work.
 const LEAST_CACHE: u64 = 1 << 20;
 
 pub(super) static SPECS: &[Spec] = &[
@@ -15,7 +15,7 @@ pub(super) static SPECS: &[Spec] = &[
         "read_ahead",
         "SIZE",
         "4M",
-        "Most memory that one open file is read ahead into",
+        "Maximum read-ahead of one open file",
         |to, value| {
             to.read_ahead = value::memory_size(value, LEAST_READ_AHEAD)?;
             Ok(())
@@ -26,7 +26,7 @@ pub(super) static SPECS: &[Spec] = &[
         "cache_size",
         "SIZE",
         "64M",
-        "Most memory for directory listings; 8 times as much, or 128M, while they are received",
+        "Maximum memory for directory listings; 8 times as much, or 128M, while they are received",
         |to, value| {
             to.cache_size = value::memory_size(value, LEAST_CACHE)?;
             Ok(())
@@ -37,7 +37,7 @@ pub(super) static SPECS: &[Spec] = &[
         "spool",
         "DIR",
         "the state directory",
-        "Where written files are kept until the server has them",
+        "Directory for written files until the server has them",
         |to, value| {
             to.spool = Some(value::path(value)?);
             Ok(())
@@ -48,7 +48,7 @@ pub(super) static SPECS: &[Spec] = &[
         "spool_size",
         "SIZE",
         "none: the disk's",
-        "Most disk space for written files, and for parts of far ones that are read",
+        "Maximum disk space for written files, and for downloaded parts of distant ones",
         |to, value| {
             to.spool_size = Some(value::size(value, LEAST_CACHE)?);
             Ok(())

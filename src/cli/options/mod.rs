@@ -1,5 +1,5 @@
-//! The `-o` options: the one table that parsing, `--help`, the man page and the README come from, a
-//! file for each heading.
+//! The `-o` options: the table from which the parser, `--help`, the man page and the README are
+//! generated, one file per heading.
 
 mod connection;
 mod elsewhere;
@@ -19,19 +19,19 @@ use super::value::Expected;
 
 /// One option.
 pub(super) struct Spec {
-    /// As typed before the `=`. A `*` at the end stands for any ending.
+    /// The name before the `=`. A `*` at the end stands for any ending.
     pub(super) name: &'static str,
-    /// What stands behind the `=`, in capitals; empty for an option without a value.
+    /// The placeholder after the `=`, in capitals; empty for an option without a value.
     pub(super) placeholder: &'static str,
-    /// The default, as it would be typed or in words; empty for none.
+    /// The default, as typed or described; empty for none.
     pub(super) default: &'static str,
-    /// One sentence without its full stop.
+    /// One sentence without a full stop.
     pub(super) help: &'static str,
     pub(super) group: Group,
     pub(super) set: Set,
 }
 
-/// Under which heading an option is shown.
+/// The heading under which an option is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Login,
@@ -45,7 +45,7 @@ pub(super) enum Group {
 }
 
 impl Group {
-    /// All, in the order they are shown.
+    /// All headings, in display order.
     pub(super) const ALL: [Self; 8] = [
         Self::Login,
         Self::Connection,
@@ -66,22 +66,22 @@ impl Group {
             Self::Memory => "Memory and disk",
             Self::Log => "Log",
             Self::Mount => "Mount",
-            Self::Elsewhere => "Taken and ignored, for they are mount(8)'s or change nothing here",
+            Self::Elsewhere => "Accepted and ignored: options of mount(8), or without effect here",
         }
     }
 }
 
-/// What an option does.
+/// The effect of an option.
 pub(super) enum Set {
-    /// Stands alone.
+    /// Takes no value.
     Flag(fn(&mut Settings)),
-    /// Needs a value.
+    /// Requires a value.
     Value(fn(&mut Settings, &OsStr) -> Result<(), Expected>),
-    /// Needs a value, which may hold a password: no message repeats it.
+    /// Requires a value that may contain a password, so no message repeats it.
     Secret(fn(&mut Settings, &OsStr) -> Result<(), Expected>),
     /// May have a value.
     Optional(fn(&mut Settings, Option<&OsStr>) -> Result<(), Expected>),
-    /// Changes nothing, whatever its value.
+    /// Has no effect, with or without a value.
     Nothing,
 }
 
@@ -130,7 +130,7 @@ const fn ignored(name: &'static str) -> Spec {
     }
 }
 
-/// Every option there is, in the order they are shown.
+/// Returns all options in display order.
 pub(super) fn all() -> impl Iterator<Item = &'static Spec> {
     [
         login::SPECS,

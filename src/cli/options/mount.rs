@@ -1,4 +1,4 @@
-//! What the kernel is told.
+//! Options for the kernel.
 
 use super::{Group, Spec, flag, valued};
 use crate::cli::value;
@@ -12,16 +12,21 @@ pub(super) static SPECS: &[Spec] = &[
     flag(Group::Mount, "rw", "Undo ro", |to| {
         to.read_only = false;
     }),
-    flag(Group::Mount, "noexec", "Run no programs from it", |to| {
-        to.no_exec = true;
-    }),
+    flag(
+        Group::Mount,
+        "noexec",
+        "Do not allow programs on the mount to be executed",
+        |to| {
+            to.no_exec = true;
+        },
+    ),
     flag(Group::Mount, "exec", "Undo noexec", |to| {
         to.no_exec = false;
     }),
     flag(
         Group::Mount,
         "allow_other",
-        "Let all users in, not only the one who mounts; turns default_permissions on",
+        "Allow access by all users, not only the one who mounts; turns default_permissions on",
         |to| {
             to.sharing = Sharing::Everyone;
             to.default_permissions = true;
@@ -30,7 +35,7 @@ pub(super) static SPECS: &[Spec] = &[
     flag(
         Group::Mount,
         "allow_root",
-        "Let root in beside the user who mounts; turns default_permissions on",
+        "Allow access by root and the user who mounts; turns default_permissions on",
         |to| {
             to.sharing = Sharing::OwnerAndRoot;
             to.default_permissions = true;
@@ -39,19 +44,19 @@ pub(super) static SPECS: &[Spec] = &[
     flag(
         Group::Mount,
         "default_permissions",
-        "Have the kernel judge by the modes shown; else the server alone judges what its login may do",
+        "Make the kernel check permissions by the modes shown; otherwise only the server checks them",
         |to| to.default_permissions = true,
     ),
     flag(
         Group::Mount,
         "nonempty",
-        "Mount over a directory that is not empty",
+        "Allow mounting on a directory that is not empty",
         |to| to.nonempty = true,
     ),
     flag(
         Group::Mount,
         "auto_unmount",
-        "Unmount even when ftpfs is killed; needs allow_other or allow_root",
+        "Unmount even if ftpfs is killed; requires allow_other or allow_root",
         |to| to.auto_unmount = true,
     ),
     valued(
@@ -59,7 +64,7 @@ pub(super) static SPECS: &[Spec] = &[
         "fsname",
         "NAME",
         "the source, without its password",
-        "What is shown as the mount's source",
+        "Name shown as the mount's source",
         |to, value| {
             to.fsname = Some(conceal(&value::text(value)?));
             Ok(())
@@ -70,33 +75,28 @@ pub(super) static SPECS: &[Spec] = &[
         "subtype",
         "NAME",
         "ftpfs",
-        "What is shown behind `fuse.` as the mount's type",
+        "Name shown after `fuse.` as the mount's type",
         |to, value| {
             to.subtype = Some(value::text(value)?);
             Ok(())
         },
     ),
-    flag(
-        Group::Mount,
-        "sync",
-        "Write without the kernel's delay",
-        |to| {
-            to.sync = true;
-        },
-    ),
+    flag(Group::Mount, "sync", "Write synchronously", |to| {
+        to.sync = true;
+    }),
     flag(Group::Mount, "async", "Undo sync", |to| {
         to.sync = false;
     }),
     flag(
         Group::Mount,
         "dirsync",
-        "Change directories without the kernel's delay",
+        "Change directories synchronously",
         |to| to.dir_sync = true,
     ),
     flag(
         Group::Mount,
         "noatime",
-        "Do not keep times of access; FTP has none to keep",
+        "Do not update access times, which FTP does not have",
         |to| to.no_atime = true,
     ),
     flag(Group::Mount, "atime", "Undo noatime", |to| {

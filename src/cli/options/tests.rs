@@ -14,7 +14,7 @@ fn the_defaults_shown_are_the_defaults_used() {
     for spec in all() {
         let Set::Value(set) = spec.set else { continue };
         let mut settings = Settings::default();
-        // A default in words says what happens where there is no value.
+        // A default in words describes what happens without a value.
         if set(&mut settings, OsStr::new(spec.default)).is_ok()
             && ![
                 "uid",

@@ -1,4 +1,4 @@
-//! Whether the connection is protected, and whom to trust.
+//! Options for TLS and trust.
 
 use super::{Group, Set, Spec, flag, valued};
 use crate::cli::value;
@@ -7,8 +7,8 @@ pub(super) static SPECS: &[Spec] = &[
     Spec {
         name: "tls",
         placeholder: "require",
-        default: "on for ftpes:// and ftps://, else off",
-        help: "Protect everything by TLS (explicit, as ftpes:// does); a server that cannot is refused, never spoken to in the clear. `tls` and `tls=require` mean the same",
+        default: "on for ftpes:// and ftps://, otherwise off",
+        help: "Require TLS (explicit, as with ftpes://); never falls back to plaintext. `tls` and `tls=require` mean the same",
         group: Group::Tls,
         set: Set::Optional(|to, value| {
             if value.is_some_and(|value| value != "require") {
@@ -23,7 +23,7 @@ pub(super) static SPECS: &[Spec] = &[
         "cafile",
         "FILE",
         "the system's",
-        "Trust the certificates in FILE (PEM) and what they have signed, and no other",
+        "Trust only the certificates in FILE (PEM) and those that they have signed",
         |to, value| {
             to.cafile = Some(value::path(value)?);
             Ok(())
@@ -34,7 +34,7 @@ pub(super) static SPECS: &[Spec] = &[
         "fingerprint",
         "sha256:HEX",
         "",
-        "Trust the one server certificate with this digest, whatever else it says, and no other",
+        "Trust only the server certificate with this digest, whatever its other contents",
         |to, value| {
             to.fingerprint = Some(value::fingerprint(value)?);
             Ok(())
@@ -43,7 +43,7 @@ pub(super) static SPECS: &[Spec] = &[
     flag(
         Group::Tls,
         "insecure",
-        "Trust any certificate: anybody on the way can then read and change everything",
+        "Trust any certificate: anyone on the network path can then read and change everything",
         |to| to.insecure = true,
     ),
     valued(
@@ -51,7 +51,7 @@ pub(super) static SPECS: &[Spec] = &[
         "cert",
         "FILE",
         "",
-        "Show the server the client certificate in FILE (PEM)",
+        "Present the client certificate in FILE (PEM) to the server",
         |to, value| {
             to.cert = Some(value::path(value)?);
             Ok(())

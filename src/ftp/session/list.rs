@@ -60,7 +60,8 @@ impl Session {
     }
 
     /// Lists the directory `path`: by MLSD if the server has it, else by LIST. The entries are
-    /// held in memory, within the limit of [`ConnectOptions::listings`](crate::ftp::ConnectOptions).
+    /// held in memory, within the limit of
+    /// [`ConnectOptions::listings`](crate::ftp::ConnectOptions).
     ///
     /// # Errors
     /// Those of [`Session::list`], and [`Error::ListingTooLarge`] if the limit is reached.

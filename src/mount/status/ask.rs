@@ -1,4 +1,4 @@
-//! The other end of the control socket: finds a mount's and asks it.
+//! The client of the control socket: finds a mount's socket and requests its status.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -9,52 +9,52 @@ use std::time::Duration;
 use super::{Form, Sockets};
 use crate::mount::mountinfo;
 
-/// How long an answer may take.
+/// Maximum time for a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest answer, bytes: a thousand paths of the longest, and then some.
+/// Maximum size of a reply in bytes: room for a thousand paths of maximum length and more.
 const ANSWER: u64 = 64 << 20;
 
-/// Why there is no answer.
+/// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nothing is mounted there.
     #[error("nothing is mounted at {}", .0.display())]
     NotMounted(PathBuf),
-    /// Something else is.
+    /// Another file system is mounted there.
     #[error(
         "no ftpfs of yours answers for {}: {kind} {from} is mounted there", mountpoint.display()
     )]
     NotOurs {
-        /// Where.
+        /// The directory.
         mountpoint: PathBuf,
-        /// Its type.
+        /// The type of the file system.
         kind: String,
-        /// Its source.
+        /// The source of the file system.
         from: String,
     },
     /// Its ftpfs was killed.
-    #[error("the ftpfs of {path} is gone; unmount it: fusermount3 -u {path}", path = .0.display())]
+    #[error("the ftpfs of {path} has ended; unmount it: fusermount3 -u {path}", path = .0.display())]
     Gone(PathBuf),
-    /// It says nothing.
+    /// It does not respond.
     #[error("the ftpfs of {} does not answer: {error}", of.display())]
     Silent {
-        /// Its mountpoint, or its socket.
+        /// Its mountpoint or its socket.
         of: PathBuf,
-        /// How that shows.
+        /// The cause.
         error: io::Error,
     },
-    /// The sockets cannot be looked at.
+    /// The directory of the sockets cannot be read.
     #[error("cannot look for mounts: {0}")]
     Sockets(io::Error),
 }
 
-/// What was answered, in the form that was asked for.
+/// The reply in the requested format.
 pub type StatusAnswer = String;
 
-/// Asks the mount at `mountpoint`.
+/// Requests the status of the mount at `mountpoint`.
 ///
 /// # Errors
-/// None of this user's mounts is there, or it does not answer.
+/// No mount of this user is there, or it does not respond.
 pub fn at(sockets: &Sockets, mountpoint: &Path, form: Form) -> Result<StatusAnswer, AskError> {
     let silent = |error| AskError::Silent {
         of: mountpoint.to_owned(),
@@ -73,7 +73,7 @@ pub fn at(sockets: &Sockets, mountpoint: &Path, form: Form) -> Result<StatusAnsw
         match ask(&socket, form) {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => was_killed = true,
-            // It ended meanwhile.
+            // The mount has ended in the meantime.
             Err(error) if is_no_socket(&error) => {}
             Err(error) => return Err(silent(error)),
         }
@@ -93,7 +93,7 @@ pub(super) fn is_dead(socket: &Path) -> bool {
     UnixStream::connect(socket).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Removes the socket of a mount that was killed. Another asker may be faster.
+/// Removes the socket of a mount that was killed. Another client may have removed it first.
 pub(super) fn remove(socket: &Path) {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -103,16 +103,17 @@ pub(super) fn remove(socket: &Path) {
     }
 }
 
-/// Asks all mounts of this user, also those that are unmounted and store what is left.
+/// Requests the status of all mounts of this user, including those that are unmounted and still
+/// store files.
 ///
 /// # Errors
-/// One of them does not answer.
+/// One of them does not respond.
 pub fn all(sockets: &Sockets, form: Form) -> Result<Vec<StatusAnswer>, AskError> {
     let mut answers = Vec::new();
     for socket in sockets.all().map_err(AskError::Sockets)? {
         match ask(&socket, form) {
             Ok(answer) => answers.extend(answer),
-            // It ended meanwhile.
+            // The mount has ended in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(AskError::Silent { of: socket, error }),
         }
@@ -120,7 +121,8 @@ pub fn all(sockets: &Sockets, form: Form) -> Result<Vec<StatusAnswer>, AskError>
     Ok(answers)
 }
 
-/// None where its mount was killed; the socket is removed then.
+/// Requests the status from one socket. If its mount was killed, removes the socket and returns
+/// `None`.
 fn ask(socket: &Path, form: Form) -> io::Result<Option<StatusAnswer>> {
     let mut connection = match UnixStream::connect(socket) {
         Ok(connection) => connection,
@@ -141,7 +143,7 @@ fn ask(socket: &Path, form: Form) -> io::Result<Option<StatusAnswer>> {
     Ok(Some(answer))
 }
 
-/// Root alone may look into another's directory; for others there is nothing to be seen.
+/// Only root may access another user's directory; for others it counts as missing.
 fn is_no_socket(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,4 +1,4 @@
-//! A report as JSON (RFC 8259): one object. Names stay; new ones may come.
+//! The status as JSON (RFC 8259): one object. Keys are stable; new ones may be added.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::ftp::{Finding, RemotePath};
 use crate::remote::Leftover;
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
-/// The whole object, with a line feed.
+/// Returns the object, with a line feed.
 pub(super) fn of(told: &Told<'_>) -> String {
     let (identity, report) = (told.identity, told.report);
     let findings: serde_json::Map<_, _> = report

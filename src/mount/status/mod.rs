@@ -1,9 +1,9 @@
-//! The control socket of a running mount, and who asks there: `ftpfs status`.
+//! The control socket of a running mount and its client, `ftpfs status`.
 //!
-//! The socket is in a directory of the user's alone. Its name is the mount's device number, so that
-//! it is found without touching the mount, and the process id, because the kernel gives the number
-//! to another mount while the first one still ends. One question a connection: a line, `text` or
-//! `json`; the answer is a [`Report`] in that form.
+//! The socket is in a directory that only the user can access. Its name contains the mount's device
+//! number, so that it is found without accessing the mount, and the process id, because the kernel
+//! may give the number to another mount while the first one is still ending. Each connection
+//! carries one request, a line with `text` or `json`. The reply is a [`Report`] in that format.
 
 mod ask;
 mod json;
@@ -25,12 +25,12 @@ use crate::vfs::{Report, Vfs};
 pub use ask::{AskError, StatusAnswer, all, at};
 pub use place::{Sockets, runtime_home};
 
-/// How long one who asks may take to say what, and to take the answer.
+/// How long a client may take to send its request and to receive the reply.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Longest question, bytes.
+/// Maximum size of a request in bytes.
 const QUESTION: u64 = 16;
 
-/// What of a mount does not change.
+/// Properties of a mount that do not change.
 #[derive(Debug, Clone)]
 pub(super) struct MountIdentity {
     pub(super) mountpoint: PathBuf,
@@ -41,7 +41,7 @@ pub(super) struct MountIdentity {
     pub(super) user: String,
 }
 
-/// How a report is wanted.
+/// The format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// For people.
@@ -50,10 +50,10 @@ pub enum Form {
     Json,
 }
 
-/// What is told of a mount.
+/// The content of a status reply.
 struct Told<'a> {
     identity: &'a MountIdentity,
-    /// It is unmounted, and stores what is left.
+    /// Whether it is unmounted and still storing files.
     is_ending: bool,
     report: &'a Report,
 }
@@ -67,7 +67,7 @@ impl Form {
     }
 }
 
-/// The socket of this mount; removed with this.
+/// The socket of this mount. Dropping it removes the socket.
 #[derive(Debug)]
 pub(super) struct Socket {
     path: PathBuf,
@@ -76,7 +76,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Answers for the mount whose device number is `device`.
+    /// Creates the socket of the mount whose device number is `device`.
     pub(super) fn open(
         sockets: &Sockets,
         device: &str,
@@ -107,15 +107,15 @@ impl Socket {
                     connection.and_then(|connection| answer(connection, &identity, is_ending, &vfs))
                 });
                 if let Some(Err(error)) = answered {
-                    log::debug!("a question for the status was not answered: {error}");
+                    log::debug!("cannot reply to a status request: {error}");
                 }
             }
         })?;
         Ok(socket)
     }
 
-    /// The mount is gone, and its device number may be another's soon: from now on only who asks
-    /// for all mounts is answered.
+    /// Stops replying to requests for this mountpoint after the unmount, because its device number
+    /// may soon belong to another mount. Requests for all mounts are still answered.
     pub(super) fn unmounted(&mut self) {
         self.is_ending.store(true, Ordering::Relaxed);
         let path = self.sockets.of_process(std::process::id());
@@ -134,8 +134,8 @@ impl Drop for Socket {
     }
 }
 
-/// A socket at `path`, which answers from its first moment: to an asker, one that refuses is that
-/// of a killed mount.
+/// Creates a socket at `path` that accepts connections from the first moment: clients take a socket
+/// that refuses them for that of a killed mount.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let unready = path.with_extension("new");
     ask::remove(&unready);
@@ -170,7 +170,7 @@ fn answer(
     connection.write_all(text.as_bytes())
 }
 
-/// The form that is asked for: a line that ends with a line feed.
+/// Reads the requested format: a line that ends with a line feed.
 fn question(connection: &mut UnixStream) -> io::Result<Form> {
     let mut line = String::new();
     BufReader::new(connection.take(QUESTION)).read_line(&mut line)?;
@@ -181,7 +181,7 @@ fn question(connection: &mut UnixStream) -> io::Result<Form> {
     asked.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// Shown of a path that is no UTF-8, as near as can be.
+/// Returns a path that is not UTF-8 in the closest readable form.
 fn lossy(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

@@ -1,5 +1,6 @@
-//! Where the control sockets are: `/run/ftpfs` for root, `$XDG_RUNTIME_DIR/ftpfs` for others (XDG
-//! Base Directory Specification), and `run` in ftpfs's state directory where that is not set.
+//! The directory of the control sockets: `/run/ftpfs` for root, `$XDG_RUNTIME_DIR/ftpfs` for other
+//! users (XDG Base Directory Specification), and `run` in ftpfs's state directory if that is not
+//! set.
 
 use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
@@ -13,15 +14,15 @@ use crate::sys;
 const ROOT_RUNTIME: &str = "/run";
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
-/// The end of a socket's name.
+/// The extension of a socket's name.
 const EXTENSION: &str = "sock";
 
 /// The directory of a user's control sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sockets(PathBuf);
 
-/// The directory of the control sockets; `state` is ftpfs's state directory, `variable` reads the
-/// environment. None where nothing tells of one.
+/// Returns the directory of the control sockets. `state` is ftpfs's state directory, and `variable`
+/// reads the environment. `None` if neither gives one.
 pub fn runtime_home(
     is_root: bool,
     state: Option<&Path>,
@@ -38,7 +39,7 @@ pub fn runtime_home(
 }
 
 impl Sockets {
-    /// Makes the directory, for this user alone.
+    /// Creates the directory, accessible only to this user.
     pub(super) fn make(&self) -> io::Result<()> {
         DirBuilder::new()
             .recursive(true)
@@ -56,12 +57,12 @@ impl Sockets {
         }
     }
 
-    /// The socket of the mount with this device number (`0:98`) that this process serves.
+    /// Returns the socket of the mount with this device number (`0:98`) and the given process.
     pub(super) fn of_mount(&self, device: &str, process: u32) -> PathBuf {
         self.0.join(format!("{device}-{process}.{EXTENSION}"))
     }
 
-    /// The sockets of all mounts that have or had this device number, the newest first.
+    /// Returns the sockets of all mounts that have or had this device number, the newest first.
     pub(super) fn of_device(&self, device: &str) -> io::Result<Vec<PathBuf>> {
         let is_of_it = |path: &Path| {
             let name = path.file_stem().and_then(OsStr::to_str);
@@ -70,18 +71,18 @@ impl Sockets {
         };
         let mut sockets = self.all()?;
         sockets.retain(|path| is_of_it(path));
-        // One that is gone by now is of no mount.
+        // A socket that no longer exists belongs to no mount.
         let made = |path: &PathBuf| fs::metadata(path).and_then(|it| it.modified()).ok();
         sockets.sort_by_cached_key(|path| Reverse(made(path)));
         Ok(sockets)
     }
 
-    /// The socket of a process whose mount is gone.
+    /// Returns the socket of a process whose mount has ended.
     pub(super) fn of_process(&self, process: u32) -> PathBuf {
         self.0.join(format!("ending-{process}.{EXTENSION}"))
     }
 
-    /// All of them, in the order of their names.
+    /// Returns all sockets, sorted by name.
     pub(super) fn all(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.0) {
             Ok(entries) => entries,

@@ -1,4 +1,4 @@
-//! A report for people.
+//! The status for people.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use super::{Told, lossy};
 use crate::ftp::Finding;
 use crate::vfs::{Direction, Report, Stage, Transfer, Waiting};
 
-/// All of it, a line a topic, and one for each file.
+/// Returns the report: one line per topic, and one for each file.
 pub(super) fn of(told: &Told<'_>) -> String {
     let (identity, report) = (told.identity, told.report);
     let mut text = String::new();
     let place = if told.is_ending {
-        "unmounted, storing what is left; it was at"
+        "unmounted, storing the remaining files; it was at"
     } else {
         "at"
     };
@@ -74,7 +74,7 @@ pub(super) fn of(told: &Told<'_>) -> String {
     for leftover in &report.leftovers {
         let next = time(leftover.next);
         let sentence = format!(
-            "{} is to be cleared away, next try in {next}",
+            "{} remains to be cleaned up, next attempt in {next}",
             leftover.path
         );
         line(&mut text, "leftover", &sentence);
@@ -125,14 +125,14 @@ fn one_transfer(transfer: &Transfer) -> String {
 }
 
 fn one_upload(waiting: &Waiting) -> String {
-    let path = waiting
-        .path
-        .as_ref()
-        .map_or_else(|| "(its directory is gone)".to_owned(), ToString::to_string);
+    let path = waiting.path.as_ref().map_or_else(
+        || "(its directory no longer exists)".to_owned(),
+        ToString::to_string,
+    );
     let stage = match waiting.stage {
         Stage::Waiting => "waits",
         Stage::Storing => "is being stored",
-        Stage::Retrying => "is tried again",
+        Stage::Retrying => "will be retried",
         Stage::Failed => "failed",
     };
     let reason = waiting
@@ -174,7 +174,7 @@ fn time(duration: Duration) -> String {
     }
 }
 
-/// What others chose, fit for a terminal.
+/// Makes text from others safe for a terminal.
 fn shown(text: &str) -> String {
     let fit = |character: char| {
         if character.is_control() {

@@ -1,4 +1,4 @@
-//! A file's way to the server: one storing at a time, by the gate.
+//! Storing a file on the server: one upload at a time, through the gate.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use crate::remote::{self, Commit, ErrorKind, Stored};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::uploader::Priority;
 
-/// What a storing left to be set: it was asked for while the bytes were under way.
+/// Attributes that remain to be set after an upload, because they were changed during it.
 struct LateAttributes {
     modified: Option<i64>,
     mode: Option<u32>,
 }
 
 impl OpenFile {
-    /// Stores what waits: returns when the server has acknowledged every byte, or with the reason
-    /// why not.
+    /// Stores what is pending. Returns when the server has acknowledged every byte, or with the
+    /// error.
     ///
-    /// The attributes are the stored file's; none where nothing had to be stored.
+    /// Returns the attributes of the stored file, or `None` if nothing had to be stored.
     pub(in crate::vfs) fn commit(&self, wanted: Wanted<'_>) -> Result<Option<Attributes>, Errno> {
         let _pass = self.enter(wanted)?;
         let Contents::Spooled(spooled) = self.contents() else {
@@ -37,8 +37,8 @@ impl OpenFile {
         Ok(stored?)
     }
 
-    /// Stores what was closed last and waits, in the background; nothing where it was interrupted,
-    /// or stored already.
+    /// Stores the most recently closed contents in the background. Returns `None` if that was
+    /// interrupted or already done.
     pub(in crate::vfs) fn store_pending(
         &self,
         priority: Priority,
@@ -59,11 +59,11 @@ impl OpenFile {
                 .inodes
                 .path(self.ino)
                 .unwrap_or_else(|_| RemotePath::root()),
-            reason: "another change of the same file does not end".to_owned(),
+            reason: "another change of the same file is stuck".to_owned(),
         }
     }
 
-    /// Stores `spooled`; for the holder of the gate.
+    /// Stores `spooled`. The caller holds the gate.
     fn store(
         &self,
         spooled: &Spooled,
@@ -100,7 +100,7 @@ impl OpenFile {
         }
     }
 
-    /// What `spooled` is to become on the server; none where the file has no place any more.
+    /// Returns the target and attributes of `spooled`, or `None` if the file no longer has a name.
     pub(super) fn pending_of(&self, spooled: &Spooled) -> Option<Pending> {
         let target = self.services.inodes.path(self.ino).ok()?;
         let size = spooled.spool.len();
@@ -118,7 +118,8 @@ impl OpenFile {
         })
     }
 
-    /// After the server took `spooled`, as `pending` says: what the file is now.
+    /// Records the state of the file after the server has stored `spooled` as described by
+    /// `pending`. Returns the new attributes.
     fn on_uploaded(&self, spooled: &Spooled, pending: &Pending, stored: Stored) -> Attributes {
         let mut told = {
             let mut state = self.state();
@@ -149,8 +150,8 @@ impl OpenFile {
         told
     }
 
-    /// What was asked for while `spooled` was under way; when there is nothing more of it, nothing
-    /// is being stored.
+    /// Takes the attributes that were changed while `spooled` was uploaded. If there are none, the
+    /// upload is complete.
     fn take_late_attributes(&self, spooled: &Spooled) -> Option<LateAttributes> {
         let mut state = self.state();
         let late = LateAttributes {
@@ -181,7 +182,7 @@ impl OpenFile {
                 Ok(()) => told.mode = Some(mode),
                 Err(error) => {
                     remote.warn_unset(&error);
-                    // The mode was shown as soon as it was asked for.
+                    // The mode was shown as soon as it was set.
                     told.mode = stored.mode;
                     let mut state = self.state();
                     if state.attributes.mode == Some(mode) {
@@ -198,8 +199,8 @@ impl OpenFile {
         }
     }
 
-    /// The server has `spooled`, which need not be remembered any longer, nor what was closed
-    /// before it. What was closed after it is to replace it.
+    /// Removes the record of `spooled`, which the server has, and of contents closed before it.
+    /// Contents closed after it will replace it.
     fn clear_pending(&self, spooled: &Spooled, before: Before) {
         let (earlier, later) = {
             let mut state = self.state();
@@ -255,8 +256,8 @@ impl State {
     }
 }
 
-/// What the server said of the stored file; what it did not say stays as it was written, except for
-/// a mode that was asked for and is not known to be set.
+/// Merges what the server reports about the stored file into `attributes`. Values that it does not
+/// report stay as they were written, except for a mode that may not have been set.
 fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
     attributes.unique = stored.unique;
     if let Some(seconds) = stored.modified {
@@ -267,7 +268,7 @@ fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) 
     }
 }
 
-/// What the server has of a file that it has just stored.
+/// Returns the version of the stored file, on which the next change is based.
 fn version_after(attributes: &Attributes, stored: Stored) -> Before {
     Before::File {
         size: attributes.size,
@@ -280,6 +281,6 @@ fn nowhere() -> remote::Error {
         kind: ErrorKind::NotFound,
         operation: "store",
         path: RemotePath::root(),
-        reason: "the file's directory is gone".to_owned(),
+        reason: "the file's directory no longer exists".to_owned(),
     }
 }

@@ -1,37 +1,38 @@
-//! One change of a whole file at a time: fetching it, storing it, removing or renaming it.
+//! The gate of a file, which allows one change of the whole file at a time: fetching it, storing
+//! it, removing or renaming it.
 //!
-//! Not a lock around data: the holder works on the network meanwhile. Who waits gives up when the
-//! program that asked no longer waits for the answer, and when the holder has made no progress for
-//! long.
+//! It does not lock data: its holder uses the network. A waiting thread gives up when the calling
+//! program no longer waits for the reply, and when the holder has made no progress for a long time.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::vfs::errno::Errno;
 
-/// How often a wait looks whether it is still wanted, and whether the holder gets on.
+/// How often a waiting thread checks whether it is still wanted and whether the holder makes
+/// progress.
 const LOOK_UP: Duration = Duration::from_millis(200);
 
-/// Lets one through; the others wait.
+/// Admits one thread at a time.
 #[derive(Debug, Default)]
 pub(in crate::vfs) struct Gate {
     taken: Mutex<bool>,
     freed: Condvar,
 }
 
-/// Holds the gate; dropping it lets the next one through.
+/// The right to change the whole file. Dropping it admits the next thread.
 #[derive(Debug)]
 pub(in crate::vfs) struct Pass<'a> {
     gate: &'a Gate,
 }
 
-/// How a wait for the gate ends without it.
+/// The conditions under which a wait for the gate fails.
 pub(in crate::vfs) struct Patience<'a> {
-    /// Longest wait while the holder makes no progress.
+    /// Maximum wait without progress of the holder.
     pub(in crate::vfs) stuck: Duration,
-    /// A number that changes as the holder gets on.
+    /// A number that changes when the holder makes progress.
     pub(in crate::vfs) progress: &'a dyn Fn() -> u64,
-    /// Whether the answer is still waited for.
+    /// Whether the calling program still waits.
     pub(in crate::vfs) wanted: &'a dyn Fn() -> bool,
 }
 
@@ -39,7 +40,7 @@ impl Gate {
     /// Waits for the gate.
     ///
     /// # Errors
-    /// `INTR` once nobody waits for the answer, `TIMEDOUT` where the holder is stuck.
+    /// `INTR` when the program no longer waits, `TIMEDOUT` if the holder is stuck.
     pub(in crate::vfs) fn enter(&self, patience: &Patience<'_>) -> Result<Pass<'_>, Errno> {
         let mut since = Instant::now();
         let mut reached = None;
@@ -49,7 +50,7 @@ impl Gate {
                 .freed
                 .wait_timeout_while(self.lock(), LOOK_UP, is_taken);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
-            // Also of a gate that is open: what an interrupted program asked for is not done later.
+            // Even if the gate is free: an interrupted operation must not be performed later.
             if !(patience.wanted)() {
                 self.freed.notify_one();
                 return Err(Errno::INTR);
@@ -72,7 +73,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
-        // A bool has no half-changed state.
+        // A bool cannot be inconsistent after a panic.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

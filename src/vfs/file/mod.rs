@@ -1,12 +1,12 @@
-//! One open file's contents, shared by every handle of its inode: read from the server as long as
-//! nothing was written, in a spool file from the first write on.
+//! The contents of an open file, shared by all handles of its inode: read from the server until the
+//! first write, and in a spool file from then on.
 //!
-//! What touches the file as a whole (fetching it into a spool, storing it, removing or renaming
-//! it) goes through the gate, one at a time. The state's own lock is held for moments only, never
-//! across I/O.
+//! Operations on the whole file (fetching it into a spool, storing it, removing or renaming it) go
+//! through the gate, one at a time. The lock of the state is held only briefly and never across
+//! I/O.
 //!
-//! How the contents get to the server is in `storing`, what waits for that since it was closed in
-//! `closed`, and what becomes of them when the file loses its name in `naming`.
+//! `commit` stores the contents on the server, `pending` holds contents that wait for that after a
+//! close, and `naming` handles files that lose their name.
 
 mod commit;
 pub(super) mod fill;
@@ -36,10 +36,10 @@ use naming::Naming;
 use pending::PendingUpload;
 use remote_file::FileServices;
 
-/// Whether the program that asked still waits for the answer.
+/// Whether the calling program still waits for the reply.
 pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
 
-/// The answer is wanted whatever happens: for work that no program waits for.
+/// For work that no program waits for and that nothing interrupts.
 pub(super) const ALWAYS: Wanted<'static> = &|| true;
 
 /// An open file.
@@ -47,15 +47,15 @@ pub(super) const ALWAYS: Wanted<'static> = &|| true;
 pub(super) struct OpenFile {
     ino: Ino,
     services: Arc<FileServices>,
-    /// Open handles.
+    /// Number of open handles.
     handles: AtomicU32,
-    /// Those of them that may write.
+    /// Number of handles that may write.
     writers: AtomicU32,
     gate: Gate,
-    /// Makes "find the end, write there" one step; held for local I/O only.
+    /// Makes finding the end and writing there atomic; held only for local I/O.
     append: Mutex<()>,
-    /// Held by those who change the spool together, and alone by who puts another one in its place;
-    /// for local I/O only.
+    /// Shared by threads that change the spool, exclusive for replacing the spool; held only for
+    /// local I/O.
     changing: RwLock<()>,
     state: Mutex<State>,
 }
@@ -63,64 +63,64 @@ pub(super) struct OpenFile {
 #[derive(Debug)]
 struct State {
     contents: Contents,
-    /// What waits to be stored since a program closed it; the contents, or what they were then.
+    /// Closed contents that are waiting to be stored: the current ones or an earlier version.
     closed: Option<PendingUpload>,
-    /// What is being stored.
+    /// The spool being stored.
     storing: Option<Arc<Spool>>,
-    /// What is being fetched.
+    /// The spool being filled from the server.
     filling: Option<Arc<Spool>>,
-    /// What the server, or this mount, last said of the file.
+    /// The attributes that the server reported or this mount set last.
     attributes: Attributes,
-    /// What the server has by this name.
+    /// The version that the server has under this name.
     before: Before,
     naming: Naming,
-    /// Storing failed and a program was told: release does not try again.
+    /// Whether a program was told that storing failed, so that release does not try again.
     failure_reported: bool,
-    /// Why what was closed could not be stored, as long as no program was told.
+    /// Why closed contents could not be stored, until a program is told.
     failure: Option<Errno>,
-    /// Set by utimens while bytes wait to be stored; set on the server with them.
+    /// Set by utimens while bytes are waiting to be stored; sent to the server with them.
     modified: Option<i64>,
-    /// Set by chmod while they are being stored; set on the server after them.
+    /// Set by chmod during an upload; sent to the server after it.
     late_mode: Option<u32>,
 }
 
-/// Where the bytes are.
+/// Where the contents are.
 #[derive(Debug, Clone)]
 enum Contents {
     Remote(Arc<Reader>),
     Spooled(Spooled),
 }
 
-/// A spool and its way to the server.
+/// A spool and its uploader.
 #[derive(Debug, Clone)]
 struct Spooled {
     spool: Arc<Spool>,
     store: Arc<Uploader>,
 }
 
-/// What a change needs of what was there before.
+/// How much of the previous contents a change needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needed {
     All,
     Nothing,
 }
 
-/// Where a write goes.
+/// The position of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Position {
     At(u64),
-    /// O_APPEND: the end as it is when the bytes are written.
+    /// O_APPEND: the end of the file at the time of the write.
     End,
 }
 
 impl OpenFile {
-    /// A file on the server, of these attributes.
+    /// Creates the open file for a file on the server with these attributes.
     pub(super) fn existing(services: &Arc<FileServices>, ino: Ino, attributes: Attributes) -> Self {
         let reader = Arc::new(services.reader(ino, Version::from(&attributes)));
         Self::new(services, ino, Contents::Remote(reader), attributes, true)
     }
 
-    /// A file that is to be made: empty, not on the server before it is stored.
+    /// Creates the open file for a new file: empty, and not on the server until it is stored.
     pub(super) fn created(
         services: &Arc<FileServices>,
         ino: Ino,
@@ -173,38 +173,38 @@ impl OpenFile {
         }
     }
 
-    /// The inode whose contents these are.
+    /// Returns the inode of the file.
     pub(super) fn ino(&self) -> Ino {
         self.ino
     }
 
-    /// Counts one more handle.
+    /// Counts a new handle.
     pub(super) fn add_handle(&self) {
         self.handles.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one handle less; whether it was the last.
+    /// Removes a handle. Returns whether it was the last.
     pub(super) fn remove_handle(&self) -> bool {
         self.handles.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
-    /// One more handle that may write.
+    /// Counts a new handle that may write.
     pub(super) fn add_writer(&self) {
         self.writers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One less; whether it was the last.
+    /// Removes a handle that may write. Returns whether it was the last.
     pub(super) fn remove_writer(&self) -> bool {
         self.writers.fetch_sub(1, Ordering::Relaxed) == 1
     }
 
-    /// Whether it may still be written to.
+    /// Whether a handle may still write.
     pub(super) fn has_writers(&self) -> bool {
         self.writers.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a file found on the server with `attributes` can share these contents. Those that a
-    /// program may still write to are then that file's: what is written is to be seen by all.
+    /// Whether a file found on the server with `attributes` can share these contents. A file that a
+    /// program may still write to always does, because all programs must see what is written.
     pub(super) fn serves(&self, attributes: &Attributes) -> bool {
         let mut state = self.state();
         if state.is_spooled() || state.naming.is_unlinked() {
@@ -223,12 +223,13 @@ impl OpenFile {
         true
     }
 
-    /// Whether the server was found to have another file while this one was read.
+    /// Whether the server was found to have another version while this one was read.
     pub(super) fn has_changed(&self) -> bool {
         self.state().contents.has_changed()
     }
 
-    /// The size of the file, where reading it has just shown that the server listed a wrong one.
+    /// Returns the size of the file if reading has just revealed that the server listed a wrong
+    /// one.
     pub(super) fn take_corrected_size(&self) -> Option<u64> {
         let mut state = self.state();
         let Contents::Remote(reader) = &state.contents else {
@@ -243,7 +244,7 @@ impl OpenFile {
         size
     }
 
-    /// The attributes to show, where this file knows better than the server does.
+    /// Returns the attributes to show, if they are newer than the server's.
     pub(super) fn attributes(&self) -> Option<Attributes> {
         let state = self.state();
         match &state.contents {
@@ -259,38 +260,39 @@ impl OpenFile {
         }
     }
 
-    /// What the server has by this file's name.
+    /// Returns the version that the server has under this file's name.
     pub(super) fn before(&self) -> Before {
         self.state().before
     }
 
-    /// Whether the server has a file of this name.
+    /// Whether the server has a file with this name.
     pub(super) fn is_on_server(&self) -> bool {
         self.before() != Before::Absent
     }
 
-    /// Whether the file has a name that the server does not know yet.
+    /// Whether the server does not have a file with this name yet.
     pub(super) fn is_unstored(&self) -> bool {
         let state = self.state();
         state.before == Before::Absent && !state.naming.is_unlinked()
     }
 
-    /// The file has a new name, by which the server has this.
+    /// Records the version that the server has under the file's new name.
     pub(super) fn set_before(&self, before: Before) {
         self.state().before = before;
     }
 
-    /// Whether something is waiting to be stored.
+    /// Whether changes are waiting to be stored.
     pub(super) fn is_dirty(&self) -> bool {
         self.state().is_dirty()
     }
 
-    /// Whether nothing was stored yet and no program knows of a failure: for the last release.
+    /// Whether changes were not stored and no program knows of a failure. Checked at the last
+    /// release.
     pub(super) fn needs_store(&self) -> bool {
         self.is_dirty() && !self.state().failure_reported
     }
 
-    /// Up to `length` bytes from `offset`, where they are at hand.
+    /// Returns up to `length` bytes from `offset` if they are available without waiting.
     pub(super) fn try_read(&self, offset: u64, length: usize) -> Option<Result<Bytes, Errno>> {
         match self.contents() {
             Contents::Remote(reader) => Some(Ok(reader.try_read(offset, length)?)),
@@ -298,8 +300,8 @@ impl OpenFile {
         }
     }
 
-    /// Up to `length` bytes from `offset`; less only at the end of the file, or once they are not
-    /// `wanted`.
+    /// Returns up to `length` bytes from `offset`; fewer only at the end of the file, or when they
+    /// are no longer `wanted`.
     pub(super) fn read(
         &self,
         offset: u64,
@@ -312,12 +314,12 @@ impl OpenFile {
         }
     }
 
-    /// Whether a write needs no answer from the server.
+    /// Whether writes do not need the server.
     pub(super) fn is_spooled(&self) -> bool {
         self.state().is_spooled()
     }
 
-    /// Writes `data` into the spool, fetching the file into one first where there is none yet.
+    /// Writes `data` into the spool. Fetches the file into a spool first if there is none yet.
     pub(super) fn write(
         &self,
         position: Position,
@@ -328,7 +330,7 @@ impl OpenFile {
         self.change(Needed::All, wanted, put)
     }
 
-    /// Writes `data` where that needs no other spool and no waiting.
+    /// Like [`OpenFile::write`], if that needs no other spool and no waiting.
     pub(super) fn try_write(&self, position: Position, data: &[u8]) -> Option<Result<(), Errno>> {
         let _together = self.changing.try_read().ok()?;
         let changeable = self.state().changeable();
@@ -339,7 +341,7 @@ impl OpenFile {
         Some(written)
     }
 
-    /// Cuts or extends the file; extended by zeros.
+    /// Truncates the file, or extends it with zeros.
     pub(super) fn truncate(&self, size: u64, wanted: Wanted<'_>) -> Result<(), Errno> {
         let needed = if size == 0 {
             Needed::Nothing
@@ -353,20 +355,20 @@ impl OpenFile {
         })
     }
 
-    /// Waits until nobody else changes the file as a whole, as long as the answer is `wanted`.
+    /// Waits until no other thread changes the whole file, while the reply is `wanted`.
     ///
     /// # Errors
-    /// `INTR` once it is not, `TIMEDOUT` where the one who changes it is stuck.
+    /// `INTR` if it is no longer wanted, `TIMEDOUT` if the other thread is stuck.
     pub(super) fn enter(&self, wanted: Wanted<'_>) -> Result<Pass<'_>, Errno> {
         self.gate.enter(&Patience {
-            // Longer than the network's own deadlines, which end what the holder waits for.
+            // Longer than the network deadlines that end the holder's waits.
             stuck: self.services.read.timeout * 4,
             progress: &|| self.progress(),
             wanted,
         })
     }
 
-    /// A number that changes while the file is fetched or stored.
+    /// Returns a number that changes while the file is fetched or stored.
     fn progress(&self) -> u64 {
         let (contents, closed, filling) = {
             let state = self.state();
@@ -382,20 +384,20 @@ impl OpenFile {
         stored.wrapping_add(closed).wrapping_add(filled)
     }
 
-    /// Takes an early upload off the server before its directory gets another name.
+    /// Aborts an early upload before its directory is renamed.
     pub(super) fn end_early_upload(&self, _pass: &Pass<'_>) {
         if let Contents::Spooled(spooled) = self.contents() {
             spooled.store.end_early_upload();
         }
     }
 
-    /// The server was told of new attributes by the file's name.
+    /// Updates attributes after the server accepted new ones under the file's name.
     pub(super) fn update(&self, change: impl FnOnce(&mut Attributes)) {
         change(&mut self.state().attributes);
     }
 
-    /// Gives back the connections of transfers that moved nothing for `transfers`, and lets go of
-    /// bytes that nobody read for `bytes`.
+    /// Returns the connections of transfers that were idle for `transfers`, and discards bytes that
+    /// were not read for `bytes`.
     pub(super) fn release_idle(&self, transfers: Duration, bytes: Duration) {
         match self.contents() {
             Contents::Remote(reader) => {
@@ -406,7 +408,8 @@ impl OpenFile {
         }
     }
 
-    /// Notes a time to be set when the waiting bytes are stored; false where none wait.
+    /// Records a time that is set when the waiting bytes are stored. Returns false if none are
+    /// waiting.
     pub(super) fn set_modified_later(&self, seconds: i64) -> bool {
         let mut state = self.state();
         if !state.takes_attributes() {
@@ -419,7 +422,8 @@ impl OpenFile {
         true
     }
 
-    /// Notes a mode to be set when the waiting bytes are stored; false where none wait.
+    /// Records a mode that is set when the waiting bytes are stored. Returns false if none are
+    /// waiting.
     pub(super) fn set_mode_later(&self, mode: u32) -> bool {
         let mut state = self.state();
         if !state.takes_attributes() {
@@ -434,9 +438,9 @@ impl OpenFile {
         true
     }
 
-    /// Makes `change` to a spool of this file that may be changed: fetched, where the file was only
-    /// read so far, or made empty where nothing of it is `needed`; and another one than that of
-    /// contents that wait to be stored.
+    /// Applies `change` to a spool that may be changed. A file that was only read so far is fetched
+    /// first, or starts empty if none of its contents are `needed`. A spool that is waiting to be
+    /// stored is replaced first.
     fn change(
         &self,
         needed: Needed,
@@ -481,7 +485,7 @@ impl OpenFile {
         }
     }
 
-    /// The contents in a spool; for the holder of the gate.
+    /// Fetches the contents into a spool. The caller holds the gate.
     fn fetch(&self) -> Result<(), Errno> {
         if self.is_spooled() {
             return Ok(());
@@ -495,9 +499,9 @@ impl OpenFile {
         Ok(())
     }
 
-    /// A spool instead of whatever was there; nothing needs to be fetched for it.
+    /// Replaces the contents with an empty spool; nothing needs to be fetched.
     fn empty(&self, wanted: Wanted<'_>) -> Result<(), Errno> {
-        // The file may be under way to the server, which is to end first.
+        // An upload of the file must end first.
         let _pass = self.enter(wanted)?;
         if !self.is_spooled() {
             let spooled = empty_spool(&self.services, self.ino)?;
@@ -519,7 +523,7 @@ impl OpenFile {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // The state is changed by plain assignments, none of which can panic half way.
+        // The state is changed only by plain assignments, which cannot panic halfway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -536,14 +540,14 @@ impl State {
         }
     }
 
-    /// Whether attributes are to be noted, to go to the server with bytes that wait.
+    /// Whether new attributes are recorded, to be sent with bytes that are waiting.
     fn takes_attributes(&self) -> bool {
         self.naming.is_unlinked() || self.storing.is_some() || self.is_dirty()
     }
 }
 
 impl Contents {
-    /// Whether they may be a mixture of two versions of the file.
+    /// Whether the contents may be a mixture of two versions.
     fn has_changed(&self) -> bool {
         match self {
             Self::Remote(reader) => reader.has_changed(),
@@ -560,7 +564,7 @@ impl Spooled {
     }
 }
 
-/// What the server has of a file of these attributes.
+/// Returns the version of a file on the server with these attributes.
 pub(super) fn before(attributes: &Attributes) -> Before {
     Before::File {
         size: attributes.size,
@@ -574,7 +578,7 @@ fn empty_spool_clean(services: &FileServices, ino: Ino) -> Result<Spooled, Errno
     Ok(Spooled { spool, store })
 }
 
-/// A spool of a file that is to be stored even if nothing is ever written.
+/// Creates the spool of a new file, which is stored even if nothing is ever written.
 fn empty_spool(services: &FileServices, ino: Ino) -> Result<Spooled, Errno> {
     let spooled = empty_spool_clean(services, ino)?;
     spooled.store.mark_dirty();

@@ -1,5 +1,5 @@
-//! What becomes of an open file that loses its name: its contents live until the last handle is
-//! closed, in the spool or under a temporary name on the server, and are stored nowhere.
+//! Open files that lose their name. Their contents exist until the last handle is closed, in the
+//! spool or under a temporary name on the server, and are not stored.
 
 use std::mem;
 
@@ -12,11 +12,11 @@ use crate::vfs::errno::Errno;
 /// Whether the file has a name, and where its contents are if not.
 #[derive(Debug)]
 pub(super) enum Naming {
-    /// It has one.
+    /// The file has a name.
     Linked,
-    /// It has none; the server keeps it under a temporary name.
+    /// The file has no name; the server holds it under a temporary name.
     Hidden(HiddenFile),
-    /// It has none; the spool is all there is of it.
+    /// The file has no name; only the spool has its contents.
     Unlinked,
 }
 
@@ -31,7 +31,7 @@ impl Naming {
 }
 
 impl OpenFile {
-    /// Whether the file has no name any more.
+    /// Whether the file no longer has a name.
     pub(in crate::vfs) fn is_unlinked(&self) -> bool {
         self.state().naming.is_unlinked()
     }
@@ -41,8 +41,7 @@ impl OpenFile {
         matches!(self.state().naming, Naming::Hidden(_))
     }
 
-    /// Whether its contents are read from the server, so that they would be lost with the file
-    /// there.
+    /// Whether its contents are read from the server and would be lost with the file there.
     pub(in crate::vfs) fn needs_server(&self) -> bool {
         !self.is_spooled()
     }
@@ -52,18 +51,19 @@ impl OpenFile {
         self.fetch()
     }
 
-    /// The name is gone, and the file with it.
+    /// Records that the name and the file on the server were removed.
     pub(in crate::vfs) fn unlink(&self, _pass: &Pass<'_>) {
         self.lose_name(Naming::Unlinked);
     }
 
-    /// The name is gone; the server keeps the file as `hidden`, and never gives it its name back.
+    /// Records that the name was removed and the server holds the file as `hidden`, which never
+    /// gets its name back.
     pub(in crate::vfs) fn hide(&self, _pass: &Pass<'_>, mut hidden: HiddenFile) {
         hidden.mark_for_deletion();
         self.lose_name(Naming::Hidden(hidden));
     }
 
-    /// Takes the file on the server out, to delete or to move it.
+    /// Takes the hidden file, to delete or move it.
     pub(in crate::vfs) fn take_hidden(&self, _pass: &Pass<'_>) -> Option<HiddenFile> {
         let mut state = self.state();
         match mem::replace(&mut state.naming, Naming::Unlinked) {
@@ -75,7 +75,7 @@ impl OpenFile {
         }
     }
 
-    /// Puts it back after it was [taken](Self::take_hidden).
+    /// Puts the hidden file back after it was [taken](Self::take_hidden).
     pub(in crate::vfs) fn put_hidden(&self, _pass: &Pass<'_>, hidden: HiddenFile) {
         self.state().naming = Naming::Hidden(hidden);
     }

@@ -1,6 +1,5 @@
-//! Contents that a program has closed and that the server does not have yet (`-o writeback`): they
-//! are safe on the local disk, stay what they are while newer ones are written, and are stored in
-//! the background.
+//! Closed contents that the server does not have yet (`-o writeback`). They are persisted on the
+//! local disk, stay unchanged while newer contents are written, and are stored in the background.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -10,35 +9,34 @@ use super::{ALWAYS, Contents, Needed, OpenFile, Spooled, State, empty_spool};
 use crate::journal::Pending;
 use crate::vfs::errno::Errno;
 
-/// How much is copied at a time.
+/// Bytes copied at a time.
 const COPIED: usize = 1 << 20;
 
-/// What was closed last.
+/// The most recently closed contents.
 #[derive(Debug, Clone)]
 pub(super) struct PendingUpload {
     pub(super) spooled: Spooled,
-    /// The change up to which it was.
+    /// Generation of the spool up to which they are closed.
     generation: u64,
-    /// The time of modification it is to have.
+    /// Modification time to set.
     pub(super) modified: Option<i64>,
-    /// The mode it is to have.
+    /// Mode to set.
     pub(super) mode: Option<u32>,
 }
 
 impl PendingUpload {
-    /// Whether it is in this spool.
+    /// Whether these contents are in this spool.
     pub(super) fn is_of(&self, spooled: &Spooled) -> bool {
         Arc::ptr_eq(&self.spooled.spool, &spooled.spool)
     }
 }
 
 impl OpenFile {
-    /// Keeps the contents, as they are now, for being stored some time: when it returns they are on
-    /// the local disk, and the next mount would store them. Sends nothing. Whether there is
-    /// something to be stored.
+    /// Persists the current contents. On success, they are on the local disk, and the next mount
+    /// would store them. Sends nothing. Returns whether there is something to store.
     ///
     /// # Errors
-    /// The local disk's: they are not safe there.
+    /// Those of the local disk. The contents are not persisted.
     pub(in crate::vfs) fn persist(&self) -> io::Result<bool> {
         let Some(spooled) = self.unpersisted() else {
             return Ok(self.has_pending());
@@ -53,7 +51,7 @@ impl OpenFile {
                 spooled.spool.journal_record().done();
                 return Ok(false);
             }
-            // A rename, or a storing that ended, may have met this in the middle.
+            // A rename or the end of an upload may have changed this in between.
             let is_so = self
                 .pending_record(&spooled)
                 .is_none_or(|now| now.target == noted.target && now.before == noted.before);
@@ -63,19 +61,19 @@ impl OpenFile {
         }
     }
 
-    /// Whether something that was closed waits to be stored.
+    /// Whether closed contents are waiting to be stored.
     pub(in crate::vfs) fn has_pending(&self) -> bool {
         self.state().closed.is_some()
     }
 
-    /// Whether closing the file has nothing to do: all that was written waits already, and nothing
-    /// is to be told.
+    /// Whether closing the file requires no work: everything written is already persisted, and
+    /// there is no failure to report.
     pub(in crate::vfs) fn is_persisted(&self) -> bool {
         let state = self.state();
         state.failure.is_none() && state.is_all_pending()
     }
 
-    /// Bytes that wait to be stored since they were closed.
+    /// Returns the number of closed bytes that are waiting to be stored.
     pub(in crate::vfs) fn pending_bytes(&self) -> u64 {
         let state = self.state();
         state
@@ -84,18 +82,18 @@ impl OpenFile {
             .map_or(0, |closed| closed.spooled.spool.len())
     }
 
-    /// What was closed could not be stored: whoever opens or closes the file next is told.
+    /// Records that closed contents could not be stored. The next open or close of the file reports
+    /// it.
     pub(in crate::vfs) fn set_failure(&self, errno: Errno) {
         self.state().failure = Some(errno);
     }
 
-    /// Why what was closed could not be stored; told once.
+    /// Returns why closed contents could not be stored; only once.
     pub(in crate::vfs) fn take_failure(&self) -> Option<Errno> {
         self.state().failure.take()
     }
 
-    /// Ends a storing that nobody waits for, soon: it would bring what is not wanted any more, or
-    /// by another name.
+    /// Interrupts a background upload, which would store outdated contents or use an old name.
     pub(in crate::vfs) fn interrupt_upload(&self) {
         let closed = self.state().closed.clone();
         if let Some(closed) = closed {
@@ -103,7 +101,8 @@ impl OpenFile {
         }
     }
 
-    /// After a rename: what waits is to be stored by the new name, whatever becomes of this mount.
+    /// Records the new name of pending contents after a rename, so that the next mount stores them
+    /// under it.
     pub(in crate::vfs) fn record_new_path(&self, _pass: &Pass<'_>) {
         let closed = self.state().closed.clone();
         if let Some(closed) = closed {
@@ -111,8 +110,8 @@ impl OpenFile {
         }
     }
 
-    /// Lets a storing that is under way end, then sees to it that nothing more is stored of what
-    /// was not closed; whether something was.
+    /// Waits for a running upload, then discards everything that was not closed. Returns whether
+    /// there was anything.
     pub(in crate::vfs) fn discard_unclosed(&self) -> bool {
         if self.state().is_all_pending() {
             return false;
@@ -134,20 +133,20 @@ impl OpenFile {
         left
     }
 
-    /// Notes anew what becomes of `spooled`, which waits.
+    /// Updates the journal record of `spooled`, which is pending.
     pub(super) fn rerecord(&self, spooled: &Spooled) {
         let Some(pending) = self.pending_of(spooled) else {
             return;
         };
         if let Err(error) = spooled.spool.journal_record().persist(&pending) {
             log::warn!(
-                "should ftpfs be killed now, the next mount stores an old version or name of {}: {error}",
+                "if ftpfs is killed now, the next mount stores an old version or name of {}: {error}",
                 pending.target
             );
         }
     }
 
-    /// Notes attributes that were set while the contents wait.
+    /// Records attributes that were set while the contents are pending.
     pub(super) fn record_attributes(&self) {
         let closed = {
             let mut state = self.state();
@@ -167,7 +166,7 @@ impl OpenFile {
         }
     }
 
-    /// Puts another spool in the place of one that waits to be stored, with what is `needed` of it.
+    /// Replaces a pending spool with a new one that has as much of it as `needed`.
     pub(super) fn detach_pending(&self, needed: Needed) -> Result<(), Errno> {
         let _alone = self
             .changing
@@ -187,7 +186,8 @@ impl OpenFile {
         Ok(())
     }
 
-    /// The spool to be kept; none where all is kept, or nothing is to be stored.
+    /// Returns the spool that is not persisted yet, or `None` if everything is persisted or nothing
+    /// has to be stored.
     fn unpersisted(&self) -> Option<Spooled> {
         let state = self.state();
         match &state.contents {
@@ -198,7 +198,8 @@ impl OpenFile {
         }
     }
 
-    /// … the time of its last change with it: the server's clock would tell when it was stored.
+    /// Returns the journal record for `spooled`, with the time of its last change: the server's
+    /// clock would give the time of the upload.
     fn pending_record(&self, spooled: &Spooled) -> Option<Pending> {
         let mut pending = self.pending_of(spooled)?;
         let shown = self.state().attributes.modified;
@@ -206,8 +207,8 @@ impl OpenFile {
         Some(pending)
     }
 
-    /// From now on `spooled` waits to be stored, and what waited before no longer does; false where
-    /// it need not.
+    /// Makes `spooled` the pending contents instead of earlier ones. Returns false if it need not
+    /// be stored.
     fn set_pending(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
         let closed = PendingUpload {
             spooled: spooled.clone(),
@@ -222,7 +223,7 @@ impl OpenFile {
             }
             state.failure = None;
             let before = state.closed.replace(closed);
-            // One that is being stored is remembered until it is.
+            // Contents that are being stored are remembered until that ends.
             before.filter(|before| !before.is_of(spooled) && !state.is_stored_now(&before.spooled))
         };
         if let Some(superseded) = superseded {
@@ -233,14 +234,14 @@ impl OpenFile {
 }
 
 impl State {
-    /// Whether the contents are what waits to be stored: then they must not be changed.
+    /// Whether the current contents are the pending ones, which must not be changed.
     pub(super) fn is_pending_current(&self) -> bool {
         self.closed
             .as_ref()
             .is_some_and(|closed| self.is_current(&closed.spooled))
     }
 
-    /// The spool that may be changed.
+    /// Returns the spool that may be changed.
     pub(super) fn changeable(&self) -> Option<Spooled> {
         match &self.contents {
             Contents::Spooled(spooled) if !self.is_pending_current() => Some(spooled.clone()),
@@ -248,7 +249,7 @@ impl State {
         }
     }
 
-    /// Whether all that was written waits to be stored.
+    /// Whether everything written is pending.
     fn is_all_pending(&self) -> bool {
         self.closed.as_ref().is_some_and(|closed| {
             self.is_current(&closed.spooled)

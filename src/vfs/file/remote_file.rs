@@ -1,4 +1,4 @@
-//! What an open file needs of the mount: where its bytes come from and where they go.
+//! The services that an open file uses: the source of its bytes and the target of its uploads.
 
 use std::fs::File;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use crate::vfs::table::inode::{Ino, Inodes};
 use crate::vfs::transfers::{Direction, TransferGuard, Transfers};
 use crate::vfs::write::uploader::{UploadStream, UploadTarget, Uploader};
 
-/// The server, the names, and the room for spools.
+/// The server, the names, and the spool directory.
 #[derive(Debug)]
 pub(in crate::vfs) struct FileServices {
     pub(in crate::vfs) remote: Remote,
@@ -31,7 +31,7 @@ pub(in crate::vfs) struct FileServices {
 }
 
 impl FileServices {
-    /// Reads `ino` from the server, wherever a rename takes it.
+    /// Creates a reader of `ino`, which follows renames.
     pub(in crate::vfs) fn reader(&self, ino: Ino, version: Version) -> Reader {
         let expected = Arc::new(PinnedVersion::new(version));
         Reader::new(
@@ -42,12 +42,12 @@ impl FileServices {
         )
     }
 
-    /// The whole of `ino`, fetched from the server.
+    /// Returns the source of the whole file `ino`.
     pub(in crate::vfs) fn source(&self, ino: Ino) -> Arc<dyn RangeSource> {
         self.remote_file(ino)
     }
 
-    /// The way of `spool` to `ino`'s place on the server.
+    /// Returns an uploader of `spool` to the path of `ino`.
     pub(in crate::vfs) fn store(&self, ino: Ino, spool: &Arc<Spool>) -> Uploader {
         Uploader::new(self.remote_file(ino), Arc::clone(spool))
     }
@@ -63,7 +63,7 @@ impl FileServices {
     }
 }
 
-/// Where an inode is on the server at the moment of asking.
+/// An inode's file on the server, at its path at the time of each request.
 struct RemoteFile {
     remote: Remote,
     inodes: Arc<Inodes>,
@@ -118,7 +118,7 @@ impl RangeSource for RemoteFile {
     }
 
     fn most_beside(&self) -> usize {
-        // One is the reader's, and one is left to the next operation.
+        // One connection is for the reader, and one for the next operation.
         self.remote.pool_stats().limit.saturating_sub(2)
     }
 

@@ -1,4 +1,4 @@
-//! The local disk: spool files of what is written, and how much they may take.
+//! The local disk: spool files for written data, and the space they may take.
 
 pub(in crate::vfs) mod quota;
 pub(in crate::vfs) mod spool;

@@ -1,5 +1,5 @@
-//! Room on the local disk: the account of how much all local files of a mount take, and files of
-//! what the server has anyhow.
+//! The disk space that all local files of a mount may take, and temporary files with contents that
+//! the server also has.
 
 use std::fs::File;
 use std::io;
@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::spool::SpoolError;
 
-/// Bytes that all local files may grow to, and do.
+/// The limit of all local files together, and the bytes reserved.
 #[derive(Debug)]
 pub(in crate::vfs) struct Quota {
     limit: Option<u64>,
     used: AtomicU64,
 }
 
-/// A file of a length that is taken from the account; it has no name, and vanishes with this.
+/// An unnamed temporary file with a reserved length, deleted when this is dropped.
 #[derive(Debug)]
 pub(in crate::vfs) struct QuotaFile {
     file: File,
@@ -24,7 +24,7 @@ pub(in crate::vfs) struct QuotaFile {
 }
 
 impl Quota {
-    /// Of at most `limit` bytes.
+    /// Creates a quota of at most `limit` bytes.
     pub(in crate::vfs) fn new(limit: Option<u64>) -> Self {
         Self {
             limit,
@@ -32,10 +32,10 @@ impl Quota {
         }
     }
 
-    /// Takes `count` bytes.
+    /// Reserves `count` bytes.
     ///
     /// # Errors
-    /// There are not so many left.
+    /// Fewer bytes are available.
     pub(in crate::vfs) fn reserve(&self, count: u64) -> Result<(), SpoolError> {
         let limit = self.limit.unwrap_or(u64::MAX);
         let grown = |used: u64| used.checked_add(count).filter(|sum| *sum <= limit);
@@ -45,22 +45,22 @@ impl Quota {
             .map_err(|_| SpoolError::NoSpace)
     }
 
-    /// Gives `count` bytes back.
+    /// Releases `count` bytes.
     pub(in crate::vfs) fn release(&self, count: u64) {
         self.used.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Bytes taken now.
+    /// Returns the number of reserved bytes.
     pub(in crate::vfs) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 }
 
 impl QuotaFile {
-    /// The file that `make` makes, for `bytes` bytes.
+    /// Creates a file for `bytes` bytes with `make`.
     ///
     /// # Errors
-    /// The account has no room for them, or the file cannot be made.
+    /// The quota has no room for them, or the file cannot be created.
     pub(in crate::vfs) fn new(
         account: &Arc<Quota>,
         bytes: u64,
@@ -80,12 +80,12 @@ impl QuotaFile {
         }
     }
 
-    /// The file itself.
+    /// Returns the file.
     pub(in crate::vfs) fn file(&self) -> &File {
         &self.file
     }
 
-    /// One whose length nobody counts.
+    /// Creates a file whose length is not counted.
     #[cfg(test)]
     pub(in crate::vfs) fn unaccounted() -> Self {
         Self::new(&Arc::new(Quota::new(None)), 0, tempfile::tempfile).unwrap()

@@ -1,5 +1,5 @@
-//! Bytes that a program wrote and the server does not have yet: a local file for each open remote
-//! file.
+//! Spool files: data that a program wrote and the server does not have yet, in one local file for
+//! each open remote file.
 
 use std::fmt;
 use std::fs::File;
@@ -12,20 +12,20 @@ use super::quota::{Quota, QuotaFile};
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, SpoolFile};
 
-/// Why bytes could not be kept.
+/// Why data could not be spooled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SpoolError {
-    /// The spool files would take more than their limit, or their disk is full.
-    #[error("no space left for what is not stored yet")]
+    /// The spool files would exceed their limit, or their disk is full.
+    #[error("no space left for data that is not stored yet")]
     NoSpace,
-    /// The local user's quota is used up.
-    #[error("the local disk quota is used up")]
+    /// The local user's quota is exceeded.
+    #[error("local disk quota exceeded")]
     QuotaExceeded,
-    /// Beyond what the local file system can hold in a file.
-    #[error("the file would be too large")]
+    /// Beyond the maximum file size of the local file system.
+    #[error("the file is too large")]
     TooLarge,
-    /// The spool file cannot be made, read or written.
-    #[error("the spool file failed: {0}")]
+    /// The spool file cannot be created, read or written.
+    #[error("spool file error: {0}")]
     Io(io::Error),
 }
 
@@ -43,30 +43,30 @@ impl From<io::Error> for SpoolError {
 /// Bytes copied at a time.
 const FROZEN_AT_A_TIME: u64 = 1 << 20;
 
-/// Where spool files are made, and how much they may take together.
+/// Where spool files are created, and how much space they may take together.
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolDir {
     journal: Journal,
     account: Arc<Quota>,
 }
 
-/// One file of bytes; it vanishes with this. Any number of threads may read and write it.
+/// A spool file, deleted when this is dropped. Any number of threads may read and write it.
 ///
-/// Locks: `shape`, then `reserved`. `shape` is held during local file operations, by writers
-/// together and by a change of length alone: a write must not land beyond an end that is being
-/// moved, or the length would promise bytes that are not there.
+/// Locks: `shape`, then `reserved`. `shape` is held during local file operations, shared by writers
+/// and exclusively for a change of length. A write must not land beyond an end that is being moved,
+/// or the length would include bytes that do not exist.
 pub(crate) struct Spool {
     kept: SpoolFile,
     journal: Journal,
     account: Arc<Quota>,
     shape: RwLock<()>,
     length: AtomicU64,
-    /// What the account holds for this file; never less than its length.
+    /// Bytes reserved for this file; never less than its length.
     reserved: Mutex<u64>,
 }
 
 impl SpoolDir {
-    /// Spool files where `journal` keeps them, of at most `limit` bytes together.
+    /// Creates spool files where `journal` stores them, of at most `limit` bytes together.
     pub(crate) fn new(journal: Journal, limit: Option<u64>) -> Self {
         Self {
             journal,
@@ -74,7 +74,7 @@ impl SpoolDir {
         }
     }
 
-    /// An empty spool for what is written to `path`.
+    /// Creates an empty spool for data written to `path`.
     pub(crate) fn create(&self, path: &RemotePath) -> Result<Spool, SpoolError> {
         Ok(Spool {
             kept: self.journal.spool_file(path)?,
@@ -86,61 +86,61 @@ impl SpoolDir {
         })
     }
 
-    /// A local file of `bytes` bytes for what the server has anyhow.
+    /// Creates a local file of `bytes` bytes for contents that the server also has.
     ///
     /// # Errors
-    /// The account or the disk has no room for it.
+    /// The quota or the disk has no room for it.
     pub(crate) fn scratch(&self, bytes: u64) -> Result<QuotaFile, SpoolError> {
         QuotaFile::new(&self.account, bytes, || self.journal.scratch_file())
     }
 
-    /// The mount ends: what cannot be stored from now on waits for the next one.
+    /// Announces the end of the mount: data that cannot be stored from now on waits for the next
+    /// one.
     pub(crate) fn ending(&self) {
         self.journal.ending();
     }
 
-    /// Keeps the journal short. Waits for the local disk.
+    /// Compacts the journal. Waits for the local disk.
     pub(crate) fn tidy_journal(&self) {
         self.journal.tidy();
     }
 
-    /// Logs what is not stored yet.
+    /// Logs the files that are not stored yet.
     pub(crate) fn log_pending(&self) {
         for path in self.journal.waiting() {
-            log::warn!("{path} is not stored yet: the next mount of this server finishes it");
+            log::warn!("{path} is not stored yet; the next mount of this server will store it");
         }
     }
 
-    /// The mount has ended; what it could not store is logged.
+    /// Ends the journal after the mount has ended, and logs the files that are not stored.
     pub(crate) fn end(&self) {
         self.log_pending();
         self.journal.end();
     }
 
-    /// Bytes that all spool files take now.
+    /// Returns the bytes that all spool files take.
     pub(crate) fn used(&self) -> u64 {
         self.account.used()
     }
 }
 
 impl Spool {
-    /// The file itself, for sending from it.
+    /// Returns the file, to send from it.
     pub(crate) fn file(&self) -> &File {
         &self.kept.file
     }
 
-    /// Its account in the journal.
+    /// Returns its record in the journal.
     pub(crate) fn journal_record(&self) -> &SpoolFile {
         &self.kept
     }
 
-    /// Its length in bytes.
+    /// Returns its length in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.length.load(Ordering::Acquire)
     }
 
-    /// A copy of the bytes as they are now, and its length: what is written from now on does not
-    /// change it.
+    /// Returns a copy of the current contents, which later writes do not change, and its length.
     ///
     /// # Errors
     /// There is no room for it, or the local disk failed.
@@ -160,7 +160,7 @@ impl Spool {
         Ok((copy, length))
     }
 
-    /// The `length` bytes at `offset`, fewer at the end.
+    /// Reads `length` bytes at `offset`; fewer at the end.
     pub(crate) fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, SpoolError> {
         let there = self.len().saturating_sub(offset);
         let mut bytes = vec![0; (length as u64).min(there) as usize];
@@ -177,7 +177,7 @@ impl Spool {
         Ok(bytes)
     }
 
-    /// Writes all of `bytes` at `offset`; a gap before them reads as zeros.
+    /// Writes all of `bytes` at `offset`. A gap before them reads as zeros.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SpoolError> {
         if bytes.is_empty() {
             return Ok(());
@@ -199,7 +199,7 @@ impl Spool {
         })
     }
 
-    /// Cuts the file, or lengthens it with zeros.
+    /// Truncates the file, or extends it with zeros.
     pub(crate) fn set_len(&self, length: u64) -> Result<(), SpoolError> {
         let result = {
             let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
@@ -212,7 +212,7 @@ impl Spool {
         };
         self.release_surplus();
         match result {
-            // Linux says EINVAL, not EFBIG, to a length beyond the signed 64 bits.
+            // Linux reports EINVAL instead of EFBIG for a length beyond 63 bits.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(SpoolError::TooLarge),
             other => Ok(other?),
         }
@@ -227,7 +227,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Gives back what is reserved beyond the length.
+    /// Releases the reservation beyond the length.
     fn release_surplus(&self) {
         let _alone = self.shape.write().unwrap_or_else(PoisonError::into_inner);
         let mut reserved = self.lock_reserved();

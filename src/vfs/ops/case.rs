@@ -1,7 +1,7 @@
-//! Names that differ in case only, on servers that take them for the same.
+//! Names that differ only in case, on servers that treat them as the same.
 //!
-//! A name that is not listed while a variant of it is has the variant's attributes there
-//! ([`Vfs::cached_answer`]). The kernel keeps such a spelling for no time at all.
+//! A name that is not listed while a variant of it is gets the variant's attributes on such a
+//! server ([`Vfs::cached_answer`]). The kernel caches such a spelling for no time at all.
 
 use crate::cache::{Answer, Attributes};
 use crate::ftp::RemotePath;
@@ -10,19 +10,19 @@ use crate::remote::CaseRule;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 
-/// What the cache says about a name, with the spelling of case left to the server.
+/// What the cache knows about a name, taking the server's case rule into account.
 #[derive(Debug)]
 pub(in crate::vfs) enum CachedAnswer {
-    /// What it knows of exactly this name.
+    /// What the cache knows about exactly this name.
     Exact(Answer),
-    /// The name is listed in another spelling, which is the same file.
+    /// The name is listed with a different case and is the same file.
     Variant(Answer),
-    /// The name is listed in another spelling. Whether that is the same file is not known.
+    /// The name is listed with a different case. It is unknown whether that is the same file.
     Open(Attributes),
 }
 
 impl Vfs {
-    /// What the cache knows of `name` in `directory`.
+    /// Returns what the cache knows about `name` in `directory`.
     pub(in crate::vfs) fn cached_answer(
         &self,
         directory: &RemotePath,
@@ -45,7 +45,7 @@ impl Vfs {
         }
     }
 
-    /// The same as one answer: that of a variant where it is the same file.
+    /// Like [`Vfs::cached_answer`], reduced to one answer: a variant counts if it is the same file.
     pub(in crate::vfs) fn known_answer(&self, directory: &RemotePath, name: &[u8]) -> Answer {
         match self.cached_answer(directory, name) {
             CachedAnswer::Exact(answer) | CachedAnswer::Variant(answer) => answer,
@@ -53,7 +53,7 @@ impl Vfs {
         }
     }
 
-    /// Whether `name`, which is not listed in `directory`, is the file of a listed variant.
+    /// Whether `name`, which is not listed in `directory`, is the same file as a listed variant.
     pub(in crate::vfs) fn is_variant(
         &self,
         directory: &RemotePath,
@@ -70,7 +70,7 @@ impl Vfs {
         Ok(rule == CaseRule::Insensitive)
     }
 
-    /// What is listed in `directory` by a name that differs from `name` in case only.
+    /// Returns the entry of `directory` whose name differs from `name` only in case.
     pub(in crate::vfs) fn listed_variant(
         &self,
         directory: &RemotePath,
@@ -82,7 +82,8 @@ impl Vfs {
             .map(|(_, attributes)| attributes)
     }
 
-    /// `name` in `directory` came, went or was changed: another spelling of it is not what it was.
+    /// Forgets other spellings of `name` in `directory`, because the name was created, removed or
+    /// changed.
     pub(in crate::vfs) fn forget_variants(&self, directory: &RemotePath, name: &[u8]) {
         if self.remote.case_rule() == CaseRule::Insensitive
             && self.listed_variant(directory, name).is_some()

@@ -1,8 +1,8 @@
-//! What happens at close(2), fsync(2), and when the last descriptor of a file is gone.
+//! close(2), fsync(2), and the release of a file's last descriptor.
 //!
-//! The kernel sends FLUSH for every close and waits for its answer, so this is where what was
-//! written is stored (`-o writeback`: kept on the local disk). RELEASE follows when the last
-//! descriptor is gone, and nobody waits for that.
+//! The kernel sends FLUSH for every close and waits for the reply, so written data is stored at
+//! that point (with `-o writeback`: persisted on the local disk). RELEASE follows after the last
+//! descriptor is closed, and no program waits for it.
 
 use std::sync::Arc;
 
@@ -13,25 +13,26 @@ use crate::vfs::file::{ALWAYS, OpenFile};
 use crate::vfs::table::handle::Handle;
 
 impl Vfs {
-    /// Whether closing `handle` has something to do.
+    /// Whether closing `handle` requires work.
     pub fn needs_flush(&self, handle: Handle) -> bool {
         self.files
             .find(handle)
             .is_ok_and(|opened| opened.stores && self.owes_closing(&opened.file))
     }
 
-    /// What was written is stored (`close`): when it returns, the server has every byte, or the
-    /// errno says why not. In `-o writeback` it is the local disk that has it.
+    /// Stores what was written (close(2)). On success, the server has every byte; otherwise the
+    /// errno gives the reason. With `-o writeback`, the local disk has the data instead.
     pub fn flush(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
-        // A reader's close does not wait for somebody else's upload.
+        // A reader's close does not wait for another program's upload.
         if !opened.stores {
             return Ok(());
         }
         self.close_file(&opened.file, wanted)
     }
 
-    /// A program closed `file`: stores it, or in `-o writeback` keeps it safely until it is stored.
+    /// Stores `file` after a program closed it, or with `-o writeback` persists it until it is
+    /// stored.
     pub(in crate::vfs) fn close_file(
         &self,
         file: &Arc<OpenFile>,
@@ -49,7 +50,7 @@ impl Vfs {
             Ok(false) => {}
             Err(error) => {
                 log::warn!(
-                    "cannot keep what was closed on the local disk, it is stored at once: {error}"
+                    "cannot persist a closed file on the local disk; storing it immediately: {error}"
                 );
                 return self.store(file, wanted);
             }
@@ -57,18 +58,18 @@ impl Vfs {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether syncing `handle` has something to do.
+    /// Whether syncing `handle` requires work.
     pub fn needs_sync(&self, handle: Handle) -> bool {
         self.files.find(handle).is_ok_and(|opened| {
             (opened.stores && opened.file.is_dirty()) || opened.file.has_pending()
         })
     }
 
-    /// Stores what was written, and what waits to be stored (`fsync`): when it returns, the server
-    /// has every byte, or the errno says why not.
+    /// Stores what was written and what is pending (fsync(2)). On success, the server has every
+    /// byte; otherwise the errno gives the reason.
     pub fn sync(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
-        // What happened before is of no interest to who asks how it is now.
+        // fsync reports the current state, not earlier failures.
         let _told = opened.file.take_failure();
         if opened.stores {
             self.store(&opened.file, wanted)
@@ -77,8 +78,8 @@ impl Vfs {
         }
     }
 
-    /// Whether giving up `handle` has something to do on the server: to store pages of a shared
-    /// mapping that were written after the last close, or to delete a file that lost its name.
+    /// Whether releasing `handle` requires work on the server: storing pages of a shared mapping
+    /// that were written after the last close, or deleting a file that lost its name.
     fn needs_release(&self, handle: Handle) -> bool {
         self.files.find(handle).is_ok_and(|opened| {
             let stores =
@@ -91,24 +92,24 @@ impl Vfs {
         file.is_dirty() && (!file.is_persisted() || self.writeback.is_refused(file.ino()))
     }
 
-    /// Gives up `handle`; failures are only logged.
+    /// Releases `handle`. Failures are only logged.
     pub fn release(&self, handle: Handle) {
         if let Some(file) = self.close_handle(handle) {
             self.discard_hidden(&file);
         }
     }
 
-    /// Gives up `handle` where that does not wait for the server; false where it does.
+    /// Releases `handle` if that does not wait for the server. Returns false if it would.
     pub fn try_release(&self, handle: Handle) -> bool {
         if self.needs_release(handle) {
             return false;
         }
-        // A file that was hidden this very moment is cleared away by the housekeeper.
+        // The housekeeper cleans up a file that was hidden at this very moment.
         self.close_handle(handle);
         true
     }
 
-    /// Gives up `handle`; the file, where no handle of it is left.
+    /// Removes `handle`. Returns the file if this was its last handle.
     fn close_handle(&self, handle: Handle) -> Option<Arc<OpenFile>> {
         let opened = self.files.remove(handle)?;
         self.forget_changed(&opened.file);
@@ -118,7 +119,7 @@ impl Vfs {
             && !opened.file.is_persisted()
             && let Err(errno) = self.close_file(&opened.file, ALWAYS)
         {
-            log::error!("what was written after the last close is lost: {errno:?}");
+            log::error!("data written after the last close is lost: {errno:?}");
         }
         if last_writer {
             self.writeback.written(opened.file.ino());
@@ -127,7 +128,7 @@ impl Vfs {
         is_last.then(|| Arc::clone(&opened.file))
     }
 
-    /// Stores `file` and remembers what it became.
+    /// Stores `file` and records the resulting attributes.
     pub(in crate::vfs) fn store(
         &self,
         file: &Arc<OpenFile>,
@@ -138,7 +139,7 @@ impl Vfs {
             && !file.has_pending()
             && let Ok((directory, name)) = self.location(file.ino())
         {
-            // The server may have the new file all the same. What waits is shown as it is here,
+            // The server may have the new file anyway. A pending file is shown as it is here,
             // whatever the server has.
             self.invalidate(&directory, &name);
         }
@@ -149,12 +150,12 @@ impl Vfs {
         Ok(())
     }
 
-    /// Remembers what `file` became when it was stored.
+    /// Records the attributes of `file` after it was stored.
     pub(in crate::vfs) fn on_stored(&self, file: &OpenFile, stored: Attributes) {
         let ino = file.ino();
-        // What was written past the kernel's pages is not in them.
+        // The kernel's pages do not contain data written with direct I/O.
         self.inodes.set_cached(ino, None);
-        // A file removed meanwhile has no place in a listing.
+        // A file that was removed in the meantime does not belong in a listing.
         if let Ok((directory, name)) = self.location(ino) {
             if let Ok(path) = directory.join(&name) {
                 self.prefetcher.forget(&path);

@@ -1,4 +1,4 @@
-//! Directories: open, read, make, remove.
+//! Directories: opening, reading, creating and removing them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::vfs::errno::Errno;
 use crate::vfs::table::handle::{DirectoryHandle, Handle, OpenListing};
 use crate::vfs::table::inode::{Ino, NodeKind};
 
-/// One name of a directory being read.
+/// An entry of a directory that is being read.
 #[derive(Debug)]
 pub struct DirEntry<'a> {
     /// The name.
     pub name: &'a [u8],
-    /// Where reading goes on after it.
+    /// The position at which reading continues after it.
     pub next: u64,
-    /// What it is, good for `ttl`.
+    /// Its attributes, valid for `ttl`.
     pub attr: Attr,
-    /// How long the kernel may keep `attr`.
+    /// How long the kernel may cache `attr`.
     pub ttl: Duration,
 }
 
@@ -31,7 +31,7 @@ pub struct DirEntry<'a> {
 const FIRST_ENTRY: u64 = 2;
 
 impl Vfs {
-    /// Opens the directory `ino`, where its listing is in memory.
+    /// Opens the directory `ino` if its listing is in memory.
     pub fn try_open_directory(&self, ino: Ino) -> Option<Result<Handle, Errno>> {
         let directory = match self.inodes.path(ino) {
             Ok(directory) => directory,
@@ -50,8 +50,11 @@ impl Vfs {
         self.opened_directory(ino, &directory, snapshot)
     }
 
+    /// Creates a handle of `directory` that shows `snapshot`.
+    ///
     /// # Errors
-    /// The directory cannot be listed, or the listing cannot be read: an empty one would be wrong.
+    /// The directory cannot be listed, or its listing cannot be parsed: an empty one would be
+    /// wrong.
     fn opened_directory(
         &self,
         ino: Ino,
@@ -70,15 +73,16 @@ impl Vfs {
         Ok(self.add_directory(ino, snapshot))
     }
 
-    /// Tells the names from position `from` on to `tell`, until it says that it has no more room.
+    /// Passes the entries from position `from` on to `visit`, until it returns that it has no more
+    /// room.
     ///
-    /// Each name told counts as one lookup, except `.` and `..`. A name stays at its position
-    /// as long as the directory is open and not read from the start again.
+    /// Each entry that is passed counts as one lookup, except `.` and `..`. An entry stays at its
+    /// position until the directory is closed or read from the start again.
     pub fn read_directory(
         &self,
         handle: Handle,
         from: u64,
-        mut tell: impl FnMut(DirEntry<'_>) -> bool,
+        mut visit: impl FnMut(DirEntry<'_>) -> bool,
     ) -> Result<(), Errno> {
         let open = self.directories.find(handle)?;
         let listing = self.listing_from(&open, from);
@@ -91,7 +95,7 @@ impl Vfs {
                     attr,
                     ttl: Duration::ZERO,
                 };
-                if !tell(listed) {
+                if !visit(listed) {
                     return Ok(());
                 }
             }
@@ -109,7 +113,7 @@ impl Vfs {
                 .inodes
                 .lookup(open.ino, name, node_kind(attributes.kind))?;
             let attr = self.show(ino, &attributes);
-            if !tell(DirEntry {
+            if !visit(DirEntry {
                 name,
                 next: position,
                 attr,
@@ -127,14 +131,14 @@ impl Vfs {
         self.directories.remove(handle);
     }
 
-    /// Stores what was closed in the directory `ino` and below it, and waits for that (`fsync` of a
-    /// directory). All else is on the server when its call returns.
+    /// Stores the closed files in the directory `ino` and below it, and waits for that (fsync(2) of
+    /// a directory). All other changes are on the server when their calls return.
     pub fn sync_directory(&self, ino: Ino) -> Result<(), Errno> {
         let failure = self.store_below(&self.inodes.path(ino)?);
         failure.map_or(Ok(()), Err)
     }
 
-    /// Makes the directory `name` in `parent`.
+    /// Creates the directory `name` in `parent`.
     pub fn make_directory(
         &self,
         parent: Ino,
@@ -153,7 +157,7 @@ impl Vfs {
         if permissions != crate::vfs::attr::DIRECTORY_MODE {
             match self.remote.set_directory_mode(&path, permissions) {
                 Ok(()) => attributes.mode = Some(permissions),
-                Err(error) => log::info!("{error}: the directory keeps the server's mode"),
+                Err(error) => log::info!("{error}; the directory has the server's default mode"),
             }
         }
         self.cache.insert(&directory, name, attributes.clone());
@@ -174,7 +178,7 @@ impl Vfs {
         if let Some(ino) = self.inodes.known(parent, name) {
             self.clear_directory(ino, parent)?;
         }
-        // Some servers remove a full directory with all that is in it.
+        // Some servers remove a directory with all its contents.
         if self
             .cache
             .snapshot(&path)
@@ -201,10 +205,10 @@ impl Vfs {
         Ok(())
     }
 
-    /// Moves what programs do not see out of the directory `ino` in `parent`, before it is removed.
+    /// Moves hidden files out of the directory `ino` in `parent` before it is removed.
     ///
     /// # Errors
-    /// `NOTEMPTY` where a file was made in it that the server does not have yet.
+    /// `NOTEMPTY` if it contains a new file that the server does not have yet.
     pub(in crate::vfs) fn clear_directory(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
         let open = self.inodes.open_files_in(ino);
         if open.iter().any(|(_, file)| file.is_unstored()) {
@@ -229,8 +233,8 @@ impl Vfs {
         OpenListing { snapshot, unstored }
     }
 
-    /// The listing that `open` shows; read from the start (rewinddir), it is the newest one in
-    /// memory.
+    /// Returns the listing that `open` shows. Reading from the start (rewinddir) shows the newest
+    /// one in memory.
     fn listing_from(&self, open: &DirectoryHandle, from: u64) -> Arc<OpenListing> {
         let newest = match from {
             0 => self

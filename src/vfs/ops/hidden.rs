@@ -1,11 +1,11 @@
-//! Open files whose name is removed or goes to another file: they are renamed aside on the server,
-//! and deleted there when the last program closes them. No contents are moved.
+//! Open files whose name is removed or given to another file. They are renamed to a temporary name
+//! on the server, and deleted when the last program closes them. No contents are transferred.
 //!
-//! 1. [`Vfs::hide`] renames the file to a temporary name. Its inode goes with it, so that readers
-//!    follow.
-//! 2. What took the name away succeeds: [`OpenFile::hide`]. Or it fails: [`Vfs::unhide`].
+//! 1. [`Vfs::hide`] renames the file to a temporary name. Its inode follows, so readers continue.
+//! 2. If the operation that took the name succeeds, [`OpenFile::hide`]; if it fails,
+//!    [`Vfs::unhide`].
 //! 3. [`Vfs::discard_hidden`] deletes the file at the last close, [`Vfs::discard_all_hidden`] at
-//!    the end of the mount, and the next mount what a killed one left.
+//!    the end of the mount. The next mount deletes what a killed one left.
 
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, HiddenFile};
@@ -17,8 +17,8 @@ use crate::vfs::file::{ALWAYS, OpenFile};
 use crate::vfs::table::inode::Ino;
 
 impl Vfs {
-    /// Renames the open file `name` in `parent` aside on the server. Where the server does not
-    /// rename it, fetches its contents instead and returns `None`.
+    /// Renames the open file `name` in `parent` to a temporary name on the server. If the server
+    /// refuses, fetches the contents instead and returns `None`.
     pub(in crate::vfs) fn hide(
         &self,
         file: &OpenFile,
@@ -33,7 +33,7 @@ impl Vfs {
                 Ok(Some(hidden))
             }
             Err(error) if may_be_deleted(error.kind) => {
-                log::debug!("{error}; its contents are fetched instead");
+                log::debug!("{error}; fetching its contents instead");
                 file.keep_contents(pass)?;
                 Ok(None)
             }
@@ -49,20 +49,19 @@ impl Vfs {
         }
     }
 
-    /// Gives the file its name back: what was to take it failed.
+    /// Gives the file its name back after the operation that was to take it failed.
     pub(in crate::vfs) fn unhide(&self, (parent, name): (Ino, &[u8]), hidden: HiddenFile) {
         let aside = hidden.path().clone();
         hidden.put_back();
         self.inodes.rename((parent, aside.name()), (parent, name));
     }
 
-    /// Deletes the file on the server that `file` left there when it lost its name: nothing has it
-    /// open any more.
+    /// Deletes the hidden file of `file` on the server after its last close.
     pub(in crate::vfs) fn discard_hidden(&self, file: &OpenFile) {
         if !file.is_hidden() {
             return;
         }
-        // Where the gate does not open, the housekeeper deletes it.
+        // If the gate cannot be entered, the housekeeper deletes the file.
         let Ok(pass) = file.enter(ALWAYS) else { return };
         if let Some(hidden) = file.take_hidden(&pass) {
             hidden.delete();
@@ -70,8 +69,7 @@ impl Vfs {
         }
     }
 
-    /// Leaves every such file to [`crate::remote::Remote::clear_orphans`], also those that are
-    /// still open.
+    /// Leaves all hidden files, even open ones, to [`crate::remote::Remote::clear_orphans`].
     pub(in crate::vfs) fn discard_all_hidden(&self) {
         for file in self.files_in_use() {
             if file.is_hidden()
@@ -82,8 +80,8 @@ impl Vfs {
         }
     }
 
-    /// Moves such files out of the directory `ino`, which is about to be removed, into `parent`:
-    /// programs go on reading them. One that cannot be moved is removed with the directory.
+    /// Moves hidden files out of the directory `ino`, which is about to be removed, into `parent`,
+    /// because programs still read them. A file that cannot be moved is removed with the directory.
     pub(in crate::vfs) fn move_hidden_out(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
         let directory = self.inodes.path(parent)?;
         for (name, file) in self.inodes.open_files_in(ino) {
@@ -101,7 +99,7 @@ impl Vfs {
     }
 }
 
-/// Whether a file that cannot be renamed aside may still be deleted or replaced.
+/// Whether a file that cannot be hidden may still be deleted or replaced.
 fn may_be_deleted(refused: ErrorKind) -> bool {
     match refused {
         ErrorKind::AlreadyExists

@@ -1,5 +1,5 @@
-//! What becomes of what is known once a change failed: a server may have done what it says it has
-//! not, or what nobody heard the end of.
+//! Invalidation of cached entries after a failed change: a server may have performed a change that
+//! it refused, or whose reply was lost.
 
 use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
@@ -7,8 +7,8 @@ use crate::remote::ErrorKind;
 use crate::vfs::Vfs;
 
 impl Vfs {
-    /// A change of `name` in `directory` failed for this reason: unless that leaves no doubt, the
-    /// server is asked anew.
+    /// Invalidates `name` in `directory` after a change failed with `reason`, unless the reason
+    /// proves that nothing was changed.
     pub(in crate::vfs) fn invalidate_after(
         &self,
         directory: &RemotePath,
@@ -20,15 +20,14 @@ impl Vfs {
         }
     }
 
-    /// Whatever is known of `name` in `directory`, the server may have another file there.
+    /// Invalidates `name` in `directory`, because the server may have another file there.
     pub(in crate::vfs) fn invalidate(&self, directory: &RemotePath, name: &[u8]) {
         self.cache.invalidate(directory, name);
         self.prefetcher.forget(directory);
     }
 }
 
-/// Whether nothing was done, beyond doubt: the reasons that a server gives for what it looked at
-/// first.
+/// Whether the reason proves that nothing was changed, because servers check it first.
 fn was_plainly_refused(reason: ErrorKind) -> bool {
     match reason {
         ErrorKind::NotFound

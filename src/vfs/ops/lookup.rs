@@ -1,4 +1,4 @@
-//! From names to inodes and attributes.
+//! lookup, getattr and access: from names to inodes and attributes.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::vfs::errno::Errno;
 use crate::vfs::table::inode::{Ino, NodeKind};
 use crate::vfs::{Vfs, VfsOptions};
 
-/// Names of a directory that the server is asked for one by one. After them a listing of the
-/// directory is the cheaper way to learn the rest.
+/// Number of names in a directory that are requested one by one. After that, a listing of the
+/// directory is cheaper.
 const STATS_BEFORE_LISTING: u32 = 2;
 
 impl Vfs {
-    /// `name` in `parent`, counted as one lookup, where memory has the answer.
+    /// Looks up `name` in `parent` and counts one lookup, if the answer is in memory.
     pub fn cached_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<WithTtl<Attr>, Errno>> {
         if let Some(found) = self.open_lookup(parent, name) {
             return Some(found);
@@ -30,7 +30,7 @@ impl Vfs {
         Some(answer.and_then(|fresh| self.count_lookup(parent, name, &fresh)))
     }
 
-    /// `name` in `parent`, counted as one lookup.
+    /// Looks up `name` in `parent` and counts one lookup.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<WithTtl<Attr>, Errno> {
         if let Some(found) = self.open_lookup(parent, name) {
             return found;
@@ -40,12 +40,12 @@ impl Vfs {
         self.count_lookup(parent, name, &fresh)
     }
 
-    /// The kernel dropped `count` lookups of `ino`.
+    /// Removes `count` lookups of `ino` that the kernel has dropped.
     pub fn forget(&self, ino: Ino, count: u64) {
         self.inodes.forget(ino, count);
     }
 
-    /// The attributes of `ino`, where memory has them.
+    /// Returns the attributes of `ino` if they are in memory.
     pub fn cached_getattr(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {
         if let Some(known) = self.getattr_without_server(ino) {
             return Some(known);
@@ -58,7 +58,7 @@ impl Vfs {
         Some(answer.and_then(|fresh| self.attr_of_inode(ino, &fresh)))
     }
 
-    /// The attributes of `ino`.
+    /// Returns the attributes of `ino`.
     pub fn getattr(&self, ino: Ino) -> Result<WithTtl<Attr>, Errno> {
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
@@ -68,10 +68,10 @@ impl Vfs {
         self.attr_of_inode(ino, &fresh)
     }
 
-    /// Whether a program may do to `ino` what `mask` (R_OK, W_OK, X_OK) says, as far as this mount
-    /// can tell.
+    /// Whether a program may access `ino` according to `mask` (R_OK, W_OK, X_OK), as far as this
+    /// mount knows.
     ///
-    /// Who may what is the server's to decide; it answers when the thing is done.
+    /// The server decides about permissions when the operation is performed.
     pub fn access(attr: &Attr, options: &VfsOptions, mask: i32) -> Result<(), Errno> {
         if mask & libc::W_OK != 0 && options.read_only {
             return Err(Errno::ROFS);
@@ -83,12 +83,12 @@ impl Vfs {
         Ok(())
     }
 
-    /// The options the tree is shown with.
+    /// Returns the options of the mounted tree.
     pub fn options(&self) -> &VfsOptions {
         &self.options
     }
 
-    /// What is known of `name` in `directory`, without asking the server.
+    /// Returns what is known about `name` in `directory` without asking the server.
     pub(in crate::vfs) fn cached_attributes(
         &self,
         directory: &RemotePath,
@@ -110,8 +110,9 @@ impl Vfs {
         }
     }
 
-    /// What is there by `name` in `directory`: from memory, else one stat, else the directory's
-    /// listing. A name that the listing neither shows nor rules out is asked for by itself.
+    /// Returns the attributes of `name` in `directory`: from memory, otherwise from one stat,
+    /// otherwise from the directory's listing. A name that the listing neither shows nor rules out
+    /// is looked up separately.
     pub(in crate::vfs) fn attributes_of(
         &self,
         directory: &RemotePath,
@@ -135,8 +136,8 @@ impl Vfs {
         self.with_size(directory, name, fresh)
     }
 
-    /// Whether a file's size is missing that the server may tell when asked for it alone (SIZE).
-    /// Programs that believe the size that stat(2) tells would take such a file for empty.
+    /// Whether a file's size is unknown but the server may report it separately (SIZE). Programs
+    /// that rely on the size in stat(2) would take such a file for empty.
     pub(in crate::vfs) fn lacks_size(&self, attributes: &Attributes) -> bool {
         attributes.kind == Kind::File && attributes.size.is_none() && self.remote.supports_size()
     }
@@ -156,7 +157,7 @@ impl Vfs {
         Ok(fresh)
     }
 
-    /// What the server says of `name` in `directory`.
+    /// Requests the attributes of `name` in `directory` from the server.
     fn ask_attributes(
         &self,
         directory: &RemotePath,
@@ -194,7 +195,8 @@ impl Vfs {
         }
     }
 
-    /// The attributes of `name`, which is not listed, where it is the file of the listed `variant`.
+    /// Returns the attributes of `name`, which is not listed, if it is the same file as the listed
+    /// `variant`.
     fn variant_attributes(
         &self,
         directory: &RemotePath,
@@ -213,8 +215,8 @@ impl Vfs {
         })
     }
 
-    /// A name came or went in `directory`, or means another file: as far as this mount knows, it
-    /// was modified now. The server's word, by its own clock, comes with the next listing.
+    /// Sets the modification time of `directory` to now, because a name was added, removed or
+    /// replaced. The next listing brings the time according to the server's clock.
     pub(in crate::vfs) fn touch_directory(&self, directory: &RemotePath) {
         let Some(parent) = directory.parent() else {
             return;
@@ -226,7 +228,7 @@ impl Vfs {
         }
     }
 
-    /// The directory that `ino` is in, and its name there. The root has none.
+    /// Returns the directory that contains `ino` and its name there. The root has none.
     pub(in crate::vfs) fn location(&self, ino: Ino) -> Result<(RemotePath, Box<[u8]>), Errno> {
         let (parent, name) = self.inodes.parent_and_name(ino)?.ok_or(Errno::INVAL)?;
         Ok((self.inodes.path(parent)?, Box::from(&*name)))
@@ -237,7 +239,7 @@ impl Vfs {
         Attr::new(ino, attributes, &self.options, self.mounted, has_modes)
     }
 
-    /// What the server says of this one name, asked by `ask`.
+    /// Requests the attributes of this one name with `ask`.
     fn stat(
         &self,
         directory: &RemotePath,
@@ -262,14 +264,14 @@ impl Vfs {
         }
     }
 
-    /// The path of `parent`; `name` is checked first, so that what cannot be sent is never looked
-    /// for.
+    /// Returns the path of `parent`. Checks `name` first, so that a name that cannot be sent is
+    /// never looked up.
     fn child_directory(&self, parent: Ino, name: &[u8]) -> Result<RemotePath, Errno> {
         crate::ftp::path::check_name(name)?;
         self.inodes.path(parent)
     }
 
-    /// A file that is open knows better than any listing what it is.
+    /// Looks up an open file, whose attributes are newer than any listing.
     fn open_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<WithTtl<Attr>, Errno>> {
         let ino = self.inodes.known(parent, name)?;
         let file = self.inodes.open_file(ino)?;
@@ -297,7 +299,7 @@ impl Vfs {
         Some(Ok(fresh))
     }
 
-    /// Attributes that the next write changes.
+    /// Returns attributes that the kernel must not cache, because the next write changes them.
     fn uncacheable(&self, ino: Ino, attributes: &Attributes) -> WithTtl<Attr> {
         WithTtl {
             value: self.show(ino, attributes),
@@ -320,7 +322,7 @@ impl Vfs {
         })
     }
 
-    /// The attributes of `ino`, unless its name became something of another shape.
+    /// Returns the attributes of `ino`, unless its name now belongs to another kind of inode.
     fn attr_of_inode(&self, ino: Ino, fresh: &WithTtl<Attributes>) -> Result<WithTtl<Attr>, Errno> {
         if self.inodes.kind(ino)? != node_kind(fresh.value.kind) {
             return Err(Errno::STALE);
@@ -332,7 +334,7 @@ impl Vfs {
     }
 }
 
-/// What kind of inode a listed kind needs.
+/// Returns the kind of inode for a listed kind.
 pub(in crate::vfs) fn node_kind(kind: Kind) -> NodeKind {
     match kind {
         Kind::Directory => NodeKind::Directory,

@@ -1,4 +1,4 @@
-//! The operations of the file system, a file for each group of calls.
+//! The file system operations, one file for each group of calls.
 
 mod case;
 mod close;

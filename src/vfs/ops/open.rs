@@ -1,4 +1,4 @@
-//! open and create: what a handle of a file is.
+//! open and create, which return handles of files.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::vfs::file::{ALWAYS, OpenFile};
 use crate::vfs::table::handle::{FileHandle, Handle};
 use crate::vfs::table::inode::{Ino, NodeKind};
 
-/// What a file is opened for.
+/// The access for which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenAccess {
     /// O_RDONLY.
@@ -27,11 +27,11 @@ pub enum OpenAccess {
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenMode {
-    /// What for.
+    /// The requested access.
     pub access: OpenAccess,
-    /// Every write goes to the end (O_APPEND).
+    /// Whether every write goes to the end (O_APPEND).
     pub append: bool,
-    /// Emptied at once (O_TRUNC).
+    /// Whether the file is truncated on open (O_TRUNC).
     pub truncate: bool,
 }
 
@@ -50,38 +50,39 @@ impl OpenMode {
 pub struct Opened {
     /// Its handle.
     pub handle: Handle,
-    /// What becomes of the kernel's pages of it.
+    /// What the kernel does with its cached pages of the file.
     pub pages: PageCache,
-    /// The file is another one than was shown last: the kernel is to ask for its size anew.
+    /// Whether the file differs from the one shown last, so that the kernel must request its size
+    /// again.
     pub changed: bool,
 }
 
-/// What a file was found to be when it was opened.
+/// The state of a file found at open.
 struct Revalidated {
     version: Version,
-    /// It is not what this mount knew.
+    /// Whether it differs from what this mount knew.
     changed: bool,
 }
 
 /// What the kernel may do with its page cache of an opened file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageCache {
-    /// Those it has are of these contents.
+    /// The cached pages belong to these contents.
     Keep,
-    /// Those it has are of other contents.
+    /// The cached pages belong to other contents.
     Drop,
-    /// None are used: by a file opened only to be written, which spares a copy of every byte, by
-    /// one whose size is not known, of which the kernel would read no more than the size it was
-    /// told, and by all where the user wants it so.
+    /// The page cache is bypassed: for a file opened only for writing, which saves a copy of every
+    /// byte; for one of unknown size, of which the kernel would read only the reported size; and
+    /// for all files if the user requests it.
     Bypass,
 }
 
 impl Vfs {
-    /// Opens `ino` by what memory has of it. `None` where the server has to be asked, or waited
+    /// Opens `ino` from memory. `None` if the server must be asked or an operation must be waited
     /// for.
     pub fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
         if mode.truncate {
-            // An upload of the file may be under way, which ends first.
+            // An upload of the file may be in progress and must end first.
             return None;
         }
         if self
@@ -119,7 +120,7 @@ impl Vfs {
         Ok(self.opened(ino, mode, shared))
     }
 
-    /// What an open begins with, whether it waits or not.
+    /// Performs the first steps of an open, whether it waits or not.
     fn prepare_open(&self, ino: Ino, mode: OpenMode) -> Result<(), Errno> {
         if mode.writes() {
             self.check_writable()?;
@@ -135,7 +136,7 @@ impl Vfs {
         Ok(())
     }
 
-    /// A new handle of the shared contents of `ino`.
+    /// Creates a handle of the shared contents of `ino`.
     fn opened(
         &self,
         ino: Ino,
@@ -156,7 +157,7 @@ impl Vfs {
         }
     }
 
-    /// Makes the file `name` in `parent` and opens it. The server has it when it is stored.
+    /// Creates the file `name` in `parent` and opens it. The server gets it when it is stored.
     pub fn create(
         &self,
         parent: Ino,
@@ -180,7 +181,7 @@ impl Vfs {
         Ok((attr, opened?))
     }
 
-    /// Makes the empty file `name` in `parent` on the server at once (mknod).
+    /// Creates the empty file `name` in `parent` on the server immediately (mknod).
     pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32) -> Result<WithTtl<Attr>, Errno> {
         let write = OpenMode {
             access: OpenAccess::Write,
@@ -193,7 +194,7 @@ impl Vfs {
         stored.map(|()| attr)
     }
 
-    /// The contents of the file `ino`, shared with whoever has it open, and what they are of.
+    /// Returns the contents of the file `ino`, which all its handles share, and their version.
     pub(in crate::vfs) fn share(&self, ino: Ino) -> Result<(Arc<OpenFile>, Version), Errno> {
         if let Some(shared) = self.share_spooled(ino)? {
             return Ok(shared);
@@ -203,7 +204,7 @@ impl Vfs {
         self.share_as(ino, &attributes)
     }
 
-    /// The same, of the version that the server has now.
+    /// Like [`Self::share`], with the version that the server has now.
     fn share_revalidated(&self, ino: Ino) -> Result<(Arc<OpenFile>, Revalidated), Errno> {
         if let Some(known) = self.share_cached(ino)? {
             return Ok(known);
@@ -214,8 +215,8 @@ impl Vfs {
         Ok((file, Revalidated { version, changed }))
     }
 
-    /// The same, where memory has it: the file is in the spool, or the server told its version
-    /// lately.
+    /// Like [`Self::share`], from memory: the file is in the spool, or its version was confirmed
+    /// recently.
     fn share_cached(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Revalidated)>, Errno> {
         let (file, version) = if let Some(shared) = self.share_spooled(ino)? {
             shared
@@ -230,7 +231,7 @@ impl Vfs {
         Ok(Some((file, Revalidated { version, changed })))
     }
 
-    /// The same, where this mount knows better than the server what they are.
+    /// Like [`Self::share`], if this mount knows the contents better than the server.
     fn share_spooled(&self, ino: Ino) -> Result<Option<(Arc<OpenFile>, Version)>, Errno> {
         let open = self.inodes.open_file(ino);
         let Some(known) = open.and_then(|file| file.attributes()) else {

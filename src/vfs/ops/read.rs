@@ -1,4 +1,5 @@
-//! read: bytes of an open file, and what becomes of the cache when they are not those expected.
+//! read: bytes of an open file, and the invalidation of caches when they differ from the expected
+//! ones.
 
 use crate::cache::{Answer, Attributes};
 use crate::ftp::RemotePath;
@@ -9,7 +10,7 @@ use crate::vfs::read::Bytes;
 use crate::vfs::table::handle::Handle;
 
 impl Vfs {
-    /// Up to `length` bytes from `offset`, where they are at hand.
+    /// Returns up to `length` bytes from `offset` if they are available without waiting.
     pub fn try_read(
         &self,
         handle: Handle,
@@ -22,8 +23,8 @@ impl Vfs {
         }
     }
 
-    /// Up to `length` bytes from `offset`; less only at the end of the file, or once `wanted` says
-    /// that nobody waits for them any more.
+    /// Returns up to `length` bytes from `offset`. Returns fewer only at the end of the file, or
+    /// when `wanted` reports that no program waits for them any more.
     pub fn read(
         &self,
         handle: Handle,
@@ -41,7 +42,7 @@ impl Vfs {
         read
     }
 
-    /// Shows the size that reading has found, where the server listed a wrong one.
+    /// Shows the size that reading has revealed, if the server listed a wrong one.
     fn correct_size(&self, file: &OpenFile) {
         let Some(size) = file.take_corrected_size() else {
             return;
@@ -58,7 +59,7 @@ impl Vfs {
         }
     }
 
-    /// Where the server lists wrong sizes, what it listed in `directory` is forgotten.
+    /// Forgets the listing of `directory` if the server lists wrong sizes.
     fn check_listed_size(&self, directory: &RemotePath, name: &[u8]) {
         let Ok(path) = directory.join(name) else {
             return;
@@ -69,8 +70,8 @@ impl Vfs {
         self.cache.forget(directory);
     }
 
-    /// The next open is to see the file that the server has now, and none of the pages that the
-    /// kernel was given while it changed.
+    /// Makes the next open see the file that the server has now, and none of the pages that the
+    /// kernel received while it changed.
     pub(super) fn forget_changed(&self, file: &OpenFile) {
         if !file.has_changed() {
             return;

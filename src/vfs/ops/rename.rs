@@ -1,4 +1,4 @@
-//! Renaming, over an existing file or not.
+//! rename, with or without an existing target.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::vfs::file::gate::Pass;
 use crate::vfs::file::{self, OpenFile};
 use crate::vfs::table::inode::Ino;
 
-/// Where a name is: its directory's inode and path, and the name.
+/// A name: the inode and path of its directory, and the name.
 struct NamedPlace<'a> {
     parent: Ino,
     directory: RemotePath,
@@ -22,10 +22,11 @@ struct NamedPlace<'a> {
 }
 
 impl Vfs {
-    /// Makes `from` be `to`. What is at `to` is replaced, unless `no_replace`: then it is EEXIST.
+    /// Renames `from` to `to`. Replaces an existing `to`, or fails with EEXIST if `no_replace` is
+    /// set.
     ///
-    /// Between the look at `to` and the renaming somebody else may make it: FTP has no rename that
-    /// refuses to replace, so `no_replace` holds against this mount's programs only.
+    /// Another client may create `to` between the check and the rename. FTP has no rename that
+    /// refuses to replace, so `no_replace` is reliable only against programs on this mount.
     pub fn rename(
         &self,
         from: (Ino, &[u8]),
@@ -90,7 +91,8 @@ impl Vfs {
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_upload();
         }
-        // Gates in the order of their inodes, so that two renames never wait for each other.
+        // Gates are entered in the order of their inodes, so that two renames never wait for each
+        // other.
         let below = self.open_below(&from.path);
         let mut gates: Vec<_> = moved_file
             .iter()
@@ -119,8 +121,8 @@ impl Vfs {
                 self.hide(file, pass, (to.parent, to.name), &to.path)?
             }
             Some((file, pass)) => {
-                // Its successor is still being written: until that is stored, the server has this
-                // one.
+                // Its successor is still being written. Until that is stored, the server has this
+                // file.
                 file.keep_contents(pass)?;
                 None
             }
@@ -158,8 +160,8 @@ impl Vfs {
         self.touch_directory(&to.directory);
         self.inodes
             .rename((from.parent, from.name), (to.parent, to.name));
-        // What is replaced is forgotten after its successor is remembered: a kill between the two
-        // costs nothing.
+        // The replaced file is forgotten after its successor is recorded, so a kill between the two
+        // loses nothing.
         let moved = moved_file
             .iter()
             .filter_map(|file| Some((file, pass_of(file.ino())?)));
@@ -176,7 +178,7 @@ impl Vfs {
         Ok(())
     }
 
-    /// Renames on the server; the hidden ones of the files `below` a directory go with it.
+    /// Renames on the server, including the hidden files `below` a directory.
     fn rename_with_hidden(
         &self,
         from: &NamedPlace<'_>,
@@ -207,9 +209,9 @@ impl Vfs {
         renamed
     }
 
-    /// Stores what was closed and moves on the server: until the journal knows its new name, the
-    /// next mount would store it by the old one. A file that the server does not have yet moves by
-    /// name alone, unless programs read the one that it `replaces` there.
+    /// Stores pending files before a move on the server: until the journal has the new name, the
+    /// next mount would store them under the old one. A file that the server does not have yet
+    /// moves only by name, unless programs read the one that it `replaces` there.
     fn prepare_waiting(
         &self,
         from: &RemotePath,
@@ -224,12 +226,12 @@ impl Vfs {
             && (replaces || file.is_on_server())
             && let Err(errno) = self.store_pending_now(file)
         {
-            log::debug!("{from} is moved before it is stored: {errno:?}");
+            log::debug!("moving {from} before it is stored: {errno:?}");
         }
     }
 
-    /// The files below a directory that may be written to, wait to be stored, or are hidden: they
-    /// have a temporary name in it.
+    /// Returns the files below a directory that may be written to, are pending, or are hidden,
+    /// which gives them a temporary name in it.
     fn open_below(&self, directory: &RemotePath) -> Vec<Arc<OpenFile>> {
         let is_below = |file: &OpenFile| {
             self.inodes
@@ -254,9 +256,9 @@ impl Vfs {
         })
     }
 
-    /// Whether a directory moves into itself by another spelling, keeping its name: that is what
-    /// mv(1) makes of a change of its case, because it finds a directory by the new spelling. No
-    /// other rename is asked for in this way.
+    /// Whether a directory moves into itself under another spelling, keeping its name. mv(1) does
+    /// that for a change of case, because it finds a directory under the new spelling. No other
+    /// rename looks like this.
     fn is_into_other_case(&self, from: &NamedPlace<'_>, to: &NamedPlace<'_>) -> bool {
         self.remote.case_rule() == CaseRule::Insensitive
             && from.name == to.name
@@ -265,7 +267,7 @@ impl Vfs {
             && is_same_but_case(from.name, to.directory.name())
     }
 
-    /// Whether `to` is below `from` by another spelling, on a server that takes both for the same.
+    /// Whether `to` is below `from` under another spelling, on a server that ignores case.
     fn is_below_in_other_case(&self, from: &NamedPlace<'_>, to: &NamedPlace<'_>) -> bool {
         let (above, path) = (from.path.as_bytes(), to.path.as_bytes());
         self.remote.case_rule() == CaseRule::Insensitive
@@ -275,7 +277,7 @@ impl Vfs {
                 .is_some_and(|start| is_same_but_case(start, above))
     }
 
-    /// Whether only the case of a name changes, on a server that takes both spellings for the same.
+    /// Whether only the case of a name changes, on a server that ignores case.
     fn is_case_only(&self, from: &NamedPlace<'_>, to: &NamedPlace<'_>) -> bool {
         self.remote.case_rule() == CaseRule::Insensitive
             && from.directory == to.directory
@@ -298,9 +300,9 @@ impl Vfs {
         }
     }
 
-    /// ENOTEMPTY where the directory at `place` has something in it, as rename(2) wants it: servers
-    /// overwrite such a directory, or merge the two. It is listed anew, and hidden files in it are
-    /// moved out of the way.
+    /// Fails with ENOTEMPTY if the directory at `place` is not empty, as rename(2) requires.
+    /// Servers overwrite such a directory or merge the two. The directory is listed again, and
+    /// hidden files in it are moved away.
     fn check_empty(&self, place: &NamedPlace<'_>) -> Result<(), Errno> {
         if let Some(ino) = self.inodes.known(place.parent, place.name) {
             self.clear_directory(ino, place.parent)?;
@@ -308,7 +310,7 @@ impl Vfs {
         let listing = self.remote.list(&place.path)?;
         match listing.completeness {
             _ if !listing.entries.is_empty() => Err(Errno::NOTEMPTY),
-            // RMD, which comes next, refuses a directory that hides something.
+            // RMD, which comes next, refuses a directory with unlisted contents.
             Completeness::Complete | Completeness::Visible | Completeness::Blank => Ok(()),
             Completeness::Incomplete | Completeness::Unreadable => Err(Errno::IO),
             Completeness::Unlistable => Err(Errno::ACCES),
@@ -347,22 +349,23 @@ impl Vfs {
         Err(error.into())
     }
 
-    /// Makes the empty directory again that made way for one that then was not renamed.
+    /// Creates the empty directory again that was removed for a rename that then failed.
     fn restore_directory(&self, place: &NamedPlace<'_>, was: &Attributes) {
         if let Err(error) = self.remote.make_directory(&place.path) {
-            log::error!("{error}: it was removed for a rename that failed");
+            log::error!("{error}; it was removed for a rename that failed");
             self.cache.invalidate(&place.directory, place.name);
             return;
         }
         if let Some(mode) = was.mode
             && let Err(error) = self.remote.set_mode(&place.path, mode)
         {
-            log::info!("{error}: the directory has the server's default mode now");
+            log::info!("{error}; the directory has the server's default mode now");
         }
     }
 }
 
-/// POSIX: a directory replaces only a directory, anything else only what is none.
+/// Checks whether one kind may replace another. POSIX: a directory replaces only a directory, any
+/// other file only a file that is no directory.
 fn check_replaceable(moved: Kind, replaced: Kind) -> Result<(), Errno> {
     match (moved == Kind::Directory, replaced == Kind::Directory) {
         (true, false) => Err(Errno::NOTDIR),

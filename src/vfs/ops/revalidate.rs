@@ -1,5 +1,5 @@
-//! Close-to-open: what is known of a file when it is opened is what the server says, not what was
-//! listed long ago.
+//! Close-to-open consistency: the attributes of a file at open are those that the server reports
+//! now, not those of an old listing.
 
 use crate::cache::{Answer, Attributes};
 use crate::ftp::{Kind, RemotePath};
@@ -10,8 +10,8 @@ use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 
 impl Vfs {
-    /// What is known of `name` in `directory`, where the server said it so lately that a file may
-    /// be opened by it.
+    /// Returns the attributes of `name` in `directory` if the server reported them recently enough
+    /// to open the file with them.
     pub(in crate::vfs) fn fresh_attributes(
         &self,
         directory: &RemotePath,
@@ -32,10 +32,11 @@ impl Vfs {
         }
     }
 
-    /// What `name` in `directory` is now, and whether that is something else than this mount knew.
+    /// Requests the current attributes of `name` in `directory`. Returns them and whether they
+    /// differ from those that this mount knew.
     ///
     /// # Errors
-    /// `STALE` where it was removed: the kernel looks the name up again then.
+    /// `STALE` if it was removed. The kernel then looks the name up again.
     pub(in crate::vfs) fn revalidate(
         &self,
         directory: &RemotePath,
@@ -54,7 +55,7 @@ impl Vfs {
             Answer::Present(known, _) => return self.relist(directory, name, &known),
             Answer::Absent(_) => return Err(Errno::STALE),
             Answer::Unknown => {
-                // The kernel knew the name: what it is now may be anything.
+                // The kernel knew the name, so it may be any file now.
                 return match self.attributes_of(directory, name) {
                     Ok(fresh) => Ok((fresh.value, true)),
                     Err(Errno::NOENT) => Err(Errno::STALE),
@@ -79,15 +80,15 @@ impl Vfs {
         }
     }
 
-    /// [`Self::revalidate`] for a server that shows only whole listings.
+    /// [`Self::revalidate`] for a server that supports only listings.
     fn relist(
         &self,
         directory: &RemotePath,
         name: &[u8],
         known: &Attributes,
     ) -> Result<(Attributes, bool), Errno> {
-        // The new listing may show minutes only. What is cached has the exact times, so it must not
-        // be forgotten.
+        // The new listing may be precise only to the minute. The cache has the exact times, so it
+        // must not be discarded.
         self.cache.invalidate(directory, name);
         match self.attributes_of(directory, name) {
             Ok(fresh) => {

@@ -1,4 +1,4 @@
-//! Changing attributes: size, time, mode.
+//! setattr: size, times and mode.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::table::handle::Handle;
 use crate::vfs::table::inode::Ino;
 
-/// What setattr asks for; nothing where none.
+/// The attributes that setattr changes; `None` for those that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {
     /// New size.
@@ -23,12 +23,12 @@ pub struct Changes {
     pub uid: Option<u32>,
     /// New group.
     pub gid: Option<u32>,
-    /// New time of last modification.
+    /// New modification time.
     pub modified: Option<SystemTime>,
 }
 
 impl Vfs {
-    /// Makes the changes to `ino`; `handle` is the open file that ftruncate or futimens named.
+    /// Applies the changes to `ino`. `handle` is the open file that ftruncate or futimens named.
     pub fn setattr(
         &self,
         ino: Ino,
@@ -50,7 +50,8 @@ impl Vfs {
         self.getattr(ino)
     }
 
-    /// FTP has no chown: only the owner that is shown anyway can be asked for.
+    /// Checks the requested owner. FTP has no chown, so only the owner that is shown anyway is
+    /// allowed.
     fn check_owner(&self, changes: &Changes) -> Result<(), Errno> {
         let shown = |asked: Option<u32>, shown: u32| asked.is_none_or(|asked| asked == shown);
         if shown(changes.uid, self.options.uid) && shown(changes.gid, self.options.gid) {
@@ -96,7 +97,7 @@ impl Vfs {
         };
         match set {
             Ok(()) => self.remember(ino, |attributes| attributes.mode = Some(mode)),
-            // Programs that copy modes ask for the one they see.
+            // Programs that copy modes request the mode that they see.
             Err(error) if is_shown && !error.kind.is_the_connection() => {
                 log::debug!("{error}");
                 Ok(())
@@ -105,7 +106,7 @@ impl Vfs {
         }
     }
 
-    /// Whether the mode that is shown is the server's, or was set here.
+    /// Whether the shown mode is the server's or was set here.
     fn is_mode_known(&self, ino: Ino) -> bool {
         if let Some(file) = self.inodes.open_file(ino) {
             return file.attributes().is_some_and(|known| known.mode.is_some());
@@ -115,7 +116,7 @@ impl Vfs {
         };
         match self.cached_attributes(&directory, &name) {
             Some(Ok(fresh)) => fresh.value.mode.is_some(),
-            // Nothing is remembered: to ask once more would cost a command at each chmod.
+            // Nothing is cached, and another request would cost a command for each chmod.
             Some(Err(_)) | None => true,
         }
     }
@@ -139,17 +140,18 @@ impl Vfs {
             Ok(seconds) => self.remember(ino, |attributes| {
                 attributes.modified = Some((seconds, Precision::Second));
             }),
-            // Several servers set times on files alone. A directory's time changes with each entry
-            // made in it; failing here would fail every `cp -a`, `tar x` and `rsync -a`.
+            // Several servers set times only on files. The time of a directory changes with each
+            // entry created in it, and a failure here would break every `cp -a`, `tar x` and `rsync
+            // -a`.
             Err(error) if error.kind != ErrorKind::NotFound && is_directory => {
-                log::debug!("{error}: the directory keeps its time");
+                log::debug!("{error}; the directory keeps its time");
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Notes what the server agreed to.
+    /// Records what the server has accepted.
     fn remember(&self, ino: Ino, change: impl Fn(&mut Attributes)) -> Result<(), Errno> {
         if let Some(file) = self.inodes.open_file(ino) {
             file.update(&change);

@@ -1,6 +1,6 @@
-//! Free space at the root of the mount, as statfs asks for it.
+//! statfs: free space at the root of the mount.
 //!
-//! umount(8) asks, too, before it unmounts: so a server that says nothing is not waited for.
+//! umount(8) calls statfs before it unmounts, so an unresponsive server must not block it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use crate::guarded::{self, OnDrop};
 use crate::vfs::Vfs;
 
-/// How long an answer is believed.
+/// How long a reply is cached.
 const TTL: Duration = Duration::from_secs(10);
-/// How long the server's answer is waited for; then the last one is good enough.
+/// How long to wait for the server's reply. After that, the last known value is used.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Free bytes, where the server tells.
+/// Free bytes, if the server reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FreeSpace(pub Option<u64>);
 
-/// The last answer.
+/// The last reply.
 #[derive(Debug, Default)]
 pub(in crate::vfs) struct StatfsCache {
     state: Mutex<State>,
@@ -27,20 +27,20 @@ pub(in crate::vfs) struct StatfsCache {
 #[derive(Debug, Default)]
 struct State {
     last: Option<(FreeSpace, Instant)>,
-    /// The server is being asked.
+    /// Whether a request is in progress.
     asking: bool,
 }
 
 impl Vfs {
-    /// What is known of free space without asking.
+    /// Returns the cached free space.
     pub fn cached_space(&self) -> Option<FreeSpace> {
         let last = self.space.lock().last;
         last.filter(|(_, asked)| asked.elapsed() < TTL)
             .map(|(space, _)| space)
     }
 
-    /// The free space at the root of the mount: the server's answer, or what was known before where
-    /// that takes long.
+    /// Returns the free space at the root of the mount: the server's reply, or the last known value
+    /// if that takes long.
     pub fn space(self: &Arc<Self>) -> FreeSpace {
         let mut state = self.space.lock();
         if !state.asking {
@@ -54,7 +54,7 @@ impl Vfs {
         state.last.map_or(FreeSpace(None), |(space, _)| space)
     }
 
-    /// Asks the server, in a thread of its own; whether there is one.
+    /// Asks the server in a separate thread. Returns whether there is one.
     fn request_space(self: &Arc<Self>) -> bool {
         let vfs = Arc::clone(self);
         let ask = move || {
@@ -64,7 +64,7 @@ impl Vfs {
         match guarded::spawn("space", ask) {
             Ok(_) => true,
             Err(error) => {
-                log::debug!("free space is not asked for: no thread: {error}");
+                log::debug!("cannot get the free space: cannot start a thread: {error}");
                 false
             }
         }
@@ -72,7 +72,7 @@ impl Vfs {
 }
 
 impl StatfsCache {
-    /// Takes the server's answer, and wakes those who wait for it, also where `ask` panics.
+    /// Stores the server's reply and wakes the waiting threads, even if `ask` panics.
     fn answer_with(&self, ask: impl FnOnce() -> Option<u64>) {
         let _answered = OnDrop::new(|| {
             self.lock().asking = false;
@@ -83,7 +83,7 @@ impl StatfsCache {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Its fields are set one by one, each whole.
+        // Its fields are set one by one, and each is consistent by itself.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

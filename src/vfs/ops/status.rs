@@ -1,4 +1,4 @@
-//! What a running mount is doing: the figures of `ftpfs status`.
+//! The state of a running mount, for `ftpfs status`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,76 +9,75 @@ use crate::remote::{IncompleteListings, Leftover, PoolStats};
 use crate::vfs::Vfs;
 use crate::vfs::transfers::Transfer;
 
-/// Most files that are told one by one.
+/// Maximum number of files that are reported individually.
 const MAX_REPORTED: usize = 1_000;
 
-/// The figures of one moment.
+/// A snapshot of the mount's state.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// How long the mount has been there.
+    /// Time since the mount started.
     pub uptime: Duration,
     /// Whether files are stored in the background.
     pub writeback: bool,
     /// The connections to the server.
     pub connections: PoolStats,
-    /// Contents of files under way.
+    /// File transfers in progress.
     pub transfers: Vec<Transfer>,
-    /// What the listing cache holds.
+    /// Contents of the listing cache.
     pub cache: CacheStats,
-    /// The most bytes it may.
+    /// Size limit of the listing cache in bytes.
     pub cache_limit: usize,
     /// Bytes of written files on the local disk.
     pub spool: u64,
-    /// The most they may be; `None` is the disk's size.
+    /// Limit of those bytes; `None` is the size of the disk.
     pub spool_limit: Option<u64>,
-    /// Files that were closed and wait to be stored, the longest waiting first; no more than a
-    /// thousand.
+    /// Closed files that are waiting to be stored, the longest waiting first; at most a thousand.
     pub uploads: Vec<Waiting>,
-    /// How many wait in all, also those that failed.
+    /// Number of waiting files, including those that failed.
     pub waiting: usize,
-    /// How many of them failed and are not tried again unasked.
+    /// Number of files that failed and are not retried automatically.
     pub failed: usize,
-    /// What the server was seen to do or to lack, or what the user switched off.
+    /// Capabilities that the server was found to have or lack, or that the user switched off.
     pub findings: Vec<(Capability, Finding)>,
-    /// Temporary names that are still to be cleared away on the server, the next first; no more
-    /// than a thousand.
+    /// Temporary names that remain to be cleaned up on the server, the next first; at most a
+    /// thousand.
     pub leftovers: Vec<Leftover>,
-    /// Directories whose listing was not wholly understood.
+    /// Directories whose listings could not be fully parsed.
     pub incomplete: IncompleteListings,
     /// How often each command was sent.
     pub commands: BTreeMap<String, u64>,
 }
 
-/// A file that was closed and is not stored yet.
+/// A closed file that is not stored yet.
 #[derive(Debug, Clone)]
 pub struct Waiting {
-    /// What it is to be on the server.
+    /// Its final path on the server.
     pub path: Option<RemotePath>,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// How long ago it was closed.
+    /// Time since it was closed.
     pub age: Duration,
-    /// What is being done about it.
+    /// The state of its upload.
     pub stage: Stage,
-    /// Why it could not be stored when that was tried last.
+    /// Why the last attempt to store it failed.
     pub reason: Option<String>,
 }
 
-/// What is being done about a file that waits.
+/// The state of a waiting file's upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It waits for its turn.
+    /// Waiting for its turn.
     Waiting,
-    /// It is being stored.
+    /// Being stored.
     Storing,
-    /// It failed, and is tried again.
+    /// Failed; it will be retried.
     Retrying,
-    /// It failed, and waits until somebody closes or syncs it, or for the mount's end.
+    /// Failed; it waits until a program closes or syncs it, or for the end of the mount.
     Failed,
 }
 
 impl Vfs {
-    /// The figures of now.
+    /// Returns the current state.
     pub fn report(&self) -> Report {
         let standing = self.writeback.statuses();
         let failed = standing.iter().filter(|it| it.is_refused).count();

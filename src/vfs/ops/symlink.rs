@@ -1,4 +1,4 @@
-//! Where symbolic links lead: inside the mount, or nowhere.
+//! Symbolic links, whose targets must be inside the mount.
 
 use crate::ftp::listing::TARGET_MAX;
 use crate::ftp::path::EscapedPath;
@@ -9,7 +9,7 @@ use crate::vfs::errno::Errno;
 use crate::vfs::table::inode::Ino;
 
 impl Vfs {
-    /// The target of the link `ino`, where memory has it.
+    /// Returns the target of the link `ino` if it is in memory.
     pub fn cached_readlink(&self, ino: Ino) -> Option<Result<Vec<u8>, Errno>> {
         let (directory, name) = self.location(ino).ok()?;
         let attributes = match self.cached_attributes(&directory, &name)? {
@@ -22,7 +22,7 @@ impl Vfs {
         Some(self.shown_target(&directory, &name, &attributes.target?))
     }
 
-    /// The target of the link `ino`.
+    /// Returns the target of the link `ino`.
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
         let (directory, name) = self.location(ino)?;
         let mut attributes = self.attributes_of(&directory, &name)?.value;
@@ -51,7 +51,7 @@ impl Vfs {
         let Some(shown) = inside(&self.root, directory, target) else {
             let (link, target) = (directory.join(name)?, EscapedPath(target));
             log::warn!(
-                "the link {link} leads to {target}, which is not below {}",
+                "the link {link} points to {target}, which is not below {}",
                 self.root
             );
             return Err(Errno::ACCES);
@@ -63,14 +63,14 @@ impl Vfs {
     }
 }
 
-/// What a link in `directory` to `target` is to say, seen from the mount of `root`; none where it
-/// leads out of `root`.
+/// Converts the `target` of a link in `directory` to one that is valid in the mount of `root`, or
+/// `None` if it points out of `root`.
 ///
-/// The kernel follows what it is told through this machine's tree, so no more `..` may be in it
-/// than there are directories up to the mountpoint, and each of them before the first name: a name
-/// may be a link itself, of which only the server knows where `..` from its target leads. An
-/// absolute path means the server's tree. So what is not told as it is, is told as the way from
-/// `directory`.
+/// The kernel resolves the result in the local directory tree. It may therefore contain no more
+/// `..` than there are directories up to the mountpoint, and only before the first name, because a
+/// name may itself be a link, and only the server knows where `..` from its target leads. An
+/// absolute path refers to the server's tree. A target that cannot be used unchanged is converted
+/// to a path relative to `directory`.
 fn inside(root: &RemotePath, directory: &RemotePath, target: &[u8]) -> Option<Vec<u8>> {
     let depth = names(directory.below(root)?).count();
     if leading_parents(target).is_some_and(|climbs| climbs <= depth) {
@@ -91,7 +91,8 @@ fn inside(root: &RemotePath, directory: &RemotePath, target: &[u8]) -> Option<Ve
     })
 }
 
-/// How many `..` a relative target begins with; none where it is absolute or has one after a name.
+/// Returns the number of `..` at the beginning of a relative target, or `None` if it is absolute or
+/// has one after a name.
 fn leading_parents(target: &[u8]) -> Option<usize> {
     if target.starts_with(b"/") {
         return None;
@@ -101,7 +102,7 @@ fn leading_parents(target: &[u8]) -> Option<usize> {
     (!goes_back).then_some(climbs)
 }
 
-/// The names that a path is made of.
+/// Returns the components of a path.
 fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/')
         .filter(|name| !matches!(*name, b"" | b"."))
@@ -148,7 +149,7 @@ mod tests {
         assert_eq!(shown("/", "/", "/../../etc").as_deref(), Some("etc"));
     }
 
-    /// `c` may be a link to the mount's root, and the kernel would go up from there.
+    /// `c` may be a link to the root of the mount, and the kernel would go up from there.
     #[test]
     fn no_name_comes_before_a_way_up() {
         assert_eq!(shown("/", "/a", "c/../x").as_deref(), Some("x"));

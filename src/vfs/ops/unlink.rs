@@ -1,4 +1,4 @@
-//! Removing files.
+//! unlink: removing files.
 
 use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
@@ -8,11 +8,11 @@ use crate::vfs::errno::Errno;
 use crate::vfs::table::inode::Ino;
 
 impl Vfs {
-    /// Removes the file `name` in `parent`. Programs that have it open go on reading and writing
-    /// it.
+    /// Removes the file `name` in `parent`. Programs that have it open can still read and write it.
     ///
     /// # Errors
-    /// `INTR` once the answer is not `wanted` any more and nothing was done; what the server says.
+    /// `INTR` if the reply is no longer `wanted` and nothing was done; otherwise the server's
+    /// refusal.
     pub fn unlink(&self, parent: Ino, name: &[u8], wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
@@ -46,7 +46,7 @@ impl Vfs {
             return Err(error.into());
         }
         self.on_removed(&directory, name, &path);
-        // The inode of a hidden file has another name by now.
+        // The inode of a hidden file already has another name.
         self.inodes.remove(parent, name);
         if let Some((file, pass)) = &open {
             match hidden {
@@ -58,7 +58,7 @@ impl Vfs {
         Ok(())
     }
 
-    /// The server no longer has `name` in `directory`, which was at `path`.
+    /// Updates the cache after the server removed `name`, at `path`, from `directory`.
     pub(super) fn on_removed(&self, directory: &RemotePath, name: &[u8], path: &RemotePath) {
         self.cache.remove(directory, name);
         self.forget_variants(directory, name);

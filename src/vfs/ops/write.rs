@@ -8,7 +8,7 @@ use crate::vfs::file::Position;
 use crate::vfs::table::handle::{FileHandle, Handle};
 
 impl Vfs {
-    /// Writes as [`Vfs::write`] does, where nothing has to be waited for.
+    /// Like [`Vfs::write`], if it needs no waiting.
     pub fn try_write(&self, handle: Handle, offset: u64, data: &[u8]) -> Option<Result<(), Errno>> {
         let (opened, position) = match self.writable(handle, offset) {
             Ok(found) => found,

@@ -1,4 +1,4 @@
-//! Open handles: what the kernel's numbers for opened files and directories stand for.
+//! Open handles: the kernel's numbers for opened files and directories.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,39 +10,39 @@ use super::inode::Ino;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 
-/// A handle's number.
+/// The number of a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Handle(pub u64);
 
-/// One open of a file.
+/// An open file handle.
 #[derive(Debug)]
 pub(in crate::vfs) struct FileHandle {
     pub(in crate::vfs) file: Arc<OpenFile>,
-    /// Opened for writing.
+    /// Whether it was opened for writing.
     pub(in crate::vfs) writable: bool,
-    /// Closing it stores what the file holds: it may write, or it made the file (O_CREAT, O_RDONLY
-    /// or not).
+    /// Whether closing it stores the file: it may write, or it created the file (O_CREAT, with or
+    /// without O_RDONLY).
     pub(in crate::vfs) stores: bool,
-    /// Opened with O_APPEND.
+    /// Whether it was opened with O_APPEND.
     pub(in crate::vfs) append: bool,
 }
 
-/// One open of a directory: the listing as it was when reading began.
+/// An open directory handle: the listing from the time when reading began.
 #[derive(Debug)]
 pub(in crate::vfs) struct DirectoryHandle {
     pub(in crate::vfs) ino: Ino,
     pub(in crate::vfs) listing: Mutex<Arc<OpenListing>>,
 }
 
-/// What one reading of a directory shows, in an order that does not change.
+/// The entries that one reading of a directory shows, in a fixed order.
 #[derive(Debug)]
 pub(in crate::vfs) struct OpenListing {
     pub(in crate::vfs) snapshot: Arc<Snapshot>,
-    /// Files made through the mount that the server does not have yet.
+    /// Files created through the mount that the server does not have yet.
     pub(in crate::vfs) unstored: Vec<(Arc<[u8]>, Attributes)>,
 }
 
-/// All handles of one sort.
+/// All handles of one kind.
 #[derive(Debug)]
 pub(in crate::vfs) struct Handles<T> {
     table: RwLock<HashMap<u64, Arc<T>>>,
@@ -59,7 +59,7 @@ impl<T> Default for Handles<T> {
 }
 
 impl<T> Handles<T> {
-    /// A number for `opened`.
+    /// Assigns a number to `opened`.
     pub(in crate::vfs) fn insert(&self, opened: T) -> Handle {
         let handle = self.next.fetch_add(1, Ordering::Relaxed);
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -67,19 +67,19 @@ impl<T> Handles<T> {
         Handle(handle)
     }
 
-    /// What `handle` stands for.
+    /// Returns the object behind `handle`.
     pub(in crate::vfs) fn find(&self, handle: Handle) -> Result<Arc<T>, Errno> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.get(&handle.0).cloned().ok_or(Errno::BADF)
     }
 
-    /// Forgets `handle`.
+    /// Removes `handle`.
     pub(in crate::vfs) fn remove(&self, handle: Handle) -> Option<Arc<T>> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.remove(&handle.0)
     }
 
-    /// Everything open now.
+    /// Returns all open objects.
     pub(in crate::vfs) fn all(&self) -> Vec<Arc<T>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.values().cloned().collect()

@@ -1,8 +1,8 @@
 //! Inodes: the kernel's numbers for names, and the names behind the numbers.
 //!
 //! An inode lives while the kernel's lookup count is above zero or an inode below it lives,
-//! whatever became of its name. Numbers are never used twice in one mount, so that no generation
-//! is needed. Nothing here waits, asks the network or knows a clock.
+//! whatever happens to its name. Numbers are never reused within a mount, so no generation is
+//! needed. Nothing here waits, uses the network or reads a clock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,16 +13,16 @@ use crate::remote::Version;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 
-/// An inode's number.
+/// The number of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ino(pub u64);
 
 impl Ino {
-    /// The root of the mount, by the kernel's convention.
+    /// The root of the mount, by convention of the kernel.
     pub const ROOT: Self = Self(1);
 }
 
-/// Whether an inode is a directory: what a name may not change without becoming another inode.
+/// Whether an inode is a directory. A name whose kind changes becomes another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vfs) enum NodeKind {
     Directory,
@@ -36,10 +36,10 @@ impl NodeKind {
     }
 }
 
-/// Where an inode hangs: its directory, and its name there.
+/// An inode's directory and its name there.
 type ParentAndName = (Ino, Arc<[u8]>);
 
-/// All inodes the kernel knows.
+/// All inodes that the kernel knows.
 #[derive(Debug)]
 pub(in crate::vfs) struct Inodes {
     table: Mutex<InodeTable>,
@@ -54,16 +54,17 @@ struct InodeTable {
 
 #[derive(Debug)]
 struct Node {
-    /// Where it hangs; none for the root and for what was removed while the kernel still held it.
+    /// Its directory and name; `None` for the root, and after removal while the kernel still holds
+    /// it.
     place: Option<ParentAndName>,
     shape: NodeKind,
-    /// How many times the kernel was told of it and has not yet forgotten.
+    /// Number of lookups that the kernel has not forgotten yet.
     lookups: u64,
-    /// Inodes known below it, by name.
+    /// Known inodes below it, by name.
     children: HashMap<Arc<[u8]>, Ino>,
     /// Its contents, while a program has it open.
     open: Weak<OpenFile>,
-    /// The contents that the kernel's cached pages are of.
+    /// The version of the contents in the kernel's page cache.
     cached: Option<Version>,
 }
 
@@ -82,7 +83,7 @@ impl Node {
 }
 
 impl Inodes {
-    /// Only the root, which is `root` on the server.
+    /// Creates the table with only the root, which is `root` on the server.
     pub(in crate::vfs) fn new(root: RemotePath) -> Self {
         let nodes = HashMap::from([(Ino::ROOT, Node::new(None, NodeKind::Directory))]);
         Self {
@@ -94,8 +95,8 @@ impl Inodes {
         }
     }
 
-    /// The inode of `name` in `parent`, one lookup more; a new one where there is none of this
-    /// shape.
+    /// Returns the inode of `name` in `parent` and counts one lookup. Creates an inode if there is
+    /// none of this kind.
     pub(in crate::vfs) fn lookup(
         &self,
         parent: Ino,
@@ -123,7 +124,7 @@ impl Inodes {
         Ok(ino)
     }
 
-    /// The kernel dropped `count` lookups of `ino`.
+    /// Removes `count` lookups of `ino` that the kernel has dropped.
     pub(in crate::vfs) fn forget(&self, ino: Ino, count: u64) {
         let mut table = self.lock();
         if let Some(node) = table.nodes.get_mut(&ino) {
@@ -132,30 +133,30 @@ impl Inodes {
         }
     }
 
-    /// Keeps `ino` for this mount's own use, as a lookup would, until it is forgotten once; false
-    /// where it is gone already.
+    /// Holds `ino` for this mount's own use, like a lookup, until it is forgotten once. Returns
+    /// false if it no longer exists.
     pub(in crate::vfs) fn hold(&self, ino: Ino) -> bool {
         let mut table = self.lock();
         let node = table.node_mut(ino);
         node.map(|node| node.lookups += 1).is_ok()
     }
 
-    /// The inode of `name` in `parent`, where the kernel knows one; no lookup is counted.
+    /// Returns the inode of `name` in `parent` if the kernel knows one. Counts no lookup.
     pub(in crate::vfs) fn known(&self, parent: Ino, name: &[u8]) -> Option<Ino> {
         self.lock().child(parent, name).ok().flatten()
     }
 
-    /// Where `ino` is on the server now.
+    /// Returns the current path of `ino` on the server.
     pub(in crate::vfs) fn path(&self, ino: Ino) -> Result<RemotePath, Errno> {
         self.lock().path(ino)
     }
 
-    /// Where `name` in `parent` is on the server.
+    /// Returns the path of `name` in `parent` on the server.
     pub(in crate::vfs) fn path_of(&self, parent: Ino, name: &[u8]) -> Result<RemotePath, Errno> {
         Ok(self.path(parent)?.join(name)?)
     }
 
-    /// The directory `ino` hangs in and its name there; none for the root.
+    /// Returns the directory of `ino` and its name there; `None` for the root.
     pub(in crate::vfs) fn parent_and_name(&self, ino: Ino) -> Result<Option<ParentAndName>, Errno> {
         let table = self.lock();
         let place = table.node(ino)?.place.clone();
@@ -165,17 +166,17 @@ impl Inodes {
         Ok(place)
     }
 
-    /// What sort of inode `ino` is.
+    /// Returns the kind of `ino`.
     pub(in crate::vfs) fn kind(&self, ino: Ino) -> Result<NodeKind, Errno> {
         Ok(self.lock().node(ino)?.shape)
     }
 
-    /// `ino`'s contents, while open.
+    /// Returns the contents of `ino` if it is open.
     pub(in crate::vfs) fn open_file(&self, ino: Ino) -> Option<Arc<OpenFile>> {
         self.lock().nodes.get(&ino)?.open.upgrade()
     }
 
-    /// Every inode in `parent` whose contents are open, with its name.
+    /// Returns every open inode in `parent`, with its name.
     pub(in crate::vfs) fn open_files_in(&self, parent: Ino) -> Vec<(Arc<[u8]>, Arc<OpenFile>)> {
         let table = self.lock();
         let Ok(directory) = table.node(parent) else {
@@ -187,8 +188,8 @@ impl Inodes {
         directory.children.iter().filter_map(open).collect()
     }
 
-    /// `ino`'s open contents where `serves` finds them good, else those that `open` makes, which
-    /// are `ino`'s from now on.
+    /// Returns the open contents of `ino` if `serves` accepts them, otherwise those that `open`
+    /// creates, which then belong to `ino`.
     pub(in crate::vfs) fn share_open_file(
         &self,
         ino: Ino,
@@ -205,8 +206,8 @@ impl Inodes {
         Ok(file)
     }
 
-    /// Notes that the kernel's pages of `ino` are of `version` from now on; whether they were
-    /// before.
+    /// Records that the kernel's pages of `ino` have `version` from now on. Returns whether they
+    /// already had.
     pub(in crate::vfs) fn set_cached(&self, ino: Ino, version: Option<Version>) -> bool {
         let mut table = self.lock();
         let Some(node) = table.nodes.get_mut(&ino) else {
@@ -218,7 +219,7 @@ impl Inodes {
             .is_some_and(|(before, now)| before.agrees(&now))
     }
 
-    /// `name` in `parent` is gone; its inode lives on while the kernel holds it.
+    /// Removes `name` in `parent`. Its inode lives on while the kernel holds it.
     pub(in crate::vfs) fn remove(&self, parent: Ino, name: &[u8]) {
         let mut table = self.lock();
         if let Ok(Some(ino)) = table.child(parent, name) {
@@ -226,12 +227,12 @@ impl Inodes {
         }
     }
 
-    /// The name of `ino` is gone; it lives on while the kernel holds it.
+    /// Removes the name of `ino`, which lives on while the kernel holds it.
     pub(in crate::vfs) fn detach(&self, ino: Ino) {
         self.lock().detach(ino);
     }
 
-    /// What was `from` is now `to`; what was at `to` is gone.
+    /// Renames `from` to `to`, and removes the previous `to`.
     pub(in crate::vfs) fn rename(&self, from: (Ino, &[u8]), to: (Ino, &[u8])) {
         let mut table = self.lock();
         if let Ok(Some(replaced)) = table.child(to.0, to.1) {
@@ -246,7 +247,7 @@ impl Inodes {
     }
 
     fn lock(&self) -> MutexGuard<'_, InodeTable> {
-        // Every change of the table is done under one lock and cannot panic half way.
+        // Every change is made under one lock and cannot panic halfway.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -298,7 +299,7 @@ impl InodeTable {
         }
     }
 
-    /// Takes `ino` from its place, whose directory it tells.
+    /// Removes `ino` from its directory, which is returned.
     fn unlink_from_parent(&mut self, ino: Ino) -> Option<Ino> {
         let (parent, name) = self.nodes.get_mut(&ino)?.place.take()?;
         if let Some(directory) = self.nodes.get_mut(&parent) {
@@ -315,7 +316,7 @@ impl InodeTable {
         }
     }
 
-    /// Drops `ino` when neither the kernel nor an inode below needs it; then its directory
+    /// Drops `ino` if neither the kernel nor an inode below needs it, and then its directory
     /// likewise.
     fn drop_unused(&mut self, ino: Ino) {
         let mut at = Some(ino);

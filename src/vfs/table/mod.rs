@@ -1,4 +1,4 @@
-//! Inodes and handles: what the kernel's numbers stand for.
+//! Inodes and handles: the kernel's numbers.
 
 pub(in crate::vfs) mod handle;
 pub(in crate::vfs) mod inode;

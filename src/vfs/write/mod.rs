@@ -1,4 +1,4 @@
-//! The way of written files to the server: at close, in the background, and after a crash.
+//! Uploads: at close, in the background, and after a crash.
 
 pub mod recovery;
 pub(in crate::vfs) mod uploader;

@@ -1,5 +1,5 @@
-//! Finishing what a mount that was killed had under way: its temporary names are cleared away, what
-//! a program had closed or synced is stored, what it was still writing is reported.
+//! Recovery after a mount was killed: its temporary names are cleaned up, files that a program had
+//! closed or synced are stored, and files that were still being written are reported.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,18 +10,18 @@ use crate::ftp::{Entry, Kind, Precision, RemotePath};
 use crate::journal::{AbandonedJournal, Before, Pending, StateDir, WaitingFile};
 use crate::remote::{self, Commit, ErrorKind, Remote, Version};
 
-/// Bytes that are compared at a time.
+/// Bytes compared at a time.
 const COMPARE: usize = 256 << 10;
-/// Tries of an upload, the first one included, on a server that does not do it in the usual way.
+/// Maximum number of attempts of an upload, on a server that does not support the usual method.
 const UPLOADS: u32 = 3;
 
-/// Why a file that waits was not stored.
+/// Why a pending file was not stored.
 #[derive(Debug, thiserror::Error)]
 enum Problem {
-    /// Somebody else changed the file on the server since.
-    #[error("{0} was changed on the server meanwhile")]
+    /// Another client changed the file on the server.
+    #[error("{0} was changed on the server in the meantime")]
     Changed(RemotePath),
-    /// The server did not take it.
+    /// The server did not accept it.
     #[error(transparent)]
     Remote(#[from] remote::Error),
     /// The spool file cannot be read.
@@ -29,8 +29,8 @@ enum Problem {
     Spool(#[from] io::Error),
 }
 
-/// Finishes what earlier mounts of the same server and login left at `place`; what cannot be
-/// finished now is left for the next mount. All of it is logged.
+/// Recovers what earlier mounts of the same server and login left at `place`. What fails is left
+/// for the next mount. Everything is logged.
 pub fn recover(remote: &Remote, place: &StateDir) {
     match AbandonedJournal::claim_all(place) {
         Ok(left) => left
@@ -43,14 +43,15 @@ pub fn recover(remote: &Remote, place: &StateDir) {
 fn recover_page(remote: &Remote, place: &StateDir, mut left: AbandonedJournal) {
     for path in left.unfinished() {
         log::warn!(
-            "ftpfs was killed while {path} was being written, neither closed nor synced: the server keeps what it had"
+            "ftpfs was killed while {path} was being written, neither closed nor synced; the server keeps its old contents"
         );
     }
     clear_names(remote, &mut left);
     let mut stored = BTreeSet::new();
     for waiting in left.waiting() {
         let target = &waiting.pending.target;
-        // What is there since is of the same mount: closed, written anew and closed again.
+        // A file that appeared since then belongs to the same mount: it was closed, written and
+        // closed again.
         let is_ours = stored.contains(target) || left.was_in_place(target);
         match finish(remote, &waiting, is_ours) {
             Ok(()) => {
@@ -69,7 +70,7 @@ fn recover_page(remote: &Remote, place: &StateDir, mut left: AbandonedJournal) {
     for path in left.in_place() {
         if !left.waiting().iter().any(|it| it.pending.target == path) {
             log::warn!(
-                "{path} was being overwritten in its place when ftpfs was killed: it may be half a file"
+                "{path} was being overwritten in place when ftpfs was killed; it may be incomplete"
             );
             left.clear(&path);
         }
@@ -77,8 +78,7 @@ fn recover_page(remote: &Remote, place: &StateDir, mut left: AbandonedJournal) {
     left.finish();
 }
 
-/// Clears away the temporary names. Those that the server keeps are from now on this mount's to
-/// clear away.
+/// Cleans up the temporary names. This mount takes over those that the server does not delete.
 fn clear_names(remote: &Remote, left: &mut AbandonedJournal) {
     for path in left.parts() {
         match remote.delete_part(&path) {
@@ -95,7 +95,7 @@ fn clear_names(remote: &Remote, left: &mut AbandonedJournal) {
         match remote.resolve_aside(&aside, &target, successor) {
             Ok(()) => left.clear(&aside),
             Err(fault) => {
-                log::warn!("{aside} may be what {target} was before: {fault}");
+                log::warn!("{aside} may be the previous version of {target}: {fault}");
                 if remote.adopt_aside(&aside, &target, successor) {
                     left.clear(&aside);
                 }
@@ -104,7 +104,7 @@ fn clear_names(remote: &Remote, left: &mut AbandonedJournal) {
     }
 }
 
-/// Sees to it that the server has the file. What it has by that name may be overwritten where it
+/// Makes sure that the server has the file. Its current file of that name may be overwritten if it
 /// `is_ours`.
 fn finish(remote: &Remote, waiting: &WaitingFile, is_ours: bool) -> Result<(), Problem> {
     let Pending { target, before, .. } = &waiting.pending;
@@ -156,8 +156,8 @@ fn upload(
     upload.commit(target, commit).map(drop)
 }
 
-/// The kind of what the server has, and its version with an exact time where the server knows one:
-/// listings round times, so another change within the minute would not show.
+/// Returns the kind and version of the file on the server, with its exact time if the server
+/// reports one. Listings round times, so another change within the minute would not be visible.
 fn exact(
     remote: &Remote,
     target: &RemotePath,
@@ -172,7 +172,7 @@ fn exact(
     Ok((found.kind, asked.with(listed)))
 }
 
-/// Whether the server has what it had before the file was to be stored.
+/// Whether the server has the same version as before the file was to be stored.
 fn is_as_before(before: &Before, found: Option<&(Kind, Version)>) -> bool {
     match (*before, found) {
         (Before::Absent, None) => true,
@@ -188,8 +188,8 @@ fn is_as_before(before: &Before, found: Option<&(Kind, Version)>) -> bool {
     }
 }
 
-/// Whether the server's file has the same bytes: it was stored, and ftpfs killed before it could
-/// note so.
+/// Whether the server's file has the same bytes: it was stored, and ftpfs was killed before it
+/// could record that.
 fn is_same(remote: &Remote, target: &RemotePath, file: &Path) -> Result<bool, Problem> {
     let mut ours = io::BufReader::with_capacity(COMPARE, File::open(file)?);
     let mut download = remote.open_at(target, 0)?;
@@ -219,7 +219,7 @@ fn keep(left: &mut AbandonedJournal, place: &StateDir, waiting: &WaitingFile, pr
             kept.display()
         ),
         Err(error) => {
-            log::warn!("{target} cannot be stored: {problem}; nor can it be kept: {error}");
+            log::warn!("{target} can neither be stored ({problem}) nor preserved: {error}");
         }
     }
 }
@@ -228,7 +228,7 @@ fn keep(left: &mut AbandonedJournal, place: &StateDir, waiting: &WaitingFile, pr
 mod tests {
     use super::*;
 
-    /// A moment that is the beginning of no minute.
+    /// A moment that is not at the beginning of a minute.
     const MOMENT: i64 = 1_700_000_017;
 
     #[test]

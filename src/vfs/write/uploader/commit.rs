@@ -1,4 +1,5 @@
-//! Closing or syncing a file: sends what is missing and makes it the file on the server.
+//! Commit of a file at close or sync: sends the missing bytes and makes them the file on the
+//! server.
 
 use std::fs::File;
 use std::sync::MutexGuard;
@@ -12,52 +13,52 @@ use crate::remote::{Commit, Error, ErrorKind, Stored};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::Spool;
 
-/// Fresh uploads after a connection that broke.
+/// Number of new uploads after a lost connection.
 const RETRIES: u32 = 3;
 
-/// Fresh uploads because the file was changed while it was sent. What was written before the commit
-/// began is in every one of them; the last is good even if the writer never pauses.
+/// Number of new uploads because the file was changed while it was sent. Each of them includes what
+/// was written before the commit began. The last one succeeds even if the writer never pauses.
 const RESTARTS: u32 = 3;
 
-/// How one upload of the whole file came out.
+/// The result of one upload of the whole file.
 enum CommitPass {
     Stored(Stored),
-    /// The file was changed where it had been sent already.
+    /// The file was changed in a part that was already sent.
     Changed,
-    /// The file was removed meanwhile, or nobody minds if it is stored later.
+    /// The file was removed, or the background upload was interrupted.
     Cancelled,
 }
 
-/// What an upload is to do next.
+/// The next step of an upload.
 enum Claim {
-    /// Send so many bytes.
+    /// Send this number of bytes.
     Send(u64),
-    /// All were sent, and they are still what the spool holds.
+    /// All bytes were sent, and the spool has not changed.
     Complete,
-    /// End without having stored anything.
+    /// End without storing anything.
     Void(CommitPass),
 }
 
-/// What an upload brings: the file as it is when this is taken.
+/// The state of the file that an upload stores.
 struct UploadSnapshot {
     id: u64,
     generation: u64,
     length: u64,
-    /// The bytes themselves, where the writer does not pause.
+    /// A copy of the contents, if the writer does not pause.
     frozen: Option<QuotaFile>,
 }
 
 impl UploadSnapshot {
-    /// The file to send from.
+    /// Returns the file to send from.
     fn file<'a>(&'a self, spool: &'a Spool) -> &'a File {
         self.frozen.as_ref().map_or(spool.file(), QuotaFile::file)
     }
 }
 
-/// An upload, and what it is to bring.
+/// A started upload, and the state that it stores.
 type BegunUpload = (Box<dyn UploadStream>, UploadSnapshot);
 
-/// The right to commit; while it lives no other commit runs and no early upload begins.
+/// The right to commit. While it exists, no other commit runs and no early upload starts.
 struct CommitGuard<'a>(&'a UploaderShared);
 
 impl Drop for CommitGuard<'_> {
@@ -70,20 +71,20 @@ impl Drop for CommitGuard<'_> {
         let left = std::mem::replace(&mut state.follower, StreamingUpload::None);
         self.0.changed.notify_all();
         drop(state);
-        // Giving up an upload speaks to the server.
+        // Aborting an upload uses the network.
         drop(left);
     }
 }
 
 impl Uploader {
-    /// Brings the spool, as it is now, to the server as the file `target`, with the mode and time
-    /// of `commit`; its size is the spool's. Tells what the server says of the stored file; nothing
-    /// where nothing was dirty, and so nothing sent, or where it was called off. Changes made while
-    /// this runs leave the store dirty.
+    /// Stores the current contents of the spool as the file `target`, with the mode and time of
+    /// `commit`; its size is the spool's. Returns what the server reports about the stored file, or
+    /// `None` if there were no changes to send, or the commit was cancelled. Changes made in the
+    /// meantime remain to be stored.
     ///
     /// # Errors
-    /// What the server or the connection said, after a few fresh uploads where the connection
-    /// broke. The store stays dirty, and the old file is whole.
+    /// The refusal of the server or the failure of the connection, after a few new uploads if the
+    /// connection was lost. The changes remain to be stored, and the old file is intact.
     pub(crate) fn commit(
         &self,
         target: &RemotePath,
@@ -109,7 +110,7 @@ impl Uploader {
 }
 
 impl UploaderShared {
-    /// The follower's upload, if it is good.
+    /// Takes the early upload, if it is valid.
     fn take_early(&self, state: MutexGuard<'_, State>) -> Option<Box<dyn UploadStream>> {
         let runs = |state: &State| matches!(state.follower, StreamingUpload::Running);
         let (mut state, _) = self.wait_while(state, runs);
@@ -119,7 +120,7 @@ impl UploaderShared {
         }
     }
 
-    /// Uploads until it is done, or it is plain that it cannot be.
+    /// Uploads until it succeeds, or clearly cannot.
     fn store(
         &self,
         mut early: Option<Box<dyn UploadStream>>,
@@ -130,7 +131,7 @@ impl UploaderShared {
         let mut restarts = 0;
         loop {
             let ignore_changes = restarts == RESTARTS;
-            // What was lost with its command is not sent so again.
+            // A lost upload of this kind is not repeated in the same way.
             let whole = retries == 0 && self.spool.len() <= WHOLE;
             match self.pass(early.take(), whole, target, commit, ignore_changes) {
                 Ok(CommitPass::Stored(stored)) => return Ok(Some(stored)),
@@ -138,7 +139,7 @@ impl UploaderShared {
                 Ok(CommitPass::Changed) => restarts += 1,
                 Err(_) if self.lock().is_called_off() => return Ok(None),
                 Err(error) if retries < RETRIES && may_go_better(error.kind) => {
-                    log::debug!("{error}; storing {target} anew");
+                    log::debug!("{error}; uploading {target} again");
                     retries += 1;
                 }
                 Err(error) => return Err(error),
@@ -146,9 +147,9 @@ impl UploaderShared {
         }
     }
 
-    /// One upload of the whole file, the rest of it where `early` has begun; with its command where
-    /// it is `whole`. `ignore_changes` ignores changes: it sends a copy of the file, so that the
-    /// server's digest is of the same bytes.
+    /// Uploads the whole file once, or its rest if `early` has started. With `whole`, the data is
+    /// sent with the command. `ignore_changes` sends a copy of the file, so that the server's
+    /// digest matches.
     fn pass(
         &self,
         early: Option<Box<dyn UploadStream>>,
@@ -174,11 +175,11 @@ impl UploaderShared {
             let done = match self.claim(&snapshot, ignore_changes) {
                 Claim::Send(length) => upload.send(file, length),
                 Claim::Complete if has_arrived => break,
-                // What was lost on the way is read from the spool again: only the claim after it is
-                // the last.
+                // Lost bytes are read from the spool again, so only the claim after this one is
+                // final.
                 Claim::Complete => {
                     has_arrived = true;
-                    // Without a copy, what was sent may be nowhere any more.
+                    // Without a copy, the bytes that were sent may no longer exist.
                     let is_at_hand = !ignore_changes || snapshot.frozen.is_some();
                     upload.arrive(is_at_hand.then_some(file))
                 }
@@ -197,8 +198,8 @@ impl UploaderShared {
         Ok(CommitPass::Stored(stored))
     }
 
-    /// Begins an upload of a small file with all its bytes; what could not go with the command is
-    /// sent after it.
+    /// Starts an upload of a small file with all its bytes. Those that could not be sent with the
+    /// command are sent after it.
     fn begin_whole(
         &self,
         ignore_changes: bool,
@@ -225,7 +226,8 @@ impl UploaderShared {
         }
     }
 
-    /// A cut file cannot be sent to its old end; that is no failure of the server's.
+    /// A file that was truncated cannot be sent up to its old end, which is no failure of the
+    /// server.
     fn unless_void(
         &self,
         snapshot: &UploadSnapshot,
@@ -248,12 +250,12 @@ impl UploaderShared {
             };
             (id, state.generation)
         };
-        // In this order: a change that is counted is in the length and in the copy, too.
+        // The order matters: a change that is counted is then also in the length and in the copy.
         let frozen = is_frozen.then(|| self.spool.freeze());
         let (frozen, length) = match frozen {
             Some(Ok((frozen, length))) => (Some(frozen), length),
             Some(Err(error)) => {
-                log::warn!("{target} is stored while it is written, with no copy of it: {error}");
+                log::warn!("storing {target} while it is being written, without a copy: {error}");
                 (None, self.spool.len())
             }
             None => (None, self.spool.len()),
@@ -294,8 +296,8 @@ impl UploaderShared {
     }
 }
 
-/// Whether another upload of the whole file may succeed. One of the wrong size may be an upload
-/// that was gone on with while the server still wrote what it had of it.
+/// Whether another upload of the whole file may succeed. A wrong size may come from an upload that
+/// was resumed while the server was still writing earlier data.
 fn may_go_better(kind: ErrorKind) -> bool {
     kind.is_the_connection() || matches!(kind, ErrorKind::Truncated | ErrorKind::OtherWay)
 }
@@ -305,6 +307,6 @@ fn stuck(target: &RemotePath) -> Error {
         kind: ErrorKind::TimedOut,
         operation: "store",
         path: target.clone(),
-        reason: "another store of the same file does not end".to_owned(),
+        reason: "another upload of the same file is stuck".to_owned(),
     }
 }

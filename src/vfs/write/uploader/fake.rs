@@ -1,4 +1,4 @@
-//! A scripted server for the tests of storing: what was committed to it, and what goes wrong.
+//! A scripted server for the uploader tests: it records commits and injects failures.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,22 +10,22 @@ use crate::ftp::RemotePath;
 use crate::remote::{Commit, Error, ErrorKind};
 use crate::vfs::read::fake::{PATIENCE, error};
 
-/// What becomes of one upload.
+/// The fate of one upload.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Plan {
-    /// It cannot be begun.
+    /// It cannot be started.
     Refuse(ErrorKind),
-    /// It fails when it is asked to send beyond so many bytes.
+    /// It fails when bytes beyond this count are sent.
     Break(u64, ErrorKind),
     /// It fails at its commit.
     Fail(ErrorKind),
     Succeed,
 }
 
-/// Where an upload is, for hooks.
+/// The progress of an upload, for hooks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
-    /// The bytes up to here were read from the spool, by the so-manieth upload.
+    /// The upload with this number has read the bytes up to here from the spool.
     Read(usize, u64),
     /// The server is about to acknowledge all bytes.
     Arrive,
@@ -42,7 +42,7 @@ struct Fake {
     live: usize,
     /// Bytes sent by all uploads together.
     sent: u64,
-    /// Bytes that may be sent in all, where the network is to stall.
+    /// Bytes that may be sent in total before the network stalls.
     allowed: Option<u64>,
     committed: Vec<(Vec<u8>, Commit)>,
 }
@@ -62,7 +62,7 @@ impl FakeServer {
         Arc::new(server)
     }
 
-    /// Runs `hook` whenever an upload moves.
+    /// Runs `hook` whenever an upload makes progress.
     pub(super) fn hook(&self, hook: impl Fn(Moment) + Send + Sync + 'static) {
         *self.hook.lock().unwrap() = Some(Arc::new(Box::new(hook)));
     }
@@ -88,7 +88,7 @@ impl FakeServer {
         self.state.lock().unwrap().committed.len()
     }
 
-    /// The file as it was last committed.
+    /// Returns the last committed file.
     pub(super) fn file(&self) -> Vec<u8> {
         let state = self.state.lock().unwrap();
         let (bytes, commit) = state.committed.last().unwrap();
@@ -125,7 +125,7 @@ impl FakeServer {
     }
 }
 
-/// The server, as a destination.
+/// The server as an upload target.
 pub(super) struct FakeDestination(pub(super) Arc<FakeServer>);
 
 impl UploadTarget for FakeDestination {
@@ -189,7 +189,7 @@ impl UploadStream for FakeOutgoing {
         self.bytes.len() as u64
     }
 
-    /// The server tells a digest of what it has.
+    /// The server reports a digest of its file.
     fn arrive(&mut self, file: Option<&File>) -> Result<(), Error> {
         self.server.tell(Moment::Arrive);
         let Some(file) = file else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! The early upload: a thread that sends what a writer leaves behind, and hands the upload to the
-//! commit that asks for it.
+//! The early upload: a thread that sends data as a writer produces it, and hands the upload over to
+//! the commit that requests it.
 
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -9,16 +9,16 @@ use crate::guarded::{self, OnDrop};
 
 use super::{PIECE, State, StreamingUpload, UploadStream, UploaderShared};
 
-/// A writer that pauses for longer does without: the connection is worth more to others.
+/// Pause of the writer after which the early upload ends, because others need the connection more.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the follower is to do next.
+/// The next step of the follower.
 enum StreamingStep {
-    /// Send so many bytes, which are claimed.
+    /// Send this number of bytes, which are claimed.
     Send(u64),
-    /// A commit asks for the upload.
+    /// Hand the upload over to a commit.
     HandOver,
-    /// The upload is of no use.
+    /// Abort the upload, which is invalid.
     GiveUp,
 }
 
@@ -37,7 +37,7 @@ fn run(shared: &UploaderShared, id: u64) {
     let mut upload = match shared.destination.begin() {
         Ok(upload) => upload,
         Err(error) => {
-            log::debug!("no early upload: {error}");
+            log::debug!("cannot start an early upload: {error}");
             return give_up(shared, id);
         }
     };
@@ -59,7 +59,7 @@ fn run(shared: &UploaderShared, id: u64) {
     }
 }
 
-/// Waits for a piece to send, or for the end.
+/// Waits for bytes to send, or for the end.
 fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
     let began = Instant::now();
     let mut state = shared.lock();
@@ -98,7 +98,7 @@ fn give_up(shared: &UploaderShared, id: u64) {
     report_end(shared, id, |state| state.follower = StreamingUpload::Spent);
 }
 
-/// Says how the upload ended, if anybody still asks for this one.
+/// Reports how the upload ended, unless another one has replaced it.
 fn report_end(shared: &UploaderShared, id: u64, say: impl FnOnce(&mut State)) {
     let mut state = shared.lock();
     if state.upload.id == id {

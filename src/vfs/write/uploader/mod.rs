@@ -1,12 +1,12 @@
-//! How a spool gets to the server: in one upload that follows the writer where a file is written
-//! from start to end, else in one that begins when the file is closed or synced.
+//! Uploads of a spool: one that follows the writer if a file is written from start to end,
+//! otherwise one that starts when the file is closed or synced.
 //!
 //! An upload *claims* bytes before it reads them from the spool. A change of claimed bytes spoils
-//! the upload, and a spoiled one is never committed: so what is committed is what the spool held.
-//! Changes are told after they were made; one that was not told yet leaves the store dirty, and the
-//! next commit brings it.
+//! the upload, and a spoiled upload is never committed, so a committed file always equals the
+//! spool. Changes are reported after they were made. A change that is not reported yet is still
+//! dirty, and the next commit stores it.
 //!
-//! The state's lock is the only one, and it is not held while anything is sent.
+//! There is only one lock, that of the state, and it is not held while data is sent.
 
 mod commit;
 mod follow;
@@ -27,43 +27,44 @@ use crate::remote::{Commit, Error, Stored};
 use crate::vfs::local::spool::Spool;
 use sequence::Sequence;
 
-/// So much must stand there before an upload begins early: a small file is cheaper stored in one
-/// go, and a program that patches the beginning has often done so by then.
+/// Number of bytes that must be written before an early upload starts. Small files are cheaper to
+/// store in one go, and programs that patch the beginning have often done so by then.
 const FOLLOW_FROM: u64 = 4 << 20;
 
-/// A file of at most so many bytes is begun with them.
+/// Maximum size in bytes of a file that is sent together with the command.
 const WHOLE: u64 = 64 << 10;
 
-/// What is claimed and sent at a time.
+/// Number of bytes claimed and sent at a time.
 const PIECE: u64 = 1 << 20;
 
-/// Longest wait for another thread's upload without it sending anything. A backstop: the network's
-/// deadlines, which are much shorter, end a send that is stuck.
+/// Maximum wait for another thread's upload that makes no progress. A safety net: the network
+/// deadlines, which are much shorter, end a blocked send.
 const STUCK: Duration = Duration::from_secs(1800);
 
 /// Where a file can be stored.
 pub(crate) trait UploadTarget: Send + Sync {
-    /// Begins an upload, under a temporary name.
+    /// Starts an upload under a temporary name.
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
 
-    /// Begins an upload of a small file, which is to have the first `length` bytes of `file` and no
-    /// more: those may go with the command that begins it.
+    /// Starts an upload of a small file that will consist of exactly the first `length` bytes of
+    /// `file`. They may be sent with the command.
     fn begin_whole(&self, file: &File, length: u64) -> Result<Box<dyn UploadStream>, Error>;
 }
 
-/// An upload under way. Dropping it gives it up and removes what has come of it.
+/// An upload in progress. Dropping it aborts it and removes its remains.
 pub(crate) trait UploadStream: Send {
-    /// Sends the next `length` bytes, which follow those sent before, of `file`.
+    /// Sends the next `length` bytes of `file`, which follow those sent before.
     fn send(&mut self, file: &File, length: u64) -> Result<(), Error>;
 
-    /// Bytes sent so far.
+    /// Returns the number of bytes sent.
     fn sent(&self) -> u64;
 
-    /// Waits until the server has all that was sent; sends again from `file` what was lost on the
-    /// way. None where the file holds other bytes by now.
+    /// Waits until the server has everything that was sent. Sends lost bytes again from `file`,
+    /// which is `None` if it has changed since.
     fn arrive(&mut self, file: Option<&File>) -> Result<(), Error>;
 
-    /// Makes it the file at `target`, as `commit` says. On an error the old file is whole.
+    /// Makes the upload the file at `target`, as `commit` describes. After an error, the old file
+    /// is intact.
     fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<Stored, Error>;
 }
 
@@ -72,16 +73,16 @@ pub(crate) trait UploadStream: Send {
 pub(crate) enum Priority {
     /// A program.
     Foreground,
-    /// Nobody: [`Uploader::interrupt`] ends it.
+    /// No program: [`Uploader::interrupt`] ends it.
     Background,
 }
 
-/// One spool's way to the server.
+/// The uploader of one spool.
 pub(crate) struct Uploader {
     shared: Arc<UploaderShared>,
 }
 
-/// What the store's callers and its follower have in common.
+/// State shared by the callers and the follower.
 struct UploaderShared {
     destination: Arc<dyn UploadTarget>,
     spool: Arc<Spool>,
@@ -94,52 +95,52 @@ struct UploaderShared {
     reason = "what holds of a commit, of a file and of a thread is independent"
 )]
 struct State {
-    /// Counts the changes.
+    /// Number of changes.
     generation: u64,
-    /// The change up to which the server has all.
+    /// The change up to which the server has everything.
     stored: u64,
     sequence: Sequence,
     upload: UploadCursor,
     follower: StreamingUpload,
-    /// Whether a commit is running; only one does at a time.
+    /// Whether a commit is running; there is at most one.
     committing: bool,
-    /// The running commit is nobody's who waits for it: it may be interrupted.
+    /// Whether no program waits for the running commit, so that it can be interrupted.
     yields: bool,
-    /// … and is to end.
+    /// Whether the running commit should end.
     interrupted: bool,
-    /// The file has no name any more.
+    /// Whether the file no longer has a name.
     cancelled: bool,
-    /// When an upload last moved.
+    /// When an upload last made progress.
     moved: Instant,
-    /// The follower has something to send, and is not waiting for its writer.
+    /// Whether the follower is sending instead of waiting for its writer.
     sending: bool,
 }
 
-/// What the upload under way has taken of the spool.
+/// What the current upload has read of the spool.
 #[derive(Debug, Default)]
 struct UploadCursor {
-    /// Which upload it is; one that is no longer this one has nothing to send.
+    /// The current upload. Earlier ones must not send any more.
     id: u64,
-    /// It has read, or is about to read, the bytes before this offset.
+    /// Offset up to which it has read, or is about to read.
     taken: u64,
-    /// Some of them have changed since.
+    /// Whether some of these bytes have changed since.
     spoiled: bool,
 }
 
-/// The early upload.
+/// The state of the early upload.
 enum StreamingUpload {
     /// None was needed so far.
     None,
     /// Its thread has the upload.
     Running,
-    /// Its thread has ended and left the upload to the commit that asked for it.
+    /// Its thread has ended and left the upload to the commit that requested it.
     Handed(Box<dyn UploadStream>),
-    /// It came to nothing; the next one may begin after a commit.
+    /// It failed. The next one may start after a commit.
     Spent,
 }
 
 impl Uploader {
-    /// Stores `spool` to `destination`. Nothing is dirty yet.
+    /// Creates an uploader of `spool` to `destination`, without changes to store.
     pub(crate) fn new(destination: Arc<dyn UploadTarget>, spool: Arc<Spool>) -> Self {
         Self {
             shared: Arc::new(UploaderShared {
@@ -163,7 +164,8 @@ impl Uploader {
         }
     }
 
-    /// `length` bytes at `offset` were written to the spool. Does not wait for the network.
+    /// Reports that `length` bytes at `offset` were written to the spool. Does not wait for the
+    /// network.
     pub(crate) fn wrote(&self, offset: u64, length: u64) {
         let mut state = self.shared.lock();
         state.generation += 1;
@@ -175,7 +177,7 @@ impl Uploader {
         self.shared.wake_follower(&state);
     }
 
-    /// The spool was cut or lengthened to `length`.
+    /// Reports that the spool was truncated or extended to `length`.
     pub(crate) fn truncated(&self, length: u64) {
         let mut state = self.shared.lock();
         state.generation += 1;
@@ -184,17 +186,17 @@ impl Uploader {
         self.shared.wake_follower(&state);
     }
 
-    /// The server does not have the file as it is, though no byte was written: it was just created.
+    /// Marks the file as changed although no byte was written, because it was just created.
     pub(crate) fn mark_dirty(&self) {
         self.shared.lock().generation += 1;
     }
 
-    /// Counts the changes that were told.
+    /// Returns the number of reported changes.
     pub(crate) fn generation(&self) -> u64 {
         self.shared.lock().generation
     }
 
-    /// A number that changes while an upload gets on.
+    /// Returns a number that changes while an upload makes progress.
     pub(crate) fn progress(&self) -> u64 {
         let state = self.shared.lock();
         state
@@ -204,20 +206,20 @@ impl Uploader {
             .wrapping_add(state.upload.taken)
     }
 
-    /// Ends a commit that nobody waits for, soon and without having stored anything; the store
-    /// stays dirty.
+    /// Interrupts a commit that no program waits for. It ends soon without storing anything, and
+    /// the changes remain.
     pub(crate) fn interrupt(&self) {
         let mut state = self.shared.lock();
         state.interrupted |= state.committing && state.yields;
     }
 
-    /// Whether the next commit has something to do.
+    /// Whether there are changes to commit.
     pub(crate) fn is_dirty(&self) -> bool {
         self.shared.lock().is_dirty()
     }
 
-    /// Gives the follower's connection back if it has sent nothing for `older_than`; the commit
-    /// then uploads the whole file.
+    /// Returns the follower's connection if it has sent nothing for `older_than`. The commit then
+    /// uploads the whole file.
     pub(crate) fn release_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
         let is_idle = !state.sending && state.moved.elapsed() >= older_than;
@@ -228,8 +230,8 @@ impl Uploader {
         }
     }
 
-    /// The file was removed: nothing of it is stored from now on. Waits until a commit that is
-    /// running has ended, so that it cannot bring the name back after the caller removed it.
+    /// Cancels all uploads after the file was removed. Waits until a running commit has ended, so
+    /// that it cannot restore the name after the caller removed it.
     pub(crate) fn cancel(&self) {
         let mut state = self.shared.lock();
         state.cancelled = true;
@@ -237,7 +239,8 @@ impl Uploader {
         let _ended = self.shared.wait_while(state, |state| state.committing);
     }
 
-    /// Gives an early upload up and waits until it is off the server; the next commit begins anew.
+    /// Aborts an early upload and waits until it is removed from the server. The next commit starts
+    /// from the beginning.
     pub(crate) fn end_early_upload(&self) {
         let runs = |state: &State| matches!(state.follower, StreamingUpload::Running);
         let mut state = self.shared.lock();
@@ -253,7 +256,7 @@ impl Uploader {
         state.follower = match follow::spawn(&self.shared, id) {
             Ok(()) => StreamingUpload::Running,
             Err(error) => {
-                log::warn!("no thread for an early upload: {error}");
+                log::warn!("cannot start a thread for an early upload: {error}");
                 StreamingUpload::Spent
             }
         };
@@ -289,7 +292,8 @@ impl UploaderShared {
         }
     }
 
-    /// Waits as long as `waits` holds and uploads move. Says whether it holds no more.
+    /// Waits while `waits` returns true and uploads make progress. Returns whether `waits` has
+    /// become false.
     fn wait_while<'a>(
         &self,
         mut state: MutexGuard<'a, State>,
@@ -316,24 +320,24 @@ impl State {
         self.generation != self.stored && !self.cancelled
     }
 
-    /// Whether a running commit is to end.
+    /// Whether a running commit should end.
     fn is_called_off(&self) -> bool {
         self.cancelled || self.interrupted
     }
 
-    /// Bytes that were written in sequence and are not claimed yet.
+    /// Returns the number of bytes that were written in sequence and are not claimed yet.
     fn ahead(&self) -> u64 {
         self.sequence.end().saturating_sub(self.upload.taken)
     }
 
-    /// The bytes from `offset` on are not what an upload may have read.
+    /// Spoils the upload if it may have read bytes from `offset` on.
     fn spoil(&mut self, offset: u64) {
         if offset < self.upload.taken {
             self.upload.spoiled = true;
         }
     }
 
-    /// A new upload, which has claimed nothing; the one before has nothing to send any more.
+    /// Starts a new upload, which has claimed nothing. The previous one must not send any more.
     fn next_upload(&mut self) -> u64 {
         self.moved = Instant::now();
         self.upload = UploadCursor {
@@ -344,7 +348,7 @@ impl State {
         self.upload.id
     }
 
-    /// Whether an early upload is to begin.
+    /// Whether an early upload should start.
     fn may_follow(&self) -> bool {
         matches!(self.follower, StreamingUpload::None)
             && self.sequence.end() >= FOLLOW_FROM

@@ -1,23 +1,24 @@
-//! How far a file has been written from its start on without a gap.
+//! How far a file has been written from its start without a gap.
 
-/// Runs of writes beyond the gap that are remembered; the kernel's come only slightly out of order.
+/// Maximum number of remembered writes beyond the gap. The kernel's writes are only slightly out of
+/// order.
 const MAX_RUNS: usize = 32;
 
 /// The contiguous beginning of what was written.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
     end: u64,
-    /// Written beyond the gap: sorted, neither touching nor overlapping.
+    /// Ranges written beyond the gap: sorted, neither adjacent nor overlapping.
     runs: Vec<(u64, u64)>,
 }
 
 impl Sequence {
-    /// Everything before this offset was written.
+    /// Returns the offset before which everything was written.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// `start..end` was written.
+    /// Records that `start..end` was written.
     pub(super) fn wrote(&mut self, start: u64, end: u64) {
         if start > self.end {
             self.remember(start, end);
@@ -31,7 +32,7 @@ impl Sequence {
         }
     }
 
-    /// The file was cut or lengthened to `length`.
+    /// Records that the file was truncated or extended to `length`.
     pub(super) fn truncated(&mut self, length: u64) {
         self.end = self.end.min(length);
         self.runs.retain(|(start, _)| *start < length);

@@ -1,4 +1,4 @@
-//! What is on the server after a program closed the file it wrote, whatever happened meanwhile.
+//! Tests of the file on the server after a program closed it, whatever happened in between.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,7 +16,7 @@ use crate::vfs::read::fake::{PATIENCE, sample};
 
 const M: u64 = 1 << 20;
 
-/// A file open for writing, as the vfs has it.
+/// A file open for writing, as in the vfs.
 struct Open {
     spool: Arc<Spool>,
     store: Uploader,
@@ -39,7 +39,7 @@ impl Open {
         self.store.wrote(offset, bytes.len() as u64);
     }
 
-    /// Writes from `from` to `to` as `cp` does.
+    /// Writes from `from` to `to` like `cp`.
     fn copy(&self, from: u64, to: u64) {
         let bytes = sample((to - from) as usize);
         for (at, piece) in bytes.chunks(128 << 10).enumerate() {
@@ -62,7 +62,7 @@ impl Open {
             .map(drop)
     }
 
-    /// Waits until the follower has taken what it is going to take.
+    /// Waits until the follower has claimed what it is going to claim.
     fn rest(&self) {
         self.wait_until(|state| {
             state.ahead() < PIECE || !matches!(state.follower, StreamingUpload::Running)
@@ -181,7 +181,7 @@ fn the_last_byte_that_was_taken_counts_and_the_next_does_not() {
         let open = Open::on(&server);
         open.copy(0, 8 * M);
         server.wait_for_sent(M);
-        // The second piece is read, and the network takes no more.
+        // The second piece is read, and the network accepts no more.
         open.wait_until(|state| state.upload.taken == 2 * M);
         open.write(at, b"x");
         server.allow(None);
@@ -255,7 +255,7 @@ fn a_refusal_is_told_at_once_and_the_file_stays_dirty() {
     assert!(server.file() == open.bytes());
 }
 
-/// Does `change` once, when the first upload has read `at` bytes.
+/// Applies `change` once, when the first upload has read `at` bytes.
 fn change_at(server: &FakeServer, open: &Arc<Open>, at: u64, change: fn(&Open)) {
     let open: Weak<Open> = Arc::downgrade(open);
     let done = AtomicBool::new(false);
@@ -297,8 +297,7 @@ fn an_early_upload_that_panics_holds_up_no_commit() {
     assert!(server.file() == open.bytes());
 }
 
-/// The server tells digests: what it has is what was sent, whatever the writer did to the spool
-/// meanwhile.
+/// The server reports digests: its file equals what was sent, whatever the writer did to the spool.
 #[test]
 fn a_file_whose_writer_never_pauses_is_stored_as_it_was_once() {
     for size in [3 * M, 1000] {
@@ -403,7 +402,7 @@ fn removing_a_file_ends_the_commit_that_runs_before_its_name_can_come_back() {
         commit.join().unwrap().unwrap();
     });
     assert_eq!(server.commits(), 0);
-    // What was on its way may have come, too.
+    // Data that was on its way may have arrived, too.
     assert!((M..=2 * M).contains(&server.sent()));
     server.wait_for_live(0);
 }
@@ -416,7 +415,7 @@ fn an_idle_early_upload_gives_its_connection_back() {
     server.wait_for_sent(6 * M);
     open.store.release_idle(Duration::from_secs(3600));
     assert_eq!(server.live(), 1);
-    // What is handed to the network is not sent yet to the follower, which is not idle before.
+    // The follower is not idle until the data that it handed to the network is sent.
     while server.live() > 0 {
         open.store.release_idle(Duration::ZERO);
         thread::sleep(Duration::from_millis(1));
@@ -452,7 +451,8 @@ fn writers_side_by_side_never_get_a_stale_byte_committed() {
                     end.store((at + 1) * M / 8, Ordering::Release);
                 }
             });
-            // Patches close to where the follower is, in some rounds before it and in some behind.
+            // Patches close to the follower's position, in some rounds before it and in some behind
+            // it.
             scope.spawn(|| {
                 for patch in 0..PATCHES {
                     let from = (5 + patch / 2) * M;

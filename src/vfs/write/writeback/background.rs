@@ -1,4 +1,4 @@
-//! Closing files in `-o writeback`, and storing them behind the programs' backs.
+//! Closing files in `-o writeback`, and storing them in the background.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -14,17 +14,19 @@ use crate::vfs::file::OpenFile;
 use crate::vfs::write::uploader::Priority;
 
 impl Writeback {
-    /// Starts the dispatcher; it ends with [`Writeback::drain`], or when the vfs is gone.
+    /// Starts the dispatcher, which ends with [`Writeback::drain`] or when the vfs is dropped.
     pub(in crate::vfs) fn start(self: &Arc<Self>, vfs: &Arc<Vfs>) {
         let (writeback, house) = (Arc::clone(self), Arc::downgrade(vfs));
         let serve = move || {
-            // Without a dispatcher nothing may wait for one.
+            // Without a dispatcher, no file may wait for one.
             let _ended = OnDrop::new(|| writeback.end());
             dispatch(&writeback, &house);
         };
         match guarded::spawn("writeback", serve) {
             Ok(_) => self.is_on.store(true, Ordering::Relaxed),
-            Err(error) => log::warn!("files are stored when they are closed: no thread: {error}"),
+            Err(error) => {
+                log::warn!("cannot start a thread; storing files when they are closed: {error}");
+            }
         }
     }
 }
@@ -43,14 +45,14 @@ fn dispatch(writeback: &Writeback, house: &Weak<Vfs>) {
         let (for_thread, to_store) = (Arc::clone(&vfs), Arc::clone(&file));
         let spawned = guarded::spawn("upload", move || for_thread.store_in_background(&to_store));
         if let Err(error) = spawned {
-            log::debug!("an upload without a thread of its own: {error}");
+            log::debug!("cannot start a thread for an upload: {error}");
             vfs.store_in_background(&file);
         }
     }
 }
 
-/// One connection is left to the programs that wait for the server, and when that is too few, no
-/// other is taken.
+/// One connection is left for programs that wait for the server. If that is not enough, no further
+/// one is used.
 fn may_start_another(vfs: &Vfs, running: usize) -> bool {
     running == 0
         || (running + 1 < vfs.remote.pool_stats().limit
@@ -58,7 +60,8 @@ fn may_start_another(vfs: &Vfs, running: usize) -> bool {
 }
 
 impl Vfs {
-    /// After `file` was stored or removed: it waits no more, unless it was closed again meanwhile.
+    /// Removes `file` from the queue after it was stored or removed, unless it was closed again in
+    /// the meantime.
     pub(in crate::vfs) fn forget_pending(&self, file: &Arc<OpenFile>) {
         if file.has_pending() {
             return;
@@ -71,7 +74,7 @@ impl Vfs {
         }
     }
 
-    /// All that was closed below `directory` is stored, or fails; why, where something does.
+    /// Stores all closed files below `directory`. Returns the errno of a failure.
     pub(in crate::vfs) fn store_below(&self, directory: &RemotePath) -> Option<Errno> {
         let files = self.writeback.files();
         let inos = files.iter().map(|file| file.ino());
@@ -85,7 +88,7 @@ impl Vfs {
         self.writeback.wait_for(&below)
     }
 
-    /// Stores what was closed of `file` now.
+    /// Stores the closed contents of `file` now.
     pub(in crate::vfs) fn store_pending_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
         if let Some(stored) = file.store_pending(Priority::Foreground)? {
             self.on_stored(file, stored);
@@ -94,8 +97,8 @@ impl Vfs {
         Ok(())
     }
 
-    /// Makes a change that may need room in the spool; where there is none, it waits for what is
-    /// being stored.
+    /// Makes a change that may need space in the spool. If there is none, waits for running
+    /// uploads.
     pub(in crate::vfs) fn with_room(
         &self,
         change: impl Fn() -> Result<(), Errno>,
@@ -108,7 +111,7 @@ impl Vfs {
         }
     }
 
-    /// Every file that is open or waits to be stored.
+    /// Returns every file that is open or waiting to be stored.
     pub(in crate::vfs) fn files_in_use(&self) -> Vec<Arc<OpenFile>> {
         let handles = self.files.all();
         let mut files: Vec<_> = handles.iter().map(|it| Arc::clone(&it.file)).collect();
@@ -119,7 +122,7 @@ impl Vfs {
     }
 
     pub(in crate::vfs) fn store_later(&self, file: &Arc<OpenFile>) {
-        // The name is needed as long as the file waits.
+        // The name is needed as long as the file is waiting.
         let is_held = self.inodes.hold(file.ino());
         let is_new = self.writeback.add(file, file.has_writers());
         if is_held && !is_new {
@@ -162,19 +165,20 @@ impl Vfs {
             if was_told {
                 log::debug!("{error}");
             } else {
-                log::warn!("{error}; it is kept and tried again");
+                log::warn!("{error}; it is kept and will be retried");
             }
             return StoreOutcome::RetryLater(failure);
         }
         log::warn!(
-            "{error}; it is kept, and tried again when a program closes or syncs it, and when the mount ends"
+            "{error}; it is kept and will be retried when a program closes or syncs it, and when the mount ends"
         );
         file.set_failure(errno);
         StoreOutcome::Failed(failure)
     }
 }
 
-/// Whether to try again without being asked: what only a person can change is not worth it.
+/// Whether a retry without a request makes sense. Failures that only a person can resolve are not
+/// retried.
 fn is_transient(kind: ErrorKind) -> bool {
     kind.is_the_connection()
         || matches!(

@@ -1,11 +1,11 @@
-//! `-o writeback`: the files that were closed and wait to be stored, and who stores them when.
+//! `-o writeback`: the closed files that are waiting to be stored, and when they are stored.
 //!
-//! One thread, the dispatcher, hands each file that is due to a thread of its own; so many at once
-//! that the programs that wait for the server always find a connection. A failure that may pass is
-//! tried again after a pause that grows; any other waits until a program closes or syncs the file
-//! again, or for the mount's end.
+//! One thread, the dispatcher, starts a thread for each file that is due, but only as many
+//! simultaneously as leave a connection for the programs that wait for the server. A failure that
+//! may be temporary is retried after increasing pauses. Any other failure waits until a program
+//! closes or syncs the file again, or for the end of the mount.
 //!
-//! The queue's lock stands alone: no other is taken under it, and nothing is waited for with it.
+//! The lock of the queue is taken alone, and never held while waiting for anything else.
 
 mod background;
 mod queue;
@@ -20,46 +20,46 @@ use crate::vfs::table::inode::Ino;
 use queue::Queue;
 pub(in crate::vfs) use queue::{EntryStatus, StoreFailure, StoreOutcome};
 
-/// Most files that wait, each with an open descriptor; closing one more stores it at once, as
-/// without writeback.
+/// Maximum number of waiting files, each of which has an open descriptor. Closing a further one
+/// stores it immediately, as without writeback.
 const MAX_WAITING: usize = 256;
 
-/// A program that has written a file under another name renames it right away; an upload that has
-/// begun by then is in its way.
+/// Delay before a closed file is stored. A program that has written a file under another name
+/// renames it right away, and an upload that has already started would be in its way.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// A file that was closed and is still open for writing, as a redirection of a shell is, may soon
-/// be closed again.
+/// Delay for a file that was closed but is still open for writing, like a redirection of a shell,
+/// because it may soon be closed again.
 const STILL_OPEN: Duration = Duration::from_secs(1);
 
-/// The files that wait.
+/// The waiting files.
 #[derive(Debug, Default)]
 pub(in crate::vfs) struct Writeback {
     queue: Mutex<Queue>,
-    /// A file came, went, or failed.
+    /// Notified when a file was added, removed, or failed.
     changed: Condvar,
-    /// There is a dispatcher.
+    /// Whether there is a dispatcher.
     is_on: AtomicBool,
 }
 
-/// What is to become of a file that is due.
+/// The next step of the dispatcher.
 #[derive(Debug)]
 pub(in crate::vfs) enum QueueNext {
-    /// It is to be stored now.
+    /// Store this file now.
     Upload(Arc<OpenFile>),
     /// The mount has ended.
     Stopped,
 }
 
 impl Writeback {
-    /// Whether `file` may wait: not where too many do already, or where nobody would store it.
+    /// Whether `file` may wait: there are not too many already, and there is a dispatcher.
     pub(in crate::vfs) fn has_capacity_for(&self, file: &OpenFile) -> bool {
         let queue = self.lock();
         let is_served = self.is_on.load(Ordering::Relaxed) && !queue.has_ended();
         is_served && (queue.contains(file.ino()) || queue.len() < MAX_WAITING)
     }
 
-    /// `file` was closed and waits; whether it did not before.
+    /// Adds `file`, which was closed. Returns whether it was not waiting before.
     pub(in crate::vfs) fn add(&self, file: &Arc<OpenFile>, is_still_open: bool) -> bool {
         let delay = if is_still_open { STILL_OPEN } else { DEBOUNCE };
         let now = Instant::now();
@@ -68,43 +68,43 @@ impl Writeback {
         is_new
     }
 
-    /// Nobody writes to `ino` any more.
+    /// Makes `ino` due, because no program has it open for writing any more.
     pub(in crate::vfs) fn written(&self, ino: Ino) {
         self.lock().advance_deadline(ino, Instant::now() + DEBOUNCE);
         self.changed.notify_all();
     }
 
-    /// Nothing of `ino` waits any more; whether something did.
+    /// Removes `ino`. Returns whether it was waiting.
     pub(in crate::vfs) fn remove(&self, ino: Ino) -> bool {
         let removed = self.lock().remove(ino);
         self.changed.notify_all();
         removed.is_some()
     }
 
-    /// Whether storing `ino` failed for good, as far as this can tell.
+    /// Whether storing `ino` failed and is not retried automatically.
     pub(in crate::vfs) fn is_refused(&self, ino: Ino) -> bool {
         self.lock().is_refused(ino)
     }
 
-    /// Whether the last try to store `ino` failed.
+    /// Whether the last attempt to store `ino` failed.
     pub(in crate::vfs) fn has_failed(&self, ino: Ino) -> bool {
         self.lock().failure(ino).is_some()
     }
 
-    /// All files that wait.
+    /// Returns all waiting files.
     pub(in crate::vfs) fn files(&self) -> Vec<Arc<OpenFile>> {
         self.lock().files()
     }
 
-    /// How all of them stand, the longest waiting first.
+    /// Returns the status of all waiting files, the longest waiting first.
     pub(in crate::vfs) fn statuses(&self) -> Vec<EntryStatus> {
         self.lock().statuses(Instant::now())
     }
 
-    /// Waits until something is to be stored now. `may_start` says whether one may be, beside so
-    /// many that are being stored.
+    /// Waits until a file should be stored. `may_start` returns whether another upload may start
+    /// besides the given number of running ones.
     pub(in crate::vfs) fn next(&self, may_start: impl Fn(usize) -> bool) -> QueueNext {
-        /// So often it is looked whether there is room again.
+        /// How often `may_start` is checked.
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         let mut queue = self.lock();
         loop {
@@ -129,15 +129,16 @@ impl Writeback {
         }
     }
 
-    /// A file that [`Writeback::next`] gave came out like this; whether it waits no more.
+    /// Records the result for a file that [`Writeback::next`] returned. Returns whether it is no
+    /// longer waiting.
     pub(in crate::vfs) fn done(&self, ino: Ino, outcome: StoreOutcome) -> bool {
         let gone = self.lock().done(ino, outcome, Instant::now(), DEBOUNCE);
         self.changed.notify_all();
         gone.is_some()
     }
 
-    /// Waits until each of `inos` was stored or failed, tried once from now on at the least; why
-    /// not, where one failed.
+    /// Waits until each of `inos` was stored or failed, after at least one attempt from now on.
+    /// Returns the errno of a failure.
     pub(in crate::vfs) fn wait_for(&self, inos: &[Ino]) -> Option<Errno> {
         let mut queue = self.lock();
         let tried = queue.expedite(inos, Instant::now());
@@ -148,8 +149,8 @@ impl Writeback {
         inos.iter().find_map(|ino| queue.failure(*ino))
     }
 
-    /// Waits until one that waits is stored, for whoever lacks room; false where none will be, or
-    /// the server is in trouble.
+    /// Waits until a waiting file is stored and has freed its space. Returns false if none will be,
+    /// or the server has problems.
     pub(in crate::vfs) fn wait_for_room(&self) -> bool {
         let mut queue = self.lock();
         let (gone, transient_failures) = (queue.completed(), queue.transient_failures());
@@ -166,13 +167,13 @@ impl Writeback {
         }
     }
 
-    /// Whether something waits that will be stored unasked.
+    /// Whether a waiting file will be stored without a request.
     pub(in crate::vfs) fn has_runnable(&self) -> bool {
         self.lock().has_runnable()
     }
 
-    /// The mount ends: all that waits is tried now, a few times at the most. Returns when nothing
-    /// is left to try.
+    /// Stores all waiting files at the end of the mount, with a few attempts at most. Returns when
+    /// nothing is left to try.
     pub(in crate::vfs) fn drain(&self) {
         let mut queue = self.lock();
         queue.ending(Instant::now());
@@ -184,7 +185,7 @@ impl Writeback {
         self.end();
     }
 
-    /// Nothing is stored in the background from now on, and nothing waits for it.
+    /// Stops storing in the background. No file can wait from now on.
     fn end(&self) {
         self.lock().end();
         self.changed.notify_all();
@@ -208,7 +209,7 @@ impl Writeback {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Each change of it is made under one lock, by plain assignments.
+        // Each change is made under one lock by plain assignments.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! Which files wait, since when, and what became of the tries to store them. The moment is an
-//! argument.
+//! The queue of waiting files: since when they wait, and the results of the attempts to store them.
+//! The current time is an argument.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,103 +9,103 @@ use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::inode::Ino;
 
-/// The pause after a first failure; it doubles with each.
+/// Pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest one.
+/// Maximum pause.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// So often a file is tried when the mount ends.
+/// Number of attempts to store a file when the mount ends.
 const TRIES_AT_THE_END: u32 = 3;
 
-/// All that waits.
+/// All waiting files.
 #[derive(Debug)]
 pub(super) struct Queue<F = OpenFile> {
     entries: BTreeMap<Ino, QueueEntry<F>>,
     running: usize,
-    /// Counts those that are gone.
+    /// Number of files that left the queue.
     completed: u64,
-    /// Counts failures that may pass: the server's, not a file's.
+    /// Number of failures that may be temporary, which are the server's, not the file's.
     transient_failures: u64,
     end: QueuePhase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum QueuePhase {
-    /// The mount goes on.
+    /// The mount is running.
     Running,
-    /// It ends: what can be stored is stored now.
+    /// The mount is ending: files that can be stored are stored now.
     Draining,
-    /// It has ended.
+    /// The mount has ended.
     Stopped,
 }
 
 #[derive(Debug)]
 struct QueueEntry<F> {
     file: Arc<F>,
-    /// When it was closed first.
+    /// When it was first closed.
     since: Instant,
     step: EntryState,
-    /// Tries that have ended.
+    /// Number of finished attempts.
     tried: u32,
-    /// How many of the last of them failed.
+    /// Number of consecutive failures.
     failures: u32,
-    /// Why the last one failed, if it did.
+    /// Why the last attempt failed.
     failure: Option<StoreFailure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EntryState {
-    /// To be stored at this moment.
+    /// To be stored at this time.
     Due(Instant),
-    /// Being stored; when again, where it was closed meanwhile.
+    /// Being stored; with the time of the next attempt if it was closed again in the meantime.
     Running(Option<Instant>),
-    /// Refused; nothing is tried until somebody asks.
+    /// Failed; not retried until a program requests it.
     Failed,
 }
 
 /// Why a file was not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoreFailure {
-    /// What a program is told.
+    /// The errno that a program receives.
     pub(crate) errno: Errno,
-    /// The cause in words.
+    /// The cause as text.
     pub(crate) reason: String,
 }
 
-/// How a try came out.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(crate) enum StoreOutcome {
-    /// The server has it.
+    /// The server has the file.
     Stored,
-    /// It was closed again meanwhile, or interrupted.
+    /// The file was closed again in the meantime, or the upload was interrupted.
     Requeue,
-    /// It failed, and may go well another time.
+    /// The attempt failed, and a later one may succeed.
     RetryLater(StoreFailure),
-    /// It failed, and would again.
+    /// The attempt failed, and another one would fail, too.
     Failed(StoreFailure),
 }
 
 impl StoreOutcome {
-    /// The try panicked: it may go well another time.
+    /// The result of an attempt that panicked; a later one may succeed.
     pub(super) fn panicked() -> Self {
         Self::RetryLater(StoreFailure {
             errno: Errno::IO,
-            reason: "storing it panicked, which is a mistake in ftpfs".to_owned(),
+            reason: "storing it panicked, which is a bug in ftpfs".to_owned(),
         })
     }
 }
 
-/// How a file stands.
+/// The status of a waiting file.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryStatus<F = OpenFile> {
-    /// Which.
+    /// The file.
     pub(crate) file: Arc<F>,
-    /// How long ago it was closed.
+    /// Time since it was closed.
     pub(crate) age: Duration,
-    /// It is being stored now.
+    /// Whether it is being stored.
     pub(crate) is_running: bool,
-    /// It is not tried again unasked.
+    /// Whether it is not retried automatically.
     pub(crate) is_refused: bool,
-    /// Why the last try failed, if it did.
+    /// Why the last attempt failed.
     pub(crate) failure: Option<StoreFailure>,
 }
 
@@ -121,7 +121,7 @@ impl<F> Default for Queue<F> {
     }
 }
 
-/// What has an inode.
+/// Has an inode number.
 pub(super) trait Numbered {
     fn ino(&self) -> Ino;
 }
@@ -153,7 +153,7 @@ impl<F: Numbered> Queue<F> {
         self.transient_failures
     }
 
-    /// `file` waits, and is due at a moment; whether it did not wait before.
+    /// Adds `file`, due at `due`. Returns whether it was not waiting before.
     pub(super) fn add(&mut self, file: &Arc<F>, now: Instant, due: Instant) -> bool {
         let due = if self.end == QueuePhase::Running {
             due
@@ -180,7 +180,7 @@ impl<F: Numbered> Queue<F> {
         true
     }
 
-    /// `ino` is due at that moment, unless it is earlier.
+    /// Makes `ino` due at `moment`, unless it is due earlier.
     pub(super) fn advance_deadline(&mut self, ino: Ino, moment: Instant) {
         if let Some(entry) = self.entries.get_mut(&ino)
             && entry.failures == 0
@@ -192,7 +192,7 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
-    /// Nothing of `ino` waits any more.
+    /// Removes `ino`.
     pub(super) fn remove(&mut self, ino: Ino) -> Option<Arc<F>> {
         let entry = self.entries.remove(&ino)?;
         if matches!(entry.step, EntryState::Running(_)) {
@@ -229,7 +229,7 @@ impl<F: Numbered> Queue<F> {
         standing
     }
 
-    /// The one that is due the longest; else how long it takes until one is.
+    /// Returns the file that has been due the longest, otherwise the time until one is due.
     pub(super) fn due(&self, now: Instant) -> Result<Ino, Option<Duration>> {
         let due = self
             .entries
@@ -245,7 +245,7 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
-    /// `ino` is being stored from now on, if it still waits for that.
+    /// Marks `ino` as being stored, if it is still waiting.
     pub(super) fn start(&mut self, ino: Ino) -> Option<Arc<F>> {
         let entry = self.entries.get_mut(&ino)?;
         let EntryState::Due(_) = entry.step else {
@@ -256,7 +256,7 @@ impl<F: Numbered> Queue<F> {
         Some(Arc::clone(&entry.file))
     }
 
-    /// The try to store `ino` ended; the file, where nothing of it waits any more.
+    /// Records the end of an attempt to store `ino`. Returns the file if it is no longer waiting.
     pub(super) fn done(
         &mut self,
         ino: Ino,
@@ -292,7 +292,7 @@ impl<F: Numbered> Queue<F> {
                 entry.failures += 1;
                 entry.failure = Some(failure);
                 entry.step = if is_far {
-                    // Who asked while this try was under way does not wait for the pause.
+                    // A request during this attempt does not wait for the pause.
                     EntryState::Due(again.unwrap_or_else(|| now + pause(entry.failures)))
                 } else if entry.failures < TRIES_AT_THE_END {
                     EntryState::Due(now + FIRST_PAUSE)
@@ -309,12 +309,12 @@ impl<F: Numbered> Queue<F> {
         None
     }
 
-    /// These are due now, also those that were refused; how often each was tried so far.
+    /// Makes these files due now, including failed ones. Returns the number of attempts so far.
     pub(super) fn expedite(&mut self, inos: &[Ino], now: Instant) -> HashMap<Ino, u32> {
         let mut tried = HashMap::new();
         for ino in inos {
             if let Some(entry) = self.entries.get_mut(ino) {
-                // A try that is under way may have begun before.
+                // A running attempt may have started before the request.
                 let under_way = u32::from(matches!(entry.step, EntryState::Running(_)));
                 tried.insert(*ino, entry.tried + under_way);
                 entry.step = match entry.step {
@@ -326,7 +326,7 @@ impl<F: Numbered> Queue<F> {
         tried
     }
 
-    /// All that are due some time are due now.
+    /// Makes all files due now, except failed ones.
     pub(super) fn expedite_all(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
             if let EntryState::Due(due) = &mut entry.step {
@@ -335,7 +335,7 @@ impl<F: Numbered> Queue<F> {
         }
     }
 
-    /// Whether `ino` waits and was not tried since it had been tried so often.
+    /// Whether `ino` is waiting and was not attempted since the counts in `tried`.
     pub(super) fn is_undecided(&self, ino: Ino, tried: &HashMap<Ino, u32>) -> bool {
         let before = tried.get(&ino).copied().unwrap_or_default();
         self.entries
@@ -350,7 +350,7 @@ impl<F: Numbered> Queue<F> {
         entry.failure.as_ref().map(|failure| failure.errno)
     }
 
-    /// Whether one is being stored, or will be unasked.
+    /// Whether a file is being stored or will be without a request.
     pub(super) fn has_runnable(&self) -> bool {
         self.end != QueuePhase::Stopped
             && self
@@ -359,7 +359,7 @@ impl<F: Numbered> Queue<F> {
                 .any(|entry| entry.step != EntryState::Failed)
     }
 
-    /// The mount ends.
+    /// Starts the end of the mount.
     pub(super) fn ending(&mut self, now: Instant) {
         self.end = QueuePhase::Draining;
         for entry in self.entries.values_mut() {
@@ -380,7 +380,7 @@ impl<F: Numbered> Queue<F> {
     }
 }
 
-/// The pause after so many failures.
+/// Returns the pause after this number of failures.
 fn pause(failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE)
