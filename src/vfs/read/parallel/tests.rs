@@ -104,11 +104,15 @@ fn parallel(limit: Option<u64>) -> ParallelReads {
     ParallelReads::new(SpoolDir::new(Journal::keeping_nothing(None), limit))
 }
 
-/// A file whose network stalls once the reader has shown that it reads on.
+/// What the network lets through in a moment before it flows: slow enough that several transfers
+/// pay when it does, however busy the machine is.
+const TRICKLE: u64 = 16 << 10;
+
+/// A file whose network stalls at its start.
 fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
     let file = FakeFile::new(sample(SIZE), script);
     file.says(version());
-    file.allow(Some(3 * M as u64 / 2));
+    file.allow(Some(TRICKLE));
     let mut far = Far {
         file,
         parallel: parallel(None),
@@ -168,10 +172,10 @@ fn wait_for(what: impl Fn() -> bool) {
     }
 }
 
-/// Lets a little through now and then, so that the reader waits most of the time, until it is so.
+/// Lets a little through now and then, so that the stream waits most of the time, until it is so.
 fn trickle_until(far: &Far, what: impl Fn() -> bool) {
     wait_for(|| {
-        far.file.allow(Some(far.file.sent() + M as u64 / 16));
+        far.file.allow(Some(far.file.sent() + TRICKLE));
         what()
     });
 }
@@ -209,7 +213,7 @@ fn a_part_that_breaks_is_read_by_the_reader_itself() {
 fn a_part_that_panics_is_read_by_the_reader_itself() {
     let far = far(&[], |far| far.panics = AtomicBool::new(true));
     let reading = read(&far);
-    far.file.wait_for_sent(3 * M as u64 / 2);
+    trickle_until(&far, || far.file.sent() >= 3 * M as u64 / 2);
     far.file.allow(None);
     assert!(reading.join().unwrap().unwrap() == far.file.bytes());
 }
@@ -221,7 +225,7 @@ fn without_a_spare_connection_or_room_on_the_disk_there_is_one_transfer() {
         far(&[], |far| far.parallel = parallel(Some(M as u64))),
     ] {
         let reading = read(&far);
-        far.file.wait_for_sent(3 * M as u64 / 2);
+        trickle_until(&far, || far.file.sent() >= 3 * M as u64 / 2);
         far.file.allow(None);
         assert!(reading.join().unwrap().unwrap() == far.file.bytes());
         assert_eq!(far.file.opened(), [0]);
