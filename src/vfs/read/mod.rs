@@ -25,6 +25,7 @@ mod pinned_version;
 mod resume;
 mod source;
 mod state;
+mod steps;
 mod stream;
 mod whole_file;
 

@@ -3,15 +3,13 @@
 //! there, or a new one. Pure bookkeeping: no thread, no I/O, and time is an argument.
 
 use std::ops::{Range, RangeInclusive};
-use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::block_map::{BlockMap, BlockPlace, Retention};
 use super::bytes::BlockBytes;
-use super::parallel::{PartBytes, PartOutcome, PartQueue, PartsFor, StreamPlace};
+use super::parallel::PartQueue;
 use super::stream::{GAP, Stream};
 use super::whole_file::WholeFile;
-use crate::vfs::local::quota::QuotaFile;
 
 /// Pieces are filled and handed out in blocks aligned in the file; a block is as large as the
 /// kernel's requests are, between these bounds (Linux asks for 128 KiB, or up to 1 MiB where the
@@ -54,20 +52,6 @@ pub(super) enum WaitingOn {
     Nowhere,
     Queue,
     Stream(u64),
-}
-
-/// What the thread behind a stream does next.
-pub(super) enum StreamStep {
-    /// Receive this many bytes.
-    Fetch(usize),
-    /// Go on behind these, which came in a part.
-    Follow(PartBytes),
-    /// Wait for the next bytes of a part.
-    AwaitPart,
-    /// Wait until the stream may go further.
-    Park,
-    /// The parts are of no more use.
-    PartsFailed,
 }
 
 /// Which stream a read is for.
@@ -176,145 +160,20 @@ impl ReaderState {
         place: &BlockPlace,
         from: u64,
     ) -> Option<bool> {
-        let transfer = Some(transfer);
-        let index = self.streams.iter().position(|it| it.transfer == transfer)?;
-        let stream = self.streams.get_mut(index)?;
-        let start = stream.position();
-        let serves = stream.publish(length);
+        let start = self.filled_by(transfer)?.position();
         let range = start..start + length;
         self.blocks.insert(range, place, from, Retention::Stream);
+        self.pass(transfer, length)
+    }
+
+    /// The next `length` bytes of the stream that `transfer` fills are here. The answer is that of
+    /// [`Self::publish`].
+    pub(super) fn pass(&mut self, transfer: u64, length: u64) -> Option<bool> {
+        let transfer = Some(transfer);
+        let index = self.streams.iter().position(|it| it.transfer == transfer)?;
+        let serves = self.streams.get_mut(index)?.publish(length);
         self.trim(index);
         Some(serves)
-    }
-
-    /// What the thread that fills a stream by `transfer` does next, in a file of `size` bytes, and
-    /// what wakes it; none when the stream has gone on without it.
-    pub(super) fn next_step(
-        &mut self,
-        transfer: u64,
-        size: Option<u64>,
-    ) -> Option<(StreamStep, Arc<Condvar>)> {
-        let block = self.block;
-        let stream = self.filled_by(transfer)?;
-        let room = Arc::clone(&stream.room);
-        if !stream.has_room() {
-            stream.park();
-            return Some((StreamStep::Park, room));
-        }
-        let start = stream.position();
-        let boundary = (start / block + 1).saturating_mul(block);
-        let end = size.map_or(boundary, |size| size.min(boundary));
-        let place = self.queue_for(transfer).map(|queue| queue.place(start));
-        let step = match place {
-            None | Some(StreamPlace::Before(None)) => StreamStep::Fetch((end - start) as usize),
-            Some(StreamPlace::Before(Some(distance))) => {
-                StreamStep::Fetch((end - start).min(distance) as usize)
-            }
-            Some(StreamPlace::In(mut bytes)) => {
-                bytes.range.end = bytes.range.end.min(end);
-                StreamStep::Follow(bytes)
-            }
-            Some(StreamPlace::Waiting) => StreamStep::AwaitPart,
-            Some(StreamPlace::Failed) => {
-                if let Some(queue) = self.queue_for(transfer) {
-                    queue.discard();
-                }
-                StreamStep::PartsFailed
-            }
-        };
-        Some((step, room))
-    }
-
-    /// The queue `id`, while its parts are of use.
-    pub(super) fn queue(&mut self, id: u64) -> Option<&mut PartQueue> {
-        let index = self.queues.iter().position(|queue| queue.id == id)?;
-        let queue = self.queues.get(index)?;
-        if !self.is_used(queue) {
-            return None;
-        }
-        self.queues.get_mut(index)
-    }
-
-    /// The stream that the parts of the queue `id` are for.
-    pub(super) fn stream_of_queue(&mut self, id: u64) -> Option<&mut Stream> {
-        match self.queue(id)?.parts_for {
-            PartsFor::Stream(transfer) => self.filled_by(transfer),
-            PartsFor::File => None,
-        }
-    }
-
-    /// Whether a part can be claimed for the stream that `transfer` fills.
-    pub(super) fn has_room_for_part(&mut self, transfer: u64) -> bool {
-        self.queue_for(transfer)
-            .is_some_and(|queue| queue.has_room())
-    }
-
-    /// Bytes that came in parts for the stream that `transfer` fills.
-    pub(super) fn brought_for(&mut self, transfer: u64) -> u64 {
-        self.queue_for(transfer).map_or(0, |queue| queue.brought())
-    }
-
-    /// Ends the parts for the stream that `transfer` fills.
-    pub(super) fn cut_parts(&mut self, transfer: u64) {
-        if let Some(queue) = self.queue_for(transfer) {
-            queue.cut();
-        }
-    }
-
-    /// The transfer of the part `number` of the queue `id` has ended. The server has confirmed what
-    /// came of a whole file.
-    pub(super) fn end_part(&mut self, id: u64, number: u64, outcome: PartOutcome) {
-        let Some(queue) = self.queue(id) else {
-            return;
-        };
-        queue.end_part(number, outcome);
-        if queue.parts_for == PartsFor::File
-            && let Some(bytes) = queue.take(number)
-        {
-            let place = BlockPlace::Disk(bytes.file);
-            self.blocks
-                .insert(bytes.range, &place, bytes.from, Retention::File);
-        }
-    }
-
-    /// The parts of the queue `id` are of no more use.
-    pub(super) fn discard_queue(&mut self, id: u64) {
-        if let Some(queue) = self.queue(id) {
-            queue.discard();
-        }
-    }
-
-    /// Takes the queues whose parts are of no more use.
-    pub(super) fn take_unused_queues(&mut self) -> Vec<PartQueue> {
-        let (used, unused) = std::mem::take(&mut self.queues)
-            .into_iter()
-            .partition(|queue| self.is_used(queue));
-        self.queues = used;
-        unused
-    }
-
-    /// Takes the local files whose blocks are gone, to be closed without the lock.
-    pub(super) fn take_released(&mut self) -> Vec<Arc<QuotaFile>> {
-        self.blocks.take_released()
-    }
-
-    fn queue_for(&mut self, transfer: u64) -> Option<&mut PartQueue> {
-        let parts_for = PartsFor::Stream(transfer);
-        let mut queues = self.queues.iter_mut();
-        queues.find(|it| it.parts_for == parts_for && !it.is_discarded())
-    }
-
-    fn is_used(&self, queue: &PartQueue) -> bool {
-        let has_readers = match queue.parts_for {
-            PartsFor::Stream(transfer) => {
-                let transfer = Some(transfer);
-                self.streams
-                    .iter()
-                    .any(|stream| stream.transfer == transfer)
-            }
-            PartsFor::File => self.whole.queue == Some(queue.id),
-        };
-        has_readers && !queue.is_discarded()
     }
 
     /// Lets go of what a stream keeps no longer.
@@ -327,28 +186,23 @@ impl ReaderState {
         if passed.is_empty() {
             return;
         }
-        self.evict(&passed, Some(index));
         if let Some(stream) = self.streams.get_mut(index) {
             stream.set_floor(floor);
         }
+        self.evict(&passed);
     }
 
-    /// Lets go of the blocks in `range` that no stream but that at `without` keeps.
-    fn evict(&mut self, range: &Range<u64>, without: Option<usize>) {
-        let streams = self.streams.iter().enumerate();
-        let others: Vec<_> = streams
-            .filter(|(index, _)| Some(*index) != without)
-            .map(|(_, stream)| stream.kept())
-            .collect();
+    /// Lets go of the blocks in `range` that no stream keeps.
+    fn evict(&mut self, range: &Range<u64>) {
+        let kept: Vec<_> = self.streams.iter().map(Stream::kept).collect();
         self.blocks.evict(range, |block| {
-            others
-                .iter()
+            kept.iter()
                 .any(|kept| kept.start < block.end && block.start < kept.end)
         });
     }
 
     /// Lets go of the streams without a transfer that nobody waits for or has read from for
-    /// `older_than`, and of their bytes.
+    /// `older_than`, and of their bytes; and of a file that was fetched whole.
     pub(super) fn forget_idle(&mut self, older_than: Duration, now: Instant) {
         let is_old = |stream: &mut Stream| {
             let unused = now.saturating_duration_since(stream.used);
@@ -356,7 +210,7 @@ impl ReaderState {
         };
         let old: Vec<Stream> = self.streams.extract_if(.., is_old).collect();
         for stream in old {
-            self.evict(&stream.kept(), None);
+            self.evict(&stream.kept());
         }
         let unused = now.saturating_duration_since(self.whole.used);
         if self.whole.queue.is_some() && unused >= older_than {
@@ -388,15 +242,14 @@ impl ReaderState {
         let index = streams.iter().position(|stream| stream.id == id)?;
         let mut replaced = self.streams.swap_remove(index);
         replaced.end();
-        self.evict(&replaced.kept(), None);
+        self.evict(&replaced.kept());
         Some(StreamChoice::Free)
     }
 
     /// Whether bytes between `offset` and the position of `stream` are gone, which it brings no
     /// more: they were on the disk.
     pub(super) fn has_hole(&self, stream: &Stream, offset: u64) -> bool {
-        let before = offset..stream.position();
-        !before.is_empty() && self.blocks.find(before).is_none()
+        !self.blocks.has(offset..stream.position())
     }
 
     /// A new stream for a read at `offset`.
@@ -409,5 +262,93 @@ impl ReaderState {
         self.streams
             .push(Stream::new(id, position, read_ahead, now));
         id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vfs::read::bytes::Buffer;
+
+    const M: u64 = 1 << 20;
+
+    /// What happens to a file.
+    #[derive(Debug, Clone)]
+    enum Event {
+        /// A program reads this many bytes here.
+        Read(u64, u64),
+        /// Bytes come to the stream of this number.
+        Come(usize, u64),
+        /// The transfer of the stream of this number ends.
+        End(usize),
+        ForgetIdle,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            3 => (0..12 * M, 1..M).prop_map(|(offset, length)| Event::Read(offset, length)),
+            6 => (0_usize..3, 1..M).prop_map(|(stream, length)| Event::Come(stream, length)),
+            1 => (0_usize..3).prop_map(Event::End),
+            1 => Just(Event::ForgetIdle),
+        ]
+    }
+
+    fn read(state: &mut ReaderState, offset: u64, end: u64, now: Instant) {
+        if state.find(offset, end, now).is_some() {
+            return;
+        }
+        let id = match state.place_for(offset, 3) {
+            Some(StreamChoice::Running(id) | StreamChoice::Stopped(id)) => id,
+            Some(StreamChoice::Free) => state.open(offset, 4 * M, now),
+            None => return,
+        };
+        let transfer = state.number();
+        if let Some(stream) = state.stream(id).filter(|it| it.transfer.is_none()) {
+            stream.begin(transfer, now);
+        }
+        state.want_stream(id, end, now);
+    }
+
+    proptest! {
+        #[test]
+        fn what_streams_keep_is_here_and_nothing_else_is(
+            events in proptest::collection::vec(event(), 1..80),
+        ) {
+            let now = Instant::now();
+            let mut state = ReaderState::new(None, now);
+            for event in events {
+                match event {
+                    Event::Read(offset, length) => read(&mut state, offset, offset + length, now),
+                    Event::Come(stream, length) => {
+                        let Some(transfer) = state.streams.get(stream).and_then(|it| it.transfer)
+                        else {
+                            continue;
+                        };
+                        let place = BlockPlace::Memory(Arc::new(Buffer::from(Vec::new())));
+                        state.publish(transfer, length, &place, 0);
+                    }
+                    Event::End(stream) => {
+                        if let Some(stream) = state.streams.get_mut(stream) {
+                            stream.end();
+                        }
+                    }
+                    Event::ForgetIdle => state.forget_idle(Duration::ZERO, now),
+                }
+                for stream in &state.streams {
+                    prop_assert!(state.blocks.has(stream.kept()), "{:?} is kept", stream.kept());
+                }
+                for block in state.blocks.of_streams() {
+                    let is_on = |stream: &Stream| {
+                        let kept = stream.kept();
+                        kept.start < block.end && block.start < kept.end
+                    };
+                    prop_assert!(state.streams.iter().any(is_on), "{block:?} is left over");
+                }
+            }
+        }
     }
 }

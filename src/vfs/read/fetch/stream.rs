@@ -10,7 +10,7 @@ use crate::remote::Error;
 use crate::vfs::read::block_map::BlockPlace;
 use crate::vfs::read::bytes::Buffer;
 use crate::vfs::read::parallel::{self, ParallelWatch, PartBytes, PartQueue, ProbeAction, Verdict};
-use crate::vfs::read::state::StreamStep;
+use crate::vfs::read::steps::StreamStep;
 use crate::vfs::read::stream::StreamProgress;
 use crate::vfs::read::{DownloadStep, ReaderShared, ResumableDownload, Revalidate};
 
@@ -103,6 +103,10 @@ impl StreamFetch<'_> {
                     drop(state);
                     return Some(self.follow(&bytes));
                 }
+                StreamStep::Pass(end) => {
+                    drop(state);
+                    return Some(self.pass(end));
+                }
                 StreamStep::PartsFailed => {
                     self.watch = None;
                     continue;
@@ -162,13 +166,9 @@ impl StreamFetch<'_> {
         outcome
     }
 
-    /// Goes on behind `bytes`, which came in a part. The stream's own transfer is not needed here:
-    /// ending it takes the server a round trip or more, for which no reader waits.
+    /// Goes on behind `bytes`, which came in a part.
     fn follow(&mut self, bytes: &PartBytes) -> Result<Filled, Error> {
-        if let Some(own) = self.resuming.skip_to(bytes.range.end)? {
-            // Without a thread it ends here.
-            drop(guarded::spawn("ftpfs-end", move || drop(own)));
-        }
+        self.skip_to(bytes.range.end)?;
         let length = bytes.range.end - bytes.range.start;
         let place = BlockPlace::Disk(Arc::clone(&bytes.file));
         if self.received(length as usize).is_none() || !self.publish(length, &place, bytes.from) {
@@ -176,6 +176,28 @@ impl StreamFetch<'_> {
         }
         self.consider_parts();
         Ok(Filled::More)
+    }
+
+    /// Goes on at `end`: the bytes before it are here.
+    fn pass(&mut self, end: u64) -> Result<Filled, Error> {
+        let length = end - self.resuming.position();
+        self.skip_to(end)?;
+        let passed = self.shared.lock().pass(self.transfer, length);
+        if self.wake_readers(passed) {
+            Ok(Filled::More)
+        } else {
+            Ok(Filled::Unwanted)
+        }
+    }
+
+    /// Goes on at `position`. The transfer under way is not needed here: ending it takes the server
+    /// a round trip or more, for which no reader waits.
+    fn skip_to(&mut self, position: u64) -> Result<(), Error> {
+        if let Some(own) = self.resuming.skip_to(position)? {
+            // Without a thread it ends here.
+            drop(guarded::spawn("ftpfs-end", move || drop(own)));
+        }
+        Ok(())
     }
 
     /// What the stream says to `filled` unpublished bytes; none when it has gone on without this
@@ -207,6 +229,12 @@ impl StreamFetch<'_> {
         let released = state.take_released();
         drop(state);
         drop(released);
+        self.wake_readers(published)
+    }
+
+    /// Wakes the readers that can go on; `published` is the stream's answer. Whether the stream
+    /// still knows this transfer.
+    fn wake_readers(&self, published: Option<bool>) -> bool {
         if published == Some(true) {
             self.shared.arrived.notify_all();
         }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::SpoolDir;
 pub(super) use part_queue::{
-    ClaimedPart, PartBytes, PartOutcome, PartQueue, PartsFor, StreamPlace,
+    ClaimedPart, PartBytes, PartOutcome, PartQueue, PartsFor, StreamPlace, WORTH_A_DETOUR,
 };
 pub(super) use probe::{ProbeAction, SHORTEST_ROUND_TRIP, Verdict};
 use probe::{Sample, ThroughputProbe};

@@ -18,8 +18,9 @@ const LONGEST_OF_WHOLE: u64 = 16 << 20;
 /// The stream's own transfer has begun before the others log in and TCP has grown their windows: it
 /// comes this much farther, as a share of what is left of the file and in bytes.
 const LEAD: (u64, u64) = (8, 32 << 20);
-/// Bytes of a part that was cut that are used: behind them a transfer must be begun anew.
-const WORTH_A_DETOUR: u64 = 1 << 20;
+/// Bytes that are here from which they are not fetched again: behind them a transfer must be begun
+/// anew.
+pub(in crate::vfs::read) const WORTH_A_DETOUR: u64 = 1 << 20;
 const ALIGNMENT: u64 = 1 << 20;
 
 /// What the parts are for.
