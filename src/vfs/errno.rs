@@ -5,7 +5,8 @@ use std::fmt;
 use crate::ftp::PathError;
 use crate::remote::{self, ErrorKind};
 
-use super::local::spool::{FillError, SpoolError};
+use super::file::fill::FillError;
+use super::local::spool::SpoolError;
 
 /// An errno, as the kernel takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,6 +9,7 @@
 //! `closed`, and what becomes of them when the file loses its name in `naming`.
 
 mod commit;
+pub(super) mod fill;
 pub(super) mod gate;
 mod naming;
 mod pending;
@@ -489,9 +490,7 @@ impl OpenFile {
         let spooled = empty_spool_clean(&self.services, self.ino)?;
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        spooled
-            .spool
-            .fill(&self.services.source(self.ino), version)?;
+        fill::fill(&spooled.spool, &self.services.source(self.ino), version)?;
         self.state().contents = Contents::Spooled(spooled);
         Ok(())
     }

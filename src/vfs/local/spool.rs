@@ -11,14 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use super::quota::{Quota, QuotaFile};
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, SpoolFile};
-use crate::remote::{self, ErrorKind, Version};
-use crate::vfs::read::{DownloadStep, PinnedVersion, RangeSource, ResumableDownload, Revalidate};
-
-/// Size of the buffer through which a whole file comes.
-const FILL_BUFFER: usize = 512 << 10;
-
-/// So often a file that is changed while it comes is begun anew.
-const FILL_TRIES: u32 = 3;
 
 /// Why bytes could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +42,6 @@ impl From<io::Error> for SpoolError {
 
 /// Bytes copied at a time.
 const FROZEN_AT_A_TIME: u64 = 1 << 20;
-
-/// Why a spool could not be filled from the server.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FillError {
-    /// The local side failed.
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    /// The server's side failed.
-    #[error(transparent)]
-    Remote(#[from] remote::Error),
-}
 
 /// Where spool files are made, and how much they may take together.
 #[derive(Debug, Clone)]
@@ -237,57 +218,6 @@ impl Spool {
         }
     }
 
-    /// Downloads the whole of `source` to the start of the spool. Its size in `version` is the
-    /// least that is believed to be all; what the server has beyond it is taken as well. A file
-    /// that changes meanwhile is taken anew as it is then. Gives the size.
-    pub(crate) fn fill(
-        &self,
-        source: &Arc<dyn RangeSource>,
-        mut version: Version,
-    ) -> Result<u64, FillError> {
-        let mut tries = 1;
-        loop {
-            match self.fill_with(source, version) {
-                Err(FillError::Remote(error))
-                    if error.kind == ErrorKind::Changed && tries < FILL_TRIES =>
-                {
-                    log::debug!("{error}; reading it anew");
-                    tries += 1;
-                    version = source.version()?;
-                    self.set_len(0)?;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// … of one version.
-    fn fill_with(&self, source: &Arc<dyn RangeSource>, version: Version) -> Result<u64, FillError> {
-        let mut buffer = vec![0; FILL_BUFFER];
-        let expected = Arc::new(PinnedVersion::new(version));
-        let mut resuming = ResumableDownload::new(Arc::clone(source), 0, expected, Revalidate::No);
-        let mut filled = 0;
-        loop {
-            let step = match buffer.get_mut(filled..) {
-                Some(rest) if !rest.is_empty() => resuming.step(rest)?,
-                _ => DownloadStep::Bytes(0),
-            };
-            match step {
-                DownloadStep::Bytes(count) => filled += count,
-                DownloadStep::Again => continue,
-                DownloadStep::End => {}
-            }
-            if filled == buffer.len() || step == DownloadStep::End {
-                let start = resuming.position() - filled as u64;
-                self.write_at(start, buffer.get(..filled).unwrap_or_default())?;
-                filled = 0;
-            }
-            if step == DownloadStep::End {
-                return Ok(resuming.position());
-            }
-        }
-    }
-
     fn reserve(&self, end: u64) -> Result<(), SpoolError> {
         let mut reserved = self.lock_reserved();
         if end > *reserved {
@@ -328,17 +258,9 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::vfs::read::fake::{FakeFile, FakeSource, Plan, sample};
 
     fn spools(limit: Option<u64>) -> SpoolDir {
         SpoolDir::new(Journal::keeping_nothing(None), limit)
-    }
-
-    fn sized(size: u64) -> Version {
-        Version {
-            size: Some(size),
-            ..Version::default()
-        }
     }
 
     fn spool() -> Spool {
@@ -418,40 +340,5 @@ mod tests {
         });
         assert_eq!(spool.len(), spool.file().metadata().unwrap().len());
         assert_eq!(dir.used(), spool.len());
-    }
-
-    #[test]
-    fn a_whole_file_comes_over_a_network_that_breaks() {
-        let plans = [
-            Plan::Break(700 << 10, ErrorKind::ConnectionLost),
-            Plan::End(1 << 20),
-        ];
-        let file = FakeFile::new(sample(3 << 20), &plans);
-        let spool = spool();
-        let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
-        assert_eq!(spool.fill(&source, sized(3 << 20)).unwrap(), 3 << 20);
-        assert!(spool.read_at(0, 4 << 20).unwrap() == file.bytes());
-    }
-
-    #[test]
-    fn a_file_that_grew_is_taken_whole_and_one_that_shrank_is_an_error() {
-        let file = FakeFile::new(sample(1000), &[]);
-        let spool = spool();
-        let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
-        assert_eq!(spool.fill(&source, sized(10)).unwrap(), 1000);
-        assert_eq!(spool.fill(&source, Version::default()).unwrap(), 1000);
-        let shrunk = spool.fill(&source, sized(2000));
-        let kind = ErrorKind::Truncated;
-        assert!(matches!(shrunk, Err(FillError::Remote(error)) if error.kind == kind));
-    }
-
-    #[test]
-    fn a_file_too_large_for_the_spool_is_told() {
-        let file = FakeFile::new(sample(2 << 20), &[]);
-        let spool = spools(Some(1 << 20)).create(&RemotePath::root()).unwrap();
-        let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
-        let full = spool.fill(&source, Version::default());
-        assert!(matches!(full, Err(FillError::Spool(SpoolError::NoSpace))));
-        file.wait_for_live(0);
     }
 }
