@@ -9,7 +9,7 @@ use crate::vfs::read::{DownloadStep, PinnedVersion, RangeSource, ResumableDownlo
 /// Size of the buffer through which a whole file comes.
 const FILL_BUFFER: usize = 512 << 10;
 
-/// How often a file that is changed while it comes is begun anew.
+/// How often a file that changes while it comes is begun.
 const FILL_TRIES: u32 = 3;
 
 /// Why a spool could not be filled from the server.
@@ -23,9 +23,9 @@ pub(in crate::vfs) enum FillError {
     Remote(#[from] remote::Error),
 }
 
-/// Downloads the whole of `source` to the start of `spool`. Its size in `version` is the least that
-/// is believed to be all; what the server has beyond it is taken as well. A file that changes
-/// meanwhile is taken anew as it is then. Gives the size.
+/// Downloads the whole of `source` to the start of `spool`, and returns its size. Fewer bytes than
+/// the size in `version` are an error; what the server has beyond it is taken as well. A file that
+/// changes meanwhile is downloaded again.
 ///
 /// # Errors
 /// Which side failed, and why.

@@ -113,7 +113,7 @@ impl RangeSource for RemoteFile {
     }
 
     fn most_beside(&self) -> usize {
-        // One is the reader's, and one is left to whoever comes next.
+        // One is the reader's, and one is left to the next operation.
         self.remote.pool_stats().limit.saturating_sub(2)
     }
 

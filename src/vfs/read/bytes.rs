@@ -121,7 +121,7 @@ impl fmt::Debug for Bytes {
 #[derive(Default)]
 pub(super) struct Buffer {
     buffer: Vec<u8>,
-    /// Where the buffer goes when nobody reads it any more.
+    /// Where the buffer goes after its last reader.
     home: Option<Arc<BufferPool>>,
 }
 

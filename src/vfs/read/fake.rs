@@ -16,9 +16,9 @@ pub(in crate::vfs) const PATIENCE: Duration = Duration::from_secs(20);
 pub(in crate::vfs) enum Plan {
     /// The open is refused.
     Refuse(ErrorKind),
-    /// It fails after so many bytes.
+    /// It fails after this many bytes.
     Break(usize, ErrorKind),
-    /// The data ends after so many bytes, with the server's 226.
+    /// The data ends after this many bytes, with the server's 226.
     End(usize),
 }
 

@@ -43,7 +43,7 @@ use crate::remote::{Error, ErrorKind};
 pub use bytes::Bytes;
 use bytes::{BlockBytes, BufferPool, UnreadableBlock};
 use fetch::FetchTask;
-use parallel::{ParallelReads, PartQueue, Verdict};
+use parallel::ParallelReads;
 pub(super) use pinned_version::PinnedVersion;
 pub(super) use resume::{DownloadStep, ResumableDownload, Revalidate};
 pub(super) use source::{RangeDownload, RangeSource};
@@ -59,7 +59,7 @@ const LOOK_UP: Duration = Duration::from_millis(500);
 pub(crate) struct ReadOptions {
     /// Most bytes a stream goes beyond what was asked for, rounded up to the kernel's request size.
     pub(crate) read_ahead: usize,
-    /// Most streams at once; at least one.
+    /// Most simultaneous streams; at least one.
     pub(crate) streams: usize,
     /// Longest that a read waits without its transfer moving. A backstop: longer than the network's
     /// deadlines.
@@ -138,8 +138,8 @@ impl Reader {
     ///
     /// # Errors
     /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
-    /// the file's size; `TimedOut` when nothing moves: the next read tries anew. `Changed` when the
-    /// server has another version by now, from then on.
+    /// the file's size; `TimedOut` when nothing moves: the next read tries again. `Changed` when
+    /// the server has another version by now, from then on.
     pub(crate) fn read_while(
         &self,
         offset: u64,
@@ -223,61 +223,14 @@ impl Reader {
         self.shared.sweep();
     }
 
-    /// A read where no other one had been waited so long.
+    /// A read at a place that no other one had reached waited for `waited`.
     fn jumped(&self, waited: Duration) {
         let advice = self.shared.lock().whole.jumped(waited);
         match advice {
             JumpAdvice::GoOn => {}
-            JumpAdvice::Fetch(time) => self.fetch_whole(time),
-            JumpAdvice::GiveTime(time) => self.give_time(time),
+            JumpAdvice::Fetch(time) => self.shared.fetch_whole(time),
+            JumpAdvice::GiveTime(time) => self.shared.give_time(time),
         }
-    }
-
-    /// Fetches all of the file in the background, where that can be done.
-    fn fetch_whole(&self, time: Duration) {
-        let shared = &self.shared;
-        let Some(size) = shared
-            .expected
-            .size()
-            .filter(|size| *size <= whole_file::MOST)
-        else {
-            return;
-        };
-        // The readers' own transfers need connections, too.
-        let most = shared.source.most_beside() / 2;
-        if most == 0 || shared.parallel.known() == Some(Verdict::DoesNotPay) {
-            return;
-        }
-        log::debug!(
-            "{} is fetched whole: its readers jump",
-            shared.source.path()
-        );
-        let now = Instant::now();
-        let queue = {
-            let mut state = shared.lock();
-            if state.whole.queue.is_some() {
-                return;
-            }
-            let id = state.number();
-            let mut queue = PartQueue::whole(id, size, most, now);
-            queue.give_time(time);
-            state.queues.push(queue);
-            state.whole.queue = Some(id);
-            state.whole.used = now;
-            id
-        };
-        shared.fetch_parts(queue, most);
-    }
-
-    /// Lets the fetching of the whole file go on for `time` more.
-    fn give_time(&self, time: Duration) {
-        let mut state = self.shared.lock();
-        if let Some(id) = state.whole.queue
-            && let Some(queue) = state.queue(id)
-        {
-            queue.give_time(time);
-        }
-        self.shared.parts.notify_all();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a file was when it was opened, so that a later transfer never goes on in another one.
+//! What a file was when it was opened, so that a later transfer never continues in another one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::RangeSource;
 use crate::remote::{Error, ErrorKind, Version};
 
-/// For so long after the server confirmed the version, a program that jumps in the file may have it
-/// as confirmed: FTP's times tell no two changes within a second apart anyhow.
+/// How long a version counts as confirmed for a program that jumps in the file: FTP's times do not
+/// distinguish two changes within a second.
 const CONFIRMED: Duration = Duration::from_secs(1);
 
 /// The version of a file that is read, and when the server last said that it still has it.
@@ -41,7 +41,7 @@ impl PinnedVersion {
         }
     }
 
-    /// The size in bytes, where the server told one.
+    /// The size in bytes, where the server gave one.
     pub(in crate::vfs) fn size(&self) -> Option<u64> {
         self.corrected_size().or(self.version.size)
     }
@@ -99,7 +99,7 @@ impl PinnedVersion {
         if !without_size(now).agrees(&without_size(self.version)) {
             return Err(self.changed(source));
         }
-        // Whoever was first found the same.
+        // Another thread that was first found the same.
         let _ = self.corrected.set(end);
         log::info!(
             "{}: a size of {} was listed, and it has {end} bytes",

@@ -8,15 +8,16 @@ use super::pinned_version::PinnedVersion;
 use super::source::{RangeDownload, RangeSource};
 use crate::remote::{Error, ErrorKind};
 
-/// Failures in a row, with less than [`PROGRESS`] in between, that are made good by opening anew.
+/// Consecutive failures, with less than [`PROGRESS`] in between, after which the transfer is opened
+/// again.
 const RESUMES: u32 = 3;
 
-/// Bytes that show that a transfer gets on: one that always ends after a few would go on for ever.
+/// Bytes that count as progress: a transfer that always ends after a few would be resumed forever.
 const PROGRESS: u64 = 16 << 10;
 
-/// A transfer of more bytes, or one that took longer, is asked at its end whether the file stayed
-/// the same: one in a moment leaves hardly time for a change, and is not to cost another round
-/// trip.
+/// After a transfer of more bytes, or one that took longer, the server is asked whether the file
+/// stayed the same. A shorter one leaves hardly time for a change, and should not cost another
+/// round trip.
 const LONG: (u64, Duration) = (4 << 20, Duration::from_secs(1));
 
 /// What one step of a transfer brought.
@@ -148,7 +149,7 @@ impl ResumableDownload {
     /// Waits for the network once. `buffer` must not be empty.
     ///
     /// # Errors
-    /// What the server refused, at once; what broke, when opening anew did not help either;
+    /// What the server refused, immediately; what broke, when opening again did not help either;
     /// `Truncated` when the data keeps ending before the size; `Changed` when the file became
     /// another one.
     pub(in crate::vfs) fn step(&mut self, buffer: &mut [u8]) -> Result<DownloadStep, Error> {
@@ -258,7 +259,7 @@ impl ResumableDownload {
     }
 
     /// The last byte of a long transfer came: it is the last, and the file is still the one it was.
-    /// The session is given back first, lest the question wait for it.
+    /// The session is given back first, because the question may need it.
     fn close(&mut self, mut incoming: Box<dyn RangeDownload>) -> Result<(), Error> {
         let ended = incoming.read(&mut [0; 1]);
         drop(incoming);

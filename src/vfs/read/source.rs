@@ -14,7 +14,7 @@ pub(crate) trait RangeSource: Send + Sync {
     /// What the server says of the file now.
     fn version(&self) -> Result<Version, Error>;
 
-    /// The size in bytes by the server's best word for that alone (SIZE), where it tells one.
+    /// The size in bytes by the server's most exact answer (SIZE), where it gives one.
     fn size(&self) -> Result<Option<u64>, Error> {
         self.version().map(|version| version.size)
     }
@@ -36,9 +36,8 @@ pub(crate) trait RangeSource: Send + Sync {
     /// Makes the connections for them in the background, where there are too few yet.
     fn prepare_beside(&self) {}
 
-    /// Begins a transfer over a connection that nobody else has a use for, where there is one
-    /// within `patience`, of the bytes that `choose` returns then: none where it returns none. It
-    /// may go on behind them.
+    /// Begins a transfer over a spare connection, where there is one within `patience`, of the
+    /// bytes that `choose` returns then: none where it returns none. It may go on behind them.
     ///
     /// # Errors
     /// The transfer's; [`Changed`](crate::remote::ErrorKind::Changed) where the file is not
@@ -52,7 +51,7 @@ pub(crate) trait RangeSource: Send + Sync {
         None
     }
 
-    /// Whether somebody waits for a connection.
+    /// Whether an operation waits for a connection.
     fn is_needed_elsewhere(&self) -> bool {
         false
     }

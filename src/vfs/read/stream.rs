@@ -97,8 +97,8 @@ impl Stream {
         self.floor..self.position
     }
 
-    /// First byte that is to be kept: it and those behind the floor are more than the tail behind
-    /// the reader, and nobody waits for them.
+    /// The floor that the stream needs now: the tail behind the reader is kept, and what a read
+    /// waits for.
     pub(super) fn next_floor(&self) -> u64 {
         let behind = self.furthest.saturating_sub(TAIL);
         let awaited = self.waiters.iter().map(|it| it.offset).min();

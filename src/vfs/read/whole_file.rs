@@ -1,10 +1,10 @@
 //! When all of a file is fetched in the background: once its readers, who jump about in it, have
-//! waited so long that this is cheaper. Nothing but arithmetic: no clock, no thread.
+//! waited longer than that costs. Nothing but arithmetic: no clock, no thread.
 //!
-//! Each jump on a far server costs a round trip or two, for ever. Fetching the whole costs what the
-//! whole takes, once. Which is cheaper shows only afterwards; so it is given as much time as the
-//! readers have waited, some times over, and no more: the worst that can come of it is a multiple
-//! of what could not be helped.
+//! Each jump on a far server costs a round trip or two. Fetching the whole file costs its transfer,
+//! once. Which is cheaper shows only afterwards, so fetching may take a multiple of the time that
+//! the readers have waited, and no more: that bounds the loss by a multiple of what the jumps cost
+//! anyway.
 
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ impl WholeFile {
         }
     }
 
-    /// A reader jumped, and waited so long.
+    /// A reader jumped, and waited for `waited`.
     pub(super) fn jumped(&mut self, waited: Duration) -> JumpAdvice {
         if self.queue.is_some() {
             return JumpAdvice::GiveTime(waited * TIMES_WAITED);

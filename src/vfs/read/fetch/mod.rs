@@ -10,9 +10,10 @@ mod stream;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{ReaderShared, ReaderState, Revalidate};
+use super::parallel::{PartQueue, Verdict};
+use super::{ReaderShared, ReaderState, Revalidate, whole_file};
 use crate::guarded::{self, OnDrop};
 use crate::remote::{Error, ErrorKind};
 
@@ -57,6 +58,49 @@ impl ReaderShared {
         }
     }
 
+    /// Fetches all of the file in the background, where that can be done.
+    pub(super) fn fetch_whole(self: &Arc<Self>, time: Duration) {
+        let Some(size) = self
+            .expected
+            .size()
+            .filter(|size| *size <= whole_file::MOST)
+        else {
+            return;
+        };
+        // The readers' own transfers need connections, too.
+        let most = self.source.most_beside() / 2;
+        if most == 0 || self.parallel.known() == Some(Verdict::DoesNotPay) {
+            return;
+        }
+        log::debug!("{} is fetched whole: its readers jump", self.source.path());
+        let now = Instant::now();
+        let queue = {
+            let mut state = self.lock();
+            if state.whole.queue.is_some() {
+                return;
+            }
+            let id = state.number();
+            let mut queue = PartQueue::whole(id, size, most, now);
+            queue.give_time(time);
+            state.queues.push(queue);
+            state.whole.queue = Some(id);
+            state.whole.used = now;
+            id
+        };
+        self.fetch_parts(queue, most);
+    }
+
+    /// Lets the fetching of the whole file go on for `time` more.
+    pub(super) fn give_time(&self, time: Duration) {
+        let mut state = self.lock();
+        if let Some(id) = state.whole.queue
+            && let Some(queue) = state.queue(id)
+        {
+            queue.give_time(time);
+        }
+        self.parts.notify_all();
+    }
+
     /// The transfer failed: its stream's readers get the error.
     fn fail_stream(&self, transfer: u64, error: &Error) {
         let mut state = self.lock();
@@ -91,7 +135,7 @@ impl ReaderShared {
 }
 
 fn run(shared: &Arc<ReaderShared>, task: FetchTask) {
-    // After a panic nobody waits for what this thread was to bring.
+    // After a panic, the readers that wait for this thread get an error.
     let _ended = OnDrop::new(|| {
         if std::thread::panicking() {
             panicked(shared, task);

@@ -1,5 +1,5 @@
-//! A thread that fetches parts of a file, over connections that nobody else needs: a transfer for
-//! each part, ended where the part ends.
+//! A thread that fetches parts of a file over spare connections: a transfer for each part, ended
+//! where the part ends.
 
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};

@@ -254,8 +254,8 @@ impl StreamFetch<'_> {
         self.shared.arrived.notify_all();
     }
 
-    /// All bytes are here and nobody waits for this: takes the server's word for it, so that the
-    /// connection can be used again.
+    /// All bytes are here. Reads the server's completion reply, for which no reader waits, so that
+    /// the connection can be used again.
     fn take_completion(mut self) {
         match self.resuming.step(&mut [0; 1]) {
             Ok(DownloadStep::End | DownloadStep::Again) => {}

@@ -1,10 +1,10 @@
-//! When a large file comes over several transfers at once: the stream that its reader follows has
-//! its own, and the parts beyond come over connections that nobody else needs, each into a local
-//! file (REST, RFC 3659 §5).
+//! When a large file comes over several simultaneous transfers: the stream that its reader follows
+//! has its own, and the parts beyond come over spare connections, each into a local file (REST, RFC
+//! 3659 §5).
 //!
 //! That is done where one TCP stream brings less than the line carries, which is tried and
 //! [judged](probe): far servers. Nothing depends on a part. One that fails, or whose connection is
-//! needed by somebody who waits, is left to the stream.
+//! needed by an operation that waits, is left to the stream.
 
 mod part_queue;
 mod probe;
@@ -24,8 +24,7 @@ use probe::{Sample, ThroughputProbe};
 
 /// Bytes still to come from which a file is a large one.
 const LARGE: u64 = 32 << 20;
-/// How long it is remembered that several transfers at once do not pay: the line may be another one
-/// then.
+/// How long the finding that several transfers do not pay is remembered: the line may change.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
 /// What a mount knows of reading over several connections, and where the bytes go; shared by
@@ -75,7 +74,7 @@ impl ParallelReads {
 
     /// What was found with this file.
     pub(super) fn remember(&self, verdict: Verdict) {
-        log::debug!("several transfers of one file at once: {verdict:?}");
+        log::debug!("several simultaneous transfers of one file: {verdict:?}");
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some((verdict, Instant::now()));
     }

@@ -18,8 +18,8 @@ const LONGEST_OF_WHOLE: u64 = 16 << 20;
 /// The stream's own transfer has begun before the others log in and TCP has grown their windows: it
 /// comes this much farther, as a share of what is left of the file and in bytes.
 const LEAD: (u64, u64) = (8, 32 << 20);
-/// Bytes that are here from which they are not fetched again: behind them a transfer must be begun
-/// anew.
+/// The least number of bytes that are here and worth not fetching again: a transfer behind them has
+/// to begin anew.
 pub(in crate::vfs::read) const WORTH_A_DETOUR: u64 = 1 << 20;
 const ALIGNMENT: u64 = 1 << 20;
 
@@ -53,7 +53,7 @@ pub(in crate::vfs::read) struct PartQueue {
     end: u64,
     /// Of each part but the last.
     length: u64,
-    /// Most parts at once.
+    /// Most simultaneous parts.
     most: usize,
     /// Bytes that all of them brought so far.
     brought: u64,
@@ -114,7 +114,7 @@ pub(in crate::vfs::read) enum StreamPlace {
 
 impl PartQueue {
     /// Parts of a file of `end` bytes for the stream that `transfer` fills, which is at `position`:
-    /// `most` at once beside what the stream fetches itself.
+    /// `most` simultaneous ones beside the stream's own transfer.
     pub(in crate::vfs::read) fn ahead(
         id: u64,
         transfer: u64,
@@ -286,7 +286,7 @@ impl PartQueue {
                 }
             }
         }
-        // Nobody fetched what the stream comes to: the next part is far enough before it again.
+        // The stream overtook all parts: the next one begins far enough before it again.
         if self.next <= position {
             self.next = position.saturating_add(self.length);
         }
@@ -317,12 +317,12 @@ impl PartQueue {
         self.end_all(PartOutcome::Failed);
     }
 
-    /// Nobody has a use for the parts any more.
+    /// Marks the parts as of no more use.
     pub(in crate::vfs::read) fn discard(&mut self) {
         self.is_discarded = true;
     }
 
-    /// Whether nobody has a use for the parts any more.
+    /// Whether the parts are of no more use.
     pub(in crate::vfs::read) fn is_discarded(&self) -> bool {
         self.is_discarded
     }

@@ -1,4 +1,4 @@
-//! Whether several transfers of one file at once bring more than one does. Nothing but arithmetic:
+//! Whether several simultaneous transfers of one file bring more than one. Nothing but arithmetic:
 //! no clock, no thread.
 //!
 //! One TCP stream brings at most a window a round trip. Where that is less than the line carries,
@@ -12,11 +12,11 @@ use std::time::Duration;
 const FIRST: u64 = 1 << 20;
 /// Below this round-trip time one stream fills the line.
 pub(in crate::vfs::read) const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(5);
-/// Rates are measured over so many round trips: TCP sends in bursts.
+/// Number of round trips that a rate is measured over: TCP sends in bursts.
 const ROUND_TRIPS_A_RATE: u32 = 2;
-/// So many round trips after the others' first bytes they are judged: TCP starts slowly.
+/// Number of round trips after the others' first bytes before they are judged: TCP starts slowly.
 const ROUND_TRIPS_TO_SETTLE: u32 = 10;
-/// Others pay where all together are so many times as fast as the first one was, in percent.
+/// How much faster all together must be than the first one was for the others to pay, in percent.
 const GAIN: u64 = 150;
 
 /// What was found.
@@ -28,7 +28,7 @@ pub(in crate::vfs::read) enum Verdict {
     DoesNotPay,
 }
 
-/// What is to be done.
+/// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vfs::read) enum ProbeAction {
     /// As before.
@@ -169,8 +169,8 @@ mod tests {
     const ROUND_TRIP: Duration = Duration::from_millis(100);
     const M: u64 = 1 << 20;
 
-    /// Tells `judge` of a second after a second, in which the two brought so many MiB; its advice,
-    /// where it gave any.
+    /// Shows `judge` second after second, in which the two brought these MiB. Returns its first
+    /// advice.
     fn seconds(
         judge: &mut ThroughputProbe,
         at: &mut Sample,
