@@ -4,7 +4,7 @@
 //! What is here of the file is in one [map of blocks](block_map), in memory and on the local disk.
 //! The kernel asks for a file in requests that come slightly out of order and side by side. Each
 //! belongs to one of a few [streams](stream): runs through the file, read ahead within a bounded
-//! window. A request near a stream waits for it; one far from all of them begins a new stream in
+//! [window]. A request near a stream waits for it; one far from all of them begins a new stream in
 //! the place of the least recently used.
 //!
 //! [Threads](fetch) bring what is missing: one for each stream, with one transfer that is resumed
@@ -28,6 +28,7 @@ mod state;
 mod steps;
 mod stream;
 mod whole_file;
+mod window;
 
 #[cfg(test)]
 pub(in crate::vfs) mod fake;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
+use super::window::ReadWindow;
 use crate::remote::Error;
 
 /// Kept behind the furthest byte asked for: the kernel's read-ahead comes slightly out of order.
@@ -13,10 +14,6 @@ pub(super) const TAIL: u64 = 2 << 20;
 
 /// A gap this short is cheaper read through than jumped over by a new transfer.
 pub(super) const GAP: u64 = 512 << 10;
-
-/// The window before a reader has shown that it reads on: what TCP's own buffers would hold as
-/// well.
-const FIRST_WINDOW: u64 = 256 << 10;
 
 /// A read that waits for bytes of this stream.
 struct Waiter {
@@ -54,13 +51,7 @@ pub(super) struct Stream {
     position: u64,
     /// `position` and what is in the buffer being filled.
     received: u64,
-    /// End of the furthest read so far.
-    furthest: u64,
-    /// How far beyond `furthest` the transfer goes now.
-    window: u64,
-    /// `furthest` when the window last grew.
-    grown_at: u64,
-    largest_window: u64,
+    window: ReadWindow,
     /// Whether the transfer's thread waits for room.
     parked: bool,
     waiters: Vec<Waiter>,
@@ -78,10 +69,7 @@ impl Stream {
             floor: position,
             position,
             received: position,
-            furthest: position,
-            window: FIRST_WINDOW.min(largest_window),
-            grown_at: position,
-            largest_window,
+            window: ReadWindow::new(position, largest_window),
             parked: false,
             waiters: Vec::new(),
         }
@@ -100,7 +88,7 @@ impl Stream {
     /// The floor that the stream needs now: the tail behind the reader is kept, and what a read
     /// waits for.
     pub(super) fn next_floor(&self) -> u64 {
-        let behind = self.furthest.saturating_sub(TAIL);
+        let behind = self.window.furthest().saturating_sub(TAIL);
         let awaited = self.waiters.iter().map(|it| it.offset).min();
         let floor = awaited.map_or(behind, |offset| offset.min(behind));
         floor.clamp(self.floor, self.position)
@@ -119,7 +107,7 @@ impl Stream {
 
     /// How far a read at `offset` is from what has come; none when this stream will not bring it.
     pub(super) fn distance(&self, offset: u64) -> Option<u64> {
-        let reach = (self.received + GAP).max(self.furthest + self.window);
+        let reach = (self.received + GAP).max(self.window.end());
         (self.transfer.is_some() && (self.floor..=reach).contains(&offset))
             .then(|| offset.saturating_sub(self.received))
     }
@@ -133,13 +121,7 @@ impl Stream {
     /// transfer.
     pub(super) fn wanted(&mut self, end: u64, now: Instant) {
         self.used = now;
-        if end > self.furthest {
-            self.furthest = end;
-            if end - self.grown_at >= self.window {
-                self.window = (self.window * 2).min(self.largest_window);
-                self.grown_at = end;
-            }
-        }
+        self.window.advance(end);
         if self.parked && self.has_room() {
             self.parked = false;
             self.room.notify_all();
@@ -149,13 +131,12 @@ impl Stream {
     /// Whether the transfer is to go on. Once parked it goes on when half a window is free or a
     /// reader waits: not for every read.
     pub(super) fn has_room(&self) -> bool {
-        let room = (self.furthest + self.window).saturating_sub(self.position);
-        let awaited = || self.waiters.iter().any(|it| it.end > self.position);
-        if self.parked {
-            room >= (self.window / 2).max(1) || awaited()
+        let is_open = if self.parked {
+            self.window.is_half_open(self.position)
         } else {
-            room > 0 || awaited()
-        }
+            self.window.is_open(self.position)
+        };
+        is_open || self.waiters.iter().any(|it| it.end > self.position)
     }
 
     /// The transfer's thread waits for room from now on.
@@ -241,6 +222,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vfs::read::window::FIRST_WINDOW;
 
     const K: u64 = 1 << 10;
 
@@ -248,18 +230,6 @@ mod tests {
         let mut stream = Stream::new(1, position, 4 << 20, Instant::now());
         stream.begin(1, Instant::now());
         stream
-    }
-
-    #[test]
-    fn the_window_grows_as_the_reader_proves_sequential() {
-        let mut stream = stream(0);
-        let now = Instant::now();
-        stream.wanted(4 * K, now);
-        assert_eq!(stream.window, FIRST_WINDOW);
-        for read in 1..=128 {
-            stream.wanted(read * 128 * K, now);
-        }
-        assert_eq!(stream.window, 4 << 20);
     }
 
     #[test]
