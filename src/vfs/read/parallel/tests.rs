@@ -1,8 +1,11 @@
 //! A large file in parts, from a scripted server.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::ftp::RemotePath;
@@ -110,7 +113,8 @@ const TRICKLE: u64 = 16 << 10;
 
 /// A file whose network stalls at its start.
 fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
-    let file = FakeFile::new(sample(SIZE), script);
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| sample(SIZE));
+    let file = FakeFile::new(BYTES.clone(), script);
     file.says(version());
     file.allow(Some(TRICKLE));
     let mut far = Far {
@@ -377,4 +381,56 @@ fn fetching_takes_no_longer_than_the_readers_have_waited_some_times_over() {
     far.file.wait_for_live(0);
     assert!(find(&reader, 0, SIZE).is_none());
     assert!(far.file.sent() < SIZE as u64);
+}
+
+/// What programs do with a file, and the housekeeper.
+#[derive(Debug, Clone)]
+enum Event {
+    Read(usize, usize),
+    /// They have waited long for jumps.
+    Jumps,
+    ReleaseIdle,
+    ForgetIdle,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0..SIZE, 1..M).prop_map(|(offset, length)| Event::Read(offset, length)),
+        2 => Just(Event::Jumps),
+        1 => Just(Event::ReleaseIdle),
+        1 => Just(Event::ForgetIdle),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_is_fetched_whole_and_let_go_again_what_is_read_is_the_file(
+        events in proptest::collection::vec(event(), 1..60),
+        breaks in proptest::collection::vec(1..8 * M, 0..6),
+    ) {
+        let breaks = breaks.into_iter();
+        let script: Vec<_> = breaks
+            .map(|after| Script::Break(after, ErrorKind::ConnectionLost))
+            .collect();
+        let far = far(&script, |_| ());
+        far.file.allow(None);
+        let reader = reader(&far);
+        for event in events {
+            match event {
+                Event::Read(offset, length) => {
+                    let bytes = read_at(&reader, offset, length).unwrap();
+                    let end = (offset + length).min(SIZE);
+                    prop_assert!(bytes[..] == far.file.bytes()[offset..end]);
+                }
+                Event::Jumps => (0..8).for_each(|_| reader.jumped(PATIENCE)),
+                Event::ReleaseIdle => reader.release_idle(Duration::ZERO),
+                Event::ForgetIdle => reader.forget_idle(Duration::ZERO),
+            }
+        }
+        drop(reader);
+        far.file.wait_for_live(0);
+        wait_for(|| far.parallel.used() == 0);
+    }
 }
