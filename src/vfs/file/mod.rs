@@ -328,7 +328,7 @@ impl OpenFile {
         self.change(Needed::All, wanted, put)
     }
 
-    /// … where that needs no other spool, and waits for nobody.
+    /// Writes `data` where that needs no other spool and no waiting.
     pub(super) fn try_write(&self, position: Position, data: &[u8]) -> Option<Result<(), Errno>> {
         let _together = self.changing.try_read().ok()?;
         let changeable = self.state().changeable();

@@ -1,10 +1,9 @@
 //! What is asked of the server before a program asks for it: listings ahead of a walk through a
 //! tree, small files ahead of a program that reads a directory's in order.
 //!
-//! A few threads do it, over connections that nobody else has a use for; they end when there is
-//! nothing to do, and with the mount. Nobody waits for what they do unless it is already under way:
-//! a program that asks for it then has it sooner than by a question of its own. What fails is left
-//! to whoever asks.
+//! A few threads do it over spare connections; they end when there is nothing to do, and with the
+//! mount. A program waits for what they do only where it is already under way: that takes less time
+//! than a question of its own. What fails is left to the program that asks.
 //!
 //! Its lock stands alone: nothing else is locked under it, and it is not held across the network.
 
@@ -138,11 +137,11 @@ impl Prefetcher {
             Some((listing, now.checked_sub(age)?))
         };
         let mut state = shared.lock();
-        let gift = state.run.take(path, version);
+        let slot = state.run.take(path, version);
         state.run.reads(path, now, listing);
         state.walk.touch(now);
         self.call_threads(state);
-        gift?.take(shared.timeout)
+        slot?.take(shared.timeout)
     }
 
     /// What the server said of `path` since it was `listed` so, if it was the same, and how long
@@ -265,7 +264,7 @@ impl PrefetchShared {
                 if let Some(Err(error)) = &fetched {
                     log::debug!("not fetched ahead: {error}");
                 }
-                wanted.gift.end(fetched.and_then(Result::ok).flatten());
+                wanted.slot.end(fetched.and_then(Result::ok).flatten());
                 self.lock().run.fetched(&wanted);
             }
         }

@@ -18,9 +18,9 @@ use crate::remote::Version;
 const A_RUN: u32 = 2;
 /// The next file of a run is at most so many names behind the last.
 const NEARLY_NEXT: usize = 8;
-/// Names looked at, at first …
+/// Names looked at when a run begins.
 const FIRST_WINDOW: usize = 8;
-/// … and at the most.
+/// Most names looked at.
 const LARGEST_WINDOW: usize = 64;
 /// A larger file is read as it is asked for.
 const LARGEST_FILE: u64 = 256 << 10;
@@ -32,7 +32,7 @@ const LIVES: Duration = Duration::from_secs(3);
 pub(super) struct WantedFile {
     pub(super) path: RemotePath,
     pub(super) size: u64,
-    pub(super) gift: Arc<PrefetchSlot>,
+    pub(super) slot: Arc<PrefetchSlot>,
 }
 
 /// What there is to do for a run.
@@ -61,7 +61,7 @@ pub(super) struct FileRun {
     /// Read in this run, or fetched for it and not worth another try.
     done: HashSet<RemotePath>,
     /// Fetched or being fetched.
-    gifts: HashMap<RemotePath, (Arc<PrefetchSlot>, u64)>,
+    slots: HashMap<RemotePath, (Arc<PrefetchSlot>, u64)>,
     bytes: u64,
     /// What the server said apart from the listing, and when.
     confirmed: HashMap<RemotePath, (Version, Instant)>,
@@ -95,7 +95,7 @@ impl FileRun {
             window: FIRST_WINDOW,
             moved: now,
             done: HashSet::new(),
-            gifts: HashMap::new(),
+            slots: HashMap::new(),
             bytes: 0,
             confirmed: HashMap::new(),
             confirming: false,
@@ -149,13 +149,13 @@ impl FileRun {
         path: &RemotePath,
         version: &Version,
     ) -> Option<Arc<PrefetchSlot>> {
-        let (gift, bytes) = self.gifts.remove(path)?;
+        let (slot, bytes) = self.slots.remove(path)?;
         self.bytes -= bytes;
-        if !gift.version().agrees(version) {
+        if !slot.version().agrees(version) {
             return None;
         }
         self.window = (self.window * 2).min(LARGEST_WINDOW);
-        Some(gift)
+        Some(slot)
     }
 
     /// When the server last said of `path`, apart from its listing, that it is as `listed`, and
@@ -180,10 +180,10 @@ impl FileRun {
             return Some(RunTask::Confirm(unsure));
         }
         let (path, size, version) = self.sure(now).next()?;
-        let gift = Arc::new(PrefetchSlot::new(version));
-        self.gifts.insert(path.clone(), (Arc::clone(&gift), size));
+        let slot = Arc::new(PrefetchSlot::new(version));
+        self.slots.insert(path.clone(), (Arc::clone(&slot), size));
         self.bytes += size;
-        Some(RunTask::Fetch(WantedFile { path, size, gift }))
+        Some(RunTask::Fetch(WantedFile { path, size, slot }))
     }
 
     /// What the server said at `now` of what [`RunTask::Confirm`] asked for.
@@ -209,14 +209,14 @@ impl FileRun {
 
     /// The fetching of `wanted` has ended, well or not.
     pub(super) fn fetched(&mut self, wanted: &WantedFile) {
-        if wanted.gift.is_empty()
-            && let Some((gift, bytes)) = self.gifts.remove(&wanted.path)
+        if wanted.slot.is_empty()
+            && let Some((slot, bytes)) = self.slots.remove(&wanted.path)
         {
-            if Arc::ptr_eq(&gift, &wanted.gift) {
+            if Arc::ptr_eq(&slot, &wanted.slot) {
                 self.bytes -= bytes;
                 self.done.insert(wanted.path.clone());
             } else {
-                self.gifts.insert(wanted.path.clone(), (gift, bytes));
+                self.slots.insert(wanted.path.clone(), (slot, bytes));
             }
         }
     }
@@ -228,7 +228,7 @@ impl FileRun {
             return self.end();
         }
         self.confirmed.remove(path);
-        if let Some((_, bytes)) = self.gifts.remove(path) {
+        if let Some((_, bytes)) = self.slots.remove(path) {
             self.bytes -= bytes;
         }
         if path.parent().as_ref() == Some(&self.directory) {
@@ -276,7 +276,7 @@ impl FileRun {
         self.window().filter_map(move |(path, version)| {
             let size = version.size?;
             let fits = self.bytes + size <= self.rules.most_bytes;
-            let is_next = fits && !self.gifts.contains_key(&path) && is_sure(&path);
+            let is_next = fits && !self.slots.contains_key(&path) && is_sure(&path);
             is_next.then_some((path, size, version))
         })
     }
@@ -424,7 +424,7 @@ mod tests {
         read(&mut run, [0, 1], LARGEST_FILE, now);
         for _ in 0..4 {
             let wanted = fetches(&mut run, now);
-            let bytes: u64 = run.gifts.values().map(|it| it.1).sum();
+            let bytes: u64 = run.slots.values().map(|it| it.1).sum();
             assert!(bytes <= 4 << 20 && bytes == run.bytes, "{bytes} bytes");
             for wanted in wanted.into_iter().take(3) {
                 assert!(run.take(&wanted.path, &of_size(LARGEST_FILE)).is_some());
@@ -468,8 +468,8 @@ mod tests {
         let mut run = run(now);
         read(&mut run, [0, 1], 10, now);
         let wanted = fetches(&mut run, now);
-        wanted[0].gift.end(Some(vec![0; 9]));
-        wanted[1].gift.end(Some(vec![0; 10]));
+        wanted[0].slot.end(Some(vec![0; 9]));
+        wanted[1].slot.end(Some(vec![0; 10]));
         for wanted in &wanted {
             run.fetched(wanted);
         }
@@ -488,6 +488,6 @@ mod tests {
         read(&mut run, [0, 1], 10, now);
         assert!(!fetches(&mut run, now).is_empty());
         assert_eq!(run.jobs(now + LIVES), 0);
-        assert!(run.gifts.is_empty() && run.listing.is_none());
+        assert!(run.slots.is_empty() && run.listing.is_none());
     }
 }

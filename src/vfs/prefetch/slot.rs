@@ -1,4 +1,4 @@
-//! A small file fetched before anybody asked for it, for one who does.
+//! A small file fetched before a program asked for it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
 
-/// Directories listed and not opened yet, at first …
+/// Directories listed and not opened yet when a walk begins.
 const FIRST_WINDOW: usize = 16;
-/// … and at the most.
+/// Most directories listed and not opened yet.
 const LARGEST_WINDOW: usize = 512;
 /// Most directories remembered that are still to be listed.
 const MOST_PENDING: usize = 16_384;
