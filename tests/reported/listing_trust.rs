@@ -162,7 +162,11 @@ fn a_name_on_an_unreadable_line_is_not_overwritten() {
             without_facts().raw_listing("/docs", ODD),
             move |it| {
                 it.fails("ls docs", "Input/output error");
-                assert!(it.mount.log().contains("unknown LIST format"), "{}", it.mount.log());
+                assert!(
+                    it.mount.log().contains("unknown LIST format"),
+                    "{}",
+                    it.mount.log()
+                );
                 names_below_are_kept(it);
             },
         ),
