@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{Told, lossy};
+use super::{StatusContent, lossy};
 use crate::ftp::{Finding, RemotePath};
 use crate::remote::Leftover;
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
 /// Returns the object, with a line feed.
-pub(super) fn of(told: &Told<'_>) -> String {
-    let (identity, report) = (told.identity, told.report);
+pub(super) fn of(status: &StatusContent<'_>) -> String {
+    let (identity, report) = (status.identity, status.report);
     let server = object(&[
         ("host", string(&identity.host)),
         ("port", identity.port.to_string()),
@@ -65,7 +65,7 @@ pub(super) fn of(told: &Told<'_>) -> String {
         ("server", server),
         ("pid", std::process::id().to_string()),
         ("uptime_seconds", seconds(report.uptime)),
-        ("unmounted", told.is_ending.to_string()),
+        ("unmounted", status.is_ending.to_string()),
         ("writeback", report.writeback.to_string()),
         ("connections", connections),
         ("transfers", array(report.transfers.iter().map(transfer))),

@@ -25,7 +25,7 @@ impl Writeback {
         match guarded::spawn("writeback", serve) {
             Ok(_) => self.is_on.store(true, Ordering::Relaxed),
             Err(error) => {
-                log::warn!("cannot start a thread; storing files when they are closed: {error}")
+                log::warn!("cannot start a thread; storing files when they are closed: {error}");
             }
         }
     }
