@@ -19,10 +19,10 @@ type LogSite = (Option<&'static str>, Option<u32>);
 /// A log with a rate limit. Debug logs are not limited.
 pub(super) struct Limited<L> {
     log: L,
-    places: Mutex<HashMap<LogSite, Said>>,
+    places: Mutex<HashMap<LogSite, SiteCount>>,
 }
 
-struct Said {
+struct SiteCount {
     since: Instant,
     count: u32,
     held_back: u64,
@@ -53,7 +53,7 @@ impl<L: Log> Limited<L> {
         }
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let place = (record.file_static(), record.line());
-        let said = places.entry(place).or_insert_with(|| Said::new(now));
+        let said = places.entry(place).or_insert_with(|| SiteCount::new(now));
         said.judge(now)
     }
 
@@ -64,7 +64,7 @@ impl<L: Log> Limited<L> {
     }
 }
 
-impl Said {
+impl SiteCount {
     fn new(since: Instant) -> Self {
         Self {
             since,
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn one_thing_is_said_a_few_times_and_counted_then() {
         let start = Instant::now();
-        let mut said = Said::new(start);
+        let mut said = SiteCount::new(start);
         for _ in 1..MOST {
             assert_eq!(said.judge(start), LogVerdict::Write(0));
         }

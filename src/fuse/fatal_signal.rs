@@ -31,8 +31,8 @@ const fn bit(signal: u32) -> u64 {
 /// because programs do not expect a read or a close to fail because of it. Returns false if nothing
 /// can be found out, as in another PID namespace.
 pub(super) fn is_interrupted(tid: u32) -> bool {
-    let told = |file: &str| read(&format!("/proc/{tid}/{file}")).unwrap_or_default();
-    is_to_stop(&told("status")) || is_exiting(&told("stat")) || is_gone(tid)
+    let proc_file = |file: &str| read(&format!("/proc/{tid}/{file}")).unwrap_or_default();
+    is_to_stop(&proc_file("status")) || is_exiting(&proc_file("stat")) || is_gone(tid)
 }
 
 /// The kernel reports callers outside this PID namespace as 0.

@@ -223,9 +223,9 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(20);
 
-    struct Told(Sender<Errno>);
+    struct SentError(Sender<Errno>);
 
-    impl ErrorReply for Told {
+    impl ErrorReply for SentError {
         fn refuse(self, errno: Errno) {
             self.0.send(errno).unwrap();
         }
@@ -234,12 +234,12 @@ mod tests {
     #[test]
     fn a_caller_that_is_to_stop_is_let_go_and_the_answer_comes_to_nobody() {
         let interrupts = Interrupts::default();
-        let (sender, told) = channel();
+        let (sender, receiver) = channel();
         // A process that has exited but has not been waited for counts as exiting.
         let mut ended = Command::new("true").stdin(Stdio::null()).spawn().unwrap();
-        let reply = interrupts.watch(ended.id(), Told(sender));
+        let reply = interrupts.watch(ended.id(), SentError(sender));
         assert_eq!(
-            told.recv_timeout(DEADLINE).unwrap().code(),
+            receiver.recv_timeout(DEADLINE).unwrap().code(),
             Errno::EINTR.code()
         );
         assert!(reply.take().is_none());
@@ -249,10 +249,10 @@ mod tests {
     #[test]
     fn a_caller_that_goes_on_gets_its_answer() {
         let interrupts = Interrupts::default();
-        let (sender, told) = channel();
-        let reply = interrupts.watch(std::process::id(), Told(sender));
+        let (sender, receiver) = channel();
+        let reply = interrupts.watch(std::process::id(), SentError(sender));
         assert!(
-            told.recv_timeout(PATIENCE * 3).is_err(),
+            receiver.recv_timeout(PATIENCE * 3).is_err(),
             "it is not refused"
         );
         assert!(reply.take().is_some());

@@ -22,8 +22,8 @@ impl Kernel {
     pub(super) fn forget_attributes(&self, ino: Ino) {
         // By convention (fuse_lowlevel_notify_inval_inode), a negative offset does not affect the
         // pages.
-        let told = self.0.get().map(|it| it.inval_inode(INodeNo(ino.0), -1, 0));
-        if let Some(Err(error)) = told {
+        let result = self.0.get().map(|it| it.inval_inode(INodeNo(ino.0), -1, 0));
+        if let Some(Err(error)) = result {
             log::debug!(
                 "cannot invalidate the attributes of inode {}: {error}",
                 ino.0

@@ -397,7 +397,7 @@ impl fuser::Filesystem for FuseFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let told = self
+        let result = self
             .vfs
             .read_directory(handle(directory), offset, |listed| {
                 let name = OsStr::from_bytes(listed.name);
@@ -409,7 +409,7 @@ impl fuser::Filesystem for FuseFs {
                 }
                 !full
             });
-        match told {
+        match result {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(error(errno)),
         }
@@ -423,14 +423,14 @@ impl fuser::Filesystem for FuseFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let told = self
+        let result = self
             .vfs
             .read_directory(handle(directory), offset, |listed| {
                 let name = OsStr::from_bytes(listed.name);
                 let attr = file_attr(&listed.attr);
                 !reply.add(attr.ino, listed.next, name, &listed.ttl, &attr, GENERATION)
             });
-        match told {
+        match result {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(error(errno)),
         }

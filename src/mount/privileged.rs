@@ -25,12 +25,12 @@ impl Privileged {
     /// The thread cannot be started, or superfluous privileges cannot be dropped.
     pub fn start() -> Result<Self, Error> {
         let (sender, tasks) = mpsc::channel::<PrivilegedTask>();
-        let (to_tell, told) = mpsc::channel();
+        let (reply_sender, reply) = mpsc::channel();
         let serve = move || {
             let restricted = sys::keep_only_mounting();
             let may_go_on = restricted.is_ok();
             // The caller waits for it.
-            let _ = to_tell.send(restricted);
+            let _ = reply_sender.send(restricted);
             if may_go_on {
                 for task in tasks {
                     task();
@@ -38,7 +38,7 @@ impl Privileged {
             }
         };
         guarded::spawn("mounting", serve).map_err(Error::Start)?;
-        let restricted = told.recv().unwrap_or_else(|_| Err(gone()));
+        let restricted = reply.recv().unwrap_or_else(|_| Err(gone()));
         restricted.map_err(Error::Privilege)?;
         Ok(Self(sender))
     }
@@ -51,13 +51,13 @@ impl Privileged {
         &self,
         task: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (to_tell, told) = mpsc::channel();
+        let (reply_sender, reply) = mpsc::channel();
         let tell = move || {
             // The caller waits for it.
-            let _ = to_tell.send(task());
+            let _ = reply_sender.send(task());
         };
         self.0.send(Box::new(tell)).map_err(|_| gone())?;
-        told.recv().map_err(|_| gone())
+        reply.recv().map_err(|_| gone())
     }
 }
 

@@ -101,7 +101,7 @@ impl BackgroundSession {
         while let Some(rest) = paths.get(versions.len()..).filter(|rest| !rest.is_empty()) {
             let some = rest.get(..together(rest).max(1)).unwrap_or_default();
             match self.some_versions(some) {
-                Some(told) => versions.extend(told),
+                Some(reported) => versions.extend(reported),
                 None => break,
             }
         }
@@ -156,8 +156,8 @@ impl BackgroundSession {
                 );
             }
         }
-        let told = self.versions(std::slice::from_ref(path));
-        if !matches!(told.first(), Some(Some(told)) if told.agrees(version)) {
+        let reported = self.versions(std::slice::from_ref(path));
+        if !matches!(reported.first(), Some(Some(reported)) if reported.agrees(version)) {
             return Err(context.error(ErrorKind::Changed, &"the file has changed on the server"));
         }
         if let Some(lease) = &mut self.lease {
@@ -218,9 +218,9 @@ impl BackgroundSession {
         let profile = self.remote.profile();
         let lease = self.lease.as_mut().filter(|lease| lease.is_usable())?;
         if profile.has(Capability::Mlst) {
-            let told = lease.mlst_batch(paths).ok()?;
+            let reported = lease.mlst_batch(paths).ok()?;
             let version = |entry: Result<Entry, ftp::Error>| Some(Version::from(&entry.ok()?));
-            return Some(told.into_iter().map(version).collect());
+            return Some(reported.into_iter().map(version).collect());
         }
         if !profile.has(Capability::Size) || !profile.has(Capability::Mdtm) {
             return None;

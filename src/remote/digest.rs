@@ -31,16 +31,16 @@ impl Remote {
         if self.verify() != Verify::Digest || size == 0 {
             return Ok(());
         }
-        let Some(told) = self.server_digest(exchange, stored, size) else {
+        let Some(theirs) = self.server_digest(exchange, stored, size) else {
             return Ok(());
         };
         let context = ErrorContext::new(Operation::Store, stored);
-        let ours = Digest::of(told.algorithm(), file, size)
+        let ours = Digest::of(theirs.algorithm(), file, size)
             .map_err(|error| context.error(ErrorKind::Local, &error))?;
-        if ours == told {
+        if ours == theirs {
             return Ok(());
         }
-        let reason = format!("the server has different bytes than were sent: {told}, not {ours}");
+        let reason = format!("the server has different bytes than were sent: {theirs}, not {ours}");
         Err(context.error(ErrorKind::Truncated, &reason))
     }
 

@@ -260,7 +260,7 @@ pub(super) fn unless_refused<T>(
     capability: Capability,
 ) -> Result<Option<T>, ftp::Error> {
     match answer {
-        Ok(told) => Ok(Some(told)),
+        Ok(reported) => Ok(Some(reported)),
         Err(ftp::Error::Refused { reply, .. }) if reply.code().means_unsupported() => {
             profile.fails(capability, &reply);
             Ok(None)

@@ -5,7 +5,7 @@
 use super::change::Owner;
 use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::Exchange;
-use super::{Commit, Error, Remote, Stored, Version, change, rename};
+use super::{CommitOptions, Error, Remote, StoredFacts, Version, change, rename};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
 
@@ -23,9 +23,9 @@ pub(super) fn place(
     exchange: &mut Exchange<'_>,
     from: &RemotePath,
     target: &RemotePath,
-    commit: &Commit,
+    commit: &CommitOptions,
     found: Option<&Entry>,
-) -> Result<Stored, Error> {
+) -> Result<StoredFacts, Error> {
     let told_mode = found.and_then(|found| found.mode);
     let mut finalizer = Finalizer {
         remote,
@@ -34,10 +34,10 @@ pub(super) fn place(
             .mode
             .filter(|mode| told_mode.unwrap_or(USUAL_MODE) != *mode),
         modified: commit.modified,
-        stored: Stored {
+        stored: StoredFacts {
             modified: found
                 .and_then(|found| found.modified)
-                .map(|told| told.seconds),
+                .map(|reported| reported.seconds),
             mode: told_mode.or(commit.mode.filter(|mode| *mode == USUAL_MODE)),
             unique: found
                 .and_then(|found| found.unique.as_deref())
@@ -61,7 +61,7 @@ struct Finalizer<'a> {
     mode: Option<u32>,
     /// The time that remains to be set.
     modified: Option<i64>,
-    stored: Stored,
+    stored: StoredFacts,
     /// The facts that the server reported before.
     found: Option<&'a Entry>,
     size: u64,
@@ -108,8 +108,8 @@ impl Finalizer<'_> {
             size: Some(self.size),
             ..self.found.map(Version::from).unwrap_or_default()
         };
-        let told = is_set.map(|seconds| self.remote.zone().round_trip(seconds));
-        let times = told.into_iter().chain(is_set);
+        let reported = is_set.map(|seconds| self.remote.zone().round_trip(seconds));
+        let times = reported.into_iter().chain(is_set);
         let set = times.map(|seconds| Version {
             modified: Some((seconds, Precision::Second)),
             ..as_found
@@ -127,15 +127,15 @@ impl Finalizer<'_> {
         }
         if let Some(seconds) = self.modified {
             match change::set_modified(remote, exchange, path, seconds, Owner::File) {
-                Ok(told) => self.stored.modified = Some(told),
+                Ok(reported) => self.stored.modified = Some(reported),
                 Err(error) => remote.warn_unset(&error),
             }
         }
         if self.stored.modified.is_none() && remote.profile().has(Capability::Mdtm) {
             // Without MLST, the time must be requested. Otherwise the first listing would show a
             // different time than before, and editors would take the file for changed by others.
-            let told = exchange.run_idempotent(|session| session.modified(path));
-            self.stored.modified = told.ok();
+            let reported = exchange.run_idempotent(|session| session.modified(path));
+            self.stored.modified = reported.ok();
         }
     }
 }

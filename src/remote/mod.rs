@@ -120,7 +120,7 @@ pub enum Atomic {
 
 /// Expected state of a file when its upload is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Commit {
+pub struct CommitOptions {
     /// Size in bytes that must have arrived.
     pub size: u64,
     /// Modification time to set, in seconds since the epoch; best effort.
@@ -131,7 +131,7 @@ pub struct Commit {
 
 /// Facts that the server reports for a file that it has just stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredFacts {
     /// Modification time in UTC seconds since the epoch, if the server reports it.
     pub modified: Option<i64>,
     /// Permission bits: those that were set, otherwise those that the server reports, otherwise the

@@ -338,7 +338,7 @@ fn judge(
     let said = meaning(fault, to);
     let mut version = None;
     let kind = match said {
-        Some(told) if is_final(fault, to) => told,
+        Some(reported) if is_final(fault, to) => reported,
         _ => match (
             lookup_reliably(remote, exchange, from),
             lookup_reliably(remote, exchange, to),

@@ -74,8 +74,8 @@ fn tried(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> Res
 fn size_of(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> Option<u64> {
     let profile = remote.profile();
     let by_size = profile.has(Capability::Size).then(|| {
-        let told = exchange.run_idempotent(|session| session.size(path));
-        told.map(Some)
+        let reported = exchange.run_idempotent(|session| session.size(path));
+        reported.map(Some)
     });
     if let Some(Ok(size)) = by_size {
         return size;

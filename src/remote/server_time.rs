@@ -182,13 +182,16 @@ mod tests {
         let berlin = || TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").ok();
         // 2024-10-27, 00:30, 01:30 and 02:30 UTC. At 01:00 UTC, the clocks are set back to 02:00.
         let (first, second, after) = (1_729_989_000, 1_729_992_600, 1_729_996_200);
-        for (given, mdtm_is_local, told) in [
+        for (given, mdtm_is_local, reported) in [
             (berlin(), true, [first, first, after]),
             (berlin(), false, [first, second, after]),
             (None, true, [first, second, after]),
         ] {
             let zone = Zone::new(given, mdtm_is_local);
-            assert_eq!([first, second, after].map(|it| zone.round_trip(it)), told);
+            assert_eq!(
+                [first, second, after].map(|it| zone.round_trip(it)),
+                reported
+            );
         }
     }
 

@@ -226,11 +226,11 @@ fn is_without_facts(fault: &pool::Error) -> bool {
 /// ProFTPD reports the kind of a link's target, but the mode and size of the link itself, which
 /// would truncate the target to the length of its path. Every link has mode 0777, and no target
 /// path is longer than `PATH_MAX`.
-fn may_be_a_link(told: &Entry) -> bool {
+fn may_be_a_link(reported: &Entry) -> bool {
     const PATH_MAX: u64 = 4096;
-    told.kind != Kind::Symlink
-        && told.mode == Some(0o777)
-        && told.size.is_none_or(|size| size < PATH_MAX)
+    reported.kind != Kind::Symlink
+        && reported.mode == Some(0o777)
+        && reported.size.is_none_or(|size| size < PATH_MAX)
 }
 
 /// Looks the name up in its parent's listing, which shows a link as a link. Returns what MLST
@@ -239,14 +239,14 @@ fn lookup_in_listing(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
     path: &RemotePath,
-    told: Entry,
+    reported: Entry,
 ) -> Result<Lookup, Error> {
     if path.parent().is_none() {
-        return Ok(Lookup::Found(told));
+        return Ok(Lookup::Found(reported));
     }
     match lookup_in_parent(remote, exchange, path)? {
         found @ Lookup::Found(_) => Ok(found),
-        Lookup::Absent | Lookup::NoParent(_) => Ok(Lookup::Found(told)),
+        Lookup::Absent | Lookup::NoParent(_) => Ok(Lookup::Found(reported)),
     }
 }
 

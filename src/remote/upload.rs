@@ -19,7 +19,7 @@ use super::stat::{Lookup, lookup};
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::upload_start::may_have;
-use super::{Commit, Error, ErrorKind, Remote, Stored, change, finalize, listed_size};
+use super::{CommitOptions, Error, ErrorKind, Remote, StoredFacts, change, finalize, listed_size};
 use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
 
@@ -69,11 +69,11 @@ impl UploadPlace {
 
 /// What the server reports about a file that it has just acknowledged.
 enum Arrival {
-    Told(Entry),
+    Found(Entry),
     /// Nothing useful.
-    Untold,
+    Unknown,
     /// No such file exists.
-    Unseen(pool::Error),
+    Absent(pool::Error),
 }
 
 #[derive(Debug)]
@@ -207,7 +207,11 @@ impl RemoteUpload {
     /// # Errors
     /// The old file is intact and the temporary one deleted, unless the upload went directly to its
     /// final name (which was logged).
-    pub fn commit(mut self, target: &RemotePath, commit: &Commit) -> Result<Stored, Error> {
+    pub fn commit(
+        mut self,
+        target: &RemotePath,
+        commit: &CommitOptions,
+    ) -> Result<StoredFacts, Error> {
         let sent = self.sent();
         if matches!(self.state, State::Sending(_)) && sent != commit.size {
             let reason = format!("{sent} of {} bytes were sent", commit.size);
@@ -248,15 +252,15 @@ impl RemoteUpload {
         &self,
         exchange: &mut Exchange<'_>,
         target: &RemotePath,
-        commit: &Commit,
-    ) -> Result<Stored, Error> {
+        commit: &CommitOptions,
+    ) -> Result<StoredFacts, Error> {
         let context = ErrorContext::new(Operation::Store, target);
         let found = match self.arrived(exchange, target, commit.size)? {
-            Arrival::Told(entry) => Some(entry),
-            Arrival::Unseen(fault) if self.name == UploadName::Hidden => {
+            Arrival::Found(entry) => Some(entry),
+            Arrival::Absent(fault) if self.name == UploadName::Hidden => {
                 return Err(self.other_way(&context, UploadName::Visible, &fault));
             }
-            Arrival::Untold | Arrival::Unseen(_) => None,
+            Arrival::Unknown | Arrival::Absent(_) => None,
         };
         if let Some(size) = found.as_ref().and_then(|found| found.size)
             && size != commit.size
@@ -417,12 +421,12 @@ impl RemoteUpload {
                 size_and_time(session, path, profile.has(Capability::Mdtm))
             })
         } else {
-            return Ok(Arrival::Untold);
+            return Ok(Arrival::Unknown);
         };
         match asked {
             Ok(mut entry) => {
                 self.correct_size(exchange, &mut entry, sent);
-                Ok(Arrival::Told(entry))
+                Ok(Arrival::Found(entry))
             }
             Err(fault) if is_unsupported(&fault) && profile.has(Capability::Mlst) => {
                 profile.fails(Capability::Mlst, &fault);
@@ -430,15 +434,15 @@ impl RemoteUpload {
             }
             Err(fault) if is_unsupported(&fault) => {
                 profile.fails(Capability::Size, &fault);
-                Ok(Arrival::Untold)
+                Ok(Arrival::Unknown)
             }
             // ProFTPD replies to MLST of a name that it hides without a line of facts.
-            Err(fault) if is_malformed(&fault) => Ok(Arrival::Unseen(fault)),
+            Err(fault) if is_malformed(&fault) => Ok(Arrival::Absent(fault)),
             Err(fault) if refusal(&fault).is_some() => {
                 log::debug!("cannot get the stored size of {target}: {fault}");
                 Ok(match meaning(&fault, path) {
-                    Some(ErrorKind::NotFound) => Arrival::Unseen(fault),
-                    _ => Arrival::Untold,
+                    Some(ErrorKind::NotFound) => Arrival::Absent(fault),
+                    _ => Arrival::Unknown,
                 })
             }
             Err(fault) => {
@@ -449,21 +453,21 @@ impl RemoteUpload {
     }
 
     /// Requests SIZE if MLST reports a different size than was sent.
-    fn correct_size(&self, exchange: &mut Exchange<'_>, told: &mut Entry, sent: u64) {
+    fn correct_size(&self, exchange: &mut Exchange<'_>, reported: &mut Entry, sent: u64) {
         let (profile, path) = (self.remote.profile(), self.place.path());
         if !profile.has(Capability::Mlst)
             || !profile.has(Capability::Size)
-            || told.size == Some(sent)
+            || reported.size == Some(sent)
         {
             return;
         }
         if let Ok(size) = exchange.run_idempotent(|session| session.size(path))
             && size == sent
         {
-            if let Some(listed) = told.size {
+            if let Some(listed) = reported.size {
                 listed_size::record_wrong(profile, path, listed, size);
             }
-            told.size = Some(size);
+            reported.size = Some(size);
         }
     }
 

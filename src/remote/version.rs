@@ -135,11 +135,11 @@ pub(super) fn check_listed_size(remote: &Remote, path: &RemotePath) -> Result<()
     let Some(before) = listed_size(remote, &mut exchange, path)? else {
         return Ok(());
     };
-    let told = listed_size::ask(remote, &mut exchange, path)?;
-    if let Some(told) = told.filter(|told| *told != before)
+    let reported = listed_size::ask(remote, &mut exchange, path)?;
+    if let Some(reported) = reported.filter(|reported| *reported != before)
         && listed_size(remote, &mut exchange, path)? == Some(before)
     {
-        listed_size::record_wrong(remote.profile(), path, before, told);
+        listed_size::record_wrong(remote.profile(), path, before, reported);
     }
     Ok(())
 }

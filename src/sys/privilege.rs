@@ -74,10 +74,10 @@ mod tests {
 
     #[test]
     fn a_thread_gives_up_its_privileges_for_itself_and_those_it_starts() {
-        let told = || (own("CapPrm:"), own("CapEff:"), own("NoNewPrivs:"));
+        let own_status = || (own("CapPrm:"), own("CapEff:"), own("NoNewPrivs:"));
         let renounced = thread::spawn(move || {
             renounce().unwrap();
-            (told(), thread::spawn(told).join().unwrap())
+            (own_status(), thread::spawn(own_status).join().unwrap())
         });
         let nothing = || ("0".repeat(16), "0".repeat(16), "1".to_owned());
         assert_eq!(renounced.join().unwrap(), (nothing(), nothing()));

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_can_be_read_can_be_entered() {
-        for (told, shown) in [
+        for (reported, shown) in [
             (0o666, 0o777),
             (0o644, 0o755),
             (0o600, 0o700),
@@ -180,7 +180,7 @@ mod tests {
             (0o1666, 0o1777),
             (0, 0),
         ] {
-            assert_eq!(enterable(told), shown, "{told:o}");
+            assert_eq!(enterable(reported), shown, "{reported:o}");
         }
     }
 

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use ftpfs::ftp::{ConnectOptions, RemotePath};
 use ftpfs::journal::Journal;
 use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{Atomic, Commit, Error, Links, Remote, RemoteDownload, RemoteOptions, Verify};
+use ftpfs::remote::{
+    Atomic, CommitOptions, Error, Links, Remote, RemoteDownload, RemoteOptions, Verify,
+};
 use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
@@ -134,9 +136,9 @@ impl Site {
         let (file, size) = (spool(content), content.len() as u64);
         let mut upload = self.remote.upload_whole(&target, &file, size)?;
         upload.send(&file, size - upload.sent())?;
-        let commit = Commit {
+        let commit = CommitOptions {
             size,
-            ..Commit::default()
+            ..CommitOptions::default()
         };
         upload.commit(&target, &commit).map(drop)
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use ftpfs::journal::{Journal, StateDir};
-use ftpfs::remote::{Atomic, Commit, ErrorKind};
+use ftpfs::remote::{Atomic, CommitOptions, ErrorKind};
 use ftpfs::server::{Fault, Misdeed};
 
 use crate::support::{Site, connect_with, path, pattern, pool_options, spool, wait_for};
@@ -44,9 +44,9 @@ fn the_old_file_is_whole_until_the_new_one_is() {
     upload.send(&spool(b"new content"), 11).unwrap();
     assert_eq!(upload.sent(), 11);
     assert_eq!(site.content("file"), b"old");
-    let commit = Commit {
+    let commit = CommitOptions {
         size: 11,
-        ..Commit::default()
+        ..CommitOptions::default()
     };
     upload.commit(&path("/file"), &commit).unwrap();
     assert_eq!(site.content("file"), b"new content");
@@ -58,9 +58,9 @@ fn an_upload_can_end_under_another_name() {
     site.make("dir");
     let mut upload = site.remote.upload(&path("/file")).unwrap();
     upload.send(&spool(b"x"), 1).unwrap();
-    let commit = Commit {
+    let commit = CommitOptions {
         size: 1,
-        ..Commit::default()
+        ..CommitOptions::default()
     };
     upload.commit(&path("/dir/moved"), &commit).unwrap();
     assert_eq!(site.content("dir/moved"), b"x");
@@ -86,9 +86,9 @@ fn too_few_bytes_are_not_committed() {
     site.put("file", b"old");
     let mut upload = site.remote.upload(&path("/file")).unwrap();
     upload.send(&spool(b"new"), 3).unwrap();
-    let commit = Commit {
+    let commit = CommitOptions {
         size: 4,
-        ..Commit::default()
+        ..CommitOptions::default()
     };
     let error = upload.commit(&path("/file"), &commit).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Truncated);
@@ -113,7 +113,7 @@ fn time_and_mode_are_set_before_the_file_takes_its_place() {
     let site = Site::new();
     let mut upload = site.remote.upload(&path("/file")).unwrap();
     upload.send(&spool(b"x"), 1).unwrap();
-    let commit = Commit {
+    let commit = CommitOptions {
         size: 1,
         modified: Some(1_600_000_000),
         mode: Some(0o640),
@@ -132,7 +132,7 @@ fn a_server_that_sets_no_times_stores_all_the_same() {
     let site = Site::without(&["MFMT", "MFF", "MDTM", "SITE UTIME", "SITE CHMOD"]);
     let mut upload = site.remote.upload(&path("/file")).unwrap();
     upload.send(&spool(b"x"), 1).unwrap();
-    let commit = Commit {
+    let commit = CommitOptions {
         size: 1,
         modified: Some(1_600_000_000),
         mode: Some(0o640),
@@ -186,9 +186,9 @@ fn a_connection_that_breaks_in_an_upload_leaves_the_old_file_where_none_can_go_o
     let file = spool(&content);
     upload.send(&file, 1 << 19).unwrap();
     site.server.drop_sessions();
-    let commit = Commit {
+    let commit = CommitOptions {
         size: 1 << 20,
-        ..Commit::default()
+        ..CommitOptions::default()
     };
     let result = upload
         .send(&file, 1 << 19)

@@ -304,7 +304,7 @@ fn a_file_that_is_another_on_the_server_is_sent_again_or_told() {
 
     let unseen = Stored::on(with_digests_by("HASH"), &[corrupt()], &["verify=size"]);
     unseen.outcome.as_ref().unwrap();
-    assert!(!unseen.is_whole(), "its size is correct");
+    assert!(!unseen.is_whole(), "its size is right");
 }
 
 /// The 226 and the size stand.
@@ -313,7 +313,7 @@ fn a_digest_that_is_not_told_is_no_fault_of_the_file() {
     for (code, times) in [(500, 1), (550, 1), (450, 9)] {
         let refused = Misdeed::Refuse {
             code,
-            text: "cannot get a digest".to_owned(),
+            text: "no digest".to_owned(),
         };
         let fault = Fault::on("XMD5", refused).times(times);
         let stored = Stored::on(with_digests_by("XMD5"), &[fault], &[]);

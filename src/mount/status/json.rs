@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Told, lossy};
+use super::{StatusContent, lossy};
 use crate::ftp::{Finding, RemotePath};
 use crate::remote::Leftover;
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
 /// Returns the object, with a line feed.
-pub(super) fn of(told: &Told<'_>) -> String {
-    let (identity, report) = (told.identity, told.report);
+pub(super) fn of(status: &StatusContent<'_>) -> String {
+    let (identity, report) = (status.identity, status.report);
     let findings: serde_json::Map<_, _> = report
         .findings
         .iter()
@@ -35,7 +35,7 @@ pub(super) fn of(told: &Told<'_>) -> String {
         },
         "pid": std::process::id(),
         "uptime_seconds": seconds(report.uptime),
-        "unmounted": told.is_ending,
+        "unmounted": status.is_ending,
         "writeback": report.writeback,
         "connections": {
             "open": report.connections.open,

@@ -51,7 +51,7 @@ pub enum Form {
 }
 
 /// The content of a status reply.
-struct Told<'a> {
+struct StatusContent<'a> {
     identity: &'a MountIdentity,
     /// Whether it is unmounted and still storing files.
     is_ending: bool,
@@ -158,14 +158,14 @@ fn answer(
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
     let form = question(&mut connection)?;
-    let told = Told {
+    let status = StatusContent {
         identity,
         is_ending,
         report: &vfs.report(),
     };
     let text = match form {
-        Form::Text => text::of(&told),
-        Form::Json => json::of(&told),
+        Form::Text => text::of(&status),
+        Form::Json => json::of(&status),
     };
     connection.write_all(text.as_bytes())
 }

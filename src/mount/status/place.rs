@@ -31,8 +31,8 @@ pub fn runtime_home(
     if is_root {
         return Some(Sockets(Path::new(ROOT_RUNTIME).join("ftpfs")));
     }
-    let told = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match told.filter(|path| path.is_absolute()) {
+    let runtime_dir = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+    match runtime_dir.filter(|path| path.is_absolute()) {
         Some(runtime) => Some(Sockets(runtime.join("ftpfs"))),
         None => Some(Sockets(state?.join("run"))),
     }

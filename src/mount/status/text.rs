@@ -3,15 +3,15 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Told, lossy};
+use super::{StatusContent, lossy};
 use crate::ftp::Finding;
 use crate::vfs::{Direction, Report, Stage, Transfer, Waiting};
 
 /// Returns the report: one line per topic, and one for each file.
-pub(super) fn of(told: &Told<'_>) -> String {
-    let (identity, report) = (told.identity, told.report);
+pub(super) fn of(status: &StatusContent<'_>) -> String {
+    let (identity, report) = (status.identity, status.report);
     let mut text = String::new();
-    let place = if told.is_ending {
+    let place = if status.is_ending {
         "unmounted, storing the remaining files; it was at"
     } else {
         "at"

@@ -7,7 +7,7 @@ use crate::cache::Attributes;
 use crate::ftp::{Precision, RemotePath};
 use crate::guarded::OnDrop;
 use crate::journal::{Before, Pending};
-use crate::remote::{self, Commit, ErrorKind, Stored};
+use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::uploader::Priority;
 
@@ -78,7 +78,7 @@ impl OpenFile {
             self.has_not_stored(spooled);
             return Err(nowhere());
         };
-        let commit = Commit {
+        let commit = CommitOptions {
             size: pending.size,
             modified: pending.modified,
             mode: pending.mode,
@@ -120,8 +120,8 @@ impl OpenFile {
 
     /// Records the state of the file after the server has stored `spooled` as described by
     /// `pending`. Returns the new attributes.
-    fn on_uploaded(&self, spooled: &Spooled, pending: &Pending, stored: Stored) -> Attributes {
-        let mut told = {
+    fn on_uploaded(&self, spooled: &Spooled, pending: &Pending, stored: StoredFacts) -> Attributes {
+        let mut attributes = {
             let mut state = self.state();
             state.failure_reported = false;
             state.failure = None;
@@ -137,17 +137,17 @@ impl OpenFile {
                 }
                 state.attributes.clone()
             } else {
-                let mut told = state.attributes.clone();
-                told.size = Some(pending.size);
-                merge_stored(&mut told, pending, stored);
-                told
+                let mut attributes = state.attributes.clone();
+                attributes.size = Some(pending.size);
+                merge_stored(&mut attributes, pending, stored);
+                attributes
             }
         };
         while let Some(late) = self.take_late_attributes(spooled) {
-            self.set_late(&pending.target, &late, stored, &mut told);
+            self.set_late(&pending.target, &late, stored, &mut attributes);
         }
-        self.clear_pending(spooled, version_after(&told, stored));
-        told
+        self.clear_pending(spooled, version_after(&attributes, stored));
+        attributes
     }
 
     /// Takes the attributes that were changed while `spooled` was uploaded. If there are none, the
@@ -173,17 +173,17 @@ impl OpenFile {
         &self,
         target: &RemotePath,
         late: &LateAttributes,
-        stored: Stored,
-        told: &mut Attributes,
+        stored: StoredFacts,
+        attributes: &mut Attributes,
     ) {
         let remote = &self.services.remote;
         if let Some(mode) = late.mode {
             match remote.set_mode(target, mode) {
-                Ok(()) => told.mode = Some(mode),
+                Ok(()) => attributes.mode = Some(mode),
                 Err(error) => {
                     remote.warn_unset(&error);
                     // The mode was shown as soon as it was set.
-                    told.mode = stored.mode;
+                    attributes.mode = stored.mode;
                     let mut state = self.state();
                     if state.attributes.mode == Some(mode) {
                         state.attributes.mode = stored.mode;
@@ -193,7 +193,7 @@ impl OpenFile {
         }
         if let Some(seconds) = late.modified {
             match remote.set_modified(target, seconds) {
-                Ok(seconds) => told.modified = Some((seconds, Precision::Second)),
+                Ok(seconds) => attributes.modified = Some((seconds, Precision::Second)),
                 Err(error) => remote.warn_unset(&error),
             }
         }
@@ -258,7 +258,7 @@ impl State {
 
 /// Merges what the server reports about the stored file into `attributes`. Values that it does not
 /// report stay as they were written, except for a mode that may not have been set.
-fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) {
+fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: StoredFacts) {
     attributes.unique = stored.unique;
     if let Some(seconds) = stored.modified {
         attributes.modified = Some((seconds, Precision::Second));
@@ -269,7 +269,7 @@ fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: Stored) 
 }
 
 /// Returns the version of the stored file, on which the next change is based.
-fn version_after(attributes: &Attributes, stored: Stored) -> Before {
+fn version_after(attributes: &Attributes, stored: StoredFacts) -> Before {
     Before::File {
         size: attributes.size,
         modified: stored.modified.and(attributes.modified),

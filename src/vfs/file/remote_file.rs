@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ftp::RemotePath;
 use crate::remote::{
-    self, Commit, ErrorKind, Remote, RemoteDownload, RemoteUpload, Stored, Version,
+    self, CommitOptions, ErrorKind, Remote, RemoteDownload, RemoteUpload, StoredFacts, Version,
 };
 
 use crate::vfs::local::spool::{Spool, SpoolDir};
@@ -198,8 +198,8 @@ impl UploadStream for Metered<RemoteUpload> {
     fn commit(
         self: Box<Self>,
         target: &RemotePath,
-        commit: &Commit,
-    ) -> Result<Stored, remote::Error> {
+        commit: &CommitOptions,
+    ) -> Result<StoredFacts, remote::Error> {
         self.transfer.commit(target, commit)
     }
 }

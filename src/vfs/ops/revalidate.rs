@@ -64,10 +64,14 @@ impl Vfs {
             }
         };
         match self.remote.version(&directory.join(name)?) {
-            Ok(told) => {
+            Ok(reported) => {
                 let listed = Version::from(&known);
-                let changed = !told.agrees(&listed);
-                let now = if changed { told } else { told.with(listed) };
+                let changed = !reported.agrees(&listed);
+                let now = if changed {
+                    reported
+                } else {
+                    reported.with(listed)
+                };
                 let attributes = known.of_version(now);
                 self.cache.insert(directory, name, attributes.clone());
                 Ok((attributes, changed))

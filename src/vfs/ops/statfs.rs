@@ -78,8 +78,8 @@ impl StatfsCache {
             self.lock().asking = false;
             self.answered.notify_all();
         });
-        let told = FreeSpace(ask());
-        self.lock().last = Some((told, Instant::now()));
+        let reported = FreeSpace(ask());
+        self.lock().last = Some((reported, Instant::now()));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

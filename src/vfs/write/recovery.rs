@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
 use crate::journal::{AbandonedJournal, Before, Pending, StateDir, WaitingFile};
-use crate::remote::{self, Commit, ErrorKind, Remote, Version};
+use crate::remote::{self, CommitOptions, ErrorKind, Remote, Version};
 
 /// Bytes compared at a time.
 const COMPARE: usize = 256 << 10;
@@ -130,7 +130,7 @@ fn finish(remote: &Remote, waiting: &WaitingFile, is_ours: bool) -> Result<(), P
             return Err(Problem::Changed(target.clone()));
         }
     }
-    let commit = Commit {
+    let commit = CommitOptions {
         size,
         modified: waiting.pending.modified,
         mode: waiting.pending.mode,
@@ -148,7 +148,7 @@ fn upload(
     remote: &Remote,
     target: &RemotePath,
     file: &File,
-    commit: &Commit,
+    commit: &CommitOptions,
 ) -> Result<(), remote::Error> {
     let mut upload = remote.upload(target)?;
     upload.send(file, commit.size)?;

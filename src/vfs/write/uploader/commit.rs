@@ -9,7 +9,7 @@ use super::{
     PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared, WHOLE,
 };
 use crate::ftp::RemotePath;
-use crate::remote::{Commit, Error, ErrorKind, Stored};
+use crate::remote::{CommitOptions, Error, ErrorKind, StoredFacts};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::Spool;
 
@@ -22,7 +22,7 @@ const RESTARTS: u32 = 3;
 
 /// The result of one upload of the whole file.
 enum CommitPass {
-    Stored(Stored),
+    Stored(StoredFacts),
     /// The file was changed in a part that was already sent.
     Changed,
     /// The file was removed, or the background upload was interrupted.
@@ -88,9 +88,9 @@ impl Uploader {
     pub(crate) fn commit(
         &self,
         target: &RemotePath,
-        commit: &Commit,
+        commit: &CommitOptions,
         priority: Priority,
-    ) -> Result<Option<Stored>, Error> {
+    ) -> Result<Option<StoredFacts>, Error> {
         let shared = &*self.shared;
         let state = shared.lock();
         let (mut state, is_free) = shared.wait_while(state, |state| state.committing);
@@ -125,8 +125,8 @@ impl UploaderShared {
         &self,
         mut early: Option<Box<dyn UploadStream>>,
         target: &RemotePath,
-        commit: &Commit,
-    ) -> Result<Option<Stored>, Error> {
+        commit: &CommitOptions,
+    ) -> Result<Option<StoredFacts>, Error> {
         let mut retries = 0;
         let mut restarts = 0;
         loop {
@@ -155,7 +155,7 @@ impl UploaderShared {
         early: Option<Box<dyn UploadStream>>,
         whole: bool,
         target: &RemotePath,
-        commit: &Commit,
+        commit: &CommitOptions,
         ignore_changes: bool,
     ) -> Result<CommitPass, Error> {
         let (mut upload, snapshot) = match early {
@@ -189,7 +189,7 @@ impl UploaderShared {
                 return self.unless_void(&snapshot, ignore_changes, error);
             }
         }
-        let commit = Commit {
+        let commit = CommitOptions {
             size: snapshot.length,
             ..commit.clone()
         };

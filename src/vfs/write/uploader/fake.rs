@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use super::{UploadStream, UploadTarget};
 use crate::ftp::RemotePath;
-use crate::remote::{Commit, Error, ErrorKind};
+use crate::remote::{CommitOptions, Error, ErrorKind};
 use crate::vfs::read::fake::{PATIENCE, error};
 
 /// The fate of one upload.
@@ -44,7 +44,7 @@ struct Fake {
     sent: u64,
     /// Bytes that may be sent in total before the network stalls.
     allowed: Option<u64>,
-    committed: Vec<(Vec<u8>, Commit)>,
+    committed: Vec<(Vec<u8>, CommitOptions)>,
 }
 
 /// A server that stores one file.
@@ -205,15 +205,15 @@ impl UploadStream for FakeOutgoing {
     fn commit(
         self: Box<Self>,
         _: &RemotePath,
-        commit: &Commit,
-    ) -> Result<crate::remote::Stored, Error> {
+        commit: &CommitOptions,
+    ) -> Result<crate::remote::StoredFacts, Error> {
         self.server.tell(Moment::Commit);
         if let Plan::Fail(kind) = self.plan {
             return Err(error(kind));
         }
         let stored = (self.bytes.clone(), commit.clone());
         self.server.state.lock().unwrap().committed.push(stored);
-        Ok(crate::remote::Stored::default())
+        Ok(crate::remote::StoredFacts::default())
     }
 }
 

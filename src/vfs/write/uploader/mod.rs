@@ -23,7 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
-use crate::remote::{Commit, Error, Stored};
+use crate::remote::{CommitOptions, Error, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use sequence::Sequence;
 
@@ -65,7 +65,11 @@ pub(crate) trait UploadStream: Send {
 
     /// Makes the upload the file at `target`, as `commit` describes. After an error, the old file
     /// is intact.
-    fn commit(self: Box<Self>, target: &RemotePath, commit: &Commit) -> Result<Stored, Error>;
+    fn commit(
+        self: Box<Self>,
+        target: &RemotePath,
+        commit: &CommitOptions,
+    ) -> Result<StoredFacts, Error>;
 }
 
 /// Who waits for a commit.

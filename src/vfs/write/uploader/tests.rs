@@ -56,7 +56,7 @@ impl Open {
         self.store
             .commit(
                 &RemotePath::root(),
-                &Commit::default(),
+                &CommitOptions::default(),
                 Priority::Foreground,
             )
             .map(drop)
