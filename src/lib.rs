@@ -21,31 +21,63 @@
 //! [`server`] stands apart: a small FTP server that shares nothing with [`ftp`].
 
 #[cfg(feature = "mount")]
-pub mod cache;
+mod cache;
 #[cfg(feature = "mount")]
-pub mod cli;
+mod cli;
 #[cfg(feature = "mount")]
-pub mod credentials;
+mod credentials;
 pub mod ftp;
 #[cfg(feature = "mount")]
-pub mod fuse;
+mod fuse;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "mount")]
 mod guarded;
 #[cfg(feature = "mount")]
-pub mod journal;
+mod journal;
 #[cfg(feature = "mount")]
-pub mod mount;
+mod mount;
 #[cfg(feature = "mount")]
-pub mod pool;
+mod pool;
 #[cfg(feature = "mount")]
-pub mod remote;
+mod remote;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "mount")]
-pub mod source;
-pub mod sys;
+mod source;
+#[cfg_attr(
+    not(feature = "mount"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the client alone uses a part of it"
+    )
+)]
+mod sys;
 #[cfg(feature = "mount")]
-pub mod vfs;
+mod vfs;
+
+/// Runs the program `ftpfs` with these arguments, the first of which is its name.
+#[cfg(feature = "mount")]
+#[doc(hidden)]
+pub fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
+    cli::run(arguments)
+}
+
+/// What the integration tests need of the inside. It may change at any time.
+#[cfg(feature = "mount")]
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::cache::{Attributes, Cache, CacheOptions};
+    pub use crate::journal::{Journal, StateDir};
+    pub use crate::pool::PoolOptions;
+
+    /// File operations on a server.
+    pub mod remote {
+        pub use crate::remote::{
+            Atomic, CommitOptions, Error, ErrorKind, Links, Remote, RemoteDownload, RemoteOptions,
+            Verify, Version,
+        };
+    }
+}

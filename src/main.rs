@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ftpfs::cli::run(std::env::args_os())
+    ftpfs::run(std::env::args_os())
 }

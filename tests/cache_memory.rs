@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use ftpfs::cache::{Attributes, Cache, CacheOptions};
 use ftpfs::ftp::{Entry, Kind, Modified, Precision, RemotePath};
+use ftpfs::testing::{Attributes, Cache, CacheOptions};
 
 const ENTRIES: usize = 1_000_000;
 

@@ -234,7 +234,7 @@ impl Snapshot {
 }
 
 /// Whether two names differ at most in case.
-pub fn is_same_but_case(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn is_same_but_case(one: &[u8], other: &[u8]) -> bool {
     if one.is_ascii() || other.is_ascii() {
         return one.eq_ignore_ascii_case(other);
     }

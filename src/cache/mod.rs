@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::ftp::listing::unique_hash;
 use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, Precision, RemotePath};
 
-pub use listing::{Snapshot, is_same_but_case};
+pub(crate) use listing::{Snapshot, is_same_but_case};
 
 use directory::{Current, Directory, keep_exact_time};
 use flight::{Flight, FlightOutcome};

@@ -35,7 +35,7 @@ type Failure = Box<dyn std::error::Error>;
 ///
 /// If called as `mount.ftpfs`, it accepts the arguments of mount(8)'s helpers instead of its own.
 /// Every failure prints one line on the standard error and exits with status 1.
-pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let environment = match secrets::hide() {
         Ok(environment) => environment,
         Err(error) => return fail(&*error),

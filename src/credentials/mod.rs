@@ -16,17 +16,17 @@ use std::path::{Path, PathBuf};
 use crate::ftp::Password;
 
 /// Password of an anonymous login: an address, as RFC 1635 asks for, that identifies nobody.
-pub const ANONYMOUS_PASSWORD: &str = "anonymous@";
+pub(crate) const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// The environment variable that may contain the password.
-pub const PASSWORD_VARIABLE: &str = "FTPFS_PASSWORD";
+pub(crate) const PASSWORD_VARIABLE: &str = "FTPFS_PASSWORD";
 
 /// Maximum size in bytes of a password file's first line and of a netrc.
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// The credentials that a login sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     /// Sent with USER.
     pub user: String,
     /// Sent with PASS.
@@ -37,7 +37,7 @@ pub struct Credentials {
 
 /// The netrc file to read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Netrc {
+pub(crate) enum Netrc {
     /// `~/.netrc`, if it exists.
     #[default]
     IfPresent,
@@ -49,7 +49,7 @@ pub enum Netrc {
 
 /// Where to look for user and password. What the user typed takes precedence.
 #[derive(Debug, Clone, Default)]
-pub struct Search {
+pub(crate) struct Search {
     /// The host, as in netrc.
     pub host: String,
     /// The user name that was typed.
@@ -66,7 +66,7 @@ pub struct Search {
 
 /// Why there are no credentials. No message contains a secret.
 #[derive(Debug, thiserror::Error)]
-pub enum CredentialsError {
+pub(crate) enum CredentialsError {
     /// A file could not be read.
     #[error("cannot read {}: {source}", file.display())]
     Unreadable {
@@ -120,7 +120,7 @@ impl Search {
     ///
     /// # Errors
     /// A file named by an option cannot be used, or there is no password for a named user.
-    pub fn find(self) -> Result<Credentials, CredentialsError> {
+    pub(crate) fn find(self) -> Result<Credentials, CredentialsError> {
         let given = self.given_password()?;
         let entry = match (&given, &self.user, &self.netrc) {
             // Nothing needs to be looked up, and no required file was named.

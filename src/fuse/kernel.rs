@@ -9,11 +9,11 @@ use crate::vfs::Ino;
 
 /// The kernel's caches, accessible once the session exists.
 #[derive(Clone, Default)]
-pub struct Kernel(Arc<OnceLock<Notifier>>);
+pub(crate) struct Kernel(Arc<OnceLock<Notifier>>);
 
 impl Kernel {
     /// Sets the session's notifier.
-    pub fn attach(&self, notifier: Notifier) {
+    pub(crate) fn attach(&self, notifier: Notifier) {
         // A mount has one session, so a second call has no effect.
         let _ = self.0.set(notifier);
     }

@@ -28,7 +28,7 @@ use fuser::{
 use crate::vfs::{Attr, Changes, Errno, Handle, Opened, Vfs, WithTtl};
 
 use interrupts::Interrupts;
-pub use kernel::Kernel;
+pub(crate) use kernel::Kernel;
 use translate::{
     GENERATION, attributes, data, empty, entry, error, file_attr, file_type, handle, ino, is_dots,
     open_flags, open_mode, opened, statfs, written,
@@ -37,7 +37,7 @@ use workers::Workers;
 
 /// The file system that is passed to `fuser::Session::new`.
 #[derive(Debug)]
-pub struct FuseFs {
+pub(crate) struct FuseFs {
     vfs: Arc<Vfs>,
     workers: Workers,
     interrupts: Interrupts,
@@ -46,7 +46,7 @@ pub struct FuseFs {
 
 impl FuseFs {
     /// Creates the file system for `vfs`.
-    pub fn new(vfs: Arc<Vfs>) -> Self {
+    pub(crate) fn new(vfs: Arc<Vfs>) -> Self {
         Self {
             vfs,
             workers: Workers::default(),
@@ -56,7 +56,7 @@ impl FuseFs {
     }
 
     /// Returns the handle to the kernel's caches, to which the session's notifier must be attached.
-    pub fn kernel(&self) -> Kernel {
+    pub(crate) fn kernel(&self) -> Kernel {
         self.kernel.clone()
     }
 }

@@ -13,14 +13,14 @@ use crate::ftp::RemotePath;
 /// The journal of a mount that ended without cleaning up. No other process claims it while this
 /// value exists.
 #[derive(Debug)]
-pub struct AbandonedJournal {
+pub(crate) struct AbandonedJournal {
     journal_dir: MountJournal,
     log: Log,
 }
 
 /// A file whose upload was pending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingFile {
+pub(crate) struct WaitingFile {
     /// Path of the local file with its contents.
     pub file: PathBuf,
     /// The file that it was to become on the server.
@@ -33,7 +33,7 @@ impl AbandonedJournal {
     ///
     /// # Errors
     /// The state directory cannot be read.
-    pub fn claim_all(place: &StateDir) -> Result<Vec<Self>, JournalError> {
+    pub(crate) fn claim_all(place: &StateDir) -> Result<Vec<Self>, JournalError> {
         let _guard = place.guard()?;
         let pages = place.journals().map_err(|source| JournalError {
             path: place.directory().to_owned(),
@@ -60,7 +60,7 @@ impl AbandonedJournal {
     }
 
     /// Unfinished uploads on the server, to be deleted.
-    pub fn parts(&self) -> Vec<RemotePath> {
+    pub(crate) fn parts(&self) -> Vec<RemotePath> {
         let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
@@ -72,7 +72,7 @@ impl AbandonedJournal {
 
     /// Files that were moved aside: the backup name, the original path, and the file that replaces
     /// it.
-    pub fn asides(&self) -> Vec<(RemotePath, RemotePath, Option<Successor>)> {
+    pub(crate) fn asides(&self) -> Vec<(RemotePath, RemotePath, Option<Successor>)> {
         let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
@@ -85,12 +85,12 @@ impl AbandonedJournal {
     }
 
     /// Whether `path` was being overwritten in place, so that it may be incomplete.
-    pub fn was_in_place(&self, path: &RemotePath) -> bool {
+    pub(crate) fn was_in_place(&self, path: &RemotePath) -> bool {
         matches!(self.log.live().places.get(path), Some(Record::InPlace(_)))
     }
 
     /// Files that were being overwritten in place.
-    pub fn in_place(&self) -> Vec<RemotePath> {
+    pub(crate) fn in_place(&self) -> Vec<RemotePath> {
         let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {
@@ -102,7 +102,7 @@ impl AbandonedJournal {
 
     /// Files that a program had closed or synced, and that have not reached the server as far as is
     /// known.
-    pub fn waiting(&self) -> Vec<WaitingFile> {
+    pub(crate) fn waiting(&self) -> Vec<WaitingFile> {
         let pending = self.log.live().pending();
         pending
             .map(|(number, pending)| WaitingFile {
@@ -114,7 +114,7 @@ impl AbandonedJournal {
     }
 
     /// Files that were being written and were neither closed nor synced.
-    pub fn unfinished(&self) -> Vec<RemotePath> {
+    pub(crate) fn unfinished(&self) -> Vec<RemotePath> {
         let spools = self.log.live().spools.values();
         spools
             .filter(|spooled| spooled.pending.is_none())
@@ -123,12 +123,12 @@ impl AbandonedJournal {
     }
 
     /// Marks the temporary name, or the file overwritten in place, at `path` as taken care of.
-    pub fn clear(&mut self, path: &RemotePath) {
+    pub(crate) fn clear(&mut self, path: &RemotePath) {
         self.log.append(&Record::Gone(path.clone()));
     }
 
     /// Deletes the local copy: the server has the file.
-    pub fn stored(&mut self, waiting: &WaitingFile) {
+    pub(crate) fn stored(&mut self, waiting: &WaitingFile) {
         if let Err(error) = fs::remove_file(&waiting.file) {
             ::log::warn!("cannot remove {}: {error}", waiting.file.display());
         }
@@ -140,7 +140,7 @@ impl AbandonedJournal {
     ///
     /// # Errors
     /// The file cannot be moved; it stays where it is.
-    pub fn recover(
+    pub(crate) fn recover(
         &mut self,
         waiting: &WaitingFile,
         place: &StateDir,
@@ -160,7 +160,7 @@ impl AbandonedJournal {
     }
 
     /// Removes the journal if no records are left.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if self.log.live().is_empty() {
             self.journal_dir.remove();
         }

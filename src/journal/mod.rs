@@ -38,10 +38,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ftp::RemotePath;
 
-pub use abandoned::{AbandonedJournal, WaitingFile};
-pub use profile_file::ProfileFile;
-pub use record::{Before, Pending, Successor};
-pub use state_dir::{StateDir, state_home};
+pub(crate) use abandoned::{AbandonedJournal, WaitingFile};
+pub(crate) use profile_file::ProfileFile;
+pub(crate) use record::{Before, Pending, Successor};
+pub use state_dir::StateDir;
+pub(crate) use state_dir::state_home;
 
 use self::log::Log;
 use mount_journal::MountJournal;

@@ -34,7 +34,10 @@ pub struct StateDir {
 /// usable.
 ///
 /// `variable` reads the environment.
-pub fn state_home(is_root: bool, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(crate) fn state_home(
+    is_root: bool,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Option<PathBuf> {
     // The specification requires that relative paths be ignored.
     let absolute = |name| {
         variable(name)

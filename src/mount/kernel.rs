@@ -16,7 +16,7 @@ const KERNEL_READ_AHEAD: &str = "1024";
 
 /// Who may access the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing {
+pub(crate) enum Sharing {
     /// Only the user who mounts, not even root: the default of FUSE.
     Owner,
     /// That user and root.
@@ -31,7 +31,7 @@ pub enum Sharing {
     clippy::struct_excessive_bools,
     reason = "mount(2)'s flags are independent"
 )]
-pub struct KernelOptions {
+pub(crate) struct KernelOptions {
     /// Shown as the mount's source.
     pub name: String,
     /// Shown after `fuse.` as the mount's type.

@@ -8,7 +8,7 @@ mod mountpoint;
 mod privileged;
 mod requirements;
 mod state;
-pub mod status;
+pub(crate) mod status;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -31,11 +31,11 @@ use crate::sys::Signals;
 use crate::vfs::write::recovery;
 use crate::vfs::{Vfs, VfsOptions};
 
-pub use kernel::{KernelOptions, Sharing};
-pub use mountpoint::{Mountpoint, MountpointError};
-pub use privileged::Privileged;
-pub use requirements::{LocalPaths, RequirementError, check};
-pub use state::StateOptions;
+pub(crate) use kernel::{KernelOptions, Sharing};
+pub(crate) use mountpoint::{Mountpoint, MountpointError};
+pub(crate) use privileged::Privileged;
+pub(crate) use requirements::{LocalPaths, RequirementError, check};
+pub(crate) use state::StateOptions;
 use status::{MountIdentity, Socket, Sockets};
 
 /// How long the last users of a busy mount may take to leave after it was asked to end.
@@ -47,7 +47,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// The options of a mount.
 #[derive(Debug, Clone)]
-pub struct MountOptions {
+pub(crate) struct MountOptions {
     /// The server.
     pub remote: RemoteOptions,
     /// The directory on the server.
@@ -64,7 +64,7 @@ pub struct MountOptions {
 
 /// Why mounting failed, or why the mount ended with an error.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The mountpoint cannot be used.
     #[error(transparent)]
     Mountpoint(#[from] MountpointError),
@@ -121,7 +121,7 @@ pub enum Error {
 
 /// A mount that is ready.
 #[derive(Debug)]
-pub struct Mount {
+pub(crate) struct Mount {
     mountpoint: PathBuf,
     vfs: Arc<Vfs>,
     events: Receiver<MountEvent>,
@@ -134,7 +134,7 @@ pub struct Mount {
 
 /// Ends a [`Mount`] from another thread.
 #[derive(Debug, Clone)]
-pub struct Stopper(Sender<MountEvent>);
+pub(crate) struct Stopper(Sender<MountEvent>);
 
 /// Events for which the thread that owns the mount waits.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Mount {
     ///
     /// # Errors
     /// Nothing is mounted then.
-    pub fn start(
+    pub(crate) fn start(
         mountpoint: &Mountpoint,
         options: MountOptions,
         signals: Signals,
@@ -232,7 +232,7 @@ impl Mount {
     }
 
     /// Returns a handle that ends this mount from another thread.
-    pub fn stopper(&self) -> Stopper {
+    pub(crate) fn stopper(&self) -> Stopper {
         Stopper(self.sender.clone())
     }
 
@@ -241,7 +241,7 @@ impl Mount {
     ///
     /// # Errors
     /// The service failed, or a second signal or an unresponsive server ended the storing early.
-    pub fn wait(mut self) -> Result<(), Error> {
+    pub(crate) fn wait(mut self) -> Result<(), Error> {
         let served = self.serve_to_the_end();
         if let Some(socket) = &mut self.socket {
             socket.unmounted();
@@ -315,7 +315,7 @@ impl Mount {
 
 impl Stopper {
     /// Unmounts, as a signal does. Has no effect on a mount that has already ended.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let _ = self.0.send(MountEvent::Stop);
     }
 }

@@ -8,11 +8,11 @@ use super::mountinfo;
 
 /// A directory that can be mounted on: it exists, is empty, and is not a mountpoint yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mountpoint(PathBuf);
+pub(crate) struct Mountpoint(PathBuf);
 
 /// Why a directory cannot be mounted on.
 #[derive(Debug, thiserror::Error)]
-pub enum MountpointError {
+pub(crate) enum MountpointError {
     /// It does not exist.
     #[error("there is no directory {} to mount at", .0.display())]
     Missing(PathBuf),
@@ -53,7 +53,7 @@ impl Mountpoint {
     ///
     /// # Errors
     /// The reason why it cannot be mounted on.
-    pub fn check(typed: &Path, nonempty: bool) -> Result<Self, MountpointError> {
+    pub(crate) fn check(typed: &Path, nonempty: bool) -> Result<Self, MountpointError> {
         let named = |error| explain(typed, error);
         check_nothing_mounted(&std::path::absolute(typed).map_err(named)?)?;
         let path = fs::canonicalize(typed).map_err(named)?;
@@ -68,13 +68,13 @@ impl Mountpoint {
     }
 
     /// Returns its absolute path, without links.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Whether `directory` is this one or below it. Files that ftpfs itself needs must not be,
     /// because it would wait for itself.
-    pub fn contains(&self, directory: &Path) -> bool {
+    pub(crate) fn contains(&self, directory: &Path) -> bool {
         fs::canonicalize(directory).is_ok_and(|directory| directory.starts_with(&self.0))
     }
 }

@@ -15,7 +15,7 @@ type PrivilegedTask = Box<dyn FnOnce() + Send>;
 
 /// A handle to the thread, which ends when the last handle is dropped.
 #[derive(Debug, Clone)]
-pub struct Privileged(Sender<PrivilegedTask>);
+pub(crate) struct Privileged(Sender<PrivilegedTask>);
 
 impl Privileged {
     /// Starts the thread with those privileges of the calling thread that mounting needs. Must be
@@ -23,7 +23,7 @@ impl Privileged {
     ///
     /// # Errors
     /// The thread cannot be started, or superfluous privileges cannot be dropped.
-    pub fn start() -> Result<Self, Error> {
+    pub(crate) fn start() -> Result<Self, Error> {
         let (sender, tasks) = mpsc::channel::<PrivilegedTask>();
         let (reply_sender, reply) = mpsc::channel();
         let serve = move || {

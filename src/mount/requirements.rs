@@ -20,7 +20,7 @@ const FUSE_CONF: &str = "/etc/fuse.conf";
 
 /// A requirement that is not met.
 #[derive(Debug, thiserror::Error)]
-pub enum RequirementError {
+pub(crate) enum RequirementError {
     /// The kernel has no FUSE.
     #[error("there is no {DEVICE}: this kernel has no FUSE, or not yet (modprobe fuse)")]
     NoDevice,
@@ -64,7 +64,7 @@ pub enum RequirementError {
 
 /// Where ftpfs stores its own files.
 #[derive(Debug, Clone, Default)]
-pub struct LocalPaths {
+pub(crate) struct LocalPaths {
     /// The spool directory, if the user set one.
     pub spool: Option<PathBuf>,
     /// The log file.
@@ -77,7 +77,7 @@ pub struct LocalPaths {
 ///
 /// # Errors
 /// The first one that is not met.
-pub fn check(
+pub(crate) fn check(
     mountpoint: &Mountpoint,
     kernel: &KernelOptions,
     local: &LocalPaths,

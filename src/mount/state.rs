@@ -6,7 +6,7 @@ use crate::journal::{Journal, JournalError, StateDir};
 
 /// Where state is stored.
 #[derive(Debug, Clone, Default)]
-pub struct StateOptions {
+pub(crate) struct StateOptions {
     /// The journals of this server and login; `None` disables them.
     pub place: Option<StateDir>,
     /// The spool directory, if the user set one.

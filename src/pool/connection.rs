@@ -4,7 +4,7 @@
 use crate::ftp::{Error, Readiness, Session, Watch};
 
 /// A logged-in control connection. The methods do what those of [`Session`] do.
-pub trait PooledConnection: Send + 'static {
+pub(crate) trait PooledConnection: Send + 'static {
     /// Whether the connection can be used; false after any failure of the connection itself.
     fn is_usable(&self) -> bool;
 

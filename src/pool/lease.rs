@@ -17,7 +17,7 @@ pub(super) type Guarded<T> = ScopeGuard<T, fn(T)>;
 
 /// A leased session. When the lease is dropped, a usable session becomes idle. An unusable one is
 /// closed, and its slot becomes free.
-pub struct Lease<S: PooledConnection = Session> {
+pub(crate) struct Lease<S: PooledConnection = Session> {
     held: Guarded<HeldSession<S>>,
     is_reused: bool,
 }
@@ -37,7 +37,7 @@ impl<S: PooledConnection> Lease<S> {
     }
 
     /// Whether the session was idle before. The connection may be dead without a sign.
-    pub fn is_reused(&self) -> bool {
+    pub(crate) fn is_reused(&self) -> bool {
         self.is_reused
     }
 
@@ -53,7 +53,7 @@ impl Lease<Session> {
     ///
     /// # Errors
     /// Those of `start`.
-    pub fn into_transfer<T>(
+    pub(crate) fn into_transfer<T>(
         self,
         start: impl FnOnce(Session) -> Result<T, Box<Failed>>,
     ) -> Result<(T, Permit), Error> {
@@ -94,7 +94,7 @@ impl<S: PooledConnection> fmt::Debug for Lease<S> {
 
 /// The slot of a leased session, held while a transfer owns the session. When the permit is
 /// dropped, the slot becomes free.
-pub struct Permit<S: PooledConnection = Session> {
+pub(crate) struct Permit<S: PooledConnection = Session> {
     slot: Guarded<Arc<PoolShared<S>>>,
 }
 
@@ -107,7 +107,7 @@ impl<S: PooledConnection> Permit<S> {
     }
 
     /// Gives the session back after a transfer.
-    pub fn give_back(self, session: S) {
+    pub(crate) fn give_back(self, session: S) {
         ScopeGuard::into_inner(self.slot).give_back(session);
     }
 
@@ -117,7 +117,7 @@ impl<S: PooledConnection> Permit<S> {
     }
 
     /// Continues to use the session after its transfer.
-    pub fn into_lease(self, session: S) -> Lease<S> {
+    pub(crate) fn into_lease(self, session: S) -> Lease<S> {
         Lease::new(session, false, self)
     }
 }

@@ -32,8 +32,8 @@ use std::time::Duration;
 use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
 use crate::guarded;
 
-pub use connection::PooledConnection;
-pub use lease::{Lease, Permit};
+pub(crate) use connection::PooledConnection;
+pub(crate) use lease::{Lease, Permit};
 
 use shared::{PoolShared, Rules};
 
@@ -68,7 +68,7 @@ pub struct PoolStats {
 
 /// The purpose of a lease, which decides between several idle sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// RETR, STOR, MLSD or LIST: prefers a session with a prepared data connection.
     Transfer,
     /// Any other command: prefers a session without a prepared data connection.
@@ -77,7 +77,7 @@ pub enum Purpose {
 
 /// The reason why there is no session, or why a session failed.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// A session could not be made, or failed at its work. All requests that wait for a dead server
     /// share one error.
     #[error(transparent)]
@@ -100,7 +100,7 @@ impl From<ftp::Error> for Error {
 ///
 /// When the last handle and the last lease are dropped, the idle sessions are closed and the pool's
 /// threads end.
-pub struct Pool<S: PooledConnection = Session> {
+pub(crate) struct Pool<S: PooledConnection = Session> {
     shared: Arc<PoolShared<S>>,
     profile: ServerProfile,
 }
@@ -110,7 +110,7 @@ impl Pool<Session> {
     ///
     /// # Errors
     /// The first session cannot be made.
-    pub fn connect(options: PoolOptions) -> Result<Self, ftp::Error> {
+    pub(crate) fn connect(options: PoolOptions) -> Result<Self, ftp::Error> {
         let rules = Rules {
             connections: options.connections,
             idle: options.idle,
@@ -137,7 +137,7 @@ impl<S: PooledConnection> Pool<S> {
     }
 
     /// What the sessions have found out about the server so far.
-    pub fn profile(&self) -> &ServerProfile {
+    pub(crate) fn profile(&self) -> &ServerProfile {
         &self.profile
     }
 
@@ -147,42 +147,42 @@ impl<S: PooledConnection> Pool<S> {
     /// # Errors
     /// [`Error::Session`] if no session exists and none can be made; [`Error::Exhausted`] after
     /// [`PoolOptions::lease_timeout`]; [`Error::Closed`] after [`Pool::close`].
-    pub fn lease(&self, purpose: Purpose) -> Result<Lease<S>, Error> {
+    pub(crate) fn lease(&self, purpose: Purpose) -> Result<Lease<S>, Error> {
         self.shared.lease(purpose)
     }
 
     /// Leases a session for background work, within `patience`. It is an idle session if there is
     /// another one, or a new session. One slot is left to [`Pool::lease`], and while that waits,
     /// there is no background lease.
-    pub fn background_lease(&self, patience: Duration) -> Option<Lease<S>> {
+    pub(crate) fn background_lease(&self, patience: Duration) -> Option<Lease<S>> {
         self.shared.background_lease(patience)
     }
 
     /// Makes sessions in the background until there are `sessions`, or as many as the limit allows.
-    pub fn grow_to(&self, sessions: usize) {
+    pub(crate) fn grow_to(&self, sessions: usize) {
         self.shared.grow_to(sessions);
     }
 
     /// Closes the idle sessions. Useful after a session met a timeout: the route to the server may
     /// have changed for all of them.
-    pub fn evict_idle(&self) {
+    pub(crate) fn evict_idle(&self) {
         self.shared.evict_idle();
     }
 
     /// Waits until a [`Pool::lease`] waits while all sessions are leased, for `patience` at most.
     /// Returns whether that is the case. A caller with a background lease can end it then.
-    pub fn wait_until_contended(&self, patience: Duration) -> bool {
+    pub(crate) fn wait_until_contended(&self, patience: Duration) -> bool {
         self.shared.wait_until_contended(patience)
     }
 
     /// Counts the sessions.
-    pub fn stats(&self) -> PoolStats {
+    pub(crate) fn stats(&self) -> PoolStats {
         self.shared.stats()
     }
 
     /// Refuses new leases, and sends QUIT on the idle sessions. A leased session ends with its
     /// lease.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.shared.close();
     }
 }

@@ -12,12 +12,12 @@ mod change;
 mod diagnose;
 mod digest;
 mod download;
-pub mod error;
+pub(crate) mod error;
 mod fallbacks;
 mod finalize;
 mod hidden;
 mod incomplete;
-pub mod links;
+pub(crate) mod links;
 mod listed_size;
 mod listing;
 mod listing_check;
@@ -53,16 +53,16 @@ use crate::ftp::{
 use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
 
-pub use crate::pool::PoolStats;
-pub use background::BackgroundSession;
-pub use case::CaseRule;
+pub(crate) use crate::pool::PoolStats;
+pub(crate) use background::BackgroundSession;
+pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;
 pub use error::{Error, ErrorKind};
-pub use hidden::HiddenFile;
-pub use incomplete::IncompleteListings;
+pub(crate) use hidden::HiddenFile;
+pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
-pub use orphan::Leftover;
-pub use upload::RemoteUpload;
+pub(crate) use orphan::Leftover;
+pub(crate) use upload::RemoteUpload;
 pub use version::Version;
 
 use change::Owner;

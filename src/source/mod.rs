@@ -14,18 +14,18 @@ use url::Url;
 
 use crate::ftp::{Password, PathError, RemotePath};
 
-pub use proxy::{ProxyUrlError, parse_proxy};
-pub use secret::{conceal, password_ranges};
+pub(crate) use proxy::parse_proxy;
+pub(crate) use secret::{conceal, password_ranges};
 
 /// Default port of FTP (RFC 959 §8).
-pub const DEFAULT_PORT: u16 = 21;
+pub(crate) const DEFAULT_PORT: u16 = 21;
 
 /// Default port of FTP over implicit TLS (ftps in IANA's registry).
-pub const IMPLICIT_TLS_PORT: u16 = 990;
+pub(crate) const IMPLICIT_TLS_PORT: u16 = 990;
 
 /// The protection that a source requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
+pub(crate) enum Scheme {
     /// `ftp://` and `host:path`: none by itself.
     Plain,
     /// `ftpes://`: with AUTH TLS (RFC 4217).
@@ -36,7 +36,7 @@ pub enum Scheme {
 
 /// A server and a directory on it, as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// The requested protection.
     pub scheme: Scheme,
     /// Host name or address; an IPv6 address without its brackets.
@@ -55,7 +55,7 @@ pub struct Source {
 
 /// The directory to mount, before the login directory is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartPath {
+pub(crate) enum StartPath {
     /// Relative to the login directory; empty for that directory itself.
     Relative(Vec<u8>),
     /// Relative to the server's root.
@@ -64,7 +64,7 @@ pub enum StartPath {
 
 /// Why a source cannot be used. No message repeats the source, because it may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SourceError {
+pub(crate) enum SourceError {
     /// Neither of the two forms.
     #[error("SOURCE must be host:path or ftp://host/path; a host alone needs a colon after it")]
     NoForm,
@@ -114,7 +114,7 @@ impl Source {
     ///
     /// # Errors
     /// The reason why it is invalid, which never repeats it.
-    pub fn parse(typed: &OsStr) -> Result<Self, SourceError> {
+    pub(crate) fn parse(typed: &OsStr) -> Result<Self, SourceError> {
         let bytes = typed.as_bytes();
         if bytes.iter().any(u8::is_ascii_control) {
             return Err(SourceError::ControlCharacter);
@@ -135,7 +135,7 @@ impl StartPath {
     ///
     /// # Errors
     /// It contains `..`, a name that is too long, or one that cannot be sent.
-    pub fn resolve(&self, home: &RemotePath) -> Result<RemotePath, SourceError> {
+    pub(crate) fn resolve(&self, home: &RemotePath) -> Result<RemotePath, SourceError> {
         match self {
             Self::Absolute(path) => RemotePath::new(path),
             Self::Relative(path) => path

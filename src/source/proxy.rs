@@ -12,7 +12,7 @@ const HTTP_PORT: u16 = 80;
 /// Why a text is not a proxy URL. No message repeats it, because it may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.expected())]
-pub enum ProxyUrlError {
+pub(crate) enum ProxyUrlError {
     /// An unknown scheme, or none.
     Scheme,
     /// A missing or invalid host.
@@ -25,7 +25,7 @@ pub enum ProxyUrlError {
 
 impl ProxyUrlError {
     /// Returns what was expected.
-    pub fn expected(self) -> &'static str {
+    pub(crate) fn expected(self) -> &'static str {
         match self {
             Self::Scheme => {
                 "socks5://host:port, socks5h://host:port or http://host:port, with user:password@ before the host where the \
@@ -44,7 +44,7 @@ impl ProxyUrlError {
 ///
 /// # Errors
 /// The reason why it is invalid, which never repeats it.
-pub fn parse_proxy(url: &str) -> Result<Proxy, ProxyUrlError> {
+pub(crate) fn parse_proxy(url: &str) -> Result<Proxy, ProxyUrlError> {
     let (scheme, rest) = url.split_once("://").ok_or(ProxyUrlError::Scheme)?;
     let kind = match scheme.to_ascii_lowercase().as_str() {
         "socks5" => ProxyKind::Socks5,

@@ -10,7 +10,7 @@ const STARS: &str = "****";
 /// The ranges may be too large but never too small: if a password contains a character that must be
 /// written as `%XX`, the URL is refused later, and until then everything up to the last `@` is
 /// hidden.
-pub fn password_ranges(text: &[u8]) -> Vec<Range<usize>> {
+pub(crate) fn password_ranges(text: &[u8]) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut start = 0;
     while let Some(rest) = text.get(start..)
@@ -26,7 +26,7 @@ pub fn password_ranges(text: &[u8]) -> Vec<Range<usize>> {
 }
 
 /// Returns `text` with stars in place of the passwords of URLs.
-pub fn conceal(text: &str) -> String {
+pub(crate) fn conceal(text: &str) -> String {
     let mut concealed = text.to_owned();
     for range in password_ranges(text.as_bytes()).into_iter().rev() {
         concealed.replace_range(range, STARS);

@@ -20,24 +20,24 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
 
-pub use privilege::{forbid_dumps, keep_only_mounting, renounce};
+pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};
 
 /// Maximum number of bytes that one sendfile(2) sends, according to its manual page.
 const MOST_SENT: usize = 0x7fff_f000;
 
 /// Returns the effective user id.
-pub fn effective_uid() -> u32 {
+pub(crate) fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 /// Returns the effective group id.
-pub fn effective_gid() -> u32 {
+pub(crate) fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
 /// Makes files and directories that this process creates from now on inaccessible to other users
 /// (umask(2)).
-pub fn make_files_private() {
+pub(crate) fn make_files_private() {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn close_inherited_descriptors() -> io::Result<()> {
 ///
 /// # Errors
 /// `/proc` cannot be read, or other threads are already running.
-pub fn hide_arguments(secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) -> io::Result<()> {
+pub(crate) fn hide_arguments(secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) -> io::Result<()> {
     let memory = ProcessMemory::read()?;
     memory.check_single_thread()?;
     overwrite(memory.arguments, secrets);
@@ -84,7 +84,7 @@ pub fn hide_arguments(secrets: impl FnMut(&[u8]) -> Vec<Range<usize>>) -> io::Re
 ///
 /// # Errors
 /// `/proc` cannot be read, or other threads are already running.
-pub fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
+pub(crate) fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
     let Some(value) = std::env::var_os(name) else {
         return Ok(None);
     };
@@ -109,7 +109,7 @@ pub fn take_environment_variable(name: &str) -> io::Result<Option<OsString>> {
 ///
 /// # Errors
 /// Those of the connection or the file. `WouldBlock` is the connection's write timeout.
-pub fn send_file(
+pub(crate) fn send_file(
     connection: &TcpStream,
     file: &File,
     offset: u64,
@@ -130,7 +130,7 @@ pub fn send_file(
 ///
 /// # Errors
 /// The socket is not connected.
-pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
+pub(crate) fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes one int to
     // `bytes`.
@@ -145,7 +145,7 @@ pub fn unacknowledged(connection: &TcpStream) -> io::Result<usize> {
 ///
 /// # Errors
 /// The socket is not connected.
-pub fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
+pub(crate) fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or(0);
     // SAFETY: the descriptor is open as long as it is borrowed, and the kernel writes at most
@@ -170,7 +170,7 @@ pub fn round_trip(connection: &TcpStream) -> io::Result<Duration> {
 
 /// The process in which [`fork`] returned.
 #[derive(Debug)]
-pub enum Forked {
+pub(crate) enum Forked {
     /// The original process, which waits until the other one is ready.
     Parent(Starting),
     /// The new process, which goes to the background.
@@ -179,17 +179,17 @@ pub enum Forked {
 
 /// The parent's end of the pipe: learns whether the child became ready.
 #[derive(Debug)]
-pub struct Starting(PipeReader);
+pub(crate) struct Starting(PipeReader);
 
 /// The child's end of the pipe: notifies the parent, and detaches from the terminal.
 #[derive(Debug)]
-pub struct FdReadiness(PipeWriter);
+pub(crate) struct FdReadiness(PipeWriter);
 
 /// Forks the process. Must be called before any thread is started, because threads are not copied.
 ///
 /// # Errors
 /// Other threads are already running, or the kernel refused.
-pub fn fork() -> io::Result<Forked> {
+pub(crate) fn fork() -> io::Result<Forked> {
     ProcessMemory::read()?.check_single_thread()?;
     let (reader, writer) = io::pipe()?;
     // SAFETY: this is the only thread (checked above), so no lock of another one can remain held in
@@ -203,7 +203,7 @@ pub fn fork() -> io::Result<Forked> {
 
 impl Starting {
     /// Waits for the child. Returns true when it is ready, and false if it ended before that.
-    pub fn wait(&self) -> bool {
+    pub(crate) fn wait(&self) -> bool {
         (&self.0).read_exact(&mut [0]).is_ok()
     }
 }
@@ -218,7 +218,7 @@ impl FdReadiness {
     ///
     /// # Errors
     /// The parent has exited, so this process is no longer wanted, or `/dev/null` cannot be opened.
-    pub fn report(mut self) -> io::Result<()> {
+    pub(crate) fn report(mut self) -> io::Result<()> {
         // It fails only for the leader of a group, which changes nothing.
         let _ = rustix::process::setsid();
         std::env::set_current_dir("/")?;
@@ -233,7 +233,7 @@ impl FdReadiness {
 
 /// A signal that asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// Ctrl-C.
     Interrupt,
     /// `kill`, stopping a service, or a shutdown.
@@ -244,14 +244,14 @@ pub enum Signal {
 
 /// The signals that ask the process to end, blocked so that they do not end it immediately.
 #[derive(Debug, Clone, Copy)]
-pub struct Signals(libc::sigset_t);
+pub(crate) struct Signals(libc::sigset_t);
 
 impl Signals {
     /// Blocks SIGINT, SIGTERM and SIGHUP in this thread and all threads that it starts from now on.
     ///
     /// # Errors
     /// The kernel refused.
-    pub fn block() -> io::Result<Self> {
+    pub(crate) fn block() -> io::Result<Self> {
         let mut set = MaybeUninit::uninit();
         // SAFETY: sigemptyset writes the whole set before sigaddset and pthread_sigmask read it;
         // the signal numbers are valid.
@@ -275,7 +275,7 @@ impl Signals {
     ///
     /// # Errors
     /// The kernel refused.
-    pub fn wait(&self) -> io::Result<Signal> {
+    pub(crate) fn wait(&self) -> io::Result<Signal> {
         let mut number = 0;
         // SAFETY: the set was initialised by `block`, the number is written before it is read.
         match unsafe { libc::sigwait(&raw const self.0, &raw mut number) } {
@@ -296,14 +296,14 @@ impl Signals {
 ///
 /// # Errors
 /// EBUSY if it is in use and `lazy` is false, EPERM without the privilege.
-pub fn unmount(mountpoint: &Path, lazy: bool) -> io::Result<()> {
+pub(crate) fn unmount(mountpoint: &Path, lazy: bool) -> io::Result<()> {
     let mut flags = UnmountFlags::NOFOLLOW;
     flags.set(UnmountFlags::DETACH, lazy);
     Ok(rustix::mount::unmount(mountpoint, flags)?)
 }
 
 /// Whether this process may open `path` for reading and writing. Does not open it.
-pub fn may_read_and_write(path: impl AsRef<OsStr>) -> bool {
+pub(crate) fn may_read_and_write(path: impl AsRef<OsStr>) -> bool {
     let wanted = Access::READ_OK | Access::WRITE_OK;
     rustix::fs::accessat(rustix::fs::CWD, path.as_ref(), wanted, AtFlags::EACCESS).is_ok()
 }

@@ -20,7 +20,7 @@ const TO_MOUNT: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::DA
 ///
 /// # Errors
 /// The kernel refused.
-pub fn forbid_dumps() -> io::Result<()> {
+pub(crate) fn forbid_dumps() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
@@ -31,7 +31,7 @@ pub fn forbid_dumps() -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel refused.
-pub fn keep_only_mounting() -> io::Result<()> {
+pub(crate) fn keep_only_mounting() -> io::Result<()> {
     if super::effective_uid() == 0 {
         set_no_new_privs(true)?;
     }
@@ -43,7 +43,7 @@ pub fn keep_only_mounting() -> io::Result<()> {
 ///
 /// # Errors
 /// The kernel refused.
-pub fn renounce() -> io::Result<()> {
+pub(crate) fn renounce() -> io::Result<()> {
     set_no_new_privs(true)?;
     restrict(CapabilitySet::empty())
 }

@@ -18,7 +18,7 @@ const SYMLINK_MODE: u32 = 0o777;
 
 /// The attributes of one inode, as the kernel requests them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attr {
+pub(crate) struct Attr {
     /// Inode number.
     pub ino: Ino,
     /// Its kind; an unknown kind is shown as a file.
@@ -40,7 +40,7 @@ pub struct Attr {
 
 /// A result with the time for which the kernel may cache it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WithTtl<T> {
+pub(crate) struct WithTtl<T> {
     /// The result.
     pub value: T,
     /// How long it is valid.

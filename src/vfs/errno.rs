@@ -10,44 +10,42 @@ use super::local::spool::SpoolError;
 
 /// An errno in the kernel's form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Errno(i32);
+pub(crate) struct Errno(i32);
 
 impl Errno {
     /// No such file or directory.
-    pub const NOENT: Self = Self(libc::ENOENT);
+    pub(crate) const NOENT: Self = Self(libc::ENOENT);
     /// The name already exists.
-    pub const EXIST: Self = Self(libc::EEXIST);
+    pub(crate) const EXIST: Self = Self(libc::EEXIST);
     /// I/O error.
-    pub const IO: Self = Self(libc::EIO);
+    pub(crate) const IO: Self = Self(libc::EIO);
     /// Not an open handle.
-    pub const BADF: Self = Self(libc::EBADF);
+    pub(crate) const BADF: Self = Self(libc::EBADF);
     /// Not possible with FTP for any user.
-    pub const PERM: Self = Self(libc::EPERM);
+    pub(crate) const PERM: Self = Self(libc::EPERM);
     /// Permission denied.
-    pub const ACCES: Self = Self(libc::EACCES);
+    pub(crate) const ACCES: Self = Self(libc::EACCES);
     /// The mount is read-only.
-    pub const ROFS: Self = Self(libc::EROFS);
+    pub(crate) const ROFS: Self = Self(libc::EROFS);
     /// A directory where a file is required.
-    pub const ISDIR: Self = Self(libc::EISDIR);
+    pub(crate) const ISDIR: Self = Self(libc::EISDIR);
     /// A file where a directory is required.
-    pub const NOTDIR: Self = Self(libc::ENOTDIR);
+    pub(crate) const NOTDIR: Self = Self(libc::ENOTDIR);
     /// A directory that is not empty.
-    pub const NOTEMPTY: Self = Self(libc::ENOTEMPTY);
+    pub(crate) const NOTEMPTY: Self = Self(libc::ENOTEMPTY);
     /// Invalid argument.
-    pub const INVAL: Self = Self(libc::EINVAL);
+    pub(crate) const INVAL: Self = Self(libc::EINVAL);
     /// The inode no longer has a name.
-    pub const STALE: Self = Self(libc::ESTALE);
+    pub(crate) const STALE: Self = Self(libc::ESTALE);
     /// The calling program was interrupted.
-    pub const INTR: Self = Self(libc::EINTR);
+    pub(crate) const INTR: Self = Self(libc::EINTR);
     /// No space left.
-    pub const NOSPC: Self = Self(libc::ENOSPC);
+    pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
     /// A deadline passed.
-    pub const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
-    /// The server has no command for this.
-    pub const OPNOTSUPP: Self = Self(libc::EOPNOTSUPP);
+    pub(crate) const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
 
     /// Returns the number, which is positive.
-    pub fn code(self) -> i32 {
+    pub(crate) fn code(self) -> i32 {
         self.0
     }
 }

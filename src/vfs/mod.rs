@@ -21,7 +21,7 @@
 //! FUSE loop ever waits for it.
 
 mod attr;
-pub mod errno;
+pub(crate) mod errno;
 mod file;
 mod housekeeper;
 mod local;
@@ -30,7 +30,7 @@ mod prefetch;
 mod read;
 mod table;
 mod transfers;
-pub mod write;
+pub(crate) mod write;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -40,15 +40,15 @@ use crate::ftp::RemotePath;
 use crate::journal::Journal;
 use crate::remote::{self, Remote};
 
-pub use attr::{Attr, WithTtl};
-pub use errno::Errno;
-pub use ops::{
-    Changes, DirEntry, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting,
+pub(crate) use attr::{Attr, WithTtl};
+pub(crate) use errno::Errno;
+pub(crate) use ops::{
+    Changes, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting,
 };
-pub use read::Bytes;
-pub use table::handle::Handle;
-pub use table::inode::Ino;
-pub use transfers::{Direction, Transfer};
+pub(crate) use read::Bytes;
+pub(crate) use table::handle::Handle;
+pub(crate) use table::inode::Ino;
+pub(crate) use transfers::{Direction, Transfer};
 
 use file::remote_file::FileServices;
 use housekeeper::Housekeeper;
@@ -68,7 +68,7 @@ const STREAMS_PER_FILE: usize = 3;
 
 /// Options of the mounted file system.
 #[derive(Debug, Clone)]
-pub struct VfsOptions {
+pub(crate) struct VfsOptions {
     /// Owner shown for every file.
     pub uid: u32,
     /// Group shown for every file.
@@ -101,7 +101,7 @@ pub struct VfsOptions {
 
 /// The mounted tree, shared between the FUSE threads.
 #[derive(Debug)]
-pub struct Vfs {
+pub(crate) struct Vfs {
     options: VfsOptions,
     root: RemotePath,
     remote: Remote,
@@ -122,7 +122,7 @@ pub struct Vfs {
 impl Vfs {
     /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
     /// Sends nothing; the caller has checked that `root` is a directory.
-    pub fn new(
+    pub(crate) fn new(
         remote: Remote,
         root: RemotePath,
         options: VfsOptions,
@@ -175,7 +175,7 @@ impl Vfs {
     ///
     /// A file that a program still has open, neither closed nor synced, is incomplete. It is
     /// discarded, and the server keeps its old contents.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.housekeeper.stop();
         self.prefetcher.stop();
         self.services.spools.ending();
@@ -190,13 +190,13 @@ impl Vfs {
     }
 
     /// Logs the files that the next mount will store because this one ended before it could.
-    pub fn log_pending(&self) {
+    pub(crate) fn log_pending(&self) {
         self.services.spools.log_pending();
     }
 
     /// Disconnects from the server after [`Self::drain`]: cleans up leftovers and closes the
     /// sessions.
-    pub fn disconnect(&self) {
+    pub(crate) fn disconnect(&self) {
         self.discard_all_hidden();
         self.remote.clear_orphans();
         self.remote.save_profile();

@@ -9,7 +9,7 @@ use crate::ftp::RemotePath;
 
 /// A transfer in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transfer {
+pub(crate) struct Transfer {
     /// The file's path on the server.
     pub path: RemotePath,
     /// Its direction.
@@ -22,7 +22,7 @@ pub struct Transfer {
 
 /// The direction of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// From the server.
     Download,
     /// To the server.

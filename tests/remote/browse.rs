@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
 use ftpfs::ftp::Kind;
-use ftpfs::remote::ErrorKind;
+use ftpfs::testing::remote::ErrorKind;
 
 use crate::support::{Site, path};
 

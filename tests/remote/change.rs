@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
-use ftpfs::remote::ErrorKind;
+use ftpfs::testing::remote::ErrorKind;
 
 use crate::support::{Site, path};
 

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use ftpfs::ftp;
-use ftpfs::remote::ErrorKind;
 use ftpfs::server::Server;
+use ftpfs::testing::remote::ErrorKind;
 
 use crate::support::{Site, connect, path, pattern, pool_options, server_options, wait_for};
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ftpfs::remote::ErrorKind;
 use ftpfs::server::{Fault, Misdeed};
+use ftpfs::testing::remote::ErrorKind;
 
 use crate::servers::{Act, Scripted};
 use crate::support::{Site, connect, path, pattern, pool_options, rest_of, wait_for};

@@ -7,12 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ftpfs::ftp::{ConnectOptions, RemotePath};
-use ftpfs::journal::Journal;
-use ftpfs::pool::PoolOptions;
-use ftpfs::remote::{
+use ftpfs::server::{Access, Server, ServerOptions};
+use ftpfs::testing::Journal;
+use ftpfs::testing::PoolOptions;
+use ftpfs::testing::remote::{
     Atomic, CommitOptions, Error, Links, Remote, RemoteDownload, RemoteOptions, Verify,
 };
-use ftpfs::server::{Access, Server, ServerOptions};
 
 pub const USER: &str = "ann";
 pub const PASSWORD: &str = "secret";

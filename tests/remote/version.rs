@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use ftpfs::ftp::{Password, Precision};
-use ftpfs::remote::{ErrorKind, Remote, Version};
+use ftpfs::testing::remote::{ErrorKind, Remote, Version};
 
 use crate::servers::{Kind, TestServer};
 use crate::support::{Site, connect, path, pool_options};

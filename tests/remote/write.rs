@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
-use ftpfs::journal::{Journal, StateDir};
-use ftpfs::remote::{Atomic, CommitOptions, ErrorKind};
 use ftpfs::server::{Fault, Misdeed};
+use ftpfs::testing::remote::{Atomic, CommitOptions, ErrorKind};
+use ftpfs::testing::{Journal, StateDir};
 
 use crate::support::{Site, connect_with, path, pattern, pool_options, spool, wait_for};
 

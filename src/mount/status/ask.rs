@@ -16,7 +16,7 @@ const ANSWER: u64 = 64 << 20;
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// Nothing is mounted there.
     #[error("nothing is mounted at {}", .0.display())]
     NotMounted(PathBuf),
@@ -49,13 +49,17 @@ pub enum AskError {
 }
 
 /// The reply in the requested format.
-pub type StatusAnswer = String;
+pub(crate) type StatusAnswer = String;
 
 /// Requests the status of the mount at `mountpoint`.
 ///
 /// # Errors
 /// No mount of this user is there, or it does not respond.
-pub fn at(sockets: &Sockets, mountpoint: &Path, form: Form) -> Result<StatusAnswer, AskError> {
+pub(crate) fn at(
+    sockets: &Sockets,
+    mountpoint: &Path,
+    form: Form,
+) -> Result<StatusAnswer, AskError> {
     let silent = |error| AskError::Silent {
         of: mountpoint.to_owned(),
         error,
@@ -108,7 +112,7 @@ pub(super) fn remove(socket: &Path) {
 ///
 /// # Errors
 /// One of them does not respond.
-pub fn all(sockets: &Sockets, form: Form) -> Result<Vec<StatusAnswer>, AskError> {
+pub(crate) fn all(sockets: &Sockets, form: Form) -> Result<Vec<StatusAnswer>, AskError> {
     let mut answers = Vec::new();
     for socket in sockets.all().map_err(AskError::Sockets)? {
         match ask(&socket, form) {

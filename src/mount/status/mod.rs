@@ -22,8 +22,8 @@ use std::time::Duration;
 use crate::guarded;
 use crate::vfs::{Report, Vfs};
 
-pub use ask::{AskError, StatusAnswer, all, at};
-pub use place::{Sockets, runtime_home};
+pub(crate) use ask::{all, at};
+pub(crate) use place::{Sockets, runtime_home};
 
 /// How long a client may take to send its request and to receive the reply.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ pub(super) struct MountIdentity {
 
 /// The format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// For people.
     Text,
     /// For programs.

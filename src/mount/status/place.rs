@@ -19,11 +19,11 @@ const EXTENSION: &str = "sock";
 
 /// The directory of a user's control sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sockets(PathBuf);
+pub(crate) struct Sockets(PathBuf);
 
 /// Returns the directory of the control sockets. `state` is ftpfs's state directory, and `variable`
 /// reads the environment. `None` if neither gives one.
-pub fn runtime_home(
+pub(crate) fn runtime_home(
     is_root: bool,
     state: Option<&Path>,
     variable: impl Fn(&str) -> Option<OsString>,

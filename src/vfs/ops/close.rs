@@ -14,7 +14,7 @@ use crate::vfs::table::handle::Handle;
 
 impl Vfs {
     /// Whether closing `handle` requires work.
-    pub fn needs_flush(&self, handle: Handle) -> bool {
+    pub(crate) fn needs_flush(&self, handle: Handle) -> bool {
         self.files
             .find(handle)
             .is_ok_and(|opened| opened.stores && self.owes_closing(&opened.file))
@@ -22,7 +22,7 @@ impl Vfs {
 
     /// Stores what was written (close(2)). On success, the server has every byte; otherwise the
     /// errno gives the reason. With `-o writeback`, the local disk has the data instead.
-    pub fn flush(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+    pub(crate) fn flush(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for another program's upload.
         if !opened.stores {
@@ -59,7 +59,7 @@ impl Vfs {
     }
 
     /// Whether syncing `handle` requires work.
-    pub fn needs_sync(&self, handle: Handle) -> bool {
+    pub(crate) fn needs_sync(&self, handle: Handle) -> bool {
         self.files.find(handle).is_ok_and(|opened| {
             (opened.stores && opened.file.is_dirty()) || opened.file.has_pending()
         })
@@ -67,7 +67,7 @@ impl Vfs {
 
     /// Stores what was written and what is pending (fsync(2)). On success, the server has every
     /// byte; otherwise the errno gives the reason.
-    pub fn sync(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+    pub(crate) fn sync(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // fsync reports the current state, not earlier failures.
         let _told = opened.file.take_failure();
@@ -93,14 +93,14 @@ impl Vfs {
     }
 
     /// Releases `handle`. Failures are only logged.
-    pub fn release(&self, handle: Handle) {
+    pub(crate) fn release(&self, handle: Handle) {
         if let Some(file) = self.close_handle(handle) {
             self.discard_hidden(&file);
         }
     }
 
     /// Releases `handle` if that does not wait for the server. Returns false if it would.
-    pub fn try_release(&self, handle: Handle) -> bool {
+    pub(crate) fn try_release(&self, handle: Handle) -> bool {
         if self.needs_release(handle) {
             return false;
         }

@@ -16,7 +16,7 @@ use crate::vfs::table::inode::{Ino, NodeKind};
 
 /// An entry of a directory that is being read.
 #[derive(Debug)]
-pub struct DirEntry<'a> {
+pub(crate) struct DirEntry<'a> {
     /// The name.
     pub name: &'a [u8],
     /// The position at which reading continues after it.
@@ -32,7 +32,7 @@ const FIRST_ENTRY: u64 = 2;
 
 impl Vfs {
     /// Opens the directory `ino` if its listing is in memory.
-    pub fn try_open_directory(&self, ino: Ino) -> Option<Result<Handle, Errno>> {
+    pub(crate) fn try_open_directory(&self, ino: Ino) -> Option<Result<Handle, Errno>> {
         let directory = match self.inodes.path(ino) {
             Ok(directory) => directory,
             Err(errno) => return Some(Err(errno)),
@@ -42,7 +42,7 @@ impl Vfs {
     }
 
     /// Opens the directory `ino`.
-    pub fn open_directory(&self, ino: Ino) -> Result<Handle, Errno> {
+    pub(crate) fn open_directory(&self, ino: Ino) -> Result<Handle, Errno> {
         let directory = self.inodes.path(ino)?;
         let snapshot = self
             .cache
@@ -78,7 +78,7 @@ impl Vfs {
     ///
     /// Each entry that is passed counts as one lookup, except `.` and `..`. An entry stays at its
     /// position until the directory is closed or read from the start again.
-    pub fn read_directory(
+    pub(crate) fn read_directory(
         &self,
         handle: Handle,
         from: u64,
@@ -127,19 +127,19 @@ impl Vfs {
     }
 
     /// Closes a directory.
-    pub fn release_directory(&self, handle: Handle) {
+    pub(crate) fn release_directory(&self, handle: Handle) {
         self.directories.remove(handle);
     }
 
     /// Stores the closed files in the directory `ino` and below it, and waits for that (fsync(2) of
     /// a directory). All other changes are on the server when their calls return.
-    pub fn sync_directory(&self, ino: Ino) -> Result<(), Errno> {
+    pub(crate) fn sync_directory(&self, ino: Ino) -> Result<(), Errno> {
         let failure = self.store_below(&self.inodes.path(ino)?);
         failure.map_or(Ok(()), Err)
     }
 
     /// Creates the directory `name` in `parent`.
-    pub fn make_directory(
+    pub(crate) fn make_directory(
         &self,
         parent: Ino,
         name: &[u8],
@@ -171,7 +171,7 @@ impl Vfs {
     }
 
     /// Removes the empty directory `name` in `parent`.
-    pub fn remove_directory(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn remove_directory(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;

@@ -18,7 +18,11 @@ const STATS_BEFORE_LISTING: u32 = 2;
 
 impl Vfs {
     /// Looks up `name` in `parent` and counts one lookup, if the answer is in memory.
-    pub fn cached_lookup(&self, parent: Ino, name: &[u8]) -> Option<Result<WithTtl<Attr>, Errno>> {
+    pub(crate) fn cached_lookup(
+        &self,
+        parent: Ino,
+        name: &[u8],
+    ) -> Option<Result<WithTtl<Attr>, Errno>> {
         if let Some(found) = self.open_lookup(parent, name) {
             return Some(found);
         }
@@ -31,7 +35,7 @@ impl Vfs {
     }
 
     /// Looks up `name` in `parent` and counts one lookup.
-    pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<WithTtl<Attr>, Errno> {
+    pub(crate) fn lookup(&self, parent: Ino, name: &[u8]) -> Result<WithTtl<Attr>, Errno> {
         if let Some(found) = self.open_lookup(parent, name) {
             return found;
         }
@@ -41,12 +45,12 @@ impl Vfs {
     }
 
     /// Removes `count` lookups of `ino` that the kernel has dropped.
-    pub fn forget(&self, ino: Ino, count: u64) {
+    pub(crate) fn forget(&self, ino: Ino, count: u64) {
         self.inodes.forget(ino, count);
     }
 
     /// Returns the attributes of `ino` if they are in memory.
-    pub fn cached_getattr(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {
+    pub(crate) fn cached_getattr(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {
         if let Some(known) = self.getattr_without_server(ino) {
             return Some(known);
         }
@@ -59,7 +63,7 @@ impl Vfs {
     }
 
     /// Returns the attributes of `ino`.
-    pub fn getattr(&self, ino: Ino) -> Result<WithTtl<Attr>, Errno> {
+    pub(crate) fn getattr(&self, ino: Ino) -> Result<WithTtl<Attr>, Errno> {
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
         }
@@ -72,7 +76,7 @@ impl Vfs {
     /// mount knows.
     ///
     /// The server decides about permissions when the operation is performed.
-    pub fn access(attr: &Attr, options: &VfsOptions, mask: i32) -> Result<(), Errno> {
+    pub(crate) fn access(attr: &Attr, options: &VfsOptions, mask: i32) -> Result<(), Errno> {
         if mask & libc::W_OK != 0 && options.read_only {
             return Err(Errno::ROFS);
         }
@@ -84,7 +88,7 @@ impl Vfs {
     }
 
     /// Returns the options of the mounted tree.
-    pub fn options(&self) -> &VfsOptions {
+    pub(crate) fn options(&self) -> &VfsOptions {
         &self.options
     }
 

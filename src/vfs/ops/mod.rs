@@ -17,10 +17,9 @@ mod symlink;
 mod unlink;
 mod write;
 
-pub use directories::DirEntry;
-pub use open::{OpenAccess, OpenMode, Opened, PageCache};
-pub use setattr::Changes;
-pub use statfs::FreeSpace;
-pub use status::{Report, Stage, Waiting};
+pub(crate) use open::{OpenAccess, OpenMode, Opened, PageCache};
+pub(crate) use setattr::Changes;
+pub(crate) use statfs::FreeSpace;
+pub(crate) use status::{Report, Stage, Waiting};
 
 pub(super) use statfs::StatfsCache;

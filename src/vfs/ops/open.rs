@@ -15,7 +15,7 @@ use crate::vfs::table::inode::{Ino, NodeKind};
 
 /// The access for which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenAccess {
+pub(crate) enum OpenAccess {
     /// O_RDONLY.
     Read,
     /// O_WRONLY.
@@ -26,7 +26,7 @@ pub enum OpenAccess {
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenMode {
+pub(crate) struct OpenMode {
     /// The requested access.
     pub access: OpenAccess,
     /// Whether every write goes to the end (O_APPEND).
@@ -47,7 +47,7 @@ impl OpenMode {
 
 /// An opened file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// Its handle.
     pub handle: Handle,
     /// What the kernel does with its cached pages of the file.
@@ -66,7 +66,7 @@ struct Revalidated {
 
 /// What the kernel may do with its page cache of an opened file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageCache {
+pub(crate) enum PageCache {
     /// The cached pages belong to these contents.
     Keep,
     /// The cached pages belong to other contents.
@@ -80,7 +80,7 @@ pub enum PageCache {
 impl Vfs {
     /// Opens `ino` from memory. `None` if the server must be asked or an operation must be waited
     /// for.
-    pub fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
+    pub(crate) fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
         if mode.truncate {
             // An upload of the file may be in progress and must end first.
             return None;
@@ -102,7 +102,7 @@ impl Vfs {
     }
 
     /// Opens `ino`.
-    pub fn open(
+    pub(crate) fn open(
         &self,
         ino: Ino,
         mode: OpenMode,
@@ -158,7 +158,7 @@ impl Vfs {
     }
 
     /// Creates the file `name` in `parent` and opens it. The server gets it when it is stored.
-    pub fn create(
+    pub(crate) fn create(
         &self,
         parent: Ino,
         name: &[u8],
@@ -182,7 +182,12 @@ impl Vfs {
     }
 
     /// Creates the empty file `name` in `parent` on the server immediately (mknod).
-    pub fn make_file(&self, parent: Ino, name: &[u8], mode: u32) -> Result<WithTtl<Attr>, Errno> {
+    pub(crate) fn make_file(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+    ) -> Result<WithTtl<Attr>, Errno> {
         let write = OpenMode {
             access: OpenAccess::Write,
             append: false,

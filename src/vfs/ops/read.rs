@@ -11,7 +11,7 @@ use crate::vfs::table::handle::Handle;
 
 impl Vfs {
     /// Returns up to `length` bytes from `offset` if they are available without waiting.
-    pub fn try_read(
+    pub(crate) fn try_read(
         &self,
         handle: Handle,
         offset: u64,
@@ -25,7 +25,7 @@ impl Vfs {
 
     /// Returns up to `length` bytes from `offset`. Returns fewer only at the end of the file, or
     /// when `wanted` reports that no program waits for them any more.
-    pub fn read(
+    pub(crate) fn read(
         &self,
         handle: Handle,
         offset: u64,

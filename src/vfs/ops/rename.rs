@@ -27,7 +27,7 @@ impl Vfs {
     ///
     /// Another client may create `to` between the check and the rename. FTP has no rename that
     /// refuses to replace, so `no_replace` is reliable only against programs on this mount.
-    pub fn rename(
+    pub(crate) fn rename(
         &self,
         from: (Ino, &[u8]),
         to: (Ino, &[u8]),

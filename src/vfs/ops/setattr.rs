@@ -14,7 +14,7 @@ use crate::vfs::table::inode::Ino;
 
 /// The attributes that setattr changes; `None` for those that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// New size.
     pub size: Option<u64>,
     /// New permission bits.
@@ -29,7 +29,7 @@ pub struct Changes {
 
 impl Vfs {
     /// Applies the changes to `ino`. `handle` is the open file that ftruncate or futimens named.
-    pub fn setattr(
+    pub(crate) fn setattr(
         &self,
         ino: Ino,
         handle: Option<Handle>,

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Free bytes, if the server reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FreeSpace(pub Option<u64>);
+pub(crate) struct FreeSpace(pub Option<u64>);
 
 /// The last reply.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ struct State {
 
 impl Vfs {
     /// Returns the cached free space.
-    pub fn cached_space(&self) -> Option<FreeSpace> {
+    pub(crate) fn cached_space(&self) -> Option<FreeSpace> {
         let last = self.space.lock().last;
         last.filter(|(_, asked)| asked.elapsed() < TTL)
             .map(|(space, _)| space)
@@ -41,7 +41,7 @@ impl Vfs {
 
     /// Returns the free space at the root of the mount: the server's reply, or the last known value
     /// if that takes long.
-    pub fn space(self: &Arc<Self>) -> FreeSpace {
+    pub(crate) fn space(self: &Arc<Self>) -> FreeSpace {
         let mut state = self.space.lock();
         if !state.asking {
             state.asking = self.request_space();

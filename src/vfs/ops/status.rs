@@ -14,7 +14,7 @@ const MAX_REPORTED: usize = 1_000;
 
 /// A snapshot of the mount's state.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub(crate) struct Report {
     /// Time since the mount started.
     pub uptime: Duration,
     /// Whether files are stored in the background.
@@ -50,7 +50,7 @@ pub struct Report {
 
 /// A closed file that is not stored yet.
 #[derive(Debug, Clone)]
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// Its final path on the server.
     pub path: Option<RemotePath>,
     /// Its size in bytes.
@@ -65,7 +65,7 @@ pub struct Waiting {
 
 /// The state of a waiting file's upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Waiting for its turn.
     Waiting,
     /// Being stored.
@@ -78,7 +78,7 @@ pub enum Stage {
 
 impl Vfs {
     /// Returns the current state.
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let standing = self.writeback.statuses();
         let failed = standing.iter().filter(|it| it.is_refused).count();
         let waiting = standing.len();

@@ -10,7 +10,7 @@ use crate::vfs::table::inode::Ino;
 
 impl Vfs {
     /// Returns the target of the link `ino` if it is in memory.
-    pub fn cached_readlink(&self, ino: Ino) -> Option<Result<Vec<u8>, Errno>> {
+    pub(crate) fn cached_readlink(&self, ino: Ino) -> Option<Result<Vec<u8>, Errno>> {
         let (directory, name) = self.location(ino).ok()?;
         let attributes = match self.cached_attributes(&directory, &name)? {
             Ok(fresh) => fresh.value,
@@ -23,7 +23,7 @@ impl Vfs {
     }
 
     /// Returns the target of the link `ino`.
-    pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
         let (directory, name) = self.location(ino)?;
         let mut attributes = self.attributes_of(&directory, &name)?.value;
         if attributes.kind != Kind::Symlink {

@@ -13,7 +13,12 @@ impl Vfs {
     /// # Errors
     /// `INTR` if the reply is no longer `wanted` and nothing was done; otherwise the server's
     /// refusal.
-    pub fn unlink(&self, parent: Ino, name: &[u8], wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+    pub(crate) fn unlink(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;

@@ -9,7 +9,12 @@ use crate::vfs::table::handle::{FileHandle, Handle};
 
 impl Vfs {
     /// Like [`Vfs::write`], if it needs no waiting.
-    pub fn try_write(&self, handle: Handle, offset: u64, data: &[u8]) -> Option<Result<(), Errno>> {
+    pub(crate) fn try_write(
+        &self,
+        handle: Handle,
+        offset: u64,
+        data: &[u8],
+    ) -> Option<Result<(), Errno>> {
         let (opened, position) = match self.writable(handle, offset) {
             Ok(found) => found,
             Err(errno) => return Some(Err(errno)),
@@ -21,7 +26,7 @@ impl Vfs {
     }
 
     /// Writes `data` at `offset`, or at the end of a file opened with O_APPEND.
-    pub fn write(
+    pub(crate) fn write(
         &self,
         handle: Handle,
         offset: u64,

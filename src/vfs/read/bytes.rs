@@ -16,7 +16,7 @@ const KEPT_FROM: usize = 128 * 1024;
 
 /// Bytes of a file: cheap to clone, read-only, given back when the last clone is dropped.
 #[derive(Clone, Default)]
-pub struct Bytes {
+pub(crate) struct Bytes {
     piece: Arc<Buffer>,
     range: Range<usize>,
 }

@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 
 use crate::remote::{Error, ErrorKind};
 
-pub use bytes::Bytes;
+pub(crate) use bytes::Bytes;
 use bytes::{BlockBytes, BufferPool, UnreadableBlock};
 use fetch::FetchTask;
 use parallel::ParallelReads;

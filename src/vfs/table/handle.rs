@@ -12,7 +12,7 @@ use crate::vfs::file::OpenFile;
 
 /// The number of a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Handle(pub u64);
+pub(crate) struct Handle(pub u64);
 
 /// An open file handle.
 #[derive(Debug)]

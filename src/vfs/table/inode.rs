@@ -15,11 +15,11 @@ use crate::vfs::file::OpenFile;
 
 /// The number of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ino(pub u64);
+pub(crate) struct Ino(pub u64);
 
 impl Ino {
     /// The root of the mount, by convention of the kernel.
-    pub const ROOT: Self = Self(1);
+    pub(crate) const ROOT: Self = Self(1);
 }
 
 /// Whether an inode is a directory. A name whose kind changes becomes another inode.

@@ -1,5 +1,5 @@
 //! Uploads: at close, in the background, and after a crash.
 
-pub mod recovery;
+pub(crate) mod recovery;
 pub(in crate::vfs) mod uploader;
 pub(in crate::vfs) mod writeback;

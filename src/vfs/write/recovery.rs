@@ -31,7 +31,7 @@ enum Problem {
 
 /// Recovers what earlier mounts of the same server and login left at `place`. What fails is left
 /// for the next mount. Everything is logged.
-pub fn recover(remote: &Remote, place: &StateDir) {
+pub(crate) fn recover(remote: &Remote, place: &StateDir) {
     match AbandonedJournal::claim_all(place) {
         Ok(left) => left
             .into_iter()

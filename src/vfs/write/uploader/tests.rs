@@ -398,7 +398,11 @@ fn removing_a_file_ends_the_commit_that_runs_before_its_name_can_come_back() {
         open.wait_until(|state| state.cancelled);
         server.allow(None);
         cancel.join().unwrap();
-        assert_eq!(server.live(), 0, "it waits for the upload that is under way");
+        assert_eq!(
+            server.live(),
+            0,
+            "it waits for the upload that is under way"
+        );
         commit.join().unwrap().unwrap();
     });
     assert_eq!(server.commits(), 0);
