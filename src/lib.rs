@@ -4,16 +4,16 @@
 //!
 //! | layer | contents |
 //! |---|---|
-//! | [`cli`], [`source`], [`credentials`] | the command line, the server's address, the password |
-//! | [`mount`] | the life of a mount: start, background, signals, unmount |
-//! | [`fuse`] | the callbacks and types of fuser |
-//! | [`vfs`] | inodes, open files, streams, spools; the errno of each error |
-//! | [`cache`] | directory listings with their attributes |
-//! | [`remote`] | FTP as file operations on paths |
-//! | [`journal`] | what the next mount must know if this one is killed |
-//! | [`pool`] | logged-in connections, leased |
+//! | `cli`, `source`, `credentials` | the command line, the server's address, the password |
+//! | `mount` | the life of a mount: start, background, signals, unmount |
+//! | `fuse` | the callbacks and types of fuser |
+//! | `vfs` | inodes, open files, streams, spools; the errno of each error |
+//! | `cache` | directory listings with their attributes |
+//! | `remote` | FTP as file operations on paths |
+//! | `journal` | what the next mount must know if this one is killed |
+//! | `pool` | logged-in connections, leased |
 //! | [`ftp`] | the protocol |
-//! | [`sys`] | the few libc calls |
+//! | `sys` | the few libc calls |
 //!
 //! Every layer starts its threads through `guarded`, so that a panic ends one piece of work and not
 //! the mount.
