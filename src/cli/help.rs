@@ -1,35 +1,69 @@
-//! The option table as text: for `--help`, the manual page and the README.
+//! The option table as text, for `--help` and the README.
 
 use std::fmt::Write;
 use std::io;
 
-use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
+use textwrap::Options;
 
-use super::command;
 use super::options::{self, Group, Spec};
 
 /// Column of the descriptions in `--help`.
-const HELP_COLUMN: usize = 26;
+const HELP_COLUMN: usize = 28;
+/// Column of the names in `--help`.
+const NAME_COLUMN: usize = 4;
+/// Maximum width of `--help`; clap has the same one.
+const MAX_WIDTH: usize = 100;
+/// Minimum width: narrower terminals get long lines.
+const MIN_WIDTH: usize = 60;
 
-/// Returns the list of `-o` options for `--help`.
+/// Returns the list of `-o` options for `--help`, in lines that fit the terminal.
 pub(super) fn help_text() -> String {
+    help_in(help_width())
+}
+
+/// The width of the terminal, as clap determines it, within bounds.
+fn help_width() -> usize {
+    let terminal = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let terminal = terminal
+        .map(|size| usize::from(size.ws_col))
+        .filter(|width| *width > 0);
+    let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let width = terminal.or_else(asked).unwrap_or(MAX_WIDTH);
+    width.clamp(MIN_WIDTH, MAX_WIDTH)
+}
+
+fn help_in(width: usize) -> String {
+    let names = " ".repeat(NAME_COLUMN);
+    let descriptions = " ".repeat(HELP_COLUMN);
     let mut text = String::from("Options of -o:\n");
     for group in Group::ALL {
         let _ = writeln!(text, "\n  {}:", group.title());
         if group == Group::Elsewhere {
-            let _ = writeln!(text, "    {}", names_of(group).join(" "));
+            let indented = Options::new(width)
+                .initial_indent(&names)
+                .subsequent_indent(&names);
+            let _ = writeln!(
+                text,
+                "{}",
+                textwrap::fill(&names_of(group).join(" "), indented)
+            );
             continue;
         }
         for spec in of(group) {
-            let _ = writeln!(
-                text,
-                "    {:<width$}{}{}",
-                typed(spec),
-                spec.help,
-                default_in_brackets(spec),
-                width = HELP_COLUMN - 4,
-            );
+            let mut name = format!("{names}{}", typed(spec));
+            // A long name has a line of its own.
+            let start = if name.len() + 2 > HELP_COLUMN {
+                let _ = writeln!(text, "{name}");
+                descriptions.as_str()
+            } else {
+                name.push_str(&" ".repeat(HELP_COLUMN - name.len()));
+                name.as_str()
+            };
+            let description = format!("{}{}", spec.help, default_in_brackets(spec));
+            let indented = Options::new(width)
+                .initial_indent(start)
+                .subsequent_indent(&descriptions);
+            let _ = writeln!(text, "{}", textwrap::fill(&description, indented));
         }
     }
     text.push_str(PASSWORDS);
@@ -63,38 +97,20 @@ pub(super) fn markdown_table() -> String {
     text
 }
 
-/// Returns the manual page ftpfs(1).
-pub(super) fn man_page() -> io::Result<Vec<u8>> {
-    let man = Man::new(command::ftpfs())
-        .title("FTPFS")
-        .manual("User Commands");
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    synopsis().to_writer(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
-    mount_options().to_writer(&mut page)?;
-    man.render_subcommands_section(&mut page)?;
-    closing_sections().to_writer(&mut page)?;
-    man.render_version_section(&mut page)?;
-    Ok(page)
-}
-
-const PASSWORDS: &str = "
+pub(super) const PASSWORDS: &str = "
 The password is taken from the first of: the URL, password_file, FTPFS_PASSWORD, netrc, a prompt.
 ";
 
-fn of(group: Group) -> impl Iterator<Item = &'static Spec> {
+pub(super) fn of(group: Group) -> impl Iterator<Item = &'static Spec> {
     options::all().filter(move |spec| spec.group == group)
 }
 
-fn names_of(group: Group) -> Vec<&'static str> {
+pub(super) fn names_of(group: Group) -> Vec<&'static str> {
     of(group).map(|spec| spec.name).collect()
 }
 
 /// Returns an option as typed: `netrc[=FILE]`, `port=N`, `ro`.
-fn typed(spec: &Spec) -> String {
+pub(super) fn typed(spec: &Spec) -> String {
     let Spec {
         name, placeholder, ..
     } = spec;
@@ -107,79 +123,11 @@ fn typed(spec: &Spec) -> String {
     }
 }
 
-fn default_in_brackets(spec: &Spec) -> String {
+pub(super) fn default_in_brackets(spec: &Spec) -> String {
     match spec.default {
         "" => String::new(),
         default => format!(" [{default}]"),
     }
-}
-
-fn synopsis() -> Roff {
-    let mut roff = Roff::new();
-    roff.control("SH", ["SYNOPSIS"]);
-    for line in [
-        "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]",
-        "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
-        "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous] [--read-only]",
-        "ftpfs check SOURCE [-o OPT,...]",
-        "ftpfs status [MOUNTPOINT] [--json]",
-        "fusermount3 -u MOUNTPOINT",
-    ] {
-        roff.text([bold(line)]);
-        roff.control("br", []);
-    }
-    roff
-}
-
-fn mount_options() -> Roff {
-    let mut roff = Roff::new();
-    roff.control("SH", ["MOUNT OPTIONS"]);
-    for group in Group::ALL {
-        roff.control("SS", [group.title()]);
-        if group == Group::Elsewhere {
-            roff.text([roman(names_of(group).join(", "))]);
-            continue;
-        }
-        for spec in of(group) {
-            roff.control("TP", []);
-            roff.text([bold(typed(spec))]);
-            roff.text([roman(format!("{}{}", spec.help, default_in_brackets(spec)))]);
-        }
-    }
-    roff
-}
-
-fn closing_sections() -> Roff {
-    let mut roff = Roff::new();
-    let sections = [
-        ("PASSWORDS", PASSWORDS.trim()),
-        (
-            "SIGNALS",
-            "SIGINT, SIGTERM and SIGHUP unmount, store the remaining files, and exit. A second \
-             one exits immediately.",
-        ),
-        (
-            "EXIT STATUS",
-            "0 when the mount is ready (in the foreground: when it ended without an error), 1 on any \
-             failure, with its reason on the standard error and nothing left mounted.",
-        ),
-        (
-            "ENVIRONMENT",
-            "FTPFS_PASSWORD, FUSERMOUNT_PATH, HOME, TMPDIR, XDG_STATE_HOME",
-        ),
-        (
-            "FILES",
-            "/dev/fuse, /etc/fuse.conf, ~/.netrc; $XDG_STATE_HOME/ftpfs, else /var/lib/ftpfs for root \
-             and ~/.local/state/ftpfs for others: files that are being stored, for the next \
-             mount if ftpfs is killed",
-        ),
-        ("SEE ALSO", "fusermount3(1), mount(8), fstab(5), netrc(5)"),
-    ];
-    for (title, text) in sections {
-        roff.control("SH", [title]);
-        roff.text([roman(text)]);
-    }
-    roff
 }
 
 #[cfg(test)]
@@ -188,13 +136,25 @@ mod tests {
 
     #[test]
     fn every_option_is_in_every_rendering() {
-        let page = String::from_utf8(man_page().unwrap())
+        let page = String::from_utf8(crate::cli::man::man_page().unwrap())
             .unwrap()
             .replace('\\', "");
         let (help, table) = (help_text(), markdown_table());
         for spec in options::all() {
             for text in [&page, &help, &table] {
                 assert!(text.contains(spec.name), "{}", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_is_in_columns_at_any_width() {
+        for width in [60, 80, 100] {
+            let text = help_in(width);
+            for line in text.lines().filter(|line| line.starts_with("    ")) {
+                assert!(line.len() <= width, "{width}: {line}");
+                let indent = line.len() - line.trim_start().len();
+                assert!([NAME_COLUMN, HELP_COLUMN].contains(&indent), "{line}");
             }
         }
     }

@@ -8,6 +8,7 @@ mod demo;
 mod help;
 mod log_limit;
 mod logging;
+mod man;
 mod mount;
 mod option_list;
 mod options;
@@ -62,7 +63,7 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("demo", matches)) => demo::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
-        Some(("man", _)) => print(&help::man_page()?),
+        Some(("man", _)) => print(&man::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
             print(help::markdown_table().as_bytes())
         }

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use fuser::{Config, MountOption, SessionACL};
 use log::{debug, warn};
 
+use super::fusermount;
 use super::privileged::Privileged;
-use super::requirements;
 use crate::sys;
 
 /// Maximum read-ahead of the kernel in KiB: its largest request, 1 MiB.
@@ -95,7 +95,7 @@ pub(super) fn config(kernel: &KernelOptions) -> Config {
 /// Escapes the name for fusermount3, which reads a list of options; mount(2) takes the name as it
 /// is.
 fn escaped_for_fusermount(name: &str, auto_unmount: bool) -> String {
-    if requirements::needs_fusermount(auto_unmount) {
+    if fusermount::is_needed(auto_unmount) {
         name.replace('\\', r"\\").replace(',', r"\,")
     } else {
         name.to_owned()
@@ -133,7 +133,7 @@ fn unmount(mountpoint: &Path) {
 }
 
 fn fusermount(mountpoint: &Path, flags: &str) -> io::Result<()> {
-    let program = requirements::find_fusermount().ok_or(io::ErrorKind::NotFound)?;
+    let program = fusermount::find().ok_or(io::ErrorKind::NotFound)?;
     let output = Command::new(program)
         .arg(flags)
         .arg("--")

@@ -2,6 +2,7 @@
 //!
 //! This module does not know what reads and writes do.
 
+mod fusermount;
 mod kernel;
 mod mountinfo;
 mod mountpoint;

@@ -1,10 +1,10 @@
 //! Requirements of this machine, checked before the server is contacted and anything is mounted.
 
 use std::fs::{self, Metadata};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{KernelOptions, Mountpoint, Sharing};
+use super::{KernelOptions, Mountpoint, Sharing, fusermount};
 use crate::sys;
 
 /// The kernel's device for FUSE file systems.
@@ -91,7 +91,7 @@ pub(crate) fn check(
     if kernel.auto_unmount && kernel.sharing == Sharing::Owner {
         return Err(RequirementError::AutoUnmountAlone);
     }
-    if needs_fusermount(kernel.auto_unmount) && find_fusermount().is_none() {
+    if fusermount::is_needed(kernel.auto_unmount) && fusermount::find().is_none() {
         return Err(RequirementError::NoFusermount);
     }
     if kernel.sharing != Sharing::Owner && sys::effective_uid() != 0 && !others_are_allowed() {
@@ -138,34 +138,6 @@ fn owned_by_others(directory: &Metadata) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Whether mounting needs fusermount3. Root does not, except for auto_unmount.
-pub(super) fn needs_fusermount(auto_unmount: bool) -> bool {
-    auto_unmount || sys::effective_uid() != 0
-}
-
-/// Returns the path of the fusermount3 that mounting will use.
-pub(super) fn find_fusermount() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("FUSERMOUNT_PATH") {
-        return Some(PathBuf::from(path)).filter(|path| is_program(path));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<PathBuf> = std::env::split_paths(&path)
-        .chain(["/bin", "/sbin"].map(PathBuf::from))
-        .collect();
-    ["fusermount3", "fusermount"]
-        .into_iter()
-        .flat_map(|name| {
-            directories
-                .iter()
-                .map(move |directory| directory.join(name))
-        })
-        .find(|path| is_program(path))
-}
-
-fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 /// If the configuration cannot be read, the decision is left to fusermount3.

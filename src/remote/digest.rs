@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::time::Duration;
 
+use super::ErrorKind;
 use super::Verify;
-use super::error::{ErrorContext, ErrorKind, Operation, is_unsupported};
+use super::error::{ErrorContext, Operation, is_unsupported};
 use super::fallbacks::Fallback;
 use super::retry::Exchange;
 use super::{Error, Remote};

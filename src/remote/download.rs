@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::retry::Exchange;
-use super::{Error, ErrorKind, Remote, rest_probe};
+use super::{Error, ErrorKind, Remote};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Permit};
 
@@ -27,19 +27,6 @@ enum State {
     /// The data ended and the server confirmed that it is complete.
     Ended,
     Failed(Error),
-}
-
-/// See [`Remote::open_at`].
-pub(super) fn open_at(
-    remote: &Remote,
-    path: &RemotePath,
-    offset: u64,
-) -> Result<RemoteDownload, Error> {
-    let mut exchange = remote.exchange();
-    if offset > 0 && rest_probe::needs_probe(remote.profile()) {
-        rest_probe::probe(remote, &mut exchange, path);
-    }
-    open_in(remote, &mut exchange, path, offset)
 }
 
 /// Starts a download of `range` of `path` over the session of `exchange`. If the server supports

@@ -13,6 +13,7 @@ mod diagnose;
 mod digest;
 mod download;
 pub(crate) mod error;
+mod error_kind;
 mod fallbacks;
 mod finalize;
 mod hidden;
@@ -57,7 +58,8 @@ pub(crate) use crate::pool::PoolStats;
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;
-pub use error::{Error, ErrorKind};
+pub use error::Error;
+pub use error_kind::ErrorKind;
 pub(crate) use hidden::HiddenFile;
 pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
@@ -336,7 +338,11 @@ impl Remote {
     /// # Errors
     /// The reason why the server does not send the file.
     pub fn open_at(&self, path: &RemotePath, offset: u64) -> Result<RemoteDownload, Error> {
-        download::open_at(self, path, offset)
+        let mut exchange = self.exchange();
+        if offset > 0 && rest_probe::needs_probe(self.profile()) {
+            rest_probe::probe(self, &mut exchange, path);
+        }
+        download::open_in(self, &mut exchange, path, offset)
     }
 
     /// Starts an upload of a whole file to `path`: under a temporary name in the same directory, or

@@ -7,7 +7,7 @@ use crate::ftp::{Kind, Precision};
 use crate::remote::Version;
 
 use super::VfsOptions;
-use super::table::inode::Ino;
+use super::table::ino::Ino;
 
 /// Mode of a directory if the server does not report it.
 pub(super) const DIRECTORY_MODE: u32 = 0o755;

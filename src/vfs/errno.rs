@@ -6,7 +6,7 @@ use crate::ftp::PathError;
 use crate::remote::{self, ErrorKind};
 
 use super::file::fill::FillError;
-use super::local::spool::SpoolError;
+use super::local::error::SpoolError;
 
 /// An errno in the kernel's form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

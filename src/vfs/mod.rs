@@ -47,7 +47,7 @@ pub(crate) use ops::{
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
-pub(crate) use table::inode::Ino;
+pub(crate) use table::ino::Ino;
 pub(crate) use transfers::{Direction, Transfer};
 
 use file::remote_file::FileServices;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::remote::{self, ErrorKind, Version};
-use crate::vfs::local::spool::{Spool, SpoolError};
+use crate::vfs::local::error::SpoolError;
+use crate::vfs::local::spool::Spool;
 use crate::vfs::read::{DownloadStep, PinnedVersion, RangeSource, ResumableDownload, Revalidate};
 
 /// Size of the buffer through which a whole file comes.

@@ -29,7 +29,7 @@ use super::attr::to_seconds;
 use super::errno::Errno;
 use super::local::spool::Spool;
 use super::read::{Bytes, Reader};
-use super::table::inode::Ino;
+use super::table::ino::Ino;
 use super::write::uploader::Uploader;
 use gate::{Gate, Pass, Patience};
 use naming::Naming;

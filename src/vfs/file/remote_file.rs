@@ -14,7 +14,8 @@ use crate::vfs::local::spool::{Spool, SpoolDir};
 use crate::vfs::prefetch::Prefetcher;
 use crate::vfs::read::parallel::ParallelReads;
 use crate::vfs::read::{PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
-use crate::vfs::table::inode::{Ino, Inodes};
+use crate::vfs::table::ino::Ino;
+use crate::vfs::table::inode::Inodes;
 use crate::vfs::transfers::{Direction, TransferGuard, Transfers};
 use crate::vfs::write::uploader::{UploadStream, UploadTarget, Uploader};
 

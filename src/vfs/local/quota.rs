@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::spool::SpoolError;
+use super::error::SpoolError;
 
 /// The limit of all local files together, and the bytes reserved.
 #[derive(Debug)]

@@ -8,37 +8,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::error::SpoolError;
 use super::quota::{Quota, QuotaFile};
 use crate::ftp::RemotePath;
 use crate::journal::{Journal, SpoolFile};
-
-/// Why data could not be spooled.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SpoolError {
-    /// The spool files would exceed their limit, or their disk is full.
-    #[error("no space left for data that is not stored yet")]
-    NoSpace,
-    /// The local user's quota is exceeded.
-    #[error("local disk quota exceeded")]
-    QuotaExceeded,
-    /// Beyond the maximum file size of the local file system.
-    #[error("the file is too large")]
-    TooLarge,
-    /// The spool file cannot be created, read or written.
-    #[error("spool file error: {0}")]
-    Io(io::Error),
-}
-
-impl From<io::Error> for SpoolError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull => Self::NoSpace,
-            io::ErrorKind::QuotaExceeded => Self::QuotaExceeded,
-            io::ErrorKind::FileTooLarge => Self::TooLarge,
-            _ => Self::Io(error),
-        }
-    }
-}
 
 /// Bytes copied at a time.
 const FROZEN_AT_A_TIME: u64 = 1 << 20;

@@ -12,7 +12,8 @@ use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::handle::{DirectoryHandle, Handle, OpenListing};
-use crate::vfs::table::inode::{Ino, NodeKind};
+use crate::vfs::table::ino::Ino;
+use crate::vfs::table::inode::NodeKind;
 
 /// An entry of a directory that is being read.
 #[derive(Debug)]

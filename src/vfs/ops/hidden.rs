@@ -14,7 +14,7 @@ use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::gate::Pass;
 use crate::vfs::file::{ALWAYS, OpenFile};
-use crate::vfs::table::inode::Ino;
+use crate::vfs::table::ino::Ino;
 
 impl Vfs {
     /// Renames the open file `name` in `parent` to a temporary name on the server. If the server

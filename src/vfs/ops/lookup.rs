@@ -9,7 +9,8 @@ use crate::remote::{self, CaseRule, ErrorKind, Remote};
 use super::case::CachedAnswer;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
-use crate::vfs::table::inode::{Ino, NodeKind};
+use crate::vfs::table::ino::Ino;
+use crate::vfs::table::inode::NodeKind;
 use crate::vfs::{Vfs, VfsOptions};
 
 /// Number of names in a directory that are requested one by one. After that, a listing of the

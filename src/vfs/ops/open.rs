@@ -11,7 +11,8 @@ use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::{ALWAYS, OpenFile};
 use crate::vfs::table::handle::{FileHandle, Handle};
-use crate::vfs::table::inode::{Ino, NodeKind};
+use crate::vfs::table::ino::Ino;
+use crate::vfs::table::inode::NodeKind;
 
 /// The access for which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

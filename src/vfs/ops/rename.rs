@@ -11,7 +11,7 @@ use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::gate::Pass;
 use crate::vfs::file::{self, OpenFile};
-use crate::vfs::table::inode::Ino;
+use crate::vfs::table::ino::Ino;
 
 /// A name: the inode and path of its directory, and the name.
 struct NamedPlace<'a> {

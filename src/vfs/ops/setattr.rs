@@ -10,7 +10,7 @@ use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, to_seconds};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::handle::Handle;
-use crate::vfs::table::inode::Ino;
+use crate::vfs::table::ino::Ino;
 
 /// The attributes that setattr changes; `None` for those that stay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

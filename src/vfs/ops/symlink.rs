@@ -6,7 +6,7 @@ use crate::ftp::{Kind, PathError, RemotePath};
 
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::table::inode::Ino;
+use crate::vfs::table::ino::Ino;
 
 impl Vfs {
     /// Returns the target of the link `ino` if it is in memory.

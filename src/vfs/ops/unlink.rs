@@ -5,7 +5,7 @@ use crate::remote::ErrorKind;
 
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::table::inode::Ino;
+use crate::vfs::table::ino::Ino;
 
 impl Vfs {
     /// Removes the file `name` in `parent`. Programs that have it open can still read and write it.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::cache::{Attributes, Snapshot};
 
-use super::inode::Ino;
+use super::ino::Ino;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 

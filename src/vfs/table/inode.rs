@@ -7,20 +7,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::ino::Ino;
 use crate::ftp::RemotePath;
 use crate::remote::Version;
 
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
-
-/// The number of an inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Ino(pub u64);
-
-impl Ino {
-    /// The root of the mount, by convention of the kernel.
-    pub(crate) const ROOT: Self = Self(1);
-}
 
 /// Whether an inode is a directory. A name whose kind changes becomes another inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

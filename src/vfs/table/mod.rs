@@ -1,4 +1,5 @@
 //! Inodes and handles: the kernel's numbers.
 
 pub(in crate::vfs) mod handle;
+pub(in crate::vfs) mod ino;
 pub(in crate::vfs) mod inode;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
-use crate::vfs::table::inode::Ino;
+use crate::vfs::table::ino::Ino;
 use queue::Queue;
 pub(in crate::vfs) use queue::{EntryStatus, StoreFailure, StoreOutcome};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
-use crate::vfs::table::inode::Ino;
+use crate::vfs::table::ino::Ino;
 
 /// Pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
