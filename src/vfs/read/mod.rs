@@ -69,7 +69,7 @@ pub(crate) struct ReadOptions {
 
 /// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
 pub(crate) struct Reader {
-    shared: Arc<ReaderShared>,
+    pub(in crate::vfs::read) shared: Arc<ReaderShared>,
 }
 
 /// What the reader's callers and its transfers' threads have in common.

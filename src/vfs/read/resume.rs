@@ -61,6 +61,8 @@ pub(in crate::vfs) struct ResumableDownload {
     opened: bool,
     /// The last byte came, and the file is still the same.
     complete: bool,
+    /// Some bytes came another way: what comes here is not all of the file.
+    skipped: bool,
 }
 
 impl ResumableDownload {
@@ -85,6 +87,7 @@ impl ResumableDownload {
             failed_at: position,
             opened: false,
             complete: false,
+            skipped: false,
         }
     }
 
@@ -99,17 +102,19 @@ impl ResumableDownload {
         self.round_trip
     }
 
-    /// Goes on at `position`: the bytes before it came another way. Gives the transfer under way,
-    /// which is of no more use. At the end of the file, a long transfer asks whether the file
-    /// stayed the same.
+    /// Takes the transfer under way, to be ended elsewhere.
+    pub(in crate::vfs) fn take_transfer(&mut self) -> Option<Box<dyn RangeDownload>> {
+        self.incoming.take()
+    }
+
+    /// Goes on at `position`, because the bytes before it came another way. At the end of the file,
+    /// a long transfer asks whether the file stayed the same.
     ///
     /// # Errors
     /// `Changed` when the file became another one; what failed where the server cannot be asked.
-    pub(in crate::vfs) fn skip_to(
-        &mut self,
-        position: u64,
-    ) -> Result<Option<Box<dyn RangeDownload>>, Error> {
-        let unused = self.incoming.take();
+    pub(in crate::vfs) fn skip_to(&mut self, position: u64) -> Result<(), Error> {
+        self.incoming = None;
+        self.skipped = true;
         if self.expected.size() == Some(position) {
             self.end_at(position)?;
         } else {
@@ -117,7 +122,7 @@ impl ResumableDownload {
             self.before = 0;
             self.trust = Revalidate::Yes;
         }
-        Ok(unused)
+        Ok(())
     }
 
     /// All bytes came, another way, and the file ends at `position`. After a long time or many
@@ -234,7 +239,8 @@ impl ResumableDownload {
                 .expected
                 .size()
                 .is_some_and(|size| self.position < size);
-        let is_one_transfer = self.before == 0 && self.began.0 == 0 && self.failures == 0;
+        let is_one_transfer =
+            self.before == 0 && self.began.0 == 0 && self.failures == 0 && !self.skipped;
         if is_early && is_one_transfer {
             match self.expected.ends_at(self.position, &*self.source) {
                 Ok(true) => {

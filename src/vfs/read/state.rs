@@ -129,9 +129,10 @@ impl ReaderState {
             let kept = stream.kept();
             kept.start <= offset && end <= kept.end
         };
-        match self.streams.iter().position(is_on) {
-            Some(index) => self.want(index, end, now),
-            None => self.whole.used = now,
+        // A stream may run over blocks that are kept for the whole file.
+        self.whole.used = now;
+        if let Some(index) = self.streams.iter().position(is_on) {
+            self.want(index, end, now);
         }
         Some(found)
     }

@@ -48,11 +48,13 @@ impl ReaderState {
         }
         let boundary = (start / block + 1).saturating_mul(block);
         let end = size.map_or(boundary, |size| size.min(boundary));
+        // A size that was corrected may lie before the stream: one byte is asked for to see its end.
+        let missing = end.saturating_sub(start).max(1);
         let place = self.queue_for(transfer).map(|queue| queue.place(start));
         let step = match place {
-            None | Some(StreamPlace::Before(None)) => StreamStep::Fetch((end - start) as usize),
+            None | Some(StreamPlace::Before(None)) => StreamStep::Fetch(missing as usize),
             Some(StreamPlace::Before(Some(distance))) => {
-                StreamStep::Fetch((end - start).min(distance) as usize)
+                StreamStep::Fetch(missing.min(distance) as usize)
             }
             Some(StreamPlace::In(mut bytes)) => {
                 bytes.range.end = bytes.range.end.min(end);
@@ -93,9 +95,11 @@ impl ReaderState {
             .is_some_and(|queue| queue.has_room())
     }
 
-    /// Bytes that came in parts for the stream that `transfer` fills.
-    pub(super) fn brought_for(&mut self, transfer: u64) -> u64 {
-        self.queue_for(transfer).map_or(0, |queue| queue.brought())
+    /// Bytes that came in parts for the stream that `transfer` fills. None if the stream has gone
+    /// on without it: its parts may be counted no more.
+    pub(super) fn brought_for(&mut self, transfer: u64) -> Option<u64> {
+        self.filled_by(transfer)?;
+        Some(self.queue_for(transfer).map_or(0, |queue| queue.brought()))
     }
 
     /// Ends the parts for the stream that `transfer` fills.

@@ -123,6 +123,15 @@ impl ReaderShared {
         self.parts.notify_all();
     }
 
+    /// Gives back a claimed part that cannot be fetched. Its stream may wait for it already.
+    pub(super) fn unclaim(&self, queue: u64, number: u64) {
+        let mut state = self.lock();
+        if let Some(parts) = state.queue(queue) {
+            parts.unclaim(number);
+        }
+        self.parts_moved(&mut state, queue);
+    }
+
     /// Lets go of what no thread works for any more, and of local files whose blocks are gone;
     /// without the lock, because closing a file can take a moment.
     pub(super) fn sweep(&self) {

@@ -87,8 +87,7 @@ impl PartsFetch<'_> {
             .parallel
             .scratch(part.range.end - part.range.start);
         let Some(file) = scratch else {
-            self.with_queue(|queue| queue.unclaim(part.number));
-            self.shared.parts.notify_all();
+            self.shared.unclaim(self.queue, part.number);
             return None;
         };
         self.with_queue(|queue| queue.begin(part.number, Arc::clone(&file)))?;

@@ -150,14 +150,15 @@ impl StreamFetch<'_> {
                     break;
                 }
             }
+            let progress = self.received(filled);
+            let Some(progress) = progress else {
+                self.shared.free.give(buffer);
+                return Ok(Filled::Unwanted);
+            };
             self.consider_parts();
-            match self.received(filled) {
-                None => {
-                    self.shared.free.give(buffer);
-                    return Ok(Filled::Unwanted);
-                }
-                Some(StreamProgress::GoOn) => {}
-                Some(StreamProgress::Publish) => break,
+            match progress {
+                StreamProgress::GoOn => {}
+                StreamProgress::Publish => break,
             }
         }
         if filled > 0 && !self.publish_buffer(buffer, filled) {
@@ -193,11 +194,17 @@ impl StreamFetch<'_> {
     /// Goes on at `position`. The transfer under way is not needed here: ending it takes the server
     /// a round trip or more, for which no reader waits.
     fn skip_to(&mut self, position: u64) -> Result<(), Error> {
-        if let Some(own) = self.resuming.skip_to(position)? {
-            // Without a thread it ends here.
-            drop(guarded::spawn("ftpfs-end", move || drop(own)));
+        if let Some(own) = self.resuming.take_transfer() {
+            // At the end of the file the server may be asked a question, over this connection if no
+            // other is free: the transfer ends first.
+            if self.shared.expected.size() == Some(position) {
+                drop(own);
+            } else {
+                // Without a thread it ends here.
+                drop(guarded::spawn("ftpfs-end", move || drop(own)));
+            }
         }
-        Ok(())
+        self.resuming.skip_to(position)
     }
 
     /// What the stream says to `filled` unpublished bytes; none when it has gone on without this
@@ -289,7 +296,9 @@ impl StreamFetch<'_> {
             }
             return;
         };
-        let brought = self.shared.lock().brought_for(self.transfer);
+        let Some(brought) = self.shared.lock().brought_for(self.transfer) else {
+            return;
+        };
         match watch.look(brought) {
             ProbeAction::GoOn => {}
             ProbeAction::Begin => self.begin_parts(size),

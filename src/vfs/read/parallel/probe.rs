@@ -140,8 +140,8 @@ impl ThroughputProbe {
         let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX).max(1);
         let a_second = |bytes: u64| bytes.saturating_mul(1_000_000) / micros;
         let rate = Rate {
-            first: a_second(now.first - self.last.first),
-            others: a_second(now.others - self.last.others),
+            first: a_second(now.first.saturating_sub(self.last.first)),
+            others: a_second(now.others.saturating_sub(self.last.others)),
             is_awaited: is_mostly(now.waited.saturating_sub(self.last.waited), span),
         };
         self.last = now;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use proptest::prelude::*;
@@ -433,4 +433,34 @@ proptest! {
         far.file.wait_for_live(0);
         wait_for(|| far.parallel.used() == 0);
     }
+}
+
+/// A thread claims a part and finds no room on the local disk, while the stream reaches that part:
+/// the stream does not wait for it.
+#[test]
+fn a_part_without_room_on_the_disk_is_left_to_its_stream() {
+    let far = far(&[], |far| far.has_spares = false);
+    let reader = reader(&far);
+    let (one, reached) = (Arc::clone(&reader), Arc::new(AtomicU64::new(0)));
+    let offset = Arc::clone(&reached);
+    let reading = thread::spawn(move || {
+        loop {
+            let bytes = one.read_while(offset.load(Ordering::Relaxed), 128 << 10, &|| true)?;
+            if bytes.is_empty() {
+                return Ok::<_, Error>(());
+            }
+            offset.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+    });
+    trickle_until(&far, || !reader.shared.lock().queues.is_empty());
+    let (queue, part) = {
+        let mut state = reader.shared.lock();
+        let queue = state.queues[0].id;
+        (queue, state.queue(queue).unwrap().claim().unwrap())
+    };
+    far.file.allow(None);
+    wait_for(|| reached.load(Ordering::Relaxed) == part.range.start);
+    reader.shared.unclaim(queue, part.number);
+    reading.join().unwrap().unwrap();
+    assert_eq!(reached.load(Ordering::Relaxed), SIZE as u64);
 }
