@@ -48,7 +48,8 @@ impl ReaderState {
         }
         let boundary = (start / block + 1).saturating_mul(block);
         let end = size.map_or(boundary, |size| size.min(boundary));
-        // A size that was corrected may lie before the stream: one byte is asked for to see its end.
+        // A size that was corrected may lie before the stream: one byte is asked for, which shows
+        // the end.
         let missing = end.saturating_sub(start).max(1);
         let place = self.queue_for(transfer).map(|queue| queue.place(start));
         let step = match place {
