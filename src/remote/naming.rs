@@ -38,7 +38,9 @@ enum Trial {
     Changed(Option<Vec<u8>>),
     /// The server does not allow a trial.
     Unknown,
-    /// The connection failed. A later trial may succeed.
+    /// The connection failed, and the server can be reached.
+    Lost,
+    /// The server cannot be reached. A later trial may succeed.
     Unasked(Error),
 }
 
@@ -99,7 +101,13 @@ impl Remote {
             return Ok(());
         }
         let longer = unproven.length.map(|length| self.length_to_try(length));
-        match self.try_name(exchange, context.path, &unproven.kinds, longer) {
+        let mut trial = self.try_name(exchange, context.path, &unproven.kinds, longer);
+        // The server may have been away for a moment. One that closes the connection because of the
+        // name does so again.
+        if matches!(trial, Trial::Lost) {
+            trial = self.try_name(exchange, context.path, &unproven.kinds, longer);
+        }
+        match trial {
             Trial::Kept => {
                 self.kept(&unproven.kinds, longer);
                 Ok(())
@@ -119,14 +127,14 @@ impl Remote {
                 };
                 Err(context.error(ErrorKind::InvalidName, &reason))
             }
-            Trial::Unknown if unproven.kinds.is_empty() => Ok(()),
+            Trial::Unknown | Trial::Lost if unproven.kinds.is_empty() => Ok(()),
             // The server may have taken the backslash for a slash, and MKD may create the parent
             // directories (ftp-srv).
-            Trial::Unknown if unproven.kinds.contains(&NameKind::Backslashes) => {
+            Trial::Unknown | Trial::Lost if unproven.kinds.contains(&NameKind::Backslashes) => {
                 let reason = "the server does not allow a trial of a name with a backslash";
                 Err(context.error(ErrorKind::InvalidName, reason))
             }
-            Trial::Unknown => self.confirm_by_answers(exchange, context),
+            Trial::Unknown | Trial::Lost => self.confirm_by_answers(exchange, context),
             Trial::Unasked(error) => Err(context.error(error.kind, &error.reason)),
         }
     }
@@ -231,7 +239,7 @@ impl Remote {
                     break;
                 }
                 Trial::Changed(_) => self.profile().record_cut_length(length),
-                Trial::Unknown | Trial::Unasked(_) => return,
+                Trial::Unknown | Trial::Lost | Trial::Unasked(_) => return,
             }
         }
         // If nothing else can be the cause, the result is known. rclone lists a new name as it was
@@ -257,7 +265,7 @@ impl Remote {
                         .fails(kind.capability(), &"a name of this kind was changed");
                 }
                 Trial::Changed(_) | Trial::Unknown => {}
-                Trial::Unasked(_) => return,
+                Trial::Lost | Trial::Unasked(_) => return,
             }
         }
     }
@@ -310,7 +318,11 @@ impl Remote {
         // Some servers find the file only by the name that they list (rclone).
         let made = match &outcome {
             Trial::Changed(Some(made)) => tried.parent().and_then(|it| it.join(made).ok()),
-            Trial::Changed(None) | Trial::Kept | Trial::Unknown | Trial::Unasked(_) => None,
+            Trial::Changed(None)
+            | Trial::Kept
+            | Trial::Unknown
+            | Trial::Lost
+            | Trial::Unasked(_) => None,
         };
         match made {
             Some(made) if change::delete_in(self, exchange, &made).is_ok() => trial.mark_gone(),
@@ -330,9 +342,8 @@ impl Remote {
         if refusal(fault).is_some() {
             return Trial::Unknown;
         }
-        // A server that closes the connection on such a name still replies on another one.
         match exchange.run_idempotent(Session::noop) {
-            Ok(()) => Trial::Unknown,
+            Ok(()) => Trial::Lost,
             Err(fault) => {
                 let context = ErrorContext::new(Operation::Store, tried);
                 Trial::Unasked(self.diagnose(exchange, &context, &fault))
