@@ -60,7 +60,7 @@ struct State {
     threads: usize,
     /// Threads on their way to a connection and a job.
     coming: usize,
-    /// How many directories the last job could list at once.
+    /// Number of directories that the last job could list in one batch.
     batch: usize,
     stopped: bool,
 }
@@ -271,7 +271,7 @@ impl PrefetchShared {
         self.work.notify_all();
     }
 
-    /// Lists those of `directories` that nobody has listed meanwhile.
+    /// Lists those of `directories` that have not been listed in the meantime.
     fn list(&self, directories: &[RemotePath], spare: &mut BackgroundSession) {
         let mut begun: Vec<_> = directories
             .iter()

@@ -1,9 +1,8 @@
-//! Which small files a program that reads those of a directory in order will read next, and what
-//! has come of them. Pure bookkeeping: no thread, no network.
+//! Predicts which small files a program reads next when it reads those of a directory in order, and
+//! tracks them. Pure bookkeeping: no thread, no network.
 //!
-//! What is fetched ahead is good for an open that would read the same version: the version is that
-//! of the listing, and who opens the file is told when the server last said so, like of what is not
-//! fetched ahead.
+//! A prefetched file serves an open of the same version. The version comes from the listing, with
+//! the time at which the server reported it, as for files that are not prefetched.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -69,14 +69,14 @@ pub(super) struct TreeWalk {
 pub(super) enum WalkStep {
     /// Nothing.
     Stray,
-    /// A walk goes on, as expected: what lies in it is to be [added](TreeWalk::add).
-    PinnedVersion,
-    /// A walk begins or took another way: what lies in it and beside it is to be added.
+    /// A walk continues as expected. The caller [adds](TreeWalk::add) the directories below.
+    Expected,
+    /// A walk begins or took another way. The caller adds the directories below and beside it.
     Unexpected,
 }
 
 impl TreeWalk {
-    /// With at most `most_bytes` of listings that nobody has opened yet.
+    /// Creates a walk with at most `most_bytes` of listings that no program has opened yet.
     pub(super) fn new(most_bytes: usize, now: Instant) -> Self {
         Self {
             pending: BTreeSet::new(),
@@ -113,7 +113,7 @@ impl TreeWalk {
         self.position = place;
         self.moved = now;
         if was_ahead.is_some() || was_pending {
-            WalkStep::PinnedVersion
+            WalkStep::Expected
         } else {
             WalkStep::Unexpected
         }
@@ -125,7 +125,7 @@ impl TreeWalk {
         self.moved = now;
     }
 
-    /// `directories` are to be listed, as far as they come after the place where the walk is.
+    /// Adds `directories` to list, if they come after the current place of the walk.
     pub(super) fn add(&mut self, directories: impl IntoIterator<Item = RemotePath>) {
         for directory in directories {
             let place = InOrder(directory);
@@ -150,8 +150,8 @@ impl TreeWalk {
         room.min(self.pending.len())
     }
 
-    /// The next `most` directories to list; each is to be [listed](Self::listed) or [given
-    /// up](Self::given_up).
+    /// Takes the next `most` directories to list. The caller reports each as
+    /// [listed](Self::listed) or [given up](Self::given_up).
     pub(super) fn take(&mut self, most: usize, now: Instant) -> Vec<RemotePath> {
         let most = most.min(self.wanted(now));
         let after = self.pending.range(&self.position..).take(most).cloned();
@@ -233,7 +233,7 @@ mod tests {
         walk.add(paths(&["/a/1", "/a/2", "/b"]));
         assert_eq!(walk.take(1, now), paths(&["/a/1"]));
         walk.listed(path("/a/1"), 100, Vec::new());
-        assert_eq!(walk.opened(&path("/a/1"), now), WalkStep::PinnedVersion);
+        assert_eq!(walk.opened(&path("/a/1"), now), WalkStep::Expected);
         let later = now + LATELY;
         assert_eq!(walk.opened(&path("/b"), later), WalkStep::Stray);
     }

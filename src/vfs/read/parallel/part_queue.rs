@@ -18,8 +18,7 @@ const LONGEST_OF_WHOLE: u64 = 16 << 20;
 /// The stream's own transfer has begun before the others log in and TCP has grown their windows: it
 /// comes this much farther, as a share of what is left of the file and in bytes.
 const LEAD: (u64, u64) = (8, 32 << 20);
-/// The least number of bytes that are here and worth not fetching again: a transfer behind them has
-/// to begin anew.
+/// Minimum number of available bytes worth skipping, because skipping them costs a new transfer.
 pub(in crate::vfs::read) const WORTH_A_DETOUR: u64 = 1 << 20;
 const ALIGNMENT: u64 = 1 << 20;
 
