@@ -1,6 +1,6 @@
 //! The start of an upload: STOR under the first name that the server accepts.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
 use super::retry::{Exchange, is_lost};
 use super::stat::{Lookup, lookup};
 use super::steps::UploadName;
+use super::temporary::Temporary;
 use super::upload::UploadPlace;
 use super::{Atomic, Error, ErrorKind, Remote, RemoteUpload};
 use crate::ftp::{self, Capability, Failed, RemotePath, Session};
@@ -123,19 +124,32 @@ fn begin(
         UploadName::Hidden => true,
         UploadName::Visible => false,
     };
-    let Some(mut temporary) = remote.new_part(context.path, is_hidden) else {
-        return Err(refused(
-            context.error(ErrorKind::IsDirectory, &"the root is a directory"),
-        ));
-    };
-    let asked = Cell::new(0);
+    let is_root = || refused(context.error(ErrorKind::IsDirectory, &"the root is a directory"));
+    let first = remote
+        .new_part(context.path, is_hidden)
+        .ok_or_else(is_root)?;
+    let (names, asked) = (RefCell::new(vec![first]), Cell::new(0));
     let begin = |session: Session| {
         asked.set(asked.get() + 1);
-        store(session, temporary.path(), whole)
+        let mut names = names.borrow_mut();
+        // A server that was stopped may still carry out a STOR whose connection was lost, and would
+        // cut the file that another attempt has stored under the same name.
+        if asked.get() > 1 {
+            names.extend(remote.new_part(context.path, is_hidden));
+        }
+        let path = names.last().map_or(context.path, Temporary::path);
+        store(session, path, whole)
     };
     let outcome = exchange.start_transfer(begin);
     let is_lost_now = outcome.as_ref().err().is_some_and(is_lost);
-    if asked.get() > 1 || is_lost_now {
+    let mut names = names.into_inner();
+    let mut temporary = names.pop().ok_or_else(is_root)?;
+    for mut lost in names {
+        lost.may_appear_late();
+        lost.mark_gone();
+    }
+    // Where no connection could be made, nothing was asked.
+    if asked.get() > 0 && is_lost_now {
         temporary.may_appear_late();
     }
     let fault = match outcome {
@@ -153,7 +167,7 @@ fn begin(
     };
     let next = name_after(remote, name, &fault, temporary.path());
     let may_pass = is_passing(&fault, temporary.path());
-    if has_made_nothing(&fault, asked.get()) {
+    if has_made_nothing(&fault, asked.get().min(1)) {
         temporary.mark_gone();
     } else {
         temporary.delete(exchange);
