@@ -174,7 +174,7 @@ impl<T: Clone> State<T> {
         flight
     }
 
-    /// Removes this flight, so that nobody else joins it. A newer flight in its place remains.
+    /// Removes this flight, so that no other caller joins it. A newer flight in its place remains.
     pub(super) fn end_flight(&mut self, path: &RemotePath, flight: &Arc<Flight<T>>) {
         if self
             .flights

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ftp::Password;
 
-/// Password of an anonymous login: an address, as RFC 1635 asks for, that identifies nobody.
+/// Password of an anonymous login: an address, as RFC 1635 asks for, that identifies no person.
 pub(crate) const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 /// The environment variable that may contain the password.

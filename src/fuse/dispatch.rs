@@ -34,7 +34,7 @@ impl FuseFs {
         });
     }
 
-    /// Like [`FuseFs::spawn_or_undo`], for a job that needs no undoing: the program was told that
+    /// Like [`FuseFs::spawn_or_undo`], for a job that needs no undoing: the program learned that
     /// it may have been done.
     pub(super) fn spawn<R: ErrorReply, T>(
         &self,

@@ -325,7 +325,7 @@ impl SpoolFile {
         journaled.append_synced(&Record::Pending(journaled.number, pending.clone()))
     }
 
-    /// Records that no upload is needed any more: the server has the file, or nobody wants it.
+    /// Records that no upload is needed any more: the server has the file, or it is not wanted.
     pub fn done(&self) {
         if let Some(journaled) = &self.journaled {
             journaled.append(&Record::Settled(journaled.number));
@@ -333,7 +333,7 @@ impl SpoolFile {
     }
 
     /// Gives the upload up after its failure was reported to the caller. During shutdown there is
-    /// nobody to report to, so the file waits for the next mount.
+    /// no one to report to, so the file waits for the next mount.
     pub fn abandon(&self) {
         if let Some(journaled) = &self.journaled
             && !journaled.journal.is_ending()

@@ -50,7 +50,7 @@ pub(super) fn new_directory(path: &Path) -> Result<(), JournalError> {
     })
 }
 
-/// Checks that nobody else can have created `directory` or can write to it: its files are uploaded
+/// Checks that no one else can have created `directory` or can write to it: its files are uploaded
 /// under this user's login.
 pub(super) fn check_private(directory: &Path) -> Result<(), JournalError> {
     let error = |source| JournalError {

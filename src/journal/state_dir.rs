@@ -81,7 +81,7 @@ impl StateDir {
         locked.map_err(|source| JournalError { path, source })
     }
 
-    /// Paths of all journals, whoever owns them.
+    /// Paths of all journals, of any owner.
     pub(super) fn journals(&self) -> io::Result<Vec<PathBuf>> {
         let mut pages = Vec::new();
         for entry in fs::read_dir(&self.directory)? {

@@ -205,7 +205,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
         if let Some(acceptor) = self.acceptor.take() {
-            // A panic in the acceptor was already printed; nobody is left to report it to.
+            // A panic in the acceptor was already printed; no caller is left to report it to.
             let _ = acceptor.join();
         }
     }

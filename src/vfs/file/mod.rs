@@ -74,9 +74,9 @@ struct State {
     /// The version that the server has under this name.
     before: Before,
     naming: Naming,
-    /// Whether a program was told that storing failed, so that release does not try again.
+    /// Whether a program got the error of storing, so that release does not try again.
     failure_reported: bool,
-    /// Why closed contents could not be stored, until a program is told.
+    /// Why closed contents could not be stored, until a program gets the error.
     failure: Option<Errno>,
     /// Set by utimens while bytes are waiting to be stored; sent to the server with them.
     modified: Option<i64>,

@@ -94,7 +94,7 @@ fn reads_out_of_order_and_side_by_side_share_the_transfer() {
     let file = FakeFile::new(sample(16 * M), &[]);
     let reader = reader(&file, Some(16 * M));
     let requests = 16 * M / (128 * K);
-    // The last of each group of four is asked for first, all four at once.
+    // The last of each group of four is requested first, all four together.
     for group in 0..requests / 4 {
         let start = Barrier::new(4);
         thread::scope(|scope| {

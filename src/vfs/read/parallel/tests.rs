@@ -128,7 +128,7 @@ fn far(script: &[Script], change: impl FnOnce(&mut Far)) -> Arc<Far> {
     Arc::new(far)
 }
 
-/// What reads it; `expected` says what it is to be.
+/// Reads it; `expected` is the version that it must have.
 fn reader_of(far: &Arc<Far>, expected: &Arc<PinnedVersion>) -> Arc<Reader> {
     let source = Arc::clone(far) as _;
     let options = ReadOptions {
