@@ -32,8 +32,8 @@ const ARRIVED_PATIENCE: Duration = Duration::from_millis(10);
 const DRAIN_INTERVALS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(100)];
 
 /// Maximum size of a file that is sent together with its STOR: a socket buffers this much even if
-/// that has no reader.
 /// nothing is read.
+const MAX_EARLY_UPLOAD: u64 = 64 << 10;
 
 /// A RETR in progress, which owns its session. Dropping it closes both connections.
 #[derive(Debug)]
