@@ -31,6 +31,7 @@ mod rename_source;
 mod reply_text;
 mod rest_probe;
 mod resumable_upload;
+mod resume_probe;
 mod retry;
 mod server_time;
 mod stat;

@@ -4,10 +4,10 @@
 use std::fs::File;
 use std::mem;
 
-use super::Remote;
 use super::error::refusal;
 use super::fallbacks::{Fallback, ResumeWay};
 use super::retry::{Exchange, is_lost, is_silence};
+use super::{Remote, resume_probe};
 use crate::ftp::{self, Capability, RemotePath};
 use crate::pool::{self, Lease, Permit};
 
@@ -238,12 +238,12 @@ impl ResumableUpload {
 
     fn restart(&self, exchange: &mut Exchange<'_>, there: u64) -> Option<(ftp::Upload, Permit)> {
         let profile = self.remote.profile();
+        let is_hidden = self.path.name().starts_with(b".");
         for way in ResumeWay::candidates(profile) {
-            let started = exchange.start_transfer(|session| match way {
-                ResumeWay::Restart => session.store(&self.path, there),
-                ResumeWay::Append => session.append(&self.path),
-            });
-            match started {
+            if !resume_probe::is_sound(&self.remote, exchange, way, &self.path, is_hidden) {
+                continue;
+            }
+            match way.start(exchange, &self.path, there) {
                 Ok(started) => return Some(started),
                 Err(fault) if refusal(&fault).is_some() => {
                     profile.fails(way.capability(), &fault);

@@ -25,6 +25,7 @@ mod no_entry;
 mod odd_replies;
 mod one_at_a_time;
 mod replaced;
+mod resumed_uploads;
 mod row;
 #[path = "../support/mod.rs"]
 mod support;

@@ -53,6 +53,8 @@ pub(crate) enum Step {
     Receive(String, u64),
     /// Waits before the next step.
     Wait(Duration),
+    /// Changes the tree.
+    Change(Change),
     /// Changes the tree after this time, while the session goes on.
     Later(Duration, Change),
     /// Closes the control connection.

@@ -276,6 +276,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 Step::Wait(time) => thread::sleep(time),
+                Step::Change(change) => change(&mut self.world.tree.lock().unwrap()),
                 Step::Later(time, change) => {
                     let tree = Arc::clone(&self.world.tree);
                     let later = Arc::clone(&self.world.later);
