@@ -6,7 +6,8 @@ use std::sync::MutexGuard;
 use std::time::Instant;
 
 use super::{
-    PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared, WHOLE,
+    CommitState, PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared,
+    WHOLE,
 };
 use crate::ftp::RemotePath;
 use crate::remote::{CommitOptions, Error, ErrorKind, StoredFacts};
@@ -65,8 +66,7 @@ impl Drop for CommitGuard<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.next_upload();
-        state.committing = false;
-        state.interrupted = false;
+        state.commit = CommitState::Idle;
         state.sequence = super::Sequence::default();
         let left = std::mem::replace(&mut state.follower, StreamingUpload::None);
         self.0.changed.notify_all();
@@ -93,15 +93,14 @@ impl Uploader {
     ) -> Result<Option<StoredFacts>, Error> {
         let shared = &*self.shared;
         let state = shared.lock();
-        let (mut state, is_free) = shared.wait_while(state, |state| state.committing);
+        let (mut state, is_free) = shared.wait_while(state, State::is_committing);
         if !is_free {
             return Err(stuck(target));
         }
         if !state.is_dirty() {
             return Ok(None);
         }
-        state.committing = true;
-        state.yields = priority == Priority::Background;
+        state.commit = CommitState::Running(priority);
         let _turn = CommitGuard(shared);
         shared.changed.notify_all();
         let early = shared.take_early(state);
@@ -112,11 +111,12 @@ impl Uploader {
 impl UploaderShared {
     /// Takes the early upload, if it is valid.
     fn take_early(&self, state: MutexGuard<'_, State>) -> Option<Box<dyn UploadStream>> {
-        let runs = |state: &State| matches!(state.follower, StreamingUpload::Running);
-        let (mut state, _) = self.wait_while(state, runs);
+        let (mut state, _) = self.wait_while(state, State::follows);
         match std::mem::replace(&mut state.follower, StreamingUpload::Spent) {
             StreamingUpload::Handed(upload) => Some(upload),
-            StreamingUpload::None | StreamingUpload::Running | StreamingUpload::Spent => None,
+            StreamingUpload::None | StreamingUpload::Running { .. } | StreamingUpload::Spent => {
+                None
+            }
         }
     }
 

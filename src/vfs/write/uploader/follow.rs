@@ -64,17 +64,17 @@ fn next(shared: &UploaderShared, id: u64) -> StreamingStep {
     let began = Instant::now();
     let mut state = shared.lock();
     state.moved = began;
-    state.sending = false;
+    state.set_sending(false);
     loop {
         if state.upload.id != id || state.upload.spoiled || state.cancelled {
             return StreamingStep::GiveUp;
         }
-        if state.committing {
+        if state.is_committing() {
             return StreamingStep::HandOver;
         }
         if state.ahead() >= PIECE {
             state.upload.taken += PIECE;
-            state.sending = true;
+            state.set_sending(true);
             return StreamingStep::Send(PIECE);
         }
         let Some(left) = PATIENCE.checked_sub(began.elapsed()) else {
@@ -102,7 +102,6 @@ fn give_up(shared: &UploaderShared, id: u64) {
 fn report_end(shared: &UploaderShared, id: u64, say: impl FnOnce(&mut State)) {
     let mut state = shared.lock();
     if state.upload.id == id {
-        state.sending = false;
         say(&mut state);
         shared.changed.notify_all();
     }

@@ -94,10 +94,6 @@ struct UploaderShared {
     changed: Condvar,
 }
 
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "what holds of a commit, of a file and of a thread is independent"
-)]
 struct State {
     /// Number of changes.
     generation: u64,
@@ -106,18 +102,20 @@ struct State {
     sequence: Sequence,
     upload: UploadCursor,
     follower: StreamingUpload,
-    /// Whether a commit is running; there is at most one.
-    committing: bool,
-    /// Whether no program waits for the running commit, so that it can be interrupted.
-    yields: bool,
-    /// Whether the running commit should end.
-    interrupted: bool,
+    commit: CommitState,
     /// Whether the file no longer has a name.
     cancelled: bool,
     /// When an upload last made progress.
     moved: Instant,
-    /// Whether the follower is sending instead of waiting for its writer.
-    sending: bool,
+}
+
+/// The commit of a file; there is at most one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CommitState {
+    Idle,
+    Running(Priority),
+    /// Running in the background, and to end soon without storing anything.
+    Interrupted,
 }
 
 /// What the current upload has read of the spool.
@@ -135,8 +133,8 @@ struct UploadCursor {
 enum StreamingUpload {
     /// None was needed so far.
     None,
-    /// Its thread has the upload.
-    Running,
+    /// Its thread has the upload, and sends instead of waiting for its writer.
+    Running { is_sending: bool },
     /// Its thread has ended and left the upload to the commit that requested it.
     Handed(Box<dyn UploadStream>),
     /// It failed. The next one may start after a commit.
@@ -156,12 +154,9 @@ impl Uploader {
                     sequence: Sequence::default(),
                     upload: UploadCursor::default(),
                     follower: StreamingUpload::None,
-                    committing: false,
-                    yields: false,
-                    interrupted: false,
+                    commit: CommitState::Idle,
                     cancelled: false,
                     moved: Instant::now(),
-                    sending: false,
                 }),
                 changed: Condvar::new(),
             }),
@@ -214,7 +209,9 @@ impl Uploader {
     /// the changes remain.
     pub(crate) fn interrupt(&self) {
         let mut state = self.shared.lock();
-        state.interrupted |= state.committing && state.yields;
+        if state.commit == CommitState::Running(Priority::Background) {
+            state.commit = CommitState::Interrupted;
+        }
     }
 
     /// Whether there are changes to commit.
@@ -226,8 +223,11 @@ impl Uploader {
     /// uploads the whole file.
     pub(crate) fn release_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
-        let is_idle = !state.sending && state.moved.elapsed() >= older_than;
-        if is_idle && matches!(state.follower, StreamingUpload::Running) && !state.committing {
+        let is_waiting = matches!(
+            state.follower,
+            StreamingUpload::Running { is_sending: false }
+        );
+        if is_waiting && state.moved.elapsed() >= older_than && !state.is_committing() {
             state.follower = StreamingUpload::Spent;
             state.next_upload();
             self.shared.changed.notify_all();
@@ -240,25 +240,24 @@ impl Uploader {
         let mut state = self.shared.lock();
         state.cancelled = true;
         self.shared.changed.notify_all();
-        let _ended = self.shared.wait_while(state, |state| state.committing);
+        let _ended = self.shared.wait_while(state, State::is_committing);
     }
 
     /// Aborts an early upload and waits until it is removed from the server. The next commit starts
     /// from the beginning.
     pub(crate) fn end_early_upload(&self) {
-        let runs = |state: &State| matches!(state.follower, StreamingUpload::Running);
         let mut state = self.shared.lock();
-        if runs(&state) && !state.committing {
+        if state.follows() && !state.is_committing() {
             state.upload.spoiled = true;
             self.shared.changed.notify_all();
-            let _ended = self.shared.wait_while(state, runs);
+            let _ended = self.shared.wait_while(state, State::follows);
         }
     }
 
     fn follow(&self, state: &mut State) {
         let id = state.next_upload();
         state.follower = match follow::spawn(&self.shared, id) {
-            Ok(()) => StreamingUpload::Running,
+            Ok(()) => StreamingUpload::Running { is_sending: false },
             Err(error) => {
                 log::warn!("cannot start a thread for an early upload: {error}");
                 StreamingUpload::Spent
@@ -291,7 +290,7 @@ impl UploaderShared {
     /// Wakes the follower if there is something for it to do.
     fn wake_follower(&self, state: &State) {
         let has_work = state.upload.spoiled || state.ahead() >= PIECE;
-        if has_work && matches!(state.follower, StreamingUpload::Running) {
+        if has_work && state.follows() {
             self.changed.notify_all();
         }
     }
@@ -324,9 +323,25 @@ impl State {
         self.generation != self.stored && !self.cancelled
     }
 
+    fn is_committing(&self) -> bool {
+        self.commit != CommitState::Idle
+    }
+
     /// Whether a running commit should end.
     fn is_called_off(&self) -> bool {
-        self.cancelled || self.interrupted
+        self.cancelled || self.commit == CommitState::Interrupted
+    }
+
+    /// Whether the thread of an early upload is running.
+    fn follows(&self) -> bool {
+        matches!(self.follower, StreamingUpload::Running { .. })
+    }
+
+    /// Records whether that thread sends instead of waiting for its writer.
+    fn set_sending(&mut self, now: bool) {
+        if let StreamingUpload::Running { is_sending } = &mut self.follower {
+            *is_sending = now;
+        }
     }
 
     /// Returns the number of bytes that were written in sequence and are not claimed yet.
@@ -356,7 +371,7 @@ impl State {
     fn may_follow(&self) -> bool {
         matches!(self.follower, StreamingUpload::None)
             && self.sequence.end() >= FOLLOW_FROM
-            && !self.committing
+            && !self.is_committing()
             && !self.cancelled
     }
 }

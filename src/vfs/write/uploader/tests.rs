@@ -64,9 +64,7 @@ impl Open {
 
     /// Waits until the follower has claimed what it is going to claim.
     fn rest(&self) {
-        self.wait_until(|state| {
-            state.ahead() < PIECE || !matches!(state.follower, StreamingUpload::Running)
-        });
+        self.wait_until(|state| state.ahead() < PIECE || !state.follows());
     }
 
     fn wait_until(&self, condition: impl Fn(&State) -> bool) {
