@@ -1,21 +1,14 @@
 //! Storing a file on the server: one upload at a time, through the gate.
 
-use std::sync::Arc;
-
-use super::{ALWAYS, Contents, OpenFile, Spooled, State, Wanted};
+use super::{ALWAYS, OpenFile, Spooled, UploadFailure, Wanted};
 use crate::cache::Attributes;
 use crate::ftp::{Precision, RemotePath};
 use crate::guarded::OnDrop;
 use crate::journal::{Before, Pending};
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
+use crate::vfs::write::state::{LateAttributes, RecordFate};
 use crate::vfs::write::uploader::Priority;
-
-/// Attributes that remain to be set after an upload, because they were changed during it.
-struct LateAttributes {
-    modified: Option<i64>,
-    mode: Option<u32>,
-}
 
 impl OpenFile {
     /// Stores what is pending. Returns when the server has acknowledged every byte, or with the
@@ -24,7 +17,7 @@ impl OpenFile {
     /// Returns the attributes of the stored file, or `None` if nothing had to be stored.
     pub(in crate::vfs) fn commit(&self, wanted: Wanted<'_>) -> Result<Option<Attributes>, Errno> {
         let _pass = self.enter(wanted)?;
-        let Contents::Spooled(spooled) = self.contents() else {
+        let Some(spooled) = self.local() else {
             return Ok(None);
         };
         if !self.is_dirty() {
@@ -32,7 +25,7 @@ impl OpenFile {
         }
         let stored = self.store(&spooled, Priority::Foreground);
         if stored.is_err() {
-            self.state().failure_reported = true;
+            self.state().failure = UploadFailure::Reported;
         }
         Ok(stored?)
     }
@@ -46,8 +39,8 @@ impl OpenFile {
         let Ok(_pass) = self.enter(ALWAYS) else {
             return Err(self.stuck());
         };
-        let closed = self.state().closed.clone();
-        closed.map_or(Ok(None), |closed| self.store(&closed.spooled, priority))
+        let sealed = self.sealed();
+        sealed.map_or(Ok(None), |sealed| self.store(&sealed, priority))
     }
 
     fn stuck(&self) -> remote::Error {
@@ -69,11 +62,7 @@ impl OpenFile {
         spooled: &Spooled,
         priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
-        {
-            let mut state = self.state();
-            state.storing = Some(Arc::clone(&spooled.spool));
-            state.late_mode = None;
-        }
+        self.state().contents.upload_begins(spooled);
         let Some(pending) = self.pending_of(spooled) else {
             self.has_not_stored(spooled);
             return Err(nowhere());
@@ -105,15 +94,13 @@ impl OpenFile {
         let target = self.services.inodes.path(self.ino).ok()?;
         let size = spooled.spool.len();
         let state = self.state();
-        let (modified, mode) = match &state.closed {
-            Some(closed) if closed.is_of(spooled) => (closed.modified, closed.mode),
-            _ => (state.modified, state.attributes.mode),
-        };
+        let mode = state.attributes.mode;
+        let attributes = state.contents.attributes_of(spooled, mode);
         Some(Pending {
             target,
             size,
-            mode,
-            modified,
+            mode: attributes.mode,
+            modified: attributes.modified,
             before: state.before,
         })
     }
@@ -123,18 +110,14 @@ impl OpenFile {
     fn on_uploaded(&self, spooled: &Spooled, pending: &Pending, stored: StoredFacts) -> Attributes {
         let mut attributes = {
             let mut state = self.state();
-            state.failure_reported = false;
-            state.failure = None;
-            if state.is_current(spooled) {
+            state.failure = UploadFailure::None;
+            if state.contents.is_visible(spooled) {
                 state.attributes.size = Some(spooled.spool.len());
-                let late_mode = state.late_mode;
                 merge_stored(&mut state.attributes, pending, stored);
-                if late_mode.is_some() {
-                    state.attributes.mode = late_mode;
+                if let Some(mode) = state.contents.late().mode {
+                    state.attributes.mode = Some(mode);
                 }
-                if state.modified == pending.modified {
-                    state.modified = None;
-                }
+                state.contents.sent_modified(pending.modified);
                 state.attributes.clone()
             } else {
                 let mut attributes = state.attributes.clone();
@@ -143,36 +126,19 @@ impl OpenFile {
                 attributes
             }
         };
-        while let Some(late) = self.take_late_attributes(spooled) {
-            self.set_late(&pending.target, &late, stored, &mut attributes);
+        loop {
+            let late = self.state().contents.take_late(spooled);
+            let Some(late) = late else { break };
+            self.set_late(&pending.target, late, stored, &mut attributes);
         }
-        self.clear_pending(spooled, version_after(&attributes, stored));
+        self.record_uploaded(spooled, version_after(&attributes, stored));
         attributes
-    }
-
-    /// Takes the attributes that were changed while `spooled` was uploaded. If there are none, the
-    /// upload is complete.
-    fn take_late_attributes(&self, spooled: &Spooled) -> Option<LateAttributes> {
-        let mut state = self.state();
-        let late = LateAttributes {
-            modified: state.modified.filter(|_| !state.is_dirty()),
-            mode: state.late_mode.take(),
-        };
-        let is_late = late.modified.is_some() || late.mode.is_some();
-        if !state.is_current(spooled) || !is_late {
-            state.storing = None;
-            return None;
-        }
-        if late.modified.is_some() {
-            state.modified = None;
-        }
-        Some(late)
     }
 
     fn set_late(
         &self,
         target: &RemotePath,
-        late: &LateAttributes,
+        late: LateAttributes,
         stored: StoredFacts,
         attributes: &mut Attributes,
     ) {
@@ -199,59 +165,27 @@ impl OpenFile {
         }
     }
 
-    /// Removes the record of `spooled`, which the server has, and of contents closed before it.
-    /// Contents closed after it will replace it.
-    fn clear_pending(&self, spooled: &Spooled, before: Before) {
-        let (earlier, later) = {
+    /// Records that the server has `spooled`, as `before`.
+    fn record_uploaded(&self, spooled: &Spooled, before: Before) {
+        let after = {
             let mut state = self.state();
             state.before = before;
-            match state.closed.take() {
-                None => (None, None),
-                Some(same) if same.is_of(spooled) => {
-                    if spooled.store.is_dirty() {
-                        state.closed = Some(same);
-                        return;
-                    }
-                    (None, None)
-                }
-                Some(other) if state.is_current(spooled) => (Some(other), None),
-                Some(other) => {
-                    state.closed = Some(other.clone());
-                    (None, Some(other))
-                }
-            }
+            state.contents.uploaded(spooled)
         };
-        if let Some(later) = later {
-            self.rerecord(&later.spooled);
+        if let Some(rebased) = after.rebased {
+            self.rerecord(&rebased);
         }
-        for stored in earlier.iter().map(|it| &it.spooled).chain([spooled]) {
-            stored.spool.journal_record().done();
+        for done in after.done {
+            done.spool.journal_record().done();
         }
     }
 
     fn has_not_stored(&self, spooled: &Spooled) {
-        let (waits, is_superseded) = {
-            let mut state = self.state();
-            state.storing = None;
-            let waits = state.closed.as_ref().map(|closed| closed.is_of(spooled));
-            (
-                waits == Some(true),
-                waits == Some(false) && !state.is_current(spooled),
-            )
-        };
-        if is_superseded {
-            spooled.spool.journal_record().done();
-        } else if !waits {
-            spooled.spool.journal_record().abandon();
-        }
-    }
-}
-
-impl State {
-    pub(super) fn is_current(&self, spooled: &Spooled) -> bool {
-        match &self.contents {
-            Contents::Spooled(current) => Arc::ptr_eq(&current.spool, &spooled.spool),
-            Contents::Remote(_) => false,
+        let fate = self.state().contents.upload_failed(spooled);
+        match fate {
+            RecordFate::Kept => {}
+            RecordFate::Removed => spooled.spool.journal_record().done(),
+            RecordFate::Abandoned => spooled.spool.journal_record().abandon(),
         }
     }
 }

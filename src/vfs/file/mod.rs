@@ -30,10 +30,10 @@ use super::errno::Errno;
 use super::local::spool::Spool;
 use super::read::{Bytes, Reader};
 use super::table::ino::Ino;
+use super::write::state::{LocalCopy, Visible, WriteState};
 use super::write::uploader::Uploader;
 use gate::{Gate, Pass, Patience};
 use naming::Naming;
-use pending::PendingUpload;
 use remote_file::FileServices;
 
 /// Whether the calling program still waits for the reply.
@@ -62,11 +62,7 @@ pub(super) struct OpenFile {
 
 #[derive(Debug)]
 struct State {
-    contents: Contents,
-    /// Closed contents that are waiting to be stored: the current ones or an earlier version.
-    closed: Option<PendingUpload>,
-    /// The spool being stored.
-    storing: Option<Arc<Spool>>,
+    contents: WriteState<Arc<Reader>, Spooled>,
     /// The spool being filled from the server.
     filling: Option<Arc<Spool>>,
     /// The attributes that the server reported or this mount set last.
@@ -74,21 +70,17 @@ struct State {
     /// The version that the server has under this name.
     before: Before,
     naming: Naming,
-    /// Whether a program got the error of storing, so that release does not try again.
-    failure_reported: bool,
-    /// Why closed contents could not be stored, until a program gets the error.
-    failure: Option<Errno>,
-    /// Set by utimens while bytes are waiting to be stored; sent to the server with them.
-    modified: Option<i64>,
-    /// Set by chmod during an upload; sent to the server after it.
-    late_mode: Option<u32>,
+    failure: UploadFailure,
 }
 
-/// Where the contents are.
-#[derive(Debug, Clone)]
-enum Contents {
-    Remote(Arc<Reader>),
-    Spooled(Spooled),
+/// Whether the contents could not be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum UploadFailure {
+    None,
+    /// Closed contents could not be stored, and no program knows.
+    Unreported(Errno),
+    /// A program got the error, so that release does not try again.
+    Reported,
 }
 
 /// A spool and its uploader.
@@ -117,7 +109,8 @@ impl OpenFile {
     /// Creates the open file for a file on the server with these attributes.
     pub(super) fn existing(services: &Arc<FileServices>, ino: Ino, attributes: Attributes) -> Self {
         let reader = Arc::new(services.reader(ino, Version::from(&attributes)));
-        Self::new(services, ino, Contents::Remote(reader), attributes, true)
+        let before = before(&attributes);
+        Self::new(services, ino, WriteState::clean(reader), attributes, before)
     }
 
     /// Creates the open file for a new file: empty, and not on the server until it is stored.
@@ -130,36 +123,26 @@ impl OpenFile {
         Ok(Self::new(
             services,
             ino,
-            Contents::Spooled(spooled),
+            WriteState::draft(spooled),
             attributes,
-            false,
+            Before::Absent,
         ))
     }
 
     fn new(
         services: &Arc<FileServices>,
         ino: Ino,
-        contents: Contents,
+        contents: WriteState<Arc<Reader>, Spooled>,
         attributes: Attributes,
-        on_server: bool,
+        before: Before,
     ) -> Self {
-        let before = if on_server {
-            before(&attributes)
-        } else {
-            Before::Absent
-        };
         let state = State {
             before,
             contents,
-            closed: None,
-            storing: None,
             filling: None,
             attributes,
             naming: Naming::Linked,
-            failure_reported: false,
-            failure: None,
-            modified: None,
-            late_mode: None,
+            failure: UploadFailure::None,
         };
         Self {
             ino,
@@ -211,13 +194,14 @@ impl OpenFile {
             return true;
         }
         let version = Version::from(attributes);
-        if !state.contents.has_changed() && Version::from(&state.attributes).agrees(&version) {
+        if !state.has_changed() && Version::from(&state.attributes).agrees(&version) {
             return true;
         }
         if !self.has_writers() {
             return false;
         }
-        state.contents = Contents::Remote(Arc::new(self.services.reader(self.ino, version)));
+        let reader = Arc::new(self.services.reader(self.ino, version));
+        state.contents.read_by(reader);
         state.before = before(attributes);
         state.attributes = attributes.clone();
         true
@@ -225,17 +209,14 @@ impl OpenFile {
 
     /// Whether the server was found to have another version while this one was read.
     pub(super) fn has_changed(&self) -> bool {
-        self.state().contents.has_changed()
+        self.state().has_changed()
     }
 
     /// Returns the size of the file if reading has just revealed that the server listed a wrong
     /// one.
     pub(super) fn take_corrected_size(&self) -> Option<u64> {
         let mut state = self.state();
-        let Contents::Remote(reader) = &state.contents else {
-            return None;
-        };
-        let size = reader.corrected_size();
+        let size = state.contents.reader()?.corrected_size();
         if size.is_none() || state.attributes.size == size {
             return None;
         }
@@ -247,16 +228,13 @@ impl OpenFile {
     /// Returns the attributes to show, if they are newer than the server's.
     pub(super) fn attributes(&self) -> Option<Attributes> {
         let state = self.state();
-        match &state.contents {
-            Contents::Remote(_) if state.naming.is_unlinked() => Some(state.attributes.clone()),
-            Contents::Remote(_) => None,
-            Contents::Spooled(spooled) => {
-                let size = Some(spooled.spool.len());
-                Some(Attributes {
-                    size,
-                    ..state.attributes.clone()
-                })
-            }
+        let attributes = state.attributes.clone();
+        match state.contents.local() {
+            Some(spooled) => Some(Attributes {
+                size: Some(spooled.spool.len()),
+                ..attributes
+            }),
+            None => state.naming.is_unlinked().then_some(attributes),
         }
     }
 
@@ -289,14 +267,14 @@ impl OpenFile {
     /// Whether changes were not stored and no program knows of a failure. Checked at the last
     /// release.
     pub(super) fn needs_store(&self) -> bool {
-        self.is_dirty() && !self.state().failure_reported
+        self.is_dirty() && self.state().failure != UploadFailure::Reported
     }
 
     /// Returns up to `length` bytes from `offset` if they are available without waiting.
     pub(super) fn try_read(&self, offset: u64, length: usize) -> Option<Result<Bytes, Errno>> {
-        match self.contents() {
-            Contents::Remote(reader) => Some(Ok(reader.try_read(offset, length)?)),
-            Contents::Spooled(spooled) => Some(read_spool(&spooled.spool, offset, length)),
+        match self.visible() {
+            Visible::Remote(reader) => Some(Ok(reader.try_read(offset, length)?)),
+            Visible::Local(spooled) => Some(read_spool(&spooled.spool, offset, length)),
         }
     }
 
@@ -308,9 +286,9 @@ impl OpenFile {
         length: usize,
         wanted: &dyn Fn() -> bool,
     ) -> Result<Bytes, Errno> {
-        match self.contents() {
-            Contents::Remote(reader) => Ok(reader.read_while(offset, length, wanted)?),
-            Contents::Spooled(spooled) => read_spool(&spooled.spool, offset, length),
+        match self.visible() {
+            Visible::Remote(reader) => Ok(reader.read_while(offset, length, wanted)?),
+            Visible::Local(spooled) => read_spool(&spooled.spool, offset, length),
         }
     }
 
@@ -333,7 +311,7 @@ impl OpenFile {
     /// Like [`OpenFile::write`], if that needs no other spool and no waiting.
     pub(super) fn try_write(&self, position: Position, data: &[u8]) -> Option<Result<(), Errno>> {
         let _together = self.changing.try_read().ok()?;
-        let changeable = self.state().changeable();
+        let changeable = self.state().contents.changeable().cloned();
         let written = self.put(&changeable?, position, data);
         if written.is_ok() {
             self.touch();
@@ -370,23 +348,22 @@ impl OpenFile {
 
     /// Returns a number that changes while the file is fetched or stored.
     fn progress(&self) -> u64 {
-        let (contents, closed, filling) = {
+        let (local, sealed, filling) = {
             let state = self.state();
-            let closed = state.closed.as_ref().map(|it| it.spooled.clone());
-            (state.contents.clone(), closed, state.filling.clone())
+            let sealed = state.contents.sealed().map(|it| it.copy.clone());
+            let local = state.contents.local().cloned();
+            (local, sealed, state.filling.clone())
         };
-        let stored = match contents {
-            Contents::Remote(_) => 0,
-            Contents::Spooled(spooled) => spooled.store.progress(),
-        };
-        let closed = closed.map_or(0, |spooled| spooled.store.progress());
+        let progress = |copy: Option<Spooled>| copy.map_or(0, |copy| copy.store.progress());
         let filled = filling.map_or(0, |spool| spool.len());
-        stored.wrapping_add(closed).wrapping_add(filled)
+        progress(local)
+            .wrapping_add(progress(sealed))
+            .wrapping_add(filled)
     }
 
     /// Aborts an early upload before its directory is renamed.
     pub(super) fn end_early_upload(&self, _pass: &Pass<'_>) {
-        if let Contents::Spooled(spooled) = self.contents() {
+        if let Some(spooled) = self.local() {
             spooled.store.end_early_upload();
         }
     }
@@ -399,12 +376,12 @@ impl OpenFile {
     /// Returns the connections of transfers that were idle for `transfers`, and discards bytes that
     /// were not read for `bytes`.
     pub(super) fn release_idle(&self, transfers: Duration, bytes: Duration) {
-        match self.contents() {
-            Contents::Remote(reader) => {
+        match self.visible() {
+            Visible::Remote(reader) => {
                 reader.release_idle(transfers);
                 reader.forget_idle(bytes);
             }
-            Contents::Spooled(spooled) => spooled.store.release_idle(transfers),
+            Visible::Local(spooled) => spooled.store.release_idle(transfers),
         }
     }
 
@@ -415,7 +392,7 @@ impl OpenFile {
         if !state.takes_attributes() {
             return false;
         }
-        state.modified = Some(seconds);
+        state.contents.set_late_modified(Some(seconds));
         state.attributes.modified = Some((seconds, Precision::Second));
         drop(state);
         self.record_attributes();
@@ -430,9 +407,7 @@ impl OpenFile {
             return false;
         }
         state.attributes.mode = Some(mode);
-        if state.storing.is_some() {
-            state.late_mode = Some(mode);
-        }
+        state.contents.set_late_mode(mode);
         drop(state);
         self.record_attributes();
         true
@@ -450,7 +425,7 @@ impl OpenFile {
         loop {
             self.make_changeable(needed, wanted)?;
             let _together = self.changing.read().unwrap_or_else(PoisonError::into_inner);
-            let changeable = self.state().changeable();
+            let changeable = self.state().contents.changeable().cloned();
             if let Some(spooled) = changeable {
                 change(&spooled)?;
                 self.touch();
@@ -472,10 +447,10 @@ impl OpenFile {
     fn make_changeable(&self, needed: Needed, wanted: Wanted<'_>) -> Result<(), Errno> {
         let (is_closed, is_spooled) = {
             let state = self.state();
-            (state.is_pending_current(), state.is_spooled())
+            (state.contents.is_sealed(), state.is_spooled())
         };
         match (is_closed, is_spooled, needed) {
-            (true, _, _) => self.detach_pending(needed),
+            (true, _, _) => self.begin_draft(needed),
             (false, true, Needed::All) => Ok(()),
             (false, _, Needed::All) => {
                 let _pass = self.enter(wanted)?;
@@ -495,7 +470,7 @@ impl OpenFile {
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
         fill::fill(&spooled.spool, &self.services.source(self.ino), version)?;
-        self.state().contents = Contents::Spooled(spooled);
+        self.state().contents.begin_draft(spooled);
         Ok(())
     }
 
@@ -505,7 +480,7 @@ impl OpenFile {
         let _pass = self.enter(wanted)?;
         if !self.is_spooled() {
             let spooled = empty_spool(&self.services, self.ino)?;
-            self.state().contents = Contents::Spooled(spooled);
+            self.state().contents.begin_draft(spooled);
         }
         Ok(())
     }
@@ -513,13 +488,24 @@ impl OpenFile {
     fn touch(&self) {
         let now = to_seconds(SystemTime::now());
         let mut state = self.state();
-        state.modified = None;
+        state.contents.set_late_modified(None);
         state.attributes.modified = Some((now, Precision::Second));
-        state.failure_reported = false;
+        if state.failure == UploadFailure::Reported {
+            state.failure = UploadFailure::None;
+        }
     }
 
-    fn contents(&self) -> Contents {
-        self.state().contents.clone()
+    /// Returns the contents that programs see.
+    fn visible(&self) -> Visible<Arc<Reader>, Spooled> {
+        match self.state().contents.visible() {
+            Visible::Remote(reader) => Visible::Remote(Arc::clone(reader)),
+            Visible::Local(spooled) => Visible::Local(spooled.clone()),
+        }
+    }
+
+    /// Returns the spool that programs see, if there is one.
+    fn local(&self) -> Option<Spooled> {
+        self.state().contents.local().cloned()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -530,29 +516,36 @@ impl OpenFile {
 
 impl State {
     fn is_spooled(&self) -> bool {
-        matches!(self.contents, Contents::Spooled(_))
+        self.contents.local().is_some()
     }
 
     fn is_dirty(&self) -> bool {
-        match &self.contents {
-            Contents::Remote(_) => false,
-            Contents::Spooled(spooled) => !self.naming.is_unlinked() && spooled.store.is_dirty(),
-        }
+        !self.naming.is_unlinked() && self.contents.is_dirty()
     }
 
     /// Whether new attributes are recorded, to be sent with bytes that are waiting.
     fn takes_attributes(&self) -> bool {
-        self.naming.is_unlinked() || self.storing.is_some() || self.is_dirty()
+        self.naming.is_unlinked() || self.contents.has_upload() || self.is_dirty()
+    }
+
+    /// Whether the contents may be a mixture of two versions.
+    fn has_changed(&self) -> bool {
+        let reader = self.contents.reader();
+        reader.is_some_and(|reader| reader.has_changed())
     }
 }
 
-impl Contents {
-    /// Whether the contents may be a mixture of two versions.
-    fn has_changed(&self) -> bool {
-        match self {
-            Self::Remote(reader) => reader.has_changed(),
-            Self::Spooled(_) => false,
-        }
+impl LocalCopy for Spooled {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spool, &other.spool)
+    }
+
+    fn generation(&self) -> u64 {
+        self.store.generation()
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.store.is_dirty()
     }
 }
 

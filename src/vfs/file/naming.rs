@@ -3,8 +3,8 @@
 
 use std::mem;
 
+use super::OpenFile;
 use super::gate::Pass;
-use super::{Contents, OpenFile};
 use crate::journal::Before;
 use crate::remote::HiddenFile;
 use crate::vfs::errno::Errno;
@@ -81,17 +81,17 @@ impl OpenFile {
     }
 
     fn lose_name(&self, naming: Naming) {
-        let (closed, contents) = {
+        let (sealed, local) = {
             let mut state = self.state();
             state.naming = naming;
             state.before = Before::Absent;
-            (state.closed.take(), state.contents.clone())
+            (state.contents.unseal(), state.contents.local().cloned())
         };
-        if let Some(closed) = closed {
-            closed.spooled.spool.journal_record().done();
+        if let Some(sealed) = sealed {
+            sealed.spool.journal_record().done();
         }
-        if let Contents::Spooled(spooled) = contents {
-            spooled.store.cancel();
+        if let Some(local) = local {
+            local.store.cancel();
         }
     }
 }

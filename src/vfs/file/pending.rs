@@ -2,34 +2,16 @@
 //! local disk, stay unchanged while newer contents are written, and are stored in the background.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use super::gate::Pass;
-use super::{ALWAYS, Contents, Needed, OpenFile, Spooled, State, empty_spool};
+use super::{ALWAYS, Needed, OpenFile, Spooled, UploadFailure, empty_spool};
 use crate::journal::Pending;
 use crate::vfs::errno::Errno;
+use crate::vfs::write::state::{SealOutcome, Sealed};
 
 /// Bytes copied at a time.
 const COPIED: usize = 1 << 20;
-
-/// The most recently closed contents.
-#[derive(Debug, Clone)]
-pub(super) struct PendingUpload {
-    pub(super) spooled: Spooled,
-    /// Generation of the spool up to which they are closed.
-    generation: u64,
-    /// Modification time to set.
-    pub(super) modified: Option<i64>,
-    /// Mode to set.
-    pub(super) mode: Option<u32>,
-}
-
-impl PendingUpload {
-    /// Whether these contents are in this spool.
-    pub(super) fn is_of(&self, spooled: &Spooled) -> bool {
-        Arc::ptr_eq(&self.spooled.spool, &spooled.spool)
-    }
-}
 
 impl OpenFile {
     /// Persists the current contents. On success, they are on the local disk, and the next mount
@@ -47,7 +29,7 @@ impl OpenFile {
                 return Ok(false);
             };
             spooled.spool.journal_record().persist(&noted)?;
-            if !self.set_pending(&spooled, generation, &noted) {
+            if !self.seal(&spooled, generation, &noted) {
                 spooled.spool.journal_record().done();
                 return Ok(false);
             }
@@ -63,70 +45,70 @@ impl OpenFile {
 
     /// Whether closed contents are waiting to be stored.
     pub(in crate::vfs) fn has_pending(&self) -> bool {
-        self.state().closed.is_some()
+        self.state().contents.sealed().is_some()
     }
 
     /// Whether closing the file requires no work: everything written is already persisted, and
     /// there is no failure to report.
     pub(in crate::vfs) fn is_persisted(&self) -> bool {
         let state = self.state();
-        state.failure.is_none() && state.is_all_pending()
+        let is_reported = !matches!(state.failure, UploadFailure::Unreported(_));
+        is_reported && state.contents.is_all_sealed()
     }
 
     /// Returns the number of closed bytes that are waiting to be stored.
     pub(in crate::vfs) fn pending_bytes(&self) -> u64 {
-        let state = self.state();
-        state
-            .closed
-            .as_ref()
-            .map_or(0, |closed| closed.spooled.spool.len())
+        self.sealed().map_or(0, |sealed| sealed.spool.len())
     }
 
     /// Records that closed contents could not be stored. The next open or close of the file reports
     /// it.
     pub(in crate::vfs) fn set_failure(&self, errno: Errno) {
-        self.state().failure = Some(errno);
+        self.state().failure = UploadFailure::Unreported(errno);
     }
 
     /// Returns why closed contents could not be stored; only once.
     pub(in crate::vfs) fn take_failure(&self) -> Option<Errno> {
-        self.state().failure.take()
+        let mut state = self.state();
+        let UploadFailure::Unreported(errno) = state.failure else {
+            return None;
+        };
+        state.failure = UploadFailure::None;
+        Some(errno)
     }
 
     /// Interrupts a background upload, which would store outdated contents or use an old name.
     pub(in crate::vfs) fn interrupt_upload(&self) {
-        let closed = self.state().closed.clone();
-        if let Some(closed) = closed {
-            closed.spooled.store.interrupt();
+        if let Some(sealed) = self.sealed() {
+            sealed.store.interrupt();
         }
     }
 
     /// Records the new name of pending contents after a rename, so that the next mount stores them
     /// under it.
     pub(in crate::vfs) fn record_new_path(&self, _pass: &Pass<'_>) {
-        let closed = self.state().closed.clone();
-        if let Some(closed) = closed {
-            self.rerecord(&closed.spooled);
+        if let Some(sealed) = self.sealed() {
+            self.rerecord(&sealed);
         }
     }
 
     /// Waits for a running upload, then discards everything that was not closed. Returns whether
     /// there was anything.
     pub(in crate::vfs) fn discard_unclosed(&self) -> bool {
-        if self.state().is_all_pending() {
+        if self.state().contents.is_all_sealed() {
             return false;
         }
         let Ok(pass) = self.enter(ALWAYS) else {
             return self.is_dirty();
         };
-        if self.state().is_all_pending() {
+        if self.state().contents.is_all_sealed() {
             return false;
         }
         let left = self.is_dirty();
         if !self.has_pending() {
             self.unlink(&pass);
         }
-        if let Contents::Spooled(spooled) = self.contents() {
+        if let Some(spooled) = self.local() {
             spooled.store.cancel();
             spooled.store.end_early_upload();
         }
@@ -148,41 +130,39 @@ impl OpenFile {
 
     /// Records attributes that were set while the contents are pending.
     pub(super) fn record_attributes(&self) {
-        let closed = {
+        let sealed = {
             let mut state = self.state();
-            if !state.is_pending_current() {
-                return;
-            }
-            let (modified, mode) = (state.modified, state.attributes.mode);
-            let Some(closed) = &mut state.closed else {
+            let modified = state.contents.late().modified;
+            let mode = state.attributes.mode;
+            let Some(sealed) = state.contents.visible_sealed() else {
                 return;
             };
-            closed.modified = modified.or(closed.modified);
-            closed.mode = mode;
-            closed.clone()
+            sealed.modified = modified.or(sealed.modified);
+            sealed.mode = mode;
+            sealed.copy.clone()
         };
-        if let Some(pending) = self.pending_of(&closed.spooled) {
-            closed.spooled.spool.journal_record().pending(&pending);
+        if let Some(pending) = self.pending_of(&sealed) {
+            sealed.spool.journal_record().pending(&pending);
         }
     }
 
-    /// Replaces a pending spool with a new one that has as much of it as `needed`.
-    pub(super) fn detach_pending(&self, needed: Needed) -> Result<(), Errno> {
+    /// Begins a new spool after the contents were closed, with as much of them as `needed`.
+    pub(super) fn begin_draft(&self, needed: Needed) -> Result<(), Errno> {
         let _alone = self
             .changing
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let Contents::Spooled(old) = self.contents() else {
-            return Ok(());
-        };
-        if !self.state().is_pending_current() {
-            return Ok(());
-        }
+        let old = self
+            .state()
+            .contents
+            .visible_sealed()
+            .map(|it| it.copy.clone());
+        let Some(old) = old else { return Ok(()) };
         let new = empty_spool(&self.services, self.ino)?;
         if needed == Needed::All {
             copy(&old, &new)?;
         }
-        self.state().contents = Contents::Spooled(new);
+        self.state().contents.begin_draft(new);
         Ok(())
     }
 
@@ -190,12 +170,16 @@ impl OpenFile {
     /// has to be stored.
     fn unpersisted(&self) -> Option<Spooled> {
         let state = self.state();
-        match &state.contents {
-            Contents::Spooled(spooled) if state.is_dirty() && !state.is_all_pending() => {
-                Some(spooled.clone())
-            }
-            _ => None,
+        if !state.is_dirty() || state.contents.is_all_sealed() {
+            return None;
         }
+        state.contents.local().cloned()
+    }
+
+    /// Returns the spool of the most recently closed contents that wait for their upload.
+    pub(super) fn sealed(&self) -> Option<Spooled> {
+        let state = self.state();
+        state.contents.sealed().map(|sealed| sealed.copy.clone())
     }
 
     /// Returns the journal record for `spooled`, with the time of its last change: the server's
@@ -207,60 +191,32 @@ impl OpenFile {
         Some(pending)
     }
 
-    /// Makes `spooled` the pending contents instead of earlier ones. Returns false if it need not
-    /// be stored.
-    fn set_pending(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
-        let closed = PendingUpload {
-            spooled: spooled.clone(),
+    /// Seals `spooled`, which replaces contents closed earlier. Returns false if it need not be
+    /// stored any more.
+    fn seal(&self, spooled: &Spooled, generation: u64, noted: &Pending) -> bool {
+        let sealed = Sealed {
+            copy: spooled.clone(),
             generation,
             modified: noted.modified,
             mode: noted.mode,
         };
-        let superseded = {
+        let outcome = {
             let mut state = self.state();
             if state.naming.is_unlinked() || !spooled.store.is_dirty() {
                 return false;
             }
-            state.failure = None;
-            let before = state.closed.replace(closed);
-            // Contents that are being stored are remembered until that ends.
-            before.filter(|before| !before.is_of(spooled) && !state.is_stored_now(&before.spooled))
+            state.failure = UploadFailure::None;
+            state.contents.seal(sealed)
         };
-        if let Some(superseded) = superseded {
-            superseded.spooled.spool.journal_record().done();
+        match outcome {
+            SealOutcome::Sealed(obsolete) => {
+                if let Some(obsolete) = obsolete {
+                    obsolete.spool.journal_record().done();
+                }
+                true
+            }
+            SealOutcome::Obsolete => false,
         }
-        true
-    }
-}
-
-impl State {
-    /// Whether the current contents are the pending ones, which must not be changed.
-    pub(super) fn is_pending_current(&self) -> bool {
-        self.closed
-            .as_ref()
-            .is_some_and(|closed| self.is_current(&closed.spooled))
-    }
-
-    /// Returns the spool that may be changed.
-    pub(super) fn changeable(&self) -> Option<Spooled> {
-        match &self.contents {
-            Contents::Spooled(spooled) if !self.is_pending_current() => Some(spooled.clone()),
-            _ => None,
-        }
-    }
-
-    /// Whether everything written is pending.
-    fn is_all_pending(&self) -> bool {
-        self.closed.as_ref().is_some_and(|closed| {
-            self.is_current(&closed.spooled)
-                && closed.generation == closed.spooled.store.generation()
-        })
-    }
-
-    fn is_stored_now(&self, spooled: &Spooled) -> bool {
-        self.storing
-            .as_ref()
-            .is_some_and(|storing| Arc::ptr_eq(storing, &spooled.spool))
     }
 }
 
