@@ -19,6 +19,7 @@ use crate::ftp::{
     Capability, ConnectOptions, Error, Finding, Kind, ListWith, RemotePath, ServerProfile, Session,
     UnusedLine,
 };
+use crate::mount::advice::explained;
 
 /// Number of round trips that are measured; the fastest one counts.
 const ROUND_TRIPS: usize = 5;
@@ -39,7 +40,7 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
         connect.profile.remember(ProfileRecord::parse(&text));
     }
 
-    let mut session = Session::connect(&connect)?;
+    let mut session = Session::connect(&connect).map_err(|error| explained(&error))?;
     let home = session.identify()?;
     let directory = source.path.resolve(&home)?;
     let round_trip = round_trip(&mut session)?;

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::config::Settings;
+use crate::ftp::tls::ConfigError;
 use crate::ftp::tls::Identity;
 use crate::ftp::{Tls, TlsConfig, TlsOptions, Trust};
 use crate::source::{DEFAULT_PORT, IMPLICIT_TLS_PORT, Scheme, Source};
@@ -33,9 +34,15 @@ pub(super) fn tls(source: &Source, options: &Settings) -> Result<Tls, Failure> {
             };
         }
     };
-    let config = TlsConfig::load(&TlsOptions {
+    let wanted = TlsOptions {
         trust: trust(options)?,
         identity: identity(options)?,
+    };
+    let config = TlsConfig::load(&wanted).map_err(|error| match error {
+        ConfigError::NoRoots => format!(
+            "{error}; name one with -o cafile=FILE, or pin the server's certificate with -o fingerprint=sha256:HEX"
+        ),
+        other => other.to_string(),
     })?;
     Ok(if is_implicit {
         Tls::Implicit(config)

@@ -2,6 +2,7 @@
 //!
 //! This module does not know what reads and writes do.
 
+pub(crate) mod advice;
 mod fusermount;
 mod kernel;
 mod mountinfo;
@@ -81,7 +82,7 @@ pub(crate) enum Error {
     )]
     NoState,
     /// No session with the server could be opened.
-    #[error("{}", login_hint(.0))]
+    #[error("{}", advice::explained(.0))]
     Connect(#[from] ftp::Error),
     /// The server did not report on the directory.
     #[error(transparent)]
@@ -422,12 +423,5 @@ fn open_socket(
             info!("ftpfs status will not find this mount: {error}");
             None
         }
-    }
-}
-
-fn login_hint(error: &ftp::Error) -> String {
-    match error {
-        ftp::Error::Login(_) => format!("{error} (wrong user or password?)"),
-        other => other.to_string(),
     }
 }

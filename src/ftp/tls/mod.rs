@@ -112,7 +112,7 @@ pub enum ConfigError {
     BadKey(PathBuf, String),
     /// The system has no trusted root certificates.
     #[error(
-        "this system has no trusted root certificates (the package is usually called ca-certificates); name one with -o cafile=FILE or pin the server's with -o fingerprint=sha256:HEX"
+        "this system has no trusted root certificates (the package is usually called ca-certificates)"
     )]
     NoRoots,
     /// An error of rustls.

@@ -310,20 +310,10 @@ fn in_words(error: &rustls::Error, leaf: &[u8], host: &ServerName<'_>) -> String
 }
 
 fn distrusted(rule: &Rule, reason: String, leaf: &[u8]) -> rustls::Error {
-    let certificate = Certificate::read(leaf);
-    let fingerprint = certificate.fingerprint;
-    let advice = match rule {
-        Rule::Pin(_) => {
-            format!("if the server has changed it, -o fingerprint={fingerprint} trusts the new one")
-        }
-        Rule::Chain { .. } | Rule::Anyone => format!(
-            "if this is your server's, -o fingerprint={fingerprint} trusts it, and so does -o cafile=FILE with it or its issuer's in FILE, while its name and dates are right"
-        ),
-    };
     let distrust = Distrust {
         reason,
-        certificate,
-        advice,
+        certificate: Certificate::read(leaf),
+        is_other_pinned: matches!(rule, Rule::Pin(_)),
     };
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(distrust))))
 }
