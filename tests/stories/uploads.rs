@@ -386,7 +386,13 @@ stories! {
             wait_for(RETURN, || has_begun() || copy.0.try_wait().unwrap().is_some());
             server.kill();
             server.start_again();
-            copy.outcome().unwrap();
+            if let Err(words) = copy.outcome() {
+                assert!(words.contains("No route to host"), "{words}");
+                assert_eq!(fs::read(&on_server).unwrap(), b"old");
+                // A server refuses connections until it has started.
+                let copied = || Copy::start(local.path(), &mount.join("file")).outcome().is_ok();
+                assert!(wait_for(RETURN, copied));
+            }
             assert!(fs::read(&on_server).unwrap() == content);
             fs::write(&on_server, "old").unwrap();
         }
