@@ -302,21 +302,3 @@ pub enum ProxyProblem {
     #[error("does not accept {0}")]
     Unsendable(&'static str),
 }
-
-impl ProxyProblem {
-    /// Whether a later attempt may succeed.
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Unreachable(_)
-            | Self::Slow
-            | Self::Broken(_)
-            | Self::Closed
-            | Self::Refused { .. } => true,
-            Self::Unknown(_)
-            | Self::Foreign(_)
-            | Self::WantsLogin
-            | Self::LoginRefused
-            | Self::Unsendable(_) => false,
-        }
-    }
-}

@@ -60,6 +60,7 @@ mod tests;
 mod text;
 pub(crate) mod time;
 pub mod tls;
+mod transience;
 
 pub use bind::{Bind, LocalOptions};
 pub use counts::CommandCounts;
@@ -84,3 +85,4 @@ pub use session::set_facts::Setting;
 pub use session::transfer::{Download, Interrupter, Upload};
 pub use session::{Failed, Session, probe};
 pub use tls::{Tls, TlsConfig, TlsOptions, Trust};
+pub use transience::Transience;

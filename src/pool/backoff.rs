@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ftp::{Error, ProxyProblem};
+use crate::ftp::{Error, ProxyProblem, Transience};
 
 /// Pause after the first failure to reach the server.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -60,15 +60,18 @@ impl Backoff {
         if now >= failing.until {
             return DialAdvice::Dial;
         }
-        let may_recover = match *failing.error {
+        let may_recover = match failing.error.transience() {
+            _ if established > 0 => true,
             // The server may have room at any time.
-            Error::TooManySessions(_) => true,
+            _ if matches!(*failing.error, Error::TooManySessions(_)) => true,
             // Another attempt does not change the password or the certificate.
-            Error::Certificate(_) | Error::TlsRefused { .. } | Error::TlsDemanded { .. } => {
-                established > 0
-            }
-            _ if is_about_a_password(&failing.error) => established > 0,
-            _ => failing.count <= PATIENT_FAILURES || established > 0,
+            Transience::Person => false,
+            Transience::Broken
+            | Transience::Silent
+            | Transience::Transfer
+            | Transience::Method
+            | Transience::Later
+            | Transience::Permanent => failing.count <= PATIENT_FAILURES,
         };
         if may_recover {
             DialAdvice::WaitUntil(failing.until)

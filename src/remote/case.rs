@@ -3,7 +3,8 @@
 use super::error::{ErrorContext, Operation, meaning, refusal};
 use super::listing::list_all;
 use super::rename::move_path;
-use super::retry::{Exchange, is_lost};
+use super::retry::Exchange;
+use super::transience::is_lost;
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{Capability, Finding, Kind, RemotePath};
 use crate::pool;

@@ -61,6 +61,7 @@ fn may_mean_not_empty(kind: ErrorKind) -> bool {
             | ErrorKind::AlreadyExists
             | ErrorKind::Busy
             | ErrorKind::InvalidName
+            | ErrorKind::TryLater
             | ErrorKind::Other
     )
 }
@@ -249,7 +250,10 @@ fn is_there(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) -> 
 
 /// Whether the refusal to set an attribute may come from a server that sets it for no file.
 fn is_about_the_way(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::PermissionDenied | ErrorKind::Other)
+    matches!(
+        kind,
+        ErrorKind::PermissionDenied | ErrorKind::TryLater | ErrorKind::Other
+    )
 }
 
 /// Whether the server did not understand this argument (501). Another command may work, and this

@@ -5,7 +5,9 @@ use std::fmt;
 
 use super::error_kind::ErrorKind;
 use super::reply_text;
-use crate::ftp::{self, Capability, PathError, ProxyProblem, RemotePath, Reply, ServerProfile};
+use crate::ftp::{
+    self, Capability, PathError, ProxyProblem, RemotePath, Reply, ServerProfile, Transience,
+};
 use crate::pool;
 
 /// A failed operation on a path.
@@ -96,14 +98,10 @@ pub(super) fn is_unsupported(fault: &pool::Error) -> bool {
     refusal(fault).is_some_and(|reply| reply.code().means_unsupported())
 }
 
-/// Whether the refusal may be temporary: a 4xx (RFC 959 §4.2.1) whose text gives no permanent
-/// reason.
+/// Whether the server refused, and may not refuse later.
 pub(super) fn is_passing(fault: &pool::Error, path: &RemotePath) -> bool {
-    refusal(fault).is_some_and(|reply| (400..500).contains(&reply.code().0))
-        && matches!(
-            meaning(fault, path),
-            None | Some(ErrorKind::Other | ErrorKind::Busy)
-        )
+    let is_later = |kind: ErrorKind| kind.transience() == Transience::Later;
+    refusal(fault).is_some() && meaning(fault, path).is_some_and(is_later)
 }
 
 /// Returns the meaning of `fault` for an operation on `path`, or `None` if the server refused
@@ -111,8 +109,8 @@ pub(super) fn is_passing(fault: &pool::Error, path: &RemotePath) -> bool {
 pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKind> {
     match fault {
         pool::Error::Session(error) => session_meaning(error, path),
-        pool::Error::Exhausted(_) => Some(ErrorKind::TimedOut),
-        pool::Error::Closed => Some(ErrorKind::ConnectionLost),
+        pool::Error::Exhausted(_) => Some(ErrorKind::NoConnection),
+        pool::Error::Closed => Some(ErrorKind::Unreachable),
     }
 }
 
@@ -125,13 +123,23 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
             problem: ProxyProblem::Slow,
             ..
         } => ErrorKind::TimedOut,
+        ftp::Error::Login(_)
+        | ftp::Error::Proxy {
+            problem: ProxyProblem::WantsLogin | ProxyProblem::LoginRefused,
+            ..
+        } => ErrorKind::LoginRefused,
+        ftp::Error::ActiveByProxy
+        | ftp::Error::Proxy {
+            problem: ProxyProblem::Unsendable(_),
+            ..
+        } => ErrorKind::Unsupported,
         ftp::Error::Resolve { .. }
         | ftp::Error::Connect { .. }
         | ftp::Error::Proxy { .. }
-        | ftp::Error::ActiveByProxy
         | ftp::Error::TooManySessions(_) => ErrorKind::Unreachable,
-        ftp::Error::Io { .. } | ftp::Error::Closed(_) => ErrorKind::ConnectionLost,
-        ftp::Error::Login(_) => ErrorKind::LoginRefused,
+        ftp::Error::Io { .. } | ftp::Error::Closed(_) | ftp::Error::OutOfStep(_) => {
+            ErrorKind::ConnectionLost
+        }
         ftp::Error::TlsRefused { .. }
         | ftp::Error::TlsDemanded { .. }
         | ftp::Error::PlaintextInjected
@@ -140,7 +148,6 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         | ftp::Error::NotTls => ErrorKind::NotSecure,
         ftp::Error::NoCloseNotify => ErrorKind::Truncated,
         ftp::Error::NoTransfer { .. }
-        | ftp::Error::OutOfStep(_)
         | ftp::Error::ListingTooLarge(_)
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
@@ -172,6 +179,7 @@ pub(super) fn reply_meaning(reply: &Reply, path: &RemotePath) -> Option<ErrorKin
         501 => said().or(Some(ErrorKind::InvalidName)),
         521 | 522 | 534 | 536 => Some(ErrorKind::Protocol),
         550 | 553 => said(),
+        400..=499 => said().or(Some(ErrorKind::TryLater)),
         _ => said().or(Some(ErrorKind::Other)),
     }
 }
@@ -227,7 +235,8 @@ mod tests {
                 "Rename/move failure: Directory not empty",
                 Some(ErrorKind::NotEmpty),
             ),
-            (451, "Local error in processing", Some(ErrorKind::Other)),
+            (451, "Local error in processing", Some(ErrorKind::TryLater)),
+            (504, "Not for that parameter", Some(ErrorKind::Unsupported)),
             (452, "Error writing file", Some(ErrorKind::NoSpace)),
             (
                 552,

@@ -37,6 +37,8 @@ pub enum ErrorKind {
     TimedOut,
     /// No route, unknown host, or connection refused.
     Unreachable,
+    /// No session became free within the lease timeout.
+    NoConnection,
     /// The connection was lost, and retrying did not help.
     ConnectionLost,
     /// The file is no longer the version that was opened.
@@ -51,28 +53,8 @@ pub enum ErrorKind {
     OtherWay,
     /// A local file (the spool) could not be read.
     Local,
+    /// Any other refusal that is temporary by its code (4yz, RFC 959 §4.2.1).
+    TryLater,
     /// Any other refusal.
     Other,
-}
-
-impl ErrorKind {
-    /// Whether the connection failed, so that another connection may succeed.
-    pub fn is_the_connection(self) -> bool {
-        matches!(self, Self::ConnectionLost | Self::TimedOut)
-    }
-
-    /// Whether the same operation may succeed later.
-    pub fn may_pass(self) -> bool {
-        self.is_the_connection()
-            || matches!(
-                self,
-                Self::Unreachable
-                    | Self::LoginRefused
-                    | Self::NotSecure
-                    | Self::Busy
-                    | Self::NoSpace
-                    | Self::QuotaExceeded
-                    | Self::Truncated
-            )
-    }
 }

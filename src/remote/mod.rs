@@ -38,6 +38,7 @@ mod stat;
 mod stat_listing;
 mod steps;
 mod temporary;
+mod transience;
 mod upload;
 mod upload_start;
 mod version;
@@ -65,6 +66,7 @@ pub(crate) use hidden::HiddenFile;
 pub(crate) use incomplete::IncompleteListings;
 pub use links::Links;
 pub(crate) use orphan::Leftover;
+pub(crate) use transience::Attempts;
 pub(crate) use upload::RemoteUpload;
 pub use version::Version;
 

@@ -7,8 +7,9 @@ use super::error::{ErrorContext, Operation, refusal};
 use super::listing::list_all;
 use super::name_kind::{self, NameKind, kinds, trial_name};
 use super::resumable_upload::ResumableUpload;
-use super::retry::{Exchange, is_lost};
+use super::retry::Exchange;
 use super::temporary::is_temporary;
+use super::transience::is_lost;
 use super::{Error, ErrorKind, Remote, change};
 use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath, Session};
 use crate::pool;
@@ -354,7 +355,7 @@ impl Remote {
     fn find_trial(&self, exchange: &mut Exchange<'_>, tried: &RemotePath) -> Trial {
         let listing = match tried.parent().map(|it| list_all(self, exchange, &it)) {
             Some(Ok(listing)) => listing,
-            Some(Err(error)) if error.kind.is_the_connection() => return Trial::Unasked(error),
+            Some(Err(error)) if error.kind.is_unanswered() => return Trial::Unasked(error),
             Some(Err(_)) | None => return Trial::Unknown,
         };
         let name = tried.name();

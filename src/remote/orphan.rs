@@ -142,7 +142,7 @@ impl Orphan {
                 Ok(Lookup::NoParent(kind)) => return Err(no_directory(aside, kind)),
                 Ok(Lookup::Found(_)) => Ok(true),
                 Ok(Lookup::Absent) => Ok(false),
-                Err(error) if error.kind.is_the_connection() => return Err(error),
+                Err(error) if error.kind.is_unanswered() => return Err(error),
                 Err(error) => Err(error),
             };
             match (lookup_reliably(remote, exchange, target)?, seen) {
@@ -364,7 +364,7 @@ impl Remote {
                 return;
             };
             match self.clear(&mut exchange, &taken) {
-                Err(error) if error.kind.is_the_connection() => return,
+                Err(error) if error.kind.is_unanswered() => return,
                 Ok(()) | Err(_) => {}
             }
         }
@@ -412,7 +412,7 @@ impl Remote {
             }
             Err(fault) => {
                 log::debug!("cannot clean up {} yet: {fault}", orphan.path());
-                if fault.kind.is_the_connection() {
+                if fault.kind.is_unanswered() {
                     Cleared::Unasked(orphan)
                 } else {
                     Cleared::Refused(orphan)

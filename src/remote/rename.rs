@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
-use super::retry::{ChangeOutcome, Exchange, is_lost};
+use super::retry::{ChangeOutcome, Exchange};
 use super::stat::{Lookup, lookup};
+use super::transience::is_lost;
 use super::{Atomic, Error, ErrorKind, Remote, Version, reply_text};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
 use crate::pool;
@@ -130,7 +131,7 @@ pub(super) fn move_path(
                 Ok(Lookup::Absent | Lookup::NoParent(_)) | Err(_) => ChangeOutcome::Unknown,
             },
             // A server that neither shows the name nor rules it out may still rename it.
-            Err(error) if !error.kind.is_the_connection() => {
+            Err(error) if !error.kind.is_unanswered() => {
                 if has_become(remote, exchange, from, to, versions) {
                     ChangeOutcome::Done
                 } else {

@@ -7,7 +7,8 @@
 
 use super::error::{is_unsupported, meaning, refusal};
 use super::listing_check::NOWHERE;
-use super::retry::{Exchange, is_lost};
+use super::retry::Exchange;
+use super::transience::is_lost;
 use super::{ErrorKind, Remote};
 use crate::ftp::{Capability, Finding, RemotePath};
 use crate::pool;

@@ -29,9 +29,12 @@ pub(super) fn needs_probe(profile: &ServerProfile) -> bool {
 /// another file is used later.
 pub(super) fn probe(remote: &Remote, exchange: &mut Exchange<'_>, path: &RemotePath) {
     for _ in 0..TRIES {
-        match tried(remote, exchange, path) {
-            Ok(()) => return,
-            Err(error) => log::debug!("cannot probe REST: {error}"),
+        let Err(error) = tried(remote, exchange, path) else {
+            return;
+        };
+        log::debug!("cannot probe REST: {error}");
+        if !error.kind.transience().is_immediate() {
+            return;
         }
     }
 }

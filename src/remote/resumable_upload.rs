@@ -6,17 +6,11 @@ use std::mem;
 
 use super::error::refusal;
 use super::fallbacks::{Fallback, ResumeWay};
-use super::retry::{Exchange, is_lost, is_silence};
+use super::retry::Exchange;
+use super::transience::{Attempts, is_lost, transience};
 use super::{Remote, resume_probe};
-use crate::ftp::{self, Capability, RemotePath};
+use crate::ftp::{self, Capability, RemotePath, Transience};
 use crate::pool::{self, Lease, Permit};
-
-/// Number of consecutive failures, with less than [`PROGRESS`] in between, after which a transfer
-/// is still resumed.
-const RESUMES: u32 = 3;
-
-/// Number of bytes that count as progress of an upload.
-const PROGRESS: u64 = 16 << 10;
 
 /// An upload to one path. Dropping it ends the transfer, which may take a moment.
 #[derive(Debug)]
@@ -28,8 +22,7 @@ pub(super) struct ResumableUpload {
     is_ours: bool,
     line: UploadConnection,
     sent: u64,
-    failures: u32,
-    failed_at: u64,
+    attempts: Attempts,
     /// Whether a connection was lost. The server may still be processing the data it received over
     /// it.
     lost: bool,
@@ -59,8 +52,7 @@ impl ResumableUpload {
             is_ours,
             sent: transfer.sent_early(),
             line: UploadConnection::Open(transfer, permit),
-            failures: 0,
-            failed_at: 0,
+            attempts: Attempts::default(),
             lost: false,
         }
     }
@@ -174,7 +166,7 @@ impl ResumableUpload {
         };
         // After a timeout, the server has nothing more to say than the transfer's own wait
         // returned.
-        if !is_lost(&fault) || is_silence(&fault) {
+        if transience(&fault) != Transience::Broken {
             give_back(permit, transfer.abort());
             return fault;
         }
@@ -200,8 +192,8 @@ impl ResumableUpload {
     fn resume(&mut self, fault: pool::Error, most: u64) -> Result<(), pool::Error> {
         // A completion reply before the end means that the server took a broken connection for the
         // end.
-        let broke = is_lost(&fault)
-            || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299 | 425 | 426));
+        let broke = transience(&fault).is_immediate()
+            || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299));
         if !self.is_ours
             || !broke
             || ResumeWay::candidates(self.remote.profile())
@@ -216,12 +208,8 @@ impl ResumableUpload {
         let Some(there) = there.filter(|there| (1..=most).contains(there)) else {
             return Err(fault);
         };
-        if there.saturating_sub(self.failed_at) >= PROGRESS {
-            self.failures = 0;
-        }
-        self.failures += 1;
-        self.failed_at = there;
-        if self.failures > RESUMES {
+        self.attempts.progressed(there);
+        if !self.attempts.again() {
             return Err(fault);
         }
         let Some((transfer, permit)) = self.restart(&mut exchange, there) else {

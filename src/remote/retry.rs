@@ -2,12 +2,14 @@
 //!
 //! A pooled session can fail unnoticed: its server closed it, or a NAT device dropped it. A failed
 //! session is replaced and the step repeated. A step that may have changed something is repeated
-//! only after a lookup showed that it did not.
+//! only after a lookup showed that it did not. [`super::transience`] says what the other layers
+//! repeat.
 
 use std::time::Duration;
 
 use super::error::refusal;
-use crate::ftp::{self, Failed, ProxyProblem, Session};
+use super::transience::{is_lost, transience};
+use crate::ftp::{self, Failed, Session, Transience};
 use crate::pool::{self, Lease, Permit, Pool, Purpose};
 
 /// Maximum number of attempts of a step.
@@ -190,7 +192,9 @@ impl<'pool> Exchange<'pool> {
         let mut tries = 1;
         loop {
             match self.pool.lease(purpose) {
-                Err(fault) if tries < TRIES && is_lost(&fault) && !is_silence(&fault) => tries += 1,
+                Err(fault) if tries < TRIES && transience(&fault) == Transience::Broken => {
+                    tries += 1;
+                }
                 outcome => return outcome,
             }
         }
@@ -221,41 +225,6 @@ pub(super) enum ChangeOutcome {
     Unknown,
 }
 
-/// Whether the session failed, so that the result of the command is unknown.
-pub(super) fn is_lost(fault: &pool::Error) -> bool {
-    let pool::Error::Session(error) = fault else {
-        return false;
-    };
-    match &**error {
-        ftp::Error::Io { .. }
-        | ftp::Error::Closed(_)
-        | ftp::Error::Timeout(_)
-        | ftp::Error::NoCloseNotify
-        | ftp::Error::OutOfStep(_)
-        | ftp::Error::Connect { .. } => true,
-        ftp::Error::Proxy { problem, .. } => problem.may_pass(),
-        ftp::Error::Refused { reply, .. } => reply.code().0 == 421,
-        ftp::Error::Resolve { .. }
-        | ftp::Error::NoTransfer { .. }
-        | ftp::Error::ListingTooLarge(_)
-        | ftp::Error::ActiveByProxy
-        | ftp::Error::Login(_)
-        | ftp::Error::TooManySessions(_)
-        | ftp::Error::TlsRefused { .. }
-        | ftp::Error::TlsDemanded { .. }
-        | ftp::Error::PlaintextInjected
-        | ftp::Error::Certificate(_)
-        | ftp::Error::Tls(_)
-        | ftp::Error::NotTls
-        | ftp::Error::Malformed { .. }
-        | ftp::Error::TooLong { .. }
-        | ftp::Error::TooSlow(_)
-        | ftp::Error::Path(_)
-        | ftp::Error::Unrepresentable(_)
-        | ftp::Error::LocalFile(_) => false,
-    }
-}
-
 /// The failure of a step.
 #[derive(Debug)]
 struct AttemptFailure {
@@ -268,29 +237,16 @@ struct AttemptFailure {
 
 impl AttemptFailure {
     /// Whether the step may succeed when repeated. A new session that timed out will time out
-    /// again; a data connection that failed (425, 426) need not fail again.
+    /// again.
     fn may_pass(&self) -> bool {
-        if refusal(&self.fault).is_some_and(|reply| matches!(reply.code().0, 425 | 426)) {
-            return true;
-        }
-        if self.was_sent_ahead {
-            return true;
-        }
-        is_lost(&self.fault) && (self.reused || !is_silence(&self.fault))
-    }
-}
-
-/// Whether the server did not reply before the longest deadline.
-pub(super) fn is_silence(fault: &pool::Error) -> bool {
-    let pool::Error::Session(error) = fault else {
-        return false;
-    };
-    matches!(
-        **error,
-        ftp::Error::Timeout(_)
-            | ftp::Error::Proxy {
-                problem: ProxyProblem::Slow,
-                ..
+        self.was_sent_ahead
+            || match transience(&self.fault) {
+                Transience::Broken | Transience::Transfer => true,
+                Transience::Silent => self.reused,
+                Transience::Method
+                | Transience::Later
+                | Transience::Person
+                | Transience::Permanent => false,
             }
-    )
+    }
 }

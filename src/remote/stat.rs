@@ -12,7 +12,8 @@ use super::links::apply_policy;
 use super::listing::{Received, fetch_as, list_all, list_lines, record_mode_support};
 use super::listing_check::is_cwd_a_witness;
 use super::rename_source::{self, RenameSource};
-use super::retry::{Exchange, is_lost};
+use super::retry::Exchange;
+use super::transience::is_lost;
 use super::{Error, ErrorKind, Remote, listed_size, reply_text};
 use crate::ftp::{
     self, Capability, Completeness, Entry, Kind, ListForm, ListWith, Modified, Precision,

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
-use super::retry::{Exchange, is_lost};
+use super::retry::Exchange;
 use super::stat::{Lookup, lookup};
 use super::steps::UploadName;
 use super::temporary::Temporary;
 use super::upload::UploadPlace;
 use super::{Atomic, Error, ErrorKind, Remote, RemoteUpload};
-use crate::ftp::{self, Capability, Failed, RemotePath, Session};
+use crate::ftp::{self, Capability, Failed, RemotePath, Session, Transience};
 use crate::pool;
 
 /// A small file whose bytes are all available when its upload starts.
@@ -128,7 +128,8 @@ fn begin(
     let first = remote
         .new_part(context.path, is_hidden)
         .ok_or_else(is_root)?;
-    let (names, asked) = (RefCell::new(vec![first]), Cell::new(0));
+    let names = RefCell::new(vec![first]);
+    let (asked, is_lost) = (Cell::new(0), Cell::new(false));
     let begin = |session: Session| {
         asked.set(asked.get() + 1);
         let mut names = names.borrow_mut();
@@ -138,18 +139,20 @@ fn begin(
             names.extend(remote.new_part(context.path, is_hidden));
         }
         let path = names.last().map_or(context.path, Temporary::path);
-        store(session, path, whole)
+        let started = store(session, path, whole);
+        // The fault below may be that of a session that could not be made after this one was lost.
+        let transience = started.as_ref().err().map(|it| it.error.transience());
+        is_lost.set(transience.is_some_and(Transience::leaves_result_unknown));
+        started
     };
     let outcome = exchange.start_transfer(begin);
-    let is_lost_now = outcome.as_ref().err().is_some_and(is_lost);
     let mut names = names.into_inner();
     let mut temporary = names.pop().ok_or_else(is_root)?;
     for mut lost in names {
         lost.may_appear_late();
         lost.mark_gone();
     }
-    // Where no connection could be made, nothing was asked.
-    if asked.get() > 0 && is_lost_now {
+    if is_lost.get() {
         temporary.may_appear_late();
     }
     let fault = match outcome {

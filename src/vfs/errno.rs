@@ -72,7 +72,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::NameTooLong => libc::ENAMETOOLONG,
             ErrorKind::Busy => libc::EBUSY,
             ErrorKind::Unsupported => libc::EOPNOTSUPP,
-            ErrorKind::TimedOut => libc::ETIMEDOUT,
+            ErrorKind::TimedOut | ErrorKind::NoConnection => libc::ETIMEDOUT,
             ErrorKind::Unreachable => libc::EHOSTUNREACH,
             ErrorKind::Changed => libc::ESTALE,
             ErrorKind::Protocol | ErrorKind::NotSecure => libc::EPROTO,
@@ -80,6 +80,7 @@ impl From<ErrorKind> for Errno {
             | ErrorKind::Truncated
             | ErrorKind::OtherWay
             | ErrorKind::Local
+            | ErrorKind::TryLater
             | ErrorKind::Other => libc::EIO,
         })
     }

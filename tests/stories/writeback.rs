@@ -351,6 +351,18 @@ fn a_refused_file_is_told_once_kept_and_stored_when_it_is_closed_again() {
     assert!(comes_to_have(&server, "file", b"content and more"));
 }
 
+/// A 451 that gives no reason says that a later attempt may succeed.
+#[test]
+fn what_the_server_calls_temporary_is_stored_by_itself() {
+    let (server, mount) = embedded(&[]);
+    refuse(&server, 451);
+    write(&mount.join("file"), "content").unwrap();
+    let is_told = || mount.log().contains("it is kept and will be retried\n");
+    assert!(wait_for(SOON, is_told), "{}", mount.log());
+    server.embedded().unwrap().faults().clear();
+    assert!(comes_to_have(&server, "file", b"content"));
+}
+
 #[test]
 fn a_program_that_closes_after_a_refusal_is_told() {
     let (_server, mount) = without_room(&[]);

@@ -112,6 +112,7 @@ fn may_be_deleted(refused: ErrorKind) -> bool {
         | ErrorKind::NoSpace
         | ErrorKind::QuotaExceeded
         | ErrorKind::FileTooLarge
+        | ErrorKind::TryLater
         | ErrorKind::Other => true,
         ErrorKind::NotFound
         | ErrorKind::NotEmpty
@@ -121,6 +122,7 @@ fn may_be_deleted(refused: ErrorKind) -> bool {
         | ErrorKind::NotSecure
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable
+        | ErrorKind::NoConnection
         | ErrorKind::ConnectionLost
         | ErrorKind::Changed
         | ErrorKind::Truncated

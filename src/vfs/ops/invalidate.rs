@@ -46,6 +46,7 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::Busy
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable
+        | ErrorKind::NoConnection
         | ErrorKind::NotSecure
         | ErrorKind::ConnectionLost
         | ErrorKind::Changed
@@ -53,6 +54,7 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::Truncated
         | ErrorKind::OtherWay
         | ErrorKind::Local
+        | ErrorKind::TryLater
         | ErrorKind::Other => false,
     }
 }

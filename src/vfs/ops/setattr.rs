@@ -98,7 +98,7 @@ impl Vfs {
         match set {
             Ok(()) => self.remember(ino, |attributes| attributes.mode = Some(mode)),
             // Programs that copy modes request the mode that they see.
-            Err(error) if is_shown && !error.kind.is_the_connection() => {
+            Err(error) if is_shown && !error.kind.is_unanswered() => {
                 log::debug!("{error}");
                 Ok(())
             }

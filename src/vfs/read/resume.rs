@@ -6,14 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::pinned_version::PinnedVersion;
 use super::source::{RangeDownload, RangeSource};
-use crate::remote::{Error, ErrorKind};
-
-/// Consecutive failures, with less than [`PROGRESS`] in between, after which the transfer is opened
-/// again.
-const RESUMES: u32 = 3;
-
-/// Bytes that count as progress: a transfer that always ends after a few would be resumed forever.
-const PROGRESS: u64 = 16 << 10;
+use crate::remote::{Attempts, Error, ErrorKind};
 
 /// After a transfer of more bytes, or one that took longer, the server is asked whether the file
 /// stayed the same. A shorter one leaves hardly time for a change, and should not cost another
@@ -53,10 +46,7 @@ pub(in crate::vfs) struct ResumableDownload {
     before: u64,
     position: u64,
     began: (u64, Instant),
-    /// Failures in a row.
-    failures: u32,
-    /// Where the last one was.
-    failed_at: u64,
+    attempts: Attempts,
     /// Whether the server ever let the file be opened: only then can a failure be the connection's.
     opened: bool,
     /// The last byte came, and the file is still the same.
@@ -83,8 +73,7 @@ impl ResumableDownload {
             before: 0,
             position,
             began: (position, Instant::now()),
-            failures: 0,
-            failed_at: position,
+            attempts: Attempts::from(position),
             opened: false,
             complete: false,
             skipped: false,
@@ -240,7 +229,7 @@ impl ResumableDownload {
                 .size()
                 .is_some_and(|size| self.position < size);
         let is_one_transfer =
-            self.before == 0 && self.began.0 == 0 && self.failures == 0 && !self.skipped;
+            self.before == 0 && self.began.0 == 0 && self.attempts.is_first() && !self.skipped;
         if is_early && is_one_transfer {
             match self.expected.ends_at(self.position, &*self.source) {
                 Ok(true) => {
@@ -285,13 +274,8 @@ impl ResumableDownload {
     }
 
     fn failed(&mut self, error: Error) -> Result<DownloadStep, Error> {
-        if self.position - self.failed_at >= PROGRESS {
-            self.failures = 0;
-        }
-        self.failures += 1;
-        self.failed_at = self.position;
-        let may_pass = error.kind.is_the_connection() || error.kind == ErrorKind::Truncated;
-        if self.opened && self.failures <= RESUMES && may_pass {
+        self.attempts.progressed(self.position);
+        if self.opened && error.kind.transience().is_immediate() && self.attempts.again() {
             log::debug!("{error}; reading on at {}", self.position);
             if self.position > self.began.0 {
                 self.trust = Revalidate::Yes;
@@ -432,6 +416,15 @@ mod tests {
         assert_eq!(short.kind, ErrorKind::Truncated);
         let file = FakeFile::new(sample(M), &[Plan::End(M / 8); 7]);
         assert!(read(resuming(&file, 0, Revalidate::No)).unwrap() == file.bytes());
+    }
+
+    #[test]
+    fn a_transfer_is_not_resumed_where_the_layers_below_have_waited_for_a_connection() {
+        for kind in [ErrorKind::NoConnection, ErrorKind::Unreachable] {
+            let file = FakeFile::new(sample(M), &[Plan::Break(M / 2, kind)]);
+            let failed = read(resuming(&file, 0, Revalidate::No)).unwrap_err();
+            assert_eq!((failed.kind, file.opened().len()), (kind, 1));
+        }
     }
 
     #[test]

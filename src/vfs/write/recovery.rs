@@ -8,12 +8,10 @@ use std::path::Path;
 
 use crate::ftp::{Entry, Kind, Precision, RemotePath};
 use crate::journal::{AbandonedJournal, Before, Pending, StateDir, WaitingFile};
-use crate::remote::{self, CommitOptions, ErrorKind, Remote, Version};
+use crate::remote::{self, Attempts, CommitOptions, ErrorKind, Remote, Version};
 
 /// Bytes compared at a time.
 const COMPARE: usize = 256 << 10;
-/// Maximum number of attempts of an upload, on a server that does not support the usual method.
-const UPLOADS: u32 = 3;
 
 /// Why a pending file was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +57,7 @@ fn recover_page(remote: &Remote, place: &StateDir, mut left: AbandonedJournal) {
                 stored.insert(target.clone());
                 left.stored(&waiting);
             }
-            Err(Problem::Remote(error)) if error.kind.may_pass() => {
+            Err(Problem::Remote(error)) if error.kind.transience().may_pass() => {
                 log::warn!(
                     "{target}, closed before ftpfs was killed, waits for the next mount: {error}"
                 );
@@ -135,10 +133,10 @@ fn finish(remote: &Remote, waiting: &WaitingFile, is_ours: bool) -> Result<(), P
         modified: waiting.pending.modified,
         mode: waiting.pending.mode,
     };
-    let mut tries = 1;
+    let mut attempts = Attempts::default();
     loop {
         match upload(remote, target, &file, &commit) {
-            Err(error) if error.kind == ErrorKind::OtherWay && tries < UPLOADS => tries += 1,
+            Err(error) if error.kind == ErrorKind::OtherWay && attempts.again() => {}
             stored => return Ok(stored?),
         }
     }

@@ -9,13 +9,10 @@ use super::{
     CommitState, PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared,
     WHOLE,
 };
-use crate::ftp::RemotePath;
-use crate::remote::{CommitOptions, Error, ErrorKind, StoredFacts};
+use crate::ftp::{RemotePath, Transience};
+use crate::remote::{Attempts, CommitOptions, Error, ErrorKind, StoredFacts};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::Spool;
-
-/// Number of new uploads after a lost connection.
-const RETRIES: u32 = 3;
 
 /// Number of new uploads because the file was changed while it was sent. Each of them includes what
 /// was written before the commit began. The last one succeeds even if the writer never pauses.
@@ -127,20 +124,19 @@ impl UploaderShared {
         target: &RemotePath,
         commit: &CommitOptions,
     ) -> Result<Option<StoredFacts>, Error> {
-        let mut retries = 0;
+        let mut attempts = Attempts::default();
         let mut restarts = 0;
         loop {
             let ignore_changes = restarts == RESTARTS;
             // A lost upload of this kind is not repeated in the same way.
-            let whole = retries == 0 && self.spool.len() <= WHOLE;
+            let whole = attempts.is_first() && self.spool.len() <= WHOLE;
             match self.pass(early.take(), whole, target, commit, ignore_changes) {
                 Ok(CommitPass::Stored(stored)) => return Ok(Some(stored)),
                 Ok(CommitPass::Cancelled) => return Ok(None),
                 Ok(CommitPass::Changed) => restarts += 1,
                 Err(_) if self.lock().is_called_off() => return Ok(None),
-                Err(error) if retries < RETRIES && may_go_better(error.kind) => {
+                Err(error) if may_repeat(&mut attempts, error.kind) => {
                     log::debug!("{error}; uploading {target} again");
-                    retries += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -296,10 +292,14 @@ impl UploaderShared {
     }
 }
 
-/// Whether another upload of the whole file may succeed. A wrong size may come from an upload that
-/// was resumed while the server was still writing earlier data.
-fn may_go_better(kind: ErrorKind) -> bool {
-    kind.is_the_connection() || matches!(kind, ErrorKind::Truncated | ErrorKind::OtherWay)
+/// Whether another upload of the whole file may succeed, after one failed.
+fn may_repeat(attempts: &mut Attempts, kind: ErrorKind) -> bool {
+    match kind.transience() {
+        Transience::Broken | Transience::Transfer | Transience::Method => attempts.again(),
+        // A silent server has cost several deadlines already, so this counts twice.
+        Transience::Silent => attempts.again() && attempts.again(),
+        Transience::Later | Transience::Person | Transience::Permanent => false,
+    }
 }
 
 fn stuck(target: &RemotePath) -> Error {

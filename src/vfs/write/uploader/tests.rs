@@ -241,6 +241,24 @@ fn a_broken_connection_is_made_good_a_few_times() {
 }
 
 #[test]
+fn an_upload_is_repeated_once_after_a_silence_and_not_where_the_layers_below_have_waited() {
+    for (kind, uploads) in [
+        (ErrorKind::TimedOut, 2),
+        (ErrorKind::NoConnection, 1),
+        (ErrorKind::Unreachable, 1),
+        (ErrorKind::TryLater, 1),
+        (ErrorKind::OtherWay, 4),
+    ] {
+        let server = FakeServer::new(&[Plan::Refuse(kind); 5]);
+        let open = Open::on(&server);
+        open.copy(0, 2 * M);
+        assert_eq!(open.commit().unwrap_err().kind, kind);
+        assert_eq!(server.begun(), uploads, "{kind:?}");
+        assert!(open.store.is_dirty());
+    }
+}
+
+#[test]
 fn a_refusal_is_told_at_once_and_the_file_stays_dirty() {
     let full = ErrorKind::NoSpace;
     let server = FakeServer::new(&[Plan::Break(M, full)]);

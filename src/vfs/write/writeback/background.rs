@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
-use crate::remote::{self, ErrorKind};
+use crate::remote;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
@@ -161,7 +161,8 @@ impl Vfs {
             reason: error.to_string(),
         };
         let was_told = self.writeback.has_failed(file.ino());
-        if is_transient(error.kind) {
+        // Failures that only a person can resolve are not retried without a request.
+        if error.kind.transience().passes_by_itself() {
             if was_told {
                 log::debug!("{error}");
             } else {
@@ -175,14 +176,4 @@ impl Vfs {
         file.set_failure(errno);
         StoreOutcome::Failed(failure)
     }
-}
-
-/// Whether a retry without a request makes sense. Failures that only a person can resolve are not
-/// retried.
-fn is_transient(kind: ErrorKind) -> bool {
-    kind.is_the_connection()
-        || matches!(
-            kind,
-            ErrorKind::Unreachable | ErrorKind::Busy | ErrorKind::Truncated
-        )
 }
