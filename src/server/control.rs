@@ -2,7 +2,7 @@
 //! for something else.
 
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,7 @@ pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Length of one wait of a stalled session. It also ends immediately when the client disconnects.
+#[cfg(feature = "faults")]
 const HANG: Duration = Duration::from_secs(60);
 
 /// Maximum number of bytes per read.
@@ -229,12 +230,14 @@ impl Control {
     }
 
     /// Waits until the client has closed its side, ignoring its commands.
+    #[cfg(feature = "faults")]
     pub(super) fn hang(&mut self) -> Gone {
         while !self.ended && self.watch(None, Instant::now() + HANG).is_ok() {}
         Gone
     }
 
     /// Waits for new input from the client.
+    #[cfg(feature = "faults")]
     pub(super) fn await_input(&mut self) -> Result<(), Gone> {
         let deadline = Instant::now() + HANDSHAKE_DEADLINE;
         match self.watch(None, deadline)? {
@@ -245,9 +248,10 @@ impl Control {
 
     /// Stops sending and waits until the client has closed its side, so that everything sent
     /// arrives.
+    #[cfg(feature = "faults")]
     pub(super) fn hang_up(&mut self) -> Gone {
         // Nothing to do if the client has disconnected already.
-        let _ = self.stream.socket().shutdown(Shutdown::Write);
+        let _ = self.stream.socket().shutdown(std::net::Shutdown::Write);
         self.hang()
     }
 

@@ -1,22 +1,23 @@
-//! Execution of injected faults.
+//! Execution of injected faults. Without the feature `faults`, `honest` takes the place of this file.
 
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use super::command_line::Command;
 use super::data::DataConnection;
-use super::fault::Misdeed;
 use super::reply::{Gone, Reply, Stop, refused};
 use super::session::{Ended, Session};
 use super::transfer::{Cut, CutHow, Transfer, outcome};
 use super::tree::LastLink;
+
+pub(super) use super::fault::{Faults, Misdeed};
 
 /// The line that an endless reply repeats.
 const ENDLESS_LINE: &[u8] = b"211-and so on\r\n";
 
 impl Misdeed {
     /// Returns the effect of this fault on a transfer.
-    pub(super) fn cut(&self) -> Option<Cut> {
+    fn cut(&self) -> Option<Cut> {
         let (after, how) = match *self {
             Self::DropData { after } => (after, CutHow::Drop),
             Self::StallData { after } => (after, CutHow::Stall),
@@ -146,6 +147,26 @@ impl Session {
             Err(Stop::Gone) => Err(Stop::Gone),
             Ok(_) | Err(Stop::Refused(_)) => Err(refused(522, "No TLS on the data connection")),
         }
+    }
+
+    /// Whether the current command gets no data connection.
+    pub(super) fn refuses_data(&self) -> bool {
+        self.misdeed == Some(Misdeed::RefuseData)
+    }
+
+    /// Whether the current RNTO must not replace a file.
+    pub(super) fn replaces_nothing(&self) -> bool {
+        self.misdeed == Some(Misdeed::NoReplace)
+    }
+
+    /// Whether the current listing never ends.
+    pub(super) fn lists_forever(&self) -> bool {
+        self.misdeed == Some(Misdeed::EndlessListing)
+    }
+
+    /// Returns how the transfer of the current command is cut short.
+    pub(super) fn cut(&self) -> Option<Cut> {
+        self.misdeed.as_ref().and_then(Misdeed::cut)
     }
 
     /// Number of bytes by which reported sizes are too large.

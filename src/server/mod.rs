@@ -11,7 +11,7 @@
 //! | `control`, `command_line`, `reply` | the control connection, its lines, its replies |
 //! | `data`, `address`, `transfer` | data connections: opening, addresses, transfers |
 //! | `tls`, `security` | certificates, encrypted connections, protection of a session |
-//! | `fault`, `misbehave` | faults injected by tests, and their execution |
+//! | `fault`, `misbehave` | faults injected by tests, and their execution (feature `faults`) |
 //! | `tree`, `place`, `path` | the served directory, confined to its root |
 //! | `facts`, `long_listing`, `time` | formatting: RFC 3659 facts, `ls -l`, times |
 //!
@@ -25,10 +25,15 @@ mod commands;
 mod control;
 mod data;
 mod facts;
+#[cfg(feature = "faults")]
 mod fault;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod long_listing;
+#[cfg(feature = "faults")]
+mod misbehave;
+#[cfg(not(feature = "faults"))]
+#[path = "honest.rs"]
 mod misbehave;
 mod open_sessions;
 mod path;
@@ -51,6 +56,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use self::command_line::CONNECT;
+#[cfg(feature = "faults")]
 pub use self::fault::{ANY, Fault, Faults, HANDSHAKE_FAILURE, Misdeed};
 pub use self::tls::{Certificate, TlsMode, TlsOptions, TlsVersions};
 
@@ -186,6 +192,7 @@ impl Server {
     }
 
     /// The injected faults; initially none.
+    #[cfg(feature = "faults")]
     pub fn faults(&self) -> &Faults {
         &self.serving.faults
     }

@@ -12,7 +12,7 @@ use socket2::SockRef;
 use super::ServerOptions;
 use super::command_log::CommandLog;
 use super::commands::{digest, security};
-use super::fault::Faults;
+use super::misbehave::Faults;
 use super::open_sessions::OpenSessions;
 use super::session;
 use super::tls::{Tls, TlsMode};

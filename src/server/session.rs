@@ -11,7 +11,7 @@ use super::commands;
 use super::control::{Control, Event};
 use super::data::DataSetup;
 use super::facts::{Facts, Identity};
-use super::fault::Misdeed;
+use super::misbehave::Misdeed;
 use super::open_sessions::Slot;
 use super::path::VirtualPath;
 use super::place::Place;
@@ -215,7 +215,7 @@ impl Session {
         let setup = take(&mut self.data);
         let patience = self.patience();
         self.security.check_data()?;
-        if self.misdeed == Some(Misdeed::RefuseData) {
+        if self.refuses_data() {
             return Err(refused(425, "Cannot open the data connection"));
         }
         let mut connection = setup.open(&mut self.control, patience, text)?;
@@ -223,7 +223,7 @@ impl Session {
             connection = self.disturb(connection)?;
             connection.secure(&mut self.control, config, reuse)?;
         }
-        let cut = self.misdeed.as_ref().and_then(Misdeed::cut);
+        let cut = self.cut();
         Ok(Transfer::new(&mut self.control, connection, patience, cut)?)
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -26,6 +25,10 @@ pub(super) struct Cut {
 
 /// How a transfer is cut.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(feature = "faults"),
+    expect(dead_code, reason = "only an injected fault cuts a transfer")
+)]
 pub(super) enum CutHow {
     /// The connection is reset.
     Drop,
@@ -263,18 +266,21 @@ impl<'a> Transfer<'a> {
     }
 
     /// Waits until the client sends something.
+    #[cfg(feature = "faults")]
     pub(super) fn await_input(&mut self) -> Result<(), Broken> {
         self.wait(PollFlags::IN)
     }
 
     /// Stops sending and waits until the client gives up, so that everything sent arrives.
+    #[cfg(feature = "faults")]
     pub(super) fn hang_up(&mut self) -> Broken {
         // Nothing to do if the client has disconnected already.
-        let _ = self.stream.socket().shutdown(Shutdown::Write);
+        let _ = self.stream.socket().shutdown(std::net::Shutdown::Write);
         self.wait_for_end()
     }
 
     /// Waits until the client closes its side.
+    #[cfg(feature = "faults")]
     pub(super) fn wait_for_end(&mut self) -> Broken {
         self.stall(PollFlags::RDHUP)
     }

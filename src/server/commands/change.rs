@@ -1,6 +1,5 @@
 //! DELE, RNFR, RNTO (RFC 959), MFMT (draft-somers-ftp-mfxx), SITE CHMOD, SITE UTIME.
 
-use crate::server::fault::Misdeed;
 use crate::server::reply::{Answer, Reply, Stop, refused};
 use crate::server::session::Session;
 use crate::server::time;
@@ -25,7 +24,7 @@ pub(super) fn rnto(session: &mut Session, argument: &[u8]) -> Answer {
         .ok_or_else(|| refused(503, "Say RNFR first"))?;
     let from = session.serving.tree.find(&from, LastLink::Kept)?;
     let to = session.place(argument, LastLink::Kept)?;
-    if session.misdeed == Some(Misdeed::NoReplace) && to.stat().is_ok() {
+    if session.replaces_nothing() && to.stat().is_ok() {
         return Err(refused(550, "File exists"));
     }
     from.rename(&to)?;

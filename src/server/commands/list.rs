@@ -7,7 +7,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::server::command_line::with_telnet;
 use crate::server::facts::Role;
-use crate::server::fault::Misdeed;
 use crate::server::long_listing;
 use crate::server::place::{Entry, is_directory};
 use crate::server::reply::{Answer, Reply, Stop};
@@ -201,7 +200,7 @@ fn without_options(mut argument: &[u8]) -> &[u8] {
 
 fn send_listing(session: &mut Session, lines: Lines) -> Answer {
     session.marker = RestartMarker::default();
-    let lines: Lines = if session.misdeed == Some(Misdeed::EndlessListing) {
+    let lines: Lines = if session.lists_forever() {
         Box::new(lines.chain(endless()))
     } else {
         lines
