@@ -1,4 +1,5 @@
-//! Execution of injected faults. Without the feature `faults`, `honest` takes the place of this file.
+//! Execution of injected faults. Without the feature `faults`, `honest` takes the place of this
+//! file.
 
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
