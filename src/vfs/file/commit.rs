@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{ALWAYS, Contents, OpenFile, Spooled, State, Wanted};
 use crate::cache::Attributes;
-use crate::ftp::{Precision, RemotePath};
+use crate::ftp::{Precision, RemotePath, Version};
 use crate::guarded::OnDrop;
-use crate::journal::{Before, Pending};
+use crate::journal::Pending;
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::uploader::Priority;
@@ -78,14 +78,11 @@ impl OpenFile {
             self.has_not_stored(spooled);
             return Err(nowhere());
         };
-        let commit = CommitOptions {
-            size: pending.size,
-            modified: pending.modified,
-            mode: pending.mode,
-        };
         spooled.spool.journal_record().pending(&pending);
         let panicked = OnDrop::new(|| self.has_not_stored(spooled));
-        let outcome = spooled.store.commit(&pending.target, &commit, priority);
+        let outcome = spooled
+            .store
+            .commit(&pending.target, &pending.commit, priority);
         panicked.disarm();
         match outcome {
             Ok(Some(stored)) => Ok(Some(self.on_uploaded(spooled, &pending, stored))),
@@ -111,10 +108,12 @@ impl OpenFile {
         };
         Some(Pending {
             target,
-            size,
-            mode,
-            modified,
-            before: state.before,
+            commit: CommitOptions {
+                size,
+                modified,
+                mode,
+            },
+            base: state.base,
         })
     }
 
@@ -132,13 +131,13 @@ impl OpenFile {
                 if late_mode.is_some() {
                     state.attributes.mode = late_mode;
                 }
-                if state.modified == pending.modified {
+                if state.modified == pending.commit.modified {
                     state.modified = None;
                 }
                 state.attributes.clone()
             } else {
                 let mut attributes = state.attributes.clone();
-                attributes.size = Some(pending.size);
+                attributes.size = Some(pending.commit.size);
                 merge_stored(&mut attributes, pending, stored);
                 attributes
             }
@@ -201,10 +200,10 @@ impl OpenFile {
 
     /// Removes the record of `spooled`, which the server has, and of contents closed before it.
     /// Contents closed after it will replace it.
-    fn clear_pending(&self, spooled: &Spooled, before: Before) {
+    fn clear_pending(&self, spooled: &Spooled, base: Version) {
         let (earlier, later) = {
             let mut state = self.state();
-            state.before = before;
+            state.base = Some(base);
             match state.closed.take() {
                 None => (None, None),
                 Some(same) if same.is_of(spooled) => {
@@ -263,16 +262,17 @@ fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: StoredFa
     if let Some(seconds) = stored.modified {
         attributes.modified = Some((seconds, Precision::Second));
     }
-    if stored.mode.is_some() || pending.mode.is_some() {
+    if stored.mode.is_some() || pending.commit.mode.is_some() {
         attributes.mode = stored.mode;
     }
 }
 
-/// Returns the version of the stored file, on which the next change is based.
-fn version_after(attributes: &Attributes, stored: StoredFacts) -> Before {
-    Before::File {
-        size: attributes.size,
+/// Returns the version of the stored file, on which the next change is based. A time that the
+/// server did not report is that of this machine.
+fn version_after(attributes: &Attributes, stored: StoredFacts) -> Version {
+    Version {
         modified: stored.modified.and(attributes.modified),
+        ..Version::from(attributes)
     }
 }
 

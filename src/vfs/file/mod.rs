@@ -20,10 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
-use crate::ftp::Precision;
+use crate::ftp::{Precision, Version};
 use crate::guarded::OnDrop;
-use crate::journal::Before;
-use crate::remote::Version;
 
 use super::attr::to_seconds;
 use super::errno::Errno;
@@ -71,8 +69,8 @@ struct State {
     filling: Option<Arc<Spool>>,
     /// The attributes that the server reported or this mount set last.
     attributes: Attributes,
-    /// The version that the server has under this name.
-    before: Before,
+    /// The version that the server has under this name, or `None` if it has no file.
+    base: Option<Version>,
     naming: Naming,
     /// Whether a program got the error of storing, so that release does not try again.
     failure_reported: bool,
@@ -143,13 +141,8 @@ impl OpenFile {
         attributes: Attributes,
         on_server: bool,
     ) -> Self {
-        let before = if on_server {
-            before(&attributes)
-        } else {
-            Before::Absent
-        };
         let state = State {
-            before,
+            base: on_server.then(|| Version::from(&attributes)),
             contents,
             closed: None,
             storing: None,
@@ -218,7 +211,7 @@ impl OpenFile {
             return false;
         }
         state.contents = Contents::Remote(Arc::new(self.services.reader(self.ino, version)));
-        state.before = before(attributes);
+        state.base = Some(version);
         state.attributes = attributes.clone();
         true
     }
@@ -240,7 +233,7 @@ impl OpenFile {
             return None;
         }
         state.attributes.size = size;
-        state.before = before(&state.attributes);
+        state.base = Some(Version::from(&state.attributes));
         size
     }
 
@@ -260,25 +253,25 @@ impl OpenFile {
         }
     }
 
-    /// Returns the version that the server has under this file's name.
-    pub(super) fn before(&self) -> Before {
-        self.state().before
+    /// Returns the version that the server has under this file's name, or `None` if it has no file.
+    pub(super) fn base(&self) -> Option<Version> {
+        self.state().base
     }
 
     /// Whether the server has a file with this name.
     pub(super) fn is_on_server(&self) -> bool {
-        self.before() != Before::Absent
+        self.base().is_some()
     }
 
     /// Whether the server does not have a file with this name yet.
     pub(super) fn is_unstored(&self) -> bool {
         let state = self.state();
-        state.before == Before::Absent && !state.naming.is_unlinked()
+        state.base.is_none() && !state.naming.is_unlinked()
     }
 
     /// Records the version that the server has under the file's new name.
-    pub(super) fn set_before(&self, before: Before) {
-        self.state().before = before;
+    pub(super) fn set_base(&self, base: Option<Version>) {
+        self.state().base = base;
     }
 
     /// Whether changes are waiting to be stored.
@@ -561,14 +554,6 @@ impl Spooled {
         self.spool.write_at(offset, data)?;
         self.store.wrote(offset, data.len() as u64);
         Ok(())
-    }
-}
-
-/// Returns the version of a file on the server with these attributes.
-pub(super) fn before(attributes: &Attributes) -> Before {
-    Before::File {
-        size: attributes.size,
-        modified: attributes.modified,
     }
 }
 

@@ -5,7 +5,6 @@ use std::mem;
 
 use super::gate::Pass;
 use super::{Contents, OpenFile};
-use crate::journal::Before;
 use crate::remote::HiddenFile;
 use crate::vfs::errno::Errno;
 
@@ -84,7 +83,7 @@ impl OpenFile {
         let (closed, contents) = {
             let mut state = self.state();
             state.naming = naming;
-            state.before = Before::Absent;
+            state.base = None;
             (state.closed.take(), state.contents.clone())
         };
         if let Some(closed) = closed {

@@ -54,7 +54,7 @@ impl OpenFile {
             // A rename or the end of an upload may have changed this in between.
             let is_so = self
                 .pending_record(&spooled)
-                .is_none_or(|now| now.target == noted.target && now.before == noted.before);
+                .is_none_or(|now| now.target == noted.target && now.base == noted.base);
             if is_so {
                 return Ok(true);
             }
@@ -203,7 +203,10 @@ impl OpenFile {
     fn pending_record(&self, spooled: &Spooled) -> Option<Pending> {
         let mut pending = self.pending_of(spooled)?;
         let shown = self.state().attributes.modified;
-        pending.modified = pending.modified.or(shown.map(|(seconds, _)| seconds));
+        pending.commit.modified = pending
+            .commit
+            .modified
+            .or(shown.map(|(seconds, _)| seconds));
         Some(pending)
     }
 
@@ -213,8 +216,8 @@ impl OpenFile {
         let closed = PendingUpload {
             spooled: spooled.clone(),
             generation,
-            modified: noted.modified,
-            mode: noted.mode,
+            modified: noted.commit.modified,
+            mode: noted.commit.mode,
         };
         let superseded = {
             let mut state = self.state();
