@@ -77,7 +77,7 @@ pub mod testing {
     pub mod remote {
         pub use crate::remote::{
             Atomic, CommitOptions, Error, ErrorKind, Links, Remote, RemoteDownload, RemoteOptions,
-            Verify, Version,
+            Verify,
         };
     }
 }

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::ftp::{Completeness, Precision};
+use crate::ftp::{Completeness, Precision, Version};
 
 use super::changes::{DirectoryChanges, KnownName, Observed};
 use super::{Answer, Attributes, Snapshot};
@@ -297,23 +297,17 @@ impl Directory {
 }
 
 /// Copies the exact time from `before` to `attributes` if `attributes` has only a coarse time and
-/// both can describe the same time of the same file.
+/// both can describe the same version of the same file.
 pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) {
-    let (Some((exact, Precision::Second)), Some((rough, precision))) =
-        (before.modified, attributes.modified)
-    else {
-        return;
-    };
-    let width = match precision {
-        Precision::Second => return,
-        Precision::Minute => 60,
-        Precision::Day => 86_400,
-    };
-    if before.kind == attributes.kind
-        && before.size == attributes.size
-        && (rough..rough.saturating_add(width)).contains(&exact)
+    let (known, listed) = (Version::from(before), Version::from(&*attributes));
+    let is_refined = matches!(known.modified, Some((_, Precision::Second)));
+    if is_refined
+        && listed.modified.is_some()
+        && before.kind == attributes.kind
+        && known.size == listed.size
+        && known.agrees(&listed)
     {
-        attributes.modified = before.modified;
+        attributes.modified = known.modified;
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, Precision, RemotePath};
+use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, Precision, RemotePath, Version};
 
 pub(crate) use listing::{Snapshot, is_same_but_case};
 
@@ -72,6 +72,16 @@ impl From<&Entry> for Attributes {
             mode: entry.mode,
             target: entry.target.as_deref().map(Box::from),
             unique: entry.unique.as_deref().map_or(0, unique_hash),
+        }
+    }
+}
+
+impl From<&Attributes> for Version {
+    fn from(attributes: &Attributes) -> Self {
+        Self {
+            size: attributes.size,
+            modified: attributes.modified,
+            unique: attributes.unique,
         }
     }
 }

@@ -61,6 +61,7 @@ mod text;
 pub(crate) mod time;
 pub mod tls;
 mod transience;
+mod version;
 
 pub use bind::{Bind, LocalOptions};
 pub use counts::CommandCounts;
@@ -86,3 +87,4 @@ pub use session::transfer::{Download, Interrupter, Upload};
 pub use session::{Failed, Session, probe};
 pub use tls::{Tls, TlsConfig, TlsOptions, Trust};
 pub use transience::Transience;
+pub use version::Version;

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use super::JournalError;
 use super::log::Log;
 use super::mount_journal::MountJournal;
-use super::record::{Pending, Record, Successor};
+use super::record::{Pending, Record};
 use super::state_dir::StateDir;
-use crate::ftp::RemotePath;
+use crate::ftp::{RemotePath, Version};
 
 /// The journal of a mount that ended without cleaning up. No other process claims it while this
 /// value exists.
@@ -72,7 +72,7 @@ impl AbandonedJournal {
 
     /// Files that were moved aside: the backup name, the original path, and the file that replaces
     /// it.
-    pub(crate) fn asides(&self) -> Vec<(RemotePath, RemotePath, Option<Successor>)> {
+    pub(crate) fn asides(&self) -> Vec<(RemotePath, RemotePath, Option<Version>)> {
         let places = self.log.live().places.values();
         places
             .filter_map(|record| match record {

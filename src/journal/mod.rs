@@ -36,11 +36,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::ftp::RemotePath;
+use crate::ftp::{RemotePath, Version};
 
 pub(crate) use abandoned::{AbandonedJournal, WaitingFile};
 pub(crate) use profile_file::ProfileFile;
-pub(crate) use record::{Before, Pending, Successor};
+pub use record::CommitOptions;
+pub(crate) use record::Pending;
 pub use state_dir::StateDir;
 pub(crate) use state_dir::state_home;
 
@@ -148,7 +149,7 @@ impl Journal {
 
     /// Records that the file at `target` will be moved to `aside` temporarily. The next mount moves
     /// it back if nothing has taken its place, and deletes it if `successor` has.
-    pub fn aside(&self, aside: &RemotePath, target: &RemotePath, successor: Option<Successor>) {
+    pub fn aside(&self, aside: &RemotePath, target: &RemotePath, successor: Option<Version>) {
         self.append(&Record::Aside(aside.clone(), target.clone(), successor));
     }
 

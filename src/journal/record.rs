@@ -1,7 +1,7 @@
 //! One line of the log: a word, then tab-separated fields. Bytes that could end a field or a line
 //! are escaped.
 
-use crate::ftp::{Precision, RemotePath};
+use crate::ftp::{Precision, RemotePath, Version};
 
 /// A fact that the next mount needs, or that makes an earlier record obsolete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub(super) enum Record {
     Part(RemotePath),
     /// A file is, or will be, moved to the first path from the second. The successor takes its
     /// place, if known.
-    Aside(RemotePath, RemotePath, Option<Successor>),
+    Aside(RemotePath, RemotePath, Option<Version>),
     /// Nothing is at this temporary path any more.
     Gone(RemotePath),
     /// The file at this path is being overwritten in place.
@@ -25,44 +25,26 @@ pub(super) enum Record {
     Closed(u64),
 }
 
-/// The target of a spool file.
+/// A spool file that is to replace a file on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pending {
     /// Path on the server.
     pub target: RemotePath,
-    /// Size in bytes.
+    /// Size of the spool file, and the attributes to set.
+    pub commit: CommitOptions,
+    /// The version at `target` that the data replaces, or `None` if there was no file.
+    pub base: Option<Version>,
+}
+
+/// What the server is to have when an upload is complete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CommitOptions {
+    /// Size in bytes that must have arrived.
     pub size: u64,
-    /// Mode to set.
-    pub mode: Option<u32>,
-    /// Modification time to set, in seconds since the epoch.
+    /// Modification time to set, in seconds since the epoch; best effort.
     pub modified: Option<i64>,
-    /// State of `target` on the server when the data was written.
-    pub before: Before,
-}
-
-/// The file that replaces one that was moved aside, as described by the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Successor {
-    /// Size in bytes.
-    pub size: u64,
-    /// Modification time in seconds since the epoch, and its precision.
-    pub modified: Option<(i64, Precision)>,
-    /// Hash of the `unique` fact; 0 without one.
-    pub unique: u64,
-}
-
-/// State of a path on the server before an upload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Before {
-    /// There was no file.
-    Absent,
-    /// A file of this size and time, as far as the server reported them.
-    File {
-        /// Size in bytes.
-        size: Option<u64>,
-        /// Modification time in seconds since the epoch, and its precision.
-        modified: Option<(i64, Precision)>,
-    },
+    /// Mode to set; best effort.
+    pub mode: Option<u32>,
 }
 
 impl Record {
@@ -76,8 +58,8 @@ impl Record {
             }
             Self::Aside(aside, target, Some(successor)) => {
                 let fields = [
-                    successor.size.to_string(),
-                    successor.modified.map_or_else(|| "-".to_owned(), moment),
+                    option(successor.size),
+                    option(successor.modified.map(moment)),
                     successor.unique.to_string(),
                 ];
                 let mut all = vec![aside.as_bytes(), target.as_bytes()];
@@ -111,8 +93,8 @@ impl Record {
                 Some(Self::Aside(to_path(aside)?, to_path(target)?, None))
             }
             (b"aside", [aside, target, size, modified, unique]) => {
-                let successor = Successor {
-                    size: to_number(size)?,
+                let successor = Version {
+                    size: to_option(size)?,
                     modified: to_moment(modified)?,
                     unique: to_number(unique)?,
                 };
@@ -144,43 +126,69 @@ fn put(line: &mut Vec<u8>, word: &str, fields: &[&[u8]]) {
     line.push(b'\n');
 }
 
+/// The `unique` fact is written only if there is one, because older versions do not know the field.
 fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
-    let (kind, size, modified) = match pending.before {
-        Before::Absent => ("absent", None, None),
-        Before::File { size, modified } => ("file", size, modified),
-    };
+    let Pending {
+        target,
+        commit,
+        base,
+    } = pending;
+    let kind = if base.is_some() { "file" } else { "absent" };
+    let base = base.unwrap_or_default();
     let fields = [
         number.to_string(),
-        pending.size.to_string(),
-        option(pending.mode),
-        option(pending.modified),
+        commit.size.to_string(),
+        option(commit.mode),
+        option(commit.modified),
         kind.to_owned(),
-        option(size),
-        modified.map_or_else(|| "-".to_owned(), moment),
+        option(base.size),
+        option(base.modified.map(moment)),
     ];
+    let unique = base.unique.to_string();
     let mut fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
-    fields.push(pending.target.as_bytes());
+    if base.unique != 0 {
+        fields.push(unique.as_bytes());
+    }
+    fields.push(target.as_bytes());
     put(line, "pending", &fields);
 }
 
 fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
-    let [size, mode, modified, kind, old_size, old_modified, target] = fields else {
+    let [
+        size,
+        mode,
+        modified,
+        kind,
+        old_size,
+        old_modified,
+        unique @ ..,
+        target,
+    ] = fields
+    else {
         return None;
     };
-    let before = match kind.as_slice() {
-        b"absent" => Before::Absent,
-        b"file" => Before::File {
+    let unique = match unique {
+        [] => 0,
+        [unique] => to_number(unique)?,
+        _ => return None,
+    };
+    let base = match kind.as_slice() {
+        b"absent" => None,
+        b"file" => Some(Version {
             size: to_option(old_size)?,
             modified: to_moment(old_modified)?,
-        },
+            unique,
+        }),
         _ => return None,
     };
     Some(Pending {
         target: to_path(target)?,
-        size: to_number(size)?,
-        mode: to_option(mode)?,
-        modified: to_option(modified)?,
-        before,
+        commit: CommitOptions {
+            size: to_number(size)?,
+            modified: to_option(modified)?,
+            mode: to_option(mode)?,
+        },
+        base,
     })
 }
 
@@ -288,36 +296,36 @@ mod tests {
         (any::<i64>(), precision)
     }
 
-    fn pending() -> impl Strategy<Value = Pending> {
-        let before = prop_oneof![
-            Just(Before::Absent),
-            (any::<Option<u64>>(), proptest::option::of(moment()))
-                .prop_map(|(size, modified)| Before::File { size, modified }),
-        ];
-        (path(), any::<(u64, Option<u32>, Option<i64>)>(), before).prop_map(
-            |(target, (size, mode, modified), before)| Pending {
-                target,
-                size,
-                mode,
-                modified,
-                before,
-            },
-        )
-    }
-
-    fn successor() -> impl Strategy<Value = Successor> {
+    fn version() -> impl Strategy<Value = Version> {
         let modified = proptest::option::of(moment());
-        (any::<u64>(), modified, any::<u64>()).prop_map(|(size, modified, unique)| Successor {
+        let unique = prop_oneof![Just(0), any::<u64>()];
+        (any::<Option<u64>>(), modified, unique).prop_map(|(size, modified, unique)| Version {
             size,
             modified,
             unique,
         })
     }
 
+    fn pending() -> impl Strategy<Value = Pending> {
+        let commit = any::<(u64, Option<i64>, Option<u32>)>();
+        let commit = commit.prop_map(|(size, modified, mode)| CommitOptions {
+            size,
+            modified,
+            mode,
+        });
+        (path(), commit, proptest::option::of(version())).prop_map(|(target, commit, base)| {
+            Pending {
+                target,
+                commit,
+                base,
+            }
+        })
+    }
+
     fn record() -> impl Strategy<Value = Record> {
         prop_oneof![
             path().prop_map(Record::Part),
-            (path(), path(), proptest::option::of(successor()))
+            (path(), path(), proptest::option::of(version()))
                 .prop_map(|(aside, target, successor)| Record::Aside(aside, target, successor)),
             path().prop_map(Record::Gone),
             path().prop_map(Record::InPlace),
@@ -356,10 +364,42 @@ mod tests {
             let Some(Record::Pending(1, pending)) = Record::parse(line.as_bytes()) else {
                 panic!("{line}");
             };
-            let Before::File { modified, .. } = pending.before else {
-                panic!("{pending:?}");
-            };
-            assert_eq!(modified.map(|it| it.1), Some(precision), "{written}");
+            let base = pending.base.unwrap();
+            assert_eq!((base.size, base.unique), (Some(7), 0));
+            let modified = base.modified.unwrap();
+            assert_eq!(modified.1, precision, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_record_says_which_file_the_data_replaces() {
+        for (fields, base) in [
+            ("absent\t-\t-\t/f", None),
+            ("file\t-\t-\t/f", Some(Version::default())),
+            (
+                "file\t7\t60m\t5\t/f",
+                Some(Version {
+                    size: Some(7),
+                    modified: Some((60, Precision::Minute)),
+                    unique: 5,
+                }),
+            ),
+        ] {
+            let record = Record::Pending(
+                1,
+                Pending {
+                    target: RemotePath::new(b"/f").unwrap(),
+                    commit: CommitOptions {
+                        size: 3,
+                        modified: None,
+                        mode: Some(0o644),
+                    },
+                    base,
+                },
+            );
+            let line = format!("pending\t1\t3\t420\t-\t{fields}");
+            assert_eq!(record.to_line(), format!("{line}\n").into_bytes());
+            assert_eq!(Record::parse(line.as_bytes()), Some(record));
         }
     }
 
@@ -373,6 +413,8 @@ mod tests {
             "open\t/a",
             "pending\t1\t2",
             "pending\t1\t3\t-\t-\tfile\t7\tm\t/f",
+            "pending\t1\t3\t-\t-\tfile\t7\t-\tx\t/f",
+            "pending\t1\t3\t-\t-\tfile\t7\t-\t1\t2\t/f",
             "gone\t/%2",
             "settled\t-",
         ] {

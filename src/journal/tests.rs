@@ -60,10 +60,12 @@ fn path(text: &str) -> RemotePath {
 fn pending(target: &str) -> Pending {
     Pending {
         target: path(target),
-        size: 3,
-        mode: Some(0o644),
-        modified: None,
-        before: Before::Absent,
+        commit: CommitOptions {
+            size: 3,
+            modified: None,
+            mode: Some(0o644),
+        },
+        base: None,
     }
 }
 

@@ -11,8 +11,8 @@ use super::listing::list_all;
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
 use super::temporary::is_temporary;
-use super::{Error, ErrorKind, Remote, RemoteDownload, Version, rest_probe};
-use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath};
+use super::{Error, ErrorKind, Remote, RemoteDownload, rest_probe};
+use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath, Version};
 use crate::pool::Lease;
 
 /// Maximum number of commands in one write.

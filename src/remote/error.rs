@@ -110,7 +110,7 @@ pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKin
     match fault {
         pool::Error::Session(error) => session_meaning(error, path),
         pool::Error::Exhausted(_) => Some(ErrorKind::NoConnection),
-        pool::Error::Closed => Some(ErrorKind::Unreachable),
+        pool::Error::Closed => Some(ErrorKind::ConnectionLost),
     }
 }
 

@@ -5,9 +5,9 @@
 use super::change::Owner;
 use super::fallbacks::{Fallback, ModeWay, TimeWay};
 use super::retry::Exchange;
-use super::{CommitOptions, Error, Remote, StoredFacts, Version, change, rename};
+use super::{CommitOptions, Error, Remote, StoredFacts, change, rename};
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting};
+use crate::ftp::{Capability, Entry, Precision, RemotePath, Setting, Version};
 
 /// The mode that servers give new files under the usual umask 022.
 const USUAL_MODE: u32 = 0o644;

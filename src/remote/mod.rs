@@ -51,11 +51,12 @@ use std::time::Duration;
 
 use crate::ftp::{
     self, Capability, CommandCounts, DigestCommand, DirectoryListing, Entry, ListingBudget,
-    RemotePath, ServerProfile, Session,
+    RemotePath, ServerProfile, Session, Version,
 };
 use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
 
+pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::PoolStats;
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
@@ -68,7 +69,6 @@ pub use links::Links;
 pub(crate) use orphan::Leftover;
 pub(crate) use transience::Attempts;
 pub(crate) use upload::RemoteUpload;
-pub use version::Version;
 
 use change::Owner;
 use error::{ErrorContext, Operation};
@@ -121,17 +121,6 @@ pub enum Atomic {
     Auto,
     /// Atomically or not at all.
     Require,
-}
-
-/// Expected state of a file when its upload is committed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CommitOptions {
-    /// Size in bytes that must have arrived.
-    pub size: u64,
-    /// Modification time to set, in seconds since the epoch; best effort.
-    pub modified: Option<i64>,
-    /// Mode to set; best effort.
-    pub mode: Option<u32>,
 }
 
 /// Facts that the server reports for a file that it has just stored.

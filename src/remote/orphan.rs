@@ -12,9 +12,8 @@ use super::error::{ErrorContext, Operation, meaning};
 use super::retry::Exchange;
 use super::stat::{Lookup, lookup};
 use super::temporary::saved_path;
-use super::{Error, ErrorKind, Remote, Version, change, rename};
-use crate::ftp::{Entry, Kind, RemotePath};
-use crate::journal::Successor;
+use super::{Error, ErrorKind, Remote, change, rename};
+use crate::ftp::{Entry, Kind, RemotePath, Version};
 
 /// Maximum wait for another thread that resolves a leftover. The network deadlines are shorter and
 /// end a blocked one earlier.
@@ -40,7 +39,7 @@ pub(super) enum Orphan {
     /// An unfinished upload, or a file that was replaced.
     Part(RemotePath),
     /// A file that was moved aside, its original path, and the version that was to replace it.
-    Aside(RemotePath, RemotePath, Option<Successor>),
+    Aside(RemotePath, RemotePath, Option<Version>),
 }
 
 /// All leftovers of a mount.
@@ -194,10 +193,9 @@ fn no_directory(aside: &RemotePath, kind: ErrorKind) -> Error {
 }
 
 /// Whether `found` is proven to be this successor.
-fn is_successor(successor: Option<Successor>, found: &Entry) -> bool {
+fn is_successor(successor: Option<Version>, found: &Entry) -> bool {
     successor.is_some_and(|successor| {
-        found.kind != Kind::Directory
-            && Version::from(successor).is_proven_by(&Version::from(found))
+        found.kind != Kind::Directory && successor.is_proven_by(&Version::from(found))
     })
 }
 
@@ -333,7 +331,7 @@ impl Remote {
         &self,
         aside: &RemotePath,
         target: &RemotePath,
-        successor: Option<Successor>,
+        successor: Option<Version>,
     ) -> bool {
         let journal = self.names().journal();
         journal.aside(aside, target, successor);
@@ -396,7 +394,7 @@ impl Remote {
         &self,
         aside: &RemotePath,
         target: &RemotePath,
-        successor: Option<Successor>,
+        successor: Option<Version>,
     ) -> Result<(), Error> {
         let mut orphan = Orphan::Aside(aside.clone(), target.clone(), successor);
         orphan.resolve(self, &mut self.exchange())

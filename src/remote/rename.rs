@@ -13,8 +13,8 @@ use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
 use super::retry::{ChangeOutcome, Exchange};
 use super::stat::{Lookup, lookup};
 use super::transience::is_lost;
-use super::{Atomic, Error, ErrorKind, Remote, Version, reply_text};
-use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting};
+use super::{Atomic, Error, ErrorKind, Remote, reply_text};
+use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting, Version};
 use crate::pool;
 
 /// Pauses between lookups after a refused rename. prim-ftpd takes a second.

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::orphan::{FIRST_PAUSE, Orphan, Orphans};
 use super::retry::Exchange;
-use super::{Remote, Version, change};
-use crate::ftp::{Capability, RemotePath};
+use super::{Remote, change};
+use crate::ftp::{Capability, RemotePath, Version};
 use crate::journal::Journal;
 
 /// Prefix of names that servers may hide and that tools do not show.
@@ -119,7 +119,6 @@ impl Remote {
             VISIBLE
         };
         let path = self.names().beside(target, prefix, ASIDE)?;
-        let successor = successor.and_then(|version| version.successor());
         self.names().journal.aside(&path, target, successor);
         let orphan = Orphan::Aside(path.clone(), target.clone(), successor);
         Some(Temporary::new(self, path, orphan))

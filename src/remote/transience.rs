@@ -25,6 +25,7 @@
 //! - A layer repeats only what began below it. A session that cannot be made is `Broken` to
 //!   `Exchange`, which repeats it. All layers above see [`ErrorKind::Unreachable`] or
 //!   [`ErrorKind::NoConnection`], which are `Later`, so only `Writeback` comes back to them.
+//!   A pool that the end of the mount has closed refuses each repetition immediately.
 //! - A step that timed out on a new session is not repeated by `Exchange`. A transfer that was
 //!   resumed and makes no progress costs four deadlines, and a whole upload is begun once more at
 //!   most.
@@ -135,7 +136,8 @@ impl ErrorKind {
 pub(super) fn transience(fault: &pool::Error) -> Transience {
     match fault {
         pool::Error::Session(error) => error.transience(),
-        pool::Error::Exhausted(_) | pool::Error::Closed => Transience::Later,
+        pool::Error::Exhausted(_) => Transience::Later,
+        pool::Error::Closed => Transience::Permanent,
     }
 }
 
@@ -239,7 +241,6 @@ mod tests {
         for (fault, is_repeated_here) in [
             (pool::Error::from(connect), true),
             (pool::Error::Exhausted(Duration::from_secs(300)), false),
-            (pool::Error::Closed, false),
         ] {
             assert_eq!(transience(&fault).is_immediate(), is_repeated_here);
             let kind = meaning(&fault, &path).unwrap();

@@ -3,8 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
-use crate::ftp::{Kind, Precision};
-use crate::remote::Version;
+use crate::ftp::{Kind, Precision, Version};
 
 use super::VfsOptions;
 use super::table::ino::Ino;
@@ -45,16 +44,6 @@ pub(crate) struct WithTtl<T> {
     pub value: T,
     /// How long it is valid.
     pub ttl: Duration,
-}
-
-impl From<&Attributes> for Version {
-    fn from(attributes: &Attributes) -> Self {
-        Self {
-            size: attributes.size,
-            modified: attributes.modified,
-            unique: attributes.unique,
-        }
-    }
 }
 
 impl Attributes {

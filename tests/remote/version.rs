@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
-use ftpfs::ftp::{Password, Precision};
-use ftpfs::testing::remote::{ErrorKind, Remote, Version};
+use ftpfs::ftp::{Password, Precision, Version};
+use ftpfs::testing::remote::{ErrorKind, Remote};
 
 use crate::servers::{Kind, TestServer};
 use crate::support::{Site, connect, path, pool_options};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{Kind, Mount, TestServer, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
@@ -174,10 +174,14 @@ struct Killed {
 impl Killed {
     fn at(verb: &str, old: Option<&str>, new: &str) -> Self {
         let server = TestServer::start(Kind::Embedded);
-        let state = TempDir::new().unwrap();
         if let Some(old) = old {
             server.write("file", old);
         }
+        Self::on(server, verb, new)
+    }
+
+    fn on(server: TestServer, verb: &str, new: &str) -> Self {
+        let state = TempDir::new().unwrap();
         let mount = Mount::with_state(&server, &[], state.path());
         let embedded = server.embedded().unwrap();
         let faults = embedded.faults();
@@ -234,6 +238,48 @@ fn a_file_that_others_changed_meanwhile_is_kept_aside_and_told() {
     assert_eq!(fs::read(kept).unwrap(), b"new contents");
     fs::remove_dir_all(Path::new(kept).parent().unwrap()).unwrap();
     killed.assert_nothing_is_left(mount);
+}
+
+/// A server without MLST lists times to the minute, and MDTM shows the seconds if there is one. A
+/// change is seen as far as the server shows it, and none is seen where there was none.
+#[test]
+fn what_a_file_was_based_on_is_compared_as_exactly_as_the_server_shows_it() {
+    let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
+    let seconds = yesterday.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let minute = UNIX_EPOCH + Duration::from_secs(seconds - seconds % 60);
+    for disabled in [&["MLST", "MLSD"][..], &["MLST", "MLSD", "MDTM", "SIZE"]] {
+        for later in [None, Some(600)] {
+            let server = TestServer::start_with(Kind::Embedded, |options| {
+                options.disabled = disabled.iter().map(ToString::to_string).collect();
+            });
+            let path = server.write("file", "old");
+            let set_modified = |seconds| {
+                let file = fs::File::options().write(true).open(&path).unwrap();
+                let modified = minute + Duration::from_secs(seconds);
+                file.set_modified(modified).unwrap();
+            };
+            set_modified(17);
+            let killed = Killed::on(server, "STOR", "new contents");
+            if let Some(later) = later {
+                fs::write(&path, "odd").unwrap();
+                set_modified(17 + later);
+            }
+            let mount = killed.next_mount();
+            let expected = if later.is_some() {
+                "odd"
+            } else {
+                "new contents"
+            };
+            let log = mount.log();
+            let found = fs::read_to_string(mount.join("file")).unwrap();
+            assert_eq!(found, expected, "{disabled:?} {later:?} {log}");
+            assert_eq!(
+                log.contains("was changed on the server"),
+                later.is_some(),
+                "{log}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use super::{ALWAYS, OpenFile, Spooled, UploadFailure, Wanted};
 use crate::cache::Attributes;
-use crate::ftp::{Precision, RemotePath};
+use crate::ftp::{Precision, RemotePath, Version};
 use crate::guarded::OnDrop;
-use crate::journal::{Before, Pending};
+use crate::journal::Pending;
 use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
 use crate::vfs::errno::Errno;
 use crate::vfs::write::state::{LateAttributes, RecordFate};
@@ -67,14 +67,11 @@ impl OpenFile {
             self.has_not_stored(spooled);
             return Err(nowhere());
         };
-        let commit = CommitOptions {
-            size: pending.size,
-            modified: pending.modified,
-            mode: pending.mode,
-        };
         spooled.spool.journal_record().pending(&pending);
         let panicked = OnDrop::new(|| self.has_not_stored(spooled));
-        let outcome = spooled.store.commit(&pending.target, &commit, priority);
+        let outcome = spooled
+            .store
+            .commit(&pending.target, &pending.commit, priority);
         panicked.disarm();
         match outcome {
             Ok(Some(stored)) => Ok(Some(self.on_uploaded(spooled, &pending, stored))),
@@ -98,10 +95,12 @@ impl OpenFile {
         let attributes = state.contents.attributes_of(spooled, mode);
         Some(Pending {
             target,
-            size,
-            mode: attributes.mode,
-            modified: attributes.modified,
-            before: state.before,
+            commit: CommitOptions {
+                size,
+                modified: attributes.modified,
+                mode: attributes.mode,
+            },
+            base: state.base,
         })
     }
 
@@ -117,11 +116,11 @@ impl OpenFile {
                 if let Some(mode) = state.contents.late().mode {
                     state.attributes.mode = Some(mode);
                 }
-                state.contents.sent_modified(pending.modified);
+                state.contents.sent_modified(pending.commit.modified);
                 state.attributes.clone()
             } else {
                 let mut attributes = state.attributes.clone();
-                attributes.size = Some(pending.size);
+                attributes.size = Some(pending.commit.size);
                 merge_stored(&mut attributes, pending, stored);
                 attributes
             }
@@ -165,11 +164,11 @@ impl OpenFile {
         }
     }
 
-    /// Records that the server has `spooled`, as `before`.
-    fn record_uploaded(&self, spooled: &Spooled, before: Before) {
+    /// Records that the server has `spooled`, as `base`.
+    fn record_uploaded(&self, spooled: &Spooled, base: Version) {
         let after = {
             let mut state = self.state();
-            state.before = before;
+            state.base = Some(base);
             state.contents.uploaded(spooled)
         };
         if let Some(rebased) = after.rebased {
@@ -197,16 +196,17 @@ fn merge_stored(attributes: &mut Attributes, pending: &Pending, stored: StoredFa
     if let Some(seconds) = stored.modified {
         attributes.modified = Some((seconds, Precision::Second));
     }
-    if stored.mode.is_some() || pending.mode.is_some() {
+    if stored.mode.is_some() || pending.commit.mode.is_some() {
         attributes.mode = stored.mode;
     }
 }
 
-/// Returns the version of the stored file, on which the next change is based.
-fn version_after(attributes: &Attributes, stored: StoredFacts) -> Before {
-    Before::File {
-        size: attributes.size,
+/// Returns the version of the stored file, on which the next change is based. A time that the
+/// server did not report is that of this machine.
+fn version_after(attributes: &Attributes, stored: StoredFacts) -> Version {
+    Version {
         modified: stored.modified.and(attributes.modified),
+        ..Version::from(attributes)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::remote::{self, ErrorKind, Version};
+use crate::ftp::Version;
+use crate::remote::{self, ErrorKind};
 use crate::vfs::local::error::SpoolError;
 use crate::vfs::local::spool::Spool;
 use crate::vfs::read::{DownloadStep, PinnedVersion, RangeSource, ResumableDownload, Revalidate};

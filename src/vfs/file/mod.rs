@@ -20,10 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
-use crate::ftp::Precision;
+use crate::ftp::{Precision, Version};
 use crate::guarded::OnDrop;
-use crate::journal::Before;
-use crate::remote::Version;
 
 use super::attr::to_seconds;
 use super::errno::Errno;
@@ -67,8 +65,8 @@ struct State {
     filling: Option<Arc<Spool>>,
     /// The attributes that the server reported or this mount set last.
     attributes: Attributes,
-    /// The version that the server has under this name.
-    before: Before,
+    /// The version that the server has under this name, or `None` if it has no file.
+    base: Option<Version>,
     naming: Naming,
     failure: UploadFailure,
 }
@@ -109,8 +107,9 @@ impl OpenFile {
     /// Creates the open file for a file on the server with these attributes.
     pub(super) fn existing(services: &Arc<FileServices>, ino: Ino, attributes: Attributes) -> Self {
         let reader = Arc::new(services.reader(ino, Version::from(&attributes)));
-        let before = before(&attributes);
-        Self::new(services, ino, WriteState::clean(reader), attributes, before)
+        let base = Version::from(&attributes);
+        let contents = WriteState::clean(reader);
+        Self::new(services, ino, contents, attributes, Some(base))
     }
 
     /// Creates the open file for a new file: empty, and not on the server until it is stored.
@@ -125,7 +124,7 @@ impl OpenFile {
             ino,
             WriteState::draft(spooled),
             attributes,
-            Before::Absent,
+            None,
         ))
     }
 
@@ -134,10 +133,10 @@ impl OpenFile {
         ino: Ino,
         contents: WriteState<Arc<Reader>, Spooled>,
         attributes: Attributes,
-        before: Before,
+        base: Option<Version>,
     ) -> Self {
         let state = State {
-            before,
+            base,
             contents,
             filling: None,
             attributes,
@@ -202,7 +201,7 @@ impl OpenFile {
         }
         let reader = Arc::new(self.services.reader(self.ino, version));
         state.contents.read_by(reader);
-        state.before = before(attributes);
+        state.base = Some(version);
         state.attributes = attributes.clone();
         true
     }
@@ -221,7 +220,7 @@ impl OpenFile {
             return None;
         }
         state.attributes.size = size;
-        state.before = before(&state.attributes);
+        state.base = Some(Version::from(&state.attributes));
         size
     }
 
@@ -238,25 +237,25 @@ impl OpenFile {
         }
     }
 
-    /// Returns the version that the server has under this file's name.
-    pub(super) fn before(&self) -> Before {
-        self.state().before
+    /// Returns the version that the server has under this file's name, or `None` if it has no file.
+    pub(super) fn base(&self) -> Option<Version> {
+        self.state().base
     }
 
     /// Whether the server has a file with this name.
     pub(super) fn is_on_server(&self) -> bool {
-        self.before() != Before::Absent
+        self.base().is_some()
     }
 
     /// Whether the server does not have a file with this name yet.
     pub(super) fn is_unstored(&self) -> bool {
         let state = self.state();
-        state.before == Before::Absent && !state.naming.is_unlinked()
+        state.base.is_none() && !state.naming.is_unlinked()
     }
 
     /// Records the version that the server has under the file's new name.
-    pub(super) fn set_before(&self, before: Before) {
-        self.state().before = before;
+    pub(super) fn set_base(&self, base: Option<Version>) {
+        self.state().base = base;
     }
 
     /// Whether changes are waiting to be stored.
@@ -554,14 +553,6 @@ impl Spooled {
         self.spool.write_at(offset, data)?;
         self.store.wrote(offset, data.len() as u64);
         Ok(())
-    }
-}
-
-/// Returns the version of a file on the server with these attributes.
-pub(super) fn before(attributes: &Attributes) -> Before {
-    Before::File {
-        size: attributes.size,
-        modified: attributes.modified,
     }
 }
 

@@ -5,7 +5,6 @@ use std::mem;
 
 use super::OpenFile;
 use super::gate::Pass;
-use crate::journal::Before;
 use crate::remote::HiddenFile;
 use crate::vfs::errno::Errno;
 
@@ -84,7 +83,7 @@ impl OpenFile {
         let (sealed, local) = {
             let mut state = self.state();
             state.naming = naming;
-            state.before = Before::Absent;
+            state.base = None;
             (state.contents.unseal(), state.contents.local().cloned())
         };
         if let Some(sealed) = sealed {

@@ -36,7 +36,7 @@ impl OpenFile {
             // A rename or the end of an upload may have changed this in between.
             let is_so = self
                 .pending_record(&spooled)
-                .is_none_or(|now| now.target == noted.target && now.before == noted.before);
+                .is_none_or(|now| now.target == noted.target && now.base == noted.base);
             if is_so {
                 return Ok(true);
             }
@@ -187,7 +187,10 @@ impl OpenFile {
     fn pending_record(&self, spooled: &Spooled) -> Option<Pending> {
         let mut pending = self.pending_of(spooled)?;
         let shown = self.state().attributes.modified;
-        pending.modified = pending.modified.or(shown.map(|(seconds, _)| seconds));
+        pending.commit.modified = pending
+            .commit
+            .modified
+            .or(shown.map(|(seconds, _)| seconds));
         Some(pending)
     }
 
@@ -197,8 +200,8 @@ impl OpenFile {
         let sealed = Sealed {
             copy: spooled.clone(),
             generation,
-            modified: noted.modified,
-            mode: noted.mode,
+            modified: noted.commit.modified,
+            mode: noted.commit.mode,
         };
         let outcome = {
             let mut state = self.state();

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ftp::RemotePath;
+use crate::ftp::{RemotePath, Version};
 use crate::remote::{
-    self, CommitOptions, ErrorKind, Remote, RemoteDownload, RemoteUpload, StoredFacts, Version,
+    self, CommitOptions, ErrorKind, Remote, RemoteDownload, RemoteUpload, StoredFacts,
 };
 
 use crate::vfs::local::spool::{Spool, SpoolDir};

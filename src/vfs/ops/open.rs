@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::Attributes;
-use crate::ftp::Kind;
-use crate::remote::Version;
+use crate::ftp::{Kind, Version};
 
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use crate::cache::{Attributes, is_same_but_case};
-use crate::ftp::{Completeness, Kind, RemotePath};
-use crate::journal::Before;
+use crate::ftp::{Completeness, Kind, RemotePath, Version};
 use crate::remote::{CaseRule, ErrorKind};
 
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
 use crate::vfs::file::gate::Pass;
-use crate::vfs::file::{self, OpenFile};
 use crate::vfs::table::ino::Ino;
 
 /// A name: the inode and path of its directory, and the name.
@@ -150,10 +149,9 @@ impl Vfs {
             self.prefetcher.forget(&to.path);
         } else if let Some(file) = &moved_file {
             self.cache.remove(&from.directory, from.name);
-            file.set_before(match (&replaced_file, replaced) {
-                (Some(file), _) => file.before(),
-                (None, Some(replaced)) => file::before(replaced),
-                (None, None) => Before::Absent,
+            file.set_base(match &replaced_file {
+                Some(file) => file.base(),
+                None => replaced.map(Version::from),
             });
         }
         self.touch_directory(&from.directory);

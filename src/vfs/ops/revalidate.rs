@@ -2,8 +2,8 @@
 //! now, not those of an old listing.
 
 use crate::cache::{Answer, Attributes};
-use crate::ftp::{Kind, RemotePath};
-use crate::remote::{ErrorKind, Version};
+use crate::ftp::{Kind, RemotePath, Version};
+use crate::remote::ErrorKind;
 
 use super::case::CachedAnswer;
 use crate::vfs::Vfs;

@@ -15,9 +15,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cache::{Cache, Snapshot};
-use crate::ftp::{Kind, RemotePath};
+use crate::ftp::{Kind, RemotePath, Version};
 use crate::guarded;
-use crate::remote::{self, BackgroundSession, Remote, Version};
+use crate::remote::{self, BackgroundSession, Remote};
 
 use super::VfsOptions;
 use run::{FileRun, RunLimits, RunTask};

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::slot::PrefetchSlot;
 use crate::cache::Snapshot;
-use crate::ftp::{Kind, RemotePath};
-use crate::remote::Version;
+use crate::ftp::{Kind, RemotePath, Version};
 
 /// So many files read in order are a run.
 const A_RUN: u32 = 2;

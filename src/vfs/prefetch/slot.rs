@@ -1,9 +1,8 @@
 //! A small file fetched before a program asked for it.
 
+use crate::ftp::Version;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use crate::remote::Version;
 
 /// A file that is being fetched or has been.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::{RangeDownload, RangeSource};
-use crate::ftp::RemotePath;
-use crate::remote::{Error, ErrorKind, Version};
+use crate::ftp::{RemotePath, Version};
+use crate::remote::{Error, ErrorKind};
 
 /// Longest that a test waits for what must happen.
 pub(in crate::vfs) const PATIENCE: Duration = Duration::from_secs(20);

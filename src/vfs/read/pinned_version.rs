@@ -5,7 +5,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::RangeSource;
-use crate::remote::{Error, ErrorKind, Version};
+use crate::ftp::Version;
+use crate::remote::{Error, ErrorKind};
 
 /// How long a version counts as confirmed for a program that jumps in the file: FTP's times do not
 /// distinguish two changes within a second.

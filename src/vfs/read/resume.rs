@@ -302,8 +302,7 @@ impl ResumableDownload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::Precision;
-    use crate::remote::Version;
+    use crate::ftp::{Precision, Version};
     use crate::vfs::read::fake::{FakeFile, FakeSource, Plan, sample};
 
     const M: usize = 1 << 20;

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::ftp::RemotePath;
-use crate::remote::{Error, Version};
+use crate::ftp::{RemotePath, Version};
+use crate::remote::Error;
 
 /// A file on the server that transfers can be begun on.
 pub(crate) trait RangeSource: Send + Sync {

@@ -9,9 +9,8 @@ use proptest::prelude::*;
 use super::fake::{FakeFile, FakeSource, PATIENCE, Plan, sample};
 use super::stream::Stream;
 use super::*;
-use crate::ftp::RemotePath;
+use crate::ftp::{RemotePath, Version};
 use crate::journal::Journal;
-use crate::remote::Version;
 use crate::vfs::local::spool::SpoolDir;
 
 const K: usize = 1 << 10;

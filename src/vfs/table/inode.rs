@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ino::Ino;
-use crate::ftp::RemotePath;
-use crate::remote::Version;
+use crate::ftp::{RemotePath, Version};
 
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;

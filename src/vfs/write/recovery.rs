@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::ftp::{Entry, Kind, Precision, RemotePath};
-use crate::journal::{AbandonedJournal, Before, Pending, StateDir, WaitingFile};
-use crate::remote::{self, Attempts, CommitOptions, ErrorKind, Remote, Version};
+use crate::ftp::{Entry, Kind, Precision, RemotePath, Version};
+use crate::journal::{AbandonedJournal, Pending, StateDir, WaitingFile};
+use crate::remote::{self, Attempts, CommitOptions, ErrorKind, Remote};
 
 /// Bytes compared at a time.
 const COMPARE: usize = 256 << 10;
@@ -105,7 +105,11 @@ fn clear_names(remote: &Remote, left: &mut AbandonedJournal) {
 /// Makes sure that the server has the file. Its current file of that name may be overwritten if it
 /// `is_ours`.
 fn finish(remote: &Remote, waiting: &WaitingFile, is_ours: bool) -> Result<(), Problem> {
-    let Pending { target, before, .. } = &waiting.pending;
+    let Pending {
+        target,
+        commit,
+        base,
+    } = &waiting.pending;
     let file = File::open(&waiting.file)?;
     let size = file.metadata()?.len();
     let found = match remote.stat(target) {
@@ -119,19 +123,12 @@ fn finish(remote: &Remote, waiting: &WaitingFile, is_ours: bool) -> Result<(), P
     {
         return Ok(());
     }
-    if !is_ours {
-        let found = found
-            .as_ref()
-            .map(|found| exact(remote, target, found))
-            .transpose()?;
-        if !is_as_before(before, found.as_ref()) {
-            return Err(Problem::Changed(target.clone()));
-        }
+    if !is_ours && !is_base(remote, target, base.as_ref(), found.as_ref())? {
+        return Err(Problem::Changed(target.clone()));
     }
     let commit = CommitOptions {
         size,
-        modified: waiting.pending.modified,
-        mode: waiting.pending.mode,
+        ..commit.clone()
     };
     let mut attempts = Attempts::default();
     loop {
@@ -154,36 +151,27 @@ fn upload(
     upload.commit(target, commit).map(drop)
 }
 
-/// Returns the kind and version of the file on the server, with its exact time if the server
-/// reports one. Listings round times, so another change within the minute would not be visible.
-fn exact(
+/// Whether the server still has the version that the file was based on. If that is known to the
+/// second, the server is asked for the exact time: another change within the minute of a listing
+/// would not be visible.
+fn is_base(
     remote: &Remote,
     target: &RemotePath,
-    found: &Entry,
-) -> Result<(Kind, Version), remote::Error> {
+    base: Option<&Version>,
+    found: Option<&Entry>,
+) -> Result<bool, remote::Error> {
+    let (Some(base), Some(found)) = (base, found) else {
+        return Ok(base.is_none() && found.is_none());
+    };
     let listed = Version::from(found);
-    let is_exact = matches!(listed.modified, Some((_, Precision::Second)));
-    if is_exact || found.kind != Kind::File {
-        return Ok((found.kind, listed));
+    if found.kind != Kind::File || !base.agrees(&listed) {
+        return Ok(false);
     }
-    let asked = remote.version(target)?;
-    Ok((found.kind, asked.with(listed)))
-}
-
-/// Whether the server has the same version as before the file was to be stored.
-fn is_as_before(before: &Before, found: Option<&(Kind, Version)>) -> bool {
-    match (*before, found) {
-        (Before::Absent, None) => true,
-        (Before::File { size, modified }, Some((kind, found))) => {
-            let before = Version {
-                size,
-                modified,
-                unique: 0,
-            };
-            *kind == Kind::File && before.agrees(found)
-        }
-        (Before::Absent, Some(_)) | (Before::File { .. }, None) => false,
+    let is_exact = |version: &Version| matches!(version.modified, Some((_, Precision::Second)));
+    if is_exact(&listed) || !is_exact(base) {
+        return Ok(true);
     }
+    Ok(base.agrees(&remote.version(target)?))
 }
 
 /// Whether the server's file has the same bytes: it was stored, and ftpfs was killed before it
@@ -219,45 +207,5 @@ fn keep(left: &mut AbandonedJournal, place: &StateDir, waiting: &WaitingFile, pr
         Err(error) => {
             log::warn!("{target} can neither be stored ({problem}) nor preserved: {error}");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A moment that is not at the beginning of a minute.
-    const MOMENT: i64 = 1_700_000_017;
-
-    #[test]
-    fn a_file_is_as_before_if_its_time_is_as_far_as_it_is_known() {
-        let before = |precision| Before::File {
-            size: Some(7),
-            modified: Some((MOMENT, precision)),
-        };
-        let found = |seconds, precision| {
-            let version = Version {
-                size: Some(7),
-                modified: Some((seconds, precision)),
-                unique: 5,
-            };
-            (Kind::File, version)
-        };
-        let minute = MOMENT - MOMENT.rem_euclid(60);
-        let stored = before(Precision::Second);
-        for (seconds, precision, expected) in [
-            (MOMENT, Precision::Second, true),
-            (MOMENT + 1, Precision::Second, false),
-            (minute, Precision::Minute, true),
-            (minute + 60, Precision::Minute, false),
-        ] {
-            let found = found(seconds, precision);
-            assert_eq!(is_as_before(&stored, Some(&found)), expected, "{found:?}");
-        }
-        let directory = (Kind::Directory, Version::default());
-        assert!(!is_as_before(&stored, Some(&directory)));
-        assert!(!is_as_before(&stored, None));
-        assert!(!is_as_before(&Before::Absent, Some(&directory)));
-        assert!(is_as_before(&Before::Absent, None));
     }
 }

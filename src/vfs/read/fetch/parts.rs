@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::LOOK_AGAIN;
-use crate::remote::{Error, Version};
+use crate::ftp::Version;
+use crate::remote::Error;
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::read::parallel::{ClaimedPart, PartOutcome, PartQueue, PartsFor};
 use crate::vfs::read::source::RangeDownload;

@@ -8,9 +8,9 @@ use std::thread::{self, JoinHandle};
 use proptest::prelude::*;
 
 use super::*;
-use crate::ftp::RemotePath;
+use crate::ftp::{RemotePath, Version};
 use crate::journal::Journal;
-use crate::remote::{Error, ErrorKind, Version};
+use crate::remote::{Error, ErrorKind};
 use crate::vfs::read::fake::{self, FakeFile, FakeSource, PATIENCE, Plan as Script, sample};
 use crate::vfs::read::{Bytes, PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
 
