@@ -543,7 +543,7 @@ proptest! {
         plans in proptest::collection::vec(prop_oneof![
             3 => Just(Plan::Succeed),
             1 => (0..8 * M).prop_map(|at| Plan::Break(at, ErrorKind::ConnectionLost)),
-            1 => Just(Plan::Fail(ErrorKind::TimedOut)),
+            1 => Just(Plan::Fail(ErrorKind::ConnectionLost)),
         ], 0..3),
     ) {
         let server = FakeServer::new(&plans);
