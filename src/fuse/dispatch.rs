@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use fuser::{ReplyData, ReplyEntry, Request};
 
+use crate::cancel::Cancel;
 use crate::vfs::{Attr, Errno, Handle, Vfs, WithTtl};
 
 use super::FuseFs;
@@ -13,20 +14,20 @@ use super::translate::{data, entry};
 
 impl FuseFs {
     /// Runs `job` in a worker and sends its result with `answer`. An interrupted caller gets an
-    /// error first, which the job can query through its second argument. The result of a job that
+    /// error first, and then the job is cancelled. The result of a job that
     /// finishes anyway is passed to `undo`.
     pub(super) fn spawn_or_undo<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,
-        job: impl FnOnce(&Vfs, &dyn Fn() -> bool) -> T + Send + 'static,
+        job: impl FnOnce(&Vfs, &Cancel) -> T + Send + 'static,
         answer: impl FnOnce(R, T) + Send + 'static,
         undo: impl FnOnce(&Vfs, T) + Send + 'static,
     ) {
         let vfs = Arc::clone(&self.vfs);
         let reply = self.interrupts.watch(request.pid(), reply);
         self.workers.run(move || {
-            let done = job(&vfs, &|| !reply.is_given());
+            let done = job(&vfs, reply.cancel());
             match reply.take() {
                 Some(reply) => answer(reply, done),
                 None => undo(&vfs, done),
@@ -51,7 +52,7 @@ impl FuseFs {
         &self,
         request: &Request,
         reply: R,
-        job: impl FnOnce(&Vfs, &dyn Fn() -> bool) -> T + Send + 'static,
+        job: impl FnOnce(&Vfs, &Cancel) -> T + Send + 'static,
         answer: impl FnOnce(R, T) + Send + 'static,
     ) {
         self.spawn_or_undo(request, reply, job, answer, |_, _| {});
@@ -64,7 +65,7 @@ impl FuseFs {
         reply: ReplyEntry,
         job: impl FnOnce(&Vfs) -> Result<WithTtl<Attr>, Errno> + Send + 'static,
     ) {
-        let job = |vfs: &Vfs, _: &dyn Fn() -> bool| job(vfs);
+        let job = |vfs: &Vfs, _: &Cancel| job(vfs);
         self.spawn_or_undo(request, reply, job, entry, |vfs, entered| {
             if let Ok(fresh) = entered {
                 vfs.forget(fresh.value.ino, 1);
@@ -84,7 +85,7 @@ impl FuseFs {
         let vfs = Arc::clone(&self.vfs);
         let reply = self.interrupts.watch(request.pid(), reply);
         self.workers.run(move || {
-            let read = vfs.read(file, offset, length, &|| !reply.is_given());
+            let read = vfs.read(file, offset, length, reply.cancel());
             if let Some(reply) = reply.take() {
                 data(reply, read);
             }

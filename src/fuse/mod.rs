@@ -25,6 +25,7 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use crate::cancel::Cancel;
 use crate::vfs::{Attr, Changes, Errno, Handle, Opened, Vfs, WithTtl};
 
 use interrupts::Interrupts;
@@ -129,7 +130,7 @@ impl fuser::Filesystem for FuseFs {
         self.spawn_cancellable(
             request,
             reply,
-            move |vfs, wanted| vfs.setattr(number, file, &changes, wanted),
+            move |vfs, cancel| vfs.setattr(number, file, &changes, cancel),
             attributes,
         );
     }
@@ -185,7 +186,7 @@ impl fuser::Filesystem for FuseFs {
         self.spawn_cancellable(
             request,
             reply,
-            move |vfs, wanted| vfs.unlink(parent, name.as_bytes(), wanted),
+            move |vfs, cancel| vfs.unlink(parent, name.as_bytes(), cancel),
             empty,
         );
     }
@@ -227,9 +228,9 @@ impl fuser::Filesystem for FuseFs {
         let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
         let (parent, name) = (ino(parent), name.to_owned());
         let (new_parent, new_name) = (ino(new_parent), new_name.to_owned());
-        let job = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| {
+        let job = move |vfs: &Vfs, cancel: &Cancel| {
             let (from, to) = ((parent, name.as_bytes()), (new_parent, new_name.as_bytes()));
-            vfs.rename(from, to, no_replace, wanted)
+            vfs.rename(from, to, no_replace, cancel)
         };
         self.spawn_cancellable(request, reply, job, empty);
     }
@@ -260,7 +261,7 @@ impl fuser::Filesystem for FuseFs {
         self.spawn_or_undo(
             request,
             reply,
-            move |vfs, wanted| vfs.open(number, mode, wanted),
+            move |vfs, cancel| vfs.open(number, mode, cancel),
             answer,
             |vfs, opened| {
                 if let Ok(opened) = opened {
@@ -308,7 +309,7 @@ impl fuser::Filesystem for FuseFs {
         self.spawn_cancellable(
             request,
             reply,
-            move |vfs, wanted| vfs.write(file, offset, &bytes, wanted),
+            move |vfs, cancel| vfs.write(file, offset, &bytes, cancel),
             move |reply, answer| written(reply, answer, length),
         );
     }
@@ -325,7 +326,7 @@ impl fuser::Filesystem for FuseFs {
         if !self.vfs.needs_flush(file) {
             return reply.ok();
         }
-        let close = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.flush(file, wanted);
+        let close = move |vfs: &Vfs, cancel: &Cancel| vfs.flush(file, cancel);
         self.spawn_cancellable(request, reply, close, empty);
     }
 
@@ -341,7 +342,7 @@ impl fuser::Filesystem for FuseFs {
         if !self.vfs.needs_sync(file) {
             return reply.ok();
         }
-        let sync = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.sync(file, wanted);
+        let sync = move |vfs: &Vfs, cancel: &Cancel| vfs.sync(file, cancel);
         self.spawn_cancellable(request, reply, sync, empty);
     }
 
@@ -469,7 +470,6 @@ impl fuser::Filesystem for FuseFs {
     }
 
     // FTP has no extended attributes, holes or ranges to copy. The kernel remembers an ENOSYS.
-
     fn setxattr(
         &self,
         _request: &Request,

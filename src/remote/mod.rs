@@ -48,6 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::ftp::{
     self, Capability, CommandCounts, DigestCommand, DirectoryListing, Entry, ListingBudget,
     RemotePath, ServerProfile, Session,
@@ -212,7 +213,7 @@ impl Remote {
             let kind = error::meaning(fault, &root).unwrap_or(ErrorKind::Unsupported);
             context.error(kind, &fault)
         };
-        let mut exchange = Exchange::new(&pool);
+        let mut exchange = Exchange::new(&pool, Cancel::never());
         let home = exchange.run_idempotent(Session::identify);
         let home = home.map_err(|fault| unknown(&fault));
         memory.save(&profile);
@@ -547,6 +548,6 @@ impl Remote {
     }
 
     fn exchange(&self) -> Exchange<'_> {
-        Exchange::new(self.pool())
+        Exchange::new(self.pool(), Cancel::never())
     }
 }

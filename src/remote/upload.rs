@@ -88,7 +88,7 @@ enum State {
 fn is_malformed(fault: &pool::Error) -> bool {
     match fault {
         pool::Error::Session(error) => matches!(**error, ftp::Error::Malformed { .. }),
-        pool::Error::Exhausted(_) | pool::Error::Closed => false,
+        pool::Error::Exhausted(_) | pool::Error::Closed | pool::Error::Cancelled => false,
     }
 }
 

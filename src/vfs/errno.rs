@@ -75,6 +75,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::TimedOut => libc::ETIMEDOUT,
             ErrorKind::Unreachable => libc::EHOSTUNREACH,
             ErrorKind::Changed => libc::ESTALE,
+            ErrorKind::Interrupted => libc::EINTR,
             ErrorKind::Protocol | ErrorKind::NotSecure => libc::EPROTO,
             ErrorKind::ConnectionLost
             | ErrorKind::Truncated
@@ -89,7 +90,7 @@ impl From<ErrorKind> for Errno {
 impl From<remote::Error> for Errno {
     fn from(error: remote::Error) -> Self {
         match error.kind {
-            ErrorKind::NotFound => log::debug!("{error}"),
+            ErrorKind::NotFound | ErrorKind::Interrupted => log::debug!("{error}"),
             _ => log::warn!("{error}"),
         }
         error.kind.into()

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{ALWAYS, Contents, OpenFile, Spooled, State, Wanted};
+use super::{Contents, OpenFile, Spooled, State};
 use crate::cache::Attributes;
+use crate::cancel::Cancel;
 use crate::ftp::{Precision, RemotePath};
 use crate::guarded::OnDrop;
 use crate::journal::{Before, Pending};
@@ -22,8 +23,8 @@ impl OpenFile {
     /// error.
     ///
     /// Returns the attributes of the stored file, or `None` if nothing had to be stored.
-    pub(in crate::vfs) fn commit(&self, wanted: Wanted<'_>) -> Result<Option<Attributes>, Errno> {
-        let _pass = self.enter(wanted)?;
+    pub(in crate::vfs) fn commit(&self, cancel: &Cancel) -> Result<Option<Attributes>, Errno> {
+        let _pass = self.enter(cancel)?;
         let Contents::Spooled(spooled) = self.contents() else {
             return Ok(None);
         };
@@ -43,7 +44,7 @@ impl OpenFile {
         &self,
         priority: Priority,
     ) -> Result<Option<Attributes>, remote::Error> {
-        let Ok(_pass) = self.enter(ALWAYS) else {
+        let Ok(_pass) = self.enter(&Cancel::never()) else {
             return Err(self.stuck());
         };
         let closed = self.state().closed.clone();

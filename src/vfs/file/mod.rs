@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
+use crate::cancel::Cancel;
 use crate::ftp::Precision;
 use crate::guarded::OnDrop;
 use crate::journal::Before;
@@ -35,12 +36,6 @@ use gate::{Gate, Pass, Patience};
 use naming::Naming;
 use pending::PendingUpload;
 use remote_file::FileServices;
-
-/// Whether the calling program still waits for the reply.
-pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
-
-/// For work that no program waits for and that nothing interrupts.
-pub(super) const ALWAYS: Wanted<'static> = &|| true;
 
 /// An open file.
 #[derive(Debug)]
@@ -301,15 +296,10 @@ impl OpenFile {
     }
 
     /// Returns up to `length` bytes from `offset`; fewer only at the end of the file, or when they
-    /// are no longer `wanted`.
-    pub(super) fn read(
-        &self,
-        offset: u64,
-        length: usize,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<Bytes, Errno> {
+    /// are no longer wanted.
+    pub(super) fn read(&self, offset: u64, length: usize, cancel: &Cancel) -> Result<Bytes, Errno> {
         match self.contents() {
-            Contents::Remote(reader) => Ok(reader.read_while(offset, length, wanted)?),
+            Contents::Remote(reader) => Ok(reader.read_while(offset, length, cancel)?),
             Contents::Spooled(spooled) => read_spool(&spooled.spool, offset, length),
         }
     }
@@ -324,10 +314,10 @@ impl OpenFile {
         &self,
         position: Position,
         data: &[u8],
-        wanted: Wanted<'_>,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         let put = |spooled: &Spooled| self.put(spooled, position, data);
-        self.change(Needed::All, wanted, put)
+        self.change(Needed::All, cancel, put)
     }
 
     /// Like [`OpenFile::write`], if that needs no other spool and no waiting.
@@ -342,29 +332,29 @@ impl OpenFile {
     }
 
     /// Truncates the file, or extends it with zeros.
-    pub(super) fn truncate(&self, size: u64, wanted: Wanted<'_>) -> Result<(), Errno> {
+    pub(super) fn truncate(&self, size: u64, cancel: &Cancel) -> Result<(), Errno> {
         let needed = if size == 0 {
             Needed::Nothing
         } else {
             Needed::All
         };
-        self.change(needed, wanted, |spooled| {
+        self.change(needed, cancel, |spooled| {
             spooled.spool.set_len(size)?;
             spooled.store.truncated(size);
             Ok(())
         })
     }
 
-    /// Waits until no other thread changes the whole file, while the reply is `wanted`.
+    /// Waits until no other thread changes the whole file.
     ///
     /// # Errors
-    /// `INTR` if it is no longer wanted, `TIMEDOUT` if the other thread is stuck.
-    pub(super) fn enter(&self, wanted: Wanted<'_>) -> Result<Pass<'_>, Errno> {
+    /// `INTR` if the wait is cancelled, `TIMEDOUT` if the other thread is stuck.
+    pub(super) fn enter(&self, cancel: &Cancel) -> Result<Pass<'_>, Errno> {
         self.gate.enter(&Patience {
             // Longer than the network deadlines that end the holder's waits.
             stuck: self.services.read.timeout * 4,
             progress: &|| self.progress(),
-            wanted,
+            cancel,
         })
     }
 
@@ -444,11 +434,11 @@ impl OpenFile {
     fn change(
         &self,
         needed: Needed,
-        wanted: Wanted<'_>,
+        cancel: &Cancel,
         change: impl Fn(&Spooled) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         loop {
-            self.make_changeable(needed, wanted)?;
+            self.make_changeable(needed, cancel)?;
             let _together = self.changing.read().unwrap_or_else(PoisonError::into_inner);
             let changeable = self.state().changeable();
             if let Some(spooled) = changeable {
@@ -469,7 +459,7 @@ impl OpenFile {
         }
     }
 
-    fn make_changeable(&self, needed: Needed, wanted: Wanted<'_>) -> Result<(), Errno> {
+    fn make_changeable(&self, needed: Needed, cancel: &Cancel) -> Result<(), Errno> {
         let (is_closed, is_spooled) = {
             let state = self.state();
             (state.is_pending_current(), state.is_spooled())
@@ -478,10 +468,10 @@ impl OpenFile {
             (true, _, _) => self.detach_pending(needed),
             (false, true, Needed::All) => Ok(()),
             (false, _, Needed::All) => {
-                let _pass = self.enter(wanted)?;
+                let _pass = self.enter(cancel)?;
                 self.fetch().map(drop)
             }
-            (false, _, Needed::Nothing) => self.empty(wanted),
+            (false, _, Needed::Nothing) => self.empty(cancel),
         }
     }
 
@@ -500,9 +490,9 @@ impl OpenFile {
     }
 
     /// Replaces the contents with an empty spool; nothing needs to be fetched.
-    fn empty(&self, wanted: Wanted<'_>) -> Result<(), Errno> {
+    fn empty(&self, cancel: &Cancel) -> Result<(), Errno> {
         // An upload of the file must end first.
-        let _pass = self.enter(wanted)?;
+        let _pass = self.enter(cancel)?;
         if !self.is_spooled() {
             let spooled = empty_spool(&self.services, self.ino)?;
             self.state().contents = Contents::Spooled(spooled);

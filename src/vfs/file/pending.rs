@@ -5,7 +5,8 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 
 use super::gate::Pass;
-use super::{ALWAYS, Contents, Needed, OpenFile, Spooled, State, empty_spool};
+use super::{Contents, Needed, OpenFile, Spooled, State, empty_spool};
+use crate::cancel::Cancel;
 use crate::journal::Pending;
 use crate::vfs::errno::Errno;
 
@@ -116,7 +117,7 @@ impl OpenFile {
         if self.state().is_all_pending() {
             return false;
         }
-        let Ok(pass) = self.enter(ALWAYS) else {
+        let Ok(pass) = self.enter(&Cancel::never()) else {
             return self.is_dirty();
         };
         if self.state().is_all_pending() {

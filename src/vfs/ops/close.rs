@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use crate::cache::Attributes;
+use crate::cancel::Cancel;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::file::{ALWAYS, OpenFile};
+use crate::vfs::file::OpenFile;
 use crate::vfs::table::handle::Handle;
 
 impl Vfs {
@@ -22,13 +23,13 @@ impl Vfs {
 
     /// Stores what was written (close(2)). On success, the server has every byte; otherwise the
     /// errno gives the reason. With `-o writeback`, the local disk has the data instead.
-    pub(crate) fn flush(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+    pub(crate) fn flush(&self, handle: Handle, cancel: &Cancel) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for another program's upload.
         if !opened.stores {
             return Ok(());
         }
-        self.close_file(&opened.file, wanted)
+        self.close_file(&opened.file, cancel)
     }
 
     /// Stores `file` after a program closed it, or with `-o writeback` persists it until it is
@@ -36,14 +37,14 @@ impl Vfs {
     pub(in crate::vfs) fn close_file(
         &self,
         file: &Arc<OpenFile>,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         if !self.options.writeback {
-            return self.store(file, wanted);
+            return self.store(file, cancel);
         }
         let failure = file.take_failure();
         if !self.writeback.has_capacity_for(file) {
-            return self.store(file, wanted);
+            return self.store(file, cancel);
         }
         match file.persist() {
             Ok(true) => self.store_later(file),
@@ -52,7 +53,7 @@ impl Vfs {
                 log::warn!(
                     "cannot persist a closed file on the local disk; storing it immediately: {error}"
                 );
-                return self.store(file, wanted);
+                return self.store(file, cancel);
             }
         }
         failure.map_or(Ok(()), Err)
@@ -67,12 +68,12 @@ impl Vfs {
 
     /// Stores what was written and what is pending (fsync(2)). On success, the server has every
     /// byte; otherwise the errno gives the reason.
-    pub(crate) fn sync(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+    pub(crate) fn sync(&self, handle: Handle, cancel: &Cancel) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // fsync reports the current state, not earlier failures.
         let _told = opened.file.take_failure();
         if opened.stores {
-            self.store(&opened.file, wanted)
+            self.store(&opened.file, cancel)
         } else {
             self.store_pending_now(&opened.file)
         }
@@ -117,7 +118,7 @@ impl Vfs {
         if last_writer
             && opened.file.needs_store()
             && !opened.file.is_persisted()
-            && let Err(errno) = self.close_file(&opened.file, ALWAYS)
+            && let Err(errno) = self.close_file(&opened.file, &Cancel::never())
         {
             log::error!("data written after the last close is lost: {errno:?}");
         }
@@ -129,12 +130,8 @@ impl Vfs {
     }
 
     /// Stores `file` and records the resulting attributes.
-    pub(in crate::vfs) fn store(
-        &self,
-        file: &Arc<OpenFile>,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<(), Errno> {
-        let committed = file.commit(wanted);
+    pub(in crate::vfs) fn store(&self, file: &Arc<OpenFile>, cancel: &Cancel) -> Result<(), Errno> {
+        let committed = file.commit(cancel);
         if committed.is_err()
             && !file.has_pending()
             && let Ok((directory, name)) = self.location(file.ino())

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::cache::Attributes;
+use crate::cancel::Cancel;
 use crate::ftp::Kind;
 use crate::remote::Version;
 
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
-use crate::vfs::file::{ALWAYS, OpenFile};
+use crate::vfs::file::OpenFile;
 use crate::vfs::table::handle::{FileHandle, Handle};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
@@ -103,16 +104,11 @@ impl Vfs {
     }
 
     /// Opens `ino`.
-    pub(crate) fn open(
-        &self,
-        ino: Ino,
-        mode: OpenMode,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<Opened, Errno> {
+    pub(crate) fn open(&self, ino: Ino, mode: OpenMode, cancel: &Cancel) -> Result<Opened, Errno> {
         self.prepare_open(ino, mode)?;
         let shared = if mode.writes() && mode.truncate {
             let (file, version) = self.share(ino)?;
-            self.with_room(|| file.truncate(0, wanted))?;
+            self.with_room(|| file.truncate(0, cancel))?;
             let changed = false;
             (file, Revalidated { version, changed })
         } else {
@@ -195,7 +191,7 @@ impl Vfs {
             truncate: false,
         };
         let (attr, file) = self.create(parent, name, mode, write)?;
-        let stored = self.flush(file.handle, ALWAYS);
+        let stored = self.flush(file.handle, &Cancel::never());
         self.release(file.handle);
         stored.map(|()| attr)
     }

@@ -2,6 +2,7 @@
 //! ones.
 
 use crate::cache::{Answer, Attributes};
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
@@ -24,16 +25,16 @@ impl Vfs {
     }
 
     /// Returns up to `length` bytes from `offset`. Returns fewer only at the end of the file, or
-    /// when `wanted` reports that no program waits for them any more.
+    /// when no program waits for them any more.
     pub(crate) fn read(
         &self,
         handle: Handle,
         offset: u64,
         length: usize,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<Bytes, Errno> {
         let file = &self.files.find(handle)?.file;
-        let read = file.read(offset, length, wanted);
+        let read = file.read(offset, length, cancel);
         match &read {
             Err(Errno::STALE) => self.forget_changed(file),
             Ok(bytes) if bytes.len() < length => self.correct_size(file),

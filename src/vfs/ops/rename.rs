@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::{Attributes, is_same_but_case};
+use crate::cancel::Cancel;
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::journal::Before;
 use crate::remote::{CaseRule, ErrorKind};
@@ -32,7 +33,7 @@ impl Vfs {
         from: (Ino, &[u8]),
         to: (Ino, &[u8]),
         no_replace: bool,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         self.check_writable()?;
         let (from, mut to) = (self.rename_place(from)?, self.rename_place(to)?);
@@ -66,7 +67,7 @@ impl Vfs {
                 self.check_empty(&to)?;
             }
         }
-        self.rename_checked(&from, &to, &moved, replaced.as_ref(), wanted)
+        self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
     }
 
     fn rename_checked(
@@ -75,7 +76,7 @@ impl Vfs {
         to: &NamedPlace<'_>,
         moved: &Attributes,
         replaced: Option<&Attributes>,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         let moved_file = self.open_at(from);
         let replaced_file = self.open_at(to);
@@ -103,7 +104,7 @@ impl Vfs {
         gates.dedup_by_key(|file| file.ino());
         let passes = gates
             .iter()
-            .map(|file| Ok((file.ino(), file.enter(wanted)?)))
+            .map(|file| Ok((file.ino(), file.enter(cancel)?)))
             .collect::<Result<Vec<_>, Errno>>()?;
         let pass_of = |ino| {
             passes

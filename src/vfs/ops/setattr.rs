@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::cache::Attributes;
+use crate::cancel::Cancel;
 use crate::ftp::Precision;
 use crate::remote::ErrorKind;
 
@@ -34,12 +35,12 @@ impl Vfs {
         ino: Ino,
         handle: Option<Handle>,
         changes: &Changes,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attr>, Errno> {
         self.check_writable()?;
         self.check_owner(changes)?;
         if let Some(size) = changes.size {
-            self.set_size(ino, handle, size, wanted)?;
+            self.set_size(ino, handle, size, cancel)?;
         }
         if let Some(mode) = changes.mode {
             self.set_mode(ino, mode & 0o7777)?;
@@ -66,18 +67,18 @@ impl Vfs {
         ino: Ino,
         handle: Option<Handle>,
         size: u64,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         if let Some(handle) = handle
             && let Ok(opened) = self.files.find(handle)
         {
             self.inodes.set_cached(ino, None);
-            return self.with_room(|| opened.file.truncate(size, wanted));
+            return self.with_room(|| opened.file.truncate(size, cancel));
         }
         let (file, _) = self.share(ino)?;
         self.inodes.set_cached(ino, None);
-        self.with_room(|| file.truncate(size, wanted))?;
-        self.close_file(&file, wanted)
+        self.with_room(|| file.truncate(size, cancel))?;
+        self.close_file(&file, cancel)
     }
 
     fn set_mode(&self, ino: Ino, mode: u32) -> Result<(), Errno> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cancel::Cancel;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
 use crate::vfs::file::Position;
@@ -31,10 +32,10 @@ impl Vfs {
         handle: Handle,
         offset: u64,
         data: &[u8],
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         let (opened, position) = self.writable(handle, offset)?;
-        self.with_room(|| opened.file.write(position, data, wanted))
+        self.with_room(|| opened.file.write(position, data, cancel))
     }
 
     fn writable(&self, handle: Handle, offset: u64) -> Result<(Arc<FileHandle>, Position), Errno> {

@@ -39,6 +39,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cancel::Cancel;
 use crate::remote::{Error, ErrorKind};
 
 pub(crate) use bytes::Bytes;
@@ -134,8 +135,8 @@ impl Reader {
         self.shared.load(parts)
     }
 
-    /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says
-    /// that nobody waits for them any more. Waits for the network.
+    /// The `length` bytes at `offset`, fewer only at the end of the file; none once nobody
+    /// waits for them any more. Waits for the network.
     ///
     /// # Errors
     /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
@@ -145,7 +146,7 @@ impl Reader {
         &self,
         offset: u64,
         length: usize,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<Bytes, Error> {
         if let Some(kept) = self.try_read(offset, length) {
             return Ok(kept);
@@ -170,7 +171,7 @@ impl Reader {
                     shared.leave(&mut state, &mut ticket);
                     return Err(error);
                 }
-                ReadStatus::Wait(_) if !wanted() => {
+                ReadStatus::Wait(_) if cancel.is_cancelled() => {
                     shared.give_up(&mut state, &mut ticket);
                     return Ok(Bytes::default());
                 }

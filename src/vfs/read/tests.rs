@@ -59,7 +59,7 @@ fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
 impl Reader {
     /// Reads for somebody who waits to the end.
     fn read(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
-        self.read_while(offset, length, &|| true)
+        self.read_while(offset, length, &Cancel::never())
     }
 }
 
@@ -427,7 +427,9 @@ fn a_transfer_is_given_up_with_the_last_who_waits_for_it() {
     let file = FakeFile::new(sample(M), &[]);
     file.allow(Some(0));
     let reader = reader(&file, Some(M));
-    assert!(reader.read_while(0, 10, &|| false).unwrap().is_empty());
+    let cancelled = Cancel::new();
+    cancelled.cancel();
+    assert!(reader.read_while(0, 10, &cancelled).unwrap().is_empty());
     let is_given_up = |stream: &Stream| stream.transfer.is_none();
     assert!(reader.shared.lock().streams.iter().all(is_given_up));
     file.allow(None);
@@ -455,7 +457,7 @@ impl RangeSource for Panics {
 fn a_read_whose_transfer_panics_is_an_error() {
     let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options(), parallel());
     for _ in 0..=options().streams {
-        let error = reader.read_while(0, 10, &|| true).unwrap_err();
+        let error = reader.read_while(0, 10, &Cancel::never()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Local);
     }
 }

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use proptest::prelude::*;
 
 use super::*;
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
 use crate::remote::{Error, ErrorKind, Version};
@@ -145,7 +146,7 @@ fn reader(far: &Arc<Far>) -> Arc<Reader> {
 }
 
 fn read_at(reader: &Reader, offset: usize, length: usize) -> Result<Bytes, Error> {
-    reader.read_while(offset as u64, length, &|| true)
+    reader.read_while(offset as u64, length, &Cancel::never())
 }
 
 /// The bytes, if all of them are there.
@@ -445,7 +446,8 @@ fn a_part_without_room_on_the_disk_is_left_to_its_stream() {
     let offset = Arc::clone(&reached);
     let reading = thread::spawn(move || {
         loop {
-            let bytes = one.read_while(offset.load(Ordering::Relaxed), 128 << 10, &|| true)?;
+            let bytes =
+                one.read_while(offset.load(Ordering::Relaxed), 128 << 10, &Cancel::never())?;
             if bytes.is_empty() {
                 return Ok::<_, Error>(());
             }
