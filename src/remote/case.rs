@@ -4,7 +4,7 @@ use super::error::{ErrorContext, Operation, meaning, refusal};
 use super::listing::list_all;
 use super::rename::move_path;
 use super::retry::{Exchange, is_lost};
-use super::{Error, ErrorKind, Remote};
+use super::{Error, ErrorKind, Remote, RemoteHandle};
 use crate::ftp::{Capability, Finding, Kind, RemotePath};
 use crate::pool;
 
@@ -19,7 +19,7 @@ pub enum CaseRule {
     Unknown,
 }
 
-impl Remote {
+impl RemoteHandle {
     /// Returns what is known about case sensitivity.
     pub fn case_rule(&self) -> CaseRule {
         match self.profile().finding(Capability::CaseSensitive) {
@@ -28,7 +28,9 @@ impl Remote {
             Finding::Unknown | Finding::Announced | Finding::NotAnnounced => CaseRule::Unknown,
         }
     }
+}
 
+impl Remote {
     /// Finds out whether names that differ in case are the same. `path` is not listed, but an entry
     /// of this kind is listed whose name differs from it only in case. Sends one command, then
     /// requests the listing.

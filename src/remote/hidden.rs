@@ -32,7 +32,7 @@ impl Remote {
         };
         let fault = match move_aside(self, &mut exchange, path, temporary.path()) {
             Moved::Done => {
-                let remote = self.clone();
+                let remote = self.uncancelled();
                 return Ok(HiddenFile { remote, temporary });
             }
             Moved::Refused(fault) => {

@@ -17,7 +17,6 @@ use super::retry::Exchange;
 use super::stat_listing::StatAnswer;
 use super::temporary::is_temporary;
 use super::{Error, ErrorKind, Remote, listed_size, stat_listing};
-use crate::cancel::Cancel;
 use crate::ftp::{
     self, Capability, Completeness, DirectoryListing, Entry, Kind, ListForm, ListWith,
     ListingOutcome, RemotePath, ServerProfile, UnusedLine,
@@ -29,7 +28,7 @@ pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListin
     let mut exchange = if stat_listing::is_believed(remote) {
         remote.exchange()
     } else {
-        Exchange::to_list(remote.pool(), Cancel::never())
+        Exchange::to_list(remote.pool(), remote.cancel.clone())
     };
     let mut listing = list_all(remote, &mut exchange, path)?;
     listing.entries.retain(|entry| !is_temporary(&entry.name));

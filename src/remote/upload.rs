@@ -134,7 +134,7 @@ impl RemoteUpload {
         };
         let sending = ResumableUpload::new(remote, place.path(), is_ours, started);
         Self {
-            remote: remote.clone(),
+            remote: remote.uncancelled(),
             path: path.clone(),
             place,
             name,
@@ -172,7 +172,7 @@ impl RemoteUpload {
         let State::Sending(sending) = &mut self.state else {
             return Ok(());
         };
-        let (remote, size) = (self.remote.clone(), sending.sent());
+        let (remote, size) = (self.remote.uncancelled(), sending.sent());
         let mut exchange = sending.lend_lease().map_or_else(
             || remote.exchange(),
             |lease| Exchange::with(remote.pool(), lease),
@@ -220,7 +220,7 @@ impl RemoteUpload {
             );
         }
         self.step(|sending| sending.finish(None))?;
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         let lease = match mem::replace(&mut self.state, State::Ended) {
             State::Sending(sending) => {
                 if sending.was_lost() {
@@ -473,7 +473,7 @@ impl RemoteUpload {
 
     /// Aborts the upload, and returns the reason with the server's text if there is any.
     fn fail(&mut self, fault: &pool::Error) -> Error {
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         let ended = mem::replace(&mut self.state, State::Ended);
         if is_lost(fault) || matches!(&ended, State::Sending(sending) if sending.was_lost()) {
             self.place.may_appear_late();
@@ -531,7 +531,7 @@ impl Drop for RemoteUpload {
         }
         // The transfer must end before its file is deleted.
         self.state = State::Ended;
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         self.remove_temporary(&mut remote.exchange());
     }
 }

@@ -38,7 +38,7 @@ use std::time::{Duration, SystemTime};
 use crate::cache::{Cache, CacheOptions};
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
-use crate::remote::{self, Remote};
+use crate::remote::{self, RemoteHandle};
 
 pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use errno::Errno;
@@ -104,7 +104,8 @@ pub(crate) struct VfsOptions {
 pub(crate) struct Vfs {
     options: VfsOptions,
     root: RemotePath,
-    remote: Remote,
+    /// The server. What asks it, takes a `Cancel`.
+    remote: RemoteHandle,
     cache: Arc<Cache<remote::Error>>,
     /// Requests listings and files before programs ask for them.
     prefetcher: Prefetcher,
@@ -123,7 +124,7 @@ impl Vfs {
     /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
     /// Sends nothing; the caller has checked that `root` is a directory.
     pub(crate) fn new(
-        remote: Remote,
+        remote: RemoteHandle,
         root: RemotePath,
         options: VfsOptions,
         journal: Journal,
@@ -198,9 +199,9 @@ impl Vfs {
     /// sessions.
     pub(crate) fn disconnect(&self) {
         self.discard_all_hidden();
-        self.remote.clear_orphans();
+        self.remote.uncancelled().clear_orphans();
         self.remote.save_profile();
-        self.remote.close();
+        self.remote.uncancelled().close();
         self.services.spools.end();
     }
 

@@ -177,7 +177,7 @@ impl OpenFile {
         stored: StoredFacts,
         attributes: &mut Attributes,
     ) {
-        let remote = &self.services.remote;
+        let remote = self.services.remote.uncancelled();
         if let Some(mode) = late.mode {
             match remote.set_mode(target, mode) {
                 Ok(()) => attributes.mode = Some(mode),

@@ -63,7 +63,9 @@ impl Vfs {
         let rule = match self.remote.case_rule() {
             CaseRule::Unknown => {
                 let path = directory.join(name)?;
-                self.remote.find_case_rule(&path, variant.kind)?
+                self.remote
+                    .uncancelled()
+                    .find_case_rule(&path, variant.kind)?
             }
             known => known,
         };

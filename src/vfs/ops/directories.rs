@@ -47,7 +47,7 @@ impl Vfs {
         let directory = self.inodes.path(ino)?;
         let snapshot = self
             .cache
-            .snapshot_or_fetch(&directory, || self.remote.list(&directory))?;
+            .snapshot_or_fetch(&directory, || self.remote.uncancelled().list(&directory))?;
         self.opened_directory(ino, &directory, snapshot)
     }
 
@@ -149,14 +149,18 @@ impl Vfs {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
-        if let Err(error) = self.remote.make_directory(&path) {
+        if let Err(error) = self.remote.uncancelled().make_directory(&path) {
             self.invalidate_after(&directory, name, error.kind);
             return Err(error.into());
         }
         let mut attributes = made_now(Kind::Directory, None, None);
         let permissions = permissions & 0o7777;
         if permissions != crate::vfs::attr::DIRECTORY_MODE {
-            match self.remote.set_directory_mode(&path, permissions) {
+            match self
+                .remote
+                .uncancelled()
+                .set_directory_mode(&path, permissions)
+            {
                 Ok(()) => attributes.mode = Some(permissions),
                 Err(error) => log::info!("{error}; the directory has the server's default mode"),
             }
@@ -186,12 +190,13 @@ impl Vfs {
             .is_some_and(|listing| !listing.is_empty())
             && self
                 .remote
+                .uncancelled()
                 .list(&path)
                 .is_ok_and(|listing| !listing.entries.is_empty())
         {
             return Err(Errno::NOTEMPTY);
         }
-        match self.remote.remove_directory(&path) {
+        match self.remote.uncancelled().remove_directory(&path) {
             Ok(()) => {}
             Err(error) => {
                 if error.kind == ErrorKind::NotFound {

@@ -27,7 +27,7 @@ impl Vfs {
         (parent, name): (Ino, &[u8]),
         path: &RemotePath,
     ) -> Result<Option<HiddenFile>, Errno> {
-        match self.remote.hide(path) {
+        match self.remote.uncancelled().hide(path) {
             Ok(hidden) => {
                 let aside = hidden.path().name();
                 self.inodes.rename((parent, name), (parent, aside));

@@ -154,7 +154,7 @@ impl Vfs {
         mut fresh: WithTtl<Attributes>,
     ) -> Result<WithTtl<Attributes>, Errno> {
         if self.lacks_size(&fresh.value) {
-            fresh.value.size = self.remote.size(&directory.join(name)?)?;
+            fresh.value.size = self.remote.uncancelled().size(&directory.join(name)?)?;
             if fresh.value.size.is_some() {
                 self.cache.insert(directory, name, fresh.value.clone());
             }
@@ -182,7 +182,7 @@ impl Vfs {
         }
         let listing = self
             .cache
-            .snapshot_or_fetch(directory, || self.remote.list(directory))?;
+            .snapshot_or_fetch(directory, || self.remote.uncancelled().list(directory))?;
         if let Some(value) = listing.find(name) {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });
@@ -212,7 +212,7 @@ impl Vfs {
             return Err(Errno::NOENT);
         }
         if self.lacks_size(&variant) {
-            variant.size = self.remote.size(&directory.join(name)?)?;
+            variant.size = self.remote.uncancelled().size(&directory.join(name)?)?;
         }
         Ok(WithTtl {
             value: variant,
@@ -251,7 +251,7 @@ impl Vfs {
         name: &[u8],
         ask: fn(&Remote, &RemotePath) -> Result<Entry, remote::Error>,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        match ask(&self.remote, &directory.join(name)?) {
+        match ask(&self.remote.uncancelled(), &directory.join(name)?) {
             Ok(entry) => {
                 let value = Attributes::from(&entry);
                 self.cache.insert(directory, name, value.clone());

@@ -65,7 +65,7 @@ impl Vfs {
         let Ok(path) = directory.join(name) else {
             return;
         };
-        if let Err(error) = self.remote.check_listed_size(&path) {
+        if let Err(error) = self.remote.uncancelled().check_listed_size(&path) {
             log::debug!("{error}");
         }
         self.cache.forget(directory);

@@ -308,7 +308,7 @@ impl Vfs {
         if let Some(ino) = self.inodes.known(place.parent, place.name) {
             self.clear_directory(ino, place.parent)?;
         }
-        let listing = self.remote.list(&place.path)?;
+        let listing = self.remote.uncancelled().list(&place.path)?;
         match listing.completeness {
             _ if !listing.entries.is_empty() => Err(Errno::NOTEMPTY),
             // RMD, which comes next, refuses a directory with unlisted contents.
@@ -328,12 +328,12 @@ impl Vfs {
         // Not every server renames onto an empty directory.
         let directory = replaced.filter(|_| moved == Kind::Directory);
         if directory.is_some() {
-            self.remote.remove_directory(&to.path)?;
+            self.remote.uncancelled().remove_directory(&to.path)?;
         }
         let renamed = if self.is_case_only(from, to) {
-            self.remote.rename_case(&from.path, &to.path)
+            self.remote.uncancelled().rename_case(&from.path, &to.path)
         } else {
-            self.remote.rename(&from.path, &to.path)
+            self.remote.uncancelled().rename(&from.path, &to.path)
         };
         let Err(error) = renamed else {
             return Ok(());
@@ -352,13 +352,13 @@ impl Vfs {
 
     /// Creates the empty directory again that was removed for a rename that then failed.
     fn restore_directory(&self, place: &NamedPlace<'_>, was: &Attributes) {
-        if let Err(error) = self.remote.make_directory(&place.path) {
+        if let Err(error) = self.remote.uncancelled().make_directory(&place.path) {
             log::error!("{error}; it was removed for a rename that failed");
             self.cache.invalidate(&place.directory, place.name);
             return;
         }
         if let Some(mode) = was.mode
-            && let Err(error) = self.remote.set_mode(&place.path, mode)
+            && let Err(error) = self.remote.uncancelled().set_mode(&place.path, mode)
         {
             log::info!("{error}; the directory has the server's default mode now");
         }

@@ -63,7 +63,7 @@ impl Vfs {
                 };
             }
         };
-        match self.remote.version(&directory.join(name)?) {
+        match self.remote.uncancelled().version(&directory.join(name)?) {
             Ok(reported) => {
                 let listed = Version::from(&known);
                 let changed = !reported.agrees(&listed);

@@ -92,9 +92,9 @@ impl Vfs {
         }
         let path = self.inodes.path(ino)?;
         let set = if self.inodes.kind(ino)?.is_directory() {
-            self.remote.set_directory_mode(&path, mode)
+            self.remote.uncancelled().set_directory_mode(&path, mode)
         } else {
-            self.remote.set_mode(&path, mode)
+            self.remote.uncancelled().set_mode(&path, mode)
         };
         match set {
             Ok(()) => self.remember(ino, |attributes| attributes.mode = Some(mode)),
@@ -133,9 +133,11 @@ impl Vfs {
         let path = self.inodes.path(ino)?;
         let is_directory = self.inodes.kind(ino)?.is_directory();
         let set = if is_directory {
-            self.remote.set_directory_modified(&path, seconds)
+            self.remote
+                .uncancelled()
+                .set_directory_modified(&path, seconds)
         } else {
-            self.remote.set_modified(&path, seconds)
+            self.remote.uncancelled().set_modified(&path, seconds)
         };
         match set {
             Ok(seconds) => self.remember(ino, |attributes| {

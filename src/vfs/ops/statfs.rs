@@ -58,8 +58,12 @@ impl Vfs {
     fn request_space(self: &Arc<Self>) -> bool {
         let vfs = Arc::clone(self);
         let ask = move || {
-            vfs.space
-                .answer_with(|| vfs.remote.space(&vfs.root).map(|space| space.available));
+            vfs.space.answer_with(|| {
+                vfs.remote
+                    .uncancelled()
+                    .space(&vfs.root)
+                    .map(|space| space.available)
+            });
         };
         match guarded::spawn("space", ask) {
             Ok(_) => true,

@@ -33,6 +33,7 @@ impl Vfs {
             Some(target) => target,
             None => self
                 .remote
+                .uncancelled()
                 .read_link(&directory.join(&name)?)?
                 .into_boxed_slice(),
         };

@@ -37,7 +37,7 @@ impl Vfs {
         let is_on_server = open.as_ref().is_none_or(|(file, _)| file.is_on_server());
         if hidden.is_none()
             && is_on_server
-            && let Err(error) = self.remote.delete(&path)
+            && let Err(error) = self.remote.uncancelled().delete(&path)
         {
             if error.kind == ErrorKind::NotFound {
                 self.cache.remove(&directory, name);
