@@ -27,6 +27,32 @@ type Wake = Box<dyn Fn() + Send>;
 /// Keeps a closure registered with [`Cancel::on_cancel`] until it is dropped.
 pub(crate) struct CancelListener(Option<(Arc<CancelShared>, u64)>);
 
+/// Whether an operation may wait for the server or for another operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Blocking<'a> {
+    /// It answers from memory, or returns that it would have to wait.
+    No,
+    /// It may wait until this is cancelled.
+    Yes(&'a Cancel),
+}
+
+/// The refusal of an operation that would have to wait, but must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WouldBlock;
+
+impl<'a> Blocking<'a> {
+    /// Returns the token that every wait needs.
+    ///
+    /// # Errors
+    /// The operation must not wait.
+    pub(crate) fn cancel(self) -> Result<&'a Cancel, WouldBlock> {
+        match self {
+            Self::No => Err(WouldBlock),
+            Self::Yes(cancel) => Ok(cancel),
+        }
+    }
+}
+
 impl Cancel {
     /// Creates a token for work that can be cancelled.
     pub(crate) fn new() -> Self {

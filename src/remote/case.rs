@@ -104,14 +104,14 @@ impl Remote {
     /// # Errors
     /// Those of rename(2). The file keeps its old name or gets it back.
     pub fn rename_case(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let mut exchange = self.exchange();
+        let context = ErrorContext::new(Operation::Rename, from);
+        let mut exchange = self.begin(&context)?;
         for path in [from, to] {
             self.resolve_leftovers(&mut exchange, path);
         }
         let Err(fault) = move_path(self, &mut exchange, &[], from, to, &[]) else {
             return Ok(());
         };
-        let context = ErrorContext::new(Operation::Rename, from);
         let aside = match self.new_aside(from, None) {
             Some(aside) if refusal(&fault).is_some() && !is_lost(&fault) => aside,
             Some(unused) => {

@@ -405,7 +405,8 @@ impl Remote {
     /// # Errors
     /// Those of rename(2).
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        rename::rename(self, &mut self.exchange(), from, to)
+        let mut exchange = self.begin(&ErrorContext::new(Operation::Rename, from))?;
+        rename::rename(self, &mut exchange, from, to)
     }
 
     /// Sets the modification time, in seconds since the epoch, with MFMT, MFF, SITE UTIME or MDTM,
@@ -455,6 +456,16 @@ impl Remote {
     /// Closes all sessions. Operations fail from now on.
     pub fn close(&self) {
         self.pool().close();
+    }
+
+    /// Starts an exchange with its session, for a change that takes other steps before its first
+    /// command. Once it has begun, nothing cancels it.
+    fn begin(&self, context: &ErrorContext<'_>) -> Result<Exchange<'_>, Error> {
+        let mut exchange = self.exchange();
+        match exchange.ensure_session() {
+            Ok(()) => Ok(exchange),
+            Err(fault) => Err(self.diagnose(&mut exchange, context, &fault)),
+        }
     }
 
     fn exchange(&self) -> Exchange<'_> {

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
-use crate::cancel::Cancel;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Precision;
 use crate::guarded::OnDrop;
 use crate::journal::Before;
@@ -287,19 +287,19 @@ impl OpenFile {
         self.is_dirty() && !self.state().failure_reported
     }
 
-    /// Returns up to `length` bytes from `offset` if they are available without waiting.
-    pub(super) fn try_read(&self, offset: u64, length: usize) -> Option<Result<Bytes, Errno>> {
-        match self.contents() {
-            Contents::Remote(reader) => Some(Ok(reader.try_read(offset, length)?)),
-            Contents::Spooled(spooled) => Some(read_spool(&spooled.spool, offset, length)),
-        }
-    }
-
     /// Returns up to `length` bytes from `offset`; fewer only at the end of the file, or when they
     /// are no longer wanted.
-    pub(super) fn read(&self, offset: u64, length: usize, cancel: &Cancel) -> Result<Bytes, Errno> {
+    pub(super) fn read(
+        &self,
+        offset: u64,
+        length: usize,
+        may: Blocking<'_>,
+    ) -> Result<Bytes, Errno> {
         match self.contents() {
-            Contents::Remote(reader) => Ok(reader.read_while(offset, length, cancel)?),
+            Contents::Remote(reader) => match reader.available(offset, length) {
+                Some(bytes) => Ok(bytes),
+                None => Ok(reader.read(offset, length, may.cancel()?)?),
+            },
             Contents::Spooled(spooled) => read_spool(&spooled.spool, offset, length),
         }
     }
@@ -314,21 +314,15 @@ impl OpenFile {
         &self,
         position: Position,
         data: &[u8],
-        cancel: &Cancel,
+        may: Blocking<'_>,
     ) -> Result<(), Errno> {
         let put = |spooled: &Spooled| self.put(spooled, position, data);
-        self.change(Needed::All, cancel, put)
-    }
-
-    /// Like [`OpenFile::write`], if that needs no other spool and no waiting.
-    pub(super) fn try_write(&self, position: Position, data: &[u8]) -> Option<Result<(), Errno>> {
-        let _together = self.changing.try_read().ok()?;
-        let changeable = self.state().changeable();
-        let written = self.put(&changeable?, position, data);
-        if written.is_ok() {
-            self.touch();
+        if let Ok(_together) = self.changing.try_read()
+            && let Some(written) = self.change_now(put)
+        {
+            return written;
         }
-        Some(written)
+        self.change(Needed::All, may.cancel()?, put)
     }
 
     /// Truncates the file, or extends it with zeros.
@@ -440,13 +434,23 @@ impl OpenFile {
         loop {
             self.make_changeable(needed, cancel)?;
             let _together = self.changing.read().unwrap_or_else(PoisonError::into_inner);
-            let changeable = self.state().changeable();
-            if let Some(spooled) = changeable {
-                change(&spooled)?;
-                self.touch();
-                return Ok(());
+            if let Some(changed) = self.change_now(&change) {
+                return changed;
             }
         }
+    }
+
+    /// Applies `change` if there is a spool that may be changed. The caller holds `changing`.
+    fn change_now(
+        &self,
+        change: impl Fn(&Spooled) -> Result<(), Errno>,
+    ) -> Option<Result<(), Errno>> {
+        let changeable = self.state().changeable();
+        let changed = change(&changeable?);
+        if changed.is_ok() {
+            self.touch();
+        }
+        Some(changed)
     }
 
     fn put(&self, spooled: &Spooled, position: Position, data: &[u8]) -> Result<(), Errno> {
@@ -469,14 +473,14 @@ impl OpenFile {
             (false, true, Needed::All) => Ok(()),
             (false, _, Needed::All) => {
                 let _pass = self.enter(cancel)?;
-                self.fetch().map(drop)
+                self.fetch(cancel)
             }
             (false, _, Needed::Nothing) => self.empty(cancel),
         }
     }
 
     /// Fetches the contents into a spool. The caller holds the gate.
-    fn fetch(&self) -> Result<(), Errno> {
+    fn fetch(&self, cancel: &Cancel) -> Result<(), Errno> {
         if self.is_spooled() {
             return Ok(());
         }
@@ -484,7 +488,12 @@ impl OpenFile {
         let spooled = empty_spool_clean(&self.services, self.ino)?;
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        fill::fill(&spooled.spool, &self.services.source(self.ino), version)?;
+        fill::fill(
+            &spooled.spool,
+            &self.services.source(self.ino),
+            version,
+            cancel,
+        )?;
         self.state().contents = Contents::Spooled(spooled);
         Ok(())
     }

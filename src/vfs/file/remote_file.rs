@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::{
     self, CommitOptions, ErrorKind, RemoteDownload, RemoteHandle, RemoteUpload, StoredFacts,
@@ -98,22 +99,24 @@ impl RangeSource for RemoteFile {
             .unwrap_or_else(|_| RemotePath::root())
     }
 
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
+    fn open_at(
+        &self,
+        offset: u64,
+        cancel: &Cancel,
+    ) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
         let path = self.path_for("read")?;
-        let transfer = self.remote.uncancelled().open_at(&path, offset)?;
+        let transfer = self.remote.with(cancel).open_at(&path, offset)?;
         let start = transfer.start();
         let ticket = self.transfers.begin(path, Direction::Download);
         Ok((Box::new(Metered { transfer, ticket }), start))
     }
 
-    fn version(&self) -> Result<Version, remote::Error> {
-        self.remote
-            .uncancelled()
-            .version(&self.path_for("look up")?)
+    fn version(&self, cancel: &Cancel) -> Result<Version, remote::Error> {
+        self.remote.with(cancel).version(&self.path_for("look up")?)
     }
 
-    fn size(&self) -> Result<Option<u64>, remote::Error> {
-        self.remote.uncancelled().size(&self.path_for("look up")?)
+    fn size(&self, cancel: &Cancel) -> Result<Option<u64>, remote::Error> {
+        self.remote.with(cancel).size(&self.path_for("look up")?)
     }
 
     fn prefetched(&self, version: &Version) -> Option<Vec<u8>> {

@@ -26,8 +26,9 @@ impl Vfs {
         pass: &Pass<'_>,
         (parent, name): (Ino, &[u8]),
         path: &RemotePath,
+        cancel: &Cancel,
     ) -> Result<Option<HiddenFile>, Errno> {
-        match self.remote.uncancelled().hide(path) {
+        match self.remote.with(cancel).hide(path) {
             Ok(hidden) => {
                 let aside = hidden.path().name();
                 self.inodes.rename((parent, name), (parent, aside));
@@ -35,7 +36,7 @@ impl Vfs {
             }
             Err(error) if may_be_deleted(error.kind) => {
                 log::debug!("{error}; fetching its contents instead");
-                file.keep_contents(pass)?;
+                file.keep_contents(pass, cancel)?;
                 Ok(None)
             }
             Err(error) => {
@@ -58,12 +59,12 @@ impl Vfs {
     }
 
     /// Deletes the hidden file of `file` on the server after its last close.
-    pub(in crate::vfs) fn discard_hidden(&self, file: &OpenFile) {
+    pub(in crate::vfs) fn discard_hidden(&self, file: &OpenFile, cancel: &Cancel) {
         if !file.is_hidden() {
             return;
         }
         // If the gate cannot be entered, the housekeeper deletes the file.
-        let Ok(pass) = file.enter(&Cancel::never()) else {
+        let Ok(pass) = file.enter(cancel) else {
             return;
         };
         if let Some(hidden) = file.take_hidden(&pass) {

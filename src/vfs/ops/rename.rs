@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::{Attributes, is_same_but_case};
-use crate::cancel::Cancel;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::journal::Before;
 use crate::remote::{CaseRule, ErrorKind};
@@ -52,11 +52,11 @@ impl Vfs {
         if to.path.below(&from.path).is_some() || self.is_below_in_other_case(&from, &to) {
             return Err(Errno::INVAL);
         }
-        let moved = self.what_is_at(&from)?.ok_or(Errno::NOENT)?;
+        let moved = self.what_is_at(&from, cancel)?.ok_or(Errno::NOENT)?;
         let replaced = if self.is_case_only(&from, &to) {
             None
         } else {
-            self.what_is_at(&to)?
+            self.what_is_at(&to, cancel)?
         };
         if let Some(replaced) = &replaced {
             if no_replace {
@@ -64,7 +64,7 @@ impl Vfs {
             }
             check_replaceable(moved.kind, replaced.kind)?;
             if replaced.kind == Kind::Directory {
-                self.check_empty(&to)?;
+                self.check_empty(&to, cancel)?;
             }
         }
         self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
@@ -119,12 +119,12 @@ impl Vfs {
             .and_then(|file| Some((file, pass_of(file.ino())?)));
         let hidden = match replaced_open {
             Some((file, pass)) if file.needs_server() && moves_on_server => {
-                self.hide(file, pass, (to.parent, to.name), &to.path)?
+                self.hide(file, pass, (to.parent, to.name), &to.path, cancel)?
             }
             Some((file, pass)) => {
                 // Its successor is still being written. Until that is stored, the server has this
                 // file.
-                file.keep_contents(pass)?;
+                file.keep_contents(pass, cancel)?;
                 None
             }
             None => None,
@@ -137,7 +137,10 @@ impl Vfs {
             file.end_early_upload(pass);
         }
         if moves_on_server {
-            let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below);
+            // A rename that has begun on the server is completed.
+            let never = Cancel::never();
+            let cancel = hidden.as_ref().map_or(cancel, |_| &never);
+            let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below, cancel);
             if let Err(errno) = renamed {
                 if let Some(hidden) = hidden {
                     self.unhide((to.parent, to.name), hidden);
@@ -187,6 +190,7 @@ impl Vfs {
         moved: Kind,
         replaced: Option<&Attributes>,
         below: &[(&Arc<OpenFile>, &Pass<'_>)],
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         let mut hidden = Vec::new();
         for (file, pass) in below {
@@ -198,7 +202,7 @@ impl Vfs {
                 hidden.push((file, pass, taken, path));
             }
         }
-        let renamed = self.rename_on_server(from, to, moved, replaced);
+        let renamed = self.rename_on_server(from, to, moved, replaced, cancel);
         for (file, pass, mut taken, path) in hidden {
             match (path, renamed) {
                 (Some(path), Ok(())) => taken.is_at(path),
@@ -290,11 +294,15 @@ impl Vfs {
             .open_file(self.inodes.known(place.parent, place.name)?)
     }
 
-    fn what_is_at(&self, place: &NamedPlace<'_>) -> Result<Option<Attributes>, Errno> {
+    fn what_is_at(
+        &self,
+        place: &NamedPlace<'_>,
+        cancel: &Cancel,
+    ) -> Result<Option<Attributes>, Errno> {
         if let Some(known) = self.open_at(place).and_then(|file| file.attributes()) {
             return Ok(Some(known));
         }
-        match self.attributes_of(&place.directory, place.name) {
+        match self.attributes_of(&place.directory, place.name, Blocking::Yes(cancel)) {
             Ok(fresh) => Ok(Some(fresh.value)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
@@ -304,11 +312,11 @@ impl Vfs {
     /// Fails with ENOTEMPTY if the directory at `place` is not empty, as rename(2) requires.
     /// Servers overwrite such a directory or merge the two. The directory is listed again, and
     /// hidden files in it are moved away.
-    fn check_empty(&self, place: &NamedPlace<'_>) -> Result<(), Errno> {
+    fn check_empty(&self, place: &NamedPlace<'_>, cancel: &Cancel) -> Result<(), Errno> {
         if let Some(ino) = self.inodes.known(place.parent, place.name) {
             self.clear_directory(ino, place.parent)?;
         }
-        let listing = self.remote.uncancelled().list(&place.path)?;
+        let listing = self.remote.with(cancel).list(&place.path)?;
         match listing.completeness {
             _ if !listing.entries.is_empty() => Err(Errno::NOTEMPTY),
             // RMD, which comes next, refuses a directory with unlisted contents.
@@ -324,16 +332,21 @@ impl Vfs {
         to: &NamedPlace<'_>,
         moved: Kind,
         replaced: Option<&Attributes>,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         // Not every server renames onto an empty directory.
         let directory = replaced.filter(|_| moved == Kind::Directory);
         if directory.is_some() {
-            self.remote.uncancelled().remove_directory(&to.path)?;
+            self.remote.with(cancel).remove_directory(&to.path)?;
         }
+        let remote = match directory {
+            Some(_) => self.remote.uncancelled(),
+            None => self.remote.with(cancel),
+        };
         let renamed = if self.is_case_only(from, to) {
-            self.remote.uncancelled().rename_case(&from.path, &to.path)
+            remote.rename_case(&from.path, &to.path)
         } else {
-            self.remote.uncancelled().rename(&from.path, &to.path)
+            remote.rename(&from.path, &to.path)
         };
         let Err(error) = renamed else {
             return Ok(());

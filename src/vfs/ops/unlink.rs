@@ -32,12 +32,12 @@ impl Vfs {
         if let Some((file, pass)) = &open
             && file.needs_server()
         {
-            hidden = self.hide(file, pass, (parent, name), &path)?;
+            hidden = self.hide(file, pass, (parent, name), &path, cancel)?;
         }
         let is_on_server = open.as_ref().is_none_or(|(file, _)| file.is_on_server());
         if hidden.is_none()
             && is_on_server
-            && let Err(error) = self.remote.uncancelled().delete(&path)
+            && let Err(error) = self.remote.with(cancel).delete(&path)
         {
             if error.kind == ErrorKind::NotFound {
                 self.cache.remove(&directory, name);

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::LOOK_AGAIN;
+use crate::cancel::Cancel;
 use crate::remote::{Error, Version};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::read::parallel::{ClaimedPart, PartOutcome, PartQueue, PartsFor};
@@ -181,7 +182,10 @@ impl PartsFetch<'_> {
         let confirmed = match parts_for {
             None => return false,
             Some(PartsFor::Stream(_)) => Ok(()),
-            Some(PartsFor::File) => self.shared.expected.confirm(&*self.shared.source),
+            Some(PartsFor::File) => self
+                .shared
+                .expected
+                .confirm(&*self.shared.source, &Cancel::never()),
         };
         let mut state = self.shared.lock();
         if let Err(error) = &confirmed {

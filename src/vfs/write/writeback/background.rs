@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
+use crate::cancel::{Blocking, WouldBlock};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
 use crate::remote::{self, ErrorKind};
@@ -98,15 +99,21 @@ impl Vfs {
     }
 
     /// Makes a change that may need space in the spool. If there is none, waits for running
-    /// uploads.
+    /// uploads, if it may.
     pub(in crate::vfs) fn with_room(
         &self,
+        may: Blocking<'_>,
         change: impl Fn() -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         loop {
-            match change() {
-                Err(Errno::NOSPC) if self.writeback.wait_for_room() => {}
-                outcome => return outcome,
+            let changed = change();
+            if changed != Err(Errno::NOSPC) {
+                return changed;
+            }
+            match may {
+                Blocking::No if self.writeback.has_runnable() => return Err(WouldBlock.into()),
+                Blocking::Yes(_) if self.writeback.wait_for_room() => {}
+                Blocking::No | Blocking::Yes(_) => return changed,
             }
         }
     }
