@@ -1,9 +1,11 @@
 //! The file system operations in POSIX terms: inodes, open files, streams and spools.
 //!
-//! An operation that may need the server has two forms: one that answers from memory or returns
-//! that it cannot (`cached_…`, `try_…`), and one that waits. The vfs asks the cache first, then the
-//! server, and updates the cache with the reply. It changes cached state only after the server has
-//! accepted a change.
+//! An operation that memory can often answer takes a [`Blocking`](crate::cancel::Blocking). With
+//! `No`, it answers from memory or returns [`Errno::WOULD_BLOCK`]; with `Yes`, it waits until it is
+//! cancelled. An operation that always needs the server takes a [`Cancel`](crate::cancel::Cancel).
+//! The vfs asks the cache first, then the server, and updates the cache with the reply. It changes
+//! cached state only after the server has accepted a change. A change that has begun on the server
+//! is completed, and so is every upload: only the waits before it are cancelled.
 //!
 //! | folder | what it holds |
 //! |---|---|

@@ -137,7 +137,7 @@ impl Vfs {
             file.end_early_upload(pass);
         }
         if moves_on_server {
-            // A rename that has begun on the server is completed.
+            // Hiding the replaced file was the first step: the others follow.
             let never = Cancel::never();
             let cancel = hidden.as_ref().map_or(cancel, |_| &never);
             let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below, cancel);
@@ -339,6 +339,7 @@ impl Vfs {
         if directory.is_some() {
             self.remote.with(cancel).remove_directory(&to.path)?;
         }
+        // A rename that has begun on the server is completed.
         let remote = match directory {
             Some(_) => self.remote.uncancelled(),
             None => self.remote.with(cancel),

@@ -145,6 +145,12 @@ impl Reader {
     /// the server has another version by now, from then on.
     pub(crate) fn read(&self, offset: u64, length: usize, cancel: &Cancel) -> Result<Bytes, Error> {
         let shared = &self.shared;
+        let woken = Arc::clone(shared);
+        let _listener = cancel.on_cancel(move || {
+            // A read that has looked at `cancel` under the lock waits by now, and is woken.
+            drop(woken.lock());
+            woken.arrived.notify_all();
+        });
         let mut state = shared.lock();
         let mut ticket = state.ticket(offset, length);
         loop {
