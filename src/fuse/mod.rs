@@ -428,7 +428,7 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let number = ino(number);
-        let sync = move |vfs: &Arc<Vfs>, _: &Cancel| vfs.sync_directory(number);
+        let sync = move |vfs: &Arc<Vfs>, cancel: &Cancel| vfs.sync_directory(number, cancel);
         self.wait(request, reply, sync, empty);
     }
 

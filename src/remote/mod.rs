@@ -221,7 +221,7 @@ impl Remote {
     ///
     /// # Errors
     /// Those of the first session. It is not an error if the server does not report its working
-    /// directory: see [`Remote::home`].
+    /// directory: see [`RemoteHandle::home`].
     pub fn connect(mut options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
         let listings = ListingBudget::new(options.listing_bytes);
         options.pool.connect.listings = listings.clone();

@@ -43,24 +43,33 @@ impl OpenFile {
     pub(in crate::vfs) fn store_pending(
         &self,
         priority: Priority,
+        cancel: &Cancel,
     ) -> Result<Option<Attributes>, remote::Error> {
-        let Ok(_pass) = self.enter(&Cancel::never()) else {
-            return Err(self.stuck());
+        let Ok(_pass) = self.enter(cancel) else {
+            return Err(self.not_entered(cancel));
         };
         let closed = self.state().closed.clone();
         closed.map_or(Ok(None), |closed| self.store(&closed.spooled, priority))
     }
 
-    fn stuck(&self) -> remote::Error {
+    fn not_entered(&self, cancel: &Cancel) -> remote::Error {
+        let (kind, reason) = if cancel.is_cancelled() {
+            (ErrorKind::Interrupted, "the request was interrupted")
+        } else {
+            (
+                ErrorKind::TimedOut,
+                "another change of the same file is stuck",
+            )
+        };
         remote::Error {
-            kind: ErrorKind::TimedOut,
+            kind,
             operation: "store",
             path: self
                 .services
                 .inodes
                 .path(self.ino)
                 .unwrap_or_else(|_| RemotePath::root()),
-            reason: "another change of the same file is stuck".to_owned(),
+            reason: reason.to_owned(),
         }
     }
 

@@ -66,7 +66,7 @@ impl Vfs {
         if opened.stores {
             self.store(&opened.file, cancel)
         } else {
-            self.store_pending_now(&opened.file)
+            self.store_pending_now(&opened.file, cancel)
         }
     }
 

@@ -88,6 +88,7 @@ impl Vfs {
             moved.kind,
             moved_file.as_ref(),
             replaces_read_file,
+            cancel,
         );
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_upload();
@@ -223,13 +224,14 @@ impl Vfs {
         moved: Kind,
         file: Option<&Arc<OpenFile>>,
         replaces: bool,
+        cancel: &Cancel,
     ) {
         if moved == Kind::Directory {
-            self.store_below(from);
+            self.store_below(from, cancel);
         }
         if let Some(file) = file.filter(|file| file.has_pending())
             && (replaces || file.is_on_server())
-            && let Err(errno) = self.store_pending_now(file)
+            && let Err(errno) = self.store_pending_now(file, cancel)
         {
             log::debug!("moving {from} before it is stored: {errno:?}");
         }
