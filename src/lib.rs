@@ -16,12 +16,14 @@
 //! | `sys` | the few libc calls |
 //!
 //! Every layer starts its threads through `guarded`, so that a panic ends one piece of work and not
-//! the mount.
+//! the mount. What may wait for the server takes a `cancel::Cancel`.
 //!
 //! [`server`] stands apart: a small FTP server that shares nothing with [`ftp`].
 
 #[cfg(feature = "mount")]
 mod cache;
+#[cfg(feature = "mount")]
+mod cancel;
 #[cfg(feature = "mount")]
 mod cli;
 #[cfg(feature = "mount")]

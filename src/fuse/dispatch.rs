@@ -1,93 +1,119 @@
-//! Dispatch of requests that must wait to worker threads, together with their replies. The caller
-//! may be released before the worker has finished.
+//! Dispatch of requests: answered on the FUSE loop if memory can answer them, otherwise by a worker
+//! thread that may wait.
+//!
+//! A FUSE loop has no [`Cancel`], so it cannot call anything that waits. Each request that a worker
+//! runs has one, which is cancelled when its caller is interrupted.
 
 use std::sync::Arc;
 
-use fuser::{ReplyData, ReplyEntry, Request};
+use fuser::{FileHandle, ReplyEmpty, ReplyEntry, Request};
 
-use crate::vfs::{Attr, Errno, Handle, Vfs, WithTtl};
+use crate::cancel::{Blocking, Cancel};
+use crate::vfs::{Attr, Errno, Opened, Vfs, WithTtl};
 
 use super::FuseFs;
 use super::interrupts::ErrorReply;
-use super::translate::{data, entry};
+use super::translate::{empty, entry, handle};
 
 impl FuseFs {
-    /// Runs `job` in a worker and sends its result with `answer`. An interrupted caller gets an
-    /// error first, which the job can query through its second argument. The result of a job that
-    /// finishes anyway is passed to `undo`.
-    pub(super) fn spawn_or_undo<R: ErrorReply, T>(
+    /// Sends the result of `operation` with `send`. Runs it here if it need not wait, otherwise
+    /// again in a worker. `argument` is a name or data that the request lends.
+    pub(super) fn answer<R: ErrorReply, T>(
         &self,
         request: &Request,
         reply: R,
-        job: impl FnOnce(&Vfs, &dyn Fn() -> bool) -> T + Send + 'static,
-        answer: impl FnOnce(R, T) + Send + 'static,
+        argument: &[u8],
+        operation: impl Fn(&Arc<Vfs>, &[u8], Blocking<'_>) -> Result<T, Errno> + Send + 'static,
+        send: impl FnOnce(R, Result<T, Errno>) + Send + 'static,
+    ) {
+        self.answer_or_undo(request, reply, argument, operation, send, |_, _| {});
+    }
+
+    /// Like [`FuseFs::answer`]. The result of an operation whose caller was interrupted is passed
+    /// to `undo`.
+    pub(super) fn answer_or_undo<R: ErrorReply, T>(
+        &self,
+        request: &Request,
+        reply: R,
+        argument: &[u8],
+        operation: impl Fn(&Arc<Vfs>, &[u8], Blocking<'_>) -> Result<T, Errno> + Send + 'static,
+        send: impl FnOnce(R, Result<T, Errno>) + Send + 'static,
+        undo: impl FnOnce(&Vfs, T) + Send + 'static,
+    ) {
+        match operation(&self.vfs, argument, Blocking::No) {
+            Err(Errno::WOULD_BLOCK) => {}
+            answer => return send(reply, answer),
+        }
+        let argument = argument.to_vec();
+        let operation =
+            move |vfs: &Arc<Vfs>, cancel: &Cancel| operation(vfs, &argument, Blocking::Yes(cancel));
+        self.wait_or_undo(request, reply, operation, send, undo);
+    }
+
+    /// Sends the result of `operation`, which waits for the server, with `send`. It needs no
+    /// undoing if its caller is interrupted: the program learned that it may have been done.
+    pub(super) fn wait<R: ErrorReply, T>(
+        &self,
+        request: &Request,
+        reply: R,
+        operation: impl FnOnce(&Arc<Vfs>, &Cancel) -> Result<T, Errno> + Send + 'static,
+        send: impl FnOnce(R, Result<T, Errno>) + Send + 'static,
+    ) {
+        self.wait_or_undo(request, reply, operation, send, |_, _| {});
+    }
+
+    /// Like [`FuseFs::wait`], for an operation that returns an entry, which the kernel would count.
+    pub(super) fn wait_for_entry(
+        &self,
+        request: &Request,
+        reply: ReplyEntry,
+        operation: impl FnOnce(&Arc<Vfs>, &Cancel) -> Result<WithTtl<Attr>, Errno> + Send + 'static,
+    ) {
+        self.wait_or_undo(request, reply, operation, entry, forget_entry);
+    }
+
+    fn wait_or_undo<R: ErrorReply, T>(
+        &self,
+        request: &Request,
+        reply: R,
+        operation: impl FnOnce(&Arc<Vfs>, &Cancel) -> Result<T, Errno> + Send + 'static,
+        send: impl FnOnce(R, Result<T, Errno>) + Send + 'static,
         undo: impl FnOnce(&Vfs, T) + Send + 'static,
     ) {
         let vfs = Arc::clone(&self.vfs);
         let reply = self.interrupts.watch(request.pid(), reply);
         self.workers.run(move || {
-            let done = job(&vfs, &|| !reply.is_given());
-            match reply.take() {
-                Some(reply) => answer(reply, done),
-                None => undo(&vfs, done),
+            let answer = operation(&vfs, reply.cancel());
+            match (reply.take(), answer) {
+                (Some(reply), answer) => send(reply, answer),
+                (None, Ok(done)) => undo(&vfs, done),
+                (None, Err(_)) => {}
             }
         });
     }
 
-    /// Like [`FuseFs::spawn_or_undo`], for a job that needs no undoing: the program learned that
-    /// it may have been done.
-    pub(super) fn spawn<R: ErrorReply, T>(
-        &self,
-        request: &Request,
-        reply: R,
-        job: impl FnOnce(&Vfs) -> T + Send + 'static,
-        answer: impl FnOnce(R, T) + Send + 'static,
-    ) {
-        self.spawn_or_undo(request, reply, |vfs, _| job(vfs), answer, |_, _| {});
-    }
-
-    /// Like [`FuseFs::spawn`], for a job that can find out that the reply is no longer wanted.
-    pub(super) fn spawn_cancellable<R: ErrorReply, T>(
-        &self,
-        request: &Request,
-        reply: R,
-        job: impl FnOnce(&Vfs, &dyn Fn() -> bool) -> T + Send + 'static,
-        answer: impl FnOnce(R, T) + Send + 'static,
-    ) {
-        self.spawn_or_undo(request, reply, job, answer, |_, _| {});
-    }
-
-    /// Like [`FuseFs::spawn`], for a job that returns an entry, which the kernel would count.
-    pub(super) fn spawn_entry(
-        &self,
-        request: &Request,
-        reply: ReplyEntry,
-        job: impl FnOnce(&Vfs) -> Result<WithTtl<Attr>, Errno> + Send + 'static,
-    ) {
-        let job = |vfs: &Vfs, _: &dyn Fn() -> bool| job(vfs);
-        self.spawn_or_undo(request, reply, job, entry, |vfs, entered| {
-            if let Ok(fresh) = entered {
-                vfs.forget(fresh.value.ino, 1);
-            }
-        });
-    }
-
-    /// Reads data that is not available yet, while the caller waits for it.
-    pub(super) fn spawn_read(
-        &self,
-        request: &Request,
-        file: Handle,
-        offset: u64,
-        length: usize,
-        reply: ReplyData,
-    ) {
+    /// Releases a file. No program waits for this reply, so nothing interrupts it.
+    pub(super) fn release_file(&self, file: FileHandle, reply: ReplyEmpty) {
+        let file = handle(file);
+        if self.vfs.release(file, Blocking::No) != Err(Errno::WOULD_BLOCK) {
+            return reply.ok();
+        }
         let vfs = Arc::clone(&self.vfs);
-        let reply = self.interrupts.watch(request.pid(), reply);
         self.workers.run(move || {
-            let read = vfs.read(file, offset, length, &|| !reply.is_given());
-            if let Some(reply) = reply.take() {
-                data(reply, read);
-            }
+            empty(reply, vfs.release(file, Blocking::Yes(&Cancel::never())));
         });
+    }
+}
+
+/// Forgets an entry that the kernel does not get.
+pub(super) fn forget_entry(vfs: &Vfs, fresh: WithTtl<Attr>) {
+    vfs.forget(fresh.value.ino, 1);
+}
+
+/// Releases an opened file whose handle no program gets.
+pub(super) fn release_unused(vfs: &Vfs, opened: Opened) {
+    let released = vfs.release(opened.handle, Blocking::Yes(&Cancel::never()));
+    if let Err(errno) = released {
+        log::debug!("cannot release a file: {errno:?}");
     }
 }

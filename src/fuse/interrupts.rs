@@ -2,8 +2,8 @@
 //!
 //! The kernel releases a program that waits for a reply only when the reply arrives, and fuser does
 //! not expose the kernel's interrupt requests. So the callers of slow requests are checked, and
-//! interrupted ones get EINTR. The work that was started for them continues, and its result is
-//! undone.
+//! interrupted ones get EINTR. The work that was started for them is cancelled. If it completes
+//! anyway, its result is undone.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -14,6 +14,7 @@ use fuser::{
 };
 
 use super::fatal_signal;
+use crate::cancel::Cancel;
 use crate::guarded::{self, OnDrop};
 
 /// Time after which the caller of a request without a reply is checked.
@@ -50,22 +51,36 @@ refusable!(
 /// A reply that is sent once: by the worker with the result, or by the check that finds an
 /// interrupted caller.
 #[derive(Debug)]
-pub(super) struct ReplySlot<R>(Arc<Mutex<Option<R>>>);
+pub(super) struct ReplySlot<R>(Arc<WatchedReply<R>>);
+
+#[derive(Debug)]
+struct WatchedReply<R> {
+    reply: Mutex<Option<R>>,
+    /// Cancelled after an interrupted caller got its error.
+    cancel: Cancel,
+}
 
 impl<R: ErrorReply> ReplySlot<R> {
     /// Takes the reply, if nothing else has taken it yet.
     pub(super) fn take(&self) -> Option<R> {
-        take(&self.0)
+        self.0.take()
     }
 
-    /// Whether the reply was taken.
-    pub(super) fn is_given(&self) -> bool {
-        self.0.is_given()
+    /// Returns the token of the request's work.
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.0.cancel
     }
 }
 
-fn take<R>(slot: &Mutex<Option<R>>) -> Option<R> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl<R> WatchedReply<R> {
+    fn take(&self) -> Option<R> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<R>> {
+        // An `Option` is taken as a whole.
+        self.reply.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Checks the callers of slow requests.
@@ -102,24 +117,27 @@ trait Interruptible: Send + Sync {
     fn is_given(&self) -> bool;
 }
 
-impl<R: ErrorReply> Interruptible for Mutex<Option<R>> {
+impl<R: ErrorReply> Interruptible for WatchedReply<R> {
     fn interrupt(&self) {
-        if let Some(reply) = take(self) {
+        // The error comes first: a cancelled read returns no bytes, which would be the file's end.
+        if let Some(reply) = self.take() {
             reply.refuse(Errno::EINTR);
+            self.cancel.cancel();
         }
     }
 
     fn is_given(&self) -> bool {
-        self.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
+        self.lock().is_none()
     }
 }
 
 impl Interrupts {
     /// Registers `reply` to the thread `tid`, for a request that may be slow.
     pub(super) fn watch<R: ErrorReply>(&self, tid: u32, reply: R) -> ReplySlot<R> {
-        let slot = Arc::new(Mutex::new(Some(reply)));
+        let slot = Arc::new(WatchedReply {
+            reply: Mutex::new(Some(reply)),
+            cancel: Cancel::new(),
+        });
         let weak = Arc::downgrade(&slot);
         let mut state = self.shared.lock();
         state.waiting.push(PendingRequest {
@@ -243,6 +261,9 @@ mod tests {
             Errno::EINTR.code()
         );
         assert!(reply.take().is_none());
+        while !reply.cancel().is_cancelled() {
+            thread::yield_now();
+        }
         ended.wait().unwrap();
     }
 
@@ -255,6 +276,7 @@ mod tests {
             receiver.recv_timeout(PATIENCE * 3).is_err(),
             "it is not refused"
         );
+        assert!(!reply.cancel().is_cancelled());
         assert!(reply.take().is_some());
     }
 }

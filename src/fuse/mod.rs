@@ -2,7 +2,7 @@
 //! Contains no policy.
 //!
 //! A callback replies from memory if the vfs can. Otherwise the request and its reply go to a
-//! worker, and the FUSE loop takes the next request.
+//! worker, and the FUSE loop takes the next request ([`dispatch`]).
 
 mod dispatch;
 mod fatal_signal;
@@ -25,8 +25,10 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::vfs::{Attr, Changes, Errno, Handle, Opened, Vfs, WithTtl};
+use crate::cancel::{Blocking, Cancel};
+use crate::vfs::{Changes, Errno, Opened, Vfs};
 
+use dispatch::{forget_entry, release_unused};
 use interrupts::Interrupts;
 pub(crate) use kernel::Kernel;
 use translate::{
@@ -69,13 +71,14 @@ impl fuser::Filesystem for FuseFs {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let parent = ino(parent);
-        if let Some(answer) = self.vfs.cached_lookup(parent, name.as_bytes()) {
-            return entry(reply, answer);
-        }
-        let name = name.to_owned();
-        self.spawn_entry(request, reply, move |vfs| {
-            vfs.lookup(parent, name.as_bytes())
-        });
+        self.answer_or_undo(
+            request,
+            reply,
+            name.as_bytes(),
+            move |vfs, name, may| vfs.lookup(parent, name, may),
+            entry,
+            forget_entry,
+        );
     }
 
     fn forget(&self, _request: &Request, number: INodeNo, lookups: u64) {
@@ -90,10 +93,8 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyAttr,
     ) {
         let number = ino(number);
-        if let Some(answer) = self.vfs.cached_getattr(number) {
-            return attributes(reply, answer);
-        }
-        self.spawn(request, reply, move |vfs| vfs.getattr(number), attributes);
+        let getattr = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.getattr(number, may);
+        self.answer(request, reply, b"", getattr, attributes);
     }
 
     fn setattr(
@@ -126,24 +127,26 @@ impl fuser::Filesystem for FuseFs {
             modified,
         };
         let (number, file) = (ino(number), file.map(handle));
-        self.spawn_cancellable(
+        self.wait(
             request,
             reply,
-            move |vfs, wanted| vfs.setattr(number, file, &changes, wanted),
+            move |vfs, cancel| vfs.setattr(number, file, &changes, cancel),
             attributes,
         );
     }
 
     fn readlink(&self, request: &Request, number: INodeNo, reply: ReplyData) {
         let number = ino(number);
-        let send = |reply: ReplyData, target: Result<Vec<u8>, Errno>| match target {
-            Ok(target) => reply.data(&target),
-            Err(errno) => reply.error(error(errno)),
-        };
-        if let Some(answer) = self.vfs.cached_readlink(number) {
-            return send(reply, answer);
-        }
-        self.spawn(request, reply, move |vfs| vfs.readlink(number), send);
+        self.answer(
+            request,
+            reply,
+            b"",
+            move |vfs, _, may| vfs.readlink(number, may),
+            |reply, target| match target {
+                Ok(target) => reply.data(&target),
+                Err(errno) => reply.error(error(errno)),
+            },
+        );
     }
 
     fn mknod(
@@ -160,8 +163,8 @@ impl fuser::Filesystem for FuseFs {
             return reply.error(error(Errno::PERM));
         }
         let (parent, name) = (ino(parent), name.to_owned());
-        self.spawn_entry(request, reply, move |vfs| {
-            vfs.make_file(parent, name.as_bytes(), mode)
+        self.wait_for_entry(request, reply, move |vfs, cancel| {
+            vfs.make_file(parent, name.as_bytes(), mode, cancel)
         });
     }
 
@@ -175,27 +178,27 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEntry,
     ) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.spawn_entry(request, reply, move |vfs| {
-            vfs.make_directory(parent, name.as_bytes(), mode)
+        self.wait_for_entry(request, reply, move |vfs, cancel| {
+            vfs.make_directory(parent, name.as_bytes(), mode, cancel)
         });
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.spawn_cancellable(
+        self.wait(
             request,
             reply,
-            move |vfs, wanted| vfs.unlink(parent, name.as_bytes(), wanted),
+            move |vfs, cancel| vfs.unlink(parent, name.as_bytes(), cancel),
             empty,
         );
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (parent, name) = (ino(parent), name.to_owned());
-        self.spawn(
+        self.wait(
             request,
             reply,
-            move |vfs| vfs.remove_directory(parent, name.as_bytes()),
+            move |vfs, cancel| vfs.remove_directory(parent, name.as_bytes(), cancel),
             empty,
         );
     }
@@ -227,11 +230,11 @@ impl fuser::Filesystem for FuseFs {
         let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
         let (parent, name) = (ino(parent), name.to_owned());
         let (new_parent, new_name) = (ino(new_parent), new_name.to_owned());
-        let job = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| {
+        let rename = move |vfs: &Arc<Vfs>, cancel: &Cancel| {
             let (from, to) = ((parent, name.as_bytes()), (new_parent, new_name.as_bytes()));
-            vfs.rename(from, to, no_replace, wanted)
+            vfs.rename(from, to, no_replace, cancel)
         };
-        self.spawn_cancellable(request, reply, job, empty);
+        self.wait(request, reply, rename, empty);
     }
 
     fn link(
@@ -254,19 +257,13 @@ impl fuser::Filesystem for FuseFs {
             }
             opened(reply, answer);
         };
-        if let Some(done) = self.vfs.try_open(number, mode) {
-            return answer(reply, done);
-        }
-        self.spawn_or_undo(
+        self.answer_or_undo(
             request,
             reply,
-            move |vfs, wanted| vfs.open(number, mode, wanted),
+            b"",
+            move |vfs, _, may| vfs.open(number, mode, may),
             answer,
-            |vfs, opened| {
-                if let Ok(opened) = opened {
-                    vfs.release(opened.handle);
-                }
-            },
+            release_unused,
         );
     }
 
@@ -282,10 +279,9 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyData,
     ) {
         let (file, length) = (handle(file), size as usize);
-        if let Some(answer) = self.vfs.try_read(file, offset, length) {
-            return data(reply, answer);
-        }
-        self.spawn_read(request, file, offset, length, reply);
+        let read =
+            move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.read(file, offset, length, may);
+        self.answer(request, reply, b"", read, data);
     }
 
     fn write(
@@ -300,15 +296,12 @@ impl fuser::Filesystem for FuseFs {
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let file = handle(file);
-        if let Some(done) = self.vfs.try_write(file, offset, bytes) {
-            return written(reply, done, bytes.len());
-        }
-        let (bytes, length) = (bytes.to_vec(), bytes.len());
-        self.spawn_cancellable(
+        let (file, length) = (handle(file), bytes.len());
+        self.answer(
             request,
             reply,
-            move |vfs, wanted| vfs.write(file, offset, &bytes, wanted),
+            bytes,
+            move |vfs, bytes, may| vfs.write(file, offset, bytes, may),
             move |reply, answer| written(reply, answer, length),
         );
     }
@@ -322,11 +315,8 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let file = handle(file);
-        if !self.vfs.needs_flush(file) {
-            return reply.ok();
-        }
-        let close = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.flush(file, wanted);
-        self.spawn_cancellable(request, reply, close, empty);
+        let flush = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.flush(file, may);
+        self.answer(request, reply, b"", flush, empty);
     }
 
     fn fsync(
@@ -338,11 +328,8 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let file = handle(file);
-        if !self.vfs.needs_sync(file) {
-            return reply.ok();
-        }
-        let sync = move |vfs: &Vfs, wanted: &dyn Fn() -> bool| vfs.sync(file, wanted);
-        self.spawn_cancellable(request, reply, sync, empty);
+        let sync = move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.sync(file, may);
+        self.answer(request, reply, b"", sync, empty);
     }
 
     fn release(
@@ -355,37 +342,21 @@ impl fuser::Filesystem for FuseFs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        let file = handle(file);
-        if self.vfs.try_release(file) {
-            return reply.ok();
-        }
-        // No program waits for this reply.
-        let vfs = Arc::clone(&self.vfs);
-        self.workers.run(move || {
-            vfs.release(file);
-            reply.ok();
-        });
+        self.release_file(file, reply);
     }
 
     fn opendir(&self, request: &Request, number: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let number = ino(number);
-        let send = |reply: ReplyOpen, answer: Result<Handle, Errno>| match answer {
-            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
-            Err(errno) => reply.error(error(errno)),
-        };
-        if let Some(answer) = self.vfs.try_open_directory(number) {
-            return send(reply, answer);
-        }
-        self.spawn_or_undo(
+        self.answer_or_undo(
             request,
             reply,
-            move |vfs, _| vfs.open_directory(number),
-            send,
-            |vfs, opened| {
-                if let Ok(handle) = opened {
-                    vfs.release_directory(handle);
-                }
+            b"",
+            move |vfs, _, may| vfs.open_directory(number, may),
+            |reply, answer| match answer {
+                Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+                Err(errno) => reply.error(error(errno)),
             },
+            Vfs::release_directory,
         );
     }
 
@@ -457,19 +428,15 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyEmpty,
     ) {
         let number = ino(number);
-        self.spawn(request, reply, move |vfs| vfs.sync_directory(number), empty);
+        let sync = move |vfs: &Arc<Vfs>, cancel: &Cancel| vfs.sync_directory(number, cancel);
+        self.wait(request, reply, sync, empty);
     }
 
     fn statfs(&self, request: &Request, _number: INodeNo, reply: ReplyStatfs) {
-        if let Some(space) = self.vfs.cached_space() {
-            return statfs(reply, space);
-        }
-        let vfs = Arc::clone(&self.vfs);
-        self.spawn(request, reply, move |_| vfs.space(), statfs);
+        self.answer(request, reply, b"", |vfs, _, may| vfs.space(may), statfs);
     }
 
     // FTP has no extended attributes, holes or ranges to copy. The kernel remembers an ENOSYS.
-
     fn setxattr(
         &self,
         _request: &Request,
@@ -559,18 +526,9 @@ impl fuser::Filesystem for FuseFs {
 
     fn access(&self, request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         let (number, mask) = (ino(number), mask.bits());
-        let allowed = move |vfs: &Vfs, attr: Result<WithTtl<Attr>, Errno>| {
-            attr.and_then(|attr| Vfs::access(&attr.value, vfs.options(), mask))
-        };
-        if let Some(attr) = self.vfs.cached_getattr(number) {
-            return empty(reply, allowed(&self.vfs, attr));
-        }
-        self.spawn(
-            request,
-            reply,
-            move |vfs| allowed(vfs, vfs.getattr(number)),
-            empty,
-        );
+        let access =
+            move |vfs: &Arc<Vfs>, _: &[u8], may: Blocking<'_>| vfs.access(number, mask, may);
+        self.answer(request, reply, b"", access, empty);
     }
 
     fn create(

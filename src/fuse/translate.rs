@@ -131,7 +131,11 @@ pub(super) fn written(reply: ReplyWrite, answer: Result<(), Errno>, length: usiz
     }
 }
 
-pub(super) fn statfs(reply: ReplyStatfs, FreeSpace(free): FreeSpace) {
+pub(super) fn statfs(reply: ReplyStatfs, answer: Result<FreeSpace, Errno>) {
+    let free = match answer {
+        Ok(FreeSpace(free)) => free,
+        Err(errno) => return reply.error(error(errno)),
+    };
     let blocks = free.map_or(UNKNOWN_SPACE, |bytes| bytes / u64::from(BLOCK));
     // FTP cannot count files. A million free ones satisfy every tool.
     let (files, name_max) = (1_000_000, crate::ftp::path::NAME_MAX as u32);

@@ -208,7 +208,7 @@ impl Mount {
                 return Err(Error::Interrupted);
             }
         };
-        let vfs = Vfs::new(remote, directory, vfs, journal);
+        let vfs = Vfs::new(remote.handle().clone(), directory, vfs, journal);
         serve(
             Arc::clone(&vfs),
             mountpoint,

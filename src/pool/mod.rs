@@ -29,6 +29,7 @@ mod slots;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
 use crate::guarded;
 
@@ -88,6 +89,9 @@ pub(crate) enum Error {
     /// [`Pool::close`] was called.
     #[error("the connections were closed")]
     Closed,
+    /// Nobody wants the session any more. Nothing was sent.
+    #[error("the request was interrupted")]
+    Cancelled,
 }
 
 impl From<ftp::Error> for Error {
@@ -142,13 +146,14 @@ impl<S: PooledConnection> Pool<S> {
     }
 
     /// Leases an idle session, or makes one if the limit allows, or waits for the next session.
-    /// Requests are served in order.
+    /// Requests are served in order. A cancelled one leaves the queue.
     ///
     /// # Errors
     /// [`Error::Session`] if no session exists and none can be made; [`Error::Exhausted`] after
-    /// [`PoolOptions::lease_timeout`]; [`Error::Closed`] after [`Pool::close`].
-    pub(crate) fn lease(&self, purpose: Purpose) -> Result<Lease<S>, Error> {
-        self.shared.lease(purpose)
+    /// [`PoolOptions::lease_timeout`]; [`Error::Closed`] after [`Pool::close`];
+    /// [`Error::Cancelled`].
+    pub(crate) fn lease(&self, purpose: Purpose, cancel: &Cancel) -> Result<Lease<S>, Error> {
+        self.shared.lease(purpose, cancel)
     }
 
     /// Leases a session for background work, within `patience`. It is an idle session if there is

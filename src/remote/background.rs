@@ -38,7 +38,7 @@ pub(super) fn spare(remote: &Remote, patience: Duration) -> Option<BackgroundSes
     let mut lease = remote.pool().background_lease(patience)?;
     lease.expect_more(true);
     Some(BackgroundSession {
-        remote: remote.clone(),
+        remote: remote.uncancelled(),
         lease: Some(lease),
     })
 }
@@ -81,7 +81,7 @@ impl BackgroundSession {
             };
             let number = done;
             done += 1;
-            let remote = self.remote.clone();
+            let remote = self.remote.uncancelled();
             let Some(mut exchange) = self.exchange(&remote) else {
                 return;
             };
@@ -114,7 +114,7 @@ impl BackgroundSession {
     /// # Errors
     /// The reason why the transfer failed.
     pub fn fetch(&mut self, path: &RemotePath, limit: usize) -> Result<Option<Vec<u8>>, Error> {
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         let Some(mut exchange) = self.exchange(&remote) else {
             return Ok(None);
         };
@@ -147,7 +147,7 @@ impl BackgroundSession {
         range: &Range<u64>,
     ) -> Result<RemoteDownload, Error> {
         let context = ErrorContext::new(Operation::Read, path);
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         if range.start > 0 && rest_probe::needs_probe(remote.profile()) {
             self.probe_rest(&remote, path);
             if rest_probe::needs_probe(remote.profile()) {

@@ -5,7 +5,7 @@ use super::listing::list_all;
 use super::rename::move_path;
 use super::retry::Exchange;
 use super::transience::is_lost;
-use super::{Error, ErrorKind, Remote};
+use super::{Error, ErrorKind, Remote, RemoteHandle};
 use crate::ftp::{Capability, Finding, Kind, RemotePath};
 use crate::pool;
 
@@ -20,7 +20,7 @@ pub enum CaseRule {
     Unknown,
 }
 
-impl Remote {
+impl RemoteHandle {
     /// Returns what is known about case sensitivity.
     pub fn case_rule(&self) -> CaseRule {
         match self.profile().finding(Capability::CaseSensitive) {
@@ -29,7 +29,9 @@ impl Remote {
             Finding::Unknown | Finding::Announced | Finding::NotAnnounced => CaseRule::Unknown,
         }
     }
+}
 
+impl Remote {
     /// Finds out whether names that differ in case are the same. `path` is not listed, but an entry
     /// of this kind is listed whose name differs from it only in case. Sends one command, then
     /// requests the listing.
@@ -103,14 +105,14 @@ impl Remote {
     /// # Errors
     /// Those of rename(2). The file keeps its old name or gets it back.
     pub fn rename_case(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        let mut exchange = self.exchange();
+        let context = ErrorContext::new(Operation::Rename, from);
+        let mut exchange = self.begin(&context)?;
         for path in [from, to] {
             self.resolve_leftovers(&mut exchange, path);
         }
         let Err(fault) = move_path(self, &mut exchange, &[], from, to, &[]) else {
             return Ok(());
         };
-        let context = ErrorContext::new(Operation::Rename, from);
         let aside = match self.new_aside(from, None) {
             Some(aside) if refusal(&fault).is_some() && !is_lost(&fault) => aside,
             Some(unused) => {

@@ -17,7 +17,7 @@ const MAX_REFUSALS: u8 = 5;
 /// See [`Remote::make_directory`].
 pub(super) fn make_directory(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
     let context = ErrorContext::new(Operation::MakeDirectory, path);
-    let mut exchange = remote.exchange();
+    let mut exchange = remote.begin(&context)?;
     remote.confirm_name(&mut exchange, &context, false)?;
     let made = exchange.run_verified(
         |session| session.make_directory(path),
@@ -97,13 +97,12 @@ fn clear_leftovers(remote: &Remote, exchange: &mut Exchange<'_>, directory: &Rem
 
 /// See [`Remote::delete`].
 pub(super) fn delete(remote: &Remote, path: &RemotePath) -> Result<(), Error> {
-    let mut exchange = remote.exchange();
-    remote.check_name(&ErrorContext::new(Operation::Delete, path))?;
+    let context = ErrorContext::new(Operation::Delete, path);
+    remote.check_name(&context)?;
+    let mut exchange = remote.begin(&context)?;
     remote.resolve_leftovers(&mut exchange, path);
-    delete_in(remote, &mut exchange, path).map_err(|fault| {
-        let context = ErrorContext::new(Operation::Delete, path);
-        remote.diagnose(&mut exchange, &context, &fault)
-    })
+    delete_in(remote, &mut exchange, path)
+        .map_err(|fault| remote.diagnose(&mut exchange, &context, &fault))
 }
 
 /// Sends DELE, and verifies the result if the connection was lost.

@@ -89,7 +89,7 @@ pub(super) fn refusal(fault: &pool::Error) -> Option<&Reply> {
             ftp::Error::Refused { reply, .. } => Some(reply),
             _ => None,
         },
-        pool::Error::Exhausted(_) | pool::Error::Closed => None,
+        pool::Error::Exhausted(_) | pool::Error::Closed | pool::Error::Cancelled => None,
     }
 }
 
@@ -111,6 +111,7 @@ pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKin
         pool::Error::Session(error) => session_meaning(error, path),
         pool::Error::Exhausted(_) => Some(ErrorKind::NoConnection),
         pool::Error::Closed => Some(ErrorKind::ConnectionLost),
+        pool::Error::Cancelled => Some(ErrorKind::Interrupted),
     }
 }
 

@@ -51,6 +51,8 @@ pub enum ErrorKind {
     /// The server does not support this method. The profile remembers that, and the next attempt
     /// uses another one.
     OtherWay,
+    /// Nobody waits for the result any more. Nothing was sent.
+    Interrupted,
     /// A local file (the spool) could not be read.
     Local,
     /// Any other refusal that is temporary by its code (4yz, RFC 959 §4.2.1).

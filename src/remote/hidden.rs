@@ -24,15 +24,15 @@ impl Remote {
     /// # Errors
     /// Those of rename(2). The file keeps its name or gets it back.
     pub fn hide(&self, path: &RemotePath) -> Result<HiddenFile, Error> {
-        let mut exchange = self.exchange();
+        let context = ErrorContext::new(Operation::Rename, path);
+        let mut exchange = self.begin(&context)?;
         self.resolve_leftovers(&mut exchange, path);
         let Some(temporary) = self.new_aside(path, None) else {
-            let context = ErrorContext::new(Operation::Rename, path);
             return Err(context.error(ErrorKind::IsDirectory, "the root is a directory"));
         };
         let fault = match move_aside(self, &mut exchange, path, temporary.path()) {
             Moved::Done => {
-                let remote = self.clone();
+                let remote = self.uncancelled();
                 return Ok(HiddenFile { remote, temporary });
             }
             Moved::Refused(fault) => {
@@ -44,11 +44,7 @@ impl Remote {
                 fault
             }
         };
-        Err(self.diagnose(
-            &mut exchange,
-            &ErrorContext::new(Operation::Rename, path),
-            &fault,
-        ))
+        Err(self.diagnose(&mut exchange, &context, &fault))
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListin
     let mut exchange = if stat_listing::is_believed(remote) {
         remote.exchange()
     } else {
-        Exchange::to_list(remote.pool())
+        Exchange::to_list(remote.pool(), remote.cancel.clone())
     };
     let mut listing = list_all(remote, &mut exchange, path)?;
     listing.entries.retain(|entry| !is_temporary(&entry.name));

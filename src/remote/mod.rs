@@ -16,6 +16,7 @@ pub(crate) mod error;
 mod error_kind;
 mod fallbacks;
 mod finalize;
+mod handle;
 mod hidden;
 mod incomplete;
 pub(crate) mod links;
@@ -43,12 +44,13 @@ mod upload;
 mod upload_start;
 mod version;
 
-use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::ftp::{
     self, Capability, CommandCounts, DigestCommand, DirectoryListing, Entry, ListingBudget,
     RemotePath, ServerProfile, Session, Version,
@@ -143,9 +145,10 @@ pub struct Space {
     pub available: u64,
 }
 
-/// A server as a set of files. Clones share the connections.
+/// A server and its connections. Clones share them. Its methods do not wait for the server;
+/// [`RemoteHandle::with`] returns those that do.
 #[derive(Debug, Clone)]
-pub struct Remote {
+pub struct RemoteHandle {
     inner: Arc<RemoteInner>,
 }
 
@@ -182,13 +185,34 @@ impl LogOnce {
     }
 }
 
+/// A server as a set of files, for one request or one piece of background work. Its methods wait
+/// for the server.
+///
+/// It is not `Clone`: what outlives the request holds one of its own that is never cancelled
+/// ([`RemoteHandle::uncancelled`]).
+#[derive(Debug)]
+pub struct Remote {
+    handle: RemoteHandle,
+    /// Ends the wait of each operation for its first connection. An operation that has begun is
+    /// completed.
+    cancel: Cancel,
+}
+
+impl Deref for Remote {
+    type Target = RemoteHandle;
+
+    fn deref(&self) -> &RemoteHandle {
+        &self.handle
+    }
+}
+
 impl Remote {
     /// Opens the first session, and learns from it the server's capabilities and the login
     /// directory. Operations in progress are recorded in `journal`.
     ///
     /// # Errors
     /// Those of the first session. It is not an error if the server does not report its working
-    /// directory: see [`Remote::home`].
+    /// directory: see [`RemoteHandle::home`].
     pub fn connect(mut options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
         let listings = ListingBudget::new(options.listing_bytes);
         options.pool.connect.listings = listings.clone();
@@ -203,7 +227,7 @@ impl Remote {
             let kind = error::meaning(fault, &root).unwrap_or(ErrorKind::Unsupported);
             context.error(kind, &fault)
         };
-        let mut exchange = Exchange::new(&pool);
+        let mut exchange = Exchange::new(&pool, Cancel::never());
         let home = exchange.run_idempotent(Session::identify);
         let home = home.map_err(|fault| unknown(&fault));
         memory.save(&profile);
@@ -226,31 +250,15 @@ impl Remote {
             warned_of_overwriting: LogOnce::default(),
             warned_of_attributes: LogOnce::default(),
         };
-        Ok(Self {
+        let handle = RemoteHandle {
             inner: Arc::new(inner),
-        })
+        };
+        Ok(handle.uncancelled())
     }
 
-    /// Returns the login directory, requested once (PWD of the first session).
-    ///
-    /// # Errors
-    /// The server does not report it.
-    pub fn home(&self) -> Result<RemotePath, Error> {
-        self.inner.home.clone()
-    }
-
-    /// Whether [`Remote::stat`] costs a single command. If not, listing the parent is cheaper.
-    pub fn can_stat(&self) -> bool {
-        self.profile().has(Capability::Mlst)
-    }
-
-    /// Whether [`Remote::stat`] costs a single command for this name. If the server may change the
-    /// name, only the listing shows whether the file exists.
-    pub fn can_stat_name(&self, name: &[u8]) -> bool {
-        let profile = self.profile();
-        self.can_stat()
-            && profile.finding(Capability::CaseSensitive) != ftp::Finding::Fails
-            && self.is_name_kept(name)
+    /// Returns the handle of the server, which others can keep.
+    pub(crate) fn handle(&self) -> &RemoteHandle {
+        &self.handle
     }
 
     /// Returns the entry at one path: from MLST, otherwise from the listing of its parent, or, for
@@ -289,11 +297,6 @@ impl Remote {
     /// The server cannot be asked.
     pub fn check_listed_size(&self, path: &RemotePath) -> Result<(), Error> {
         version::check_listed_size(self, path)
-    }
-
-    /// Whether SIZE is worth a try.
-    pub fn supports_size(&self) -> bool {
-        self.profile().has(Capability::Size)
     }
 
     /// Returns the size of the file at `path`, which the listing does not contain, or `None` if
@@ -393,7 +396,8 @@ impl Remote {
     /// # Errors
     /// Those of rename(2).
     pub fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<(), Error> {
-        rename::rename(self, &mut self.exchange(), from, to)
+        let mut exchange = self.begin(&ErrorContext::new(Operation::Rename, from))?;
+        rename::rename(self, &mut exchange, from, to)
     }
 
     /// Sets the modification time, in seconds since the epoch, with MFMT, MFF, SITE UTIME or MDTM,
@@ -429,21 +433,6 @@ impl Remote {
         change::set_mode(self, &mut self.exchange(), path, mode, Owner::Directory)
     }
 
-    /// Whether the server has listed a directory with Unix modes.
-    pub fn has_directory_modes(&self) -> bool {
-        self.profile().is_proven(Capability::DirectoryModes)
-    }
-
-    /// Warns that the time or mode of a stored file was not set. Warns only once per mount, because
-    /// the file itself is stored.
-    pub fn warn_unset(&self, error: &Error) {
-        if self.inner.warned_of_attributes.first() {
-            log::warn!("{error}; further refusals of modes and times are logged as debug messages");
-        } else {
-            log::debug!("{error}");
-        }
-    }
-
     /// Returns the free space, if the server reports it (AVBL).
     pub fn space(&self, path: &RemotePath) -> Option<Space> {
         change::space(self, path)
@@ -455,89 +444,22 @@ impl Remote {
         background::spare(self, patience)
     }
 
-    /// Announces that all connections will be needed shortly. The missing ones are opened in the
-    /// background.
-    pub fn expect_all(&self) {
-        self.pool().grow_to(self.pool().stats().limit);
-    }
-
-    /// Waits up to `patience` until an operation waits for a connection while all are in use.
-    /// Returns whether that happened. Background transfers can then be stopped.
-    pub fn wait_until_contended(&self, patience: Duration) -> bool {
-        self.pool().wait_until_contended(patience)
-    }
-
-    /// Returns statistics of the connections, for `ftpfs status`.
-    pub fn pool_stats(&self) -> PoolStats {
-        self.pool().stats()
-    }
-
-    /// Returns the directories whose listings could not be fully parsed, for `ftpfs status`.
-    pub fn incomplete_listings(&self) -> IncompleteListings {
-        self.incomplete().snapshot()
-    }
-
-    /// Returns how often each command was sent, for `ftpfs status`.
-    pub fn command_counts(&self) -> BTreeMap<String, u64> {
-        self.inner.counts.so_far()
-    }
-
-    /// Stores the server profile for the next mount if it has changed. Accesses only local files.
-    pub fn save_profile(&self) {
-        self.inner.memory.save(&self.inner.profile);
-    }
-
     /// Closes all sessions. Operations fail from now on.
     pub fn close(&self) {
         self.pool().close();
     }
 
-    fn pool(&self) -> &Pool {
-        &self.inner.pool
-    }
-
-    /// Returns what is known about the server's capabilities and behaviour.
-    pub fn profile(&self) -> &ServerProfile {
-        &self.inner.profile
-    }
-
-    fn zone(&self) -> &Zone {
-        &self.inner.zone
-    }
-
-    fn atomic(&self) -> Atomic {
-        self.inner.atomic
-    }
-
-    fn verify(&self) -> Verify {
-        self.inner.verify
-    }
-
-    fn links(&self) -> Links {
-        self.inner.links
-    }
-
-    fn listings(&self) -> &ListingBudget {
-        &self.inner.listings
-    }
-
-    fn listing_checks(&self) -> &ListingChecks {
-        &self.inner.listing_checks
-    }
-
-    fn incomplete(&self) -> &IncompleteDirectories {
-        &self.inner.incomplete
-    }
-
-    fn names(&self) -> &TemporaryNames {
-        &self.inner.names
-    }
-
-    fn steps(&self) -> &UploadSteps {
-        &self.inner.steps
+    /// Starts an exchange with its session, for a change that takes other steps before its first
+    /// command. Once it has begun, nothing cancels it.
+    fn begin(&self, context: &ErrorContext<'_>) -> Result<Exchange<'_>, Error> {
+        let mut exchange = self.exchange();
+        match exchange.ensure_session() {
+            Ok(()) => Ok(exchange),
+            Err(fault) => Err(self.diagnose(&mut exchange, context, &fault)),
+        }
     }
 
     fn exchange(&self) -> Exchange<'_> {
-        Exchange::new(self.pool())
+        Exchange::new(self.pool(), self.cancel.clone())
     }
 }

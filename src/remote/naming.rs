@@ -10,7 +10,7 @@ use super::resumable_upload::ResumableUpload;
 use super::retry::Exchange;
 use super::temporary::is_temporary;
 use super::transience::is_lost;
-use super::{Error, ErrorKind, Remote, change};
+use super::{Error, ErrorKind, Remote, RemoteHandle, change};
 use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath, Session};
 use crate::pool;
 
@@ -52,7 +52,7 @@ struct Unproven {
     length: Option<usize>,
 }
 
-impl Remote {
+impl RemoteHandle {
     /// Whether the server is known to preserve `name`, so that its replies about the name are about
     /// this file.
     pub(super) fn is_name_kept(&self, name: &[u8]) -> bool {
@@ -60,6 +60,41 @@ impl Remote {
         unproven.is_ok_and(|unproven| unproven.kinds.is_empty() && unproven.length.is_none())
     }
 
+    fn unproven(&self, name: &[u8], is_confirmed: bool) -> Result<Unproven, &'static str> {
+        let profile = self.profile();
+        let mut unproven = Unproven {
+            kinds: Vec::new(),
+            length: None,
+        };
+        for kind in kinds(name) {
+            match profile.finding(kind.capability()) {
+                Finding::Works => {}
+                Finding::Fails => return Err(kind.capability().absence()),
+                Finding::Unknown | Finding::Announced | Finding::NotAnnounced => {
+                    unproven.kinds.push(kind);
+                }
+            }
+        }
+        let (kept, cut) = profile.name_lengths();
+        let plain = if is_confirmed || profile.is_proven(Capability::PlainNames) {
+            PLAIN_LENGTH
+        } else {
+            0
+        };
+        let needed = name_kind::length(name)
+            .filter(|length| *length > kept.max(plain))
+            .filter(|_| !profile.is_proven(Capability::LongNames));
+        if let Some(needed) = needed {
+            if cut > 0 && needed >= cut {
+                return Err("cuts names of this length");
+            }
+            unproven.length = Some(needed);
+        }
+        Ok(unproven)
+    }
+}
+
+impl Remote {
     /// Refuses an operation that would affect another file than the one at `context.path`, as far
     /// as that is known.
     ///
@@ -170,39 +205,6 @@ impl Remote {
             self.profile().fails(Capability::CaseSensitive, &why);
         }
         is_folded
-    }
-
-    fn unproven(&self, name: &[u8], is_confirmed: bool) -> Result<Unproven, &'static str> {
-        let profile = self.profile();
-        let mut unproven = Unproven {
-            kinds: Vec::new(),
-            length: None,
-        };
-        for kind in kinds(name) {
-            match profile.finding(kind.capability()) {
-                Finding::Works => {}
-                Finding::Fails => return Err(kind.capability().absence()),
-                Finding::Unknown | Finding::Announced | Finding::NotAnnounced => {
-                    unproven.kinds.push(kind);
-                }
-            }
-        }
-        let (kept, cut) = profile.name_lengths();
-        let plain = if is_confirmed || profile.is_proven(Capability::PlainNames) {
-            PLAIN_LENGTH
-        } else {
-            0
-        };
-        let needed = name_kind::length(name)
-            .filter(|length| *length > kept.max(plain))
-            .filter(|_| !profile.is_proven(Capability::LongNames));
-        if let Some(needed) = needed {
-            if cut > 0 && needed >= cut {
-                return Err("cuts names of this length");
-            }
-            unproven.length = Some(needed);
-        }
-        Ok(unproven)
     }
 
     fn length_to_try(&self, needed: usize) -> usize {

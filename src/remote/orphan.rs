@@ -12,7 +12,7 @@ use super::error::{ErrorContext, Operation, meaning};
 use super::retry::Exchange;
 use super::stat::{Lookup, lookup};
 use super::temporary::saved_path;
-use super::{Error, ErrorKind, Remote, change, rename};
+use super::{Error, ErrorKind, Remote, RemoteHandle, change, rename};
 use crate::ftp::{Entry, Kind, RemotePath, Version};
 
 /// Maximum wait for another thread that resolves a leftover. The network deadlines are shorter and
@@ -300,6 +300,13 @@ impl Lists {
     }
 }
 
+impl RemoteHandle {
+    /// Returns the remaining leftovers, the next first.
+    pub fn leftovers(&self) -> Vec<Leftover> {
+        self.names().orphans().leftovers(Instant::now())
+    }
+}
+
 impl Remote {
     /// Cleans up everything that could not be cleaned up earlier. What fails again waits for the
     /// next call; without a connection, everything does.
@@ -311,11 +318,6 @@ impl Remote {
     /// after 5 s, then after pauses that double, up to an hour.
     pub fn clear_due_orphans(&self, now: Instant) {
         self.clear_orphans_due(Some(now));
-    }
-
-    /// Returns the remaining leftovers, the next first.
-    pub fn leftovers(&self) -> Vec<Leftover> {
-        self.names().orphans().leftovers(Instant::now())
     }
 
     /// Takes over the unfinished upload at `path`, which an earlier mount left and the server does

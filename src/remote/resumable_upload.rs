@@ -47,7 +47,7 @@ impl ResumableUpload {
         (transfer, permit): (ftp::Upload, Permit),
     ) -> Self {
         Self {
-            remote: remote.clone(),
+            remote: remote.uncancelled(),
             path: path.clone(),
             is_ours,
             sent: transfer.sent_early(),
@@ -202,7 +202,7 @@ impl ResumableUpload {
         {
             return Err(fault);
         }
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         let mut exchange = remote.exchange();
         let there = self.size_there(&mut exchange);
         let Some(there) = there.filter(|there| (1..=most).contains(there)) else {

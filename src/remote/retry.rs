@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::error::refusal;
 use super::transience::{is_lost, transience};
+use crate::cancel::Cancel;
 use crate::ftp::{self, Failed, Session, Transience};
 use crate::pool::{self, Lease, Permit, Pool, Purpose};
 
@@ -22,6 +23,8 @@ const TRIES: usize = 3;
 #[derive(Debug)]
 pub(super) struct Exchange<'pool> {
     pool: &'pool Pool,
+    /// Ends the wait for the first session. An operation that has begun is completed.
+    cancel: Cancel,
     lease: Option<Lease>,
     /// The purpose for which the first session is leased.
     purpose: Purpose,
@@ -30,10 +33,11 @@ pub(super) struct Exchange<'pool> {
 }
 
 impl<'pool> Exchange<'pool> {
-    /// Creates an exchange without a session.
-    pub(super) fn new(pool: &'pool Pool) -> Self {
+    /// Creates an exchange without a session. `cancel` ends the wait for its first one.
+    pub(super) fn new(pool: &'pool Pool, cancel: Cancel) -> Self {
         Self {
             pool,
+            cancel,
             lease: None,
             purpose: Purpose::Command,
             is_spare: false,
@@ -41,10 +45,10 @@ impl<'pool> Exchange<'pool> {
     }
 
     /// Creates an exchange without a session, whose first step is a listing.
-    pub(super) fn to_list(pool: &'pool Pool) -> Self {
+    pub(super) fn to_list(pool: &'pool Pool, cancel: Cancel) -> Self {
         Self {
             purpose: Purpose::Transfer,
-            ..Self::new(pool)
+            ..Self::new(pool, cancel)
         }
     }
 
@@ -52,7 +56,7 @@ impl<'pool> Exchange<'pool> {
     pub(super) fn with(pool: &'pool Pool, lease: Lease) -> Self {
         Self {
             lease: Some(lease),
-            ..Self::new(pool)
+            ..Self::new(pool, Cancel::never())
         }
     }
 
@@ -191,11 +195,16 @@ impl<'pool> Exchange<'pool> {
         }
         let mut tries = 1;
         loop {
-            match self.pool.lease(purpose) {
+            match self.pool.lease(purpose, &self.cancel) {
                 Err(fault) if tries < TRIES && transience(&fault) == Transience::Broken => {
                     tries += 1;
                 }
-                outcome => return outcome,
+                outcome => {
+                    if outcome.is_ok() {
+                        self.cancel = Cancel::never();
+                    }
+                    return outcome;
+                }
             }
         }
     }

@@ -145,7 +145,7 @@ impl Remote {
     pub(super) fn overwrite(&self, path: &RemotePath) -> InPlace {
         self.names().journal.in_place(path);
         InPlace {
-            remote: self.clone(),
+            remote: self.uncancelled(),
             path: path.clone(),
             is_whole: false,
         }
@@ -178,7 +178,7 @@ impl Drop for InPlace {
 impl Temporary {
     fn new(remote: &Remote, path: RemotePath, orphan: Orphan) -> Self {
         Self {
-            remote: remote.clone(),
+            remote: remote.uncancelled(),
             orphan: Some(orphan),
             path,
             may_appear_late: false,

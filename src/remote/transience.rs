@@ -111,6 +111,7 @@ impl ErrorKind {
             | Self::NameTooLong
             | Self::Unsupported
             | Self::Changed
+            | Self::Interrupted
             | Self::Protocol
             | Self::Local
             | Self::Other => Transience::Permanent,
@@ -126,6 +127,7 @@ impl ErrorKind {
                 | Self::TimedOut
                 | Self::Unreachable
                 | Self::NoConnection
+                | Self::Interrupted
                 | Self::LoginRefused
                 | Self::NotSecure
         )
@@ -137,7 +139,7 @@ pub(super) fn transience(fault: &pool::Error) -> Transience {
     match fault {
         pool::Error::Session(error) => error.transience(),
         pool::Error::Exhausted(_) => Transience::Later,
-        pool::Error::Closed => Transience::Permanent,
+        pool::Error::Closed | pool::Error::Cancelled => Transience::Permanent,
     }
 }
 

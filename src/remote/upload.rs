@@ -89,7 +89,7 @@ enum State {
 fn is_malformed(fault: &pool::Error) -> bool {
     match fault {
         pool::Error::Session(error) => matches!(**error, ftp::Error::Malformed { .. }),
-        pool::Error::Exhausted(_) | pool::Error::Closed => false,
+        pool::Error::Exhausted(_) | pool::Error::Closed | pool::Error::Cancelled => false,
     }
 }
 
@@ -135,7 +135,7 @@ impl RemoteUpload {
         };
         let sending = ResumableUpload::new(remote, place.path(), is_ours, started);
         Self {
-            remote: remote.clone(),
+            remote: remote.uncancelled(),
             path: path.clone(),
             place,
             name,
@@ -173,7 +173,7 @@ impl RemoteUpload {
         let State::Sending(sending) = &mut self.state else {
             return Ok(());
         };
-        let (remote, size) = (self.remote.clone(), sending.sent());
+        let (remote, size) = (self.remote.uncancelled(), sending.sent());
         let mut exchange = sending.lend_lease().map_or_else(
             || remote.exchange(),
             |lease| Exchange::with(remote.pool(), lease),
@@ -221,7 +221,7 @@ impl RemoteUpload {
             );
         }
         self.step(|sending| sending.finish(None))?;
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         let lease = match mem::replace(&mut self.state, State::Ended) {
             State::Sending(sending) => {
                 if sending.was_lost() {
@@ -474,7 +474,7 @@ impl RemoteUpload {
 
     /// Aborts the upload, and returns the reason with the server's text if there is any.
     fn fail(&mut self, fault: &pool::Error) -> Error {
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         let ended = mem::replace(&mut self.state, State::Ended);
         if is_lost(fault) || matches!(&ended, State::Sending(sending) if sending.was_lost()) {
             self.place.may_appear_late();
@@ -532,7 +532,7 @@ impl Drop for RemoteUpload {
         }
         // The transfer must end before its file is deleted.
         self.state = State::Ended;
-        let remote = self.remote.clone();
+        let remote = self.remote.uncancelled();
         self.remove_temporary(&mut remote.exchange());
     }
 }

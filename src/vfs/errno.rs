@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cancel::WouldBlock;
 use crate::ftp::PathError;
 use crate::remote::{self, ErrorKind};
 
@@ -39,6 +40,9 @@ impl Errno {
     pub(crate) const STALE: Self = Self(libc::ESTALE);
     /// The calling program was interrupted.
     pub(crate) const INTR: Self = Self(libc::EINTR);
+    /// The operation would have to wait, and must not. No program gets it: the operation is
+    /// repeated where it may wait.
+    pub(crate) const WOULD_BLOCK: Self = Self(libc::EWOULDBLOCK);
     /// No space left.
     pub(crate) const NOSPC: Self = Self(libc::ENOSPC);
     /// A deadline passed.
@@ -75,6 +79,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::TimedOut | ErrorKind::NoConnection => libc::ETIMEDOUT,
             ErrorKind::Unreachable => libc::EHOSTUNREACH,
             ErrorKind::Changed => libc::ESTALE,
+            ErrorKind::Interrupted => libc::EINTR,
             ErrorKind::Protocol | ErrorKind::NotSecure => libc::EPROTO,
             ErrorKind::ConnectionLost
             | ErrorKind::Truncated
@@ -90,10 +95,16 @@ impl From<ErrorKind> for Errno {
 impl From<remote::Error> for Errno {
     fn from(error: remote::Error) -> Self {
         match error.kind {
-            ErrorKind::NotFound => log::debug!("{error}"),
+            ErrorKind::NotFound | ErrorKind::Interrupted => log::debug!("{error}"),
             _ => log::warn!("{error}"),
         }
         error.kind.into()
+    }
+}
+
+impl From<WouldBlock> for Errno {
+    fn from(WouldBlock: WouldBlock) -> Self {
+        Self::WOULD_BLOCK
     }
 }
 

@@ -65,7 +65,7 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
     }
     if !in_need {
         vfs.services.spools.tidy_journal();
-        vfs.remote.clear_due_orphans(Instant::now());
+        vfs.remote.uncancelled().clear_due_orphans(Instant::now());
         vfs.remote.save_profile();
     }
     drop(vfs);

@@ -1,9 +1,11 @@
 //! The file system operations in POSIX terms: inodes, open files, streams and spools.
 //!
-//! An operation that may need the server has two forms: one that answers from memory or returns
-//! that it cannot (`cached_…`, `try_…`), and one that waits. The vfs asks the cache first, then the
-//! server, and updates the cache with the reply. It changes cached state only after the server has
-//! accepted a change.
+//! An operation that memory can often answer takes a [`Blocking`](crate::cancel::Blocking). With
+//! `No`, it answers from memory or returns [`Errno::WOULD_BLOCK`]; with `Yes`, it waits until it is
+//! cancelled. An operation that always needs the server takes a [`Cancel`](crate::cancel::Cancel).
+//! The vfs asks the cache first, then the server, and updates the cache with the reply. It changes
+//! cached state only after the server has accepted a change. A change that has begun on the server
+//! is completed, and so is every upload: only the waits before it are cancelled.
 //!
 //! | folder | what it holds |
 //! |---|---|
@@ -38,7 +40,7 @@ use std::time::{Duration, SystemTime};
 use crate::cache::{Cache, CacheOptions};
 use crate::ftp::RemotePath;
 use crate::journal::Journal;
-use crate::remote::{self, Remote};
+use crate::remote::{self, RemoteHandle};
 
 pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use errno::Errno;
@@ -104,7 +106,8 @@ pub(crate) struct VfsOptions {
 pub(crate) struct Vfs {
     options: VfsOptions,
     root: RemotePath,
-    remote: Remote,
+    /// The server. What asks it, takes a `Cancel`.
+    remote: RemoteHandle,
     cache: Arc<Cache<remote::Error>>,
     /// Requests listings and files before programs ask for them.
     prefetcher: Prefetcher,
@@ -123,7 +126,7 @@ impl Vfs {
     /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
     /// Sends nothing; the caller has checked that `root` is a directory.
     pub(crate) fn new(
-        remote: Remote,
+        remote: RemoteHandle,
         root: RemotePath,
         options: VfsOptions,
         journal: Journal,
@@ -198,9 +201,9 @@ impl Vfs {
     /// sessions.
     pub(crate) fn disconnect(&self) {
         self.discard_all_hidden();
-        self.remote.clear_orphans();
+        self.remote.uncancelled().clear_orphans();
         self.remote.save_profile();
-        self.remote.close();
+        self.remote.uncancelled().close();
         self.services.spools.end();
     }
 

@@ -184,3 +184,50 @@ fn a_removal_that_waits_behind_an_upload_can_be_stopped() {
     mount.unmount();
     assert_eq!(server.read("file"), fs::read("/etc/passwd").unwrap());
 }
+
+/// What a stopped program waited for is not asked later, when a connection is free.
+#[test]
+fn a_program_stopped_before_it_had_a_connection_sends_nothing() {
+    let server = TestServer::start(Kind::Embedded);
+    server.write("slow/file", "content");
+    for name in ["unwanted", "unwanted-dir/file", "last"] {
+        server.write(name, "content");
+    }
+    let options = [
+        "timeout=300",
+        "connections=1",
+        "open_ttl=600",
+        "dir_ttl=600",
+    ];
+    let mount = Mount::with_options(&server, &options);
+    shell(mount.path(), "ls -l");
+    let embedded = server.embedded().unwrap();
+    embedded
+        .faults()
+        .add(Fault::on("MLSD", Misdeed::StallControl).named("slow"));
+    let mut slow = Program::start(&mount, "ls slow");
+    assert!(wait_for(SOON, || embedded.faults().happened() > 0));
+    drop(embedded);
+    for script in [
+        "cat unwanted",
+        "ls unwanted-dir",
+        "stat unwanted-dir/file",
+        "touch unwanted-dir/file",
+        "mkdir unwanted-new",
+        "mv unwanted unwanted-moved",
+        "rm unwanted",
+    ] {
+        stops(&mount, script);
+    }
+    server.kill();
+    server.start_again();
+    assert_eq!(fs::read(mount.join("last")).unwrap(), b"content");
+    assert!(slow.ended().is_some_and(|status| status.success()));
+    let commands = server.embedded().unwrap().commands();
+    assert!(commands.iter().any(|line| line.contains("last")));
+    let unwanted: Vec<_> = commands
+        .iter()
+        .filter(|line| line.contains("unwanted"))
+        .collect();
+    assert!(unwanted.is_empty(), "{unwanted:?}");
+}

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::fake::{FakeConnection, FakeServer};
-use super::{pool, rules, wait_for};
+use super::{NEVER, pool, rules, wait_for};
 use crate::ftp::Readiness;
 use crate::pool::{Pool, PooledConnection, Purpose};
 
@@ -22,21 +22,21 @@ fn a_transfer_gets_the_session_with_a_data_connection_and_a_command_another() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(8));
     let (mut first, second) = (
-        pool.lease(Purpose::Command).unwrap(),
-        pool.lease(Purpose::Command).unwrap(),
+        pool.lease(Purpose::Command, &NEVER).unwrap(),
+        pool.lease(Purpose::Command, &NEVER).unwrap(),
     );
     first.readiness = Readiness::Armed;
     drop(first);
     drop(second);
     assert_eq!(pool.stats().armed, 1);
-    let command = pool.lease(Purpose::Command).unwrap();
+    let command = pool.lease(Purpose::Command, &NEVER).unwrap();
     assert_eq!(command.readiness(), Readiness::Cold);
-    let transfer = pool.lease(Purpose::Transfer).unwrap();
+    let transfer = pool.lease(Purpose::Transfer, &NEVER).unwrap();
     assert_eq!(transfer.readiness(), Readiness::Armed);
     drop(command);
     drop(transfer);
-    let held = pool.lease(Purpose::Command).unwrap();
-    let last = pool.lease(Purpose::Command).unwrap();
+    let held = pool.lease(Purpose::Command, &NEVER).unwrap();
+    let last = pool.lease(Purpose::Command, &NEVER).unwrap();
     assert_eq!(last.readiness(), Readiness::Armed, "better than no session");
     drop(held);
     assert_eq!(server.dials.load(SeqCst), 2);
@@ -46,17 +46,17 @@ fn a_transfer_gets_the_session_with_a_data_connection_and_a_command_another() {
 fn transfers_that_wait_for_data_connections_take_turns_on_a_few_sessions() {
     let server = Arc::new(FakeServer::default());
     let pool = arming_pool(&server, 8);
-    drop(pool.lease(Purpose::Command).unwrap());
+    drop(pool.lease(Purpose::Command, &NEVER).unwrap());
     for _ in 0..20 {
-        drop(pool.lease(Purpose::Command).unwrap());
+        drop(pool.lease(Purpose::Command, &NEVER).unwrap());
     }
     assert_eq!(pool.stats().open, 1, "commands need no data connection");
     wait_for("the pool to grow", || {
-        drop(pool.lease(Purpose::Transfer).unwrap());
+        drop(pool.lease(Purpose::Transfer, &NEVER).unwrap());
         pool.stats().open == 3
     });
     for _ in 0..100 {
-        drop(pool.lease(Purpose::Transfer).unwrap());
+        drop(pool.lease(Purpose::Transfer, &NEVER).unwrap());
     }
     assert_eq!(pool.stats().open, 3);
     assert_eq!(server.dials.load(SeqCst), 3);
@@ -69,7 +69,7 @@ fn transfers_do_not_grow_the_pool_beyond_its_limit() {
         let pool = arming_pool(&server, connections);
         server.limit.store(limit, SeqCst);
         for _ in 0..200 {
-            drop(pool.lease(Purpose::Transfer).unwrap());
+            drop(pool.lease(Purpose::Transfer, &NEVER).unwrap());
             thread::yield_now();
         }
         wait_for("the refusal", || pool.stats().limit == 1);
@@ -84,13 +84,13 @@ fn old_data_connections_of_recently_used_sessions_are_renewed() {
     let mut rules = rules(8);
     rules.keep_alive = Duration::from_millis(20);
     let pool = pool(&server, rules);
-    let mut lease = pool.lease(Purpose::Command).unwrap();
+    let mut lease = pool.lease(Purpose::Command, &NEVER).unwrap();
     lease.readiness = Readiness::Armed;
     server.ages.store(true, SeqCst);
     drop(lease);
     wait_for("a renewal", || server.renewed.load(SeqCst) > 0);
     wait_for("the new data connection", || {
-        pool.lease(Purpose::Command).unwrap().readiness() != Readiness::Cold
+        pool.lease(Purpose::Command, &NEVER).unwrap().readiness() != Readiness::Cold
     });
 }
 
@@ -99,7 +99,7 @@ fn the_data_connection_of_an_idle_session_is_opened() {
     let server = Arc::new(FakeServer::default());
     server.arms.store(true, SeqCst);
     let pool = pool(&server, rules(4));
-    drop(pool.lease(Purpose::Command).unwrap());
+    drop(pool.lease(Purpose::Command, &NEVER).unwrap());
     wait_for("the data connection", || pool.stats().armed == 1);
     assert_eq!(pool.stats().open, 1);
 }
@@ -109,9 +109,9 @@ fn a_panic_while_a_data_connection_opens_loses_no_session() {
     let server = Arc::new(FakeServer::default());
     server.arms.store(true, SeqCst);
     let pool = pool(&server, rules(1));
-    let lease = pool.lease(Purpose::Command).unwrap();
+    let lease = pool.lease(Purpose::Command, &NEVER).unwrap();
     server.panics.store(true, SeqCst);
     drop(lease);
     wait_for("a panic", || server.panicked.load(SeqCst));
-    assert!(pool.lease(Purpose::Command).unwrap().is_reused());
+    assert!(pool.lease(Purpose::Command, &NEVER).unwrap().is_reused());
 }

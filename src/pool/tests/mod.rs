@@ -15,6 +15,8 @@ use fake::{FakeConnection, FakeServer};
 
 const SOON: Duration = Duration::from_secs(10);
 
+static NEVER: Cancel = Cancel::never();
+
 fn rules(connections: usize) -> Rules {
     let long = Duration::from_secs(600);
     Rules {
@@ -44,7 +46,7 @@ fn crowd(pool: &Pool<FakeConnection>, threads: usize) {
         for _ in 0..threads {
             scope.spawn(|| {
                 for _ in 0..20 {
-                    drop(pool.lease(Purpose::Command).unwrap());
+                    drop(pool.lease(Purpose::Command, &NEVER).unwrap());
                 }
             });
         }
@@ -56,7 +58,7 @@ fn one_caller_needs_one_session() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(8));
     for _ in 0..10 {
-        drop(pool.lease(Purpose::Command).unwrap());
+        drop(pool.lease(Purpose::Command, &NEVER).unwrap());
     }
     assert_eq!(server.dials.load(SeqCst), 1);
     let stats = pool.stats();
@@ -67,8 +69,8 @@ fn one_caller_needs_one_session() {
 fn the_pool_grows_to_its_limit_and_then_serves_in_order() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(2));
-    let first = pool.lease(Purpose::Command).unwrap();
-    let second = pool.lease(Purpose::Command).unwrap();
+    let first = pool.lease(Purpose::Command, &NEVER).unwrap();
+    let second = pool.lease(Purpose::Command, &NEVER).unwrap();
     assert_eq!(pool.stats().leased, 2);
 
     let order = Mutex::new(Vec::new());
@@ -76,7 +78,7 @@ fn the_pool_grows_to_its_limit_and_then_serves_in_order() {
         for caller in 0..4 {
             let (pool, order) = (&pool, &order);
             scope.spawn(move || {
-                let lease = pool.lease(Purpose::Command).unwrap();
+                let lease = pool.lease(Purpose::Command, &NEVER).unwrap();
                 order.lock().unwrap().push(caller);
                 drop(lease);
             });
@@ -100,7 +102,7 @@ fn eight_callers_share_the_sessions_of_a_full_server() {
         let pool = pool(&server, rules(8));
         // All sessions are leased, so that the server refuses one.
         let held: Vec<_> = (0..limit)
-            .map(|_| pool.lease(Purpose::Command).unwrap())
+            .map(|_| pool.lease(Purpose::Command, &NEVER).unwrap())
             .collect();
         thread::scope(|scope| {
             scope.spawn(|| crowd(&pool, 8));
@@ -118,11 +120,11 @@ fn sessions_that_died_while_idle_are_replaced() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
     let held: Vec<_> = (0..4)
-        .map(|_| pool.lease(Purpose::Command).unwrap())
+        .map(|_| pool.lease(Purpose::Command, &NEVER).unwrap())
         .collect();
     drop(held);
     server.restart();
-    let mut lease = pool.lease(Purpose::Command).unwrap();
+    let mut lease = pool.lease(Purpose::Command, &NEVER).unwrap();
     assert!(lease.is_idle_healthy());
     assert!(!lease.is_reused());
     assert_eq!(
@@ -136,11 +138,11 @@ fn sessions_that_died_while_idle_are_replaced() {
 fn a_broken_session_frees_its_slot() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(1));
-    let mut lease = pool.lease(Purpose::Command).unwrap();
+    let mut lease = pool.lease(Purpose::Command, &NEVER).unwrap();
     lease.broken = true;
     drop(lease);
     assert_eq!(pool.stats().open, 0);
-    assert!(pool.lease(Purpose::Command).unwrap().is_usable());
+    assert!(pool.lease(Purpose::Command, &NEVER).unwrap().is_usable());
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn a_panic_in_maintenance_loses_no_slot() {
     server.panics.store(true, SeqCst);
     wait_for("a panic", || server.noops.load(SeqCst) > 0);
     wait_for("the session to be closed", || server.open.load(SeqCst) == 0);
-    assert!(!pool.lease(Purpose::Command).unwrap().is_reused());
+    assert!(!pool.lease(Purpose::Command, &NEVER).unwrap().is_reused());
 }
 
 #[test]
@@ -180,7 +182,7 @@ fn a_dead_server_gets_few_attempts_and_is_found_when_it_is_back() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let error = pool.lease(Purpose::Command).unwrap_err();
+                    let error = pool.lease(Purpose::Command, &NEVER).unwrap_err();
                     assert!(matches!(error, Error::Session(_)), "{error}");
                 }
             });
@@ -192,7 +194,7 @@ fn a_dead_server_gets_few_attempts_and_is_found_when_it_is_back() {
 
     server.down.store(false, SeqCst);
     let back = Instant::now();
-    while pool.lease(Purpose::Command).is_err() {
+    while pool.lease(Purpose::Command, &NEVER).is_err() {
         assert!(back.elapsed() < Duration::from_secs(3));
         thread::yield_now();
     }
@@ -205,14 +207,14 @@ fn a_wait_ends_at_its_deadline() {
     let mut rules = rules(1);
     rules.lease_timeout = Duration::from_millis(50);
     let pool = pool(&server, rules);
-    let held = pool.lease(Purpose::Command).unwrap();
+    let held = pool.lease(Purpose::Command, &NEVER).unwrap();
     assert!(matches!(
-        pool.lease(Purpose::Command),
+        pool.lease(Purpose::Command, &NEVER),
         Err(Error::Exhausted(_))
     ));
     drop(held);
     assert!(
-        pool.lease(Purpose::Command).is_ok(),
+        pool.lease(Purpose::Command, &NEVER).is_ok(),
         "the request left the queue at its deadline"
     );
 }
@@ -224,12 +226,12 @@ fn unused_sessions_are_closed_with_quit() {
     rules.idle = Duration::from_millis(40);
     let pool = pool(&server, rules);
     let held: Vec<_> = (0..4)
-        .map(|_| pool.lease(Purpose::Command).unwrap())
+        .map(|_| pool.lease(Purpose::Command, &NEVER).unwrap())
         .collect();
     drop(held);
     wait_for("the sessions to quit", || server.quits.load(SeqCst) == 4);
     assert_eq!(pool.stats().open, 0);
-    assert!(pool.lease(Purpose::Command).is_ok());
+    assert!(pool.lease(Purpose::Command, &NEVER).is_ok());
 }
 
 #[test]
@@ -239,18 +241,21 @@ fn idle_sessions_are_kept_alive() {
     rules.keep_alive = Duration::from_millis(20);
     let pool = pool(&server, rules);
     wait_for("two NOOPs", || server.noops.load(SeqCst) >= 2);
-    assert!(pool.lease(Purpose::Command).unwrap().is_reused());
+    assert!(pool.lease(Purpose::Command, &NEVER).unwrap().is_reused());
 }
 
 #[test]
 fn a_closed_pool_has_quit_its_sessions_and_refuses_requests() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(4));
-    let held = pool.lease(Purpose::Command).unwrap();
-    drop(pool.lease(Purpose::Command).unwrap());
+    let held = pool.lease(Purpose::Command, &NEVER).unwrap();
+    drop(pool.lease(Purpose::Command, &NEVER).unwrap());
     pool.close();
     assert_eq!(server.quits.load(SeqCst), 1);
-    assert!(matches!(pool.lease(Purpose::Command), Err(Error::Closed)));
+    assert!(matches!(
+        pool.lease(Purpose::Command, &NEVER),
+        Err(Error::Closed)
+    ));
     drop(held);
     assert_eq!(server.open.load(SeqCst), 0);
 }
@@ -275,13 +280,13 @@ fn background_leases_leave_a_session_to_the_foreground() {
     let background: Vec<_> = std::iter::from_fn(|| pool.background_lease(Duration::ZERO)).collect();
     assert_eq!(background.len(), 3);
     assert_eq!(server.dials.load(SeqCst), 4, "the idle one is left");
-    drop(pool.lease(Purpose::Transfer).unwrap());
+    drop(pool.lease(Purpose::Transfer, &NEVER).unwrap());
     assert_eq!(server.dials.load(SeqCst), 4);
     drop(background);
     let lease = pool.background_lease(Duration::ZERO).unwrap();
     assert!(lease.is_reused());
     let held: Vec<_> = (0..2)
-        .map(|_| pool.lease(Purpose::Transfer).unwrap())
+        .map(|_| pool.lease(Purpose::Transfer, &NEVER).unwrap())
         .collect();
     assert!(pool.background_lease(Duration::ZERO).is_none());
     drop(held);
@@ -298,14 +303,14 @@ fn there_is_no_background_lease_of_the_last_session_or_while_a_request_waits() {
     server.limit.store(2, SeqCst);
     let pool = pool(&server, rules(8));
     let held: Vec<_> = (0..2)
-        .map(|_| pool.lease(Purpose::Transfer).unwrap())
+        .map(|_| pool.lease(Purpose::Transfer, &NEVER).unwrap())
         .collect();
     assert!(
         pool.background_lease(Duration::ZERO).is_none(),
         "the server is full"
     );
     thread::scope(|scope| {
-        scope.spawn(|| drop(pool.lease(Purpose::Transfer).unwrap()));
+        scope.spawn(|| drop(pool.lease(Purpose::Transfer, &NEVER).unwrap()));
         wait_for("the request to queue", || pool.shared.waiting() == 1);
         assert!(pool.background_lease(Duration::ZERO).is_none());
         drop(held);
@@ -318,10 +323,36 @@ fn there_is_no_background_lease_of_the_last_session_or_while_a_request_waits() {
 fn a_background_lease_waits_for_an_idle_session() {
     let server = Arc::new(FakeServer::default());
     let pool = pool(&server, rules(2));
-    let held = pool.lease(Purpose::Transfer).unwrap();
+    let held = pool.lease(Purpose::Transfer, &NEVER).unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| pool.background_lease(SOON).is_some());
         drop(held);
         assert!(waiting.join().unwrap());
     });
+}
+
+#[test]
+fn a_cancelled_request_leaves_the_queue() {
+    let server = Arc::new(FakeServer::default());
+    let pool = pool(&server, rules(1));
+    let held = pool.lease(Purpose::Transfer, &NEVER).unwrap();
+    let cancel = Cancel::new();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| pool.lease(Purpose::Transfer, &cancel).map(drop));
+        wait_for("the first request to queue", || pool.shared.waiting() == 1);
+        let second = scope.spawn(|| pool.lease(Purpose::Transfer, &NEVER).map(drop));
+        wait_for("the second request to queue", || pool.shared.waiting() == 2);
+        cancel.cancel();
+        // The session is still leased.
+        assert!(matches!(first.join().unwrap(), Err(Error::Cancelled)));
+        assert_eq!(pool.shared.waiting(), 1);
+        drop(held);
+        assert!(second.join().unwrap().is_ok());
+    });
+    let late = pool.lease(Purpose::Command, &cancel);
+    assert!(
+        matches!(late, Err(Error::Cancelled)),
+        "it takes no idle session either"
+    );
+    assert_eq!((pool.stats().leased, server.dials.load(SeqCst)), (0, 1));
 }

@@ -1,7 +1,8 @@
 //! Storing a file on the server: one upload at a time, through the gate.
 
-use super::{ALWAYS, OpenFile, Spooled, UploadFailure, Wanted};
+use super::{OpenFile, Spooled, UploadFailure};
 use crate::cache::Attributes;
+use crate::cancel::Cancel;
 use crate::ftp::{Precision, RemotePath, Version};
 use crate::guarded::OnDrop;
 use crate::journal::Pending;
@@ -15,8 +16,8 @@ impl OpenFile {
     /// error.
     ///
     /// Returns the attributes of the stored file, or `None` if nothing had to be stored.
-    pub(in crate::vfs) fn commit(&self, wanted: Wanted<'_>) -> Result<Option<Attributes>, Errno> {
-        let _pass = self.enter(wanted)?;
+    pub(in crate::vfs) fn commit(&self, cancel: &Cancel) -> Result<Option<Attributes>, Errno> {
+        let _pass = self.enter(cancel)?;
         let Some(spooled) = self.local() else {
             return Ok(None);
         };
@@ -35,24 +36,33 @@ impl OpenFile {
     pub(in crate::vfs) fn store_pending(
         &self,
         priority: Priority,
+        cancel: &Cancel,
     ) -> Result<Option<Attributes>, remote::Error> {
-        let Ok(_pass) = self.enter(ALWAYS) else {
-            return Err(self.stuck());
+        let Ok(_pass) = self.enter(cancel) else {
+            return Err(self.not_entered(cancel));
         };
         let sealed = self.sealed();
         sealed.map_or(Ok(None), |sealed| self.store(&sealed, priority))
     }
 
-    fn stuck(&self) -> remote::Error {
+    fn not_entered(&self, cancel: &Cancel) -> remote::Error {
+        let (kind, reason) = if cancel.is_cancelled() {
+            (ErrorKind::Interrupted, "the request was interrupted")
+        } else {
+            (
+                ErrorKind::TimedOut,
+                "another change of the same file is stuck",
+            )
+        };
         remote::Error {
-            kind: ErrorKind::TimedOut,
+            kind,
             operation: "store",
             path: self
                 .services
                 .inodes
                 .path(self.ino)
                 .unwrap_or_else(|_| RemotePath::root()),
-            reason: "another change of the same file is stuck".to_owned(),
+            reason: reason.to_owned(),
         }
     }
 
@@ -141,7 +151,7 @@ impl OpenFile {
         stored: StoredFacts,
         attributes: &mut Attributes,
     ) {
-        let remote = &self.services.remote;
+        let remote = self.services.remote.uncancelled();
         if let Some(mode) = late.mode {
             match remote.set_mode(target, mode) {
                 Ok(()) => attributes.mode = Some(mode),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cancel::Cancel;
 use crate::ftp::Version;
 use crate::remote::{self, ErrorKind};
 use crate::vfs::local::error::SpoolError;
@@ -35,16 +36,17 @@ pub(in crate::vfs) fn fill(
     spool: &Spool,
     source: &Arc<dyn RangeSource>,
     mut version: Version,
+    cancel: &Cancel,
 ) -> Result<u64, FillError> {
     let mut tries = 1;
     loop {
-        match fill_with(spool, source, version) {
+        match fill_with(spool, source, version, cancel) {
             Err(FillError::Remote(error))
                 if error.kind == ErrorKind::Changed && tries < FILL_TRIES =>
             {
                 log::debug!("{error}; reading it anew");
                 tries += 1;
-                version = source.version()?;
+                version = source.version(cancel)?;
                 spool.set_len(0)?;
             }
             outcome => return outcome,
@@ -57,10 +59,12 @@ fn fill_with(
     spool: &Spool,
     source: &Arc<dyn RangeSource>,
     version: Version,
+    cancel: &Cancel,
 ) -> Result<u64, FillError> {
     let mut buffer = vec![0; FILL_BUFFER];
     let expected = Arc::new(PinnedVersion::new(version));
-    let mut resuming = ResumableDownload::new(Arc::clone(source), 0, expected, Revalidate::No);
+    let mut resuming =
+        ResumableDownload::new(Arc::clone(source), 0, expected, Revalidate::No, cancel);
     let mut filled = 0;
     loop {
         let step = match buffer.get_mut(filled..) {
@@ -115,7 +119,10 @@ mod tests {
         let file = FakeFile::new(sample(3 << 20), &plans);
         let spool = spool();
         let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
-        assert_eq!(fill(&spool, &source, sized(3 << 20)).unwrap(), 3 << 20);
+        assert_eq!(
+            fill(&spool, &source, sized(3 << 20), &Cancel::never()).unwrap(),
+            3 << 20
+        );
         assert!(spool.read_at(0, 4 << 20).unwrap() == file.bytes());
     }
 
@@ -124,9 +131,15 @@ mod tests {
         let file = FakeFile::new(sample(1000), &[]);
         let spool = spool();
         let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
-        assert_eq!(fill(&spool, &source, sized(10)).unwrap(), 1000);
-        assert_eq!(fill(&spool, &source, Version::default()).unwrap(), 1000);
-        let shrunk = fill(&spool, &source, sized(2000));
+        assert_eq!(
+            fill(&spool, &source, sized(10), &Cancel::never()).unwrap(),
+            1000
+        );
+        assert_eq!(
+            fill(&spool, &source, Version::default(), &Cancel::never()).unwrap(),
+            1000
+        );
+        let shrunk = fill(&spool, &source, sized(2000), &Cancel::never());
         let kind = ErrorKind::Truncated;
         assert!(matches!(shrunk, Err(FillError::Remote(error)) if error.kind == kind));
     }
@@ -136,7 +149,7 @@ mod tests {
         let file = FakeFile::new(sample(2 << 20), &[]);
         let spool = spools(Some(1 << 20)).create(&RemotePath::root()).unwrap();
         let source: Arc<dyn RangeSource> = Arc::new(FakeSource(Arc::clone(&file)));
-        let full = fill(&spool, &source, Version::default());
+        let full = fill(&spool, &source, Version::default(), &Cancel::never());
         assert!(matches!(full, Err(FillError::Spool(SpoolError::NoSpace))));
         file.wait_for_live(0);
     }

@@ -7,9 +7,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cancel::Cancel;
 use crate::vfs::errno::Errno;
 
-/// How often a waiting thread checks whether it is still wanted and whether the holder makes
+/// How often a waiting thread checks whether it was cancelled and whether the holder makes
 /// progress.
 const LOOK_UP: Duration = Duration::from_millis(200);
 
@@ -32,8 +33,8 @@ pub(in crate::vfs) struct Patience<'a> {
     pub(in crate::vfs) stuck: Duration,
     /// A number that changes when the holder makes progress.
     pub(in crate::vfs) progress: &'a dyn Fn() -> u64,
-    /// Whether the calling program still waits.
-    pub(in crate::vfs) wanted: &'a dyn Fn() -> bool,
+    /// Cancelled when the calling program no longer waits.
+    pub(in crate::vfs) cancel: &'a Cancel,
 }
 
 impl Gate {
@@ -51,7 +52,7 @@ impl Gate {
                 .wait_timeout_while(self.lock(), LOOK_UP, is_taken);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
             // Even if the gate is free: an interrupted operation must not be performed later.
-            if !(patience.wanted)() {
+            if patience.cancel.is_cancelled() {
                 self.freed.notify_one();
                 return Err(Errno::INTR);
             }
@@ -97,12 +98,12 @@ mod tests {
         gate: &Gate,
         stuck: Duration,
         progress: &dyn Fn() -> u64,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         let patience = Patience {
             stuck,
             progress,
-            wanted,
+            cancel,
         };
         gate.enter(&patience).map(drop)
     }
@@ -113,10 +114,10 @@ mod tests {
         let first = gate.enter(&Patience {
             stuck: FOR_EVER,
             progress: &|| 0,
-            wanted: &|| true,
+            cancel: &Cancel::never(),
         });
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| enter(&gate, FOR_EVER, &|| 0, &|| true));
+            let second = scope.spawn(|| enter(&gate, FOR_EVER, &|| 0, &Cancel::never()));
             drop(first);
             assert_eq!(second.join().unwrap(), Ok(()));
         });
@@ -125,9 +126,11 @@ mod tests {
     #[test]
     fn who_is_interrupted_waits_no_longer() {
         let gate = Gate::default();
-        let _first = enter(&gate, FOR_EVER, &|| 0, &|| true);
+        let _first = enter(&gate, FOR_EVER, &|| 0, &Cancel::never());
         *gate.lock() = true;
-        let waited = enter(&gate, FOR_EVER, &|| 0, &|| false);
+        let cancelled = Cancel::new();
+        cancelled.cancel();
+        let waited = enter(&gate, FOR_EVER, &|| 0, &cancelled);
         assert_eq!(waited, Err(Errno::INTR));
     }
 
@@ -135,7 +138,7 @@ mod tests {
     fn a_holder_that_is_stuck_is_not_waited_for() {
         let gate = Gate::default();
         *gate.lock() = true;
-        let waited = enter(&gate, LOOK_UP, &|| 7, &|| true);
+        let waited = enter(&gate, LOOK_UP, &|| 7, &Cancel::never());
         assert_eq!(waited, Err(Errno::TIMEDOUT));
     }
 
@@ -151,7 +154,10 @@ mod tests {
             }
             looks.get()
         };
-        assert_eq!(enter(&gate, Duration::ZERO, &progress, &|| true), Ok(()));
+        assert_eq!(
+            enter(&gate, Duration::ZERO, &progress, &Cancel::never()),
+            Ok(())
+        );
         assert_eq!(looks.get(), 4);
     }
 }

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Precision, Version};
 use crate::guarded::OnDrop;
 
@@ -33,12 +34,6 @@ use super::write::uploader::Uploader;
 use gate::{Gate, Pass, Patience};
 use naming::Naming;
 use remote_file::FileServices;
-
-/// Whether the calling program still waits for the reply.
-pub(super) type Wanted<'a> = &'a dyn Fn() -> bool;
-
-/// For work that no program waits for and that nothing interrupts.
-pub(super) const ALWAYS: Wanted<'static> = &|| true;
 
 /// An open file.
 #[derive(Debug)]
@@ -269,24 +264,19 @@ impl OpenFile {
         self.is_dirty() && self.state().failure != UploadFailure::Reported
     }
 
-    /// Returns up to `length` bytes from `offset` if they are available without waiting.
-    pub(super) fn try_read(&self, offset: u64, length: usize) -> Option<Result<Bytes, Errno>> {
-        match self.visible() {
-            Visible::Remote(reader) => Some(Ok(reader.try_read(offset, length)?)),
-            Visible::Local(spooled) => Some(read_spool(&spooled.spool, offset, length)),
-        }
-    }
-
     /// Returns up to `length` bytes from `offset`; fewer only at the end of the file, or when they
-    /// are no longer `wanted`.
+    /// are no longer wanted.
     pub(super) fn read(
         &self,
         offset: u64,
         length: usize,
-        wanted: &dyn Fn() -> bool,
+        may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
         match self.visible() {
-            Visible::Remote(reader) => Ok(reader.read_while(offset, length, wanted)?),
+            Visible::Remote(reader) => match reader.available(offset, length) {
+                Some(bytes) => Ok(bytes),
+                None => Ok(reader.read(offset, length, may.cancel()?)?),
+            },
             Visible::Local(spooled) => read_spool(&spooled.spool, offset, length),
         }
     }
@@ -301,47 +291,41 @@ impl OpenFile {
         &self,
         position: Position,
         data: &[u8],
-        wanted: Wanted<'_>,
+        may: Blocking<'_>,
     ) -> Result<(), Errno> {
         let put = |spooled: &Spooled| self.put(spooled, position, data);
-        self.change(Needed::All, wanted, put)
-    }
-
-    /// Like [`OpenFile::write`], if that needs no other spool and no waiting.
-    pub(super) fn try_write(&self, position: Position, data: &[u8]) -> Option<Result<(), Errno>> {
-        let _together = self.changing.try_read().ok()?;
-        let changeable = self.state().contents.changeable().cloned();
-        let written = self.put(&changeable?, position, data);
-        if written.is_ok() {
-            self.touch();
+        if let Ok(_together) = self.changing.try_read()
+            && let Some(written) = self.change_now(put)
+        {
+            return written;
         }
-        Some(written)
+        self.change(Needed::All, may.cancel()?, put)
     }
 
     /// Truncates the file, or extends it with zeros.
-    pub(super) fn truncate(&self, size: u64, wanted: Wanted<'_>) -> Result<(), Errno> {
+    pub(super) fn truncate(&self, size: u64, cancel: &Cancel) -> Result<(), Errno> {
         let needed = if size == 0 {
             Needed::Nothing
         } else {
             Needed::All
         };
-        self.change(needed, wanted, |spooled| {
+        self.change(needed, cancel, |spooled| {
             spooled.spool.set_len(size)?;
             spooled.store.truncated(size);
             Ok(())
         })
     }
 
-    /// Waits until no other thread changes the whole file, while the reply is `wanted`.
+    /// Waits until no other thread changes the whole file.
     ///
     /// # Errors
-    /// `INTR` if it is no longer wanted, `TIMEDOUT` if the other thread is stuck.
-    pub(super) fn enter(&self, wanted: Wanted<'_>) -> Result<Pass<'_>, Errno> {
+    /// `INTR` if the wait is cancelled, `TIMEDOUT` if the other thread is stuck.
+    pub(super) fn enter(&self, cancel: &Cancel) -> Result<Pass<'_>, Errno> {
         self.gate.enter(&Patience {
             // Longer than the network deadlines that end the holder's waits.
             stuck: self.services.read.timeout * 4,
             progress: &|| self.progress(),
-            wanted,
+            cancel,
         })
     }
 
@@ -418,19 +402,29 @@ impl OpenFile {
     fn change(
         &self,
         needed: Needed,
-        wanted: Wanted<'_>,
+        cancel: &Cancel,
         change: impl Fn(&Spooled) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         loop {
-            self.make_changeable(needed, wanted)?;
+            self.make_changeable(needed, cancel)?;
             let _together = self.changing.read().unwrap_or_else(PoisonError::into_inner);
-            let changeable = self.state().contents.changeable().cloned();
-            if let Some(spooled) = changeable {
-                change(&spooled)?;
-                self.touch();
-                return Ok(());
+            if let Some(changed) = self.change_now(&change) {
+                return changed;
             }
         }
+    }
+
+    /// Applies `change` if there is a spool that may be changed. The caller holds `changing`.
+    fn change_now(
+        &self,
+        change: impl Fn(&Spooled) -> Result<(), Errno>,
+    ) -> Option<Result<(), Errno>> {
+        let changeable = self.state().contents.changeable().cloned();
+        let changed = change(&changeable?);
+        if changed.is_ok() {
+            self.touch();
+        }
+        Some(changed)
     }
 
     fn put(&self, spooled: &Spooled, position: Position, data: &[u8]) -> Result<(), Errno> {
@@ -443,7 +437,7 @@ impl OpenFile {
         }
     }
 
-    fn make_changeable(&self, needed: Needed, wanted: Wanted<'_>) -> Result<(), Errno> {
+    fn make_changeable(&self, needed: Needed, cancel: &Cancel) -> Result<(), Errno> {
         let (is_closed, is_spooled) = {
             let state = self.state();
             (state.contents.is_sealed(), state.is_spooled())
@@ -452,15 +446,15 @@ impl OpenFile {
             (true, _, _) => self.begin_draft(needed),
             (false, true, Needed::All) => Ok(()),
             (false, _, Needed::All) => {
-                let _pass = self.enter(wanted)?;
-                self.fetch().map(drop)
+                let _pass = self.enter(cancel)?;
+                self.fetch(cancel)
             }
-            (false, _, Needed::Nothing) => self.empty(wanted),
+            (false, _, Needed::Nothing) => self.empty(cancel),
         }
     }
 
     /// Fetches the contents into a spool. The caller holds the gate.
-    fn fetch(&self) -> Result<(), Errno> {
+    fn fetch(&self, cancel: &Cancel) -> Result<(), Errno> {
         if self.is_spooled() {
             return Ok(());
         }
@@ -468,15 +462,20 @@ impl OpenFile {
         let spooled = empty_spool_clean(&self.services, self.ino)?;
         self.state().filling = Some(Arc::clone(&spooled.spool));
         let _filled = OnDrop::new(|| self.state().filling = None);
-        fill::fill(&spooled.spool, &self.services.source(self.ino), version)?;
+        fill::fill(
+            &spooled.spool,
+            &self.services.source(self.ino),
+            version,
+            cancel,
+        )?;
         self.state().contents.begin_draft(spooled);
         Ok(())
     }
 
     /// Replaces the contents with an empty spool; nothing needs to be fetched.
-    fn empty(&self, wanted: Wanted<'_>) -> Result<(), Errno> {
+    fn empty(&self, cancel: &Cancel) -> Result<(), Errno> {
         // An upload of the file must end first.
-        let _pass = self.enter(wanted)?;
+        let _pass = self.enter(cancel)?;
         if !self.is_spooled() {
             let spooled = empty_spool(&self.services, self.ino)?;
             self.state().contents.begin_draft(spooled);

@@ -5,6 +5,7 @@ use std::mem;
 
 use super::OpenFile;
 use super::gate::Pass;
+use crate::cancel::Cancel;
 use crate::remote::HiddenFile;
 use crate::vfs::errno::Errno;
 
@@ -46,8 +47,12 @@ impl OpenFile {
     }
 
     /// Fetches the contents before the file on the server is deleted or replaced.
-    pub(in crate::vfs) fn keep_contents(&self, _pass: &Pass<'_>) -> Result<(), Errno> {
-        self.fetch()
+    pub(in crate::vfs) fn keep_contents(
+        &self,
+        _pass: &Pass<'_>,
+        cancel: &Cancel,
+    ) -> Result<(), Errno> {
+        self.fetch(cancel)
     }
 
     /// Records that the name and the file on the server were removed.

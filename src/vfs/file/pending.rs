@@ -5,7 +5,8 @@ use std::io;
 use std::sync::PoisonError;
 
 use super::gate::Pass;
-use super::{ALWAYS, Needed, OpenFile, Spooled, UploadFailure, empty_spool};
+use super::{Needed, OpenFile, Spooled, UploadFailure, empty_spool};
+use crate::cancel::Cancel;
 use crate::journal::Pending;
 use crate::vfs::errno::Errno;
 use crate::vfs::write::state::{SealOutcome, Sealed};
@@ -98,7 +99,7 @@ impl OpenFile {
         if self.state().contents.is_all_sealed() {
             return false;
         }
-        let Ok(pass) = self.enter(ALWAYS) else {
+        let Ok(pass) = self.enter(&Cancel::never()) else {
             return self.is_dirty();
         };
         if self.state().contents.is_all_sealed() {

@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::ftp::{RemotePath, Version};
 use crate::remote::{
-    self, CommitOptions, ErrorKind, Remote, RemoteDownload, RemoteUpload, StoredFacts,
+    self, CommitOptions, ErrorKind, RemoteDownload, RemoteHandle, RemoteUpload, StoredFacts,
 };
 
 use crate::vfs::local::spool::{Spool, SpoolDir};
@@ -22,7 +23,7 @@ use crate::vfs::write::uploader::{UploadStream, UploadTarget, Uploader};
 /// The server, the names, and the spool directory.
 #[derive(Debug)]
 pub(in crate::vfs) struct FileServices {
-    pub(in crate::vfs) remote: Remote,
+    pub(in crate::vfs) remote: RemoteHandle,
     pub(in crate::vfs) inodes: Arc<Inodes>,
     pub(in crate::vfs) prefetcher: Prefetcher,
     pub(in crate::vfs) spools: SpoolDir,
@@ -66,7 +67,7 @@ impl FileServices {
 
 /// An inode's file on the server, at its path at the time of each request.
 struct RemoteFile {
-    remote: Remote,
+    remote: RemoteHandle,
     inodes: Arc<Inodes>,
     prefetcher: Prefetcher,
     transfers: Transfers,
@@ -97,20 +98,24 @@ impl RangeSource for RemoteFile {
             .unwrap_or_else(|_| RemotePath::root())
     }
 
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
+    fn open_at(
+        &self,
+        offset: u64,
+        cancel: &Cancel,
+    ) -> Result<(Box<dyn RangeDownload>, u64), remote::Error> {
         let path = self.path_for("read")?;
-        let transfer = self.remote.open_at(&path, offset)?;
+        let transfer = self.remote.with(cancel).open_at(&path, offset)?;
         let start = transfer.start();
         let ticket = self.transfers.begin(path, Direction::Download);
         Ok((Box::new(Metered { transfer, ticket }), start))
     }
 
-    fn version(&self) -> Result<Version, remote::Error> {
-        self.remote.version(&self.path_for("look up")?)
+    fn version(&self, cancel: &Cancel) -> Result<Version, remote::Error> {
+        self.remote.with(cancel).version(&self.path_for("look up")?)
     }
 
-    fn size(&self) -> Result<Option<u64>, remote::Error> {
-        self.remote.size(&self.path_for("look up")?)
+    fn size(&self, cancel: &Cancel) -> Result<Option<u64>, remote::Error> {
+        self.remote.with(cancel).size(&self.path_for("look up")?)
     }
 
     fn prefetched(&self, version: &Version) -> Option<Vec<u8>> {
@@ -133,7 +138,7 @@ impl RangeSource for RemoteFile {
         version: &Version,
         choose: &mut dyn FnMut() -> Option<Range<u64>>,
     ) -> Option<Result<Box<dyn RangeDownload>, remote::Error>> {
-        let spare = self.remote.spare(patience)?;
+        let spare = self.remote.uncancelled().spare(patience)?;
         let range = choose()?;
         let opened = self.path_for("read").and_then(|path| {
             let transfer = spare.open_within(&path, version, &range)?;
@@ -163,7 +168,7 @@ impl RangeDownload for Metered<RemoteDownload> {
 impl UploadTarget for RemoteFile {
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
-        let transfer = self.remote.upload(&path)?;
+        let transfer = self.remote.uncancelled().upload(&path)?;
         let ticket = self.transfers.begin(path, Direction::Upload);
         Ok(Box::new(Metered { transfer, ticket }))
     }
@@ -174,7 +179,10 @@ impl UploadTarget for RemoteFile {
         length: u64,
     ) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
-        let transfer = self.remote.upload_whole(&path, file, length)?;
+        let transfer = self
+            .remote
+            .uncancelled()
+            .upload_whole(&path, file, length)?;
         let ticket = self.transfers.begin(path, Direction::Upload);
         ticket.moved(transfer.sent());
         Ok(Box::new(Metered { transfer, ticket }))

@@ -4,6 +4,7 @@
 //! server ([`Vfs::cached_answer`]). The kernel caches such a spelling for no time at all.
 
 use crate::cache::{Answer, Attributes};
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::CaseRule;
 
@@ -59,11 +60,14 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
         variant: &Attributes,
+        cancel: &Cancel,
     ) -> Result<bool, Errno> {
         let rule = match self.remote.case_rule() {
             CaseRule::Unknown => {
                 let path = directory.join(name)?;
-                self.remote.find_case_rule(&path, variant.kind)?
+                self.remote
+                    .with(cancel)
+                    .find_case_rule(&path, variant.kind)?
             }
             known => known,
         };

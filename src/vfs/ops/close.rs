@@ -7,28 +7,22 @@
 use std::sync::Arc;
 
 use crate::cache::Attributes;
+use crate::cancel::{Blocking, Cancel};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::file::{ALWAYS, OpenFile};
-use crate::vfs::table::handle::Handle;
+use crate::vfs::file::OpenFile;
+use crate::vfs::table::handle::{FileHandle, Handle};
 
 impl Vfs {
-    /// Whether closing `handle` requires work.
-    pub(crate) fn needs_flush(&self, handle: Handle) -> bool {
-        self.files
-            .find(handle)
-            .is_ok_and(|opened| opened.stores && self.owes_closing(&opened.file))
-    }
-
     /// Stores what was written (close(2)). On success, the server has every byte; otherwise the
     /// errno gives the reason. With `-o writeback`, the local disk has the data instead.
-    pub(crate) fn flush(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+    pub(crate) fn flush(&self, handle: Handle, may: Blocking<'_>) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         // A reader's close does not wait for another program's upload.
-        if !opened.stores {
+        if !opened.stores || !self.owes_closing(&opened.file) {
             return Ok(());
         }
-        self.close_file(&opened.file, wanted)
+        self.close_file(&opened.file, may.cancel()?)
     }
 
     /// Stores `file` after a program closed it, or with `-o writeback` persists it until it is
@@ -36,14 +30,14 @@ impl Vfs {
     pub(in crate::vfs) fn close_file(
         &self,
         file: &Arc<OpenFile>,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         if !self.options.writeback {
-            return self.store(file, wanted);
+            return self.store(file, cancel);
         }
         let failure = file.take_failure();
         if !self.writeback.has_capacity_for(file) {
-            return self.store(file, wanted);
+            return self.store(file, cancel);
         }
         match file.persist() {
             Ok(true) => self.store_later(file),
@@ -52,89 +46,85 @@ impl Vfs {
                 log::warn!(
                     "cannot persist a closed file on the local disk; storing it immediately: {error}"
                 );
-                return self.store(file, wanted);
+                return self.store(file, cancel);
             }
         }
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether syncing `handle` requires work.
-    pub(crate) fn needs_sync(&self, handle: Handle) -> bool {
-        self.files.find(handle).is_ok_and(|opened| {
-            (opened.stores && opened.file.is_dirty()) || opened.file.has_pending()
-        })
-    }
-
     /// Stores what was written and what is pending (fsync(2)). On success, the server has every
     /// byte; otherwise the errno gives the reason.
-    pub(crate) fn sync(&self, handle: Handle, wanted: &dyn Fn() -> bool) -> Result<(), Errno> {
+    pub(crate) fn sync(&self, handle: Handle, may: Blocking<'_>) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
+        let is_dirty = opened.stores && opened.file.is_dirty();
+        if !is_dirty && !opened.file.has_pending() {
+            return Ok(());
+        }
+        let cancel = may.cancel()?;
         // fsync reports the current state, not earlier failures.
         let _told = opened.file.take_failure();
         if opened.stores {
-            self.store(&opened.file, wanted)
+            self.store(&opened.file, cancel)
         } else {
-            self.store_pending_now(&opened.file)
+            self.store_pending_now(&opened.file, cancel)
         }
     }
 
-    /// Whether releasing `handle` requires work on the server: storing pages of a shared mapping
-    /// that were written after the last close, or deleting a file that lost its name.
-    fn needs_release(&self, handle: Handle) -> bool {
-        self.files.find(handle).is_ok_and(|opened| {
-            let stores =
-                opened.stores && opened.file.needs_store() && self.owes_closing(&opened.file);
-            stores || opened.file.is_hidden()
-        })
-    }
-
-    fn owes_closing(&self, file: &OpenFile) -> bool {
-        file.is_dirty() && (!file.is_persisted() || self.writeback.is_refused(file.ino()))
-    }
-
-    /// Releases `handle`. Failures are only logged.
-    pub(crate) fn release(&self, handle: Handle) {
-        if let Some(file) = self.close_handle(handle) {
-            self.discard_hidden(&file);
+    /// Releases `handle`. Failures of storing are only logged.
+    ///
+    /// # Errors
+    /// Only [`Errno::WOULD_BLOCK`]; the handle is still open then.
+    pub(crate) fn release(&self, handle: Handle, may: Blocking<'_>) -> Result<(), Errno> {
+        let Ok(opened) = self.files.find(handle) else {
+            return Ok(());
+        };
+        if self.needs_release(&opened) {
+            may.cancel()?;
         }
-    }
-
-    /// Releases `handle` if that does not wait for the server. Returns false if it would.
-    pub(crate) fn try_release(&self, handle: Handle) -> bool {
-        if self.needs_release(handle) {
-            return false;
+        if self.files.remove(handle).is_none() {
+            return Ok(());
         }
-        // The housekeeper cleans up a file that was hidden at this very moment.
-        self.close_handle(handle);
-        true
-    }
-
-    /// Removes `handle`. Returns the file if this was its last handle.
-    fn close_handle(&self, handle: Handle) -> Option<Arc<OpenFile>> {
-        let opened = self.files.remove(handle)?;
-        self.forget_changed(&opened.file);
+        // What came up since then is left to the next open and to the housekeeper.
+        let cancel = may.cancel().ok();
+        if let Some(cancel) = cancel {
+            self.forget_changed(&opened.file, cancel);
+        }
         let last_writer = opened.stores && opened.file.remove_writer();
-        if last_writer
+        if let Some(cancel) = cancel
+            && last_writer
             && opened.file.needs_store()
             && !opened.file.is_persisted()
-            && let Err(errno) = self.close_file(&opened.file, ALWAYS)
+            && let Err(errno) = self.close_file(&opened.file, cancel)
         {
             log::error!("data written after the last close is lost: {errno:?}");
         }
         if last_writer {
             self.writeback.written(opened.file.ino());
         }
-        let is_last = opened.file.remove_handle();
-        is_last.then(|| Arc::clone(&opened.file))
+        if opened.file.remove_handle()
+            && let Some(cancel) = cancel
+        {
+            self.discard_hidden(&opened.file, cancel);
+        }
+        Ok(())
+    }
+
+    /// Whether releasing `opened` requires work on the server: storing pages of a shared mapping
+    /// that were written after the last close, deleting a file that lost its name, or asking for
+    /// the size of a file that changed.
+    fn needs_release(&self, opened: &FileHandle) -> bool {
+        let file = &opened.file;
+        let stores = opened.stores && file.needs_store() && self.owes_closing(file);
+        stores || file.is_hidden() || file.has_changed()
+    }
+
+    fn owes_closing(&self, file: &OpenFile) -> bool {
+        file.is_dirty() && (!file.is_persisted() || self.writeback.is_refused(file.ino()))
     }
 
     /// Stores `file` and records the resulting attributes.
-    pub(in crate::vfs) fn store(
-        &self,
-        file: &Arc<OpenFile>,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<(), Errno> {
-        let committed = file.commit(wanted);
+    pub(in crate::vfs) fn store(&self, file: &Arc<OpenFile>, cancel: &Cancel) -> Result<(), Errno> {
+        let committed = file.commit(cancel);
         if committed.is_err()
             && !file.has_pending()
             && let Ok((directory, name)) = self.location(file.ino())

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cache::Snapshot;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::remote::ErrorKind;
 
@@ -32,22 +33,13 @@ pub(crate) struct DirEntry<'a> {
 const FIRST_ENTRY: u64 = 2;
 
 impl Vfs {
-    /// Opens the directory `ino` if its listing is in memory.
-    pub(crate) fn try_open_directory(&self, ino: Ino) -> Option<Result<Handle, Errno>> {
-        let directory = match self.inodes.path(ino) {
-            Ok(directory) => directory,
-            Err(errno) => return Some(Err(errno)),
-        };
-        let snapshot = self.cache.snapshot(&directory)?;
-        Some(self.opened_directory(ino, &directory, snapshot))
-    }
-
     /// Opens the directory `ino`.
-    pub(crate) fn open_directory(&self, ino: Ino) -> Result<Handle, Errno> {
+    pub(crate) fn open_directory(&self, ino: Ino, may: Blocking<'_>) -> Result<Handle, Errno> {
         let directory = self.inodes.path(ino)?;
-        let snapshot = self
-            .cache
-            .snapshot_or_fetch(&directory, || self.remote.list(&directory))?;
+        let snapshot = match self.cache.snapshot(&directory) {
+            Some(snapshot) => snapshot,
+            None => self.listing(&directory, may.cancel()?)?,
+        };
         self.opened_directory(ino, &directory, snapshot)
     }
 
@@ -134,8 +126,8 @@ impl Vfs {
 
     /// Stores the closed files in the directory `ino` and below it, and waits for that (fsync(2) of
     /// a directory). All other changes are on the server when their calls return.
-    pub(crate) fn sync_directory(&self, ino: Ino) -> Result<(), Errno> {
-        let failure = self.store_below(&self.inodes.path(ino)?);
+    pub(crate) fn sync_directory(&self, ino: Ino, cancel: &Cancel) -> Result<(), Errno> {
+        let failure = self.store_below(&self.inodes.path(ino)?, cancel);
         failure.map_or(Ok(()), Err)
     }
 
@@ -145,18 +137,23 @@ impl Vfs {
         parent: Ino,
         name: &[u8],
         permissions: u32,
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attr>, Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
-        if let Err(error) = self.remote.make_directory(&path) {
+        if let Err(error) = self.remote.with(cancel).make_directory(&path) {
             self.invalidate_after(&directory, name, error.kind);
             return Err(error.into());
         }
         let mut attributes = made_now(Kind::Directory, None, None);
         let permissions = permissions & 0o7777;
         if permissions != crate::vfs::attr::DIRECTORY_MODE {
-            match self.remote.set_directory_mode(&path, permissions) {
+            match self
+                .remote
+                .uncancelled()
+                .set_directory_mode(&path, permissions)
+            {
                 Ok(()) => attributes.mode = Some(permissions),
                 Err(error) => log::info!("{error}; the directory has the server's default mode"),
             }
@@ -172,7 +169,12 @@ impl Vfs {
     }
 
     /// Removes the empty directory `name` in `parent`.
-    pub(crate) fn remove_directory(&self, parent: Ino, name: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn remove_directory(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        cancel: &Cancel,
+    ) -> Result<(), Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
@@ -186,12 +188,13 @@ impl Vfs {
             .is_some_and(|listing| !listing.is_empty())
             && self
                 .remote
+                .with(cancel)
                 .list(&path)
                 .is_ok_and(|listing| !listing.entries.is_empty())
         {
             return Err(Errno::NOTEMPTY);
         }
-        match self.remote.remove_directory(&path) {
+        match self.remote.with(cancel).remove_directory(&path) {
             Ok(()) => {}
             Err(error) => {
                 if error.kind == ErrorKind::NotFound {

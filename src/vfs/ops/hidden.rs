@@ -7,13 +7,14 @@
 //! 3. [`Vfs::discard_hidden`] deletes the file at the last close, [`Vfs::discard_all_hidden`] at
 //!    the end of the mount. The next mount deletes what a killed one left.
 
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::{ErrorKind, HiddenFile};
 
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
 use crate::vfs::file::gate::Pass;
-use crate::vfs::file::{ALWAYS, OpenFile};
 use crate::vfs::table::ino::Ino;
 
 impl Vfs {
@@ -25,8 +26,9 @@ impl Vfs {
         pass: &Pass<'_>,
         (parent, name): (Ino, &[u8]),
         path: &RemotePath,
+        cancel: &Cancel,
     ) -> Result<Option<HiddenFile>, Errno> {
-        match self.remote.hide(path) {
+        match self.remote.with(cancel).hide(path) {
             Ok(hidden) => {
                 let aside = hidden.path().name();
                 self.inodes.rename((parent, name), (parent, aside));
@@ -34,7 +36,7 @@ impl Vfs {
             }
             Err(error) if may_be_deleted(error.kind) => {
                 log::debug!("{error}; fetching its contents instead");
-                file.keep_contents(pass)?;
+                file.keep_contents(pass, cancel)?;
                 Ok(None)
             }
             Err(error) => {
@@ -57,12 +59,14 @@ impl Vfs {
     }
 
     /// Deletes the hidden file of `file` on the server after its last close.
-    pub(in crate::vfs) fn discard_hidden(&self, file: &OpenFile) {
+    pub(in crate::vfs) fn discard_hidden(&self, file: &OpenFile, cancel: &Cancel) {
         if !file.is_hidden() {
             return;
         }
         // If the gate cannot be entered, the housekeeper deletes the file.
-        let Ok(pass) = file.enter(ALWAYS) else { return };
+        let Ok(pass) = file.enter(cancel) else {
+            return;
+        };
         if let Some(hidden) = file.take_hidden(&pass) {
             hidden.delete();
             self.inodes.detach(file.ino());
@@ -73,7 +77,7 @@ impl Vfs {
     pub(in crate::vfs) fn discard_all_hidden(&self) {
         for file in self.files_in_use() {
             if file.is_hidden()
-                && let Ok(pass) = file.enter(ALWAYS)
+                && let Ok(pass) = file.enter(&Cancel::never())
             {
                 drop(file.take_hidden(&pass));
             }
@@ -85,7 +89,7 @@ impl Vfs {
     pub(in crate::vfs) fn move_hidden_out(&self, ino: Ino, parent: Ino) -> Result<(), Errno> {
         let directory = self.inodes.path(parent)?;
         for (name, file) in self.inodes.open_files_in(ino) {
-            let pass = file.enter(ALWAYS)?;
+            let pass = file.enter(&Cancel::never())?;
             let Some(mut hidden) = file.take_hidden(&pass) else {
                 continue;
             };
@@ -127,6 +131,7 @@ fn may_be_deleted(refused: ErrorKind) -> bool {
         | ErrorKind::Changed
         | ErrorKind::Truncated
         | ErrorKind::OtherWay
+        | ErrorKind::Interrupted
         | ErrorKind::Local => false,
     }
 }

@@ -39,7 +39,8 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::InvalidName
         | ErrorKind::NameTooLong
         | ErrorKind::Unsupported
-        | ErrorKind::LoginRefused => true,
+        | ErrorKind::LoginRefused
+        | ErrorKind::Interrupted => true,
         ErrorKind::NoSpace
         | ErrorKind::QuotaExceeded
         | ErrorKind::FileTooLarge

@@ -1,47 +1,37 @@
 //! lookup, getattr and access: from names to inodes and attributes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cache::{Answer, Attributes};
+use crate::cache::{Answer, Attributes, Snapshot};
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Entry, Kind, RemotePath};
 use crate::remote::{self, CaseRule, ErrorKind, Remote};
 
 use super::case::CachedAnswer;
+use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
-use crate::vfs::{Vfs, VfsOptions};
 
 /// Number of names in a directory that are requested one by one. After that, a listing of the
 /// directory is cheaper.
 const STATS_BEFORE_LISTING: u32 = 2;
 
 impl Vfs {
-    /// Looks up `name` in `parent` and counts one lookup, if the answer is in memory.
-    pub(crate) fn cached_lookup(
+    /// Looks up `name` in `parent` and counts one lookup.
+    pub(crate) fn lookup(
         &self,
         parent: Ino,
         name: &[u8],
-    ) -> Option<Result<WithTtl<Attr>, Errno>> {
-        if let Some(found) = self.open_lookup(parent, name) {
-            return Some(found);
-        }
-        let directory = match self.child_directory(parent, name) {
-            Ok(directory) => directory,
-            Err(errno) => return Some(Err(errno)),
-        };
-        let answer = self.cached_attributes(&directory, name)?;
-        Some(answer.and_then(|fresh| self.count_lookup(parent, name, &fresh)))
-    }
-
-    /// Looks up `name` in `parent` and counts one lookup.
-    pub(crate) fn lookup(&self, parent: Ino, name: &[u8]) -> Result<WithTtl<Attr>, Errno> {
+        may: Blocking<'_>,
+    ) -> Result<WithTtl<Attr>, Errno> {
         if let Some(found) = self.open_lookup(parent, name) {
             return found;
         }
         let directory = self.child_directory(parent, name)?;
-        let fresh = self.attributes_of(&directory, name)?;
+        let fresh = self.attributes_of(&directory, name, may)?;
         self.count_lookup(parent, name, &fresh)
     }
 
@@ -50,26 +40,13 @@ impl Vfs {
         self.inodes.forget(ino, count);
     }
 
-    /// Returns the attributes of `ino` if they are in memory.
-    pub(crate) fn cached_getattr(&self, ino: Ino) -> Option<Result<WithTtl<Attr>, Errno>> {
-        if let Some(known) = self.getattr_without_server(ino) {
-            return Some(known);
-        }
-        let (directory, name) = match self.location(ino) {
-            Ok(location) => location,
-            Err(errno) => return Some(Err(errno)),
-        };
-        let answer = self.cached_attributes(&directory, &name)?;
-        Some(answer.and_then(|fresh| self.attr_of_inode(ino, &fresh)))
-    }
-
     /// Returns the attributes of `ino`.
-    pub(crate) fn getattr(&self, ino: Ino) -> Result<WithTtl<Attr>, Errno> {
+    pub(crate) fn getattr(&self, ino: Ino, may: Blocking<'_>) -> Result<WithTtl<Attr>, Errno> {
         if let Some(known) = self.getattr_without_server(ino) {
             return known;
         }
         let (directory, name) = self.location(ino)?;
-        let fresh = self.attributes_of(&directory, &name)?;
+        let fresh = self.attributes_of(&directory, &name, may)?;
         self.attr_of_inode(ino, &fresh)
     }
 
@@ -77,8 +54,9 @@ impl Vfs {
     /// mount knows.
     ///
     /// The server decides about permissions when the operation is performed.
-    pub(crate) fn access(attr: &Attr, options: &VfsOptions, mask: i32) -> Result<(), Errno> {
-        if mask & libc::W_OK != 0 && options.read_only {
+    pub(crate) fn access(&self, ino: Ino, mask: i32, may: Blocking<'_>) -> Result<(), Errno> {
+        let attr = self.getattr(ino, may)?.value;
+        if mask & libc::W_OK != 0 && self.options.read_only {
             return Err(Errno::ROFS);
         }
         let no_program = attr.kind == Kind::File && attr.mode & 0o111 == 0;
@@ -86,11 +64,6 @@ impl Vfs {
             return Err(Errno::ACCES);
         }
         Ok(())
-    }
-
-    /// Returns the options of the mounted tree.
-    pub(crate) fn options(&self) -> &VfsOptions {
-        &self.options
     }
 
     /// Returns what is known about `name` in `directory` without asking the server.
@@ -122,23 +95,41 @@ impl Vfs {
         &self,
         directory: &RemotePath,
         name: &[u8],
+        may: Blocking<'_>,
     ) -> Result<WithTtl<Attributes>, Errno> {
         if let Some(known) = self.cached_attributes(directory, name) {
             return known;
         }
+        let cancel = may.cancel()?;
         let fresh = match self.cached_answer(directory, name) {
             CachedAnswer::Exact(Answer::Present(value, left)) => WithTtl {
                 value,
                 ttl: left.min(self.options.attr_ttl),
             },
             CachedAnswer::Variant(Answer::Present(variant, _)) | CachedAnswer::Open(variant) => {
-                return self.variant_attributes(directory, name, variant);
+                return self.variant_attributes(directory, name, variant, cancel);
             }
             CachedAnswer::Exact(_) | CachedAnswer::Variant(_) => {
-                self.ask_attributes(directory, name)?
+                self.ask_attributes(directory, name, cancel)?
             }
         };
-        self.with_size(directory, name, fresh)
+        self.with_size(directory, name, fresh, cancel)
+    }
+
+    /// Returns the listing of `directory`, from memory or from the server.
+    pub(in crate::vfs) fn listing(
+        &self,
+        directory: &RemotePath,
+        cancel: &Cancel,
+    ) -> Result<Arc<Snapshot>, Errno> {
+        loop {
+            let fetch = || self.remote.with(cancel).list(directory);
+            match self.cache.snapshot_or_fetch(directory, fetch) {
+                // Another program's fetch ended with the wait of that program.
+                Err(error) if error.kind == ErrorKind::Interrupted && !cancel.is_cancelled() => {}
+                listed => return Ok(listed?),
+            }
+        }
     }
 
     /// Whether a file's size is unknown but the server may report it separately (SIZE). Programs
@@ -152,9 +143,10 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
         mut fresh: WithTtl<Attributes>,
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attributes>, Errno> {
         if self.lacks_size(&fresh.value) {
-            fresh.value.size = self.remote.size(&directory.join(name)?)?;
+            fresh.value.size = self.remote.with(cancel).size(&directory.join(name)?)?;
             if fresh.value.size.is_some() {
                 self.cache.insert(directory, name, fresh.value.clone());
             }
@@ -167,22 +159,21 @@ impl Vfs {
         &self,
         directory: &RemotePath,
         name: &[u8],
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attributes>, Errno> {
         let listed = self.cache.completeness(directory);
         if listed == Some(Completeness::Blank) {
-            return self.stat(directory, name, Remote::stat);
+            return self.stat(directory, name, Remote::stat, cancel);
         }
         if listed.is_some_and(|completeness| !completeness.answers_for(name)) {
-            return self.stat(directory, name, Remote::stat_unlisted);
+            return self.stat(directory, name, Remote::stat_unlisted, cancel);
         }
         if self.remote.can_stat_name(name)
             && self.cache.count_miss(directory) <= STATS_BEFORE_LISTING
         {
-            return self.stat(directory, name, Remote::stat);
+            return self.stat(directory, name, Remote::stat, cancel);
         }
-        let listing = self
-            .cache
-            .snapshot_or_fetch(directory, || self.remote.list(directory))?;
+        let listing = self.listing(directory, cancel)?;
         if let Some(value) = listing.find(name) {
             let ttl = self.options.attr_ttl.min(self.options.dir_ttl);
             return Ok(WithTtl { value, ttl });
@@ -191,12 +182,12 @@ impl Vfs {
             .find_variant(name)
             .filter(|_| self.remote.case_rule() != CaseRule::Sensitive);
         match variant {
-            Some((_, variant)) => self.variant_attributes(directory, name, variant),
+            Some((_, variant)) => self.variant_attributes(directory, name, variant, cancel),
             None if listing.completeness().answers_for(name) => Err(Errno::NOENT),
             None if listing.completeness() == Completeness::Blank => {
-                self.stat(directory, name, Remote::stat)
+                self.stat(directory, name, Remote::stat, cancel)
             }
-            None => self.stat(directory, name, Remote::stat_unlisted),
+            None => self.stat(directory, name, Remote::stat_unlisted, cancel),
         }
     }
 
@@ -207,12 +198,13 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
         mut variant: Attributes,
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        if !self.is_variant(directory, name, &variant)? {
+        if !self.is_variant(directory, name, &variant, cancel)? {
             return Err(Errno::NOENT);
         }
         if self.lacks_size(&variant) {
-            variant.size = self.remote.size(&directory.join(name)?)?;
+            variant.size = self.remote.with(cancel).size(&directory.join(name)?)?;
         }
         Ok(WithTtl {
             value: variant,
@@ -250,8 +242,9 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
         ask: fn(&Remote, &RemotePath) -> Result<Entry, remote::Error>,
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attributes>, Errno> {
-        match ask(&self.remote, &directory.join(name)?) {
+        match ask(&self.remote.with(cancel), &directory.join(name)?) {
             Ok(entry) => {
                 let value = Attributes::from(&entry);
                 self.cache.insert(directory, name, value.clone());

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::cache::Attributes;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Kind, Version};
 
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, made_now};
 use crate::vfs::errno::Errno;
-use crate::vfs::file::{ALWAYS, OpenFile};
+use crate::vfs::file::OpenFile;
 use crate::vfs::table::handle::{FileHandle, Handle};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::NodeKind;
@@ -78,62 +79,37 @@ pub(crate) enum PageCache {
 }
 
 impl Vfs {
-    /// Opens `ino` from memory. `None` if the server must be asked or an operation must be waited
-    /// for.
-    pub(crate) fn try_open(&self, ino: Ino, mode: OpenMode) -> Option<Result<Opened, Errno>> {
-        if mode.truncate {
-            // An upload of the file may be in progress and must end first.
-            return None;
-        }
-        if self
-            .inodes
-            .open_file(ino)
-            .is_some_and(|file| file.has_changed())
-        {
-            return None;
-        }
-        if let Err(errno) = self.prepare_open(ino, mode) {
-            return Some(Err(errno));
-        }
-        match self.share_cached(ino).transpose()? {
-            Ok(shared) => Some(Ok(self.opened(ino, mode, shared))),
-            Err(errno) => Some(Err(errno)),
-        }
-    }
-
     /// Opens `ino`.
     pub(crate) fn open(
         &self,
         ino: Ino,
         mode: OpenMode,
-        wanted: &dyn Fn() -> bool,
+        may: Blocking<'_>,
     ) -> Result<Opened, Errno> {
-        self.prepare_open(ino, mode)?;
-        let shared = if mode.writes() && mode.truncate {
-            let (file, version) = self.share(ino)?;
-            self.with_room(|| file.truncate(0, wanted))?;
-            let changed = false;
-            (file, Revalidated { version, changed })
-        } else {
-            self.share_revalidated(ino)?
-        };
-        Ok(self.opened(ino, mode, shared))
-    }
-
-    /// Performs the first steps of an open, whether it waits or not.
-    fn prepare_open(&self, ino: Ino, mode: OpenMode) -> Result<(), Errno> {
         if mode.writes() {
             self.check_writable()?;
         }
         if let Some(open) = self.inodes.open_file(ino) {
-            self.forget_changed(&open);
+            if open.has_changed() {
+                self.forget_changed(&open, may.cancel()?);
+            }
             if mode.writes()
                 && let Some(failure) = open.take_failure()
             {
                 return Err(failure);
             }
         }
-        Ok(())
+        let shared = if mode.writes() && mode.truncate {
+            // An upload of the file may be in progress and must end first.
+            let cancel = may.cancel()?;
+            let (file, version) = self.share(ino, cancel)?;
+            self.with_room(may, || file.truncate(0, cancel))?;
+            let changed = false;
+            (file, Revalidated { version, changed })
+        } else {
+            self.share_revalidated(ino, may)?
+        };
+        Ok(self.opened(ino, mode, shared))
     }
 
     /// Creates a handle of the shared contents of `ino`.
@@ -187,6 +163,7 @@ impl Vfs {
         parent: Ino,
         name: &[u8],
         mode: u32,
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attr>, Errno> {
         let write = OpenMode {
             access: OpenAccess::Write,
@@ -194,28 +171,38 @@ impl Vfs {
             truncate: false,
         };
         let (attr, file) = self.create(parent, name, mode, write)?;
-        let stored = self.flush(file.handle, ALWAYS);
-        self.release(file.handle);
+        let stored = self.flush(file.handle, Blocking::Yes(cancel));
+        self.release(file.handle, Blocking::Yes(&Cancel::never()))?;
         stored.map(|()| attr)
     }
 
     /// Returns the contents of the file `ino`, which all its handles share, and their version.
-    pub(in crate::vfs) fn share(&self, ino: Ino) -> Result<(Arc<OpenFile>, Version), Errno> {
+    pub(in crate::vfs) fn share(
+        &self,
+        ino: Ino,
+        cancel: &Cancel,
+    ) -> Result<(Arc<OpenFile>, Version), Errno> {
         if let Some(shared) = self.share_spooled(ino)? {
             return Ok(shared);
         }
         let (directory, name) = self.location(ino)?;
-        let attributes = self.attributes_of(&directory, &name)?.value;
+        let attributes = self
+            .attributes_of(&directory, &name, Blocking::Yes(cancel))?
+            .value;
         self.share_as(ino, &attributes)
     }
 
     /// Like [`Self::share`], with the version that the server has now.
-    fn share_revalidated(&self, ino: Ino) -> Result<(Arc<OpenFile>, Revalidated), Errno> {
+    fn share_revalidated(
+        &self,
+        ino: Ino,
+        may: Blocking<'_>,
+    ) -> Result<(Arc<OpenFile>, Revalidated), Errno> {
         if let Some(known) = self.share_cached(ino)? {
             return Ok(known);
         }
         let (directory, name) = self.location(ino)?;
-        let (attributes, changed) = self.revalidate(&directory, &name)?;
+        let (attributes, changed) = self.revalidate(&directory, &name, may.cancel()?)?;
         let (file, version) = self.share_as(ino, &attributes)?;
         Ok((file, Revalidated { version, changed }))
     }

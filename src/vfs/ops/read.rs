@@ -2,6 +2,7 @@
 //! ones.
 
 use crate::cache::{Answer, Attributes};
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::RemotePath;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
@@ -10,40 +11,30 @@ use crate::vfs::read::Bytes;
 use crate::vfs::table::handle::Handle;
 
 impl Vfs {
-    /// Returns up to `length` bytes from `offset` if they are available without waiting.
-    pub(crate) fn try_read(
-        &self,
-        handle: Handle,
-        offset: u64,
-        length: usize,
-    ) -> Option<Result<Bytes, Errno>> {
-        match self.files.find(handle) {
-            Ok(opened) => opened.file.try_read(offset, length),
-            Err(errno) => Some(Err(errno)),
-        }
-    }
-
     /// Returns up to `length` bytes from `offset`. Returns fewer only at the end of the file, or
-    /// when `wanted` reports that no program waits for them any more.
+    /// when no program waits for them any more.
     pub(crate) fn read(
         &self,
         handle: Handle,
         offset: u64,
         length: usize,
-        wanted: &dyn Fn() -> bool,
+        may: Blocking<'_>,
     ) -> Result<Bytes, Errno> {
         let file = &self.files.find(handle)?.file;
-        let read = file.read(offset, length, wanted);
-        match &read {
-            Err(Errno::STALE) => self.forget_changed(file),
-            Ok(bytes) if bytes.len() < length => self.correct_size(file),
-            Ok(_) | Err(_) => {}
+        let read = file.read(offset, length, may);
+        // Only a transfer, which is waited for, shows that the file is not as it was listed.
+        if let Blocking::Yes(cancel) = may {
+            match &read {
+                Err(Errno::STALE) => self.forget_changed(file, cancel),
+                Ok(bytes) if bytes.len() < length => self.correct_size(file, cancel),
+                Ok(_) | Err(_) => {}
+            }
         }
         read
     }
 
     /// Shows the size that reading has revealed, if the server listed a wrong one.
-    fn correct_size(&self, file: &OpenFile) {
+    fn correct_size(&self, file: &OpenFile, cancel: &Cancel) {
         let Some(size) = file.take_corrected_size() else {
             return;
         };
@@ -51,7 +42,7 @@ impl Vfs {
             return;
         };
         let known = self.cache.lookup(&directory, &name);
-        self.check_listed_size(&directory, &name);
+        self.check_listed_size(&directory, &name, cancel);
         if let Answer::Present(known, _) = known {
             let size = Some(size);
             let attributes = Attributes { size, ..known };
@@ -60,11 +51,11 @@ impl Vfs {
     }
 
     /// Forgets the listing of `directory` if the server lists wrong sizes.
-    fn check_listed_size(&self, directory: &RemotePath, name: &[u8]) {
+    fn check_listed_size(&self, directory: &RemotePath, name: &[u8], cancel: &Cancel) {
         let Ok(path) = directory.join(name) else {
             return;
         };
-        if let Err(error) = self.remote.check_listed_size(&path) {
+        if let Err(error) = self.remote.with(cancel).check_listed_size(&path) {
             log::debug!("{error}");
         }
         self.cache.forget(directory);
@@ -72,13 +63,13 @@ impl Vfs {
 
     /// Makes the next open see the file that the server has now, and none of the pages that the
     /// kernel received while it changed.
-    pub(super) fn forget_changed(&self, file: &OpenFile) {
+    pub(super) fn forget_changed(&self, file: &OpenFile, cancel: &Cancel) {
         if !file.has_changed() {
             return;
         }
         self.inodes.set_cached(file.ino(), None);
         if let Ok((directory, name)) = self.location(file.ino()) {
-            self.check_listed_size(&directory, &name);
+            self.check_listed_size(&directory, &name, cancel);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::{Attributes, is_same_but_case};
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Completeness, Kind, RemotePath, Version};
 use crate::remote::{CaseRule, ErrorKind};
 
@@ -31,7 +32,7 @@ impl Vfs {
         from: (Ino, &[u8]),
         to: (Ino, &[u8]),
         no_replace: bool,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         self.check_writable()?;
         let (from, mut to) = (self.rename_place(from)?, self.rename_place(to)?);
@@ -50,11 +51,11 @@ impl Vfs {
         if to.path.below(&from.path).is_some() || self.is_below_in_other_case(&from, &to) {
             return Err(Errno::INVAL);
         }
-        let moved = self.what_is_at(&from)?.ok_or(Errno::NOENT)?;
+        let moved = self.what_is_at(&from, cancel)?.ok_or(Errno::NOENT)?;
         let replaced = if self.is_case_only(&from, &to) {
             None
         } else {
-            self.what_is_at(&to)?
+            self.what_is_at(&to, cancel)?
         };
         if let Some(replaced) = &replaced {
             if no_replace {
@@ -62,10 +63,10 @@ impl Vfs {
             }
             check_replaceable(moved.kind, replaced.kind)?;
             if replaced.kind == Kind::Directory {
-                self.check_empty(&to)?;
+                self.check_empty(&to, cancel)?;
             }
         }
-        self.rename_checked(&from, &to, &moved, replaced.as_ref(), wanted)
+        self.rename_checked(&from, &to, &moved, replaced.as_ref(), cancel)
     }
 
     fn rename_checked(
@@ -74,7 +75,7 @@ impl Vfs {
         to: &NamedPlace<'_>,
         moved: &Attributes,
         replaced: Option<&Attributes>,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         let moved_file = self.open_at(from);
         let replaced_file = self.open_at(to);
@@ -86,6 +87,7 @@ impl Vfs {
             moved.kind,
             moved_file.as_ref(),
             replaces_read_file,
+            cancel,
         );
         for file in moved_file.iter().chain(&replaced_file) {
             file.interrupt_upload();
@@ -102,7 +104,7 @@ impl Vfs {
         gates.dedup_by_key(|file| file.ino());
         let passes = gates
             .iter()
-            .map(|file| Ok((file.ino(), file.enter(wanted)?)))
+            .map(|file| Ok((file.ino(), file.enter(cancel)?)))
             .collect::<Result<Vec<_>, Errno>>()?;
         let pass_of = |ino| {
             passes
@@ -117,12 +119,12 @@ impl Vfs {
             .and_then(|file| Some((file, pass_of(file.ino())?)));
         let hidden = match replaced_open {
             Some((file, pass)) if file.needs_server() && moves_on_server => {
-                self.hide(file, pass, (to.parent, to.name), &to.path)?
+                self.hide(file, pass, (to.parent, to.name), &to.path, cancel)?
             }
             Some((file, pass)) => {
                 // Its successor is still being written. Until that is stored, the server has this
                 // file.
-                file.keep_contents(pass)?;
+                file.keep_contents(pass, cancel)?;
                 None
             }
             None => None,
@@ -135,7 +137,10 @@ impl Vfs {
             file.end_early_upload(pass);
         }
         if moves_on_server {
-            let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below);
+            // Hiding the replaced file was the first step: the others follow.
+            let never = Cancel::never();
+            let cancel = hidden.as_ref().map_or(cancel, |_| &never);
+            let renamed = self.rename_with_hidden(from, to, moved.kind, replaced, &below, cancel);
             if let Err(errno) = renamed {
                 if let Some(hidden) = hidden {
                     self.unhide((to.parent, to.name), hidden);
@@ -184,6 +189,7 @@ impl Vfs {
         moved: Kind,
         replaced: Option<&Attributes>,
         below: &[(&Arc<OpenFile>, &Pass<'_>)],
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         let mut hidden = Vec::new();
         for (file, pass) in below {
@@ -195,7 +201,7 @@ impl Vfs {
                 hidden.push((file, pass, taken, path));
             }
         }
-        let renamed = self.rename_on_server(from, to, moved, replaced);
+        let renamed = self.rename_on_server(from, to, moved, replaced, cancel);
         for (file, pass, mut taken, path) in hidden {
             match (path, renamed) {
                 (Some(path), Ok(())) => taken.is_at(path),
@@ -216,13 +222,14 @@ impl Vfs {
         moved: Kind,
         file: Option<&Arc<OpenFile>>,
         replaces: bool,
+        cancel: &Cancel,
     ) {
         if moved == Kind::Directory {
-            self.store_below(from);
+            self.store_below(from, cancel);
         }
         if let Some(file) = file.filter(|file| file.has_pending())
             && (replaces || file.is_on_server())
-            && let Err(errno) = self.store_pending_now(file)
+            && let Err(errno) = self.store_pending_now(file, cancel)
         {
             log::debug!("moving {from} before it is stored: {errno:?}");
         }
@@ -287,11 +294,15 @@ impl Vfs {
             .open_file(self.inodes.known(place.parent, place.name)?)
     }
 
-    fn what_is_at(&self, place: &NamedPlace<'_>) -> Result<Option<Attributes>, Errno> {
+    fn what_is_at(
+        &self,
+        place: &NamedPlace<'_>,
+        cancel: &Cancel,
+    ) -> Result<Option<Attributes>, Errno> {
         if let Some(known) = self.open_at(place).and_then(|file| file.attributes()) {
             return Ok(Some(known));
         }
-        match self.attributes_of(&place.directory, place.name) {
+        match self.attributes_of(&place.directory, place.name, Blocking::Yes(cancel)) {
             Ok(fresh) => Ok(Some(fresh.value)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno),
@@ -301,11 +312,11 @@ impl Vfs {
     /// Fails with ENOTEMPTY if the directory at `place` is not empty, as rename(2) requires.
     /// Servers overwrite such a directory or merge the two. The directory is listed again, and
     /// hidden files in it are moved away.
-    fn check_empty(&self, place: &NamedPlace<'_>) -> Result<(), Errno> {
+    fn check_empty(&self, place: &NamedPlace<'_>, cancel: &Cancel) -> Result<(), Errno> {
         if let Some(ino) = self.inodes.known(place.parent, place.name) {
             self.clear_directory(ino, place.parent)?;
         }
-        let listing = self.remote.list(&place.path)?;
+        let listing = self.remote.with(cancel).list(&place.path)?;
         match listing.completeness {
             _ if !listing.entries.is_empty() => Err(Errno::NOTEMPTY),
             // RMD, which comes next, refuses a directory with unlisted contents.
@@ -321,16 +332,22 @@ impl Vfs {
         to: &NamedPlace<'_>,
         moved: Kind,
         replaced: Option<&Attributes>,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         // Not every server renames onto an empty directory.
         let directory = replaced.filter(|_| moved == Kind::Directory);
         if directory.is_some() {
-            self.remote.remove_directory(&to.path)?;
+            self.remote.with(cancel).remove_directory(&to.path)?;
         }
+        // A rename that has begun on the server is completed.
+        let remote = match directory {
+            Some(_) => self.remote.uncancelled(),
+            None => self.remote.with(cancel),
+        };
         let renamed = if self.is_case_only(from, to) {
-            self.remote.rename_case(&from.path, &to.path)
+            remote.rename_case(&from.path, &to.path)
         } else {
-            self.remote.rename(&from.path, &to.path)
+            remote.rename(&from.path, &to.path)
         };
         let Err(error) = renamed else {
             return Ok(());
@@ -349,13 +366,13 @@ impl Vfs {
 
     /// Creates the empty directory again that was removed for a rename that then failed.
     fn restore_directory(&self, place: &NamedPlace<'_>, was: &Attributes) {
-        if let Err(error) = self.remote.make_directory(&place.path) {
+        if let Err(error) = self.remote.uncancelled().make_directory(&place.path) {
             log::error!("{error}; it was removed for a rename that failed");
             self.cache.invalidate(&place.directory, place.name);
             return;
         }
         if let Some(mode) = was.mode
-            && let Err(error) = self.remote.set_mode(&place.path, mode)
+            && let Err(error) = self.remote.uncancelled().set_mode(&place.path, mode)
         {
             log::info!("{error}; the directory has the server's default mode now");
         }

@@ -2,6 +2,7 @@
 //! now, not those of an old listing.
 
 use crate::cache::{Answer, Attributes};
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::{Kind, RemotePath, Version};
 use crate::remote::ErrorKind;
 
@@ -41,6 +42,7 @@ impl Vfs {
         &self,
         directory: &RemotePath,
         name: &[u8],
+        cancel: &Cancel,
     ) -> Result<(Attributes, bool), Errno> {
         if let Some(recent) = self.fresh_attributes(directory, name) {
             return Ok((recent, false));
@@ -48,22 +50,22 @@ impl Vfs {
         if let CachedAnswer::Variant(Answer::Present(known, _)) =
             self.cached_answer(directory, name)
         {
-            return self.relist(directory, name, &known);
+            return self.relist(directory, name, &known, cancel);
         }
         let known = match self.known_answer(directory, name) {
             Answer::Present(known, _) if self.remote.can_stat() => known,
-            Answer::Present(known, _) => return self.relist(directory, name, &known),
+            Answer::Present(known, _) => return self.relist(directory, name, &known, cancel),
             Answer::Absent(_) => return Err(Errno::STALE),
             Answer::Unknown => {
                 // The kernel knew the name, so it may be any file now.
-                return match self.attributes_of(directory, name) {
+                return match self.attributes_of(directory, name, Blocking::Yes(cancel)) {
                     Ok(fresh) => Ok((fresh.value, true)),
                     Err(Errno::NOENT) => Err(Errno::STALE),
                     Err(errno) => Err(errno),
                 };
             }
         };
-        match self.remote.version(&directory.join(name)?) {
+        match self.remote.with(cancel).version(&directory.join(name)?) {
             Ok(reported) => {
                 let listed = Version::from(&known);
                 let changed = !reported.agrees(&listed);
@@ -90,11 +92,12 @@ impl Vfs {
         directory: &RemotePath,
         name: &[u8],
         known: &Attributes,
+        cancel: &Cancel,
     ) -> Result<(Attributes, bool), Errno> {
         // The new listing may be precise only to the minute. The cache has the exact times, so it
         // must not be discarded.
         self.cache.invalidate(directory, name);
-        match self.attributes_of(directory, name) {
+        match self.attributes_of(directory, name, Blocking::Yes(cancel)) {
             Ok(fresh) => {
                 let changed = !Version::from(&fresh.value).agrees(&Version::from(known));
                 Ok((fresh.value, changed))

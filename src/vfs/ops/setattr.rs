@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::cache::Attributes;
+use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Precision;
 use crate::remote::ErrorKind;
 
@@ -34,20 +35,20 @@ impl Vfs {
         ino: Ino,
         handle: Option<Handle>,
         changes: &Changes,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<WithTtl<Attr>, Errno> {
         self.check_writable()?;
         self.check_owner(changes)?;
         if let Some(size) = changes.size {
-            self.set_size(ino, handle, size, wanted)?;
+            self.set_size(ino, handle, size, cancel)?;
         }
         if let Some(mode) = changes.mode {
-            self.set_mode(ino, mode & 0o7777)?;
+            self.set_mode(ino, mode & 0o7777, cancel)?;
         }
         if let Some(modified) = changes.modified {
-            self.set_modified(ino, to_seconds(modified))?;
+            self.set_modified(ino, to_seconds(modified), cancel)?;
         }
-        self.getattr(ino)
+        self.getattr(ino, Blocking::Yes(cancel))
     }
 
     /// Checks the requested owner. FTP has no chown, so only the owner that is shown anyway is
@@ -66,34 +67,34 @@ impl Vfs {
         ino: Ino,
         handle: Option<Handle>,
         size: u64,
-        wanted: &dyn Fn() -> bool,
+        cancel: &Cancel,
     ) -> Result<(), Errno> {
         if let Some(handle) = handle
             && let Ok(opened) = self.files.find(handle)
         {
             self.inodes.set_cached(ino, None);
-            return self.with_room(|| opened.file.truncate(size, wanted));
+            return self.with_room(Blocking::Yes(cancel), || opened.file.truncate(size, cancel));
         }
-        let (file, _) = self.share(ino)?;
+        let (file, _) = self.share(ino, cancel)?;
         self.inodes.set_cached(ino, None);
-        self.with_room(|| file.truncate(size, wanted))?;
-        self.close_file(&file, wanted)
+        self.with_room(Blocking::Yes(cancel), || file.truncate(size, cancel))?;
+        self.close_file(&file, cancel)
     }
 
-    fn set_mode(&self, ino: Ino, mode: u32) -> Result<(), Errno> {
+    fn set_mode(&self, ino: Ino, mode: u32, cancel: &Cancel) -> Result<(), Errno> {
         let open = self.inodes.open_file(ino);
         if open.as_ref().is_some_and(|file| file.set_mode_later(mode)) {
             return Ok(());
         }
-        let is_shown = self.getattr(ino)?.value.mode == mode;
+        let is_shown = self.getattr(ino, Blocking::Yes(cancel))?.value.mode == mode;
         if is_shown && self.is_mode_known(ino) {
             return Ok(());
         }
         let path = self.inodes.path(ino)?;
         let set = if self.inodes.kind(ino)?.is_directory() {
-            self.remote.set_directory_mode(&path, mode)
+            self.remote.with(cancel).set_directory_mode(&path, mode)
         } else {
-            self.remote.set_mode(&path, mode)
+            self.remote.with(cancel).set_mode(&path, mode)
         };
         match set {
             Ok(()) => self.remember(ino, |attributes| attributes.mode = Some(mode)),
@@ -121,7 +122,7 @@ impl Vfs {
         }
     }
 
-    fn set_modified(&self, ino: Ino, seconds: i64) -> Result<(), Errno> {
+    fn set_modified(&self, ino: Ino, seconds: i64, cancel: &Cancel) -> Result<(), Errno> {
         let open = self.inodes.open_file(ino);
         if open
             .as_ref()
@@ -132,9 +133,11 @@ impl Vfs {
         let path = self.inodes.path(ino)?;
         let is_directory = self.inodes.kind(ino)?.is_directory();
         let set = if is_directory {
-            self.remote.set_directory_modified(&path, seconds)
+            self.remote
+                .with(cancel)
+                .set_directory_modified(&path, seconds)
         } else {
-            self.remote.set_modified(&path, seconds)
+            self.remote.with(cancel).set_modified(&path, seconds)
         };
         match set {
             Ok(seconds) => self.remember(ino, |attributes| {

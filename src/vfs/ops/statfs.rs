@@ -5,8 +5,10 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cancel::Blocking;
 use crate::guarded::{self, OnDrop};
 use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
 
 /// How long a reply is cached.
 const TTL: Duration = Duration::from_secs(10);
@@ -32,17 +34,16 @@ struct State {
 }
 
 impl Vfs {
-    /// Returns the cached free space.
-    pub(crate) fn cached_space(&self) -> Option<FreeSpace> {
-        let last = self.space.lock().last;
-        last.filter(|(_, asked)| asked.elapsed() < TTL)
-            .map(|(space, _)| space)
-    }
-
     /// Returns the free space at the root of the mount: the server's reply, or the last known value
     /// if that takes long.
-    pub(crate) fn space(self: &Arc<Self>) -> FreeSpace {
+    pub(crate) fn space(self: &Arc<Self>, may: Blocking<'_>) -> Result<FreeSpace, Errno> {
         let mut state = self.space.lock();
+        if let Some((space, asked)) = state.last
+            && asked.elapsed() < TTL
+        {
+            return Ok(space);
+        }
+        may.cancel()?;
         if !state.asking {
             state.asking = self.request_space();
         }
@@ -51,15 +52,19 @@ impl Vfs {
             .answered
             .wait_timeout_while(state, PATIENCE, |state| state.asking);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        state.last.map_or(FreeSpace(None), |(space, _)| space)
+        Ok(state.last.map_or(FreeSpace(None), |(space, _)| space))
     }
 
     /// Asks the server in a separate thread. Returns whether there is one.
     fn request_space(self: &Arc<Self>) -> bool {
         let vfs = Arc::clone(self);
         let ask = move || {
-            vfs.space
-                .answer_with(|| vfs.remote.space(&vfs.root).map(|space| space.available));
+            vfs.space.answer_with(|| {
+                vfs.remote
+                    .uncancelled()
+                    .space(&vfs.root)
+                    .map(|space| space.available)
+            });
         };
         match guarded::spawn("space", ask) {
             Ok(_) => true,

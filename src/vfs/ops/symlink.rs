@@ -1,5 +1,6 @@
 //! Symbolic links, whose targets must be inside the mount.
 
+use crate::cancel::Blocking;
 use crate::ftp::listing::TARGET_MAX;
 use crate::ftp::path::EscapedPath;
 use crate::ftp::{Kind, PathError, RemotePath};
@@ -9,35 +10,20 @@ use crate::vfs::errno::Errno;
 use crate::vfs::table::ino::Ino;
 
 impl Vfs {
-    /// Returns the target of the link `ino` if it is in memory.
-    pub(crate) fn cached_readlink(&self, ino: Ino) -> Option<Result<Vec<u8>, Errno>> {
-        let (directory, name) = self.location(ino).ok()?;
-        let attributes = match self.cached_attributes(&directory, &name)? {
-            Ok(fresh) => fresh.value,
-            Err(errno) => return Some(Err(errno)),
-        };
-        if attributes.kind != Kind::Symlink {
-            return Some(Err(Errno::INVAL));
-        }
-        Some(self.shown_target(&directory, &name, &attributes.target?))
-    }
-
     /// Returns the target of the link `ino`.
-    pub(crate) fn readlink(&self, ino: Ino) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn readlink(&self, ino: Ino, may: Blocking<'_>) -> Result<Vec<u8>, Errno> {
         let (directory, name) = self.location(ino)?;
-        let mut attributes = self.attributes_of(&directory, &name)?.value;
+        let mut attributes = self.attributes_of(&directory, &name, may)?.value;
         if attributes.kind != Kind::Symlink {
             return Err(Errno::INVAL);
         }
-        let target = match attributes.target.take() {
-            Some(target) => target,
-            None => self
-                .remote
-                .read_link(&directory.join(&name)?)?
-                .into_boxed_slice(),
-        };
+        if let Some(target) = &attributes.target {
+            return self.shown_target(&directory, &name, target);
+        }
+        let remote = self.remote.with(may.cancel()?);
+        let target = remote.read_link(&directory.join(&name)?)?;
         let shown = self.shown_target(&directory, &name, &target);
-        attributes.target = Some(target);
+        attributes.target = Some(target.into_boxed_slice());
         self.cache.insert(&directory, &name, attributes);
         shown
     }

@@ -1,5 +1,6 @@
 //! unlink: removing files.
 
+use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::remote::ErrorKind;
 
@@ -11,14 +12,8 @@ impl Vfs {
     /// Removes the file `name` in `parent`. Programs that have it open can still read and write it.
     ///
     /// # Errors
-    /// `INTR` if the reply is no longer `wanted` and nothing was done; otherwise the server's
-    /// refusal.
-    pub(crate) fn unlink(
-        &self,
-        parent: Ino,
-        name: &[u8],
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<(), Errno> {
+    /// `INTR` if it was cancelled and nothing was done; otherwise the server's refusal.
+    pub(crate) fn unlink(&self, parent: Ino, name: &[u8], cancel: &Cancel) -> Result<(), Errno> {
         self.check_writable()?;
         let directory = self.inodes.path(parent)?;
         let path = directory.join(name)?;
@@ -30,19 +25,19 @@ impl Vfs {
             file.interrupt_upload();
         }
         let open = match &open {
-            Some(file) => Some((file, file.enter(wanted)?)),
+            Some(file) => Some((file, file.enter(cancel)?)),
             None => None,
         };
         let mut hidden = None;
         if let Some((file, pass)) = &open
             && file.needs_server()
         {
-            hidden = self.hide(file, pass, (parent, name), &path)?;
+            hidden = self.hide(file, pass, (parent, name), &path, cancel)?;
         }
         let is_on_server = open.as_ref().is_none_or(|(file, _)| file.is_on_server());
         if hidden.is_none()
             && is_on_server
-            && let Err(error) = self.remote.delete(&path)
+            && let Err(error) = self.remote.with(cancel).delete(&path)
         {
             if error.kind == ErrorKind::NotFound {
                 self.cache.remove(&directory, name);

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::cache::{Cache, Snapshot};
 use crate::ftp::{Kind, RemotePath, Version};
 use crate::guarded;
-use crate::remote::{self, BackgroundSession, Remote};
+use crate::remote::{self, BackgroundSession, RemoteHandle};
 
 use super::VfsOptions;
 use run::{FileRun, RunLimits, RunTask};
@@ -43,7 +43,7 @@ pub(super) struct Prefetcher {
 
 #[derive(Debug)]
 struct PrefetchShared {
-    remote: Remote,
+    remote: RemoteHandle,
     cache: Arc<Cache<remote::Error>>,
     /// Longest wait for a file that is being fetched.
     timeout: Duration,
@@ -74,7 +74,7 @@ enum PrefetchJob {
 
 impl Prefetcher {
     pub(super) fn new(
-        remote: Remote,
+        remote: RemoteHandle,
         cache: Arc<Cache<remote::Error>>,
         options: &VfsOptions,
     ) -> Self {
@@ -214,7 +214,7 @@ impl PrefetchShared {
     fn work(&self) {
         while self.wait_for_work() {
             let spare = guarded::catch("a wait for a spare connection", || {
-                self.remote.spare(PATIENCE)
+                self.remote.uncancelled().spare(PATIENCE)
             });
             let spare = spare.flatten();
             let job = {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::{RangeDownload, RangeSource};
+use crate::cancel::Cancel;
 use crate::ftp::{RemotePath, Version};
 use crate::remote::{Error, ErrorKind};
 
@@ -156,7 +157,11 @@ pub(in crate::vfs) fn error(kind: ErrorKind) -> Error {
 pub(in crate::vfs) struct FakeSource(pub(in crate::vfs) Arc<FakeFile>);
 
 impl RangeSource for FakeSource {
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
+    fn open_at(
+        &self,
+        offset: u64,
+        _cancel: &Cancel,
+    ) -> Result<(Box<dyn RangeDownload>, u64), Error> {
         let mut state = self.0.state.lock().unwrap();
         state.opened.push(offset);
         let plan = state.plans.pop_front();
@@ -175,7 +180,7 @@ impl RangeSource for FakeSource {
         Ok((Box::new(incoming), start))
     }
 
-    fn version(&self) -> Result<Version, Error> {
+    fn version(&self, _cancel: &Cancel) -> Result<Version, Error> {
         let mut state = self.0.state.lock().unwrap();
         state.asked += 1;
         Ok(state.version.unwrap_or_default())

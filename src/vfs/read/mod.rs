@@ -15,7 +15,8 @@
 //! What a reader holds in memory is bounded: for each stream the window and the tail kept behind
 //! it, and one window of buffers that wait for their next use.
 //!
-//! Locks: the reader's, then the free list's. Neither is held during I/O.
+//! Locks: the reader's, then the free list's or the pool's queue, which a cancelled stream leaves.
+//! None is held during I/O.
 
 mod block_map;
 mod bytes;
@@ -39,6 +40,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cancel::Cancel;
 use crate::remote::{Error, ErrorKind};
 
 pub(crate) use bytes::Bytes;
@@ -120,7 +122,7 @@ impl Reader {
     }
 
     /// The `length` bytes at `offset`, fewer at the end of the file; none when that means waiting.
-    pub(crate) fn try_read(&self, offset: u64, length: usize) -> Option<Bytes> {
+    pub(crate) fn available(&self, offset: u64, length: usize) -> Option<Bytes> {
         if self.has_changed() {
             return None;
         }
@@ -134,23 +136,21 @@ impl Reader {
         self.shared.load(parts)
     }
 
-    /// The `length` bytes at `offset`, fewer only at the end of the file; none once `wanted` says
-    /// that nobody waits for them any more. Waits for the network.
+    /// The `length` bytes at `offset`, fewer only at the end of the file; none once nobody
+    /// waits for them any more. Waits for the network.
     ///
     /// # Errors
     /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
     /// the file's size; `TimedOut` when nothing moves: the next read tries again. `Changed` when
     /// the server has another version by now, from then on.
-    pub(crate) fn read_while(
-        &self,
-        offset: u64,
-        length: usize,
-        wanted: &dyn Fn() -> bool,
-    ) -> Result<Bytes, Error> {
-        if let Some(kept) = self.try_read(offset, length) {
-            return Ok(kept);
-        }
+    pub(crate) fn read(&self, offset: u64, length: usize, cancel: &Cancel) -> Result<Bytes, Error> {
         let shared = &self.shared;
+        let woken = Arc::clone(shared);
+        let _listener = cancel.on_cancel(move || {
+            // A read that has looked at `cancel` under the lock waits by now, and is woken.
+            drop(woken.lock());
+            woken.arrived.notify_all();
+        });
         let mut state = shared.lock();
         let mut ticket = state.ticket(offset, length);
         loop {
@@ -170,7 +170,7 @@ impl Reader {
                     shared.leave(&mut state, &mut ticket);
                     return Err(error);
                 }
-                ReadStatus::Wait(_) if !wanted() => {
+                ReadStatus::Wait(_) if cancel.is_cancelled() => {
                     shared.give_up(&mut state, &mut ticket);
                     return Ok(Bytes::default());
                 }
@@ -345,13 +345,13 @@ impl ReaderShared {
     ) -> Result<u64, Error> {
         let transfer = state.number();
         if let Some(stream) = state.stream(id) {
-            stream.begin(transfer, now);
             let task = FetchTask::Stream {
                 transfer,
                 position: stream.position(),
                 trust,
+                cancel: stream.begin(transfer, now),
             };
-            if let Err(error) = fetch::spawn(self, task) {
+            if let Err(error) = fetch::spawn(self, &task) {
                 stream.end();
                 return Err(self.error(ErrorKind::Local, error.to_string()));
             }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::RangeSource;
+use crate::cancel::Cancel;
 use crate::ftp::Version;
 use crate::remote::{Error, ErrorKind};
 
@@ -63,8 +64,12 @@ impl PinnedVersion {
     /// # Errors
     /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be
     /// asked.
-    pub(in crate::vfs) fn confirm(&self, source: &dyn RangeSource) -> Result<(), Error> {
-        match source.version() {
+    pub(in crate::vfs) fn confirm(
+        &self,
+        source: &dyn RangeSource,
+        cancel: &Cancel,
+    ) -> Result<(), Error> {
+        match source.version(cancel) {
             Ok(version) if version.agrees(&self.version()) => {
                 let mut confirmed = self
                     .confirmed
@@ -85,11 +90,16 @@ impl PinnedVersion {
     ///
     /// # Errors
     /// [`ErrorKind::Changed`] where it was modified; what failed where the server cannot be asked.
-    pub(super) fn ends_at(&self, end: u64, source: &dyn RangeSource) -> Result<bool, Error> {
-        if source.size()? != Some(end) {
+    pub(super) fn ends_at(
+        &self,
+        end: u64,
+        source: &dyn RangeSource,
+        cancel: &Cancel,
+    ) -> Result<bool, Error> {
+        if source.size(cancel)? != Some(end) {
             return Ok(false);
         }
-        let now = source.version()?;
+        let now = source.version(cancel)?;
         let without_size = |version: Version| Version {
             size: None,
             ..version

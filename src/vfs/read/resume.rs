@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::pinned_version::PinnedVersion;
 use super::source::{RangeDownload, RangeSource};
+use crate::cancel::Cancel;
 use crate::remote::{Attempts, Error, ErrorKind};
 
 /// After a transfer of more bytes, or one that took longer, the server is asked whether the file
@@ -39,6 +40,8 @@ pub(in crate::vfs) struct ResumableDownload {
     source: Arc<dyn RangeSource>,
     expected: Arc<PinnedVersion>,
     trust: Revalidate,
+    /// Ends the waits for connections.
+    cancel: Cancel,
     incoming: Option<Box<dyn RangeDownload>>,
     /// How far away the server was found to be, where the last transfer began at the position.
     round_trip: Option<Duration>,
@@ -63,11 +66,13 @@ impl ResumableDownload {
         position: u64,
         expected: Arc<PinnedVersion>,
         trust: Revalidate,
+        cancel: &Cancel,
     ) -> Self {
         Self {
             source,
             expected,
             trust,
+            cancel: cancel.clone(),
             incoming: None,
             round_trip: None,
             before: 0,
@@ -122,7 +127,7 @@ impl ResumableDownload {
     pub(in crate::vfs) fn end_at(&mut self, position: u64) -> Result<(), Error> {
         self.position = position;
         if self.was_long() {
-            self.expected.confirm(&*self.source)?;
+            self.expected.confirm(&*self.source, &self.cancel)?;
         }
         self.complete = true;
         Ok(())
@@ -134,7 +139,7 @@ impl ResumableDownload {
     /// Those of [`Self::skip_to`].
     pub(in crate::vfs) fn revalidate(&mut self) -> Result<(), Error> {
         if self.trust == Revalidate::Yes {
-            self.expected.confirm(&*self.source)?;
+            self.expected.confirm(&*self.source, &self.cancel)?;
             self.trust = Revalidate::No;
         }
         Ok(())
@@ -188,7 +193,7 @@ impl ResumableDownload {
     /// Begins a transfer, of the file that is expected.
     fn open(&mut self) -> Result<Box<dyn RangeDownload>, Error> {
         self.revalidate()?;
-        let (incoming, start) = self.source.open_at(self.position)?;
+        let (incoming, start) = self.source.open_at(self.position, &self.cancel)?;
         self.before = self.position.saturating_sub(start);
         self.round_trip = incoming.round_trip().filter(|_| self.before == 0);
         Ok(incoming)
@@ -231,7 +236,10 @@ impl ResumableDownload {
         let is_one_transfer =
             self.before == 0 && self.began.0 == 0 && self.attempts.is_first() && !self.skipped;
         if is_early && is_one_transfer {
-            match self.expected.ends_at(self.position, &*self.source) {
+            match self
+                .expected
+                .ends_at(self.position, &*self.source, &self.cancel)
+            {
                 Ok(true) => {
                     self.complete = true;
                     return Ok(DownloadStep::End);
@@ -241,13 +249,13 @@ impl ResumableDownload {
             }
         }
         if is_early {
-            return match self.expected.confirm(&*self.source) {
+            return match self.expected.confirm(&*self.source, &self.cancel) {
                 Ok(()) => self.failed(self.truncated()),
                 Err(error) => self.failed(error),
             };
         }
         if self.was_long() {
-            self.expected.confirm(&*self.source)?;
+            self.expected.confirm(&*self.source, &self.cancel)?;
         }
         self.complete = true;
         Ok(DownloadStep::End)
@@ -263,7 +271,7 @@ impl ResumableDownload {
             Ok(_) => return Err(self.expected.changed(&*self.source)),
             Err(error) => log::debug!("after the last byte: {error}"),
         }
-        self.expected.confirm(&*self.source)?;
+        self.expected.confirm(&*self.source, &self.cancel)?;
         self.complete = true;
         Ok(())
     }
@@ -317,7 +325,7 @@ mod tests {
     fn resuming(file: &Arc<FakeFile>, position: u64, trust: Revalidate) -> ResumableDownload {
         let source = Arc::new(FakeSource(Arc::clone(file)));
         let expected = Arc::new(PinnedVersion::new(sized(file.bytes().len())));
-        ResumableDownload::new(source, position, expected, trust)
+        ResumableDownload::new(source, position, expected, trust, &Cancel::never())
     }
 
     fn read(mut resuming: ResumableDownload) -> Result<Vec<u8>, Error> {
@@ -382,7 +390,13 @@ mod tests {
             let expected = Arc::new(PinnedVersion::new(listed));
             let source = Arc::new(FakeSource(Arc::clone(&file)));
             let trust = Revalidate::No;
-            let resuming = ResumableDownload::new(source, position, Arc::clone(&expected), trust);
+            let resuming = ResumableDownload::new(
+                source,
+                position,
+                Arc::clone(&expected),
+                trust,
+                &Cancel::never(),
+            );
             let outcome = read(resuming).map(|came| came.len());
             if is_corrected {
                 assert_eq!(outcome.unwrap(), bytes.len());

@@ -3,20 +3,22 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::ftp::{RemotePath, Version};
 use crate::remote::Error;
 
 /// A file on the server that transfers can be begun on.
 pub(crate) trait RangeSource: Send + Sync {
     /// Begins a transfer at `offset`, or before it where the server cannot: gives where it begins.
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error>;
+    fn open_at(&self, offset: u64, cancel: &Cancel)
+    -> Result<(Box<dyn RangeDownload>, u64), Error>;
 
     /// What the server says of the file now.
-    fn version(&self) -> Result<Version, Error>;
+    fn version(&self, cancel: &Cancel) -> Result<Version, Error>;
 
     /// The size in bytes by the server's most exact answer (SIZE), where it gives one.
-    fn size(&self) -> Result<Option<u64>, Error> {
-        self.version().map(|version| version.size)
+    fn size(&self, cancel: &Cancel) -> Result<Option<u64>, Error> {
+        self.version(cancel).map(|version| version.size)
     }
 
     /// What the file is called now, for messages.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
 use super::window::ReadWindow;
+use crate::cancel::Cancel;
 use crate::remote::Error;
 
 /// Kept behind the furthest byte asked for: the kernel's read-ahead comes slightly out of order.
@@ -39,6 +40,8 @@ pub(super) struct Stream {
     pub(super) id: u64,
     /// The transfer that fills it; none when that ended, failed or was given up.
     pub(super) transfer: Option<u64>,
+    /// Ends the wait of the transfer for a connection.
+    cancel: Cancel,
     /// Wakes the transfer's thread when it waits for room.
     pub(super) room: Arc<Condvar>,
     /// When it was last read from.
@@ -63,6 +66,7 @@ impl Stream {
         Self {
             id,
             transfer: None,
+            cancel: Cancel::never(),
             room: Arc::default(),
             used: now,
             moved: now,
@@ -144,17 +148,21 @@ impl Stream {
         self.parked = true;
     }
 
-    /// A transfer `transfer` begins at the stream's position.
-    pub(super) fn begin(&mut self, transfer: u64, now: Instant) {
+    /// A transfer `transfer` begins at the stream's position. The returned token is cancelled when
+    /// the stream has no use for it any more.
+    pub(super) fn begin(&mut self, transfer: u64, now: Instant) -> Cancel {
         self.transfer = Some(transfer);
+        self.cancel = Cancel::new();
         self.received = self.position;
         self.parked = false;
         self.moved = now;
+        self.cancel.clone()
     }
 
     /// No transfer from now on; its thread ends by itself. What has come is kept.
     pub(super) fn end(&mut self) {
         self.transfer = None;
+        self.cancel.cancel();
         self.received = self.position;
         self.room.notify_all();
     }

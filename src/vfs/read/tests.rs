@@ -47,7 +47,7 @@ fn reader(file: &Arc<FakeFile>, size: Option<usize>) -> Reader {
 fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
     let mut all = Vec::new();
     loop {
-        let bytes = reader.read(all.len() as u64, request)?;
+        let bytes = reader.fetch(all.len() as u64, request)?;
         if bytes.is_empty() {
             return Ok(all);
         }
@@ -57,8 +57,8 @@ fn read_all(reader: &Reader, request: usize) -> Result<Vec<u8>, Error> {
 
 impl Reader {
     /// Reads for somebody who waits to the end.
-    fn read(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
-        self.read_while(offset, length, &|| true)
+    fn fetch(&self, offset: u64, length: usize) -> Result<Bytes, Error> {
+        self.read(offset, length, &Cancel::never())
     }
 }
 
@@ -80,9 +80,9 @@ fn a_file_read_from_start_to_end_takes_one_transfer() {
 fn aligned_requests_are_answered_without_a_copy() {
     let file = FakeFile::new(sample(4 * M), &[]);
     let reader = reader(&file, Some(4 * M));
-    reader.read(0, M).unwrap();
+    reader.fetch(0, M).unwrap();
     for at in 1..4 {
-        let twice = [(); 2].map(|()| reader.read(at * M as u64, M).unwrap());
+        let twice = [(); 2].map(|()| reader.fetch(at * M as u64, M).unwrap());
         assert_eq!(twice[0].len(), M);
         assert_eq!(twice[0].as_ptr(), twice[1].as_ptr());
     }
@@ -102,7 +102,7 @@ fn reads_out_of_order_and_side_by_side_share_the_transfer() {
                 scope.spawn(move || {
                     start.wait();
                     let at = (group * 4 + place) * 128 * K;
-                    let bytes = reader.read(at as u64, 128 * K).unwrap();
+                    let bytes = reader.fetch(at as u64, 128 * K).unwrap();
                     assert!(*bytes == file.bytes()[at..at + 128 * K]);
                 });
             }
@@ -115,12 +115,12 @@ fn reads_out_of_order_and_side_by_side_share_the_transfer() {
 fn a_read_that_needs_no_waiting_is_answered_at_once_and_others_are_not() {
     let file = FakeFile::new(sample(M), &[]);
     let reader = reader(&file, Some(M));
-    assert!(reader.try_read(0, 10).is_none());
+    assert!(reader.available(0, 10).is_none());
     assert!(file.opened().is_empty(), "trying sends nothing");
-    assert!(reader.try_read(M as u64, 10).unwrap().is_empty());
-    assert!(reader.try_read(5, 0).unwrap().is_empty());
-    reader.read(0, 4 * K).unwrap();
-    assert_eq!(*reader.try_read(5, 10).unwrap(), file.bytes()[5..15]);
+    assert!(reader.available(M as u64, 10).unwrap().is_empty());
+    assert!(reader.available(5, 0).unwrap().is_empty());
+    reader.fetch(0, 4 * K).unwrap();
+    assert_eq!(*reader.available(5, 10).unwrap(), file.bytes()[5..15]);
 }
 
 #[test]
@@ -129,9 +129,9 @@ fn a_read_across_the_end_is_short_and_one_beyond_is_empty() {
         let file = FakeFile::new(sample(300 * K), &[]);
         let reader = reader(&file, size);
         let end = 300 * K as u64;
-        assert!(*reader.read(end - 10, 100).unwrap() == file.bytes()[300 * K - 10..]);
-        assert!(reader.read(end, 100).unwrap().is_empty());
-        assert!(reader.read(u64::MAX, 100).unwrap().is_empty());
+        assert!(*reader.fetch(end - 10, 100).unwrap() == file.bytes()[300 * K - 10..]);
+        assert!(reader.fetch(end, 100).unwrap().is_empty());
+        assert!(reader.fetch(u64::MAX, 100).unwrap().is_empty());
         assert_eq!(file.opened(), [0]);
     }
 }
@@ -153,9 +153,9 @@ fn a_file_that_was_fetched_ahead_is_read_without_a_transfer() {
 #[test]
 fn an_empty_file_needs_no_transfer_where_its_size_is_known() {
     let file = FakeFile::new(Vec::new(), &[]);
-    assert!(reader(&file, Some(0)).read(0, 10).unwrap().is_empty());
+    assert!(reader(&file, Some(0)).fetch(0, 10).unwrap().is_empty());
     assert!(file.opened().is_empty());
-    assert!(reader(&file, None).read(0, 10).unwrap().is_empty());
+    assert!(reader(&file, None).fetch(0, 10).unwrap().is_empty());
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn data_that_keeps_ending_early_is_an_error_and_never_a_short_file() {
     assert!(tries.iter().all(|at| *at == M as u64));
     assert!((3..=7).contains(&tries.len()), "{tries:?}");
     assert!(
-        reader.read(0, 128 * K).is_ok(),
+        reader.fetch(0, 128 * K).is_ok(),
         "what has come can be read all the same"
     );
 }
@@ -217,9 +217,9 @@ fn a_refusal_is_told_at_once_and_the_next_read_tries_anew() {
     let plans = [Plan::Refuse(ErrorKind::PermissionDenied)];
     let file = FakeFile::new(sample(M), &plans);
     let reader = reader(&file, Some(M));
-    let error = reader.read(0, 10).unwrap_err();
+    let error = reader.fetch(0, 10).unwrap_err();
     assert_eq!(error.kind, ErrorKind::PermissionDenied);
-    assert_eq!(*reader.read(0, 10).unwrap(), file.bytes()[..10]);
+    assert_eq!(*reader.fetch(0, 10).unwrap(), file.bytes()[..10]);
     assert_eq!(file.opened(), [0, 0]);
 }
 
@@ -233,7 +233,7 @@ fn every_read_that_waits_is_told_of_the_failure() {
         let reads: Vec<_> = (0..4)
             .map(|at| {
                 let reader = &reader;
-                scope.spawn(move || reader.read(at * 128 * K as u64, 128 * K))
+                scope.spawn(move || reader.fetch(at * 128 * K as u64, 128 * K))
             })
             .collect();
         let waits = || {
@@ -261,7 +261,7 @@ fn a_slow_reader_stops_the_transfer_and_bounds_the_memory() {
     let reader = reader(&file, Some(32 * M));
     let mut furthest = 0;
     for at in (0..12 * M).step_by(128 * K) {
-        reader.read(at as u64, 128 * K).unwrap();
+        reader.fetch(at as u64, 128 * K).unwrap();
         furthest = (at + 128 * K) as u64;
         assert!(file.sent() <= furthest + 5 * M as u64);
         let state = reader.shared.lock();
@@ -275,7 +275,7 @@ fn a_small_random_read_does_not_pull_the_whole_window() {
     let file = FakeFile::new(sample(32 * M), &[]);
     let reader = reader(&file, Some(32 * M));
     for at in [20 * M, 10 * M, 25 * M, 5 * M] {
-        let bytes = reader.read(at as u64, 4 * K).unwrap();
+        let bytes = reader.fetch(at as u64, 4 * K).unwrap();
         assert!(*bytes == file.bytes()[at..at + 4 * K]);
     }
     assert!(file.sent() <= 4 * 640 * K as u64);
@@ -289,7 +289,7 @@ fn a_byte_is_answered_when_it_is_here_and_not_when_its_block_is_full() {
     file.packet(K);
     file.allow(Some(5 * K as u64));
     let reader = reader(&file, Some(M));
-    assert_eq!(*reader.read(0, 4 * K).unwrap(), file.bytes()[..4 * K]);
+    assert_eq!(*reader.fetch(0, 4 * K).unwrap(), file.bytes()[..4 * K]);
     file.allow(None);
     assert!(read_all(&reader, 4 * K).unwrap() == file.bytes());
 }
@@ -299,14 +299,14 @@ fn a_far_seek_begins_a_new_stream_in_place_of_the_least_recently_used() {
     let file = FakeFile::new(sample(64 * M), &[]);
     let reader = reader(&file, Some(64 * M));
     for at in [0, 20 * M, 40 * M, 60 * M] {
-        reader.read(at as u64, 4 * K).unwrap();
+        reader.fetch(at as u64, 4 * K).unwrap();
     }
     file.wait_for_live(3);
     let opened = file.opened();
-    reader.read((20 * M + 4 * K) as u64, 128 * K).unwrap();
-    reader.read((40 * M + 500 * K) as u64, 4 * K).unwrap();
+    reader.fetch((20 * M + 4 * K) as u64, 128 * K).unwrap();
+    reader.fetch((40 * M + 500 * K) as u64, 4 * K).unwrap();
     assert_eq!(file.opened(), opened, "both streams were still there");
-    reader.read(64 * K as u64, 4 * K).unwrap();
+    reader.fetch(64 * K as u64, 4 * K).unwrap();
     assert_eq!(file.opened().len(), opened.len() + 1, "the first was not");
 }
 
@@ -320,7 +320,7 @@ fn more_readers_than_streams_take_turns() {
             scope.spawn(move || {
                 for step in 0..8 {
                     let at = (step * 8 + (place + step) % 8) * M + 11;
-                    let bytes = reader.read(at as u64, 4 * K).unwrap();
+                    let bytes = reader.fetch(at as u64, 4 * K).unwrap();
                     assert!(*bytes == file.bytes()[at..at + 4 * K]);
                 }
             });
@@ -333,7 +333,7 @@ fn more_readers_than_streams_take_turns() {
 fn an_idle_stream_gives_its_connection_back_and_goes_on_later() {
     let file = FakeFile::new(sample(16 * M), &[]);
     let reader = reader(&file, Some(16 * M));
-    reader.read(0, 128 * K).unwrap();
+    reader.fetch(0, 128 * K).unwrap();
     file.wait_for_live(1);
     reader.release_idle(Duration::from_secs(3600));
     assert!(reader.shared.lock().streams[0].transfer.is_some());
@@ -344,19 +344,19 @@ fn an_idle_stream_gives_its_connection_back_and_goes_on_later() {
     assert!(file.opened()[1] >= 128 * K as u64);
     reader.forget_idle(Duration::ZERO);
     assert!(reader.shared.lock().streams.is_empty());
-    assert!(reader.try_read(0, 10).is_none());
+    assert!(reader.available(0, 10).is_none());
 }
 
 #[test]
 fn a_dropped_reader_ends_its_transfers_without_waiting_for_them() {
     let file = FakeFile::new(sample(16 * M), &[]);
     let reader = reader(&file, Some(16 * M));
-    reader.read(0, 128 * K).unwrap();
+    reader.fetch(0, 128 * K).unwrap();
     // One thread waits for room, the other for the network.
     file.wait_for_sent(384 * K as u64);
     file.allow(Some(0));
     thread::scope(|scope| {
-        scope.spawn(|| reader.read(8 * M as u64, 10));
+        scope.spawn(|| reader.fetch(8 * M as u64, 10));
         file.wait_for_live(2);
         file.allow(Some(file.sent() + 48 * K as u64));
     });
@@ -375,7 +375,7 @@ fn a_transfer_that_does_not_move_is_given_up() {
         ..options()
     };
     let reader = Reader::new(source, expected(Some(M)), options, parallel());
-    assert_eq!(reader.read(0, 10).unwrap_err().kind, ErrorKind::TimedOut);
+    assert_eq!(reader.fetch(0, 10).unwrap_err().kind, ErrorKind::TimedOut);
     file.allow(None);
     file.wait_for_live(0);
 }
@@ -408,9 +408,9 @@ proptest! {
         let options = ReadOptions { read_ahead, streams, timeout: PATIENCE };
         let reader = Reader::new(source, expected(size), options, parallel());
         for (offset, length) in reads {
-            let bytes = match reader.try_read(offset as u64, length) {
+            let bytes = match reader.available(offset as u64, length) {
                 Some(bytes) => bytes,
-                None => reader.read(offset as u64, length).unwrap(),
+                None => reader.fetch(offset as u64, length).unwrap(),
             };
             let size = file.bytes().len();
             let model = &file.bytes()[offset.min(size)..(offset + length).min(size)];
@@ -426,22 +426,24 @@ fn a_transfer_is_given_up_with_the_last_who_waits_for_it() {
     let file = FakeFile::new(sample(M), &[]);
     file.allow(Some(0));
     let reader = reader(&file, Some(M));
-    assert!(reader.read_while(0, 10, &|| false).unwrap().is_empty());
+    let cancelled = Cancel::new();
+    cancelled.cancel();
+    assert!(reader.read(0, 10, &cancelled).unwrap().is_empty());
     let is_given_up = |stream: &Stream| stream.transfer.is_none();
     assert!(reader.shared.lock().streams.iter().all(is_given_up));
     file.allow(None);
-    assert_eq!(*reader.read(0, 10).unwrap(), file.bytes()[..10]);
+    assert_eq!(*reader.fetch(0, 10).unwrap(), file.bytes()[..10]);
 }
 
 /// A server whose answer makes ftpfs panic.
 struct Panics;
 
 impl RangeSource for Panics {
-    fn open_at(&self, _: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
+    fn open_at(&self, _: u64, _: &Cancel) -> Result<(Box<dyn RangeDownload>, u64), Error> {
         panic!("injected");
     }
 
-    fn version(&self) -> Result<Version, Error> {
+    fn version(&self, _: &Cancel) -> Result<Version, Error> {
         Ok(sized(Some(M)))
     }
 
@@ -454,7 +456,7 @@ impl RangeSource for Panics {
 fn a_read_whose_transfer_panics_is_an_error() {
     let reader = Reader::new(Arc::new(Panics), expected(Some(M)), options(), parallel());
     for _ in 0..=options().streams {
-        let error = reader.read_while(0, 10, &|| true).unwrap_err();
+        let error = reader.fetch(0, 10).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Local);
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::parallel::{PartQueue, Verdict};
 use super::{ReaderShared, ReaderState, Revalidate, whole_file};
+use crate::cancel::Cancel;
 use crate::guarded::{self, OnDrop};
 use crate::remote::{Error, ErrorKind};
 
@@ -22,13 +23,14 @@ use crate::remote::{Error, ErrorKind};
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a thread fetches.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum FetchTask {
     /// The stream that this transfer fills, from `position` on.
     Stream {
         transfer: u64,
         position: u64,
         trust: Revalidate,
+        cancel: Cancel,
     },
     /// Parts of this queue.
     Parts(u64),
@@ -38,20 +40,20 @@ pub(super) enum FetchTask {
 ///
 /// # Errors
 /// The system has no thread left.
-pub(super) fn spawn(shared: &Arc<ReaderShared>, task: FetchTask) -> io::Result<()> {
-    let shared = Arc::clone(shared);
+pub(super) fn spawn(shared: &Arc<ReaderShared>, task: &FetchTask) -> io::Result<()> {
+    let (shared, task) = (Arc::clone(shared), task.clone());
     let name = match task {
         FetchTask::Stream { .. } => "ftpfs-read",
         FetchTask::Parts(_) => "ftpfs-part",
     };
-    guarded::spawn(name, move || run(&shared, task)).map(drop)
+    guarded::spawn(name, move || run(&shared, &task)).map(drop)
 }
 
 impl ReaderShared {
     /// Starts `threads` that fetch the parts of the queue `queue`.
     pub(super) fn fetch_parts(self: &Arc<Self>, queue: u64, threads: usize) {
         for _ in 0..threads {
-            if let Err(error) = spawn(self, FetchTask::Parts(queue)) {
+            if let Err(error) = spawn(self, &FetchTask::Parts(queue)) {
                 log::debug!("fewer transfers at once: no thread: {error}");
                 break;
             }
@@ -143,7 +145,7 @@ impl ReaderShared {
     }
 }
 
-fn run(shared: &Arc<ReaderShared>, task: FetchTask) {
+fn run(shared: &Arc<ReaderShared>, task: &FetchTask) {
     // After a panic, the readers that wait for this thread get an error.
     let _ended = OnDrop::new(|| {
         if std::thread::panicking() {
@@ -156,24 +158,25 @@ fn run(shared: &Arc<ReaderShared>, task: FetchTask) {
             transfer,
             position,
             trust,
-        } => stream::fill(shared, transfer, position, trust),
-        FetchTask::Parts(queue) => parts::fetch(shared, queue),
+            cancel,
+        } => stream::fill(shared, *transfer, *position, *trust, cancel),
+        FetchTask::Parts(queue) => parts::fetch(shared, *queue),
     }
 }
 
-fn panicked(shared: &ReaderShared, task: FetchTask) {
+fn panicked(shared: &ReaderShared, task: &FetchTask) {
     match task {
         FetchTask::Stream { transfer, .. } => {
             let reason = "reading panicked, which is a mistake in ftpfs".to_owned();
             let error = shared.error(ErrorKind::Local, reason);
-            shared.fail_stream(transfer, &error);
+            shared.fail_stream(*transfer, &error);
         }
         FetchTask::Parts(queue) => {
             let mut state = shared.lock();
-            if let Some(queue) = state.queue(queue) {
+            if let Some(queue) = state.queue(*queue) {
                 queue.fail();
             }
-            shared.parts_moved(&mut state, queue);
+            shared.parts_moved(&mut state, *queue);
         }
     }
 }

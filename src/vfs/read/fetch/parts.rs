@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::LOOK_AGAIN;
+use crate::cancel::Cancel;
 use crate::ftp::Version;
 use crate::remote::Error;
 use crate::vfs::local::quota::QuotaFile;
@@ -182,7 +183,10 @@ impl PartsFetch<'_> {
         let confirmed = match parts_for {
             None => return false,
             Some(PartsFor::Stream(_)) => Ok(()),
-            Some(PartsFor::File) => self.shared.expected.confirm(&*self.shared.source),
+            Some(PartsFor::File) => self
+                .shared
+                .expected
+                .confirm(&*self.shared.source, &Cancel::never()),
         };
         let mut state = self.shared.lock();
         if let Err(error) = &confirmed {

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::LOOK_AGAIN;
+use crate::cancel::Cancel;
 use crate::guarded;
 use crate::remote::Error;
 use crate::vfs::read::block_map::BlockPlace;
@@ -15,13 +16,19 @@ use crate::vfs::read::stream::StreamProgress;
 use crate::vfs::read::{DownloadStep, ReaderShared, ResumableDownload, Revalidate};
 
 /// Fills the stream that knows `transfer`, from `position` on.
-pub(super) fn fill(shared: &Arc<ReaderShared>, transfer: u64, position: u64, trust: Revalidate) {
+pub(super) fn fill(
+    shared: &Arc<ReaderShared>,
+    transfer: u64,
+    position: u64,
+    trust: Revalidate,
+    cancel: &Cancel,
+) {
     let source = Arc::clone(&shared.source);
     let expected = Arc::clone(&shared.expected);
     let fetch = StreamFetch {
         shared,
         transfer,
-        resuming: ResumableDownload::new(source, position, expected, trust),
+        resuming: ResumableDownload::new(source, position, expected, trust, cancel),
         watch: None,
     };
     fetch.run();

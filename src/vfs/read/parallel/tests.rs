@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use proptest::prelude::*;
 
 use super::*;
+use crate::cancel::Cancel;
 use crate::ftp::{RemotePath, Version};
 use crate::journal::Journal;
 use crate::remote::{Error, ErrorKind};
@@ -34,13 +35,17 @@ struct Far {
 struct Slow(Box<dyn RangeDownload>);
 
 impl RangeSource for Far {
-    fn open_at(&self, offset: u64) -> Result<(Box<dyn RangeDownload>, u64), Error> {
-        let (incoming, start) = FakeSource(Arc::clone(&self.file)).open_at(offset)?;
+    fn open_at(
+        &self,
+        offset: u64,
+        cancel: &Cancel,
+    ) -> Result<(Box<dyn RangeDownload>, u64), Error> {
+        let (incoming, start) = FakeSource(Arc::clone(&self.file)).open_at(offset, cancel)?;
         Ok((Box::new(Slow(incoming)), start))
     }
 
-    fn version(&self) -> Result<Version, Error> {
-        FakeSource(Arc::clone(&self.file)).version()
+    fn version(&self, cancel: &Cancel) -> Result<Version, Error> {
+        FakeSource(Arc::clone(&self.file)).version(cancel)
     }
 
     fn path(&self) -> RemotePath {
@@ -65,11 +70,11 @@ impl RangeSource for Far {
         }
         let offset = choose()?.start;
         assert!(!self.panics.load(Ordering::Relaxed), "injected");
-        let opened = self.version().and_then(|told| {
+        let opened = self.version(&Cancel::never()).and_then(|told| {
             if !told.agrees(version) {
                 return Err(fake::error(ErrorKind::Changed));
             }
-            Ok(self.open_at(offset)?.0)
+            Ok(self.open_at(offset, &Cancel::never())?.0)
         });
         Some(opened)
     }
@@ -145,12 +150,12 @@ fn reader(far: &Arc<Far>) -> Arc<Reader> {
 }
 
 fn read_at(reader: &Reader, offset: usize, length: usize) -> Result<Bytes, Error> {
-    reader.read_while(offset as u64, length, &|| true)
+    reader.read(offset as u64, length, &Cancel::never())
 }
 
 /// The bytes, if all of them are there.
 fn find(reader: &Reader, offset: usize, length: usize) -> Option<Bytes> {
-    reader.try_read(offset as u64, length)
+    reader.available(offset as u64, length)
 }
 
 /// Reads all of it, as a program would.
@@ -445,7 +450,7 @@ fn a_part_without_room_on_the_disk_is_left_to_its_stream() {
     let offset = Arc::clone(&reached);
     let reading = thread::spawn(move || {
         loop {
-            let bytes = one.read_while(offset.load(Ordering::Relaxed), 128 << 10, &|| true)?;
+            let bytes = one.read(offset.load(Ordering::Relaxed), 128 << 10, &Cancel::never())?;
             if bytes.is_empty() {
                 return Ok::<_, Error>(());
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::{QueueNext, StoreFailure, StoreOutcome, Writeback};
+use crate::cancel::{Blocking, Cancel, WouldBlock};
 use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
 use crate::remote;
@@ -75,7 +76,11 @@ impl Vfs {
     }
 
     /// Stores all closed files below `directory`. Returns the errno of a failure.
-    pub(in crate::vfs) fn store_below(&self, directory: &RemotePath) -> Option<Errno> {
+    pub(in crate::vfs) fn store_below(
+        &self,
+        directory: &RemotePath,
+        cancel: &Cancel,
+    ) -> Option<Errno> {
         let files = self.writeback.files();
         let inos = files.iter().map(|file| file.ino());
         let below: Vec<_> = inos
@@ -85,12 +90,16 @@ impl Vfs {
             })
             .collect();
         drop(files);
-        self.writeback.wait_for(&below)
+        self.writeback.wait_for(&below, cancel)
     }
 
     /// Stores the closed contents of `file` now.
-    pub(in crate::vfs) fn store_pending_now(&self, file: &Arc<OpenFile>) -> Result<(), Errno> {
-        if let Some(stored) = file.store_pending(Priority::Foreground)? {
+    pub(in crate::vfs) fn store_pending_now(
+        &self,
+        file: &Arc<OpenFile>,
+        cancel: &Cancel,
+    ) -> Result<(), Errno> {
+        if let Some(stored) = file.store_pending(Priority::Foreground, cancel)? {
             self.on_stored(file, stored);
         }
         self.forget_pending(file);
@@ -98,15 +107,21 @@ impl Vfs {
     }
 
     /// Makes a change that may need space in the spool. If there is none, waits for running
-    /// uploads.
+    /// uploads, if it may.
     pub(in crate::vfs) fn with_room(
         &self,
+        may: Blocking<'_>,
         change: impl Fn() -> Result<(), Errno>,
     ) -> Result<(), Errno> {
         loop {
-            match change() {
-                Err(Errno::NOSPC) if self.writeback.wait_for_room() => {}
-                outcome => return outcome,
+            let changed = change();
+            if changed != Err(Errno::NOSPC) {
+                return changed;
+            }
+            match may {
+                Blocking::No if self.writeback.has_runnable() => return Err(WouldBlock.into()),
+                Blocking::Yes(cancel) if self.writeback.wait_for_room(cancel) => {}
+                Blocking::No | Blocking::Yes(_) => return changed,
             }
         }
     }
@@ -135,7 +150,7 @@ impl Vfs {
         let panicked = OnDrop::new(|| {
             self.writeback.done(ino, StoreOutcome::panicked());
         });
-        let outcome = match file.store_pending(Priority::Background) {
+        let outcome = match file.store_pending(Priority::Background, &Cancel::never()) {
             Ok(stored) => {
                 if let Some(stored) = stored {
                     self.on_stored(file, stored);

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cancel::{Cancel, CancelListener};
 use crate::vfs::errno::Errno;
 use crate::vfs::file::OpenFile;
 use crate::vfs::table::ino::Ino;
@@ -138,20 +139,29 @@ impl Writeback {
     }
 
     /// Waits until each of `inos` was stored or failed, after at least one attempt from now on.
-    /// Returns the errno of a failure.
-    pub(in crate::vfs) fn wait_for(&self, inos: &[Ino]) -> Option<Errno> {
+    /// Returns the errno of a failure, or `INTR` if the wait was cancelled.
+    pub(in crate::vfs) fn wait_for(
+        self: &Arc<Self>,
+        inos: &[Ino],
+        cancel: &Cancel,
+    ) -> Option<Errno> {
+        let _listener = self.wake_when_cancelled(cancel);
         let mut queue = self.lock();
         let tried = queue.expedite(inos, Instant::now());
         self.changed.notify_all();
         while inos.iter().any(|ino| queue.is_undecided(*ino, &tried)) {
+            if cancel.is_cancelled() {
+                return Some(Errno::INTR);
+            }
             queue = self.wait(queue, None);
         }
         inos.iter().find_map(|ino| queue.failure(*ino))
     }
 
     /// Waits until a waiting file is stored and has freed its space. Returns false if none will be,
-    /// or the server has problems.
-    pub(in crate::vfs) fn wait_for_room(&self) -> bool {
+    /// the server has problems, or the wait was cancelled.
+    pub(in crate::vfs) fn wait_for_room(self: &Arc<Self>, cancel: &Cancel) -> bool {
+        let _listener = self.wake_when_cancelled(cancel);
         let mut queue = self.lock();
         let (gone, transient_failures) = (queue.completed(), queue.transient_failures());
         queue.expedite_all(Instant::now());
@@ -160,7 +170,8 @@ impl Writeback {
             if queue.completed() != gone {
                 return true;
             }
-            if queue.transient_failures() != transient_failures || !queue.has_runnable() {
+            let has_problems = queue.transient_failures() != transient_failures;
+            if has_problems || !queue.has_runnable() || cancel.is_cancelled() {
                 return false;
             }
             queue = self.wait(queue, None);
@@ -189,6 +200,15 @@ impl Writeback {
     fn end(&self) {
         self.lock().end();
         self.changed.notify_all();
+    }
+
+    fn wake_when_cancelled(self: &Arc<Self>, cancel: &Cancel) -> CancelListener {
+        let writeback = Arc::clone(self);
+        cancel.on_cancel(move || {
+            // A thread that has looked at `cancel` under the lock waits by now, and is woken.
+            drop(writeback.lock());
+            writeback.changed.notify_all();
+        })
     }
 
     fn wait<'a>(

@@ -1,0 +1,148 @@
+//! What can be said about a server without asking it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::incomplete::{IncompleteDirectories, IncompleteListings};
+use super::listing_check::ListingChecks;
+use super::server_time::Zone;
+use super::steps::UploadSteps;
+use super::temporary::TemporaryNames;
+use super::{Atomic, Error, Links, Remote, RemoteHandle, Verify};
+use crate::cancel::Cancel;
+use crate::ftp::{self, Capability, ListingBudget, RemotePath, ServerProfile};
+use crate::pool::{Pool, PoolStats};
+
+impl RemoteHandle {
+    /// Returns what asks the server, for work that `cancel` ends.
+    pub(crate) fn with(&self, cancel: &Cancel) -> Remote {
+        Remote {
+            handle: self.clone(),
+            cancel: cancel.clone(),
+        }
+    }
+
+    /// Returns what asks the server, for work that must be completed.
+    pub(crate) fn uncancelled(&self) -> Remote {
+        self.with(&Cancel::never())
+    }
+
+    /// Returns the login directory, requested once (PWD of the first session).
+    ///
+    /// # Errors
+    /// The server does not report it.
+    pub fn home(&self) -> Result<RemotePath, Error> {
+        self.inner.home.clone()
+    }
+
+    /// Whether [`Remote::stat`] costs a single command. If not, listing the parent is cheaper.
+    pub fn can_stat(&self) -> bool {
+        self.profile().has(Capability::Mlst)
+    }
+
+    /// Whether [`Remote::stat`] costs a single command for this name. If the server may change the
+    /// name, only the listing shows whether the file exists.
+    pub fn can_stat_name(&self, name: &[u8]) -> bool {
+        let profile = self.profile();
+        self.can_stat()
+            && profile.finding(Capability::CaseSensitive) != ftp::Finding::Fails
+            && self.is_name_kept(name)
+    }
+
+    /// Whether SIZE is worth a try.
+    pub fn supports_size(&self) -> bool {
+        self.profile().has(Capability::Size)
+    }
+
+    /// Whether the server has listed a directory with Unix modes.
+    pub fn has_directory_modes(&self) -> bool {
+        self.profile().is_proven(Capability::DirectoryModes)
+    }
+
+    /// Warns that the time or mode of a stored file was not set. Warns only once per mount, because
+    /// the file itself is stored.
+    pub fn warn_unset(&self, error: &Error) {
+        if self.inner.warned_of_attributes.first() {
+            log::warn!("{error}; further refusals of modes and times are logged as debug messages");
+        } else {
+            log::debug!("{error}");
+        }
+    }
+
+    /// Announces that all connections will be needed shortly. The missing ones are opened in the
+    /// background.
+    pub fn expect_all(&self) {
+        self.pool().grow_to(self.pool().stats().limit);
+    }
+
+    /// Waits up to `patience` until an operation waits for a connection while all are in use.
+    /// Returns whether that happened. Background transfers can then be stopped.
+    pub fn wait_until_contended(&self, patience: Duration) -> bool {
+        self.pool().wait_until_contended(patience)
+    }
+
+    /// Returns statistics of the connections, for `ftpfs status`.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.pool().stats()
+    }
+
+    /// Returns the directories whose listings could not be fully parsed, for `ftpfs status`.
+    pub fn incomplete_listings(&self) -> IncompleteListings {
+        self.incomplete().snapshot()
+    }
+
+    /// Returns how often each command was sent, for `ftpfs status`.
+    pub fn command_counts(&self) -> BTreeMap<String, u64> {
+        self.inner.counts.so_far()
+    }
+
+    /// Stores the server profile for the next mount if it has changed. Accesses only local files.
+    pub fn save_profile(&self) {
+        self.inner.memory.save(&self.inner.profile);
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
+    /// Returns what is known about the server's capabilities and behaviour.
+    pub fn profile(&self) -> &ServerProfile {
+        &self.inner.profile
+    }
+
+    pub(super) fn zone(&self) -> &Zone {
+        &self.inner.zone
+    }
+
+    pub(super) fn atomic(&self) -> Atomic {
+        self.inner.atomic
+    }
+
+    pub(super) fn verify(&self) -> Verify {
+        self.inner.verify
+    }
+
+    pub(super) fn links(&self) -> Links {
+        self.inner.links
+    }
+
+    pub(super) fn listings(&self) -> &ListingBudget {
+        &self.inner.listings
+    }
+
+    pub(super) fn listing_checks(&self) -> &ListingChecks {
+        &self.inner.listing_checks
+    }
+
+    pub(super) fn incomplete(&self) -> &IncompleteDirectories {
+        &self.inner.incomplete
+    }
+
+    pub(super) fn names(&self) -> &TemporaryNames {
+        &self.inner.names
+    }
+
+    pub(super) fn steps(&self) -> &UploadSteps {
+        &self.inner.steps
+    }
+}
