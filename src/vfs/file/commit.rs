@@ -33,7 +33,7 @@ impl OpenFile {
 
     /// Stores the most recently closed contents in the background. Returns `None` if that was
     /// interrupted or already done.
-    pub(in crate::vfs) fn store_pending(
+    pub(in crate::vfs) fn store_sealed(
         &self,
         priority: Priority,
         cancel: &Cancel,

@@ -5,15 +5,15 @@
 //! through the gate, one at a time. The lock of the state is held only briefly and never across
 //! I/O.
 //!
-//! `commit` stores the contents on the server, `pending` holds contents that wait for that after a
+//! `commit` stores the contents on the server, `sealed` holds contents that wait for that after a
 //! close, and `naming` handles files that lose their name.
 
 mod commit;
 pub(super) mod fill;
 pub(super) mod gate;
 mod naming;
-mod pending;
 pub(super) mod remote_file;
+mod sealed;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};

@@ -57,7 +57,7 @@ impl Vfs {
     pub(crate) fn sync(&self, handle: Handle, may: Blocking<'_>) -> Result<(), Errno> {
         let opened = self.files.find(handle)?;
         let is_dirty = opened.stores && opened.file.is_dirty();
-        if !is_dirty && !opened.file.has_pending() {
+        if !is_dirty && !opened.file.has_sealed() {
             return Ok(());
         }
         let cancel = may.cancel()?;
@@ -66,7 +66,7 @@ impl Vfs {
         if opened.stores {
             self.store(&opened.file, cancel)
         } else {
-            self.store_pending_now(&opened.file, cancel)
+            self.store_sealed_now(&opened.file, cancel)
         }
     }
 
@@ -126,7 +126,7 @@ impl Vfs {
     pub(in crate::vfs) fn store(&self, file: &Arc<OpenFile>, cancel: &Cancel) -> Result<(), Errno> {
         let committed = file.commit(cancel);
         if committed.is_err()
-            && !file.has_pending()
+            && !file.has_sealed()
             && let Ok((directory, name)) = self.location(file.ino())
         {
             // The server may have the new file anyway. A pending file is shown as it is here,
@@ -136,7 +136,7 @@ impl Vfs {
         if let Some(stored) = committed? {
             self.on_stored(file, stored);
         }
-        self.forget_pending(file);
+        self.forget_sealed(file);
         Ok(())
     }
 

@@ -176,7 +176,7 @@ impl Vfs {
                 Some(hidden) => file.hide(pass, hidden),
                 None => file.unlink(pass),
             }
-            self.forget_pending(file);
+            self.forget_sealed(file);
         }
         Ok(())
     }
@@ -227,9 +227,9 @@ impl Vfs {
         if moved == Kind::Directory {
             self.store_below(from, cancel);
         }
-        if let Some(file) = file.filter(|file| file.has_pending())
+        if let Some(file) = file.filter(|file| file.has_sealed())
             && (replaces || file.is_on_server())
-            && let Err(errno) = self.store_pending_now(file, cancel)
+            && let Err(errno) = self.store_sealed_now(file, cancel)
         {
             log::debug!("moving {from} before it is stored: {errno:?}");
         }
@@ -245,7 +245,7 @@ impl Vfs {
         };
         let files = self.files_in_use().into_iter();
         files
-            .filter(|file| file.has_writers() || file.has_pending() || file.is_hidden())
+            .filter(|file| file.has_writers() || file.has_sealed() || file.is_hidden())
             .filter(|file| is_below(file))
             .collect()
     }

@@ -91,7 +91,7 @@ impl Vfs {
             };
             Waiting {
                 path: self.inodes.path(standing.file.ino()).ok(),
-                bytes: standing.file.pending_bytes(),
+                bytes: standing.file.sealed_bytes(),
                 age: standing.age,
                 stage,
                 reason: standing.failure.map(|failure| failure.reason),

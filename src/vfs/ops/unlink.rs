@@ -53,7 +53,7 @@ impl Vfs {
                 Some(hidden) => file.hide(pass, hidden),
                 None => file.unlink(pass),
             }
-            self.forget_pending(file);
+            self.forget_sealed(file);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //!
 //! The lock of the queue is taken alone, and never held while waiting for anything else.
 
-mod background;
+mod dispatcher;
 mod queue;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -22,7 +22,7 @@ impl OpenFile {
     /// Those of the local disk. The contents are not persisted.
     pub(in crate::vfs) fn persist(&self) -> io::Result<bool> {
         let Some(spooled) = self.unpersisted() else {
-            return Ok(self.has_pending());
+            return Ok(self.has_sealed());
         };
         let generation = spooled.store.generation();
         loop {
@@ -45,7 +45,7 @@ impl OpenFile {
     }
 
     /// Whether closed contents are waiting to be stored.
-    pub(in crate::vfs) fn has_pending(&self) -> bool {
+    pub(in crate::vfs) fn has_sealed(&self) -> bool {
         self.state().contents.sealed().is_some()
     }
 
@@ -58,7 +58,7 @@ impl OpenFile {
     }
 
     /// Returns the number of closed bytes that are waiting to be stored.
-    pub(in crate::vfs) fn pending_bytes(&self) -> u64 {
+    pub(in crate::vfs) fn sealed_bytes(&self) -> u64 {
         self.sealed().map_or(0, |sealed| sealed.spool.len())
     }
 
@@ -106,7 +106,7 @@ impl OpenFile {
             return false;
         }
         let left = self.is_dirty();
-        if !self.has_pending() {
+        if !self.has_sealed() {
             self.unlink(&pass);
         }
         if let Some(spooled) = self.local() {

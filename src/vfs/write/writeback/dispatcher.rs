@@ -1,4 +1,4 @@
-//! Closing files in `-o writeback`, and storing them in the background.
+//! The dispatcher of `-o writeback`: stores closed files in the background.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -63,14 +63,14 @@ fn may_start_another(vfs: &Vfs, running: usize) -> bool {
 impl Vfs {
     /// Removes `file` from the queue after it was stored or removed, unless it was closed again in
     /// the meantime.
-    pub(in crate::vfs) fn forget_pending(&self, file: &Arc<OpenFile>) {
-        if file.has_pending() {
+    pub(in crate::vfs) fn forget_sealed(&self, file: &Arc<OpenFile>) {
+        if file.has_sealed() {
             return;
         }
         if self.writeback.remove(file.ino()) {
             self.inodes.forget(file.ino(), 1);
         }
-        if file.has_pending() {
+        if file.has_sealed() {
             self.store_later(file);
         }
     }
@@ -94,15 +94,15 @@ impl Vfs {
     }
 
     /// Stores the closed contents of `file` now.
-    pub(in crate::vfs) fn store_pending_now(
+    pub(in crate::vfs) fn store_sealed_now(
         &self,
         file: &Arc<OpenFile>,
         cancel: &Cancel,
     ) -> Result<(), Errno> {
-        if let Some(stored) = file.store_pending(Priority::Foreground, cancel)? {
+        if let Some(stored) = file.store_sealed(Priority::Foreground, cancel)? {
             self.on_stored(file, stored);
         }
-        self.forget_pending(file);
+        self.forget_sealed(file);
         Ok(())
     }
 
@@ -150,12 +150,12 @@ impl Vfs {
         let panicked = OnDrop::new(|| {
             self.writeback.done(ino, StoreOutcome::panicked());
         });
-        let outcome = match file.store_pending(Priority::Background, &Cancel::never()) {
+        let outcome = match file.store_sealed(Priority::Background, &Cancel::never()) {
             Ok(stored) => {
                 if let Some(stored) = stored {
                     self.on_stored(file, stored);
                 }
-                if file.has_pending() {
+                if file.has_sealed() {
                     StoreOutcome::Requeue
                 } else {
                     StoreOutcome::Stored
