@@ -30,7 +30,17 @@ pub(super) fn list(remote: &Remote, path: &RemotePath) -> Result<DirectoryListin
     } else {
         Exchange::to_list(remote.pool(), remote.cancel.clone())
     };
+    let is_in_it = |original: &RemotePath| original.parent().as_ref() == Some(path);
+    let asides = remote.restore_asides(&mut exchange, &is_in_it);
     let mut listing = list_all(remote, &mut exchange, path)?;
+    for (aside, original) in asides {
+        let is_listed = |name: &[u8]| listing.entries.iter().position(|it| it.name == name);
+        if let (Some(at), None) = (is_listed(aside.name()), is_listed(original.name()))
+            && let Some(entry) = listing.entries.get_mut(at)
+        {
+            entry.name = original.name().to_vec();
+        }
+    }
     listing.entries.retain(|entry| !is_temporary(&entry.name));
     listing.entries =
         apply_policy_to_all(remote, &mut exchange, path, listing.entries).map_err(|fault| {

@@ -267,7 +267,9 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::NotFound`] if nothing exists there.
     pub fn stat(&self, path: &RemotePath) -> Result<Entry, Error> {
-        stat::stat(self, path)
+        self.ask_wherever(path, |at| {
+            stat::stat(self, at).map(|found| named_as(path, at, found))
+        })
     }
 
     /// Returns the current version of the file at `path`, as far as the server reports it: from
@@ -277,7 +279,7 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::NotFound`] if nothing exists there.
     pub fn version(&self, path: &RemotePath) -> Result<Version, Error> {
-        version::version(self, path)
+        self.ask_wherever(path, |path| version::version(self, path))
     }
 
     /// Returns the entry at `path`, which the listing of its directory neither shows nor rules out:
@@ -286,7 +288,9 @@ impl Remote {
     /// # Errors
     /// [`ErrorKind::NotFound`] only if the server's replies rule it out.
     pub fn stat_unlisted(&self, path: &RemotePath) -> Result<Entry, Error> {
-        stat::stat_unlisted(self, path)
+        self.ask_wherever(path, |at| {
+            stat::stat_unlisted(self, at).map(|found| named_as(path, at, found))
+        })
     }
 
     /// Finds out whether the server lists a wrong size for the file at `path`, after a transfer
@@ -333,11 +337,13 @@ impl Remote {
     /// # Errors
     /// The reason why the server does not send the file.
     pub fn open_at(&self, path: &RemotePath, offset: u64) -> Result<RemoteDownload, Error> {
-        let mut exchange = self.exchange();
-        if offset > 0 && rest_probe::needs_probe(self.profile()) {
-            rest_probe::probe(self, &mut exchange, path);
-        }
-        download::open_in(self, &mut exchange, path, offset)
+        self.ask_wherever(path, |path| {
+            let mut exchange = self.exchange();
+            if offset > 0 && rest_probe::needs_probe(self.profile()) {
+                rest_probe::probe(self, &mut exchange, path);
+            }
+            download::open_in(self, &mut exchange, path, offset)
+        })
     }
 
     /// Starts an upload of a whole file to `path`: under a temporary name in the same directory, or
@@ -462,4 +468,12 @@ impl Remote {
     fn exchange(&self) -> Exchange<'_> {
         Exchange::new(self.pool(), self.cancel.clone())
     }
+}
+
+/// Returns the entry of the file at `at` as that of `path`, which may be another path.
+fn named_as(path: &RemotePath, at: &RemotePath, mut found: Entry) -> Entry {
+    if at != path {
+        found.name = path.name().to_vec();
+    }
+    found
 }

@@ -110,6 +110,14 @@ impl Orphan {
         }
     }
 
+    /// Returns the path from which it was moved aside.
+    fn original(&self) -> Option<&RemotePath> {
+        match self {
+            Self::Part(_) => None,
+            Self::Aside(_, original, _) => Some(original),
+        }
+    }
+
     /// Whether a change of the file or directory at `path` affects it.
     fn is_about(&self, path: &RemotePath) -> bool {
         let is_of_it = matches!(self, Self::Aside(_, target, _) if target == path);
@@ -277,6 +285,29 @@ impl Orphans {
         Some(lists.take(at))
     }
 
+    /// Takes the next one that is due at `now` and was moved aside from a path that `is_it`
+    /// accepts.
+    fn take_aside(&self, now: Instant, is_it: &dyn Fn(&RemotePath) -> bool) -> Option<Attempt> {
+        let mut lists = self.lock();
+        let at = lists.waiting.iter().position(|attempt| {
+            attempt.is_due(Some(now)) && attempt.orphan.original().is_some_and(is_it)
+        })?;
+        Some(lists.take(at))
+    }
+
+    /// Returns those that were moved aside from a path that `is_it` accepts: where they are, and
+    /// where they were.
+    fn asides(&self, is_it: &dyn Fn(&RemotePath) -> bool) -> Vec<(RemotePath, RemotePath)> {
+        let lists = self.lock();
+        let waiting = lists.waiting.iter().map(|attempt| &attempt.orphan);
+        waiting
+            .chain(&lists.taken)
+            .filter_map(|orphan| Some((orphan.path(), orphan.original()?)))
+            .filter(|(_, original)| is_it(original))
+            .map(|(aside, original)| (aside.clone(), original.clone()))
+            .collect()
+    }
+
     /// Returns `taken` with the result of its attempt.
     fn put(&self, taken: &Attempt, cleared: Cleared, now: Instant) {
         let mut lists = self.lock();
@@ -376,6 +407,41 @@ impl Remote {
             if self.clear(exchange, &orphan).is_err() {
                 return;
             }
+        }
+    }
+
+    /// Moves files back that were moved aside from paths that `is_it` accepts, if that is due.
+    /// Returns those that the server does not move now: where they are, and where they were. To
+    /// programs they are still there.
+    pub(super) fn restore_asides(
+        &self,
+        exchange: &mut Exchange<'_>,
+        is_it: &dyn Fn(&RemotePath) -> bool,
+    ) -> Vec<(RemotePath, RemotePath)> {
+        let orphans = self.names().orphans();
+        while let Some(taken) = orphans.take_aside(Instant::now(), is_it) {
+            if self.clear(exchange, &taken).is_err() {
+                break;
+            }
+        }
+        orphans.asides(is_it)
+    }
+
+    /// Asks about the file at `path`, or at the path where it is if it was moved aside and cannot
+    /// be moved back now.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub(super) fn ask_wherever<T>(
+        &self,
+        path: &RemotePath,
+        ask: impl Fn(&RemotePath) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // The session must be free again for the question.
+        let asides = self.restore_asides(&mut self.exchange(), &|original| original == path);
+        match (ask(path), asides.first()) {
+            (Err(error), Some((aside, _))) if error.kind == ErrorKind::NotFound => ask(aside),
+            (answer, _) => answer,
         }
     }
 

@@ -233,6 +233,46 @@ fn the_journal_knows_of_a_file_overwritten_in_place_before_the_server_does() {
     assert!(noted().ends_with("gone\t/file\n"), "its writer knows");
 }
 
+/// The server refuses to rename onto the old file, then to move the new one and the old one there.
+#[test]
+fn a_file_that_cannot_be_moved_back_yet_is_still_there() {
+    for disabled in [&[] as &[&str], &["MLSD", "MLST"]] {
+        let site = Site::without(disabled);
+        site.put("file", b"the old one");
+        let faults = site.server.faults();
+        faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/file"));
+        let refused = Misdeed::Refuse {
+            code: 450,
+            text: "not now".to_owned(),
+        };
+        faults.add(Fault::on("RNTO", refused).named("/file").always());
+        site.store("/file", b"new").unwrap_err();
+        let names = site.names("");
+        assert!(names.len() == 1 && names != ["file"], "{names:?}");
+        for _ in 0..2 {
+            let found = site.remote.stat(&path("/file")).unwrap();
+            assert_eq!(
+                (found.name.as_slice(), found.size),
+                (b"file".as_slice(), Some(11))
+            );
+            let listing = site.remote.list(&path("/")).unwrap();
+            let listed: Vec<_> = listing
+                .entries
+                .iter()
+                .map(|it| it.name.as_slice())
+                .collect();
+            assert_eq!(listed, [b"file"]);
+            assert_eq!(site.read("/file", 0).unwrap(), b"the old one");
+        }
+        faults.clear();
+        wait_for("the file to be back", || {
+            site.remote.stat(&path("/file")).unwrap();
+            site.names("") == ["file"]
+        });
+        assert_eq!(site.content("file"), b"the old one");
+    }
+}
+
 #[test]
 fn an_old_file_that_is_moved_aside_after_the_refusal_gets_its_name_back() {
     let site = Site::new();
