@@ -305,7 +305,7 @@ pub(super) fn keep_exact_time(before: &Attributes, attributes: &mut Attributes) 
         && listed.modified.is_some()
         && before.kind == attributes.kind
         && known.size == listed.size
-        && known.agrees(&listed)
+        && known.refines(&listed)
     {
         attributes.modified = known.modified;
     }

@@ -34,6 +34,16 @@ impl Version {
         same_size && same_unique && same_time
     }
 
+    /// Whether this may be the version that `listed` shows, down to the moment: unlike
+    /// [`Version::agrees`], a listing that is an hour off shows another one.
+    pub fn refines(&self, listed: &Self) -> bool {
+        let is_within = match (self.modified, listed.modified) {
+            (Some(one), Some(other)) => overlap(one, other, 0),
+            (None, _) | (_, None) => true,
+        };
+        is_within && self.agrees(listed)
+    }
+
     /// Whether `found` is proven to have these contents: both sizes are known, and nothing
     /// indicates a difference.
     pub fn is_proven_by(&self, found: &Self) -> bool {
@@ -76,17 +86,20 @@ impl From<&Entry> for Version {
 /// Whether two times with these precisions, each the beginning of its second, minute or day, can be
 /// the same moment.
 fn may_be_one_moment(one: (i64, Precision), other: (i64, Precision)) -> bool {
+    let is_exact = one.1 == other.1;
+    overlap(one, other, 0)
+        || !is_exact && (overlap(one, other, SUMMER_TIME) || overlap(one, other, -SUMMER_TIME))
+}
+
+/// Whether the spans of two times overlap after the first was moved by `shift` seconds.
+fn overlap(one: (i64, Precision), other: (i64, Precision), shift: i64) -> bool {
     let span = |precision| match precision {
         Precision::Second => 1,
         Precision::Minute => 60,
         Precision::Day => 24 * 3600,
     };
-    let overlap = |shift: i64| {
-        let start = one.0.saturating_add(shift);
-        start < other.0.saturating_add(span(other.1)) && other.0 < start.saturating_add(span(one.1))
-    };
-    let exact = one.1 == other.1;
-    overlap(0) || !exact && (overlap(SUMMER_TIME) || overlap(-SUMMER_TIME))
+    let start = one.0.saturating_add(shift);
+    start < other.0.saturating_add(span(other.1)) && other.0 < start.saturating_add(span(one.1))
 }
 
 #[cfg(test)]
@@ -132,6 +145,7 @@ mod tests {
         for second in [0, 1, 59] {
             let exact = at(NOON + second, Precision::Second);
             assert!(minute.agrees(&exact) && exact.agrees(&minute));
+            assert!(exact.refines(&minute));
             assert!(day.agrees(&exact) && exact.agrees(&day));
         }
         for second in [-1, 60, 7200] {
@@ -146,6 +160,7 @@ mod tests {
         for hour in [-3600, 3600] {
             let exact = at(NOON + hour, Precision::Second);
             assert!(at(NOON, Precision::Minute).agrees(&exact));
+            assert!(!exact.refines(&at(NOON, Precision::Minute)));
             assert!(!at(NOON, Precision::Second).agrees(&exact));
         }
         let extreme = at(i64::MAX, Precision::Day);

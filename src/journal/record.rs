@@ -126,7 +126,6 @@ fn put(line: &mut Vec<u8>, word: &str, fields: &[&[u8]]) {
     line.push(b'\n');
 }
 
-/// The `unique` fact is written only if there is one, because older versions do not know the field.
 fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
     let Pending {
         target,
@@ -144,40 +143,23 @@ fn put_pending(line: &mut Vec<u8>, number: u64, pending: &Pending) {
         option(base.size),
         option(base.modified.map(moment)),
     ];
-    let unique = base.unique.to_string();
+    // The unique fact holds for one connection only (RFC 3659 §7.5.2): a server that restarts may
+    // have others.
     let mut fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
-    if base.unique != 0 {
-        fields.push(unique.as_bytes());
-    }
     fields.push(target.as_bytes());
     put(line, "pending", &fields);
 }
 
 fn to_pending(fields: &[Vec<u8>]) -> Option<Pending> {
-    let [
-        size,
-        mode,
-        modified,
-        kind,
-        old_size,
-        old_modified,
-        unique @ ..,
-        target,
-    ] = fields
-    else {
+    let [size, mode, modified, kind, old_size, old_modified, target] = fields else {
         return None;
-    };
-    let unique = match unique {
-        [] => 0,
-        [unique] => to_number(unique)?,
-        _ => return None,
     };
     let base = match kind.as_slice() {
         b"absent" => None,
         b"file" => Some(Version {
             size: to_option(old_size)?,
             modified: to_moment(old_modified)?,
-            unique,
+            unique: 0,
         }),
         _ => return None,
     };
@@ -313,12 +295,14 @@ mod tests {
             modified,
             mode,
         });
-        (path(), commit, proptest::option::of(version())).prop_map(|(target, commit, base)| {
-            Pending {
-                target,
-                commit,
-                base,
-            }
+        let base = version().prop_map(|version| Version {
+            unique: 0,
+            ..version
+        });
+        (path(), commit, proptest::option::of(base)).prop_map(|(target, commit, base)| Pending {
+            target,
+            commit,
+            base,
         })
     }
 
@@ -377,11 +361,11 @@ mod tests {
             ("absent\t-\t-\t/f", None),
             ("file\t-\t-\t/f", Some(Version::default())),
             (
-                "file\t7\t60m\t5\t/f",
+                "file\t7\t60m\t/f",
                 Some(Version {
                     size: Some(7),
                     modified: Some((60, Precision::Minute)),
-                    unique: 5,
+                    unique: 0,
                 }),
             ),
         ] {

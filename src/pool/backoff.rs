@@ -64,6 +64,10 @@ impl Backoff {
             _ if established > 0 => true,
             // The server may have room at any time.
             _ if matches!(*failing.error, Error::TooManySessions(_)) => true,
+            // A server that restarts may break handshakes for a moment.
+            Transience::Person if matches!(*failing.error, Error::Tls(_) | Error::NotTls) => {
+                failing.count <= PATIENT_FAILURES
+            }
             // Another attempt does not change the password or the certificate.
             Transience::Person => false,
             Transience::Broken

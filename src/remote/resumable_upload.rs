@@ -4,11 +4,12 @@
 use std::fs::File;
 use std::mem;
 
+use super::Remote;
 use super::error::refusal;
 use super::fallbacks::{Fallback, ResumeWay};
+use super::resume_probe::{self, Soundness};
 use super::retry::Exchange;
 use super::transience::{Attempts, is_lost, transience};
-use super::{Remote, resume_probe};
 use crate::ftp::{self, Capability, RemotePath, Transience};
 use crate::pool::{self, Lease, Permit};
 
@@ -228,8 +229,15 @@ impl ResumableUpload {
         let profile = self.remote.profile();
         let is_hidden = self.path.name().starts_with(b".");
         for way in ResumeWay::candidates(profile) {
-            if !resume_probe::is_sound(&self.remote, exchange, way, &self.path, is_hidden) {
-                continue;
+            let was_proven = profile.is_proven(way.capability());
+            match resume_probe::soundness(&self.remote, exchange, way, &self.path, is_hidden) {
+                Soundness::Sound => {}
+                Soundness::Unsound => continue,
+                Soundness::Unclear => return None,
+            }
+            // The server may have received more during the probe.
+            if !was_proven && self.size_there(exchange) != Some(there) {
+                return None;
             }
             match way.start(exchange, &self.path, there) {
                 Ok(started) => return Some(started),

@@ -7,7 +7,7 @@
 
 use super::Remote;
 use super::download::open_in;
-use super::error::refusal;
+use super::error::{is_unsupported, refusal};
 use super::fallbacks::{Fallback, ResumeWay};
 use super::retry::Exchange;
 use crate::ftp::{self, RemotePath};
@@ -21,44 +21,80 @@ const REST: &[u8] = b"45";
 /// restarts from one that appends.
 const OFFSET: u64 = 3;
 
+/// Number of refusals, which may have other reasons than the command, after which a way of resuming
+/// counts as failing.
+const MAX_REFUSALS: u8 = 3;
+
+/// Whether a way of resuming keeps what is stored already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Soundness {
+    /// It does.
+    Sound,
+    /// It does not, or the server does not know the command.
+    Unsound,
+    /// That is not known. A later upload probes again.
+    Unclear,
+}
+
 /// What the probe found.
 enum Outcome {
     /// The file has exactly these bytes.
     Stored(Vec<u8>),
-    /// The server refused the command, or the data.
+    /// The server refused to begin a file.
+    NotBegun,
+    /// The server refused to resume it.
     Refused(pool::Error),
 }
 
-/// Whether `way` is proven to keep what is stored already. Probes it if that is not known, with a
-/// file next to `target` whose name begins with a dot if `is_hidden`. If the result is unclear, a
-/// later upload probes again.
-pub(super) fn is_sound(
+/// Whether `way` keeps what is stored already. Probes it if that is not known, with a file next to
+/// `target` whose name begins with a dot if `is_hidden`.
+pub(super) fn soundness(
     remote: &Remote,
     exchange: &mut Exchange<'_>,
     way: ResumeWay,
     target: &RemotePath,
     is_hidden: bool,
-) -> bool {
+) -> Soundness {
     let (profile, capability) = (remote.profile(), way.capability());
     if profile.is_proven(capability) {
-        return true;
+        return Soundness::Sound;
     }
-    let Some(trial) = remote.new_part(target, is_hidden) else {
-        return false;
+    let Some(mut trial) = remote.new_part(target, is_hidden) else {
+        return Soundness::Unclear;
     };
     let outcome = resumed(remote, exchange, way, trial.path());
-    trial.delete(exchange);
+    if outcome.is_err() {
+        // The server may still carry out what its lost connection asked for.
+        trial.may_appear_late();
+    }
+    if matches!(outcome, Ok(Outcome::NotBegun)) {
+        trial.mark_gone();
+    } else {
+        trial.delete(exchange);
+    }
     match outcome {
-        Ok(Outcome::Stored(bytes)) if bytes == way.expected() => profile.works(capability),
+        Ok(Outcome::Stored(bytes)) if bytes == way.expected() => {
+            profile.works(capability);
+            Soundness::Sound
+        }
         Ok(Outcome::Stored(_)) => {
             profile.fails(capability, &"it does not keep what was stored before");
+            Soundness::Unsound
         }
         Ok(Outcome::Refused(fault)) => {
-            profile.fails(capability, &fault);
+            if is_unsupported(&fault) {
+                profile.fails(capability, &fault);
+            } else {
+                profile.doubt(capability, MAX_REFUSALS, &fault);
+            }
+            Soundness::Unsound
         }
-        Err(reason) => log::debug!("cannot probe how uploads are resumed: {reason}"),
+        Ok(Outcome::NotBegun) => Soundness::Unclear,
+        Err(reason) => {
+            log::debug!("cannot probe how uploads are resumed: {reason}");
+            Soundness::Unclear
+        }
     }
-    profile.is_proven(capability)
 }
 
 /// Stores the beginning at `path`, resumes it, and reads the file back.
@@ -68,8 +104,11 @@ fn resumed(
     way: ResumeWay,
     path: &RemotePath,
 ) -> Result<Outcome, Box<dyn std::error::Error>> {
-    let begun = exchange.start_transfer(|session| session.store(path, 0))?;
-    send(exchange, begun, BEGINNING)?;
+    match exchange.start_transfer(|session| session.store(path, 0)) {
+        Ok(begun) => send(exchange, begun, BEGINNING)?,
+        Err(fault) if is_verdict(&fault) => return Ok(Outcome::NotBegun),
+        Err(fault) => return Err(fault.into()),
+    }
     let continued = way.start(exchange, path, OFFSET);
     match continued.and_then(|continued| send(exchange, continued, REST)) {
         Ok(()) => {}

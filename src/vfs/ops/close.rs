@@ -90,6 +90,13 @@ impl Vfs {
             self.forget_changed(&opened.file, cancel);
         }
         let last_writer = opened.stores && opened.file.remove_writer();
+        if last_writer
+            && cancel.is_none()
+            && opened.file.needs_store()
+            && !opened.file.is_persisted()
+        {
+            log::error!("data written while its file was closed is lost");
+        }
         if let Some(cancel) = cancel
             && last_writer
             && opened.file.needs_store()

@@ -145,6 +145,11 @@ impl ResumableDownload {
         Ok(())
     }
 
+    /// Goes on although nobody waits for the bytes any more.
+    pub(in crate::vfs) fn outlive_readers(&mut self) {
+        self.cancel = Cancel::never();
+    }
+
     /// Waits for the network once. `buffer` must not be empty.
     ///
     /// # Errors

@@ -271,6 +271,7 @@ impl StreamFetch<'_> {
     /// All bytes are here. Reads the server's completion reply, for which no reader waits, so that
     /// the connection can be used again.
     fn take_completion(mut self) {
+        self.resuming.outlive_readers();
         match self.resuming.step(&mut [0; 1]) {
             Ok(DownloadStep::End | DownloadStep::Again) => {}
             Ok(DownloadStep::Bytes(_)) => log::warn!(
