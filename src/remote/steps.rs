@@ -11,8 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::upload_start::MAX_PASSING;
+use super::Atomic;
 use crate::ftp::{Capability, RemotePath, ServerProfile};
+
+/// Number of uploads refused with a temporary error after which a kind of name counts as always
+/// refused.
+pub(super) const MAX_PASSING: u8 = 3;
 
 /// How long a choice is skipped in one place. Permissions can change.
 const SKIPPED_FOR: Duration = Duration::from_secs(600);
@@ -31,6 +35,11 @@ pub(super) enum UploadName {
 }
 
 impl UploadName {
+    /// Whether the user's settings allow this name.
+    pub(super) fn is_allowed(self, atomic: Atomic) -> bool {
+        self != Self::Final || atomic != Atomic::Require
+    }
+
     /// Returns the choice after this one.
     pub(super) fn next(self) -> Option<Self> {
         match self {

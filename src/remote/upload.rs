@@ -19,7 +19,6 @@ use super::stat::{Lookup, lookup};
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::transience::is_lost;
-use super::upload_start::may_have;
 use super::{CommitOptions, Error, ErrorKind, Remote, StoredFacts, change, finalize, listed_size};
 use crate::ftp::{self, Capability, Entry, Finding, Modified, Precision, RemotePath, Session};
 use crate::pool::{self, Permit};
@@ -301,7 +300,10 @@ impl RemoteUpload {
     ) -> Result<(), Error> {
         let (remote, path) = (&self.remote, self.place.path());
         let profile = remote.profile();
-        let next = self.name.next().filter(|next| may_have(remote, *next));
+        let next = self
+            .name
+            .next()
+            .filter(|next| next.is_allowed(remote.atomic()));
         let (Some(next), false) = (next, profile.is_proven(Capability::PlainNames)) else {
             return Ok(());
         };
@@ -364,7 +366,7 @@ impl RemoteUpload {
             }
             _ => None,
         };
-        next.filter(|next| may_have(&self.remote, *next))
+        next.filter(|next| next.is_allowed(self.remote.atomic()))
     }
 
     /// Whether the file should be stored under its final name because RNFR of the temporary name
@@ -382,7 +384,7 @@ impl RemoteUpload {
             || refused.path != *self.place.path()
             || self.name == UploadName::Final
             || profile.is_proven(Capability::TemporaryNames)
-            || !may_have(remote, UploadName::Final)
+            || !UploadName::Final.is_allowed(remote.atomic())
         {
             return false;
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
 use super::retry::Exchange;
 use super::stat::{Lookup, lookup};
-use super::steps::UploadName;
+use super::steps::{MAX_PASSING, UploadName};
 use super::temporary::Temporary;
 use super::upload::UploadPlace;
 use super::{Atomic, Error, ErrorKind, Remote, RemoteUpload};
@@ -32,10 +32,6 @@ struct NotBegun {
     may_pass: bool,
 }
 
-/// Number of uploads refused with a temporary error after which a kind of name counts as always
-/// refused.
-pub(super) const MAX_PASSING: u8 = 3;
-
 /// See [`Remote::upload`].
 pub(super) fn upload(
     remote: &Remote,
@@ -58,7 +54,7 @@ pub(super) fn upload(
     remote.confirm_name(&mut exchange, &context, first != UploadName::Final)?;
     let (mut name, mut is_certain) = (first, true);
     loop {
-        let begun = if may_have(remote, name) {
+        let begun = if name.is_allowed(remote.atomic()) {
             begin(remote, &mut exchange, &context, name, whole)
         } else {
             let reason =
@@ -86,7 +82,7 @@ pub(super) fn upload(
                 is_certain &= !may_pass;
                 let mut is_worth_it = |next: &UploadName| {
                     // A refusal that may be temporary is no reason to overwrite a file in place.
-                    may_have(remote, *next)
+                    next.is_allowed(remote.atomic())
                         && (is_certain
                             || *next != UploadName::Final
                             || matches!(lookup(remote, &mut exchange, path), Ok(Lookup::Absent)))
@@ -99,11 +95,6 @@ pub(super) fn upload(
             }
         }
     }
-}
-
-/// Whether the user's settings allow this name for an upload.
-pub(super) fn may_have(remote: &Remote, name: UploadName) -> bool {
-    name != UploadName::Final || remote.atomic() != Atomic::Require
 }
 
 /// Starts an upload that has this name until it is complete.

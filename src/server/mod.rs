@@ -5,8 +5,10 @@
 //!
 //! | file | contents |
 //! |---|---|
+//! | `acceptor` | the thread that accepts clients |
 //! | `serving` | the listening socket, the state shared by all sessions, the session limit |
 //! | `session` | one client: login, working directory, last command |
+//! | `dialogue` | the loop of a session: a command, its execution, its reply |
 //! | `commands` | the table of verbs, and one function per verb |
 //! | `control`, `command_line`, `reply` | the control connection, its lines, its replies |
 //! | `data`, `address`, `transfer` | data connections: opening, addresses, transfers |
@@ -18,12 +20,14 @@
 //! Each session is one thread. It polls its control connection and data connection together, so
 //! that it notices ABOR, a disconnected client and a server shutdown during a transfer.
 
+mod acceptor;
 mod address;
 mod command_line;
 mod command_log;
 mod commands;
 mod control;
 mod data;
+mod dialogue;
 mod facts;
 #[cfg(feature = "faults")]
 mod fault;
@@ -142,7 +146,7 @@ impl Server {
     pub fn start(options: ServerOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         let serving = Arc::new(Serving::new(listener, options)?);
-        let acceptor = serving::spawn_acceptor(&serving)?;
+        let acceptor = acceptor::spawn_acceptor(&serving)?;
         Ok(Self {
             serving,
             acceptor: Some(acceptor),

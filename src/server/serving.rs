@@ -1,28 +1,18 @@
-//! State shared by all sessions, and the thread that accepts them.
+//! State shared by all sessions.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use socket2::SockRef;
 
 use super::ServerOptions;
 use super::command_log::CommandLog;
-use super::commands::{digest, security};
 use super::misbehave::Faults;
 use super::open_sessions::OpenSessions;
-use super::session;
-use super::tls::{Tls, TlsMode};
+use super::tls::Tls;
 use super::tree::Tree;
-
-/// Pause after a failed accept (for lack of file descriptors) before the next attempt.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Time limit for sending 421 to a refused client.
-const REFUSAL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The server's state that outlives any one session.
 pub(super) struct Serving {
@@ -62,11 +52,9 @@ impl Serving {
         self.address
     }
 
-    /// Whether the verb or feature is disabled.
-    pub(super) fn disabled(&self, name: &str) -> bool {
-        let is_withheld = (!self.options.digests && digest::VERBS.contains(&name))
-            || (self.tls.is_none() && security::VERBS.contains(&name));
-        is_withheld || self.options.disabled.contains(name)
+    /// Waits for the next client.
+    pub(super) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.listener.accept()
     }
 
     pub(super) fn wait(&self) {
@@ -86,66 +74,8 @@ impl Serving {
         self.changed.notify_all();
     }
 
-    fn stopping(&self) -> bool {
+    /// Whether the server is shutting down.
+    pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
-    }
-}
-
-/// Starts the thread that accepts clients until the server stops.
-pub(super) fn spawn_acceptor(serving: &Arc<Serving>) -> io::Result<JoinHandle<()>> {
-    let serving = Arc::clone(serving);
-    thread::Builder::new()
-        .name("ftp-accept".into())
-        .spawn(move || accept_clients(&serving))
-}
-
-fn accept_clients(serving: &Arc<Serving>) {
-    while !serving.stopping() {
-        match serving.listener.accept() {
-            Ok((stream, peer)) => welcome(serving, stream, peer),
-            Err(_) if serving.stopping() => return,
-            Err(error) => {
-                log::warn!("server: cannot accept a client: {error}");
-                thread::sleep(ACCEPT_PAUSE);
-            }
-        }
-    }
-}
-
-fn welcome(serving: &Arc<Serving>, stream: TcpStream, peer: SocketAddr) {
-    let slot = match OpenSessions::enter(&serving.sessions, &stream, serving.options.max_sessions) {
-        Ok(Some(slot)) => slot,
-        Ok(None) => {
-            return refuse(
-                serving,
-                &stream,
-                "421 Too many sessions, try again later\r\n",
-            );
-        }
-        Err(error) => return log::warn!("server: cannot serve {peer}: {error}"),
-    };
-    // A client accepted during shutdown would miss the closing of all sessions.
-    if serving.stopping() {
-        return;
-    }
-    let serving = Arc::clone(serving);
-    let spawned = thread::Builder::new()
-        .name("ftp-session".into())
-        .spawn(move || session::serve(serving, stream, slot));
-    if let Err(error) = spawned {
-        log::warn!("server: no thread for {peer}: {error}");
-    }
-}
-
-fn refuse(serving: &Serving, mut stream: &TcpStream, reply: &str) {
-    if matches!(&serving.tls, Some(tls) if tls.mode == TlsMode::Implicit) {
-        // The client expects a TLS handshake and would not understand plaintext.
-        return log::info!("server: refused a client: {reply}");
-    }
-    let sent = stream
-        .set_write_timeout(Some(REFUSAL_DEADLINE))
-        .and_then(|()| stream.write_all(reply.as_bytes()));
-    if let Err(error) = sent {
-        log::debug!("server: cannot send the refusal to a client: {error}");
     }
 }

@@ -1,14 +1,12 @@
-//! The session of one client: its state and the execution of its commands.
+//! The state of one client's session, and its connections.
 
 use std::mem::take;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::command_line::{Command, Line};
 use super::command_log::Flight;
-use super::commands;
-use super::control::{Control, Event};
+use super::control::Control;
 use super::data::DataSetup;
 use super::facts::{Facts, Identity};
 use super::misbehave::Misdeed;
@@ -54,9 +52,9 @@ pub(super) struct Session {
     /// Fault to inject into the current command.
     pub(super) misdeed: Option<Misdeed>,
     /// The flight of the current command.
-    flight: Flight,
+    pub(super) flight: Flight,
     /// Number of the session in the log.
-    number: u64,
+    pub(super) number: u64,
     /// Slot in the table of open sessions. Freed before the last reply, so that a client that has
     /// read it can reconnect.
     slot: Option<Slot>,
@@ -79,18 +77,8 @@ pub(super) enum Ended {
     No,
 }
 
-/// Serves a client until it disconnects, is idle for too long or the server stops.
-pub(super) fn serve(serving: Arc<Serving>, stream: TcpStream, slot: Slot) {
-    // An error only means that the control connection is closed, which is how a session ends.
-    if let Ok(mut session) = Session::new(serving, stream, slot)
-        && session.run().is_ok()
-    {
-        session.control.end();
-    }
-}
-
 impl Session {
-    fn new(serving: Arc<Serving>, stream: TcpStream, slot: Slot) -> Result<Self, Gone> {
+    pub(super) fn new(serving: Arc<Serving>, stream: TcpStream, slot: Slot) -> Result<Self, Gone> {
         let peer = stream.peer_addr().map_err(|_| Gone)?.ip().to_canonical();
         let local = stream.local_addr().map_err(|_| Gone)?.ip().to_canonical();
         Ok(Self {
@@ -117,74 +105,6 @@ impl Session {
         })
     }
 
-    fn run(&mut self) -> Result<(), Gone> {
-        let mut ended = self.greet()?;
-        while ended == Ended::No {
-            ended = match self.next_line()? {
-                Some(Line::Complete(line)) => self.handle_command(&Command::parse(&line))?,
-                Some(Line::TooLong) => {
-                    self.send_reply(&Reply::new(500, "Command line too long"))?
-                }
-                None => self.send_reply(&Reply::new(
-                    421,
-                    "Idle for too long, closing the connection",
-                ))?,
-            };
-        }
-        Ok(())
-    }
-
-    fn greet(&mut self) -> Result<Ended, Gone> {
-        let connecting = Command::connecting();
-        let misdeed = self.serving.faults.strike(&connecting);
-        if self.security.is_implicit() {
-            self.misdeed.clone_from(&misdeed);
-            self.secure()?;
-            self.misdeed = None;
-        }
-        match misdeed {
-            Some(misdeed) => self.misbehave(&connecting, &misdeed),
-            None => self
-                .execute(&connecting)
-                .and_then(|reply| self.send_reply(&reply)),
-        }
-    }
-
-    /// Returns the next command line, or `None` after the idle time.
-    fn next_line(&mut self) -> Result<Option<Line>, Gone> {
-        let deadline = Instant::now() + self.patience();
-        loop {
-            if let Some(line) = self.control.take_line()? {
-                return Ok(Some(line));
-            }
-            if self.data.watch(&mut self.control, deadline)? == Event::Deadline {
-                self.control.restart_delay();
-                return Ok(None);
-            }
-        }
-    }
-
-    fn handle_command(&mut self, command: &Command) -> Result<Ended, Gone> {
-        if self.control.is_new_flight() {
-            self.flight = self.serving.log.begin_flight(self.number);
-        }
-        self.serving.log.record(command, self.flight);
-        match self.serving.faults.strike(command) {
-            Some(misdeed) => self.misbehave(command, &misdeed),
-            None => self
-                .execute(command)
-                .and_then(|reply| self.send_reply(&reply)),
-        }
-    }
-
-    /// Executes `command` and returns its final reply, which the caller sends.
-    pub(super) fn execute(&mut self, command: &Command) -> Result<Reply, Gone> {
-        match commands::run(self, command) {
-            Ok(reply) | Err(Stop::Refused(reply)) => Ok(reply),
-            Err(Stop::Gone) => Err(Gone),
-        }
-    }
-
     /// Sends a reply.
     pub(super) fn send_reply(&mut self, reply: &Reply) -> Result<Ended, Gone> {
         if reply.begins_tls() {
@@ -199,7 +119,7 @@ impl Session {
     }
 
     /// Starts TLS on the control connection and resets the login (RFC 4217 §4).
-    fn secure(&mut self) -> Result<(), Gone> {
+    pub(super) fn secure(&mut self) -> Result<(), Gone> {
         let Some(config) = self.security.for_control() else {
             return Ok(());
         };

@@ -17,9 +17,11 @@ pub(super) fn feat(session: &mut Session, _: &[u8]) -> Answer {
     let properties = PROPERTIES.iter().map(|name| (*name, *name));
     let lines = verbs
         .chain(properties)
-        .filter(|(name, line)| !serving.disabled(name) && !serving.disabled(line))
+        .filter(|(name, line)| {
+            !super::is_disabled(serving, name) && !super::is_disabled(serving, line)
+        })
         // RFC 3659 §7.8: one line stands for both MLST and MLSD.
-        .filter(|(name, _)| *name != "MLST" || !serving.disabled("MLSD"))
+        .filter(|(name, _)| *name != "MLST" || !super::is_disabled(serving, "MLSD"))
         .map(|(name, line)| match name {
             "MLST" => format!("MLST {}", session.facts.marked()).into_bytes(),
             _ => line.into(),
@@ -32,7 +34,7 @@ pub(super) fn help(session: &mut Session, _: &[u8]) -> Answer {
     let names: Vec<&str> = VERBS
         .iter()
         .map(|verb| verb.name)
-        .filter(|name| !session.serving.disabled(name))
+        .filter(|name| !super::is_disabled(&session.serving, name))
         .collect();
     let lines = names
         .chunks(8)

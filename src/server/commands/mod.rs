@@ -21,6 +21,7 @@ mod store;
 
 use super::command_line::{CONNECT, Command};
 use super::reply::{Answer, Reply, refused};
+use super::serving::Serving;
 use super::session::Session;
 
 /// Precondition of a verb.
@@ -137,6 +138,13 @@ const VERBS: &[Verb] = &[
     ),
 ];
 
+/// Whether the verb or feature is disabled.
+fn is_disabled(serving: &Serving, name: &str) -> bool {
+    let is_withheld = (!serving.options.digests && digest::VERBS.contains(&name))
+        || (serving.tls.is_none() && security::VERBS.contains(&name));
+    is_withheld || serving.options.disabled.contains(name)
+}
+
 /// Runs a command if it is known, enabled and allowed now.
 pub(super) fn run(session: &mut Session, command: &Command) -> Answer {
     let name = command.verb.as_str();
@@ -146,7 +154,7 @@ pub(super) fn run(session: &mut Session, command: &Command) -> Answer {
     let Some(verb) = VERBS.iter().find(|verb| verb.name == name) else {
         return Err(refused(500, format!("Unknown command {name}")));
     };
-    if session.serving.disabled(name) {
+    if is_disabled(&session.serving, name) {
         return Err(refused(502, format!("{name} is switched off")));
     }
     verb.needs.check(session, &command.argument)?;

@@ -76,7 +76,7 @@ pub(super) fn opts(session: &mut Session, argument: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(argument);
     let (name, value) = text.split_once(' ').unwrap_or((&text, ""));
     let name = name.to_ascii_uppercase();
-    if session.serving.disabled(&name) {
+    if super::is_disabled(&session.serving, &name) {
         return Err(refused(502, format!("{name} is switched off")));
     }
     match name.as_str() {
