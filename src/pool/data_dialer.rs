@@ -1,7 +1,7 @@
 //! The data dialer: a thread that opens the data connections that idle sessions have asked for. A
 //! session can be leased before that is done; then its transfer waits for the rest.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,27 +11,8 @@ use super::shared::PoolShared;
 use crate::ftp::{Readiness, Watch};
 use crate::guarded;
 
-/// Longest wait for a server or for the [`Waker`]. Only a backstop.
+/// Longest wait for a server or for the [`Waker`](super::waker::Waker). Only a backstop.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Wakes the data dialer. When it is dropped, the data dialer ends.
-#[derive(Debug)]
-pub(super) struct Waker(UnixStream);
-
-impl Waker {
-    fn wake(&self) {
-        // A full socket wakes the data dialer, too.
-        let _ = (&self.0).write(&[0]);
-    }
-}
-
-/// Returns a waker and the socket that it makes readable.
-pub(super) fn waker() -> io::Result<(Waker, UnixStream)> {
-    let (waker, woken) = UnixStream::pair()?;
-    waker.set_nonblocking(true)?;
-    woken.set_nonblocking(true)?;
-    Ok((Waker(waker), woken))
-}
 
 /// Starts the data dialer. It holds no handle of the pool while it waits.
 pub(super) fn start<S: PooledConnection>(

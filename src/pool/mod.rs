@@ -15,6 +15,7 @@
 //!
 //! One lock guards the `Slots`. No session sends or waits while the lock is held.
 
+mod acquire;
 mod backoff;
 mod connection;
 mod data_dialer;
@@ -25,8 +26,12 @@ mod limit;
 mod maintenance;
 mod shared;
 mod slots;
+mod waker;
 
+use std::convert::Infallible;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -127,6 +132,24 @@ impl Pool<Session> {
     }
 }
 
+/// Starts the threads of a pool. It works without them, only slower.
+fn start_threads<S: PooledConnection>(
+    shared: &Arc<PoolShared<S>>,
+    woken: Option<UnixStream>,
+    ended: Receiver<Infallible>,
+) {
+    let data_dialer = woken.map(|woken| data_dialer::start(shared, woken));
+    if !matches!(data_dialer, Some(Ok(()))) {
+        log::warn!(
+            "cannot start the thread that prepares data connections: {data_dialer:?}; \
+             each transfer opens its own"
+        );
+    }
+    if let Err(error) = maintenance::start(shared, ended) {
+        log::warn!("cannot start the thread that keeps idle connections alive: {error}");
+    }
+}
+
 impl<S: PooledConnection> Pool<S> {
     fn with(
         rules: Rules,
@@ -136,7 +159,11 @@ impl<S: PooledConnection> Pool<S> {
         let first = dial()?;
         // A request whose login panicked fails or waits like after any other failed login.
         let dial = move || guarded::catch("a login", &dial).unwrap_or_else(|| Err(panicked()));
-        let shared = PoolShared::new(rules, profile.clone(), Box::new(dial), first);
+        let (life, ended) = mpsc::channel();
+        let (waker, woken) = waker::waker().ok().unzip();
+        let dial = Box::new(dial);
+        let shared = PoolShared::new(rules, profile.clone(), dial, first, waker, life);
+        start_threads(&shared, woken, ended);
         Ok(Self { shared, profile })
     }
 

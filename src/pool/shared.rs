@@ -1,23 +1,19 @@
-//! The slots behind their lock, and the waiting for a session.
+//! The slots behind their lock.
 
 use std::convert::Infallible;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use scopeguard::guard;
 
+use super::PoolStats;
 use super::connection::PooledConnection;
-use super::data_dialer::{self, Waker};
-use super::dial::Slot;
 use super::idle::IdleSession;
-use super::lease::{Lease, Permit};
-use super::slots::{Denial, Grant, LeaseRequest, Slots};
-use super::{Error, PoolStats, Purpose, maintenance};
-use crate::cancel::{Cancel, CancelListener};
+use super::slots::Slots;
+use super::waker::Waker;
 use crate::ftp::{self, Readiness, ServerProfile};
-use crate::guarded::OnDrop;
 
 /// Makes a session.
 pub(super) type Dial<S> = Box<dyn Fn() -> Result<S, ftp::Error> + Send + Sync>;
@@ -41,7 +37,7 @@ pub(super) struct PoolShared<S: PooledConnection> {
     /// moved.
     pub(super) changed: Condvar,
     /// A request begins to wait, or the pool closes.
-    contended: Condvar,
+    pub(super) contended: Condvar,
     /// `None` if the data dialer cannot be woken.
     pub(super) waker: Option<Waker>,
     /// The maintenance thread ends when this is dropped.
@@ -49,12 +45,17 @@ pub(super) struct PoolShared<S: PooledConnection> {
 }
 
 impl<S: PooledConnection> PoolShared<S> {
-    /// Starts with one session and the pool's threads.
-    pub(super) fn new(rules: Rules, profile: ServerProfile, dial: Dial<S>, first: S) -> Arc<Self> {
-        let (life, ended) = mpsc::channel();
-        let (waker, woken) = data_dialer::waker().ok().unzip();
+    /// Starts with one session.
+    pub(super) fn new(
+        rules: Rules,
+        profile: ServerProfile,
+        dial: Dial<S>,
+        first: S,
+        waker: Option<Waker>,
+        life: Sender<Infallible>,
+    ) -> Arc<Self> {
         let slots = Slots::new(rules.connections, profile, first, Instant::now());
-        let shared = Arc::new(Self {
+        Arc::new(Self {
             rules,
             dial,
             slots: Mutex::new(slots),
@@ -62,130 +63,6 @@ impl<S: PooledConnection> PoolShared<S> {
             contended: Condvar::new(),
             waker,
             _life: life,
-        });
-        let data_dialer = woken.map(|woken| data_dialer::start(&shared, woken));
-        if !matches!(data_dialer, Some(Ok(()))) {
-            log::warn!(
-                "cannot start the thread that prepares data connections: {data_dialer:?}; \
-                 each transfer opens its own"
-            );
-        }
-        if let Err(error) = maintenance::start(&shared, ended) {
-            log::warn!("cannot start the thread that keeps idle connections alive: {error}");
-        }
-        shared
-    }
-
-    /// See [`super::Pool::lease`].
-    pub(super) fn lease(
-        self: &Arc<Self>,
-        purpose: Purpose,
-        cancel: &Cancel,
-    ) -> Result<Lease<S>, Error> {
-        let ticket = self.lock().enqueue();
-        let queued = OnDrop::new(|| {
-            self.lock().dequeue(ticket);
-            self.changed.notify_all();
-        });
-        let request = LeaseRequest::Foreground { ticket, purpose };
-        let lease = self.serve(request, self.rules.lease_timeout, cancel)?;
-        drop(queued);
-        self.grow_for_throughput(purpose, &lease);
-        Ok(lease)
-    }
-
-    /// See [`super::Pool::background_lease`].
-    pub(super) fn background_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
-        let cancel = Cancel::never();
-        self.serve(LeaseRequest::Background, patience, &cancel).ok()
-    }
-
-    /// Leases a session, which takes `patience` and the time to make a session at most.
-    fn serve(
-        self: &Arc<Self>,
-        request: LeaseRequest,
-        patience: Duration,
-        cancel: &Cancel,
-    ) -> Result<Lease<S>, Error> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let grant = self.wait_for_grant(request, deadline, cancel);
-            match grant?.ok_or(Error::Exhausted(patience))? {
-                Grant::Idle(session) => {
-                    let mut lease = Lease::new(session, true, Permit::new(Arc::clone(self)));
-                    if lease.is_idle_healthy() {
-                        return Ok(lease);
-                    }
-                    log::debug!("an idle connection was closed by the server");
-                    lease.discard();
-                }
-                Grant::Dial(reservation) => {
-                    let slot = Slot::new(self, reservation);
-                    // The next request in the queue may be served, too.
-                    self.changed.notify_all();
-                    if let Some(lease) = slot.dial()? {
-                        // Another request can use the session that was made meanwhile.
-                        if cancel.is_cancelled() {
-                            return Err(Error::Cancelled);
-                        }
-                        return Ok(lease);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Returns `None` at the deadline.
-    ///
-    /// # Errors
-    /// The request cannot succeed or is cancelled, or the server cannot be reached at the deadline.
-    fn wait_for_grant(
-        self: &Arc<Self>,
-        request: LeaseRequest,
-        deadline: Instant,
-        cancel: &Cancel,
-    ) -> Result<Option<Grant<S>>, Error> {
-        let mut listener = None;
-        let mut slots = self.lock();
-        loop {
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let now = Instant::now();
-            let retry_at = match slots.grant(request, now) {
-                Ok(grant) => return Ok(Some(grant)),
-                Err(Denial::Fail(error)) => return Err(error),
-                Err(Denial::Wait(retry_at)) => retry_at,
-            };
-            if now >= deadline {
-                let error = slots.last_error();
-                return error.map_or(Ok(None), |error| Err(Error::Session(error)));
-            }
-            if listener.is_none() {
-                drop(slots);
-                listener = Some(self.wake_when_cancelled(cancel));
-                slots = self.lock();
-                continue;
-            }
-            // If the time has passed already, only a change helps.
-            let until = retry_at
-                .filter(|retry_at| *retry_at > now)
-                .map_or(deadline, |retry_at| retry_at.min(deadline));
-            self.contended.notify_all();
-            slots = self
-                .changed
-                .wait_timeout(slots, until.saturating_duration_since(now))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
-    fn wake_when_cancelled(self: &Arc<Self>, cancel: &Cancel) -> CancelListener {
-        let shared = Arc::clone(self);
-        cancel.on_cancel(move || {
-            // A thread that has looked at `cancel` under the lock waits by now, and is woken.
-            drop(shared.lock());
-            shared.changed.notify_all();
         })
     }
 
