@@ -1,7 +1,8 @@
 //! Lookups of names that listings may omit. Many servers never list names that begin with a dot.
 
+use super::name_lookup::{Lookup, lookup_by_name};
 use super::retry::Exchange;
-use super::stat::{Lookup, lookup, lookup_by_name};
+use super::stat::lookup;
 use super::{Error, Remote};
 use crate::ftp::RemotePath;
 

@@ -10,7 +10,7 @@ use super::error::{ErrorContext, Operation, unless_refused};
 use super::listing::list_all;
 use super::retry::Exchange;
 use super::stat_listing::{self, believed, is_literal};
-use super::temporary::is_temporary;
+use super::temporary_name::is_temporary;
 use super::{Error, ErrorKind, Remote, RemoteDownload, rest_probe};
 use crate::ftp::{self, Capability, DirectoryListing, Entry, Precision, RemotePath, Version};
 use crate::pool::Lease;

@@ -3,9 +3,10 @@
 use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, is_unsupported, refusal};
 use super::fallbacks::{Fallback, ModeWay, TimeWay};
+use super::name_lookup::Lookup;
 use super::retry::{ChangeOutcome, Exchange};
-use super::stat::{Lookup, lookup};
-use super::temporary::is_temporary;
+use super::stat::lookup;
+use super::temporary_name::is_temporary;
 use super::{Error, ErrorKind, Remote, Space, listing};
 use crate::ftp::{self, Capability, Entry, Kind, RemotePath, Session};
 use crate::pool;

@@ -3,8 +3,9 @@
 
 use super::error::{ErrorContext, Operation, meaning};
 use super::listing::list_all;
+use super::name_lookup::Lookup;
 use super::retry::Exchange;
-use super::stat::{Lookup, lookup};
+use super::stat::lookup;
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{Kind, RemotePath};
 use crate::pool;

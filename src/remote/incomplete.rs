@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::listing::Received;
+use super::received::Received;
 use crate::ftp::{Completeness, RemotePath, UnusedLine};
 
 /// Maximum number of remembered directories. A server may have any number of bad ones.

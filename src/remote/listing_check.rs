@@ -9,15 +9,15 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
+use super::cwd_witness::{enter, is_cwd_a_witness};
 use super::error::{ErrorContext, Operation, meaning, refusal};
-use super::listing::{Received, fetch, fetch_as, too_large};
+use super::name_lookup::{Lookup, lookup_by_name};
+use super::received::{Received, fetch, fetch_as, too_large};
 use super::retry::Exchange;
-use super::{Error, ErrorKind, Remote, reply_text, stat};
+use super::{Error, ErrorKind, Remote, reply_text};
 use crate::ftp::{Capability, Completeness, Entry, Finding, Kind, ListForm, ListWith, RemotePath};
 use crate::pool;
 
-/// A name that no file has.
-pub(super) const NOWHERE: &[u8] = b"ftpfs-no-such-directory-7d1f0c52";
 /// Maximum number of NLST names whose kinds are requested one by one.
 const MAX_BARE_NAMES: usize = 1_000;
 /// Number of names that begin with a dot that are requested one by one before a listing is used to
@@ -265,7 +265,7 @@ fn kinds_of_names(
         let Ok(path) = directory.join(&entry.name) else {
             continue;
         };
-        if let stat::Lookup::Found(found) = stat::lookup_by_name(remote, exchange, &path)? {
+        if let Lookup::Found(found) = lookup_by_name(remote, exchange, &path)? {
             *entry = found;
         }
     }
@@ -384,42 +384,6 @@ fn check_path(
         Err(fault) => return Err(diagnose(remote, exchange, directory, &fault)),
     }
     Ok(inner)
-}
-
-/// Enters `directory`. A login starts in the root or below it, so the root exists.
-fn enter(exchange: &mut Exchange<'_>, directory: &RemotePath) -> Result<(), pool::Error> {
-    if directory.is_root() {
-        return Ok(());
-    }
-    exchange.run_idempotent(|session| session.change_directory(directory))
-}
-
-/// Whether CWD succeeds only for directories that exist. Checked once, with a name that no file
-/// has.
-pub(super) fn is_cwd_a_witness(remote: &Remote, exchange: &mut Exchange<'_>) -> bool {
-    let profile = remote.profile();
-    match profile.finding(Capability::CwdChecks) {
-        Finding::Works => return true,
-        Finding::Fails => return false,
-        Finding::Unknown | Finding::Announced | Finding::NotAnnounced => {}
-    }
-    let Ok(nowhere) = RemotePath::root().join(NOWHERE) else {
-        return false;
-    };
-    match enter(exchange, &nowhere) {
-        Ok(()) => {
-            profile.fails(
-                Capability::CwdChecks,
-                &"it entered a directory that does not exist",
-            );
-            false
-        }
-        Err(fault) if refusal(&fault).is_some() => {
-            profile.works(Capability::CwdChecks);
-            true
-        }
-        Err(_) => false,
-    }
 }
 
 fn diagnose(

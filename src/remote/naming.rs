@@ -8,7 +8,7 @@ use super::listing::list_all;
 use super::name_kind::{self, NameKind, kinds, trial_name};
 use super::resumable_upload::ResumableUpload;
 use super::retry::Exchange;
-use super::temporary::is_temporary;
+use super::temporary_name::is_temporary;
 use super::transience::is_lost;
 use super::{Error, ErrorKind, Remote, RemoteHandle, change};
 use crate::ftp::{Capability, Completeness, Entry, Finding, RemotePath, Session};

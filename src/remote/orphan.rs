@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, meaning};
+use super::name_lookup::Lookup;
 use super::retry::Exchange;
-use super::stat::{Lookup, lookup};
-use super::temporary::saved_path;
+use super::stat::lookup;
+use super::temporary_name::saved_path;
 use super::{Error, ErrorKind, Remote, RemoteHandle, change, rename};
 use crate::ftp::{Entry, Kind, RemotePath, Version};
 

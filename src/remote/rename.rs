@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use super::absence::lookup_reliably;
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
+use super::name_lookup::Lookup;
 use super::retry::{ChangeOutcome, Exchange};
-use super::stat::{Lookup, lookup};
+use super::stat::lookup;
 use super::transience::is_lost;
 use super::{Atomic, Error, ErrorKind, Remote, reply_text};
 use crate::ftp::{self, Capability, Entry, Finding, Kind, RemotePath, Setting, Version};

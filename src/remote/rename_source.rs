@@ -5,8 +5,8 @@
 //! Nothing is renamed. A session that waits for RNTO is closed, because a later RNFR and RNTO in
 //! one write, the first of them refused, could rename the file that this RNFR named.
 
+use super::cwd_witness::NOWHERE;
 use super::error::{is_unsupported, meaning, refusal};
-use super::listing_check::NOWHERE;
 use super::retry::Exchange;
 use super::transience::is_lost;
 use super::{ErrorKind, Remote};

@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use super::error::{ErrorContext, Operation, is_unsupported, meaning, refusal};
 use super::listing::list_all;
+use super::name_lookup::Lookup;
 use super::naming::Presence;
 use super::resumable_upload::ResumableUpload;
 use super::retry::Exchange;
-use super::stat::{Lookup, lookup};
+use super::stat::lookup;
 use super::steps::UploadName;
 use super::temporary::{InPlace, Temporary};
 use super::transience::is_lost;

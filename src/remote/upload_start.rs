@@ -5,8 +5,9 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::error::{ErrorContext, Operation, is_passing, meaning, refusal};
+use super::name_lookup::Lookup;
 use super::retry::Exchange;
-use super::stat::{Lookup, lookup};
+use super::stat::lookup;
 use super::steps::{MAX_PASSING, UploadName};
 use super::temporary::Temporary;
 use super::upload::UploadPlace;

@@ -1,8 +1,9 @@
 //! Requests for the version of a file, and of its size alone.
 
 use super::error::{ErrorContext, Operation, unless_refused};
+use super::name_lookup::Lookup;
 use super::retry::Exchange;
-use super::stat::{Lookup, lookup, lookup_as_shown};
+use super::stat::{lookup, lookup_as_shown};
 use super::{Error, ErrorKind, Remote, listed_size};
 use crate::ftp::{Capability, Kind, Precision, RemotePath, Version};
 
