@@ -1,5 +1,5 @@
-//! Which bytes of a file are here, in memory or on the local disk. Pure bookkeeping: no thread, no
-//! lock, no I/O.
+//! The bytes of a file that were fetched, in memory or on the local disk. Pure bookkeeping: no
+//! thread, no lock, no I/O.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::bytes::{BlockBytes, Buffer, Bytes};
 use crate::vfs::local::quota::QuotaFile;
 
-/// Where the bytes of a block are.
+/// The place of the bytes of a block.
 #[derive(Debug, Clone)]
 pub(super) enum BlockPlace {
     Memory(Arc<Buffer>),
@@ -29,7 +29,7 @@ pub(super) enum Retention {
 struct Block {
     end: u64,
     place: BlockPlace,
-    /// Where the first byte is in the buffer or in the local file.
+    /// Offset of the first byte in the buffer or in the local file.
     from: u64,
     retention: Retention,
 }
@@ -45,19 +45,19 @@ pub(super) struct BlockMap {
 }
 
 impl BlockMap {
-    /// Bytes that are in memory.
+    /// Returns the number of bytes in memory.
     #[cfg(test)]
     pub(super) fn in_memory(&self) -> u64 {
         self.in_memory
     }
 
-    /// Bytes that are on the local disk.
+    /// Returns the number of bytes on the local disk.
     #[cfg(test)]
     pub(super) fn on_disk(&self) -> u64 {
         self.on_disk
     }
 
-    /// The blocks that are kept for streams.
+    /// Returns the blocks that are kept for streams.
     #[cfg(test)]
     pub(super) fn of_streams(&self) -> Vec<Range<u64>> {
         let blocks = self.blocks.iter();
@@ -65,7 +65,7 @@ impl BlockMap {
         of_streams.map(|(start, block)| *start..block.end).collect()
     }
 
-    /// Where the bytes of `range` are; none unless all of them are here.
+    /// Returns the places of the bytes of `range`, or `None` unless the map has all of them.
     pub(super) fn find(&self, range: Range<u64>) -> Option<Vec<BlockBytes>> {
         let mut found = Vec::new();
         let mut at = range.start;
@@ -80,7 +80,7 @@ impl BlockMap {
         (at >= range.end).then_some(found)
     }
 
-    /// Whether all bytes of `range` are here.
+    /// Whether the map has all bytes of `range`.
     pub(super) fn has(&self, range: Range<u64>) -> bool {
         let mut at = range.start;
         for (start, block) in self.overlapping(&range) {
@@ -92,7 +92,8 @@ impl BlockMap {
         at >= range.end
     }
 
-    /// End of the bytes from `offset` on that are kept for the file; `offset` where there are none.
+    /// Returns the end of the bytes from `offset` on that are kept for the file, or `offset` if
+    /// there are none.
     pub(super) fn kept_until(&self, offset: u64) -> u64 {
         let mut at = offset;
         for (start, block) in self.overlapping(&(offset..u64::MAX)) {
@@ -104,7 +105,7 @@ impl BlockMap {
         at
     }
 
-    /// The parts of `range` that are not here, in order.
+    /// Returns the missing parts of `range`, in order.
     pub(super) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut missing = Vec::new();
         let mut at = range.start;
@@ -120,7 +121,7 @@ impl BlockMap {
         missing
     }
 
-    /// First byte of the block that holds `offset`, or `offset` itself.
+    /// Returns the first byte of the block that holds `offset`, or `offset` itself.
     pub(super) fn block_start(&self, offset: u64) -> u64 {
         let before = self.blocks.range(..=offset).next_back();
         before
@@ -128,8 +129,8 @@ impl BlockMap {
             .map_or(offset, |(start, _)| *start)
     }
 
-    /// Adds the bytes of `range`, which are in `place` from byte `from` on. What is here already
-    /// stays, unless it is kept less long than the new bytes.
+    /// Adds the bytes of `range`, which are in `place` from byte `from` on. Existing bytes stay,
+    /// unless they are kept for a shorter time than the new ones.
     pub(super) fn insert(
         &mut self,
         range: Range<u64>,
@@ -151,33 +152,33 @@ impl BlockMap {
         }
     }
 
-    /// Lets go of the blocks that lie on `range`, except those that are kept for the file or that
-    /// `keeps` returns true for.
+    /// Discards the blocks that overlap `range`, except those that are kept for the file or for
+    /// which `keeps` returns true.
     pub(super) fn evict(&mut self, range: &Range<u64>, keeps: impl Fn(&Range<u64>) -> bool) {
         self.remove_where(range, |start, block| {
             block.retention == Retention::Stream && !keeps(&(start..block.end))
         });
     }
 
-    /// Lets go of the blocks that are kept for the file.
+    /// Discards the blocks that are kept for the file.
     pub(super) fn evict_file(&mut self) {
         self.remove_where(&(0..u64::MAX), |_, block| {
             block.retention == Retention::File
         });
     }
 
-    /// Lets go of the blocks in `file`, which cannot be read.
+    /// Discards the blocks in `file`, which cannot be read.
     pub(super) fn lose(&mut self, file: &Arc<QuotaFile>) {
         self.remove_where(&(0..u64::MAX), |_, block| block.is_in(file));
     }
 
-    /// Takes the local files that blocks were removed from: closing them takes a moment, for which
-    /// no lock should be held.
+    /// Takes the local files from which blocks were removed. Closing them takes a moment, during
+    /// which no lock should be held.
     pub(super) fn take_released(&mut self) -> Vec<Arc<QuotaFile>> {
         std::mem::take(&mut self.released)
     }
 
-    /// The bytes of `range` are no longer here.
+    /// Removes the bytes of `range`.
     fn remove(&mut self, range: &Range<u64>) {
         let removed = self.remove_where(range, |_, _| true);
         for (start, block) in removed {
@@ -198,7 +199,7 @@ impl BlockMap {
         }
     }
 
-    /// Removes the blocks that lie on `range` and that `is_removed` returns true for.
+    /// Removes the blocks that overlap `range` and for which `is_removed` returns true.
     fn remove_where(
         &mut self,
         range: &Range<u64>,
@@ -222,8 +223,8 @@ impl BlockMap {
         blocks
     }
 
-    /// Adds a block where there is none. One that continues a local file makes the block before it
-    /// longer.
+    /// Adds a block where there is none. A block that continues a local file extends the block
+    /// before it.
     fn add(&mut self, start: u64, block: Block) {
         *self.total(&block.place) += block.end - start;
         if let Some((before_start, before)) = self.blocks.range_mut(..start).next_back()
@@ -239,7 +240,7 @@ impl BlockMap {
         self.blocks.insert(start, block);
     }
 
-    /// The blocks that have bytes in `range`, in order.
+    /// Returns the blocks that have bytes in `range`, in order.
     fn overlapping(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, &Block)> {
         let first = self.block_start(range.start);
         let blocks = self.blocks.range(first..range.end.max(first));
@@ -255,7 +256,7 @@ impl BlockMap {
 }
 
 impl Block {
-    /// The bytes of `range`, which lies in this block that begins at `start`.
+    /// Returns the place of `range`, which is in this block that starts at `start`.
     fn slice(&self, start: u64, range: Range<u64>) -> BlockBytes {
         let from = self.from + (range.start - start);
         let length = (range.end - range.start) as usize;
@@ -286,7 +287,7 @@ mod tests {
     use super::*;
     use crate::vfs::read::bytes::BufferPool;
 
-    /// A file of bytes `number`.
+    /// Creates a file of bytes with the value `number`.
     fn disk(number: u8, length: usize) -> BlockPlace {
         let file = QuotaFile::unaccounted();
         file.file().write_all_at(&vec![number; length], 0).unwrap();
@@ -371,7 +372,7 @@ mod tests {
         assert_eq!(map.missing(0..20), only(0..10));
     }
 
-    /// What is done to a map.
+    /// A change of a map.
     #[derive(Debug, Clone)]
     enum Change {
         Insert(Range<u64>, bool, bool),
@@ -390,7 +391,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every byte of the file has its offset as value: wherever it comes from, it is right.
+        /// Each byte of the file has its offset as its value, so every byte can be checked.
         #[test]
         fn whatever_comes_and_goes_the_bytes_found_are_the_files(
             changes in proptest::collection::vec(change(), 1..40),

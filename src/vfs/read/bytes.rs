@@ -1,7 +1,8 @@
-//! What a read answers with: a slice of memory that the transfer filled, shared and not copied.
+//! The bytes that a read returns: a slice of the memory that the transfer filled, shared and not
+//! copied.
 //!
-//! Buffers are zeroed once, when they are allocated, and used again through a [`BufferPool`] when
-//! the last reader has let go of them.
+//! Buffers are zeroed once, when they are allocated. A [`BufferPool`] reuses them after the last
+//! reader has dropped them.
 
 use std::fmt;
 use std::io;
@@ -11,10 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::vfs::local::quota::QuotaFile;
 
-/// Smallest buffer worth keeping for the next use; a smaller one is cheap to allocate.
+/// Minimum size in bytes of a buffer that is kept for reuse. A smaller one is cheap to allocate.
 const KEPT_FROM: usize = 128 * 1024;
 
-/// Bytes of a file: cheap to clone, read-only, given back when the last clone is dropped.
+/// Bytes of a file. Read-only and cheap to clone; the buffer is returned when the last clone is
+/// dropped.
 #[derive(Clone, Default)]
 pub(crate) struct Bytes {
     piece: Arc<Buffer>,
@@ -22,7 +24,7 @@ pub(crate) struct Bytes {
 }
 
 impl Bytes {
-    /// The `range` of `piece`; what lies outside the piece is left out.
+    /// Returns the `range` of `piece`. A range that is not inside the piece yields no bytes.
     pub(super) fn slice(piece: &Arc<Buffer>, range: Range<usize>) -> Self {
         Self {
             piece: Arc::clone(piece),
@@ -30,11 +32,11 @@ impl Bytes {
         }
     }
 
-    /// One run of bytes out of consecutive ones: copied, into a buffer of `free`, unless they are
-    /// in one piece of memory. Reads the local disk where some are there.
+    /// Joins consecutive `parts` into one slice. Copies them into a buffer of `free`, unless they
+    /// are a single piece of memory. Reads the parts that are on the local disk.
     ///
     /// # Errors
-    /// The local file that cannot be read, and why.
+    /// The local file that cannot be read, with the I/O error.
     pub(super) fn load(
         parts: Vec<BlockBytes>,
         free: &Arc<BufferPool>,
@@ -65,13 +67,13 @@ impl Bytes {
     }
 }
 
-/// Some consecutive bytes of a file, and where they are.
+/// Consecutive bytes of a file, and where they are stored.
 #[derive(Debug)]
 pub(super) enum BlockBytes {
     Memory(Bytes),
     Disk {
         file: Arc<QuotaFile>,
-        /// Where they begin in the local file.
+        /// Their offset in the local file.
         from: u64,
         length: usize,
     },
@@ -121,12 +123,12 @@ impl fmt::Debug for Bytes {
 #[derive(Default)]
 pub(super) struct Buffer {
     buffer: Vec<u8>,
-    /// Where the buffer goes after its last reader.
+    /// The pool that receives the buffer after its last reader.
     home: Option<Arc<BufferPool>>,
 }
 
 impl Buffer {
-    /// A filled `buffer` that came from `home`.
+    /// Wraps a filled `buffer` that was taken from `home`.
     pub(super) fn recycled(buffer: Vec<u8>, home: &Arc<BufferPool>) -> Self {
         Self {
             buffer,
@@ -134,7 +136,7 @@ impl Buffer {
         }
     }
 
-    /// A copy of `bytes`, exactly as large as they are.
+    /// Copies `bytes` into a buffer of exactly their size.
     pub(super) fn copied(bytes: &[u8]) -> Self {
         Self::from(bytes.to_vec())
     }
@@ -160,15 +162,15 @@ impl Drop for Buffer {
     }
 }
 
-/// Buffers waiting for their next use. Its lock is the innermost: nothing else is locked under it.
+/// A pool of buffers for reuse. Its lock is the innermost: no other lock is taken under it.
 pub(super) struct BufferPool {
     buffers: Mutex<Vec<Vec<u8>>>,
-    /// Most bytes kept; what is given back beyond them goes to the allocator.
+    /// Maximum number of bytes kept. Buffers beyond it are freed.
     limit: usize,
 }
 
 impl BufferPool {
-    /// Keeps at most `limit` bytes.
+    /// Creates a pool that keeps at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             buffers: Mutex::default(),
@@ -176,12 +178,12 @@ impl BufferPool {
         }
     }
 
-    /// A buffer of at least `size` bytes, all of them initialised.
+    /// Returns an initialised buffer of at least `size` bytes.
     pub(super) fn take(&self, size: usize) -> Vec<u8> {
         if size < KEPT_FROM {
             return vec![0; size];
         }
-        // A smaller buffer is from before the requests grew; it is of no more use.
+        // A smaller buffer dates from before the requests grew, and is of no more use.
         while let Some(buffer) = self.lock().pop() {
             if buffer.len() >= size {
                 return buffer;
@@ -190,7 +192,7 @@ impl BufferPool {
         vec![0; size]
     }
 
-    /// Takes a buffer that is no longer needed.
+    /// Puts a buffer that is no longer needed back into the pool.
     pub(super) fn give(&self, buffer: Vec<u8>) {
         if buffer.len() < KEPT_FROM {
             return;
@@ -202,7 +204,7 @@ impl BufferPool {
         }
     }
 
-    /// Gives all to the allocator.
+    /// Frees all buffers.
     pub(super) fn clear(&self) {
         let buffers = std::mem::take(&mut *self.lock());
         drop(buffers);

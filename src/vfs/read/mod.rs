@@ -1,19 +1,18 @@
-//! An open remote file as its readers see it: any bytes, asked for from several threads
-//! simultaneously.
+//! An open remote file, which several threads read in parallel.
 //!
-//! What is here of the file is in one [map of blocks](block_map), in memory and on the local disk.
-//! The kernel asks for a file in requests that come slightly out of order and side by side. Each
-//! belongs to one of a few [streams](stream): runs through the file, read ahead within a bounded
-//! [window]. A request near a stream waits for it; one far from all of them begins a new stream in
-//! the place of the least recently used.
+//! One [map of blocks](block_map) holds the bytes that were fetched, in memory and on the local
+//! disk. The kernel sends requests in parallel and slightly out of order. Each belongs to one of a
+//! few [streams](stream): sequential runs through the file with read-ahead within a bounded
+//! [window]. A request near a stream waits for it. A request far from all of them starts a new
+//! stream, which replaces the least recently used one.
 //!
-//! [Threads](fetch) bring what is missing: one for each stream, with one transfer that is resumed
-//! where it [breaks](resume), as long as the file is still [the one that was
-//! opened](pinned_version). Others fetch parts of the file in the background, where that
-//! [pays](parallel), or all of it where its readers [jump about](whole_file) in it.
+//! [Threads](fetch) fetch what is missing: one for each stream, with one transfer that is
+//! [resumed](resume) if it breaks and the file is still [the version that was
+//! opened](pinned_version). Others fetch parts of the file [in parallel](parallel) if that is
+//! faster, or the [whole file](whole_file) if its readers read at random offsets.
 //!
-//! What a reader holds in memory is bounded: for each stream the window and the tail kept behind
-//! it, and one window of buffers that wait for their next use.
+//! The memory of a reader is bounded: for each stream the window and the tail behind it, and one
+//! window of buffers for reuse.
 //!
 //! Locks: the reader's, then the free list's or the pool's queue, which a cancelled stream leaves.
 //! None is held during I/O.
@@ -53,53 +52,54 @@ pub(super) use source::{RangeDownload, RangeSource};
 use state::{ReadRequest, ReaderState, StreamChoice, WaitingOn};
 use whole_file::JumpAdvice;
 
-/// How often a waiting read looks whether it is still wanted; a transfer that did not move for so
+/// How often a waiting read checks whether it is cancelled. A transfer without progress for this
 /// long stalls.
 const LOOK_UP: Duration = Duration::from_millis(500);
 
-/// How a file is read.
+/// Limits for reading a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadOptions {
-    /// Most bytes a stream goes beyond what was asked for, rounded up to the kernel's request size.
+    /// Maximum read-ahead of a stream in bytes, rounded up to the kernel's request size.
     pub(crate) read_ahead: usize,
-    /// Most simultaneous streams; at least one.
+    /// Maximum number of streams; at least one.
     pub(crate) streams: usize,
-    /// Longest that a read waits without its transfer moving. A backstop: longer than the network's
-    /// deadlines.
+    /// Maximum wait of a read without progress of its transfer. Longer than the network deadlines,
+    /// which normally end the wait.
     pub(crate) timeout: Duration,
 }
 
-/// An open remote file; shared by all its handles. Dropped, its transfers end by themselves.
+/// An open remote file, shared by all its handles. Its transfers end when it is dropped.
 pub(crate) struct Reader {
     pub(in crate::vfs::read) shared: Arc<ReaderShared>,
 }
 
-/// What the reader's callers and its transfers' threads have in common.
+/// State shared by the callers of a reader and the threads of its transfers.
 struct ReaderShared {
     source: Arc<dyn RangeSource>,
-    /// What the file was when it was opened.
+    /// The version that was opened.
     expected: Arc<PinnedVersion>,
     options: ReadOptions,
     parallel: ParallelReads,
     state: Mutex<ReaderState>,
-    /// Bytes came, a transfer failed or a stream is free: readers look again.
+    /// Notifies readers: bytes arrived, a transfer failed, or a stream is free.
     arrived: Condvar,
-    /// A part can be claimed, or none ever, or there is time for one: their threads look again.
+    /// Notifies the threads of parts: a part can be claimed, or no part will be, or there is time
+    /// for one.
     parts: Condvar,
     free: Arc<BufferPool>,
 }
 
-/// What a waiting read finds.
+/// The state of a read.
 enum ReadStatus {
     Here(Vec<BlockBytes>),
     Failed(Error),
-    /// Nothing has moved since then.
+    /// Nothing has arrived since then.
     Wait(Instant),
 }
 
 impl Reader {
-    /// Reads `source`, which is `expected`: never beyond its size, where that is known, and no
-    /// other version's bytes.
+    /// Creates a reader of `source`, which has the version `expected`. It never reads beyond a
+    /// known size, and never returns bytes of another version.
     pub(in crate::vfs) fn new(
         source: Arc<dyn RangeSource>,
         expected: Arc<PinnedVersion>,
@@ -121,7 +121,8 @@ impl Reader {
         }
     }
 
-    /// The `length` bytes at `offset`, fewer at the end of the file; none when that means waiting.
+    /// Returns the `length` bytes at `offset`, fewer at the end of the file, or `None` if the read
+    /// would have to wait.
     pub(crate) fn available(&self, offset: u64, length: usize) -> Option<Bytes> {
         if self.has_changed() {
             return None;
@@ -136,18 +137,18 @@ impl Reader {
         self.shared.load(parts)
     }
 
-    /// The `length` bytes at `offset`, fewer only at the end of the file; none once nobody
-    /// waits for them any more. Waits for the network.
+    /// Returns the `length` bytes at `offset`, fewer only at the end of the file, and none if the
+    /// read is cancelled. Waits for the network.
     ///
     /// # Errors
-    /// The transfer's, after what can be resumed was; `Truncated` when the data keeps ending before
-    /// the file's size; `TimedOut` when nothing moves: the next read tries again. `Changed` when
-    /// the server has another version by now, from then on.
+    /// The error of the transfer if resuming does not help. `Truncated` if the data repeatedly ends
+    /// before the file's size. `TimedOut` if nothing arrives; the next read tries again. `Changed`
+    /// if the server has another version, from then on.
     pub(crate) fn read(&self, offset: u64, length: usize, cancel: &Cancel) -> Result<Bytes, Error> {
         let shared = &self.shared;
         let woken = Arc::clone(shared);
         let _listener = cancel.on_cancel(move || {
-            // A read that has looked at `cancel` under the lock waits by now, and is woken.
+            // A read that has checked `cancel` under the lock is waiting by now, and is woken.
             drop(woken.lock());
             woken.arrived.notify_all();
         });
@@ -189,19 +190,18 @@ impl Reader {
         }
     }
 
-    /// Whether the server was found to have another version: bytes read so far may be of either.
+    /// Whether the server has another version. Bytes read so far may belong to either.
     pub(crate) fn has_changed(&self) -> bool {
         self.shared.expected.has_changed()
     }
 
-    /// The size of the file, where the server listed a wrong one.
+    /// Returns the size of the file if the server listed a wrong one.
     pub(crate) fn corrected_size(&self) -> Option<u64> {
         self.shared.expected.corrected_size()
     }
 
-    /// Ends the transfers that nobody waits for or has read from for `older_than`, so that others
-    /// can have their connections. What they brought is kept, and reading goes on where they
-    /// stopped.
+    /// Ends the transfers that no read waits for or has used for `older_than`, so that their
+    /// connections are free. The bytes are kept, and reading continues where they stopped.
     pub(crate) fn release_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
         for stream in &mut state.streams {
@@ -211,8 +211,7 @@ impl Reader {
         }
     }
 
-    /// Lets go of the bytes of streams without a transfer that nobody has read from for
-    /// `older_than`.
+    /// Discards the bytes of streams without a transfer that no read has used for `older_than`.
     pub(crate) fn forget_idle(&self, older_than: Duration) {
         let mut state = self.shared.lock();
         state.forget_idle(older_than, Instant::now());
@@ -224,7 +223,7 @@ impl Reader {
         self.shared.sweep();
     }
 
-    /// A read at a place that no other one had reached waited for `waited`.
+    /// Records that a read at an offset that no other read had reached waited for `waited`.
     fn jumped(&self, waited: Duration) {
         let advice = self.shared.lock().whole.jumped(waited);
         match advice {
@@ -263,7 +262,7 @@ impl ReaderShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes of `parts`. Where the local disk cannot give them they are no longer here.
+    /// Returns the bytes of `parts`. Removes from the map what the local disk cannot return.
     fn load(&self, parts: Vec<BlockBytes>) -> Option<Bytes> {
         match Bytes::load(parts, &self.free) {
             Ok(bytes) => Some(bytes),
@@ -276,7 +275,7 @@ impl ReaderShared {
         }
     }
 
-    /// How the read stands now; one that waits nowhere yet is given its place.
+    /// Returns the state of the read. Assigns it to a stream if it waits for none yet.
     fn look(self: &Arc<Self>, state: &mut ReaderState, ticket: &mut ReadRequest) -> ReadStatus {
         let offset = ticket.offset;
         if self.expected.has_changed() {
@@ -335,7 +334,7 @@ impl ReaderShared {
         ReadStatus::Wait(now)
     }
 
-    /// Begins a transfer at the stream's position.
+    /// Starts a transfer at the stream's position.
     fn begin(
         self: &Arc<Self>,
         state: &mut ReaderState,
@@ -359,7 +358,7 @@ impl ReaderShared {
         Ok(id)
     }
 
-    /// The read waits no more; one that waits for a free stream may have it now.
+    /// Ends the wait of the read. Another read that waits for a free stream may use this one.
     fn leave(&self, state: &mut ReaderState, ticket: &mut ReadRequest) {
         match std::mem::replace(&mut ticket.place, WaitingOn::Nowhere) {
             WaitingOn::Nowhere => {}
@@ -376,8 +375,8 @@ impl ReaderShared {
         }
     }
 
-    /// Nothing moved for too long, or the reader went: the next read is not to wait for a transfer
-    /// that stalls.
+    /// Ends a transfer without progress, or one whose reader is gone, so that the next read does
+    /// not wait for it.
     fn give_up(&self, state: &mut ReaderState, ticket: &mut ReadRequest) {
         let place = ticket.place;
         self.leave(state, ticket);

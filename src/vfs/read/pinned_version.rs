@@ -1,4 +1,5 @@
-//! What a file was when it was opened, so that a later transfer never continues in another one.
+//! The version of a file when it was opened, so that a later transfer never continues in another
+//! one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -9,23 +10,25 @@ use crate::cancel::Cancel;
 use crate::ftp::Version;
 use crate::remote::{Error, ErrorKind};
 
-/// How long a version counts as confirmed for a program that jumps in the file: FTP's times do not
-/// distinguish two changes within a second.
+/// How long a version counts as confirmed for a program that reads at random offsets. FTP times do
+/// not distinguish two changes within a second.
 const CONFIRMED: Duration = Duration::from_secs(1);
 
-/// The version of a file that is read, and when the server last said that it still has it.
+/// The version of a file being read, and when the server last confirmed it.
 #[derive(Debug)]
 pub(in crate::vfs) struct PinnedVersion {
     version: Version,
-    /// The size, where that of the version was found to be wrong.
+    /// The correct size if that of the version turned out to be wrong.
     corrected: OnceLock<u64>,
     confirmed: Mutex<Instant>,
-    /// The server was found to have another version: what a transfer brought may be of either.
+    /// Whether the server was found to have another version. Bytes that a transfer received may
+    /// belong to either.
     changed: AtomicBool,
 }
 
 impl PinnedVersion {
-    /// The server has just said `version`, or what has been read so far is of it.
+    /// Creates a pinned `version` that the server has just reported, or that all bytes read so far
+    /// belong to.
     pub(in crate::vfs) fn new(version: Version) -> Self {
         Self {
             version,
@@ -35,7 +38,7 @@ impl PinnedVersion {
         }
     }
 
-    /// The version.
+    /// Returns the version, with the corrected size if there is one.
     pub(in crate::vfs) fn version(&self) -> Version {
         Version {
             size: self.size(),
@@ -43,17 +46,17 @@ impl PinnedVersion {
         }
     }
 
-    /// The size in bytes, where the server gave one.
+    /// Returns the size in bytes, or `None` if the server did not report one.
     pub(in crate::vfs) fn size(&self) -> Option<u64> {
         self.corrected_size().or(self.version.size)
     }
 
-    /// The size in bytes, where the server listed a wrong one.
+    /// Returns the correct size in bytes if the server listed a wrong one.
     pub(in crate::vfs) fn corrected_size(&self) -> Option<u64> {
         self.corrected.get().copied()
     }
 
-    /// Whether the server said so a moment ago.
+    /// Whether the server confirmed the version within the last second.
     pub(super) fn is_confirmed(&self) -> bool {
         let confirmed = self.confirmed.lock();
         confirmed.unwrap_or_else(PoisonError::into_inner).elapsed() < CONFIRMED
@@ -62,8 +65,8 @@ impl PinnedVersion {
     /// Asks the server whether it still has this version.
     ///
     /// # Errors
-    /// [`ErrorKind::Changed`] where it has another one or none; what failed where it cannot be
-    /// asked.
+    /// [`ErrorKind::Changed`] if it has another version or no such file; the error of the query if
+    /// the server cannot be asked.
     pub(in crate::vfs) fn confirm(
         &self,
         source: &dyn RangeSource,
@@ -84,12 +87,13 @@ impl PinnedVersion {
         }
     }
 
-    /// Whether the file ends at `end`, as one transfer of all of it did, though a larger size was
-    /// listed: SIZE says so, and the file was not modified since. Some servers list sizes of 32
-    /// bits, or those of what a file is stored in.
+    /// Whether the file ends at `end`, where a transfer of the whole file ended although a larger
+    /// size was listed. It does if SIZE returns `end` and the file was not modified since. Some
+    /// servers list 32-bit sizes, or the size of the storage that a file occupies.
     ///
     /// # Errors
-    /// [`ErrorKind::Changed`] where it was modified; what failed where the server cannot be asked.
+    /// [`ErrorKind::Changed`] if it was modified; the error of the query if the server cannot be
+    /// asked.
     pub(super) fn ends_at(
         &self,
         end: u64,
@@ -110,7 +114,7 @@ impl PinnedVersion {
         if !without_size(now).agrees(&without_size(self.version)) {
             return Err(self.changed(source));
         }
-        // Another thread that was first found the same.
+        // If another thread was first, it found the same size.
         let _ = self.corrected.set(end);
         log::info!(
             "{}: a size of {} was listed, and it has {end} bytes",
@@ -120,7 +124,8 @@ impl PinnedVersion {
         Ok(true)
     }
 
-    /// The server has another file than was opened: notes it, and says so.
+    /// Records that the server has another file than the one that was opened, and returns the error
+    /// for it.
     pub(super) fn changed(&self, source: &dyn RangeSource) -> Error {
         self.changed.store(true, Ordering::Release);
         Error {
@@ -131,7 +136,7 @@ impl PinnedVersion {
         }
     }
 
-    /// Whether a transfer found that the server has another file.
+    /// Whether the server was found to have another version.
     pub(in crate::vfs) fn has_changed(&self) -> bool {
         self.changed.load(Ordering::Acquire)
     }

@@ -1,5 +1,5 @@
-//! A transfer that survives its connection: read on at the offset reached when it breaks or ends
-//! before the file does (REST, RFC 3659 §5), as long as the file is still the same.
+//! A transfer that survives its connection. If it breaks, or ends before the file does, it
+//! continues at the offset reached (REST, RFC 3659 §5), provided that the file is still the same.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,58 +9,59 @@ use super::source::{RangeDownload, RangeSource};
 use crate::cancel::Cancel;
 use crate::remote::{Attempts, Error, ErrorKind};
 
-/// After a transfer of more bytes, or one that took longer, the server is asked whether the file
-/// stayed the same. A shorter one leaves hardly time for a change, and should not cost another
-/// round trip.
+/// Bytes and duration from which a transfer is long. After a long one, the server is asked whether
+/// the file is still the same. A shorter one leaves hardly any time for a change, and should not
+/// cost another round trip.
 const LONG: (u64, Duration) = (4 << 20, Duration::from_secs(1));
 
-/// What one step of a transfer brought.
+/// The result of one step of a transfer.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::vfs) enum DownloadStep {
-    /// So many bytes are in the buffer.
+    /// This many bytes are in the buffer.
     Bytes(usize),
-    /// The transfer began, broke, or has to read on to where it is to begin; the next step goes
-    /// on.
+    /// The transfer started, broke, or still has to skip bytes before the requested offset. The
+    /// next step continues.
     Again,
     /// The server confirmed the end of the file.
     End,
 }
 
-/// What is known of the file before a transfer begins.
+/// Whether to check the version of the file before a transfer starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vfs) enum Revalidate {
     /// The file is the expected one.
     No,
-    /// Somebody may have changed it since: the server is asked first.
+    /// The file may have changed since: ask the server first.
     Yes,
 }
 
-/// A file read from an offset to its end, over as many transfers as that takes.
+/// A download of a file from an offset to its end, over as many transfers as needed.
 pub(in crate::vfs) struct ResumableDownload {
     source: Arc<dyn RangeSource>,
     expected: Arc<PinnedVersion>,
     trust: Revalidate,
-    /// Ends the waits for connections.
+    /// Cancels waits for connections.
     cancel: Cancel,
     incoming: Option<Box<dyn RangeDownload>>,
-    /// How far away the server was found to be, where the last transfer began at the position.
+    /// The measured round-trip time, if the last transfer started at the position.
     round_trip: Option<Duration>,
-    /// Bytes still to be read over: the server begins only at the start.
+    /// Number of bytes still to skip: the server starts only at the beginning of the file.
     before: u64,
     position: u64,
     began: (u64, Instant),
     attempts: Attempts,
-    /// Whether the server ever let the file be opened: only then can a failure be the connection's.
+    /// Whether the server ever opened the file. Only then can a failure be one of the connection.
     opened: bool,
-    /// The last byte came, and the file is still the same.
+    /// Whether the last byte was received and the file is still the same.
     complete: bool,
-    /// Some bytes came another way: what comes here is not all of the file.
+    /// Whether some bytes were obtained in another way, so that the transfers do not cover the
+    /// whole file.
     skipped: bool,
 }
 
 impl ResumableDownload {
-    /// Will read `source`, which is `expected`, from `position` on; nothing is opened before the
-    /// first step.
+    /// Creates a download of `source`, which has the version `expected`, from `position` on. Opens
+    /// nothing before the first step.
     pub(in crate::vfs) fn new(
         source: Arc<dyn RangeSource>,
         position: u64,
@@ -85,27 +86,28 @@ impl ResumableDownload {
         }
     }
 
-    /// Offset of the next byte.
+    /// Returns the offset of the next byte.
     pub(in crate::vfs) fn position(&self) -> u64 {
         self.position
     }
 
-    /// How long a packet takes to the server and back, where that is known and transfers begin
-    /// where they are asked to.
+    /// Returns the round-trip time to the server, if it is known and transfers start at the
+    /// requested offset.
     pub(in crate::vfs) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
 
-    /// Takes the transfer under way, to be ended elsewhere.
+    /// Takes the current transfer, so that the caller can end it elsewhere.
     pub(in crate::vfs) fn take_transfer(&mut self) -> Option<Box<dyn RangeDownload>> {
         self.incoming.take()
     }
 
-    /// Goes on at `position`, because the bytes before it came another way. At the end of the file,
-    /// a long transfer asks whether the file stayed the same.
+    /// Continues at `position`, because the bytes before it were obtained in another way. At the
+    /// end of the file, a long transfer asks whether the file is still the same.
     ///
     /// # Errors
-    /// `Changed` when the file became another one; what failed where the server cannot be asked.
+    /// `Changed` if the server has another file; the error of the query if the server cannot be
+    /// asked.
     pub(in crate::vfs) fn skip_to(&mut self, position: u64) -> Result<(), Error> {
         self.incoming = None;
         self.skipped = true;
@@ -119,8 +121,8 @@ impl ResumableDownload {
         Ok(())
     }
 
-    /// All bytes came, another way, and the file ends at `position`. After a long time or many
-    /// bytes the server is asked whether the file stayed the same.
+    /// Records that all bytes were obtained in another way, and that the file ends at `position`.
+    /// After a long time or many bytes, asks the server whether the file is still the same.
     ///
     /// # Errors
     /// Those of [`Self::skip_to`].
@@ -133,7 +135,7 @@ impl ResumableDownload {
         Ok(())
     }
 
-    /// Asks the server whether the file is the expected one, where that is not sure.
+    /// Asks the server whether the file is the expected one, if that is not certain.
     ///
     /// # Errors
     /// Those of [`Self::skip_to`].
@@ -145,7 +147,7 @@ impl ResumableDownload {
         Ok(())
     }
 
-    /// Goes on although nobody waits for the bytes any more.
+    /// Continues even if no reader waits for the bytes any more.
     pub(in crate::vfs) fn outlive_readers(&mut self) {
         self.cancel = Cancel::never();
     }
@@ -153,9 +155,9 @@ impl ResumableDownload {
     /// Waits for the network once. `buffer` must not be empty.
     ///
     /// # Errors
-    /// What the server refused, immediately; what broke, when opening again did not help either;
-    /// `Truncated` when the data keeps ending before the size; `Changed` when the file became
-    /// another one.
+    /// A refusal by the server, immediately; a broken transfer, if opening it again did not help;
+    /// `Truncated` if the data repeatedly ends before the size; `Changed` if the server has another
+    /// file.
     pub(in crate::vfs) fn step(&mut self, buffer: &mut [u8]) -> Result<DownloadStep, Error> {
         if self.complete {
             return Ok(DownloadStep::End);
@@ -195,7 +197,7 @@ impl ResumableDownload {
         }
     }
 
-    /// Begins a transfer, of the file that is expected.
+    /// Starts a transfer of the expected file.
     fn open(&mut self) -> Result<Box<dyn RangeDownload>, Error> {
         self.revalidate()?;
         let (incoming, start) = self.source.open_at(self.position, &self.cancel)?;
@@ -204,7 +206,7 @@ impl ResumableDownload {
         Ok(incoming)
     }
 
-    /// Reads what lies before the position.
+    /// Reads and discards bytes before the position.
     fn read_over(
         &mut self,
         mut incoming: Box<dyn RangeDownload>,
@@ -231,7 +233,7 @@ impl ResumableDownload {
         }
     }
 
-    /// The data ended: the file's end, an early one, or that of another file.
+    /// Handles the end of the data: the end of the file, an early end, or the end of another file.
     fn ended(&mut self) -> Result<DownloadStep, Error> {
         let is_early = self.before > 0
             || self
@@ -266,8 +268,8 @@ impl ResumableDownload {
         Ok(DownloadStep::End)
     }
 
-    /// The last byte of a long transfer came: it is the last, and the file is still the one it was.
-    /// The session is given back first, because the question may need it.
+    /// Ends a long transfer after its last byte: checks that no byte follows and that the file is
+    /// still the same. Returns the session first, because the query may need it.
     fn close(&mut self, mut incoming: Box<dyn RangeDownload>) -> Result<(), Error> {
         let ended = incoming.read(&mut [0; 1]);
         drop(incoming);

@@ -1,4 +1,4 @@
-//! What reading needs of a file on the server.
+//! The interface that reading needs to a file on the server.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,43 +7,48 @@ use crate::cancel::Cancel;
 use crate::ftp::{RemotePath, Version};
 use crate::remote::Error;
 
-/// A file on the server that transfers can be begun on.
+/// A file on the server that can be downloaded from an offset.
 pub(crate) trait RangeSource: Send + Sync {
-    /// Begins a transfer at `offset`, or before it where the server cannot: gives where it begins.
+    /// Starts a transfer at `offset`, or before it if the server cannot start there. Returns the
+    /// transfer and the offset where it starts.
     fn open_at(&self, offset: u64, cancel: &Cancel)
     -> Result<(Box<dyn RangeDownload>, u64), Error>;
 
-    /// What the server says of the file now.
+    /// Returns the version that the server reports now.
     fn version(&self, cancel: &Cancel) -> Result<Version, Error>;
 
-    /// The size in bytes by the server's most exact answer (SIZE), where it gives one.
+    /// Returns the size in bytes from the server's most exact answer (SIZE), or `None` if the
+    /// server does not report one.
     fn size(&self, cancel: &Cancel) -> Result<Option<u64>, Error> {
         self.version(cancel).map(|version| version.size)
     }
 
-    /// What the file is called now, for messages.
+    /// Returns the current path of the file, for messages.
     fn path(&self) -> RemotePath;
 
-    /// A program begins to read the file from its start. Takes the bytes of all of it, where they
-    /// were fetched ahead and are of `version`; waits for them where they are under way.
+    /// Takes the bytes of the whole file, for a program that starts to read it from the beginning.
+    /// Waits for them if they are being fetched. Returns `None` unless they were fetched ahead and
+    /// are of `version`.
     fn prefetched(&self, _version: &Version) -> Option<Vec<u8>> {
         None
     }
 
-    /// Most transfers in the background, beside the one that a reader waits for.
+    /// Returns the maximum number of background transfers in addition to the one that a reader
+    /// waits for.
     fn most_beside(&self) -> usize {
         0
     }
 
-    /// Makes the connections for them in the background, where there are too few yet.
+    /// Opens connections for the background transfers, in the background, if there are too few.
     fn prepare_beside(&self) {}
 
-    /// Begins a transfer over a spare connection, where there is one within `patience`, of the
-    /// bytes that `choose` returns then: none where it returns none. It may go on behind them.
+    /// Starts a transfer over a spare connection, if one is free within `patience`, of the bytes
+    /// that `choose` then returns. Starts none if `choose` returns `None`. The transfer may
+    /// continue after the chosen bytes.
     ///
     /// # Errors
-    /// The transfer's; [`Changed`](crate::remote::ErrorKind::Changed) where the file is not
-    /// `version` any more.
+    /// The error of the transfer; [`Changed`](crate::remote::ErrorKind::Changed) if the file no
+    /// longer has `version`.
     fn open_beside(
         &self,
         _patience: Duration,
@@ -59,12 +64,13 @@ pub(crate) trait RangeSource: Send + Sync {
     }
 }
 
-/// A transfer under way. Dropping it ends it, which may take a moment.
+/// A running transfer. Dropping it ends it, which may take a moment.
 pub(crate) trait RangeDownload: Send {
-    /// Some bytes into `buffer`; 0 when the server has confirmed the end.
+    /// Reads bytes into `buffer` and returns their number, or 0 once the server has confirmed the
+    /// end.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
 
-    /// How long a packet takes to the server and back, where that is known.
+    /// Returns the round-trip time to the server, if known.
     fn round_trip(&self) -> Option<Duration> {
         None
     }

@@ -1,6 +1,6 @@
-//! What is known of an open file's bytes: the blocks that are here, the streams and the parts that
-//! bring more, and which stream a read belongs to: one that comes to its offset, one that stopped
-//! there, or a new one. Pure bookkeeping: no thread, no I/O, and time is an argument.
+//! The state of the bytes of an open file: the blocks that were fetched, the streams and parts that
+//! fetch more, and the stream of each read: one that will reach its offset, one that stopped there,
+//! or a new one. Pure bookkeeping: no thread, no I/O, and time is an argument.
 
 use std::ops::{Range, RangeInclusive};
 use std::time::{Duration, Instant};
@@ -11,42 +11,42 @@ use super::parallel::PartQueue;
 use super::stream::{GAP, Stream};
 use super::whole_file::WholeFile;
 
-/// Pieces are filled and handed out in blocks aligned in the file; a block is as large as the
-/// kernel's requests are, between these bounds (Linux asks for 128 KiB, or up to 1 MiB where the
-/// device's `read_ahead_kb` was raised).
+/// Minimum and maximum size of the blocks, which are aligned in the file. A block has the size of
+/// the kernel's requests (128 KiB on Linux, or up to 1 MiB if the device's `read_ahead_kb` was
+/// raised).
 const BLOCK: RangeInclusive<u64> = 128 << 10..=1 << 20;
 
-/// The blocks of a file, the streams, and who waits for them.
+/// The blocks of a file, its streams, and the reads that wait for them.
 pub(super) struct ReaderState {
     pub(super) blocks: BlockMap,
     pub(super) streams: Vec<Stream>,
-    /// Parts that come beside the streams.
+    /// Parts that are fetched in parallel with the streams.
     pub(super) queues: Vec<PartQueue>,
     pub(super) whole: WholeFile,
-    /// Where the file ends, as far as known: the given size, else the end the server confirmed.
+    /// End of the file if known: its size, or the end that the server confirmed.
     pub(super) end: Option<u64>,
-    /// The next stream's, transfer's or ticket's number.
+    /// Number of the next stream, transfer or ticket.
     next: u64,
-    /// Reads that wait until a stream is free of others.
+    /// Reads that wait for a free stream.
     pub(super) queued: usize,
-    /// Size of the blocks that are filled now.
+    /// Size of new blocks in bytes.
     pub(super) block: u64,
-    /// Whether anything was read yet.
+    /// Whether there was a read.
     begun: bool,
 }
 
-/// A read under way.
+/// A read in progress.
 pub(super) struct ReadRequest {
     pub(super) id: u64,
     pub(super) offset: u64,
     pub(super) length: usize,
     pub(super) since: Instant,
     pub(super) place: WaitingOn,
-    /// It went on where no other one had been.
+    /// Whether it is at an offset that no other read had reached.
     pub(super) is_jump: bool,
 }
 
-/// Where a read waits.
+/// What a read waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum WaitingOn {
     Nowhere,
@@ -54,18 +54,18 @@ pub(super) enum WaitingOn {
     Stream(u64),
 }
 
-/// Which stream a read is for.
+/// The stream for a read.
 pub(super) enum StreamChoice {
-    /// One that is coming to its offset.
+    /// One that will reach its offset.
     Running(u64),
-    /// One that stopped where the read goes on.
+    /// One that stopped at its offset.
     Stopped(u64),
-    /// None; there is room for a new one.
+    /// A new one.
     Free,
 }
 
 impl ReaderState {
-    /// No streams yet, of a file of `size` bytes where that is known.
+    /// Creates the state of a file without streams. `size` is in bytes, if known.
     pub(super) fn new(size: Option<u64>, now: Instant) -> Self {
         Self {
             blocks: BlockMap::default(),
@@ -80,13 +80,13 @@ impl ReaderState {
         }
     }
 
-    /// A number not given before.
+    /// Returns a new number.
     pub(super) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    /// A read of `length` bytes at `offset` begins; blocks grow to its size.
+    /// Records that a read of `length` bytes at `offset` starts. Blocks grow to its size.
     pub(super) fn ticket(&mut self, offset: u64, length: usize) -> ReadRequest {
         let request = (length as u64).min(*BLOCK.end()).next_power_of_two();
         self.block = self.block.max(request);
@@ -100,36 +100,36 @@ impl ReaderState {
         }
     }
 
-    /// Whether anything was read yet.
+    /// Whether there was a read.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
     }
 
-    /// The stream of that number, if it is still there.
+    /// Returns the stream with this number if it still exists.
     pub(super) fn stream(&mut self, id: u64) -> Option<&mut Stream> {
         self.streams.iter_mut().find(|stream| stream.id == id)
     }
 
-    /// The stream that `transfer` still fills.
+    /// Returns the stream that `transfer` still fills.
     pub(super) fn filled_by(&mut self, transfer: u64) -> Option<&mut Stream> {
         let transfer = Some(transfer);
         self.streams.iter_mut().find(|it| it.transfer == transfer)
     }
 
-    /// Where a read of `length` bytes at `offset` ends, the end of the file considered.
+    /// Returns the end of a read of `length` bytes at `offset`, at most the end of the file.
     pub(super) fn clip(&self, offset: u64, length: usize) -> u64 {
         let end = offset.saturating_add(length as u64);
         self.end.map_or(end, |size| end.min(size))
     }
 
-    /// Where the bytes are, if all of them are here. The stream that they lie on may go further.
+    /// Returns the places of the bytes if all of them were fetched. Their stream may continue.
     pub(super) fn find(&mut self, offset: u64, end: u64, now: Instant) -> Option<Vec<BlockBytes>> {
         let found = self.blocks.find(offset..end)?;
         let is_on = |stream: &Stream| {
             let kept = stream.kept();
             kept.start <= offset && end <= kept.end
         };
-        // A stream may run over blocks that are kept for the whole file.
+        // A stream may cross blocks that are kept for the whole file.
         self.whole.used = now;
         if let Some(index) = self.streams.iter().position(is_on) {
             self.want(index, end, now);
@@ -137,7 +137,7 @@ impl ReaderState {
         Some(found)
     }
 
-    /// The stream `id` is wanted up to `end`.
+    /// Requests the bytes up to `end` from the stream `id`.
     pub(super) fn want_stream(&mut self, id: u64, end: u64, now: Instant) {
         if let Some(index) = self.streams.iter().position(|stream| stream.id == id) {
             self.want(index, end, now);
@@ -151,9 +151,9 @@ impl ReaderState {
         }
     }
 
-    /// The next `length` bytes of the stream that `transfer` fills are in `place`, from byte `from`
-    /// on. Says whether a reader can go on now; none when the stream has gone on without this
-    /// transfer.
+    /// Records that the next `length` bytes of the stream that `transfer` fills are in `place`,
+    /// from byte `from` on. Returns whether a reader can continue, or `None` if another transfer
+    /// fills the stream.
     pub(super) fn publish(
         &mut self,
         transfer: u64,
@@ -167,8 +167,8 @@ impl ReaderState {
         self.pass(transfer, length)
     }
 
-    /// The next `length` bytes of the stream that `transfer` fills are here. The answer is that of
-    /// [`Self::publish`].
+    /// Records that the next `length` bytes of the stream that `transfer` fills are in the map.
+    /// Returns the same as [`Self::publish`].
     pub(super) fn pass(&mut self, transfer: u64, length: u64) -> Option<bool> {
         let transfer = Some(transfer);
         let index = self.streams.iter().position(|it| it.transfer == transfer)?;
@@ -177,7 +177,7 @@ impl ReaderState {
         Some(serves)
     }
 
-    /// Lets go of what a stream keeps no longer.
+    /// Discards what a stream no longer keeps.
     fn trim(&mut self, index: usize) {
         let Some(stream) = self.streams.get(index) else {
             return;
@@ -193,7 +193,7 @@ impl ReaderState {
         self.evict(&passed);
     }
 
-    /// Lets go of the blocks in `range` that no stream keeps.
+    /// Discards the blocks in `range` that no stream keeps.
     fn evict(&mut self, range: &Range<u64>) {
         let kept: Vec<_> = self.streams.iter().map(Stream::kept).collect();
         self.blocks.evict(range, |block| {
@@ -202,8 +202,8 @@ impl ReaderState {
         });
     }
 
-    /// Lets go of the streams without a transfer that nobody waits for or has read from for
-    /// `older_than`, and of their bytes; and of a file that was fetched whole.
+    /// Discards the streams without a transfer that no read waits for or has used for `older_than`,
+    /// with their bytes, and a file that was fetched whole.
     pub(super) fn forget_idle(&mut self, older_than: Duration, now: Instant) {
         let is_old = |stream: &mut Stream| {
             let unused = now.saturating_duration_since(stream.used);
@@ -220,8 +220,8 @@ impl ReaderState {
         }
     }
 
-    /// Which stream is to bring the bytes at `offset`; none while others wait for every one of
-    /// them.
+    /// Returns the stream that will fetch the bytes at `offset`, or `None` if other reads wait for
+    /// all streams.
     pub(super) fn place_for(&mut self, offset: u64, most: usize) -> Option<StreamChoice> {
         let streams = &self.streams;
         let near = streams
@@ -247,15 +247,15 @@ impl ReaderState {
         Some(StreamChoice::Free)
     }
 
-    /// Whether bytes between `offset` and the position of `stream` are gone, which it brings no
-    /// more: they were on the disk.
+    /// Whether bytes between `offset` and the position of `stream` are gone, which it will not
+    /// fetch again. They were on the disk.
     pub(super) fn has_hole(&self, stream: &Stream, offset: u64) -> bool {
         !self.blocks.has(offset..stream.position())
     }
 
-    /// A new stream for a read at `offset`.
+    /// Creates a stream for a read at `offset`.
     pub(super) fn open(&mut self, offset: u64, read_ahead: u64, now: Instant) -> u64 {
-        // Of the kernel's first requests any may come first: those near the start belong to it.
+        // The kernel's first requests may arrive in any order: those near the start belong to it.
         let at_start = !self.begun && offset <= GAP;
         self.begun = true;
         let position = if at_start { 0 } else { offset };
@@ -277,14 +277,14 @@ mod tests {
 
     const M: u64 = 1 << 20;
 
-    /// What happens to a file.
+    /// An event of a file.
     #[derive(Debug, Clone)]
     enum Event {
         /// A program reads this many bytes here.
         Read(u64, u64),
-        /// Bytes come to the stream of this number.
+        /// Bytes arrive for the stream with this number.
         Come(usize, u64),
-        /// The transfer of the stream of this number ends.
+        /// The transfer of the stream with this number ends.
         End(usize),
         ForgetIdle,
     }

@@ -1,5 +1,5 @@
-//! What the fetch threads do next, and what becomes of what they brought: the part of the reader's
-//! state that they ask. Pure bookkeeping: no thread, no I/O.
+//! The next steps of the fetch threads, and the bytes that they have fetched: the part of the
+//! reader's state that they use. Pure bookkeeping: no thread, no I/O.
 
 use std::sync::{Arc, Condvar};
 
@@ -9,26 +9,26 @@ use super::state::ReaderState;
 use super::stream::Stream;
 use crate::vfs::local::quota::QuotaFile;
 
-/// What the thread behind a stream does next.
+/// The next step of a stream's thread.
 #[derive(Debug)]
 pub(super) enum StreamStep {
     /// Receive this many bytes.
     Fetch(usize),
-    /// Go on behind these, which came in a part.
+    /// Continue after these bytes, which were fetched in a part.
     Follow(PartBytes),
-    /// Go on at this offset: the bytes before it are here and kept for the file.
+    /// Continue at this offset. The bytes before it are in the map and kept for the file.
     Pass(u64),
     /// Wait for the next bytes of a part.
     AwaitPart,
-    /// Wait until the stream may go further.
+    /// Wait until the stream may continue.
     Park,
-    /// The parts are of no more use.
+    /// End the parts, which are not needed any more.
     PartsFailed,
 }
 
 impl ReaderState {
-    /// What the thread that fills a stream by `transfer` does next, in a file of `size` bytes, and
-    /// what wakes it; none when the stream has gone on without it.
+    /// Returns the next step of the thread that fills a stream with `transfer`, in a file of `size`
+    /// bytes, and what wakes it, or `None` if another transfer fills the stream.
     pub(super) fn next_step(
         &mut self,
         transfer: u64,
@@ -48,8 +48,7 @@ impl ReaderState {
         }
         let boundary = (start / block + 1).saturating_mul(block);
         let end = size.map_or(boundary, |size| size.min(boundary));
-        // A size that was corrected may lie before the stream: one byte is asked for, which shows
-        // the end.
+        // A corrected size may be before the stream. One byte is requested, which shows the end.
         let missing = end.saturating_sub(start).max(1);
         let place = self.queue_for(transfer).map(|queue| queue.place(start));
         let step = match place {
@@ -72,7 +71,7 @@ impl ReaderState {
         Some((step, room))
     }
 
-    /// The queue `id`, while its parts are of use.
+    /// Returns the queue `id` while its parts are needed.
     pub(super) fn queue(&mut self, id: u64) -> Option<&mut PartQueue> {
         let index = self.queues.iter().position(|queue| queue.id == id)?;
         let queue = self.queues.get(index)?;
@@ -82,7 +81,7 @@ impl ReaderState {
         self.queues.get_mut(index)
     }
 
-    /// The stream that the parts of the queue `id` are for.
+    /// Returns the stream for which the queue `id` has parts.
     pub(super) fn stream_of_queue(&mut self, id: u64) -> Option<&mut Stream> {
         match self.queue(id)?.parts_for {
             PartsFor::Stream(transfer) => self.filled_by(transfer),
@@ -96,8 +95,8 @@ impl ReaderState {
             .is_some_and(|queue| queue.has_room())
     }
 
-    /// Bytes that came in parts for the stream that `transfer` fills. None if the stream has gone
-    /// on without it: its parts may be counted no more.
+    /// Returns the number of bytes that were fetched in parts for the stream that `transfer` fills,
+    /// or `None` if another transfer fills the stream.
     pub(super) fn brought_for(&mut self, transfer: u64) -> Option<u64> {
         self.filled_by(transfer)?;
         Some(self.queue_for(transfer).map_or(0, |queue| queue.brought()))
@@ -110,8 +109,8 @@ impl ReaderState {
         }
     }
 
-    /// The transfer of the part `number` of the queue `id` has ended. The server has confirmed what
-    /// came of a whole file.
+    /// Records that the transfer of the part `number` of the queue `id` has ended. For a whole
+    /// file, the server has confirmed the bytes.
     pub(super) fn end_part(&mut self, id: u64, number: u64, outcome: PartOutcome) {
         let Some(queue) = self.queue(id) else {
             return;
@@ -126,14 +125,14 @@ impl ReaderState {
         }
     }
 
-    /// The parts of the queue `id` are of no more use.
+    /// Records that the parts of the queue `id` are not needed any more.
     pub(super) fn discard_queue(&mut self, id: u64) {
         if let Some(queue) = self.queue(id) {
             queue.discard();
         }
     }
 
-    /// Takes the queues whose parts are of no more use.
+    /// Takes the queues whose parts are not needed any more.
     pub(super) fn take_unused_queues(&mut self) -> Vec<PartQueue> {
         let (used, unused) = std::mem::take(&mut self.queues)
             .into_iter()
@@ -142,7 +141,7 @@ impl ReaderState {
         unused
     }
 
-    /// Takes the local files whose blocks are gone, to be closed without the lock.
+    /// Takes the local files whose blocks are gone, so that they are closed without the lock.
     pub(super) fn take_released(&mut self) -> Vec<Arc<QuotaFile>> {
         self.blocks.take_released()
     }
@@ -177,7 +176,7 @@ mod tests {
     const M: u64 = 1 << 20;
     const SIZE: u64 = 64 * M;
 
-    /// A file with one stream from `position` on, and its transfer.
+    /// Creates a file with one stream from `position` on, and its transfer.
     fn streaming(position: u64) -> (ReaderState, u64) {
         let now = Instant::now();
         let mut state = ReaderState::new(Some(SIZE), now);
@@ -196,7 +195,7 @@ mod tests {
         state.next_step(transfer, Some(SIZE)).unwrap().0
     }
 
-    /// `length` bytes come by the stream's own transfer.
+    /// Records that the stream's own transfer has received `length` bytes.
     fn publish(state: &mut ReaderState, transfer: u64, length: u64) {
         let place = BlockPlace::Memory(Arc::new(Buffer::from(Vec::new())));
         state.publish(transfer, length, &place, 0).unwrap();

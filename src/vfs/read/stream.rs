@@ -1,6 +1,6 @@
-//! One run through a file: how far its bytes have come, how far they are wanted and kept, and who
-//! waits for which. The bytes themselves are in the file's [block map](super::block_map). Pure
-//! bookkeeping: no thread, no lock, no network.
+//! A sequential run through a file: how far its bytes were received, how far they are wanted and
+//! kept, and which reads wait for which bytes. The bytes themselves are in the file's [block
+//! map](super::block_map). Pure bookkeeping: no thread, no lock, no network.
 
 use std::ops::Range;
 use std::sync::{Arc, Condvar};
@@ -10,10 +10,12 @@ use super::window::ReadWindow;
 use crate::cancel::Cancel;
 use crate::remote::Error;
 
-/// Kept behind the furthest byte asked for: the kernel's read-ahead comes slightly out of order.
+/// Number of bytes kept behind the furthest requested one: the kernel's read-ahead arrives slightly
+/// out of order.
 pub(super) const TAIL: u64 = 2 << 20;
 
-/// A gap this short is cheaper read through than jumped over by a new transfer.
+/// Maximum length in bytes of a gap that is cheaper to read through than to skip with a new
+/// transfer.
 pub(super) const GAP: u64 = 512 << 10;
 
 /// A read that waits for bytes of this stream.
@@ -21,38 +23,38 @@ struct Waiter {
     ticket: u64,
     offset: u64,
     end: u64,
-    /// Why the bytes will not come.
+    /// Why the bytes will not arrive.
     error: Option<Error>,
 }
 
-/// What is to become of the bytes received and not yet published.
+/// What to do with the bytes received and not yet published.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum StreamProgress {
-    /// More of them first.
+    /// Receive more first.
     GoOn,
-    /// A reader waits for just these.
+    /// Publish them now: a reader waits for exactly these.
     Publish,
 }
 
-/// One run through a file.
+/// A sequential run through a file.
 pub(super) struct Stream {
-    /// Its name among the reader's streams.
+    /// The identifier among the reader's streams.
     pub(super) id: u64,
-    /// The transfer that fills it; none when that ended, failed or was given up.
+    /// The transfer that fills it; `None` if it ended, failed or was given up.
     pub(super) transfer: Option<u64>,
-    /// Ends the wait of the transfer for a connection.
+    /// Cancels the transfer's wait for a connection.
     cancel: Cancel,
     /// Wakes the transfer's thread when it waits for room.
     pub(super) room: Arc<Condvar>,
-    /// When it was last read from.
+    /// Time of the last read.
     pub(super) used: Instant,
-    /// When the transfer last moved.
+    /// Time of the transfer's last progress.
     pub(super) moved: Instant,
-    /// First byte that is kept.
+    /// Offset of the first byte that is kept.
     floor: u64,
     /// End of the published bytes.
     position: u64,
-    /// `position` and what is in the buffer being filled.
+    /// `position` plus the bytes in the buffer being filled.
     received: u64,
     window: ReadWindow,
     /// Whether the transfer's thread waits for room.
@@ -61,7 +63,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A stream that begins at `position`, read ahead by at most `largest_window` bytes.
+    /// Creates a stream that starts at `position` and reads ahead by at most `largest_window`
+    /// bytes.
     pub(super) fn new(id: u64, position: u64, largest_window: u64, now: Instant) -> Self {
         Self {
             id,
@@ -79,18 +82,18 @@ impl Stream {
         }
     }
 
-    /// End of the published bytes.
+    /// Returns the end of the published bytes.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// The bytes that have come and are kept.
+    /// Returns the range of the bytes that were published and are kept.
     pub(super) fn kept(&self) -> Range<u64> {
         self.floor..self.position
     }
 
-    /// The floor that the stream needs now: the tail behind the reader is kept, and what a read
-    /// waits for.
+    /// Returns the floor that the stream needs now. It keeps the tail behind the reader, and the
+    /// bytes that a read waits for.
     pub(super) fn next_floor(&self) -> u64 {
         let behind = self.window.furthest().saturating_sub(TAIL);
         let awaited = self.waiters.iter().map(|it| it.offset).min();
@@ -98,31 +101,32 @@ impl Stream {
         floor.clamp(self.floor, self.position)
     }
 
-    /// The bytes before `floor` are no longer kept.
+    /// Sets the floor: the bytes before `floor` are no longer kept.
     pub(super) fn set_floor(&mut self, floor: u64) {
         self.floor = floor;
     }
 
-    /// Reads that wait.
+    /// Returns the number of waiting reads.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.waiters.len()
     }
 
-    /// How far a read at `offset` is from what has come; none when this stream will not bring it.
+    /// Returns how many bytes a read at `offset` is ahead of those received, or `None` if this
+    /// stream will not fetch it.
     pub(super) fn distance(&self, offset: u64) -> Option<u64> {
         let reach = (self.received + GAP).max(self.window.end());
         (self.transfer.is_some() && (self.floor..=reach).contains(&offset))
             .then(|| offset.saturating_sub(self.received))
     }
 
-    /// Whether a new transfer at `position` would bring `offset` without a gap.
+    /// Whether a new transfer at `position` would reach `offset` without a gap.
     pub(super) fn can_go_on(&self, offset: u64) -> bool {
         self.transfer.is_none() && (self.floor..=self.position).contains(&offset)
     }
 
-    /// A read of `offset..end` was answered or is going to be: the stream may go further. Wakes the
-    /// transfer.
+    /// Records that a read up to `end` was or will be answered, so that the stream may continue.
+    /// Wakes a parked transfer if it has room.
     pub(super) fn wanted(&mut self, end: u64, now: Instant) {
         self.used = now;
         self.window.advance(end);
@@ -132,8 +136,8 @@ impl Stream {
         }
     }
 
-    /// Whether the transfer is to go on. Once parked it goes on when half a window is free or a
-    /// reader waits: not for every read.
+    /// Whether the transfer should continue. A parked transfer does so only when half a window is
+    /// free or a reader waits, and not for every read.
     pub(super) fn has_room(&self) -> bool {
         let is_open = if self.parked {
             self.window.is_half_open(self.position)
@@ -143,13 +147,13 @@ impl Stream {
         is_open || self.waiters.iter().any(|it| it.end > self.position)
     }
 
-    /// The transfer's thread waits for room from now on.
+    /// Records that the transfer's thread waits for room from now on.
     pub(super) fn park(&mut self) {
         self.parked = true;
     }
 
-    /// A transfer `transfer` begins at the stream's position. The returned token is cancelled when
-    /// the stream has no use for it any more.
+    /// Records that `transfer` starts at the stream's position. Returns a token that is cancelled
+    /// when the stream no longer needs the transfer.
     pub(super) fn begin(&mut self, transfer: u64, now: Instant) -> Cancel {
         self.transfer = Some(transfer);
         self.cancel = Cancel::new();
@@ -159,7 +163,7 @@ impl Stream {
         self.cancel.clone()
     }
 
-    /// No transfer from now on; its thread ends by itself. What has come is kept.
+    /// Detaches the transfer, whose thread ends by itself. Published bytes are kept.
     pub(super) fn end(&mut self) {
         self.transfer = None;
         self.cancel.cancel();
@@ -167,7 +171,8 @@ impl Stream {
         self.room.notify_all();
     }
 
-    /// The transfer ended with `error`, which every read that waits now is given once.
+    /// Records that the transfer failed with `error`. Every read that waits now gets the error
+    /// once.
     pub(super) fn fail(&mut self, error: &Error) {
         self.end();
         for waiter in &mut self.waiters {
@@ -175,7 +180,8 @@ impl Stream {
         }
     }
 
-    /// `count` bytes beyond the position are in the buffer being filled.
+    /// Records that the buffer being filled holds `count` bytes beyond the position. Returns what
+    /// to do with them.
     pub(super) fn receive(&mut self, count: u64, now: Instant) -> StreamProgress {
         self.moved = now;
         self.received = self.position + count;
@@ -186,7 +192,8 @@ impl Stream {
         }
     }
 
-    /// The next `length` bytes are in the block map. Says whether a reader can go on now.
+    /// Records that the next `length` bytes are in the block map. Returns whether a reader can
+    /// continue now.
     pub(super) fn publish(&mut self, length: u64) -> bool {
         let end = self.position + length;
         let serves = self.serves_a_waiter(end);
@@ -195,7 +202,7 @@ impl Stream {
         serves
     }
 
-    /// A read waits for `offset..end`.
+    /// Records that a read waits for `offset..end`.
     pub(super) fn wait_for(&mut self, ticket: u64, offset: u64, end: u64) {
         self.waiters.push(Waiter {
             ticket,
@@ -205,13 +212,13 @@ impl Stream {
         });
     }
 
-    /// Why the read will not be answered, if so.
+    /// Returns the error of the read if it will not be answered.
     pub(super) fn error_of(&self, ticket: u64) -> Option<Error> {
         let waiter = self.waiters.iter().find(|it| it.ticket == ticket)?;
         waiter.error.clone()
     }
 
-    /// The read waits no more.
+    /// Removes a read that no longer waits.
     pub(super) fn leave(&mut self, ticket: u64) {
         self.waiters.retain(|it| it.ticket != ticket);
     }

@@ -1,44 +1,43 @@
-//! When all of a file is fetched in the background: once its readers, who jump about in it, have
-//! waited longer than that costs. Nothing but arithmetic: no clock, no thread.
+//! When a whole file is fetched in the background: when readers at random offsets have waited
+//! longer than that costs. Pure arithmetic: no clock, no thread.
 //!
-//! Each jump on a far server costs a round trip or two. Fetching the whole file costs its transfer,
-//! once. Which is cheaper shows only afterwards, so fetching may take a multiple of the time that
-//! the readers have waited, and no more: that bounds the loss by a multiple of what the jumps cost
-//! anyway.
+//! Each jump on a distant server costs a round trip or two. Fetching the whole file costs its
+//! transfer, once. Which of the two is cheaper is known only afterwards. Fetching may therefore
+//! take a multiple of the time that the readers have waited, which bounds the loss.
 
 use std::time::{Duration, Instant};
 
 use super::parallel::SHORTEST_ROUND_TRIP;
 
-/// A larger file is not fetched whole.
+/// Maximum size of a file that is fetched whole, in bytes.
 pub(super) const MOST: u64 = 256 << 20;
-/// Jumps before which nothing is known of a reader.
+/// Number of jumps before the costs are considered.
 const JUMPS: u32 = 8;
-/// Fetching may take this many times as long as readers have waited.
+/// Maximum ratio of the time for fetching to the time that readers have waited.
 const TIMES_WAITED: u32 = 2;
 
-/// What the jumps in a file have cost, and what is done about it.
+/// The cost of the jumps in a file, and the fetching of the whole file.
 #[derive(Debug)]
 pub(super) struct WholeFile {
     cost: JumpCost,
-    /// The queue of the parts that are fetched; none before that is begun.
+    /// The queue of the parts being fetched; `None` before fetching starts.
     pub(super) queue: Option<u64>,
-    /// When bytes were last looked for that no stream has.
+    /// Time of the last read of bytes that no stream has.
     pub(super) used: Instant,
 }
 
-/// What follows from a jump.
+/// The decision after a jump.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum JumpAdvice {
-    /// Nothing.
+    /// Do nothing.
     GoOn,
-    /// All of the file is worth fetching, in this time.
+    /// Fetch the whole file within this time.
     Fetch(Duration),
-    /// Fetching may go on for this much longer.
+    /// Extend the time for fetching by this much.
     GiveTime(Duration),
 }
 
-/// What jumping has cost so far.
+/// The cost of jumps so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct JumpCost {
     jumps: u32,
@@ -46,7 +45,7 @@ struct JumpCost {
 }
 
 impl WholeFile {
-    /// Nothing is known yet.
+    /// Creates a state without any jump.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             cost: JumpCost::default(),
@@ -55,7 +54,7 @@ impl WholeFile {
         }
     }
 
-    /// A reader jumped, and waited for `waited`.
+    /// Records that a reader jumped and waited for `waited`.
     pub(super) fn jumped(&mut self, waited: Duration) -> JumpAdvice {
         if self.queue.is_some() {
             return JumpAdvice::GiveTime(waited * TIMES_WAITED);
@@ -64,7 +63,7 @@ impl WholeFile {
         if !self.cost.is_dear() {
             return JumpAdvice::GoOn;
         }
-        // Where it cannot be done it is not tried again with each jump.
+        // If that fails, not every jump tries it again.
         let cost = std::mem::take(&mut self.cost);
         JumpAdvice::Fetch(cost.waited * TIMES_WAITED)
     }
@@ -76,7 +75,7 @@ impl JumpCost {
         self.waited = self.waited.saturating_add(waited);
     }
 
-    /// Whether jumps are many, and dear.
+    /// Whether there are many jumps and they are expensive.
     fn is_dear(&self) -> bool {
         self.jumps >= JUMPS && self.waited >= SHORTEST_ROUND_TRIP * self.jumps
     }

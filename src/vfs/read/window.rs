@@ -1,10 +1,10 @@
-//! How far a stream goes beyond what its reader has asked for: little at first, and more as the
-//! reader proves that it reads on. Nothing but arithmetic: no clock, no thread.
+//! The read-ahead of a stream: small at first, and larger as its reader reads sequentially. Pure
+//! arithmetic: no clock, no thread.
 
-/// The size before a reader has shown that it reads on: what TCP's own buffers would hold as well.
+/// Initial size in bytes: what the TCP buffers would hold anyway.
 pub(super) const FIRST_WINDOW: u64 = 256 << 10;
 
-/// The bytes beyond the furthest one that was asked for.
+/// The bytes after the furthest requested one.
 #[derive(Debug)]
 pub(super) struct ReadWindow {
     /// End of the furthest read so far.
@@ -16,7 +16,8 @@ pub(super) struct ReadWindow {
 }
 
 impl ReadWindow {
-    /// For a reader that begins at `position`; it grows to at most `largest` bytes.
+    /// Creates the window of a reader that starts at `position`. It grows to at most `largest`
+    /// bytes.
     pub(super) fn new(position: u64, largest: u64) -> Self {
         Self {
             furthest: position,
@@ -26,7 +27,7 @@ impl ReadWindow {
         }
     }
 
-    /// A program asked for bytes up to `end`. The window doubles when all of it was asked for.
+    /// Records a request for bytes up to `end`. The window doubles when all of it was requested.
     pub(super) fn advance(&mut self, end: u64) {
         if end <= self.furthest {
             return;
@@ -43,12 +44,12 @@ impl ReadWindow {
         self.furthest
     }
 
-    /// How far the stream may go now.
+    /// Returns the offset up to which the stream may read.
     pub(super) fn end(&self) -> u64 {
         self.furthest + self.size
     }
 
-    /// Whether a stream at `position` may go further.
+    /// Whether a stream at `position` may continue.
     pub(super) fn is_open(&self, position: u64) -> bool {
         position < self.end()
     }

@@ -1,9 +1,9 @@
-//! The threads that bring an open file's bytes: one for each [stream], and a few that fetch
+//! The threads that fetch the bytes of an open file: one for each [stream], and a few that fetch
 //! [parts] of a file in the background.
 //!
-//! A thread holds the reader's lock only to see what is missing and to publish what came, never
-//! while it waits for the network or the disk. It ends by itself when the reader's state no longer
-//! knows what it works for.
+//! A thread holds the reader's lock only to check what is missing and to publish what arrived,
+//! never while it waits for the network or the disk. It ends by itself when the reader's state no
+//! longer contains the stream or queue that it works for.
 
 mod parts;
 mod stream;
@@ -18,28 +18,28 @@ use crate::cancel::Cancel;
 use crate::guarded::{self, OnDrop};
 use crate::remote::{Error, ErrorKind};
 
-/// How often a thread that waits for room looks whether it was forgotten; the wake-up normally
-/// comes.
+/// How often a thread that waits for room checks whether it is still needed. Normally it is woken
+/// earlier.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// What a thread fetches.
+/// The work of a fetch thread.
 #[derive(Debug, Clone)]
 pub(super) enum FetchTask {
-    /// The stream that this transfer fills, from `position` on.
+    /// The bytes from `position` on, for the stream that this transfer fills.
     Stream {
         transfer: u64,
         position: u64,
         trust: Revalidate,
         cancel: Cancel,
     },
-    /// Parts of this queue.
+    /// Parts of the queue with this identifier.
     Parts(u64),
 }
 
 /// Starts the thread for `task`.
 ///
 /// # Errors
-/// The system has no thread left.
+/// The error of the system if it cannot create a thread.
 pub(super) fn spawn(shared: &Arc<ReaderShared>, task: &FetchTask) -> io::Result<()> {
     let (shared, task) = (Arc::clone(shared), task.clone());
     let name = match task {
@@ -50,7 +50,7 @@ pub(super) fn spawn(shared: &Arc<ReaderShared>, task: &FetchTask) -> io::Result<
 }
 
 impl ReaderShared {
-    /// Starts `threads` that fetch the parts of the queue `queue`.
+    /// Starts `threads` threads that fetch the parts of the queue `queue`.
     pub(super) fn fetch_parts(self: &Arc<Self>, queue: u64, threads: usize) {
         for _ in 0..threads {
             if let Err(error) = spawn(self, &FetchTask::Parts(queue)) {
@@ -60,7 +60,7 @@ impl ReaderShared {
         }
     }
 
-    /// Fetches all of the file in the background, where that can be done.
+    /// Starts to fetch the whole file in the background within `time`, if that is possible.
     pub(super) fn fetch_whole(self: &Arc<Self>, time: Duration) {
         let Some(size) = self
             .expected
@@ -69,7 +69,7 @@ impl ReaderShared {
         else {
             return;
         };
-        // The readers' own transfers need connections, too.
+        // The readers' own transfers also need connections.
         let most = self.source.most_beside() / 2;
         if most == 0 || self.parallel.known() == Some(Verdict::DoesNotPay) {
             return;
@@ -92,7 +92,7 @@ impl ReaderShared {
         self.fetch_parts(queue, most);
     }
 
-    /// Lets the fetching of the whole file go on for `time` more.
+    /// Extends the time for fetching the whole file by `time`.
     pub(super) fn give_time(&self, time: Duration) {
         let mut state = self.lock();
         if let Some(id) = state.whole.queue
@@ -103,7 +103,7 @@ impl ReaderShared {
         self.parts.notify_all();
     }
 
-    /// The transfer failed: its stream's readers get the error.
+    /// Records that the transfer failed. The readers of its stream get the error.
     fn fail_stream(&self, transfer: u64, error: &Error) {
         let mut state = self.lock();
         let Some(stream) = state.filled_by(transfer) else {
@@ -117,7 +117,7 @@ impl ReaderShared {
         self.arrived.notify_all();
     }
 
-    /// Something came or ended in the queue `queue`: wakes those who wait for that.
+    /// Wakes the threads that wait for bytes or the end of a part of the queue `queue`.
     fn parts_moved(&self, state: &mut ReaderState, queue: u64) {
         if let Some(stream) = state.stream_of_queue(queue) {
             stream.room.notify_all();
@@ -125,7 +125,8 @@ impl ReaderShared {
         self.parts.notify_all();
     }
 
-    /// Gives back a claimed part that cannot be fetched. Its stream may wait for it already.
+    /// Gives a claimed part that cannot be fetched back to the queue. Its stream may already wait
+    /// for it.
     pub(super) fn unclaim(&self, queue: u64, number: u64) {
         let mut state = self.lock();
         if let Some(parts) = state.queue(queue) {
@@ -134,8 +135,8 @@ impl ReaderShared {
         self.parts_moved(&mut state, queue);
     }
 
-    /// Lets go of what no thread works for any more, and of local files whose blocks are gone;
-    /// without the lock, because closing a file can take a moment.
+    /// Discards queues that are no longer used, and local files whose blocks are gone. Closes the
+    /// files without the lock, because that can take a moment.
     pub(super) fn sweep(&self) {
         let mut state = self.lock();
         let swept = (state.take_unused_queues(), state.take_released());

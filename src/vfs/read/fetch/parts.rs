@@ -1,5 +1,5 @@
-//! A thread that fetches parts of a file over spare connections: a transfer for each part, ended
-//! where the part ends.
+//! A thread that fetches parts of a file over spare connections, with one transfer for each part,
+//! which ends where the part ends.
 
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, PoisonError};
@@ -14,13 +14,13 @@ use crate::vfs::read::parallel::{ClaimedPart, PartOutcome, PartQueue, PartsFor};
 use crate::vfs::read::source::RangeDownload;
 use crate::vfs::read::{ReaderShared, ReaderState};
 
-/// How long a connection is waited for before it is looked whether the part is still wanted.
+/// Maximum wait for a connection before the thread checks whether the part is still wanted.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes received at a time.
+/// Size in bytes of the receive buffer.
 const BUFFER: usize = 256 << 10;
 
-/// Fetches parts of the queue `queue` as long as there are any. One that fails is the last: the
-/// readers go on by themselves.
+/// Fetches parts of the queue `queue` until there are none left. Stops after a part that fails: the
+/// readers continue by themselves.
 pub(super) fn fetch(shared: &ReaderShared, queue: u64) {
     let fetch = PartsFetch {
         shared,
@@ -37,12 +37,12 @@ pub(super) fn fetch(shared: &ReaderShared, queue: u64) {
 struct PartsFetch<'a> {
     shared: &'a ReaderShared,
     queue: u64,
-    /// The version of the file that its readers expect.
+    /// The version that the readers of the file expect.
     version: Version,
 }
 
 impl PartsFetch<'_> {
-    /// Waits until a part can be claimed; false when none ever can.
+    /// Waits until a part can be claimed. Returns `false` if none ever can.
     fn wait_for_room(&self) -> bool {
         let mut state = self.shared.lock();
         loop {
@@ -57,7 +57,7 @@ impl PartsFetch<'_> {
         }
     }
 
-    /// Fetches a part, where there is a connection for it. Whether this thread may fetch more.
+    /// Fetches a part if there is a connection for it. Returns whether this thread may fetch more.
     fn fetch_next(&self) -> bool {
         let source = &self.shared.source;
         let mut claimed = None;
@@ -81,7 +81,7 @@ impl PartsFetch<'_> {
         self.end_part(part.number, outcome) && outcome != PartOutcome::Failed
     }
 
-    /// The next part, and the local file that it goes to.
+    /// Claims the next part. Returns it and the local file that receives it.
     fn claim(&self) -> Option<(ClaimedPart, Arc<QuotaFile>)> {
         let part = self.with_queue(PartQueue::claim)??;
         let scratch = self
@@ -109,7 +109,8 @@ impl PartsFetch<'_> {
         let mut filled = 0;
         loop {
             let missing = length - filled;
-            // The file's last byte is followed by the server's word that it was the last.
+            // After the last byte of the file, the server still has to confirm that it was the
+            // last.
             if missing == 0 && !is_last {
                 return Ok(PartOutcome::Whole);
             }
@@ -117,7 +118,7 @@ impl PartsFetch<'_> {
             let count = incoming.read(buffer.get_mut(..most).unwrap_or_default())?;
             match (count, missing) {
                 (0, 0) => return Ok(PartOutcome::Whole),
-                // The file ends before it should, or goes on after it: it is another one.
+                // The file is shorter or longer than expected: it is another one.
                 (0, _) | (_, 0) => return Ok(PartOutcome::Failed),
                 _ => {}
             }
@@ -133,8 +134,9 @@ impl PartsFetch<'_> {
         }
     }
 
-    /// The next `count` bytes of the part `number` are in its file. Whether its transfer goes on:
-    /// it is still wanted, there is time for it, and its connection is not needed more elsewhere.
+    /// Records that the next `count` bytes of the part `number` are in its file. Returns whether
+    /// its transfer should continue: the part is still wanted, there is time for it, and no
+    /// operation needs its connection more.
     fn goes_on(&self, number: u64, count: u64) -> bool {
         let is_next = {
             let mut state = self.shared.lock();
@@ -155,7 +157,7 @@ impl PartsFetch<'_> {
         is_next || !self.shared.source.is_needed_elsewhere()
     }
 
-    /// Whether there is time left for fetching, or is given within a moment.
+    /// Whether there is time left for fetching, or more is granted within a moment.
     fn has_time(&self) -> bool {
         let began = Instant::now();
         let mut state = self.shared.lock();
@@ -175,11 +177,13 @@ impl PartsFetch<'_> {
         }
     }
 
-    /// The transfer of the part `number` has ended. Whether the queue is still of use.
+    /// Records that the transfer of the part `number` has ended. Returns whether the queue is still
+    /// of use.
     fn end_part(&self, number: u64, outcome: PartOutcome) -> bool {
         let parts_for = self.with_queue(|queue| queue.parts_for);
-        // However it ended, what came may be of two files. A stream asks the server at its end;
-        // readers in any order never get there, and see nothing before the answer.
+        // Regardless of the outcome, the bytes may belong to two versions. A stream asks the server
+        // at its end. Readers at random offsets never reach one, and see no bytes before the
+        // answer.
         let confirmed = match parts_for {
             None => return false,
             Some(PartsFor::Stream(_)) => Ok(()),
@@ -199,7 +203,7 @@ impl PartsFetch<'_> {
         confirmed.is_ok()
     }
 
-    /// Waits a moment, or until no part can be claimed any more.
+    /// Waits a moment, or until no more parts can be claimed.
     fn pause(&self) {
         let goes_on = |state: &mut ReaderState| {
             state
@@ -210,7 +214,7 @@ impl PartsFetch<'_> {
         drop(parts.wait_timeout_while(self.shared.lock(), PATIENCE, goes_on));
     }
 
-    /// Changes the queue, where the readers still have a use for it.
+    /// Calls `change` with the queue. Returns `None` if the readers no longer use it.
     fn with_queue<T>(&self, change: impl FnOnce(&mut PartQueue) -> T) -> Option<T> {
         self.shared.lock().queue(self.queue).map(change)
     }

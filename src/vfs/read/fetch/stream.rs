@@ -1,5 +1,5 @@
-//! The thread behind a stream: brings its bytes as far as the stream's window goes, by one transfer
-//! or from the parts that come beside it.
+//! The thread of a stream. It fetches the bytes up to the end of the stream's window, with one
+//! transfer or from parts that are fetched in parallel.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::vfs::read::steps::StreamStep;
 use crate::vfs::read::stream::StreamProgress;
 use crate::vfs::read::{DownloadStep, ReaderShared, ResumableDownload, Revalidate};
 
-/// Fills the stream that knows `transfer`, from `position` on.
+/// Fills the stream of the transfer `transfer`, from `position` on.
 pub(super) fn fill(
     shared: &Arc<ReaderShared>,
     transfer: u64,
@@ -38,18 +38,18 @@ struct StreamFetch<'a> {
     shared: &'a Arc<ReaderShared>,
     transfer: u64,
     resuming: ResumableDownload,
-    /// Watches whether others beside this one pay; none where one transfer is enough.
+    /// Measures whether parallel transfers pay off; `None` if one transfer is enough.
     watch: Option<ParallelWatch>,
 }
 
-/// How a block ended.
+/// The outcome of filling a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Filled {
-    /// It is published, and there may be more.
+    /// The block is published, and there may be more.
     More,
     /// The server confirmed the end of the file.
     End,
-    /// The stream has no use for the transfer any more.
+    /// The stream no longer needs the transfer.
     Unwanted,
 }
 
@@ -71,8 +71,7 @@ impl StreamFetch<'_> {
         }
     }
 
-    /// Publishes all of the file, where it was fetched ahead of a program that reads it from its
-    /// start.
+    /// Publishes the whole file if it was prefetched for a program that reads it from its start.
     fn take_prefetched(&mut self) -> Result<Filled, Error> {
         if self.resuming.position() > 0 {
             return Ok(Filled::More);
@@ -91,8 +90,8 @@ impl StreamFetch<'_> {
         Ok(Filled::End)
     }
 
-    /// Waits until the stream may go further, and brings its next bytes; none when it has gone on
-    /// without this transfer.
+    /// Waits until the stream may continue, and fetches its next bytes. Returns `None` if the
+    /// stream has continued without this transfer.
     fn advance(&mut self) -> Option<Result<Filled, Error>> {
         let size = self.shared.expected.size();
         let mut state = self.shared.lock();
@@ -132,7 +131,7 @@ impl StreamFetch<'_> {
         }
     }
 
-    /// Receives `size` bytes, or fewer when a reader waits for just these, and publishes them.
+    /// Receives and publishes `size` bytes, or fewer if a reader waits for exactly these.
     fn fetch(&mut self, size: usize) -> Result<Filled, Error> {
         let mut buffer = self.shared.free.take(size);
         let mut filled = 0;
@@ -174,7 +173,7 @@ impl StreamFetch<'_> {
         outcome
     }
 
-    /// Goes on behind `bytes`, which came in a part.
+    /// Publishes `bytes`, which arrived in a part, and continues after them.
     fn follow(&mut self, bytes: &PartBytes) -> Result<Filled, Error> {
         self.skip_to(bytes.range.end)?;
         let length = bytes.range.end - bytes.range.start;
@@ -186,7 +185,7 @@ impl StreamFetch<'_> {
         Ok(Filled::More)
     }
 
-    /// Goes on at `end`: the bytes before it are here.
+    /// Continues at `end`: the bytes before it are already available.
     fn pass(&mut self, end: u64) -> Result<Filled, Error> {
         let length = end - self.resuming.position();
         self.skip_to(end)?;
@@ -198,34 +197,35 @@ impl StreamFetch<'_> {
         }
     }
 
-    /// Goes on at `position`. The transfer under way is not needed here: ending it takes the server
-    /// a round trip or more, for which no reader waits.
+    /// Continues at `position`. The current transfer is not needed for that. Ending it takes the
+    /// server one round trip or more, which no reader should wait for.
     fn skip_to(&mut self, position: u64) -> Result<(), Error> {
         if let Some(own) = self.resuming.take_transfer() {
-            // At the end of the file the server may be asked a question, over this connection if no
-            // other is free: the transfer ends first.
+            // At the end of the file the server may have to be queried, over this connection if no
+            // other one is free. The transfer therefore ends first.
             if self.shared.expected.size() == Some(position) {
                 drop(own);
             } else {
-                // Without a thread it ends here.
+                // If no thread can be started, the transfer ends here.
                 drop(guarded::spawn("ftpfs-end", move || drop(own)));
             }
         }
         self.resuming.skip_to(position)
     }
 
-    /// What the stream says to `filled` unpublished bytes; none when it has gone on without this
-    /// transfer.
+    /// Records that `filled` unpublished bytes were received. Returns what the stream does with
+    /// them, or `None` if it has continued without this transfer.
     fn received(&self, filled: usize) -> Option<StreamProgress> {
         let mut state = self.shared.lock();
         let stream = state.filled_by(self.transfer)?;
         Some(stream.receive(filled as u64, Instant::now()))
     }
 
-    /// Hands the first `filled` bytes of `buffer` to the readers.
+    /// Publishes the first `filled` bytes of `buffer` to the readers. Returns whether the stream
+    /// still has this transfer.
     fn publish_buffer(&self, buffer: Vec<u8>, filled: usize) -> bool {
         let free = &self.shared.free;
-        // A few bytes must not hold a whole block in memory.
+        // A few bytes must not keep a whole block in memory.
         let piece = if filled < buffer.len() / 2 {
             let copied = Buffer::copied(buffer.get(..filled).unwrap_or_default());
             free.give(buffer);
@@ -236,7 +236,8 @@ impl StreamFetch<'_> {
         self.publish(filled as u64, &BlockPlace::Memory(Arc::new(piece)), 0)
     }
 
-    /// Hands the next `length` bytes, which are in `place` from byte `from` on, to the readers.
+    /// Publishes the next `length` bytes to the readers. They are in `place`, from byte `from` on.
+    /// Returns whether the stream still has this transfer.
     fn publish(&self, length: u64, place: &BlockPlace, from: u64) -> bool {
         let mut state = self.shared.lock();
         let published = state.publish(self.transfer, length, place, from);
@@ -246,8 +247,8 @@ impl StreamFetch<'_> {
         self.wake_readers(published)
     }
 
-    /// Wakes the readers that can go on; `published` is the stream's answer. Whether the stream
-    /// still knows this transfer.
+    /// Wakes the readers that can continue, according to the stream's answer `published`. Returns
+    /// whether the stream still has this transfer.
     fn wake_readers(&self, published: Option<bool>) -> bool {
         if published == Some(true) {
             self.shared.arrived.notify_all();
@@ -255,7 +256,7 @@ impl StreamFetch<'_> {
         published.is_some()
     }
 
-    /// The whole file has come.
+    /// Records that the stream has reached the end of the file.
     fn ended(&self) {
         let mut state = self.shared.lock();
         let Some(stream) = state.filled_by(self.transfer) else {
@@ -268,8 +269,8 @@ impl StreamFetch<'_> {
         self.shared.arrived.notify_all();
     }
 
-    /// All bytes are here. Reads the server's completion reply, for which no reader waits, so that
-    /// the connection can be used again.
+    /// Reads the server's completion reply after the last byte, so that the connection can be
+    /// reused. No reader waits for it.
     fn take_completion(mut self) {
         self.resuming.outlive_readers();
         match self.resuming.step(&mut [0; 1]) {
@@ -283,7 +284,7 @@ impl StreamFetch<'_> {
         }
     }
 
-    /// Begins parts beside this transfer, or ends with them, where that is what has been seen.
+    /// Starts parallel parts, or ends them, depending on the measurements so far.
     fn consider_parts(&mut self) {
         let Some(size) = self.shared.expected.size() else {
             return;
@@ -294,8 +295,8 @@ impl StreamFetch<'_> {
         let Some(watch) = &mut self.watch else {
             let round_trip = self.resuming.round_trip().unwrap_or_default();
             self.watch = parallel.watch(round_trip, left);
-            // A reader that begins at the start of a large file is likely to read on: the logins
-            // need not wait until that is sure.
+            // A reader that starts at the beginning of a large file is likely to read on. The
+            // logins need not wait until that is certain.
             if self.watch.is_some()
                 && position == 0
                 && parallel.known() != Some(Verdict::DoesNotPay)

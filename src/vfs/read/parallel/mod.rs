@@ -1,10 +1,9 @@
-//! When a large file comes over several simultaneous transfers: the stream that its reader follows
-//! has its own, and the parts beyond come over spare connections, each into a local file (REST, RFC
-//! 3659 §5).
+//! Parallel transfers of a large file. The stream that a reader follows has its own transfer. The
+//! parts beyond it are fetched over spare connections, each into a local file (REST, RFC 3659 §5).
 //!
-//! That is done where one TCP stream brings less than the line carries, which is tried and
-//! [judged](probe): far servers. Nothing depends on a part. One that fails, or whose connection is
-//! needed by an operation that waits, is left to the stream.
+//! This is done if one TCP stream does not fill the line, as with distant servers. It is tried and
+//! [judged](probe). Nothing depends on a part. One that fails, or whose connection is needed by a
+//! waiting operation, is left to the stream.
 
 mod part_queue;
 mod probe;
@@ -22,20 +21,20 @@ pub(super) use part_queue::{
 pub(super) use probe::{ProbeAction, SHORTEST_ROUND_TRIP, Verdict};
 use probe::{Sample, ThroughputProbe};
 
-/// Bytes still to come from which a file is a large one.
+/// Number of bytes left from which a file is large.
 const LARGE: u64 = 32 << 20;
-/// How long the finding that several transfers do not pay is remembered: the line may change.
+/// How long a verdict that parallel transfers do not pay off is remembered: the line may change.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// What a mount knows of reading over several connections, and where the bytes go; shared by
-/// handle.
+/// What a mount knows about parallel transfers, and where their bytes are stored. Clones share the
+/// same state.
 #[derive(Debug, Clone)]
 pub(in crate::vfs) struct ParallelReads {
     spools: SpoolDir,
     known: Arc<Mutex<Option<(Verdict, Instant)>>>,
 }
 
-/// Watches whether several transfers pay for one stream.
+/// A measurement of whether parallel transfers pay off for one stream.
 #[derive(Debug)]
 pub(super) struct ParallelWatch {
     probe: ThroughputProbe,
@@ -44,7 +43,8 @@ pub(super) struct ParallelWatch {
 }
 
 impl ParallelReads {
-    /// Parts go to scratch files of `spools`, and count as they do.
+    /// Creates the state of a mount. Parts are stored in scratch files of `spools`, and count
+    /// towards its quota.
     pub(in crate::vfs) fn new(spools: SpoolDir) -> Self {
         Self {
             spools,
@@ -52,8 +52,8 @@ impl ParallelReads {
         }
     }
 
-    /// A watch for a stream of a server that is `round_trip` away, with `left` bytes to come; none
-    /// where one transfer is enough.
+    /// Returns a watch for a stream of a server with this `round_trip` and `left` bytes left, or
+    /// `None` if one transfer is enough.
     pub(super) fn watch(&self, round_trip: Duration, left: u64) -> Option<ParallelWatch> {
         if left < LARGE || round_trip < SHORTEST_ROUND_TRIP {
             return None;
@@ -65,21 +65,21 @@ impl ParallelReads {
         })
     }
 
-    /// What was found with another file lately.
+    /// Returns the verdict of another file, if it is still valid.
     pub(super) fn known(&self) -> Option<Verdict> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (verdict, at) = known?;
         (verdict == Verdict::Pays || at.elapsed() < REMEMBERED).then_some(verdict)
     }
 
-    /// What was found with this file.
+    /// Remembers the verdict of this file.
     pub(super) fn remember(&self, verdict: Verdict) {
         log::debug!("several simultaneous transfers of one file: {verdict:?}");
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some((verdict, Instant::now()));
     }
 
-    /// A local file for a part of `length` bytes, where there is room for one.
+    /// Returns a local file for a part of `length` bytes, if there is room for one.
     pub(super) fn scratch(&self, length: u64) -> Option<Arc<QuotaFile>> {
         match self.spools.scratch(length) {
             Ok(scratch) => Some(Arc::new(scratch)),
@@ -90,7 +90,7 @@ impl ParallelReads {
         }
     }
 
-    /// Bytes of the local disk that are in use.
+    /// Returns the number of bytes used on the local disk.
     #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
         self.spools.used()
@@ -98,13 +98,15 @@ impl ParallelReads {
 }
 
 impl ParallelWatch {
-    /// The stream waited for the network since `began`, and `count` bytes came of its own transfer.
+    /// Records that the stream has waited for the network since `began`, and that its own transfer
+    /// received `count` bytes.
     pub(super) fn waited(&mut self, began: Instant, count: u64) {
         self.sample.waited += began.elapsed();
         self.sample.first += count;
     }
 
-    /// What follows from how the file has come so far; parts have brought `others` bytes.
+    /// Returns what to do next according to the measurements so far. `others` is the number of
+    /// bytes received in parts.
     pub(super) fn look(&mut self, others: u64) -> ProbeAction {
         self.sample.elapsed = self.began.elapsed();
         self.sample.others = others;

@@ -1,6 +1,6 @@
-//! Which parts of a file come beside its readers' own transfers: claimed in order by the threads
-//! that fetch them, and passed in order by the stream that they are fetched for. Pure bookkeeping:
-//! no thread, no lock, no I/O.
+//! The parts of a file that are fetched in parallel to its readers' own transfers. The threads that
+//! fetch them claim them in order, and the stream that they are fetched for passes them in order.
+//! Pure bookkeeping: no thread, no lock, no I/O.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -9,80 +9,80 @@ use std::time::{Duration, Instant};
 
 use crate::vfs::local::quota::QuotaFile;
 
-/// Smaller parts are not worth a transfer of their own; larger ones would take too much of the
-/// disk.
+/// Minimum and maximum length of a part in bytes. Smaller ones are not worth a transfer of their
+/// own, and larger ones would take too much of the disk.
 const LENGTHS: (u64, u64) = (4 << 20, 64 << 20);
-/// Longest part of a file that is fetched whole: no reader sees bytes of a part before all of it
-/// came.
+/// Maximum length in bytes of a part of a file that is fetched whole: no reader sees bytes of a
+/// part before all of it has arrived.
 const LONGEST_OF_WHOLE: u64 = 16 << 20;
-/// The stream's own transfer has begun before the others log in and TCP has grown their windows: it
-/// comes this much farther, as a share of what is left of the file and in bytes.
+/// The lead of the stream's own transfer, which has started before the others log in and TCP has
+/// grown their windows: a divisor of the bytes left, and a maximum in bytes.
 const LEAD: (u64, u64) = (8, 32 << 20);
 /// Minimum number of available bytes worth skipping, because skipping them costs a new transfer.
 pub(in crate::vfs::read) const WORTH_A_DETOUR: u64 = 1 << 20;
 const ALIGNMENT: u64 = 1 << 20;
 
-/// What the parts are for.
+/// The purpose of the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vfs::read) enum PartsFor {
-    /// The stream that this transfer fills: its reader comes to them in order.
+    /// For the stream that this transfer fills: its reader reaches them in order.
     Stream(u64),
-    /// All readers of the file, which jump about in it: all of it is fetched.
+    /// For all readers of the file, which read at random offsets: the whole file is fetched.
     File,
 }
 
-/// How a part's transfer ended.
+/// How the transfer of a part ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vfs::read) enum PartOutcome {
-    /// All of it is there.
+    /// The whole part was received.
     Whole,
-    /// It was ended early, because its connection was needed; what has come is there.
+    /// The transfer was ended early, because its connection was needed. What was received is kept.
     Cut,
-    /// It failed, or is of another file than was expected.
+    /// The transfer failed, or the file is not the expected one.
     Failed,
 }
 
 /// The parts of one file.
 #[derive(Debug)]
 pub(in crate::vfs::read) struct PartQueue {
-    /// Its name among the reader's queues.
+    /// The identifier among the reader's queues.
     pub(in crate::vfs::read) id: u64,
     pub(in crate::vfs::read) parts_for: PartsFor,
-    /// The file's.
+    /// The end of the file.
     end: u64,
-    /// Of each part but the last.
+    /// The length of each part except the last.
     length: u64,
-    /// Most simultaneous parts.
+    /// Maximum number of simultaneous parts.
     most: usize,
-    /// Bytes that all of them brought so far.
+    /// Number of bytes received in all parts so far.
     brought: u64,
-    /// Claimed and not yet passed, in order.
+    /// The parts that are claimed and not yet passed, in order.
     parts: VecDeque<Part>,
-    /// How many were claimed.
+    /// Number of parts claimed so far.
     claimed: u64,
-    /// Where the next one begins.
+    /// The start of the next part.
     next: u64,
-    /// What is left of parts that were cut, where all of the file is wanted.
+    /// The missing ranges of parts that were cut, if the whole file is wanted.
     gaps: Vec<Range<u64>>,
     is_stopped: bool,
     is_discarded: bool,
-    /// When fetching has to end, where it has to.
+    /// When fetching has to end; `None` if its time is not limited.
     until: Option<Instant>,
 }
 
-/// The bytes `range` of a file on their way into a local one.
+/// The bytes `range` of a file, being received into a local file.
 #[derive(Debug)]
 struct Part {
     number: u64,
     range: Range<u64>,
-    /// Where its bytes are; none before the local file was made.
+    /// The local file with its bytes; `None` before it is created.
     file: Option<Arc<QuotaFile>>,
-    /// Bytes that are there.
+    /// Number of bytes received.
     filled: u64,
     outcome: Option<PartOutcome>,
 }
 
-/// A part that a thread is to fetch.
+/// A part for a thread to fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vfs::read) struct ClaimedPart {
     pub(in crate::vfs::read) number: u64,
@@ -94,26 +94,26 @@ pub(in crate::vfs::read) struct ClaimedPart {
 pub(in crate::vfs::read) struct PartBytes {
     pub(in crate::vfs::read) range: Range<u64>,
     pub(in crate::vfs::read) file: Arc<QuotaFile>,
-    /// Where they begin in the local file.
+    /// Their offset in the local file.
     pub(in crate::vfs::read) from: u64,
 }
 
-/// Where a stream is among the parts.
+/// The position of a stream relative to the parts.
 #[derive(Debug)]
 pub(in crate::vfs::read) enum StreamPlace {
-    /// In none: this many bytes before the next one, where there is one.
+    /// Outside all parts: this many bytes before the next one, if there is one.
     Before(Option<u64>),
-    /// In one, of which these bytes are there.
+    /// In a part of which these bytes are available.
     In(PartBytes),
-    /// In one whose next bytes are on their way.
+    /// In a part whose next bytes have not arrived yet.
     Waiting,
-    /// In one that failed.
+    /// In a part that failed.
     Failed,
 }
 
 impl PartQueue {
-    /// Parts of a file of `end` bytes for the stream that `transfer` fills, which is at `position`:
-    /// `most` simultaneous ones beside the stream's own transfer.
+    /// Creates the parts of a file of `end` bytes for the stream that `transfer` fills, which is at
+    /// `position`. At most `most` parts are fetched in parallel to the stream's own transfer.
     pub(in crate::vfs::read) fn ahead(
         id: u64,
         transfer: u64,
@@ -135,8 +135,8 @@ impl PartQueue {
         }
     }
 
-    /// Parts of a whole file of `end` bytes that `threads` fetch from its start on, in as much time
-    /// from `now` on as they are [given](Self::give_time).
+    /// Creates the parts of a whole file of `end` bytes, which `threads` threads fetch from its
+    /// start. Fetching may take as much time from `now` on as is [given](Self::give_time).
     pub(in crate::vfs::read) fn whole(id: u64, end: u64, threads: usize, now: Instant) -> Self {
         let share = end / (threads.max(1) as u64);
         let length = share
@@ -166,7 +166,7 @@ impl PartQueue {
         }
     }
 
-    /// Lets fetching go on for `time` more.
+    /// Extends the time for fetching by `time`.
     pub(in crate::vfs::read) fn give_time(&mut self, time: Duration) {
         self.until = self.until.and_then(|until| until.checked_add(time));
     }
@@ -176,12 +176,12 @@ impl PartQueue {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// Whether nothing is claimed from now on.
+    /// Whether no more parts will be claimed.
     pub(in crate::vfs::read) fn is_stopped(&self) -> bool {
         self.is_stopped
     }
 
-    /// Whether no part can ever be claimed any more.
+    /// Whether no part can be claimed now or later.
     pub(in crate::vfs::read) fn is_over(&self) -> bool {
         self.is_stopped || (self.next >= self.end && self.gaps.is_empty())
     }
@@ -191,7 +191,7 @@ impl PartQueue {
         !self.is_over() && self.parts.len() < self.most
     }
 
-    /// The next part, for the caller to fetch.
+    /// Claims the next part, for the caller to fetch. Returns `None` if no part can be claimed now.
     pub(in crate::vfs::read) fn claim(&mut self) -> Option<ClaimedPart> {
         if !self.has_room() {
             return None;
@@ -213,22 +213,22 @@ impl PartQueue {
         Some(ClaimedPart { number, range })
     }
 
-    /// The bytes of the part `number` come into `file`.
+    /// Records that the bytes of the part `number` are received into `file`.
     pub(in crate::vfs::read) fn begin(&mut self, number: u64, file: Arc<QuotaFile>) {
         if let Some(part) = self.part(number) {
             part.file = Some(file);
         }
     }
 
-    /// There is no room on the disk for the part `number`: it was never claimed, and none is from
-    /// now on.
+    /// Removes the claimed part `number`, because there is no room for it on the disk, and stops
+    /// claiming parts.
     pub(in crate::vfs::read) fn unclaim(&mut self, number: u64) {
         self.is_stopped = true;
         self.parts.retain(|part| part.number != number);
     }
 
-    /// The next `count` bytes of the part `number` are in its file. Whether the part is still
-    /// wanted.
+    /// Records that the next `count` bytes of the part `number` are in its file. Returns whether
+    /// the part is still wanted.
     pub(in crate::vfs::read) fn receive(&mut self, number: u64, count: u64) -> bool {
         self.brought += count;
         let Some(part) = self.part(number) else {
@@ -238,8 +238,8 @@ impl PartQueue {
         part.outcome.is_none()
     }
 
-    /// The transfer of the part `number` has ended. Where the stream still comes to it, what it
-    /// brought waits for that; the first outcome counts.
+    /// Records that the transfer of the part `number` has ended. The first outcome counts. If the
+    /// stream has not passed the part yet, the received bytes are kept for it.
     pub(in crate::vfs::read) fn end_part(&mut self, number: u64, outcome: PartOutcome) {
         if let Some(part) = self.part(number) {
             part.outcome.get_or_insert(outcome);
@@ -249,8 +249,8 @@ impl PartQueue {
         }
     }
 
-    /// Takes what the part `number` of a whole file brought. What is left of it is fetched another
-    /// time.
+    /// Takes the received bytes of the part `number` of a whole file. The missing bytes are fetched
+    /// later.
     pub(in crate::vfs::read) fn take(&mut self, number: u64) -> Option<PartBytes> {
         let index = self.parts.iter().position(|part| part.number == number)?;
         let part = self.parts.remove(index)?;
@@ -265,7 +265,7 @@ impl PartQueue {
         })
     }
 
-    /// Where a stream at `position` is; parts behind it are let go.
+    /// Returns the place of a stream at `position`. Discards the parts before it.
     pub(in crate::vfs::read) fn place(&mut self, position: u64) -> StreamPlace {
         while let Some(part) = self.parts.front() {
             if part.range.end <= position {
@@ -279,54 +279,54 @@ impl PartQueue {
                 (Some(bytes), _) => return StreamPlace::In(bytes),
                 (None, None) => return StreamPlace::Waiting,
                 (None, Some(PartOutcome::Failed)) => return StreamPlace::Failed,
-                // What is left of it is in no part.
+                // The rest of it is in no part.
                 (None, Some(PartOutcome::Whole | PartOutcome::Cut)) => {
                     self.parts.pop_front();
                 }
             }
         }
-        // The stream overtook all parts: the next one begins far enough before it again.
+        // The stream has overtaken all parts: the next one starts far enough ahead of it again.
         if self.next <= position {
             self.next = position.saturating_add(self.length);
         }
         StreamPlace::Before(None)
     }
 
-    /// Whether a stream comes to the part `number` next.
+    /// Whether a stream reaches the part `number` next.
     pub(in crate::vfs::read) fn is_next(&self, number: u64) -> bool {
         let is_awaited = matches!(self.parts_for, PartsFor::Stream(_));
         is_awaited && self.parts.front().is_some_and(|it| it.number == number)
     }
 
-    /// No part is claimed from now on; those under way go on.
+    /// Stops claiming parts. Those being fetched continue.
     pub(in crate::vfs::read) fn stop(&mut self) {
         self.is_stopped = true;
     }
 
-    /// No part is claimed from now on, and those under way end; what they brought is kept where it
-    /// is worth a detour.
+    /// Stops claiming parts and ends those being fetched. Their received bytes are kept if they are
+    /// worth a detour.
     pub(in crate::vfs::read) fn cut(&mut self) {
         self.end_all(PartOutcome::Cut);
         self.parts.retain(|part| part.filled >= WORTH_A_DETOUR);
     }
 
-    /// No part is claimed from now on, and those under way have failed: a thread that fetched one
-    /// of them panicked.
+    /// Stops claiming parts and marks those being fetched as failed: a thread that fetched one of
+    /// them panicked.
     pub(in crate::vfs::read) fn fail(&mut self) {
         self.end_all(PartOutcome::Failed);
     }
 
-    /// Marks the parts as of no more use.
+    /// Marks the parts as no longer needed.
     pub(in crate::vfs::read) fn discard(&mut self) {
         self.is_discarded = true;
     }
 
-    /// Whether the parts are of no more use.
+    /// Whether the parts are no longer needed.
     pub(in crate::vfs::read) fn is_discarded(&self) -> bool {
         self.is_discarded
     }
 
-    /// Bytes that came in parts so far.
+    /// Returns the number of bytes received in parts so far.
     pub(in crate::vfs::read) fn brought(&self) -> u64 {
         self.brought
     }
@@ -344,8 +344,9 @@ impl PartQueue {
 }
 
 impl Part {
-    /// What a stream at `position` in it can read, in a file of `end` bytes. The last bytes of the
-    /// file wait for the server's answer that they were the last.
+    /// Returns the bytes that a stream at `position` in the part can read, in a file of `end`
+    /// bytes. The last bytes of the file are withheld until the server has confirmed that they were
+    /// the last.
     fn bytes_from(&self, position: u64, end: u64) -> Option<PartBytes> {
         let there = self.range.start + self.filled;
         if there <= position || (there >= end && self.outcome.is_none()) {
@@ -374,7 +375,7 @@ mod tests {
         Some((part.range.start / M, part.range.end / M))
     }
 
-    /// Claims a part, of which `filled` bytes come.
+    /// Claims a part and receives `filled` bytes of it.
     fn fill(queue: &mut PartQueue, filled: u64) -> ClaimedPart {
         let part = queue.claim().unwrap();
         queue.begin(part.number, Arc::new(QuotaFile::unaccounted()));

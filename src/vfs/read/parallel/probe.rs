@@ -1,80 +1,83 @@
-//! Whether several simultaneous transfers of one file bring more than one. Nothing but arithmetic:
-//! no clock, no thread.
+//! Whether parallel transfers of one file are faster than one. Pure arithmetic: no clock, no
+//! thread.
 //!
-//! One TCP stream brings at most a window a round trip. Where that is less than the line carries,
-//! others beside it bring as much again; where the line is full, they only share it. Which of the
-//! two it is shows when others are tried: all of them together are faster than the one was, or they
-//! are not.
+//! One TCP stream transfers at most one window per round trip. If that is less than the capacity of
+//! the line, each further transfer adds as much again. If the line is full, they only share it. A
+//! trial shows which is the case: whether all transfers together are faster than the first one
+//! alone.
 
 use std::time::Duration;
 
-/// What the first transfer brings before others are tried: its reader reads on.
+/// Number of bytes that the first transfer receives before others are tried. They show that its
+/// reader reads on.
 const FIRST: u64 = 1 << 20;
-/// Below this round-trip time one stream fills the line.
+/// Minimum round-trip time for a trial. Below it, one stream fills the line.
 pub(in crate::vfs::read) const SHORTEST_ROUND_TRIP: Duration = Duration::from_millis(5);
-/// Number of round trips that a rate is measured over: TCP sends in bursts.
+/// Number of round trips over which a rate is measured: TCP sends in bursts.
 const ROUND_TRIPS_A_RATE: u32 = 2;
-/// Number of round trips after the others' first bytes before they are judged: TCP starts slowly.
+/// Number of round trips from the first bytes of the others until they are judged: TCP starts
+/// slowly.
 const ROUND_TRIPS_TO_SETTLE: u32 = 10;
-/// How much faster all together must be than the first one was for the others to pay, in percent.
+/// Minimum rate of all transfers together for the others to pay off, in percent of the rate of the
+/// first one alone.
 const GAIN: u64 = 150;
 
-/// What was found.
+/// The result of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vfs::read) enum Verdict {
-    /// The first stream left room on the line.
+    /// The first stream did not fill the line.
     Pays,
-    /// The line was full, or the server is the slow one.
+    /// The line was full, or the server is the bottleneck.
     DoesNotPay,
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vfs::read) enum ProbeAction {
-    /// As before.
+    /// Continue as before.
     GoOn,
-    /// Others beside the first transfer.
+    /// Start other transfers in parallel to the first one.
     Begin,
-    /// What was tried came to this.
+    /// The trial has ended with this verdict.
     Found(Verdict),
 }
 
-/// How a file has come so far.
+/// The progress of a file so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// Since the first transfer began.
+    /// Time since the first transfer started.
     pub(super) elapsed: Duration,
-    /// Of that, what its reader waited for the network.
+    /// The part of that time in which its reader waited for the network.
     pub(super) waited: Duration,
-    /// Bytes that the first transfer brought.
+    /// Number of bytes that the first transfer received.
     pub(super) first: u64,
-    /// Bytes that the others brought.
+    /// Number of bytes that the others received.
     pub(super) others: u64,
 }
 
 #[derive(Debug)]
 enum ProbeState {
-    /// Only the first transfer.
+    /// Only the first transfer is running.
     Alone,
-    /// Others are on their way, or there since that moment.
+    /// Others were started. Their first bytes arrived at this time, if they have.
     Trying(Option<Duration>),
     Settled,
 }
 
-/// Watches one file being read.
+/// A measurement of one file being read.
 #[derive(Debug)]
 pub(super) struct ThroughputProbe {
     round_trip: Duration,
     state: ProbeState,
-    /// The last rate was measured up to here.
+    /// The sample at which the last rate was measured.
     last: Sample,
-    /// Bytes a second of the first transfer at its best, while it was alone.
+    /// Highest rate of the first transfer while it was alone, in bytes per second.
     best: u64,
 }
 
 impl ThroughputProbe {
-    /// Of a file whose server is `round_trip` away; `known` was found with another file a while
-    /// ago.
+    /// Creates the probe of a file on a server with this `round_trip`. `known` is an earlier
+    /// verdict of another file.
     pub(super) fn new(round_trip: Duration, known: Option<Verdict>) -> Self {
         let is_far = round_trip >= SHORTEST_ROUND_TRIP;
         let state = if is_far && known != Some(Verdict::DoesNotPay) {
@@ -90,7 +93,7 @@ impl ThroughputProbe {
         }
     }
 
-    /// What follows from how it has come so far.
+    /// Returns what to do next according to the progress so far.
     pub(super) fn look(&mut self, now: Sample) -> ProbeAction {
         if matches!(self.state, ProbeState::Settled) {
             return ProbeAction::GoOn;
@@ -115,7 +118,7 @@ impl ThroughputProbe {
             }
             (ProbeState::Trying(Some(there)), Some(rate)) => {
                 let settled = *there + self.round_trip * ROUND_TRIPS_TO_SETTLE;
-                // A reader that is slower than the network shows nothing.
+                // A reader that is slower than the network proves nothing.
                 if now.elapsed < settled || !rate.is_awaited {
                     return ProbeAction::GoOn;
                 }
@@ -131,7 +134,7 @@ impl ThroughputProbe {
         }
     }
 
-    /// Bytes a second since the last time, where that is long enough ago.
+    /// Returns the rate since the last measurement, if that is long enough ago.
     fn rate(&mut self, now: Sample) -> Option<Rate> {
         let span = now.elapsed.saturating_sub(self.last.elapsed);
         if span < self.round_trip * ROUND_TRIPS_A_RATE {
@@ -149,11 +152,11 @@ impl ThroughputProbe {
     }
 }
 
-/// Bytes a second.
+/// Rates in bytes per second.
 struct Rate {
     first: u64,
     others: u64,
-    /// The reader waited for them.
+    /// Whether the reader waited for the bytes.
     is_awaited: bool,
 }
 
@@ -169,8 +172,8 @@ mod tests {
     const ROUND_TRIP: Duration = Duration::from_millis(100);
     const M: u64 = 1 << 20;
 
-    /// Shows `judge` second after second, in which the two brought these MiB. Returns its first
-    /// advice.
+    /// Passes `judge` one sample per second, in which the first and the other transfers received
+    /// these MiB. Returns its first advice.
     fn seconds(
         judge: &mut ThroughputProbe,
         at: &mut Sample,
@@ -225,7 +228,7 @@ mod tests {
         let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         at.elapsed = Duration::from_secs(60);
         assert_eq!(seconds(&mut judge, &mut at, &[(1, 0); 5]), None);
-        // The reader slows down while others are tried: their rate is his.
+        // The reader slows down while others are tried, and determines their rate.
         let (mut judge, mut at) = (ThroughputProbe::new(ROUND_TRIP, None), Sample::default());
         seconds(&mut judge, &mut at, &[(25, 0), (25, 1)]);
         for _ in 0..5 {
