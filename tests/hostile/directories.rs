@@ -1,9 +1,9 @@
-//! A CWD that says what is not so: it goes nowhere, takes anything, or comes out somewhere else.
+//! Wrong replies to CWD: it goes nowhere, accepts anything, or leads to another directory.
 
 use super::*;
 
-/// A server without facts that says 250 to every CWD, stays where it is, and says `inside` to a PWD
-/// after one.
+/// Starts a server without facts that answers every CWD with 250, stays where it is, and answers a
+/// PWD after a CWD with `inside`.
 fn goes_anywhere(inside: &'static str) -> Scripted {
     let went = AtomicUsize::new(0);
     Scripted::start(move |line| {
@@ -32,7 +32,7 @@ const ROOT: &str = "drwxr-xr-x 2 o g 4096 Jan  2  2026 good\n\
                     -rw-r--r-- 1 o g    5 Jan  2  2026 precious\n";
 const GOOD: &str = "-rw-r--r-- 1 o g 8 Jan  2  2026 alive\n";
 
-/// The root's listing for whoever names no directory: who went nowhere is still there.
+/// Returns the root's listing if no directory is given: a CWD that went nowhere leaves it current.
 fn listed(argument: &str) -> Option<&'static str> {
     match argument {
         "" | "/" => Some(ROOT),
@@ -41,8 +41,7 @@ fn listed(argument: &str) -> Option<&'static str> {
     }
 }
 
-/// What is shown in the directory is the server's lie; what is done to it is done to no file
-/// elsewhere.
+/// The directory shows what the server pretends, but operations in it affect no file elsewhere.
 #[test]
 fn what_is_removed_below_a_cwd_that_went_nowhere_is_named_by_its_whole_path() {
     let victim = Victim::of(goes_anywhere("257 \"/\""));
@@ -74,8 +73,8 @@ fn a_cwd_that_takes_anything_makes_no_directory_of_what_is_not_there() {
     victim.lives_within(MODEST);
 }
 
-/// It stays a link where the server says that it leads to where it is, and is a directory with
-/// nothing in it where it leads nowhere.
+/// A followed link stays a link if the server says that it leads to the current directory, and is
+/// an empty directory if it leads nowhere.
 #[test]
 fn a_followed_link_whose_cwd_lies_is_no_tree_without_an_end() {
     let link = |inside| {

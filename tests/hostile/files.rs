@@ -1,4 +1,4 @@
-//! Files that are not what their size says, and uploads that were not taken.
+//! Files that do not match their size, and uploads that were not accepted.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn a_file_as_large_as_can_be_takes_no_memory() {
     victim.lives_within(MODEST);
 }
 
-/// As from a server that sends text with its line ends changed, whatever TYPE it agreed to.
+/// The server sends text with changed line ends, regardless of the TYPE it agreed to.
 #[test]
 fn more_than_a_files_size_is_noticed() {
     let victim = Victim::of(with_file(6, "a\r\nb\r\nc\r\n"));
@@ -50,7 +50,7 @@ fn a_file_without_an_end_is_read_to_its_size() {
     victim.lives_within(MODEST);
 }
 
-/// Whatever it says it has, each time something else.
+/// The server reports a different size each time.
 #[test]
 fn a_file_whose_size_is_another_each_time_is_never_half_of_two() {
     let asked = Arc::new(AtomicUsize::new(10));
@@ -71,7 +71,7 @@ fn a_file_whose_size_is_another_each_time_is_never_half_of_two() {
     victim.lives_within(MODEST);
 }
 
-/// A server that says 226 before it took anything has stored nothing.
+/// A server that sends 226 before it has received anything has stored nothing.
 #[test]
 fn an_upload_acknowledged_before_it_was_taken_is_an_error() {
     let stored: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -124,10 +124,10 @@ fn any_name_a_program_asks_for_is_sent_whole_or_not_at_all() {
     victim.lives_within(MODEST);
 }
 
-/// RFC 959 §3.4.3: what is compressed is not what the file holds, and nobody asked for it.
+/// Compressed data (RFC 959 §3.4.3), which was not requested, is not the file's content.
 #[test]
 fn a_server_that_compresses_unasked_is_an_error() {
-    // The 128 bytes of `to be compressed` eight times.
+    // `to be compressed` eight times, 128 bytes in total.
     let packed: &[u8] = b"\x78\xda\x2b\xc9\x57\x48\x4a\x55\x48\xce\xcf\x2d\x28\x4a\x2d\x2e\x4e\x4d\x29\xa1\x33\x1f\x00\x45\xd4\x30\xf9";
     let server = Scripted::start(move |line| match line {
         "FEAT" => Act::say("211-Features\n MLST type*;size*;modify*;\n SIZE\n MODE Z\n211 End"),
@@ -147,8 +147,8 @@ fn a_server_that_compresses_unasked_is_an_error() {
     victim.lives_within(MODEST);
 }
 
-/// It says 350 to REST, as to anything, and sends the file from its start: nobody may be given
-/// these bytes for others.
+/// The server answers REST with 350, like everything else, and sends the file from its start. These
+/// bytes must not be returned for those at the offset.
 #[test]
 fn a_server_that_takes_rest_and_begins_at_the_start_is_found_out() {
     const SIZE: usize = 3_000_000;

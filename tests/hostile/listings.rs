@@ -1,8 +1,8 @@
-//! Listings without an end, without sense, or each another.
+//! Listings that are endless, nonsensical, or different each time.
 
 use super::*;
 
-/// Most that listings may take by themselves, with room for the rest.
+/// Maximum memory for listings alone, plus room for the rest.
 const A_LISTING: u64 = 3 * (128 << 20);
 
 #[test]
@@ -33,7 +33,7 @@ fn a_listing_without_an_end_takes_its_share_of_memory_and_no_more() {
     victim.lives_within(A_LISTING);
 }
 
-/// Most memory that a mount with its defaults has while listings flood it, in bytes.
+/// Maximum memory, in bytes, of a mount with default options while it is flooded with listings.
 const A_FLOOD: u64 = 700 << 20;
 
 #[test]
@@ -236,7 +236,7 @@ fn a_reader_of_a_directory_sees_one_listing_though_each_is_another() {
         .take(10)
         .map(|entry| entry.unwrap().file_name())
         .collect();
-    // Others read it anew meanwhile.
+    // Other programs read the directory again in the meantime.
     assert_eq!(names(&many).unwrap().len(), 5_000);
     seen.extend(reader.map(|entry| entry.unwrap().file_name()));
     seen.sort();

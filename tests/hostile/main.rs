@@ -1,5 +1,5 @@
-//! Servers that lie: whatever they send, the mount stays in its memory and its place, goes on, and
-//! says once what it met.
+//! Servers that lie: whatever they send, the mount stays within its memory and its root, continues
+//! to work, and reports the problem once.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,14 +31,14 @@ use std::time::Duration;
 
 use support::{ALIVE, Act, Mount, Scripted, assert_errno, wait_for};
 
-/// What a mount may need beyond what it had when it was made, for anything but a listing.
+/// Maximum additional memory since the start of the mount, for anything but a listing.
 const MODEST: u64 = 48 << 20;
 
-/// A mount of a server that lies, and what it needed of memory when it was made.
+/// A mount of a lying server, and the mount's memory use at its start.
 struct Victim {
     mount: Mount,
     before: u64,
-    // Last: it is there as long as the mount is.
+    // Last, so that it outlives the mount.
     server: Scripted,
 }
 
@@ -57,8 +57,8 @@ impl Victim {
         }
     }
 
-    /// It answers for what is honest, and never needed more than `most` bytes beside what it began
-    /// with.
+    /// Asserts that the mount serves the server's honest part, and that its memory never grew by
+    /// more than `most` bytes.
     #[track_caller]
     fn lives_within(&self, most: u64) {
         let directory = self.mount.join("good");
@@ -68,14 +68,14 @@ impl Victim {
         assert!(grown <= most, "it took {} KiB more", grown >> 10);
     }
 
-    /// How many lines of its log have these words.
+    /// Returns how many lines of the mount's log contain these words.
     fn said(&self, words: &str) -> usize {
         let log = self.mount.log();
         log.lines().filter(|line| line.contains(words)).count()
     }
 }
 
-/// The most memory that the mount's process ever had, in bytes.
+/// Returns the peak memory use of the mount's process, in bytes.
 fn most_memory(mount: &Mount) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -96,7 +96,7 @@ fn file(size: &str, name: &str) -> String {
     format!("type=file;size={size};modify=20260102030405; {name}\r\n")
 }
 
-/// A server with one file, of which it says this size and sends this.
+/// Starts a server with one file, for which it reports this size and sends this content.
 fn with_file(size: u64, content: impl Into<Vec<u8>>) -> Scripted {
     let content = content.into();
     Scripted::start(move |line| match line {
@@ -109,7 +109,7 @@ fn with_file(size: u64, content: impl Into<Vec<u8>>) -> Scripted {
     })
 }
 
-/// Sends `piece` until the client has had enough.
+/// Sends `piece` until the client disconnects.
 fn for_ever(to: &mut impl Write, piece: &[u8]) -> io::Result<()> {
     let block = piece.repeat((64 << 10) / piece.len() + 1);
     loop {
@@ -117,8 +117,8 @@ fn for_ever(to: &mut impl Write, piece: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Sends `piece` now and then, more often than any single wait is long, until the client has had
-/// enough.
+/// Sends `piece` from time to time, before any single wait can time out, until the client
+/// disconnects.
 fn drip(to: &mut impl Write, piece: &[u8]) -> io::Result<()> {
     loop {
         to.write_all(piece)?;
@@ -126,7 +126,7 @@ fn drip(to: &mut impl Write, piece: &[u8]) -> io::Result<()> {
     }
 }
 
-/// A program of ftpfs's that ends by itself.
+/// Runs ftpfs with arguments with which it exits by itself.
 fn ftpfs(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_ftpfs"))
         .args(arguments)

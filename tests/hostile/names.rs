@@ -1,4 +1,4 @@
-//! Names and words that would lead elsewhere, or steer a terminal.
+//! Names and messages that would lead outside the mount or control a terminal.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn names_of_ls_that_lead_elsewhere_are_dropped() {
     victim.lives_within(MODEST);
 }
 
-/// What a listing shows under a name that is not in it is not there.
+/// If a reply gives another name than the requested one, no entry appears under that name.
 #[test]
 fn a_name_asked_for_is_never_found_under_another() {
     let server = Scripted::start(|line| match line {

@@ -1,4 +1,4 @@
-//! Replies without an end, of the wrong kind, or too many; and what they say of data connections.
+//! Replies that are endless, of the wrong kind or too many, and their data connection parameters.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn data_is_fetched_from_the_server_and_from_nobody_it_names() {
         _ => None,
     });
     let mount = Mount::of_url(&server.url(), "secret", &["connect_timeout=1"]);
-    // Nothing listens at that port of the server's own address.
+    // Nothing listens on that port of the server's own address.
     assert!(names(mount.path()).is_err());
     assert!(server.commands().iter().any(|line| line == "PASV"));
     let called = elsewhere.accept().map(|(_, from)| from);
@@ -66,7 +66,7 @@ fn replies_of_many_features_are_taken_up_to_a_bound() {
     );
 }
 
-/// One byte now and then keeps every single wait short, and would keep a program waiting for ever.
+/// One byte from time to time keeps every single wait short, and could block a program forever.
 #[test]
 fn a_reply_that_drips_is_not_waited_for() {
     let server = Scripted::start(|line| match line {
@@ -116,7 +116,7 @@ fn a_reply_more_than_was_asked_for_answers_nothing_else() {
     }
 }
 
-/// 1yz with nothing after it, 2yz where 3yz is due: neither is taken for done.
+/// A 1yz with no further reply, or a 2yz where a 3yz is due, is not taken for success.
 #[test]
 fn replies_of_the_wrong_kind_are_not_taken_for_success() {
     let server = Scripted::start(|line| match line {
@@ -149,13 +149,13 @@ fn a_home_that_is_no_path_stops_nothing_that_does_not_need_it() {
             "PWD" => Act::say(answer),
             _ => None,
         });
-        // `//` begins at the server's root, wherever a login starts.
+        // `//` starts at the server's root, regardless of the login directory.
         let mount = Mount::of_url(&format!("{}/", server.url()), "secret", &[]);
         assert_eq!(names(&mount.join("good")).unwrap(), ["alive"], "{answer}");
     }
 }
 
-/// Nothing here is as the RFCs want it, and all of it is of servers that people use.
+/// None of this follows the RFCs, but all of it comes from servers in use.
 #[test]
 fn a_server_of_odd_manners_is_mounted() {
     let passive = |line: &str| (line == "EPSV").then(|| Act::say("402 unknown")).flatten();

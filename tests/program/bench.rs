@@ -1,4 +1,4 @@
-//! Measuring: a link with a round-trip time, and what scripts/bench tells of a run.
+//! Benchmarking: a link with a round-trip time, and what scripts/bench reports about a run.
 
 use std::fs;
 use std::io::Read;
@@ -10,7 +10,7 @@ use crate::support::{Told, behind, link, run_with, script, wait_for, word};
 const DEADLINE: Duration = Duration::from_secs(20);
 const ROUND_TRIP: Duration = Duration::from_millis(40);
 
-/// A link, and a server at its far end that answers each connection with a byte.
+/// Starts a link, and a server at its far end that answers each connection with one byte.
 fn link_with_a_server() -> (Told, Told, String) {
     let link = link(&[&format!("rtt={}", ROUND_TRIP.as_millis())]);
     let address = format!("{}:7000", word(&link.first, "address"));
@@ -49,8 +49,8 @@ fn has_device_with(address: &str) -> bool {
     shown.stdout.starts_with(b"there")
 }
 
-/// Two round trips, of the handshake and of the answer, cannot be over sooner: the link holds each
-/// packet.
+/// Two round trips, of the handshake and of the answer, cannot finish sooner, because the link
+/// delays each packet.
 #[test]
 fn a_link_takes_its_round_trip_time_and_can_be_cut() {
     let (mut link, _server, address) = link_with_a_server();
@@ -81,7 +81,8 @@ fn a_link_that_is_killed_leaves_nothing_behind() {
     assert!(wait_for(DEADLINE, || !has_device_with(&near)));
 }
 
-/// A run over a link, with one peer: the tables, and the file from which picture and page are made.
+/// A run over a link with one peer: the tables, and the file from which the chart and page are
+/// made.
 #[test]
 fn a_run_is_told_in_tables_a_picture_and_a_page() {
     let scratch = tempfile::tempdir().expect("a directory");

@@ -1,4 +1,4 @@
-//! What a user is told when something is wrong: one plain line, status 1, and nothing left mounted.
+//! Error reporting: one plain line, status 1, and nothing left mounted.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
-/// A user's home without a netrc, an empty directory to mount at, and what was typed there.
+/// A user's home without a netrc, and an empty directory to mount at.
 struct User {
     home: TempDir,
     mountpoint: PathBuf,
@@ -38,7 +38,7 @@ impl User {
         command
     }
 
-    /// `ftpfs SOURCE mnt` and more arguments; what is printed when it fails, as it must.
+    /// Runs `ftpfs SOURCE mnt` with more arguments, which must fail; returns what it prints.
     fn is_refused(&self, source: &str, more: &[&str]) -> String {
         let mut arguments = vec![source, "mnt"];
         arguments.extend(more);
@@ -48,7 +48,7 @@ impl User {
     }
 }
 
-/// The one line that a failing command prints on its standard error.
+/// Returns the one line that a failing command prints on its standard error.
 fn failure(mut command: Command) -> String {
     let output = command.output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
@@ -64,7 +64,7 @@ fn assert_says(message: &str, words: &str) {
     assert!(message.contains(words), "{words:?} is not in {message:?}");
 }
 
-/// A server that says these lines to whoever connects, and then nothing; its port.
+/// Starts a server that sends these lines to every client, and nothing else; returns its port.
 fn server_that_only_says(lines: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

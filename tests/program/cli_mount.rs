@@ -1,4 +1,4 @@
-//! A mount from its command to its end: background and foreground, signals, passwords, subcommands.
+//! A mount from start to end: background and foreground, signals, passwords, subcommands.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
-/// Longest wait for anything here.
+/// Maximum time to wait for anything here.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// An empty home with a mountpoint in it; whatever is still mounted there is unmounted at the end.
+/// An empty home with a mountpoint in it; on drop, it unmounts whatever is still mounted there.
 struct Home {
     directory: TempDir,
     mountpoint: PathBuf,
@@ -52,7 +52,7 @@ impl Home {
         path
     }
 
-    /// Runs a command that must mount, and unmounts again.
+    /// Runs a command that must mount, and unmounts afterwards.
     fn mounts(&self, command: &mut Command) {
         let output = command.output().unwrap();
         let words = String::from_utf8_lossy(&output.stderr);
@@ -121,7 +121,7 @@ fn the_command_returns_when_the_mount_answers_and_the_rest_goes_to_the_backgroun
 
     fs::write(home.mountpoint.join("answer"), "stored").unwrap();
     home.unmount();
-    // One that ended has no arguments, even before its parent has taken notice.
+    // A process that has ended has no arguments, even before its parent has reaped it.
     let has_ended = || process.read("cmdline").is_none_or(|words| words.is_empty());
     assert!(wait_for(LIMIT, has_ended), "still running");
     assert_eq!(server.read("answer"), b"stored");
@@ -160,7 +160,7 @@ fn a_file_still_open_for_writing_at_the_end_is_not_stored_by_half() {
     server.write("file", "the old content");
     let home = Home::new();
     let mut program = foreground(&home, &server);
-    // A program that starts no other: a descriptor closed in a child stores what was written.
+    // A program that starts no child: closing a descriptor in a child would store what was written.
     let script = "import os, sys; f = os.open('mnt/file', os.O_WRONLY | os.O_TRUNC); \
                   [os.write(f, b'n' * 1000000) for _ in range(9)]; print('written', flush=True); sys.stdin.read()";
     let mut writer = Command::new("python3")
@@ -260,7 +260,7 @@ fn a_password_can_be_piped_or_typed() {
     assert!(end_of(&mut piped).success());
     home.unmount();
 
-    // script(1) gives the program a terminal of its own.
+    // script(1) gives the program its own terminal.
     let line = format!("{FTPFS} {} mnt", server.url());
     let mut typed = crate::support::command("script")
         .args(["-qefc", &line, "/dev/null"])

@@ -1,4 +1,4 @@
-//! The pages for contributors name files and types: each of them is there.
+//! The pages for contributors name files and types, all of which must exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The words in backquotes.
+/// Returns the words in backquotes.
 fn named(page: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(root().join(page)).unwrap();
     let words = text.lines().flat_map(|line| {

@@ -1,4 +1,4 @@
-//! Mounts from a line in fstab, by mount(8) under both types, and by the automounter.
+//! Mounts from an fstab line, by mount(8) with both types, and by the automounter.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -13,17 +13,17 @@ use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
-/// Longest wait for a mount to come or go.
+/// Maximum time for a mount to appear or disappear.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What an installation makes: the program where mount.fuse3 finds it for `fuse.ftpfs`, and
-/// mount(8)'s helper for the type `ftpfs`. Neither looks at the PATH or the HOME of who calls.
+/// What an installation creates: the program where mount.fuse3 finds it for `fuse.ftpfs`, and the
+/// mount(8) helper for the type `ftpfs`. Neither lookup uses the caller's PATH or HOME.
 const LINKS: [&str; 2] = ["/usr/local/bin/ftpfs", "/sbin/mount.ftpfs"];
 
-/// Held by whoever has ftpfs installed.
+/// Held while ftpfs is installed.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
-/// The links, as long as this lives.
+/// The installed links, which exist as long as this value.
 struct Installed {
     _alone: MutexGuard<'static, ()>,
 }
@@ -32,7 +32,7 @@ impl Installed {
     fn new() -> Self {
         let alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
         for link in LINKS {
-            // One that a killed test left is taken over.
+            // Reuse a link left by a killed test.
             if fs::read_link(link).is_ok_and(|target| target == Path::new(FTPFS)) {
                 continue;
             }
@@ -52,7 +52,7 @@ impl Drop for Installed {
     }
 }
 
-/// A netrc for the server, an fstab and a place to mount at.
+/// A netrc for the server, an fstab and a mountpoint.
 struct Machine {
     directory: TempDir,
     mountpoint: PathBuf,
@@ -76,7 +76,7 @@ impl Machine {
         }
     }
 
-    /// `mount -a` with an fstab of this one line, whose second field is the mountpoint.
+    /// Runs `mount -a` with an fstab of this one line, whose second field is the mountpoint.
     fn mount_all(&self, source: &str, kind: &str, options: &str) {
         let fstab = self.directory.path().join("fstab");
         let line = format!(
@@ -95,7 +95,7 @@ impl Machine {
         assert!(is_mounted(&self.mountpoint), "{words}");
     }
 
-    /// The option that names the netrc.
+    /// Returns the option that names the netrc.
     fn netrc(&self) -> String {
         format!("netrc={}", self.directory.path().join("netrc").display())
     }
@@ -140,7 +140,7 @@ fn a_line_of_type_fuse_ftpfs_is_mounted_once_and_unmounted() {
     );
     fs::write(machine.mountpoint.join("answer"), "stored").unwrap();
 
-    // A second `mount -a` sees by type and source that it is there.
+    // A second `mount -a` recognizes by type and source that it is already mounted.
     machine.mount_all(&source(&server), "fuse.ftpfs", &options);
     let mounts = machine.mounts_here();
     assert_eq!(mounts.len(), 1, "{mounts:?}");
@@ -182,9 +182,9 @@ fn a_line_that_cannot_be_mounted_fails_with_the_reason() {
     assert!(!is_mounted(&machine.mountpoint));
 }
 
-/// mount(8) and its helper's shell show a password of the source as long as they run; afterwards
-/// nobody does. (With options of its own, such as `_netdev`, mount(8) notes the source in
-/// /run/mount/utab: no helper can keep it from that.)
+/// While they run, mount(8) and its helper's shell show a password in the source; afterwards no
+/// process does. (With its own options, such as `_netdev`, mount(8) records the source in
+/// /run/mount/utab, which no helper can prevent.)
 #[test]
 fn a_password_in_a_line_s_source_is_nowhere_to_be_seen_once_it_is_mounted() {
     let server = TestServer::start(Kind::Embedded);
@@ -200,7 +200,7 @@ fn a_password_in_a_line_s_source_is_nowhere_to_be_seen_once_it_is_mounted() {
             &fs::read("/proc/self/mountinfo").unwrap(),
             secret
         ));
-        // libmount's own table of mounts, where this machine has it.
+        // libmount's own mount table, if this machine has it.
         let own_table = fs::read("/run/mount/utab").unwrap_or_default();
         assert!(
             !contains(&own_table, secret),
@@ -225,7 +225,7 @@ fn a_password_in_a_line_s_source_is_nowhere_to_be_seen_once_it_is_mounted() {
     }
 }
 
-/// autofs's daemon with one indirect map, mounted at the machine's mountpoint.
+/// The autofs daemon with one indirect map, mounted at the machine's mountpoint.
 struct Automounter {
     daemon: Child,
     log: PathBuf,
@@ -257,7 +257,7 @@ impl Automounter {
             ])
             .arg(directory.join("automount.pid"))
             .arg(&master)
-            // The kernel mounts nothing for the daemon's own process group.
+            // The kernel triggers no mounts for the daemon's own process group.
             .process_group(0)
             .stdout(output.try_clone().unwrap())
             .stderr(output);
@@ -279,7 +279,7 @@ impl Automounter {
 
 impl Drop for Automounter {
     fn drop(&mut self) {
-        // SIGTERM has it unmount everything that is not busy.
+        // On SIGTERM it unmounts everything that is not busy.
         let _ = Command::new("kill")
             .arg(self.daemon.id().to_string())
             .status();

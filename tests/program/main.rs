@@ -1,5 +1,5 @@
-//! What a user does with the `ftpfs` program itself: its command line, fstab, secrets, its status,
-//! its own server, and the scripts.
+//! The `ftpfs` program itself as a user runs it: command line, fstab, secrets, status, server and
+//! scripts.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What the process of a mount may do, what it holds open, and whom it lets in.
+//! The privileges of a mount's process, the descriptors it holds, and the users it lets in.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use crate::support::{
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
-/// Longest wait for anything here.
+/// Maximum time to wait for anything here.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The thread that mounts and unmounts.
@@ -24,7 +24,7 @@ const MOUNTING: &str = "mounting";
 const TO_MOUNT: &str = "0000000000200004";
 const NONE: &str = "0000000000000000";
 
-/// The account that has no rights of its own.
+/// The user ID of the unprivileged account nobody.
 const NOBODY: u32 = 65534;
 
 fn filled_server() -> TestServer {
@@ -33,7 +33,7 @@ fn filled_server() -> TestServer {
     server
 }
 
-/// Runs a command as nobody; whether it ended well.
+/// Runs a command as nobody; returns whether it succeeded.
 fn nobody_can(program: &str, path: &Path) -> bool {
     let mut command = Command::new("setpriv");
     command.args([
@@ -78,8 +78,8 @@ fn by_root_no_thread_but_the_one_that_unmounts_keeps_a_capability() {
     assert!(status.success(), "{log}");
 }
 
-/// Root's home of another user is closed to root without capabilities: the mountpoint in it is
-/// reached all the same.
+/// Root without capabilities cannot enter another user's home, but a mountpoint in it works
+/// nevertheless.
 #[test]
 fn root_mounts_and_unmounts_below_a_directory_that_is_closed_to_others() {
     let server = filled_server();
@@ -105,7 +105,7 @@ fn root_mounts_and_unmounts_below_a_directory_that_is_closed_to_others() {
     assert!(!is_mounted(&mountpoint));
 }
 
-/// fusermount3 stays beside it, started by the thread that may mount.
+/// fusermount3 keeps running next to ftpfs, started by the thread that may mount.
 #[test]
 fn auto_unmount_takes_away_the_mount_of_a_killed_process() {
     let server = filled_server();
@@ -118,7 +118,7 @@ fn auto_unmount_takes_away_the_mount_of_a_killed_process() {
     mount.forget();
 }
 
-/// fusermount3 has the set-user-ID bit: the thread that starts it may gain by it, and no other.
+/// fusermount3 is set-user-ID: only the thread that starts it may gain privileges by it.
 #[test]
 fn by_an_ordinary_user_no_thread_but_the_one_that_unmounts_can_gain_privileges() {
     let server = filled_server();
@@ -147,7 +147,7 @@ fn by_an_ordinary_user_no_thread_but_the_one_that_unmounts_can_gain_privileges()
     assert!(output.status.success(), "{}: {words}", output.status);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.lines().count() > 4, "{text}");
-    // A thread that ended while it was looked at has an empty line.
+    // A thread that ended during the check has an empty line.
     for thread in text.lines().filter(|line| !line.is_empty()) {
         let gains_nothing = thread.ends_with(&format!("{NONE} 1"));
         assert_eq!(gains_nothing, !thread.starts_with(MOUNTING), "{text}");
@@ -174,7 +174,7 @@ fn no_program_that_it_starts_gets_its_descriptors() {
     }
 }
 
-/// A lock or a pipe that a script has open would be held as long as the mount lives.
+/// A lock or a pipe that a script has open would otherwise be held as long as the mount lives.
 #[test]
 fn what_its_starter_left_open_is_closed() {
     let server = filled_server();
@@ -215,7 +215,7 @@ fn other_users_are_kept_out_unless_they_are_let_in() {
     assert!(nobody_can("cat", &shared.join("file")));
 }
 
-/// A state directory that somebody else prepared is not used, and what it leads to is left alone.
+/// A state directory prepared by another user is not used, and its target is left alone.
 #[test]
 fn a_state_directory_that_another_user_planted_is_not_used() {
     let server = filled_server();

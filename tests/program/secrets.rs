@@ -1,4 +1,4 @@
-//! Where a password could show, and does not: to other processes, in logs, messages and core dumps.
+//! Passwords must not leak: to other processes, in logs, in messages or in core dumps.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
-/// Longest wait for anything here.
+/// Maximum time to wait for anything here.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What must not be found anywhere.
+/// Returns the strings that must not be found anywhere.
 fn secrets() -> Vec<&'static str> {
     [PASSWORD].into_iter().chain(TestProxy::secrets()).collect()
 }
@@ -35,7 +35,7 @@ fn assert_holds_no_secret(what: &str, place: &[u8]) {
     }
 }
 
-/// What others can look at of a process and its mount.
+/// Asserts that nothing that others can read about a process and its mount has a secret.
 fn assert_shows_no_secret(process: &Process) {
     for file in ["cmdline", "environ", "comm", "status"] {
         assert_holds_no_secret(file, &process.read(file).unwrap());
@@ -48,7 +48,7 @@ fn assert_shows_no_secret(process: &Process) {
     }
 }
 
-/// A home with a mountpoint, in which ftpfs is called; taken down at the end.
+/// A home with a mountpoint, in which ftpfs is run; it is removed on drop.
 struct Home {
     directory: TempDir,
     mountpoint: PathBuf,
@@ -86,7 +86,7 @@ impl Home {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// What a failing `ftpfs ARGUMENTS` prints.
+    /// Returns what a failing `ftpfs ARGUMENTS` prints.
     fn refusal(&self, arguments: &[&str]) -> String {
         let output = self.command(FTPFS).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
@@ -117,7 +117,7 @@ fn no_secret_is_left_where_others_look() {
     assert_shows_no_secret(&process);
     assert_holds_no_secret("log", mount.log().as_bytes());
 
-    // The rest of each is still there.
+    // The rest of each file is still there.
     let shown = |file: &str| String::from_utf8(process.read(file).unwrap()).unwrap();
     assert!(shown("cmdline").contains(&format!("{USER}:*")));
     assert!(shown("environ").contains("FTPFS_PASSWORD=*"));
@@ -183,8 +183,8 @@ fn the_process_in_the_background_shows_no_secret_either() {
     assert_holds_no_secret("log", &log);
 }
 
-/// A crash's core dump would hold the password. A program beside it shows that one would be made
-/// here.
+/// A core dump of a crash would contain the password. A control program shows that core dumps are
+/// enabled here.
 #[test]
 fn a_crash_leaves_no_core_dump() {
     let server = TestServer::start(Kind::Embedded);
@@ -225,8 +225,8 @@ fn a_crash_leaves_no_core_dump() {
     assert!(!status.core_dumped());
 }
 
-/// To other programs of the same user the process's memory is closed; it mounts and unmounts all
-/// the same, with a password that comes by a pipe.
+/// The process's memory is not accessible to other programs of the same user. It still mounts and
+/// unmounts, with a password from a pipe.
 #[test]
 fn an_ordinary_user_s_other_programs_cannot_look_into_the_process() {
     let server = TestServer::start(Kind::Embedded);
@@ -308,7 +308,7 @@ fn no_message_repeats_a_password() {
     }
 }
 
-/// The log names what is worked on, the spool and the state hold it.
+/// The log names the files in use; the spool and the state contain them.
 #[test]
 fn what_ftpfs_writes_to_the_disk_is_for_its_user_alone() {
     let server = TestServer::start(Kind::Embedded);

@@ -1,10 +1,10 @@
-//! doc/security.md names the test that shows each of its promises: that test is there.
+//! Every promise in doc/security.md names a test that shows it; that test must exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The heading of the columns that name tests.
+/// The heading of the table columns that name tests.
 const SHOWN_BY: &str = "Shown by |";
 
 #[test]

@@ -1,5 +1,4 @@
-//! `ftpfs serve --tls`: a server that a mount trusts by the words it prints, or by files it was
-//! given.
+//! `ftpfs serve --tls`: a server that a mount trusts by the option it prints, or by given files.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,7 +10,7 @@ use tempfile::TempDir;
 
 const PASSWORD: &str = "of-serve";
 
-/// A running `ftpfs serve`; dropped, it ends.
+/// A running `ftpfs serve`; it is stopped on drop.
 struct Serve {
     program: Child,
     output: BufReader<ChildStdout>,
@@ -27,7 +26,8 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 impl Serve {
-    /// With files of `scripts/ftpd certificates` beside its root, so that arguments can name them.
+    /// Starts the server, with files of `scripts/ftpd certificates` next to its root for use in
+    /// `arguments`.
     fn start(arguments: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/ftpd");
@@ -53,7 +53,7 @@ impl Serve {
         }
     }
 
-    /// The option that it prints for a certificate made on the spot.
+    /// Returns the option that the server prints for a self-made certificate.
     fn told_option(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();

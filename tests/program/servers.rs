@@ -1,5 +1,5 @@
-//! The foreign servers that the other tests are held against: they start, let the account in, and
-//! end with their test.
+//! The foreign servers that other tests run against: they start, accept the account, and end with
+//! their test.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::support::{Kind, PASSWORD, TestServer, USER, wait_for};
 
-/// Longest silence of a server.
+/// Maximum time that a server may be silent.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// The kinds that log each command.
+/// The kinds that log every command.
 const LOGGED: [Kind; 6] = [
     Kind::Vsftpd,
     Kind::Proftpd,
@@ -20,7 +20,7 @@ const LOGGED: [Kind; 6] = [
     Kind::Twisted,
 ];
 
-/// The kinds that limit the sessions of one address.
+/// The kinds that can limit the sessions per address.
 const LIMITED: [Kind; 5] = [
     Kind::Vsftpd,
     Kind::Proftpd,
@@ -29,7 +29,8 @@ const LIMITED: [Kind; 5] = [
     Kind::Aioftp,
 ];
 
-/// A control connection, spoken by hand: ftpfs's own client is what others test with these servers.
+/// A hand-driven control connection, because other tests use these servers to test the ftpfs
+/// client.
 struct Control(BufReader<TcpStream>);
 
 impl Control {
@@ -49,7 +50,7 @@ impl Control {
         self.reply()
     }
 
-    /// The last line of a reply (RFC 959 §4.2).
+    /// Returns the last line of a reply (RFC 959 §4.2).
     fn reply(&mut self) -> String {
         loop {
             let mut line = String::new();
@@ -100,7 +101,7 @@ fn commands_are_logged_in_order_and_without_passwords() {
         control.log_in(PASSWORD);
         control.say("NOOP");
         control.say("DELE /no such file");
-        // ProFTPD writes a command down after it has answered.
+        // ProFTPD logs a command after it has answered.
         let logged = wait_for(SILENCE, || {
             let commands = server.commands();
             commands.ends_with(&["NOOP".to_owned(), "DELE /no such file".to_owned()])
@@ -122,7 +123,7 @@ fn a_limit_on_sessions_is_kept() {
         let mut second = Control(BufReader::new(second));
         let mut reply = second.reply();
         if reply.starts_with("220") {
-            // ProFTPD counts at the login.
+            // ProFTPD counts sessions at login.
             reply = second.log_in(PASSWORD);
         }
         assert!(

@@ -1,4 +1,4 @@
-//! `ftpfs status`: what a running mount is doing, told to its user and to nobody else.
+//! `ftpfs status`: what a running mount is doing, reported to its user and to no one else.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// All that the JSON of a mount has, in its order.
+/// All keys in the JSON of a mount, in order.
 const NAMES: &str = "version mountpoint source server pid uptime_seconds unmounted writeback connections transfers cache \
                      spool uploads capabilities leftovers incomplete_listings commands";
 
@@ -29,7 +29,7 @@ fn status_of(point: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a Python expression finds in the JSON `j` of a mount.
+/// Returns the value of a Python expression on the JSON `j` of a mount.
 fn asked(point: &Path, expression: &str) -> String {
     let output = ftpfs(&["status", "--json", point.to_str().unwrap()]);
     assert!(output.status.success(), "{output:?}");
@@ -53,7 +53,7 @@ fn evaluated(json: &[u8], expression: &str) -> String {
         .to_owned()
 }
 
-/// Why a mountpoint has no status.
+/// Returns the reason why a mountpoint has no status.
 fn refusal(point: &Path) -> String {
     let output = ftpfs(&["status", point.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -61,7 +61,7 @@ fn refusal(point: &Path) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// The control socket of a mount, in the directory that root has for them.
+/// Returns the control socket of a mount, in root's directory for such sockets.
 fn socket(point: &Path, process: u32) -> PathBuf {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = table
@@ -69,7 +69,7 @@ fn socket(point: &Path, process: u32) -> PathBuf {
         .find(|line| line.contains(point.to_str().unwrap()));
     let device = line.unwrap().split(' ').nth(2).unwrap();
     let socket = Path::new("/run/ftpfs").join(format!("{device}-{process}.sock"));
-    // It is made when the mount answers.
+    // It is created when the mount starts to answer.
     assert!(wait_for(SOON, || socket.exists()));
     socket
 }
@@ -80,7 +80,7 @@ fn an_idle_mount_tells_who_and_where_it_is() {
     server.write("dir/file", "content");
     let mount = Mount::with_options(&server, &["spool_size=1G", "connections=5"]);
     shell(mount.path(), "cat dir/file; ls -R; echo new > new");
-    // On a busy machine a second session is made, and is ready as well.
+    // On a busy machine a second session may be created, and is ready as well.
     let is_ready = |text: &str| {
         let ready =
             (1..=5).map(|count| format!(" 0 in use, {count} ready for a transfer, at most 5"));
@@ -141,8 +141,8 @@ fn an_idle_mount_tells_who_and_where_it_is() {
     }
 }
 
-/// A server that says nothing: what waits is told, with its age and size; then why it failed, and
-/// how it went.
+/// With a silent server, status shows what is waiting, with its age and size, then why it failed
+/// and how it ended.
 #[test]
 fn what_waits_and_what_failed_is_told() {
     let server = TestServer::start(Kind::Embedded);
@@ -246,7 +246,7 @@ fn what_is_no_mount_of_ftpfs_is_said_to_be_none() {
     assert!(refusal(&plain.path().join("absent")).contains("nothing is mounted at"));
 }
 
-/// Killed: the mount is there, and nobody answers for it; its socket goes.
+/// After a kill the mount exists but no process serves it; its socket is removed.
 #[test]
 fn a_killed_mount_is_said_to_be_gone() {
     let server = TestServer::start(Kind::Embedded);
@@ -263,7 +263,7 @@ fn a_killed_mount_is_said_to_be_gone() {
     mount.kill_nine();
 }
 
-/// The socket is this user's alone, says nothing to nonsense, and goes with its mount.
+/// Only this user can access the socket. It ignores nonsense and disappears with its mount.
 #[test]
 fn nobody_else_can_ask() {
     let server = TestServer::start(Kind::Embedded);
@@ -291,11 +291,11 @@ fn nobody_else_can_ask() {
         stream.write_all(nonsense.as_bytes()).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = Vec::new();
-        // What was not read resets the connection.
+        // Unread data resets the connection.
         let _end = stream.read_to_end(&mut answer);
         assert!(answer.is_empty(), "{nonsense}");
     }
-    // One who says nothing holds up nobody for long.
+    // A silent client does not block others for long.
     let silent = UnixStream::connect(&socket).unwrap();
     assert!(status_of(mount.path()).contains("connections"));
     drop(silent);
@@ -303,8 +303,8 @@ fn nobody_else_can_ask() {
     assert!(!socket.exists());
 }
 
-/// The kernel gives the device number of a mount that ends to a newer one: each has its own socket,
-/// and the newer one answers and removes nothing of the other's.
+/// The kernel reuses the device number of a mount that is ending for a newer one. Each has its own
+/// socket, and the newer one neither answers for the other nor removes its socket.
 #[test]
 fn mounts_that_share_a_device_number_share_no_socket() {
     let server = TestServer::start(Kind::Embedded);
@@ -321,7 +321,7 @@ fn mounts_that_share_a_device_number_share_no_socket() {
     fs::rename(&older_socket, &shared).unwrap();
     let killed = of_process("killed");
     drop(UnixListener::bind(&killed).unwrap());
-    // Sockets made within one tick of the kernel's clock have one time.
+    // Sockets created within one tick of the kernel's clock have the same time.
     shell(
         Path::new("/"),
         &format!(
@@ -340,7 +340,7 @@ fn mounts_that_share_a_device_number_share_no_socket() {
     assert!(!killed.exists());
 }
 
-/// Unmounted while files wait: it is still told, among all, until they are stored.
+/// An unmounted mount with pending files is still reported and listed until they are stored.
 #[test]
 fn an_unmounted_mount_is_told_until_all_is_stored() {
     let server = TestServer::start(Kind::Embedded);
@@ -375,8 +375,8 @@ fn an_unmounted_mount_is_told_until_all_is_stored() {
     assert_eq!(server.read("file"), b"content");
 }
 
-/// A temporary name that the server does not delete: shown with the time of the next try, and
-/// deleted at the end.
+/// A temporary name that the server fails to delete is shown with the time of the next attempt, and
+/// finally deleted.
 #[test]
 fn what_cannot_be_cleared_away_is_listed() {
     let server = TestServer::start(Kind::Embedded);
@@ -390,7 +390,7 @@ fn what_cannot_be_cleared_away_is_listed() {
     };
     faults.add(Fault::on("RNFR", refused(550)).always());
     faults.add(Fault::on("DELE", refused(550)).always());
-    // The close fails, which this does not tell.
+    // The close fails, which `fs::write` does not report.
     fs::write(mount.join("file"), "content").unwrap();
     let listed = "[l['path'][:8] for l in j['leftovers'] if 0 < l['next_try_seconds'] <= 3600]";
     assert!(wait_for(SOON, || asked(mount.path(), listed) == "['/.ftpfs-']"));

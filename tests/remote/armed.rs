@@ -1,4 +1,4 @@
-//! Data connections opened ahead, on real sessions.
+//! Data connections opened in advance, on real sessions.
 
 use std::thread;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use ftpfs::server::{Fault, Misdeed};
 
 use crate::support::{Site, path, pattern, wait_for};
 
-/// The verbs, those that only open a session left out.
+/// Returns the verbs, except those that only open a session.
 fn work(site: &Site) -> Vec<String> {
     const LOGIN: [&str; 6] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "PWD"];
     let commands = site.server.commands();
@@ -33,7 +33,7 @@ fn transfers_of_all_kinds_begin_with_their_verb() {
     site.await_arm();
     let once = "RETR EPSV REST RETR EPSV MLSD EPSV STOR EPSV MLST RNFR RNTO";
     let verbs = work(&site).join(" ");
-    // The first session's own EPSV may come before the count begins.
+    // The first session's own EPSV may arrive before counting starts.
     let verbs = verbs.strip_prefix("EPSV ").unwrap_or(&verbs);
     assert_eq!(verbs, [once; 5].join(" "));
 }

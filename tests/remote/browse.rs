@@ -1,4 +1,4 @@
-//! Listing and looking up, with and without RFC 3659.
+//! Listings and lookups, with and without RFC 3659.
 
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
@@ -8,7 +8,7 @@ use ftpfs::testing::remote::ErrorKind;
 
 use crate::support::{Site, path};
 
-/// Servers of four ages.
+/// The disabled features of servers of four ages.
 const AGES: [&[&str]; 4] = [&[], &["MLST"], &["MLSD"], &["MLSD", "MLST"]];
 
 #[test]
@@ -78,7 +78,7 @@ fn looking_up_tells_what_is_there_and_what_is_not() {
             matches!(below_a_file, ErrorKind::NotFound | ErrorKind::NotDirectory),
             "{disabled:?}: {below_a_file:?}"
         );
-        // FEAT announces both by the one name, MLST.
+        // FEAT announces both under a single name, MLST.
         assert_eq!(site.remote.can_stat(), disabled.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Directories made and removed, files deleted and renamed, times and modes set.
+//! Creating and removing directories, deleting and renaming files, setting times and modes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! The pool on real sessions: limits, restarts, silence, the end.
+//! The connection pool on real sessions: limits, restarts, silence and shutdown.
 
 use std::thread;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The `remote` floor against ftpfs's own server: file operations on paths, with features switched
-//! off one by one, counted commands and broken connections.
+//! The `remote` layer against the ftpfs server: file operations on paths, with features disabled
+//! one by one, counted commands and broken connections.
 
 #![allow(
     clippy::unwrap_used,

@@ -95,7 +95,7 @@ fn a_download_that_breaks_is_never_taken_for_the_end() {
     assert_eq!(site.listed("/"), ["file"], "on a new session");
 }
 
-/// draft-bryan-ftp-range; elsewhere whoever reads ends the transfer.
+/// Uses draft-bryan-ftp-range; without it, the reader has to end the transfer.
 #[test]
 fn a_part_of_a_file_ends_by_itself_where_the_server_knows_ranges() {
     for (disabled, mark) in [(vec![], "RANG 10 19"), (vec!["RANG"], "REST 10")] {
@@ -119,7 +119,7 @@ fn a_part_of_a_file_ends_by_itself_where_the_server_knows_ranges() {
     }
 }
 
-/// Parts of a file that all begin at its start would make another file of it.
+/// If all parts of a file began at its start, they would form a different file.
 #[test]
 fn no_part_is_begun_where_rest_is_not_what_it_says() {
     const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";
@@ -158,8 +158,8 @@ fn no_part_is_begun_where_rest_is_not_what_it_says() {
     }
 }
 
-/// What it is tried by may grow, and a connection may break: neither says anything of REST, nor
-/// keeps a program from reading.
+/// The file used to probe REST may grow, and a connection may break: neither says anything about
+/// REST or keeps a program from reading.
 #[test]
 fn rest_is_not_given_up_for_a_file_that_grows_or_a_connection_that_breaks() {
     for breaks in [true, false] {
@@ -216,8 +216,8 @@ fn no_part_is_begun_of_another_version() {
     );
 }
 
-/// The offset holds until a transfer begins (RFC 3659 §5.3): one that was refused leaves it to
-/// whatever comes next.
+/// The offset holds until a transfer begins (RFC 3659 §5.3): a refused transfer leaves the offset
+/// to the next one.
 #[test]
 fn an_offset_is_not_left_to_the_next_transfer_when_its_own_is_refused() {
     let text = || "not now".to_owned();
@@ -238,7 +238,7 @@ fn an_offset_is_not_left_to_the_next_transfer_when_its_own_is_refused() {
             let spare = site.remote.spare(Duration::from_secs(10)).unwrap();
             let begun = spare.open_within(&path("/file"), &version, &(100_000..200_000));
             drop(begun);
-            // By whatever sessions there are.
+            // Over all existing sessions.
             let transfers = [0; 2].map(|offset| site.remote.open_at(&path("/file"), offset));
             for transfer in transfers {
                 let whole = rest_of(transfer.unwrap()).unwrap();
@@ -248,7 +248,7 @@ fn an_offset_is_not_left_to_the_next_transfer_when_its_own_is_refused() {
     }
 }
 
-/// One that promises ranges in FEAT and then knows none is asked for none again.
+/// A server that announces ranges in FEAT but refuses one is not asked for ranges again.
 #[test]
 fn a_server_that_refuses_the_ranges_it_promised_is_read_from_an_offset() {
     let site = Site::new();
@@ -262,7 +262,7 @@ fn a_server_that_refuses_the_ranges_it_promised_is_read_from_an_offset() {
         let spare = site.remote.spare(Duration::from_secs(10)).unwrap();
         spare.open_within(&path("/file"), &version, &(10..20))
     };
-    // The RETR behind it brought the whole file, which ended the session.
+    // The RETR after it sent the whole file, which ended the session.
     assert!(begin().is_err());
     let mut byte = [0; 1];
     assert_eq!(begin().unwrap().read(&mut byte).unwrap(), 1);

@@ -17,7 +17,7 @@ use ftpfs::testing::remote::{
 pub const USER: &str = "ann";
 pub const PASSWORD: &str = "secret";
 
-/// A directory, its server and a client of it.
+/// A directory, its server and a client connected to it.
 pub struct Site {
     pub remote: Remote,
     pub server: Server,
@@ -25,19 +25,19 @@ pub struct Site {
 }
 
 impl Site {
-    /// A server that can do everything.
+    /// Starts a server with all features.
     pub fn new() -> Self {
         Self::without(&[])
     }
 
-    /// A server without these verbs and features.
+    /// Starts a server without these verbs and features.
     pub fn without(disabled: &[&str]) -> Self {
         Self::with(|server, _| {
             server.disabled = disabled.iter().map(ToString::to_string).collect();
         })
     }
 
-    /// A server and a client as `change` makes them.
+    /// Starts a server and a client with options modified by `change`.
     pub fn with(change: impl FnOnce(&mut ServerOptions, &mut PoolOptions)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = server_options(directory.path().to_owned());
@@ -54,27 +54,27 @@ impl Site {
         }
     }
 
-    /// Where a name is on the server's disk.
+    /// Returns the path of a name on the server's disk.
     pub fn local(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Puts a file on the server's disk.
+    /// Creates a file on the server's disk.
     pub fn put(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.local(name), content).unwrap();
     }
 
-    /// Makes a directory on the server's disk.
+    /// Creates a directory on the server's disk.
     pub fn make(&self, name: &str) {
         fs::create_dir_all(self.local(name)).unwrap();
     }
 
-    /// What is in a file on the server's disk.
+    /// Returns the content of a file on the server's disk.
     pub fn content(&self, name: &str) -> Vec<u8> {
         fs::read(self.local(name)).unwrap()
     }
 
-    /// The names in a directory on the server's disk.
+    /// Returns the names in a directory on the server's disk.
     pub fn names(&self, directory: &str) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(self.local(directory))
             .unwrap()
@@ -84,7 +84,7 @@ impl Site {
         names
     }
 
-    /// The names that the client lists.
+    /// Returns the names that the client lists.
     pub fn listed(&self, directory: &str) -> Vec<String> {
         let mut names: Vec<_> = self
             .remote
@@ -98,15 +98,15 @@ impl Site {
         names
     }
 
-    /// Waits until a session has the data connection of its next transfer.
+    /// Waits until a session has the data connection for its next transfer.
     pub fn await_arm(&self) {
         wait_for("an open data connection", || {
             self.remote.pool_stats().armed > 0
         });
     }
 
-    /// Who works alone needs no more sessions than take turns in opening data connections, and
-    /// gives each back.
+    /// Asserts that a single user needs no more sessions than take turns in opening data
+    /// connections, and returns each of them to the pool.
     pub fn assert_few_sessions(&self) {
         wait_for("all sessions to be idle", || {
             self.remote.pool_stats().leased == 0
@@ -115,8 +115,8 @@ impl Site {
         assert!(stats.open <= 3, "{stats:?}");
     }
 
-    /// The verbs received since the last time of asking; without those of sessions and of data
-    /// connections, which may be made ahead of their use.
+    /// Returns the verbs received since the last call, except those of sessions and of data
+    /// connections, which may be opened in advance.
     pub fn verbs(&self) -> Vec<String> {
         const AHEAD: [&str; 6] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "EPSV"];
         let verbs = self
@@ -130,7 +130,7 @@ impl Site {
         verbs
     }
 
-    /// Stores `content` as a program would.
+    /// Stores `content` the way a program would.
     pub fn store(&self, name: &str, content: &[u8]) -> Result<(), Error> {
         let target = path(name);
         let (file, size) = (spool(content), content.len() as u64);
@@ -149,7 +149,7 @@ impl Site {
     }
 }
 
-/// All that is still to come.
+/// Reads the rest of the download.
 pub fn rest_of(mut download: RemoteDownload) -> Result<Vec<u8>, Error> {
     let (mut content, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -160,7 +160,7 @@ pub fn rest_of(mut download: RemoteDownload) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// A server of one account on a free port of this machine.
+/// Returns options for a server with one account on a free port of this machine.
 pub fn server_options(root: PathBuf) -> ServerOptions {
     ServerOptions {
         root,
@@ -179,12 +179,13 @@ pub fn server_options(root: PathBuf) -> ServerOptions {
     }
 }
 
-/// A client as a mount has it by itself, over such connections.
+/// Creates a client with a mount's default settings that uses these connections.
 pub fn connect(pool: PoolOptions) -> Result<Remote, ftpfs::ftp::Error> {
     connect_with(pool, Atomic::Auto, Journal::disabled(None))
 }
 
-/// A client that overwrites files as `atomic` says and notes in `journal` what is under way.
+/// Creates a client that overwrites files according to `atomic` and records pending work in
+/// `journal`.
 pub fn connect_with(
     pool: PoolOptions,
     atomic: Atomic,
@@ -201,7 +202,7 @@ pub fn connect_with(
     Remote::connect(options, journal)
 }
 
-/// Eight connections, and no patience with what should be at once.
+/// Returns pool options with eight connections and short timeouts.
 pub fn pool_options() -> PoolOptions {
     let mut connect = ConnectOptions::new(Ipv4Addr::LOCALHOST.to_string())
         .port(0)
@@ -221,19 +222,19 @@ pub fn path(name: &str) -> RemotePath {
     RemotePath::new(name.as_bytes()).unwrap()
 }
 
-/// A local file with this content.
+/// Creates a local file with this content.
 pub fn spool(content: &[u8]) -> fs::File {
     let mut file = tempfile::tempfile().unwrap();
     std::io::Write::write_all(&mut file, content).unwrap();
     file
 }
 
-/// Bytes of which every position can be told from its neighbours.
+/// Returns bytes in which every position differs from its neighbors.
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index % 251) as u8).collect()
 }
 
-/// Waits for what the server does on its own time.
+/// Waits for something that the server does in its own time.
 pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !condition() {

@@ -1,4 +1,4 @@
-//! What the server says of a file's contents now, and whether that is what it listed.
+//! The current version of a file as reported by the server, and whether it matches the listing.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use ftpfs::testing::remote::{ErrorKind, Remote};
 use crate::servers::{Kind, TestServer};
 use crate::support::{Site, connect, path, pool_options};
 
-/// A client of any server.
+/// Connects a client to any server.
 fn client(server: &TestServer) -> Remote {
     let mut pool = pool_options();
     pool.connect.host = Ipv4Addr::LOCALHOST.to_string();
@@ -25,8 +25,8 @@ fn set_time(file: &std::path::Path, time: SystemTime) {
     file.set_modified(time).unwrap();
 }
 
-/// A listed file is the file that is there, until it is changed: on every server, by whatever it
-/// tells.
+/// A listed file matches the current file until it is changed, on every server and with whatever
+/// information it provides.
 fn listed_and_asked_agree_until_a_change(kind: Kind) {
     let server = TestServer::start(kind);
     let file = server.write("dir/file", "old content");
@@ -91,7 +91,8 @@ fn listed_and_asked_agree_until_a_change_on_pyftpdlib() {
     listed_and_asked_agree_until_a_change(Kind::Pyftpdlib);
 }
 
-/// Whatever the server lacks, the rest tells, without a data connection as long as anything does.
+/// The remaining commands replace the missing ones, without a data connection as long as any is
+/// left.
 #[test]
 fn a_version_is_one_question_with_what_the_server_has() {
     for (disabled, verbs) in [
@@ -112,7 +113,7 @@ fn a_version_is_one_question_with_what_the_server_has() {
     }
 }
 
-/// A server with none of the commands still has its listings.
+/// A server that has none of the commands still has its listings.
 #[test]
 fn a_version_is_listed_where_it_cannot_be_asked_for() {
     let site = Site::without(&["MLST", "MLSD", "SIZE", "MDTM"]);

@@ -1,4 +1,4 @@
-//! Uploads: atomic, checked, and gone without a trace when they fail.
+//! Uploads: atomic, verified, and without a trace when they fail.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -233,7 +233,7 @@ fn the_journal_knows_of_a_file_overwritten_in_place_before_the_server_does() {
     assert!(noted().ends_with("gone\t/file\n"), "its writer knows");
 }
 
-/// The server refuses to rename onto the old file, then to move the new one and the old one there.
+/// The server refuses to rename onto the old file, then to move the new and the old one into place.
 #[test]
 fn a_file_that_cannot_be_moved_back_yet_is_still_there() {
     for disabled in [&[] as &[&str], &["MLSD", "MLST"]] {
@@ -294,7 +294,7 @@ fn an_old_file_that_is_moved_aside_after_the_refusal_gets_its_name_back() {
                 .filter(|it| it.as_bytes().ends_with(b".old"))
         })
         .unwrap();
-    // The server does it a moment later.
+    // The server carries it out a moment later.
     fs::rename(site.local("file"), site.local(aside)).unwrap();
     assert_eq!(site.remote.leftovers().len(), 1);
     site.remote.clear_orphans();

@@ -1,9 +1,9 @@
-//! Facts, features and sizes that are written in odd ways.
+//! Facts, features and sizes in unusual formats.
 
 use crate::row::{all_facts, group, listing, row, with_mlst};
 use crate::support::{Answer, Quirks};
 
-/// Changes what the answer to MLST says.
+/// Changes the text of the answer to MLST.
 fn mlst(change: fn(&str) -> String) -> Quirks {
     with_mlst(Quirks::none(), change)
 }
@@ -205,7 +205,7 @@ fn sizes_that_are_wrong() {
             },
         )
     }));
-    // As servers that count in 32 bits list files of more than 4 GiB.
+    // Like servers that use 32 bits to list files of more than 4 GiB.
     rows.push(row(
         "a_large_file_is_listed_as_a_small_one",
         all_facts(|lines| lines.replace("size=9000000;", "size=4705032;")),
@@ -324,8 +324,8 @@ fn sizes_that_are_wrong() {
     group(rows);
 }
 
-/// libunftp: MLSD and SIZE call a link a file that is as long as its target's name, LIST shows the
-/// link.
+/// libunftp: MLSD and SIZE report a link as a file with the length of its target's name, while LIST
+/// shows the link.
 #[test]
 fn links_that_are_told_as_files() {
     let mut quirks = Quirks::none();

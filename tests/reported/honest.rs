@@ -1,4 +1,4 @@
-//! The scripted server itself: without quirks it is like any other.
+//! The quirky server itself: without quirks it behaves like any other.
 
 use crate::row::{group, row};
 use crate::support::Quirks;

@@ -1,10 +1,10 @@
-//! Servers that take the `-a` of `LIST -a` for something else, and listings that are empty by
-//! mistake (FTP has no answer "this is not the directory that you meant").
+//! Servers that misinterpret the `-a` of `LIST -a`, and listings that are empty by mistake (FTP has
+//! no reply for "this is not the directory that you meant").
 
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks, Step};
 
-/// Asserts that `docs` is not taken for an empty directory: what loses data where it is.
+/// Asserts that `docs` is not taken for an empty directory, which would lose data.
 fn is_not_emptied(t: &Mounted) {
     t.run(
         "copy=$(mktemp -d); trap 'rm -r $copy' EXIT; echo alpha > $copy/a.txt; echo beta > $copy/b.txt

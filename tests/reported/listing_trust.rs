@@ -1,4 +1,4 @@
-//! Listings that leave names out, show another directory, or cannot be had: what is shown, and what
+//! Listings that omit names, show another directory, or cannot be obtained: what is shown, and what
 //! is not overwritten.
 
 use std::fs::{self, File, Permissions};
@@ -9,8 +9,8 @@ use crate::support::{
     Answer, FileTree, Kind, Mount, Quirks, Request, State, TestServer, assert_errno,
 };
 
-/// What must hold of any mount of the usual tree: the files are shown, and none is overwritten
-/// unseen.
+/// Asserts what must hold for any mount of the usual tree: the files are shown, and none is
+/// overwritten unnoticed.
 fn nothing_is_lost(it: &Mounted) {
     let copy = tempfile::tempdir().unwrap();
     let copy = copy.path().display();
@@ -116,9 +116,9 @@ fn a_mount_of_a_subdirectory_shows_that_directory_where_paths_are_ignored() {
     ]);
 }
 
-/// A directory with one line that is understood and one that is not.
+/// A listing with one line that can be parsed and one that cannot.
 const HALF: &str = "-rw-r--r-- 1 user group 6 Jan  1  2020 a.txt\n?? the line of b.txt ??";
-/// One without a line that is understood.
+/// A listing without a line that can be parsed.
 const ODD: &str = "?? the line of a.txt ??\n?? the line of b.txt ??";
 
 #[test]
@@ -192,7 +192,7 @@ fn a_name_on_an_unreadable_line_is_not_overwritten() {
     ]);
 }
 
-/// A directory that may be entered and not be listed, whatever the words.
+/// Asserts that a directory may be entered but not listed, regardless of the server's wording.
 fn is_closed(it: &Mounted) {
     it.fails("ls docs", "Permission denied");
     it.run("test \"$(cat docs/a.txt)\" = alpha");

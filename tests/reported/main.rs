@@ -1,9 +1,9 @@
-//! What users reported of odd servers, as a table: one row for each kind, named after what the user
+//! User reports about odd servers, as a table: one row for each kind, named after what the user
 //! sees.
 //!
-//! Each row mounts a scripted server that has the reported [`Quirks`], uses ordinary tools on the
-//! mount, and asserts what is right. The rows of a group run beside each other, and all that fail
-//! are reported.
+//! Each row mounts a scripted server with the reported [`Quirks`], uses ordinary tools on the
+//! mount, and asserts the correct result. The rows of a group run in parallel, and every failure
+//! is reported.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Servers whose login, features or passive mode are odd: each is mounted, and works.
+//! Servers with an odd login, odd features or an odd passive mode: each can be mounted and used.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks};
 
-/// Whatever the server said before, it can be read and written.
+/// Asserts that the server can be read and written, whatever it said before.
 fn works(t: &Mounted) {
     t.lists("docs", "a.txt b.txt");
     t.run("cat docs/a.txt; echo new > docs/new.txt; mv docs/new.txt empty/; mkdir more; rm docs/b.txt");
@@ -16,7 +16,7 @@ fn works(t: &Mounted) {
     t.names("/", "docs empty more");
 }
 
-/// Answers PASV in these words, where `#` is the address and port.
+/// Answers PASV with these words, where `#` is the address and port.
 fn pasv(words: &'static str, separator: &'static str) -> Quirks {
     Quirks::none().without("EPSV").hook(move |request, state| {
         (request.verb == "PASV").then(|| {
@@ -114,7 +114,7 @@ fn epsv_is_tried_once_a_mount() {
     ]);
 }
 
-/// A server without PASV that does not answer its first EPSV.
+/// Returns a server without PASV that does not answer its first EPSV.
 fn epsv_alone_which_is_late_once() -> Quirks {
     let is_late = AtomicBool::new(true);
     Quirks::none().without("PASV").hook(move |request, _| {
@@ -327,7 +327,7 @@ fn commands_of_its_own() {
     ]);
 }
 
-/// Eight readers of files at the same time, on a server that takes three sessions.
+/// Runs eight readers at the same time, on a server that accepts three sessions.
 fn reads(t: &Mounted) {
     let read = t.run("for i in 1 2 3 4 5 6 7 8; do cat many/$i & done; wait");
     assert_eq!(read.lines().count(), 8, "{read}");

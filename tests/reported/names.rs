@@ -1,4 +1,4 @@
-//! Servers that do not keep names: one file must never replace another.
+//! Servers that do not preserve names: one file must never replace another.
 
 use crate::row::{Row, group, row};
 use crate::support::{FileTree, Quirks};
@@ -102,7 +102,7 @@ fn cut(name: &str, most: usize) -> String {
     name.chars().take(most).collect()
 }
 
-/// A server that has `first` and would take `second` for it.
+/// Returns rows for a server that has `first` and treats `second` as the same name.
 fn twins(
     how: &str,
     change: fn(&str) -> String,

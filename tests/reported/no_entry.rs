@@ -11,7 +11,7 @@ fn tree(tree: &mut FileTree) {
     tree.file("/top.txt", "top\n");
 }
 
-/// What `/drop` answers when it is listed.
+/// Answers listings of `/drop` with this answer.
 fn drop_says(answer: fn() -> Answer) -> Quirks {
     Quirks::none().listing_of("/drop", LISTS, answer)
 }
@@ -136,7 +136,7 @@ fn a_mount_below_what_may_not_be_listed() {
     ]);
 }
 
-/// Says this of an empty directory when these verbs ask for it.
+/// Answers these lines when an empty directory is listed.
 fn empty_is(quirks: Quirks, lines: &'static str) -> Quirks {
     quirks.hook(move |request, state| {
         let path = state.resolve(request.path());
@@ -184,14 +184,14 @@ fn an_empty_directory_as_an_error() {
     group(rows);
 }
 
-/// `/drop` may not be listed, `/drop/closed` not be entered either.
+/// Creates a tree in which `/drop` may not be listed, and `/drop/closed` not be entered either.
 fn closed_tree(tree: &mut FileTree) {
     tree.file("/drop/inner.txt", "inner\n");
     tree.file("/drop/closed/x", "x\n");
     tree.file("/top.txt", "top\n");
 }
 
-/// vsftpd's answers about `/drop/closed`; it has no MLST.
+/// Returns vsftpd's answers about `/drop/closed`; it has no MLST.
 fn closed() -> Quirks {
     drop_says(|| Answer::say("550 Failed to open directory"))
         .without_facts()
@@ -304,7 +304,7 @@ fn a_file_whose_size_the_server_will_not_tell_is_there() {
         t.run("set -C; echo new > drop/new.txt");
         t.holds("/drop/new.txt", "new\n");
     };
-    // Nothing proves that a name is free: none is taken.
+    // Nothing proves that a name is free, so none is used.
     let is_unknown = |t: &Mounted| {
         t.fails("set -C; echo new > drop/inner.txt", "drop/inner.txt");
         t.run("mv -n top.txt drop/inner.txt || true");

@@ -1,4 +1,4 @@
-//! Replies that say something else than what was done, come twice, or come late.
+//! Replies that contradict what was done, arrive twice, or arrive late.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::row::{Mounted, all_facts, group, row};
 use crate::support::{Answer, Quirks, Request, State, Step};
 
-/// Lists no modes.
+/// Omits modes from listings.
 fn without_modes() -> Quirks {
     all_facts(|lines| lines.replace("UNIX.mode=0644;", ""))
 }
 
-/// The chmod of coreutils 9.5 and later ignores that a mode cannot be set.
+/// A replacement for chmod: since coreutils 9.5, chmod ignores that a mode cannot be set.
 const CHMOD: &str = "python3 -c 'import os; os.chmod(\"docs/a.txt\", 0o600)'";
 
-/// Every kind of change works, and is done when the program has ended.
+/// Asserts that every kind of change works, and is complete when the program has ended.
 fn changes(t: &Mounted) {
     t.run("echo new > docs/new.txt; echo changed > docs/a.txt; mkdir made; mv docs/new.txt made/moved.txt");
     t.holds("/made/moved.txt", "new\n");
@@ -103,7 +103,7 @@ fn more_replies_than_one() {
     group(rows);
 }
 
-/// Carries out a rename or a removal, now or later.
+/// Returns the requested change, such as a rename or a removal, to carry out now or later.
 fn carry_out(
     request: &Request,
     state: &State<'_>,
@@ -216,8 +216,8 @@ fn a_completion_that_is_slow() {
     ]);
 }
 
-/// A server that does not find the first file whose time is set, as when a rename is still under
-/// way.
+/// The server does not find the first file whose time is set, as if a rename were still in
+/// progress.
 fn missed_once() -> Quirks {
     let was_missed = AtomicBool::new(false);
     Quirks::none().hook(move |request, _| {

@@ -1,5 +1,5 @@
-//! Servers that break on pipelined commands, on an early EPSV, or keep a REST: nothing is lost, and
-//! no byte is wrong.
+//! Servers that fail on pipelined commands or on an early EPSV, or that keep a REST: nothing is
+//! lost, and no byte is wrong.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, FileTree, Pipelined, Quirks, Step};
 
-/// Reads and changes of every kind; what is on the server afterwards is exactly right.
+/// Performs reads and changes of every kind, and asserts the exact result on the server.
 fn works(t: &Mounted) {
     t.lists(".", "docs empty");
     t.lists("docs", "a.txt b.txt");
@@ -106,7 +106,7 @@ fn pipelining_can_be_left_out() {
     }));
 }
 
-/// A file in which every place is different.
+/// Creates a file whose content differs at every offset.
 fn numbered(tree: &mut FileTree) {
     let lines = (0..300_000).map(|i| format!("{i:09}\n"));
     tree.file("/big", lines.collect::<String>());

@@ -1,14 +1,14 @@
-//! Another client is at work while a file is replaced, or the server loses what it was given: no
-//! file is deleted that may be the only copy of what it holds, and a file counts as stored only
-//! when it is seen.
+//! Another client interferes while a file is replaced, or the server loses what it received. No
+//! file is deleted that may be the only copy of its content, and a file counts as stored only once
+//! it has been seen.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks};
 
-/// Does not rename onto a file. The first time that the name of `/docs/a.txt` is free, another
-/// client makes it.
+/// Does not rename onto a file. The first time that the name `/docs/a.txt` is free, another client
+/// creates it.
 fn another_makes_the_target(theirs: &'static str) -> Quirks {
     let was_made = AtomicBool::new(false);
     Quirks::none().hook(move |request, state| {
@@ -25,7 +25,7 @@ fn another_makes_the_target(theirs: &'static str) -> Quirks {
     })
 }
 
-/// What the files in `/docs` hold.
+/// Returns the contents of the files in `/docs`.
 fn contents(t: &Mounted) -> Vec<String> {
     let tree = t.server.tree();
     let names = tree.names("/docs").into_iter();
@@ -37,7 +37,7 @@ fn contents(t: &Mounted) -> Vec<String> {
 fn keeps_the_old_file(t: &Mounted) {
     let all = contents(t);
     assert!(all.iter().any(|text| text == "alpha\n"), "{all:?}");
-    // Users find it.
+    // The old file is visible to users.
     let shown = t.run("cat docs/*");
     assert!(shown.contains("alpha\n"), "{shown}");
 }
@@ -68,7 +68,7 @@ fn another_client_takes_the_name_of_a_file_that_is_replaced() {
     ]);
 }
 
-/// A server that crashes at the rename, and removes unfinished uploads when it starts again.
+/// The server crashes at the rename, and removes unfinished uploads when it restarts.
 fn loses_the_upload_once() -> Quirks {
     let was_lost = AtomicBool::new(false);
     Quirks::none().hook(move |request, state| {
@@ -84,7 +84,7 @@ fn loses_the_upload_once() -> Quirks {
     })
 }
 
-/// In one close: the descriptors that the shell or dd duplicate would store the empty file first.
+/// Stores with a single close: descriptors duplicated by the shell or dd would store an empty file.
 const STORE: &str = "cp <(echo changed) docs/a.txt";
 
 #[test]

@@ -1,31 +1,31 @@
-//! Servers that resume an upload in their own way after its connection broke: the stored file is
-//! the file that was written.
+//! Servers that resume an upload in unusual ways after its connection broke: the stored file equals
+//! the written one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::row::{Row, group, row};
 use crate::support::{Answer, FileTree, Quirks, Request, State, Step};
 
-/// Number of bytes that the server keeps of an upload that breaks.
+/// Number of bytes that the server keeps of an interrupted upload.
 const KEPT: usize = 100_000;
 
-/// Stores what arrives at the offset of a REST, in an odd way.
+/// Stores the data that arrives after a REST with an offset, in an unusual way.
 type Resume = fn(&str, usize, &mut FileTree) -> Result<Step, &'static str>;
 
-/// npm ftp-srv empties the file and leaves a hole.
+/// Empties the file and leaves a hole, like npm's ftp-srv.
 fn empties(path: &str, offset: usize, tree: &mut FileTree) -> Result<Step, &'static str> {
     tree.open(path, 0)?;
     tree.open(path, offset as u64)?;
     Ok(Step::Receive(path.to_owned(), offset as u64))
 }
 
-/// Forgets the offset.
+/// Ignores the offset.
 fn starts_again(path: &str, _: usize, tree: &mut FileTree) -> Result<Step, &'static str> {
     tree.open(path, 0)?;
     Ok(Step::Receive(path.to_owned(), 0))
 }
 
-/// Leaves one byte of the beginning out.
+/// Omits one byte of the beginning.
 fn is_off_by_one(path: &str, offset: usize, tree: &mut FileTree) -> Result<Step, &'static str> {
     let content = tree.content(path).unwrap_or_default();
     let from = offset - 1;
@@ -34,7 +34,7 @@ fn is_off_by_one(path: &str, offset: usize, tree: &mut FileTree) -> Result<Step,
     Ok(Step::Receive(path.to_owned(), from as u64))
 }
 
-/// Keeps the beginning, with other bytes in it.
+/// Keeps the beginning, but with different bytes.
 fn garbles(path: &str, offset: usize, tree: &mut FileTree) -> Result<Step, &'static str> {
     let content = tree.content(path).unwrap_or_default();
     tree.open(path, 0)?;
@@ -42,7 +42,7 @@ fn garbles(path: &str, offset: usize, tree: &mut FileTree) -> Result<Step, &'sta
     Ok(Step::Receive(path.to_owned(), offset as u64))
 }
 
-/// Stores a part of every second upload and reports that it broke.
+/// Stores only part of every second upload and reports that it broke.
 fn breaks() -> Quirks {
     let uploads = AtomicUsize::new(0);
     Quirks::none().hook(move |request, state| {

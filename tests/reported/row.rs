@@ -1,4 +1,4 @@
-//! A row of the table, and how a group of rows runs.
+//! A row of the table, and the code that runs a group of rows.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,13 +8,13 @@ use std::thread;
 
 use crate::support::{Answer, FileTree, Mount, Quirks, QuirkyServer, Step};
 
-/// Number of rows that run beside each other.
+/// Number of rows that run in parallel.
 const ABREAST: usize = 6;
 
 /// What a row does with its mount.
 type Story = Box<dyn Fn(&Mounted) + Send>;
 
-/// A server with its quirks, what it holds, and what a user does on a mount of it.
+/// A server with its quirks and its files, and what a user does on a mount of it.
 pub(crate) struct Row {
     name: String,
     quirks: Quirks,
@@ -24,8 +24,8 @@ pub(crate) struct Row {
     story: Story,
 }
 
-/// A row without mount options, on a server that holds `/docs/a.txt`, `/docs/b.txt` and an empty
-/// `/empty`.
+/// Returns a row without mount options, on a server that holds `/docs/a.txt`, `/docs/b.txt` and an
+/// empty `/empty`.
 pub(crate) fn row(
     name: impl Into<String>,
     quirks: Quirks,
@@ -46,19 +46,19 @@ pub(crate) fn row(
 }
 
 impl Row {
-    /// The server holds this instead.
+    /// Replaces the files that the server holds.
     pub(crate) fn holding(mut self, holds: fn(&mut FileTree)) -> Self {
         self.holds = holds;
         self
     }
 
-    /// It is mounted with these options.
+    /// Sets the mount options.
     pub(crate) fn with(mut self, options: &[&'static str]) -> Self {
         self.options.extend(options);
         self
     }
 
-    /// This path of the server is mounted, as the URL has it.
+    /// Sets the path on the server that is mounted, as written in the URL.
     pub(crate) fn at(mut self, path: &'static str) -> Self {
         self.path = path;
         self
@@ -76,12 +76,12 @@ impl Row {
 /// A mounted server.
 pub(crate) struct Mounted {
     pub(crate) mount: Mount,
-    // Last: it is there as long as the mount is.
+    // Last, so that it outlives the mount.
     pub(crate) server: QuirkyServer,
 }
 
 impl Mounted {
-    /// Runs a bash script in the mountpoint, and asserts that it succeeds; its standard output.
+    /// Runs a bash script in the mountpoint, asserts that it succeeds, and returns its output.
     #[track_caller]
     pub(crate) fn run(&self, script: &str) -> String {
         let output = self.bash(script);
@@ -94,7 +94,7 @@ impl Mounted {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Runs a bash script, and asserts that it fails with these words in its standard error.
+    /// Runs a bash script and asserts that it fails with these words on its standard error.
     #[track_caller]
     pub(crate) fn fails(&self, script: &str, words: &str) {
         let output = self.bash(script);
@@ -110,7 +110,7 @@ impl Mounted {
         );
     }
 
-    /// Asserts what `ls -A` prints, names separated by blanks.
+    /// Asserts the output of `ls -A`, with names separated by blanks.
     #[track_caller]
     pub(crate) fn lists(&self, directory: &str, names: &str) {
         let printed = self.run(&format!("ls -A -- '{directory}'"));
@@ -121,7 +121,7 @@ impl Mounted {
         );
     }
 
-    /// Asserts what a file on the server holds.
+    /// Asserts the content of a file on the server.
     #[track_caller]
     pub(crate) fn holds(&self, path: &str, text: &str) {
         assert_eq!(
@@ -131,7 +131,7 @@ impl Mounted {
         );
     }
 
-    /// Asserts which names a directory on the server holds, separated by blanks.
+    /// Asserts the names in a directory on the server, separated by blanks.
     #[track_caller]
     pub(crate) fn names(&self, path: &str, names: &str) {
         assert_eq!(
@@ -143,7 +143,7 @@ impl Mounted {
 
     fn bash(&self, script: &str) -> Output {
         let mut command = Command::new("bash");
-        // The builtin does not report what close(2) returns.
+        // The builtin does not report the result of close(2).
         let script = format!("echo() {{ /bin/echo \"$@\"; }}\n{script}");
         command.args(["-euo", "pipefail", "-c", &script]);
         command.current_dir(self.mount.path());
@@ -155,7 +155,7 @@ impl Mounted {
     }
 }
 
-/// Runs the rows, several at a time, and fails with the names of all that fail.
+/// Runs the rows, several in parallel, and fails with the names of all failed rows.
 #[track_caller]
 pub(crate) fn group(rows: impl IntoIterator<Item = Row>) {
     let rows: Mutex<VecDeque<Row>> = Mutex::new(rows.into_iter().collect());
@@ -189,7 +189,7 @@ pub(crate) fn group(rows: impl IntoIterator<Item = Row>) {
     );
 }
 
-/// Changes each listing that is sent.
+/// Changes every listing that is sent.
 pub(crate) fn listing(change: fn(&str) -> String) -> Quirks {
     Quirks::none().alter_verbs(&["MLSD", "LIST"], move |answer| {
         let steps = answer.steps.into_iter().map(|step| match step {
@@ -202,12 +202,12 @@ pub(crate) fn listing(change: fn(&str) -> String) -> Quirks {
     })
 }
 
-/// Changes each listing and what the answer to MLST says.
+/// Changes every listing and the text of the answer to MLST.
 pub(crate) fn all_facts(change: fn(&str) -> String) -> Quirks {
     with_mlst(listing(change), change)
 }
 
-/// Changes what the answer to MLST says.
+/// Changes the text of the answer to MLST.
 pub(crate) fn with_mlst(quirks: Quirks, change: fn(&str) -> String) -> Quirks {
     quirks.alter_verbs(&["MLST"], move |answer| match answer.steps.first() {
         Some(Step::Say(lines)) => Answer::say(change(lines)),

@@ -1,5 +1,5 @@
-//! Servers that accept files but not temporary names or renames. A `.part` or `.old` that stays
-//! behind is a leftover.
+//! Servers that accept files but not temporary names or renames. A remaining `.part` or `.old` is a
+//! leftover.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks, wait_for};
 
-/// New files, replaced files and further ones are stored, and no leftover is there.
+/// Asserts that new, replaced and additional files are stored without leftovers.
 fn writes(t: &Mounted) {
     t.run("echo new > docs/new.txt; echo changed > docs/a.txt; echo more >> docs/b.txt; echo 2 > docs/2");
     t.holds("/docs/new.txt", "new\n");
@@ -19,7 +19,7 @@ fn writes(t: &Mounted) {
     assert_eq!(t.run("cat docs/new.txt docs/a.txt"), "new\nchanged\n");
 }
 
-/// Refuses to store a file whose name is so.
+/// Refuses to store files whose names match.
 fn refuses_names(refused: fn(&str) -> bool, lines: &'static str) -> Quirks {
     Quirks::none().hook(move |request, _| {
         let name = request.argument.rsplit('/').next().unwrap_or_default();
@@ -144,8 +144,8 @@ fn a_drop_box() {
     group(rows);
 }
 
-/// A server that stops, and whose sessions carry out what they heard when it goes on: the file that
-/// an upload without an answer makes then is deleted, too.
+/// A server stops, and its sessions carry out the commands they received once it continues: a file
+/// created then by an unanswered upload is deleted, too.
 #[test]
 fn uploads_that_are_carried_out_late() {
     let late = Mutex::new(None);
@@ -173,7 +173,7 @@ fn uploads_that_are_carried_out_late() {
         };
         t.run("echo new > docs/new.txt");
         t.holds("/docs/new.txt", "new\n");
-        // The server could still cut a file that is stored under the name of the lost one.
+        // The server could still truncate a file that is stored under the name of the lost one.
         let stored = |command: &String| command.starts_with("STOR ");
         let mut names: Vec<_> = t.server.commands().into_iter().filter(stored).collect();
         let attempts = names.len();
@@ -291,7 +291,7 @@ fn names_of_a_kind_only() {
         ),
         row(
             "files_are_written_where_unfinished_files_are_taken_away",
-            // A server that moves what arrives to elsewhere: a rename finds nothing.
+            // The server moves every upload elsewhere, so that a rename finds nothing.
             Quirks::none().hook(|request, state| {
                 let name = request.argument.rsplit('/').next().unwrap_or_default();
                 if request.verb == "RNFR" && (name.ends_with(".part") || has_dot(name)) {
@@ -305,8 +305,8 @@ fn names_of_a_kind_only() {
         ),
         row(
             "an_old_file_gets_its_name_back",
-            // A rename onto a file is refused, and so is that of an upload: the old file cannot be
-            // replaced by rename.
+            // The server refuses to rename onto a file, and to rename an upload: the old file
+            // cannot be replaced by a rename.
             Quirks::none().hook(|request, state| {
                 let from = state.rename_from.clone().unwrap_or_default();
                 let is_refused = state.is_file(&request.argument) || from.ends_with(".part");

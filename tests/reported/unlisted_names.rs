@@ -1,4 +1,4 @@
-//! Names that listings leave out: they are reached, and not overwritten.
+//! Names that listings omit: they are accessible, and not overwritten.
 
 use crate::row::{Mounted, group, row};
 use crate::support::{Answer, Quirks, Request, State};
@@ -31,7 +31,7 @@ fn a_refusal_of_mlst_without_a_reason_does_not_free_a_name() {
 fn a_name_that_listings_hide_is_not_overwritten() {
     let hiding =
         |quirks: Quirks| quirks.hides(|name| name.starts_with('.') && !matches!(name, "." | ".."));
-    // `HideFiles` of ProFTPD.
+    // Like `HideFiles` of ProFTPD.
     let without_line = |request: &Request, state: &mut State<'_>| {
         let path = state.resolve(&request.argument);
         let is_it = request.is(&["MLST"]) && path.contains("/.") && state.is_file(&path);
@@ -148,8 +148,7 @@ fn a_missing_name_is_missing_whatever_mlst_says() {
     group(rows);
 }
 
-/// Listings of everything are empty, and nothing else that is known of the server says whether they
-/// are true.
+/// All listings are empty, and nothing else known about the server shows whether they are true.
 #[test]
 fn a_server_that_has_listed_nothing_yet_is_asked_for_each_name() {
     let lists_nothing = |quirks: Quirks| {
@@ -192,7 +191,7 @@ fn a_server_that_has_listed_nothing_yet_is_asked_for_each_name() {
     group(hiding.into_iter().chain(fresh));
 }
 
-/// A drop box of a server that says of a file only that it is no directory.
+/// A drop box on a server that says about a file only that it is not a directory.
 #[test]
 fn what_cwd_calls_no_directory_is_a_file() {
     let quirks = Quirks::none()
@@ -215,7 +214,7 @@ fn what_cwd_calls_no_directory_is_a_file() {
     })]);
 }
 
-/// The same words for a name that is missing and for one that cannot be told of now.
+/// The server uses the same words for a missing name and for one it cannot report on at present.
 #[test]
 fn words_of_mlst_that_refused_a_name_that_is_there_say_nothing() {
     let quirks = Quirks::none().hook(|request, state| {
@@ -243,7 +242,7 @@ fn words_of_mlst_that_refused_a_name_that_is_there_say_nothing() {
     ]);
 }
 
-/// Programs that write by a temporary name of their own pay for a doubt once, not once per file.
+/// Programs that write under their own temporary names pay for a doubt once, not once per file.
 #[test]
 fn a_server_that_lists_dot_names_is_not_asked_for_each() {
     let story = |it: &Mounted| {

@@ -1,9 +1,9 @@
-//! Listings in forms that are rare, and listings with lines that make no sense.
+//! Listings in rare formats, and listings with nonsensical lines.
 
 use crate::row::{Mounted, Row, group, row};
 use crate::support::{Answer, FileTree, Quirks};
 
-/// A server that lists these lines for its root, and holds `notes.txt` and what else is named so.
+/// Returns a row whose server lists these lines for its root; `names` are the expected names.
 fn listed(name: &str, lines: &'static str, names: &'static str) -> Row {
     let quirks = Quirks::none().without_facts().raw_listing("/", lines);
     row(format!("names_are_read: {name}"), quirks, move |t| {
@@ -220,7 +220,7 @@ fn listings_that_say_nothing() {
     );
 }
 
-/// One line that makes sense, and three that do not.
+/// One meaningful line and three nonsensical ones.
 const LINES: &str = "-rw-r--r--   1 u g  6 May  4  2018 third.txt
 === 6 of u/g, on the day after yesterday: notes.txt
 === 7 of u/g, on the day after yesterday: second.txt

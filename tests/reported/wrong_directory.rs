@@ -1,4 +1,4 @@
-//! Servers that list the current directory whatever path they are given.
+//! Servers that list the current directory regardless of the path they are given.
 
 use crate::row::{group, row};
 use crate::support::{FileTree, Quirks};

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 
 use crate::client::{Client, Served, Unanswering, wait_until};
 
-/// A download of a file far larger than what sockets hold, with nothing read from it yet.
+/// Starts a download of a file far larger than the socket buffers, and reads nothing from it yet.
 fn stalled_download(served: &Served) -> (Client, TcpStream) {
     std::fs::File::create(served.path("huge"))
         .unwrap()

@@ -1,4 +1,4 @@
-//! Making, renaming, deleting; times and modes; a server that allows none of it.
+//! Creating, renaming and deleting; times and modes; a server that allows none of it.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 

@@ -1,5 +1,4 @@
-//! A raw FTP client, as thin as can be: every byte it sends is the test's, every wait has a
-//! deadline.
+//! A minimal raw FTP client: the test controls every byte it sends, and every wait has a deadline.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
@@ -12,14 +11,14 @@ use crate::secure::Connection;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A server on a directory that vanishes with it.
+/// A server on a temporary directory, which is removed along with it.
 pub(crate) struct Served {
     pub(crate) server: Server,
     directory: tempfile::TempDir,
 }
 
 impl Served {
-    /// Anonymous, on IPv4.
+    /// Starts an anonymous server on IPv4.
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
     }
@@ -35,7 +34,7 @@ impl Served {
         }
     }
 
-    /// One server on each loopback address.
+    /// Starts one server on each loopback address.
     pub(crate) fn on_both_families() -> [Self; 2] {
         [
             IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -44,12 +43,12 @@ impl Served {
         .map(|address| Self::with(|options| options.listen = SocketAddr::new(address, 0)))
     }
 
-    /// A path on the server's side.
+    /// Returns a path in the served root.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join("root").join(name)
     }
 
-    /// A path beside the served root.
+    /// Returns a path next to the served root.
     pub(crate) fn outside(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
     }
@@ -62,7 +61,7 @@ impl Served {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    /// A client that has logged in as anonymous.
+    /// Returns a client that has logged in as anonymous.
     pub(crate) fn client(&self) -> Client {
         let mut client = self.stranger();
         client.expect("USER anonymous", 331);
@@ -70,7 +69,7 @@ impl Served {
         client
     }
 
-    /// A client that has only read the greeting.
+    /// Returns a client that has only read the greeting.
     pub(crate) fn stranger(&self) -> Client {
         let mut client = Client::connect(self.server.address());
         assert_eq!(client.reply().code, 220);
@@ -78,12 +77,12 @@ impl Served {
     }
 }
 
-/// A reply with its text, without codes and line ends.
+/// A reply and its text, without codes and line ends.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) code: u16,
     pub(crate) text: String,
-    /// The lines between the first and the last.
+    /// The lines between the first and the last one.
     pub(crate) inner: Vec<Vec<u8>>,
 }
 
@@ -109,7 +108,7 @@ impl Client {
         self.stream.get_ref().socket()
     }
 
-    /// The socket alone; nothing that was received may be left unread.
+    /// Returns the socket alone; asserts that no received data is left unread.
     pub(crate) fn into_socket(self) -> TcpStream {
         assert!(self.stream.buffer().is_empty());
         self.socket().try_clone().unwrap()
@@ -119,7 +118,7 @@ impl Client {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
-    /// A line without its CR LF; `None` at the end of the connection.
+    /// Reads a line without its CR LF; returns `None` at the end of the connection.
     fn line(&mut self) -> Option<Vec<u8>> {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).unwrap();
@@ -155,7 +154,7 @@ impl Client {
         self.reply()
     }
 
-    /// The command's reply text; the code must be the one given.
+    /// Sends a command, asserts the reply's code and returns its text.
     #[track_caller]
     pub(crate) fn expect(&mut self, line: impl AsRef<[u8]>, code: u16) -> String {
         let shown = String::from_utf8_lossy(line.as_ref()).into_owned();
@@ -164,23 +163,23 @@ impl Client {
         reply.text
     }
 
-    /// Nothing more comes but the end of the connection.
+    /// Asserts that the server sends nothing more before the connection ends.
     #[track_caller]
     pub(crate) fn expect_closed(&mut self) {
         let mut rest = Vec::new();
-        // A reset is an end as well.
+        // A reset counts as an end as well.
         let _ = self.stream.read_to_end(&mut rest);
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
-    /// A data connection by EPSV.
+    /// Opens a data connection by EPSV.
     pub(crate) fn extended_passive(&mut self) -> TcpStream {
         let text = self.expect("EPSV", 229);
         let port = text.split('|').nth(3).unwrap().parse().unwrap();
         self.connect_data(port)
     }
 
-    /// A data connection by PASV.
+    /// Opens a data connection by PASV.
     pub(crate) fn passive(&mut self) -> TcpStream {
         let text = self.expect("PASV", 227);
         let numbers = text.split(['(', ')']).nth(1).unwrap();
@@ -200,7 +199,7 @@ impl Client {
         stream
     }
 
-    /// What a command such as RETR or MLSD sends, and its last reply.
+    /// Returns the data sent for a command such as RETR or MLSD, and the last reply.
     pub(crate) fn receive(&mut self, line: impl AsRef<[u8]>) -> (Vec<u8>, Reply) {
         let data = self.extended_passive();
         self.receive_over(data, line)
@@ -220,7 +219,7 @@ impl Client {
         (bytes, self.reply())
     }
 
-    /// Sends `bytes` with a command such as STOR; the last reply.
+    /// Sends `bytes` with a command such as STOR; returns the last reply.
     pub(crate) fn upload(&mut self, line: impl AsRef<[u8]>, bytes: &[u8]) -> Reply {
         let mut data = self.extended_passive();
         let reply = self.command(line);
@@ -232,7 +231,7 @@ impl Client {
         self.reply()
     }
 
-    /// The lines of a listing command.
+    /// Returns the lines of a listing command.
     #[track_caller]
     pub(crate) fn lines(&mut self, line: impl AsRef<[u8]>) -> Vec<String> {
         let (bytes, reply) = self.receive(line);
@@ -242,8 +241,8 @@ impl Client {
     }
 }
 
-/// A client's address that neither takes nor refuses a connection: its queue is full, and stays so
-/// while this lives.
+/// A client address that neither accepts nor refuses connections: its queue is full, and stays full
+/// as long as this value lives.
 pub(crate) struct Unanswering {
     listener: socket2::Socket,
     _queued: Vec<socket2::Socket>,
@@ -260,7 +259,7 @@ impl Unanswering {
             .map(|_| {
                 let socket = tcp_socket();
                 socket.set_nonblocking(true).unwrap();
-                // Those for which the queue has no room any more stay under way.
+                // Connections that no longer fit into the queue stay pending.
                 let _ = socket.connect(&address);
                 socket
             })
@@ -271,7 +270,7 @@ impl Unanswering {
         }
     }
 
-    /// The command that asks for a data connection to here.
+    /// Returns the command that requests a data connection to this address.
     pub(crate) fn eprt(&self) -> String {
         let address = self.listener.local_addr().unwrap().as_socket().unwrap();
         format!("EPRT |1|{}|{}|", address.ip(), address.port())
@@ -282,7 +281,7 @@ fn tcp_socket() -> socket2::Socket {
     socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap()
 }
 
-/// Waits until `holds`, and fails after the deadline.
+/// Waits until `holds` returns true, and fails after the deadline.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;
@@ -292,14 +291,14 @@ pub(crate) fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// Bytes in which a shift or a loss shows.
+/// Returns bytes in which a shift or a loss is detectable.
 pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length)
         .map(|index| (index % 251) as u8 ^ (index / 65_536) as u8)
         .collect()
 }
 
-/// The names in a directory on the server's side, sorted.
+/// Returns the names in a directory on the server's side, sorted.
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     let mut names: Vec<String> = entries

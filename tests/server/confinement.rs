@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use crate::client::{Served, names};
 
-/// A root with every kind of link that leads out of it, and a secret beside it.
+/// Serves a root with every kind of link that leads out of it, next to a secret file.
 fn with_ways_out() -> Served {
     let served = Served::start();
     std::fs::write(served.outside("secret"), "outside").unwrap();
@@ -82,7 +82,7 @@ fn links_that_lead_out_are_not_read_through() {
                 "{verb} {link}"
             );
         }
-        // Listed by itself, as a link: what it names is not entered.
+        // The link itself is listed; its target is not entered.
         assert_eq!(client.lines(format!("NLST {link}")), [link]);
     }
 }
@@ -123,7 +123,7 @@ fn a_link_that_leads_out_can_itself_be_seen_renamed_and_deleted() {
     client.expect("RNTO inside/moved", 250);
     client.expect("DELE inside/moved", 250);
     assert!(served.outside("secret").exists());
-    // Moved one level down, a harmless link may lead somewhere else: it is judged where it stands.
+    // A harmless link moved down one level may lead elsewhere: it is judged at its current place.
     symlink("file", served.path("inside/harmless")).unwrap();
     assert_eq!(client.receive("RETR inside/harmless").0, b"inside");
 }

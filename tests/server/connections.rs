@@ -1,4 +1,4 @@
-//! Data connections: armed ahead, replaced, guarded; many commands in one write.
+//! Data connections opened in advance, replaced and guarded; many commands in one write.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -46,7 +46,7 @@ fn a_data_connection_from_elsewhere_is_not_used() {
     client.send(b"RETR file\r\n");
     assert_eq!(client.reply().code, 150);
     let mut stolen = Vec::new();
-    // Closed or reset, it carried nothing.
+    // Whether closed or reset, it carried no data.
     let _ = thief.read_to_end(&mut stolen);
     assert!(stolen.is_empty());
     let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -1,4 +1,4 @@
-//! The same with curl, a client that was not written for this server.
+//! Access by curl, a client that was not written for this server.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ fn run(served: &Served, path: &str, arguments: &[&str]) -> Output {
         .expect("curl is installed")
 }
 
-/// What curl printed; it must succeed.
+/// Runs curl, which must succeed; returns its output.
 #[track_caller]
 fn curl(served: &Served, path: &str, arguments: &[&str]) -> Vec<u8> {
     let output = run(served, path, arguments);
@@ -73,8 +73,8 @@ fn curl_works_through_every_way_to_open_a_data_connection() {
         ] {
             let six = served.server.address().is_ipv6();
             if six && (way.contains(&"--disable-eprt") || way.contains(&"--disable-epsv")) {
-                // PORT and PASV cannot name an IPv6 address; curl itself uses the extended form
-                // there.
+                // PORT and PASV cannot represent an IPv6 address; curl itself then uses the
+                // extended commands.
                 continue;
             }
             assert_eq!(curl(&served, "file", way), b"over here", "{way:?}");

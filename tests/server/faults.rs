@@ -1,4 +1,4 @@
-//! Every misdeed that a test can ask for, as a client meets it.
+//! Every misdeed that a test can request, as seen by a client.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -224,7 +224,7 @@ fn an_upload_breaks_and_leaves_a_part_behind() {
         let mut client = served.client();
         let mut data = client.extended_passive();
         client.expect("STOR new", 150);
-        // The server closes before all is taken.
+        // The server closes the connection before it has received all data.
         let _ = data.write_all(&pattern(100_000));
         let _ = data.shutdown(Shutdown::Write);
         assert_eq!(client.reply().code, code, "{misdeed:?}");

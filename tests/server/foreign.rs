@@ -1,4 +1,4 @@
-//! Whole trees with lftp, and Python's ftplib.
+//! Whole trees transferred with lftp, and access by Python's ftplib.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What the server bounds: sessions, silence, lines; and how it ends.
+//! The server's limits on sessions, silence and line length; and its shutdown.
 
 use std::time::{Duration, Instant};
 

@@ -234,7 +234,7 @@ fn any_name_a_file_can_have_is_listed_and_works() {
     for served in Served::on_both_families() {
         let mut client = served.client();
         for name in names {
-            // By the letter of TELNET 0xFF is doubled on the control connection.
+            // According to TELNET, 0xFF is doubled on the control connection.
             let sent: Vec<u8> = name
                 .iter()
                 .flat_map(|&b| vec![b; if b == 0xff { 2 } else { 1 }])

@@ -1,4 +1,4 @@
-//! Who gets in, and who does not.
+//! Accepted and refused logins.
 
 use ftpfs::server::Access;
 

@@ -1,5 +1,4 @@
-//! ftpfs's own FTP server, as its clients meet it: over raw sockets, with curl, lftp and Python's
-//! ftplib.
+//! The ftpfs server as seen by its clients: over raw sockets, with curl, lftp and Python's ftplib.
 
 #![allow(
     clippy::unwrap_used,

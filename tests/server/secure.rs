@@ -1,4 +1,4 @@
-//! TLS for the raw client, by rustls: a session to resume, or none, is the test's choice.
+//! TLS for the raw client, by rustls: the test chooses whether there is a session to resume.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -26,14 +26,14 @@ impl Connection {
         }
     }
 
-    /// Begins TLS with a server on 127.0.0.1; the handshake is done with the first byte.
+    /// Starts TLS with a server on 127.0.0.1; the handshake takes place with the first byte.
     pub(crate) fn secure(socket: TcpStream, config: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
         Self::Secure(Box::new(StreamOwned::new(tls, socket)))
     }
 
-    /// Says that nothing more comes (close_notify).
+    /// Announces the end of the data (close_notify).
     pub(crate) fn end(&mut self) {
         let Self::Secure(stream) = self else { return };
         stream.conn.send_close_notify();
@@ -66,7 +66,7 @@ impl Write for Connection {
     }
 }
 
-/// A server that speaks TLS, with the file that its certificate is believed by.
+/// A server that speaks TLS, and the file by which its certificate is verified.
 pub(crate) struct Secured {
     pub(crate) served: Served,
     pub(crate) ca: PathBuf,
@@ -88,7 +88,7 @@ impl Secured {
         Self { served, ca }
     }
 
-    /// What a client believes the server by; its TLS sessions are remembered there.
+    /// Returns a client configuration that trusts the server and remembers its TLS sessions.
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots
@@ -103,7 +103,7 @@ impl Secured {
         Arc::new(config)
     }
 
-    /// A client that has begun TLS and logged in, its data connections private.
+    /// Returns a client that has started TLS, logged in and made its data connections private.
     pub(crate) fn client(&self, config: &Arc<ClientConfig>) -> Client {
         let mut client = self.served.stranger();
         client.expect("AUTH TLS", 234);
@@ -117,12 +117,12 @@ impl Secured {
 }
 
 impl Client {
-    /// Goes on in TLS.
+    /// Continues the connection in TLS.
     pub(crate) fn secure(self, config: &Arc<ClientConfig>) -> Self {
         Self::of(Connection::secure(self.into_socket(), config))
     }
 
-    /// What a command such as RETR sends over TLS, how the data ended, and the last reply's code.
+    /// Returns the data sent over TLS for a command such as RETR, how it ended, and the last code.
     pub(crate) fn receive_secure(
         &mut self,
         config: &Arc<ClientConfig>,

@@ -1,4 +1,4 @@
-//! What other tests rely on: verbs switched off, a delay, the log of commands.
+//! Server features that other tests rely on: disabled verbs, a delay, the command log.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -123,7 +123,7 @@ fn distant() -> Served {
     served
 }
 
-/// `took` at least `trips` round trips, and less than one more.
+/// Asserts that `took` is at least `trips` round trips, and less than one more.
 #[track_caller]
 fn assert_trips(took: Duration, trips: u32) {
     assert!(

@@ -1,5 +1,5 @@
-//! TLS with curl, which resumes the control connection's session on its own, and byte by byte with
-//! a client of the tests.
+//! TLS with curl, which resumes the control connection's session by itself, and byte by byte with
+//! the tests' own client.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -23,7 +23,7 @@ fn run(secured: &Secured, scheme: &str, path: &str, arguments: &[&str]) -> Outpu
         .expect("curl is installed")
 }
 
-/// What curl printed; it must succeed.
+/// Runs curl, which must succeed; returns its output.
 #[track_caller]
 fn curl(secured: &Secured, scheme: &str, path: &str, arguments: &[&str]) -> Vec<u8> {
     let output = run(secured, scheme, path, arguments);
@@ -35,7 +35,7 @@ fn curl(secured: &Secured, scheme: &str, path: &str, arguments: &[&str]) -> Vec<
     output.stdout
 }
 
-/// curl downloads, uploads and lists, by a URL of this scheme.
+/// Downloads, uploads and lists with curl, by a URL with this scheme.
 fn work_with_curl(secured: &Secured, scheme: &str, arguments: &[&str]) {
     let contents = pattern(3_000_000);
     let local = secured.served.outside("local");
@@ -88,7 +88,7 @@ fn a_data_connection_with_a_session_of_its_own_is_refused_where_reuse_is_demande
     let mut client = secured.client(&config);
     let socket = client.extended_passive();
     client.expect("RETR file", 150);
-    // A configuration of its own knows nothing of the control connection's session.
+    // A separate configuration does not have the control connection's session.
     let mut data = Connection::secure(socket, &secured.config());
     assert!(matches!(data.read(&mut [0; 16]), Ok(0) | Err(_)));
     let reply = client.reply();
@@ -281,7 +281,7 @@ fn an_upload_that_ends_without_a_close_notify_has_failed() {
             data.end();
         }
         data.socket().shutdown(Shutdown::Write).unwrap();
-        // The server's own end: nothing is thrown away by closing before.
+        // Wait for the server's close, so that closing first discards nothing.
         let _ = data.read_to_end(&mut Vec::new());
         assert_eq!(client.reply().code, code);
     }
@@ -296,7 +296,7 @@ fn an_upload_that_comes_with_the_handshake_is_taken() {
     let socket = client.extended_passive();
     client.expect("STOR file", 150);
     let mut data = Connection::secure(socket, &config);
-    // Written at once behind the client's last message of the handshake, the end with it.
+    // Written immediately after the client's last handshake message, together with the end.
     data.write_all(b"short").unwrap();
     data.end();
     assert_eq!(client.reply().code, 226);

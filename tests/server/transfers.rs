@@ -58,7 +58,7 @@ fn a_restart_marker_holds_for_one_transfer_only() {
     assert_eq!(client.receive("RETR file").1.code, 554);
 }
 
-/// draft-bryan-ftp-range: the last octet is in it, and `RANG 1 0` takes it back.
+/// In draft-bryan-ftp-range, the last octet is included, and `RANG 1 0` resets the range.
 #[test]
 fn a_range_holds_for_one_download_and_ends_it() {
     let served = Served::start();

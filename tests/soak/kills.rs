@@ -1,6 +1,6 @@
-//! kill -9 of ftpfs at random moments in uploads over existing files: the server has the old file
-//! or the new one, and the next mount leaves nothing behind. What a program was told to be stored
-//! is the new one: on the server, or with `-o writeback` after the next mount.
+//! Kills ftpfs with SIGKILL at random moments during uploads over existing files. The server has
+//! either the old or the new file, and the next mount leaves nothing behind. If a program saw its
+//! file stored, the server has the new one: at once, or with `-o writeback` after the next mount.
 
 use std::fs;
 use std::path::Path;
@@ -16,23 +16,23 @@ use crate::support::{Kind, Mount, Random, TestServer};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
-/// From what is stored in one go to what is on its way while it is written.
+/// File lengths, from one stored in a single step to one that is uploaded while it is written.
 const LENGTHS: [usize; 6] = [1, 4 << 10, 300 << 10, 1 << 20, 4 << 20, 12 << 20];
 
-/// The latest moments of a kill, in µs: when a small one, a larger one and the largest are about
+/// The latest moments of a kill, in µs: roughly when a small, a larger and the largest file are
 /// stored.
 const LATEST: [usize; 3] = [8_000, 25_000, 90_000];
 
-/// One file and its overwriting.
+/// A file and the content that overwrites it.
 struct File {
     name: &'static str,
     old: Vec<u8>,
     new: Vec<u8>,
-    /// Its program ended well.
+    /// Whether the program that wrote it ended successfully.
     is_acknowledged: bool,
 }
 
-/// When what a program was told to be stored is on the server.
+/// When a file that a program saw stored is on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Promise {
     Now,
@@ -40,13 +40,13 @@ enum Promise {
     Later,
 }
 
-/// How the overwritings ended.
+/// Outcomes of the overwrites.
 #[derive(Debug, Default)]
 struct Tally {
     kills: usize,
-    /// Its program was told that the file is stored.
+    /// The program saw the file stored.
     acknowledged: usize,
-    /// It was not, and the new file is there.
+    /// The program did not see the file stored, but the new file is there.
     stored_untold: usize,
     stored_by_the_next_mount: usize,
     old: usize,
@@ -54,14 +54,15 @@ struct Tally {
 }
 
 impl File {
-    /// Bytes that tell which content they are of wherever it is cut, quickly made.
+    /// Quickly makes bytes that identify their content even when truncated at any point.
     fn content(random: &mut Random) -> Vec<u8> {
         let pattern = random.bytes(997);
         let length = LENGTHS[random.below(LENGTHS.len())];
         pattern.into_iter().cycle().take(length).collect()
     }
 
-    /// Whether the new one is on the server, which has one or the other.
+    /// Whether the new file is on the server. Asserts that the server has either the old or the
+    /// new.
     fn is_new(&self, root: &Path, when: &str, acknowledged: Promise) -> bool {
         let now = fs::read(root.join(self.name))
             .unwrap_or_else(|error| panic!("{} {when}: {error}", self.name));
@@ -91,7 +92,7 @@ pub(crate) fn temporary_names(root: &Path) -> usize {
         .count()
 }
 
-/// From within the mount: by its path a `cp` that begins late would find the directory below it.
+/// Copies from within the mount: by its full path, a late `cp` would find the directory below it.
 fn copy(from: &Path, mount: &Mount, name: &str) -> Child {
     Command::new("cp")
         .arg(from)
@@ -103,7 +104,7 @@ fn copy(from: &Path, mount: &Mount, name: &str) -> Child {
 }
 
 fn kill_again_and_again(kind: Kind, kills: usize, acknowledged: Promise) {
-    // With writeback, what comes after the close counts, too: the background's uploads.
+    // With writeback, the time after the close also counts: background uploads run then.
     let (options, stretch): (&[&str], usize) = match acknowledged {
         Promise::Now => (&["timeout=10"], 1),
         Promise::Later => (&["timeout=10", "writeback"], 8),
@@ -153,7 +154,7 @@ fn kill_again_and_again(kind: Kind, kills: usize, acknowledged: Promise) {
     );
 }
 
-/// After the mount that follows a kill.
+/// Checks the files after the mount that follows a kill.
 fn settle(server: &TestServer, files: &mut [File], tally: &mut Tally) {
     assert_eq!(temporary_names(server.root()), 0, "after the next mount");
     for file in files {
@@ -167,7 +168,7 @@ fn settle(server: &TestServer, files: &mut [File], tally: &mut Tally) {
     }
 }
 
-/// The kills are shared out among the servers.
+/// Returns one server's share of the kills.
 fn share() -> usize {
     amount("FTPFS_SOAK_KILLS", 30).div_ceil(3)
 }

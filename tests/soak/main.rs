@@ -1,5 +1,5 @@
-//! Long random work with everything going wrong that can: here for some seconds, by `scripts/soak`
-//! for as long as one likes.
+//! Long random work while everything that can go wrong does. It runs for some seconds here, and as
+//! long as desired with `scripts/soak`.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ mod worker;
 #[path = "../support/mod.rs"]
 mod support;
 
-/// A number from the environment, which `scripts/soak` sets, else `short`.
+/// Returns a number from the environment, set by `scripts/soak`, or else `short`.
 fn amount(name: &str, short: usize) -> usize {
     std::env::var(name).map_or(short, |given| given.parse().expect("a number"))
 }

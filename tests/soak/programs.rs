@@ -4,13 +4,13 @@ use std::process::{Child, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest that a program may take whatever the server does: the mount's waits, tried a few times
-/// over for each of a few files.
+/// Maximum time for a program, regardless of the server's behavior: the mount's timeouts, with a
+/// few retries for each of a few files.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A bash script's outcome; none where it was over its deadline, and was killed.
+/// Runs a bash script; returns None if it exceeded its deadline and was killed.
 pub(crate) fn script(directory: &std::path::Path, script: &str) -> Option<Output> {
     let mut command = crate::support::command("bash");
     command
@@ -23,7 +23,7 @@ pub(crate) fn script(directory: &std::path::Path, script: &str) -> Option<Output
     ends_in_time(&mut child).then(|| child.wait_with_output().unwrap())
 }
 
-/// Waits for a program; whether it ended before it had to be killed.
+/// Waits for a program; returns whether it ended before it had to be killed.
 pub(crate) fn ends_in_time(child: &mut Child) -> bool {
     let deadline = Instant::now() + DEADLINE;
     while child.try_wait().unwrap().is_none() {

@@ -1,4 +1,4 @@
-//! The server is killed and started again under `cp -r` and `sha256sum`: what ended well is whole,
+//! Kills and restarts the server during `cp -r` and `sha256sum`: whatever succeeds is complete, and
 //! nothing hangs.
 
 use std::collections::BTreeMap;
@@ -15,20 +15,20 @@ use crate::support::{Kind, Mount, Random, TestServer, assert_same_tree, lines, s
 
 const LENGTHS: [usize; 8] = [0, 1, 5_000, 70_000, 300_000, 1 << 20, 3 << 20, 6 << 20];
 
-/// Milliseconds that the server runs at most, and that it is away.
+/// Maximum time in milliseconds that the server is up, and that it is down.
 const UP: usize = 2_000;
 const DOWN: usize = 800;
 
-/// Between two tries while the server is away.
+/// Pause between two attempts while the server is down.
 const REST: Duration = Duration::from_millis(100);
 
-/// Until the mount has noticed that the server is back.
+/// Maximum time for the mount to notice that the server is back.
 const BACK: Duration = Duration::from_secs(10);
 
-/// Until what an upload left whose connection was lost, and which was begun anew, is cleared away.
+/// Maximum time to clean up after an upload that lost its connection and was restarted.
 const CLEARED: Duration = Duration::from_secs(30);
 
-/// What the programs of one loop did.
+/// Counts of what the programs of one loop did.
 #[derive(Debug, Default)]
 struct Tally {
     done: usize,
@@ -36,7 +36,7 @@ struct Tally {
     hung: usize,
 }
 
-/// `cp -r` of a tree on the server to another one there, and whether what it made is the same.
+/// Repeatedly copies a tree on the server to another one there with `cp -r`, and compares them.
 fn copy_again_and_again(server: &TestServer, mount: &Mount, stop: &AtomicBool) -> Tally {
     let mut tally = Tally::default();
     for number in 0.. {
@@ -67,7 +67,7 @@ fn copy_again_and_again(server: &TestServer, mount: &Mount, stop: &AtomicBool) -
     tally
 }
 
-/// `sha256sum` of that tree, past the kernel's pages: each line that it prints is right.
+/// Repeatedly runs `sha256sum` on that tree, bypassing the page cache; every printed line is right.
 fn sum_again_and_again(mount: &Mount, sums: &BTreeMap<String, String>, stop: &AtomicBool) -> Tally {
     let mut tally = Tally::default();
     let drop_pages = "for f in *; do dd if=$f iflag=nocache count=0 status=none; done";
@@ -136,7 +136,7 @@ fn restart_again_and_again(kind: Kind, restarts: usize) {
     assert_eq!((copies.hung, read.hung), (0, 0));
 }
 
-/// The restarts are shared out among the servers.
+/// Returns one server's share of the restarts.
 fn share() -> usize {
     amount("FTPFS_SOAK_RESTARTS", 12).div_ceil(3)
 }

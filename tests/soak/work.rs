@@ -1,5 +1,5 @@
-//! Several workers at random work, and everything going wrong: a call that succeeded is done, a
-//! file is what it must be, nothing hangs or leaks.
+//! Several workers do random work while everything goes wrong: a call that succeeded took effect,
+//! every file has its expected content, and nothing hangs or leaks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,17 @@ use crate::worker::{Clock, Tally, Worker};
 
 const WORKERS: usize = 4;
 
-/// Longest pause between two faults, in milliseconds.
+/// Maximum pause between two faults, in milliseconds.
 const FAULT_EVERY: usize = 150;
 
-/// What ftpfs may hold more of after the work than before it.
+/// How many more descriptors ftpfs may hold after the work than before it.
 const MORE_DESCRIPTORS: usize = 16;
 const MORE_KIB: usize = 64 << 10;
 
-/// What the mount's connections are limited to.
+/// The mount's connection limit.
 const CONNECTIONS: usize = 4;
 
-/// What the process of a mount holds.
+/// The resources that a mount's process holds.
 #[derive(Debug)]
 struct Held {
     descriptors: usize,
@@ -72,7 +72,7 @@ impl Held {
     }
 }
 
-/// One random misdeed at the next command it can happen at.
+/// Returns a random misdeed, to happen at the next command where it is possible.
 fn fault(random: &mut Random) -> Fault {
     let code = [426, 450, 451, 452, 552][random.below(5)];
     let after = [0, 1, 4_000, 100_000, 1 << 20][random.below(5)] as u64;
@@ -103,7 +103,7 @@ fn fault(random: &mut Random) -> Fault {
     fault.skip(random.below(4) as u32)
 }
 
-/// What goes wrong with the server for a moment; how many faults that was.
+/// Disturbs the server for a moment; returns how many faults that caused.
 fn disturb(server: &TestServer, random: &mut Random) -> u64 {
     let moment = Duration::from_millis(random.below(700) as u64);
     if let Some(embedded) = server.embedded()
@@ -114,7 +114,7 @@ fn disturb(server: &TestServer, random: &mut Random) -> u64 {
         thread::sleep(Duration::from_millis(random.below(FAULT_EVERY) as u64));
         return embedded.faults().happened() - before;
     }
-    // vsftpd may never answer what was sent to it while it was stopped.
+    // vsftpd may never answer a command that arrived while it was stopped.
     if random.below(2) == 0 && server.kind() != Kind::Vsftpd {
         server.freeze();
         thread::sleep(moment);
@@ -204,7 +204,7 @@ fn work(kind: Kind) {
     assert_eq!(tally.hung.load(Ordering::Relaxed), 0);
     assert!(faults > 0, "nothing went wrong");
     assert_eq!(left, [""; 0].map(PathBuf::from));
-    // A connection is a control and perhaps a data connection.
+    // A connection consists of a control and possibly a data connection.
     assert!(after.connections <= 2 * CONNECTIONS, "{after:?}");
     assert!(after.descriptors <= before.descriptors + MORE_DESCRIPTORS);
     assert!(after.kib <= before.kib + MORE_KIB);
@@ -217,7 +217,7 @@ fn is_over(clock: &Clock) -> bool {
         .is_some_and(|began| began.elapsed() > DEADLINE)
 }
 
-/// Names of ftpfs's own below.
+/// Returns the temporary names of ftpfs below `root`.
 fn temporary_names(root: &Path) -> Vec<PathBuf> {
     let mut names = Vec::new();
     for directory in fs::read_dir(root).unwrap() {

@@ -1,5 +1,5 @@
-//! A program at random work in a directory that only it changes, which knows what each file may
-//! hold: what it was last known to hold, or what was tried since and failed aloud.
+//! A program that works at random in a directory that only it changes. It knows what each file may
+//! hold: the last known content, or the result of any later attempt that reported a failure.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Kind, Random, wait_for};
 
-/// How many names each worker has: few, so that operations meet.
+/// The number of names each worker has; few, so that operations interact.
 const NAMES: usize = 5;
 
-/// The names on this kind of server.
+/// Returns the names for this kind of server.
 fn names(kind: Kind) -> [&'static str; NAMES] {
     let accented = if kind.takes("é".as_ref()) { "é" } else { "f" };
     ["a", "b c", accented, "-x", "e"]
@@ -24,20 +24,20 @@ fn names(kind: Kind) -> [&'static str; NAMES] {
 
 const LENGTHS: [usize; 6] = [0, 1, 100, 5_000, 200_000, 2 << 20];
 
-/// A file that may hold more than so many contents is only overwritten, until it is known again:
-/// each failed change of what is there makes them twice as many.
+/// A file with more possible contents than this is only overwritten until its content is known
+/// again: each failed change of existing content doubles the number of possibilities.
 const MOST_POSSIBLE: usize = 16;
 
-/// Steps of a worker that are remembered.
+/// How many steps of a worker are remembered.
 const TRAIL: usize = 24;
 
-/// Until the server's own misdeeds are over, and the mount has noticed.
+/// Maximum time for the server's misdeeds to end and for the mount to notice.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// What a name may hold now; no file where there is no content.
+/// The possible contents of a name; None means that there is no file.
 type Possible = Vec<Option<Arc<Vec<u8>>>>;
 
-/// What all workers share.
+/// The state that all workers share.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) operations: AtomicU64,
@@ -46,22 +46,22 @@ pub(crate) struct Tally {
     pub(crate) mismatches: Mutex<Vec<String>>,
 }
 
-/// One program, with a directory that only it changes.
+/// A program with a directory that only it changes.
 pub(crate) struct Worker {
     pub(crate) directory: PathBuf,
     random: Random,
     files: Vec<(&'static str, Possible)>,
-    /// The last of what was done, for whoever looks for the reason of a mismatch.
+    /// The most recent steps, to help explain a mismatch.
     trail: VecDeque<String>,
     tally: Arc<Tally>,
     began: Clock,
 }
 
-/// When the present call of a worker began.
+/// When the worker's current call began.
 pub(crate) type Clock = Arc<Mutex<Option<Instant>>>;
 
 impl Worker {
-    /// One in a new directory, which is there and empty.
+    /// Creates a worker in a new, empty directory.
     pub(crate) fn new(
         kind: Kind,
         directory: PathBuf,
@@ -80,7 +80,7 @@ impl Worker {
         (worker, began)
     }
 
-    /// Works until it is to stop.
+    /// Works until `stop` is set.
     pub(crate) fn run(mut self, stop: &AtomicBool) -> Self {
         while !stop.load(Ordering::Relaxed) {
             *self.began.lock().unwrap() = Some(Instant::now());
@@ -126,7 +126,7 @@ impl Worker {
         pattern.into_iter().cycle().take(length).collect()
     }
 
-    /// After a change of the file at `index` from any of what it may hold.
+    /// Records a change of the file at `index` from any content that it may hold.
     fn changed(&mut self, index: usize, outcome: &io::Result<()>, becomes: Possible) {
         let possible = &mut self.files[index].1;
         if outcome.is_ok() {
@@ -176,7 +176,7 @@ impl Worker {
         );
         self.change(index, &outcome, |old| {
             let mut new = old.to_vec();
-            // Nothing written is nothing extended.
+            // Writing nothing extends nothing.
             if !bytes.is_empty() {
                 new.resize(old.len().max(at + bytes.len()), 0);
                 new[at..at + bytes.len()].copy_from_slice(&bytes);
@@ -200,7 +200,7 @@ impl Worker {
         });
     }
 
-    /// A change of what is there.
+    /// Records a change of existing content.
     fn change(&mut self, index: usize, outcome: &io::Result<()>, how: impl Fn(&[u8]) -> Vec<u8>) {
         if is_absent(outcome) {
             self.found(index, None);
@@ -279,7 +279,7 @@ impl Worker {
         }
     }
 
-    /// What the mount says there is.
+    /// Checks what the mount shows.
     fn found(&self, index: usize, content: Option<Vec<u8>>) {
         if !self.may_hold(index, content.as_deref()) {
             let known = self.files[index].1.iter().flatten();
@@ -311,7 +311,7 @@ impl Worker {
         self.tally.mismatches.lock().unwrap().push(text);
     }
 
-    /// With nothing going wrong any more: the mount and the server's disk.
+    /// Compares the mount and the server's disk after all faults have ended.
     pub(crate) fn check(&self, on_server: &Path) {
         for (index, (name, _)) in self.files.iter().enumerate() {
             let path = self.path(index);
@@ -328,7 +328,8 @@ impl Worker {
     }
 }
 
-/// Where two contents differ, and how many bytes do; the shorter one's end counts for a difference.
+/// Returns the first difference of two contents and the number of differing bytes. Bytes beyond the
+/// end of the shorter one count as different.
 fn difference(one: &[u8], other: &[u8]) -> (Option<usize>, usize) {
     let differ = |at: &usize| one.get(*at) != other.get(*at);
     let mut places = (0..one.len().max(other.len())).filter(differ);

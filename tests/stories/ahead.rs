@@ -1,4 +1,4 @@
-//! What programs will ask for next is there when they do: round trips counted, not timed.
+//! Data that programs will request next is prefetched: the tests count round trips, not time.
 
 use std::fs;
 use std::thread;
@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use crate::support::{Kind, Mount, TestServer, lines, shell, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
 
-/// A round trip.
+/// The round-trip time.
 const DELAY: Duration = Duration::from_millis(30);
 
-/// A server `DELAY` away, without `disabled`, with `directories` two levels below its root.
+/// Starts a server `DELAY` away, without `disabled`, with `directories` two levels below its root.
 fn start(directories: usize, disabled: &[&str]) -> TestServer {
     let server = TestServer::start_with(Kind::Embedded, |options| {
         options.delay = DELAY;
@@ -26,7 +26,7 @@ fn start(directories: usize, disabled: &[&str]) -> TestServer {
     server
 }
 
-/// How many round trips the busiest connection makes for the work.
+/// Returns the number of round trips that the busiest connection makes for the work.
 fn round_trips(server: &TestServer, work: impl FnOnce()) -> usize {
     let server = server.embedded().unwrap();
     server.clear_commands();
@@ -34,7 +34,7 @@ fn round_trips(server: &TestServer, work: impl FnOnce()) -> usize {
     server.most_flights_of_a_session()
 }
 
-/// The listings of a walk are fetched side by side ahead of it.
+/// The listings of a walk are prefetched in parallel.
 #[test]
 fn a_walk_takes_a_round_trip_for_four_directories() {
     const DIRECTORIES: usize = 120;
@@ -51,7 +51,7 @@ fn a_walk_takes_a_round_trip_for_four_directories() {
     assert_eq!(listings.count(), DIRECTORIES + 9, "each directory once");
 }
 
-/// Where STAT lists as LIST does, one write asks for many listings.
+/// Where STAT lists like LIST, one write requests many listings.
 #[test]
 fn a_walk_without_mlsd_takes_a_few_round_trips() {
     const DIRECTORIES: usize = 200;
@@ -65,7 +65,7 @@ fn a_walk_without_mlsd_takes_a_few_round_trips() {
     assert!(trips <= DIRECTORIES / 8, "{trips} round trips");
 }
 
-/// A directory with `files` small files.
+/// Starts a server with a directory of `files` small files.
 fn with_files(files: usize) -> TestServer {
     let server = start(0, &[]);
     for number in 0..files {
@@ -78,7 +78,7 @@ fn with_files(files: usize) -> TestServer {
     server
 }
 
-/// Reads them in their order.
+/// Reads the files in order.
 fn read_all(mount: &Mount, files: usize) {
     for number in 0..files {
         let read = fs::read_to_string(mount.join(format!("file {number:03}")));
@@ -86,8 +86,8 @@ fn read_all(mount: &Mount, files: usize) {
     }
 }
 
-/// Small files read in order are fetched side by side ahead of their reader, each once, and the
-/// server is asked of each what it is before it is opened.
+/// Small files read in order are prefetched in parallel, each once, and the server is asked for
+/// each file's attributes before the file is opened.
 #[test]
 fn small_files_in_order_take_half_a_round_trip_each() {
     const FILES: usize = 120;
@@ -104,7 +104,7 @@ fn small_files_in_order_take_half_a_round_trip_each() {
     }
 }
 
-/// What somebody else changes while a program reads its way towards it, the program reads as it is.
+/// A file that someone else changes before a sequential reader reaches it is read with the change.
 #[test]
 fn a_file_fetched_ahead_and_changed_since_is_read_as_it_is() {
     const FILES: usize = 30;
@@ -127,7 +127,7 @@ fn a_file_fetched_ahead_and_changed_since_is_read_as_it_is() {
         let time = SystemTime::now() - Duration::from_secs(5000);
         file.set_modified(time).unwrap();
     }
-    // Longer than what the server said is good for.
+    // Longer than the server's answers stay valid.
     thread::sleep(Duration::from_millis(400));
     for number in 4..FILES {
         let read = fs::read_to_string(mount.join(format!("file {number:03}")));
@@ -135,7 +135,7 @@ fn a_file_fetched_ahead_and_changed_since_is_read_as_it_is() {
     }
 }
 
-/// A program's own changes are read, not what was fetched before them.
+/// A program reads its own changes, not content prefetched before them.
 #[test]
 fn a_file_fetched_ahead_and_changed_through_the_mount_is_read_as_it_is() {
     let server = with_files(30);
@@ -152,7 +152,7 @@ fn a_file_fetched_ahead_and_changed_through_the_mount_is_read_as_it_is() {
     assert!(fs::read(mount.join("file 008")).is_err());
 }
 
-/// What cannot be fetched ahead is left to whoever asks for it, who is none the worse for it.
+/// A failed prefetch has no effect on the program that later requests the data.
 #[test]
 fn failures_of_what_nobody_asked_for_are_nobodys() {
     const FILES: usize = 40;
@@ -176,7 +176,7 @@ fn failures_of_what_nobody_asked_for_are_nobodys() {
     read_all(&mount, FILES);
 }
 
-/// A server that takes one connection is walked and read as it always was.
+/// A server that accepts one connection is walked and read without prefetching.
 #[test]
 fn one_connection_is_enough() {
     let server = TestServer::start_with(Kind::Embedded, |options| options.max_sessions = Some(1));
@@ -190,8 +190,8 @@ fn one_connection_is_enough() {
 }
 
 stories! {
-    /// Names that servers take for patterns, options or several arguments, hidden and empty
-    /// directories: a walk finds all.
+    /// A walk finds all names: those that servers take for patterns, options or several arguments,
+    /// and hidden and empty directories.
     fn a_walk_finds_every_name(server: &TestServer, mount: &Mount) {
         let names = ["a b", ".hidden", "-al", "[q]*", "*", "what?", "a -b", "{x,y}", "~", "plain", "q"];
         let mut expected = vec![".".to_owned()];
@@ -209,7 +209,7 @@ stories! {
         assert_eq!(found, expected);
     }
 
-    /// Small files are what they are, read in order or not.
+    /// Small files have the right content, whether or not they are read in order.
     fn a_run_reads_what_the_server_has(server: &TestServer, mount: &Mount) {
         let mut expected = Vec::new();
         for number in 0..60 {

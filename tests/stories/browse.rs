@@ -1,10 +1,10 @@
-//! Looking around in a mounted server: ls, find, cat, grep, du, stat.
+//! Browsing a mounted server: ls, find, cat, grep, du, stat.
 
 use std::fs;
 
 use crate::support::{TestServer, assert_same_bytes, assert_same_tree, lines, shell, stories};
 
-/// A small tree with names and sizes to look for.
+/// Creates a small tree with names and sizes to look for.
 fn plant(server: &TestServer) {
     for (path, content) in [
         ("readme.txt", "read me\n"),
@@ -51,7 +51,7 @@ stories! {
         shell(mount.path(), "ls -lR > /dev/null");
     }
 
-    /// `find` by name, by kind, by size and by age.
+    /// `find` finds by name, kind, size and age.
     fn find_finds(server: &TestServer, mount: &Mount) {
         plant(server);
         shell(server.root(), "touch -d '2001-01-01 12:00 UTC' readme.txt");
@@ -63,7 +63,7 @@ stories! {
         assert_eq!(found("-type d").len(), 5);
     }
 
-    /// `cat`, `head`, `tail` and `wc` read what is there, to the last byte.
+    /// `cat`, `head`, `tail` and `wc` read the content to the last byte.
     fn cat_reads_to_the_last_byte(server: &TestServer, mount: &Mount) {
         let bytes: Vec<u8> = (0..1_234_567_u32).map(|n| (n % 251) as u8).collect();
         server.write("data.bin", &bytes);
@@ -83,7 +83,7 @@ stories! {
         assert_eq!(numbered, ["docs/a manual.txt:2:needle in the second line"]);
     }
 
-    /// `du` and `stat` see the sizes that are there.
+    /// `du` and `stat` report the actual sizes.
     fn du_and_stat_see_sizes(server: &TestServer, mount: &Mount) {
         plant(server);
         assert_eq!(lines(&shell(mount.path(), "du -b docs/big.bin")), ["300000\tdocs/big.bin"]);
@@ -91,12 +91,12 @@ stories! {
         let time = "stat -c %Y readme.txt";
         let (here, there) = (shell(mount.path(), time), shell(server.root(), time));
         let seconds = |output| lines(output)[0].parse::<i64>().unwrap();
-        // vsftpd tells times to the minute.
+        // vsftpd reports times to the minute.
         let apart = seconds(&there) - seconds(&here);
         assert!((0..60).contains(&apart), "{apart} seconds apart");
     }
 
-    /// A file that appears on the server is seen when the listing's time is over.
+    /// A new file on the server is visible once the listing has expired.
     fn a_new_file_on_the_server_is_seen(server: &TestServer, mount: &Mount) with ["dir_ttl=0.2"] {
         plant(server);
         shell(mount.path(), "ls");
@@ -108,7 +108,7 @@ stories! {
         assert!(seen, "the file on the server never appeared");
     }
 
-    /// A tree copied out of the mount is the server's, byte for byte.
+    /// A tree copied from the mount matches the server's, byte for byte.
     fn a_tree_comes_out_whole(server: &TestServer, mount: &Mount) {
         plant(server);
         let out = tempfile::tempdir().unwrap();

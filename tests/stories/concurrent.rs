@@ -1,4 +1,4 @@
-//! Many programs at once on one mount, also when the server lets in fewer sessions than there are
+//! Many programs on one mount at once, even when the server allows fewer sessions than there are
 //! programs.
 
 use std::fs::{self, File, OpenOptions};
@@ -12,7 +12,7 @@ use crate::support::{Kind, Mount, TestServer, shell, stories};
 
 const PROGRAMS: usize = 8;
 
-/// The content of one program's file: no two are the same, and none is of whole blocks.
+/// Returns the content of one program's file: no two are equal, and none is a multiple of a block.
 fn content(program: usize) -> Vec<u8> {
     let words = 150_000 + 1_000 * program as u64;
     let seed = program as u64 + 1;
@@ -22,7 +22,7 @@ fn content(program: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Runs one thread for each program, all let go at once.
+/// Runs one thread for each program, all started at once.
 fn all_at_once(programs: usize, program: impl Fn(usize) + Sync) {
     let start = Barrier::new(programs);
     thread::scope(|scope| {
@@ -44,7 +44,7 @@ fn write(path: &Path, content: &[u8]) {
     file.sync_all().unwrap();
 }
 
-/// Half of the programs read a file of their own, half write one, and then the other way round.
+/// Half of the programs each read their own file while the other half write theirs; then they swap.
 fn each_its_own_file(server: &TestServer, mount: &Mount) {
     for program in 0..PROGRAMS {
         server.write(format!("in/{program}"), content(program));
@@ -85,7 +85,7 @@ stories! {
         each_its_own_file(server, mount);
     }
 
-    /// Four programs read one file, each from another place on.
+    /// Four programs read one file, each from a different offset.
     fn four_readers_of_one_file(server: &TestServer, mount: &Mount) {
         let whole = content(7);
         server.write("file", &whole);
@@ -119,7 +119,7 @@ stories! {
         assert!(fs::read(mount.join("file")).unwrap() == whole);
     }
 
-    /// `cmp` holds two files open at once; with one session neither waits for the other.
+    /// `cmp` holds two files open at once; even with one session, neither waits for the other.
     fn two_files_over_one_connection(server: &TestServer, mount: &Mount) with ["connections=1"] {
         let whole = content(0);
         server.write("a", &whole);
@@ -129,7 +129,7 @@ stories! {
         assert!(server.read("c") == whole);
     }
 
-    /// A file being read does not keep another from being listed, written and removed.
+    /// A file that is being read does not prevent others from being listed, written and removed.
     fn reader_does_not_hold_the_only_connection(server: &TestServer, mount: &Mount) with ["connections=1"] {
         let whole = content(5).repeat(4);
         server.write("large", &whole);
@@ -144,7 +144,7 @@ stories! {
     }
 }
 
-/// The server lets in two sessions, the mount would like eight: programs wait their turn, none
+/// The server allows two sessions, the mount would use eight: programs wait their turn, and none
 /// fails.
 mod server_with_two_sessions {
     use super::*;

@@ -1,4 +1,4 @@
-//! What ordinary work costs in commands and in flights of them: round trips are what makes a
+//! The cost of ordinary work in commands and in flights of commands: round trips are what makes a
 //! mounted server slow.
 
 use std::ffi::OsStr;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::support::{Kind, Mount, TestServer, assert_errno, shell, wait_for};
 
-/// Longer than the client takes for commands that wait for nothing.
+/// Longer than the client takes to send commands that wait for nothing.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 
-/// Three directories, four files in each.
+/// Starts a server with three directories of four files each, and mounts it.
 fn start() -> (TestServer, Mount) {
     let server = TestServer::start(Kind::Embedded);
     for directory in ["one", "two", "two/three"] {
@@ -21,7 +21,7 @@ fn start() -> (TestServer, Mount) {
             server.write(path, format!("{directory} {file}"));
         }
     }
-    // One connection, so that what each step costs is told in its order.
+    // Use one connection, so that the commands of each step are logged in order.
     let options = [
         "dir_ttl=600",
         "attr_ttl=600",
@@ -32,10 +32,10 @@ fn start() -> (TestServer, Mount) {
     (server, mount)
 }
 
-/// Waits until the next transfer's data connection was asked for: the last command, which no
-/// program waits for.
+/// Waits until the data connection for the next transfer has been requested. That is the last
+/// command, and no program waits for it.
 fn await_arm(server: &TestServer) {
-    // A listing may be compared with STAT's afterwards.
+    // A listing may be compared with that of STAT afterwards.
     let is_other = |line: &&String| !line.starts_with("STAT");
     let is_asked = || {
         let commands = server.commands();
@@ -51,8 +51,8 @@ fn await_arm(server: &TestServer) {
     );
 }
 
-/// The verbs that the work sends, by flight, until the next transfer's data connection is asked
-/// for.
+/// Returns the verbs that the work sends, by flight, until the next transfer's data connection is
+/// requested.
 fn flights_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
     await_arm(server);
     server.embedded().unwrap().clear_commands();
@@ -61,7 +61,7 @@ fn flights_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
     verbs_by_flight(server)
 }
 
-/// The verbs of each flight, joined.
+/// Returns the verbs of each flight, joined.
 fn verbs_by_flight(server: &TestServer) -> Vec<String> {
     let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
     let verbs = |flight: &Vec<String>| flight.iter().map(verb).collect::<Vec<_>>().join("+");
@@ -69,7 +69,7 @@ fn verbs_by_flight(server: &TestServer) -> Vec<String> {
     flights.iter().map(verbs).collect()
 }
 
-/// The verbs of the commands that the work sends.
+/// Returns the verbs of the commands that the work sends.
 fn verbs_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
     server.embedded().unwrap().clear_commands();
     work();
@@ -77,7 +77,7 @@ fn verbs_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
     server.commands().iter().map(verb).collect()
 }
 
-/// The same without those that only open a session.
+/// Returns the same verbs without those that only open a session.
 fn work_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
     const LOGIN: [&str; 7] = ["USER", "PASS", "FEAT", "OPTS", "TYPE", "PWD", "SYST"];
     let mut verbs = verbs_of(server, work);
@@ -85,7 +85,7 @@ fn work_of(server: &TestServer, work: impl FnOnce()) -> Vec<String> {
     verbs
 }
 
-/// A tree costs one listing for each directory, and nothing for each file.
+/// A tree costs one listing per directory, and nothing per file.
 #[test]
 fn first_walk_lists_each_directory_once() {
     let (server, mount) = start();
@@ -98,7 +98,7 @@ fn first_walk_lists_each_directory_once() {
     );
 }
 
-/// The second walk is answered from memory.
+/// A second walk is answered from the cache.
 #[test]
 fn second_walk_is_free() {
     let (server, mount) = start();
@@ -110,7 +110,7 @@ fn second_walk_is_free() {
     assert!(verbs.is_empty(), "{verbs:?}");
 }
 
-/// A file that was just listed is read by the transfer alone.
+/// Reading a recently listed file costs only the transfer.
 #[test]
 fn listed_file_costs_one_transfer() {
     let (server, mount) = start();
@@ -125,7 +125,7 @@ fn listed_file_costs_one_transfer() {
     );
 }
 
-/// So does a directory, wherever the data connection is open already.
+/// Listing a directory also costs only the transfer if the data connection is already open.
 #[test]
 fn directory_costs_one_listing() {
     let (server, mount) = start();
@@ -134,8 +134,8 @@ fn directory_costs_one_listing() {
     assert_eq!(flights.join("+"), "MLSD+EPSV");
 }
 
-/// A session is ready for its first transfer when it is logged in: the data connection is asked for
-/// with what the server can do.
+/// A session is ready for its first transfer after login: the data connection is requested along
+/// with the server's features.
 #[test]
 fn first_data_connection_costs_no_flight() {
     let server = TestServer::start_with(Kind::Embedded, |options| options.delay = ROUND_TRIP);
@@ -147,7 +147,7 @@ fn first_data_connection_costs_no_flight() {
     );
 }
 
-/// vsftpd's STAT lists as its LIST does: it is not asked twice to find that out.
+/// vsftpd's STAT lists like its LIST: that is found out without a second request.
 #[test]
 fn vsftpd_lists_a_directory_in_one_command() {
     let server = TestServer::start(Kind::Vsftpd);
@@ -160,8 +160,8 @@ fn vsftpd_lists_a_directory_in_one_command() {
     assert_eq!((of("STAT"), of("LIST")), (2, 0), "{commands:?}");
 }
 
-/// A name is asked for once on each level, one after the other, and nothing else is. Pure-FTPd does
-/// not write down what it is asked.
+/// A name is looked up once on each level, one level after the other, with no other requests.
+/// Pure-FTPd keeps no command log.
 #[test]
 fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
     for kind in [Kind::Embedded, Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib] {
@@ -179,8 +179,8 @@ fn a_path_six_directories_deep_costs_a_round_trip_a_level() {
     }
 }
 
-/// Two names of a directory are asked for one by one, the third is answered by its listing, and
-/// with it all others.
+/// Two names of a directory are looked up one by one; the third is answered by a listing, and so
+/// are all others.
 #[test]
 fn the_third_name_of_a_directory_lists_it() {
     let server = TestServer::start(Kind::Embedded);
@@ -202,8 +202,8 @@ fn the_third_name_of_a_directory_lists_it() {
     assert_eq!(asked, ["MLST", "MLST", "MLSD"]);
 }
 
-/// The verbs of what `cp` of a small file to a distant server sends, by flight; `how` is an option
-/// of `cp`.
+/// Returns the verbs that `cp` of a small file to a distant server sends, by flight; `how` is an
+/// option of `cp`.
 fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     let server = TestServer::start_with(Kind::Embedded, |options| {
         options.delay = ROUND_TRIP;
@@ -211,7 +211,7 @@ fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     });
     let source = server.write("one", "content");
     fs::set_permissions(&source, Permissions::from_mode(0o600)).unwrap();
-    // A zone to be found out is one question more.
+    // Detecting the time zone would cost another request.
     let options = [
         "dir_ttl=600",
         "open_ttl=600",
@@ -231,8 +231,8 @@ fn flights_of_a_copy(without: &[&str], how: &str) -> Vec<String> {
     verbs_by_flight(&server)
 }
 
-/// A small file on a distant server: its bytes go with STOR, and the look at what arrived behind
-/// them, with the EPSV of the next transfer; then its name is changed.
+/// Storing a small file on a distant server: the first flight has STOR, the check of what arrived
+/// and the EPSV of the next transfer; then the file is renamed.
 #[test]
 fn new_file_costs_two_flights() {
     let place = "RNFR+RNTO";
@@ -247,8 +247,8 @@ fn new_file_costs_two_flights() {
     );
 }
 
-/// So does one with a mode and a time of its own: they are set in the flight that gives it its
-/// name.
+/// With its own mode and time, the file costs no additional flight: they are set in the flight that
+/// renames it.
 #[test]
 fn mode_and_time_of_a_new_file_cost_no_flight_more() {
     assert_eq!(
@@ -257,7 +257,7 @@ fn mode_and_time_of_a_new_file_cost_no_flight_more() {
     );
 }
 
-/// Names that a listing does not have are known to be absent.
+/// Names missing from a listing are known not to exist.
 #[test]
 fn absent_names_are_free() {
     let (server, mount) = start();
@@ -272,7 +272,7 @@ fn absent_names_are_free() {
     assert!(verbs.is_empty(), "{verbs:?}");
 }
 
-/// An unchanged file is kept by the kernel.
+/// The kernel keeps the content of an unchanged file.
 #[test]
 fn second_read_is_free() {
     let (server, mount) = start();
@@ -282,7 +282,7 @@ fn second_read_is_free() {
     assert!(verbs.is_empty(), "{verbs:?}");
 }
 
-/// A new small file: the transfer, one look at what arrived, and its name.
+/// A new small file costs the transfer, one check of what arrived, and the rename.
 #[test]
 fn new_file_costs_a_transfer_and_its_name() {
     const NEEDED: [&str; 5] = ["EPSV", "STOR", "MLST", "RNFR", "RNTO"];
@@ -306,7 +306,7 @@ fn new_file_costs_a_transfer_and_its_name() {
     }
 }
 
-/// What the mount itself changed it knows, without asking again.
+/// The mount knows the result of its own changes without asking the server.
 #[test]
 fn own_changes_need_no_listing() {
     let (server, mount) = start();

@@ -1,5 +1,5 @@
 //! ftpfs is killed at any moment: the server keeps the old file or has the new one, and the next
-//! mount of the same server clears away and finishes what was under way.
+//! mount of the same server cleans up and completes pending work.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,20 @@ use crate::support::{Kind, Mount, TestServer, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
 use tempfile::TempDir;
 
-/// Time enough for a transfer to get under way.
+/// Maximum time for a transfer to start.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Larger than what is stored in one go when it is closed.
+/// Larger than a file that is stored in a single step when it is closed.
 const LARGE: usize = 32 << 20;
 
-/// Temporary names of ftpfs in the server's root.
+/// Returns the temporary names of ftpfs in the server's root.
 fn temporary_names(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.starts_with(".ftpfs-")).collect()
 }
 
-/// What mounts left in their state directory for the next one.
+/// Returns what mounts left in their state directory for the next one.
 fn left_in(state: &Path) -> Vec<PathBuf> {
     let entries = |directory: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(directory).unwrap();
@@ -31,7 +31,7 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     };
     let places = entries(&state.join("ftpfs"));
     let left = places.iter().flat_map(|place| entries(place));
-    // What is known of the server outlasts its mounts.
+    // The server's profile outlives its mounts.
     left.filter(|path| {
         let name = path.file_name().unwrap();
         name != "lock" && name != "profile"
@@ -39,9 +39,9 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     .collect()
 }
 
-/// A program that writes a large file and keeps it open until its input ends. It is one of its own
-/// because a copy of the descriptor, as any child of ours gets for a moment, would store the file
-/// when it is closed.
+/// A program that writes a large file and keeps it open until its input ends. It is a separate
+/// process because any child of ours briefly gets a copy of the descriptor, and closing that copy
+/// would store the file.
 struct Writer(Child);
 
 impl Writer {
@@ -57,7 +57,7 @@ impl Writer {
         Self(program.unwrap())
     }
 
-    /// Lets it close its file and end; whether that went well.
+    /// Lets the program close its file and exit; returns whether that succeeded.
     fn end(mut self) -> bool {
         drop(self.0.stdin.take());
         self.0.wait().unwrap().success()
@@ -120,7 +120,7 @@ stories! {
         );
         killed.kill_nine();
         closing.wait().unwrap();
-        // Sessions that go on after the freeze must not store it after all.
+        // Sessions that continue after the freeze must not store the file.
         server.kill();
         server.start_again();
 
@@ -131,7 +131,7 @@ stories! {
     }
 }
 
-/// Whether the journal of a running mount says that the file at `path` is being stored.
+/// Whether the journal of a running mount has the file at `path` as being stored.
 fn is_pending(state: &Path, path: &str) -> bool {
     let logs = left_in(state).into_iter().map(|page| page.join("log"));
     let end = format!("\t{path}");
@@ -152,7 +152,7 @@ fn is_pending(state: &Path, path: &str) -> bool {
         .is_some_and(|last| last.starts_with("pending"))
 }
 
-/// A program that writes a file and says how its close went.
+/// Starts a program that writes a file and reports the result of its close.
 fn close_in_python(path: &Path, contents: &str) -> Child {
     let script = "import sys; f = open(sys.argv[1], 'w'); f.write(sys.argv[2]); f.close()";
     let program = Command::new("python3")
@@ -164,8 +164,8 @@ fn close_in_python(path: &Path, contents: &str) -> Child {
     program.unwrap()
 }
 
-/// A server on which the storing of `file` hangs at `verb`, a program that waits for it in close,
-/// and ftpfs killed: what the next mount finds.
+/// The state after ftpfs was killed: a server on which storing `file` hung at `verb`, while a
+/// program waited in close. The next mount starts from this state.
 struct Killed {
     server: TestServer,
     state: TempDir,
@@ -240,8 +240,8 @@ fn a_file_that_others_changed_meanwhile_is_kept_aside_and_told() {
     killed.assert_nothing_is_left(mount);
 }
 
-/// A server without MLST lists times to the minute, and MDTM shows the seconds if there is one. A
-/// change is seen as far as the server shows it, and none is seen where there was none.
+/// A server without MLST lists times to the minute, and MDTM, if supported, shows the seconds. A
+/// change is detected as precisely as the server shows it, and none is detected by mistake.
 #[test]
 fn what_a_file_was_based_on_is_compared_as_exactly_as_the_server_shows_it() {
     let yesterday = SystemTime::now() - Duration::from_secs(24 * 3600);
@@ -287,7 +287,7 @@ fn a_file_that_cannot_be_stored_yet_waits_for_another_mount() {
     let killed = Killed::at("RNTO", Some("old"), "new contents");
     let embedded = killed.server.embedded().unwrap();
     let faults = embedded.faults();
-    // A full disk, and an error that the server gives no reason for and calls temporary.
+    // A full disk, and an error without a reason that the server calls temporary.
     for code in [452, 451] {
         let fails = Misdeed::BreakData { after: 0, code };
         faults.add(Fault::on("STOR", fails).always());
@@ -312,7 +312,7 @@ fn a_file_moved_aside_by_a_server_that_does_not_replace_is_found_again() {
     let embedded = server.embedded().unwrap();
     let faults = embedded.faults();
     faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/file"));
-    // The old file is moved aside, and nothing takes its place.
+    // The old file is moved aside, and nothing replaces it.
     faults.add(
         Fault::on("RNTO", Misdeed::StallControl)
             .named("/file")
@@ -334,7 +334,7 @@ fn a_file_moved_aside_by_a_server_that_does_not_replace_is_found_again() {
     assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
 }
 
-/// The directory is on a disk that is not mounted, or was renamed for a moment: the next mount
+/// The directory's disk is not mounted, or the directory was renamed for a moment: the next mount
 /// waits for it.
 #[test]
 fn a_file_moved_aside_is_found_again_when_its_directory_is_back() {
@@ -358,7 +358,7 @@ fn a_file_moved_aside_is_found_again_when_its_directory_is_back() {
 
     let (directory, elsewhere) = (server.root().join("dir"), server.root().join("elsewhere"));
     fs::rename(&directory, &elsewhere).unwrap();
-    // Neither the next mount nor the one after it gives the file up.
+    // Neither the next mount nor the one after it gives up the file.
     Mount::with_state(&server, &[], state.path()).unmount();
     let mount = Mount::with_state(&server, &[], state.path());
     assert!(!elsewhere.join("file").exists());

@@ -1,5 +1,5 @@
-//! Whatever happens to a download, a program reads the whole file as it was when it was opened, or
-//! is told.
+//! Whatever happens to a download, a program reads the whole file as it was when opened, or gets an
+//! error.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -13,7 +13,7 @@ use ftpfs::server::{Fault, Misdeed};
 
 const SIZE: usize = 12 << 20;
 
-/// Longer than what was said of a file is taken for what it is.
+/// Longer than cached attributes of a file are valid.
 const A_WHILE: Duration = Duration::from_millis(1200);
 
 fn pattern(size: usize, stamp: u8) -> Vec<u8> {
@@ -22,8 +22,8 @@ fn pattern(size: usize, stamp: u8) -> Vec<u8> {
         .collect()
 }
 
-/// Replaces `file` as an upload of somebody else would, with a time FTP can tell from the old
-/// one's.
+/// Replaces `file` like an upload by someone else, with a time that FTP can distinguish from the
+/// old one.
 fn replace(file: &Path, content: &[u8]) {
     let new = file.with_extension("new");
     fs::write(&new, content).unwrap();
@@ -34,7 +34,7 @@ fn replace(file: &Path, content: &[u8]) {
 }
 
 stories! {
-    /// A program that jumps in a file never gets bytes of another one.
+    /// A program that seeks in a file never gets bytes of another file.
     fn a_file_that_is_replaced_is_no_mixture(server: &TestServer, mount: &Mount) {
         let on_server = server.write("file", pattern(64 << 20, 1));
         let file = File::open(mount.join("file")).unwrap();
@@ -47,8 +47,8 @@ stories! {
         assert!(fs::read(mount.join("file")).unwrap() == pattern(64 << 20, 2));
     }
 
-    /// A file that grows, shrinks or is overwritten while it is read to its end is an error, not a
-    /// short or mixed copy.
+    /// If a file grows, shrinks or is overwritten during a sequential read, the read fails instead
+    /// of returning a short or mixed copy.
     fn a_file_that_changes_under_a_long_read_is_told(server: &TestServer, mount: &Mount) {
         for size in [SIZE + 1, SIZE - 1, SIZE] {
             let on_server = server.write("file", pattern(SIZE, 1));
@@ -66,7 +66,7 @@ stories! {
     }
 }
 
-/// Reads a large file through a mount of a server on which `faults` strike; gives how many did.
+/// Reads a large file from a server with `faults`; returns the result and how many faults struck.
 fn read_under(faults: &[Fault], options: &[&str]) -> (std::io::Result<Vec<u8>>, u64) {
     let server = TestServer::start(Kind::Embedded);
     server.write("file", pattern(SIZE, 1));

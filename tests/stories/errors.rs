@@ -1,4 +1,4 @@
-//! What cannot be done fails at once, with the errno that tools know what to do with.
+//! Impossible operations fail at once, with the errno that tools expect.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::{Lack, assert_errno, run_with, stories};
 
-/// A call of Python's `os`, which knows those that std does not; the errno it raised.
+/// Calls a function of Python's `os`, which has those that std lacks; returns the errno it raised.
 fn os_call(call: &str, path: &Path) -> io::Result<()> {
     let script = format!(
         "import os, stat, sys\n\
@@ -30,7 +30,7 @@ fn os_call(call: &str, path: &Path) -> io::Result<()> {
 stories! {
     #![every_server]
 
-    /// Every way to name what is not there is ENOENT.
+    /// Every access to a missing name fails with ENOENT.
     fn what_is_missing(server: &TestServer, mount: &Mount) {
         server.write("file", "content");
         let missing = mount.join("missing");
@@ -46,7 +46,7 @@ stories! {
         assert_eq!(server.read("file"), b"content");
     }
 
-    /// A file is no directory and a directory no file.
+    /// A file is not a directory, and a directory is not a file.
     fn one_kind_for_the_other(server: &TestServer, mount: &Mount) {
         server.write("dir/file", "content");
         let (dir, file) = (mount.join("dir"), mount.join("dir/file"));
@@ -62,7 +62,7 @@ stories! {
         assert_eq!(server.read("dir/file"), b"content");
     }
 
-    /// A name too long, and one that FTP cannot carry.
+    /// A name that is too long, and one that FTP cannot carry.
     fn impossible_names(server: &TestServer, mount: &Mount) {
         let long = mount.join("x".repeat(256));
         assert_errno(fs::metadata(&long), libc::ENAMETOOLONG);
@@ -78,7 +78,7 @@ stories! {
         assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1);
     }
 
-    /// What FTP has no word for is refused and not pretended.
+    /// Operations that FTP does not support are refused rather than faked.
     fn what_ftp_cannot_do(server: &TestServer, mount: &Mount) {
         server.write("file", "content");
         let (file, new) = (mount.join("file"), mount.join("new"));
@@ -97,13 +97,13 @@ stories! {
         assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1);
     }
 
-    /// mknod(2) of an ordinary file is one way to create it.
+    /// mknod(2) of an ordinary file creates it.
     fn plain_file_by_mknod(server: &TestServer, mount: &Mount) {
         os_call("os.mknod(path, stat.S_IFREG | 0o644)", &mount.join("new")).unwrap();
         assert_eq!(server.read("new"), b"");
     }
 
-    /// A read-only mount changes nothing and says so.
+    /// A read-only mount refuses all changes with EROFS.
     fn read_only_mount(server: &TestServer, mount: &Mount) with ["ro"] {
         server.write("dir/file", "content");
         let (dir, file) = (mount.join("dir"), mount.join("dir/file"));
@@ -121,7 +121,7 @@ stories! {
         assert_eq!(server.read("dir/file"), b"content");
     }
 
-    /// `df` shows a file system with room, else installers and file managers refuse to copy.
+    /// `df` shows free space; otherwise installers and file managers refuse to copy.
     fn room_is_shown(server: &TestServer, mount: &Mount) {
         let output = run_with("stat", &["-f".as_ref(), "-c%S %a %l".as_ref(), mount.path().as_os_str()]);
         let told = String::from_utf8(output.stdout).unwrap();
@@ -133,7 +133,7 @@ stories! {
         run_with("df", &[mount.path().as_os_str()]);
     }
 
-    /// A link made on the server is followed inside the mount, or shows what it leads to.
+    /// A link on the server is followed inside the mount, or is shown as its target.
     fn links_of_the_server(server: &TestServer, mount: &Mount) {
         server.write("dir/file", "content");
         server.write("top", "the top");
@@ -142,7 +142,7 @@ stories! {
         symlink("dir", server.root().join("way")).unwrap();
         server.hand_over();
         if server.kind() == Kind::Rclone {
-            // It hides links.
+            // The server hides links.
             assert_errno(fs::metadata(mount.join("dir/beside")), libc::ENOENT);
             return;
         }
@@ -167,8 +167,8 @@ stories! {
                 assert_eq!(content, b"the server's");
             }
             Ok(content) => assert_eq!(content, fs::read("/etc/hostname").unwrap()),
-            // Outside a chroot the server itself sees another file there, hides the link or refuses
-            // it.
+            // Outside a chroot, the server itself resolves the link to another file, hides the link
+            // or refuses it.
             Err(error) => {
                 assert!(matches!(server.kind(), Kind::Pyftpdlib | Kind::Rclone | Kind::Libunftp));
                 assert!(matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EACCES)), "{error}");

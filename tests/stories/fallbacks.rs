@@ -1,5 +1,5 @@
-//! Servers on which a file cannot be stored in the usual way get it in another: names that begin
-//! with a dot are refused or hidden, nothing can be renamed, a refusal does not mean what it says.
+//! Servers on which files must be stored in another way than usual: they refuse or hide names with
+//! a leading dot, cannot rename, or send misleading refusals.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use crate::support::{
     Answer, Mount, Quirks, QuirkyServer, Request, Step, assert_errno, lines, shell,
 };
 
-/// Whether a command is about a name that begins with a dot.
+/// Whether a command concerns a name with a leading dot.
 fn is_about_hidden(request: &Request) -> bool {
     let name = request.argument.rsplit('/').next().unwrap_or_default();
     name.starts_with('.')
@@ -19,7 +19,7 @@ fn is_temporary(name: &str) -> bool {
     name.contains("ftpfs-")
 }
 
-/// A server with these quirks, which has the file `old`, and its mount.
+/// Mounts a server with these quirks and a file `old`.
 fn mounted(quirks: Quirks, options: &[&str]) -> (QuirkyServer, Mount) {
     let server = QuirkyServer::start(quirks);
     server.tree().file("/old", "old");
@@ -27,7 +27,7 @@ fn mounted(quirks: Quirks, options: &[&str]) -> (QuirkyServer, Mount) {
     (server, mount)
 }
 
-/// Writes a new file, replaces an old one, and finds both on the server with nothing beside them.
+/// Writes a new file, replaces an old one, and asserts that the server has both and nothing else.
 fn store_two(server: &QuirkyServer, mount: &Mount) {
     shell(mount.path(), "echo one > first && echo two > old");
     assert_eq!(server.tree().text("/first").unwrap(), "one\n");
@@ -58,7 +58,7 @@ fn names_that_begin_with_a_dot_are_refused() {
         let in_root = server.count("STOR /.ftpfs-");
         let in_directory = server.count("STOR /dir/.ftpfs-");
         if refusal.starts_with('4') {
-            // One of these may be about the moment.
+            // One of these refusals may be temporary.
             shell(mount.path(), "echo 1 > old && echo 2 > old && echo 3 > old");
             let all = server.count("STOR /.ftpfs-") + in_directory;
             assert_eq!(all, 3, "{refusal}: tried three times");
@@ -70,7 +70,7 @@ fn names_that_begin_with_a_dot_are_refused() {
     }
 }
 
-/// Refuses STOR of temporary names with `refusal` for so many times.
+/// Refuses STOR of temporary names with `refusal` this many times.
 fn refuses_some(times: usize, refusal: &'static str) -> Quirks {
     let left = std::sync::atomic::AtomicUsize::new(times);
     let take = std::sync::atomic::Ordering::SeqCst;
@@ -113,7 +113,7 @@ fn one_passing_refusal_is_no_trait_of_the_server() {
     assert_eq!(server.count("STOR /ftpfs-"), 1);
 }
 
-/// Listings leave out names that begin with a dot, and no other command does; there is no MLST.
+/// Omits names with a leading dot from listings but from no other command; there is no MLST.
 fn hides_dots_from_listings() -> Quirks {
     Quirks::none()
         .without_facts()
@@ -202,7 +202,7 @@ fn visible_temporary_names_are_not_shown() {
     assert_eq!(lines(&shell(mount.path(), "ls -A")), ["ftpfs-notes.part"]);
 }
 
-/// A place to which files can be brought, and no more.
+/// Makes a server to which files can be uploaded, and nothing more.
 fn drop_box(rename: &'static str) -> Quirks {
     Quirks::none()
         .says("RNFR", rename)
@@ -253,7 +253,7 @@ fn what_must_be_atomic_is_not_overwritten_in_place() {
             .open(mount.path().join("old"))?;
         file.sync_all()
     });
-    // The close that std ignores may have been the one that failed.
+    // The close whose result std ignores may have been the one that failed.
     drop(written);
     assert_eq!(server.tree().text("/old").unwrap(), "old");
 }

@@ -1,5 +1,5 @@
-//! Large files of a server that is far away: several transfers of one file at once, where that
-//! pays.
+//! Large files on a distant server: several simultaneous transfers of one file where that is
+//! faster.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const LARGE: usize = 72 << 20;
 
-/// A server with a large file, far away.
+/// A distant server with a large file.
 struct FarServer {
     root: tempfile::TempDir,
     url: String,
@@ -28,7 +28,7 @@ fn write_large(root: &Path) {
 }
 
 impl FarServer {
-    /// 20 ms there and back, over a line of 200 Mbit/s: the file takes some seconds.
+    /// Starts a server 20 ms away over a 200 Mbit/s line, so that the file takes some seconds.
     fn start() -> Self {
         let root = tempfile::tempdir().unwrap();
         write_large(root.path());
@@ -54,14 +54,14 @@ impl FarServer {
     }
 }
 
-/// What `ftpfs status` tells of the mount.
+/// Returns what `ftpfs status` prints about the mount.
 fn status(mount: &Mount, options: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
     let output = command.arg("status").args(options).arg(mount.path());
     String::from_utf8(output.output().unwrap().stdout).unwrap()
 }
 
-/// How often `verb` was sent for the mount.
+/// Returns how often `verb` was sent for the mount.
 fn sent(mount: &Mount, verb: &str) -> usize {
     let told = status(mount, &["--json"]);
     let (_, after) = told
@@ -71,14 +71,14 @@ fn sent(mount: &Mount, verb: &str) -> usize {
     digits.into_iter().next().unwrap().parse().unwrap()
 }
 
-/// Reads the large file through the mount, and finds it as it is on the server.
+/// Reads the large file through the mount and asserts that it matches the one on the server.
 fn read(mount: &Mount, root: &Path) {
     let (there, here) = (root.join("large"), mount.join("large"));
     assert!(fs::read(here).unwrap() == fs::read(there).unwrap());
 }
 
-/// The file came without parts. Several threads serve the kernel's first requests: where the second
-/// one comes first, the transfer begins anew once.
+/// Asserts that the file was not fetched in parts. Several threads serve the kernel's first
+/// requests; if the second request is served first, the transfer restarts once.
 fn came_in_one_transfer(mount: &Mount) {
     assert!(sent(mount, "RETR") <= 2, "{}", mount.log());
     assert_eq!(sent(mount, "RANG"), 0, "no part is fetched beside it");
@@ -101,8 +101,8 @@ fn one_connection_is_enough_for_a_large_file() {
     came_in_one_transfer(&mount);
 }
 
-/// Nobody else notices: a small file is read meanwhile, and a copy that is ended leaves no transfer
-/// behind.
+/// Other programs are not affected: a small file is read meanwhile, and an interrupted copy leaves
+/// no transfer behind.
 #[test]
 fn other_work_goes_on_beside_a_large_file() {
     let server = FarServer::start();
@@ -122,7 +122,7 @@ fn other_work_goes_on_beside_a_large_file() {
     assert!(wait_for(PATIENCE, || !under_way()));
 }
 
-/// Each jump costs a round trip or two, until the file was fetched whole beside them.
+/// Each seek costs one or two round trips until the whole file has been fetched in parallel.
 #[test]
 fn a_program_that_jumps_about_in_a_file_soon_waits_no_more() {
     let server = FarServer::start();

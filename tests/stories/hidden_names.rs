@@ -1,11 +1,11 @@
-//! Servers that leave names with a dot out of their listings: `hide_file` of vsftpd, `HideFiles` of
+//! Servers that omit names with a leading dot from listings: `hide_file` of vsftpd, `HideFiles` of
 //! ProFTPD. Such a file can be used by its name, and nothing replaces it by mistake.
 
 use std::fs;
 
 use crate::support::{Kind, Mount, TestServer, shell};
 
-/// Mounts a server that lists no name that begins with `prefix`, and holds such a file.
+/// Mounts a server that has a file whose name begins with `prefix`, and lists no such names.
 fn mounted(kind: Kind, prefix: &str) -> (TestServer, Mount) {
     let server = TestServer::start_with_arguments(kind, &["--hide", prefix]);
     fs::create_dir(server.root().join("dir")).unwrap();
@@ -17,7 +17,7 @@ fn mounted(kind: Kind, prefix: &str) -> (TestServer, Mount) {
     (server, mount)
 }
 
-/// What programs do that must not replace a file: O_EXCL, link-like renames, mkdir.
+/// Asserts that operations that must not replace a file do not: O_EXCL, `mv -n`, `cp -n`, mkdir.
 fn is_not_replaced(kind: Kind, prefix: &str) {
     let (server, mount) = mounted(kind, prefix);
     shell(
@@ -36,7 +36,7 @@ fn is_not_replaced(kind: Kind, prefix: &str) {
     assert_eq!(server.read(format!("dir/{prefix}hidden")), b"old\n");
 }
 
-/// It is read and written under its name, and files beside it are stored without a trace.
+/// Asserts that the file is read and written by its name, and that stores beside it leave no trace.
 fn is_read_and_written(kind: Kind, prefix: &str) {
     let (server, mount) = mounted(kind, prefix);
     shell(

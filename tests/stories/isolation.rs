@@ -1,4 +1,4 @@
-//! One program that waits for a slow server does not make the others wait.
+//! A program that waits for a slow server does not block the others.
 
 use std::fs;
 use std::sync::mpsc;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Kind, Mount, TestServer, wait_for};
 
-/// What each of the server's replies takes.
+/// The delay of each of the server's replies.
 const DELAY: Duration = Duration::from_millis(300);
 
-/// Longest wait for anything here.
+/// Maximum time to wait for anything here.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn start() -> (TestServer, Mount) {
@@ -25,7 +25,7 @@ fn start() -> (TestServer, Mount) {
     (server, mount)
 }
 
-/// While one program waits for the server, others get from memory what is there.
+/// Asserts that while one program waits for the server, others are answered from the cache.
 fn answers_while_waiting(slow: impl FnOnce(&Mount) + Send) {
     let (server, mount) = start();
     let (done, end) = mpsc::channel();

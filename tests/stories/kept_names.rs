@@ -1,5 +1,5 @@
-//! Servers that make other names of those they are given: a file keeps its name or is refused, and
-//! never replaces another.
+//! Servers that change the names they are given: a file keeps its name or is refused, and never
+//! replaces another one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,14 +17,14 @@ fn mounted(quirks: Quirks) -> (QuirkyServer, Mount) {
     (server, mount)
 }
 
-/// Writes a file and waits for the server's answer, which std would not hear at its own close.
+/// Writes a file and waits for the server's answer, which std ignores when it closes the file.
 fn write(path: &Path, content: &str) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()
 }
 
-/// Drops the words that begin with a dash, as npm's ftp-srv does with what it takes for options.
+/// Drops words with a leading dash, as npm's ftp-srv does because it takes them for options.
 fn without_dash_words(name: &str) -> String {
     let words = name.split(' ').filter(|word| !word.starts_with('-'));
     words.collect::<Vec<_>>().join(" ")
@@ -66,10 +66,10 @@ fn first_word(name: &str) -> String {
     name.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// What a server makes of a name.
+/// How a server changes a name.
 type Mangling = fn(&str) -> String;
 
-/// Of each server: what it does, a name that another file has, and one that it would make that of.
+/// For each server: what it does, the name of an existing file, and a new name that becomes it.
 const CHANGES: &[(&str, Mangling, &str, &str)] = &[
     ("drops dash words", without_dash_words, "a", "a -b.txt"),
     ("drops dash words", without_dash_words, "a b", "a -n b"),
@@ -104,7 +104,7 @@ fn a_new_file_never_replaces_another() {
         let (server, mount) = mounted(Quirks::none().changes_names(*change));
         server.tree().file(&format!("/{there}"), "precious");
         let refused = write(&mount.path().join(new), "new");
-        // The name is there, in the server's opinion, or it cannot be.
+        // The server reports that the name exists, or that it is not possible.
         assert!(refused.is_err(), "{what}: {new} was stored");
         let is_whole = server.tree().text(&format!("/{there}")).unwrap() == "precious";
         assert!(is_whole, "{what}: {new} replaced {there}");
@@ -248,8 +248,8 @@ fn a_server_that_minds_case_keeps_both() {
     assert_eq!(server.tree().text("/foo").unwrap(), "one\n");
 }
 
-/// The server goes away while it is asked whether it keeps a name of this kind: that is no answer,
-/// and the file is stored when it is back.
+/// The server disappears while it is asked whether it preserves such a name. That counts as no
+/// answer, and the file is stored when the server is back.
 #[test]
 fn a_name_that_could_not_be_tried_is_stored_later() {
     let (is_up, goes_away) = (

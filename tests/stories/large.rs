@@ -1,4 +1,4 @@
-//! Files beyond 4 GiB, transfers in little memory, and directories of many names.
+//! Files beyond 4 GiB, transfers with little memory, and directories with many names.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -9,12 +9,12 @@ use crate::support::{Kind, Mount, TestServer, run_with};
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Most memory that a mount may ever have used, whatever the size of the files.
+/// Maximum memory that a mount may ever have used, regardless of file sizes.
 const MEMORY: u64 = 150 * MIB;
 
 const MANY: usize = 20_000;
 
-/// The most memory the mount has used so far, in bytes.
+/// Returns the peak memory use of the mount so far, in bytes.
 fn peak_memory(mount: &Mount) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
@@ -22,12 +22,12 @@ fn peak_memory(mount: &Mount) -> u64 {
     kibibytes.unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// A block that no other place of the file has.
+/// Returns a block that is unique within the file.
 fn block(number: u64) -> Vec<u8> {
     number.to_le_bytes().repeat(MIB as usize / 8)
 }
 
-/// Reads marks below, across and beyond the offsets that 32 bits can name.
+/// Reads marks below, across and beyond the offsets that 32 bits can represent.
 fn marks_beyond_4_gib(kind: Kind) {
     let server = TestServer::start(kind);
     let size = 5 * GIB;
@@ -64,7 +64,7 @@ fn marks_beyond_4_gib_vsftpd() {
     marks_beyond_4_gib(Kind::Vsftpd);
 }
 
-/// 300 MiB pass through the mount each way, and it stays small.
+/// 300 MiB pass through the mount in each direction while its memory use stays small.
 fn little_memory(kind: Kind) {
     const BLOCKS: u64 = 300;
     let server = TestServer::start(kind);
@@ -105,7 +105,7 @@ fn little_memory_vsftpd() {
     little_memory(Kind::Vsftpd);
 }
 
-/// 20,000 names in one directory are listed whole, and one of them is found.
+/// A directory of 20,000 names is listed completely, and one of them is found.
 fn many_names(kind: Kind) {
     let server = TestServer::start(kind);
     let directory = server.root().join("many");

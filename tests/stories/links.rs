@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::support::{Act, Mount, Scripted, assert_errno, stories};
 
-/// A tree with links of each kind, and what lies outside of `sub`.
+/// Creates a tree with links of each kind, and the files outside of `sub` that they lead to.
 fn make_links(server: &crate::support::TestServer) {
     server.write("sub/dir/file", "content");
     server.write("outside", "from outside");
@@ -23,12 +23,12 @@ fn make_links(server: &crate::support::TestServer) {
     server.hand_over();
 }
 
-/// A mount of `sub`, not of the whole server.
+/// Mounts `sub` rather than the whole server.
 fn mount_of_sub(server: &crate::support::TestServer, options: &[&str]) -> Mount {
     Mount::of_url(&format!("{}sub", server.url()), server.password(), options)
 }
 
-/// Has the mount list its directories.
+/// Makes the mount list its directories.
 fn list(mount: &Mount) {
     for directory in ["", "dir"] {
         assert!(fs::read_dir(mount.join(directory)).unwrap().count() > 0);
@@ -40,7 +40,7 @@ fn is_link(path: &Path) -> bool {
 }
 
 stories! {
-    /// As links, and one that leads out of what is mounted leads nowhere.
+    /// Links are shown as links; a link that leads out of the mounted directory is dangling.
     fn shown(server: &TestServer, mount: &Mount) {
         make_links(server);
         let mount = mount_of_sub(server, &[]);
@@ -48,13 +48,13 @@ stories! {
         assert_eq!(fs::read(mount.join("to-file")).unwrap(), b"content");
         assert_eq!(fs::read(mount.join("to-dir/file")).unwrap(), b"content");
         if server.kind() == Kind::Pyftpdlib {
-            // It tells of the targets, and of no link.
+            // The server shows the targets but no links.
             return;
         }
         assert!(is_link(&mount.join("to-file")) && is_link(&mount.join("to-dir")));
         assert_errno(fs::read(mount.join("dangling")), libc::ENOENT);
         if server.kind() != Kind::Proftpd {
-            // It lists no link to a directory above.
+            // The server does not list links to a parent directory.
             assert_eq!(fs::read(mount.join("dir/up/to-file")).unwrap(), b"content");
         }
         assert!(is_link(&mount.join("to-outside")));
@@ -63,7 +63,7 @@ stories! {
         assert!(mount.log().contains("/sub/to-outside points to ../outside, which is not below /sub"), "{}", mount.log());
     }
 
-    /// As what the server finds behind them, outside of what is mounted, too.
+    /// Links are shown as what they lead to on the server, even outside of the mounted directory.
     fn followed(server: &TestServer, mount: &Mount) {
         make_links(server);
         let mount = mount_of_sub(server, &["symlinks=follow"]);
@@ -82,7 +82,7 @@ stories! {
                 assert_eq!(fs::read(mount.join("to-outside")).unwrap(), b"from outside");
                 // ProFTPD does not list it.
                 assert_eq!(is_link(&mount.join("dangling")), server.kind() != Kind::Proftpd);
-                // A walk of the tree comes to its end.
+                // A walk of the tree terminates.
                 assert!(is_link(&mount.join("dir/up")));
             }
         }
@@ -93,7 +93,7 @@ stories! {
         }
     }
 
-    /// Not at all.
+    /// Links are not shown at all.
     fn hidden(server: &TestServer, mount: &Mount) {
         make_links(server);
         let mount = mount_of_sub(server, &["symlinks=hide"]);
@@ -109,10 +109,10 @@ stories! {
     }
 }
 
-/// Beside every mountpoint of these tests lies the log of its mount: a file of this machine.
+/// The log of each mount, next to its mountpoint in these tests: a file of this machine.
 const OURS: &str = "log";
 
-/// However a target climbs, by `..`, from this machine's root, or by way of another link.
+/// A target may climb by `..`, start at this machine's root, or go through another link.
 #[test]
 fn no_link_of_a_server_leads_to_a_file_of_this_machine() {
     let directory = tempfile::tempdir().unwrap();

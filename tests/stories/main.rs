@@ -1,5 +1,5 @@
-//! What a user does in a mount, a file for each subject: browsing, writing, renaming, names,
-//! errors, and how much of the network each costs.
+//! What a user does in a mount, one file per subject: browsing, writing, renaming, names, errors,
+//! and the network cost of each.
 
 #![allow(
     clippy::unwrap_used,

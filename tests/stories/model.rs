@@ -1,5 +1,5 @@
-//! Random work on the mount and on a local directory beside it: both must always say and hold the
-//! same.
+//! Random work on the mount and on a local directory in parallel: both must always return and
+//! contain the same.
 //!
 //! `FTPFS_TEST_SEED=123 cargo test --test stories model` repeats a run.
 
@@ -10,13 +10,13 @@ use std::path::Path;
 
 use crate::support::{Kind, Mount, Random, TestServer, assert_same_tree};
 
-/// After how many operations both trees are compared as a whole.
+/// Number of operations between two complete comparisons of both trees.
 const STEPS: usize = 25;
 
-/// Few names, so that operations meet.
+/// Few names, so that operations interact.
 const NAMES: [&str; 4] = ["a", "b c", "é", "-x"];
 
-/// A path of one to three names.
+/// Returns a path of one to three names.
 fn random_path(random: &mut Random) -> String {
     let depth = [1, 1, 2, 2, 3][random.below(5)];
     let names: Vec<&str> = (0..depth)
@@ -30,14 +30,14 @@ fn random_content(random: &mut Random) -> Vec<u8> {
     random.bytes(length)
 }
 
-/// Something that a program does to a tree.
+/// An operation of a program on a tree.
 #[derive(Debug)]
 enum Operation {
     Write(String, Vec<u8>),
     Append(String, Vec<u8>),
     WriteAt(String, u64, Vec<u8>),
     Truncate(String, u64),
-    /// Writes while the file is renamed.
+    /// Writes a file and renames it in the meantime.
     WriteAndRename(String, String, Vec<u8>),
     Read(String),
     MakeDirectory(String),
@@ -49,7 +49,7 @@ enum Operation {
 }
 
 impl Operation {
-    /// One that finds what it needs below `root` more often than chance would have it.
+    /// Returns a random operation, biased towards names that exist below `root`.
     fn random(random: &mut Random, root: &Path) -> Self {
         let path = random_path(random);
         let mut files = Vec::new();
@@ -80,7 +80,7 @@ impl Operation {
         }
     }
 
-    /// What it gave: content, names or size, or the errno.
+    /// Performs the operation; returns its content, names or size, or its errno.
     fn perform(&self, root: &Path) -> Result<Vec<u8>, i32> {
         self.attempt(root)
             .map_err(|error| error.raw_os_error().unwrap())
@@ -133,7 +133,7 @@ impl Operation {
         }
     }
 
-    /// Without the bytes.
+    /// Describes the operation without its bytes.
     fn told(&self) -> String {
         let mut told = format!("{self:?}");
         if let Some(bytes) = told.find('[') {
@@ -143,7 +143,7 @@ impl Operation {
     }
 }
 
-/// Every file below, as paths from the root.
+/// Collects all files below `below`, as paths from the root.
 fn collect_files(root: &Path, below: &str, files: &mut Vec<String>) {
     for entry in fs::read_dir(root.join(below)).unwrap() {
         let entry = entry.unwrap();
@@ -157,7 +157,7 @@ fn collect_files(root: &Path, below: &str, files: &mut Vec<String>) {
     }
 }
 
-/// Writes and hears the server's answer.
+/// Writes and waits for the server's answer.
 fn store(mut file: &File, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()

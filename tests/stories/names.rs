@@ -1,4 +1,4 @@
-//! Names of any bytes that a Unix server can hold, byte for byte in both directions.
+//! Names of any bytes that a Unix server can hold, preserved in both directions.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::support::{Kind, RawNames, shell, stories};
 
-/// Names that break a client which quotes, trims, expands or decodes.
+/// Names that break a client which quotes, trims, expands or decodes them.
 const PLAIN: &[&str] = &[
     " leading",
     "in the  middle",
@@ -38,14 +38,14 @@ const PLAIN: &[&str] = &[
     "semi; type=dir; x",
 ];
 
-/// Not UTF-8: Latin-1's é alone, and a byte that never is.
+/// Names that are not UTF-8: a lone Latin-1 é, and a byte that is never valid.
 const RAW: &[&[u8]] = &[b"caf\xe9", b"\xff", b"mixed \xc3\xa9 and \xe9"];
 
 fn name(bytes: &[u8]) -> OsString {
     OsString::from_vec(bytes.to_vec())
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 fn names(directory: &Path) -> Vec<OsString> {
     let mut names: Vec<OsString> = fs::read_dir(directory)
         .unwrap()
@@ -61,7 +61,7 @@ fn sorted(names: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     names
 }
 
-/// The plain names, the longest one, and one that ends in a blank.
+/// Returns the plain names, the longest one, and one that ends in a blank.
 fn ordinary() -> Vec<OsString> {
     let longest = "x".repeat(251) + "日a";
     let more = [longest.as_str(), "trailing "];
@@ -72,7 +72,7 @@ fn content(name: &OsStr) -> Vec<u8> {
     [b"content of ", name.as_bytes()].concat()
 }
 
-/// Writes a file and waits for the server's answer, which std would not hear at its own close.
+/// Writes a file and waits for the server's answer, which std ignores when it closes the file.
 fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content)?;
@@ -89,7 +89,7 @@ fn with(names: Vec<OsString>, kind: Kind, wanted: fn(Kind, &OsStr) -> bool) -> V
 stories! {
     #![every_server]
 
-    /// What was made on the server is listed, read and removed under its own name.
+    /// Files created on the server are listed, read and removed by their own names.
     fn made_on_the_server(server: &TestServer, mount: &Mount) {
         let names_here = with(ordinary(), server.kind(), Kind::takes);
         for name in &names_here {
@@ -106,7 +106,7 @@ stories! {
         }
     }
 
-    /// The same by a look-up of each name, before any listing was asked for.
+    /// The same with a lookup of each name, before any listing.
     fn looked_up_one_by_one(server: &TestServer, mount: &Mount) {
         let names_here = with(ordinary(), server.kind(), Kind::takes);
         let places: Vec<_> = (0..).map(|number| format!("d{number}")).zip(&names_here).collect();
@@ -123,7 +123,7 @@ stories! {
 stories! {
     #![every_server]
 
-    /// What is made in the mount is on the server under exactly that name, or is refused.
+    /// Files created in the mount have exactly the same name on the server, or are refused.
     fn made_in_the_mount(server: &TestServer, mount: &Mount) {
         for name in ordinary() {
             let made = write(&mount.join(&name), &content(&name));
@@ -137,7 +137,7 @@ stories! {
         assert_eq!(names(mount.path()), made);
     }
 
-    /// The same by `mv`, and no other file is hit.
+    /// The same by `mv`, without affecting any other file.
     fn moved_in_the_mount(server: &TestServer, mount: &Mount) {
         let bystanders = ["trailing_", "tab_here", "backslash"];
         for bystander in bystanders {
@@ -159,7 +159,7 @@ stories! {
 stories! {
     #![every_server]
 
-    /// Directories, with a file below each: made on the server, then below them in the mount.
+    /// Directories created on the server, and a file created in each through the mount.
     fn directories_of_the_server(server: &TestServer, mount: &Mount) {
         let names_here = with(ordinary(), server.kind(), Kind::takes);
         for name in &names_here {
@@ -178,7 +178,7 @@ stories! {
 stories! {
     #![every_server]
 
-    /// Directories made in the mount, with a file below each.
+    /// Directories created in the mount, with a file in each.
     fn directories_of_the_mount(server: &TestServer, mount: &Mount) {
         for name in ordinary() {
             let made = fs::create_dir(mount.join(&name));
@@ -201,7 +201,7 @@ stories! {
 stories! {
     #![every_server]
 
-    /// Names that are not UTF-8, byte for byte.
+    /// Names that are not UTF-8 are preserved byte for byte.
     fn raw_bytes(server: &TestServer, mount: &Mount) with ["timeout=10"] {
         for bytes in RAW {
             server.write(Path::new("theirs").join(name(bytes)), bytes);
@@ -218,8 +218,8 @@ stories! {
                 assert_eq!(names(&theirs), sorted(shown.map(OsString::from)));
                 for name in names(&theirs) {
                     let missing = fs::read(theirs.join(name)).unwrap_err();
-                    // To a read a second after its open the file is one that is gone; LIST, the
-                    // only witness on libunftp, still shows the name that RETR refuses.
+                    // For a read one second after its open, the file no longer exists. LIST, the
+                    // only source on libunftp, still shows the name that RETR refuses.
                     let expected = [libc::ENOENT, libc::ESTALE, libc::EIO];
                     assert!(missing.raw_os_error().is_some_and(|it| expected.contains(&it)), "{missing}");
                 }
@@ -244,12 +244,12 @@ stories! {
         assert_eq!(left.len(), RAW.len() - all.len(), "{left:?}");
     }
 
-    /// The shell's own expansion and quoting work as on a disk.
+    /// The shell's expansion and quoting work as on a local disk.
     fn used_from_the_shell(server: &TestServer, mount: &Mount) {
         shell(mount.path(), r#"mkdir -- "-dir [1]"; cd -- "-dir [1]"; echo one > "a b"; echo two > 'a*'; cat a* > all; rm -- 'a*'"#);
         let directory = Path::new("-dir [1]");
         assert_eq!(names(&server.root().join(directory)), ["a b", "all"]);
-        // In the order of the shell: `a b` before `a*`.
+        // In the shell's order: `a b` before `a*`.
         assert_eq!(server.read(directory.join("all")), b"one\ntwo\n");
         shell(mount.path(), r#"rm -r -- "-dir [1]""#);
         assert!(names(server.root()).is_empty());

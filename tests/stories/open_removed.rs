@@ -1,5 +1,5 @@
-//! Files that are removed or replaced while programs have them open: the server renames them aside,
-//! and deletes them at the last close. Their contents are not moved.
+//! Files that are removed or replaced while programs have them open: they are renamed on the
+//! server, and deleted at the last close. Their contents are not transferred.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -10,10 +10,10 @@ use crate::support::{Kind, Mount, TestServer, assert_errno, shell, stories, wait
 use ftpfs::server::{Fault, Misdeed};
 use tempfile::TempDir;
 
-/// Larger than what a reader holds in memory.
+/// Larger than what ftpfs holds in memory for a reader.
 const SIZE: usize = 24 << 20;
 
-/// The end of a close is not waited for by the program.
+/// Maximum time for the work after a close, which the program does not wait for.
 const SOON: Duration = Duration::from_secs(20);
 
 fn pattern(stamp: u8) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn pattern(stamp: u8) -> Vec<u8> {
         .collect()
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(directory)
         .unwrap()
@@ -38,7 +38,7 @@ fn assert_soon_holds(server: &TestServer, expected: &[&str]) {
     assert!(wait_for(SOON, is_so), "{:?}", names(server.root()));
 }
 
-/// Opens a file and reads a little of it.
+/// Opens a file and reads the beginning of it.
 fn open(path: &Path) -> File {
     let file = File::open(path).unwrap();
     file.read_exact_at(&mut [0; 4096], 0).unwrap();
@@ -135,7 +135,7 @@ stories! {
     }
 }
 
-/// The embedded server with a sparse file of 1 GiB, and a mount that has it open.
+/// Starts the embedded server with a sparse file of 1 GiB, and a mount that has the file open.
 fn with_large_file() -> (TestServer, Mount, File) {
     let server = TestServer::start(Kind::Embedded);
     let path = server.write("large", "");
@@ -149,7 +149,7 @@ fn with_large_file() -> (TestServer, Mount, File) {
     (server, mount, file)
 }
 
-/// The commands that change names, by flight.
+/// Returns the commands that change names, by flight.
 fn changes(server: &TestServer) -> Vec<String> {
     const CHANGES: [&str; 3] = ["RNFR", "RNTO", "DELE"];
     let verb = |line: &String| line.split(' ').next().unwrap().to_owned();
@@ -254,7 +254,7 @@ fn the_next_mount_deletes_what_a_killed_one_left() {
     assert_soon_holds(&server, &["kept"]);
 }
 
-/// A mount that is killed between the two renames has not replaced anything.
+/// A mount that is killed between the two renames has replaced nothing.
 #[test]
 fn the_next_mount_gives_a_file_its_name_back() {
     let server = TestServer::start(Kind::Embedded);

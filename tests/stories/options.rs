@@ -1,4 +1,4 @@
-//! What `-o` changes: how the server is spoken to, and how its files are shown.
+//! The effects of `-o`: how the client talks to the server, and how files are shown.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use crate::support::{Kind, Mount, PASSWORD, TestServer, lines, shell, stories};
 
 stories! {
-    /// In active mode the server makes the data connections.
+    /// In active mode, the server opens the data connections.
     fn active_mode_lists_reads_and_writes(server: &TestServer, mount: &Mount) with ["active"] {
         server.write("there", "on the server");
         server.hand_over();
@@ -18,8 +18,8 @@ stories! {
         assert_eq!(shell(server.root(), "seq 100000 | cmp - numbers").stdout, b"");
     }
 
-    /// Past the kernel's pages: read in small and large pieces, mapped into memory, changed in
-    /// place, added to.
+    /// Files work without the page cache: read in small and large pieces, mapped into memory,
+    /// changed in place, and appended to.
     fn files_are_used_past_the_page_cache(server: &TestServer, mount: &Mount) with ["direct_io"] {
         shell(server.root(), "seq 300000 > numbers");
         server.hand_over();
@@ -36,7 +36,7 @@ file.seek(2); file.write(b'X'); file.flush(); file.seek(0); assert file.read(4) 
         shell(server.root(), &format!("{expected} numbers; {expected} copy"));
     }
 
-    /// Owner, group and modes are shown as asked for.
+    /// Owner, group and modes are shown as requested.
     fn owner_and_modes_are_shown_as_asked(server: &TestServer, mount: &Mount)
         with ["uid=1234,gid=4321", "fmask=137", "dmask=027"]
     {
@@ -48,7 +48,7 @@ file.seek(2); file.write(b'X'); file.flush(); file.seek(0); assert file.read(4) 
         assert_eq!((directory.mode() & 0o777, file.mode() & 0o777), (0o750, 0o640));
     }
 
-    /// One connection is enough for everything, one thing after the other.
+    /// One connection is enough for all operations, one after the other.
     fn one_connection_is_enough(server: &TestServer, mount: &Mount) with ["connections=1"] {
         server.write("a", vec![b'a'; 3_000_000]);
         server.hand_over();
@@ -57,7 +57,7 @@ file.seek(2); file.write(b'X'); file.flush(); file.seek(0); assert file.read(4) 
     }
 }
 
-/// A server that keeps names in an old charset, seen in UTF-8.
+/// A server that stores names in an old charset; the mount shows them in UTF-8.
 #[test]
 fn an_old_charset_is_shown_in_utf_8() {
     let server = TestServer::start(Kind::Vsftpd);
@@ -80,7 +80,7 @@ fn an_old_charset_is_shown_in_utf_8() {
     assert_eq!(fs::read_dir(server.root()).unwrap().count(), 2);
 }
 
-/// The kernel keeps nothing of a file, so reading it again is asking again.
+/// The kernel does not cache the file, so reading it again asks the server again.
 #[test]
 fn without_the_page_cache_each_reading_is_a_transfer() {
     let server = TestServer::start(Kind::Embedded);
@@ -95,7 +95,7 @@ fn without_the_page_cache_each_reading_is_a_transfer() {
     }
 }
 
-/// A server that lists in its own zone's time.
+/// A server whose listings use its local time zone.
 #[test]
 fn a_servers_zone_is_believed_or_found_out() {
     let server = TestServer::start_with(Kind::Embedded, |options| {
@@ -115,8 +115,8 @@ fn a_servers_zone_is_believed_or_found_out() {
     assert!((0..60).contains(&(there - told(&["timezone=+02:00"]) - 7_200)));
 }
 
-/// vsftpd tells and takes local times by MDTM as well: nothing shows its zone but the user's word,
-/// which holds for both.
+/// vsftpd also sends and accepts local times in MDTM. Only the user's option gives its time zone,
+/// which applies to both listings and MDTM.
 #[test]
 fn the_zone_of_vsftpds_times_holds_for_reading_and_for_setting_them() {
     let server = TestServer::start_with_arguments(Kind::Vsftpd, &["--zone", "IST-5:30"]);
@@ -147,7 +147,7 @@ fn the_zone_of_vsftpds_times_holds_for_reading_and_for_setting_them() {
     assert!(fs::read(mount.join("large")).unwrap() == content);
 }
 
-/// A server reached by IPv6.
+/// A server reached over IPv6.
 #[test]
 fn a_server_is_mounted_over_ipv6() {
     let server = TestServer::start_with(Kind::Embedded, |options| {

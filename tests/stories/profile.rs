@@ -1,5 +1,5 @@
-//! What a server can and does is found out, remembered for the next mount, shown, and overridden by
-//! the user.
+//! A server's features and behavior are detected, remembered for the next mount, shown, and
+//! overridden by the user.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -26,7 +26,7 @@ fn mount(server: &QuirkyServer, options: &[&str], state: &TempDir) -> Mount {
     Mount::in_environment(&server.url(), PASSWORD, options, &variables)
 }
 
-/// Reads, writes, overwrites, renames and removes.
+/// Reads, writes, overwrites, renames and removes files.
 fn use_it(mount: &Mount, server: &QuirkyServer, what: &str) {
     let read = |path: &str| fs::read_to_string(mount.join(path)).unwrap();
     assert_eq!(read("docs/a.txt"), "hello", "{what}");
@@ -51,7 +51,7 @@ fn start(quirks: Quirks) -> QuirkyServer {
     server
 }
 
-/// Servers that do not bear what is sent ahead, by what they do.
+/// Returns servers that do not tolerate commands sent ahead, named by their behavior.
 fn intolerant() -> Vec<(&'static str, Quirks)> {
     let pipelined = |how| Quirks::none().pipelined(how);
     vec![

@@ -1,4 +1,4 @@
-//! A server that is reached by a proxy: SOCKS5 or HTTP CONNECT, by option or by the environment.
+//! A server reached through a proxy: SOCKS5 or HTTP CONNECT, set by option or by environment.
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
@@ -14,7 +14,7 @@ const SCHEMES: [(&str, Speaks); 3] = [
     ("http", Speaks::Http),
 ];
 
-/// Lists, reads and writes, small and large.
+/// Lists, reads and writes small and large files.
 fn work_with(server: &TestServer, mount: &Mount) {
     assert_eq!(lines(&shell(mount.path(), "ls")), ["large", "there"]);
     assert_eq!(fs::read(mount.join("there")).unwrap(), b"on the server");
@@ -37,13 +37,13 @@ fn fill(server: &TestServer) {
     server.hand_over();
 }
 
-/// The server under a name that leads nowhere but by the proxy.
+/// Returns the server's URL with a host name that resolves only through the proxy.
 fn url_behind(server: &TestServer) -> String {
     format!("ftp://{USER}@{HOST_BEHIND}:{}/", server.port())
 }
 
-/// A mount by a proxy that was asked for the server's host for every connection, data connections
-/// among them.
+/// Asserts that the proxy received the server's host for every connection, including data
+/// connections.
 fn assert_all_by(proxy: &TestProxy, server: &TestServer, host: &str) {
     let asked = proxy.asked();
     assert!(asked.iter().all(|(asked, _)| asked == host), "{asked:?}");
@@ -51,7 +51,7 @@ fn assert_all_by(proxy: &TestProxy, server: &TestServer, host: &str) {
     assert!(asked.iter().any(|(_, port)| *port != server.port()));
 }
 
-/// What ftpfs prints when it cannot mount `url`, as it must not be able to.
+/// Returns what ftpfs prints when it fails to mount `url`, which must not succeed.
 fn refusal(url: &str, options: &[&str], variables: &[(&str, &str)]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
@@ -100,7 +100,7 @@ fn by_socks5_names_are_looked_up_here_and_the_proxy_is_told_addresses() {
     let url = format!("ftp://{USER}@localhost:{}/", server.port());
     let mount = Mount::of_url(&url, PASSWORD, &[&option]);
     work_with(&server, &mount);
-    // Before it, ::1 may have been tried, where the server is not.
+    // ::1 may have been tried before it, where the server does not listen.
     let asked = proxy.asked();
     assert!(
         asked

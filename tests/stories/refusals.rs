@@ -1,4 +1,4 @@
-//! What a program is told when a server refuses, in whatever words.
+//! The errors that programs get when a server refuses, whatever its wording.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::support::{Kind, Mount, TestServer, assert_errno};
 use ftpfs::server::{Fault, Misdeed};
 
-/// A server with so many files, which refuses each of `verbs`.
+/// Starts a server with this many files that refuses each of `verbs`.
 fn refusing(files: usize, verbs: &[&str], code: u16, text: &str) -> (TestServer, Mount) {
     let server = TestServer::start(Kind::Embedded);
     for number in 0..files {
@@ -34,7 +34,7 @@ fn set_time(path: &Path) -> io::Result<()> {
     file.set_modified(time)
 }
 
-/// How often the server was asked for something that changes a mode or a time.
+/// Returns how many commands to change a mode or a time the server received.
 fn asked(server: &TestServer) -> usize {
     let commands = server.commands();
     let changes = |line: &&String| {
@@ -45,7 +45,7 @@ fn asked(server: &TestServer) -> usize {
     commands.iter().filter(changes).count()
 }
 
-/// FileZilla, inetutils and others know no such command: each is asked for once, not once per file.
+/// FileZilla, inetutils and others lack these commands: each is sent once, not once per file.
 #[test]
 fn a_mode_or_time_the_server_knows_no_command_for_is_not_supported() {
     const VERBS: [&str; 5] = ["SITE CHMOD", "SITE UTIME", "MFMT", "MFF", "MDTM"];
@@ -68,7 +68,7 @@ fn a_mode_or_time_the_server_knows_no_command_for_is_not_supported() {
     }
 }
 
-/// A server that refuses them all is not asked for each file of a large tree.
+/// A server that refuses all of them is not asked again for each file of a large tree.
 #[test]
 fn a_mode_that_is_refused_again_and_again_is_not_asked_for_any_more() {
     let (server, mount) = refusing(20, &["SITE CHMOD", "MFF"], 550, "Operation not permitted.");
@@ -98,7 +98,7 @@ fn a_full_directory_is_not_empty_whatever_the_server_says() {
     }
 }
 
-/// Some servers remove a directory with all that is in it.
+/// Some servers remove a directory along with its contents.
 #[test]
 fn a_directory_known_to_be_full_is_not_removed() {
     let (server, mount) = refusing(0, &[], 0, "");

@@ -1,4 +1,4 @@
-//! What once went wrong and must not again.
+//! Regressions: former bugs that must not return.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::support::{Kind, Mount, TestServer, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
 
-/// A server may do what it then refuses: the change is reported as done, and what was known of the
-/// names is looked up again.
+/// A server may perform a change and then refuse it: the change is reported as done, and the cached
+/// names are looked up again.
 #[test]
 fn a_change_that_was_refused_and_made_shows_no_mixture() {
     let server = TestServer::start(Kind::Embedded);
@@ -42,7 +42,7 @@ fn a_change_that_was_refused_and_made_shows_no_mixture() {
 }
 
 stories! {
-    /// A directory is renamed while a large file in it is on its way to the server.
+    /// A directory is renamed while a large file in it is being uploaded.
     fn a_directory_renamed_under_an_upload_keeps_the_file(server: &TestServer, mount: &Mount) {
         fs::create_dir(mount.join("d")).unwrap();
         let mut file = File::create(mount.join("d/big")).unwrap();
@@ -58,7 +58,7 @@ stories! {
         assert_eq!(fs::read_dir(server.root().join("e")).unwrap().count(), 1);
     }
 
-    /// A mode changed while the file is open outlives its next storing.
+    /// A mode that was changed while the file is open survives the next upload of the file.
     fn a_chmod_outlives_the_next_write(server: &TestServer, mount: &Mount) {
         server.write("f", "before");
         server.hand_over();

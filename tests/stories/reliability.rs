@@ -1,8 +1,8 @@
-//! Every fault at every operation: what a program sees of it, which `doc/reliability.md` shows.
-//! Nothing is silent: a program that ended well has done its work, and one that did not has said
-//! why.
+//! Every fault at every operation, and what a program sees of it, as shown in `doc/reliability.md`.
+//! Nothing fails silently: a program that succeeded has done its work, and one that failed has
+//! reported why.
 //!
-//! `FTPFS_WRITE_DOC=1` writes the table anew.
+//! `FTPFS_WRITE_DOC=1` regenerates the table.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,28 +16,26 @@ use std::time::{Duration, Instant};
 use crate::support::{Kind, Mount, TestServer};
 use ftpfs::server::{Fault, Misdeed};
 
-/// Cells that are worked out side by side.
+/// The number of table cells computed in parallel.
 const WORKERS: usize = 6;
 
-/// Longest that any program may take here: the mount's waits of two seconds, tried a few times
-/// over.
+/// Maximum time for any program here: the mount's timeouts of two seconds, with a few retries.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const SIZE: usize = 2 << 20;
 const HALF: u64 = 1 << 20;
 
-/// A program that uses the mount.
+/// An operation of a program on the mount.
 struct Operation {
     name: &'static str,
     script: &'static str,
-    /// The command in which the fault strikes.
+    /// The command at which the fault strikes.
     verb: &'static str,
     is_transfer: bool,
-    /// Whether the server's tree, and what the program printed, are what they are to be after
-    /// success.
+    /// Whether the server's tree and the program's output are as expected after success.
     is_done: fn(&Path, &[u8]) -> bool,
-    /// Whether what was there is still there where the program failed; where a change may have been
-    /// made all the same, anything is.
+    /// Whether the previous content is intact after the program failed; always true if the change
+    /// may have been made nevertheless.
     is_undamaged: fn(&Path) -> bool,
 }
 
@@ -116,7 +114,7 @@ fn has_old(root: &Path) -> bool {
     holds(&root.join("dir/old"), &old())
 }
 
-/// What the server does, in the table's words; whether only transfers know it.
+/// Returns what the server does, in the table's words, and whether it applies only to transfers.
 fn misdeeds() -> Vec<(&'static str, bool, Misdeed)> {
     let refuse = |code, text: &str| Misdeed::Refuse {
         code,
@@ -176,7 +174,7 @@ fn misdeeds() -> Vec<(&'static str, bool, Misdeed)> {
     ]
 }
 
-/// What a program sees of one fault, once and for ever.
+/// Returns what a program sees of a fault that strikes once, and of one that strikes always.
 fn cell(operation: &Operation, misdeed: &Misdeed) -> String {
     let once = trial(operation, &Fault::on(operation.verb, misdeed.clone()));
     let always = trial(
@@ -190,7 +188,7 @@ fn cell(operation: &Operation, misdeed: &Misdeed) -> String {
     }
 }
 
-/// The program's end in a few words, after a look at the server showed that it is true.
+/// Describes the program's result in a few words, after checking it against the server.
 fn trial(operation: &Operation, fault: &Fault) -> String {
     let server = TestServer::start(Kind::Embedded);
     server.write("dir/old", old());
@@ -218,8 +216,8 @@ fn trial(operation: &Operation, fault: &Fault) -> String {
     reason.to_owned()
 }
 
-/// In a process of its own: a fork of this one, which other cells cause, would close copies of its
-/// descriptors.
+/// Runs the script in a separate process: other cells fork this one, and the children would close
+/// copies of its descriptors.
 fn program(mount: &Mount, script: &str) -> Output {
     let local = tempfile::NamedTempFile::new().unwrap();
     fs::write(local.path(), new()).unwrap();
@@ -250,7 +248,7 @@ fn table() -> String {
                     if *of_data && !operation.is_transfer {
                         continue;
                     }
-                    // A listing of two names has no half.
+                    // A listing of two names cannot be cut in half.
                     if operation.verb == "MLSD" && format!("{misdeed:?}").contains("after") {
                         continue;
                     }

@@ -1,4 +1,4 @@
-//! Names moved and removed, also under the hands of programs that have the file open.
+//! Renaming and removing names, including those of files that programs have open.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,14 +10,14 @@ use std::time::Duration;
 use crate::support::{Kind, Mount, TestServer, assert_errno, shell, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
 
-/// Longest that what a close leaves to do takes.
+/// Maximum time for the work that remains after a close.
 const SOON: Duration = Duration::from_secs(20);
 
-/// What renameat2(2) calls them.
+/// The flags of renameat2(2).
 const RENAME_NOREPLACE: u32 = 1;
 const RENAME_EXCHANGE: u32 = 2;
 
-/// renameat2(2), which std has no name for; the program's exit status is the errno.
+/// Calls renameat2(2), which std does not offer; the program's exit status is the errno.
 fn rename_with(flags: u32, from: &Path, to: &Path) -> io::Result<()> {
     let script = "import ctypes, os, sys\n\
         libc = ctypes.CDLL(None, use_errno=True)\n\
@@ -35,7 +35,7 @@ fn rename_with(flags: u32, from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(directory)
         .unwrap()
@@ -48,7 +48,7 @@ fn names(directory: &Path) -> Vec<String> {
 stories! {
     #![every_server]
 
-    /// An open file that was removed has no name left, as fstat(2) tells.
+    /// An open file that was removed has a link count of zero in fstat(2).
     fn removed_and_nameless(server: &TestServer, mount: &Mount) {
         server.write("file", "content");
         let file = File::open(mount.join("file")).unwrap();
@@ -57,8 +57,8 @@ stories! {
         assert_eq!(file.metadata().unwrap().nlink(), 0);
     }
 
-    /// What comes, goes or moves shows in its directory's time: git and others look for changes
-    /// there.
+    /// Creating, removing or moving a name changes the directory's time: git and others detect
+    /// changes by it.
     fn seen_in_the_time_of_the_directory(server: &TestServer, mount: &Mount) with ["dir_ttl=3600"] {
         let make = "mkdir -p made dir-made removed emptied/x left entered; touch removed/x left/x";
         shell(server.root(), make);
@@ -98,7 +98,7 @@ stories! {
         assert_eq!(names(mount.path()), ["old"]);
     }
 
-    /// A file that is being written is renamed: all of its content arrives at the new name.
+    /// When a file is renamed while being written, all of its content arrives under the new name.
     fn renamed_while_written(server: &TestServer, mount: &Mount) {
         let mut file = File::create(mount.join("download.part")).unwrap();
         file.write_all(b"first half, ").unwrap();
@@ -110,7 +110,7 @@ stories! {
         assert_eq!(fs::read(mount.join("download")).unwrap(), b"first half, second half");
     }
 
-    /// The same with a file that was there before, changed in place.
+    /// The same with an existing file that is changed in place.
     fn renamed_while_changed(server: &TestServer, mount: &Mount) {
         server.write("before", "0123456789");
         let file = OpenOptions::new().read(true).write(true).open(mount.join("before")).unwrap();
@@ -122,7 +122,7 @@ stories! {
         assert_eq!(names(server.root()), ["after"]);
     }
 
-    /// Who has the replaced file open goes on reading the old content.
+    /// A program that has the replaced file open continues to read the old content.
     fn replaced_while_read(server: &TestServer, mount: &Mount) {
         server.write("file", "the old content");
         server.write("file.new", "the NEW content");
@@ -138,7 +138,7 @@ stories! {
         assert!(wait_for(SOON, is_alone), "the old file goes with its last close");
     }
 
-    /// A directory is renamed above a file that is being written.
+    /// A parent directory of a file is renamed while the file is being written.
     fn directory_renamed_above_an_open_file(server: &TestServer, mount: &Mount) {
         fs::create_dir_all(mount.join("old/inner")).unwrap();
         let mut file = File::create(mount.join("old/inner/file")).unwrap();
@@ -152,7 +152,7 @@ stories! {
         assert!(!mount.join("old").exists());
     }
 
-    /// RENAME_NOREPLACE keeps what is there, and moves where nothing is.
+    /// RENAME_NOREPLACE keeps an existing target, and renames if there is none.
     fn renamed_without_replacing(server: &TestServer, mount: &Mount) {
         server.write("a", "a");
         server.write("b", "b");
@@ -163,7 +163,7 @@ stories! {
         assert_eq!(names(server.root()), ["b", "c"]);
     }
 
-    /// FTP cannot exchange two names at once.
+    /// FTP cannot exchange two names atomically.
     fn exchange_is_refused(server: &TestServer, mount: &Mount) {
         server.write("a", "a");
         server.write("b", "b");
@@ -171,7 +171,7 @@ stories! {
         assert_eq!((server.read("a"), server.read("b")), (b"a".to_vec(), b"b".to_vec()));
     }
 
-    /// rmdir(2) takes empty directories only.
+    /// rmdir(2) removes only empty directories.
     fn only_empty_directories_are_removed(server: &TestServer, mount: &Mount) {
         server.write("full/file", "content");
         assert_errno(fs::remove_dir(mount.join("full")), libc::ENOTEMPTY);
@@ -180,7 +180,7 @@ stories! {
         assert!(names(server.root()).is_empty());
     }
 
-    /// `rm -r` takes a whole tree.
+    /// `rm -r` removes a whole tree.
     fn whole_tree_removed(server: &TestServer, mount: &Mount) {
         server.write("tree/a/one", "1");
         server.write("tree/a/b/two", "2");
@@ -191,7 +191,7 @@ stories! {
         assert_eq!(names(mount.path()), ["kept"]);
     }
 
-    /// A directory replaces an empty directory, never a full one.
+    /// A directory replaces an empty directory, never a non-empty one.
     fn directory_renamed_onto_another(server: &TestServer, mount: &Mount) {
         server.write("source/file", "moved");
         server.write("full/file", "kept");
@@ -219,7 +219,7 @@ stories! {
         assert!(server.root().join("dir").is_dir());
     }
 
-    /// A directory does not move into itself.
+    /// A directory cannot be moved into itself.
     fn directory_not_moved_into_itself(server: &TestServer, mount: &Mount) {
         server.write("dir/inner/file", "content");
         assert_errno(fs::rename(mount.join("dir"), mount.join("dir/inner/dir")), libc::EINVAL);
@@ -227,7 +227,7 @@ stories! {
     }
 }
 
-/// Servers overwrite a directory that is in the way, or merge the two: they are not asked.
+/// Servers would overwrite an existing directory or merge the two, so they are not asked.
 #[test]
 fn a_full_directory_in_the_way_is_found_without_the_server() {
     let server = TestServer::start(Kind::Embedded);
@@ -251,7 +251,7 @@ fn a_full_directory_in_the_way_is_found_without_the_server() {
     );
 }
 
-/// The directory that made way comes back when the rename fails.
+/// The directory that was moved aside is restored when the rename fails.
 #[test]
 fn an_empty_directory_survives_a_rename_that_fails() {
     let server = TestServer::start(Kind::Embedded);

@@ -1,5 +1,5 @@
-//! Mounting over TLS: protected from the first secret on, with sessions resumed where the server
-//! demands it, and only a server that is trusted.
+//! Mounting over TLS: secrets are protected from the first one on, sessions are resumed where the
+//! server requires it, and only trusted servers are accepted.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::thread;
 use crate::support::{Kind, Mount, PASSWORD, TestServer, Tls, USER, assert_errno, sha256};
 use ftpfs::server::{Fault, Misdeed, TlsVersions};
 
-/// Turns each function into a module with one test for each kind of server that is named.
+/// Turns each function into a module with one test for each listed kind of server.
 macro_rules! on {
     ($($(#[$attribute:meta])* fn $name:ident($kind:ident: Kind) on [$($test:ident: $variant:ident),*] $body:block)*) => {
         $(
@@ -33,9 +33,8 @@ macro_rules! on {
 }
 
 on! {
-    /// Many files one after the other, and some at a time over several connections, there and back,
-    /// by each version, while the server demands that each data connection resumes its session,
-    /// where it can.
+    /// Many files are transferred in both directions, one after the other and in parallel, with
+    /// each TLS version, while the server requires session reuse on data connections if it can.
     fn many_transfers_in_a_row_and_side_by_side(kind: Kind) on [
         embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd, pure_ftpd: PureFtpd, pyftpdlib: Pyftpdlib
     ] {
@@ -46,12 +45,12 @@ on! {
         }
     }
 
-    /// The same where both versions are spoken, as on most servers.
+    /// The same with both versions enabled, as on most servers.
     fn work_goes_on_whatever_tickets_the_server_gives(kind: Kind) on [vsftpd: Vsftpd, proftpd: Proftpd] {
         work(&TestServer::start_tls(kind, Tls::REQUIRED.with_reuse()));
     }
 
-    /// `ftps://` begins with the handshake.
+    /// `ftps://` starts with the handshake.
     fn implicit_tls_is_mounted_by_ftps(kind: Kind) on [embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd] {
         let server = TestServer::start_tls(kind, Tls::IMPLICIT);
         server.write("file", "over TLS");
@@ -60,8 +59,8 @@ on! {
         mount.unmount();
     }
 
-    /// Without TLS the server's refusal comes before the password would, and the way to go on is
-    /// named.
+    /// Without TLS, the server refuses before the password would be sent, and the message says how
+    /// to proceed.
     fn a_server_that_demands_tls_is_sent_no_password(kind: Kind) on [
         embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd, pure_ftpd: PureFtpd, pyftpdlib: Pyftpdlib
     ] {
@@ -96,7 +95,7 @@ on! {
         }
     }
 
-    /// A stranger's certificate is refused, in words that say how to trust it; then it is.
+    /// An unknown certificate is refused with a message that says how to trust it; doing so works.
     fn a_certificate_is_pinned_by_what_its_refusal_says(kind: Kind) on [
         embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd, pure_ftpd: PureFtpd, pyftpdlib: Pyftpdlib
     ] {
@@ -116,8 +115,8 @@ on! {
         assert!(!is_well && message.contains("not the one that was pinned"), "{message}");
     }
 
-    /// Where the server knows its clients by certificate, ours is shown; without one the refusal
-    /// says what is missing.
+    /// If the server requires client certificates, ours is sent; without one, the error says what
+    /// is missing.
     fn a_client_certificate_opens_the_door(kind: Kind) on [embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd] {
         for version in [TlsVersions::Only12, TlsVersions::Only13] {
             let server = TestServer::start_tls(kind, Tls::REQUIRED.only(version).with_clients_known());
@@ -133,8 +132,7 @@ on! {
         }
     }
 
-    /// `-o tls` is what `ftpes://` is, and where TLS is only offered nothing is said in the clear
-    /// but AUTH.
+    /// `-o tls` is equivalent to `ftpes://`; where TLS is optional, only AUTH is sent in cleartext.
     fn the_option_protects_a_plain_url(kind: Kind) on [embedded: Embedded] {
         let server = TestServer::start_tls(kind, Tls::OFFERED);
         let url = format!("ftp://{USER}@127.0.0.1:{}/", server.port());
@@ -150,7 +148,7 @@ on! {
         assert!(is_well && told.contains("in the clear, though the server offers TLS"), "{told}");
     }
 
-    /// A server that cannot do TLS is left, not spoken to in the clear.
+    /// With TLS requested, a server that lacks it is disconnected rather than used in cleartext.
     fn tls_asked_for_is_never_left_out(kind: Kind) on [
         embedded: Embedded, vsftpd: Vsftpd, proftpd: Proftpd, pure_ftpd: PureFtpd, pyftpdlib: Pyftpdlib
     ] {
@@ -170,7 +168,7 @@ on! {
     }
 }
 
-/// `ftpfs check` of this URL, with `-o` for each option: whether all is well, and what it printed.
+/// Runs `ftpfs check` on this URL, with `-o` for each option; returns its success and its output.
 fn check(url: &str, options: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_ftpfs"))
         .arg("check")
@@ -184,7 +182,7 @@ fn check(url: &str, options: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(printed).unwrap())
 }
 
-/// Writes and reads on a mount, in a row and side by side.
+/// Writes and reads on a mount, in sequence and in parallel.
 fn work(server: &TestServer) {
     let mount = Mount::with_options(server, &["connections=4"]);
     let content = |number: usize| vec![number as u8; 1 + number * 40_009];
@@ -225,7 +223,7 @@ fn work(server: &TestServer) {
     mount.unmount();
 }
 
-/// The end of a download that TLS did not tell is believed where the file's size is right.
+/// A download without a TLS close is accepted if the file's size is right.
 #[test]
 fn a_whole_download_without_its_close_notify_is_whole() {
     let server = TestServer::start_tls(Kind::Embedded, Tls::REQUIRED);
@@ -237,8 +235,8 @@ fn a_whole_download_without_its_close_notify_is_whole() {
     mount.unmount();
 }
 
-/// A download that is cut off, without TLS's word that it was all, is gone on with, and otherwise
-/// fails: what came is never taken for the file.
+/// A download that is cut off without a TLS close is resumed, and otherwise fails: partial data is
+/// never taken for the file.
 #[test]
 fn a_download_that_is_cut_off_is_never_a_file() {
     let server = TestServer::start_tls(Kind::Embedded, Tls::REQUIRED);
@@ -256,7 +254,7 @@ fn a_download_that_is_cut_off_is_never_a_file() {
     mount.unmount();
 }
 
-/// A listing that is cut off is asked for again, and otherwise fails: it never hides what it lacks.
+/// A listing that is cut off is requested again, and otherwise fails: it never omits names.
 #[test]
 fn a_listing_that_is_cut_off_is_never_a_directory() {
     let server = TestServer::start_tls(Kind::Embedded, Tls::REQUIRED);
@@ -275,7 +273,7 @@ fn a_listing_that_is_cut_off_is_never_a_directory() {
     mount.unmount();
 }
 
-/// `-o insecure` trusts anybody, and says so once.
+/// `-o insecure` trusts any server and says so once.
 #[test]
 fn insecure_is_said_once() {
     let server = TestServer::start_tls(Kind::Embedded, Tls::REQUIRED);
@@ -291,8 +289,8 @@ fn insecure_is_said_once() {
     mount.unmount();
 }
 
-/// Options that contradict each other, or do nothing without TLS, are refused before anything is
-/// sent.
+/// Options that contradict each other, or have no effect without TLS, are refused before anything
+/// is sent.
 #[test]
 fn options_that_make_no_sense_are_refused() {
     let pin = format!("fingerprint=sha256:{}", "00".repeat(32));

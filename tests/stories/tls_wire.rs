@@ -1,5 +1,5 @@
-//! What somebody on the way sees of a mount: with TLS nothing that is worth a look, without it
-//! everything.
+//! What an observer on the network sees of a mount: nothing of interest with TLS, everything
+//! without.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,17 +16,17 @@ const PASSWORD: &str = "telltale-password";
 const NAME: &str = "telltale-name.txt";
 const LINE: &str = "telltale content, line after line\n";
 
-/// How long the capture may take to have what was sent.
+/// Maximum time for the capture to contain all sent data.
 const CAPTURED: Duration = Duration::from_secs(20);
 
-/// tcpdump on loopback; dropped, it ends.
+/// tcpdump on loopback; it is stopped on drop.
 struct Capture {
     program: Child,
     file: PathBuf,
 }
 
 impl Capture {
-    /// Everything from and to this address.
+    /// Captures all traffic from and to this address.
     fn of(address: IpAddr, directory: &Path) -> Self {
         let file = directory.join("capture");
         let mut program = Command::new("tcpdump")
@@ -74,10 +74,10 @@ impl Drop for Capture {
     }
 }
 
-/// Writes a file through one mount of a server, lists and reads it through another; then `look`s at
-/// what was on the way.
+/// Writes a file through one mount of a server, lists and reads it through another, and passes the
+/// captured traffic to `look`.
 ///
-/// The server has an address of its own, so that nothing of other tests is there.
+/// The server has its own address, so that the capture contains nothing of other tests.
 fn watched(last: u8, tls: Option<(TlsMode, TlsVersions)>, look: impl FnOnce(&Capture, usize)) {
     let address = IpAddr::from(Ipv4Addr::new(127, 77, 0, last));
     let directory = tempfile::tempdir().unwrap();

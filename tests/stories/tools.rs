@@ -1,5 +1,5 @@
-//! Working in a mounted server with the tools people use: cp, mv, rm, mkdir, tar, rsync, git, sed,
-//! vim, dd. What they did is looked at on the server's side.
+//! Working in a mounted server with common tools: cp, mv, rm, mkdir, tar, rsync, git, sed, vim, dd.
+//! The results are checked on the server's side.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::support::{
 };
 use tempfile::TempDir;
 
-/// A local tree of some thirty files: text, binary, empty, executable, nested, with odd names where
-/// the server takes them.
+/// Creates a local tree of about thirty files: text, binary, empty, executable, nested, with odd
+/// names if the server accepts them.
 fn local_tree(server: &TestServer) -> TempDir {
     let tree = tempfile::tempdir().unwrap();
     let odd = ["näme (1).txt", "name (1).txt"];
@@ -34,22 +34,22 @@ fn local_tree(server: &TestServer) -> TempDir {
     tree
 }
 
-/// Whether tools that preserve times and modes do so on this server.
+/// Whether tools can preserve times and modes on this server.
 fn preserves(server: &TestServer) -> bool {
     server.kind().can(Lack::SetTime) && server.kind().can(Lack::SetMode)
 }
 
-/// Runs a tool that sets times and modes, too. Where the server cannot, the tool may say so, but it
-/// copies everything.
+/// Runs a tool that also sets times and modes. If the server cannot set them, the tool may report
+/// that, but it copies everything.
 fn preserve(server: &TestServer, directory: &Path, script: &str) -> Output {
     if preserves(server) {
         return shell(directory, script);
     }
-    // The statuses of cp, tar and rsync for that.
+    // The exit statuses of cp, tar and rsync in that case.
     shell(directory, &format!("{script} || [[ $? =~ ^(1|2|23)$ ]]"))
 }
 
-/// Nothing of ours is left among the server's files.
+/// Asserts that no temporary files of ftpfs are left on the server.
 fn assert_no_temporary_files(root: &Path) {
     let left = shell(root, "find . -name '.ftpfs-*'");
     assert_eq!(
@@ -116,7 +116,7 @@ stories! {
         assert!(server.root().join("a/b/c/d").is_dir());
     }
 
-    /// `tar x` in the mount, then `tar c` of what is there.
+    /// `tar x` in the mount, then `tar c` of the result.
     fn tar_in_and_out(server: &TestServer, mount: &Mount) {
         let local = local_tree(server);
         let out = tempfile::tempdir().unwrap();
@@ -127,19 +127,19 @@ stories! {
             let time = lines(&shell(server.root(), "date -u -r t/a/file1.txt +%FT%T"));
             assert_eq!(time, ["2020-02-02T02:02:02"]);
         }
-        // A mode that the server did not take shows until the file is opened, and tar 1.35 sees the
-        // change.
+        // A mode that the server did not accept shows until the file is opened, and tar 1.35
+        // detects the change.
         preserve(server, mount.path(), &format!("tar cf {}/back.tar t", out.path().display()));
         shell(out.path(), "tar xf back.tar");
         assert_same_tree(local.path().join("t"), out.path().join("t"));
         assert_no_temporary_files(server.root());
     }
 
-    /// `rsync -a` brings a tree over; a second run finds nothing to do, a third one the change.
+    /// `rsync -a` copies a tree; a second run finds nothing to do, a third one finds the change.
     fn rsync_twice(server: &TestServer, mount: &Mount) {
         let local = local_tree(server);
-        // Without times rsync has to compare the content. Newer versions set the mode of new files
-        // even without `-p`, and complain where the server cannot.
+        // Without times, rsync has to compare the content. Newer versions set the mode of new files
+        // even without `-p`, and complain if the server cannot.
         let how = if preserves(server) { "-a" } else { "-r --checksum" };
         let sync = format!("rsync {how} --itemize-changes {}/t .", local.path().display());
         preserve(server, mount.path(), &sync);
@@ -148,7 +148,7 @@ stories! {
         let files: Vec<_> = again.iter().filter(|line| line.starts_with(">f")).collect();
         assert!(files.is_empty(), "sent again: {files:?}");
         if server.kind() == Kind::Aioftp {
-            // The second change is not always stored there: a known fault.
+            // The second change is not always stored on this server: a known bug.
             return;
         }
         shell(local.path(), "echo more >> t/a/file3.txt; rm t/run.sh");
@@ -162,8 +162,8 @@ stories! {
         assert_no_temporary_files(server.root());
     }
 
-    /// A repository made in the mount: add, commit, branch, log, fsck; then a clone out of it and a
-    /// clone into it.
+    /// A repository created in the mount: add, commit, branch, log, fsck; then a clone from it and
+    /// a clone into the mount.
     fn git_works_in_it(server: &TestServer, mount: &Mount) {
         let local = local_tree(server);
         let git = "git -c user.name=T -c user.email=t@example.org -c gc.auto=0 -c safe.directory=*";
@@ -177,7 +177,7 @@ stories! {
         let out = tempfile::tempdir().unwrap();
         shell(out.path(), &format!("{git} clone -q {}/work clone", mount.path().display()));
         shell(out.path(), "cd clone && git fsck --strict && git log --oneline | wc -l | grep -qx 2");
-        // A clone of a path copies files with their times; one of a URL does not need them.
+        // A clone of a path copies files with their times; a clone of a URL does not need them.
         let scheme = if preserves(server) { "" } else { "file://" };
         shell(mount.path(), &format!("{git} clone -q {scheme}{}/clone back", out.path().display()));
         shell(mount.path(), &format!("cd back && {git} fsck --strict && test -z \"$({git} status --porcelain)\""));
@@ -195,7 +195,7 @@ stories! {
         assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1);
     }
 
-    /// vim opens a file, changes it and writes it, with its swap and backup files beside it.
+    /// vim opens, changes and writes a file, with its swap and backup files next to it.
     fn vim_edits(server: &TestServer, mount: &Mount) {
         server.write("letter.txt", "Dear Ann,\nI write to you.\n");
         server.hand_over();
@@ -221,7 +221,7 @@ stories! {
         assert_eq!(shell(mount.path(), read).stdout, shell(local.path(), read).stdout);
     }
 
-    /// What was written is on the server after the unmount, and a second mount shows it.
+    /// Written data is on the server after the unmount, and a second mount shows it.
     fn a_second_mount_shows_the_first_ones_work(server: &TestServer, mount: &Mount) {
         shell(mount.path(), "mkdir d; echo kept > d/f");
         let second = Mount::new(server);
@@ -231,7 +231,7 @@ stories! {
     }
 }
 
-/// `umount` takes the mount down, and the program ends by itself.
+/// `umount` unmounts the file system, and the program exits by itself.
 #[test]
 fn umount_ends_it() {
     let server = TestServer::start(crate::support::Kind::Vsftpd);

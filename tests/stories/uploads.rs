@@ -1,5 +1,5 @@
-//! Whatever happens to an upload, the server gets the whole file, or the program is told and the
-//! old one stays.
+//! Whatever happens to an upload, the server gets the whole file, or the program gets an error and
+//! the old file remains.
 
 use std::fs;
 use std::io::{self, Read};
@@ -12,10 +12,10 @@ use ftpfs::server::{Fault, Misdeed};
 
 const SIZE: usize = 12 << 20;
 
-/// Where the transfers of these tests break.
+/// The offset at which the transfers of these tests break.
 const HALF: u64 = 5 << 20;
 
-/// Longest that a program waits here for a server that was restarted.
+/// Maximum time that a program waits here for a restarted server.
 const RETURN: Duration = Duration::from_secs(60);
 
 fn pattern(size: usize) -> Vec<u8> {
@@ -24,10 +24,10 @@ fn pattern(size: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A server on which a file is stored while `faults` strike.
+/// The result of storing a file on a server while `faults` struck.
 struct Stored {
     server: TestServer,
-    /// `cp`'s words where it failed.
+    /// The error message of `cp` if it failed.
     outcome: Result<(), String>,
     happened: u64,
 }
@@ -69,7 +69,7 @@ impl Stored {
         self.server.read("file") == pattern(SIZE)
     }
 
-    /// How many uploads were begun at the start, besides the one that probes whether REST keeps it.
+    /// Returns how many uploads began at offset 0, not counting the probe for REST with STOR.
     fn begun(&self) -> usize {
         let commands = self.server.commands();
         let restarts = |command: &String| command.starts_with("REST ") && command != "REST 0";
@@ -142,7 +142,7 @@ fn without_rest_an_upload_goes_on_by_appe_and_without_that_from_its_start() {
     let stored = Stored::under(&[refuses("REST"), breaks()], &[]);
     stored.outcome.as_ref().unwrap();
     assert!(stored.is_whole());
-    // Each way is probed with a file of its own.
+    // Each method is probed with a separate file.
     assert_eq!(stored.count("APPE "), 1 + 1);
     assert_eq!(stored.count("STOR "), 1 + 2);
     let stored = Stored::under(&[refuses("REST"), refuses("APPE"), breaks()], &[]);
@@ -229,7 +229,7 @@ fn overwriting_is_as_atomic_as_was_asked_for() {
     assert!(!commands.iter().any(|it| it.starts_with("RNFR")));
 }
 
-/// A server that does not replace, and refuses what it has done.
+/// A server that does not replace files by rename, and refuses a rename that it has done.
 #[test]
 fn a_file_is_replaced_though_a_rename_that_was_done_is_refused() {
     let refused = || Misdeed::DoneThenRefuse {
@@ -270,7 +270,7 @@ fn what_was_replaced_does_not_come_back_when_its_name_is_free_again() {
     assert_eq!(server.read("renamed"), b"new");
 }
 
-/// The embedded server, which tells digests by `verb` alone.
+/// Starts the embedded server with `verb` as its only digest command.
 fn with_digests_by(verb: &str) -> TestServer {
     TestServer::start_with(Kind::Embedded, |options| {
         options.digests = true;
@@ -303,7 +303,7 @@ fn a_file_that_is_another_on_the_server_is_sent_again_or_told() {
     assert!(!unseen.is_whole(), "its size is right");
 }
 
-/// The 226 and the size stand.
+/// Without a digest, the 226 and the size are sufficient.
 #[test]
 fn a_digest_that_is_not_told_is_no_fault_of_the_file() {
     for (code, times) in [(500, 1), (550, 1), (450, 9)] {
@@ -334,7 +334,7 @@ fn proftpds_digest_is_that_of_the_file() {
     assert!(!log.contains("cannot get a digest of"), "{log}");
 }
 
-/// A program of its own: in this process every child of another test would close a copy of the
+/// A separate process: in this one, every child of another test would close a copy of the
 /// descriptor, and so store the file too early.
 struct Copy(Child);
 
@@ -367,8 +367,8 @@ impl Drop for Copy {
 stories! {
     #![every_server]
 
-    /// A server that is killed in the middle of an upload, and started again, has the whole file
-    /// when `cp` ends well.
+    /// A server that is killed in the middle of an upload and restarted has the whole file when
+    /// `cp` succeeds.
     fn a_restart_in_the_middle_of_a_copy(server: &TestServer, mount: &Mount) {
         let local = tempfile::NamedTempFile::new().unwrap();
         let content = pattern(96 << 20);

@@ -1,4 +1,4 @@
-//! Files written, cut, extended and changed in place, as programs do it on a local disk.
+//! Files written, truncated, extended and changed in place, as programs do on a local disk.
 
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::{Lack, assert_errno, lines, run, shell, stories, wait_for};
 
-/// Longest wait for something that happens after a close.
+/// Maximum time for something that happens after a close.
 const SOON: Duration = Duration::from_secs(10);
 
 /// 2001-02-03T04:05:06Z.
@@ -25,7 +25,7 @@ fn open_to_change(path: impl AsRef<Path>) -> File {
 stories! {
     #![every_server]
 
-    /// `dd conv=notrunc` changes the middle and leaves the rest.
+    /// `dd conv=notrunc` changes the middle and keeps the rest.
     fn middle_of_a_file_overwritten(server: &TestServer, mount: &Mount) {
         let mut content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
         server.write("file", &content);
@@ -35,7 +35,7 @@ stories! {
         assert!(fs::read(mount.join("file")).unwrap() == content);
     }
 
-    /// O_CREAT makes a file, whatever it is opened for.
+    /// O_CREAT creates a file regardless of the access mode.
     fn made_by_an_open_for_reading(server: &TestServer, mount: &Mount) {
         let made = "import os; os.close(os.open('file', os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o640))";
         shell(mount.path(), &format!("python3 -c \"{made}\""));
@@ -43,7 +43,7 @@ stories! {
         assert_eq!(fs::metadata(mount.join("file")).unwrap().len(), 0);
     }
 
-    /// What lies between the old end and a later write reads as zeros.
+    /// The gap between the old end and a later write reads as zeros.
     fn hole_reads_as_zeros(server: &TestServer, mount: &Mount) {
         server.write("file", "begin");
         let file = open_to_change(mount.join("file"));
@@ -56,7 +56,7 @@ stories! {
         assert!(fs::read(mount.join("file")).unwrap() == expected);
     }
 
-    /// `truncate -s` by path cuts and extends.
+    /// `truncate -s` by path truncates and extends.
     fn truncated_by_path(server: &TestServer, mount: &Mount) {
         server.write("file", "0123456789");
         shell(mount.path(), "truncate -s 4 file");
@@ -68,7 +68,8 @@ stories! {
         assert_eq!(fs::metadata(mount.join("file")).unwrap().len(), 0);
     }
 
-    /// ftruncate(2) on an open file cuts and extends, and what is read and written agrees at once.
+    /// ftruncate(2) on an open file truncates and extends, with an immediate effect on reads and
+    /// writes.
     fn truncated_by_handle(server: &TestServer, mount: &Mount) {
         server.write("file", "0123456789");
         let file = open_to_change(mount.join("file"));
@@ -83,7 +84,7 @@ stories! {
         assert_eq!(server.read("file"), b"0123\0\0!");
     }
 
-    /// `>>` puts a line behind the others, each time.
+    /// `>>` appends a line each time.
     fn appended(server: &TestServer, mount: &Mount) {
         server.write("log", "one\n");
         shell(mount.path(), "echo two >> log; echo three >> log; echo first >> fresh");
@@ -92,7 +93,7 @@ stories! {
         assert_eq!(fs::read(mount.join("log")).unwrap(), b"one\ntwo\nthree\n");
     }
 
-    /// O_EXCL makes a file once.
+    /// O_EXCL creates a file only once.
     fn created_only_if_absent(server: &TestServer, mount: &Mount) {
         let create = || OpenOptions::new().write(true).create_new(true).open(mount.join("lock"));
         create().unwrap().write_all(b"mine").unwrap();
@@ -100,7 +101,7 @@ stories! {
         assert_eq!(server.read("lock"), b"mine");
     }
 
-    /// O_TRUNC empties a file, even when nothing is written after it.
+    /// O_TRUNC empties a file, even if nothing is written afterwards.
     fn emptied_by_open(server: &TestServer, mount: &Mount) {
         server.write("kept", "old content");
         server.write("emptied", "old content");
@@ -109,7 +110,7 @@ stories! {
         assert_eq!(server.read("emptied"), b"");
     }
 
-    /// An open file without a name stays usable, and nothing of it stays on the server.
+    /// An open file without a name stays usable, and nothing of it remains on the server.
     fn usable_after_unlink(server: &TestServer, mount: &Mount) {
         server.write("scratch", "old content");
         let file = open_to_change(mount.join("scratch"));
@@ -125,7 +126,7 @@ stories! {
         assert!(wait_for(SOON, is_empty), "{:?}", crate::support::run_with("ls", &["-la".as_ref(), server.root().as_os_str()]));
     }
 
-    /// fsync(2) brings what was written to the server, though the file stays open.
+    /// fsync(2) stores written data on the server while the file stays open.
     fn stored_by_fsync(server: &TestServer, mount: &Mount) {
         let mut file = File::create(mount.join("journal")).unwrap();
         file.write_all(b"first").unwrap();
@@ -138,7 +139,7 @@ stories! {
         assert_eq!(server.read("journal"), b"first second");
     }
 
-    /// Two programs with one file open see each other's writes at once.
+    /// Two programs that have the same file open see each other's writes at once.
     fn two_handles_see_each_other(server: &TestServer, mount: &Mount) {
         server.write("shared", "....");
         let (one, other) = (open_to_change(mount.join("shared")), open_to_change(mount.join("shared")));
@@ -155,7 +156,7 @@ stories! {
         assert_eq!(server.read("shared"), b"13.2");
     }
 
-    /// A reader with the file open sees what a writer appends.
+    /// A reader that has the file open sees what a writer appends.
     fn reader_sees_a_writer(server: &TestServer, mount: &Mount) {
         server.write("file", "old");
         let reader = File::open(mount.join("file")).unwrap();
@@ -198,7 +199,7 @@ stories! {
         assert_eq!(fs::metadata(mount.join("file")).unwrap().mtime(), LONG_AGO);
     }
 
-    /// The time set on an open file, as `cp -p` and `tar` do it, is the one that stays.
+    /// A time set on an open file, as `cp -p` and `tar` do, is preserved.
     fn time_changed_while_open(server: &TestServer, mount: &Mount) {
         let mut file = File::create(mount.join("copy")).unwrap();
         file.write_all(b"content").unwrap();
@@ -207,7 +208,7 @@ stories! {
         drop(file);
         assert_eq!(server.read("copy"), b"content");
         if !server.kind().can(Lack::SetTime) {
-            // That the server cannot set it may become known only when the file is stored.
+            // The server's inability to set it may only be detected when the file is stored.
             return;
         }
         set.unwrap();
@@ -215,7 +216,7 @@ stories! {
         assert_eq!(fs::metadata(mount.join("copy")).unwrap().mtime(), LONG_AGO);
     }
 
-    /// A program edited in place stays a program.
+    /// An executable stays executable after an edit in place.
     fn mode_kept_by_an_edit(server: &TestServer, mount: &Mount) {
         let file = server.write("tool", "#!/bin/sh\necho one\n");
         fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
@@ -236,7 +237,7 @@ stories! {
     }
 }
 
-/// Writing where the server forbids it is told to the program, and what was there stays.
+/// If the server forbids writing, the program gets an error, and the old content remains.
 mod refused_writes_are_told {
     use super::*;
     use crate::support::{Kind, Mount, TestServer};

@@ -1,6 +1,6 @@
-//! `-o writeback`: a close returns when the local disk has the file; the server has it soon after,
-//! by its last name and with its last content, and for certain after `fsync`, `sync` and the
-//! mount's end.
+//! `-o writeback`: a close returns when the local disk has the file. The server has it soon after,
+//! under its last name and with its last content, and for certain after `fsync`, `sync` and the
+//! unmount.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,10 +16,10 @@ use crate::support::{
 use ftpfs::server::{Fault, Misdeed};
 use tempfile::TempDir;
 
-/// Longest wait for what happens in the background.
+/// Maximum time for background work.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A tree of small files, a large one, and odd names.
+/// Creates a tree of small files, a large one, and odd names.
 fn local_tree() -> TempDir {
     let tree = tempfile::tempdir().unwrap();
     shell(
@@ -36,7 +36,7 @@ fn local_tree() -> TempDir {
     tree
 }
 
-/// Names in the server's root.
+/// Returns the names in the server's root.
 fn names(server: &TestServer) -> Vec<String> {
     let entries = fs::read_dir(server.root()).unwrap();
     let mut names: Vec<_> = entries
@@ -46,14 +46,14 @@ fn names(server: &TestServer) -> Vec<String> {
     names
 }
 
-/// Whether the server comes to have exactly this, without being waited for.
+/// Whether the server eventually has exactly this content, without any call that waits for it.
 fn comes_to_have(server: &TestServer, name: &str, content: &[u8]) -> bool {
     wait_for(SOON, || {
         fs::read(server.root().join(name)).is_ok_and(|found| found == content)
     })
 }
 
-/// A server that will not store anything more, and a mount of it that knows the names in its root.
+/// Mounts a server that refuses to store anything; the mount knows the names in its root.
 fn without_room(options: &[&str]) -> (TestServer, Mount) {
     let (server, mount) = embedded(options);
     refuse(&server, 552);
@@ -68,15 +68,15 @@ fn embedded(options: &[&str]) -> (TestServer, Mount) {
     (server, mount)
 }
 
-/// Every STOR is refused from now on.
+/// Makes the server refuse every STOR from now on.
 fn refuse(server: &TestServer, code: u16) {
     let full = Misdeed::BreakData { after: 0, code };
     let faults = server.embedded().unwrap();
     faults.faults().add(Fault::on("STOR", full).always());
 }
 
-/// Writes as a program does that looks at what close says; a child of this process would close a
-/// copy of its descriptor.
+/// Writes in a separate program that checks the result of close; a child of this process would
+/// close a copy of its descriptor.
 fn write(path: &Path, content: &str) -> io::Result<()> {
     let script = "import os, sys
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -162,7 +162,7 @@ stories! {
             assert_eq!(server.read("file"), content.as_bytes());
         }
         write(&mount.join("closed"), "content").unwrap();
-        // As sync(1) does: by a descriptor that only reads.
+        // Like sync(1): through a read-only descriptor.
         File::open(mount.join("closed")).unwrap().sync_all().unwrap();
         assert_eq!(server.read("closed"), b"content");
     }
@@ -180,7 +180,7 @@ stories! {
         }
     }
 
-    /// What waits is there for every program of this mount, whatever the server says.
+    /// Every program of this mount sees the pending files, regardless of the server.
     fn what_waits_is_seen_moved_and_removed_without_the_server(server: &TestServer, _mount: &Mount) {
         server.write("old", "old");
         server.write("target", "on the server");
@@ -212,7 +212,7 @@ stories! {
         assert_eq!(lines(&shell(server.root(), "ls -A dir")), ["named"]);
     }
 
-    /// What is there by a name in the end is what was there last.
+    /// A name finally has the content that was last written.
     fn the_last_content_wins(server: &TestServer, mount: &Mount) with ["writeback"] {
         for round in 0..5 {
             for step in 0..8 {
@@ -234,7 +234,7 @@ stories! {
         assert_eq!(names(server), ["a", "c"]);
     }
 
-    /// A directory that is moved takes what waits in it along.
+    /// Pending files move along with their directory.
     fn a_moved_directory_takes_its_files_along(server: &TestServer, mount: &Mount) with ["writeback"] {
         shell(mount.path(), "mkdir -p a/b; for n in $(seq 20); do echo $n > a/b/$n; done; mv a c; mv c/b d; rmdir c");
         assert_eq!(fs::read_dir(mount.join("d")).unwrap().count(), 20);
@@ -245,7 +245,7 @@ stories! {
         assert_eq!(names(server), ["d"]);
     }
 
-    /// A tree is removed right after it was written: nothing of it comes back.
+    /// A tree that is removed right after it was written does not reappear.
     fn what_is_removed_does_not_come_back(server: &TestServer, mount: &Mount) with ["writeback"] {
         shell(mount.path(), "mkdir t; for n in $(seq 40); do head -c 100000 /dev/zero > t/$n; done; rm -r t");
         assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 0);
@@ -253,7 +253,7 @@ stories! {
         assert_eq!(names(server), [""; 0]);
     }
 
-    /// The server is killed and comes back: what was closed meanwhile is stored by itself.
+    /// The server is killed and comes back: files closed in the meantime are stored automatically.
     fn a_server_that_comes_back_gets_what_was_closed(server: &TestServer, mount: &Mount) with ["writeback", "dir_ttl=600", "timeout=5"] {
         shell(mount.path(), "ls");
         server.kill();
@@ -271,7 +271,7 @@ stories! {
     }
 }
 
-/// Closing small files sends nothing: they are closed while no command is answered.
+/// Closing small files sends nothing: it works while no command is answered.
 #[test]
 fn closing_sends_nothing() {
     let (server, mount) = embedded(&[]);
@@ -294,7 +294,7 @@ fn closing_sends_nothing() {
     assert_same_tree(local.path(), server.root());
 }
 
-/// More files than may wait, and fewer descriptors than files.
+/// More files than may be pending, and fewer descriptors than files.
 #[test]
 fn many_files_do_not_all_wait() {
     let (server, mount) = embedded(&[]);
@@ -351,7 +351,7 @@ fn a_refused_file_is_told_once_kept_and_stored_when_it_is_closed_again() {
     assert!(comes_to_have(&server, "file", b"content and more"));
 }
 
-/// A 451 that gives no reason says that a later attempt may succeed.
+/// A 451 without a reason means that a later attempt may succeed.
 #[test]
 fn what_the_server_calls_temporary_is_stored_by_itself() {
     let (server, mount) = embedded(&[]);
@@ -415,7 +415,7 @@ fn what_is_refused_until_the_end_waits_for_the_next_mount() {
     assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
 }
 
-/// What mounts left in their state directory.
+/// Returns what mounts left in their state directory.
 fn left_in(state: &Path) -> Vec<PathBuf> {
     let entries = |directory: &Path| -> Vec<PathBuf> {
         let entries = fs::read_dir(directory).unwrap();
@@ -423,7 +423,7 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     };
     let places = entries(&state.join("ftpfs"));
     let left = places.iter().flat_map(|place| entries(place));
-    // The profile of the server outlasts mounts.
+    // The server's profile outlives mounts.
     left.filter(|path| {
         !["lock", "profile"]
             .map(AsRef::as_ref)
@@ -432,8 +432,8 @@ fn left_in(state: &Path) -> Vec<PathBuf> {
     .collect()
 }
 
-/// Killed while nothing of it has come to the server: the next mount stores what was closed, by its
-/// last name, and nothing that was removed.
+/// Killed before anything reached the server: the next mount stores the closed files under their
+/// last names, and nothing that was removed.
 #[test]
 fn what_was_closed_survives_a_kill() {
     let server = TestServer::start(Kind::Embedded);
@@ -460,7 +460,7 @@ fn what_was_closed_survives_a_kill() {
         mount.path(),
         "chmod 600 new; touch -d '2020-02-02 02:02:02 UTC' new",
     );
-    // Written anew and not closed: what was closed before is what counts.
+    // Rewritten and not closed: the content of the previous close counts.
     let script = "import os, sys; f = os.open(sys.argv[1], os.O_WRONLY | os.O_TRUNC); os.write(f, b'ha'); print(flush=True); sys.stdin.read()";
     let mut writer = Command::new("python3")
         .args(["-c", script])
@@ -502,8 +502,8 @@ fn what_was_closed_survives_a_kill() {
     assert_eq!(left_in(state.path()), [""; 0].map(PathBuf::from));
 }
 
-/// A spool that is full makes writers wait as long as files are being stored, and is an error where
-/// none is.
+/// A full spool makes writers wait as long as files are being stored, and is an error when none
+/// are.
 #[test]
 fn writers_wait_for_room_in_the_spool() {
     let (server, mount) = embedded(&["spool_size=4M"]);
@@ -529,7 +529,7 @@ fn writers_wait_for_room_in_the_spool() {
     );
 }
 
-/// The time of a file that waits is the time of its writing, before and after it is stored.
+/// The time of a pending file is its write time, before and after it is stored.
 #[test]
 fn the_time_of_a_file_does_not_change_when_it_is_stored() {
     let (server, mount) = embedded(&[]);

@@ -1,9 +1,9 @@
-//! Calls that must fail, and with what.
+//! Assertions about calls that must fail with a given errno.
 
 use std::fmt::Debug;
 use std::io;
 
-/// The call failed with exactly this errno.
+/// Asserts that the call failed with exactly this errno.
 #[track_caller]
 pub(crate) fn assert_errno<T: Debug>(result: io::Result<T>, errno: i32) {
     let expected = io::Error::from_raw_os_error(errno);

@@ -1,5 +1,5 @@
-//! A foreign FTP server run by `scripts/ftpd`, which stops it when our end of its standard input
-//! closes: a test that is killed leaves no server behind.
+//! A foreign FTP server run by `scripts/ftpd`. The script stops the server when our end of its
+//! standard input closes, so a killed test leaves no server behind.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::wait_for;
 
-/// How long `scripts/ftpd` may take to end its server.
+/// Maximum time for `scripts/ftpd` to stop its server.
 const STOP: Duration = Duration::from_secs(15);
 
-/// The running `scripts/ftpd`, and what it said about its server.
+/// A running `scripts/ftpd`, and what it printed about its server.
 pub(crate) struct Foreign {
     runner: Child,
     answers: Mutex<BufReader<ChildStdout>>,
@@ -57,22 +57,22 @@ impl Foreign {
         }
     }
 
-    /// The port it listens on.
+    /// Returns the port the server listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The authority of its certificate, where it speaks TLS.
+    /// Returns the CA of the server's certificate if it speaks TLS.
     pub(crate) fn ca(&self) -> Option<&Path> {
         self.ca.as_deref()
     }
 
-    /// The certificate and the key that a client may show there.
+    /// Returns the client certificate and key that the server accepts.
     pub(crate) fn client(&self) -> Option<&(PathBuf, PathBuf)> {
         self.client.as_ref()
     }
 
-    /// Every command it logged so far.
+    /// Returns every command the server has logged so far.
     pub(crate) fn commands(&self) -> Vec<String> {
         let log = self
             .commands
@@ -85,7 +85,7 @@ impl Foreign {
             .collect()
     }
 
-    /// Has `scripts/ftpd` do something to its server: `kill`, `start`, `freeze` or `thaw`.
+    /// Sends a command for the server to `scripts/ftpd`: `kill`, `start`, `freeze` or `thaw`.
     pub(crate) fn tell(&self, command: &str) {
         let mut answers = self.answers.lock().expect("no test panics in here");
         let mut input = self.runner.stdin.as_ref().expect("open until the end");
@@ -123,8 +123,8 @@ impl Drop for Foreign {
     }
 }
 
-/// The command in a line of a log: of vsftpd's `… [pid 7] … FTP command: Client "127.0.0.1",
-/// "NOOP"` the last word, of the others' the line itself.
+/// Returns the command in a log line: the last word of vsftpd's
+/// `… [pid 7] … FTP command: Client "127.0.0.1", "NOOP"`, the whole line of other servers.
 fn command(line: &str) -> Option<String> {
     if let Some((_, told)) = line.split_once(" FTP command: Client ") {
         let (_, command) = told.split_once("\", \"")?;
@@ -148,13 +148,13 @@ fn everything(mut errors: ChildStderr) -> String {
     words
 }
 
-/// A number of the one flat JSON object that `scripts/ftpd` prints.
+/// Returns a number from the flat JSON object that `scripts/ftpd` prints.
 fn number(json: &str, name: &str) -> Option<u16> {
     let (_, value) = json.split_once(&format!("\"{name}\": "))?;
     value.split([',', '}']).next()?.trim().parse().ok()
 }
 
-/// A string of it; none of them needs an escape.
+/// Returns a string from that JSON object; no string there needs escaping.
 fn text<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let (_, value) = json.split_once(&format!("\"{name}\": \""))?;
     value.split('"').next()

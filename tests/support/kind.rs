@@ -11,7 +11,7 @@ use Kind::{
 /// The servers that ftpfs is tested with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// ftpfs's own.
+    /// The server of ftpfs itself.
     Embedded,
     /// vsftpd: no MLSD, refusals without a reason.
     Vsftpd,
@@ -36,12 +36,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All that `scripts/ftpd` runs.
+    /// All servers that `scripts/ftpd` runs.
     pub(crate) const FOREIGN: [Self; 10] = [
         Vsftpd, Proftpd, PureFtpd, Pyftpdlib, Inetutils, FtpSrv, Aioftp, Twisted, Rclone, Libunftp,
     ];
 
-    /// The name `scripts/ftpd` knows it by.
+    /// Returns the name that `scripts/ftpd` uses for the server.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Embedded => "embedded",
@@ -58,7 +58,7 @@ impl Kind {
         }
     }
 
-    /// What it cannot do, with the reason.
+    /// Returns what the server cannot do, each with the reason.
     fn lacks(self) -> &'static [(Lack, &'static str)] {
         use Lack::{Confinement, SetMode, SetTime, ShowLinks, ShowMode};
         match self {
@@ -95,70 +95,70 @@ impl Kind {
         }
     }
 
-    /// Whether it can do this.
+    /// Whether the server can do this.
     pub(crate) fn can(self, what: Lack) -> bool {
         self.lacks().iter().all(|(lack, _)| *lack != what)
     }
 
-    /// Whether it serves a file of this name on its disk, byte for byte.
+    /// Whether the server serves a file of this name on its disk, byte for byte.
     pub(crate) fn takes(self, name: &OsStr) -> bool {
         let bytes = name.as_encoded_bytes();
         let has = |test: fn(&u8) -> bool| bytes.iter().any(test);
         match self {
-            // It forbids backslashes and hides control characters.
+            // Pure-FTPd forbids backslashes and hides control characters.
             PureFtpd => !has(|byte| *byte == b'\\' || byte.is_ascii_control()),
-            // It drops quotes, and takes a backslash for a slash.
+            // ftp-srv drops quotes and treats a backslash as a slash.
             FtpSrv => !has(|byte| matches!(byte, b'"' | b'\\')),
-            // It cuts blanks off the end of a command.
+            // aioftp strips blanks from the end of a command.
             Aioftp => !bytes.ends_with(b" "),
-            // Its listings encode names in UTF-8, and its commands decode them as Latin-1.
+            // Twisted encodes names as UTF-8 in listings, but decodes them as Latin-1 in commands.
             Twisted => bytes.is_ascii(),
-            // It replaces control characters by their symbols.
+            // rclone replaces control characters with their symbols.
             Rclone => !has(u8::is_ascii_control),
             Embedded | Vsftpd | Proftpd | Pyftpdlib | Inetutils | Libunftp => true,
         }
     }
 
-    /// Whether a client can make a file of this name.
+    /// Whether a client can create a file of this name.
     pub(crate) fn makes(self, name: &OsStr) -> bool {
-        // Pure-FTPd makes `trailing_` of `trailing `.
+        // Pure-FTPd turns `trailing ` into `trailing_`.
         let is_changed = self == PureFtpd && name.as_encoded_bytes().ends_with(b" ");
         self.takes(name) && !is_changed
     }
 
-    /// Whether a client can make a directory of this name.
+    /// Whether a client can create a directory of this name.
     pub(crate) fn makes_directory(self, name: &OsStr) -> bool {
         // ProFTPD forbids stars.
         let is_forbidden = self == Proftpd && name.as_encoded_bytes().contains(&b'*');
         self.makes(name) && !is_forbidden
     }
 
-    /// How it treats names that are not UTF-8.
+    /// Returns how the server treats names that are not UTF-8.
     pub(crate) fn raw_names(self) -> RawNames {
         match self {
-            // 0xFF begins a Telnet command there (RFC 854).
+            // 0xFF begins a Telnet command in inetutils (RFC 854).
             Inetutils => RawNames::KeptExcept(0xff),
             Pyftpdlib => RawNames::Replaced('?'),
             Libunftp => RawNames::Replaced('\u{fffd}'),
             FtpSrv => RawNames::Hidden,
-            // They fail to list the directory.
+            // These servers fail to list the directory.
             Aioftp | Twisted => RawNames::Unlistable,
             Embedded | Vsftpd | Proftpd | PureFtpd | Rclone => RawNames::Kept,
         }
     }
 
-    /// Whether it can demand that a data connection resumes a TLS session.
+    /// Whether the server can require data connections to resume a TLS session.
     pub(crate) fn demands_reuse(self) -> bool {
         matches!(self, Embedded | Vsftpd | Proftpd)
     }
 
-    /// How it speaks TLS where every server of a test does; None if it does not.
+    /// Returns how the server speaks TLS when every test server must; None if it cannot.
     pub(super) fn tls(self) -> Option<Tls> {
         match self {
-            // The first two have no TLS. rclone has it implicit only, refuses PBSZ, and its data
-            // connections do not speak it.
+            // The first two have no TLS. rclone has only implicit TLS, refuses PBSZ, and does not
+            // use TLS on its data connections.
             Inetutils | Twisted | Rclone => None,
-            // aioftp has no AUTH; in ftp-srv a ClientHello that follows the 234 immediately may
+            // aioftp has no AUTH. In ftp-srv, a ClientHello that follows the 234 immediately may
             // reach the command parser.
             FtpSrv | Aioftp => Some(Tls::IMPLICIT),
             _ if self.demands_reuse() => Some(Tls::REQUIRED.with_reuse()),
@@ -167,7 +167,7 @@ impl Kind {
     }
 }
 
-/// Something that some servers cannot do. The stories assert what is left there.
+/// Something that some servers cannot do. The stories assert the behavior that remains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
     /// Set the time of a file.
@@ -176,23 +176,23 @@ pub(crate) enum Lack {
     SetMode,
     /// Show the permissions of a file.
     ShowMode,
-    /// Show a link as a link.
+    /// Show a symbolic link as a link.
     ShowLinks,
-    /// Take the root for `/` when it follows a link.
+    /// Treat the root as `/` when following a link.
     Confinement,
 }
 
-/// What becomes of names that are not UTF-8.
+/// How a server treats names that are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RawNames {
-    /// They are names like others.
+    /// They are treated like any other name.
     Kept,
-    /// The same, but this byte is lost.
+    /// They are treated like any other name, but this byte is lost.
     KeptExcept(u8),
-    /// This character replaces each byte that is not UTF-8. No file has the name that is shown.
+    /// This character replaces each byte that is not UTF-8. No file has the displayed name.
     Replaced(char),
     /// They are not listed.
     Hidden,
-    /// A directory that has such a name cannot be listed.
+    /// A directory that contains such a name cannot be listed.
     Unlistable,
 }

@@ -1,27 +1,27 @@
-//! A link of scripts/wan: a network namespace that is a round-trip time away.
+//! A link of scripts/wan: a network namespace behind a configurable round-trip time.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A script of the project's.
+/// Returns the path of a script of this project.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("scripts")
         .join(name)
 }
 
-/// A program that tells where it is in one line, ended with this.
+/// A program that reports its location in one line; it is killed on drop.
 pub(crate) struct Told {
     pub(crate) process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-    /// What it said first.
+    /// The first line that the program printed.
     pub(crate) first: String,
 }
 
 impl Told {
-    /// Starts it and hears where it is.
+    /// Starts the program and reads its first line.
     pub(crate) fn start(command: &mut Command) -> Self {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = piped.spawn().expect("it starts");
@@ -43,7 +43,7 @@ impl Told {
         line.trim().to_owned()
     }
 
-    /// Has it do something.
+    /// Sends a line to the program and waits until the program confirms it.
     pub(crate) fn say(&mut self, line: &str) {
         writeln!(self.input, "{line}").expect("it listens");
         assert_eq!(self.line(), line, "what is done is answered with itself");
@@ -57,7 +57,7 @@ impl Drop for Told {
     }
 }
 
-/// A value of one of scripts/wan's words.
+/// Returns the value of one of the words that scripts/wan printed.
 pub(crate) fn word<'a>(told: &'a str, name: &str) -> &'a str {
     let (_, after) = told.split_once(&format!("\"{name}\": ")).expect(name);
     after
@@ -67,12 +67,12 @@ pub(crate) fn word<'a>(told: &'a str, name: &str) -> &'a str {
         .trim_matches('"')
 }
 
-/// A link of this round-trip time and the like, in scripts/wan's words.
+/// Starts a link with this round-trip time and other settings, in the words of scripts/wan.
 pub(crate) fn link(words: &[&str]) -> Told {
     Told::start(Command::new(script("wan")).args(words))
 }
 
-/// The beginning of a command that runs at the far end of `link`.
+/// Returns the start of a command that runs at the far end of `link`.
 pub(crate) fn behind(link: &Told) -> Command {
     let mut there = Command::new("nsenter");
     there.arg(format!("--net=/proc/{}/ns/net", word(&link.first, "pid")));

@@ -1,5 +1,5 @@
-//! What every integration test shares: servers to mount, mounts that are always taken down again,
-//! and the shell.
+//! Code shared by all integration tests: servers to mount, mounts that are always taken down
+//! again, and the shell.
 //!
 //! A test starts a [`TestServer`], mounts it with [`Mount`] and uses the mountpoint like any other
 //! directory. [`stories!`] runs one such story on every kind of server.
@@ -59,13 +59,13 @@ pub(crate) use tree::{assert_same_bytes, assert_same_tree, assert_same_tree_with
 ///     /// `cp -r` copies a whole tree to the server.
 ///     fn copy_a_tree(server: &TestServer, mount: &Mount) { … }
 ///
-///     /// The same, with mount options.
+///     /// The same test with mount options.
 ///     fn copy_a_tree_uncached(server: &TestServer, mount: &Mount) with ["dir_ttl=0"] { … }
 /// }
 /// ```
 ///
-/// The kinds are the five that every story runs on. With `#![every_server]` first they are all of
-/// them, with `#![and test Kind, …]` those, too.
+/// By default, the kinds are the five that every story runs on. With `#![every_server]` first, the
+/// stories run on all kinds; with `#![and test Kind, …]`, they run on those as well.
 macro_rules! stories {
     (#![every_server] $($story:tt)*) => {
         $crate::support::stories! {
@@ -90,7 +90,7 @@ macro_rules! stories {
 }
 pub(crate) use stories;
 
-/// [`stories!`] for a list of kinds.
+/// Implements [`stories!`] for a list of kinds.
 macro_rules! stories_on {
     ($kinds:tt $($(#[$attribute:meta])* fn $name:ident($server:ident: &TestServer, $mount:ident: &Mount)
         $(with [$($option:expr),* $(,)?])? $body:block)*) => {
@@ -118,7 +118,7 @@ macro_rules! stories_on {
 }
 pub(crate) use stories_on;
 
-/// One test for each kind, which calls `tell` with it.
+/// Defines one test for each kind, which calls `tell` with that kind.
 macro_rules! tell_on {
     ([$($test:ident $kind:ident),*]) => {
         $(

@@ -1,4 +1,4 @@
-//! A real mount by the real program, which is always taken down again.
+//! A real mount by the real program, always taken down again.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,21 +10,21 @@ use tempfile::TempDir;
 
 use super::{TestServer, wait_for};
 
-/// How long a mount may take to answer.
+/// Maximum time for a mount to answer.
 const START: Duration = Duration::from_secs(30);
 
-/// How long a mountpoint may stay busy after the last program was seen to end.
+/// Maximum time that a mountpoint may stay busy after the last program has ended.
 const UNBUSY: Duration = Duration::from_secs(10);
 
-/// How long ftpfs may take to end once it is unmounted.
+/// Maximum time for ftpfs to exit after it is unmounted.
 const END: Duration = Duration::from_secs(30);
 
-/// A running `ftpfs -f` and its mountpoint; dropped, it is unmounted, and ftpfs must end well.
+/// A running `ftpfs -f` and its mountpoint. On drop it is unmounted, and ftpfs must exit cleanly.
 pub(crate) struct Mount {
     program: Child,
     point: PathBuf,
     log: PathBuf,
-    /// Killed and unmounted already.
+    /// Already killed and unmounted.
     is_down: bool,
     _directory: TempDir,
 }
@@ -35,17 +35,17 @@ impl Mount {
         Self::with_options(server, &[])
     }
 
-    /// Mounts it with `-o` for each option: `["dir_ttl=60", "ro"]`.
+    /// Mounts the server's root with `-o` for each option: `["dir_ttl=60", "ro"]`.
     pub(crate) fn with_options(server: &TestServer, options: &[&str]) -> Self {
         Self::of_server(server, options, None)
     }
 
-    /// Mounts any URL; the password goes by way of the environment.
+    /// Mounts any URL; the password is passed in the environment.
     pub(crate) fn of_url(url: &str, password: &str, options: &[&str]) -> Self {
         Self::start(url, password, options, None, &[])
     }
 
-    /// The same, with more environment variables.
+    /// Mounts any URL with additional environment variables.
     pub(crate) fn in_environment(
         url: &str,
         password: &str,
@@ -55,7 +55,7 @@ impl Mount {
         Self::start(url, password, options, None, variables)
     }
 
-    /// Mounts it with what an earlier mount left in `state`, and leaves there what it has to leave.
+    /// Mounts the server with `state` as the state directory, which may come from an earlier mount.
     pub(crate) fn with_state(server: &TestServer, options: &[&str], state: &Path) -> Self {
         Self::of_server(server, options, Some(state))
     }
@@ -108,27 +108,27 @@ impl Mount {
         mount
     }
 
-    /// The mountpoint.
+    /// Returns the mountpoint.
     pub(crate) fn path(&self) -> &Path {
         &self.point
     }
 
-    /// A path below the mountpoint.
+    /// Returns a path below the mountpoint.
     pub(crate) fn join(&self, path: impl AsRef<Path>) -> PathBuf {
         self.point.join(path)
     }
 
-    /// The process that serves it.
+    /// Returns the ID of the process that serves the mount.
     pub(crate) fn pid(&self) -> u32 {
         self.program.id()
     }
 
-    /// What ftpfs printed so far.
+    /// Returns what ftpfs has printed so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// kill -9, and the dead mount taken out of the way; what ftpfs had printed.
+    /// Kills ftpfs with SIGKILL, removes the dead mount, and returns what ftpfs had printed.
     pub(crate) fn kill_nine(mut self) -> String {
         self.kill();
         unmount(&self.point, true).expect("a dead mount can be unmounted");
@@ -136,8 +136,8 @@ impl Mount {
         self.log()
     }
 
-    /// Ends it by a SIGTERM, or by an unmount from elsewhere, while its server may be gone: how
-    /// ftpfs ended, and what it had printed. It must within `patience`.
+    /// Ends the mount by SIGTERM, or by an unmount from elsewhere, while the server may be gone.
+    /// Returns the exit status of ftpfs and what it printed. Ftpfs must exit within `patience`.
     pub(crate) fn end_within(mut self, patience: Duration, by: Ending) -> (ExitStatus, String) {
         match by {
             Ending::Signal => {
@@ -159,14 +159,14 @@ impl Mount {
         (status, self.log())
     }
 
-    /// It was killed, and its mount is taken away already.
+    /// Forgets a mount whose process was killed and whose mountpoint is already unmounted.
     pub(crate) fn forget(mut self) {
         assert!(!is_mounted(&self.point));
         let _ = self.program.wait();
         self.is_down = true;
     }
 
-    /// Takes it down now, as dropping would: what was written is on the server afterwards.
+    /// Takes the mount down now, as drop would. Afterwards, all written data is on the server.
     pub(crate) fn unmount(self) {
         drop(self);
     }
@@ -191,7 +191,7 @@ impl Mount {
         self.program.try_wait().expect("our own child")
     }
 
-    /// Unmounts and lets the program end; what went wrong, if anything did.
+    /// Unmounts, waits for the program to exit, and returns what went wrong, if anything.
     fn take_down(&mut self) -> Result<(), String> {
         let mut words = String::new();
         let unmounted = wait_for(UNBUSY, || match unmount(&self.point, false) {
@@ -230,7 +230,7 @@ impl Mount {
     }
 }
 
-/// What ends a mount.
+/// How a mount is ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ending {
     Signal,
@@ -251,7 +251,7 @@ impl Drop for Mount {
     }
 }
 
-/// Whether something is mounted exactly there.
+/// Whether something is mounted exactly at `point`.
 pub(crate) fn is_mounted(point: &Path) -> bool {
     let point = point.to_str().expect("a mountpoint of ours is UTF-8");
     let escaped = point.replace('\\', "\\134").replace(' ', "\\040");
@@ -261,7 +261,7 @@ pub(crate) fn is_mounted(point: &Path) -> bool {
         .any(|line| line.split(' ').nth(4) == Some(&escaped))
 }
 
-/// Root may unmount by itself; everyone else has fusermount3 for it.
+/// Unmounts `point`: directly as root, by fusermount3 as any other user.
 fn unmount(point: &Path, lazily: bool) -> Result<(), String> {
     let mut command = if super::shell::is_root() {
         Command::new("umount")

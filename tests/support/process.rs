@@ -1,4 +1,4 @@
-//! A process as /proc shows it to others (proc(5)).
+//! A process as other processes see it in /proc (proc(5)).
 
 use std::fs;
 use std::os::fd::RawFd;
@@ -7,52 +7,52 @@ use std::path::{Path, PathBuf};
 /// O_CLOEXEC as /proc/PID/fdinfo has it, in octal (asm-generic/fcntl.h).
 const CLOSE_ON_EXEC: u32 = 0o2_000_000;
 
-/// A process that runs.
+/// A running process.
 pub(crate) struct Process {
     place: PathBuf,
 }
 
 impl Process {
-    /// That of this number.
+    /// Returns the process with this ID.
     pub(crate) fn of(pid: u32) -> Self {
         Self {
             place: PathBuf::from(format!("/proc/{pid}")),
         }
     }
 
-    /// All that run.
+    /// Returns all running processes.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         let entries = fs::read_dir("/proc").unwrap().flatten();
         entries.filter_map(|entry| Some(Self::of(entry.file_name().to_str()?.parse().ok()?)))
     }
 
-    /// The one that has `word` among its arguments.
+    /// Finds a process that has `word` among its arguments.
     pub(crate) fn with_argument(word: &str) -> Option<Self> {
         Self::all().find(|process| process.has_argument(word))
     }
 
-    /// Whether `word` is among its arguments.
+    /// Whether `word` is among the process's arguments.
     pub(crate) fn has_argument(&self, word: &str) -> bool {
         let arguments = self.read("cmdline").unwrap_or_default();
         let mut arguments = arguments.split(|byte| *byte == 0);
         arguments.any(|argument| argument == word.as_bytes())
     }
 
-    /// Its directory in /proc.
+    /// Returns the process's directory in /proc.
     pub(crate) fn place(&self) -> &Path {
         &self.place
     }
 
-    /// A file in there; none when the process has ended.
+    /// Reads a file in that directory; None if the process has ended.
     pub(crate) fn read(&self, file: &str) -> Option<Vec<u8>> {
         fs::read(self.place.join(file)).ok()
     }
 
-    /// Of each of its threads the name and the value of a line in its status.
+    /// Returns the name of each thread and the value of `line` in its status.
     pub(crate) fn threads(&self, line: &str) -> Vec<(String, String)> {
         let threads = fs::read_dir(self.place.join("task")).unwrap();
         let statuses = threads.filter_map(|thread| {
-            // One that ended meanwhile has none.
+            // A thread that has ended in the meantime has no status.
             fs::read_to_string(thread.unwrap().path().join("status")).ok()
         });
         let value = |status: &str, name: &str| {
@@ -64,8 +64,8 @@ impl Process {
             .collect()
     }
 
-    /// Its descriptors: number, what each leads to, and whether a program that it runs does not get
-    /// it.
+    /// Returns the open descriptors: the number, the target, and whether the descriptor is closed
+    /// on exec.
     pub(crate) fn descriptors(&self) -> Vec<(RawFd, PathBuf, bool)> {
         let names = fs::read_dir(self.place.join("fd")).unwrap();
         let described = names.filter_map(|entry| {
@@ -81,7 +81,7 @@ impl Process {
     }
 }
 
-/// Whether `words` are somewhere in `place`.
+/// Whether `place` contains `words`.
 pub(crate) fn contains(place: &[u8], words: &[u8]) -> bool {
     place.windows(words.len()).any(|window| window == words)
 }

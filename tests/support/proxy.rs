@@ -1,49 +1,49 @@
-//! A proxy to connect by: SOCKS5 (RFC 1928, RFC 1929) or HTTP CONNECT, in this process, written
-//! after the RFCs and not after ftpfs's own side.
+//! A proxy in this process that speaks SOCKS5 (RFC 1928, RFC 1929) or HTTP CONNECT. It is written
+//! from the RFCs, independently of the client side in ftpfs.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// The user that every test proxy knows.
+/// The user name that every test proxy accepts.
 pub(crate) const PROXY_USER: &str = "proxy-user";
 
-/// Its password, with characters that a URL must escape; here it is escaped.
+/// The user's password, with characters that must be escaped in a URL; this is the escaped form.
 const ESCAPED_PASSWORD: &str = "pr%40xy%3Asecret%2F1";
 
-/// The same as it is sent.
+/// The same password as it is sent.
 const PASSWORD: &str = "pr@xy:secret/1";
 
 /// `PROXY_USER:PASSWORD` in base64.
 const BASIC: &str = "cHJveHktdXNlcjpwckB4eTpzZWNyZXQvMQ==";
 
-/// A host that only this proxy knows: it is 127.0.0.1.
+/// A host name that only this proxy resolves, to 127.0.0.1.
 pub(crate) const HOST_BEHIND: &str = "ftp.behind-the-proxy.invalid";
 
-/// What it speaks.
+/// The protocol that the proxy speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
     Socks5,
     Http,
 }
 
-/// What it does for those who ask.
+/// How the proxy treats requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// What it is asked.
+    /// Serves every request.
     Serves,
-    /// The same for those who have the password.
+    /// Serves only requests that have the password.
     ServesUsers,
-    /// Connects to this port alone.
+    /// Connects only to this port.
     ServesPort(u16),
-    /// Refuses.
+    /// Refuses every request.
     Refuses,
-    /// Takes connections and says nothing.
+    /// Accepts connections and stays silent.
     Stalls,
 }
 
-/// A running proxy; it ends with the test.
+/// A running proxy; it stops with the test.
 pub(crate) struct TestProxy {
     speaks: Speaks,
     address: SocketAddr,
@@ -51,7 +51,7 @@ pub(crate) struct TestProxy {
 }
 
 impl TestProxy {
-    /// Starts it on a free port of 127.0.0.1.
+    /// Starts a proxy on a free port of 127.0.0.1.
     pub(crate) fn start(speaks: Speaks, manner: Manner) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("its own address");
@@ -64,7 +64,7 @@ impl TestProxy {
                     let note = |host: &str, port| {
                         to_note.lock().unwrap().push((host.to_owned(), port));
                     };
-                    // Whatever a client does wrong shows on its side.
+                    // An error of the client shows on the client's side.
                     let _ = serve(client, speaks, manner, note);
                 });
             }
@@ -76,12 +76,12 @@ impl TestProxy {
         }
     }
 
-    /// Its URL without a login; `scheme` is one that it speaks.
+    /// Returns the proxy's URL without a login; `scheme` must be one that the proxy speaks.
     pub(crate) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://{}", self.address)
     }
 
-    /// Its URL with user and password.
+    /// Returns the proxy's URL with user and password.
     pub(crate) fn url_with_password(&self, scheme: &str) -> String {
         format!(
             "{scheme}://{PROXY_USER}:{ESCAPED_PASSWORD}@{}",
@@ -89,17 +89,17 @@ impl TestProxy {
         )
     }
 
-    /// Every way in which its password could show.
+    /// Returns every form in which the password could leak.
     pub(crate) fn secrets() -> [&'static str; 3] {
         [PASSWORD, ESCAPED_PASSWORD, BASIC]
     }
 
-    /// The hosts and ports it was asked for.
+    /// Returns the hosts and ports requested so far.
     pub(crate) fn asked(&self) -> Vec<(String, u16)> {
         self.asked.lock().unwrap().clone()
     }
 
-    /// What it speaks.
+    /// Returns the protocol that the proxy speaks.
     pub(crate) fn speaks(&self) -> Speaks {
         self.speaks
     }
@@ -199,7 +199,7 @@ fn socks_request(client: &mut TcpStream, needs_login: bool) -> io::Result<(Strin
     Ok((host, u16::from_be_bytes(read(client)?)))
 }
 
-/// None where the password is missing or wrong.
+/// Reads an HTTP CONNECT request; None if the password is missing or wrong.
 fn http_request(client: &mut TcpStream, needs_login: bool) -> io::Result<Option<(String, u16)>> {
     let mut lines = BufReader::new(client.try_clone()?).lines();
     let mut next = || lines.next().unwrap_or_else(|| Ok(String::new()));
@@ -225,7 +225,7 @@ fn http_request(client: &mut TcpStream, needs_login: bool) -> io::Result<Option<
     Ok(is_let_in.then_some((host, port)))
 }
 
-/// Until both sides have ended.
+/// Relays data until both sides have closed.
 fn relay(client: &TcpStream, server: &TcpStream) -> io::Result<()> {
     let copy = |mut from: &TcpStream, mut to: &TcpStream| {
         let copied = io::copy(&mut from, &mut to).map(drop);

@@ -1,4 +1,4 @@
-//! Random choices that can be repeated.
+//! Reproducible random choices.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// From the environment, else from the clock; printed with a test that fails.
+    /// Creates a generator seeded from the environment or the clock; a failing test prints the
+    /// seed.
     pub(crate) fn new() -> Self {
         let given = std::env::var("FTPFS_TEST_SEED").ok();
         let seed = given.map_or_else(
@@ -22,21 +23,21 @@ impl Random {
         Self(seed.max(1))
     }
 
-    /// One of the numbers below `limit`.
+    /// Returns a number below `limit`.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        // The upper half: the lowest bits are the least random.
+        // Use the upper half: the lowest bits are the least random.
         (self.0 >> 32) as usize % limit
     }
 
-    /// So many bytes.
+    /// Returns `length` random bytes.
     pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.below(256) as u8).collect()
     }
 
-    /// Its own numbers for somebody beside.
+    /// Returns an independent generator for another thread.
     pub(crate) fn fork(&mut self) -> Self {
         Self((self.below(1 << 30) as u64 + 1) << 32 | 1)
     }

@@ -1,8 +1,8 @@
-//! A server that lies: where a test says nothing it is a small ordinary one, and elsewhere it does
-//! what the test says.
+//! A misbehaving server: it does what the test's script says, and acts as a small ordinary server
+//! where the script says nothing.
 //!
-//! It has a directory `good` with the file `alive` in it, by which a test sees that the mount goes
-//! on.
+//! It has a directory `good` with a file `alive`, by which a test checks that the mount still
+//! works.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -11,20 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// What the file `good/alive` holds.
+/// The content of the file `good/alive`.
 pub(crate) const ALIVE: &str = "it lives";
 
-/// What it does on a connection.
+/// An action on a connection.
 type Deed = Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>;
 
-/// What the server does instead of what is right.
+/// What the server does instead of the correct behavior.
 pub(crate) enum Act {
-    /// Sends this on the control connection, as it is.
+    /// Sends these bytes unchanged on the control connection.
     Say(Vec<u8>),
-    /// Sends on the control connection whatever this sends.
+    /// Runs this on the control connection.
     Speak(Deed),
-    /// A transfer: `150`, whatever this does on the data connection, then this on the control
-    /// connection.
+    /// Performs a transfer: sends `150`, runs this on the data connection, then sends this on the
+    /// control connection.
     Transfer(Deed, &'static str),
 }
 
@@ -33,26 +33,26 @@ pub(crate) enum Act {
     reason = "the arms of a script are options: None is what is right"
 )]
 impl Act {
-    /// These lines, with their line ends.
+    /// Sends these lines, including their line ends.
     pub(crate) fn say(lines: &str) -> Option<Self> {
         let lines = lines.lines().map(|line| format!("{line}\r\n"));
         Some(Self::Say(lines.collect::<String>().into_bytes()))
     }
 
-    /// A transfer of these bytes that ends well.
+    /// Transfers these bytes successfully.
     pub(crate) fn send(bytes: impl Into<Vec<u8>>) -> Option<Self> {
         let bytes = bytes.into();
         Self::transfer(move |data| data.write_all(&bytes))
     }
 
-    /// A transfer that ends well, whatever this does on the data connection.
+    /// Runs this on the data connection of a transfer, which ends with a success reply.
     pub(crate) fn transfer(
         act: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static,
     ) -> Option<Self> {
         Some(Self::Transfer(Box::new(act), "226 done\r\n"))
     }
 
-    /// Whatever this sends on the control connection.
+    /// Runs this on the control connection.
     pub(crate) fn speak(
         act: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static,
     ) -> Option<Self> {
@@ -62,7 +62,7 @@ impl Act {
 
 type Script = dyn Fn(&str) -> Option<Act> + Send + Sync;
 
-/// The server; dropped, it takes no more connections.
+/// The server; once dropped, it accepts no more connections.
 pub(crate) struct Scripted {
     port: u16,
     ended: Arc<AtomicBool>,
@@ -70,8 +70,8 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// A server that does what `script` says to a command line, and what is right where it says
-    /// nothing.
+    /// Starts a server that does what `script` returns for a command line, and behaves correctly
+    /// where it returns None.
     pub(crate) fn start(script: impl Fn(&str) -> Option<Act> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -88,14 +88,14 @@ impl Scripted {
                     return;
                 }
                 let (script, heard) = (Arc::clone(&script), Arc::clone(&heard));
-                // A client that hangs up ends its session; there is nobody to tell.
+                // A client that disconnects ends its session; there is no one to report that to.
                 thread::spawn(move || control.and_then(|control| serve(control, &*script, &heard)));
             }
         });
         server
     }
 
-    /// One that lists these lines of facts for the root, and `good` beside them.
+    /// Starts a server that lists these fact lines for the root, in addition to `good`.
     pub(crate) fn listing(lines: impl Into<Vec<u8>>) -> Self {
         let mut listing = lines.into();
         listing.extend_from_slice(b"type=dir; good\r\n");
@@ -110,12 +110,12 @@ impl Scripted {
         self.port
     }
 
-    /// Where it is.
+    /// Returns the server's URL.
     pub(crate) fn url(&self) -> String {
         format!("ftp://liar@127.0.0.1:{}/", self.port)
     }
 
-    /// Every command so far.
+    /// Returns every command so far.
     pub(crate) fn commands(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
@@ -169,7 +169,7 @@ impl Session {
         };
         let (mut data, _) = listener.accept()?;
         self.control.write_all(b"150 here it comes\r\n")?;
-        // Where the client hangs up, the transfer ends for it, too.
+        // If the client disconnects, the transfer also ends.
         let _ = act(&mut data);
         drop(data);
         self.control.write_all(after.as_bytes())

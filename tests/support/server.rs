@@ -1,4 +1,4 @@
-//! A server to test against: ftpfs's own, in this process, or a foreign one started by
+//! A server to test against: the ftpfs server in this process, or a foreign one started by
 //! `scripts/ftpd`.
 
 use std::collections::BTreeSet;
@@ -16,29 +16,29 @@ use super::foreign::Foreign;
 use super::kind::Kind;
 use super::tls::{Secured, Tls};
 
-/// The account on every server; the one that `scripts/ftpd` creates.
+/// The account on every server, as created by `scripts/ftpd`.
 pub(crate) const USER: &str = "ftpfs-test";
 
-/// Its password.
+/// The account's password.
 pub(crate) const PASSWORD: &str = "ftpfs-test-secret";
 
-/// How long a port may take to be free again.
+/// Maximum time for a port to become free again.
 const PORT_FREE: Duration = Duration::from_secs(10);
 
-/// A running server with an empty root of its own; dropped, it is stopped and the root removed.
+/// A running server with its own empty root. On drop, the server is stopped and the root removed.
 pub(crate) struct TestServer {
     kind: Kind,
     running: Running,
     port: u16,
     root: PathBuf,
     secured: Option<Secured>,
-    // Last, so that the server has ended before its root goes away.
+    // Last, so that the server has ended before its root is removed.
     _directory: TempDir,
 }
 
 enum Running {
     Embedded {
-        /// None while it is killed.
+        /// None while the server is down.
         server: Mutex<Option<Arc<Server>>>,
         options: ServerOptions,
     },
@@ -46,7 +46,7 @@ enum Running {
 }
 
 impl TestServer {
-    /// A server of this kind in its ordinary configuration.
+    /// Starts a server of this kind in its ordinary configuration.
     pub(crate) fn start(kind: Kind) -> Self {
         match kind {
             Kind::Embedded => Self::start_with(kind, |_| {}),
@@ -54,7 +54,7 @@ impl TestServer {
         }
     }
 
-    /// A server that speaks TLS.
+    /// Starts a server that speaks TLS.
     pub(crate) fn start_tls(kind: Kind, tls: Tls) -> Self {
         match kind {
             Kind::Embedded => Self::start_embedded(Some(tls), |_| {}),
@@ -62,12 +62,12 @@ impl TestServer {
         }
     }
 
-    /// The embedded server that speaks TLS, with changed options.
+    /// Starts the embedded server with TLS and with changed options.
     pub(crate) fn start_tls_with(tls: Tls, change: impl FnOnce(&mut ServerOptions)) -> Self {
         Self::start_embedded(Some(tls), change)
     }
 
-    /// The embedded server with changed options: features off, a delay, limits.
+    /// Starts the embedded server with changed options: features off, a delay, limits.
     pub(crate) fn start_with(kind: Kind, change: impl FnOnce(&mut ServerOptions)) -> Self {
         assert_eq!(
             kind,
@@ -110,12 +110,12 @@ impl TestServer {
         }
     }
 
-    /// A foreign server that speaks no TLS, whatever the environment asks for.
+    /// Starts a foreign server without TLS, regardless of the environment.
     pub(crate) fn start_plain(kind: Kind) -> Self {
         Self::start_foreign(kind, None, &[])
     }
 
-    /// A foreign server with arguments for `scripts/ftpd run`: `["--max-per-ip", "2"]`.
+    /// Starts a foreign server with arguments for `scripts/ftpd run`: `["--max-per-ip", "2"]`.
     pub(crate) fn start_with_arguments(kind: Kind, arguments: &[&str]) -> Self {
         assert_ne!(
             kind,
@@ -145,18 +145,18 @@ impl TestServer {
         }
     }
 
-    /// Which server it is.
+    /// Returns the kind of the server.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The directory that clients see as `/`. The server's account can write to it; what a test
-    /// puts below it is the test's own until [`TestServer::hand_over`].
+    /// Returns the directory that clients see as `/`. The server's account can write to it. Files
+    /// that a test creates below it belong to the test until [`TestServer::hand_over`].
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Gives everything below the root to the server's account, so that it may change it.
+    /// Gives the server's account ownership of everything below the root, so that it can change it.
     pub(crate) fn hand_over(&self) {
         match &self.running {
             Running::Embedded { .. } => {}
@@ -170,7 +170,7 @@ impl TestServer {
         }
     }
 
-    /// Writes a file on the server's side, with the directories above it, and hands it over.
+    /// Writes a file on the server's side, creates its parent directories, and hands it over.
     pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().expect("a file below the root")).unwrap();
@@ -185,12 +185,12 @@ impl TestServer {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// `ftp://user@127.0.0.1:port/`; with TLS `ftpes://…` or `ftps://…`
+    /// Returns `ftp://user@127.0.0.1:port/`; with TLS, `ftpes://…` or `ftps://…`.
     pub(crate) fn url(&self) -> String {
         format!("{}://{USER}@127.0.0.1:{}/", self.scheme(), self.port)
     }
 
-    /// `ftp://user:password@127.0.0.1:port/`, or the same with TLS
+    /// Returns `ftp://user:password@127.0.0.1:port/`, or the TLS equivalent.
     pub(crate) fn url_with_password(&self) -> String {
         format!(
             "{}://{USER}:{PASSWORD}@127.0.0.1:{}/",
@@ -203,12 +203,12 @@ impl TestServer {
         self.secured.as_ref().map_or("ftp", |tls| tls.scheme)
     }
 
-    /// The file of the authority that its certificate is to be believed by, where it speaks TLS.
+    /// Returns the CA file that verifies the server's certificate if it speaks TLS.
     pub(crate) fn ca(&self) -> Option<&Path> {
         Some(&self.secured.as_ref()?.ca)
     }
 
-    /// A client's certificate and its key, which it takes where it
+    /// Returns a client certificate and its key, which the server accepts if it
     /// [demands](Tls::with_clients_known) one.
     pub(crate) fn client_certificate(&self) -> (&Path, &Path) {
         let client = self.secured.as_ref().and_then(|tls| tls.client.as_ref());
@@ -216,30 +216,30 @@ impl TestServer {
         (certificate, key)
     }
 
-    /// The `-o` that any mount of it needs.
+    /// Returns the `-o` options that any mount of the server needs.
     pub(crate) fn needed_options(&self) -> Vec<String> {
         let ca = self.ca().map(|ca| format!("cafile={}", ca.display()));
         ca.into_iter().collect()
     }
 
-    /// The account's name.
+    /// Returns the account's name.
     #[allow(clippy::unused_self, reason = "read at a server like its port")]
     pub(crate) fn user(&self) -> &'static str {
         USER
     }
 
-    /// The account's password.
+    /// Returns the account's password.
     #[allow(clippy::unused_self, reason = "read at a server like its port")]
     pub(crate) fn password(&self) -> &'static str {
         PASSWORD
     }
 
-    /// The port it listens on, on 127.0.0.1.
+    /// Returns the port on 127.0.0.1 that the server listens on.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The embedded server itself, when it is one and runs.
+    /// Returns the embedded server itself if this is one and it is running.
     pub(crate) fn embedded(&self) -> Option<Arc<Server>> {
         match &self.running {
             Running::Embedded { server, .. } => server.lock().unwrap().clone(),
@@ -247,7 +247,7 @@ impl TestServer {
         }
     }
 
-    /// Kills it with its sessions; its files stay.
+    /// Kills the server with its sessions; its files remain.
     pub(crate) fn kill(&self) {
         match &self.running {
             Running::Embedded { server, .. } => {
@@ -259,11 +259,11 @@ impl TestServer {
         }
     }
 
-    /// Starts it again, at the same port, after [`TestServer::kill`].
+    /// Restarts the server on the same port after [`TestServer::kill`].
     pub(crate) fn start_again(&self) {
         match &self.running {
             Running::Embedded { server, options } => {
-                // An outgoing connection may have been given the port meanwhile, for a moment.
+                // An outgoing connection may have briefly taken the port in the meantime.
                 let is_up = super::wait_for(PORT_FREE, || {
                     let started = Server::start(options.clone()).ok().map(Arc::new);
                     let is_up = started.is_some();
@@ -276,7 +276,7 @@ impl TestServer {
         }
     }
 
-    /// From now on it accepts connections and commands, and answers none.
+    /// Freezes the server: it accepts connections and commands but answers none.
     pub(crate) fn freeze(&self) {
         match &self.running {
             Running::Embedded { .. } => {
@@ -290,7 +290,7 @@ impl TestServer {
         }
     }
 
-    /// After [`TestServer::freeze`] it goes on.
+    /// Resumes the server after [`TestServer::freeze`].
     pub(crate) fn thaw(&self) {
         match &self.running {
             Running::Embedded { .. } => self.embedded().expect("it runs").faults().clear(),
@@ -298,9 +298,9 @@ impl TestServer {
         }
     }
 
-    /// Every command received so far, in order, over all sessions.
+    /// Returns every command received so far, in order, across all sessions.
     ///
-    /// Pure-FTPd keeps no log of commands: asking it is a mistake in the test.
+    /// Pure-FTPd keeps no command log, so a test must not ask it.
     pub(crate) fn commands(&self) -> Vec<String> {
         match &self.running {
             Running::Embedded { .. } => self
@@ -312,7 +312,7 @@ impl TestServer {
     }
 }
 
-/// An empty directory that the account can reach, and the temporary one it lies in.
+/// Creates an empty directory that the account can reach, inside a temporary directory.
 fn new_root() -> (TempDir, PathBuf) {
     let directory = tempfile::Builder::new()
         .prefix("ftpfs-server-")

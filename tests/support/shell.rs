@@ -1,4 +1,4 @@
-//! Programs run as a user runs them, and waiting for a condition with a deadline.
+//! Programs run the way a user runs them, and waiting for a condition with a deadline.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,10 +8,10 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long [`wait_for`] rests between two looks.
+/// How long [`wait_for`] sleeps between two checks.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Variables of the caller that change what tools do or where git works.
+/// Environment variables that change what tools do or where git works.
 const NOT_INHERITED: [&str; 10] = [
     "BASH_ENV",
     "BLOCKSIZE",
@@ -25,10 +25,10 @@ const NOT_INHERITED: [&str; 10] = [
     "TIME_STYLE",
 ];
 
-/// A program with the default action for a terminal's signals.
+/// Returns a command with the default action for a terminal's signals.
 ///
-/// A shell's background and nohup(1) start the tests with some of them ignored, and a program would
-/// inherit that (signal(7)).
+/// A shell's background jobs and nohup(1) start the tests with some of these signals ignored, and a
+/// program would inherit that (signal(7)).
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("env");
     command
@@ -37,21 +37,21 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs one command line of words without quoting, and asserts that it succeeds.
+/// Runs one command line, split into words without quoting, and asserts that it succeeds.
 pub(crate) fn run(command_line: &str) -> Output {
     let mut words = command_line.split_whitespace();
     let program = words.next().expect("a command");
     run_with(program, &words.map(OsStr::new).collect::<Vec<_>>())
 }
 
-/// Runs a program with its arguments as they are, and asserts that it succeeds.
+/// Runs a program with these exact arguments and asserts that it succeeds.
 pub(crate) fn run_with(program: &str, arguments: &[&OsStr]) -> Output {
     let mut command = command(program);
     command.args(arguments);
     succeed(command, &format!("{program} {arguments:?}"))
 }
 
-/// Runs a bash script in a directory; it stops at its first failing command, which fails the test.
+/// Runs a bash script in a directory. The first failing command stops it and fails the test.
 pub(crate) fn shell(directory: impl AsRef<Path>, script: &str) -> Output {
     let mut command = command("bash");
     command
@@ -60,7 +60,7 @@ pub(crate) fn shell(directory: impl AsRef<Path>, script: &str) -> Output {
     succeed(command, script)
 }
 
-/// The lines of a program's standard output, sorted.
+/// Returns the lines of a program's standard output, sorted.
 pub(crate) fn lines(output: &Output) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -68,7 +68,7 @@ pub(crate) fn lines(output: &Output) -> Vec<String> {
     lines
 }
 
-/// Looks until the condition holds or the time is over; whether it holds.
+/// Waits until the condition holds or the time limit is reached; returns whether it holds.
 pub(crate) fn wait_for(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
@@ -88,7 +88,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 fn succeed(mut command: Command, told: &str) -> Output {
-    // The words of tools are compared, and nothing must wait for a terminal.
+    // Tests compare the output of tools, and nothing must wait for a terminal.
     for variable in NOT_INHERITED {
         command.env_remove(variable);
     }

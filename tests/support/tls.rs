@@ -1,4 +1,4 @@
-//! How a test's server speaks TLS, and the files that its clients need for that.
+//! How a test server speaks TLS, and the files that its clients need.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +6,11 @@ use ftpfs::server::{Certificate, TlsMode, TlsOptions, TlsVersions};
 
 use super::Kind;
 
-/// With this set to 1 every server of a test speaks TLS, requires it, and demands reuse where it
-/// can: the stories of plain FTP are told again over TLS.
+/// Set to 1, this makes every test server speak TLS, require it, and require session reuse where
+/// possible: the stories of plain FTP run again over TLS.
 const EVERYWHERE: &str = "FTPFS_TEST_TLS";
 
-/// What a server is to do.
+/// The requested TLS configuration of a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tls {
     mode: TlsMode,
@@ -19,11 +19,11 @@ pub(crate) struct Tls {
     demands_client: bool,
 }
 
-/// What a server does: the files are there as long as it is.
+/// The actual TLS configuration of a server; its files exist as long as this value does.
 pub(super) struct Secured {
     pub(super) scheme: &'static str,
     pub(super) ca: PathBuf,
-    /// A client's certificate and its key, where there are some.
+    /// A client certificate and its key, if there are any.
     pub(super) client: Option<(PathBuf, PathBuf)>,
 }
 
@@ -32,7 +32,7 @@ impl Tls {
     pub(crate) const REQUIRED: Self = Self::of(TlsMode::Required);
     /// AUTH TLS may come first.
     pub(crate) const OFFERED: Self = Self::of(TlsMode::Offered);
-    /// TLS begins with the connection: embedded, vsftpd and ProFTPD.
+    /// TLS starts with the connection: embedded, vsftpd and ProFTPD.
     pub(crate) const IMPLICIT: Self = Self::of(TlsMode::Implicit);
 
     const fn of(mode: TlsMode) -> Self {
@@ -44,13 +44,13 @@ impl Tls {
         }
     }
 
-    /// What the environment asks every server to do, if anything.
+    /// Returns the TLS configuration that the environment requests for every server, if any.
     pub(super) fn everywhere(kind: Kind) -> Option<Self> {
         let is_set = std::env::var_os(EVERYWHERE).is_some_and(|value| value == "1");
         kind.tls().filter(|_| is_set)
     }
 
-    /// Data connections must resume a session: embedded, vsftpd and ProFTPD.
+    /// Requires data connections to resume a session: embedded, vsftpd and ProFTPD.
     #[must_use]
     pub(crate) const fn with_reuse(self) -> Self {
         Self {
@@ -59,13 +59,13 @@ impl Tls {
         }
     }
 
-    /// Only one version is spoken.
+    /// Restricts the server to one TLS version.
     #[must_use]
     pub(crate) const fn only(self, versions: TlsVersions) -> Self {
         Self { versions, ..self }
     }
 
-    /// Clients must show a certificate of the server's authority: embedded, vsftpd and ProFTPD.
+    /// Requires clients to present a certificate of the server's CA: embedded, vsftpd and ProFTPD.
     #[must_use]
     pub(crate) const fn with_clients_known(self) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl Tls {
         }
     }
 
-    /// The same for `scripts/ftpd run`.
+    /// Returns the configuration as arguments for `scripts/ftpd run`.
     pub(super) fn arguments(self) -> Vec<&'static str> {
         let mode = match self.mode {
             TlsMode::Offered => "offered",
@@ -103,7 +103,7 @@ impl Tls {
         arguments
     }
 
-    /// The same for the embedded server, whose clients' files are put into `directory`.
+    /// Returns the configuration for the embedded server; the client files go into `directory`.
     pub(super) fn options(self, directory: &Path) -> (TlsOptions, Secured) {
         let files = directory.join("tls");
         std::fs::create_dir(&files).unwrap();

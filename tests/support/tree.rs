@@ -1,4 +1,4 @@
-//! Two files or two trees that must be the same.
+//! Comparison of two files or two trees that must be equal.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::run_with;
 
-/// What one name of a tree holds.
+/// The content of one name in a tree.
 #[derive(Debug, PartialEq, Eq)]
 struct Node {
     kind: char,
@@ -20,7 +20,7 @@ struct Node {
     mtime: Option<i64>,
 }
 
-/// The SHA-256 sum of a file's content, in hexadecimal.
+/// Returns the SHA-256 of a file's content in hexadecimal.
 pub(crate) fn sha256(path: impl AsRef<Path>) -> String {
     let output = run_with("sha256sum", &["-z".as_ref(), path.as_ref().as_os_str()]);
     String::from_utf8_lossy(&output.stdout)
@@ -30,7 +30,7 @@ pub(crate) fn sha256(path: impl AsRef<Path>) -> String {
         .to_owned()
 }
 
-/// Both files hold the same bytes; else says where they part.
+/// Asserts that both files hold the same bytes; reports the first difference otherwise.
 pub(crate) fn assert_same_bytes(left: impl AsRef<Path>, right: impl AsRef<Path>) {
     let (left, right) = (left.as_ref(), right.as_ref());
     let open = |path: &Path| {
@@ -61,12 +61,12 @@ pub(crate) fn assert_same_bytes(left: impl AsRef<Path>, right: impl AsRef<Path>)
     }
 }
 
-/// Both trees have the same names, kinds and contents.
+/// Asserts that both trees have the same names, kinds and contents.
 pub(crate) fn assert_same_tree(left: impl AsRef<Path>, right: impl AsRef<Path>) {
     compare(left.as_ref(), right.as_ref(), false, false);
 }
 
-/// The same, and where asked also the same permission bits and modification times (in seconds).
+/// Asserts the same, and optionally equal permission bits and modification times (in seconds).
 pub(crate) fn assert_same_tree_with(
     left: impl AsRef<Path>,
     right: impl AsRef<Path>,

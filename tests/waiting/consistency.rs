@@ -1,4 +1,4 @@
-//! What others change on the server, and what several programs do to one file, is seen as it is.
+//! Changes by others on the server, and by several programs to one file, are seen correctly.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::{lines, run_with, shell, stories};
 
-/// Longer than what was said of a file is good enough to open it by.
+/// Longer than cached attributes are valid for opening a file.
 const A_WHILE: Duration = Duration::from_millis(1200);
 
-/// Writes `content` on the server and gives it a time that FTP can tell from any other.
+/// Writes `content` on the server and sets a time that FTP can distinguish from any other.
 fn change(file: &Path, content: &[u8], minutes: u64) {
     fs::write(file, content).unwrap();
     let time = SystemTime::now() - Duration::from_secs(minutes * 60);
@@ -20,7 +20,7 @@ fn change(file: &Path, content: &[u8], minutes: u64) {
     file.set_modified(time).unwrap();
 }
 
-/// The bytes of `file` as a mapping of it shows them, read by another process.
+/// Returns the bytes of `file` as another process sees them through a mapping.
 fn mapped(file: &Path) -> Vec<u8> {
     let script = "import mmap, sys\n\
         with open(sys.argv[1], 'rb') as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as map:\n\
@@ -30,7 +30,7 @@ fn mapped(file: &Path) -> Vec<u8> {
 }
 
 stories! {
-    /// However fresh the listing still is, a file that is opened is the one that is on the server.
+    /// Opening a file opens the server's current version, however fresh the listing is.
     fn open_sees_what_others_wrote(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let on_server = server.write("dir/file", "old");
         change(&on_server, b"old", 30);
@@ -50,8 +50,8 @@ stories! {
         assert!(fs::read(&file).unwrap() == large);
     }
 
-    /// A time known to the second stays so where listings show minutes: tar compares it before and
-    /// after it reads.
+    /// A time known to the second is preserved where listings show minutes: tar compares it before
+    /// and after it reads.
     fn exact_times_survive_an_open(server: &TestServer, mount: &Mount) with ["open_ttl=0"] {
         fs::create_dir(mount.join("dir")).unwrap();
         let files = ["one", "two"].map(|name| mount.join("dir").join(name));
@@ -66,7 +66,7 @@ stories! {
         }
     }
 
-    /// A name that went is gone, though a fresh listing has it.
+    /// A removed name is gone, even if a fresh listing has it.
     fn open_sees_what_others_removed(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let on_server = server.write("dir/file", "content");
         assert_eq!(lines(&shell(mount.path(), "ls dir")), ["file"]);
@@ -76,7 +76,7 @@ stories! {
         assert!(lines(&shell(mount.path(), "ls dir")).is_empty());
     }
 
-    /// Two mounts of one server: what one stored is what the other opens.
+    /// Of two mounts of one server, one opens what the other stored.
     fn one_mount_sees_what_another_stored(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         server.write("file", "0");
         let other = Mount::with_options(server, &["dir_ttl=600", "attr_ttl=600"]);
@@ -90,7 +90,7 @@ stories! {
         }
     }
 
-    /// Appending goes on at the end that the file has on the server.
+    /// Appending continues at the end of the file on the server.
     fn appending_goes_on_after_what_others_appended(server: &TestServer, mount: &Mount) with ["dir_ttl=600", "attr_ttl=600"] {
         let on_server = server.write("log", "one\n");
         shell(mount.path(), "cat log");
@@ -100,7 +100,7 @@ stories! {
         assert_eq!(server.read("log"), b"one\ntwo\nthree\n");
     }
 
-    /// Two programs that append at once both get their lines in, whole.
+    /// When two programs append at once, both sets of lines arrive complete.
     fn two_programs_append_to_one_file(server: &TestServer, mount: &Mount) {
         shell(
             mount.path(),
@@ -114,7 +114,7 @@ stories! {
         }
     }
 
-    /// Cut and lengthened, a file is what POSIX says, in the mount and on the server.
+    /// A truncated and extended file follows POSIX, in the mount and on the server.
     fn truncating_down_and_up(server: &TestServer, mount: &Mount) {
         server.write("file", "0123456789");
         shell(mount.path(), "truncate -s 4 file; truncate -s 8 file");
@@ -129,7 +129,7 @@ stories! {
         assert_eq!(server.read("file"), b"01\0\0\0xy");
     }
 
-    /// An open file lives on when its name goes, and what is written then goes nowhere.
+    /// An open file outlives its name, and data written afterwards is discarded.
     fn an_open_file_outlives_its_name(server: &TestServer, mount: &Mount) {
         server.write("file", "content");
         let mut file = OpenOptions::new().read(true).write(true).open(mount.join("file")).unwrap();
@@ -146,7 +146,7 @@ stories! {
         assert!(!server.root().join("file").exists());
     }
 
-    /// A file that is open goes on by its new name, its own or its directory's.
+    /// An open file stays usable after it or its directory is renamed.
     fn open_files_go_along_with_a_rename(server: &TestServer, mount: &Mount) {
         server.write("dir/file", "old");
         let mut open = OpenOptions::new().read(true).write(true).open(mount.join("dir/file")).unwrap();
@@ -165,8 +165,8 @@ stories! {
         assert!(!server.root().join("dir").exists());
     }
 
-    /// A file that others removed while it was written is there again when it is closed: nothing is
-    /// lost.
+    /// If others remove a file while it is being written, it exists again after its close: nothing
+    /// is lost.
     fn what_is_written_to_a_file_that_others_removed_is_stored(server: &TestServer, mount: &Mount) {
         let on_server = server.write("file", "old");
         let mut file = OpenOptions::new().append(true).open(mount.join("file")).unwrap();

@@ -1,5 +1,5 @@
-//! Many transfers one after the other, with and without pauses, on every server: each but the first
-//! finds its data connection open already, or does without.
+//! Many consecutive transfers, with and without pauses, on every server: every transfer but the
+//! first finds its data connection already open, or works without it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use crate::support::{TestServer, stories};
 
-/// A user's pause: what is open ahead has to outlive it.
+/// A user's pause, which a data connection opened ahead has to outlive.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How many commands of this verb the server has had.
+/// Returns how many commands with these verbs the server has received.
 fn count(server: &TestServer, verbs: &[&str]) -> usize {
     let commands = server.commands();
     let is_one = |line: &&String| verbs.iter().any(|verb| line.starts_with(verb));
     commands.iter().filter(is_one).count()
 }
 
-/// Stores a file, and says so when that fails: closing it is not enough for that here.
+/// Stores a file and reports a failure, which just dropping the file would not.
 fn store(path: PathBuf, content: &str) {
     let mut file = File::create(path).unwrap();
     file.write_all(content.as_bytes()).unwrap();
@@ -27,8 +27,8 @@ fn store(path: PathBuf, content: &str) {
 }
 
 stories! {
-    /// Files are read and written in turn, and the directory listed, now at once, now after a
-    /// pause.
+    /// Reads and writes files in turn and lists the directory, sometimes immediately, sometimes
+    /// after a pause.
     fn transfers_with_pauses(server: &TestServer, mount: &Mount) with ["dir_ttl=0", "open_ttl=0"] {
         for number in 0..12 {
             server.write(format!("there {number}"), format!("content {number}"));
@@ -54,7 +54,7 @@ stories! {
         }
     }
 
-    /// Of many small files none is mistaken for another.
+    /// Many small files are never confused with each other.
     fn many_small_files(server: &TestServer, mount: &Mount) {
         for number in 0..60 {
             store(mount.join(format!("file {number}")), &format!("number {number}").repeat(number));

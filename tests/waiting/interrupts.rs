@@ -1,5 +1,4 @@
-//! A program that waits for a server that says nothing can be stopped, and others are not
-//! disturbed.
+//! A program that waits for a silent server can be stopped, and others are not disturbed.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -9,16 +8,16 @@ use std::time::Duration;
 use crate::support::{Kind, Mount, TestServer, command, run_with, shell, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
 
-/// Longer than a stopped program needs to end, far shorter than the network's deadlines.
+/// Longer than a stopped program needs to end, but far shorter than the network timeouts.
 const SOON: Duration = Duration::from_secs(10);
 
-/// What was asked on a connection that stays dead has its deadline before it is asked anew.
+/// Maximum recovery time: a request on a dead connection times out before it is retried.
 const RETURN: Duration = Duration::from_secs(60);
 
-/// A deadline that no test here waits for.
+/// A timeout that no test here waits for.
 const PATIENT: [&str; 1] = ["timeout=300"];
 
-/// A program in the background, stopped by signals; dropped, it is killed.
+/// A program in the background that is stopped by signals; it is killed on drop.
 struct Program(Child);
 
 impl Program {
@@ -33,7 +32,7 @@ impl Program {
         Self(program.unwrap())
     }
 
-    /// Waits until it sleeps in a call of the mount, as the kernel shows it.
+    /// Waits until the program sleeps in a call to the mount, as reported by the kernel.
     fn wait_until_it_waits(&self) {
         let place = format!("/proc/{}/wchan", self.0.id());
         let calls = ["request_wait_answer", "folio_wait", "fuse"];
@@ -66,7 +65,7 @@ impl Drop for Program {
     }
 }
 
-/// Ctrl-C, as a terminal sends it, ends what the command line runs.
+/// Asserts that Ctrl-C, as sent by a terminal, stops the script.
 fn stops(mount: &Mount, script: &str) {
     let mut program = Program::start(mount, script);
     program.wait_until_it_waits();
@@ -78,7 +77,7 @@ fn stops(mount: &Mount, script: &str) {
 }
 
 stories! {
-    /// Whatever is asked of a server that stopped answering, Ctrl-C ends the waiting.
+    /// Ctrl-C stops any request that waits for a frozen server.
     fn ctrl_c_ends_what_waits_for_a_frozen_server(server: &TestServer, mount: &Mount) with ["timeout=15", "dir_ttl=600"] {
         server.write("dir/file", "content");
         server.write("known", vec![7; 300_000]);
@@ -138,7 +137,7 @@ fn a_kill_ends_at_once_and_a_signal_that_is_handled_does_not_disturb() {
         signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)\n\
         with open(sys.argv[1], 'wb') as file: file.write(b'content')\n\
         signal.setitimer(signal.ITIMER_REAL, 0)\n";
-    // A Python that ends no longer handles the signal: the timer is stopped first.
+    // A Python process that is exiting no longer handles the signal: stop the timer first.
     run_with(
         "python3",
         &[
@@ -158,8 +157,8 @@ fn a_kill_ends_at_once_and_a_signal_that_is_handled_does_not_disturb() {
     server.thaw();
 }
 
-/// Who waits for another program's upload of the same file is let go, and what it asked for is not
-/// done later.
+/// A program that waits for another program's upload of the same file can be interrupted, and its
+/// request is not carried out later.
 #[test]
 fn a_removal_that_waits_behind_an_upload_can_be_stopped() {
     let server = TestServer::start(Kind::Embedded);
@@ -185,7 +184,7 @@ fn a_removal_that_waits_behind_an_upload_can_be_stopped() {
     assert_eq!(server.read("file"), fs::read("/etc/passwd").unwrap());
 }
 
-/// What a stopped program waited for is not asked later, when a connection is free.
+/// The request of a stopped program is not sent later, when a connection becomes free.
 #[test]
 fn a_program_stopped_before_it_had_a_connection_sends_nothing() {
     let server = TestServer::start(Kind::Embedded);

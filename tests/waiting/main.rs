@@ -1,4 +1,4 @@
-//! Stories that mostly wait for deadlines: `scripts/run-test` runs more of them at a time.
+//! Stories that mostly wait for timeouts: `scripts/run-test` runs more of them in parallel.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A server that dies, hangs or comes back: a mount of it never hangs with it.
+//! A server that dies, hangs or comes back: its mount never hangs.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -10,22 +10,22 @@ use std::time::Duration;
 use crate::support::{Ending, Kind, Mount, TestServer, lines, shell, stories, wait_for};
 use ftpfs::server::{Fault, Misdeed};
 
-/// Within so long a mount ends, whatever its server does: a few waits of a few seconds each.
+/// Maximum time for a mount to end, regardless of the server: a few waits of a few seconds each.
 const AN_END: Duration = Duration::from_secs(25);
 
-/// Within so long a mount finds that its server is back.
+/// Maximum time for a mount to notice that its server is back.
 const RETURN: Duration = Duration::from_secs(60);
 
 type Deed = fn(&TestServer);
 
-/// What a server can do without a word.
+/// Ways in which a server can become silent.
 const WAYS: [(Deed, Deed); 2] = [
     (TestServer::kill, TestServer::start_again),
     (TestServer::freeze, TestServer::thaw),
 ];
 
-/// A program that has written 9 MiB to a file and holds it open. In this process every child of
-/// another test would close a copy of the descriptor, and so store the file.
+/// A program that has written 9 MiB to a file and holds it open. It is a separate process: in this
+/// one, every child of another test would close a copy of the descriptor and so store the file.
 struct Writer(Child);
 
 impl Writer {
@@ -49,7 +49,7 @@ impl Drop for Writer {
     }
 }
 
-/// Writes a file and waits for the server to have it; `fs::write` would not hear of a failure.
+/// Writes a file and waits until the server has it; `fs::write` would not report a failure.
 fn store(file: &Path, content: &str) -> io::Result<()> {
     let mut file = File::create(file)?;
     file.write_all(content.as_bytes())?;
@@ -81,8 +81,8 @@ stories! {
         }
     }
 
-    /// A file that was being written when the server fell silent holds up nothing; the server keeps
-    /// the old one, and the next mount clears up.
+    /// A file that was being written when the server went silent blocks nothing. The server keeps
+    /// the old file, and the next mount cleans up.
     fn a_mount_with_half_a_file_ends(server: &TestServer, _mount: &Mount) {
         let on_server = server.write("file", "old");
         for (leave, come_back) in WAYS {
@@ -91,8 +91,8 @@ stories! {
             let mut writer = Writer::start(&mount.join("file"));
             assert!(wait_for(AN_END, || !parts(server.root()).is_empty()), "the upload has begun");
             leave(server);
-            // Its connection breaks or not: the program hears of it at its close, if it lives to
-            // see it.
+            // Whether or not its connection breaks, the program gets the error from its close if it
+            // is still alive then.
             mount.end_within(AN_END, Ending::Signal);
             writer.0.wait().unwrap();
             come_back(server);
@@ -104,10 +104,10 @@ stories! {
         }
     }
 
-    /// What is known is answered while the server is gone, what is not is an error in time, and
-    /// once the server is back everything works, without a new mount. Over one connection: nothing
-    /// is fetched ahead then, and no session of vsftpd is logging in when it is stopped, after
-    /// which that one keeps its log locked for ever.
+    /// While the server is gone, known data is served and other requests fail in time. Once the
+    /// server is back, everything works without a new mount. This uses one connection: then nothing
+    /// is prefetched, and no vsftpd session is logging in when vsftpd is stopped, which would leave
+    /// its log locked forever.
     fn the_mount_lives_on_when_the_server_is_back(server: &TestServer, mount: &Mount) with ["timeout=5", "connect_timeout=3", "dir_ttl=600", "connections=1"] {
         server.write("known/file", "content");
         for unknown in ["unknown0/file", "unknown1/file"] {
@@ -131,7 +131,7 @@ stories! {
     }
 }
 
-/// A directory whose listing never comes and a file that stalls cost nobody else anything.
+/// A directory whose listing never arrives and a file that stalls do not delay anything else.
 #[test]
 fn what_is_stuck_disturbs_nobody_else() {
     let server = TestServer::start(Kind::Embedded);

@@ -7,7 +7,7 @@ use super::FileTree;
 /// A command line, split at its first blank. A new connection is the request `CONNECT`.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// In capitals.
+    /// The verb in capitals.
     pub(crate) verb: String,
     pub(crate) argument: String,
 }
@@ -26,7 +26,7 @@ impl Request {
         verbs.contains(&self.verb.as_str())
     }
 
-    /// The argument without the options of `ls` before it.
+    /// Returns the argument without leading `ls` options.
     pub(crate) fn path(&self) -> &str {
         let mut path = self.argument.as_str();
         while path.starts_with('-') {
@@ -36,10 +36,10 @@ impl Request {
     }
 }
 
-/// A change of the tree that a step makes.
+/// A change to the tree, made by a step.
 pub(crate) type Change = Box<dyn FnOnce(&mut FileTree) + Send>;
 
-/// One thing that the server does to answer.
+/// One action of the server's answer.
 pub(crate) enum Step {
     /// Sends these lines on the control connection, each with CR LF.
     Say(String),
@@ -49,42 +49,42 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     /// Sends these bytes on the data connection and resets it.
     SendAndReset(Vec<u8>),
-    /// Reads the data connection to its end into the file, from this offset.
+    /// Reads the data connection to its end and writes it to the file from this offset.
     Receive(String, u64),
     /// Waits before the next step.
     Wait(Duration),
     /// Changes the tree.
     Change(Change),
-    /// Changes the tree after this time, while the session goes on.
+    /// Changes the tree after this time, while the session continues.
     Later(Duration, Change),
     /// Closes the control connection.
     Close,
 }
 
-/// The steps of an answer; one without steps is silence.
+/// The steps of an answer; an answer without steps is silence.
 pub(crate) struct Answer {
     pub(crate) steps: Vec<Step>,
 }
 
 impl Answer {
-    /// Nothing: the client waits.
+    /// Sends nothing, so that the client waits.
     pub(crate) fn silence() -> Self {
         Self { steps: Vec::new() }
     }
 
-    /// These lines on the control connection.
+    /// Sends these lines on the control connection.
     pub(crate) fn say(lines: impl Into<String>) -> Self {
         Self::silence().then(Step::Say(lines.into()))
     }
 
-    /// A transfer of these bytes that ends well.
+    /// Transfers these bytes successfully.
     pub(crate) fn send(bytes: impl Into<Vec<u8>>) -> Self {
         Self::say("150 Here it comes")
             .then(Step::Send(bytes.into()))
             .then_say("226 Transfer complete")
     }
 
-    /// A transfer of these lines, each of which gets CR LF.
+    /// Transfers these lines, each with CR LF appended.
     pub(crate) fn send_lines(lines: &str) -> Self {
         let lines = lines.lines().map(|line| format!("{line}\r\n"));
         Self::send(lines.collect::<String>())
@@ -95,37 +95,37 @@ impl Answer {
         Self::silence().then(Step::Close)
     }
 
-    /// The same, then this step.
+    /// Appends a step.
     pub(crate) fn then(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
     }
 
-    /// The same, then these lines on the control connection.
+    /// Appends lines on the control connection.
     pub(crate) fn then_say(self, lines: &str) -> Self {
         self.then(Step::Say(lines.to_owned()))
     }
 
-    /// This step first.
+    /// Inserts a step at the beginning.
     pub(crate) fn after(mut self, step: Step) -> Self {
         self.steps.insert(0, step);
         self
     }
 
-    /// The same, but this step before the last one.
+    /// Inserts a step before the last one.
     pub(crate) fn before_last(mut self, step: Step) -> Self {
         let last = self.steps.len().saturating_sub(1);
         self.steps.insert(last, step);
         self
     }
 
-    /// The same, but with these lines instead of its last ones.
+    /// Replaces the last lines of the answer with these.
     pub(crate) fn ending_with(mut self, lines: &str) -> Self {
         self.steps.pop();
         self.then_say(lines)
     }
 
-    /// Whether the first thing that it says is a refusal (RFC 959 §4.2: 4yz and 5yz).
+    /// Whether the first reply of the answer is a refusal (RFC 959 §4.2: 4yz and 5yz).
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.steps.first(), Some(Step::Say(lines)) if lines.starts_with(['4', '5']))
     }

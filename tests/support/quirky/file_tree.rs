@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Changes a name as a server does that does not keep names.
+/// Changes a name the way a server does that does not preserve names.
 pub(crate) type NameChange = fn(&str) -> String;
 
-/// What the server makes of the names that it is given.
+/// How the server changes the names it receives.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
-    /// `FOO` is `foo`.
+    /// `FOO` is the same file as `foo`.
     pub(super) is_case_blind: bool,
     /// Applied to each name of each path, in order.
     pub(super) changes: Vec<NameChange>,
@@ -44,7 +44,7 @@ impl Node {
     }
 }
 
-/// The tree, by absolute paths without a slash at the end. A refusal is the words after the code.
+/// The tree, keyed by absolute path without a trailing slash. An error is the text after the code.
 #[derive(Debug)]
 pub(crate) struct FileTree {
     nodes: BTreeMap<String, Node>,
@@ -60,14 +60,14 @@ impl FileTree {
         }
     }
 
-    /// Puts a file there, as it is named, with the directories above it.
+    /// Creates a file with exactly this name, and its parent directories.
     pub(crate) fn file(&mut self, path: &str, content: impl Into<Vec<u8>>) {
         self.directory(parent(path));
         let node = Node::new(Some(content.into()));
         self.nodes.insert(path.to_owned(), node);
     }
 
-    /// Makes a directory there, as it is named, with those above it.
+    /// Creates a directory with exactly this name, and its parent directories.
     pub(crate) fn directory(&mut self, path: &str) {
         if path != "/" {
             self.directory(parent(path));
@@ -76,35 +76,35 @@ impl FileTree {
         node.or_insert_with(|| Node::new(None));
     }
 
-    /// The node of exactly this path.
+    /// Returns the node at exactly this path.
     pub(crate) fn node(&self, path: &str) -> Option<&Node> {
         self.nodes.get(path)
     }
 
-    /// The same, to change it.
+    /// Returns the node at exactly this path for modification.
     pub(crate) fn node_mut(&mut self, path: &str) -> Option<&mut Node> {
         self.nodes.get_mut(path)
     }
 
-    /// What the file of exactly this path holds.
+    /// Returns the content of the file at exactly this path.
     pub(crate) fn content(&self, path: &str) -> Option<Vec<u8>> {
         self.node(path)?.content.clone()
     }
 
-    /// The same as text.
+    /// Returns the content of the file as text.
     pub(crate) fn text(&self, path: &str) -> Option<String> {
         let content = self.content(path)?;
         Some(String::from_utf8_lossy(&content).into_owned())
     }
 
-    /// The names in a directory, sorted.
+    /// Returns the names in a directory, sorted.
     pub(crate) fn names(&self, path: &str) -> Vec<String> {
         self.children(path)
             .map(|(name, _)| name.to_owned())
             .collect()
     }
 
-    /// The entries of a directory.
+    /// Returns the entries of a directory.
     pub(crate) fn children(&self, path: &str) -> impl Iterator<Item = (&str, &Node)> {
         let prefix = format!("{}/", path.trim_end_matches('/'));
         self.nodes.iter().filter_map(move |(path, node)| {
@@ -113,7 +113,7 @@ impl FileTree {
         })
     }
 
-    /// The absolute path of what a client wrote, in the spelling of what is there.
+    /// Returns the absolute path of a client's path, in the spelling of the existing entry.
     pub(crate) fn resolve(&self, directory: &str, path: &str) -> String {
         let mut names: Vec<String> = Vec::new();
         let start = if path.starts_with('/') { "" } else { directory };
@@ -143,7 +143,7 @@ impl FileTree {
         there.map_or(name, |(there, _)| there.to_owned())
     }
 
-    /// Readies a file to be written from an offset.
+    /// Prepares a file for writing from an offset.
     pub(crate) fn open(&mut self, path: &str, from: u64) -> Result<(), &'static str> {
         self.check_parent(path)?;
         match self.nodes.get_mut(path) {
@@ -157,7 +157,7 @@ impl FileTree {
     }
 
     pub(crate) fn append(&mut self, path: &str, bytes: &[u8]) {
-        // One that was deleted or renamed meanwhile is open without a name.
+        // A file that was deleted or renamed in the meantime is open without a name.
         if let Some(node) = self.nodes.get_mut(path) {
             let mut content = node.content.take().unwrap_or_default();
             content.extend_from_slice(bytes);
@@ -243,7 +243,7 @@ impl FileTree {
     }
 }
 
-/// The directory above; the root's is the root.
+/// Returns the parent directory; the root is its own parent.
 pub(crate) fn parent(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some((above, _)) if !above.is_empty() => above,

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::file_tree::{FileTree, Node};
 
-/// Half a year: `ls` writes the year of older times instead of the time of day.
+/// Half a year: for older times, `ls` prints the year instead of the time of day.
 const RECENT: i64 = 180 * 86_400;
 
-/// The facts of an entry, with the blank that ends them.
+/// Returns the facts of an entry, with the trailing blank.
 pub(crate) fn facts(node: &Node) -> String {
     let modify = utc(node.modified);
     let (mode, size) = (node.mode, node.size());
@@ -18,12 +18,12 @@ pub(crate) fn facts(node: &Node) -> String {
     }
 }
 
-/// A time as facts, MDTM and MFMT write it (RFC 3659 §2.3).
+/// Formats a time as used in facts, MDTM and MFMT (RFC 3659 §2.3).
 pub(crate) fn utc(seconds: i64) -> String {
     format_time(seconds, "%Y%m%d%H%M%S")
 }
 
-/// The time that such a text means.
+/// Parses a time in that format.
 pub(crate) fn parse_utc(text: &str) -> Option<i64> {
     let time = jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", text).ok()?;
     Some(
@@ -34,7 +34,7 @@ pub(crate) fn parse_utc(text: &str) -> Option<i64> {
     )
 }
 
-/// The line of `ls -l`, without its end.
+/// Returns the line of `ls -l`, without its line end.
 pub(crate) fn unix_line(name: &str, node: &Node) -> String {
     let letters = ["---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx"];
     let mode: String = [6, 3, 0]
@@ -56,7 +56,7 @@ pub(crate) fn unix_line(name: &str, node: &Node) -> String {
     )
 }
 
-/// The lines of `ls -l` or `ls -la` for a directory or a file; none for what is not there.
+/// Returns the lines of `ls -l` or `ls -la` for a directory or a file; None if it does not exist.
 pub(crate) fn unix(tree: &FileTree, path: &str, with_dots: bool) -> Option<String> {
     let node = tree.node(path)?;
     if !node.is_directory() {
@@ -74,7 +74,7 @@ pub(crate) fn unix(tree: &FileTree, path: &str, with_dots: bool) -> Option<Strin
     Some(lines.iter().map(|line| format!("{line}\r\n")).collect())
 }
 
-/// The lines of MLSD; none for what is no directory.
+/// Returns the lines of MLSD; None if the path is not a directory.
 pub(crate) fn machine(tree: &FileTree, path: &str) -> Option<String> {
     let node = tree.node(path).filter(|node| node.is_directory())?;
     let own = facts(node).replace("type=dir", "type=cdir");
@@ -84,7 +84,7 @@ pub(crate) fn machine(tree: &FileTree, path: &str) -> Option<String> {
     Some(format!("{own}.\r\n") + &entries.collect::<String>())
 }
 
-/// The lines of NLST.
+/// Returns the lines of NLST.
 pub(crate) fn names(tree: &FileTree, path: &str) -> Option<String> {
     tree.node(path).filter(|node| node.is_directory())?;
     Some(

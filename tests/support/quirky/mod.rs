@@ -1,5 +1,5 @@
-//! A small FTP server in memory that is honest by default and takes [`Quirks`]: what odd servers
-//! were seen to do.
+//! A small in-memory FTP server that is honest by default. [`Quirks`] give it the behavior that
+//! odd servers were seen to have.
 //!
 //! It keeps files, directories, times and modes, serves several sessions, and can be written to.
 //!
@@ -12,13 +12,13 @@
 //! assert_eq!(server.count("LIST"), 2);
 //! ```
 //!
-//! A command becomes a [`Request`]. The first hook that has an [`Answer`] to it wins; otherwise the
-//! honest server answers. Then every alteration may change the answer. An answer is a series of
-//! steps (say, send, receive, wait, close), which the session performs.
+//! A command becomes a [`Request`]. The first hook that returns an [`Answer`] wins; without one,
+//! the honest server answers. Then every alteration may change the answer. An answer is a series
+//! of steps (say, send, receive, wait, close), which the session performs.
 //!
-//! - `file_tree` is what the server holds, `verbs` and `listing` are the honest server,
-//! - `quirks` has a method for each quirk, all of which combine,
-//! - `session` reads commands and performs answers; it knows how pipelined commands fare.
+//! - `file_tree` holds the server's files, `verbs` and `listing` implement the honest server,
+//! - `quirks` has a method for each quirk; all quirks can be combined,
+//! - `session` reads commands, performs answers and handles pipelined commands.
 //!
 //! A quirk that only one test needs is a hook in that test:
 //!
@@ -47,27 +47,27 @@ pub(crate) use file_tree::FileTree;
 pub(crate) use quirks::{Pipelined, Quirks};
 pub(crate) use session::State;
 
-/// The server; dropped, it takes no more connections.
+/// The server; once dropped, it accepts no more connections.
 pub(crate) struct QuirkyServer {
     port: u16,
     world: Arc<World>,
 }
 
-/// What all sessions of a server share.
+/// The state that all sessions of a server share.
 struct World {
     quirks: Quirks,
     tree: Arc<Mutex<FileTree>>,
-    /// What is carried out later, in this order.
+    /// Changes to make later, in this order.
     later: Arc<Mutex<VecDeque<answer::Change>>>,
     /// The commands of each session, in order of arrival.
     heard: Mutex<Vec<Vec<String>>>,
-    /// Number of sessions that are open now.
+    /// Number of currently open sessions.
     open: AtomicUsize,
     ended: AtomicBool,
 }
 
 impl QuirkyServer {
-    /// A server that holds nothing yet.
+    /// Starts an empty server.
     pub(crate) fn start(quirks: Quirks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -90,7 +90,7 @@ impl QuirkyServer {
                     return;
                 }
                 let world = Arc::clone(&world);
-                // A client that hangs up ends its session.
+                // A client that disconnects ends its session.
                 thread::spawn(move || control.and_then(|control| session::serve(control, &world)));
             }
         });
@@ -101,27 +101,27 @@ impl QuirkyServer {
         self.port
     }
 
-    /// URL of its root.
+    /// Returns the URL of the server's root.
     pub(crate) fn url(&self) -> String {
         format!("ftp://user@127.0.0.1:{}/", self.port)
     }
 
-    /// What it holds, to look at and to change.
+    /// Returns the server's tree, for reading and writing.
     pub(crate) fn tree(&self) -> MutexGuard<'_, FileTree> {
         self.world.tree.lock().unwrap()
     }
 
-    /// The commands of each session so far.
+    /// Returns the commands of each session so far.
     pub(crate) fn sessions(&self) -> Vec<Vec<String>> {
         self.world.heard.lock().unwrap().clone()
     }
 
-    /// Every command so far, session by session.
+    /// Returns every command so far, session by session.
     pub(crate) fn commands(&self) -> Vec<String> {
         self.sessions().concat()
     }
 
-    /// Number of commands so far that begin with `prefix`.
+    /// Returns the number of commands so far that begin with `prefix`.
     pub(crate) fn count(&self, prefix: &str) -> usize {
         let commands = self.commands();
         commands.iter().filter(|c| c.starts_with(prefix)).count()

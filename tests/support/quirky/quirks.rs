@@ -1,4 +1,4 @@
-//! The quirks, each a small switch or hook; all of them combine.
+//! The quirks, each a small switch or hook. All quirks can be combined.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use super::answer::{Answer, Request, Step};
 use super::file_tree::{NameChange, Names};
 use super::session::State;
 
-/// Answers a request instead of the honest server, or does not.
+/// Answers a request instead of the honest server, or returns None.
 type Hook = Arc<dyn Fn(&Request, &mut State<'_>) -> Option<Answer> + Send + Sync>;
 
 /// Changes an answer.
 type Alteration = Arc<dyn Fn(&Request, Answer) -> Answer + Send + Sync>;
 
-/// How commands fare that arrive before the reply to the one before them.
+/// How the server treats commands that arrive before the reply to the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pipelined {
     /// One after the other.
     Served,
     /// The control connection is closed.
     Closes,
-    /// The last one gets this answer, the others none.
+    /// The last command gets this answer, the others get none.
     OneAnswer(&'static str),
-    /// Each is carried out before the one that it follows.
+    /// Each command is carried out before the one it follows.
     Reversed,
     /// They are carried out in order, but refusals are sent first.
     RefusalsFirst,
@@ -30,7 +30,7 @@ pub(crate) enum Pipelined {
     Lost,
 }
 
-/// What makes a server odd.
+/// The quirks of a server.
 #[derive(Clone)]
 pub(crate) struct Quirks {
     hooks: Vec<Hook>,
@@ -39,19 +39,19 @@ pub(crate) struct Quirks {
     pub(super) features: Vec<String>,
     names: Names,
     hides: Option<fn(&str) -> bool>,
-    /// Verbs of listing that list the current directory whatever they are asked.
+    /// Listing verbs that always list the current directory, regardless of their argument.
     pub(super) ignores_path: Vec<&'static str>,
     pub(super) pipelined: Pipelined,
     pub(super) epsv_blocks: bool,
-    /// A REST counts until a transfer of a file is complete, whatever comes between.
+    /// A REST stays in effect until a file transfer completes, regardless of commands in between.
     pub(super) rest_sticks: bool,
-    /// Said after the 426 to a download that the client gives up.
+    /// Sent after the 426 to a download that the client aborts.
     pub(super) after_abort: Option<&'static str>,
     pub(super) most_sessions: Option<(usize, &'static str)>,
 }
 
 impl Quirks {
-    /// An honest server.
+    /// Returns an honest server.
     pub(crate) fn none() -> Self {
         let features = [
             "MLST type*;size*;modify*;perm*;UNIX.mode*;",
@@ -78,7 +78,7 @@ impl Quirks {
         }
     }
 
-    /// Answers what `hook` has an answer to. Earlier hooks go first.
+    /// Answers the requests for which `hook` returns an answer. Earlier hooks take precedence.
     pub(crate) fn hook(
         mut self,
         hook: impl Fn(&Request, &mut State<'_>) -> Option<Answer> + Send + Sync + 'static,
@@ -87,7 +87,7 @@ impl Quirks {
         self
     }
 
-    /// Changes every answer, those of hooks included.
+    /// Changes every answer, including those of hooks.
     pub(crate) fn alter(
         mut self,
         alteration: impl Fn(&Request, Answer) -> Answer + Send + Sync + 'static,
@@ -96,7 +96,7 @@ impl Quirks {
         self
     }
 
-    /// Changes the answers to these verbs that are no refusals.
+    /// Changes the answers to these verbs, except refusals.
     pub(crate) fn alter_verbs(
         self,
         verbs: &'static [&'static str],
@@ -111,12 +111,12 @@ impl Quirks {
         })
     }
 
-    /// Always says this to a verb, and does nothing.
+    /// Always answers a verb with these lines, without doing anything.
     pub(crate) fn says(self, verb: &'static str, lines: &'static str) -> Self {
         self.hook(move |request, _| (request.verb == verb).then(|| Answer::say(lines)))
     }
 
-    /// Says this to a verb with exactly this argument.
+    /// Answers a verb with exactly this argument with these lines.
     pub(crate) fn says_to(
         self,
         verb: &'static str,
@@ -128,7 +128,7 @@ impl Quirks {
         })
     }
 
-    /// Does what a verb asks for and says this.
+    /// Does what a verb asks for, but answers with these lines.
     pub(crate) fn does_and_says(self, verb: &'static str, lines: &'static str) -> Self {
         self.alter_verbs(Box::leak(Box::new([verb])), move |answer| {
             answer.ending_with(lines)
@@ -140,17 +140,17 @@ impl Quirks {
         self.hook(move |request, _| (request.verb == verb).then(Answer::silence))
     }
 
-    /// Closes the control connection at a verb.
+    /// Closes the control connection when it receives the verb.
     pub(crate) fn closes_at(self, verb: &'static str) -> Self {
         self.hook(move |request, _| (request.verb == verb).then(Answer::close))
     }
 
-    /// Does not know a verb, nor name it in FEAT.
+    /// Does not know a verb and does not list it in FEAT.
     pub(crate) fn without(self, verb: &'static str) -> Self {
         self.without_as(verb, "500 Unknown command")
     }
 
-    /// The same, said in these words.
+    /// Does not know a verb and answers it with these lines.
     pub(crate) fn without_as(mut self, verb: &'static str, lines: &'static str) -> Self {
         self.features
             .retain(|feature| feature.split(' ').next() != Some(verb));
@@ -162,7 +162,7 @@ impl Quirks {
         self.without("MLSD").without("MLST")
     }
 
-    /// Says this to verbs that it does not know.
+    /// Answers unknown verbs with these lines.
     pub(crate) fn unknown_verbs(self, lines: &'static str) -> Self {
         self.alter(move |_, answer| match answer.steps.first() {
             Some(Step::Say(said)) if said.starts_with("500 Unknown") => Answer::say(lines),
@@ -170,18 +170,18 @@ impl Quirks {
         })
     }
 
-    /// Names this feature, too.
+    /// Adds this feature to FEAT.
     pub(crate) fn feature(mut self, line: &str) -> Self {
         self.features.push(line.to_owned());
         self
     }
 
-    /// Says this first on every connection, instead of `220 Ready`.
+    /// Greets every connection with these lines instead of `220 Ready`.
     pub(crate) fn greeting(self, lines: &'static str) -> Self {
         self.says("CONNECT", lines)
     }
 
-    /// Takes the options of LIST for a part of the name, and lists what is not there as empty.
+    /// Treats the options of LIST as part of the name, and lists missing names as empty.
     pub(crate) fn dash_is_a_name(self) -> Self {
         self.hook(|request, _| {
             let has_options = request.argument.starts_with('-');
@@ -201,7 +201,7 @@ impl Quirks {
         })
     }
 
-    /// Lists the current directory whatever path these verbs are given.
+    /// Lists the current directory, regardless of the path given to these verbs.
     pub(crate) fn ignores_path(mut self, verbs: &[&'static str]) -> Self {
         self.ignores_path.extend(verbs);
         self
@@ -220,7 +220,7 @@ impl Quirks {
         })
     }
 
-    /// Lists these raw lines for a directory, in answer to LIST and STAT, with options or without.
+    /// Answers LIST and STAT of a directory with these raw lines, with or without options.
     pub(crate) fn raw_listing(self, directory: &'static str, lines: &'static str) -> Self {
         self.listing_of(directory, &["LIST"], move || Answer::send_lines(lines))
             .listing_of(directory, &["STAT"], move || {
@@ -228,32 +228,32 @@ impl Quirks {
             })
     }
 
-    /// Takes `FOO` for `foo`, and keeps the spelling of a name when it is made.
+    /// Treats `FOO` as `foo`, and keeps the spelling with which a name was created.
     pub(crate) fn case_blind(mut self) -> Self {
         self.names.is_case_blind = true;
         self
     }
 
-    /// Changes every name of every path so.
+    /// Applies this change to every name in every path.
     pub(crate) fn changes_names(mut self, change: NameChange) -> Self {
         self.names.changes.push(change);
         self
     }
 
-    /// Leaves such names out of its listings.
+    /// Omits matching names from listings.
     pub(crate) fn hides(mut self, hides: fn(&str) -> bool) -> Self {
         self.hides = Some(hides);
         self
     }
 
-    /// Says `preliminary` before the answer to a verb.
+    /// Sends `preliminary` before the answer to a verb.
     pub(crate) fn says_before(self, verb: &'static str, preliminary: &'static str) -> Self {
         self.alter_verbs(Box::leak(Box::new([verb])), move |answer| {
             answer.after(Step::Say(preliminary.to_owned()))
         })
     }
 
-    /// Says one thing more after the answer to a verb.
+    /// Sends additional lines after the answer to a verb.
     pub(crate) fn says_after(self, verb: &'static str, more: &'static str) -> Self {
         self.alter_verbs(Box::leak(Box::new([verb])), move |answer| {
             answer.then_say(more)
@@ -267,25 +267,25 @@ impl Quirks {
         })
     }
 
-    /// Says this, too, after the 426 to a download that the client gives up.
+    /// Sends these additional lines after the 426 to a download that the client aborts.
     pub(crate) fn says_after_abort(mut self, lines: &'static str) -> Self {
         self.after_abort = Some(lines);
         self
     }
 
-    /// Treats pipelined commands so.
+    /// Sets how pipelined commands are treated.
     pub(crate) fn pipelined(mut self, pipelined: Pipelined) -> Self {
         self.pipelined = pipelined;
         self
     }
 
-    /// Reads no command between EPSV or PASV and their data connection.
+    /// Reads no command between EPSV or PASV and the data connection.
     pub(crate) fn epsv_blocks(mut self) -> Self {
         self.epsv_blocks = true;
         self
     }
 
-    /// Keeps a REST over listings, and over transfers that are refused or aborted.
+    /// Keeps a REST in effect across listings and across refused or aborted transfers.
     pub(crate) fn rest_sticks(mut self) -> Self {
         self.rest_sticks = true;
         self
@@ -301,7 +301,7 @@ impl Quirks {
         self.names.clone()
     }
 
-    /// The lines of a listing without those of hidden names.
+    /// Returns the lines of a listing, except those of hidden names.
     pub(super) fn shown(&self, lines: &str) -> String {
         let Some(hides) = self.hides else {
             return lines.to_owned();
@@ -319,12 +319,12 @@ impl Quirks {
         shown.collect()
     }
 
-    /// The first hook's answer, if one has any.
+    /// Returns the answer of the first hook that has one.
     pub(super) fn instead(&self, request: &Request, state: &mut State<'_>) -> Option<Answer> {
         self.hooks.iter().find_map(|hook| hook(request, state))
     }
 
-    /// The answer as the alterations leave it.
+    /// Returns the answer after all alterations.
     pub(super) fn altered(&self, request: &Request, answer: Answer) -> Answer {
         let alterations = self.alterations.iter();
         alterations.fold(answer, |answer, alteration| alteration(request, answer))

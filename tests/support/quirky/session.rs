@@ -1,4 +1,4 @@
-//! A session: reads commands, and performs the steps of their answers.
+//! A session: reads commands and performs the steps of their answers.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,18 +12,18 @@ use super::file_tree::FileTree;
 use super::quirks::Pipelined;
 use super::{World, verbs};
 
-/// How long the server waits for a data connection.
+/// Maximum time that the server waits for a data connection.
 const DATA_WAIT: Duration = Duration::from_secs(10);
 
-/// How long a server that dislikes pipelining looks for a second command.
+/// How long a server that mishandles pipelining waits for a second command.
 const PIPELINE_WAIT: Duration = Duration::from_millis(20);
 
-/// What a hook sees and may change: the tree and its session.
+/// The state that a hook can read and change: the tree and its session.
 pub(crate) struct State<'a> {
     pub(crate) tree: MutexGuard<'a, FileTree>,
     /// Number of the session, from 0.
     pub(crate) session: usize,
-    /// Number of sessions that are open, this one included.
+    /// Number of open sessions, including this one.
     pub(crate) open: usize,
     pub(crate) directory: &'a mut String,
     pub(crate) rest: u64,
@@ -32,7 +32,7 @@ pub(crate) struct State<'a> {
 }
 
 impl State<'_> {
-    /// The absolute path of what a client wrote.
+    /// Returns the absolute path of a client's path.
     pub(crate) fn resolve(&self, path: &str) -> String {
         self.tree.resolve(self.directory, path)
     }
@@ -47,12 +47,12 @@ impl State<'_> {
         node.is_some_and(|node| !node.is_directory())
     }
 
-    /// Whether a data connection is waited for.
+    /// Whether the session is waiting for a data connection.
     pub(crate) fn is_listening(&self) -> bool {
         self.data.listener.is_some()
     }
 
-    /// Waits for a data connection on a new port.
+    /// Starts to listen for a data connection on a new port.
     pub(crate) fn listen(&mut self) -> Option<u16> {
         let listener = TcpListener::bind("127.0.0.1:0").ok()?;
         let port = listener.local_addr().ok()?.port();
@@ -71,7 +71,7 @@ struct DataConnection {
 }
 
 impl DataConnection {
-    /// Accepts the connection unless that is done. One from elsewhere than the client is none.
+    /// Accepts the data connection unless already done. Drops one from another address.
     fn accept(&mut self, client: SocketAddr) -> io::Result<()> {
         let Some(listener) = self.listener.take() else {
             return Ok(());
@@ -93,7 +93,7 @@ impl DataConnection {
     }
 }
 
-/// Serves one client to its end.
+/// Serves one client until the session ends.
 pub(super) fn serve(control: TcpStream, world: &World) -> io::Result<()> {
     let open = world.open.fetch_add(1, Ordering::SeqCst) + 1;
     let outcome = Session::new(control, world).and_then(|session| session.run(open));
@@ -235,7 +235,7 @@ impl<'a> Session<'a> {
         quirks.altered(request, answer)
     }
 
-    /// Performs the steps; whether all of them.
+    /// Performs the steps; returns whether all of them were performed.
     fn perform(&mut self, answer: Answer) -> io::Result<bool> {
         for step in answer.steps {
             match step {
@@ -284,7 +284,7 @@ impl<'a> Session<'a> {
                     thread::spawn(move || {
                         thread::sleep(time);
                         let mut tree = tree.lock().unwrap();
-                        // The oldest one, whichever thread wakes first.
+                        // Make the oldest change, regardless of which thread wakes first.
                         if let Some(change) = later.lock().unwrap().pop_front() {
                             change(&mut tree);
                         }
@@ -299,7 +299,7 @@ impl<'a> Session<'a> {
         Ok(true)
     }
 
-    /// The data connection; without one the client hears why.
+    /// Returns the data connection; without one, sends the client an error reply.
     fn data(&mut self) -> io::Result<Option<TcpStream>> {
         self.data.accept(self.client)?;
         let data = self.data.stream.take();

@@ -1,4 +1,4 @@
-//! What an honest server answers to each verb.
+//! The honest server's answer to each verb.
 
 use super::answer::{Answer, Request, Step};
 use super::file_tree::parent;
@@ -8,7 +8,7 @@ use super::session::State;
 
 const MISSING: &str = "550 No such file or directory";
 
-/// Answers as RFC 959, 2389, 2428 and 3659 would have it.
+/// Answers as specified by RFC 959, 2389, 2428 and 3659.
 pub(super) fn answer(request: &Request, state: &mut State<'_>, quirks: &Quirks) -> Answer {
     let argument = request.argument.as_str();
     if let Some(lines) = greet(&request.verb, quirks) {
@@ -50,7 +50,7 @@ pub(super) fn answer(request: &Request, state: &mut State<'_>, quirks: &Quirks) 
     }
 }
 
-/// What needs no files.
+/// Answers verbs that involve no files.
 fn greet(verb: &str, quirks: &Quirks) -> Option<String> {
     let lines = match verb {
         "CONNECT" => "220 Ready",
@@ -215,7 +215,7 @@ fn change(request: &Request, state: &mut State<'_>) -> Answer {
             let Some(from) = renamed else {
                 return Answer::say("503 RNFR first");
             };
-            // The new spelling of a name counts, not the one that is there.
+            // The new spelling of the name counts, not the existing one.
             let name = request.argument.rsplit('/').next().unwrap_or_default();
             let target = if from == path {
                 format!("{}/{name}", parent(&path).trim_end_matches('/'))
