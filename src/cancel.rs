@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Whether the result of some work is still wanted. Clones share the answer.
 ///
 /// Work that has a `Cancel` may wait for the server. It looks at the `Cancel` while it waits, and
-/// ends the wait when nobody wants its result any more.
+/// ends the wait when its result is not wanted any more.
 #[derive(Clone)]
 pub(crate) struct Cancel {
     /// `None` for work that is never cancelled.
@@ -61,7 +61,7 @@ impl Cancel {
         }
     }
 
-    /// Returns the token of work that must be completed, whoever waits for it.
+    /// Returns the token of work that must be completed even if its caller stops waiting.
     pub(crate) const fn never() -> Self {
         Self { shared: None }
     }
@@ -77,7 +77,7 @@ impl Cancel {
         }
     }
 
-    /// Whether nobody wants the result of the work any more.
+    /// Whether the result of the work is not wanted any more.
     pub(crate) fn is_cancelled(&self) -> bool {
         let is_cancelled = |shared: &Arc<CancelShared>| shared.is_cancelled.load(Ordering::SeqCst);
         self.shared.as_ref().is_some_and(is_cancelled)

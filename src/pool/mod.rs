@@ -94,7 +94,7 @@ pub(crate) enum Error {
     /// [`Pool::close`] was called.
     #[error("the connections were closed")]
     Closed,
-    /// Nobody wants the session any more. Nothing was sent.
+    /// The request was cancelled. Nothing was sent.
     #[error("the request was interrupted")]
     Cancelled,
 }

@@ -51,7 +51,7 @@ pub enum ErrorKind {
     /// The server does not support this method. The profile remembers that, and the next attempt
     /// uses another one.
     OtherWay,
-    /// Nobody waits for the result any more. Nothing was sent.
+    /// The request was cancelled before anything was sent.
     Interrupted,
     /// A local file (the spool) could not be read.
     Local,

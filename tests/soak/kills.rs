@@ -1,6 +1,6 @@
 //! Kills ftpfs with SIGKILL at random moments during uploads over existing files. The server has
 //! either the old or the new file, and the next mount leaves nothing behind. If a program saw its
-//! file stored, the server has the new one: at once, or with `-o writeback` after the next mount.
+//! file stored, the server has the new one: immediately, or after the next mount with writeback.
 
 use std::fs;
 use std::path::Path;

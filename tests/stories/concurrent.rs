@@ -1,4 +1,4 @@
-//! Many programs on one mount at once, even when the server allows fewer sessions than there are
+//! Many programs use a mount in parallel, even if the server allows fewer sessions than there are
 //! programs.
 
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +22,7 @@ fn content(program: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Runs one thread for each program, all started at once.
+/// Runs one thread for each program, all started together.
 fn all_at_once(programs: usize, program: impl Fn(usize) + Sync) {
     let start = Barrier::new(programs);
     thread::scope(|scope| {
@@ -119,7 +119,7 @@ stories! {
         assert!(fs::read(mount.join("file")).unwrap() == whole);
     }
 
-    /// `cmp` holds two files open at once; even with one session, neither waits for the other.
+    /// `cmp` holds two files open together; even with one session, neither waits for the other.
     fn two_files_over_one_connection(server: &TestServer, mount: &Mount) with ["connections=1"] {
         let whole = content(0);
         server.write("a", &whole);

@@ -1,4 +1,4 @@
-//! Impossible operations fail at once, with the errno that tools expect.
+//! Impossible operations fail immediately, with the errno that tools expect.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

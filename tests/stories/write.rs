@@ -139,7 +139,7 @@ stories! {
         assert_eq!(server.read("journal"), b"first second");
     }
 
-    /// Two programs that have the same file open see each other's writes at once.
+    /// Two programs that have the same file open see each other's writes immediately.
     fn two_handles_see_each_other(server: &TestServer, mount: &Mount) {
         server.write("shared", "....");
         let (one, other) = (open_to_change(mount.join("shared")), open_to_change(mount.join("shared")));

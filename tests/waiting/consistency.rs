@@ -100,7 +100,7 @@ stories! {
         assert_eq!(server.read("log"), b"one\ntwo\nthree\n");
     }
 
-    /// When two programs append at once, both sets of lines arrive complete.
+    /// When two programs append in parallel, both sets of lines arrive complete.
     fn two_programs_append_to_one_file(server: &TestServer, mount: &Mount) {
         shell(
             mount.path(),

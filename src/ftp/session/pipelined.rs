@@ -2,7 +2,7 @@
 //! transfer, sent with the transfer command itself when downloads follow one another, and after a
 //! small upload a question about the uploaded file. The replies come with the 226 or right after
 //! it, in the order of sending: first the reply to EPSV, whose code ends no transfer, then that to
-//! the question. The next command skips the reply to a question that nobody asked for (`control`).
+//! the question. The next command skips the reply to a question without a caller (`control`).
 
 use super::Session;
 use super::prepared::PassiveCommand;

@@ -1,5 +1,5 @@
 //! Prepared data connections. EPSV or PASV is sent after the end of a transfer, and the connection
-//! is made while nobody waits, so that the next transfer starts with its command (RFC 959 §3.2, RFC
+//! is made in the meantime, so that the next transfer starts with its command (RFC 959 §3.2, RFC
 //! 2428).
 //!
 //! Only [`Session::take_prepared`] waits. The connection belongs to its session: servers keep it

@@ -32,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Most names of a listing that are looked at for directories.
 const MOST_NAMES: usize = 65_536;
-/// Listings that nobody has opened yet take at most this part of the memory for all.
+/// Listings that no program has opened yet take at most this part of the memory for all.
 const PART_OF_CACHE: usize = 4;
 
 /// Works ahead; shared by handle.
