@@ -10,6 +10,13 @@ use ftpfs::testing::{Journal, StateDir};
 
 use crate::support::{Site, connect_with, path, pattern, pool_options, spool, wait_for};
 
+fn refusal(code: u16, text: &str) -> Misdeed {
+    Misdeed::Refuse {
+        code,
+        text: text.to_owned(),
+    }
+}
+
 #[test]
 fn a_stored_file_is_the_file_that_was_sent() {
     for disabled in [
@@ -166,10 +173,7 @@ fn what_a_refused_start_of_an_upload_left_is_deleted() {
         let site = Site::new();
         let faults = site.server.faults();
         faults.add(Fault::on("STOR", Misdeed::RefuseData).times(times));
-        let refused = Misdeed::Refuse {
-            code: 553,
-            text: "no".to_owned(),
-        };
+        let refused = refusal(553, "no");
         faults.add(Fault::on("STOR", refused).always());
         site.store("/file", b"new").unwrap_err();
         site.remote.clear_orphans();
@@ -241,10 +245,7 @@ fn a_file_that_cannot_be_moved_back_yet_is_still_there() {
         site.put("file", b"the old one");
         let faults = site.server.faults();
         faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/file"));
-        let refused = Misdeed::Refuse {
-            code: 450,
-            text: "not now".to_owned(),
-        };
+        let refused = refusal(450, "not now");
         faults.add(Fault::on("RNTO", refused).named("/file").always());
         site.store("/file", b"new").unwrap_err();
         let names = site.names("");
@@ -279,10 +280,7 @@ fn an_old_file_that_is_moved_aside_after_the_refusal_gets_its_name_back() {
     site.put("file", b"old");
     let faults = site.server.faults();
     faults.add(Fault::on("RNTO", Misdeed::NoReplace).named("/file"));
-    let refused = Misdeed::Refuse {
-        code: 553,
-        text: "no".to_owned(),
-    };
+    let refused = refusal(553, "no");
     faults.add(Fault::on("RNTO", refused).named(".old"));
     site.store("/file", b"new").unwrap_err();
     assert_eq!(site.names(""), ["file"]);
