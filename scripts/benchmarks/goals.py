@@ -1,17 +1,17 @@
-"""What is to be reached, and whether a run reached it."""
+"""Performance targets, and whether a run reached them."""
 
 import dataclasses
 
 from .sizes import MOUNTS
 
-# Below this a round trip is not what counts.
+# Minimum round-trip time in ms at which round trips dominate.
 FAR = 40
 PEAK_MB = 200
 
 
 @dataclasses.dataclass
 class Goal:
-    """A figure that is at least, or at most, another."""
+    """A measured figure and its minimum or maximum."""
 
     name: str
     figure: float | None
@@ -40,18 +40,18 @@ def at_most(name, figure, wanted):
 
 
 def goals(report):
-    """Those that this run's round-trip times let be judged."""
+    """The targets for the round-trip times of this run."""
     found = []
     for rtt in report.rtts:
         if report.about["tls"]:
             beside = report.ratio(rtt, "large-read", "curl")[0]
-            found.append(at_least(f"{rtt} ms: large read over TLS beside curl --ssl-reqd", beside, 0.9))
+            found.append(at_least(f"{rtt} ms: large read over TLS, ratio to curl --ssl-reqd", beside, 0.9))
         elif not rtt:
             found += near(report)
         elif rtt >= FAR:
             found += far(report, rtt)
     peaks = [result.peak_mb for result in report.results if result.program.startswith("ftpfs") and result.peak_mb]
-    found.append(at_most("peak memory of ftpfs in any work, MB", max(peaks, default=None), PEAK_MB))
+    found.append(at_most("peak memory of ftpfs in any workload, MB", max(peaks, default=None), PEAK_MB))
     return found
 
 
@@ -60,9 +60,9 @@ def near(report):
     theirs = [value for value in (cpu_per_gib(report, name) for name in ("rclone", "rclone full")) if value]
     share = ours / min(theirs) if ours is not None and theirs else None
     return [
-        at_least("0 ms: large read beside curl", report.ratio(0, "large-read", "curl")[0], 0.9),
-        at_least("0 ms: large read with direct_io beside curl", report.ratio(0, "large-read", "curl", "ftpfs direct_io")[0], 0.9),
-        at_most("0 ms: CPU seconds per GiB read beside rclone mount's", share, 0.5),
+        at_least("0 ms: large read, ratio to curl", report.ratio(0, "large-read", "curl")[0], 0.9),
+        at_least("0 ms: large direct_io read, ratio to curl", report.ratio(0, "large-read", "curl", "ftpfs direct_io")[0], 0.9),
+        at_most("0 ms: CPU seconds per GiB read, relative to rclone mount", share, 0.5),
     ]
 
 
@@ -73,24 +73,24 @@ def far(report, rtt):
     writeback = report.round_trips(rtt, "small-write", "ftpfs writeback")
     goals_ = [
         at_most(f"{rtt} ms: small file read, round trips", report.round_trips(rtt, "small-read"), 0.5),
-        at_least(f"{rtt} ms: small file read beside the best peer mount", best("small-read"), 5),
-        at_most(f"{rtt} ms: small file written, close waiting, round trips", report.round_trips(rtt, "small-write"), 3.2),
-        at_most(f"{rtt} ms: small file written with writeback, round trips", writeback, 0.6),
-        at_most(f"{rtt} ms: walk, round trips a directory", report.round_trips(rtt, "walk"), 0.35),
-        at_least(f"{rtt} ms: walk beside the best peer mount", best("walk"), 8),
-        at_least(f"{rtt} ms: walk beside lftp find", report.ratio(rtt, "walk", "lftp")[0], 2),
-        at_least(f"{rtt} ms: walk beside rclone lsf -R", report.ratio(rtt, "walk", "rclone lsf")[0], 1),
+        at_least(f"{rtt} ms: small file read, ratio to the best other mount", best("small-read"), 5),
+        at_most(f"{rtt} ms: small file write without writeback, round trips", report.round_trips(rtt, "small-write"), 3.2),
+        at_most(f"{rtt} ms: small file write with writeback, round trips", writeback, 0.6),
+        at_most(f"{rtt} ms: walk, round trips per directory", report.round_trips(rtt, "walk"), 0.35),
+        at_least(f"{rtt} ms: walk, ratio to the best other mount", best("walk"), 8),
+        at_least(f"{rtt} ms: walk, ratio to lftp find", report.ratio(rtt, "walk", "lftp")[0], 2),
+        at_least(f"{rtt} ms: walk, ratio to rclone lsf -R", report.ratio(rtt, "walk", "rclone lsf")[0], 1),
         at_most(f"{rtt} ms: random read, round trips", report.round_trips(rtt, "random"), 2),
-        at_most(f"{rtt} ms: look six directories deep on a new mount, round trips", report.round_trips(rtt, "deep"), 8),
+        at_most(f"{rtt} ms: path six directories deep on a new mount, round trips", report.round_trips(rtt, "deep"), 8),
     ]
     if rtt >= 100:
-        goals_.append(at_least(f"{rtt} ms: large read beside lftp pget -n 8", report.ratio(rtt, "large-read", "lftp")[0], 1))
-        goals_.append(at_least(f"{rtt} ms: large read beside the best peer mount", best("large-read"), 3))
+        goals_.append(at_least(f"{rtt} ms: large read, ratio to lftp pget -n 8", report.ratio(rtt, "large-read", "lftp")[0], 1))
+        goals_.append(at_least(f"{rtt} ms: large read, ratio to the best other mount", best("large-read"), 3))
     return goals_
 
 
 def cpu_per_gib(report, program, work="large-read", rtt=0):
-    """CPU seconds of the mount's process for each GiB that was moved."""
+    """CPU seconds of the mount process per GiB transferred."""
 
     def per_gib(result):
         return None if result.cpu_seconds is None else result.cpu_seconds * 1024 / result.mib

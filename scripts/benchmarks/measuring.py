@@ -1,4 +1,4 @@
-"""The rounds: every program does every work in turn, and what that took is written down."""
+"""The rounds: each program runs each workload in turn, and the results are recorded."""
 
 import dataclasses
 import mmap
@@ -10,24 +10,24 @@ from .place import MIB
 from .processes import Failure, run
 from .programs import OURS
 
-# A work that took longer is done in one round only: what it waits for are round trips, and those stay the same.
+# A workload that took longer runs in one round only: it waits for round trips, which hardly vary.
 REPEATED_SECONDS = 8
 LONGEST_SECONDS = 600
 
 
 @dataclasses.dataclass
 class Result:
-    """One program's work, once."""
+    """One program, one workload, one round."""
 
     rtt: int
     work: str
     program: str
     items: int
-    # Until the server had everything.
+    # Time until the server had everything.
     seconds: float
-    # … and until the command returned.
+    # Time until the command returned.
     returned: float
-    # It was ended unfinished: it takes longer than this.
+    # It was stopped before it had finished: it takes longer than this.
     is_over: bool = False
     mib: int = 0
     cpu_seconds: float | None = None
@@ -35,18 +35,18 @@ class Result:
     commands: dict = dataclasses.field(default_factory=dict)
     connections: int = 0
     data_connections: int = 0
-    # Why it could not do the work, where it could not.
+    # The reason if it could not do the work, otherwise empty.
     failure: str = ""
 
     def ask(self, server, position):
-        """The server's log tells what it was asked since that position."""
+        """Counts the commands and connections in the server's log since that position."""
         self.commands = server.asked_since(position)
         self.connections = servers.connections(self.commands)
         self.data_connections = servers.data_connections(self.commands)
 
 
 def measure(place, server, chosen, works, rounds, deadline):
-    """Results of one server, all rounds of it: the first is always done, no other work begins after the deadline."""
+    """Runs all rounds on one server. The first is always complete; the later ones start no work after the deadline."""
     results, slow = [], set()
     for number in range(rounds):
         for work in works:
@@ -67,21 +67,21 @@ def once(place, server, program, work):
     place.empty()
     if work.mib >= 64:
         touch_memory(3 * work.mib)
-    # What is measured does all of it, however long it takes.
+    # ftpfs does all of the work, however long it takes.
     limit = LONGEST_SECONDS if program.name in OURS else place.sizes.limit
     is_sample = place.is_far and (program.is_sampled or program.name in work.sampled)
     part = "sample" if is_sample else "all"
     try:
         return (on_a_mount if program.is_mount else on_the_wire)(place, server, program, work, part, limit)
     except Failure as failure:
-        # A time for work that was not done is none.
+        # There is no time for work that was not done.
         if program.name in OURS:
             raise
         return Result(place.rtt, work.key, program.name, work.items[part], 0, 0, failure=why(failure, place))
 
 
 def why(failure, place):
-    """Without the name of the scratch directory, which says nothing to a reader."""
+    """The message without the name of the scratch directory, which means nothing to a reader."""
     return str(failure).replace(str(place.local), "").replace(str(place.root), "")
 
 
@@ -127,10 +127,10 @@ def result_of(place, program, work, part, done, seconds):
 
 
 def touch_memory(mib):
-    """Takes as much memory as the work can need and gives it back.
+    """Allocates and frees as much memory as the workload can need.
 
-    The host of a virtual machine may have taken free memory away; whoever needs it first then waits for it, here up
-    to 4 s a GiB, which has nothing to do with the program that is measured.
+    The host of a virtual machine may have reclaimed free memory. The first program that needs it then waits, here up
+    to 4 s per GiB, which would distort its result.
     """
     available = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemAvailable"))
     size = min(mib * MIB, available * 1024 // 4)

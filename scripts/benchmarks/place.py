@@ -1,4 +1,4 @@
-"""A server's root, the local files that go to it, and what is laid out in both before the work."""
+"""The server's root directory, the local files to upload, and their contents before each workload."""
 
 import dataclasses
 import os
@@ -22,7 +22,7 @@ LONG_AGO = 1_700_000_000
 
 @dataclasses.dataclass
 class Place:
-    """Where the work is done. `root` is the server's, seen from here; `local` is a directory of ours."""
+    """The directories of a run: `root` is the server's root directory on this machine, `local` holds local files."""
 
     root: Path
     local: Path
@@ -39,7 +39,7 @@ class Place:
 
     @property
     def big(self):
-        """The large file's name, here and there."""
+        """The name of the large file, on the server and locally."""
         return f"big-{self.large_mib}"
 
     @property
@@ -48,7 +48,7 @@ class Place:
         return "/".join(["deep", *(f"level-{number}" for number in range(2, LEVELS + 1)), "file"])
 
     def fill(self):
-        """Lays out what is read and what is written."""
+        """Creates the files to read and the files to write."""
         self.root.mkdir()
         self.local.mkdir()
         for mib in {self.sizes.large, self.sizes.large_far}:
@@ -81,14 +81,14 @@ class Place:
         yield "sample", sizes.small_sample, sizes.directories_sample, sizes.source_sample
 
     def empty(self):
-        """Takes away what the last work wrote."""
+        """Deletes what the previous workload wrote."""
         for directory in (self.root / "in", self.local / "out"):
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()
         shutil.chown(self.root / "in", "ftpfs-test", "ftpfs-test")
 
     def wait_until_stored(self, name, limit):
-        """Until the server has all of `local / name` in its directory `in`; a program may return before that."""
+        """Waits until the server has all of `local / name` in its directory `in`: a program may return before that."""
         deadline = time.monotonic() + limit
         ours, theirs = self.local / name, self.root / "in" / Path(name).name
         wanted = [(theirs / path.relative_to(ours), path.stat().st_size) for path in files_in(ours)]
@@ -99,7 +99,7 @@ class Place:
                 time.sleep(0.001)
 
     def check(self, name):
-        """The server has what was sent, byte for byte."""
+        """Checks that the server has the uploaded files, byte for byte."""
         run("diff", "-rq", self.local / name, self.root / "in" / Path(name).name)
 
 
@@ -120,7 +120,7 @@ def write_small(directory, count):
 
 
 def grow_tree(top, count):
-    """`count` directories on two levels, with ten files each."""
+    """Creates `count` directories on two levels, with ten files each."""
     top.mkdir()
     upper = max(1, count // 20)
     outer = [top / f"directory-{number:03}" for number in range(upper)]
@@ -132,7 +132,7 @@ def grow_tree(top, count):
 
 
 def write_source(directory, count):
-    """A small source tree, `source`, and an archive of it."""
+    """Creates a small source tree, `source`, and an archive of it."""
     source = directory / "source"
     lay_source(source, count)
     with tarfile.open(directory / "source.tar", "w") as archive:
@@ -147,7 +147,7 @@ def lay_source(top, count):
 
 
 def make_repository(directory, count):
-    """A committed work tree, as one that was made through the mount: git believes size and time."""
+    """Creates a git repository with a clean work tree. As on a mount, git compares sizes and times only."""
     lay_source(directory, count)
     for path in directory.rglob("*"):
         os.utime(path, (LONG_AGO, LONG_AGO))
@@ -160,4 +160,4 @@ def make_repository(directory, count):
         run(*git, "add", ".")
         run(*git, "commit", "-qm", "Begin")
     except (OSError, subprocess.SubprocessError) as error:
-        raise Failure(f"cannot make a repository: {error}") from None
+        raise Failure(f"cannot create a repository: {error}") from None

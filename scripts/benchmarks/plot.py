@@ -1,4 +1,4 @@
-"""A report as a picture: for each round-trip time how many times as fast as its peers ftpfs was, and the round trips."""
+"""A report as a chart: the speed of ftpfs relative to its peers, and the round trips, for each round-trip time."""
 
 import math
 from html import escape
@@ -7,16 +7,16 @@ from .programs import OURS, way
 from .sizes import MOUNTS
 
 WIRE = ("curl", "lftp", "rclone lsf")
-# Whom ftpfs is compared with: a name, the programs of which the fastest counts, a colour that the colour-blind can tell.
-SERIES = (("the best other mount", MOUNTS, "#0072b2"), ("the best client without a mount", WIRE, "#e69f00"))
+# Series: a name, the programs of which the fastest counts, and a colour that is safe for colour-blind readers.
+SERIES = (("best other mount", MOUNTS, "#0072b2"), ("best client without a mount", WIRE, "#e69f00"))
 WIDTH, LEFT, RIGHT, TOP = 940, 250, 150, 64
 BAR, GAP, HEAD, AXIS = 11, 10, 30, 34
-# The axis is logarithmic, and 1 is in it.
+# The axis is logarithmic and always includes 1.
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def draw(report):
-    """The SVG."""
+    """Returns the SVG."""
     panels = [(rtt, rows_of(report, rtt)) for rtt in report.rtts]
     shown = [ratio for _, rows in panels for _, _, ratios in rows for ratio in ratios if ratio]
     scale = Scale(min(shown, default=1), max(shown, default=1))
@@ -27,7 +27,7 @@ def draw(report):
         top += height
     body = "\n".join(parts)
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" font-family="sans-serif" font-size="12">
-<title>ftpfs beside other programs</title>
+<title>Speed of ftpfs relative to other programs</title>
 <rect width="{WIDTH}" height="{top}" fill="#ffffff"/>
 {body}
 </svg>
@@ -35,11 +35,11 @@ def draw(report):
 
 
 class Scale:
-    """Where a ratio is, from left to right."""
+    """The horizontal position of a ratio."""
 
     def __init__(self, least, most):
         self.ticks = [tick for tick in TICKS if least / 2 <= tick <= most * 2 or tick == 1]
-        # Room for the shortest bar's figure.
+        # Room for the label of the shortest bar.
         self.low = math.log(min(0.7 * least, self.ticks[0], 0.5))
         self.high = math.log(max(most, self.ticks[-1], 2))
 
@@ -49,7 +49,7 @@ class Scale:
 
 
 def rows_of(report, rtt):
-    """Name, round trips and a ratio for each of the series."""
+    """Returns name, speed and a ratio per series for each row."""
     rows = []
     for key, name, item in report.works:
         for ours in OURS:
@@ -61,15 +61,15 @@ def rows_of(report, rtt):
 
 
 def pace(report, rtt, key, program, item):
-    """How fast it was, in the words that fit the work."""
+    """The speed, in the unit that fits the workload."""
     seconds, trips = report.seconds(rtt, key, program), report.round_trips(rtt, key, program)
     if mib := report.of(rtt, key, program)[0].mib:
         return f"{mib / seconds:.0f} MiB/s"
-    return f"{seconds:.2f} s" if trips is None else f"{trips:.2f} RTT a {item}"
+    return f"{seconds:.2f} s" if trips is None else f"{trips:.2f} RTT/{item}"
 
 
 def legend(report):
-    parts = [text(LEFT, 20, f"How many times as fast as others ftpfs is, on {report.about['server']}", size=15, weight="bold")]
+    parts = [text(LEFT, 20, f"Speed of ftpfs relative to other programs, on {report.about['server']}", size=15, weight="bold")]
     left = LEFT
     for name, _, colour in SERIES:
         parts.append(f'<rect x="{left}" y="34" width="12" height="12" fill="{colour}"/>')
@@ -79,7 +79,7 @@ def legend(report):
 
 
 def panel(rtt, rows, scale, top):
-    """One round-trip time's bars; how high they are."""
+    """Returns the bars of one round-trip time, and their total height."""
     parts = [text(LEFT - 8, top + 18, f"{rtt} ms" if rtt else "loopback", anchor="end", size=14, weight="bold")]
     row_height = len(SERIES) * BAR + GAP
     first, bottom = top + HEAD, top + HEAD + len(rows) * row_height

@@ -1,4 +1,4 @@
-"""Running programs to their end, and what a running one has used."""
+"""Runs programs, and reads the resource usage of processes."""
 
 import ctypes
 import dataclasses
@@ -14,21 +14,21 @@ LIBC = ctypes.CDLL(None)
 
 
 class Failure(Exception):
-    """Something the user should read, without a traceback."""
+    """An error to show to the user without a traceback."""
 
 
 @dataclasses.dataclass
 class Done:
-    """How a program ended."""
+    """The outcome of a program."""
 
     seconds: float
     output: str
-    # It was ended because it took longer than it may.
+    # It was stopped because it exceeded its time limit.
     is_over: bool = False
 
 
 def run(*command, limit=300, **options):
-    """Runs a command to its end, or ends it and all it has started after `limit` seconds."""
+    """Runs a command. After `limit` seconds, kills it and every process that it started."""
     command = [str(word) for word in command]
     began = time.monotonic()
     process = subprocess.Popen(
@@ -51,7 +51,7 @@ def run(*command, limit=300, **options):
 
 
 def end_with_parent(number):
-    """Between fork and exec: whatever ends this program, the new one gets that signal then."""
+    """Called between fork and exec: the new process gets this signal when its parent ends, for whatever reason."""
     LIBC.prctl(PR_SET_PDEATHSIG, number)
 
 
@@ -61,13 +61,13 @@ def end_group(process):
 
 
 def peak_mb(pid):
-    """Largest resident memory of a process so far."""
+    """The peak resident memory of a process so far, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1000
 
 
 def cpu_seconds(pid):
-    """Seconds of a core that a process has used so far, in the kernel too."""
-    # Behind the name, which may hold anything, utime and stime are the fields 14 and 15 of proc_pid_stat(5).
+    """The CPU seconds of a process so far, in user and kernel mode."""
+    # utime and stime are fields 14 and 15 of proc_pid_stat(5). The name before them can contain any character.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

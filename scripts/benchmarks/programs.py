@@ -1,4 +1,4 @@
-"""Who does the work: programs that speak FTP themselves, and mounts."""
+"""The programs to compare: FTP clients and mounts."""
 
 import contextlib
 import dataclasses
@@ -13,19 +13,19 @@ from .processes import Failure, cpu_seconds, end_with_parent, peak_mb, run
 from .servers import PASSWORD, USER
 
 MOUNT_SECONDS = 30
-# What is measured, and must do all of the work.
+# The variants of ftpfs, which must complete every workload.
 OURS = ("ftpfs", "ftpfs writeback", "ftpfs direct_io")
 
 
 @dataclasses.dataclass
 class Program:
-    """One that is measured. `start` of a mount is told server, place, mountpoint and log."""
+    """A program to measure. A mount has `start`, which takes server, place, mountpoint and log."""
 
     name: str
     start: object = None
-    # What of the work it is for: in everything else it is the same as another.
+    # Selects its workloads: in all others, it does not differ from another variant.
     only: object = None
-    # Over a link it does the sample only.
+    # Over a link, it processes the sample only.
     is_sampled: bool = False
 
     @property
@@ -39,13 +39,13 @@ class Program:
 
 
 def way(ours):
-    """What is said of the way in which ftpfs does it, behind the work's name."""
+    """The suffix of the workload's name for this variant of ftpfs."""
     option = ours.removeprefix("ftpfs").strip()
     return f", {option}" if option else ""
 
 
 def known(ftpfs, beside, peers):
-    """All that can be measured on this machine, in the order of their turns."""
+    """All programs that are available on this machine, in the order in which they run."""
     mounts = {
         "rclone": Program("rclone", rclone("off"), is_sampled=True),
         "rclone full": Program("rclone full", rclone("full"), is_sampled=True),
@@ -66,7 +66,7 @@ def mount_of(ftpfs, *more):
     def start(server, place, mnt, log):
         secured = ["tls", f"cafile={server.authority}"] if server.authority else []
         options = [option for word in (*secured, *more) for option in ("-o", word)]
-        # A state of its own: nothing of it is recovered by a mount that is not measured.
+        # A separate state directory, so that no other mount recovers anything from it.
         environment = {**os.environ, "FTPFS_PASSWORD": PASSWORD, "XDG_STATE_HOME": str(place.local / "state")}
         source = f"ftp://{USER}@{server.address}:{server.port}/"
         return spawn([ftpfs, "-f", *options, source, mnt], environment, log)
@@ -87,7 +87,7 @@ def rclone(cache):
         kept = place.local / "rclone-cache"
         shutil.rmtree(kept, ignore_errors=True)
         command = ["rclone", "mount", ":ftp:", mnt, "--config", "/dev/null", "--vfs-cache-mode", cache]
-        # Without the five seconds that it waits before it begins to store.
+        # By default, rclone waits five seconds before it starts to upload.
         command += ["--vfs-write-back", "0s", "--cache-dir", kept]
         return spawn(command, rclone_environment(server), log)
 
@@ -101,7 +101,7 @@ def start_curlftpfs(server, place, mnt, log):
 
 def spawn(command, environment, log):
     command = [str(word) for word in command]
-    # SIGTERM: each of them unmounts then.
+    # On SIGTERM, each of them unmounts.
     return subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         preexec_fn=lambda: end_with_parent(signal.SIGTERM),
@@ -110,7 +110,7 @@ def spawn(command, environment, log):
 
 @dataclasses.dataclass
 class Mounted:
-    """A mount that is there, and what its process used until it was unmounted."""
+    """An active mount, and the resource usage of its process."""
 
     path: Path
     process: subprocess.Popen
@@ -124,7 +124,7 @@ class Mounted:
 
 @contextlib.contextmanager
 def mounted(program, server, place):
-    """A new mount, for the length of the block."""
+    """A new mount for the duration of the block."""
     mnt = place.local / "mnt"
     mnt.mkdir(exist_ok=True)
     with open(place.local / "mount.log", "w+") as log:

@@ -1,4 +1,4 @@
-"""What a run came to: read from and written to a file, and asked for medians and ratios."""
+"""The results of a run: reading and writing them, medians and ratios."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from .measuring import Result
 
 @dataclasses.dataclass
 class Report:
-    """One run. `works` are keys, names and items in the order of the table."""
+    """One run. `works` are the keys, names and items of the workloads, in the order of the table."""
 
     about: dict
     works: list
@@ -34,16 +34,16 @@ class Report:
         return [result for result in self.results if (result.rtt, result.work, result.program) == wanted and not result.failure]
 
     def failures(self):
-        """Programs that could not do a work, each once."""
+        """The failures, one line per program and workload."""
         failed = {(result.program, result.work): result.failure for result in self.results if result.failure}
         return [f"{program} failed at {work}: {why.rpartition(': ')[2]}" for (program, work), why in failed.items()]
 
     def programs(self, rtt):
-        """In the order of their turns."""
+        """The programs, in the order in which they ran."""
         return list(dict.fromkeys(result.program for result in self.results if result.rtt == rtt))
 
     def median(self, rtt, work, program, figure):
-        """Of `figure(result)` over the rounds; none where there is none."""
+        """The median of `figure(result)` over the rounds, or None without a figure."""
         figures = [figure(result) for result in self.of(rtt, work, program)]
         figures = [value for value in figures if value is not None]
         return statistics.median(figures) if figures else None
@@ -52,15 +52,15 @@ class Report:
         return self.median(rtt, work, program, lambda result: result.seconds)
 
     def round_trips(self, rtt, work, program="ftpfs"):
-        """How many of them an item took: seconds / round-trip time / items."""
+        """Round trips per item: seconds / round-trip time / items."""
         if not rtt:
             return None
         return self.median(rtt, work, program, lambda result: result.seconds * 1000 / rtt / result.items)
 
     def ratio(self, rtt, work, program, ours="ftpfs"):
-        """How many times as fast as the other one ours was, an item; and whether it is more than that.
+        """How many times as fast per item ftpfs was, and whether this is a lower bound.
 
-        The median over the rounds that both did, each round's two being measured next to each other.
+        This is the median over the rounds that both completed; each pair ran one right after the other.
         """
         pairs = list(zip(self.of(rtt, work, program), self.of(rtt, work, ours)))
         if not pairs:
@@ -74,7 +74,7 @@ class Report:
         return min((ratio for ratio in ratios if ratio is not None), default=None)
 
     def commands(self, rtt, work, program="ftpfs"):
-        """The most frequent of the last round, as text."""
+        """The command counts of the last round as text, the most frequent first."""
         rounds = self.of(rtt, work, program)
         counted = rounds[-1].commands if rounds else {}
         ordered = sorted(counted.items(), key=lambda pair: -pair[1])

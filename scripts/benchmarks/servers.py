@@ -1,4 +1,4 @@
-"""A server here or behind a link, and what it was asked."""
+"""A server on this machine or behind a link, and the commands that it received."""
 
 import collections
 import contextlib
@@ -14,20 +14,20 @@ from .processes import Failure
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 USER, PASSWORD = "ftpfs-test", "ftpfs-test-secret"
-# vsftpd's log tells more than commands; the others' lines are commands.
+# vsftpd's log contains more than commands. In the other logs, each line is a command.
 VSFTPD_COMMAND = re.compile(r'FTP command: Client "[^"]*", "([^" ]+)')
 DATA_CONNECTIONS = ("EPSV", "PASV", "EPRT", "PORT")
 
 
 @dataclasses.dataclass
 class Server:
-    """One that listens."""
+    """A running server."""
 
     address: str
     port: int
-    # Its certificate's authority, where it speaks TLS.
+    # The authority of its certificate, if it uses TLS.
     authority: str | None
-    # Where it writes down each command, where it does.
+    # The log of the commands it received, if it writes one.
     log: Path | None
 
     @property
@@ -35,7 +35,7 @@ class Server:
         return f"ftp://{USER}:{PASSWORD}@{self.address}:{self.port}"
 
     def written(self):
-        """How long its log is."""
+        """The current length of its log."""
         return self.log.stat().st_size if self.log else 0
 
     def lines_since(self, position):
@@ -46,7 +46,7 @@ class Server:
             return log.read().decode(errors="replace").splitlines()
 
     def asked_since(self, position):
-        """How often it got each command; none where it does not tell."""
+        """The number of each command that it received; empty if it writes no log."""
         counted = collections.Counter()
         for line in self.lines_since(position):
             if verb := verb_of(line):
@@ -63,7 +63,7 @@ def verb_of(line):
 
 
 def connections(asked):
-    """How many sessions logged in."""
+    """The number of sessions that logged in."""
     return asked.get("USER", 0)
 
 
@@ -73,7 +73,7 @@ def data_connections(asked):
 
 @contextlib.contextmanager
 def started(command, environment=None):
-    """A program that tells where it is in one line and ends when its input closes."""
+    """Starts a program that prints its address in one line and ends when its input closes."""
     process = subprocess.Popen(
         [str(word) for word in command], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -93,7 +93,7 @@ def started(command, environment=None):
 
 @contextlib.contextmanager
 def link(rtt, rate):
-    """A network namespace behind a link: how to start a program there, and its address."""
+    """A network namespace behind a link: the command prefix that starts a program there, and its address."""
     with started([SCRIPTS / "wan", f"rtt={rtt}", f"rate={rate}"]) as (_, told):
         told = json.loads(told)
         yield ["nsenter", f"--net=/proc/{told['pid']}/ns/net"], told["address"]
@@ -101,7 +101,7 @@ def link(rtt, rate):
 
 @contextlib.contextmanager
 def server(kind, root, ftpfs, rtt=0, rate=0, tls=False):
-    """A server that ends with the block: on 127.0.0.1, or `rtt` ms away."""
+    """A server for the duration of the block, on 127.0.0.1 or `rtt` ms away."""
     with contextlib.ExitStack() as stack:
         there, address = stack.enter_context(link(rtt, rate)) if rtt else ([], "127.0.0.1")
         environment = {**os.environ, "FTPFS_PASSWORD": PASSWORD, "FTPFS_SERVER_ADDRESS": address}
@@ -112,7 +112,7 @@ def server(kind, root, ftpfs, rtt=0, rate=0, tls=False):
             command += ["--tls", "required"] if tls else []
         process, told = stack.enter_context(started([*there, *command], environment))
         if kind == "embedded":
-            # It does not look at its input.
+            # It does not react when its input closes.
             stack.callback(process.terminate)
             yield Server(address, int(told.strip().rstrip("/").rpartition(":")[2]), None, None)
             return

@@ -1,16 +1,16 @@
-"""How much of everything is read and written."""
+"""The sizes of the workloads."""
 
 import dataclasses
 
 
 @dataclasses.dataclass
 class Sizes:
-    """`sample` is what slow programs do of it over a link: their time for one item tells the rest."""
+    """Sizes of one run. The `sample` fields are for slow programs over a link, which are compared by time per item."""
 
     rtts: tuple
     rounds: int
     minutes: float
-    # MiB of the large file, here and over a link.
+    # Size of the large file in MiB, on loopback and over a link.
     large: int
     large_far: int
     small: int
@@ -18,17 +18,17 @@ class Sizes:
     directories: int
     directories_sample: int
     many: int
-    # Of 4 KiB each, in a file of so many MiB.
+    # Number of random reads of 4 KiB, and the size of their file in MiB.
     random: int
     random_sample: int
     random_mib: int
-    # MiB of each of the files that are read at once.
+    # Size of each file that is read in parallel, in MiB.
     stream: int
     source: int
     source_sample: int
     repository: int
     peers: tuple
-    # Seconds after which a peer is ended: it takes longer than that.
+    # Seconds after which a peer is stopped and its time is a lower bound.
     limit: float
 
 

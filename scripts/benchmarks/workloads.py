@@ -1,4 +1,4 @@
-"""The work: how each kind of program does it, and what must be true afterwards."""
+"""The workloads: the command of each kind of program, and what the server must have afterwards."""
 
 import dataclasses
 import sys
@@ -8,7 +8,7 @@ from .servers import PASSWORD, USER
 
 # As many as ftpfs opens by default.
 PARALLEL = 8
-# Tells its own time: the interpreter's start is not the work.
+# Measures its own time, without the start of the interpreter.
 RANDOM_READS = f"""
 import os, random, sys, time
 file = os.open(sys.argv[1], os.O_RDONLY)
@@ -26,27 +26,27 @@ class Work:
 
     key: str
     name: str
-    # What one round trip an item means: files, directories, reads.
+    # The item that round trips are counted per: file, directory, read.
     item: str
-    # How many, by part.
+    # Number of items, by part.
     items: dict
-    # The command on a mount, from the mountpoint and the part.
+    # Returns the command on a mount, given the mountpoint and the part.
     mounted: object
-    # … of the programs that need no mount, by their names, from the part.
+    # By program without a mount: returns its command, given the part.
     wire: dict = dataclasses.field(default_factory=dict)
-    # What is on the server afterwards, of the local files, from the part.
+    # Returns the local file or directory that the server has afterwards, given the part.
     stores: object = None
-    # Done once before, unmeasured, so that what can be known is known.
+    # Runs once before, unmeasured, to fill the caches.
     is_warm: bool = False
-    # Begins with the start of the mount.
+    # The measured time includes mounting.
     has_mount: bool = False
-    # The command prints its own seconds.
+    # The command prints its own time in seconds.
     tells_time: bool = False
-    # MiB moved, of which the CPU's share is told.
+    # MiB transferred, for CPU seconds per GiB.
     mib: int = 0
-    # These, too, do the sample only.
+    # Further programs that process the sample only.
     sampled: tuple = ()
-    # Done only when it is asked for: it looks at one thing that is agreed with the kernel.
+    # Runs only on request: it shows the effect of one FUSE setting.
     is_special: bool = False
 
 
@@ -55,7 +55,7 @@ def whole(count):
 
 
 def works(place, server):
-    """All of it, for one server."""
+    """All workloads for one server."""
     usual = [*large_files(place, server), *small_files(place, server), *trees(place, server), *programs(place, server)]
     return [*usual, *special(place)]
 
@@ -91,7 +91,8 @@ def large_files(place, server):
             stores=lambda part: place.big,
         ),
         Work(
-            "streams", f"{STREAMS} readers of {place.sizes.stream} MiB each", "file", whole(STREAMS), mib=STREAMS * place.sizes.stream,
+            "streams", f"{STREAMS} parallel readers of {place.sizes.stream} MiB each", "file", whole(STREAMS),
+            mib=STREAMS * place.sizes.stream,
             mounted=lambda mnt, part: ["sh", "-c", readers.format(mnt)],
             wire={"lftp": lambda part: lftp(server, f"mirror --parallel={PARALLEL} streams {out}/streams")},
         ),
@@ -138,12 +139,12 @@ def trees(place, server):
         Work("walk-warm", "walk it again", "directory", directories, is_warm=True, **walk),
         Work("mount", "mount", "mount", whole(1), has_mount=True, mounted=lambda mnt, part: ["stat", mnt]),
         Work(
-            "deep", f"look {LEVELS} directories deep, first of all", "path", whole(1),
+            "deep", f"look up a path {LEVELS} directories deep", "path", whole(1),
             mounted=lambda mnt, part: ["stat", f"{mnt}/{place.deep}"],
             wire={"curl": lambda part: curl(server, "--ftp-method", "nocwd", "-I", f"{server.url}/{place.deep}")},
         ),
         Work(
-            "many", f"ls -l of {place.sizes.many:,} names", "directory", whole(1),
+            "many", f"ls -l of {place.sizes.many:,} files", "directory", whole(1),
             mounted=lambda mnt, part: ["ls", "-l", f"{mnt}/many"],
             wire={
                 "curl": lambda part: curl(server, "-o", "/dev/null", f"{server.url}/many/"),
@@ -179,15 +180,15 @@ def special(place):
             mounted=lambda mnt, part: ["dd", f"if={mnt}/{place.big}", "of=/dev/null", "bs=1M"],
         ),
         Work(
-            "sizes", f"find -size in {place.sizes.many:,} names", "directory", whole(1), is_special=True,
+            "sizes", f"find -size in {place.sizes.many:,} files", "directory", whole(1), is_special=True,
             mounted=lambda mnt, part: ["find", f"{mnt}/many", "-size", "+1"],
         ),
         Work(
-            "names", f"find -name in {place.sizes.many:,} names", "directory", whole(1), is_special=True,
+            "names", f"find -name in {place.sizes.many:,} files", "directory", whole(1), is_special=True,
             mounted=lambda mnt, part: ["find", f"{mnt}/many", "-name", "*7.txt"],
         ),
         Work(
-            "pieces", "write in pieces of 4 KiB", "file", whole(1), mib=mib, is_special=True,
+            "pieces", "write one large file in pieces of 4 KiB", "file", whole(1), mib=mib, is_special=True,
             mounted=lambda mnt, part: ["dd", f"if={big}", f"of={mnt}/in/{place.big}", "bs=4k"],
             stores=lambda part: place.big,
         ),
