@@ -10,7 +10,7 @@ use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Capability, LocalOptions};
 use crate::mount::Sharing;
-use crate::remote::{Atomic, Links, Verify};
+use crate::remote::{Atomic, Links, RetryMode, Verify};
 
 /// The values of the options, with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) connections: usize,
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) retry: RetryMode,
     pub(super) proxy: Choice,
     pub(super) active: bool,
     pub(super) local: LocalOptions,
@@ -82,6 +83,7 @@ impl Default for Settings {
             connections: 8,
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            retry: RetryMode::Soft,
             proxy: Choice::Environment,
             active: false,
             local: LocalOptions::default(),

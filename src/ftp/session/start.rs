@@ -14,7 +14,7 @@ use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::pending::PendingConnection;
-use crate::ftp::profile::Capability;
+use crate::ftp::profile::{Capability, ServerProfile};
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::stream::MaybeTlsStream;
 use crate::ftp::text::escaped;
@@ -313,7 +313,7 @@ impl Session {
         let mut data = self.accept("STOR", PendingConnection::Connected(prepared))?;
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
-        let sent = send_file(&mut data, file, 0, length, &mut Vec::new());
+        let sent = send_file(&mut data, file, 0, length, &mut Vec::new(), &self.profile);
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
@@ -350,13 +350,17 @@ pub(in crate::ftp) fn send_file(
     offset: u64,
     length: u64,
     piece: &mut Vec<u8>,
+    profile: &ServerProfile,
 ) -> Result<io::Result<()>, Error> {
     let mut sent = 0;
     while sent < length {
         let sending = data.send_file(file, offset + sent, length - sent, piece);
         match sending.map_err(Error::LocalFile)? {
             Ok(0) => return Err(Error::LocalFile(ErrorKind::UnexpectedEof.into())),
-            Ok(count) => sent += count as u64,
+            Ok(count) => {
+                profile.record_heard();
+                sent += count as u64;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Ok(Err(error)),
         }
