@@ -129,7 +129,8 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// Starts a transfer that can be started again.
+    /// Starts a transfer that can be started again. With `RetryMode::Hard`, the layers above do
+    /// that: an upload needs another name then, because vsftpd's earlier session may still lock it.
     pub(super) fn start_transfer<T>(
         &mut self,
         step: impl Fn(Session) -> Result<T, Box<Failed>>,
@@ -149,11 +150,10 @@ impl<'pool> Exchange<'pool> {
                 reused,
                 was_sent_ahead: self.demotions() != demotions,
             };
-            if !self.may_repeat(&failure, tries) {
+            if tries >= TRIES || !failure.may_pass() {
                 return Err(failure.fault);
             }
             log::debug!("restarting the transfer: {}", failure.fault);
-            thread::sleep(pause(tries));
             tries += 1;
         }
     }

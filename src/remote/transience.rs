@@ -22,8 +22,8 @@
 //!
 //! So a server that is away for less than the timeout costs a wait. On one that says nothing, the
 //! pool ends all waits when it has been silent for the timeout and one attempt to connect. With
-//! [`RetryMode::Hard`], the limits of `pool`, `Exchange` and [`Attempts`] do not apply to failures
-//! of the connection (`Broken`, `Silent`).
+//! [`RetryMode::Hard`], the limits of `pool`, of steps of `Exchange` and of [`Attempts`] do not apply
+//! to failures of the connection (`Broken`, `Silent`).
 //!
 //! The layers do not multiply:
 //!

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::pinned_version::PinnedVersion;
 use super::source::{RangeDownload, RangeSource};
 use crate::cancel::Cancel;
-use crate::remote::{Attempts, Error, ErrorKind};
+use crate::remote::{Attempts, Error, ErrorKind, RetryMode};
 
 /// Bytes and duration from which a transfer is long. After a long one, the server is asked whether
 /// the file is still the same. A shorter one leaves hardly any time for a change, and should not
@@ -292,7 +292,8 @@ impl ResumableDownload {
 
     fn failed(&mut self, error: Error) -> Result<DownloadStep, Error> {
         self.attempts.progressed(self.position);
-        if self.opened && self.attempts.again(error.kind.transience()) {
+        let is_of_connection = self.opened || self.source.retry_mode() == RetryMode::Hard;
+        if is_of_connection && self.attempts.again(error.kind.transience()) {
             log::debug!("{error}; reading on at {}", self.position);
             thread::sleep(self.attempts.pause());
             if self.position > self.began.0 {
