@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Kind, Mount, TestServer, assert_same_bytes, assert_same_tree, command, run_with, shell,
+    Kind, Mount, TestServer, assert_same_bytes, assert_same_tree, command, lines, run_with, shell,
     wait_for,
 };
 use tempfile::TempDir;
@@ -121,6 +121,9 @@ fn outlive_a_restart(kind: Kind, seconds: u64) {
     for program in programs {
         program.assert_success();
     }
+    // An upload that broke is deleted in the background.
+    let leftovers = || lines(&shell(server.root(), "find . -name '.ftpfs-*'"));
+    assert!(wait_for(RETURN, || leftovers().is_empty()));
     let large = local.path().join("large");
     assert_same_bytes(&large, local.path().join("cat"));
     assert_same_bytes(&large, server.root().join("cp"));
