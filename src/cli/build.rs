@@ -207,9 +207,10 @@ pub(super) fn mount(
     let place = state.map(|state| StateDir::of(state, &login.user, &source.host, port));
     Ok(MountOptions {
         state: StateOptions {
-            place: place.filter(|_| !options.read_only),
+            place,
             spool: options.spool.clone(),
             is_needed: options.writeback && !options.read_only,
+            is_read_only: options.read_only,
         },
         sockets: sockets(state),
         remote: remote(&source, options, login, proxy, state)?,

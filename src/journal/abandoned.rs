@@ -1,13 +1,13 @@
 //! Journals that killed mounts left behind.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::JournalError;
 use super::log::Log;
 use super::mount_journal::MountJournal;
 use super::record::{Pending, Record};
 use super::state_dir::StateDir;
+use super::{Journal, JournalError};
 use crate::ftp::{RemotePath, Version};
 
 /// The journal of a mount that ended without cleaning up. No other process claims it while this
@@ -25,7 +25,7 @@ pub(crate) struct WaitingFile {
     pub file: PathBuf,
     /// The file that it was to become on the server.
     pub pending: Pending,
-    number: u64,
+    pub(super) number: u64,
 }
 
 impl AbandonedJournal {
@@ -84,11 +84,6 @@ impl AbandonedJournal {
             .collect()
     }
 
-    /// Whether `path` was being overwritten in place, so that it may be incomplete.
-    pub(crate) fn was_in_place(&self, path: &RemotePath) -> bool {
-        matches!(self.log.live().places.get(path), Some(Record::InPlace(_)))
-    }
-
     /// Files that were being overwritten in place.
     pub(crate) fn in_place(&self) -> Vec<RemotePath> {
         let places = self.log.live().places.values();
@@ -127,42 +122,19 @@ impl AbandonedJournal {
         self.log.append(&Record::Gone(path.clone()));
     }
 
-    /// Deletes the local copy: the server has the file.
-    pub(crate) fn stored(&mut self, waiting: &WaitingFile) {
-        if let Err(error) = fs::remove_file(&waiting.file) {
-            ::log::warn!("cannot remove {}: {error}", waiting.file.display());
-        }
-        self.log.append(&Record::Closed(waiting.number));
+    /// Returns the journal for use by this mount, which finishes its uploads. Their spool files are
+    /// those of [`Journal::waiting_spool`], and [`Journal::end`] removes it.
+    pub(crate) fn into_journal(self) -> Journal {
+        Journal::reopened(self.journal_dir, self.log)
     }
+}
 
-    /// Moves the contents of a file that cannot be uploaded to the `recovered` directory. Returns
-    /// the new path.
-    ///
-    /// # Errors
-    /// The file cannot be moved; it stays where it is.
-    pub(crate) fn recover(
-        &mut self,
-        waiting: &WaitingFile,
-        place: &StateDir,
-    ) -> Result<PathBuf, JournalError> {
-        let number = format!("{:08x}-{}", self.journal_dir.mount(), waiting.number);
-        let kept = place.recovered(waiting.pending.target.name(), &number)?;
-        // The spool may be on another file system.
-        let moved = fs::rename(&waiting.file, &kept).or_else(|_| {
-            fs::copy(&waiting.file, &kept).and_then(|_| fs::remove_file(&waiting.file))
-        });
-        moved.map_err(|source| JournalError {
-            path: kept.clone(),
-            source,
-        })?;
-        self.log.append(&Record::Closed(waiting.number));
-        Ok(kept)
-    }
-
-    /// Removes the journal if no records are left.
-    pub(crate) fn finish(self) {
-        if self.log.live().is_empty() {
-            self.journal_dir.remove();
-        }
-    }
+/// Moves a file, which may be on another file system.
+pub(super) fn move_file(from: &Path, to: &Path) -> Result<(), JournalError> {
+    let moved =
+        fs::rename(from, to).or_else(|_| fs::copy(from, to).and_then(|_| fs::remove_file(from)));
+    moved.map_err(|source| JournalError {
+        path: to.to_owned(),
+        source,
+    })
 }

@@ -112,7 +112,12 @@ impl Journal {
     /// The state or the spool directory cannot be created or written to.
     pub fn open(place: &StateDir, spool: Option<&Path>) -> Result<Self, JournalError> {
         let (journal_dir, log) = MountJournal::create(place, spool)?;
-        Ok(Self::new(JournalShared {
+        Ok(Self::reopened(journal_dir, log))
+    }
+
+    /// Continues the journal in a directory that this process has locked.
+    fn reopened(journal_dir: MountJournal, log: Log) -> Self {
+        Self::new(JournalShared {
             mount: journal_dir.mount(),
             mode: JournalMode::Enabled {
                 journal_dir,
@@ -120,7 +125,23 @@ impl Journal {
                 turns: Turns::default(),
                 ending: AtomicBool::new(false),
             },
-        }))
+        })
+    }
+
+    /// Opens the spool file of an upload that a killed mount left in this journal.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(crate) fn waiting_spool(&self, waiting: &WaitingFile) -> io::Result<SpoolFile> {
+        let file = File::options().read(true).write(true).open(&waiting.file)?;
+        Ok(SpoolFile {
+            file,
+            journaled: Some(JournaledSpool {
+                journal: self.clone(),
+                number: waiting.number,
+                path: waiting.file.clone(),
+            }),
+        })
     }
 
     /// Returns a journal that records nothing: for read-only use, and where there is no state
@@ -333,6 +354,25 @@ impl SpoolFile {
         }
     }
 
+    /// Moves the contents of a file that cannot be uploaded to the `recovered` directory of `place`.
+    /// Returns the new path.
+    ///
+    /// # Errors
+    /// The file cannot be moved; it stays where it is, or has no name.
+    pub(crate) fn recover(&self, name: &[u8], place: &StateDir) -> Result<PathBuf, JournalError> {
+        let Some(journaled) = &self.journaled else {
+            return Err(JournalError {
+                path: place.directory().to_owned(),
+                source: io::ErrorKind::Unsupported.into(),
+            });
+        };
+        let mount = journaled.journal.mount();
+        let kept = place.recovered(name, mount, journaled.number)?;
+        abandoned::move_file(&journaled.path, &kept)?;
+        journaled.append(&Record::Settled(journaled.number));
+        Ok(kept)
+    }
+
     /// Gives the upload up after its failure was reported to the caller. During shutdown there is
     /// no one to report to, so the file waits for the next mount.
     pub fn abandon(&self) {
@@ -371,10 +411,13 @@ impl JournaledSpool {
 
 impl Drop for JournaledSpool {
     fn drop(&mut self) {
-        if self.journal.is_ending() && self.is_pending() {
+        if self.is_pending() {
+            // The next mount uploads it.
             return;
         }
-        if let Err(error) = std::fs::remove_file(&self.path) {
+        if let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
             ::log::warn!("cannot remove {}: {error}", self.path.display());
         }
         self.append(&Record::Closed(self.number));

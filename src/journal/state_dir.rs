@@ -95,12 +95,17 @@ impl StateDir {
     }
 
     /// Returns an unused name in the directory for files that could not be uploaded.
-    pub(super) fn recovered(&self, name: &[u8], number: &str) -> Result<PathBuf, JournalError> {
+    pub(super) fn recovered(
+        &self,
+        name: &[u8],
+        mount: u32,
+        number: u64,
+    ) -> Result<PathBuf, JournalError> {
         let directory = self.directory.join("recovered");
         new_directories(&directory)?;
         let mut name = OsStr::from_bytes(name.get(..NAME_MAX - 32).unwrap_or(name)).to_owned();
         name.push(".");
-        name.push(number);
+        name.push(format!("{mount:08x}-{number}"));
         Ok(directory.join(name))
     }
 }

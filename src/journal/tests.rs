@@ -128,9 +128,13 @@ fn what_was_under_way_at_a_crash_is_found_once() {
         killed.left().is_empty(),
         "nobody else claims a claimed page"
     );
-    page.stored(file);
     page.clear(&path("/d/two.part"));
-    drop(left);
+    let continued = left.pop().unwrap().into_journal();
+    assert!(killed.left().is_empty());
+    continued.waiting_spool(file).unwrap().done();
+    assert!(!file.file.exists());
+    continued.end();
+    drop(continued);
     let mut left = killed.left();
     assert!(
         left[0].waiting().is_empty(),
@@ -139,7 +143,9 @@ fn what_was_under_way_at_a_crash_is_found_once() {
     for place in ["/d/old", "/d/g"] {
         left[0].clear(&path(place));
     }
-    left.into_iter().for_each(AbandonedJournal::finish);
+    for left in left {
+        left.into_journal().end();
+    }
     assert!(killed.journals().is_empty());
     drop((closed, open));
 }
@@ -190,9 +196,12 @@ fn what_cannot_be_stored_is_kept_for_its_user() {
     drop(journal);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
 
-    let mut left = state.left().pop().unwrap();
+    let left = state.left().pop().unwrap();
     let waiting = left.waiting().pop().unwrap();
-    let kept = left.recover(&waiting, &state.place()).unwrap();
+    let left = left.into_journal();
+    let record = left.waiting_spool(&waiting).unwrap();
+    let kept = record.recover(b"report", &state.place()).unwrap();
+    drop(record);
     assert_eq!(fs::read(&kept).unwrap(), b"abc");
     assert!(
         kept.file_name()
@@ -202,7 +211,7 @@ fn what_cannot_be_stored_is_kept_for_its_user() {
             .starts_with("report.")
     );
     assert!(left.waiting().is_empty());
-    left.finish();
+    left.end();
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
     assert!(state.journals().is_empty());
 }
@@ -387,7 +396,10 @@ fn no_directory_but_its_own_is_removed_with_a_page() {
         let name = page.file_name().unwrap().to_str().unwrap();
         let spool = spool(&format!("ftpfs-{name}"));
         fs::write(page.join("spool"), spool.as_os_str().as_encoded_bytes()).unwrap();
-        killed.left().into_iter().for_each(AbandonedJournal::finish);
+        killed
+            .left()
+            .into_iter()
+            .for_each(|left| left.into_journal().end());
         let kept = fs::read(home.join("1.data")).unwrap();
         assert_eq!(kept, b"precious", "{}", spool.display());
     }
@@ -404,8 +416,23 @@ fn files_that_ftpfs_did_not_make_stay() {
     fs::write(spool.join("7.data"), "left").unwrap();
     fs::write(spool.join("letter"), "precious").unwrap();
     drop(journal);
-    killed.left().into_iter().for_each(AbandonedJournal::finish);
+    killed
+        .left()
+        .into_iter()
+        .for_each(|left| left.into_journal().end());
     assert_eq!(fs::read(spool.join("letter")).unwrap(), b"precious");
     assert!(!spool.join("7.data").exists());
     assert!(killed.journals().is_empty());
+}
+
+#[test]
+fn a_pending_file_that_is_let_go_waits_for_the_next_mount() {
+    let state = State::new();
+    let journal = state.open();
+    let file = spool(&journal, "/f");
+    file.persist(&pending("/f")).unwrap();
+    drop(file);
+    drop(journal);
+    let waiting = state.left()[0].waiting();
+    assert_eq!(fs::read(&waiting[0].file).unwrap(), b"abc");
 }

@@ -191,8 +191,7 @@ impl Mount {
         spawn("connect", move || {
             // The receiver no longer exists if a signal arrived first, and nothing needs the result
             // then.
-            let outcome =
-                catch_unwind(AssertUnwindSafe(|| connect(remote, &path, to_note, &state)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| connect(remote, &path, to_note)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
             let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
         })?;
@@ -209,6 +208,11 @@ impl Mount {
             }
         };
         let vfs = Vfs::new(remote.handle().clone(), directory, vfs, journal);
+        match &state.place {
+            Some(place) if state.is_read_only => recovery::report(place),
+            Some(place) => recovery::recover(&vfs, place),
+            None => {}
+        }
         serve(
             Arc::clone(&vfs),
             mountpoint,
@@ -348,7 +352,6 @@ fn connect(
     options: RemoteOptions,
     path: &StartPath,
     journal: Journal,
-    state: &StateOptions,
 ) -> Result<(Remote, RemotePath), Error> {
     let remote = Remote::connect(options, journal)?;
     // If the server does not report the login directory, only absolute paths can be mounted.
@@ -360,9 +363,6 @@ fn connect(
     // The login directory and the root exist.
     if home.as_ref() != Some(&directory) && !directory.is_root() {
         check_directory(&remote, &directory)?;
-    }
-    if let Some(place) = &state.place {
-        recovery::recover(&remote, place);
     }
     Ok((remote, directory))
 }

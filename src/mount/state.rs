@@ -13,6 +13,8 @@ pub(crate) struct StateOptions {
     pub spool: Option<PathBuf>,
     /// Whether the mount requires a journal.
     pub is_needed: bool,
+    /// Whether the mount changes nothing, so that it keeps no journal.
+    pub is_read_only: bool,
 }
 
 impl StateOptions {
@@ -23,7 +25,7 @@ impl StateOptions {
     /// The requested directory cannot be used, or there is none although one is required.
     pub(super) fn open(&self) -> Result<Journal, super::Error> {
         let nothing = || Journal::disabled(self.spool.clone());
-        let Some(place) = &self.place else {
+        let Some(place) = self.place.as_ref().filter(|_| !self.is_read_only) else {
             return if self.is_needed {
                 Err(super::Error::NoState)
             } else {

@@ -352,8 +352,8 @@ impl Remote {
         self.clear_orphans_due(Some(now));
     }
 
-    /// Takes over the unfinished upload at `path`, which an earlier mount left and the server does
-    /// not delete now. Returns false if this mount keeps no journal, which must record it.
+    /// Takes over the unfinished upload at `path`, which an earlier mount left. It is due. Returns
+    /// false if this mount keeps no journal, which must record it.
     pub fn adopt_part(&self, path: &RemotePath) -> bool {
         let journal = self.names().journal();
         journal.part(path);
@@ -375,9 +375,7 @@ impl Remote {
     fn adopt(&self, orphan: Orphan) -> bool {
         let is_kept = self.names().journal().is_enabled();
         if is_kept {
-            self.names()
-                .orphans()
-                .add(orphan, Instant::now() + FIRST_PAUSE);
+            self.names().orphans().add(orphan, Instant::now());
         }
         is_kept
     }

@@ -81,7 +81,7 @@ stories! {
         assert_eq!(fs::read(server.root().join("file")).unwrap(), b"old contents");
 
         let next = Mount::with_state(server, &[], state.path());
-        assert_eq!(temporary_names(server.root()), [""; 0]);
+        assert!(wait_for(SOON, || temporary_names(server.root()).is_empty()));
         assert_eq!(fs::read(next.join("file")).unwrap(), b"old contents");
         let log = next.log();
         assert!(log.contains("/file was being written, neither closed nor synced"), "{log}");
@@ -217,10 +217,12 @@ fn a_file_that_was_being_closed_is_stored_by_the_next_mount() {
             let before = fs::read_to_string(killed.server.root().join("file")).ok();
             assert_eq!(before.as_deref(), old, "{verb}");
             let mount = killed.next_mount();
-            let stored = fs::read_to_string(mount.join("file")).ok();
+            let shown = fs::read_to_string(mount.join("file")).ok();
             let log = mount.log();
-            assert_eq!(stored.as_deref(), Some("new contents"), "{verb}: {log}");
-            assert!(mount.log().contains("is stored now"), "{}", mount.log());
+            assert_eq!(shown.as_deref(), Some("new contents"), "{verb}: {log}");
+            let is_stored = || mount.log().contains("is stored now");
+            assert!(wait_for(SOON, is_stored), "{verb}: {}", mount.log());
+            assert_eq!(killed.server.read("file"), b"new contents");
             killed.assert_nothing_is_left(mount);
         }
     }
@@ -231,7 +233,8 @@ fn a_file_that_others_changed_meanwhile_is_kept_aside_and_told() {
     let killed = Killed::at("RNTO", Some("old"), "new contents");
     killed.server.write("file", "somebody else's");
     let mount = killed.next_mount();
-    assert_eq!(fs::read(mount.join("file")).unwrap(), b"somebody else's");
+    let is_shown = || fs::read(mount.join("file")).is_ok_and(|it| it == b"somebody else's");
+    assert!(wait_for(SOON, is_shown), "{}", mount.log());
     let log = mount.log();
     let kept = log.split("its bytes are in ").nth(1).expect(&log);
     let kept = kept.lines().next().unwrap();
@@ -270,6 +273,11 @@ fn what_a_file_was_based_on_is_compared_as_exactly_as_the_server_shows_it() {
             } else {
                 "new contents"
             };
+            let is_decided = || {
+                let log = mount.log();
+                log.contains("is stored now") || log.contains("its bytes are in")
+            };
+            assert!(wait_for(SOON, is_decided), "{}", mount.log());
             let log = mount.log();
             let found = fs::read_to_string(mount.join("file")).unwrap();
             assert_eq!(found, expected, "{disabled:?} {later:?} {log}");
@@ -292,9 +300,10 @@ fn a_file_that_cannot_be_stored_yet_waits_for_another_mount() {
         let fails = Misdeed::BreakData { after: 0, code };
         faults.add(Fault::on("STOR", fails).always());
         let mount = killed.next_mount();
-        assert_eq!(fs::read(mount.join("file")).unwrap(), b"old");
-        let log = mount.log();
-        assert!(log.contains("waits for the next mount"), "{code}: {log}");
+        assert_eq!(fs::read(mount.join("file")).unwrap(), b"new contents");
+        let is_kept = || mount.log().contains("it is kept and will be retried");
+        assert!(wait_for(SOON, is_kept), "{code}: {}", mount.log());
+        assert_eq!(killed.server.read("file"), b"old");
         mount.unmount();
         faults.clear();
     }

@@ -40,5 +40,6 @@ mod tls;
 mod tls_wire;
 mod tools;
 mod uploads;
+mod waiting_files;
 mod write;
 mod writeback;

@@ -78,6 +78,14 @@ impl OpenFile {
             return Err(nowhere());
         };
         spooled.spool.journal_record().pending(&pending);
+        match self.check_left(spooled, &pending) {
+            Ok(None) => {}
+            Ok(stored) => return Ok(stored),
+            Err(error) => {
+                self.has_not_stored(spooled);
+                return Err(error);
+            }
+        }
         let panicked = OnDrop::new(|| self.has_not_stored(spooled));
         let outcome = spooled
             .store
@@ -116,7 +124,12 @@ impl OpenFile {
 
     /// Records the state of the file after the server has stored `spooled` as described by
     /// `pending`. Returns the new attributes.
-    fn on_uploaded(&self, spooled: &Spooled, pending: &Pending, stored: StoredFacts) -> Attributes {
+    pub(super) fn on_uploaded(
+        &self,
+        spooled: &Spooled,
+        pending: &Pending,
+        stored: StoredFacts,
+    ) -> Attributes {
         let mut attributes = {
             let mut state = self.state();
             state.failure = UploadFailure::None;

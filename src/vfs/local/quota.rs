@@ -45,6 +45,11 @@ impl Quota {
             .map_err(|_| SpoolError::NoSpace)
     }
 
+    /// Adds `count` bytes that are on the disk already, whatever the limit is.
+    pub(in crate::vfs) fn take(&self, count: u64) {
+        self.used.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Releases `count` bytes.
     pub(in crate::vfs) fn release(&self, count: u64) {
         self.used.fetch_sub(count, Ordering::Relaxed);

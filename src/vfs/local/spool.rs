@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use super::error::SpoolError;
 use super::quota::{Quota, QuotaFile};
 use crate::ftp::RemotePath;
-use crate::journal::{Journal, SpoolFile};
+use crate::journal::{Journal, SpoolFile, WaitingFile};
 
 /// Bytes copied at a time.
 const FROZEN_AT_A_TIME: u64 = 1 << 20;
@@ -20,6 +20,8 @@ const FROZEN_AT_A_TIME: u64 = 1 << 20;
 #[derive(Debug, Clone)]
 pub(crate) struct SpoolDir {
     journal: Journal,
+    /// The journals of killed mounts whose uploads this mount finishes.
+    left: Arc<Mutex<Vec<Journal>>>,
     account: Arc<Quota>,
 }
 
@@ -43,6 +45,7 @@ impl SpoolDir {
     pub(crate) fn new(journal: Journal, limit: Option<u64>) -> Self {
         Self {
             journal,
+            left: Arc::default(),
             account: Arc::new(Quota::new(limit)),
         }
     }
@@ -59,6 +62,35 @@ impl SpoolDir {
         })
     }
 
+    /// Takes over the journal of a killed mount until the end of this one.
+    pub(crate) fn take_over(&self, journal: Journal) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.push(journal);
+    }
+
+    /// Returns the spool of an upload that a killed mount left in `journal`. It may exceed the
+    /// limit.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(crate) fn left(
+        &self,
+        journal: &Journal,
+        waiting: &WaitingFile,
+    ) -> Result<Spool, SpoolError> {
+        let kept = journal.waiting_spool(waiting)?;
+        let length = kept.file.metadata()?.len();
+        self.account.take(length);
+        Ok(Spool {
+            kept,
+            journal: self.journal.clone(),
+            account: Arc::clone(&self.account),
+            shape: RwLock::default(),
+            length: AtomicU64::new(length),
+            reserved: Mutex::new(length),
+        })
+    }
+
     /// Creates a local file of `bytes` bytes for contents that the server also has.
     ///
     /// # Errors
@@ -70,17 +102,17 @@ impl SpoolDir {
     /// Announces the end of the mount: data that cannot be stored from now on waits for the next
     /// one.
     pub(crate) fn ending(&self) {
-        self.journal.ending();
+        self.journals().iter().for_each(Journal::ending);
     }
 
     /// Compacts the journal. Waits for the local disk.
     pub(crate) fn tidy_journal(&self) {
-        self.journal.tidy();
+        self.journals().iter().for_each(Journal::tidy);
     }
 
     /// Logs the files that are not stored yet.
     pub(crate) fn log_pending(&self) {
-        for path in self.journal.waiting() {
+        for path in self.journals().iter().flat_map(Journal::waiting) {
             log::warn!("{path} is not stored yet; the next mount of this server will store it");
         }
     }
@@ -88,7 +120,12 @@ impl SpoolDir {
     /// Ends the journal after the mount has ended, and logs the files that are not stored.
     pub(crate) fn end(&self) {
         self.log_pending();
-        self.journal.end();
+        self.journals().iter().for_each(Journal::end);
+    }
+
+    fn journals(&self) -> Vec<Journal> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        [&self.journal].into_iter().chain(&*left).cloned().collect()
     }
 
     /// Returns the bytes that all spool files take.

@@ -1,5 +1,6 @@
 //! The file system operations, one file for each group of calls.
 
+mod adopt;
 mod case;
 mod close;
 mod directories;

@@ -197,6 +197,14 @@ impl Inodes {
         Ok(file)
     }
 
+    /// Separates `ino` from its open contents, which have lost it. Handles keep them.
+    pub(in crate::vfs) fn close_file(&self, ino: Ino) {
+        if let Some(node) = self.lock().nodes.get_mut(&ino) {
+            node.open = Weak::new();
+            node.cached = None;
+        }
+    }
+
     /// Records that the kernel's pages of `ino` have `version` from now on. Returns whether they
     /// already had.
     pub(in crate::vfs) fn set_cached(&self, ino: Ino, version: Option<Version>) -> bool {

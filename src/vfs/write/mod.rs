@@ -7,6 +7,7 @@
 //! | `writeback` | the queue of sealed files, and the dispatcher that uploads them |
 //! | `recovery` | what an earlier mount left |
 
+pub(in crate::vfs) mod conflict;
 pub(crate) mod recovery;
 pub(in crate::vfs) mod state;
 pub(in crate::vfs) mod uploader;

@@ -116,6 +116,11 @@ impl<R, C: LocalCopy> WriteState<R, C> {
         Self::of(Contents::Draft(copy))
     }
 
+    /// Creates the state of a file that was closed before this process started.
+    pub(in crate::vfs) fn left(sealed: Sealed<C>) -> Self {
+        Self::of(Contents::Sealed(sealed))
+    }
+
     fn of(contents: Contents<R, C>) -> Self {
         Self {
             contents,

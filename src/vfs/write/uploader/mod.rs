@@ -195,6 +195,12 @@ impl Uploader {
         self.shared.lock().generation += 1;
     }
 
+    /// Marks everything so far as stored, because the server was found to have it.
+    pub(crate) fn mark_stored(&self) {
+        let mut state = self.shared.lock();
+        state.stored = state.generation;
+    }
+
     /// Returns the number of reported changes.
     pub(crate) fn generation(&self) -> u64 {
         self.shared.lock().generation

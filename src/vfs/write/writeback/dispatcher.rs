@@ -150,9 +150,13 @@ impl Vfs {
         let panicked = OnDrop::new(|| {
             self.writeback.done(ino, StoreOutcome::panicked());
         });
+        let was_left = file.is_left();
         let outcome = match file.store_sealed(Priority::Background, &Cancel::never()) {
             Ok(stored) => {
                 if let Some(stored) = stored {
+                    if was_left && let Ok(path) = self.inodes.path(ino) {
+                        log::warn!("{path}, closed before ftpfs was killed, is stored now");
+                    }
                     self.on_stored(file, stored);
                 }
                 if file.has_sealed() {
@@ -161,12 +165,33 @@ impl Vfs {
                     StoreOutcome::Stored
                 }
             }
+            Err(error) if self.gave_up_left(file, &error) => StoreOutcome::Stored,
             Err(error) => self.failed(file, &error),
         };
         panicked.disarm();
         if self.writeback.done(ino, outcome) {
             self.inodes.forget(ino, 1);
         }
+    }
+
+    /// Gives up contents that a killed mount left, if `error` is final. Then the server's file is
+    /// shown.
+    fn gave_up_left(&self, file: &Arc<OpenFile>, error: &remote::Error) -> bool {
+        if !file.is_left() || error.kind.transience().may_pass() {
+            return false;
+        }
+        let Ok(pass) = file.enter(&Cancel::never()) else {
+            return false;
+        };
+        let Some(words) = file.give_up_left(&pass, error) else {
+            return false;
+        };
+        log::warn!("{}, closed before ftpfs was killed, {words}", error.path);
+        self.inodes.close_file(file.ino());
+        if let Ok((directory, name)) = self.location(file.ino()) {
+            self.invalidate(&directory, &name);
+        }
+        true
     }
 
     fn failed(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
