@@ -354,8 +354,8 @@ impl SpoolFile {
         }
     }
 
-    /// Moves the contents of a file that cannot be uploaded to the `recovered` directory of `place`.
-    /// Returns the new path.
+    /// Moves the contents of a file that cannot be uploaded to the `recovered` directory of
+    /// `place`. Returns the new path.
     ///
     /// # Errors
     /// The file cannot be moved; it stays where it is, or has no name.

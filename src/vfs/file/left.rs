@@ -1,17 +1,66 @@
 //! Contents that a killed mount left: they are uploaded only if the server's file is unchanged.
 
+use std::sync::Arc;
+
 use super::gate::Pass;
-use super::{OpenFile, Origin, Spooled};
+use super::remote_file::FileServices;
+use super::{OpenFile, Spooled};
 use crate::cache::Attributes;
-use crate::ftp::{Entry, Precision, RemotePath};
-use crate::journal::Pending;
-use crate::remote::{self, ErrorKind, StoredFacts};
-use crate::vfs::write::conflict::{self, Problem, Verdict};
+use crate::ftp::{Entry, Kind, Precision, RemotePath};
+use crate::journal::{Pending, StateDir};
+use crate::remote::{self, CommitOptions, ErrorKind, StoredFacts};
+use crate::vfs::local::spool::Spool;
+use crate::vfs::table::ino::Ino;
+use crate::vfs::write::conflict::{self, Problem, UploadVerdict};
+use crate::vfs::write::state::{Sealed, WriteState};
+
+/// Which mount closed the contents that wait for their upload.
+#[derive(Debug, Clone)]
+pub(super) enum ClosedBy {
+    /// This one.
+    ThisMount,
+    /// One that was killed. Before the first upload, the server's file must be found unchanged. If
+    /// it is not, the contents are kept in this place.
+    KilledMount(StateDir),
+}
 
 impl OpenFile {
+    /// Creates the open file for contents that a killed mount left in `spool`, with its state in
+    /// `place`.
+    pub(in crate::vfs) fn left(
+        services: &Arc<FileServices>,
+        ino: Ino,
+        spool: Spool,
+        pending: &Pending,
+        place: &StateDir,
+    ) -> Self {
+        let spool = Arc::new(spool);
+        let store = Arc::new(services.store(ino, &spool));
+        store.mark_dirty();
+        let CommitOptions { modified, mode, .. } = pending.commit;
+        let attributes = Attributes {
+            kind: Kind::File,
+            size: Some(spool.len()),
+            modified: modified.map(|seconds| (seconds, Precision::Second)),
+            mode,
+            target: None,
+            unique: 0,
+        };
+        let sealed = Sealed {
+            generation: store.generation(),
+            copy: Spooled { spool, store },
+            modified,
+            mode,
+        };
+        let contents = WriteState::left(sealed);
+        let file = Self::new(services, ino, contents, attributes, pending.base);
+        file.state().origin = ClosedBy::KilledMount(place.clone());
+        file
+    }
+
     /// Whether a killed mount closed the contents, and the server was not compared with them yet.
     pub(in crate::vfs) fn is_left(&self) -> bool {
-        matches!(self.state().origin, Origin::KilledMount(_))
+        matches!(self.state().origin, ClosedBy::KilledMount(_))
     }
 
     /// Compares contents that a killed mount left with what the server has. Returns the attributes
@@ -31,10 +80,10 @@ impl OpenFile {
         let remote = self.services.remote.uncancelled();
         let verdict = conflict::judge(&remote, pending, spooled.spool.file(), false);
         let verdict = verdict.map_err(|problem| to_error(problem, &pending.target))?;
-        self.state().origin = Origin::ThisMount;
+        self.state().origin = ClosedBy::ThisMount;
         Ok(match verdict {
-            Verdict::Upload => None,
-            Verdict::Stored(found) => {
+            UploadVerdict::Upload => None,
+            UploadVerdict::Stored(found) => {
                 spooled.store.mark_stored();
                 Some(self.on_uploaded(spooled, pending, facts(&found)))
             }
@@ -48,7 +97,7 @@ impl OpenFile {
         pass: &Pass<'_>,
         problem: &remote::Error,
     ) -> Option<String> {
-        let Origin::KilledMount(place) = self.state().origin.clone() else {
+        let ClosedBy::KilledMount(place) = self.state().origin.clone() else {
             return None;
         };
         let sealed = self.sealed()?;

@@ -22,19 +22,18 @@ use std::time::{Duration, SystemTime};
 
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
-use crate::ftp::{Kind, Precision, Version};
+use crate::ftp::{Precision, Version};
 use crate::guarded::OnDrop;
-use crate::journal::{Pending, StateDir};
-use crate::remote::CommitOptions;
 
 use super::attr::to_seconds;
 use super::errno::Errno;
 use super::local::spool::Spool;
 use super::read::{Bytes, Reader};
 use super::table::ino::Ino;
-use super::write::state::{LocalCopy, Sealed, Visible, WriteState};
+use super::write::state::{LocalCopy, Visible, WriteState};
 use super::write::uploader::Uploader;
 use gate::{Gate, Pass, Patience};
+use left::ClosedBy;
 use naming::Naming;
 use remote_file::FileServices;
 
@@ -67,17 +66,7 @@ struct State {
     base: Option<Version>,
     naming: Naming,
     failure: UploadFailure,
-    origin: Origin,
-}
-
-/// Which mount closed the contents that wait for their upload.
-#[derive(Debug, Clone)]
-enum Origin {
-    /// This one.
-    ThisMount,
-    /// One that was killed. Before the first upload, the server's file must be found unchanged. If it
-    /// is not, the contents are kept in this place.
-    KilledMount(StateDir),
+    origin: ClosedBy,
 }
 
 /// Whether the contents could not be stored.
@@ -137,39 +126,6 @@ impl OpenFile {
         ))
     }
 
-    /// Creates the open file for contents that a killed mount left in `spool`, with its state in
-    /// `place`.
-    pub(super) fn left(
-        services: &Arc<FileServices>,
-        ino: Ino,
-        spool: Spool,
-        pending: &Pending,
-        place: &StateDir,
-    ) -> Self {
-        let spool = Arc::new(spool);
-        let store = Arc::new(services.store(ino, &spool));
-        store.mark_dirty();
-        let CommitOptions { modified, mode, .. } = pending.commit;
-        let attributes = Attributes {
-            kind: Kind::File,
-            size: Some(spool.len()),
-            modified: modified.map(|seconds| (seconds, Precision::Second)),
-            mode,
-            target: None,
-            unique: 0,
-        };
-        let sealed = Sealed {
-            generation: store.generation(),
-            copy: Spooled { spool, store },
-            modified,
-            mode,
-        };
-        let contents = WriteState::left(sealed);
-        let file = Self::new(services, ino, contents, attributes, pending.base);
-        file.state().origin = Origin::KilledMount(place.clone());
-        file
-    }
-
     fn new(
         services: &Arc<FileServices>,
         ino: Ino,
@@ -184,7 +140,7 @@ impl OpenFile {
             attributes,
             naming: Naming::Linked,
             failure: UploadFailure::None,
-            origin: Origin::ThisMount,
+            origin: ClosedBy::ThisMount,
         };
         Self {
             ino,

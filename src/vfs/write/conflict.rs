@@ -14,7 +14,7 @@ const COMPARE: usize = 256 << 10;
 
 /// What to do with a file that a killed mount left.
 #[derive(Debug)]
-pub(in crate::vfs) enum Verdict {
+pub(in crate::vfs) enum UploadVerdict {
     /// Upload it.
     Upload,
     /// The server has it: it was stored, and ftpfs was killed before it could record that.
@@ -45,7 +45,7 @@ pub(in crate::vfs) fn judge(
     pending: &Pending,
     file: &File,
     is_ours: bool,
-) -> Result<Verdict, Problem> {
+) -> Result<UploadVerdict, Problem> {
     let Pending { target, base, .. } = pending;
     let size = file.metadata()?.len();
     let found = match remote.stat(target) {
@@ -57,10 +57,10 @@ pub(in crate::vfs) fn judge(
         && found.size == Some(size)
         && is_same(remote, target, file)?
     {
-        return Ok(Verdict::Stored(Box::new(found.clone())));
+        return Ok(UploadVerdict::Stored(Box::new(found.clone())));
     }
     if is_ours || is_base(remote, target, base.as_ref(), found.as_ref())? {
-        Ok(Verdict::Upload)
+        Ok(UploadVerdict::Upload)
     } else {
         Err(Problem::Changed(target.clone()))
     }

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::conflict::{self, Problem, Verdict};
+use super::conflict::{self, Problem, UploadVerdict};
 use crate::ftp::{RemotePath, Version};
 use crate::guarded;
 use crate::journal::{AbandonedJournal, Journal, Pending, StateDir, WaitingFile};
@@ -135,8 +135,8 @@ fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile)
 }
 
 impl Remains {
-    /// Cleans up the temporary names, and uploads the waiting files. What fails is left for the next
-    /// mount.
+    /// Cleans up the temporary names, and uploads the waiting files. What fails is left for the
+    /// next mount.
     fn clean_up(self, remote: &Remote, place: &StateDir) {
         self.clear_names(remote);
         let mut stored = BTreeSet::new();
@@ -213,8 +213,8 @@ impl Remains {
 fn finish(remote: &Remote, pending: &Pending, file: &File, is_ours: bool) -> Result<(), Problem> {
     let Pending { target, commit, .. } = pending;
     match conflict::judge(remote, pending, file, is_ours)? {
-        Verdict::Stored(_) => return Ok(()),
-        Verdict::Upload => {}
+        UploadVerdict::Stored(_) => return Ok(()),
+        UploadVerdict::Upload => {}
     }
     let commit = CommitOptions {
         size: file.metadata().map_err(Problem::Spool)?.len(),
