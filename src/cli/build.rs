@@ -215,6 +215,7 @@ pub(super) fn mount(
         sockets: sockets(state),
         remote: remote(&source, options, login, proxy, state)?,
         path: source.path,
+        delay_connect: options.delay_connect,
         vfs: VfsOptions {
             uid: options.uid.unwrap_or_else(sys::effective_uid),
             gid: options.gid.unwrap_or_else(sys::effective_gid),

@@ -83,7 +83,8 @@ impl FuseFs {
         let vfs = Arc::clone(&self.vfs);
         let reply = self.interrupts.watch(request.pid(), reply);
         self.workers.run(move || {
-            let answer = operation(&vfs, reply.cancel());
+            let cancel = reply.cancel();
+            let answer = vfs.attach(cancel).and_then(|()| operation(&vfs, cancel));
             match (reply.take(), answer) {
                 (Some(reply), answer) => send(reply, answer),
                 (None, Ok(done)) => undo(&vfs, done),

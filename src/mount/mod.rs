@@ -31,7 +31,7 @@ use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
 use crate::sys::Signals;
 use crate::vfs::write::recovery;
-use crate::vfs::{Vfs, VfsOptions};
+use crate::vfs::{Errno, MountRoot, Unattached, Vfs, VfsOptions};
 
 pub(crate) use kernel::{KernelOptions, Sharing};
 pub(crate) use mountpoint::{Mountpoint, MountpointError};
@@ -54,6 +54,8 @@ pub(crate) struct MountOptions {
     pub remote: RemoteOptions,
     /// The directory on the server.
     pub path: StartPath,
+    /// Whether the server is contacted only when a program needs it.
+    pub delay_connect: bool,
     /// How files are shown and stored.
     pub vfs: VfsOptions,
     /// What is stored for the next mount.
@@ -173,6 +175,7 @@ impl Mount {
         let MountOptions {
             remote,
             path,
+            delay_connect,
             vfs,
             state,
             sockets,
@@ -187,32 +190,37 @@ impl Mount {
             user: server.user.clone(),
         };
         let journal = state.open()?;
-        let to_note = journal.clone();
-        spawn("connect", move || {
-            // The receiver no longer exists if a signal arrived first, and nothing needs the result
-            // then.
-            let outcome = catch_unwind(AssertUnwindSafe(|| connect(remote, &path, to_note)));
-            let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
-            let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
-        })?;
-        let (remote, directory) = match events.recv() {
-            Ok(MountEvent::Connected(outcome)) => (*outcome)?,
-            Ok(
-                MountEvent::Stop
-                | MountEvent::Ended(_)
-                | MountEvent::Stored
-                | MountEvent::ShutDown(_),
-            )
-            | Err(_) => {
-                return Err(Error::Interrupted);
-            }
+        let vfs = if delay_connect {
+            let remote = Remote::unconnected(remote, journal.clone());
+            let root = MountRoot::Later(first_access(path, state));
+            Vfs::new(remote.handle().clone(), root, vfs, journal)
+        } else {
+            let for_thread = journal.clone();
+            spawn("connect", move || {
+                // The receiver no longer exists if a signal arrived first, and nothing needs the
+                // result then.
+                let connect = AssertUnwindSafe(|| connect(remote, &path, for_thread));
+                let outcome = catch_unwind(connect);
+                let outcome = outcome.unwrap_or_else(|_| Err(Error::Start(panicked())));
+                let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
+            })?;
+            let (remote, directory) = match events.recv() {
+                Ok(MountEvent::Connected(outcome)) => (*outcome)?,
+                Ok(
+                    MountEvent::Stop
+                    | MountEvent::Ended(_)
+                    | MountEvent::Stored
+                    | MountEvent::ShutDown(_),
+                )
+                | Err(_) => {
+                    return Err(Error::Interrupted);
+                }
+            };
+            let root = MountRoot::Known(directory);
+            let vfs = Vfs::new(remote.handle().clone(), root, vfs, journal);
+            take_over_what_is_left(&vfs, &state);
+            vfs
         };
-        let vfs = Vfs::new(remote.handle().clone(), directory, vfs, journal);
-        match &state.place {
-            Some(place) if state.is_read_only => recovery::report(place),
-            Some(place) => recovery::recover(&vfs, place),
-            None => {}
-        }
         serve(
             Arc::clone(&vfs),
             mountpoint,
@@ -354,6 +362,12 @@ fn connect(
     journal: Journal,
 ) -> Result<(Remote, RemotePath), Error> {
     let remote = Remote::connect(options, journal)?;
+    let directory = find_directory(&remote, path)?;
+    Ok((remote, directory))
+}
+
+/// Finds the directory to mount. There was a session.
+fn find_directory(remote: &Remote, path: &StartPath) -> Result<RemotePath, Error> {
     // If the server does not report the login directory, only absolute paths can be mounted.
     let home = match path {
         StartPath::Absolute(_) => remote.home().ok(),
@@ -362,9 +376,39 @@ fn connect(
     let directory = path.resolve(home.as_ref().unwrap_or(&RemotePath::root()))?;
     // The login directory and the root exist.
     if home.as_ref() != Some(&directory) && !directory.is_root() {
-        check_directory(&remote, &directory)?;
+        check_directory(remote, &directory)?;
     }
-    Ok((remote, directory))
+    Ok(directory)
+}
+
+/// Takes over what killed mounts left, or says that something waits.
+fn take_over_what_is_left(vfs: &Arc<Vfs>, state: &StateOptions) {
+    match &state.place {
+        Some(place) if state.is_read_only => recovery::report(place),
+        Some(place) => recovery::recover(vfs, place),
+        None => {}
+    }
+}
+
+/// Connects when a program first needs the server (`-o delay_connect`).
+fn first_access(path: StartPath, state: StateOptions) -> Unattached {
+    Unattached {
+        find: Box::new(move |remote| {
+            remote.identify()?;
+            find_directory(remote, &path).map_err(|error| match error {
+                Error::Remote(error) => error.into(),
+                Error::NoDirectory(_) => refused(&error, Errno::NOENT),
+                Error::NotADirectory(_) => refused(&error, Errno::NOTDIR),
+                _ => refused(&error, Errno::IO),
+            })
+        }),
+        found: Box::new(move |vfs| take_over_what_is_left(vfs, &state)),
+    }
+}
+
+fn refused(error: &Error, errno: Errno) -> Errno {
+    warn!("{error}");
+    errno
 }
 
 fn check_directory(remote: &Remote, directory: &RemotePath) -> Result<(), Error> {

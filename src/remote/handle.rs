@@ -8,7 +8,7 @@ use super::listing_check::ListingChecks;
 use super::server_time::Zone;
 use super::steps::UploadSteps;
 use super::temporary::TemporaryNames;
-use super::{Atomic, Error, Links, Remote, RemoteHandle, RetryMode, Verify};
+use super::{Atomic, Error, ErrorKind, Links, Remote, RemoteHandle, RetryMode, Verify};
 use crate::cancel::Cancel;
 use crate::ftp::{self, Capability, ListingBudget, RemotePath, ServerProfile};
 use crate::pool::{Pool, PoolStats};
@@ -30,9 +30,19 @@ impl RemoteHandle {
     /// Returns the login directory, requested once (PWD of the first session).
     ///
     /// # Errors
-    /// The server does not report it.
+    /// The server does not report it, or there was no session yet.
     pub fn home(&self) -> Result<RemotePath, Error> {
-        self.inner.home.clone()
+        let unknown = || Error {
+            kind: ErrorKind::NoConnection,
+            operation: "find the home directory",
+            path: RemotePath::root(),
+            reason: "not connected yet".to_owned(),
+        };
+        self.inner
+            .home
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Err(unknown()))
     }
 
     /// Whether [`Remote::stat`] costs a single command. If not, listing the parent is cheaper.
@@ -116,7 +126,10 @@ impl RemoteHandle {
     }
 
     pub(super) fn zone(&self) -> &Zone {
-        &self.inner.zone
+        self.inner.zone.get_or_init(|| {
+            let is_mdtm_local = !self.profile().has(Capability::MdtmUtc);
+            Zone::new(self.inner.timezone.clone(), is_mdtm_local)
+        })
     }
 
     pub(super) fn atomic(&self) -> Atomic {

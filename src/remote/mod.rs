@@ -48,19 +48,22 @@ mod upload;
 mod upload_start;
 mod version;
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use jiff::tz::TimeZone;
 
 use crate::cancel::Cancel;
 use crate::ftp::{
-    self, Capability, CommandCounts, ConnectOptions, DigestCommand, DirectoryListing, Entry,
-    ListingBudget, RemotePath, ServerProfile, Session, Version,
+    self, CommandCounts, ConnectOptions, DigestCommand, DirectoryListing, Entry, ListingBudget,
+    RemotePath, ServerProfile, Session, Version,
 };
 use crate::journal::{Journal, ProfileFile};
-use crate::pool::{self, Pool, PoolOptions};
+use crate::pool::{Pool, PoolOptions};
 
 pub use crate::journal::CommitOptions;
 pub(crate) use crate::pool::PoolStats;
@@ -164,7 +167,10 @@ struct RemoteInner {
     server: ConnectOptions,
     profile: ServerProfile,
     memory: ProfileMemory,
-    zone: Zone,
+    /// The user's time zone of the server.
+    timezone: Option<TimeZone>,
+    /// Known once there was a session.
+    zone: OnceLock<Zone>,
     names: TemporaryNames,
     steps: UploadSteps,
     atomic: Atomic,
@@ -173,7 +179,8 @@ struct RemoteInner {
     listings: ListingBudget,
     listing_checks: ListingChecks,
     incomplete: IncompleteDirectories,
-    home: Result<RemotePath, Error>,
+    /// Known once there was a session.
+    home: OnceLock<Result<RemotePath, Error>>,
     counts: CommandCounts,
     /// Whether the warning about overwriting files in place was logged.
     warned_of_overwriting: LogOnce,
@@ -220,7 +227,25 @@ impl Remote {
     /// # Errors
     /// Those of the first session. It is not an error if the server does not report its working
     /// directory: see [`RemoteHandle::home`].
-    pub fn connect(mut options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
+    pub fn connect(options: RemoteOptions, journal: Journal) -> Result<Self, ftp::Error> {
+        let remote = Self::with_pool(options, journal, Pool::connect)?;
+        remote.inner.home.get_or_init(|| remote.ask_home());
+        remote.save_profile();
+        Ok(remote)
+    }
+
+    /// Like [`Remote::connect`], but opens the first session when it is needed.
+    pub(crate) fn unconnected(options: RemoteOptions, journal: Journal) -> Self {
+        let pool = |options| Ok::<_, Infallible>(Pool::unconnected(options));
+        let Ok(remote) = Self::with_pool(options, journal, pool);
+        remote
+    }
+
+    fn with_pool<E>(
+        mut options: RemoteOptions,
+        journal: Journal,
+        pool: impl FnOnce(PoolOptions) -> Result<Pool, E>,
+    ) -> Result<Self, E> {
         let listings = ListingBudget::new(options.listing_bytes);
         options.pool.connect.listings = listings.clone();
         let counts = options.pool.connect.counts.clone();
@@ -228,22 +253,12 @@ impl Remote {
         let profile = options.pool.connect.profile.clone();
         let memory = ProfileMemory::load(options.profile_file, &profile);
         let server = options.pool.connect.clone();
-        let pool = Pool::connect(options.pool)?;
-        let root = RemotePath::root();
-        let context = ErrorContext::new(Operation::Home, &root);
-        let unknown = |fault: &pool::Error| {
-            let kind = error::meaning(fault, &root).unwrap_or(ErrorKind::Unsupported);
-            context.error(kind, &fault)
-        };
-        let mut exchange = Exchange::new(&pool, Cancel::never());
-        let home = exchange.run_idempotent(Session::identify);
-        let home = home.map_err(|fault| unknown(&fault));
-        memory.save(&profile);
-        drop(exchange);
+        let pool = pool(options.pool)?;
         let inner = RemoteInner {
             pool,
             server,
-            zone: Zone::new(timezone, !profile.has(Capability::MdtmUtc)),
+            timezone,
+            zone: OnceLock::new(),
             profile,
             memory,
             names: TemporaryNames::new(journal),
@@ -254,7 +269,7 @@ impl Remote {
             listings,
             listing_checks: ListingChecks::default(),
             incomplete: IncompleteDirectories::default(),
-            home,
+            home: OnceLock::new(),
             counts,
             warned_of_overwriting: LogOnce::default(),
             warned_of_attributes: LogOnce::default(),
@@ -263,6 +278,35 @@ impl Remote {
             inner: Arc::new(inner),
         };
         Ok(handle.uncancelled())
+    }
+
+    /// Asks for the login directory, unless it is known.
+    ///
+    /// # Errors
+    /// There is no session, or it failed. If the server does not report the directory, that is the
+    /// result of [`RemoteHandle::home`].
+    pub(crate) fn identify(&self) -> Result<(), Error> {
+        if self.inner.home.get().is_some() {
+            return Ok(());
+        }
+        match self.ask_home() {
+            Err(error) if error.kind.is_unanswered() => Err(error),
+            home => {
+                let _ = self.inner.home.set(home);
+                self.save_profile();
+                Ok(())
+            }
+        }
+    }
+
+    fn ask_home(&self) -> Result<RemotePath, Error> {
+        let root = RemotePath::root();
+        let context = ErrorContext::new(Operation::Home, &root);
+        let home = self.exchange().run_idempotent(Session::identify);
+        home.map_err(|fault| {
+            let kind = error::meaning(&fault, &root).unwrap_or(ErrorKind::Unsupported);
+            context.error(kind, &fault)
+        })
     }
 
     /// Returns the handle of the server, which others can keep.

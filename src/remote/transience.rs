@@ -22,15 +22,15 @@
 //!
 //! So a server that is away for less than the timeout costs a wait. On one that says nothing, the
 //! pool ends all waits when it has been silent for the timeout and one attempt to connect. With
-//! [`RetryMode::Hard`], the limits of `pool`, of steps of `Exchange` and of [`Attempts`] do not apply
-//! to failures of the connection (`Broken`, `Silent`).
+//! [`RetryMode::Hard`], the limits of `pool`, of steps of `Exchange` and of [`Attempts`] do not
+//! apply to failures of the connection (`Broken`, `Silent`).
 //!
 //! The layers do not multiply:
 //!
 //! - A layer repeats only what began below it. A session that the pool could not make is
 //!   [`ErrorKind::Unreachable`], [`ErrorKind::ConnectionRefused`] or [`ErrorKind::NoConnection`],
-//!   which are `Later`, so only `Writeback` comes back to them. A pool that the end of the mount has
-//!   closed refuses each repetition immediately.
+//!   which are `Later`, so only `Writeback` comes back to them. A pool that the end of the mount
+//!   has closed refuses each repetition immediately.
 //! - A step that timed out on a new session is not repeated by `Exchange`. A transfer that times
 //!   out is resumed once, and a whole upload is begun once more at most.
 //! - Progress renews the attempts of a transfer. An upload makes progress only beyond the farthest

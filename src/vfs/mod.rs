@@ -22,6 +22,7 @@
 //! across the network. A file's gate is not a data lock: its holder may wait for the server, and no
 //! FUSE loop ever waits for it.
 
+mod attach;
 mod attr;
 pub(crate) mod errno;
 mod file;
@@ -38,10 +39,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
-use crate::ftp::RemotePath;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
 
+pub(crate) use attach::{MountRoot, Unattached};
 pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
@@ -105,7 +106,8 @@ pub(crate) struct VfsOptions {
 #[derive(Debug)]
 pub(crate) struct Vfs {
     options: VfsOptions,
-    root: RemotePath,
+    /// How the root is found, if it was not known at first.
+    unattached: Option<Unattached>,
     /// The server. What asks it, takes a `Cancel`.
     remote: RemoteHandle,
     cache: Arc<Cache<remote::Error>>,
@@ -124,14 +126,18 @@ pub(crate) struct Vfs {
 
 impl Vfs {
     /// Creates the tree below `root` on `remote`, whose spool files are recorded in `journal`.
-    /// Sends nothing; the caller has checked that `root` is a directory.
+    /// Sends nothing.
     pub(crate) fn new(
         remote: RemoteHandle,
-        root: RemotePath,
+        root: MountRoot,
         options: VfsOptions,
         journal: Journal,
     ) -> Arc<Self> {
-        let inodes = Arc::new(Inodes::new(root.clone()));
+        let (root, unattached) = match root {
+            MountRoot::Known(root) => (Some(root), None),
+            MountRoot::Later(unattached) => (None, Some(unattached)),
+        };
+        let inodes = Arc::new(Inodes::new(root));
         let read = ReadOptions {
             read_ahead: options.read_ahead,
             streams: STREAMS_PER_FILE,
@@ -154,7 +160,7 @@ impl Vfs {
         });
         let vfs = Arc::new(Self {
             options,
-            root,
+            unattached,
             remote,
             cache,
             prefetcher,

@@ -10,6 +10,7 @@
 )]
 
 mod consistency;
+mod delay_connect;
 mod in_a_row;
 mod interrupts;
 mod patience;

@@ -65,6 +65,12 @@ pub(super) static SPECS: &[Spec] = &[
         "Wait for a server that is away as long as it takes. Ctrl-C and umount still work",
         |to| to.retry = RetryMode::Hard,
     ),
+    flag(
+        Group::Connection,
+        "delay_connect",
+        "Mount without contacting the server. The first access connects",
+        |to| to.delay_connect = true,
+    ),
     Spec {
         name: "proxy",
         placeholder: "URL",

@@ -22,7 +22,8 @@ impl Vfs {
         pending: &Pending,
         place: &StateDir,
     ) -> Result<(), Errno> {
-        let below = pending.target.below(&self.root).ok_or(Errno::NOENT)?;
+        let root = self.inodes.path(Ino::ROOT)?;
+        let below = pending.target.below(&root).ok_or(Errno::NOENT)?;
         let mut names: Vec<_> = below.split(|byte| *byte == b'/').collect();
         let name = names.pop().ok_or(Errno::NOENT)?;
         let mut ancestors = vec![Ino::ROOT];

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cancel::Blocking;
+use crate::ftp::RemotePath;
 use crate::guarded::{self, OnDrop};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
@@ -43,9 +44,13 @@ impl Vfs {
         {
             return Ok(space);
         }
+        // A program that only looks at all mounts does not connect.
+        let Some(root) = self.inodes.root() else {
+            return Ok(FreeSpace(None));
+        };
         may.cancel()?;
         if !state.asking {
-            state.asking = self.request_space();
+            state.asking = self.request_space(root);
         }
         let waited = self
             .space
@@ -56,13 +61,13 @@ impl Vfs {
     }
 
     /// Asks the server in a separate thread. Returns whether there is one.
-    fn request_space(self: &Arc<Self>) -> bool {
+    fn request_space(self: &Arc<Self>, root: RemotePath) -> bool {
         let vfs = Arc::clone(self);
         let ask = move || {
             vfs.space.answer_with(|| {
                 vfs.remote
                     .uncancelled()
-                    .space(&vfs.root)
+                    .space(&root)
                     .map(|space| space.available)
             });
         };

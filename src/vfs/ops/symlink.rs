@@ -34,12 +34,10 @@ impl Vfs {
         name: &[u8],
         target: &[u8],
     ) -> Result<Vec<u8>, Errno> {
-        let Some(shown) = inside(&self.root, directory, target) else {
+        let root = self.inodes.path(Ino::ROOT)?;
+        let Some(shown) = inside(&root, directory, target) else {
             let (link, target) = (directory.join(name)?, EscapedPath(target));
-            log::warn!(
-                "the link {link} points to {target}, which is not below {}",
-                self.root
-            );
+            log::warn!("the link {link} points to {target}, which is not below {root}");
             return Err(Errno::ACCES);
         };
         if shown.len() > TARGET_MAX {

@@ -38,7 +38,8 @@ pub(in crate::vfs) struct Inodes {
 
 #[derive(Debug)]
 struct InodeTable {
-    root: RemotePath,
+    /// The path of the root on the server, once it is known.
+    root: Option<RemotePath>,
     nodes: HashMap<Ino, Node>,
     next: u64,
 }
@@ -74,8 +75,8 @@ impl Node {
 }
 
 impl Inodes {
-    /// Creates the table with only the root, which is `root` on the server.
-    pub(in crate::vfs) fn new(root: RemotePath) -> Self {
+    /// Creates the table with only the root, which is `root` on the server if that is known.
+    pub(in crate::vfs) fn new(root: Option<RemotePath>) -> Self {
         let nodes = HashMap::from([(Ino::ROOT, Node::new(None, NodeKind::Directory))]);
         Self {
             table: Mutex::new(InodeTable {
@@ -84,6 +85,21 @@ impl Inodes {
                 next: Ino::ROOT.0 + 1,
             }),
         }
+    }
+
+    /// Sets the path of the root. Returns whether it was unknown.
+    pub(in crate::vfs) fn set_root(&self, root: RemotePath) -> bool {
+        let mut table = self.lock();
+        let was_unknown = table.root.is_none();
+        if was_unknown {
+            table.root = Some(root);
+        }
+        was_unknown
+    }
+
+    /// Returns the path of the root on the server, if it is known.
+    pub(in crate::vfs) fn root(&self) -> Option<RemotePath> {
+        self.lock().root.clone()
     }
 
     /// Returns the inode of `name` in `parent` and counts one lookup. Creates an inode if there is
@@ -272,7 +288,7 @@ impl InodeTable {
             names.push(name);
             at = *parent;
         }
-        let mut path = self.root.clone();
+        let mut path = self.root.clone().ok_or(Errno::WOULD_BLOCK)?;
         for name in names.iter().rev() {
             path = path.join(name)?;
         }
@@ -340,7 +356,7 @@ mod tests {
     use crate::ftp::Precision;
 
     fn inodes() -> Inodes {
-        Inodes::new(RemotePath::new(b"/srv").unwrap())
+        Inodes::new(Some(RemotePath::new(b"/srv").unwrap()))
     }
 
     fn count(inodes: &Inodes) -> usize {

@@ -102,13 +102,17 @@ fn take_over(vfs: &Arc<Vfs>, place: &StateDir, mut left: AbandonedJournal) -> Re
     for file in &waiting {
         *versions.entry(file.pending.target.clone()).or_default() += 1;
     }
+    let root = vfs.inodes.root();
     let journal = left.into_journal();
     vfs.services.spools.take_over(journal.clone());
     waiting.retain(|file| {
         let target = &file.pending.target;
         let can_be_shown = versions.get(target) == Some(&1)
             && !in_place.contains(target)
-            && target.below(&vfs.root).is_some_and(|rest| !rest.is_empty());
+            && root
+                .as_ref()
+                .and_then(|root| target.below(root))
+                .is_some_and(|rest| !rest.is_empty());
         !(can_be_shown && show(vfs, place, &journal, file))
     });
     Remains {
