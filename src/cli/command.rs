@@ -31,6 +31,8 @@ pub(super) const TLS_REUSE: &str = "tls-reuse";
 pub(super) const TLS_CLIENT_CA: &str = "tls-client-ca";
 pub(super) const COMMAND: &str = "COMMAND";
 pub(super) const JSON: &str = "json";
+pub(super) const PROMETHEUS: &str = "prometheus";
+pub(super) const WATCH: &str = "watch";
 
 const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
@@ -230,6 +232,25 @@ fn status() -> Command {
                 .long(JSON)
                 .action(ArgAction::SetTrue)
                 .help("Print JSON: an object, or an array with the objects of all mounts"),
+        )
+        .arg(
+            Arg::new(PROMETHEUS)
+                .long(PROMETHEUS)
+                .conflicts_with_all([JSON, WATCH])
+                .action(ArgAction::SetTrue)
+                .help("Print metrics for Prometheus, in the text format of OpenMetrics"),
+        )
+        .arg(
+            Arg::new(WATCH)
+                .long(WATCH)
+                .value_name("SECONDS")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("1")
+                .value_parser(value::interval)
+                .help(
+                    "Repeat every SECONDS [1] until interrupted, with progress bars at a terminal",
+                ),
         )
 }
 

@@ -35,7 +35,7 @@ fn synopsis() -> Roff {
         "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
         "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous] [--read-only]",
         "ftpfs check SOURCE [-o OPT,...]",
-        "ftpfs status [MOUNTPOINT] [--json]",
+        "ftpfs status [MOUNTPOINT] [--json | --prometheus] [--watch[=SECONDS]]",
         "fusermount3 -u MOUNTPOINT",
     ] {
         roff.text([bold(line)]);

@@ -14,6 +14,7 @@ mod option_list;
 mod options;
 mod proxy_env;
 mod sample_tree;
+mod screen;
 mod secrets;
 mod security;
 mod serve;

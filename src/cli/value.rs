@@ -94,6 +94,16 @@ pub(super) fn deadline(value: &OsStr) -> Result<Duration, Expected> {
     }
 }
 
+/// Parses the interval of a repetition: a tenth of a second or more.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_millis(100);
+    match seconds(OsStr::new(text)) {
+        Ok(interval) if interval >= LEAST => Ok(interval),
+        Ok(_) => Err("at least 0.1 seconds is expected".to_owned()),
+        Err(expected) => Err(format!("{expected} is expected")),
+    }
+}
+
 /// Parses an address.
 pub(super) fn address(value: &OsStr) -> Result<IpAddr, Expected> {
     let parsed = value.to_str().and_then(|text| text.parse().ok());

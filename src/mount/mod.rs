@@ -3,6 +3,7 @@
 //! This module does not know what reads and writes do.
 
 pub(crate) mod advice;
+pub(crate) mod control;
 mod fusermount;
 mod kernel;
 mod mountinfo;
@@ -33,12 +34,13 @@ use crate::sys::Signals;
 use crate::vfs::write::recovery;
 use crate::vfs::{Vfs, VfsOptions};
 
+use control::{ControlSocket, Sockets};
 pub(crate) use kernel::{KernelOptions, Sharing};
 pub(crate) use mountpoint::{Mountpoint, MountpointError};
 pub(crate) use privileged::Privileged;
 pub(crate) use requirements::{LocalPaths, RequirementError, check};
 pub(crate) use state::StateOptions;
-use status::{MountIdentity, Socket, Sockets};
+use status::MountIdentity;
 
 /// How long the last users of a busy mount may take to leave after it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
@@ -131,7 +133,7 @@ pub(crate) struct Mount {
     privileged: Privileged,
     /// How to reach the server.
     server: ConnectOptions,
-    socket: Option<Socket>,
+    socket: Option<ControlSocket>,
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -410,17 +412,17 @@ fn serve(
     })
 }
 
-/// Opens the control socket. Only `ftpfs status` depends on it.
+/// Opens the control socket. Only `ftpfs status` and the commands that control a mount need it.
 fn open_socket(
     sockets: Option<&Sockets>,
     device: Option<&str>,
     identity: MountIdentity,
     vfs: &Arc<Vfs>,
-) -> Option<Socket> {
-    match Socket::open(sockets?, device?, identity, vfs) {
+) -> Option<ControlSocket> {
+    match ControlSocket::open(sockets?, device?, identity, vfs) {
         Ok(socket) => Some(socket),
         Err(error) => {
-            info!("ftpfs status will not find this mount: {error}");
+            warn!("ftpfs status will not find this mount: {error}");
             None
         }
     }

@@ -120,6 +120,7 @@ impl<'pool> Exchange<'pool> {
                 Ok(done) => return Ok(done),
                 Err(failure) if tries < TRIES && failure.may_pass() => {
                     log::debug!("retrying: {}", failure.fault);
+                    self.pool.health().count_retry();
                     tries += 1;
                 }
                 Err(failure) => return Err(failure.fault),
@@ -151,6 +152,7 @@ impl<'pool> Exchange<'pool> {
                 return Err(failure.fault);
             }
             log::debug!("restarting the transfer: {}", failure.fault);
+            self.pool.health().count_retry();
             tries += 1;
         }
     }
@@ -178,7 +180,10 @@ impl<'pool> Exchange<'pool> {
             log::debug!("verifying a change after its reply was lost: {fault}");
             match verify(self) {
                 ChangeOutcome::Done => return Ok(()),
-                ChangeOutcome::NotDone if tries < TRIES && is_open => tries += 1,
+                ChangeOutcome::NotDone if tries < TRIES && is_open => {
+                    self.pool.health().count_retry();
+                    tries += 1;
+                }
                 ChangeOutcome::NotDone | ChangeOutcome::Unknown => return Err(fault),
             }
         }

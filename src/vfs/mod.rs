@@ -23,6 +23,7 @@
 //! FUSE loop ever waits for it.
 
 mod attr;
+mod counters;
 pub(crate) mod errno;
 mod file;
 mod housekeeper;
@@ -43,6 +44,7 @@ use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
 
 pub(crate) use attr::{Attr, WithTtl};
+pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
     Changes, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting,
@@ -120,6 +122,7 @@ pub(crate) struct Vfs {
     mounted: SystemTime,
     housekeeper: Housekeeper,
     writeback: Arc<Writeback>,
+    counts: RequestCounts,
 }
 
 impl Vfs {
@@ -166,6 +169,7 @@ impl Vfs {
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
             writeback: Arc::default(),
+            counts: RequestCounts::default(),
         });
         vfs.housekeeper.start(&vfs);
         if vfs.options.writeback {
@@ -205,6 +209,11 @@ impl Vfs {
         self.remote.save_profile();
         self.remote.uncancelled().close();
         self.services.spools.end();
+    }
+
+    /// Returns the counters of requests.
+    pub(crate) fn counts(&self) -> &RequestCounts {
+        &self.counts
     }
 
     fn check_writable(&self) -> Result<(), Errno> {

@@ -16,6 +16,7 @@ mod cli_mount;
 mod docs;
 mod examples;
 mod fstab;
+mod health;
 mod process;
 mod secrets;
 mod security;

@@ -236,7 +236,7 @@ impl Session {
             }
         }
         let mut data = self.accept(verb, pending)?;
-        let read = parser.read(&mut data);
+        let read = parser.read(self.data.traffic.counted(&mut data));
         if matches!(read, Ok(ControlFlow::Continue(()))) {
             // Some servers wait for the client's close_notify. An error means that the server has
             // closed the connection.
@@ -277,7 +277,7 @@ impl Session {
         options.connect_timeout = options.connect_timeout.min(UNANNOUNCED_PATIENCE);
         if !matches!(pending, PendingConnection::Listening(_)) {
             let data = pending.accept(self.peer, &options, self.tls.as_ref());
-            match data.and_then(|mut data| parser.read(&mut data)) {
+            match data.and_then(|mut data| parser.read(options.traffic.counted(&mut data))) {
                 Err(error) if !parser.is_fresh() => return Err(error),
                 Err(error) => log::debug!("{verb} was not announced, and no data came: {error}"),
                 Ok(_) => {}
