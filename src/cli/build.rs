@@ -16,7 +16,7 @@ use crate::ftp::{
 };
 use crate::journal::{self, StateDir};
 use crate::mount::control::{Sockets, socket_directories};
-use crate::mount::{KernelOptions, MountOptions, StateOptions};
+use crate::mount::{HangUp, KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::RemoteOptions;
 use crate::source::Source;
@@ -146,7 +146,7 @@ pub(super) fn remote(
         charset: options.charset,
         timezone: options.timezone.clone(),
         counts: CommandCounts::default(),
-        traffic: Traffic::default(),
+        traffic: Traffic::limited(options.limits),
         profile: ServerProfile::without(&options.without),
         login_commands: options.login_commands.clone(),
         listings: ListingBudget::default(),
@@ -210,6 +210,7 @@ pub(super) fn mount(
             is_needed: options.writeback && !options.read_only,
         },
         sockets: Some(sockets(state)),
+        hang_up: HangUp::End,
         remote: remote(&source, options, login, proxy, state)?,
         path: source.path,
         vfs: VfsOptions {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{help, value};
+pub(super) use super::control_args::MOUNTPOINT;
+use super::{control_args, help, value};
 
 /// The names of the arguments.
 pub(super) const SOURCE: &str = "SOURCE";
-pub(super) const MOUNTPOINT: &str = "MOUNTPOINT";
 pub(super) const OPTIONS: &str = "options";
 pub(super) const FOREGROUND: &str = "foreground";
 pub(super) const DEBUG: &str = "debug";
@@ -56,6 +56,7 @@ pub(super) fn ftpfs() -> Command {
         .override_usage(
             "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]\n       \
              ftpfs demo|serve|check|status ...\n       \
+             ftpfs refresh|flush|warmup|limit|log|umount ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
         .args_conflicts_with_subcommands(true)
@@ -87,6 +88,7 @@ pub(super) fn ftpfs() -> Command {
         .subcommand(serve())
         .subcommand(check())
         .subcommand(status())
+        .subcommands(control_args::subcommands())
         .subcommand(
             Command::new("man")
                 .hide(true)

@@ -35,6 +35,13 @@ pub struct RateLimits {
 }
 
 impl Traffic {
+    /// Starts with these limits.
+    pub fn limited(limits: RateLimits) -> Self {
+        let traffic = Self::default();
+        traffic.set_limits(limits);
+        traffic
+    }
+
     /// Returns the number of bytes received on data connections, including listings.
     pub fn received(&self) -> u64 {
         self.0.received.bytes.load(Ordering::Relaxed)

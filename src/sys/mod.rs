@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod privilege;
+mod process;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -22,6 +23,7 @@ use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
 
 pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};
+pub(crate) use process::ProcessHandle;
 
 /// Maximum number of bytes that one sendfile(2) sends, according to its manual page.
 const MOST_SENT: usize = 0x7fff_f000;

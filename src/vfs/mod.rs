@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
-use crate::ftp::RemotePath;
+use crate::ftp::{RemotePath, Traffic};
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
 
@@ -47,11 +47,13 @@ pub(crate) use attr::{Attr, WithTtl};
 pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting,
+    Changes, FlushOutcome, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage,
+    Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
 pub(crate) use table::ino::Ino;
+pub(crate) use table::inode::CachedNode;
 pub(crate) use transfers::{Direction, Transfer};
 
 use file::remote_file::FileServices;
@@ -209,6 +211,11 @@ impl Vfs {
         self.remote.save_profile();
         self.remote.uncancelled().close();
         self.services.spools.end();
+    }
+
+    /// Returns the counts and limits of the bytes on data connections.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.remote.traffic()
     }
 
     /// Returns the counters of requests.

@@ -169,7 +169,7 @@ fn the_totals_count_what_was_done() {
 }
 
 /// A minimal parser of OpenMetrics: describes each family once, with its samples behind it.
-const PARSER: &str = r##"
+const PARSER: &str = r#"
 import re, sys
 lines = sys.stdin.read().split('\n')
 assert lines[-2:] == ['# EOF', ''], lines[-2:]
@@ -195,7 +195,7 @@ for line in lines[:-2]:
     assert re.search(r'(^|,)mountpoint="', labels) and ',source="ftp' in labels, line
     float(value)
 print(len({labels.split(',')[0] for _, labels in found}), len(kinds) > 20, set(kinds) == helped)
-"##;
+"#;
 
 #[test]
 fn the_metrics_of_one_mount_and_of_all_are_valid() {

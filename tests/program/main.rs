@@ -13,6 +13,7 @@
 mod bench;
 mod cli;
 mod cli_mount;
+mod control;
 mod docs;
 mod examples;
 mod fstab;

@@ -5,11 +5,15 @@
 //! because the kernel may give the number to another mount while the first one is still ending.
 //!
 //! Each connection carries one request, a line ([`request`]). The reply to a request for the status
-//! is the status. Each connection has its own thread, so a request that takes long does not delay
-//! others.
+//! is the status. The reply to another one is a series of lines ([`replies`]), of which the last
+//! says whether it was performed ([`perform`]). A client that hangs up ends the work. Each
+//! connection has its own thread, so a request that takes long does not delay others.
 
 mod client;
+mod ending;
+mod perform;
 mod place;
+mod replies;
 mod request;
 
 use std::fs;
@@ -18,18 +22,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::status::{self, MountIdentity};
+use super::status::{self, MountIdentity, size};
+use crate::fuse::Kernel;
 use crate::guarded::{self, OnDrop};
 use crate::sys;
 use crate::vfs::Vfs;
 
-pub(crate) use client::{Answers, AskError, all, at};
+pub(crate) use client::{
+    Answers, AskError, RequestStep, RunningRequest, all, all_mounts, at, mount_at, mount_of,
+};
 pub(crate) use place::{Sockets, socket_directories};
-pub(crate) use request::ControlRequest;
+pub(crate) use request::{ControlRequest, LimitChange};
 
+use ending::EndNotice;
+use replies::{Replies, ReplyLine};
 use request::MAX_REQUEST;
 
 /// How long a client may take to send its request, and to receive a part of the reply.
@@ -43,14 +52,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct ControlSocket {
     path: PathBuf,
-    is_ending: Arc<AtomicBool>,
+    end: Arc<EndNotice>,
 }
 
-/// What serves a request.
+/// The parts of a mount that serve requests.
 #[derive(Debug)]
-struct Served {
+struct MountParts {
     identity: MountIdentity,
-    is_ending: Arc<AtomicBool>,
+    kernel: Kernel,
+    end: Arc<EndNotice>,
+    /// Number of connections that are being served.
     connections: AtomicUsize,
 }
 
@@ -64,6 +75,7 @@ impl ControlSocket {
         device: &str,
         identity: MountIdentity,
         vfs: &Arc<Vfs>,
+        kernel: Kernel,
     ) -> io::Result<Self> {
         let directory = sockets.make()?;
         // Mounts that were killed left these.
@@ -74,14 +86,15 @@ impl ControlSocket {
         }
         let path = place::of_mount(&directory, device, std::process::id());
         let listener = listen(&path)?;
-        let is_ending = Arc::new(AtomicBool::new(false));
+        let end = Arc::new(EndNotice::new());
         let socket = Self {
             path,
-            is_ending: Arc::clone(&is_ending),
+            end: Arc::clone(&end),
         };
-        let served = Arc::new(Served {
+        let parts = Arc::new(MountParts {
             identity,
-            is_ending,
+            kernel,
+            end,
             connections: AtomicUsize::new(0),
         });
         let vfs = Arc::downgrade(vfs);
@@ -89,7 +102,7 @@ impl ControlSocket {
             for connection in listener.incoming() {
                 let Some(vfs) = vfs.upgrade() else { return };
                 match connection {
-                    Ok(connection) => served.start(connection, vfs),
+                    Ok(connection) => parts.start(connection, vfs),
                     Err(error) => {
                         log::debug!("cannot accept a connection to the control socket: {error}");
                         std::thread::sleep(ACCEPT_PAUSE);
@@ -103,7 +116,7 @@ impl ControlSocket {
     /// Stops replying to requests for this mountpoint after the unmount, because its device number
     /// may soon belong to another mount. Requests for all mounts are still answered.
     pub(super) fn unmounted(&mut self) {
-        self.is_ending.store(true, Ordering::Relaxed);
+        self.end.unmounted();
         let Some(directory) = self.path.parent() else {
             return;
         };
@@ -115,6 +128,15 @@ impl ControlSocket {
     }
 }
 
+impl ControlSocket {
+    /// Tells clients that wait for the end how the mount ended: everything is stored, or an error
+    /// says why not. Files that wait in `vfs` are not stored.
+    pub(super) fn ended(&self, outcome: Result<(), String>, vfs: &Vfs) {
+        self.end
+            .ended(outcome.and_then(|()| perform::unstored(vfs)));
+    }
+}
+
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_file(&self.path) {
@@ -123,7 +145,7 @@ impl Drop for ControlSocket {
     }
 }
 
-impl Served {
+impl MountParts {
     /// Serves `connection` in its own thread, unless there are too many.
     fn start(self: &Arc<Self>, connection: UnixStream, vfs: Arc<Vfs>) {
         if self.connections.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
@@ -131,12 +153,12 @@ impl Served {
             log::debug!("too many clients of the control socket");
             return;
         }
-        let served = Arc::clone(self);
+        let parts = Arc::clone(self);
         let serve = move || {
             let _ended = OnDrop::new(|| {
-                served.connections.fetch_sub(1, Ordering::Relaxed);
+                parts.connections.fetch_sub(1, Ordering::Relaxed);
             });
-            if let Err(error) = served.serve(connection, &vfs) {
+            if let Err(error) = parts.serve(connection, &vfs) {
                 log::debug!("cannot serve a client of the control socket: {error}");
             }
         };
@@ -147,20 +169,29 @@ impl Served {
         }
     }
 
-    fn serve(&self, mut connection: UnixStream, vfs: &Vfs) -> io::Result<()> {
+    fn serve(&self, mut connection: UnixStream, vfs: &Arc<Vfs>) -> io::Result<()> {
         connection.set_read_timeout(Some(PATIENCE))?;
         connection.set_write_timeout(Some(PATIENCE))?;
         let (user, _) = sys::peer_of(&connection)?;
         if user != 0 && user != sys::effective_uid() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        match read_request(&connection)? {
-            ControlRequest::Status(form) => {
-                let is_ending = self.is_ending.load(Ordering::Relaxed);
-                let text = status::render(form, &self.identity, is_ending, &vfs.report());
-                connection.write_all(text.as_bytes())
-            }
+        let request = read_request(&connection)?;
+        if let ControlRequest::Status(form) = request {
+            let is_ending = self.end.is_ending();
+            let text = status::render(form, &self.identity, is_ending, &vfs.report());
+            return connection.write_all(text.as_bytes());
         }
+        let mut replies = Replies::new(connection);
+        if request == ControlRequest::AwaitEnd {
+            self.await_end(vfs, &mut replies);
+            return Ok(());
+        }
+        let last = match self.perform(request, vfs, &mut replies) {
+            Ok(done) => ReplyLine::Done(done),
+            Err(reason) => ReplyLine::Error(reason),
+        };
+        replies.send(&last)
     }
 }
 

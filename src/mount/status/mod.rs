@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::vfs::Report;
 
+pub(super) use figures::size;
 pub(crate) use openmetrics::merge;
 
 /// Properties of a mount that do not change.

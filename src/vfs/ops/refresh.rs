@@ -1,0 +1,37 @@
+//! `ftpfs refresh`: forgets what is cached of a tree.
+
+use crate::ftp::RemotePath;
+use crate::vfs::Vfs;
+use crate::vfs::errno::Errno;
+use crate::vfs::table::inode::CachedNode;
+
+impl Vfs {
+    /// Returns the path on the server of `below`, a path relative to the mountpoint. Empty for the
+    /// mountpoint itself.
+    ///
+    /// # Errors
+    /// It contains a name that the server cannot have.
+    pub(crate) fn path_below(&self, below: &[u8]) -> Result<RemotePath, Errno> {
+        let names = below.split(|byte| *byte == b'/');
+        let mut path = self.root.clone();
+        for name in names.filter(|name| !name.is_empty() && *name != b".") {
+            path = path.join(name)?;
+        }
+        Ok(path)
+    }
+
+    /// Forgets what is cached of `path` and everything below it. Returns the inodes whose
+    /// attributes the kernel must forget.
+    pub(crate) fn refresh(&self, path: &RemotePath) -> Vec<CachedNode> {
+        self.cache.forget_tree(path);
+        if let Some(parent) = path.parent().filter(|_| *path != self.root) {
+            self.cache.invalidate(&parent, path.name());
+        }
+        self.prefetcher.forget(path);
+        let nodes = self.inodes.tree(path);
+        for node in nodes.iter().filter(|node| node.unused_file.is_some()) {
+            self.inodes.set_cached(node.ino, None);
+        }
+        nodes
+    }
+}
