@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::ftp::{Error, ProxyProblem};
+use crate::ftp::{Error, Phase, ProxyProblem};
 
 /// What is wrong with the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl ProblemKind {
     /// The kind of a failed attempt to make a session.
     fn of(error: &Error) -> Self {
         match error {
-            Error::Resolve { .. } => Self::NameNotResolved,
+            Error::Resolve { .. } | Error::Timeout(Phase::Resolve) => Self::NameNotResolved,
             Error::Connect { source, .. } | Error::Io { source, .. } => Self::of_socket(source),
             Error::Timeout(_) | Error::TooSlow(_) => Self::TimedOut,
             Error::TooManySessions(_) => Self::Full,
@@ -205,7 +205,7 @@ impl ServerHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ftp::{Phase, Reply, ReplyCode};
+    use crate::ftp::{Reply, ReplyCode};
 
     fn refused_by_machine() -> Error {
         Error::Connect {
@@ -241,6 +241,7 @@ mod tests {
                 ProblemKind::Unreachable,
             ),
             (connect(io::ErrorKind::TimedOut), ProblemKind::TimedOut),
+            (Error::Timeout(Phase::Resolve), ProblemKind::NameNotResolved),
             (Error::Timeout(Phase::Greeting), ProblemKind::TimedOut),
             (Error::TooManySessions(reply(421)), ProblemKind::Full),
             (greeting(421), ProblemKind::Full),

@@ -134,6 +134,49 @@ fn the_status_says_what_is_wrong_until_it_is_over() {
     );
 }
 
+/// The name of the server disappears while the mount needs another session.
+#[test]
+fn a_name_that_is_not_resolved_any_more_is_reported() {
+    let server = TestServer::start(Kind::Embedded);
+    for file in ["one", "other"] {
+        server.write(file, "content");
+    }
+    let late = Misdeed::LateReply(Duration::from_secs(8));
+    server
+        .embedded()
+        .unwrap()
+        .faults()
+        .add(Fault::on("RETR", late));
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("mnt")).unwrap();
+    let script = "
+        echo 127.0.0.1 ftp.invalid > hosts; : > empty
+        mount --bind hosts /etc/hosts; mount --bind empty /etc/resolv.conf
+        export FTPFS_PASSWORD=\"$4\" XDG_STATE_HOME=$PWD/state
+        \"$1\" -o \"port=$2,user=$3,timeout=20\" ftp.invalid:/ mnt
+        : > /etc/hosts
+        cat mnt/one > /dev/null & cat mnt/other > /dev/null &
+        for i in {1..200}; do
+            \"$1\" status mnt | grep ' problem ' && break; sleep 0.05
+        done
+        wait; umount mnt";
+    let port = server.port().to_string();
+    let output = in_own_namespace(
+        home.path(),
+        script,
+        &[FTPFS, &port, server.user(), server.password()].map(AsRef::as_ref),
+    );
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains("the server's name cannot be resolved"),
+        "{output:?}"
+    );
+    assert!(
+        shown.contains("cannot find the host ftp.invalid"),
+        "{output:?}"
+    );
+}
+
 #[test]
 fn the_totals_count_what_was_done() {
     let server = TestServer::start(Kind::Embedded);

@@ -45,6 +45,14 @@ pub(crate) enum AskError {
         /// The cause.
         error: io::Error,
     },
+    /// The path cannot be resolved.
+    #[error("cannot find {}: {error}", path.display())]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        error: io::Error,
+    },
     /// It could not do what was requested.
     #[error("{0}")]
     Failed(String),
@@ -139,8 +147,8 @@ pub(crate) fn mount_of(
         Some(outcome) => return outcome,
     }
     // A link may lead to a mount.
-    let resolved = fs::canonicalize(&absolute).map_err(|error| AskError::Silent {
-        of: absolute.clone(),
+    let resolved = fs::canonicalize(&absolute).map_err(|error| AskError::Path {
+        path: absolute.clone(),
         error,
     })?;
     let found = mountinfo::containing(&resolved);
@@ -169,8 +177,8 @@ pub(crate) fn all_mounts(sockets: &Sockets) -> Result<Vec<MountProcess>, AskErro
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, AskError> {
-    std::path::absolute(path).map_err(|error| AskError::Silent {
-        of: path.to_owned(),
+    std::path::absolute(path).map_err(|error| AskError::Path {
+        path: path.to_owned(),
         error,
     })
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::cancel::Cancel;
-use crate::ftp::{Kind, RemotePath};
+use crate::ftp::{Completeness, Kind, RemotePath};
 use crate::guarded::{self, OnDrop};
 use crate::remote::ErrorKind;
 use crate::vfs::Vfs;
@@ -139,6 +139,18 @@ impl Warmup {
                 return;
             }
         };
+        let problem = match listing.completeness() {
+            Completeness::Unlistable => Some("the server does not list it"),
+            Completeness::Unreadable => Some("its listing cannot be parsed"),
+            Completeness::Complete
+            | Completeness::Visible
+            | Completeness::Blank
+            | Completeness::Incomplete => None,
+        };
+        if let Some(problem) = problem {
+            let failure = format!("cannot list {directory}: {problem}");
+            return self.lock().fail(&failure);
+        }
         let entries = (0..listing.len()).filter_map(|index| listing.get(index));
         // A link may lead out of the tree or back into it.
         let below: Vec<_> = entries
