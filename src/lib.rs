@@ -73,7 +73,7 @@ pub fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> std::process:
 pub mod testing {
     pub use crate::cache::{Attributes, Cache, CacheOptions};
     pub use crate::journal::{Journal, StateDir};
-    pub use crate::pool::PoolOptions;
+    pub use crate::pool::{PoolOptions, RetryMode};
 
     /// File operations on a server.
     pub mod remote {

@@ -18,7 +18,7 @@ use crate::journal::{self, StateDir};
 use crate::mount::control::{Sockets, socket_directories};
 use crate::mount::{HangUp, KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
-use crate::remote::RemoteOptions;
+use crate::remote::{RemoteOptions, RetryMode};
 use crate::source::Source;
 use crate::sys;
 use crate::vfs::VfsOptions;
@@ -32,6 +32,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// How long an operation waits for a connection while all are busy, as a multiple of `timeout`.
 /// Transfers of other programs end or time out, so waiting is better than failing.
 const LEASE_PATIENCE: u32 = 10;
+
+/// Longest wait for bytes of a file with `-o hard`: ten years.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Memory for listings that are being received, as a multiple of the cache size. They are compacted
 /// for the cache.
@@ -158,6 +161,7 @@ pub(super) fn remote(
             idle: IDLE,
             keep_alive: KEEP_ALIVE,
             lease_timeout: options.timeout * LEASE_PATIENCE,
+            retry: options.retry,
         },
         atomic: options.atomic,
         verify: options.verify,
@@ -223,7 +227,10 @@ pub(super) fn mount(
             open_ttl: options.open_ttl,
             attr_ttl: options.attr_ttl,
             read_ahead: options.read_ahead,
-            timeout: options.timeout * (LEASE_PATIENCE + 3),
+            timeout: match options.retry {
+                RetryMode::Soft => options.timeout * (LEASE_PATIENCE + 3),
+                RetryMode::Hard => FOR_EVER,
+            },
             cache_bytes: options.cache_size,
             spool_size: options.spool_size,
             writeback: options.writeback && !options.read_only,

@@ -10,7 +10,7 @@ use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Capability, LocalOptions, RateLimits};
 use crate::mount::Sharing;
-use crate::remote::{Atomic, Links, Verify};
+use crate::remote::{Atomic, Links, RetryMode, Verify};
 
 /// The values of the options, with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,7 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
     pub(super) limits: RateLimits,
+    pub(super) retry: RetryMode,
     pub(super) proxy: Choice,
     pub(super) active: bool,
     pub(super) local: LocalOptions,
@@ -84,6 +85,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             limits: RateLimits::default(),
+            retry: RetryMode::Soft,
             proxy: Choice::Environment,
             active: false,
             local: LocalOptions::default(),

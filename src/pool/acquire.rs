@@ -5,12 +5,22 @@ use std::time::{Duration, Instant};
 
 use super::connection::PooledConnection;
 use super::dial::Slot;
+use super::idle::IdleSession;
 use super::lease::{Lease, Permit};
 use super::shared::PoolShared;
-use super::slots::{Denial, Grant, LeaseRequest};
+use super::slots::{Denial, Grant, LeaseRequest, Slots};
 use super::{Error, Purpose};
 use crate::cancel::{Cancel, CancelListener};
 use crate::guarded::OnDrop;
+
+/// A request and how long it may wait.
+struct LeaseWait<'a> {
+    request: LeaseRequest,
+    began: Instant,
+    /// Longest wait; `None` for ever.
+    patience: Option<Duration>,
+    cancel: &'a Cancel,
+}
 
 impl<S: PooledConnection> PoolShared<S> {
     /// See [`super::Pool::lease`].
@@ -19,13 +29,25 @@ impl<S: PooledConnection> PoolShared<S> {
         purpose: Purpose,
         cancel: &Cancel,
     ) -> Result<Lease<S>, Error> {
-        let ticket = self.lock().enqueue();
+        let began = Instant::now();
+        let (ticket, failures) = {
+            let mut slots = self.lock();
+            (slots.enqueue(began), slots.failures())
+        };
         let queued = OnDrop::new(|| {
-            self.lock().dequeue(ticket);
+            self.lock().dequeue(ticket, Instant::now());
             self.changed.notify_all();
         });
-        let request = LeaseRequest::Foreground { ticket, purpose };
-        let lease = self.serve(request, self.rules.lease_timeout, cancel)?;
+        let lease = self.serve(&LeaseWait {
+            request: LeaseRequest::Foreground {
+                ticket,
+                purpose,
+                failures,
+            },
+            began,
+            patience: self.rules.lease_timeout(),
+            cancel,
+        })?;
         drop(queued);
         self.grow_for_throughput(purpose, &lease);
         Ok(lease)
@@ -33,88 +55,103 @@ impl<S: PooledConnection> PoolShared<S> {
 
     /// See [`super::Pool::background_lease`].
     pub(super) fn background_lease(self: &Arc<Self>, patience: Duration) -> Option<Lease<S>> {
-        let cancel = Cancel::never();
-        self.serve(LeaseRequest::Background, patience, &cancel).ok()
+        let wait = LeaseWait {
+            request: LeaseRequest::Background,
+            began: Instant::now(),
+            patience: Some(patience),
+            cancel: &Cancel::never(),
+        };
+        self.serve(&wait).ok()
     }
 
-    /// Leases a session, which takes `patience` and the time to make a session at most.
-    fn serve(
-        self: &Arc<Self>,
-        request: LeaseRequest,
-        patience: Duration,
-        cancel: &Cancel,
-    ) -> Result<Lease<S>, Error> {
-        let deadline = Instant::now() + patience;
+    fn serve(self: &Arc<Self>, wait: &LeaseWait<'_>) -> Result<Lease<S>, Error> {
         loop {
-            let grant = self.wait_for_grant(request, deadline, cancel);
-            match grant?.ok_or(Error::Exhausted(patience))? {
-                Grant::Idle(session) => {
-                    let mut lease = Lease::new(session, true, Permit::new(Arc::clone(self)));
-                    if lease.is_idle_healthy() {
+            match self.wait_for_grant(wait)? {
+                Grant::Idle(idle) => {
+                    if let Some(lease) = self.lease_idle(idle) {
                         return Ok(lease);
                     }
-                    log::debug!("an idle connection was closed by the server");
-                    lease.discard();
                 }
                 Grant::Dial(reservation) => {
                     let slot = Slot::new(self, reservation);
                     // The next request in the queue may be served, too.
                     self.changed.notify_all();
-                    if let Some(lease) = slot.dial()? {
-                        // Another request can use the session that was made meanwhile.
-                        if cancel.is_cancelled() {
-                            return Err(Error::Cancelled);
-                        }
-                        return Ok(lease);
+                    match wait.request {
+                        LeaseRequest::Foreground { .. } => slot.dial_for_queue(),
+                        LeaseRequest::Background => return slot.dial(),
                     }
                 }
             }
         }
     }
 
-    /// Returns `None` at the deadline.
-    ///
+    /// Leases an idle session, unless the server has closed it.
+    fn lease_idle(self: &Arc<Self>, idle: IdleSession<S>) -> Option<Lease<S>> {
+        let is_reused = !idle.is_new(Instant::now());
+        let mut lease = Lease::new(idle.session, is_reused, Permit::new(Arc::clone(self)));
+        if lease.is_idle_healthy() {
+            return Some(lease);
+        }
+        log::debug!("an idle connection was closed by the server");
+        lease.discard();
+        None
+    }
+
     /// # Errors
-    /// The request cannot succeed or is cancelled, or the server cannot be reached at the deadline.
-    fn wait_for_grant(
-        self: &Arc<Self>,
-        request: LeaseRequest,
-        deadline: Instant,
-        cancel: &Cancel,
-    ) -> Result<Option<Grant<S>>, Error> {
+    /// The request cannot succeed or is cancelled, or its time has passed.
+    fn wait_for_grant(self: &Arc<Self>, wait: &LeaseWait<'_>) -> Result<Grant<S>, Error> {
         let mut listener = None;
         let mut slots = self.lock();
         loop {
-            if cancel.is_cancelled() {
+            if wait.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let now = Instant::now();
-            let retry_at = match slots.grant(request, now) {
-                Ok(grant) => return Ok(Some(grant)),
+            let retry_at = match slots.grant(wait.request, now) {
+                Ok(grant) => return Ok(grant),
                 Err(Denial::Fail(error)) => return Err(error),
                 Err(Denial::Wait(retry_at)) => retry_at,
             };
-            if now >= deadline {
-                let error = slots.last_error();
-                return error.map_or(Ok(None), |error| Err(Error::Session(error)));
+            let deadline = self.deadline(wait, &slots);
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Err(out_of_time(wait, &slots, now));
             }
             if listener.is_none() {
                 drop(slots);
-                listener = Some(self.wake_when_cancelled(cancel));
+                listener = Some(self.wake_when_cancelled(wait.cancel));
                 slots = self.lock();
                 continue;
             }
             // If the time has passed already, only a change helps.
-            let until = retry_at
-                .filter(|retry_at| *retry_at > now)
-                .map_or(deadline, |retry_at| retry_at.min(deadline));
+            let until = retry_at.filter(|retry_at| *retry_at > now);
+            let until = until.into_iter().chain(deadline).min();
             self.contended.notify_all();
-            slots = self
-                .changed
-                .wait_timeout(slots, until.saturating_duration_since(now))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            slots = match until {
+                Some(until) => {
+                    let left = until.saturating_duration_since(now);
+                    let waited = self.changed.wait_timeout(slots, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self
+                    .changed
+                    .wait(slots)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
         }
+    }
+
+    /// When `wait` ends without a session. For a server that says nothing, that is when it has been
+    /// silent for too long, but not before one attempt to connect could have succeeded.
+    fn deadline(&self, wait: &LeaseWait<'_>, slots: &Slots<S>) -> Option<Instant> {
+        let deadline = wait.patience.map(|patience| wait.began + patience);
+        let is_foreground = matches!(wait.request, LeaseRequest::Foreground { .. });
+        let silence = self.rules.longest_silence().filter(|_| is_foreground);
+        let silent = slots.silent_since(self.profile.last_heard()).zip(silence);
+        let given_up = silent.map(|(since, silence)| {
+            let attempted = wait.began + self.rules.connect_timeout;
+            attempted.max(since + silence)
+        });
+        deadline.into_iter().chain(given_up).min()
     }
 
     fn wake_when_cancelled(self: &Arc<Self>, cancel: &Cancel) -> CancelListener {
@@ -124,5 +161,12 @@ impl<S: PooledConnection> PoolShared<S> {
             drop(shared.lock());
             shared.changed.notify_all();
         })
+    }
+}
+
+fn out_of_time<S: PooledConnection>(wait: &LeaseWait<'_>, slots: &Slots<S>, now: Instant) -> Error {
+    match slots.last_error() {
+        Some(error) => Error::Unavailable(error),
+        None => Error::Exhausted(now.saturating_duration_since(wait.began)),
     }
 }

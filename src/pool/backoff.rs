@@ -2,6 +2,9 @@
 //!
 //! The pause doubles with each failure. It is randomized, so that many mounts do not return to a
 //! restarted server in step. It stays short, so that a server that is back is found soon.
+//!
+//! A server that is away for less than the patience costs requests a wait. After that, requests
+//! fail, and each one that is made later leads to one more attempt.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -18,7 +21,7 @@ const LOGIN_FACTOR: u32 = 20;
 /// Factor of the pause after a refusal of a full server: some count each attempt as one more
 /// connection, or ban clients after repeated attempts.
 const FULL_FACTOR: u32 = 5;
-/// Number of failures in a row after which requests fail instead of waiting for the next attempt.
+/// Number of failures in a row after which requests fail, if the failure does not look temporary.
 const PATIENT_FAILURES: u32 = 3;
 
 /// What to do if a session is needed.
@@ -35,58 +38,105 @@ pub(super) enum DialAdvice {
 }
 
 /// The failed attempts since the last success.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backoff {
+    /// How long a server may be away before requests fail; `None` for ever.
+    patience: Option<Duration>,
     failing: Option<Failing>,
+    /// Number of attempts that ever failed.
+    failures: u64,
 }
 
 #[derive(Debug)]
 struct Failing {
+    /// When the first of these attempts began.
+    since: Instant,
+    /// When the last one failed.
+    last: Instant,
     count: u32,
     until: Instant,
     error: Arc<Error>,
 }
 
 impl Backoff {
-    /// Returns what to do now. `dialling` and `established` count the sessions of the pool that are
-    /// being made and that exist.
-    pub(super) fn advice(&self, now: Instant, dialling: usize, established: usize) -> DialAdvice {
+    /// Creates a back-off without failures. A server may be away for `patience` before requests
+    /// fail, or for ever if it is `None`.
+    pub(super) fn new(patience: Option<Duration>) -> Self {
+        Self {
+            patience,
+            failing: None,
+            failures: 0,
+        }
+    }
+
+    /// Number of attempts that ever failed.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures
+    }
+
+    /// Returns what to do now for a request that was made after `before` attempts had failed.
+    /// `dialling` and `established` count the sessions of the pool that are being made and that
+    /// exist.
+    pub(super) fn advice(
+        &self,
+        now: Instant,
+        before: u64,
+        dialling: usize,
+        established: usize,
+    ) -> DialAdvice {
         let Some(failing) = &self.failing else {
             return DialAdvice::Dial;
         };
         if dialling > 0 {
             return DialAdvice::WaitForOutcome;
         }
-        if now >= failing.until {
-            return DialAdvice::Dial;
+        // The request has seen an attempt fail, or is made so soon after one that another would
+        // fail, too.
+        let is_tried = self.failures != before || now < failing.until;
+        if is_tried && !self.may_recover(failing, now, established) {
+            return DialAdvice::GiveUp(Arc::clone(&failing.error));
         }
-        let may_recover = match failing.error.transience() {
+        if now >= failing.until {
+            DialAdvice::Dial
+        } else {
+            DialAdvice::WaitUntil(failing.until)
+        }
+    }
+
+    fn may_recover(&self, failing: &Failing, now: Instant, established: usize) -> bool {
+        let is_patient = failing.count <= PATIENT_FAILURES;
+        match failing.error.transience() {
             _ if established > 0 => true,
             // The server may have room at any time.
             _ if matches!(*failing.error, Error::TooManySessions(_)) => true,
             // A server that restarts may break handshakes for a moment.
             Transience::Person if matches!(*failing.error, Error::Tls(_) | Error::NotTls) => {
-                failing.count <= PATIENT_FAILURES
+                is_patient
             }
             // Another attempt does not change the password or the certificate.
             Transience::Person => false,
+            Transience::Permanent => is_patient,
             Transience::Broken
             | Transience::Silent
             | Transience::Transfer
             | Transience::Method
-            | Transience::Later
-            | Transience::Permanent => failing.count <= PATIENT_FAILURES,
-        };
-        if may_recover {
-            DialAdvice::WaitUntil(failing.until)
-        } else {
-            DialAdvice::GiveUp(Arc::clone(&failing.error))
+            | Transience::Later => self
+                .patience
+                .is_none_or(|patience| now.saturating_duration_since(failing.since) < patience),
         }
     }
 
-    /// Notes that an attempt failed.
-    pub(super) fn failed(&mut self, now: Instant, error: Arc<Error>) {
-        let count = self.failing.as_ref().map_or(0, |failing| failing.count) + 1;
+    /// Notes that an attempt that was made at `began` failed.
+    pub(super) fn failed(&mut self, began: Instant, now: Instant, error: Arc<Error>) {
+        let earlier = self.failing.take();
+        let count = earlier.as_ref().map_or(0, |failing| failing.count) + 1;
+        // The server may have been back for a while when no request was made.
+        let is_recent = |failing: &Failing| {
+            let quiet = began.saturating_duration_since(failing.last);
+            self.patience.is_none_or(|patience| quiet < patience)
+        };
+        let since = earlier.filter(is_recent).map_or(began, |it| it.since);
+        self.failures += 1;
         let factor = if is_about_a_password(&error) {
             LOGIN_FACTOR
         } else if error.is_refused_login() {
@@ -95,6 +145,8 @@ impl Backoff {
             1
         };
         self.failing = Some(Failing {
+            since,
+            last: now,
             count,
             until: now + pause(count, RandomState::new().hash_one(count)) * factor,
             error,
@@ -155,23 +207,103 @@ mod tests {
         }
     }
 
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn soft() -> Backoff {
+        Backoff::new(Some(PATIENCE))
+    }
+
     #[test]
-    fn requests_wait_after_the_first_failures_and_fail_after_more() {
-        let now = Instant::now();
-        let mut backoff = Backoff::default();
-        for _ in 0..PATIENT_FAILURES {
-            backoff.failed(now, dead());
-            assert!(matches!(
-                backoff.advice(now, 0, 0),
-                DialAdvice::WaitUntil(_)
-            ));
+    fn requests_wait_for_a_dead_server_as_long_as_the_patience_and_then_fail() {
+        let start = Instant::now();
+        let mut backoff = soft();
+        let mut now = start;
+        while now < start + PATIENCE {
+            backoff.failed(now, now, dead());
+            let DialAdvice::WaitUntil(next) = backoff.advice(now, 0, 0, 0) else {
+                panic!("it is given up after {:?}", now - start);
+            };
+            now = next.min(start + PATIENCE);
+            let later = backoff.advice(next, backoff.failures(), 0, 0);
+            assert!(matches!(later, DialAdvice::Dial));
         }
-        backoff.failed(now, dead());
-        assert!(matches!(backoff.advice(now, 0, 0), DialAdvice::GiveUp(_)));
+        backoff.failed(now, now, dead());
+        assert!(matches!(
+            backoff.advice(now, 0, 0, 0),
+            DialAdvice::GiveUp(_)
+        ));
+        let before = backoff.failures();
         let later = now + Duration::from_secs(3);
-        assert!(matches!(backoff.advice(later, 0, 0), DialAdvice::Dial));
+        assert!(
+            matches!(backoff.advice(later, before, 0, 0), DialAdvice::Dial),
+            "a later request leads to another attempt"
+        );
         backoff.succeeded();
-        assert!(matches!(backoff.advice(now, 0, 0), DialAdvice::Dial));
+        assert!(matches!(backoff.advice(now, 0, 0, 0), DialAdvice::Dial));
+    }
+
+    #[test]
+    fn a_hard_request_never_gives_up_a_dead_server_but_a_wrong_password() {
+        let start = Instant::now();
+        let mut backoff = Backoff::new(None);
+        for hours in 0..100 {
+            let now = start + Duration::from_secs(3600) * hours;
+            backoff.failed(now, now, dead());
+            let advice = backoff.advice(now, 0, 0, 0);
+            assert!(matches!(advice, DialAdvice::WaitUntil(_)));
+        }
+        let reply = Reply::new(ReplyCode(530), vec![b"Login incorrect".into()]);
+        backoff.failed(start, start, Arc::new(Error::Login(reply)));
+        assert!(matches!(
+            backoff.advice(start, 0, 0, 0),
+            DialAdvice::GiveUp(_)
+        ));
+    }
+
+    #[test]
+    fn an_attempt_that_takes_the_whole_patience_is_the_last() {
+        let start = Instant::now();
+        let mut backoff = soft();
+        let end = start + PATIENCE;
+        backoff.failed(start, end, dead());
+        assert!(matches!(
+            backoff.advice(end, 0, 0, 0),
+            DialAdvice::GiveUp(_)
+        ));
+    }
+
+    #[test]
+    fn an_outage_long_ago_does_not_count() {
+        let start = Instant::now();
+        let mut backoff = soft();
+        backoff.failed(start, start, dead());
+        let later = start + PATIENCE * 2;
+        backoff.failed(later, later, dead());
+        assert!(matches!(
+            backoff.advice(later, 1, 0, 0),
+            DialAdvice::WaitUntil(_)
+        ));
+    }
+
+    #[test]
+    fn a_failure_that_looks_permanent_is_repeated_a_few_times() {
+        let now = Instant::now();
+        let mut backoff = Backoff::new(None);
+        let odd = || {
+            let line = "hello".to_owned();
+            let expected = "a reply";
+            Arc::new(Error::Malformed { expected, line })
+        };
+        for _ in 0..PATIENT_FAILURES {
+            backoff.failed(now, now, odd());
+            let advice = backoff.advice(now, 0, 0, 0);
+            assert!(matches!(advice, DialAdvice::WaitUntil(_)));
+        }
+        backoff.failed(now, now, odd());
+        assert!(matches!(
+            backoff.advice(now, 0, 0, 0),
+            DialAdvice::GiveUp(_)
+        ));
     }
 
     #[test]
@@ -186,12 +318,12 @@ mod tests {
                 _ => Error::TooManySessions(reply),
             });
             let start = Instant::now();
-            let mut backoff = Backoff::default();
+            let mut backoff = soft();
             let tries = (0..1500_u32).map(|step| start + Duration::from_millis(10) * step);
             let dials = tries.filter(|now| {
-                let dials = matches!(backoff.advice(*now, 0, 0), DialAdvice::Dial);
+                let dials = matches!(backoff.advice(*now, 0, 0, 0), DialAdvice::Dial);
                 if dials {
-                    backoff.failed(*now, Arc::clone(&error));
+                    backoff.failed(*now, *now, Arc::clone(&error));
                 }
                 dials
             });
@@ -202,12 +334,12 @@ mod tests {
     #[test]
     fn after_a_failure_one_attempt_is_made_at_a_time() {
         let now = Instant::now();
-        let mut backoff = Backoff::default();
-        assert!(matches!(backoff.advice(now, 3, 0), DialAdvice::Dial));
-        backoff.failed(now, dead());
+        let mut backoff = soft();
+        assert!(matches!(backoff.advice(now, 0, 3, 0), DialAdvice::Dial));
+        backoff.failed(now, now, dead());
         let later = now + Duration::from_secs(3);
         assert!(matches!(
-            backoff.advice(later, 1, 0),
+            backoff.advice(later, 1, 1, 0),
             DialAdvice::WaitForOutcome
         ));
     }
@@ -215,12 +347,12 @@ mod tests {
     #[test]
     fn requests_wait_while_other_sessions_exist() {
         let now = Instant::now();
-        let mut backoff = Backoff::default();
+        let mut backoff = soft();
         for _ in 0..10 {
-            backoff.failed(now, dead());
+            backoff.failed(now, now, dead());
         }
         assert!(matches!(
-            backoff.advice(now, 0, 1),
+            backoff.advice(now, 0, 0, 1),
             DialAdvice::WaitUntil(_)
         ));
     }

@@ -1,6 +1,6 @@
 //! Making sessions: for a lease, or in the background so that later leases find them idle.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use scopeguard::{ScopeGuard, guard};
@@ -10,12 +10,15 @@ use super::lease::{Guarded, Lease, Permit};
 use super::shared::PoolShared;
 use super::slots::Reservation;
 use super::{Error, Purpose};
-use crate::ftp::{self, Readiness};
+use crate::ftp::Readiness;
 use crate::guarded;
 
 /// Number of sessions to which the pool grows if transfers follow one another faster than data
 /// connections open. One session transfers while two wait for the round trips of EPSV and connect.
 const THROUGHPUT_SESSIONS: usize = 3;
+
+/// Name of the threads that make sessions.
+const THREAD: &str = "ftpfs-dial";
 
 /// A reserved slot whose session is not made yet. When it is dropped, the slot becomes free.
 pub(super) struct Slot<S: PooledConnection> {
@@ -42,44 +45,69 @@ impl<S: PooledConnection> Slot<S> {
         }
     }
 
-    /// Makes the session. Returns `None` if that failed and the request is back in the queue.
+    /// Makes the session and leases it.
     ///
     /// # Errors
-    /// The session cannot be made, and the request is not in the queue.
-    pub(super) fn dial(self) -> Result<Option<Lease<S>>, Error> {
-        match (self.reserved.pool.dial)() {
-            Ok(session) => Ok(Some(self.connected(session))),
-            Err(error) => self.failed(error).map(|()| None),
+    /// The session cannot be made.
+    pub(super) fn dial(self) -> Result<Lease<S>, Error> {
+        let (Reserved { pool, reservation }, session) = self.make()?;
+        pool.lock().connected(reservation, Instant::now());
+        pool.changed.notify_all();
+        Ok(Lease::new(session, false, Permit::new(pool)))
+    }
+
+    /// Makes the session on a new thread, so that the request can be cancelled or give up
+    /// meanwhile. The session becomes idle. Without a thread, makes it here.
+    pub(super) fn dial_for_queue(self) {
+        let slot = Arc::new(Mutex::new(Some(self)));
+        let for_thread = Arc::clone(&slot);
+        let take = |slot: &Mutex<Option<Self>>| {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            slot.take()
+        };
+        let thread = guarded::spawn(THREAD, move || {
+            if let Some(slot) = take(&for_thread) {
+                slot.dial_to_idle();
+            }
+        });
+        if let Err(error) = thread {
+            log::debug!("cannot start a thread to open another connection: {error}");
+            if let Some(slot) = take(&slot) {
+                slot.dial_to_idle();
+            }
         }
     }
 
     /// Makes the session on a new thread, and then it is idle. Returns whether the thread started.
     fn dial_in_background(self) -> bool {
-        let thread = guarded::spawn("ftpfs-dial", move || drop(self.dial()));
+        let thread = guarded::spawn(THREAD, move || self.dial_to_idle());
         if let Err(error) = &thread {
             log::debug!("cannot start a thread to open another connection: {error}");
         }
         thread.is_ok()
     }
 
-    fn connected(self, session: S) -> Lease<S> {
-        let Reserved { pool, reservation } = ScopeGuard::into_inner(self.reserved);
-        pool.lock().connected(reservation, Instant::now());
-        pool.changed.notify_all();
-        Lease::new(session, false, Permit::new(pool))
+    fn dial_to_idle(self) {
+        // The failure is logged, and requests learn of it from the slots.
+        if let Ok((Reserved { pool, reservation }, session)) = self.make() {
+            pool.add(reservation, session);
+        }
     }
 
-    /// Returns `Ok` if the request is back in the queue.
-    fn failed(self, error: ftp::Error) -> Result<(), Error> {
-        log::debug!("cannot open another connection: {error}");
-        let Reserved { pool, reservation } = ScopeGuard::into_inner(self.reserved);
-        let error = Arc::new(error);
-        let is_queued = pool.lock().failed(reservation, &error, Instant::now());
-        pool.changed.notify_all();
-        if is_queued {
-            Ok(())
-        } else {
-            Err(Error::Session(error))
+    /// Makes the session. After a failure, the slot is free.
+    fn make(self) -> Result<(Reserved<S>, S), Error> {
+        let outcome = (self.reserved.pool.dial)();
+        let reserved = ScopeGuard::into_inner(self.reserved);
+        match outcome {
+            Ok(session) => Ok((reserved, session)),
+            Err(error) => {
+                log::debug!("cannot open another connection: {error}");
+                let Reserved { pool, reservation } = reserved;
+                let error = Arc::new(error);
+                pool.lock().failed(reservation, &error, Instant::now());
+                pool.changed.notify_all();
+                Err(Error::Unavailable(error))
+            }
         }
     }
 }

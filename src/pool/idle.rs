@@ -9,6 +9,9 @@ use super::Purpose;
 use super::connection::PooledConnection;
 use crate::ftp::Readiness;
 
+/// How long an unused session counts as new. Later its connection may be dead without a sign.
+const NEW: Duration = Duration::from_secs(1);
+
 /// A session that is not leased.
 #[derive(Debug)]
 pub(super) struct IdleSession<S> {
@@ -17,6 +20,8 @@ pub(super) struct IdleSession<S> {
     pub(super) last_used: Instant,
     /// When the server last answered on it.
     pub(super) last_heard: Instant,
+    /// Whether no lease has used it yet.
+    pub(super) is_unused: bool,
 }
 
 impl<S> IdleSession<S> {
@@ -26,7 +31,21 @@ impl<S> IdleSession<S> {
             session,
             last_used: now,
             last_heard: now,
+            is_unused: false,
         }
+    }
+
+    /// A session that was made now.
+    pub(super) fn made(session: S, now: Instant) -> Self {
+        Self {
+            is_unused: true,
+            ..Self::new(session, now)
+        }
+    }
+
+    /// Whether the session was made just now and nothing has used it.
+    pub(super) fn is_new(&self, now: Instant) -> bool {
+        self.is_unused && now.saturating_duration_since(self.last_used) < NEW
     }
 }
 
@@ -63,7 +82,7 @@ impl<S: PooledConnection> IdleList<S> {
 
     /// Removes the session that suits best. A transfer wants a prepared data connection, for which
     /// a command has no use.
-    pub(super) fn take_best(&mut self, purpose: Purpose) -> Option<S> {
+    pub(super) fn take_best(&mut self, purpose: Purpose) -> Option<IdleSession<S>> {
         let readiness = |idle: &IdleSession<S>| idle.session.readiness();
         let at = match purpose {
             Purpose::Transfer => {
@@ -76,19 +95,15 @@ impl<S: PooledConnection> IdleList<S> {
                 .rposition(|idle| readiness(idle) != Readiness::Armed)
                 .or(self.0.len().checked_sub(1)),
         };
-        self.take(at?)
+        self.0.remove(at?)
     }
 
     /// Removes the session that suits a transfer best after the best one.
-    pub(super) fn take_second_best_for_transfer(&mut self) -> Option<S> {
+    pub(super) fn take_second_best_for_transfer(&mut self) -> Option<IdleSession<S>> {
         let mut order: Vec<_> = self.0.iter().enumerate().rev().collect();
         order.sort_by_key(|(_, idle)| Reverse(idle.session.readiness()));
         let (at, _) = *order.get(1)?;
-        self.take(at)
-    }
-
-    fn take(&mut self, at: usize) -> Option<S> {
-        self.0.remove(at).map(|idle| idle.session)
+        self.0.remove(at)
     }
 
     /// Removes a session that the server has not answered on for `silence`.

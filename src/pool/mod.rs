@@ -57,8 +57,20 @@ pub struct PoolOptions {
     /// How long an idle session may be silent before NOOP is sent, so that the server does not
     /// close it.
     pub keep_alive: Duration,
-    /// Longest wait for a session.
+    /// Longest wait for a session while others are in use.
     pub lease_timeout: Duration,
+    /// How long to wait for a server that is away.
+    pub retry: RetryMode,
+}
+
+/// How long to wait for a server that is away or does not answer. The words are those of NFS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RetryMode {
+    /// As long as the timeout without progress, and one attempt to connect.
+    #[default]
+    Soft,
+    /// Until it answers. Requests can still be cancelled.
+    Hard,
 }
 
 /// The sessions of a [`Pool`], counted.
@@ -86,12 +98,15 @@ pub(crate) enum Purpose {
 /// The reason why there is no session, or why a session failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
-    /// A session could not be made, or failed at its work. All requests that wait for a dead server
-    /// share one error.
+    /// A session failed at its work.
     #[error(transparent)]
     Session(Arc<ftp::Error>),
-    /// All sessions were leased for the whole wait.
-    #[error("all connections were busy for {0:?}")]
+    /// No session could be made, and nothing was sent. All requests that wait for a dead server
+    /// share one error.
+    #[error(transparent)]
+    Unavailable(Arc<ftp::Error>),
+    /// All sessions were leased or being made for the whole wait.
+    #[error("no connection was available for {0:?}")]
     Exhausted(Duration),
     /// [`Pool::close`] was called.
     #[error("the connections were closed")]
@@ -123,19 +138,30 @@ impl Pool<Session> {
     /// # Errors
     /// The first session cannot be made.
     pub(crate) fn connect(options: PoolOptions) -> Result<Self, ftp::Error> {
+        let first = Session::connect(&options.connect)?;
+        let pool = Self::unconnected(options);
+        pool.shared.insert(first);
+        Ok(pool)
+    }
+
+    /// Makes no session before the first lease.
+    pub(crate) fn unconnected(options: PoolOptions) -> Self {
         let rules = Rules {
             connections: options.connections,
             idle: options.idle,
             keep_alive: options.keep_alive,
             lease_timeout: options.lease_timeout,
+            retry: options.retry,
+            timeout: options.connect.timeout,
+            connect_timeout: options.connect.connect_timeout,
         };
         let connect = options.connect;
         let profile = connect.profile.clone();
         let health = ServerHealth::default();
         let observed = health.clone();
         let dial = move || observed.observe(Session::connect(&connect));
-        let pool = Self::with(rules, profile, dial)?;
-        Ok(Self { health, ..pool })
+        let pool = Self::with(rules, profile, dial);
+        Self { health, ..pool }
     }
 }
 
@@ -162,21 +188,20 @@ impl<S: PooledConnection> Pool<S> {
         rules: Rules,
         profile: ServerProfile,
         dial: impl Fn() -> Result<S, ftp::Error> + Send + Sync + 'static,
-    ) -> Result<Self, ftp::Error> {
-        let first = dial()?;
+    ) -> Self {
         // A request whose login panicked fails or waits like after any other failed login.
         let dial = move || guarded::catch("a login", &dial).unwrap_or_else(|| Err(panicked()));
         let (life, ended) = mpsc::channel();
         let (waker, woken) = waker::waker().ok().unzip();
         let dial = Box::new(dial);
-        let shared = PoolShared::new(rules, profile.clone(), dial, first, waker, life);
+        let shared = PoolShared::new(rules, profile.clone(), dial, waker, life);
         start_threads(&shared, woken, ended);
         let health = ServerHealth::default();
-        Ok(Self {
+        Self {
             shared,
             profile,
             health,
-        })
+        }
     }
 
     /// What the sessions have found out about the server so far.
@@ -197,11 +222,17 @@ impl<S: PooledConnection> Pool<S> {
         (!has_session || !is_about_number(problem.kind)).then_some(problem)
     }
 
-    /// Leases an idle session, or makes one if the limit allows, or waits for the next session.
-    /// Requests are served in order. A cancelled one leaves the queue.
+    /// How long requests wait for a server that is away.
+    pub(crate) fn retry_mode(&self) -> RetryMode {
+        self.shared.rules.retry
+    }
+
+    /// Leases an idle session, or waits for the next one, which is made if the limit allows.
+    /// Requests are served in order. A cancelled one leaves the queue. While the server is away,
+    /// attempts to connect go on for as long as [`PoolOptions::retry`] says.
     ///
     /// # Errors
-    /// [`Error::Session`] if no session exists and none can be made; [`Error::Exhausted`] after
+    /// [`Error::Unavailable`] if no session exists and none can be made; [`Error::Exhausted`] after
     /// [`PoolOptions::lease_timeout`]; [`Error::Closed`] after [`Pool::close`];
     /// [`Error::Cancelled`].
     pub(crate) fn lease(&self, purpose: Purpose, cancel: &Cancel) -> Result<Lease<S>, Error> {

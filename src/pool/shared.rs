@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use scopeguard::guard;
 
-use super::PoolStats;
 use super::connection::PooledConnection;
 use super::idle::IdleSession;
-use super::slots::Slots;
+use super::slots::{Reservation, Slots};
 use super::waker::Waker;
+use super::{PoolStats, RetryMode};
 use crate::ftp::{self, Readiness, ServerProfile};
 
 /// Makes a session.
@@ -25,12 +25,43 @@ pub(super) struct Rules {
     pub(super) idle: Duration,
     pub(super) keep_alive: Duration,
     pub(super) lease_timeout: Duration,
+    pub(super) retry: RetryMode,
+    /// Longest wait for a reply.
+    pub(super) timeout: Duration,
+    /// Longest wait for a connection.
+    pub(super) connect_timeout: Duration,
+}
+
+impl Rules {
+    /// How long the server may be away before requests fail; `None` for ever.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.within(self.timeout)
+    }
+
+    /// Longest wait of a foreground request while other sessions exist.
+    pub(super) fn lease_timeout(&self) -> Option<Duration> {
+        self.within(self.lease_timeout)
+    }
+
+    /// Longest silence of the server before requests fail: a reply that does not come, and one
+    /// attempt to connect again.
+    pub(super) fn longest_silence(&self) -> Option<Duration> {
+        self.within(self.timeout + self.connect_timeout)
+    }
+
+    fn within(&self, limit: Duration) -> Option<Duration> {
+        match self.retry {
+            RetryMode::Soft => Some(limit),
+            RetryMode::Hard => None,
+        }
+    }
 }
 
 /// The part of a pool that its handles, leases and threads share.
 pub(super) struct PoolShared<S: PooledConnection> {
     pub(super) rules: Rules,
     pub(super) dial: Dial<S>,
+    pub(super) profile: ServerProfile,
     /// While it is held, no other lock is taken and no session sends or waits.
     slots: Mutex<Slots<S>>,
     /// A slot or a session became free, a session was made or could not be made, or the queue
@@ -45,19 +76,20 @@ pub(super) struct PoolShared<S: PooledConnection> {
 }
 
 impl<S: PooledConnection> PoolShared<S> {
-    /// Starts with one session.
+    /// Starts without a session.
     pub(super) fn new(
         rules: Rules,
         profile: ServerProfile,
         dial: Dial<S>,
-        first: S,
         waker: Option<Waker>,
         life: Sender<Infallible>,
     ) -> Arc<Self> {
-        let slots = Slots::new(rules.connections, profile, first, Instant::now());
+        let patience = rules.patience();
+        let slots = Slots::new(rules.connections, profile.clone(), patience, Instant::now());
         Arc::new(Self {
             rules,
             dial,
+            profile,
             slots: Mutex::new(slots),
             changed: Condvar::new(),
             contended: Condvar::new(),
@@ -81,16 +113,36 @@ impl<S: PooledConnection> PoolShared<S> {
         }
     }
 
+    /// Makes a session idle that was made just now for `reservation`.
+    pub(super) fn add(&self, reservation: Reservation, session: S) {
+        let is_coming = session.readiness() == Readiness::Coming;
+        let now = Instant::now();
+        let idle = IdleSession::made(session, now);
+        let refused = self.lock().connected_idle(reservation, idle, now);
+        self.changed.notify_all();
+        drop(refused);
+        if is_coming {
+            self.wake_data_dialer();
+        }
+    }
+
+    /// Adds the first session, which was made without a slot.
+    pub(super) fn insert(&self, session: S) {
+        self.lock()
+            .insert_first(IdleSession::made(session, Instant::now()));
+        self.wake_data_dialer();
+    }
+
     /// Makes a leased session idle.
     pub(super) fn make_idle(&self, idle: IdleSession<S>) {
-        let refused = self.lock().give_back(idle);
+        let refused = self.lock().give_back(idle, Instant::now());
         self.changed.notify_all();
         drop(refused);
     }
 
     /// Frees the slot of a leased session.
     pub(super) fn vacate(&self) {
-        self.lock().vacate();
+        self.lock().vacate(Instant::now());
         self.changed.notify_all();
     }
 

@@ -27,6 +27,8 @@ pub(super) enum LeaseRequest {
     Foreground {
         ticket: QueueTicket,
         purpose: Purpose,
+        /// [`Slots::failures`] when the request was made.
+        failures: u64,
     },
     /// Background work, which transfers. It gets what the foreground does not need.
     Background,
@@ -35,8 +37,9 @@ pub(super) enum LeaseRequest {
 /// The way to a session.
 pub(super) enum Grant<S> {
     /// An idle session, leased from now on. The server may have closed it.
-    Idle(S),
-    /// A slot for a new session.
+    Idle(IdleSession<S>),
+    /// A slot for a new session. The session of a foreground request becomes idle, and the request
+    /// stays in the queue.
     Dial(Reservation),
 }
 
@@ -53,15 +56,14 @@ pub(super) enum Denial {
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Reservation {
-    /// Where the request stood in the queue.
-    ticket: Option<QueueTicket>,
+    began: Instant,
+    /// Whether the session becomes idle, instead of being leased to the request that makes it.
+    becomes_idle: bool,
 }
 
-impl Reservation {
-    fn into_ticket(self) -> Option<QueueTicket> {
-        self.ticket
-    }
-}
+/// How long there may be no request and no lease within one stretch of work. A transfer that broke
+/// has no lease for a moment until it is resumed.
+const INTERRUPTION: Duration = Duration::from_secs(1);
 
 /// All slots of a pool.
 #[derive(Debug)]
@@ -73,7 +75,13 @@ pub(super) struct Slots<S> {
     leased: usize,
     /// Sessions that are being made.
     dialling: usize,
+    /// Those of them that become idle.
+    coming: usize,
     queue: BTreeSet<QueueTicket>,
+    /// Since when there were requests or leases, without an interruption of [`INTERRUPTION`].
+    busy_since: Instant,
+    /// When the last of them ended.
+    busy_until: Instant,
     next_ticket: u64,
     limit: Limit,
     backoff: Backoff,
@@ -81,26 +89,37 @@ pub(super) struct Slots<S> {
 }
 
 impl<S: PooledConnection> Slots<S> {
-    /// Holds one idle session. The limit is `allowed`, or less if `profile` remembers that the
-    /// server allows less.
-    pub(super) fn new(allowed: usize, profile: ServerProfile, first: S, now: Instant) -> Self {
-        let mut idle = IdleList::new();
-        idle.insert(IdleSession::new(first, now));
+    /// Holds no session. The limit is `allowed`, or less if `profile` remembers that the server
+    /// allows less. A server may be away for `patience` before requests fail, or for ever if it is
+    /// `None`.
+    pub(super) fn new(
+        allowed: usize,
+        profile: ServerProfile,
+        patience: Option<Duration>,
+        now: Instant,
+    ) -> Self {
         Self {
-            idle,
+            idle: IdleList::new(),
             checked_out: 0,
             leased: 0,
             dialling: 0,
+            coming: 0,
             queue: BTreeSet::new(),
+            busy_since: now,
+            busy_until: now,
             next_ticket: 0,
             limit: Limit::new(allowed, profile, now),
-            backoff: Backoff::default(),
+            backoff: Backoff::new(patience),
             is_closed: false,
         }
     }
 
     /// Joins the queue at its end.
-    pub(super) fn enqueue(&mut self) -> QueueTicket {
+    pub(super) fn enqueue(&mut self, now: Instant) -> QueueTicket {
+        let is_at_work = self.leased + self.dialling + self.queue.len() > 0;
+        if !is_at_work && now.saturating_duration_since(self.busy_until) > INTERRUPTION {
+            self.busy_since = now;
+        }
         let ticket = QueueTicket(self.next_ticket);
         self.next_ticket += 1;
         self.queue.insert(ticket);
@@ -108,11 +127,25 @@ impl<S: PooledConnection> Slots<S> {
     }
 
     /// Leaves the queue.
-    pub(super) fn dequeue(&mut self, ticket: QueueTicket) {
+    pub(super) fn dequeue(&mut self, ticket: QueueTicket, now: Instant) {
         self.queue.remove(&ticket);
+        self.busy_until = now;
     }
 
-    /// Serves `request`. After [`Grant::Dial`], its ticket is no longer in the queue.
+    /// Number of attempts to make a session that ever failed.
+    pub(super) fn failures(&self) -> u64 {
+        self.backoff.failures()
+    }
+
+    /// Since when requests wait for a server that says nothing, if it was last heard at
+    /// `last_heard`; `None` while it has sessions or says that it is full.
+    pub(super) fn silent_since(&self, last_heard: Instant) -> Option<Instant> {
+        let error = self.backoff.last_error();
+        let is_full = error.is_some_and(|it| matches!(*it, ftp::Error::TooManySessions(_)));
+        (self.established() == 0 && !is_full).then(|| last_heard.max(self.busy_since))
+    }
+
+    /// Serves `request`.
     pub(super) fn grant(
         &mut self,
         request: LeaseRequest,
@@ -122,7 +155,11 @@ impl<S: PooledConnection> Slots<S> {
             return Err(Denial::Fail(Error::Closed));
         }
         match request {
-            LeaseRequest::Foreground { ticket, purpose } => self.foreground(ticket, purpose, now),
+            LeaseRequest::Foreground {
+                ticket,
+                purpose,
+                failures,
+            } => self.foreground(ticket, purpose, failures, now),
             LeaseRequest::Background => self.background(now).ok_or(Denial::Wait(None)),
         }
     }
@@ -131,29 +168,28 @@ impl<S: PooledConnection> Slots<S> {
         &mut self,
         ticket: QueueTicket,
         purpose: Purpose,
+        failures: u64,
         now: Instant,
     ) -> Result<Grant<S>, Denial> {
-        if self.queue.first() != Some(&ticket) {
-            return Err(Denial::Wait(None));
-        }
-        if let Some(session) = self.idle.take_best(purpose) {
+        let ahead = self.queue.range(..ticket).count();
+        if ahead == 0
+            && let Some(idle) = self.idle.take_best(purpose)
+        {
             self.leased += 1;
-            return Ok(Grant::Idle(session));
+            return Ok(Grant::Idle(idle));
         }
-        if self.checked_out > 0 {
+        // Each request ahead gets one of these sessions, and this one the next.
+        if self.idle.len() + self.checked_out + self.coming > ahead {
             return Err(Denial::Wait(None));
         }
         if self.occupied() >= self.limit.at(now) {
             return Err(Denial::Wait(self.limit.next_try()));
         }
-        match self.dial_advice(now) {
-            DialAdvice::Dial => {
-                self.dequeue(ticket);
-                Ok(Grant::Dial(self.reserve(Some(ticket))))
-            }
+        match self.dial_advice(now, failures) {
+            DialAdvice::Dial => Ok(Grant::Dial(self.reserve(true, now))),
             DialAdvice::WaitUntil(moment) => Err(Denial::Wait(Some(moment))),
             DialAdvice::WaitForOutcome => Err(Denial::Wait(None)),
-            DialAdvice::GiveUp(error) => Err(Denial::Fail(Error::Session(error))),
+            DialAdvice::GiveUp(error) => Err(Denial::Fail(Error::Unavailable(error))),
         }
     }
 
@@ -165,22 +201,30 @@ impl<S: PooledConnection> Slots<S> {
             return None;
         }
         if self.idle.len() > 1 {
-            let session = self.idle.take_second_best_for_transfer()?;
+            let idle = self.idle.take_second_best_for_transfer()?;
             self.leased += 1;
-            return Some(Grant::Idle(session));
+            return Some(Grant::Idle(idle));
         }
         if self.checked_out > 0 {
             return None;
         }
-        self.reserve_up_to(limit, now).map(Grant::Dial)
+        let may_dial = self.may_grow_to(limit, now);
+        may_dial.then(|| Grant::Dial(self.reserve(false, now)))
     }
 
     /// Reserves a slot for growth, if fewer than `sessions` slots are occupied.
     pub(super) fn reserve_up_to(&mut self, sessions: usize, now: Instant) -> Option<Reservation> {
-        let may_dial = !self.is_closed
+        self.may_grow_to(sessions, now)
+            .then(|| self.reserve(true, now))
+    }
+
+    fn may_grow_to(&self, sessions: usize, now: Instant) -> bool {
+        !self.is_closed
             && self.occupied() < sessions.min(self.limit.at(now))
-            && matches!(self.dial_advice(now), DialAdvice::Dial);
-        may_dial.then(|| self.reserve(None))
+            && matches!(
+                self.dial_advice(now, self.backoff.failures()),
+                DialAdvice::Dial
+            )
     }
 
     /// Like [`Slots::reserve_up_to`], unless a session is being made already.
@@ -195,9 +239,13 @@ impl<S: PooledConnection> Slots<S> {
         self.reserve_up_to(sessions, now)
     }
 
-    fn reserve(&mut self, ticket: Option<QueueTicket>) -> Reservation {
+    fn reserve(&mut self, becomes_idle: bool, now: Instant) -> Reservation {
         self.dialling += 1;
-        Reservation { ticket }
+        self.coming += usize::from(becomes_idle);
+        Reservation {
+            began: now,
+            becomes_idle,
+        }
     }
 
     /// Ends a reservation: its session exists, and is leased.
@@ -208,16 +256,26 @@ impl<S: PooledConnection> Slots<S> {
         self.limit.grew(now, self.established());
     }
 
-    /// Ends a reservation: its session could not be made. Returns whether its request is back at
-    /// its position in the queue, because a session may become idle: one exists, or the server is
-    /// only full.
+    /// Ends a reservation: its session exists, and is idle. Returns it if the pool is closed.
+    pub(super) fn connected_idle(
+        &mut self,
+        reservation: Reservation,
+        idle: IdleSession<S>,
+        now: Instant,
+    ) -> Option<S> {
+        self.connected(reservation, now);
+        self.give_back(idle, now)
+    }
+
+    /// Ends a reservation: its session could not be made.
     pub(super) fn failed(
         &mut self,
         reservation: Reservation,
         error: &Arc<ftp::Error>,
         now: Instant,
-    ) -> bool {
-        let ticket = self.abandoned(reservation);
+    ) {
+        let began = reservation.began;
+        self.abandoned(reservation);
         let established = self.established();
         let is_full = match **error {
             ftp::Error::TooManySessions(_) => true,
@@ -228,26 +286,32 @@ impl<S: PooledConnection> Slots<S> {
             self.limit.refused(now, established);
         }
         if !is_full || established == 0 {
-            self.backoff.failed(now, Arc::clone(error));
+            self.backoff.failed(began, now, Arc::clone(error));
         }
-        let can_wait = !self.is_closed && (is_full || established > 0);
-        ticket.is_some_and(|ticket| can_wait && self.queue.insert(ticket))
     }
 
     /// Ends a reservation without an outcome.
-    pub(super) fn abandoned(&mut self, reservation: Reservation) -> Option<QueueTicket> {
+    #[expect(clippy::needless_pass_by_value, reason = "the reservation has ended")]
+    pub(super) fn abandoned(&mut self, reservation: Reservation) {
+        let coming = usize::from(reservation.becomes_idle);
         self.dialling = self.dialling.saturating_sub(1);
-        reservation.into_ticket()
+        self.coming = self.coming.saturating_sub(coming);
+    }
+
+    /// Adds an idle session that was made without a reservation.
+    pub(super) fn insert_first(&mut self, idle: IdleSession<S>) {
+        self.idle.insert(idle);
     }
 
     /// Frees the slot of a leased session.
-    pub(super) fn vacate(&mut self) {
+    pub(super) fn vacate(&mut self, now: Instant) {
         self.leased = self.leased.saturating_sub(1);
+        self.busy_until = now;
     }
 
     /// Makes a leased session idle. Returns it, and frees its slot, if the pool is closed.
-    pub(super) fn give_back(&mut self, idle: IdleSession<S>) -> Option<S> {
-        self.vacate();
+    pub(super) fn give_back(&mut self, idle: IdleSession<S>, now: Instant) -> Option<S> {
+        self.vacate(now);
         self.insert(idle)
     }
 
@@ -333,8 +397,9 @@ impl<S: PooledConnection> Slots<S> {
         None
     }
 
-    fn dial_advice(&self, now: Instant) -> DialAdvice {
-        self.backoff.advice(now, self.dialling, self.established())
+    fn dial_advice(&self, now: Instant, failures: u64) -> DialAdvice {
+        self.backoff
+            .advice(now, failures, self.dialling, self.established())
     }
 
     /// Sessions that exist.

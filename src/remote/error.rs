@@ -1,7 +1,7 @@
 //! Errors and the one place that classifies failures: by the reply code (RFC 959 §4.2.1), then its
 //! text, then the operation.
 
-use std::fmt;
+use std::{fmt, io};
 
 use super::error_kind::ErrorKind;
 use super::reply_text;
@@ -89,7 +89,10 @@ pub(super) fn refusal(fault: &pool::Error) -> Option<&Reply> {
             ftp::Error::Refused { reply, .. } => Some(reply),
             _ => None,
         },
-        pool::Error::Exhausted(_) | pool::Error::Closed | pool::Error::Cancelled => None,
+        pool::Error::Unavailable(_)
+        | pool::Error::Exhausted(_)
+        | pool::Error::Closed
+        | pool::Error::Cancelled => None,
     }
 }
 
@@ -109,9 +112,26 @@ pub(super) fn is_passing(fault: &pool::Error, path: &RemotePath) -> bool {
 pub(super) fn meaning(fault: &pool::Error, path: &RemotePath) -> Option<ErrorKind> {
     match fault {
         pool::Error::Session(error) => session_meaning(error, path),
+        pool::Error::Unavailable(error) => Some(unavailable(error, path)),
         pool::Error::Exhausted(_) => Some(ErrorKind::NoConnection),
         pool::Error::Closed => Some(ErrorKind::ConnectionLost),
         pool::Error::Cancelled => Some(ErrorKind::Interrupted),
+    }
+}
+
+/// Returns the meaning of a session that could not be made. The pool has waited for the server
+/// already, so that a later attempt is up to the layers above.
+fn unavailable(error: &ftp::Error, path: &RemotePath) -> ErrorKind {
+    match error {
+        ftp::Error::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
+            ErrorKind::ConnectionRefused
+        }
+        ftp::Error::Refused { .. } => ErrorKind::Unreachable,
+        _ => match session_meaning(error, path) {
+            Some(ErrorKind::TimedOut) => ErrorKind::NoConnection,
+            Some(kind) if !kind.transience().passes_by_itself() => kind,
+            Some(_) | None => ErrorKind::Unreachable,
+        },
     }
 }
 

@@ -35,9 +35,11 @@ pub enum ErrorKind {
     NotSecure,
     /// A deadline passed.
     TimedOut,
-    /// No route, unknown host, or connection refused.
+    /// No route, unknown host, or the server closed the connection during the login.
     Unreachable,
-    /// No session became free within the lease timeout.
+    /// Nothing listens at the server's port.
+    ConnectionRefused,
+    /// The server does not answer, or no session became free within the lease timeout.
     NoConnection,
     /// The connection was lost, and retrying did not help.
     ConnectionLost,

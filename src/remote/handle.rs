@@ -8,7 +8,7 @@ use super::listing_check::ListingChecks;
 use super::server_time::Zone;
 use super::steps::UploadSteps;
 use super::temporary::TemporaryNames;
-use super::{Atomic, Error, Links, Remote, RemoteHandle, Verify};
+use super::{Atomic, Error, Links, Remote, RemoteHandle, RetryMode, Verify};
 use crate::cancel::Cancel;
 use crate::ftp::{self, Capability, ListingBudget, RemotePath, ServerProfile, Traffic};
 use crate::pool::{Pool, PoolStats, ServerProblem};
@@ -79,6 +79,11 @@ impl RemoteHandle {
     /// Returns whether that happened. Background transfers can then be stopped.
     pub fn wait_until_contended(&self, patience: Duration) -> bool {
         self.pool().wait_until_contended(patience)
+    }
+
+    /// Returns how long operations wait for a server that is away.
+    pub fn retry_mode(&self) -> RetryMode {
+        self.pool().retry_mode()
     }
 
     /// Returns statistics of the connections, for `ftpfs status`.

@@ -56,13 +56,14 @@ use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::ftp::{
-    self, Capability, CommandCounts, DigestCommand, DirectoryListing, Entry, ListingBudget,
-    RemotePath, ServerProfile, Session, Traffic, Version,
+    self, Capability, CommandCounts, ConnectOptions, DigestCommand, DirectoryListing, Entry,
+    ListingBudget, RemotePath, ServerProfile, Session, Traffic, Version,
 };
 use crate::journal::{Journal, ProfileFile};
 use crate::pool::{self, Pool, PoolOptions};
 
 pub use crate::journal::CommitOptions;
+pub(crate) use crate::pool::RetryMode;
 pub(crate) use crate::pool::{PoolStats, ProblemKind, ServerProblem};
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
@@ -159,6 +160,8 @@ pub struct RemoteHandle {
 #[derive(Debug)]
 struct RemoteInner {
     pool: Pool,
+    /// How to reach the server.
+    server: ConnectOptions,
     profile: ServerProfile,
     memory: ProfileMemory,
     zone: Zone,
@@ -226,6 +229,7 @@ impl Remote {
         let timezone = options.pool.connect.timezone.clone();
         let profile = options.pool.connect.profile.clone();
         let memory = ProfileMemory::load(options.profile_file, &profile);
+        let server = options.pool.connect.clone();
         let pool = Pool::connect(options.pool)?;
         let root = RemotePath::root();
         let context = ErrorContext::new(Operation::Home, &root);
@@ -240,6 +244,7 @@ impl Remote {
         drop(exchange);
         let inner = RemoteInner {
             pool,
+            server,
             zone: Zone::new(timezone, !profile.has(Capability::MdtmUtc)),
             profile,
             memory,
@@ -455,6 +460,14 @@ impl Remote {
     /// the last connection, and none while another operation waits for one.
     pub fn spare(&self, patience: Duration) -> Option<BackgroundSession> {
         background::spare(self, patience)
+    }
+
+    /// Whether the server responds: it was heard within the timeout, or sends a greeting on another
+    /// connection within the connect timeout.
+    fn is_server_alive(&self) -> bool {
+        let server = &self.inner.server;
+        self.profile().last_heard().elapsed() < server.timeout
+            || ftp::probe(server, server.connect_timeout)
     }
 
     /// Closes all sessions. Operations fail from now on.

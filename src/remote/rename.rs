@@ -316,7 +316,10 @@ fn is_about(fault: &pool::Error, verb: &str) -> bool {
         pool::Error::Session(error) => {
             matches!(**error, ftp::Error::Refused { command, .. } if command == verb)
         }
-        pool::Error::Exhausted(_) | pool::Error::Closed | pool::Error::Cancelled => false,
+        pool::Error::Unavailable(_)
+        | pool::Error::Exhausted(_)
+        | pool::Error::Closed
+        | pool::Error::Cancelled => false,
     }
 }
 

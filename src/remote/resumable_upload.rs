@@ -1,8 +1,9 @@
 //! An upload over as many transfers as it takes. A broken transfer is resumed at the size that the
 //! server has received (REST and STOR, RFC 3659 §5; APPE, RFC 959 §4.1.3).
 
+use std::cell::Cell;
 use std::fs::File;
-use std::mem;
+use std::{mem, thread};
 
 use super::Remote;
 use super::error::refusal;
@@ -11,7 +12,7 @@ use super::resume_probe::{self, Soundness};
 use super::retry::Exchange;
 use super::transience::{Attempts, is_lost, transience};
 use crate::ftp::{self, Capability, RemotePath, Transience};
-use crate::pool::{self, Lease, Permit};
+use crate::pool::{self, Lease, Permit, RetryMode};
 
 /// An upload to one path. Dropping it ends the transfer, which may take a moment.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl ResumableUpload {
             is_ours,
             sent: transfer.sent_early(),
             line: UploadConnection::Open(transfer, permit),
-            attempts: Attempts::default(),
+            attempts: Attempts::from(remote.retry_mode(), 0),
             lost: false,
         }
     }
@@ -104,7 +105,12 @@ impl ResumableUpload {
                 }
                 UploadConnection::Broken => return Err(pool::Error::Closed),
             };
-            let fault = match transfer.finish() {
+            let is_gone = Cell::new(false);
+            let is_alive = || {
+                is_gone.set(!self.remote.is_server_alive());
+                !is_gone.get()
+            };
+            let fault = match transfer.finish_while(&is_alive) {
                 Ok((session, _)) => {
                     self.line = UploadConnection::Arrived(Some(permit.into_lease(session)));
                     return Ok(());
@@ -115,9 +121,16 @@ impl ResumableUpload {
                 }
             };
             self.lost |= is_lost(&fault);
+            // Nothing is asked of a server that has just been found not to answer.
+            if is_gone.get()
+                && self.remote.retry_mode() == RetryMode::Soft
+                && let pool::Error::Session(error) = fault
+            {
+                return Err(pool::Error::Unavailable(error));
+            }
             // Only the reply was lost, not the data: middleboxes drop control connections that are
             // silent while data is transferred.
-            if is_lost(&fault) && self.size_there(&mut self.remote.exchange()) == Some(size) {
+            if is_lost(&fault) && self.size_there(&mut self.remote.exchange())? == Some(size) {
                 log::info!(
                     "no completion reply for {}, but its size is correct: {fault}",
                     self.path
@@ -193,10 +206,12 @@ impl ResumableUpload {
     fn resume(&mut self, fault: pool::Error, most: u64) -> Result<(), pool::Error> {
         // A completion reply before the end means that the server took a broken connection for the
         // end.
-        let broke = transience(&fault).is_immediate()
-            || refusal(&fault).is_some_and(|reply| matches!(reply.code().0, 200..=299));
+        let class = match refusal(&fault) {
+            Some(reply) if matches!(reply.code().0, 200..=299) => Transience::Transfer,
+            _ => transience(&fault),
+        };
         if !self.is_ours
-            || !broke
+            || !class.is_immediate()
             || ResumeWay::candidates(self.remote.profile())
                 .next()
                 .is_none()
@@ -205,14 +220,15 @@ impl ResumableUpload {
         }
         let remote = self.remote.uncancelled();
         let mut exchange = remote.exchange();
-        let there = self.size_there(&mut exchange);
+        let there = self.size_there(&mut exchange)?;
         let Some(there) = there.filter(|there| (1..=most).contains(there)) else {
             return Err(fault);
         };
         self.attempts.progressed(there);
-        if !self.attempts.again() {
+        if !self.attempts.again(class) {
             return Err(fault);
         }
+        thread::sleep(self.attempts.pause());
         let Some((transfer, permit)) = self.restart(&mut exchange, there) else {
             return Err(fault);
         };
@@ -236,7 +252,7 @@ impl ResumableUpload {
                 Soundness::Unclear => return None,
             }
             // The server may have received more during the probe.
-            if !was_proven && self.size_there(exchange) != Some(there) {
+            if !was_proven && self.size_there(exchange).ok()? != Some(there) {
                 return None;
             }
             match way.start(exchange, &self.path, there) {
@@ -251,20 +267,23 @@ impl ResumableUpload {
     }
 
     /// Returns the number of bytes that the server has, if it reports it.
-    fn size_there(&self, exchange: &mut Exchange<'_>) -> Option<u64> {
+    ///
+    /// # Errors
+    /// There is no session, so that the upload cannot go on.
+    fn size_there(&self, exchange: &mut Exchange<'_>) -> Result<Option<u64>, pool::Error> {
         let profile = self.remote.profile();
-        if profile.has(Capability::Size) {
-            return exchange
-                .run_idempotent(|session| session.size(&self.path))
-                .ok();
+        let asked = if profile.has(Capability::Size) {
+            exchange.run_idempotent(|session| session.size(&self.path).map(Some))
+        } else if profile.has(Capability::Mlst) {
+            exchange.run_idempotent(|session| session.mlst(&self.path).map(|entry| entry.size))
+        } else {
+            return Ok(None);
+        };
+        match asked {
+            Ok(size) => Ok(size),
+            Err(fault @ (pool::Error::Unavailable(_) | pool::Error::Exhausted(_))) => Err(fault),
+            Err(_) => Ok(None),
         }
-        if profile.has(Capability::Mlst) {
-            let entry = exchange
-                .run_idempotent(|session| session.mlst(&self.path))
-                .ok();
-            return entry?.size;
-        }
-        None
     }
 }
 

@@ -5,16 +5,17 @@
 //! only after a lookup showed that it did not. [`super::transience`] says what the other layers
 //! repeat.
 
+use std::thread;
 use std::time::Duration;
 
 use super::error::refusal;
-use super::transience::{is_lost, transience};
+use super::transience::{is_endless, is_lost, pause, transience};
 use crate::cancel::Cancel;
 use crate::ftp::{self, Failed, Session, Transience};
 use crate::pool::{self, Lease, Permit, Pool, Purpose};
 
 /// Maximum number of attempts of a step.
-const TRIES: usize = 3;
+const TRIES: u32 = 3;
 
 /// An exchange with the server over one leased session at a time, which is replaced when it fails.
 ///
@@ -118,9 +119,10 @@ impl<'pool> Exchange<'pool> {
         loop {
             match self.run_once(&mut step)? {
                 Ok(done) => return Ok(done),
-                Err(failure) if tries < TRIES && failure.may_pass() => {
+                Err(failure) if self.may_repeat(&failure, tries) => {
                     log::debug!("retrying: {}", failure.fault);
                     self.pool.health().count_retry();
+                    thread::sleep(pause(tries));
                     tries += 1;
                 }
                 Err(failure) => return Err(failure.fault),
@@ -128,7 +130,8 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// Starts a transfer that can be started again.
+    /// Starts a transfer that can be started again. With `RetryMode::Hard`, the layers above do
+    /// that: an upload needs another name then, because vsftpd's earlier session may still lock it.
     pub(super) fn start_transfer<T>(
         &mut self,
         step: impl Fn(Session) -> Result<T, Box<Failed>>,
@@ -171,6 +174,7 @@ impl<'pool> Exchange<'pool> {
                 Err(failure) => failure,
             };
             let is_open = failure.was_sent_ahead || is_lost(&failure.fault);
+            let is_endless = self.is_endless(&failure);
             let fault = failure.fault;
             // A 202 means that nothing was done, but not all servers use it like that.
             let is_superfluous = refusal(&fault).is_some_and(|reply| reply.code().0 == 202);
@@ -180,8 +184,9 @@ impl<'pool> Exchange<'pool> {
             log::debug!("verifying a change after its reply was lost: {fault}");
             match verify(self) {
                 ChangeOutcome::Done => return Ok(()),
-                ChangeOutcome::NotDone if tries < TRIES && is_open => {
+                ChangeOutcome::NotDone if is_open && (tries < TRIES || is_endless) => {
                     self.pool.health().count_retry();
+                    thread::sleep(pause(tries));
                     tries += 1;
                 }
                 ChangeOutcome::NotDone | ChangeOutcome::Unknown => return Err(fault),
@@ -189,8 +194,16 @@ impl<'pool> Exchange<'pool> {
         }
     }
 
-    /// Returns the current session, or one from the pool. A server that restarts refuses
-    /// connections for a moment; the pool spaces these attempts.
+    /// Whether to repeat a step after this failure of the given attempt.
+    fn may_repeat(&self, failure: &AttemptFailure, tries: u32) -> bool {
+        (tries < TRIES && failure.may_pass()) || self.is_endless(failure)
+    }
+
+    fn is_endless(&self, failure: &AttemptFailure) -> bool {
+        is_endless(self.pool.retry_mode(), transience(&failure.fault))
+    }
+
+    /// Returns the current session, or one from the pool.
     fn lease_session(&mut self, purpose: Purpose) -> Result<Lease, pool::Error> {
         if let Some(lease) = self.lease.take() {
             return Ok(lease);
@@ -198,20 +211,9 @@ impl<'pool> Exchange<'pool> {
         if self.is_spare {
             return Err(pool::Error::Exhausted(Duration::ZERO));
         }
-        let mut tries = 1;
-        loop {
-            match self.pool.lease(purpose, &self.cancel) {
-                Err(fault) if tries < TRIES && transience(&fault) == Transience::Broken => {
-                    tries += 1;
-                }
-                outcome => {
-                    if outcome.is_ok() {
-                        self.cancel = Cancel::never();
-                    }
-                    return outcome;
-                }
-            }
-        }
+        let lease = self.pool.lease(purpose, &self.cancel)?;
+        self.cancel = Cancel::never();
+        Ok(lease)
     }
 
     /// Returns how often the server lost data that was sent ahead.

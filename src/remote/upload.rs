@@ -89,7 +89,10 @@ enum State {
 fn is_malformed(fault: &pool::Error) -> bool {
     match fault {
         pool::Error::Session(error) => matches!(**error, ftp::Error::Malformed { .. }),
-        pool::Error::Exhausted(_) | pool::Error::Closed | pool::Error::Cancelled => false,
+        pool::Error::Unavailable(_)
+        | pool::Error::Exhausted(_)
+        | pool::Error::Closed
+        | pool::Error::Cancelled => false,
     }
 }
 

@@ -96,6 +96,7 @@ impl From<ErrorKind> for Errno {
             ErrorKind::Unsupported => libc::EOPNOTSUPP,
             ErrorKind::TimedOut | ErrorKind::NoConnection => libc::ETIMEDOUT,
             ErrorKind::Unreachable => libc::EHOSTUNREACH,
+            ErrorKind::ConnectionRefused => libc::ECONNREFUSED,
             ErrorKind::Changed => libc::ESTALE,
             ErrorKind::Interrupted => libc::EINTR,
             ErrorKind::Protocol | ErrorKind::NotSecure => libc::EPROTO,

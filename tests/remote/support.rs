@@ -215,6 +215,7 @@ pub fn pool_options() -> PoolOptions {
         idle: Duration::from_secs(60),
         keep_alive: Duration::from_secs(30),
         lease_timeout: Duration::from_secs(20),
+        retry: ftpfs::testing::RetryMode::Soft,
     }
 }
 

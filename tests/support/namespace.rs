@@ -12,6 +12,10 @@ pub(crate) const OPEN_DEVICE: &str = "
     as_nobody() { setpriv --reuid=nobody --regid=nogroup --clear-groups \"$@\"; }
 ";
 
+/// Removes the namespace's copies of mounts. A mount that has a copy lives on after its unmount, so
+/// other tests would wait for it.
+const DETACH_COPIES: &str = "umount --all --lazy --types fuse.ftpfs 2>/dev/null || :\n";
+
 /// Runs a script in `home` and in a private mount namespace, so that whatever it hides stays
 /// visible to all other processes.
 pub(crate) fn in_own_namespace(home: &Path, script: &str, arguments: &[&OsStr]) -> Output {
@@ -23,7 +27,7 @@ pub(crate) fn in_own_namespace(home: &Path, script: &str, arguments: &[&OsStr]) 
             "private",
             "bash",
             "-euc",
-            script,
+            &format!("{DETACH_COPIES}{script}"),
             "bash",
         ])
         .args(arguments)

@@ -12,6 +12,7 @@
 mod consistency;
 mod in_a_row;
 mod interrupts;
+mod patience;
 mod server_gone;
 #[path = "../support/mod.rs"]
 mod support;

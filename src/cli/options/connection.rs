@@ -2,6 +2,7 @@
 
 use super::{Group, Set, Spec, flag, valued};
 use crate::cli::value;
+use crate::remote::RetryMode;
 
 pub(super) static SPECS: &[Spec] = &[
     valued(
@@ -35,7 +36,7 @@ pub(super) static SPECS: &[Spec] = &[
         "timeout",
         "SECONDS",
         "30",
-        "Maximum time without data from the server in a reply or a transfer",
+        "Maximum time without data from the server. One that is away for less costs a wait, not an error",
         |to, value| {
             to.timeout = value::deadline(value)?;
             Ok(())
@@ -73,6 +74,18 @@ pub(super) static SPECS: &[Spec] = &[
             to.limits.up = Some(value::rate(value)?).filter(|rate| *rate > 0);
             Ok(())
         },
+    ),
+    flag(
+        Group::Connection,
+        "soft",
+        "Fail operations when the server has been away for the timeout (default)",
+        |to| to.retry = RetryMode::Soft,
+    ),
+    flag(
+        Group::Connection,
+        "hard",
+        "Wait for a server that is away as long as it takes. Ctrl-C and umount still work",
+        |to| to.retry = RetryMode::Hard,
     ),
     Spec {
         name: "proxy",

@@ -134,6 +134,7 @@ impl Control {
         match set.and_then(|()| self.stream.read(&mut chunk)) {
             Ok(0) => Err(Error::Closed(phase)),
             Ok(count) => {
+                self.profile.record_heard();
                 self.unread
                     .extend_from_slice(chunk.get(..count).unwrap_or_default());
                 Ok(())
@@ -197,6 +198,9 @@ impl Control {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 received => {
                     let count = received?;
+                    if count > 0 {
+                        self.profile.record_heard();
+                    }
                     self.unread
                         .extend_from_slice(chunk.get(..count).unwrap_or_default());
                     return Ok(count);

@@ -8,11 +8,12 @@
 
 mod capability;
 mod family;
+mod last_heard;
 mod record;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::features::Features;
 use super::path::NAME_MAX;
@@ -22,6 +23,7 @@ pub use capability::Capability;
 pub use record::{ProfileRecord, ServerIdentity};
 
 use family::Family;
+use last_heard::LastHeard;
 
 /// Bits of a stored finding. The bits above hold its time.
 const FINDING_BITS: u32 = 3;
@@ -104,6 +106,7 @@ struct ProfileInner {
     /// while unknown.
     preserved_length: AtomicUsize,
     cut_length: AtomicUsize,
+    last_heard: LastHeard,
     known: Mutex<LoginFacts>,
 }
 
@@ -128,6 +131,7 @@ impl Default for ProfileInner {
             session_limit: AtomicUsize::new(0),
             preserved_length: AtomicUsize::new(0),
             cut_length: AtomicUsize::new(0),
+            last_heard: LastHeard::default(),
             known: Mutex::default(),
         }
     }
@@ -270,6 +274,17 @@ impl ServerProfile {
             .inner
             .cut_length
             .fetch_update(Relaxed, Relaxed, shorter);
+    }
+
+    /// Records that the server sent or accepted something.
+    pub fn record_heard(&self) {
+        self.inner.last_heard.record();
+    }
+
+    /// When the server last sent or accepted something on any connection; for a server that never
+    /// did, when this profile was created.
+    pub fn last_heard(&self) -> Instant {
+        self.inner.last_heard.at()
     }
 
     /// Records the greeting and the features. The first login fills in what is announced and what

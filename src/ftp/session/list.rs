@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use super::Session;
+use super::heard_read::HeardRead;
 use super::list_form::{ListForm, ListWith};
 use super::restart_marker::RestartMarker;
 use crate::ftp::charset::decode;
@@ -236,7 +237,10 @@ impl Session {
             }
         }
         let mut data = self.accept(verb, pending)?;
-        let read = parser.read(self.data.traffic.counted(&mut data));
+        let read = parser.read(HeardRead {
+            data: self.data.traffic.counted(&mut data),
+            profile: &self.profile,
+        });
         if matches!(read, Ok(ControlFlow::Continue(()))) {
             // Some servers wait for the client's close_notify. An error means that the server has
             // closed the connection.

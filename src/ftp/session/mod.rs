@@ -3,6 +3,7 @@
 
 pub(super) mod batch;
 pub(super) mod facts;
+mod heard_read;
 pub(super) mod list;
 pub(super) mod list_form;
 pub(super) mod login;

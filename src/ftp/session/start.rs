@@ -14,7 +14,7 @@ use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::path::RemotePath;
 use crate::ftp::pending::PendingConnection;
-use crate::ftp::profile::Capability;
+use crate::ftp::profile::{Capability, ServerProfile};
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::stream::MaybeTlsStream;
 use crate::ftp::text::escaped;
@@ -315,7 +315,8 @@ impl Session {
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
         let traffic = &self.data.traffic;
-        let sent = send_file(&mut data, file, 0, length, &mut Vec::new(), traffic);
+        let piece = &mut Vec::new();
+        let sent = send_file(&mut data, file, 0, length, piece, traffic, &self.profile);
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
@@ -353,6 +354,7 @@ pub(in crate::ftp) fn send_file(
     length: u64,
     piece: &mut Vec<u8>,
     traffic: &Traffic,
+    profile: &ServerProfile,
 ) -> Result<io::Result<()>, Error> {
     let mut sent = 0;
     while sent < length {
@@ -361,6 +363,7 @@ pub(in crate::ftp) fn send_file(
         match sending.map_err(Error::LocalFile)? {
             Ok(0) => return Err(Error::LocalFile(ErrorKind::UnexpectedEof.into())),
             Ok(count) => {
+                profile.record_heard();
                 sent += count as u64;
                 traffic.send(count as u64);
             }

@@ -151,6 +151,26 @@ impl Session {
         self.check_completion(verb, reply)
     }
 
+    /// Receives the completion reply of an upload, as long as the server `is_alive` whenever a
+    /// timeout has passed.
+    fn complete_upload(
+        &mut self,
+        verb: &'static str,
+        is_alive: &dyn Fn() -> bool,
+    ) -> Result<Reply, Error> {
+        let deadline = Instant::now() + self.data.completion_timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Some(reply) = self.control.wait_for_reply(left.min(self.data.timeout)) {
+                return self.check_completion(verb, reply?);
+            }
+            if left <= self.data.timeout || !is_alive() {
+                self.control.give_up();
+                return Err(Error::Timeout(Phase::Reply));
+            }
+        }
+    }
+
     /// Evaluates the completion reply of a transfer.
     fn check_completion(&mut self, verb: &'static str, reply: Reply) -> Result<Reply, Error> {
         if self.is_skipped_by(&reply) {
@@ -241,6 +261,7 @@ impl Session {
             }
             if now < left {
                 (left, moved) = (now, Instant::now());
+                self.profile.record_heard();
             }
             if moved.elapsed() >= self.data.timeout {
                 self.control.give_up();
@@ -300,6 +321,7 @@ impl Download {
                 }
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
                 Ok(count) => {
+                    self.session.profile.record_heard();
                     traffic.receive(count);
                     return Ok(count);
                 }
@@ -398,6 +420,7 @@ impl Upload {
             if let Err(error) = self.data.write_all(part) {
                 return Err(self.reason_for_hangup(error));
             }
+            self.session.profile.record_heard();
             traffic.send(part.len() as u64);
             left = rest;
         }
@@ -408,6 +431,7 @@ impl Upload {
     /// ends earlier, fails with [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
         let traffic = &self.session.data.traffic;
+        let profile = &self.session.profile;
         send_file(
             &mut self.data,
             file,
@@ -415,12 +439,23 @@ impl Upload {
             length,
             &mut self.piece,
             traffic,
+            profile,
         )?
         .map_err(|error| self.reason_for_hangup(error))
     }
 
-    /// Ends the data and receives the 226 or 250, which confirms the upload.
+    /// Ends the data and receives the 226 or 250, which confirms the upload. It may take several
+    /// timeouts: servers that scan uploads, or forward them to another store, reply late.
     pub fn finish(self) -> Result<(Session, Reply), Box<Failed>> {
+        self.finish_while(&|| true)
+    }
+
+    /// Like [`Upload::finish`]. After each timeout without a reply, ends the wait unless `is_alive`
+    /// returns that the server still responds.
+    pub fn finish_while(
+        self,
+        is_alive: &dyn Fn() -> bool,
+    ) -> Result<(Session, Reply), Box<Failed>> {
         let Self {
             mut session,
             mut data,
@@ -449,10 +484,9 @@ impl Upload {
         if let Some(tls) = &session.tls {
             tls.check_tickets_after_upload();
         }
-        let patience = session.data.completion_timeout;
         let reply = match early {
             Ok(Some(reply)) => session.check_completion(verb, reply),
-            Ok(None) => session.complete(verb, patience),
+            Ok(None) => session.complete_upload(verb, is_alive),
             Err(error) => Err(error),
         };
         match reply {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::ftp::{RemotePath, Version};
 use crate::remote::{
-    self, CommitOptions, ErrorKind, RemoteDownload, RemoteHandle, RemoteUpload, StoredFacts,
+    self, CommitOptions, ErrorKind, RemoteDownload, RemoteHandle, RemoteUpload, RetryMode,
+    StoredFacts,
 };
 
 use crate::vfs::local::spool::{Spool, SpoolDir};
@@ -92,6 +93,10 @@ impl RemoteFile {
 }
 
 impl RangeSource for RemoteFile {
+    fn retry_mode(&self) -> RetryMode {
+        self.remote.retry_mode()
+    }
+
     fn path(&self) -> RemotePath {
         self.inodes
             .path(self.ino)
@@ -168,6 +173,10 @@ impl RangeDownload for Metered<RemoteDownload> {
 }
 
 impl UploadTarget for RemoteFile {
+    fn retry_mode(&self) -> RetryMode {
+        self.remote.retry_mode()
+    }
+
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
         let transfer = self.remote.uncancelled().upload(&path)?;

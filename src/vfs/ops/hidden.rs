@@ -126,6 +126,7 @@ fn may_be_deleted(refused: ErrorKind) -> bool {
         | ErrorKind::NotSecure
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable
+        | ErrorKind::ConnectionRefused
         | ErrorKind::NoConnection
         | ErrorKind::ConnectionLost
         | ErrorKind::Changed

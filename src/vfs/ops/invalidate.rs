@@ -47,6 +47,7 @@ fn was_plainly_refused(reason: ErrorKind) -> bool {
         | ErrorKind::Busy
         | ErrorKind::TimedOut
         | ErrorKind::Unreachable
+        | ErrorKind::ConnectionRefused
         | ErrorKind::NoConnection
         | ErrorKind::NotSecure
         | ErrorKind::ConnectionLost

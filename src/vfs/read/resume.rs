@@ -2,12 +2,13 @@
 //! continues at the offset reached (REST, RFC 3659 §5), provided that the file is still the same.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::pinned_version::PinnedVersion;
 use super::source::{RangeDownload, RangeSource};
 use crate::cancel::Cancel;
-use crate::remote::{Attempts, Error, ErrorKind};
+use crate::remote::{Attempts, Error, ErrorKind, RetryMode};
 
 /// Bytes and duration from which a transfer is long. After a long one, the server is asked whether
 /// the file is still the same. A shorter one leaves hardly any time for a change, and should not
@@ -69,6 +70,7 @@ impl ResumableDownload {
         trust: Revalidate,
         cancel: &Cancel,
     ) -> Self {
+        let attempts = Attempts::from(source.retry_mode(), position);
         Self {
             source,
             expected,
@@ -79,7 +81,7 @@ impl ResumableDownload {
             before: 0,
             position,
             began: (position, Instant::now()),
-            attempts: Attempts::from(position),
+            attempts,
             opened: false,
             complete: false,
             skipped: false,
@@ -290,8 +292,10 @@ impl ResumableDownload {
 
     fn failed(&mut self, error: Error) -> Result<DownloadStep, Error> {
         self.attempts.progressed(self.position);
-        if self.opened && error.kind.transience().is_immediate() && self.attempts.again() {
+        let is_of_connection = self.opened || self.source.retry_mode() == RetryMode::Hard;
+        if is_of_connection && self.attempts.again(error.kind.transience()) {
             log::debug!("{error}; reading on at {}", self.position);
+            thread::sleep(self.attempts.pause());
             if self.position > self.began.0 {
                 self.trust = Revalidate::Yes;
             }

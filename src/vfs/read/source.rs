@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::ftp::{RemotePath, Version};
-use crate::remote::Error;
+use crate::remote::{Error, RetryMode};
 
 /// A file on the server that can be downloaded from an offset.
 pub(crate) trait RangeSource: Send + Sync {
@@ -25,6 +25,11 @@ pub(crate) trait RangeSource: Send + Sync {
 
     /// Returns the current path of the file, for messages.
     fn path(&self) -> RemotePath;
+
+    /// Returns how long transfers wait for a server that is away.
+    fn retry_mode(&self) -> RetryMode {
+        RetryMode::Soft
+    }
 
     /// Takes the bytes of the whole file, for a program that starts to read it from the beginning.
     /// Waits for them if they are being fetched. Returns `None` unless they were fetched ahead and

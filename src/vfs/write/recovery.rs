@@ -133,7 +133,9 @@ fn finish(remote: &Remote, waiting: &WaitingFile, is_ours: bool) -> Result<(), P
     let mut attempts = Attempts::default();
     loop {
         match upload(remote, target, &file, &commit) {
-            Err(error) if error.kind == ErrorKind::OtherWay && attempts.again() => {}
+            Err(error)
+                if error.kind == ErrorKind::OtherWay && attempts.again(error.kind.transience()) => {
+            }
             stored => return Ok(stored?),
         }
     }

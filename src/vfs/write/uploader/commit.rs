@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::sync::MutexGuard;
+use std::thread;
 use std::time::Instant;
 
 use super::{
     CommitState, PIECE, Priority, State, StreamingUpload, UploadStream, Uploader, UploaderShared,
     WHOLE,
 };
-use crate::ftp::{RemotePath, Transience};
+use crate::ftp::RemotePath;
 use crate::remote::{Attempts, CommitOptions, Error, ErrorKind, StoredFacts};
 use crate::vfs::local::quota::QuotaFile;
 use crate::vfs::local::spool::Spool;
@@ -124,7 +125,7 @@ impl UploaderShared {
         target: &RemotePath,
         commit: &CommitOptions,
     ) -> Result<Option<StoredFacts>, Error> {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::from(self.destination.retry_mode(), 0);
         let mut restarts = 0;
         loop {
             let ignore_changes = restarts == RESTARTS;
@@ -135,8 +136,9 @@ impl UploaderShared {
                 Ok(CommitPass::Cancelled) => return Ok(None),
                 Ok(CommitPass::Changed) => restarts += 1,
                 Err(_) if self.lock().is_called_off() => return Ok(None),
-                Err(error) if may_repeat(&mut attempts, error.kind) => {
+                Err(error) if attempts.again(error.kind.transience()) => {
                     log::debug!("{error}; uploading {target} again");
+                    thread::sleep(attempts.pause());
                 }
                 Err(error) => return Err(error),
             }
@@ -289,16 +291,6 @@ impl UploaderShared {
             || state.upload.spoiled
             || self.spool.len() < snapshot.length
             || snapshot.length < state.upload.taken
-    }
-}
-
-/// Whether another upload of the whole file may succeed, after one failed.
-fn may_repeat(attempts: &mut Attempts, kind: ErrorKind) -> bool {
-    match kind.transience() {
-        Transience::Broken | Transience::Transfer | Transience::Method => attempts.again(),
-        // A silent server has cost several deadlines already, so this counts twice.
-        Transience::Silent => attempts.again() && attempts.again(),
-        Transience::Later | Transience::Person | Transience::Permanent => false,
     }
 }
 

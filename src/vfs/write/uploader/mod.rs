@@ -23,7 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::RemotePath;
-use crate::remote::{CommitOptions, Error, StoredFacts};
+use crate::remote::{CommitOptions, Error, RetryMode, StoredFacts};
 use crate::vfs::local::spool::Spool;
 use sequence::Sequence;
 
@@ -45,6 +45,11 @@ const STUCK: Duration = Duration::from_secs(1800);
 pub(crate) trait UploadTarget: Send + Sync {
     /// Starts an upload under a temporary name.
     fn begin(&self) -> Result<Box<dyn UploadStream>, Error>;
+
+    /// Returns how long uploads wait for a server that is away.
+    fn retry_mode(&self) -> RetryMode {
+        RetryMode::Soft
+    }
 
     /// Starts an upload of a small file that will consist of exactly the first `length` bytes of
     /// `file`. They may be sent with the command.
