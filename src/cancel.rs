@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 ///
 /// Work that has a `Cancel` may wait for the server. It looks at the `Cancel` while it waits, and
 /// ends the wait when its result is not wanted any more.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Cancel {
     /// `None` for work that is never cancelled.
     shared: Option<Arc<CancelShared>>,

@@ -12,10 +12,11 @@ use super::{Failure, command, security};
 use crate::credentials::{Credentials, Search};
 use crate::ftp::{
     CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, Proxy, ServerProfile,
+    Traffic,
 };
 use crate::journal::{self, StateDir};
-use crate::mount::status::{Sockets, runtime_home};
-use crate::mount::{KernelOptions, MountOptions, StateOptions};
+use crate::mount::control::{Sockets, socket_directories};
+use crate::mount::{HangUp, KernelOptions, MountOptions, StateOptions};
 use crate::pool::PoolOptions;
 use crate::remote::{RemoteOptions, RetryMode};
 use crate::source::Source;
@@ -148,6 +149,7 @@ pub(super) fn remote(
         charset: options.charset,
         timezone: options.timezone.clone(),
         counts: CommandCounts::default(),
+        traffic: Traffic::limited(options.limits),
         profile: ServerProfile::without(&options.without),
         login_commands: options.login_commands.clone(),
         listings: ListingBudget::default(),
@@ -212,7 +214,8 @@ pub(super) fn mount(
             is_needed: options.writeback && !options.read_only,
             is_read_only: options.read_only,
         },
-        sockets: sockets(state),
+        sockets: Some(sockets(state)),
+        hang_up: HangUp::End,
         remote: remote(&source, options, login, proxy, state)?,
         path: source.path,
         delay_connect: options.delay_connect,
@@ -239,12 +242,10 @@ pub(super) fn mount(
     })
 }
 
-/// Returns the directory of the control sockets of this user's mounts. `state` is the result of
+/// Returns the directories of the control sockets of this user's mounts. `state` is the result of
 /// [`state_home`].
-pub(super) fn sockets(state: Option<&Path>) -> Option<Sockets> {
-    runtime_home(sys::effective_uid() == 0, state, |name| {
-        std::env::var_os(name)
-    })
+pub(super) fn sockets(state: Option<&Path>) -> Sockets {
+    socket_directories(sys::effective_uid(), state, |name| std::env::var_os(name))
 }
 
 /// Returns ftpfs's state directory for this user.

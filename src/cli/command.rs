@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{help, value};
+pub(super) use super::control_args::MOUNTPOINT;
+use super::{control_args, help, value};
 
 /// The names of the arguments.
 pub(super) const SOURCE: &str = "SOURCE";
-pub(super) const MOUNTPOINT: &str = "MOUNTPOINT";
 pub(super) const OPTIONS: &str = "options";
 pub(super) const FOREGROUND: &str = "foreground";
 pub(super) const DEBUG: &str = "debug";
@@ -31,6 +31,8 @@ pub(super) const TLS_REUSE: &str = "tls-reuse";
 pub(super) const TLS_CLIENT_CA: &str = "tls-client-ca";
 pub(super) const COMMAND: &str = "COMMAND";
 pub(super) const JSON: &str = "json";
+pub(super) const PROMETHEUS: &str = "prometheus";
+pub(super) const WATCH: &str = "watch";
 
 const SOURCE_HELP: &str = "[user@]host:[path] or ftp://[user@]host[:port]/[path]; a path that does \
                            not begin with / (in a URL: with // or /%2F) starts where the login does";
@@ -54,6 +56,7 @@ pub(super) fn ftpfs() -> Command {
         .override_usage(
             "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]\n       \
              ftpfs demo|serve|check|status ...\n       \
+             ftpfs refresh|flush|warmup|limit|log|umount ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
         .args_conflicts_with_subcommands(true)
@@ -85,6 +88,7 @@ pub(super) fn ftpfs() -> Command {
         .subcommand(serve())
         .subcommand(check())
         .subcommand(status())
+        .subcommands(control_args::subcommands())
         .subcommand(
             Command::new("man")
                 .hide(true)
@@ -230,6 +234,25 @@ fn status() -> Command {
                 .long(JSON)
                 .action(ArgAction::SetTrue)
                 .help("Print JSON: an object, or an array with the objects of all mounts"),
+        )
+        .arg(
+            Arg::new(PROMETHEUS)
+                .long(PROMETHEUS)
+                .conflicts_with_all([JSON, WATCH])
+                .action(ArgAction::SetTrue)
+                .help("Print metrics for Prometheus, in the text format of OpenMetrics"),
+        )
+        .arg(
+            Arg::new(WATCH)
+                .long(WATCH)
+                .value_name("SECONDS")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("1")
+                .value_parser(value::interval)
+                .help(
+                    "Repeat every SECONDS [1] until interrupted, with progress bars at a terminal",
+                ),
         )
 }
 

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::proxy_env::Choice;
 use crate::credentials::Netrc;
 use crate::ftp::tls::Fingerprint;
-use crate::ftp::{Capability, LocalOptions};
+use crate::ftp::{Capability, LocalOptions, RateLimits};
 use crate::mount::Sharing;
 use crate::remote::{Atomic, Links, RetryMode, Verify};
 
@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) connections: usize,
     pub(super) timeout: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) limits: RateLimits,
     pub(super) retry: RetryMode,
     pub(super) delay_connect: bool,
     pub(super) proxy: Choice,
@@ -84,6 +85,7 @@ impl Default for Settings {
             connections: 8,
             timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            limits: RateLimits::default(),
             retry: RetryMode::Soft,
             delay_connect: false,
             proxy: Choice::Environment,

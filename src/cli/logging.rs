@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
@@ -22,7 +23,15 @@ const PRIVATE_FILE: u32 = 0o600;
 /// Facility `daemon`, times eight (RFC 3164 §4.1.1).
 const DAEMON: u8 = 3 << 3;
 
-/// Opens the log. Must be called only once.
+/// A log file that can be opened again, after another program has renamed or removed it. Clones
+/// share it.
+#[derive(Debug, Clone)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: Arc<Mutex<File>>,
+}
+
+/// Opens the log. Must be called only once. Returns the log file, if there is one.
 ///
 /// # Errors
 /// The log file cannot be written.
@@ -30,11 +39,13 @@ pub(super) fn start(
     level: LevelFilter,
     file: Option<&Path>,
     background: bool,
-) -> Result<(), Failure> {
+) -> Result<Option<LogFile>, Failure> {
     let mut builder = Builder::new();
-    builder.filter_level(level);
-    if let Some(path) = file {
-        builder.target(Target::Pipe(Box::new(open(path)?)));
+    // The level of the log crate, which can be changed, is the only filter.
+    builder.filter_level(LevelFilter::Trace);
+    let file = file.map(LogFile::open).transpose()?;
+    if let Some(file) = &file {
+        builder.target(Target::Pipe(Box::new(file.clone())));
     } else if background {
         builder.target(Target::Pipe(Box::new(Syslog::new()?)));
         builder.format(|line, record| {
@@ -45,19 +56,59 @@ pub(super) fn start(
     } else {
         builder.format_target(false);
     }
-    let log = builder.build();
-    log::set_max_level(log.filter());
-    log::set_boxed_logger(Box::new(Limited::new(log)))?;
-    Ok(())
+    log::set_max_level(level);
+    log::set_boxed_logger(Box::new(Limited::new(builder.build())))?;
+    Ok(file)
 }
 
-fn open(path: &Path) -> Result<File, Failure> {
-    let file = OpenOptions::new()
+impl LogFile {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let file = open(path)
+            .map_err(|error| format!("cannot write the log file {}: {error}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: Arc::new(Mutex::new(file)),
+        })
+    }
+
+    /// Opens the file at its path, and creates it if it does not exist. If that fails, the log
+    /// continues in the old file.
+    pub(super) fn reopen(&self) {
+        match open(&self.path) {
+            Ok(file) => {
+                *self.lock() = file;
+                log::info!("reopened the log file {}", self.path.display());
+            }
+            Err(error) => {
+                log::error!(
+                    "cannot reopen the log file {}: {error}",
+                    self.path.display()
+                );
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lock().flush()
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .append(true)
         .create(true)
         .mode(PRIVATE_FILE)
-        .open(path);
-    file.map_err(|error| format!("cannot write the log file {}: {error}", path.display()).into())
+        .open(path)
 }
 
 /// RFC 3164 §4.1.1.

@@ -35,7 +35,13 @@ fn synopsis() -> Roff {
         "ftpfs demo [MOUNTPOINT] [-- COMMAND...]",
         "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous] [--read-only]",
         "ftpfs check SOURCE [-o OPT,...]",
-        "ftpfs status [MOUNTPOINT] [--json]",
+        "ftpfs status [MOUNTPOINT] [--json | --prometheus] [--watch[=SECONDS]]",
+        "ftpfs refresh PATH",
+        "ftpfs flush [PATH]",
+        "ftpfs warmup PATH",
+        "ftpfs limit MOUNTPOINT [down=RATE] [up=RATE]",
+        "ftpfs log MOUNTPOINT LEVEL",
+        "ftpfs umount [--wait] MOUNTPOINT",
         "fusermount3 -u MOUNTPOINT",
     ] {
         roff.text([bold(line)]);
@@ -68,8 +74,9 @@ fn closing_sections() -> Roff {
         ("PASSWORDS", PASSWORDS.trim()),
         (
             "SIGNALS",
-            "SIGINT, SIGTERM and SIGHUP unmount, store the remaining files, and exit. A second \
-             one exits immediately.",
+            "SIGINT and SIGTERM unmount, store the remaining files, and exit. A second one exits \
+             immediately. SIGHUP reopens the log file; for a mount in the foreground of a terminal, \
+             it is like SIGTERM.",
         ),
         (
             "EXIT STATUS",

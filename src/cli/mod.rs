@@ -4,6 +4,8 @@ mod build;
 mod check;
 mod command;
 mod config;
+mod control;
+mod control_args;
 mod demo;
 mod help;
 mod log_limit;
@@ -14,6 +16,7 @@ mod option_list;
 mod options;
 mod proxy_env;
 mod sample_tree;
+mod screen;
 mod secrets;
 mod security;
 mod serve;
@@ -62,6 +65,12 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         Some(("check", matches)) => check::run(matches, environment),
         Some(("demo", matches)) => demo::run(matches),
         Some(("status", matches)) => status::run(matches),
+        Some(("refresh", matches)) => control::refresh(matches),
+        Some(("flush", matches)) => control::flush(matches),
+        Some(("warmup", matches)) => control::warm_up(matches),
+        Some(("limit", matches)) => control::limit(matches),
+        Some(("log", matches)) => control::log(matches),
+        Some(("umount", matches)) => control::unmount(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
         Some(("man", _)) => print(&man::man_page()?),
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {

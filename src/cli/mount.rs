@@ -1,16 +1,19 @@
 //! `ftpfs SOURCE MOUNTPOINT`, and the helper of mount(8).
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::ArgMatches;
 use log::LevelFilter;
 
 use super::config::Settings;
+use super::logging::LogFile;
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
 use super::{Failure, build, command, logging};
-use crate::mount::{self, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
+use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::sys::{self, FdReadiness, Forked, Signals};
 
 /// Mounts. Returns when the mount is ready, or in the foreground when it has ended.
@@ -60,13 +63,14 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
 
 fn serve(
     mountpoint: &Mountpoint,
-    to_mount: MountOptions,
+    mut to_mount: MountOptions,
     options: &Settings,
     background: Option<FdReadiness>,
 ) -> Result<ExitCode, Failure> {
     sys::make_files_private();
     let log_file = options.log_file.as_deref();
-    logging::start(options.log_level, log_file, background.is_some())?;
+    let log_file = logging::start(options.log_level, log_file, background.is_some())?;
+    to_mount.hang_up = hang_up(background.is_some(), log_file);
     let signals = Signals::block()?;
     let privileged = Privileged::start()?;
     sys::renounce().map_err(mount::Error::Privilege)?;
@@ -84,6 +88,24 @@ fn serve(
     reported?;
     ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A mount in the foreground of a terminal ends with it. Others reopen their log file, if they have
+/// one.
+fn hang_up(in_background: bool, log_file: Option<LogFile>) -> HangUp {
+    let at_terminal = [
+        io::stdin().is_terminal(),
+        io::stdout().is_terminal(),
+        io::stderr().is_terminal(),
+    ];
+    if !in_background && at_terminal.contains(&true) {
+        return HangUp::End;
+    }
+    HangUp::Call(Arc::new(move || {
+        if let Some(file) = &log_file {
+            file.reopen();
+        }
+    }))
 }
 
 /// Only the helper of mount(8) has -s for "sloppy".

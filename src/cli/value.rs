@@ -12,8 +12,12 @@ use jiff::tz::{Offset, TimeZone};
 use super::proxy_env::Choice;
 use crate::ftp::tls::Fingerprint;
 use crate::ftp::{Bind, Capability};
+use crate::mount::control::LimitChange;
 use crate::remote::{Atomic, Links, Verify};
 use crate::source::parse_proxy;
+
+/// Minimum limit in bytes per second. Slower transfers would run into timeouts.
+const LEAST_RATE: u64 = 1024;
 
 /// A description of the expected value. The caller knows the option's name and the typed text.
 pub(super) type Expected = &'static str;
@@ -94,6 +98,16 @@ pub(super) fn deadline(value: &OsStr) -> Result<Duration, Expected> {
     }
 }
 
+/// Parses the interval of a repetition: a tenth of a second or more.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_millis(100);
+    match seconds(OsStr::new(text)) {
+        Ok(interval) if interval >= LEAST => Ok(interval),
+        Ok(_) => Err("at least 0.1 seconds is expected".to_owned()),
+        Err(expected) => Err(format!("{expected} is expected")),
+    }
+}
+
 /// Parses an address.
 pub(super) fn address(value: &OsStr) -> Result<IpAddr, Expected> {
     let parsed = value.to_str().and_then(|text| text.parse().ok());
@@ -142,6 +156,29 @@ pub(super) fn size(value: &OsStr, least: u64) -> Result<u64, Expected> {
         return Err("a larger size");
     }
     Ok(size)
+}
+
+/// Parses a rate in bytes per second: a [`size`], or `off` for no limit, which is 0.
+pub(super) fn rate(value: &OsStr) -> Result<u64, Expected> {
+    const EXPECTED: Expected = "bytes per second, such as 500K or 5M, at least 1K, or off";
+    if value == "off" {
+        return Ok(0);
+    }
+    size(value, LEAST_RATE).map_err(|_| EXPECTED)
+}
+
+/// Parses the change of one limit: `down=5M`, `up=off`.
+pub(super) fn limit_change(text: &str) -> Result<LimitChange, String> {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    let mut change = LimitChange::default();
+    let limit = match name {
+        "down" => &mut change.down,
+        "up" => &mut change.up,
+        _ => return Err("down=RATE or up=RATE is expected".to_owned()),
+    };
+    let rate = rate(OsStr::new(value)).map_err(|expected| format!("{expected} is expected"))?;
+    *limit = Some(rate);
+    Ok(change)
 }
 
 /// Parses a size that fits in memory.
@@ -303,6 +340,21 @@ mod tests {
             assert!(size(os(wrong), 0).is_err(), "{wrong}");
         }
         assert!(size(os("1K"), 4096).is_err());
+    }
+
+    #[test]
+    fn rates_are_sizes_or_off() {
+        assert_eq!(rate(os("5M")), Ok(5 << 20));
+        assert_eq!(rate(os("off")), Ok(0));
+        for wrong in ["", "0", "1", "1023", "5MB", "-5M", "no"] {
+            assert!(rate(os(wrong)).is_err(), "{wrong}");
+        }
+        let change = |down, up| Ok(LimitChange { down, up });
+        assert_eq!(limit_change("down=5M"), change(Some(5 << 20), None));
+        assert_eq!(limit_change("up=off"), change(None, Some(0)));
+        for wrong in ["", "5M", "down", "down=", "left=5M", "down=x"] {
+            assert!(limit_change(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::password::Password;
 use super::profile::{Capability, ServerProfile};
 use super::proxy::Proxy;
 use super::tls::Tls;
-use super::{CommandCounts, ListingBudget};
+use super::{CommandCounts, ListingBudget, Traffic};
 
 /// Port of the control connection (RFC 959 §8).
 const DEFAULT_PORT: u16 = 21;
@@ -61,6 +61,8 @@ pub struct ConnectOptions {
     pub login_commands: Vec<String>,
     /// Counts the commands sent.
     pub counts: CommandCounts,
+    /// Counts and limits the bytes on data connections.
+    pub traffic: Traffic,
     /// Known properties of the server, shared and extended by all sessions. Commands and data
     /// connections are sent ahead only if the profile says that the server supports it.
     pub profile: ServerProfile,
@@ -89,6 +91,7 @@ impl ConnectOptions {
             timezone: None,
             login_commands: Vec::new(),
             counts: CommandCounts::default(),
+            traffic: Traffic::default(),
             profile: ServerProfile::default(),
             listings: ListingBudget::default(),
         }

@@ -14,6 +14,7 @@ use super::profile::ServerProfile;
 use super::stream::MaybeTlsStream;
 use super::tcp::prepare;
 use super::tls::{Connector, TlsStream};
+use super::traffic::Traffic;
 
 /// How this session opens data connections. Commands that the server refused are not tried again.
 #[derive(Debug, Clone)]
@@ -31,6 +32,7 @@ pub(super) struct DataOptions {
     /// EPRT was refused.
     pub(super) extended_port_refused: bool,
     pub(super) profile: ServerProfile,
+    pub(super) traffic: Traffic,
 }
 
 /// A data connection that is open, or that the server is about to open.

@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::{
     Capability, CommandCounts, ConnectOptions, ListingBudget, LocalOptions, Password, RemotePath,
-    ServerProfile, Session, Tls,
+    ServerProfile, Session, Tls, Traffic,
 };
 
 /// Longer than any step of a script; ends a script that hangs.
@@ -137,6 +137,7 @@ impl Peer {
             trust_pasv_address: false,
             charset: None,
             counts: CommandCounts::default(),
+            traffic: Traffic::default(),
             listings: ListingBudget::default(),
             timezone: None,
             profile: ServerProfile::without(&[Capability::Pipelining]),

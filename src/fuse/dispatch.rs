@@ -42,7 +42,11 @@ impl FuseFs {
     ) {
         match operation(&self.vfs, argument, Blocking::No) {
             Err(Errno::WOULD_BLOCK) => {}
-            answer => return send(reply, answer),
+            answer => {
+                self.vfs.counts().request();
+                count_failure(&self.vfs, &answer);
+                return send(reply, answer);
+            }
         }
         let argument = argument.to_vec();
         let operation =
@@ -81,10 +85,13 @@ impl FuseFs {
         undo: impl FnOnce(&Vfs, T) + Send + 'static,
     ) {
         let vfs = Arc::clone(&self.vfs);
+        vfs.counts().request();
+        vfs.counts().waiting();
         let reply = self.interrupts.watch(request.pid(), reply);
         self.workers.run(move || {
             let cancel = reply.cancel();
             let answer = vfs.attach(cancel).and_then(|()| operation(&vfs, cancel));
+            count_failure(&vfs, &answer);
             match (reply.take(), answer) {
                 (Some(reply), answer) => send(reply, answer),
                 (None, Ok(done)) => undo(&vfs, done),
@@ -96,6 +103,7 @@ impl FuseFs {
     /// Releases a file. No program waits for this reply, so nothing interrupts it.
     pub(super) fn release_file(&self, file: FileHandle, reply: ReplyEmpty) {
         let file = handle(file);
+        self.vfs.counts().request();
         if self.vfs.release(file, Blocking::No) != Err(Errno::WOULD_BLOCK) {
             return reply.ok();
         }
@@ -103,6 +111,12 @@ impl FuseFs {
         self.workers.run(move || {
             empty(reply, vfs.release(file, Blocking::Yes(&Cancel::never())));
         });
+    }
+}
+
+fn count_failure<T>(vfs: &Vfs, answer: &Result<T, Errno>) {
+    if answer.as_ref().is_err_and(|errno| errno.is_failure()) {
+        vfs.counts().failure();
     }
 }
 

@@ -1,11 +1,13 @@
 //! Invalidation of the kernel's caches.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock};
 
 use fuser::{INodeNo, Notifier};
 
-use crate::vfs::Ino;
+use crate::vfs::{CachedNode, Ino};
 
 /// The kernel's caches, accessible once the session exists.
 #[derive(Clone, Default)]
@@ -16,6 +18,22 @@ impl Kernel {
     pub(crate) fn attach(&self, notifier: Notifier) {
         // A mount has one session, so a second call has no effect.
         let _ = self.0.set(notifier);
+    }
+
+    /// Makes the kernel forget what it knows about `node`: its attributes, and name and pages of a
+    /// file that no program has open.
+    pub(crate) fn forget_node(&self, node: &CachedNode) {
+        let Some((parent, name)) = &node.unused_file else {
+            return self.forget_attributes(node.ino);
+        };
+        let Some(notifier) = self.0.get() else { return };
+        // A length of 0 is the whole file. The kernel may have forgotten the inode in the meantime.
+        let result = notifier
+            .inval_inode(INodeNo(node.ino.0), 0, 0)
+            .and_then(|()| notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name)));
+        if let Err(error) = result {
+            log::debug!("cannot invalidate inode {}: {error}", node.ino.0);
+        }
     }
 
     /// Makes the kernel request size and times of `ino` before it uses them again.

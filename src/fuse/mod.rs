@@ -368,6 +368,7 @@ impl fuser::Filesystem for FuseFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
+        self.vfs.counts().request();
         let result = self
             .vfs
             .read_directory(handle(directory), offset, |listed| {
@@ -394,6 +395,7 @@ impl fuser::Filesystem for FuseFs {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        self.vfs.counts().request();
         let result = self
             .vfs
             .read_directory(handle(directory), offset, |listed| {
@@ -415,6 +417,7 @@ impl fuser::Filesystem for FuseFs {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
+        self.vfs.counts().request();
         self.vfs.release_directory(handle(directory));
         reply.ok();
     }
@@ -541,6 +544,7 @@ impl fuser::Filesystem for FuseFs {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        self.vfs.counts().request();
         let mode_of_open = open_mode(OpenFlags(flags));
         match self
             .vfs

@@ -132,6 +132,23 @@ fn unmount(mountpoint: &Path) {
     }
 }
 
+/// Unmounts the file system at `mountpoint` for its user, if it is idle.
+///
+/// # Errors
+/// It is in use, or not this user's.
+pub(crate) fn unmount_idle(mountpoint: &Path) -> io::Result<()> {
+    let outcome = match sys::unmount(mountpoint, false) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fusermount(mountpoint, "-u")
+        }
+        outcome => outcome,
+    };
+    outcome.map_err(|error| {
+        let reason = format!("cannot unmount {}: {error}", mountpoint.display());
+        io::Error::new(error.kind(), reason)
+    })
+}
+
 fn fusermount(mountpoint: &Path, flags: &str) -> io::Result<()> {
     let program = fusermount::find().ok_or(io::ErrorKind::NotFound)?;
     let output = Command::new(program)

@@ -3,7 +3,9 @@
 //! This module does not know what reads and writes do.
 
 pub(crate) mod advice;
+pub(crate) mod control;
 mod fusermount;
+mod hang_up;
 mod kernel;
 mod mountinfo;
 mod mountpoint;
@@ -24,21 +26,23 @@ use std::time::Duration;
 use log::{info, warn};
 
 use crate::ftp::{self, ConnectOptions, Kind, RemotePath};
-use crate::fuse::FuseFs;
+use crate::fuse::{FuseFs, Kernel};
 use crate::guarded;
 use crate::journal::{Journal, JournalError};
 use crate::remote::{self, ErrorKind, Remote, RemoteOptions};
 use crate::source::{SourceError, StartPath};
-use crate::sys::Signals;
+use crate::sys::{Signal, Signals};
 use crate::vfs::write::recovery;
 use crate::vfs::{Errno, MountRoot, Unattached, Vfs, VfsOptions};
 
-pub(crate) use kernel::{KernelOptions, Sharing};
+use control::{ControlSocket, Sockets};
+pub(crate) use hang_up::HangUp;
+pub(crate) use kernel::{KernelOptions, Sharing, unmount_idle as unmount};
 pub(crate) use mountpoint::{Mountpoint, MountpointError};
 pub(crate) use privileged::Privileged;
 pub(crate) use requirements::{LocalPaths, RequirementError, check};
 pub(crate) use state::StateOptions;
-use status::{MountIdentity, Socket, Sockets};
+use status::MountIdentity;
 
 /// How long the last users of a busy mount may take to leave after it was asked to end.
 const BUSY_GRACE: Duration = Duration::from_secs(3);
@@ -62,6 +66,8 @@ pub(crate) struct MountOptions {
     pub state: StateOptions,
     /// Where `ftpfs status` connects; `None` disables it.
     pub sockets: Option<Sockets>,
+    /// What SIGHUP does.
+    pub hang_up: HangUp,
     /// The mount options for the kernel.
     pub kernel: KernelOptions,
 }
@@ -133,7 +139,7 @@ pub(crate) struct Mount {
     privileged: Privileged,
     /// How to reach the server.
     server: ConnectOptions,
-    socket: Option<Socket>,
+    socket: Option<ControlSocket>,
 }
 
 /// Ends a [`Mount`] from another thread.
@@ -170,7 +176,10 @@ impl Mount {
     ) -> Result<Self, Error> {
         let (sender, events) = mpsc::channel();
         let to_signal = sender.clone();
-        spawn("signals", move || forward_signals(signals, &to_signal))?;
+        let hang_up = options.hang_up.clone();
+        spawn("signals", move || {
+            forward_signals(signals, &hang_up, &to_signal);
+        })?;
         let to_connect = sender.clone();
         let MountOptions {
             remote,
@@ -179,6 +188,7 @@ impl Mount {
             vfs,
             state,
             sockets,
+            hang_up: _,
             kernel,
         } = options;
         let server = remote.pool.connect.clone();
@@ -221,7 +231,7 @@ impl Mount {
             take_over_what_is_left(&vfs, &state);
             vfs
         };
-        serve(
+        let memory = serve(
             Arc::clone(&vfs),
             mountpoint,
             &kernel,
@@ -232,7 +242,8 @@ impl Mount {
         if let Some(device) = &device {
             kernel::raise_read_ahead(device);
         }
-        let socket = open_socket(sockets.as_ref(), device.as_deref(), identity, &vfs);
+        let device = device.as_deref();
+        let socket = open_socket(sockets.as_ref(), device, identity, &vfs, memory);
         info!("mounted {} at {}", kernel.name, mountpoint.path().display());
         Ok(Self {
             mountpoint: mountpoint.path().to_owned(),
@@ -256,6 +267,15 @@ impl Mount {
     /// # Errors
     /// The service failed, or a second signal or an unresponsive server ended the storing early.
     pub(crate) fn wait(mut self) -> Result<(), Error> {
+        let outcome = self.serve_and_store();
+        if let Some(socket) = &self.socket {
+            let stored = outcome.as_ref().map_err(ToString::to_string);
+            socket.ended(stored.copied(), &self.vfs);
+        }
+        outcome
+    }
+
+    fn serve_and_store(&mut self) -> Result<(), Error> {
         let served = self.serve_to_the_end();
         if let Some(socket) = &mut self.socket {
             socket.unmounted();
@@ -344,10 +364,16 @@ fn panicked() -> io::Error {
     io::Error::other("a thread panicked")
 }
 
-fn forward_signals(signals: Signals, to: &Sender<MountEvent>) {
+fn forward_signals(signals: Signals, hang_up: &HangUp, to: &Sender<MountEvent>) {
     loop {
         match signals.wait() {
-            Ok(signal) => info!("ending: {signal:?}"),
+            Ok(signal) => {
+                if let (Signal::HangUp, HangUp::Call(call)) = (signal, hang_up) {
+                    call();
+                    continue;
+                }
+                info!("ending: {signal:?}");
+            }
             Err(error) => return warn!("cannot wait for signals: {error}"),
         }
         if to.send(MountEvent::Stop).is_err() {
@@ -431,7 +457,7 @@ fn serve(
     options: &KernelOptions,
     ended: Sender<MountEvent>,
     privileged: &Privileged,
-) -> Result<(), Error> {
+) -> Result<Kernel, Error> {
     let filesystem = FuseFs::new(vfs);
     let memory = filesystem.kernel();
     let (path, config) = (mountpoint.path().to_owned(), kernel::config(options));
@@ -451,20 +477,22 @@ fn serve(
     spawn("ended", move || {
         let outcome = serving.join().unwrap_or_else(|_| Err(panicked()));
         let _ = ended.send(MountEvent::Ended(outcome));
-    })
+    })?;
+    Ok(memory)
 }
 
-/// Opens the control socket. Only `ftpfs status` depends on it.
+/// Opens the control socket. Only `ftpfs status` and the commands that control a mount need it.
 fn open_socket(
     sockets: Option<&Sockets>,
     device: Option<&str>,
     identity: MountIdentity,
     vfs: &Arc<Vfs>,
-) -> Option<Socket> {
-    match Socket::open(sockets?, device?, identity, vfs) {
+    memory: Kernel,
+) -> Option<ControlSocket> {
+    match ControlSocket::open(sockets?, device?, identity, vfs, memory) {
         Ok(socket) => Some(socket),
         Err(error) => {
-            info!("ftpfs status will not find this mount: {error}");
+            warn!("ftpfs status will not find this mount: {error}");
             None
         }
     }

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// A mounted file system.
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Mounted {
     /// `major:minor`.
     pub(super) device: String,
+    /// The directory of the file system that is mounted: `/`, or another one of a bind mount.
+    pub(super) root: Vec<u8>,
     pub(super) mountpoint: PathBuf,
     /// `ext4`, `fuse.ftpfs`, `autofs`.
     pub(super) kind: String,
@@ -19,21 +21,40 @@ pub(super) struct Mounted {
 
 /// Returns the topmost mount at `mountpoint`, which must be an absolute path without links.
 pub(super) fn at(mountpoint: &Path) -> Option<Mounted> {
+    let mut mounts = all()?;
+    let found = mounts.iter().rposition(|it| it.mountpoint == mountpoint)?;
+    Some(mounts.swap_remove(found))
+}
+
+/// Returns the mount that contains `path`, which must be absolute, and the path relative to the
+/// root of its file system.
+pub(super) fn containing(path: &Path) -> Option<(Mounted, Vec<u8>)> {
+    let containing = all()?
+        .into_iter()
+        .filter(|it| path.starts_with(&it.mountpoint));
+    // Of several at the same place, the last one is the topmost.
+    let mounted = containing.max_by_key(|it| it.mountpoint.components().count())?;
+    let rest = path.strip_prefix(&mounted.mountpoint).ok()?;
+    let below = [&mounted.root, b"/".as_slice(), rest.as_os_str().as_bytes()].concat();
+    Some((mounted, below))
+}
+
+fn all() -> Option<Vec<Mounted>> {
     let table = fs::read("/proc/self/mountinfo").ok()?;
     let lines = table.split(|byte| *byte == b'\n');
-    lines
-        .filter_map(parse)
-        .rfind(|mounted| mounted.mountpoint == mountpoint)
+    Some(lines.filter_map(parse).collect())
 }
 
 fn parse(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|byte| *byte == b' ');
     let device = text(fields.nth(2)?);
-    let mountpoint = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
+    let root = unescape(fields.next()?);
+    let mountpoint = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
     // The optional fields end at a single hyphen.
     let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
     Some(Mounted {
         device,
+        root,
         mountpoint,
         kind: text(rest.next()?),
         source: text(rest.next()?),
@@ -91,5 +112,8 @@ mod tests {
     fn the_root_is_mounted() {
         assert!(at(Path::new("/")).is_some());
         assert_eq!(at(Path::new("/nonexistent")), None);
+        let (mounted, below) = containing(Path::new("/proc/self/stat")).unwrap();
+        assert_eq!(mounted.mountpoint, Path::new("/proc"));
+        assert_eq!(below, b"//self/stat");
     }
 }

@@ -20,6 +20,7 @@ mod backoff;
 mod connection;
 mod data_dialer;
 mod dial;
+mod health;
 mod idle;
 mod lease;
 mod limit;
@@ -39,6 +40,7 @@ use crate::ftp::{self, ConnectOptions, ServerProfile, Session};
 use crate::guarded;
 
 pub(crate) use connection::PooledConnection;
+pub(crate) use health::{ProblemKind, ServerHealth, ServerProblem};
 pub(crate) use lease::{Lease, Permit};
 
 use shared::{PoolShared, Rules};
@@ -127,6 +129,7 @@ impl From<ftp::Error> for Error {
 pub(crate) struct Pool<S: PooledConnection = Session> {
     shared: Arc<PoolShared<S>>,
     profile: ServerProfile,
+    health: ServerHealth,
 }
 
 impl Pool<Session> {
@@ -154,7 +157,11 @@ impl Pool<Session> {
         };
         let connect = options.connect;
         let profile = connect.profile.clone();
-        Self::with(rules, profile, move || Session::connect(&connect))
+        let health = ServerHealth::default();
+        let observed = health.clone();
+        let dial = move || observed.observe(Session::connect(&connect));
+        let pool = Self::with(rules, profile, dial);
+        Self { health, ..pool }
     }
 }
 
@@ -189,12 +196,30 @@ impl<S: PooledConnection> Pool<S> {
         let dial = Box::new(dial);
         let shared = PoolShared::new(rules, profile.clone(), dial, waker, life);
         start_threads(&shared, woken, ended);
-        Self { shared, profile }
+        let health = ServerHealth::default();
+        Self {
+            shared,
+            profile,
+            health,
+        }
     }
 
     /// What the sessions have found out about the server so far.
     pub(crate) fn profile(&self) -> &ServerProfile {
         &self.profile
+    }
+
+    /// The results of the attempts to make a session.
+    pub(crate) fn health(&self) -> &ServerHealth {
+        &self.health
+    }
+
+    /// Returns what is wrong with the server. A full server is no problem while a session exists.
+    pub(crate) fn problem(&self) -> Option<ServerProblem> {
+        let has_session = self.stats().open > 0;
+        let is_about_number = |kind| matches!(kind, ProblemKind::Full | ProblemKind::LoginRefused);
+        let problem = self.health.problem()?;
+        (!has_session || !is_about_number(problem.kind)).then_some(problem)
     }
 
     /// How long requests wait for a server that is away.
@@ -255,6 +280,7 @@ impl<S: PooledConnection> Clone for Pool<S> {
         Self {
             shared: Arc::clone(&self.shared),
             profile: self.profile.clone(),
+            health: self.health.clone(),
         }
     }
 }

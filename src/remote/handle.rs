@@ -10,8 +10,8 @@ use super::steps::UploadSteps;
 use super::temporary::TemporaryNames;
 use super::{Atomic, Error, ErrorKind, Links, Remote, RemoteHandle, RetryMode, Verify};
 use crate::cancel::Cancel;
-use crate::ftp::{self, Capability, ListingBudget, RemotePath, ServerProfile};
-use crate::pool::{Pool, PoolStats};
+use crate::ftp::{self, Capability, ListingBudget, RemotePath, ServerProfile, Traffic};
+use crate::pool::{Pool, PoolStats, ServerProblem};
 
 impl RemoteHandle {
     /// Returns what asks the server, for work that `cancel` ends.
@@ -109,6 +109,26 @@ impl RemoteHandle {
     /// Returns how often each command was sent, for `ftpfs status`.
     pub fn command_counts(&self) -> BTreeMap<String, u64> {
         self.inner.counts.so_far()
+    }
+
+    /// Returns how often commands were sent; those sent together count once.
+    pub fn round_trips(&self) -> u64 {
+        self.inner.counts.round_trips()
+    }
+
+    /// Returns the counts and limits of the bytes on data connections.
+    pub fn traffic(&self) -> &Traffic {
+        &self.inner.traffic
+    }
+
+    /// Returns how many steps and transfers were repeated.
+    pub fn retries(&self) -> u64 {
+        self.pool().health().retries()
+    }
+
+    /// Returns what is wrong with the server, if the last attempt to open a session failed.
+    pub(crate) fn problem(&self) -> Option<ServerProblem> {
+        self.pool().problem()
     }
 
     /// Stores the server profile for the next mount if it has changed. Accesses only local files.

@@ -60,14 +60,14 @@ use jiff::tz::TimeZone;
 use crate::cancel::Cancel;
 use crate::ftp::{
     self, CommandCounts, ConnectOptions, DigestCommand, DirectoryListing, Entry, ListingBudget,
-    RemotePath, ServerProfile, Session, Version,
+    RemotePath, ServerProfile, Session, Traffic, Version,
 };
 use crate::journal::{Journal, ProfileFile};
 use crate::pool::{Pool, PoolOptions};
 
 pub use crate::journal::CommitOptions;
-pub(crate) use crate::pool::PoolStats;
 pub(crate) use crate::pool::RetryMode;
+pub(crate) use crate::pool::{PoolStats, ProblemKind, ServerProblem};
 pub(crate) use background::BackgroundSession;
 pub(crate) use case::CaseRule;
 pub use download::RemoteDownload;
@@ -182,6 +182,7 @@ struct RemoteInner {
     /// Known once there was a session.
     home: OnceLock<Result<RemotePath, Error>>,
     counts: CommandCounts,
+    traffic: Traffic,
     /// Whether the warning about overwriting files in place was logged.
     warned_of_overwriting: LogOnce,
     /// Whether the warning about times or modes that cannot be set was logged.
@@ -249,6 +250,7 @@ impl Remote {
         let listings = ListingBudget::new(options.listing_bytes);
         options.pool.connect.listings = listings.clone();
         let counts = options.pool.connect.counts.clone();
+        let traffic = options.pool.connect.traffic.clone();
         let timezone = options.pool.connect.timezone.clone();
         let profile = options.pool.connect.profile.clone();
         let memory = ProfileMemory::load(options.profile_file, &profile);
@@ -271,6 +273,7 @@ impl Remote {
             incomplete: IncompleteDirectories::default(),
             home: OnceLock::new(),
             counts,
+            traffic,
             warned_of_overwriting: LogOnce::default(),
             warned_of_attributes: LogOnce::default(),
         };

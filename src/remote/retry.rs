@@ -121,6 +121,7 @@ impl<'pool> Exchange<'pool> {
                 Ok(done) => return Ok(done),
                 Err(failure) if self.may_repeat(&failure, tries) => {
                     log::debug!("retrying: {}", failure.fault);
+                    self.pool.health().count_retry();
                     thread::sleep(pause(tries));
                     tries += 1;
                 }
@@ -154,6 +155,7 @@ impl<'pool> Exchange<'pool> {
                 return Err(failure.fault);
             }
             log::debug!("restarting the transfer: {}", failure.fault);
+            self.pool.health().count_retry();
             tries += 1;
         }
     }
@@ -183,6 +185,7 @@ impl<'pool> Exchange<'pool> {
             match verify(self) {
                 ChangeOutcome::Done => return Ok(()),
                 ChangeOutcome::NotDone if is_open && (tries < TRIES || is_endless) => {
+                    self.pool.health().count_retry();
                     thread::sleep(pause(tries));
                     tries += 1;
                 }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod privilege;
+mod process;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -14,6 +15,7 @@ use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use rustix::fs::{Access, AtFlags};
 use rustix::mount::UnmountFlags;
 
 pub(crate) use privilege::{forbid_dumps, keep_only_mounting, renounce};
+pub(crate) use process::ProcessHandle;
 
 /// Maximum number of bytes that one sendfile(2) sends, according to its manual page.
 const MOST_SENT: usize = 0x7fff_f000;
@@ -39,6 +42,16 @@ pub(crate) fn effective_gid() -> u32 {
 /// (umask(2)).
 pub(crate) fn make_files_private() {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// Returns the user id and the process id of the other end of a socket, as they were when it
+/// connected or began to listen (SO_PEERCRED, unix(7)).
+///
+/// # Errors
+/// The socket is not connected.
+pub(crate) fn peer_of(socket: &UnixStream) -> io::Result<(u32, i32)> {
+    let peer = rustix::net::sockopt::socket_peercred(socket)?;
+    Ok((peer.uid.as_raw(), peer.pid.as_raw_nonzero().get()))
 }
 
 /// Closes all descriptors except the standard streams. The parent process may have leaked them,

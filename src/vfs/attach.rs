@@ -33,8 +33,8 @@ impl Vfs {
     /// Finds the root on the server, unless it is known. Waits for the server.
     ///
     /// # Errors
-    /// The server cannot be reached, refuses the login, or has no such directory. A later call tries
-    /// again.
+    /// The server cannot be reached, refuses the login, or has no such directory. A later call
+    /// tries again.
     pub(crate) fn attach(self: &Arc<Self>, cancel: &Cancel) -> Result<(), Errno> {
         let Some(unattached) = &self.unattached else {
             return Ok(());

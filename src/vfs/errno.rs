@@ -48,6 +48,24 @@ impl Errno {
     /// A deadline passed.
     pub(crate) const TIMEDOUT: Self = Self(libc::ETIMEDOUT);
 
+    /// Whether the operation failed because of the server, the network or the disk, and not because
+    /// this is the answer, as for a name that does not exist.
+    pub(crate) fn is_failure(self) -> bool {
+        matches!(
+            self.0,
+            libc::EIO
+                | libc::ETIMEDOUT
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::ECONNREFUSED
+                | libc::EPROTO
+                | libc::ENOSPC
+                | libc::EDQUOT
+                | libc::EFBIG
+                | libc::EBUSY
+        )
+    }
+
     /// Returns the number, which is positive.
     pub(crate) fn code(self) -> i32 {
         self.0

@@ -24,6 +24,7 @@
 
 mod attach;
 mod attr;
+mod counters;
 pub(crate) mod errno;
 mod file;
 mod housekeeper;
@@ -39,18 +40,22 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::cache::{Cache, CacheOptions};
+use crate::ftp::Traffic;
 use crate::journal::Journal;
 use crate::remote::{self, RemoteHandle};
 
 pub(crate) use attach::{MountRoot, Unattached};
 pub(crate) use attr::{Attr, WithTtl};
+pub(crate) use counters::{RequestCounts, Totals};
 pub(crate) use errno::Errno;
 pub(crate) use ops::{
-    Changes, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage, Waiting,
+    Changes, FlushOutcome, FreeSpace, OpenAccess, OpenMode, Opened, PageCache, Report, Stage,
+    Waiting, WarmupCounts,
 };
 pub(crate) use read::Bytes;
 pub(crate) use table::handle::Handle;
 pub(crate) use table::ino::Ino;
+pub(crate) use table::inode::CachedNode;
 pub(crate) use transfers::{Direction, Transfer};
 
 use file::remote_file::FileServices;
@@ -122,6 +127,7 @@ pub(crate) struct Vfs {
     mounted: SystemTime,
     housekeeper: Housekeeper,
     writeback: Arc<Writeback>,
+    counts: RequestCounts,
 }
 
 impl Vfs {
@@ -172,6 +178,7 @@ impl Vfs {
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
             writeback: Arc::default(),
+            counts: RequestCounts::default(),
         });
         vfs.housekeeper.start(&vfs);
         if vfs.options.writeback {
@@ -211,6 +218,16 @@ impl Vfs {
         self.remote.save_profile();
         self.remote.uncancelled().close();
         self.services.spools.end();
+    }
+
+    /// Returns the counts and limits of the bytes on data connections.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.remote.traffic()
+    }
+
+    /// Returns the counters of requests.
+    pub(crate) fn counts(&self) -> &RequestCounts {
+        &self.counts
     }
 
     fn check_writable(&self) -> Result<(), Errno> {

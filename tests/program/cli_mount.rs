@@ -130,7 +130,7 @@ fn the_command_returns_when_the_mount_answers_and_the_rest_goes_to_the_backgroun
 #[test]
 fn each_ending_signal_unmounts_and_is_a_good_end() {
     let server = TestServer::start(Kind::Embedded);
-    for name in ["INT", "TERM", "HUP"] {
+    for name in ["INT", "TERM"] {
         let home = Home::new();
         let mut program = foreground(&home, &server);
         fs::write(home.mountpoint.join(name), name).unwrap();

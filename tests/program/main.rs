@@ -13,9 +13,11 @@
 mod bench;
 mod cli;
 mod cli_mount;
+mod control;
 mod docs;
 mod examples;
 mod fstab;
+mod health;
 mod process;
 mod secrets;
 mod security;

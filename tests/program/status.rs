@@ -15,8 +15,8 @@ use tempfile::TempDir;
 const SOON: Duration = Duration::from_secs(30);
 
 /// All keys in the JSON of a mount, in order.
-const NAMES: &str = "version mountpoint source server pid uptime_seconds unmounted writeback connections transfers cache \
-                     spool uploads capabilities leftovers incomplete_listings commands";
+const NAMES: &str = "version mountpoint source server pid uptime_seconds unmounted writeback problem totals limits \
+                     connections transfers cache spool uploads capabilities leftovers incomplete_listings commands";
 
 fn ftpfs(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ftpfs"));
@@ -216,7 +216,9 @@ fn a_transfer_under_way_is_told() {
         asked(mount.path(), transfers) == "[('/large', 'download', 1048576)]"
     });
     assert!(told, "{}", status_of(mount.path()));
-    assert!(status_of(mount.path()).contains("transfer     from /large: 1.0 MiB, "));
+    assert!(
+        status_of(mount.path()).contains("transfer     from /large: 1.0 MiB of 8.0 MiB (12%), ")
+    );
     assert!(reader.wait().unwrap().success());
 }
 
@@ -224,6 +226,9 @@ fn a_transfer_under_way_is_told() {
 fn all_mounts_are_told_where_none_is_named() {
     let server = TestServer::start(Kind::Embedded);
     let mounts = [Mount::new(&server), Mount::new(&server)];
+    for mount in &mounts {
+        socket(mount.path(), mount.pid());
+    }
     let text = String::from_utf8(ftpfs(&["status"]).stdout).unwrap();
     let json = ftpfs(&["status", "--json"]).stdout;
     let told = evaluated(&json, "*(m['mountpoint'] for m in j)");

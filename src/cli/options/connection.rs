@@ -53,6 +53,28 @@ pub(super) static SPECS: &[Spec] = &[
             Ok(())
         },
     ),
+    valued(
+        Group::Connection,
+        "limit_down",
+        "RATE",
+        "off",
+        "Maximum rate of all downloads together in bytes per second, such as 5M; ftpfs limit changes it",
+        |to, value| {
+            to.limits.down = Some(value::rate(value)?).filter(|rate| *rate > 0);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Connection,
+        "limit_up",
+        "RATE",
+        "off",
+        "Maximum rate of all uploads together in bytes per second",
+        |to, value| {
+            to.limits.up = Some(value::rate(value)?).filter(|rate| *rate > 0);
+            Ok(())
+        },
+    ),
     flag(
         Group::Connection,
         "soft",

@@ -226,6 +226,7 @@ impl Control {
             self.counts.count(line);
             self.ledger.sent(line);
         }
+        self.counts.count_round_trip();
         self.sent_at = Instant::now();
         self.stream
             .write_all(&bytes)

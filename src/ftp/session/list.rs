@@ -238,7 +238,7 @@ impl Session {
         }
         let mut data = self.accept(verb, pending)?;
         let read = parser.read(HeardRead {
-            data: &mut data,
+            data: self.data.traffic.counted(&mut data),
             profile: &self.profile,
         });
         if matches!(read, Ok(ControlFlow::Continue(()))) {
@@ -281,7 +281,7 @@ impl Session {
         options.connect_timeout = options.connect_timeout.min(UNANNOUNCED_PATIENCE);
         if !matches!(pending, PendingConnection::Listening(_)) {
             let data = pending.accept(self.peer, &options, self.tls.as_ref());
-            match data.and_then(|mut data| parser.read(&mut data)) {
+            match data.and_then(|mut data| parser.read(options.traffic.counted(&mut data))) {
                 Err(error) if !parser.is_fresh() => return Err(error),
                 Err(error) => log::debug!("{verb} was not announced, and no data came: {error}"),
                 Ok(_) => {}

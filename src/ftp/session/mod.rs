@@ -172,6 +172,7 @@ impl Session {
             completion_timeout: options.timeout * COMPLETION_PATIENCE,
             extended_port_refused: false,
             profile: profile.clone(),
+            traffic: options.traffic.clone(),
         };
         let peer = control.peer()?.ip();
         let was_asked = control.holds_passive_reply();

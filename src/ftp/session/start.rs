@@ -18,6 +18,7 @@ use crate::ftp::profile::{Capability, ServerProfile};
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::stream::MaybeTlsStream;
 use crate::ftp::text::escaped;
+use crate::ftp::traffic::Traffic;
 
 /// Time for a server that broke off a handshake to report why.
 const REASON_PATIENCE: Duration = Duration::from_secs(2);
@@ -313,7 +314,9 @@ impl Session {
         let mut data = self.accept("STOR", PendingConnection::Connected(prepared))?;
         log::debug!("> {}", escaped(&line));
         self.control.send(&line)?;
-        let sent = send_file(&mut data, file, 0, length, &mut Vec::new(), &self.profile);
+        let traffic = &self.data.traffic;
+        let piece = &mut Vec::new();
+        let sent = send_file(&mut data, file, 0, length, piece, traffic, &self.profile);
         // End of the data. If the server has closed the connection, its reply reports why.
         let _ = data.end();
         if self.profile.has(Capability::QueuesDuringUpload) && sent.is_ok() {
@@ -343,23 +346,26 @@ impl Session {
 }
 
 /// Sends `length` bytes of `file` from `offset` on. The outer error is that of the file, the inner
-/// one that of the connection.
+/// one that of the connection. `traffic` counts and limits the bytes.
 pub(in crate::ftp) fn send_file(
     data: &mut MaybeTlsStream,
     file: &File,
     offset: u64,
     length: u64,
     piece: &mut Vec<u8>,
+    traffic: &Traffic,
     profile: &ServerProfile,
 ) -> Result<io::Result<()>, Error> {
     let mut sent = 0;
     while sent < length {
-        let sending = data.send_file(file, offset + sent, length - sent, piece);
+        let most = traffic.most_to_send(length - sent);
+        let sending = data.send_file(file, offset + sent, most, piece);
         match sending.map_err(Error::LocalFile)? {
             Ok(0) => return Err(Error::LocalFile(ErrorKind::UnexpectedEof.into())),
             Ok(count) => {
                 profile.record_heard();
                 sent += count as u64;
+                traffic.send(count as u64);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Ok(Err(error)),

@@ -310,6 +310,8 @@ impl Download {
     /// Reads some bytes into `buffer`. Returns 0 at the end of the data, which [`Download::finish`]
     /// must confirm.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let traffic = &self.session.data.traffic;
+        let buffer = traffic.portion(buffer);
         loop {
             match self.data.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -320,6 +322,7 @@ impl Download {
                 Err(error) => return Err(socket_error(Phase::DataRead, error)),
                 Ok(count) => {
                     self.session.profile.record_heard();
+                    traffic.receive(count);
                     return Ok(count);
                 }
             }
@@ -409,16 +412,25 @@ impl Upload {
 
     /// Sends bytes.
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.data
-            .write_all(bytes)
-            .map_err(|error| self.reason_for_hangup(error))?;
-        self.session.profile.record_heard();
+        let mut left = bytes;
+        while !left.is_empty() {
+            let traffic = &self.session.data.traffic;
+            let most = traffic.most_to_send(left.len() as u64);
+            let (part, rest) = left.split_at(usize::try_from(most).unwrap_or(left.len()));
+            if let Err(error) = self.data.write_all(part) {
+                return Err(self.reason_for_hangup(error));
+            }
+            self.session.profile.record_heard();
+            traffic.send(part.len() as u64);
+            left = rest;
+        }
         Ok(())
     }
 
     /// Sends `length` bytes of `file` from `offset` on, with sendfile where possible. If the file
     /// ends earlier, fails with [`Error::LocalFile`].
     pub fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<(), Error> {
+        let traffic = &self.session.data.traffic;
         let profile = &self.session.profile;
         send_file(
             &mut self.data,
@@ -426,6 +438,7 @@ impl Upload {
             offset,
             length,
             &mut self.piece,
+            traffic,
             profile,
         )?
         .map_err(|error| self.reason_for_hangup(error))

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::{StatusContent, lossy};
 use crate::ftp::{Finding, RemotePath};
-use crate::remote::Leftover;
+use crate::remote::{Leftover, ServerProblem};
 use crate::vfs::{Direction, Stage, Transfer, Waiting};
 
 /// Returns the object, with a line feed.
 pub(super) fn of(status: &StatusContent<'_>) -> String {
     let (identity, report) = (status.identity, status.report);
+    let totals = &report.totals;
     let findings: serde_json::Map<_, _> = report
         .findings
         .iter()
@@ -37,6 +38,23 @@ pub(super) fn of(status: &StatusContent<'_>) -> String {
         "uptime_seconds": seconds(report.uptime),
         "unmounted": status.is_ending,
         "writeback": report.writeback,
+        "problem": report.problem.as_ref().map(problem),
+        "totals": {
+            "bytes_received": totals.received,
+            "bytes_sent": totals.sent,
+            "requests": totals.requests,
+            "requests_waited": totals.waited,
+            "requests_failed": totals.failed,
+            "cache_hits": totals.cache_hits,
+            "cache_misses": totals.cache_misses,
+            "commands": totals.commands,
+            "round_trips": totals.round_trips,
+            "retries": totals.retries,
+        },
+        "limits": {
+            "down_bytes_per_second": report.limits.down,
+            "up_bytes_per_second": report.limits.up,
+        },
         "connections": {
             "open": report.connections.open,
             "leased": report.connections.leased,
@@ -73,6 +91,16 @@ pub(super) fn of(status: &StatusContent<'_>) -> String {
     text
 }
 
+fn problem(problem: &ServerProblem) -> Value {
+    json!({
+        "kind": problem.kind.name(),
+        "reason": problem.reason,
+        "seconds": seconds(problem.lasting),
+        "last_attempt_seconds": seconds(problem.last_attempt),
+        "failures": problem.failures,
+    })
+}
+
 fn transfer(transfer: &Transfer) -> Value {
     let direction = match transfer.direction {
         Direction::Download => "download",
@@ -82,7 +110,10 @@ fn transfer(transfer: &Transfer) -> Value {
         "path": path(&transfer.path),
         "direction": direction,
         "bytes": transfer.bytes,
+        "length": transfer.length,
+        "bytes_per_second": transfer.rate,
         "seconds": seconds(transfer.lasting),
+        "seconds_left": transfer.time_left().map(seconds),
     })
 }
 

@@ -1,14 +1,16 @@
 //! The status for people.
 
 use std::fmt::Write;
-use std::time::Duration;
 
+use super::figures::{bar, percent, shown, size, time};
 use super::{StatusContent, lossy};
-use crate::ftp::Finding;
-use crate::vfs::{Direction, Report, Stage, Transfer, Waiting};
+use crate::ftp::{Finding, RateLimits};
+use crate::remote::ServerProblem;
+use crate::vfs::{Direction, Report, Stage, Totals, Transfer, Waiting};
 
-/// Returns the report: one line per topic, and one for each file.
-pub(super) fn of(status: &StatusContent<'_>) -> String {
+/// Returns the report: one line per topic, and one for each file. With `columns`, the width of a
+/// terminal, transfers have progress bars.
+pub(super) fn of(status: &StatusContent<'_>, columns: Option<usize>) -> String {
     let (identity, report) = (status.identity, status.report);
     let mut text = String::new();
     let place = if status.is_ending {
@@ -22,6 +24,9 @@ pub(super) fn of(status: &StatusContent<'_>) -> String {
         shown(&identity.source),
         shown(&lossy(&identity.mountpoint))
     );
+    if let Some(problem) = &report.problem {
+        line(&mut text, "problem", &trouble(problem));
+    }
     let login = format!(
         "{} port {}, as {}",
         shown(&identity.host),
@@ -39,6 +44,13 @@ pub(super) fn of(status: &StatusContent<'_>) -> String {
     line(&mut text, "connections", &figures);
     for transfer in &report.transfers {
         line(&mut text, "transfer", &one_transfer(transfer));
+        if let (Some(columns), Some(length)) = (columns, transfer.length) {
+            let share = percent(transfer.bytes, length);
+            line(&mut text, "", &format!("{} {share}%", bar(share, columns)));
+        }
+    }
+    if report.limits != RateLimits::default() {
+        line(&mut text, "limits", &limits(report.limits));
     }
     let cache = report.cache;
     let figures = format!(
@@ -71,22 +83,8 @@ pub(super) fn of(status: &StatusContent<'_>) -> String {
             line(&mut text, "quirk", &quirk);
         }
     }
-    for leftover in &report.leftovers {
-        let next = time(leftover.next);
-        let sentence = format!(
-            "{} remains to be cleaned up, next attempt in {next}",
-            leftover.path
-        );
-        line(&mut text, "leftover", &sentence);
-    }
-    if let Some((directory, reason)) = &report.incomplete.sample {
-        let sentence = format!(
-            "{} directories, one is {directory}: {}",
-            report.incomplete.directories,
-            shown(reason)
-        );
-        line(&mut text, "incomplete", &sentence);
-    }
+    add_remains(&mut text, report);
+    add_totals(&mut text, &report.totals);
     let commands: Vec<_> = report
         .commands
         .iter()
@@ -101,6 +99,47 @@ fn line(text: &mut String, topic: &str, sentence: &str) {
     let _ = writeln!(text, "  {topic:<12} {sentence}");
 }
 
+fn add_totals(text: &mut String, totals: &Totals) {
+    let traffic = format!(
+        "{} received, {} sent",
+        size(totals.received),
+        size(totals.sent)
+    );
+    line(text, "traffic", &traffic);
+    line(text, "requests", &requests(totals));
+    let answered = totals.cache_hits + totals.cache_misses;
+    let hits = format!(
+        "{} of {answered} names and listings came from the cache ({}%)",
+        totals.cache_hits,
+        percent(totals.cache_hits, answered)
+    );
+    line(text, "cache hits", &hits);
+    let trips = format!(
+        "{} for {} commands, {} repeated after a failure",
+        totals.round_trips, totals.commands, totals.retries
+    );
+    line(text, "round trips", &trips);
+}
+
+fn add_remains(text: &mut String, report: &Report) {
+    for leftover in &report.leftovers {
+        let next = time(leftover.next);
+        let sentence = format!(
+            "{} remains to be cleaned up, next attempt in {next}",
+            leftover.path
+        );
+        line(text, "leftover", &sentence);
+    }
+    if let Some((directory, reason)) = &report.incomplete.sample {
+        let sentence = format!(
+            "{} directories, one is {directory}: {}",
+            report.incomplete.directories,
+            shown(reason)
+        );
+        line(text, "incomplete", &sentence);
+    }
+}
+
 fn uploads(report: &Report) -> String {
     match (report.waiting - report.failed, report.failed) {
         (0, 0) => "none waits".to_owned(),
@@ -109,18 +148,62 @@ fn uploads(report: &Report) -> String {
     }
 }
 
+fn trouble(problem: &ServerProblem) -> String {
+    let attempts = match problem.failures {
+        1 => format!("1 attempt, {} ago", time(problem.last_attempt)),
+        more => format!(
+            "{more} attempts, the last {} ago",
+            time(problem.last_attempt)
+        ),
+    };
+    format!(
+        "{}, for {} ({attempts}): {}",
+        problem.kind.sentence(),
+        time(problem.lasting),
+        shown(&problem.reason)
+    )
+}
+
+fn limits(limits: RateLimits) -> String {
+    let limit = |rate: Option<u64>| {
+        rate.map_or("not limited".to_owned(), |rate| {
+            format!("at most {}/s", size(rate))
+        })
+    };
+    format!(
+        "downloads {}, uploads {}",
+        limit(limits.down),
+        limit(limits.up)
+    )
+}
+
+fn requests(totals: &Totals) -> String {
+    format!(
+        "{} of the kernel, {} had to wait, {} failed",
+        totals.requests, totals.waited, totals.failed
+    )
+}
+
 fn one_transfer(transfer: &Transfer) -> String {
     let way = match transfer.direction {
         Direction::Download => "from",
         Direction::Upload => "to",
     };
-    let seconds = transfer.lasting.as_secs_f64().max(0.001);
-    let rate = (transfer.bytes as f64 / seconds) as u64;
+    let done = match transfer.length {
+        Some(length) => format!(
+            "{} of {} ({}%)",
+            size(transfer.bytes),
+            size(length),
+            percent(transfer.bytes, length)
+        ),
+        None => size(transfer.bytes),
+    };
+    let left = transfer.time_left();
+    let left = left.map_or(String::new(), |left| format!(", {} left", time(left)));
     format!(
-        "{way} {}: {}, {}/s",
+        "{way} {}: {done}, {}/s{left}",
         transfer.path,
-        size(transfer.bytes),
-        size(rate)
+        size(transfer.rate)
     )
 }
 
@@ -145,60 +228,4 @@ fn one_upload(waiting: &Waiting) -> String {
         time(waiting.age),
         reason.unwrap_or_default()
     )
-}
-
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} bytes");
-    }
-    let mut amount = bytes as f64 / 1024.0;
-    let mut unit = "KiB";
-    for larger in UNITS.into_iter().skip(1) {
-        if amount < 1024.0 {
-            break;
-        }
-        amount /= 1024.0;
-        unit = larger;
-    }
-    format!("{amount:.1} {unit}")
-}
-
-fn time(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
-}
-
-/// Makes text from others safe for a terminal.
-fn shown(text: &str) -> String {
-    let fit = |character: char| {
-        if character.is_control() {
-            '?'
-        } else {
-            character
-        }
-    };
-    text.chars().map(fit).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_times_are_short() {
-        assert_eq!(size(1023), "1023 bytes");
-        assert_eq!(size(1536), "1.5 KiB");
-        assert_eq!(size(5 << 30), "5.0 GiB");
-        assert_eq!(time(Duration::from_secs(59)), "59 s");
-        assert_eq!(time(Duration::from_secs(61)), "1 min 1 s");
-        assert_eq!(time(Duration::from_secs(7_260)), "2 h 1 min");
-        assert_eq!(time(Duration::from_secs(90_000)), "1 d 1 h");
-        assert_eq!(shown("a\x1b[2Jb"), "a?[2Jb");
-    }
 }

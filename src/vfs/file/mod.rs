@@ -236,6 +236,12 @@ impl OpenFile {
         }
     }
 
+    /// Returns the size that programs see, if it is known.
+    pub(super) fn visible_size(&self) -> Option<u64> {
+        let local = self.attributes().and_then(|local| local.size);
+        local.or_else(|| self.base()?.size)
+    }
+
     /// Returns the version that the server has under this file's name, or `None` if it has no file.
     pub(super) fn base(&self) -> Option<Version> {
         self.state().base

@@ -18,7 +18,7 @@ use crate::vfs::read::parallel::ParallelReads;
 use crate::vfs::read::{PinnedVersion, RangeDownload, RangeSource, ReadOptions, Reader};
 use crate::vfs::table::ino::Ino;
 use crate::vfs::table::inode::Inodes;
-use crate::vfs::transfers::{Direction, TransferGuard, Transfers};
+use crate::vfs::transfers::{Direction, Extent, TransferGuard, Transfers};
 use crate::vfs::write::uploader::{UploadStream, UploadTarget, Uploader};
 
 /// The server, the names, and the spool directory.
@@ -111,7 +111,8 @@ impl RangeSource for RemoteFile {
         let path = self.path_for("read")?;
         let transfer = self.remote.with(cancel).open_at(&path, offset)?;
         let start = transfer.start();
-        let ticket = self.transfers.begin(path, Direction::Download);
+        let extent = Extent::ToEnd(self.ino, start);
+        let ticket = self.transfers.begin(path, Direction::Download, extent);
         Ok((Box::new(Metered { transfer, ticket }), start))
     }
 
@@ -147,7 +148,8 @@ impl RangeSource for RemoteFile {
         let range = choose()?;
         let opened = self.path_for("read").and_then(|path| {
             let transfer = spare.open_within(&path, version, &range)?;
-            let ticket = self.transfers.begin(path, Direction::Download);
+            let extent = Extent::Bytes(range.end.saturating_sub(range.start));
+            let ticket = self.transfers.begin(path, Direction::Download, extent);
             Ok(Box::new(Metered { transfer, ticket }) as _)
         });
         Some(opened)
@@ -178,7 +180,8 @@ impl UploadTarget for RemoteFile {
     fn begin(&self) -> Result<Box<dyn UploadStream>, remote::Error> {
         let path = self.path_for("store")?;
         let transfer = self.remote.uncancelled().upload(&path)?;
-        let ticket = self.transfers.begin(path, Direction::Upload);
+        let extent = Extent::ToEnd(self.ino, 0);
+        let ticket = self.transfers.begin(path, Direction::Upload, extent);
         Ok(Box::new(Metered { transfer, ticket }))
     }
 
@@ -192,7 +195,8 @@ impl UploadTarget for RemoteFile {
             .remote
             .uncancelled()
             .upload_whole(&path, file, length)?;
-        let ticket = self.transfers.begin(path, Direction::Upload);
+        let extent = Extent::Bytes(length);
+        let mut ticket = self.transfers.begin(path, Direction::Upload, extent);
         ticket.moved(transfer.sent());
         Ok(Box::new(Metered { transfer, ticket }))
     }

@@ -36,9 +36,13 @@ impl Vfs {
     /// Opens the directory `ino`.
     pub(crate) fn open_directory(&self, ino: Ino, may: Blocking<'_>) -> Result<Handle, Errno> {
         let directory = self.inodes.path(ino)?;
-        let snapshot = match self.cache.snapshot(&directory) {
-            Some(snapshot) => snapshot,
-            None => self.listing(&directory, may.cancel()?)?,
+        let snapshot = if let Some(snapshot) = self.cache.snapshot(&directory) {
+            self.counts.hit();
+            snapshot
+        } else {
+            let cancel = may.cancel()?;
+            self.counts.miss();
+            self.listing(&directory, cancel)?
         };
         self.opened_directory(ino, &directory, snapshot)
     }

@@ -98,9 +98,11 @@ impl Vfs {
         may: Blocking<'_>,
     ) -> Result<WithTtl<Attributes>, Errno> {
         if let Some(known) = self.cached_attributes(directory, name) {
+            self.counts.hit();
             return known;
         }
         let cancel = may.cancel()?;
+        self.counts.miss();
         let fresh = match self.cached_answer(directory, name) {
             CachedAnswer::Exact(Answer::Present(value, left)) => WithTtl {
                 value,

@@ -4,11 +4,13 @@ mod adopt;
 mod case;
 mod close;
 mod directories;
+mod flush;
 mod hidden;
 mod invalidate;
 mod lookup;
 mod open;
 mod read;
+mod refresh;
 mod rename;
 mod revalidate;
 mod setattr;
@@ -16,11 +18,14 @@ mod statfs;
 mod status;
 mod symlink;
 mod unlink;
+mod warmup;
 mod write;
 
+pub(crate) use flush::FlushOutcome;
 pub(crate) use open::{OpenAccess, OpenMode, Opened, PageCache};
 pub(crate) use setattr::Changes;
 pub(crate) use statfs::FreeSpace;
 pub(crate) use status::{Report, Stage, Waiting};
+pub(crate) use warmup::WarmupCounts;
 
 pub(super) use statfs::StatfsCache;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cache::CacheStats;
-use crate::ftp::{Capability, Finding, RemotePath};
-use crate::remote::{IncompleteListings, Leftover, PoolStats};
+use crate::ftp::{Capability, Finding, RateLimits, RemotePath};
+use crate::remote::{IncompleteListings, Leftover, PoolStats, ServerProblem};
 use crate::vfs::Vfs;
+use crate::vfs::counters::Totals;
 use crate::vfs::transfers::Transfer;
 
 /// Maximum number of files that are reported individually.
@@ -19,6 +20,12 @@ pub(crate) struct Report {
     pub uptime: Duration,
     /// Whether files are stored in the background.
     pub writeback: bool,
+    /// What is wrong with the server, if something is.
+    pub problem: Option<ServerProblem>,
+    /// What happened since the start.
+    pub totals: Totals,
+    /// Limits of the transfers.
+    pub limits: RateLimits,
     /// The connections to the server.
     pub connections: PoolStats,
     /// File transfers in progress.
@@ -97,11 +104,26 @@ impl Vfs {
                 reason: standing.failure.map(|failure| failure.reason),
             }
         });
+        let commands = self.remote.command_counts();
+        let traffic = self.remote.traffic();
         Report {
+            problem: self.remote.problem(),
+            totals: Totals {
+                received: traffic.received(),
+                sent: traffic.sent(),
+                commands: commands.values().sum(),
+                round_trips: self.remote.round_trips(),
+                retries: self.remote.retries(),
+                ..self.counts.so_far()
+            },
+            limits: traffic.limits(),
             uptime: self.mounted.elapsed().unwrap_or_default(),
             writeback: self.options.writeback,
             connections: self.remote.pool_stats(),
-            transfers: self.services.transfers.now(),
+            transfers: self
+                .services
+                .transfers
+                .now(|ino| self.inodes.open_file(ino)?.visible_size()),
             cache: self.cache.stats(),
             cache_limit: self.options.cache_bytes,
             spool: self.services.spools.used(),
@@ -117,7 +139,7 @@ impl Vfs {
                 .take(MAX_REPORTED)
                 .collect(),
             incomplete: self.remote.incomplete_listings(),
-            commands: self.remote.command_counts(),
+            commands,
         }
     }
 }

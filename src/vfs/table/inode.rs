@@ -30,6 +30,16 @@ impl NodeKind {
 /// An inode's directory and its name there.
 type ParentAndName = (Ino, Arc<[u8]>);
 
+/// An inode that the kernel may have cached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CachedNode {
+    /// Its number.
+    pub ino: Ino,
+    /// The directory and the name of a file that no program has open. The kernel can forget these,
+    /// too. It must keep the name of a directory, which may be the working directory of a program.
+    pub unused_file: Option<(Ino, Arc<[u8]>)>,
+}
+
 /// All inodes that the kernel knows.
 #[derive(Debug)]
 pub(in crate::vfs) struct Inodes {
@@ -178,6 +188,25 @@ impl Inodes {
         Ok(self.lock().node(ino)?.shape)
     }
 
+    /// Returns the inode at `path` and all inodes below it that the kernel knows.
+    pub(in crate::vfs) fn tree(&self, path: &RemotePath) -> Vec<CachedNode> {
+        let table = self.lock();
+        let mut stack: Vec<_> = table.at(path).into_iter().collect();
+        let mut nodes = Vec::new();
+        while let Some(ino) = stack.pop() {
+            let Some(node) = table.nodes.get(&ino) else {
+                continue;
+            };
+            stack.extend(node.children.values());
+            let is_unused = !node.shape.is_directory() && node.open.strong_count() == 0;
+            nodes.push(CachedNode {
+                ino,
+                unused_file: node.place.clone().filter(|_| is_unused),
+            });
+        }
+        nodes
+    }
+
     /// Returns the contents of `ino` if it is open.
     pub(in crate::vfs) fn open_file(&self, ino: Ino) -> Option<Arc<OpenFile>> {
         self.lock().nodes.get(&ino)?.open.upgrade()
@@ -278,6 +307,16 @@ impl InodeTable {
 
     fn child(&self, parent: Ino, name: &[u8]) -> Result<Option<Ino>, Errno> {
         Ok(self.node(parent)?.children.get(name).copied())
+    }
+
+    fn at(&self, path: &RemotePath) -> Option<Ino> {
+        let names = path.below(self.root.as_ref()?)?.split(|byte| *byte == b'/');
+        let names = names.filter(|name| !name.is_empty());
+        let mut at = Ino::ROOT;
+        for name in names {
+            at = self.child(at, name).ok().flatten()?;
+        }
+        Some(at)
     }
 
     fn path(&self, ino: Ino) -> Result<RemotePath, Errno> {
@@ -400,6 +439,22 @@ mod tests {
         assert_eq!(inodes.parent_and_name(Ino::ROOT), Ok(None));
         inodes.forget(file, 1);
         assert_eq!(count(&inodes), 1);
+    }
+
+    #[test]
+    fn a_tree_is_what_the_kernel_knows_below_a_path() {
+        let inodes = inodes();
+        let dir = inodes.lookup(Ino::ROOT, b"d", NodeKind::Directory).unwrap();
+        let file = inodes.lookup(dir, b"f", NodeKind::Leaf).unwrap();
+        inodes.lookup(Ino::ROOT, b"de", NodeKind::Leaf).unwrap();
+        let tree = inodes.tree(&RemotePath::new(b"/srv/d").unwrap());
+        let found: Vec<_> = tree.iter().map(|node| node.ino).collect();
+        assert_eq!(found, [dir, file]);
+        assert_eq!(tree[0].unused_file, None);
+        assert_eq!(tree[1].unused_file, Some((dir, Arc::from(b"f".as_slice()))));
+        assert_eq!(inodes.tree(&RemotePath::new(b"/srv").unwrap()).len(), 4);
+        assert!(inodes.tree(&RemotePath::new(b"/srv/x").unwrap()).is_empty());
+        assert!(inodes.tree(&RemotePath::root()).is_empty());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod dispatcher;
 mod queue;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -156,6 +157,35 @@ impl Writeback {
             queue = self.wait(queue, None);
         }
         inos.iter().find_map(|ino| queue.failure(*ino))
+    }
+
+    /// Makes these files due now. Returns the number of attempts of each so far.
+    pub(in crate::vfs) fn expedite(&self, inos: &[Ino]) -> HashMap<Ino, u32> {
+        let attempts = self.lock().expedite(inos, Instant::now());
+        self.changed.notify_all();
+        attempts
+    }
+
+    /// Waits for `patience` at most until all these files were stored or failed since
+    /// [`Writeback::expedite`]. Returns the number of the others.
+    pub(in crate::vfs) fn undecided(
+        &self,
+        attempts: &HashMap<Ino, u32>,
+        patience: Duration,
+    ) -> usize {
+        let deadline = Instant::now() + patience;
+        let mut queue = self.lock();
+        loop {
+            let inos = attempts.keys();
+            let left = inos
+                .filter(|ino| queue.is_undecided(**ino, attempts))
+                .count();
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if left == 0 || patience.is_zero() {
+                return left;
+            }
+            queue = self.wait(queue, Some(patience));
+        }
     }
 
     /// Waits until a waiting file is stored and has freed its space. Returns false if none will be,

@@ -1,0 +1,74 @@
+//! The arguments of the subcommands that control a running mount.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use log::LevelFilter;
+
+use super::value;
+
+/// The names of the arguments.
+pub(super) const MOUNTPOINT: &str = "MOUNTPOINT";
+pub(super) const PATH: &str = "PATH";
+pub(super) const LIMIT: &str = "LIMIT";
+pub(super) const LEVEL: &str = "LEVEL";
+pub(super) const WAIT: &str = "wait";
+
+/// Returns the subcommands.
+pub(super) fn subcommands() -> [Command; 6] {
+    [
+        Command::new("refresh")
+            .about("Forget the cached listings of PATH and everything below it")
+            .arg(path("File or directory in a mount").required(true)),
+        Command::new("flush")
+            .about("Store all closed files that are waiting (-o writeback), and wait for that")
+            .arg(path(
+                "Only files at PATH and below it [default: all mounts of this user]",
+            )),
+        Command::new("warmup")
+            .about("Fetch the listings of PATH and all directories below it into the cache")
+            .arg(path("Directory in a mount").required(true)),
+        Command::new("limit")
+            .about("Show or change the limits of the transfer rate of a running mount")
+            .arg(mountpoint())
+            .arg(
+                Arg::new(LIMIT)
+                    .num_args(0..=2)
+                    .value_parser(value::limit_change)
+                    .help(
+                        "down=RATE or up=RATE in bytes per second, such as down=5M; off lifts it",
+                    ),
+            ),
+        Command::new("log")
+            .about("Change the log level of a running mount")
+            .arg(mountpoint())
+            .arg(
+                Arg::new(LEVEL)
+                    .required(true)
+                    .value_parser(value_parser!(LevelFilter))
+                    .help("error, warn, info, debug, trace or off"),
+            ),
+        Command::new("umount")
+            .about("Unmount a mount")
+            .arg(mountpoint())
+            .arg(
+                Arg::new(WAIT)
+                    .long(WAIT)
+                    .action(ArgAction::SetTrue)
+                    .help("Wait until everything is stored and the ftpfs of the mount has ended"),
+            ),
+    ]
+}
+
+fn path(help: &'static str) -> Arg {
+    Arg::new(PATH)
+        .value_parser(value_parser!(PathBuf))
+        .help(help)
+}
+
+fn mountpoint() -> Arg {
+    Arg::new(MOUNTPOINT)
+        .required(true)
+        .value_parser(value_parser!(PathBuf))
+        .help("Mountpoint of the running mount")
+}

@@ -1,0 +1,58 @@
+//! `ftpfs flush`: stores the closed files below a path and waits for that.
+
+use std::time::Duration;
+
+use crate::ftp::RemotePath;
+use crate::vfs::Vfs;
+
+/// How often the caller learns how many files are left.
+const REPORT: Duration = Duration::from_millis(500);
+
+/// The result of a flush.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FlushOutcome {
+    /// Number of files that were waiting and are stored now.
+    pub stored: usize,
+    /// The files that could not be stored, and why.
+    pub failures: Vec<(Option<RemotePath>, String)>,
+}
+
+impl Vfs {
+    /// Stores the closed files at `path` and below it, with at least one attempt each. `go_on` is
+    /// called with the number of files that are left, about twice a second; the wait ends early if
+    /// it returns false.
+    pub(crate) fn flush_below(
+        &self,
+        path: &RemotePath,
+        mut go_on: impl FnMut(usize) -> bool,
+    ) -> FlushOutcome {
+        let is_below = |ino| {
+            let found = self.inodes.path(ino);
+            found.is_ok_and(|found| found.below(path).is_some())
+        };
+        let files = self.writeback.files();
+        let inos: Vec<_> = files
+            .iter()
+            .map(|file| file.ino())
+            .filter(|ino| is_below(*ino))
+            .collect();
+        drop(files);
+        let attempts = self.writeback.expedite(&inos);
+        loop {
+            let left = self.writeback.undecided(&attempts, REPORT);
+            if left == 0 || !go_on(left) {
+                break;
+            }
+        }
+        let waiting = self.writeback.statuses();
+        let failures: Vec<_> = waiting
+            .into_iter()
+            .filter(|it| inos.contains(&it.file.ino()))
+            .filter_map(|it| Some((self.inodes.path(it.file.ino()).ok(), it.failure?.reason)))
+            .collect();
+        FlushOutcome {
+            stored: inos.len().saturating_sub(failures.len()),
+            failures,
+        }
+    }
+}
