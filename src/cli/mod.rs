@@ -1,5 +1,6 @@
 //! The command line: parsing, conversion to typed options, and one file for each subcommand.
 
+mod accounts;
 mod build;
 mod check;
 mod command;

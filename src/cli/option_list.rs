@@ -179,10 +179,20 @@ fn find(name: &str) -> Option<&'static Spec> {
 /// Returns the known option that `name` most likely stands for.
 fn nearest(name: &str) -> Option<&'static str> {
     options::all()
-        .map(|spec| (strsim::jaro_winkler(name, spec.name), spec.name))
-        .filter(|(likeness, _)| *likeness >= 0.75)
+        .map(|spec| spec.name)
+        .filter(|known| is_likely(name, known))
+        .map(|known| (strsim::jaro_winkler(name, known), known))
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, name)| name)
+        .map(|(_, known)| known)
+}
+
+/// Whether `typed` can be a slip for `known`: it is an abbreviation, or one letter in three differs.
+fn is_likely(typed: &str, known: &str) -> bool {
+    /// Minimum length of an abbreviation; fewer letters stand for many options.
+    const LEAST: usize = 4;
+    let letters = typed.chars().count().max(known.len());
+    (typed.len() >= LEAST && known.starts_with(typed))
+        || strsim::osa_distance(typed, known) <= letters / 3
 }
 
 #[cfg(test)]
@@ -256,6 +266,9 @@ mod tests {
             message("q"),
             "unknown option -o q (ftpfs --help lists them)"
         );
+        for far in ["reclaim", "idmap=user", "kernel_cache", "ssh_command=ssh"] {
+            assert!(message(far).ends_with("(ftpfs --help lists them)"), "{far}");
+        }
     }
 
     #[test]
@@ -285,7 +298,7 @@ mod tests {
             "connections=0",
             "port=0",
             "port=70000",
-            "uid=me",
+            "uid=no-such-user",
             "timezone=Mars",
         ] {
             assert!(

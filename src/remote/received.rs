@@ -115,7 +115,9 @@ fn receive_by(
 
 /// Records what `entry` shows about the server's modes.
 pub(super) fn record_mode_support(profile: &ServerProfile, entry: &Entry) {
-    if entry.kind == Kind::Directory && entry.mode.is_some_and(|mode| mode & 0o111 != 0) {
+    // Where reading without entering is shown, the modes may mean something else (`drwxr--r--`).
+    let is_unix = |mode: u32| mode & 0o111 != 0 && (mode & 0o444) >> 2 & !mode == 0;
+    if entry.kind == Kind::Directory && entry.mode.is_some_and(is_unix) {
         profile.works(Capability::DirectoryModes);
     }
 }

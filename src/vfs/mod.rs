@@ -70,15 +70,21 @@ const STREAMS_PER_FILE: usize = 3;
 
 /// Options of the mounted file system.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags that are independent of each other"
+)]
 pub(crate) struct VfsOptions {
     /// Owner shown for every file.
     pub uid: u32,
     /// Group shown for every file.
     pub gid: u32,
-    /// Bits removed from every file's mode; `None` shows the server's mode unchanged.
-    pub fmask: Option<u32>,
-    /// Bits removed from every directory's mode.
-    pub dmask: Option<u32>,
+    /// Mode shown for everything that is not a directory; `None` shows the server's modes.
+    pub file_mode: Option<u32>,
+    /// Mode shown for every directory; `None` shows the server's modes.
+    pub directory_mode: Option<u32>,
+    /// Whether changes of owner, mode and time that the server refuses succeed without effect.
+    pub ignores_refused_attributes: bool,
     /// Whether all changes are refused.
     pub read_only: bool,
     /// How long directory listings are cached.

@@ -108,7 +108,10 @@ fn a_run_is_told_in_tables_a_picture_and_a_page() {
         row.expect("the walk's row").to_owned()
     };
     let far = row_of("Round-trip time 10 ms");
-    assert!(far.contains(" per directory "), "round trips per item: {far}");
+    assert!(
+        far.contains(" per directory "),
+        "round trips per item: {far}"
+    );
     // From the server's log.
     let costs = row_of("Commands that ftpfs sent");
     assert!(costs.contains("USER:"), "{costs}");

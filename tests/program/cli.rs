@@ -142,6 +142,10 @@ fn an_option_that_cannot_be_is_named() {
         &user.is_refused("h:", &["-o", "umask=999"]),
         "permission bits in octal",
     );
+    assert_says(
+        &user.is_refused("h:", &["-o", "uid=nobody-knows-me"]),
+        "-o uid=nobody-knows-me: the number or name of a user of this system",
+    );
 }
 
 #[test]

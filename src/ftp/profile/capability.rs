@@ -75,7 +75,8 @@ pub enum Capability {
     SiteChmod,
     /// MFF sets modes (draft-somers-ftp-mfxx).
     MffMode,
-    /// Directories are listed with an x, so modes are Unix modes. Other systems show `drw-rw-rw-`.
+    /// Directories are listed with an x for all who may read them, so modes are Unix modes. Other
+    /// systems show `drw-rw-rw-`.
     DirectoryModes,
 
     /// HASH returns digests (draft-bryan-ftpext-hash).
