@@ -127,7 +127,7 @@ pub(super) fn remote(
     proxy: Option<Proxy>,
     state: Option<&Path>,
 ) -> Result<RemoteOptions, Failure> {
-    let port = security::port(source, options);
+    let port = security::port(source, options)?;
     let place = state.map(|state| StateDir::of(state, &login.user, &source.host, port));
     let connect = ConnectOptions {
         host: source.host.clone(),
@@ -199,7 +199,7 @@ pub(super) fn mount(
     kernel: KernelOptions,
     state: Option<&Path>,
 ) -> Result<MountOptions, Failure> {
-    let port = security::port(&source, options);
+    let port = security::port(&source, options)?;
     let place = state.map(|state| StateDir::of(state, &login.user, &source.host, port));
     Ok(MountOptions {
         state: StateOptions {

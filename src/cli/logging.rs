@@ -11,6 +11,7 @@ use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
 use super::Failure;
+use super::early_warnings::{EarlyWarnings, WithEarlyWarnings};
 use super::log_limit::Limited;
 
 /// The socket of the local syslog daemon.
@@ -22,7 +23,8 @@ const PRIVATE_FILE: u32 = 0o600;
 /// Facility `daemon`, times eight (RFC 3164 §4.1.1).
 const DAEMON: u8 = 3 << 3;
 
-/// Opens the log. Must be called only once.
+/// Opens the log. Must be called only once. Returns the warnings since then, which the terminal does
+/// not show in the background.
 ///
 /// # Errors
 /// The log file cannot be written.
@@ -30,7 +32,7 @@ pub(super) fn start(
     level: LevelFilter,
     file: Option<&Path>,
     background: bool,
-) -> Result<(), Failure> {
+) -> Result<EarlyWarnings, Failure> {
     let mut builder = Builder::new();
     builder.filter_level(level);
     if let Some(path) = file {
@@ -47,8 +49,10 @@ pub(super) fn start(
     }
     let log = builder.build();
     log::set_max_level(log.filter());
+    let warnings = EarlyWarnings::new(background);
+    let log = WithEarlyWarnings::new(log, warnings.clone());
     log::set_boxed_logger(Box::new(Limited::new(log)))?;
-    Ok(())
+    Ok(warnings)
 }
 
 fn open(path: &Path) -> Result<File, Failure> {

@@ -36,6 +36,8 @@ fn synopsis() -> Roff {
         "ftpfs serve DIR [--listen ADDRESS:PORT] [--user NAME | --anonymous] [--read-only]",
         "ftpfs check SOURCE [-o OPT,...]",
         "ftpfs status [MOUNTPOINT] [--json]",
+        "ftpfs help [COMMAND]",
+        "ftpfs man",
         "fusermount3 -u MOUNTPOINT",
     ] {
         roff.text([bold(line)]);

@@ -1,14 +1,17 @@
 //! The command line: parsing, conversion to typed options, and one file for each subcommand.
 
 mod accounts;
+mod advice;
 mod build;
 mod check;
 mod command;
 mod config;
 mod demo;
+mod early_warnings;
 mod help;
 mod log_limit;
 mod logging;
+mod login;
 mod man;
 mod mount;
 mod option_list;
@@ -60,7 +63,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
-        Some(("check", matches)) => check::run(matches, environment),
+        Some(("check", matches)) => check::run(matches, &environment),
         Some(("demo", matches)) => demo::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("serve", matches)) => serve::run(matches, environment.password),
@@ -68,7 +71,7 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
             print(help::markdown_table().as_bytes())
         }
-        _ => mount::run(matches, environment),
+        _ => mount::run(matches, &environment),
     }
 }
 

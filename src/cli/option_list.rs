@@ -15,6 +15,8 @@ pub(super) enum OptionError {
         name: String,
         nearest: Option<&'static str>,
     },
+    /// Mounting with the option `remount` changes a mount, which ftpfs cannot.
+    Remount,
     /// It is not in the table, and cannot be an option's name.
     NoName,
     /// The value is missing.
@@ -47,6 +49,9 @@ impl std::fmt::Display for OptionError {
                     None => write!(f, " (ftpfs --help lists them)"),
                 }
             }
+            Self::Remount => f.write_str(
+                "the options of a running mount cannot be changed: unmount it and mount it again, without -o remount",
+            ),
             Self::NoName => f.write_str(
                 "the text after a comma in -o is not an option; write a comma in a value as \\,",
             ),
@@ -121,6 +126,9 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
     let mut parts = bytes.splitn(2, |byte| *byte == b'=');
     let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let value = parts.next().map(OsStr::from_bytes);
+    if name == "remount" {
+        return Err(OptionError::Remount);
+    }
     let Some(spec) = find(&name) else {
         return Err(unknown(&name));
     };
@@ -269,6 +277,14 @@ mod tests {
         for far in ["reclaim", "idmap=user", "kernel_cache", "ssh_command=ssh"] {
             assert!(message(far).ends_with("(ftpfs --help lists them)"), "{far}");
         }
+    }
+
+    #[test]
+    fn the_words_of_sshfs_and_mount_are_understood() {
+        assert_eq!(options(&["reconnect"]).unwrap(), Settings::default());
+        assert!(message("ro,remount").contains("unmount it and mount it again"));
+        let lists = [OsString::from("remount")];
+        assert!(parse(&lists, Unknown::Skip).is_err());
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub mod features;
 pub(crate) mod fuzzing;
 pub mod listing;
 mod options;
+mod other_service;
 mod pace;
 mod password;
 pub mod path;

@@ -2,7 +2,6 @@
 //!
 //! This module does not know what reads and writes do.
 
-pub(crate) mod advice;
 mod fusermount;
 mod kernel;
 mod mountinfo;
@@ -82,7 +81,7 @@ pub(crate) enum Error {
     )]
     NoState,
     /// No session with the server could be opened.
-    #[error("{}", advice::explained(.0))]
+    #[error(transparent)]
     Connect(#[from] ftp::Error),
     /// The server did not report on the directory.
     #[error(transparent)]
@@ -197,7 +196,7 @@ impl Mount {
             let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
         })?;
         let (remote, directory) = match events.recv() {
-            Ok(MountEvent::Connected(outcome)) => (*outcome)?,
+            Ok(MountEvent::Connected(outcome)) => (*outcome).inspect_err(|_| journal.end())?,
             Ok(
                 MountEvent::Stop
                 | MountEvent::Ended(_)

@@ -24,3 +24,4 @@ mod servers;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod words;
