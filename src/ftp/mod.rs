@@ -71,7 +71,7 @@ pub use error::{Error, Phase, ProxyProblem};
 pub use features::Features;
 pub use listing::{
     Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
-    Modified, Precision, Shortfall, UnusedLine,
+    Modified, Perm, Precision, Shortfall, UnusedLine,
 };
 pub use options::ConnectOptions;
 pub use password::Password;

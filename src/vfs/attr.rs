@@ -95,6 +95,7 @@ pub(super) fn made_now(kind: Kind, size: Option<u64>, mode: Option<u32>) -> Attr
         mode,
         target: None,
         unique: 0,
+        perm: None,
     }
 }
 

@@ -30,6 +30,7 @@ mod local;
 mod ops;
 mod prefetch;
 mod read;
+mod refusals;
 mod table;
 mod transfers;
 pub(crate) mod write;
@@ -59,6 +60,7 @@ use ops::StatfsCache;
 use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::ParallelReads;
+use refusals::Refusals;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
 use table::inode::Inodes;
 use transfers::Transfers;
@@ -67,6 +69,9 @@ use write::writeback::Writeback;
 /// Maximum number of streams per open file. A reader that jumps between a few places keeps one for
 /// each.
 const STREAMS_PER_FILE: usize = 3;
+
+/// Maximum time for which a refusal to store a file is remembered.
+const REFUSAL_TTL: Duration = Duration::from_secs(20);
 
 /// Options of the mounted file system.
 #[derive(Debug, Clone)]
@@ -126,6 +131,8 @@ pub(crate) struct Vfs {
     mounted: SystemTime,
     housekeeper: Housekeeper,
     writeback: Arc<Writeback>,
+    /// Files that the server refused to store.
+    refusals: Refusals,
 }
 
 impl Vfs {
@@ -158,6 +165,7 @@ impl Vfs {
             read,
             transfers: Transfers::default(),
         });
+        let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
             options,
             root,
@@ -172,6 +180,7 @@ impl Vfs {
             mounted: SystemTime::now(),
             housekeeper: Housekeeper::default(),
             writeback: Arc::default(),
+            refusals,
         });
         vfs.housekeeper.start(&vfs);
         if vfs.options.writeback {

@@ -3,7 +3,7 @@
 use crate::ftp::time::parse_timestamp;
 
 use super::words::{find, number, octal_mode, trim_start};
-use super::{Entry, Kind, Modified, Precision};
+use super::{Entry, Kind, Modified, Perm, Precision};
 
 /// A parsed line whose name is not yet checked.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ fn read(facts: &[u8], name: &[u8]) -> Option<Parsed> {
             entry.size = number(value);
         } else if key.eq_ignore_ascii_case(b"modify") {
             entry.modified = modified(value);
+        } else if key.eq_ignore_ascii_case(b"perm") {
+            entry.perm = Some(Perm::parse(value));
         } else if key.eq_ignore_ascii_case(b"unique") {
             entry.unique = Some(value.to_vec());
         } else if let Some((b"unix.", key)) = key.to_ascii_lowercase().split_at_checked(5) {

@@ -79,6 +79,9 @@ pub enum Capability {
     /// systems show `drw-rw-rw-`.
     DirectoryModes,
 
+    /// The `perm` facts of MLSD and MLST apply to this login (RFC 3659 §7.5.5).
+    PermFacts,
+
     /// HASH returns digests (draft-bryan-ftpext-hash).
     Hash,
     /// XSHA256 returns digests.
@@ -298,6 +301,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             "dirmodes",
             false,
             "is not known to list directories with an x; readable ones are shown with one",
+        ),
+        row(
+            C::PermFacts,
+            "perm",
+            true,
+            "allows what its perm facts deny",
         ),
         row(C::Hash, "hash", true, "returns no digests by HASH"),
         row(C::Xsha256, "xsha256", true, "returns no digests by XSHA256"),

@@ -7,6 +7,7 @@ mod hidden;
 mod invalidate;
 mod lookup;
 mod open;
+mod permission;
 mod read;
 mod rename;
 mod revalidate;
