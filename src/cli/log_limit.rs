@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use log::{Level, Log, Metadata, Record};
 
+use crate::mount::REPLY_LOG;
+
 /// Maximum number of records of one place in a [`WINDOW`].
 const MOST: u32 = 20;
 /// Length of the window after which a place may log again.
@@ -91,10 +93,10 @@ impl SiteCount {
     }
 }
 
-/// Whether fuser reports a reply that the kernel no longer wanted: its request was interrupted, or
-/// the mount ended. That is part of every unmount in use, and no error.
+/// Whether the FUSE library reports a reply that the kernel no longer wanted: its request was
+/// interrupted, or the mount ended. That is part of every unmount in use, and no error.
 fn is_about_ended_request(record: &Record<'_>) -> bool {
-    record.target() == "fuser::reply" && record.level() == Level::Error
+    record.target() == REPLY_LOG && record.level() == Level::Error
 }
 
 impl<L: Log> Log for Limited<L> {
@@ -150,18 +152,9 @@ mod tests {
     #[test]
     fn a_reply_that_the_kernel_no_longer_wants_is_no_error() {
         let record = |target, level| Record::builder().target(target).level(level).build();
-        assert!(is_about_ended_request(&record(
-            "fuser::reply",
-            Level::Error
-        )));
-        assert!(!is_about_ended_request(&record(
-            "fuser::reply",
-            Level::Warn
-        )));
-        assert!(!is_about_ended_request(&record(
-            "fuser::session",
-            Level::Error
-        )));
+        assert!(is_about_ended_request(&record(REPLY_LOG, Level::Error)));
+        assert!(!is_about_ended_request(&record(REPLY_LOG, Level::Warn)));
+        assert!(!is_about_ended_request(&record("other", Level::Error)));
     }
 
     #[test]

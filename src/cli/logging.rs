@@ -23,8 +23,8 @@ const PRIVATE_FILE: u32 = 0o600;
 /// Facility `daemon`, times eight (RFC 3164 §4.1.1).
 const DAEMON: u8 = 3 << 3;
 
-/// Opens the log. Must be called only once. Returns the warnings since then, which the terminal does
-/// not show in the background.
+/// Opens the log. Must be called only once. Returns the warnings since then, which the terminal
+/// does not show in the background.
 ///
 /// # Errors
 /// The log file cannot be written.

@@ -194,7 +194,8 @@ fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// Whether `typed` can be a slip for `known`: it is an abbreviation, or one letter in three differs.
+/// Whether `typed` can be a slip for `known`: it is an abbreviation, or at most one letter in three
+/// differs.
 fn is_likely(typed: &str, known: &str) -> bool {
     /// Minimum length of an abbreviation; fewer letters stand for many options.
     const LEAST: usize = 4;

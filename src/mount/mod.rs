@@ -32,7 +32,7 @@ use crate::sys::Signals;
 use crate::vfs::write::recovery;
 use crate::vfs::{Vfs, VfsOptions};
 
-pub(crate) use kernel::{KernelOptions, Sharing};
+pub(crate) use kernel::{KernelOptions, REPLY_LOG, Sharing};
 pub(crate) use mountpoint::{Mountpoint, MountpointError};
 pub(crate) use privileged::Privileged;
 pub(crate) use requirements::{LocalPaths, RequirementError, check};

@@ -105,8 +105,8 @@ fn an_old_charset_is_shown_in_utf_8() {
     assert_eq!(fs::read_dir(server.root()).unwrap().count(), 2);
 }
 
-/// With `quiet`, programs that copy owners, modes and times do not fail on a server that has none of
-/// them. Without it, they do.
+/// With `quiet`, programs that copy owners, modes and times do not fail on a server that has none
+/// of them. Without it, they do.
 #[test]
 fn quiet_ignores_attributes_that_the_server_cannot_set() {
     let server = TestServer::start_with(Kind::Embedded, |options| {

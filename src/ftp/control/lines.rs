@@ -59,8 +59,8 @@ impl Control {
         self.has_more(Phase::Greeting, Instant::now() + patience)
     }
 
-    /// Waits until `deadline` for the first line of the greeting. Skips lines before it that are not replies, which
-    /// wrappers and inetd send.
+    /// Waits until `deadline` for the first line of the greeting. Skips lines before it that are
+    /// not replies, which wrappers and inetd send.
     ///
     /// # Errors
     /// No greeting arrives before the deadline, or soon after such a line.

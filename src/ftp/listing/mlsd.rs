@@ -283,4 +283,17 @@ mod tests {
             assert!(parse(line.as_bytes()).is_none(), "{line}");
         }
     }
+
+    #[test]
+    fn permissions_are_known_only_if_they_are_sent() {
+        let perm = |facts: &str| {
+            let perm = entry(facts).perm;
+            perm.map(|perm| (perm.creates, perm.writes))
+        };
+        assert_eq!(perm("type=dir;perm=cdeflmp; d"), Some((true, false)));
+        assert_eq!(perm("type=dir;Perm=EL; d"), Some((false, false)));
+        assert_eq!(perm("type=file;perm=adfrw; f"), Some((false, true)));
+        assert_eq!(perm("type=file;perm=; f"), Some((false, false)));
+        assert_eq!(perm("type=file;size=1; f"), None);
+    }
 }

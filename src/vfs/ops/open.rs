@@ -134,8 +134,8 @@ impl Vfs {
         }
     }
 
-    /// Creates the file `name` in `parent` and opens it. The server gets it when it is stored. If the
-    /// server will probably refuse it, it is stored immediately.
+    /// Creates the file `name` in `parent` and opens it. The server gets it when it is stored. If
+    /// the server will probably refuse it, it is stored immediately.
     pub(crate) fn create(
         &self,
         parent: Ino,

@@ -1,7 +1,7 @@
 //! Refusals in time: whether the server will refuse to store a file, found out when it is opened.
 //!
-//! A create that is likely to be refused stores an empty file first, so that the server decides. The
-//! grounds are the `perm` fact of the directory (RFC 3659 §7.5.5) and earlier refusals in it.
+//! A create that is likely to be refused stores an empty file first, so that the server decides.
+//! The grounds are the `perm` fact of the directory (RFC 3659 §7.5.5) and earlier refusals in it.
 
 use std::time::Instant;
 
