@@ -48,7 +48,7 @@ pub(super) fn by_greeting(line: &[u8]) -> Option<Error> {
 /// Waits for the first byte of the greeting, and finds out whether a server that sends none is a
 /// web server. Returns after half of the timeout at the latest, whether a byte has arrived or not.
 ///
-/// A server at which somebody has logged in before is not asked.
+/// A server that has accepted a login before is not probed.
 ///
 /// # Errors
 /// The server speaks HTTP, or the connection failed.
