@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::ftp::{Completeness, Kind, Precision};
+use crate::ftp::{Completeness, Kind, Perm, Precision};
 
 use super::Attributes;
 use super::changes::{DirectoryChanges, KnownName};
@@ -18,6 +18,8 @@ pub struct Snapshot {
     completeness: Completeness,
     listed: Instant,
     ttl: Duration,
+    /// The `perm` fact of the directory itself.
+    perm: Option<Perm>,
 }
 
 /// One entry, 48 bytes.
@@ -36,6 +38,7 @@ struct PackedRecord {
     size: u64,
     modified: i64,
     unique: u64,
+    perm: Option<Perm>,
 }
 
 impl Snapshot {
@@ -57,11 +60,22 @@ impl Snapshot {
             completeness,
             listed,
             ttl,
+            perm: None,
         };
         for (name, attributes) in &entries {
             snapshot.push(name, attributes);
         }
         snapshot
+    }
+
+    /// Sets the `perm` fact of the directory itself.
+    pub(super) fn with_perm(self, perm: Option<Perm>) -> Self {
+        Self { perm, ..self }
+    }
+
+    /// Returns the `perm` fact of the directory itself, if the listing contains it.
+    pub fn perm(&self) -> Option<Perm> {
+        self.perm
     }
 
     /// Returns this listing with `changes` applied. Its age remains the same.
@@ -72,6 +86,7 @@ impl Snapshot {
             completeness: self.completeness,
             listed: self.listed,
             ttl: self.ttl,
+            perm: self.perm,
         };
         let mut changes = changes.iter().peekable();
         for record in &self.records {
@@ -200,6 +215,7 @@ impl Snapshot {
             size: attributes.size.unwrap_or(0),
             modified,
             unique: attributes.unique,
+            perm: attributes.perm,
         });
     }
 
@@ -229,6 +245,7 @@ impl Snapshot {
             mode: record.has_mode.then_some(u32::from(record.mode)),
             target: (!target.is_empty()).then(|| Box::from(target)),
             unique: record.unique,
+            perm: record.perm,
         }
     }
 }

@@ -16,7 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ftp::listing::unique_hash;
-use crate::ftp::{Completeness, DirectoryListing, Entry, Kind, Precision, RemotePath, Version};
+use crate::ftp::{
+    Completeness, DirectoryListing, Entry, Kind, Perm, Precision, RemotePath, Version,
+};
 
 pub(crate) use listing::{Snapshot, is_same_but_case};
 
@@ -48,6 +50,8 @@ pub struct Attributes {
     pub target: Option<Box<[u8]>>,
     /// Short hash of the `unique` fact (RFC 3659 §7.5.2); 0 if there is none.
     pub unique: u64,
+    /// The `perm` fact (RFC 3659 §7.5.5), if the server reports it.
+    pub perm: Option<Perm>,
 }
 
 /// Size of the cache.
@@ -72,6 +76,7 @@ impl From<&Entry> for Attributes {
             mode: entry.mode,
             target: entry.target.as_deref().map(Box::from),
             unique: entry.unique.as_deref().map_or(0, unique_hash),
+            perm: entry.perm,
         }
     }
 }
@@ -275,12 +280,14 @@ impl<E: Clone> Cache<E> {
         listing: DirectoryListing,
     ) -> Arc<Snapshot> {
         let now = self.now();
-        let snapshot = Arc::new(Snapshot::new(
+        let perm = listing.perm;
+        let snapshot = Snapshot::new(
             self.with_exact_times(directory, listing.entries),
             listing.completeness,
             now,
             self.ttl,
-        ));
+        );
+        let snapshot = Arc::new(snapshot.with_perm(perm));
         let mut known = Directory::listed(Arc::clone(&snapshot));
         let mut state = self.state();
         let Some(changes) = flight.changes() else {

@@ -26,6 +26,7 @@ fn only_a_listing_that_answers_for_a_name_says_that_it_is_absent() {
         let listing = DirectoryListing {
             entries: vec![file("a")],
             completeness,
+            perm: None,
         };
         cache
             .snapshot_or_fetch(&path("/d"), || Ok(listing))

@@ -131,7 +131,7 @@ pub(super) fn remote(
     proxy: Option<Proxy>,
     state: Option<&Path>,
 ) -> Result<RemoteOptions, Failure> {
-    let port = security::port(source, options);
+    let port = security::port(source, options)?;
     let place = state.map(|state| StateDir::of(state, &login.user, &source.host, port));
     let connect = ConnectOptions {
         host: source.host.clone(),
@@ -205,7 +205,7 @@ pub(super) fn mount(
     kernel: KernelOptions,
     state: Option<&Path>,
 ) -> Result<MountOptions, Failure> {
-    let port = security::port(&source, options);
+    let port = security::port(&source, options)?;
     let place = state.map(|state| StateDir::of(state, &login.user, &source.host, port));
     Ok(MountOptions {
         state: StateOptions {
@@ -222,8 +222,9 @@ pub(super) fn mount(
         vfs: VfsOptions {
             uid: options.uid.unwrap_or_else(sys::effective_uid),
             gid: options.gid.unwrap_or_else(sys::effective_gid),
-            fmask: options.fmask.or(options.umask),
-            dmask: options.dmask.or(options.umask),
+            file_mode: shown_mode(options.file_mode, options.fmask.or(options.umask)),
+            directory_mode: shown_mode(options.dir_mode, options.dmask.or(options.umask)),
+            ignores_refused_attributes: options.quiet,
             read_only: options.read_only,
             dir_ttl: options.dir_ttl,
             open_ttl: options.open_ttl,
@@ -240,6 +241,12 @@ pub(super) fn mount(
         },
         kernel,
     })
+}
+
+/// Returns the mode that is shown in place of the server's. A mask replaces the server's mode and
+/// does not only remove bits from it, as in libfuse.
+fn shown_mode(mode: Option<u32>, mask: Option<u32>) -> Option<u32> {
+    mode.or_else(|| mask.map(|mask| 0o777 & !mask))
 }
 
 /// Returns the directories of the control sockets of this user's mounts. `state` is the result of

@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
+use super::advice::Advice;
+use super::login::{self, AttemptError};
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
-use super::{Failure, build};
+use super::{Failure, build, security};
 use crate::ftp::profile::ProfileRecord;
 use crate::ftp::tls::Security;
 use crate::ftp::{
     Capability, ConnectOptions, Error, Finding, Kind, ListWith, RemotePath, ServerProfile, Session,
     UnusedLine,
 };
-use crate::mount::advice::explained;
 
 /// Number of round trips that are measured; the fastest one counts.
 const ROUND_TRIPS: usize = 5;
@@ -28,19 +29,25 @@ const ROUND_TRIPS: usize = 5;
 ///
 /// # Errors
 /// The source, the login or the directory cannot be used.
-pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
+pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<ExitCode, Failure> {
     let source = build::source(matches)?;
     let options = option_list::parse(build::lists(matches), Unknown::Refuse)?;
     let proxy = build::proxy(&source, &options, &environment.proxies)?;
-    let login = build::credentials(&source, &options, environment.password)?;
+    security::port(&source, &options)?;
     let state = build::state_home();
-    let remote = build::remote(&source, &options, login, proxy, state.as_deref())?;
-    let connect = remote.pool.connect;
-    if let Some(text) = remote.profile_file.and_then(|file| file.read()) {
-        connect.profile.remember(ProfileRecord::parse(&text));
-    }
-
-    let mut session = Session::connect(&connect).map_err(|error| explained(&error))?;
+    let find = || build::credentials(&source, &options, environment.password.clone());
+    let (mut session, connect) = login::retry(find, |login| {
+        let advice = Advice::new(&source, &options, &login);
+        let remote = build::remote(&source, &options, login, proxy.clone(), state.as_deref())?;
+        let connect = remote.pool.connect;
+        if let Some(text) = remote.profile_file.and_then(|file| file.read()) {
+            connect.profile.remember(ProfileRecord::parse(&text));
+        }
+        match Session::connect(&connect) {
+            Ok(session) => Ok((session, connect)),
+            Err(error) => Err(AttemptError::new(&error, &advice)),
+        }
+    })?;
     let home = session.identify()?;
     let directory = source.path.resolve(&home)?;
     let round_trip = round_trip(&mut session)?;

@@ -55,12 +55,11 @@ pub(super) fn ftpfs() -> Command {
         .about("Mount an FTP server as a local directory")
         .override_usage(
             "ftpfs SOURCE MOUNTPOINT [-o OPT,...] [-f] [-d] [-s]\n       \
-             ftpfs demo|serve|check|status ...\n       \
+             ftpfs demo|serve|check|status|man|help ...\n       \
              ftpfs refresh|flush|warmup|limit|log|umount ...\n       \
              fusermount3 -u MOUNTPOINT",
         )
         .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
         .after_help("ftpfs --help lists the options of -o.")
         .after_long_help(help::help_text())
         .subcommand_negates_reqs(true)
@@ -89,11 +88,7 @@ pub(super) fn ftpfs() -> Command {
         .subcommand(check())
         .subcommand(status())
         .subcommands(control_args::subcommands())
-        .subcommand(
-            Command::new("man")
-                .hide(true)
-                .about("Print the manual page"),
-        )
+        .subcommand(Command::new("man").about("Print the manual page, for man -l -"))
 }
 
 /// Returns the command line with which mount(8) calls `/sbin/mount.ftpfs`: `SOURCE DIR [-sfnv] [-N

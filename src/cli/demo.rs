@@ -15,7 +15,7 @@ use clap::ArgMatches;
 
 use super::config::Settings;
 use super::{Failure, build, command, logging, sample_tree};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, CredentialsOrigin};
 use crate::ftp::Password;
 use crate::mount::{self, LocalPaths, Mount, Mountpoint, Privileged};
 use crate::server::{Access, Server, ServerOptions};
@@ -47,10 +47,12 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let place = DemoPlace::new(matches.get_one::<PathBuf>(command::MOUNTPOINT))?;
     let mountpoint = Mountpoint::check(&place.path, false)?;
     let source = source(server.address());
+    let url = source.shown.clone();
     let login = Credentials {
         user: USER.to_owned(),
-        password: Password::new(password),
+        password: Password::new(password.as_str()),
         account: String::new(),
+        origin: CredentialsOrigin::Given,
     };
     let kernel = build::kernel(&source, &options, false);
     mount::check(&mountpoint, &kernel, &LocalPaths::default())?;
@@ -60,7 +62,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     if let Some(words) = matches.get_many::<OsString>(command::COMMAND) {
         return run_command(mount, mountpoint.path(), tree.path(), words.collect());
     }
-    explain(mountpoint.path(), tree.path())?;
+    explain(mountpoint.path(), tree.path(), &password, &url)?;
     mount.wait()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -137,7 +139,7 @@ impl Drop for DemoPlace {
     }
 }
 
-fn explain(mountpoint: &Path, served: &Path) -> io::Result<()> {
+fn explain(mountpoint: &Path, served: &Path, password: &str, url: &str) -> io::Result<()> {
     let place = mountpoint.display();
     let mut output = io::stdout();
     writeln!(
@@ -150,6 +152,8 @@ fn explain(mountpoint: &Path, served: &Path) -> io::Result<()> {
          \x20 grep -r boat .\n\
          \x20 cp data/noise.bin copy.bin && cmp copy.bin {served}/data/noise.bin\n\
          \x20 sed -i s/six/seven/ letters/reply.txt\n\n\
+         Or mount it elsewhere, as any other server:\n\
+         \x20 FTPFS_PASSWORD={password} ftpfs {url} DIRECTORY\n\n\
          Ctrl-C here unmounts it and cleans up.",
         served = served.display(),
     )?;

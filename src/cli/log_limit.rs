@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use log::{Level, Log, Metadata, Record};
 
+use crate::mount::REPLY_LOG;
+
 /// Maximum number of records of one place in a [`WINDOW`].
 const MOST: u32 = 20;
 /// Length of the window after which a place may log again.
@@ -91,13 +93,19 @@ impl SiteCount {
     }
 }
 
+/// Whether the FUSE library reports a reply that the kernel no longer wanted: its request was
+/// interrupted, or the mount ended. That is part of every unmount in use, and no error.
+fn is_about_ended_request(record: &Record<'_>) -> bool {
+    record.target() == REPLY_LOG && record.level() == Level::Error
+}
+
 impl<L: Log> Log for Limited<L> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.log.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
+        if !self.enabled(record.metadata()) || is_about_ended_request(record) {
             return;
         }
         match self.judge(record, Instant::now()) {
@@ -139,6 +147,14 @@ mod tests {
         }
         assert_eq!(said.judge(start + WINDOW), LogVerdict::Write(1_000_000));
         assert_eq!(said.judge(start + WINDOW), LogVerdict::Write(0));
+    }
+
+    #[test]
+    fn a_reply_that_the_kernel_no_longer_wants_is_no_error() {
+        let record = |target, level| Record::builder().target(target).level(level).build();
+        assert!(is_about_ended_request(&record(REPLY_LOG, Level::Error)));
+        assert!(!is_about_ended_request(&record(REPLY_LOG, Level::Warn)));
+        assert!(!is_about_ended_request(&record("other", Level::Error)));
     }
 
     #[test]

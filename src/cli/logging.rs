@@ -12,6 +12,7 @@ use env_logger::{Builder, Target};
 use log::{Level, LevelFilter};
 
 use super::Failure;
+use super::early_warnings::{EarlyWarnings, WithEarlyWarnings};
 use super::log_limit::Limited;
 
 /// The socket of the local syslog daemon.
@@ -31,7 +32,8 @@ pub(super) struct LogFile {
     file: Arc<Mutex<File>>,
 }
 
-/// Opens the log. Must be called only once. Returns the log file, if there is one.
+/// Opens the log. Must be called only once. Returns the log file, if there is one, and the warnings
+/// since then, which the terminal does not show in the background.
 ///
 /// # Errors
 /// The log file cannot be written.
@@ -39,7 +41,7 @@ pub(super) fn start(
     level: LevelFilter,
     file: Option<&Path>,
     background: bool,
-) -> Result<Option<LogFile>, Failure> {
+) -> Result<(Option<LogFile>, EarlyWarnings), Failure> {
     let mut builder = Builder::new();
     // The level of the log crate, which can be changed, is the only filter.
     builder.filter_level(LevelFilter::Trace);
@@ -57,8 +59,10 @@ pub(super) fn start(
         builder.format_target(false);
     }
     log::set_max_level(level);
-    log::set_boxed_logger(Box::new(Limited::new(builder.build())))?;
-    Ok(file)
+    let warnings = EarlyWarnings::new(background);
+    let log = WithEarlyWarnings::new(builder.build(), warnings.clone());
+    log::set_boxed_logger(Box::new(Limited::new(log)))?;
+    Ok((file, warnings))
 }
 
 impl LogFile {

@@ -42,6 +42,8 @@ fn synopsis() -> Roff {
         "ftpfs limit MOUNTPOINT [down=RATE] [up=RATE]",
         "ftpfs log MOUNTPOINT LEVEL",
         "ftpfs umount [--wait] MOUNTPOINT",
+        "ftpfs help [COMMAND]",
+        "ftpfs man",
         "fusermount3 -u MOUNTPOINT",
     ] {
         roff.text([bold(line)]);

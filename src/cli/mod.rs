@@ -1,5 +1,7 @@
 //! The command line: parsing, conversion to typed options, and one file for each subcommand.
 
+mod accounts;
+mod advice;
 mod build;
 mod check;
 mod command;
@@ -7,9 +9,11 @@ mod config;
 mod control;
 mod control_args;
 mod demo;
+mod early_warnings;
 mod help;
 mod log_limit;
 mod logging;
+mod login;
 mod man;
 mod mount;
 mod option_list;
@@ -62,7 +66,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
-        Some(("check", matches)) => check::run(matches, environment),
+        Some(("check", matches)) => check::run(matches, &environment),
         Some(("demo", matches)) => demo::run(matches),
         Some(("status", matches)) => status::run(matches),
         Some(("refresh", matches)) => control::refresh(matches),
@@ -76,7 +80,7 @@ fn dispatch(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, 
         _ if command::is_set(matches, command::OPTIONS_TABLE) => {
             print(help::markdown_table().as_bytes())
         }
-        _ => mount::run(matches, environment),
+        _ => mount::run(matches, &environment),
     }
 }
 

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use log::LevelFilter;
 
+use super::advice::Advice;
 use super::config::Settings;
 use super::logging::LogFile;
 use super::option_list::{self, Unknown};
 use super::secrets::Environment;
-use super::{Failure, build, command, logging};
+use super::{Failure, build, command, logging, login, security};
+use crate::credentials::CredentialsOrigin;
 use crate::mount::{self, HangUp, LocalPaths, Mount, MountOptions, Mountpoint, Privileged};
 use crate::sys::{self, FdReadiness, Forked, Signals};
 
@@ -20,7 +22,7 @@ use crate::sys::{self, FdReadiness, Forked, Signals};
 ///
 /// # Errors
 /// Nothing is left mounted.
-pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<ExitCode, Failure> {
+pub(super) fn run(matches: &ArgMatches, environment: &Environment) -> Result<ExitCode, Failure> {
     let source = build::source(matches)?;
     let mut options = option_list::parse(build::lists(matches), unknown(matches))?;
     if command::is_set(matches, command::DEBUG) {
@@ -44,20 +46,31 @@ pub(super) fn run(matches: &ArgMatches, environment: Environment) -> Result<Exit
     if command::is_set(matches, command::FAKE) {
         return Ok(ExitCode::SUCCESS);
     }
+    security::port(&source, &options)?;
     let proxy = build::proxy(&source, &options, &environment.proxies)?;
-    let login = build::credentials(&source, &options, environment.password)?;
+    let find = || build::credentials(&source, &options, environment.password.clone());
+    let (login, advice) = login::retry(find, |login| {
+        let advice = Advice::new(&source, &options, &login);
+        if login.origin == CredentialsOrigin::Asked {
+            let remote = build::remote(&source, &options, login.clone(), proxy.clone(), None)?;
+            login::try_out(&remote.pool.connect, &advice)?;
+        }
+        Ok((login, advice))
+    })?;
     let to_mount = build::mount(source, &options, login, proxy, kernel, state.as_deref())?;
     // Only after reading the password, which may come through an inherited descriptor, as in
     // password_file=<(pass show ftp).
     sys::close_inherited_descriptors()?;
     if command::is_set(matches, command::FOREGROUND) || command::is_set(matches, command::DEBUG) {
-        return serve(&mountpoint, to_mount, &options, None);
+        return serve(&mountpoint, to_mount, &options, &advice, None);
     }
     match sys::fork()? {
         // The child has printed the reason on the terminal that they share.
         Forked::Parent(starting) if starting.wait() => Ok(ExitCode::SUCCESS),
         Forked::Parent(_) => Ok(ExitCode::FAILURE),
-        Forked::Child(readiness) => serve(&mountpoint, to_mount, &options, Some(readiness)),
+        Forked::Child(readiness) => {
+            serve(&mountpoint, to_mount, &options, &advice, Some(readiness))
+        }
     }
 }
 
@@ -65,16 +78,25 @@ fn serve(
     mountpoint: &Mountpoint,
     mut to_mount: MountOptions,
     options: &Settings,
+    advice: &Advice,
     background: Option<FdReadiness>,
 ) -> Result<ExitCode, Failure> {
     sys::make_files_private();
     let log_file = options.log_file.as_deref();
-    let log_file = logging::start(options.log_level, log_file, background.is_some())?;
-    to_mount.hang_up = hang_up(background.is_some(), log_file);
+    let in_background = background.is_some();
+    let (log_file, warnings) = logging::start(options.log_level, log_file, in_background)?;
+    to_mount.hang_up = hang_up(in_background, log_file);
     let signals = Signals::block()?;
     let privileged = Privileged::start()?;
     sys::renounce().map_err(mount::Error::Privilege)?;
-    let mount = Mount::start(mountpoint, to_mount, signals, privileged)?;
+    let place = to_mount.state.place.clone();
+    let mount = Mount::start(mountpoint, to_mount, signals, privileged).map_err(|error| {
+        if let Some(place) = place {
+            place.remove_if_unused();
+        }
+        advice.of_mount(error)
+    })?;
+    warnings.print();
     let in_background = background.is_some();
     let reported = background.map_or(Ok(()), FdReadiness::report);
     if reported.is_err() {

@@ -15,6 +15,8 @@ pub(super) enum OptionError {
         name: String,
         nearest: Option<&'static str>,
     },
+    /// Mounting with the option `remount` changes a mount, which ftpfs cannot.
+    Remount,
     /// It is not in the table, and cannot be an option's name.
     NoName,
     /// The value is missing.
@@ -47,6 +49,9 @@ impl std::fmt::Display for OptionError {
                     None => write!(f, " (ftpfs --help lists them)"),
                 }
             }
+            Self::Remount => f.write_str(
+                "the options of a running mount cannot be changed: unmount it and mount it again, without -o remount",
+            ),
             Self::NoName => f.write_str(
                 "the text after a comma in -o is not an option; write a comma in a value as \\,",
             ),
@@ -121,6 +126,9 @@ fn set(options: &mut Settings, option: &OsStr) -> Result<(), OptionError> {
     let mut parts = bytes.splitn(2, |byte| *byte == b'=');
     let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let value = parts.next().map(OsStr::from_bytes);
+    if name == "remount" {
+        return Err(OptionError::Remount);
+    }
     let Some(spec) = find(&name) else {
         return Err(unknown(&name));
     };
@@ -179,10 +187,21 @@ fn find(name: &str) -> Option<&'static Spec> {
 /// Returns the known option that `name` most likely stands for.
 fn nearest(name: &str) -> Option<&'static str> {
     options::all()
-        .map(|spec| (strsim::jaro_winkler(name, spec.name), spec.name))
-        .filter(|(likeness, _)| *likeness >= 0.75)
+        .map(|spec| spec.name)
+        .filter(|known| is_likely(name, known))
+        .map(|known| (strsim::jaro_winkler(name, known), known))
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, name)| name)
+        .map(|(_, known)| known)
+}
+
+/// Whether `typed` can be a slip for `known`: it is an abbreviation, or at most one letter in three
+/// differs.
+fn is_likely(typed: &str, known: &str) -> bool {
+    /// Minimum length of an abbreviation; fewer letters stand for many options.
+    const LEAST: usize = 4;
+    let letters = typed.chars().count().max(known.len());
+    (typed.len() >= LEAST && known.starts_with(typed))
+        || strsim::osa_distance(typed, known) <= letters / 3
 }
 
 #[cfg(test)]
@@ -256,6 +275,17 @@ mod tests {
             message("q"),
             "unknown option -o q (ftpfs --help lists them)"
         );
+        for far in ["reclaim", "idmap=user", "kernel_cache", "ssh_command=ssh"] {
+            assert!(message(far).ends_with("(ftpfs --help lists them)"), "{far}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_sshfs_and_mount_are_understood() {
+        assert_eq!(options(&["reconnect"]).unwrap(), Settings::default());
+        assert!(message("ro,remount").contains("unmount it and mount it again"));
+        let lists = [OsString::from("remount")];
+        assert!(parse(&lists, Unknown::Skip).is_err());
     }
 
     #[test]
@@ -285,7 +315,7 @@ mod tests {
             "connections=0",
             "port=0",
             "port=70000",
-            "uid=me",
+            "uid=no-such-user",
             "timezone=Mars",
         ] {
             assert!(

@@ -8,12 +8,24 @@ use crate::ftp::{Tls, TlsConfig, TlsOptions, Trust};
 use crate::source::{DEFAULT_PORT, IMPLICIT_TLS_PORT, Scheme, Source};
 
 /// Returns the port of the control connection.
-pub(super) fn port(source: &Source, options: &Settings) -> u16 {
+///
+/// # Errors
+/// The source and the option name different ports.
+pub(super) fn port(source: &Source, options: &Settings) -> Result<u16, Failure> {
+    if let (Some(typed), Some(option)) = (source.port, options.port)
+        && typed != option
+    {
+        return Err(format!(
+            "-o port={option} contradicts the port {typed} in {}: leave one of them out",
+            source.shown
+        )
+        .into());
+    }
     let default = match source.scheme {
         Scheme::Plain | Scheme::ExplicitTls => DEFAULT_PORT,
         Scheme::ImplicitTls => IMPLICIT_TLS_PORT,
     };
-    options.port.or(source.port).unwrap_or(default)
+    Ok(options.port.or(source.port).unwrap_or(default))
 }
 
 /// Returns the protection of the connection. Reads its files here, before anything is sent.

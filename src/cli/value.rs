@@ -196,6 +196,16 @@ pub(super) fn mask(value: &OsStr) -> Result<u32, Expected> {
     }
 }
 
+/// Parses a mode in octal, including the sticky bit and its neighbours: `644`, `1777`.
+pub(super) fn mode(value: &OsStr) -> Result<u32, Expected> {
+    const EXPECTED: Expected = "a mode in octal, such as 644";
+    let digits = digits(value).ok_or(EXPECTED)?;
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err(EXPECTED),
+    }
+}
+
 /// Parses a charset by its WHATWG label. UTF-8 is `None`, because names are then taken byte for
 /// byte.
 pub(super) fn charset(value: &OsStr) -> Result<Option<&'static encoding_rs::Encoding>, Expected> {
@@ -366,6 +376,15 @@ mod tests {
     }
 
     #[test]
+    fn modes_are_octal() {
+        assert_eq!(mode(os("644")), Ok(0o644));
+        assert_eq!(mode(os("1777")), Ok(0o1777));
+        for wrong in ["", "8", "10000", "rw", "u=rw", "-1"] {
+            assert!(mode(os(wrong)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn charsets_are_known_by_label() {
         assert_eq!(charset(os("latin1")), Ok(Some(encoding_rs::WINDOWS_1252)));
         assert_eq!(charset(os("utf-8")), Ok(None));
@@ -415,7 +434,7 @@ mod tests {
         #[test]
         fn no_text_makes_a_value_panic(text in ".*") {
             let value = os(&text);
-            let _ = (seconds(value), size(value, 0), mask(value), time_zone(value), charset(value), atomic(value), verify(value), links(value));
+            let _ = (seconds(value), size(value, 0), mask(value), mode(value), time_zone(value), charset(value), atomic(value), verify(value), links(value));
         }
     }
 }

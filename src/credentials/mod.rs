@@ -33,6 +33,19 @@ pub(crate) struct Credentials {
     pub password: Password,
     /// Sent with ACCT; empty for none.
     pub account: String,
+    /// Where they come from.
+    pub origin: CredentialsOrigin,
+}
+
+/// Where [`Credentials`] come from, as far as messages differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CredentialsOrigin {
+    /// The command line, the environment or a file.
+    Given,
+    /// A person typed the password at a prompt.
+    Asked,
+    /// No user was given, so the login is anonymous.
+    Default,
 }
 
 /// The netrc file to read.
@@ -131,16 +144,20 @@ impl Search {
         let account = entry.account.unwrap_or_default();
         let user = self.user.clone().or(entry.login);
         let password = given.or(entry.password);
-        let (user, password) = match (user, password) {
-            (Some(user), Some(password)) => (user, password),
-            (Some(user), None) if is_anonymous(&user) => (user, Password::new(ANONYMOUS_PASSWORD)),
+        let anonymous = || Password::new(ANONYMOUS_PASSWORD);
+        let (user, password, origin) = match (user, password) {
+            (Some(user), Some(password)) => (user, password, CredentialsOrigin::Given),
+            (Some(user), None) if is_anonymous(&user) => {
+                (user, anonymous(), CredentialsOrigin::Given)
+            }
             (Some(user), None) => {
                 let password = self.ask(&user)?;
-                (user, password)
+                (user, password, CredentialsOrigin::Asked)
             }
             (None, password) => (
                 "anonymous".to_owned(),
-                password.unwrap_or_else(|| Password::new(ANONYMOUS_PASSWORD)),
+                password.unwrap_or_else(anonymous),
+                CredentialsOrigin::Default,
             ),
         };
         if password.reveal().contains(['\r', '\n', '\0']) {
@@ -150,6 +167,7 @@ impl Search {
             user,
             password,
             account,
+            origin,
         })
     }
 

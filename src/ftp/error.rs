@@ -151,6 +151,14 @@ pub enum Error {
     /// A reply that cannot answer its command: client and server are out of step.
     #[error("the server's replies are out of step with the commands: {0}")]
     OutOfStep(Reply),
+    /// Another service answers at this port.
+    #[error("the server speaks {service}, not FTP: {line}")]
+    OtherService {
+        /// The service: `SSH`, `HTTP`.
+        service: &'static str,
+        /// The line that shows it, escaped and shortened.
+        line: String,
+    },
     /// The server sent something that is not FTP.
     #[error("the server sent something that is not {expected}: {line}")]
     Malformed {
@@ -210,6 +218,7 @@ impl Error {
             | Self::Certificate(_)
             | Self::Tls(_)
             | Self::NotTls
+            | Self::OtherService { .. }
             | Self::OutOfStep(_)
             | Self::Malformed { .. }
             | Self::TooLong { .. }

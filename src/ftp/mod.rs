@@ -41,6 +41,7 @@ pub mod features;
 pub(crate) mod fuzzing;
 pub mod listing;
 mod options;
+mod other_service;
 mod pace;
 mod password;
 pub mod path;
@@ -72,7 +73,7 @@ pub use error::{Error, Phase, ProxyProblem};
 pub use features::Features;
 pub use listing::{
     Completeness, DirectoryListing, Entry, Kind, ListingBudget, ListingOutcome, ListingShare,
-    Modified, Precision, Shortfall, UnusedLine,
+    Modified, Perm, Precision, Shortfall, UnusedLine,
 };
 pub use options::ConnectOptions;
 pub use password::Password;

@@ -77,7 +77,8 @@ impl Error {
             | Self::PlaintextInjected
             | Self::Certificate(_)
             | Self::Tls(_)
-            | Self::NotTls => Transience::Person,
+            | Self::NotTls
+            | Self::OtherService { .. } => Transience::Person,
             Self::NoTransfer { .. }
             | Self::ListingTooLarge(_)
             | Self::ActiveByProxy

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fuser::{
-    Errno, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite,
+    Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyWrite,
 };
 
 use super::fatal_signal;
@@ -40,6 +41,7 @@ macro_rules! refusable {
 
 refusable!(
     ReplyAttr,
+    ReplyCreate,
     ReplyData,
     ReplyEmpty,
     ReplyEntry,

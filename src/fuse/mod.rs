@@ -536,7 +536,7 @@ impl fuser::Filesystem for FuseFs {
 
     fn create(
         &self,
-        _request: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         mode: u32,
@@ -544,19 +544,25 @@ impl fuser::Filesystem for FuseFs {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        self.vfs.counts().request();
-        let mode_of_open = open_mode(OpenFlags(flags));
-        match self
-            .vfs
-            .create(ino(parent), name.as_bytes(), mode, mode_of_open)
-        {
-            Ok((fresh, opened)) => {
-                let attr = file_attr(&fresh.value);
-                let file = FileHandle(opened.handle.0);
-                let flags = open_flags(opened.pages);
-                reply.created(&fresh.ttl, &attr, GENERATION, file, flags);
-            }
-            Err(errno) => reply.error(error(errno)),
-        }
+        let (parent, how) = (ino(parent), open_mode(OpenFlags(flags)));
+        self.answer_or_undo(
+            request,
+            reply,
+            name.as_bytes(),
+            move |vfs, name, may| vfs.create(parent, name, mode, how, may),
+            |reply: ReplyCreate, created| match created {
+                Ok((fresh, opened)) => {
+                    let attr = file_attr(&fresh.value);
+                    let file = FileHandle(opened.handle.0);
+                    let flags = open_flags(opened.pages);
+                    reply.created(&fresh.ttl, &attr, GENERATION, file, flags);
+                }
+                Err(errno) => reply.error(error(errno)),
+            },
+            |vfs, (fresh, opened)| {
+                release_unused(vfs, opened);
+                vfs.forget(fresh.value.ino, 1);
+            },
+        );
     }
 }

@@ -8,10 +8,14 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::private_files::{new_directories, open_lock, private_directories};
 use super::{JournalError, ProfileFile};
+
+/// The file whose lock is the [guard](StateDir::guard).
+const LOCK: &str = "lock";
 
 /// Number of hexadecimal digits in the directory's name.
 pub(super) const DIGITS: usize = 8;
@@ -75,10 +79,40 @@ impl StateDir {
     /// Takes the lock that keeps other mounts from creating or claiming journals. Hold it for local
     /// file operations only.
     pub(super) fn guard(&self) -> Result<File, JournalError> {
-        private_directories(&self.directory)?;
-        let path = self.directory.join("lock");
-        let locked = open_lock(&path).and_then(|file| file.lock().map(|()| file));
-        locked.map_err(|source| JournalError { path, source })
+        let path = self.directory.join(LOCK);
+        loop {
+            private_directories(&self.directory)?;
+            let locked = open_lock(&path).and_then(|file| file.lock().map(|()| file));
+            match locked {
+                // Another process may have removed the directory while this one waited.
+                Ok(file) if !is_at(&file, &path) => {}
+                // Or just before this one opened the file.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && !self.directory.exists() => {}
+                locked => return locked.map_err(|source| JournalError { path, source }),
+            }
+        }
+    }
+
+    /// Removes the directory if it contains neither a journal nor a profile nor recovered files,
+    /// as before the first login.
+    pub fn remove_if_unused(&self) {
+        let remove = || -> io::Result<()> {
+            if !self.directory.exists() {
+                return Ok(());
+            }
+            let _guard = self.guard().map_err(|error| error.source)?;
+            let mut entries = fs::read_dir(&self.directory)?;
+            let is_lock = |entry: &fs::DirEntry| entry.file_name() == LOCK;
+            if entries.all(|entry| entry.is_ok_and(|entry| is_lock(&entry))) {
+                fs::remove_file(self.directory.join(LOCK))?;
+                fs::remove_dir(&self.directory)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = remove() {
+            log::info!("cannot remove {}: {error}", self.directory.display());
+        }
     }
 
     /// Paths of all journals, of any owner.
@@ -108,6 +142,13 @@ impl StateDir {
         name.push(format!("{mount:08x}-{number}"));
         Ok(directory.join(name))
     }
+}
+
+/// Whether `path` still names this file.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |about: fs::Metadata| (about.dev(), about.ino());
+    let opened = file.metadata().map(identity).ok();
+    opened.is_some() && opened == fs::symlink_metadata(path).map(identity).ok()
 }
 
 /// Whether a file of this name is a journal.

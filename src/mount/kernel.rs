@@ -11,6 +11,9 @@ use super::fusermount;
 use super::privileged::Privileged;
 use crate::sys;
 
+/// Target of the log records about replies that the kernel did not accept.
+pub(crate) const REPLY_LOG: &str = "fuser::reply";
+
 /// Maximum read-ahead of the kernel in KiB: its largest request, 1 MiB.
 const KERNEL_READ_AHEAD: &str = "1024";
 

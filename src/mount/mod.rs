@@ -2,7 +2,6 @@
 //!
 //! This module does not know what reads and writes do.
 
-pub(crate) mod advice;
 pub(crate) mod control;
 mod fusermount;
 mod hang_up;
@@ -37,7 +36,7 @@ use crate::vfs::{Errno, MountRoot, Unattached, Vfs, VfsOptions};
 
 use control::{ControlSocket, Sockets};
 pub(crate) use hang_up::HangUp;
-pub(crate) use kernel::{KernelOptions, Sharing, unmount_idle as unmount};
+pub(crate) use kernel::{KernelOptions, REPLY_LOG, Sharing, unmount_idle as unmount};
 pub(crate) use mountpoint::{Mountpoint, MountpointError};
 pub(crate) use privileged::Privileged;
 pub(crate) use requirements::{LocalPaths, RequirementError, check};
@@ -90,7 +89,7 @@ pub(crate) enum Error {
     )]
     NoState,
     /// No session with the server could be opened.
-    #[error("{}", advice::explained(.0))]
+    #[error(transparent)]
     Connect(#[from] ftp::Error),
     /// The server did not report on the directory.
     #[error(transparent)]
@@ -215,7 +214,7 @@ impl Mount {
                 let _ = to_connect.send(MountEvent::Connected(Box::new(outcome)));
             })?;
             let (remote, directory) = match events.recv() {
-                Ok(MountEvent::Connected(outcome)) => (*outcome)?,
+                Ok(MountEvent::Connected(outcome)) => (*outcome).inspect_err(|_| journal.end())?,
                 Ok(
                     MountEvent::Stop
                     | MountEvent::Ended(_)

@@ -170,6 +170,7 @@ fn session_meaning(error: &ftp::Error, path: &RemotePath) -> Option<ErrorKind> {
         ftp::Error::NoCloseNotify => ErrorKind::Truncated,
         ftp::Error::NoTransfer { .. }
         | ftp::Error::ListingTooLarge(_)
+        | ftp::Error::OtherService { .. }
         | ftp::Error::Malformed { .. }
         | ftp::Error::TooLong { .. } => ErrorKind::Protocol,
         ftp::Error::Path(PathError::TooLong) => ErrorKind::NameTooLong,

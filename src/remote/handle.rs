@@ -69,6 +69,17 @@ impl RemoteHandle {
         self.profile().is_proven(Capability::DirectoryModes)
     }
 
+    /// Whether the `perm` facts of the server can be believed.
+    pub fn has_perm_facts(&self) -> bool {
+        self.profile().has(Capability::PermFacts)
+    }
+
+    /// Records that the server allowed what its `perm` facts denied.
+    pub fn contradict_perm_facts(&self, path: &RemotePath) {
+        let why = format!("{path} was created in a directory without perm=c");
+        self.profile().fails(Capability::PermFacts, &why);
+    }
+
     /// Warns that the time or mode of a stored file was not set. Warns only once per mount, because
     /// the file itself is stored.
     pub fn warn_unset(&self, error: &Error) {

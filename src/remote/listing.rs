@@ -62,6 +62,7 @@ pub(super) fn list_all(
     let Received {
         mut entries,
         completeness,
+        perm,
         ..
     } = received;
     listed_size::forget_wrong(remote.profile(), &mut entries);
@@ -72,6 +73,7 @@ pub(super) fn list_all(
     Ok(DirectoryListing {
         entries: without_repeats(entries),
         completeness: as_shown(completeness, shows_hidden),
+        perm,
     })
 }
 

@@ -6,8 +6,8 @@ use super::error::{ErrorContext, Operation};
 use super::retry::Exchange;
 use super::{Error, ErrorKind, Remote};
 use crate::ftp::{
-    self, Capability, Completeness, Entry, Kind, ListForm, ListWith, ListingOutcome, RemotePath,
-    ServerProfile, UnusedLine,
+    self, Capability, Completeness, Entry, Kind, ListForm, ListWith, ListingOutcome, Perm,
+    RemotePath, ServerProfile, UnusedLine,
 };
 use crate::pool;
 
@@ -20,6 +20,8 @@ pub(super) struct Received {
     pub(super) is_empty: bool,
     /// Whether it contains a line for the directory itself.
     pub(super) names_itself: bool,
+    /// The `perm` fact of the directory itself.
+    pub(super) perm: Option<Perm>,
     /// Number of lines that could not be parsed, and the first one.
     pub(super) unused: (u64, Option<UnusedLine>),
 }
@@ -31,6 +33,7 @@ impl Received {
             completeness: outcome.completeness(),
             is_empty: outcome.is_empty(),
             names_itself: outcome.names_itself,
+            perm: outcome.perm,
             unused: (outcome.unreadable + outcome.dropped, outcome.sample.clone()),
         }
     }
@@ -53,6 +56,7 @@ impl From<Vec<Entry>> for Received {
             completeness: Completeness::Complete,
             is_empty: false,
             names_itself: true,
+            perm: None,
             unused: (0, None),
         }
     }
@@ -115,7 +119,9 @@ fn receive_by(
 
 /// Records what `entry` shows about the server's modes.
 pub(super) fn record_mode_support(profile: &ServerProfile, entry: &Entry) {
-    if entry.kind == Kind::Directory && entry.mode.is_some_and(|mode| mode & 0o111 != 0) {
+    // Where reading without entering is shown, the modes may mean something else (`drwxr--r--`).
+    let is_unix = |mode: u32| mode & 0o111 != 0 && (mode & 0o444) >> 2 & !mode == 0;
+    if entry.kind == Kind::Directory && entry.mode.is_some_and(is_unix) {
         profile.works(Capability::DirectoryModes);
     }
 }

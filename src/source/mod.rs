@@ -130,6 +130,49 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Returns the first part of the path and the URL in which it is a port, for `host:2121/dir`.
+    pub(crate) fn mistaken_port(&self) -> Option<(String, String)> {
+        let StartPath::Relative(path) = &self.path else {
+            return None;
+        };
+        if self.shown.contains("://") {
+            return None;
+        }
+        let digits = path.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (typed, rest) = path.split_at_checked(digits)?;
+        let typed = std::str::from_utf8(typed).ok()?;
+        let port = typed.parse::<u16>().ok().filter(|port| *port > 0)?;
+        let directory = match rest {
+            [] => "",
+            [b'/' | b':', directory @ ..] => std::str::from_utf8(directory).ok()?,
+            _ => return None,
+        };
+        let user = self.user.as_ref().map(|user| format!("{user}@"));
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        let url = format!(
+            "ftp://{}{host}:{port}/{directory}",
+            user.unwrap_or_default()
+        );
+        Some((typed.to_owned(), url))
+    }
+
+    /// Returns the URL of the same directory with explicit TLS, at the port for it unless another
+    /// one than that of implicit TLS was given.
+    pub(crate) fn with_explicit_tls(&self) -> String {
+        let rest = self.shown.split_once("://").map_or("", |(_, rest)| rest);
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let authority = authority
+            .strip_suffix(&format!(":{IMPLICIT_TLS_PORT}"))
+            .unwrap_or(authority);
+        format!("ftpes://{authority}/{path}")
+    }
+}
+
 impl StartPath {
     /// Returns the directory, given the login directory.
     ///

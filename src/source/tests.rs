@@ -175,3 +175,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn digits_after_the_colon_look_like_a_port() {
+    for (typed, port, url) in [
+        ("h:2121", "2121", "ftp://h:2121/"),
+        ("me@h:2121/dir/sub", "2121", "ftp://me@h:2121/dir/sub"),
+        ("h:21:dir", "21", "ftp://h:21/dir"),
+        ("[::1]:2121/dir", "2121", "ftp://[::1]:2121/dir"),
+    ] {
+        let source = Source::parse(OsStr::new(typed)).unwrap();
+        let expected = Some((port.to_owned(), url.to_owned()));
+        assert_eq!(source.mistaken_port(), expected, "{typed}");
+    }
+    for typed in [
+        "h:",
+        "h:dir",
+        "h:/2121",
+        "h:2121x",
+        "h:99999",
+        "h:0/d",
+        "ftp://h/2121",
+    ] {
+        let source = Source::parse(OsStr::new(typed)).unwrap();
+        assert_eq!(source.mistaken_port(), None, "{typed}");
+    }
+}
+
+#[test]
+fn the_url_with_explicit_tls_has_its_port_and_no_password() {
+    for (typed, url) in [
+        ("ftps://h", "ftpes://h/"),
+        ("ftps://me:secret@h:990/d", "ftpes://me@h/d"),
+        ("ftps://h:2121//d", "ftpes://h:2121//d"),
+    ] {
+        let source = Source::parse(OsStr::new(typed)).unwrap();
+        assert_eq!(source.with_explicit_tls(), url, "{typed}");
+    }
+}

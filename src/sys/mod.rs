@@ -219,6 +219,16 @@ impl Starting {
     pub(crate) fn wait(&self) -> bool {
         (&self.0).read_exact(&mut [0]).is_ok()
     }
+
+    /// Returns the child's [answer](FdReadiness::answer), empty if it ended without one.
+    ///
+    /// # Errors
+    /// The pipe cannot be read.
+    pub(crate) fn answer(&self) -> io::Result<Vec<u8>> {
+        let mut answer = Vec::new();
+        (&self.0).read_to_end(&mut answer)?;
+        Ok(answer)
+    }
 }
 
 impl FdReadiness {
@@ -241,6 +251,14 @@ impl FdReadiness {
             .open("/dev/null")?;
         replace_standard_streams(&null)?;
         self.0.write_all(&[1])
+    }
+
+    /// Sends `answer` to the parent, for a child that only finds something out.
+    ///
+    /// # Errors
+    /// The parent has exited.
+    pub(crate) fn answer(mut self, answer: &[u8]) -> io::Result<()> {
+        self.0.write_all(answer)
     }
 }
 

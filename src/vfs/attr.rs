@@ -95,6 +95,7 @@ pub(super) fn made_now(kind: Kind, size: Option<u64>, mode: Option<u32>) -> Attr
         mode,
         target: None,
         unique: 0,
+        perm: None,
     }
 }
 
@@ -131,27 +132,25 @@ fn shown_size(attributes: &Attributes) -> u64 {
 }
 
 fn shown_mode(attributes: &Attributes, options: &VfsOptions, has_modes: bool) -> u32 {
-    let (default, mask) = match attributes.kind {
-        Kind::Symlink => return SYMLINK_MODE,
-        Kind::Directory => (DIRECTORY_MODE, options.dmask),
-        Kind::File | Kind::Special | Kind::Unknown => (FILE_MODE, options.fmask),
-    };
-    let mode = attributes.mode.unwrap_or(default) & 0o7777;
-    let mode = match attributes.kind {
-        Kind::Directory if !has_modes => enterable(mode),
-        _ => mode,
-    };
-    mode & !mask.unwrap_or(0)
+    let known = attributes.mode.map(|mode| mode & 0o7777);
+    match attributes.kind {
+        Kind::Symlink => SYMLINK_MODE,
+        Kind::Directory => options.directory_mode.unwrap_or_else(|| match known {
+            Some(mode) if has_modes => mode,
+            Some(mode) => enterable(mode),
+            None => DIRECTORY_MODE,
+        }),
+        Kind::File | Kind::Special | Kind::Unknown => {
+            options.file_mode.or(known).unwrap_or(FILE_MODE)
+        }
+    }
 }
 
-/// Returns the mode of a directory with execute permission. Servers without Unix modes show
-/// `drw-rw-rw-` for every directory, and without an `x` the kernel lets only root enter.
+/// Returns the mode of a directory in which each class that may read may also enter. Servers
+/// without Unix modes show `drw-rw-rw-` or `drwxr--r--` for every directory, and without an `x` the
+/// kernel lets only root enter.
 fn enterable(mode: u32) -> u32 {
-    if mode & 0o111 == 0 {
-        mode | (mode & 0o444) >> 2
-    } else {
-        mode
-    }
+    mode | (mode & 0o444) >> 2
 }
 
 #[cfg(test)]
@@ -164,7 +163,8 @@ mod tests {
             (0o666, 0o777),
             (0o644, 0o755),
             (0o600, 0o700),
-            (0o744, 0o744),
+            (0o744, 0o755),
+            (0o640, 0o750),
             (0o711, 0o711),
             (0o1666, 0o1777),
             (0, 0),

@@ -32,6 +32,7 @@ mod local;
 mod ops;
 mod prefetch;
 mod read;
+mod refusals;
 mod table;
 mod transfers;
 pub(crate) mod write;
@@ -65,6 +66,7 @@ use ops::StatfsCache;
 use prefetch::Prefetcher;
 use read::ReadOptions;
 use read::parallel::ParallelReads;
+use refusals::Refusals;
 use table::handle::{DirectoryHandle, FileHandle, Handles};
 use table::inode::Inodes;
 use transfers::Transfers;
@@ -74,17 +76,26 @@ use write::writeback::Writeback;
 /// each.
 const STREAMS_PER_FILE: usize = 3;
 
+/// Maximum time for which a refusal to store a file is remembered.
+const REFUSAL_TTL: Duration = Duration::from_secs(20);
+
 /// Options of the mounted file system.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags that are independent of each other"
+)]
 pub(crate) struct VfsOptions {
     /// Owner shown for every file.
     pub uid: u32,
     /// Group shown for every file.
     pub gid: u32,
-    /// Bits removed from every file's mode; `None` shows the server's mode unchanged.
-    pub fmask: Option<u32>,
-    /// Bits removed from every directory's mode.
-    pub dmask: Option<u32>,
+    /// Mode shown for everything that is not a directory; `None` shows the server's modes.
+    pub file_mode: Option<u32>,
+    /// Mode shown for every directory; `None` shows the server's modes.
+    pub directory_mode: Option<u32>,
+    /// Whether changes of owner, mode and time that the server refuses succeed without effect.
+    pub ignores_refused_attributes: bool,
     /// Whether all changes are refused.
     pub read_only: bool,
     /// How long directory listings are cached.
@@ -128,6 +139,8 @@ pub(crate) struct Vfs {
     housekeeper: Housekeeper,
     writeback: Arc<Writeback>,
     counts: RequestCounts,
+    /// Files that the server refused to store.
+    refusals: Refusals,
 }
 
 impl Vfs {
@@ -164,6 +177,7 @@ impl Vfs {
             read,
             transfers: Transfers::default(),
         });
+        let refusals = Refusals::new(options.dir_ttl.min(REFUSAL_TTL));
         let vfs = Arc::new(Self {
             options,
             unattached,
@@ -179,6 +193,7 @@ impl Vfs {
             housekeeper: Housekeeper::default(),
             writeback: Arc::default(),
             counts: RequestCounts::default(),
+            refusals,
         });
         vfs.housekeeper.start(&vfs);
         if vfs.options.writeback {

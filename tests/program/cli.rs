@@ -14,20 +14,20 @@ use tempfile::TempDir;
 const FTPFS: &str = env!("CARGO_BIN_EXE_ftpfs");
 
 /// A user's home without a netrc, and an empty directory to mount at.
-struct User {
-    home: TempDir,
-    mountpoint: PathBuf,
+pub(super) struct User {
+    pub(super) home: TempDir,
+    pub(super) mountpoint: PathBuf,
 }
 
 impl User {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         let mountpoint = home.path().join("mnt");
         fs::create_dir(&mountpoint).unwrap();
         Self { home, mountpoint }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(FTPFS);
         command
             .args(arguments)
@@ -39,7 +39,7 @@ impl User {
     }
 
     /// Runs `ftpfs SOURCE mnt` with more arguments, which must fail; returns what it prints.
-    fn is_refused(&self, source: &str, more: &[&str]) -> String {
+    pub(super) fn is_refused(&self, source: &str, more: &[&str]) -> String {
         let mut arguments = vec![source, "mnt"];
         arguments.extend(more);
         let message = failure(self.command(&arguments));
@@ -49,7 +49,7 @@ impl User {
 }
 
 /// Returns the one line that a failing command prints on its standard error.
-fn failure(mut command: Command) -> String {
+pub(super) fn failure(mut command: Command) -> String {
     let output = command.output().unwrap();
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{message}");
@@ -60,12 +60,12 @@ fn failure(mut command: Command) -> String {
 }
 
 #[track_caller]
-fn assert_says(message: &str, words: &str) {
+pub(super) fn assert_says(message: &str, words: &str) {
     assert!(message.contains(words), "{words:?} is not in {message:?}");
 }
 
 /// Starts a server that sends these lines to every client, and nothing else; returns its port.
-fn server_that_only_says(lines: &'static str) -> u16 {
+pub(super) fn server_that_only_says(lines: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -78,7 +78,7 @@ fn server_that_only_says(lines: &'static str) -> u16 {
     port
 }
 
-fn closed_port() -> u16 {
+pub(super) fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -141,6 +141,10 @@ fn an_option_that_cannot_be_is_named() {
     assert_says(
         &user.is_refused("h:", &["-o", "umask=999"]),
         "permission bits in octal",
+    );
+    assert_says(
+        &user.is_refused("h:", &["-o", "uid=nobody-knows-me"]),
+        "-o uid=nobody-knows-me: the number or name of a user of this system",
     );
 }
 

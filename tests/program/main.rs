@@ -26,3 +26,4 @@ mod servers;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod words;

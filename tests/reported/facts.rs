@@ -359,3 +359,34 @@ fn links_that_are_told_as_files() {
         assert_eq!(t.run("cat docs/to-a; readlink docs/to-a"), "alpha\na.txt\n");
     })]);
 }
+
+/// A server whose `perm` facts deny everything, although it allows everything, is asked once and
+/// then not believed any more.
+#[test]
+fn perm_facts_that_are_wrong() {
+    let denied = |lines: &str| {
+        lines
+            .replace("perm=cdeflmp", "perm=el")
+            .replace("perm=adfrw", "perm=r")
+    };
+    group([
+        row("a file is created all the same", all_facts(denied), |t| {
+            t.lists("docs", "a.txt b.txt");
+            t.run("echo new > docs/new.txt");
+            assert_eq!(t.run("cat docs/new.txt"), "new\n");
+            t.run("echo changed > docs/a.txt; echo more >> docs/b.txt");
+            assert_eq!(t.run("cat docs/a.txt docs/b.txt"), "changed\nbeta\nmore\n");
+            t.names("/docs", "a.txt b.txt new.txt");
+        }),
+        row("the user switches them off", all_facts(denied), |t| {
+            t.lists("docs", "a.txt b.txt");
+            t.run("echo changed > docs/a.txt");
+            assert_eq!(t.run("cat docs/a.txt"), "changed\n");
+        })
+        .with(&["without=perm"]),
+        row("they are believed until then", all_facts(denied), |t| {
+            t.lists("docs", "a.txt b.txt");
+            t.fails("echo changed > docs/a.txt", "Permission denied");
+        }),
+    ]);
+}

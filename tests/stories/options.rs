@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use crate::support::{Kind, Mount, PASSWORD, TestServer, lines, shell, stories};
 
@@ -48,6 +49,30 @@ file.seek(2); file.write(b'X'); file.flush(); file.seek(0); assert file.read(4) 
         assert_eq!((directory.mode() & 0o777, file.mode() & 0o777), (0o750, 0o640));
     }
 
+    /// A mask chooses the modes, as in libfuse: it does not only remove bits from the server's.
+    fn a_umask_replaces_the_servers_modes(server: &TestServer, mount: &Mount) with ["umask=000"] {
+        server.write("d/f", "x");
+        server.hand_over();
+        shell(server.root(), "chmod 750 d; chmod 640 d/f");
+        assert_eq!(lines(&shell(mount.path(), "stat -c %a d d/f; ls d; stat -c %a d/f")), ["777", "777", "777", "f"]);
+    }
+
+    /// A mode that was requested exactly is shown, and has precedence over a mask.
+    fn exact_modes_are_shown(server: &TestServer, mount: &Mount)
+        with ["umask=000,file_mode=640,dir_mode=1775"]
+    {
+        server.write("d/f", "x");
+        server.hand_over();
+        assert_eq!(lines(&shell(mount.path(), "stat -c %a d d/f; echo > d/g; stat -c %a d/g")), ["1775", "640", "640"]);
+    }
+
+    /// Owner and group can be given by name.
+    fn owner_and_group_have_names(server: &TestServer, mount: &Mount) with ["uid=daemon,gid=mail"] {
+        server.write("f", "x");
+        server.hand_over();
+        assert_eq!(lines(&shell(mount.path(), "stat -c %U:%G f")), ["daemon:mail"]);
+    }
+
     /// One connection is enough for all operations, one after the other.
     fn one_connection_is_enough(server: &TestServer, mount: &Mount) with ["connections=1"] {
         server.write("a", vec![b'a'; 3_000_000]);
@@ -78,6 +103,56 @@ fn an_old_charset_is_shown_in_utf_8() {
         "the charset has no such characters"
     );
     assert_eq!(fs::read_dir(server.root()).unwrap().count(), 2);
+}
+
+/// With `quiet`, programs that copy owners, modes and times do not fail on a server that has none
+/// of them. Without it, they do.
+#[test]
+fn quiet_ignores_attributes_that_the_server_cannot_set() {
+    let server = TestServer::start_with(Kind::Embedded, |options| {
+        let commands = ["SITE CHMOD", "SITE UTIME", "MFMT", "MFF", "MDTM"];
+        options.disabled.extend(commands.map(str::to_owned));
+    });
+    server.write("f", "x");
+    let copy = "mkdir tree; echo x > tree/f; chmod 600 tree/f; touch -d 2001-02-03 tree/f
+                chown -R 1:1 tree; tar cf tree.tar tree";
+    let source = tempfile::tempdir().unwrap();
+    shell(source.path(), copy);
+    let source = source.path().display();
+    let change = |mount: &Mount, script: &str| {
+        let mut bash = Command::new("bash");
+        let output = bash.args(["-c", script]).current_dir(mount.path());
+        output.output().unwrap()
+    };
+    let commands = [
+        "chown 1:1 f".to_owned(),
+        "chmod 711 f".to_owned(),
+        "touch -d 2001-02-03 f".to_owned(),
+        format!("cp -a {source}/tree copied"),
+        format!("tar --same-owner -xpf {source}/tree.tar"),
+        format!("rsync -a {source}/tree synchronized"),
+    ];
+    let mount = Mount::new(&server);
+    for refused in commands.iter().take(5) {
+        assert!(!change(&mount, refused).status.success(), "{refused}");
+    }
+    shell(mount.path(), "rm -rf copied tree");
+    mount.unmount();
+    let mount = Mount::with_options(&server, &["quiet"]);
+    for command in commands {
+        let output = change(&mount, &command);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && complaint.is_empty(),
+            "{command}: {complaint}"
+        );
+    }
+    shell(
+        mount.path(),
+        "cmp copied/f tree/f; cmp tree/f synchronized/tree/f",
+    );
+    let missing = change(&mount, "chmod 711 missing");
+    assert!(!missing.status.success(), "a missing file stays an error");
 }
 
 /// The kernel does not cache the file, so reading it again asks the server again.

@@ -125,3 +125,65 @@ fn a_file_larger_than_the_server_takes_is_too_large() {
         assert_errno(file.sync_all(), libc::EFBIG);
     }
 }
+
+/// Returns the STOR commands that the server received, of any path.
+fn stores(server: &TestServer) -> usize {
+    let commands = server.commands();
+    commands
+        .iter()
+        .filter(|line| line.starts_with("STOR"))
+        .count()
+}
+
+/// A directory whose `perm` fact has no `c`: the create fails, not only the close.
+#[test]
+fn a_create_that_the_perm_fact_denies_fails_at_open() {
+    let server = TestServer::start_with(Kind::Embedded, |options| options.read_only = true);
+    server.write("sub/old", "content");
+    let mount = Mount::new(&server);
+    assert_eq!(fs::read_dir(mount.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(mount.join("sub")).unwrap().count(), 1);
+    assert_errno(fs::File::create(mount.join("new")), libc::EACCES);
+    assert_errno(fs::File::create(mount.join("sub/new")), libc::EACCES);
+    let mut write = OpenOptions::new();
+    write.write(true);
+    assert_errno(write.open(mount.join("sub/old")), libc::EACCES);
+    assert_errno(
+        write.truncate(true).open(mount.join("sub/old")),
+        libc::EACCES,
+    );
+    assert_errno(fs::create_dir(mount.join("sub/dir")), libc::EACCES);
+    assert_eq!(fs::read(mount.join("sub/old")).unwrap(), b"content");
+    assert!(!mount.join("new").exists());
+}
+
+/// A directory in which the server refuses every file, without saying so in its listings: the first
+/// refusal is reported by close, the following ones by open.
+#[test]
+fn a_create_after_a_refusal_fails_at_open_until_one_succeeds() {
+    let (server, mount) = refusing(1, &["STOR"], 550, "Permission denied.");
+    let closed = fs::File::create(mount.join("first")).and_then(|mut file| {
+        file.write_all(b"x")?;
+        file.sync_all()
+    });
+    assert_errno(closed, libc::EACCES);
+    assert_errno(fs::File::create(mount.join("second")), libc::EACCES);
+    assert_errno(fs::File::create(mount.join("first")), libc::EACCES);
+    let mut write = OpenOptions::new();
+    write.write(true);
+    let closed = write.open(mount.join("file 0")).and_then(|mut file| {
+        file.write_all(b"x")?;
+        file.sync_all()
+    });
+    assert_errno(closed, libc::EACCES);
+    let before = stores(&server);
+    assert_errno(write.open(mount.join("file 0")), libc::EACCES);
+    assert_eq!(stores(&server), before, "asked again");
+
+    // The server has changed its mind, which the next create finds out.
+    server.embedded().unwrap().faults().clear();
+    fs::write(mount.join("second"), "written").unwrap();
+    assert_eq!(server.read("second"), b"written");
+    fs::write(mount.join("file 0"), "overwritten").unwrap();
+    assert_eq!(server.read("file 0"), b"overwritten");
+}

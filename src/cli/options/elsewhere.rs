@@ -36,6 +36,8 @@ pub(super) static SPECS: &[Spec] = &[
     ignored("group"),
     ignored("nogroup"),
     ignored("comment"),
+    // Of sshfs; ftpfs always does.
+    ignored("reconnect"),
     ignored("x-*"),
     ignored("X-*"),
 ];

@@ -1,7 +1,7 @@
 //! Options for how files look and how they are stored.
 
 use super::{Group, Spec, flag, valued};
-use crate::cli::value;
+use crate::cli::{accounts, value};
 
 pub(super) static SPECS: &[Spec] = &[
     valued(
@@ -107,22 +107,22 @@ pub(super) static SPECS: &[Spec] = &[
     valued(
         Group::Files,
         "uid",
-        "N",
+        "USER",
         "the mounting user",
-        "Owner shown for every file",
+        "Owner shown for every file, by number or name",
         |to, value| {
-            to.uid = Some(value::number(value, 0..=u32::MAX - 1, "a user id")?);
+            to.uid = Some(accounts::user_id(value)?);
             Ok(())
         },
     ),
     valued(
         Group::Files,
         "gid",
-        "N",
+        "GROUP",
         "the mounting user's group",
-        "Group shown for every file",
+        "Group shown for every file, by number or name",
         |to, value| {
-            to.gid = Some(value::number(value, 0..=u32::MAX - 1, "a group id")?);
+            to.gid = Some(accounts::group_id(value)?);
             Ok(())
         },
     ),
@@ -131,7 +131,7 @@ pub(super) static SPECS: &[Spec] = &[
         "umask",
         "OCTAL",
         "none: the server's modes",
-        "Permission bits removed from all files and directories",
+        "Show every file and directory with mode 777 without these bits, whatever its mode on the server",
         |to, value| {
             to.umask = Some(value::mask(value)?);
             Ok(())
@@ -142,7 +142,7 @@ pub(super) static SPECS: &[Spec] = &[
         "fmask",
         "OCTAL",
         "umask",
-        "Permission bits removed from everything that is not a directory",
+        "Like umask, for everything that is not a directory",
         |to, value| {
             to.fmask = Some(value::mask(value)?);
             Ok(())
@@ -153,10 +153,38 @@ pub(super) static SPECS: &[Spec] = &[
         "dmask",
         "OCTAL",
         "umask",
-        "Permission bits removed from directories",
+        "Like umask, for directories",
         |to, value| {
             to.dmask = Some(value::mask(value)?);
             Ok(())
         },
+    ),
+    valued(
+        Group::Files,
+        "file_mode",
+        "OCTAL",
+        "by fmask or umask, else the server's",
+        "Show every file with this mode",
+        |to, value| {
+            to.file_mode = Some(value::mode(value)?);
+            Ok(())
+        },
+    ),
+    valued(
+        Group::Files,
+        "dir_mode",
+        "OCTAL",
+        "by dmask or umask, else the server's",
+        "Show every directory with this mode",
+        |to, value| {
+            to.dir_mode = Some(value::mode(value)?);
+            Ok(())
+        },
+    ),
+    flag(
+        Group::Files,
+        "quiet",
+        "Ignore chown, and chmod and utime that the server cannot do, instead of failing: for rsync -a, tar and cp -a as root",
+        |to| to.quiet = true,
     ),
 ];

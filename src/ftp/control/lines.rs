@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Control, MAX_LINE};
 use crate::ftp::error::socket_error;
 use crate::ftp::error::{Error, Phase};
+use crate::ftp::other_service;
 use crate::ftp::reply::{ReplyCode, first_line, inner_line, last_line};
 use crate::ftp::text::escaped;
 
@@ -15,8 +16,6 @@ const CHUNK: usize = 16 * 1024;
 /// the first line.
 const MAX_BANNER_LINES: usize = 100;
 const BANNER_PATIENCE: Duration = Duration::from_secs(5);
-/// Greetings of other services: SSH, VNC, POP3, IMAP.
-const OTHER_SERVICES: [&[u8]; 4] = [b"SSH-", b"RFB ", b"+OK", b"* OK"];
 /// Maximum number of TLS records without data on an idle connection. Session tickets come a few at
 /// a time.
 const MAX_TICKETS: usize = 16;
@@ -55,18 +54,22 @@ impl Control {
         Ok(first.code)
     }
 
-    /// Waits for the first line of the greeting. Skips lines before it that are not replies, which
-    /// wrappers and inetd send.
+    /// Waits up to `patience` for the first byte of the greeting. Returns false if none arrived.
+    pub(in crate::ftp) fn hears_greeting(&mut self, patience: Duration) -> Result<bool, Error> {
+        self.has_more(Phase::Greeting, Instant::now() + patience)
+    }
+
+    /// Waits until `deadline` for the first line of the greeting. Skips lines before it that are
+    /// not replies, which wrappers and inetd send.
     ///
     /// # Errors
-    /// No greeting arrives within the timeout, or soon after such a line.
-    pub(in crate::ftp) fn skip_banner(&mut self) -> Result<(), Error> {
-        let skipped = self.skip_to_reply();
+    /// No greeting arrives before the deadline, or soon after such a line.
+    pub(in crate::ftp) fn skip_banner(&mut self, deadline: Instant) -> Result<(), Error> {
+        let skipped = self.skip_to_reply(deadline);
         self.poison(skipped)
     }
 
-    fn skip_to_reply(&mut self) -> Result<(), Error> {
-        let mut deadline = Instant::now() + self.timeout;
+    fn skip_to_reply(&mut self, mut deadline: Instant) -> Result<(), Error> {
         let mut banner = None;
         for _ in 0..MAX_BANNER_LINES {
             while !self.unread.contains(&b'\n') && self.unread.len() <= MAX_LINE {
@@ -84,8 +87,8 @@ impl Control {
                 return Ok(());
             }
             let text = escaped(line);
-            if OTHER_SERVICES.iter().any(|start| line.starts_with(start)) {
-                return Err(no_greeting(text));
+            if let Some(error) = other_service::by_greeting(line) {
+                return Err(error);
             }
             log::info!("skipping a line before the greeting: {text}");
             self.unread.drain(..=end.unwrap_or_default());

@@ -3,7 +3,7 @@
 use crate::ftp::time::parse_timestamp;
 
 use super::words::{find, number, octal_mode, trim_start};
-use super::{Entry, Kind, Modified, Precision};
+use super::{Entry, Kind, Modified, Perm, Precision};
 
 /// A parsed line whose name is not yet checked.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ fn read(facts: &[u8], name: &[u8]) -> Option<Parsed> {
             entry.size = number(value);
         } else if key.eq_ignore_ascii_case(b"modify") {
             entry.modified = modified(value);
+        } else if key.eq_ignore_ascii_case(b"perm") {
+            entry.perm = Some(Perm::parse(value));
         } else if key.eq_ignore_ascii_case(b"unique") {
             entry.unique = Some(value.to_vec());
         } else if let Some((b"unix.", key)) = key.to_ascii_lowercase().split_at_checked(5) {
@@ -280,5 +282,18 @@ mod tests {
         ] {
             assert!(parse(line.as_bytes()).is_none(), "{line}");
         }
+    }
+
+    #[test]
+    fn permissions_are_known_only_if_they_are_sent() {
+        let perm = |facts: &str| {
+            let perm = entry(facts).perm;
+            perm.map(|perm| (perm.creates, perm.writes))
+        };
+        assert_eq!(perm("type=dir;perm=cdeflmp; d"), Some((true, false)));
+        assert_eq!(perm("type=dir;Perm=EL; d"), Some((false, false)));
+        assert_eq!(perm("type=file;perm=adfrw; f"), Some((false, true)));
+        assert_eq!(perm("type=file;perm=; f"), Some((false, false)));
+        assert_eq!(perm("type=file;size=1; f"), None);
     }
 }

@@ -65,8 +65,8 @@ pub enum Format {
 pub enum ListingLine {
     /// An entry whose name passes [`check_name`].
     Entry(Entry),
-    /// The listed directory: `.` or `type=cdir`.
-    Itself,
+    /// The listed directory: `.` or `type=cdir`, with its `perm` fact.
+    Itself(Option<Perm>),
     /// A line that is not an entry: a blank line, a heading, `total 48`, the parent directory.
     Skip,
     /// An entry that the reader holds until the end of the listing. Contains its memory in bytes.
@@ -136,6 +136,28 @@ pub struct Entry {
     pub target: Option<Vec<u8>>,
     /// The `unique` fact of MLSD (RFC 3659 §7.5.2).
     pub unique: Option<Vec<u8>>,
+    /// The `perm` fact of MLSD (RFC 3659 §7.5.5).
+    pub perm: Option<Perm>,
+}
+
+/// What this login may do with an entry, by its `perm` fact (RFC 3659 §7.5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Perm {
+    /// `c`: files can be created in this directory.
+    pub creates: bool,
+    /// `w`: this file can be overwritten.
+    pub writes: bool,
+}
+
+impl Perm {
+    /// Parses the value of the fact, in which case does not matter.
+    fn parse(value: &[u8]) -> Self {
+        let has = |letter| value.iter().any(|it| it.eq_ignore_ascii_case(&letter));
+        Self {
+            creates: has(b'c'),
+            writes: has(b'w'),
+        }
+    }
 }
 
 impl Entry {
@@ -163,6 +185,7 @@ impl Entry {
             group: None,
             target: None,
             unique: None,
+            perm: None,
         }
     }
 }
@@ -216,7 +239,7 @@ enum Row {
     /// A heading, a rule or a sum.
     Decoration,
     /// The listed directory.
-    Itself,
+    Itself(Option<Perm>),
     /// An entry that must not be used. Contains the reason for the log.
     Dropped(&'static str),
 }
@@ -236,7 +259,7 @@ impl Row {
 
 fn checked(mut entry: Entry) -> ListingLine {
     match entry.name.as_slice() {
-        b"." if entry.kind == Kind::Directory => return ListingLine::Itself,
+        b"." if entry.kind == Kind::Directory => return ListingLine::Itself(entry.perm),
         b"." | b".." => return ListingLine::Skip,
         _ => {}
     }

@@ -1,7 +1,7 @@
 //! Outcome of a listing besides its entries: whether every line was understood.
 
-use super::Entry;
 use super::budget::ListingShare;
+use super::{Entry, Perm};
 
 /// Maximum number of bytes stored of the first line that was not understood.
 const SAMPLE_MAX: usize = 160;
@@ -44,6 +44,8 @@ pub struct DirectoryListing {
     pub entries: Vec<Entry>,
     /// Whether names that are not listed may exist.
     pub completeness: Completeness,
+    /// The `perm` fact of the directory itself.
+    pub perm: Option<Perm>,
 }
 
 impl IntoIterator for DirectoryListing {
@@ -62,6 +64,7 @@ impl From<Vec<Entry>> for DirectoryListing {
         Self {
             entries,
             completeness,
+            perm: None,
         }
     }
 }
@@ -136,6 +139,8 @@ pub struct ListingOutcome {
     /// The listing has a line for the directory itself (`.` or `type=cdir`). It therefore lists a
     /// directory, including names that begin with a dot.
     pub names_itself: bool,
+    /// The `perm` fact of the directory itself.
+    pub perm: Option<Perm>,
     /// The receiver stopped before the end.
     pub stopped: bool,
     /// Problem reported in the completion reply.
@@ -155,6 +160,7 @@ impl ListingOutcome {
             dropped: 0,
             sample: None,
             names_itself: false,
+            perm: None,
             stopped: false,
             shortfall: None,
             memory,

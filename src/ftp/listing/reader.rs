@@ -243,7 +243,7 @@ impl ListingReader {
                 version: Some(version),
             }),
             Row::Decoration => ListingLine::Skip,
-            Row::Itself => ListingLine::Itself,
+            Row::Itself(perm) => ListingLine::Itself(perm),
             Row::Dropped(why) => ListingLine::Dropped(why),
         }
     }
@@ -295,7 +295,7 @@ fn facts(line: &[u8]) -> ListingLine {
     }
     match mlsd::parse(line).map(fact_row) {
         Some(Row::Entry(entry)) => checked(entry),
-        Some(Row::Itself) => ListingLine::Itself,
+        Some(Row::Itself(perm)) => ListingLine::Itself(perm),
         Some(_) => ListingLine::Skip,
         None => ListingLine::Unparsable,
     }
@@ -304,7 +304,7 @@ fn facts(line: &[u8]) -> ListingLine {
 fn fact_row(parsed: mlsd::Parsed) -> Row {
     match parsed.subject {
         Subject::Name => Row::Entry(parsed.entry),
-        Subject::Itself => Row::Itself,
+        Subject::Itself => Row::Itself(parsed.entry.perm),
         Subject::Parent => Row::Decoration,
     }
 }

@@ -75,8 +75,12 @@ pub enum Capability {
     SiteChmod,
     /// MFF sets modes (draft-somers-ftp-mfxx).
     MffMode,
-    /// Directories are listed with an x, so modes are Unix modes. Other systems show `drw-rw-rw-`.
+    /// Directories are listed with an x for all who may read them, so modes are Unix modes. Other
+    /// systems show `drw-rw-rw-`.
     DirectoryModes,
+
+    /// The `perm` facts of MLSD and MLST apply to this login (RFC 3659 §7.5.5).
+    PermFacts,
 
     /// HASH returns digests (draft-bryan-ftpext-hash).
     Hash,
@@ -297,6 +301,12 @@ const ROWS: [CapabilityRow; Capability::COUNT] = {
             "dirmodes",
             false,
             "is not known to list directories with an x; readable ones are shown with one",
+        ),
+        row(
+            C::PermFacts,
+            "perm",
+            true,
+            "allows what its perm facts deny",
         ),
         row(C::Hash, "hash", true, "returns no digests by HASH"),
         row(C::Xsha256, "xsha256", true, "returns no digests by XSHA256"),

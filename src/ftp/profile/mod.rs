@@ -319,6 +319,11 @@ impl ServerProfile {
         }
     }
 
+    /// Whether a login has succeeded since the program started.
+    pub(super) fn has_logged_in(&self) -> bool {
+        self.known().announced.is_some()
+    }
+
     fn presume_all(&self, quirks: &[(Capability, bool)]) {
         for (capability, works) in quirks {
             let finding = if *works {

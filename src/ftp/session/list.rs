@@ -81,6 +81,7 @@ impl Session {
         Ok(DirectoryListing {
             entries,
             completeness,
+            perm: outcome.perm,
         })
     }
 
@@ -492,7 +493,10 @@ impl<'a> Parser<'a> {
     fn apply(&mut self, meaning: ListingLine, line: &[u8]) -> ControlFlow<()> {
         match meaning {
             ListingLine::Entry(entry) => return self.entry(entry),
-            ListingLine::Itself => self.outcome.names_itself = true,
+            ListingLine::Itself(perm) => {
+                self.outcome.names_itself = true;
+                self.outcome.perm = perm;
+            }
             ListingLine::Skip | ListingLine::Held(_) => {}
             ListingLine::Dropped(why) => self.outcome.count_dropped(why, line),
             ListingLine::Unparsable => self
@@ -549,7 +553,7 @@ fn bare_name(line: &[u8]) -> ListingLine {
     let name = line.rsplit(|byte| *byte == b'/').next().unwrap_or(line);
     match name {
         b"" | b".." => ListingLine::Skip,
-        b"." => ListingLine::Itself,
+        b"." => ListingLine::Itself(None),
         name => ListingLine::Entry(Entry::new(name, Kind::Unknown)),
     }
 }

@@ -2,13 +2,14 @@
 //! (RFC 2389), OPTS (RFC 2640, RFC 3659 §7.9), TYPE I. With TLS, AUTH before that, and PBSZ and
 //! PROT in between (RFC 4217).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ftp::control::Control;
 use crate::ftp::data::is_v4;
 use crate::ftp::error::{Error, Phase};
 use crate::ftp::features::Features;
 use crate::ftp::options::ConnectOptions;
+use crate::ftp::other_service;
 use crate::ftp::profile::Capability;
 use crate::ftp::reply::{Reply, ReplyClass};
 use crate::ftp::tls::{Connector, Tls};
@@ -138,7 +139,7 @@ fn enter(
     if let (Tls::Implicit(_), Some(connector)) = (&options.tls, tls) {
         control.secure(connector, options.connect_timeout)?;
     }
-    let greeting = greeting(control)?;
+    let greeting = greeting(control, options)?;
     if let (Tls::Explicit(_), Some(connector)) = (&options.tls, tls) {
         ask_for_tls(control)?;
         // After the hello of the client it is the server's turn. Data that is already here is not
@@ -194,8 +195,10 @@ fn check_type(reply: Reply) -> Result<(), Error> {
     Err(Error::Refused { command, reply })
 }
 
-fn greeting(control: &mut Control) -> Result<Reply, Error> {
-    control.skip_banner()?;
+fn greeting(control: &mut Control, options: &ConnectOptions) -> Result<Reply, Error> {
+    let deadline = Instant::now() + options.timeout;
+    other_service::check_silence(control, options)?;
+    control.skip_banner(deadline)?;
     for _ in 0..MAX_DELAYS {
         let reply = control.reply(Phase::Greeting)?;
         match reply.code().class() {

@@ -45,11 +45,17 @@ fn a_greeting_may_come_with_text_before_it_and_in_several_replies() {
 
 #[test]
 fn a_service_that_is_not_ftp_is_recognised_by_what_it_says() {
-    for line in ["SSH-2.0-OpenSSH_9.2", "+OK POP3 ready", "* OK IMAP4rev1"] {
+    for line in [
+        "SSH-2.0-OpenSSH_9.2",
+        "+OK POP3 ready",
+        "* OK IMAP4rev1",
+        "HTTP/1.1 408 Request Timeout",
+    ] {
         let error = refused(|stage| {
             stage.reply(line);
             stage.expect_disconnect();
         });
+        assert!(matches!(error, Error::OtherService { .. }), "{error}");
         assert!(error.to_string().contains(line), "{error}");
     }
     let error = refused(|stage| stage.reply("What do you want?"));

@@ -45,6 +45,7 @@ impl OpenFile {
             mode,
             target: None,
             unique: 0,
+            perm: None,
         };
         let sealed = Sealed {
             generation: store.generation(),

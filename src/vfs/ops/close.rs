@@ -132,6 +132,11 @@ impl Vfs {
     /// Stores `file` and records the resulting attributes.
     pub(in crate::vfs) fn store(&self, file: &Arc<OpenFile>, cancel: &Cancel) -> Result<(), Errno> {
         let committed = file.commit(cancel);
+        if let Err(errno) = &committed
+            && let Ok(path) = self.inodes.path(file.ino())
+        {
+            self.record_store(&path, Err(*errno));
+        }
         if committed.is_err()
             && !file.has_sealed()
             && let Ok((directory, name)) = self.location(file.ino())
@@ -156,6 +161,7 @@ impl Vfs {
         if let Ok((directory, name)) = self.location(ino) {
             if let Ok(path) = directory.join(&name) {
                 self.prefetcher.forget(&path);
+                self.record_store(&path, Ok(()));
             }
             self.cache.insert(&directory, &name, stored);
             self.forget_variants(&directory, &name);

@@ -9,6 +9,7 @@ mod hidden;
 mod invalidate;
 mod lookup;
 mod open;
+mod permission;
 mod read;
 mod refresh;
 mod rename;

@@ -88,6 +88,7 @@ impl Vfs {
     ) -> Result<Opened, Errno> {
         if mode.writes() {
             self.check_writable()?;
+            self.check_overwritable(ino)?;
         }
         if let Some(open) = self.inodes.open_file(ino) {
             if open.has_changed() {
@@ -133,20 +134,36 @@ impl Vfs {
         }
     }
 
-    /// Creates the file `name` in `parent` and opens it. The server gets it when it is stored.
+    /// Creates the file `name` in `parent` and opens it. The server gets it when it is stored. If
+    /// the server will probably refuse it, it is stored immediately.
     pub(crate) fn create(
         &self,
         parent: Ino,
         name: &[u8],
         permissions: u32,
         mode: OpenMode,
+        may: Blocking<'_>,
     ) -> Result<(WithTtl<Attr>, Opened), Errno> {
         self.check_writable()?;
         self.inodes.path_of(parent, name)?;
-        self.touch_directory(&self.inodes.path(parent)?);
+        let directory = self.inodes.path(parent)?;
+        let asked = if self.may_refuse_creates(&directory) {
+            Some(may.cancel()?)
+        } else {
+            None
+        };
+        self.touch_directory(&directory);
         let attributes = made_now(Kind::File, Some(0), Some(permissions & 0o7777));
         let ino = self.inodes.lookup(parent, name, NodeKind::Leaf)?;
         let opened = self.open_created(ino, attributes.clone(), mode);
+        let opened = match (opened, asked) {
+            (Ok(opened), Some(cancel)) => self.store_created(opened, cancel).inspect(|_| {
+                if let Ok(path) = directory.join(name) {
+                    self.record_created(&directory, &path);
+                }
+            }),
+            (opened, _) => opened,
+        };
         if opened.is_err() {
             self.inodes.forget(ino, 1);
         }
@@ -170,10 +187,22 @@ impl Vfs {
             append: false,
             truncate: false,
         };
-        let (attr, file) = self.create(parent, name, mode, write)?;
+        let (attr, file) = self.create(parent, name, mode, write, Blocking::Yes(cancel))?;
         let stored = self.flush(file.handle, Blocking::Yes(cancel));
         self.release(file.handle, Blocking::Yes(&Cancel::never()))?;
         stored.map(|()| attr)
+    }
+
+    /// Stores the new, empty file of `opened`. Closes it if the server refuses that.
+    fn store_created(&self, opened: Opened, cancel: &Cancel) -> Result<Opened, Errno> {
+        let handle = self.files.find(opened.handle)?;
+        match self.store(&handle.file, cancel) {
+            Ok(()) => Ok(opened),
+            Err(errno) => {
+                self.release(opened.handle, Blocking::Yes(cancel))?;
+                Err(errno)
+            }
+        }
     }
 
     /// Returns the contents of the file `ino`, which all its handles share, and their version.

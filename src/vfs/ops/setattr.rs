@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::cache::Attributes;
 use crate::cancel::{Blocking, Cancel};
 use crate::ftp::Precision;
-use crate::remote::ErrorKind;
+use crate::remote::{self, ErrorKind};
 
 use crate::vfs::Vfs;
 use crate::vfs::attr::{Attr, WithTtl, to_seconds};
@@ -52,10 +52,12 @@ impl Vfs {
     }
 
     /// Checks the requested owner. FTP has no chown, so only the owner that is shown anyway is
-    /// allowed.
+    /// allowed, unless the user wants refusals to be ignored.
     fn check_owner(&self, changes: &Changes) -> Result<(), Errno> {
         let shown = |asked: Option<u32>, shown: u32| asked.is_none_or(|asked| asked == shown);
-        if shown(changes.uid, self.options.uid) && shown(changes.gid, self.options.gid) {
+        if self.options.ignores_refused_attributes
+            || shown(changes.uid, self.options.uid) && shown(changes.gid, self.options.gid)
+        {
             Ok(())
         } else {
             Err(Errno::PERM)
@@ -87,7 +89,7 @@ impl Vfs {
             return Ok(());
         }
         let is_shown = self.getattr(ino, Blocking::Yes(cancel))?.value.mode == mode;
-        if is_shown && self.is_mode_known(ino) {
+        if is_shown && self.is_known_mode(ino, mode) {
             return Ok(());
         }
         let path = self.inodes.path(ino)?;
@@ -99,7 +101,7 @@ impl Vfs {
         match set {
             Ok(()) => self.remember(ino, |attributes| attributes.mode = Some(mode)),
             // Programs that copy modes request the mode that they see.
-            Err(error) if is_shown && !error.kind.is_unanswered() => {
+            Err(error) if (is_shown || self.ignores(&error)) && !error.kind.is_unanswered() => {
                 log::debug!("{error}");
                 Ok(())
             }
@@ -107,19 +109,31 @@ impl Vfs {
         }
     }
 
-    /// Whether the shown mode is the server's or was set here.
-    fn is_mode_known(&self, ino: Ino) -> bool {
+    /// Whether the shown mode is the server's or was set here. If the options choose the shown
+    /// mode, it is only known if the server has `mode`, too.
+    fn is_known_mode(&self, ino: Ino, mode: u32) -> bool {
+        let chosen = self.options.file_mode.or(self.options.directory_mode);
+        let is_known = |known: Option<u32>| {
+            known.is_some_and(|known| chosen.is_none() || known & 0o7777 == mode)
+        };
         if let Some(file) = self.inodes.open_file(ino) {
-            return file.attributes().is_some_and(|known| known.mode.is_some());
+            return file.attributes().is_some_and(|known| is_known(known.mode));
         }
         let Ok((directory, name)) = self.location(ino) else {
             return true;
         };
         match self.cached_attributes(&directory, &name) {
-            Some(Ok(fresh)) => fresh.value.mode.is_some(),
+            Some(Ok(fresh)) => is_known(fresh.value.mode),
             // Nothing is cached, and another request would cost a command for each chmod.
             Some(Err(_)) | None => true,
         }
+    }
+
+    /// Whether this refusal of an attribute is not reported. That a file does not exist always is.
+    fn ignores(&self, error: &remote::Error) -> bool {
+        self.options.ignores_refused_attributes
+            && !error.kind.is_unanswered()
+            && error.kind != ErrorKind::NotFound
     }
 
     fn set_modified(&self, ino: Ino, seconds: i64, cancel: &Cancel) -> Result<(), Errno> {
@@ -146,8 +160,10 @@ impl Vfs {
             // Several servers set times only on files. The time of a directory changes with each
             // entry created in it, and a failure here would break every `cp -a`, `tar x` and `rsync
             // -a`.
-            Err(error) if error.kind != ErrorKind::NotFound && is_directory => {
-                log::debug!("{error}; the directory keeps its time");
+            Err(error)
+                if self.ignores(&error) || error.kind != ErrorKind::NotFound && is_directory =>
+            {
+                log::debug!("{error}; the time stays the same");
                 Ok(())
             }
             Err(error) => Err(error.into()),

@@ -89,7 +89,7 @@ fn escaped(bytes: Option<&Vec<u8>>) -> String {
 fn described(line: &ListingLine) -> String {
     let entry = match line {
         ListingLine::Entry(entry) => entry,
-        ListingLine::Itself | ListingLine::Skip => return "skip".to_owned(),
+        ListingLine::Itself(_) | ListingLine::Skip => return "skip".to_owned(),
         ListingLine::Dropped(_) => return "drop".to_owned(),
         ListingLine::Unparsable => return "unparsable".to_owned(),
         ListingLine::Held(_) => return "held".to_owned(),

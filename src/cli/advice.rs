@@ -1,0 +1,93 @@
+//! What a user can do about a server that cannot be mounted, and what a mistyped source means.
+
+use super::Failure;
+use super::config::Settings;
+use crate::credentials::{Credentials, CredentialsOrigin};
+use crate::ftp;
+use crate::ftp::tls::Distrust;
+use crate::mount;
+use crate::source::{Scheme, Source};
+
+/// The parts of the command line that explain a failure.
+#[derive(Debug)]
+pub(super) struct Advice {
+    /// The beginning of the path and the URL that has it as a port, if it looks like one.
+    mistaken_port: Option<(String, String)>,
+    /// The URL with explicit TLS, if implicit TLS was requested.
+    explicit_tls: Option<String>,
+    /// Whether the login is anonymous because no user was given.
+    is_anonymous: bool,
+}
+
+impl Advice {
+    /// Collects what `source`, `options` and `login` explain.
+    pub(super) fn new(source: &Source, options: &Settings, login: &Credentials) -> Self {
+        Self {
+            mistaken_port: source.mistaken_port().filter(|_| options.port.is_none()),
+            explicit_tls: match source.scheme {
+                Scheme::ImplicitTls => Some(source.with_explicit_tls()),
+                Scheme::Plain | Scheme::ExplicitTls => None,
+            },
+            is_anonymous: login.origin == CredentialsOrigin::Default,
+        }
+    }
+
+    /// Describes a failure to connect or to log in.
+    pub(super) fn of_connection(&self, error: &ftp::Error) -> String {
+        self.with_port(&self.explained(error))
+    }
+
+    /// Describes a failure to mount.
+    pub(super) fn of_mount(&self, error: mount::Error) -> Failure {
+        match error {
+            mount::Error::Connect(error) => self.of_connection(&error).into(),
+            error @ (mount::Error::Remote(_)
+            | mount::Error::NoDirectory(_)
+            | mount::Error::NotADirectory(_)) => self.with_port(&error.to_string()).into(),
+            error => error.into(),
+        }
+    }
+
+    fn explained(&self, error: &ftp::Error) -> String {
+        match (error, &self.explicit_tls) {
+            (ftp::Error::Login(_), _) if self.is_anonymous => format!(
+                "{error} (the login was anonymous, because no user was given: write user@host or -o user=NAME)"
+            ),
+            (ftp::Error::Login(_), _) => format!("{error} (wrong user or password?)"),
+            (ftp::Error::Certificate(distrust), _) => {
+                format!("{error}; {}", trust_options(distrust))
+            }
+            (ftp::Error::NotTls | ftp::Error::Connect { .. }, Some(url)) => {
+                format!("{error}; ftps:// means implicit TLS; for explicit TLS, use {url}")
+            }
+            (ftp::Error::OtherService { service: "SSH", .. }, _) => {
+                format!("{error} (sshfs mounts SSH servers)")
+            }
+            (other, _) => other.to_string(),
+        }
+    }
+
+    fn with_port(&self, message: &str) -> String {
+        match &self.mistaken_port {
+            Some((typed, url)) => {
+                format!(
+                    "{message}; {typed} was taken for a path, not for a port: for that, use {url}"
+                )
+            }
+            None => message.to_owned(),
+        }
+    }
+}
+
+fn trust_options(distrust: &Distrust) -> String {
+    let fingerprint = &distrust.certificate.fingerprint;
+    if distrust.is_other_pinned {
+        return format!(
+            "if the server has changed its certificate, -o fingerprint={fingerprint} trusts the new one"
+        );
+    }
+    format!(
+        "if this is your server's, -o fingerprint={fingerprint} trusts it; -o cafile=FILE with it or its issuer's \
+        certificate does so while its name and dates are right"
+    )
+}

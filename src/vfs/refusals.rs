@@ -1,0 +1,101 @@
+//! Refusals to store files, remembered for a while, so that the next program learns of them when it
+//! opens a file and not when it closes it. Many programs ignore the result of close(2).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::ftp::RemotePath;
+
+/// Maximum number of refusals that are remembered.
+const MOST: usize = 1000;
+
+/// The paths of files that the server refused to store, with the time of the refusal.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    ttl: Duration,
+    refused: Mutex<HashMap<RemotePath, Instant>>,
+}
+
+impl Refusals {
+    /// Creates an empty memory that remembers each refusal for `ttl`.
+    pub(super) fn new(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            refused: Mutex::default(),
+        }
+    }
+
+    /// Records that the server denied storing the file at `path`.
+    pub(super) fn refused(&self, path: &RemotePath, now: Instant) {
+        let mut refused = self.lock();
+        if refused.len() >= MOST {
+            refused.retain(|_, since| self.is_recent(*since, now));
+        }
+        if refused.len() < MOST {
+            refused.insert(path.clone(), now);
+        }
+    }
+
+    /// Records that the server stored a file in `directory`, whose refusals are thereby obsolete.
+    pub(super) fn stored_in(&self, directory: &RemotePath) {
+        self.lock()
+            .retain(|path, _| path.parent().as_ref() != Some(directory));
+    }
+
+    /// Whether the file at `path` was refused recently.
+    pub(super) fn is_refused(&self, path: &RemotePath, now: Instant) -> bool {
+        let refused = self.lock();
+        refused
+            .get(path)
+            .is_some_and(|since| self.is_recent(*since, now))
+    }
+
+    /// Whether any file in `directory` was refused recently.
+    pub(super) fn is_refused_in(&self, directory: &RemotePath, now: Instant) -> bool {
+        self.lock().iter().any(|(path, since)| {
+            self.is_recent(*since, now) && path.parent().as_ref() == Some(directory)
+        })
+    }
+
+    fn is_recent(&self, since: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(since) < self.ttl
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RemotePath, Instant>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_counts_for_a_while_and_until_a_success() {
+        let path = |text: &[u8]| RemotePath::new(text).unwrap();
+        let (start, ttl) = (Instant::now(), Duration::from_secs(20));
+        let refusals = Refusals::new(ttl);
+        refusals.refused(&path(b"/d/f"), start);
+        assert!(refusals.is_refused(&path(b"/d/f"), start));
+        assert!(refusals.is_refused_in(&path(b"/d"), start));
+        assert!(!refusals.is_refused(&path(b"/d/g"), start));
+        assert!(!refusals.is_refused_in(&path(b"/"), start));
+        assert!(!refusals.is_refused_in(&path(b"/d"), start + ttl));
+        refusals.stored_in(&path(b"/"));
+        assert!(refusals.is_refused_in(&path(b"/d"), start));
+        refusals.stored_in(&path(b"/d"));
+        assert!(!refusals.is_refused(&path(b"/d/f"), start));
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let refusals = Refusals::new(Duration::from_secs(20));
+        let now = Instant::now();
+        for number in 0..2 * MOST {
+            let path = RemotePath::new(format!("/{number}").as_bytes()).unwrap();
+            refusals.refused(&path, now);
+        }
+        assert_eq!(refusals.lock().len(), MOST);
+    }
+}
