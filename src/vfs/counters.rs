@@ -43,6 +43,11 @@ impl RequestCounts {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns the number of requests of the kernel.
+    pub(in crate::vfs) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     /// Counts a request that has to wait.
     pub(crate) fn waiting(&self) {
         self.waited.fetch_add(1, Ordering::Relaxed);

@@ -28,8 +28,10 @@ impl Housekeeper {
     /// Starts the thread.
     pub(super) fn start(&self, vfs: &Arc<Vfs>) {
         let (house, stopped) = (Arc::downgrade(vfs), Arc::clone(&self.stopped));
+        let mut memory = MemoryTidy::default();
         let rounds = move || loop {
-            match guarded::catch("a round of the housekeeper", || round(&house, &stopped)) {
+            let round = || round(&house, &stopped, &mut memory);
+            match guarded::catch("a round of the housekeeper", round) {
                 Some(true) => {}
                 Some(false) => return,
                 None => std::thread::sleep(ROUND),
@@ -48,8 +50,26 @@ impl Housekeeper {
     }
 }
 
+/// When memory is given back to the system: once after work, when that has paused for a round.
+#[derive(Debug, Default)]
+struct MemoryTidy {
+    /// Number of requests of the kernel at the last round.
+    seen: u64,
+    /// That number when memory was last given back.
+    tidied: u64,
+}
+
+impl MemoryTidy {
+    /// Whether to give memory back now, after `requests` requests since the start.
+    fn is_due(&mut self, requests: u64) -> bool {
+        let is_quiet = self.seen == requests;
+        self.seen = requests;
+        is_quiet && std::mem::replace(&mut self.tidied, requests) != requests
+    }
+}
+
 /// Runs one round. Returns whether there is another.
-fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
+fn round(house: &Weak<Vfs>, stopped: &AtomicBool, memory: &mut MemoryTidy) -> bool {
     // The wait holds only the remote, so that the vfs can be dropped in the meantime.
     let Some(remote) = house.upgrade().map(|vfs| vfs.remote.clone()) else {
         return false;
@@ -67,6 +87,9 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
         vfs.services.spools.tidy_journal();
         vfs.remote.uncancelled().clear_due_orphans(Instant::now());
         vfs.remote.save_profile();
+        if memory.is_due(vfs.counts().requests()) {
+            crate::sys::trim();
+        }
     }
     drop(vfs);
     if in_need {
@@ -74,4 +97,18 @@ fn round(house: &Weak<Vfs>, stopped: &AtomicBool) -> bool {
         std::thread::sleep(IDLE_IN_NEED);
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MemoryTidy;
+
+    #[test]
+    fn memory_is_given_back_once_after_each_stretch_of_work() {
+        let mut memory = MemoryTidy::default();
+        let rounds = [0, 0, 5, 9, 9, 9, 12, 12, 12];
+        let due = rounds.map(|requests| memory.is_due(requests));
+        let expected = [false, false, false, false, true, false, false, true, false];
+        assert_eq!(due, expected);
+    }
 }

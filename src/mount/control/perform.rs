@@ -60,6 +60,8 @@ impl MountParts {
                 }
             }
         }
+        drop(nodes);
+        crate::sys::trim();
         Ok(format!("forgot what was cached of {path}"))
     }
 
