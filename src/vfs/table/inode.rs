@@ -70,6 +70,9 @@ struct Node {
     cached: Option<Version>,
 }
 
+/// Number of inodes for which there is always room.
+const LEAST_CAPACITY: usize = 256;
+
 impl Node {
     fn new(place: Option<ParentAndName>, shape: NodeKind) -> Self {
         let children = HashMap::new();
@@ -385,6 +388,15 @@ impl InodeTable {
             }
             at = self.unlink_from_parent(ino);
             self.nodes.remove(&ino);
+            self.shrink();
+        }
+    }
+
+    /// Gives back the space of inodes that were dropped, once most of it is unused.
+    fn shrink(&mut self) {
+        let needed = self.nodes.len().max(LEAST_CAPACITY) * 2;
+        if self.nodes.capacity() > needed * 2 {
+            self.nodes.shrink_to(needed);
         }
     }
 }
@@ -485,6 +497,19 @@ mod tests {
         let dir = inodes.lookup(Ino::ROOT, b"x", NodeKind::Directory).unwrap();
         assert_ne!(file, dir);
         assert_eq!(inodes.path(file), Err(Errno::STALE));
+    }
+
+    #[test]
+    fn dropped_inodes_take_no_space() {
+        let inodes = inodes();
+        let names: Vec<_> = (0..20_000).map(|number| number.to_string()).collect();
+        let lookup = |name: &String| inodes.lookup(Ino::ROOT, name.as_bytes(), NodeKind::Leaf);
+        let inos: Vec<_> = names.iter().map(|name| lookup(name).unwrap()).collect();
+        for ino in inos {
+            inodes.forget(ino, 1);
+        }
+        assert_eq!(count(&inodes), 1);
+        assert!(inodes.lock().nodes.capacity() < 4 * LEAST_CAPACITY);
     }
 
     #[test]
