@@ -1,6 +1,8 @@
-//! Programs that keep their data in a mounted server: backups with restic and borg.
+//! Programs that keep their data in a mounted server: backups with restic and borg, databases of
+//! sqlite.
 
 use std::fs;
+use std::path::Path;
 
 use crate::support::{assert_same_tree, installed, lines, run_with, shell, stories_on};
 use tempfile::TempDir;
@@ -21,6 +23,29 @@ fn tree_to_back_up() -> TempDir {
 /// Keeps the tree as `first` and changes it: a file changed, removed, renamed, added.
 const CHANGE_THE_TREE: &str = "cp -a tree first; echo more >> tree/texts/file3
     rm tree/texts/file4; mv tree/texts/file5 tree/five; head -c 500000 /dev/urandom > tree/new";
+
+/// Runs commands of the sqlite3 program on a database, and returns the lines that it prints.
+fn sqlite(database: &Path, commands: &[&str]) -> Vec<String> {
+    let mut arguments = vec!["-batch", "-bail", "-cmd", ".timeout 20000"];
+    arguments.push(database.to_str().unwrap());
+    arguments.extend(commands);
+    let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
+    let output = run_with("sqlite3", &arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Creates a table and fills it: 600 rows in three transactions, and one that is rolled back.
+const FILL: &str = "
+    create table t(id integer primary key, x);
+    create index by_x on t(x);
+    begin; insert into t(x) select randomblob(300) from generate_series(1, 200); commit;
+    begin; insert into t(x) select randomblob(300) from generate_series(1, 200); commit;
+    begin; delete from t; insert into t(x) values ('rolled back'); rollback;
+    begin; insert into t(x) select randomblob(300) from generate_series(1, 200); commit;";
+
+/// Counts the rows and checks all pages and indexes.
+const CHECK: &str = "select count(*) from t; pragma integrity_check";
 
 stories_on! {
     [embedded Embedded, vsftpd Vsftpd, proftpd Proftpd]
@@ -81,4 +106,60 @@ stories_on! {
         );
         assert_eq!(lines(&shell(local.path(), &there)), ["second"]);
     }
+
+    /// sqlite with its default rollback journal: transactions, a second process while the database
+    /// is open, and one that is killed in a transaction, which the next process rolls back.
+    fn sqlite_with_a_rollback_journal(server: &TestServer, mount: &Mount) {
+        installed(&["sqlite3"]);
+        let database = mount.join("a.db");
+        let name = database.display();
+        let second = format!(".system sqlite3 {name} 'insert into t(x) values (1)'");
+        assert_eq!(sqlite(&database, &[FILL, &second, CHECK]), ["601", "ok"]);
+        shell(mount.path(), &format!("! sqlite3 {name} {KILLED_IN_A_TRANSACTION}"));
+        assert!(mount.join("a.db-journal").exists(), "nothing to roll back");
+        assert_eq!(sqlite(&database, &[CHECK]), ["601", "ok"]);
+        assert_eq!(sqlite(&database, &["vacuum", CHECK]), ["601", "ok"]);
+        assert_eq!(sqlite(&server.root().join("a.db"), &[CHECK]), ["601", "ok"]);
+        assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1);
+    }
+
+    /// sqlite with a write-ahead log, whose index is memory shared by several processes: three of
+    /// them write simultaneously, and one is killed in a transaction.
+    fn sqlite_with_a_write_ahead_log(server: &TestServer, mount: &Mount) {
+        installed(&["sqlite3"]);
+        let database = mount.join("a.db");
+        let name = database.display();
+        assert_eq!(sqlite(&database, &["pragma journal_mode=wal", FILL, CHECK]), ["wal", "600", "ok"]);
+        shell(mount.path(), &format!(
+            "for writer in 1 2 3; do
+                 for row in $(seq 20); do echo 'insert into t(x) values (randomblob(3000));'; done |
+                     sqlite3 -bail -cmd '.timeout 20000' {name} & writers+=($!)
+             done
+             for writer in ${{writers[@]}}; do wait $writer; done"
+        ));
+        assert_eq!(sqlite(&database, &[CHECK]), ["660", "ok"]);
+        shell(mount.path(), &format!("! sqlite3 {name} {KILLED_IN_A_TRANSACTION}"));
+        assert!(mount.join("a.db-wal").exists() && mount.join("a.db-shm").exists());
+        assert_eq!(sqlite(&database, &[CHECK]), ["660", "ok"]);
+        assert_eq!(sqlite(&server.root().join("a.db"), &["pragma journal_mode", CHECK]), ["wal", "660", "ok"]);
+    }
+
+    /// sqlite with a write-ahead log and without shared memory, for one process at a time.
+    fn sqlite_with_a_write_ahead_log_of_its_own(server: &TestServer, mount: &Mount) {
+        installed(&["sqlite3"]);
+        let exclusive = ["pragma locking_mode=exclusive", "pragma journal_mode=wal"];
+        let database = mount.join("a.db");
+        let list = format!(".system ls {}", mount.path().display());
+        let output = sqlite(&database, &[exclusive[0], exclusive[1], FILL, &list, CHECK]);
+        // sqlite prints its own lines at the end. There is no `a.db-shm`.
+        assert_eq!(output, ["a.db", "a.db-wal", "exclusive", "wal", "600", "ok"]);
+        assert_eq!(sqlite(&database, &[exclusive[0], CHECK]), ["exclusive", "600", "ok"]);
+        assert_eq!(sqlite(&server.root().join("a.db"), &[CHECK]), ["600", "ok"]);
+    }
 }
+
+/// Arguments of sqlite3 for a transaction that reaches the disk and is not committed: sqlite kills
+/// itself.
+const KILLED_IN_A_TRANSACTION: &str = "'pragma cache_size=5' 'begin; delete from t where id < 300' \
+     'insert into t(x) select randomblob(2000) from generate_series(1, 500)' \
+     '.system kill -9 $PPID'";
