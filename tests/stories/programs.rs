@@ -1,10 +1,12 @@
 //! Programs that keep their data in a mounted server: backups with restic and borg, databases of
-//! sqlite.
+//! sqlite, git with gc. The results are checked on the server's side.
 
 use std::fs;
 use std::path::Path;
 
-use crate::support::{assert_same_tree, installed, lines, run_with, shell, stories_on};
+use crate::support::{
+    assert_same_bytes, assert_same_tree, installed, lines, run_with, shell, stories_on,
+};
 use tempfile::TempDir;
 
 /// Creates a directory with a tree to back up, `tree`: thirty texts, a large file, a link.
@@ -155,6 +157,33 @@ stories_on! {
         assert_eq!(output, ["a.db", "a.db-wal", "exclusive", "wal", "600", "ok"]);
         assert_eq!(sqlite(&database, &[exclusive[0], CHECK]), ["exclusive", "600", "ok"]);
         assert_eq!(sqlite(&server.root().join("a.db"), &[CHECK]), ["600", "ok"]);
+    }
+
+    /// git: commits, a merged branch, gc and fsck; then a clone from it and a push into it.
+    fn git_with_gc_and_fsck(server: &TestServer, mount: &Mount) {
+        let git = "git -c user.name=T -c user.email=t@example.org -c safe.directory=*";
+        shell(mount.path(), &format!(
+            "{git} init -q -b main work; cd work
+             for n in $(seq 30); do seq $((n * 50)) > file$n; done; {git} add .; {git} commit -qm first
+             {git} checkout -qb topic
+             for n in 1 2 3; do echo topic >> file$n; {git} commit -qam topic$n; done
+             {git} checkout -q main; echo main >> file9; {git} commit -qam second
+             {git} merge -q --no-edit topic; {git} branch -qd topic
+             {git} gc -q --aggressive --prune=now; {git} fsck --full --strict
+             echo after >> file1; {git} commit -qam after; {git} repack -adq; {git} fsck --full --strict
+             test -z \"$({git} status --porcelain)\""
+        ));
+        let local = tempfile::tempdir().unwrap();
+        shell(local.path(), &format!(
+            "{git} clone -q file://{}/work clone; cd clone; {git} fsck --full --strict
+             test $({git} rev-list --count main) = 7; echo pushed > pushed; {git} add pushed
+             {git} commit -qm pushed; {git} push -q origin main:pushed",
+            mount.path().display()
+        ));
+        assert_same_bytes(server.root().join("work/file1"), local.path().join("clone/file1"));
+        let count = "rev-list --count pushed";
+        let there = shell(server.root(), &format!("cd work; {git} fsck --full --strict; {git} {count}"));
+        assert_eq!(lines(&there), ["8"]);
     }
 }
 
