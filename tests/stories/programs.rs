@@ -1,5 +1,5 @@
 //! Programs that keep their data in a mounted server: backups with restic and borg, databases of
-//! sqlite, git with gc. The results are checked on the server's side.
+//! sqlite, git with gc, films with ffmpeg. The results are checked on the server's side.
 
 use std::fs;
 use std::path::Path;
@@ -184,6 +184,31 @@ stories_on! {
         let count = "rev-list --count pushed";
         let there = shell(server.root(), &format!("cd work; {git} fsck --full --strict; {git} {count}"));
         assert_eq!(lines(&there), ["8"]);
+    }
+
+    /// ffmpeg: a film whose index is moved to the start after it is written, a picture from its
+    /// middle, and a part cut out. The same work on a local disk has the same results.
+    fn ffmpeg_writes_and_seeks(server: &TestServer, mount: &Mount) {
+        installed(&["ffmpeg"]);
+        let local = tempfile::tempdir().unwrap();
+        let ffmpeg = "ffmpeg -v error -nostdin";
+        shell(local.path(), &format!(
+            "{ffmpeg} -f lavfi -i testsrc2=duration=20:size=320x240:rate=25 \
+                 -c:v mpeg4 -q:v 3 -g 25 source.mkv"
+        ));
+        let work = format!(
+            "{ffmpeg} -i {}/source.mkv -c copy -movflags faststart film.mp4
+             grep -aboE 'moov|mdat' film.mp4 | sed -n '1s/.*://p' | grep -qx moov
+             {ffmpeg} -ss 15.2 -i film.mp4 -frames:v 1 picture.ppm
+             {ffmpeg} -ss 5 -t 5 -i film.mp4 -c copy -fflags +bitexact part.mkv
+             {ffmpeg} -i film.mp4 -f framemd5 frames.txt",
+            local.path().display()
+        );
+        fs::create_dir(local.path().join("expected")).unwrap();
+        shell(local.path().join("expected"), &work);
+        shell(mount.path(), &work);
+        assert_same_tree(local.path().join("expected"), mount.path());
+        assert_same_tree(local.path().join("expected"), server.root());
     }
 }
 
