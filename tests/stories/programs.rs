@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::{
-    assert_same_bytes, assert_same_tree, installed, lines, run_with, shell, stories_on,
+    Kind, Mount, TestServer, assert_same_bytes, assert_same_tree, installed, lines, run_with,
+    shell, stories_on,
 };
 use tempfile::TempDir;
 
@@ -210,6 +211,18 @@ stories_on! {
         assert_same_tree(local.path().join("expected"), mount.path());
         assert_same_tree(local.path().join("expected"), server.root());
     }
+}
+
+/// Programs written in Go poll every file that they open. A file is always ready, as on a local
+/// disk, and the log has no warning about it.
+#[test]
+fn a_polled_file_is_ready() {
+    let server = TestServer::start(Kind::Embedded);
+    let mount = Mount::new(&server);
+    let poll = "import select; poll = select.poll(); file = open('f', 'w'); poll.register(file, select.POLLOUT)
+assert [event for _, event in poll.poll(0)] == [select.POLLOUT]";
+    shell(mount.path(), &format!("python3 -c \"{poll}\""));
+    assert_eq!(mount.log(), "");
 }
 
 /// Arguments of sqlite3 for a transaction that reaches the disk and is not committed: sqlite kills
