@@ -20,9 +20,10 @@ use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, INodeNo, IoctlFlags,
-    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
 use crate::cancel::{Blocking, Cancel};
@@ -439,7 +440,8 @@ impl fuser::Filesystem for FuseFs {
         self.answer(request, reply, b"", |vfs, _, may| vfs.space(may), statfs);
     }
 
-    // FTP has no extended attributes, holes or ranges to copy. The kernel remembers an ENOSYS.
+    // FTP has no extended attributes, holes, ranges to copy or events. The kernel remembers an
+    // ENOSYS.
     fn setxattr(
         &self,
         _request: &Request,
@@ -525,6 +527,20 @@ impl fuser::Filesystem for FuseFs {
         reply: ReplyIoctl,
     ) {
         reply.error(fuser::Errno::ENOTTY);
+    }
+
+    // The kernel then reports every file as ready, as on a local disk.
+    fn poll(
+        &self,
+        _request: &Request,
+        _number: INodeNo,
+        _file: FileHandle,
+        _notifier: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.error(fuser::Errno::ENOSYS);
     }
 
     fn access(&self, request: &Request, number: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {

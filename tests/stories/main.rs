@@ -29,6 +29,7 @@ mod names;
 mod open_removed;
 mod options;
 mod profile;
+mod programs;
 mod proxy;
 mod refusals;
 mod regressions;

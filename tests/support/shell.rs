@@ -60,6 +60,17 @@ pub(crate) fn shell(directory: impl AsRef<Path>, script: &str) -> Output {
     succeed(command, script)
 }
 
+/// Asserts that programs which a minimal system does not have are installed.
+pub(crate) fn installed(programs: &[&str]) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for program in programs {
+        assert!(
+            std::env::split_paths(&path).any(|directory| directory.join(program).is_file()),
+            "there is no {program}: scripts/test installs what the tests need"
+        );
+    }
+}
+
 /// Returns the lines of a program's standard output, sorted.
 pub(crate) fn lines(output: &Output) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
