@@ -83,11 +83,7 @@ impl Mount {
         let log = directory.path().join("log");
         let output = File::create(&log).unwrap();
         let mut command = super::command(env!("CARGO_BIN_EXE_ftpfs"));
-        command
-            .args(std::env::var_os("FTPFS_D").map(|_| "-d"))
-            .arg("-f")
-            .arg(url)
-            .arg(&point);
+        command.arg("-f").arg(url).arg(&point);
         for option in options {
             command.args(["-o", option]);
         }
