@@ -71,9 +71,13 @@ impl RateLimit {
         }
     }
 
-    /// Charges `bytes` that were moved. Later transfers wait for them.
+    /// Charges `bytes` that were moved without a delay. Later transfers wait for them, for
+    /// [`MAX_DEBT`] at most.
     pub(super) fn charge(&self, bytes: u64) {
-        self.lock().charge(bytes, Instant::now());
+        let now = Instant::now();
+        let mut schedule = self.lock();
+        schedule.charge(bytes, now);
+        schedule.paid = schedule.paid.map(|paid| paid.min(now + MAX_DEBT));
     }
 
     fn lock(&self) -> MutexGuard<'_, Schedule> {
@@ -81,6 +85,10 @@ impl RateLimit {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Longest wait of transfers for what was moved without a delay. Listings of large trees would stop
+/// all downloads for minutes.
+const MAX_DEBT: Duration = Duration::from_secs(1);
 
 impl Schedule {
     fn set_rate(&mut self, rate: Option<u64>) {

@@ -29,7 +29,8 @@ pub(crate) struct WaitingFile {
 }
 
 impl AbandonedJournal {
-    /// Claims all abandoned journals in `place`. Logs and skips those that cannot be read.
+    /// Claims all abandoned journals in `place`, the oldest first. Logs and skips those that cannot
+    /// be read.
     ///
     /// # Errors
     /// The state directory cannot be read.
@@ -56,6 +57,7 @@ impl AbandonedJournal {
                 Err(error) => ::log::warn!("cannot read {}: {error}", directory.display()),
             }
         }
+        left.sort_by_key(|left: &Self| left.journal_dir.created());
         Ok(left)
     }
 

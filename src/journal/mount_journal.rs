@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{self, Path, PathBuf};
+use std::time::SystemTime;
 
 use super::JournalError;
 use super::log::{Log, NEW_LOG, sync_directory};
@@ -32,7 +33,8 @@ pub(super) struct MountJournal {
     directory: PathBuf,
     /// Directory of the spool files.
     spool: PathBuf,
-    _lock: File,
+    /// Held until the process ends.
+    lock: File,
 }
 
 impl MountJournal {
@@ -69,7 +71,7 @@ impl MountJournal {
         let journal_dir = Self {
             directory,
             spool,
-            _lock: lock,
+            lock,
         };
         // Report an unwritable directory now, not at the first file.
         let probe = journal_dir.spool.join(PROBE);
@@ -106,7 +108,7 @@ impl MountJournal {
         Ok(Some(Self {
             directory: directory.to_owned(),
             spool,
-            _lock: lock,
+            lock,
         }))
     }
 
@@ -121,6 +123,11 @@ impl MountJournal {
         // first mount, that directory's name in the state directory.
         let log = self.directory.join(LOG);
         log.ancestors().take(3).try_for_each(sync_directory)
+    }
+
+    /// When the journal was created, as far as that is known: nothing writes to its lock.
+    pub(super) fn created(&self) -> Option<SystemTime> {
+        self.lock.metadata().and_then(|lock| lock.modified()).ok()
     }
 
     /// The journal's name as a number.

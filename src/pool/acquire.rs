@@ -165,7 +165,9 @@ impl<S: PooledConnection> PoolShared<S> {
 }
 
 fn out_of_time<S: PooledConnection>(wait: &LeaseWait<'_>, slots: &Slots<S>, now: Instant) -> Error {
-    match slots.last_error() {
+    // A failed attempt to make one more session says nothing about the others.
+    let away = slots.last_error().filter(|_| slots.stats().open == 0);
+    match away {
         Some(error) => Error::Unavailable(error),
         None => Error::Exhausted(now.saturating_duration_since(wait.began)),
     }

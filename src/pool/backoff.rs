@@ -49,6 +49,8 @@ pub(super) struct Backoff {
 
 #[derive(Debug)]
 struct Failing {
+    /// Whether no session existed at the last failure.
+    is_away: bool,
     /// When the first of these attempts began.
     since: Instant,
     /// When the last one failed.
@@ -126,14 +128,21 @@ impl Backoff {
         }
     }
 
-    /// Notes that an attempt that was made at `began` failed.
-    pub(super) fn failed(&mut self, began: Instant, now: Instant, error: Arc<Error>) {
+    /// Notes that an attempt that was made at `began` failed, while `established` sessions existed:
+    /// with some, the server was not away.
+    pub(super) fn failed(
+        &mut self,
+        began: Instant,
+        now: Instant,
+        established: usize,
+        error: Arc<Error>,
+    ) {
         let earlier = self.failing.take();
         let count = earlier.as_ref().map_or(0, |failing| failing.count) + 1;
         // The server may have been back for a while when no request was made.
         let is_recent = |failing: &Failing| {
             let quiet = began.saturating_duration_since(failing.last);
-            self.patience.is_none_or(|patience| quiet < patience)
+            failing.is_away && self.patience.is_none_or(|patience| quiet < patience)
         };
         let since = earlier.filter(is_recent).map_or(began, |it| it.since);
         self.failures += 1;
@@ -145,6 +154,7 @@ impl Backoff {
             1
         };
         self.failing = Some(Failing {
+            is_away: established == 0,
             since,
             last: now,
             count,
@@ -219,7 +229,7 @@ mod tests {
         let mut backoff = soft();
         let mut now = start;
         while now < start + PATIENCE {
-            backoff.failed(now, now, dead());
+            backoff.failed(now, now, 0, dead());
             let DialAdvice::WaitUntil(next) = backoff.advice(now, 0, 0, 0) else {
                 panic!("it is given up after {:?}", now - start);
             };
@@ -227,7 +237,7 @@ mod tests {
             let later = backoff.advice(next, backoff.failures(), 0, 0);
             assert!(matches!(later, DialAdvice::Dial));
         }
-        backoff.failed(now, now, dead());
+        backoff.failed(now, now, 0, dead());
         assert!(matches!(
             backoff.advice(now, 0, 0, 0),
             DialAdvice::GiveUp(_)
@@ -248,12 +258,12 @@ mod tests {
         let mut backoff = Backoff::new(None);
         for hours in 0..100 {
             let now = start + Duration::from_secs(3600) * hours;
-            backoff.failed(now, now, dead());
+            backoff.failed(now, now, 0, dead());
             let advice = backoff.advice(now, 0, 0, 0);
             assert!(matches!(advice, DialAdvice::WaitUntil(_)));
         }
         let reply = Reply::new(ReplyCode(530), vec![b"Login incorrect".into()]);
-        backoff.failed(start, start, Arc::new(Error::Login(reply)));
+        backoff.failed(start, start, 0, Arc::new(Error::Login(reply)));
         assert!(matches!(
             backoff.advice(start, 0, 0, 0),
             DialAdvice::GiveUp(_)
@@ -265,7 +275,7 @@ mod tests {
         let start = Instant::now();
         let mut backoff = soft();
         let end = start + PATIENCE;
-        backoff.failed(start, end, dead());
+        backoff.failed(start, end, 0, dead());
         assert!(matches!(
             backoff.advice(end, 0, 0, 0),
             DialAdvice::GiveUp(_)
@@ -276,11 +286,27 @@ mod tests {
     fn an_outage_long_ago_does_not_count() {
         let start = Instant::now();
         let mut backoff = soft();
-        backoff.failed(start, start, dead());
+        backoff.failed(start, start, 0, dead());
         let later = start + PATIENCE * 2;
-        backoff.failed(later, later, dead());
+        backoff.failed(later, later, 0, dead());
         assert!(matches!(
             backoff.advice(later, 1, 0, 0),
+            DialAdvice::WaitUntil(_)
+        ));
+    }
+
+    #[test]
+    fn failures_beside_other_sessions_take_no_patience_from_an_outage() {
+        let start = Instant::now();
+        let mut backoff = soft();
+        let growth = (0..10).map(|minute| start + Duration::from_secs(20) * minute);
+        for moment in growth {
+            backoff.failed(moment, moment, 1, dead());
+        }
+        let restart = start + Duration::from_secs(20) * 10;
+        backoff.failed(restart, restart, 0, dead());
+        assert!(matches!(
+            backoff.advice(restart, 0, 0, 0),
             DialAdvice::WaitUntil(_)
         ));
     }
@@ -295,11 +321,11 @@ mod tests {
             Arc::new(Error::Malformed { expected, line })
         };
         for _ in 0..PATIENT_FAILURES {
-            backoff.failed(now, now, odd());
+            backoff.failed(now, now, 0, odd());
             let advice = backoff.advice(now, 0, 0, 0);
             assert!(matches!(advice, DialAdvice::WaitUntil(_)));
         }
-        backoff.failed(now, now, odd());
+        backoff.failed(now, now, 0, odd());
         assert!(matches!(
             backoff.advice(now, 0, 0, 0),
             DialAdvice::GiveUp(_)
@@ -323,7 +349,7 @@ mod tests {
             let dials = tries.filter(|now| {
                 let dials = matches!(backoff.advice(*now, 0, 0, 0), DialAdvice::Dial);
                 if dials {
-                    backoff.failed(*now, *now, Arc::clone(&error));
+                    backoff.failed(*now, *now, 0, Arc::clone(&error));
                 }
                 dials
             });
@@ -336,7 +362,7 @@ mod tests {
         let now = Instant::now();
         let mut backoff = soft();
         assert!(matches!(backoff.advice(now, 0, 3, 0), DialAdvice::Dial));
-        backoff.failed(now, now, dead());
+        backoff.failed(now, now, 0, dead());
         let later = now + Duration::from_secs(3);
         assert!(matches!(
             backoff.advice(later, 1, 1, 0),
@@ -349,7 +375,7 @@ mod tests {
         let now = Instant::now();
         let mut backoff = soft();
         for _ in 0..10 {
-            backoff.failed(now, now, dead());
+            backoff.failed(now, now, 0, dead());
         }
         assert!(matches!(
             backoff.advice(now, 0, 0, 1),

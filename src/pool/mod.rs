@@ -214,12 +214,15 @@ impl<S: PooledConnection> Pool<S> {
         &self.health
     }
 
-    /// Returns what is wrong with the server. A full server is no problem while a session exists.
+    /// Returns what is wrong with the server. A full server is no problem while a session exists,
+    /// and no failed attempt is one after the server was heard on a session.
     pub(crate) fn problem(&self) -> Option<ServerProblem> {
         let has_session = self.stats().open > 0;
         let is_about_number = |kind| matches!(kind, ProblemKind::Full | ProblemKind::LoginRefused);
         let problem = self.health.problem()?;
-        (!has_session || !is_about_number(problem.kind)).then_some(problem)
+        let was_heard_since = self.profile.last_heard().elapsed() < problem.last_attempt;
+        let works = has_session && (was_heard_since || is_about_number(problem.kind));
+        (!works).then_some(problem)
     }
 
     /// How long requests wait for a server that is away.

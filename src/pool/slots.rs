@@ -286,7 +286,8 @@ impl<S: PooledConnection> Slots<S> {
             self.limit.refused(now, established);
         }
         if !is_full || established == 0 {
-            self.backoff.failed(began, now, Arc::clone(error));
+            self.backoff
+                .failed(began, now, established, Arc::clone(error));
         }
     }
 

@@ -328,6 +328,16 @@ impl Remote {
         })
     }
 
+    /// Like [`Remote::stat`], after the leftovers that concern `path` were resolved: a file that
+    /// was moved aside from there is back if the server allows it.
+    ///
+    /// # Errors
+    /// Those of [`Remote::stat`].
+    pub(crate) fn stat_resolved(&self, path: &RemotePath) -> Result<Entry, Error> {
+        self.resolve_leftovers(&mut self.exchange(), path);
+        self.stat(path)
+    }
+
     /// Returns the current version of the file at `path`, as far as the server reports it: from
     /// MLST, otherwise from SIZE and MDTM together, otherwise from the listing of its parent. Costs
     /// one round trip if the server has any of the three commands.
@@ -507,10 +517,11 @@ impl Remote {
     }
 
     /// Whether the server responds: it was heard within the timeout, or sends a greeting on another
-    /// connection within the connect timeout.
+    /// connection within the connect timeout. One that allows a single session cannot be asked.
     fn is_server_alive(&self) -> bool {
         let server = &self.inner.server;
-        self.profile().last_heard().elapsed() < server.timeout
+        self.pool_stats().limit == 1
+            || self.profile().last_heard().elapsed() < server.timeout
             || ftp::probe(server, server.connect_timeout)
     }
 

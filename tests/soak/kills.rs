@@ -125,8 +125,10 @@ fn kill_again_and_again(kind: Kind, kills: usize, acknowledged: Promise) {
         }
     });
     for _ in 0..kills {
-        let mount = Mount::with_state(&server, options, state.path());
+        // It ends when it has stored what the killed one left.
+        Mount::with_state(&server, options, state.path()).unmount();
         settle(&server, &mut files, &mut tally);
+        let mount = Mount::with_state(&server, options, state.path());
         for file in &mut files {
             file.new = File::content(&mut random);
             fs::write(local.path().join(file.name), &file.new).unwrap();
@@ -146,9 +148,8 @@ fn kill_again_and_again(kind: Kind, kills: usize, acknowledged: Promise) {
             tally.stored_by_the_next_mount += usize::from(!is_new);
         }
     }
-    let last = Mount::with_state(&server, &[], state.path());
+    Mount::with_state(&server, &[], state.path()).unmount();
     settle(&server, &mut files, &mut tally);
-    last.unmount();
     println!(
         "{kind:?}, acknowledged {acknowledged:?}: {tally:?}; neither old nor new: 0; temporary names after the next mount: 0"
     );

@@ -477,25 +477,23 @@ fn what_was_closed_survives_a_kill() {
     assert_eq!(server.read("over"), b"old", "nothing had come through");
     server.thaw();
     let next = Mount::with_state(&server, &["writeback"], state.path());
-    assert_eq!(
-        names(&server),
-        ["half", "new", "over", "renamed over"],
-        "{}",
-        next.log()
-    );
-    for (name, content) in [
+    let expected = [
         ("half", "closed"),
         ("new", "new"),
         ("over", "over again"),
         ("renamed over", "renamed"),
-    ] {
-        assert_eq!(
-            server.read(name),
-            content.as_bytes(),
-            "{name}: {}",
-            next.log()
-        );
+    ];
+    for (name, content) in expected {
+        let shown = fs::read_to_string(next.join(name)).unwrap();
+        assert_eq!(shown, content, "{name}: {}", next.log());
     }
+    let is_stored = || {
+        names(&server) == expected.map(|(name, _)| name)
+            && expected
+                .iter()
+                .all(|(name, content)| server.read(name) == content.as_bytes())
+    };
+    assert!(wait_for(SOON, is_stored), "{}", next.log());
     let new = fs::metadata(server.root().join("new")).unwrap();
     assert_eq!((new.mode() & 0o777, new.mtime()), (0o600, 1_580_608_922));
     next.unmount();

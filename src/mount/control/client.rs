@@ -300,14 +300,20 @@ fn connect_to(sockets: &Sockets, mounted: &Mounted) -> Result<MountProcess, AskE
             }
         }
     }
-    if was_killed {
+    // The kernel may have given the device number of a killed mount to another file system.
+    if was_killed && mounted.kind == "fuse.ftpfs" {
         return Err(AskError::Gone(mountpoint));
     }
     Err(AskError::NotOurs {
         mountpoint,
-        kind: mounted.kind.clone(),
-        from: mounted.source.clone(),
+        kind: safe_for_terminal(&mounted.kind),
+        from: safe_for_terminal(&mounted.source),
     })
+}
+
+/// Replaces what another user could have put into a mount's source to steer a terminal.
+fn safe_for_terminal(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// Whether no process listens at `socket` any more.

@@ -195,13 +195,17 @@ impl MountParts {
     }
 }
 
+/// For the owner alone. systemd-tmpfiles does not remove old files with the sticky bit, and does
+/// not recognize a socket in use that was renamed.
+const SOCKET_MODE: u32 = 0o1600;
+
 /// Creates a socket at `path` that accepts connections from the first moment: clients take a socket
 /// that refuses them for that of a killed mount.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let unready = path.with_extension("new");
     client::remove(&unready);
     let listener = UnixListener::bind(&unready)?;
-    let shown = fs::set_permissions(&unready, fs::Permissions::from_mode(0o600))
+    let shown = fs::set_permissions(&unready, fs::Permissions::from_mode(SOCKET_MODE))
         .and_then(|()| fs::rename(&unready, path));
     if let Err(error) = shown {
         client::remove(&unready);

@@ -7,13 +7,17 @@ use super::ending::EndPhase;
 use super::replies::{Replies, ReplyLine};
 use super::request::{ControlRequest, LimitChange};
 use super::{MountParts, size};
-use crate::ftp::RateLimits;
-use crate::vfs::{FlushOutcome, Vfs, WarmupCounts};
+use crate::cancel::Cancel;
+use crate::ftp::{RateLimits, RemotePath};
+use crate::vfs::{Errno, FlushOutcome, Vfs, WarmupCounts};
 
 /// Interval of the progress while nothing changes.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Maximum number of files that an error names.
 const MAX_NAMED: usize = 20;
+
+/// The reply to a flush that has nothing to do.
+const NOTHING_WAITS: &str = "nothing waits to be stored";
 
 /// The last line of a reply.
 pub(super) type Performed = Result<String, String>;
@@ -45,9 +49,10 @@ impl MountParts {
     }
 
     fn refresh(&self, vfs: &Arc<Vfs>, below: &[u8], replies: &mut Replies) -> Performed {
-        let path = vfs
-            .path_below(below)
-            .map_err(|errno| format!("{errno:?}"))?;
+        let path = match vfs.path_below(below) {
+            Err(Errno::WOULD_BLOCK) => return Ok("not connected yet: nothing is cached".to_owned()),
+            path => path.map_err(|errno| format!("{errno:?}"))?,
+        };
         let nodes = vfs.refresh(&path);
         let mut reported = Instant::now();
         for (index, node) in nodes.iter().enumerate() {
@@ -107,16 +112,17 @@ pub(super) fn unstored(vfs: &Vfs) -> Result<(), String> {
     });
     let named: Vec<_> = named.collect();
     Err(format!(
-        "{} could not be stored and stay in the state directory for the next mount: {}",
+        "{} not stored, left in the state directory for the next mount: {}",
         files(report.waiting),
         named.join("; ")
     ))
 }
 
 fn flush(vfs: &Arc<Vfs>, below: &[u8], replies: &mut Replies) -> Performed {
-    let path = vfs
-        .path_below(below)
-        .map_err(|errno| format!("{errno:?}"))?;
+    let path = match vfs.path_below(below) {
+        Err(Errno::WOULD_BLOCK) => return Ok(NOTHING_WAITS.to_owned()),
+        path => path.map_err(|errno| format!("{errno:?}"))?,
+    };
     let mut waits = true;
     let FlushOutcome { stored, failures } = vfs.flush_below(&path, |left| {
         waits = replies.progress(format!("{} to store", files(left)));
@@ -132,16 +138,20 @@ fn flush(vfs: &Arc<Vfs>, below: &[u8], replies: &mut Replies) -> Performed {
         let _ = replies.send(&ReplyLine::Note(format!("{path} is not stored: {reason}")));
     }
     match (failures.len(), stored) {
-        (0, 0) => Ok("nothing waits to be stored".to_owned()),
+        (0, 0) => Ok(NOTHING_WAITS.to_owned()),
         (0, stored) => Ok(format!("stored {}", files(stored))),
         (failed, _) => Err(format!("{} could not be stored", files(failed))),
     }
 }
 
 fn warm_up(vfs: &Arc<Vfs>, below: &[u8], replies: &mut Replies) -> Performed {
-    let path = vfs
-        .path_below(below)
-        .map_err(|errno| format!("{errno:?}"))?;
+    vfs.attach(&Cancel::never())
+        .and_then(|()| vfs.path_below(below))
+        .map_err(|errno| format!("{errno:?}"))
+        .map(|path| warm_up_at(vfs, path, replies))?
+}
+
+fn warm_up_at(vfs: &Arc<Vfs>, path: RemotePath, replies: &mut Replies) -> Performed {
     let mut waits = true;
     let counts = vfs.warm_up(path, |counts| {
         waits = replies.progress(listed(counts));

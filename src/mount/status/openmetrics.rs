@@ -27,9 +27,12 @@ enum MetricType {
 /// Returns the metrics of one mount, with the line that ends them.
 pub(super) fn of(status: &StatusContent<'_>) -> String {
     let (identity, report) = (status.identity, status.report);
+    // Two mounts can have the same place and source: one that is unmounted may still store files.
+    let pid = std::process::id().to_string();
     let mount = labels(&[
         ("mountpoint", &lossy(&identity.mountpoint)),
         ("source", &identity.source),
+        ("pid", &pid),
     ]);
     let mut metrics = Exposition {
         text: String::new(),

@@ -1,6 +1,6 @@
 //! Contents that a killed mount left: they are uploaded only if the server's file is unchanged.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::gate::Pass;
 use super::remote_file::FileServices;
@@ -19,9 +19,20 @@ use crate::vfs::write::state::{Sealed, WriteState};
 pub(super) enum ClosedBy {
     /// This one.
     ThisMount,
-    /// One that was killed. Before the first upload, the server's file must be found unchanged. If
-    /// it is not, the contents are kept in this place.
-    KilledMount(StateDir),
+    /// One that was killed. Before the first upload of this spool, the server's file must be found
+    /// unchanged. If it is not, the contents are kept in this place.
+    KilledMount(StateDir, Weak<Spool>),
+}
+
+/// What became of contents that cannot be uploaded.
+#[derive(Debug)]
+pub(in crate::vfs) enum LeftContents {
+    /// They are not of a killed mount.
+    NotLeft,
+    /// They were moved to where the user finds them, as this text says. The file has lost them.
+    Kept(String),
+    /// They stay with the file, because they could not be moved.
+    Stay(String),
 }
 
 impl OpenFile {
@@ -53,15 +64,30 @@ impl OpenFile {
             modified,
             mode,
         };
+        let origin = ClosedBy::KilledMount(place.clone(), Arc::downgrade(&sealed.copy.spool));
         let contents = WriteState::left(sealed);
         let file = Self::new(services, ino, contents, attributes, pending.base);
-        file.state().origin = ClosedBy::KilledMount(place.clone());
+        file.state().origin = origin;
         file
     }
 
-    /// Whether a killed mount closed the contents, and the server was not compared with them yet.
+    /// Whether a killed mount closed the contents that wait, and the server was not compared with
+    /// them yet.
     pub(in crate::vfs) fn is_left(&self) -> bool {
-        matches!(self.state().origin, ClosedBy::KilledMount(_))
+        self.sealed()
+            .is_some_and(|sealed| self.place_of_left(&sealed).is_some())
+    }
+
+    /// Returns where a killed mount left `spooled`, if it did.
+    fn place_of_left(&self, spooled: &Spooled) -> Option<StateDir> {
+        match &self.state().origin {
+            ClosedBy::KilledMount(place, left)
+                if std::ptr::eq(left.as_ptr(), Arc::as_ptr(&spooled.spool)) =>
+            {
+                Some(place.clone())
+            }
+            ClosedBy::KilledMount(..) | ClosedBy::ThisMount => None,
+        }
     }
 
     /// Compares contents that a killed mount left with what the server has. Returns the attributes
@@ -75,7 +101,7 @@ impl OpenFile {
         spooled: &Spooled,
         pending: &Pending,
     ) -> Result<Option<Attributes>, remote::Error> {
-        if !self.is_left() {
+        if self.place_of_left(spooled).is_none() {
             return Ok(None);
         }
         let remote = self.services.remote.uncancelled();
@@ -92,20 +118,29 @@ impl OpenFile {
     }
 
     /// Gives up contents that a killed mount left: moves them to where the user finds them, and the
-    /// file loses them. Returns what to say about it, or `None` if they are not of a killed mount.
+    /// file loses them. What a program has written since stays in the file.
     pub(in crate::vfs) fn give_up_left(
         &self,
         pass: &Pass<'_>,
         problem: &remote::Error,
-    ) -> Option<String> {
-        let ClosedBy::KilledMount(place) = self.state().origin.clone() else {
-            return None;
+    ) -> LeftContents {
+        let sealed = self.sealed();
+        let left = sealed.and_then(|sealed| Some((self.place_of_left(&sealed)?, sealed)));
+        let Some((place, sealed)) = left else {
+            return LeftContents::NotLeft;
         };
-        let sealed = self.sealed()?;
         let record = sealed.spool.journal_record();
-        let words = conflict::keep(record, &place, &problem.path, problem);
-        self.unlink(pass);
-        Some(words)
+        match conflict::keep(record, &place, &problem.path, problem) {
+            Err(words) => LeftContents::Stay(words),
+            Ok(words) => {
+                if self.state().contents.is_visible(&sealed) {
+                    self.unlink(pass);
+                } else {
+                    self.state().contents.unseal();
+                }
+                LeftContents::Kept(words)
+            }
+        }
     }
 }
 

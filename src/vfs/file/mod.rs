@@ -34,6 +34,7 @@ use super::write::state::{LocalCopy, Visible, WriteState};
 use super::write::uploader::Uploader;
 use gate::{Gate, Pass, Patience};
 use left::ClosedBy;
+pub(super) use left::LeftContents;
 use naming::Naming;
 use remote_file::FileServices;
 

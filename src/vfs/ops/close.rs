@@ -135,7 +135,7 @@ impl Vfs {
         if let Err(errno) = &committed
             && let Ok(path) = self.inodes.path(file.ino())
         {
-            self.record_store(&path, Err(*errno));
+            self.record_not_stored(&path, file, *errno);
         }
         if committed.is_err()
             && !file.has_sealed()
@@ -161,7 +161,7 @@ impl Vfs {
         if let Ok((directory, name)) = self.location(ino) {
             if let Ok(path) = directory.join(&name) {
                 self.prefetcher.forget(&path);
-                self.record_store(&path, Ok(()));
+                self.record_stored(&path);
             }
             self.cache.insert(&directory, &name, stored);
             self.forget_variants(&directory, &name);

@@ -1,13 +1,17 @@
 //! Refusals in time: whether the server will refuse to store a file, found out when it is opened.
 //!
 //! A create that is likely to be refused stores an empty file first, so that the server decides.
-//! The grounds are the `perm` fact of the directory (RFC 3659 §7.5.5) and earlier refusals in it.
+//! The grounds are the `perm` fact of the directory (RFC 3659 §7.5.5) and earlier refusals of new
+//! files in it. A server may allow new files and refuse to change existing ones: an empty file
+//! there could never be filled, so a refused change is no ground.
 
 use std::time::Instant;
 
 use crate::ftp::{Perm, RemotePath};
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
+use crate::vfs::file::OpenFile;
+use crate::vfs::refusals::RefusedStore;
 use crate::vfs::table::ino::Ino;
 
 impl Vfs {
@@ -39,16 +43,27 @@ impl Vfs {
         Ok(())
     }
 
-    /// Records whether the server accepted a file that was stored at `path`.
-    pub(in crate::vfs) fn record_store(&self, path: &RemotePath, outcome: Result<(), Errno>) {
-        match outcome {
-            Ok(()) => {
-                if let Some(directory) = path.parent() {
-                    self.refusals.stored_in(&directory);
-                }
-            }
-            Err(Errno::ACCES) => self.refusals.refused(path, Instant::now()),
-            Err(_) => {}
+    /// Records that the server accepted a file that was stored at `path`.
+    pub(in crate::vfs) fn record_stored(&self, path: &RemotePath) {
+        if let Some(directory) = path.parent() {
+            self.refusals.stored_in(&directory);
+        }
+    }
+
+    /// Records that storing `file`, which is at `path`, failed with `errno`.
+    pub(in crate::vfs) fn record_not_stored(
+        &self,
+        path: &RemotePath,
+        file: &OpenFile,
+        errno: Errno,
+    ) {
+        if errno == Errno::ACCES {
+            let what = if file.is_on_server() {
+                RefusedStore::Existing
+            } else {
+                RefusedStore::New
+            };
+            self.refusals.refused(path, what, Instant::now());
         }
     }
 

@@ -1,8 +1,5 @@
 //! `ftpfs refresh`: forgets what is cached of a tree.
 
-use std::sync::Arc;
-
-use crate::cancel::Cancel;
 use crate::ftp::RemotePath;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
@@ -11,12 +8,12 @@ use crate::vfs::table::inode::CachedNode;
 
 impl Vfs {
     /// Returns the path on the server of `below`, a path relative to the mountpoint. Empty for the
-    /// mountpoint itself. Connects to the server if that was delayed.
+    /// mountpoint itself.
     ///
     /// # Errors
-    /// It contains a name that the server cannot have, or the server cannot be reached.
-    pub(crate) fn path_below(self: &Arc<Self>, below: &[u8]) -> Result<RemotePath, Errno> {
-        self.attach(&Cancel::never())?;
+    /// It contains a name that the server cannot have, or [`Errno::WOULD_BLOCK`] if the mount is
+    /// not connected yet.
+    pub(crate) fn path_below(&self, below: &[u8]) -> Result<RemotePath, Errno> {
         let names = below.split(|byte| *byte == b'/');
         let mut path = self.inodes.path(Ino::ROOT)?;
         for name in names.filter(|name| !name.is_empty() && *name != b".") {
@@ -36,6 +33,7 @@ impl Vfs {
             self.cache.invalidate(&parent, path.name());
         }
         self.prefetcher.forget(path);
+        self.refusals.clear();
         let nodes = self.inodes.tree(path);
         for node in nodes.iter().filter(|node| node.unused_file.is_some()) {
             self.inodes.set_cached(node.ino, None);

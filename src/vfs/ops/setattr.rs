@@ -99,7 +99,13 @@ impl Vfs {
             self.remote.with(cancel).set_mode(&path, mode)
         };
         match set {
-            Ok(()) => self.remember(ino, |attributes| attributes.mode = Some(mode)),
+            Ok(()) => {
+                self.refusals.changed(&path);
+                self.remember(ino, |attributes| {
+                    attributes.mode = Some(mode);
+                    attributes.perm = None;
+                })
+            }
             // Programs that copy modes request the mode that they see.
             Err(error) if (is_shown || self.ignores(&error)) && !error.kind.is_unanswered() => {
                 log::debug!("{error}");

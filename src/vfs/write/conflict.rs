@@ -48,7 +48,8 @@ pub(in crate::vfs) fn judge(
 ) -> Result<UploadVerdict, Problem> {
     let Pending { target, base, .. } = pending;
     let size = file.metadata()?.len();
-    let found = match remote.stat(target) {
+    // A file that was moved aside may be on its way back.
+    let found = match remote.stat_resolved(target) {
         Ok(entry) => Some(entry),
         Err(error) if error.kind == ErrorKind::NotFound => None,
         Err(error) => return Err(error.into()),
@@ -68,18 +69,23 @@ pub(in crate::vfs) fn judge(
 
 /// Moves the contents of a file that cannot be stored to where the user finds them. Returns what to
 /// say about it.
+///
+/// # Errors
+/// They stay where they are. Returns what to say about it.
 pub(in crate::vfs) fn keep(
     record: &SpoolFile,
     place: &StateDir,
     target: &RemotePath,
     problem: &dyn Display,
-) -> String {
+) -> Result<String, String> {
     match record.recover(target.name(), place) {
-        Ok(kept) => format!(
+        Ok(kept) => Ok(format!(
             "cannot be stored: {problem}; its bytes are in {}",
             kept.display()
-        ),
-        Err(error) => format!("can neither be stored ({problem}) nor preserved: {error}"),
+        )),
+        Err(error) => Err(format!(
+            "can neither be stored ({problem}) nor moved to where its bytes are found: {error}"
+        )),
     }
 }
 

@@ -2,10 +2,10 @@
 //! closed or synced wait for their upload like those of this mount, and files that were still being
 //! written are reported.
 //!
-//! Nothing here waits for the server before the mount is there. Waiting files are shown with their
-//! waiting contents, and the writeback queue uploads them. A few are uploaded by a thread of their
-//! own, before which the server's contents are shown: those outside of the mounted directory, those
-//! that were being overwritten in place, and those of which there are several versions.
+//! Waiting files are shown with their waiting contents, and the writeback queue uploads them. Two
+//! kinds are uploaded before the mount is there, as it would show the wrong contents: those that
+//! were being overwritten in place, and those of which there are several versions. A thread uploads
+//! those outside of the mounted directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -25,13 +25,23 @@ struct Remains {
     journal: Journal,
     parts: Vec<RemotePath>,
     asides: Vec<(RemotePath, RemotePath, Option<Version>)>,
-    /// Files that were being overwritten in place.
-    in_place: BTreeSet<RemotePath>,
-    waiting: Vec<WaitingFile>,
+    /// Waiting files outside of the mounted directory.
+    outside: Vec<WaitingFile>,
 }
 
-/// Takes over what earlier mounts of the same server and login left at `place`. Contacts the server
-/// only in the background. Everything is logged.
+/// What all killed mounts say about a file.
+#[derive(Default)]
+struct Claims {
+    /// Number of versions that wait for each path.
+    versions: BTreeMap<RemotePath, usize>,
+    /// Files that were being overwritten in place.
+    in_place: BTreeSet<RemotePath>,
+    /// Files that were stored here.
+    stored: BTreeSet<RemotePath>,
+}
+
+/// Takes over what earlier mounts of the same server and login left at `place`. Waits for the
+/// server only for files that cannot be shown before they are stored. Everything is logged.
 pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     let left = match AbandonedJournal::claim_all(place) {
         Ok(left) => left,
@@ -40,9 +50,16 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
     if left.is_empty() {
         return;
     }
+    let mut claims = Claims::default();
+    for left in &left {
+        for file in left.waiting() {
+            *claims.versions.entry(file.pending.target).or_default() += 1;
+        }
+        claims.in_place.extend(left.in_place());
+    }
     let remains: Vec<_> = left
         .into_iter()
-        .map(|left| take_over(vfs, place, left))
+        .map(|left| take_over(vfs, place, left, &mut claims))
         .collect();
     if !vfs.options.writeback && !vfs.writeback.files().is_empty() {
         vfs.writeback.start(vfs);
@@ -52,7 +69,7 @@ pub(crate) fn recover(vfs: &Arc<Vfs>, place: &StateDir) {
         let remote = remote.uncancelled();
         remote.clear_due_orphans(Instant::now());
         for remains in remains {
-            remains.clean_up(&remote, &place);
+            remains.clean_up(&remote, &place, &mut claims);
         }
     };
     if let Err(error) = guarded::spawn("recovery", work) {
@@ -74,7 +91,14 @@ pub(crate) fn report(place: &StateDir) {
 }
 
 /// Shows the waiting files of `left` that can be shown, and puts them into the writeback queue.
-fn take_over(vfs: &Arc<Vfs>, place: &StateDir, mut left: AbandonedJournal) -> Remains {
+/// Others in the mounted directory are stored now: their order matters, or the server's file is
+/// known to be incomplete.
+fn take_over(
+    vfs: &Arc<Vfs>,
+    place: &StateDir,
+    mut left: AbandonedJournal,
+    claims: &mut Claims,
+) -> Remains {
     for path in left.unfinished() {
         log::warn!(
             "ftpfs was killed while {path} was being written, neither closed nor synced; the server keeps its old contents"
@@ -96,31 +120,45 @@ fn take_over(vfs: &Arc<Vfs>, place: &StateDir, mut left: AbandonedJournal) -> Re
         }
         !is_adopted
     });
-    let in_place: BTreeSet<_> = left.in_place().into_iter().collect();
-    let mut waiting = left.waiting();
-    let mut versions: BTreeMap<RemotePath, usize> = BTreeMap::new();
-    for file in &waiting {
-        *versions.entry(file.pending.target.clone()).or_default() += 1;
-    }
+    let (in_place, waiting) = (left.in_place(), left.waiting());
     let root = vfs.inodes.root();
     let journal = left.into_journal();
     vfs.services.spools.take_over(journal.clone());
-    waiting.retain(|file| {
+    let mut outside = Vec::new();
+    for file in waiting {
         let target = &file.pending.target;
-        let can_be_shown = versions.get(target) == Some(&1)
-            && !in_place.contains(target)
-            && root
-                .as_ref()
-                .and_then(|root| target.below(root))
-                .is_some_and(|rest| !rest.is_empty());
-        !(can_be_shown && show(vfs, place, &journal, file))
-    });
+        let is_inside = root
+            .as_ref()
+            .and_then(|root| target.below(root))
+            .is_some_and(|rest| !rest.is_empty());
+        if !is_inside {
+            outside.push(file);
+            continue;
+        }
+        let can_be_shown = claims.versions.get(target) == Some(&1)
+            && !claims.in_place.contains(target)
+            && show(vfs, place, &journal, &file);
+        if !can_be_shown {
+            store(&journal, &remote, place, &file, claims);
+        }
+    }
+    for path in &in_place {
+        if claims.versions.contains_key(path) {
+            if claims.stored.contains(path) {
+                journal.clear(path);
+            }
+            continue;
+        }
+        log::warn!(
+            "{path} was being overwritten in place when ftpfs was killed; it may be incomplete"
+        );
+        journal.clear(path);
+    }
     Remains {
         journal,
         parts,
         asides,
-        in_place,
-        waiting,
+        outside,
     }
 }
 
@@ -141,33 +179,7 @@ fn show(vfs: &Arc<Vfs>, place: &StateDir, journal: &Journal, file: &WaitingFile)
 impl Remains {
     /// Cleans up the temporary names, and uploads the waiting files. What fails is left for the
     /// next mount.
-    fn clean_up(self, remote: &Remote, place: &StateDir) {
-        self.clear_names(remote);
-        let mut stored = BTreeSet::new();
-        for waiting in &self.waiting {
-            let target = &waiting.pending.target;
-            // A file that appeared since then belongs to the same mount: it was closed, written and
-            // closed again.
-            let is_ours = stored.contains(target) || self.in_place.contains(target);
-            match self.store(remote, place, waiting, is_ours) {
-                Ok(()) => {
-                    log::warn!("{target}, closed before ftpfs was killed, is stored now");
-                    stored.insert(target.clone());
-                }
-                Err(problem) => log::warn!("{target}, closed before ftpfs was killed, {problem}"),
-            }
-        }
-        for path in &self.in_place {
-            if !self.waiting.iter().any(|it| it.pending.target == *path) {
-                log::warn!(
-                    "{path} was being overwritten in place when ftpfs was killed; it may be incomplete"
-                );
-                self.journal.clear(path);
-            }
-        }
-    }
-
-    fn clear_names(&self, remote: &Remote) {
+    fn clean_up(self, remote: &Remote, place: &StateDir, claims: &mut Claims) {
         for path in &self.parts {
             match remote.delete_part(path) {
                 Ok(()) => self.journal.clear(path),
@@ -182,19 +194,30 @@ impl Remains {
                 }
             }
         }
+        for file in &self.outside {
+            store(&self.journal, remote, place, file, claims);
+            if claims.stored.contains(&file.pending.target) {
+                self.journal.clear(&file.pending.target);
+            }
+        }
     }
+}
 
-    /// Stores a waiting file. Returns what to say if it is not stored.
-    fn store(
-        &self,
-        remote: &Remote,
-        place: &StateDir,
-        waiting: &WaitingFile,
-        is_ours: bool,
-    ) -> Result<(), String> {
-        let record = self.journal.waiting_spool(waiting);
-        let record = record.map_err(|error| format!("cannot be read: {error}"))?;
-        match finish(remote, &waiting.pending, &record.file, is_ours) {
+/// Stores a waiting file, and logs what became of it.
+fn store(
+    journal: &Journal,
+    remote: &Remote,
+    place: &StateDir,
+    file: &WaitingFile,
+    claims: &mut Claims,
+) {
+    let target = &file.pending.target;
+    // A file that appeared since then belongs to the same mount: it was closed, written and closed
+    // again.
+    let is_ours = claims.stored.contains(target) || claims.in_place.contains(target);
+    let outcome = match journal.waiting_spool(file) {
+        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(record) => match finish(remote, &file.pending, &record.file, is_ours) {
             Ok(()) => {
                 record.done();
                 Ok(())
@@ -202,13 +225,18 @@ impl Remains {
             Err(Problem::Remote(error)) if error.kind.transience().may_pass() => {
                 Err(format!("waits for the next mount: {error}"))
             }
-            Err(problem) => Err(conflict::keep(
-                &record,
-                place,
-                &waiting.pending.target,
-                &problem,
-            )),
+            Err(problem) => {
+                let kept = conflict::keep(&record, place, target, &problem);
+                Err(kept.unwrap_or_else(|words| words))
+            }
+        },
+    };
+    match outcome {
+        Ok(()) => {
+            log::warn!("{target}, closed before ftpfs was killed, is stored now");
+            claims.stored.insert(target.clone());
         }
+        Err(words) => log::warn!("{target}, closed before ftpfs was killed, {words}"),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::guarded::{self, OnDrop};
 use crate::remote;
 use crate::vfs::Vfs;
 use crate::vfs::errno::Errno;
-use crate::vfs::file::OpenFile;
+use crate::vfs::file::{LeftContents, OpenFile};
 use crate::vfs::write::uploader::Priority;
 
 impl Writeback {
@@ -27,6 +27,7 @@ impl Writeback {
             Ok(_) => self.is_on.store(true, Ordering::Relaxed),
             Err(error) => {
                 log::warn!("cannot start a thread; storing files when they are closed: {error}");
+                self.end();
             }
         }
     }
@@ -165,8 +166,9 @@ impl Vfs {
                     StoreOutcome::Stored
                 }
             }
-            Err(error) if self.gave_up_left(file, &error) => StoreOutcome::Stored,
-            Err(error) => self.failed(file, &error),
+            Err(error) => self
+                .give_up_left(file, &error)
+                .unwrap_or_else(|| self.failed(file, &error)),
         };
         panicked.disarm();
         if self.writeback.done(ino, outcome) {
@@ -175,23 +177,30 @@ impl Vfs {
     }
 
     /// Gives up contents that a killed mount left, if `error` is final. Then the server's file is
-    /// shown.
-    fn gave_up_left(&self, file: &Arc<OpenFile>, error: &remote::Error) -> bool {
-        if !file.is_left() || error.kind.transience().may_pass() {
-            return false;
+    /// shown. Returns `None` for other contents and errors.
+    fn give_up_left(&self, file: &Arc<OpenFile>, error: &remote::Error) -> Option<StoreOutcome> {
+        if error.kind.transience().may_pass() {
+            return None;
         }
-        let Ok(pass) = file.enter(&Cancel::never()) else {
-            return false;
-        };
-        let Some(words) = file.give_up_left(&pass, error) else {
-            return false;
+        let pass = file.enter(&Cancel::never()).ok()?;
+        let (words, outcome) = match file.give_up_left(&pass, error) {
+            LeftContents::NotLeft => return None,
+            LeftContents::Kept(words) => (words, StoreOutcome::Stored),
+            LeftContents::Stay(words) => {
+                let errno = Errno::from(error.kind);
+                let reason = words.clone();
+                let failure = StoreFailure { errno, reason };
+                (words, StoreOutcome::Failed(failure))
+            }
         };
         log::warn!("{}, closed before ftpfs was killed, {words}", error.path);
-        self.inodes.close_file(file.ino());
-        if let Ok((directory, name)) = self.location(file.ino()) {
-            self.invalidate(&directory, &name);
+        if file.is_unlinked() {
+            self.inodes.close_file(file.ino());
+            if let Ok((directory, name)) = self.location(file.ino()) {
+                self.invalidate(&directory, &name);
+            }
         }
-        true
+        Some(outcome)
     }
 
     fn failed(&self, file: &OpenFile, error: &remote::Error) -> StoreOutcome {
