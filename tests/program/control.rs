@@ -430,7 +430,7 @@ fn an_unmount_that_waits_says_what_could_not_be_stored() {
     fs::write(point.join("file"), "content").unwrap();
     let words = failed(&["umount", "--wait", point.to_str().unwrap()]);
     assert!(
-        words.contains("1 file could not be stored and stay"),
+        words.contains("1 file not stored, left in the state directory"),
         "{words}"
     );
     assert!(
