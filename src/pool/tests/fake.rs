@@ -9,6 +9,8 @@ use crate::pool::PooledConnection;
 /// A server that counts its sessions.
 #[derive(Default)]
 pub(super) struct FakeServer {
+    /// Accepts connections and says nothing.
+    pub(super) silent: AtomicBool,
     /// Refuses all connections.
     pub(super) down: AtomicBool,
     /// Maximum number of sessions; 0 for no limit.
@@ -49,6 +51,9 @@ pub(super) struct FakeConnection {
 impl FakeServer {
     pub(super) fn dial(self: &Arc<Self>) -> Result<FakeConnection, ftp::Error> {
         self.dials.fetch_add(1, SeqCst);
+        while self.silent.load(SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         if self.down.load(SeqCst) {
             return Err(ftp::Error::Closed(Phase::Greeting));
         }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::dial::Slot;
 use super::*;
+use crate::guarded::OnDrop;
 use fake::{FakeConnection, FakeServer};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -204,6 +205,52 @@ fn a_dead_server_gets_few_attempts_and_is_found_when_it_is_back() {
         thread::yield_now();
     }
     crowd(&pool, 8);
+}
+
+/// The dial itself never ends here. All requests together lead to one for each.
+#[test]
+fn requests_do_not_wait_longer_for_a_silent_server_than_it_may_be_silent() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(8);
+    // Only the silence ends the wait.
+    rules.lease_timeout = Duration::from_secs(600);
+    let pool = pool(&server, rules);
+    server.restart();
+    server.silent.store(true, SeqCst);
+    thread::scope(|scope| {
+        let _speaks = OnDrop::new(|| server.silent.store(false, SeqCst));
+        let requests: Vec<_> = (0..3)
+            .map(|_| scope.spawn(|| pool.lease(Purpose::Command, &NEVER).map(drop)))
+            .collect();
+        wait_for("the requests to end", || {
+            requests.iter().all(thread::ScopedJoinHandle::is_finished)
+        });
+        for request in requests {
+            let outcome = request.join().unwrap();
+            assert!(matches!(outcome, Err(Error::Exhausted(_))), "{outcome:?}");
+        }
+    });
+    assert!(server.dials.load(SeqCst) <= 1 + 3);
+    assert!(pool.lease(Purpose::Command, &NEVER).is_ok());
+}
+
+#[test]
+fn a_request_is_cancelled_while_its_session_is_made() {
+    let server = Arc::new(FakeServer::default());
+    let mut rules = rules(8);
+    rules.retry = RetryMode::Hard;
+    let pool = pool(&server, rules);
+    server.restart();
+    server.silent.store(true, SeqCst);
+    let cancel = Cancel::new();
+    thread::scope(|scope| {
+        let _speaks = OnDrop::new(|| server.silent.store(false, SeqCst));
+        let request = scope.spawn(|| pool.lease(Purpose::Command, &cancel).map(drop));
+        wait_for("the dial", || server.dials.load(SeqCst) == 2);
+        cancel.cancel();
+        wait_for("the request to end", || request.is_finished());
+        assert!(matches!(request.join().unwrap(), Err(Error::Cancelled)));
+    });
 }
 
 #[test]
