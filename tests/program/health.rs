@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::status::stalled_read;
 use crate::support::{Kind, Mount, OPEN_DEVICE, TestServer, in_own_namespace, shell, wait_for};
 use ftpfs::server::{CONNECT, Fault, Misdeed};
 
@@ -302,19 +303,7 @@ fn a_watched_status_is_printed_again_until_the_mount_ends() {
 #[test]
 fn a_status_watched_at_a_terminal_has_progress_bars() {
     let server = TestServer::start(Kind::Embedded);
-    server.write("large", vec![7; 8 << 20]);
-    let mount = Mount::with_options(&server, &["timeout=10"]);
-    let stall = Misdeed::StallData { after: 2 << 20 };
-    server
-        .embedded()
-        .unwrap()
-        .faults()
-        .add(Fault::on("RETR", stall));
-    let mut reader = Command::new("cat")
-        .arg(mount.join("large"))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let (mount, mut reader) = stalled_read(&server, 2 << 20);
     let watching = format!(
         "stty cols 60 rows 40; exec {FTPFS} status --watch=0.1 {}",
         mount.path().display()

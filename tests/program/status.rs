@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::{Kind, Mount, TestServer, is_mounted, shell, wait_for};
@@ -195,22 +195,26 @@ fn what_waits_and_what_failed_is_told() {
     assert!(status_of(mount.path()).contains("none waits"));
 }
 
-#[test]
-fn a_transfer_under_way_is_told() {
-    let server = TestServer::start(Kind::Embedded);
+/// Mounts `server` and starts a program that reads a file of 8 MiB, which stalls after so many
+/// bytes until the transfer times out.
+pub(crate) fn stalled_read(server: &TestServer, after: u64) -> (Mount, Child) {
     server.write("large", vec![7; 8 << 20]);
-    let mount = Mount::with_options(&server, &["timeout=10"]);
-    let stall = Misdeed::StallData { after: 1 << 20 };
-    server
-        .embedded()
-        .unwrap()
-        .faults()
-        .add(Fault::on("RETR", stall));
-    let mut reader = Command::new("cat")
+    let mount = Mount::with_options(server, &["timeout=10"]);
+    let stall = Misdeed::StallData { after };
+    let embedded = server.embedded().unwrap();
+    embedded.faults().add(Fault::on("RETR", stall));
+    let reader = Command::new("cat")
         .arg(mount.join("large"))
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    (mount, reader)
+}
+
+#[test]
+fn a_transfer_under_way_is_told() {
+    let server = TestServer::start(Kind::Embedded);
+    let (mount, mut reader) = stalled_read(&server, 1 << 20);
     let told = wait_for(SOON, || {
         let transfers = "[(t['path'], t['direction'], t['bytes']) for t in j['transfers']]";
         asked(mount.path(), transfers) == "[('/large', 'download', 1048576)]"
