@@ -81,18 +81,19 @@ impl Attempt {
     }
 
     /// Returns the next attempt after this one, which ended at `now` with `cleared`. `None` if
-    /// nothing is left.
+    /// nothing is left. The pause grows only after attempts that were due: one that a change of the
+    /// file forces says nothing about how long the server needs.
     fn next(&self, cleared: Cleared, now: Instant) -> Option<Self> {
         match cleared {
             Cleared::Done => None,
-            Cleared::Unasked(orphan) => Some(Self {
-                orphan,
-                ..self.clone()
-            }),
-            Cleared::Refused(orphan) => Some(Self {
+            Cleared::Refused(orphan) if self.is_due(Some(now)) => Some(Self {
                 orphan,
                 due: now + pause_after(self.refusals),
                 refusals: self.refusals.saturating_add(1),
+            }),
+            Cleared::Unasked(orphan) | Cleared::Refused(orphan) => Some(Self {
+                orphan,
+                ..self.clone()
             }),
         }
     }
@@ -166,8 +167,11 @@ impl Orphan {
                 (Lookup::Absent, Ok(true)) => {
                     return rename::put_back(remote, exchange, aside, target);
                 }
-                // The server may hide the name from every lookup, but not from RNFR.
+                // The server may hide the name from every lookup, but not from RNFR. Its reply means
+                // something only if the directory is there before and after: it may come back
+                // meanwhile.
                 (Lookup::Absent, Ok(false) | Err(_)) => {
+                    confirm_directory(remote, exchange, aside)?;
                     if rename::put_back_if_there(remote, exchange, aside, target)? {
                         return Ok(());
                     }
@@ -579,5 +583,17 @@ mod tests {
         assert_eq!(due.orphan, other, "each has its own pauses");
         assert_eq!(orphans.take(None).unwrap().orphan, stubborn, "at the end");
         assert_eq!(pause_after(u32::MAX), MAX_PAUSE);
+    }
+
+    #[test]
+    fn attempts_before_their_time_do_not_lengthen_the_pause() {
+        let (orphans, now) = (Orphans::default(), Instant::now());
+        let orphan = Orphan::Aside(path("/d/.old"), path("/d/a"), None);
+        orphans.add(orphan.clone(), now);
+        for _ in 0..9 {
+            let taken = orphans.take_about(&path("/d/a")).unwrap();
+            orphans.put(&taken, Cleared::Refused(orphan.clone()), now);
+            assert_eq!(orphans.leftovers(now)[0].next, FIRST_PAUSE);
+        }
     }
 }
